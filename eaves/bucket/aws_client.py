@@ -50,8 +50,6 @@ TOTAL_TIMEOUT_S = 60.0
 """Time limit for one request with its answer, seconds. 20 MB at 3 Mbit/s take 53 s."""
 MAX_ATTEMPTS = 2
 """Number of attempts for one request; callers try again after longer pauses."""
-MAX_REQUESTS = 8
-"""Maximum number of requests at the same time, among them those that nobody waits for any more."""
 UNSIGNED_S = 300.0
 """Time after which credentials are looked for again while there are none, seconds; a machine's may come late."""
 _KEYS, _SOURCE = "check the files of the credentials", "check the credentials"
@@ -61,11 +59,9 @@ _REFUSED: Mapping[str, tuple[str, str]] = {
     "SignatureDoesNotMatch": ("the secret key is wrong", _KEYS),
     "InvalidSignatureException": ("the secret key is wrong", _KEYS),
     "InvalidToken": ("the session token is wrong", _KEYS),
-    "InvalidSecurity": ("the access key is not valid", _KEYS),
     "ExpiredToken": ("the session token has expired", _KEYS),
     "ExpiredTokenException": ("the session token has expired", _KEYS),
     "TokenRefreshRequired": ("the session token has expired", _KEYS),
-    "AccountProblem": ("the account of the access key can't be used", _KEYS),
     "RequestTimeTooSkewed": (
         "this machine's clock differs from the store's by more than 15 minutes",
         "set this machine's clock, for example with NTP",
@@ -120,12 +116,11 @@ class AwsClient:
         self._credentials = credentials
         self._proxies = proxies
         self._timeout_s = timeout_s
-        self._changed, self._building = threading.Condition(), threading.Lock()
+        self._lock, self._building = threading.Lock(), threading.Lock()
         self._client: Any = None
         self._expires_at = float("inf")
         self._built_for: tuple[AwsKeys | None, str] | None = None
         self._waiting: set[Future[Any]] = set()
-        self._threads = 0
         self._aborted = False
 
     def request(self, send: Callable[[Any], T], what: str) -> T:
@@ -143,14 +138,11 @@ class AwsClient:
             StatusError: For any other answer.
         """
         future: Future[T] = Future()
-        self._take_place(future)
-        try:
-            threading.Thread(target=self._send, args=(future, send), name=self._service, daemon=True).start()
-        except RuntimeError as error:
-            self._leave_place()
-            with self._changed:
-                self._waiting.discard(future)
-            raise UnreachableError("the request was not sent, because no thread can be started") from error
+        with self._lock:
+            if self._aborted:
+                raise UnreachableError("the request was not sent, because its sender stops")
+            self._waiting.add(future)
+        threading.Thread(target=self._send, args=(future, send), name=self._service, daemon=True).start()
         try:
             return future.result(self._timeout_s)
         except TimeoutError as error:
@@ -160,15 +152,14 @@ class AwsClient:
         except (aws.BotoCoreError, ResponseParserError, ValueError) as error:
             raise self._explain(error) from error
         finally:
-            with self._changed:
+            with self._lock:
                 self._waiting.discard(future)
 
     def abort(self) -> None:
         """End the wait for requests in progress, and refuse all later ones, from any thread."""
-        with self._changed:
+        with self._lock:
             self._aborted = True
             waiting = list(self._waiting)
-            self._changed.notify_all()
         for future in waiting:
             with contextlib.suppress(InvalidStateError):
                 future.set_exception(UnreachableError("the request was ended, because its sender stops"))
@@ -179,30 +170,12 @@ class AwsClient:
         if client is not None:
             client.close()
 
-    def _take_place(self, future: Future[T]) -> None:
-        """Wait until fewer than `MAX_REQUESTS` are sent at the same time."""
-        with self._changed:
-            has_place = self._changed.wait_for(lambda: self._aborted or self._threads < MAX_REQUESTS, self._timeout_s)
-            if self._aborted:
-                raise UnreachableError("the request was not sent, because its sender stops")
-            if not has_place:
-                raise UnreachableError(f"the {self._shown} answers earlier requests without an end")
-            self._threads += 1
-            self._waiting.add(future)
-
-    def _leave_place(self) -> None:
-        with self._changed:
-            self._threads -= 1
-            self._changed.notify()
-
     def _send(self, future: Future[T], send: Callable[[Any], T]) -> None:
         with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
             try:
                 future.set_result(send(self._connect()))
             except Exception as error:  # noqa: BLE001 - it is raised where somebody waits
                 future.set_exception(error)
-            finally:
-                self._leave_place()
 
     def _connect(self) -> Any:
         """Return boto3's client, or a new one when the files of the credentials have changed."""

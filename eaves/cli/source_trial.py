@@ -6,8 +6,7 @@ import itertools
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +15,13 @@ from eaves.base.files import write_atomically
 from eaves.cli.app import resolve_sources
 from eaves.cli.output import describe_bytes, describe_duration, print_fields, print_sentence, say
 from eaves.cli.project import Workspace, load_workspace, parse_source
-from eaves.errors import ConfigError, Fault, ImageError, NotFoundError
-from eaves.events import DATAREF, IMAGE_CAPTURED
+from eaves.errors import ConfigError, Fault, NotFoundError
+from eaves.events import DATAREF
 from eaves.http_client.proxies import parse_proxies
-from eaves.images.decoder import load
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
 from eaves.sources.camera.kind import lacks_scheme
 from eaves.sources.places import find_guest_settings, parse_place
-from eaves.sources.trial import STREAM_ANSWER, try_source
-from functions.fetch.url_policy import find_url_fault
-from functions.settings import ServeSettings
+from eaves.sources.trial import try_source
 from knative.specs import CLUSTER_SOURCE_SETTINGS
 
 if TYPE_CHECKING:
@@ -43,28 +39,8 @@ DECODING = {
 HOUR_S, DAY_S = 3_600, 86_400
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TriedSource:
-    """A source to try.
-
-    Attributes:
-        configured: Source with valid settings.
-        as_camera: The same address as a source of the kind `camera`, for a source of the kind `http` on the command
-            line; else None.
-        site: Name of the site.
-        function: Settings of the function that would get its images.
-        whose: The function, for sentences.
-    """
-
-    configured: ConfiguredSource
-    as_camera: ConfiguredSource | None
-    site: str
-    function: ServeSettings
-    whose: str
-
-
-def find_tried_source(text: str, file: Path, *, credentials: Path | None) -> TriedSource:
-    """Return the source to try: a source in eaves.yaml, or an address, path or mapping.
+def find_tried_source(text: str, file: Path, *, credentials: Path | None) -> tuple[ConfiguredSource, str]:
+    """Return the source to try, of eaves.yaml or by its address, path or mapping, and the name of its site.
 
     Args:
         text: Name, address, path or mapping.
@@ -105,39 +81,23 @@ def _load(file: Path, *, needed: bool) -> Workspace | None:
         return None
 
 
-def _build(values: Mapping[str, Any], workspace: Workspace | None, *, origin: str) -> TriedSource:
+def _build(values: Mapping[str, Any], workspace: Workspace | None, *, origin: str) -> tuple[ConfiguredSource, str]:
     site = workspace.project.site if workspace else DEFAULT_SITE
     guest = find_guest_settings(values, command="try", site=site)
     configured, faults = read_source({**values, **guest}, origin, "")
     if configured is None:
         raise ConfigError(faults)
-    as_camera = None
-    if values.get("kind") == "http" and origin == ORIGIN:
-        options = {name: value for name, value in values.items() if name != "timeout_s"}
-        as_camera = read_source({**options, "kind": "camera"}, origin, "")[0]
-    return TriedSource(
-        configured=configured,
-        as_camera=as_camera,
-        site=site,
-        function=workspace.project.function if workspace else ServeSettings(),
-        whose="the function" if workspace else "a function with the default limits",
-    )
+    return configured, site
 
 
-def run_trial(tried: TriedSource, timeout_s: float) -> SourceTrial:
-    """Try the source, and once more as a camera when its address answers with a stream."""
+def run_trial(configured: ConfiguredSource, site: str, timeout_s: float) -> SourceTrial:
+    """Try the source."""
     report = say if sys.stderr.isatty() else lambda _: None
-    proxies = parse_proxies(os.environ)
-    attempt = partial(try_source, site=tried.site, proxies=proxies, timeout_s=timeout_s, report=report)
-    trial = attempt(tried.configured)
-    if tried.as_camera is None or STREAM_ANSWER not in str(trial.failure):
-        return trial
-    say(f"{trial.place} is a stream, so it is tried as a source of the kind camera")
-    return attempt(tried.as_camera)
+    return try_source(configured, site=site, proxies=parse_proxies(os.environ), timeout_s=timeout_s, report=report)
 
 
-def save_image(trial: SourceTrial, settings: Any, target: Path | None) -> tuple[Path, bool] | None:
-    """Write the image of a trial to a file, and return its path and whether it replaced one; None when it writes none.
+def save_image(trial: SourceTrial, settings: Any, target: Path | None) -> Path | None:
+    """Write the image of a trial to a file, and return its path; None when it writes none.
 
     Without a target the file is a new one in the current folder, and the image of a folder or archive isn't written.
     """
@@ -151,59 +111,36 @@ def save_image(trial: SourceTrial, settings: Any, target: Path | None) -> tuple[
     if trial.kind == "folder" and target.absolute().is_relative_to(Path(settings.path).absolute()):
         message = f"must not be in the folder that the source watches (got {target})"
         raise ConfigError([Fault(origin="--save", path="", message=message)])
-    replaced = target.exists()
     write_atomically(target, event.data, durability="none", mode=None)
-    return target, replaced
+    return target
 
 
-def find_refusal(event: Event, settings: ServeSettings) -> str:
-    """Return why a function with these settings would refuse an event; empty when it would take it."""
-    if settings.accept_types and IMAGE_CAPTURED not in settings.accept_types:
-        return f"function.accept_types doesn't contain {IMAGE_CAPTURED}"
-    if not event.data:
-        reference = event.extensions.get(DATAREF, "")
-        return find_url_fault(reference, hosts=settings.dataref_hosts, schemes=settings.dataref_schemes)
-    if len(event.data) > settings.max_body_bytes:
-        return f"it has {len(event.data)} bytes, more than function.max_body_bytes ({settings.max_body_bytes})"
-    try:
-        load(event.data, at_least=(1, 1), max_pixels=settings.max_pixels)
-    except ImageError as error:
-        return error.message
-    return ""
-
-
-def print_trial(trial: SourceTrial, saved: tuple[Path, bool] | None, tried: TriedSource, refusal: str) -> None:
+def print_trial(trial: SourceTrial, saved: Path | None) -> None:
     """Print what a trial found, as text for people.
 
     Args:
         trial: What was found.
-        saved: File that the image was written to, and whether it replaced one; None when it wasn't written.
-        tried: The source, and the function that would get the image.
-        refusal: Why that function would refuse it; empty when it would take it.
+        saved: File that the image was written to; None when it wasn't written.
     """
     print_sentence(f"source {trial.name}, kind {trial.kind}: {trial.place}".removesuffix(": "))
     event = trial.event
     steps = [(step.name, f"{'' if step.passed else 'failed: '}{step.detail}") for step in trial.steps]
     fields = [*steps, *_describe_stream(trial.stream), *(_describe_image(trial, event) if event else ())]
     if saved is not None:
-        fields.append(("saved", f"{saved[0]}{', in place of an older file' if saved[1] else ''}"))
+        fields.append(("saved", str(saved)))
     print_fields(fields)
     if event is None:
         return
     if trial.picture is not None and trial.picture["remark"]:
         print_sentence(f"note: {trial.picture['remark']}")
     print_sentence("event that would be sent:" if trial.within_hours else "event, which would not be sent now:")
-    size, limit = describe_bytes(len(event.data)), describe_bytes(tried.function.max_body_bytes)
-    verdict = f"{tried.whose} takes it: {size} of at most {limit}"
-    if refusal or not event.data:
-        verdict = f"{tried.whose} refuses it: {refusal}" if refusal else f"{tried.whose} fetches it from its bucket"
     attributes = [(name, str(value)) for name, value in event.attributes().items() if name != "specversion"]
-    print_fields([*attributes, ("rate", _describe_rate(trial)), ("function", verdict)])
+    print_fields([*attributes, ("rate", _describe_rate(trial))])
     if not trial.within_hours:
         print_sentence("note: images of this time of day are dropped by the option hours")
 
 
-def build_value(trial: SourceTrial, saved: tuple[Path, bool] | None, refusal: str) -> dict[str, Any]:
+def build_value(trial: SourceTrial, saved: Path | None) -> dict[str, Any]:
     """Return what a trial found as plain data."""
     event, failure = trial.event, trial.failure
     return {
@@ -211,14 +148,13 @@ def build_value(trial: SourceTrial, saved: tuple[Path, bool] | None, refusal: st
         "kind": trial.kind,
         "place": trial.place,
         "steps": [asdict(step) for step in trial.steps],
-        "stream": trial.stream or None,
+        "stream": dict(trial.stream) or None,
         "first_image_s": trial.first_image_s and round(trial.first_image_s, 3),
         "picture": trial.picture,
-        "saved": str(saved[0]) if saved else None,
+        "saved": str(saved) if saved else None,
         "event": {**event.attributes(), "data_bytes": len(event.data)} if event else None,
         "within_hours": trial.within_hours,
         "load": _build_load(trial),
-        "function": {"accepts": not refusal, "reason": refusal} if event else None,
         "dropped": dict(trial.dropped),
         "failure": {"step": failure.step, "message": str(failure), "hint": failure.error.hint} if failure else None,
     }
@@ -242,9 +178,7 @@ def _describe_stream(stream: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     parts = [stream["codec"], f"{stream['width']}x{stream['height']}"]
     if stream["rate"]:
         parts.append(f"{stream['rate']:.3g} frames/s")
-    if stream["key_interval_s"]:
-        parts.append(f"a key frame every {stream['key_interval_s']:.1f} s")
-    yield "stream", ", ".join([*parts, f"open after {stream['opened_s']:.1f} s"])
+    yield "stream", ", ".join(parts)
     yield "decoding", DECODING[stream["decoding"]]
 
 

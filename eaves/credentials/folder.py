@@ -6,6 +6,7 @@ renewed certificate is used without a restart.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,6 +78,14 @@ def read_credentials(folder: Path | None) -> Credentials:
         key=key if key.exists() else None,
         authorities_pem=_read(folder / AUTHORITIES),
     )
+
+
+def find_versions(folder: Path | None) -> Mapping[str, int]:
+    """Return the modification time of each file of a folder with credentials; empty when it can't be read."""
+    try:
+        return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} if folder else {}
+    except OSError:
+        return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import struct
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -23,8 +22,6 @@ have about 10.
 
 Source: libjpeg-turbo, "Two issues with the JPEG standard" (2016), issue 2.
 """
-_MAX_TEXT = 2**20
-"""Maximum number of bytes of text that are decompressed to find an orientation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,14 +87,6 @@ def read_orientation(exif: bytes) -> int | None:
     return None
 
 
-def _orientation(exif: bytes, xmp: bytes) -> int:
-    """Return EXIF's orientation; without one, XMP's; without either, 1."""
-    found = read_orientation(exif)
-    if found is None and (match := re.search(rb"tiff:Orientation(?:=\"|>)([1-8])", xmp)):
-        found = int(match[1])
-    return found or 1
-
-
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")  # the last of several 0xff; `\xff+` would be quadratic
 _SCAN_END = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -112,7 +101,7 @@ def _open_jpeg(data: bytes) -> Envelope:
 
     So a phone's MPO, a JPEG followed by further ones, becomes a plain JPEG. Source: ITU-T T.81, annex B.
     """
-    view, exif, xmp, size, scans = memoryview(data), b"", b"", None, 0
+    view, exif, size, scans = memoryview(data), b"", None, 0
     kept, sequential, scalable = [view[:2]], False, True
     for start, kind, end in _jpeg_segments(data):
         content = data[start + 4 : end] if kind != _SCAN else b""
@@ -124,8 +113,6 @@ def _open_jpeg(data: bytes) -> Envelope:
             raise ImageError(f"the image is corrupt: a JPEG with more than {MAX_SCANS} scans")
         if kind == _APP1 and content.startswith(b"Exif\0\0"):
             exif = exif or content
-        elif kind == _APP1 and content.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
-            xmp = content
         colours = (kind == _APP0 and content.startswith(b"JFIF")) or (kind == _APP14 and content.startswith(b"Adobe"))
         if colours or not (_APP0 <= kind <= _APP15 or kind == _COMMENT):
             kept.append(view[start:end])
@@ -133,7 +120,7 @@ def _open_jpeg(data: bytes) -> Envelope:
         format="JPEG",
         data=b"".join(kept),
         size=size,
-        orientation=_orientation(exif, xmp),
+        orientation=read_orientation(exif) or 1,
         buffered=not sequential or scans > 1,
         scalable=scalable,
     )
@@ -167,34 +154,21 @@ _PNG_PIXELS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
 
 def _open_png(data: bytes) -> Envelope:
     """Open a PNG and drop its text, profiles and further frames. Source: PNG, third edition, section 5."""
-    view, exif, xmp, size, position = memoryview(data), b"", b"", None, 8
+    view, exif, size, position = memoryview(data), b"", None, 8
     kept = [view[:8]]
     for _ in range(MAX_PARTS):
         kind, end = data[position + 4 : position + 8], position + 12 + int.from_bytes(data[position : position + 4])
-        content = data[position + 8 : min(end - 4, position + 8 + _MAX_TEXT)] if kind not in _PNG_PIXELS else b""
+        content = data[position + 8 : end - 4] if kind == b"eXIf" else b""
         if kind == b"IHDR" and size is None and position + 16 <= len(data):
             size = struct.unpack_from(">II", data, position + 8)
         elif kind == b"eXIf":
             exif = content
-        elif kind in {b"tEXt", b"zTXt"} and content.startswith(b"Raw profile type exif\0"):
-            exif = exif or _raw_profile(content[22:], packed=kind == b"zTXt")
-        elif kind == b"iTXt" and content.startswith(b"XML:com.adobe.xmp\0"):
-            xmp = content
         if kind in _PNG_PIXELS:
             kept.append(view[position:end])
         position = end
         if kind == b"IEND" or position >= len(data):
-            return Envelope(format="PNG", data=b"".join(kept), size=size, orientation=_orientation(exif, xmp))
+            return Envelope(format="PNG", data=b"".join(kept), size=size, orientation=read_orientation(exif) or 1)
     raise ImageError(f"the image is corrupt: a PNG with more than {MAX_PARTS} chunks")
-
-
-def _raw_profile(content: bytes, *, packed: bool) -> bytes:
-    """Return EXIF that ImageMagick wrote into a PNG's text: a header of three lines, then hexadecimal digits."""
-    try:
-        text = zlib.decompressobj().decompress(content[1:], _MAX_TEXT) if packed else content
-        return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii"))
-    except (zlib.error, ValueError):
-        return b""
 
 
 def _open_gif(data: bytes) -> Envelope:
@@ -237,15 +211,14 @@ def _open_webp(data: bytes) -> Envelope:
     elif kind == b"VP8L" and len(data) >= 25:
         bits = int.from_bytes(data[21:25], "little")
         size = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    exif, xmp, position, flags = b"", b"", 12, data[20] if kind == b"VP8X" and size else 0
+    exif, position, flags = b"", 12, data[20] if kind == b"VP8X" and size else 0
     for _ in range(MAX_PARTS):
         if position + 8 > len(data):
-            return Envelope(format="WEBP", data=data, size=size, orientation=_orientation(exif, xmp))
+            return Envelope(format="WEBP", data=data, size=size, orientation=read_orientation(exif) or 1)
         length = int.from_bytes(data[position + 4 : position + 8], "little")
         name = data[position : position + 4]
-        if flags & {b"EXIF": 8, b"XMP ": 4}.get(name, 0):
-            content = data[position + 8 : position + 8 + min(length, _MAX_TEXT)]
-            exif, xmp = (content, xmp) if name == b"EXIF" else (exif, content)
+        if name == b"EXIF" and flags & 8:
+            exif = data[position + 8 : position + 8 + length]
         position += 8 + length + length % 2
     raise ImageError(f"the image is corrupt: a WebP with more than {MAX_PARTS} chunks")
 

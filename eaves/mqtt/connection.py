@@ -1,8 +1,7 @@
 """Connection to an MQTT broker that is made again whenever it ends, for as long as the process lives.
 
 The network loop runs on a thread of this module, by paho's `loop`. paho's own thread can't be used: it keeps the reason
-of a failed connection to itself, its reconnection falls back to MQTT 3.1, which no broker needs, but not to 3.1.1, and
-it shows no sign of life while it hangs.
+of a failed connection to itself, and its reconnection falls back to MQTT 3.1, which no broker needs, but not to 3.1.1.
 """
 
 from __future__ import annotations
@@ -39,13 +38,9 @@ STEADY_S = 2.0
 """Minimum duration of a connection, seconds, for the pause before the next one to be the shortest again. Two clients
 with the same client id disconnect each other; because of this minimum they do so every few seconds and not
 continuously."""
-UNANSWERED = 3
-"""Number of connections in a row that a broker closes without an answer before the other MQTT version is tried."""
+SHORT = 3
+"""Number of short connections in a row after which that is the reason why there is none."""
 JOIN_S = 2.0
-STUCK_S = 300.0
-"""Time after which the connection's thread counts as hung when it has neither run its network loop nor tried to
-connect, seconds. A DNS lookup, connecting and the pause before the next attempt take a minute and a half together at
-most."""
 LOOP_S = 1.0
 """Maximum wait for the network before the time limits are checked, seconds."""
 CLOSING_S = 1.0
@@ -107,8 +102,6 @@ class BrokerConnection:
         settings: Settings of the connection.
         listener: Callbacks.
         clock: Wall clock and monotonic clock.
-        stuck_s: Time without a sign of life after which the connection's thread counts as hung, seconds. It is real
-            time, whatever `clock` says, because the operations that the thread waits for take real time.
 
     Attributes:
         connections: Number of connections that a broker has accepted since the start.
@@ -121,7 +114,6 @@ class BrokerConnection:
         listener: ConnectionListener,
         *,
         clock: Clock = SYSTEM,
-        stuck_s: float = STUCK_S,
     ) -> None:
         self.connections = 0
         self.reason = ""
@@ -129,11 +121,9 @@ class BrokerConnection:
         self.listener = listener
         self.clock = clock
         self.protocol = _V311 if settings.version == "3.1.1" else _V5
-        self._stuck_s = stuck_s
-        self._turned_at = SYSTEM.monotonic()
         self._stopping = StopFlag(clock)
         self._client: BrokerClient | None = None
-        self._attempts = self._unanswered = 0
+        self._attempts = 0
         self._logged: set[object] = set()
         # The thread has the caller's context, so its log records have the caller's fields.
         run = partial(contextvars.copy_context().run, self._run)
@@ -147,7 +137,6 @@ class BrokerConnection:
 
     def start(self) -> None:
         """Start the thread that connects and stays connected."""
-        self.turn()
         self._thread.start()
 
     def stop(self) -> None:
@@ -158,12 +147,8 @@ class BrokerConnection:
             self._thread.join(JOIN_S)
 
     def is_alive(self) -> bool:
-        """Return whether the connection's thread runs and shows signs of life."""
-        return self._thread.is_alive() and SYSTEM.monotonic() - self._turned_at < self._stuck_s
-
-    def turn(self) -> None:
-        """Note a sign of life of the connection's thread."""
-        self._turned_at = SYSTEM.monotonic()
+        """Return whether the connection's thread runs."""
+        return self._thread.is_alive()
 
     def reconnect(self) -> None:
         """End the connection and make another, so that the broker sends all unacknowledged messages again."""
@@ -234,7 +219,6 @@ class BrokerConnection:
         failures = 0
         while not self._stopping.is_set():
             began, accepted_before, client = self.clock.monotonic(), self.connections, None
-            self.turn()
             self._attempts += 1
             try:
                 self._client = client = BrokerClient(self, self._attempts)
@@ -250,7 +234,7 @@ class BrokerConnection:
             if self._stopping.is_set():
                 return
             accepted = self.connections > accepted_before
-            if self._choose_protocol(client, accepted=accepted):
+            if self._fall_back(client):
                 continue
             closing = client is not None and client.closing
             steady = accepted and self.clock.monotonic() - began >= STEADY_S
@@ -264,30 +248,20 @@ class BrokerConnection:
 
     def _report_end(self, reason: str, *, accepted: bool, failures: int) -> None:
         endpoint = self.settings.address.endpoint
-        if not reason and accepted and failures < UNANSWERED:
+        if not reason and accepted and failures < SHORT:
             self.reason = f"the connection to the broker {endpoint} was lost"
             self.listener.lost()
             return
         self.reason = reason or f"the broker {endpoint} accepts each connection and closes it shortly afterwards"
         self.listener.unavailable(self.reason)
 
-    def _choose_protocol(self, client: BrokerClient | None, *, accepted: bool) -> bool:
-        """Choose the MQTT version for the next attempt: 5 after a good connection, 3.1.1 for a broker without MQTT 5.
-
-        Returns:
-            Whether the next attempt may follow at once.
-        """
-        if self.settings.version != "auto" or client is None:
+    def _fall_back(self, client: BrokerClient | None) -> bool:
+        """Use MQTT 3.1.1 from now on with a broker that refuses 5; return whether to connect again at once."""
+        refusal = client.refusal if client is not None else None
+        if refusal is None or refusal.value != UNSUPPORTED_VERSION or self.settings.version != "auto":
             return False
-        unsupported = client.refusal is not None and client.refusal.value == UNSUPPORTED_VERSION
-        self._unanswered = self._unanswered + 1 if client.unanswered else 0
-        tried_5 = self.protocol == _V5
-        if accepted:
-            self.protocol = _V5
-        elif unsupported or self._unanswered >= UNANSWERED:
-            self._unanswered = 0
-            self.protocol = _V311 if tried_5 else _V5
-        return unsupported and tried_5
+        tried_5, self.protocol = self.protocol == _V5, _V311
+        return tried_5
 
     def _log_once(self, error: Exception) -> None:
         text = "a connection failed; it is opened again, and this error is not logged again"
@@ -308,7 +282,6 @@ class BrokerClient(paho.Client):
         number: Number of the connection within its `BrokerConnection`.
         accepted: The connection as the broker has accepted it; None before.
         refusal: Reason code with which the broker refused or ended the connection.
-        unanswered: Whether the connection was closed before the broker answered CONNECT.
         closing: Whether this side ends the connection.
         over: Whether the connection has ended.
         filters: Filters of subscriptions that aren't answered yet, by packet id.
@@ -332,7 +305,7 @@ class BrokerClient(paho.Client):
         self.number = number
         self.accepted: SessionInfo | None = None
         self.refusal: ReasonCode | None = None
-        self.unanswered = self.closing = self.over = False
+        self.closing = self.over = False
         self.filters: dict[int, list[str]] = {}
         self.unconfirmed: dict[int, Future[Acknowledgement]] = {}
         self._owner = owner
@@ -388,7 +361,6 @@ class BrokerClient(paho.Client):
         answer_by = clock.monotonic() + self._owner.settings.connect_timeout_s
         end_by: float | None = None
         while self.loop(LOOP_S) == MQTTErrorCode.MQTT_ERR_SUCCESS and self.socket() is not None:
-            self._owner.turn()
             self._owner.listener.turned()
             now = clock.monotonic()
             if self.accepted is None and now > answer_by:
@@ -410,7 +382,6 @@ class BrokerClient(paho.Client):
             return ""
         if self._failure is not None and not isinstance(self._failure, ConnectionError):
             return describe_error(self._failure, settings)  # such as TLS's refusal of a client certificate
-        self.unanswered = True
         return f"{broker} closed the connection without an answer"
 
     def _accept(

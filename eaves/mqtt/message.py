@@ -9,7 +9,7 @@ from typing import Literal
 from eaves.mqtt.address import BrokerAddress
 
 Version = Literal["auto", "5", "3.1.1"]
-"""Version of the protocol. `auto` is MQTT 5, and 3.1.1 with a broker that doesn't support it."""
+"""Version of the protocol. `auto` is MQTT 5, and 3.1.1 with a broker that refuses it."""
 WEEK_S = 604_800
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from eaves.base.strict_json import parse_json
 from eaves.errors import ConfigError, EventError, Fault
 from eaves.events import CONTEXT_ATTRIBUTES, IMAGE_CAPTURED, Event, decode, encode_binary
@@ -24,7 +22,7 @@ def parse_overrides(text: str) -> dict[str, str]:
         text: Value of the variable; empty for no attributes.
 
     Raises:
-        ConfigError: When the text is malformed or names something other than extension attributes; lists every fault.
+        ConfigError: When the text is malformed or names something other than extension attributes.
     """
     if not text:
         return {}
@@ -35,24 +33,17 @@ def parse_overrides(text: str) -> dict[str, str]:
     extensions = document.get("extensions") or {} if isinstance(document, dict) else None
     if not isinstance(extensions, dict):
         raise _config_error('must be an object such as {"extensions": {"name": "value"}}')
-    if messages := [message for name, value in extensions.items() if (message := _fault(name, value))]:
-        raise _config_error(*messages)
+    if own := sorted(CONTEXT_ATTRIBUTES & extensions.keys()):
+        raise _config_error(f"{', '.join(map(repr, own))} is an attribute of the event itself and can't be overridden")
+    try:
+        if not all(isinstance(value, str) for value in extensions.values()):
+            raise EventError("an extension must be a string")
+        decode(*encode_binary(_PROBE.with_extensions(**extensions)))  # the same steps as for every event
+    except EventError as error:
+        raise _config_error(f"can't be added to an event: {error.message}") from error
     return extensions
 
 
-def _fault(name: str, value: Any) -> str:
-    """Return why a name and value can't be an extension attribute; empty when they can."""
-    if name in CONTEXT_ATTRIBUTES:
-        return f"{name!r} is an attribute of the event itself and can't be overridden"
-    if not isinstance(value, str):
-        return f"{name[:40]!r} must be a string, not {type(value).__name__}"
-    try:
-        decode(*encode_binary(_PROBE.with_extensions(**{name: value})))  # the same steps as for every event
-    except EventError as error:
-        return f"{name[:40]!r} can't be added to an event: {error.message}"
-    return ""
-
-
-def _config_error(*messages: str) -> ConfigError:
-    faults = [Fault(origin=f"environment variable {VARIABLE}", path="", message=message) for message in messages]
-    return ConfigError(faults, hint="correct spec.ceOverrides of the SinkBinding")
+def _config_error(message: str) -> ConfigError:
+    fault = Fault(origin=f"environment variable {VARIABLE}", path="", message=message)
+    return ConfigError([fault], hint="correct spec.ceOverrides of the SinkBinding")

@@ -32,13 +32,12 @@ from eaves.sources.context import SourceContext
 from eaves.sources.faults import capture_when_possible
 from eaves.sources.files import build_subject, position
 from eaves.sources.folder.reader import FileVersion, read_file, scan
-from eaves.sources.frame import Cause, Frame, Outcome
+from eaves.sources.frame import Frame, Outcome
 from eaves.sources.kind import SourceKind
 
 MAX_IMAGES = 100_000
 """Maximum number of images in a recording that is played once, because their ids are remembered so that a restart
-doesn't play them again. It is also the maximum for every folder, whose names and times are kept in memory (about 20
-MB)."""
+doesn't play them again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +65,17 @@ class ReplaySourceSettings:
     )
 
 
-MAX_TIME_S = 253_402_300_800
-"""End of the year 9999, Unix seconds. The times in a tar may be any number, even infinite; later ones count as 1970."""
 DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError),
-    *(OSError, ValueError, RuntimeError, NotImplementedError),  # encrypted, or packed in a way that Python can't undo
+    *(
+        OSError,
+        ValueError,
+        ArithmeticError,
+        RuntimeError,
+        NotImplementedError,
+    ),  # encrypted, or packed in a way that Python can't undo
 )
 """Exceptions that the standard library raises for archives that are damaged or in an unknown format."""
-IN_A_LOOP = ", or set loop: true, with which ids are not remembered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,40 +95,37 @@ class Recorded:
     read: Callable[[], bytes | None]
 
 
-def open_recording(
-    path: Path, unsupported: Callable[[str], None], *, max_in_folder: int, max_in_archive: int | None
-) -> Iterator[Recorded]:
+def open_recording(path: Path, unsupported: Callable[[str], None], limit: int | None) -> Iterator[Recorded]:
     """Yield the images at a path, in order. Each image must be read before the next one is requested.
 
     Args:
         path: Path of a folder or an archive.
         unsupported: Called with the path of each image in a format that no function reads.
-        max_in_folder: Maximum number of images in a folder.
-        max_in_archive: Maximum number of images in an archive; None for no limit.
+        limit: Maximum number of images; None for no limit.
 
     Raises:
         StorageError: When the path is neither a folder nor an archive, can't be read to its end, or holds more images
             than the maximum. For a tar, this error comes only after the maximum number of images was read.
     """
     if path.is_dir():
-        yield from _iter_folder(path, unsupported, max_in_folder)
+        yield from _iter_folder(path, unsupported, limit)
         return
     if not path.is_file():
         raise StorageError(f"{path} is neither a folder nor an archive", hint=f"ls -l {path}")
     try:
         if zipfile.is_zipfile(path):
-            yield from _iter_zip(path, max_in_archive)
+            yield from _iter_zip(path, limit)
         else:
-            yield from _iter_tar(path, max_in_archive)
+            yield from _iter_tar(path, limit)
     except DAMAGED as error:
         raise StorageError(f"{path} can't be read as an archive: {str(error)[:160]}", hint=f"ls -l {path}") from error
 
 
-def _iter_folder(root: Path, unsupported: Callable[[str], None], limit: int) -> Iterator[Recorded]:
+def _iter_folder(root: Path, unsupported: Callable[[str], None], limit: int | None) -> Iterator[Recorded]:
     found: list[tuple[FileVersion, str]] = []
     for path, version in scan(root, lambda *_: None, unsupported):
         if len(found) == limit:
-            raise _too_many(root, limit, "")
+            raise _too_many(root, len(found))
         found.append((version, path))
     for version, path in sorted(found):
         yield Recorded(
@@ -137,15 +136,18 @@ def _iter_folder(root: Path, unsupported: Callable[[str], None], limit: int) -> 
         )
 
 
-def _too_many(path: Path, limit: int, otherwise: str) -> StorageError:
-    return StorageError(f"{path} contains more than {limit} images; split it{otherwise}", hint=f"ls -l {path}")
+def _too_many(path: Path, limit: int) -> StorageError:
+    message = (
+        f"{path} contains more than {limit} images; split it, or set loop: true, with which ids are not remembered"
+    )
+    return StorageError(message, hint=f"ls -l {path}")
 
 
 def _iter_zip(file: Path, limit: int | None) -> Iterator[Recorded]:
     with zipfile.ZipFile(file) as archive:
         images = [member for member in archive.infolist() if _is_zipped_image(member)]
         if limit is not None and len(images) > limit:
-            raise _too_many(file, limit, IN_A_LOOP)
+            raise _too_many(file, limit)
         for member in images:
             yield Recorded(
                 path=member.filename,
@@ -178,18 +180,14 @@ def _iter_tar(file: Path, limit: int | None) -> Iterator[Recorded]:
             if not member.isreg() or not _is_image(member.name):
                 continue
             if count == limit:
-                raise _too_many(file, count, IN_A_LOOP)
+                raise _too_many(file, count)
             count += 1
             yield Recorded(
                 path=member.name,
-                mtime_ns=_tar_time_ns(member),
+                mtime_ns=int(member.mtime * 1e9),
                 size_bytes=member.size,
                 read=lambda member=member: _read_tar(archive, member),  # type: ignore[misc]
             )
-
-
-def _tar_time_ns(member: tarfile.TarInfo) -> int:
-    return int(member.mtime * 1e9) if abs(member.mtime) < MAX_TIME_S else 0
 
 
 def _read_tar(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -231,8 +229,6 @@ class ReplaySource:
         self._max_images = max_images
         self._due = context.clock.monotonic()
         self._played = 0
-        self._dropped: set[str] = set()
-        self._unusable: set[str] = set()
 
     def run(self) -> None:
         """Play until the agent stops."""
@@ -259,30 +255,22 @@ class ReplaySource:
     def _play_round(self, number: str) -> None:
         images = open_recording(
             self._settings.path,
-            lambda path: self._drop("unsupported", path),
-            max_in_folder=self._max_images,
-            max_in_archive=None if self._settings.loop else self._max_images,
+            lambda _: self._context.drop("unsupported"),
+            None if self._settings.loop else self._max_images,
         )
         for image in images:
             if self._context.stopping:
                 return
             self._play(image, number)
 
-    def _drop(self, cause: Cause, place: str) -> None:
-        """Count an image that can't be played: in every round of a loop, or once when there is no loop."""
-        if place not in self._dropped:
-            self._context.drop(cause)
-        if not self._settings.loop:
-            self._dropped.add(place)
-
     def _play(self, image: Recorded, number: str) -> None:
         context = self._context
         place = position(image.path, mtime_ns=image.mtime_ns, size_bytes=image.size_bytes)
         place = f"{place}\0{number}" if number else place
-        if not number and (place in self._unusable or self._was_played(place)):
+        if not number and self._was_played(place):
             return
         if image.size_bytes > context.max_bytes:
-            self._drop("too_large", place)
+            context.drop("too_large")
             return
         if not self._wait_for_turn():
             return
@@ -291,7 +279,7 @@ class ReplaySource:
         except DAMAGED:
             data = None
         if data is None or len(data) != image.size_bytes:
-            self._drop("unreadable", place)
+            context.drop("unreadable")
             return
         moment_ns = int(context.clock.now() * 1e9) if self._settings.times == "now" else image.mtime_ns
         subject = build_subject(Path(image.path))
@@ -304,8 +292,6 @@ class ReplaySource:
         if outcome is Outcome.DROPPED and not number:  # an option left it out; it is skipped after a restart, too
             with suppress(SpoolError):
                 context.index.remember(context.source, [event_id(context.source, place)])
-        if outcome is Outcome.UNUSABLE and not number:
-            self._unusable.add(place)  # in memory only, because another setting may change it
         context.report("watching")
 
     def _was_played(self, place: str) -> bool:

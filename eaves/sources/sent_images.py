@@ -14,6 +14,8 @@ from __future__ import annotations
 from eaves.base.clock import Clock
 from eaves.sources.context import SentIndex
 
+KNOWN = 200_000
+"""Maximum number of images kept in memory."""
 TOUCH_EVERY_S = 86_400.0
 """Interval between two scans that mark the images present as still needed, seconds. Marking writes one row per
 image, so once a day spares the disk and is frequent enough for `remember_s`."""
@@ -27,14 +29,14 @@ class SentImages:
     Args:
         index: Durable memory of sent events.
         source: `source` attribute of the events.
-        limit: Maximum number of images kept in memory.
+        limit: Maximum number of images kept in memory, about 100 bytes each; for further ones, a scan reads the index.
         max_present: Maximum number of images present; the index must hold twice as many ids.
         remember_s: Time for which an image that was removed is remembered, seconds.
         clock: Wall clock and monotonic clock.
     """
 
     def __init__(
-        self, index: SentIndex, source: str, *, limit: int, max_present: int, remember_s: float, clock: Clock
+        self, index: SentIndex, source: str, *, max_present: int, remember_s: float, clock: Clock, limit: int = KNOWN
     ) -> None:
         self._index = index
         self._source = source

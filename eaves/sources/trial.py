@@ -9,17 +9,16 @@ from __future__ import annotations
 import logging
 import re
 import shlex
-import socket
-import ssl
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from PIL import ImageStat
 
-from eaves.credentials.folder import Credentials, read_credentials
+from eaves.credentials.folder import AUTHORITIES
 from eaves.credentials.redact import redact
 from eaves.errors import (
     DeliveryError,
@@ -31,20 +30,16 @@ from eaves.errors import (
     UnreachableError,
 )
 from eaves.events import Event
-from eaves.http_client.connection_errors import describe_os_error
 from eaves.http_client.proxies import Proxies
-from eaves.http_client.trust import build_tls_context
 from eaves.images.decoder import load
-from eaves.reachability import parse_address
+from eaves.reachability import TIMEOUT_S, ReachabilityTarget, parse_address, reach
 from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.agent.context import AgentContext
-from eaves.sources.agent.counters import NOT_STARTED
+from eaves.sources.agent.counters import NOT_STARTED, SourceCounters
 from eaves.sources.agent.supervision import SupervisedSource, stop_sources
 from eaves.sources.options.settings import parse_hours, parse_interval_ns
 from eaves.sources.settings import ATTRIBUTES_BYTES
 
-CONNECT_S = 5.0
-"""Time limit of a connection to a server, and again of its handshake, seconds."""
 TICK_S = 0.05
 """Interval between two looks at the state of the source, seconds."""
 RATED = ("camera", "mqtt")
@@ -63,8 +58,6 @@ DARK, BRIGHT = 24.0, 235.0
 FLAT = 4.0
 """Standard deviation of the grey levels below which an image counts as one colour. The noise of a camera behind a lens
 cap has 1 to 3; a street at night has more than 10."""
-STREAM_ANSWER = "answers with a stream"
-"""Part of the reason with which the kind `http` refuses a stream."""
 RTSP_PATHS = (
     "/Streaming/Channels/101 (Hikvision), /cam/realmonitor?channel=1&subtype=0 (Dahua), "
     "/axis-media/media.amp (Axis), /h264Preview_01_main (Reolink)"
@@ -119,21 +112,12 @@ _FAILURES: tuple[tuple[str, str, type[EavesError], str], ...] = (
         DeliveryError,
         "try again; if it fails again, check the camera's network connection",
     ),
-    (
-        r"PyAV is not installed",
-        "decoder",
-        EavesError,
-        "python -m pip install '.[camera]'   # in a checkout of Eaves",
-    ),
     (r"", "image", EavesError, ""),
 )
 """Pattern of the reason that a source reports, the step that fails, the error that ends the command, and a hint."""
 _LOCAL_HINTS = {
     "path": "ls -l {place}; v4l2-ctl --list-devices lists the cameras of this machine",
     "connection": "ls -l {place}; a device belongs to the group video: sudo usermod -aG video $USER",
-    "format": "check that a player such as VLC shows the file",
-    "video": "choose a file that has video",
-    "image": "check that a player such as VLC shows the file to its end",
 }
 """Hints about a video file or a device, by step."""
 
@@ -165,7 +149,7 @@ class SourceTrial:
         kind: Kind of the source.
         place: Address or path of the source, without credentials.
         steps: Steps in order; the last one may have failed.
-        stream: What the source found in its input, a camera in its stream (`Opened`), and `opened_s`; else empty.
+        stream: What the source found in its input, a camera in its stream (`Opened`); else empty.
         first_image_s: Seconds from the start of the source to its first image; None without an image.
         event: Event of the first image; None without an image.
         picture: Size, brightness and contrast of the first image, and what they may mean; None when it can't be
@@ -180,7 +164,7 @@ class SourceTrial:
     kind: str
     place: str
     steps: list[TrialStep] = field(default_factory=list)
-    stream: dict[str, Any] = field(default_factory=dict)
+    stream: Mapping[str, Any] = field(default_factory=dict)
     first_image_s: float | None = None
     event: Event | None = None
     picture: dict[str, Any] | None = None
@@ -222,19 +206,16 @@ def try_source(
             trial.steps.append(step)
         left_s = max(1.0, deadline - time.monotonic())
         report(f"waiting for an image from {trial.name}, at most {left_s:.0f} s; Ctrl-C stops")
-        run = SourceRun(configured, site, proxies)
-        run.run(deadline)
-        trial.stream, trial.dropped, trial.event = run.stream, run.counters.dropped, run.event
-        if run.event is None:
-            raise _explain_absence(trial, configured, run, timeout_s)
+        counters = _run(configured, trial, site=site, proxies=proxies, deadline=deadline)
+        if trial.event is None:
+            raise _explain_absence(trial, configured, counters, timeout_s)
     except StepError as error:
         trial.steps.append(TrialStep(name=error.step, detail=error.error.message, passed=False))
         trial.failure = error
         return trial
-    trial.first_image_s, trial.interval_s = run.times[0], run.find_interval()
-    if run.event.data:  # else it stays in its bucket, and the event only refers to it
+    if trial.event.data:  # else it stays in its bucket, and the event only refers to it
         try:
-            trial.picture = read_picture(run.event.data)
+            trial.picture = read_picture(trial.event.data)
         except ImageError as error:
             trial.failure = StepError("format", InputError(error.message, hint=error.hint))
     return trial
@@ -246,182 +227,130 @@ def _check_servers(configured: ConfiguredSource, proxies: Proxies, deadline: flo
         yield TrialStep(name="proxy", detail=f"the connection leads through {redact(proxy.url)}")
         return
     folder = configured.common.credentials
-    credentials = read_credentials(folder)
     for address in configured.kind.addresses(configured.settings):
-        yield from check_server(address, credentials, deadline=deadline, folder=str(folder or ""))
+        yield from _check_server(address, folder, max(0.1, min(TIMEOUT_S, deadline - time.monotonic())))
 
 
-def check_server(address: str, credentials: Credentials, *, deadline: float, folder: str) -> Iterator[TrialStep]:
+def _check_server(address: str, credentials: Path | None, timeout_s: float) -> Iterator[TrialStep]:
     """Yield each step to a server that succeeds, and raise StepError at the first one that fails.
 
     Args:
         address: `HOST:PORT`, or `tls://HOST:PORT` with TLS, as in `SourceKind.addresses`.
-        credentials: Credentials of the source.
-        deadline: Monotonic time at which the trial ends, seconds.
-        folder: Folder of the credentials, for hints.
+        credentials: Folder of the source's credentials.
+        timeout_s: Time limit of the connection, and again of its handshake, seconds.
     """
     host, port, with_tls = parse_address(address)
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]
-    except (OSError, UnicodeError) as error:
-        message, hint = f"the name {host} is not found", "check the spelling, or use the IP address of the server"
-        if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
-            message = f"the name server didn't answer for {host}"
-            hint = "use the IP address of the server, or check this machine's DNS"
-        raise StepError("address", UnreachableError(message, hint=hint)) from error
-    yield TrialStep(name="address", detail=host if found == host else f"{host} is {found}")
-    began = time.monotonic()
-    try:
-        connection = socket.create_connection((host, port), max(0.1, min(CONNECT_S, deadline - began)))
-    except OSError as error:
-        hint = f"check that the device is on, and that no firewall is between it and this machine: ping {host}"
-        if isinstance(error, ConnectionRefusedError):
-            hint = f"check the port in the address; nothing listens at {port}"
-        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        message = f"can't connect to {where}: {describe_os_error(error)}"
-        raise StepError("connection", UnreachableError(message, hint=hint)) from error
-    with connection:
-        took_ms = (time.monotonic() - began) * 1_000
-        took = f"{took_ms:.0f} ms" if took_ms >= 1 else "less than 1 ms"
-        yield TrialStep(name="connection", detail=f"TCP port {port} answers in {took}")
-        if with_tls:
-            try:
-                detail = _shake_hands(connection, host, port, credentials, folder)
-            except UnreachableError as error:
-                raise StepError("TLS", error) from error
-            yield TrialStep(name="TLS", detail=detail)
+    authorities = (
+        credentials / AUTHORITIES if credentials else Path(f"{AUTHORITIES} in a folder that --credentials names")
+    )
+    found = reach(ReachabilityTarget(address=address, authorities=str(authorities)), timeout_s=timeout_s)
+    steps = [("address", host), ("connection", f"TCP port {port} answers"), ("TLS", "the certificate is trusted")]
+    passed = {"": 2 + with_tls, "name": 0, "connection": 1}.get(found.failed, 2)
+    for name, detail in steps[:passed]:
+        yield TrialStep(name=name, detail=detail)
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    why = found.message.lower()
+    message, hint = {
+        "name": (f"the name {host} is not found", "check the spelling, or use the IP address of the server"),
+        "connection": (
+            f"can't connect to {where}: {why}",
+            f"check that the device is on, and that no firewall is between it and this machine: ping {host}",
+        ),
+        "certificate": (
+            f"the certificate of {where} is not trusted: {why}",
+            f"write the certificate of its authority, or its own if it signs itself, to {authorities}",
+        ),
+        "tls": (f"TLS with {where} failed: {why}", "check whether the server uses TLS at this port"),
+    }.get(found.failed, ("", ""))
+    if "refused" in why:
+        hint = f"check the port in the address; nothing listens at {port}"
+    elif "mismatch" in why:
+        hint = "use a name in the address that the certificate is for"
+    elif "expired" in why or "not yet valid" in why:
+        hint = "check the clocks of this machine and of the server; the certificate isn't valid now"
+    if found.failed:
+        raise StepError(steps[passed][0], UnreachableError(message, hint=hint))
 
 
-def _shake_hands(connection: socket.socket, host: str, port: int, credentials: Credentials, folder: str) -> str:
-    """Make the TLS handshake; an alert counts as an answer, because the server may want a client's certificate.
+def _run(
+    configured: ConfiguredSource, trial: SourceTrial, *, site: str, proxies: Proxies, deadline: float
+) -> SourceCounters:
+    """Run a source as an agent would, but for the option `hours`, until it has an image, or can't have one.
 
-    Source of the codes: OpenSSL, x509_vfy.h: 62 and 64 are another host name or address, 9 and 10 a time outside the
-    validity.
+    Its log is left out. What was found is written into the trial.
     """
-    try:
-        context = build_tls_context(credentials.authorities_pem)
-    except ValueError as error:
-        raise UnreachableError(f"ca.crt can't be used: {error}", hint=f"ls -l {folder or 'CREDENTIALS'}") from error
-    try:
-        if credentials.certificate and credentials.key:
-            context.load_cert_chain(credentials.certificate, credentials.key)
-        with context.wrap_socket(connection, server_hostname=host) as wrapped:
-            return f"{wrapped.version()}; the certificate is trusted"
-    except ssl.SSLCertVerificationError as error:
-        where = f"{folder}/ca.crt" if folder else "ca.crt in a folder that --credentials names"
-        hint = f"write the certificate of its authority, or its own if it signs itself, to {where}"
-        if error.verify_code in {62, 64}:
-            hint = "use a name in the address that the certificate is for"
-        if error.verify_code in {9, 10}:
-            hint = "check the clocks of this machine and of the server; the certificate isn't valid now"
-        message = f"the certificate of {host}:{port} is not trusted: {error.verify_message}"
-        raise UnreachableError(message, hint=hint) from error
-    except OSError as error:
-        reason = error.reason or error if isinstance(error, ssl.SSLError) else describe_os_error(error)
-        if "ALERT" in str(reason):
-            return "the server asks for a certificate of the client"
-        message, hint = f"TLS with {host}:{port} failed: {reason}", "check whether the server uses TLS at this port"
-        raise UnreachableError(message, hint=hint) from error
+    began, times = time.monotonic(), []
 
-
-class SourceRun:
-    """Runs a source exactly as an agent would, except that the option `hours` is left out.
-
-    Attributes:
-        event: Event of the first image; None without an image.
-        times: Time of each image since the start, seconds.
-        counters: Counters and state of the source.
-    """
-
-    def __init__(self, configured: ConfiguredSource, site: str, proxies: Proxies) -> None:
-        self._configured = configured
-        self._began = time.monotonic()
-        self._opened_s = 0.0
-        self.event: Event | None = None
-        self.times: list[float] = []
-        self._context = AgentContext(
-            configured.common.name,
-            site=site,
-            index=_NoIndex(),
-            store=self._store,
-            max_bytes=configured.common.max_bytes,
-            spool_max_bytes=configured.common.max_bytes + ATTRIBUTES_BYTES,
-            credentials=configured.common.credentials,
-            proxies=proxies,
-            options=replace(configured.options, hours=()),
-        )
-        self.counters = self._context.counters
-
-    @property
-    def reason(self) -> str:
-        """Why the source captures nothing; a dropped image is no reason, because a later one may be captured."""
-        known = (self.counters.state, self.counters.reason) == NOT_STARTED or self.counters.state == "finished"
-        return "" if known or self.counters.reason == self.counters.unusable else self.counters.reason
-
-    def run(self, deadline: float) -> None:
-        """Run the source until it has an image, or until it is known why there is none; its log is left out."""
-        source = SupervisedSource(partial(self._configured.kind.run, self._configured.settings), self._context)
-        logging.disable()
-        source.start()
-        try:
-            self._wait(deadline)
-        finally:
-            stop_sources([source])
-            logging.disable(logging.NOTSET)
-
-    @property
-    def stream(self) -> dict[str, Any]:
-        """What the source found in its input, such as a video stream; empty when it has said nothing."""
-        stream = dict(self._context.facts)
-        if stream:
-            keys_only = stream.get("decoding") == "key" and not self._configured.settings.every_s
-            stream["key_interval_s"] = self._measure_interval() if keys_only else 0.0
-            stream["opened_s"] = min([self._opened_s, *self.times[:1]])
-        return stream
-
-    def find_interval(self) -> float:
-        """Return the minimum time between two images, seconds; 0 when nothing is known about it, as for a folder.
-
-        It is the one that was found, but at least the setting `every_s` of the kind and that of the option `rate`.
-        """
-        stream, configured = self._context.facts, self._configured
-        interval_s = self._measure_interval()
-        if stream.get("rate") and stream.get("decoding") in ("none", "all"):
-            interval_s = 1 / stream["rate"]
-        if configured.common.kind != "s3":  # its interval is that of its listing
-            interval_s = max(interval_s, getattr(configured.settings, "every_s", 0.0))
-        return max(interval_s, parse_interval_ns(configured.options.rate) / 1e9) if interval_s else 0.0
-
-    def _measure_interval(self) -> float:
-        """Return the mean time between images in seconds, with two digits at most; 0 with fewer than two images."""
-        if len(self.times) < 2 or self._configured.common.kind not in RATED:
-            return 0.0
-        mean_s = (self.times[-1] - self.times[0]) / (len(self.times) - 1)
-        return round(mean_s, 1) if mean_s >= 0.95 else float(f"{mean_s:.2g}")
-
-    def _store(self, event: Event) -> bool:
-        self.times.append(time.monotonic() - self._began)
-        self.event = self.event or event
+    def store(event: Event) -> bool:
+        times.append(time.monotonic() - began)
+        trial.event = trial.event or event
         return True
 
-    def _wait(self, deadline: float) -> None:
-        """Wait until the run has to end; a second image is waited for where it shows the rate."""
-        counters, kind = self.counters, self._configured.common.kind
-        idle_s = IDLE_S.get(kind, float("inf")) + getattr(self._configured.settings, "settle_s", 0.0)
-        persistent_s = PERSISTENT_S if kind == "mqtt" else 0.0
-        reason, since = "", time.monotonic()
-        while (now := time.monotonic()) < deadline:
-            time.sleep(TICK_S)
-            if not self._opened_s and self._context.facts:
-                self._opened_s = now - self._began
-            if self.reason != reason or (counters.state, counters.reason) == NOT_STARTED:
-                reason, since = self.reason, now
-            if self.times:
-                watched_s = now - self._began - self.times[0]
-                if kind not in RATED or watched_s >= (MEASURE_S if len(self.times) > 1 else WATCH_S):
-                    return
-            elif counters.state == "finished" or now - since >= (persistent_s if reason else idle_s):
+    context = AgentContext(
+        configured.common.name,
+        site=site,
+        index=_NoIndex(),
+        store=store,
+        max_bytes=configured.common.max_bytes,
+        spool_max_bytes=configured.common.max_bytes + ATTRIBUTES_BYTES,
+        credentials=configured.common.credentials,
+        proxies=proxies,
+        options=replace(configured.options, hours=()),
+    )
+    source = SupervisedSource(partial(configured.kind.run, configured.settings), context)
+    logging.disable()
+    source.start()
+    try:
+        _wait(configured, context.counters, times, began, deadline)
+    finally:
+        stop_sources([source])
+        logging.disable(logging.NOTSET)
+    trial.stream, trial.dropped = context.facts, context.counters.dropped
+    if times:
+        trial.first_image_s, trial.interval_s = times[0], _find_interval(configured, context.facts, times)
+    return context.counters
+
+
+def _wait(
+    configured: ConfiguredSource, counters: SourceCounters, times: Sequence[float], began: float, deadline: float
+) -> None:
+    """Wait until a run has to end; a second image is waited for where it shows the rate."""
+    kind = configured.common.kind
+    idle_s = IDLE_S.get(kind, float("inf")) + getattr(configured.settings, "settle_s", 0.0)
+    persistent_s = PERSISTENT_S if kind == "mqtt" else 0.0
+    reason, since = "", began
+    while (now := time.monotonic()) < deadline:
+        time.sleep(TICK_S)
+        if _read_reason(counters) != reason or (counters.state, counters.reason) == NOT_STARTED:
+            reason, since = _read_reason(counters), now
+        if times:
+            watched_s = now - began - times[0]
+            if kind not in RATED or watched_s >= (MEASURE_S if len(times) > 1 else WATCH_S):
                 return
+        elif counters.state == "finished" or now - since >= (persistent_s if reason else idle_s):
+            return
+
+
+def _read_reason(counters: SourceCounters) -> str:
+    """Return why a source captures nothing; a dropped image is no reason, because a later one may be captured."""
+    known = (counters.state, counters.reason) == NOT_STARTED or counters.state == "finished"
+    return "" if known or counters.reason == counters.unusable else counters.reason
+
+
+def _find_interval(configured: ConfiguredSource, stream: Mapping[str, Any], times: Sequence[float]) -> float:
+    """Return the minimum time between two images, seconds; 0 when nothing is known about it, as for a folder.
+
+    It is the one that was measured, but at least the setting `every_s` of the kind and that of the option `rate`.
+    """
+    kind, interval_s = configured.common.kind, 0.0
+    if kind in RATED and len(times) > 1:
+        interval_s = (times[-1] - times[0]) / (len(times) - 1)
+        interval_s = round(interval_s, 1 if interval_s >= 0.95 else 2)
+    if stream.get("rate") and stream["decoding"] != "key":
+        interval_s = 1 / stream["rate"]
+    if kind != "s3":  # its interval is that of its listing
+        interval_s = max(interval_s, getattr(configured.settings, "every_s", 0.0))
+    return max(interval_s, parse_interval_ns(configured.options.rate) / 1e9) if interval_s else 0.0
 
 
 class _NoIndex:
@@ -460,14 +389,16 @@ def read_picture(data: bytes) -> dict[str, Any]:
     return {**size, "brightness": brightness, "contrast": contrast, "remark": remark}
 
 
-def _explain_absence(trial: SourceTrial, configured: ConfiguredSource, run: SourceRun, timeout_s: float) -> StepError:
+def _explain_absence(
+    trial: SourceTrial, configured: ConfiguredSource, counters: SourceCounters, timeout_s: float
+) -> StepError:
     """Return why a run has no image, from the reason that the source reported, or from what it did instead."""
-    if run.reason:
-        reason = _AGAIN.sub("", redact(run.reason))
+    if reason := _read_reason(counters):
+        reason = _AGAIN.sub("", redact(reason))
         return explain(reason, trial.kind, trial.place, str(configured.common.credentials or ""))
     if trial.dropped:
         causes = ", ".join(f"{cause} {count}" for cause, count in sorted(trial.dropped.items()))
-        why = run.counters.unusable.replace("every image was dropped: ", "; ")
+        why = counters.unusable.replace("every image was dropped: ", "; ")
         return StepError("format", InputError(f"{trial.name} dropped every image ({causes}){why}"))
     message, hint = f"no image came from {trial.place or trial.name} within {timeout_s:g} s", ""
     if place := {"folder": "folder", "replay": "recording", "s3": "bucket"}.get(trial.kind):

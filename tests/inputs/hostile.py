@@ -181,14 +181,9 @@ TOO_LARGE: dict[str, Callable[[], bytes]] = {
 CORRUPT: dict[str, Callable[[], bytes]] = {
     "text": lambda: b"hello",
     "HTML": lambda: b"<html><body>502 Bad Gateway</body></html>",
-    "SVG": lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>",
-    "PostScript": lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n",
-    "PDF": lambda: b"%PDF-1.7\n",
-    "a program": lambda: b"\x7fELF" + bytes(500),
     "HEIC": lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100),
     "AVIF": lambda: b"\0\0\0\x18ftypavif\0\0\0\0mif1avif" + bytes(100),
     "zeros": lambda: bytes(1_000_000),
-    "random bytes": lambda: random.Random(0).randbytes(100_000),
     "a PNG without pixels": lambda: png(0, 0, png_chunk(b"IDAT", zlib.compress(b""))),
     "a PNG of 7000x7000 that is cut off": lambda: huge_png(7_000)[:3_000],
     "a PNG of 15 MB of noise": lambda: png(3_000, 3_000, png_chunk(b"IDAT", random.Random(0).randbytes(15_000_000))),
@@ -198,11 +193,9 @@ CORRUPT: dict[str, Callable[[], bytes]] = {
     "a JPEG of a million segments": lambda: jpeg_with(jpeg_segment(0xE5, b"") * 1_000_000),
     "a JPEG of a thousand scans": lambda: jpeg_of_scans(1_000),
     "a JPEG of nothing but fill bytes": lambda: b"\xff\xd8" + b"\xff" * 5_000_000,
-    "a JPEG of nothing but junk": lambda: b"\xff\xd8\xff\xe0" + bytes(5_000_000),
     "a BMP of 7000x7000 without pixels": lambda: bmp(7_000, 7_000),
     "a run-length encoded BMP": lambda: bmp(3_000, 3_000, compression=1, pixels=b"\x01\x00" * 4_000_000),
     "a GIF with a comment in a million blocks": lambda: gif((8, 8), (8, 8), gif_comment(b"x", 1_000_000)),
-    "a GIF of nothing but extensions": lambda: gif((8, 8), (8, 8), gif_comment(b"x", 1) * 200_000),
     "a TIFF whose tags lie over each other": lambda: grey_tiff(
         8, 8, *[(tag, 4, 1_000_000, 8) for tag in (273, 279, 324, 325, 529, 530)], behind=bytes(4_000_000)
     ),
@@ -217,14 +210,11 @@ CORRUPT: dict[str, Callable[[], bytes]] = {
     "a TIFF whose directory is itself": lambda: b"II*\0\x00\0\0\0" + bytes(100),
     "a TIFF with 65535 samples per pixel": lambda: grey_tiff(64, 64, (277, 3, 1, 65_535)),
     "a WebP whose chunk is 4 GB long": lambda: b"RIFF\xff\xff\xff\xffWEBPVP8 \xff\xff\xff\xff" + bytes(50),
-    **{f"the first {share} % of a {kind}": partial(cut, kind, share) for kind in KINDS for share in (3, 30, 80)},
+    **{f"the first {share} % of a {kind}": partial(cut, kind, share) for kind in KINDS for share in (3, 80)},
     **{f"a {kind} whose header is overwritten": partial(overwritten, kind) for kind in KINDS if kind != "GIF"},
 }
 
 HARMLESS: dict[str, Callable[[], bytes]] = {
-    "a PNG with 300 texts of 1 MB, packed": lambda: png_with(
-        *[png_chunk(b"zTXt", b"note\0\0" + zlib.compress(bytes(2**20)))] * 300
-    ),
     "a PNG with a profile of 100 MB, packed": lambda: png_with(
         png_chunk(b"iCCP", b"profile\0\0" + zlib.compress(bytes(100_000_000), 1))
     ),

@@ -14,7 +14,6 @@ from typing import TypeVar
 
 from eaves.sources.camera.wire import (
     Ended,
-    Failed,
     Message,
     StreamFrame,
     StreamRequest,
@@ -46,8 +45,6 @@ class Decoder:
         self.process.stdin.flush()
         self.messages: list[Message] = []
         self.errors: list[str] = []
-        self.readable = threading.Event()
-        self.readable.set()
         self._max_bytes = 50_000_000
         self._unseen: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -74,35 +71,11 @@ class Decoder:
         """The next frames."""
         return [self.next(StreamFrame, timeout_s) for _ in range(count)]
 
-    def fail(self, timeout_s: float = 15.0) -> Failed:
-        """Its failure, after which it has ended."""
-        failed = self.next(Failed, timeout_s)
-        assert self.process.wait(10) == 0
-        return failed
-
     def end(self, timeout_s: float = 30.0) -> Ended:
-        """Its end after a file, and the end of its process."""
+        """Why it ends, after the end of its process."""
         ended = self.next(Ended, timeout_s)
         assert self.process.wait(10) == 0
         return ended
-
-    def memory(self, name: str = "Pss", default: int | None = None) -> int:
-        """A figure of its memory, bytes; `default` when it has ended."""
-        try:
-            lines = Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines()
-        except OSError:
-            lines = []
-        for line in lines:
-            if line.startswith(f"{name}:"):
-                return int(line.split()[1]) * 1024
-        if default is not None:
-            return default
-        raise AssertionError(f"there is no {name}")
-
-    def cpu_s(self) -> float:
-        """Processor time so far, seconds."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / 100
 
     def stop(self) -> None:
         """End it, whatever it does."""
@@ -119,7 +92,6 @@ class Decoder:
                 while (message := read_message(stream, self._max_bytes)) is not None:
                     self.messages.append(message)
                     self._unseen.put(message)
-                    self.readable.wait()
             except WireError as error:
                 self.errors.append(str(error))
         self._unseen.put(None)

@@ -45,7 +45,7 @@ class Running(TurnedSource):
 
     def tell(self, name: str, *, wait_s: float = 0.0) -> None:
         """Tell the source of a file, as the kernel does."""
-        self.kernel.watches[-1].listener.notice(name, wait_s=wait_s)
+        self.kernel.watches[-1].notice(name, wait_s)
 
 
 @contextmanager

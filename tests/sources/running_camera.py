@@ -87,7 +87,6 @@ def run_camera(
     clock: Clock = SYSTEM,
     credentials: Path | None = None,
     context: dict[str, Any] | None = None,
-    pace: Callable[[], float] = lambda: 0.0,
     camera: RunningCamera | None = None,
     **settings: Any,
 ) -> Iterator[RunningCamera]:
@@ -99,13 +98,12 @@ def run_camera(
         clock: Clock of the agent.
         credentials: Folder with credentials.
         context: Further arguments of `AgentContext`.
-        pace: Reserves the start of a decoder.
         camera: What becomes of its frames; None for a plain `RunningCamera`.
         settings: Further settings of the source.
     """
     camera = camera or RunningCamera()
     camera.context = build_context(clock=clock, store=camera.store, credentials=credentials, **(context or {}))
-    source = CameraSource(CameraSettings(url=url, **settings), camera.context, command=command, pace=pace)
+    source = CameraSource(CameraSettings(url=url, **settings), camera.context, command=command)
     camera.thread = threading.Thread(target=source.run, name="camera under test")
     camera.thread.start()
     try:
@@ -117,18 +115,13 @@ def run_camera(
 
 def find_decoders(parent: int | None = None) -> list[int]:
     """Process ids of the decoders that a process, by default this one, started, zombies too."""
-    return find_children("camera.decoder", "scripted_decoder", "decoder-output", parent=parent)
-
-
-def find_children(*names: str, parent: int | None = None) -> list[int]:
-    """Process ids of children whose command contains one of the names, and of all zombies."""
     found = []
     for number in _list_children(parent or os.getpid()):
         try:
             words = Path(f"/proc/{number}/cmdline").read_text()
         except OSError:
             continue  # it has ended and was waited for
-        if not words or any(name in words for name in names):
+        if not words or any(name in words for name in ("camera.decoder", "scripted_decoder", "decoder-output")):
             found.append(number)
     return found
 

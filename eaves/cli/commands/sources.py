@@ -48,16 +48,15 @@ def try_(source: str, credentials: Path | None, save: Path | None, timeout: floa
     When there is no image, the command shows which step failed and what to do. It exits with status 69 when the source
     can't be reached or sends no image, 77 when it refuses the login, and 66 when there is no such stream.
     """
-    from eaves.cli.source_trial import build_value, find_refusal, find_tried_source, print_trial, run_trial, save_image
+    from eaves.cli.source_trial import build_value, find_tried_source, print_trial, run_trial, save_image
 
-    tried = find_tried_source(source, file, credentials=credentials)
-    with cancelled_by_ctrl_c(f"stopped: {tried.configured.common.name} was not tried to the end; nothing was sent"):
-        trial = run_trial(tried, timeout)
-    saved = save_image(trial, tried.configured.settings, save)
-    refusal = find_refusal(trial.event, tried.function) if trial.event else ""
+    configured, site = find_tried_source(source, file, credentials=credentials)
+    with cancelled_by_ctrl_c(f"stopped: {configured.common.name} was not tried to the end; nothing was sent"):
+        trial = run_trial(configured, site, timeout)
+    saved = save_image(trial, configured.settings, save)
     if form == "table":
-        print_trial(trial, saved, tried, refusal)
+        print_trial(trial, saved)
     else:
-        print_value(build_value(trial, saved, refusal), form)
+        print_value(build_value(trial, saved), form)
     if trial.failure is not None:
         raise trial.failure.error

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import select
 import socket
 import ssl
-import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -23,9 +18,9 @@ from eaves.sources.camera.wire import StreamRequest
 
 DEVICES = Path("/dev")
 PROBE_S = 3.0
-"""Time limit of a connection that tests a server, seconds: long enough for a slow link, and for a lost first packet,
-which is sent again after a second. A camera whose connections take longer would never be read again after an outage."""
-TICK_MS = 200
+"""Time limit of a connection that tests one address of a server, seconds: long enough for a slow link, and for a lost
+first packet, which is sent again after a second. A camera whose connections take longer would never be read again after
+an outage."""
 _SYSTEM_AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 """Files with the certificate authorities of Debian, Fedora, and Alpine."""
 
@@ -49,57 +44,28 @@ class StreamLocation:
         """Whether it is a file, which has an end, and not a device or a stream of the network."""
         return self.path is not None and DEVICES not in self.path.absolute().parents
 
-    def file_identity(self) -> tuple[int, int] | None:
-        """Return modification time in nanoseconds and size of the file; None when it can't be looked at."""
-        try:
-            status = self.path.stat() if self.path else None
-        except OSError:
-            return None
-        return (status.st_mtime_ns, status.st_size) if status else None
-
     def find_missing(self) -> str:
         """Return that the device or the file isn't there; empty when it is, and for a stream of the network."""
-        if self.path is None or self.file_identity() is not None:
-            return ""
-        return f"there is no {'file' if self.is_file else 'device'} {self.path}"
+        try:
+            if self.path is not None:
+                self.path.stat()
+        except OSError:
+            return f"there is no {'file' if self.is_file else 'device'} {self.path}"
+        return ""
 
-    def probe(self, stopping: Callable[[], bool]) -> str:
+    def probe(self) -> str:
         """Connect to the host and close the connection; return why it failed, empty when it worked.
 
         A decoder costs a tenth of a second of processor time and 50 MB of memory to start, a TCP connection almost
-        nothing. The time limit is of real time, because sockets can't use the clock of a test.
-
-        Args:
-            stopping: Returns whether the attempt is to be ended early.
+        nothing. Each address of the host has `PROBE_S` of real time, because sockets can't use the clock of a test.
         """
         try:
-            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+            socket.create_connection((self.host, self.port), PROBE_S).close()
         except (socket.gaierror, UnicodeError):
             return "the camera can't be reached: its name is not found"
-        number = 0
-        for family, kind, protocol, _, address in found:
-            try:
-                with socket.socket(family, kind, protocol) as connection:
-                    number = _connect(connection, address, PROBE_S / len(found), stopping)
-            except OSError as error:  # such as a host without IPv6
-                number = error.errno or errno.EIO
-            if not number:
-                return ""
-        return f"the camera can't be reached: {describe_os_error(OSError(number, os.strerror(number)))}"
-
-
-def _connect(connection: socket.socket, address: object, timeout_s: float, stopping: Callable[[], bool]) -> int:
-    """Connect within a time limit; return 0, or the number of the error."""
-    deadline = time.monotonic() + timeout_s
-    connection.setblocking(False)
-    poller = select.poll()
-    poller.register(connection, select.POLLOUT)
-    # Called again, connect(2) returns the result of the connection that it has begun.
-    while (number := connection.connect_ex(address)) in {errno.EINPROGRESS, errno.EALREADY}:  # type: ignore[arg-type]
-        if stopping() or time.monotonic() >= deadline:
-            return errno.ETIMEDOUT
-        poller.poll(TICK_MS)
-    return 0 if number == errno.EISCONN else number
+        except OSError as error:
+            return f"the camera can't be reached: {describe_os_error(error)}"
+        return ""
 
 
 def parse_location(url: str) -> StreamLocation:
@@ -151,14 +117,6 @@ def find_system_authorities() -> str:
     """Return the path of the file with the system's certificate authorities; empty, which trusts none, without one."""
     candidates = (ssl.get_default_verify_paths().cafile or "", *_SYSTEM_AUTHORITIES)
     return next((path for path in candidates if path and Path(path).is_file()), "")
-
-
-def find_versions(folder: Path | None) -> Mapping[str, int]:
-    """Return the modification time of each file of a folder with credentials; empty when it can't be read."""
-    try:
-        return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} if folder else {}
-    except OSError:
-        return {}
 
 
 def build_url(url: str, credentials: Credentials) -> str:

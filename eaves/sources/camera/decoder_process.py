@@ -7,22 +7,19 @@ Its request with the password goes through stdin, so that `ps` doesn't show it.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-import select
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from eaves.base.clock import Clock
 from eaves.sources.camera.wire import (
     DroppedFrames,
     Ended,
-    Failed,
     Message,
     Opened,
     StreamFrame,
@@ -43,11 +40,10 @@ OVER_S = 0.2
 KILLED_S = 2.0
 """Time that a killed process may take to end, seconds. One that hangs in the kernel, in a driver or on a network
 folder, takes longer."""
-TICK_S = 0.01
 TAIL_BYTES = 4_096
 """Maximum size of the end of stderr that is kept, bytes."""
 PIPE_BYTES = 65_536
-"""Size of a pipe, bytes: one read takes all that a process left in its stderr. Source: pipe(7)."""
+"""Size of the buffer of stdout, bytes."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -68,6 +64,7 @@ class DecoderProcess:
         opened: What the decoder found in the stream; None until the stream is open.
         last: Why the decoder ends; None when it hasn't said so.
         fault: Why what it wrote isn't a message; empty when everything was.
+        tail: The last lines that it wrote to stderr.
         last_data_s: Monotonic time at which the last message arrived, seconds.
         over: Whether its output has ended.
 
@@ -84,8 +81,8 @@ class DecoderProcess:
         command: Sequence[str] = DECODER,
     ) -> None:
         self.opened: Opened | None = None
-        self.last: Failed | Ended | None = None
-        self.fault, self.over = "", False
+        self.last: Ended | None = None
+        self.fault, self.tail, self.over = "", b"", False
         self.last_data_s = clock.monotonic()
         self._clock, self._max_bytes, self._report = clock, request.max_bytes, dropped
         self._news = threading.Condition()
@@ -98,19 +95,17 @@ class DecoderProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            bufsize=0,
+            bufsize=PIPE_BYTES,
             start_new_session=True,  # Ctrl-C reaches only the agent, which ends its decoders
         )
         self.pid = self._process.pid
-        self._output = _Output(self._process)
-        self._thread = threading.Thread(target=self._read, name=f"decoder-{self.pid}", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=read, name=f"decoder-{self.pid}", daemon=True)
+            for read in (self._read, self._read_stderr)
+        ]
+        for thread in self._threads:
+            thread.start()
         self._send(build_request(request))
-
-    @property
-    def tail(self) -> str:
-        """The last lines that the process wrote to stderr."""
-        return self._output.tail.decode("utf-8", "replace")
 
     @property
     def exit_status(self) -> str:
@@ -139,7 +134,8 @@ class DecoderProcess:
 
     def terminate(self) -> None:
         """Ask the process to end, without waiting for it, and let `take` return. May be called from any thread."""
-        self._signal(signal.SIGTERM)
+        if self._process.poll() is None:
+            self._signal(signal.SIGTERM)
         self._wake()
 
     def end(self, term_s: float = TERM_S) -> bool:
@@ -151,37 +147,30 @@ class DecoderProcess:
         Returns:
             Whether it has ended. One that hangs in the kernel hasn't; the call is to be repeated later.
         """
-        over_s = OVER_S if self.over else 0.0  # so that its exit code is its own
-        for number, timeout_s in ((0, over_s), (signal.SIGTERM, term_s), (signal.SIGKILL, KILLED_S)):
-            if self._await_exit(number, timeout_s):
+        for number, timeout_s in (
+            (0, OVER_S if self.over else 0.0),
+            (signal.SIGTERM, term_s),
+            (signal.SIGKILL, KILLED_S),
+        ):
+            self._signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout_s)
                 break
         else:
             return False
         self._signal(signal.SIGKILL)  # for what it started, which would hold its pipes open
-        self._thread.join(KILLED_S)
-        if self._thread.is_alive():
+        for thread in self._threads:
+            thread.join(KILLED_S)
+        if any(thread.is_alive() for thread in self._threads):
             return False
-        with self._news:
-            self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
         return True
 
-    def _await_exit(self, number: int, timeout_s: float) -> bool:
-        """Send a signal, unless it is 0, and wait for the end of the process in real time; keep its exit code."""
-        self._signal(number)
-        deadline = time.monotonic() + timeout_s
-        while os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(TICK_S)
-        return True
-
     def _signal(self, number: int) -> None:
-        with self._news, contextlib.suppress(ProcessLookupError, PermissionError):
-            if self._process.returncode is None:  # until then, no other process gets its number
-                os.killpg(self.pid, number)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
 
     def _send(self, request: bytes) -> None:
         """Write the request into the pipe, which has room for it; a decoder that never reads it blocks nothing."""
@@ -191,9 +180,9 @@ class DecoderProcess:
             os.write(self._process.stdin.fileno(), request)
 
     def _read(self) -> None:
-        stream = io.BufferedReader(self._output, PIPE_BYTES)
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
         try:
-            while (message := read_message(stream, self._max_bytes)) is not None:
+            while (message := read_message(self._process.stdout, self._max_bytes)) is not None:
                 self.last_data_s = self._clock.monotonic()
                 self._receive(message)
         except WireError as error:
@@ -217,8 +206,15 @@ class DecoderProcess:
         elif isinstance(message, Opened):
             self.opened = message
             self._wake()
-        elif isinstance(message, Failed | Ended):
+        elif isinstance(message, Ended):
             self.last = message
+
+    def _read_stderr(self) -> None:
+        assert self._process.stderr is not None  # noqa: S101 - it is a pipe
+        for data in iter(partial(self._process.stderr.read1, PIPE_BYTES), b""):  # type: ignore[attr-defined]
+            self.tail += data
+            if len(self.tail) > TAIL_BYTES:  # without a part of a line, which may begin within a password
+                self.tail = self.tail[-TAIL_BYTES:].partition(b"\n")[2]
 
     def _count(self, new: DroppedFrames) -> None:
         count = new.count + (self._dropped[new.cause].count if new.cause in self._dropped else 0)
@@ -228,39 +224,6 @@ class DecoderProcess:
         with self._news:
             self._woken = True
             self._news.notify()
-
-
-class _Output(io.RawIOBase):
-    """Stdout of a process as a stream. While it is read, stderr is read as well, and its end is kept."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None and process.stderr is not None  # noqa: S101, PT018 - they are pipes
-        self.tail = b""
-        self._out, self._err = process.stdout.fileno(), process.stderr.fileno()
-        self._poll = select.poll()
-        self._poll.register(self._out, select.POLLIN)
-        self._poll.register(self._err, select.POLLIN)
-
-    def readable(self) -> bool:
-        """Return that the stream can be read."""
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        """Read stdout into a buffer; return the number of bytes, 0 at the end."""
-        while True:
-            ready = {descriptor for descriptor, _ in self._poll.poll()}
-            if self._err in ready:
-                self._read_stderr()
-            if self._out in ready:
-                return os.readv(self._out, [buffer])  # type: ignore[list-item]  # a writable buffer
-
-    def _read_stderr(self) -> None:
-        data = os.read(self._err, PIPE_BYTES)
-        if not data:
-            self._poll.unregister(self._err)
-        self.tail += data
-        if len(self.tail) > TAIL_BYTES:  # without a part of a line, which may begin within a password
-            self.tail = self.tail[-TAIL_BYTES:].partition(b"\n")[2]
 
 
 def build_environ() -> dict[str, str]:

@@ -3,17 +3,14 @@
 A camera that is away for a minute is back within seconds of its return, one that is away for a month costs one attempt
 a minute, and a camera that refuses the password isn't asked so often that it locks the account. A source never stops
 trying.
-
-A switch that restarts brings all cameras of a site back at the same moment. Two hundred Python processes that start
-within a second stop a small machine, so `StartPace` limits the decoders that an agent starts.
 """
 
 from __future__ import annotations
 
-import threading
-import time
+from collections.abc import Mapping
 
 from eaves.base.backoff import Backoff
+from eaves.sources.camera.wire import EndCode
 
 SHORT_OUTAGE_S = 120.0
 """Length of an outage up to which attempts are at most `SHORT` apart, seconds: a camera that restarts takes a minute or
@@ -31,31 +28,18 @@ MINIMUM_S = 0.25
 STEADY_S = 10.0
 """Time that a stream must last, seconds, so that the next attempt after its end is made at once. The pauses grow after
 shorter ones, because a camera may end each connection after one frame."""
-FLAPPING = 3
-"""Number of short streams in a row after which the source is shown as `waiting` until one is steady."""
-FIXED_S = {"refused_login": 300.0, "missing_library": 60.0}
+FIXED_S: Mapping[EndCode, float] = {"refused_login": 300.0, "missing_library": 60.0}
 """Times until the next attempt that don't depend on the outage's length, seconds. Many cameras lock an account after
 five wrong passwords within some minutes."""
-MISSING = "missing"
-"""Reason of a device or a file that isn't there: to look for it costs nothing, so the times between never grow."""
-RATE = 10.0
-"""Decoders started per second, on average. Each takes about a tenth of a second of processor time."""
-BURST = 4
-"""Decoders that may be started at once after a pause."""
 
 
 class Reconnection:
     """Back-off of one stream; all times are monotonic, in seconds."""
 
     def __init__(self) -> None:
-        self._failures = self._short_streams = 0
+        self._failures = 0
         self._outage_began_s: float | None = None
         self._stream_began_s: float | None = None
-
-    @property
-    def flapping(self) -> bool:
-        """Whether the last streams ended soon after their first frame, and none has been steady since."""
-        return self._short_streams >= FLAPPING
 
     def received(self, now_s: float) -> None:
         """Note that a frame arrived, which ends the outage."""
@@ -63,13 +47,13 @@ class Reconnection:
         if self._stream_began_s is None:
             self._stream_began_s = now_s
         if now_s - self._stream_began_s >= STEADY_S:
-            self._failures = self._short_streams = 0
+            self._failures = 0
 
-    def failed(self, code: str, *, began_s: float, now_s: float, jitter: float) -> float:
+    def failed(self, code: EndCode, *, began_s: float, now_s: float, jitter: float) -> float:
         """Note that an attempt or a stream ended, and return the time of the next attempt.
 
         Args:
-            code: A `FailureCode`, `MISSING`, or another reason.
+            code: Why it ended.
             began_s: Time at which the attempt began.
             now_s: Current time.
             jitter: Random number in [0, 1), so that many cameras don't connect at the same time.
@@ -78,7 +62,6 @@ class Reconnection:
         if streamed:
             self.received(now_s)
         self._stream_began_s = None
-        self._short_streams += streamed
         self._failures += 1
         if self._outage_began_s is None:
             self._outage_began_s = now_s
@@ -86,26 +69,7 @@ class Reconnection:
             return now_s + FIXED_S[code] * (1.0 + 0.1 * jitter)
         outage_s = now_s - self._outage_began_s
         pauses = SHORT
-        if outage_s > SHORT_OUTAGE_S and code != MISSING:
+        if outage_s > SHORT_OUTAGE_S and code != "missing":  # to look for a device or a file costs nothing
             pauses = Backoff(retry=None, first_s=SHORT.cap_s, cap_s=min(LONG_CAP_S, GROWTH * outage_s))
         pause_s = pauses.pause_s(self._failures, jitter=jitter)
         return max(now_s + MINIMUM_S, (now_s if streamed else began_s) + pause_s)
-
-
-class StartPace:
-    """Limits the rate of starts in one process. It uses real time, because real processes start."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._next_s = 0.0
-
-    def reserve(self) -> float:
-        """Reserve the next start; return the time until then, seconds."""
-        with self._lock:
-            now = time.monotonic()
-            self._next_s = max(self._next_s, now - BURST / RATE) + 1 / RATE
-            return max(0.0, self._next_s - now)
-
-
-PACE = StartPace()
-"""Pace of all camera sources of this process."""

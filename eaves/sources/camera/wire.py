@@ -19,13 +19,28 @@ HEADER = struct.Struct("<II")
 """Lengths of the JSON object and of the image, bytes."""
 MAX_JSON_BYTES = 65_536
 
-FailureCode = Literal[
-    "unreachable", "refused_login", "untrusted", "not_found", "no_video", "unsupported", "broken", "missing_library"
+EndCode = Literal[
+    "unreachable",
+    "refused_login",
+    "untrusted",
+    "not_found",
+    "no_video",
+    "unsupported",
+    "broken",
+    "missing_library",
+    "finished",
+    "missing",
+    "silent",
+    "crashed",
+    "memory",
+    "credentials",
+    "stopping",
 ]
-"""Reason why a decoder ends. `unreachable`: no connection. `refused_login`: wrong user name or password. `untrusted`:
+"""Reason why a stream ends. `unreachable`: no connection. `refused_login`: wrong user name or password. `untrusted`:
 the server's certificate is not of a trusted authority or of another name. `not_found`: the server has no such stream,
 or there is no such file or device. `no_video`: the stream has no video. `unsupported`: a codec or protocol that can't
-be read. `broken`: the stream ended or its data can't be read. `missing_library`: PyAV is not installed."""
+be read. `broken`: the stream ended or its data can't be read. `missing_library`: PyAV is not installed. `finished`: a
+file was read to its end. The rest are reasons that the parent finds."""
 
 
 class WireError(Exception):
@@ -111,21 +126,14 @@ class DroppedFrames:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """The decoder can't continue and ends; the message is a sentence that may contain credentials."""
-
-    code: FailureCode
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A file was read to its end; the decoder ends after this message."""
+    """The decoder's last message: why it ends, and a sentence that may contain credentials."""
 
-    frames: int
+    code: EndCode
+    message: str = ""
 
 
-Message = Opened | StreamFrame | Alive | DroppedFrames | Failed | Ended
+Message = Opened | StreamFrame | Alive | DroppedFrames | Ended
 _FIELDS: Mapping[type[Message], Mapping[str, Any]] = {kind: get_type_hints(kind) for kind in get_args(Message)}
 _KINDS = {kind.__name__: kind for kind in _FIELDS}
 

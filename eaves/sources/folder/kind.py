@@ -38,13 +38,6 @@ class FolderSourceSettings:
         minimum=0,
         maximum=600,
     )
-    known_files: int = setting(
-        200_000,
-        "Maximum number of sent files that are remembered in memory, about 100 bytes each; for "
-        "further files, each scan reads the spool. The default takes 20 MB of the 256 MB that "
-        "an agent's pod may use.",
-        minimum=0,
-    )
     max_files: int = setting(
         1_000_000,
         "Number of images in the folder at which capture is paused until some are removed, "

@@ -23,7 +23,7 @@ from eaves.sources.faults import ImageFaults, capture_when_possible, explain_ref
 from eaves.sources.files import build_subject, position
 from eaves.sources.folder.kind import FolderSourceSettings
 from eaves.sources.folder.reader import FileVersion, find_version, identify, read_file, scan
-from eaves.sources.folder.watcher import KernelWatch, Watch, Watcher
+from eaves.sources.folder.watcher import KernelWatch
 from eaves.sources.frame import Frame, Outcome
 from eaves.sources.sent_images import SentImages
 
@@ -36,8 +36,6 @@ SCAN_SLICE = 1_000
 """Number of files that a scan handles before the source captures files that are complete."""
 CHECK_S = 5.0
 """Interval between two checks whether the path still leads to the folder that is watched, seconds."""
-REWATCH_S = 10.0
-"""Minimum time between two starts of the watch on the same folder, seconds."""
 CLOSED_S = 0.2
 """Delay before a file that its writer closed counts as complete, seconds. `shutil.copy2`, Python's tarfile and busybox'
 tar set the file's time by name after closing it, and a file with a new time is another image with another id."""
@@ -77,7 +75,7 @@ class FolderSource:
     """
 
     def __init__(
-        self, settings: FolderSourceSettings, context: SourceContext, *, watcher: Watcher = KernelWatch
+        self, settings: FolderSourceSettings, context: SourceContext, *, watcher: type[KernelWatch] = KernelWatch
     ) -> None:
         self._settings = settings
         self._root = settings.path
@@ -87,14 +85,12 @@ class FolderSource:
         self._sent = SentImages(
             context.index,
             context.source,
-            limit=settings.known_files,
             max_present=settings.max_files,
             remember_s=settings.remember_s,
             clock=self._clock,
         )
         self._watcher = None if settings.polling else watcher
-        self._watch: Watch | None = None
-        self._watched_at = float("-inf")
+        self._watch: KernelWatch | None = None
         self._folder: tuple[int, int] | None = None
         self._scan: Iterator[tuple[str, FileVersion]] | None = None
         self._scan_length_s = 0.0
@@ -106,7 +102,7 @@ class FolderSource:
         self._wake_at = float("-inf")
         self._check = False
 
-    def notice(self, relative: str, *, wait_s: float) -> None:
+    def notice(self, relative: str, wait_s: float) -> None:
         """Record that a file may be new or changed; it counts as complete after `wait_s` seconds without a change.
 
         Args:
@@ -156,20 +152,18 @@ class FolderSource:
 
         A folder that was deleted and recreated, or on which a disk was mounted, is another folder under the same path.
         """
-        folder, now = identify(self._root), self._clock.monotonic()
-        if folder == self._folder and (
-            self._watch is None or now < self._watched_at + REWATCH_S or self._watch.alive()
-        ):
+        folder = identify(self._root)
+        if folder == self._folder and (self._watch is None or self._watch.alive()):
             return
         self._close_watch()
         if self._watcher is not None:
             try:
-                self._watch = self._watcher(self._root, self)
+                self._watch = self._watcher(self._root, self.notice, self.check)
             except OSError as error:
                 _log.warning(
                     "the kernel can't watch %s (%s); the folder is scanned regularly instead", self._root, error
                 )
-        self._folder, self._watched_at = folder, now
+        self._folder = folder
         self._abort_scan()
         with self._changed:
             self._next_scan_at = self._soonest_scan_at = float("-inf")
@@ -256,7 +250,7 @@ class FolderSource:
                 if self._candidates.get(relative) == candidate:  # else it was noticed again meanwhile
                     del self._candidates[relative]
             if changed:
-                self.notice(relative, wait_s=max(self._settings.settle_s, CHANGED_S))
+                self.notice(relative, max(self._settings.settle_s, CHANGED_S))
         self._sent.save()
 
     def _capture(self, relative: str, version: FileVersion) -> bool:

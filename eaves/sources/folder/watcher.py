@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from watchdog.events import (
     DirDeletedEvent,
@@ -29,44 +28,22 @@ _EVENTS = [FileCreatedEvent, FileModifiedEvent, FileClosedEvent, FileMovedEvent,
 images would cause notifications."""
 
 
-class FileListener(Protocol):
-    """Receiver of notifications about files; the watch's own threads call it."""
-
-    def notice(self, relative: str, *, wait_s: float) -> None:
-        """Record that a file may be new or changed; it counts as complete after `wait_s` seconds without a change."""
-
-    def check(self) -> None:
-        """Record that the watched folder itself may be missing."""
-
-
-class Watch(Protocol):
-    """Active watch on a folder."""
-
-    def alive(self) -> bool:
-        """Return whether the watch still reports new files, as far as it knows."""
-
-    def close(self) -> None:
-        """Stop watching."""
-
-
-Watcher = Callable[[Path, FileListener], Watch]
-"""Function that starts a watch on a folder. It raises OSError when the kernel can't watch the folder."""
-
-
 class KernelWatch:
     """Watches an existing folder until the folder is deleted.
 
     Args:
         root: Folder, or a symbolic link to one.
-        listener: Gets the notifications.
+        notice: Called with a path below the folder and the seconds without a change after which that file counts as
+            complete, 0 when its writer has closed it or moved it here.
+        check: Called when the folder itself may be missing.
 
     Raises:
         OSError: When the kernel can't watch, for example because no watches are left (fs.inotify.max_user_watches).
     """
 
-    def __init__(self, root: Path, listener: FileListener) -> None:
+    def __init__(self, root: Path, notice: Callable[[str, float], None], check: Callable[[], None]) -> None:
         resolved = str(root.resolve())
-        self._handler = _Handler(resolved, listener)
+        self._handler = _Handler(resolved, notice, check)
         # Full events report a file that comes from another folder as moved, not as created.
         self._observer = InotifyObserver(generate_full_events=True)
         self._observer.schedule(self._handler, resolved, recursive=True, event_filter=list(_EVENTS))
@@ -89,11 +66,11 @@ class KernelWatch:
 
 
 class _Handler(FileSystemEventHandler):
-    def __init__(self, root: str, listener: FileListener) -> None:
+    def __init__(self, root: str, notice: Callable[[str, float], None], check: Callable[[], None]) -> None:
         self.root_deleted = False
         self._root = root
         self._prefix = root.rstrip("/") + "/"
-        self._listener = listener
+        self._notice, self._check = notice, check
 
     def on_created(self, event: FileSystemEvent) -> None:
         self._notify(event.src_path, wait_s=OPEN_S)
@@ -110,9 +87,9 @@ class _Handler(FileSystemEventHandler):
     def on_deleted(self, event: FileSystemEvent) -> None:
         if os.fsdecode(event.src_path) == self._root:
             self.root_deleted = True
-            self._listener.check()
+            self._check()
 
     def _notify(self, path: bytes | str, *, wait_s: float) -> None:
         text = os.fsdecode(path)
         if text.startswith(self._prefix):
-            self._listener.notice(text.removeprefix(self._prefix), wait_s=wait_s)
+            self._notice(text.removeprefix(self._prefix), wait_s)

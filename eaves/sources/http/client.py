@@ -32,6 +32,9 @@ from eaves.sources.http.login import Authentication
 MAX_STEPS = 6
 """Maximum number of HTTP requests for one picture, including those after redirects and challenges."""
 CONNECT_TIMEOUT_S = 10.0
+LOGIN_S = 300.0
+"""Pause after the server refused the password, seconds. Many cameras lock an account after five wrong passwords within
+some minutes."""
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 """HTTP statuses of redirects whose target has the same picture. Source: RFC 9110, section 15.4."""
 _CHUNK_BYTES = 64 << 10
@@ -47,7 +50,7 @@ class Snapshot:
 
     Attributes:
         data: Encoded image.
-        headers: Headers of the answer, with names in lower case.
+        headers: Headers of the answer; names are found in any case.
         url: URL of the request, without credentials.
     """
 
@@ -62,17 +65,13 @@ class NoSnapshotError(DeliveryError):
     Args:
         message: Reason without credentials; the same reason has the same text each time, so that it is logged once.
         cause: Cause under which a received picture is counted as dropped; None when no picture was received.
-        retry_after_s: Minimum time before the next request that the server asks for (Retry-After), seconds.
+        retry_after_s: Minimum time before the next request, seconds, by Retry-After or after a refused login.
     """
 
     def __init__(self, message: str, *, cause: Cause | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.cause = cause
         self.retry_after_s = retry_after_s
-
-
-class RefusedLoginError(NoSnapshotError):
-    """Error of a user name or a password that the server refuses."""
 
 
 class SnapshotClient:
@@ -88,7 +87,7 @@ class SnapshotClient:
     """
 
     def __init__(self, settings: HttpSourceSettings, context: SourceContext, credentials: Credentials) -> None:
-        self._credentials, self._versions = credentials, _find_versions(credentials)
+        self._context = context
         pair = (credentials.certificate, credentials.key)
         try:
             self._http = HttpClient(
@@ -110,20 +109,14 @@ class SnapshotClient:
         self._secrets = (credentials.password, password)
         self._authentication = Authentication(username, password)
         self._timeout_s = settings.timeout_s
-        self._max_bytes = context.max_bytes
-        self._receiving = self._kept = self._aborted = False
-
-    def is_outdated(self, credentials: Credentials) -> bool:
-        """Return whether the credentials differ from those with which the client was built."""
-        return credentials != self._credentials or _find_versions(credentials) != self._versions
+        self._receiving = False
 
     def close(self) -> None:
         """Close the connection."""
         self._http.close()
 
     def abort(self) -> None:
-        """End the current exchange and all later ones. May be called from any thread."""
-        self._aborted = True
+        """End the current exchange. May be called from any thread."""
         self._http.abort()
 
     def fetch(self, now: float) -> Snapshot:
@@ -134,6 +127,8 @@ class SnapshotClient:
         timer.start()
         try:
             return self._follow(now, deadline)
+        except RedirectError as error:
+            raise self._fault(str(error)) from error
         except (NoSnapshotError, HTTPError, OSError, ValueError) as error:
             if time.monotonic() >= deadline:  # the timer ended the connection, so its error isn't the reason
                 what = f"did not send a complete image within {self._timeout_s:g} s"
@@ -150,16 +145,13 @@ class SnapshotClient:
             response = self._request(url, deadline)
             try:
                 if response.status == 200:
-                    return Snapshot(
-                        data=self._read(response, deadline), headers=_lower(response.headers), url=self._shown
-                    )
+                    return Snapshot(data=self._read(response, deadline), headers=response.headers, url=self._shown)
                 _discard(response)
-                self._kept = True
                 if response.status == 401:
                     self._log_in(response, answered=answered)
                     answered = True
                 elif response.status in REDIRECTS and (location := response.headers.get("location")):
-                    url, answered = self._redirected(url, location), False
+                    url, answered = find_target(url, location), False
                 else:
                     retry_after_s = parse_retry_after(response.headers.get("retry-after"), now)
                     raise self._fault(f"answers with status {response.status}", retry_after_s=retry_after_s)
@@ -167,7 +159,7 @@ class SnapshotClient:
                 response.close()
         raise self._fault(f"redirects or asks for a login more than {MAX_STEPS} times")
 
-    def _request(self, url: str, deadline: float) -> urllib3.BaseHTTPResponse:
+    def _request(self, url: str, deadline: float, *, again: bool = True) -> urllib3.BaseHTTPResponse:
         left_s = deadline - time.monotonic()
         if left_s <= 0:
             raise TimeoutError
@@ -176,34 +168,23 @@ class SnapshotClient:
         try:
             return self._http.request("GET", url, headers=headers, timeout=timeout)
         except ProtocolError:
-            kept, self._kept = self._kept, False
-            if not kept or self._aborted:
+            # A server may have closed an idle connection while the request was under way. Source: RFC 9110, 9.2.2.
+            if not again or self._context.stopping:
                 raise
-            # The server has closed an idle connection while the request was under way. Source: RFC 9110, section 9.2.2.
-            return self._request(url, deadline)
+            return self._request(url, deadline, again=False)
 
     def _log_in(self, response: urllib3.BaseHTTPResponse, *, answered: bool) -> None:
         """Store the server's challenge, so that the next request answers it.
 
         `answered` says that the last request has already answered a challenge, so the user name or password is wrong.
-
-        Raises:
-            RefusedLoginError: When the user name or the password is wrong.
-            NoSnapshotError: When the challenge can't be answered.
         """
         if answered:
-            raise RefusedLoginError(f"{self._shown} refuses the user name or the password")
+            raise self._fault("refuses the user name or the password", retry_after_s=LOGIN_S)
         if not self._authentication.challenge(response.headers.getlist("www-authenticate")):
             asks = "asks for a login, but supports neither Basic nor a known form of Digest authentication"
-            raise self._fault(
-                asks if self._authentication.known else "asks for a login, but the credentials contain no user name"
-            )
-
-    def _redirected(self, url: str, location: str) -> str:
-        try:
-            return find_target(url, location)
-        except ValueError as error:
-            raise self._fault(str(error)) from error
+            if not self._authentication.username:
+                asks = "asks for a login, but the credentials contain no user name"
+            raise self._fault(asks)
 
     def _read(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
         """Return the answer's image after checking it."""
@@ -214,8 +195,8 @@ class SnapshotClient:
                 cause="unsupported",
             )
         length = response.headers.get("content-length", "")
-        if "content-encoding" not in response.headers and length.isdecimal() and int(length) > self._max_bytes:
-            raise self._fault(f"answers with more than {self._max_bytes} bytes", cause="too_large")
+        if "content-encoding" not in response.headers and length.isdecimal() and int(length) > self._context.max_bytes:
+            raise self._fault(f"answers with more than {self._context.max_bytes} bytes", cause="too_large")
         try:
             data = self._read_all(response, deadline)
         except (HTTPError, OSError, ValueError) as error:
@@ -234,28 +215,16 @@ class SnapshotClient:
         while part := response.read1(_CHUNK_BYTES, decode_content=True):
             data += part
             self._receiving = True
-            if len(data) > self._max_bytes:
-                raise self._fault(f"answers with more than {self._max_bytes} bytes", cause="too_large")
+            if len(data) > self._context.max_bytes:
+                raise self._fault(f"answers with more than {self._context.max_bytes} bytes", cause="too_large")
             if time.monotonic() > deadline:
                 raise TimeoutError
         response.release_conn()
-        self._kept = True
         return bytes(data)
 
     def _fault(self, what: str, *, cause: Cause | None = None, retry_after_s: float | None = None) -> NoSnapshotError:
         shown = f"{self._shown} {redact_values(what, self._secrets)}"
         return NoSnapshotError(shown, cause=cause, retry_after_s=retry_after_s)
-
-
-def _find_versions(credentials: Credentials) -> list[int]:
-    """Return the modification times of the certificate and key file, nanoseconds since 1970.
-
-    OpenSSL reads these two files itself, so their content can't be compared.
-    """
-    try:
-        return [file.stat().st_mtime_ns for file in (credentials.certificate, credentials.key) if file is not None]
-    except OSError:
-        return []
 
 
 def _strip(url: str) -> str:
@@ -279,32 +248,29 @@ def _explain(error: Exception) -> str:
     return f"doesn't answer ({type(error).__name__})"
 
 
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
+class RedirectError(Exception):
+    """A redirect leads to where requests, which carry credentials, must not go; the message says where."""
 
 
 def find_target(url: str, location: str) -> str:
     """Return the URL that a redirect leads to: only the same host is allowed, because requests carry credentials.
 
     Raises:
-        ValueError: When the redirect leads to another host or port, from https:// to http://, or to no valid URL; the
-            message says which.
+        RedirectError: When the redirect leads to another host or port, from https:// to http://, or to no valid URL.
     """
     here = urlsplit(url)
     try:
         there = urlsplit(urljoin(url, location.strip()))
         port = there.port
     except ValueError:
-        raise ValueError("redirects to an invalid address") from None
-    if there.scheme not in PORTS or not there.hostname:
-        raise ValueError("redirects to an address that is not http:// or https://")
-    if there.hostname != here.hostname:
-        raise ValueError(f"redirects to another host, {there.hostname[:100]!r}")
-    if here.scheme == "https" and there.scheme == "http":
-        raise ValueError("redirects from https:// to http://")
-    upgraded = here.scheme == "http" and there.scheme == "https"
-    if not upgraded and (port or PORTS[there.scheme]) != (here.port or PORTS[here.scheme]):
-        raise ValueError(f"redirects to another port, {port}")
+        raise RedirectError("redirects to an invalid address") from None
+    if there.scheme not in PORTS or there.hostname != here.hostname:
+        raise RedirectError(f"redirects to another host, {(there.hostname or '')[:100]!r}")
+    if (here.scheme, there.scheme) != ("http", "https"):
+        if there.scheme != here.scheme:
+            raise RedirectError("redirects from https:// to http://")
+        if (port or PORTS[there.scheme]) != (here.port or PORTS[here.scheme]):
+            raise RedirectError(f"redirects to another port, {port}")
     host = there.netloc.rpartition("@")[2]  # a user name in a redirect is not sent
     return urlunsplit((there.scheme, host, there.path or "/", there.query, ""))
 

@@ -12,51 +12,25 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from urllib.request import parse_http_list
 
 _ALGORITHMS = {"MD5": "md5", "SHA-256": "sha256"}
-_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_SCHEME = re.compile(rf"[\s,]*({_WORD})(?=\s|,|$)")
-_PARAMETER = re.compile(rf'[\s,]*({_WORD})\s*=\s*("(?:[^"\\]|\\.)*"|{_WORD})')
+_SCHEME = re.compile(r"(?:^|,)\s*(basic|digest)\s+", re.IGNORECASE)
 MAX_HEADER = 8_192
 """Maximum number of characters of a WWW-Authenticate header that are parsed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Challenge:
-    """One challenge in a WWW-Authenticate header. Source: RFC 9110, section 11.3.
-
-    Attributes:
-        scheme: Authentication scheme in lower case, such as `basic` or `digest`.
-        parameters: Name of a parameter, in lower case, to its value.
-    """
-
-    scheme: str
-    parameters: Mapping[str, str] = field(default_factory=dict)
-
-
-def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
-    """Return the challenges in the values of WWW-Authenticate headers, in order; malformed text is left out."""
-    found: list[Challenge] = []
+def parse_challenges(headers: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
+    """Return scheme, in lower case, and parameters of the challenges by Basic and Digest, in order."""
+    found = []
     for header in headers:
-        text, position = header[:MAX_HEADER], 0
-        parameters: dict[str, str] | None = None
-        while True:
-            parameter = _PARAMETER.match(text, position) if parameters is not None else None
-            if parameter is not None and parameters is not None:
-                parameters.setdefault(parameter[1].lower(), _unquote(parameter[2]))
-                position = parameter.end()
-                continue
-            scheme = _SCHEME.match(text, position)
-            if scheme is None:
-                break
-            parameters, position = {}, scheme.end()
-            found.append(Challenge(scheme=scheme[1].lower(), parameters=parameters))
+        _, *parts = _SCHEME.split(header[:MAX_HEADER])
+        for scheme, text in zip(parts[::2], parts[1::2], strict=True):
+            listed = [one.partition("=") for one in parse_http_list(text)]
+            found.append(
+                (scheme.lower(), {name.strip().lower(): value.strip().strip('"') for name, _, value in listed})
+            )
     return found
-
-
-def _unquote(value: str) -> str:
-    return re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
 
 
 class Authentication:
@@ -68,18 +42,16 @@ class Authentication:
     Args:
         username: User to log in; empty for none.
         password: Password of the user.
+
+    Attributes:
+        username: The user.
     """
 
     def __init__(self, username: str, password: str) -> None:
-        self._username = username
+        self.username = username
         self._password = password
-        self._challenge: Challenge | None = None
+        self._challenge: tuple[str, Mapping[str, str]] | None = None
         self._count = 0
-
-    @property
-    def known(self) -> bool:
-        """Whether a user name for the login is set."""
-        return bool(self._username)
 
     def challenge(self, headers: Iterable[str]) -> bool:
         """Store the challenges of an answer with status 401; return whether one of them can be answered.
@@ -87,10 +59,10 @@ class Authentication:
         Args:
             headers: Values of the answer's WWW-Authenticate headers.
         """
-        offered = [one for one in parse_challenges(headers) if one.scheme != "digest" or _is_supported(one)]
-        self._challenge = next((one for scheme in ("digest", "basic") for one in offered if one.scheme == scheme), None)
+        offered = [one for one in parse_challenges(headers) if one[0] == "basic" or _is_supported(one[1])]
+        self._challenge = max(offered, key=lambda one: one[0], default=None)
         self._count = 0
-        return self._challenge is not None and self.known
+        return self._challenge is not None and bool(self.username)
 
     def headers(self, method: str, uri: str) -> dict[str, str]:
         """Return the headers that authenticate a request; empty before the first challenge.
@@ -99,24 +71,25 @@ class Authentication:
             method: HTTP method of the request.
             uri: Path and query of the request, as they are sent.
         """
-        if self._challenge is None or not self.known:
+        if self._challenge is None or not self.username:
             return {}
-        if self._challenge.scheme == "basic":
-            pair = f"{self._username}:{self._password}".encode()
+        scheme, values = self._challenge
+        if scheme == "basic":
+            pair = f"{self.username}:{self._password}".encode()
             return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
         self._count += 1
         client_nonce = secrets.token_urlsafe(16)
-        answer = answer_digest(self._challenge, self._username, self._password, method, uri, self._count, client_nonce)
+        answer = answer_digest(values, self.username, self._password, method, uri, self._count, client_nonce)
         return {"Authorization": answer}
 
 
 def answer_digest(
-    challenge: Challenge, username: str, password: str, method: str, uri: str, count: int, client_nonce: str
+    values: Mapping[str, str], username: str, password: str, method: str, uri: str, count: int, client_nonce: str
 ) -> str:
     """Return the value of the Authorization header that answers a Digest challenge.
 
     Args:
-        challenge: Challenge with a supported algorithm and quality.
+        values: Parameters of a challenge with a supported algorithm and quality.
         username: User to log in.
         password: Password of the user.
         method: HTTP method of the request.
@@ -124,7 +97,6 @@ def answer_digest(
         count: Number of requests with this nonce of the server, from 1.
         client_nonce: Random text.
     """
-    values = challenge.parameters
     name = _ALGORITHMS[values.get("algorithm", "MD5").upper()]
 
     def digest(*parts: str) -> str:
@@ -147,9 +119,8 @@ def answer_digest(
     return "Digest " + ", ".join(f"{name}={value}" for name, value in fields.items())
 
 
-def _is_supported(challenge: Challenge) -> bool:
+def _is_supported(values: Mapping[str, str]) -> bool:
     """Return whether `answer_digest` can answer a challenge of the scheme Digest."""
-    values = challenge.parameters
     qualities = [quality.strip().lower() for quality in values.get("qop", "auth").split(",")]
     known = values.get("algorithm", "MD5").upper() in _ALGORITHMS
     return known and {"nonce", "realm"} <= values.keys() and "auth" in qualities

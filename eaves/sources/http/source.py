@@ -17,19 +17,16 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 from eaves.base.backoff import Backoff
-from eaves.credentials.folder import read_credentials
+from eaves.credentials.folder import find_versions, read_credentials
 from eaves.errors import ConfigError
 from eaves.sources.context import SourceContext
 from eaves.sources.faults import capture_when_possible
 from eaves.sources.frame import Frame
-from eaves.sources.http.client import NoSnapshotError, RefusedLoginError, Snapshot, SnapshotClient
+from eaves.sources.http.client import NoSnapshotError, Snapshot, SnapshotClient
 from eaves.sources.http.kind import HttpSourceSettings
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses between requests to a server that gives no picture; a longer `every_s` takes precedence."""
-LOGIN_S = 300.0
-"""Pause after the server refused the password, seconds. Many cameras lock an account after five wrong passwords within
-some minutes."""
 LOOK_S = 2.0
 """Interval at which the source checks for new credentials while a server gives no picture, seconds."""
 
@@ -53,6 +50,7 @@ class HttpSource:
         self._context = context
         self._identity = SnapshotIdentity()
         self._client: SnapshotClient | None = None
+        self._versions: Mapping[str, int] = {}
         self._failures = 0
 
     def run(self) -> None:
@@ -100,23 +98,20 @@ class HttpSource:
 
     def _fail(self, error: NoSnapshotError | ConfigError) -> float:
         self._failures += 1
-        if isinstance(error, NoSnapshotError) and error.cause is not None:
-            self._context.drop(error.cause)
+        retry_after_s = None
+        if isinstance(error, NoSnapshotError):
+            retry_after_s = error.retry_after_s
+            if error.cause is not None:
+                self._context.drop(error.cause)
         self._context.report("waiting", error.message)
-        if isinstance(error, RefusedLoginError):
-            return LOGIN_S
-        retry_after_s = error.retry_after_s if isinstance(error, NoSnapshotError) else None
         return RETRY.pause_s(self._failures, jitter=random.random(), retry_after_s=retry_after_s)  # noqa: S311
 
     def _rest(self, until: float) -> None:
         """Wait after a failure until a monotonic time, seconds, and return earlier when the credentials change."""
         context = self._context
         while (left_s := until - context.clock.monotonic()) > 0 and context.wait(min(left_s, LOOK_S)):
-            try:
-                if self._client is None or self._client.is_outdated(read_credentials(context.credentials)):
-                    return
-            except ConfigError:
-                continue
+            if find_versions(context.credentials) != self._versions:
+                return
 
     def _capture(self, frame: Frame) -> None:
         """Store a frame, and retry while the queue is full; count pictures that are due meanwhile as dropped."""
@@ -135,9 +130,11 @@ class HttpSource:
 
     def _connect(self) -> SnapshotClient:
         """Return the HTTP client, or a new one when the files of the credentials have changed."""
-        credentials = read_credentials(self._context.credentials)
-        if self._client is None or self._client.is_outdated(credentials):
+        versions = find_versions(self._context.credentials)
+        if self._client is None or versions != self._versions:
             self._close()
+            self._versions = versions
+            credentials = read_credentials(self._context.credentials)
             self._client = SnapshotClient(self._settings, self._context, credentials)
         return self._client
 

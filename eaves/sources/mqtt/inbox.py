@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass
 
 from eaves.base.clock import Clock
@@ -17,9 +17,6 @@ from eaves.mqtt.message import Message
 
 OVERHEAD_BYTES = 2048
 """Memory that a message takes in addition to its payload, bytes."""
-MAX_OPEN = 10_000
-"""Maximum number of unacknowledged messages that are remembered; beyond it, the oldest are forgotten. A broker has far
-fewer in flight, but it may have lost some messages and never send them again."""
 
 
 @dataclass(slots=True)
@@ -61,7 +58,7 @@ class Inbox:
         self._bytes = 0
         self._run = secrets.token_hex(8)  # not the time, because a device without a battery starts in 1970 each time
         self._counter = itertools.count(1)
-        self._open: OrderedDict[int, tuple[str, bytes, str]] = OrderedDict()
+        self._open: dict[int, tuple[str, bytes, str]] = {}  # by the packet id, of which there are 65,535
 
     def __len__(self) -> int:
         return len(self._held)
@@ -80,19 +77,6 @@ class Inbox:
             self._bytes += new.cost_bytes
             self._changed.notify_all()
             return True
-
-    def drop_oldest_unkept(self) -> bool:
-        """Drop the oldest waiting message with QoS 0 to make room; return False when there is none.
-
-        The first message of the queue stays, because it may be being stored.
-        """
-        with self._changed:
-            for held in list(self._held)[1:]:
-                if held.message.qos == 0:
-                    self._held.remove(held)
-                    self._bytes -= held.cost_bytes
-                    return True
-            return False
 
     def peek(self, timeout_s: float) -> HeldMessage | None:
         """Return the oldest message and leave it in the queue; None after `timeout_s` seconds or after `wake`."""
@@ -132,7 +116,4 @@ class Inbox:
         if known and message.dup and (topic, known_digest) == (message.topic, digest):
             return known
         self._open[message.packet_id] = message.topic, digest, number
-        self._open.move_to_end(message.packet_id)
-        if len(self._open) > MAX_OPEN:
-            self._open.popitem(last=False)
         return number

@@ -65,11 +65,6 @@ class MqttSourceSettings:
         "to seconds or milliseconds since 1970. If it is empty, or the value is missing, the "
         "time of arrival is used.",
     )
-    time_property: str = setting(
-        "",
-        "MQTT 5 user property that contains the capture time, in a form that `time_at` "
-        "allows; it takes precedence over `time_at`. Empty if there is none.",
-    )
     camera_level: int = setting(
         0,
         "Level of the topic that contains the camera's name, from 1, or from -1 for the last "
@@ -116,9 +111,8 @@ class MqttSourceSettings:
         if len(self.client_id.encode(errors="replace")) > MAX_CLIENT_ID or not self.client_id.isprintable():
             yield "client_id", f"must be at most {MAX_CLIENT_ID} printable characters"
         yield from self._find_pointer_faults()
-        for name, value in (("id_property", self.id_property), ("time_property", self.time_property)):
-            if value and self.version == "3.1.1":
-                yield name, "can't be set with version 3.1.1, which has no user properties"
+        if self.id_property and self.version == "3.1.1":
+            yield "id_property", "can't be set with version 3.1.1, which has no user properties"
 
     def _find_pointer_faults(self) -> Iterator[tuple[str, str]]:
         for name, pointer in (("image_at", self.image_at), ("id_at", self.id_at), ("time_at", self.time_at)):

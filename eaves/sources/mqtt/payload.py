@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -21,20 +21,12 @@ from eaves.mqtt.message import Message
 from eaves.sources.frame import Cause
 from eaves.sources.mqtt.kind import MqttSourceSettings
 
-DROPPED_EXTENSIONS = frozenset(
-    {"causeid", "causesource", "confidence", "datadigest", "dataref", "label", "model", "modelversion", "partitionkey"}
-)
-"""Attributes of a sender's CloudEvent that aren't copied into the captured event, because that event has its own values
-or because the attributes belong to predictions."""
 MAX_ID = 1024
 """Maximum length of a sender's id that is copied into an event, characters. A longer id is still used to recognise a
 repeated message."""
 MAX_SECONDS = 100_000_000_000
 """Limit above which a number in a message is a time in milliseconds and not in seconds. It is the year 5138 in seconds
 and the year 1973 in milliseconds."""
-MAX_EXTENSIONS, MAX_EXTENSIONS_BYTES = 64, 16_384
-"""Maximum number of a sender's extension attributes that are kept, and their maximum size in bytes. An event may have
-100 attributes, and the queue reserves 64 KB for all of them."""
 NO_POINTER = "a message is JSON, but image_at is not set; set it to the place of the image in the JSON"
 
 
@@ -87,16 +79,13 @@ def read_message(message: Message, settings: MqttSourceSettings) -> MessageConte
         return _read_event_data(event, settings)
     sender_id = _find_property(message, settings.id_property)
     if settings.payload == "json" or (settings.payload == "auto" and settings.image_at and _is_object(message.payload)):
-        found = _read_json(message.payload, settings, sender_id)
-        sent_at_ns = _parse_time(_find_property(message, settings.time_property))
-        return found if sent_at_ns is None else replace(found, captured_at_ns=sent_at_ns)
+        return _read_json(message.payload, settings, sender_id)
     if settings.payload == "auto" and _is_object(message.payload) and not _image_type(message.content_type):
         raise UnusableError("unsupported", NO_POINTER)
     return MessageContent(
         data=message.payload,
         content_type=_image_type(message.content_type),
         sender_id=sender_id,
-        captured_at_ns=_parse_time(_find_property(message, settings.time_property)),
         extensions=_build_sender(sender_id),
     )
 
@@ -126,7 +115,8 @@ def _read_event(message: Message, settings: MqttSourceSettings) -> Event | None:
 def _read_event_data(event: Event, settings: MqttSourceSettings) -> MessageContent:
     if event.type in REPLY_TYPES:
         raise UnusableError("unsupported", "")  # predictions arrive on topics that a wildcard subscribes to
-    extensions = {**_bound(event.extensions), "senderid": event.id, "sendersource": event.source}
+    traced = {name: value for name, value in event.extensions.items() if name in ("traceparent", "tracestate")}
+    extensions = {**traced, "senderid": event.id, "sendersource": event.source}
     sender_id = f"{event.source}\0{event.id}"
     data, content_type = event.data, event.datacontenttype or ""
     captured_at_ns = _parse_time(event.time)
@@ -178,16 +168,6 @@ def _decode_base64(text: str, place: str) -> bytes:
 
 def _build_sender(sender_id: str) -> dict[str, str]:
     return {"senderid": sender_id} if sender_id.isprintable() and 0 < len(sender_id) <= MAX_ID else {}
-
-
-def _bound(extensions: Mapping[str, str]) -> dict[str, str]:
-    kept: dict[str, str] = {}
-    room = MAX_EXTENSIONS_BYTES
-    for name, value in extensions.items():
-        room -= len(name) + len(value.encode())
-        if name not in DROPPED_EXTENSIONS and room >= 0 and len(kept) < MAX_EXTENSIONS:
-            kept[name] = value
-    return kept
 
 
 def _find_property(message: Message, name: str) -> str:

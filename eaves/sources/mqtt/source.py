@@ -12,7 +12,7 @@ from typing import cast
 from eaves import media_type
 from eaves.errors import InputError, SpoolError
 from eaves.mqtt.address import matches, parse_address
-from eaves.mqtt.connection import STUCK_S, BrokerConnection, ConnectionListener
+from eaves.mqtt.connection import BrokerConnection, ConnectionListener
 from eaves.mqtt.message import ConnectionSettings, Message, SessionInfo, Version
 from eaves.sources.context import SourceContext
 from eaves.sources.faults import capture_when_possible
@@ -38,10 +38,9 @@ class MqttSource(ConnectionListener):
     Args:
         settings: Settings with the topics.
         context: Interface to the agent.
-        stuck_s: Time after which the connection's thread counts as hung when it makes no progress, seconds.
     """
 
-    def __init__(self, settings: MqttSourceSettings, context: SourceContext, *, stuck_s: float = STUCK_S) -> None:
+    def __init__(self, settings: MqttSourceSettings, context: SourceContext) -> None:
         self._settings = settings
         self._context = context
         largest = context.max_bytes * 4 // 3 + ENVELOPE_BYTES  # base64; its line breaks fit into the envelope's room
@@ -53,9 +52,10 @@ class MqttSource(ConnectionListener):
         self._connection = BrokerConnection(
             ConnectionSettings(
                 address=parse_address(settings.url),
-                client_id=settings.client_id or _build_client_id(context.source, context.agent_id),
+                # The agent's id keeps the sessions of apps and machines with equal names apart.
+                client_id=settings.client_id or f"{context.source.strip('/').replace('/', '-')}-{context.agent_id}",
                 credentials=context.credentials,
-                version=_choose_version(settings),
+                version="5" if settings.id_property else cast(Version, settings.version),
                 session_expiry_s=settings.session_expiry_s,
                 receive_maximum=settings.in_flight,
                 max_packet_bytes=largest,
@@ -63,22 +63,20 @@ class MqttSource(ConnectionListener):
             ),
             self,
             clock=context.clock,
-            stuck_s=stuck_s,
         )
 
     def run(self) -> None:
         """Store received messages until the context says to stop.
 
         Raises:
-            RuntimeError: When the connection's thread hangs, so nothing would be received any more. The agent then
-                restarts the source with another connection.
+            RuntimeError: When the connection's thread has ended. The agent then restarts the source.
         """
         with self._context.on_stop(self._inbox.wake):
             self._connection.start()
             try:
                 while not self._context.stopping:
                     if not self._connection.is_alive():
-                        raise RuntimeError("the thread of the connection to the broker has ended or no longer responds")
+                        raise RuntimeError("the thread of the connection to the broker has ended")
                     held = self._inbox.peek(LOOK_S)
                     if held is None:
                         self._ask_again()
@@ -118,7 +116,7 @@ class MqttSource(ConnectionListener):
     def received(self, message: Message) -> None:
         """Queue a message for the source's thread; without room, leave a message with QoS 1 to the broker.
 
-        A message with QoS 0 takes the room of older ones, or is dropped.
+        A message with QoS 0 is dropped then.
         """
         wanted = self._is_wanted(message)
         if not wanted and message.qos == 0:
@@ -138,21 +136,14 @@ class MqttSource(ConnectionListener):
                 "messages arrive faster than they can be stored; the source connects again to receive the rest", None
             )
             return
-        while self._inbox.drop_oldest_unkept():
-            self._context.drop("late")
-            if self._inbox.put(held):
-                return
         self._context.drop("late")
 
     def _is_wanted(self, message: Message) -> bool:
-        return self._subscribes(message) and (self._settings.retained or not message.retain)
-
-    def _subscribes(self, message: Message) -> bool:
-        return matches(self._settings.topics, message.topic)
+        return matches(self._settings.topics, message.topic) and (self._settings.retained or not message.retain)
 
     def _leave_out(self, message: Message) -> None:
         """Count a message of a topic that the settings don't name; retained messages aren't counted."""
-        if not self._subscribes(message):
+        if not matches(self._settings.topics, message.topic):
             self._context.drop("topic")
             self._log_once(
                 "a message has a topic outside `topics`; it comes from an earlier "
@@ -267,26 +258,10 @@ class MqttSource(ConnectionListener):
         if reason not in self._logged:
             self._logged.add(reason)
             text = f"{reason} ({detail})" if detail else reason
-            later = (
-                f"further such messages are not logged; they are counted as dropped, with the cause {cause}"
-                if cause
-                else ""
-            )
-            later = later or "further cases are not logged"
+            later = "further cases are not logged"
+            if cause:
+                later = f"further such messages are not logged; they are counted as dropped, with the cause {cause}"
             _log.warning("source %s: %s; %s", self._context.name, text, later, exc_info=error)
-
-
-def _choose_version(settings: MqttSourceSettings) -> Version:
-    """Return the MQTT version: 5 when messages have an id in a user property, which MQTT 3.1.1 doesn't have."""
-    return "5" if settings.id_property else cast(Version, settings.version)
-
-
-def _build_client_id(source: str, agent_id: str) -> str:
-    """Return the MQTT client id `eaves-SITE-NAME-ID`.
-
-    It contains the agent's id, so that apps and machines with equal names have different sessions at the broker.
-    """
-    return f"{source.strip('/').replace('/', '-')}-{agent_id}"
 
 
 def _build_subject(topic: str) -> str:

@@ -1,7 +1,7 @@
 """Application of a source's options to a frame, in the order: hours, rate, crop, unchanged, longest side, encoding.
 
-A frame that the options have kept is kept again when the source offers it again after a full queue, so `rate` and
-`unchanged` never drop a frame that has to wait.
+The last frame that the options have kept is kept again when the source offers it again after a full queue, so `rate`
+and `unchanged` never drop a frame that has to wait.
 
 The rate is limited by capture times and not by arrival, so the files that a folder has collected in a night are reduced
 in the same way as if they had come one by one. Times may be out of order or jump, because cameras' clocks are set by
@@ -26,8 +26,6 @@ from eaves.sources.options.settings import FrameOptions, OutsideImageError, pars
 if TYPE_CHECKING:
     from eaves.sources.options.pixels import PixelEditor
 
-PASSED = 1_000
-"""Maximum number of kept frames that are remembered; a source holds back fewer frames while the queue is full."""
 NO_PIXELS = "crop, unchanged, max_side and jpeg_quality need the image itself, and this image stays in its bucket"
 
 
@@ -116,7 +114,7 @@ class FrameEditor:
         self._pacer = Pacer(interval_ns) if interval_ns else None
         self._pixels = _build_pixel_editor(options)
         self._selects = bool(self._hours or self._pacer or options.unchanged)
-        self._passed: RecentValues[bool] = RecentValues(PASSED)
+        self._last_position = ""
         self._lock = threading.Lock()
 
     def edit(self, frame: Frame) -> Frame | Dropped:
@@ -125,7 +123,7 @@ class FrameEditor:
         The changes are recorded in the frame's extension attributes: `crop` (left,top,width,height in pixels of the
         upright image), `scaledto` (widthxheight in pixels), `reencoded` (media type and quality).
         """
-        again = self._selects and self._passed_before(frame)
+        again = self._selects and frame.position == self._last_position
         if not again and (cause := self._select(frame)):
             return Dropped(cause)
         edited: Frame | None = frame
@@ -138,14 +136,8 @@ class FrameEditor:
                 return Dropped(_cause(frame, error), error.message)
         if edited is None:
             return Dropped("unchanged")
-        if self._selects:
-            with self._lock:
-                self._passed.put(frame.position, value=True)
+        self._last_position = frame.position
         return edited
-
-    def _passed_before(self, frame: Frame) -> bool:
-        with self._lock:
-            return self._passed.get(frame.position) is not None
 
     def _select(self, frame: Frame) -> Cause | None:
         """Return why the options `hours` or `rate` drop a frame because of its capture time; None when they keep it."""

@@ -24,15 +24,12 @@ from eaves.sources.faults import ImageFaults, capture_when_possible, explain_ref
 from eaves.sources.files import build_text
 from eaves.sources.frame import Frame, Outcome
 from eaves.sources.s3.kind import S3SourceSettings
-from eaves.sources.s3.notifications import Hints, QueueReader
+from eaves.sources.s3.notifications import Notifications
 from eaves.sources.s3.scan import BucketScan
 from eaves.sources.sent_images import SentImages
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses between attempts to read a bucket that can't be read."""
-KNOWN = 200_000
-"""Maximum number of sent images that are remembered in memory, about 100 bytes each; for further ones, a whole pass
-reads the spool."""
 REMEMBER_S = 172_800.0
 """Time for which the spool remembers an object after it was deleted, seconds: two days, because objects in the bucket
 are marked as needed once a day. A deleted object that is written again has another time and is another image."""
@@ -66,12 +63,10 @@ class S3Source:
         self._bucket = bucket or S3Bucket(self._location, credentials=context.credentials, proxies=context.proxies)
         self._refers = settings.sends == "reference"
         self._faults = ImageFaults(context)
-        self.hints = Hints(context.clock)
-        self._queue = QueueReader(settings, context, self.hints)
+        self.hints = Notifications(settings, context)
         self._sent = SentImages(
             context.index,
             context.source,
-            limit=KNOWN,
             max_present=settings.max_objects,
             remember_s=REMEMBER_S,
             clock=context.clock,
@@ -99,12 +94,12 @@ class S3Source:
         finally:
             with suppress(SpoolError):  # then the next start reads these images again
                 self._sent.save()
-            self._queue.close()
+            self.hints.stop()
             self._bucket.close()
 
     def _run(self) -> None:
         failures = 0
-        self._queue.start()
+        self.hints.start()
         while not self._context.stopping:
             try:
                 self._look_at_hints()
@@ -264,6 +259,5 @@ class S3Source:
             self._context.report("watching")
 
     def _wake(self) -> None:
-        self.hints.wake()
-        self._queue.stop()
+        self.hints.stop()
         self._bucket.abort()

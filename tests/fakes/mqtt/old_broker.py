@@ -19,16 +19,14 @@ class OldBroker(TcpProxy):
 
     Args:
         port: Port of the real broker.
-        silent: Whether MQTT 5 is answered by closing the connection only.
 
     Attributes:
         port: Its own.
         refused: Connections that were refused.
     """
 
-    def __init__(self, port: int, *, silent: bool = False) -> None:
+    def __init__(self, port: int) -> None:
         self.refused = 0
-        self._silent = silent
         super().__init__(port)
 
     def serve(self, peer: socket.socket) -> None:
@@ -37,8 +35,7 @@ class OldBroker(TcpProxy):
             at = LEVEL_AT if first[1] < 128 else LEVEL_AT + 1
             if first[at] == 5:
                 self.refused += 1
-                if not self._silent:
-                    peer.sendall(REFUSAL)
+                peer.sendall(REFUSAL)
                 return
             with self.connect() as behind:
                 behind.sendall(first)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-
-from eaves.sources.folder.watcher import FileListener
 
 
 class SilentWatch:
-    """Implements `eaves.sources.folder.watcher.Watch`."""
+    """Stands for `eaves.sources.folder.watcher.KernelWatch`."""
 
-    def __init__(self, listener: FileListener) -> None:
-        self.listener = listener
+    def __init__(self, notice: Callable[[str, float], None]) -> None:
+        self.notice = notice
         self.dead = False
         self.closed = False
 
@@ -23,7 +22,7 @@ class SilentWatch:
 
 
 class SilentKernel:
-    """Implements `eaves.sources.folder.watcher.Watcher`.
+    """Starts such watches.
 
     Attributes:
         watches: Those that were started, oldest first.
@@ -34,8 +33,8 @@ class SilentKernel:
         self.watches: list[SilentWatch] = []
         self.error: OSError | None = None
 
-    def __call__(self, root: Path, listener: FileListener) -> SilentWatch:
+    def __call__(self, root: Path, notice: Callable[[str, float], None], check: Callable[[], None]) -> SilentWatch:
         if self.error is not None:
             raise self.error
-        self.watches.append(SilentWatch(listener))
+        self.watches.append(SilentWatch(notice))
         return self.watches[-1]

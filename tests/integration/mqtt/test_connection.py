@@ -75,27 +75,6 @@ def test_a_broker_that_speaks_only_the_older_version_is_spoken_to_in_it(broker: 
     old.close()
 
 
-def test_a_broker_that_closes_on_the_newer_version_is_asked_in_the_older_one_later(broker: Mosquitto) -> None:
-    old = OldBroker(broker.port, silent=True)
-    listener = RecordingListener(["a"])
-    with connected(to(f"mqtt://127.0.0.1:{old.port}"), listener):
-        wait_until(lambda: listener.subscriptions, what="the subscription")
-        assert listener.sessions[0].version == "3.1.1"
-    assert old.refused == 3
-    assert "without an answer" in listener.reasons[0]
-    old.close()
-
-
-def test_a_version_that_is_set_is_kept(broker: Mosquitto) -> None:
-    old = OldBroker(broker.port)
-    listener = RecordingListener()
-    with connected(replace(to(f"mqtt://127.0.0.1:{old.port}"), version="5"), listener):
-        reason = wait_until(lambda: listener.reasons, what="the reason")[0]
-    assert "doesn't support MQTT 5" in reason
-    assert not listener.sessions
-    old.close()
-
-
 def test_a_publication_fails_while_there_is_no_broker_and_when_it_goes(broker: Mosquitto) -> None:
     listener = RecordingListener()
     with connected(to(broker.url), listener) as connection:
@@ -179,12 +158,3 @@ def test_two_clients_of_one_name_learn_it_and_slow_down(broker: Mosquitto) -> No
         assert time.monotonic() - began > 2
     assert "another client named 'same'" in first.reasons[0]
     assert "another client named 'same'" in second.reasons[0]
-
-
-def test_stopping_is_quick_and_says_goodbye(broker: Mosquitto) -> None:
-    listener = RecordingListener(["a"])
-    with connected(to(broker.url, "polite"), listener):
-        wait_until(lambda: listener.subscriptions, what="the subscription")
-        began = time.monotonic()
-    assert time.monotonic() - began < 1
-    wait_until(lambda: "polite disconnected." in broker.log.read_text(), what="the goodbye")

@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import SpoolFullError
-from eaves.sources.mqtt.source import LOOK_S
 from tests.fakes.clock import ManualClock
-from tests.fakes.mqtt.slow_link import SlowLink
 from tests.fakes.sources.source_context import RecordingContext
 from tests.inputs.certificates import make_certificate
 from tests.integration.mqtt.harness import connect_publisher, number_of, picture, publish, run_source
@@ -69,6 +67,16 @@ def test_the_queue_is_full_for_an_hour(broker: Mosquitto, version: str) -> None:
     assert broker.log.read_text().count("Sending PUBLISH to eaves-local-gate") == 40
 
 
+def test_a_source_that_ends_while_the_queue_is_full_leaves_the_message_to_the_broker(broker: Mosquitto) -> None:
+    contexts = [RecordingContext("gate") for _ in range(2)]
+    contexts[0].refuse = SpoolFullError("spool is full (1 GB)")
+    with connect_publisher(broker.url) as publisher, run_source(broker.url, contexts[0]):
+        publish(publisher, picture(1))
+        wait_until(lambda: contexts[0].states[-1][0] == "paused", what="paused")
+    with run_source(broker.url, contexts[1]):
+        wait_until(lambda: numbers(contexts[1]) == [1], what="the message")
+
+
 def test_the_connection_is_lost_while_the_queue_is_full(broker: Mosquitto, context: RecordingContext) -> None:
     """What is held comes again on the new connection, and keeps its identity: each is stored once."""
     with run_source(broker.url, context, in_flight=4), connect_publisher(broker.url) as publisher:
@@ -111,24 +119,6 @@ def test_more_than_memory_allows_is_asked_for_again(
     assert len(context.frames) <= 30 + context.reconnects * 4
     assert 1 <= context.reconnects <= 10
     assert caplog.text.count("faster than they can be stored") == 1
-
-
-def test_what_had_no_room_is_asked_for_over_a_slow_link(broker: Mosquitto, context: RecordingContext) -> None:
-    """A connection that takes longer than a look at the queue is made once, not ended before it is there."""
-    link = SlowLink(broker.port, 2.5 * LOOK_S)
-    context.max_bytes = 100_000
-    with (
-        run_source(f"mqtt://127.0.0.1:{link.port}", context, version="3.1.1") as source,
-        connect_publisher(broker.url) as publisher,
-    ):
-        source._inbox._max_bytes = 400_000
-        context.refuse = SpoolFullError("spool is full (1 GB)")
-        for number in range(12):
-            publish(publisher, picture(number, 90_000))
-        wait_until(lambda: source._missed, what="a message without room")
-        context.refuse = None
-        wait_until(lambda: set(numbers(context)) == set(range(12)), 60, what="all messages")
-    link.close()
 
 
 def test_a_broker_that_has_lost_the_session(

@@ -10,8 +10,6 @@ from typing import Any
 import jsonschema
 import pytest
 
-from eaves.delivery.mqtt.broker_link import PAUSE_S
-from tests.fakes.clock import ManualClock
 from tests.inputs.home_assistant import DISCOVERY_TOPIC, SENSOR
 from tests.processes.mosquitto import Mosquitto, run_mosquitto
 from tests.processes.publishing import prediction, publishing
@@ -74,23 +72,6 @@ def test_everything_is_reported_again_when_home_assistant_starts(broker: Mosquit
         assert len(subscriber.wait_for(6)) == 6
 
 
-def test_a_client_that_says_that_home_assistant_starts_all_the_time_is_answered_seldom(
-    broker: Mosquitto, tmp_path: Path
-) -> None:
-    with (
-        subscribed(broker.port, LABEL) as subscriber,
-        publishing(tmp_path, f"{broker.url}/plant", home_assistant=True) as out,
-    ):
-        out.put(prediction(1))
-        subscriber.wait_for(1)
-        for _ in range(500):
-            subscriber.publish("homeassistant/status", b"online")
-        subscriber.wait_for(2)
-        out.put(prediction(2))
-        out.wait_until_empty()
-        assert len(subscriber.got) <= 3
-
-
 def test_everything_is_reported_again_to_a_broker_that_forgot_it(broker: Mosquitto, tmp_path: Path) -> None:
     with publishing(tmp_path, f"{broker.url}/plant", home_assistant=True) as out:
         out.put(prediction(1))
@@ -102,13 +83,6 @@ def test_everything_is_reported_again_to_a_broker_that_forgot_it(broker: Mosquit
             wait_until(lambda: last(subscriber, AVAILABILITY) == "online", what="availability")
 
 
-def test_sensors_are_unavailable_when_nobody_keeps_them_up_to_date(broker: Mosquitto, tmp_path: Path) -> None:
-    with subscribed(broker.port, AVAILABILITY) as subscriber:
-        with publishing(tmp_path, f"{broker.url}/plant", home_assistant=True):
-            wait_until(lambda: last(subscriber, AVAILABILITY) == "online", what="online")
-        wait_until(lambda: last(subscriber, AVAILABILITY) == "offline", what="offline after a stop")
-
-
 def test_an_older_connections_will_is_corrected(broker: Mosquitto, tmp_path: Path) -> None:
     with (
         subscribed(broker.port, AVAILABILITY) as subscriber,
@@ -117,22 +91,6 @@ def test_an_older_connections_will_is_corrected(broker: Mosquitto, tmp_path: Pat
         wait_until(lambda: last(subscriber, AVAILABILITY) == "online", what="online")
         subscriber.publish(AVAILABILITY, b"offline", retain=True)
         wait_until(lambda: len(subscriber.on(AVAILABILITY)) >= 3, what="the correction")
-        assert last(subscriber, AVAILABILITY) == "online"
-
-
-def test_every_will_of_an_older_connection_is_corrected(broker: Mosquitto, tmp_path: Path) -> None:
-    clock = ManualClock()
-    with (
-        subscribed(broker.port, AVAILABILITY) as subscriber,
-        publishing(tmp_path, f"{broker.url}/plant", home_assistant=True, clock=clock),
-    ):
-        wait_until(lambda: last(subscriber, AVAILABILITY) == "online", what="online")
-        subscriber.publish(AVAILABILITY, b"offline", retain=True)
-        wait_until(lambda: len(subscriber.on(AVAILABILITY)) >= 3, what="the first correction")
-        subscriber.publish(AVAILABILITY, b"offline", retain=True)
-        wait_until(lambda: len(subscriber.on(AVAILABILITY)) >= 4, what="the second will")
-        clock.turn(PAUSE_S)
-        wait_until(lambda: len(subscriber.on(AVAILABILITY)) >= 5, what="the second correction")
         assert last(subscriber, AVAILABILITY) == "online"
 
 
@@ -150,17 +108,3 @@ def test_a_home_assistant_that_may_not_be_reported_keeps_the_prediction_and_says
         wait_until(lambda: len(out.attempts) > attempts + 2, what="more attempts")
         assert "homeassistant/sensor/+/config" in reason
         assert (out.queued(), subscriber.got) == (1, [])
-
-
-def test_sensors_are_reported_in_order_while_predictions_are_published_side_by_side(
-    broker: Mosquitto, tmp_path: Path
-) -> None:
-    with (
-        subscribed(broker.port, STATE) as subscriber,
-        publishing(tmp_path, f"{broker.url}/plant", home_assistant=True, parallel=8) as out,
-    ):
-        out.put(*(prediction(number) for number in range(200)))
-        out.wait_until_empty()
-        wait_until(lambda: last(subscriber, STATE)["id"] == "id-199", what="the last one")
-        shown = [int(message.json()["id"].removeprefix("id-")) for message in subscriber.got]
-    assert shown == sorted(shown)

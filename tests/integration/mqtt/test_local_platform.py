@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import http.client
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from signal import SIGCONT, SIGSTOP
 from typing import Any
 
 import pytest
@@ -75,39 +73,6 @@ def test_two_triggers_of_one_broker_share_a_connection(harness: LocalHarness, br
         assert _connections(broker) == 1
         harness.platform.remove("flowers")
         wait_until(lambda: _ends(broker), 20, what="its end")
-
-
-def test_a_prediction_waits_for_a_broker_that_is_away_and_status_says_why(
-    harness: LocalHarness, broker: Mosquitto
-) -> None:
-    with subscribed(broker.port, "plant") as subscriber:
-        harness.deploy(app(trigger(f"{broker.url}/plant")))
-        publish(harness, prediction(1))
-        subscriber.wait_for(1)
-        broker.kill()
-        publish(harness, prediction(2))
-        pause = wait_until(lambda: status_of(harness.platform).pauses, 20, what="the reason")[0]
-        assert "can't connect to the broker" in pause.reason
-        harness.kill()
-        harness.start()
-        broker.start()
-        wait_until(lambda: "id-2" in subscriber.ids(), 40, what="the prediction")
-    assert status_of(harness.platform).dead == 0
-
-
-def test_up_ends_soon_though_a_broker_never_acknowledges(harness: LocalHarness, broker: Mosquitto) -> None:
-    with subscribed(broker.port, "plant") as subscriber:
-        harness.deploy(app(trigger(f"{broker.url}/plant")))
-        publish(harness, prediction(1))
-        subscriber.wait_for(1)
-        broker.signal(SIGSTOP)
-        publish(harness, prediction(2))
-        began = time.monotonic()
-        harness.stop()
-        took_s = time.monotonic() - began
-        broker.signal(SIGCONT)
-    assert took_s < 8
-    harness.start()
 
 
 def _connections(broker: Mosquitto) -> int:

@@ -150,25 +150,17 @@ def test_what_was_taken_survives_a_kill_and_a_broker_that_is_away(broker: Mosqui
         wait_until(lambda: len(subscriber.ids()) == 20, 30, what="all of them")
 
 
-@pytest.mark.parametrize("state", ["idle", "away", "frozen"])
-def test_it_ends_in_time_whatever_the_broker_does(broker: Mosquitto, tmp_path: Path, state: str) -> None:
+def test_it_ends_in_time_though_the_broker_is_frozen(broker: Mosquitto, tmp_path: Path) -> None:
     with (
         subscribed(broker.port, "plant") as subscriber,
         running(tmp_path, f"{broker.url}/plant", EAVES_MQTT_HOME_ASSISTANT="true") as publisher,
     ):
         publisher.post(prediction(1))
         subscriber.wait_for(1)
-        if state == "away":
-            broker.kill()
-        if state == "frozen":
-            broker.signal(signal.SIGSTOP)
-        if state != "idle":
-            publisher.post(prediction(2))
+        broker.signal(signal.SIGSTOP)
+        publisher.post(prediction(2))
         took_s = publisher.end()
-        if state == "frozen":
-            broker.signal(signal.SIGCONT)
-        if state == "away":
-            broker.start()
+        broker.signal(signal.SIGCONT)
     assert took_s < 3
 
 
@@ -191,13 +183,3 @@ def test_a_setting_that_can_not_be_used_is_reported_before_anything_is_taken(tmp
     )
     assert done.returncode == 78
     assert b"mqtt.format: must be one of cloudevents, json" in done.stderr
-
-
-def test_it_stays_small(broker: Mosquitto, tmp_path: Path) -> None:
-    with subscribed(broker.port, "plant") as subscriber, running(tmp_path, f"{broker.url}/plant") as publisher:
-        for number in range(200):
-            publisher.post(prediction(number))
-        wait_until(lambda: len(subscriber.ids()) == 200, 60, what="all of them")
-        status = Path(f"/proc/{publisher.pid}/status").read_text()
-        resident_kb = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
-    assert resident_kb < 60_000

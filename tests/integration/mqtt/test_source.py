@@ -9,10 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion
 
-from eaves.errors import SpoolFullError
 from eaves.events import Event, encode_structured
 from tests.fakes.mqtt.old_broker import OldBroker
 from tests.fakes.sources.source_context import RecordingContext
@@ -49,23 +46,6 @@ def test_equal_images_sent_twice_are_two_frames(broker: Mosquitto, context: Reco
     assert first.data == second.data
     assert first.position != second.position
     assert context.states == [("watching", "")]
-
-
-def test_agents_with_the_same_names_have_sessions_of_their_own(broker: Mosquitto, context: RecordingContext) -> None:
-    other = RecordingContext("gate")
-    other.agent_id = "1"
-    with (
-        run_source(broker.url, context, topics=("roses",)),
-        run_source(broker.url, other, topics=("gate",)),
-        connect_publisher(broker.url) as publisher,
-    ):
-        for number in range(20):
-            for topic in ("roses", "gate"):
-                publish(publisher, picture(number), topic)
-        wait_for(context, 20)
-        wait_for(other, 20)
-    assert (context.dropped, other.dropped) == ({}, {})
-    assert (context.reconnects, other.reconnects) == (0, 0)
 
 
 def test_an_id_in_a_user_property_needs_a_broker_that_knows_them(broker: Mosquitto, context: RecordingContext) -> None:
@@ -107,22 +87,12 @@ def test_what_is_no_image_is_dropped_counted_and_passed(
     assert len(caplog.records) == 2
 
 
-def test_wildcards_and_a_topic_that_is_too_long_for_an_attribute(broker: Mosquitto, context: RecordingContext) -> None:
-    topic = "cameras/a\u200bb/ä/" + "x" * 5000
-    with run_source(broker.url, context, topics=("cameras/+/#",)), connect_publisher(broker.url) as publisher:
-        publish(publisher, picture(1), topic)
-        wait_for(context, 1)
-    assert context.frames[0].subject.startswith("cameras/a\ufffdb/ä/xxx")
-    assert len(context.frames[0].subject.encode()) <= 4096
-
-
-@VERSIONS
 def test_messages_of_topics_that_are_no_longer_named_are_left_out(
-    broker: Mosquitto, context: RecordingContext, version: str, caplog: pytest.LogCaptureFixture
+    broker: Mosquitto, context: RecordingContext, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with run_source(broker.url, RecordingContext("gate"), version=version, topics=("cameras/#", "old/#")):
+    with run_source(broker.url, RecordingContext("gate"), topics=("cameras/#", "old/#")):
         pass
-    with run_source(broker.url, context, version=version), connect_publisher(broker.url) as publisher:
+    with run_source(broker.url, context), connect_publisher(broker.url) as publisher:
         for number in range(3):
             publish(publisher, picture(number), "old/x")
         publish(publisher, picture(9))
@@ -159,19 +129,3 @@ def test_what_is_sent_while_the_agent_is_away_comes_later(broker: Mosquitto, ver
             wait_for(context, 50)
     assert [number_of(frame.data) for frame in context.frames] == list(range(50))
     assert context.reconnects == 0
-
-
-def test_a_message_of_qos_0_is_dropped_when_the_queue_is_full(broker: Mosquitto, context: RecordingContext) -> None:
-    sender = Client(CallbackAPIVersion.VERSION2)  # ours publishes with QoS 1 only
-    with run_source(broker.url, context):
-        context.refuse = SpoolFullError("spool is full (1 GB)")
-        sender.connect("127.0.0.1", broker.port)
-        sender.loop_start()
-        sender.publish("cameras/1", picture(1), qos=0)
-        wait_until(lambda: context.dropped["spool_full"], what="the drop")
-        context.refuse = None
-        sender.publish("cameras/1", picture(2), qos=0)
-        wait_for(context, 1)
-        sender.disconnect()
-        sender.loop_stop()
-    assert [number_of(frame.data) for frame in context.frames] == [2]

@@ -19,7 +19,7 @@ from eaves.oci.layers.image import Image, load_image
 from eaves.oci.layout import open_layout
 from eaves.oci.runtime import CODE, PROCESSES, code_files, unpack
 from eaves.sources.camera.decoder_process import DECODER
-from eaves.sources.camera.wire import Failed, StreamRequest, build_request, read_message
+from eaves.sources.camera.wire import Ended, StreamRequest, build_request, read_message
 from tests.container_images.packaging import VERSION, build_base, run_package
 from tests.fakes.models.graph import write_graph_artifact
 from tests.inputs.videos import need_av
@@ -149,7 +149,7 @@ def test_the_decoder_of_an_agent_starts(tmp_path: Path, only: Callable[[str], st
         process.stdin.write(build_request(StreamRequest(url=str(tmp_path / "absent.mp4"))))
         process.stdin.flush()  # a decoder whose stdin is closed ends, as its parent is gone
         message = read_message(process.stdout, 1)
-        assert isinstance(message, Failed), process.stderr.read().decode()
+        assert isinstance(message, Ended), process.stderr.read().decode()
         assert message.code == "not_found"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-import signal
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from eaves.admin.client import SocketQueue
 from eaves.events import Event
 from tests.contract.sinks import LocalSink, Reported, open_sink
 from tests.ports import find_port
@@ -138,11 +136,6 @@ def test_metrics_tell_the_queue_the_outcomes_and_the_last_image(stuck: AgentProc
     assert value("eaves_spool_max_bytes") == 1_000_000_000
 
 
-def test_the_port_gives_nobody_the_entries(stuck: AgentProcess) -> None:
-    assert stuck.get("/queues")[0] == 404
-    assert stuck.get("/queues/entries")[0] == 404
-
-
 def test_the_file_is_opened_while_no_agent_runs(stuck: AgentProcess) -> None:
     stuck.stop()
     assert not stuck.socket.exists()
@@ -150,34 +143,6 @@ def test_the_file_is_opened_while_no_agent_runs(stuck: AgentProcess) -> None:
     assert stuck.ask_queue("drop", "--all")["entries"] == 1
     stuck.start()
     assert stuck.lane("sink").get("dead", 0) == 0
-
-
-def test_an_agent_without_its_socket_keeps_its_file_to_itself(stuck: AgentProcess) -> None:
-    stuck.socket.unlink()
-    done = stuck.run_queue("list")
-    assert done.returncode == 69
-    assert "no process listens on" in done.stderr
-
-
-def test_an_agent_that_can_not_listen_delivers_all_the_same(tmp_path: Path, function: LocalSink) -> None:
-    taken = tmp_path / "taken"
-    taken.write_text("a file where the socket's folder should be")
-    made = AgentProcess(tmp_path / "a", function.url, EAVES_ADMIN_SOCKET=str(taken / "socket"))
-    try:
-        made.start()
-        (made.inbox / "a.png").write_bytes(PNG)
-        wait_until(lambda: function.received, 30, what="the image")
-        assert "events are still captured and delivered" in made.log.read_text()
-    finally:
-        made.stop()
-
-
-def test_a_killed_agents_socket_is_taken_over(agent: AgentProcess) -> None:
-    agent.start()
-    agent.stop(signal.SIGKILL)
-    assert agent.socket.exists()
-    agent.start()
-    assert SocketQueue(agent.socket).report().sources
 
 
 def test_an_agent_without_a_sink_captures_and_says_what_it_waits_for(tmp_path: Path, function: LocalSink) -> None:

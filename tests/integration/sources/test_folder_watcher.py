@@ -14,7 +14,7 @@ from tests.waiting import wait_until
 
 @dataclass
 class Noted:
-    """Implements `eaves.sources.folder.watcher.FileListener`.
+    """What the watch has reported.
 
     Attributes:
         waits: Seconds by path after which a resting file counts as complete, in the order of the calls.
@@ -22,7 +22,7 @@ class Noted:
 
     waits: dict[str, list[float]] = field(default_factory=dict)
 
-    def notice(self, relative: str, *, wait_s: float) -> None:
+    def notice(self, relative: str, wait_s: float) -> None:
         self.waits.setdefault(relative, []).append(wait_s)
 
     def check(self) -> None:
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def noted(folder: Path) -> Iterator[Noted]:
     listener = Noted()
-    watch = KernelWatch(folder, listener)
+    watch = KernelWatch(folder, listener.notice, listener.check)
     yield listener
     watch.close()
 

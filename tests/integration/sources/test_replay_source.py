@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from eaves.config import SettingsLayer, build
-from eaves.errors import SpoolFullError
 from eaves.sources.replay import KIND, ReplaySource, ReplaySourceSettings
 from tests.fakes.clock import ManualClock
 from tests.fakes.sources.source_context import RecordingContext
@@ -65,7 +64,6 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "photos.zip": write_zip,
     "photos.tar": lambda path: write_tar(path, "w"),
     "photos.tgz": write_tar,
-    "photos.tar.xz": lambda path: write_tar(path, "w:xz"),
 }
 
 
@@ -147,16 +145,6 @@ def test_a_time_of_now_is_when_it_is_played(tmp_path: Path) -> None:
     assert {frame.captured_at_ns for frame in context.frames} == {int(clock.now() * 1e9)}
 
 
-def test_a_full_queue_is_waited_for_with_the_same_image(tmp_path: Path) -> None:
-    context = RecordingContext()
-    context.refuse = SpoolFullError("spool is full (1 GB)")
-    with playing(write_folder(tmp_path / "folder"), context):
-        wait_until(lambda: context.states[-1:] and context.states[-1][0] == "paused", 20)
-        context.refuse = None
-        wait_for_end(context)
-    assert [frame.subject for frame in context.frames] == ["a/1.jpg", "2.jpg", "c/3.jpg"]
-
-
 def test_what_is_missing_is_waited_for(tmp_path: Path) -> None:
     with playing(tmp_path / "later") as context:
         wait_until(lambda: context.states, 20)
@@ -170,7 +158,6 @@ def test_what_is_missing_is_waited_for(tmp_path: Path) -> None:
     "damage",
     [
         pytest.param(lambda data: data[: len(data) // 2], id="half"),
-        pytest.param(lambda data: b"PK\x03\x04" + bytes(100), id="no archive"),
         pytest.param(lambda data: b"", id="empty"),
     ],
 )
@@ -222,24 +209,6 @@ def test_an_empty_loop_takes_no_processor(tmp_path: Path) -> None:
         assert clock.next_due_s() == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("mtime", ["-inf", "nan", "1e25"])
-def test_a_time_that_is_none_holds_up_no_image(mtime: str, tmp_path: Path) -> None:
-    path = tmp_path / "photos.tar"
-    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
-        for name, headers in (("1.jpg", {}), ("2.jpg", {"mtime": mtime}), ("3.jpg", {})):
-            member = tarfile.TarInfo(name)
-            member.size, member.pax_headers = len(JPEG), headers
-            archive.addfile(member, io.BytesIO(JPEG))
-    with playing(path) as context:
-        wait_for_end(context)
-    assert [(frame.subject, frame.captured_at_ns) for frame in context.frames] == [
-        ("1.jpg", 0),
-        ("2.jpg", 0),
-        ("3.jpg", 0),
-    ]
-    assert context.dropped == {}
-
-
 @contextmanager
 def playing_at_most(
     images: int, path: Path, context: RecordingContext, *, loop: bool = False
@@ -256,7 +225,7 @@ def playing_at_most(
         assert not thread.is_alive()
 
 
-@pytest.mark.parametrize(("name", "played"), [("photos.zip", 0), ("photos.tar", 2), ("folder", 0)])
+@pytest.mark.parametrize(("name", "played"), [("photos.zip", 0), ("photos.tar", 2)])
 def test_what_holds_more_than_is_remembered_is_not_played_once(name: str, played: int, tmp_path: Path) -> None:
     """A restart would play it again: the ids of its first images are forgotten by then."""
     path = WRITERS[name](tmp_path / name)
@@ -267,9 +236,3 @@ def test_what_holds_more_than_is_remembered_is_not_played_once(name: str, played
         assert f"{path} contains more than 2 images" in context.states[-1][1]
         assert "split it" in context.states[-1][1]
     assert len(context.frames) == played
-
-
-@pytest.mark.parametrize("name", ["photos.zip", "photos.tar"])
-def test_in_a_loop_nothing_is_remembered_of_an_archive(name: str, tmp_path: Path) -> None:
-    with playing_at_most(2, WRITERS[name](tmp_path / name), RecordingContext(), loop=True) as context:
-        wait_until(lambda: len(context.frames) >= 6, 20)

@@ -37,17 +37,6 @@ def test_a_json_file_is_an_event_of_numbers(tmp_path: Path) -> None:
     assert (event.type, event.datacontenttype) == ("dev.eaves.tensor.captured.v1", "application/json")
 
 
-def test_two_names_that_look_alike_as_subjects_keep_their_own_ids(tmp_path: Path) -> None:
-    events = []
-    for name in (b"\xfc.png", b"\xfd.png"):
-        path = tmp_path / os.fsdecode(name)
-        path.write_bytes(PNG)
-        os.utime(path, ns=(0, 0))
-        events.append(capture_file(path, site="s"))
-    assert events[0].subject == events[1].subject
-    assert events[0].id != events[1].id
-
-
 def test_the_same_file_has_the_same_id_until_it_changes(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
@@ -60,7 +49,7 @@ def test_the_same_file_has_the_same_id_until_it_changes(tmp_path: Path) -> None:
     assert position("a", mtime_ns=1, size_bytes=2) != position("a", mtime_ns=12, size_bytes=0)
 
 
-@pytest.mark.parametrize("mtime_ns", [300_000_000_000 * 10**9, -300_000_000_000 * 10**9])
+@pytest.mark.parametrize("mtime_ns", [300_000_000_000 * 10**9])
 def test_a_time_that_is_none_is_left_out(mtime_ns: int) -> None:
     event = build_capture(source="/s", identity="1", subject="a", captured_at_ns=mtime_ns, data=PNG, camera="c")
     assert event.time is None

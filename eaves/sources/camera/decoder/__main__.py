@@ -7,7 +7,7 @@ import sys
 import traceback
 
 from eaves.sources.camera.decoder.process import Output, StopSignal, begin, limit_memory
-from eaves.sources.camera.wire import Ended, Failed, StreamRequest, parse_request
+from eaves.sources.camera.wire import Ended, StreamRequest, parse_request
 
 
 def main() -> None:
@@ -25,12 +25,12 @@ def main() -> None:
         output.put(last)
 
 
-def _read(request: StreamRequest, output: Output, stop: StopSignal) -> Ended | Failed | None:
+def _read(request: StreamRequest, output: Output, stop: StopSignal) -> Ended | None:
     """Read the stream and return the last message; None after SIGTERM."""
     try:
         from eaves.sources.camera.decoder.reading import read_stream
     except ImportError as error:
-        return Failed(code="missing_library", message=f"PyAV can't be loaded: {error}")
+        return Ended(code="missing_library", message=f"PyAV can't be loaded: {error}")
     return read_stream(request, output, stop)
 
 

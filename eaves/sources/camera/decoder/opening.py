@@ -21,7 +21,7 @@ from av.container import InputContainer
 from av.stream import Discard
 from av.video.stream import VideoStream
 
-from eaves.sources.camera.wire import Failed, FailureCode, StreamRequest
+from eaves.sources.camera.wire import EndCode, Ended, StreamRequest
 
 MAX_PIXELS = 50_000_000
 """Maximum number of pixels of a frame. The value is `eaves.images.MAX_PIXELS`, which functions refuse images above;
@@ -44,7 +44,7 @@ _DEVICES = "/dev/"
 _PORTS = {"rtsp": 554, "rtsps": 322}
 _REDIRECT = ": Redirecting to "
 """Text of FFmpeg's log before it follows a redirect of RTSP. Source: libavformat/rtsp.c, ff_rtsp_connect."""
-_LOGGED: Mapping[str, tuple[FailureCode, str]] = {
+_LOGGED: Mapping[str, tuple[EndCode, str]] = {
     "certificate failed verification": ("untrusted", ""),
     "owner does not match hostname": ("untrusted", ""),
     "authentication failed": ("refused_login", ""),
@@ -53,7 +53,7 @@ _LOGGED: Mapping[str, tuple[FailureCode, str]] = {
 }
 """Texts of FFmpeg's log that say more than its errors: a refused certificate is EIO, and RTMP has no status of a
 refused login. Source: libavformat/tls_gnutls.c, rtmpproto.c."""
-_SENTENCES: Mapping[FailureCode, str] = {
+_SENTENCES: Mapping[EndCode, str] = {
     "unreachable": "the camera can't be reached",
     "refused_login": "the camera refused the user name or password",
     "untrusted": "the certificate of the camera isn't of a trusted authority, or is of another name",
@@ -62,7 +62,7 @@ _SENTENCES: Mapping[FailureCode, str] = {
     "unsupported": "the format of the stream can't be read",
     "broken": "the camera ended the stream",
 }
-_CODES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], FailureCode], ...] = (
+_CODES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], EndCode], ...] = (
     ((av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError), "refused_login"),
     ((av.error.HTTPNotFoundError, FileNotFoundError), "not_found"),
     ((EOFError, MemoryError), "broken"),
@@ -71,8 +71,8 @@ _CODES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Failu
     ((av.error.ProtocolNotFoundError, av.error.OptionNotFoundError, NotImplementedError), "unsupported"),
 )
 _UNREACHABLE = {errno.EIO, errno.EHOSTUNREACH, errno.ENETUNREACH}
-_NO_FILE: tuple[FailureCode, str] = ("not_found", "there is no such file or device")
-_LOCAL: Mapping[int | None, tuple[FailureCode, str]] = {
+_NO_FILE: tuple[EndCode, str] = ("not_found", "there is no such file or device")
+_LOCAL: Mapping[int | None, tuple[EndCode, str]] = {
     errno.ENOENT: _NO_FILE,
     errno.ENODEV: _NO_FILE,
     errno.ENXIO: _NO_FILE,
@@ -89,9 +89,9 @@ class StreamError(Exception):
         message: The reason as a sentence; empty for the usual one of the code.
     """
 
-    def __init__(self, code: FailureCode, message: str = "") -> None:
+    def __init__(self, code: EndCode, message: str = "") -> None:
         super().__init__(message)
-        self.failed = Failed(code=code, message=message or _SENTENCES[code])
+        self.failed = Ended(code=code, message=message or _SENTENCES[code])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ class OpenStream:
     passes_on: bool
 
 
-def open_stream(request: StreamRequest, finish: Callable[[Failed], None]) -> OpenStream:
+def open_stream(request: StreamRequest, finish: Callable[[Ended], None]) -> OpenStream:
     """Open the stream and choose its video.
 
     Args:
@@ -149,7 +149,7 @@ def open_stream(request: StreamRequest, finish: Callable[[Failed], None]) -> Ope
     )
 
 
-def explain_read_error(error: Exception) -> Failed:
+def explain_read_error(error: Exception) -> Ended:
     """Return the message about a stream that broke off."""
     return error.failed if isinstance(error, StreamError) else _build_error("broken", _detail(error)).failed
 
@@ -255,7 +255,7 @@ def _detail(error: Exception) -> str:
     return str(error.strerror or "").lower() if isinstance(error, av.error.FFmpegError) else ""
 
 
-def _build_error(code: FailureCode, detail: str) -> StreamError:
+def _build_error(code: EndCode, detail: str) -> StreamError:
     return StreamError(code, _SENTENCES[code] + (f": {detail}" if detail else ""))
 
 
@@ -270,7 +270,7 @@ class LibraryLog(logging.Handler):
         finish: Writes the last message to the parent.
     """
 
-    def __init__(self, url: str, finish: Callable[[Failed], None]) -> None:
+    def __init__(self, url: str, finish: Callable[[Ended], None]) -> None:
         super().__init__()
         self.lines: deque[str] = deque(maxlen=MAX_LINES)
         self._url, self._finish = url, finish
@@ -296,7 +296,7 @@ class LibraryLog(logging.Handler):
         _, found, target = line.partition(_REDIRECT)
         if found and self._has_login and not is_same_server(self._url, target.strip()):
             message = "the camera refers to another server, which doesn't get the user name and password"
-            self._finish(Failed(code="not_found", message=message))
+            self._finish(Ended(code="not_found", message=message))
             os._exit(0)
 
 

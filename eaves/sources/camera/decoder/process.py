@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import resource
 import select
@@ -15,16 +13,12 @@ from eaves.sources.frame import Cause
 
 CLOSE_S = 0.5
 """Seconds that closing the stream may take after SIGTERM; a camera that is asked to end the stream does so at once."""
-_PR_SET_PDEATHSIG = 1
-"""Source: linux/prctl.h; prctl(2)."""
 
 
 def begin() -> int:
     """Set up the process, and return a private descriptor of stdout, where no library writes between messages."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})  # the agent's main thread blocks both
-    with contextlib.suppress(OSError, AttributeError):  # elsewhere than on Linux the end of stdin ends the process
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the password
     descriptor = os.dup(1)
     os.dup2(2, 1)

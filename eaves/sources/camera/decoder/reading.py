@@ -15,7 +15,7 @@ from eaves.sources.camera.decoder.images import JpegEncoder, JpegError, check_jp
 from eaves.sources.camera.decoder.opening import MAX_PIXELS, OpenStream, StreamError, explain_read_error, open_stream
 from eaves.sources.camera.decoder.process import Output, StopSignal
 from eaves.sources.camera.decoder.timing import CaptureClock, FrameSelection
-from eaves.sources.camera.wire import Alive, Ended, Failed, Opened, StreamFrame, StreamRequest
+from eaves.sources.camera.wire import Alive, Ended, Opened, StreamFrame, StreamRequest
 
 ALIVE_S = 1.0
 """Seconds between two messages that data arrive."""
@@ -32,7 +32,7 @@ MAX_NS = 2**63 - 1
 change is 1970 in reproducible archives and images."""
 
 
-def read_stream(request: StreamRequest, output: Output, stop: StopSignal) -> Ended | Failed | None:
+def read_stream(request: StreamRequest, output: Output, stop: StopSignal) -> Ended | None:
     """Read a stream and return the last message; None when a signal ended it."""
     try:
         stream = open_stream(request, output.put)
@@ -63,16 +63,15 @@ class StreamReader:
         self._encoder = JpegEncoder()
         self._opened: Opened | None = None
         self._number = -1
-        self._frames = 0
         self._alive_at = 0.0
         self._previous: float | None = None
-        self._began = time.monotonic()
+        self._began = self._due = time.monotonic()
         self._file_start_s = 0.0
         if stream.is_file:  # the recording began at its file's last change less its length
             length_s = (stream.container.duration or 0) / av.time_base
             self._file_start_s = max(0.0, Path(request.url).stat().st_mtime - length_s)
         self._first_pts_s: float | None = None
-        self._due: float | None = None
+        self._last_pts_s = 0.0
 
     def run(self) -> Ended:
         """Read the stream to its end.
@@ -92,7 +91,7 @@ class StreamReader:
             self._read(packet)
         if not self._stream.is_file and not self._stop.received:
             raise StreamError("broken")
-        return Ended(frames=self._frames)
+        return Ended(code="finished")
 
     def _read(self, packet: Packet[VideoStream]) -> None:
         arrived = time.monotonic()
@@ -147,8 +146,6 @@ class StreamReader:
             return
         try:
             frames = self._decode_packet(packet, alone=alone)
-            if alone:
-                selection.note_picture(found=bool(frames))
             for frame in frames:
                 self._take(frame, time_s if alone else self._find_time(frame, time_s, arrived))
         except av.error.MemoryError:
@@ -186,7 +183,6 @@ class StreamReader:
 
     def _send(self, data: bytes, width: int, height: int, time_s: float) -> None:
         self._announce(width, height)
-        self._frames += 1
         # A live frame's time is on the monotonic clock until now, because the wall clock may be set at any time.
         start_s = self._file_start_s if self._stream.is_file else time.time() - time.monotonic()
         frame = StreamFrame(
@@ -224,14 +220,10 @@ class StreamReader:
         if stream_time is None:
             return time.monotonic() - self._began
         if self._first_pts_s is None:
-            self._first_pts_s = stream_time
-        since_start = stream_time - self._first_pts_s
-        due = self._began + since_start
-        if self._due is not None and not -MAX_BACK_S <= due - self._due <= MAX_WAIT_S:
-            self._began += self._due + JUMP_S - due
-            due = self._due + JUMP_S
-        self._due = due
-        while self._request.paced and not self._stop.received and (pause := due - time.monotonic()) > 0:
+            self._first_pts_s = self._last_pts_s = stream_time
+        step_s, self._last_pts_s = stream_time - self._last_pts_s, stream_time
+        self._due += step_s if -MAX_BACK_S <= step_s <= MAX_WAIT_S else JUMP_S
+        while self._request.paced and not self._stop.received and (pause := self._due - time.monotonic()) > 0:
             self._show_life(time.monotonic())
             time.sleep(min(pause, ALIVE_S))
-        return since_start
+        return stream_time - self._first_pts_s

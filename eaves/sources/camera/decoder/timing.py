@@ -13,11 +13,6 @@ _ALL_ABOVE = 1.5
 """All frames are decoded when key frames are further apart than `every_s` times this factor."""
 _KEY_BELOW = 1.25
 """Only key frames are decoded again when they are closer than `every_s` times this factor."""
-_UNFINISHED = 3
-"""Number of key frames that may give no picture by themselves before all frames are decoded. Streams with gradual
-refresh have such key frames."""
-_REFRESH_S = 1.0
-"""Seconds between two frames of a stream with gradual refresh when `every_s` is 0."""
 WINDOW_S = 10.0
 """Length of one of the two periods of which the smallest difference is taken, seconds. A camera's clock that is wrong
 by 100 parts per million shifts it by 2 ms in that time."""
@@ -39,7 +34,6 @@ class FrameSelection:
         self._seen: float | None = None
         self._due: float | None = None
         self._last_key: float | None = None
-        self._unfinished = 0
         self.decoding: Literal["key", "all"] = "key"
         self.key_interval_s = 0.0
 
@@ -49,17 +43,11 @@ class FrameSelection:
             if self._last_key is not None and time_s > self._last_key:
                 self.key_interval_s = time_s - self._last_key
             self._last_key = time_s
-            if self._unfinished >= _UNFINISHED or self.key_interval_s > _ALL_ABOVE * self._every_s > 0:
+            if self.key_interval_s > _ALL_ABOVE * self._every_s > 0:
                 self.decoding = "all"
             elif self._every_s <= 0 or self.key_interval_s <= _KEY_BELOW * self._every_s:
                 self.decoding = "key"
         return is_key or self.decoding == "all"
-
-    def note_picture(self, *, found: bool) -> None:
-        """Note whether decoding a key frame by itself gave a picture."""
-        self._unfinished = 0 if found else self._unfinished + 1
-        if self._unfinished >= _UNFINISHED:
-            self._every_s = self._every_s or _REFRESH_S
 
     def is_due(self, time_s: float) -> bool:
         """Note a frame that could be sent, and return whether `take` would return True."""

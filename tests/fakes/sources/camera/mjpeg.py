@@ -61,13 +61,6 @@ def stream_cut(video: Video) -> Iterator[bytes]:
         yield build_part(data if index % 2 == 0 else data[: len(data) // 2])
 
 
-def stream_endless_head(camera: FakeCamera) -> Iterator[bytes]:
-    """A header of a part that never ends."""
-    yield HEAD + f"--{BOUNDARY}\r\nX-Filler: ".encode()
-    while not camera.released.is_set():
-        yield b"x" * 65_536
-
-
 def stream_endless_image(camera: FakeCamera, video: Video, whole: int = 0) -> Iterator[bytes]:
     """Images at their own times, and then one that never ends, because the boundary never comes.
 

@@ -19,8 +19,6 @@ from tests.fakes.sources.camera.rtsp import (
 )
 from tests.inputs.videos import Video
 
-HOUR_S = 3600
-
 
 def hang(session: RtspSession, _: RtspRequest | None = None) -> None:
     """Say nothing; as the script of a camera, or as its answer to a request."""
@@ -80,12 +78,6 @@ def play_half_a_frame(session: RtspSession) -> None:
 def play_one_frame(session: RtspSession) -> None:
     """One key frame, the beginning of the next frame, and the end of the connection."""
     play_whole_then(session, 2)
-
-
-def play_garbage(session: RtspSession) -> None:
-    """Frames, and then bytes without meaning."""
-    play_whole_then(session, 2 * session.video.rate)
-    respond_garbage(session, RtspRequest(method="", url="", headers={}))
 
 
 def build_clock_jumps(jump_s: float, every: int = 10) -> Script:

@@ -14,7 +14,6 @@ from eaves.sources.camera.wire import (
     HEADER,
     Alive,
     Ended,
-    Failed,
     Message,
     Opened,
     StreamFrame,
@@ -94,7 +93,7 @@ def flood(request: StreamRequest) -> None:
 
 def one(request: StreamRequest) -> None:
     """One frame, and the camera ends the stream."""
-    send(OPENED, build_frame(0), Failed(code="broken", message="the camera ended the stream"))
+    send(OPENED, build_frame(0), Ended(code="broken", message="the camera ended the stream"))
 
 
 def half(request: StreamRequest) -> None:
@@ -145,26 +144,17 @@ def orphan(request: StreamRequest, file: str) -> None:
     time.sleep(60)
 
 
-def chatter(request: StreamRequest) -> None:
-    """It writes to stderr without end, without line breaks, and sends frames now and then."""
-    send(OPENED)
-    for number in range(1_000_000):
-        for _ in range(50):
-            os.write(2, b"x" * 65_536)
-        send(build_frame(number))
-
-
 def fail(request: StreamRequest, code: str) -> None:
     """It ends with a reason that contains the address and the password."""
     password = unquote(urlsplit(request.url).password or "")
-    send(Failed(code=code, message=f"{request.url} does not work with {password}: {code}"))  # type: ignore[arg-type]
+    send(Ended(code=code, message=f"{request.url} does not work with {password}: {code}"))  # type: ignore[arg-type]
 
 
 def refuse(request: StreamRequest, password: str) -> None:
     """It works with one password only."""
     if f":{password}@" in request.url:
         live(request)
-    send(Failed(code="refused_login", message="the camera refused the user name or the password"))
+    send(Ended(code="refused_login", message="the camera refused the user name or the password"))
 
 
 def play(request: StreamRequest, frames: str = "5") -> None:
@@ -173,30 +163,24 @@ def play(request: StreamRequest, frames: str = "5") -> None:
     for number in range(int(frames)):
         send(build_frame(number))
         time.sleep(0.02)
-    send(Ended(frames=int(frames)))
+    send(Ended(code="finished"))
 
 
 def show_environ(request: StreamRequest) -> None:
     """It ends with the names of its environment variables as the reason."""
-    send(Failed(code="broken", message=" ".join(sorted(os.environ))))
-
-
-def deaf(_: None, rate: str = "20") -> None:
-    """It never reads its request."""
-    live(StreamRequest(url=""), rate)
+    send(Ended(code="broken", message=" ".join(sorted(os.environ))))
 
 
 SCRIPTS: tuple[Callable[..., None], ...] = (
-    *(live, silent, mute, no_frames, stubborn, flood, one, half, garbage, lies, grow, crash, orphan, chatter),
-    *(fail, refuse, play, show_environ, deaf),
+    *(live, silent, mute, no_frames, stubborn, flood, one, half, garbage, lies, grow, crash, orphan),
+    *(fail, refuse, play, show_environ),
 )
 
 
 def main() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
     script = next(one for one in SCRIPTS if one.__name__ == sys.argv[1])
-    request = None if script is deaf else parse_request(sys.stdin.buffer.readline())
-    script(request, *sys.argv[2:])
+    script(parse_request(sys.stdin.buffer.readline()), *sys.argv[2:])
 
 
 if __name__ == "__main__":

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from eaves.sources.camera.wire import Alive, Opened, StreamFrame, StreamRequest
 from tests.fakes.http.camera import open_camera
@@ -66,17 +64,6 @@ def test_all_frames_are_decoded_when_key_frames_come_too_seldom(tmp_path: Path) 
     assert [decoding for *_, decoding in _opened(decoder)] == ["key", "all"]
 
 
-def test_jpeg_images_by_rtsp_are_not_decoded(tmp_path: Path) -> None:
-    video = make_video("mjpeg")
-    with (
-        run_rtsp_server(tmp_path, {"/stream": video}) as server,
-        run_decoder(StreamRequest(url=server.url(), every_s=0.5)) as decoder,
-    ):
-        numbers = _check(video, decoder, decoder.frames(3))
-    assert [(number - numbers[0]) % 40 for number in numbers] == [0, 5, 10]
-    assert _opened(decoder)[0][3] == "none"
-
-
 @pytest.mark.parametrize("lengths", [True, False])
 def test_jpeg_images_by_http_arrive_as_they_are(*, lengths: bool) -> None:
     video = make_video("mjpeg")
@@ -86,20 +73,6 @@ def test_jpeg_images_by_http_arrive_as_they_are(*, lengths: bool) -> None:
         numbers = _check(video, decoder, frames) if lengths else [read_number(frame.data) for frame in frames]
     assert [frame.data for frame in frames] == [video.packets[number].data for number in numbers]
     assert _opened(decoder) == [("mjpeg", 320, 180, "none")]
-
-
-def _draw_photo(noise: int) -> bytes:
-    output = io.BytesIO()
-    Image.effect_noise((96, 72), noise).convert("RGB").save(output, "JPEG")
-    return output.getvalue()
-
-
-def test_a_file_of_jpeg_images_is_a_video(tmp_path: Path) -> None:
-    images = [_draw_photo(noise) for noise in (40, 60, 80)]
-    file = tmp_path / "clip.mjpeg"
-    file.write_bytes(b"".join(images))
-    with run_decoder(StreamRequest(url=str(file))) as decoder:
-        assert [frame.data for frame in decoder.frames(3)] == images
 
 
 def test_rtmp(tmp_path: Path) -> None:
@@ -146,7 +119,7 @@ def test_a_server_that_describes_no_parameters() -> None:
     assert _opened(decoder)[-1] == ("h264", 320, 180, "key")
 
 
-@pytest.mark.parametrize(("suffix", "codec"), [("mp4", "h264"), ("mkv", "hevc"), ("ts", "h264"), ("avi", "mjpeg")])
+@pytest.mark.parametrize(("suffix", "codec"), [("mp4", "h264"), ("avi", "mjpeg")])
 def test_a_file_is_read_to_its_end(tmp_path: Path, suffix: str, codec: str) -> None:
     video = make_video(codec)
     file = video.write(tmp_path / f"video.{suffix}")
@@ -154,7 +127,7 @@ def test_a_file_is_read_to_its_end(tmp_path: Path, suffix: str, codec: str) -> N
     seen = []
     for _ in range(2):
         with run_decoder(request) as decoder:
-            assert decoder.end().frames == 4
+            assert decoder.end().code == "finished"
         frames = [message for message in decoder.messages if isinstance(message, StreamFrame)]
         assert [read_number(frame.data) for frame in frames] == [0, 10, 20, 30]
         ended_s = file.stat().st_mtime
@@ -164,16 +137,16 @@ def test_a_file_is_read_to_its_end(tmp_path: Path, suffix: str, codec: str) -> N
     assert seen[0] == seen[1]
 
 
-@pytest.mark.parametrize("order", [(0, 1), pytest.param((1, 0, 0), marks=pytest.mark.slow)])
-def test_recordings_that_were_put_together(tmp_path: Path, order: tuple[int, ...]) -> None:
+def test_recordings_that_were_put_together(tmp_path: Path) -> None:
     video = make_video(seconds=2)
     parts = [video.write(tmp_path / f"{first_s}.ts", first_s=first_s).read_bytes() for first_s in (0, 3600)]
     file = tmp_path / "both.ts"
-    file.write_bytes(b"".join(parts[number] for number in order))
+    file.write_bytes(b"".join(parts))
     began = time.monotonic()
     with run_decoder(StreamRequest(url=str(file))) as decoder:
-        assert decoder.end().frames == 2 * len(order)
-    assert 2 * len(order) - 1 < time.monotonic() - began < 2 * len(order) + 5
+        decoder.end()
+    assert sum(isinstance(message, StreamFrame) for message in decoder.messages) == 4
+    assert 3 < time.monotonic() - began < 9
 
 
 def test_no_frame_of_a_time_lapse_is_lost(tmp_path: Path) -> None:

@@ -57,13 +57,11 @@ def test_a_picture_that_stays_is_one_image_with_and_without_validators() -> None
         wait_until(lambda: context.dropped["duplicate"] >= 3, 20)
 
 
-@pytest.mark.parametrize("name", ["ETag", "Last_Modified"])
-def test_a_server_with_validators_sends_each_picture_once(name: str) -> None:
+def test_a_server_with_validators_sends_each_picture_once() -> None:
     taken = [1_760_000_000]
 
     def answer(_: Asked) -> bytes:
-        value = formatdate(taken[0], usegmt=True)
-        return respond(body=numbered(taken[0]), **{name: value})  # type: ignore[arg-type]
+        return respond(body=numbered(taken[0]), Last_Modified=formatdate(taken[0], usegmt=True))
 
     with open_camera(answer) as camera, polling(camera.url) as context:
         for number in range(3):
@@ -71,8 +69,7 @@ def test_a_server_with_validators_sends_each_picture_once(name: str) -> None:
             wait_for_frames(context, number + 1)
             wait_for_requests(camera, 3)
         assert len(context.frames) == 3
-        if name == "Last_Modified":
-            assert context.frames[-1].captured_at_ns == taken[0] * 10**9
+        assert context.frames[-1].captured_at_ns == taken[0] * 10**9
         assert camera.connections == 1
 
 
@@ -121,12 +118,6 @@ def test_a_camera_that_is_switched_off_is_found_again() -> None:
             before = len(context.frames)
             wait_for_frames(context, before + 2)
         assert context.reconnects == 2
-
-
-def test_a_name_that_nobody_knows_is_one_reason() -> None:
-    with polling("http://camera.invalid/") as context:
-        reported = wait_for_state(context, "can't be reached")
-        assert "0x" not in reported
 
 
 def test_a_full_queue_pauses_polling_and_keeps_the_picture() -> None:

@@ -137,27 +137,6 @@ def test_a_queue_that_does_not_exist_is_logged_once_and_images_are_found_by_list
     assert "NonExistentQueue" in caplog.text or "QueueDoesNotExist" in caplog.text
 
 
-def test_a_bucket_that_is_missing_is_waited_for(store: Store, bucket: str, tmp_path: Path) -> None:
-    with running(tmp_path, store, f"{bucket}-later") as agent:
-        wait_until(lambda: agent.context.counters.reason.endswith(" does not exist"))
-        assert agent.context.counters.state == "waiting"
-        assert f"the bucket {bucket}-later at " in agent.context.counters.reason
-        store.s3.create_bucket(Bucket=f"{bucket}-later")
-        store.put(f"{bucket}-later", "a.jpg")
-        wait_until(lambda: agent.captured == ["a.jpg"])
-
-
-def test_keys_deleted_while_they_are_listed_are_passed_over(store: Store, bucket: str, tmp_path: Path) -> None:
-    store.fill(bucket, 110)
-    with running(tmp_path, store, bucket, page_keys=50) as agent:
-        wait_until(lambda: len(agent.captured) >= 10)
-        for number in (90, 105, 109):
-            store.s3.delete_object(Bucket=bucket, Key=f"gate/2026/{number:06}.jpg")
-        wait_until(lambda: len(agent.captured) == 107)
-        assert store.count(f"GET /{bucket}?list-type") == 3
-        assert agent.context.counters.dropped == {}
-
-
 @pytest.mark.slow
 def test_a_hundred_thousand_unchanged_keys_are_listed_by_a_hundred_requests(
     store: Store, bucket: str, tmp_path: Path

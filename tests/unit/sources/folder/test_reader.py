@@ -15,10 +15,6 @@ from tests.waiting import wait_until
 DATA = b"0123456789"
 
 
-def count_open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 def version_of(path: Path) -> FileVersion:
     return FileVersion.of(path.stat())
 
@@ -83,13 +79,6 @@ def test_a_folder_that_became_a_link_is_not_entered(tmp_path: Path) -> None:
         read_file(tmp_path / "inbox", "camera/a.png", version_of(secret))
 
 
-def test_the_watched_folder_itself_may_be_a_link(tmp_path: Path) -> None:
-    (tmp_path / "disk").mkdir()
-    (tmp_path / "disk" / "a.png").write_bytes(DATA)
-    (tmp_path / "inbox").symlink_to(tmp_path / "disk")
-    assert read_file(tmp_path / "inbox", "a.png", version_of(tmp_path / "disk" / "a.png")) == DATA
-
-
 def test_a_folder_that_is_gone_is_distinguished_from_a_file_that_is(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     for look in (
@@ -99,19 +88,3 @@ def test_a_folder_that_is_gone_is_distinguished_from_a_file_that_is(tmp_path: Pa
     ):
         with pytest.raises(StorageError, match=r"gone can't be opened: No such file or directory"):
             look()
-
-
-def test_reading_leaves_no_file_open(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "b.png").write_bytes(DATA)
-    (tmp_path / "a" / "c.png").symlink_to("b.png")
-    before = count_open_files()
-    for name in ("a/b.png", "a/c.png", "x/y.png"):
-        find_version(tmp_path, name)
-        for version in (FileVersion(1, 1), version_of(tmp_path / "a" / "b.png")):
-            try:
-                read_file(tmp_path, name, version)
-            except OSError:
-                continue
-    identify(tmp_path)
-    assert count_open_files() == before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -33,28 +32,6 @@ def test_a_scan_finds_regular_image_files_at_any_depth(tmp_path: Path) -> None:
     assert found(tmp_path) == {
         name: FileVersion.of((tmp_path / name).stat()) for name in ("a.png", "x/y/z/b.JPG", "x/caf\udcff.png")
     }
-
-
-def test_folders_that_come_and_go_meanwhile_do_not_end_a_scan(tmp_path: Path) -> None:
-    """The folder is emptied while it is scanned: removed files are left out, and the others are found."""
-    stop = threading.Event()
-
-    def churn() -> None:
-        while not stop.is_set():
-            for number in range(20):
-                (tmp_path / f"{number}").mkdir()
-            for number in range(20):
-                (tmp_path / f"{number}").rmdir()
-
-    (tmp_path / "a.png").write_bytes(b"1")
-    thread = threading.Thread(target=churn)
-    thread.start()
-    try:
-        for _ in range(300):
-            assert set(found(tmp_path)) == {"a.png"}
-    finally:
-        stop.set()
-        thread.join()
 
 
 def test_a_folder_that_goes_meanwhile_is_reported(tmp_path: Path) -> None:

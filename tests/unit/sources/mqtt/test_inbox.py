@@ -8,7 +8,7 @@ import pytest
 
 from eaves.base.clock import SYSTEM
 from eaves.mqtt import Message
-from eaves.sources.mqtt.inbox import MAX_OPEN, OVERHEAD_BYTES, HeldMessage, Inbox
+from eaves.sources.mqtt.inbox import OVERHEAD_BYTES, HeldMessage, Inbox
 
 
 def held(packet_id: int = 1, *, topic: str = "a", size: int = 1000, digest: bytes = b"x", **values: Any) -> HeldMessage:
@@ -53,15 +53,6 @@ def test_after_acknowledgement_new_session_or_restart_a_packet_id_is_anybodys() 
     assert number(inbox(), held()) != number(inbox(), held())
 
 
-def test_what_is_remembered_is_bounded_and_nothing_of_qos_0() -> None:
-    some = inbox(2)
-    first = number(some, held())
-    for packet_id in range(2, MAX_OPEN + 2):
-        some.put(held(packet_id))
-    assert number(some, held(dup=True)) != first
-    assert number(some, held(0, qos=0)) != number(some, held(0, qos=0))
-
-
 def test_it_takes_so_many_bytes_and_one_of_any_size_in_the_order_of_arrival() -> None:
     some, first = inbox(2), held(1)
     assert [some.put(first), some.put(held(2)), some.put(held(3))] == [True, True, False]
@@ -81,11 +72,3 @@ def test_the_last_copy_of_a_message_is_the_one_that_is_acknowledged() -> None:
     assert some.put(first)
     assert some.put(held(dup=True, session=2))
     assert some.remove(first).session == 2
-
-
-def test_what_nobody_keeps_makes_room_but_for_the_one_in_work() -> None:
-    some = inbox(3)
-    for packet_id, qos in ((0, 0), (2, 1), (0, 0)):
-        some.put(held(packet_id, qos=qos))
-    assert [some.drop_oldest_unkept(), some.drop_oldest_unkept()] == [True, False]
-    assert some.put(held(0, qos=0))

@@ -41,8 +41,3 @@ def test_the_doctor_tests_the_connections_to_store_and_queue() -> None:
         "tls://sqs.eu-central-1.amazonaws.com:443",
     ]
     assert list(parse().kind.addresses(parse().settings)) == ["tls://photos.s3.us-east-1.amazonaws.com:443"]
-
-
-def test_the_spool_remembers_as_many_ids_as_the_bucket_may_hold() -> None:
-    source = parse(max_objects=5_000)
-    assert source.kind.remembers(source.settings) == 5_000

@@ -11,7 +11,6 @@ from eaves.errors import (
     ConfigError,
     Fault,
     ForbiddenError,
-    NotFoundError,
     SpoolFullError,
     StatusError,
     UnreachableError,
@@ -21,7 +20,6 @@ from tests.fakes.bucket import DictBucket
 from tests.fakes.clock import START, ManualClock
 from tests.fakes.sources.sent_index import DictIndex
 from tests.sources.buckets import running
-from tests.waiting import wait_until
 
 JPEG = b"\xff\xd8\xff"
 DAY_S = 86_400.0
@@ -81,16 +79,6 @@ def test_an_overwritten_object_is_a_new_image_even_with_the_same_bytes() -> None
         assert len({event.id for event in run.events}) == 2
 
 
-def test_a_small_bucket_is_listed_whole_each_time_by_one_request() -> None:
-    clock = ManualClock()
-    with running(filled(clock, "b/1.jpg"), clock, every_s=30) as run:
-        run.bucket.write("a/late.jpg", JPEG)
-        run.bucket.requests.clear()
-        run.advance(31)
-        assert run.subjects == ["b/1.jpg", "a/late.jpg"]
-        assert run.bucket.requests["list"] == 1
-
-
 def test_of_a_large_bucket_only_what_follows_the_last_keys_is_listed_between_two_whole_passes() -> None:
     clock = ManualClock()
     bucket = large(clock, 2_500)
@@ -145,16 +133,6 @@ def test_with_start_new_only_images_that_come_later_are_captured_across_restarts
         assert run.subjects == ["a/while-down.jpg"]
 
 
-def test_with_start_new_an_image_that_comes_during_the_first_pass_is_captured() -> None:
-    clock = ManualClock()
-    bucket = filled(clock, "a/old.jpg")
-    clock.turn(10)
-    bucket.write("b/during.jpg", JPEG, modified_at_ns=round((clock.now() + 1) * 1e9))
-    bucket.write("c/future.jpg", JPEG, modified_at_ns=round((clock.now() + 400 * DAY_S) * 1e9))
-    with running(bucket, clock, start="new") as run:
-        assert run.subjects == ["b/during.jpg"]
-
-
 def test_a_notification_makes_an_image_come_at_once_and_repeated_ones_send_it_once() -> None:
     clock = ManualClock()
     with running(large(clock, 2_500), clock, every_s=DAY_S, full_every_s=DAY_S) as run:
@@ -181,9 +159,7 @@ def test_notifications_of_objects_that_are_gone_or_no_images_or_odd_disturb_noth
     "error",
     [
         UnreachableError("no connection to store.example: connection refused"),
-        NotFoundError("the bucket photos does not exist"),
         ConfigError([Fault(origin="bucket photos", path="", message="the secret key is wrong")]),
-        ForbiddenError("the bucket photos refuses access to the listing"),
         StatusError("the bucket photos answers with status 503", status=503),
     ],
     ids=lambda error: type(error).__name__,
@@ -230,24 +206,6 @@ def test_an_object_that_cannot_be_read_is_counted_once_and_tried_again_at_the_ne
         assert run.subjects == ["a/1.jpg", "a/3.jpg", "a/2.jpg"]
 
 
-def test_objects_that_nobody_can_read_hold_up_an_image_by_minutes_and_do_not_flood_the_log(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    clock = ManualClock()
-    bucket = filled(clock, *(f"a/{number:06d}.jpg" for number in range(3_000)), "z/1.jpg")
-
-    def refuse(kind: str, key: str) -> None:
-        if kind == "get" and key.startswith("a/"):
-            raise StatusError("the bucket photos answers with status 400 (InvalidRequest)", status=400)
-
-    bucket.fail = refuse
-    with running(bucket, clock) as run:
-        run.advance(1_800)
-        assert run.subjects == ["z/1.jpg"]
-        assert run.counters.dropped["unreadable"] == 3_000
-    assert len([line for line in caplog.messages if "not captured" in line]) == 20
-
-
 def test_a_full_spool_makes_the_source_wait_without_downloading_again() -> None:
     clock = ManualClock()
     bucket = filled(clock, "a/1.jpg", "a/2.jpg")
@@ -262,17 +220,6 @@ def test_a_full_spool_makes_the_source_wait_without_downloading_again() -> None:
         run.refusal = lambda event: None
         run.advance(31)
         assert run.subjects == ["a/1.jpg", "a/2.jpg", "a/3.jpg", "a/4.jpg"]
-
-
-def test_objects_that_are_too_large_or_unsupported_are_counted_once() -> None:
-    clock = ManualClock()
-    bucket = filled(clock, "a/1.jpg", "phone.HEIC")
-    bucket.write("a/large.jpg", JPEG * 100)
-    with running(bucket, clock, max_bytes=100) as run:
-        run.advance(100)
-        assert run.subjects == ["a/1.jpg"]
-        assert (run.counters.dropped["too_large"], run.counters.dropped["unsupported"]) == (1, 1)
-        assert bucket.requests["get"] == 1
 
 
 def test_references_name_the_version_and_its_digest_and_download_nothing() -> None:
@@ -312,10 +259,3 @@ def test_ids_of_present_objects_are_kept_and_those_of_deleted_ones_are_forgotten
             run.settle()
         assert len(index.times) == 1
         assert len(run.events) == 2
-
-
-def test_a_stop_ends_requests_in_progress() -> None:
-    clock = ManualClock()
-    with running(filled(clock, "a/1.jpg"), clock) as run:
-        pass
-    wait_until(lambda: run.bucket.aborted)
