@@ -7,7 +7,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,7 @@ import pytest
 from eaves.errors import ConfigError, DeliveryError, StatusError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.link import BatchAnswer
-from eaves.link.batch import pack
-from eaves.link.body_gate import BodyGate
-from eaves.link.client import SOCKET_OPTIONS, LinkClient
+from eaves.link.client import LinkClient
 from tests.fakes.http.receiver import FakeReceiver, Reply, receiving
 from tests.inputs.certificates import make_certificate
 from tests.processes.receiving import receiving as real_receiver
@@ -54,25 +51,6 @@ def test_batches_and_probes_share_one_connection(receiver: FakeReceiver, client:
     assert len(receiver.connections) == 1
     assert client.bytes_sent == sum(receiver.sizes)
     assert receiver.sizes[0] < 2_000
-
-
-def test_a_request_is_received_when_its_end_is_let_go_and_not_before(
-    receiver: FakeReceiver, client: LinkClient
-) -> None:
-    gate, withdrawn = BodyGate(), BodyGate()
-    with ThreadPoolExecutor(2) as pool:
-        later = pool.submit(client.send_packed, pack(EVENTS[50:]), timeout_s=PATIENT_S, gate=gate)
-        never = pool.submit(client.send_packed, pack([IMAGE], as_batch=True), timeout_s=PATIENT_S, gate=withdrawn)
-        assert gate.wait_handed(PATIENT_S)
-        assert withdrawn.wait_handed(PATIENT_S)
-        assert client.send(EVENTS[:50]) == BatchAnswer(stored=50, repeated=0)
-        assert receiver.requests == [EVENTS[:50]]
-        withdrawn.withdraw()
-        gate.open()
-        assert later.result(PATIENT_S) == BatchAnswer(stored=50, repeated=0)
-        with pytest.raises(DeliveryError):
-            never.result(PATIENT_S)
-    assert receiver.received == EVENTS
 
 
 def test_a_picture_alone_is_sent_as_it_is(receiver: FakeReceiver, client: LinkClient) -> None:
@@ -144,14 +122,10 @@ def test_credentials_that_are_not_there_are_reported_by_their_names(receiver: Fa
     [
         Reply(body=b"<html>log in here</html>", headers={"Content-Type": "text/html"}),
         Reply(body=BatchAnswer(stored=99, repeated=0).to_json()),
-        Reply(body=BatchAnswer(stored=100, repeated=1).to_json()),
         Reply(body=BatchAnswer(stored=100, repeated=0).to_json(), cut_after=20),
-        Reply(body=b""),
         Reply(status=204),
         Reply(status=202, body=BatchAnswer(stored=100, repeated=0).to_json()),
         Reply(status=302, headers={"Location": "https://login.example/"}),
-        Reply(status=413, body=b"too large"),
-        Reply(status=500, body=b"oops"),
     ],
     ids=lambda reply: f"{reply.status}-{reply.body[:12].decode()}-{reply.cut_after}",
 )
@@ -174,7 +148,7 @@ def test_what_the_receiver_says_is_reported(receiver: FakeReceiver, client: Link
     assert (caught.value.status, caught.value.retry_after_s) == (429, 7.0)
 
 
-@pytest.mark.parametrize("body", [b"ok", b"[]", b"{}", b'{"site": 1}', b'{"site": ""}', b"null"])
+@pytest.mark.parametrize("body", [b"ok", b"{}", b'{"site": 1}', b'{"site": ""}'])
 def test_a_page_that_is_no_receivers_is_no_probe(receiver: FakeReceiver, client: LinkClient, body: bytes) -> None:
     receiver.site_reply = lambda: Reply(body=body)
     with pytest.raises(DeliveryError, match="no receiver answers at"):
@@ -216,15 +190,6 @@ def test_a_server_that_sends_a_byte_now_and_then_holds_nobody(tmp_path: Path) ->
     client.close()
 
 
-def test_a_request_can_be_ended_from_another_thread(receiver: FakeReceiver, client: LinkClient) -> None:
-    receiver.script = lambda events: Reply(silent=True)
-    threading.Timer(0.3, client.abort).start()
-    began = time.monotonic()
-    with pytest.raises(DeliveryError):
-        client.send(EVENTS, timeout_s=30)
-    assert time.monotonic() - began < PATIENT_S
-
-
 def test_no_receiver_no_name_and_plain_http_are_distinguished(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
@@ -241,10 +206,3 @@ def test_no_receiver_no_name_and_plain_http_are_distinguished(tmp_path: Path) ->
 def test_the_ledger_is_asked_with_the_same_credentials(receiver: FakeReceiver, client: LinkClient) -> None:
     client.send(EVENTS[:3])
     assert [line["id"] for line in client.read_ledger()] == ["id-0", "id-1", "id-2"]
-
-
-def test_the_kernel_ends_a_connection_whose_packets_are_swallowed(client: LinkClient) -> None:
-    client.probe()
-    (one,) = client._clients.current()[0]._http._sockets._sockets
-    for level, option, value in SOCKET_OPTIONS:
-        assert one.getsockopt(level, option) == value

@@ -217,21 +217,6 @@ def test_two_apps_with_the_same_receiver_each_send_what_they_predicted(
     }
 
 
-def test_a_token_that_is_not_the_sites_keeps_everything_until_it_is(
-    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path, cloud: Served
-) -> None:
-    to, authorities = f"https://127.0.0.1:{cloud.port}", tmp_path / "cloud" / "credentials" / "tls.crt"
-    edge = Edge(harness, tiny_artifact, tmp_path, to, authorities=authorities)
-    token = tmp_path / "link" / "token"
-    token.write_text("somebody-elses-0123456789")
-    edge.deploy()
-    edge.put(2)
-    wait_until(lambda: (link := edge.link()) is not None and link.state == "refused", 60, what="the refusal")
-    assert received(folder_of(cloud)) == []
-    token.write_text(TOKEN)
-    wait_until(lambda: set(received(folder_of(cloud))) == subjects(2), 60, what="both predictions")
-
-
 class FunctionInTheCloud(BaseHTTPRequestHandler):
     """Predicts the size of an image, after a cold start."""
 

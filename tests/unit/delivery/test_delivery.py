@@ -12,6 +12,7 @@ from eaves.delivery import AttemptResult, SinkResponse
 from eaves.errors import DeliveryError, StartError, UnreachableError
 from eaves.events import Event
 from eaves.spool import Entry, Puts, Spool
+from tests.fakes.clock import ManualClock
 from tests.unit.delivery.harness import NOW, TAKEN, FailingDisk, Sink, delivering, forward, image, reply_to
 from tests.waiting import wait_until
 
@@ -215,15 +216,23 @@ def test_a_dead_letter_can_be_an_event_instead_and_is_kept_when_that_fails(
 def test_an_entry_whose_release_fails_is_kept_and_sent_again(
     tmp_path: Path, parallel: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    disk, sink = FailingDisk(), Sink(TAKEN)
-    with Spool(tmp_path / "spool.db", connect=disk.connect) as spool:
+    disk, sink, clock = FailingDisk(), Sink(TAKEN), ManualClock()
+
+    def send(event: Event) -> SinkResponse:
+        wait_until(lambda: parallel == 1 or clock.waiting)  # for what comes next
+        return sink(event)
+
+    with Spool(tmp_path / "spool.db", connect=disk.connect, clock=clock) as spool:
         spool.put(image())
         disk.fails = "COMMIT"
-        with delivering(spool, sink, parallel=parallel) as lane:
+        with delivering(spool, send, parallel=parallel) as lane:
             wait_until(lambda: "disk is full; no event is removed" in lane.status().reason)
             assert spool.counts() == {"out": (1, 0)}
             disk.fails = ""
-            wait_until(lambda: lane.attempts)
+            for _ in range(3):
+                wait_until(lambda: clock.waiting)
+                clock.turn(1.0)
+            wait_until(lambda: lane.attempts, 5)
             assert not lane.status().paused
         assert spool.counts() == {}
     assert set(sink.got) == {"id-0"}
