@@ -66,6 +66,24 @@ def test_what_fails_and_what_overtakes_changes_nothing_of_the_order(tmp_path: Pa
         assert rig.dead() == {}
 
 
+def test_a_request_that_is_begun_early_overtakes_none_that_fails(tmp_path: Path) -> None:
+    count, made, pause = 6_000, 0, threading.Event()
+
+    def answer(_: list[Event]) -> Reply | None:
+        nonlocal made
+        made += 1
+        number = made
+        if number in (4, 9):
+            pause.wait(0.2)  # whatever wants to come before this answer has the time for it
+        return {4: Reply(status=503), 9: LOST}.get(number)
+
+    with forwarding(tmp_path, *events(count), starts=False) as rig:
+        rig.receiver.script = answer
+        rig.start()
+        rig.wait_until_empty(60)
+        assert rig.stored() == names(*range(count))
+
+
 def test_nothing_is_sent_before_the_receiver_says_that_this_site_is_meant(tmp_path: Path) -> None:
     with forwarding(tmp_path, event(1), starts=False) as rig:
         rig.receiver.site = "south"
