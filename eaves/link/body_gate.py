@@ -18,11 +18,9 @@ class BodyGate:
 
     Args:
         is_open: Whether the last piece may be sent from the start.
-        hold_s: Maximum time that the last piece is held back, seconds.
     """
 
-    def __init__(self, *, is_open: bool = False, hold_s: float = HOLD_S) -> None:
-        self._hold_s = hold_s
+    def __init__(self, *, is_open: bool = False) -> None:
         self._state = threading.Condition()
         self._open: bool | None = True if is_open else None
         self._handed = self._passed = False
@@ -38,12 +36,12 @@ class BodyGate:
     def pass_last(self) -> bool:
         """Wait until the last piece may be sent; return False when the request is to be aborted.
 
-        The sending thread calls this before the last piece. After `hold_s` without a decision the request is aborted.
+        The sending thread calls this before the last piece. After `HOLD_S` without a decision the request is aborted.
         """
         with self._state:
             self._handed = True
             self._state.notify_all()
-            if not self._state.wait_for(lambda: self._open is not None, self._hold_s):
+            if not self._state.wait_for(lambda: self._open is not None, HOLD_S):
                 self._open = False
             self._passed = bool(self._open)
             return self._passed

@@ -30,11 +30,6 @@ _FAILED = (
     f" UNION ALL SELECT seq FROM ({_QUEUED} AND not_before > ?2 + ?6 ORDER BY not_before LIMIT ?5)"
 )
 _NEWEST = (
-    f"SELECT seq FROM ({_QUEUED} AND not_before = 0 ORDER BY seq DESC LIMIT ?5){_FAILED} ORDER BY seq DESC LIMIT ?5"  # noqa: S608 - constants
-)
-_UNTRIED = f"SELECT seq FROM ({_QUEUED} AND not_before = 0 ORDER BY seq LIMIT ?5)"  # noqa: S608 - constants
-_UNTRIED_NEWEST = f"SELECT seq FROM ({_QUEUED} AND not_before = 0 ORDER BY seq DESC LIMIT ?5)"  # noqa: S608 - constants
-_NEWEST = (
     "SELECT seq FROM deliveries WHERE lane = ? AND state = 'queued' AND not_before = 0"
     " AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY seq DESC LIMIT 1"
 )

@@ -15,10 +15,11 @@ from waitress import wasyncore
 from waitress.server import create_server
 
 from eaves.base.backoff import Backoff
-from eaves.delivery import Deliverer, SinkClient, SinkResponse
+from eaves.delivery import SinkClient, SinkResponse
 from eaves.errors import DeliveryError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, decode, encode_binary, encode_structured
 from eaves.spool import Spool
+from tests.unit.delivery.harness import delivering
 from tests.waiting import wait_until
 
 IMAGE = Event(
@@ -190,16 +191,12 @@ def test_a_page_of_a_captive_portal_acknowledges_nothing(
     backoff = Backoff(retry=2, first_s=0.01, cap_s=0.01)
     with Spool(tmp_path / "spool.db") as spool:
         spool.put(IMAGE, lanes=("out",))
-        deliverer = Deliverer(spool, "out", send, backoff=backoff, wait_out=True)
-        deliverer.start()
-        try:
+        with delivering(spool, send, backoff=backoff, wait_out=True) as lane:
             wait_until(lambda: len(sink.got) > 8)
             assert spool.counts() == {"out": (1, 0)}
-            assert "not the receiver" in deliverer.status().reason
+            assert "not the receiver" in lane.status().reason
             sink.answer = lambda: Response(status=202)
             wait_until(lambda: spool.counts() == {})
-        finally:
-            assert deliverer.stop()
 
 
 @pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "text/plain", "application/json"])
