@@ -171,7 +171,7 @@ def test_closing_does_not_wait_for_a_broker_that_never_acknowledges(broker: Mosq
         out.link.close()
         assert time.monotonic() - began < 4.5
         broker.signal(signal.SIGCONT)
-    assert out.deliverer.stop(1)
+    assert out.lane.stop(1)
 
 
 def test_a_topic_that_is_not_allowed_pauses_the_queue_and_keeps_the_prediction(tmp_path: Path) -> None:
