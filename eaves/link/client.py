@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -14,12 +14,11 @@ from eaves.base.clock import SYSTEM, Clock
 from eaves.delivery import HttpAnswer
 from eaves.delivery.response_rules import describe_response, shorten
 from eaves.errors import ConfigError, DeliveryError, Fault, StatusError, UnreachableError
-from eaves.events import Event
 from eaves.http_client.connection_errors import NOT_TRUSTED
 from eaves.http_client.pools import build_socket_options
 from eaves.http_client.proxies import DIRECT, Proxies, is_loopback
 from eaves.http_client.retry_after import parse_retry_after
-from eaves.link.batch import Packed, pack
+from eaves.link.batch import Packed
 from eaves.link.batch_answer import BatchAnswer, parse_batch_answer
 from eaves.link.credentialed import CredentialedClient
 from eaves.link.paths import EVENTS, LEDGER, PARTS, SITE, UPLOAD
@@ -124,10 +123,6 @@ class LinkClient:
     def has_new_credentials(self) -> bool:
         """Return whether a file in the credentials folder has changed since the last request."""
         return self._clients.is_changed()
-
-    def send(self, events: Sequence[Event], *, timeout_s: float = 60.0) -> BatchAnswer:
-        """Send events as one request; see `send_packed`."""
-        return self.send_packed(pack(events), timeout_s=timeout_s)
 
     def send_packed(self, packed: Packed, *, timeout_s: float, uploaded: str = "") -> BatchAnswer:
         """Send one request of events. An event that the answer doesn't refuse is on the receiver's disk.

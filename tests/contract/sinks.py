@@ -14,8 +14,6 @@ from typing import Any, Protocol
 from eaves.events import Event, decode
 from tests.inputs.certificates import Certificate, build_server_context
 
-ECHO = "echo"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
-from eaves.delivery import Deliverer, DeliveryAttempt, EventSender
-from eaves.delivery.mqtt.broker_link import build_link
+from eaves.delivery import DeliveryAttempt
+from eaves.delivery.mqtt.broker_link import BrokerLink, build_link
 from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.delivery.mqtt.sink import MqttSink
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.spool import Spool
+from tests.unit.delivery.harness import Lane, delivering
 from tests.waiting import wait_until
 
 LANE = "out"
@@ -36,66 +40,57 @@ def prediction(number: int, *, label: str = "rose", camera: str = "gate", data: 
     )
 
 
+@dataclass(frozen=True)
 class Publishing:
-    """One trigger's queue and what empties it.
+    """One trigger's queue while it is emptied.
 
     Attributes:
         spool: The queue.
-        deliverer: Deliverer of its only lane.
+        link: Connection to the broker.
         sink: Sink that it delivers to.
-        attempts: Made so far.
+        lane: Its only lane.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        url: str,
-        *,
-        timeout_s: float = 20.0,
-        parallel: int = 4,
-        clock: Clock = SYSTEM,
-        **settings: Any,
-    ) -> None:
-        mqtt = MqttTriggerSettings(**settings)
-        self.spool = Spool(folder / "publishing.db")
-        self.link = build_link(url, mqtt, site="home", app="flowers", clock=clock)
-        self.sink = MqttSink(url, mqtt, self.link)
-        self.attempts: list[DeliveryAttempt] = []
-        self.deliverer = Deliverer(
-            self.spool,
-            LANE,
-            EventSender(lambda event: self.sink.send(event, timeout_s=timeout_s), parallel=parallel),
-            backoff=IMPATIENT,
-            observe=self.attempts.append,
-        )
+    spool: Spool
+    link: BrokerLink
+    sink: MqttSink
+    lane: Lane
+
+    @property
+    def attempts(self) -> list[DeliveryAttempt]:
+        return self.lane.attempts
 
     def put(self, *events: Event) -> None:
         for event in events:
             self.spool.put(event, lanes=(LANE,))
 
     def queued(self) -> int:
-        return self.spool.counts().get(LANE, (0, 0))[0]
+        return self.spool.depth(LANE)
 
     def dead(self) -> list[str]:
         return [letter.reason for letter in self.spool.dead(LANE)]
 
     def reason(self) -> str:
         """Why the queue is paused; empty when it isn't."""
-        return self.deliverer.status().reason
+        return self.lane.status().reason
 
     def wait_until_empty(self, timeout_s: float = 20.0) -> None:
         wait_until(lambda: not self.queued(), timeout_s, what="an empty queue")
 
 
 @contextmanager
-def publishing(folder: Path, url: str, **settings: Any) -> Iterator[Publishing]:
+def publishing(
+    folder: Path, url: str, *, timeout_s: float = 20.0, parallel: int = 4, clock: Clock = SYSTEM, **settings: Any
+) -> Iterator[Publishing]:
     """A queue whose events are published while the block runs."""
-    made = Publishing(folder, url, **settings)
-    made.link.start()
-    made.deliverer.start()
-    try:
-        yield made
-    finally:
-        made.link.close()
-        assert made.deliverer.stop(5.0)
-        made.spool.close()
+    mqtt = MqttTriggerSettings(**settings)
+    link = build_link(url, mqtt, site="home", app="flowers", clock=clock)
+    sink = MqttSink(url, mqtt, link)
+    with ExitStack() as stack:
+        spool = stack.enter_context(Spool(folder / "publishing.db"))
+        send = partial(sink.send, timeout_s=timeout_s)
+        options = {"parallel": parallel, "jitter": random.random}
+        lane = stack.enter_context(delivering(spool, send, backoff=IMPATIENT, lane=LANE, **options))
+        stack.callback(link.close)  # before the lane, whose attempts may wait for it
+        link.start()
+        yield Publishing(spool, link, sink, lane)

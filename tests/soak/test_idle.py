@@ -195,11 +195,6 @@ def check(cost: Cost, max_cores: float, *, max_threads: int = MAX_THREADS) -> No
     assert 0 < sum(cost.statements.values()) <= MAX_STATEMENTS
 
 
-@pytest.mark.timeout(300)
-def test_idle_for_ten_seconds(tmp_path: Path) -> None:
-    check(measure(tmp_path, 10), max_cores=0.02)
-
-
 @contextmanager
 def quiet_sources(root: Path) -> Iterator[list[dict[str, Any]]]:
     """A broker that says nothing, and a camera whose picture never changes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import os
+import random
 import shutil
 import subprocess
 import threading
@@ -16,15 +17,17 @@ from pathlib import Path
 import pytest
 
 from eaves.base.backoff import Backoff
-from eaves.delivery import Deliverer, DeliveryAttempt, EventSender, SinkClient, SinkResponse
+from eaves.delivery import DeliveryAttempt, SinkClient, SinkResponse
 from eaves.delivery.evidence import ROUNDS
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.spool import Entry, Puts, Spool, SpoolLimits
 from tests.fakes.clock import ManualClock
 from tests.ports import find_ports
+from tests.unit.delivery.harness import delivering
 from tests.waiting import wait_until
 
 HOUR_S = 3600.0
+PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 POISON = "poison"
 """Subject that nginx's firewall rule refuses, and no other."""
@@ -220,16 +223,12 @@ def test_an_hour_behind_proxies_and_a_portal_costs_no_good_image(tmp_path: Path,
 
         limits = SpoolLimits(max_bytes=1 << 30, dead_max_bytes=1 << 30)
         with Spool(tmp_path / "spool.db", clock=clock, limits=limits) as spool:
-            deliverer = Deliverer(
-                spool,
-                "images",
-                EventSender(send, on_reply=keep if is_function else None, reply_required=is_function),
-                backoff=Backoff(retry=None, first_s=0.5, cap_s=30.0),
-                observe=count_attempt,
-                clock=clock,
-            )
-            deliverer.start()
-            try:
+            options = {
+                "on_reply": keep if is_function else None,
+                "reply_required": is_function,
+                "observe": count_attempt,
+            }
+            with delivering(spool, send, lane="images", backoff=PATIENCE, jitter=random.random, **options):
                 for image in images:
                     spool.put(image, lanes=("images",))
                     _pass_time(clock, HOUR_S / len(images))
@@ -238,8 +237,6 @@ def test_an_hour_behind_proxies_and_a_portal_costs_no_good_image(tmp_path: Path,
                         break
                     _pass_time(clock, 1.0)
                 assert spool.counts().get("images") == (0, 2)
-            finally:
-                assert deliverer.stop()
             dead = {letter.entry.event.subject: letter for letter in spool.dead()}
             assert spool.expired() == 0
     assert set(receiver.got) == good

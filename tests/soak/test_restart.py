@@ -34,22 +34,6 @@ FIRST_S = 2.0
 ATTEMPTS = 5
 """Starts of which the fastest counts: what else a machine does only ever makes a start slower."""
 NAME, LANE = "colours", lane_of("colours", "results")
-DELIVER = """
-import sys, time
-from pathlib import Path
-began = time.monotonic()
-from eaves.delivery import Deliverer, SinkResponse
-from eaves.spool import Spool
-imported = time.monotonic()
-
-def send(event):
-    print(imported - began, time.monotonic(), flush=True)
-    return SinkResponse(status=202)
-
-deliverer = Deliverer(Spool(Path(sys.argv[1])), sys.argv[2], send)
-deliverer.start()
-sys.stdin.read()
-"""
 IMPORT = "import eaves.cli.commands.up, eaves.local.supervisor"
 """What `eaves up` imports before it does anything."""
 
@@ -104,25 +88,6 @@ def state() -> Iterator[StateDirectory]:
         made.prepare()
         fill(made.spool, LANE)
         yield made
-
-
-@pytest.mark.timeout(300)
-def test_a_spool_with_100000_events_delivers_its_first_in_two_seconds(state: StateDirectory) -> None:
-    def start() -> float:
-        began = time.monotonic()
-        command = [sys.executable, "-P", "-c", DELIVER, str(state.spool), LANE]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ()
-        ) as process:
-            try:
-                assert process.stdout is not None
-                imports_s, first_at = map(float, process.stdout.readline().split())
-            finally:
-                process.kill()
-        _log.info("spool: first delivery after %.2f s, %.2f s of them imports", first_at - began, imports_s)
-        return first_at - began
-
-    assert fastest(start) < FIRST_S
 
 
 @pytest.mark.timeout(300)

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from eaves.base.backoff import Backoff
-from eaves.delivery import Deliverer, EventSender, SinkResponse
+from eaves.delivery import SinkResponse
 from eaves.errors import UnreachableError
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.history import FileHistory
@@ -33,6 +34,7 @@ from eaves.sources.folder.kind import FolderSourceSettings, run
 from eaves.spool import Entry, Puts, Spool, SpoolLimits
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher
+from tests.unit.delivery.harness import delivering
 from tests.waiting import wait_until
 
 THREADS = 5
@@ -115,16 +117,6 @@ class World:
         self.source = self._source("camera", self.inbox)
         self.coming_and_going = self._source("ghost", root / "ghost")
         self.ghost = root / "ghost"
-        self.deliverers = [
-            Deliverer(
-                self.spool,
-                IMAGES,
-                EventSender(self._predict, on_reply=self._keep, reply_required=True),
-                backoff=PATIENCE,
-                clock=self.clock,
-            ),
-            Deliverer(self.spool, REPLIES, EventSender(self._take), backoff=PATIENCE, clock=self.clock),
-        ]
         state = StateDirectory(root=root / "state")
         state.prepare()
         spec = LocalFunction(
@@ -139,17 +131,18 @@ class World:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Start everything; stop it at the end."""
-        for source in (self.source, self.coming_and_going):
-            source.start()
-        for deliverer in self.deliverers:
-            deliverer.start()
-        try:
+        lanes: dict[str, Any] = {"backoff": PATIENCE, "jitter": random.random, "observe": lambda _: None}
+        with contextlib.ExitStack() as stack:
+            for close in (self.spool.close, self.history.close, self.activator.stop):
+                stack.callback(close)
+            stack.enter_context(
+                delivering(self.spool, self._predict, lane=IMAGES, on_reply=self._keep, reply_required=True, **lanes)
+            )
+            stack.enter_context(delivering(self.spool, self._take, lane=REPLIES, **lanes))
+            stack.callback(stop_sources, [self.source, self.coming_and_going])
+            for source in (self.source, self.coming_and_going):
+                source.start()
             yield
-        finally:
-            stop_sources([self.source, self.coming_and_going])
-            stops: list[Callable[[], object]] = [deliverer.stop for deliverer in self.deliverers]
-            for stop in (*stops, self.activator.stop, self.history.close, self.spool.close):
-                stop()
 
     def run(self, sample: Callable[[int], None], samples: int = 20) -> None:
         """Send every image over the whole time, and wait until each has come to an end.

@@ -8,7 +8,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from eaves.errors import EventError
 from eaves.events import Event, decode
-from eaves.link import BatchAnswer, decode_batch
+from eaves.link import BatchAnswer, RefusedEvent, decode_batch
 from eaves.link.batch import MEDIA_TYPE
 from eaves.link.paths import EVENTS, FUNCTIONS, LEDGER, PARTS, SITE, UPLOAD
 from tests.inputs.certificates import build_server_context, make_certificate
@@ -38,6 +38,7 @@ class Reply:
         cut_after: Send so many bytes of the body only, and end the connection; None sends all.
         store: Whether the events are stored all the same: an answer that is lost.
         silent: Whether nothing is answered for as long as the test runs.
+        refused: Statuses of events that are refused, by their ids, in an answer that counts all others as stored.
     """
 
     status: int = 200
@@ -46,6 +47,7 @@ class Reply:
     cut_after: int | None = None
     store: bool = False
     silent: bool = False
+    refused: Mapping[str, int] | None = None
 
 
 Script = Callable[[list[Event]], Reply | None]
@@ -64,10 +66,10 @@ class FakeReceiver:
         repeated: Events that came again.
         sizes: Bytes of each request's body.
         connections: Connections that were made.
-        probes: How often `/v1/site` was asked for.
         script: What is answered in place of what a receiver answers.
         parts: Bodies that come in parts, by their digest.
-        part_sizes: Bytes of each part.
+        part_requests: Offset and number of bytes of each part.
+        calls: `probe`, `part` and `send` in the order in which they came.
         part_reply: What a part is answered in place of what a receiver answers.
         site_reply: What `/v1/site` answers in place of the site.
     """
@@ -80,11 +82,11 @@ class FakeReceiver:
         self.repeated: list[Event] = []
         self.sizes: list[int] = []
         self.connections: set[tuple[str, int]] = set()
-        self.probes = 0
         self.script: Script = lambda events: None
         self.site_reply: Callable[[], Reply | None] = lambda: None
         self.parts: dict[str, bytearray] = {}
-        self.part_sizes: list[int] = []
+        self.part_requests: list[tuple[int, int]] = []
+        self.calls: list[str] = []
         self.part_reply: Callable[[], Reply | None] = lambda: None
         self.released = threading.Event()
         self._known: dict[tuple[str, str], bytes] = {}
@@ -108,10 +110,13 @@ class FakeReceiver:
         self._server.shutdown()
         self._server.server_close()
 
-    def store(self, events: list[Event]) -> BatchAnswer:
-        stored = 0
+    def store(self, events: list[Event], refused: Mapping[str, int]) -> BatchAnswer:
+        stored, refusals = 0, []
         with self._lock:
-            for event in events:
+            for index, event in enumerate(events):
+                if event.id in refused:
+                    refusals.append(RefusedEvent(index=index, status=refused[event.id], detail="not yours"))
+                    continue
                 key = event.source, event.id
                 if key in self._known:
                     self.repeated.append(event)
@@ -119,7 +124,8 @@ class FakeReceiver:
                     self._known[key] = event.data
                     self.received.append(event)
                     stored += 1
-        return BatchAnswer(stored=stored, repeated=len(events) - stored)
+        repeated = len(events) - stored - len(refusals)
+        return BatchAnswer(stored=stored, repeated=repeated, refused=tuple(refusals))
 
 
 class _Server(ThreadingHTTPServer):
@@ -144,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._note()
         path = self.path.partition("?")[0]
         if path == SITE:
-            self.receiver.probes += 1
+            self.receiver.calls.append("probe")
             if (reply := self.receiver.site_reply()) is not None:
                 self._reply(reply)
             elif self._let_in():
@@ -165,6 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._take_part(body)
             return
         assert self.path == EVENTS
+        self.receiver.calls.append("send")
         uploaded = self.headers.get(UPLOAD)
         if uploaded:
             body = bytes(self.receiver.parts.get(uploaded, b""))
@@ -175,9 +182,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.receiver.requests.append(events)
         self.receiver.sizes.append(len(body))
         reply = self.receiver.script(events)
-        if reply is None or reply.store:
-            answer = self.receiver.store(events)
-            reply = reply or Reply(body=answer.to_json())
+        if reply is None or reply.refused is not None or reply.store:
+            answer = self.receiver.store(events, (reply.refused if reply else None) or {})
+            reply = reply if reply and reply.store else Reply(body=answer.to_json())
         self._reply(reply)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
@@ -185,14 +192,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _take_part(self, part: bytes) -> None:
         parts = urlsplit(self.path)
-        query = parse_qs(parts.query)
-        self.receiver.part_sizes.append(len(part))
+        offset = int(parse_qs(parts.query)["offset"][0])
+        self.receiver.calls.append("part")
+        self.receiver.part_requests.append((offset, len(part)))
         reply = self.receiver.part_reply()
         if reply is not None and not reply.store:
             self._reply(reply)
             return
         there = self.receiver.parts.setdefault(parts.path.removeprefix(PARTS), bytearray())
-        if int(query["offset"][0]) == len(there):
+        if offset == len(there):
             there += part
         self._reply(reply or _json({"received": len(there)}))
 

@@ -125,14 +125,6 @@ def test_a_proxy_itself_may_speak_tls(tmp_path: Path, secure: tuple[LocalSink, s
         assert proxy.targets() == [f"CONNECT {HOST}:443", f"POST http://{HOST}/"]
 
 
-def test_no_proxy_and_loopback_are_reached_directly(proxy: FakeProxy, sink: LocalSink) -> None:
-    with SinkClient(proxies=proxies(proxy, NO_PROXY=".example")) as client:
-        assert post(client, sink.url) == 202
-        with pytest.raises(UnreachableError, match="it can't be reached"):
-            post(client, f"http://{HOST}/")  # which nobody resolves
-    assert proxy.asked == []
-
-
 def test_the_proxy_alone_gets_its_password(
     proxy: FakeProxy, sink: LocalSink, secure: tuple[LocalSink, str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -155,29 +147,16 @@ def test_the_proxy_alone_gets_its_password(
     assert len(behind.received) == 1
 
 
-@pytest.mark.parametrize(
-    ("status", "message", "hint"),
-    [(403, "the proxy refuses the connection: .* 403", "NO_PROXY"), (502, "the proxy refuses the connection", "proxy")],
-)
-def test_a_tunnel_that_is_refused_sent_nothing(proxy: FakeProxy, status: int, message: str, hint: str) -> None:
-    proxy.status = status
-    with (
-        SinkClient(proxies=proxies(proxy)) as client,
-        pytest.raises(UnreachableError, match=message) as caught,
+def test_a_proxy_that_refuses_or_is_not_there_was_sent_nothing(proxy: FakeProxy) -> None:
+    proxy.status = 403
+    away = parse_proxies({"ALL_PROXY": "http://127.0.0.1:1"})
+    for found, message, hint in (
+        (proxies(proxy), "the proxy refuses the connection: .* 403", "NO_PROXY"),
+        (away, "the proxy can't be reached", "HTTPS_PROXY"),
     ):
-        post(client, f"https://{HOST}/")
-    assert hint in str(caught.value.hint)
-
-
-@pytest.mark.parametrize("scheme", ["https", "http"])
-def test_a_proxy_that_is_not_there_was_sent_nothing(scheme: str) -> None:
-    found = parse_proxies({"ALL_PROXY": "http://127.0.0.1:1"})
-    with (
-        SinkClient(proxies=found) as client,
-        pytest.raises(UnreachableError, match="the proxy can't be reached") as caught,
-    ):
-        post(client, f"{scheme}://{HOST}/")
-    assert "HTTPS_PROXY" in str(caught.value.hint)
+        with SinkClient(proxies=found) as client, pytest.raises(UnreachableError, match=message) as caught:
+            post(client, f"https://{HOST}/")
+        assert hint in str(caught.value.hint)
 
 
 def test_a_proxy_that_hangs_up_may_have_passed_it_on(proxy: FakeProxy) -> None:
@@ -210,18 +189,6 @@ def test_a_sink_behind_a_proxy_that_is_silent_may_have_got_it(
         over.set()
     assert not isinstance(caught.value, UnreachableError)
     assert silent.received == [IMAGE]
-
-
-def test_a_proxy_whose_certificate_is_not_trusted_was_sent_nothing(tmp_path: Path) -> None:
-    with open_proxy(make_certificate(tmp_path / "proxy")) as proxy:
-        found = parse_proxies({"ALL_PROXY": f"https://{proxy.host}"})
-        for scheme in ("https", "http"):
-            with (
-                SinkClient(proxies=found) as client,
-                pytest.raises(UnreachableError, match="the proxy's certificate is not trusted: self-signed"),
-            ):
-                post(client, f"{scheme}://{HOST}/")
-    assert proxy.asked == []
 
 
 def test_a_registry_is_reached_through_a_proxy(proxy: FakeProxy, tmp_path: Path) -> None:

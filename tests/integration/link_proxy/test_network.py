@@ -82,14 +82,6 @@ def test_a_link_delays_and_counts_what_passes() -> None:
         assert 100 < traffic.bytes_down < 2000
 
 
-def test_a_link_carries_its_bandwidth_and_no_more() -> None:
-    with served() as network:
-        network.set_link(Link(delay_ms=5, mbit_s=8))
-        _, took, answer, _ = send(network, 1_000_000)
-        assert answer == "1000000"
-        assert 1.0 <= took < 20
-
-
 def test_down_is_reported_at_once_and_silence_is_not() -> None:
     with served() as network:
         network.set_state("down")

@@ -6,14 +6,11 @@ import math
 
 import pytest
 
-from bench.link.conditions import find
 from bench.link.processes import plan_kills
 from bench.link.summary import (
     Image,
     compare_states,
     find_outages,
-    find_undisturbed,
-    percentile,
     summarise,
 )
 
@@ -24,11 +21,6 @@ def image(number: int, predicted_s: float | None, state: str = "up") -> Image:
 
 def record(predicted_s: float | None) -> dict[str, object]:
     return {"name": "a", "at_s": 0.0, "size_bytes": 1, "state": "up", "predicted_s": predicted_s, "in_cloud_s": None}
-
-
-@pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.95, 95), (0.99, 99), (1.0, 100), (0.001, 1)])
-def test_a_percentile_is_the_nearest_rank(share: float, expected: float) -> None:
-    assert percentile(list(range(100, 0, -1)), share) == expected
 
 
 def test_a_photo_without_a_prediction_counts_as_infinitely_late() -> None:
@@ -57,11 +49,6 @@ def test_the_ratio_of_medians_has_an_interval_that_holds_it() -> None:
     assert (found.up, found.away) == (200, 200)
 
 
-def test_a_course_is_repeated_until_the_run_ends() -> None:
-    (flapping,) = find("flapping")
-    assert flapping.phases(60) == [(0.0, "up"), (10.0, "down"), (30.0, "up"), (40.0, "down")]
-
-
 def test_runs_of_a_length_have_as_many_kills_of_each_role_whatever_the_seed() -> None:
     roles = ("relay", "agent", "function", "receiver")
     plans = [plan_kills(roles, seconds=180, mean_s=30, seed=seed) for seed in range(20)]
@@ -80,10 +67,3 @@ def test_a_kill_costs_the_time_to_the_next_prediction_and_the_photos_that_were_l
     found = find_outages(images, [(2.75, "receiver"), (5.25, "function"), (18.0, "relay")])
     assert [(one.role, one.late) for one in found] == [("receiver", 0), ("function", 3), ("relay", 0)]
     assert [one.back_s for one in found] == pytest.approx([0.65, 3.25, 0.4])
-
-
-def test_photos_that_no_kill_of_agent_or_function_touched_are_undisturbed() -> None:
-    images = [image(number, 0.4) for number in range(30)]
-    images[5] = image(5, None)  # never predicted: any kill after it may be the reason
-    found = find_undisturbed(images, [(12.2, "agent"), (29.0, "relay")])
-    assert [int(one.at_s) for one in found] == [0, 1, 2, 3, 4, *range(6, 12), *range(23, 30)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -160,6 +161,19 @@ def test_messages_that_are_never_acknowledged_do_not_gather_in_a_connection(tmp_
     broker.close()
 
 
+def test_closing_does_not_wait_for_a_broker_that_never_acknowledges(broker: Mosquitto, tmp_path: Path) -> None:
+    with publishing(tmp_path, f"{broker.url}/plant", home_assistant=True) as out:
+        out.put(prediction(0))
+        out.wait_until_empty()
+        broker.signal(signal.SIGSTOP)
+        out.put(prediction(1))
+        began = time.monotonic()
+        out.link.close()
+        assert time.monotonic() - began < 4.5
+        broker.signal(signal.SIGCONT)
+    assert out.lane.stop(1)
+
+
 def test_a_topic_that_is_not_allowed_pauses_the_queue_and_keeps_the_prediction(tmp_path: Path) -> None:
     rules = tmp_path / "acl"
     rules.write_text("topic write allowed/#\n")
@@ -173,6 +187,18 @@ def test_a_topic_that_is_not_allowed_pauses_the_queue_and_keeps_the_prediction(t
         wait_until(lambda: len(out.attempts) > attempts + 3, what="more attempts")
         assert "refuses a message to plant/{label}: not authorized (MQTT reason code 0x87)" in reason
         assert (out.queued(), out.dead()) == (2, [])
+
+
+def test_one_topic_that_is_not_allowed_holds_up_no_other(tmp_path: Path) -> None:
+    rules = tmp_path / "acl"
+    rules.write_text("topic write plant/rose\n")
+    with (
+        run_mosquitto(tmp_path / "broker", [f"acl_file {rules}"]) as broker,
+        publishing(tmp_path, f"{broker.url}/plant/{{label}}") as out,
+    ):
+        out.put(prediction(0, label="tulip"))
+        out.put(*(prediction(number) for number in range(1, 60)))
+        wait_until(lambda: out.queued() <= 1, 30, what="the others")
 
 
 def test_what_the_broker_finds_too_large_is_a_dead_letter(tmp_path: Path) -> None:

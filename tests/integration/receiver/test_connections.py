@@ -79,16 +79,6 @@ def test_idle_connections_keep_nobody_out_and_are_closed(receiver: Served) -> No
         del idle
 
 
-def test_an_idle_connection_is_closed_after_its_time(receiver: Served) -> None:
-    with receiver.sender() as sender:
-        sender.send([classified(1)])
-        sock = sender.connection.sock
-        assert sock is not None
-        began = time.monotonic()
-        assert sock.recv(1) == b""
-        assert time.monotonic() - began > 1
-
-
 def test_senders_of_one_byte_now_and_then_keep_nobody_out(receiver: Served) -> None:
     with ExitStack() as stack:
         slow = [stack.enter_context(connect_tls(receiver)) for _ in range(CONNECTIONS)]
@@ -111,17 +101,13 @@ def test_senders_of_one_byte_now_and_then_keep_nobody_out(receiver: Served) -> N
     [
         (b"POST /v1/events HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         (b"POST /v1/events HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n[]", 400),
-        (b"POST /v1/events HTTP/1.1\r\nContent-Length : 2\r\n\r\n[]", 400),
         (b"POST /v1/events HTTP/1.1\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", 400),
         (b"POST /v1/events HTTP/1.1\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\n[]", 400),
         (b"GET /v1/site HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         (b"GET /v1/site HTTP/2.0\r\n\r\n", 505),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
-        (b"GET /v1/site\r\n\r\n", 505),
         (b"hello\r\n\r\n", 400),
         (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\n" + b"".join(b"A%d: b\r\n" % number for number in range(200)) + b"\r\n", 431),
-        (b"GET / HTTP/1.1\r\n" + b"".join(b"A%d: %b\r\n" % (one, b"b" * 1_000) for one in range(90)) + b"\r\n", 431),
         (b"GET / HTTP/1.1\r\nA: " + b"b" * 70_000 + b"\r\n\r\n", 431),
     ],
 )

@@ -72,12 +72,3 @@ def test_events_reach_the_sink_in_order(tmp_path: Path) -> None:
             assert sender.send(events).stored == 5
             wait_until(lambda: receiver.queued() == 0, 30, what="an empty queue")
     assert answered == [event.id for event in events]
-
-
-def test_a_sink_gets_what_was_received_once_it_is_there(tmp_path: Path) -> None:
-    with open_sink() as sink, receiving(tmp_path, sink=sink.url) as receiver, receiver.sender() as sender:
-        sink.answer(Reported(status=503), Reported(status=503), Reported())
-        events = [captured(number) for number in range(5)]
-        assert sender.send(events).stored == 5
-        wait_until(lambda: receiver.queued() == 0, 30, what="an empty queue")
-        assert {event.id for event in sink.received} == {event.id for event in events}

@@ -93,7 +93,7 @@ LINES = f"events-{datetime.now(UTC):%Y-%m-%d}.jsonl"
 IMAGE = f"images/mill/.{Path(name_image(captured(0))).name}.tmp"
 CALLS = (
     *(("write", LINES), ("fsync", LINES), ("write", IMAGE), ("fsync", IMAGE), ("rename", IMAGE), ("openat", LINES)),
-    *(("fsync", "."), ("fsync", ""), ("fdatasync", ""), ("pwrite64", ""), ("openat", "")),
+    *(("fsync", "."), ("fdatasync", ""), ("pwrite64", "")),
 )
 """System calls, each with the file in the folder that it is about, or with any file."""
 

@@ -39,16 +39,6 @@ def hold(receiver: Served, token: str, size: int) -> socket.socket:
     return connection
 
 
-def test_a_site_that_holds_large_bodies_keeps_no_other_out(tmp_path: Path) -> None:
-    with receiving_from_three(tmp_path) as receiver, ExitStack() as stack:
-        for _ in range(3):
-            stack.enter_context(hold(receiver, PORT_TOKEN, 950_000))
-        wait_until(lambda: receiver.server.taken_bytes > 900_000, what="bodies that are held")
-        with receiver.sender() as sender:
-            large = captured(1, data=bytes(900_000))
-            assert sender.send_alone(large)[0] == 200
-
-
 def test_sites_that_hold_everything_leave_a_reserve_for_small_events(tmp_path: Path) -> None:
     with receiving_from_three(tmp_path) as receiver, ExitStack() as stack:
         for token in (PORT_TOKEN, BARN_TOKEN):

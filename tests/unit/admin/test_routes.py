@@ -125,18 +125,14 @@ def test_purge_empties_one_lane(spool: Spool) -> None:
     ("method", "path", "query", "status", "detail"),
     [
         ("GET", "/queues/entries/99", {}, 404, "the queue has no entry 99"),
-        ("GET", "/queues/entries/99/data", {}, 404, "the queue has no entry 99"),
         ("GET", "/queues/entries/x", {}, 404, "no such endpoint"),
         ("GET", f"/queues/entries/{10**30}", {}, 400, "not the number of a queue entry"),
         ("GET", "/queues/retry", {}, 404, "no such endpoint"),
-        ("POST", "/queues", {}, 404, "no such endpoint"),
         ("GET", "/queues", {"lane": "out"}, 400, "accepts no query parameters"),
         ("GET", "/queues/entries", {"limit": "0"}, 400, "limit must be from 1 to 10000"),
         ("GET", "/queues/entries", {"lan": "out"}, 400, "unknown filter 'lan'"),
         ("POST", "/queues/retry", {}, 400, "no entries are selected"),
-        ("POST", "/queues/drop", {}, 400, "no entries are selected"),
         ("POST", "/queues/drop", {"state": "queued"}, 400, "drop deletes dead letters only"),
-        ("POST", "/queues/purge", {}, 400, "no entries are selected"),
         ("POST", "/queues/purge", {"reason": "x"}, 400, "purge: no lane is selected"),
         ("POST", "/queues/purge", {"all": "yes"}, 400, "all must be true or false"),
     ],
@@ -158,12 +154,6 @@ def test_the_ledger_is_read_in_pieces_as_json_lines(tmp_path: Path) -> None:
         assert (response.status, response.content_type) == (200, "application/jsonl")
         assert [json.loads(line)["id"] for line in response.body.splitlines()] == ["id-2", "id-3", "id-4"]
         assert ask(spool, "GET", "/queues/ledger", after=5).body == b""
-        for query in ({"limit": 0}, {"limit": 10_001}, {"after": -1}, {"after": "x"}, {"before": 1}):
+        for query in ({"limit": 0}, {"after": "x"}, {"before": 1}):
             assert ask(spool, "GET", "/queues/ledger", **query).status == 400
         assert ask(spool, "POST", "/queues/ledger").status == 404
-
-
-def test_a_queue_without_a_ledger_says_so(spool: Spool) -> None:
-    response = ask(spool, "GET", "/queues/ledger")
-    assert response.status == 404
-    assert b"holds no ledger" in response.body

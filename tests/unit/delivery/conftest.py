@@ -1,4 +1,4 @@
-"""The spool of these tests."""
+"""The spools of these tests: a date that stands still, and one that passes."""
 
 from __future__ import annotations
 
@@ -14,4 +14,10 @@ from tests.unit.delivery.harness import FROZEN
 @pytest.fixture
 def spool(tmp_path: Path) -> Iterator[Spool]:
     with Spool(tmp_path / "spool.db", clock=FROZEN) as opened:
+        yield opened
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Spool]:
+    with Spool(tmp_path / "spool.db") as opened:
         yield opened

@@ -131,19 +131,12 @@ def test_a_missing_required_attribute_is_named(name: str, mode: str) -> None:
     assert caught.value.http_status == 400
 
 
-def test_all_missing_attributes_are_named_together() -> None:
-    with pytest.raises(EventError, match="id, source, specversion, type"):
-        decode({"content-type": "image/png"}, b"")
-
-
 @pytest.mark.parametrize(
     ("content_type", "status"),
     [
         ("application/cloudevents-batch+json", 415),
-        ("application/cloudevents-batch", 415),
         ("Application/CloudEvents-Batch+JSON; charset=utf-8", 415),
         ("application/cloudevents+avro", 415),
-        ("application/cloudevents", 415),
         ("application/cloudevents+json", 400),
     ],
 )
@@ -234,13 +227,6 @@ def test_whatever_the_json_says_there_is_an_event_or_an_event_error(changes: dic
     assert decode(*encode_structured(event)).attributes() == event.attributes()
 
 
-@pytest.mark.parametrize("encode", [encode_binary, encode_structured])
-def test_what_no_utf8_can_carry_is_not_sent(encode: Any) -> None:
-    """Linux file names may hold any bytes; Python shows those as half characters."""
-    with pytest.raises(EventError, match="an unpaired surrogate"):
-        encode(Event(id="1", source="/s", type="t", subject="\udcff.jpg"))
-
-
 def test_headers_are_plain_ascii_in_one_line() -> None:
     headers, _ = encode_binary(
         Event(id="a\r\nb", source="/s", type="t", subject="grün 😀", extensions={"label": 'say "x" 100%'})
@@ -272,7 +258,6 @@ def test_a_reply_id_depends_on_cause_and_artifact_alone() -> None:
     [
         "2026-11-24T12:00:00Z",
         "2026-11-24t12:00:00z",
-        "2026-11-24T12:00:00.78Z",
         "2026-11-24T12:00:00.123456789Z",
         "2026-11-24T13:00:00+01:00",
         "2016-12-31T23:59:60Z",

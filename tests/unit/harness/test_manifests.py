@@ -39,15 +39,6 @@ def job(**changes: Any) -> dict[str, Any]:
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"}, "spec": {"template": {"spec": spec}}}
 
 
-def sink(inner: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "apiVersion": "sinks.knative.dev/v1alpha1",
-        "kind": "JobSink",
-        "metadata": {"name": "sink"},
-        "spec": {"job": inner},
-    }
-
-
 def test_a_job_passes() -> None:
     validate(job())
     assert restricted_faults({"spec": POD_SPEC}) == []
@@ -67,29 +58,6 @@ def test_a_job_passes() -> None:
 def test_a_fault_in_a_pod_is_found(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(AssertionError, match=text):
         validate(job(**changes))
-
-
-def test_a_name_that_is_no_label_is_found() -> None:
-    with pytest.raises(AssertionError, match="no DNS label"):
-        validate(job() | {"metadata": {"name": "Job_1"}})
-
-
-def test_a_selector_that_misses_its_pods_is_found() -> None:
-    template = {"metadata": {"labels": {"app": "b"}}, "spec": {**POD_SPEC, "restartPolicy": "Always"}}
-    deployment = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "one"},
-        "spec": {"selector": {"matchLabels": {"app": "a"}}, "template": template},
-    }
-    with pytest.raises(AssertionError, match="doesn't select"):
-        validate(deployment)
-
-
-def test_a_job_inside_a_jobsink_is_held_against_kubernetes(shared: Path) -> None:
-    validate(sink({"spec": job()["spec"]}), shared)
-    with pytest.raises(AssertionError, match="'backoff' was unexpected"):
-        validate(sink({"spec": {**job()["spec"], "backoff": 1}}), shared)
 
 
 def test_what_a_cluster_served_passes_and_a_typo_in_it_does_not(shared: Path) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -66,16 +64,6 @@ def test_an_entry_that_is_incomplete_or_changed_is_built_again(
     assert builder.count == 2
 
 
-def test_a_build_that_fails_leaves_nothing_to_find(tmp_path: Path, builder: Builder) -> None:
-    def fail(folder: Path) -> Path:
-        builder.build(folder)
-        raise ValueError("no convergence")
-
-    with pytest.raises(ValueError, match="no convergence"):
-        build_in_cache(tmp_path, fail)
-    assert (build_in_cache(tmp_path, builder.build) / "model").read_text() == "weights"
-
-
 def test_other_inputs_are_another_entry(tmp_path: Path, builder: Builder) -> None:
     photos = tmp_path / "photos"
     for folder in (photos, tmp_path / "cache"):
@@ -99,19 +87,6 @@ def test_an_entry_that_no_run_uses_is_removed(tmp_path: Path, builder: Builder) 
     os.utime(old.with_suffix(".json"), (past, past))
     build_in_cache(tmp_path / "cache", builder.build, tmp_path / "photos")
     assert {path.name for path in (tmp_path / "cache").iterdir()} == {"lock", new.name, f"{new.name}.json"}
-
-
-def test_processes_that_need_it_meanwhile_wait_for_it(tmp_path: Path, builder: Builder) -> None:
-    begun = threading.Barrier(4, timeout=30)
-
-    def find() -> Path:
-        begun.wait()
-        return build_in_cache(tmp_path, builder.build)
-
-    with ThreadPoolExecutor(4) as threads:
-        made = {future.result() for future in [threads.submit(find) for _ in range(4)]}
-    assert len(made) == 1
-    assert builder.count == 1
 
 
 def test_the_code_that_decides_a_model_is_all_that_trains_and_converts_it() -> None:

@@ -31,7 +31,6 @@ def test_a_receiver_is_reached_by_tls_or_on_loopback(to: str) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"to": ""}, "to: must be an https:// address"),
         (
             {"to": "http://cloud:8443"},
             "to: must begin with https://, unless the receiver is on this machine's loopback address",
@@ -41,7 +40,6 @@ def test_a_receiver_is_reached_by_tls_or_on_loopback(to: str) -> None:
             {"to": "https://user:word@cloud"},
             "to: must be an address without a user name; put the token into the file `token`",
         ),
-        ({"to": "https://cloud:99999"}, "to: must be an https:// address: Port out of range"),
         ({"to": "https://cloud:8443/v1/events"}, "to: must be an address without a path"),
         ({"to": "ftp://cloud"}, "to: must be an https:// address"),
         ({"site": "North"}, "site: must be 1-40 characters"),

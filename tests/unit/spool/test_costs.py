@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Spool
 from eaves.spool.file import connect
 from tests.fakes.clock import FrozenClock
+from tests.unit.spool.entries import NOW, image
 
-NOW = 1_000_000.0
 LANE, OTHER = "trigger/flowers/flowers", "trigger/flowers/alarm"
 FEW, MANY = 20, 4_000
-TABLE = re.compile(r"SCAN (deliveries|events|seen)\b")
 
 
 class Counted:
@@ -48,10 +44,6 @@ class Counted:
         return self.steps - before
 
 
-def image(number: int, *, size_bytes: int = 100) -> Event:
-    return Event(id=f"id-{number}", source="/eaves/site/camera", type=IMAGE_CAPTURED, data=os.urandom(size_bytes))
-
-
 def work(counted: Counted, waiting: int) -> dict[str, int]:
     """The steps of everything that an event goes through, while so many wait."""
     spool = counted.spool
@@ -81,19 +73,3 @@ def test_an_event_costs_as_many_steps_whether_20_or_4000_wait_and_are_dead(tmp_p
     with few.spool, many.spool:
         cheap, dear = work(few, FEW), work(many, MANY)
     assert {name: (cheap[name], steps) for name, steps in dear.items() if steps > cheap[name] * 1.05} == {}
-
-
-def test_no_statement_of_an_event_s_way_scans_a_table_that_grows(tmp_path: Path) -> None:
-    counted = Counted(tmp_path / "spool.db")
-    with counted.spool as spool:
-        counted.statements.clear()
-        work(counted, FEW)
-        plain = connect(spool.path)
-        scanning = []
-        for statement in set(counted.statements):
-            if re.match(r"SELECT|DELETE|UPDATE|INSERT", statement) and "LIMIT 1" not in statement:
-                plan = [row[3] for row in plain.execute(f"EXPLAIN QUERY PLAN {statement}")]
-                scanning += [(step, statement[:120]) for step in plan if TABLE.match(step)]
-        plain.close()
-    assert len(set(counted.statements)) > 10
-    assert scanning == []

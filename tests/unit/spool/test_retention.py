@@ -4,36 +4,31 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from eaves.errors import SpoolFullError
-from eaves.events import IMAGE_CAPTURED, Event
+from eaves.events import Event
 from eaves.spool import Spool, SpoolLimits, WhenFull
 from eaves.spool.limits import DAY_S
 from tests.fakes.clock import ManualClock
+from tests.unit.spool.entries import image, run
 
 SIZE = 1000
 
 
-def image(number: int, size_bytes: int = SIZE) -> Event:
-    event = Event(id=f"id-{number:03}", source="/eaves/site/camera", type=IMAGE_CAPTURED)
-    data = b"x" * (size_bytes - len(json.dumps(event.attributes())))
-    return Event(id=event.id, source=event.source, type=event.type, data=data)
+def sized(number: int) -> Event:
+    """An image of `SIZE` bytes with its attributes."""
+    name = f"id-{number:03}"
+    return image(id=name, size_bytes=SIZE - len(json.dumps(image(id=name).attributes())))
 
 
 def kill(spool: Spool, number: int) -> None:
     """Put one image and have it refused."""
-    spool.put(image(number))
+    spool.put(sized(number))
     [entry] = spool.peek("out", limit=1)
     spool.dead_letter(entry, f"answered 422: number {number}", 422)
-
-
-def statement(sql: str) -> Callable[[sqlite3.Connection], object]:
-    return lambda db: db.execute(sql)
 
 
 def dead_ids(spool: Spool) -> list[str]:
@@ -111,7 +106,7 @@ def test_with_refuse_nothing_expires_and_the_entry_stays_queued(tmp_path: Path) 
     lowered = SpoolLimits(dead_max_bytes=SIZE // 2, dead_when_full=WhenFull.REFUSE, dead_max_age_s=DAY_S)
     clock = ManualClock()
     with Spool(tmp_path / "spool.db", limits=lowered, clock=clock) as spool:
-        spool.database().commit(statement("UPDATE deliveries SET died_at = 1600000000 WHERE seq = 1"))
+        run(spool, "UPDATE deliveries SET died_at = 1600000000 WHERE seq = 1")
         spool.keep_limits()
         assert dead_ids(spool) == ["id-002"], "age lets them expire all the same"
 
@@ -121,11 +116,11 @@ def test_a_clock_that_is_set_back_lets_no_new_id_be_forgotten_first(tmp_path: Pa
     with Spool(tmp_path / "spool.db", limits=SpoolLimits(seen_max_entries=10), clock=clock) as spool:
         for number in range(10):
             clock.turn(1)
-            spool.put(image(number), once=True, lanes=())
+            spool.put(sized(number), once=True, lanes=())
         clock.set_back(365 * DAY_S)
         spool.touch("/eaves/site/camera", ["id-000"])
         for number in range(10, 15):
-            spool.put(image(number), once=True, lanes=())
+            spool.put(sized(number), once=True, lanes=())
         kept = [spool.seen("/eaves/site/camera", f"id-{number:03}") for number in (1, 2, 3, 4, 5)]
         assert kept == [False] * 5
         assert spool.remembered() == 10
@@ -135,10 +130,10 @@ def test_ids_are_forgotten_by_age_unless_they_were_touched(tmp_path: Path) -> No
     clock = ManualClock()
     with Spool(tmp_path / "spool.db", clock=clock) as spool:
         for number in range(3):
-            spool.put(image(number), once=True, lanes=())
+            spool.put(sized(number), once=True, lanes=())
         clock.turn(DAY_S)
         assert spool.touch("/eaves/site/camera", ["id-001", "id-never"]) == 1
-        spool.put(image(3), once=True, lanes=())
+        spool.put(sized(3), once=True, lanes=())
         assert spool.forget(before=clock.now() - 1) == 2
         known = [spool.seen("/eaves/site/camera", f"id-{number:03}") for number in range(4)]
         assert known == [False, True, False, True]

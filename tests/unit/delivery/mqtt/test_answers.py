@@ -18,14 +18,11 @@ from eaves.mqtt import Acknowledgement
         (0x00, DeliveryAction.DONE, None),
         (0x10, DeliveryAction.DONE, None),  # no matching subscribers
         (0x80, DeliveryAction.RETRY, Blame.UNKNOWN),
-        (0x83, DeliveryAction.RETRY, Blame.UNKNOWN),
         (0x87, DeliveryAction.REFUSED, Blame.WAY),  # not authorised
         (0x90, DeliveryAction.REFUSED, Blame.EVENT),  # topic name invalid
-        (0x91, DeliveryAction.RETRY, Blame.UNKNOWN),
         (0x95, DeliveryAction.REFUSED, Blame.EVENT),  # packet too large
         (0x97, DeliveryAction.RETRY, Blame.LATER),  # quota exceeded
         (0x99, DeliveryAction.REFUSED, Blame.EVENT),  # payload format invalid
-        (0xFF, DeliveryAction.RETRY, Blame.UNKNOWN),
     ],
 )
 def test_each_reason_code_has_its_verdict(code: int, expected: DeliveryAction, fault: Blame | None) -> None:

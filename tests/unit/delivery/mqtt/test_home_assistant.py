@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eaves.delivery.mqtt.home_assistant import MAX_CAMERAS, HomeAssistant, build_state, slugify
+from eaves.delivery.mqtt.home_assistant import HomeAssistant, build_state, slugify
 from eaves.delivery.mqtt.message import LATE_S
-from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSOR_PREDICTED, Event
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, Event
 from eaves.mqtt import Publication
 from tests.fakes.clock import ManualClock
 from tests.inputs.home_assistant import DISCOVERY_TOPIC, SENSOR
@@ -117,17 +117,6 @@ def test_what_is_no_prediction_of_the_app_is_not_shown(home: HomeAssistant, even
     assert not home.update(event)
 
 
-def test_a_tensors_prediction_is_shown(home: HomeAssistant) -> None:
-    assert len(home.update(prediction(type=TENSOR_PREDICTED))) == 3
-
-
-def test_the_number_of_cameras_that_are_remembered_is_bounded(home: HomeAssistant) -> None:
-    for number in range(MAX_CAMERAS + 5):
-        home.update(prediction(f"cam-{number}"))
-
-    assert len(home.all_messages()) == 3 * MAX_CAMERAS
-
-
 @pytest.mark.parametrize(
     ("data", "extensions", "label", "confidence"),
     [
@@ -154,7 +143,7 @@ def test_different_cameras_have_different_names(cameras: list[str]) -> None:
     assert len({slugify(camera) for camera in cameras}) == len(cameras)
 
 
-@pytest.mark.parametrize("score", ["1e999", "-1e999", "NaN", "9" * 4000, "true", '"x"'])
+@pytest.mark.parametrize("score", ["1e999", "NaN", "9" * 4000, "true"])
 def test_a_score_that_is_no_number_of_json_is_shown_as_unknown(home: HomeAssistant, score: str) -> None:
     event = replace(prediction(), data=f'{{"predictions": [{{"label": "rose", "score": {score}}}]}}'.encode())
     (*_, state) = home.update(event)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.delivery.mqtt.message import LATE_S, MAX_KEYS, NewestEvents
+from eaves.delivery.mqtt.message import LATE_S, NewestEvents
 from eaves.events import Event
 from tests.fakes.clock import ManualClock
 
@@ -42,10 +42,3 @@ def test_an_older_event_is_taken_once_the_newer_one_is_long_ago(latest: NewestEv
 def test_an_event_without_a_usable_time_is_taken(latest: NewestEvents, time: str | None) -> None:
     assert latest.accept("a", at(5))
     assert latest.accept("a", at(0, time))
-
-
-def test_the_number_of_keys_is_bounded(latest: NewestEvents) -> None:
-    for number in range(MAX_KEYS + 1):
-        assert latest.accept(str(number), at(5))
-    assert latest.accept("0", at(4))
-    assert not latest.accept(str(MAX_KEYS), at(4))

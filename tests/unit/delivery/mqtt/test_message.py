@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from eaves.delivery.mqtt.message import build_cloudevent, build_json, packet_bytes
+from eaves.delivery.mqtt.message import build_cloudevent, build_json
 from eaves.errors import EventError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, decode
 
@@ -71,21 +71,6 @@ def test_plain_json_has_the_events_own_facts_beside_its_data(version5: bool) -> 
     }
     assert message.content_type == ("application/json" if version5 else "")
     assert not message.user_properties
-
-
-def test_plain_json_of_an_image_is_the_image() -> None:
-    message = build_json(IMAGE, "t", version5=True, retain=False)
-
-    assert (message.payload, message.content_type) == (IMAGE.data, "image/png")
-
-
-def test_a_message_never_claims_to_be_smaller_than_its_packet() -> None:
-    message = build_cloudevent(PREDICTION, "plant/gate/röse", version5=True, retain=False)
-
-    texts = sum(5 + len(name.encode()) + len(value.encode()) for name, value in message.user_properties)
-    assert packet_bytes(message) >= 5 + 2 + len("plant/gate/röse".encode()) + 2 + 4 + 3 + 16 + texts + len(
-        PREDICTION.data
-    )
 
 
 @pytest.mark.parametrize("text", ["\ud800", "x" * 70_000])

@@ -20,13 +20,11 @@ def prediction(**attributes: str) -> Event:
     [
         ("plant/{label}", {"label": "rose"}, "plant/rose"),
         ("plant/{partitionkey}/{label}", {"label": "rose", "partitionkey": "gate"}, "plant/gate/rose"),
-        ("plant/{label}/{label}", {"label": "rose"}, "plant/rose/rose"),
         ("plant/{label}", {}, "plant/unknown"),
         ("plant/{label}", {"label": ""}, "plant/unknown"),
         ("{subject}", {"subject": "hall/north/1.jpg"}, "hall/north/1.jpg"),
         ("x/{subject}", {"subject": "//hall///1.jpg/"}, "x/hall/1.jpg"),
         ("x/{source}", {}, "x/eaves/home/gate"),
-        ("ascii-{type}", {}, f"ascii-{IMAGE_CLASSIFIED}"),
         ("ü/{label}", {"label": "Rosé 🌹"}, "ü/Rosé 🌹"),
     ],
 )
@@ -39,10 +37,8 @@ def test_attributes_are_filled_in(template: str, attributes: dict[str, str], exp
     [
         ("plant/{label}", {"label": "a/b"}, "plant/a_b"),
         ("plant/{label}", {"label": "+"}, "plant/_"),
-        ("plant/{label}", {"label": "C#"}, "plant/C_"),
         ("plant/{label}", {"label": "a\0b"}, "plant/a_b"),
         ("{label}/x", {"label": "$SYS"}, "_SYS/x"),
-        ("plant/{label}", {"label": "x" * 5000}, "plant/" + "x" * MAX_BYTES),
         ("plant/{label}", {"label": "ü" * 1000}, "plant/" + "ü" * (MAX_BYTES // 2)),
     ],
 )
@@ -56,7 +52,7 @@ def test_a_path_of_many_levels_is_shortened_to_what_brokers_take() -> None:
 
 @pytest.mark.parametrize(
     "template",
-    ["", "a/#", "+/a", "a\0b", "$SYS/a", "{", "a}", "{Label}", "{a-b}", "{}", "{{label}}", "{a}" * 9, "x" * 2000],
+    ["", "a/#", "+/a", "a\0b", "$SYS/a", "{", "{Label}", "{a}" * 9, "x" * 2000],
 )
 def test_a_template_that_can_never_be_a_topic_has_a_fault(template: str) -> None:
     assert find_topic_fault(template)

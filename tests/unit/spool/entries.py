@@ -1,16 +1,28 @@
-"""Events and lines of the tests of the ledger."""
+"""Events, entries and ledger lines of the tests of the spool."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from eaves.events import IMAGE_CAPTURED, Event
-from eaves.spool import Ledger, LedgerLimits, LedgerLine, Spool
+from eaves.spool import Entry, Ledger, LedgerLimits, LedgerLine, Spool
 
 NOW = 1_000_000.0
 BOUND = LedgerLimits(max_entries=1_000)
 
 
-def image(number: int, data: bytes = b"x", source: str = "/eaves/site/camera") -> Event:
-    return Event(id=f"id-{number}", source=source, type=IMAGE_CAPTURED, data=data)
+def image(number: int = 0, size_bytes: int = 10, **fields: Any) -> Event:
+    known = {"id": f"id-{number}", "source": "/eaves/site/camera", "type": IMAGE_CAPTURED, "data": b"x" * size_bytes}
+    return Event(**{**known, **fields})
+
+
+def ids(entries: list[Entry]) -> list[str]:
+    return [entry.event.id for entry in entries]
+
+
+def run(spool: Spool, sql: str) -> None:
+    """Change a table behind the spool's back."""
+    spool.database().commit(lambda db: db.execute(sql))
 
 
 def ledger_of(spool: Spool) -> Ledger:

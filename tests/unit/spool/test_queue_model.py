@@ -16,7 +16,7 @@ from eaves.events import Event
 from eaves.spool import Entry, Selection, Spool, SpoolLimits
 from eaves.spool.admin import drop, redrive
 from tests.fakes.clock import FrozenClock
-from tests.unit.spool.queue.entries import NOW, image
+from tests.unit.spool.entries import NOW, image
 
 LANES = st.lists(st.sampled_from(["a", "b", "c"]), max_size=3).map(tuple)
 SIZES = st.integers(0, 400)

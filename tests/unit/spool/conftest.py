@@ -9,7 +9,7 @@ import pytest
 
 from eaves.spool import Spool
 from tests.fakes.clock import FrozenClock
-from tests.unit.spool.queue.entries import NOW
+from tests.unit.spool.entries import NOW
 
 
 @pytest.fixture

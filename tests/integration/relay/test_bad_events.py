@@ -1,0 +1,305 @@
+"""Events that fail every request hold up no others, and are given up on once the others show that they are at fault."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.events import Event
+from eaves.relay.relay_lanes import ALARMS, ARCHIVE, IMAGES
+from eaves.spool import Selection
+from eaves.spool.admin import drop, list_entries, retry_now
+from tests.fakes.http.receiver import Reply, Script
+from tests.integration.relay.harness import (
+    LOST,
+    QuickClock,
+    Rig,
+    event,
+    failing,
+    forwarding,
+    names,
+    picture,
+    poisoned,
+    refusing,
+)
+from tests.waiting import wait_until
+
+BAD = [event(number) for number in range(20)]
+GOOD = [event(number) for number in range(100, 300)]
+BAD_IDS, GOOD_IDS = ({one.id for one in events} for events in (BAD, GOOD))
+
+
+def hurried(folder: Path, clock: QuickClock, **options: Any) -> Any:
+    return forwarding(folder, clock=clock, jitter=random.Random(1).random, probe_s=0, starts=False, **options)
+
+
+def script_of(rig: Rig, clock: QuickClock, reply: Reply, *, takes_s: float = 0.3) -> Script:
+    """Bad events fail, good ones go on to come in, one in five seconds."""
+    put = 0
+
+    def fail() -> Reply:
+        clock.elapsed_s += takes_s
+        return reply
+
+    answer_bad = poisoned(BAD_IDS, fail)
+
+    def answer(events: list[Event]) -> Reply | None:
+        nonlocal put
+        clock.elapsed_s += 0.3
+        while put < clock.elapsed_s / 5:
+            rig.spool.put(event(1_000 + put), lanes=(ARCHIVE,))
+            put += 1
+        return answer_bad(events)
+
+    return answer
+
+
+def wait_for_the_good_ones(rig: Rig) -> None:
+    wait_until(lambda: set(rig.stored()) >= GOOD_IDS, 30, what="the good ones")
+
+
+@pytest.mark.parametrize(("status", "newest_first"), [(500, False), (504, True)])
+def test_many_events_that_fail_hold_up_no_others_and_become_dead_letters(
+    tmp_path: Path, status: int, newest_first: bool
+) -> None:
+    clock = QuickClock()
+    with hurried(tmp_path, clock, newest_first=newest_first) as rig:
+        rig.put(*BAD, *GOOD)
+        rig.receiver.script = script_of(rig, clock, Reply(status=status))
+        rig.start()
+        wait_for_the_good_ones(rig)
+        assert clock.elapsed_s < 300
+        wait_until(lambda: rig.attempts(ARCHIVE).get("dead", 0) == len(BAD), 60, what="the dead letters")
+        assert clock.elapsed_s < 3_600
+        assert set(rig.dead()) == BAD_IDS
+        assert rig.state() == "up"
+
+
+def test_a_gateway_that_answers_502_to_any_request_has_nothing_given_up(tmp_path: Path) -> None:
+    clock, chance = QuickClock(), random.Random(2)
+
+    def answer(_: list[Event]) -> Reply | None:
+        clock.elapsed_s += 0.3
+        return Reply(status=502) if clock.elapsed_s < 1_200 and chance.random() < 0.9 else None
+
+    with hurried(tmp_path, clock) as rig:
+        rig.put(*BAD, lane=ALARMS)
+        rig.put(*GOOD)
+        rig.receiver.script = answer
+        rig.start()
+        rig.wait_until_empty(120)
+        assert rig.dead() == {}
+
+
+def test_alarms_that_fail_hold_up_no_archive_and_no_other_alarm(tmp_path: Path) -> None:
+    clock = QuickClock()
+    with hurried(tmp_path, clock) as rig:
+        rig.put(*BAD, lane=ALARMS)
+        rig.put(*GOOD)
+        traffic, made = script_of(rig, clock, Reply(status=500)), 0
+
+        def answer(events: list[Event]) -> Reply | None:
+            nonlocal made
+            if not made and len(rig.spool.tried(ALARMS, 99)) == len(BAD):
+                made = len(rig.receiver.requests)
+                rig.spool.put(event(999), lanes=(ALARMS,))
+            return traffic(events)
+
+        rig.receiver.script = answer
+        rig.start()
+        wait_for_the_good_ones(rig)
+        assert clock.elapsed_s < 300
+        wait_until(lambda: "id-999" in rig.stored(), 30, what="the alarm")
+        assert rig.requests().index(["id-999"]) - made <= 3
+
+
+def test_events_that_get_no_answer_hold_up_no_others_and_are_never_given_up(tmp_path: Path) -> None:
+    clock = QuickClock()
+    with hurried(tmp_path, clock) as rig:
+        rig.put(*BAD, *GOOD)
+        rig.receiver.script = script_of(rig, clock, LOST, takes_s=10)
+        rig.start()
+        wait_for_the_good_ones(rig)
+        assert clock.elapsed_s < 1_800  # each hangs three times before it is known
+        wait_until(lambda: len(rig.receiver.requests) > 400, 30)
+        assert sum(not BAD_IDS & set(ids) for ids in rig.requests()[300:400]) > 40
+        assert rig.dead() == {}
+
+
+def test_the_reason_of_a_link_that_is_down_names_the_event(tmp_path: Path) -> None:
+    with forwarding(tmp_path, *BAD[:5], starts=False) as rig:
+        rig.receiver.script = failing(500)
+        rig.start()
+        named = re.compile(r"event id-\d of /eaves/north/flowers: .* answered 500")
+        wait_until(lambda: named.fullmatch(rig.view().reason))
+
+
+@pytest.mark.parametrize("reply", [LOST, Reply(status=500), Reply(status=503)])
+def test_nothing_is_given_up_on_while_the_receiver_fails(tmp_path: Path, reply: Reply) -> None:
+    with forwarding(tmp_path, *BAD, starts=False) as rig:
+        rig.receiver.script, rig.receiver.site_reply = (lambda events: reply), (lambda: reply)
+        rig.start()
+        wait_until(lambda: rig.state() == "down")
+        rig.receiver.site_reply = lambda: None
+        rig.try_now()
+        wait_until(lambda: len(rig.receiver.requests) > 2)
+        assert (rig.queued(), rig.dead()) == (20, {})
+        rig.receiver.script = lambda events: None
+        rig.wait_until_empty()
+        assert set(rig.stored()) == BAD_IDS
+
+
+def test_a_request_that_is_too_large_is_halved_until_only_the_large_event_is_kept_apart(tmp_path: Path) -> None:
+    events = [event(number) for number in range(64)]
+    events[40] = event(40, data=f'"{os.urandom(60_000).hex()}"'.encode())
+    with forwarding(tmp_path, *events, starts=False) as rig:
+        rig.receiver.script = poisoned({"id-40"}, Reply(status=413))
+        rig.start()
+        rig.wait_until_empty()
+        assert list(rig.dead()) == ["id-40"]
+        assert rig.receiver.calls.count("probe") == 3  # at the start, and about the one event
+        assert rig.stored() == names(*(number for number in range(64) if number != 40))
+        assert rig.state() == "up"
+
+
+@pytest.mark.parametrize("status", [403, 422])
+def test_one_event_that_fails_every_request_lets_the_others_pass(tmp_path: Path, status: int) -> None:
+    with forwarding(tmp_path, *BAD[:8], starts=False) as rig:
+        rig.receiver.script = poisoned({"id-3"}, Reply(status=status))
+        rig.start()
+        wait_until(lambda: rig.queued() == 1, 30, what="the others")
+        assert rig.dead() == {}
+        assert "id-3" not in rig.stored()
+
+
+def test_a_picture_that_is_refused_as_it_is_goes_as_a_batch_whose_answer_says_why(tmp_path: Path) -> None:
+    with forwarding(tmp_path, starts=False) as rig:
+        rig.put(picture(1, 25_000), lane=IMAGES)
+        rig.receiver.script = lambda events: Reply(
+            status=403 if len(rig.requests()) == 1 else 200,
+            refused=None if len(rig.requests()) == 1 else {"id-1": 409},
+        )
+        rig.start()
+        rig.wait_until_empty()
+        assert rig.dead() == {"id-1": "the receiver refuses the event (409): not yours"}
+        assert rig.receiver.calls == ["probe", "send", "send"]
+        assert rig.state() == "up"
+
+
+def test_a_proxy_that_refuses_everything_from_now_on_buries_nothing(tmp_path: Path) -> None:
+    with forwarding(tmp_path, event(0)) as rig:
+        rig.wait_until_empty()
+        rig.receiver.script, rig.receiver.site_reply = failing(413), lambda: Reply(status=413)
+        rig.put(event(1, data=f'"{os.urandom(60_000).hex()}"'.encode()))
+        wait_until(lambda: rig.receiver.calls.count("probe") > 4)
+        assert (rig.state(), rig.queued(), rig.dead()) == ("down", 1, {})
+        rig.receiver.script, rig.receiver.site_reply = (lambda events: None), lambda: None
+        rig.wait_until_empty()
+
+
+def test_a_receiver_that_is_busy_for_long_changes_neither_size_nor_order(tmp_path: Path) -> None:
+    with forwarding(tmp_path, *BAD, starts=False) as rig:
+        rig.receiver.script = lambda events: Reply(status=503) if len(rig.receiver.requests) < 9 else None
+        rig.start()
+        rig.wait_until_empty()
+        assert [len(ids) for ids in rig.requests()] == [len(BAD)] * 9
+        assert rig.stored() == names(*range(len(BAD)))
+
+
+# A site that gets another name: what waits under the old one
+
+
+COUNT = 2_000
+OLD = [event(number, source=f"/eaves/old/camera-{number % 3}") for number in range(COUNT)]
+refuse_old = refusing(lambda one: one.source.startswith("/eaves/old/"), 403)
+"""What a receiver answers that knows the site by another name."""
+
+
+def wait_until_held(rig: Rig, count: int) -> None:
+    def held() -> int:
+        stored = list_entries(rig.spool, Selection(), limit=2 * COUNT)
+        return sum(one.not_before > 0 and not one.attempts for one in stored)
+
+    wait_until(lambda: held() == count, 20, what="the refusal")
+
+
+def test_a_name_that_is_taken_back_lets_everything_go_in_order_and_many_at_a_time(tmp_path: Path) -> None:
+    with forwarding(tmp_path, *OLD, starts=False) as rig:
+        rig.receiver.script = refuse_old
+        rig.start()
+        wait_until(lambda: rig.state() == "refused")
+        assert "the waiting events belong to another site than the token: not yours" in rig.view().reason
+        rig.put(event(5_000))  # of the new name
+        wait_until(lambda: rig.stored() == ["id-5000"])
+        wait_until_held(rig, COUNT)
+        asked = len(rig.requests())
+        assert asked <= 4
+        late = [event(COUNT + number, source="/eaves/old/camera-1") for number in range(5)]
+        rig.put(*late)
+        wait_until_held(rig, COUNT + 5)
+        assert len(rig.requests()) == asked, "what is of the old name waits behind the others"
+        rig.receiver.script = lambda events: None
+        rig.try_now()
+        rig.wait_until_empty()
+        assert rig.stored()[1:] == names(*range(COUNT + 5))
+        assert len(rig.requests()) - asked < 20
+        assert rig.dead() == {}
+
+
+def test_what_is_held_at_a_kill_is_tried_at_the_next_start_and_goes_in_order(tmp_path: Path) -> None:
+    with forwarding(tmp_path, *OLD, starts=False) as rig:
+        rig.receiver.script = refuse_old
+        rig.start()
+        rig.put(event(5_000))
+        wait_until(lambda: "id-5000" in rig.stored())
+        wait_until_held(rig, COUNT)
+    # Killed while it let them go: the first ones are free, and something new has come in.
+    with forwarding(tmp_path, event(COUNT, source="/eaves/old/camera-0"), starts=False) as rig:
+        first = [one.seq for one in list_entries(rig.spool, Selection(), limit=700)]
+        assert retry_now(rig.spool, Selection(seqs=tuple(first))) == 700
+        rig.start()
+        rig.wait_until_empty()
+        assert rig.stored() == names(*range(COUNT + 1))
+        assert len(rig.requests()) < 20
+
+
+def test_one_entry_is_tried_now_and_then_and_the_others_cost_nothing(tmp_path: Path) -> None:
+    clock = QuickClock()
+    with hurried(tmp_path, clock) as rig:
+        rig.put(*OLD)
+        rig.receiver.script = refuse_old
+        rig.start()
+        wait_until(lambda: clock.elapsed_s > 10_000, 30)
+        alone = [ids for ids in rig.requests() if len(ids) == 1]
+        assert {ids[0] for ids in alone} == {"id-0"}
+        assert 10 <= len(alone) <= 45, "every five to ten minutes"
+        assert sum(len(ids) for ids in rig.requests()) < COUNT + len(alone) + 10
+
+
+def test_a_second_site_is_let_go_though_the_first_one_is_still_refused(tmp_path: Path) -> None:
+    other = [event(number, source="/eaves/other/gate") for number in range(3_000, 3_003)]
+    with forwarding(tmp_path, *OLD[:5], *other, starts=False) as rig:
+        rig.receiver.script = refusing(lambda one: True, 403)
+        rig.start()
+        wait_until_held(rig, 8)
+        rig.receiver.script = refuse_old
+        rig.try_now()
+        wait_until(lambda: rig.stored() == [one.id for one in other], what="the other site's")
+        wait_until(lambda: rig.queued() == 5)
+        assert drop(rig.spool, Selection(lane=ARCHIVE)) == 5, "by an operator"
+        rig.try_now()
+        wait_until(lambda: rig.state() == "up", what="a link that is up")
+
+
+def test_what_is_refused_beside_events_of_the_same_name_makes_no_link_refused(tmp_path: Path) -> None:
+    with forwarding(tmp_path, *BAD[:5], starts=False) as rig:
+        rig.receiver.script = refusing(lambda one: one.id in ("id-1", "id-3"), 403)
+        rig.start()
+        wait_until(lambda: rig.queued() == 2)
+        assert rig.stored() == names(0, 2, 4)
+        assert (rig.state(), rig.dead()) == ("up", {})
