@@ -12,8 +12,6 @@ import pytest
 
 from eaves.events import Event
 from eaves.relay.relay_lanes import ALARMS, ARCHIVE, IMAGES
-from eaves.spool import Selection
-from eaves.spool.admin import drop, list_entries, retry_now
 from tests.fakes.http.receiver import Reply, Script
 from tests.integration.relay.harness import (
     LOST,
@@ -25,7 +23,6 @@ from tests.integration.relay.harness import (
     names,
     picture,
     poisoned,
-    refusing,
 )
 from tests.waiting import wait_until
 
@@ -162,7 +159,7 @@ def test_a_request_that_is_too_large_is_halved_until_only_the_large_event_is_kep
         rig.start()
         rig.wait_until_empty()
         assert list(rig.dead()) == ["id-40"]
-        assert rig.receiver.calls.count("probe") == 3  # at the start, and about the one event
+        assert rig.receiver.calls.count("probe") == 2  # at the start, and about the one event
         assert rig.stored() == names(*(number for number in range(64) if number != 40))
         assert rig.state() == "up"
 
@@ -209,97 +206,3 @@ def test_a_receiver_that_is_busy_for_long_changes_neither_size_nor_order(tmp_pat
         rig.wait_until_empty()
         assert [len(ids) for ids in rig.requests()] == [len(BAD)] * 9
         assert rig.stored() == names(*range(len(BAD)))
-
-
-# A site that gets another name: what waits under the old one
-
-
-COUNT = 2_000
-OLD = [event(number, source=f"/eaves/old/camera-{number % 3}") for number in range(COUNT)]
-refuse_old = refusing(lambda one: one.source.startswith("/eaves/old/"), 403)
-"""What a receiver answers that knows the site by another name."""
-
-
-def wait_until_held(rig: Rig, count: int) -> None:
-    def held() -> int:
-        stored = list_entries(rig.spool, Selection(), limit=2 * COUNT)
-        return sum(one.not_before > 0 and not one.attempts for one in stored)
-
-    wait_until(lambda: held() == count, 20, what="the refusal")
-
-
-def test_a_name_that_is_taken_back_lets_everything_go_in_order_and_many_at_a_time(tmp_path: Path) -> None:
-    with forwarding(tmp_path, *OLD, starts=False) as rig:
-        rig.receiver.script = refuse_old
-        rig.start()
-        wait_until(lambda: rig.state() == "refused")
-        assert "the waiting events belong to another site than the token: not yours" in rig.view().reason
-        rig.put(event(5_000))  # of the new name
-        wait_until(lambda: rig.stored() == ["id-5000"])
-        wait_until_held(rig, COUNT)
-        asked = len(rig.requests())
-        assert asked <= 4
-        late = [event(COUNT + number, source="/eaves/old/camera-1") for number in range(5)]
-        rig.put(*late)
-        wait_until_held(rig, COUNT + 5)
-        assert len(rig.requests()) == asked, "what is of the old name waits behind the others"
-        rig.receiver.script = lambda events: None
-        rig.try_now()
-        rig.wait_until_empty()
-        assert rig.stored()[1:] == names(*range(COUNT + 5))
-        assert len(rig.requests()) - asked < 20
-        assert rig.dead() == {}
-
-
-def test_what_is_held_at_a_kill_is_tried_at_the_next_start_and_goes_in_order(tmp_path: Path) -> None:
-    with forwarding(tmp_path, *OLD, starts=False) as rig:
-        rig.receiver.script = refuse_old
-        rig.start()
-        rig.put(event(5_000))
-        wait_until(lambda: "id-5000" in rig.stored())
-        wait_until_held(rig, COUNT)
-    # Killed while it let them go: the first ones are free, and something new has come in.
-    with forwarding(tmp_path, event(COUNT, source="/eaves/old/camera-0"), starts=False) as rig:
-        first = [one.seq for one in list_entries(rig.spool, Selection(), limit=700)]
-        assert retry_now(rig.spool, Selection(seqs=tuple(first))) == 700
-        rig.start()
-        rig.wait_until_empty()
-        assert rig.stored() == names(*range(COUNT + 1))
-        assert len(rig.requests()) < 20
-
-
-def test_one_entry_is_tried_now_and_then_and_the_others_cost_nothing(tmp_path: Path) -> None:
-    clock = QuickClock()
-    with hurried(tmp_path, clock) as rig:
-        rig.put(*OLD)
-        rig.receiver.script = refuse_old
-        rig.start()
-        wait_until(lambda: clock.elapsed_s > 10_000, 30)
-        alone = [ids for ids in rig.requests() if len(ids) == 1]
-        assert {ids[0] for ids in alone} == {"id-0"}
-        assert 10 <= len(alone) <= 45, "every five to ten minutes"
-        assert sum(len(ids) for ids in rig.requests()) < COUNT + len(alone) + 10
-
-
-def test_a_second_site_is_let_go_though_the_first_one_is_still_refused(tmp_path: Path) -> None:
-    other = [event(number, source="/eaves/other/gate") for number in range(3_000, 3_003)]
-    with forwarding(tmp_path, *OLD[:5], *other, starts=False) as rig:
-        rig.receiver.script = refusing(lambda one: True, 403)
-        rig.start()
-        wait_until_held(rig, 8)
-        rig.receiver.script = refuse_old
-        rig.try_now()
-        wait_until(lambda: rig.stored() == [one.id for one in other], what="the other site's")
-        wait_until(lambda: rig.queued() == 5)
-        assert drop(rig.spool, Selection(lane=ARCHIVE)) == 5, "by an operator"
-        rig.try_now()
-        wait_until(lambda: rig.state() == "up", what="a link that is up")
-
-
-def test_what_is_refused_beside_events_of_the_same_name_makes_no_link_refused(tmp_path: Path) -> None:
-    with forwarding(tmp_path, *BAD[:5], starts=False) as rig:
-        rig.receiver.script = refusing(lambda one: one.id in ("id-1", "id-3"), 403)
-        rig.start()
-        wait_until(lambda: rig.queued() == 2)
-        assert rig.stored() == names(0, 2, 4)
-        assert (rig.state(), rig.dead()) == ("up", {})

@@ -114,7 +114,7 @@ def test_a_failure_is_retried_until_it_succeeds(spool: Spool, caplog: pytest.Log
     assert spool.counts() == {}
 
 
-@pytest.mark.parametrize(("asked_s", "expected_s"), [(120.0, 120.0), (0.1, 8.0), (1e6, 3600.0)])
+@pytest.mark.parametrize(("asked_s", "expected_s"), [(30.0, 30.0), (0.1, 8.0), (1e6, 60.0)])
 def test_retry_after_is_honoured_as_a_lower_bound(spool: Spool, asked_s: float, expected_s: float) -> None:
     spool.put(image())
     backoff = Backoff(retry=3, first_s=16.0)  # half of it, without chance

@@ -11,6 +11,7 @@ from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Selection, Spool
 from eaves.spool.admin import dead_letter_lane, drop, list_entries, redrive, retry_now
 from eaves.spool.limits import BATCH
+from eaves.spool.schema import FREED
 from tests.fakes.clock import ManualClock
 from tests.unit.spool.entries import image, run
 
@@ -80,7 +81,7 @@ def test_redrive_queues_only_dead_letters_and_wakes_who_delivers(spool: Spool) -
 
 def test_retry_makes_what_backs_off_due_at_once(spool: Spool) -> None:
     assert retry_now(spool, Selection(lane="out")) == 1
-    assert [entry.seq for entry in spool.peek("out", limit=9)] == [3]
+    assert spool.tried("out", 9) == [(3, FREED)]
 
 
 def test_drop_deletes_what_is_chosen_and_nothing_else(spool: Spool) -> None:
