@@ -71,7 +71,7 @@ class CollectedImages:
         self._stored += 1
         return True
 
-    def seen(self, source: str, event_id: str) -> bool:
+    def seen(self, source: str, event_id: str, *, options: bytes = b"") -> bool:
         """Return whether the image of this event was collected before, or left out by this process."""
         return event_id[:ID_LENGTH] in self._ids or event_id in self._left_out
 
@@ -80,7 +80,7 @@ class CollectedImages:
         """Number of images that this process has collected, or left out because of an option of the source."""
         return self._stored + len(self._left_out)
 
-    def remember(self, source: str, event_ids: Collection[str]) -> None:
+    def remember(self, source: str, event_ids: Collection[str], *, options: bytes = b"") -> None:
         """Leave out the images of these event ids while this process runs."""
         self._left_out.update(event_ids)
 
@@ -91,7 +91,7 @@ class CollectedImages:
         """
         return sum(self.seen(source, event_id) for event_id in event_ids)
 
-    def forget(self, before: float) -> int:
+    def forget(self, source: str, before: float) -> int:
         """Do nothing: the collected files are the memory, and none is deleted."""
         return 0
 

@@ -22,8 +22,8 @@ class SentIndex(Protocol):
     `eaves.spool.Spool` implements this interface.
     """
 
-    def seen(self, source: str, event_id: str) -> bool:
-        """Return whether the event was emitted before, by this process or an earlier one.
+    def seen(self, source: str, event_id: str, *, options: bytes = b"") -> bool:
+        """Return whether the event was emitted before, or left out by the options with this digest.
 
         Raises:
             SpoolError: When the memory can't be read.
@@ -33,8 +33,8 @@ class SentIndex(Protocol):
     def added(self) -> int:
         """Number of ids that all sources have added since the process started; each may displace an older id."""
 
-    def remember(self, source: str, event_ids: Collection[str]) -> None:
-        """Remember ids as if their events had been emitted.
+    def remember(self, source: str, event_ids: Collection[str], *, options: bytes = b"") -> None:
+        """Remember ids as if their events had been emitted, or as left out by the options with this digest.
 
         Raises:
             SpoolError: When the memory can't be written.
@@ -47,8 +47,8 @@ class SentIndex(Protocol):
             SpoolError: When the memory can't be written.
         """
 
-    def forget(self, before: float) -> int:
-        """Forget ids that were neither emitted nor marked as needed since `before`, Unix seconds; return how many.
+    def forget(self, source: str, before: float) -> int:
+        """Forget a source's ids that weren't emitted or marked as needed since `before`, Unix seconds; return how many.
 
         Raises:
             SpoolError: When the memory can't be written.
@@ -92,6 +92,10 @@ class SourceContext(Protocol):
     @property
     def proxies(self) -> Proxies:
         """HTTP proxies of the process, for `eaves.http_client`."""
+
+    @property
+    def options_digest(self) -> bytes:
+        """Digest of the options that leave frames out; a frame that other options left out is offered again."""
 
     @property
     def index(self) -> SentIndex:

@@ -291,12 +291,16 @@ class ReplaySource:
         self._played += 1
         if outcome is Outcome.DROPPED and not number:  # an option left it out; it is skipped after a restart, too
             with suppress(SpoolError):
-                context.index.remember(context.source, [event_id(context.source, place)])
+                context.index.remember(
+                    context.source, [event_id(context.source, place)], options=context.options_digest
+                )
         context.report("watching")
 
     def _was_played(self, place: str) -> bool:
         try:
-            return self._context.index.seen(self._context.source, event_id(self._context.source, place))
+            context = self._context
+            identity = event_id(context.source, place)
+            return context.index.seen(context.source, identity, options=context.options_digest)
         except SpoolError:
             return False  # `capture` raises the error again
 

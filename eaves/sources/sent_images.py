@@ -29,6 +29,7 @@ class SentImages:
     Args:
         index: Durable memory of sent events.
         source: `source` attribute of the events.
+        options: Digest of the source's options that leave images out.
         limit: Maximum number of images kept in memory, about 100 bytes each; for further ones, a scan reads the index.
         max_present: Maximum number of images present; the index must hold twice as many ids.
         remember_s: Time for which an image that was removed is remembered, seconds.
@@ -36,10 +37,19 @@ class SentImages:
     """
 
     def __init__(
-        self, index: SentIndex, source: str, *, max_present: int, remember_s: float, clock: Clock, limit: int = KNOWN
+        self,
+        index: SentIndex,
+        source: str,
+        *,
+        max_present: int,
+        remember_s: float,
+        clock: Clock,
+        options: bytes = b"",
+        limit: int = KNOWN,
     ) -> None:
         self._index = index
         self._source = source
+        self._options = options
         self._limit = limit
         self._max_present = max_present
         self._remember_s = remember_s
@@ -51,7 +61,7 @@ class SentImages:
         self._batch: list[str] = []
         self._present = self._counted = 0
         self._added_before = self._added_before_touch = index.added
-        self._passed_over: list[str] = []
+        self._passed_over: dict[bytes, list[str]] = {options: [], b"": []}
 
     def __contains__(self, identity: str) -> bool:
         """Return whether the image of this event id was sent.
@@ -62,7 +72,7 @@ class SentImages:
         key = bytes.fromhex(identity)
         if key in self._known or (self._found is not None and key in self._found):
             return True
-        if self._index.seen(self._source, identity):
+        if self._index.seen(self._source, identity, options=self._options):
             self._keep(key)
             return True
         return False
@@ -81,14 +91,15 @@ class SentImages:
         self._present += 1
         self._keep(bytes.fromhex(identity))
 
-    def pass_over(self, identity: str) -> None:
-        """Remember an image that must never be sent, because a setting leaves it out.
+    def pass_over(self, identity: str, *, for_good: bool = False) -> None:
+        """Remember an image that the source's options leave out, as long as these are the same; or for good.
 
         The next `save` writes it to the durable memory; this method itself does so after many such images.
         """
         self.add(identity)
-        self._passed_over.append(identity)
-        if len(self._passed_over) >= TOUCH_BATCH:
+        chosen = self._passed_over[b"" if for_good else self._options]
+        chosen.append(identity)
+        if len(chosen) >= TOUCH_BATCH:
             self.save()
 
     def save(self) -> None:
@@ -97,9 +108,10 @@ class SentImages:
         Raises:
             SpoolError: When the memory can't be written; the next call tries again.
         """
-        if self._passed_over:
-            self._index.remember(self._source, self._passed_over)
-            self._passed_over.clear()
+        for options, passed_over in self._passed_over.items():
+            if passed_over:
+                self._index.remember(self._source, passed_over, options=options)
+                passed_over.clear()
 
     def begin_scan(self) -> None:
         """Begin to record which images are present."""
@@ -134,7 +146,7 @@ class SentImages:
         """
         if self._touching:
             self._touch()
-            self._index.forget(self._clock.now() - self._remember_s)
+            self._index.forget(self._source, self._clock.now() - self._remember_s)
             self._touched_at, self._added_before_touch = self._clock.monotonic(), self._added_before
         self._known, self._found = self._found or set(), None
         self._present, self._counted = self._counted, 0

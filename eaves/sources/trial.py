@@ -358,16 +358,16 @@ class _NoIndex:
 
     added = 0
 
-    def seen(self, source: str, event_id: str) -> bool:
+    def seen(self, source: str, event_id: str, *, options: bytes = b"") -> bool:
         return False
 
-    def remember(self, source: str, event_ids: Collection[str]) -> None:
+    def remember(self, source: str, event_ids: Collection[str], *, options: bytes = b"") -> None:
         pass
 
     def touch(self, source: str, event_ids: Collection[str]) -> int:
         return 0
 
-    def forget(self, before: float) -> int:
+    def forget(self, source: str, before: float) -> int:
         return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import zlib
 from dataclasses import dataclass
 from enum import Enum
 
@@ -177,9 +178,27 @@ def moment(db: sqlite3.Connection, now: float) -> int:
     return max(int(now), int(db.execute("SELECT coalesce(max(at), 0) FROM seen").fetchone()[0]))
 
 
-def remember(db: sqlite3.Connection, key: bytes, now: float, max_entries: int) -> bool:
-    """Remember an id, and forget the oldest ids beyond the maximum; return False when the id was remembered already."""
-    if not db.execute("INSERT OR IGNORE INTO seen VALUES(?, ?)", (key, moment(db, now))).rowcount:
+_REMEMBER = (
+    "INSERT INTO seen(key, at, source, options) VALUES(?, ?, ?, ?)"
+    " ON CONFLICT(key) DO UPDATE SET at = excluded.at, options = excluded.options WHERE options <> x''"
+)
+_FORGET = "DELETE FROM seen WHERE key IN (SELECT key FROM seen WHERE at < ? AND source = ? ORDER BY at LIMIT ?)"
+
+
+def remember(
+    db: sqlite3.Connection, source: str, key: bytes, now: float, max_entries: int, options: bytes = b""
+) -> bool:
+    """Remember an id, and forget the oldest ids beyond the maximum; return False when its event was put before.
+
+    Args:
+        db: Connection within a transaction.
+        source: Source of the event.
+        key: Key of the event, see `seen_key`.
+        now: Current time, Unix seconds.
+        max_entries: Maximum number of ids of all sources.
+        options: Digest of the options that leave the image out; empty for an event that is put.
+    """
+    if not db.execute(_REMEMBER, (key, moment(db, now), zlib.crc32(source.encode()), options)).rowcount:
         return False
     if db.execute("SELECT seen FROM usage").fetchone()[0] > max_entries:
         surplus = max(1, max_entries // 1_000)
@@ -193,7 +212,6 @@ def touch(db: sqlite3.Connection, keys: list[bytes], now: float) -> int:
     return db.executemany("UPDATE seen SET at = ? WHERE key = ?", [(at, key) for key in keys]).rowcount
 
 
-def forget(db: sqlite3.Connection, before: float) -> int:
-    """Forget at most `BATCH` ids that were last put or touched before a time in Unix seconds; return how many."""
-    sql = "DELETE FROM seen WHERE key IN (SELECT key FROM seen WHERE at < ? ORDER BY at LIMIT ?)"
-    return db.execute(sql, (before, BATCH)).rowcount
+def forget(db: sqlite3.Connection, source: str, before: float) -> int:
+    """Forget at most `BATCH` ids of a source that were last put or touched before a Unix time; return how many."""
+    return db.execute(_FORGET, (before, zlib.crc32(source.encode()), BATCH)).rowcount

@@ -14,7 +14,7 @@ from eaves.spool.ledger_schema import content_digest, line_key
 from eaves.spool.limits import SpoolLimits
 from eaves.spool.schema import seen_key
 
-Remember = Callable[[sqlite3.Connection, bytes, float], bool]
+Remember = Callable[[sqlite3.Connection, str, bytes, float], bool]
 """Function that remembers an event's id with a time, and returns False when the id was remembered already."""
 
 
@@ -140,7 +140,7 @@ class PutTransaction:
             return line
         if self._ledger is None or not put.lanes:
             self._has_seen = 1
-            is_known = not self._remember(self._db, seen_key(put.source, put.event_id), self._now)
+            is_known = not self._remember(self._db, put.source, seen_key(put.source, put.event_id), self._now)
         else:  # the event's line in the ledger is what remembers it
             is_known = bool(self._has_seen) and self._is_seen(put)
         return Recalled(has_line=line.has_line, outcome=PutOutcome.REPEATED) if is_known else line

@@ -154,7 +154,7 @@ class Spool:
         def store_all(db: sqlite3.Connection) -> list[retention.Expired]:
             now, expired = self.clock.now(), []
             for put in puts:
-                if self._remember(db, seen_key(put.source, f"{put.event_id}\0{put.digest.hex()}"), now):
+                if self._remember(db, put.source, seen_key(put.source, f"{put.event_id}\0{put.digest.hex()}"), now):
                     known = self.ledger is None or self.ledger.has_line(db, put)
                     seq = store(db, put, now, None if known else self.ledger)
                     retention.make_dead(db, seq, reason, status, now)
@@ -308,19 +308,20 @@ class Spool:
         """Return whether the entry exists and is queued, not a dead letter."""
         return bool(self._read("SELECT 1 FROM deliveries WHERE seq = ? AND state = 'queued'", (seq,)))
 
-    def seen(self, source: str, event_id: str) -> bool:
-        """Return whether this pair was put with `once` and is still remembered."""
+    def seen(self, source: str, event_id: str, *, options: bytes = b"") -> bool:
+        """Return whether this pair is remembered: put with `once`, or left out by the options with this digest."""
         if self.ledger is not None and self.ledger.digest_of(source, event_id) is not None:
             return True
-        return bool(self._read("SELECT 1 FROM seen WHERE key = ?", (seen_key(source, event_id),)))
+        sql = "SELECT 1 FROM seen WHERE key = ? AND options IN (x'', ?)"
+        return bool(self._read(sql, (seen_key(source, event_id), options)))
 
-    def remember(self, source: str, event_ids: Collection[str]) -> None:
-        """Remember these ids of a source as if they had been put with `once`."""
+    def remember(self, source: str, event_ids: Collection[str], *, options: bytes = b"") -> None:
+        """Remember ids of a source as if they had been put with `once`, or as left out by options with this digest."""
         keys = [seen_key(source, event_id) for event_id in event_ids]
 
         def add(db: sqlite3.Connection) -> None:
             for key in keys:
-                self._remember(db, key, self.clock.now())
+                self._remember(db, source, key, self.clock.now(), options)
 
         self.database().commit(add)
 
@@ -329,10 +330,10 @@ class Spool:
         keys = [seen_key(source, event_id) for event_id in event_ids]
         return self.database().commit(lambda db: retention.touch(db, keys, self.clock.now()))
 
-    def forget(self, before: float) -> int:
-        """Forget the ids that were last put or touched before a time in Unix seconds; return how many."""
+    def forget(self, source: str, before: float) -> int:
+        """Forget the ids of a source that were last put or touched before a time in Unix seconds; return how many."""
         forgotten = 0
-        while count := self.database().commit(lambda db: retention.forget(db, before)):
+        while count := self.database().commit(lambda db: retention.forget(db, source, before)):
             forgotten += count
         return forgotten
 
@@ -379,9 +380,9 @@ class Spool:
     def _build_puts(self, events: Sequence[tuple[Event, Collection[str]]]) -> list[PutRequest]:
         return [build_put(event, lanes, ledger=self.ledger is not None) for event, lanes in events]
 
-    def _remember(self, db: sqlite3.Connection, key: bytes, now: float) -> bool:
-        """Remember an id within a commit; return False when it was remembered already."""
-        added = retention.remember(db, key, now, self.limits.seen_max_entries)
+    def _remember(self, db: sqlite3.Connection, source: str, key: bytes, now: float, options: bytes = b"") -> bool:
+        """Remember an id within a commit; return False when its event was put before."""
+        added = retention.remember(db, source, key, now, self.limits.seen_max_entries, options)
         self.added += added
         return added
 

@@ -160,7 +160,7 @@ def _copy(path: Path) -> None:
             with contextlib.closing(connect(path, mode="ro")) as old:
                 copied, lost = _copy_entries(old, new)
                 for row in _read_seen(old):
-                    new.execute("INSERT OR IGNORE INTO seen VALUES(?, ?)", row)
+                    new.execute("INSERT OR IGNORE INTO seen VALUES(?, ?, ?, ?)", row)
                 _copy_ledger(old, new)
             new.execute("COMMIT")
     except BaseException:
@@ -203,7 +203,7 @@ def _read_seen(db: sqlite3.Connection) -> Iterator[Any]:
 
     Those behind them come last, backwards.
     """
-    sql, last = "SELECT key, at FROM seen NOT INDEXED ORDER BY key", None
+    sql, last = "SELECT key, at, source, options FROM seen NOT INDEXED ORDER BY key", None
     try:
         for row in db.execute(sql):
             yield row

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eaves.errors import SpoolError
 
-VERSION = 2
+VERSION = 3
 APPLICATION_ID = 0x45617665  # "Eave"
 
 QUEUED, DEAD = "queued", "dead"
@@ -45,8 +45,14 @@ CREATE INDEX by_due ON deliveries(lane, state, not_before, seq);
 
 CREATE INDEX dead_by_age ON deliveries(died_at, seq) WHERE state = 'dead';
 
--- What `once` remembers: the first 16 bytes of the SHA-256 of source, NUL and id.
-CREATE TABLE seen(key BLOB PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+-- What was captured: the first 16 bytes of the SHA-256 of source, NUL and id; and the source's CRC. The options are
+-- empty for an event that was put, else the digest of the options that left the image out.
+CREATE TABLE seen(
+    key BLOB PRIMARY KEY,
+    at INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    options BLOB NOT NULL
+) WITHOUT ROWID;
 
 CREATE INDEX seen_by_age ON seen(at);
 

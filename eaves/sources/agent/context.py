@@ -81,6 +81,7 @@ class AgentContext:
         self.agent_id = agent_id or secrets.token_hex(4)
         self.clock = clock
         self.index = index
+        self.options_digest = (options or FrameOptions()).selection_digest()
         self.max_bytes = min(max_bytes, spool_max_bytes - ATTRIBUTES_BYTES)
         self.credentials = credentials
         self.proxies = proxies

@@ -88,6 +88,7 @@ class FolderSource:
             max_present=settings.max_files,
             remember_s=settings.remember_s,
             clock=self._clock,
+            options=context.options_digest,
         )
         self._watcher = None if settings.polling else watcher
         self._watch: KernelWatch | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -228,6 +229,11 @@ class FrameOptions:
     def pixel_options(self) -> tuple[str, ...]:
         """Names of the options that are set and need an image's pixels."""
         return tuple(name for name in ("crop", "unchanged", "max_side", "jpeg_quality") if getattr(self, name))
+
+    def selection_digest(self) -> bytes:
+        """Return a digest of the options that leave frames out, 8 bytes."""
+        chosen = (self.rate, self.unchanged, self.hours, self.time_zone)
+        return hashlib.sha256(repr(chosen).encode()).digest()[:8]
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Return path and message of each violated rule that concerns several settings."""

@@ -70,6 +70,7 @@ class S3Source:
             max_present=settings.max_objects,
             remember_s=REMEMBER_S,
             clock=context.clock,
+            options=context.options_digest,
         )
         self._max_objects = settings.max_objects
         self._start_mark = event_id(context.source, f"{self._location.name}\0{self._location.prefix}\0start")
@@ -147,7 +148,7 @@ class S3Source:
         identity = self._identify(found)
         self._sent.find(identity)
         if self._passing_over and not self._is_new(found) and identity not in self._sent:
-            self._sent.pass_over(identity)
+            self._sent.pass_over(identity, for_good=True)
             return not self._context.stopping
         return self._look_at(found, identity)
 
@@ -246,7 +247,7 @@ class S3Source:
 
     def _end_pass(self) -> None:
         if self._passing_over:
-            self._sent.pass_over(self._start_mark)
+            self._sent.pass_over(self._start_mark, for_good=True)
             self._sent.save()
             self._passing_over = False
         self._sent.end_scan()

@@ -25,6 +25,7 @@ class DictIndex:
         self.forgotten = 0
         self.error: Exception | None = None
         self._added = 0
+        self._left_out: dict[str, bytes] = {}
         self._clock = clock
 
     @property
@@ -34,16 +35,19 @@ class DictIndex:
     def put(self, event_id: str) -> None:
         self._added += event_id not in self.times
         self.times[event_id] = self._clock.now()
+        self._left_out.pop(event_id, None)
 
-    def seen(self, source: str, event_id: str) -> bool:
+    def seen(self, source: str, event_id: str, *, options: bytes = b"") -> bool:
         self.asked.append(event_id)
-        return event_id in self.times
+        return event_id in self.times and self._left_out.get(event_id, options) == options
 
-    def remember(self, source: str, event_ids: Collection[str]) -> None:
+    def remember(self, source: str, event_ids: Collection[str], *, options: bytes = b"") -> None:
         if self.error is not None:
             raise self.error
         for event_id in event_ids:
             self.put(event_id)
+            if options:
+                self._left_out[event_id] = options
 
     def touch(self, source: str, event_ids: Collection[str]) -> int:
         self.batches.append(len(event_ids))
@@ -51,7 +55,7 @@ class DictIndex:
         self.times.update(dict.fromkeys(known, self._clock.now()))
         return len(known)
 
-    def forget(self, before: float) -> int:
+    def forget(self, source: str, before: float) -> int:
         self.forgotten += 1
         old = [one for one, at in self.times.items() if at < before]
         for one in old:

@@ -32,6 +32,7 @@ class RecordingContext:
         self.name = name
         self.source = source_uri("local", name)
         self.agent_id = "0badcafe"
+        self.options_digest = b""
         self.clock = clock
         self.max_bytes = 20_000_000
         self.credentials: Path | None = None

@@ -107,7 +107,7 @@ def test_an_image_that_was_captured_before_is_not_stored_again() -> None:
 def test_other_data_of_the_same_id_replaces_no_object() -> None:
     rig = Rig()
     rig.capture(LARGE)
-    rig.context.index.forget(float("inf"))
+    rig.context.index.forget(rig.context.source, float("inf"))
     rig.capture(LARGE + b"changed")
     assert len(rig.bucket.objects) == 2
 

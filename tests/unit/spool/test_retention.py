@@ -134,6 +134,21 @@ def test_ids_are_forgotten_by_age_unless_they_were_touched(tmp_path: Path) -> No
         clock.turn(DAY_S)
         assert spool.touch("/eaves/site/camera", ["id-001", "id-never"]) == 1
         spool.put(sized(3), once=True, lanes=())
-        assert spool.forget(before=clock.now() - 1) == 2
+        assert spool.forget("/eaves/site/other", clock.now() - 1) == 0
+        assert spool.forget("/eaves/site/camera", clock.now() - 1) == 2
         known = [spool.seen("/eaves/site/camera", f"id-{number:03}") for number in range(4)]
         assert known == [False, True, False, True]
+
+
+def test_what_options_left_out_is_known_while_the_options_are_the_same_and_until_it_is_put(tmp_path: Path) -> None:
+    source = "/eaves/site/camera"
+    with Spool(tmp_path / "spool.db", clock=ManualClock()) as spool:
+        spool.remember(source, ["id-000"], options=b"night")
+        assert spool.seen(source, "id-000", options=b"night")
+        assert not spool.seen(source, "id-000", options=b"day")
+        assert not spool.seen(source, "id-000")
+        assert spool.put(sized(0), once=True)
+        assert spool.seen(source, "id-000", options=b"night")
+        spool.remember(source, ["id-000"], options=b"night")
+        assert spool.seen(source, "id-000"), "what was put stays known"
+        assert not spool.put(sized(0), once=True)

@@ -260,3 +260,17 @@ def test_files_passed_over_are_written_once_the_spool_takes_them(folder: Path) -
         run.index.error = None
         run.advance(30)
         assert (run.counters.state, len(run.index.times)) == ("watching", 2)
+
+
+def test_what_an_option_left_out_is_taken_once_the_option_is_another(folder: Path) -> None:
+    rare, index = FrameOptions(rate="1/h"), DictIndex()
+    with running(folder, index, polling=True, settle_s=1.0, options=rare) as run:
+        for number, name in enumerate(("a.png", "b.png")):
+            os.utime(run.write(name), ns=(number, number))
+        run.advance(5)
+        assert run.subjects == ["a.png"]
+        index.put(run.events[0].id)  # as the spool does
+    for options, expected in ((rare, []), (FrameOptions(), ["b.png"])):
+        with running(folder, index, polling=True, settle_s=1.0, options=options) as run:
+            run.advance(5)
+            assert run.subjects == expected
