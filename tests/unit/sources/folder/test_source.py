@@ -13,6 +13,7 @@ import pytest
 from eaves.errors import SpoolError, SpoolFullError
 from eaves.sources.folder.source import RESCAN_S
 from eaves.sources.options import FrameOptions
+from tests.fakes.sources.sent_index import DictIndex
 from tests.sources.folders import PNG, Running, running
 from tests.waiting import wait_until
 
