@@ -8,11 +8,13 @@ the connection that has been idle for longest is closed, or else the oldest.
 from __future__ import annotations
 
 import enum
+import errno
 import logging
 import select
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from eaves.base.files import short_path
@@ -82,6 +84,7 @@ class IngressServer:
             hint = "set another port with PORT" if path is None else "set another path for the socket"
             raise ConfigError([fault], hint=hint) from error
         self._socket.setblocking(False)
+        self._inode = path.stat().st_ino if path is not None else 0
         bound: tuple[str, int] = self._socket.getsockname()[:2] if path is None else ("", 0)
         self._port = bound[1]
         self._tls = tls
@@ -125,7 +128,9 @@ class IngressServer:
         self._socket.close()
         self._stopped.close()
         if self._path is not None:
-            self._path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                if self._path.stat().st_ino == self._inode:  # not that of a server that came later
+                    self._path.unlink()
         with self._lock:
             for connection in self._open:
                 _hang_up(connection)
@@ -215,8 +220,26 @@ def _bind_port(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
 
+def _is_listening(path: Path) -> bool:
+    """Return whether a process listens on a Unix socket; a file that an ended one left doesn't count."""
+    with socket.socket(socket.AF_UNIX) as other:
+        other.settimeout(1.0)
+        try:
+            with short_path(path) as short:
+                other.connect(short)
+        except OSError:
+            return False
+        return True
+
+
 def _bind_path(path: Path) -> socket.socket:
-    """Bind a Unix socket; its permissions are restricted before a client can connect, which it can once it listens."""
+    """Bind a Unix socket; its permissions are restricted before a client can connect, which it can once it listens.
+
+    Raises:
+        OSError: When the socket can't be bound, or another process listens there.
+    """
+    if _is_listening(path):
+        raise OSError(errno.EADDRINUSE, "another process listens there")
     path.unlink(missing_ok=True)
     bound = socket.socket(socket.AF_UNIX)
     try:

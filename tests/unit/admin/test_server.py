@@ -13,6 +13,7 @@ import pytest
 from eaves.admin.routes import AdminResponse
 from eaves.admin.server import CONNECTIONS, TIMEOUT_S, AdminServer
 from eaves.admin.unix_socket import UnixConnection
+from eaves.errors import ConfigError
 
 
 def echo(method: str, path: str, query: str) -> AdminResponse:
@@ -66,6 +67,22 @@ def test_the_socket_and_its_folder_are_the_users_own_and_a_stale_one_is_replaced
     finally:
         server.stop()
     assert not path.exists()
+
+
+def test_a_second_server_leaves_the_socket_of_the_first_one_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "admin" / "socket"
+    first = AdminServer(echo, path=path)
+    try:
+        with pytest.raises(ConfigError, match="another process listens there"):
+            AdminServer(echo, path=path)
+        assert ask(UnixConnection(path, 10), "GET", "/a")[0] == 200
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(path))
+        first.stop()
+        assert path.exists(), "it is not the first one's"
+    finally:
+        first.stop()
 
 
 def test_when_all_connections_are_taken_the_oldest_is_closed_for_the_next() -> None:

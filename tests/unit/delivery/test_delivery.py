@@ -235,7 +235,7 @@ def test_an_entry_whose_release_fails_is_kept_and_sent_again(
 
 
 def test_a_spool_that_takes_its_time_holds_up_neither_status_nor_stop(tmp_path: Path) -> None:
-    """As while a damaged file is replaced."""
+    """A damaged file that is replaced meanwhile is one case."""
     disk = FailingDisk()
     with Spool(tmp_path / "spool.db", connect=disk.connect) as spool:
         disk.holds.clear()
