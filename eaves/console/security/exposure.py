@@ -67,15 +67,12 @@ class SecuritySettings:
         state: Directory in which the key of signatures and the list of logouts survive a restart of the process; None:
             they end with the process, and with them every session.
         session_s: Time after a login at which the session ends, seconds. 12 hours cover a shift with its handover.
-        idle_s: Time after the last request of a person at which the session ends, seconds. What an open page loads by
-            itself doesn't count.
     """
 
     host: str = "127.0.0.1"
     credentials: Path | None = None
     state: Path | None = None
     session_s: float = 12 * HOUR_S
-    idle_s: float = 2 * HOUR_S
 
     @property
     def is_local(self) -> bool:

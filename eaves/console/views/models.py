@@ -1,4 +1,4 @@
-"""The pages of models: the list of artifacts and runs, each run with its photos, and the kept images.
+"""The pages of models: the list of artifacts and runs, and each run with its photos.
 
 The package `eaves.console.catalog` needs NumPy, so it is imported when there is a run or an artifact to show: a site
 has neither, and the container image of its console no NumPy.
@@ -13,15 +13,11 @@ from flask import Blueprint, Response, abort, render_template, request
 
 from eaves.console.backend import ModelLocation
 from eaves.console.context import ConsoleContext
-from eaves.console.model.prediction import build_row
 from eaves.console.views.images import send_picture
 from eaves.errors import EavesError
 
 if TYPE_CHECKING:
     from eaves.console.catalog.catalog import Catalog
-
-KEPT = 60
-"""Maximum number of kept images on one page."""
 
 
 def build_blueprint(context: ConsoleContext) -> Blueprint:
@@ -68,14 +64,6 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
         from eaves.console.thumbnails.maker import make_thumbnail
 
         return send_picture(None if photo is None else make_thumbnail(photo), max_age_s=86_400)
-
-    @pages.get("/models/kept")
-    def kept() -> str:
-        """Show the images that are kept with their predictions; labelling will begin with them."""
-        found = backend.images.kept(before=request.args.get("before", type=int), limit=KEPT + 1)
-        shown = [(image, build_row(image.predictions[-1]) if image.predictions else None) for image in found[:KEPT]]
-        older = found[KEPT - 1].number if len(found) > KEPT else None
-        return render_template("models/kept.html", shown=shown, older=older)
 
     return pages
 

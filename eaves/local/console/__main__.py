@@ -17,7 +17,6 @@ from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.console.security import SecuritySettings
 from eaves.console.server import ConsoleServer
 from eaves.console.thumbnails.collector import LOOKING_S, ThumbnailCollector
-from eaves.console.thumbnails.store import ThumbnailStore
 from eaves.local.console.backend import LocalBackend
 from eaves.local.console.manager import ProcessSettings, parse_process_settings
 from eaves.local.state import StateDirectory
@@ -44,8 +43,8 @@ def main() -> None:
     listening = socket.socket(fileno=settings.listener)
     state = StateDirectory(root=settings.state)
     keeps_thumbnails = settings.platform.console_thumbnails == "always"
-    thumbnails = ThumbnailStore(state.thumbnails, max_bytes=settings.platform.console_thumbnails_max_bytes)
-    backend = LocalBackend(state, settings.project, thumbnails=thumbnails)
+    max_bytes = settings.platform.console_thumbnails_max_bytes
+    backend = LocalBackend(state, settings.project, thumbnails_max_bytes=max_bytes)
     server = build_server(settings, backend, listening)
     collector = ThumbnailCollector(
         backend.records,
@@ -75,11 +74,9 @@ def build_server(settings: ProcessSettings, backend: LocalBackend, listening: so
         credentials=chosen.console_credentials,
         state=settings.state,
         session_s=chosen.console_session_hours * 3_600,
-        idle_s=chosen.console_idle_hours * 3_600,
     )
     app = create_app(ConsoleContext(backend=backend, settings=pages, security=security))
-    is_trusted = security.is_local and security.credentials is None
-    return ConsoleServer(app, listening=listening, tls=security.build_tls(), is_trusted=is_trusted)
+    return ConsoleServer(app, listening=listening, tls=security.build_tls())
 
 
 def serve(server: ConsoleServer, *, idle_s: float) -> None:

@@ -19,7 +19,7 @@ POLL = "/parts/overview"
 @contextmanager
 def serving(listening: socket.socket | None = None) -> Iterator[ConsoleServer]:
     app = create_app(ConsoleContext(backend=FakeBackend()))
-    server = ConsoleServer(app, listening=listening, is_trusted=True)
+    server = ConsoleServer(app, listening=listening)
     try:
         yield server
     finally:

@@ -15,7 +15,7 @@ import pytest
 from flask import Flask, Response, request
 
 from eaves.errors import OverloadedError
-from eaves.ingress import IngressLimits, IngressServer, ServerTls
+from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.wsgi import ADMIT, WsgiGateway
 
 MAX_BYTES, STRANGER_BYTES = 100_000, 1_000
@@ -62,18 +62,15 @@ def create_app() -> Flask:
 
 
 @contextlib.contextmanager
-def serving(
-    app: Callable[..., Iterable[bytes]], *, tls: ServerTls | None = None, is_trusted: bool = True
-) -> Iterator[IngressServer]:
-    gateway = WsgiGateway(
-        app,
-        scheme="https" if tls else "http",
-        max_bytes=MAX_BYTES,
-        stranger_bytes=STRANGER_BYTES,
-        is_trusted=is_trusted,
-    )
+def serving(app: Callable[..., Iterable[bytes]], *, admits: bool = True) -> Iterator[IngressServer]:
+    def admit(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if admits:
+            environ[ADMIT]()
+        return app(environ, start_response)
+
+    gateway = WsgiGateway(admit, scheme="http", max_bytes=MAX_BYTES, stranger_bytes=STRANGER_BYTES)
     limits = IngressLimits(max_bytes=MAX_BYTES, in_flight_bytes=MAX_BYTES)
-    server = IngressServer(gateway, limits=limits, host="127.0.0.1", tls=tls)
+    server = IngressServer(gateway, limits=limits, host="127.0.0.1")
     try:
         yield server
     finally:
@@ -189,7 +186,7 @@ def test_a_body_that_is_refused_is_not_asked_for(server: IngressServer) -> None:
 
 
 def test_a_caller_that_is_not_accepted_sends_little(server: IngressServer) -> None:
-    with serving(create_app(), is_trusted=False) as strict:
+    with serving(create_app(), admits=False) as strict:
         assert ask(strict, "POST", "/size", b"x" * STRANGER_BYTES).status == 200
         refused = ask(strict, "POST", "/size", b"x" * (STRANGER_BYTES + 1))
         assert (refused.status, refused.headers["Connection"]) == (413, "close")

@@ -12,7 +12,7 @@ from eaves.console.app import create_app
 from eaves.console.context import ConsoleContext
 from eaves.console.model.prediction import build_picture_key
 from eaves.console.security.headers import FILE_POLICY
-from eaves.console.thumbnails.store import digest_of
+from eaves.console.thumbnails.gallery import digest_of
 from eaves.console.views.images import build_image_url, build_thumbnail_url
 from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.material import Flow, build_flow

@@ -16,7 +16,6 @@ from eaves.console.app import create_app
 from eaves.console.backend import ModelLocation
 from eaves.console.context import ConsoleContext
 from tests.fakes.console.backend import FakeBackend
-from tests.fakes.console.material import build_flow
 from tests.fakes.models.artifact import write_colours
 from tests.fakes.models.run import build_photo, write_run
 
@@ -109,16 +108,6 @@ def test_a_photo_that_the_run_itself_keeps_is_shown_without_the_data(tmp_path: P
     write_run(tmp_path / "run", answers=[("daisy", "rose")])
     text = open_client(run_at(tmp_path / "run")).get("/models/runs/run").text
     assert text.count("/photos/") == 1
-
-
-def test_kept_images_are_shown_with_their_predictions() -> None:
-    backend, flow = FakeBackend(), build_flow(3)
-    flow.put_into(backend)
-    client = create_app(ConsoleContext(backend=backend)).test_client()
-    text = client.get("/models/kept").text
-    assert text.count("/thumbnail.jpg") == len(backend.images.kept_images) == 3
-    assert client.get(f"/models/kept?before={backend.images.kept_images[1].number}").text.count("/thumbnail.jpg") == 1
-    assert "No image is kept yet." in open_client().get("/models/kept").text
 
 
 def test_what_is_not_known_is_not_found(client: FlaskClient) -> None:

@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from eaves.console.thumbnails.store import ThumbnailStore
+from eaves.console.thumbnails.gallery import Gallery, digest_of
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.history import HistoryReader
-from eaves.local.state import CONSOLE, StateDirectory
+from eaves.local.state import CONSOLE
 from tests.contract.harness import LocalHarness, open_local_harness
 from tests.waiting import wait_until
 
@@ -162,11 +162,8 @@ def test_while_somebody_looks_each_new_image_is_kept_with_its_thumbnail(up: Loca
     Image.new("RGB", (640, 480), "green").save(picture, "JPEG")
     event = replace(captured(9), data=picture.getvalue(), datacontenttype="image/jpeg", subject="9.jpg")
     up.platform.publish(event)
-    store = ThumbnailStore(StateDirectory(root=up.state).thumbnails)
-    try:
-        wait_until(lambda: [kept.subject for kept in store.kept()][:1] == ["9.jpg"], 10, what="the thumbnail")
-        (kept, *_) = store.kept()
-        with Image.open(io.BytesIO(store.get(kept.digest) or b"")) as thumbnail:
-            assert thumbnail.size == (320, 240)
-    finally:
-        store.close()
+    gallery, digest = Gallery(up.state / "thumbnails.db", lambda *_: None), digest_of(event.source, event.id)
+    jpeg: bytes = wait_until(lambda: gallery.kept_thumbnail(digest), 10, what="the thumbnail")  # type: ignore[assignment]
+    gallery.close()
+    with Image.open(io.BytesIO(jpeg)) as thumbnail:
+        assert thumbnail.size == (320, 240)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,10 @@ import eaves.console
 from eaves.admin.queue import SpoolQueue
 from eaves.console.app import create_app
 from eaves.console.context import ConsoleContext
-from eaves.platform import FunctionStatus
 from eaves.spool import LedgerLimits, Spool
 from tests.fakes.clock import START, FrozenClock
 from tests.fakes.console.backend import FakeBackend
-from tests.fakes.console.material import DIGEST, build_flow
+from tests.fakes.console.material import build_flow
 
 HTMX = {"HX-Request": "true"}
 STATIC = Path(eaves.console.__file__).with_name("static")
@@ -122,14 +120,6 @@ def test_a_picture_that_is_not_kept_is_not_asked_for(backend: FakeBackend, clien
         backend.images.thumbnails.pop(identity, None)
     assert client.get("/events").text.count("<img") == 30
     assert client.get("/").text.count("<img") == 30
-
-
-def test_a_replaced_model_is_said(backend: FakeBackend, client: FlaskClient) -> None:
-    served = FunctionStatus(name="flowers", state="ready", artifact_digest=DIGEST)
-    backend.functions = [served]
-    assert "serves another model" not in client.get("/events/120").text
-    backend.functions = [replace(served, artifact_digest="f" * 64)]
-    assert "serves another model" in client.get("/events/120").text
 
 
 def test_the_files_of_every_page_are_small() -> None:
