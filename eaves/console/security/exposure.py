@@ -176,17 +176,12 @@ def read_fingerprint(certificate: Path) -> str:
 def list_names(host: str) -> Sequence[str]:
     """Return the subject's alternative names of a certificate for a host, as openssl writes them: `DNS:...`, `IP:...`.
 
-    They are the host, this machine's names, and the addresses by which other machines usually reach it: those of the
-    default routes. Connecting a UDP socket sends nothing. Source: RFC 5737 and RFC 3849, addresses for documentation.
+    They are the host, this machine's names, and the addresses by which other machines usually reach it.
     """
     name = socket.gethostname()
-    found = ["localhost", name, f"{name.partition('.')[0]}.local", "127.0.0.1", "::1", host]
-    for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((target, 9))
-            found.append(str(probe.getsockname()[0]))
+    local = f"{name.partition('.')[0]}.local"
     names = []
-    for one in found:
+    for one in ("localhost", name, local, "127.0.0.1", "::1", host, *find_own_addresses()):
         try:
             if not ip_address(one).is_unspecified:
                 names.append(f"IP:{one.partition('%')[0]}")
@@ -194,6 +189,19 @@ def list_names(host: str) -> Sequence[str]:
             if _NAME.fullmatch(one):
                 names.append(f"DNS:{one.lower()}")
     return list(dict.fromkeys(names))
+
+
+def find_own_addresses() -> Sequence[str]:
+    """Return the addresses of this machine in its network: those of the default routes.
+
+    Connecting a UDP socket sends nothing. Source: RFC 5737 and RFC 3849, addresses for documentation.
+    """
+    found = []
+    for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((target, 9))
+            found.append(str(probe.getsockname()[0]))
+    return found
 
 
 def _create_certificate(folder: Path, names: Sequence[str]) -> None:

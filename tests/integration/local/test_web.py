@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import socket
@@ -15,11 +16,12 @@ from typing import cast
 
 import pytest
 
+from eaves.delivery import HttpAnswer
 from eaves.events import Event
 from eaves.ingress import Request, Response
-from eaves.local.routes import PlatformRoutes, SupervisorView
+from eaves.local.routes import PlatformRoutes
 from eaves.local.server import LIMITS, TcpPort, WebServer
-from tests.fakes.console.absent import AbsentConsole
+from eaves.local.supervisor import Supervisor
 from tests.syscalls import needs_strace, trace
 from tests.waiting import wait_until
 
@@ -91,16 +93,28 @@ def test_a_port_that_is_taken_is_an_error_at_once() -> None:
 @pytest.fixture
 def broker_port() -> Iterator[int]:
     """A port of the platform's web application, behind which nothing is."""
-    server = WebServer(PlatformRoutes(cast(SupervisorView, Nothing())), port := TcpPort(0))
+    server = WebServer(PlatformRoutes(cast(Supervisor, Nothing())), port := TcpPort(0))
     yield port.port
     server.stop()
 
 
-class Nothing(AbsentConsole):
-    """A runtime that takes every event and knows no function."""
+class Nothing:
+    """A runtime that takes every event, and whose one function answers with a packed body."""
 
     def accept(self, event: Event, trace: Mapping[str, str]) -> None:
         """Take it."""
+
+    def forward(self, name: str, headers: dict[str, str], body: bytes) -> HttpAnswer:
+        answered = {"content-encoding": "gzip", "content-type": "text/plain", "connection": "close"}
+        return HttpAnswer(status=200, headers=answered, body=gzip.compress(body), latency_ms=0.0)
+
+
+def test_a_functions_packed_answer_says_how_it_is_packed(broker_port: int) -> None:
+    head = b"POST /functions/digits HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+    packed = gzip.compress(b"a body")
+    status, headers, body = send_raw(broker_port, head % len(packed) + packed)
+    assert (status, headers["content-encoding"], headers.get("connection")) == (200, "gzip", None)
+    assert gzip.decompress(body) == b"a body"
 
 
 def send_raw(port: int, request: bytes) -> tuple[int, dict[str, str], bytes]:

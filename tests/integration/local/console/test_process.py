@@ -7,8 +7,6 @@ import io
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -147,13 +145,6 @@ def test_a_second_platform_has_its_console_on_a_free_port(up: LocalHarness, tmp_
         log = second.log()
         assert re.search(rf"port {port} is in use by .*, so the console has a free one\n", log), log
         assert get(address_of(second))[0] == 200
-
-
-def test_the_process_is_not_started_by_a_person() -> None:
-    command = [sys.executable, "-P", "-m", "eaves.local.console"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env={})
-    assert done.returncode == 65
-    assert done.stderr == "error: the console's process is started by `eaves up`, and not by itself\ntry: eaves up\n"
 
 
 def test_while_somebody_looks_each_new_image_is_kept_with_its_thumbnail(up: LocalHarness) -> None:
