@@ -42,12 +42,6 @@ def test_a_log_takes_no_more_than_its_bound_and_its_newest_lines_are_kept(tmp_pa
     assert found == [line(number) for number in range(last - 99, last + 1)]
 
 
-def test_a_line_longer_than_the_bound_is_cut(tmp_path: Path) -> None:
-    (tmp_path / "a.log").write_bytes(b"x" * 50_000)
-    rotate(tmp_path, max_bytes=MAX_BYTES)
-    assert sizes(tmp_path) <= MAX_BYTES
-
-
 def test_a_link_in_the_folder_of_logs_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "mine").write_bytes(b"x" * 50_000)

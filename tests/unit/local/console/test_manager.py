@@ -29,12 +29,10 @@ class Launches:
 
     Attributes:
         code: What a child ends with at once; None: it runs.
-        error: Raised in place of a start.
     """
 
     def __init__(self) -> None:
         self.code: int | None = None
-        self.error: Exception | None = None
         self.children: list[FakeChild] = []
         self.arguments: list[Sequence[str]] = []
         self.threads: list[threading.Thread] = []
@@ -51,8 +49,6 @@ class Launches:
         pass_fds: Sequence[int] = (),
     ) -> FakeChild:
         self.tried_at.append(time.monotonic())
-        if self.error is not None:
-            raise self.error
         assert module == "eaves.local.console"
         self.arguments.append(arguments)
         assert pass_fds == [int(arguments[0])]
@@ -156,14 +152,6 @@ def test_a_process_that_ends_at_once_is_not_started_in_a_loop_by_a_connection_th
     assert third - second >= 0.6
 
 
-def test_a_start_that_fails_is_tried_again(launches: Launches, start: Start) -> None:
-    launches.error = OSError("no memory")
-    with looking(start()):
-        wait_until(lambda: launches.tried_at, what="a start")
-        launches.error = None
-        wait_until(lambda: launches.children, what="the process")
-
-
 def test_a_process_that_takes_no_connection_is_ended(launches: Launches, start: Start) -> None:
     with looking(start({**QUICK, "hung_s": 0.2})):
         wait_until(lambda: len(launches.children) == 2, 10, what="the next process")
@@ -190,9 +178,3 @@ def test_a_port_in_use_off_loopback_leaves_the_platform_running(start: Start, tm
         manager = start(console_host="0.0.0.0", console_credentials=tmp_path, console_port=port)
         assert manager.url == ""
         assert f"port {port} can't be used: Address already in use" in manager.reason
-
-
-def test_a_host_that_is_no_address_of_this_machine_leaves_the_platform_running(start: Start, tmp_path: Path) -> None:
-    manager = start(console_host="no.such.host.invalid", console_credentials=tmp_path)
-    assert manager.url == ""
-    assert "no.such.host.invalid" in manager.reason
