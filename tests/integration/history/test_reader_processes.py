@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from eaves.events import IMAGE_CLASSIFIED
 from eaves.history import KEEP, FileHistory, HistoryReader, RecordFilter
 from tests.disks import FILL, run_on_disk
 from tests.fakes.clock import START, ManualClock
@@ -62,21 +60,6 @@ def test_each_page_of_10_000_records_is_quick(full: HistoryReader) -> None:
             full.find(wanted, before=before)
             slow += [name] if time.thread_time() - start >= MAX_PAGE_S else []
     assert slow == []
-
-
-def test_what_a_page_asks_besides_is_quick(full: HistoryReader) -> None:
-    page = full.find(RecordFilter(types=(IMAGE_CLASSIFIED,)), before=1_000)
-    steps: dict[str, Callable[[], object]] = {
-        "causes": lambda: full.causes(page),
-        "chain": lambda: full.chain(page[0]),
-        "newest of each source": full.by_source,
-        "labels": full.labels,
-    }
-    assert len(full.causes(page)) == 50
-    for name, step in steps.items():
-        start = time.thread_time()
-        step()
-        assert time.thread_time() - start < MAX_PAGE_S, name
 
 
 def test_a_history_is_read_while_it_is_written_without_pause_and_after_kill_9(tmp_path: Path) -> None:

@@ -149,8 +149,6 @@ def test_a_header_never_becomes_another_one(server: IngressServer, head: str, na
     ("head", "status"),
     [
         ("GET environ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-        ("GET http://[/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET /%00%ff HTTP/1.1\r\nHost: a\r\n\r\n", 404),
         ("GET /environ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         ("POST /size HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
@@ -158,7 +156,6 @@ def test_a_header_never_becomes_another_one(server: IngressServer, head: str, na
         ("GET /environ HTTP/1.1\r\nHost: a\r\n" + "X: a\r\n" * 101 + "\r\n", 431),
         (f"GET /{'x' * 9_000} HTTP/1.1\r\nHost: a\r\n\r\n", 414),
         ("GET /environ HTTP/3.0\r\nHost: a\r\n\r\n", 505),
-        ("POST /size HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", 400),
         ("\x16\x03\x01\x02\x00\x01\r\n\r\n", 400),
     ],
 )
@@ -177,12 +174,6 @@ def test_a_body_is_read_by_the_application_within_limits(server: IngressServer, 
     packed = gzip.compress(b"name=value&x=" + b"y" * 50_000)
     kind = "application/x-www-form-urlencoded"
     assert ask(server, "POST", "/form", packed, Content_Type=kind, Content_Encoding="gzip").body == b"value"
-
-
-def test_a_body_that_is_refused_is_not_asked_for(server: IngressServer) -> None:
-    head = "POST /size HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: "
-    assert send(server, f"{head}{MAX_BYTES + 1}\r\n\r\n").startswith(b"HTTP/1.1 413 ")
-    assert send(server, f"{head}1\r\n\r\na").startswith(b"HTTP/1.1 100 ")
 
 
 def test_a_caller_that_is_not_accepted_sends_little(server: IngressServer) -> None:

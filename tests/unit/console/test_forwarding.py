@@ -40,13 +40,10 @@ def relay(tmp_path: Path, clock: ManualClock) -> Iterator[Spool]:
         yield spool
 
 
-@pytest.fixture(params=["in this process", "behind a socket"])
-def backend(request: pytest.FixtureRequest, relay: Spool, tmp_path: Path) -> Iterator[FakeBackend]:
+@pytest.fixture
+def backend(relay: Spool, tmp_path: Path) -> Iterator[FakeBackend]:
     with Spool(tmp_path / "broker.db") as broker:
         found: dict[str, Spool] = {"broker": broker, "flowers.relay": relay}
-        if request.param == "in this process":
-            yield FakeBackend(named_queues={name: SpoolQueue(spool) for name, spool in found.items()})
-            return
         paths = {name: tmp_path / name / "socket" for name in found}
         servers = [AdminServer(partial(answer, SpoolQueue(found[name])), path=path) for name, path in paths.items()]
         yield FakeBackend(named_queues={name: SocketQueue(path) for name, path in paths.items()})
@@ -73,10 +70,3 @@ def test_a_relay_that_does_not_run_is_no_reason_to_claim_anything(tmp_path: Path
     assert found is not None
     assert (found.title, found.state) == (NOT_KNOWN, "open")
     assert "flowers.relay can't be asked: no process listens" in found.detail
-
-
-def test_a_queue_is_asked_for_exactly_one_event(relay: Spool) -> None:
-    ask = partial(answer, SpoolQueue(relay), "GET", "/queues/ledger/event")
-    assert ask("source=/eaves/mill/flowers&id=none").body == b'{"line": null}'
-    for query in ("", "source=a", "source=a&id=", "source=a&id=b&limit=1"):
-        assert ask(query).status == 400

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,6 +69,13 @@ def test_only_json_is_kept_as_text(history: FileHistory, path: Path, content_typ
     assert (record.text, record.size_bytes, record.subject) == (text, 3, "")
 
 
+def test_the_table_of_earlier_versions_goes(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE records (seq INTEGER)")
+        FileHistory(path).close()
+        assert [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE name = 'records'")] == []
+
+
 def test_old_records_go(history: FileHistory, path: Path) -> None:
     for number in range(KEEP + 200):
         history.add(event(number))
@@ -84,9 +93,16 @@ def size_bytes(path: Path) -> int:
 
 
 def test_a_record_is_small_whatever_the_event_holds(history: FileHistory, path: Path) -> None:
-    body = {"data": b"\xff" + b"x" * 5000, "datacontenttype": "application/json"}
     history.add(
-        event(source="/" + "s" * 4000, type="t" * 4000, subject="ü" * 2048, id="i" * 4000, extensions=LONG, **body)
+        event(
+            source="/" + "s" * 4000,
+            type="t" * 4000,
+            subject="ü" * 2048,
+            id="i" * 4000,
+            extensions=LONG,
+            data=b"\xff" + b"x" * 5000,
+            datacontenttype="application/json",
+        )
     )
     (record,) = read(path)
     texts = (record.id, record.type, record.source, record.subject)

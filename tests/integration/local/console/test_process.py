@@ -9,7 +9,6 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,14 +108,6 @@ def test_the_platform_runs_on_while_its_console_is_killed_and_the_next_page_star
     assert pid != killed
     assert HistoryReader(up.state / "history.db").newest() == before + len(sent)
     assert f"the console ended with -9; it can be started again in 1 s; its log: eaves logs {CONSOLE}" in up.log()
-
-
-def test_a_hundred_connections_at_once_get_a_page_each(up: LocalHarness) -> None:
-    address = address_of(up)
-    with ThreadPoolExecutor(100) as pool:
-        answers = list(pool.map(lambda _: get(address)[0], range(100)))
-    assert answers == [200] * 100
-    assert len(find_console(up)) == 1
 
 
 def test_an_image_is_found_over_the_control_socket_only(up: LocalHarness) -> None:

@@ -68,22 +68,10 @@ def test_a_filter_answers_with_its_list_and_a_short_address(client: FlaskClient)
     assert set(re.findall(r"data-dialog>(\w+)</a>", answer.text)) == {"rose"}
 
 
-def test_a_chosen_filter_is_kept_in_the_form(client: FlaskClient) -> None:
-    page = client.get("/events?label=gone&confidence=low").text
-    assert "<option selected>gone</option>" in page
-    assert '<option value="low" selected>' in page
-    assert "No event matches this filter." in page
-
-
 def test_the_next_rows_are_only_rows(client: FlaskClient) -> None:
     answer = client.get("/events?before=21", headers=HTMX)
     assert rows_in(answer.text) == list(range(20, 0, -2))
     assert answer.text.strip().startswith("<li")
-
-
-def test_going_back_loads_a_whole_page(client: FlaskClient) -> None:
-    answer = client.get("/events", headers={**HTMX, "HX-History-Restore-Request": "true"})
-    assert "<html" in answer.text
 
 
 def test_an_event_is_a_page_and_a_dialog(client: FlaskClient) -> None:
@@ -95,7 +83,7 @@ def test_an_event_is_a_page_and_a_dialog(client: FlaskClient) -> None:
         assert text in page
 
 
-@pytest.mark.parametrize("address", ["/events/9999", "/events/0", f"/events/{2**63}", f"/events/{10**30}"])
+@pytest.mark.parametrize("address", ["/events/9999", f"/events/{2**63}"])
 def test_an_event_that_is_gone_is_not_found(client: FlaskClient, address: str) -> None:
     answer = client.get(address)
     assert answer.status_code == 404

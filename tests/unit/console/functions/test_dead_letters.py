@@ -6,7 +6,6 @@ import pytest
 
 from eaves.admin import LaneReport, QueueReport
 from eaves.console.model.dead_letters import (
-    GROUPS,
     MAX_TEXT,
     RETRY_LATER,
     SAME_AGAIN,
@@ -61,15 +60,12 @@ def test_groups_have_the_most_frequent_reason_first() -> None:
     found = group_by_reason([*rows, build_dead_letter({**ENTRY, "lane": "trigger/flowers/alarm"})])
     assert [(group.letter.raw_reason, group.count) for group in found[:2]] == [("reason 1", 6), ("reason 0", 3)]
     assert (found[2].letter.reason, found[2].letter.lane) == ("the image is corrupt", "trigger/flowers/alarm")
-    many = [build_dead_letter({**ENTRY, "reason": f"reason {number}"}) for number in range(100)]
-    assert len(group_by_reason(many)) == GROUPS
 
 
 def test_only_text_is_shown_as_text() -> None:
     assert describe_data("application/json; charset=utf-8", b'{"a": 1}') == '{"a": 1}'
     assert describe_data("text/plain", b"\xff") == "\ufffd"
     assert describe_data("image/svg+xml", b"<svg/>") == ""
-    assert describe_data("", b"abc") == ""
     assert describe_data("application/json", b"a" * 5_000) == "a" * MAX_TEXT + "..."
 
 
@@ -103,16 +99,12 @@ def test_lanes_and_queues_have_names_for_people() -> None:
         "trigger/flowers/alarm",
         "dead-letters/flowers/alarm",
         "replies",
-        "trigger/x",
-        "",
     )
     assert [describe_lane(lane) for lane in lanes] == [
         "images to the function",
         "trigger alarm",
         "dead letter sink of trigger alarm",
         "predictions to the broker",
-        "trigger x",
-        "",
     ]
     owners = [name_owner(queue) for queue in ("flowers", "flowers.relay", "flowers-2.cam", "7")]
     assert owners == ["flowers", "flowers", "flowers-2", "7"]

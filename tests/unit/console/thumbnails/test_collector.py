@@ -132,16 +132,15 @@ def test_an_image_is_fetched_once(world: World) -> None:
     assert sorted(world.asked) == sorted({record.image for record in world.flow.records})
 
 
-@pytest.mark.parametrize("error", [PlatformError("eaves up doesn't answer"), ZeroDivisionError("boom")])
 def test_a_platform_that_can_not_be_asked_is_said_once_and_asked_again(
-    world: World, caplog: pytest.LogCaptureFixture, error: Exception
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.fault = error
+    world.fault = PlatformError("eaves up doesn't answer")
     world.collector.start()
     world.send(1)
     world.send(2)
     world.turn(12)
-    assert caplog.text.count(f"an image got no thumbnail: {error}") == 1
+    assert caplog.text.count(f"an image got no thumbnail: {world.fault}") == 1
     world.fault = None
     world.send(3)
     world.turn(6)

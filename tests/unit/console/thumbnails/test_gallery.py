@@ -53,16 +53,6 @@ def test_a_thumbnail_is_made_once_and_kept(gallery: Gallery, flow: Flow, recent:
     assert recent.asked == 1
 
 
-def test_an_image_that_is_not_held_has_no_thumbnail_until_it_comes(
-    gallery: Gallery, flow: Flow, recent: RecentImages
-) -> None:
-    captured = flow.records[0]
-    held = recent.held.pop(captured.identity)
-    assert gallery.thumbnail(captured) is None
-    recent.held[captured.identity] = held
-    assert gallery.thumbnail(captured) is not None
-
-
 def test_kept_and_recent_images_are_shown_and_one_that_can_not_be_decoded_is_fetched_once(
     gallery: Gallery, flow: Flow, recent: RecentImages
 ) -> None:
