@@ -9,7 +9,6 @@ import shlex
 import shutil
 import socket
 import ssl
-import stat
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from eaves.base.files import make_directory, write_atomically
-from eaves.credentials.folder import CERTIFICATE, KEY, PASSWORD
+from eaves.credentials.folder import CERTIFICATE, KEY, PASSWORD, check_private
 from eaves.errors import ConfigError, Fault, StorageError
 from eaves.ingress import ServerTls
 from eaves.web.origin import listens_on_loopback
@@ -148,7 +147,7 @@ def prepare_credentials(folder: Path, *, host: str, needs_tls: bool = True) -> t
             )
         for path in (password, key):
             if path.exists():
-                _check_mode(path)
+                check_private(path, setting="console_credentials")
     except OSError as error:
         message = f"{folder}: the console's credentials can't be created or read: {error.strerror or error}"
         raise StorageError(message, hint=f"ls -la {folder}") from error
@@ -235,15 +234,6 @@ def _create_certificate(folder: Path, names: Sequence[str]) -> None:
         for name in (KEY, CERTIFICATE):
             if (Path(made) / name).exists():
                 write_atomically(folder / name, (Path(made) / name).read_bytes())
-
-
-def _check_mode(path: Path) -> None:
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        raise _fault(path, "is not a regular file", "name a folder with the files themselves")
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        found = f"can be read or changed by other users (mode {stat.S_IMODE(mode):04o}, must be 0600)"
-        raise _fault(path, found, f"chmod 600 {path}")
 
 
 def _fault(path: Path, message: str, hint: str) -> ConfigError:

@@ -1,8 +1,7 @@
-"""Dead letters of a real broker, asked over its socket: retried by a form and really delivered; equal to the CLI's."""
+"""Dead letters of a real broker, asked over its socket: retried by a form and really delivered."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,26 +9,20 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from eaves.admin.client import SocketQueue
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.routes import answer
 from eaves.admin.server import AdminServer
-from eaves.cli import cli
 from eaves.delivery import SinkResponse
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.history import FileHistory, HistoryReader
 from eaves.local.broker import Broker, Subscription, lane_of
-from eaves.local.client import LocalPlatform
-from eaves.local.specs import LocalApp, LocalFunction
-from eaves.local.state import StateDirectory
-from eaves.platform import DeliverySettings, TriggerSpec, default_trigger
+from eaves.platform import DeliverySettings, TriggerSpec
 from eaves.spool import Spool
 from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.browser import Browser, open_console, text_of
 from tests.fakes.console.material import captured_event, classified_event
-from tests.fakes.console.queues import put_dead
 from tests.waiting import wait_until
 
 APP = "flowers"
@@ -102,36 +95,3 @@ def test_a_dead_letter_is_retried_and_really_delivered(site: Site) -> None:
     wait_until(lambda: "it was delivered or deleted" in text_of(site.browser.open(again).text))
     assert site.function.got == [event.id]
     assert site.counts() == (0, 0)
-
-
-def test_numbers_of_the_pages_are_those_of_the_commands(tmp_path: Path) -> None:
-    state = StateDirectory(root=tmp_path / "state")
-    state.prepare()
-    function = LocalFunction(name=APP, site="mill", artifact=tmp_path)
-    state.write_spec(LocalApp(function=function, triggers=(default_trigger(APP),)))
-    with Spool(state.spool) as spool:
-        numbers = put_dead(spool, map(captured_event, range(4)))
-        for number in range(10, 13):
-            spool.put(captured_event(number), lanes=(LANE,))
-    (status,) = run(tmp_path, "status", "-o", "json")
-    listed = run(tmp_path, "queue", "list", "--dead", "-o", "json")
-    with Spool(state.spool) as spool:
-        backend = FakeBackend(functions=LocalPlatform(state.root).status(), named_queues={"broker": SpoolQueue(spool)})
-        browser = open_console(backend)
-        row = browser.open("/functions").text
-        letters = browser.open("/dead-letters/broker/").text
-    assert (status["queued"], status["dead"]) == (3, 4)
-    for label, key in (("Replicas", "replicas"), ("Waiting", "queued"), ("Dead letters", "dead")):
-        cell = re.search(rf'<td data-label="{label}"[^>]*>(.*?)</td>', row, re.DOTALL)
-        assert cell
-        assert text_of(cell[1]) == str(status[key]), label
-    shown = re.findall(r'class="letter-name"><a href="/dead-letters/broker/(\d+)">([^<]+)<', letters)
-    assert shown == [(str(one["seq"]), one["subject"]) for one in listed]
-    assert [one["seq"] for one in listed] == numbers
-
-
-def run(tmp_path: Path, *words: str) -> list[dict[str, object]]:
-    result = CliRunner().invoke(cli, [*words, "--state", str(tmp_path / "state")], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    found: list[dict[str, object]] = json.loads(result.stdout)
-    return found

@@ -110,19 +110,3 @@ def test_a_person_logs_in_over_tls(serve: Callable[..., HttpsBrowser], folder: P
     status, page = browser.ask("GET", "/")
     assert (status, "Log out" in page) == (200, True)
     assert "script-src 'self'" in browser.answer_headers["Content-Security-Policy"]
-
-
-@needs_openssl
-def test_a_logout_ends_one_session_and_a_new_password_all(serve: Callable[..., HttpsBrowser], folder: Path) -> None:
-    leaving = serve()
-    staying = HttpsBrowser(leaving.port, folder / "tls.crt")
-    for browser in (leaving, staying):
-        browser.log_in(read_password(folder))
-    kept = dict(leaving.cookies)
-    assert leaving.submit("/", "/logout")[0] == 303
-    leaving.cookies = kept
-    assert leaving.ask("GET", POLL, HX_Request="true")[0] == 401
-    assert leaving.answer_headers["HX-Refresh"] == "true"
-    assert staying.ask("GET", POLL, HX_Request="true")[0] == 200
-    (folder / "password").write_text("another password\n")
-    assert staying.ask("GET", POLL, HX_Request="true")[0] == 401

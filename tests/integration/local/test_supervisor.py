@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import tempfile
 import threading
@@ -15,7 +14,6 @@ import pytest
 
 from eaves.cli.live import StopSignals
 from eaves.errors import StartError
-from eaves.events import IMAGE_CAPTURED, Event
 from eaves.local.client import LocalPlatform
 from eaves.local.settings import LocalSettings
 from eaves.local.specs import LocalApp, LocalFunction
@@ -74,23 +72,6 @@ def test_a_deploy_that_can_not_be_taken_up_says_why_and_is_tried_again(
         platform.deploy(app("other"))
         launch.error = None
         wait_until(lambda: "inbox: running" in platform.status()[0].sources, 30, what="the source")
-
-
-def test_the_platform_continues_without_its_folder_of_specs(state: StateDirectory, launch: FakeLauncher) -> None:
-    with running(state, launch) as platform:
-        platform.deploy(app("digits"))
-        state.specs.rename(state.root / "away")
-        with pytest.raises(
-            StartError, match=r"digits is deployed, but it is not running yet: the specs: .*No such file"
-        ):
-            platform.reconcile("digits", "deployed")
-        event = Event(id="1", source="/s", type=IMAGE_CAPTURED, data=b"x")
-        for _ in range(3):
-            platform.publish(event)
-        assert [status.name for status in platform.status()] == ["digits"]
-        shutil.rmtree(state.root / "away")
-        platform.deploy(app("digits"))
-        assert platform.invoke("digits", event).status == 200
 
 
 @pytest.fixture

@@ -128,7 +128,6 @@ def test_the_files_stay_within_their_bound(tmp_path: Path) -> None:
 
 
 DAMAGES = {
-    "garbage": lambda content: b"not a database, and longer than a header " * 10,
     "cut": lambda content: content[: len(content) // 2 + 100],
     "schema": lambda content: content[:100] + bytes(4096 - 100) + content[4096:],
 }

@@ -57,14 +57,6 @@ def test_a_chain_has_the_capture_and_what_it_caused(path: Path) -> None:
     assert numbers(reader.chain(get(reader, 4))) == [2, 4]
 
 
-def test_a_chain_whose_capture_is_gone_has_the_rest(path: Path) -> None:
-    cause = captured_event(1)
-    fill(path, classified_event(cause), captured_event(2), classified_event(cause, digest="b" * 64))
-    reader = HistoryReader(path)
-    assert numbers(reader.chain(get(reader, 3))) == numbers(reader.chain(get(reader, 1))) == [1, 3]
-    assert reader.causes([get(reader, 1)]) == {}
-
-
 def test_a_repeated_event_is_in_the_chain_once(path: Path) -> None:
     cause = captured_event(1)
     fill(path, cause, cause, classified_event(cause), classified_event(cause))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from eaves.local.processes.app_processes import LIVENESS_S, RESTART, STEADY_S, AppProcesses
+from eaves.local.processes.app_processes import LIVENESS_S, STEADY_S, AppProcesses
 from eaves.local.processes.process import ProcessHost
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
@@ -45,25 +45,6 @@ def make(
 @pytest.fixture
 def agents(tmp_path: Path, clock: ManualClock, launch: FakeLauncher) -> AppProcesses:
     return make(launch, tmp_path, clock)
-
-
-def test_a_source_that_ends_ten_thousand_times_runs_once_it_is_mended(
-    agents: AppProcesses, clock: ManualClock, launch: FakeLauncher
-) -> None:
-    """2.0**1024 is no number: after 17 hours of a missing folder the whole platform ended."""
-    launch.exit_code = 78
-    apps = {"digits": app("digits", "inbox")}
-    while launch.count < 10_000:
-        agents.reconcile(apps)
-        assert agents.describe_sources("digits") == ("inbox: ended with 78",)
-        clock.turn(RESTART.cap_s / 4)
-    assert clock.monotonic() > 9_900 * RESTART.cap_s
-    launch.exit_code = None
-    for _ in range(100):
-        clock.turn(1)
-        agents.reconcile(apps)
-    assert agents.describe_sources("digits") == ("inbox: running",)
-    assert agents.failed() == {}
 
 
 def test_a_source_that_can_not_be_started_is_named_and_the_others_run(

@@ -40,14 +40,6 @@ def rows_in(html: str) -> list[int]:
     return [int(seq) for seq in re.findall(r'id="event-(\d+)"', html)]
 
 
-def test_an_empty_first_screen_helps(backend: FakeBackend, client: FlaskClient) -> None:
-    backend.records.kept.clear()
-    page = client.get("/").text
-    assert "No image was predicted yet." in page
-    assert "eaves send photo.jpg" in page
-    assert "Nothing is deployed yet." in page
-
-
 def test_events_are_paged_without_a_script(client: FlaskClient) -> None:
     first = client.get("/events")
     assert rows_in(first.text) == list(range(120, 20, -2))

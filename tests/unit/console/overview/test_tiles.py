@@ -9,7 +9,7 @@ import pytest
 from eaves.admin.report import SourceReport
 from eaves.admin.summary import AgentStatus, describe_silent
 from eaves.console.model.prediction import EventRow
-from eaves.console.model.tiles import SourceTile, build_foreign_tile, build_tile, find_rhythm
+from eaves.console.model.tiles import SourceTile, build_tile, find_rhythm
 from eaves.history import Record
 from eaves.platform import FunctionStatus
 from tests.fakes.clock import START
@@ -96,11 +96,6 @@ def test_an_agent_that_does_not_run_gives_its_reason() -> None:
 def test_a_failed_function_fails_its_sources() -> None:
     function = replace(FUNCTION, state="failed", reason="the golden image differs")
     assert tile_of(watching(), function=function).detail == "The function flowers fails: the golden image differs"
-
-
-def test_a_source_that_sends_by_itself_is_never_silent() -> None:
-    tile = build_foreign_tile("urn:plc:7", replace(IMAGE, at=START - 90_000), now=START)
-    assert (tile.state, tile.function, tile.name) == ("quiet", "", "urn:plc:7")
 
 
 def records_at(*times: float) -> list[Record]:

@@ -102,14 +102,6 @@ def accept_all(arguments: Sequence[str]) -> None:
         listening.detach()
 
 
-def test_without_a_connection_no_process_is_started(launches: Launches, start: Start) -> None:
-    manager = start()
-    assert manager.url.startswith("http://127.0.0.1:")
-    assert manager.pid == 0
-    manager.stop()
-    assert launches.children == []
-
-
 def test_a_connection_starts_the_process_which_gets_the_listening_socket_and_the_settings(
     launches: Launches, start: Start, tmp_path: Path
 ) -> None:
@@ -161,15 +153,6 @@ def test_a_process_that_takes_no_connection_is_ended(launches: Launches, start: 
 def test_with_thumbnails_always_the_process_runs_without_a_connection(launches: Launches, start: Start) -> None:
     start(console_thumbnails="always")
     wait_until(lambda: launches.children, what="the process")
-
-
-def test_a_port_in_use_on_loopback_is_replaced_by_a_free_one(start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        manager = start(console_port=port)
-        assert f"port {port} is in use" in manager.describe()[0]
-        assert manager.url not in ("", f"http://127.0.0.1:{port}/")
-        assert manager.reason == ""
 
 
 def test_a_port_in_use_off_loopback_leaves_the_platform_running(start: Start, tmp_path: Path) -> None:
