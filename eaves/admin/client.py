@@ -168,7 +168,9 @@ def list_hung_parts(path: Path, *, timeout_s: float) -> list[str]:
 
 
 @contextmanager
-def open_queue(spool: Path, socket: Path, leases: Sequence[Path]) -> Iterator[SocketQueue | SpoolQueue]:
+def open_queue(
+    spool: Path, socket: Path, leases: Sequence[Path], *, timeout_s: float = TIMEOUT_S
+) -> Iterator[SocketQueue | SpoolQueue]:
     """Yield the queue of a spool: through the socket while a process delivers it, from the file otherwise.
 
     While the file is open here, its leases are held, so no process begins to deliver it.
@@ -177,12 +179,13 @@ def open_queue(spool: Path, socket: Path, leases: Sequence[Path]) -> Iterator[So
         spool: Path of the spool's file.
         socket: Path of the socket of the process that delivers the spool.
         leases: Lock files of that process.
+        timeout_s: Maximum wait for an answer of that process, seconds.
 
     Raises:
         NotFoundError: When the file doesn't exist.
         PlatformError: When a process delivers the spool and doesn't answer.
     """
-    running = SocketQueue(socket)
+    running = SocketQueue(socket, timeout_s=timeout_s)
     try:
         running.report()
     except NotRunningError:

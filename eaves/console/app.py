@@ -90,6 +90,7 @@ def install_rendering(app: Flask, context: ConsoleContext) -> None:
         share=words.describe_share,
         counted=words.count_noun,
         anchor=words.build_anchor,
+        clean=words.clean_text,
         reason=describe_reason,
         image=words.shorten_image,
     )

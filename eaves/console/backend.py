@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Sequence, Set
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from eaves.admin import Queue
-from eaves.console.thumbnails.store import KeptImage
 from eaves.delivery import SinkResponse
 from eaves.events import Event
-from eaves.history import Record, RecordFilter, Records
+from eaves.history import Record, Records
 from eaves.platform import FunctionStatus
-
-__all__ = ["Backend", "Images", "KeptImage", "ModelLocation", "RecordFilter", "Records"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +49,6 @@ class Images(Protocol):
     def find_shown(self, records: Collection[Record]) -> Set[int]:
         """Return `Record.seq` of those records, captures or predictions, whose image has a thumbnail to show."""
 
-    def kept(self, *, before: int | None = None, limit: int = 50) -> Sequence[KeptImage]:
-        """Return kept images with their predictions, newest first, older than that with the number `before`."""
-
 
 class Backend(Protocol):
     """A platform as the console sees it. Methods raise EavesError when the platform can't be reached."""
@@ -73,11 +68,14 @@ class Backend(Protocol):
     def status(self) -> Sequence[FunctionStatus]:
         """Return the status of every function, with its sources, agents and links."""
 
-    def queues(self) -> Mapping[str, Queue]:
-        """Return the queues by name for people: the platform's own, and that of each agent and relay.
+    def queue_names(self) -> Sequence[str]:
+        """Return the names of the queues for people: the platform's own, and that of each agent and relay.
 
         A name is part of an address, so it has no slash. The name of an agent's queue begins with that of its app.
         """
+
+    def open_queue(self, name: str) -> AbstractContextManager[Queue]:
+        """Open a queue by its name; NotFoundError when there is none. A queue that doesn't answer fails in seconds."""
 
     def models(self) -> Sequence[ModelLocation]:
         """Return the runs and artifacts that can be shown."""

@@ -32,8 +32,6 @@ class ConsoleServer:
         port: TCP port; 0 takes a free one.
         listening: A TCP socket that listens already, in place of host and port.
         tls: Certificates; None for plain HTTP.
-        is_trusted: Whether every caller is accepted at once, because only programs on this machine can connect. Else
-            the app accepts callers that are logged in, by `eaves.ingress.wsgi.ADMIT`.
 
     Raises:
         ConfigError: When the server can't listen on the address.
@@ -47,14 +45,12 @@ class ConsoleServer:
         port: int = 0,
         listening: socket.socket | None = None,
         tls: ServerTls | None = None,
-        is_trusted: bool = False,
     ) -> None:
         self._gateway = WsgiGateway(
             app,
             scheme="http" if tls is None else "https",
             max_bytes=MAX_BYTES,
             stranger_bytes=STRANGER_BYTES,
-            is_trusted=is_trusted,
         )
         limits = IngressLimits(
             max_bytes=MAX_BYTES, in_flight_bytes=2 * MAX_BYTES, connections=CONNECTIONS, idle_s=IDLE_S

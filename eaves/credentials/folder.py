@@ -7,6 +7,7 @@ renewed certificate is used without a restart.
 from __future__ import annotations
 
 from collections.abc import Mapping
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,6 +48,27 @@ class Credentials:
     certificate: Path | None = None
     key: Path | None = None
     authorities_pem: str = field(default="", repr=False)
+
+
+def check_private(path: Path, *, setting: str) -> None:
+    """Check that only the owner of a secret of `eaves up` may read it.
+
+    Args:
+        path: Path of the file.
+        setting: Name of the setting that leads to the file.
+
+    Raises:
+        ConfigError: When it isn't a regular file, or users other than its owner may read or change it.
+        OSError: When the file can't be examined.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISREG(mode) and not mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return
+    found, hint = "is not a regular file", f"ls -ld {path}"
+    if stat.S_ISREG(mode):
+        found = f"can be read or changed by other users (mode {stat.S_IMODE(mode):04o}, must be 0600)"
+        hint = f"chmod 600 {path}"
+    raise ConfigError([Fault(origin="eaves up", path=setting, message=f"{path} {found}")], hint=hint)
 
 
 def read_credentials(folder: Path | None) -> Credentials:

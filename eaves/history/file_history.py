@@ -34,10 +34,11 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, at REAL, id TEXT, type TEXT, source TEXT, subject TEXT,
     extensions TEXT, size_bytes INTEGER, text TEXT, label TEXT, confidence TEXT, causesource TEXT, causeid TEXT
-)
+);
+DROP TABLE IF EXISTS records;
 """
-"""The table has no index: a search of 10,000 usual records takes 5 ms, and each index would make every event cost more,
-whether a person looks or not."""
+"""Earlier versions wrote `records`, which nothing reads. The table has no index: a search of 10,000 usual records takes
+5 ms, and each index would make every event cost more, whether a person looks or not."""
 _INSERT = f"INSERT INTO events VALUES (NULL{', ?' * (8 + len(_ASKED))})"  # noqa: S608 - constants
 _DELETE = "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE seq <= ? ORDER BY seq LIMIT ?)"
 _MATCHES = """

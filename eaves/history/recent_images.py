@@ -38,14 +38,6 @@ class RecentImages:
         self._newest: OrderedDict[str, Event] = OrderedDict()
         self._bytes = 0
 
-    @property
-    def held_bytes(self) -> int:
-        """Size of the held images in memory, bytes."""
-        return self._bytes
-
-    def __len__(self) -> int:
-        return len(self._older) + len(self._newest)
-
     def add(self, event: Event) -> None:
         """Hold an event if it has an image; other events, and one that is held already, are ignored."""
         if not event.data or not (event.datacontenttype or "").lower().startswith("image/"):

@@ -112,11 +112,6 @@ class IngressServer:
         with self._lock:
             return len(self._open)
 
-    @property
-    def taken_bytes(self) -> int:
-        """Memory that bodies take now, bytes."""
-        return self.budget.taken_bytes
-
     def is_alive(self) -> bool:
         """Return whether the server accepts connections."""
         return self._thread.is_alive()

@@ -44,22 +44,16 @@ class WsgiGateway:
         scheme: `http` or `https`.
         max_bytes: Maximum size of a request's body, bytes.
         stranger_bytes: Maximum size of the body of a caller that the application hasn't accepted, bytes.
-        is_trusted: Whether every caller is accepted at once, before the application has seen its request.
     """
 
-    def __init__(
-        self, app: WsgiApp, *, scheme: str, max_bytes: int, stranger_bytes: int = 0, is_trusted: bool = False
-    ) -> None:
+    def __init__(self, app: WsgiApp, *, scheme: str, max_bytes: int, stranger_bytes: int = 0) -> None:
         self._app = app
         self._scheme = scheme
         self._max_bytes = max_bytes
         self._stranger_bytes = stranger_bytes
-        self._is_trusted = is_trusted
 
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
-        if self._is_trusted:
-            request.admit()
         status, fields, written = 500, [("", "")], list[bytes]()
 
         def start(line: str, headers: Iterable[tuple[str, str]], _: object = None) -> Callable[[bytes], object]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-import stat
 from pathlib import Path
 
 from eaves.base.files import write_atomically
+from eaves.credentials.folder import check_private
 from eaves.errors import ConfigError, Fault, StorageError
 
 TOKEN_BYTES = 32
@@ -75,17 +75,9 @@ def _check_file(path: Path) -> None:
         ConfigError: When users other than its owner may read the file, or when it holds no valid token.
         OSError: When the file can't be read.
     """
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        raise _fault(path, "is not a regular file", "name a file")
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        found = f"can be read or changed by other users (mode {stat.S_IMODE(mode):04o}, must be 0600)"
-        raise _fault(path, found, f"chmod 600 {path}")
+    check_private(path, setting="token_file")
     token = _read(path)
     if len(token) < MIN_CHARACTERS or not TOKEN_PATTERN.fullmatch(token):
         found = f"holds no token: one line of at least {MIN_CHARACTERS} letters, digits or . _ ~ + / - is needed"
-        raise _fault(path, found, f"rm {path}   # `eaves up` then creates it with a random token")
-
-
-def _fault(path: Path, message: str, hint: str) -> ConfigError:
-    return ConfigError([Fault(origin="eaves up", path="token_file", message=f"{path} {message}")], hint=hint)
+        fault = Fault(origin="eaves up", path="token_file", message=f"{path} {found}")
+        raise ConfigError([fault], hint=f"rm {path}   # `eaves up` then creates it with a random token")

@@ -15,7 +15,7 @@ from eaves.delivery import SinkResponse
 from eaves.errors import EavesError, NotFoundError, NotRunningError, PlatformError, SpoolFullError, StartError
 from eaves.events import Event
 from eaves.local.broker import sum_lanes
-from eaves.local.processes.logs import LOST, LogFollower, is_of_source, tail, tail_source
+from eaves.local.processes.logs import LogFollower, is_of_source, tail, tail_source
 from eaves.local.specs import LocalApp
 from eaves.local.state import AGENT, StateDirectory
 from eaves.platform import FunctionStatus, parse_status
@@ -181,7 +181,7 @@ class LocalPlatform:
                 yield follower.read_last(lines)
             while True:
                 new = follower.read_new()
-                yield [line for line in new if line == LOST or not source or is_of_source(line, source)]
+                yield [line for line in new if not source or is_of_source(line, source)]
 
         return give()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from eaves.admin.client import SocketQueue, open_queue
+from eaves.admin.client import TIMEOUT_S, SocketQueue, open_queue
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.report import SourceReport
 from eaves.admin.summary import AgentStatus, describe_silent, summarize
@@ -67,32 +67,32 @@ def count_captured(state: StateDirectory, app: str) -> int:
 
 
 @contextmanager
-def open_local_queue(state: StateDirectory, agent: str) -> Iterator[SocketQueue | SpoolQueue]:
+def open_local_queue(
+    state: StateDirectory, agent: str, *, timeout_s: float = TIMEOUT_S
+) -> Iterator[SocketQueue | SpoolQueue]:
     """Open a queue of the local platform, through the process that uses it, or from its file when none does.
 
     Args:
         state: State directory of the platform.
         agent: Agent whose queue is opened, as `FUNCTION` or `FUNCTION.SOURCE`; `FUNCTION.relay` for the relay; empty
             for the broker.
+        timeout_s: Maximum wait for an answer of that process, seconds.
 
     Raises:
         NotFoundError: When there is no such queue.
         PlatformError: When a process uses the queue and doesn't respond.
     """
-    if not agent:
-        with open_queue(state.spool, state.socket, [state.lock]) as queue:
-            yield queue
-        return
     app, _, source = agent.partition(".")
-    if source == RELAY and (spool := state.spool_of(app, RELAY)).is_file():
-        leases = [lease_path(spool, lane) for lane in (LINK, BROKER)]
-        with open_queue(spool, state.socket_of(app, RELAY), leases) as queue:
-            yield queue
-        return
-    if source and source not in state.list_sources(app):
+    if not agent:
+        spool, socket, leases = state.spool, state.socket, [state.lock]
+    elif source == RELAY and (spool := state.spool_of(app, RELAY)).is_file():
+        socket, leases = state.socket_of(app, RELAY), [lease_path(spool, lane) for lane in (LINK, BROKER)]
+    elif source and source not in state.list_sources(app):
         raise NotFoundError(f"there is no queue of the source {agent!r}", hint="eaves status")
-    spool = state.spool_of(app)
-    with open_queue(spool, state.socket_of(app), [lease_path(spool, lane) for lane in LANES]) as queue:
+    else:
+        spool, socket = state.spool_of(app), state.socket_of(app)
+        leases = [lease_path(spool, lane) for lane in LANES]
+    with open_queue(spool, socket, leases, timeout_s=timeout_s) as queue:
         yield queue
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from eaves.admin import Queue, metrics
+from eaves.admin import metrics
 from eaves.admin.routes import answer as answer_queue
-from eaves.delivery import HttpAnswer
 from eaves.errors import ForbiddenError, OverloadedError
-from eaves.events import Event, decode
-from eaves.history.recent_images import RecentImages
+from eaves.events import decode
 from eaves.ingress import Request, Response, answer_error, answer_json, answer_problem
 from eaves.local.access_token import UNAUTHORISED, AccessToken
 from eaves.local.broker import read_trace
-from eaves.platform import FunctionStatus
 from eaves.web.origin import HINT, find_foreign, is_same_site
+
+if TYPE_CHECKING:
+    from eaves.local.supervisor import Supervisor
 
 MAX_BODY_BYTES = 32_000_000
 RETRY_AFTER_S = "1"
@@ -29,36 +29,12 @@ _FOR_PEOPLE = (
 )
 _OF_ONE_CONNECTION = frozenset({
     "connection", "keep-alive", "proxy-connection", "transfer-encoding", "te", "trailer", "upgrade", "expect", "host",
-    "content-length", "content-encoding", "server", "date",
+    "content-length", "server", "date",
 })  # fmt: skip
-"""HTTP headers that aren't passed on: those of one connection, and the coding of a body, which is unpacked here."""
-_CHECKED = frozenset({"origin"})
-"""HTTP headers that the local platform checks and doesn't pass on, because a function would compare them with its own
-address."""
-
-
-class SupervisorView(Protocol):
-    """The part of the supervisor that the routes need."""
-
-    def accept(self, event: Event, trace: Mapping[str, str]) -> None:
-        """Pass an event to the broker, with its trace context by HTTP header."""
-
-    def forward(self, name: str, headers: dict[str, str], body: bytes) -> HttpAnswer:
-        """Pass an HTTP request to a function, and return its response."""
-
-    def status(self) -> list[FunctionStatus]:
-        """Return the status of every function."""
-
-    def reconcile(self) -> dict[str, str]:
-        """Apply the spec files now; return the reason by app for each app that doesn't run or runs only in part."""
-
-    @property
-    def queue(self) -> Queue:
-        """The broker's queue."""
-
-    @property
-    def images(self) -> RecentImages:
-        """The newest images."""
+"""HTTP headers that aren't passed on, because they concern one connection."""
+_OWN = frozenset({"content-encoding", "origin"})
+"""HTTP headers of a request that aren't passed on either: a body is unpacked here, and a function would compare the
+origin with its own address."""
 
 
 class PlatformRoutes:
@@ -70,7 +46,7 @@ class PlatformRoutes:
         token: Token that every request must have; None when only this machine can reach the address.
     """
 
-    def __init__(self, runtime: SupervisorView, *, control: bool = False, token: AccessToken | None = None) -> None:
+    def __init__(self, runtime: Supervisor, *, control: bool = False, token: AccessToken | None = None) -> None:
         self._runtime = runtime
         self._is_control = control
         self._token = token
@@ -129,7 +105,7 @@ class PlatformRoutes:
         return Response(status=202)
 
     def _invoke(self, request: Request) -> Response:
-        left_out = _OF_ONE_CONNECTION | _CHECKED | ({"authorization"} if self._token is not None else set())
+        left_out = _OF_ONE_CONNECTION | _OWN | ({"authorization"} if self._token is not None else set())
         passed = {name: value for name, value in request.headers.items() if name.lower() not in left_out}
         answer = self._runtime.forward(request.path.removeprefix(f"{FUNCTIONS}/"), passed, _read_body(request))
         kept = {name: value for name, value in answer.headers.items() if name.lower() not in _OF_ONE_CONNECTION}

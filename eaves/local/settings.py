@@ -58,13 +58,6 @@ class LocalSettings:
         minimum=0.1,
         maximum=8_760.0,
     )
-    console_idle_hours: float = setting(
-        2.0,
-        "Hours after a person's last request to the console after which the person must log in again. What an open "
-        "page loads by itself doesn't count.",
-        minimum=0.1,
-        maximum=8_760.0,
-    )
     console_read_only: bool = setting(False, "Let the console's pages change nothing: no retry, no rollback.")
     console_silent_after_s: float = setting(
         600.0,

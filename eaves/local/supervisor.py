@@ -271,7 +271,7 @@ class Supervisor:
 
     def _note(self, headers: Mapping[str, str], body: bytes) -> None:
         """Add an event that was sent straight to a function to the history; ignore a request that isn't an event."""
-        if is_event(headers):
+        if is_event(headers) and "content-encoding" not in headers:
             with contextlib.suppress(EventError):
                 self._remember(decode(headers, body))
 

@@ -20,7 +20,6 @@ from eaves.console.security import SecuritySettings, check_exposure
 from eaves.console.server import ConsoleServer
 from eaves.console.thumbnails.collector import LOOKING_S, ThumbnailCollector
 from eaves.console.thumbnails.gallery import Gallery
-from eaves.console.thumbnails.store import ThumbnailStore
 from eaves.delivery import SinkClient
 from eaves.events import Event
 from eaves.history import FileHistory, HistoryReader
@@ -91,9 +90,8 @@ def open_console(
         found = recent.find(source, event_id)
         return None if found is None else found.data
 
-    store = ThumbnailStore(settings.data / "thumbnails.db", max_bytes=settings.thumbnails_max_bytes)
-    stack.callback(store.close)
-    images = Gallery(store, find_image)
+    images = Gallery(settings.data / "thumbnails.db", find_image, max_bytes=settings.thumbnails_max_bytes)
+    stack.callback(images.close)
     if settings.events_port:
         size = settings.max_bytes
         limits = IngressLimits(max_bytes=size, in_flight_bytes=2 * size, programs_only=True)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 from eaves.admin import Queue
 from eaves.base.clock import SYSTEM, Clock
-from eaves.console.backend import Images, ModelLocation, Records
-from eaves.console.queue_reports import ReusedAnswer
+from eaves.console.backend import Images, ModelLocation
+from eaves.console.reused_answers import ReusedAnswer
 from eaves.delivery import SinkResponse
-from eaves.errors import ClusterError, UnreachableClusterError
+from eaves.errors import ClusterError, NotFoundError, UnreachableClusterError
 from eaves.events import Event
+from eaves.history import Records
 from eaves.platform import FunctionStatus
 from knative.platform import KnativePlatform
 
@@ -61,9 +62,13 @@ class SiteBackend:
         with _seen_from_a_pod():
             return self._site.status()
 
-    def queues(self) -> Mapping[str, Queue]:
+    def queue_names(self) -> Sequence[str]:
         """Return no queue."""
-        return {}
+        return ()
+
+    def open_queue(self, name: str) -> AbstractContextManager[Queue]:
+        """Refuse to open a queue."""
+        raise NotFoundError("the console of a site opens no queues", hint="eaves queue list --on knative")
 
     def models(self) -> Sequence[ModelLocation]:
         """Return no models."""

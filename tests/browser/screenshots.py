@@ -28,7 +28,7 @@ WIDTHS = (360, 390, 1440)
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 README_PICTURE = ROOT / "docs" / "console.png"
 README_SIZE = (1180, 900)
-README_BYTES = 120_000
+README_COLOURS = 96
 
 _log = logging.getLogger(__name__)
 
@@ -68,35 +68,28 @@ def take_all(browser: Browser, out: Path, photos: Photos) -> None:
 
 
 def take_readme_picture(browser: Browser, path: Path, photos: Photos) -> None:
-    """Write the first screen with as many colours as keep the file below `README_BYTES`."""
+    """Write the first screen with few colours, so that the file is small."""
     with open_demo(photos, with_faults=False) as (console, _):
         width, height = README_SIZE
         page = browser.new_page(viewport={"width": width, "height": height}, locale="en-GB", timezone_id="UTC")
         page.goto(console.url)
         picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
         page.close()
-    for colours in (256, 192, 128, 96, 64, 32):
-        stream = io.BytesIO()
-        # This method keeps the colours of small signs.
-        few = picture.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-        few.save(stream, "PNG", optimize=True)
-        if stream.tell() < README_BYTES:
-            break
-    path.write_bytes(stream.getvalue())
-    _log.info("%s: %d bytes, %d colours", path, stream.tell(), colours)
+    # This method keeps the colours of small signs.
+    picture.quantize(README_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+    _log.info("%s: %d bytes", path, path.stat().st_size)
 
 
 def main() -> None:
     """Write the pictures; exit with a message when a part is missing."""
     parser = argparse.ArgumentParser(prog="python -m tests.browser.screenshots", description=__doc__)
     parser.add_argument("out", type=Path, help="folder that the pictures are written to")
-    parser.add_argument("--photos", type=Path, default=PHOTOS, help="folder with a folder of photos per class")
     parser.add_argument("--readme", action="store_true", help=f"also write {README_PICTURE.relative_to(ROOT)}")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if missing := missing_part():
         parser.exit(1, f"error: {missing}\n")
-    photos = read_photos(options.photos) if options.photos.is_dir() else {}
+    photos = read_photos(PHOTOS) if PHOTOS.is_dir() else {}
     options.out.mkdir(parents=True, exist_ok=True)
     with open_browser() as browser:
         take_all(browser, options.out, photos)

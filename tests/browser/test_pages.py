@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 PAGES = [rule.endpoint for rule in page_rules()]
-WINDOWS: tuple[tuple[int, Literal["light", "dark"]], ...] = ((360, "light"), (1280, "dark"))
-"""Widths and schemes that each page is checked at. No colour depends on the width, so two of the four pairs suffice."""
 FIRST_SCREEN_BYTES = 100_000
 
 

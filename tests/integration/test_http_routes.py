@@ -27,13 +27,13 @@ from eaves.delivery import HttpAnswer
 from eaves.events import Event
 from eaves.link import paths
 from eaves.local.access_token import AccessToken
-from eaves.local.routes import PlatformRoutes, SupervisorView
+from eaves.local.routes import PlatformRoutes
 from eaves.local.server import TcpPort, WebServer
+from eaves.local.supervisor import Supervisor
 from eaves.relay import __main__ as relay
 from eaves.relay.relay_lanes import FROM_BROKER
 from functions.http import app as functions_app
 from functions.settings import FunctionSettings
-from tests.fakes.console.absent import AbsentConsole
 from tests.fakes.models.model import FakeModel
 from tests.integration.mqtt.test_publisher import running as publishing
 from tests.processes.function import Function
@@ -47,7 +47,7 @@ FOREIGN = ("evil.example", "127.0.0.1.evil.example:8480", "192.168.1.5", "")
 ABSENT: Mapping[str, str] = {}
 
 
-class StubRuntime(AbsentConsole):
+class StubRuntime:
     """A platform that takes every event, and whose one function answers everything with nothing."""
 
     def accept(self, event: Event, trace: Mapping[str, str]) -> None:
@@ -64,7 +64,7 @@ class StubRuntime(AbsentConsole):
         return QueueReport(lanes=(), sources=(), max_bytes=1, dead_max_bytes=1)
 
 
-RUNTIME = cast(SupervisorView, StubRuntime())
+RUNTIME = cast(Supervisor, StubRuntime())
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
-"""Deliveries and dead letters in words: lanes, dead letters, groups with the same reason, the outcome of a retry."""
+"""Deliveries and dead letters in words: lanes, dead letters, groups with the same reason."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -144,23 +143,6 @@ class ReasonGroup:
     count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryOutcome:
-    """What became of an entry after a retry.
-
-    Attributes:
-        is_final: Whether nothing more is expected, so that the page stops looking.
-        tone: `ok`, `failing` or `starting`, which chooses picture and colour.
-        text: What happened, as a sentence.
-        reason: Why it isn't delivered, in words; empty when it is or when no reason is known.
-    """
-
-    is_final: bool
-    tone: str
-    text: str
-    reason: str = ""
-
-
 def build_deliveries(
     status: FunctionStatus, reports: Mapping[str, QueueReport], unreachable: Mapping[str, str], now: float
 ) -> AppDeliveries:
@@ -262,36 +244,6 @@ def describe_status(status: int) -> str:
 def advise(status: int) -> str:
     """Return what a person can do about a dead letter with an HTTP status; 0 stands for no answer."""
     return ADVICE.get(status) or (SAME_AGAIN if 0 < status < 500 else RETRY_LATER)
-
-
-def describe_outcome(
-    entry: Mapping[str, Any] | None, lane: LaneReport | None, *, waited_s: float, died_before: float
-) -> RetryOutcome:
-    """Describe what became of an entry since it was queued again.
-
-    Args:
-        entry: The entry; None when the queue has it no more.
-        lane: Report on its lane; None when it isn't known.
-        waited_s: Time since the retry, seconds.
-        died_before: `died_at` of the entry before the retry. Another value says that it failed again; times of the
-            queue's process are not compared with those of this machine.
-    """
-    after = count_noun(max(1, math.ceil(waited_s)), "second")
-    if entry is None:
-        return RetryOutcome(is_final=True, tone="ok", text=f"It was queued again and delivered within {after}.")
-    row = build_dead_letter(entry)
-    if row.is_dead:
-        is_new = row.died_at != died_before
-        text = "It was queued again, and it failed again." if is_new else "It is still a dead letter."
-        return RetryOutcome(is_final=True, tone="failing", text=text, reason=row.reason)
-    if lane is not None and not lane.delivering:
-        text = "It is queued again, but nothing delivers this queue now. It is delivered when its trigger runs again."
-        return RetryOutcome(is_final=True, tone="starting", text=text)
-    if lane is not None and lane.paused:
-        text = f"It is queued again and waits for {after}, because delivery is paused. It is tried again by itself."
-        return RetryOutcome(is_final=False, tone="starting", text=text, reason=describe_reason(lane.reason))
-    text = f"It is queued again and has waited for {after} to be delivered."
-    return RetryOutcome(is_final=False, tone="starting", text=text, reason=row.reason if row.attempts else "")
 
 
 def describe_change(done: str, count: int) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from eaves.admin import Queue
 from eaves.admin.queue import EventTracer
+from eaves.console.backend import Backend
 from eaves.console.model.prediction import (
     PREDICTED,
     STAGES,
@@ -114,19 +114,15 @@ def describe_confidence(score: float | None, confidence: str) -> str:
     return ", ".join(part for part in ("" if score is None else describe_share(score), word) if part)
 
 
-def find_forwarding(queues: Mapping[str, Queue], record: Record) -> Step | None:
-    """Ask the relays what became of an event; None when no link to a cloud is set up.
-
-    Args:
-        queues: The platform's queues by name; those without a ledger, which no relay has, are left out.
-        record: Record of the event.
-    """
+def find_forwarding(backend: Backend, record: Record) -> Step | None:
+    """Ask the relays what became of an event; None when no link to a cloud is set up."""
     found: Step | None = None
-    for name, queue in queues.items():
-        if not isinstance(queue, EventTracer):
-            continue
+    for name in backend.queue_names():
         try:
-            line = queue.trace(*record.identity)
+            with backend.open_queue(name) as queue:
+                if not isinstance(queue, EventTracer):
+                    continue
+                line = queue.trace(*record.identity)
         except NotFoundError:  # a queue without a ledger: not a relay's
             continue
         except EavesError as error:

@@ -68,24 +68,16 @@ _LOG = "Look at the function's log: eaves logs FUNCTION"
 _BY_KIND = {
     "image": ("This file is not a photo that can be read.", _PHOTO),
     "image-too-large": ("The photo is too large.", _SMALLER),
+    "http-413": ("The photo is too large.", _SMALLER),
     "unsupported-content": ("This function does not take photos.", "Choose another function."),
     "tensor": ("This function takes numbers and no photos.", "Choose another function."),
-    "overloaded": ("The function is busy.", _RETRY),
     "loading": ("The function's model can't be loaded.", _LOG),
     "handler": ("The function's own code failed.", _LOG),
     "internal": ("The function failed.", _LOG),
 }
 """What a kind of problem means for a person who tries a photo, and what to do."""
-_BY_STATUS = {
-    404: ("The function is not there any more.", "Choose another function."),
-    408: ("The function did not get the whole photo in time.", _RETRY),
-    413: ("The photo is too large.", _SMALLER),
-    415: ("This function does not take photos.", "Choose another function."),
-    429: ("The function is busy.", _RETRY),
-    502: ("The function stopped while it answered.", _RETRY),
-    503: ("The function can't answer at present.", _RETRY),
-    504: ("The function did not answer in time.", _RETRY),
-}
+_TEMPORARY = frozenset({408, 429, 502, 503, 504})
+"""Statuses of a function that is busy, starts or has just stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +154,9 @@ def describe_error(name: str, error: EavesError) -> TrialOutcome:
 def _describe_refusal(name: str, response: SinkResponse) -> TrialOutcome:
     problem = parse_problem(response.body)
     usual = (f"The function answered with an error ({response.status}).", _LOG)
-    title, advice = _BY_KIND.get(find_kind(problem)) or _BY_STATUS.get(response.status) or usual
+    if response.status in _TEMPORARY:
+        usual = ("The function can't answer at present.", _RETRY)
+    title, advice = _BY_KIND.get(find_kind(problem), usual)
     detail = response.fault or str(problem.get("detail") or describe_response(response.status, response.body))
     return TrialOutcome(name=name, title=title, detail=clean_text(detail, MAX_TEXT), advice=advice, is_fault=True)
 

@@ -9,7 +9,6 @@ import shlex
 import shutil
 import socket
 import ssl
-import stat
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from eaves.base.files import make_directory, write_atomically
-from eaves.credentials.folder import CERTIFICATE, KEY, PASSWORD
+from eaves.credentials.folder import CERTIFICATE, KEY, PASSWORD, check_private
 from eaves.errors import ConfigError, Fault, StorageError
 from eaves.ingress import ServerTls
 from eaves.web.origin import listens_on_loopback
@@ -67,15 +66,12 @@ class SecuritySettings:
         state: Directory in which the key of signatures and the list of logouts survive a restart of the process; None:
             they end with the process, and with them every session.
         session_s: Time after a login at which the session ends, seconds. 12 hours cover a shift with its handover.
-        idle_s: Time after the last request of a person at which the session ends, seconds. What an open page loads by
-            itself doesn't count.
     """
 
     host: str = "127.0.0.1"
     credentials: Path | None = None
     state: Path | None = None
     session_s: float = 12 * HOUR_S
-    idle_s: float = 2 * HOUR_S
 
     @property
     def is_local(self) -> bool:
@@ -151,7 +147,7 @@ def prepare_credentials(folder: Path, *, host: str, needs_tls: bool = True) -> t
             )
         for path in (password, key):
             if path.exists():
-                _check_mode(path)
+                check_private(path, setting="console_credentials")
     except OSError as error:
         message = f"{folder}: the console's credentials can't be created or read: {error.strerror or error}"
         raise StorageError(message, hint=f"ls -la {folder}") from error
@@ -179,17 +175,12 @@ def read_fingerprint(certificate: Path) -> str:
 def list_names(host: str) -> Sequence[str]:
     """Return the subject's alternative names of a certificate for a host, as openssl writes them: `DNS:...`, `IP:...`.
 
-    They are the host, this machine's names, and the addresses by which other machines usually reach it: those of the
-    default routes. Connecting a UDP socket sends nothing. Source: RFC 5737 and RFC 3849, addresses for documentation.
+    They are the host, this machine's names, and the addresses by which other machines usually reach it.
     """
     name = socket.gethostname()
-    found = ["localhost", name, f"{name.partition('.')[0]}.local", "127.0.0.1", "::1", host]
-    for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((target, 9))
-            found.append(str(probe.getsockname()[0]))
+    local = f"{name.partition('.')[0]}.local"
     names = []
-    for one in found:
+    for one in ("localhost", name, local, "127.0.0.1", "::1", host, *find_own_addresses()):
         try:
             if not ip_address(one).is_unspecified:
                 names.append(f"IP:{one.partition('%')[0]}")
@@ -197,6 +188,19 @@ def list_names(host: str) -> Sequence[str]:
             if _NAME.fullmatch(one):
                 names.append(f"DNS:{one.lower()}")
     return list(dict.fromkeys(names))
+
+
+def find_own_addresses() -> Sequence[str]:
+    """Return the addresses of this machine in its network: those of the default routes.
+
+    Connecting a UDP socket sends nothing. Source: RFC 5737 and RFC 3849, addresses for documentation.
+    """
+    found = []
+    for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((target, 9))
+            found.append(str(probe.getsockname()[0]))
+    return found
 
 
 def _create_certificate(folder: Path, names: Sequence[str]) -> None:
@@ -230,15 +234,6 @@ def _create_certificate(folder: Path, names: Sequence[str]) -> None:
         for name in (KEY, CERTIFICATE):
             if (Path(made) / name).exists():
                 write_atomically(folder / name, (Path(made) / name).read_bytes())
-
-
-def _check_mode(path: Path) -> None:
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        raise _fault(path, "is not a regular file", "name a folder with the files themselves")
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        found = f"can be read or changed by other users (mode {stat.S_IMODE(mode):04o}, must be 0600)"
-        raise _fault(path, found, f"chmod 600 {path}")
 
 
 def _fault(path: Path, message: str, hint: str) -> ConfigError:

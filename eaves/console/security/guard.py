@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from eaves.base.clock import SYSTEM, Clock
 from eaves.console.security.exposure import SecuritySettings, check_exposure
-from eaves.console.security.headers import add_headers, comes_by_link, find_foreign_caller
+from eaves.console.security.headers import add_headers, find_foreign_caller
 from eaves.console.security.logins import ConsolePassword, LoginLimit, Logouts, load_signing_key
 from eaves.ingress.wsgi import ADMIT
 
@@ -26,15 +26,11 @@ FORM_BYTES, UPLOAD_BYTES = 65_536, 20_000_000
 """Maximum size of a request's body, bytes: of forms, and of photos."""
 FIELD, HEADER = "csrf_token", "X-CSRF-Token"
 """Form field and header of the form token."""
-BACKGROUND = "X-Background"
-"""Header of requests that a page sends by itself to a view that people request as well."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing. Source: RFC 9110, section 9.2.1."""
 CLOCK_S = 60.0
 """Time by which a session may begin in the future, seconds: a clock that was corrected since the login. Sessions of a
 later future end, as a wrong clock would let them live longer than intended."""
-RENEW_S = 60.0
-"""Maximum age of the last request's time in a cookie, seconds, so that not every response sets a cookie."""
 OUT_OF_DATE = "This page is out of date. Load it again, and repeat what you did."
 READ_ONLY = "This console is read-only, so it changes nothing."
 _MARKS = "console_marks"
@@ -50,15 +46,12 @@ class Mark(Enum):
         PUBLIC: The view answers a person who hasn't logged in.
         CHANGES_NOTHING: The view takes a POST but stores and sends nothing, so a read-only console answers it.
         UPLOAD: The view takes a photo; other views take small forms only.
-        BACKGROUND: The page requests this by itself, so a request is no sign that a person is there, and doesn't
-            postpone the end of an idle session.
         CAMERA: The page may use the device's camera.
     """
 
     PUBLIC = auto()
     CHANGES_NOTHING = auto()
     UPLOAD = auto()
-    BACKGROUND = auto()
     CAMERA = auto()
 
 
@@ -133,7 +126,7 @@ class Guard:
         app.config.update(
             # Browsers share cookies between all ports of a host, so the name tells two consoles apart.
             SESSION_COOKIE_NAME=f"eaves-{hashlib.sha256(self._key).hexdigest()[:8]}",
-            SESSION_COOKIE_SAMESITE="Strict",
+            SESSION_COOKIE_SAMESITE="Lax",
             SESSION_REFRESH_EACH_REQUEST=False,
             PERMANENT_SESSION_LIFETIME=timedelta(seconds=settings.session_s),
         )
@@ -179,7 +172,7 @@ class Guard:
         self._limit.give_back(address)
         session.clear()
         session.permanent = True
-        session.update(id=secrets.token_urlsafe(16), since=now, seen=now, password=self._password.version)
+        session.update(id=secrets.token_urlsafe(16), since=now, password=self._password.version)
         _log.info("a person at %s has logged in", address)
         return "", 0
 
@@ -200,41 +193,34 @@ class Guard:
         return hmac.digest(self._key, f"form {name}".encode(), "sha256").hex()[:32]
 
     def complete(self, response: Response) -> Response:
-        """Add headers to a response, and renew the session."""
-        marks = self._find_marks()
-        if self.is_logged_in() and _is_by_person(marks):
-            now = self._clock.now()
-            if now - session["seen"] >= min(RENEW_S, self._settings.idle_s / 10):
-                session["seen"] = int(now)
+        """Add headers to a response."""
         if g.get("is_logged_out", False):
             response.headers["Clear-Site-Data"] = '"cache"'
-        add_headers(response, is_own_file=request.endpoint == "static", uses_camera=Mark.CAMERA in marks)
+        uses_camera = Mark.CAMERA in self._find_marks()
+        add_headers(response, is_own_file=request.endpoint == "static", uses_camera=uses_camera)
         return response
 
     def _find_marks(self) -> frozenset[Mark]:
         """Return the marks of the present request's view. Files of the `static` folder are part of the login page."""
         if request.endpoint == "static":
-            return frozenset({Mark.PUBLIC, Mark.BACKGROUND})
+            return frozenset({Mark.PUBLIC})
         found: frozenset[Mark] = getattr(self._app.view_functions.get(request.endpoint or ""), _MARKS, frozenset())
         return found
 
     def _check_login(self, marks: frozenset[Mark]) -> Response | None:
-        if self._password is None:
-            return None
-        if self._is_session_valid(self._password.version):
+        if self._password is not None:
+            if not self._is_session_valid(self._password.version):
+                return None if Mark.PUBLIC in marks else ask_to_log_in()
             g.is_logged_in = True
-            request.environ.get(ADMIT, bool)()  # the server closes connections of strangers first
-            return None
-        return None if Mark.PUBLIC in marks else ask_to_log_in()
+        request.environ.get(ADMIT, bool)()  # the server closes connections of strangers first
+        return None
 
     def _is_session_valid(self, version: str) -> bool:
         """Return whether the present session was begun with this version of the password, and hasn't ended."""
         if session.get("password") != version or session["id"] in self._logouts:
             return False
-        now, since, seen = self._clock.now(), session["since"], session["seen"]
-        if max(since, seen) > now + CLOCK_S:
-            return False
-        return bool(now < min(since + self._settings.session_s, seen + self._settings.idle_s))
+        age_s = self._clock.now() - session["since"]
+        return bool(-CLOCK_S <= age_s < self._settings.session_s)
 
     def _has_form_token(self) -> bool:
         """Return whether the request has its session's token. The header counts before the form, which may be large."""
@@ -266,27 +252,16 @@ def refuse_when_read_only(is_read_only: bool) -> None:
 def ask_to_log_in() -> Response:
     """Build the response to a request without a session.
 
-    The page that has sent an htmx request loads itself again, and that request leads to the login form. A link from
-    another site arrives without the cookie (SameSite=Strict); the page between lets the browser send it.
+    The page that has sent an htmx request loads itself again, and that request leads to the login form.
     """
     if "HX-Request" in request.headers:
         return refuse(401, "Log in again.", HX_Refresh="true")
     if not wants_page():
         return refuse(401, "Log in with a browser.")
     wanted = request.full_path.removesuffix("?") if request.method in SAFE else "/"
-    address = url_for("login.show", next=wanted)
-    if comes_by_link(request.method, dict(request.headers)):
-        return Response(render_template("security/continue.html", address=address))
-    return Response(status=303, headers={"Location": address})
+    return Response(status=303, headers={"Location": url_for("login.show", next=wanted)})
 
 
 def wants_page() -> bool:
     """Return whether the present request accepts HTML."""
     return "text/html" in request.headers.get("Accept", "")
-
-
-def _is_by_person(marks: frozenset[Mark]) -> bool:
-    """Return whether a person has caused the request, and not a page that is open."""
-    if Mark.BACKGROUND in marks or BACKGROUND in request.headers:
-        return False
-    return wants_page() or request.method not in SAFE

@@ -72,19 +72,10 @@ def find_foreign_caller(method: str, headers: Mapping[str, str], *, loopback_onl
     if origin is not None and not is_same_site(host, origin):
         return f"A page of another site sent this request (Origin is {origin[:80]!r})."
     site = headers.get("Sec-Fetch-Site", "none")
-    if site not in _OWN and not _is_link(method, headers):
+    is_page = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
+    if site not in _OWN and not (is_page and method in {"GET", "HEAD"}):
         return f"A page of another site sent this request (Sec-Fetch-Site is {site[:20]!r})."
     return ""
-
-
-def comes_by_link(method: str, headers: Mapping[str, str]) -> bool:
-    """Return whether another site's link opens the page; the browser then withholds the cookies (SameSite=Strict)."""
-    return headers.get("Sec-Fetch-Site", "none") not in _OWN and _is_link(method, headers)
-
-
-def _is_link(method: str, headers: Mapping[str, str]) -> bool:
-    is_page = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
-    return method in {"GET", "HEAD"} and is_page
 
 
 def add_headers(response: Response, *, is_own_file: bool, uses_camera: bool) -> None:

@@ -19,7 +19,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 
 from eaves.base.clock import SYSTEM, Clock
-from eaves.base.files import write_atomically
+from eaves.base.files import find_stamp, write_atomically
 from eaves.credentials.folder import PASSWORD, read_credentials
 from eaves.errors import ConfigError, Fault, StorageError
 
@@ -30,8 +30,6 @@ MAX_CHARACTERS = 1_024
 """Maximum length of a password that is compared, characters."""
 PER_ADDRESS, PER_ADDRESS_REFILL_S = 5, 30.0
 """Number of failed logins of one address at once, and the time after which one more is allowed, seconds."""
-IN_ALL, IN_ALL_REFILL_S = 50, 2.0
-"""Number of failed logins of all addresses at once, and the time after which one more is allowed, seconds."""
 MAX_ADDRESSES = 1_000
 """Number of addresses that are remembered; the one that was seen least recently is forgotten first."""
 LOG_EVERY_S = 60.0
@@ -95,7 +93,7 @@ class ConsolePassword:
         self._folder = folder
         self._key = key
         self._lock = threading.Lock()
-        self._signature = self._sign()
+        self._stamp = find_stamp(folder / PASSWORD)
         self._wanted: bytes | None = self._load()
 
     def matches(self, given: str) -> bool:
@@ -114,9 +112,9 @@ class ConsolePassword:
     def _current(self) -> bytes | None:
         """Return the digest, made again when the file has changed; None while the file can't be used."""
         with self._lock:
-            signature = self._sign()
-            if signature != self._signature:
-                self._signature, self._wanted = signature, None
+            stamp = find_stamp(self._folder / PASSWORD)
+            if stamp != self._stamp:
+                self._stamp, self._wanted = stamp, None
                 try:
                     self._wanted = self._load()
                 except ConfigError as error:
@@ -133,17 +131,9 @@ class ConsolePassword:
         hint = f"rm {path}   # `eaves up` then creates it with a random password"
         raise ConfigError([Fault(origin="credentials", path=str(path), message=message)], hint=hint)
 
-    def _sign(self) -> tuple[int, int, int] | None:
-        """Return a value that changes when the file changes; None when it is missing."""
-        try:
-            status = (self._folder / PASSWORD).stat()
-        except OSError:
-            return None
-        return status.st_ino, status.st_mtime_ns, status.st_size
-
 
 class LoginLimit:
-    """Counts failed logins, of each address and of all together. Safe to use from many threads.
+    """Counts failed logins of each address. Safe to use from many threads.
 
     Source: the generic cell rate algorithm, ITU-T I.371, annex A: a bucket is the time at which it is full again.
     """
@@ -152,13 +142,10 @@ class LoginLimit:
         self._clock = clock
         self._lock = threading.Lock()
         self._full_at: OrderedDict[str, float] = OrderedDict()
-        self._all_full_at = -math.inf
         self._logged_at = -math.inf
 
     def take(self, address: str) -> int:
         """Count an attempt before its password is compared.
-
-        An address that has no attempts left uses up none of all addresses.
 
         Returns:
             0 when the attempt may be made; otherwise the time after which another may be, in whole seconds.
@@ -166,17 +153,14 @@ class LoginLimit:
         now = self._clock.monotonic()
         key = _group(address)
         with self._lock:
-            own, every = max(now, self._full_at.pop(key, now)), max(now, self._all_full_at)
-            wait_s = max(
-                own - now - (PER_ADDRESS - 1) * PER_ADDRESS_REFILL_S, every - now - (IN_ALL - 1) * IN_ALL_REFILL_S
-            )
+            full_at = max(now, self._full_at.pop(key, now))
+            wait_s = full_at - now - (PER_ADDRESS - 1) * PER_ADDRESS_REFILL_S
             if wait_s <= 0:
-                own += PER_ADDRESS_REFILL_S
-                self._all_full_at = every + IN_ALL_REFILL_S
+                full_at += PER_ADDRESS_REFILL_S
             elif now - self._logged_at >= LOG_EVERY_S:
                 self._logged_at = now
                 _log.warning("logins from %s are refused for now: too many failed attempts", address)
-            self._full_at[key] = own
+            self._full_at[key] = full_at
             if len(self._full_at) > MAX_ADDRESSES:
                 self._full_at.popitem(last=False)
         return max(0, math.ceil(wait_s))
@@ -184,7 +168,6 @@ class LoginLimit:
     def give_back(self, address: str) -> None:
         """Forget an attempt, because its password was right."""
         with self._lock:
-            self._all_full_at -= IN_ALL_REFILL_S
             if (key := _group(address)) in self._full_at:
                 self._full_at[key] -= PER_ADDRESS_REFILL_S
 

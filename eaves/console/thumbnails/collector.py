@@ -1,4 +1,4 @@
-"""Keeping of a thumbnail of each new image with its predictions, while somebody looks."""
+"""Keeping of a thumbnail of each new image, while somebody looks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 from eaves.base.clock import SYSTEM, Clock, StopFlag
-from eaves.console.thumbnails.gallery import Gallery, has_image
-from eaves.console.thumbnails.store import MAX_PREDICTIONS, digest_of
+from eaves.console.thumbnails.gallery import Gallery, digest_of, has_image
 from eaves.errors import EavesError
 from eaves.history import Record, RecordFilter, Records
 
@@ -98,8 +97,7 @@ class ThumbnailCollector:
             return POLL_S
         start = self._clock.monotonic()
         _, newest = self._waiting.popitem()
-        predictions = [one for one in self._records.chain(newest) if one.cause is not None]
-        self._gallery.keep(newest, predictions[:MAX_PREDICTIONS])
+        self._gallery.thumbnail(newest)
         return max(1 / PER_SECOND, (self._clock.monotonic() - start) * (1 / SHARE - 1))
 
     def _follow(self) -> None:
@@ -115,13 +113,8 @@ class ThumbnailCollector:
             self._take(batch)
 
     def _take(self, records: Iterable[Record]) -> None:
-        records = list(records)
-        known = self._gallery.store.find({digest_of(*record.image) for record in records})
-        for record in records:
-            is_known = digest_of(*record.image) in known
-            if record.cause is not None and is_known:
-                self._gallery.store.attach(record)
-            elif record.cause is None and not is_known and has_image(record):
-                self._waiting[record.identity] = record
+        captured = {digest_of(*one.identity): one for one in records if one.cause is None and has_image(one)}
+        known = self._gallery.find(captured)
+        self._waiting.update((one.identity, one) for digest, one in captured.items() if digest not in known)
         while len(self._waiting) > MAX_WAITING:
             self._waiting.popitem(last=False)

@@ -1,82 +1,112 @@
-"""Images and thumbnails for pages: a kept thumbnail, or one that is made when a page asks for it."""
+"""Pictures for pages: kept thumbnails in one SQLite file, bounded in bytes, and a platform's recent images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence, Set
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable, Collection, Set
+from pathlib import Path
 
 from eaves.base.clock import SYSTEM, Clock
-from eaves.console.thumbnails.store import KeptImage, ThumbnailStore, digest_of
 from eaves.events import TENSOR_PREDICTED
 from eaves.history import Record
+from eaves.history.expendable_file import ExpendableFile
 
+MAX_BYTES = 32_000_000
+"""Default size limit of the file, bytes: about 2,500 thumbnails."""
+DIGEST_CHARACTERS = 32
+"""Number of hexadecimal digits of SHA-256 that stand for an image's identity."""
 RECENT_S = 60.0
 """Age below which an image that isn't kept yet is assumed to be still in the platform's memory, seconds."""
-
-Fetch = Callable[[str, str], bytes | None]
-"""Returns the encoded image of a recent event by `source` and `id`; None when it isn't held any more."""
+_STEP = 20
+"""Maximum number of thumbnails that are deleted when one is added, for example after the limit was lowered."""
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS thumbnails (number INTEGER PRIMARY KEY AUTOINCREMENT, digest TEXT UNIQUE, jpeg BLOB);
+DROP TABLE IF EXISTS images;
+DROP TABLE IF EXISTS predictions;
+"""
+_OLDEST = "DELETE FROM thumbnails WHERE number < (SELECT number FROM thumbnails ORDER BY number LIMIT 1 OFFSET ?)"
 
 
 class Gallery:
-    """Implements `eaves.console.backend.Images` on kept thumbnails and a platform's recent images.
+    """Implements `eaves.console.backend.Images`. Threads may share it, and several processes may use the file.
+
+    A damaged file is set aside, and an empty one is begun. While the file can't be used, for example because the disk
+    is full, nothing is kept, which is logged once.
 
     Args:
-        store: Kept thumbnails.
-        fetch: Returns the encoded image of a recent event; it may raise EavesError.
+        path: Path of the file of thumbnails.
+        fetch: Returns the encoded image of a recent event by `source` and `id`, None when it isn't held any more; it
+            may raise EavesError.
+        max_bytes: Size limit of the file, bytes; beyond it the thumbnails that were kept first are deleted.
         clock: Clock that decides which events are recent.
     """
 
-    def __init__(self, store: ThumbnailStore, fetch: Fetch, *, clock: Clock = SYSTEM) -> None:
-        self.store = store
-        self._fetch = fetch
+    def __init__(
+        self,
+        path: Path,
+        fetch: Callable[[str, str], bytes | None],
+        *,
+        max_bytes: int = MAX_BYTES,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self.image = fetch
         self._clock = clock
+        self._file = ExpendableFile(
+            path, schema=_SCHEMA, max_bytes=max_bytes, name="file of thumbnails", loss="images are not kept"
+        )
 
-    def image(self, source: str, event_id: str) -> bytes | None:
-        """Return the encoded image of a recent event; None when it isn't kept any more."""
-        return self._fetch(source, event_id)
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
     def thumbnail(self, captured: Record) -> bytes | None:
         """Return the thumbnail of a captured image; None when there is none.
 
-        It is made and kept when the platform still holds the image.
-        """
-        return self.keep(captured)
-
-    def kept_thumbnail(self, digest: str) -> bytes | None:
-        """Return a kept thumbnail by the `digest_of` its image; None when it isn't kept."""
-        return self.store.get(digest)
-
-    def find_shown(self, records: Collection[Record]) -> Set[int]:
-        """Return `Record.seq` of those records whose image has a thumbnail: a kept one, or one that can be made."""
-        digests = {record.seq: digest_of(*record.image) for record in records if has_image(record)}
-        known = self.store.find(set(digests.values()))
-        recent = self._clock.now() - RECENT_S
-        new = {record.seq for record in records if record.at > recent}
-        return {seq for seq, digest in digests.items() if known.get(digest, seq in new)}
-
-    def kept(self, *, before: int | None = None, limit: int = 50) -> Sequence[KeptImage]:
-        """Return kept images with their predictions, newest first, older than the `KeptImage.number` `before`."""
-        return self.store.kept(before=before, limit=limit)
-
-    def keep(self, captured: Record, predictions: Iterable[Record] = ()) -> bytes | None:
-        """Return the thumbnail of an image; make and keep it when the platform still holds the image.
-
-        Args:
-            captured: Record of the event that captured the image.
-            predictions: Records of its predictions, which are kept with it.
+        It is made and kept when the platform still holds the image; one that can't be decoded is remembered as such.
         """
         from eaves.console.thumbnails.maker import make_thumbnail  # Pillow is loaded with the first image
 
         digest = digest_of(*captured.identity)
-        if self.store.find([digest]):
-            for prediction in predictions:
-                self.store.attach(prediction)
-            return self.store.get(digest)
-        data = self._fetch(*captured.identity)
+        if self.find([digest]):
+            return self.kept_thumbnail(digest)
+        data = self.image(*captured.identity)
         if data is None:
             return None
         jpeg = make_thumbnail(data)
-        self.store.put(captured, jpeg, list(predictions))
+        self._file.write(lambda db: self._put(db, digest, jpeg))
         return jpeg
+
+    def kept_thumbnail(self, digest: str) -> bytes | None:
+        """Return a thumbnail by the `digest_of` its image; None when it isn't kept, or the image can't be decoded."""
+        sql = "SELECT jpeg FROM thumbnails WHERE digest = ?"
+        found: bytes | None = self._file.read(lambda db: (db.execute(sql, (digest,)).fetchone() or (None,))[0], None)
+        return found
+
+    def find(self, digests: Collection[str]) -> dict[str, bool]:
+        """Return which of these images are known, and whether each has a thumbnail."""
+        sql = "SELECT digest, jpeg IS NOT NULL FROM thumbnails WHERE digest IN (SELECT value FROM json_each(?))"
+        nothing: dict[str, bool] = {}
+        return self._file.read(lambda db: dict(db.execute(sql, (json.dumps(list(digests)),))), nothing)
+
+    def find_shown(self, records: Collection[Record]) -> Set[int]:
+        """Return `Record.seq` of those records whose image has a thumbnail: a kept one, or one that can be made."""
+        digests = {record.seq: digest_of(*record.image) for record in records if has_image(record)}
+        known = self.find(set(digests.values()))
+        recent = self._clock.now() - RECENT_S
+        new = {record.seq for record in records if record.at > recent}
+        return {seq for seq, digest in digests.items() if known.get(digest, seq in new)}
+
+    def _put(self, db: sqlite3.Connection, digest: str, jpeg: bytes | None) -> None:
+        db.execute("INSERT OR IGNORE INTO thumbnails(digest, jpeg) VALUES (?, ?)", (digest, jpeg))
+        if self._file.is_too_large(db):
+            db.execute(_OLDEST, (_STEP,))
+
+
+def digest_of(source: str, event_id: str) -> str:
+    """Return the short name of an image, by the identity of the event that captured it."""
+    return hashlib.sha256(f"{source}\0{event_id}".encode(errors="replace")).hexdigest()[:DIGEST_CHARACTERS]
 
 
 def has_image(record: Record) -> bool:

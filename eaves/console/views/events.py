@@ -10,12 +10,11 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 
 from eaves.console.context import ConsoleContext
-from eaves.console.model.event import EventDetail, Step, build_detail, find_forwarding
+from eaves.console.model.event import build_detail, find_forwarding
 from eaves.console.model.prediction import ANSWERED, PREDICTED, SHOWN, build_row, name_source
 from eaves.console.model.words import describe_zone
-from eaves.errors import EavesError
 from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED
-from eaves.history import Record, RecordFilter
+from eaves.history import RecordFilter
 
 PAGE = 50
 """Number of events that are loaded at once."""
@@ -153,9 +152,10 @@ def _show_event(context: ConsoleContext, seq: int) -> Response:
         response.status_code = 404
         return response
     chain = context.backend.records.chain(record)
-    event = build_detail(record, chain, forwarding=_find_forwarding(context, chain))
+    answers = [one for one in chain if one.type in ANSWERED]
+    event = build_detail(record, chain, forwarding=find_forwarding(context.backend, answers[-1]) if answers else None)
     template = "events/detail.html" if _is_fragment() else "events/detail_page.html"
-    return _respond(template, event=event, model=_find_model(context, event), heading=heading)
+    return _respond(template, event=event, heading=heading)
 
 
 def _respond(template: str, **values: object) -> Response:
@@ -178,31 +178,3 @@ def _address(wanted: EventFilter, **more: int) -> str:
 def _with(choices: Sequence[str], chosen: str) -> list[str]:
     """Return the choices of a field, with the chosen one even when the history doesn't have it any more."""
     return [*choices] if not chosen or chosen in choices else [chosen, *choices]
-
-
-def _find_forwarding(context: ConsoleContext, chain: Sequence[Record]) -> Step | None:
-    """Return what became of the newest answer at the relay; None without an answer, or when nobody can be asked."""
-    answers = [one for one in chain if one.type in ANSWERED]
-    try:
-        return find_forwarding(context.backend.queues(), answers[-1]) if answers else None
-    except EavesError:
-        return None
-
-
-def _find_model(context: ConsoleContext, event: EventDetail) -> str | None:
-    """Return the address of a prediction's model in the list of models; None when the function serves another by now.
-
-    The address is empty when the model isn't known here.
-    """
-    try:
-        function = next((one for one in context.backend.status() if one.name == event.function), None)
-        if function is None:
-            return ""
-        made_by, served = event.prediction.artifact.removeprefix("sha256:"), function.artifact_digest
-        if made_by and served and made_by != served:
-            return None
-        models = context.backend.models()
-    except EavesError:
-        return ""
-    names = [one.name for one in models if one.kind == "artifact" and event.function in one.functions]
-    return url_for("models.show", _anchor=f"artifact-{names[0]}") if names else ""

@@ -30,8 +30,7 @@ from eaves.console.model.functions import (
     read_latency,
 )
 from eaves.console.model.words import format_log_line
-from eaves.console.queue_reports import QueueReporter, ReusedAnswer
-from eaves.console.security import Mark, marked
+from eaves.console.reused_answers import MAX_AGE_S, ReusedAnswer, read_reports
 from eaves.console.security.guard import refuse_when_read_only
 from eaves.errors import EavesError, NotFoundError
 from eaves.platform import FunctionStatus
@@ -50,7 +49,7 @@ class _Functions:
     def __init__(self, context: ConsoleContext) -> None:
         self._backend = context.backend
         self._clock = context.clock
-        self._queues = QueueReporter(context.backend, context.clock)
+        self._reports = ReusedAnswer(lambda: read_reports(context.backend), MAX_AGE_S, context.clock)
         self._latencies: dict[str, ReusedAnswer[Latency]] = {}
 
     def find(self, name: str) -> FunctionStatus:
@@ -78,11 +77,7 @@ class _Functions:
 
     def deliveries(self, status: FunctionStatus) -> AppDeliveries:
         """Return the deliveries of a function's events."""
-        try:
-            found = self._queues.read()
-        except EavesError as error:
-            return build_deliveries(status, {}, {"broker": error.message}, self._clock.now())
-        return build_deliveries(status, found.reports, found.unreachable, self._clock.now())
+        return build_deliveries(status, *self._reports.get(), self._clock.now())
 
     def figures(self, status: FunctionStatus) -> dict[str, Any]:
         """Return what the part of a function's page needs that is refreshed."""
@@ -98,11 +93,11 @@ class _Functions:
     def reasons(self, status: FunctionStatus) -> list[tuple[str, ReasonGroup]]:
         """Return the reasons of the function's dead letters, each with the name of its queue."""
         found: list[tuple[str, ReasonGroup]] = []
-        queues = self._backend.queues()
         for row in self.deliveries(status).lanes:
-            if row.lane.dead and row.queue in queues:
-                with suppress(EavesError):  # the queue ended meanwhile; the next report says so
-                    letters = queues[row.queue].entries(Selector(state=DEAD, lane=row.lane.lane), limit=SAMPLE)
+            if row.lane.dead:
+                # The queue may have ended meanwhile; the next report says so.
+                with suppress(EavesError), self._backend.open_queue(row.queue) as queue:
+                    letters = queue.entries(Selector(state=DEAD, lane=row.lane.lane), limit=SAMPLE)
                     found += [(row.queue, group) for group in group_by_reason(map(build_dead_letter, letters))]
         return sorted(found, key=lambda one: -one[1].count)
 
@@ -117,7 +112,6 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
         return render_template("functions/show.html", rows=pages.rows())
 
     @blueprint.get("/parts/functions")
-    @marked(Mark.BACKGROUND)
     def rows() -> str:
         return render_template("functions/_rows.html", rows=pages.rows())
 
@@ -132,7 +126,6 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
         )
 
     @blueprint.get("/functions/<name>/figures")
-    @marked(Mark.BACKGROUND)
     def figures(name: str) -> str:
         return render_template("functions/_figures.html", **pages.figures(pages.find(name)))
 

@@ -13,7 +13,7 @@ from flask import Blueprint, Response, abort, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from eaves.console.context import ConsoleContext
-from eaves.console.thumbnails.store import DIGEST_CHARACTERS, digest_of
+from eaves.console.thumbnails.gallery import DIGEST_CHARACTERS, digest_of
 from eaves.history import Record
 from eaves.media_type import sniff
 

@@ -16,8 +16,7 @@ from eaves.console.context import ConsoleContext
 from eaves.console.model.overview import Overview, build_overview
 from eaves.console.model.prediction import ANSWERED, EventRow, build_row
 from eaves.console.model.tiles import find_rhythm
-from eaves.console.queue_reports import ReusedAnswer
-from eaves.console.security import Mark, marked
+from eaves.console.reused_answers import ReusedAnswer
 from eaves.errors import EavesError
 from eaves.events import IMAGE_CAPTURED, source_uri
 from eaves.history import Record, RecordFilter, SourceRecords
@@ -60,7 +59,6 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
         return render_template("overview/show.html", **read())
 
     @pages.get("/parts/overview")
-    @marked(Mark.BACKGROUND)
     def live() -> Response:
         text, etag = rendered.get()
         response = Response(text)

@@ -37,9 +37,8 @@ KnativeErrorDataExtensionMaxLength."""
 NO_ANSWER_CODE = 500
 """Status code that a dead letter records when the subscriber gave no response. Knative's dispatcher records the
 same code."""
-NUMBER, NOTED_DESTINATION, NOTED_CODE, NOTED_DATA = "deadnumber", "deaddest", "deadcode", "deaddata"
-"""Extension attributes of a note: number of the dead letter's entry in the spool, then the destination, status code and
-response that the event for the sink gets."""
+NUMBER = "deadnumber"
+"""Extension attribute of a note: number of the dead letter's entry in the spool."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,9 +68,9 @@ def build_note(entry: Entry, judged: AttemptResult, address: str) -> Event:
     answer = judged.answer.body if judged.answer is not None else f"dispatch error: {judged.reason}".encode()
     noted = {
         NUMBER: str(entry.seq),
-        NOTED_DESTINATION: address,
-        NOTED_CODE: str(judged.status or NO_ANSWER_CODE),
-        NOTED_DATA: base64.b64encode(answer[: MAX_DATA_CHARACTERS // 4 * 3]).decode(),
+        DESTINATION: address,
+        CODE: str(judged.status or NO_ANSWER_CODE),
+        DATA: base64.b64encode(answer[: MAX_DATA_CHARACTERS // 4 * 3]).decode(),
     }
     return replace(entry.event, data=b"", extensions={name: value for name, value in noted.items() if value})
 
@@ -81,10 +80,9 @@ def build_letter(event: Event, note: Event) -> Event:
 
     Such attributes that an earlier broker has set are kept, as sdk-go's AddExtension keeps them.
     """
-    names = {DESTINATION: NOTED_DESTINATION, CODE: NOTED_CODE, DATA: NOTED_DATA}
-    added = {name: note.extensions[noted] for name, noted in names.items() if noted in note.extensions}
-    sent = detach(event)
-    return sent.with_extensions(**{name: value for name, value in added.items() if not sent.extensions.get(name)})
+    sent, noted = detach(event), note.extensions
+    wanted = [name for name in (DESTINATION, CODE, DATA) if name in noted and not sent.extensions.get(name)]
+    return sent.with_extensions(**{name: noted[name] for name in wanted})
 
 
 def report_to_sink(spool: Spool, lane: str, sink: DeadLetterSink, entry: Entry, judged: AttemptResult) -> Puts:

@@ -1,8 +1,13 @@
-"""The console's process: `python -P -m eaves.local.console`, which `eaves up` starts when somebody looks."""
+"""The console's process, which `eaves up` starts when somebody looks.
+
+It is `python -P -m eaves.local.console LISTENER STATE PROJECT SETTINGS`: the number of the listening socket, which it
+inherits, the platform's state directory, the directory in which `eaves up` was started, and its settings as JSON.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import signal
@@ -12,18 +17,21 @@ from pathlib import Path
 
 from eaves import logs
 from eaves.base.allocator import return_freed_memory
+from eaves.config import SettingsLayer, build
 from eaves.console.app import create_app
 from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.console.security import SecuritySettings
 from eaves.console.server import ConsoleServer
 from eaves.console.thumbnails.collector import LOOKING_S, ThumbnailCollector
-from eaves.console.thumbnails.store import ThumbnailStore
 from eaves.local.console.backend import LocalBackend
-from eaves.local.console.manager import ProcessSettings, parse_process_settings
+from eaves.local.settings import LocalSettings
 from eaves.local.state import StateDirectory
 from eaves.options import report_errors
 
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+IDLE_S = 600.0
+"""Time without a request after which the process ends, seconds: a person who comes back after a break finds the pages
+at once, and a night doesn't cost memory."""
 CHECK_S = 1.0
 """Interval at which the process checks whether anybody still looks, seconds."""
 NICENESS = 5
@@ -40,13 +48,12 @@ def main() -> None:
     return_freed_memory()
     logs.configure()
     give_way()
-    settings = parse_process_settings(sys.argv[1:])
-    listening = socket.socket(fileno=settings.listener)
-    state = StateDirectory(root=settings.state)
-    keeps_thumbnails = settings.platform.console_thumbnails == "always"
-    thumbnails = ThumbnailStore(state.thumbnails, max_bytes=settings.platform.console_thumbnails_max_bytes)
-    backend = LocalBackend(state, settings.project, thumbnails=thumbnails)
-    server = build_server(settings, backend, listening)
+    number, root, project, values = sys.argv[1:]
+    settings = build(LocalSettings, SettingsLayer(origin="eaves up", values=json.loads(values)))
+    state = StateDirectory(root=Path(root))
+    keeps_thumbnails = settings.console_thumbnails == "always"
+    backend = LocalBackend(state, Path(project), thumbnails_max_bytes=settings.console_thumbnails_max_bytes)
+    server = build_server(settings, backend, state, socket.socket(fileno=int(number)))
     collector = ThumbnailCollector(
         backend.records,
         backend.images,
@@ -54,32 +61,31 @@ def main() -> None:
     )
     collector.start()
     try:
-        serve(server, idle_s=math.inf if keeps_thumbnails else settings.idle_s)
+        serve(server, idle_s=math.inf if keeps_thumbnails else IDLE_S)
     finally:
         server.stop()
         collector.stop()
         backend.close()
 
 
-def build_server(settings: ProcessSettings, backend: LocalBackend, listening: socket.socket) -> ConsoleServer:
+def build_server(
+    settings: LocalSettings, backend: LocalBackend, state: StateDirectory, listening: socket.socket
+) -> ConsoleServer:
     """Build the running server of the pages.
 
     Raises:
         ConfigError: When the credentials can't be used.
         StorageError: When the key of signatures can't be read or written.
     """
-    chosen = settings.platform
-    pages = ConsoleSettings(read_only=chosen.console_read_only, silent_after_s=chosen.console_silent_after_s)
+    pages = ConsoleSettings(read_only=settings.console_read_only, silent_after_s=settings.console_silent_after_s)
     security = SecuritySettings(
-        host=chosen.console_host,
-        credentials=chosen.console_credentials,
-        state=settings.state,
-        session_s=chosen.console_session_hours * 3_600,
-        idle_s=chosen.console_idle_hours * 3_600,
+        host=settings.console_host,
+        credentials=settings.console_credentials,
+        state=state.root,
+        session_s=settings.console_session_hours * 3_600,
     )
     app = create_app(ConsoleContext(backend=backend, settings=pages, security=security))
-    is_trusted = security.is_local and security.credentials is None
-    return ConsoleServer(app, listening=listening, tls=security.build_tls(), is_trusted=is_trusted)
+    return ConsoleServer(app, listening=listening, tls=security.build_tls())
 
 
 def serve(server: ConsoleServer, *, idle_s: float) -> None:

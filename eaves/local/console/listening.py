@@ -7,16 +7,13 @@ import socket
 from dataclasses import dataclass
 
 from eaves.errors import EavesError
-from eaves.local.server import EVERY_ADDRESS, TcpPort, resolve_host
+from eaves.local.server import EVERY_ADDRESS, TcpPort, build_port_error, resolve_host
 from eaves.local.settings import LocalSettings
 from eaves.local.state import StateDirectory
 from eaves.web.origin import is_loopback_address, listens_on_loopback
 
 BACKLOG = 128
 """Number of connections that wait while the console's process starts."""
-_FAR = ("192.0.2.1", 9)
-"""Address to which a socket is connected to find out the address of this machine; connecting a UDP socket sends
-nothing. Source: RFC 5737, addresses for documentation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,22 +50,7 @@ def prepare_exposure(settings: LocalSettings, state: StateDirectory) -> Exposure
     return Exposure(uses_tls=security.build_tls() is not None, notices=notices)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsolePort:
-    """The listening socket of the console.
-
-    Attributes:
-        socket: The socket, which listens and accepts nothing yet.
-        url: Address for people on this machine or, when the port is open to other machines, in its network.
-        notice: Why the console has another port than the wanted one; empty when it has that.
-    """
-
-    socket: socket.socket
-    url: str
-    notice: str = ""
-
-
-def open_port(host: str, port: int, *, uses_tls: bool) -> ConsolePort:
+def open_port(host: str, port: int, *, uses_tls: bool) -> tuple[socket.socket, str, str]:
     """Bind the port of the console.
 
     On loopback a free port is taken when the wanted one is in use, so that two projects on one machine both have a
@@ -78,6 +60,10 @@ def open_port(host: str, port: int, *, uses_tls: bool) -> ConsolePort:
         host: Name or address of this machine.
         port: Wanted TCP port; 0 for a free one.
         uses_tls: Whether the console serves HTTPS.
+
+    Returns:
+        The socket, which listens and accepts nothing yet; the address for people on this machine or, when the port is
+            open to other machines, in its network; why it is another port than the wanted one, empty when it isn't.
 
     Raises:
         OSError: When the port can't be used.
@@ -98,24 +84,18 @@ def open_port(host: str, port: int, *, uses_tls: bool) -> ConsolePort:
         raise
     shown = _find_own_address() if address in EVERY_ADDRESS else host
     name = f"[{shown}]" if ":" in shown else shown
-    url = f"{'https' if uses_tls else 'http'}://{name}:{bound.getsockname()[1]}/"
-    return ConsolePort(socket=bound, url=url, notice=notice)
+    return bound, f"{'https' if uses_tls else 'http'}://{name}:{bound.getsockname()[1]}/", notice
 
 
 def describe_failure(error: Exception, port: int) -> str:
     """Return why the console has no port, for people."""
-    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return f"port {port} is in use by another program"
-    if isinstance(error, EavesError):
-        return error.message
-    return getattr(error, "strerror", None) or str(error)
+    if isinstance(error, OSError):
+        error = build_port_error(error, f"port {port}")
+    return error.message if isinstance(error, EavesError) else str(error)
 
 
 def _find_own_address() -> str:
     """Return the address of this machine in its network; its name when it has no network."""
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect(_FAR)
-            return str(probe.getsockname()[0])
-    except OSError:
-        return socket.gethostname()
+    from eaves.console.security.exposure import find_own_addresses
+
+    return next(iter(find_own_addresses()), socket.gethostname())

@@ -13,86 +13,30 @@ import logging
 import select
 import socket
 import threading
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from eaves.base.backoff import Backoff
-from eaves.config import SettingsLayer, build
-from eaves.errors import InputError
 from eaves.history.recent_images import RecentImages
-from eaves.local.console.listening import ConsolePort, Exposure, describe_failure, open_port
+from eaves.local.console.listening import Exposure, describe_failure, open_port
 from eaves.local.processes.process import Child, ProcessHost, Supervised, describe_exception
 from eaves.local.settings import LocalSettings
 from eaves.local.state import CONSOLE
 
 MODULE = "eaves.local.console"
+WATCH_S = 0.5
+"""Interval at which a running process is looked at, seconds."""
+HUNG_S = 15.0
+"""Interval of the check whether a connection waits for a running process, seconds; one at two checks means that it
+hangs."""
+STEADY_S = 60.0
+"""Running time after which the next end of the process counts as the first failure, seconds."""
+MIN_RUN_S = 5.0
+"""Running time below which an end with exit code 0 is a failure too, seconds, so that a process that ends at once isn't
+started in a loop by a connection that waits."""
+RESTART = Backoff(retry=None, first_s=1.0, cap_s=60.0)
+"""Pauses before the process is started again after it failed."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsoleTimes:
-    """Times of the console's process.
-
-    Attributes:
-        idle_s: Time without a connection after which the process ends, seconds: a person who comes back after a break
-            finds the pages at once, and a night doesn't cost memory.
-        watch_s: Interval at which a running process is checked, seconds.
-        hung_s: Time for which a connection waits for a running process before that counts as hung, seconds.
-        stop_s: Time that the process has to end before it is killed, seconds.
-        steady_s: Running time after which the next end of the process counts as the first failure, seconds.
-        min_run_s: Running time below which an end counts as a failure also when the exit code is 0, seconds, so that a
-            process that ends at once isn't started in a loop by a connection that waits.
-        restart: Pauses before the process is started again after it failed.
-    """
-
-    idle_s: float = 600.0
-    watch_s: float = 0.5
-    hung_s: float = 30.0
-    stop_s: float = 5.0
-    steady_s: float = 60.0
-    min_run_s: float = 5.0
-    restart: Backoff = field(default_factory=lambda: Backoff(retry=None, first_s=1.0, cap_s=60.0))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessSettings:
-    """What the supervisor passes to the console's process, as the one argument of its command.
-
-    Attributes:
-        listener: File descriptor of the listening socket, which the process inherits.
-        state: State directory of the platform.
-        project: Directory in which `eaves up` was started; runs and artifacts are searched below it.
-        idle_s: Time without a connection after which the process ends, seconds.
-        platform: Settings of the platform.
-    """
-
-    listener: int
-    state: Path
-    project: Path
-    idle_s: float
-    platform: LocalSettings
-
-    def to_argument(self) -> str:
-        """Return the settings as one argument of a command."""
-        return json.dumps(asdict(self), default=str)
-
-
-def parse_process_settings(arguments: Sequence[str]) -> ProcessSettings:
-    """Parse the settings from the arguments of the process.
-
-    Raises:
-        InputError: When the process wasn't started by `eaves up`.
-    """
-    try:
-        values = json.loads(arguments[0])
-        platform = build(LocalSettings, SettingsLayer(origin="eaves up", values=values.pop("platform")))
-        state, project = Path(values.pop("state")), Path(values.pop("project"))
-        return ProcessSettings(**values, state=state, project=project, platform=platform)
-    except (LookupError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(
-            "the console's process is started by `eaves up`, and not by itself", hint="eaves up"
-        ) from error
 
 
 class ConsoleManager:
@@ -104,11 +48,14 @@ class ConsoleManager:
     Args:
         settings: Settings of the platform.
         host: What all processes of the platform have in common.
-        times: Times of the process.
         exposure: How people reach it.
+        hung_s: Interval of the check for a process that hangs, seconds.
+        min_run_s: Running time below which an end with exit code 0 is a failure too, seconds.
+        restart: Pauses before the process is started again after it failed.
 
     Attributes:
         images: The newest images.
+        url: Address of the console for people; empty while it has no port.
         reason: Why the console has no port; empty while it has one.
     """
 
@@ -118,28 +65,32 @@ class ConsoleManager:
         host: ProcessHost,
         *,
         exposure: Exposure,
-        times: ConsoleTimes = ConsoleTimes(),
+        hung_s: float = HUNG_S,
+        min_run_s: float = MIN_RUN_S,
+        restart: Backoff = RESTART,
     ) -> None:
         self._settings = settings
         self._host = host
-        self._times = times
         self._exposure = exposure
-        self.images = RecentImages(settings.console_images_max_bytes if settings.console else 0)
         self._project = Path.cwd()
-        self._port: ConsolePort | None = None
+        self._listener: socket.socket | None = None
+        self._is_awaited = False
+        self._notice = ""
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
         self._process = Supervised(
             "the console",
             CONSOLE,
             self._launch,
-            restart=times.restart,
-            steady_s=times.steady_s,
-            idle_run_s=times.min_run_s,
+            restart=restart,
+            steady_s=STEADY_S,
+            idle_run_s=min_run_s,
+            find_hang=self._find_hang,
+            check_s=hung_s,
             clock=host.clock,
         )
-        self._unanswered_since: float | None = None
-        self._stop = threading.Event()
-        self.reason = ""
-        self._thread: threading.Thread | None = None
+        self.images = RecentImages(settings.console_images_max_bytes if settings.console else 0)
+        self.url = self.reason = ""
 
     def start(self) -> None:
         """Open the port, if the console is wanted, and wait for browsers."""
@@ -147,25 +98,21 @@ class ConsoleManager:
         if not settings.console:
             return
         try:
-            self._port = open_port(settings.console_host, settings.console_port, uses_tls=self._exposure.uses_tls)
+            self._listener, self.url, self._notice = open_port(
+                settings.console_host, settings.console_port, uses_tls=self._exposure.uses_tls
+            )
         except Exception as error:  # noqa: BLE001 - the platform runs without its console
             self.reason = describe_failure(error, settings.console_port)
             _log.warning("there is no console: %s", self.reason)
         else:
-            listener = self._port.socket
-            self._thread = threading.Thread(target=self._run, args=(listener,), name="console", daemon=True)
+            self._thread = threading.Thread(target=self._run, args=(self._listener,), name="console", daemon=True)
             self._thread.start()
 
     def describe(self) -> tuple[str, ...]:
         """Return lines for the person who starts the platform: the console's address, or why there is none."""
-        if self._port is None:
+        if not self.url:
             return (f"there is no console: {self.reason}",) if self.reason else ()
-        return (*filter(None, [self._port.notice]), *self._exposure.notices, f"console: {self.url}")
-
-    @property
-    def url(self) -> str:
-        """Address of the console for people; empty while it has no port."""
-        return self._port.url if self._port is not None else ""
+        return (*filter(None, [self._notice]), *self._exposure.notices, f"console: {self.url}")
 
     @property
     def pid(self) -> int:
@@ -173,17 +120,12 @@ class ConsoleManager:
         child = self._process.child
         return child.pid if child is not None and child.running else 0
 
-    @property
-    def watches(self) -> bool:
-        """Whether the thread runs that watches the port and the process."""
-        return self._thread is not None and self._thread.is_alive()
-
     def terminate(self) -> None:
         """Stop listening, and ask the process to end; return immediately."""
         self._stop.set()
-        if self._port is not None:
+        if self._listener is not None:
             with contextlib.suppress(OSError):  # it was shut down before
-                self._port.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for a connection
+                self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for a connection
 
     def stop(self) -> None:
         """Stop listening, and return when the process has ended."""
@@ -201,47 +143,31 @@ class ConsoleManager:
                     pause_s = self._process.failures.note(describe_exception(error))
                     _log.exception("the console: unexpected error; next try in %.0f s", pause_s)
         finally:
-            self._process.stop(timeout_s=self._times.stop_s)
+            self._process.stop()
             listener.close()
 
     def _watch(self, listener: socket.socket) -> None:
         """Take one step: check the running process, or wait for a connection and start it."""
-        if self._process.look():
-            self._stop.wait(self._times.watch_s)
-            self._end_if_hung(listener)
-        elif not self._process.failures.due():
-            self._stop.wait(self._times.watch_s)
-        elif self._is_wanted(listener):
-            self._unanswered_since = None
+        if self._process.look() or not self._process.failures.due():
+            self._stop.wait(WATCH_S)
+            return
+        is_needed = self._settings.console_thumbnails == "always" or _has_connection(listener, timeout_s=None)
+        if is_needed and not self._stop.is_set():
+            self._is_awaited = False
             self._process.start()
 
-    def _is_wanted(self, listener: socket.socket) -> bool:
-        """Wait until the process is needed; return False when the manager is stopped meanwhile."""
-        is_needed = self._settings.console_thumbnails == "always" or _has_connection(listener, timeout_s=None)
-        return is_needed and not self._stop.is_set()
-
-    def _end_if_hung(self, listener: socket.socket) -> None:
-        """Kill a process that leaves connections waiting."""
-        now = self._host.clock.monotonic()
-        if not _has_connection(listener, timeout_s=0):
-            self._unanswered_since = None
-        elif self._unanswered_since is None:
-            self._unanswered_since = now
-        elif now - self._unanswered_since > self._times.hung_s:
-            _log.warning("the console accepts no connections; its process is ended and started again")
-            self._process.stop(timeout_s=1)
+    def _find_hang(self) -> str:
+        """Return why the process hangs: it leaves connections waiting."""
+        was_awaited = self._is_awaited
+        self._is_awaited = self._listener is not None and _has_connection(self._listener, timeout_s=0)
+        return "it accepts no connections" if was_awaited and self._is_awaited else ""
 
     def _launch(self) -> Child:
-        folder = self._settings.console_credentials
-        values = ProcessSettings(
-            listener=self._port.socket.fileno() if self._port is not None else -1,
-            state=self._host.state.root.absolute(),
-            project=self._project,
-            idle_s=self._times.idle_s,
-            platform=replace(self._settings, console_credentials=folder and folder.absolute()),
-        )
-        arguments, pass_fds = [values.to_argument()], [values.listener]
-        return self._host.start(MODULE, {}, CONSOLE, arguments=arguments, pass_fds=pass_fds)
+        folder, number = self._settings.console_credentials, self._listener.fileno() if self._listener else -1
+        settings = asdict(replace(self._settings, console_credentials=folder and folder.absolute()))
+        places = [str(self._host.state.root.absolute()), str(self._project)]
+        arguments = [str(number), *places, json.dumps(settings, default=str)]
+        return self._host.start(MODULE, {}, CONSOLE, arguments=arguments, pass_fds=[number])
 
 
 def _has_connection(listener: socket.socket, *, timeout_s: float | None) -> bool:

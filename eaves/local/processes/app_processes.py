@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -36,15 +35,6 @@ _RELAY_ENV = {leaf.path: leaf.env for leaf in iter_leaves(RelaySettings)}
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, eq=False)
-class _Member:
-    """One process of an app, its environment, and the time of the last check for hung parts, monotonic seconds."""
-
-    environ: Mapping[str, str]
-    process: Supervised
-    asked_at: float
-
-
 class AppProcesses:
     """The agent of each app, which runs its sources, and its relay, which forwards its predictions to the receiver.
 
@@ -71,8 +61,8 @@ class AppProcesses:
         self._sink = sink
         self._sink_token = sink_token
         self._ask = ask
-        self._members: dict[tuple[str, str], _Member] = {}
-        """Processes by app and kind, `agent` or `relay`."""
+        self._members: dict[tuple[str, str], tuple[Mapping[str, str], Supervised]] = {}
+        """Environment and process by app and kind, `agent` or `relay`."""
         self._sources: dict[str, tuple[str, ...]] = {}
         self._ports: dict[str, int] = {}
         self._client = SinkClient()
@@ -85,22 +75,24 @@ class AppProcesses:
         self._sources = {name: tuple(source.name for source in app.sources) for name, app in apps.items()}
         wanted = {(name, RELAY): self._build_relay_environ(app) for name, app in apps.items() if app.relay.enabled}
         wanted |= {(name, AGENT): self._build_agent_environ(app) for name, app in apps.items() if app.sources}
-        for key in [key for key, member in self._members.items() if wanted.get(key) != member.environ]:
+        for key in [key for key, (environ, _) in self._members.items() if wanted.get(key) != environ]:
             app, kind = key
             if kind == RELAY and key not in wanted:
                 _log.warning("the relay of %s is removed; its events are kept: eaves queue --agent %s.relay", app, app)
-            self._members.pop(key).process.stop()
+            self._members.pop(key)[1].stop()
         for key, environ in wanted.items():
             if key not in self._members:
-                self._members[key] = self._add(*key, environ)
-            self._keep_running(*key)
+                self._members[key] = environ, self._add(*key, environ)
+            process = self._members[key][1]
+            if not process.look():
+                process.start()
 
     def failed(self) -> dict[str, str]:
         """Return the reason by app for each process that can't be started."""
         return {
-            app: f"the {kind} of {app} {member.process.describe()}"
-            for (app, kind), member in list(self._members.items())
-            if member.process.child is None and member.process.failures.reason
+            app: f"the {kind} of {app} {process.describe()}"
+            for (app, kind), (_, process) in list(self._members.items())
+            if process.child is None and process.failures.reason
         }
 
     def statuses(self, app: str) -> tuple[AgentStatus, ...]:
@@ -108,18 +100,18 @@ class AppProcesses:
         queues = {AGENT: (app, self._sources.get(app, ())), RELAY: (f"{app}.{RELAY}", ())}
         found = []
         for kind, (queue, sources) in queues.items():
-            if (member := self._members.get((app, kind))) is None:
+            if (process := self._find(app, kind)) is None:
                 continue
-            if member.process.running:
+            if process.running:
                 found.append(read_agent(queue, sources, self._state.socket_of(app, kind)))
             else:
-                found.append(describe_silent(queue, sources, state="stopped", reason=member.process.describe()))
+                found.append(describe_silent(queue, sources, state="stopped", reason=process.describe()))
         return tuple(found)
 
     def describe_sources(self, app: str) -> tuple[str, ...]:
         """Return the sources of an app as `NAME: STATE`, with the state of the agent process that runs them."""
-        agent = self._members.get((app, AGENT))
-        return tuple(f"{source}: {agent.process.describe()}" for source in self._sources.get(app, ())) if agent else ()
+        agent = self._find(app, AGENT)
+        return tuple(f"{source}: {agent.describe()}" for source in self._sources.get(app, ())) if agent else ()
 
     def send_to_relay(self, app: str, event: Event) -> SinkResponse:
         """Send an event to the relay of an app; a success means that the event is on the relay's disk.
@@ -128,55 +120,51 @@ class AppProcesses:
             UnreachableError: When the relay doesn't run.
             DeliveryError: When the relay doesn't respond.
         """
-        relay = self._members.get((app, RELAY))
-        if relay is None or not relay.process.running:
-            state = relay.process.describe() if relay is not None else "not started yet"
+        relay = self._find(app, RELAY)
+        if relay is None or not relay.running:
+            state = relay.describe() if relay is not None else "not started yet"
             raise UnreachableError(f"the relay of {app} is {state}", hint=f"eaves logs {app}.{RELAY}")
         url = f"http://{HOST}:{self._ports[app]}/"
         return self._client.post(url, event, prefer_reply=False, timeout_s=RELAY_TIMEOUT_S)
 
     def terminate_agents(self) -> None:
         """Ask all agents to finish; return immediately."""
-        for (_, kind), member in self._members.items():
+        for (_, kind), (_, process) in self._members.items():
             if kind == AGENT:
-                member.process.terminate()
+                process.terminate()
 
     def stop(self) -> None:
         """Ask all processes to finish, and wait until they have."""
-        for member in self._members.values():
-            member.process.terminate()
-        for member in self._members.values():
-            member.process.stop()
+        for _, process in self._members.values():
+            process.terminate()
+        for _, process in self._members.values():
+            process.stop()
         self._client.close()
 
-    def _add(self, app: str, kind: str, environ: Mapping[str, str]) -> _Member:
-        process = Supervised(
+    def _find(self, app: str, kind: str) -> Supervised | None:
+        found = self._members.get((app, kind))
+        return None if found is None else found[1]
+
+    def _add(self, app: str, kind: str, environ: Mapping[str, str]) -> Supervised:
+        def find_hang() -> str:
+            return "; ".join(self._ask(self._state.socket_of(app, kind), timeout_s=LIVENESS_TIMEOUT_S))
+
+        return Supervised(
             f"the {kind} of {app}",
             f"{app}.{kind}",
             partial(self._launch, app, kind, environ),
             restart=RESTART,
             steady_s=STEADY_S,
+            find_hang=find_hang,
+            check_s=LIVENESS_S,
             clock=self._host.clock,
         )
-        return _Member(environ=environ, process=process, asked_at=self._host.clock.monotonic())
 
     def _launch(self, app: str, kind: str, environ: Mapping[str, str]) -> Child:
         if kind == AGENT:
             return self._host.start("eaves.sources", environ, f"{app}.{kind}")
         self._ports[app] = find_free_port()  # another program may have taken the previous one
         return self._host.start("eaves.relay", {**environ, _RELAY_ENV["port"]: str(self._ports[app])}, f"{app}.{kind}")
-
-    def _keep_running(self, app: str, kind: str) -> None:
-        """Start a process that doesn't run, and stop one that reports a hung part."""
-        member, now = self._members[app, kind], self._host.clock.monotonic()
-        if not member.process.look():
-            member.process.start()
-            member.asked_at = now
-        elif now - member.asked_at >= LIVENESS_S:
-            member.asked_at = now
-            if reasons := self._ask(self._state.socket_of(app, kind), timeout_s=LIVENESS_TIMEOUT_S):
-                _log.warning("the %s of %s is started again: %s", kind, app, "; ".join(reasons))
-                member.process.stop()
 
     def _build_agent_environ(self, app: AppSpec) -> Mapping[str, str]:
         """Return the environment of an app's agent; only agents get the variables with which boto3 logs in."""

@@ -224,6 +224,8 @@ class Supervised:
         restart: Pauses before it is started again.
         steady_s: Running time after which the next end counts as the first failure, seconds.
         idle_run_s: Running time after which an end with exit code 0 is no failure, seconds; None: each end is one.
+        find_hang: Returns why the running process must be stopped and started again; empty when it needn't.
+        check_s: Interval at which `find_hang` is called, seconds.
         clock: Clock for pauses.
     """
 
@@ -236,6 +238,8 @@ class Supervised:
         restart: Backoff,
         steady_s: float,
         idle_run_s: float | None = None,
+        find_hang: Callable[[], str],
+        check_s: float,
         clock: Clock,
     ) -> None:
         self.child: Child | None = None
@@ -245,8 +249,10 @@ class Supervised:
         self._start = start
         self._steady_s = steady_s
         self._idle_run_s = idle_run_s
+        self._find_hang = find_hang
+        self._check_s = check_s
         self._clock = clock
-        self._started_at = 0.0
+        self._started_at = self._checked_at = 0.0
         self._is_counted = True
 
     @property
@@ -262,11 +268,17 @@ class Supervised:
         return "running" if code is None else f"ended with {code}"
 
     def look(self) -> bool:
-        """Return whether the process runs; note its end, or that it has run for long enough."""
-        ran_s = self._clock.monotonic() - self._started_at
+        """Return whether the process runs; note its end, or that it has run for long enough; stop one that hangs."""
+        now = self._clock.monotonic()
+        ran_s = now - self._started_at
         if self.running:
             if ran_s >= self._steady_s:
                 self.failures.clear()
+            if now - self._checked_at >= self._check_s:
+                self._checked_at = now
+                if reason := self._find_hang():
+                    _log.warning("%s is started again: %s", self._name, reason)
+                    self.stop()
             return True
         if self.child is not None and not self._is_counted:
             self._is_counted = True
@@ -290,7 +302,8 @@ class Supervised:
             pause_s = self.failures.note(reason)
             _log.error("%s can't be started: %s; next try in %.0f s", self._name, reason, pause_s)
         else:
-            self._started_at, self._is_counted = self._clock.monotonic(), False
+            self._started_at = self._checked_at = self._clock.monotonic()
+            self._is_counted = False
 
     def terminate(self) -> None:
         """Ask the process to finish; return immediately."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from eaves.admin import Queue
-from eaves.console.backend import KeptImage, ModelLocation
-from eaves.console.thumbnails.store import digest_of
+from eaves.console.backend import ModelLocation
+from eaves.console.thumbnails.gallery import digest_of
 from eaves.delivery import SinkResponse
 from eaves.errors import NotFoundError
 from eaves.events import Event
@@ -71,11 +72,10 @@ def _matches(wanted: RecordFilter, record: Record) -> bool:
 
 @dataclass
 class FakeImages:
-    """Images and thumbnails by the identity of the captured event; kept images, newest first."""
+    """Images and thumbnails by the identity of the captured event."""
 
     images: dict[tuple[str, str], bytes] = field(default_factory=dict)
     thumbnails: dict[tuple[str, str], bytes] = field(default_factory=dict)
-    kept_images: list[KeptImage] = field(default_factory=list)
 
     def image(self, source: str, event_id: str) -> bytes | None:
         return self.images.get((source, event_id))
@@ -88,9 +88,6 @@ class FakeImages:
 
     def find_shown(self, records: Collection[Record]) -> Set[int]:
         return {record.seq for record in records if record.image in self.thumbnails}
-
-    def kept(self, *, before: int | None = None, limit: int = 50) -> Sequence[KeptImage]:
-        return [one for one in self.kept_images if before is None or one.number < before][:limit]
 
 
 @dataclass
@@ -115,8 +112,13 @@ class FakeBackend:
     def status(self) -> Sequence[FunctionStatus]:
         return self.functions
 
-    def queues(self) -> Mapping[str, Queue]:
-        return self.named_queues
+    def queue_names(self) -> Sequence[str]:
+        return list(self.named_queues)
+
+    def open_queue(self, name: str) -> AbstractContextManager[Queue]:
+        if name not in self.named_queues:
+            raise NotFoundError(f"there is no queue {name!r}", hint="eaves status")
+        return nullcontext(self.named_queues[name])
 
     def models(self) -> Sequence[ModelLocation]:
         return self.known_models

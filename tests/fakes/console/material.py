@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from PIL import Image, ImageDraw
 
-from eaves.console.thumbnails.store import KeptImage, digest_of
 from eaves.delivery.rejection import build_refusal
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, event_id, reply_id, source_uri
 from eaves.history import Record
@@ -151,24 +150,10 @@ class Flow:
         return record
 
     def put_into(self, backend: FakeBackend) -> None:
-        """Make a backend show these events, with each image as its own thumbnail, which is kept."""
+        """Make a backend show these events, with each image as its own thumbnail."""
         backend.records.kept.extend(self.records)
         backend.images.images.update(self.images)
         backend.images.thumbnails.update(self.images)
-        kept = backend.images.kept_images
-        for record in self.records:
-            if record.identity in self.images:
-                kept.insert(0, self._keep(record, len(kept) + 1))
-
-    def _keep(self, captured: Record, number: int) -> KeptImage:
-        return KeptImage(
-            number=number,
-            digest=digest_of(*captured.identity),
-            subject=captured.subject,
-            seq=captured.seq,
-            at=captured.at,
-            predictions=tuple(one for one in self.records[captured.seq :][:5] if one.cause == captured.identity),
-        )
 
 
 def build_flow(

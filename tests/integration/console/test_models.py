@@ -53,13 +53,6 @@ def test_the_run_shows_what_it_measured_and_every_counted_photo(browser: Browser
                 assert browser.open(photo).content_type == "image/jpeg"
 
 
-def test_the_list_says_what_each_artifact_is_and_which_run_it_comes_from(browser: Browser) -> None:
-    text = browser.open("/models").text
-    assert 'converted from the run <a href="/models/runs/run">' in text
-    assert "serves digits" in text
-    assert "int8" in text
-
-
 def test_a_photo_is_predicted_and_what_is_no_photo_is_named(browser: Browser, tiny_artifact: Path) -> None:
     with (tiny_artifact / "golden/000.png").open("rb") as photo:
         text = browser.submit("/try", {"function": "digits", "photo": (photo, "a digit.png")}).text

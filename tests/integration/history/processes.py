@@ -1,4 +1,4 @@
-"""Python processes that write a history or thumbnails until they are killed."""
+"""Python processes that write a history until they are killed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 PRELUDE = """
 import pathlib, sys
-from eaves.console.thumbnails.store import ThumbnailStore
 from eaves.history import FileHistory, HistoryReader
-from tests.fakes.console.material import build_flow, captured_event, classified_event, record_of
+from tests.fakes.console.material import build_flow, captured_event
 path = pathlib.Path(sys.argv[1])
 def say(text):
     print(text, flush=True)
@@ -27,9 +26,7 @@ def running(script: str, *args: object) -> Iterator[subprocess.Popen[str]]:
     """A process that runs the script after the prelude; killed at the end."""
     command = [sys.executable, "-c", PRELUDE + script, *map(str, args)]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environ
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1, env=environ) as process:
         try:
             yield process
         finally:
@@ -40,13 +37,6 @@ def read_line(process: subprocess.Popen[str]) -> str:
     """The next line that a process prints."""
     assert process.stdout is not None
     return process.stdout.readline().strip()
-
-
-def write_line(process: subprocess.Popen[str], text: str) -> None:
-    """Write a line to a process's standard input."""
-    assert process.stdin is not None
-    process.stdin.write(f"{text}\n")
-    process.stdin.flush()
 
 
 def kill(process: subprocess.Popen[str]) -> list[str]:

@@ -1,20 +1,17 @@
-"""A history that one process writes and another one reads, at 10,000 records, killed and replaced."""
+"""A history that one process writes and another one reads, at 10,000 records, and killed."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from eaves.events import IMAGE_CLASSIFIED
-from eaves.history import KEEP, FileHistory, HistoryReader, Record, RecordFilter
+from eaves.history import KEEP, FileHistory, HistoryReader, RecordFilter
 from tests.disks import FILL, run_on_disk
 from tests.fakes.clock import START, ManualClock
 from tests.fakes.console.material import build_flow
-from tests.integration.history.processes import PRELUDE, ROOT, kill, read_line, running, write_line
-from tests.waiting import wait_until
+from tests.integration.history.processes import PRELUDE, ROOT, kill, read_line, running
 
 WRITE_FOR_EVER = """
 flow = build_flow(1_000, with_images=False)
@@ -32,13 +29,6 @@ pathlib.Path("filler").unlink()
 history.add(event)
 say(HistoryReader(path).newest())
 """
-WRITE_ON_DEMAND = """
-flow = build_flow(1_000, with_images=False)
-history = FileHistory(path)
-for event, line in zip(flow.events, sys.stdin):
-    history.add(event)
-    say(line.strip())
-"""
 MAX_PAGE_S = 0.2
 """CPU time of one page. On the machine of docs/benchmarks.md it takes at most 8 ms."""
 
@@ -55,56 +45,21 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> HistoryReader:
     return HistoryReader(path)
 
 
-PAGES: dict[str, RecordFilter] = {
-    "everything": RecordFilter(),
-    "a common label": RecordFilter(label="rose"),
-    "a label that nothing has": RecordFilter(label="thistle"),
-    "a source": RecordFilter(source="camera-39"),
-    "a source that nothing has": RecordFilter(source="camera-40"),
-    "low confidence": RecordFilter(types=(IMAGE_CLASSIFIED,), confidence="low"),
-    "an hour long ago": RecordFilter(since=START, until=START + 3_600),
-    "a text": RecordFilter(text="frame-77"),
-    "all at once": RecordFilter(
-        source="camera-7", label="rose", confidence="low", text="FRAME", since=START + 10, until=START + 9_000
-    ),
-}
-
-
-@pytest.mark.parametrize("wanted", PAGES.values(), ids=PAGES)
-def test_each_page_of_10_000_records_is_quick(full: HistoryReader, wanted: RecordFilter) -> None:
-    before, took = None, []
-    while True:
-        start = time.thread_time()
-        page = full.find(wanted, before=before)
-        took.append(time.thread_time() - start)
-        if not page or len(took) > 30:
-            break
-        before = page[-1].seq
-    assert max(took) < MAX_PAGE_S
-
-
-def test_what_a_page_asks_besides_is_quick(full: HistoryReader) -> None:
-    page = full.find(RecordFilter(types=(IMAGE_CLASSIFIED,)), before=1_000)
-    steps: dict[str, Callable[[], object]] = {
-        "causes": lambda: full.causes(page),
-        "chain": lambda: full.chain(page[0]),
-        "newest of each source": full.by_source,
-        "labels": full.labels,
+def test_each_page_of_10_000_records_is_quick(full: HistoryReader) -> None:
+    filters = {
+        "everything": RecordFilter(),
+        "a label that nothing has": RecordFilter(label="thistle"),
+        "all at once": RecordFilter(
+            source="camera-7", label="rose", confidence="low", text="FRAME", since=START + 10, until=START + 9_000
+        ),
     }
-    assert len(full.causes(page)) == 50
-    for name, step in steps.items():
-        start = time.thread_time()
-        step()
-        assert time.thread_time() - start < MAX_PAGE_S, name
-
-
-def test_records_of_another_process_are_seen_at_once_and_none_is_missed(tmp_path: Path) -> None:
-    reader = HistoryReader(tmp_path / "history.db")
-    with running(WRITE_ON_DEMAND, tmp_path / "history.db") as writer:
-        for number in range(1, 30):
-            write_line(writer, str(number))
-            assert read_line(writer) == str(number)
-            assert (reader.newest(), [one.seq for one in reader.next(after=number - 1, limit=9)]) == (number, [number])
+    slow = []
+    for name, wanted in filters.items():
+        for before in (None, KEEP // 2):
+            start = time.thread_time()
+            full.find(wanted, before=before)
+            slow += [name] if time.thread_time() - start >= MAX_PAGE_S else []
+    assert slow == []
 
 
 def test_a_history_is_read_while_it_is_written_without_pause_and_after_kill_9(tmp_path: Path) -> None:
@@ -125,27 +80,6 @@ def test_a_history_is_read_while_it_is_written_without_pause_and_after_kill_9(tm
         seen += len(rest)
     assert seen > 1_000
     assert reader.newest() == seen
-
-
-def test_a_damaged_history_is_replaced_by_its_writer_while_it_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "history.db"
-    reader = HistoryReader(path)
-    with running(WRITE_ON_DEMAND, path) as writer:
-        for number in range(1, 20):
-            write_line(writer, str(number))
-            read_line(writer)
-        assert reader.newest() == 19
-        kill(writer)
-    path.write_bytes(path.read_bytes()[:100] + bytes(path.stat().st_size - 100))
-    for suffix in ("-wal", "-shm"):
-        path.with_name(f"history.db{suffix}").unlink()
-    with running(WRITE_ON_DEMAND, path) as writer:
-        write_line(writer, "again")
-        assert read_line(writer) == "again"
-        found: list[Record] = wait_until(lambda: list(reader.next(after=0, limit=5)))
-        assert [one.seq for one in found] == [1]
-        assert reader.newest() == 1
-    assert path.with_name("history.db.damaged").exists()
 
 
 @pytest.mark.disk

@@ -61,12 +61,6 @@ def test_senders_keep_what_there_is_no_memory_for(chunked: bool) -> None:
         assert post(receiver.port, 900_000, chunked=chunked)[0] == 202, "what was refused and what was stored is free"
 
 
-def test_the_largest_event_fits_whatever_the_bound_says() -> None:
-    with receiving(lambda _: None, in_flight_bytes=10) as receiver:
-        assert post(receiver.port, MAX_BYTES)[0] == 202
-        assert post(receiver.port, MAX_BYTES + 1)[0] == 413
-
-
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_sender_that_reads_only_once_it_has_sent_everything_gets_its_answer(chunked: bool) -> None:
     """Most HTTP clients do; more than the sockets hold is sent after the answer."""

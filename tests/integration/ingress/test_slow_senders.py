@@ -40,9 +40,7 @@ def send_slowly(connection: socket.socket, piece: bytes, seconds: float) -> None
         time.sleep(LIMIT_S / 5)  # the pace is what is tested
 
 
-@pytest.mark.parametrize(
-    "begun", [b"", b"PO", HEAD, BODY, BODY + b"1" * 90_000, HEAD + b"Transfer-Encoding: chunked\r\n\r\n5"]
-)
+@pytest.mark.parametrize("begun", [b"", HEAD, BODY + b"1" * 90_000, HEAD + b"Transfer-Encoding: chunked\r\n\r\n5"])
 def test_a_sender_who_stops_is_cut_off(server: IngressServer, begun: bytes) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         connection.sendall(begun)
@@ -52,12 +50,11 @@ def test_a_sender_who_stops_is_cut_off(server: IngressServer, begun: bytes) -> N
         wait_until(lambda: server.connections == 0, what="the end of the connection")
 
 
-@pytest.mark.parametrize("piece", [b"A: b\r\n", b"A"])
-def test_headers_that_never_end_are_cut_off(server: IngressServer, piece: bytes) -> None:
+def test_headers_that_never_end_are_cut_off(server: IngressServer) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as endless:
         endless.sendall(HEAD)
         with pytest.raises(OSError, match=r"reset|pipe"):
-            send_slowly(endless, piece, 8)
+            send_slowly(endless, b"A: b\r\n", 8)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python's ssl closes it by its counter

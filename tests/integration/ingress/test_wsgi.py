@@ -15,7 +15,7 @@ import pytest
 from flask import Flask, Response, request
 
 from eaves.errors import OverloadedError
-from eaves.ingress import IngressLimits, IngressServer, ServerTls
+from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.wsgi import ADMIT, WsgiGateway
 
 MAX_BYTES, STRANGER_BYTES = 100_000, 1_000
@@ -62,18 +62,15 @@ def create_app() -> Flask:
 
 
 @contextlib.contextmanager
-def serving(
-    app: Callable[..., Iterable[bytes]], *, tls: ServerTls | None = None, is_trusted: bool = True
-) -> Iterator[IngressServer]:
-    gateway = WsgiGateway(
-        app,
-        scheme="https" if tls else "http",
-        max_bytes=MAX_BYTES,
-        stranger_bytes=STRANGER_BYTES,
-        is_trusted=is_trusted,
-    )
+def serving(app: Callable[..., Iterable[bytes]], *, admits: bool = True) -> Iterator[IngressServer]:
+    def admit(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if admits:
+            environ[ADMIT]()
+        return app(environ, start_response)
+
+    gateway = WsgiGateway(admit, scheme="http", max_bytes=MAX_BYTES, stranger_bytes=STRANGER_BYTES)
     limits = IngressLimits(max_bytes=MAX_BYTES, in_flight_bytes=MAX_BYTES)
-    server = IngressServer(gateway, limits=limits, host="127.0.0.1", tls=tls)
+    server = IngressServer(gateway, limits=limits, host="127.0.0.1")
     try:
         yield server
     finally:
@@ -152,8 +149,6 @@ def test_a_header_never_becomes_another_one(server: IngressServer, head: str, na
     ("head", "status"),
     [
         ("GET environ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-        ("GET http://[/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET /%00%ff HTTP/1.1\r\nHost: a\r\n\r\n", 404),
         ("GET /environ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         ("POST /size HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
@@ -161,7 +156,6 @@ def test_a_header_never_becomes_another_one(server: IngressServer, head: str, na
         ("GET /environ HTTP/1.1\r\nHost: a\r\n" + "X: a\r\n" * 101 + "\r\n", 431),
         (f"GET /{'x' * 9_000} HTTP/1.1\r\nHost: a\r\n\r\n", 414),
         ("GET /environ HTTP/3.0\r\nHost: a\r\n\r\n", 505),
-        ("POST /size HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", 400),
         ("\x16\x03\x01\x02\x00\x01\r\n\r\n", 400),
     ],
 )
@@ -182,14 +176,8 @@ def test_a_body_is_read_by_the_application_within_limits(server: IngressServer, 
     assert ask(server, "POST", "/form", packed, Content_Type=kind, Content_Encoding="gzip").body == b"value"
 
 
-def test_a_body_that_is_refused_is_not_asked_for(server: IngressServer) -> None:
-    head = "POST /size HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: "
-    assert send(server, f"{head}{MAX_BYTES + 1}\r\n\r\n").startswith(b"HTTP/1.1 413 ")
-    assert send(server, f"{head}1\r\n\r\na").startswith(b"HTTP/1.1 100 ")
-
-
 def test_a_caller_that_is_not_accepted_sends_little(server: IngressServer) -> None:
-    with serving(create_app(), is_trusted=False) as strict:
+    with serving(create_app(), admits=False) as strict:
         assert ask(strict, "POST", "/size", b"x" * STRANGER_BYTES).status == 200
         refused = ask(strict, "POST", "/size", b"x" * (STRANGER_BYTES + 1))
         assert (refused.status, refused.headers["Connection"]) == (413, "close")

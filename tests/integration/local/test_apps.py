@@ -20,11 +20,9 @@ from eaves.platform import default_trigger
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher
 
-EVENT = Event(id="1", source="/s", type="t")
 
-
-def app(name: str, version: str = "1") -> LocalApp:
-    function = LocalFunction(name=name, site="s", artifact=Path("/a"), env={"VERSION": version})
+def app(name: str) -> LocalApp:
+    function = LocalFunction(name=name, site="s", artifact=Path("/a"))
     return LocalApp(function=function, triggers=(default_trigger(name),))
 
 
@@ -34,29 +32,23 @@ class Parts:
     Attributes:
         error: Raised instead of subscribing, when set.
         subscriptions: The effective ones, by lane.
-        kept: Apps whose queues are to be left as they are.
-        relayed: App and event id of what was handed to a relay.
     """
 
     def __init__(self, state: StateDirectory, clock: ManualClock) -> None:
         self.error: Exception | None = None
         self.subscriptions: Mapping[str, Subscription] = {}
-        self.kept: set[str] = set()
-        self.relayed: list[tuple[str, str]] = []
         self._host = ProcessHost(state=state, inherit={}, clock=clock, launch=FakeLauncher())
 
     def activate(self, spec: LocalFunction) -> Activator:
         return Activator(spec, self._host)
 
     def send_to_relay(self, app: str, event: Event) -> SinkResponse:
-        self.relayed.append((app, event.id))
         return SinkResponse(status=202)
 
     def subscribe(self, subscriptions: Mapping[str, Subscription], *, keep: Collection[str]) -> None:
         if self.error is not None:
             raise self.error
         self.subscriptions = subscriptions
-        self.kept = set(keep)
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from urllib.parse import quote, unquote
 from zlib import crc32
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from eaves.artifact import open_artifact
 from eaves.local.specs import LocalApp, LocalFunction
@@ -34,23 +33,19 @@ TOPIC = "//pubsub.googleapis.com/projects/sample-project/topics/gcf-test"
 WRITTEN = "google.firebase.database.ref.v1.written"
 SHAPES: list[tuple[str, str, str, Any]] = [
     ("google.firebase.auth.user.v1.created", "//firebaseauth.googleapis.com/projects/my-project-id", "users/UUpby", {}),
-    *((WRITTEN, DATABASE, "refs/gcf-test/xyz", {"delta": n}) for n in (None, 1.5, "a", True, ["Grüße", {"d": [1]}])),
+    (WRITTEN, DATABASE, "refs/gcf-test/xyz", {"delta": [None, 1.5, "Grüße", {"d": [True]}]}),
     ("google.cloud.pubsub.topic.v1.messagePublished", TOPIC, "", {"message": {"data": "AQID"}}),
 ]
 """Type, source, subject (empty: none) and data."""
-ODD: dict[str, dict[str, str]] = {
-    "milliseconds": {"time": "2020-09-29T11:32:00.123Z"},
-    "hundredths": {"time": "2018-04-05T17:31:00.78Z"},
-    "nanoseconds": {"time": "2018-04-05T17:31:00.123456789Z"},
-    "lower case": {"time": "2018-04-05t17:31:00z"},
-    "an offset": {"time": "2018-04-05T17:31:00+02:00"},
-    "a leap second": {"time": "1990-12-31T23:59:60Z"},
-    "letters": {"subject": "日本/Küche.png", "label": "Gänseblümchen"},
-    "percent and space": {"subject": "a b/100%.png", "label": 'red "rose"'},
-    "trace as an extension": {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
-    "integers": {"sampledrate": "2147483647", "sequence": "-2147483648"},
-}
+ODD: list[dict[str, str]] = [
+    {"time": "2018-04-05T17:31:00.123456789Z"},
+    {"time": "2018-04-05t17:31:00+02:00"},
+    {"time": "1990-12-31T23:59:60Z"},
+    {"subject": "日本/Küche 100%.png", "label": 'rote "Gänseblümchen"', "sequence": "-2147483648"},
+    {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+]
 """Attributes beyond the suite's, of which earlier versions changed or refused some."""
+TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 PREFIX = "as.sent."
 """Beginning of the types of events that a subscriber answers with."""
 
@@ -178,102 +173,47 @@ def encode_value(value: str) -> bytes:
     return quote(value, safe="".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')).encode()
 
 
-def encode(attributes: Mapping[str, str], content_type: str) -> dict[str, bytes]:
+def encode(attributes: Mapping[str, str]) -> dict[str, bytes]:
     """The headers of an event in binary mode."""
     return {
         **{f"ce-{name}": encode_value(value) for name, value in attributes.items()},
-        "content-type": content_type.encode(),
+        "content-type": b"application/json",
     }
 
 
-def post(address: str, headers: Mapping[str, bytes], body: bytes) -> tuple[int, list[tuple[str, bytes]], bytes]:
+def send(address: str, mode: str, attributes: dict[str, str], body: bytes) -> tuple[int, bytes]:
+    """Send an event in binary or structured mode, its data as JSON; status and body of the answer."""
+    headers = encode(attributes)
+    if mode == "structured":
+        document = {**attributes, "datacontenttype": "application/json", "data": json.loads(body)}
+        headers = {"content-type": b"application/cloudevents+json; charset=UTF-8"}
+        body = json.dumps(document, ensure_ascii=False).encode()
     connection = HTTPConnection(address, timeout=30)
     try:
-        connection.request("POST", "/", body, dict(headers))
+        connection.request("POST", "/", body, {**headers, "traceparent": TRACE})
         answer = connection.getresponse()
-        answered = [(name, value.encode("latin-1")) for name, value in answer.getheaders()]
-        return answer.status, answered, answer.read()
+        return answer.status, answer.read()
     finally:
         connection.close()
 
 
-def send(
-    address: str, mode: str, attributes: dict[str, str], content_type: str, body: bytes, **more: bytes
-) -> tuple[int, list[tuple[str, bytes]], bytes]:
-    """Send an event in binary or structured mode, its data as JSON."""
-    if mode == "binary":
-        return post(address, {**encode(attributes, content_type), **more}, body)
-    document = {**attributes, "datacontenttype": content_type, "data": json.loads(body)}
-    structured = {"content-type": b"application/cloudevents+json; charset=UTF-8", **more}
-    return post(address, structured, json.dumps(document, ensure_ascii=False).encode())
+CASES = [*((number, {}) for number in range(len(SHAPES))), *((0, changes) for changes in ODD)]
 
 
-CASES = [
-    pytest.param(number, mode, {}, id=f"{number}-{mode}")
-    for number in range(len(SHAPES))
-    for mode in ("binary", "structured")
-]
-CASES += [
-    pytest.param(0, mode, changes, id=f"{name}-{mode}")
-    for name, changes in ODD.items()
-    for mode in ("binary", "structured")
-]
-
-
-@pytest.mark.parametrize(("number", "mode", "changes"), CASES)
-def test_an_event_leaves_the_broker_as_it_came(
-    platform: Platform, number: int, mode: str, changes: dict[str, str]
-) -> None:
-    attributes, body = build_attributes(number, mode, **changes)
-    trace = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-    status, _, answer = send(platform.address, mode, attributes, "application/json", body, traceparent=trace)
-    assert status == 202, answer
-    (seen,) = wait_until(lambda: platform.first.find(attributes["id"]), 20, what="the event")
-    assert seen.attributes() == Counter(encode(attributes, "application/json").items())
-    assert dict(seen.headers).get("traceparent", b"") == trace, "the trace is a header, as it came"
-    if mode == "binary":
-        assert seen.body == body
-    else:
-        assert json.loads(seen.body) == json.loads(body)
-
-
-@pytest.mark.parametrize(("number", "mode", "changes"), CASES)
-def test_a_reply_is_delivered_as_its_subscriber_wrote_it(
-    platform: Platform, number: int, mode: str, changes: dict[str, str]
+@pytest.mark.parametrize("mode", ["binary", "structured"])
+@pytest.mark.parametrize(("number", "changes"), CASES)
+def test_an_event_and_the_reply_to_it_are_delivered_as_they_were_written(
+    platform: Platform, number: int, changes: dict[str, str], mode: str
 ) -> None:
     """What a subscriber answers with goes back into the broker and on to the next subscriber."""
     attributes, body = build_attributes(number, mode, **changes)
-    attributes["id"] = f"reply-{attributes['id']}"
     platform.first.replies = mode
-    try:
-        assert send(platform.address, "binary", attributes, "application/json", body)[0] == 202
-        (seen,) = wait_until(lambda: platform.second.find(attributes["id"]), 20, what="the reply")
-    finally:
-        platform.first.replies = ""
-    expected = {**attributes, "type": PREFIX + attributes["type"]}
-    assert seen.attributes() == Counter(encode(expected, "application/json").items())
-    assert json.loads(seen.body) == json.loads(body)
-
-
-def test_what_was_delivered_is_in_the_metrics(platform: Platform) -> None:
-    """Labels are escaped as the text format requires, so that Prometheus' own parser reads them."""
-    attributes, body = build_attributes(0, "metrics")
-    assert send(platform.address, "binary", attributes, "application/json", body)[0] == 202
-
-    def count_delivered() -> float:
-        connection = HTTPConnection(platform.address, timeout=30)
-        try:
-            connection.request("GET", "/metrics")
-            families = list(text_string_to_metric_families(connection.getresponse().read().decode()))
-        finally:
-            connection.close()
-        return sum(
-            sample.value
-            for family in families
-            for sample in family.samples
-            if sample.name == "eaves_deliveries_total"
-            and sample.labels.get("outcome") == "delivered"
-            and sample.labels.get("lane") == "trigger/colours/first"
-        )
-
-    wait_until(count_delivered, 20, what="a delivery in the metrics")
+    status, answer = send(platform.address, mode, attributes, body)
+    assert status == 202, answer
+    (seen,) = wait_until(lambda: platform.first.find(attributes["id"]), 20, what="the event")
+    (reply,) = wait_until(lambda: platform.second.find(attributes["id"]), 20, what="the reply")
+    assert seen.attributes() == Counter(encode(attributes).items())
+    assert dict(seen.headers).get("traceparent", b"") == TRACE, "the trace is a header, as it came"
+    assert reply.attributes() == Counter(encode({**attributes, "type": PREFIX + attributes["type"]}).items())
+    assert json.loads(seen.body) == json.loads(reply.body) == json.loads(body)
+    assert mode == "structured" or seen.body == body

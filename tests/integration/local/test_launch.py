@@ -29,10 +29,10 @@ class Starter:
         self.artifact = write_graph_artifact(folder / "a").path
         self.children: list[Process] = []
 
-    def start(self, **environ: str) -> tuple[Process, int]:
+    def start(self) -> tuple[Process, int]:
         port = find_port()
         own = {"EAVES_ARTIFACT": str(self.artifact), "EAVES_HOST": HOST, "EAVES_CONCURRENCY": "1", "PORT": str(port)}
-        given = {"EAVES_SELF_TEST": "none", "EAVES_THREADS": "1", **own, **environ}
+        given = {"EAVES_SELF_TEST": "none", "EAVES_THREADS": "1", **own}
         child = Process("functions", given, self.folder / "log", inherit=os.environ)
         self.children.append(child)
         return child, port
@@ -78,32 +78,14 @@ def test_a_function_has_a_session_of_its_own_reads_nothing_and_writes_its_log(st
     assert "OPENBLAS_NUM_THREADS" not in Path(f"/proc/{child.pid}/environ").read_text()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGKILL, -9)])
-def test_the_exit_code_of_a_signal_is_seen(starter: Starter, number: int, code: int) -> None:
+def test_the_exit_code_of_a_signal_is_seen(starter: Starter) -> None:
     child, port = starter.start()
     wait_until(lambda: answers(port), 30, what="the function")
-    os.kill(child.pid, number)
+    os.kill(child.pid, signal.SIGTERM)
     wait_until(lambda: not child.running, 30, what="the end")
-    assert child.exit_code == code
+    assert child.exit_code == 0
     child.terminate()  # it ended, so its number may be another process's by now
     assert not Path(f"/proc/{child.pid}").exists()
-
-
-@pytest.mark.parametrize(
-    ("environ", "code", "text"),
-    [
-        ({"EAVES_TOP_K": "none"}, 78, "must be"),
-        ({"EAVES_HOST": "192.0.2.1"}, 69, "can't listen on 192.0.2.1"),
-    ],
-    ids=["invalid settings", "no such address"],
-)
-def test_a_function_that_fails_ends_with_its_exit_code_and_logs_why(
-    starter: Starter, environ: dict[str, str], code: int, text: str
-) -> None:
-    child, _ = starter.start(**environ)
-    wait_until(lambda: not child.running, 30, what="the end")
-    assert text in starter.log()
-    assert child.exit_code == code
 
 
 def test_a_function_that_is_stopped_too_slowly_is_killed(starter: Starter) -> None:

@@ -11,7 +11,6 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ import pytest
 from eaves.events import Event, encode_binary
 from eaves.platform import RELAY, SourceSpec
 from tests.contract.harness import LocalHarness, open_local_harness, status_of
-from tests.fakes.mqtt.slow_link import SlowLink
 from tests.integration.local.apps import digits_app
 from tests.ports import find_port
 from tests.waiting import wait_until
@@ -54,21 +52,10 @@ def harness() -> Iterator[LocalHarness]:
         yield made
 
 
-@contextmanager
-def open_forwarder(port: int) -> Iterator[SlowLink]:
-    """A program on this machine that passes connections on, as `ssh -L`, socat and rootless containers do."""
-    forwarder = SlowLink(port, delay_s=0)
-    try:
-        yield forwarder
-    finally:
-        forwarder.close()
-
-
-@pytest.mark.parametrize("everywhere", [True, False], ids=["0.0.0.0", "one address"])
-def test_every_caller_needs_the_token(harness: LocalHarness, everywhere: bool) -> None:
+def test_every_caller_needs_the_token(harness: LocalHarness) -> None:
     address, port = find_address(), find_port()
     token = harness.state.with_name("token")
-    harness.start(port, "--host", "0.0.0.0" if everywhere else address, "--token-file", str(token))
+    harness.start(port, "--host", "0.0.0.0", "--token-file", str(token))
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
     said = f"every caller needs the token in {token}, at 127.0.0.1 too; requests are sent unencrypted\n"
     wait_until(lambda: said in harness.log(), 10, what="the line about the token")
@@ -76,29 +63,14 @@ def test_every_caller_needs_the_token(harness: LocalHarness, everywhere: bool) -
     with_token = {"Authorization": f"Bearer {token.read_text().strip()}"}
     for host in ("127.0.0.1", address):
         assert ask(host, port) == 401
-        assert ask(host, port, {"Host": "127.0.0.1"}) == 401
         assert ask(host, port, {"Host": "localhost"}) == 401
         assert ask(host, port, {"X-Forwarded-For": "127.0.0.1", "Forwarded": "for=127.0.0.1"}) == 401
         assert ask(host, port, {"Authorization": "Bearer wrong"}) == 401
         assert ask(host, port, with_token) == 404
-        assert ask(host, port, {**with_token, "Forwarded": "for=203.0.113.9"}) == 404
         assert ask(host, port, {**with_token, "Origin": "http://evil.example"}) == 403
-    with open_forwarder(port) as forwarder:
-        assert ask("127.0.0.1", forwarder.port, {"Host": "localhost"}) == 401
-        headers, body = encode_binary(Event(id="1", source="/eaves/test/x", type="t", data=b""))
-        assert ask("127.0.0.1", forwarder.port, headers, path="/", body=body) == 401
-        assert ask("127.0.0.1", forwarder.port, {**with_token, **headers}, path="/", body=body) == 202
-
-
-def test_every_address_of_both_families(harness: LocalHarness) -> None:
-    if not socket.has_dualstack_ipv6():
-        pytest.skip("this machine has no IPv6")
-    port, token = find_port(), harness.state.with_name("token")
-    harness.start(port, "--host", "::", "--token-file", str(token))
-    with_token = {"Authorization": f"Bearer {token.read_text().strip()}"}
-    for host in ("127.0.0.1", "::1", find_address()):
-        assert ask(host, port) == 401
-        assert ask(host, port, with_token) == 404
+    headers, body = encode_binary(Event(id="1", source="/eaves/test/x", type="t", data=b""))
+    assert ask("127.0.0.1", port, headers, path="/", body=body) == 401
+    assert ask("127.0.0.1", port, {**with_token, **headers}, path="/", body=body) == 202
 
 
 def test_sources_and_commands_of_the_machine_still_reach_the_platform(
@@ -127,15 +99,6 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_a_token_sent_from_this_machine_is_not_asked_for_without_host(harness: LocalHarness) -> None:
-    port = find_port()
-    harness.start(port, "--token-file", str(harness.state.with_name("token")))
-    assert ask("127.0.0.1", port) == 404
-    assert not harness.state.with_name("token").exists()
-    with pytest.raises(OSError, match="refused"):
-        ask(find_address(), port)
-
-
 def test_an_address_off_loopback_needs_a_token_file_and_says_how(tmp_path: Path) -> None:
     command = [*UP, "--host", "0.0.0.0", "--state", "my state"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
@@ -151,8 +114,6 @@ def test_an_address_off_loopback_needs_a_token_file_and_says_how(tmp_path: Path)
     [
         (["--host", "no such host.example"], "error: 'no such host.example' is no address of this machine"),
         (["--host", "203.0.113.1", "--token-file", "token"], "Cannot assign requested address\ntry: --host 0.0.0.0 "),
-        (["--host", ""], "host: must be an address of this machine"),
-        (["--port", "65536"], "port: must be"),
     ],
 )
 def test_an_address_that_is_not_of_this_machine(tmp_path: Path, options: list[str], message: str) -> None:

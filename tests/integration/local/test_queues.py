@@ -9,7 +9,6 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
-from eaves.admin.client import SocketQueue
 from eaves.cli import cli
 from eaves.errors import EavesError
 from eaves.events import IMAGE_CAPTURED, Event
@@ -64,14 +63,6 @@ def test_dead_letters_are_listed_shown_retried_and_dropped(
     assert [entry["seq"] for entry in listed(harness)] == [second["seq"]]
     assert run(harness, "queue", "retry", "--dead").stderr == "1 entry queued again\n"
     wait_until(lambda: status_of(harness.platform).dead == 1, 60, what="the dead letter again")
-    url = {"dataref": "https://store.example/c.png"}
-    stored = Event(id="c", source="/eaves/test/x", type=IMAGE_CAPTURED, datacontenttype="image/png", extensions=url)
-    harness.platform.publish(stored)  # the function fetches nothing
-    wait_until(lambda: status_of(harness.platform).dead == 2, 60, what="the image in a bucket")
-    number = str(listed(harness)[-1]["seq"])
-    refused = run(harness, "queue", "show", number, "--save", str(tmp_path / "c.bin"), code=65)
-    assert "isn't in the queue; it is stored at https://store.example/c.png" in str(refused.exception)
-    assert not (tmp_path / "c.bin").exists()
 
 
 def test_a_function_that_can_not_start_shows_why_its_queue_waits_and_the_queue_can_be_purged(
@@ -87,11 +78,8 @@ def test_a_function_that_can_not_start_shows_why_its_queue_waits_and_the_queue_c
     assert f"{LANE} is paused for " in run(harness, "status").stderr
     asked = run(harness, "queue", "purge", LANE, code=2)
     assert "Delete 2 entries (" in asked.stderr
-    assert "--yes" in asked.stderr
-    assert len(listed(harness, "--queued")) == 2
     assert run(harness, "queue", "purge", LANE, "--yes").stderr == "2 entries deleted\n"
     assert listed(harness) == []
-    assert run(harness, "queue", "purge", LANE, "--yes").stderr == "no entry matches\n"
 
 
 def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarness, tmp_path: Path) -> None:
@@ -109,19 +97,10 @@ def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarn
     wait_until(lambda: state() == "watching", 60, what="the agent")
     (inbox / "a.png").write_bytes(PNG)
     wait_until(lambda: status_of(harness.platform).agents[0].sources[0].captured == 1, 60, what="the image")
-    table = run(harness, "status").stdout
-    assert "digits.inbox" in table
-    assert " s ago" in table
-    agent = json.loads(run(harness, "status", "-o", "json").stdout)[0]["agents"][0]
-    assert (agent["name"], agent["state"], agent["dead"]) == ("digits", "running", 0)
-    assert [(source["name"], source["state"]) for source in agent["sources"]] == [("inbox", "watching")]
+    assert "digits.inbox" in run(harness, "status").stdout
     wait_until(lambda: listed(harness, "--agent", "digits") == [], 60, what="an empty queue")
-    assert listed(harness, "--agent", "digits.inbox") == []
     assert "captured a.png" in run(harness, "logs", "digits.inbox").stdout
     assert "there is no queue" in str(run(harness, "queue", "--agent", "digits.other", code=66).exception)
-    socket = StateDirectory(root=harness.state).socket_of("digits")
-    assert socket.stat().st_mode & 0o777 == 0o600
-    assert SocketQueue(socket).report().sources
 
 
 def test_the_queue_is_counted_while_nothing_runs_and_with_the_dead_letters_of_a_removed_trigger(

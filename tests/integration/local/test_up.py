@@ -8,19 +8,17 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-
-import pytest
 
 from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary
 from eaves.local.state import StateDirectory
-from tests.contract.harness import LocalHarness, open_local_harness, status_of
+from tests.contract.harness import LocalHarness, status_of
 from tests.integration.local.apps import digits_app
 from tests.ports import find_port
 from tests.waiting import wait_until
@@ -103,22 +101,6 @@ def test_every_event_acknowledged_while_up_starts_is_queued(harness: LocalHarnes
     assert (status.queued + status.dead) == len(accepted)
 
 
-def test_a_spec_that_can_not_be_read_leaves_its_app_as_it_was(harness: LocalHarness, tmp_path: Path) -> None:
-    harness.start()
-    harness.platform.deploy(digits_app(tmp_path / "no such artifact"))
-    (harness.state / "specs/digits.json").write_text("{")
-    wait_until(
-        lambda: any(
-            (status.state == "failed" and "JSON" in status.reason) or "Expecting" in status.reason
-            for status in harness.platform.status()
-        ),
-        10,
-        what="the fault in status",
-    )
-    assert post(url_of(harness), *captured(1)) == 202
-    wait_until(lambda: sum(status.queued for status in harness.platform.status()) == 1, 10, what="the queued event")
-
-
 def test_an_app_that_was_never_readable_keeps_the_broker_from_taking_what_it_may_want(harness: LocalHarness) -> None:
     state = StateDirectory(root=harness.state)
     state.prepare()
@@ -129,56 +111,22 @@ def test_an_app_that_was_never_readable_keeps_the_broker_from_taking_what_it_may
     assert post(url_of(harness), *captured(1)) == 202
 
 
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({}, 202),
-        ({"Host": "evil.example"}, 403),
-        ({"Origin": "http://evil.example"}, 403),
-        ({"Origin": "http://127.0.0.1:3000"}, 202),
-    ],
-)
-def test_web_pages_from_elsewhere_are_refused(headers: dict[str, str], status: int, up: LocalHarness) -> None:
-    event, body = captured(1)
-    assert post(url_of(up), {**event, **headers}, body) == status
-
-
-@pytest.fixture(scope="module")
-def up() -> Iterator[LocalHarness]:
-    with open_local_harness() as made:
-        yield made
-
-
-def test_the_state_directory_and_its_socket_are_the_users_own(up: LocalHarness) -> None:
-    assert up.state.stat().st_mode & 0o777 == 0o700
-    assert (up.state / "control.sock").stat().st_mode & 0o777 == 0o600
-
-
-def test_a_state_directory_may_have_a_long_path(tmp_path: Path) -> None:
+def test_a_state_directory_may_have_a_long_path_is_its_users_and_serves_one_platform(tmp_path: Path) -> None:
     """The path of a Unix socket has at most 107 bytes; it is reached through its folder."""
     harness = LocalHarness(tmp_path / ("s" * 120))
     harness.start()
     try:
-        assert post(url_of(harness), *captured(1)) == 202
+        headers, body = captured(1)
+        assert post(url_of(harness), headers, body) == 202
+        assert post(url_of(harness), {**headers, "Host": "evil.example"}, body) == 403
         assert harness.platform.status() == []
+        assert stat.S_IMODE(harness.state.stat().st_mode) == 0o700
+        assert stat.S_IMODE((harness.state / "control.sock").stat().st_mode) == 0o600
+        command = [sys.executable, "-P", "-m", "eaves.cli", "up", "--port", "0", "--state", str(harness.state)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        assert (done.returncode, "another `eaves up` runs" in done.stderr) == (69, True)
     finally:
         harness.stop()
-
-
-def test_a_second_up_on_the_same_directory_says_so(up: LocalHarness) -> None:
-    command = [sys.executable, "-P", "-m", "eaves.cli", "up", "--port", "0", "--state", str(up.state)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    assert done.returncode == 69
-    assert "another `eaves up` runs" in done.stderr
-
-
-def test_removing_the_log_folder_stops_nothing(harness: LocalHarness, tiny_artifact: Path) -> None:
-    harness.start()
-    shutil.rmtree(harness.state / "logs")
-    harness.platform.deploy(digits_app(tiny_artifact))
-    image = (tiny_artifact / "golden/000.png").read_bytes()
-    event = Event(id="1", source="/x", type=IMAGE_CAPTURED, datacontenttype="image/png", data=image)
-    assert harness.platform.invoke("digits", event).status == 200
 
 
 def test_an_artifact_that_changed_since_it_was_deployed_is_not_served(

@@ -43,7 +43,7 @@ def test_sites_that_hold_everything_leave_a_reserve_for_small_events(tmp_path: P
     with receiving_from_three(tmp_path) as receiver, ExitStack() as stack:
         for token in (PORT_TOKEN, BARN_TOKEN):
             stack.enter_context(hold(receiver, token, 990_000))
-        wait_until(lambda: receiver.server.taken_bytes > 1_900_000, what="bodies that are held")
+        wait_until(lambda: receiver.server.budget.taken_bytes > 1_900_000, what="bodies that are held")
         with receiver.sender() as sender:
             assert sender.send([classified(1)]).stored == 1
 
@@ -80,9 +80,9 @@ def test_a_body_that_came_in_parts_takes_memory_as_others_do(tmp_path: Path) -> 
         structured = {UPLOAD: digest, "Content-Type": "application/cloudevents+json"}
         assert sender.ask("POST", EVENTS, b"", structured)[0] == 415
         with hold(receiver, TOKEN, 950_000):
-            wait_until(lambda: receiver.server.taken_bytes > 900_000, what="a body that is held")
+            wait_until(lambda: receiver.server.budget.taken_bytes > 900_000, what="a body that is held")
             assert sender.ask("POST", EVENTS, b"", {**headers, UPLOAD: digest})[0] == 429
-        wait_until(lambda: receiver.server.taken_bytes == 0, what="free memory")
+        wait_until(lambda: receiver.server.budget.taken_bytes == 0, what="free memory")
         status, answer = sender.ask("POST", EVENTS, b"", {**headers, UPLOAD: digest})
         assert (status, json.loads(answer)["stored"]) == (200, 1)
-        assert receiver.server.taken_bytes == 0
+        assert receiver.server.budget.taken_bytes == 0

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from eaves.admin import Queue
 from eaves.admin.client import SocketQueue
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.routes import answer
@@ -16,6 +15,7 @@ from eaves.admin.server import AdminServer
 from eaves.console.model.event import NO_LINE, NOT_KNOWN, find_forwarding
 from eaves.spool import LedgerLimits, Spool
 from tests.fakes.clock import START, ManualClock
+from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.material import build_flow
 
 FLOW = build_flow(4, with_images=False)
@@ -40,22 +40,19 @@ def relay(tmp_path: Path, clock: ManualClock) -> Iterator[Spool]:
         yield spool
 
 
-@pytest.fixture(params=["in this process", "behind a socket"])
-def queues(request: pytest.FixtureRequest, relay: Spool, tmp_path: Path) -> Iterator[dict[str, Queue]]:
+@pytest.fixture
+def backend(relay: Spool, tmp_path: Path) -> Iterator[FakeBackend]:
     with Spool(tmp_path / "broker.db") as broker:
         found: dict[str, Spool] = {"broker": broker, "flowers.relay": relay}
-        if request.param == "in this process":
-            yield {name: SpoolQueue(spool) for name, spool in found.items()}
-            return
         paths = {name: tmp_path / name / "socket" for name in found}
         servers = [AdminServer(partial(answer, SpoolQueue(found[name])), path=path) for name, path in paths.items()]
-        yield {name: SocketQueue(path) for name, path in paths.items()}
+        yield FakeBackend(named_queues={name: SocketQueue(path) for name, path in paths.items()})
         for server in servers:
             server.stop()
 
 
-def test_each_state_of_an_event_is_said(queues: dict[str, Queue]) -> None:
-    found = [find_forwarding(queues, record) for record in PREDICTIONS]
+def test_each_state_of_an_event_is_said(backend: FakeBackend) -> None:
+    found = [find_forwarding(backend, record) for record in PREDICTIONS]
     assert [(one.title, one.state) for one in found if one is not None] == [
         ("Delivered to the cloud", "done"),
         ("Refused by the cloud: answered 403: not this site", "failing"),
@@ -68,14 +65,8 @@ def test_each_state_of_an_event_is_said(queues: dict[str, Queue]) -> None:
 
 
 def test_a_relay_that_does_not_run_is_no_reason_to_claim_anything(tmp_path: Path) -> None:
-    found = find_forwarding({"flowers.relay": SocketQueue(tmp_path / "socket")}, PREDICTIONS[0])
+    backend = FakeBackend(named_queues={"flowers.relay": SocketQueue(tmp_path / "socket")})
+    found = find_forwarding(backend, PREDICTIONS[0])
     assert found is not None
     assert (found.title, found.state) == (NOT_KNOWN, "open")
     assert "flowers.relay can't be asked: no process listens" in found.detail
-
-
-def test_a_queue_is_asked_for_exactly_one_event(relay: Spool) -> None:
-    ask = partial(answer, SpoolQueue(relay), "GET", "/queues/ledger/event")
-    assert ask("source=/eaves/mill/flowers&id=none").body == b'{"line": null}'
-    for query in ("", "source=a", "source=a&id=", "source=a&id=b&limit=1"):
-        assert ask(query).status == 400

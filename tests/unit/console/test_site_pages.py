@@ -26,11 +26,9 @@ def open_pages(site_since: float | None) -> FlaskClient:
     ("path", "at_a_site", "on_one_machine"),
     [
         ("/", "It was started <time", "No image was predicted yet."),
-        ("/", "Predictions stay at this site.", "Predictions stay on this machine."),
         ("/events", "those of an earlier pod are lost", "No image was predicted yet."),
         ("/events?label=rose", "keeps events since it was started, <time", "keeps the newest 10,000 events"),
         ("/dead-letters/", "eaves queue list --dead --on knative", "Every accepted event was delivered"),
-        ("/functions/flowers/reasons", "eaves queue list --dead --on knative", "No dead letter is left."),
         ("/try", "Neither the photo nor the answer is listed among", "The answer is listed among the events"),
         ("/models", "The artifacts of a site are on the machine that made them", ""),
     ],

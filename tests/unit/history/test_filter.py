@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED
+from eaves.events import IMAGE_CLASSIFIED
 from eaves.history import FileHistory, HistoryReader, RecordFilter
 from tests.fakes.clock import START, ManualClock
 from tests.fakes.console.material import build_flow, captured_event, classified_event
@@ -14,26 +14,17 @@ from tests.fakes.console.material import build_flow, captured_event, classified_
 HOSTILE = "'; DROP TABLE records; -- \"<script>\\u0041\n\t%_\\"
 
 FILTERS: dict[str, tuple[RecordFilter, int]] = {
-    "everything": (RecordFilter(), 66),
-    "one type": (RecordFilter(types=(IMAGE_CAPTURED,)), 33),
-    "two types": (RecordFilter(types=(IMAGE_CAPTURED, IMAGE_CLASSIFIED)), 66),
     "a label": (RecordFilter(label="rose"), 6),
     "a label that is the start of another": (RecordFilter(label="ros"), 0),
-    "a label that is another attribute's value": (RecordFilter(label="flowers"), 0),
     "a hostile label": (RecordFilter(label=HOSTILE), 1),
     "low confidence": (RecordFilter(confidence="low"), 4),
     "a source": (RecordFilter(source="camera-1"), 30),
-    "a whole source": (RecordFilter(source="/eaves/mill/camera-1"), 30),
     "a function": (RecordFilter(source="flowers"), 32),
     "the end of a name": (RecordFilter(source="era-1"), 0),
-    "a hostile source": (RecordFilter(source=HOSTILE), 1),
     "since": (RecordFilter(since=START + 20), 46),
     "until": (RecordFilter(until=START + 20), 21),
-    "no number": (RecordFilter(since=float("nan")), 0),
     "a text in capitals": (RecordFilter(text="FRAME-2.J"), 2),
     "a text with wildcards": (RecordFilter(text="%_"), 5),
-    "a text of other letters": (RecordFilter(text="Tür"), 5),
-    "a text that is no text": (RecordFilter(text="a\ud800b"), 0),
     "all at once": (
         RecordFilter(
             types=(IMAGE_CLASSIFIED,),

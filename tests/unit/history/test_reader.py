@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import sqlite3
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,28 +57,12 @@ def test_a_chain_has_the_capture_and_what_it_caused(path: Path) -> None:
     assert numbers(reader.chain(get(reader, 4))) == [2, 4]
 
 
-def test_a_chain_whose_capture_is_gone_has_the_rest(path: Path) -> None:
-    cause = captured_event(1)
-    fill(path, classified_event(cause), captured_event(2), classified_event(cause, digest="b" * 64))
-    reader = HistoryReader(path)
-    assert numbers(reader.chain(get(reader, 3))) == numbers(reader.chain(get(reader, 1))) == [1, 3]
-    assert reader.causes([get(reader, 1)]) == {}
-
-
 def test_a_repeated_event_is_in_the_chain_once(path: Path) -> None:
     cause = captured_event(1)
     fill(path, cause, cause, classified_event(cause), classified_event(cause))
     reader = HistoryReader(path)
     assert numbers(reader.chain(get(reader, 1))) == [1, 3]
     assert numbers(reader.chain(get(reader, 4))) == [2, 4]
-
-
-def test_events_that_cause_each_other_end_a_chain(path: Path) -> None:
-    one = replace(captured_event(1), id="1", extensions={"causesource": "/eaves/mill/camera-1", "causeid": "2"})
-    other = replace(one, id="2", extensions={"causesource": "/eaves/mill/camera-1", "causeid": "1"})
-    fill(path, one, other, one)
-    reader = HistoryReader(path)
-    assert {record.id for record in reader.chain(get(reader, 3))} == {"1", "2"}
 
 
 def test_choices_and_the_newest_of_each_source_follow_the_records(path: Path) -> None:
@@ -97,16 +79,6 @@ def test_choices_and_the_newest_of_each_source_follow_the_records(path: Path) ->
     assert [one.source[-1] for one in reader.by_source()] == ["c", "a", "b"]
     assert [one.predicted and one.predicted.seq for one in reader.by_source()] == [None, 5, 3]
     history.close()
-
-
-def test_a_history_that_is_replaced_is_read_from_its_beginning(path: Path) -> None:
-    reader, flow = HistoryReader(path), build_flow(3, with_images=False)
-    fill(path, *flow.events)
-    assert (reader.newest(), len(reader.labels())) == (6, 3)
-    path.rename(path.with_name("history.db.damaged"))
-    assert (reader.newest(), reader.labels()) == (0, [])
-    fill(path, *flow.events[:2])
-    assert (reader.newest(), list(reader.labels())) == (2, ["daisy"])
 
 
 def test_a_damaged_history_is_an_error_with_a_hint_until_it_is_set_aside(path: Path) -> None:
@@ -133,16 +105,3 @@ def test_reading_changes_no_file(path: Path, tmp_path: Path) -> None:
     reader = HistoryReader(left)
     assert reader.newest() == 10
     assert [Path(f"{left}{suffix}").read_bytes() for suffix in ("", "-wal")] == before
-
-
-def test_reading_keeps_no_lock_and_no_snapshot(path: Path) -> None:
-    """The writer can empty its log, which a reader's open transaction would prevent."""
-    history, reader = FileHistory(path), HistoryReader(path)
-    for event in build_flow(20, with_images=False).events:
-        history.add(event)
-        reader.find(RecordFilter(label="rose"), limit=1)
-        reader.next(after=0, limit=1)
-    with contextlib.closing(sqlite3.connect(path)) as db:
-        assert db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
-    assert path.with_name("history.db-wal").stat().st_size == 0
-    history.close()

@@ -41,12 +41,11 @@ def test_without_a_token_nobody_is_let_in(tmp_path: Path, content: str | None) -
     assert not any(token.is_in(given) for given in ("", "Bearer ", "Bearer", "Bearer x"))
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604])
-def test_a_token_that_other_users_can_read_or_change_is_refused(tmp_path: Path, mode: int) -> None:
+def test_a_token_that_other_users_can_read_or_change_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "token"
     AccessToken(path)
-    path.chmod(mode)
-    with pytest.raises(ConfigError, match=f"mode {mode:04o}, must be 0600") as found:
+    path.chmod(0o640)
+    with pytest.raises(ConfigError, match="mode 0640, must be 0600") as found:
         AccessToken(path)
     assert found.value.hint == f"chmod 600 {path}"
 

@@ -49,5 +49,3 @@ def test_a_recording_that_was_played_is_ready_and_a_source_that_has_not_begun_is
 def test_sources_of_an_agent_that_has_ended_have_its_reason() -> None:
     (part,) = list_source_parts([describe_silent("flowers", ["inbox"], state="stopped", reason="ended with 78")])
     assert (part.state, part.reason) == ("failed", "ended with 78")
-    (part,) = list_source_parts([describe_silent("flowers", ["inbox"], state="starting")])
-    assert (part.state, part.reason) == ("starting", "")

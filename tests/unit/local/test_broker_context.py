@@ -39,7 +39,6 @@ def test_an_event_without_hops_is_refused() -> None:
 @pytest.mark.parametrize(
     "headers",
     [
-        {},
         {"tracestate": "a=b"},
         {"traceparent": "00-00000000000000000000000000000000-b7ad6b7169203331-01"},
         {"traceparent": "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},

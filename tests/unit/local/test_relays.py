@@ -71,15 +71,7 @@ def test_a_relay_is_reported_what_eaves_yaml_says(relays: AppProcesses, launch: 
     assert (settings.host, settings.broker) == ("127.0.0.1", "")
 
 
-def test_an_app_without_a_receiver_has_no_relay(relays: AppProcesses, launch: FakeLauncher) -> None:
-    relays.reconcile({"flowers": app(to="")})
-    assert launch.count == 0
-    assert relays.statuses("flowers") == ()
-    with pytest.raises(UnreachableError):
-        relays.send_to_relay("flowers", EVENT)
-
-
-def test_a_relay_is_started_anew_at_another_port_when_its_receiver_changes(
+def test_a_relay_is_started_anew_when_its_receiver_changes_and_ends_with_it(
     relays: AppProcesses, launch: FakeLauncher
 ) -> None:
     relays.reconcile({"flowers": app()})
@@ -90,7 +82,9 @@ def test_a_relay_is_started_anew_at_another_port_when_its_receiver_changes(
     after = reported(launch)
     assert (after.to, after.spool) == ("https://other.example", before.spool)
     assert [child.running for child in launch.children] == [False, True]
-    relays.stop()
+    relays.reconcile({"flowers": replace(app(), relay=RelaySpec())})
+    assert [child.running for child in launch.children] == [False, False]
+    assert relays.statuses("flowers") == ()
 
 
 def test_nothing_is_sent_to_the_port_of_a_relay_that_ended(
@@ -109,14 +103,3 @@ def test_nothing_is_sent_to_the_port_of_a_relay_that_ended(
     assert launch.count == 2
     assert relays.send_to_relay("flowers", EVENT).status == 200
     relays.stop()
-
-
-def test_a_relay_that_is_removed_ends_and_says_where_its_queue_is(
-    relays: AppProcesses, launch: FakeLauncher, caplog: pytest.LogCaptureFixture
-) -> None:
-    relays.reconcile({"flowers": app()})
-    relays.reconcile({"flowers": replace(app(), relay=RelaySpec())})
-    assert [child.running for child in launch.children] == [False]
-    assert "eaves queue --agent flowers.relay" in caplog.text
-    relays.reconcile({"flowers": replace(app(), relay=RelaySpec())})
-    assert caplog.text.count("eaves queue") == 1

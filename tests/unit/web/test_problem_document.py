@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 from typing import Any, NoReturn
+import json
+from typing import Any, NoReturn, cast
 
 import pytest
 
@@ -13,6 +15,7 @@ from eaves.errors import NotFoundError, OverloadedError
 from eaves.ingress.request import answer_error
 from eaves.local.routes import PlatformRoutes
 from eaves.local.server import TcpPort, WebServer
+from eaves.local.supervisor import Supervisor
 from eaves.web.problem_document import (
     CONTENT_TYPE,
     MAX_BYTES,
@@ -42,7 +45,7 @@ class FailingSupervisor:
 
 
 def ask_platform(error: Exception) -> tuple[http.client.HTTPResponse, bytes]:
-    server = WebServer(PlatformRoutes(FailingSupervisor(error)), port := TcpPort(0))
+    server = WebServer(PlatformRoutes(cast(Supervisor, FailingSupervisor(error))), port := TcpPort(0))
     connection = http.client.HTTPConnection("127.0.0.1", port.port, timeout=10)
     try:
         connection.request("POST", "/functions/flowers", b"")

@@ -24,6 +24,7 @@ def test_lines_are_shown_as_they_are_written_across_a_rotation_until_ctrl_c(tmp_
         wait_until(lambda: "second" in view.stdout, 60, what="the line that is there")
         with log.open("a") as stream:
             stream.write("third\n" + "x" * 30_000 + "\nfourth\n")
+        wait_until(lambda: "fourth" in view.stdout, 20, what="the lines before the rotation")
         rotate(state.logs, max_bytes=90_000)
         with log.open("a") as stream:
             stream.write("fifth\x1b[2J\n")

@@ -42,7 +42,6 @@ LINKED = {
     "functions.show",
     "images.full",
     "images.thumbnail",
-    "models.kept",
     "models.show",
     "overview.show",
     "try_it.show",

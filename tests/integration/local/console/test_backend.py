@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from eaves.console.model.event import find_forwarding
-from eaves.console.thumbnails.store import ThumbnailStore
 from eaves.errors import NotFoundError, NotRunningError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.history import RecordFilter
@@ -23,8 +22,7 @@ from tests.waiting import wait_until
 
 @pytest.fixture
 def backend(harness: LocalHarness, tmp_path: Path) -> Iterator[LocalBackend]:
-    thumbnails = ThumbnailStore(tmp_path / "thumbnails.db")
-    made = LocalBackend(StateDirectory(root=harness.state), tmp_path, thumbnails=thumbnails)
+    made = LocalBackend(StateDirectory(root=harness.state), tmp_path)
     yield made
     made.close()
 
@@ -65,7 +63,7 @@ def test_an_image_is_found_with_its_prediction_its_picture_and_the_start_of_its_
     wait_until(predicted, 60, what="the prediction")
     (prediction,) = backend.records.find(RecordFilter(types=(IMAGE_CLASSIFIED,)))
     assert [record.type for record in backend.records.chain(prediction)] == [IMAGE_CAPTURED, IMAGE_CLASSIFIED]
-    assert find_forwarding(backend.queues(), prediction) is None
+    assert find_forwarding(backend, prediction) is None
     cause = prediction.extensions["causesource"], prediction.extensions["causeid"]
     assert backend.images.image(*cause) == event.data
     assert backend.images.image(cause[0], "another") is None
@@ -73,8 +71,8 @@ def test_an_image_is_found_with_its_prediction_its_picture_and_the_start_of_its_
     thumbnail = backend.images.thumbnail(captured_record)
     assert thumbnail is not None
     assert thumbnail.startswith(b"\xff\xd8")
-    report = backend.queues()[BROKER].report()
-    assert [lane.queued for lane in report.lanes] == [0]
+    with backend.open_queue(BROKER) as queue:
+        assert [lane.queued for lane in queue.report().lanes] == [0]
     answer = backend.invoke("digits", captured(2, image_of(tiny_artifact)))
     assert answer.event is not None
     assert answer.event.type == IMAGE_CLASSIFIED
@@ -90,12 +88,13 @@ def test_without_a_supervisor_the_functions_are_stopped_and_queues_are_read_from
     harness.kill()
     (status,) = backend.status()
     assert (status.state, status.queued) == ("stopped", 1)
-    assert sum(lane.queued for lane in backend.queues()[BROKER].report().lanes) == 1
+    with backend.open_queue(BROKER) as queue:
+        assert sum(lane.queued for lane in queue.report().lanes) == 1
     (record,) = backend.records.find(RecordFilter())
-    assert find_forwarding(backend.queues(), record) is None
+    assert find_forwarding(backend, record) is None
     with Spool(StateDirectory(root=harness.state).spool_of("digits", "relay"), ledger=LedgerLimits()) as relay:
         relay.put(captured(1, b"x"), lanes=("archive",))
-    waiting = find_forwarding(backend.queues(), record)
+    waiting = find_forwarding(backend, record)
     assert waiting is not None
     assert waiting.title == "Waiting in the relay's queue"
     assert backend.images.image("/eaves/test/gate", "1") is None

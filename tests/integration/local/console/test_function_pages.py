@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from eaves.console.thumbnails.store import ThumbnailStore
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.local.console.backend import LocalBackend
 from eaves.local.state import StateDirectory
@@ -23,8 +22,7 @@ PAGE = "/functions/digits"
 
 @pytest.fixture
 def browser(harness: LocalHarness, tmp_path: Path) -> Iterator[Browser]:
-    thumbnails = ThumbnailStore(tmp_path / "thumbnails.db")
-    backend = LocalBackend(StateDirectory(root=harness.state), tmp_path, thumbnails=thumbnails)
+    backend = LocalBackend(StateDirectory(root=harness.state), tmp_path)
     yield open_console(backend)
     backend.close()
 
@@ -62,7 +60,7 @@ def test_predictions_dead_letters_and_a_rollback_are_shown_as_they_happen(
     (path,) = re.findall(r'action="([^"]+/retry)"', browser.open("/dead-letters/broker/").text)[-1:]
     assert path.startswith("/dead-letters/broker/")
     retried = browser.submit(path).location
-    wait_until(lambda: "failed again" in text_of(browser.open(retried).text), 30)
+    wait_until(lambda: "dead letter refused" in text_of(browser.open(retried).text), 30)
     assert "listening on" in browser.open(f"{PAGE}/log").text
 
     other = shutil.copytree(tiny_artifact, tmp_path / "digits-2")

@@ -132,20 +132,8 @@ def test_the_service_of_another_folder_with_the_same_name_stays(project: Project
     assert project.unit.exists()
 
 
-def test_a_service_that_would_not_start_is_not_installed(project: Project) -> None:
-    for options in (
-        ["--host", "0.0.0.0"],
-        ["--spool-max-bytes", "many"],
-        ["--uninstall-service"],
-    ):
-        refused = project.type("up", "--install-service", *options)
-        assert refused.returncode in (2, 78), refused.stderr
-    assert not project.unit.exists()
-
-
-@pytest.mark.parametrize("proxy", ["user:secret@proxy.example:3128", "http://user:secret@[proxy", "//secret@proxy"])
-def test_a_password_is_found_in_every_form_that_a_proxy_takes(project: Project, proxy: str) -> None:
-    project.environ |= {"http_proxy": proxy, "SSL_CERT_FILE": "/etc/ca@home.pem"}
+def test_a_password_in_the_address_of_a_proxy_is_not_written_into_the_unit(project: Project) -> None:
+    project.environ |= {"http_proxy": "user:secret@proxy.example:3128", "SSL_CERT_FILE": "/etc/ca@home.pem"}
     done = project.type("up", "--install-service")
     assert done.returncode == 0, done.stderr
     assert "http_proxy holds a password" in done.stderr
@@ -153,24 +141,6 @@ def test_a_password_is_found_in_every_form_that_a_proxy_takes(project: Project, 
     assert "`systemctl --user edit eaves-flowers`" in done.stderr
     assert "secret" not in project.unit.read_text() + done.stderr
     assert "SSL_CERT_FILE=/etc/ca@home.pem" in project.unit.read_text()
-
-
-def test_root_installs_a_service_of_the_machine_for_the_owner(project: Project) -> None:
-    """In a mount namespace, so that this machine's own units stay as they are."""
-    if os.geteuid() != 0 or not shutil.which("unshare"):
-        pytest.skip("mounting a tmpfs needs root and unshare(1)")
-    script = 'mount -t tmpfs tmpfs /etc/systemd/system && "$@" && cat /etc/systemd/system/eaves-flowers.service'
-    done = project.run(["unshare", "--mount", "sh", "-c", script, "sh", *EAVES, "up", "--install-service"])
-    assert done.returncode == 0, done.stderr
-    assert "the service runs as root, the owner of the state directory\n" in done.stderr
-    assert "\n  systemctl enable eaves-flowers\n" in done.stderr
-    assert "loginctl" not in done.stderr
-    unit = project.home / "eaves-flowers.service"
-    unit.write_text(done.stdout.partition("\n")[2])
-    assert "\nUser=root\n" in unit.read_text()
-    assert "\nWantedBy=multi-user.target\n" in unit.read_text()
-    if shutil.which("systemd-analyze"):
-        verify(unit, user=False)
 
 
 def test_a_link_in_the_path_of_the_state_gives_no_more_rights_than_its_owner_has(tmp_path: Path) -> None:

@@ -53,8 +53,3 @@ def test_stages_are_shares_of_the_longest() -> None:
         *("Decode the image", "Resize and scale", "Run the model", "Make the answer")
     ]
     assert max(share for _, _, share in stages) == 1.0
-
-
-def test_a_clock_that_was_set_back_gives_no_negative_time() -> None:
-    early = record_of(classified_event(CAUSE), 2, at=START - 3_600)
-    assert build_detail(early, [CAPTURED, early]).steps[1].later == "0.0 ms later"

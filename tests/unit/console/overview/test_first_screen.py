@@ -101,31 +101,12 @@ def test_a_camera_that_stopped_is_silent_and_its_rhythm_is_looked_up_once(screen
     assert screen.records.of_a_source == 2
 
 
-def test_sources_that_send_cost_no_query(screen: Screen) -> None:
-    screen.show(age_s=30)
-    assert "The source is sending." in screen.poll()[2]
-    assert screen.records.of_a_source == 0
-
-
 def test_a_tile_shows_its_newest_answer_or_that_an_image_waits_for_one(screen: Screen) -> None:
     screen.show(age_s=1)
     assert "rose" in screen.poll()[2].partition("Newest images")[0]
     screen.backend.records.kept.append(record_of(captured_event(99, source="camera-1"), 17, at=screen.clock.now()))
     screen.clock.turn(1)
     assert "Not predicted yet" in screen.poll()[2].partition("Newest images")[0]
-
-
-def test_images_sent_by_hand_are_named_with_their_events(screen: Screen) -> None:
-    build_flow(3, sources=["send"]).put_into(screen.backend)
-    text = screen.poll()[2]
-    assert '<a href="/events?source=send">send</a>' in text
-    assert 'class="tile' not in text
-
-
-def test_a_picture_that_is_not_kept_is_missing_and_not_awaited(screen: Screen) -> None:
-    screen.show(age_s=100)
-    screen.backend.images.thumbnails.clear()
-    assert "No image yet" not in screen.poll()[2]
 
 
 def test_a_platform_that_cannot_be_asked_is_named_above_the_images(screen: Screen) -> None:

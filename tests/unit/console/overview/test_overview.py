@@ -48,23 +48,11 @@ def view_of(*functions: FunctionStatus, images: dict[str, EventRow] | None = Non
             *("failing", "Eaves is not running, so no image is predicted."),
         ),
         ([], "note", "Nothing is deployed yet."),
-        ([function_of()], "note", "No source has sent an image yet."),
     ],
 )
 def test_the_headline_says_whether_all_is_well(functions: list[FunctionStatus], state: str, headline: str) -> None:
     view = view_of(*functions)
     assert (view.state, view.headline) == (state, headline)
-
-
-def test_a_failed_function_without_sources_is_a_problem() -> None:
-    view = view_of(FunctionStatus(name="flowers", state="failed", reason="no such artifact"))
-    assert view.headline == "1 function needs attention."
-    assert [one.text for one in view.problems] == ["The function fails: no such artifact"]
-
-
-def test_a_source_that_needs_attention_says_since_when() -> None:
-    problems = view_of(function_of(watching("a"), silent("b"))).problems
-    assert [(one.name, one.since) for one in problems] == [("b", START - 720)]
 
 
 def test_tiles_keep_their_places_by_name() -> None:
@@ -125,7 +113,3 @@ def test_a_link_that_is_up_says_how_long_the_rest_takes() -> None:
     assert view.drain == "sent in about 1 second"
     refused = replace(link, up=False, state="refused", reason="401")
     assert list_links([function_of(link=refused)], START)[0].word == "The cloud refuses this site"
-
-
-def test_without_a_relay_there_is_no_link() -> None:
-    assert list_links([function_of(watching("a"))], START) == []

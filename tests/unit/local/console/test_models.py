@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from eaves.local.console import models
-from eaves.local.console.models import ARTIFACT, MAX_LOCATIONS, RUN, list_models
+from eaves.local.console.models import ARTIFACT, RUN, list_models
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
 
@@ -74,15 +74,3 @@ def test_directories_of_the_same_name_get_different_names_that_stay(
     assert found[first] != found[second]
     assert all(name.startswith("flowers-") for name in found.values())
     assert {one.path: one.name for one in list_models(state, project)} == found
-
-
-def test_beyond_the_limit_the_newest_and_the_served_are_kept(state: StateDirectory, project: Path) -> None:
-    served = make(project / "artifacts/served", ARTIFACT, at=1)
-    state.write_spec(app("flowers", served))
-    for number in range(MAX_LOCATIONS + 20):
-        make(project / f"runs/r{number:04}", RUN, at=100.0 + number)
-    found = list_models(state, project)
-    assert len(found) == MAX_LOCATIONS
-    assert served in {one.path for one in found}
-    assert project / "runs/r0000" not in {one.path for one in found}
-    assert found[0].name == f"r{MAX_LOCATIONS + 19:04}"

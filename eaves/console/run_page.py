@@ -1,15 +1,25 @@
-"""What a model takes for what: shares with their evidence, the confusion matrix, and the mistaken photos."""
+"""What the page of a run shows: figures with their evidence, what the model takes for what, and the mistaken photos."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
 
 from eaves.base.statistics import round_outward, wilson
-from eaves.console.model.words import clean_text, count_noun
+from eaves.console.model.words import clean_text, count_noun, describe_duration
+from trainer.report import charts
 from trainer.run.held_out import HeldOutAnswer
 
+if TYPE_CHECKING:
+    from eaves.console.catalog import RunFiles
+
+CURVES = ("loss", "val_loss", "accuracy", "val_accuracy")
+"""Figures of an epoch that are shown."""
 MATRIX_CLASSES = 20
 """Maximum number of classes for which the page has a matrix; with more it lists the pairs confused most often."""
 PAIRS = 50
@@ -75,39 +85,6 @@ class Cell:
     heat: int
     text: str
 
-    @property
-    def is_right(self) -> bool:
-        """Whether the model is right about these images."""
-        return self.truth == self.predicted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassRow:
-    """Figures of one class: `recall` is the share of its images that are found, `precision` the share of hits."""
-
-    label: str
-    recall: Share
-    precision: Share
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnsweredPhoto:
-    """A held-out photo and the model's answer, as texts for people.
-
-    Attributes:
-        digest: sha256 of its bytes, hex.
-        file: Path of the file in the dataset.
-        label: What the photo is.
-        predicted: What the model says.
-        score: Score of the model's answer.
-    """
-
-    digest: str
-    file: str
-    label: str
-    predicted: str
-    score: str
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistakes:
@@ -115,17 +92,36 @@ class Mistakes:
 
     Attributes:
         title: What the photos are, as a sentence.
-        photos: The photos of this page, the most confident mistake first.
+        photos: The model's answers to the photos of this page, the most confident mistake first.
         total: Number of photos on all pages.
         page: Number of this page, from 1.
         pages: Number of pages.
     """
 
     title: str
-    photos: tuple[AnsweredPhoto, ...]
+    photos: Sequence[HeldOutAnswer]
     total: int
     page: int
     pages: int
+
+
+def build_run_page(files: RunFiles) -> dict[str, Any]:
+    """Return what the template of a run's page shows; unexpected content raises what `foreign_content` translates."""
+    run, labels, verdict = files.run, files.run.labels, files.run.verdict
+    most = max((sum(row) for row in files.confusion), default=0)
+    return {
+        "title": clean_text(f"{run.name} {run.version}"),
+        "created": parse_time(run.created),
+        "verdict": clean_text(verdict.get("text", "")),
+        "accuracy": files.accuracy,
+        "baseline": Share(right=most, images=files.accuracy.images),
+        "labels": labels,
+        "curves": _draw_curves(files.history),
+        "matrix": build_cells(labels, files.confusion) if len(labels) <= MATRIX_CLASSES else (),
+        "pairs": build_pairs(labels, files.confusion),
+        "classes": build_classes(labels, files.confusion),
+        "facts": _list_facts(files),
+    }
 
 
 def build_cells(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[list[Cell]]:
@@ -148,18 +144,18 @@ def build_pairs(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> li
     return [_build_cell(labels, confusion[truth], truth, predicted) for _, truth, predicted in most]
 
 
-def build_classes(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[ClassRow]:
-    """Return the figures of every class, the lowest recall first."""
+def build_classes(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[tuple[str, Share, Share]]:
+    """Return each class with its recall and its precision, the lowest recall first."""
     predicted = [sum(column) for column in zip(*confusion, strict=True)]
     rows = [
-        ClassRow(
-            label=label,
-            recall=Share(right=confusion[number][number], images=sum(confusion[number])),
-            precision=Share(right=confusion[number][number], images=predicted[number]),
+        (
+            label,
+            Share(right=confusion[number][number], images=sum(confusion[number])),
+            Share(right=confusion[number][number], images=predicted[number]),
         )
         for number, label in enumerate(labels)
     ]
-    return sorted(rows, key=lambda row: row.recall.right / row.recall.images if row.recall.images else 2.0)
+    return sorted(rows, key=lambda row: row[1].right / row[1].images if row[1].images else 2.0)
 
 
 def select_mistakes(
@@ -183,9 +179,8 @@ def select_mistakes(
     if truth is not None and truth in known and predicted is not None and predicted in known:
         wanted = labels[truth], labels[predicted]
         found = [answer for answer in answers.values() if (answer.label, answer.predicted) == wanted]
-        title = f"{count_noun(len(found), 'image')} of {wanted[0]} that the model takes for {wanted[1]}"
-        if truth == predicted:
-            title = f"{count_noun(len(found), 'image')} of {wanted[0]} that the model gets right"
+        how = "gets right" if truth == predicted else f"takes for {wanted[1]}"
+        title = f"{count_noun(len(found), 'image')} of {wanted[0]} that the model {how}"
     else:
         found = [answer for answer in answers.values() if answer.label != answer.predicted]
         title = f"{count_noun(len(found), 'image')} that the model gets wrong"
@@ -193,17 +188,31 @@ def select_mistakes(
     pages = max(1, math.ceil(len(found) / PHOTOS))
     page = min(max(1, page), pages)
     shown = found[(page - 1) * PHOTOS : page * PHOTOS]
-    return Mistakes(title=title, photos=tuple(map(_describe, shown)), total=len(found), page=page, pages=pages)
+    return Mistakes(title=title, photos=shown, total=len(found), page=page, pages=pages)
 
 
-def _describe(answer: HeldOutAnswer) -> AnsweredPhoto:
-    return AnsweredPhoto(
-        digest=answer.digest,
-        file=clean_text(answer.file),
-        label=clean_text(answer.label),
-        predicted=clean_text(answer.predicted),
-        score=format_percent(answer.score),
-    )
+def describe_level(kind: str) -> str:
+    """Return the words for the level of a verdict, for a badge."""
+    return {
+        "usable": "usable",
+        "uncertain": "not shown to be usable",
+        "weak": "weak",
+        "guessing": "no better than guessing",
+        "unknown": "too few images to tell",
+    }.get(kind, "not rated")
+
+
+def describe_accuracy(accuracy: Share) -> str:
+    """Return the accuracy with its evidence as one text."""
+    return f"{accuracy.percent} ({accuracy.evidence})" if accuracy.images else "not measured"
+
+
+def parse_time(text: object) -> float | None:
+    """Return an ISO 8601 time as Unix seconds; None when it is none."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _build_cell(labels: Sequence[str], row: Sequence[int], truth: int, predicted: int) -> Cell:
@@ -216,3 +225,34 @@ def _build_cell(labels: Sequence[str], row: Sequence[int], truth: int, predicted
         heat=math.ceil(count / images * HEATS) if images else 0,
         text=f"{count:,} of {count_noun(images, 'image')} of {labels[truth]} {verb}",
     )
+
+
+def _draw_curves(history: Sequence[Mapping[str, float]]) -> list[tuple[str, Markup]]:
+    """Return title and chart of each figure by epoch, for training images and held-out images."""
+    made = []
+    for name in ("accuracy", "loss"):
+        lines = [
+            charts.Line(css=css, values=[epoch[key] for epoch in history])
+            for css, key in (("train", name), ("val", f"val_{name}"))
+            if history and all(key in epoch for epoch in history)
+        ]
+        if lines:
+            chart = charts.draw_curves(lines, y_label=name, y_max=1.0 if name == "accuracy" else None)
+            made.append((f"{name} by epoch", chart))
+    return made
+
+
+def _list_facts(files: RunFiles) -> Sequence[tuple[str, str]]:
+    run = files.run
+    how = "only the head was trained" if run.mode == "frozen" else f"{run.mode} training"
+    facts = [
+        ("Architecture", f"{run.arch}, {how}"),
+        ("Epochs", f"{run.epochs}" if run.epochs else ""),
+        ("Head", f"{run.head}"),
+        ("Initial weights", run.weights.get("origin") or run.weights.get("kind", "not known")),
+        ("Input", f"{run.recipe.width} \N{MULTIPLICATION SIGN} {run.recipe.height} pixels"),
+        ("Training time", describe_duration(files.trained_s) if 0 < files.trained_s < 1e8 else ""),
+        ("Faulty files", f"{sum(not fault.get('used') for fault in run.data_faults):,}"),
+        ("Trained on", ", ".join(f"{name}: {value}" for name, value in run.hardware.items())),
+    ]
+    return [(name, clean_text(value)) for name, value in facts if value]
