@@ -6,8 +6,8 @@ renewed certificate is used without a restart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 

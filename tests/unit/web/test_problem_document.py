@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import http.client
-from typing import Any, NoReturn
-import json
 from typing import Any, NoReturn, cast
 
 import pytest

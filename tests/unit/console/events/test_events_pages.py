@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-import time
 from pathlib import Path
 
 import pytest
