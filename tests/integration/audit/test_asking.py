@@ -16,7 +16,7 @@ from eaves.admin.endpoints import default_socket
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.routes import answer
 from eaves.admin.server import AdminServer
-from eaves.audit.lists import read_pages
+from eaves.audit import read_pages
 from eaves.errors import NotFoundError
 from eaves.spool import Spool
 from knative.resources import relay as resources

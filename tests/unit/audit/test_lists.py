@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eaves.audit.lists import read_file, read_pages, read_receiver
+from eaves.audit import read_file, read_pages, read_receiver
 from eaves.base.backoff import Backoff
 from eaves.errors import DeliveryError, InputError, NotFoundError, StatusError
 from eaves.events import Event
@@ -40,7 +40,7 @@ class Receiver:
 
 
 def numbers(receiver: Receiver) -> list[int]:
-    return [one.number for one in read_receiver(receiver, "https://cloud", patience=IMPATIENT)]
+    return [one.number for one in read_receiver(receiver.read_ledger, "https://cloud", retry=IMPATIENT)]
 
 
 def test_a_ledger_is_read_in_pages_up_to_its_end() -> None:
