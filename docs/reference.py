@@ -1,13 +1,11 @@
 """Writes docs/reference.md from the code: `python docs/reference.py > docs/reference.md`.
 
-A test checks that the page is up to date. `python docs/reference.py --variables > eaves/config/variables.py` writes the
-names of the environment variables; every process warns about a variable that isn't among them.
+A test checks that the page is up to date.
 """
 
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Iterator
 from dataclasses import MISSING
 
@@ -157,45 +155,6 @@ def list_variables() -> dict[str, list[tuple[str, str]]]:
     return dict(sorted(found.items()))
 
 
-def build_variables() -> str:
-    """Return the source code of the module `eaves.config.variables`."""
-    named = [name for name in list_variables() if name.startswith(f"{ENV_PREFIX}_")]
-    unread = {leaf.env for _, leaf in _leaves()} - {*named}
-    parts = [
-        '"""The names of the environment variables of Eaves.',
-        "",
-        "Written by `python docs/reference.py --variables` from the settings; edit those.",
-        '"""',
-        "",
-        "from __future__ import annotations",
-        "",
-        *_set(
-            "NAMES",
-            named,
-            "Every environment variable that a process of Eaves reads.",
-        ),
-        *_set(
-            "FILE_ONLY",
-            _file_only(unread),
-            "Variables that are not read, because their setting is a list of sections, which only eaves.yaml can hold.",
-        ),
-    ]
-    return "\n".join(parts) + "\n"
-
-
-def _file_only(unread: set[str]) -> list[str]:
-    return sorted(name for name in unread if name.startswith(f"{ENV_PREFIX}_"))
-
-
-def _set(name: str, items: list[str], doc: str) -> Iterator[str]:
-    yield f"{name} = frozenset("
-    yield "    {"
-    yield from (f'        "{item}",' for item in items)
-    yield "    }"
-    yield ")"
-    yield f'"""{doc}"""'
-
-
 def _leaves() -> Iterator[tuple[str, SettingsLeaf]]:
     """Yield each setting that can come from an environment variable, after the name of the process that reads it."""
     for reader, cls, section in READERS:
@@ -238,4 +197,4 @@ def _errors() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    click.echo(build_variables() if sys.argv[1:] == ["--variables"] else build_reference(), nl=False)
+    click.echo(build_reference(), nl=False)

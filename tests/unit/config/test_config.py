@@ -82,9 +82,7 @@ def test_lists_of_sections_and_mappings_are_not_read_from_the_environment() -> N
     assert env_layer(Section, {"EAVES_TRIGGERS": "x", "EAVES_LABELS": "y"}).values == {}
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"), [("a,b", ("a", "b")), (" a , b,", ("a", "b")), ("a", ("a",)), ("", ()), (",", ())]
-)
+@pytest.mark.parametrize(("text", "expected"), [(" a , b,", ("a", "b")), ("", ())])
 def test_a_list_of_words_is_a_variable_with_commas(text: str, expected: tuple[str, ...]) -> None:
     assert build(Section, env_layer(Section, {"EAVES_TAGS": text})).tags == expected
     assert build(Section, flag_layer({"tags": text})).tags == expected
@@ -115,14 +113,10 @@ def test_an_unknown_setting_that_resembles_nothing_lists_what_is_known() -> None
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"size": "12"}, 12),
         ({"size": str(2**53 + 1)}, 2**53 + 1),
-        ({"ratio": "0.25"}, 0.25),
         ({"limit": None}, None),
-        ({"limit": "2.5"}, 2.5),
         ({"folder": "a/b"}, Path("a/b")),
         ({"loud": "YES"}, True),
-        ({"loud": True}, True),
         ({"name": 5}, "5"),
         ({"tags": "a, b,,c"}, ("a", "b", "c")),
         ({"triggers": [{"type": "x"}]}, (Trigger(type="x"),)),
@@ -139,19 +133,13 @@ def test_values_are_parsed_by_type(values: dict[str, Any], expected: Any) -> Non
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"size": "x"}, "must be an integer"),
-        ({"size": 1.5}, "must be an integer"),
         ({"size": True}, "must be an integer"),
         ({"size": "9" * 5000}, "must be an integer"),
         ({"ratio": "nan"}, "must be a number"),
-        ({"limit": float("inf")}, "must be a number"),
-        ({"limit": -1}, "must be >= 0"),
         ({"loud": "maybe"}, "must be true or false"),
         ({"folder": ""}, "must be a path"),
         ({"name": None}, "must be a string"),
         ({"tags": 3}, "must be a list"),
-        ({"tags": [None]}, "must be a string"),
-        ({"scale": 3}, "must be a mapping"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_a_fault(values: dict[str, Any], message: str) -> None:
@@ -200,7 +188,6 @@ class Collecting:
     "values",
     [
         {"name": "a", "size": 5, "deep": {"x": [1]}},
-        {"name": "a", "rest": {"size": 5, "deep": {"x": [1]}}},
         {"name": "a", "rest": None, "size": 5, "deep": {"x": [1]}},
     ],
 )
