@@ -70,11 +70,8 @@ def parse_complete(
         for key in sorted(known ^ given):
             path = f"{name}.{key}"
             if path not in without:
-                message = (
-                    f"is missing for Eaves {__version__}"
-                    if key in known
-                    else f"Eaves {__version__} has no such setting"
-                )
+                what = "is missing for" if key in known else "is not known to"
+                message = f"{what} Eaves {__version__}"
                 faults.append(Fault(origin=FLAG, path=path, message=message))
     if faults:
         raise ConfigError(faults, hint=_HINT)
