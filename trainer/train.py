@@ -106,7 +106,7 @@ def train(
                 SETTINGS: render_settings(data, started),
             }
             checkpoints = Checkpoints(store, identity, interval_s=settings.checkpoint_s, stop=stop, beside=beside)
-            with _open_task(dataset, settings, place, progress, clock, identity, checkpoints) as task:
+            with _open_task(dataset, settings, place, work, progress, clock, identity, checkpoints) as task:
                 run = _train(task, work, place, data, started, identity, name or build_name(place.local.name), clock)
         place.finish(run)
         return run
@@ -171,6 +171,7 @@ def _open_task(
     dataset: Dataset,
     settings: TrainSettings,
     place: RunLocation,
+    work: Path,
     progress: Stoppable,
     clock: run_records.PhaseTimer,
     identity: TrainingIdentity,
@@ -187,7 +188,7 @@ def _open_task(
         _logger.info("%s", reason)
     first = candidates[0].settings
     with ExitStack() as stack:
-        decoded = stack.enter_context(pixels.decode(dataset, first.recipe(), progress, folder=place.cache))
+        decoded = stack.enter_context(pixels.decode(dataset, first.recipe(), progress, folder=work))
         reported = set(dataset.faults)
         log_not_used(fault for fault in decoded.dataset.faults if fault not in reported)
         with clock.phase("select"):
@@ -203,9 +204,7 @@ def _open_task(
         settings = replace(settings, arch=selection.arch, image_size=selection.image_size)
         if settings.recipe() != first.recipe():
             stack.close()
-            decoded = stack.enter_context(
-                pixels.decode(decoded.dataset, settings.recipe(), progress, folder=place.cache)
-            )
+            decoded = stack.enter_context(pixels.decode(decoded.dataset, settings.recipe(), progress, folder=work))
         with clock.phase("build"), native_stderr():
             backbone = models.build_backbone(settings)
             model = models.build_model(settings, selection.scale, len(dataset.labels), backbone)

@@ -73,7 +73,7 @@ def mirror(
     if place.name.lower().endswith(manifest.SUFFIXES):
         place.fetch([(place.name, place.root)], progress)
         parent = place.root.partition("?")[0].rpartition("/")[0]
-        wanted = dict.fromkeys(row.path for row in manifest.parse_manifest(file) if not suffix_fault(row.path))
+        wanted = [path for path in manifest.parse_manifest(file) if not suffix_fault(path)]
         place.fetch([(path, f"{parent}/{path}") for path in wanted], progress, missing_ok=True)
         return file, ()
     if uri.lower().startswith("http"):

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.augmentation import Augmentation, variant_in_epoch
+from trainer.data.augmentation import augment, variant_in_epoch
 from trainer.data.pixels import DecodedDataset
 from trainer.feature_cache import FeatureCache, cache_key
 from trainer.prefetch import prefetch
@@ -165,15 +165,12 @@ def _build_augment(task: TrainingTask) -> loop.Augment | None:
     settings, digests = task.settings, task.digests()
     if not settings.augment:
         return None
-    augmentation = Augmentation(mirror=settings.mirror, seed=settings.seed)
 
-    def augment(images: npt.NDArray[Any], rows: loop.Rows, epoch: int) -> npt.NDArray[Any]:
-        named = [digests[row] for row in rows]
-        return np.stack(
-            [
-                augmentation.apply(image, digest, variant_in_epoch(digest, epoch))
-                for image, digest in zip(images, named, strict=True)
-            ]
-        )
+    def vary(images: npt.NDArray[Any], rows: loop.Rows, epoch: int) -> npt.NDArray[Any]:
+        made = []
+        for image, row in zip(images, rows, strict=True):
+            variant = variant_in_epoch(digests[row], epoch)
+            made.append(augment(image, digests[row], variant, seed=settings.seed, mirror=settings.mirror))
+        return np.stack(made)
 
-    return augment
+    return vary

@@ -107,7 +107,7 @@ def test_missing_files_and_repeated_rows_of_a_manifest_are_listed(tmp_path: Path
         (["path,label,split", "a/1.jpg,rose,test"], r"line 2: split must be train or val \(got 'test'\)"),
         (["path,label,split", "a/1.jpg,rose,val", "a/2.jpg,rose,"], "line 3 has no split, but other lines have one"),
         (["path,label", "../1.jpg,rose"], "not below the manifest's folder"),
-        (["path,label", "a/1.jpg,rose", "a/1.jpg,daisy"], "rose in line 2 and daisy in line 3"),
+        (["path,label", "a/1.jpg,rose", "a/1.jpg,daisy"], "line 3: a/1.jpg has another label or split in line 2"),
         (["file,class", "a/1.jpg,rose"], "no column path or label; its first line is: file, class"),
         (["path,label", '"a/1.jpg,rose'], "is not valid CSV"),
         (["path,label", *["x.jpg,"] * 9], "and 4 more"),
@@ -199,8 +199,8 @@ def zip_with_a_name_that_is_not_utf_8(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (zip_of("a/1.jpg", f"a/{'n' * 300}.jpg"), r"'a/n+' can't be unpacked: File name too long"),
-        (zip_of("a/1.jpg", "a/1.jpg/2.jpg"), r"'a/1.jpg/2.jpg' can't be unpacked: File exists"),
+        (zip_of("a/1.jpg", f"a/{'n' * 300}.jpg"), "can't unpack x.zip: File name too long"),
+        (zip_of("a/1.jpg", "a/1.jpg/2.jpg"), "can't unpack x.zip: Not a directory"),
         (zip_with_a_name_that_is_not_utf_8, r"can't unpack x.zip: .* can't decode"),
     ],
 )

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError, DatasetError, StoppedError
+from eaves.images.pixels import decode
 from tests.inputs.fixture import write_fixture
 from trainer.data.dataset import scan
 from trainer.data.split import near_duplicates
@@ -59,7 +60,7 @@ def shot(background: Image.Image, seed: int, colour: tuple[int, int, int] = (200
 
 
 def look(data: Sequence[bytes]) -> list[near_duplicates.ImageFingerprint | None]:
-    return [near_duplicates.compute_fingerprint(item) for item in data]
+    return [near_duplicates.fingerprint_pixels(decode(item, at_least=near_duplicates.DECODED)) for item in data]
 
 
 def group(data: Sequence[bytes], near_copies: str = "exact", labels: Sequence[int] | None = None) -> list[list[int]]:
@@ -235,7 +236,7 @@ def test_a_stop_is_heeded_after_one_block(title: str) -> None:
 def test_group_by_names_a_group(text: str, path: str, expected: str) -> None:
     by = parse_group_by(text)
     assert by is not None
-    assert by.key(PurePosixPath(path), {"part": "seven"}) == expected
+    assert by(PurePosixPath(path), {"part": "seven"}) == expected
 
 
 @pytest.mark.parametrize(
