@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from eaves.base.disk_errors import disk_errors
 from eaves.resource_limits import count_usable_cpus
 from trainer.data import pixels
@@ -19,8 +17,6 @@ from trainer.data.dataset import Dataset, load_dataset
 from trainer.data.listing import log_not_used
 from trainer.data.remote import mirror_file, redact_uri
 from trainer.data.split.stored_split import NONE, SETTINGS, SPLIT_FILE, find_earlier, render_split
-from trainer.evaluation import metrics
-from trainer.evaluation.calibration import prior_correction
 from trainer.lifecycle import Stoppable
 from trainer.progress import SilentProgress, TrainingProgress
 from trainer.run import run_records
@@ -100,14 +96,22 @@ def train(
             _logger.info("%s is already trained with the same settings and data", output)
             return done
         with new_run(place.local) as work:
-            store = place.unfinished()
+            config = {"data": data.to_dict(), "train": started.to_dict()}
             beside = {
                 SPLIT_FILE: render_split(dataset.split_entries()).encode(),
                 SETTINGS: render_settings(data, started),
             }
-            checkpoints = Checkpoints(store, identity, interval_s=settings.checkpoint_s, stop=stop, beside=beside)
+            checkpoints = Checkpoints(
+                place.unfinished(), identity, interval_s=settings.checkpoint_s, stop=stop, beside=beside
+            )
             with _open_task(dataset, settings, place, work, progress, clock, identity, checkpoints) as task:
-                run = _train(task, work, place, data, started, identity, name or build_name(place.local.name), clock)
+                from trainer.training.fit import fit
+
+                with clock.phase("fit"):
+                    fitted = fit(task)
+                name = name or build_name(place.local.name)
+                about = run_records.write_records(work, name, task, fitted, identity, config, clock)
+            run = finish(work, place.local, about)
         place.finish(run)
         return run
 
@@ -218,43 +222,3 @@ def _open_task(
             selection=selection,
             checkpoints=checkpoints,
         )
-
-
-def _train(
-    task: TrainingTask,
-    work: Path,
-    place: RunLocation,
-    data: DataSettings,
-    asked: TrainSettings,
-    identity: TrainingIdentity,
-    name: str,
-    clock: run_records.PhaseTimer,
-) -> Run:
-    from trainer.model import keras_model as models
-    from trainer.training import fit
-
-    decoded, dataset = task.decoded, task.decoded.dataset
-    with clock.phase("fit"):
-        fitted = fit.fit(task)
-    label_weights, held_out = dataset.label_weights(), [dataset.examples[row] for row in decoded.rows("val")]
-    measured = metrics.measure_quality(
-        decoded.labels[decoded.rows("val")],
-        fitted.val_logits,
-        dataset.labels,
-        label_weights=label_weights,
-        groups=decoded.groups("val"),
-        lookalikes=np.array([example.digest in dataset.lookalikes for example in held_out], np.bool_),
-    )
-    if task.selection.predicted:
-        measured["cross_validation"] = run_records.summarize_cross_validation(dataset, task.selection.predicted)
-    models.set_calibration(task.model, measured["temperature"], prior_correction(label_weights))
-    with clock.phase("save"):
-        models.save_saved_model(task.model, work / "model")
-        models.save_keras(task.model, work / "model.keras")
-    weights = run_records.describe_weights(task.settings) | {"backbone_sha256": models.backbone_digest(task.model)}
-    accelerators = ", ".join(models.accelerators()) or "none"
-    about = run_records.build_run_record(
-        name, task, dataset, identity, weights=weights, measured=measured, head=fitted.head, accelerators=accelerators
-    )
-    run_records.write_records(work, about, data, asked, decoded, fitted, measured=measured, seconds=clock.seconds)
-    return finish(work, place.local, about)

@@ -19,7 +19,7 @@ from eaves.console.catalog.confusion import (
 )
 from eaves.console.catalog.run_files import CURVES, RunFiles, foreign_content
 from eaves.console.model.words import clean_text, describe_duration
-from trainer.report import charts
+from trainer.report.charts import draw_history
 
 TABLE_EPOCHS = 200
 """Maximum number of epochs in the table beside the curves; of more, evenly spaced ones are listed."""
@@ -91,7 +91,7 @@ def build_run_page(files: RunFiles) -> RunPage:
             accuracy=files.accuracy,
             baseline=Share(right=most, images=files.accuracy.images),
             labels=labels,
-            curves=tuple(_curves(files)),
+            curves=tuple(Curve(title=f"{name} by epoch", chart=chart) for name, chart in draw_history(files.history)),
             epochs=tuple(_epochs(files)),
             matrix=tuple(map(tuple, build_cells(labels, files.confusion))) if few else (),
             pairs=tuple(build_pairs(labels, files.confusion)),
@@ -100,21 +100,6 @@ def build_run_page(files: RunFiles) -> RunPage:
             counts=tuple(_counts(files)),
             settings=tuple((clean_text(name), clean_text(value)) for name, value in sorted(files.settings.items())),
         )
-
-
-def _curves(files: RunFiles) -> Sequence[Curve]:
-    made = []
-    for name in ("accuracy", "loss"):
-        lines = [
-            charts.Line(css=css, values=[epoch[key] for epoch in files.history])
-            for css, key in (("train", name), ("val", f"val_{name}"))
-            if files.history and all(key in epoch for epoch in files.history)
-        ]
-        if lines:
-            y_max = 1.0 if name == "accuracy" else None
-            chart = charts.draw_curves(lines, y_label=name, y_max=y_max)
-            made.append(Curve(title=f"{name} by epoch", chart=chart))
-    return made
 
 
 def _epochs(files: RunFiles) -> Sequence[tuple[str, ...]]:
