@@ -20,7 +20,7 @@ from trainer.data.pixels import DecodedDataset
 from trainer.feature_cache import FeatureCache, cache_key
 from trainer.prefetch import prefetch
 from trainer.progress import TrainingProgress
-from trainer.selection.cross_validation import cross_validate, list_recipes
+from trainer.selection.cross_validation import cross_validate
 from trainer.selection.linear_head import HeadRecipe, LinearHead, fit_linear
 from trainer.selection.selector import IMAGES, ModelSelection, choose_examples, describe_rows
 from trainer.settings import TrainSettings
@@ -146,18 +146,15 @@ def _fit_head(task: TrainingTask, features: npt.NDArray[np.float32]) -> tuple[Li
     The problem is convex and is solved in a second. `features`: (images, features), a row for each decoded image.
     """
     dataset, train = task.decoded.dataset, task.decoded.rows("train")
-    recipes, divisor = list_recipes(task.settings.head_l2), 1.0
+    row_of = {example.digest: row for row, example in enumerate(dataset.examples)}
     with task.progress.phase("Fitting the head", 1) as step:
-        if len(recipes) > 1:
-            row_of = {example.digest: row for row, example in enumerate(dataset.examples)}
-            examples = choose_examples(dataset.examples, IMAGES)
-            inside = features[[row_of[example.digest] for example in examples]]
-            answers = cross_validate(inside, describe_rows(dataset, examples), recipes)
-            recipes, divisor = (answers.recipe,), answers.divisor
+        examples = choose_examples(dataset.examples, IMAGES)
+        inside = features[[row_of[example.digest] for example in examples]]
+        best = cross_validate(inside, describe_rows(dataset, examples))
         rows = describe_rows(dataset, [dataset.examples[row] for row in train])
-        linear = fit_linear(recipes[0], features[train], rows.labels, rows.classes, rows.weights)
+        linear = fit_linear(best.recipe, features[train], rows.labels, rows.classes, rows.weights)
         step()
-    return linear.divide(divisor), recipes[0]
+    return linear.divide(best.divisor), best.recipe
 
 
 def _build_augment(task: TrainingTask) -> loop.Augment | None:

@@ -17,7 +17,7 @@ from trainer.settings import DataSettings, TrainSettings
 
 SECTIONS = {"data": DataSettings, "train": TrainSettings}
 DATA = DataSettings(path="s3://photos/flowers", group_by="name:$(part)_", allowed_prefixes=("s3://photos",))
-TRAIN = TrainSettings(epochs=7, seed=2, head_l2=3.5, mirror=False)
+TRAIN = TrainSettings(epochs=7, seed=2, val_fraction=0.25, mirror=False)
 
 
 def reported(**changes: dict[str, object]) -> str:
