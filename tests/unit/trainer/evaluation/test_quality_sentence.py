@@ -73,7 +73,7 @@ def test_an_answer_that_is_nearly_always_right_is_named_as_the_baseline() -> Non
     text = trained((2970, 6), (2970, 30))
     assert text == (
         "this model is not shown to be better than always answering daisy: 0.992 on 3,000 held-out images "
-        "(95 % interval 0.988-0.995), that answer gives 0.990, a usable model is above 0.990; "
+        "(95 % interval 0.988-0.995), always answering daisy gives 0.990, a usable model is above 0.990; "
         "its weakest class is roses (6 of 30 right); add photos of roses (250 so far), so that more are held out"
     )
 
