@@ -57,8 +57,7 @@ class Inspection:
         classes: Name of each class to its number of usable images.
         not_used: Files that training would leave out, by cause.
         copies: Sets of images of one class that show the same picture.
-        copies_across: Sets of images in two or more classes that show the same or nearly the same picture; the first
-            images of a set are one of each class.
+        copies_across: Sets of images in two or more classes that show the same or nearly the same picture.
         notes: Sentences for people about the images as a whole: nearly black, by a fixed camera, a `data.group_by`.
         images: The usable images, without files that repeat the bytes of an earlier file.
         doubtful: Images whose label is doubtful, each with the class that it looks like, the most doubtful first.
@@ -128,7 +127,7 @@ def inspect_data(
         classes={label: counts[label] for label in listing.labels},
         not_used=tuple(group_by_cause(left_out)),
         copies=tuple(group for group in groups if group not in across),
-        copies_across=tuple(map(_order, across)),
+        copies_across=tuple(across),
         notes=tuple(filter(None, (black, *notes))),
         images=tuple(kept),
         doubtful=tuple(doubtful),
@@ -209,13 +208,6 @@ def _find_copies(
     proposal = propose_groups(images, [group_of.get(row, digest) for row, digest in enumerate(digests)])
     copies = sorted(map(sorted, found.copies))
     return [tuple(images[position] for position in group) for group in copies], (found.note, proposal)
-
-
-def _order(group: Sequence[ImageRecord]) -> tuple[ImageRecord, ...]:
-    """Return the images of a set in several classes: one of each class, then the others."""
-    first = {image.label: image for image in reversed(group)}.values()
-    shown = {image.name for image in first}
-    return (*reversed(first), *(image for image in group if image.name not in shown))
 
 
 def _problems(listing: Listing, counts: Counter[str], repeats: Sequence[Repeat]) -> Iterator[str]:

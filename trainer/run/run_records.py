@@ -147,9 +147,9 @@ def write_records(
     models.set_calibration(model, measured["temperature"], bias)
     with clock.phase("save"):
         models.save_saved_model(model, work / "model")
-        models.save_keras(model, work / "model.keras")
+        model.save(work / "model.keras")
     about = _describe_run(name, task, fitted, identity, measured)
-    about["weights"] |= {"backbone_sha256": models.backbone_digest(model)}
+    about["weights"] |= {"backbone_sha256": models.weights_digest(model.get_layer("backbone"))}
     about["hardware"]["accelerators"] = ", ".join(models.accelerators()) or "none"
     scores = softmax(fitted.val_logits, measured["temperature"], bias)
     answers = [

@@ -55,19 +55,6 @@ class TrainingIdentity:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """State of a training.
-
-    Attributes:
-        arrays: Name of each array to the array.
-        meta: Position of the training, as plain data.
-    """
-
-    arrays: Mapping[str, npt.NDArray[Any]]
-    meta: Mapping[str, Any]
-
-
 class Checkpoints:
     """The checkpoints of one run.
 
@@ -113,13 +100,13 @@ class Checkpoints:
                 "the training was stopped after it had written a checkpoint", hint="run the same command again"
             )
 
-    def load(self) -> Checkpoint | None:
-        """Load the last checkpoint; return None when there is none."""
+    def load(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]] | None:
+        """Load arrays and position of the last checkpoint, as they were saved; return None when there is none."""
         if not self._store.exists(LATEST):
             return None
         try:
             arrays = self._store.read_arrays(LATEST)
-            return Checkpoint(meta=json.loads(arrays.pop(META).tobytes()), arrays=arrays)
+            return arrays, json.loads(arrays.pop(META).tobytes())
         except DAMAGED:
             _logger.warning("the checkpoint in %s is damaged; the training starts from the beginning", self._store.uri)
             return None

@@ -41,7 +41,7 @@ class TrainingTask:
         progress: Receives the phases of the training and their steps.
         features: Storage of cached features.
         selection: What was selected for the training, among it the scale of the model's layer `scaling`.
-        checkpoints: Checkpoints to resume from and to write; None for none.
+        checkpoints: Checkpoints to resume from and to write.
     """
 
     model: Any
@@ -51,12 +51,7 @@ class TrainingTask:
     progress: TrainingProgress
     features: FileStore
     selection: ModelSelection
-    checkpoints: Checkpoints | None = None
-
-    @property
-    def class_weight(self) -> dict[int, float]:
-        """Index of each class to the weight of its images in the loss."""
-        return self.decoded.dataset.class_weights()
+    checkpoints: Checkpoints
 
     def cache(self) -> FeatureCache:
         """Return the cache of the frozen backbone's features."""
@@ -135,7 +130,7 @@ def fit_full(task: TrainingTask) -> TrainingResult:
         task.progress,
         validation=loop.Batches(decoded.pixels, decoded.labels, decoded.rows("val"), settings, shuffle=False),
         checkpoints=task.checkpoints,
-        class_weight=task.class_weight,
+        class_weight=decoded.dataset.class_weights(),
     )
     return TrainingResult(history=history, val_logits=task.validate())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,7 +13,9 @@ import numpy as np
 from eaves.config import SettingsLayer, build
 from trainer.progress import Step
 from trainer.settings import TrainSettings
+from trainer.storage import open_store
 from trainer.training import loop
+from trainer.training.checkpoint import Checkpoints, TrainingIdentity
 
 EPOCHS = 4
 
@@ -42,7 +45,8 @@ def settings(**values: Any) -> TrainSettings:
     return build(TrainSettings, SettingsLayer(origin="test", values={"arch": "small_cnn", "batch_size": 8, **values}))
 
 
-def test_the_note_holds_the_figures_of_the_epoch_it_names() -> None:
+def test_the_note_holds_the_figures_of_the_epoch_it_names(tmp_path: Path) -> None:
+    identity = TrainingIdentity(config={}, labels=("a", "b"), dataset="", code="")
     rng = np.random.default_rng(0)
     inputs, labels = rng.normal(size=(32, 8)).astype(np.float32), rng.integers(0, 2, 32)
     made, progress, rows = settings(epochs=EPOCHS, learning_rate=0.05), Recorded(), np.arange(32)
@@ -52,7 +56,8 @@ def test_the_note_holds_the_figures_of_the_epoch_it_names() -> None:
         made,
         progress,
         validation=loop.Batches(inputs, labels, rows, made, shuffle=False),
-        checkpoints=None,
+        checkpoints=Checkpoints(open_store(tmp_path), identity, interval_s=3600),
+        class_weight={0: 1.0, 1: 1.0},
     )
     assert progress.notes[0] == (0, f"epoch 1/{EPOCHS}")
     steps = [note for count, note in progress.notes if count == 1]

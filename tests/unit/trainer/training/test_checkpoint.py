@@ -28,7 +28,7 @@ def save(to: Checkpoints, number: int) -> None:
 
 def loaded(of: Checkpoints) -> tuple[int, float] | None:
     found = of.load()
-    return None if found is None else (found.meta["step"], float(found.arrays["w"][0]))
+    return None if found is None else (found[1]["step"], float(found[0]["w"][0]))
 
 
 def test_the_last_one_counts(tmp_path: Path) -> None:
