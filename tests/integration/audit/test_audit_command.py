@@ -22,7 +22,7 @@ from eaves.errors import EavesError
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.options import print_error
 from eaves.platform import RelaySpec, default_trigger
-from eaves.spool import LedgerLimits, Spool
+from eaves.spool import Spool
 from tests.contract.harness import LocalHarness, open_local_harness
 from tests.processes.receiving import TOKEN, ReceiverProcess, Sender, captured, classified, receiving, write_site
 from tests.processes.relaying import RelayProcess
@@ -235,7 +235,6 @@ def waiting(harness: LocalHarness) -> int:
         (("--sent", "FOLDER/none.jsonl"), 65, "--sent needs --received, the list to compare with"),
         (("--sent", "FOLDER/text", "--received", "FOLDER/text"), 65, "line 1 can't be read"),
         (("--sent", "FOLDER/empty", "--received", "http://example.com"), 78, "must begin with https"),
-        (("--state", "FOLDER/state"), 66, "no relay is deployed"),
     ],
 )
 def test_what_cannot_be_compared_is_said(tmp_path: Path, arguments: tuple[str, ...], code: int, reported: str) -> None:
@@ -273,7 +272,6 @@ KEPT = {"number": 7, "id": "id-7", "at": AT, "deleted": 6}
             3,
             "0 of 1 events were received; 1 is a dead letter",
         ),
-        ([{**KEPT, "state": "removed"}], [], 3, "1 were removed"),
         (
             [KEPT],
             [{"id": "id-7", "state": "dead", "reason": "answered 400"}],
@@ -316,18 +314,6 @@ def test_a_receiver_that_refuses_the_token_is_no_receiver_without_events(tmp_pat
         address = f"http://127.0.0.1:{cloud.port}"
         arguments = ("--sent", tmp_path / "sent.jsonl", "--received", address, "--credentials", link)
         assert "401" in run("relay", "audit", *arguments, code=69).stderr
-
-
-def test_sites_are_distinguished_in_the_list_of_a_receiver(tmp_path: Path) -> None:
-    with Spool(tmp_path / "receiver.db", ledger=LedgerLimits()) as spool:
-        events = [classified(1, site="mill"), classified(2, site="mill-2"), classified(3, site="mill")]
-        spool.put_many([(event, ("sink",)) for event in events], once=True)
-    listed = run("receiver", "ledger", "--spool", tmp_path / "receiver.db", "--site", "mill").stdout.splitlines()
-    assert [json.loads(line)["id"] for line in listed] == ["id-1", "id-3"]
-    sent = [{name: json.loads(line)[name] for name in ("source", "id")} for line in listed]
-    (tmp_path / "sent.jsonl").write_text("\n".join(map(json.dumps, sent)))
-    lists = ("--sent", tmp_path / "sent.jsonl", "--received", tmp_path / "receiver.db")
-    assert run("relay", "audit", *lists, "--source", "/eaves/mill/").returncode == 0
 
 
 def test_a_sender_by_hand_is_audited_too(tmp_path: Path) -> None:

@@ -115,35 +115,6 @@ def written(folder: Path) -> list[str]:
     return [line for path in (folder / "received").glob("*.jsonl") for line in path.read_text().splitlines()]
 
 
-def test_the_environment_says_where_events_go(tmp_path: Path) -> None:
-    run(tmp_path, "receiver", "token", "mill")
-    with running(tmp_path, K_SINK="http://127.0.0.1:9/") as (process, _):
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-        assert process.stderr is not None
-        assert "for http://127.0.0.1:9/" in process.stderr.read()
-    assert not (tmp_path / "received").exists()
-    with running(tmp_path, EAVES_RECEIVER_FOLDER="elsewhere") as (process, _):
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-    assert (tmp_path / "elsewhere").is_dir()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "reported"),
-    [
-        (("--host", "0.0.0.0"), "error: --credentials: must be a folder with tls.crt and tls.key"),
-        (("--sink", "http://127.0.0.1:9/", "--folder", "x"), "together with folder"),
-    ],
-)
-def test_a_receiver_that_can_not_run_says_what_is_missing(
-    tmp_path: Path, arguments: tuple[str, ...], reported: str
-) -> None:
-    _, error = run(tmp_path, "receiver", "run", *arguments, code=78)
-    assert reported in error
-    assert "Traceback" not in error
-
-
 def test_a_token_is_changed_without_a_moment_in_which_none_works(tmp_path: Path) -> None:
     run(tmp_path, "receiver", "token", "mill")
     first = token_of(tmp_path, "mill")

@@ -65,12 +65,6 @@ def test_each_sent_event_counts_in_one_way() -> None:
     assert not found.passed
 
 
-@pytest.mark.parametrize("state", ["queued", "dead", "removed", "lost"])
-def test_what_was_received_counts_as_that_whatever_the_sender_says(state: str) -> None:
-    found = audit([line(1, state=state)], received(1))
-    assert found.totals == AuditCounts(sent=1, received=1)
-
-
 def test_another_content_under_the_same_id_is_not_the_event() -> None:
     got = [replace(one, digest="bbbb") for one in received(1, 2, 3)]
     sent = [line(1, digest="aaaa"), line(2, digest="aaaa", state="dead", reason="answered 409"), line(3, digest="bbbb")]
@@ -80,26 +74,6 @@ def test_another_content_under_the_same_id_is_not_the_event() -> None:
         ("id-1", "the receiver has an event with this id but other content")
     ]
     assert audit(sent, received(1, 2, 3)).totals.received == 3, "a list without digests is compared by ids alone"
-
-
-def test_the_same_id_of_another_source_is_another_event() -> None:
-    found = audit([line(1)], [line(1, source="/eaves/mill/roses")], newer=[])
-    assert (found.totals.missing, found.totals.unknown) == (1, 1)
-
-
-def test_what_the_receiver_got_again_is_repeated() -> None:
-    got = [replace(received(1)[0], repeats=3), *received(2), *received(2), *received(2)]
-    found = audit([line(1), line(2), line(2)], got)
-    assert found.totals == AuditCounts(sent=2, received=2, repeated=5)
-    assert found.passed
-
-
-def test_what_took_longer_than_the_limit_is_late() -> None:
-    got = [*received(1, after_s=60.0), *received(2, after_s=60.5), *received(3, after_s=-5.0)]
-    found = audit([line(1), line(2), line(3)], got)
-    assert found.totals.late == 1
-    assert found.longest_s == pytest.approx(60.5)
-    assert audit([line(1), line(2), line(3)], got, late_s=10.0).totals.late == 2
 
 
 def test_what_came_after_the_list_was_made_is_newer_and_not_unknown() -> None:
@@ -142,14 +116,7 @@ def test_what_the_receiver_may_have_forgotten_is_not_missing() -> None:
     assert audit(sent[1:5], received(6)).agrees
 
 
-def test_a_receiver_that_keeps_its_first_line_has_forgotten_nothing() -> None:
-    got = [replace(one, number=place) for place, one in enumerate(received(6, 7, 9), start=1)]
-    found = audit([line(number) for number in range(1, 10)], got)
-    assert (found.totals.forgotten, found.totals.missing) == (0, 6)
-    assert audit([line(1)], []).totals.missing == 1
-
-
-@pytest.mark.parametrize(("deleted", "unexplained"), [(4, 0), (5, 0), (3, 1), (0, 4)])
+@pytest.mark.parametrize(("deleted", "unexplained"), [(4, 0), (3, 1)])
 def test_numbers_that_were_not_deleted_must_have_a_line(deleted: int, unexplained: int) -> None:
     kept = [line(1, state="queued", deleted=deleted), line(4), line(7), line(8)]
     for lines in (kept, kept[::-1], [*kept[2:], *kept[:2]]):
@@ -159,7 +126,7 @@ def test_numbers_that_were_not_deleted_must_have_a_line(deleted: int, unexplaine
         assert found.passed == found.agrees == (unexplained == 0)
 
 
-@pytest.mark.parametrize("ahead_s", [3_600.0, -3_600.0, 1e6])
+@pytest.mark.parametrize("ahead_s", [3_600.0, -3_600.0])
 def test_a_receivers_clock_that_is_wrong_hides_no_forged_event(ahead_s: float) -> None:
     sent = [line(number) for number in range(1, 301)]
     got = received(*range(1, 301), after_s=ahead_s + 2.0)
@@ -171,10 +138,8 @@ def test_a_receivers_clock_that_is_wrong_hides_no_forged_event(ahead_s: float) -
 @pytest.mark.parametrize(
     ("state", "counted", "why"),
     [
-        ("queued", "received", ""),
         ("released", "received", ""),
         ("dead", "undelivered", ""),
-        ("removed", "undelivered", ""),
         ("lost", "missing", "lost at the receiver: the event was on a damaged page"),
     ],
 )
@@ -189,13 +154,6 @@ def test_what_the_receiver_has_taken_and_not_kept_is_not_received(state: str, co
     assert audit([line(1), line(2)], [*got, *received(1)]).totals.received == 2, "another list says it was delivered"
     waiting = audit([line(1, state="queued"), line(2)], got)
     assert waiting.totals.waiting == (state == "lost"), "the sender still has it"
-
-
-def test_findings_are_bounded_and_counts_are_not() -> None:
-    found = audit([line(number) for number in range(1, 1_001)], [])
-    assert found.totals.missing == 1_000
-    assert len(found.missing) == 100
-    assert found.missing[0].id == "id-1"
 
 
 @settings(max_examples=60, deadline=None)

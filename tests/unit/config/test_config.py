@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from eaves.config import SettingsLayer, build, build_flat, env_layer, flag_layer, iter_leaves, setting
+from eaves.config import SettingsLayer, build, build_flat, env_layer, flag_layer, setting
 from eaves.errors import ConfigError
 
 
@@ -73,15 +73,6 @@ def test_a_fault_names_the_origin_that_won() -> None:
     ]
 
 
-def test_variables_of_a_section_within_the_file_carry_its_path() -> None:
-    layer = env_layer(Section, {"EAVES_TRAIN_SIZE": "7", "EAVES_SIZE": "8"}, "train.")
-    assert build(Section, layer).size == 7
-
-
-def test_lists_of_sections_and_mappings_are_not_read_from_the_environment() -> None:
-    assert env_layer(Section, {"EAVES_TRIGGERS": "x", "EAVES_LABELS": "y"}).values == {}
-
-
 @pytest.mark.parametrize(("text", "expected"), [(" a , b,", ("a", "b")), ("", ())])
 def test_a_list_of_words_is_a_variable_with_commas(text: str, expected: tuple[str, ...]) -> None:
     assert build(Section, env_layer(Section, {"EAVES_TAGS": text})).tags == expected
@@ -104,10 +95,6 @@ def test_a_rule_across_fields_is_reported_with_its_path_and_origin() -> None:
     assert faults_of(file_layer(scale={"min": 3}), flag_layer({"scale.max": "2"})) == [
         "--scale-max: scale.max: must be >= scale.min (got 2, min is 3)"
     ]
-
-
-def test_an_unknown_setting_that_resembles_nothing_lists_what_is_known() -> None:
-    assert faults_of(file_layer(scale={"zzz": 1})) == ["eaves.yaml: scale.zzz: unknown setting; known here: min, max"]
 
 
 @pytest.mark.parametrize(
@@ -165,17 +152,6 @@ def test_rules_of_sections_in_a_list_are_checked_too() -> None:
     Many.__annotations__["scales"] = tuple[Scale, ...]
     with pytest.raises(ConfigError, match=r"eaves.yaml: scales\[1\].max: must be >= scale.min"):
         build(Many, file_layer(scales=[{"max": 3}, {"min": 3, "max": 2}]))
-
-
-def test_the_table_lists_every_leaf_with_its_variable_and_flag() -> None:
-    table = {leaf.path: leaf for leaf in iter_leaves(Section)}
-    assert list(table) == [
-        *("name", "ratio", "size", "limit", "folder", "loud", "mode", "tags", "triggers", "labels"),
-        *("scale.min", "scale.max"),
-    ]
-    assert (table["name"].env, table["scale.max"].env) == ("FUNCTION_NAME", "EAVES_SCALE_MAX")
-    assert (table["scale.max"].flag, table["scale.max"].default, table["scale.max"].doc) == ("--scale-max", 10, "Most.")
-    assert table["labels"].default == {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,40 +37,11 @@ def test_what_is_written_is_read(store: FileStore) -> None:
     assert not store.exists("x")
 
 
-def test_a_part_of_it_is_a_store(store: FileStore) -> None:
-    store.at("x").write("1.bin", b"one")
-    assert store.read("x/1.bin") == b"one"
-    assert store.at("x").list() == ["1.bin"]
-    assert store.at("nowhere").list() == []
-
-
-def test_deleting_twice_is_no_error(store: FileStore) -> None:
-    store.write("1.bin", b"one")
-    store.delete("1.bin")
-    store.delete("1.bin")
-    assert store.list() == []
-
-
 def test_what_is_not_there_can_not_be_read(store: FileStore) -> None:
     with pytest.raises(StorageError, match=r"can't read .*nothing\.bin") as caught:
         store.read("nothing.bin")
     assert caught.value.exit_code == 74
     assert caught.value.hint
-
-
-def test_an_unfinished_write_is_not_seen(tmp_path: Path) -> None:
-    (tmp_path / ".1.bin.77ab.tmp").write_bytes(b"ha")
-    assert open_store(tmp_path).list() == []
-
-
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_: object, **__: object) -> None:
-        raise ImportError("Install s3fs to access S3")
-
-    monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
-    with pytest.raises(StorageError) as caught:
-        open_store("s3://bucket/x")
-    assert caught.value.hint == "pip install s3fs"
 
 
 def test_a_place_that_cant_be_asked_is_not_an_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:

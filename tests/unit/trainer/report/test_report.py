@@ -12,7 +12,7 @@ from PIL import Image
 from tests.page import Page, assert_self_contained
 from trainer.evaluation.metrics import measure_quality
 from trainer.evaluation.model_quality import describe_trained, rate_model
-from trainer.report.report import FILES, MISTAKES, PAIRS, build_report
+from trainer.report.report import build_report
 from trainer.run.held_out import HeldOutAnswer
 
 PHOTO = "a & <b>.png"
@@ -75,15 +75,6 @@ def test_names_are_shown_as_they_are_and_run_nothing(tmp_path: Path) -> None:
     assert set(HOSTILE) <= titles
 
 
-def test_many_classes_get_the_pairs_most_confused_instead_of_a_matrix(tmp_path: Path) -> None:
-    labels = [f"class {number}" for number in range(200)]
-    many = build_report(**build_facts(tmp_path, labels, wrong=200))
-    assert 'class="matrix"' not in many
-    assert f"only the {PAIRS} pairs" in " ".join(many.split())
-    assert "No class was taken for another." in build_report(**build_facts(tmp_path, labels))
-    assert 'class="matrix"' in build_report(**build_facts(tmp_path, labels[:20]))
-
-
 def test_weighted_classes_are_said_and_their_calibration_is_that_of_the_corrected_scores(tmp_path: Path) -> None:
     """Two good parts are taken for defects: their score is that of a defect among 40 good parts."""
     facts, truth = build_facts(tmp_path, ["defect", "good"]), np.repeat([0, 1], 4)
@@ -97,28 +88,6 @@ def test_weighted_classes_are_said_and_their_calibration_is_that_of_the_correcte
     defect, good = measured["calibration"]["ece_by_label"]
     assert (defect, good) == (pytest.approx(4 / 6 - score), pytest.approx(1 - 36 / 36.1, abs=1e-3))
     assert f"{(4 / 6 - score) * 100:.1f} %" in page.text
-
-
-def test_mistakes_are_few_and_small(tmp_path: Path) -> None:
-    facts = build_facts(tmp_path, ["a", "b", "c", "d", "e"], wrong=20)
-    html = build_report(**facts)
-    images: list[Any] = [attrs["src"] for tag, attrs in Page(html).tags if tag == "img"]
-    assert len(images) == MISTAKES
-    assert max(map(len, images)) < 10_000
-    assert "None: every held-out image" in build_report(**build_facts(tmp_path, ["a", "b"]))
-    (tmp_path / PHOTO).unlink()
-    assert build_report(**facts).count("no longer there") == MISTAKES
-
-
-def test_faults_are_reported_by_cause_with_count_and_first_names(tmp_path: Path) -> None:
-    facts = build_facts(tmp_path, ["a", "b"], faults=FILES + 50)
-    facts["about"]["data_faults"].append({"file": "one.png", "reason": "the file is empty (0 bytes)"})
-    page = Page(build_report(**facts))
-    assert f"Faults in the data: {FILES + 51}" in page.words
-    assert f"{FILES + 50} files are not used: corrupt & small" in page.words
-    assert f"<{FILES - 1}>.png and 50 more" in page.words
-    assert f"<{FILES}>.png" not in page.text
-    assert "1 file is not used: the file is empty (0 bytes) one.png" in page.words
 
 
 def test_the_report_says_what_the_model_is_worth_and_folds_the_packages_away(tmp_path: Path) -> None:

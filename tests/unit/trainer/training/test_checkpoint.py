@@ -40,6 +40,13 @@ def test_the_last_one_counts(tmp_path: Path) -> None:
     assert len(list(tmp_path.rglob("*.npz"))) == 1
 
 
+def test_the_files_beside_are_written_with_the_first_checkpoint_and_not_before(tmp_path: Path) -> None:
+    made = Checkpoints(open_store(tmp_path / "c"), IDENTITY, interval_s=0, beside={"split.jsonl": b"one"})
+    assert not (tmp_path / "c").exists()
+    save(made, 1)
+    assert (tmp_path / "c" / "split.jsonl").read_bytes() == b"one"
+
+
 def test_a_damaged_one_starts_the_training_from_the_beginning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     made = checkpoints(tmp_path)
     save(made, 1)

@@ -51,7 +51,6 @@ def test_names_of_several_words_are_proposed() -> None:
     [
         [f"IMG_{number:04d}.jpg" for number in range(60)],
         [f"{number}_{number * 7919 % 1000}.jpg" for number in range(60)],
-        numbered("camera{part}_{shot}.jpg", parts=3, shots=20),
     ],
 )
 def test_other_names_propose_nothing(names: Sequence[str]) -> None:
