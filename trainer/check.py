@@ -20,7 +20,6 @@ from trainer.data.dataset import Example
 from trainer.data.listing import Cause, DataFault, Listing, check_labels, group_by_cause
 from trainer.data.reading import (
     ImageRecord,
-    Repeat,
     describe_black,
     drop_repeats,
     group_images,
@@ -210,7 +209,7 @@ def _find_copies(
     return [tuple(images[position] for position in group) for group in copies], (found.note, proposal)
 
 
-def _problems(listing: Listing, counts: Counter[str], repeats: Sequence[Repeat]) -> Iterator[str]:
+def _problems(listing: Listing, counts: Counter[str], repeats: Sequence[tuple[str, str]]) -> Iterator[str]:
     """Yield the reasons why training would refuse the dataset."""
     try:
         check_labels(listing)
@@ -220,5 +219,5 @@ def _problems(listing: Listing, counts: Counter[str], repeats: Sequence[Repeat])
     for label in listing.labels:
         if counts[label] < MIN_IMAGES:
             yield f"the class {label} has {counts[label]} usable images; training needs {MIN_IMAGES}"
-    for (one, _), (other, _) in repeats:
+    for one, other in repeats:
         yield f"the same image is in several classes: {one}, {other}"

@@ -16,7 +16,7 @@ from trainer.data import pixels
 from trainer.data.dataset import Dataset, load_dataset
 from trainer.data.listing import log_not_used
 from trainer.data.remote import mirror_file, redact_uri
-from trainer.data.split.stored_split import NONE, SETTINGS, SPLIT_FILE, find_earlier, render_split
+from trainer.data.split.stored_split import SETTINGS, SPLIT_FILE, EarlierSplit, find_earlier, render_lines
 from trainer.lifecycle import Stoppable
 from trainer.progress import SilentProgress, TrainingProgress
 from trainer.run import run_records
@@ -83,22 +83,28 @@ def train(
         StorageError: A URI or the disk can't be read or written.
         StoppedError: `stop` was set.
     """
-    data = _absolute(data)
+    if not is_uri(data.path):  # an absolute path, so that a conversion in another folder finds the images
+        data = replace(data, path=Path(data.path).absolute())
     stop, place, clock = stop or threading.Event(), build_location(output, cache), run_records.PhaseTimer()
     progress = Stoppable(progress or SilentProgress(), stop)
     started = settings
     with disk_errors(place.local):
-        settings = _fetch_weights(settings, place, progress)
+        if settings.weights_kind == "file" and is_uri(settings.weights):
+            weights = mirror_file(settings.weights, place.cache / "weights", progress)
+            settings = replace(settings, weights=str(weights))
         with clock.phase("hash"):
             dataset, identity = _load(data, settings, place, progress)
-        _log_split(dataset)
+        if dataset.split_of:
+            _logger.info("the split of %s is kept, and new images are added to it", redact_uri(dataset.split_of))
+        for note in dataset.notes:
+            _logger.warning("%s", note)
         if (done := place.find(identity.fingerprint)) is not None:
             _logger.info("%s is already trained with the same settings and data", output)
             return done
         with new_run(place.local) as work:
             config = {"data": data.to_dict(), "train": started.to_dict()}
             beside = {
-                SPLIT_FILE: render_split(dataset.split_entries()).encode(),
+                SPLIT_FILE: render_lines(dataset.split_entries()).encode(),
                 SETTINGS: render_settings(data, started),
             }
             checkpoints = Checkpoints(
@@ -116,32 +122,12 @@ def train(
         return run
 
 
-def _fetch_weights(settings: TrainSettings, place: RunLocation, progress: TrainingProgress) -> TrainSettings:
-    """Download the weights if `train.weights` is a URI; return the settings with the path of the local file."""
-    if settings.weights_kind != "file" or not is_uri(settings.weights):
-        return settings
-    return replace(settings, weights=str(mirror_file(settings.weights, place.cache / "weights", progress)))
-
-
-def _absolute(data: DataSettings) -> DataSettings:
-    """Return the settings with an absolute path, so that a conversion in another folder finds the images."""
-    place = str(data.path)
-    return data if is_uri(place) else replace(data, path=Path(place).absolute())
-
-
-def _log_split(dataset: Dataset) -> None:
-    if dataset.split_of:
-        _logger.info("the split of %s is kept, and new images are added to it", redact_uri(dataset.split_of))
-    for note in dataset.notes:
-        _logger.warning("%s", note)
-
-
 def _load(
     data: DataSettings, settings: TrainSettings, place: RunLocation, progress: TrainingProgress
 ) -> tuple[Dataset, TrainingIdentity]:
     """Load the dataset and build the training's identity."""
     earlier = (
-        NONE
+        EarlierSplit()
         if settings.split == "new"
         else find_earlier(
             data_path=data.to_dict()["path"],

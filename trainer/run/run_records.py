@@ -20,13 +20,13 @@ import numpy as np
 from eaves.artifact.store import file_digest
 from eaves.resource_limits import count_usable_cpus
 from trainer.data.dataset import Dataset, Example
-from trainer.data.split.stored_split import SPLIT_FILE, render_split
+from trainer.data.split.stored_split import SPLIT_FILE, render_lines
 from trainer.evaluation.calibration import prior_correction, softmax
 from trainer.evaluation.metrics import measure_quality, summarize
 from trainer.evaluation.model_quality import describe_trained, rate_model
 from trainer.report.html_page import write_page
 from trainer.report.report import build_report
-from trainer.run.held_out import HELD_OUT_FILE, HeldOutAnswer, render_held_out
+from trainer.run.held_out import HELD_OUT_FILE, HeldOutAnswer
 from trainer.run.run import CONFIG, write_json
 from trainer.selection.cross_validation import INFLATION
 from trainer.settings import DataSettings, TrainSettings
@@ -167,8 +167,8 @@ def write_records(
     write_json(work / "recipe.json", about["recipe"])
     write_json(work / CONFIG, config)
     write_json(work / "history.json", fitted.history)
-    (work / SPLIT_FILE).write_text(render_split(dataset.split_entries()), encoding="utf-8")
-    (work / HELD_OUT_FILE).write_text(render_held_out(answers), encoding="utf-8")
+    (work / SPLIT_FILE).write_text(render_lines(dataset.split_entries()), encoding="utf-8")
+    (work / HELD_OUT_FILE).write_text(render_lines(answers), encoding="utf-8")
     write_json(work / "samples.json", copy_samples(dataset, work))
     write_json(work / "metrics.json", {**measured, "seconds": clock.seconds})
     report = build_report(

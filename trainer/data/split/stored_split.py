@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from eaves.errors import RunError
@@ -42,11 +42,6 @@ class SplitEntry:
     label: str
     split: Split
     group: str = ""
-
-
-def render_split(entries: Iterable[SplitEntry]) -> str:
-    """Return the text of a `split.jsonl`."""
-    return render_lines(entries)
 
 
 def parse_split(text: str, origin: str) -> dict[str, SplitEntry]:
@@ -90,11 +85,6 @@ def parse_lines(text: str, origin: str, parse: Callable[[dict[str, Any]], Entry]
     return found
 
 
-def sides(entries: Mapping[str, SplitEntry]) -> dict[str, Split]:
-    """Return the side of each image by its digest, without labels and groups."""
-    return {digest: entry.split for digest, entry in entries.items()}
-
-
 def find_trained_mates(entries: Mapping[str, SplitEntry]) -> frozenset[str]:
     """Return the digests of the held-out images in whose group an image of their class was trained on."""
     trained = {(entry.group, entry.label) for entry in entries.values() if entry.group and entry.split == "train"}
@@ -122,12 +112,9 @@ class EarlierSplit:
         note: Sentence for people when settings that decide the split have changed since; else empty.
     """
 
-    origin: str
-    known: Mapping[str, Split]
+    origin: str = ""
+    known: Mapping[str, Split] = field(default_factory=dict)
     note: str = ""
-
-
-NONE = EarlierSplit(origin="", known={})
 
 
 def find_earlier(
@@ -154,12 +141,12 @@ def find_earlier(
     newest = next((store for store in (run, unfinished) if store.exists(SPLIT_FILE)), None)
     newest = newest or next(_same_data(beside, data_path), None)
     if newest is None:
-        return NONE
+        return EarlierSplit()
     if changes := _find_changes(newest, deciding):
         note = f"the split is new, because {changes} since {redact_uri(newest.uri)} was trained"
-        return EarlierSplit(origin="", known={}, note=f"{note}; earlier accuracies are not comparable with the new one")
-    name = f"{newest.uri.rstrip('/')}/{SPLIT_FILE}"
-    return EarlierSplit(origin=newest.uri, known=sides(parse_split(newest.read(SPLIT_FILE).decode(), name)))
+        return EarlierSplit(note=f"{note}; earlier accuracies are not comparable with the new one")
+    entries = parse_split(newest.read(SPLIT_FILE).decode(), f"{newest.uri.rstrip('/')}/{SPLIT_FILE}")
+    return EarlierSplit(origin=newest.uri, known={digest: entry.split for digest, entry in entries.items()})
 
 
 def _find_changes(store: FileStore, deciding: Mapping[str, str | float]) -> str:

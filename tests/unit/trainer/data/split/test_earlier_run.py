@@ -10,7 +10,7 @@ import pytest
 
 from eaves.errors import RunError
 from trainer.data.listing import Split
-from trainer.data.split.stored_split import SPLIT_FILE, EarlierSplit, SplitEntry, find_earlier, render_split
+from trainer.data.split.stored_split import SPLIT_FILE, EarlierSplit, SplitEntry, find_earlier, render_lines
 from trainer.run.run_location import build_location
 
 DATA = "/photos"
@@ -24,7 +24,7 @@ DECIDING: Mapping[str, str | float] = {
 def write_split(folder: Path, sides: Mapping[str, Split]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     entries = [SplitEntry(digest=digest, label="a", split=side) for digest, side in sides.items()]
-    (folder / SPLIT_FILE).write_text(render_split(entries))
+    (folder / SPLIT_FILE).write_text(render_lines(entries))
 
 
 def write_run(folder: Path, created: str, sides: Mapping[str, Split], data: str = DATA) -> Path:
