@@ -18,7 +18,7 @@ from eaves.cli import COMMANDS, load_command
 from eaves.cli.project import Project
 from eaves.config import ENV_PREFIX, SettingsLeaf, is_scalar, iter_leaves
 from eaves.local.settings import LocalSettings
-from eaves.options import parameter_name
+from eaves.options import describe_range, parameter_name
 from eaves.platform import DeliverySettings
 from eaves.publisher.settings import PublisherSettings
 from eaves.receiver.settings import ReceiverSettings
@@ -134,7 +134,7 @@ def _settings(cls: type, *, env: bool = True, section: str = "") -> Iterator[str
         default = "required" if leaf.default is MISSING else f"`{given}`" if given else ""
         choices = f" One of {', '.join(f'`{choice}`' for choice in leaf.choices)}." if leaf.choices else ""
         variable = f"`{leaf.env}` | " if env else ""
-        limits = f" Range: {leaf.range}." if leaf.range else ""
+        limits = f" Range: {text}." if (text := describe_range(leaf)) else ""
         yield f"| `{leaf.path.removeprefix(section)}` | {variable}{default} | {leaf.doc}{choices}{limits} |"
     yield ""
 

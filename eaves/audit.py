@@ -286,8 +286,8 @@ class EventComparison:
         """Return how many lines the senders have deleted to keep their limits, and how many more they lack."""
         deleted = unexplained = 0
         sql = "SELECT count(*), min(number), max(number), max(deleted) FROM numbers GROUP BY list"
-        for count, first, last, told in self._db.execute(sql):
-            explained = min(last - count, first - 1 if told is None else told)
+        for count, first, last, known in self._db.execute(sql):
+            explained = min(last - count, first - 1 if known is None else known)
             deleted, unexplained = deleted + explained, unexplained + last - count - explained
         return deleted, unexplained
 

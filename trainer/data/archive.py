@@ -84,11 +84,12 @@ def _unpack(archive: Path, folder: Path, limit_bytes: int) -> None:
                 if left < 0:
                     message = f"{archive.name} unpacks to more than {limit_bytes / 1e9:.3g} GB"
                     raise DatasetError(message, hint="raise data.unpacked_gb if you trust the archive")
-            opened.extractall(folder, chosen, **({} if is_zip else {"filter": "data"}))  # noqa: S202 - names are checked
+            options: dict[str, Any] = {} if is_zip else {"filter": "data"}
+            opened.extractall(folder, chosen, **options)  # noqa: S202 - names are checked
     except _CORRUPT as error:
         if isinstance(error, OSError) and error.errno in FULL | READ_ONLY:
             raise
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = (error.strerror if isinstance(error, OSError) else "") or error
         hint = "check the archive, or create it again"
         raise DatasetError(f"can't unpack {archive.name}: {reason}", hint=hint) from error
 

@@ -166,8 +166,6 @@ def _rate(low: float, high: float, baseline: float, bound: float) -> Kind:
 
 NAMED = 3
 """Maximum number of classes that a sentence names; the pages list all of them."""
-NAME_LENGTH = 40
-"""Maximum number of characters of a class name in a sentence."""
 FEW = 1000
 """Number of images below which a share is written with two digits; with so few images a third digit means nothing."""
 MAX_DIGITS = 6
@@ -181,18 +179,15 @@ EVEN = 1.5
 `guessing`; above it, the sentence says `always answering CLASS`."""
 
 
-def describe_trained(
-    quality: ModelQuality, *, arch: str, evidence: str = "held-out", photos: Mapping[str, int] | None = None
-) -> ModelQuality:
+def describe_trained(quality: ModelQuality, *, arch: str, evidence: str = "held-out") -> ModelQuality:
     """Return the rating with the sentence that a training ends with.
 
     Args:
         quality: Rating of the model on images that it was not trained on.
         arch: Architecture of the model.
         evidence: What these images are: `held-out` or `cross-validated`.
-        photos: Number of photos of each class, both trained on and held out; None if it is not known.
     """
-    wanted = _name_wanted(quality, photos or {})
+    wanted = _name_wanted(quality)
     if quality.kind == "usable":
         advice = ""
     elif _is_seen(quality):
@@ -213,7 +208,7 @@ def describe_evaluated(quality: ModelQuality, *, maybe_trained_on: bool = False)
         quality: Rating of the model on the labelled images that it was evaluated on.
         maybe_trained_on: Whether the model may have been trained on some of the images, which makes it look better.
     """
-    wanted = _name_wanted(quality, {})
+    wanted = _name_wanted(quality)
     if quality.kind == "usable":
         advice = ""
     elif quality.kind == "unknown":
@@ -284,7 +279,7 @@ def _describe_unknown(quality: ModelQuality) -> str:
         return "can't be judged by images of one class"
     if quality.groups < MIN_GROUPS or quality.baseline <= quality.usable_accuracy:
         return "can't be judged by so few images"
-    return f"is not shown to be better than always answering {_shorten(quality.baseline_class)}"
+    return f"is not shown to be better than always answering {quality.baseline_class}"
 
 
 def _describe_figures(quality: ModelQuality, which: str) -> str:
@@ -296,7 +291,7 @@ def _describe_figures(quality: ModelQuality, which: str) -> str:
     if quality.baseline >= 1:
         return figures
     is_even = quality.baseline * len(quality.classes) <= EVEN
-    guessing = "guessing" if is_even else f"always answering {_shorten(quality.baseline_class)}"
+    guessing = "guessing" if is_even else f"always answering {quality.baseline_class}"
     baseline, bound = (format_share(share, digits) for share in (quality.baseline, quality.bound))
     return f"{figures}, {guessing} gives {baseline}, a usable model is above {bound}"
 
@@ -337,26 +332,21 @@ def format_share(share: float, digits: int = 2) -> str:
     return f"{share:.{digits}f}"
 
 
-def _name_wanted(quality: ModelQuality, photos: Mapping[str, int]) -> str:
+def _name_wanted(quality: ModelQuality) -> str:
     """Return which photos people should add: of classes without an image, else of the class with the lowest recall."""
     names, worst = quality.unmeasured, quality.worst
     is_named = quality.kind != "unknown" or _names_weakest(quality)
     if not names and worst and is_named and worst.right < worst.images:
         names = (worst.name,)
-    counted = [f"{_shorten(name)} ({photos[name]:,} so far)" if name in photos else _shorten(name) for name in names]
-    return f"photos of {_join(counted)}" if names else "photos"
+    return f"photos of {_join(names)}" if names else "photos"
 
 
 def _count(item: ClassRecall) -> str:
-    return f"{_shorten(item.name)} ({item.right:,} of {item.images:,} right)"
+    return f"{item.name} ({item.right:,} of {item.images:,} right)"
 
 
 def _join(names: Sequence[str]) -> str:
-    shown = [_shorten(name, 2 * NAME_LENGTH) for name in names[:NAMED]]
+    shown = list(names[:NAMED])
     if len(names) > NAMED:
         return f"{', '.join(shown)} and {len(names) - NAMED} more"
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
-
-
-def _shorten(name: str, length: int = NAME_LENGTH) -> str:
-    return name if len(name) <= length else f"{name[: length - 1]}…"

@@ -184,12 +184,11 @@ def _describe_run(
     """Return the content of run.json except for what only Keras knows and the list of files."""
     settings, selection, dataset = task.settings, task.selection, task.decoded.dataset
     epochs, rate = settings.schedule()
-    photos = {label: count + dataset.counts("val")[label] for label, count in dataset.counts("train").items()}
     # A split that the data declare with the same pictures on both sides is a fault that a person must mend.
     crossed = None if dataset.declared and dataset.lookalikes else measured.get("cross_validation")
     quality = rate_model(crossed or measured, usable_accuracy=settings.usable_accuracy)
     evidence = "cross-validated" if crossed else "held-out"
-    verdict = describe_trained(quality, arch=settings.arch, evidence=evidence, photos=photos)
+    verdict = describe_trained(quality, arch=settings.arch, evidence=evidence)
     return {
         "name": name,
         "arch": settings.arch,

@@ -136,8 +136,7 @@ class Checkpoints:
         hint = f"remove {self._store.uri} to start from the beginning, or name another directory for the run"
         what = f"the unfinished run in {self._store.uri}"
         if there["labels"] != ours["labels"]:
-            message = f"the labels differ from those of {what}: {_difference(there['labels'], ours['labels'])}"
-            raise DatasetError(message, hint=hint)
+            raise DatasetError(f"the labels differ from those of {what}: {', '.join(there['labels'])}", hint=hint)
         if there["dataset"] != ours["dataset"]:
             raise DatasetError(f"the images, their labels or the split differ from those of {what}", hint=hint)
         keys = sorted({*there["config"], *ours["config"]})
@@ -150,12 +149,6 @@ class Checkpoints:
             faults or [Fault(origin="training", path="", message=f"{what} was started by another version of Eaves")],
             hint=hint,
         )
-
-
-def _difference(before: list[str], now: list[str]) -> str:
-    gone, new = sorted(set(before) - set(now)), sorted(set(now) - set(before))
-    parts = [f"{', '.join(names)} {what}" for names, what in ((gone, "gone"), (new, "new")) if names]
-    return " and ".join(parts) or "another order"
 
 
 def _dump(values: Any) -> bytes:

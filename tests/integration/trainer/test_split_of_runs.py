@@ -34,9 +34,7 @@ def run_of(data: Path, output: Path, **values: object) -> Run:
 
 
 def sides(run: Run) -> dict[str, Split]:
-    entries = run.split()
-    assert entries is not None
-    return {digest: entry.split for digest, entry in entries.items()}
+    return {digest: entry.split for digest, entry in run.split().items()}
 
 
 def test_a_later_run_keeps_the_split_and_adds_to_it(

@@ -62,7 +62,7 @@ def run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_the_run_keeps_the_answer_to_each_held_out_image(run: Run, digits: Path) -> None:
     answers = parse_held_out((run.path / HELD_OUT_FILE).read_text(), HELD_OUT_FILE)
     assert run.dataset["root"] == str(digits)
-    held_out = {digest for digest, entry in (run.split() or {}).items() if entry.split == "val"}
+    held_out = {digest for digest, entry in run.split().items() if entry.split == "val"}
     assert answers.keys() == held_out
     counted = [
         [sum((one.label, one.predicted) == (truth, other) for one in answers.values()) for other in run.labels]

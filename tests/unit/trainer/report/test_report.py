@@ -92,7 +92,7 @@ def test_weighted_classes_are_said_and_their_calibration_is_that_of_the_correcte
 
 def test_the_report_says_what_the_model_is_worth_and_folds_the_packages_away(tmp_path: Path) -> None:
     facts = build_facts(tmp_path, ["a", "<b>"], wrong=5)
-    quality = describe_trained(rate_model(facts["measured"], usable_accuracy=0.7), arch="small_cnn", photos={"a": 4})
+    quality = describe_trained(rate_model(facts["measured"], usable_accuracy=0.7), arch="small_cnn")
     facts["about"] |= {"verdict": quality.to_dict(), "versions": {"python": "3.13", "numpy": "2.0"}}
     html = build_report(**facts)
     assert_self_contained(html)
