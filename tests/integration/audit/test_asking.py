@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from eaves.admin.client import SocketQueue
-from eaves.admin.endpoints import default_socket
-from eaves.audit import read_pages
 from eaves.errors import NotFoundError
 from knative.resources import relay as resources
 from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
@@ -24,9 +21,6 @@ from tests.processes.relaying import RelayProcess, relaying
 from tests.waiting import wait_until
 
 SITE = "mill"
-COUNT = 10_000
-GROWTH_KB = 12_000
-"""Allowed while the whole ledger is read: a page of it, and SQLite's cache."""
 
 
 @pytest.fixture
@@ -48,19 +42,6 @@ def relay(tmp_path: Path, cloud: Served) -> Iterator[RelayProcess]:
         assert made.post_batch([classified(number, site=SITE) for number in range(3)]) == 202
         wait_until(lambda: made.link()["forwarded"] == 3, 30, what="three forwarded events")
         yield made
-
-
-def test_a_relay_tells_its_whole_ledger_in_little_memory(relay: RelayProcess) -> None:
-    for start in range(100, COUNT, 1_000):
-        assert relay.post_batch([classified(number, site=SITE) for number in range(start, start + 1_000)]) == 202
-    wait_until(lambda: relay.link()["backlog_events"] == 0, 120, what="an empty relay")
-    before = relay.resident_kb()
-    queue = SocketQueue(default_socket(relay.spool))
-    lines = list(read_pages(lambda after: queue.ledger(after=after)))
-    assert [line.number for line in lines] == list(range(1, len(lines) + 1))
-    assert len(lines) == COUNT + 3
-    assert {line.state for line in lines} == {"released"}
-    assert relay.resident_kb() - before < GROWTH_KB
 
 
 @pytest.fixture

@@ -306,16 +306,6 @@ def test_how_an_audit_ends_tells_what_it_found(
         assert (found["deleted"], found["covers_from"]) == (6, AT)
 
 
-def test_a_receiver_that_refuses_the_token_is_no_receiver_without_events(tmp_path: Path) -> None:
-    write_site(tmp_path / "sites", SITE)
-    (tmp_path / "sent.jsonl").touch()
-    link = make_credentials(tmp_path / "link", "another-token-0123456789")
-    with receiving(tmp_path, tls=False) as cloud:
-        address = f"http://127.0.0.1:{cloud.port}"
-        arguments = ("--sent", tmp_path / "sent.jsonl", "--received", address, "--credentials", link)
-        assert "401" in run("relay", "audit", *arguments, code=69).stderr
-
-
 def test_a_sender_by_hand_is_audited_too(tmp_path: Path) -> None:
     """Any client may send batches: its own list of source and id is enough."""
     with receiving(tmp_path, tls=False) as cloud, Sender(cloud.port) as sender:

@@ -15,13 +15,10 @@ from click.testing import CliRunner
 
 from eaves.base.terminal import escape, escape_json
 from eaves.cli import cli
-from eaves.cli.output import say
-from eaves.errors import PlatformError
 from eaves.events import Event
 from eaves.history import FileHistory
 from eaves.local.state import StateDirectory
 from eaves.logs import configure
-from eaves.options import print_error
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31mrose\x9b2J\u202eesor\u2066\x00\r\x7f\udcff"
 VISIBLE = r"\x1b]0;owned\x07\x1b[31mrose\x9b2J\u202eesor\u2066\x00\x0d\x7f\udcff"
@@ -58,13 +55,6 @@ def captured(name: str) -> Iterator[io.StringIO]:
         yield stream
     finally:
         setattr(sys, name, before)
-
-
-def test_talk_and_errors_show_it() -> None:
-    with captured("stderr") as stream:
-        say(HOSTILE)
-        print_error(PlatformError(f"first {HOSTILE}\nsecond", hint=HOSTILE))
-    assert stream.getvalue().splitlines() == [VISIBLE, f"error: first {VISIBLE}", "error: second", f"try: {VISIBLE}"]
 
 
 @contextmanager

@@ -68,15 +68,6 @@ def test_what_cant_be_trained_on_is_refused_with_the_reason(
         scan(tmp_path / "photos", val_fraction=0.2)
 
 
-def test_without_faulty_files(tmp_path: Path) -> None:
-    dataset = scan(fill(tmp_path, "a", "b"), val_fraction=0.2)
-    left = dataset.without([DataFault(file="a/03.png", reason="corrupt")])
-    assert len(left.examples) == 39
-    assert left.digest() != dataset.digest()
-    with pytest.raises(DatasetError, match="the class a has no images left"):
-        dataset.without([DataFault(file=f"a/{number:02d}.png", reason="corrupt") for number in range(20)])
-
-
 def write_photos(root: Path, labels: str = "ab", start: int = 0, count: int = 10) -> Path:
     """Photos like no others."""
     for number, label in enumerate(labels):

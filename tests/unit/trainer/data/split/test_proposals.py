@@ -57,11 +57,6 @@ def test_other_names_propose_nothing(names: Sequence[str]) -> None:
     assert propose(names) == ""
 
 
-def test_what_is_together_already_is_not_proposed() -> None:
-    names = numbered("part{part:02d}_{shot}.jpg")
-    assert propose(names, groups=[name[:6] for name in names]) == ""
-
-
 def test_bursts_by_their_times_are_proposed_in_words() -> None:
     start = datetime(2026, 3, 14, 10)  # noqa: DTZ001 - EXIF has no zone
     names = [f"{number}.jpg" for number in range(60)]
