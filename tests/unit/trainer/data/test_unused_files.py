@@ -19,6 +19,10 @@ def test_photos_of_a_phone_are_reported_with_what_converts_them(tmp_path: Path) 
     faults = scan(tmp_path, val_fraction=0.2).faults
     assert {fault.file for fault in faults} == {"a/one.HEIC", "a/two.heif", "a/three.avif"}
     assert all("magick mogrify -format jpg" in fault.reason for fault in faults)
+    for file in (tmp_path / "a").glob("*.png"):
+        file.unlink()
+    with pytest.raises(DatasetError, match=r"the class a has no images; a file of it is not used: HEIC"):
+        scan(tmp_path, val_fraction=0.2)
 
 
 def test_a_folder_of_one_class_is_reported_as_what_it_is(tmp_path: Path) -> None:
