@@ -89,9 +89,9 @@ def _unpack(archive: Path, folder: Path, limit_bytes: int) -> None:
     except _CORRUPT as error:
         if isinstance(error, OSError) and error.errno in FULL | READ_ONLY:
             raise
-        reason = (error.strerror if isinstance(error, OSError) else "") or error
+        why = (error.strerror if isinstance(error, OSError) else "") or error
         hint = "check the archive, or create it again"
-        raise DatasetError(f"can't unpack {archive.name}: {reason}", hint=hint) from error
+        raise DatasetError(f"can't unpack {archive.name}: {why}", hint=hint) from error
 
 
 def _list_members(opened: Any) -> Iterator[tuple[Any, str, int, bool]]:

@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -124,7 +123,7 @@ def check_labels(listing: Listing) -> None:
     for name in labels:
         if not count[name]:
             left_out = (fault.reason for fault in listing.faults if name in PurePosixPath(fault.file).parts[:-1])
-            why = "".join(f"; a file of it is not used: {reason}" for reason in islice(left_out, 1))
+            why = next((f"; a file of it is not used: {reason}" for reason in left_out), "")
             raise DatasetError(
                 f"the class {name} has no images{why}", hint=f"add images to the class {name}, or remove it"
             )
