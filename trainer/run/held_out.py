@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from trainer.data.split.stored_split import parse_lines
 
@@ -37,6 +36,11 @@ class HeldOutAnswer:
     score: float
     group: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse a score that a damaged file names."""
+        if not math.isfinite(self.score):
+            raise ValueError("the score must be a number")
+
     @property
     def group_name(self) -> str:
         """Name of the image's group; an image in none is a group of its own."""
@@ -49,12 +53,4 @@ def parse_held_out(text: str, origin: str) -> dict[str, HeldOutAnswer]:
     Raises:
         RunError: A line is not an answer.
     """
-
-    def parse(values: dict[str, Any]) -> HeldOutAnswer:
-        answer = HeldOutAnswer(**values)
-        texts = (answer.digest, answer.file, answer.label, answer.predicted, answer.group)
-        if not all(isinstance(value, str) for value in texts) or not math.isfinite(answer.score):
-            raise ValueError("a text or a number is expected")
-        return answer
-
-    return parse_lines(text, origin, parse)
+    return parse_lines(text, origin, HeldOutAnswer)

@@ -43,6 +43,11 @@ class SplitEntry:
     split: Split
     group: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse a split that a damaged file names."""
+        if self.split not in DECLARED:
+            raise ValueError(f"the split must be train or val (got {self.split!r})")
+
 
 def parse_split(text: str, origin: str) -> dict[str, SplitEntry]:
     """Parse a `split.jsonl` into digest and entry of each image; errors name the file `origin`.
@@ -50,14 +55,7 @@ def parse_split(text: str, origin: str) -> dict[str, SplitEntry]:
     Raises:
         RunError: A line is not an entry.
     """
-
-    def parse(values: dict[str, Any]) -> SplitEntry:
-        entry = SplitEntry(**values)
-        if not all(isinstance(value, str) for value in values.values()) or entry.split not in DECLARED:
-            raise ValueError(f"the split must be train or val (got {entry.split!r})")
-        return entry
-
-    return parse_lines(text, origin, parse)
+    return parse_lines(text, origin, SplitEntry)
 
 
 def render_lines(entries: Iterable[Any]) -> str:
@@ -67,7 +65,7 @@ def render_lines(entries: Iterable[Any]) -> str:
     return "".join(json.dumps(asdict(entry)) + "\n" for entry in ordered)
 
 
-def parse_lines(text: str, origin: str, parse: Callable[[dict[str, Any]], Entry]) -> dict[str, Entry]:
+def parse_lines(text: str, origin: str, kind: Callable[..., Entry]) -> dict[str, Entry]:
     """Return the entry of each line of JSON in a run's file, by its `digest`.
 
     Raises:
@@ -77,8 +75,10 @@ def parse_lines(text: str, origin: str, parse: Callable[[dict[str, Any]], Entry]
     for number, line in enumerate(text.splitlines(), 1):
         try:
             values = json.loads(line)
-            found[values["digest"]] = parse(values)
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+            if not all(isinstance(value, str) for name, value in values.items() if name != "score"):
+                raise ValueError("a text is expected")
+            found[values["digest"]] = kind(**values)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise RunError(
                 f"{origin}: line {number} can't be read: {str(error)[:120]}", hint="train the model again"
             ) from error
