@@ -22,11 +22,11 @@ from eaves.resource_limits import count_usable_cpus
 from trainer.data.dataset import Dataset, Example
 from trainer.data.split.stored_split import SPLIT_FILE, render_lines
 from trainer.evaluation.calibration import prior_correction, softmax
+from trainer.evaluation.held_out import HELD_OUT_FILE, HeldOutAnswer
 from trainer.evaluation.metrics import measure_quality, summarize
 from trainer.evaluation.model_quality import describe_trained, rate_model
 from trainer.report.html_page import write_page
 from trainer.report.report import build_report
-from trainer.run.held_out import HELD_OUT_FILE, HeldOutAnswer
 from trainer.run.run import CONFIG, write_json
 from trainer.selection.cross_validation import INFLATION
 from trainer.settings import DataSettings, TrainSettings

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from eaves.base.statistics import round_outward, wilson
 from eaves.console.model.words import clean_text, count_noun
-from trainer.run.held_out import HeldOutAnswer
+from trainer.evaluation.held_out import HeldOutAnswer
 
 MATRIX_CLASSES = 20
 """Maximum number of classes for which the page has a matrix; with more it lists the pairs confused most often."""

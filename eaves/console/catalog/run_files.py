@@ -20,7 +20,7 @@ from typing import Any
 from eaves.base.strict_json import parse_json
 from eaves.console.catalog.confusion import Share
 from eaves.errors import ArtifactError, EavesError, RunError
-from trainer.run.held_out import HELD_OUT_FILE, HeldOutAnswer, parse_held_out
+from trainer.evaluation.held_out import HELD_OUT_FILE, HeldOutAnswer, parse_held_out
 from trainer.run.run import CONFIG, MANIFEST, Run, load_run
 
 MAX_TEXT_BYTES = 16 * 1024 * 1024

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from tests.page import Page, assert_self_contained
+from trainer.evaluation.held_out import HeldOutAnswer
 from trainer.evaluation.metrics import measure_quality
 from trainer.evaluation.model_quality import describe_trained, rate_model
 from trainer.report.report import build_report
-from trainer.run.held_out import HeldOutAnswer
 
 PHOTO = "a & <b>.png"
 HOSTILE = ["<script>alert(1)</script>", 'a & "b"', "🌻 sun", "x" * 200]
