@@ -17,7 +17,8 @@ def test_a_variant_is_the_same_every_time_and_differs_from_the_image() -> None:
         first, again = (augment(PIXELS, DIGEST, variant) for _ in range(2))
         assert np.array_equal(first, again)
         assert not np.array_equal(first, PIXELS)
-        assert (first.shape, first.dtype) == (PIXELS.shape, np.uint8)
+        assert first.shape == PIXELS.shape
+        assert first.dtype == np.uint8
     assert not np.array_equal(augment(PIXELS, DIGEST, 1), augment(PIXELS, DIGEST, 1, seed=1))
 
 
