@@ -12,7 +12,7 @@ import click
 from converters.settings import ConvertSettings
 from eaves import logs
 from eaves.config import complete as complete_settings
-from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
+from eaves.options import build_settings, report_errors, settings_options
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,7 +43,6 @@ def main(model: Path, output: Path, declare: Path | None, work: Path | None, com
     layers = complete_settings.parse_complete(complete, {"convert": ConvertSettings})
     settings = build_settings(ConvertSettings, options, *layers["convert"], section="convert.")
     logs.configure()
-    warn_of_variables((ConvertSettings, "convert."))
     log = logging.getLogger("converters")
     artifact = convert(
         model, output, settings, declaration=declare, progress=build_progress(sys.stderr), page=True, cache=work

@@ -260,12 +260,10 @@ def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress
     Copies of its training images, which a split that the data declare may hold out, are left out.
 
     Raises:
-        RunError: The run doesn't store which images it held out.
+        RunError: The run is damaged.
         DatasetError: None of the images exists any more.
     """
     split = open_run(place.local).split()
-    if split is None:
-        raise RunError(f"the run {place.local} does not list its held-out images", hint="train the model again")
     path, faults = find_local(data, cache=place.cache, progress=progress)
     trained_on = {digest for digest, one in split.items() if one.split == "train"}
     found = with_groups(load_labelled_images(path, trained_on, faults, progress=progress), [split])

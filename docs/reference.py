@@ -1,13 +1,11 @@
 """Writes docs/reference.md from the code: `python docs/reference.py > docs/reference.md`.
 
-A test checks that the page is up to date. `python docs/reference.py --variables > eaves/config/variables.py` writes the
-names of the environment variables; every process warns about a variable that isn't among them.
+A test checks that the page is up to date.
 """
 
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Iterator
 from dataclasses import MISSING
 
@@ -18,9 +16,9 @@ from converters.settings import ConvertSettings
 from eaves import errors
 from eaves.cli import COMMANDS, load_command
 from eaves.cli.project import Project
-from eaves.config import ENV_PREFIX, SettingsLeaf, is_scalar, iter_leaves
+from eaves.config import SettingsLeaf, is_scalar, iter_leaves
 from eaves.local.settings import LocalSettings
-from eaves.options import parameter_name
+from eaves.options import describe_range, parameter_name
 from eaves.platform import DeliverySettings
 from eaves.publisher.settings import PublisherSettings
 from eaves.receiver.settings import ReceiverSettings
@@ -68,9 +66,8 @@ def build_reference() -> str:
 _HEAD = (
     "# Reference\n\nThis page is written by `python docs/reference.py` from the code. To change it, change the code.\n"
 )
-_VARIABLES = f"""\
-All environment variables, by name. At its start a process warns once about each variable that begins with
-`{ENV_PREFIX}_` and isn't in this table, and names the nearest one.
+_VARIABLES = """\
+All environment variables, by name. One that isn't in this table has no effect, and no process warns about it.
 """
 READERS: tuple[tuple[str, type, str], ...] = (
     ("the command line", Project, ""),
@@ -136,7 +133,7 @@ def _settings(cls: type, *, env: bool = True, section: str = "") -> Iterator[str
         default = "required" if leaf.default is MISSING else f"`{given}`" if given else ""
         choices = f" One of {', '.join(f'`{choice}`' for choice in leaf.choices)}." if leaf.choices else ""
         variable = f"`{leaf.env}` | " if env else ""
-        limits = f" Range: {leaf.range}." if leaf.range else ""
+        limits = f" Range: {text}." if (text := describe_range(leaf)) else ""
         yield f"| `{leaf.path.removeprefix(section)}` | {variable}{default} | {leaf.doc}{choices}{limits} |"
     yield ""
 
@@ -155,45 +152,6 @@ def list_variables() -> dict[str, list[tuple[str, str]]]:
                 found[name].append((reader, f"`{option.opts[0]}`"))
     found[TOKEN_VARIABLE] = [("`python -m trainer.reader`", "the token that readers show")]
     return dict(sorted(found.items()))
-
-
-def build_variables() -> str:
-    """Return the source code of the module `eaves.config.variables`."""
-    named = [name for name in list_variables() if name.startswith(f"{ENV_PREFIX}_")]
-    unread = {leaf.env for _, leaf in _leaves()} - {*named}
-    parts = [
-        '"""The names of the environment variables of Eaves.',
-        "",
-        "Written by `python docs/reference.py --variables` from the settings; edit those.",
-        '"""',
-        "",
-        "from __future__ import annotations",
-        "",
-        *_set(
-            "NAMES",
-            named,
-            "Every environment variable that a process of Eaves reads.",
-        ),
-        *_set(
-            "FILE_ONLY",
-            _file_only(unread),
-            "Variables that are not read, because their setting is a list of sections, which only eaves.yaml can hold.",
-        ),
-    ]
-    return "\n".join(parts) + "\n"
-
-
-def _file_only(unread: set[str]) -> list[str]:
-    return sorted(name for name in unread if name.startswith(f"{ENV_PREFIX}_"))
-
-
-def _set(name: str, items: list[str], doc: str) -> Iterator[str]:
-    yield f"{name} = frozenset("
-    yield "    {"
-    yield from (f'        "{item}",' for item in items)
-    yield "    }"
-    yield ")"
-    yield f'"""{doc}"""'
 
 
 def _leaves() -> Iterator[tuple[str, SettingsLeaf]]:
@@ -238,4 +196,4 @@ def _errors() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    click.echo(build_variables() if sys.argv[1:] == ["--variables"] else build_reference(), nl=False)
+    click.echo(build_reference(), nl=False)

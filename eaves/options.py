@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import typing
@@ -22,10 +21,8 @@ from eaves.config import (
     is_scalar,
     iter_leaves,
 )
-from eaves.config.environment import find_variable_warnings
 from eaves.errors import EavesError
 
-_log = logging.getLogger(__name__)
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -140,16 +137,3 @@ def print_error(error: EavesError) -> None:
         sys.stderr.write(f"error: {escape(line)}\n")
     if error.hint:
         sys.stderr.write(f"try: {escape(error.hint)}\n")
-
-
-def warn_of_variables(*tables: tuple[type, str]) -> None:
-    """Log a warning for each environment variable that Eaves doesn't read, or that has a new name.
-
-    Only `__main__` modules call this, once, after logging is configured.
-
-    Args:
-        tables: Dataclass of each section that the process reads, with its dotted path in eaves.yaml.
-    """
-    leaves = [leaf for cls, section in tables for leaf in iter_leaves(cls, section)]
-    for text in find_variable_warnings(os.environ, leaves):
-        _log.warning("%s", text)

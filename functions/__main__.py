@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 from eaves import logs
-from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
+from eaves.options import build_settings, report_errors, settings_options
 from functions.http.listening_socket import STOP_SIGNALS, open_listening_socket
 from functions.settings import FunctionSettings
 from functions.start_timing import StartTiming
@@ -55,7 +55,6 @@ def build_command(timing: StartTiming) -> Any:
 def serve(settings: FunctionSettings, timing: StartTiming) -> None:
     """Load the model, and serve it over HTTP until the process gets SIGTERM or SIGINT."""
     logs.configure(as_json=settings.log_json)
-    warn_of_variables((FunctionSettings, ""))
     timing.mark("settings")
     stopping = threading.Event()
     for number in STOP_SIGNALS:  # from here on requests are accepted, so the server answers them before it ends

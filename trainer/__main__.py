@@ -16,14 +16,14 @@ from eaves.base.statistics import round_outward
 from eaves.config import SettingsLayer
 from eaves.config import complete as complete_settings
 from eaves.errors import ConfigError, Fault
-from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
+from eaves.options import build_settings, report_errors, settings_options
 from trainer.lifecycle import stop_on_signals
 from trainer.progress import build_progress
 from trainer.run.run import build_name
 from trainer.settings import DataSettings, TrainSettings
 from trainer.tensorflow_notices import quiet_libraries
 from trainer.train import build_environment, train
-from trainer.training_event import TrainingEvent, check_allowed, read_event
+from trainer.training_event import check_allowed, read_event
 
 SECTIONS = {"data": DataSettings, "train": TrainSettings}
 BY_EVENT = ("data.path",)
@@ -52,14 +52,6 @@ _logger = logging.getLogger("trainer")
     "written to OUTPUT/IDENTITY, where IDENTITY is the same for every repeat of the event. [K_EVENT_PATH]",
 )
 @click.option(
-    "--allowed-prefix",
-    "prefixes",
-    multiple=True,
-    envvar="EAVES_DATA_ALLOWED_PREFIXES",
-    help="Prefix that the URI of an event's data must have; repeatable. [EAVES_DATA_ALLOWED_PREFIXES, separated "
-    "by spaces]",
-)
-@click.option(
     "--work",
     envvar="EAVES_WORK",
     type=click.Path(path_type=Path),
@@ -68,68 +60,45 @@ _logger = logging.getLogger("trainer")
 )
 @click.option(complete_settings.FLAG, "complete", default="", metavar="JSON", help=complete_settings.HELP)
 def main(
-    output: str, work: Path | None, name: str | None, folder: Path | None, prefixes: tuple[str, ...], complete: str,
-    **parameters: Any,
-) -> None:  # fmt: skip
+    output: str, work: Path | None, name: str | None, folder: Path | None, complete: str, **parameters: Any
+) -> None:
     """Train a model on labelled images and leave a run in OUTPUT."""
     for variable, value in build_environment().items():
         os.environ.setdefault(variable, value)
     logs.configure()
     quiet_libraries()
-    warn_of_variables(*((cls, f"{section}.") for section, cls in SECTIONS.items()))
     layers = complete_settings.parse_complete(complete, SECTIONS, without=BY_EVENT)
-    prefixes = prefixes or _complete_prefixes(layers["data"])
-    event = _event(folder, prefixes, parameters)
+    event = read_event(folder) if folder else None
     if event:
+        if parameters["path"] is not None:
+            message = f"the event names the data, but --path {parameters['path']} names data too"
+            hint = "leave out --event or --path (the variable K_EVENT_PATH also sets --event)"
+            raise ConfigError([Fault(origin="--event", path="", message=message)], hint=hint)
+        parameters["path"] = event.dataset
+    data, settings = _build_settings(parameters, layers)
+    if event:
+        check_allowed(event.dataset, data.allowed_prefixes)
         name, output = name or build_name(Path(output).name), event.output(output)
-    sections, progress = _settings(parameters, layers, prefixes), build_progress(sys.stderr)
+    progress = build_progress(sys.stderr)
     with stop_on_signals() as stop:
-        run = train(*sections, output, name=name, progress=progress, cache=work, stop=stop)
-    if run.verdict:
-        _logger.info("%s", run.verdict["text"], extra={"verdict": run.verdict})
+        run = train(data, settings, output, name=name, progress=progress, cache=work, stop=stop)
+    _logger.info("%s", run.verdict["text"], extra={"verdict": run.verdict})
     low, high = round_outward(run.metrics()["val_accuracy_interval_95"], 3)
     click.echo(f"{output}: {run.name} {run.version}, val accuracy {run.val_accuracy:.3f} ({low:.3f} to {high:.3f})")
 
 
-def _event(folder: Path | None, prefixes: tuple[str, ...], parameters: dict[str, Any]) -> TrainingEvent | None:
-    """Return the event in `folder`, if one is given; set `path` in `parameters` to the URI of the event's data."""
-    if folder is None:
-        return None
-    if parameters["path"] is not None:
-        fault = Fault(
-            origin="--event",
-            path="",
-            message=f"the event names the data, but --path {parameters['path']} names data too",
-        )
-        raise ConfigError([fault], hint="leave out --event or --path (the variable K_EVENT_PATH also sets --event)")
-    event = read_event(folder)
-    check_allowed(event.dataset, prefixes)
-    parameters["path"] = event.dataset
-    return event
-
-
-def _complete_prefixes(layers: list[SettingsLayer]) -> tuple[str, ...]:
-    """Return `data.allowed_prefixes` of the settings given as JSON; a value that is not a list allows no prefix."""
-    values = [layer.values.get("allowed_prefixes") for layer in layers]
-    return tuple(str(prefix) for listed in values if isinstance(listed, list) for prefix in listed)
-
-
-def _settings(
-    parameters: dict[str, Any], layers: Mapping[str, list[SettingsLayer]], prefixes: tuple[str, ...]
-) -> tuple[DataSettings, TrainSettings]:
+def _build_settings(parameters: dict[str, Any], layers: Mapping[str, list[SettingsLayer]]) -> list[Any]:
     """Build the settings of the sections `data` and `train`; one ConfigError lists the faults of both."""
-    listed = SettingsLayer(origin="--allowed-prefix", values={"allowed_prefixes": list(prefixes)})
-    lowest = {"data": [*layers["data"], listed], "train": layers["train"]}
     faults: list[Fault] = []
     built: list[Any] = []
     for section, cls in SECTIONS.items():
         try:
-            built.append(build_settings(cls, parameters, *lowest[section], section=f"{section}."))
+            built.append(build_settings(cls, parameters, *layers[section], section=f"{section}."))
         except ConfigError as error:
             faults.extend(error.faults)
     if faults:
         raise ConfigError(faults, hint="see python -m trainer --help")
-    return built[0], built[1]
+    return built
 
 
 if __name__ == "__main__":

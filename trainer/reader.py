@@ -19,7 +19,7 @@ import click
 
 from eaves import logs
 from eaves.errors import StorageError
-from eaves.options import report_errors, warn_of_variables
+from eaves.options import report_errors
 from trainer.run.run import MANIFEST
 from trainer.storage import FileStore, open_store
 
@@ -86,7 +86,6 @@ class _Handler(BaseHTTPRequestHandler):
 def main(place: str, port: int) -> None:
     """Serve the run at PLACE, a path or a URI, to clients that have the token in EAVES_READER_TOKEN."""
     logs.configure()
-    warn_of_variables()
     token = os.environ.get(TOKEN_VARIABLE, "")
     if len(token) < 16:
         raise click.UsageError(f"{TOKEN_VARIABLE} must hold a token of at least 16 characters")

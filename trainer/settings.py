@@ -120,12 +120,6 @@ class TrainSettings:
         minimum=0,
         maximum=1,
     )
-    head_l2: float = setting(
-        0.0,
-        "L2 penalty on the head of a pretrained backbone, divided by the number of training images (the more images, "
-        "the less a prior should weigh); 0: cross-validation on the training images chooses it.",
-        minimum=0,
-    )
     selection_s: float = setting(
         60.0,
         "Seconds after which no further backbone or input size is compared with those before it, which are smaller; "

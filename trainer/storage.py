@@ -33,10 +33,6 @@ PACKAGES = {
 """Python package that implements each URI scheme."""
 DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError)
 """Errors of `FileStore.read_arrays` and its result for a damaged file."""
-_HINTS = (
-    (PermissionError, "check the credentials of this process and their permissions on the bucket or folder"),
-    (FileNotFoundError, "check the name, and that the bucket or folder exists"),
-)
 
 
 class FileStore:
@@ -224,9 +220,6 @@ def translated(verb: str, uri: str, name: str) -> Iterator[None]:
 
 
 def _build_error(verb: str, uri: str, name: str, error: Exception) -> StorageError:
-    hint = next(
-        (text for kind, text in _HINTS if isinstance(error, kind)),
-        "check that the address is reachable, then try again",
-    )
+    hint = "check that the address is right and reachable, and that this process may read and write there"
     where = f"{uri.rstrip('/')}/{name}".rstrip("/")
     return StorageError(f"can't {verb} {where}: {str(error)[:300] or type(error).__name__}", hint=hint)

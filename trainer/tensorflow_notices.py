@@ -11,50 +11,34 @@ from contextlib import contextmanager
 
 from eaves.errors import EavesError
 
-_log = logging.getLogger(__name__)
-
 
 @contextmanager
 def native_stderr() -> Iterator[None]:
-    """Catch what native code and Python warnings write to stderr (file descriptor 2), and log it at DEBUG.
+    """Catch what native code and Python warnings write to stderr (file descriptor 2).
 
-    If the block fails with an error that is not an EavesError, the caught text is written to stderr instead. It is used
-    around imports, the first use of a device and the loading of weights:
-    TensorFlow writes before it reads TF_CPP_MIN_LOG_LEVEL, and Keras warns of every layer whose weights don't fit.
+    It is shown only if the block fails with an error that is not an EavesError. Imports, the first use of a device and
+    the loading of weights need this: TensorFlow writes before it reads TF_CPP_MIN_LOG_LEVEL, and Keras warns of every
+    layer whose weights don't fit.
     """
     sys.stderr.flush()
-    kept = os.dup(2)
+    kept, shown = os.dup(2), b""
     with tempfile.TemporaryFile() as caught:
         os.dup2(caught.fileno(), 2)
         try:
             yield
-        except EavesError:
+        except BaseException as error:
             sys.stderr.flush()
-            _log_lines(caught.fileno())
-            raise
-        except BaseException:
-            sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.write(2, _written(caught.fileno()))
+            if not isinstance(error, EavesError):
+                shown = os.pread(caught.fileno(), os.lseek(caught.fileno(), 0, os.SEEK_END), 0)
             raise
         finally:
             sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)
-        _log_lines(caught.fileno())
+            os.write(2, shown)
 
 
 def quiet_libraries() -> None:
     """Log only warnings of TensorFlow and absl, because their INFO messages don't help; entry points call it."""
     for library in ("tensorflow", "absl"):
         logging.getLogger(library).setLevel(logging.WARNING)
-
-
-def _log_lines(descriptor: int) -> None:
-    for line in _written(descriptor).decode(errors="replace").splitlines():
-        _log.debug("%s", line)
-
-
-def _written(descriptor: int) -> bytes:
-    size = os.lseek(descriptor, 0, os.SEEK_END)
-    return os.pread(descriptor, size, 0)

@@ -10,17 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from eaves.base.disk_errors import disk_errors
 from eaves.resource_limits import count_usable_cpus
 from trainer.data import pixels
 from trainer.data.dataset import Dataset, load_dataset
 from trainer.data.listing import log_not_used
 from trainer.data.remote import mirror_file, redact_uri
-from trainer.data.split.stored_split import NONE, SETTINGS, SPLIT_FILE, find_earlier, render_split
-from trainer.evaluation import metrics
-from trainer.evaluation.calibration import prior_correction
+from trainer.data.split.stored_split import SETTINGS, SPLIT_FILE, EarlierSplit, find_earlier, render_lines
 from trainer.lifecycle import Stoppable
 from trainer.progress import SilentProgress, TrainingProgress
 from trainer.run import run_records
@@ -87,49 +83,43 @@ def train(
         StorageError: A URI or the disk can't be read or written.
         StoppedError: `stop` was set.
     """
-    data = _absolute(data)
+    if not is_uri(data.path):  # an absolute path, so that a conversion in another folder finds the images
+        data = replace(data, path=Path(data.path).absolute())
     stop, place, clock = stop or threading.Event(), build_location(output, cache), run_records.PhaseTimer()
     progress = Stoppable(progress or SilentProgress(), stop)
     started = settings
     with disk_errors(place.local):
-        settings = _fetch_weights(settings, place, progress)
+        if settings.weights_kind == "file" and is_uri(settings.weights):
+            weights = mirror_file(settings.weights, place.cache / "weights", progress)
+            settings = replace(settings, weights=str(weights))
         with clock.phase("hash"):
             dataset, identity = _load(data, settings, place, progress)
-        _log_split(dataset)
+        if dataset.split_of:
+            _logger.info("the split of %s is kept, and new images are added to it", redact_uri(dataset.split_of))
+        for note in dataset.notes:
+            _logger.warning("%s", note)
         if (done := place.find(identity.fingerprint)) is not None:
             _logger.info("%s is already trained with the same settings and data", output)
             return done
         with new_run(place.local) as work:
-            store = place.unfinished()
+            config = {"data": data.to_dict(), "train": started.to_dict()}
             beside = {
-                SPLIT_FILE: render_split(dataset.split_entries()).encode(),
+                SPLIT_FILE: render_lines(dataset.split_entries()).encode(),
                 SETTINGS: render_settings(data, started),
             }
-            checkpoints = Checkpoints(store, identity, interval_s=settings.checkpoint_s, stop=stop, beside=beside)
-            with _open_task(dataset, settings, place, progress, clock, identity, checkpoints) as task:
-                run = _train(task, work, place, data, started, identity, name or build_name(place.local.name), clock)
+            checkpoints = Checkpoints(
+                place.unfinished(), identity, interval_s=settings.checkpoint_s, stop=stop, beside=beside
+            )
+            with _open_task(dataset, settings, place, work, progress, clock, identity, checkpoints) as task:
+                from trainer.training.fit import fit
+
+                with clock.phase("fit"):
+                    fitted = fit(task)
+                name = name or build_name(place.local.name)
+                about = run_records.write_records(work, name, task, fitted, identity, config, clock)
+            run = finish(work, place.local, about)
         place.finish(run)
         return run
-
-
-def _fetch_weights(settings: TrainSettings, place: RunLocation, progress: TrainingProgress) -> TrainSettings:
-    """Download the weights if `train.weights` is a URI; return the settings with the path of the local file."""
-    if settings.weights_kind != "file" or not is_uri(settings.weights):
-        return settings
-    return replace(settings, weights=str(mirror_file(settings.weights, place.cache / "weights", progress)))
-
-
-def _absolute(data: DataSettings) -> DataSettings:
-    """Return the settings with an absolute path, so that a conversion in another folder finds the images."""
-    place = str(data.path)
-    return data if is_uri(place) else replace(data, path=Path(place).absolute())
-
-
-def _log_split(dataset: Dataset) -> None:
-    if dataset.split_of:
-        _logger.info("the split of %s is kept, and new images are added to it", redact_uri(dataset.split_of))
-    for note in dataset.notes:
-        _logger.warning("%s", note)
 
 
 def _load(
@@ -137,7 +127,7 @@ def _load(
 ) -> tuple[Dataset, TrainingIdentity]:
     """Load the dataset and build the training's identity."""
     earlier = (
-        NONE
+        EarlierSplit()
         if settings.split == "new"
         else find_earlier(
             data_path=data.to_dict()["path"],
@@ -171,6 +161,7 @@ def _open_task(
     dataset: Dataset,
     settings: TrainSettings,
     place: RunLocation,
+    work: Path,
     progress: Stoppable,
     clock: run_records.PhaseTimer,
     identity: TrainingIdentity,
@@ -187,7 +178,7 @@ def _open_task(
         _logger.info("%s", reason)
     first = candidates[0].settings
     with ExitStack() as stack:
-        decoded = stack.enter_context(pixels.decode(dataset, first.recipe(), progress, folder=place.cache))
+        decoded = stack.enter_context(pixels.decode(dataset, first.recipe(), progress, folder=work))
         reported = set(dataset.faults)
         log_not_used(fault for fault in decoded.dataset.faults if fault not in reported)
         with clock.phase("select"):
@@ -203,9 +194,7 @@ def _open_task(
         settings = replace(settings, arch=selection.arch, image_size=selection.image_size)
         if settings.recipe() != first.recipe():
             stack.close()
-            decoded = stack.enter_context(
-                pixels.decode(decoded.dataset, settings.recipe(), progress, folder=place.cache)
-            )
+            decoded = stack.enter_context(pixels.decode(decoded.dataset, settings.recipe(), progress, folder=work))
         with clock.phase("build"), native_stderr():
             backbone = models.build_backbone(settings)
             model = models.build_model(settings, selection.scale, len(dataset.labels), backbone)
@@ -219,43 +208,3 @@ def _open_task(
             selection=selection,
             checkpoints=checkpoints,
         )
-
-
-def _train(
-    task: TrainingTask,
-    work: Path,
-    place: RunLocation,
-    data: DataSettings,
-    asked: TrainSettings,
-    identity: TrainingIdentity,
-    name: str,
-    clock: run_records.PhaseTimer,
-) -> Run:
-    from trainer.model import keras_model as models
-    from trainer.training import fit
-
-    decoded, dataset = task.decoded, task.decoded.dataset
-    with clock.phase("fit"):
-        fitted = fit.fit(task)
-    label_weights, held_out = dataset.label_weights(), [dataset.examples[row] for row in decoded.rows("val")]
-    measured = metrics.measure_quality(
-        decoded.labels[decoded.rows("val")],
-        fitted.val_logits,
-        dataset.labels,
-        label_weights=label_weights,
-        groups=decoded.groups("val"),
-        lookalikes=np.array([example.digest in dataset.lookalikes for example in held_out], np.bool_),
-    )
-    if task.selection.predicted:
-        measured["cross_validation"] = run_records.summarize_cross_validation(dataset, task.selection.predicted)
-    models.set_calibration(task.model, measured["temperature"], prior_correction(label_weights))
-    with clock.phase("save"):
-        models.save_saved_model(task.model, work / "model")
-        models.save_keras(task.model, work / "model.keras")
-    weights = run_records.describe_weights(task.settings) | {"backbone_sha256": models.backbone_digest(task.model)}
-    accelerators = ", ".join(models.accelerators()) or "none"
-    about = run_records.build_run_record(
-        name, task, dataset, identity, weights=weights, measured=measured, head=fitted.head, accelerators=accelerators
-    )
-    run_records.write_records(work, about, data, asked, decoded, fitted, measured=measured, seconds=clock.seconds)
-    return finish(work, place.local, about)

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from eaves.errors import ConfigError, DatasetError, EventError, Fault
-from eaves.events import DATASET_UPDATED, Event, decode
+from eaves.events import DATASET_UPDATED, decode
 
 FILE = "event"
 _STRUCTURED = {"content-type": "application/cloudevents+json"}
@@ -28,7 +28,7 @@ class TrainingEvent:
 
     Attributes:
         dataset: URI of the data, not yet checked by `check_allowed`.
-        identity: Identity of the run, hex; it is the same for each delivery of the event.
+        identity: Identity of the run: sha256 of the event's source, NUL and its id, hex; the same for each delivery.
     """
 
     dataset: str
@@ -63,18 +63,9 @@ def read_event(directory: Path) -> TrainingEvent:
         raise EventError(
             "the event does not name data", hint='set the event\'s data to {"dataset": "s3://BUCKET/FOLDER"}'
         )
-    return TrainingEvent(dataset=dataset, identity=identity(event))
-
-
-def identity(event: Event) -> str:
-    """Return the identity of the run that an event requests: sha256 of its source, NUL and its id, hex.
-
-    No two events have the same source and id.
-
-    JobSink names the Job by the md5 of source and id without a separator, which is the same for ("a", "bc") and ("ab",
-    "c"), so that name can't identify an event.
-    """
-    return hashlib.sha256(f"{event.source}\0{event.id}".encode()).hexdigest()
+    # JobSink names the Job by the md5 of source and id without a separator, which ("a", "bc") and ("ab", "c") share.
+    identity = hashlib.sha256(f"{event.source}\0{event.id}".encode()).hexdigest()
+    return TrainingEvent(dataset=dataset, identity=identity)
 
 
 def check_allowed(uri: str, prefixes: Sequence[str]) -> None:

@@ -189,7 +189,7 @@ class RunModel:
         self.labels = run.labels
         self.run: Path | None = path
         self.is_balanced: bool | None = run.is_balanced
-        split = run.split() or {}
+        split = run.split()
         self.trained_on: frozenset[str] | None = frozenset(
             digest for digest, entry in split.items() if entry.split == "train"
         )

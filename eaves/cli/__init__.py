@@ -24,7 +24,6 @@ process ends with the error's exit code; so is an error of a file, such as a ful
 from __future__ import annotations
 
 import importlib
-import os
 import signal
 import sys
 from pathlib import Path
@@ -175,11 +174,6 @@ def cli() -> None:
 
     On one machine, the commands init, train, convert, deploy, up and send lead from labelled photos to predictions.
     """
-    from eaves.base.terminal import escape
-    from eaves.config.environment import find_variable_warnings
-
-    for text in find_variable_warnings(os.environ):
-        click.echo(f"warning: {escape(text)}", err=True)
 
 
 def main() -> None:

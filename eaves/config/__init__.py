@@ -3,8 +3,6 @@
 declarations   declares settings, and lists a section's settings as a table
 layers         the values from the environment and the command line
 sections       merges layers into a validated section, and reports all faults at once
-variables      the names of all environment variables, written by docs/variables.py
-environment    finds misspelt names among a process's environment variables
 complete       every setting of some sections as one text, which a Job passes to its process
 yaml_text      YAML without guessed types
 """

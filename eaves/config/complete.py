@@ -10,7 +10,7 @@ lacks, is an error.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from eaves import __version__
@@ -63,14 +63,16 @@ def parse_complete(
     """
     if not text:
         return {name: [] for name in sections}
-    values = load_sections(text)
-    faults = [
-        Fault(origin=FLAG, path=name, message=f"is a section that Eaves {__version__} does not read here")
-        for name in values
-        if name not in sections
-    ]
-    for name, cls in sections.items():
-        faults += _find_faults(name, values.get(name, {}), cls, without)
+    values, faults = load_sections(text), list[Fault]()
+    for name in {**sections, **values}:
+        known = {leaf.path for leaf in iter_leaves(sections[name])} if name in sections else set()
+        given = values.get(name, {}).keys()
+        for key in sorted(known ^ given):
+            path = f"{name}.{key}"
+            if path not in without:
+                what = "is missing for" if key in known else "is not known to"
+                message = f"{what} Eaves {__version__}"
+                faults.append(Fault(origin=FLAG, path=path, message=message))
     if faults:
         raise ConfigError(faults, hint=_HINT)
     return {name: [SettingsLayer(origin=FLAG, values=values[name])] for name in sections}
@@ -90,15 +92,3 @@ def load_sections(text: str) -> dict[str, dict[str, Any]]:
         message = f'must be like {{"train": {{"epochs": 5}}}} (got {text[:80]!r})'
         raise ConfigError([Fault(origin=FLAG, path="", message=message)])
     return values
-
-
-def _find_faults(section: str, values: Mapping[str, Any], cls: type, without: Collection[str]) -> Iterator[Fault]:
-    known = [leaf.path for leaf in iter_leaves(cls)]
-    for name in values:
-        if name not in known:
-            message = f"is a setting that Eaves {__version__} does not know (got {values[name]!r:.80})"
-            yield Fault(origin=FLAG, path=f"{section}.{name}", message=message)
-    for name in known:
-        if name not in values and f"{section}.{name}" not in without:
-            message = f"is missing, and Eaves {__version__} does not take its own default for it"
-            yield Fault(origin=FLAG, path=f"{section}.{name}", message=message)

@@ -43,15 +43,6 @@ class SettingsLeaf:
         """The command-line flag, such as `--scale-max`."""
         return "--" + self.path.replace(".", "-").replace("_", "-")
 
-    @property
-    def range(self) -> str:
-        """The allowed numbers, such as `>= 0` or `0 to 1`; empty when every number is allowed."""
-        if self.minimum is not None and self.maximum is not None:
-            return f"{format_number(self.minimum)} to {format_number(self.maximum)}"
-        if self.minimum is not None:
-            return f">= {format_number(self.minimum)}"
-        return f"<= {format_number(self.maximum)}" if self.maximum is not None else ""
-
 
 def setting(
     default: Any,

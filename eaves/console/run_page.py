@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from eaves.base.statistics import round_outward, wilson
 from eaves.console.model.words import clean_text, count_noun, describe_duration
+from trainer.evaluation.held_out import HeldOutAnswer
 from trainer.report import charts
-from trainer.run.held_out import HeldOutAnswer
 
 if TYPE_CHECKING:
     from eaves.console.catalog import RunFiles

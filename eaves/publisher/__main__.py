@@ -20,7 +20,7 @@ from eaves.delivery.mqtt.sink import MqttSink
 from eaves.events import Event
 from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import StoreRoute
-from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
+from eaves.options import build_settings, report_errors, settings_options
 from eaves.publisher.settings import PublisherSettings
 from eaves.spool import Spool
 
@@ -44,7 +44,6 @@ def main(**options: Any) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     settings = build_settings(PublisherSettings, options)
     logs.configure(as_json=True)
-    warn_of_variables((PublisherSettings, ""))
     return_freed_memory()
     with Spool(settings.spool, limits=settings.limits()) as spool, ExitStack() as stack:
         link = build_link(settings.url, settings.mqtt, site=settings.site, app=settings.app)

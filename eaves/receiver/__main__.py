@@ -10,7 +10,7 @@ import click
 
 from eaves import logs
 from eaves.http_client.proxies import parse_proxies
-from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
+from eaves.options import build_settings, report_errors, settings_options
 from eaves.receiver.process import STOP_SIGNALS, run
 from eaves.receiver.settings import ReceiverSettings
 
@@ -23,7 +23,6 @@ def main(**options: Any) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     settings = build_settings(ReceiverSettings, options)
     logs.configure(as_json=settings.log_json)
-    warn_of_variables((ReceiverSettings, ""))
     run(settings, parse_proxies(os.environ))
 
 

@@ -23,7 +23,7 @@ from eaves.http_client.proxies import Proxies, parse_proxies
 from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import PATH, StoreRoute
 from eaves.link.client import LinkClient
-from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
+from eaves.options import build_settings, report_errors, settings_options
 from eaves.relay.intake import RelayIntake, set_apart_former_site, store
 from eaves.relay.link_report import build_reporter
 from eaves.relay.link_sender import LinkSender
@@ -54,7 +54,6 @@ def main(**options: Any) -> None:
     return_freed_memory()
     settings = build_settings(RelaySettings, options)
     logs.configure(as_json=settings.log_json)
-    warn_of_variables((RelaySettings, ""))
     proxies = parse_proxies(os.environ)
     link = LinkClient(settings.to, settings.credentials, ca_certs_pem=settings.ca_certs, proxies=proxies)
     with (

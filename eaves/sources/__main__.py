@@ -19,7 +19,7 @@ from eaves.delivery import Deliverer, SinkClient
 from eaves.http_client.proxies import DIRECT, Proxies, parse_proxies
 from eaves.link.client import SOCKET_OPTIONS
 from eaves.link.credentialed import CredentialedClient
-from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
+from eaves.options import build_settings, report_errors, settings_options
 from eaves.sources.agent.configuration import ConfiguredSource, count_remembered, load_agent_id, parse_sources
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.deliverers import build_deliverers
@@ -42,7 +42,6 @@ def main(**options: Any) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     settings = build_settings(AgentSettings, options)
     logs.configure(as_json=settings.log_json)
-    warn_of_variables((AgentSettings, ""))
     return_freed_memory()
     overrides = parse_overrides(settings.overrides)
     configured = parse_sources(settings)

@@ -27,7 +27,7 @@ from eaves.history.recent_images import RecentImages
 from eaves.http_client.proxies import parse_proxies
 from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import StoreRoute
-from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
+from eaves.options import build_settings, report_errors, settings_options
 from knative.client.cluster import Cluster
 from knative.console.inside_cluster import open_inside, send_inside
 from knative.console.site_backend import SiteBackend
@@ -47,7 +47,6 @@ def main(**options: Any) -> None:
     return_freed_memory()
     settings = build_settings(SiteConsoleSettings, options)
     logs.configure(as_json=settings.log_json)
-    warn_of_variables((SiteConsoleSettings, ""))
     with ExitStack() as stack:
         client = stack.enter_context(SinkClient(connections=4, proxies=parse_proxies(os.environ)))
         open_console(settings, open_inside(), client, stack)

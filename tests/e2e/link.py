@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eaves.audit import AuditCounts, EventComparison
-from eaves.audit.lists import read_file
+from eaves.audit import AuditCounts, EventComparison, read_file
 from eaves.config import SettingsLayer, build
 from eaves.link.ledger_lines import to_dict
 from knative.client.cluster import Cluster

@@ -8,7 +8,6 @@ Source: CWE-22, CWE-59 and CWE-409; Python's tarfile documentation, "Extraction 
 
 from __future__ import annotations
 
-import errno
 import gzip
 import hashlib
 import shutil
@@ -19,22 +18,20 @@ import zlib
 from collections.abc import Iterator
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import Any
 
-from eaves.base.disk_errors import disk_errors
+from eaves.base.disk_errors import FULL, READ_ONLY, disk_errors
 from eaves.base.locks import unfinished_folder
 from eaves.errors import DatasetError
 from trainer.data.listing import leaves_root
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
-_CHUNK_BYTES = 2**20
 _CORRUPT = (
     *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, LZMAError, EOFError),
     RuntimeError,  # a password is needed; its subclass NotImplementedError: Python doesn't know the compression
     UnicodeError,  # a member's name is not in the declared encoding, or can't be a file's name
+    OSError,  # a member's name is too long, or is the name of a file and of a folder
 )
-_UNFIT_NAME = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR})
-"""Error numbers of the operating system when a member's name is too long, or is the name of a file and of a folder."""
 
 
 def unpack_once(file: Path, cache: Path, *, limit_bytes: int) -> Path:
@@ -68,53 +65,42 @@ def unpack_once(file: Path, cache: Path, *, limit_bytes: int) -> Path:
 
 def _unpack(archive: Path, folder: Path, limit_bytes: int) -> None:
     """Unpack into a new folder; a failure may leave some of the files behind."""
-    left = limit_bytes
+    is_zip, chosen, left = archive.name.lower().endswith(".zip"), [], limit_bytes
     folder.mkdir()
     try:
-        for name, stream in _list_members(archive):
-            parts = PurePosixPath(name).parts
-            if leaves_root(name):
-                raise _refuse(archive, name, "it is not below the archive's root")
-            if stream is None:
-                raise _refuse(archive, name, "it is a link or a device")
-            if parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts):
-                continue
-            try:
-                folder.joinpath(*parts).parent.mkdir(parents=True, exist_ok=True)
-                file = folder.joinpath(*parts).open("wb")
-            except OSError as error:
-                if error.errno not in _UNFIT_NAME:
-                    raise
-                raise _refuse(archive, name, str(error.strerror)) from error
-            with file:
-                while chunk := stream.read(_CHUNK_BYTES):
-                    left -= file.write(chunk)
-                    if left < 0:
-                        message = f"{archive.name} unpacks to more than {limit_bytes / 1e9:.3g} GB"
-                        raise DatasetError(message, hint="raise data.unpacked_gb if you trust the archive")
+        with zipfile.ZipFile(archive) if is_zip else tarfile.open(archive) as opened:
+            for member, name, size, is_plain in _list_members(opened):
+                if leaves_root(name) or not is_plain:
+                    reason = "it is a link or a device" if not is_plain else "it is not below the archive's root"
+                    raise DatasetError(
+                        f"{archive.name}: {name[:120]!r} can't be unpacked: {reason}",
+                        hint="archive plain files in one folder per class",
+                    )
+                parts = PurePosixPath(name).parts
+                if parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts):
+                    continue
+                chosen.append(member)
+                left -= size  # neither module writes more than the size that a member declares
+                if left < 0:
+                    message = f"{archive.name} unpacks to more than {limit_bytes / 1e9:.3g} GB"
+                    raise DatasetError(message, hint="raise data.unpacked_gb if you trust the archive")
+            options: dict[str, Any] = {} if is_zip else {"filter": "data"}
+            opened.extractall(folder, chosen, **options)  # noqa: S202 - names are checked
     except _CORRUPT as error:
-        raise DatasetError(
-            f"can't unpack {archive.name}: {error}", hint="check the archive, or create it again"
-        ) from error
+        if isinstance(error, OSError) and error.errno in FULL | READ_ONLY:
+            raise
+        why = (error.strerror if isinstance(error, OSError) else "") or error
+        hint = "check the archive, or create it again"
+        raise DatasetError(f"can't unpack {archive.name}: {why}", hint=hint) from error
 
 
-def _list_members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
-    """Yield name and content of every member but folders; the content of a link or a device is None."""
-    if archive.name.lower().endswith(".zip"):
-        with zipfile.ZipFile(archive) as opened:
-            for info in opened.infolist():
-                if stat.S_ISLNK(info.external_attr >> 16):
-                    yield info.filename, None
-                elif not info.is_dir():
-                    with opened.open(info) as stream:
-                        yield info.filename, stream
+def _list_members(opened: Any) -> Iterator[tuple[Any, str, int, bool]]:
+    """Yield each member but folders, with its name, its size in bytes, and whether it is a plain file."""
+    if isinstance(opened, zipfile.ZipFile):
+        for info in opened.infolist():
+            if not info.is_dir():
+                yield info, info.filename, info.file_size, not stat.S_ISLNK(info.external_attr >> 16)
         return
-    with tarfile.open(archive, "r:gz" if archive.name.lower().endswith("gz") else "r:") as packed:
-        for member in packed:
-            if not member.isdir():
-                yield member.name, packed.extractfile(member) if member.isfile() else None
-
-
-def _refuse(archive: Path, member: str, reason: str) -> DatasetError:
-    message = f"{archive.name}: {member[:120]!r} can't be unpacked: {reason}"
-    return DatasetError(message, hint="archive plain files in one folder per class")
+    for member in opened:
+        if not member.isdir():
+            yield member, member.name, member.size, member.isfile()

@@ -279,8 +279,12 @@ def _group_names(
     by = groups.parse_group_by(group_by)
     if by is None:
         return names, frozenset()
-    keys = [by.key(item.entry.below, item.entry.columns) for item in first]
-    groups.check_used(group_by, keys)
+    keys = [by(item.entry.below, item.entry.columns) for item in first]
+    if not any(keys):
+        raise DatasetError(
+            f"data.group_by {group_by!r} matches none of {len(keys)} images",
+            hint="compare data.group_by with the paths of the images, or leave it empty",
+        )
     return [key or name for key, name in zip(keys, names, strict=True)], frozenset(key for key in keys if key)
 
 

@@ -9,7 +9,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -115,36 +115,26 @@ def check_labels(listing: Listing) -> None:
             f"the folder {unfit[0]!r} is not a valid class name: it has characters that can't be printed",
             hint="rename the folder",
         )
-    unknown = _find_unknown_classes(listing.entries, labels) if listing.declared else ()
-    if unknown:
+    unknown = sorted({entry.label for entry in listing.entries} - set(labels))
+    if listing.declared and unknown:
         message = f"val has classes that train does not have: {', '.join(unknown)}"
         raise DatasetError(message, hint="add images of these classes to train, or remove the classes from val")
     count = Counter(entry.label for entry in listing.entries)
     for name in labels:
         if not count[name]:
-            message = f"the class {name} has no images{_why_empty(listing.faults, name)}"
-            raise DatasetError(message, hint=f"add images to the class {name}, or remove it")
+            left_out = (fault.reason for fault in listing.faults if name in PurePosixPath(fault.file).parts[:-1])
+            why = next((f"; a file of it is not used: {reason}" for reason in left_out), "")
+            raise DatasetError(
+                f"the class {name} has no images{why}", hint=f"add images to the class {name}, or remove it"
+            )
 
 
-def same_bytes(name: str, first: str) -> DataFault:
-    """Return the fault of a file that repeats the bytes of another one."""
-    return DataFault(file=name, reason=f"it has the same bytes as {first}")
-
-
-def in_two_classes(pairs: Sequence[tuple[tuple[str, str], tuple[str, str]]]) -> DatasetError:
-    """Return the error about images that are in two classes.
-
-    Args:
-        pairs: For each such image, name and class of one file, then name and class of another file with the same bytes.
-    """
-    one, other = pairs[0]
-    if len(pairs) == 1:
-        message = f"the same image is in two classes: {one[0]} and {other[0]}"
-        return DatasetError(message, hint=f"remove the image from {one[1]} or from {other[1]}")
-    shown = "; ".join(f"{first[0]} and {second[0]}" for first, second in pairs[:NAMED_PAIRS])
+def in_two_classes(pairs: Sequence[tuple[str, str]]) -> DatasetError:
+    """Return the error about images that are in two classes: for each, two files of the same bytes."""
+    shown = "; ".join(f"{first} and {second}" for first, second in pairs[:NAMED_PAIRS])
     more = f"; and {len(pairs) - NAMED_PAIRS} more" if len(pairs) > NAMED_PAIRS else ""
     hint = "leave each image in one class only; `eaves data check` finds copies"
-    return DatasetError(f"{len(pairs)} images are in two classes: {shown}{more}", hint=hint)
+    return DatasetError(f"the same image is in two classes ({len(pairs)} times): {shown}{more}", hint=hint)
 
 
 def check_not_loose(listing: Listing) -> None:
@@ -158,19 +148,6 @@ def check_not_loose(listing: Listing) -> None:
         above = listing.root.absolute().parent
         hint = f"name the folder above, {above}, if its subfolders are the classes; or create one subfolder per class"
         raise DatasetError(f"{loose} images lie directly in {listing.root}, not in the folder of a class", hint=hint)
-
-
-def _why_empty(faults: Collection[DataFault], name: str) -> str:
-    """Return the end of an error message: how many files of an empty class are not used, and why; or an empty text."""
-    found = [fault for fault in faults if name in PurePosixPath(fault.file).parts[:-1]]
-    if not found:
-        return ""
-    files = "1 file in its folder is" if len(found) == 1 else f"{len(found)} files in its folder are"
-    return f"; {files} not used: {found[0].reason}"
-
-
-def _find_unknown_classes(entries: Collection[ListedImage], labels: Collection[str]) -> list[str]:
-    return sorted({entry.label for entry in entries} - set(labels))
 
 
 SHOWN = 3

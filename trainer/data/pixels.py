@@ -7,14 +7,12 @@ Memory does not grow with the number of images, and disk use does not exceed tha
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -34,11 +32,9 @@ KEPT_BYTES = 2 * 2**30
 """Maximum size of the decoded pixels on disk in bytes: 8,000 images of 299x299 pixels, or 43,000 of 128x128. Reading
 the pixels of an image from disk takes tens of microseconds; decoding a photo takes some milliseconds."""
 LEFT_FREE_BYTES = 2**30
-"""Bytes of the disk that are left free for features, checkpoints and the run, which a training needs."""
+"""Bytes of the disk that the pixels leave free for features, checkpoints and the run, which a training needs."""
 
 _CHUNK = 64
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +68,6 @@ def decode(
     *,
     folder: Path | None = None,
     kept_bytes: int = KEPT_BYTES,
-    left_free_bytes: int = LEFT_FREE_BYTES,
 ) -> Iterator[DecodedDataset]:
     """Decode every image once.
 
@@ -83,13 +78,15 @@ def decode(
         folder: Folder of the temporary file; None means the system's temporary folder, which is in memory on many
             systems.
         kept_bytes: Maximum size of the decoded pixels on disk in bytes.
-        left_free_bytes: Bytes that the file leaves free on its disk.
 
     Raises:
         DatasetError: A class or the validation side has no image that can be decoded.
     """
-    with ThreadPoolExecutor(max_workers=count_usable_cpus()) as pool, _open_nameless(folder) as file:
-        kept = _KeptRows(file.fileno(), (recipe.height, recipe.width, 3), kept_bytes, left_free_bytes)
+    with (
+        ThreadPoolExecutor(max_workers=count_usable_cpus()) as pool,
+        tempfile.TemporaryFile(prefix="eaves-pixels-", dir=folder) as file,  # a killed process leaves no file
+    ):
+        kept = _KeptRows(file, (recipe.height, recipe.width, 3), kept_bytes)
         faults: list[DataFault] = []
         with progress.phase("Decoding images", len(dataset.examples)) as step:
             for example, result in zip(dataset.examples, _decode_all(dataset.examples, recipe, pool), strict=True):
@@ -98,6 +95,7 @@ def decode(
                     faults.append(DataFault(file=str(example.path.relative_to(dataset.root)), reason=result))
                 else:
                     kept.append(result)
+        file.flush()
         left = dataset.without(faults)
         labels = np.array([item.label for item in left.examples], dtype=np.int64)
         yield DecodedDataset(dataset=left, pixels=PixelRows(left.examples, recipe, kept, pool), labels=labels)
@@ -121,18 +119,12 @@ class PixelRows:
         return len(self._examples)
 
     def __getitem__(self, rows: Any, /) -> Pixels:
-        """Return one image (H, W, 3), or the images of several rows (N, H, W, 3).
+        """Return the images of several rows, (N, H, W, 3).
 
         Raises:
-            IndexError: There is no such row.
             DatasetError: An image's file is missing, or its content has changed since it was decoded first.
         """
-        if isinstance(rows, (int, np.integer)):
-            image: Pixels = self[np.array([rows])][0]
-            return image
         wanted = [int(row) for row in rows]
-        if any(not 0 <= row < len(self) for row in wanted):
-            raise IndexError(f"rows are 0 to {len(self) - 1} (got {min(wanted)} to {max(wanted)})")
         found = np.empty((len(wanted), *self._kept.shape), dtype=np.uint8)
         again = []
         for place, row in enumerate(wanted):
@@ -161,64 +153,31 @@ class _KeptRows:
     """The first rows of pixels in an open file; it is read and written but never mapped, so that it uses no memory.
 
     Args:
-        descriptor: File descriptor of the open file.
+        file: The open file.
         shape: Shape of one row.
-        max_bytes: Maximum size of the file in bytes.
-        left_free_bytes: Bytes that the file leaves free on its disk.
+        max_bytes: Maximum size of the file in bytes; less where the disk has less than that and `LEFT_FREE_BYTES`.
     """
 
-    def __init__(self, descriptor: int, shape: tuple[int, int, int], max_bytes: int, left_free_bytes: int) -> None:
-        self._descriptor, self.shape, self._count = descriptor, shape, 0
+    def __init__(self, file: IO[bytes], shape: tuple[int, int, int], max_bytes: int) -> None:
+        self._file, self.shape, self._count = file, shape, 0
         self._row_bytes = int(np.prod(shape, dtype=np.int64))
-        disk = os.fstatvfs(descriptor)
-        free_bytes = max(0, disk.f_bavail * disk.f_frsize - left_free_bytes)
-        self._max_rows, self._is_short = min(max_bytes, free_bytes) // self._row_bytes, free_bytes < max_bytes
+        disk = os.fstatvfs(file.fileno())
+        free_bytes = max(0, disk.f_bavail * disk.f_frsize - LEFT_FREE_BYTES)
+        self._max_rows = min(max_bytes, free_bytes) // self._row_bytes
 
     def __len__(self) -> int:
         """Return the number of rows that the file holds."""
         return self._count
 
     def append(self, row: Pixels) -> None:
-        """Keep the next row, unless the file was full at an earlier row."""
-        if self._count >= self._max_rows:
-            if self._is_short:
-                self._end_full()
-            return
-        data = np.ascontiguousarray(row).data.cast("B")
-        try:
-            while data:
-                data = data[os.pwrite(self._descriptor, data, (self._count + 1) * self._row_bytes - len(data)) :]
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
-            self._end_full()
-            return
-        self._count += 1
+        """Keep the next row, unless the file is full."""
+        if self._count < self._max_rows:
+            self._file.write(np.ascontiguousarray(row).data)
+            self._count += 1
 
     def read(self, row: int, out: Pixels) -> None:
         """Read one row into an array."""
-        if os.preadv(self._descriptor, [out.data.cast("B")], row * self._row_bytes) != self._row_bytes:
-            raise OSError(errno.EIO, "the temporary file of decoded pixels was changed by another process")
-
-    def _end_full(self) -> None:
-        self._max_rows, self._is_short = self._count, False
-        _log.info(
-            "the disk is full after the decoded pixels of %d images; the other images are decoded again "
-            "whenever they are needed",
-            self._count,
-        )
-
-
-def _open_nameless(folder: Path | None) -> IO[bytes]:
-    """Open a temporary file without a name, so that a killed process leaves no file and no folder made for it."""
-    made = folder is not None and not folder.exists()
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    file = tempfile.TemporaryFile(prefix="eaves-pixels-", dir=folder)  # noqa: SIM115 - the caller closes it
-    if made and folder is not None:
-        with suppress(OSError):  # another process has put something there
-            folder.rmdir()
-    return file
+        os.preadv(self._file.fileno(), [out.data.cast("B")], row * self._row_bytes)
 
 
 def _decode_all(examples: Sequence[Example], recipe: Recipe, pool: ThreadPoolExecutor) -> Iterator[Pixels | str]:

@@ -16,7 +16,7 @@ from eaves.images.pixels import decode
 from eaves.media_type import UNKNOWN, sniff
 from eaves.resource_limits import count_usable_cpus
 from trainer.data import archive, manifest, remote
-from trainer.data.listing import DataFault, ListedImage, Listing, check_labels, in_two_classes, load_folder, same_bytes
+from trainer.data.listing import DataFault, ListedImage, Listing, check_labels, in_two_classes, load_folder
 from trainer.data.manifest import load_manifest
 from trainer.data.split import near_duplicates
 from trainer.data.split.groups import CopyGroups, find_time, group_copies, propose_group_by
@@ -29,9 +29,6 @@ BLACK = 32
 """Brightness, of 255, below which an image is nearly black."""
 SAMPLED = 2**16
 """Number of pixels of an image, about, of which the brightness is measured."""
-
-Repeat = tuple[tuple[str, str], tuple[str, str]]
-"""Name and class of one file, then name and class of another file with the same bytes in another class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +127,7 @@ def read_records(listing: Listing, faults: list[DataFault], progress: TrainingPr
     ):
         for start in range(0, len(listing.entries), _CHUNK):
             chunk = listing.entries[start : start + _CHUNK]
-            names = [entry_name(listing, entry.path) for entry in chunk]
+            names = [entry.path.relative_to(listing.root).as_posix() for entry in chunk]
             for name, seen in zip(names, pool.map(_read, chunk, names), strict=True):
                 step()
                 if isinstance(seen, str):
@@ -141,24 +138,22 @@ def read_records(listing: Listing, faults: list[DataFault], progress: TrainingPr
 
 def drop_repeats(
     seen: Iterator[ImageRecord] | Sequence[ImageRecord], faults: list[DataFault]
-) -> tuple[list[ImageRecord], list[Repeat]]:
-    """Return the first image of those with the same bytes, and the repeats in another class; add all to `faults`."""
+) -> tuple[list[ImageRecord], list[tuple[str, str]]]:
+    """Return the first image of those with the same bytes, and the names of two such in different classes.
+
+    All repeats are added to `faults`.
+    """
     known: dict[str, ImageRecord] = {}
-    repeats: list[Repeat] = []
+    repeats: list[tuple[str, str]] = []
     for item in seen:
         first = known.setdefault(item.digest, item)
         if first is item:
             continue
         # The same broken bytes in two classes (an error page saved as .jpg) say nothing about the labels.
         if first.label != item.label and item.media_type != UNKNOWN:
-            repeats.append(((first.name, first.label), (item.name, item.label)))
-        faults.append(same_bytes(item.name, first.name))
+            repeats.append((first.name, item.name))
+        faults.append(DataFault(file=item.name, reason=f"it has the same bytes as {first.name}"))
     return list(known.values()), repeats
-
-
-def entry_name(listing: Listing, path: Path) -> str:
-    """Return a file's path relative to the dataset's root, for people."""
-    return path.relative_to(listing.root).as_posix()
 
 
 def group_images(

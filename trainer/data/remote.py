@@ -66,14 +66,12 @@ def mirror(
         StorageError: The URI can't be reached or read.
     """
     place = _Place(uri, cache, attempts)
-    file = place.folder / place.name
     if place.name.lower().endswith(archive.SUFFIXES):
-        place.fetch([(place.name, place.root)], progress)
-        return file, ()
+        return mirror_file(uri, cache, progress, attempts=attempts), ()
     if place.name.lower().endswith(manifest.SUFFIXES):
-        place.fetch([(place.name, place.root)], progress)
+        file = mirror_file(uri, cache, progress, attempts=attempts)
         parent = place.root.partition("?")[0].rpartition("/")[0]
-        wanted = dict.fromkeys(row.path for row in manifest.parse_manifest(file) if not suffix_fault(row.path))
+        wanted = [path for path in manifest.parse_manifest(file) if not suffix_fault(path)]
         place.fetch([(path, f"{parent}/{path}") for path in wanted], progress, missing_ok=True)
         return file, ()
     if uri.lower().startswith("http"):

@@ -12,7 +12,7 @@ Source: Guo et al. 2017, On Calibration of Modern Neural Networks (arXiv:1706.04
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
@@ -131,53 +131,9 @@ CONFIDENCE = 0.95
 """Confidence level of the two-sided interval of the gain in log-likelihood."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TemperatureCalibration:
-    """The temperature of a model, and the evidence for it.
-
-    Attributes:
-        temperature: Divisor of the logits: scores are softmax(logits / temperature + bias). At 1 only the bias changes
-            the scores.
-        fitted_temperature: Temperature at which the truth of all held-out images is most likely.
-        images: Number of held-out images.
-        groups: Number of their groups.
-        nll_before: Mean negative log-likelihood of the truth, nats, at temperature 1.
-        nll_after: Mean negative log-likelihood of the truth, nats, with every image at a temperature that was fitted
-            without its group.
-        nll_gain_interval_95: 95 % confidence interval of the mean gain per image, nats, (lower end, upper end), in
-            which a group counts once; None with fewer than two groups.
-        ece_before: Expected calibration error (0..1, `BINS` bins) at temperature 1.
-        ece_after: Expected calibration error of the served scores; if the temperature isn't 1, with every image at a
-            temperature that was fitted without its group.
-        ece_by_label: The same as `ece_after` for the images that get each label, in the order of the labels; None for a
-            label that no image gets.
-        text: The decision with its reason, as one sentence without a full stop.
-    """
-
-    temperature: float
-    fitted_temperature: float
-    images: int
-    groups: int
-    nll_before: float
-    nll_after: float
-    nll_gain_interval_95: tuple[float, float] | None
-    ece_before: float
-    ece_after: float
-    ece_by_label: tuple[float | None, ...]
-    text: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the calibration as plain data for JSON."""
-        interval = self.nll_gain_interval_95
-        return asdict(self) | {
-            "nll_gain_interval_95": None if interval is None else list(interval),
-            "ece_by_label": list(self.ece_by_label),
-        }
-
-
 def calibrate(
     logits: Floats, truth: Labels, bias: Floats | None = None, groups: Sequence[str] | None = None
-) -> TemperatureCalibration:
+) -> dict[str, Any]:
     """Decide by held-out images whether logits are divided by a temperature, and by which value.
 
     Args:
@@ -185,6 +141,10 @@ def calibrate(
         truth: (N,) int64, label of every image.
         bias: (classes,), added to the logits after the division; None means 0.
         groups: Name of each image's group; None means that every image is a group of its own.
+
+    Returns:
+        The `calibration` of run.json, plain data: the `temperature` and the evidence for it, as docs/01-training.md
+        describes them.
     """
     numbers = _number(groups, len(truth))
     count = int(numbers.max()) + 1
@@ -195,19 +155,30 @@ def calibrate(
     predicted = np.argmax(logits, axis=1)
     raw, served = (softmax(logits, by, bias)[np.arange(len(truth)), predicted] for by in (1.0, apart if helps else 1.0))
     right = predicted == truth
-    return TemperatureCalibration(
-        temperature=fitted if helps else 1.0,
-        fitted_temperature=fitted,
-        images=len(truth),
-        groups=count,
-        nll_before=float(np.mean(before)),
-        nll_after=float(np.mean(after)),
-        nll_gain_interval_95=interval,
-        ece_before=expected_error(score_bins(raw, right)),
-        ece_after=expected_error(score_bins(served, right)),
-        ece_by_label=tuple(errors_by_label(served, predicted, truth, logits.shape[1])),
-        text=_describe(fitted, before, after, interval, groups=count, helps=helps, perfect=_all_right(logits, truth)),
-    )
+    decision = f"{fitted:.3f}" if helps else "1"
+    if bool(np.all(right)):
+        why = "the model is right on all of them, so the scores of wrong answers can't be measured"
+    elif count < MIN_GROUPS or interval is None:
+        why = f"{MIN_GROUPS} groups are needed to fit one (an image without a group is one)"
+    else:
+        why = (
+            f"{'they show' if helps else 'they do not show'} that {fitted:.3f} lowers their negative log-likelihood "
+            f"({before.mean():.3f} nats at temperature 1, {after.mean():.3f} after scaling; gain {interval[0]:+.3f} to "
+            f"{interval[1]:+.3f} with 95 % confidence, each image measured at a temperature that was fitted without it)"
+        )
+    return {
+        "temperature": fitted if helps else 1.0,
+        "fitted_temperature": fitted,
+        "images": len(truth),
+        "groups": count,
+        "nll_before": float(np.mean(before)),
+        "nll_after": float(np.mean(after)),
+        "nll_gain_interval_95": interval,
+        "ece_before": expected_error(score_bins(raw, right)),
+        "ece_after": expected_error(score_bins(served, right)),
+        "ece_by_label": errors_by_label(served, predicted, truth, logits.shape[1]),
+        "text": f"the temperature is {decision} by {len(truth)} held-out images of {count} groups: {why}",
+    }
 
 
 def cross_fit(
@@ -234,7 +205,7 @@ def fit_temperature(logits: Floats, truth: Labels, bias: Floats | None = None) -
     When every image is classified correctly, the result is 1: then a lower temperature always makes the truth more
     likely, so there is no best one.
     """
-    if _all_right(logits, truth):
+    if np.all(np.argmax(logits, axis=1) == truth):
         return 1.0
     values = np.asarray(logits, np.float64)
     chosen = values[np.arange(len(truth)), truth]
@@ -250,10 +221,6 @@ def fit_temperature(logits: Floats, truth: Labels, bias: Floats | None = None) -
     return float(np.clip(np.exp(-(low + high) / 2), LOWEST, HIGHEST))
 
 
-def _all_right(logits: Floats, truth: Labels) -> bool:
-    return bool(np.all(np.argmax(logits, axis=1) == truth))
-
-
 def _number(groups: Sequence[str] | None, images: int) -> npt.NDArray[np.int64]:
     """Return the number of each image's group, (N,); groups are numbered in the order of their first images."""
     if groups is None:
@@ -262,7 +229,7 @@ def _number(groups: Sequence[str] | None, images: int) -> npt.NDArray[np.int64]:
     return np.array([numbers.setdefault(name, len(numbers)) for name in groups], np.int64)
 
 
-def _interval(gains: npt.NDArray[np.float64], groups: npt.NDArray[np.int64]) -> tuple[float, float] | None:
+def _interval(gains: npt.NDArray[np.float64], groups: npt.NDArray[np.int64]) -> list[float] | None:
     """Return the two-sided confidence interval of the mean of `gains`; None with fewer than two groups.
 
     The gains of a group vary together, so their sum counts once.
@@ -273,43 +240,4 @@ def _interval(gains: npt.NDArray[np.float64], groups: npt.NDArray[np.int64]) -> 
         return None
     variance = float(sums @ sums) * len(sums) / (len(sums) - 1) / len(gains) ** 2
     reach = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * variance**0.5
-    return mean - reach, mean + reach
-
-
-def _describe(
-    fitted: float,
-    before: npt.NDArray[np.float64],
-    after: npt.NDArray[np.float64],
-    interval: tuple[float, float] | None,
-    *,
-    groups: int,
-    helps: bool,
-    perfect: bool,
-) -> str:
-    if perfect:
-        return (
-            f"the temperature is 1: the model is right on all {len(before)} held-out images, so the scores of "
-            "wrong answers can't be measured"
-        )
-    if groups < MIN_GROUPS or interval is None:
-        if groups == len(before):
-            return f"the temperature is 1: {MIN_GROUPS} held-out images are needed to fit one (got {groups})"
-        return (
-            f"the temperature is 1: held-out images of {MIN_GROUPS} groups are needed to fit one "
-            f"(got {len(before)} of {groups})"
-        )
-    gain, (low, high) = float(np.mean(before - after)), interval
-    figures = (
-        f"{before.mean():.3f} nats at temperature 1, {after.mean():.3f} after scaling; gain {gain:+.3f}, "
-        f"{low:+.3f} to {high:+.3f} with 95 % confidence, each image measured at a temperature that was fitted "
-        "without it"
-    )
-    if helps:
-        return (
-            f"the temperature is {fitted:.3f}: it lowers the negative log-likelihood of {len(before)} held-out images "
-            f"({figures})"
-        )
-    return (
-        f"the temperature is 1: {len(before)} held-out images do not show that scaling by {fitted:.3f} lowers "
-        f"their negative log-likelihood ({figures})"
-    )
+    return [mean - reach, mean + reach]

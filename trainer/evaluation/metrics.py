@@ -48,8 +48,8 @@ def measure_quality(
     )
     return measured | {
         "decision": {"label_weights": list(label_weights)},
-        "temperature": calibration.temperature,
-        "calibration": calibration.to_dict(),
+        "temperature": calibration["temperature"],
+        "calibration": calibration,
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from eaves.base.statistics import lower_bound, round_outward
@@ -47,7 +47,7 @@ class ClassRecall:
     @property
     def upper_bound(self) -> float:
         """Upper bound of the recall, exact with `CLASS_CONFIDENCE`."""
-        scale = self.effective / self.images if self.images else 0.0
+        scale = self.effective / self.images
         wrong, images = (math.floor(count * scale + 1e-9) for count in (self.images - self.right, self.images))
         return 1 - lower_bound(wrong, images, CLASS_CONFIDENCE)
 
@@ -74,13 +74,8 @@ class ModelQuality:
         lookalikes: Number of further images, which don't count because they look like a training image.
         baseline: Figure of always answering the most frequent class of the images.
         baseline_class: Most frequent class of the images.
-        worst_class: Class with the lowest recall; empty when no class has images.
-        worst_recall: Share of the images of the worst class that the model gets right.
         usable_accuracy: Figure, 0 to 1, that the interval's lower end must exceed for `usable`.
-        classes: Number of classes that have images.
-        weak_classes: Classes that the model gets right too rarely: the upper bound of their recall is below
-            `usable_accuracy`.
-        worst: Right answers for the worst class.
+        classes: Right answers for each class that has images.
         unmeasured: Classes without any image, of which nothing is known.
         text: The rating as one sentence without a full stop; `trainer.evaluation.model_quality` gives it.
     """
@@ -94,19 +89,25 @@ class ModelQuality:
     lookalikes: int
     baseline: float
     baseline_class: str
-    worst_class: str
-    worst_recall: float
     usable_accuracy: float
-    classes: int = 0
-    weak_classes: tuple[ClassRecall, ...] = ()
+    classes: tuple[ClassRecall, ...] = ()
     unmeasured: tuple[str, ...] = ()
-    worst: ClassRecall = field(default=ClassRecall(name="", right=0, images=0, effective=0))
     text: str = ""
 
     @property
     def bound(self) -> float:
         """Figure above which a model counts as usable."""
         return max(self.usable_accuracy, self.baseline)
+
+    @property
+    def worst(self) -> ClassRecall | None:
+        """Class with the lowest recall; the one with fewer images among equals."""
+        return min(self.classes, key=lambda item: (item.right / item.images, item.images), default=None)
+
+    @property
+    def weak_classes(self) -> tuple[ClassRecall, ...]:
+        """Classes that the model gets right too rarely: the upper bound of their recall is below `usable_accuracy`."""
+        return tuple(item for item in self.classes if item.upper_bound < self.usable_accuracy)
 
     @property
     def missed_classes(self) -> tuple[ClassRecall, ...]:
@@ -116,8 +117,8 @@ class ModelQuality:
     def to_dict(self) -> dict[str, Any]:
         """Return the rating as plain data for JSON."""
         made = asdict(self) | {"interval_95": list(self.interval_95), "unmeasured": list(self.unmeasured)}
-        made["weak_classes"] = [item.name for item in self.weak_classes]
-        return {name: value for name, value in made.items() if name not in ("worst", "classes")}
+        del made["classes"]
+        return made | {"weak_classes": [item.name for item in self.weak_classes]}
 
 
 def rate_model(measured: Figures, *, usable_accuracy: float) -> ModelQuality:
@@ -133,8 +134,6 @@ def rate_model(measured: Figures, *, usable_accuracy: float) -> ModelQuality:
     seen = {name: figure["classes"][name] for name in per_class if name in figure["classes"]}
     most = max(seen or per_class, key=lambda name: (seen or per_class)[name]["images"], default="")
     (low, high), baseline = figure["interval_95"], figure["baseline"]
-    recalls = [_recall(name, seen[name]) for name in seen]
-    worst = min(recalls, key=lambda item: (item.right / item.images, item.images), default=_recall("", {}))
     enough = len(seen) > 1 and figure["groups"] >= MIN_GROUPS
     kind = _rate(low, high, baseline, max(baseline, usable_accuracy)) if enough else "unknown"
     quality = ModelQuality(
@@ -147,13 +146,12 @@ def rate_model(measured: Figures, *, usable_accuracy: float) -> ModelQuality:
         lookalikes=figure["lookalikes"],
         baseline=baseline,
         baseline_class=most,
-        worst_class=worst.name,
-        worst_recall=worst.right / worst.images if worst.images else 0.0,
         usable_accuracy=usable_accuracy,
-        classes=len(seen),
-        weak_classes=tuple(item for item in recalls if item.upper_bound < usable_accuracy),
+        classes=tuple(
+            ClassRecall(name=name, right=one["right"], images=one["images"], effective=one["effective_images"])
+            for name, one in seen.items()
+        ),
         unmeasured=tuple(name for name in per_class if name not in seen),
-        worst=worst,
     )
     return replace(quality, kind="weak") if kind == "usable" and quality.missed_classes else quality
 
@@ -166,15 +164,8 @@ def _rate(low: float, high: float, baseline: float, bound: float) -> Kind:
     return "unknown" if high > bound else "guessing"
 
 
-def _recall(name: str, figures: Figures) -> ClassRecall:
-    right, images = int(figures.get("right", 0)), int(figures.get("images", 0))
-    return ClassRecall(name=name, right=right, images=images, effective=float(figures.get("effective_images", images)))
-
-
 NAMED = 3
 """Maximum number of classes that a sentence names; the pages list all of them."""
-NAME_LENGTH = 40
-"""Maximum number of characters of a class name in a sentence."""
 FEW = 1000
 """Number of images below which a share is written with two digits; with so few images a third digit means nothing."""
 MAX_DIGITS = 6
@@ -188,18 +179,15 @@ EVEN = 1.5
 `guessing`; above it, the sentence says `always answering CLASS`."""
 
 
-def describe_trained(
-    quality: ModelQuality, *, arch: str, evidence: str = "held-out", photos: Mapping[str, int] | None = None
-) -> ModelQuality:
+def describe_trained(quality: ModelQuality, *, arch: str, evidence: str = "held-out") -> ModelQuality:
     """Return the rating with the sentence that a training ends with.
 
     Args:
         quality: Rating of the model on images that it was not trained on.
         arch: Architecture of the model.
         evidence: What these images are: `held-out` or `cross-validated`.
-        photos: Number of photos of each class, both trained on and held out; None if it is not known.
     """
-    wanted = _name_wanted(quality, photos or {})
+    wanted = _name_wanted(quality)
     if quality.kind == "usable":
         advice = ""
     elif _is_seen(quality):
@@ -220,7 +208,7 @@ def describe_evaluated(quality: ModelQuality, *, maybe_trained_on: bool = False)
         quality: Rating of the model on the labelled images that it was evaluated on.
         maybe_trained_on: Whether the model may have been trained on some of the images, which makes it look better.
     """
-    wanted = _name_wanted(quality, {})
+    wanted = _name_wanted(quality)
     if quality.kind == "usable":
         advice = ""
     elif quality.kind == "unknown":
@@ -235,13 +223,13 @@ def _describe(quality: ModelQuality, which: str, advice: str) -> str:
     parts = [f"this model {_describe_level(quality)}"]
     if quality.images:
         parts[0] += f": {_describe_figures(quality, which)}"
-    if quality.groups < FEW_GROUPS and quality.classes > 1 and quality.images:
+    if quality.groups < FEW_GROUPS and len(quality.classes) > 1:
         what, points = "images" if quality.groups == quality.images else "groups", 100 / (quality.groups + 1)
         parts.append(f"{quality.groups} {what} show little: one more can change this by {points:.0f} points")
     if quality.lookalikes:
         every = f"{quality.images + quality.lookalikes:,} {which} images"
         parts.append(f"{quality.lookalikes:,} of {every} look like a training image and don't count")
-    if _names_weakest(quality):
+    if quality.worst and _names_weakest(quality):
         parts.append(f"its weakest class is {_count(quality.worst)}")
     if quality.unmeasured:
         none = f"no {which} image counts" if quality.lookalikes else f"there is no {which} image"
@@ -251,11 +239,9 @@ def _describe(quality: ModelQuality, which: str, advice: str) -> str:
 
 def _names_weakest(quality: ModelQuality) -> bool:
     """Return whether the sentence names the weakest class, which the model's accuracy may hide if the class is rare."""
-    if quality.kind == "usable":
-        return quality.accuracy < 1 and not quality.weak_classes
-    if _misses_classes(quality):
+    if quality.kind not in ("usable", "uncertain", "unknown") or len(quality.classes) < 2:
         return False
-    return quality.kind in ("unknown", "uncertain") and quality.classes > 1 and bool(quality.weak_classes)
+    return quality.accuracy < 1 and (quality.kind == "usable") != bool(quality.weak_classes)
 
 
 def _describe_level(quality: ModelQuality) -> str:
@@ -291,11 +277,9 @@ def _describe_unknown(quality: ModelQuality) -> str:
         return "can't be judged by images that look like those it was trained on"
     if quality.baseline >= 1:
         return "can't be judged by images of one class"
-    if quality.groups < MIN_GROUPS < quality.images:
-        return "can't be judged by so few groups of images"
     if quality.groups < MIN_GROUPS or quality.baseline <= quality.usable_accuracy:
         return "can't be judged by so few images"
-    return f"is not shown to be better than always answering {_shorten(quality.baseline_class)}"
+    return f"is not shown to be better than always answering {quality.baseline_class}"
 
 
 def _describe_figures(quality: ModelQuality, which: str) -> str:
@@ -306,10 +290,8 @@ def _describe_figures(quality: ModelQuality, which: str) -> str:
     figures = f"{name}{format_share(quality.accuracy, digits)} on {images} (95 % interval {low}-{high})"
     if quality.baseline >= 1:
         return figures
-    guessing = "guessing"
-    if quality.baseline * quality.classes > EVEN:
-        named = quality.kind == "unknown" and quality.baseline > quality.usable_accuracy
-        guessing = "that answer" if named else f"always answering {_shorten(quality.baseline_class)}"
+    is_even = quality.baseline * len(quality.classes) <= EVEN
+    guessing = "guessing" if is_even else f"always answering {quality.baseline_class}"
     baseline, bound = (format_share(share, digits) for share in (quality.baseline, quality.bound))
     return f"{figures}, {guessing} gives {baseline}, a usable model is above {bound}"
 
@@ -350,29 +332,21 @@ def format_share(share: float, digits: int = 2) -> str:
     return f"{share:.{digits}f}"
 
 
-def _name_wanted(quality: ModelQuality, photos: Mapping[str, int]) -> str:
+def _name_wanted(quality: ModelQuality) -> str:
     """Return which photos people should add: of classes without an image, else of the class with the lowest recall."""
-    names = quality.unmeasured
-    if (
-        not names
-        and (quality.kind != "unknown" or _names_weakest(quality))
-        and quality.worst.right < quality.worst.images
-    ):
-        names = (quality.worst_class,)
-    counted = [f"{_shorten(name)} ({photos[name]:,} so far)" if name in photos else _shorten(name) for name in names]
-    return f"photos of {_join(counted)}" if names else "photos"
+    names, worst = quality.unmeasured, quality.worst
+    is_named = quality.kind != "unknown" or _names_weakest(quality)
+    if not names and worst and is_named and worst.right < worst.images:
+        names = (worst.name,)
+    return f"photos of {_join(names)}" if names else "photos"
 
 
 def _count(item: ClassRecall) -> str:
-    return f"{_shorten(item.name)} ({item.right:,} of {item.images:,} right)"
+    return f"{item.name} ({item.right:,} of {item.images:,} right)"
 
 
 def _join(names: Sequence[str]) -> str:
-    shown = [_shorten(name, 2 * NAME_LENGTH) for name in names[:NAMED]]
+    shown = list(names[:NAMED])
     if len(names) > NAMED:
         return f"{', '.join(shown)} and {len(names) - NAMED} more"
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
-
-
-def _shorten(name: str, length: int = NAME_LENGTH) -> str:
-    return name if len(name) <= length else f"{name[: length - 1]}…"

@@ -107,7 +107,6 @@ class Architecture:
 
     Attributes:
         name: Value of `train.arch`.
-        paper: arXiv number of the paper that describes the architecture; empty for an architecture of Eaves.
         build: Function from (weights, size) to the backbone; weights are `imagenet`, None or a file's path, size is the
             side of the input in pixels.
         size: Default side of the input in pixels; `train.image_size` overrides it.
@@ -125,7 +124,6 @@ class Architecture:
     """
 
     name: str
-    paper: str
     build: Callable[[str | None, int], Any]
     size: int
     min_size: int
@@ -180,7 +178,6 @@ ARCHITECTURES: dict[str, Architecture] = {
     for architecture in (
         Architecture(
             name="efficientnet_lite0",
-            paper="1905.11946",
             build=build_efficientnet_lite0,
             size=224,
             min_size=32,
@@ -191,7 +188,6 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
         Architecture(
             name="inception_v3",
-            paper="1512.00567",
             build=partial(_build_application, name="InceptionV3"),
             size=299,
             min_size=75,
@@ -200,7 +196,6 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
         Architecture(
             name="mobilenet_v2",
-            paper="1801.04381",
             build=partial(_build_application, name="MobileNetV2"),
             size=224,
             min_size=32,
@@ -209,7 +204,6 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
         Architecture(
             name="mobilenet_v3_small",
-            paper="1905.02244",
             build=partial(_build_application, name="MobileNetV3Small", include_preprocessing=False),
             size=224,
             min_size=32,
@@ -218,7 +212,6 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
         Architecture(
             name="efficientnet_v2_b0",
-            paper="2104.00298",
             # Source: keras/src/applications/efficientnet_v2.py, EfficientNetV2: the B variants normalise each channel,
             # although their documentation names -1..1, which is only true of S, M and L.
             build=partial(_build_application, name="EfficientNetV2B0", include_preprocessing=False),
@@ -230,7 +223,6 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
         Architecture(
             name="resnet50_v2",
-            paper="1603.05027",
             build=partial(_build_application, name="ResNet50V2"),
             size=224,
             min_size=32,
@@ -239,7 +231,6 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
         Architecture(
             name="small_cnn",
-            paper="",
             build=_build_small_cnn,
             size=32,
             min_size=16,

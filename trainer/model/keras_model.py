@@ -90,11 +90,6 @@ def accelerators() -> list[str]:
     return [device.name for device in tf.config.list_physical_devices() if device.device_type != "CPU"]
 
 
-def backbone_digest(model: Any) -> str:
-    """Return the sha256 of the backbone's weights in order, hex; two runs with the same digest share a backbone."""
-    return weights_digest(model.get_layer("backbone"))
-
-
 def weights_digest(network: Any) -> str:
     """Return the sha256, hex, of the values of a network's weights in the order that Keras lists them."""
     digest = hashlib.sha256()
@@ -102,11 +97,6 @@ def weights_digest(network: Any) -> str:
         digest.update(f"{values.dtype}{values.shape}".encode())
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
-
-
-def save_keras(model: Any, path: Path) -> None:
-    """Write the model as Keras's own file."""
-    model.save(path)
 
 
 def save_saved_model(model: Any, path: Path) -> None:

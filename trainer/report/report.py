@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from trainer.data.listing import DataFault, group_by_cause
-from trainer.evaluation.calibration import prior_correction, softmax
-from trainer.report import charts
-from trainer.report.html_page import build_page, build_thumbnail, write_page
+from trainer.evaluation.held_out import HeldOutAnswer
+from trainer.report.charts import draw_history
+from trainer.report.html_page import build_page, build_thumbnail
 from trainer.selection.selector import COLUMNS, describe_row
 
 MATRIX_CLASSES = 20
@@ -25,79 +23,44 @@ FILES = 10
 """Maximum number of file names that the report lists for each fault of files."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportFacts:
-    """Content of the report.
+def build_report(
+    about: Mapping[str, Any],
+    measured: Mapping[str, Any],
+    *,
+    history: Sequence[Mapping[str, float]],
+    answers: Sequence[HeldOutAnswer],
+    seconds: Mapping[str, float],
+    config: Mapping[str, Mapping[str, Any]],
+) -> str:
+    """Return the report's HTML.
 
-    Attributes:
+    Args:
         about: Content of run.json: name, arch, mode, epochs, dataset, data_faults, versions ...
         measured: Content of metrics.json.
         history: The loss, accuracy, val_loss and val_accuracy of each epoch.
-        truth: (N,) int64, labels of the held-out images.
-        logits: (N, classes) float32, the model's logits for the held-out images.
-        files: Files of the held-out images, in the same order.
+        answers: The model's answers to the held-out images.
         seconds: Name of each phase to its duration in seconds.
-        hardware: Hardware that the training ran on.
         config: Name of each section to its settings.
     """
-
-    about: Mapping[str, Any]
-    measured: Mapping[str, Any]
-    history: Sequence[Mapping[str, float]]
-    truth: npt.NDArray[np.int64]
-    logits: npt.NDArray[np.float32]
-    files: Sequence[Path]
-    seconds: Mapping[str, float]
-    hardware: Mapping[str, str]
-    config: Mapping[str, Mapping[str, Any]]
-
-    def scores(self) -> npt.NDArray[np.float64]:
-        """Return the scores of the held-out images as they are served, (N, classes)."""
-        bias = prior_correction(self.measured["decision"]["label_weights"])
-        return softmax(self.logits, self.measured["temperature"], bias)
-
-
-def write_report(path: Path, facts: ReportFacts) -> None:
-    """Write the report to a file."""
-    write_page(path, build_report(facts))
-
-
-def build_report(facts: ReportFacts) -> str:
-    """Return the report's HTML."""
-    faults = [DataFault(**fault) for fault in facts.about["data_faults"]]
+    faults = [DataFault(**fault) for fault in about["data_faults"]]
     return build_page(
         Path(__file__).with_name("report.html.j2"),
-        about=facts.about,
-        measured=facts.measured,
-        curves=_curves(facts.history) if facts.history else [],
+        about=about,
+        measured=measured,
+        curves=draw_history(history),
         columns=COLUMNS,
-        selection=[describe_row(row) for row in facts.about["selection"]["figures"]],
-        matrix=build_matrix(facts.measured) if len(facts.about["labels"]) <= MATRIX_CLASSES else None,
-        pairs=build_pairs(facts.measured),
-        classes=build_classes(facts.measured, facts.measured["calibration"]["ece_by_label"]),
-        mistakes=_mistakes(facts),
+        selection=[describe_row(row) for row in about["selection"]["figures"]],
+        matrix=build_matrix(measured) if len(about["labels"]) <= MATRIX_CLASSES else None,
+        pairs=build_pairs(measured),
+        classes=build_classes(measured, measured["calibration"]["ece_by_label"]),
+        mistakes=_mistakes(answers, Path(about["dataset"]["root"])),
         fault_count=len(faults),
         not_used=group_by_cause(faults),
         shown_files=FILES,
-        seconds=facts.seconds,
-        hardware=facts.hardware,
-        config=facts.config,
+        seconds=seconds,
+        hardware=about["hardware"],
+        config=config,
     )
-
-
-def _curves(history: Sequence[Mapping[str, float]]) -> list[Any]:
-    def lines(name: str) -> list[charts.Line]:
-        sides = (("train", name), ("val", f"val_{name}"))
-        return [
-            charts.Line(css=css, values=[epoch[key] for epoch in history])
-            for css, key in sides
-            if history and all(key in epoch for epoch in history)
-        ]
-
-    return [
-        charts.draw_curves(lines("loss"), y_label="loss"),
-        charts.draw_curves(lines("accuracy"), y_label="accuracy", y_max=1.0),
-    ]
 
 
 def build_matrix(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -147,19 +110,16 @@ def build_classes(measured: Mapping[str, Any], errors: Sequence[float | None]) -
     return sorted(rows, key=lambda row: 2.0 if row["recall"] is None else row["recall"])
 
 
-def _mistakes(facts: ReportFacts) -> list[dict[str, Any]]:
+def _mistakes(answers: Sequence[HeldOutAnswer], root: Path) -> list[dict[str, Any]]:
     """Return the wrongly classified held-out images with the highest scores, at most `MISTAKES`."""
-    best = np.argmax(facts.logits, axis=1)
-    scores = facts.scores()[np.arange(len(best)), best]
-    wrong = np.flatnonzero(best != facts.truth)
-    labels = facts.about["labels"]
+    wrong = sorted((item for item in answers if item.predicted != item.label), key=lambda item: -item.score)
     return [
         {
-            "file": facts.files[row].name,
-            "truth": labels[facts.truth[row]],
-            "predicted": labels[best[row]],
-            "score": float(scores[row]),
-            "image": build_thumbnail(facts.files[row]),
+            "file": PurePosixPath(item.file).name,
+            "truth": item.label,
+            "predicted": item.predicted,
+            "score": item.score,
+            "image": build_thumbnail(root / item.file),
         }
-        for row in wrong[np.argsort(-scores[wrong], kind="stable")][:MISTAKES]
+        for item in wrong[:MISTAKES]
     ]

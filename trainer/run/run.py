@@ -69,8 +69,7 @@ class Run:
         data_faults: Faults of the dataset's files, each with its `file`, `reason` and whether the file was `used`.
         val_accuracy: Accuracy on the held-out images, 0 to 1.
         verdict: Verdict on the model, the fields of `trainer.evaluation.model_quality.ModelQuality`.
-        calibration: Temperature of the logits and its reason, the fields of
-            `trainer.evaluation.calibration.TemperatureCalibration`.
+        calibration: Temperature of the logits and its reason, the result of `trainer.evaluation.calibration.calibrate`.
         selection: Input size and pixel scale that the training began with, the result of
             `trainer.selection.selector.ModelSelection.to_dict`.
         head: How the head was fitted, as text; empty if it was trained with the whole network.
@@ -125,14 +124,14 @@ class Run:
             for name, item in listed.items()
         )
 
-    def split(self) -> dict[str, SplitEntry] | None:
-        """Load the label, side and group of each image by its digest; None in a run without `split.jsonl`.
+    def split(self) -> dict[str, SplitEntry]:
+        """Load the label, side and group of each image by its digest.
 
         Raises:
             RunError: `split.jsonl` can't be read.
         """
         file = self.path / SPLIT_FILE
-        return parse_split(file.read_text(encoding="utf-8"), str(file)) if file.is_file() else None
+        return parse_split(file.read_text(encoding="utf-8"), str(file))
 
     def metrics(self) -> dict[str, Any]:
         """Load the results on the held-out images from metrics.json."""
@@ -201,14 +200,10 @@ def load_trained_on(path: Path) -> frozenset[str]:
     """Return the sha256 of every image that the run in `path` was trained on, hex.
 
     Raises:
-        RunError: There is no run, or it doesn't store its training images.
+        RunError: There is no run, or it is damaged.
     """
-    entries = open_run(path).split()
-    if entries is None:
-        raise RunError(
-            f"the run in {path} does not list the images that it was trained on", hint="train the model again"
-        )
-    return frozenset(entry.digest for entry in entries.values() if entry.split == "train")
+    entries = open_run(path).split().values()
+    return frozenset(entry.digest for entry in entries if entry.split == "train")
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -54,19 +54,23 @@ class RunLocation:
             StorageError: The location can't be read.
         """
         check_output(self.local)
-        built = self._built(fingerprint)
+        manifest, taken = self.local / MANIFEST, f"{self.uri or self.local} holds a run of other images or settings"
+        built = manifest.is_file() and find_fingerprint(manifest.read_bytes()) == fingerprint
         if self.uri is None:
-            return built
+            if manifest.is_file() and not built:
+                raise RunError(taken, hint=TAKEN)
+            return open_run(self.local) if built else None
         store = open_store(self.uri)
-        if not store.exists(MANIFEST):
-            if built is not None:  # the process was killed before or during the upload
-                self.finish(built)
-                return built
-            shutil.rmtree(self.local, ignore_errors=True)
-            return None
-        if find_fingerprint(store.read(MANIFEST)) != fingerprint:
-            raise RunError(f"{self.uri} holds a run of other images or settings", hint=TAKEN)
-        return fetch_run(self.uri, self.local)
+        if store.exists(MANIFEST):
+            if find_fingerprint(store.read(MANIFEST)) != fingerprint:
+                raise RunError(taken, hint=TAKEN)
+            return fetch_run(self.uri, self.local)
+        if built:  # the process was killed before or during the upload
+            run = open_run(self.local)
+            self.finish(run)
+            return run
+        shutil.rmtree(self.local, ignore_errors=True)
+        return None
 
     def run(self) -> FileStore:
         """Return the storage of the run."""
@@ -93,16 +97,6 @@ class RunLocation:
         # Pointers are deleted before the files they point to, so that a kill in between leaves no dangling pointer.
         for name in sorted(store.list(f"{CHECKPOINTS}/"), key=lambda name: not name.endswith(".json")):
             store.delete(name)
-
-    def _built(self, fingerprint: str) -> Run | None:
-        manifest = self.local / MANIFEST
-        if not manifest.is_file():
-            return None
-        if find_fingerprint(manifest.read_bytes()) == fingerprint:
-            return open_run(self.local)
-        if self.uri is None:
-            raise RunError(f"{self.local} holds a run of other images or settings", hint=TAKEN)
-        return None
 
 
 def build_location(output: str | Path, cache: Path | None) -> RunLocation:

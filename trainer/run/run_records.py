@@ -16,17 +16,17 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from eaves.artifact.store import file_digest
 from eaves.resource_limits import count_usable_cpus
 from trainer.data.dataset import Dataset, Example
-from trainer.data.pixels import DecodedDataset
-from trainer.data.split.stored_split import SPLIT_FILE, render_split
-from trainer.evaluation.metrics import summarize
+from trainer.data.split.stored_split import SPLIT_FILE, render_lines
+from trainer.evaluation.calibration import prior_correction, softmax
+from trainer.evaluation.held_out import HELD_OUT_FILE, HeldOutAnswer
+from trainer.evaluation.metrics import measure_quality, summarize
 from trainer.evaluation.model_quality import describe_trained, rate_model
-from trainer.report.report import ReportFacts, write_report
-from trainer.run.held_out import HELD_OUT_FILE, HeldOutAnswer, render_held_out
+from trainer.report.html_page import write_page
+from trainer.report.report import build_report
 from trainer.run.run import CONFIG, write_json
 from trainer.selection.cross_validation import INFLATION
 from trainer.settings import DataSettings, TrainSettings
@@ -105,36 +105,100 @@ def summarize_cross_validation(dataset: Dataset, predicted: Mapping[str, int]) -
     )
 
 
-def build_run_record(
+def write_records(
+    work: Path,
     name: str,
     task: TrainingTask,
-    dataset: Dataset,
+    fitted: TrainingResult,
     identity: TrainingIdentity,
-    *,
-    weights: Mapping[str, str],
-    measured: Mapping[str, Any],
-    head: str,
-    accelerators: str,
+    config: Mapping[str, Mapping[str, Any]],
+    clock: PhaseTimer,
 ) -> dict[str, Any]:
-    """Build the content of run.json except for the list of files."""
-    settings, selection = task.settings, task.selection
+    """Measure a trained model and write all files of its run but run.json.
+
+    Args:
+        work: Directory of the unfinished run.
+        name: Name of the model.
+        task: The training; its model gets the calibration.
+        fitted: Result of the training.
+        identity: Identity of the training.
+        config: Name of each section to its settings, as they were given.
+        clock: Timer of the training's phases.
+
+    Returns:
+        about: Content of run.json except for the list of files.
+    """
+    from trainer.model import keras_model as models
+
+    decoded, dataset, model = task.decoded, task.decoded.dataset, task.model
+    label_weights, rows = dataset.label_weights(), decoded.rows("val")
+    held_out = [dataset.examples[row] for row in rows]
+    measured = measure_quality(
+        decoded.labels[rows],
+        fitted.val_logits,
+        dataset.labels,
+        label_weights=label_weights,
+        groups=[example.group_name for example in held_out],
+        lookalikes=np.array([example.digest in dataset.lookalikes for example in held_out], np.bool_),
+    )
+    if task.selection.predicted:
+        measured["cross_validation"] = summarize_cross_validation(dataset, task.selection.predicted)
+    bias = prior_correction(label_weights)
+    models.set_calibration(model, measured["temperature"], bias)
+    with clock.phase("save"):
+        models.save_saved_model(model, work / "model")
+        model.save(work / "model.keras")
+    about = _describe_run(name, task, fitted, identity, measured)
+    about["weights"] |= {"backbone_sha256": models.weights_digest(model.get_layer("backbone"))}
+    about["hardware"]["accelerators"] = ", ".join(models.accelerators()) or "none"
+    scores = softmax(fitted.val_logits, measured["temperature"], bias)
+    answers = [
+        HeldOutAnswer(
+            digest=image.digest,
+            file=image.path.relative_to(dataset.root).as_posix(),
+            label=dataset.labels[image.label],
+            predicted=dataset.labels[best],
+            score=float(of_image[best]),
+            group=image.group,
+        )
+        for image, best, of_image in zip(held_out, np.argmax(fitted.val_logits, axis=1), scores, strict=True)
+    ]
+    (work / "labels.txt").write_text("".join(f"{label}\n" for label in dataset.labels), encoding="utf-8")
+    write_json(work / "recipe.json", about["recipe"])
+    write_json(work / CONFIG, config)
+    write_json(work / "history.json", fitted.history)
+    (work / SPLIT_FILE).write_text(render_lines(dataset.split_entries()), encoding="utf-8")
+    (work / HELD_OUT_FILE).write_text(render_lines(answers), encoding="utf-8")
+    write_json(work / "samples.json", copy_samples(dataset, work))
+    write_json(work / "metrics.json", {**measured, "seconds": clock.seconds})
+    report = build_report(
+        about, measured, history=fitted.history, answers=answers, seconds=clock.seconds, config=config
+    )
+    write_page(work / "report.html", report)
+    return about
+
+
+def _describe_run(
+    name: str, task: TrainingTask, fitted: TrainingResult, identity: TrainingIdentity, measured: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the content of run.json except for what only Keras knows and the list of files."""
+    settings, selection, dataset = task.settings, task.selection, task.decoded.dataset
     epochs, rate = settings.schedule()
-    photos = {label: count + dataset.counts("val")[label] for label, count in dataset.counts("train").items()}
     # A split that the data declare with the same pictures on both sides is a fault that a person must mend.
     crossed = None if dataset.declared and dataset.lookalikes else measured.get("cross_validation")
     quality = rate_model(crossed or measured, usable_accuracy=settings.usable_accuracy)
     evidence = "cross-validated" if crossed else "held-out"
-    verdict = describe_trained(quality, arch=settings.arch, evidence=evidence, photos=photos)
+    verdict = describe_trained(quality, arch=settings.arch, evidence=evidence)
     return {
         "name": name,
         "arch": settings.arch,
         "mode": settings.resolved_mode,
         "epochs": epochs,
         "learning_rate": rate,
-        "weights": weights,
+        "weights": describe_weights(settings),
         "labels": list(dataset.labels),
         "recipe": settings.recipe(selection.scale).to_dict(),
-        "head": head,
+        "head": fitted.head,
         "selection": selection.to_dict(),
         "dataset": {
             "sha256": dataset.digest(),
@@ -153,60 +217,8 @@ def build_run_record(
         "fingerprint": identity.fingerprint,
         "code": identity.code,
         "versions": installed_versions(),
-        "hardware": describe_hardware() | {"accelerators": accelerators},
+        "hardware": describe_hardware(),
     }
-
-
-def write_records(
-    work: Path,
-    about: Mapping[str, Any],
-    data: DataSettings,
-    settings: TrainSettings,
-    decoded: DecodedDataset,
-    fitted: TrainingResult,
-    *,
-    measured: Mapping[str, Any],
-    seconds: Mapping[str, float],
-) -> None:
-    """Write the files of the run besides the model and run.json."""
-    dataset, held_out = decoded.dataset, decoded.rows("val")
-    facts = ReportFacts(
-        about=about,
-        measured=measured,
-        history=fitted.history,
-        truth=decoded.labels[held_out],
-        logits=fitted.val_logits,
-        files=[dataset.examples[row].path for row in held_out],
-        seconds=seconds,
-        hardware=about["hardware"],
-        config={"data": data.to_dict(), "train": settings.to_dict()},
-    )
-    (work / "labels.txt").write_text("".join(f"{label}\n" for label in dataset.labels), encoding="utf-8")
-    write_json(work / "recipe.json", about["recipe"])
-    write_json(work / CONFIG, facts.config)
-    write_json(work / "history.json", facts.history)
-    (work / SPLIT_FILE).write_text(render_split(dataset.split_entries()), encoding="utf-8")
-    answers = render_held_out(_answers(dataset, held_out, fitted.val_logits, facts.scores()))
-    (work / HELD_OUT_FILE).write_text(answers, encoding="utf-8")
-    write_json(work / "samples.json", copy_samples(dataset, work))
-    write_json(work / "metrics.json", {**measured, "seconds": seconds})
-    write_report(work / "report.html", facts)
-
-
-def _answers(
-    dataset: Dataset, rows: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], probabilities: npt.NDArray[Any]
-) -> Iterator[HeldOutAnswer]:
-    """Yield the model's answer to each held-out image; `rows` are the images' positions in the dataset."""
-    for row, best, scores in zip(rows, np.argmax(logits, axis=1), probabilities, strict=True):
-        image = dataset.examples[row]
-        yield HeldOutAnswer(
-            digest=image.digest,
-            file=image.path.relative_to(dataset.root).as_posix(),
-            label=dataset.labels[image.label],
-            predicted=dataset.labels[best],
-            score=float(scores[best]),
-            group=image.group,
-        )
 
 
 def choose_samples(dataset: Dataset) -> list[Example]:

@@ -113,11 +113,9 @@ class CandidateAnswers:
     accuracy: float
 
 
-def cross_validate(
-    features: Features, rows: LabelledRows, recipes: tuple[HeadRecipe, ...] = RECIPES
-) -> CandidateAnswers:
-    """Cross-validate heads on features, (N, D), and return the answers of the best one."""
-    return _find_best(score_folds(features, rows, recipes), rows, recipes)
+def cross_validate(features: Features, rows: LabelledRows) -> CandidateAnswers:
+    """Cross-validate the heads of `RECIPES` on features, (N, D), and return the answers of the best one."""
+    return _find_best(score_folds(features, rows, RECIPES), rows)
 
 
 def score_folds(features: Features, rows: LabelledRows, recipes: tuple[HeadRecipe, ...]) -> Floats:
@@ -167,27 +165,19 @@ def estimate_interval(right: Right, rows: LabelledRows) -> tuple[float, float]:
     return wilson(rows.share(right) * worth, worth)
 
 
-def list_recipes(head_l2: float) -> tuple[HeadRecipe, ...]:
-    """Return the heads to compare: `RECIPES`, or for a penalty above 0 the softmax head with that penalty."""
-    return (HeadRecipe(kind="softmax", strength=head_l2),) if head_l2 else RECIPES
-
-
-def predict_nested(
-    candidates: Sequence[Features], rows: LabelledRows, recipes: tuple[HeadRecipe, ...] = RECIPES
-) -> Labels:
+def predict_nested(candidates: Sequence[Features], rows: LabelledRows) -> Labels:
     """Predict each image's class by the candidate and head that are chosen and fitted without its fold.
 
     Args:
         candidates: Features of the same N images for each candidate, each (N, any), in order of the candidates' cost.
         rows: The images.
-        recipes: Heads that are compared.
 
     Returns:
         predicted: (N,) index of the predicted class.
     """
     folds = rows.folds()
     with threadpool_limits(1, user_api="blas"):  # the matrices are small
-        fitted = [_FoldFits(features, rows, folds, recipes) for features in candidates]
+        fitted = [_FoldFits(features, rows, folds, RECIPES) for features in candidates]
         predicted = np.zeros(len(folds), np.int64)
         for outer in np.unique(folds):
             others = folds != outer
@@ -199,12 +189,12 @@ def predict_nested(
             )
             answers = []
             for fits in fitted:
-                scores = np.zeros((len(recipes), len(folds), rows.classes))
+                scores = np.zeros((len(RECIPES), len(folds), rows.classes))
                 for inner in np.unique(folds[others]):
                     scores[:, folds == inner] = fits.predict(inner, without=outer)
-                answers.append(_find_best(scores[:, others], left, recipes))
+                answers.append(_find_best(scores[:, others], left))
             chosen = choose_candidate(answers, left)
-            number = recipes.index(answers[chosen].recipe)
+            number = RECIPES.index(answers[chosen].recipe)
             predicted[folds == outer] = fitted[chosen].predict(outer)[number].argmax(axis=1)
     return predicted
 
@@ -247,7 +237,7 @@ class _FoldFits:
         return sum_features(self._features[inside], rows.labels[inside], rows.classes, rows.weights[inside])
 
 
-def _find_best(scores: Floats, rows: LabelledRows, recipes: tuple[HeadRecipe, ...]) -> CandidateAnswers:
+def _find_best(scores: Floats, rows: LabelledRows) -> CandidateAnswers:
     """Return the answers of the head under which the labels are most likely; a ridge must be better beyond noise.
 
     Likelihoods are compared, of scores that are divided by what suits them best, because they tell more from few images
@@ -260,11 +250,11 @@ def _find_best(scores: Floats, rows: LabelledRows, recipes: tuple[HeadRecipe, ..
     nats = np.stack([likelihoods(of, rows.labels, by) for of, by in zip(scores, divisors, strict=True)])
     order = np.argsort(np.average(nats, axis=1, weights=rows.weights), kind="stable")
     best = int(order[0])
-    trained = next((int(number) for number in order if recipes[number].kind == "softmax"), best)
+    trained = next((int(number) for number in order if RECIPES[number].kind == "softmax"), best)
     if bound_mean(nats[best] - nats[trained], rows) >= 0:
         best = trained
     right = scores[best].argmax(axis=1) == rows.labels
-    return CandidateAnswers(recipe=recipes[best], divisor=divisors[best], right=right, accuracy=rows.share(right))
+    return CandidateAnswers(recipe=RECIPES[best], divisor=divisors[best], right=right, accuracy=rows.share(right))
 
 
 def _hash(name: str) -> str:

@@ -37,7 +37,7 @@ class HeadRecipe:
     Attributes:
         kind: `ridge`: least squares onto one column for each class; `softmax`: the most likely labels.
         strength: Weight of the L2 penalty. For `ridge` a multiple of the mean squared distance of the features from
-            their mean; for `softmax` divided by the number of images, on features of variance 1 (`train.head_l2`).
+            their mean; for `softmax` divided by the number of images, on features of variance 1.
     """
 
     kind: HeadKind

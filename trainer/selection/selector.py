@@ -31,7 +31,6 @@ from trainer.selection.cross_validation import (
     choose_candidate,
     cross_validate,
     estimate_interval,
-    list_recipes,
     predict_nested,
 )
 from trainer.storage import FileStore
@@ -164,7 +163,6 @@ class _Selector:
         self._dataset, self._store, self._progress = dataset, store, progress
         self._settings = candidates[0].settings
         self._candidates = list(candidates if self._settings.selection_s else candidates[:1])
-        self._recipes = list_recipes(self._settings.head_l2)
         self._scales = list_scales(candidates[0])
         frozen, held_out = self._settings.frozen, sum(dataset.counts("val").values())
         self._compares = frozen and len(self._candidates) > 1
@@ -249,12 +247,12 @@ class _Selector:
     def _measure(self, candidate: Candidate, examples: Sequence[Example], trained: int) -> _Measured:
         features = compute_features(candidate, examples, self._store, self._progress)
         rows = describe_rows(self._dataset, examples[:trained])
-        answers = cross_validate(features.values[:trained], rows, self._recipes)
+        answers = cross_validate(features.values[:trained], rows)
         return _Measured(candidate=candidate, features=features, answers=answers)
 
     def _predict(self, measured: Sequence[_Measured], examples: Sequence[Example]) -> Mapping[str, int]:
         rows = describe_rows(self._dataset, examples)
-        answers = predict_nested([one.features.values for one in measured], rows, self._recipes)
+        answers = predict_nested([one.features.values for one in measured], rows)
         return dict(zip((example.digest for example in examples), answers.tolist(), strict=True))
 
 
@@ -327,19 +325,12 @@ class ModelSelection:
 
 def describe_row(row: Figures) -> list[str]:
     """Return a row of the table as texts, in the order of `COLUMNS`."""
-    if "accuracy" not in row:
-        return [row["arch"], str(row["size"]), row["scale"], "", "", "", "", row["note"]]
-    low, high = round_outward(row["interval_95"], 2)
-    return [
-        row["arch"],
-        str(row["size"]),
-        row["scale"],
-        f"{row['accuracy']:.3f} ({low:.2f} to {high:.2f})",
-        f"{row['cpu_ms']:.0f}",
-        f"{row['megabytes']:.0f}",
-        row["head"],
-        row["note"],
-    ]
+    figures = [""] * 4
+    if "accuracy" in row:
+        low, high = round_outward(row["interval_95"], 2)
+        accuracy = f"{row['accuracy']:.3f} ({low:.2f} to {high:.2f})"
+        figures = [accuracy, f"{row['cpu_ms']:.0f}", f"{row['megabytes']:.0f}", row["head"]]
+    return [row["arch"], str(row["size"]), row["scale"], *figures, row["note"]]
 
 
 def save_selection(store: FileStore, name: str, owner: str, selection: ModelSelection) -> None:

@@ -55,19 +55,6 @@ class TrainingIdentity:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """State of a training.
-
-    Attributes:
-        arrays: Name of each array to the array.
-        meta: Position of the training, as plain data.
-    """
-
-    arrays: Mapping[str, npt.NDArray[Any]]
-    meta: Mapping[str, Any]
-
-
 class Checkpoints:
     """The checkpoints of one run.
 
@@ -113,13 +100,13 @@ class Checkpoints:
                 "the training was stopped after it had written a checkpoint", hint="run the same command again"
             )
 
-    def load(self) -> Checkpoint | None:
-        """Load the last checkpoint; return None when there is none."""
+    def load(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]] | None:
+        """Load arrays and position of the last checkpoint, as they were saved; return None when there is none."""
         if not self._store.exists(LATEST):
             return None
         try:
             arrays = self._store.read_arrays(LATEST)
-            return Checkpoint(meta=json.loads(arrays.pop(META).tobytes()), arrays=arrays)
+            return arrays, json.loads(arrays.pop(META).tobytes())
         except DAMAGED:
             _logger.warning("the checkpoint in %s is damaged; the training starts from the beginning", self._store.uri)
             return None
@@ -149,8 +136,7 @@ class Checkpoints:
         hint = f"remove {self._store.uri} to start from the beginning, or name another directory for the run"
         what = f"the unfinished run in {self._store.uri}"
         if there["labels"] != ours["labels"]:
-            message = f"the labels differ from those of {what}: {_difference(there['labels'], ours['labels'])}"
-            raise DatasetError(message, hint=hint)
+            raise DatasetError(f"the labels differ from those of {what}: {', '.join(there['labels'])}", hint=hint)
         if there["dataset"] != ours["dataset"]:
             raise DatasetError(f"the images, their labels or the split differ from those of {what}", hint=hint)
         keys = sorted({*there["config"], *ours["config"]})
@@ -163,12 +149,6 @@ class Checkpoints:
             faults or [Fault(origin="training", path="", message=f"{what} was started by another version of Eaves")],
             hint=hint,
         )
-
-
-def _difference(before: list[str], now: list[str]) -> str:
-    gone, new = sorted(set(before) - set(now)), sorted(set(now) - set(before))
-    parts = [f"{', '.join(names)} {what}" for names, what in ((gone, "gone"), (new, "new")) if names]
-    return " and ".join(parts) or "another order"
 
 
 def _dump(values: Any) -> bytes:

@@ -15,12 +15,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.augmentation import Augmentation, variant_in_epoch
+from trainer.data.augmentation import augment, variant_in_epoch
 from trainer.data.pixels import DecodedDataset
 from trainer.feature_cache import FeatureCache, cache_key
 from trainer.prefetch import prefetch
 from trainer.progress import TrainingProgress
-from trainer.selection.cross_validation import cross_validate, list_recipes
+from trainer.selection.cross_validation import cross_validate
 from trainer.selection.linear_head import HeadRecipe, LinearHead, fit_linear
 from trainer.selection.selector import IMAGES, ModelSelection, choose_examples, describe_rows
 from trainer.settings import TrainSettings
@@ -41,7 +41,7 @@ class TrainingTask:
         progress: Receives the phases of the training and their steps.
         features: Storage of cached features.
         selection: What was selected for the training, among it the scale of the model's layer `scaling`.
-        checkpoints: Checkpoints to resume from and to write; None for none.
+        checkpoints: Checkpoints to resume from and to write.
     """
 
     model: Any
@@ -51,12 +51,7 @@ class TrainingTask:
     progress: TrainingProgress
     features: FileStore
     selection: ModelSelection
-    checkpoints: Checkpoints | None = None
-
-    @property
-    def class_weight(self) -> dict[int, float]:
-        """Index of each class to the weight of its images in the loss."""
-        return self.decoded.dataset.class_weights()
+    checkpoints: Checkpoints
 
     def cache(self) -> FeatureCache:
         """Return the cache of the frozen backbone's features."""
@@ -135,7 +130,7 @@ def fit_full(task: TrainingTask) -> TrainingResult:
         task.progress,
         validation=loop.Batches(decoded.pixels, decoded.labels, decoded.rows("val"), settings, shuffle=False),
         checkpoints=task.checkpoints,
-        class_weight=task.class_weight,
+        class_weight=decoded.dataset.class_weights(),
     )
     return TrainingResult(history=history, val_logits=task.validate())
 
@@ -146,18 +141,15 @@ def _fit_head(task: TrainingTask, features: npt.NDArray[np.float32]) -> tuple[Li
     The problem is convex and is solved in a second. `features`: (images, features), a row for each decoded image.
     """
     dataset, train = task.decoded.dataset, task.decoded.rows("train")
-    recipes, divisor = list_recipes(task.settings.head_l2), 1.0
+    row_of = {example.digest: row for row, example in enumerate(dataset.examples)}
     with task.progress.phase("Fitting the head", 1) as step:
-        if len(recipes) > 1:
-            row_of = {example.digest: row for row, example in enumerate(dataset.examples)}
-            examples = choose_examples(dataset.examples, IMAGES)
-            inside = features[[row_of[example.digest] for example in examples]]
-            answers = cross_validate(inside, describe_rows(dataset, examples), recipes)
-            recipes, divisor = (answers.recipe,), answers.divisor
+        examples = choose_examples(dataset.examples, IMAGES)
+        inside = features[[row_of[example.digest] for example in examples]]
+        best = cross_validate(inside, describe_rows(dataset, examples))
         rows = describe_rows(dataset, [dataset.examples[row] for row in train])
-        linear = fit_linear(recipes[0], features[train], rows.labels, rows.classes, rows.weights)
+        linear = fit_linear(best.recipe, features[train], rows.labels, rows.classes, rows.weights)
         step()
-    return linear.divide(divisor), recipes[0]
+    return linear.divide(best.divisor), best.recipe
 
 
 def _build_augment(task: TrainingTask) -> loop.Augment | None:
@@ -165,15 +157,12 @@ def _build_augment(task: TrainingTask) -> loop.Augment | None:
     settings, digests = task.settings, task.digests()
     if not settings.augment:
         return None
-    augmentation = Augmentation(mirror=settings.mirror, seed=settings.seed)
 
-    def augment(images: npt.NDArray[Any], rows: loop.Rows, epoch: int) -> npt.NDArray[Any]:
-        named = [digests[row] for row in rows]
-        return np.stack(
-            [
-                augmentation.apply(image, digest, variant_in_epoch(digest, epoch))
-                for image, digest in zip(images, named, strict=True)
-            ]
-        )
+    def vary(images: npt.NDArray[Any], rows: loop.Rows, epoch: int) -> npt.NDArray[Any]:
+        made = []
+        for image, row in zip(images, rows, strict=True):
+            variant = variant_in_epoch(digests[row], epoch)
+            made.append(augment(image, digests[row], variant, seed=settings.seed, mirror=settings.mirror))
+        return np.stack(made)
 
-    return augment
+    return vary

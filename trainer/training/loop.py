@@ -8,7 +8,7 @@ resumed training ends with the same weights as one that was never stopped.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -108,8 +108,8 @@ def fit(
     progress: TrainingProgress,
     *,
     validation: Batches,
-    checkpoints: Checkpoints | None,
-    class_weight: dict[int, float] | None = None,
+    checkpoints: Checkpoints,
+    class_weight: Mapping[int, float],
 ) -> list[dict[str, float]]:
     """Train a model; resume from the last checkpoint if there is one. A finished training returns at once.
 
@@ -120,8 +120,8 @@ def fit(
         settings: Settings with the schedule.
         progress: Receives every step.
         validation: Batches that are evaluated after each epoch for the curves; they decide nothing.
-        checkpoints: Checkpoints to resume from and to write; their `check_stop` stops the training. None for none.
-        class_weight: Index of each class to the weight of its images in the loss; None means 1 for all.
+        checkpoints: Checkpoints to resume from and to write; their `check_stop` stops the training.
+        class_weight: Index of each class to the weight of its images in the loss.
 
     Returns:
         history: The loss, accuracy, val_loss and val_accuracy of each epoch.
@@ -154,7 +154,7 @@ def fit(
 class _Trainer:
     """Holds a model, its optimizer, and the compiled functions that train and evaluate on one batch."""
 
-    def __init__(self, model: Any, rate: Any, class_weight: dict[int, float] | None) -> None:
+    def __init__(self, model: Any, rate: Any, class_weight: Mapping[int, float]) -> None:
         self._model, self._optimizer, self._weights = model, keras.optimizers.Adam(rate), class_weight
         self._optimizer.build(model.trainable_variables)
         inputs = tf.TensorSpec((None, *model.input_shape[1:]), model.inputs[0].dtype)
@@ -164,8 +164,7 @@ class _Trainer:
 
     def step(self, inputs: npt.NDArray[Any], labels: Rows) -> tuple[float, int]:
         """Train on one batch and return (mean loss, number of right answers)."""
-        table = self._weights or {}
-        weights = np.array([table.get(int(label), 1.0) for label in labels], dtype=np.float32)
+        weights = np.array([self._weights[int(label)] for label in labels], dtype=np.float32)
         loss, correct = self._step(inputs, labels, weights)
         return float(loss), int(correct)
 
@@ -198,23 +197,21 @@ def _count_right(logits: Any, labels: Any) -> Any:
     return tf.reduce_sum(tf.cast(tf.equal(tf.argmax(logits, axis=1), labels), tf.int64))
 
 
-def _after_step(trainer: _Trainer, at: _Position, checkpoints: Checkpoints | None, report: Step, epochs: int) -> None:
+def _after_step(trainer: _Trainer, at: _Position, checkpoints: Checkpoints, report: Step, epochs: int) -> None:
     report(1, _note(at, epochs))
-    if checkpoints is not None:
-        checkpoints.check_stop()
-        if checkpoints.due():
-            _save(trainer, at, checkpoints)
+    checkpoints.check_stop()
+    if checkpoints.due():
+        _save(trainer, at, checkpoints)
 
 
-def _validate(trainer: _Trainer, validation: Batches, checkpoints: Checkpoints | None) -> dict[str, float]:
+def _validate(trainer: _Trainer, validation: Batches, checkpoints: Checkpoints) -> dict[str, float]:
     """Return loss and accuracy on the held-out images."""
     total, right, images = 0.0, 0, 0
     with closing(validation.epoch(0)) as ready:
         for inputs, labels in ready:
             loss, correct = trainer.evaluate_batch(inputs, labels)
             total, right, images = total + loss * len(labels), right + correct, images + len(labels)
-            if checkpoints is not None:
-                checkpoints.check_stop()
+            checkpoints.check_stop()
     return {"val_loss": total / images, "val_accuracy": right / images}
 
 
@@ -228,16 +225,16 @@ def _note(at: _Position, epochs: int) -> str:
     return " ".join([f"epoch {max(number, 1)}/{epochs}", *parts])
 
 
-def _save(trainer: _Trainer, at: _Position, checkpoints: Checkpoints | None) -> None:
-    if checkpoints is not None:
-        arrays = {f"{number:05d}": np.asarray(variable) for number, variable in enumerate(trainer.variables())}
-        checkpoints.save(arrays, asdict(at))
+def _save(trainer: _Trainer, at: _Position, checkpoints: Checkpoints) -> None:
+    arrays = {f"{number:05d}": np.asarray(variable) for number, variable in enumerate(trainer.variables())}
+    checkpoints.save(arrays, asdict(at))
 
 
-def _restore(trainer: _Trainer, checkpoints: Checkpoints | None) -> _Position:
-    found = checkpoints.load() if checkpoints is not None else None
+def _restore(trainer: _Trainer, checkpoints: Checkpoints) -> _Position:
+    found = checkpoints.load()
     if found is None:
         return _Position()
+    arrays, meta = found
     for number, variable in enumerate(trainer.variables()):
-        variable.assign(found.arrays[f"{number:05d}"])
-    return _Position(**found.meta)
+        variable.assign(arrays[f"{number:05d}"])
+    return _Position(**meta)

@@ -214,7 +214,7 @@ def ledger(spool: Path | None, site: str, state_dir: Path) -> None:
     """
     from eaves.admin.client import open_queue
     from eaves.admin.endpoints import default_socket
-    from eaves.audit.lists import read_pages
+    from eaves.audit import read_pages
     from eaves.link.ledger_lines import encode_line
 
     path = spool or receiver_spool(state_dir)

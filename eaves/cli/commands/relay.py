@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,6 @@ from eaves.cli.link import QueueTarget, list_receivers, open_relays, relay_optio
 from eaves.cli.output import describe_count, output_option, print_rows, print_value, say
 from eaves.cli.site import Place
 from eaves.errors import DeliveryError, InputError, NotFoundError, StatusError
-from eaves.web.problem_document import describe_reason
 
 if TYPE_CHECKING:
     from eaves.audit import Audit, AuditFinding, EventComparison
@@ -137,7 +136,7 @@ def ledger(spool: Path | None, place: Place, app: str, pod: str) -> None:
 
     Each line has number, source, id, at (when the relay took the event, Unix seconds), state, repeats and digest.
     """
-    from eaves.audit.lists import read_pages, read_spool
+    from eaves.audit import read_pages, read_spool
     from eaves.link.ledger_lines import encode_line
 
     if spool is not None:
@@ -155,7 +154,7 @@ def _compare_relays(
     source: str,
 ) -> None:  # fmt: skip
     """Add the relays' lists, the receiver's list, and the events that the relays took while that list was read."""
-    from eaves.audit.lists import read_pages
+    from eaves.audit import read_pages
 
     def read(relay: QueueTarget, after: int) -> Iterator[LedgerLine]:
         return read_pages(lambda number: relay.queue.ledger(after=number), after=after)
@@ -205,16 +204,17 @@ def _read_received(lists: Sequence[str], credentials: Path | None, source: str) 
 
 
 def _read(where: str, credentials: Path | None) -> Iterator[LedgerLine]:
-    from eaves.audit.lists import read_file, read_receiver, read_stream
+    from eaves.audit import read_file, read_receiver
     from eaves.http_client.proxies import parse_proxies
     from eaves.link.client import LinkClient
+    from eaves.link.ledger_lines import read_lines
 
     if where == "-":
-        yield from read_stream(sys.stdin.buffer)
+        yield from read_lines(sys.stdin.buffer, "standard input")
     elif where.startswith(_URLS):
         client = LinkClient(where, credentials, proxies=parse_proxies(os.environ))
         try:
-            yield from read_receiver(client, where)
+            yield from read_receiver(client.read_ledger, where)
         finally:
             client.close()
     else:
@@ -237,8 +237,6 @@ def _print(found: Audit, form: str, queues: Sequence[str]) -> None:
         print_rows([row], {key: heading for key, heading in COLUMNS.items() if key in ALWAYS or row[key]}, form)
     else:
         print_value(found.to_dict(), form)
-    _print_reasons("dead at the relay", found.dead_reasons)
-    _print_reasons("undelivered at the receiver", found.undelivered_reasons)
     _print_findings("missing", found.missing, totals.missing)
     _print_findings("unknown", found.unknown, totals.unknown)
     if totals.forgotten:
@@ -258,11 +256,6 @@ def _print(found: Audit, form: str, queues: Sequence[str]) -> None:
     if found.older:
         say(f"{found.older:,} more events were received, which are older than the lines that the relay keeps")
     say(_verdict(found, queues))
-
-
-def _print_reasons(what: str, reasons: Mapping[str, int]) -> None:
-    for reason, count in reasons.items():
-        say(f"{count:,} {what}: {describe_reason(reason) or 'no reason is known'}")
 
 
 def _print_findings(what: str, findings: Sequence[AuditFinding], count: int) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from eaves.recipe import Recipe
 from tests.fakes.models.artifact import encode_png
-from trainer.run.held_out import HELD_OUT_FILE, HeldOutAnswer, render_held_out
+from trainer.data.split.stored_split import render_lines
+from trainer.evaluation.held_out import HELD_OUT_FILE, HeldOutAnswer
 from trainer.run.run import Run, finish, new_run, write_json
 
 LABELS = ("daisy", "rose", "tulip")
@@ -72,7 +73,7 @@ def write_run(
         write_json(work / "history.json", [epoch, {**epoch, "accuracy": 0.7}] if history is None else history)
         write_json(work / "config.json", {"train": {"arch": values["arch"], "epochs": values["epochs"]}})
         if keep_answers:
-            (work / HELD_OUT_FILE).write_text(render_held_out(given))
+            (work / HELD_OUT_FILE).write_text(render_lines(given))
         return finish(work, output, values)
 
 

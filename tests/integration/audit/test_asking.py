@@ -6,33 +6,21 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from eaves.admin.client import SocketQueue
-from eaves.admin.endpoints import default_socket
-from eaves.admin.queue import SpoolQueue
-from eaves.admin.routes import answer
-from eaves.admin.server import AdminServer
-from eaves.audit.lists import read_pages
 from eaves.errors import NotFoundError
-from eaves.spool import Spool
 from knative.resources import relay as resources
 from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
-from tests.cluster.simulated import pod, service
+from tests.cluster.simulated import pod
 from tests.cluster.sites import NAMESPACE, Sites, open_sites
-from tests.fakes.kubernetes.apiserver import Reply, Request
 from tests.fakes.kubernetes.kubectl import FakeKubectl
 from tests.processes.receiving import TOKEN, Served, classified, receiving, write_site
 from tests.processes.relaying import RelayProcess, relaying
 from tests.waiting import wait_until
 
 SITE = "mill"
-COUNT = 10_000
-GROWTH_KB = 12_000
-"""Allowed while the whole ledger is read: a page of it, and SQLite's cache."""
 
 
 @pytest.fixture
@@ -54,30 +42,6 @@ def relay(tmp_path: Path, cloud: Served) -> Iterator[RelayProcess]:
         assert made.post_batch([classified(number, site=SITE) for number in range(3)]) == 202
         wait_until(lambda: made.link()["forwarded"] == 3, 30, what="three forwarded events")
         yield made
-
-
-def test_a_relay_tells_its_whole_ledger_in_little_memory(relay: RelayProcess) -> None:
-    for start in range(100, COUNT, 1_000):
-        assert relay.post_batch([classified(number, site=SITE) for number in range(start, start + 1_000)]) == 202
-    wait_until(lambda: relay.link()["backlog_events"] == 0, 120, what="an empty relay")
-    before = relay.resident_kb()
-    queue = SocketQueue(default_socket(relay.spool))
-    lines = list(read_pages(lambda after: queue.ledger(after=after)))
-    assert [line.number for line in lines] == list(range(1, len(lines) + 1))
-    assert len(lines) == COUNT + 3
-    assert {line.state for line in lines} == {"released"}
-    assert relay.resident_kb() - before < GROWTH_KB
-
-
-def test_a_process_without_a_ledger_says_so(tmp_path: Path) -> None:
-    with Spool(tmp_path / "agent.db") as spool:
-        queue = SpoolQueue(spool)
-        server = AdminServer(partial(answer, queue), path=tmp_path / "s" / "socket")
-        try:
-            with pytest.raises(NotFoundError, match="holds no ledger"):
-                SocketQueue(tmp_path / "s" / "socket").ledger()
-        finally:
-            server.stop()
 
 
 @pytest.fixture
@@ -110,21 +74,3 @@ def test_the_relay_of_a_site_is_audited_with_the_sites_token(site: Sites, tmp_pa
     found = json.loads(result.stdout)
     assert (found["totals"]["sent"], found["totals"]["received"], found["passed"]) == (3, 3, True)
     assert isinstance(site.run(*arguments, "--app", "roses").exception, NotFoundError)
-
-
-def test_the_status_of_a_site_shows_the_link_of_its_relay(site: Sites, relay: RelayProcess) -> None:
-    server = site.clusters["s000"]
-    one = service()
-    one["metadata"]["labels"] |= {MANAGED_LABEL: MANAGED_VALUE, SITE_LABEL: "s000"}
-    server.put(one, namespace=NAMESPACE)
-
-    def tell(request: Request) -> Reply:
-        status, body = relay.get(request.path)
-        return Reply(status=status, headers={"Content-Type": "application/json"}, body=body.encode())
-
-    server.backend = tell
-    result = site.run("status", "--on", "knative")
-    assert result.exit_code == 0, result.output
-    table = " ".join(result.stdout.split())
-    assert "s000, flowers.relay (flowers-relay-0): link up for " in table
-    assert table.endswith("; nothing waits")

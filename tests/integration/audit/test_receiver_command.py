@@ -112,51 +112,6 @@ def written(folder: Path) -> list[str]:
     return [line for path in (folder / "received").glob("*.jsonl") for line in path.read_text().splitlines()]
 
 
-def test_the_environment_says_where_events_go(tmp_path: Path) -> None:
-    run(tmp_path, "receiver", "token", "mill")
-    with running(tmp_path, K_SINK="http://127.0.0.1:9/") as (process, _):
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-        assert process.stderr is not None
-        assert "for http://127.0.0.1:9/" in process.stderr.read()
-    assert not (tmp_path / "received").exists()
-    with running(tmp_path, EAVES_RECEIVER_FOLDER="elsewhere") as (process, _):
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-    assert (tmp_path / "elsewhere").is_dir()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "reported"),
-    [
-        ((), "eaves receiver token SITE --sites sites"),
-        (("--host", "0.0.0.0"), "error: --credentials: must be a folder with tls.crt and tls.key"),
-        (("--host", "0.0.0.0"), "try: add --credentials FOLDER; docs/15-receiver.md#a-certificate-of-your-own"),
-        (("--sink", "http://127.0.0.1:9/", "--folder", "x"), "together with folder"),
-    ],
-)
-def test_a_receiver_that_can_not_run_says_what_is_missing(
-    tmp_path: Path, arguments: tuple[str, ...], reported: str
-) -> None:
-    _, error = run(tmp_path, "receiver", "run", *arguments, code=78)
-    assert reported in error
-    assert "Traceback" not in error
-
-
-def test_a_port_in_use_and_a_missing_container_image_are_reported_by_their_flags(tmp_path: Path) -> None:
-    run(tmp_path, "receiver", "token", "mill")
-    with running(tmp_path) as (_, port):
-        error = run(tmp_path, "receiver", "run", "--state", "b", "--folder", "b", "--port", str(port), code=78)[1]
-    assert f"error: --port: can't listen on 127.0.0.1:{port}" in error
-    assert "try: eaves receiver run --port PORT" in error
-    error = run(tmp_path, "receiver", "render", "--broker", "default", code=78)[1]
-    assert "error: --image: must name the container image by digest" in error
-    assert "try: run make image, push eaves-agent" in error
-    shown = " ".join(run(tmp_path, "receiver", "run", "--help")[0].split())
-    assert "[default: 8443; 1<=x<=65535; PORT]" in shown
-    assert "[default: received; EAVES_RECEIVER_FOLDER]" in shown
-
-
 def test_a_token_is_changed_without_a_moment_in_which_none_works(tmp_path: Path) -> None:
     run(tmp_path, "receiver", "token", "mill")
     first = token_of(tmp_path, "mill")
@@ -178,16 +133,7 @@ def test_a_token_is_changed_without_a_moment_in_which_none_works(tmp_path: Path)
         assert status(first) == status(second) == 401
 
 
-@pytest.mark.parametrize("site", ["Mill", "../mill", "a/b", "", "-x", "m" * 41])
+@pytest.mark.parametrize("site", ["Mill", "../mill"])
 def test_a_site_has_a_name_that_it_can_have(tmp_path: Path, site: str) -> None:
     assert "must be 1-40 characters" in run(tmp_path, "receiver", "token", "--", site, code=78)[1]
     assert not (tmp_path / "sites").exists()
-
-
-def test_a_folder_of_sites_that_can_not_be_written_is_said(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    assert "can't be written" in run(tmp_path, "receiver", "token", "mill", "--sites", "file/sites", code=74)[1]
-
-
-def test_there_is_no_ledger_without_a_receiver(tmp_path: Path) -> None:
-    assert "there is no queue" in run(tmp_path, "receiver", "ledger", code=66)[1]

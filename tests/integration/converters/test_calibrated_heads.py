@@ -48,10 +48,10 @@ def build_pair(root: Path) -> Path:
     digits = write_digits(root / "digits")
     for path in sorted((digits / "train/0").iterdir())[6:]:
         path.unlink()
-    for number, (head_l2, balance) in enumerate(((20.0, "none"), (1.0, "auto"))):
+    for number, balance in enumerate(("none", "auto")):
         data = DataSettings(path=digits, balance=balance)
         values = {"arch": "mobilenet_v3_small", "weights": "none", "mode": "frozen", "image_size": 32, "epochs": 5}
-        settings = build(TrainSettings, SettingsLayer(origin="test", values={**values, "head_l2": head_l2}))
+        settings = build(TrainSettings, SettingsLayer(origin="test", values=values))
         run = train(data, settings, root / f"run{number}", name="digits")
         convert(run.path, root / f"artifact{number}", ConvertSettings(precision="fp32"))
     return root
@@ -59,7 +59,7 @@ def build_pair(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Run, Artifact]]:
-    """Two runs whose penalties, and so whose heads and temperatures, differ."""
+    """Two runs whose heads and temperatures differ."""
     root = build_once_here(tmp_path_factory, "heads", build_pair)
     return [(open_run(root / f"run{number}"), open_artifact(root / f"artifact{number}")) for number in range(2)]
 

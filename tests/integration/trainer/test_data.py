@@ -6,7 +6,6 @@ import functools
 import hashlib
 import io
 import threading
-import zipfile
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +16,6 @@ import pytest
 from PIL import Image
 
 from eaves.errors import DatasetError, StorageError
-from tests.fakes.http.proxy import open_proxy
 from trainer.data import remote
 from trainer.data.dataset import Dataset, load_dataset
 from trainer.progress import SilentProgress
@@ -178,46 +176,6 @@ def test_keys_that_reach_out_are_left_out(bucket: Any, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("up.jpg"))
 
 
-def test_a_bucket_that_is_not_there_or_empty(bucket: Any, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"does not exist|no images under"):
-        load("s3://no-such-bucket-here/photos", tmp_path / "cache")
-    with pytest.raises(DatasetError, match="no images under"):
-        load(f"s3://{bucket.name}/photos", tmp_path / "cache")
-    with pytest.raises(DatasetError, match="does not exist"):
-        load(f"s3://{bucket.name}/photos.csv", tmp_path / "cache")
-
-
-def archive() -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as opened:
-        for name, data in PHOTOS.items():
-            opened.writestr(f"flowers/{name}", data)
-    return buffer.getvalue()
-
-
-def test_an_archive_over_http_is_downloaded_and_unpacked_once(web: Web, tmp_path: Path) -> None:
-    (web.folder / "flowers.zip").write_bytes(archive())
-    uri = f"{web.url}/flowers.zip"
-    first = load(uri, tmp_path / "cache")
-    before = times(tmp_path / "cache")
-    second = load(uri, tmp_path / "cache")
-    assert len(first.examples) == 16
-    assert first.digest() == second.digest()
-    assert web.downloads() == ["/flowers.zip"]
-    assert times(tmp_path / "cache") == before
-
-
-def test_a_manifest_that_only_a_proxy_reaches(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = b"path,label\n"
-    (web.folder / "flowers.csv").write_bytes(content)
-    with open_proxy() as proxy:
-        proxy.routes["data.example:80"] = int(web.url.rpartition(":")[2])
-        monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
-        found = remote.mirror("http://data.example/flowers.csv", tmp_path / "cache", SilentProgress(), attempts=1)
-    assert found[0].read_bytes() == content
-    assert "GET http://data.example/flowers.csv" in proxy.targets()
-
-
 def publish(web: Web, *others: str) -> str:
     """The photos and a manifest of them and of others."""
     for name, data in PHOTOS.items():
@@ -255,16 +213,6 @@ def test_a_download_that_breaks_off_is_tried_again(web: Web, tmp_path: Path) -> 
     web.cut.add("/sets/rose/1.jpg")
     assert len(load(uri, tmp_path / "cache").examples) == 16
     assert web.downloads().count("/sets/rose/1.jpg") == 2
-
-
-def test_a_folder_over_http_and_a_server_that_is_gone(web: Web, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="can't be listed over HTTP") as caught:
-        load(f"{web.url}/flowers/", tmp_path / "cache")
-    assert "manifest" in str(caught.value.hint)
-    with pytest.raises(DatasetError, match="does not exist"):
-        load(f"{web.url}/nowhere.csv", tmp_path / "cache")
-    with pytest.raises(StorageError, match="can't read"):
-        remote.mirror("http://127.0.0.1:9/flowers.csv", tmp_path / "cache", SilentProgress(), attempts=1)
 
 
 def test_weights_in_a_bucket_are_downloaded_once_while_they_stay_the_same(bucket: Any, tmp_path: Path) -> None:

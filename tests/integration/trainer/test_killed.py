@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,10 +59,6 @@ def position(output: Path) -> tuple[int, int]:
     return meta["epoch"], meta["step"]
 
 
-def wait_until_after(output: Path, before: tuple[int, int]) -> None:
-    wait_until(lambda: position(output) > before, timeout_s=STARTED_S)
-
-
 def weights(run: Run) -> str:
     return str(run.files["model/variables/variables.data-00000-of-00001"]["sha256"])
 
@@ -105,26 +99,6 @@ def test_asked_to_stop_it_continues_at_its_step(digits: Path, undisturbed: Run, 
     assert (output / "run.json").read_bytes() == before
     # Another one: refused.
     assert small(digits, output, "--batch-size", "16").wait(STARTED_S) == 65
-
-
-@pytest.mark.slow
-def test_killed_five_times_it_ends_the_same(digits: Path, undisturbed: Run, tmp_path: Path) -> None:
-    output, chance, kills = tmp_path / "run", random.Random(3), 0
-    while kills < 5:
-        before = position(output)
-        process = small(digits, output)
-        wait_until_after(output, before)
-        time.sleep(chance.uniform(0, 0.3))
-        process.kill()
-        assert process.wait() == -signal.SIGKILL, "it ended before it was killed: more epochs"
-        kills += 1
-        assert not output.exists()
-        assert position(output) > before
-    assert small(digits, output).wait(STARTED_S) == 0
-    run = open_run(output)
-    assert len(history(run)) == EPOCHS
-    assert history(run) == history(undisturbed)
-    assert weights(run) == weights(undisturbed)
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ from eaves.config import SettingsLayer, build
 from trainer.data.dataset import Dataset, Example
 from trainer.data.pixels import DecodedDataset
 from trainer.evaluation.calibration import likelihoods, prior_correction, softmax
-from trainer.model.keras_model import backbone_digest, build_model
+from trainer.model.keras_model import build_model, weights_digest
 from trainer.progress import SilentProgress
 from trainer.selection.selector import ModelSelection
 from trainer.settings import TrainSettings
 from trainer.storage import open_store
 from trainer.training import fit
+from trainer.training.checkpoint import Checkpoints, TrainingIdentity
 from trainer.training.fit import TrainingTask
 
 FEW, MANY = 6, 30
@@ -48,11 +49,16 @@ def build_task(folder: Path, pixels: npt.NDArray[np.uint8], *, balance: str = "a
     model = build_model(settings, settings.own_scale, 2)
     return TrainingTask(
         model=model,
-        backbone_sha256=backbone_digest(model),
+        backbone_sha256=weights_digest(model.get_layer("backbone")),
         decoded=DecodedDataset(dataset=dataset, pixels=np.stack([pixels] * len(examples)), labels=labels),
         settings=settings,
         progress=SilentProgress(),
         features=open_store(folder / "features"),
+        checkpoints=Checkpoints(
+            open_store(folder / "checkpoints"),
+            TrainingIdentity(config={}, labels=dataset.labels, dataset="", code=""),
+            interval_s=3600,
+        ),
         selection=ModelSelection(arch=settings.arch, image_size=settings.image_size, scale=settings.own_scale),
     )
 

@@ -7,14 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 
-from eaves.recipe import Recipe
 from tests.inputs.parts import write_parts
-from trainer.model.architectures import LITE
-from trainer.model.efficientnet_lite import LITE0_WEIGHTS, build_efficientnet_lite0
+from trainer.model.efficientnet_lite import LITE0_WEIGHTS
 from trainer.run.run import open_run
 from trainer.train import ENVIRONMENT
 
@@ -57,23 +53,3 @@ def test_training_needs_no_network(tmp_path: Path) -> None:
     assert run.weights["file_sha256"] == LITE0_WEIGHTS.sha256
     assert run.weights["licence"] == "Apache-2.0"
     assert not (tmp_path / ".keras/models").exists()
-
-
-@pytest.mark.timeout(600)
-def test_its_features_tell_flowers_apart(shared: Path) -> None:
-    """Each photo is given the class whose mean has the smallest angle to it; guessing gets a fifth of them right."""
-    known, labels = compute_features(shared / "data/flowers/train", 20)
-    asked, truth = compute_features(shared / "data/flowers/val", 10)
-    means = np.stack([known[labels == label].mean(axis=0) for label in range(5)]) - known.mean(axis=0)
-    asked -= known.mean(axis=0)
-    answers = (asked @ means.T / np.linalg.norm(means, axis=1)).argmax(axis=1)
-    assert np.mean(answers == truth) >= 0.75
-
-
-def compute_features(folder: Path, each: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """The features of some photos of every class, and their classes."""
-    recipe = Recipe(height=224, width=224, resize="stretch", dtype="uint8", multiply=LITE.multiply, add=LITE.add)
-    files = [file for one in sorted(folder.iterdir()) for file in sorted(one.iterdir())[:each]]
-    pixels = np.stack([recipe.tensor(file.read_bytes()) for file in files])
-    backbone = build_efficientnet_lite0("imagenet", 224)
-    return backbone.predict(LITE.apply(pixels), batch_size=10, verbose=0), np.arange(len(files)) // each

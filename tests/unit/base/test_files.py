@@ -49,14 +49,6 @@ def test_a_sole_writer_removes_what_a_killed_one_left(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_two_writers_at_once_write_two_staging_files(tmp_path: Path) -> None:
-    with replacing(tmp_path / "a") as first:
-        first.write(b"first")
-        write_atomically(tmp_path / "a", "the second, longer one")
-    assert (tmp_path / "a").read_bytes() == b"first"
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
-
-
 def test_a_directory_is_its_owners_and_those_above_it_are_as_usual(tmp_path: Path) -> None:
     make_directory(tmp_path / "a/b")
     make_directory(tmp_path / "a/b")

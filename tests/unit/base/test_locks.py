@@ -24,15 +24,6 @@ def test_a_lock_excludes_others_until_its_file_is_closed(tmp_path: Path) -> None
         assert take_lock(tmp_path / "lock", wait=False, shared=True) is None
 
 
-def test_a_folder_is_locked_and_a_link_is_not_followed(tmp_path: Path) -> None:
-    with locked(tmp_path, folder=True):
-        assert take_lock(tmp_path, wait=False, folder=True) is None
-    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OSError, match="link"):
-        take_lock(tmp_path / "link", wait=False)
-    assert not (tmp_path / "elsewhere").exists()
-
-
 def test_a_lock_whose_file_is_removed_meanwhile_is_taken_on_the_new_file(tmp_path: Path) -> None:
     """Otherwise two would each hold a lock, on two files of one name."""
     path, taken = tmp_path / "lock", list[int | None]()

@@ -26,19 +26,6 @@ def test_the_wilson_interval(correct: int, n: int, low: float, high: float) -> N
     assert wilson(correct, n) == pytest.approx((low, high), abs=1e-4)
 
 
-@pytest.mark.parametrize("n", [1, 13, 97, 150, 1797])
-def test_the_wilson_interval_contains_the_share_seen(n: int) -> None:
-    """Rounding must not leave 1 outside."""
-    assert wilson(n, n)[1] == 1
-    assert wilson(0, n)[0] == 0
-
-
-def test_a_lower_bound_of_a_full_share_is_the_rule_of_three() -> None:
-    assert lower_bound(500, 500) == pytest.approx(0.05 ** (1 / 500), abs=1e-5)
-    assert lower_bound(10, 10) == pytest.approx(0.05**0.1, abs=1e-5)
-    assert (lower_bound(0, 10), lower_bound(0, 0)) == (0, 0)
-
-
 @pytest.mark.parametrize("n", [13, 150, 500])
 @pytest.mark.parametrize("share", [0.9, 0.95, 0.99])
 def test_a_lower_bound_exceeds_the_true_share_in_at_most_5_percent(n: int, share: float) -> None:
@@ -51,11 +38,6 @@ def test_a_paired_bound_without_discordant_images_is_the_rule_of_three() -> None
     for n in (1, 13, 150):
         assert paired_drop_bound(0, 0, n) == pytest.approx(1 - 0.05 ** (1 / n), abs=1e-4)
     assert paired_drop_bound(0, 0, 0) == 1
-
-
-def test_a_paired_bound_is_the_normal_one_where_there_are_many_images() -> None:
-    normal = 1.645 * math.sqrt(100 / 2500**2)
-    assert paired_drop_bound(50, 50, 2500) == pytest.approx(normal, abs=3e-4)
 
 
 def test_a_paired_bound_grows_with_what_is_lost_and_shrinks_with_images_and_gains() -> None:
@@ -72,7 +54,7 @@ def test_a_bound_and_the_test_of_it_say_the_same() -> None:
         assert paired_p_value(lost, gained, 150, bound - 2e-4) > 0.05
 
 
-@pytest.mark.parametrize(("n", "drop"), [(40, 0.03), (40, 0.1), (100, 0.01), (150, 0.03)])
+@pytest.mark.parametrize(("n", "drop"), [(40, 0.03), (150, 0.03)])
 def test_the_paired_test_errs_in_at_most_5_percent_whatever_is_gained(n: int, drop: float) -> None:
     """The plain score statistic exceeds this: 5.9 % at 150 images, 3 points and nothing gained."""
     for gained_share in (0.0, 0.01, 0.07):
@@ -92,9 +74,3 @@ def test_the_number_of_images_needed_shows_a_harmless_model_in_four_of_five_case
     counts = Counter(map(tuple, rng.multinomial(n, [0.01, 0.01, 0.98], size=2000).tolist()))
     passed = sum(times for (lost, gained, _), times in counts.items() if paired_p_value(lost, gained, n, 0.03) <= 0.05)
     assert 0.8 <= passed / 2000 <= 0.95
-
-
-def test_fewer_images_are_needed_for_less_discordance_and_a_wider_margin() -> None:
-    assert images_needed(0.02, 0.01) > images_needed(0.01, 0.01) > images_needed(0, 0.01) == 299
-    assert images_needed(0.02, 0.03) < images_needed(0.02, 0.01)
-    assert images_needed(0.02, 1) == 1

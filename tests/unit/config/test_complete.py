@@ -17,7 +17,7 @@ from trainer.settings import DataSettings, TrainSettings
 
 SECTIONS = {"data": DataSettings, "train": TrainSettings}
 DATA = DataSettings(path="s3://photos/flowers", group_by="name:$(part)_", allowed_prefixes=("s3://photos",))
-TRAIN = TrainSettings(epochs=7, seed=2, head_l2=3.5, mirror=False)
+TRAIN = TrainSettings(epochs=7, seed=2, val_fraction=0.25, mirror=False)
 
 
 def reported(**changes: dict[str, object]) -> str:
@@ -35,13 +35,13 @@ def test_what_is_reported_is_what_is_taken() -> None:
 def test_a_setting_of_another_version_is_refused_with_this_ones_number() -> None:
     newer = {**collect_settings(TRAIN), "distil": "teacher"}
     older = {name: value for name, value in newer.items() if name not in ("mirror", "distil")}
-    with pytest.raises(ConfigError, match=r"--settings: train\.distil: .* Eaves \d+\.\d+\.\d+ does not know") as known:
+    with pytest.raises(ConfigError, match=r"--settings: train\.distil: is not known to Eaves \d+\.\d+\.\d+") as known:
         parse_complete(reported(train=newer), SECTIONS)
     assert "knative.trainer_image" in str(known.value.hint)
-    with pytest.raises(ConfigError, match=r"--settings: train\.mirror: is missing, and Eaves \d+\.\d+\.\d+"):
+    with pytest.raises(ConfigError, match=r"--settings: train\.mirror: is missing for Eaves \d+\.\d+\.\d+"):
         parse_complete(reported(train=older), SECTIONS)
-    with pytest.raises(ConfigError, match=r"--settings: distil: is a section"):
-        parse_complete(reported(distil={}), SECTIONS)
+    with pytest.raises(ConfigError, match=r"--settings: distil\.teacher: is not known to"):
+        parse_complete(reported(distil={"teacher": "x"}), SECTIONS)
 
 
 def test_what_an_event_names_may_be_missing() -> None:
@@ -51,7 +51,7 @@ def test_what_an_event_names_may_be_missing() -> None:
         parse_complete(by_event, SECTIONS)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"train": 3}', "epochs=5"])
+@pytest.mark.parametrize("text", ["{", "[]"])
 def test_what_is_no_sections_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--settings"):
         parse_complete(text, SECTIONS)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from eaves.config import SettingsLayer, build, build_flat, env_layer, flag_layer, iter_leaves, setting
+from eaves.config import SettingsLayer, build, build_flat, env_layer, flag_layer, setting
 from eaves.errors import ConfigError
 
 
@@ -73,18 +73,7 @@ def test_a_fault_names_the_origin_that_won() -> None:
     ]
 
 
-def test_variables_of_a_section_within_the_file_carry_its_path() -> None:
-    layer = env_layer(Section, {"EAVES_TRAIN_SIZE": "7", "EAVES_SIZE": "8"}, "train.")
-    assert build(Section, layer).size == 7
-
-
-def test_lists_of_sections_and_mappings_are_not_read_from_the_environment() -> None:
-    assert env_layer(Section, {"EAVES_TRIGGERS": "x", "EAVES_LABELS": "y"}).values == {}
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("a,b", ("a", "b")), (" a , b,", ("a", "b")), ("a", ("a",)), ("", ()), (",", ())]
-)
+@pytest.mark.parametrize(("text", "expected"), [(" a , b,", ("a", "b")), ("", ())])
 def test_a_list_of_words_is_a_variable_with_commas(text: str, expected: tuple[str, ...]) -> None:
     assert build(Section, env_layer(Section, {"EAVES_TAGS": text})).tags == expected
     assert build(Section, flag_layer({"tags": text})).tags == expected
@@ -108,21 +97,13 @@ def test_a_rule_across_fields_is_reported_with_its_path_and_origin() -> None:
     ]
 
 
-def test_an_unknown_setting_that_resembles_nothing_lists_what_is_known() -> None:
-    assert faults_of(file_layer(scale={"zzz": 1})) == ["eaves.yaml: scale.zzz: unknown setting; known here: min, max"]
-
-
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"size": "12"}, 12),
         ({"size": str(2**53 + 1)}, 2**53 + 1),
-        ({"ratio": "0.25"}, 0.25),
         ({"limit": None}, None),
-        ({"limit": "2.5"}, 2.5),
         ({"folder": "a/b"}, Path("a/b")),
         ({"loud": "YES"}, True),
-        ({"loud": True}, True),
         ({"name": 5}, "5"),
         ({"tags": "a, b,,c"}, ("a", "b", "c")),
         ({"triggers": [{"type": "x"}]}, (Trigger(type="x"),)),
@@ -139,19 +120,13 @@ def test_values_are_parsed_by_type(values: dict[str, Any], expected: Any) -> Non
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"size": "x"}, "must be an integer"),
-        ({"size": 1.5}, "must be an integer"),
         ({"size": True}, "must be an integer"),
         ({"size": "9" * 5000}, "must be an integer"),
         ({"ratio": "nan"}, "must be a number"),
-        ({"limit": float("inf")}, "must be a number"),
-        ({"limit": -1}, "must be >= 0"),
         ({"loud": "maybe"}, "must be true or false"),
         ({"folder": ""}, "must be a path"),
         ({"name": None}, "must be a string"),
         ({"tags": 3}, "must be a list"),
-        ({"tags": [None]}, "must be a string"),
-        ({"scale": 3}, "must be a mapping"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_a_fault(values: dict[str, Any], message: str) -> None:
@@ -179,17 +154,6 @@ def test_rules_of_sections_in_a_list_are_checked_too() -> None:
         build(Many, file_layer(scales=[{"max": 3}, {"min": 3, "max": 2}]))
 
 
-def test_the_table_lists_every_leaf_with_its_variable_and_flag() -> None:
-    table = {leaf.path: leaf for leaf in iter_leaves(Section)}
-    assert list(table) == [
-        *("name", "ratio", "size", "limit", "folder", "loud", "mode", "tags", "triggers", "labels"),
-        *("scale.min", "scale.max"),
-    ]
-    assert (table["name"].env, table["scale.max"].env) == ("FUNCTION_NAME", "EAVES_SCALE_MAX")
-    assert (table["scale.max"].flag, table["scale.max"].default, table["scale.max"].doc) == ("--scale-max", 10, "Most.")
-    assert table["labels"].default == {}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collecting:
     name: str = setting("", "Own.")
@@ -200,7 +164,6 @@ class Collecting:
     "values",
     [
         {"name": "a", "size": 5, "deep": {"x": [1]}},
-        {"name": "a", "rest": {"size": 5, "deep": {"x": [1]}}},
         {"name": "a", "rest": None, "size": 5, "deep": {"x": [1]}},
     ],
 )

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 from click.testing import CliRunner
 from PIL import Image
 
 from eaves.cli import cli
-from eaves.errors import ConfigError
 from trainer.check import Inspection, find_doubtful, inspect_data
 from trainer.data.dataset import scan
 from trainer.progress import SilentProgress
@@ -52,42 +49,6 @@ def test_all_copies_are_reported_at_once_within_and_across_classes(tmp_path: Pat
     assert all("the same image is in several classes" in problem for problem in found.problems)
 
 
-def test_files_that_are_not_used_are_reported_by_cause(tmp_path: Path) -> None:
-    root = fill(tmp_path)
-    (root / "red/a.heic").write_bytes(b"x")
-    (root / "red/b.heic").write_bytes(b"x")
-    (root / "red/empty.png").write_bytes(b"")
-    (root / "red/cut.png").write_bytes((root / "red/00.png").read_bytes()[:200])
-    (root / "loose.jpg").write_bytes(b"x")
-    causes = {cause.reason.split(";")[0]: cause.files for cause in inspect(root).not_used}
-    assert causes["HEIC and AVIF can't be read"] == ("red/a.heic", "red/b.heic")
-    assert causes["the file is empty (0 bytes)"] == ("red/empty.png",)
-    assert causes["the file is beside the class folders and not in one of them"] == ("loose.jpg",)
-    assert any(files == ("red/cut.png",) for files in causes.values())
-
-
-def test_what_training_would_refuse_is_reported_and_is_no_error(tmp_path: Path) -> None:
-    root = fill(tmp_path)
-    for number in range(9):
-        (root / f"blue/{number:02d}.png").unlink()
-    assert inspect(root).problems == ("the class blue has 3 usable images; training needs 4",)
-    for path in [*root.glob("blue/*"), *root.glob("green/*")]:
-        path.unlink()
-    assert "the class blue has no images" in inspect(root).problems[0]
-
-
-def test_the_command_changes_nothing_and_prints_both_forms(tmp_path: Path) -> None:
-    root = fill(tmp_path / "photos")
-    (root / "red/a.heic").write_bytes(b"x")
-    before = sorted((str(path), path.stat().st_mtime_ns) for path in root.rglob("*"))
-    table = CliRunner().invoke(cli, ["data", "check", str(root)], catch_exceptions=False)
-    assert table.exit_code == 0
-    assert "not used: 1 file: HEIC and AVIF can't be read" in table.stdout
-    reported = CliRunner().invoke(cli, ["data", "check", str(root), "-o", "json"])
-    assert json.loads(reported.stdout)["classes"] == {"blue": 12, "green": 12, "red": 12}
-    assert sorted((str(path), path.stat().st_mtime_ns) for path in root.rglob("*")) == before
-
-
 def test_a_wrong_label_is_doubted_first(tmp_path: Path) -> None:
     root = fill(tmp_path / "photos")
     save(root / "green/wrong.png", 7777, hue=0)
@@ -112,19 +73,6 @@ def test_no_image_is_predicted_by_a_fit_that_has_seen_it() -> None:
     found = [find_doubtful(features, np.arange(60) % 2) for features in drawn]
     assert np.mean([agreement for agreement, _, _ in found]) < 0.6  # a fit that sees the image would be right on all
     assert all(low < 0.65 for _, low, _ in found)
-
-
-def test_without_a_path_the_images_of_eaves_yaml_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    fill(tmp_path / "photos")
-    Path("eaves.yaml").write_text("name: colours\ndata: {path: photos}\n")
-    reported = CliRunner().invoke(cli, ["data", "check", "-o", "json"], catch_exceptions=False)
-    assert json.loads(reported.stdout)["classes"] == {"blue": 12, "green": 12, "red": 12}
-    for change, message in (("name: colours\n", "eaves.yaml: data.path: is required"), (None, "no such file")):
-        Path("eaves.yaml").unlink() if change is None else Path("eaves.yaml").write_text(change)
-        error = CliRunner().invoke(cli, ["data", "check"]).exception
-        assert isinstance(error, ConfigError)
-        assert message in str(error)
 
 
 def test_it_ends_with_1_when_training_would_refuse(tmp_path: Path) -> None:

@@ -14,15 +14,6 @@ from trainer.lifecycle import ENDINGS, Stoppable, stop_on_signals
 from trainer.progress import SilentProgress
 
 
-def test_the_first_signal_sets_the_event_and_the_handlers_come_back() -> None:
-    before, interrupt = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    with stop_on_signals() as stop:
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.wait(5)
-        assert signal.getsignal(signal.SIGTERM) == before
-    assert signal.getsignal(signal.SIGINT) == interrupt
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_work_without_steps_at_once_and_says_which_it_was(number: signal.Signals) -> None:
     def wait_for_it() -> None:
@@ -37,17 +28,6 @@ def test_a_signal_ends_work_without_steps_at_once_and_says_which_it_was(number: 
         assert stop.number == number
         with pytest.raises(StoppedError), progress.at_once("another one"):
             pytest.fail("entered")
-
-
-def test_every_step_is_a_place_to_stop() -> None:
-    stop = threading.Event()
-    with Stoppable(SilentProgress(), stop).phase("x", 2) as step:
-        step()
-        stop.set()
-        with pytest.raises(StoppedError):
-            step()
-    with pytest.raises(StoppedError), Stoppable(SilentProgress(), stop).phase("x", 2):
-        pytest.fail("entered")
 
 
 def test_the_table_holds_every_code_that_training_ends_with() -> None:

@@ -44,18 +44,6 @@ def test_the_number_of_batches_in_memory_is_bounded() -> None:
             assert len(taken) - (number + 1) == WORKERS + 1
 
 
-def test_the_order_is_that_of_the_keys_even_when_the_first_is_the_slowest() -> None:
-    others = threading.Semaphore(0)
-
-    def load(key: int) -> int:
-        if key == 0:
-            assert others.acquire(timeout=DEADLINE_S)
-        others.release()
-        return key
-
-    assert list(prefetch(load, range(6), workers=WORKERS)) == list(range(6))
-
-
 def test_an_error_comes_at_the_place_of_its_batch_and_no_thread_is_left() -> None:
     batches = prefetch(lambda key: 6 // (2 - key), range(100), workers=WORKERS)
     assert [next(batches), next(batches)] == [3, 6]

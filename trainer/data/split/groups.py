@@ -7,55 +7,27 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 import numpy as np
 
-from eaves.errors import DatasetError
 from trainer.data.split.near_duplicates import FingerprintIndex, ImageFingerprint, Positions, unite
 from trainer.progress import TrainingProgress
 
 NEAR_COPIES = ("similar", "exact", "off")
 COPIES = "copies:"
 """Prefix of the name of a group of copies; the start of its first image's digest follows."""
-_KINDS = ("folder", "name", "column")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupBy:
-    """A parsed `data.group_by`.
-
-    Attributes:
-        kind: `folder`, `name` or `column`.
-        level: Depth of the folder that names the group; 1 is the first below the class's folder.
-        pattern: Regular expression for a file's name; its first group names the group.
-        column: Name of the manifest's column that names the group.
-    """
-
-    kind: str
-    level: int = 0
-    pattern: re.Pattern[str] | None = None
-    column: str = ""
-
-    def key(self, below: PurePosixPath, columns: Mapping[str, str]) -> str:
-        """Return the name of an image's group; empty when the image is in none.
-
-        Args:
-            below: The file's path below its class's folder, or below the manifest's.
-            columns: Name and value of the manifest's further columns of the image.
-        """
-        if self.kind == "column":
-            return columns.get(self.column, "")
-        if self.kind == "folder":
-            return "/".join(below.parts[: self.level]) if len(below.parts) > self.level else ""
-        found = self.pattern.search(below.name) if self.pattern else None
-        return (found.group(1) or "") if found else ""
+GroupKey = Callable[[PurePosixPath, Mapping[str, str]], str]
+"""Function from a file's path below its class's folder (or below the manifest's) and the manifest's further columns of
+the image to the name of the image's group; empty when the image is in none."""
 
 
-def parse_group_by(text: str) -> GroupBy | None:
+def parse_group_by(text: str) -> GroupKey | None:
     """Parse a text `folder:LEVEL`, `name:PATTERN` or `column:NAME`; return None for an empty text.
 
     Raises:
@@ -64,34 +36,27 @@ def parse_group_by(text: str) -> GroupBy | None:
     if not text:
         return None
     kind, _, value = text.partition(":")
-    if kind not in _KINDS or not value:
+    if kind not in ("folder", "name", "column") or not value:
         raise ValueError("must be folder:LEVEL, name:PATTERN or column:NAME")
     if kind == "column":
-        return GroupBy(kind=kind, column=value)
+        return lambda _below, columns: columns.get(value, "")
     if kind == "folder":
         if not value.isdecimal() or int(value) < 1:
             raise ValueError("the level in folder:LEVEL must be 1 (the first folder below the class's folder) or more")
-        return GroupBy(kind=kind, level=int(value))
+        level = int(value)
+        return lambda below, _columns: "/".join(below.parts[:level]) if len(below.parts) > level else ""
     try:
         pattern = re.compile(value)
     except re.error as error:
         raise ValueError(f"the pattern is not a valid regular expression: {error}") from error
     if not pattern.groups:
         raise ValueError("the pattern must have a group in parentheses, such as name:(part[0-9]+)_")
-    return GroupBy(kind=kind, pattern=pattern)
 
+    def find(below: PurePosixPath, _columns: Mapping[str, str]) -> str:
+        found = pattern.search(below.name)
+        return (found.group(1) or "") if found else ""
 
-def check_used(text: str, keys: Sequence[str]) -> None:
-    """Check that `data.group_by` puts at least one image into a group.
-
-    Raises:
-        DatasetError: No image is in a group.
-    """
-    if not any(keys):
-        raise DatasetError(
-            f"data.group_by {text!r} matches none of {len(keys)} images",
-            hint="compare data.group_by with the paths of the images, or leave it empty",
-        )
+    return find
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,12 +121,7 @@ def group_copies(
         f"differs from their mean picture; {kept} images are in {len(chosen)} groups that look alike, and the others "
         "are taken for different parts; if several show one part, name the part in data.group_by"
     )
-    return CopyGroups(
-        groups=chosen,
-        alike=sets(index.alike),
-        copies=copies,
-        note=note if index.shots else "",
-    )
+    return CopyGroups(groups=chosen, alike=sets(index.alike), copies=copies, note=note if index.shots else "")
 
 
 TAKEN = re.compile(rb"[12]\d{3}:[01]\d:[0-3]\d [0-2]\d:[0-5]\d:[0-5]\d\0")
@@ -199,7 +159,7 @@ def propose_group_by(
     """
     for text in ("folder:2", "folder:1", *_name_settings([path.name for path in paths])):
         by = parse_group_by(text)
-        keys = [by.key(path, {}) if by else "" for path in paths]
+        keys = [by(path, {}) if by else "" for path in paths]
         if _is_plausible(keys, labels, groups):
             kind = "folders" if text.startswith("folder") else "names"
             return (

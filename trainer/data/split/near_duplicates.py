@@ -24,8 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from eaves.errors import ImageError
-from eaves.images.pixels import Pixels, decode
+from eaves.images.pixels import Pixels
 from trainer.progress import SilentProgress, TrainingProgress
 
 MAX_DISTANCE = 0.04
@@ -97,14 +96,6 @@ class ImageFingerprint:
 
     thumbnail: npt.NDArray[np.float32]
     grid: Grids
-
-
-def compute_fingerprint(data: bytes) -> ImageFingerprint | None:
-    """Compute a picture's fingerprint; return None when the picture can't be decoded or is flat."""
-    try:
-        return fingerprint_pixels(decode(data, at_least=DECODED))
-    except ImageError:
-        return None
 
 
 def fingerprint_pixels(pixels: Pixels) -> ImageFingerprint | None:

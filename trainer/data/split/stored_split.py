@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from eaves.errors import RunError
@@ -43,10 +43,10 @@ class SplitEntry:
     split: Split
     group: str = ""
 
-
-def render_split(entries: Iterable[SplitEntry]) -> str:
-    """Return the text of a `split.jsonl`."""
-    return render_lines(entries)
+    def __post_init__(self) -> None:
+        """Refuse a split that a damaged file names."""
+        if self.split not in DECLARED:
+            raise ValueError(f"the split must be train or val (got {self.split!r})")
 
 
 def parse_split(text: str, origin: str) -> dict[str, SplitEntry]:
@@ -55,14 +55,7 @@ def parse_split(text: str, origin: str) -> dict[str, SplitEntry]:
     Raises:
         RunError: A line is not an entry.
     """
-
-    def parse(values: dict[str, Any]) -> SplitEntry:
-        entry = SplitEntry(**values)
-        if not all(isinstance(value, str) for value in values.values()) or entry.split not in DECLARED:
-            raise ValueError(f"the split must be train or val (got {entry.split!r})")
-        return entry
-
-    return parse_lines(text, origin, parse)
+    return parse_lines(text, origin, SplitEntry)
 
 
 def render_lines(entries: Iterable[Any]) -> str:
@@ -72,7 +65,7 @@ def render_lines(entries: Iterable[Any]) -> str:
     return "".join(json.dumps(asdict(entry)) + "\n" for entry in ordered)
 
 
-def parse_lines(text: str, origin: str, parse: Callable[[dict[str, Any]], Entry]) -> dict[str, Entry]:
+def parse_lines(text: str, origin: str, kind: Callable[..., Entry]) -> dict[str, Entry]:
     """Return the entry of each line of JSON in a run's file, by its `digest`.
 
     Raises:
@@ -82,17 +75,14 @@ def parse_lines(text: str, origin: str, parse: Callable[[dict[str, Any]], Entry]
     for number, line in enumerate(text.splitlines(), 1):
         try:
             values = json.loads(line)
-            found[values["digest"]] = parse(values)
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+            if not all(isinstance(value, str) for name, value in values.items() if name != "score"):
+                raise ValueError("a text is expected")
+            found[values["digest"]] = kind(**values)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise RunError(
                 f"{origin}: line {number} can't be read: {str(error)[:120]}", hint="train the model again"
             ) from error
     return found
-
-
-def sides(entries: Mapping[str, SplitEntry]) -> dict[str, Split]:
-    """Return the side of each image by its digest, without labels and groups."""
-    return {digest: entry.split for digest, entry in entries.items()}
 
 
 def find_trained_mates(entries: Mapping[str, SplitEntry]) -> frozenset[str]:
@@ -122,12 +112,9 @@ class EarlierSplit:
         note: Sentence for people when settings that decide the split have changed since; else empty.
     """
 
-    origin: str
-    known: Mapping[str, Split]
+    origin: str = ""
+    known: Mapping[str, Split] = field(default_factory=dict)
     note: str = ""
-
-
-NONE = EarlierSplit(origin="", known={})
 
 
 def find_earlier(
@@ -154,12 +141,12 @@ def find_earlier(
     newest = next((store for store in (run, unfinished) if store.exists(SPLIT_FILE)), None)
     newest = newest or next(_same_data(beside, data_path), None)
     if newest is None:
-        return NONE
+        return EarlierSplit()
     if changes := _find_changes(newest, deciding):
         note = f"the split is new, because {changes} since {redact_uri(newest.uri)} was trained"
-        return EarlierSplit(origin="", known={}, note=f"{note}; earlier accuracies are not comparable with the new one")
-    name = f"{newest.uri.rstrip('/')}/{SPLIT_FILE}"
-    return EarlierSplit(origin=newest.uri, known=sides(parse_split(newest.read(SPLIT_FILE).decode(), name)))
+        return EarlierSplit(note=f"{note}; earlier accuracies are not comparable with the new one")
+    entries = parse_split(newest.read(SPLIT_FILE).decode(), f"{newest.uri.rstrip('/')}/{SPLIT_FILE}")
+    return EarlierSplit(origin=newest.uri, known={digest: entry.split for digest, entry in entries.items()})
 
 
 def _find_changes(store: FileStore, deciding: Mapping[str, str | float]) -> str:

@@ -14,7 +14,7 @@ from converters.evaluation.images import LabelledImages, describe_left_out, load
 from eaves.errors import DatasetError
 from tests.fakes.models.evaluated import ColourModel
 from tests.unit.converters.int8.test_unlabelled import write
-from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, render_split
+from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, render_lines
 from trainer.progress import SilentProgress
 
 
@@ -36,7 +36,7 @@ def write_run(folder: Path, data: Path, *, held_out: str = "9", group: str = "")
         )
         for file in sorted(data.glob("*/*"))
     ]
-    (folder / SPLIT_FILE).write_text(render_split(entries))
+    (folder / SPLIT_FILE).write_text(render_lines(entries))
     return folder
 
 

@@ -16,7 +16,7 @@ from tests.unit.converters.int8.test_labelled_split import build_source, load
 from tests.unit.converters.int8.test_unlabelled import draw
 from trainer.data.dataset import Dataset, scan
 from trainer.data.listing import Split
-from trainer.data.split.stored_split import SPLIT_FILE, parse_split, render_split
+from trainer.data.split.stored_split import SPLIT_FILE, parse_split, render_lines
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def photos(drawn: Path, tmp_path: Path) -> Path:
 def write_run(tmp_path: Path, dataset: Dataset) -> ModelSource:
     """A run as a training leaves it, as far as conversion reads it here."""
     source = build_source(tmp_path, dataset.root, labels=("a", "b"))
-    (tmp_path / "run" / SPLIT_FILE).write_text(render_split(dataset.split_entries()))
+    (tmp_path / "run" / SPLIT_FILE).write_text(render_lines(dataset.split_entries()))
     return source
 
 

@@ -18,7 +18,7 @@ from eaves.errors import ConversionError
 from eaves.inference.session import Session
 from tests.fakes.models.artifact import COLOURS, RECIPE, ColourSession, encode_png
 from trainer.data.dataset import scan
-from trainer.data.split.stored_split import SPLIT_FILE, render_split
+from trainer.data.split.stored_split import SPLIT_FILE, render_lines
 from trainer.progress import SilentProgress
 
 LABELS = tuple(COLOURS)
@@ -39,7 +39,7 @@ def build_source(tmp_path: Path, data: Path | None, **changes: Any) -> ModelSour
     (tmp_path / "run").mkdir(exist_ok=True)
     if data is not None and (data / LABELS[0]).is_dir():
         entries = scan(data, val_fraction=0.3, seed=1, near_copies="off").split_entries()
-        (tmp_path / "run" / SPLIT_FILE).write_text(render_split(entries))
+        (tmp_path / "run" / SPLIT_FILE).write_text(render_lines(entries))
     source = ModelSource(
         route="run",
         model=tmp_path / "run/model",

@@ -8,32 +8,16 @@ import pytest
 from trainer.evaluation.calibration import (
     LOWEST,
     errors_by_label,
-    expected_error,
     likelihoods,
     prior_correction,
-    score_bins,
     softmax,
 )
-
-
-def test_the_error_worked_by_hand() -> None:
-    found = score_bins(np.array([0.9, 0.91, 0.55, 1.0]), np.array([True, False, False, True]))
-    assert [item.images for item in found] == [1, 2, 1]
-    assert [item.accuracy for item in found] == [0.0, 0.5, 1.0]
-    assert expected_error(found) == pytest.approx((0.55 + 2 * (0.905 - 0.5) + 0) / 4)
 
 
 def test_logits_of_any_size_stay_finite() -> None:
     logits = np.array([[1e4, -1e4], [-1e4, 1e4]])
     assert np.isfinite(likelihoods(logits, np.array([1, 1]), LOWEST)).all()
     assert np.allclose(softmax(logits, LOWEST).sum(axis=1), 1)
-
-
-def test_every_image_may_have_its_own_temperature() -> None:
-    logits = np.array([[2.0, 1.0], [2.0, 1.0]])
-    both = softmax(logits, np.array([1.0, 4.0]))
-    assert np.allclose(both, [softmax(logits[:1], 1.0)[0], softmax(logits[:1], 4.0)[0]])
-    assert np.allclose(likelihoods(logits, np.array([0, 1]), np.array([1.0, 4.0])), -np.log([both[0, 0], both[1, 1]]))
 
 
 def test_the_score_is_that_of_the_label_even_if_another_is_higher() -> None:

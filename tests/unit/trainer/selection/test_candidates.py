@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from eaves.config import SettingsLayer, build
-from eaves.errors import ConfigError
 from trainer.model.efficientnet_lite import LITE0_WEIGHTS, PackagedWeights
 from trainer.selection.candidates import list_candidates, list_scales
 from trainer.settings import TrainSettings
@@ -60,17 +59,11 @@ def test_all_weights_that_are_there_are_compared_in_order_of_their_cost(tmp_path
     assert f"{tmp_path} has weights of inception_v3" in reason
 
 
-@pytest.mark.parametrize(("side", "sizes"), [(640, [224, 320, 448]), (240, [224, 320]), (32, [224])])
+@pytest.mark.parametrize(("side", "sizes"), [(640, [224, 320, 448]), (240, [224, 320])])
 def test_an_input_is_not_much_larger_than_the_pictures(tmp_path: Path, side: int, sizes: list[int]) -> None:
     photos = pictures(tmp_path / "photos", side)
     found, _ = listed(photos, tmp_path, arch="efficientnet_lite0")
     assert [size for _, size in found] == sizes
-
-
-def test_a_network_that_is_trained_further_is_not_compared(tmp_path: Path) -> None:
-    photos = pictures(tmp_path / "photos", 640)
-    (tmp_path / MOBILENET).write_bytes(b"")
-    assert listed(photos, tmp_path, arch="efficientnet_lite0", mode="full")[0] == [("efficientnet_lite0", 0)]
 
 
 def test_what_is_named_decides_first(tmp_path: Path) -> None:
@@ -78,20 +71,6 @@ def test_what_is_named_decides_first(tmp_path: Path) -> None:
     (tmp_path / INCEPTION).write_bytes(b"")
     assert listed([], tmp_path, image_size=64)[0] == [("mobilenet_v2", 64)], "inception_v3 takes 75 pixels or more"
     assert listed([tmp_path / "gone.png"], tmp_path / "nowhere", mode="frozen")[0] == [("efficientnet_lite0", 224)]
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"weights": "/w/notop.weights.h5"}, r"weights: must be auto, as train\.arch is auto: name the network"),
-        ({"mode": "full"}, r"mode: must be auto or frozen"),
-    ],
-)
-def test_what_does_not_fit_a_choice_among_pretrained_networks_is_a_fault(
-    values: dict[str, object], message: str
-) -> None:
-    with pytest.raises(ConfigError, match=message):
-        settings(**values)
 
 
 def test_only_a_file_of_weights_may_expect_another_scale(tmp_path: Path) -> None:

@@ -10,11 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from trainer.selection.cross_validation import (
-    MAX_LOSS,
     RECIPES,
     CandidateAnswers,
     LabelledRows,
-    bound_mean,
     choose_candidate,
     cross_validate,
     estimate_interval,
@@ -66,22 +64,6 @@ def test_the_smaller_candidate_is_taken_when_it_is_shown_to_lose_little() -> Non
     much = [1] * 965 + [0] * 35
     assert choose_candidate([answers(much), answers(best)], known) == 1
     assert choose_candidate([answers(best), answers(much)], known) == 0
-
-
-def test_the_unit_of_a_bound_is_the_group() -> None:
-    lost = np.array([1.0] * 4 + [0.0] * 396)
-    single = bound_mean(lost, rows([0, 1] * 200))
-    grouped = bound_mean(lost, rows([0, 1] * 200, [str(number // 4) for number in range(400)]))
-    assert 0.01 < single < MAX_LOSS < grouped
-
-
-def test_a_bound_holds_in_nineteen_of_twenty_cases() -> None:
-    rng, known = np.random.default_rng(0), rows([0, 1] * 60, [str(number // 3) for number in range(120)])
-    misses = 0
-    for _ in range(600):
-        shared = np.repeat(rng.normal(size=40), 3)
-        misses += bound_mean(shared + rng.normal(size=120), known) < 0
-    assert misses / 600 == pytest.approx(0.05, abs=0.02)
 
 
 def test_nested_answers_to_coin_tosses_are_those_of_a_coin() -> None:

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from trainer.evaluation.calibration import likelihoods, softmax
-from trainer.selection.linear_head import HeadRecipe, fit_divisor, fit_heads, fit_linear, sum_features
+from trainer.evaluation.calibration import softmax
+from trainer.selection.linear_head import HeadRecipe, fit_divisor, fit_heads, sum_features
 
 SOFTMAX = HeadRecipe(kind="softmax", strength=2.0)
 
@@ -41,32 +41,6 @@ def test_softmax_finds_the_optimum_that_scikit_learn_finds(count: int, size: int
     doubled = 2 if classes == 2 else 1  # it has one vector of weights for two classes
     expected = LogisticRegression(C=doubled / SOFTMAX.strength, tol=1e-8, max_iter=10_000).fit(scaled, labels)
     np.testing.assert_allclose(softmax(head(features)), expected.predict_proba(scaled), atol=0.01)
-
-
-@pytest.mark.parametrize("recipe", [SOFTMAX, HeadRecipe(kind="ridge", strength=0.3)], ids=str)
-def test_with_fewer_images_than_features_the_head_is_the_same(recipe: HeadRecipe) -> None:
-    """Such features are turned into as many dimensions as there are images, in which the fit is faster."""
-    features, labels = draw(30, 60, 3)
-    weights = np.ones(30)
-    sums = sum_features(features, labels, 3, weights)
-    (expected,) = fit_heads((recipe,), sums, features, labels, weights)
-    others, _ = draw(20, 60, 3, seed=1)
-    made = fit_linear(recipe, features, labels, 3, weights)
-    np.testing.assert_allclose(made(others), expected(others), atol=0.1 if recipe == SOFTMAX else 1e-6)
-
-
-def test_a_ridges_scores_are_divided_so_that_they_are_likely() -> None:
-    features, labels = draw(200, 6, 3)
-    weights = np.ones(200)
-    (head,) = fit_heads(
-        (HeadRecipe(kind="ridge", strength=0.1),), sum_features(features, labels, 3, weights), features, labels, weights
-    )
-    scores = head(features)
-    divisor = fit_divisor(scores, labels)
-    better = likelihoods(scores, labels, divisor).mean()
-    assert better < likelihoods(scores, labels).mean()
-    assert better <= min(likelihoods(scores, labels, divisor * factor).mean() for factor in (0.8, 1.25)) + 1e-3
-    np.testing.assert_allclose(head.divide(divisor)(features), scores / divisor)
 
 
 def test_scores_of_weighted_classes_are_divided_by_what_makes_them_logits_of_the_weighted_shares() -> None:

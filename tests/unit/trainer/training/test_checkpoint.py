@@ -28,7 +28,7 @@ def save(to: Checkpoints, number: int) -> None:
 
 def loaded(of: Checkpoints) -> tuple[int, float] | None:
     found = of.load()
-    return None if found is None else (found.meta["step"], float(found.arrays["w"][0]))
+    return None if found is None else (found[1]["step"], float(found[0]["w"][0]))
 
 
 def test_the_last_one_counts(tmp_path: Path) -> None:
@@ -38,6 +38,13 @@ def test_the_last_one_counts(tmp_path: Path) -> None:
         save(made, number)
         assert loaded(checkpoints(tmp_path)) == (number, number)
     assert len(list(tmp_path.rglob("*.npz"))) == 1
+
+
+def test_the_files_beside_are_written_with_the_first_checkpoint_and_not_before(tmp_path: Path) -> None:
+    made = Checkpoints(open_store(tmp_path / "c"), IDENTITY, interval_s=0, beside={"split.jsonl": b"one"})
+    assert not (tmp_path / "c").exists()
+    save(made, 1)
+    assert (tmp_path / "c" / "split.jsonl").read_bytes() == b"one"
 
 
 def test_a_damaged_one_starts_the_training_from_the_beginning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -53,7 +60,11 @@ def test_a_damaged_one_starts_the_training_from_the_beginning(tmp_path: Path, ca
 @pytest.mark.parametrize(
     ("identity", "error", "message"),
     [
-        (replace(IDENTITY, labels=("daisy", "tulips")), DatasetError, "roses gone and tulips new"),
+        (
+            replace(IDENTITY, labels=("daisy", "tulips")),
+            DatasetError,
+            "the labels differ from .*: daisy, roses",
+        ),
         (replace(IDENTITY, dataset="01"), DatasetError, "images, their labels or the split differ"),
         (replace(IDENTITY, config={"epochs": 4}), ConfigError, "epochs: .* started with 3 .*got 4"),
         (replace(IDENTITY, code="12"), ConfigError, "another version of Eaves"),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer.feature_cache import SHARD, FeatureCache, cache_key
+from trainer.feature_cache import SHARD, FeatureCache
 from trainer.progress import SilentProgress
 from trainer.storage import FileStore, open_store
 
@@ -58,11 +58,6 @@ def test_a_second_pass_computes_nothing(store: FileStore) -> None:
     assert len(store.list()) == 3
 
 
-def test_only_new_images_are_computed_whatever_their_order(store: FileStore) -> None:
-    run(store, range(100))
-    assert run(store, [*range(150, 50, -1)])[0] == 51
-
-
 @pytest.mark.parametrize("damage", [lambda data: data[:-30], lambda data: b""])
 def test_a_damaged_shard_is_computed_again(store: FileStore, damage: Any, caplog: pytest.LogCaptureFixture) -> None:
     rows = range(SHARD + 20)
@@ -79,9 +74,3 @@ def test_a_killed_pass_loses_at_most_one_shard(store: FileStore) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(store, rows, model=Sum(limit=2 * SHARD + 5))
     assert run(store, rows)[0] == SHARD
-
-
-@pytest.mark.parametrize("part", PARTS)
-def test_every_part_is_in_the_key(part: str) -> None:
-    assert cache_key(**PARTS) == cache_key(**PARTS)
-    assert cache_key(**PARTS) != cache_key(**PARTS | {part: "other"})

@@ -10,7 +10,7 @@ import pytest
 
 from eaves.errors import RunError
 from trainer.data.listing import Split
-from trainer.data.split.stored_split import NONE, SPLIT_FILE, EarlierSplit, SplitEntry, find_earlier, render_split
+from trainer.data.split.stored_split import SPLIT_FILE, EarlierSplit, SplitEntry, find_earlier, render_lines
 from trainer.run.run_location import build_location
 
 DATA = "/photos"
@@ -24,7 +24,7 @@ DECIDING: Mapping[str, str | float] = {
 def write_split(folder: Path, sides: Mapping[str, Split]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     entries = [SplitEntry(digest=digest, label="a", split=side) for digest, side in sides.items()]
-    (folder / SPLIT_FILE).write_text(render_split(entries))
+    (folder / SPLIT_FILE).write_text(render_lines(entries))
 
 
 def write_run(folder: Path, created: str, sides: Mapping[str, Split], data: str = DATA) -> Path:
@@ -45,11 +45,6 @@ def find(output: str | Path, deciding: Mapping[str, str | float] | None = None) 
     )
 
 
-def test_the_first_run_has_none(tmp_path: Path) -> None:
-    assert find(tmp_path / "runs" / "new") == NONE
-    assert find(f"file://{tmp_path}/runs/new") == NONE
-
-
 @pytest.mark.parametrize("uri", [False, True])
 def test_the_newest_run_on_the_same_data_is_taken(tmp_path: Path, uri: bool) -> None:
     write_run(tmp_path / "z-oldest", "2026-01-01", {"aa": "train"})
@@ -68,12 +63,6 @@ def test_the_newest_run_on_the_same_data_is_taken(tmp_path: Path, uri: bool) -> 
 def test_an_unfinished_run_continues_with_its_own(tmp_path: Path) -> None:
     write_run(tmp_path / "newer", "2026-03-01", {"aa": "val"})
     write_split(tmp_path / ".new.unfinished" / "checkpoints", {"aa": "train"})
-    assert find(tmp_path / "new").known == {"aa": "train"}
-
-
-def test_a_finished_run_keeps_its_own(tmp_path: Path) -> None:
-    write_run(tmp_path / "newer", "2026-03-01", {"aa": "val"})
-    write_run(tmp_path / "new", "2026-01-01", {"aa": "train"})
     assert find(tmp_path / "new").known == {"aa": "train"}
 
 

@@ -51,16 +51,10 @@ def test_names_of_several_words_are_proposed() -> None:
     [
         [f"IMG_{number:04d}.jpg" for number in range(60)],
         [f"{number}_{number * 7919 % 1000}.jpg" for number in range(60)],
-        numbered("camera{part}_{shot}.jpg", parts=3, shots=20),
     ],
 )
 def test_other_names_propose_nothing(names: Sequence[str]) -> None:
     assert propose(names) == ""
-
-
-def test_what_is_together_already_is_not_proposed() -> None:
-    names = numbered("part{part:02d}_{shot}.jpg")
-    assert propose(names, groups=[name[:6] for name in names]) == ""
 
 
 def test_bursts_by_their_times_are_proposed_in_words() -> None:

@@ -1,4 +1,4 @@
-"""Reads and writes `held_out.jsonl`: the model's answer to every held-out image of a run.
+"""Reads `held_out.jsonl`, which `render_lines` writes: the model's answer to every held-out image of a run.
 
 With these answers a person can look at the images that a model mistakes, and two runs can be compared on the images
 that both hold out, without running a model again. One line describes one image:
@@ -9,11 +9,9 @@ that both hold out, without running a model again. One line describes one image:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from trainer.data.split.stored_split import parse_lines, render_lines
+from trainer.data.split.stored_split import parse_lines
 
 HELD_OUT_FILE = "held_out.jsonl"
 
@@ -38,15 +36,15 @@ class HeldOutAnswer:
     score: float
     group: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse a score that a damaged file names."""
+        if not math.isfinite(self.score):
+            raise ValueError("the score must be a number")
+
     @property
     def group_name(self) -> str:
         """Name of the image's group; an image in none is a group of its own."""
         return self.group or self.digest
-
-
-def render_held_out(answers: Iterable[HeldOutAnswer]) -> str:
-    """Return the text of a `held_out.jsonl`."""
-    return render_lines(answers)
 
 
 def parse_held_out(text: str, origin: str) -> dict[str, HeldOutAnswer]:
@@ -55,12 +53,4 @@ def parse_held_out(text: str, origin: str) -> dict[str, HeldOutAnswer]:
     Raises:
         RunError: A line is not an answer.
     """
-
-    def parse(values: dict[str, Any]) -> HeldOutAnswer:
-        answer = HeldOutAnswer(**values)
-        texts = (answer.digest, answer.file, answer.label, answer.predicted, answer.group)
-        if not all(isinstance(value, str) for value in texts) or not math.isfinite(answer.score):
-            raise ValueError("a text or a number is expected")
-        return answer
-
-    return parse_lines(text, origin, parse)
+    return parse_lines(text, origin, HeldOutAnswer)
