@@ -42,22 +42,16 @@ if TYPE_CHECKING:
     from knative.settings import SiteSettings
 
 T = TypeVar("T", TriggerSpec, RelaySpec, MqttTriggerSettings)
-_COMMON = (
-    *("id", "source", "type", "subject", "time", "datacontenttype"),
-    *("partitionkey", "datadigest", "sequence", "traceparent", "tracestate"),
+_TYPES = (
+    *(IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSOR_CAPTURED, TENSOR_PREDICTED),
+    *(IMAGE_REJECTED, DATASET_UPDATED, MODEL_PUBLISHED),
 )
-_CAPTURED = (*_COMMON, "crop", "scaledto", "reencoded", "senderid", "sendersource")
-_REPLIED = (*_COMMON, "causeid", "causesource", "model", "modelversion")
-_KINDS = {
-    IMAGE_CAPTURED: ("a captured image", _CAPTURED),
-    TENSOR_CAPTURED: ("a captured tensor", _CAPTURED),
-    IMAGE_CLASSIFIED: ("a prediction", (*_REPLIED, "label", "confidence")),
-    IMAGE_EMBEDDED: ("an embedding", _REPLIED),
-    TENSOR_PREDICTED: ("a prediction", (*_REPLIED, "label", "confidence")),
-}
-"""Event type to the words for it in messages, and to the attributes that events of the type may have."""
-_TYPES = (*_KINDS, IMAGE_REJECTED, DATASET_UPDATED, MODEL_PUBLISHED)
-_ANY = ("an event of Eaves", tuple(dict.fromkeys(name for _, names in _KINDS.values() for name in names)))
+_ATTRIBUTES = (
+    *("id", "source", "type", "subject", "time", "datacontenttype", "partitionkey", "datadigest", "sequence"),
+    *("traceparent", "tracestate", "crop", "scaledto", "reencoded", "senderid", "sendersource"),
+    *("causeid", "causesource", "model", "modelversion", "label", "confidence"),
+)
+"""Attributes that events of Eaves may have."""
 _SYNONYMS = {"camera": "partitionkey", "version": "modelversion", "file": "subject", "path": "subject"}
 """Wrong attribute name that people may write to the attribute that they mean, such as `camera` to `partitionkey`."""
 _OF_BROKERS = re.compile(r"knative[a-z0-9]*")
@@ -292,24 +286,22 @@ def warn_of_attributes(workspace: Workspace) -> None:
 
 
 def _find_warnings(filter_: Mapping[str, str], used: list[tuple[str, str]]) -> Iterator[str]:
-    """Yield a warning for each named attribute that no event selected by a filter has.
+    """Yield a warning for each named attribute that no event of Eaves has, and for a type that none has.
 
     Args:
         filter_: Attribute to the value that a selected event has.
         used: Path of a setting, and the attribute that it names; this includes the filter's names.
     """
     wanted = filter_.get("type", "")
-    if wanted.startswith(TYPE_PREFIX) and wanted not in _TYPES:
-        place = next(place for place, name in used if name == "type")
-        yield f"{place}: no event has the type {wanted}; {_suggest(wanted, _TYPES)}"
-    if wanted and wanted not in _KINDS:  # the attributes of other programs' events are not known
-        return
-    kind, known = _KINDS.get(wanted, _ANY)
+    if wanted and wanted not in _TYPES:
+        if wanted.startswith(TYPE_PREFIX):
+            yield f"filter.type: no event has the type {wanted}; {_suggest(wanted, _TYPES)}"
+        return  # the attributes of other programs' events are not known
     for place, name in used:
-        if name not in known and not _OF_BROKERS.fullmatch(name):
-            yield f"{place}: {kind} has no attribute {name}; {_suggest(name, known)}"
+        if name not in _ATTRIBUTES and not _OF_BROKERS.fullmatch(name):
+            yield f"{place}: no event of Eaves has the attribute {name}; {_suggest(name, _ATTRIBUTES)}"
 
 
 def _suggest(name: str, known: tuple[str, ...]) -> str:
-    near = [_SYNONYMS[name]] if _SYNONYMS.get(name) in known else difflib.get_close_matches(name, known, n=1)
+    near = [_SYNONYMS[name]] if name in _SYNONYMS else difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"

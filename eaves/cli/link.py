@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from eaves.cli.output import describe_age, describe_bytes, describe_count, say
+from eaves.cli.output import describe_age, describe_bytes, describe_count
 from eaves.cli.site import Place, place_options
-from eaves.errors import ConfigError, EavesError, Fault, InputError, NotFoundError
-from eaves.platform import RELAY, FunctionStatus, RelaySpec
+from eaves.errors import ConfigError, Fault, InputError, NotFoundError
+from eaves.platform import RELAY, RelaySpec
 
 if TYPE_CHECKING:
     from eaves.admin import Queue
     from eaves.admin.report import LinkReport
-    from eaves.platform import AppSpec
 
 RECEIVER = "receiver"
 """Value of `QueueTarget.agent` for the queue of a receiver on this machine, which belongs to no agent."""
-WAIT_S = 6.0
-"""Default time that `wait_for_link` waits for a relay's first connection test, seconds. The test takes at most 5 s, and
-the relay's process starts in about 0.5 s."""
-POLL_S = 0.1
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -239,26 +233,6 @@ def _name(fault: Fault) -> Fault:
     return fault
 
 
-class StatusPlatform(Protocol):
-    """The part of a platform that `wait_for_link` needs."""
-
-    def status(self) -> Sequence[FunctionStatus]:
-        """Return the status of every deployed function."""
-
-
-def wait_for_link(platform: StatusPlatform, name: str, *, wait_s: float = WAIT_S) -> str:
-    """Wait for the first connection test of a function's relay; return the link's state, and why it isn't up."""
-    ends_at = time.monotonic() + wait_s
-    while True:
-        agents = [agent for status in platform.status() for agent in status.agents]
-        link = next((agent.link for agent in agents if agent.name == f"{name}.{RELAY}"), None)
-        if link is not None and link.state in ("up", "down", "refused"):
-            return f"{link.state}, {_describe_reason(link)}" if link.reason else link.state
-        if time.monotonic() >= ends_at:
-            return f"state not known after {wait_s:.0f} s; `eaves status` shows it later"
-        time.sleep(POLL_S)
-
-
 def describe_link(link: LinkReport) -> str:
     """Return a link's state, its reason and its backlog as one sentence: `link up for 2 h; nothing waits`."""
     state, reason = link.state or ("up" if link.up else "down"), _describe_reason(link)
@@ -289,26 +263,3 @@ def _describe_reason(link: LinkReport) -> str:
     if reason.startswith("within "):
         reason = f"no answer {reason}"
     return reason.removeprefix("it can't be reached: ")
-
-
-def warn_of_waiting(state_dir: Path, app: AppSpec) -> None:
-    """Print a warning before a deploy when the receiver would refuse the relay's events under the site's new name."""
-    from eaves.local.queues import open_local_queue
-    from eaves.local.state import StateDirectory
-
-    state, name, site = StateDirectory(root=state_dir), app.function.name, app.function.site
-    before = state.read_specs()[0].get(name)
-    if before is None or before.function.site == site or not state.spool_of(name, RELAY).is_file():
-        return
-    former = before.function.site
-    try:
-        with open_local_queue(state, f"{name}.{RELAY}") as queue:
-            held = sum(lane.queued for lane in queue.report().lanes)
-    except EavesError as error:
-        say(f"warning: the relay's queue can't be checked for events of site {former}: {error.message}")
-        return
-    if held:
-        events = describe_count(held, "event")
-        say(f"warning: the relay holds {events} of site {former}; the receiver refuses them from site {site},")
-        say(f"so they stay in the queue. To deliver them first, deploy with `site: {former}` and the token of {former}")
-        say("until `eaves status` shows that nothing waits")

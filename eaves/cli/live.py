@@ -5,20 +5,16 @@ The views keep no state outside their process: `eaves up` may be stopped and sta
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import select
 import shutil
 import signal
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -26,12 +22,10 @@ from eaves.base.terminal import escape
 from eaves.cli.output import ID_DIGITS, measure
 from eaves.errors import EavesError, NotFoundError
 from eaves.events import IMAGE_REJECTED, TYPE_PREFIX, Event
-from eaves.history import KEEP, HistoryReader, Record, RecordFilter
+from eaves.history import Record
 
 POLL_S = 1.0
 """Interval at which `StopSignals.wait` checks for a signal that reached another thread, seconds."""
-BATCH = 500
-"""Maximum number of records that a view reads at a time, so that memory stays small however many events there are."""
 TYPE_WIDTH = 19
 """Width of the column of event types, terminal columns: the length of Eaves' longest type, `image.classified.v1`."""
 LABEL_WIDTH = 14
@@ -92,94 +86,16 @@ class StopSignals:
 
 def repeat(step: Callable[[], None], *, every_s: float) -> None:
     """Call a function at once and then after each pause of `every_s`, until Ctrl-C or until stdout has no reader."""
-    try:
+    with suppress(KeyboardInterrupt):
         while True:
             step()
             sys.stdout.flush()
-            if _wait_for_closed_stdout(every_s):
-                return
-    except KeyboardInterrupt:
-        return
-    except BrokenPipeError:  # so that the flush of stdout at the exit doesn't fail and print a warning
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
-
-
-def _wait_for_closed_stdout(timeout_s: float) -> bool:
-    """Wait, and return early when stdout has no reader any more; return whether it has none.
-
-    Without this check, a view without a reader would run until it prints its next line, which may never come.
-    Source: poll(2), POLLERR of a pipe without readers and POLLHUP of a terminal that has gone.
-    """
-    try:
-        number = sys.stdout.fileno()
-    except (io.UnsupportedOperation, ValueError, AttributeError):
-        time.sleep(timeout_s)
-        return False
-    poll = select.poll()
-    poll.register(number, 0)
-    return bool(poll.poll(timeout_s * 1000))
+            time.sleep(every_s)
 
 
 def matches_type(type_: str, wanted: str) -> bool:
     """Return whether an event type is or begins with the wanted one, with or without the prefix `dev.eaves.`."""
     return type_.startswith(wanted) or type_.removeprefix(TYPE_PREFIX).startswith(wanted)
-
-
-class EventStream:
-    """Reads each event of the history file that `eaves up` writes once, in order of arrival.
-
-    A history that is replaced, because it was damaged or its directory was deleted, is read from its beginning.
-
-    Args:
-        path: Path of the history file, which may not exist yet.
-        wanted: Event type, as `matches_type` takes it.
-    """
-
-    def __init__(self, path: Path, wanted: str = "") -> None:
-        self._path = path
-        self._wanted = wanted
-        self._after = 0
-        self._identity = self._identify()
-
-    def read_newest(self, count: int) -> list[Record]:
-        """Return the newest past events, oldest first; `read_new` continues after them.
-
-        Raises:
-            PlatformError: When the file can't be read.
-        """
-        limit = KEEP if self._wanted else max(count, 1)
-        records = HistoryReader(self._path).find(RecordFilter(), limit=limit)[::-1]
-        self._after = records[-1].seq if records else 0
-        return list(deque(self._choose(records), maxlen=count))
-
-    def read_new(self) -> tuple[list[Record], int]:
-        """Return the first `BATCH` events that are new, and how many were deleted before they were read.
-
-        Raises:
-            PlatformError: When the file can't be read.
-        """
-        identity = self._identify()
-        if identity != self._identity or identity is None:  # a new file may get the number of the old one
-            self._identity, self._after = identity, 0
-        found = HistoryReader(self._path).next(after=self._after, limit=BATCH) if identity else []
-        if not found:
-            return [], 0
-        missed = found[0].seq - self._after - 1
-        self._after = found[-1].seq
-        return self._choose(found), missed
-
-    def _choose(self, records: Sequence[Record]) -> list[Record]:
-        return [one for one in records if matches_type(one.type, self._wanted)]
-
-    def _identify(self) -> tuple[int, int] | None:
-        """Return device and inode of the file; None when the file doesn't exist."""
-        try:
-            found = self._path.stat()
-        except FileNotFoundError:
-            return None
-        return found.st_dev, found.st_ino
 
 
 def find_best(data: Any, extensions: Mapping[str, str]) -> dict[str, Any]:
@@ -314,10 +230,7 @@ class PredictionPrinter:
         """
         content = f"{line}\n".encode(errors="replace")
         while content:
-            try:
-                content = content[os.write(self._number, content) :]
-            except BlockingIOError:  # another program has made the terminal non-blocking
-                select.select([], [self._number], [])
+            content = content[os.write(self._number, content) :]
 
 
 def terminal_width() -> int | None:

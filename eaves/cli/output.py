@@ -18,8 +18,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from io import StringIO
@@ -29,7 +28,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from eaves.base.terminal import escape, escape_json, is_safe
-from eaves.errors import CancelledError
 from eaves.web.problem_document import describe_reason
 
 if TYPE_CHECKING:
@@ -423,19 +421,3 @@ def confirm(question: str, *, yes: bool, asks: str = "the command") -> None:
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} {asks} asks for confirmation, and stdin is no terminal; add --yes.")
     click.confirm(question, abort=True, err=True)
-
-
-@contextmanager
-def cancelled_by_ctrl_c(message: str) -> Iterator[None]:
-    """Turn Ctrl-C within the block into an error.
-
-    Args:
-        message: Message of the error: what was stopped, and what is left of it.
-
-    Raises:
-        CancelledError: On Ctrl-C.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise CancelledError(message) from None

@@ -416,9 +416,10 @@ def describe_stopped() -> str:
         client.settimeout(PROBE_S)
         if not port or client.connect_ex(("127.0.0.1", port)):
             return "`eaves up` is not running here"
-    elsewhere = "run the command in its folder, or name its state directory with --state"
     return (
-        f"`eaves up` is not running here, but something listens at port {port}: if it is another project's, {elsewhere}"
+        f"`eaves up` is not running here, but port {port} is in use, perhaps by the `eaves up` of another project: "
+        "to see that one, run the command in its folder, or name its state directory with --state; "
+        "to run both, start one of them with `eaves up --port PORT`"
     )
 
 

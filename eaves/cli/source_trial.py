@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import os
-import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eaves import media_type
 from eaves.base.files import write_atomically
+from eaves.base.names import NAME_PATTERN
 from eaves.cli.app import resolve_sources
-from eaves.cli.output import describe_bytes, describe_duration, print_fields, print_sentence, say
-from eaves.cli.project import Workspace, load_workspace, parse_source
-from eaves.errors import ConfigError, Fault, ImageError, NotFoundError
+from eaves.cli.output import describe_bytes, describe_duration, print_fields, print_sentence
+from eaves.cli.project import Project, build_default_project, load_workspace, parse_source
+from eaves.errors import ConfigError, ImageError, NotFoundError
 from eaves.events import DATAREF, IMAGE_CAPTURED
-from eaves.http_client.proxies import parse_proxies
 from eaves.images.decoder import load
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
 from eaves.sources.camera.kind import lacks_scheme
 from eaves.sources.places import find_guest_settings, parse_place
-from eaves.sources.trial import STREAM_ANSWER, try_source
 from functions.fetch.url_policy import find_url_fault
 from functions.settings import ServeSettings
 from knative.specs import CLUSTER_SOURCE_SETTINGS
@@ -34,7 +30,6 @@ if TYPE_CHECKING:
 
 ORIGIN = "NAME|URL"
 EXAMPLE = "eaves sources try rtsp://camera.example/stream1"
-DEFAULT_SITE = "home"
 DECODING = {
     "none": "none: the camera's JPEG images are passed on as they are",
     "key": "key frames only, which costs least",
@@ -43,101 +38,47 @@ DECODING = {
 HOUR_S, DAY_S = 3_600, 86_400
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TriedSource:
-    """A source to try.
-
-    Attributes:
-        configured: Source with valid settings.
-        as_camera: The same address as a source of the kind `camera`, for a source of the kind `http` on the command
-            line; else None.
-        site: Name of the site.
-        function: Settings of the function that would get its images.
-        whose: The function, for sentences.
-    """
-
-    configured: ConfiguredSource
-    as_camera: ConfiguredSource | None
-    site: str
-    function: ServeSettings
-    whose: str
-
-
-def find_tried_source(text: str, file: Path, *, credentials: Path | None) -> TriedSource:
-    """Return the source to try: a source in eaves.yaml, or an address, path or mapping.
+def find_tried_source(text: str, file: Path, *, credentials: Path | None) -> tuple[ConfiguredSource, Project]:
+    """Return the source to try, and the project of its function: that in eaves.yaml, or defaults for an address.
 
     Args:
-        text: Name, address, path or mapping.
+        text: Name of a source in eaves.yaml, address, path or mapping.
         file: Path of eaves.yaml, which need not exist for an address.
         credentials: Folder of the credentials, in place of the source's own; None to use these.
     """
-    is_place = "://" in text or "{" in text or text.endswith((".yaml", ".yml")) or parse_place(text) is not None
-    workspace = _load(file, needed=not is_place)
-    sources = workspace.project.sources if workspace else ()
+    project, origin, values = build_default_project(), ORIGIN, None
     chosen = {"credentials": str(credentials.absolute())} if credentials else {}
-    if workspace is not None and (one := tuple(source for source in sources if source.name == text)):
-        # faults of other sources don't matter
-        (spec,) = resolve_sources(replace(workspace, project=replace(workspace.project, sources=one)))
-        return _build({**spec.settings, **chosen}, workspace, origin=workspace.origin)
-    if is_place:
-        values = parse_source(text, chosen, origin=ORIGIN, hint=EXAMPLE)
-        own = {name: value for name, value in values.items() if name not in CLUSTER_SOURCE_SETTINGS}
-        return _build(own, workspace, origin=ORIGIN)
-    if lacks_scheme(text):
-        address = text.rpartition("@")[2]  # without a user and a password
-        message = f"{address[:80]!r} has no protocol in front of it"
-        raise NotFoundError(message, hint=f"eaves sources try rtsp://{address[:80]}")
-    names = ", ".join(source.name for source in sources)
-    have = f"{file.name} has the sources {names}" if names else f"{file.name} has no sources"
-    raise NotFoundError(f"there is no source, folder or video named {text[:80]!r}; {have}", hint=EXAMPLE)
-
-
-def _load(file: Path, *, needed: bool) -> Workspace | None:
-    """Load eaves.yaml; None when it is missing, and when it has faults and isn't needed."""
-    if not file.exists():
-        return None
-    try:
-        return load_workspace(file)
-    except ConfigError as error:
-        if needed:
-            raise
-        say(f"warning: {file} is not used, because it has faults: {error.faults[0]}")
-        return None
-
-
-def _build(values: Mapping[str, Any], workspace: Workspace | None, *, origin: str) -> TriedSource:
-    site = workspace.project.site if workspace else DEFAULT_SITE
-    guest = find_guest_settings(values, command="try", site=site)
+    if NAME_PATTERN.fullmatch(text) and file.exists():
+        workspace = load_workspace(file)
+        if one := tuple(source for source in workspace.project.sources if source.name == text):
+            # faults of other sources don't matter
+            (spec,) = resolve_sources(replace(workspace, project=replace(workspace.project, sources=one)))
+            project, origin, values = workspace.project, workspace.origin, {**spec.settings, **chosen}
+    if values is None:
+        is_place = "://" in text or "{" in text or text.endswith((".yaml", ".yml")) or parse_place(text) is not None
+        if not is_place:
+            raise _build_unknown(text, file)
+        found = parse_source(text, chosen, origin=ORIGIN, hint=EXAMPLE)
+        values = {name: value for name, value in found.items() if name not in CLUSTER_SOURCE_SETTINGS}
+    guest = find_guest_settings(values, command="try", site=project.site)
     configured, faults = read_source({**values, **guest}, origin, "")
     if configured is None:
         raise ConfigError(faults)
-    as_camera = None
-    if values.get("kind") == "http" and origin == ORIGIN:
-        options = {name: value for name, value in values.items() if name != "timeout_s"}
-        as_camera = read_source({**options, "kind": "camera"}, origin, "")[0]
-    return TriedSource(
-        configured=configured,
-        as_camera=as_camera,
-        site=site,
-        function=workspace.project.function if workspace else ServeSettings(),
-        whose="the function" if workspace else "a function with the default limits",
-    )
+    return configured, project
 
 
-def run_trial(tried: TriedSource, timeout_s: float) -> SourceTrial:
-    """Try the source, and once more as a camera when its address answers with a stream."""
-    report = say if sys.stderr.isatty() else lambda _: None
-    proxies = parse_proxies(os.environ)
-    attempt = partial(try_source, site=tried.site, proxies=proxies, timeout_s=timeout_s, report=report)
-    trial = attempt(tried.configured)
-    if tried.as_camera is None or STREAM_ANSWER not in str(trial.failure):
-        return trial
-    say(f"{trial.place} is a stream, so it is tried as a source of the kind camera")
-    return attempt(tried.as_camera)
+def _build_unknown(text: str, file: Path) -> NotFoundError:
+    if lacks_scheme(text):
+        address = text.rpartition("@")[2]  # without a user and a password
+        message = f"{address[:80]!r} has no protocol in front of it"
+        return NotFoundError(message, hint=f"eaves sources try rtsp://{address[:80]}")
+    names = ", ".join(source.name for source in load_workspace(file).project.sources) if file.exists() else ""
+    have = f"{file.name} has the sources {names}" if names else f"{file.name} has no sources"
+    return NotFoundError(f"there is no source, folder or video named {text[:80]!r}; {have}", hint=EXAMPLE)
 
 
-def save_image(trial: SourceTrial, settings: Any, target: Path | None) -> tuple[Path, bool] | None:
-    """Write the image of a trial to a file, and return its path and whether it replaced one; None when it writes none.
+def save_image(trial: SourceTrial, target: Path | None) -> Path | None:
+    """Write the image of a trial to a file, and return its path; None when it writes none.
 
     Without a target the file is a new one in the current folder, and the image of a folder or archive isn't written.
     """
@@ -148,12 +89,8 @@ def save_image(trial: SourceTrial, settings: Any, target: Path | None) -> tuple[
         suffix = media_type.suffix(event.datacontenttype) or ".jpg"
         names = (f"{trial.name}{f'-{number}' if number > 1 else ''}{suffix}" for number in itertools.count(1))
         target = next(Path(name) for name in names if not Path(name).exists())
-    if trial.kind == "folder" and target.absolute().is_relative_to(Path(settings.path).absolute()):
-        message = f"must not be in the folder that the source watches (got {target})"
-        raise ConfigError([Fault(origin="--save", path="", message=message)])
-    replaced = target.exists()
     write_atomically(target, event.data, durability="none", mode=None)
-    return target, replaced
+    return target
 
 
 def find_refusal(event: Event, settings: ServeSettings) -> str:
@@ -172,38 +109,36 @@ def find_refusal(event: Event, settings: ServeSettings) -> str:
     return ""
 
 
-def print_trial(trial: SourceTrial, saved: tuple[Path, bool] | None, tried: TriedSource, refusal: str) -> None:
+def print_trial(trial: SourceTrial, saved: Path | None, project: Project, refusal: str) -> None:
     """Print what a trial found, as text for people.
 
     Args:
         trial: What was found.
-        saved: File that the image was written to, and whether it replaced one; None when it wasn't written.
-        tried: The source, and the function that would get the image.
+        saved: File that the image was written to; None when it wasn't written.
+        project: Project whose function would get the image; without a name, defaults.
         refusal: Why that function would refuse it; empty when it would take it.
     """
     print_sentence(f"source {trial.name}, kind {trial.kind}: {trial.place}".removesuffix(": "))
     event = trial.event
     steps = [(step.name, f"{'' if step.passed else 'failed: '}{step.detail}") for step in trial.steps]
     fields = [*steps, *_describe_stream(trial.stream), *(_describe_image(trial, event) if event else ())]
-    if saved is not None:
-        fields.append(("saved", f"{saved[0]}{', in place of an older file' if saved[1] else ''}"))
-    print_fields(fields)
+    print_fields([*fields, ("saved", str(saved))] if saved else fields)
     if event is None:
         return
     if trial.picture is not None and trial.picture["remark"]:
         print_sentence(f"note: {trial.picture['remark']}")
     print_sentence("event that would be sent:" if trial.within_hours else "event, which would not be sent now:")
-    size, limit = describe_bytes(len(event.data)), describe_bytes(tried.function.max_body_bytes)
-    verdict = f"{tried.whose} takes it: {size} of at most {limit}"
-    if refusal or not event.data:
-        verdict = f"{tried.whose} refuses it: {refusal}" if refusal else f"{tried.whose} fetches it from its bucket"
+    size, limit = describe_bytes(len(event.data)), describe_bytes(project.function.max_body_bytes)
+    whose = "the function" if project.name else "a function with the default limits"
+    verdict = f"{whose} takes it: {size} of at most {limit}" if event.data else f"{whose} fetches it from its bucket"
     attributes = [(name, str(value)) for name, value in event.attributes().items() if name != "specversion"]
-    print_fields([*attributes, ("rate", _describe_rate(trial)), ("function", verdict)])
+    function = f"{whose} refuses it: {refusal}" if refusal else verdict
+    print_fields([*attributes, ("rate", _describe_rate(trial)), ("function", function)])
     if not trial.within_hours:
         print_sentence("note: images of this time of day are dropped by the option hours")
 
 
-def build_value(trial: SourceTrial, saved: tuple[Path, bool] | None, refusal: str) -> dict[str, Any]:
+def build_value(trial: SourceTrial, saved: Path | None, refusal: str) -> dict[str, Any]:
     """Return what a trial found as plain data."""
     event, failure = trial.event, trial.failure
     return {
@@ -214,7 +149,7 @@ def build_value(trial: SourceTrial, saved: tuple[Path, bool] | None, refusal: st
         "stream": trial.stream or None,
         "first_image_s": trial.first_image_s and round(trial.first_image_s, 3),
         "picture": trial.picture,
-        "saved": str(saved[0]) if saved else None,
+        "saved": str(saved) if saved else None,
         "event": {**event.attributes(), "data_bytes": len(event.data)} if event else None,
         "within_hours": trial.within_hours,
         "load": _build_load(trial),
@@ -232,6 +167,14 @@ def _build_load(trial: SourceTrial) -> dict[str, float] | None:
         "images_per_hour": round(HOUR_S / trial.interval_s, 3),
         "bytes_per_day": round(DAY_S / trial.interval_s * len(trial.event.data), 3),
     }
+
+
+def _describe_rate(trial: SourceTrial) -> str:
+    load_ = _build_load(trial)
+    if load_ is None:
+        return f"one event for each {'message with an image' if trial.kind == 'mqtt' else 'image'}"
+    every, a_day = describe_duration(load_["interval_s"]), describe_bytes(load_["bytes_per_day"])
+    return f"at most one image every {every}: {load_['images_per_hour']:,.0f} an hour, {a_day} a day"
 
 
 def _describe_stream(stream: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -258,12 +201,3 @@ def _describe_image(trial: SourceTrial, event: Event) -> Iterator[tuple[str, str
     else:
         light = f"brightness {picture['brightness']:.0f} and contrast {picture['contrast']:.0f} of 255"
         yield "image", f"{event.datacontenttype}, {picture['width']}x{picture['height']}, {size}; {light}"
-
-
-def _describe_rate(trial: SourceTrial) -> str:
-    load_ = _build_load(trial)
-    if load_ is None:
-        return f"one event for each {'message with an image' if trial.kind == 'mqtt' else 'image'}"
-    every = describe_duration(load_["interval_s"])
-    a_day = describe_bytes(load_["bytes_per_day"])
-    return f"at most one image every {every}: {load_['images_per_hour']:,.0f} an hour, {a_day} a day"

@@ -63,8 +63,6 @@ DARK, BRIGHT = 24.0, 235.0
 FLAT = 4.0
 """Standard deviation of the grey levels below which an image counts as one colour. The noise of a camera behind a lens
 cap has 1 to 3; a street at night has more than 10."""
-STREAM_ANSWER = "answers with a stream"
-"""Part of the reason with which the kind `http` refuses a stream."""
 RTSP_PATHS = (
     "/Streaming/Channels/101 (Hikvision), /cam/realmonitor?channel=1&subtype=0 (Dahua), "
     "/axis-media/media.amp (Axis), /h264Preview_01_main (Reolink)"

@@ -63,25 +63,14 @@ _EXAMPLE = "eaves init --from-source http://camera.example/snapshot.jpg --crop 0
     "source",
     metavar="SOURCE",
     help="Collect training images from a source, and write the source into eaves.yaml: a URL, a folder, a video or its "
-    "device, a .yaml file with a mapping as under `sources:`, or that mapping itself. The images that the function "
-    "gets later have the same options.",
+    "device, a .yaml file with a mapping as under `sources:`, or that mapping itself, with any option of a source. The "
+    "images that the function gets later have the same options.",
 )
 @click.option("--images", type=click.IntRange(1), default=200, show_default=True, help="Number of images to collect.")
 @click.option("--every", type=float, metavar="SECONDS", help="Time between two images from a URL.")
 @click.option(
     "--crop", metavar="REGION", help="Part of each image: left,top,width,height in pixels, or in shares of 0 to 1."
 )
-@click.option("--rate", metavar="RATE", help="Maximum average number of images in a time, such as 1/10s.")
-@click.option(
-    "--unchanged",
-    type=float,
-    metavar="NUMBER",
-    help="Leave out images that differ less than this from the last one, in grey levels of 255; try 1.",
-)
-@click.option(
-    "--max-side", type=int, metavar="PIXELS", help="Longest side of an image, pixels; larger images are scaled down."
-)
-@click.option("--jpeg-quality", type=int, help="Encode every image again as JPEG of this quality, 1 to 95.")
 @click.option(
     "--credentials",
     type=click.Path(path_type=Path, file_okay=False),

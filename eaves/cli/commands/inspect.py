@@ -10,21 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eaves.artifact import INT8, Artifact, Manifest, Quantisation, open_artifact
+from eaves.artifact import INT8, Artifact, Manifest, open_artifact
 from eaves.artifact.manifest import TENSOR
 from eaves.artifact.store import HANDLER
-from eaves.base.statistics import round_outward
 from eaves.cli.latest import find_latest
-from eaves.cli.output import (
-    Column,
-    Columns,
-    describe_bytes,
-    output_option,
-    print_fields,
-    print_line,
-    print_rows,
-    print_value,
-)
+from eaves.cli.output import describe_bytes, output_option, print_fields, print_line, print_rows, print_value
 from eaves.cli.registry import access_options, is_container_image
 from eaves.errors import ArtifactError, OciError
 
@@ -32,16 +22,7 @@ if TYPE_CHECKING:
     from eaves.oci.layers.image import Image
     from eaves.oci.registry.registry import Access
 
-COLUMNS: Columns = {
-    "model": "MODEL",
-    "accuracy": "ACCURACY",
-    "interval": "95 % INTERVAL",
-    "picking": Column("SAME LABEL, PICKING", drop=2),
-    "agreement": "JUDGED",
-    "drop": "DROP",
-    "size": Column("SIZE", drop=1),
-}
-FIELDS: Columns = {"field": "FIELD", "value": "VALUE"}
+FIELDS = {"field": "FIELD", "value": "VALUE"}
 MANY = 12
 """Maximum number of labels, and of their weights, that the text output lists."""
 Lines = Iterator[tuple[str, str]]
@@ -160,15 +141,12 @@ def _print_artifact(artifact: Artifact) -> None:
         "input and output": _describe_interface(manifest),
         "proof": _describe_proof(manifest),
         "precision": _describe_precision(manifest),
-        "files": _describe_files(manifest),
-        "source and tools": _describe_origin(manifest),
+        "source": _describe_origin(manifest),
     }
     for heading, lines in groups.items():
         if heading:
             print_line(f"\n{heading}")
         print_fields(list(lines))
-        if heading == "precision" and manifest.quantisation.trials:
-            print_rows(_list_trials(manifest.quantisation), COLUMNS, "table")
 
 
 def _describe_model(artifact: Artifact) -> Lines:
@@ -225,48 +203,10 @@ def _describe_precision(manifest: Manifest) -> Lines:
     if found.reason:
         yield "because", found.reason
     if found.trials:
-        yield "evidence", f"{evidence.kind}, {'suffices' if evidence.passed else 'does not suffice by itself'}"
-    if found.trials and evidence.labelled_images:
-        counts = f"{evidence.lost} lost and {evidence.gained} gained of {evidence.labelled_images} labelled images"
-        at_most = round_outward((evidence.drop_bound_95, evidence.drop_bound_95), 4)[1]
-        bound = f"at most {at_most:.2%} with 95 % confidence, {found.max_accuracy_drop:.2%} allowed"
-        yield "accuracy lost", f"{bound}; {counts}"
-    if found.trials and evidence.images:
-        at_least = round_outward((evidence.agreement_bound_95, evidence.agreement_bound_95), 3)[0]
-        bound = f"at least {at_least:.1%} with 95 % confidence"
-        required = f"required: {evidence.min_agreement:.1%} on 500 images or more"
-        yield "fp32's label", f"on {evidence.agreement:.1%} of {evidence.images} images, {bound}; {required}"
-    if found.trials and evidence.classes_beyond:
-        yield "classes beyond", ", ".join(evidence.classes_beyond)
+        suffices = "suffices" if evidence.passed else "does not suffice by itself"
+        yield "evidence", f"{evidence.kind}, {suffices}; the page of the conversion and -o json have all of it"
     if manifest.precision == INT8:
         yield "calibrated", f"on {found.calibration_images} images"
-
-
-def _list_trials(found: Quantisation) -> list[dict[str, str]]:
-    """Return the table rows that compare the fp32 model with each int8 candidate."""
-    fp32 = {"model": "fp32", "accuracy": f"{found.accuracy_fp32:.1%}", "interval": _interval(found.interval_95_fp32)}
-    rows = [{**fp32, "size": describe_bytes(found.size_bytes_fp32)}]
-    for trial in found.trials:
-        kept = f"{len(trial.kept_fp32)} more layers in fp32" if trial.kept_fp32 else "head in fp32"
-        row = {"model": f"int8, {kept}", "picking": f"{trial.picking_agreement:.1%}"}
-        row |= {"interval": _interval(trial.interval_95), "size": describe_bytes(trial.size_bytes)}
-        if trial.judged:
-            row |= {"accuracy": f"{trial.accuracy:.1%}", "agreement": f"{trial.agreement:.1%}"}
-            row |= {"drop": f"{trial.drop * 100:+.1f} points"}
-        rows.append(row)
-    return rows
-
-
-def _interval(interval: Sequence[float]) -> str:
-    return " - ".join(f"{edge:.1%}" for edge in round_outward((interval[0], interval[1]), 3)) if interval else ""
-
-
-def _describe_files(manifest: Manifest) -> Lines:
-    golden = [entry.size_bytes for name, entry in manifest.files.items() if name.startswith("golden/")]
-    for name, entry in manifest.files.items():
-        if not name.startswith("golden/"):
-            yield name, f"{describe_bytes(entry.size_bytes)}  sha256:{entry.sha256[:12]}"
-    yield "golden/", f"{describe_bytes(sum(golden))} in {len(golden)} files"
 
 
 def _describe_origin(manifest: Manifest) -> Lines:
@@ -274,12 +214,9 @@ def _describe_origin(manifest: Manifest) -> Lines:
     yield "source", f"{manifest.source.route}{digest}"
     if manifest.source.weights:
         yield "weights from", _first_line(manifest.source.weights, 120)
-    yield "opset", str(manifest.opset)
     if "model" in manifest.licences:
-        yield "model's licence", _first_line(manifest.licences["model"])
-    for name in sorted(manifest.toolchain.keys() | manifest.licences.keys() - {"model"}):
-        licence = _first_line(manifest.licences.get(name, ""))
-        yield name, " ".join(part for part in (manifest.toolchain.get(name, ""), licence and f"({licence})") if part)
+        yield "licence", _first_line(manifest.licences["model"])
+    yield "tools", ", ".join(f"{name} {version}" for name, version in sorted(manifest.toolchain.items()))
 
 
 def _first_line(text: str, length: int = 60) -> str:

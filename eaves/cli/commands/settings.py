@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import typing
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import click
 
 from eaves.cli.output import output_option, print_sentence, print_value
-from eaves.config import SettingsLeaf, is_scalar, iter_leaves
+from eaves.config import is_scalar, iter_leaves
 from eaves.errors import NotFoundError
 from eaves.options import describe_default, describe_range, name_type
 
@@ -33,10 +32,7 @@ def command(section: str, form: str) -> None:
         return
     found = [row for row in every if section in ("", row["section"], row["setting"])]
     if not found:
-        known = [*(name for name, _, _ in sections), *(row["setting"] for row in every)]
-        near = difflib.get_close_matches(section, known, n=1)
-        hint = f"eaves settings {near[0]}" if near else "eaves settings"
-        raise NotFoundError(f"{section!r} is neither a section nor a setting of eaves.yaml", hint=hint)
+        raise NotFoundError(f"{section!r} is neither a section nor a setting of eaves.yaml", hint="eaves settings")
     if form != "table":
         print_value(found, form)
         return
@@ -76,13 +72,7 @@ def _describe(section: str, cls: type) -> Iterator[dict[str, Any]]:
                 "section": section,
                 "setting": leaf.path,
                 "doc": leaf.doc,
-                "type": " ".join(filter(None, (_describe_type(leaf), describe_range(leaf)))),
+                "type": " ".join(filter(None, (name_type(leaf).replace("|", " | "), describe_range(leaf)))),
                 "default": describe_default(leaf.default),
                 "variable": leaf.env if is_scalar(leaf.type) and not is_listed else "",
             }
-
-
-def _describe_type(leaf: SettingsLeaf) -> str:
-    if leaf.choices:
-        return f"one of {', '.join(filter(None, leaf.choices))}"
-    return "yes or no" if leaf.type is bool else name_type(leaf)

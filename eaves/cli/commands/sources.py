@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import click
 
 from eaves.cli import CommandGroup
-from eaves.cli.output import cancelled_by_ctrl_c, output_option, print_value
+from eaves.cli.output import output_option, print_value, say
 from eaves.cli.site import file_option
 
 
@@ -48,15 +50,18 @@ def try_(source: str, credentials: Path | None, save: Path | None, timeout: floa
     When there is no image, the command shows which step failed and what to do. It exits with status 69 when the source
     can't be reached or sends no image, 77 when it refuses the login, and 66 when there is no such stream.
     """
-    from eaves.cli.source_trial import build_value, find_refusal, find_tried_source, print_trial, run_trial, save_image
+    from eaves.cli.source_trial import build_value, find_refusal, find_tried_source, print_trial, save_image
+    from eaves.http_client.proxies import parse_proxies
+    from eaves.sources.trial import try_source
 
-    tried = find_tried_source(source, file, credentials=credentials)
-    with cancelled_by_ctrl_c(f"stopped: {tried.configured.common.name} was not tried to the end; nothing was sent"):
-        trial = run_trial(tried, timeout)
-    saved = save_image(trial, tried.configured.settings, save)
-    refusal = find_refusal(trial.event, tried.function) if trial.event else ""
+    configured, project = find_tried_source(source, file, credentials=credentials)
+    report = say if sys.stderr.isatty() else lambda _: None
+    proxies = parse_proxies(os.environ)
+    trial = try_source(configured, site=project.site, proxies=proxies, timeout_s=timeout, report=report)
+    saved = save_image(trial, save)
+    refusal = find_refusal(trial.event, project.function) if trial.event else ""
     if form == "table":
-        print_trial(trial, saved, tried, refusal)
+        print_trial(trial, saved, project, refusal)
     else:
         print_value(build_value(trial, saved, refusal), form)
     if trial.failure is not None:

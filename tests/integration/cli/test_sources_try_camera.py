@@ -15,8 +15,6 @@ import pytest
 from PIL import Image
 
 from eaves.cli.project import load_workspace
-from tests.fakes.http.camera import open_camera
-from tests.fakes.sources.camera.mjpeg import stream_live
 from tests.fakes.sources.camera.rtsp import RtspSession, live_numbers, open_rtsp_camera
 from tests.inputs.videos import make_video, need_av
 from tests.integration.cli.test_sources_try import attempt, eaves, in_a_folder_of_its_own, names, size_of, write_project
@@ -112,19 +110,6 @@ def test_a_camera_that_accepts_and_says_nothing(tmp_path: Path) -> None:
     assert error is not None
     assert error.exit_code == 69
     assert [one["name"] for one in found["steps"]] == ["address", "connection", "connection"]
-
-
-def test_a_snapshot_address_that_is_a_stream_is_tried_as_a_camera() -> None:
-    video = make_video("mjpeg")
-    with open_camera(lambda _: stream_live(camera, video)) as camera:
-        result = eaves("sources", "try", f"{camera.url}/video")
-        found, error = attempt(f"{camera.url}/video.mjpg")
-    assert result.exit_code == 0, result.output
-    assert "is a stream, so it is tried as a source of the kind camera" in result.stderr
-    assert "none: the camera's JPEG images are passed on as they are" in result.stdout
-    assert error is None
-    assert found["kind"] == "camera"
-    assert found["load"]["interval_s"] == pytest.approx(0.1, rel=0.3)
 
 
 def test_files_and_devices(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from eaves.artifact import Artifact, open_artifact
 from eaves.artifact.golden import INDEX
 from eaves.artifact.store import HANDLER, MODEL
 from eaves.cli import cli
-from eaves.errors import ArtifactError, EavesError, GoldenError, HandlerError, ImageError
+from eaves.errors import ArtifactError, EavesError, GoldenError, HandlerError
 from eaves.inference.handler import load_handler
 from eaves.inference.prepared_graphs import MIN_BYTES, detect_layout, graph_name
 from eaves.inference.replay import replay_in_child
@@ -149,17 +149,8 @@ def test_a_good_handler_reproduces_the_goldens_from_encoded_bytes(tmp_path: Path
 
 
 BAD_HANDLERS = {
-    "syntax": (
-        "def preprocess(data:\n",
-        r"can't be loaded: SyntaxError: [^()]*'\(' was never closed[^()]*(\(handler.py, line 1\))?$",
-    ),
     "an import": ("import no_such_module\n", r"can't be loaded: ModuleNotFoundError: No module named 'no_such_module'"),
-    "nothing": (
-        "def prepare(data): pass\n",
-        r"defines neither a function preprocess nor a function postprocess; it defines: prepare",
-    ),
     "a failure": ("def preprocess(data):\n    return {}['x']\n", r"preprocess failed: KeyError: 'x' \(line 2\)"),
-    "no array": ("def preprocess(data): return [1]\n", r"returned list, not a numpy array"),
     "another shape": ("import numpy\ndef preprocess(data): return numpy.zeros((9, 8, 3), 'uint8')\n", r"\(9, 8, 3\)"),
     "the end": ("import os\ndef preprocess(data): os._exit(0)\n", r"ended the process"),
     "an end with words": ("import os\nos.write(1, b'{}')\nos._exit(0)\n", r"ended the process"),
@@ -189,7 +180,6 @@ def say(text):
 GOOD = {"label": "", "logits": 0, "probabilities": 0, "allowed_logits": 1, "allowed_probabilities": 1, "fault": ""}
 FORGED = {
     "no result at all": "",
-    "one result": json.dumps({"result": {**GOOD, "file": "golden/000.png", "hint": "", "graph": "model.onnx"}}),
     "results of other images": "\n".join(
         json.dumps({"result": {**GOOD, "file": f"golden/{number}.png", "hint": "", "graph": "model.onnx"}})
         for number in range(3)
@@ -204,7 +194,7 @@ def test_what_a_handler_says_in_the_childs_name_is_no_proof(tmp_path: Path, case
     path = write_graph_artifact(tmp_path / "a", change=with_handler(source)).path
     error = eaves("verify", path, "--run-handler").exception
     assert isinstance(error, HandlerError)
-    heard = {"one result": 1, "results of other images": 3}.get(case, 0)
+    heard = 3 if case == "results of other images" else 0
     assert f"ended the process that replays the golden images after {heard} of 3" in error.message
 
 
@@ -280,25 +270,6 @@ def test_commands_never_run_a_graph_in_their_own_process(artifact: Artifact) -> 
     assert "3 golden images are reproduced" in done.stderr
 
 
-STORED = {
-    3: "the inputs are stored in the artifact",
-    0: "the recipe computed the inputs",
-    1: "1 inputs are stored in the artifact, and the recipe",
-}
-
-
-@pytest.mark.parametrize("number", STORED)
-def test_where_the_inputs_came_from_is_reported(tmp_path: Path, number: int) -> None:
-    def change(at: Path) -> None:
-        with_handler(HANDLER_SOURCE)(at)
-        entries = json.loads((at / INDEX).read_text())
-        (at / INDEX).write_text(json.dumps([*entries[:number], *({**one, "tensor": ""} for one in entries[number:])]))
-
-    result = eaves("verify", write_graph_artifact(tmp_path / "a", change=change).path)
-    assert result.exit_code == 0
-    assert f"handler.py was not run: {STORED[number]}" in result.stderr
-
-
 def test_a_handler_that_prepares_differently_is_found(tmp_path: Path) -> None:
     source = HANDLER_SOURCE.replace("return np", "return 255 - np")
     artifact = write_graph_artifact(tmp_path / "a", change=with_handler(source))
@@ -314,15 +285,6 @@ def test_what_is_served_is_what_was_verified(tmp_path: Path) -> None:
     prediction = classifier.predict(encode_png(COLOURS["green"]))
     assert prediction.attributes["label"] == "green"
     assert set(prediction.timings_ms) == {"preprocess", "infer"}
-
-
-def test_a_handler_may_blame_what_was_sent(tmp_path: Path) -> None:
-    source = "from eaves.errors import ImageError\ndef preprocess(data): raise ImageError('not a scan')\n"
-    artifact = write_graph_artifact(tmp_path / "a", change=with_handler(source))
-    handler = load_handler(artifact)
-    assert handler.preprocess is not None
-    with pytest.raises(ImageError, match="not a scan"):
-        handler.preprocess(b"")
 
 
 def test_a_handler_that_was_exchanged_is_never_run(tmp_path: Path) -> None:

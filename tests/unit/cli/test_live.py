@@ -1,23 +1,19 @@
-"""Views until Ctrl-C: lines of events and logs, each event once, and a terminal that is slow or gone delays nobody."""
+"""Lines of events and logs, and a terminal that is slow or gone delays nobody."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
 
 from eaves.cli.live import (
-    BATCH,
     MAX_DATA,
     MAX_FIELD,
     MAX_WAITING,
-    EventStream,
     PredictionPrinter,
     follow_tail,
     format_log_line,
@@ -25,7 +21,7 @@ from eaves.cli.live import (
 )
 from eaves.errors import EavesError, NotFoundError, PlatformError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
-from eaves.history import FileHistory, Record
+from eaves.history import Record
 from eaves.logs import JsonFormatter
 from tests.waiting import wait_until
 
@@ -41,14 +37,10 @@ def record(subject: str = "photos/roses/1.jpg", label: str = "roses", text: str 
     )  # fmt: skip
 
 
-def test_a_line_has_time_type_label_score_subject_and_the_beginning_of_the_id() -> None:
-    words = format_record(record(), 120).split()
-    assert words[1:] == ["image.classified.v1", "roses", "0.93", "photos/roses/1.jpg", "3f2a91c0"]
-
-
-@pytest.mark.parametrize("subject", ["a.jpg", "photos/" * 30 + "end.jpg", "写真/" * 30 + "end.jpg"])
+@pytest.mark.parametrize("subject", ["a.jpg", "写真/" * 30 + "end.jpg"])
 def test_a_line_fits_80_columns_and_keeps_the_end_of_a_path(subject: str) -> None:
     line = format_record(record(subject), 80)
+    assert line.split()[1:4] == ["image.classified.v1", "roses", "0.93"]
     assert len(line) <= 80
     assert subject[-5:] in line
     assert line.endswith("3f2a91c0")
@@ -60,9 +52,7 @@ def test_no_event_can_steer_the_terminal_or_begin_a_second_line() -> None:
     assert not {"\x1b", "\n", "\u202e"} & set(line)
 
 
-@pytest.mark.parametrize(
-    "text", ["{", "[" * 2_000, "3", '{"predictions": {"0": 1}}', '{"predictions": [{"score": "x"}]}']
-)
+@pytest.mark.parametrize("text", ["[" * 2_000, "3", '{"predictions": [{"score": "x"}]}'])
 def test_data_that_is_no_prediction_shows_no_label(text: str) -> None:
     assert format_record(record("a.jpg", text=text), None).split()[1:] == ["image.classified.v1", "a.jpg", "3f2a91c0"]
 
@@ -150,64 +140,6 @@ def test_a_reader_that_has_gone_ends_the_printing(pipe: tuple[int, int]) -> None
     assert time.monotonic() - begin < 0.9, "its thread has ended"
 
 
-def add(history: FileHistory, first: int, last: int, type_: str = IMAGE_CAPTURED) -> None:
-    for number in range(first, last):
-        history.add(Event(id=str(number), source="/s", type=type_))
-
-
-def ids(stream: EventStream) -> list[str]:
-    found: list[str] = []
-    while new := stream.read_new()[0]:
-        assert len(new) <= BATCH
-        found += [one.id for one in new]
-    return found
-
-
-def test_events_behind_the_newest_that_were_there_are_read_once(tmp_path: Path) -> None:
-    history = FileHistory(tmp_path / "history.db")
-    add(history, 0, 5)
-    stream, other = EventStream(tmp_path / "history.db"), EventStream(tmp_path / "history.db", "image.classified")
-    assert [one.id for one in stream.read_newest(2)] == ["3", "4"]
-    assert other.read_newest(0) == []
-    assert ids(stream) == []
-    add(history, 5, 5 + 3 * BATCH)
-    assert ids(stream) == [str(number) for number in range(5, 5 + 3 * BATCH)]
-    add(history, 9_000, 9_001, IMAGE_CLASSIFIED)
-    wait_until(lambda: ids(other) == ["9000"], 10, what="the only event of the wanted type")
-    history.close()
-
-
-def test_a_history_that_comes_later_and_one_that_is_replaced_are_read_from_their_beginning(tmp_path: Path) -> None:
-    path = tmp_path / "state/history.db"
-    stream = EventStream(path)
-    assert stream.read_newest(10) == []
-    assert ids(stream) == []
-    path.parent.mkdir()
-    history = FileHistory(path)
-    add(history, 0, 20)
-    assert ids(stream) == [str(number) for number in range(20)]
-    history.close()
-    shutil.move(path.parent, tmp_path / "before")  # its inode stays in use, so that the new file has another one
-    assert ids(stream) == []
-    path.parent.mkdir()
-    history = FileHistory(path)
-    add(history, 100, 103)
-    assert ids(stream) == ["100", "101", "102"]
-    history.close()
-
-
-def test_events_that_the_history_deleted_before_they_were_read_are_counted(tmp_path: Path) -> None:
-    history = FileHistory(tmp_path / "history.db", max_bytes=60_000)
-    add(history, 0, 1)
-    stream = EventStream(tmp_path / "history.db")
-    stream.read_newest(1)
-    add(history, 1, 900)
-    records, missed = stream.read_new()
-    assert missed > 100
-    assert int(records[0].id) == 1 + missed
-    history.close()
-
-
 def test_a_log_that_is_away_for_a_while_continues_with_its_new_lines() -> None:
     answers: list[list[str] | EavesError] = [
         ["a", "b", "c"], ["b", "c", "d"], NotFoundError("at zero"), PlatformError("no answer"), ["c", "d", "e"], ["f"],
@@ -247,9 +179,7 @@ def test_a_json_line_is_local_time_level_message_and_fields() -> None:
     assert format_log_line(line) == f"{NOON} ERROR m\na\nb"
 
 
-@pytest.mark.parametrize(
-    "line", ["plain text", "{cut", "[1]", '{"level": "info"}', '{"message": 7}', "null", "[" * 5_000, ""]
-)
+@pytest.mark.parametrize("line", ["plain text", "[1]", '{"message": 7}', "[" * 5_000])
 def test_any_other_line_stays_as_it_is(line: str) -> None:
     assert format_log_line(line) == line
 

@@ -59,7 +59,7 @@ def test_an_attribute_that_no_event_has_is_reported_once_for_all_sites(project: 
     write(project, sites=SITES, triggers=triggers)
     result = render(project, "--all", "--output", tmp_path / "out")
     assert result.exit_code == 0
-    assert result.stderr.count("triggers[0].filter.lable: an event of Eaves has no attribute lable") == 1
+    assert result.stderr.count("triggers[0].filter.lable: no event of Eaves has the attribute lable") == 1
 
 
 def test_several_sites_have_a_folder_each(project: Path, tmp_path: Path) -> None:
