@@ -207,11 +207,11 @@ def resolve_triggers(workspace: Workspace) -> tuple[TriggerSpec, ...]:
     faults: list[Fault] = []
     for number, trigger in enumerate(workspace.project.triggers):
         if has_secrets(trigger.url):
-            advice = "remove it from eaves.yaml: the file isn't private, and a deployment to a cluster refuses it"
-            if trigger.is_mqtt:
-                advice = "write it to the files username and password in a folder that only you may read, and set "
-                advice += "`mqtt: {credentials: FOLDER}`"
-            say(f"warning: {workspace.origin}: triggers[{number}].url holds a password or token; {advice}")
+            say(
+                f"warning: {workspace.origin}: triggers[{number}].url holds a password or token, which a deployment to "
+                "a cluster refuses; for MQTT, write it to the files username and password in a folder that only you "
+                "may read, and set `mqtt: {credentials: FOLDER}`"
+            )
         folder = trigger.mqtt.credentials
         if folder is not None:
             folder, found = _check_folder(workspace, folder, f"triggers[{number}].mqtt.credentials", _check_login)

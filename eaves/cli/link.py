@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -177,15 +176,6 @@ def _open_local_relays(place: Place, app: str, stack: ExitStack) -> Iterator[Que
         yield QueueTarget(agent=agent, pod="", queue=queue, to=wanted.to.rstrip("/"), credentials=wanted.credentials)
 
 
-def list_receivers(place: Place, app: str) -> dict[str, Path | None]:
-    """Return the address of each receiver of the relays deployed here, with the folder of the relay's credentials."""
-    from eaves.local.state import StateDirectory
-
-    specs = StateDirectory(root=place.state_dir).read_specs()[0]
-    wanted = [spec.relay for name, spec in specs.items() if spec.relay.enabled and app in ("", name)]
-    return {relay.to.rstrip("/"): relay.credentials for relay in wanted}
-
-
 def require_one(targets: Sequence[QueueTarget], why: str) -> QueueTarget:
     """Return the only queue, for a command that works on one.
 
@@ -235,7 +225,7 @@ def _name(fault: Fault) -> Fault:
 
 def describe_link(link: LinkReport) -> str:
     """Return a link's state, its reason and its backlog as one sentence: `link up for 2 h; nothing waits`."""
-    state, reason = link.state or ("up" if link.up else "down"), _describe_reason(link)
+    state, reason = link.state or ("up" if link.up else "down"), link.reason
     since = f" for {describe_age(link.since_age_s)}" if link.since_age_s is not None else ""
     text = f"link {state}{since}"
     if state == "starting":
@@ -254,12 +244,3 @@ def describe_link(link: LinkReport) -> str:
         rate = link.events_per_s
         parts += [f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s", f"drained in {describe_age(link.drain_s)}"]
     return f"{text}; {', '.join(parts)}"
-
-
-def _describe_reason(link: LinkReport) -> str:
-    """Return the reason why a relay forwards nothing, without the receiver's address at its beginning."""
-    address = re.escape(link.to.rstrip("/"))
-    reason = re.sub(rf"^(no connection to|no answer from|GET|POST) {address}\S* ?", "", link.reason)
-    if reason.startswith("within "):
-        reason = f"no answer {reason}"
-    return reason.removeprefix("it can't be reached: ")

@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,6 @@ class Kind(Enum):
     """Kind of the values in a column, which decides how its cells are written and shortened."""
 
     TEXT = "text"
-    NUMBER = "number"
     PATH = "path"
     ID = "id"
     MOMENT = "moment"
@@ -63,7 +63,7 @@ class Kind(Enum):
     REASON = "reason"
 
 
-_RIGID = (Kind.NUMBER, Kind.MILLISECONDS, Kind.SECONDS, Kind.BYTES, Kind.MOMENT, Kind.ID)
+_RIGID = (Kind.MILLISECONDS, Kind.SECONDS, Kind.BYTES, Kind.MOMENT, Kind.ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +212,7 @@ def _write(value: Any, kind: Kind, *, is_wide: bool) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if kind is Kind.MOMENT:
             moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
-            return moment if is_wide else describe_moment(value, time.time())
+            return moment if is_wide else f"{describe_age(max(0.0, time.time() - value))} ago"
         if kind in _NUMBERS and not is_wide:
             return _NUMBERS[kind](value)
         return f"{value:.3f}" if isinstance(value, float) else str(value)
@@ -274,18 +274,6 @@ def describe_age(seconds: float | None) -> str:
     return f"{seconds:.0f} s"
 
 
-def describe_moment(unix_s: float, now: float) -> str:
-    """Return a moment as people say it: `12 s ago`, `3 min ago`, `today 09:14`, `2026-11-12 14:02`; times are local.
-
-    A moment up to 5 s in the future is shown as now, because the clocks of two machines differ.
-    """
-    age, there = now - unix_s, time.localtime(unix_s)
-    if -5.0 <= age < 3_600:
-        return f"{int(age) // 60} min ago" if age >= 60 else f"{int(max(0.0, age))} s ago"
-    is_today = there[:3] == time.localtime(now)[:3]
-    return time.strftime("today %H:%M" if is_today else "%Y-%m-%d %H:%M", there)
-
-
 def describe_duration(seconds: float) -> str:
     """Return a duration with at most three digits and its unit: `4.2 ms`, `643 ms`, `1.3 s`, `2 min`."""
     if seconds < 0.9995:
@@ -340,14 +328,11 @@ def print_value(value: Any, form: str) -> None:
 
 def print_sentence(text: str, *, indent: str = "  ") -> None:
     """Print a sentence on stdout; on a terminal it is wrapped between words, and further lines are indented."""
-    width = max(40, shutil.get_terminal_size().columns) if sys.stdout.isatty() else sys.maxsize
-    lines = [""]
-    for number, word in enumerate(escape(text).split(" ")):
-        if number and lines[-1].strip() and measure(lines[-1]) + 1 + measure(word) > width:
-            lines.append(indent + word)
-        else:
-            lines[-1] += f" {word}" if number else word
-    click.echo("\n".join(lines))
+    line = escape(text)
+    if sys.stdout.isatty():
+        width = max(40, shutil.get_terminal_size().columns)
+        line = textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    click.echo(line)
 
 
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,19 +142,13 @@ def build_value(trial: SourceTrial, saved: Path | None, refusal: str) -> dict[st
     """Return what a trial found as plain data."""
     event, failure = trial.event, trial.failure
     return {
-        "name": trial.name,
-        "kind": trial.kind,
-        "place": trial.place,
+        **{one.name: getattr(trial, one.name) for one in fields(trial)},
         "steps": [asdict(step) for step in trial.steps],
-        "stream": trial.stream or None,
-        "first_image_s": trial.first_image_s and round(trial.first_image_s, 3),
-        "picture": trial.picture,
+        "dropped": dict(trial.dropped),
         "saved": str(saved) if saved else None,
         "event": {**event.attributes(), "data_bytes": len(event.data)} if event else None,
-        "within_hours": trial.within_hours,
         "load": _build_load(trial),
         "function": {"accepts": not refusal, "reason": refusal} if event else None,
-        "dropped": dict(trial.dropped),
         "failure": {"step": failure.step, "message": str(failure), "hint": failure.error.hint} if failure else None,
     }
 

@@ -11,10 +11,9 @@ from typing import Any
 import click
 
 from eaves.base.terminal import escape_json
-from eaves.cli.live import find_best, format_record, matches_type, parse_data, repeat, terminal_width
+from eaves.cli.live import find_best, format_record, matches_type, parse_data, repeat
 from eaves.cli.output import Column, Columns, Kind, output_option, print_line, print_rows, say
 from eaves.cli.site import describe_stopped, state_option
-from eaves.errors import PlatformError
 from eaves.events import TYPE_PREFIX
 from eaves.history import KEEP, HistoryReader, Record, RecordFilter
 
@@ -88,20 +87,12 @@ def command(lines: int, follow: bool, kind: str, form: str, state_dir: Path) -> 
 
 def _follow(reader: HistoryReader, after: int, kind: str, form: str) -> None:
     """Print events behind the record `after` until Ctrl-C or until stdout has no reader."""
-    problem = ""
 
     def show() -> None:
-        nonlocal after, problem
-        try:
-            records = reader.next(after=after, limit=BATCH)
-            if not records and reader.newest() < after:
-                after = 0  # `eaves up` has begun a new history
-        except PlatformError as error:  # the file is being replaced, or the disk fails: the next step tries again
-            if problem != error.message:
-                say(f"error: {error.message}")
-            problem = error.message
-            return
-        problem = ""
+        nonlocal after
+        records = reader.next(after=after, limit=BATCH)
+        if not records and reader.newest() < after:
+            after = 0  # `eaves up` has begun a new history
         for record in records:
             after = record.seq
             if matches_type(record.type, kind):
@@ -112,7 +103,7 @@ def _follow(reader: HistoryReader, after: int, kind: str, form: str) -> None:
 
 def _print_record(record: Record, form: str) -> None:
     if form == "table":
-        print_line(format_record(record, terminal_width()))
+        print_line(format_record(record))
     else:
         click.echo(escape_json(json.dumps(_row(record), ensure_ascii=False)))
 

@@ -7,15 +7,14 @@ import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from eaves.cli.latest import ModelPath
-from eaves.cli.output import output_option, print_value, progress, replay_with_progress, say
+from eaves.cli.output import describe_bytes, output_option, print_value, replay_with_progress, say
 from eaves.cli.registry import access_options, default_platform
 from eaves.errors import ConfigError, Fault, OciError
 
@@ -162,15 +161,15 @@ def _put(made: Packaged, target: str, goal: ImageLocation, below: ImageLocation)
     # A registry can mount layers of its own repositories, so they aren't uploaded again.
     together = to is not None and base is not None and to.host == base.host and to.repository != base.repository
     mounts = [base.repository] if base is not None and together else []
-    with ExitStack() as stack:
 
-        def begin(piece: Descriptor) -> Callable[[int], Any]:
+    def begin(piece: Descriptor) -> Callable[[int], object]:
+        if sys.stderr.isatty():
             title = piece.annotations.get("org.opencontainers.image.title", piece.digest[7:19])
-            bar = stack.enter_context(progress(title, piece.size, is_hidden=not sys.stderr.isatty()))
-            return bar.update  # type: ignore[no-any-return]
+            say(f"copying {title}, {describe_bytes(piece.size)}")
+        return lambda _: None
 
-        name = goal.name or DEFAULT_TAG
-        copied = copy_image(made.source, goal.store, made.descriptor, name=name, mounts=mounts, progress=begin)
+    name = goal.name or DEFAULT_TAG
+    copied = copy_image(made.source, goal.store, made.descriptor, name=name, mounts=mounts, progress=begin)
     digest = made.descriptor.digest
     return copied, str(to.pinned(digest)) if to else f"{_folder(target)}@{digest}"
 

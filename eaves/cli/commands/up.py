@@ -68,8 +68,7 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
 
     logs.configure(as_json=False)  # one kind of lines, beside those of `say`
     signals = StopSignals()  # before anything is opened that a signal would leave behind
-    is_terminal = sys.stdout is not None and sys.stdout.isatty()
-    printer = None if quiet or sys.stdout is None else PredictionPrinter(sys.stdout.fileno(), is_terminal=is_terminal)
+    printer = None if quiet or sys.stdout is None else PredictionPrinter(sys.stdout.fileno())
     supervisor = Supervisor(
         StateDirectory(root=state_dir),
         environ=os.environ,

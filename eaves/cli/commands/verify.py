@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from eaves.base.terminal import escape
 from eaves.cli.latest import find_latest
 from eaves.cli.output import (
     Column,
@@ -155,13 +154,10 @@ def _verify_container_image(text: str, key: Path | None, signed_as: str | None, 
         for layer in layers:
             check_content(place.store, layer, bar.update)
     name = str(place.reference.pinned(descriptor.digest)) if place.reference else f"{text}@{descriptor.digest}"
-    said = images[0].labels
-    labels = {str(name): str(value) for name, value in said.items()} if isinstance(said, Mapping) else {}
+    labels = {str(name): str(value) for name, value in images[0].labels.items()}
     platforms = [str(image.platform) for image in images]
     if form == "table":
         click.echo(name)
-        for label, value in labels.items():
-            say(escape(f"  {label}: {value}", keep=""))
     else:
         verdict = {
             "name": name,

@@ -85,9 +85,9 @@ def test_a_password_in_an_address_works_with_a_warning_that_names_the_fix(
     resolve_triggers(with_triggers(folder, {"url": "mqtt://user:secret@hub/a"}, {"url": "http://hub/a?token=secret"}))
     reported = capsys.readouterr().err
     assert "sources[0].url holds a password or token; write it to the files username and password" in reported
-    assert "triggers[0].url holds a password or token; " in reported
+    assert "triggers[0].url holds a password or token, which" in reported
     assert "set `mqtt: {credentials: FOLDER}`" in reported
-    assert "triggers[1].url holds a password or token; remove it from eaves.yaml" in reported
+    assert "triggers[1].url holds a password or token, which" in reported
     assert "secret@" not in reported
 
 

