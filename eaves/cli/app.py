@@ -32,6 +32,7 @@ from eaves.local.specs import LocalApp, LocalFunction
 from eaves.platform import RelaySpec, SourceSpec, TriggerSpec, default_trigger
 from eaves.platform.filters import list_names
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
+from eaves.sources.places import find_guest_settings
 from functions.fetch.url_policy import find_url_fault
 from functions.settings import ServeSettings
 from knative.specs import ClusterApp, ClusterFunction, build_default_trigger
@@ -162,6 +163,19 @@ def resolve_sources(workspace: Workspace) -> tuple[SourceSpec, ...]:
     return tuple(resolved)
 
 
+def configure_guest(values: Mapping[str, Any], origin: str, *, command: str, site: str) -> ConfiguredSource:
+    """Build a source for a command, which must not disturb the agent that runs the same source.
+
+    Raises:
+        ConfigError: When the settings have faults.
+    """
+    guest = find_guest_settings(values, command=command, site=site)
+    configured, faults = read_source({**values, **guest}, origin, "")
+    if configured is None:
+        raise ConfigError(faults)
+    return configured
+
+
 def _resolve_options(
     workspace: Workspace, source: ConfiguredSource, prefix: str, given: Mapping[str, Any], faults: list[Fault]
 ) -> dict[str, Any]:
@@ -214,7 +228,7 @@ def resolve_triggers(workspace: Workspace) -> tuple[TriggerSpec, ...]:
             )
         folder = trigger.mqtt.credentials
         if folder is not None:
-            folder, found = _check_folder(workspace, folder, f"triggers[{number}].mqtt.credentials", _check_login)
+            folder, found = _check_folder(workspace, folder, f"triggers[{number}].mqtt.credentials", read_credentials)
             faults += found
         mqtt = replace(_take_common(MqttTriggerSettings, trigger.mqtt), credentials=folder)
         resolved.append(replace(_take_common(TriggerSpec, trigger), mqtt=mqtt))
@@ -251,21 +265,17 @@ def _take_common(cls: type[T], spec: T) -> T:
     return cls(**{one.name: getattr(spec, one.name) for one in fields(cls)})
 
 
-def _check_login(folder: Path) -> str:
-    read_credentials(folder)
-    return ""
-
-
 def _check_folder(
-    workspace: Workspace, folder: Path, path: str, check: Callable[[Path], str]
+    workspace: Workspace, folder: Path, path: str, check: Callable[[Path], object]
 ) -> tuple[Path, list[Fault]]:
-    """Return the absolute path of a folder of credentials in eaves.yaml, and what `check` finds wrong with it."""
-    absolute = workspace.path(folder).absolute()
+    """Return the absolute path of a folder of credentials, and what `check` finds wrong: its text, or its error."""
+    absolute, messages = workspace.path(folder).absolute(), list[str]()
     try:
-        messages = [check(absolute)]
+        if isinstance(found := check(absolute), str) and found:
+            messages = [found]
     except ConfigError as error:
         messages = [f"{fault.path} {fault.message}" for fault in error.faults]
-    return absolute, [Fault(origin=workspace.origin, path=path, message=message) for message in messages if message]
+    return absolute, [Fault(origin=workspace.origin, path=path, message=message) for message in messages]
 
 
 def warn_of_attributes(workspace: Workspace) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eaves.cli.app import resolve_sources
+from eaves.cli.app import configure_guest, resolve_sources
 from eaves.cli.output import progress, say
 from eaves.cli.project import Workspace
-from eaves.errors import CancelledError, ConfigError
+from eaves.errors import CancelledError
 from eaves.http_client.proxies import parse_proxies
 
 if TYPE_CHECKING:
@@ -45,16 +45,11 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
         CancelledError: When the user stopped the collection before all images were collected.
         ConfigError: When the source has faults.
     """
-    from eaves.sources.agent.configuration import read_source
     from eaves.sources.collecting import CollectedImages, collect
-    from eaves.sources.places import find_guest_settings
 
     site = workspace.project.site
     spec = next(source for source in resolve_sources(workspace) if source.name == name)
-    guest = find_guest_settings(spec.settings, command="init", site=site)
-    configured, faults = read_source({**spec.settings, **guest}, workspace.origin, "")
-    if configured is None:
-        raise ConfigError(faults)
+    configured = configure_guest(spec.settings, workspace.origin, command="init", site=site)
     labelled = workspace.path(Path(workspace.project.data.path)).absolute()
     labelled = Path(os.path.normpath(labelled))  # else `.` has no name and `..` a wrong one
     unsorted = labelled.parent / f"{labelled.name}{UNSORTED}"

@@ -240,7 +240,6 @@ def describe_link(link: LinkReport) -> str:
     parts = [f"{describe_count(link.backlog_events, 'event')} ({describe_bytes(link.backlog_bytes)}) {verb}"]
     if age := describe_age(link.oldest_age_s):
         parts.append(f"oldest {age}")
-    if link.up and link.events_per_s is not None and link.drain_s is not None:
-        rate = link.events_per_s
-        parts += [f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s", f"drained in {describe_age(link.drain_s)}"]
+    if link.up and link.drain_s is not None:
+        parts.append(f"drained in {describe_age(link.drain_s)}")
     return f"{text}; {', '.join(parts)}"

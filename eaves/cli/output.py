@@ -58,12 +58,11 @@ class Kind(Enum):
     ID = "id"
     MOMENT = "moment"
     MILLISECONDS = "milliseconds"
-    SECONDS = "seconds"
     BYTES = "bytes"
     REASON = "reason"
 
 
-_RIGID = (Kind.MILLISECONDS, Kind.SECONDS, Kind.BYTES, Kind.MOMENT, Kind.ID)
+_RIGID = (Kind.MILLISECONDS, Kind.BYTES, Kind.MOMENT, Kind.ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +290,6 @@ def describe_bytes(size_bytes: float) -> str:
 
 _NUMBERS: Mapping[Kind, Callable[[float], str]] = {
     Kind.MILLISECONDS: lambda milliseconds: describe_duration(milliseconds / 1e3),
-    Kind.SECONDS: describe_duration,
     Kind.BYTES: describe_bytes,
 }
 

@@ -35,7 +35,7 @@ COLUMNS: Columns = {
     "site": "SITE",
     "state": "STATE",
     "what": Column("WHAT", Kind.REASON),
-    "seconds": Column("TOOK", Kind.SECONDS),
+    "seconds": "SECONDS",
 }
 STATES = ("done", "unreachable", "failed", "skipped", "stopped")
 REACH_S = 10.0

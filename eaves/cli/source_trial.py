@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from eaves import media_type
 from eaves.base.files import write_atomically
 from eaves.base.names import NAME_PATTERN
-from eaves.cli.app import resolve_sources
+from eaves.cli.app import configure_guest, resolve_sources
 from eaves.cli.output import describe_bytes, describe_duration, print_fields, print_sentence
 from eaves.cli.project import Project, build_default_project, load_workspace, parse_source
-from eaves.errors import ConfigError, ImageError, NotFoundError
+from eaves.errors import ImageError, NotFoundError
 from eaves.events import DATAREF, IMAGE_CAPTURED
 from eaves.images.decoder import load
-from eaves.sources.agent.configuration import ConfiguredSource, read_source
+from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.camera.kind import lacks_scheme
-from eaves.sources.places import find_guest_settings, parse_place
+from eaves.sources.places import parse_place
 from functions.fetch.url_policy import find_url_fault
 from functions.settings import ServeSettings
 from knative.specs import CLUSTER_SOURCE_SETTINGS
@@ -60,11 +60,7 @@ def find_tried_source(text: str, file: Path, *, credentials: Path | None) -> tup
             raise _build_unknown(text, file)
         found = parse_source(text, chosen, origin=ORIGIN, hint=EXAMPLE)
         values = {name: value for name, value in found.items() if name not in CLUSTER_SOURCE_SETTINGS}
-    guest = find_guest_settings(values, command="try", site=project.site)
-    configured, faults = read_source({**values, **guest}, origin, "")
-    if configured is None:
-        raise ConfigError(faults)
-    return configured, project
+    return configure_guest(values, origin, command="try", site=project.site), project
 
 
 def _build_unknown(text: str, file: Path) -> NotFoundError:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 DOCS = Path(__file__).parents[2] / "docs"
 GLOSSARY = (DOCS / "glossary.md").read_text()
 
@@ -17,9 +15,9 @@ def list_terms() -> list[list[str]]:
     return [re.findall(r"^\| ([^|]+) \|", table, flags=re.MULTILINE)[1:] for table in tables]
 
 
-@pytest.mark.parametrize("word", ["golden image", "parity", "spool", "lane", "site", "link", "console", "tile"])
-def test_a_word_that_newcomers_did_not_know_is_defined(word: str) -> None:
-    assert any(word in terms for terms in list_terms()[:2])
+def test_words_that_newcomers_did_not_know_are_defined() -> None:
+    field, ours, _ = list_terms()
+    assert {"golden image", "parity", "spool", "lane", "site", "link", "console", "tile"} <= {*field, *ours}
 
 
 def test_terms_are_in_order_and_of_the_field_first() -> None:

@@ -69,8 +69,6 @@ def test_every_page_of_docs_is_reachable_from_a_folder_listing_in_order() -> Non
 
 
 def test_links_between_pages_lead_somewhere() -> None:
-    import re
-
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -71,8 +71,6 @@ def _print(found: Inspection) -> None:
     for kind, groups in ((across, found.copies_across), (within, found.copies)):
         for group in groups[:SHOWN]:
             print_sentence(f"{kind}: {_some([image.name for image in group])}")
-        if len(groups) > SHOWN:
-            print_sentence(f"{kind}: {describe_count(len(groups) - SHOWN, 'more set')}")
     if found.judgement:
         print_sentence(found.judgement)
     for image, looks_like in found.doubtful[: 2 * SHOWN]:

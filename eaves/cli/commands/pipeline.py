@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from converters.settings import PipelineSettings
+from converters.settings import ConvertSettings, PipelineSettings
 from eaves import logs
 from eaves.cli.registry import PLAIN_HTTP, build_access
 from eaves.config import complete as complete_settings
@@ -21,7 +21,6 @@ from eaves.errors import CancelledError, ConfigError, Fault, StoppedError
 from eaves.options import build_settings, settings_options
 
 if TYPE_CHECKING:
-    from eaves.config import SettingsLayer
     from trainer.lifecycle import StopRequest
 
 _log = logging.getLogger("eaves.pipeline")
@@ -90,11 +89,13 @@ def command(
     from trainer.progress import LoggedProgress
     from trainer.run.run import open_run
     from trainer.run.run_location import build_location
-    from trainer.settings import DataSettings
+    from trainer.settings import DataSettings, TrainSettings
     from trainer.training_event import read_event
 
     logs.configure()
-    layers = _parse_layers(complete)
+    known = {"data": DataSettings, "train": TrainSettings, "convert": ConvertSettings, "pipeline": PipelineSettings}
+    # A Job of another version of Eaves may pass settings that this version doesn't know, so all names are checked.
+    layers = complete_settings.parse_complete(complete, known, without=("data.path",)) if complete else {}
     settings = build_settings(PipelineSettings, options, *layers.get("pipeline", ()), section="pipeline.")
     if not sink.startswith(("http://", "https://")):
         fault = Fault(origin="--published-to", path="", message=f"must be an http(s) address (got {sink!r})")
@@ -132,21 +133,6 @@ def command(
             version = open_artifact(artifact).manifest.version
             for line in tag_roles(passed.published, tag, version, passed.best, access):
                 _log.warning("%s", line, extra={"step": "publish"})
-
-
-def _parse_layers(complete: str) -> Mapping[str, Sequence[SettingsLayer]]:
-    """Parse the settings in `--settings` into layers for each section.
-
-    A Job of another version of Eaves may pass settings that this version doesn't know, so all names are checked.
-
-    Raises:
-        ConfigError: When settings are missing or unknown to this version; it names all of them.
-    """
-    from converters.settings import ConvertSettings
-    from trainer.settings import DataSettings, TrainSettings
-
-    known = {"data": DataSettings, "train": TrainSettings, "convert": ConvertSettings, "pipeline": PipelineSettings}
-    return complete_settings.parse_complete(complete, known, without=("data.path",)) if complete else {}
 
 
 def _select(complete: str, *names: str) -> list[str]:

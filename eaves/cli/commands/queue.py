@@ -96,21 +96,14 @@ def list_(limit: int, form: str, place: Place, **options: Any) -> None:
 @click.option(
     "--save", type=click.Path(dir_okay=False, path_type=Path), help="File for the event's data, which is an image."
 )
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(["yaml", "json"]),
-    default="yaml",
-    show_default=True,
-    help="Format of the result.",
-)
+@output_option
 @target_options
 def show(number: int, save: Path | None, form: str, place: Place, **options: Any) -> None:
     """Show entry NUMBER with its event's attributes; --save writes its image to a file."""
     with open_targets(place, **options) as targets:
         content = require_one(targets, UNIQUE).queue.entry(number)
-    print_value({**_times(content.entry), "attributes": dict(content.attributes)}, form)
+    value = {**_times(content.entry), "attributes": dict(content.attributes)}
+    print_value(value, "yaml" if form == "table" else form)
     reference = "" if content.data else content.attributes.get(DATAREF, "")
     if save is not None and reference:
         raise InputError(f"the image of entry {number} isn't in the queue; it is stored at {redact(reference)}")

@@ -227,14 +227,10 @@ def _print(found: Audit, form: str, queues: Sequence[str]) -> None:
             f"{totals.forgotten:,} events can't be checked any more: they are older than the lines that the"
             " receiver keeps for the site; audit more often, or raise the receiver's ledger_max_entries"
         )
-    if found.newer:
-        say(f"{found.newer:,} more events were received after the list of sent events was made")
     if found.deleted:
         known = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(found.covers_from)) if found.covers_from else ""
         began = known or "the first"
         say(f"this audit covers the relay's lines from {began} on; it has deleted {found.deleted:,} older lines")
-    if found.older:
-        say(f"{found.older:,} more events were received, which are older than the lines that the relay keeps")
     say(_verdict(found, queues))
 
 

@@ -191,12 +191,8 @@ def _shorten(image: str) -> str:
 
 
 def _agent_row(agent: AgentStatus) -> dict[str, Any]:
-    """Return the table row for an agent.
-
-    The agent's own reason is followed by those of its paused queues, without the reason that its link already shows.
-    """
-    shown = agent.link.reason if agent.link else ""
-    pauses = [f"{one.lane} is paused{_since(one)}: {one.reason}" for one in agent.pauses if one.reason != shown]
+    """Return the table row for an agent; its own reason is followed by those of its paused queues."""
+    pauses = [f"{one.lane} is paused{_since(one)}: {one.reason}" for one in agent.pauses]
     reasons = [*filter(None, [agent.reason]), *pauses]
     return {**asdict(agent), "agent": agent.name, "reason": reasons}
 

@@ -33,9 +33,7 @@ COLUMNS: Columns = {
     "case": Column("CASE", Kind.PATH),
     "label": "LABEL",
     "logits": "LOGITS",
-    "allowed_logits": Column("ALLOWED", drop=2),
     "probabilities": "PROBABILITIES",
-    "allowed_probabilities": Column("ALLOWED", drop=3),
     "ok": "OK",
 }
 

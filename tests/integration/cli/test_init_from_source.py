@@ -143,7 +143,7 @@ def test_a_source_may_be_a_mapping_a_file_or_a_folder(form: str, tmp_path: Path)
         (("--from-source", "http://cam/", "--crop", "1,2"), "--from-source: crop: must be left, top, width, height"),
         (("--from-source", "{kind: htp}"), "did you mean http?"),
         (("--from-source", "nothing"), "must be a URL, a folder, a video, a .yaml file, or a mapping"),
-        (("--from-source", "ftp://admin:hun/ter2@cam/1"), "ftp:// isn't supported; a URL starts with one of rtsp://"),
+        (("--from-source", "ftp://admin:hun/ter2@cam/1"), "ftp:// isn't supported; a URL starts with rtsp://"),
         (
             ("--from-source", "{url: http://admin:hunter2@cam/"),
             "must be a URL, a folder, a video, a .yaml file, or a mapping",

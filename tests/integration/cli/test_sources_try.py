@@ -363,7 +363,7 @@ def test_a_bucket_is_only_listed(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("gate2", "there is no source, folder or video named 'gate2'; eaves.yaml has the sources gate"),
-        ("rtps://u:hunter2@cam/1", "NAME|URL: rtps:// isn't supported; did you mean rtsp:// or rtsps:// or rtmps://?"),
+        ("ftp://u:hunter2@cam/1", "NAME|URL: ftp:// isn't supported; a URL starts with rtsp://"),
         ("u:hunter2@192.168.1.20:554/1", "'192.168.1.20:554/1' has no protocol in front of it"),
         ("mqtt://broker", "NAME|URL: topics: is required"),
     ],

@@ -25,7 +25,7 @@ DRAINING = replace(
     ("link", "sentence"),
     [
         (UP, "link up for 2 h; nothing waits"),
-        (DRAINING, "link up for 2 h; 4,210 events (3.2 MB) wait, oldest 11 min, 35/s, drained in 2 min"),
+        (DRAINING, "link up for 2 h; 4,210 events (3.2 MB) wait, oldest 11 min, drained in 2 min"),
         (
             LinkReport(to=TO, state="refused", since_age_s=180.0, reason="set site: mill", backlog_events=1),
             "link refused for 3 min: set site: mill; 1 event (0 B) waits",

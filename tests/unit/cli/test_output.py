@@ -62,7 +62,6 @@ def value_of(column: str | Column, row: int) -> Any:
         Kind.ID: ID,
         Kind.MOMENT: time.time() - 86_400 * row,
         Kind.MILLISECONDS: 643.3 * 10**row,
-        Kind.SECONDS: 12.34 * 10**row,
         Kind.BYTES: 20_480 * 1_000**row,
         Kind.REASON: [PROBLEM, LONG, HOSTILE][row],
     }
