@@ -59,11 +59,6 @@ def test_no_text_begins_as_a_fragment(folder: str) -> None:
     assert found == []
 
 
-def test_a_fragment_is_found() -> None:
-    source = 'def f(a):\n    """Do it.\n\n    Args:\n        a: Where it is.\n    """\nX = 1\n"""Of one image."""\n'
-    assert {text for text in iter_texts(source) if FRAGMENT.match(text)} == {"Of one image.", "Where it is."}
-
-
 def find_banned(path: str, text: str) -> list[str]:
     """Return place and line of each banned word in a file, except in lines that may quote it."""
     kept = "\n".join("" if line.lstrip().startswith(QUOTED.get(path, ("\n",))) else line for line in text.split("\n"))

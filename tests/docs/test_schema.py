@@ -14,7 +14,6 @@ import pytest
 
 from eaves.artifact import Manifest, Quantisation, Trial
 from tests.fakes.models.artifact import build_manifest, fill
-from tests.inputs.artifacts import tiny_artifact  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,7 +74,3 @@ def test_what_the_reader_refuses_does_not_fit(manifest: Manifest, published: dic
         values = json.loads(manifest.to_json())
         change(values)
         assert not jsonschema.Draft202012Validator(published).is_valid(values), case
-
-
-def test_a_real_artifacts_manifest_fits(tiny_artifact: Path, published: dict[str, Any]) -> None:  # noqa: F811
-    validate((tiny_artifact / "manifest.json").read_bytes(), published)

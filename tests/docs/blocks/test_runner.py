@@ -11,7 +11,6 @@ from tests.docs.blocks.block import parse_blocks
 from tests.docs.blocks.printed import find_unprinted
 from tests.docs.blocks.runner import Transcript, build_environ, run_script, running_group
 from tests.docs.blocks.script import build_scripts
-from tests.docs.blocks.suite import run_here
 
 
 def run_page(page: str, tmp_path: Path, **values: str) -> Transcript:
@@ -76,10 +75,3 @@ def test_a_quotation_may_differ_in_numbers_only() -> None:
     assert find_unprinted("done\nIMAGE LABEL\n", output) == "IMAGE LABEL"
     assert find_unprinted("one every 1.0 s: 1.8 GB a day", "one every 900 ms: 950 MB a day") is None
     assert find_unprinted("one every 1.0 s", "one every 1.0 h") == "one every 1.0 s"
-
-
-@pytest.mark.timeout(240)
-def test_a_function_can_be_prepared(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    page = "<!-- after: deployed -->\n```bash\neaves send photos/daisy/000.jpg\n```\n"
-    (script,) = build_scripts("local", parse_blocks("page.md", page))
-    assert "photos/daisy/000.jpg" in run_here(script, tmp_path, tmp_path_factory, timeout_s=200).outputs["page.md:3"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
 import signal
 import subprocess
@@ -110,27 +109,15 @@ def test_ctrl_c_stops_and_the_same_command_continues(tmp_path: Path) -> None:
         assert len(collected(tmp_path)) == wanted - 1
 
 
-def test_a_camera_that_gives_no_picture_is_said_once(tmp_path: Path) -> None:
-    answers = itertools.chain([respond(404)] * 2, (respond(body=picture(number)) for number in itertools.count()))
-    with open_camera(lambda _: next(answers)) as camera:
-        result = init(tmp_path, camera, 2)
-    assert result.exit_code == 0
-    assert result.stderr.count("answers with status 404") == 1
-
-
-@pytest.mark.parametrize("form", ["mapping", "file", "folder"])
-def test_a_source_may_be_a_mapping_a_file_or_a_folder(form: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["file", "folder"])
+def test_a_source_may_be_a_file_or_a_folder(form: str, tmp_path: Path) -> None:
     inbox, project = tmp_path / "inbox", tmp_path / "project"
     inbox.mkdir()
     for number in range(3):
         (inbox / f"{number}.jpg").write_bytes(picture(number))
-    text = f"{{name: belt, kind: replay, path: {inbox}, every_s: 0, crop: [0, 0, 60, 90]}}"
-    if form == "file":
-        (tmp_path / "source.yaml").write_text(text)
-        text = str(tmp_path / "source.yaml")
-    elif form == "folder":
-        text = str(inbox)
-    result = eaves("init", project, "--from-source", text, "--images", "3")
+    file = tmp_path / "source.yaml"
+    file.write_text(f"{{name: belt, kind: replay, path: {inbox}, every_s: 0, crop: [0, 0, 60, 90]}}")
+    result = eaves("init", project, "--from-source", file if form == "file" else inbox, "--images", "3")
     assert result.exit_code == 0, result.output
     assert len(collected(project)) == 3
     (source,) = load_workspace(project / "eaves.yaml").project.sources
@@ -179,14 +166,6 @@ def test_a_password_in_the_address_is_warned_of(tmp_path: Path) -> None:
     assert "holds a password or token" in result.stderr
     assert "hunter2" not in result.stderr
     assert (tmp_path / "eaves.yaml").stat().st_mode & 0o777 == 0o600
-
-
-def test_a_file_without_a_password_is_for_everybody_who_may_read_the_folder(tmp_path: Path) -> None:
-    with open_camera(numbered()) as camera:
-        assert init(tmp_path, camera, 1).exit_code == 0
-    umask = os.umask(0)
-    os.umask(umask)
-    assert (tmp_path / "eaves.yaml").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 @pytest.mark.parametrize("data", [".", "../elsewhere"])

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from click.testing import CliRunner, Result
-from onnx import TensorProto, helper
 
 from eaves.artifact import Artifact, open_artifact
 from eaves.artifact.golden import INDEX
@@ -28,7 +26,7 @@ from eaves.inference.session import open_session
 from functions.model.image_tasks import Classifier
 from functions.settings import ServeSettings
 from tests.fakes.models.artifact import COLOURS, RECIPE, encode_png
-from tests.fakes.models.graph import build_graph, save, write_graph_artifact
+from tests.fakes.models.graph import write_graph_artifact
 from tests.waiting import wait_until
 
 HANDLER_SOURCE = """
@@ -73,16 +71,10 @@ def test_what_is_whole_is_verified_and_shown(artifact: Artifact) -> None:
     rows = [line.split() for line in result.stdout.splitlines() if "golden/" in line]
     assert [row[:2] for row in rows] == [[f"golden/00{number}.png", label] for number, label in enumerate(COLOURS)]
     assert all(row[-1] == "yes" for row in rows)
-    assert "verified: 7 digests are right, 3 golden images are reproduced" in result.stderr
-
-
-def test_json_tells_everything(artifact: Artifact) -> None:
     verdict = json.loads(eaves("verify", artifact.path, "-o", "json").stdout)
-    assert verdict["ok"] is True
-    assert verdict["digest"] == f"sha256:{artifact.digest}"
-    assert verdict["handler"] == "none"
-    assert [case["label"] for case in verdict["cases"]] == list(COLOURS)
+    assert (verdict["ok"], verdict["digest"], verdict["handler"]) == (True, f"sha256:{artifact.digest}", "none")
     assert all(case["logits"] < 1e-4 and case["probabilities"] < 1e-4 for case in verdict["cases"])
+    assert "verified: 7 digests are right, 3 golden images are reproduced" in result.stderr
 
 
 def change_golden(key: str, value: Any) -> Callable[[Path], None]:
@@ -117,11 +109,6 @@ def test_what_differs_is_named_and_the_other_cases_are_still_shown(tmp_path: Pat
     ]
     cases = json.loads(eaves("verify", path, "-o", "json").stdout)["cases"]
     assert [entry["ok"] for entry in cases] == [True, False, True]
-
-
-def test_a_flipped_bit_is_found_before_anything_is_loaded(artifact: Artifact) -> None:
-    (artifact.path / "weights/backbone.bin").write_bytes(bytes(36))
-    assert "doesn't match its sha256" in str(eaves("verify", artifact.path).exception)
 
 
 def test_a_handler_is_not_imported_unless_asked_for(tmp_path: Path) -> None:
@@ -225,39 +212,6 @@ def test_what_a_handler_started_ends_with_it(tmp_path: Path) -> None:
         replay_in_child(artifact, run_handler=True, timeout_s=4)
     started = Path("/proc") / (tmp_path / "pid").read_text() / "stat"
     wait_until(lambda: not started.exists() or started.read_text().split()[2] == "Z", 10, what="the end of it")
-
-
-def hanging() -> onnx.ModelProto:
-    """The colours' graph behind a loop that takes centuries."""
-    model = build_graph()
-    body = helper.make_graph(
-        [
-            helper.make_node("Identity", ["going"], ["goes_on"]),
-            helper.make_node("Sin", ["kept"], ["keeps"]),
-        ],
-        "body",
-        [
-            helper.make_tensor_value_info("number", TensorProto.INT64, []),
-            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("kept", TensorProto.FLOAT, None),
-        ],
-        [
-            helper.make_tensor_value_info("goes_on", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("keeps", TensorProto.FLOAT, None),
-        ],
-    )
-    for name, kind, value in (("rounds", TensorProto.INT64, 2**62), ("yes", TensorProto.BOOL, 1)):
-        model.graph.initializer.append(helper.make_tensor(name, kind, [], [value]))
-    loop = helper.make_node("Loop", ["rounds", "yes", "pixels"], ["looped"], body=body)
-    model.graph.node.insert(1, loop)
-    model.graph.node[2].input[0] = "looped"
-    return model
-
-
-def test_a_graph_that_never_answers_is_ended(tmp_path: Path) -> None:
-    artifact = write_graph_artifact(tmp_path / "a", change=lambda at: save(hanging(), at / MODEL))
-    with pytest.raises(ArtifactError, match="the graph took longer than 4 s"):
-        replay_in_child(artifact, timeout_s=4)
 
 
 def test_commands_never_run_a_graph_in_their_own_process(artifact: Artifact) -> None:

@@ -134,12 +134,6 @@ def test_folders_of_credentials_are_beside_eaves_yaml_and_each_that_cant_be_used
     assert "both tls.crt and tls.key, or neither" in caught.value.message
 
 
-def test_two_triggers_do_not_both_tell_home_assistant(folder: Path) -> None:
-    both = [{"url": f"mqtt://hub/{topic}", "mqtt": {"home_assistant": True}} for topic in "ab"]
-    with pytest.raises(ConfigError, match="home_assistant is set for more than one trigger"):
-        with_triggers(folder, *both)
-
-
 @pytest.mark.parametrize(
     ("trigger", "warning"),
     [

@@ -143,6 +143,10 @@ def test_all_faults_of_a_file_are_reported_at_once_with_their_paths(project: Pat
     ("text", "message"),
     [
         ("scale: {min: 3, max: 2}", r"eaves.yaml: scale.max: must be >= scale.min \(got 2, min is 3\)"),
+        (
+            "triggers: [{name: a, url: &u 'mqtt://h', mqtt: &x {home_assistant: yes}}, {name: b, url: *u, mqtt: *x}]",
+            "home_assistant is set for more than one trigger",
+        ),
         ("triggers: [{name: x, url: 'http://127.0.0.1/'}]", "is reserved for the trigger that feeds the function"),
     ],
 )
@@ -170,6 +174,7 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(
         (["deploy"], "no such file", "eaves init"),
         (["convert", "--file", "e.yaml"], "holds no finished run to convert", "eaves train"),
         (["deploy", "--file", "e.yaml"], "holds no artifact to deploy", "eaves convert"),
+        (["convert", "e.yaml", "--file", "other.yaml"], "other.yaml: no such file", "eaves init"),
         (["inspect", "."], "neither a run nor an artifact", "runs/ or artifacts/"),
         (["remove", "nothing"], "no function 'nothing' is deployed (deployed: none)", None),
         (["logs", "nothing"], "'nothing' has no log", "eaves status"),
@@ -217,13 +222,6 @@ def test_send_without_up_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "error: no local platform runs with the state directory .eaves",
         "try: start `eaves up` in another terminal",
     ]
-
-
-def test_status_without_up_lists_what_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    result = eaves("status", "-o", "json")
-    assert json.loads(result.stdout) == []
-    assert "not running" in result.stderr
 
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"

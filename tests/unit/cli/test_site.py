@@ -87,12 +87,10 @@ def test_a_choice_that_doesnt_fit_is_an_error_with_a_remedy(
     ("words", "clusters"),
     [
         ("", False),
-        ("--kubeconfig k", False),
         ("--on knative", True),
         ("--on local --site barn", False),
         ("--site barn", True),
         ("--all", True),
-        ("--namespace n", True),
     ],
 )
 def test_where_a_command_goes_is_said_or_follows_from_the_rest(words: str, clusters: bool, tmp_path: Path) -> None:
