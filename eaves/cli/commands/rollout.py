@@ -59,8 +59,6 @@ def rollout(name: str, percent: int | None, resume: bool, unpinned: bool, form: 
 
     if percent is not None and resume:
         raise click.UsageError("--percent and --resume exclude each other.")
-    if unpinned and percent is None:
-        raise click.UsageError("--unpinned has no effect without --percent.")
     function = place.name_function(name)
     if percent is None and not resume:
         _show(place, function, form)

@@ -139,12 +139,15 @@ def test_all_faults_of_a_file_are_reported_at_once_with_their_paths(project: Pat
     assert "eaves.yaml: sources[0].kind: there is no source kind 'video'; available kinds: camera, folder, http" in text
 
 
+HUB = "url: 'mqtt://hub/a', mqtt: {home_assistant: yes}"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("scale: {min: 3, max: 2}", r"eaves.yaml: scale.max: must be >= scale.min \(got 2, min is 3\)"),
         (
-            "triggers: [{name: a, url: &u 'mqtt://h', mqtt: &x {home_assistant: yes}}, {name: b, url: *u, mqtt: *x}]",
+            f"triggers: [{{name: a, {HUB}}}, {{name: b, {HUB}}}]",
             "home_assistant is set for more than one trigger",
         ),
         ("triggers: [{name: x, url: 'http://127.0.0.1/'}]", "is reserved for the trigger that feeds the function"),
