@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from eaves.cli.output import say
 from eaves.cli.project import Workspace
 from eaves.cli.site import Place
-from eaves.errors import CancelledError, ConfigError, UnreachableClusterError
+from eaves.errors import CancelledError, ConfigError, Fault, UnreachableClusterError
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -54,7 +54,10 @@ def open_trainings(workspace: Workspace, place: Place) -> Cluster:
     """
     from knative.client.cluster import open_cluster
 
-    if place.sites or place.every:
+    if place.every or len(place.sites) > 1:
+        message = "a training runs in one cluster; name one site and leave out --all"
+        raise ConfigError([Fault(origin="--site", path="", message=message)])
+    if place.sites:
         return place.open_cluster(place.one)
     job = workspace.project.job
     context, namespace = place.context or job.context, place.namespace or job.namespace

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ import click
 
 from eaves.cli import CommandGroup
 from eaves.cli.link import QueueTarget, open_relays, relay_options, require_one
-from eaves.cli.output import describe_count, output_option, print_rows, print_value, say
+from eaves.cli.output import output_option, print_rows, print_value, say
 from eaves.cli.site import Place
 from eaves.errors import DeliveryError, InputError, NotFoundError, StatusError
 from eaves.web.problem_document import describe_reason
@@ -104,8 +104,8 @@ def audit(
         else:
             if not received:
                 raise InputError("--sent needs --received, the list to compare with", hint="add --received FILE|URL")
-            comparison.add_sent(_report_count("sent", _read(sent, credentials)))
-            comparison.add_received(_report_count("received", _read_received(received, credentials, source)))
+            comparison.add_sent(_read(sent, credentials))
+            comparison.add_received(_read_received(received, credentials, source))
         found = comparison.finish()
     _print(found, form, queues)
     if not found.passed:
@@ -149,9 +149,9 @@ def _compare_relays(
 
     lists = received or [_find_receiver(relays)]
     folder = credentials or next((relay.credentials for relay in relays if relay.credentials), None)
-    last = [comparison.add_sent(_report_count(str(relay), read(relay, 0))) for relay in relays]
+    last = [comparison.add_sent(read(relay, 0)) for relay in relays]
     try:
-        comparison.add_received(_report_count("received", _read_received(lists, folder, source)))
+        comparison.add_received(_read_received(lists, folder, source))
     except DeliveryError as error:
         if received or not relays[0].pod or isinstance(error, StatusError):
             raise
@@ -200,15 +200,6 @@ def _read(where: str, credentials: Path | None) -> Iterator[LedgerLine]:
             client.close()
     else:
         yield from read_file(Path(where))
-
-
-def _report_count(name: str, lines: Iterable[LedgerLine]) -> Iterator[LedgerLine]:
-    """Yield the lines of a ledger unchanged; after the last one, print how many there were."""
-    count = 0
-    for line in lines:
-        count += 1
-        yield line
-    say(f"{name}: {describe_count(count, 'event')} in the list")
 
 
 def _print(found: Audit, form: str, queues: Sequence[str]) -> None:
