@@ -87,6 +87,8 @@ _UNITS = {"s": "SECONDS", "ms": "MILLISECONDS", "bytes": "BYTES", "mb": "MB", "g
 
 def name_type(leaf: SettingsLeaf) -> str:
     """Return the unit or type of a setting's value, as the help shows it after the flag."""
+    if leaf.type is bool:
+        return "yes or no"
     if leaf.choices and leaf.type is str:
         return f"[{'|'.join(filter(None, leaf.choices))}]"
     types = set(typing.get_args(leaf.type) if not isinstance(leaf.type, type) else ()) or {leaf.type}

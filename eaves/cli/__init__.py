@@ -188,9 +188,6 @@ def main() -> None:
 
         print_error(error)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our stdout has gone (`eaves events | head`)
-        sys.exit(0)
     except OSError as error:
         from eaves.base.disk_errors import FULL, READ_ONLY, build_disk_error
         from eaves.options import print_error

@@ -32,6 +32,7 @@ from eaves.local.specs import LocalApp, LocalFunction
 from eaves.platform import RelaySpec, SourceSpec, TriggerSpec, default_trigger
 from eaves.platform.filters import list_names
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
+from eaves.sources.places import find_guest_settings
 from functions.fetch.url_policy import find_url_fault
 from functions.settings import ServeSettings
 from knative.specs import ClusterApp, ClusterFunction, build_default_trigger
@@ -42,22 +43,16 @@ if TYPE_CHECKING:
     from knative.settings import SiteSettings
 
 T = TypeVar("T", TriggerSpec, RelaySpec, MqttTriggerSettings)
-_COMMON = (
-    *("id", "source", "type", "subject", "time", "datacontenttype"),
-    *("partitionkey", "datadigest", "sequence", "traceparent", "tracestate"),
+_TYPES = (
+    *(IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSOR_CAPTURED, TENSOR_PREDICTED),
+    *(IMAGE_REJECTED, DATASET_UPDATED, MODEL_PUBLISHED),
 )
-_CAPTURED = (*_COMMON, "crop", "scaledto", "reencoded", "senderid", "sendersource")
-_REPLIED = (*_COMMON, "causeid", "causesource", "model", "modelversion")
-_KINDS = {
-    IMAGE_CAPTURED: ("a captured image", _CAPTURED),
-    TENSOR_CAPTURED: ("a captured tensor", _CAPTURED),
-    IMAGE_CLASSIFIED: ("a prediction", (*_REPLIED, "label", "confidence")),
-    IMAGE_EMBEDDED: ("an embedding", _REPLIED),
-    TENSOR_PREDICTED: ("a prediction", (*_REPLIED, "label", "confidence")),
-}
-"""Event type to the words for it in messages, and to the attributes that events of the type may have."""
-_TYPES = (*_KINDS, IMAGE_REJECTED, DATASET_UPDATED, MODEL_PUBLISHED)
-_ANY = ("an event of Eaves", tuple(dict.fromkeys(name for _, names in _KINDS.values() for name in names)))
+_ATTRIBUTES = (
+    *("id", "source", "type", "subject", "time", "datacontenttype", "partitionkey", "datadigest", "sequence"),
+    *("traceparent", "tracestate", "crop", "scaledto", "reencoded", "senderid", "sendersource"),
+    *("causeid", "causesource", "model", "modelversion", "label", "confidence"),
+)
+"""Attributes that events of Eaves may have."""
 _SYNONYMS = {"camera": "partitionkey", "version": "modelversion", "file": "subject", "path": "subject"}
 """Wrong attribute name that people may write to the attribute that they mean, such as `camera` to `partitionkey`."""
 _OF_BROKERS = re.compile(r"knative[a-z0-9]*")
@@ -168,6 +163,19 @@ def resolve_sources(workspace: Workspace) -> tuple[SourceSpec, ...]:
     return tuple(resolved)
 
 
+def configure_guest(values: Mapping[str, Any], origin: str, *, command: str, site: str) -> ConfiguredSource:
+    """Build a source for a command, which must not disturb the agent that runs the same source.
+
+    Raises:
+        ConfigError: When the settings have faults.
+    """
+    guest = find_guest_settings(values, command=command, site=site)
+    configured, faults = read_source({**values, **guest}, origin, "")
+    if configured is None:
+        raise ConfigError(faults)
+    return configured
+
+
 def _resolve_options(
     workspace: Workspace, source: ConfiguredSource, prefix: str, given: Mapping[str, Any], faults: list[Fault]
 ) -> dict[str, Any]:
@@ -213,14 +221,14 @@ def resolve_triggers(workspace: Workspace) -> tuple[TriggerSpec, ...]:
     faults: list[Fault] = []
     for number, trigger in enumerate(workspace.project.triggers):
         if has_secrets(trigger.url):
-            advice = "remove it from eaves.yaml: the file isn't private, and a deployment to a cluster refuses it"
-            if trigger.is_mqtt:
-                advice = "write it to the files username and password in a folder that only you may read, and set "
-                advice += "`mqtt: {credentials: FOLDER}`"
-            say(f"warning: {workspace.origin}: triggers[{number}].url holds a password or token; {advice}")
+            say(
+                f"warning: {workspace.origin}: triggers[{number}].url holds a password or token, which a deployment to "
+                "a cluster refuses; for MQTT, write it to the files username and password in a folder that only you "
+                "may read, and set `mqtt: {credentials: FOLDER}`"
+            )
         folder = trigger.mqtt.credentials
         if folder is not None:
-            folder, found = _check_folder(workspace, folder, f"triggers[{number}].mqtt.credentials", _check_login)
+            folder, found = _check_folder(workspace, folder, f"triggers[{number}].mqtt.credentials", read_credentials)
             faults += found
         mqtt = replace(_take_common(MqttTriggerSettings, trigger.mqtt), credentials=folder)
         resolved.append(replace(_take_common(TriggerSpec, trigger), mqtt=mqtt))
@@ -257,21 +265,17 @@ def _take_common(cls: type[T], spec: T) -> T:
     return cls(**{one.name: getattr(spec, one.name) for one in fields(cls)})
 
 
-def _check_login(folder: Path) -> str:
-    read_credentials(folder)
-    return ""
-
-
 def _check_folder(
-    workspace: Workspace, folder: Path, path: str, check: Callable[[Path], str]
+    workspace: Workspace, folder: Path, path: str, check: Callable[[Path], object]
 ) -> tuple[Path, list[Fault]]:
-    """Return the absolute path of a folder of credentials in eaves.yaml, and what `check` finds wrong with it."""
-    absolute = workspace.path(folder).absolute()
+    """Return the absolute path of a folder of credentials, and what `check` finds wrong: its text, or its error."""
+    absolute, messages = workspace.path(folder).absolute(), list[str]()
     try:
-        messages = [check(absolute)]
+        if isinstance(found := check(absolute), str) and found:
+            messages = [found]
     except ConfigError as error:
         messages = [f"{fault.path} {fault.message}" for fault in error.faults]
-    return absolute, [Fault(origin=workspace.origin, path=path, message=message) for message in messages if message]
+    return absolute, [Fault(origin=workspace.origin, path=path, message=message) for message in messages]
 
 
 def warn_of_attributes(workspace: Workspace) -> None:
@@ -292,24 +296,22 @@ def warn_of_attributes(workspace: Workspace) -> None:
 
 
 def _find_warnings(filter_: Mapping[str, str], used: list[tuple[str, str]]) -> Iterator[str]:
-    """Yield a warning for each named attribute that no event selected by a filter has.
+    """Yield a warning for each named attribute that no event of Eaves has, and for a type that none has.
 
     Args:
         filter_: Attribute to the value that a selected event has.
         used: Path of a setting, and the attribute that it names; this includes the filter's names.
     """
     wanted = filter_.get("type", "")
-    if wanted.startswith(TYPE_PREFIX) and wanted not in _TYPES:
-        place = next(place for place, name in used if name == "type")
-        yield f"{place}: no event has the type {wanted}; {_suggest(wanted, _TYPES)}"
-    if wanted and wanted not in _KINDS:  # the attributes of other programs' events are not known
-        return
-    kind, known = _KINDS.get(wanted, _ANY)
+    if wanted and wanted not in _TYPES:
+        if wanted.startswith(TYPE_PREFIX):
+            yield f"filter.type: no event has the type {wanted}; {_suggest(wanted, _TYPES)}"
+        return  # the attributes of other programs' events are not known
     for place, name in used:
-        if name not in known and not _OF_BROKERS.fullmatch(name):
-            yield f"{place}: {kind} has no attribute {name}; {_suggest(name, known)}"
+        if name not in _ATTRIBUTES and not _OF_BROKERS.fullmatch(name):
+            yield f"{place}: no event of Eaves has the attribute {name}; {_suggest(name, _ATTRIBUTES)}"
 
 
 def _suggest(name: str, known: tuple[str, ...]) -> str:
-    near = [_SYNONYMS[name]] if _SYNONYMS.get(name) in known else difflib.get_close_matches(name, known, n=1)
+    near = [_SYNONYMS[name]] if name in _SYNONYMS else difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"

@@ -85,16 +85,6 @@ def note_deploy(workspace: Workspace, image: FunctionImage, sites: Sequence[Site
     _change(workspace, change)
 
 
-def note_image(workspace: Workspace, image: FunctionImage) -> None:
-    """Note the container image that eaves.yaml names, so that no registry is asked for it again.
-
-    Raises:
-        StorageError: When the note can't be written.
-    """
-    declared = workspace.project.knative.image
-    _change(workspace, lambda note: DeployNote(image=image, declared=declared, sites=note.sites if note else {}))
-
-
 def note_agreement(
     workspace: Workspace, site: SiteSettings, deployment: DeploymentRecord, image: FunctionImage | None
 ) -> None:

@@ -166,9 +166,7 @@ def reconcile_sites(request: DeployRequest, *, named: bool, form: str) -> None:
 
 def _finish(visit: Visit, cluster: Cluster, updated: SiteUpdate) -> SiteUpdate:
     """Queue the images again that replaced revisions refused, and note that in a site's update."""
-    if updated.outcome is None or updated.outcome.state is None or not updated.outcome.state.to_retry:
-        return updated
-    retried = visit.retry_refused(cluster, updated.outcome.name)
+    retried = visit.retry_due(cluster, updated.outcome) if updated.outcome else ""
     return replace(updated, note="\n".join(filter(None, (updated.note, retried))))
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eaves.cli.app import resolve_sources
+from eaves.cli.app import configure_guest, resolve_sources
 from eaves.cli.output import progress, say
 from eaves.cli.project import Workspace
-from eaves.errors import CancelledError, ConfigError
+from eaves.errors import CancelledError
 from eaves.http_client.proxies import parse_proxies
 
 if TYPE_CHECKING:
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
 
 UNSORTED = "-unsorted"
 """Ending of the folder of collected images: images for `data` are collected into `data-unsorted` beside it."""
-LINE_S = 10.0
-"""Interval between two lines with the number of images, seconds, where no bar is shown or no image has come."""
 
 
 def is_same_source(workspace: Workspace, values: Mapping[str, Any]) -> bool:
@@ -49,47 +45,32 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
         CancelledError: When the user stopped the collection before all images were collected.
         ConfigError: When the source has faults.
     """
-    from eaves.sources.agent.configuration import read_source
     from eaves.sources.collecting import CollectedImages, collect
-    from eaves.sources.places import find_guest_settings
 
     site = workspace.project.site
     spec = next(source for source in resolve_sources(workspace) if source.name == name)
-    guest = find_guest_settings(spec.settings, command="init", site=site)
-    configured, faults = read_source({**spec.settings, **guest}, workspace.origin, "")
-    if configured is None:
-        raise ConfigError(faults)
+    configured = configure_guest(spec.settings, workspace.origin, command="init", site=site)
     labelled = workspace.path(Path(workspace.project.data.path)).absolute()
     labelled = Path(os.path.normpath(labelled))  # else `.` has no name and `..` a wrong one
     unsorted = labelled.parent / f"{labelled.name}{UNSORTED}"
     images = CollectedImages(unsorted, labelled)
-    shown, reported_at, reported = "not started", time.monotonic(), 0
-    on_terminal = sys.stderr.isatty()
-
-    def report(line: str) -> None:
-        say(f"\n{line}" if on_terminal else line)  # below the bar
+    shown = left_out = ""
 
     with progress(f"collecting {wanted} images", wanted) as bar:
 
         def watch(counters: SourceCounters) -> None:
-            nonlocal shown, reported_at, reported
-            count = len(images)
-            bar.update(min(count, wanted) - bar.pos)
-            if counters.reason != shown:
-                shown = counters.reason
-                if shown:
-                    report(f"{name} is {counters.state}: {shown}")
-            is_still = count == reported
-            if time.monotonic() >= reported_at + LINE_S or (count >= wanted and not is_still):
-                if is_still or not on_terminal:
-                    dropped = ", ".join(f"{cause} {number}" for cause, number in sorted(counters.dropped.items()))
-                    left_out = f"; images left out: {dropped}" if dropped else ""
-                    report(f"{count} of {wanted} images collected{left_out}")
-                reported_at, reported = time.monotonic(), count
+            nonlocal shown, left_out
+            bar.update(min(len(images), wanted) - bar.pos)
+            if counters.reason not in {"", shown}:
+                say(f"\n{name} is {counters.state}: {counters.reason}")  # below the bar
+            shown = counters.reason
+            dropped = ", ".join(f"{cause} {number}" for cause, number in sorted(counters.dropped.items()))
+            left_out = f"; images left out: {dropped}" if dropped else ""
 
         try:
             collect(configured, images, site=site, wanted=wanted, proxies=parse_proxies(os.environ), watch=watch)
         except KeyboardInterrupt:
-            message = f"stopped: {len(images)} of {wanted} images are in {unsorted}"
+            message = f"stopped: {len(images)} of {wanted} images are in {unsorted}{left_out}"
             raise CancelledError(message, hint="run the same command again to collect the other images") from None
+    say(f"{len(images)} of {wanted} images collected{left_out}")
     return unsorted

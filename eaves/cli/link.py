@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from eaves.cli.output import describe_age, describe_bytes, describe_count, say
+from eaves.cli.output import describe_age, describe_bytes, describe_count
 from eaves.cli.site import Place, place_options
-from eaves.errors import ConfigError, EavesError, Fault, InputError, NotFoundError
-from eaves.platform import RELAY, FunctionStatus, RelaySpec
+from eaves.errors import ConfigError, Fault, InputError, NotFoundError
+from eaves.platform import RELAY, RelaySpec
 
 if TYPE_CHECKING:
     from eaves.admin import Queue
     from eaves.admin.report import LinkReport
-    from eaves.platform import AppSpec
 
 RECEIVER = "receiver"
 """Value of `QueueTarget.agent` for the queue of a receiver on this machine, which belongs to no agent."""
-WAIT_S = 6.0
-"""Default time that `wait_for_link` waits for a relay's first connection test, seconds. The test takes at most 5 s, and
-the relay's process starts in about 0.5 s."""
-POLL_S = 0.1
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -183,15 +176,6 @@ def _open_local_relays(place: Place, app: str, stack: ExitStack) -> Iterator[Que
         yield QueueTarget(agent=agent, pod="", queue=queue, to=wanted.to.rstrip("/"), credentials=wanted.credentials)
 
 
-def list_receivers(place: Place, app: str) -> dict[str, Path | None]:
-    """Return the address of each receiver of the relays deployed here, with the folder of the relay's credentials."""
-    from eaves.local.state import StateDirectory
-
-    specs = StateDirectory(root=place.state_dir).read_specs()[0]
-    wanted = [spec.relay for name, spec in specs.items() if spec.relay.enabled and app in ("", name)]
-    return {relay.to.rstrip("/"): relay.credentials for relay in wanted}
-
-
 def require_one(targets: Sequence[QueueTarget], why: str) -> QueueTarget:
     """Return the only queue, for a command that works on one.
 
@@ -239,29 +223,9 @@ def _name(fault: Fault) -> Fault:
     return fault
 
 
-class StatusPlatform(Protocol):
-    """The part of a platform that `wait_for_link` needs."""
-
-    def status(self) -> Sequence[FunctionStatus]:
-        """Return the status of every deployed function."""
-
-
-def wait_for_link(platform: StatusPlatform, name: str, *, wait_s: float = WAIT_S) -> str:
-    """Wait for the first connection test of a function's relay; return the link's state, and why it isn't up."""
-    ends_at = time.monotonic() + wait_s
-    while True:
-        agents = [agent for status in platform.status() for agent in status.agents]
-        link = next((agent.link for agent in agents if agent.name == f"{name}.{RELAY}"), None)
-        if link is not None and link.state in ("up", "down", "refused"):
-            return f"{link.state}, {_describe_reason(link)}" if link.reason else link.state
-        if time.monotonic() >= ends_at:
-            return f"state not known after {wait_s:.0f} s; `eaves status` shows it later"
-        time.sleep(POLL_S)
-
-
 def describe_link(link: LinkReport) -> str:
     """Return a link's state, its reason and its backlog as one sentence: `link up for 2 h; nothing waits`."""
-    state, reason = link.state or ("up" if link.up else "down"), _describe_reason(link)
+    state, reason = link.state or ("up" if link.up else "down"), link.reason
     since = f" for {describe_age(link.since_age_s)}" if link.since_age_s is not None else ""
     text = f"link {state}{since}"
     if state == "starting":
@@ -276,39 +240,6 @@ def describe_link(link: LinkReport) -> str:
     parts = [f"{describe_count(link.backlog_events, 'event')} ({describe_bytes(link.backlog_bytes)}) {verb}"]
     if age := describe_age(link.oldest_age_s):
         parts.append(f"oldest {age}")
-    if link.up and link.events_per_s is not None and link.drain_s is not None:
-        rate = link.events_per_s
-        parts += [f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s", f"drained in {describe_age(link.drain_s)}"]
+    if link.up and link.drain_s is not None:
+        parts.append(f"drained in {describe_age(link.drain_s)}")
     return f"{text}; {', '.join(parts)}"
-
-
-def _describe_reason(link: LinkReport) -> str:
-    """Return the reason why a relay forwards nothing, without the receiver's address at its beginning."""
-    address = re.escape(link.to.rstrip("/"))
-    reason = re.sub(rf"^(no connection to|no answer from|GET|POST) {address}\S* ?", "", link.reason)
-    if reason.startswith("within "):
-        reason = f"no answer {reason}"
-    return reason.removeprefix("it can't be reached: ")
-
-
-def warn_of_waiting(state_dir: Path, app: AppSpec) -> None:
-    """Print a warning before a deploy when the receiver would refuse the relay's events under the site's new name."""
-    from eaves.local.queues import open_local_queue
-    from eaves.local.state import StateDirectory
-
-    state, name, site = StateDirectory(root=state_dir), app.function.name, app.function.site
-    before = state.read_specs()[0].get(name)
-    if before is None or before.function.site == site or not state.spool_of(name, RELAY).is_file():
-        return
-    former = before.function.site
-    try:
-        with open_local_queue(state, f"{name}.{RELAY}") as queue:
-            held = sum(lane.queued for lane in queue.report().lanes)
-    except EavesError as error:
-        say(f"warning: the relay's queue can't be checked for events of site {former}: {error.message}")
-        return
-    if held:
-        events = describe_count(held, "event")
-        say(f"warning: the relay holds {events} of site {former}; the receiver refuses them from site {site},")
-        say(f"so they stay in the queue. To deliver them first, deploy with `site: {former}` and the token of {former}")
-        say("until `eaves status` shows that nothing waits")

@@ -5,40 +5,32 @@ The views keep no state outside their process: `eaves up` may be stopped and sta
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import select
-import shutil
 import signal
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from eaves.base.terminal import escape
-from eaves.cli.output import ID_DIGITS, measure
+from eaves.cli.output import ID_DIGITS, say
 from eaves.errors import EavesError, NotFoundError
 from eaves.events import IMAGE_REJECTED, TYPE_PREFIX, Event
-from eaves.history import KEEP, HistoryReader, Record, RecordFilter
+from eaves.history import Record
 
 POLL_S = 1.0
 """Interval at which `StopSignals.wait` checks for a signal that reached another thread, seconds."""
-BATCH = 500
-"""Maximum number of records that a view reads at a time, so that memory stays small however many events there are."""
 TYPE_WIDTH = 19
 """Width of the column of event types, terminal columns: the length of Eaves' longest type, `image.classified.v1`."""
 LABEL_WIDTH = 14
 MAX_LABEL = 40
 """Maximum number of characters of a label that are shown, because the sender of an event may choose a long one."""
-MIN_SUBJECT = 12
-"""Minimum number of terminal columns that an event's subject gets, even on a narrow terminal."""
 MAX_WAITING = 1_000
 """Maximum number of predictions that wait to be printed; later ones are only counted."""
 MAX_DATA = 16_000
@@ -51,8 +43,6 @@ WINDOW = 1_000
 added between two steps."""
 _HEAD = ("time", "level", "message", "logger", "traceback")
 """Fields of a JSON log line that `format_log_line` doesn't print as NAME=VALUE: most have a place of their own."""
-MAX_FIELD = 200
-"""Maximum number of characters that are shown of one field of a log line."""
 
 
 class StopSignals:
@@ -90,96 +80,30 @@ class StopSignals:
         threading.Thread(target=wait, name="signals", daemon=True).start()
 
 
-def repeat(step: Callable[[], None], *, every_s: float) -> None:
-    """Call a function at once and then after each pause of `every_s`, until Ctrl-C or until stdout has no reader."""
-    try:
-        while True:
-            step()
-            sys.stdout.flush()
-            if _wait_for_closed_stdout(every_s):
-                return
-    except KeyboardInterrupt:
-        return
-    except BrokenPipeError:  # so that the flush of stdout at the exit doesn't fail and print a warning
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
+def repeat(show: Callable[[], None], *, every_s: float) -> None:
+    """Call a function at once and then after each pause of `every_s`, until Ctrl-C or until stdout has no reader.
 
-
-def _wait_for_closed_stdout(timeout_s: float) -> bool:
-    """Wait, and return early when stdout has no reader any more; return whether it has none.
-
-    Without this check, a view without a reader would run until it prints its next line, which may never come.
-    Source: poll(2), POLLERR of a pipe without readers and POLLHUP of a terminal that has gone.
+    Raises:
+        EavesError: When the first call fails. A later failure is reported once, and the function is called again.
     """
-    try:
-        number = sys.stdout.fileno()
-    except (io.UnsupportedOperation, ValueError, AttributeError):
-        time.sleep(timeout_s)
-        return False
-    poll = select.poll()
-    poll.register(number, 0)
-    return bool(poll.poll(timeout_s * 1000))
+    problem = ""
+    with suppress(KeyboardInterrupt):
+        show()
+        while True:
+            sys.stdout.flush()
+            time.sleep(every_s)
+            try:
+                show()
+                problem = ""
+            except EavesError as error:
+                if problem != error.message:
+                    say(f"error: {error.message}; the command tries again")
+                problem = error.message
 
 
 def matches_type(type_: str, wanted: str) -> bool:
     """Return whether an event type is or begins with the wanted one, with or without the prefix `dev.eaves.`."""
     return type_.startswith(wanted) or type_.removeprefix(TYPE_PREFIX).startswith(wanted)
-
-
-class EventStream:
-    """Reads each event of the history file that `eaves up` writes once, in order of arrival.
-
-    A history that is replaced, because it was damaged or its directory was deleted, is read from its beginning.
-
-    Args:
-        path: Path of the history file, which may not exist yet.
-        wanted: Event type, as `matches_type` takes it.
-    """
-
-    def __init__(self, path: Path, wanted: str = "") -> None:
-        self._path = path
-        self._wanted = wanted
-        self._after = 0
-        self._identity = self._identify()
-
-    def read_newest(self, count: int) -> list[Record]:
-        """Return the newest past events, oldest first; `read_new` continues after them.
-
-        Raises:
-            PlatformError: When the file can't be read.
-        """
-        limit = KEEP if self._wanted else max(count, 1)
-        records = HistoryReader(self._path).find(RecordFilter(), limit=limit)[::-1]
-        self._after = records[-1].seq if records else 0
-        return list(deque(self._choose(records), maxlen=count))
-
-    def read_new(self) -> tuple[list[Record], int]:
-        """Return the first `BATCH` events that are new, and how many were deleted before they were read.
-
-        Raises:
-            PlatformError: When the file can't be read.
-        """
-        identity = self._identify()
-        if identity != self._identity or identity is None:  # a new file may get the number of the old one
-            self._identity, self._after = identity, 0
-        found = HistoryReader(self._path).next(after=self._after, limit=BATCH) if identity else []
-        if not found:
-            return [], 0
-        missed = found[0].seq - self._after - 1
-        self._after = found[-1].seq
-        return self._choose(found), missed
-
-    def _choose(self, records: Sequence[Record]) -> list[Record]:
-        return [one for one in records if matches_type(one.type, self._wanted)]
-
-    def _identify(self) -> tuple[int, int] | None:
-        """Return device and inode of the file; None when the file doesn't exist."""
-        try:
-            found = self._path.stat()
-        except FileNotFoundError:
-            return None
-        return found.st_dev, found.st_ino
 
 
 def find_best(data: Any, extensions: Mapping[str, str]) -> dict[str, Any]:
@@ -200,55 +124,28 @@ def parse_data(text: str) -> Any:
         return None
 
 
-def format_record(record: Record, width: int | None) -> str:
-    """Return time, type, label with score, subject and the beginning of the id of a recorded event as one line.
-
-    Args:
-        record: The event.
-        width: Number of columns of the terminal; a long subject is cut so that the line fits. None cuts nothing.
-    """
+def format_record(record: Record) -> str:
+    """Return time, type, label with score, subject and the beginning of the id of a recorded event as one line."""
     best = find_best(parse_data(record.text), record.extensions)
-    head = [_clock(record.at), _pad(record.type.removeprefix(TYPE_PREFIX), TYPE_WIDTH), _format_best(best)]
-    return _join(head, record.subject, record.id[:ID_DIGITS], width)
+    type_ = record.type.removeprefix(TYPE_PREFIX).ljust(TYPE_WIDTH)
+    return _join(record.at, type_, best, record.subject, record.id[:ID_DIGITS])
 
 
-def _format_prediction(
-    at: float, source: str, type_: str, subject: str, extensions: Mapping[str, str], data: bytes, width: int | None
-) -> str:
+def format_prediction(at: float, event: Event) -> str:
     """Return time, function, label with score and subject of a prediction; its type where it has no label."""
-    best = find_best(parse_data(data.decode(errors="replace")), extensions)
+    best = find_best(parse_data(event.data.decode(errors="replace")), event.extensions)
     if best["label"] is None:
-        best = {"label": type_.removeprefix(TYPE_PREFIX)}
-    return _join([_clock(at), escape(source.rpartition("/")[2], keep=""), _format_best(best)], subject, "", width)
+        best = {"label": event.type.removeprefix(TYPE_PREFIX)}
+    return _join(at, event.source.rpartition("/")[2], best, event.subject or "")
 
 
-def _clock(at: float) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(at))
-
-
-def _format_best(best: Mapping[str, Any]) -> str:
+def _join(at: float, who: str, best: Mapping[str, Any], *tail: str) -> str:
+    """Join the columns of an event's line, with characters that could steer a terminal made visible."""
     label, score = best.get("label"), best.get("score")
     shown = "" if label is None else str(label)[:MAX_LABEL]
     number = f"{score:4.2f}" if isinstance(score, float) or (isinstance(score, int) and abs(score) < 10**6) else "    "
-    return f"{_pad(shown, LABEL_WIDTH)} {number}"
-
-
-def _pad(text: str, width: int) -> str:
-    shown = escape(text, keep="")
-    return shown + " " * (width - measure(shown))
-
-
-def _join(head: list[str], subject: str, tail: str, width: int | None) -> str:
-    """Join the columns of an event's line; the end of a subject that doesn't fit stays, as it names the file."""
-    before, after, shown = "  ".join(head), escape(tail, keep=""), escape(subject, keep="")
-    if width is not None:
-        room = max(MIN_SUBJECT, width - measure(before) - 2 - (measure(after) + 2 if after else 0))
-        if measure(shown) > room:
-            while measure(shown) > room - 1:
-                shown = shown[1:]
-            shown = f"…{shown}"
-        shown += " " * (room - measure(shown))
-    return f"{before}  {shown}  {after}".rstrip()
+    columns = [time.strftime("%H:%M:%S", time.localtime(at)), who, shown.ljust(LABEL_WIDTH), number, *tail]
+    return escape("  ".join(columns).rstrip(), keep="")
 
 
 class PredictionPrinter:
@@ -257,13 +154,11 @@ class PredictionPrinter:
     Args:
         number: File descriptor. It is written to directly: a thread that is blocked in Python's own stdout would keep
             the process from ending.
-        is_terminal: Whether lines are cut to the width of the terminal.
     """
 
-    def __init__(self, number: int, *, is_terminal: bool) -> None:
+    def __init__(self, number: int) -> None:
         self._number = number
-        self._is_terminal = is_terminal
-        self._waiting: SimpleQueue[tuple[float, str, str, str, Mapping[str, str], bytes] | None] = SimpleQueue()
+        self._waiting: SimpleQueue[tuple[float, Event] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._left_out = 0
         self._thread = threading.Thread(target=self._run, name="print-predictions", daemon=True)
@@ -280,8 +175,7 @@ class PredictionPrinter:
             with self._lock:
                 self._left_out += 1
             return
-        data = event.data if len(event.data) <= MAX_DATA else b""
-        self._waiting.put((time.time(), event.source, event.type, event.subject or "", event.extensions, data))
+        self._waiting.put((time.time(), event if len(event.data) <= MAX_DATA else replace(event, data=b"")))
 
     def stop(self) -> None:
         """Print the waiting predictions, for at most `STOP_S` seconds, and end the thread."""
@@ -291,12 +185,10 @@ class PredictionPrinter:
 
     def _run(self) -> None:
         with suppress(OSError):  # the terminal or the reader of the pipe has gone
-            found = self._waiting.get()
-            while found is not None:
-                self._write(_format_prediction(*found, terminal_width() if self._is_terminal else None))
+            while (found := self._waiting.get()) is not None:
+                self._write(format_prediction(*found))
                 if self._waiting.empty():
                     self._report_left_out()
-                found = self._waiting.get()
             self._report_left_out()
 
     def _report_left_out(self) -> None:
@@ -314,40 +206,31 @@ class PredictionPrinter:
         """
         content = f"{line}\n".encode(errors="replace")
         while content:
-            try:
-                content = content[os.write(self._number, content) :]
-            except BlockingIOError:  # another program has made the terminal non-blocking
-                select.select([], [self._number], [])
+            content = content[os.write(self._number, content) :]
 
 
-def terminal_width() -> int | None:
-    """Return the number of columns of the terminal on stdout; None when stdout is no terminal, so no line is cut."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
-def follow_tail(read: Callable[[int], Sequence[str]], lines: int) -> Iterator[Sequence[str] | EavesError]:
-    """Yield the last lines of a log, then at each step the lines that are new, or the error when none can be read.
+def follow_tail(read: Callable[[int], Sequence[str]], lines: int) -> Callable[[], Sequence[str]]:
+    """Return a function that returns the last lines of a log, and at each further call the lines that are new.
 
     Args:
         read: Returns the given number of last lines of a log.
-        lines: Number of lines of the first step.
-
-    Raises:
-        EavesError: From the first step, when the log can't be read at all.
+        lines: Number of lines that the first call returns.
     """
-    window = max(WINDOW, lines)
-    before = list(read(window))
-    yield before[-lines:] if lines else []
-    while True:
+    window, before = max(WINDOW, lines), None
+
+    def step() -> Sequence[str]:
+        nonlocal before
         try:
             found = list(read(window))
         except NotFoundError:  # at zero, or being started anew: the lines of another replica come later
-            yield []
-        except EavesError as error:
-            yield error
-        else:
-            yield _find_new(before, found)
-            before = found or before
+            if before is None:
+                raise
+            return []
+        new = _find_new(before, found) if before is not None else found[-lines:] if lines else []
+        before = found or before or []
+        return new
+
+    return step
 
 
 def _find_new(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
@@ -375,7 +258,7 @@ def format_log_line(line: str) -> str:
         return line
     if not isinstance(record, dict) or not isinstance(record.get("message"), str):
         return line
-    fields = [f"{name}={_shorten(value)}" for name, value in record.items() if name not in _HEAD and value != ""]
+    fields = [f"{name}={value}" for name, value in record.items() if name not in _HEAD and value != ""]
     parts = [_read_time(record.get("time")), str(record.get("level", "")).upper(), record["message"], *fields]
     shown = escape(" ".join(filter(None, parts)), keep="")
     return f"{shown}\n{record['traceback']}" if record.get("traceback") else shown
@@ -387,8 +270,3 @@ def _read_time(value: Any) -> str:
         return f"{datetime.fromisoformat(str(value)).astimezone():%Y-%m-%d %H:%M:%S}"
     except (ValueError, OverflowError, OSError):
         return "" if value is None else str(value)
-
-
-def _shorten(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= MAX_FIELD else f"{text[: MAX_FIELD - 1]}…"

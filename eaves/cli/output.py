@@ -17,9 +17,9 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from io import StringIO
@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from eaves.base.terminal import escape, escape_json, is_safe
-from eaves.errors import CancelledError
 from eaves.web.problem_document import describe_reason
 
 if TYPE_CHECKING:
@@ -55,17 +54,15 @@ class Kind(Enum):
     """Kind of the values in a column, which decides how its cells are written and shortened."""
 
     TEXT = "text"
-    NUMBER = "number"
     PATH = "path"
     ID = "id"
     MOMENT = "moment"
     MILLISECONDS = "milliseconds"
-    SECONDS = "seconds"
     BYTES = "bytes"
     REASON = "reason"
 
 
-_RIGID = (Kind.NUMBER, Kind.MILLISECONDS, Kind.SECONDS, Kind.BYTES, Kind.MOMENT, Kind.ID)
+_RIGID = (Kind.MILLISECONDS, Kind.BYTES, Kind.MOMENT, Kind.ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +211,7 @@ def _write(value: Any, kind: Kind, *, is_wide: bool) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if kind is Kind.MOMENT:
             moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
-            return moment if is_wide else describe_moment(value, time.time())
+            return moment if is_wide else f"{describe_age(max(0.0, time.time() - value))} ago"
         if kind in _NUMBERS and not is_wide:
             return _NUMBERS[kind](value)
         return f"{value:.3f}" if isinstance(value, float) else str(value)
@@ -276,18 +273,6 @@ def describe_age(seconds: float | None) -> str:
     return f"{seconds:.0f} s"
 
 
-def describe_moment(unix_s: float, now: float) -> str:
-    """Return a moment as people say it: `12 s ago`, `3 min ago`, `today 09:14`, `2026-11-12 14:02`; times are local.
-
-    A moment up to 5 s in the future is shown as now, because the clocks of two machines differ.
-    """
-    age, there = now - unix_s, time.localtime(unix_s)
-    if -5.0 <= age < 3_600:
-        return f"{int(age) // 60} min ago" if age >= 60 else f"{int(max(0.0, age))} s ago"
-    is_today = there[:3] == time.localtime(now)[:3]
-    return time.strftime("today %H:%M" if is_today else "%Y-%m-%d %H:%M", there)
-
-
 def describe_duration(seconds: float) -> str:
     """Return a duration with at most three digits and its unit: `4.2 ms`, `643 ms`, `1.3 s`, `2 min`."""
     if seconds < 0.9995:
@@ -305,7 +290,6 @@ def describe_bytes(size_bytes: float) -> str:
 
 _NUMBERS: Mapping[Kind, Callable[[float], str]] = {
     Kind.MILLISECONDS: lambda milliseconds: describe_duration(milliseconds / 1e3),
-    Kind.SECONDS: describe_duration,
     Kind.BYTES: describe_bytes,
 }
 
@@ -342,14 +326,11 @@ def print_value(value: Any, form: str) -> None:
 
 def print_sentence(text: str, *, indent: str = "  ") -> None:
     """Print a sentence on stdout; on a terminal it is wrapped between words, and further lines are indented."""
-    width = max(40, shutil.get_terminal_size().columns) if sys.stdout.isatty() else sys.maxsize
-    lines = [""]
-    for number, word in enumerate(escape(text).split(" ")):
-        if number and lines[-1].strip() and measure(lines[-1]) + 1 + measure(word) > width:
-            lines.append(indent + word)
-        else:
-            lines[-1] += f" {word}" if number else word
-    click.echo("\n".join(lines))
+    line = escape(text)
+    if sys.stdout.isatty():
+        width = max(40, shutil.get_terminal_size().columns)
+        line = textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    click.echo(line)
 
 
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:
@@ -423,19 +404,3 @@ def confirm(question: str, *, yes: bool, asks: str = "the command") -> None:
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} {asks} asks for confirmation, and stdin is no terminal; add --yes.")
     click.confirm(question, abort=True, err=True)
-
-
-@contextmanager
-def cancelled_by_ctrl_c(message: str) -> Iterator[None]:
-    """Turn Ctrl-C within the block into an error.
-
-    Args:
-        message: Message of the error: what was stopped, and what is left of it.
-
-    Raises:
-        CancelledError: On Ctrl-C.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise CancelledError(message) from None

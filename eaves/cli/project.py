@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -228,9 +227,6 @@ def _parse_text(text: str, origin: str) -> dict[str, Any]:
         message = "must be a URL, a folder, a video, a .yaml file, or a mapping such as {kind: http, url: ...}"
         scheme = text.partition("://")[0].lower()
         if _SCHEME.fullmatch(scheme) and "://" in text:
-            known = ", ".join(f"{one}://" for one in SCHEMES)
-            near = [f"{one}://" for one in SCHEMES if one in difflib.get_close_matches(scheme, SCHEMES, n=3)]
-            meant = f"did you mean {' or '.join(near)}?" if near else f"a URL starts with one of {known}"
-            message = f"{scheme}:// isn't supported; {meant}"
+            message = f"{scheme}:// isn't supported; a URL starts with {'://, '.join(SCHEMES)}://"
         raise ConfigError([Fault(origin=origin, path="", message=message)])  # without the text: it may hold a password
     return {str(name): value for name, value in values.items()}

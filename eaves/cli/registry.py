@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from eaves.cli.deploy_notes import load_note, note_image
+from eaves.cli.deploy_notes import load_note
 from eaves.cli.output import say
 from eaves.cli.project import Workspace
 from eaves.errors import ConfigError, Fault
@@ -128,23 +128,17 @@ class ImageChoice:
         Args:
             workspace: The project.
             named: Name on the command line; empty when none is given.
-            kept: Whether the image deployed last is returned unless eaves.yaml names another one than at that time;
-                the registry is asked once for a new name.
+            kept: Whether the image deployed last is returned unless eaves.yaml names another one than at that time.
 
         Raises:
             OciError: When the container image isn't at the registry, isn't signed as required, or isn't a function's.
-            StorageError: When the workspace's note of its last deploy can't be read or written.
+            StorageError: When the workspace's note of its last deploy can't be read.
         """
         declared = workspace.project.knative.image
         note = None if named or (declared and not kept) else load_note(workspace)
         if note is not None and declared in ("", note.declared):
             return note.image
-        if not (named or declared):
-            return None
-        image = self._ask_registry(named or declared)
-        if kept and not named:
-            note_image(workspace, image)
-        return image
+        return self._ask_registry(named or declared) if named or declared else None
 
     def require(self, workspace: Workspace, named: str) -> FunctionImage:
         """Return the container image that a command deploys.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import getpass
 import os
 import socket
 import sys
@@ -36,16 +35,13 @@ COLUMNS: Columns = {
     "site": "SITE",
     "state": "STATE",
     "what": Column("WHAT", Kind.REASON),
-    "seconds": Column("TOOK", Kind.SECONDS),
+    "seconds": "SECONDS",
 }
 STATES = ("done", "unreachable", "failed", "skipped", "stopped")
 REACH_S = 10.0
 """Timeout of a first, small request to one of several sites, seconds; longer requests follow once it has answered."""
 PROBE_S = 0.5
 """Maximum time of a connection to the local platform's port, seconds."""
-MAX_NAMED = 50
-"""Maximum number of sites whose names a hint lists. For more sites, the hint suggests --all instead, which is safe
-because every command can be repeated."""
 
 _path = click.Path(path_type=Path)
 _file: dict[str, Any] = {
@@ -342,9 +338,8 @@ class Place:
         if not left:
             say(f"{summary} of {len(outcomes)} sites")
             return
-        where = "--all" if self.every and len(left) > MAX_NAMED else f"--site {','.join(left)}"
         error = CancelledError if "stopped" in counts else FleetError
-        raise error(f"of {len(outcomes)} sites: {summary}", hint=f"{again} {where}")
+        raise error(f"of {len(outcomes)} sites: {summary}", hint=f"{again} --site {','.join(left)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -388,21 +383,21 @@ class Visit:
         owner = AppOwner(app=name, agents=self.place.project.knative.agent_namespace)
         return retry_refused(cluster, owner, Kubectl(kubeconfig=self.place.kubeconfig, context=self.site.context))
 
+    def retry_due(self, cluster: Cluster, outcome: RolloutOutcome) -> str:
+        """Queue images again when a rollout's step makes that due; return what was done, if anything."""
+        due = outcome.state is not None and outcome.state.to_retry
+        return self.retry_refused(cluster, outcome.name) if due else ""
+
     def finish(self, cluster: Cluster, outcome: RolloutOutcome) -> str:
         """Describe the outcome of a rollout's step, after queueing images again that replaced revisions refused."""
         from knative.deploy.site_update import describe_outcome
 
-        due = outcome.state is not None and outcome.state.to_retry
-        retried = self.retry_refused(cluster, outcome.name) if due else ""
-        return "; ".join(filter(None, (describe_outcome(outcome), retried)))
+        return "; ".join(filter(None, (describe_outcome(outcome), self.retry_due(cluster, outcome))))
 
 
 def name_person() -> str:
     """Return `USER@HOST` of this process, which a cluster records with a deploy so that other people see it."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a container's user may have a number only
-        user = f"uid-{os.getuid()}"
+    user = os.environ.get("USER") or f"uid-{os.getuid()}"  # a container's user may have a number only
     return "".join(sign for sign in f"{user}@{socket.gethostname()}" if sign.isprintable())[:100]
 
 
@@ -416,9 +411,10 @@ def describe_stopped() -> str:
         client.settimeout(PROBE_S)
         if not port or client.connect_ex(("127.0.0.1", port)):
             return "`eaves up` is not running here"
-    elsewhere = "run the command in its folder, or name its state directory with --state"
     return (
-        f"`eaves up` is not running here, but something listens at port {port}: if it is another project's, {elsewhere}"
+        f"`eaves up` is not running here, but port {port} is in use, perhaps by the `eaves up` of another project: "
+        "to see that one, run the command in its folder, or name its state directory with --state; "
+        "to run both, start one of them with `eaves up --port PORT`"
     )
 
 

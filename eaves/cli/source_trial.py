@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from eaves import media_type
 from eaves.base.files import write_atomically
-from eaves.cli.app import resolve_sources
+from eaves.cli.app import configure_guest, resolve_sources
 from eaves.cli.output import describe_bytes, describe_duration, print_fields, print_sentence, say
 from eaves.cli.project import Workspace, load_workspace, parse_source
 from eaves.errors import ConfigError, Fault, NotFoundError
 from eaves.events import DATAREF
 from eaves.http_client.proxies import parse_proxies
-from eaves.sources.agent.configuration import ConfiguredSource, read_source
+from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.camera.kind import lacks_scheme
-from eaves.sources.places import find_guest_settings, parse_place
+from eaves.sources.places import parse_place
 from eaves.sources.trial import try_source
 from knative.specs import CLUSTER_SOURCE_SETTINGS
 
@@ -83,11 +83,7 @@ def _load(file: Path, *, needed: bool) -> Workspace | None:
 
 def _build(values: Mapping[str, Any], workspace: Workspace | None, *, origin: str) -> tuple[ConfiguredSource, str]:
     site = workspace.project.site if workspace else DEFAULT_SITE
-    guest = find_guest_settings(values, command="try", site=site)
-    configured, faults = read_source({**values, **guest}, origin, "")
-    if configured is None:
-        raise ConfigError(faults)
-    return configured, site
+    return configure_guest(values, origin, command="try", site=site), site
 
 
 def run_trial(configured: ConfiguredSource, site: str, timeout_s: float) -> SourceTrial:

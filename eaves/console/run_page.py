@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
 from eaves.base.statistics import round_outward, wilson
 from eaves.console.model.words import clean_text, count_noun, describe_duration
 from trainer.evaluation.held_out import HeldOutAnswer
-from trainer.report import charts
+from trainer.report.charts import draw_history
 
 if TYPE_CHECKING:
     from eaves.console.catalog import RunFiles
@@ -116,7 +114,7 @@ def build_run_page(files: RunFiles) -> dict[str, Any]:
         "accuracy": files.accuracy,
         "baseline": Share(right=most, images=files.accuracy.images),
         "labels": labels,
-        "curves": _draw_curves(files.history),
+        "curves": [(f"{name} by epoch", chart) for name, chart in draw_history(files.history)],
         "matrix": build_cells(labels, files.confusion) if len(labels) <= MATRIX_CLASSES else (),
         "pairs": build_pairs(labels, files.confusion),
         "classes": build_classes(labels, files.confusion),
@@ -225,21 +223,6 @@ def _build_cell(labels: Sequence[str], row: Sequence[int], truth: int, predicted
         heat=math.ceil(count / images * HEATS) if images else 0,
         text=f"{count:,} of {count_noun(images, 'image')} of {labels[truth]} {verb}",
     )
-
-
-def _draw_curves(history: Sequence[Mapping[str, float]]) -> list[tuple[str, Markup]]:
-    """Return title and chart of each figure by epoch, for training images and held-out images."""
-    made = []
-    for name in ("accuracy", "loss"):
-        lines = [
-            charts.Line(css=css, values=[epoch[key] for epoch in history])
-            for css, key in (("train", name), ("val", f"val_{name}"))
-            if history and all(key in epoch for epoch in history)
-        ]
-        if lines:
-            chart = charts.draw_curves(lines, y_label=name, y_max=1.0 if name == "accuracy" else None)
-            made.append((f"{name} by epoch", chart))
-    return made
 
 
 def _list_facts(files: RunFiles) -> Sequence[tuple[str, str]]:

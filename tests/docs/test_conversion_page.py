@@ -43,10 +43,3 @@ def test_what_follows_a_conversion_asks_for_no_samples_and_no_training(tmp_path:
     deployed = run("eaves deploy", tmp_path)
     assert deployed.stdout.strip() == "leaves"
     assert "deployed; `eaves up` is not running here, so start it to run the function" in deployed.stderr
-
-
-def test_a_file_of_settings_that_was_named_must_be_there(tmp_path: Path) -> None:
-    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    words = ["eaves", "convert", "leaves.onnx", "--file", "other.yaml"]
-    done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr.splitlines()[0]) == (78, "error: other.yaml: no such file")

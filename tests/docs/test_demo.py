@@ -15,9 +15,7 @@ DEMO = Path(__file__).parent.parent.parent / "examples" / "demo" / "demo.py"
     ("arguments", "message"),
     [
         (("--data", "nix"), "DATA=nix: no such file or folder"),
-        (("--weights", "nix.h5"), "WEIGHTS=nix.h5: no such file or folder"),
         (("--data", "build/demo/digits"), "DATA=build/demo/digits is inside build/demo"),
-        (("--data", "empty"), "DATA=empty: no images under empty"),
         (("--data", "photos/daisy"), "DATA=photos/daisy: 1 images lie directly in photos/daisy"),
         (("--weights", "empty"), "WEIGHTS=empty is a folder"),
     ],

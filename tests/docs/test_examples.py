@@ -1,38 +1,17 @@
-"""Examples whose commands run in `make test-slow`: their settings and programs, without a training."""
+"""A program of an example whose commands run in `make test-slow`."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from click.testing import CliRunner
-
-from eaves.cli import cli
 from tests.docs.blocks.pages import ROOT
 
 
 def run(folder: Path, *words: str) -> str:
     return subprocess.run([sys.executable, *words], cwd=folder, check=True, capture_output=True, text=True).stdout
-
-
-@pytest.mark.parametrize(
-    ("name", "labels"), [("classify", ["0", "1", "2", "3"]), ("embed", ["disc", "square", "stripes"])]
-)
-def test_its_photos_can_be_trained_on(
-    name: str, labels: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = Path(shutil.copytree(ROOT / "examples" / name, tmp_path / name))
-    run(folder, "make_photos.py")
-    monkeypatch.chdir(folder)
-    done = CliRunner().invoke(cli, ["data", "check", "-o", "json"], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
-    assert list(found["classes"]) == labels
-    assert int(found["judgement"].partition("%")[0]) > 95, "percent of the labels that the other images predict"
 
 
 def test_nearest_prints_the_most_similar_image_of_each(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 
-import pytest
 from waitress import utilities
 from werkzeug import exceptions
 
@@ -66,17 +65,12 @@ def test_the_page_lists_every_type_and_no_other() -> None:
     assert set(documented()) == made | {f"http-{code}" for code in http_codes()}
 
 
-@pytest.mark.parametrize("cls", sorted({*named()} - NEVER_ANSWERED, key=str))
-def test_each_has_the_status_that_the_page_says(cls: type[EavesError]) -> None:
-    assert str(error_response(cls("x")).status_code) in documented()[error_type(cls)]
-
-
-def test_those_of_http_have_their_own_number() -> None:
-    for kind, status in documented().items():
-        if kind.startswith("http-"):
-            number = kind.removeprefix("http-")
-            assert HTTPStatus(int(number))
-            assert number in status
+def test_each_has_the_status_that_the_page_says() -> None:
+    found = documented()
+    for cls in {*named()} - NEVER_ANSWERED:
+        assert str(error_response(cls("x")).status_code) in found[error_type(cls)], cls
+    for kind, status in found.items():
+        assert not kind.startswith("http-") or kind.removeprefix("http-") in status
     assert fault_response(ValueError()).get_json(force=True)["type"] == f"{TYPE_PREFIX}internal"
 
 
@@ -84,4 +78,3 @@ def test_a_class_of_a_handlers_own_has_the_type_of_ours() -> None:
     class NoSuchScanError(errors.ImageError): ...
 
     assert error_type(NoSuchScanError) == "image"
-    assert error_type(type("X" * 1000, (NoSuchScanError,), {})) == "image"

@@ -9,10 +9,6 @@ from types import ModuleType
 
 import pytest
 
-from eaves import errors
-from eaves.cli import COMMANDS
-from eaves.cli.project import Project
-from eaves.config import iter_leaves
 from trainer.lifecycle import ENDINGS
 
 ROOT = Path(__file__).parents[2]
@@ -46,27 +42,9 @@ def test_every_variable_that_the_code_names_is_in_the_table(reference: ModuleTyp
     assert found - known - not_variables == set()
 
 
-def test_every_command_setting_and_error_is_in_it() -> None:
-    written = (ROOT / "docs/reference.md").read_text()
-    names = [f"`eaves {name}`" for name in COMMANDS]
-    names += [f"| `{leaf.path}` | `{leaf.env}` |" for leaf in iter_leaves(Project)]
-    names += [
-        f"`{name}`" for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)
-    ]
-    assert [name for name in names if name not in written] == []
-
-
 def test_every_page_of_docs_is_reachable_from_a_folder_listing_in_order() -> None:
     pages = sorted(path.name for path in (ROOT / "docs").glob("[0-9]*.md"))
     assert [page[:2] for page in pages] == [f"{number:02d}" for number in range(len(pages))]
-
-
-def test_links_between_pages_lead_somewhere() -> None:
-    import re
-
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
 def test_the_training_page_shows_every_exit_code() -> None:

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from converters.settings import ConvertSettings
 from eaves import logs
 from eaves.cli.latest import ARTIFACT, RUN, ModelPath, newest, refuse_latest, update_latest
-from eaves.cli.output import cancelled_by_ctrl_c, say
+from eaves.cli.output import say
 from eaves.cli.project import ARTIFACTS, load_workspace
 from eaves.cli.site import file_option
 from eaves.errors import RunError
@@ -59,8 +59,7 @@ def command(model: Path | None, artifact: Path | None, declare: Path | None, fil
     place = model.absolute()
     target = artifact or artifacts / (place.stem if place.is_file() else place.name)
     refuse_latest(target, "--artifact")
-    with cancelled_by_ctrl_c(f"stopped: {target} was not made; the same command starts from the beginning"):
-        _convert(model, target, settings, declare)
+    _convert(model, target, settings, declare)
     if target.absolute().parent == artifacts.absolute():
         update_latest(artifacts, ARTIFACT)
 

@@ -10,15 +10,7 @@ import click
 
 from eaves.cli import CommandGroup
 from eaves.cli.labelled_data import build_bars, find_image_cache, find_labelled_data, prepare_tensorflow
-from eaves.cli.output import (
-    Columns,
-    cancelled_by_ctrl_c,
-    describe_count,
-    output_option,
-    print_rows,
-    print_sentence,
-    print_value,
-)
+from eaves.cli.output import Columns, describe_count, output_option, print_rows, print_sentence, print_value
 from eaves.cli.project import load_workspace
 from eaves.cli.site import FILE
 
@@ -47,20 +39,19 @@ def check(path: str | None, form: str) -> None:
     """
     if path is None:
         path = str(load_workspace(Path(FILE), needs_data=True).project.data.path)
-    with cancelled_by_ctrl_c(f"stopped: {path} is not checked completely; the same command starts from the beginning"):
-        from trainer.check import inspect_data
-        from trainer.run.run_location import FEATURES
-        from trainer.storage import open_store
+    from trainer.check import inspect_data
+    from trainer.run.run_location import FEATURES
+    from trainer.storage import open_store
 
-        prepare_tensorflow()
-        progress = build_bars()
-        place, faults = find_labelled_data(path, progress)
-        features = open_store(find_image_cache() / FEATURES)
-        found = inspect_data(place, features=features, progress=progress, faults=faults)
-        if form == "table":
-            _print(found)
-        else:
-            print_value(found.to_dict(), form)
+    prepare_tensorflow()
+    progress = build_bars()
+    place, faults = find_labelled_data(path, progress)
+    features = open_store(find_image_cache() / FEATURES)
+    found = inspect_data(place, features=features, progress=progress, faults=faults)
+    if form == "table":
+        _print(found)
+    else:
+        print_value(found.to_dict(), form)
     if found.problems:
         click.get_current_context().exit(1)
 
@@ -80,8 +71,6 @@ def _print(found: Inspection) -> None:
     for kind, groups in ((across, found.copies_across), (within, found.copies)):
         for group in groups[:SHOWN]:
             print_sentence(f"{kind}: {_some([image.name for image in group])}")
-        if len(groups) > SHOWN:
-            print_sentence(f"{kind}: {describe_count(len(groups) - SHOWN, 'more set')}")
     if found.judgement:
         print_sentence(found.judgement)
     for image, looks_like in found.doubtful[: 2 * SHOWN]:

@@ -10,7 +10,6 @@ from click.core import ParameterSource
 
 from eaves.cli.app import build_local_app
 from eaves.cli.latest import ARTIFACT, find_latest, newest
-from eaves.cli.link import wait_for_link, warn_of_waiting
 from eaves.cli.output import describe_count, describe_kept, replay_with_progress, say
 from eaves.cli.registry import ImageChoice, image_options
 from eaves.cli.site import Place, place_options
@@ -92,7 +91,6 @@ def _deploy_here(artifact: Path | None, place: Place) -> None:
         result.require()
     platform = LocalPlatform(place.state_dir)
     _prepare_graph(opened, state)
-    warn_of_waiting(place.state_dir, app)
     _report_removed(state, app)
     platform.deploy(app)
     click.echo(app.function.name)
@@ -100,8 +98,6 @@ def _deploy_here(artifact: Path | None, place: Place) -> None:
         say("deployed; `eaves up` is not running here, so start it to run the function")
         return
     say("deployed; `eaves up` runs the function")
-    if app.relay.enabled:
-        say(f"link: {wait_for_link(platform, app.function.name)}")
 
 
 def _prepare_graph(artifact: Artifact, state: StateDirectory) -> None:

@@ -1,12 +1,11 @@
-"""The command `eaves doctor`, which finds problems at sites, or of this machine."""
+"""The command `eaves doctor`: `eaves.local.doctor` examines this machine, `knative.doctor.runner` a site's cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -26,8 +25,6 @@ COLUMNS = {"site": "SITE", "severity": "STATE", "check": "CHECK", "message": "FO
 KUBECONFIG = Path("~/.kube/config")
 UNNAMED = "images"
 """Name of the function that is looked for where there is no eaves.yaml."""
-HERE = ""
-"""Value in the column SITE for findings about this machine; it is empty, because the machine is no site."""
 
 
 def _has_kubeconfig() -> bool:
@@ -63,27 +60,17 @@ def command(place: Place, no_pod: bool, access: Callable[[], Access], form: str)
     project, named = place.project, place.kubeconfig or _has_kubeconfig()
     if place.is_cluster or (place.platform != LOCAL and (named or (place.file.exists() and project.sites))):
         hurried = replace(access(), attempts=1, connect_s=5.0, read_s=15.0)
-        found = [(HERE, finding) for finding in check_packages()]
+        found = [("", finding) for finding in check_packages()]
         found += _examine_sites(place, hurried, may_probe=not no_pod)
     else:
-        machine = examine_machine(place.file, project.sources, LocalSettings().port)
-        found = [(HERE, finding) for finding in machine]
+        found = [("", finding) for finding in examine_machine(place.file, project.sources, LocalSettings().port)]
     several = len({site for site, _ in found if site}) > 1
-    _print([(site if several else HERE, finding) for site, finding in found], form)
+    rows = [{**({"site": site} if several else {}), **asdict(finding)} for site, finding in found]
+    print_rows(rows, {key: heading for key, heading in COLUMNS.items() if several or key != "site"}, form)
+    for row in rows if form == "table" else ():
+        if row["fix"]:
+            print_line(": ".join(filter(None, (row.get("site"), row["check"], row["fix"]))))
     click.get_current_context().exit(EXIT_CODES[worst(finding for _, finding in found)])
-
-
-def _find_platforms(access: Access, image: str) -> set[str]:
-    """Ask the registry for the architectures of a container image.
-
-    Raises:
-        OciError: When the registry doesn't answer, or doesn't have the container image.
-    """
-    from eaves.oci.image_location import open_location
-    from eaves.oci.layers.image import load_images
-
-    place = open_location(image, access)
-    return {one.platform.architecture for one in load_images(place.store, place.resolve())}
 
 
 def _examine_sites(place: Place, access: Access, *, may_probe: bool) -> list[tuple[str, Finding]]:
@@ -93,13 +80,19 @@ def _examine_sites(place: Place, access: Access, *, may_probe: bool) -> list[tup
         EavesError: When no site can be chosen, or when the only site doesn't answer.
     """
     from eaves.cli.app import build_site_app
+    from eaves.oci.image_location import open_location
+    from eaves.oci.layers.image import load_images
     from eaves.platform.findings import error
     from knative.deploy.function_image import FunctionImage
-    from knative.doctor import examine
+    from knative.doctor.runner import examine
 
     project, job = replace(place.project, name=place.project.name or UNNAMED), place.project.job
     kept = load_note(place.workspace) if place.file.exists() else None
     image = FunctionImage(name=project.knative.image or (kept.image.name if kept is not None else ""))
+
+    def find_platforms(image: str) -> set[str]:
+        place = open_location(image, access)
+        return {one.platform.architecture for one in load_images(place.store, place.resolve())}
 
     def look(visit: Visit) -> list[Finding]:
         cluster, site = place.open_cluster(visit.site), visit.site
@@ -111,7 +104,7 @@ def _examine_sites(place: Place, access: Access, *, may_probe: bool) -> list[tup
             site,
             trains_in=(job.namespace or site.namespace or cluster.namespace) if trains_here else "",
             may_probe=may_probe,
-            platforms=partial(_find_platforms, access),
+            platforms=find_platforms,
         )
 
     found = []
@@ -121,16 +114,3 @@ def _examine_sites(place: Place, access: Access, *, may_probe: bool) -> list[tup
             hint = outcome.error.hint or f"eaves doctor --site {outcome.site}"
             found.append((outcome.site, error("server", outcome.error.message, hint)))
     return found
-
-
-def _print(found: list[tuple[str, Finding]], form: str) -> None:
-    """Print findings as a table with the fix of each below it, or as a list in JSON or YAML that includes the fixes."""
-    rows: list[dict[str, Any]] = [{"site": site, **asdict(finding)} for site, finding in found]
-    if not any(site for site, _ in found):
-        rows = [{key: value for key, value in row.items() if key != "site"} for row in rows]
-    columns = {key: heading for key, heading in COLUMNS.items() if key != "site" or "site" in rows[0]}
-    print_rows(rows, columns, form)
-    for row in rows if form == "table" else ():
-        if row["fix"]:
-            where = f"{row['site']}: " if row.get("site") else ""
-            print_line(f"{where}{row['check']}: {row['fix']}")

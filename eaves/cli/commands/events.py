@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,9 @@ from typing import Any
 import click
 
 from eaves.base.terminal import escape_json
-from eaves.cli.live import EventStream, find_best, format_record, matches_type, parse_data, repeat, terminal_width
-from eaves.cli.output import Column, Columns, Kind, output_option, print_line, print_rows, print_value, say
+from eaves.cli.live import find_best, format_record, matches_type, parse_data, repeat
+from eaves.cli.output import Column, Columns, Kind, output_option, print_line, print_rows, say
 from eaves.cli.site import describe_stopped, state_option
-from eaves.errors import PlatformError
 from eaves.events import TYPE_PREFIX
 from eaves.history import KEEP, HistoryReader, Record, RecordFilter
 
@@ -30,6 +28,8 @@ COLUMNS: Columns = {
 }
 POLL_S = 0.25
 """Pause between two readings of the history of events, seconds."""
+BATCH = 500
+"""Maximum number of records that are read at a time, so that memory stays small however many events there are."""
 MAX_KNOWN = 10
 """Maximum number of recorded event types that the message about an unknown type lists."""
 
@@ -63,64 +63,49 @@ def command(lines: int, follow: bool, kind: str, form: str, state_dir: Path) -> 
     from eaves.local.client import LocalPlatform
     from eaves.local.state import StateDirectory
 
+    if follow and form == "yaml":
+        raise click.UsageError("--follow prints lines or JSON; leave out -o yaml.")
     history = StateDirectory(root=state_dir).history
+    reader = HistoryReader(history)
+    records = reader.find(RecordFilter(), limit=KEEP if kind else max(lines, 1))[::-1]
+    matching = [record for record in records if matches_type(record.type, kind)]
+    kept = matching[-lines:] if lines else []
     if follow:
-        _follow(history, lines, kind, form)
-        return
-    records = HistoryReader(history).find(RecordFilter(), limit=KEEP if kind else lines)[::-1]
-    kept = [record for record in records if matches_type(record.type, kind)][-lines:] if lines else []
-    print_rows([_row(record) for record in kept], COLUMNS, form)
-    if lines and not kept:
-        _report_unknown_type(records, kind)
-    if not records and lines and not LocalPlatform(state_dir).running():
+        for record in kept:
+            _print_record(record, form)
+    else:
+        print_rows([_row(record) for record in kept], COLUMNS, form)
+    if records and not matching:
+        known = ", ".join(sorted({record.type for record in records})[:MAX_KNOWN])
+        say(f"none of the newest {len(records)} events has a type that starts with {kind!r}; their types are: {known}")
+    if follow:
+        say("new events appear below; Ctrl-C ends the view" if history.exists() else "`eaves up` has not run here yet")
+        _follow(reader, records[-1].seq if records else 0, kind, form)
+    elif not records and not LocalPlatform(state_dir).running():
         say(describe_stopped())
 
 
-def _report_unknown_type(records: Sequence[Record], kind: str) -> None:
-    """Print the types of the recorded events when there are events, and none of them has the wanted type."""
-    if records and not any(matches_type(record.type, kind) for record in records):
-        known = ", ".join(sorted({record.type for record in records})[:MAX_KNOWN])
-        say(f"none of the newest {len(records)} events has a type that starts with {kind!r}; their types are: {known}")
-
-
-def _follow(history: Path, lines: int, kind: str, form: str) -> None:
-    """Print events until Ctrl-C or until stdout has no reader."""
-    stream = EventStream(history, kind)
-    problem, is_first = "", True
+def _follow(reader: HistoryReader, after: int, kind: str, form: str) -> None:
+    """Print events behind the record `after` until Ctrl-C or until stdout has no reader."""
 
     def show() -> None:
-        nonlocal problem, is_first
-        if is_first:
-            for record in stream.read_newest(lines):
-                _print_record(record, form)
-            _report_unknown_type(HistoryReader(history).find(RecordFilter(), limit=KEEP) if kind else [], kind)
-            is_there = history.exists()
-            say("new events appear below; Ctrl-C ends the view" if is_there else "`eaves up` has not run here yet")
-            is_first = False
-        try:
-            records, missed = stream.read_new()
-        except PlatformError as error:  # the file is being replaced, or the disk fails: the next step tries again
-            if problem != error.message:
-                say(f"error: {error.message}")
-            problem = error.message
-            return
-        problem = ""
-        if missed:
-            say(f"{missed:,} events were not shown: the history deleted them before they were read")
+        nonlocal after
+        records = reader.next(after=after, limit=BATCH)
+        if not records and reader.newest() < after:
+            after = 0  # `eaves up` has begun a new history
         for record in records:
-            _print_record(record, form)
+            after = record.seq
+            if matches_type(record.type, kind):
+                _print_record(record, form)
 
     repeat(show, every_s=POLL_S)
 
 
 def _print_record(record: Record, form: str) -> None:
     if form == "table":
-        print_line(format_record(record, terminal_width()))
-    elif form == "json":
-        click.echo(escape_json(json.dumps(_row(record), ensure_ascii=False)))
+        print_line(format_record(record))
     else:
-        click.echo("---")
-        print_value(_row(record), form)
+        click.echo(escape_json(json.dumps(_row(record), ensure_ascii=False)))
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -15,11 +15,11 @@ import yaml
 from eaves.base.files import write_atomically
 from eaves.base.names import NAME_PATTERN
 from eaves.cli.latest import ARTIFACT, newest
-from eaves.cli.output import describe_count, say
+from eaves.cli.output import say
 from eaves.cli.project import ARTIFACTS, load_workspace
 from eaves.cli.site import FILE
 from eaves.credentials.redact import has_secrets, redact
-from eaves.errors import ConfigError, DatasetError, Fault
+from eaves.errors import ConfigError, Fault
 
 _HEAD = """\
 # Settings of a model, its function, and the sources that send images to it.
@@ -63,25 +63,14 @@ _EXAMPLE = "eaves init --from-source http://camera.example/snapshot.jpg --crop 0
     "source",
     metavar="SOURCE",
     help="Collect training images from a source, and write the source into eaves.yaml: a URL, a folder, a video or its "
-    "device, a .yaml file with a mapping as under `sources:`, or that mapping itself. The images that the function "
-    "gets later have the same options.",
+    "device, a .yaml file with a mapping as under `sources:`, or that mapping itself, with any option of a source. The "
+    "images that the function gets later have the same options.",
 )
 @click.option("--images", type=click.IntRange(1), default=200, show_default=True, help="Number of images to collect.")
 @click.option("--every", type=float, metavar="SECONDS", help="Time between two images from a URL.")
 @click.option(
     "--crop", metavar="REGION", help="Part of each image: left,top,width,height in pixels, or in shares of 0 to 1."
 )
-@click.option("--rate", metavar="RATE", help="Maximum average number of images in a time, such as 1/10s.")
-@click.option(
-    "--unchanged",
-    type=float,
-    metavar="NUMBER",
-    help="Leave out images that differ less than this from the last one, in grey levels of 255; try 1.",
-)
-@click.option(
-    "--max-side", type=int, metavar="PIXELS", help="Longest side of an image, pixels; larger images are scaled down."
-)
-@click.option("--jpeg-quality", type=int, help="Encode every image again as JPEG of this quality, 1 to 95.")
 @click.option(
     "--credentials",
     type=click.Path(path_type=Path, file_okay=False),
@@ -122,27 +111,13 @@ def _advise(directory: Path, data: str) -> str:
     if newest(directory / ARTIFACTS, ARTIFACT):
         return f"next: {go}`eaves deploy`"
     place = directory / data
-    if "://" in data or place.is_file():
+    if "://" in data or place.is_file() or any(place.glob("*/*")):
         return f"next: {train}"
-    if found := _count_labelled(place):
-        return f"{found} found; next: {train}"
     models = [*directory.glob("*.onnx"), *directory.glob("*.keras")]
     models += [path.parent for path in directory.glob("*/saved_model.pb")]
     if model := min(models, default=None):
         return f"next: describe {model.name} in a model.yaml, then {go}`eaves convert {shlex.quote(model.name)}`"
     return f"next: put labelled images into {place}/CLASS/, then {train}"
-
-
-def _count_labelled(place: Path) -> str:
-    """Return the numbers of classes and images in a folder, `3 classes, 150 images`; empty when there are none."""
-    from trainer.data.listing import load_folder
-
-    try:
-        listing = load_folder(place)
-    except DatasetError:
-        return ""
-    classes, images = describe_count(len(listing.labels), "class"), describe_count(len(listing.entries), "image")
-    return f"{classes}, {images}" if listing.entries else ""
 
 
 def _init_from_source(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from functools import partial
 
 import click
 
 from eaves.cli.live import follow_tail, repeat, show_log_line
-from eaves.cli.output import print_line, say
+from eaves.cli.output import print_line
 from eaves.cli.site import Place, place_options
-from eaves.errors import EavesError
 
 POLL_S = 0.25
 """Pause between two readings of a log file, seconds."""
@@ -42,34 +41,18 @@ def command(name: str, lines: int, follow: bool, place: Place) -> None:
     """
     platform = place.open_platform()
     if not follow:
-        found = platform.logs(name, lines=max(lines, 1))[-lines:] if lines else []
-        for line in found:
+        for line in platform.logs(name, lines=max(lines, 1))[-lines:] if lines else []:
             print_line(show_log_line(line))
-        if lines and not found and "." in name:
-            say(f"{name} has no log line yet; the lines of all sources: eaves logs {name.partition('.')[0]}.agent")
         return
     if place.is_cluster:
-        _follow(follow_tail(lambda count: platform.logs(name, lines=count), lines), CLUSTER_POLL_S)
-        return
-    from eaves.local.client import LocalPlatform
+        step, every_s = follow_tail(lambda count: platform.logs(name, lines=count), lines), CLUSTER_POLL_S
+    else:
+        from eaves.local.client import LocalPlatform
 
-    _follow(LocalPlatform(place.state_dir).follow_logs(name, lines=lines), POLL_S)
-
-
-def _follow(steps: Iterator[Sequence[str] | EavesError] | Iterator[list[str]], every_s: float) -> None:
-    """Print the lines of each step of a log until Ctrl-C or until stdout has no reader."""
-    problem = ""
+        step, every_s = partial(next, LocalPlatform(place.state_dir).follow_logs(name, lines=lines)), POLL_S
 
     def show() -> None:
-        nonlocal problem
-        found = next(steps)
-        if isinstance(found, EavesError):
-            if problem != found.message:
-                say(f"error: {found.message}; the command tries again")
-            problem = found.message
-            return
-        problem = ""
-        for line in found:
+        for line in step():
             print_line(show_log_line(line))
 
     repeat(show, every_s=every_s)

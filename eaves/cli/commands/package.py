@@ -7,17 +7,16 @@ import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from eaves.cli.latest import ModelPath
-from eaves.cli.output import output_option, print_value, progress, replay_with_progress, say
+from eaves.cli.output import describe_bytes, output_option, print_value, replay_with_progress, say
 from eaves.cli.registry import access_options, default_platform
-from eaves.errors import ConfigError, Fault, OciError
+from eaves.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
     from eaves.artifact import Artifact
@@ -89,7 +88,7 @@ def command(
     target = target.replace("{version}", artifact.manifest.version)
     known_as = str(below.reference) if below.reference else ""
     ground = Base(source=below.store, descriptor=below.resolve(), name=known_as, python=python)
-    goal = _open_target(target, access())
+    goal = open_location(target, access(), create=True)
     reference = goal.reference
     if sink and reference is None:
         raise click.UsageError("--published-to is for a container image that is pushed to a registry.")
@@ -111,7 +110,14 @@ def command(
         copied, name = _put(made, target, goal, below)
     if reference is not None and sink:
         _announce(artifact, str(replace(reference, tag="").pinned(made.descriptor.digest)), sink, site)
-    _print(copied, name, made.descriptor, form)
+    moved = sum(one.size for one in copied.moved)
+    kept = sum(one.size for one in (*copied.mounted, *copied.present))
+    say(f"copied {moved / 1e6:.2f} MB in {len(copied.moved)} pieces; {kept / 1e6:.2f} MB were already there")
+    if form == "table":
+        click.echo(name)
+    else:
+        row = {"name": name, "digest": made.descriptor.digest, "moved_bytes": moved, "present_bytes": kept}
+        print_value(row, form)
 
 
 def _announce(artifact: Artifact, image: str, sink: str, site: str) -> None:
@@ -137,22 +143,6 @@ def _announce(artifact: Artifact, image: str, sink: str, site: str) -> None:
     say(f"sent to {sink}: {event.type}, id {event.id}")
 
 
-def _open_target(target: str, access: Access) -> ImageLocation:
-    """Open the place that the container image is written to, before any work.
-
-    Raises:
-        OciError: When the place can't be written to.
-    """
-    from eaves.oci.image_location import open_location
-
-    place = open_location(target, access, create=True)
-    if place.name.startswith("sha256:"):
-        raise OciError(
-            f"{target} names a digest, which follows from the content and can't be chosen", hint="name a tag instead"
-        )
-    return place
-
-
 def _put(made: Packaged, target: str, goal: ImageLocation, below: ImageLocation) -> tuple[CopySummary, str]:
     """Copy the container image to its target; return what was copied, and the image's name at the target."""
     from eaves.oci.copy import copy_image
@@ -162,15 +152,15 @@ def _put(made: Packaged, target: str, goal: ImageLocation, below: ImageLocation)
     # A registry can mount layers of its own repositories, so they aren't uploaded again.
     together = to is not None and base is not None and to.host == base.host and to.repository != base.repository
     mounts = [base.repository] if base is not None and together else []
-    with ExitStack() as stack:
 
-        def begin(piece: Descriptor) -> Callable[[int], Any]:
+    def begin(piece: Descriptor) -> Callable[[int], object]:
+        if sys.stderr.isatty():
             title = piece.annotations.get("org.opencontainers.image.title", piece.digest[7:19])
-            bar = stack.enter_context(progress(title, piece.size, is_hidden=not sys.stderr.isatty()))
-            return bar.update  # type: ignore[no-any-return]
+            say(f"copying {title}, {describe_bytes(piece.size)}")
+        return lambda _: None
 
-        name = goal.name or DEFAULT_TAG
-        copied = copy_image(made.source, goal.store, made.descriptor, name=name, mounts=mounts, progress=begin)
+    name = goal.name or DEFAULT_TAG
+    copied = copy_image(made.source, goal.store, made.descriptor, name=name, mounts=mounts, progress=begin)
     digest = made.descriptor.digest
     return copied, str(to.pinned(digest)) if to else f"{_folder(target)}@{digest}"
 
@@ -179,14 +169,3 @@ def _folder(target: str) -> str:
     """Return the target `oci:DIR:NAME` without its name, as `oci:DIR`; any other target is unchanged."""
     head, colon, name = target.rpartition(":")
     return head if colon and "/" not in name and head != "oci" else target
-
-
-def _print(copied: CopySummary, name: str, descriptor: Descriptor, form: str) -> None:
-    moved = sum(one.size for one in copied.moved)
-    kept = sum(one.size for one in (*copied.mounted, *copied.present))
-    say(f"copied {moved / 1e6:.2f} MB in {len(copied.moved)} pieces; {kept / 1e6:.2f} MB were already there")
-    row = {"name": name, "digest": descriptor.digest, "moved_bytes": moved, "present_bytes": kept}
-    if form == "table":
-        click.echo(name)
-    else:
-        print_value(row, form)

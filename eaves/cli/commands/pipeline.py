@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from converters.settings import PipelineSettings
+from converters.settings import ConvertSettings, PipelineSettings
 from eaves import logs
 from eaves.cli.registry import PLAIN_HTTP, build_access
 from eaves.config import complete as complete_settings
@@ -21,12 +21,7 @@ from eaves.errors import CancelledError, ConfigError, Fault, StoppedError
 from eaves.options import build_settings, settings_options
 
 if TYPE_CHECKING:
-    from converters.publication_check import Passed
-    from eaves.config import SettingsLayer
-    from eaves.oci.registry.registry import Access
     from trainer.lifecycle import StopRequest
-    from trainer.run.run_location import RunLocation
-    from trainer.settings import DataSettings
 
 _log = logging.getLogger("eaves.pipeline")
 POLL_S = 0.2
@@ -90,14 +85,17 @@ def command(
     (EAVES_DATA_PATH, EAVES_TRAIN_EPOCHS, EAVES_CONVERT_PRECISION, EAVES_PIPELINE_FLOOR, ...). When a step fails, the
     command ends with the step's exit code. When the model is not good enough, it publishes nothing and ends with 79.
     """
-    from trainer.lifecycle import stop_on_signals
+    from trainer.lifecycle import Stoppable, stop_on_signals
+    from trainer.progress import LoggedProgress
     from trainer.run.run import open_run
     from trainer.run.run_location import build_location
-    from trainer.settings import DataSettings
+    from trainer.settings import DataSettings, TrainSettings
     from trainer.training_event import read_event
 
     logs.configure()
-    layers = _parse_layers(complete)
+    known = {"data": DataSettings, "train": TrainSettings, "convert": ConvertSettings, "pipeline": PipelineSettings}
+    # A Job of another version of Eaves may pass settings that this version doesn't know, so all names are checked.
+    layers = complete_settings.parse_complete(complete, known, without=("data.path",)) if complete else {}
     settings = build_settings(PipelineSettings, options, *layers.get("pipeline", ()), section="pipeline.")
     if not sink.startswith(("http://", "https://")):
         fault = Fault(origin="--published-to", path="", message=f"must be an http(s) address (got {sink!r})")
@@ -120,25 +118,21 @@ def command(
         named = {"path": read_event(event).dataset} if event else {}
         data = build_settings(DataSettings, named, *layers.get("data", ()), section="data.")
         access = build_access(plain_http=plain_http)
-        passed = _judge(run, artifact, data, tag, settings, access, stop)
+
+        from converters.publication_check import check_publication  # after the steps, which need the memory
+        from converters.published_models import tag_roles
+        from eaves.artifact import open_artifact
+
+        _log.info("the step judge begins", extra={"step": "judge"})
+        progress = Stoppable(LoggedProgress(), stop)
+        passed = check_publication(artifact, run, data, tag, settings, access=access, progress=progress)
+        for line in passed.lines:
+            _log.info("%s", line, extra={"step": "judge"})
         _run("publish", ["eaves.cli", "package", str(artifact), *packing], stop)
-        if not passed.again:
-            _tag(passed, artifact, tag, access)
-
-
-def _parse_layers(complete: str) -> Mapping[str, Sequence[SettingsLayer]]:
-    """Parse the settings in `--settings` into layers for each section.
-
-    A Job of another version of Eaves may pass settings that this version doesn't know, so all names are checked.
-
-    Raises:
-        ConfigError: When settings are missing or unknown to this version; it names all of them.
-    """
-    from converters.settings import ConvertSettings
-    from trainer.settings import DataSettings, TrainSettings
-
-    known = {"data": DataSettings, "train": TrainSettings, "convert": ConvertSettings, "pipeline": PipelineSettings}
-    return complete_settings.parse_complete(complete, known, without=("data.path",)) if complete else {}
+        if not passed.again:  # the best model so far is tagged after it was published
+            version = open_artifact(artifact).manifest.version
+            for line in tag_roles(passed.published, tag, version, passed.best, access):
+                _log.warning("%s", line, extra={"step": "publish"})
 
 
 def _select(complete: str, *names: str) -> list[str]:
@@ -148,39 +142,6 @@ def _select(complete: str, *names: str) -> list[str]:
     values = complete_settings.load_sections(complete)
     chosen = complete_settings.render_complete({name: values[name] for name in names})
     return [f"{complete_settings.FLAG}={chosen}"]
-
-
-def _judge(
-    place: RunLocation, artifact: Path, data: DataSettings, tag: str, settings: PipelineSettings, access: Access,
-    stop: StopRequest,
-) -> Passed:  # fmt: skip
-    """Check that the model is good enough to be published.
-
-    Raises:
-        RefusedModelError: When the model is not good enough.
-        StoppedError: When a signal asks the pipeline to stop.
-        EavesError: When the images or the published model that it is compared with can't be read.
-    """
-    from converters.publication_check import check_publication
-    from trainer.lifecycle import Stoppable
-    from trainer.progress import LoggedProgress
-
-    _log.info("the step judge begins", extra={"step": "judge"})
-    progress = Stoppable(LoggedProgress(), stop)
-    passed = check_publication(artifact, place, data, tag, settings, access=access, progress=progress)
-    for line in passed.lines:
-        _log.info("%s", line, extra={"step": "judge"})
-    return passed
-
-
-def _tag(passed: Passed, artifact: Path, tag: str, access: Access) -> None:
-    """Tag the best model so far, after the model was published."""
-    from converters.published_models import tag_roles
-    from eaves.artifact import open_artifact
-
-    version = open_artifact(artifact).manifest.version
-    for line in tag_roles(passed.published, tag, version, passed.best, access):
-        _log.warning("%s", line, extra={"step": "publish"})
 
 
 def _run(step: str, words: Sequence[str], stop: StopRequest) -> None:

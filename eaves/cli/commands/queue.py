@@ -31,7 +31,7 @@ from eaves.errors import EavesError, InputError, PlatformError
 from eaves.events import DATAREF
 
 if TYPE_CHECKING:
-    from eaves.admin import Action, Queue, Selector
+    from eaves.admin import Queue, Selector
 
 T = TypeVar("T")
 COLUMNS: Columns = {
@@ -89,8 +89,6 @@ def list_(limit: int, form: str, place: Place, **options: Any) -> None:
     print_rows(rows, SITE_COLUMNS if place.is_cluster else COLUMNS, form)
     if error is not None:
         raise error
-    if not (place.is_cluster or options["agent"] or options["receiver"]):
-        _point_to_agents(place.state_dir)
 
 
 @command.command()
@@ -98,21 +96,14 @@ def list_(limit: int, form: str, place: Place, **options: Any) -> None:
 @click.option(
     "--save", type=click.Path(dir_okay=False, path_type=Path), help="File for the event's data, which is an image."
 )
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(["yaml", "json"]),
-    default="yaml",
-    show_default=True,
-    help="Format of the result.",
-)
+@output_option
 @target_options
 def show(number: int, save: Path | None, form: str, place: Place, **options: Any) -> None:
     """Show entry NUMBER with its event's attributes; --save writes its image to a file."""
     with open_targets(place, **options) as targets:
         content = require_one(targets, UNIQUE).queue.entry(number)
-    print_value({**_times(content.entry), "attributes": dict(content.attributes)}, form)
+    value = {**_times(content.entry), "attributes": dict(content.attributes)}
+    print_value(value, "yaml" if form == "table" else form)
     reference = "" if content.data else content.attributes.get(DATAREF, "")
     if save is not None and reference:
         raise InputError(f"the image of entry {number} isn't in the queue; it is stored at {redact(reference)}")
@@ -128,9 +119,7 @@ def show(number: int, save: Path | None, form: str, place: Place, **options: Any
 @target_options
 def retry(**options: Any) -> None:
     """Queue dead letters again, and try entries that wait for their next attempt now."""
-    from eaves.admin import Action
-
-    _change(Action.RETRY, yes=True, **options)
+    _change("retry", yes=True, **options)
 
 
 @command.command()
@@ -141,9 +130,7 @@ def retry(**options: Any) -> None:
 @target_options
 def drop(**options: Any) -> None:
     """Delete dead letters for good."""
-    from eaves.admin import Action
-
-    _change(Action.DROP, **options)
+    _change("drop", **options)
 
 
 @command.command()
@@ -154,9 +141,7 @@ def drop(**options: Any) -> None:
 @target_options
 def purge(**options: Any) -> None:
     """Delete all entries of LANE for good: queued events and dead letters."""
-    from eaves.admin import Action
-
-    _change(Action.PURGE, **options)
+    _change("purge", **options)
 
 
 def _take_selector(options: dict[str, Any]) -> Selector:
@@ -165,9 +150,11 @@ def _take_selector(options: dict[str, Any]) -> Selector:
     return build_selector(**{name: options.pop(name) for name in names if name in options})
 
 
-def _change(action: Action, *, everything: bool, yes: bool, place: Place, **options: Any) -> None:
+def _change(name: str, *, everything: bool, yes: bool, place: Place, **options: Any) -> None:
     """Count the selected entries, ask before anything is deleted, then retry or delete the entries."""
-    selector = _take_selector(options)
+    from eaves.admin import Action
+
+    action, selector = Action(name), _take_selector(options)
     with open_targets(place, **options) as targets:
         if selector.seqs:
             require_one(targets, UNIQUE)
@@ -181,7 +168,7 @@ def _change(action: Action, *, everything: bool, yes: bool, place: Place, **opti
         chosen = [target for target, count in counted if count.entries]
         changed, failed = _ask_each(chosen, lambda queue: queue.change(action, selector, everything=everything))
     done = describe_count(sum(count.entries for _, count in changed), "entry")
-    say(f"{done} {'queued again' if action.value == 'retry' else 'deleted'}" if entries else "no entry matches")
+    say(f"{done} {'queued again' if name == 'retry' else 'deleted'}" if entries else "no entry matches")
     if (first := error or failed) is not None:
         raise first
 
@@ -215,13 +202,3 @@ def _times(entry: Mapping[str, Any]) -> dict[str, Any]:
     form = "%Y-%m-%dT%H:%M:%SZ"
     times = {name: time.strftime(form, time.gmtime(value)) if value else None for name, value in named.items()}
     return {**entry, **times}
-
-
-def _point_to_agents(state_dir: Path) -> None:
-    """Print the name of each agent on this machine whose queue holds entries, with the command that shows them."""
-    from eaves.local.client import LocalPlatform
-
-    for status in LocalPlatform(state_dir).status():
-        for agent in status.agents:
-            if agent.queued or agent.dead:
-                say(f"agent {agent.name}: {agent.queued} queued, {agent.dead} dead: eaves queue --agent {agent.name}")

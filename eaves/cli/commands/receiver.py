@@ -88,9 +88,7 @@ def run(state_dir: Path, **options: Any) -> None:
     from eaves.receiver.process import serving
 
     defaults: dict[str, Any] = {"spool": str(receiver_spool(state_dir)), "log_json": False}
-    targets = {
-        leaf.env for leaf in iter_leaves(ReceiverSettings, SECTION) if leaf.path[len(SECTION) :] in ("sink", "folder")
-    }
+    targets = [leaf.env for leaf in iter_leaves(ReceiverSettings, SECTION) if leaf.path.endswith((".sink", ".folder"))]
     if not (options["sink"] or options["folder"] or any(map(os.environ.get, targets))):
         defaults["folder"] = FOLDER
     with named_by_flag(HINTS):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from eaves.cli import CommandGroup
-from eaves.cli.link import QueueTarget, list_receivers, open_relays, relay_options, require_one
-from eaves.cli.output import describe_count, output_option, print_rows, print_value, say
+from eaves.cli.link import QueueTarget, open_relays, relay_options, require_one
+from eaves.cli.output import output_option, print_rows, print_value, say
 from eaves.cli.site import Place
 from eaves.errors import DeliveryError, InputError, NotFoundError, StatusError
 
@@ -39,7 +39,6 @@ ALWAYS = ("sent", "received", "missing", "unknown")
 """Columns of the audit's table that are shown even when their value is 0."""
 SHOWN = 10
 """Maximum number of missing events, and of unknown events, that the text output lists; `-o json` lists more."""
-LATE_S = 60.0
 DISAGREES, GIVEN_UP = 1, 3
 """Exit codes of an audit: 1 when the lists of the relays and the receiver disagree, 3 when they agree but events were
 given up. With nothing to compare, the exit code is that of `NotFoundError`."""
@@ -79,21 +78,12 @@ def command() -> None:
     metavar="PREFIX",
     help="Compare only received events whose source begins with this, such as /eaves/SITE/.",
 )
-@click.option(
-    "--late",
-    "late_s",
-    type=click.FloatRange(0),
-    default=LATE_S,
-    show_default=True,
-    metavar="SECONDS",
-    help="Count an event as late when it took longer than this from the relay to the receiver.",
-)
 @output_option
 @relay_options
 @click.pass_context
 def audit(
     ctx: click.Context, /, sent: str | None, received: tuple[str, ...], credentials: Path | None, source: str,
-    late_s: float, form: str, place: Place, app: str, pod: str,
+    form: str, place: Place, app: str, pod: str,
 ) -> None:  # fmt: skip
     """Compare the events that relays took with those that their receiver got; name missing and unknown events.
 
@@ -105,19 +95,16 @@ def audit(
     from eaves.audit import EventComparison
 
     queues = ["--agent FUNCTION.relay"]
-    with EventComparison(late_s=late_s) as comparison:
+    with EventComparison() as comparison:
         if sent is None:
             with open_relays(place, app=app, pod=pod) as relays:
                 _compare_relays(comparison, relays, received, credentials, source)
                 queues = [relay.options for relay in relays]
         else:
-            known = list_receivers(place, app)
             if not received:
-                address = next(iter(known), "FILE|URL")
-                raise InputError("--sent needs --received, the list to compare with", hint=f"add --received {address}")
-            credentials = credentials or next((known[url] for url in _bare(received) if url in known), None)
-            comparison.add_sent(_report_count("sent", _read(sent, credentials)))
-            comparison.add_received(_report_count("received", _read_received(received, credentials, source)))
+                raise InputError("--sent needs --received, the list to compare with", hint="add --received FILE|URL")
+            comparison.add_sent(_read(sent, credentials))
+            comparison.add_received(_read_received(received, credentials, source))
         found = comparison.finish()
     _print(found, form, queues)
     if not found.passed:
@@ -160,12 +147,10 @@ def _compare_relays(
         return read_pages(lambda number: relay.queue.ledger(after=number), after=after)
 
     lists = received or [_find_receiver(relays)]
-    known = [relay for relay in relays if relay.credentials]
-    known.sort(key=lambda relay: relay.to not in _bare(lists))
-    folder = credentials or (known[0].credentials if known else None)
-    last = [comparison.add_sent(_report_count(str(relay), read(relay, 0))) for relay in relays]
+    folder = credentials or next((relay.credentials for relay in relays if relay.credentials), None)
+    last = [comparison.add_sent(read(relay, 0)) for relay in relays]
     try:
-        comparison.add_received(_report_count("received", _read_received(lists, folder, source)))
+        comparison.add_received(_read_received(lists, folder, source))
     except DeliveryError as error:
         if received or not relays[0].pod or isinstance(error, StatusError):
             raise
@@ -190,10 +175,6 @@ def _find_receiver(relays: Sequence[QueueTarget]) -> str:
     if not addresses[0]:
         raise InputError(f"the address of the receiver of {relays[0].agent} is not known", hint="add --received URL")
     return addresses[0]
-
-
-def _bare(addresses: Sequence[str]) -> list[str]:
-    return [address.rstrip("/") for address in addresses]
 
 
 def _read_received(lists: Sequence[str], credentials: Path | None, source: str) -> Iterator[LedgerLine]:
@@ -221,15 +202,6 @@ def _read(where: str, credentials: Path | None) -> Iterator[LedgerLine]:
         yield from read_file(Path(where))
 
 
-def _report_count(name: str, lines: Iterable[LedgerLine]) -> Iterator[LedgerLine]:
-    """Yield the lines of a ledger unchanged; after the last one, print how many there were."""
-    count = 0
-    for line in lines:
-        count += 1
-        yield line
-    say(f"{name}: {describe_count(count, 'event')} in the list")
-
-
 def _print(found: Audit, form: str, queues: Sequence[str]) -> None:
     totals = found.totals
     if form == "table":
@@ -244,17 +216,10 @@ def _print(found: Audit, form: str, queues: Sequence[str]) -> None:
             f"{totals.forgotten:,} events can't be checked any more: they are older than the lines that the"
             " receiver keeps for the site; audit more often, or raise the receiver's ledger_max_entries"
         )
-    if found.newer:
-        say(f"{found.newer:,} more events were received after the list of sent events was made")
     if found.deleted:
-        form, began = "%Y-%m-%dT%H:%M:%SZ", "the first"
-        began = time.strftime(form, time.gmtime(found.covers_from)) if found.covers_from else began
+        known = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(found.covers_from)) if found.covers_from else ""
+        began = known or "the first"
         say(f"this audit covers the relay's lines from {began} on; it has deleted {found.deleted:,} older lines")
-    if found.unexplained:
-        missing = f"{found.unexplained:,} lines are missing, beside those that it deleted"
-        say(f"the numbers in the relay's list show that {missing}")
-    if found.older:
-        say(f"{found.older:,} more events were received, which are older than the lines that the relay keeps")
     say(_verdict(found, queues))
 
 

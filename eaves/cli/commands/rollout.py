@@ -59,8 +59,6 @@ def rollout(name: str, percent: int | None, resume: bool, unpinned: bool, form: 
 
     if percent is not None and resume:
         raise click.UsageError("--percent and --resume exclude each other.")
-    if unpinned and percent is None:
-        raise click.UsageError("--unpinned has no effect without --percent.")
     function = place.name_function(name)
     if percent is None and not resume:
         _show(place, function, form)
@@ -120,7 +118,8 @@ def rollback(name: str, place: Place, access: Callable[[], Access]) -> None:
     """
     function = place.name_function(name)
     if not place.is_cluster:
-        _roll_back_here(place, function)
+        place.open_platform().rollback(function)
+        say(f"{function} is as it was before its last deploy")
         return
     # The registry is asked once, soon after the requests have moved, so that it can't hold up a rollback.
     hurried = replace(access(), attempts=1, connect_s=REACH_S, read_s=REACH_S)
@@ -135,20 +134,6 @@ def rollback(name: str, place: Place, access: Callable[[], Access]) -> None:
         return "; ".join(filter(None, (visit.finish(cluster, outcome), serving)))
 
     place.run(change, again=f"eaves rollback {function}")
-
-
-def _roll_back_here(place: Place, name: str) -> None:
-    """Roll back a function on this machine, and print what changed."""
-    from eaves.local.state import StateDirectory
-
-    state = StateDirectory(root=place.state_dir)
-    before = state.read_specs()[0].get(name)
-    place.open_platform().rollback(name)
-    after = state.read_specs()[0].get(name)
-    if before is None or after is None or before.function.artifact != after.function.artifact:
-        say(f"{name} serves the previous artifact")
-        return
-    say(f"{name} serves the same artifact with its previous settings")
 
 
 def _tag_serving(cluster: Cluster, outcome: RolloutOutcome, repository: str, access: Access) -> str:

@@ -1,88 +1,57 @@
-"""The command `eaves settings`, which lists the settings of eaves.yaml and of `eaves up`."""
+"""The command `eaves settings`, which lists the settings of eaves.yaml."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import typing
 from collections.abc import Iterator
-from typing import Any
 
 import click
 
-from eaves.cli.output import output_option, print_sentence, print_value
+from eaves.cli.output import print_sentence
 from eaves.config import SettingsLeaf, is_scalar, iter_leaves
 from eaves.errors import NotFoundError
 from eaves.options import describe_default, describe_range, name_type
 
 
 @click.command()
-@click.argument("section", metavar="[SECTION|SETTING]", default="")
-@output_option
-def command(section: str, form: str) -> None:
-    """Show the settings in SECTION, each with its meaning, type, range, default and environment variable.
+@click.argument("section", metavar="[SECTION]", default="")
+def command(section: str) -> None:
+    """Show the settings of eaves.yaml, each with its meaning, type, range, default and environment variable.
 
-    Without SECTION, every section of eaves.yaml is listed; as JSON or YAML, every setting. SECTION may also be one
-    setting, such as train.epochs. No eaves.yaml is needed.
+    With SECTION, only those whose names begin with it: train, train.epochs, sources, sources.camera, triggers. No
+    eaves.yaml is needed.
     """
-    sections = list(_list_sections())
-    every = [row for name, _, cls in sections for row in _describe(name, cls)]
-    if not section and form == "table":
-        for name, doc, _ in sections:
-            print_sentence(f"{name or 'name, site, through'}: {doc}")
-        return
-    found = [row for row in every if section in ("", row["section"], row["setting"])]
-    if not found:
-        known = [*(name for name, _, _ in sections), *(row["setting"] for row in every)]
-        near = difflib.get_close_matches(section, known, n=1)
-        hint = f"eaves settings {near[0]}" if near else "eaves settings"
-        raise NotFoundError(f"{section!r} is neither a section nor a setting of eaves.yaml", hint=hint)
-    if form != "table":
-        print_value(found, form)
-        return
-    for row in found:
-        facts = [row["type"], f"default: {row['default']}", row["variable"]]
-        print_sentence(f"{row['setting']}: {row['doc']} [{'; '.join(filter(None, facts))}]")
+    is_known = False
+    for leaf, variable in _list_settings():
+        if f"{leaf.path}.".startswith(f"{section}." if section else ""):
+            is_known = True
+            facts = [
+                name_type(leaf).replace("|", " | "),
+                describe_range(leaf),
+                f"default: {describe_default(leaf.default)}",
+                variable,
+            ]
+            print_sentence(f"{leaf.path}: {leaf.doc} [{'; '.join(filter(None, facts))}]")
+    if not is_known:
+        raise NotFoundError(f"eaves.yaml has no section or setting {section!r}", hint="eaves settings | less")
 
 
-def _list_sections() -> Iterator[tuple[str, str, type]]:
-    """Yield name, description and dataclass of each section of eaves.yaml, of sources, and of `eaves up`."""
+def _list_settings() -> Iterator[tuple[SettingsLeaf, str]]:
+    """Yield each setting of eaves.yaml and of its lists with its variable, which settings in lists don't have."""
     from eaves.cli.project import Project
-    from eaves.local.settings import LocalSettings
     from eaves.sources.claim_check import ClaimCheckSettings
     from eaves.sources.kind import OWN, load_kind
     from eaves.sources.options import FrameOptions
 
+    lists = {f"sources.{kind}.": load_kind(kind).settings for kind in OWN}
+    lists |= {"sources.options.": FrameOptions, "sources.claim_check.": ClaimCheckSettings}
     hints = typing.get_type_hints(Project)
-    yield "", "Names, and where images are predicted.", Project
-    for field in dataclasses.fields(Project):
-        item = (typing.get_args(hints[field.name]) or (hints[field.name],))[0]  # of a list of sections
+    for leaf in iter_leaves(Project):
+        item = (typing.get_args(hints.get(leaf.path)) or (None,))[0]
         if dataclasses.is_dataclass(item):
-            yield field.name, field.metadata["doc"], typing.cast("type", item)
-    for kind in OWN:
-        yield f"sources.{kind}", f"Settings of a source of kind {kind}.", load_kind(kind).settings
-    yield "sources.options", "Settings of every source that select, crop and encode its images.", FrameOptions
-    yield "sources.claim_check", "Settings of every source that store large images in a bucket.", ClaimCheckSettings
-    yield "up", "Settings of `eaves up`; they are flags and variables, not in eaves.yaml.", LocalSettings
-
-
-def _describe(section: str, cls: type) -> Iterator[dict[str, Any]]:
-    """Yield a row for each setting of a section."""
-    top = section.partition(".")[0]
-    is_listed = top in ("triggers", "sources", "sites")
-    for leaf in iter_leaves(cls, f"{top}." if top else ""):
-        if section or (is_scalar(leaf.type) and "." not in leaf.path):
-            yield {
-                "section": section,
-                "setting": leaf.path,
-                "doc": leaf.doc,
-                "type": " ".join(filter(None, (_describe_type(leaf), describe_range(leaf)))),
-                "default": describe_default(leaf.default),
-                "variable": leaf.env if is_scalar(leaf.type) and not is_listed else "",
-            }
-
-
-def _describe_type(leaf: SettingsLeaf) -> str:
-    if leaf.choices:
-        return f"one of {', '.join(filter(None, leaf.choices))}"
-    return "yes or no" if leaf.type is bool else name_type(leaf)
+            lists[f"{leaf.path}."] = typing.cast("type", item)
+        else:
+            yield leaf, leaf.env if is_scalar(leaf.type) else ""
+    for prefix, cls in lists.items():
+        yield from ((leaf, "") for leaf in iter_leaves(cls, prefix))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eaves.cli.output import output_option, print_value, say
+from eaves.cli.output import say
 from eaves.cli.registry import access_options
 
 if TYPE_CHECKING:
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 @click.argument("name", metavar="IMAGE")
 @click.option("--key", required=True, help="File of the private key, or a key in a service that cosign knows.")
 @access_options
-@output_option
-def command(name: str, key: str, access: Callable[[], Access], form: str) -> None:
+def command(name: str, key: str, access: Callable[[], Access]) -> None:
     """Sign the container image IMAGE, HOST/REPOSITORY[:TAG|@DIGEST], by the program cosign.
 
     Name the image by the digest that `eaves package` printed, because others may move a tag before it is signed. Prints
@@ -36,7 +35,4 @@ def command(name: str, key: str, access: Callable[[], Access], form: str) -> Non
         say(f"the tag {name} names {descriptor.digest} now; name the digest to be sure what is signed")
     pinned = reference.pinned(descriptor.digest)
     sign(pinned, key, registry)
-    if form == "table":
-        click.echo(str(pinned))
-    else:
-        print_value({"name": str(pinned), "digest": descriptor.digest}, form)
+    click.echo(str(pinned))

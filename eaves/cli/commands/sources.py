@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from eaves.cli import CommandGroup
-from eaves.cli.output import cancelled_by_ctrl_c, output_option, print_value
+from eaves.cli.output import output_option, print_value
 from eaves.cli.site import file_option
 
 
@@ -51,8 +51,7 @@ def try_(source: str, credentials: Path | None, save: Path | None, timeout: floa
     from eaves.cli.source_trial import build_value, find_tried_source, print_trial, run_trial, save_image
 
     configured, site = find_tried_source(source, file, credentials=credentials)
-    with cancelled_by_ctrl_c(f"stopped: {configured.common.name} was not tried to the end; nothing was sent"):
-        trial = run_trial(configured, site, timeout)
+    trial = run_trial(configured, site, timeout)
     saved = save_image(trial, configured.settings, save)
     if form == "table":
         print_trial(trial, saved)

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from eaves.cli.link import describe_link
-from eaves.cli.output import (
-    Column,
-    Columns,
-    Kind,
-    describe_age,
-    output_option,
-    print_rows,
-    print_sentence,
-    say,
-)
+from eaves.cli.output import Column, Columns, Kind, describe_age, output_option, print_rows, print_sentence, say
 from eaves.cli.site import Place, describe_stopped, place_options
 from eaves.web.problem_document import describe_reason
 
@@ -30,33 +21,25 @@ if TYPE_CHECKING:
     from eaves.platform import FunctionStatus
 
 COLUMNS: Columns = {
-    "name": "FUNCTION",
-    "state": "STATE",
-    "replicas": Column("REPLICAS", drop=3),
-    "queued": "QUEUED",
-    "delivered": Column("DELIVERED", drop=4),
-    "dead": "DEAD",
-    "sources": Column("SOURCES", drop=2),
-    "artifact": Column("ARTIFACT", Kind.PATH, drop=1),
-    "reason": Column("REASON", Kind.REASON),
-}
-SITE_COLUMNS: Columns = {
     "site": "SITE",
     "name": "FUNCTION",
     "state": "STATE",
     "replicas": Column("REPLICAS", drop=6),
+    "queued": "QUEUED",
+    "delivered": Column("DELIVERED", drop=7),
+    "dead": "DEAD",
     "traffic": Column("TRAFFIC", drop=5),
     "deployment": Column("DEPLOYED", drop=4),
     "pins": Column("PINNED", drop=2),
     "sources": Column("SOURCES", drop=3),
-    "artifact": Column("CONTAINER IMAGE", Kind.PATH, drop=1),
-    "why": Column("REASON", Kind.REASON),
+    "artifact": Column("ARTIFACT", Kind.PATH, drop=1),
+    "reason": Column("REASON", Kind.REASON),
 }
 PART_COLUMNS: Columns = {
     "site": "SITE",
     "function": "FUNCTION",
     "part": "NOT READY",
-    "state": "STATE",
+    "part_state": "STATE",
     "age": Column("SINCE", drop=2),
     "cause": Column("CAUSE", drop=1),
     "reason": Column("REASON", Kind.REASON),
@@ -67,7 +50,6 @@ AGENT_COLUMNS: Columns = {
     "agent": "AGENT",
     "state": "STATE",
     "queued": "QUEUED",
-    "oldest": Column("OLDEST", drop=1),
     "dead": "DEAD",
     "reason": Column("REASON", Kind.REASON),
 }
@@ -79,12 +61,13 @@ SOURCE_COLUMNS: Columns = {
     "captured": Column("CAPTURED", drop=4),
     "last_image": "LAST IMAGE",
     "dropped": Column("DROPPED", drop=2),
-    "reconnects": Column("RECONNECTS", drop=1),
     "last_error": Column("LAST ERROR", Kind.REASON, drop=3),
     "reason": Column("REASON", Kind.REASON),
 }
-AT_SITES = ("site", "pod", "state", "cause")
-"""Columns of `PART_COLUMNS`, and `site` and `pod` of the other tables, that only tables of sites have."""
+AT_SITES = frozenset({"site", "pod", "traffic", "deployment", "pins", "part_state", "cause"})
+"""Columns that only tables of sites have."""
+HERE = frozenset({"queued", "delivered", "dead"})
+"""Columns of `COLUMNS` that only the table of this machine has."""
 
 
 @click.command()
@@ -141,28 +124,35 @@ def _show(
     if form != "table":
         print_rows(rows, COLUMNS, form)
         return
-    columns = SITE_COLUMNS if at_sites else COLUMNS
-    if not any(row.get("sources") and not row.get("agents") for row in rows):  # a table below lists the sources
-        columns = {key: heading for key, heading in columns.items() if key != "sources"}
-    print_rows([{**row, **_sum_up(row)} for row in rows] if at_sites else rows, columns, form)
+    agents = [(site, status.name, agent) for site, status in functions for agent in status.agents]
+    hidden = HERE if at_sites else AT_SITES
+    hidden |= {"sources"} if agents else set()  # a table below lists the sources
+    _print([{**row, **_sum_up(row)} for row in rows] if at_sites else rows, COLUMNS, hidden)
     parts = [
-        {**asdict(part), "site": site, "function": status.name, "part": part.title, "age": describe_age(part.age_s)}
+        {
+            **asdict(part),
+            "site": site,
+            "function": status.name,
+            "part": part.title,
+            "part_state": part.state,
+            "age": describe_age(part.age_s),
+        }
         for site, status in functions
         for part in status.parts
         if part.state != "ready" and (at_sites or part.reason)  # one that starts here shows that in its own table
     ]
-    _print_below(parts, PART_COLUMNS, () if at_sites else AT_SITES)
-    agents = [(site, status.name, agent) for site, status in functions for agent in status.agents]
-    hidden = () if at_sites else AT_SITES[:2]
-    _print_below([{"site": site, **_agent_row(agent)} for site, _, agent in agents], AGENT_COLUMNS, hidden)
-    above = {part["reason"] for part in parts if part["reason"] and not at_sites}
+    hidden = frozenset() if at_sites else AT_SITES
+    if parts:
+        _print(parts, PART_COLUMNS, hidden)
+    if agents:
+        _print([{"site": site, **_agent_row(agent)} for site, _, agent in agents], AGENT_COLUMNS, hidden)
     sources = [
         {"site": site, "pod": agent.pod, **_source_row(name, source)}
         for site, name, agent in agents
         for source in agent.sources
     ]
-    sources = [{**row, "reason": "see NOT READY"} if row["reason"] in above else row for row in sources]
-    _print_below(sources, SOURCE_COLUMNS, hidden)
+    if sources:
+        _print(sources, SOURCE_COLUMNS, hidden)
     for site, _, agent in agents:
         if agent.link is not None:
             where = f"{site}, {agent.name} ({agent.pod})" if at_sites else agent.name
@@ -171,9 +161,8 @@ def _show(
         say(f"try: {fix}")
 
 
-def _print_below(rows: list[dict[str, Any]], columns: Columns, without: tuple[str, ...]) -> None:
-    if rows:
-        print_rows(rows, {key: column for key, column in columns.items() if key not in without}, "table")
+def _print(rows: list[dict[str, Any]], columns: Columns, hidden: Set[str]) -> None:
+    print_rows(rows, {key: column for key, column in columns.items() if key not in hidden}, "table")
 
 
 def _row(status: FunctionStatus) -> dict[str, Any]:
@@ -184,9 +173,8 @@ def _row(status: FunctionStatus) -> dict[str, Any]:
 def _sum_up(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row of a function at a site with shortened cells; `-o json` shows the full values."""
     if "name" not in row:  # a site that can't be asked
-        return {"why": row["reason"]}
-    deployed, since = row["deployed"], row["since"]
-    age = describe_age(max(0.0, time.time() - since)) if since and row["reason"] else ""
+        return {}
+    deployed = row["deployed"]
     shares = [(f"{one['revision']} {one['percent']} %", _shorten(one["image"])) for one in row["serving"]]
     name, at, _ = row["artifact"].partition("@")
     return {
@@ -194,7 +182,6 @@ def _sum_up(row: Mapping[str, Any]) -> dict[str, Any]:
         "traffic": [f"{share} ({image})" if image else share for share, image in shares],
         "pins": [f"{_shorten(pinned['image'])} {pinned['ready']}/{pinned['wanted']}" for pinned in row["pinned"]],
         "artifact": f"{name}@{_shorten(row['artifact'])}" if at else name,
-        "why": row["reason"] + (f" (for {age})" if age else ""),
     }
 
 
@@ -204,14 +191,10 @@ def _shorten(image: str) -> str:
 
 
 def _agent_row(agent: AgentStatus) -> dict[str, Any]:
-    """Return the table row for an agent.
-
-    The agent's own reason is followed by those of its paused queues, without the reason that its link already shows.
-    """
-    shown = agent.link.reason if agent.link else ""
-    pauses = [f"{one.lane} is paused{_since(one)}: {one.reason}" for one in agent.pauses if one.reason != shown]
+    """Return the table row for an agent; its own reason is followed by those of its paused queues."""
+    pauses = [f"{one.lane} is paused{_since(one)}: {one.reason}" for one in agent.pauses]
     reasons = [*filter(None, [agent.reason]), *pauses]
-    return {**asdict(agent), "agent": agent.name, "oldest": describe_age(agent.oldest_age_s), "reason": reasons}
+    return {**asdict(agent), "agent": agent.name, "reason": reasons}
 
 
 def _source_row(function: str, source: SourceReport) -> dict[str, Any]:

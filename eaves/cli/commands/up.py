@@ -17,7 +17,6 @@ from eaves.cli.site import FILE, state_option
 from eaves.errors import PlatformError
 from eaves.local.settings import LocalSettings
 from eaves.options import build_settings, settings_options
-from eaves.web.origin import listens_on_loopback
 
 SECTION = "up."
 """Name of the settings section; the names of the settings' environment variables begin with it."""
@@ -68,8 +67,7 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
 
     logs.configure(as_json=False)  # one kind of lines, beside those of `say`
     signals = StopSignals()  # before anything is opened that a signal would leave behind
-    is_terminal = sys.stdout is not None and sys.stdout.isatty()
-    printer = None if quiet or sys.stdout is None else PredictionPrinter(sys.stdout.fileno(), is_terminal=is_terminal)
+    printer = None if quiet or sys.stdout is None else PredictionPrinter(sys.stdout.fileno())
     supervisor = Supervisor(
         StateDirectory(root=state_dir),
         environ=os.environ,
@@ -81,8 +79,6 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
     say(f"the broker accepts CloudEvents at {supervisor.url}; Ctrl-C stops it")
     if supervisor.is_open:
         say(f"every caller needs the token in {settings.token_file}, at 127.0.0.1 too; requests are sent unencrypted")
-    elif not listens_on_loopback(settings.host):  # a name, such as the machine's own in the hosts file of Debian
-        say(f"{settings.host} is an address of loopback, so other machines can't reach the port")
     for line in supervisor.console.describe():
         say(line)
     if printer:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from eaves.base.terminal import escape
 from eaves.cli.latest import find_latest
 from eaves.cli.output import (
     Column,
@@ -27,16 +26,14 @@ from eaves.cli.registry import access_options, is_container_image
 from eaves.errors import OciError
 
 if TYPE_CHECKING:
-    from eaves.artifact import GoldenCase, GoldenResult
+    from eaves.artifact import GoldenResult
     from eaves.oci.registry.registry import Access
 
 COLUMNS: Columns = {
     "case": Column("CASE", Kind.PATH),
     "label": "LABEL",
     "logits": "LOGITS",
-    "allowed_logits": Column("ALLOWED", drop=2),
     "probabilities": "PROBABILITIES",
-    "allowed_probabilities": Column("ALLOWED", drop=3),
     "ok": "OK",
 }
 
@@ -80,7 +77,7 @@ def command(
 
 
 def _verify_artifact(path: Path, *, run_handler: bool, form: str) -> None:
-    from eaves.artifact import load_golden, open_artifact
+    from eaves.artifact import open_artifact
     from eaves.artifact.store import HANDLER
 
     artifact = open_artifact(path, level="full")
@@ -103,20 +100,10 @@ def _verify_artifact(path: Path, *, run_handler: bool, form: str) -> None:
         }
         print_value(verdict, form)
     if handler == "not run":
-        say(f"handler.py was not run: {_inputs(load_golden(artifact))} (to run it: eaves verify --run-handler)")
+        say("handler.py was not run (to run it: eaves verify --run-handler)")
     for result in results:
         result.require()
     say(f"verified: {len(artifact.manifest.files)} digests are right, {len(results)} golden images are reproduced")
-
-
-def _inputs(cases: Sequence[GoldenCase]) -> str:
-    """Return a sentence on which golden inputs are stored in the artifact and which were computed by the recipe."""
-    stored = sum(bool(case.tensor) for case in cases)
-    if stored == len(cases):
-        return "the inputs are stored in the artifact"
-    if stored:
-        return f"{stored} inputs are stored in the artifact, and the recipe computed the others"
-    return "the recipe computed the inputs"
 
 
 def _row(result: GoldenResult) -> dict[str, Any]:
@@ -165,13 +152,10 @@ def _verify_container_image(text: str, key: Path | None, signed_as: str | None, 
         for layer in layers:
             check_content(place.store, layer, bar.update)
     name = str(place.reference.pinned(descriptor.digest)) if place.reference else f"{text}@{descriptor.digest}"
-    said = images[0].labels
-    labels = {str(name): str(value) for name, value in said.items()} if isinstance(said, Mapping) else {}
+    labels = {str(name): str(value) for name, value in images[0].labels.items()}
     platforms = [str(image.platform) for image in images]
     if form == "table":
         click.echo(name)
-        for label, value in labels.items():
-            say(escape(f"  {label}: {value}", keep=""))
     else:
         verdict = {
             "name": name,

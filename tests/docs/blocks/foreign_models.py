@@ -61,41 +61,30 @@ def build_birds(folder: Path) -> None:
 
 def build_leaves(folder: Path) -> None:
     """An ONNX file as PyTorch writes it."""
-    weights = np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32)
     nodes = [
         helper.make_node("GlobalAveragePool", ["input.1"], ["a"]),
         helper.make_node("Flatten", ["a"], ["b"]),
-        helper.make_node("Gemm", ["b", "fc.weight"], ["191"]),
+        helper.make_node("Gemm", ["b", "w"], ["191"]),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "torch_jit",
-        [helper.make_tensor_value_info("input.1", TensorProto.FLOAT, ["batch", 3, 224, 224])],
-        [helper.make_tensor_value_info("191", TensorProto.FLOAT, ["batch", 3])],
-        [numpy_helper.from_array(weights, "fc.weight")],
-    )
-    save(graph, folder / "leaves.onnx")
+    save(folder / "leaves.onnx", nodes, {"input.1": ["batch", 3, 224, 224]}, "191", rows=3)
     write_images(folder / "val", ["healthy", "rust", "scab"])
 
 
 def build_air(folder: Path) -> None:
     """An ONNX file of numbers."""
-    weights = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("Gemm", ["window", "w"], ["quality"])],
-        "air",
-        [helper.make_tensor_value_info("window", TensorProto.FLOAT, ["batch", 2])],
-        [helper.make_tensor_value_info("quality", TensorProto.FLOAT, ["batch", 3])],
-        [numpy_helper.from_array(weights, "w")],
-    )
-    save(graph, folder / "air.onnx")
+    node = helper.make_node("Gemm", ["window", "w"], ["quality"])
+    save(folder / "air.onnx", [node], {"window": ["batch", 2]}, "quality", rows=2)
     (folder / "windows").mkdir()
     for number in range(3):
         (folder / f"windows/{number}.json").write_text(json.dumps([21.5 + number, 412.0]))
 
 
-def save(graph: onnx.GraphProto, path: Path) -> None:
-    """Write a graph as an ONNX file."""
+def save(path: Path, nodes: list[onnx.NodeProto], taken: dict[str, list[str | int]], given: str, *, rows: int) -> None:
+    """Write a graph with weights `w` of `rows` x 3 as an ONNX file."""
+    weights = np.random.default_rng(0).normal(size=(rows, 3)).astype(np.float32)
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in taken.items()]
+    outputs = [helper.make_tensor_value_info(given, TensorProto.FLOAT, ["batch", 3])]
+    graph = helper.make_graph(nodes, "torch_jit", inputs, outputs, [numpy_helper.from_array(weights, "w")])
     opset = helper.make_opsetid("", 17)
     path.write_bytes(helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString())
 

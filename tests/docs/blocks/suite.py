@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,15 +26,6 @@ from tests.processes.rtsp_server import run_rtsp_server
 from tests.sources.store import KEYS, open_store
 
 SHARED = ROOT.parent / "shared"
-REGISTRY = "registry"
-"""Preparation: a registry on loopback that is trusted, a base, and a cache that has the runtime's layers."""
-CAMERA = "camera"
-"""Preparation: a camera with another snapshot for each request."""
-STREAM = "stream"
-"""Preparation: a camera with an RTSP stream for the user viewer."""
-STORE = "store"
-"""Preparation: an object store with an empty bucket `photos`."""
-SERVERS = frozenset({REGISTRY, CAMERA, STREAM, STORE})
 SHORT = {"LINKS": "good", "MINUTES": "0.5", "RUNS": "1", "EVENTS": "300", "BACKLOG": "3000"}
 """Sizes of simulations and experiments that would take longer than a test may."""
 
@@ -94,18 +85,18 @@ def run_here(script: Script, tmp_path: Path, factory: pytest.TempPathFactory, *,
     if script.page.startswith("examples/"):
         shutil.copytree((ROOT / script.page).parent, folder, dirs_exist_ok=True)
     loopback = prepare_loopback()
-    with (
-        prepare_registry(script, tmp_path, factory) as registry,
-        prepare_camera(script) as camera,
-        prepare_stream(script, tmp_path) as stream,
-        prepare_store(script) as store,
-    ):
-        places = {**install_into(home), **loopback.environ, **registry.environ}
+    with ExitStack() as stack:
+        places = [loopback]
+        places += [
+            stack.enter_context(SERVERS[name](tmp_path, factory)) for name in script.preparations if name in SERVERS
+        ]
+        environ = {name: value for place in places for name, value in place.environ.items()}
+        more = SELECTED if CLONE in script.preparations else QUICK
         transcript = run_script(
             script,
             folder,
-            environ=build_environ(home, **(SELECTED if CLONE in script.preparations else QUICK), **places),
-            values={**loopback.values, **registry.values, **camera.values, **stream.values, **store.values},
+            environ=build_environ(home, **more, **install_into(home), **environ),
+            values={name: value for place in places for name, value in place.values.items()},
             before=before,
             timeout_s=timeout_s,
         )
@@ -139,21 +130,15 @@ def prepare_loopback() -> Place:
 
 
 @contextmanager
-def prepare_camera(script: Script) -> Iterator[Place]:
-    """Run a camera while a script that asks for one runs."""
-    if CAMERA not in script.preparations:
-        yield Place()
-        return
+def run_camera(tmp_path: Path, factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Run a camera with another snapshot for each request."""
     with serve_snapshots() as url:
         yield Place(values={"CAMERA": url})
 
 
 @contextmanager
-def prepare_stream(script: Script, tmp_path: Path) -> Iterator[Place]:
-    """Run an RTSP server while a script that asks for one runs; without its packages, the test is skipped."""
-    if STREAM not in script.preparations:
-        yield Place()
-        return
+def run_stream(tmp_path: Path, factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Run a camera with an RTSP stream for the user viewer; without its packages, the test is skipped."""
     need_av()
     mounts = {"/stream1": make_video(size=(640, 360))}
     with run_rtsp_server(tmp_path / "rtsp", mounts, user="viewer", password="correct horse") as server:
@@ -161,11 +146,8 @@ def prepare_stream(script: Script, tmp_path: Path) -> Iterator[Place]:
 
 
 @contextmanager
-def prepare_store(script: Script) -> Iterator[Place]:
-    """Run an object store while a script that asks for one runs."""
-    if STORE not in script.preparations:
-        yield Place()
-        return
+def run_store(tmp_path: Path, factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Run an object store with an empty bucket `photos`."""
     with open_store() as store:
         store.s3.create_bucket(Bucket="photos")
         keys = {"ACCESS_KEY": KEYS["aws_access_key_id"], "SECRET_KEY": KEYS["aws_secret_access_key"]}
@@ -173,11 +155,8 @@ def prepare_store(script: Script) -> Iterator[Place]:
 
 
 @contextmanager
-def prepare_registry(script: Script, tmp_path: Path, factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """Run a registry while a script that asks for one runs."""
-    if REGISTRY not in script.preparations:
-        yield Place()
-        return
+def run_registry(tmp_path: Path, factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Run a registry on loopback that is trusted, with a base, and a cache that has the runtime's layers."""
     cache = shutil.copytree(build_once(factory, "runtime", build_runtime_cache), tmp_path / "cache")
     base = build_index_base(tmp_path / "base")
     authority, key = make_certificate(tmp_path / "tls")
@@ -190,3 +169,7 @@ def prepare_registry(script: Script, tmp_path: Path, factory: pytest.TempPathFac
                 "DOCKER_CONFIG": str(tmp_path / "no-logins"),
             },
         )
+
+
+SERVERS = {"registry": run_registry, "camera": run_camera, "stream": run_stream, "store": run_store}
+"""Preparations of a page that run a server while its script runs."""

@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
-
-import pytest
 
 from tests.docs.blocks import test_local_scripts, test_slow_scripts
-from tests.docs.blocks.block import LANGUAGES, parse_blocks
-from tests.docs.blocks.pages import ROOT, all_blocks, find_pages
-from tests.docs.blocks.script import SUITES, Script, build_scripts
+from tests.docs.blocks.block import LANGUAGES
+from tests.docs.blocks.pages import all_blocks, find_pages
+from tests.docs.blocks.script import Script
 from tests.e2e.docs import test_cluster_scripts
 
 RUNNERS: tuple[Callable[..., object], ...] = (
@@ -54,25 +51,5 @@ def test_every_block_has_a_language() -> None:
     assert [str(block) for block in all_blocks() if block.language not in LANGUAGES] == []
 
 
-@pytest.mark.parametrize("page", find_pages(), ids=lambda page: str(page.relative_to(ROOT)))
-def test_no_code_is_only_indented(page: Path) -> None:
-    assert INDENTED.findall(FENCED.sub("", page.read_text())) == []
-
-
-def test_marks_are_those_of_their_language() -> None:
-    for block in all_blocks():
-        marks = set(block.marks)
-        if block.is_command:
-            assert not marks & {"file", "merge", "printed", "checked"}, block
-            assert block.marks.get("runs", "local") in SUITES, block
-            assert "simulated" not in marks or block.marks.get("runs") == "cluster", block
-        else:
-            assert not marks & {"runs", "after", "needs", "simulated", "terminal", "values", "fails"}, block
-
-
-def test_a_block_that_no_suite_runs_is_found() -> None:
-    """The list is made from what the suites run, so a block of a suite of another name is in none."""
-    page = "# Page\n\n<!-- runs: elsewhere -->\n```bash\nfalse\n```\n\n```bash\ntrue\n```\n"
-    lost, kept = parse_blocks("page.md", page)
-    in_suites = [block for suite in SUITES for script in build_scripts(suite, [lost, kept]) for block in script.blocks]
-    assert in_suites == [kept]
+def test_no_code_is_only_indented() -> None:
+    assert [page for page in find_pages() if INDENTED.search(FENCED.sub("", page.read_text()))] == []

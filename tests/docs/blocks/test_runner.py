@@ -11,7 +11,6 @@ from tests.docs.blocks.block import parse_blocks
 from tests.docs.blocks.printed import find_unprinted
 from tests.docs.blocks.runner import Transcript, build_environ, run_script, running_group
 from tests.docs.blocks.script import build_scripts
-from tests.docs.blocks.suite import run_here
 
 
 def run_page(page: str, tmp_path: Path, **values: str) -> Transcript:
@@ -29,13 +28,12 @@ def test_blocks_share_a_folder_and_a_shell(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("page", "message"),
     [
-        ("```bash\nfalse\necho on\n```\n", "page.md:2: ended with 1"),
         ("```bash\nfalse | true\n```\n", "page.md:2: ended with 1"),
         ("```bash\nexit 0\necho never\n```\n", "page.md:2: ended before its last command"),
         ("```bash\nfalse && true\necho on\n```\n", "page.md:2: bash ignores a failure before `&&`"),
         ("```bash\necho $MISSING\n```\n", "MISSING: unbound variable"),
+        ("<!-- values -->\n```bash\nA=1\nrm -rf x\n```\n", "only sets variables"),
         ("<!-- fails: 2 -->\n```bash\nexit 3\n```\n", "exit code 3"),
-        ("<!-- fails: 2 -->\n```bash\ntrue\n```\n", "exit code 0"),
         ("<!-- terminal: ready -->\n```bash\nexit 1\n```\n", "ended before it printed ready"),
         ("```bash\necho a\n```\n\n<!-- printed -->\n```text\nb\n```\n", "not printed now: 'b'"),
     ],
@@ -56,22 +54,12 @@ def test_values_are_set_after_the_page_set_its_own(tmp_path: Path) -> None:
     assert run_page(page, tmp_path, HOST="here", OTHER="x").outputs["page.md:8"] == "here flowers\n"
 
 
-def test_a_block_of_values_has_no_commands(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="only sets variables"):
-        run_page("<!-- values -->\n```bash\nA=1\nrm -rf x\n```\n", tmp_path)
-
-
 def test_files_of_the_page_are_there(tmp_path: Path) -> None:
     page = (
         "<!-- file: app/eaves.yaml -->\n```yaml\nname: flowers\ntrain: {arch: auto}\n```\n\n"
         "<!-- merge: app/eaves.yaml -->\n```yaml\ntrain: {arch: small_cnn}\n```\n\n```bash\ncat app/eaves.yaml\n```\n"
     )
     assert run_page(page, tmp_path).text.endswith("name: flowers\ntrain:\n  arch: small_cnn\n")
-
-
-def test_a_fails_block_goes_on(tmp_path: Path) -> None:
-    page = "<!-- fails: 2 -->\n```bash\nexit 2\n```\n\n```bash\necho after\n```\n"
-    assert run_page(page, tmp_path).outputs["page.md:7"] == "after\n"
 
 
 def test_a_key_that_does_not_exist_is_an_error() -> None:
@@ -87,10 +75,3 @@ def test_a_quotation_may_differ_in_numbers_only() -> None:
     assert find_unprinted("done\nIMAGE LABEL\n", output) == "IMAGE LABEL"
     assert find_unprinted("one every 1.0 s: 1.8 GB a day", "one every 900 ms: 950 MB a day") is None
     assert find_unprinted("one every 1.0 s", "one every 1.0 h") == "one every 1.0 s"
-
-
-@pytest.mark.timeout(240)
-def test_a_function_can_be_prepared(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    page = "<!-- after: deployed -->\n```bash\neaves send photos/daisy/000.jpg\n```\n"
-    (script,) = build_scripts("local", parse_blocks("page.md", page))
-    assert "photos/daisy/000.jpg" in run_here(script, tmp_path, tmp_path_factory, timeout_s=200).outputs["page.md:3"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.docs.blocks.block import Block
 from tests.docs.blocks.preparation import prepare
 from tests.docs.blocks.runner import build_environ, run_script
 from tests.docs.blocks.script import Script, build_scripts
-from tests.docs.blocks.suite import REGISTRY, prepare_registry
+from tests.docs.blocks.suite import Place, run_registry
 from tests.docs.clusters.earlier_pages import split_preparations
 from tests.fakes.controllers.installation import install_knative
 from tests.fakes.controllers.knative import Knative
@@ -59,10 +60,9 @@ def test_a_page_runs_on_a_simulated_cluster(
     if (artifact := folder / "artifacts/latest").exists():
         copy_artifact(artifact.resolve(), tmp_path / "next", version="2")
     environ = {"KUBECONFIG": str(tmp_path / "kubeconfig")}
-    first = replace(script.blocks[0], marks={"after": REGISTRY if artifact.exists() else ""})
     with (
         open_apiservers(["barn"]) as (server,),
-        prepare_registry(replace(script, blocks=(first,)), tmp_path, tmp_path_factory) as registry,
+        run_registry(tmp_path, tmp_path_factory) if artifact.exists() else nullcontext(Place()) as registry,
     ):
         server.objects.make_namespace(NAMESPACE)
         install_knative(server)
@@ -78,15 +78,3 @@ def test_a_page_runs_on_a_simulated_cluster(
             before=before,
         )
     assert [text for text in EXPECTED.get(str(script), ()) if text not in transcript.text] == [], transcript.text
-
-
-def test_a_block_that_runs_here_has_commands_of_eaves_only() -> None:
-    foreign = ("kubectl ", "kn ", "curl ", "openssl ")
-    commands = [block for script in SCRIPTS for block in script.blocks if is_simulated(block) and block.is_command]
-    found = [
-        str(block)
-        for block in commands
-        if "values" not in block.marks and any(line.startswith(foreign) for line in block.text.splitlines())
-    ]
-    assert commands
-    assert found == []

@@ -8,17 +8,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 import eaves
-from eaves.events import MODEL_PUBLISHED, Event, decode
+from eaves.events import MODEL_PUBLISHED
 from tests.container_images.packaging import build_base
 from tests.container_images.registries import LocalRegistry
+from tests.contract.sinks import LocalSink, Reported, open_sink
 from tests.inputs.artifacts import build_tiny_dataset
 from tests.waiting import wait_until
 from trainer.run.run import open_run
@@ -27,41 +26,11 @@ SETTINGS = {"ARCH": "small_cnn", "EPOCHS": "12", "IMAGE_SIZE": "16", "BATCH_SIZE
 """Settings with which tests.inputs.artifacts trains."""
 
 
-class Sink:
-    """An HTTP server that takes events: of those that come, it answers the first with 503."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        sink, attempts = self, iter([503])
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                sink.events.append(decode(dict(self.headers.items()), body))
-                self.send_response(next(attempts, 202))
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
-                """Says nothing."""
-
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-
-    def __enter__(self) -> Sink:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
 @pytest.fixture
-def sink() -> Iterator[Sink]:
-    with Sink() as running:
+def sink() -> Iterator[LocalSink]:
+    """A sink that answers the first event with 503."""
+    with open_sink() as running:
+        running.answer(Reported(status=503), Reported())
         yield running
 
 
@@ -102,7 +71,7 @@ def pipeline(registry: LocalRegistry, oci_cache: Path, tmp_path: Path, request: 
 
 
 def test_what_was_done_before_is_found_and_the_same_event_is_sent_again(
-    pipeline: Pipeline, sink: Sink, registry: LocalRegistry, tiny_run: Path, tiny_artifact: Path
+    pipeline: Pipeline, sink: LocalSink, registry: LocalRegistry, tiny_run: Path, tiny_artifact: Path
 ) -> None:
     """A pod that was lost after the push: its successor finds the run, and the artifact where the volume kept it."""
     version = open_run(tiny_run).version
@@ -111,7 +80,7 @@ def test_what_was_done_before_is_found_and_the_same_event_is_sent_again(
         code, stderr = pipeline.run(tiny_run.parent / "digits", tiny_run, K_SINK=sink.url)
         assert code == 0, stderr
         assert "convert begins" not in stderr
-    refused, taken, again = sink.events
+    refused, taken, again = sink.received
     assert refused == taken == again
     assert (again.type, again.source) == (MODEL_PUBLISHED, "/eaves/lab/digits")
     assert again.json()["version"] == version
@@ -130,7 +99,7 @@ def test_without_a_sink_nothing_is_trained(pipeline: Pipeline, tiny_run: Path, t
 
 
 def test_a_model_below_the_floor_is_not_published(
-    registry: LocalRegistry, sink: Sink, tiny_run: Path, tiny_artifact: Path, tmp_path: Path
+    registry: LocalRegistry, sink: LocalSink, tiny_run: Path, tiny_artifact: Path, tmp_path: Path
 ) -> None:
     tag = f"--tag={registry.host}/below-the-floor:{{version}}"
     pipeline = Pipeline(tmp_path / "work", tmp_path / "cache", tag, "--base=oci:nowhere", "--plain-http")
@@ -139,20 +108,20 @@ def test_a_model_below_the_floor_is_not_published(
     assert code == 79, stderr
     assert "error: the model is not published: accuracy" in stderr
     assert "publish begins" not in stderr
-    assert sink.events == []
+    assert sink.received == []
     assert registry.tags("below-the-floor") == set()
 
 
-def test_it_ends_with_the_code_of_the_step_that_failed(pipeline: Pipeline, sink: Sink, tmp_path: Path) -> None:
+def test_it_ends_with_the_code_of_the_step_that_failed(pipeline: Pipeline, sink: LocalSink, tmp_path: Path) -> None:
     code, stderr = pipeline.run(tmp_path / "nothing", tmp_path / "run", K_SINK=sink.url)
     assert code == 65
     assert '"message": "the step train failed with exit code 65"' in stderr
-    assert sink.events == []
+    assert sink.received == []
 
 
 @pytest.mark.slow
 def test_from_images_to_a_published_model_and_an_event_that_names_the_data(
-    pipeline: Pipeline, sink: Sink, tmp_path: Path
+    pipeline: Pipeline, sink: LocalSink, tmp_path: Path
 ) -> None:
     data = build_tiny_dataset(tmp_path / "digits")
     event = {
@@ -165,14 +134,14 @@ def test_from_images_to_a_published_model_and_an_event_that_names_the_data(
     code, stderr = pipeline.run(data, tmp_path / "runs", K_SINK=sink.url, **reported)
     assert code == 0, stderr
     (run,) = (tmp_path / "runs").glob("[!.]*")
-    assert sink.events[-1].json()["version"] == open_run(run).version
+    assert sink.received[-1].json()["version"] == open_run(run).version
     assert len(run.name) == 64, "the event's identity"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)], ids=["sigterm", "ctrl-c"])
 def test_a_pipeline_that_must_make_room_leaves_a_checkpoint(
-    pipeline: Pipeline, sink: Sink, tmp_path: Path, number: signal.Signals, code: int
+    pipeline: Pipeline, sink: LocalSink, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     data = build_tiny_dataset(tmp_path / "digits")
     process = pipeline.start(data, tmp_path / "run", K_SINK=sink.url, EAVES_TRAIN_EPOCHS="100000")

@@ -38,91 +38,76 @@ def disk(tmp_path: Path) -> Path:
     return tmp_path / "disk"
 
 
-def init(photos: Path) -> str:
-    return f"{EAVES} init --name parts --data {shlex.quote(str(photos))}"
+def run(disk: Path, cause: str, words: tuple[str, ...], *, before: str = "true") -> subprocess.CompletedProcess[str]:
+    """Run an `eaves` command on a disk that is full or read-only after `before`; then list what is there."""
+    before = f"{before}; {FILL}" if cause == "full" else before
+    command = ["-m", "eaves.cli", *words]
+    return run_on_disk(command, disk, before=before, read_only=cause == "read-only", after=LIST, timeout_s=STARTED_S)
 
 
-def expect(done: subprocess.CompletedProcess[str], cause: str, left: list[str]) -> None:
+def expect(done: subprocess.CompletedProcess[str], cause: str, *left: str) -> None:
     """The command ended as the documentation says, and left these files."""
     assert done.returncode == 74, done.stderr
     assert "error: the disk that holds" in done.stderr
     assert f"is {cause}" in done.stderr
     assert "try: " in done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stdout.splitlines()[-len(left) :] == left if left else done.stdout == "", done.stdout
-
-
-def test_init_on_a_read_only_disk(disk: Path) -> None:
-    expect(run_on_disk(["-m", "eaves.cli", "init"], disk, read_only=True, after=LIST), "read-only", [])
-
-
-def test_init_on_a_full_disk(disk: Path) -> None:
-    expect(run_on_disk(["-m", "eaves.cli", "init"], disk, before=FILL, after=LIST), "full", [])
-
-
-def test_train_on_a_read_only_disk(photos: Path, disk: Path) -> None:
-    done = run_on_disk(
-        ["-m", "eaves.cli", *TRAIN], disk, before=init(photos), read_only=True, after=LIST, timeout_s=STARTED_S
-    )
-    expect(done, "read-only", ["./eaves.yaml"])
-
-
-@pytest.mark.parametrize("before", ["true", "mkdir -p runs/mine"])
-def test_train_into_a_named_run_on_a_read_only_disk(photos: Path, disk: Path, before: str) -> None:
-    done = run_on_disk(
-        ["-m", "eaves.cli", *TRAIN, "--run", "runs/mine"], disk, before=f"{init(photos)}; {before}", read_only=True,
-        after=LIST, timeout_s=STARTED_S,
-    )  # fmt: skip
-    expect(done, "read-only", ["./eaves.yaml"])
-
-
-def test_train_on_a_full_disk(photos: Path, disk: Path) -> None:
-    done = run_on_disk(
-        ["-m", "eaves.cli", *TRAIN], disk, before=f"{init(photos)}; {FILL}", after=LIST, timeout_s=STARTED_S
-    )
-    expect(done, "full", ["./eaves.yaml"])
-
-
-def test_convert_on_a_read_only_disk(tmp_path: Path, disk: Path) -> None:
-    model = write_sensors(tmp_path / "model")
-    command = ["-m", "eaves.cli", "convert", str(model), "--artifact", "artifacts/a"]
-    done = run_on_disk(command, disk, before=f"{EAVES} init --name air", read_only=True, after=LIST, timeout_s=100)
-    expect(done, "read-only", ["./eaves.yaml"])
-
-
-def test_convert_on_a_full_disk(tmp_path: Path, disk: Path) -> None:
-    model = write_sensors(tmp_path / "model")
-    command = ["-m", "eaves.cli", "convert", str(model), "--artifact", "artifacts/a"]
-    done = run_on_disk(command, disk, before=f"{EAVES} init --name air; {FILL}", after=LIST, timeout_s=100)
-    expect(done, "full", ["./eaves.yaml"])
+    assert done.stdout.splitlines()[-max(len(left), 1) :] == [*left], done.stdout
 
 
 @pytest.mark.parametrize("cause", ["full", "read-only"])
-def test_deploy_on_a_disk_without_room(tmp_path: Path, disk: Path, cause: str) -> None:
+def test_init(disk: Path, cause: str) -> None:
+    expect(run(disk, cause, ("init",)), cause)
+
+
+@pytest.mark.parametrize("cause", ["full", "read-only"])
+def test_train(photos: Path, disk: Path, cause: str) -> None:
+    before = f"{EAVES} init --name parts --data {shlex.quote(str(photos))}; mkdir -p runs/mine"
+    where = () if cause == "full" else ("--run", "runs/mine")
+    expect(run(disk, cause, (*TRAIN, *where), before=before), cause, "./eaves.yaml")
+
+
+@pytest.mark.parametrize("cause", ["full", "read-only"])
+def test_convert(tmp_path: Path, disk: Path, cause: str) -> None:
+    words = ("convert", str(write_sensors(tmp_path / "model")), "--artifact", "artifacts/a")
+    expect(run(disk, cause, words, before=f"{EAVES} init --name air"), cause, "./eaves.yaml")
+
+
+@pytest.mark.parametrize("cause", ["full", "read-only"])
+def test_deploy(tmp_path: Path, disk: Path, cause: str) -> None:
     artifact = write_graph_artifact(tmp_path / "colours").path
-    command = ["-m", "eaves.cli", "deploy", str(artifact)]
-    before = f"{EAVES} init --name colours; {FILL}"
-    done = run_on_disk(command, disk, before=before, read_only=cause == "read-only", after=LIST)
-    expect(done, cause, ["./eaves.yaml"])
+    done = run(disk, cause, ("deploy", str(artifact)), before=f"{EAVES} init --name colours; {FILL}")
+    expect(done, cause, "./eaves.yaml")
 
 
-@pytest.mark.parametrize("left_kb", [0, 4, 16, 40])
+UP = ["-m", "eaves.cli", "up", "--port", "0", "--state"]
+
+
+@pytest.mark.parametrize("left_kb", [0, 16, 40])
 def test_up_on_a_full_disk(disk: Path, left_kb: int) -> None:
     before = f"dd if=/dev/zero of=left bs=1k count={left_kb}; {FILL}; rm left"
-    expect(run_on_disk(["-m", "eaves.cli", "up", "--port", "0", "--state", ".eaves"], disk, before=before), "full", [])
+    expect(run_on_disk([*UP, ".eaves"], disk, before=before), "full")
 
 
 @pytest.mark.parametrize("before", ["true", "mkdir -m 700 .eaves"])
 def test_up_on_a_read_only_disk(disk: Path, before: str) -> None:
-    done = run_on_disk(
-        ["-m", "eaves.cli", "up", "--port", "0", "--state", ".eaves"], disk, before=before, read_only=True
-    )
-    expect(done, "read-only", [])
+    expect(run_on_disk([*UP, ".eaves"], disk, before=before, read_only=True), "read-only")
 
 
-def test_a_state_directory_on_a_full_disk(tmp_path: Path, disk: Path) -> None:
-    """The disk that is named is the state directory's, not the current folder's."""
-    command = ["-c", "import os, sys; os.chdir('/'); from eaves.cli import main; main()"]
-    done = run_on_disk([*command, "up", "--port", "0", "--state", str(disk / "state")], disk, before=FILL)
-    expect(done, "full", [])
+def test_the_disk_that_is_named_is_the_state_directorys(tmp_path: Path, disk: Path) -> None:
+    command = ["-c", "import os, sys; os.chdir('/'); from eaves.cli import main; main()", *UP[2:]]
+    done = run_on_disk([*command, str(disk / "state")], disk, before=FILL)
+    expect(done, "full")
     assert f"the disk that holds {disk}/state" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("size_kb", [1024, 3300])
+def test_a_trainer_on_a_full_disk(photos: Path, disk: Path, size_kb: int) -> None:
+    """The smaller disk has no room for a checkpoint, the larger one none for the model."""
+    command = ["-m", "trainer", "--path", str(photos), *TRAIN[1:], "--output", "run"]
+    done = run_on_disk(command, disk, size_kb=size_kb, timeout_s=STARTED_S)
+    assert done.returncode == 74, done.stderr
+    assert "error: the disk that holds" in done.stderr
+    assert "Traceback" not in done.stderr

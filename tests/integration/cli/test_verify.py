@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from click.testing import CliRunner, Result
-from onnx import TensorProto, helper
 
 from eaves.artifact import Artifact, open_artifact
 from eaves.artifact.golden import INDEX
 from eaves.artifact.store import HANDLER, MODEL
 from eaves.cli import cli
-from eaves.errors import ArtifactError, EavesError, GoldenError, HandlerError, ImageError
+from eaves.errors import ArtifactError, EavesError, GoldenError, HandlerError
 from eaves.inference.handler import load_handler
 from eaves.inference.prepared_graphs import MIN_BYTES, detect_layout, graph_name
 from eaves.inference.replay import replay_in_child
@@ -28,7 +26,7 @@ from eaves.inference.session import open_session
 from functions.model.image_tasks import Classifier
 from functions.settings import ServeSettings
 from tests.fakes.models.artifact import COLOURS, RECIPE, encode_png
-from tests.fakes.models.graph import build_graph, save, write_graph_artifact
+from tests.fakes.models.graph import write_graph_artifact
 from tests.waiting import wait_until
 
 HANDLER_SOURCE = """
@@ -72,17 +70,11 @@ def test_what_is_whole_is_verified_and_shown(artifact: Artifact) -> None:
     assert result.exit_code == 0
     rows = [line.split() for line in result.stdout.splitlines() if "golden/" in line]
     assert [row[:2] for row in rows] == [[f"golden/00{number}.png", label] for number, label in enumerate(COLOURS)]
-    assert all(row[-1] == "yes" and row[3] == "1.0e-03" for row in rows)
-    assert "verified: 7 digests are right, 3 golden images are reproduced" in result.stderr
-
-
-def test_json_tells_everything(artifact: Artifact) -> None:
+    assert all(row[-1] == "yes" for row in rows)
     verdict = json.loads(eaves("verify", artifact.path, "-o", "json").stdout)
-    assert verdict["ok"] is True
-    assert verdict["digest"] == f"sha256:{artifact.digest}"
-    assert verdict["handler"] == "none"
-    assert [case["label"] for case in verdict["cases"]] == list(COLOURS)
+    assert (verdict["ok"], verdict["digest"], verdict["handler"]) == (True, f"sha256:{artifact.digest}", "none")
     assert all(case["logits"] < 1e-4 and case["probabilities"] < 1e-4 for case in verdict["cases"])
+    assert "verified: 7 digests are right, 3 golden images are reproduced" in result.stderr
 
 
 def change_golden(key: str, value: Any) -> Callable[[Path], None]:
@@ -119,11 +111,6 @@ def test_what_differs_is_named_and_the_other_cases_are_still_shown(tmp_path: Pat
     assert [entry["ok"] for entry in cases] == [True, False, True]
 
 
-def test_a_flipped_bit_is_found_before_anything_is_loaded(artifact: Artifact) -> None:
-    (artifact.path / "weights/backbone.bin").write_bytes(bytes(36))
-    assert "doesn't match its sha256" in str(eaves("verify", artifact.path).exception)
-
-
 def test_a_handler_is_not_imported_unless_asked_for(tmp_path: Path) -> None:
     trap = f"import pathlib\npathlib.Path({str(tmp_path / 'sprung')!r}).touch()\nimport sys\nsys.exit(3)\n"
     path = write_graph_artifact(tmp_path / "a", change=with_handler(trap)).path
@@ -149,17 +136,8 @@ def test_a_good_handler_reproduces_the_goldens_from_encoded_bytes(tmp_path: Path
 
 
 BAD_HANDLERS = {
-    "syntax": (
-        "def preprocess(data:\n",
-        r"can't be loaded: SyntaxError: [^()]*'\(' was never closed[^()]*(\(handler.py, line 1\))?$",
-    ),
     "an import": ("import no_such_module\n", r"can't be loaded: ModuleNotFoundError: No module named 'no_such_module'"),
-    "nothing": (
-        "def prepare(data): pass\n",
-        r"defines neither a function preprocess nor a function postprocess; it defines: prepare",
-    ),
     "a failure": ("def preprocess(data):\n    return {}['x']\n", r"preprocess failed: KeyError: 'x' \(line 2\)"),
-    "no array": ("def preprocess(data): return [1]\n", r"returned list, not a numpy array"),
     "another shape": ("import numpy\ndef preprocess(data): return numpy.zeros((9, 8, 3), 'uint8')\n", r"\(9, 8, 3\)"),
     "the end": ("import os\ndef preprocess(data): os._exit(0)\n", r"ended the process"),
     "an end with words": ("import os\nos.write(1, b'{}')\nos._exit(0)\n", r"ended the process"),
@@ -189,7 +167,6 @@ def say(text):
 GOOD = {"label": "", "logits": 0, "probabilities": 0, "allowed_logits": 1, "allowed_probabilities": 1, "fault": ""}
 FORGED = {
     "no result at all": "",
-    "one result": json.dumps({"result": {**GOOD, "file": "golden/000.png", "hint": "", "graph": "model.onnx"}}),
     "results of other images": "\n".join(
         json.dumps({"result": {**GOOD, "file": f"golden/{number}.png", "hint": "", "graph": "model.onnx"}})
         for number in range(3)
@@ -204,7 +181,7 @@ def test_what_a_handler_says_in_the_childs_name_is_no_proof(tmp_path: Path, case
     path = write_graph_artifact(tmp_path / "a", change=with_handler(source)).path
     error = eaves("verify", path, "--run-handler").exception
     assert isinstance(error, HandlerError)
-    heard = {"one result": 1, "results of other images": 3}.get(case, 0)
+    heard = 3 if case == "results of other images" else 0
     assert f"ended the process that replays the golden images after {heard} of 3" in error.message
 
 
@@ -237,39 +214,6 @@ def test_what_a_handler_started_ends_with_it(tmp_path: Path) -> None:
     wait_until(lambda: not started.exists() or started.read_text().split()[2] == "Z", 10, what="the end of it")
 
 
-def hanging() -> onnx.ModelProto:
-    """The colours' graph behind a loop that takes centuries."""
-    model = build_graph()
-    body = helper.make_graph(
-        [
-            helper.make_node("Identity", ["going"], ["goes_on"]),
-            helper.make_node("Sin", ["kept"], ["keeps"]),
-        ],
-        "body",
-        [
-            helper.make_tensor_value_info("number", TensorProto.INT64, []),
-            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("kept", TensorProto.FLOAT, None),
-        ],
-        [
-            helper.make_tensor_value_info("goes_on", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("keeps", TensorProto.FLOAT, None),
-        ],
-    )
-    for name, kind, value in (("rounds", TensorProto.INT64, 2**62), ("yes", TensorProto.BOOL, 1)):
-        model.graph.initializer.append(helper.make_tensor(name, kind, [], [value]))
-    loop = helper.make_node("Loop", ["rounds", "yes", "pixels"], ["looped"], body=body)
-    model.graph.node.insert(1, loop)
-    model.graph.node[2].input[0] = "looped"
-    return model
-
-
-def test_a_graph_that_never_answers_is_ended(tmp_path: Path) -> None:
-    artifact = write_graph_artifact(tmp_path / "a", change=lambda at: save(hanging(), at / MODEL))
-    with pytest.raises(ArtifactError, match="the graph took longer than 4 s"):
-        replay_in_child(artifact, timeout_s=4)
-
-
 def test_commands_never_run_a_graph_in_their_own_process(artifact: Artifact) -> None:
     code = (
         "import sys, onnxruntime\nfrom eaves.cli import cli\n"
@@ -278,25 +222,6 @@ def test_commands_never_run_a_graph_in_their_own_process(artifact: Artifact) -> 
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
     assert "3 golden images are reproduced" in done.stderr
-
-
-STORED = {
-    3: "the inputs are stored in the artifact",
-    0: "the recipe computed the inputs",
-    1: "1 inputs are stored in the artifact, and the recipe",
-}
-
-
-@pytest.mark.parametrize("number", STORED)
-def test_where_the_inputs_came_from_is_reported(tmp_path: Path, number: int) -> None:
-    def change(at: Path) -> None:
-        with_handler(HANDLER_SOURCE)(at)
-        entries = json.loads((at / INDEX).read_text())
-        (at / INDEX).write_text(json.dumps([*entries[:number], *({**one, "tensor": ""} for one in entries[number:])]))
-
-    result = eaves("verify", write_graph_artifact(tmp_path / "a", change=change).path)
-    assert result.exit_code == 0
-    assert f"handler.py was not run: {STORED[number]}" in result.stderr
 
 
 def test_a_handler_that_prepares_differently_is_found(tmp_path: Path) -> None:
@@ -314,15 +239,6 @@ def test_what_is_served_is_what_was_verified(tmp_path: Path) -> None:
     prediction = classifier.predict(encode_png(COLOURS["green"]))
     assert prediction.attributes["label"] == "green"
     assert set(prediction.timings_ms) == {"preprocess", "infer"}
-
-
-def test_a_handler_may_blame_what_was_sent(tmp_path: Path) -> None:
-    source = "from eaves.errors import ImageError\ndef preprocess(data): raise ImageError('not a scan')\n"
-    artifact = write_graph_artifact(tmp_path / "a", change=with_handler(source))
-    handler = load_handler(artifact)
-    assert handler.preprocess is not None
-    with pytest.raises(ImageError, match="not a scan"):
-        handler.preprocess(b"")
 
 
 def test_a_handler_that_was_exchanged_is_never_run(tmp_path: Path) -> None:

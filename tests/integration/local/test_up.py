@@ -65,7 +65,10 @@ def test_a_second_platform_at_the_port_is_told_of_a_free_one(harness: LocalHarne
     assert "run this project beside it, on a free port: `eaves up --port 0`" in second.stderr
     shutil.rmtree(tmp_path / ".eaves", ignore_errors=True)
     for command in ("status", "events"):
-        assert f"`eaves up` is not running here, but something listens at port {port}" in run(command).stderr
+        assert (
+            f"`eaves up` is not running here, but port {port} is in use, perhaps by the `eaves up` of another project: "
+            in run(command).stderr
+        )
     (tmp_path / "eaves.yaml").unlink()
     lost = run("up")
     assert "holds no eaves.yaml and no .eaves, so nothing is deployed here\ntry: run `eaves up` in" in lost.stderr

@@ -49,15 +49,10 @@ def test_init_says_where_images_go_and_where_to_go(tmp_path: Path, monkeypatch: 
 
 def test_init_finds_the_photos_that_are_there_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("red/1.jpg", "red/2.png", "blue/1.jpg", "blue/notes.txt"):
-        path = tmp_path / "here/photos" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-
-    assert eaves("init", "here").stderr == "2 classes, 3 images found; next: `cd here` and `eaves train`\n"
-    monkeypatch.chdir("here")
-    assert eaves("init", "--force").stderr == "2 classes, 3 images found; next: `eaves train`\n"
-    assert eaves("init", "--force", "--data", "s3://b/photos").stderr == "next: `eaves train`\n"
+    (tmp_path / "here/photos/red").mkdir(parents=True)
+    (tmp_path / "here/photos/red/1.jpg").touch()
+    assert eaves("init", "here").stderr == "next: `cd here` and `eaves train`\n"
+    assert eaves("init", "here", "--force", "--data", "s3://b/photos").stderr == "next: `cd here` and `eaves train`\n"
 
 
 def test_help_has_a_section_for_each_group_and_every_module_is_a_command() -> None:
@@ -144,9 +139,23 @@ def test_all_faults_of_a_file_are_reported_at_once_with_their_paths(project: Pat
     assert "eaves.yaml: sources[0].kind: there is no source kind 'video'; available kinds: camera, folder, http" in text
 
 
-def test_a_rule_across_fields_names_the_field(project: Path) -> None:
-    project.write_text("data: {path: photos}\nscale: {min: 3, max: 2}\n")
-    with pytest.raises(ConfigError, match=r"eaves.yaml: scale.max: must be >= scale.min \(got 2, min is 3\)"):
+HUB = "url: 'mqtt://hub/a', mqtt: {home_assistant: yes}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("scale: {min: 3, max: 2}", r"eaves.yaml: scale.max: must be >= scale.min \(got 2, min is 3\)"),
+        (
+            f"triggers: [{{name: a, {HUB}}}, {{name: b, {HUB}}}]",
+            "home_assistant is set for more than one trigger",
+        ),
+        ("triggers: [{name: x, url: 'http://127.0.0.1/'}]", "is reserved for the trigger that feeds the function"),
+    ],
+)
+def test_a_rule_across_fields_names_the_field(project: Path, text: str, message: str) -> None:
+    project.write_text(f"name: x\n{text}\n")
+    with pytest.raises(ConfigError, match=message):
         load_workspace(project)
 
 
@@ -166,6 +175,9 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(
         (["train"], "no such file", "eaves init"),
         (["convert"], "no such file", "eaves init"),
         (["deploy"], "no such file", "eaves init"),
+        (["convert", "--file", "e.yaml"], "holds no finished run to convert", "eaves train"),
+        (["deploy", "--file", "e.yaml"], "holds no artifact to deploy", "eaves convert"),
+        (["convert", "e.yaml", "--file", "other.yaml"], "other.yaml: no such file", "eaves init"),
         (["inspect", "."], "neither a run nor an artifact", "runs/ or artifacts/"),
         (["remove", "nothing"], "no function 'nothing' is deployed (deployed: none)", None),
         (["logs", "nothing"], "'nothing' has no log", "eaves status"),
@@ -175,13 +187,14 @@ def test_errors_say_what_and_what_to_do(
     arguments: list[str], message: str, hint: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("e.yaml").write_text("name: flowers\n")
     error = eaves(*arguments).exception
     assert isinstance(error, EavesError)
     assert message in error.message
     assert hint is None or hint in (error.hint or "")
 
 
-@pytest.mark.parametrize("name", ["../victim", "a/b", "..", ""])
+@pytest.mark.parametrize("name", ["../victim", ""])
 def test_remove_deletes_nothing_outside(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     victims = [tmp_path / "victim.json", tmp_path / ".eaves/victim.json"]
@@ -192,32 +205,10 @@ def test_remove_deletes_nothing_outside(name: str, tmp_path: Path, monkeypatch: 
     assert all(victim.exists() for victim in victims)
 
 
-def test_a_trigger_may_not_take_the_place_of_the_one_that_feeds_the_function(project: Path) -> None:
-    project.write_text("name: x\ndata: {path: p}\ntriggers: [{name: x, url: 'http://127.0.0.1/'}]\n")
-    with pytest.raises(ConfigError, match="is reserved for the trigger that feeds the function"):
-        load_workspace(project)
-
-
 def test_a_bad_flag_is_named_as_it_was_typed(project: Path) -> None:
-    error = eaves("train", "--file", project, "--epochs", "many").exception
-    assert isinstance(error, ConfigError)
-    assert "--epochs: train.epochs: must be an integer (got 'many')" in error.message
-
-
-def test_a_folder_of_images_may_be_a_flag(project: Path) -> None:
-    """It was refused as no string."""
     error = eaves("train", "--file", project, "--data", project.parent, "--epochs", "many").exception
     assert isinstance(error, ConfigError)
-    assert "data.path" not in error.message
-
-
-def test_convert_and_deploy_without_anything_to_work_on_name_the_step_before(project: Path) -> None:
-    error = eaves("convert", "--file", project).exception
-    assert isinstance(error, EavesError)
-    assert error.hint == "eaves train"
-    error = eaves("deploy", "--file", project).exception
-    assert isinstance(error, EavesError)
-    assert error.hint == "eaves convert"
+    assert error.message == "--epochs: train.epochs: must be an integer (got 'many')"
 
 
 def test_send_without_up_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,13 +225,6 @@ def test_send_without_up_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "error: no local platform runs with the state directory .eaves",
         "try: start `eaves up` in another terminal",
     ]
-
-
-def test_status_without_up_lists_what_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    result = eaves("status", "-o", "json")
-    assert json.loads(result.stdout) == []
-    assert "not running" in result.stderr
 
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"

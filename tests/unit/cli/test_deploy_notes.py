@@ -48,12 +48,6 @@ def test_a_deploy_that_was_noted_meanwhile_stays_pending(workspace: Workspace) -
     assert memory(workspace, BARN) == WorkspaceMemory(known=LAST.mark, pending=SECOND)
 
 
-def test_a_deploy_to_one_site_leaves_what_is_pending_at_another(workspace: Workspace) -> None:
-    note_deploy(workspace, FIRST, [BARN, FIELD])
-    note_deploy(workspace, SECOND, [BARN])
-    assert memory(workspace, FIELD).pending == FIRST
-
-
 def test_one_name_in_two_namespaces_is_two_sites(workspace: Workspace) -> None:
     note_deploy(workspace, FIRST, [SiteSettings(name="barn", namespace="prod")])
     assert memory(workspace, SiteSettings(name="barn", namespace="staging")) == WorkspaceMemory()

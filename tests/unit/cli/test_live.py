@@ -1,70 +1,44 @@
-"""Views until Ctrl-C: lines of events and logs, each event once, and a terminal that is slow or gone delays nobody."""
+"""Lines of events and logs, and a terminal that is slow or gone delays nobody."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-import shutil
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from eaves.cli.live import (
-    BATCH,
-    MAX_DATA,
-    MAX_FIELD,
-    MAX_WAITING,
-    EventStream,
-    PredictionPrinter,
-    follow_tail,
-    format_log_line,
-    format_record,
-)
+from eaves.cli.live import MAX_DATA, MAX_WAITING, PredictionPrinter, follow_tail, format_log_line, format_record
 from eaves.errors import EavesError, NotFoundError, PlatformError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
-from eaves.history import FileHistory, Record
+from eaves.history import Record
 from eaves.logs import JsonFormatter
 from tests.waiting import wait_until
 
-ID = "3f2a91c0" + "0" * 24
 NOON = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1_700_000_000))
 
 
-def record(subject: str = "photos/roses/1.jpg", label: str = "roses", text: str = "") -> Record:
+def line_of(subject: str = "a.jpg", label: str = "roses", text: str = "") -> str:
     text = text or json.dumps({"predictions": [{"label": label, "score": 0.934}]})
-    return Record(
-        seq=1, at=0.0, id=ID, type=IMAGE_CLASSIFIED, source="/eaves/home/flowers", subject=subject, extensions={},
-        size_bytes=1, text=text,
+    return format_record(
+        Record(
+            seq=1, at=0.0, id="3f2a91c0" + "0" * 24, type=IMAGE_CLASSIFIED, source="/eaves/home/flowers",
+            subject=subject, extensions={}, size_bytes=1, text=text,
+        )
     )  # fmt: skip
 
 
-def test_a_line_has_time_type_label_score_subject_and_the_beginning_of_the_id() -> None:
-    words = format_record(record(), 120).split()
-    assert words[1:] == ["image.classified.v1", "roses", "0.93", "photos/roses/1.jpg", "3f2a91c0"]
-
-
-@pytest.mark.parametrize("subject", ["a.jpg", "photos/" * 30 + "end.jpg", "写真/" * 30 + "end.jpg"])
-def test_a_line_fits_80_columns_and_keeps_the_end_of_a_path(subject: str) -> None:
-    line = format_record(record(subject), 80)
-    assert len(line) <= 80
-    assert subject[-5:] in line
-    assert line.endswith("3f2a91c0")
-    assert subject in format_record(record(subject), None), "off a terminal nothing is cut"
-
-
 def test_no_event_can_steer_the_terminal_or_begin_a_second_line() -> None:
-    line = format_record(record("\x1b[2J\nroses\u202e", label="\x1b[2J\nroses\u202e"), 200)
+    line = line_of("\x1b[2J\nroses\u202e", label="\x1b[2J\nroses\u202e")
     assert not {"\x1b", "\n", "\u202e"} & set(line)
 
 
-@pytest.mark.parametrize(
-    "text", ["{", "[" * 2_000, "3", '{"predictions": {"0": 1}}', '{"predictions": [{"score": "x"}]}']
-)
+@pytest.mark.parametrize("text", ["[" * 2_000, "3", '{"predictions": [{"score": "x"}]}'])
 def test_data_that_is_no_prediction_shows_no_label(text: str) -> None:
-    assert format_record(record("a.jpg", text=text), None).split()[1:] == ["image.classified.v1", "a.jpg", "3f2a91c0"]
+    assert line_of().split()[1:] == ["image.classified.v1", "roses", "0.93", "a.jpg", "3f2a91c0"]
+    assert line_of(text=text).split()[1:] == ["image.classified.v1", "a.jpg", "3f2a91c0"]
 
 
 @pytest.fixture
@@ -77,6 +51,13 @@ def pipe() -> Iterator[tuple[int, int]]:
             os.close(number)
         except OSError:
             continue
+
+
+@pytest.fixture
+def printer(pipe: tuple[int, int]) -> PredictionPrinter:
+    made = PredictionPrinter(pipe[1])
+    made.start()
+    return made
 
 
 def prediction(number: int, *, type_: str = IMAGE_CLASSIFIED, padding: int = 0) -> Event:
@@ -99,9 +80,9 @@ def read(number: int) -> str:
         found += content
 
 
-def test_each_prediction_is_one_line_and_nothing_else_is_printed(pipe: tuple[int, int]) -> None:
-    printer = PredictionPrinter(pipe[1], is_terminal=False)
-    printer.start()
+def test_each_prediction_is_one_line_and_nothing_else_is_printed(
+    pipe: tuple[int, int], printer: PredictionPrinter
+) -> None:
     printer.add(Event(id="1", source="/eaves/home/inbox", type=IMAGE_CAPTURED, data=b"x"))
     printer.add(prediction(2))
     printer.add(prediction(3, type_=IMAGE_REJECTED))
@@ -116,9 +97,9 @@ def test_each_prediction_is_one_line_and_nothing_else_is_printed(pipe: tuple[int
     ]
 
 
-def test_a_terminal_that_takes_nothing_delays_nobody_and_what_it_missed_is_counted(pipe: tuple[int, int]) -> None:
-    printer = PredictionPrinter(pipe[1], is_terminal=False)
-    printer.start()
+def test_a_terminal_that_takes_nothing_delays_nobody_and_what_it_missed_is_counted(
+    pipe: tuple[int, int], printer: PredictionPrinter
+) -> None:
     count = 20_000
     begin = time.thread_time()
     for number in range(count):
@@ -139,9 +120,7 @@ def test_a_terminal_that_takes_nothing_delays_nobody_and_what_it_missed_is_count
     assert spent_s / count < 0.001
 
 
-def test_a_reader_that_has_gone_ends_the_printing(pipe: tuple[int, int]) -> None:
-    printer = PredictionPrinter(pipe[1], is_terminal=False)
-    printer.start()
+def test_a_reader_that_has_gone_ends_the_printing(pipe: tuple[int, int], printer: PredictionPrinter) -> None:
     os.close(pipe[0])
     for number in range(2 * MAX_WAITING):
         printer.add(prediction(number))
@@ -150,92 +129,29 @@ def test_a_reader_that_has_gone_ends_the_printing(pipe: tuple[int, int]) -> None
     assert time.monotonic() - begin < 0.9, "its thread has ended"
 
 
-def add(history: FileHistory, first: int, last: int, type_: str = IMAGE_CAPTURED) -> None:
-    for number in range(first, last):
-        history.add(Event(id=str(number), source="/s", type=type_))
-
-
-def ids(stream: EventStream) -> list[str]:
-    found: list[str] = []
-    while new := stream.read_new()[0]:
-        assert len(new) <= BATCH
-        found += [one.id for one in new]
-    return found
-
-
-def test_events_behind_the_newest_that_were_there_are_read_once(tmp_path: Path) -> None:
-    history = FileHistory(tmp_path / "history.db")
-    add(history, 0, 5)
-    stream, other = EventStream(tmp_path / "history.db"), EventStream(tmp_path / "history.db", "image.classified")
-    assert [one.id for one in stream.read_newest(2)] == ["3", "4"]
-    assert other.read_newest(0) == []
-    assert ids(stream) == []
-    add(history, 5, 5 + 3 * BATCH)
-    assert ids(stream) == [str(number) for number in range(5, 5 + 3 * BATCH)]
-    add(history, 9_000, 9_001, IMAGE_CLASSIFIED)
-    wait_until(lambda: ids(other) == ["9000"], 10, what="the only event of the wanted type")
-    history.close()
-
-
-def test_a_history_that_comes_later_and_one_that_is_replaced_are_read_from_their_beginning(tmp_path: Path) -> None:
-    path = tmp_path / "state/history.db"
-    stream = EventStream(path)
-    assert stream.read_newest(10) == []
-    assert ids(stream) == []
-    path.parent.mkdir()
-    history = FileHistory(path)
-    add(history, 0, 20)
-    assert ids(stream) == [str(number) for number in range(20)]
-    history.close()
-    shutil.move(path.parent, tmp_path / "before")  # its inode stays in use, so that the new file has another one
-    assert ids(stream) == []
-    path.parent.mkdir()
-    history = FileHistory(path)
-    add(history, 100, 103)
-    assert ids(stream) == ["100", "101", "102"]
-    history.close()
-
-
-def test_events_that_the_history_deleted_before_they_were_read_are_counted(tmp_path: Path) -> None:
-    history = FileHistory(tmp_path / "history.db", max_bytes=60_000)
-    add(history, 0, 1)
-    stream = EventStream(tmp_path / "history.db")
-    stream.read_newest(1)
-    add(history, 1, 900)
-    records, missed = stream.read_new()
-    assert missed > 100
-    assert int(records[0].id) == 1 + missed
-    history.close()
-
-
 def test_a_log_that_is_away_for_a_while_continues_with_its_new_lines() -> None:
     answers: list[list[str] | EavesError] = [
-        ["a", "b", "c"], ["b", "c", "d"], NotFoundError("at zero"), PlatformError("no answer"), ["c", "d", "e"], ["f"],
-        ["f", "f"], ["x", "f", "b", "f"], ["f", "b", "f", "c"],
+        NotFoundError("no such function"), ["a", "b", "c"], ["b", "c", "d"], NotFoundError("at zero"),
+        PlatformError("no answer"), ["c", "d", "e"], ["f"], ["f", "f"], ["x", "f", "b", "f"], ["f", "b", "f", "c"],
     ]  # fmt: skip
 
-    def take(lines: int) -> list[str]:
-        assert lines >= 2
+    def take(_: int) -> list[str]:
         answer = answers.pop(0)
         if isinstance(answer, EavesError):
             raise answer
         return answer
 
-    def shown(step: Sequence[str] | EavesError) -> list[str] | str:
-        return type(step).__name__ if isinstance(step, EavesError) else list(step)
+    step = follow_tail(take, 2)
 
-    steps = follow_tail(take, 2)
-    assert [shown(next(steps)) for _ in range(9)] == [
-        ["b", "c"], ["d"], [], "PlatformError", ["e"], ["f"], ["f"], ["x", "f", "b", "f"], ["c"],
+    def shown() -> list[str] | str:
+        try:
+            return list(step())
+        except EavesError as error:
+            return error.message
+
+    assert [shown() for _ in range(10)] == [
+        "no such function", ["b", "c"], ["d"], [], "no answer", ["e"], ["f"], ["f"], ["x", "f", "b", "f"], ["c"],
     ]  # fmt: skip
-
-
-def test_a_log_that_is_not_there_at_first_is_an_error() -> None:
-    def fail(lines: int) -> list[str]:
-        raise NotFoundError("no such function")
-
-    with pytest.raises(NotFoundError):
-        next(follow_tail(fail, 2))
 
 
 def test_a_json_line_is_local_time_level_message_and_fields() -> None:
@@ -245,18 +161,9 @@ def test_a_json_line_is_local_time_level_message_and_fields() -> None:
     assert format_log_line(JsonFormatter().format(written)) == f"{NOON} WARNING no answer source=/a/b"
     line = json.dumps({"time": "2023-11-14T22:13:20.000Z", "level": "error", "message": "m", "traceback": "a\nb"})
     assert format_log_line(line) == f"{NOON} ERROR m\na\nb"
+    assert format_log_line(json.dumps({"message": "a\nERROR forged\x1b[2J"})) == "a\\x0aERROR forged\\x1b[2J"
 
 
-@pytest.mark.parametrize(
-    "line", ["plain text", "{cut", "[1]", '{"level": "info"}', '{"message": 7}', "null", "[" * 5_000, ""]
-)
+@pytest.mark.parametrize("line", ["plain text", "[1]", '{"message": 7}', "[" * 5_000])
 def test_any_other_line_stays_as_it_is(line: str) -> None:
     assert format_log_line(line) == line
-
-
-def test_a_line_of_a_hostile_writer_stays_one_short_line() -> None:
-    assert format_log_line(json.dumps({"message": "a\nERROR forged\x1b[2J"})) == "a\\x0aERROR forged\\x1b[2J"
-    shown = format_log_line(json.dumps({"time": "never", "message": "m", "x": "y" * 5_000, "n": {"a": [1]}}))
-    assert shown.startswith("never m x=yyy")
-    assert shown.endswith('… n={"a": [1]}')
-    assert len(shown) < MAX_FIELD + 40

@@ -22,7 +22,6 @@ from eaves.cli.output import (
     describe_bytes,
     describe_count,
     describe_duration,
-    describe_moment,
     output_option,
     print_rows,
     render_table,
@@ -37,7 +36,6 @@ PROBLEM = (
     '"detail": "the data is no image: \\u00fcber", "hint": "send a JP'
 )
 ID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
-NOON = time.mktime((2026, 11, 26, 12, 0, 0, 0, 0, -1))
 
 
 def tables() -> Iterator[tuple[str, Columns]]:
@@ -60,12 +58,10 @@ def value_of(column: str | Column, row: int) -> Any:
     kind = column.kind if isinstance(column, Column) else Kind.TEXT
     by_kind: dict[Kind, Any] = {
         Kind.TEXT: ["flowers", HOSTILE, "two plain words"][row],
-        Kind.NUMBER: 1_234_567,
         Kind.PATH: ["photos/daisy/1.jpg", LONG, HOSTILE][row],
         Kind.ID: ID,
         Kind.MOMENT: time.time() - 86_400 * row,
         Kind.MILLISECONDS: 643.3 * 10**row,
-        Kind.SECONDS: 12.34 * 10**row,
         Kind.BYTES: 20_480 * 1_000**row,
         Kind.REASON: [PROBLEM, LONG, HOSTILE][row],
     }
@@ -160,25 +156,6 @@ def test_numbers_stay_whole_in_a_terminal_that_is_too_narrow() -> None:
 
 def test_odd_values_have_a_table() -> None:
     assert show([], {"a": "A", "b": Column("B", drop=1)}, COLUMNS="80").stdout == "A   B\n"
-    nested: list[Any] = []
-    for _ in range(900):
-        nested = [nested]
-    assert render_table([{"label": nested}], {"label": "LABEL"}, width=80)[0]
-
-
-@pytest.mark.parametrize(
-    ("at", "text"),
-    [
-        (NOON + 3, "0 s ago"),
-        (NOON - 59.9, "59 s ago"),
-        (NOON - 3_599, "59 min ago"),
-        (NOON - 3_600, "today 11:00"),
-        (NOON - 22 * 3_600, "2026-11-25 14:00"),
-        (NOON + 3_600, "today 13:00"),
-    ],
-)
-def test_a_moment_is_written_as_people_say_it(at: float, text: str) -> None:
-    assert describe_moment(at, NOON) == text
 
 
 def test_durations_sizes_and_counts_have_units() -> None:
@@ -188,17 +165,5 @@ def test_durations_sizes_and_counts_have_units() -> None:
     assert [describe_bytes(value) for value in (0, 999, 20_480, 1.2e9)] == ["0 B", "999 B", "20.5 kB", "1.2 GB"]
     counts = [describe_count(1, "entry"), describe_count(2, "entry"), describe_count(3, "class")]
     assert counts == ["1 entry", "2 entries", "3 classes"]
-
-
-@pytest.mark.parametrize(
-    ("whole", "short"),
-    [
-        ("0f1e2d3c4b5a69788796a5b4c3d2e1f0", "0f1e2d3c"),
-        ("0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0", "0f1e2d3c"),
-        ("sha256:" + "ab" * 32, "sha256:abababab"),
-        ("order-17", "order-17"),
-        ("deadbeef", "deadbeef"),
-    ],
-)
-def test_only_long_random_ids_become_shorter(whole: str, short: str) -> None:
-    assert shorten_id(whole) == short
+    ids = ["0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0", "sha256:" + "ab" * 32, "deadbeef"]
+    assert [shorten_id(one) for one in ids] == ["0f1e2d3c", "sha256:abababab", "deadbeef"]

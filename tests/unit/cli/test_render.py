@@ -54,14 +54,6 @@ def test_with_a_folder_each_object_has_a_file_and_stdout_names_them(project: Pat
     )
 
 
-def test_an_attribute_that_no_event_has_is_reported_once_for_all_sites(project: Path, tmp_path: Path) -> None:
-    triggers = [{"name": "hub", "url": "http://hub.example/", "filter": {"lable": "rose"}}]
-    write(project, sites=SITES, triggers=triggers)
-    result = render(project, "--all", "--output", tmp_path / "out")
-    assert result.exit_code == 0
-    assert result.stderr.count("triggers[0].filter.lable: an event of Eaves has no attribute lable") == 1
-
-
 def test_several_sites_have_a_folder_each(project: Path, tmp_path: Path) -> None:
     write(project, sites=SITES)
     result = render(project, "--all", "--output", tmp_path / "out")
@@ -79,13 +71,6 @@ def test_all_that_stands_in_the_way_is_said_at_once(project: Path) -> None:
     error = render(project).exception
     assert isinstance(error, ConfigError)
     assert {fault.path for fault in error.faults} >= {"knative.agent_image", "sources[0].claim", "sources[1].path"}
-
-
-def test_an_eaves_yaml_without_data_renders_a_container_image(project: Path) -> None:
-    project.write_text("name: flowers\n")
-    result = render(project)
-    assert result.exit_code == 0, result.output
-    assert "kind: Service" in result.stdout
 
 
 def test_the_secret_of_each_sites_relay_is_reported(tmp_path: Path) -> None:

@@ -34,22 +34,6 @@ def test_lines_are_shown_as_they_are_written_across_a_rotation_until_ctrl_c(tmp_
         assert shown == ["second", "third", "fourth", "fifth\\x1b[2J"]
 
 
-def test_the_lines_of_one_source_are_followed(tmp_path: Path) -> None:
-    state = StateDirectory(root=tmp_path)
-    state.prepare()
-    log = state.log("flowers.agent")
-
-    def say(source: str, text: str) -> None:
-        with log.open("a") as stream:
-            stream.write(json.dumps({"message": text, "source": f"/eaves/home/{source}"}) + "\n")
-
-    say("inbox", "one")
-    with open_view(tmp_path, "logs", "--follow", "flowers.agent", "--state", ".") as view:
-        wait_until(lambda: "one" in view.stdout, 60, what="the line that is there")
-        say("gate", "two")
-        wait_until(lambda: "two" in view.stdout, 20, what="a new line")
-
-
 def test_a_name_that_nothing_has_is_an_error(tmp_path: Path) -> None:
     with open_view(tmp_path, "logs", "-f", "flowers", "--state", ".") as view:
         assert view.process.wait(60) == NotFoundError.exit_code
