@@ -58,19 +58,15 @@ class ImageFaults:
         self._context = context
         self._reported: set[str] = set()
         self._logged, self._logged_since_s = 0, float("-inf")
-        self._logged_unsupported = False
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._reported
-
-    def forget(self, key: str) -> None:
-        """Forget a fault that is over."""
-        self._reported.discard(key)
 
     def report(self, cause: Cause, key: str, message: str, error: Exception | None = None) -> None:
         """Count and log a fault unless the same was reported before."""
-        if not self._count(cause, key):
+        if key in self._reported:
             return
+        if len(self._reported) >= MAX_REPORTED:
+            self._reported.clear()
+        self._reported.add(key)
+        self._context.drop(cause)
         now_s = self._context.clock.monotonic()
         if now_s - self._logged_since_s >= LOGGED_S:
             self._logged, self._logged_since_s = 0, now_s
@@ -80,23 +76,9 @@ class ImageFaults:
             _log.error("not captured: %s%s", message, further, exc_info=error)
 
     def report_unsupported(self, key: str, name: str) -> None:
-        """Count an image in a format that no function reads; only the first one is logged."""
-        if self._count("unsupported", f"{key}//") and not self._logged_unsupported:
-            self._logged_unsupported = True
-            _log.error(
-                "not captured: %s: functions can't read HEIC and AVIF; set the camera or the export to JPEG. Further "
-                "such images are not logged; they are counted as dropped, with the cause unsupported",
-                name[:256],
-            )
-
-    def _count(self, cause: Cause, key: str) -> bool:
-        if key in self._reported:
-            return False
-        if len(self._reported) >= MAX_REPORTED:
-            self._reported.clear()
-        self._reported.add(key)
-        self._context.drop(cause)
-        return True
+        """Count and log an image in a format that no function reads."""
+        message = f"{name[:256]}: functions can't read HEIC and AVIF; set the camera or the export to JPEG"
+        self.report("unsupported", f"{key}//", message)
 
 
 REFUSED = Backoff(retry=None, first_s=0.5, cap_s=10.0)

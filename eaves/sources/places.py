@@ -86,7 +86,7 @@ def find_guest_settings(settings: Mapping[str, Any], *, command: str, site: str)
         site: Name of the site.
     """
     if settings.get("kind") == "s3":
-        return {"queue": "", "start": "all"}
+        return {"queue": ""}
     if settings.get("kind") != "mqtt":
         return {}
     name = f"eaves-{command}-{site}-{settings.get('name', '')}-{secrets.token_hex(4)}"

@@ -3,7 +3,7 @@
 An image is a file of a folder or an object of a bucket, and a scan finds all that are present. The images that the last
 scan found are kept in memory, up to a limit; all others are looked up on disk. The disk (the spool's index of sent
 events) holds every sent image that is still present, and those that were removed recently. Once a day, the ids of the
-images present are marked as still needed, and ids that have not been marked for `remember_s` are forgotten. The index
+images present are marked as still needed, and ids that have not been marked for `REMEMBER_S` are forgotten. The index
 is bounded too, and drops the ids that were marked longest ago. Because other sources add ids to the same index, images
 are also marked again when many ids were added since the last marking. More images than the index can hold would be sent
 repeatedly, so the memory counts as full before that.
@@ -16,9 +16,11 @@ from eaves.sources.context import SentIndex
 
 KNOWN = 200_000
 """Maximum number of images kept in memory."""
+REMEMBER_S = 604_800.0
+"""Time for which an image that was removed is remembered, seconds: a disk may be unplugged for a week."""
 TOUCH_EVERY_S = 86_400.0
 """Interval between two scans that mark the images present as still needed, seconds. Marking writes one row per
-image, so once a day spares the disk and is frequent enough for `remember_s`."""
+image, so once a day spares the disk and is frequent enough for `REMEMBER_S`."""
 TOUCH_BATCH = 1_000
 """Maximum number of ids that are marked in one transaction, because other writers of the spool wait for it."""
 
@@ -31,18 +33,14 @@ class SentImages:
         source: `source` attribute of the events.
         limit: Maximum number of images kept in memory, about 100 bytes each; for further ones, a scan reads the index.
         max_present: Maximum number of images present; the index must hold twice as many ids.
-        remember_s: Time for which an image that was removed is remembered, seconds.
         clock: Wall clock and monotonic clock.
     """
 
-    def __init__(
-        self, index: SentIndex, source: str, *, max_present: int, remember_s: float, clock: Clock, limit: int = KNOWN
-    ) -> None:
+    def __init__(self, index: SentIndex, source: str, *, max_present: int, clock: Clock, limit: int = KNOWN) -> None:
         self._index = index
         self._source = source
         self._limit = limit
         self._max_present = max_present
-        self._remember_s = remember_s
         self._clock = clock
         self._known: set[bytes] = set()
         self._found: set[bytes] | None = None
@@ -134,7 +132,7 @@ class SentImages:
         """
         if self._touching:
             self._touch()
-            self._index.forget(self._clock.now() - self._remember_s)
+            self._index.forget(self._clock.now() - REMEMBER_S)
             self._touched_at, self._added_before_touch = self._clock.monotonic(), self._added_before
         self._known, self._found = self._found or set(), None
         self._present, self._counted = self._counted, 0

@@ -86,7 +86,6 @@ class FolderSource:
             context.index,
             context.source,
             max_present=settings.max_files,
-            remember_s=settings.remember_s,
             clock=self._clock,
         )
         self._watcher = None if settings.polling else watcher
@@ -138,7 +137,7 @@ class FolderSource:
                     except (StorageError, SpoolError) as error:
                         failures += 1
                         self._interrupt(error)
-                        self._pause(RETRY.pause_s(failures))
+                        self._context.wait(RETRY.pause_s(failures))
                     else:
                         failures = 0
                         self._context.report("watching")
@@ -288,7 +287,6 @@ class FolderSource:
                 "failed", identity, f"{name} can't be made into an event; the source tries again", error
             )
             return False
-        self._faults.forget(identity)
         if outcome is Outcome.DROPPED:
             self._sent.pass_over(identity)
         elif outcome is not None:
@@ -337,13 +335,6 @@ class FolderSource:
     def _wake(self) -> None:
         with self._changed:
             self._changed.notify_all()
-
-    def _pause(self, pause_s: float) -> None:
-        """Wait for a fixed time, whatever files are noticed meanwhile."""
-        deadline = self._clock.monotonic() + pause_s
-        with self._changed:
-            while not self._context.stopping and (left_s := deadline - self._clock.monotonic()) > 0:
-                self._clock.wait(self._changed, left_s)
 
     def _wait(self) -> None:
         """Wait until a file is complete, a scan is due, or the folder must be checked."""

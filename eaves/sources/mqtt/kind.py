@@ -45,13 +45,6 @@ class MqttSourceSettings:
         "MQTT version. `auto`, the default, uses 5, or 3.1.1 if the broker doesn't support 5.",
         choices=("auto", "5", "3.1.1"),
     )
-    payload: str = setting(
-        "auto",
-        "Content of a message. `image`: an image. `json`: JSON with an image in base64 at "
-        "`image_at`. `cloudevents`: a CloudEvent whose data is one of these. `auto`, the "
-        "default, detects it for each message.",
-        choices=("auto", "image", "json", "cloudevents"),
-    )
     image_at: str = setting("", "Place of the image in the JSON, as a JSON Pointer such as /image/data (RFC 6901).")
     id_at: str = setting("", "Place of the sender's message id in the JSON, as a JSON Pointer; empty if there is none.")
     id_property: str = setting(
@@ -118,13 +111,9 @@ class MqttSourceSettings:
         for name, pointer in (("image_at", self.image_at), ("id_at", self.id_at), ("time_at", self.time_at)):
             if pointer and not pointer.startswith("/"):
                 yield name, f"must begin with / (got {pointer[:80]!r}); write a.b as /a/b"
-        if self.payload == "json" and not self.image_at:
-            yield "image_at", "must be set, because payload is json"
         for name, pointer in (("id_at", self.id_at), ("time_at", self.time_at)):
             if pointer and not self.image_at:
                 yield name, "needs image_at, because only JSON messages with an image are parsed"
-            elif pointer and self.payload == "image":
-                yield name, "can't be set with payload image, because such a message is not JSON"
 
 
 KIND = SourceKind(settings=MqttSourceSettings, run=run, runs_as=("service",), addresses=_list_addresses)

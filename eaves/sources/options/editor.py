@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from eaves import media_type
@@ -60,12 +59,6 @@ class RecentValues(Generic[V]):
             self._values.popitem(last=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    last_ns: int
-    due_ns: int
-
-
 class Pacer:
     """Decides which frames the option `rate` keeps. Not thread-safe.
 
@@ -75,7 +68,7 @@ class Pacer:
 
     def __init__(self, interval_ns: int) -> None:
         self._interval_ns = interval_ns
-        self._turns: RecentValues[_Turn] = RecentValues(MAX_CAMERAS)
+        self._turns: RecentValues[tuple[int, int]] = RecentValues(MAX_CAMERAS)
 
     def admit(self, camera: str, moment_ns: int) -> bool:
         """Return whether a frame is kept; the next one is then due an interval later.
@@ -88,14 +81,14 @@ class Pacer:
             camera: Name of the camera.
             moment_ns: Capture time, nanoseconds since 1970.
         """
-        turn = self._turns.get(camera)
+        last_ns, last_due_ns = self._turns.get(camera) or (moment_ns + 2 * self._interval_ns, 0)
         due_ns = moment_ns + self._interval_ns
-        if turn is not None and turn.last_ns - self._interval_ns < moment_ns:
-            if moment_ns < turn.due_ns:
+        if last_ns - self._interval_ns < moment_ns:
+            if moment_ns < last_due_ns:
                 return False
-            if moment_ns < turn.due_ns + self._interval_ns:
-                due_ns = turn.due_ns + self._interval_ns
-        self._turns.put(camera, _Turn(moment_ns, due_ns))
+            if moment_ns < last_due_ns + self._interval_ns:
+                due_ns = last_due_ns + self._interval_ns
+        self._turns.put(camera, (moment_ns, due_ns))
         return True
 
 

@@ -30,14 +30,8 @@ from eaves.sources.sent_images import SentImages
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses between attempts to read a bucket that can't be read."""
-REMEMBER_S = 172_800.0
-"""Time for which the spool remembers an object after it was deleted, seconds: two days, because objects in the bucket
-are marked as needed once a day. A deleted object that is written again has another time and is another image."""
 HINTS_AT_ONCE = 1_000
 """Number of keys that are looked at before the listing continues."""
-START_S = 86_400.0
-"""With `start: new`, an object that was written within this time after the start is new even if it is found by the
-first pass, seconds. Without this bound, a clock that is years behind would make every object new."""
 POLL_S = 60.0
 """Maximum wait, seconds; each wait shows the agent that the source isn't hung."""
 _MEDIA = {"jpg": "jpeg", "tif": "tiff"}
@@ -68,22 +62,17 @@ class S3Source:
             context.index,
             context.source,
             max_present=settings.max_objects,
-            remember_s=REMEMBER_S,
             clock=context.clock,
         )
         self._max_objects = settings.max_objects
-        self._start_mark = event_id(context.source, f"{self._location.name}\0{self._location.prefix}\0start")
-        self._only_new = settings.start == "new"
-        self._passing_over = False
-        self._started_ns = round(context.clock.now() * 1e9)
         self._scan = BucketScan(
             self._bucket,
             self._location.prefix,
             every_s=settings.every_s,
             full_every_s=settings.full_every_s,
             clock=context.clock,
-            begin=self._begin_pass,
-            end=self._end_pass,
+            begin=self._sent.begin_scan,
+            end=self._sent.end_scan,
         )
 
     def run(self) -> None:
@@ -146,9 +135,6 @@ class S3Source:
             return not self._context.stopping
         identity = self._identify(found)
         self._sent.find(identity)
-        if self._passing_over and not self._is_new(found) and identity not in self._sent:
-            self._sent.pass_over(identity)
-            return not self._context.stopping
         return self._look_at(found, identity)
 
     def _look_at(self, found: StoredObject, identity: str) -> bool:
@@ -191,7 +177,6 @@ class S3Source:
                 "failed", identity, f"{name} can't be made into an event; the source tries again", error
             )
             return None
-        self._faults.forget(identity)
         return outcome
 
     def _build_frame(self, found: StoredObject) -> Frame:
@@ -234,22 +219,6 @@ class S3Source:
         if media_type.is_unsupported_path(below):
             self._faults.report_unsupported(key, build_text(key))
         return media_type.is_image_path(below)
-
-    def _is_new(self, found: StoredObject) -> bool:
-        return 0 <= found.modified_at_ns - self._started_ns <= START_S * 1e9
-
-    def _begin_pass(self) -> None:
-        self._passing_over = self._only_new and not self._context.index.seen(self._context.source, self._start_mark)
-        self._sent.begin_scan()
-        if self._only_new:
-            self._sent.find(self._start_mark)
-
-    def _end_pass(self) -> None:
-        if self._passing_over:
-            self._sent.pass_over(self._start_mark)
-            self._sent.save()
-            self._passing_over = False
-        self._sent.end_scan()
 
     def _report_state(self) -> None:
         if self._sent.full:

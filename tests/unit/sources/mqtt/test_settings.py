@@ -34,8 +34,6 @@ def test_the_least() -> None:
         ({"client_id": "a\nb"}, "client_id: must be"),
         ({"image_at": "a.b"}, "image_at: must begin with /"),
         ({"id_at": "/id"}, "id_at: needs image_at"),
-        ({"payload": "image", "image_at": "/i", "id_at": "/id"}, "id_at: can't be set with payload image"),
-        ({"payload": "json"}, "image_at: must be set, because payload is json"),
         ({"version": "3.1.1", "id_property": "id"}, "id_property: can't be set with version 3.1.1"),
     ],
 )

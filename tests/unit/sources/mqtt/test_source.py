@@ -140,10 +140,10 @@ def test_a_message_that_was_cut_is_dropped(context: RecordingContext) -> None:
 def test_many_odd_messages_of_one_kind_leave_the_other_kinds_in_the_log(
     context: RecordingContext, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source = make(context, payload="json", image_at="/i")
+    source = make(context, image_at="/i")
     for number in range(50):
         source.received(message(1, cut=True, size_bytes=99_000_000 + number))
-        source.received(message(1, b" " * number + b"["))
+        source.received(message(1, b" " * number + b"{"))
     source.received(message(1, b'{"i": 5}'))
     drain(source, context, 101)
     assert len(caplog.records) == 3
