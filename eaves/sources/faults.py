@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from eaves.base.backoff import Backoff
 from eaves.base.clock import Clock
@@ -96,16 +95,8 @@ def explain_refusal(error: SpoolError) -> str:
     return f"{error.message}; capture is paused and tries again"
 
 
-def capture_when_possible(
-    context: SourceContext, frame: Frame, waited: Callable[[], None] = lambda: None
-) -> Outcome | None:
-    """Pass a frame to the agent, and wait while the spool accepts none; None when the source must return first.
-
-    Args:
-        context: Interface to the agent.
-        frame: Frame to capture.
-        waited: Called after each pause.
-    """
+def capture_when_possible(context: SourceContext, frame: Frame) -> Outcome | None:
+    """Pass a frame to the agent, and wait while the spool accepts none; None when the source must return first."""
     failures = 0
     while not context.stopping:
         try:
@@ -113,6 +104,5 @@ def capture_when_possible(
         except SpoolError as error:
             failures += 1
             context.report("paused", explain_refusal(error))
-            if context.wait(REFUSED.pause_s(failures)):
-                waited()
+            context.wait(REFUSED.pause_s(failures))
     return None

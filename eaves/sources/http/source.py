@@ -93,7 +93,9 @@ class HttpSource:
             return 0.0
         position, captured_at_ns = found
         # The path of an address may hold a password, which would go with each event.
-        self._capture(Frame(data=snapshot.data, position=position, subject=context.name, captured_at_ns=captured_at_ns))
+        frame = Frame(data=snapshot.data, position=position, subject=context.name, captured_at_ns=captured_at_ns)
+        if capture_when_possible(context, frame) is not None:
+            context.report("watching")
         return 0.0
 
     def _fail(self, error: NoSnapshotError | ConfigError) -> float:
@@ -112,21 +114,6 @@ class HttpSource:
         while (left_s := until - context.clock.monotonic()) > 0 and context.wait(min(left_s, LOOK_S)):
             if find_versions(context.credentials) != self._versions:
                 return
-
-    def _capture(self, frame: Frame) -> None:
-        """Store a frame, and retry while the queue is full; count pictures that are due meanwhile as dropped."""
-        context, every_s = self._context, self._settings.every_s
-        began = context.clock.monotonic()
-
-        def count_missed() -> None:
-            nonlocal began
-            passed = int((context.clock.monotonic() - began) / every_s)
-            if passed:
-                began += passed * every_s
-                context.drop("spool_full", passed)
-
-        if capture_when_possible(context, frame, count_missed) is not None:
-            context.report("watching")
 
     def _connect(self) -> SnapshotClient:
         """Return the HTTP client, or a new one when the files of the credentials have changed."""

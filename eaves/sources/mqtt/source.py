@@ -204,8 +204,6 @@ class MqttSource(ConnectionListener):
             UnusableError: When the message contains no usable image.
         """
         message = held.message
-        if message.cut:
-            raise UnusableError("too_large", "a message is too large", detail=f"{message.size_bytes} bytes")
         found = read_message(message, self._settings)
         known = media_type.is_readable(found.data)
         if not known and not found.content_type:

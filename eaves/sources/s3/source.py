@@ -73,6 +73,7 @@ class S3Source:
             clock=context.clock,
             begin=self._sent.begin_scan,
             end=self._sent.end_scan,
+            stopping=lambda: context.stopping,
         )
 
     def run(self) -> None:
@@ -123,30 +124,26 @@ class S3Source:
                 continue
             try:
                 found = self._bucket.find(key)
-                ready = self._look_at(found, self._identify(found))
+                self._look_at(found, self._identify(found))
             except (NotFoundError, ForbiddenError, StatusError):
                 continue  # the object was deleted, or its key is odd; the next pass finds what is wrong with the bucket
-            if not ready:
-                return
 
-    def _look_at_found(self, found: StoredObject) -> bool:
-        """Look at an object that the scan has found; return whether the next one may follow now."""
-        if not self._is_image(found.key) or found.size_bytes == 0:
-            return not self._context.stopping
-        identity = self._identify(found)
-        self._sent.find(identity)
-        return self._look_at(found, identity)
+    def _look_at_found(self, found: StoredObject) -> None:
+        """Look at an object that the scan has found."""
+        if self._is_image(found.key) and found.size_bytes:
+            identity = self._identify(found)
+            self._sent.find(identity)
+            self._look_at(found, identity)
 
-    def _look_at(self, found: StoredObject, identity: str) -> bool:
-        """Capture an object unless it was sent; return whether the next one may follow now."""
+    def _look_at(self, found: StoredObject, identity: str) -> None:
+        """Capture an object unless it was sent."""
         if found.size_bytes == 0 or identity in self._sent or self._sent.full:
-            return not self._context.stopping
+            return
         outcome = self._capture(found, identity)
         if outcome is Outcome.DROPPED:
             self._sent.pass_over(identity)
         elif outcome is not None:
             self._sent.add(identity)
-        return not self._context.stopping
 
     def _capture(self, found: StoredObject, identity: str) -> Outcome | None:
         """Read an object and pass it to the agent; None when this version is gone, or may be captured later.

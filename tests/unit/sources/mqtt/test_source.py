@@ -130,24 +130,16 @@ def test_the_camera_is_a_level_of_the_topic(context: RecordingContext, level: in
     assert context.frames[0].camera == camera
 
 
-def test_a_message_that_was_cut_is_dropped(context: RecordingContext) -> None:
-    source = make(context)
-    source.received(message(1, cut=True, size_bytes=99_000_000))
-    drain(source, context, 1)
-    assert context.dropped == {"too_large": 1}
-
-
 def test_many_odd_messages_of_one_kind_leave_the_other_kinds_in_the_log(
     context: RecordingContext, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = make(context, image_at="/i")
     for number in range(50):
-        source.received(message(1, cut=True, size_bytes=99_000_000 + number))
         source.received(message(1, b" " * number + b"{"))
     source.received(message(1, b'{"i": 5}'))
-    drain(source, context, 101)
-    assert len(caplog.records) == 3
-    for reason in ("a message is too large (", "a message is not JSON (", "a message has no string at /i;"):
+    drain(source, context, 51)
+    assert len(caplog.records) == 2
+    for reason in ("a message is not JSON (", "a message has no string at /i;"):
         assert caplog.text.count(reason) == 1
 
 
