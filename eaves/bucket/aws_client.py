@@ -10,7 +10,6 @@ import base64
 import contextlib
 import ssl
 import threading
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from pathlib import Path
@@ -50,8 +49,6 @@ TOTAL_TIMEOUT_S = 60.0
 """Time limit for one request with its answer, seconds. 20 MB at 3 Mbit/s take 53 s."""
 MAX_ATTEMPTS = 2
 """Number of attempts for one request; callers try again after longer pauses."""
-UNSIGNED_S = 300.0
-"""Time after which credentials are looked for again while there are none, seconds; a machine's may come late."""
 _REFUSED: Mapping[str, str] = {
     "InvalidAccessKeyId": "the store doesn't know the access key",
     "InvalidClientTokenId": "the service doesn't know the access key",
@@ -114,7 +111,6 @@ class AwsClient:
         self._timeout_s = timeout_s
         self._lock, self._building = threading.Lock(), threading.Lock()
         self._client: Any = None
-        self._expires_at = float("inf")
         self._built_for: tuple[AwsKeys | None, str] | None = None
         self._waiting: set[Future[Any]] = set()
         self._aborted = False
@@ -179,7 +175,7 @@ class AwsClient:
         keys = read_aws_keys(folder) if folder is not None else None
         needed = keys, read_credentials(folder).authorities_pem
         with self._building:
-            if self._client is None or needed != self._built_for or time.monotonic() > self._expires_at:
+            if self._client is None or needed != self._built_for:
                 self.close()
                 self._client, self._built_for = self._build(*needed), needed
             return self._client
@@ -201,9 +197,7 @@ class AwsClient:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        self._expires_at = float("inf")
         if session.get_credentials() is None:
-            self._expires_at = time.monotonic() + UNSIGNED_S
             config = config.merge(Config(signature_version=UNSIGNED))
         client = session.client(
             self._service,

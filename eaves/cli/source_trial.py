@@ -132,11 +132,9 @@ def print_trial(trial: SourceTrial, saved: Path | None) -> None:
         return
     if trial.picture is not None and trial.picture["remark"]:
         print_sentence(f"note: {trial.picture['remark']}")
-    print_sentence("event that would be sent:" if trial.within_hours else "event, which would not be sent now:")
+    print_sentence("event that would be sent:")
     attributes = [(name, str(value)) for name, value in event.attributes().items() if name != "specversion"]
     print_fields([*attributes, ("rate", _describe_rate(trial))])
-    if not trial.within_hours:
-        print_sentence("note: images of this time of day are dropped by the option hours")
 
 
 def build_value(trial: SourceTrial, saved: Path | None) -> dict[str, Any]:
@@ -152,7 +150,6 @@ def build_value(trial: SourceTrial, saved: Path | None) -> dict[str, Any]:
         "picture": trial.picture,
         "saved": str(saved) if saved else None,
         "event": {**event.attributes(), "data_bytes": len(event.data)} if event else None,
-        "within_hours": trial.within_hours,
         "interval_s": trial.interval_s,
         "dropped": dict(trial.dropped),
         "failure": {"step": failure.step, "message": str(failure), "hint": failure.error.hint} if failure else None,

@@ -38,8 +38,6 @@ STEADY_S = 2.0
 """Minimum duration of a connection, seconds, for the pause before the next one to be the shortest again. Two clients
 with the same client id disconnect each other; because of this minimum they do so every few seconds and not
 continuously."""
-SHORT = 3
-"""Number of short connections in a row after which that is the reason why there is none."""
 JOIN_S = 2.0
 LOOP_S = 1.0
 """Maximum wait for the network before the time limits are checked, seconds."""
@@ -153,19 +151,18 @@ class BrokerConnection:
             with suppress(OSError):  # the connection's thread may close the socket at this moment
                 client.disconnect()
 
-    def subscribe(self, filters: Sequence[str], *, retained: bool = False) -> None:
+    def subscribe(self, filters: Sequence[str]) -> None:
         """Subscribe with QoS 1. Called in `connected`, because a subscription may be lost with its session.
+
+        Messages that the broker has retained aren't asked for; one with MQTT 3.1.1 sends them at every subscription.
 
         Args:
             filters: Topic filters, with wildcards allowed.
-            retained: Whether the broker sends the messages that it has retained from before a new subscription. A
-                broker with MQTT 3.1.1 sends them in any case, at every subscription.
         """
         if (client := self._client) is None:
             return
         if client.protocol == _V5:
-            handling = SubscribeOptions.RETAIN_SEND_IF_NEW_SUB if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
-            options = SubscribeOptions(qos=1, retainHandling=handling)
+            options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
             _, packet_id = client.subscribe([(topic, options) for topic in filters])
         else:
             _, packet_id = client.subscribe([(topic, 1) for topic in filters])
@@ -237,19 +234,17 @@ class BrokerConnection:
             failures = 1 if steady or closing else failures + 1
             if not closing:
                 try:
-                    self._report_end(reason, accepted=accepted, failures=failures)
+                    self._report_end(reason, accepted=accepted)
                 except Exception as error:  # noqa: BLE001 - the thread continues, whatever a listener raises
                     self._log_once(error)
             self._stopping.wait(BACKOFF.pause_s(failures, jitter=random.random()))  # noqa: S311
 
-    def _report_end(self, reason: str, *, accepted: bool, failures: int) -> None:
-        endpoint = self.settings.address.endpoint
-        if not reason and accepted and failures < SHORT:
-            self.reason = f"the connection to the broker {endpoint} was lost"
+    def _report_end(self, reason: str, *, accepted: bool) -> None:
+        self.reason = reason or f"the connection to the broker {self.settings.address.endpoint} was lost"
+        if accepted and not reason:
             self.listener.lost()
-            return
-        self.reason = reason or f"the broker {endpoint} accepts each connection and closes it shortly afterwards"
-        self.listener.unavailable(self.reason)
+        else:
+            self.listener.unavailable(self.reason)
 
     def _fall_back(self, client: BrokerClient | None) -> bool:
         """Use MQTT 3.1.1 from now on with a broker that refuses 5; return whether to connect again at once."""

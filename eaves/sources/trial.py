@@ -35,7 +35,7 @@ from eaves.reachability import TIMEOUT_S, ReachabilityTarget, parse_address, rea
 from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.agent.counters import NOT_STARTED, SourceCounters
 from eaves.sources.collecting import NoIndex, run_without_spool
-from eaves.sources.options.settings import parse_hours, parse_interval_ns
+from eaves.sources.options.settings import parse_interval_ns
 
 TICK_S = 0.05
 """Interval between two looks at the state of the source, seconds."""
@@ -152,7 +152,6 @@ class SourceTrial:
         picture: Size, brightness and contrast of the first image, and what they may mean; None when it can't be
             decoded.
         interval_s: Minimum time between two images that the source will send, seconds; 0 when it isn't known.
-        within_hours: Whether the option `hours` allows captures now.
         dropped: Numbers of dropped images, by cause.
         failure: Why there is no image; None with an image.
     """
@@ -166,7 +165,6 @@ class SourceTrial:
     event: Event | None = None
     picture: dict[str, Any] | None = None
     interval_s: float = 0.0
-    within_hours: bool = True
     dropped: Mapping[str, int] = field(default_factory=dict)
     failure: StepError | None = None
 
@@ -189,14 +187,11 @@ def try_source(
         report: Called with a sentence when something begins that may take seconds.
     """
     deadline = time.monotonic() + timeout_s
-    options, settings = configured.options, configured.settings
-    hours = parse_hours(options.hours, options.time_zone)
-    places = (getattr(settings, name, None) for name in ("url", "path", "bucket"))
+    places = (getattr(configured.settings, name, None) for name in ("url", "path", "bucket"))
     trial = SourceTrial(
         name=configured.common.name,
         kind=configured.common.kind,
         place=redact(str(next(filter(None, places), ""))),
-        within_hours=hours is None or hours.contain(time.time_ns()),
     )
     try:
         for step in _check_servers(configured, proxies, deadline):

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from eaves import media_type
 from eaves.credentials.folder import find_versions, read_credentials
 from eaves.errors import ConfigError, SpoolError
-from eaves.sources.camera.address import StreamLogin, build_subject, parse_location
+from eaves.sources.camera.address import StreamLogin, find_path, is_recording, probe
 from eaves.sources.camera.decoder_process import DECODER, TERM_S, DecoderProcess
 from eaves.sources.camera.kind import CameraSettings
 from eaves.sources.camera.outages import Reconnection
@@ -54,8 +54,9 @@ class CameraSource:
 
     def __init__(self, settings: CameraSettings, context: SourceContext, *, command: Sequence[str] = DECODER) -> None:
         self._settings, self._context, self._command = settings, context, command
-        self._location = parse_location(settings.url)
-        self._capture = FrameCapture(context, build_subject(settings.url) or context.name)
+        self._path = find_path(settings.url)
+        self._is_file = is_recording(self._path)
+        self._capture = FrameCapture(context, self._path.name if self._path else context.name)
         self._reconnection = Reconnection()
         self._decoder: DecoderProcess | None = None
         self._versions: Mapping[str, int] = {}
@@ -72,7 +73,7 @@ class CameraSource:
                     ended = self._attempt()
                     if ended is STOPPING:
                         return
-                    if ended.code in AT_END and self._location.is_file:
+                    if ended.code in AT_END and self._is_file:
                         self._rest_at_end(ended)
                     else:
                         self._rest(ended, began_s)
@@ -87,7 +88,7 @@ class CameraSource:
 
     def _attempt(self) -> Ended:
         """Connect, and take frames until the stream ends, for whatever reason."""
-        context, location = self._context, self._location
+        context, path = self._context, self._path
         if not self._end_decoder():
             return HANGING
         self._versions = find_versions(context.credentials)
@@ -99,9 +100,9 @@ class CameraSource:
             return blocked
         stream = secrets.token_hex(16)
         try:
-            if location.path is not None and location.is_file:  # the same file has the same frames in the next run
-                status = location.path.stat()
-                stream = f"{location.path}\0{status.st_mtime_ns}\0{status.st_size}"
+            if path is not None and self._is_file:  # the same file has the same frames in the next run
+                status = path.stat()
+                stream = f"{path}\0{status.st_mtime_ns}\0{status.st_size}"
             decoder = self._decoder = DecoderProcess(
                 login.request(context.max_bytes),
                 clock=context.clock,
@@ -117,13 +118,16 @@ class CameraSource:
 
     def _find_obstacle(self) -> Ended | None:
         """Return why a decoder needn't be started now; None when nothing is known against it."""
-        if missing := self._location.find_missing():
-            return Ended(code="missing", message=missing)
-        if not self._probing or not self._location.host:
-            return None
-        if unreachable := self._location.probe():
-            return Ended(code="unreachable", message=unreachable)
-        self._probed = True
+        if self._path is not None:
+            try:
+                self._path.stat()
+            except OSError:
+                what = "file" if self._is_file else "device"
+                return Ended(code="missing", message=f"there is no {what} {self._path}")
+        elif self._probing:
+            if unreachable := probe(self._settings.url):
+                return Ended(code="unreachable", message=unreachable)
+            self._probed = True
         return None
 
     def _follow(self, decoder: DecoderProcess, login: StreamLogin, stream: str) -> Ended:
@@ -175,7 +179,7 @@ class CameraSource:
         if self._lost:
             self._lost = False
             self._context.reconnected()
-        if not self._location.is_file:  # a file that ends the decoder has frames each time
+        if not self._is_file:  # a file that ends the decoder has frames each time
             self._reconnection.received(now_s)
         if not self._capture.paused:
             self._context.report("watching")
@@ -200,7 +204,7 @@ class CameraSource:
         elif last.code == "refused_login":
             reason += "; it is tried again after 5 minutes, or when the credentials change"
         elif last.code == "finished":
-            reason = f"all frames of {self._location.path} were played"
+            reason = f"all frames of {self._path} were played"
         return Ended(code=last.code, message=reason)
 
     def _end_decoder(self) -> bool:

@@ -25,9 +25,6 @@ def _list_addresses(settings: MqttSourceSettings) -> Iterator[str]:
     yield f"{TLS}{address.endpoint}" if address.tls else address.endpoint
 
 
-MAX_CLIENT_ID = 65_535
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MqttSourceSettings:
     """Settings of a source that takes images from the topics of an MQTT broker."""
@@ -65,10 +62,6 @@ class MqttSourceSettings:
         minimum=-64,
         maximum=64,
     )
-    retained: bool = setting(
-        False,
-        "Capture retained messages, which the broker stored before the subscription. Their images are of unknown age.",
-    )
     in_flight: int = setting(
         8,
         "Maximum number of unacknowledged messages from the broker (Receive Maximum of MQTT "
@@ -101,8 +94,6 @@ class MqttSourceSettings:
         for number, topic in enumerate(self.topics):
             if fault := find_filter_fault(topic):
                 yield f"topics[{number}]", f"{fault} (got {topic[:80]!r})"
-        if len(self.client_id.encode(errors="replace")) > MAX_CLIENT_ID or not self.client_id.isprintable():
-            yield "client_id", f"must be at most {MAX_CLIENT_ID} printable characters"
         yield from self._find_pointer_faults()
         if self.id_property and self.version == "3.1.1":
             yield "id_property", "can't be set with version 3.1.1, which has no user properties"

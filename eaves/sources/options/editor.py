@@ -20,13 +20,10 @@ from eaves import media_type
 from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import ImageError, ImageTooLargeError
 from eaves.sources.frame import Cause, Dropped, Frame
-from eaves.sources.options.settings import FrameOptions, OutsideImageError, parse_hours, parse_interval_ns, parse_region
+from eaves.sources.options.settings import FrameOptions, OutsideImageError, parse_hours, parse_interval_ns
 
 if TYPE_CHECKING:
     from eaves.sources.options.pixels import PixelEditor
-
-NO_PIXELS = "crop, unchanged, max_side and jpeg_quality need the image itself, and this image stays in its bucket"
-
 
 MAX_CAMERAS = 1_000
 """Maximum number of cameras whose last frame is remembered. A limit is needed because camera names come from topics or
@@ -120,8 +117,6 @@ class FrameEditor:
         if not again and (cause := self._select(frame)):
             return Dropped(cause)
         edited: Frame | None = frame
-        if self._pixels is not None and frame.dataref:
-            return Dropped("unsupported", NO_PIXELS)
         if self._pixels is not None:
             try:
                 edited = self._pixels.edit(frame, compare=not again)
@@ -151,7 +146,7 @@ def _build_pixel_editor(options: FrameOptions) -> PixelEditor | None:
     from eaves.sources.options.pixels import PixelEditor  # an agent whose sources have no such option needs no Pillow
 
     return PixelEditor(
-        region=parse_region(options.crop),
+        crop=options.crop,
         unchanged=options.unchanged,
         max_side=options.max_side,
         quality=options.jpeg_quality,

@@ -147,19 +147,6 @@ def test_an_image_without_content_is_named_in_words(body: bytes, remark: str) ->
     assert bool(remark) == bool(found["picture"]["remark"])
 
 
-def test_hours_in_which_nothing_is_sent_still_show_the_image() -> None:
-    hour = (time.gmtime().tm_hour + 3) % 24
-    with open_camera(shows(picture())) as camera:
-        write_project(
-            kind="http", url=camera.url, every_s=10, hours=[f"{hour:02}:00-{hour:02}:36"], time_zone="Etc/UTC"
-        )
-        found, error = attempt("gate")
-        shown = eaves("sources", "try", "gate").stdout
-    assert error is None
-    assert found["within_hours"] is False
-    assert "images of this time of day are dropped by the option hours" in shown
-
-
 def test_every_image_that_an_option_drops_is_counted_with_the_reason() -> None:
     with open_camera(shows(picture())) as camera:
         write_project(kind="http", url=camera.url, every_s=0.05, crop=[0, 0, 4000, 4000])

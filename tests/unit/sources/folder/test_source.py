@@ -46,7 +46,7 @@ def test_a_file_that_is_open_is_not_taken_before_its_time(folder: Path, waits: t
         assert run.subjects == ["a.png"]
 
 
-@pytest.mark.parametrize("waits", [(OPEN, CLOSED, OPEN), (SCANNED, CLOSED)])
+@pytest.mark.parametrize("waits", [(OPEN, CLOSED), (SCANNED, CLOSED)])
 def test_a_file_that_was_closed_is_taken_at_once(folder: Path, waits: tuple[float, ...]) -> None:
     with running(folder, settle_s=30.0) as run:
         run.write("a.png")
