@@ -48,13 +48,6 @@ class ClaimCheckSettings:
         "", "Address of the store that has the bucket, such as https://minio.example:9000; empty: Amazon S3."
     )
     claim_check_region: str = setting("", "Region of the bucket. The default, empty, is us-east-1.")
-    claim_check_timeout_s: float = setting(
-        10.0,
-        "Seconds that storing one image in the bucket may take. An image that takes longer, or that comes while the "
-        "bucket can't be used, is sent with its data.",
-        minimum=0.1,
-        maximum=250,
-    )
 
     def location(self) -> BucketLocation | None:
         """Return the location of the bucket; None when no image is stored in one.
@@ -91,6 +84,8 @@ class ClaimCheckSettings:
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses before a bucket that could not be used is tried again."""
+TIMEOUT_S = 10.0
+"""Time that storing one image may take, seconds. An image that takes longer is sent with its data."""
 MAX_STORED = 1_000
 """Number of stored images that are remembered, so that an image that waits for a full spool isn't stored again."""
 TEST_OBJECT = "connection-test"
@@ -218,7 +213,7 @@ def open_claim_checker(
         return None
     from eaves.bucket.s3_bucket import S3Bucket  # an agent without a bucket needs no boto3
 
-    bucket = S3Bucket(location, credentials=credentials, proxies=proxies, timeout_s=settings.claim_check_timeout_s)
+    bucket = S3Bucket(location, credentials=credentials, proxies=proxies, timeout_s=TIMEOUT_S)
     return ClaimChecker(bucket, over_bytes=settings.claim_check_over_bytes, prefix=location.prefix)
 
 

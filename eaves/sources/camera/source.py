@@ -56,7 +56,9 @@ class CameraSource:
         self._settings, self._context, self._command = settings, context, command
         self._path = find_path(settings.url)
         self._is_file = is_recording(self._path)
-        self._capture = FrameCapture(context, self._path.name if self._path else context.name)
+        self._held: Frame | None = None
+        self._refused = False
+        self._logged: set[Cause] = set()
         self._reconnection = Reconnection()
         self._decoder: DecoderProcess | None = None
         self._versions: Mapping[str, int] = {}
@@ -106,7 +108,7 @@ class CameraSource:
             decoder = self._decoder = DecoderProcess(
                 login.request(context.max_bytes),
                 clock=context.clock,
-                dropped=lambda one: self._capture.count(one, login.hide),
+                dropped=lambda one: self._count(one, login.hide),
                 command=self._command,
             )
         except OSError as error:
@@ -145,8 +147,8 @@ class CameraSource:
             if frame is not None:
                 frame_s = now_s
                 self._note_frame(now_s)
-                self._capture.offer(frame, stream)
-            elif self._capture.retry():
+                self._offer(frame, stream)
+            elif self._retry():
                 context.report("watching")
             if over and frame is None:
                 return self._explain_end(decoder, login)
@@ -181,7 +183,7 @@ class CameraSource:
             self._context.reconnected()
         if not self._is_file:  # a file that ends the decoder has frames each time
             self._reconnection.received(now_s)
-        if not self._capture.paused:
+        if self._held is None:
             self._context.report("watching")
 
     def _explain_end(self, decoder: DecoderProcess, login: StreamLogin) -> Ended:
@@ -231,7 +233,7 @@ class CameraSource:
         context.report("waiting", ended.message)
         until_s = self._reconnection.failed(ended.code, began_s=began_s, now_s=now_s, jitter=random.random())  # noqa: S311
         while (left_s := until_s - clock.monotonic()) > 0 and context.wait(min(left_s, LOOK_S)):
-            if self._capture.retry():
+            if self._retry():
                 context.report("waiting", ended.message)
             if find_versions(context.credentials) != self._versions:
                 return
@@ -242,31 +244,12 @@ class CameraSource:
         state: State = "finished" if ended.code == "finished" else "waiting"
         context.report(state, ended.message)
         while context.wait(LOOK_S):
-            if self._capture.retry():
+            if self._retry():
                 context.report(state, ended.message)
 
+    # Frames; while the queue is full, the newest one is kept and offered again
 
-class FrameCapture:
-    """Passes frames to the agent. While the queue is full it keeps the newest frame and offers it again.
-
-    Args:
-        context: Interface to the agent.
-        subject: Name of the stream, the subject of its events.
-    """
-
-    def __init__(self, context: SourceContext, subject: str) -> None:
-        self._context = context
-        self._subject = build_text(subject)
-        self._held: Frame | None = None
-        self._refused = False
-        self._logged: set[Cause] = set()
-
-    @property
-    def paused(self) -> bool:
-        """Whether the queue has no room for the frame at hand."""
-        return self._held is not None
-
-    def offer(self, frame: StreamFrame, stream: str) -> None:
+    def _offer(self, frame: StreamFrame, stream: str) -> None:
         """Store a frame of a stream, whose positions begin with `stream`, or keep it while the queue is full."""
         context = self._context
         if media_type.sniff(frame.data) != JPEG:
@@ -277,13 +260,13 @@ class FrameCapture:
         self._held = Frame(
             data=frame.data,
             position=f"{stream}\0{frame.number}",
-            subject=self._subject,
+            subject=build_text(self._path.name if self._path else context.name),
             captured_at_ns=frame.captured_at_ns,
             content_type=JPEG,
         )
-        self.retry()
+        self._retry()
 
-    def retry(self) -> bool:
+    def _retry(self) -> bool:
         """Store the frame that is kept, if there is one; return whether it was stored after a pause."""
         if self._held is None:
             return False
@@ -296,7 +279,7 @@ class FrameCapture:
         paused, self._held, self._refused = self._refused, None, False
         return paused
 
-    def count(self, dropped: DroppedFrames, hide: Callable[[str], str]) -> None:
+    def _count(self, dropped: DroppedFrames, hide: Callable[[str], str]) -> None:
         """Count frames that never got here, and log the first one of each cause with its reason, without secrets."""
         self._context.drop(dropped.cause, dropped.count)
         if dropped.reason and dropped.cause not in self._logged:
