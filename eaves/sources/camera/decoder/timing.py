@@ -30,7 +30,8 @@ class FrameSelection:
 
     def __init__(self, every_s: float) -> None:
         self._every_s = every_s
-        self._tolerance_s = min(_TOLERANCE * every_s, _MAX_TOLERANCE_S)
+        self._tolerance_s = 0.0
+        self._seen: float | None = None
         self._due: float | None = None
         self._last_key: float | None = None
         self.decoding: Literal["key", "all"] = "key"
@@ -49,7 +50,12 @@ class FrameSelection:
         return is_key or self.decoding == "all"
 
     def is_due(self, time_s: float) -> bool:
-        """Return whether `take` would return True."""
+        """Note a frame that could be sent, and return whether `take` would return True."""
+        if self._seen is not None and time_s > self._seen:
+            # When the next frame comes soon, this one needn't be taken too early.
+            interval_s = time_s - self._seen
+            self._tolerance_s = min(_TOLERANCE * self._every_s, _MAX_TOLERANCE_S, interval_s / 2)
+        self._seen = time_s
         if self._every_s <= 0 or self._due is None:
             return True
         ahead = self._due - time_s
