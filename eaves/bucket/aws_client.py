@@ -10,7 +10,6 @@ import base64
 import contextlib
 import ssl
 import threading
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from pathlib import Path
@@ -50,25 +49,19 @@ TOTAL_TIMEOUT_S = 60.0
 """Time limit for one request with its answer, seconds. 20 MB at 3 Mbit/s take 53 s."""
 MAX_ATTEMPTS = 2
 """Number of attempts for one request; callers try again after longer pauses."""
-UNSIGNED_S = 300.0
-"""Time after which credentials are looked for again while there are none, seconds; a machine's may come late."""
-_KEYS, _SOURCE = "check the files of the credentials", "check the credentials"
-_REFUSED: Mapping[str, tuple[str, str]] = {
-    "InvalidAccessKeyId": ("the store doesn't know the access key", _KEYS),
-    "InvalidClientTokenId": ("the service doesn't know the access key", _KEYS),
-    "SignatureDoesNotMatch": ("the secret key is wrong", _KEYS),
-    "InvalidSignatureException": ("the secret key is wrong", _KEYS),
-    "InvalidToken": ("the session token is wrong", _KEYS),
-    "ExpiredToken": ("the session token has expired", _KEYS),
-    "ExpiredTokenException": ("the session token has expired", _KEYS),
-    "TokenRefreshRequired": ("the session token has expired", _KEYS),
-    "RequestTimeTooSkewed": (
-        "this machine's clock differs from the store's by more than 15 minutes",
-        "set this machine's clock, for example with NTP",
-    ),
+_REFUSED: Mapping[str, str] = {
+    "InvalidAccessKeyId": "the store doesn't know the access key",
+    "InvalidClientTokenId": "the service doesn't know the access key",
+    "SignatureDoesNotMatch": "the secret key is wrong",
+    "InvalidSignatureException": "the secret key is wrong",
+    "InvalidToken": "the session token is wrong",
+    "ExpiredToken": "the session token has expired",
+    "ExpiredTokenException": "the session token has expired",
+    "TokenRefreshRequired": "the session token has expired",
+    "RequestTimeTooSkewed": "this machine's clock differs from the store's by more than 15 minutes; set it",
 }
-"""Meaning and remedy of codes that concern the credentials. Source: Amazon S3 API Reference, Error responses; AWS
-Security Token Service API Reference, common errors."""
+"""Meaning of codes that concern the credentials. Source: Amazon S3 API Reference, Error responses; AWS Security Token
+Service API Reference, common errors."""
 _OTHER_REGION = {"301", "307", "308", "PermanentRedirect", "AuthorizationHeaderMalformed"}
 _GONE = {
     "404": "does not exist",
@@ -118,7 +111,6 @@ class AwsClient:
         self._timeout_s = timeout_s
         self._lock, self._building = threading.Lock(), threading.Lock()
         self._client: Any = None
-        self._expires_at = float("inf")
         self._built_for: tuple[AwsKeys | None, str] | None = None
         self._waiting: set[Future[Any]] = set()
         self._aborted = False
@@ -183,7 +175,7 @@ class AwsClient:
         keys = read_aws_keys(folder) if folder is not None else None
         needed = keys, read_credentials(folder).authorities_pem
         with self._building:
-            if self._client is None or needed != self._built_for or time.monotonic() > self._expires_at:
+            if self._client is None or needed != self._built_for:
                 self.close()
                 self._client, self._built_for = self._build(*needed), needed
             return self._client
@@ -205,9 +197,7 @@ class AwsClient:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        self._expires_at = float("inf")
         if session.get_credentials() is None:
-            self._expires_at = time.monotonic() + UNSIGNED_S
             config = config.merge(Config(signature_version=UNSIGNED))
         client = session.client(
             self._service,
@@ -254,7 +244,7 @@ class AwsClient:
         if isinstance(error, aws.PaginationError | ResponseParserError | ValueError):
             return StatusError(f"the answer of the {self._shown} can't be used: {str(error)[:160]}", status=502)
         message = f"boto3 can't use its credentials or settings ({type(error).__name__}): {str(error)[:160]}"
-        return ConfigError([Fault(origin=self._shown, path="", message=message)], hint=_SOURCE)
+        return ConfigError([Fault(origin=self._shown, path="", message=message)], hint="check the credentials")
 
     def _explain_refusal(self, response: Mapping[str, Any], what: str) -> EavesError:
         """Return the error for an answer that isn't a success; the same refusal gives the same text each time."""
@@ -271,8 +261,7 @@ class AwsClient:
             message = f"it is in another region{other}, not in {self._region}"
             hint = f"set the region to{other or ' that of the bucket'}"
         elif code in _REFUSED:
-            meaning, hint = _REFUSED[code]
-            message = f"{meaning} ({code})"
+            message, hint = f"{_REFUSED[code]} ({code})", "check the files of the credentials"
         if message:
             return ConfigError([Fault(origin=self._shown, path="", message=message)], hint=hint)
         if status in (401, 403):

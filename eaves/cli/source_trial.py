@@ -36,7 +36,6 @@ DECODING = {
     "key": "key frames only, which costs least",
     "all": "all frames, because key frames come less often than every_s asks for",
 }
-HOUR_S, DAY_S = 3_600, 86_400
 
 
 def find_tried_source(text: str, file: Path, *, credentials: Path | None) -> tuple[ConfiguredSource, str]:
@@ -129,11 +128,9 @@ def print_trial(trial: SourceTrial, saved: Path | None) -> None:
         return
     if trial.picture is not None and trial.picture["remark"]:
         print_sentence(f"note: {trial.picture['remark']}")
-    print_sentence("event that would be sent:" if trial.within_hours else "event, which would not be sent now:")
+    print_sentence("event that would be sent:")
     attributes = [(name, str(value)) for name, value in event.attributes().items() if name != "specversion"]
     print_fields([*attributes, ("rate", _describe_rate(trial))])
-    if not trial.within_hours:
-        print_sentence("note: images of this time of day are dropped by the option hours")
 
 
 def build_value(trial: SourceTrial, saved: Path | None) -> dict[str, Any]:
@@ -149,20 +146,9 @@ def build_value(trial: SourceTrial, saved: Path | None) -> dict[str, Any]:
         "picture": trial.picture,
         "saved": str(saved) if saved else None,
         "event": {**event.attributes(), "data_bytes": len(event.data)} if event else None,
-        "within_hours": trial.within_hours,
-        "load": _build_load(trial),
+        "interval_s": trial.interval_s,
         "dropped": dict(trial.dropped),
         "failure": {"step": failure.step, "message": str(failure), "hint": failure.error.hint} if failure else None,
-    }
-
-
-def _build_load(trial: SourceTrial) -> dict[str, float] | None:
-    if not trial.interval_s or trial.event is None:
-        return None
-    return {
-        "interval_s": trial.interval_s,
-        "images_per_hour": round(HOUR_S / trial.interval_s, 3),
-        "bytes_per_day": round(DAY_S / trial.interval_s * len(trial.event.data), 3),
     }
 
 
@@ -191,9 +177,6 @@ def _describe_image(trial: SourceTrial, event: Event) -> Iterator[tuple[str, str
 
 
 def _describe_rate(trial: SourceTrial) -> str:
-    load_ = _build_load(trial)
-    if load_ is None:
+    if not trial.interval_s:
         return f"one event for each {'message with an image' if trial.kind == 'mqtt' else 'image'}"
-    every = describe_duration(load_["interval_s"])
-    a_day = describe_bytes(load_["bytes_per_day"])
-    return f"at most one image every {every}: {load_['images_per_hour']:,.0f} an hour, {a_day} a day"
+    return f"at most one image every {describe_duration(trial.interval_s)}"

@@ -2,7 +2,7 @@
 
 address      parses the address of a broker, mqtt:// or mqtts://; validates topic filters and matches topics
 message      received and published messages, a connection and its settings, independent of paho-mqtt
-connection   paho's client with a limit on the size of a packet; reconnects for as long as the process lives; publishes
+connection   paho's client; reconnects for as long as the process lives; publishes
              and acknowledges; explains a broker's reason codes with their fix
 
 All callbacks run on the connection's own thread, which must never wait for anything else, because only that thread

@@ -38,8 +38,6 @@ STEADY_S = 2.0
 """Minimum duration of a connection, seconds, for the pause before the next one to be the shortest again. Two clients
 with the same client id disconnect each other; because of this minimum they do so every few seconds and not
 continuously."""
-SHORT = 3
-"""Number of short connections in a row after which that is the reason why there is none."""
 JOIN_S = 2.0
 LOOP_S = 1.0
 """Maximum wait for the network before the time limits are checked, seconds."""
@@ -47,10 +45,6 @@ CLOSING_S = 1.0
 """Time limit for writing the pending data when a connection ends, seconds; acknowledgements are written first."""
 MAX_IN_FLIGHT = 20
 """Maximum number of publications that wait for their acknowledgement; a broker may ask for fewer."""
-KEPT_BYTES = 262_144
-"""Number of bytes that are kept from the beginning of a packet that is too large: enough for its topic and
-properties."""
-_PIECE_BYTES = 65_536
 PUBACK_CODES = frozenset({0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99})
 """Valid reason codes of PUBACK. Source: MQTT 5.0, section 3.4.2.1, PUBACK Reason Code."""
 UNSPECIFIED, UNSUPPORTED_VERSION, BAD_CREDENTIALS, NOT_AUTHORIZED = 0x80, 0x84, 0x86, 0x87
@@ -157,19 +151,18 @@ class BrokerConnection:
             with suppress(OSError):  # the connection's thread may close the socket at this moment
                 client.disconnect()
 
-    def subscribe(self, filters: Sequence[str], *, retained: bool = False) -> None:
+    def subscribe(self, filters: Sequence[str]) -> None:
         """Subscribe with QoS 1. Called in `connected`, because a subscription may be lost with its session.
+
+        Messages that the broker has retained aren't asked for; one with MQTT 3.1.1 sends them at every subscription.
 
         Args:
             filters: Topic filters, with wildcards allowed.
-            retained: Whether the broker sends the messages that it has retained from before a new subscription. A
-                broker with MQTT 3.1.1 sends them in any case, at every subscription.
         """
         if (client := self._client) is None:
             return
         if client.protocol == _V5:
-            handling = SubscribeOptions.RETAIN_SEND_IF_NEW_SUB if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
-            options = SubscribeOptions(qos=1, retainHandling=handling)
+            options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
             _, packet_id = client.subscribe([(topic, options) for topic in filters])
         else:
             _, packet_id = client.subscribe([(topic, 1) for topic in filters])
@@ -241,19 +234,17 @@ class BrokerConnection:
             failures = 1 if steady or closing else failures + 1
             if not closing:
                 try:
-                    self._report_end(reason, accepted=accepted, failures=failures)
+                    self._report_end(reason, accepted=accepted)
                 except Exception as error:  # noqa: BLE001 - the thread continues, whatever a listener raises
                     self._log_once(error)
             self._stopping.wait(BACKOFF.pause_s(failures, jitter=random.random()))  # noqa: S311
 
-    def _report_end(self, reason: str, *, accepted: bool, failures: int) -> None:
-        endpoint = self.settings.address.endpoint
-        if not reason and accepted and failures < SHORT:
-            self.reason = f"the connection to the broker {endpoint} was lost"
+    def _report_end(self, reason: str, *, accepted: bool) -> None:
+        self.reason = reason or f"the connection to the broker {self.settings.address.endpoint} was lost"
+        if accepted and not reason:
             self.listener.lost()
-            return
-        self.reason = reason or f"the broker {endpoint} accepts each connection and closes it shortly afterwards"
-        self.listener.unavailable(self.reason)
+        else:
+            self.listener.unavailable(self.reason)
 
     def _fall_back(self, client: BrokerClient | None) -> bool:
         """Use MQTT 3.1.1 from now on with a broker that refuses 5; return whether to connect again at once."""
@@ -269,14 +260,10 @@ class BrokerConnection:
 
 
 class BrokerClient(paho.Client):
-    """One connection to the broker, from CONNECT to its end; it keeps only the beginning of a packet that is too large.
+    """One connection to the broker, from CONNECT to its end.
 
-    paho reads a packet of any size into memory, and a broker that speaks MQTT 3.1.1 can't be given a limit. A message
-    that was read can be acknowledged, while one that breaks the connection is sent again forever.
-
-    The class relies on private parts of paho-mqtt 2.2: `_sock_recv` is its only way of reading, called for the rest of
-    the packet whose state is `_in_packet`. The message of 200 MB in tests/integration/mqtt/test_agent.py fails when
-    that changes.
+    The class relies on private parts of paho-mqtt 2.2: `_sock_recv` is its only way of reading, and
+    `_handle_pubackcomp` handles the packet whose state is `_in_packet`.
 
     Attributes:
         number: Number of the connection within its `BrokerConnection`.
@@ -421,8 +408,6 @@ class BrokerClient(paho.Client):
             dup=received.dup,
             packet_id=received.mid,
             session=self.number,
-            size_bytes=self._in_packet["remaining_length"],
-            cut=self._is_cut,
             content_type=getattr(received.properties, "ContentType", ""),
             user_properties=tuple(getattr(received.properties, "UserProperty", ())),
         )
@@ -442,22 +427,14 @@ class BrokerClient(paho.Client):
         with suppress(InvalidStateError):
             future.set_result(Acknowledgement(code=unlisted or code.value, name=name))
 
-    @property
-    def _is_cut(self) -> bool:
-        """Whether only the beginning of the packet that is being read or handled is kept."""
-        return self._in_packet["remaining_length"] > self._owner.settings.max_packet_bytes
-
     def _sock_recv(self, bufsize: int) -> bytes:
         try:
-            piece = super()._sock_recv(min(bufsize, _PIECE_BYTES) if self._is_cut else bufsize)
+            return super()._sock_recv(bufsize)
         except BlockingIOError:
             raise
         except OSError as error:
             self._failure = error
             raise
-        if self._is_cut:
-            del self._in_packet["packet"][KEPT_BYTES:]
-        return piece
 
     def _handle_pubackcomp(self, cmd: Literal["PUBACK", "PUBCOMP"]) -> MQTTErrorCode:
         """Handle an acknowledgement whose reason code MQTT lists for other packets only.

@@ -25,8 +25,6 @@ class Message:
         dup: Whether the broker says that it may have sent the message before.
         packet_id: The broker's number of the message, until it is acknowledged; 0 with QoS 0.
         session: Number of the connection that the message arrived on, for its acknowledgement.
-        size_bytes: Size of the whole packet as it was sent, bytes.
-        cut: Whether the message was larger than allowed, so that `payload` is only its beginning.
         content_type: Media type of the payload, from MQTT 5; empty when it isn't given.
         user_properties: Names and values of MQTT 5's user properties, in order; names may repeat.
     """
@@ -38,8 +36,6 @@ class Message:
     dup: bool = False
     packet_id: int = 0
     session: int = 0
-    size_bytes: int = 0
-    cut: bool = False
     content_type: str = ""
     user_properties: tuple[tuple[str, str], ...] = ()
 
@@ -107,7 +103,6 @@ class ConnectionSettings:
         receive_maximum: Maximum number of unacknowledged messages that the broker sends (MQTT 5; a 3.1.1 broker has its
             own limit).
         max_packet_bytes: Maximum packet size, bytes. A broker with MQTT 5 gets the limit and sends no larger packets.
-            Of larger packets that arrive anyway, the beginning is kept and the rest is read and dropped.
         keepalive_s: Time of silence after which the broker is pinged, seconds; after twice that time the connection is
             made again.
         will: Message that the broker publishes when the connection ends without DISCONNECT; None for none.

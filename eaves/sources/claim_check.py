@@ -6,7 +6,6 @@ bucket can't be used, events keep their data, because predictions must not depen
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -49,13 +48,6 @@ class ClaimCheckSettings:
         "", "Address of the store that has the bucket, such as https://minio.example:9000; empty: Amazon S3."
     )
     claim_check_region: str = setting("", "Region of the bucket. The default, empty, is us-east-1.")
-    claim_check_timeout_s: float = setting(
-        10.0,
-        "Seconds that storing one image in the bucket may take. An image that takes longer, or that comes while the "
-        "bucket can't be used, is sent with its data.",
-        minimum=0.1,
-        maximum=250,
-    )
 
     def location(self) -> BucketLocation | None:
         """Return the location of the bucket; None when no image is stored in one.
@@ -92,6 +84,8 @@ class ClaimCheckSettings:
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses before a bucket that could not be used is tried again."""
+TIMEOUT_S = 10.0
+"""Time that storing one image may take, seconds. An image that takes longer is sent with its data."""
 MAX_STORED = 1_000
 """Number of stored images that are remembered, so that an image that waits for a full spool isn't stored again."""
 TEST_OBJECT = "connection-test"
@@ -130,7 +124,6 @@ class ClaimChecker:
         self._prefix = f"{prefix}/" if prefix and not prefix.endswith("/") else prefix
         self._lock = threading.Lock()
         self._stored: RecentValues[str] = RecentValues(MAX_STORED)
-        self._broken = False
         self._stop = StopFlag(clock)
         self.reason = ""
 
@@ -146,8 +139,7 @@ class ClaimChecker:
         key = self._build_key(event)
         with self._lock:
             url = self._stored.get(key)
-            broken = self._broken
-        if url is None and broken:
+        if url is None and self.reason:
             return event
         if url is None and is_known():
             return event
@@ -178,21 +170,18 @@ class ClaimChecker:
 
     def _fail(self, error: EavesError, source: str) -> None:
         """Send the following images with their data until a thread finds that the bucket can be used again."""
-        self._note(error, source)
-        with self._lock, contextlib.suppress(RuntimeError):  # without a thread, the next image tries the bucket itself
-            if not self._broken:
-                threading.Thread(target=self._recover, args=(source,), name="claim-check", daemon=True).start()
-                self._broken = True
+        with self._lock:
+            was_broken = bool(self.reason)
+            self._note(error, source)
+        if not was_broken:
+            threading.Thread(target=self._recover, args=(source,), name="claim-check", daemon=True).start()
 
     def _note(self, error: EavesError, source: str) -> None:
         reason = redact(error.message)[:256]
-        is_new, self.reason = reason != self.reason, reason
-        if is_new:
-            _log.warning(
-                "source %s: large images are sent with their data, because their bucket can't be used: %s",
-                _name(source),
-                reason,
-            )
+        if reason != self.reason:
+            self.reason = reason
+            what = "large images are sent with their data, because their bucket can't be used"
+            _log.warning("source %s: %s: %s", _name(source), what, reason)
 
     def _recover(self, source: str) -> None:
         """Try the bucket after growing pauses until it can be used."""
@@ -204,7 +193,7 @@ class ClaimChecker:
                 failures += 1
                 self._note(error, source)
             else:
-                self._broken, self.reason = False, ""
+                self.reason = ""
                 _log.info("source %s: large images are stored in their bucket again", _name(source))
                 return
 
@@ -224,7 +213,7 @@ def open_claim_checker(
         return None
     from eaves.bucket.s3_bucket import S3Bucket  # an agent without a bucket needs no boto3
 
-    bucket = S3Bucket(location, credentials=credentials, proxies=proxies, timeout_s=settings.claim_check_timeout_s)
+    bucket = S3Bucket(location, credentials=credentials, proxies=proxies, timeout_s=TIMEOUT_S)
     return ClaimChecker(bucket, over_bytes=settings.claim_check_over_bytes, prefix=location.prefix)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,8 @@ from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.agent.supervision import SupervisedSource, stop_sources
+from eaves.sources.context import SentIndex
+from eaves.sources.options import FrameOptions
 from eaves.sources.settings import ATTRIBUTES_BYTES
 
 ID_LENGTH = 16
@@ -30,8 +33,29 @@ ID_LENGTH = 16
 _NAME = re.compile(rf".*-([0-9a-f]{{{ID_LENGTH}}})\.[a-z]+")
 
 
-class CollectedImages:
-    """The images that were collected from one source; implements `eaves.sources.context.SentIndex`.
+class NoIndex:
+    """Implements `eaves.sources.context.SentIndex`: no image counts as sent before, and nothing is remembered."""
+
+    added = 0
+
+    def seen(self, source: str, event_id: str, *, options: bytes = b"") -> bool:
+        """Return False."""
+        return False
+
+    def remember(self, source: str, event_ids: Collection[str], *, options: bytes = b"") -> None:
+        """Do nothing."""
+
+    def touch(self, source: str, event_ids: Collection[str]) -> int:
+        """Mark nothing as needed."""
+        return 0
+
+    def forget(self, source: str, before: float) -> int:
+        """Forget nothing."""
+        return 0
+
+
+class CollectedImages(NoIndex):
+    """The images that were collected from one source; its memory are the collected files.
 
     Args:
         folder: Folder that images are written to; created when it is missing.
@@ -47,7 +71,6 @@ class CollectedImages:
         names = (name for place in (folder, labelled) for _, _, files in os.walk(place) for name in files)
         self._ids = {match[1] for name in names if (match := _NAME.fullmatch(name))}
         self._left_out: set[str] = set()
-        self._stored = 0
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -68,32 +91,15 @@ class CollectedImages:
         except OSError as error:
             raise SpoolError(f"{target} can't be written: {error.strerror}", hint=f"df -h {self._folder}") from error
         self._ids.add(identity)
-        self._stored += 1
         return True
 
     def seen(self, source: str, event_id: str, *, options: bytes = b"") -> bool:
         """Return whether the image of this event was collected before, or left out by this process."""
         return event_id[:ID_LENGTH] in self._ids or event_id in self._left_out
 
-    @property
-    def added(self) -> int:
-        """Number of images that this process has collected, or left out because of an option of the source."""
-        return self._stored + len(self._left_out)
-
     def remember(self, source: str, event_ids: Collection[str], *, options: bytes = b"") -> None:
         """Leave out the images of these event ids while this process runs."""
         self._left_out.update(event_ids)
-
-    def touch(self, source: str, event_ids: Collection[str]) -> int:
-        """Return how many of the images were collected before.
-
-        Unlike other implementations it marks nothing as needed, because this memory forgets nothing.
-        """
-        return sum(self.seen(source, event_id) for event_id in event_ids)
-
-    def forget(self, source: str, before: float) -> int:
-        """Do nothing: the collected files are the memory, and none is deleted."""
-        return 0
 
 
 def _moment(time: str | None) -> str:
@@ -141,24 +147,39 @@ def collect(
             enough.set()
         return stored
 
+    if len(images) >= wanted:
+        return
+    with run_without_spool(configured, site=site, proxies=proxies, index=images, store=store) as context:
+        while not enough.wait(TICK_S):
+            watch(context.counters)
+    watch(context.counters)
+
+
+@contextmanager
+def run_without_spool(
+    configured: ConfiguredSource,
+    *,
+    site: str,
+    proxies: Proxies,
+    index: SentIndex,
+    store: Callable[[Event], bool],
+    options: FrameOptions | None = None,
+) -> Iterator[AgentContext]:
+    """Run a source in the block exactly as an agent would, with `options` in place of its own; nothing is sent."""
     context = AgentContext(
         configured.common.name,
         site=site,
-        index=images,
+        index=index,
         store=store,
         max_bytes=configured.common.max_bytes,
         spool_max_bytes=configured.common.max_bytes + ATTRIBUTES_BYTES,
         credentials=configured.common.credentials,
         proxies=proxies,
-        options=configured.options,
+        options=options or configured.options,
     )
-    if len(images) >= wanted:
-        return
     source = SupervisedSource(partial(configured.kind.run, configured.settings), context)
     source.start()
     try:
-        while not enough.wait(TICK_S):
-            watch(source.counters)
+        yield context
     finally:
         stop_sources([source])
-        watch(source.counters)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from eaves.base.backoff import Backoff
 from eaves.base.clock import Clock
@@ -58,19 +57,15 @@ class ImageFaults:
         self._context = context
         self._reported: set[str] = set()
         self._logged, self._logged_since_s = 0, float("-inf")
-        self._logged_unsupported = False
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._reported
-
-    def forget(self, key: str) -> None:
-        """Forget a fault that is over."""
-        self._reported.discard(key)
 
     def report(self, cause: Cause, key: str, message: str, error: Exception | None = None) -> None:
         """Count and log a fault unless the same was reported before."""
-        if not self._count(cause, key):
+        if key in self._reported:
             return
+        if len(self._reported) >= MAX_REPORTED:
+            self._reported.clear()
+        self._reported.add(key)
+        self._context.drop(cause)
         now_s = self._context.clock.monotonic()
         if now_s - self._logged_since_s >= LOGGED_S:
             self._logged, self._logged_since_s = 0, now_s
@@ -80,23 +75,9 @@ class ImageFaults:
             _log.error("not captured: %s%s", message, further, exc_info=error)
 
     def report_unsupported(self, key: str, name: str) -> None:
-        """Count an image in a format that no function reads; only the first one is logged."""
-        if self._count("unsupported", f"{key}//") and not self._logged_unsupported:
-            self._logged_unsupported = True
-            _log.error(
-                "not captured: %s: functions can't read HEIC and AVIF; set the camera or the export to JPEG. Further "
-                "such images are not logged; they are counted as dropped, with the cause unsupported",
-                name[:256],
-            )
-
-    def _count(self, cause: Cause, key: str) -> bool:
-        if key in self._reported:
-            return False
-        if len(self._reported) >= MAX_REPORTED:
-            self._reported.clear()
-        self._reported.add(key)
-        self._context.drop(cause)
-        return True
+        """Count and log an image in a format that no function reads."""
+        message = f"{name[:256]}: functions can't read HEIC and AVIF; set the camera or the export to JPEG"
+        self.report("unsupported", f"{key}//", message)
 
 
 REFUSED = Backoff(retry=None, first_s=0.5, cap_s=10.0)
@@ -114,16 +95,8 @@ def explain_refusal(error: SpoolError) -> str:
     return f"{error.message}; capture is paused and tries again"
 
 
-def capture_when_possible(
-    context: SourceContext, frame: Frame, waited: Callable[[], None] = lambda: None
-) -> Outcome | None:
-    """Pass a frame to the agent, and wait while the spool accepts none; None when the source must return first.
-
-    Args:
-        context: Interface to the agent.
-        frame: Frame to capture.
-        waited: Called after each pause.
-    """
+def capture_when_possible(context: SourceContext, frame: Frame) -> Outcome | None:
+    """Pass a frame to the agent, and wait while the spool accepts none; None when the source must return first."""
     failures = 0
     while not context.stopping:
         try:
@@ -131,6 +104,5 @@ def capture_when_possible(
         except SpoolError as error:
             failures += 1
             context.report("paused", explain_refusal(error))
-            if context.wait(REFUSED.pause_s(failures)):
-                waited()
+            context.wait(REFUSED.pause_s(failures))
     return None

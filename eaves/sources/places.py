@@ -18,10 +18,7 @@ _STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps")
 _STREAM_SUFFIXES = (".m3u8", ".mjpg", ".mjpeg")
 """Endings of the path of an http address of a stream: the usual names of MJPEG, and HLS, which is refused."""
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-_VIDEO_SUFFIXES = (
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts"),
-    *(".flv", ".mjpg", ".mjpeg", ".h264", ".h265", ".264", ".265", ".hevc"),
-)
+_VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts", ".flv", ".mjpg", ".mjpeg", ".h264", ".h265")
 SESSION_S = 60
 """Time for which an MQTT broker keeps the session of a guest, seconds; the minimum of the setting."""
 _SHARED = re.compile(r"\$share/[^/]+/")
@@ -86,7 +83,7 @@ def find_guest_settings(settings: Mapping[str, Any], *, command: str, site: str)
         site: Name of the site.
     """
     if settings.get("kind") == "s3":
-        return {"queue": "", "start": "all"}
+        return {"queue": ""}
     if settings.get("kind") != "mqtt":
         return {}
     name = f"eaves-{command}-{site}-{settings.get('name', '')}-{secrets.token_hex(4)}"

@@ -3,7 +3,7 @@
 An image is a file of a folder or an object of a bucket, and a scan finds all that are present. The images that the last
 scan found are kept in memory, up to a limit; all others are looked up on disk. The disk (the spool's index of sent
 events) holds every sent image that is still present, and those that were removed recently. Once a day, the ids of the
-images present are marked as still needed, and ids that have not been marked for `remember_s` are forgotten. The index
+images present are marked as still needed, and ids that have not been marked for `REMEMBER_S` are forgotten. The index
 is bounded too, and drops the ids that were marked longest ago. Because other sources add ids to the same index, images
 are also marked again when many ids were added since the last marking. More images than the index can hold would be sent
 repeatedly, so the memory counts as full before that.
@@ -16,9 +16,11 @@ from eaves.sources.context import SentIndex
 
 KNOWN = 200_000
 """Maximum number of images kept in memory."""
+REMEMBER_S = 604_800.0
+"""Time for which an image that was removed is remembered, seconds: a disk may be unplugged for a week."""
 TOUCH_EVERY_S = 86_400.0
 """Interval between two scans that mark the images present as still needed, seconds. Marking writes one row per
-image, so once a day spares the disk and is frequent enough for `remember_s`."""
+image, so once a day spares the disk and is frequent enough for `REMEMBER_S`."""
 TOUCH_BATCH = 1_000
 """Maximum number of ids that are marked in one transaction, because other writers of the spool wait for it."""
 
@@ -32,7 +34,6 @@ class SentImages:
         options: Digest of the source's options that leave images out.
         limit: Maximum number of images kept in memory, about 100 bytes each; for further ones, a scan reads the index.
         max_present: Maximum number of images present; the index must hold twice as many ids.
-        remember_s: Time for which an image that was removed is remembered, seconds.
         clock: Wall clock and monotonic clock.
     """
 
@@ -42,7 +43,6 @@ class SentImages:
         source: str,
         *,
         max_present: int,
-        remember_s: float,
         clock: Clock,
         options: bytes = b"",
         limit: int = KNOWN,
@@ -52,7 +52,6 @@ class SentImages:
         self._options = options
         self._limit = limit
         self._max_present = max_present
-        self._remember_s = remember_s
         self._clock = clock
         self._known: set[bytes] = set()
         self._found: set[bytes] | None = None
@@ -61,7 +60,7 @@ class SentImages:
         self._batch: list[str] = []
         self._present = self._counted = 0
         self._added_before = self._added_before_touch = index.added
-        self._passed_over: dict[bytes, list[str]] = {options: [], b"": []}
+        self._passed_over: list[str] = []
 
     def __contains__(self, identity: str) -> bool:
         """Return whether the image of this event id was sent.
@@ -91,15 +90,14 @@ class SentImages:
         self._present += 1
         self._keep(bytes.fromhex(identity))
 
-    def pass_over(self, identity: str, *, for_good: bool = False) -> None:
-        """Remember an image that the source's options leave out, as long as these are the same; or for good.
+    def pass_over(self, identity: str) -> None:
+        """Remember an image that the source's options leave out, as long as these are the same.
 
         The next `save` writes it to the durable memory; this method itself does so after many such images.
         """
         self.add(identity)
-        chosen = self._passed_over[b"" if for_good else self._options]
-        chosen.append(identity)
-        if len(chosen) >= TOUCH_BATCH:
+        self._passed_over.append(identity)
+        if len(self._passed_over) >= TOUCH_BATCH:
             self.save()
 
     def save(self) -> None:
@@ -108,10 +106,9 @@ class SentImages:
         Raises:
             SpoolError: When the memory can't be written; the next call tries again.
         """
-        for options, passed_over in self._passed_over.items():
-            if passed_over:
-                self._index.remember(self._source, passed_over, options=options)
-                passed_over.clear()
+        if self._passed_over:
+            self._index.remember(self._source, self._passed_over, options=self._options)
+            self._passed_over.clear()
 
     def begin_scan(self) -> None:
         """Begin to record which images are present."""
@@ -146,7 +143,7 @@ class SentImages:
         """
         if self._touching:
             self._touch()
-            self._index.forget(self._source, self._clock.now() - self._remember_s)
+            self._index.forget(self._source, self._clock.now() - REMEMBER_S)
             self._touched_at, self._added_before_touch = self._clock.monotonic(), self._added_before
         self._known, self._found = self._found or set(), None
         self._present, self._counted = self._counted, 0

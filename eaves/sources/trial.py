@@ -10,9 +10,8 @@ import logging
 import re
 import shlex
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +33,9 @@ from eaves.http_client.proxies import Proxies
 from eaves.images.decoder import load
 from eaves.reachability import TIMEOUT_S, ReachabilityTarget, parse_address, reach
 from eaves.sources.agent.configuration import ConfiguredSource
-from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.counters import NOT_STARTED, SourceCounters
-from eaves.sources.agent.supervision import SupervisedSource, stop_sources
-from eaves.sources.options.settings import parse_hours, parse_interval_ns
-from eaves.sources.settings import ATTRIBUTES_BYTES
+from eaves.sources.collecting import NoIndex, run_without_spool
+from eaves.sources.options.settings import parse_interval_ns
 
 TICK_S = 0.05
 """Interval between two looks at the state of the source, seconds."""
@@ -155,7 +152,6 @@ class SourceTrial:
         picture: Size, brightness and contrast of the first image, and what they may mean; None when it can't be
             decoded.
         interval_s: Minimum time between two images that the source will send, seconds; 0 when it isn't known.
-        within_hours: Whether the option `hours` allows captures now.
         dropped: Numbers of dropped images, by cause.
         failure: Why there is no image; None with an image.
     """
@@ -169,7 +165,6 @@ class SourceTrial:
     event: Event | None = None
     picture: dict[str, Any] | None = None
     interval_s: float = 0.0
-    within_hours: bool = True
     dropped: Mapping[str, int] = field(default_factory=dict)
     failure: StepError | None = None
 
@@ -192,14 +187,11 @@ def try_source(
         report: Called with a sentence when something begins that may take seconds.
     """
     deadline = time.monotonic() + timeout_s
-    options, settings = configured.options, configured.settings
-    hours = parse_hours(options.hours, options.time_zone)
-    places = (getattr(settings, name, None) for name in ("url", "path", "bucket"))
+    places = (getattr(configured.settings, name, None) for name in ("url", "path", "bucket"))
     trial = SourceTrial(
         name=configured.common.name,
         kind=configured.common.kind,
         place=redact(str(next(filter(None, places), ""))),
-        within_hours=hours is None or hours.contain(time.time_ns()),
     )
     try:
         for step in _check_servers(configured, proxies, deadline):
@@ -286,24 +278,14 @@ def _run(
         trial.event = trial.event or event
         return True
 
-    context = AgentContext(
-        configured.common.name,
-        site=site,
-        index=_NoIndex(),
-        store=store,
-        max_bytes=configured.common.max_bytes,
-        spool_max_bytes=configured.common.max_bytes + ATTRIBUTES_BYTES,
-        credentials=configured.common.credentials,
-        proxies=proxies,
-        options=replace(configured.options, hours=()),
-    )
-    source = SupervisedSource(partial(configured.kind.run, configured.settings), context)
+    options = replace(configured.options, hours=())
     logging.disable()
-    source.start()
     try:
-        _wait(configured, context.counters, times, began, deadline)
+        with run_without_spool(
+            configured, site=site, proxies=proxies, index=NoIndex(), store=store, options=options
+        ) as context:
+            _wait(configured, context.counters, times, began, deadline)
     finally:
-        stop_sources([source])
         logging.disable(logging.NOTSET)
     trial.stream, trial.dropped = context.facts, context.counters.dropped
     if times:
@@ -351,24 +333,6 @@ def _find_interval(configured: ConfiguredSource, stream: Mapping[str, Any], time
     if kind != "s3":  # its interval is that of its listing
         interval_s = max(interval_s, getattr(configured.settings, "every_s", 0.0))
     return max(interval_s, parse_interval_ns(configured.options.rate) / 1e9) if interval_s else 0.0
-
-
-class _NoIndex:
-    """Implements `eaves.sources.context.SentIndex`: no image counts as sent before."""
-
-    added = 0
-
-    def seen(self, source: str, event_id: str, *, options: bytes = b"") -> bool:
-        return False
-
-    def remember(self, source: str, event_ids: Collection[str], *, options: bytes = b"") -> None:
-        pass
-
-    def touch(self, source: str, event_ids: Collection[str]) -> int:
-        return 0
-
-    def forget(self, source: str, before: float) -> int:
-        return 0
 
 
 def read_picture(data: bytes) -> dict[str, Any]:

@@ -184,7 +184,7 @@ class World:
             at += length
 
     def _source(self, name: str, folder: Path) -> SupervisedSource:
-        settings = FolderSourceSettings(path=folder, polling=True, poll_s=60.0, settle_s=2.0, remember_s=172_800)
+        settings = FolderSourceSettings(path=folder, polling=True, poll_s=60.0, settle_s=2.0)
         context = AgentContext(
             name,
             site="soak",

@@ -34,7 +34,7 @@ class Running(TurnedSource):
         self.folder = folder
         self.kernel = SilentKernel()
         settings = FolderSourceSettings(path=folder, **values)
-        self.folder_source = FolderSource(settings, self.context, watcher=self.kernel)
+        self.folder_source = FolderSource(settings, self.context, watcher=self.kernel)  # type: ignore[arg-type]
 
     def write(self, name: str, data: bytes = PNG) -> Path:
         """Write a file of which nobody tells the source."""

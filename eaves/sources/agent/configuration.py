@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,12 @@ def parse_sources(settings: AgentSettings) -> list[ConfiguredSource]:
         message = f"must be a JSON list of sources, for example {EXAMPLE}"
         raise ConfigError([Fault(origin=origin, path="sources", message=message)])
     sources, faults = read_sources(listed, origin)
-    faults += _find_room_faults(settings, sources)
+    needed = max((source.common.max_bytes for source in sources), default=0) + ATTRIBUTES_BYTES
+    if settings.spool_max_bytes < needed:
+        message = (
+            f"must fit an image of max_bytes and its attributes: at least {needed} (got {settings.spool_max_bytes})"
+        )
+        faults.append(Fault(origin="settings", path="spool_max_bytes", message=message))
     if faults:
         raise ConfigError(faults)
     return sources
@@ -133,16 +138,6 @@ def count_remembered(sources: Sequence[ConfiguredSource]) -> int:
     day, and other ids are added between two marks.
     """
     return 2 * sum(source.kind.remembers(source.settings) for source in sources)
-
-
-def _find_room_faults(settings: AgentSettings, sources: Sequence[ConfiguredSource]) -> Iterator[Fault]:
-    largest = max((source.common.max_bytes for source in sources), default=0)
-    needed = largest + ATTRIBUTES_BYTES
-    if settings.spool_max_bytes < needed:
-        message = (
-            f"must fit an image of max_bytes and its attributes: at least {needed} (got {settings.spool_max_bytes})"
-        )
-        yield Fault(origin="settings", path="spool_max_bytes", message=message)
 
 
 _ID = re.compile(r"[0-9a-f]{8}")

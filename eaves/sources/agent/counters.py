@@ -114,7 +114,7 @@ class SourceCounters:
         since = " since the last captured one" if self.captured else ""
         began, self.unusable = not self.unusable, _shorten(f"every image{since} was dropped: {reason}")
         if began:
-            self._error, self._error_at = self.unusable, self._clock.now()
+            self._set_error(self.unusable)
 
     def count_reconnect(self) -> None:
         """Count a reconnection."""
@@ -128,22 +128,24 @@ class SourceCounters:
             if (state, reason) == (self._state, self._reason):
                 return False
             self._state, self._reason = state, reason
-            if reason:
-                self._error, self._error_at = reason, self._clock.now()
+            self._set_error(reason)
             return True
 
     def note(self, error: str) -> None:
         """Store an error that doesn't stop the source, as its last one."""
         with self._lock:
-            self._error, self._error_at = _shorten(error), self._clock.now()
+            self._set_error(_shorten(error))
 
     def fail(self, failure: str) -> None:
         """Store the error with which the source ended; an empty text when it is restarted."""
         failure = _shorten(failure)
         with self._lock:
             self._failure = failure
-            if failure:
-                self._error, self._error_at = failure, self._clock.now()
+            self._set_error(failure)
+
+    def _set_error(self, error: str) -> None:
+        if error:
+            self._error, self._error_at = error, self._clock.now()
 
 
 def _shorten(text: str) -> str:

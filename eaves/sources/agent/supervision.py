@@ -37,13 +37,9 @@ class SupervisedSource:
         run: Captures images until the context says to stop.
         context: The source's interface to its agent. The context's counters continue when the source is restarted.
         clock: Wall clock and monotonic clock.
-
-    Attributes:
-        restarts: Number of times that the source ended without being asked to.
     """
 
     def __init__(self, run: Callable[[SourceContext], None], context: AgentContext, *, clock: Clock = SYSTEM) -> None:
-        self.restarts = 0
         self._source = run
         self._context = context
         self._clock = clock
@@ -106,7 +102,6 @@ class SupervisedSource:
             if self._context.stopping:
                 return
             failures = 1 if self._clock.monotonic() - began >= STEADY_S else failures + 1
-            self.restarts += 1
             if failure:
                 self.counters.fail(failure)
             self._context.wait(RESTART.pause_s(failures))

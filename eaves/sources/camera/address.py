@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -25,55 +24,30 @@ _SYSTEM_AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs
 """Files with the certificate authorities of Debian, Fedora, and Alpine."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamLocation:
-    """What the address of a stream names.
+def find_path(url: str) -> Path | None:
+    """Return the path of a device or a file; None for a stream of the network."""
+    return None if urlsplit(url).scheme in PORTS else Path(url)
 
-    Attributes:
-        path: Path of a device or a file; None for a stream of the network.
-        host: Host of the server; empty for a device or a file.
-        port: TCP port of the server.
+
+def is_recording(path: Path | None) -> bool:
+    """Return whether a path is that of a file, which has an end, and not of a device."""
+    return path is not None and DEVICES not in path.absolute().parents
+
+
+def probe(url: str) -> str:
+    """Connect to a stream's server and close the connection; return why it failed, empty when it worked.
+
+    A decoder costs a tenth of a second of processor time and 50 MB of memory to start, a TCP connection almost nothing.
+    Each address of the host has `PROBE_S` of real time, because sockets can't use the clock of a test.
     """
-
-    path: Path | None = None
-    host: str = ""
-    port: int = 0
-
-    @property
-    def is_file(self) -> bool:
-        """Whether it is a file, which has an end, and not a device or a stream of the network."""
-        return self.path is not None and DEVICES not in self.path.absolute().parents
-
-    def find_missing(self) -> str:
-        """Return that the device or the file isn't there; empty when it is, and for a stream of the network."""
-        try:
-            if self.path is not None:
-                self.path.stat()
-        except OSError:
-            return f"there is no {'file' if self.is_file else 'device'} {self.path}"
-        return ""
-
-    def probe(self) -> str:
-        """Connect to the host and close the connection; return why it failed, empty when it worked.
-
-        A decoder costs a tenth of a second of processor time and 50 MB of memory to start, a TCP connection almost
-        nothing. Each address of the host has `PROBE_S` of real time, because sockets can't use the clock of a test.
-        """
-        try:
-            socket.create_connection((self.host, self.port), PROBE_S).close()
-        except (socket.gaierror, UnicodeError):
-            return "the camera can't be reached: its name is not found"
-        except OSError as error:
-            return f"the camera can't be reached: {describe_os_error(error)}"
-        return ""
-
-
-def parse_location(url: str) -> StreamLocation:
-    """Return what an address that passed the check of `CameraSettings` names."""
     parts = urlsplit(url)
-    if parts.scheme not in PORTS:
-        return StreamLocation(path=Path(url))
-    return StreamLocation(host=parts.hostname or "", port=parts.port or PORTS[parts.scheme])
+    try:
+        socket.create_connection((parts.hostname, parts.port or PORTS[parts.scheme]), PROBE_S).close()
+    except (socket.gaierror, UnicodeError):
+        return "the camera can't be reached: its name is not found"
+    except OSError as error:
+        return f"the camera can't be reached: {describe_os_error(error)}"
+    return ""
 
 
 class StreamLogin:
@@ -135,8 +109,3 @@ def build_url(url: str, credentials: Credentials) -> str:
         user = f"{quote(username, safe='')}:{quote(password, safe='')}"
         parts = parts._replace(netloc=f"{user}@{parts.netloc.rpartition('@')[2]}")
     return urlunsplit(parts)
-
-
-def build_subject(url: str) -> str:
-    """Return the name of a device or a file; empty for an address, whose path may hold a password or a stream key."""
-    return "" if urlsplit(url).scheme in PORTS else Path(url).name

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from eaves import media_type
 from eaves.credentials.folder import find_versions, read_credentials
 from eaves.errors import ConfigError, SpoolError
-from eaves.sources.camera.address import StreamLogin, build_subject, parse_location
+from eaves.sources.camera.address import StreamLogin, find_path, is_recording, probe
 from eaves.sources.camera.decoder_process import DECODER, TERM_S, DecoderProcess
 from eaves.sources.camera.kind import CameraSettings
 from eaves.sources.camera.outages import Reconnection
@@ -54,8 +54,11 @@ class CameraSource:
 
     def __init__(self, settings: CameraSettings, context: SourceContext, *, command: Sequence[str] = DECODER) -> None:
         self._settings, self._context, self._command = settings, context, command
-        self._location = parse_location(settings.url)
-        self._capture = FrameCapture(context, build_subject(settings.url) or context.name)
+        self._path = find_path(settings.url)
+        self._is_file = is_recording(self._path)
+        self._held: Frame | None = None
+        self._refused = False
+        self._logged: set[Cause] = set()
         self._reconnection = Reconnection()
         self._decoder: DecoderProcess | None = None
         self._versions: Mapping[str, int] = {}
@@ -72,7 +75,7 @@ class CameraSource:
                     ended = self._attempt()
                     if ended is STOPPING:
                         return
-                    if ended.code in AT_END and self._location.is_file:
+                    if ended.code in AT_END and self._is_file:
                         self._rest_at_end(ended)
                     else:
                         self._rest(ended, began_s)
@@ -87,7 +90,7 @@ class CameraSource:
 
     def _attempt(self) -> Ended:
         """Connect, and take frames until the stream ends, for whatever reason."""
-        context, location = self._context, self._location
+        context, path = self._context, self._path
         if not self._end_decoder():
             return HANGING
         self._versions = find_versions(context.credentials)
@@ -99,13 +102,13 @@ class CameraSource:
             return blocked
         stream = secrets.token_hex(16)
         try:
-            if location.path is not None and location.is_file:  # the same file has the same frames in the next run
-                status = location.path.stat()
-                stream = f"{location.path}\0{status.st_mtime_ns}\0{status.st_size}"
+            if path is not None and self._is_file:  # the same file has the same frames in the next run
+                status = path.stat()
+                stream = f"{path}\0{status.st_mtime_ns}\0{status.st_size}"
             decoder = self._decoder = DecoderProcess(
                 login.request(context.max_bytes),
                 clock=context.clock,
-                dropped=lambda one: self._capture.count(one, login.hide),
+                dropped=lambda one: self._count(one, login.hide),
                 command=self._command,
             )
         except OSError as error:
@@ -117,13 +120,16 @@ class CameraSource:
 
     def _find_obstacle(self) -> Ended | None:
         """Return why a decoder needn't be started now; None when nothing is known against it."""
-        if missing := self._location.find_missing():
-            return Ended(code="missing", message=missing)
-        if not self._probing or not self._location.host:
-            return None
-        if unreachable := self._location.probe():
-            return Ended(code="unreachable", message=unreachable)
-        self._probed = True
+        if self._path is not None:
+            try:
+                self._path.stat()
+            except OSError:
+                what = "file" if self._is_file else "device"
+                return Ended(code="missing", message=f"there is no {what} {self._path}")
+        elif self._probing:
+            if unreachable := probe(self._settings.url):
+                return Ended(code="unreachable", message=unreachable)
+            self._probed = True
         return None
 
     def _follow(self, decoder: DecoderProcess, login: StreamLogin, stream: str) -> Ended:
@@ -141,8 +147,8 @@ class CameraSource:
             if frame is not None:
                 frame_s = now_s
                 self._note_frame(now_s)
-                self._capture.offer(frame, stream)
-            elif self._capture.retry():
+                self._offer(frame, stream)
+            elif self._retry():
                 context.report("watching")
             if over and frame is None:
                 return self._explain_end(decoder, login)
@@ -175,9 +181,9 @@ class CameraSource:
         if self._lost:
             self._lost = False
             self._context.reconnected()
-        if not self._location.is_file:  # a file that ends the decoder has frames each time
+        if not self._is_file:  # a file that ends the decoder has frames each time
             self._reconnection.received(now_s)
-        if not self._capture.paused:
+        if self._held is None:
             self._context.report("watching")
 
     def _explain_end(self, decoder: DecoderProcess, login: StreamLogin) -> Ended:
@@ -200,7 +206,7 @@ class CameraSource:
         elif last.code == "refused_login":
             reason += "; it is tried again after 5 minutes, or when the credentials change"
         elif last.code == "finished":
-            reason = f"all frames of {self._location.path} were played"
+            reason = f"all frames of {self._path} were played"
         return Ended(code=last.code, message=reason)
 
     def _end_decoder(self) -> bool:
@@ -227,7 +233,7 @@ class CameraSource:
         context.report("waiting", ended.message)
         until_s = self._reconnection.failed(ended.code, began_s=began_s, now_s=now_s, jitter=random.random())  # noqa: S311
         while (left_s := until_s - clock.monotonic()) > 0 and context.wait(min(left_s, LOOK_S)):
-            if self._capture.retry():
+            if self._retry():
                 context.report("waiting", ended.message)
             if find_versions(context.credentials) != self._versions:
                 return
@@ -238,31 +244,12 @@ class CameraSource:
         state: State = "finished" if ended.code == "finished" else "waiting"
         context.report(state, ended.message)
         while context.wait(LOOK_S):
-            if self._capture.retry():
+            if self._retry():
                 context.report(state, ended.message)
 
+    # Frames; while the queue is full, the newest one is kept and offered again
 
-class FrameCapture:
-    """Passes frames to the agent. While the queue is full it keeps the newest frame and offers it again.
-
-    Args:
-        context: Interface to the agent.
-        subject: Name of the stream, the subject of its events.
-    """
-
-    def __init__(self, context: SourceContext, subject: str) -> None:
-        self._context = context
-        self._subject = build_text(subject)
-        self._held: Frame | None = None
-        self._refused = False
-        self._logged: set[Cause] = set()
-
-    @property
-    def paused(self) -> bool:
-        """Whether the queue has no room for the frame at hand."""
-        return self._held is not None
-
-    def offer(self, frame: StreamFrame, stream: str) -> None:
+    def _offer(self, frame: StreamFrame, stream: str) -> None:
         """Store a frame of a stream, whose positions begin with `stream`, or keep it while the queue is full."""
         context = self._context
         if media_type.sniff(frame.data) != JPEG:
@@ -273,13 +260,13 @@ class FrameCapture:
         self._held = Frame(
             data=frame.data,
             position=f"{stream}\0{frame.number}",
-            subject=self._subject,
+            subject=build_text(self._path.name if self._path else context.name),
             captured_at_ns=frame.captured_at_ns,
             content_type=JPEG,
         )
-        self.retry()
+        self._retry()
 
-    def retry(self) -> bool:
+    def _retry(self) -> bool:
         """Store the frame that is kept, if there is one; return whether it was stored after a pause."""
         if self._held is None:
             return False
@@ -292,7 +279,7 @@ class FrameCapture:
         paused, self._held, self._refused = self._refused, None, False
         return paused
 
-    def count(self, dropped: DroppedFrames, hide: Callable[[str], str]) -> None:
+    def _count(self, dropped: DroppedFrames, hide: Callable[[str], str]) -> None:
         """Count frames that never got here, and log the first one of each cause with its reason, without secrets."""
         self._context.drop(dropped.cause, dropped.count)
         if dropped.reason and dropped.cause not in self._logged:

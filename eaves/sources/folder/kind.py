@@ -9,10 +9,6 @@ from eaves.config import setting
 from eaves.sources.context import SourceContext
 from eaves.sources.kind import SourceKind
 
-MIN_REMEMBER_S = 172_800
-"""Minimum of the setting `remember_s`, seconds: two days, because files in the folder are marked as needed once a
-day."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderSourceSettings:
@@ -44,13 +40,6 @@ class FolderSourceSettings:
         "because the spool could not remember all that were sent. It remembers twice as many, "
         "about 60 bytes each: the default takes up to 120 MB of disk.",
         minimum=1,
-    )
-    remember_s: int = setting(
-        604_800,
-        "Seconds that the spool remembers an image after it was removed from the folder; an "
-        "image that returns later is sent again. Files that stay in the folder are never "
-        "forgotten. The default, 7 days, allows a disk to be unplugged for a week.",
-        minimum=MIN_REMEMBER_S,
     )
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from eaves.base.backoff import Backoff
@@ -50,19 +49,9 @@ folder finds files for which there is no room now."""
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class CandidateFile:
-    """A file that was noticed and may still be incomplete.
-
-    Attributes:
-        version: Modification time and size of the file.
-        due: Time at which the file counts as complete unless it changes before, monotonic seconds.
-        closed: Whether its writer has closed the file or moved it here.
-    """
-
-    version: FileVersion
-    due: float
-    closed: bool
+Candidate = tuple[FileVersion, float]
+"""Version of a file that was noticed and may still be incomplete, and the monotonic time in seconds at which it counts
+as complete unless it changes before."""
 
 
 class FolderSource:
@@ -86,7 +75,6 @@ class FolderSource:
             context.index,
             context.source,
             max_present=settings.max_files,
-            remember_s=settings.remember_s,
             clock=self._clock,
             options=context.options_digest,
         )
@@ -98,7 +86,7 @@ class FolderSource:
         self._soonest_scan_at = float("-inf")
         # State that other threads change too, guarded by the lock of `_changed`:
         self._changed = threading.Condition()
-        self._candidates: dict[str, CandidateFile] = {}
+        self._candidates: dict[str, Candidate] = {}
         self._next_scan_at = float("-inf")
         self._wake_at = float("-inf")
         self._check = False
@@ -139,7 +127,7 @@ class FolderSource:
                     except (StorageError, SpoolError) as error:
                         failures += 1
                         self._interrupt(error)
-                        self._pause(RETRY.pause_s(failures))
+                        self._context.wait(RETRY.pause_s(failures))
                     else:
                         failures = 0
                         self._context.report("watching")
@@ -216,7 +204,7 @@ class FolderSource:
         identity = self._identify(relative, version)
         self._sent.find(identity)
         candidate = self._candidates.get(relative)
-        waiting = candidate is not None and candidate.version == version
+        waiting = candidate is not None and candidate[0] == version
         if not waiting and version.size_bytes > 0 and identity not in self._sent:
             self._add(relative, version, wait_s=self._settings.settle_s)
 
@@ -240,13 +228,13 @@ class FolderSource:
         """Capture the files that count as complete, in the order of their modification times."""
         now = self._clock.monotonic()
         with self._changed:
-            due = [(name, candidate) for name, candidate in self._candidates.items() if candidate.due <= now]
-        for relative, candidate in sorted(due, key=lambda item: (item[1].version.mtime_ns, item[0])):
+            due = [(name, candidate) for name, candidate in self._candidates.items() if candidate[1] <= now]
+        for relative, candidate in sorted(due, key=lambda item: (item[1][0].mtime_ns, item[0])):
             if self._context.stopping:
                 break
             if self._sent.full:
                 raise SpoolError(f"folder {self._root} contains max_files images ({self._settings.max_files})")
-            changed = self._capture(relative, candidate.version)
+            changed = self._capture(relative, candidate[0])
             with self._changed:
                 if self._candidates.get(relative) == candidate:  # else it was noticed again meanwhile
                     del self._candidates[relative]
@@ -289,7 +277,6 @@ class FolderSource:
                 "failed", identity, f"{name} can't be made into an event; the source tries again", error
             )
             return False
-        self._faults.forget(identity)
         if outcome is Outcome.DROPPED:
             self._sent.pass_over(identity)
         elif outcome is not None:
@@ -312,18 +299,18 @@ class FolderSource:
         """Add a file that waits until it is complete.
 
         When the same version of a file is added several times, the longest wait counts, because the file may still be
-        open. Once its writer has closed the file, a longer wait is ignored.
+        open, until its writer has closed it.
         """
-        new = CandidateFile(version, self._clock.monotonic() + (wait_s or CLOSED_S), wait_s == 0)
+        due = self._clock.monotonic() + (wait_s or CLOSED_S)
         with self._changed:
             before = self._candidates.get(relative)
             if before is None and self._full:
                 self._next_scan_at = float("-inf")
                 return
-            same = before is not None and before.version == version
-            if before is None or not same or (not before.closed and (new.closed or new.due > before.due)):
-                self._candidates[relative] = new
-            if new.due < self._wake_at:
+            if wait_s and before is not None and before[0] == version:
+                due = max(due, before[1])
+            self._candidates[relative] = version, due
+            if due < self._wake_at:
                 self._changed.notify_all()
 
     def _interrupt(self, error: StorageError | SpoolError) -> None:
@@ -339,13 +326,6 @@ class FolderSource:
         with self._changed:
             self._changed.notify_all()
 
-    def _pause(self, pause_s: float) -> None:
-        """Wait for a fixed time, whatever files are noticed meanwhile."""
-        deadline = self._clock.monotonic() + pause_s
-        with self._changed:
-            while not self._context.stopping and (left_s := deadline - self._clock.monotonic()) > 0:
-                self._clock.wait(self._changed, left_s)
-
     def _wait(self) -> None:
         """Wait until a file is complete, a scan is due, or the folder must be checked."""
         check_at = self._clock.monotonic() + (CHECK_S if self._watch is not None else RESCAN_S)
@@ -360,7 +340,7 @@ class FolderSource:
 
     def _find_next_step(self) -> float:
         """Return the time of the next step if no notification comes before it, monotonic seconds."""
-        steps = [candidate.due for candidate in self._candidates.values()]
+        steps = [due for _, due in self._candidates.values()]
         if self._scan is None:
             steps.append(self._find_next_scan())
         elif not self._full:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 import urllib3
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProtocolError
+from urllib3.exceptions import HTTPError, ProtocolError
 from urllib3.util import parse_url
 
 from eaves import media_type
@@ -21,7 +21,7 @@ from eaves.credentials.folder import Credentials
 from eaves.credentials.placeholders import fill_in
 from eaves.credentials.redact import redact, redact_values
 from eaves.errors import ConfigError, DeliveryError, Fault
-from eaves.http_client.connection_errors import describe_unreachable, find_connection_fault
+from eaves.http_client.connection_errors import find_connection_fault
 from eaves.http_client.pools import HttpClient
 from eaves.http_client.retry_after import parse_retry_after
 from eaves.sources.context import SourceContext
@@ -37,6 +37,7 @@ LOGIN_S = 300.0
 some minutes."""
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 """HTTP statuses of redirects whose target has the same picture. Source: RFC 9110, section 15.4."""
+UNREACHABLE = "it can't be reached: "
 _CHUNK_BYTES = 64 << 10
 _TAIL_BYTES = 4_096
 """Number of bytes at the end of the data that are searched for the end mark, because some cameras append padding."""
@@ -241,10 +242,8 @@ def _discard(response: urllib3.BaseHTTPResponse) -> None:
 
 def _explain(error: Exception) -> str:
     """Return why a request got no answer; the same fault gives the same text each time."""
-    if isinstance(error, NewConnectionError | ConnectTimeoutError):
-        return f"can't be reached: {describe_unreachable(error)}"
     if isinstance(error, HTTPError) and (fault := find_connection_fault(error)) is not None:
-        return f"can't be reached: {fault.reason[:160]}"
+        return f"can't be reached: {fault.reason[:160].removeprefix(UNREACHABLE)}"
     return f"doesn't answer ({type(error).__name__})"
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from urllib.request import parse_http_list
 
 _ALGORITHMS = {"MD5": "md5", "SHA-256": "sha256"}
-_SCHEME = re.compile(r"(?:^|,)\s*(basic|digest)\s+", re.IGNORECASE)
+_SCHEME = re.compile(r"(?:^|,)\s*(basic|digest)(?=[\s,]|$)", re.IGNORECASE)
 MAX_HEADER = 8_192
 """Maximum number of characters of a WWW-Authenticate header that are parsed."""
 

@@ -30,8 +30,6 @@ RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 LOOK_S = 2.0
 """Interval at which the source checks for new credentials while a server gives no picture, seconds."""
 
-MAX_VALIDATOR = 512
-"""Maximum length of an ETag or Last-Modified header that is used, characters."""
 MAX_AHEAD_S = 60.0
 """Maximum time that Last-Modified may be ahead of this machine's clock, seconds. If it is more, the camera's clock is
 wrong and Last-Modified isn't used as capture time."""
@@ -93,7 +91,9 @@ class HttpSource:
             return 0.0
         position, captured_at_ns = found
         # The path of an address may hold a password, which would go with each event.
-        self._capture(Frame(data=snapshot.data, position=position, subject=context.name, captured_at_ns=captured_at_ns))
+        frame = Frame(data=snapshot.data, position=position, subject=context.name, captured_at_ns=captured_at_ns)
+        if capture_when_possible(context, frame) is not None:
+            context.report("watching")
         return 0.0
 
     def _fail(self, error: NoSnapshotError | ConfigError) -> float:
@@ -112,21 +112,6 @@ class HttpSource:
         while (left_s := until - context.clock.monotonic()) > 0 and context.wait(min(left_s, LOOK_S)):
             if find_versions(context.credentials) != self._versions:
                 return
-
-    def _capture(self, frame: Frame) -> None:
-        """Store a frame, and retry while the queue is full; count pictures that are due meanwhile as dropped."""
-        context, every_s = self._context, self._settings.every_s
-        began = context.clock.monotonic()
-
-        def count_missed() -> None:
-            nonlocal began
-            passed = int((context.clock.monotonic() - began) / every_s)
-            if passed:
-                began += passed * every_s
-                context.drop("spool_full", passed)
-
-        if capture_when_possible(context, frame, count_missed) is not None:
-            context.report("watching")
 
     def _connect(self) -> SnapshotClient:
         """Return the HTTP client, or a new one when the files of the credentials have changed."""
@@ -158,7 +143,7 @@ class SnapshotIdentity:
     def identify(self, snapshot: Snapshot, now_s: float) -> tuple[str, int] | None:
         """Return the position and the capture time (nanoseconds since 1970) of a picture; None for a repeated one."""
         digest = hashlib.sha256(snapshot.data).hexdigest()
-        etag, modified = _validator(snapshot.headers, "etag"), _validator(snapshot.headers, "last-modified")
+        etag, modified = (snapshot.headers.get(name, "").strip() for name in ("etag", "last-modified"))
         last, self._last = self._last, (digest, etag, modified)
         if self._last == last:
             return None
@@ -171,11 +156,6 @@ class SnapshotIdentity:
         if modified == last[2] or not 0 < moment_s <= now_s + MAX_AHEAD_S:
             moment_s = now_s
         return f"{snapshot.url}\0{digest}\0{validator}", round(moment_s * 1e9)
-
-
-def _validator(headers: Mapping[str, str], name: str) -> str:
-    value = headers.get(name, "").strip()
-    return value if value.isascii() and value.isprintable() and len(value) <= MAX_VALIDATOR else ""
 
 
 def _parse_date(text: str) -> float:

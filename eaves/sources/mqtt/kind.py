@@ -25,9 +25,6 @@ def _list_addresses(settings: MqttSourceSettings) -> Iterator[str]:
     yield f"{TLS}{address.endpoint}" if address.tls else address.endpoint
 
 
-MAX_CLIENT_ID = 65_535
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MqttSourceSettings:
     """Settings of a source that takes images from the topics of an MQTT broker."""
@@ -44,13 +41,6 @@ class MqttSourceSettings:
         "auto",
         "MQTT version. `auto`, the default, uses 5, or 3.1.1 if the broker doesn't support 5.",
         choices=("auto", "5", "3.1.1"),
-    )
-    payload: str = setting(
-        "auto",
-        "Content of a message. `image`: an image. `json`: JSON with an image in base64 at "
-        "`image_at`. `cloudevents`: a CloudEvent whose data is one of these. `auto`, the "
-        "default, detects it for each message.",
-        choices=("auto", "image", "json", "cloudevents"),
     )
     image_at: str = setting("", "Place of the image in the JSON, as a JSON Pointer such as /image/data (RFC 6901).")
     id_at: str = setting("", "Place of the sender's message id in the JSON, as a JSON Pointer; empty if there is none.")
@@ -71,10 +61,6 @@ class MqttSourceSettings:
         "level. The default, 0, uses the source's name as the camera.",
         minimum=-64,
         maximum=64,
-    )
-    retained: bool = setting(
-        False,
-        "Capture retained messages, which the broker stored before the subscription. Their images are of unknown age.",
     )
     in_flight: int = setting(
         8,
@@ -108,8 +94,6 @@ class MqttSourceSettings:
         for number, topic in enumerate(self.topics):
             if fault := find_filter_fault(topic):
                 yield f"topics[{number}]", f"{fault} (got {topic[:80]!r})"
-        if len(self.client_id.encode(errors="replace")) > MAX_CLIENT_ID or not self.client_id.isprintable():
-            yield "client_id", f"must be at most {MAX_CLIENT_ID} printable characters"
         yield from self._find_pointer_faults()
         if self.id_property and self.version == "3.1.1":
             yield "id_property", "can't be set with version 3.1.1, which has no user properties"
@@ -118,13 +102,9 @@ class MqttSourceSettings:
         for name, pointer in (("image_at", self.image_at), ("id_at", self.id_at), ("time_at", self.time_at)):
             if pointer and not pointer.startswith("/"):
                 yield name, f"must begin with / (got {pointer[:80]!r}); write a.b as /a/b"
-        if self.payload == "json" and not self.image_at:
-            yield "image_at", "must be set, because payload is json"
         for name, pointer in (("id_at", self.id_at), ("time_at", self.time_at)):
             if pointer and not self.image_at:
                 yield name, "needs image_at, because only JSON messages with an image are parsed"
-            elif pointer and self.payload == "image":
-                yield name, "can't be set with payload image, because such a message is not JSON"
 
 
 KIND = SourceKind(settings=MqttSourceSettings, run=run, runs_as=("service",), addresses=_list_addresses)

@@ -74,13 +74,13 @@ def read_message(message: Message, settings: MqttSourceSettings) -> MessageConte
     Raises:
         UnusableError: When the message contains no image.
     """
-    event = _read_event(message, settings)
+    event = _read_event(message)
     if event is not None:
         return _read_event_data(event, settings)
     sender_id = _find_property(message, settings.id_property)
-    if settings.payload == "json" or (settings.payload == "auto" and settings.image_at and _is_object(message.payload)):
+    if settings.image_at and _is_object(message.payload):
         return _read_json(message.payload, settings, sender_id)
-    if settings.payload == "auto" and _is_object(message.payload) and not _image_type(message.content_type):
+    if _is_object(message.payload) and not _image_type(message.content_type):
         raise UnusableError("unsupported", NO_POINTER)
     return MessageContent(
         data=message.payload,
@@ -90,10 +90,8 @@ def read_message(message: Message, settings: MqttSourceSettings) -> MessageConte
     )
 
 
-def _read_event(message: Message, settings: MqttSourceSettings) -> Event | None:
+def _read_event(message: Message) -> Event | None:
     """Return the CloudEvent in a message; None when the message isn't one."""
-    if settings.payload not in ("auto", "cloudevents"):
-        return None
     try:
         properties = dict(message.user_properties)
         if message.content_type.lower().startswith(STRUCTURED):
@@ -103,7 +101,7 @@ def _read_event(message: Message, settings: MqttSourceSettings) -> Event | None:
             if message.content_type:
                 attributes["datacontenttype"] = message.content_type
             return build_event(attributes, message.payload)
-        if settings.payload == "cloudevents" or (_is_object(message.payload) and b'"specversion"' in message.payload):
+        if _is_object(message.payload) and b'"specversion"' in message.payload:
             return decode({"content-type": f"{STRUCTURED}+json"}, message.payload)
     except UnsupportedContentError as error:
         raise UnusableError("unsupported", "a CloudEvent has an unsupported format", detail=str(error)[:200]) from error
@@ -120,7 +118,7 @@ def _read_event_data(event: Event, settings: MqttSourceSettings) -> MessageConte
     sender_id = f"{event.source}\0{event.id}"
     data, content_type = event.data, event.datacontenttype or ""
     captured_at_ns = _parse_time(event.time)
-    if settings.image_at and (is_json(content_type) or settings.payload == "json") and _is_object(data):
+    if settings.image_at and is_json(content_type) and _is_object(data):
         inner = _read_json(data, settings, sender_id)
         data, content_type = inner.data, inner.content_type
         captured_at_ns = inner.captured_at_ns if captured_at_ns is None else captured_at_ns

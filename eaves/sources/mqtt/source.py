@@ -103,7 +103,7 @@ class MqttSource(ConnectionListener):
         if not session.present:
             self._inbox.forget()
         self._missed = False
-        self._connection.subscribe(self._settings.topics, retained=self._settings.retained)
+        self._connection.subscribe(self._settings.topics)
 
     def subscribed(self, refused: Sequence[str]) -> None:
         """Report whether the broker has accepted the subscription; `refused` has the refused topics."""
@@ -139,7 +139,7 @@ class MqttSource(ConnectionListener):
         self._context.drop("late")
 
     def _is_wanted(self, message: Message) -> bool:
-        return matches(self._settings.topics, message.topic) and (self._settings.retained or not message.retain)
+        return matches(self._settings.topics, message.topic) and not message.retain
 
     def _leave_out(self, message: Message) -> None:
         """Count a message of a topic that the settings don't name; retained messages aren't counted."""
@@ -204,8 +204,6 @@ class MqttSource(ConnectionListener):
             UnusableError: When the message contains no usable image.
         """
         message = held.message
-        if message.cut:
-            raise UnusableError("too_large", "a message is too large", detail=f"{message.size_bytes} bytes")
         found = read_message(message, self._settings)
         known = media_type.is_readable(found.data)
         if not known and not found.content_type:
@@ -222,12 +220,7 @@ class MqttSource(ConnectionListener):
 
     def _build_position(self, held: HeldMessage, found: MessageContent) -> str:
         digest = held.digest if found.data is held.message.payload else hashlib.sha256(found.data).digest()
-        if found.sender_id:
-            identity = f"id\0{found.sender_id}"
-        elif held.message.retain:
-            identity = "retained"  # arrives again with each new subscription
-        else:
-            identity = f"arrival\0{held.number}"
+        identity = f"id\0{found.sender_id}" if found.sender_id else f"arrival\0{held.number}"
         return f"{held.message.topic}\0{digest.hex()}\0{identity}"
 
     def _find_camera(self, topic: str) -> str:

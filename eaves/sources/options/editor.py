@@ -14,20 +14,16 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from eaves import media_type
 from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import ImageError, ImageTooLargeError
 from eaves.sources.frame import Cause, Dropped, Frame
-from eaves.sources.options.settings import FrameOptions, OutsideImageError, parse_hours, parse_interval_ns, parse_region
+from eaves.sources.options.settings import FrameOptions, OutsideImageError, parse_hours, parse_interval_ns
 
 if TYPE_CHECKING:
     from eaves.sources.options.pixels import PixelEditor
-
-NO_PIXELS = "crop, unchanged, max_side and jpeg_quality need the image itself, and this image stays in its bucket"
-
 
 MAX_CAMERAS = 1_000
 """Maximum number of cameras whose last frame is remembered. A limit is needed because camera names come from topics or
@@ -60,12 +56,6 @@ class RecentValues(Generic[V]):
             self._values.popitem(last=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    last_ns: int
-    due_ns: int
-
-
 class Pacer:
     """Decides which frames the option `rate` keeps. Not thread-safe.
 
@@ -75,7 +65,7 @@ class Pacer:
 
     def __init__(self, interval_ns: int) -> None:
         self._interval_ns = interval_ns
-        self._turns: RecentValues[_Turn] = RecentValues(MAX_CAMERAS)
+        self._turns: RecentValues[tuple[int, int]] = RecentValues(MAX_CAMERAS)
 
     def admit(self, camera: str, moment_ns: int) -> bool:
         """Return whether a frame is kept; the next one is then due an interval later.
@@ -88,14 +78,14 @@ class Pacer:
             camera: Name of the camera.
             moment_ns: Capture time, nanoseconds since 1970.
         """
-        turn = self._turns.get(camera)
+        last_ns, last_due_ns = self._turns.get(camera) or (moment_ns + 2 * self._interval_ns, 0)
         due_ns = moment_ns + self._interval_ns
-        if turn is not None and turn.last_ns - self._interval_ns < moment_ns:
-            if moment_ns < turn.due_ns:
+        if last_ns - self._interval_ns < moment_ns:
+            if moment_ns < last_due_ns:
                 return False
-            if moment_ns < turn.due_ns + self._interval_ns:
-                due_ns = turn.due_ns + self._interval_ns
-        self._turns.put(camera, _Turn(moment_ns, due_ns))
+            if moment_ns < last_due_ns + self._interval_ns:
+                due_ns = last_due_ns + self._interval_ns
+        self._turns.put(camera, (moment_ns, due_ns))
         return True
 
 
@@ -127,8 +117,6 @@ class FrameEditor:
         if not again and (cause := self._select(frame)):
             return Dropped(cause)
         edited: Frame | None = frame
-        if self._pixels is not None and frame.dataref:
-            return Dropped("unsupported", NO_PIXELS)
         if self._pixels is not None:
             try:
                 edited = self._pixels.edit(frame, compare=not again)
@@ -158,7 +146,7 @@ def _build_pixel_editor(options: FrameOptions) -> PixelEditor | None:
     from eaves.sources.options.pixels import PixelEditor  # an agent whose sources have no such option needs no Pillow
 
     return PixelEditor(
-        region=parse_region(options.crop),
+        crop=options.crop,
         unchanged=options.unchanged,
         max_side=options.max_side,
         quality=options.jpeg_quality,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 
 from PIL import Image, ImageChops
@@ -18,7 +19,7 @@ from PIL import Image, ImageChops
 from eaves.images.decoder import load
 from eaves.sources.frame import Frame
 from eaves.sources.options.editor import MAX_CAMERAS, RecentValues
-from eaves.sources.options.settings import Box, Region
+from eaves.sources.options.settings import Box, find_box
 
 SIDE = 32
 """Width and height to which pictures are reduced for a comparison, pixels. Each pixel is then the mean of about 900
@@ -53,15 +54,15 @@ class PixelEditor:
     """Crops, compares, shrinks and encodes frames. Safe to use from many threads.
 
     Args:
-        region: Rectangle that is kept; None for the whole image.
+        crop: Rectangle that is kept, as in the option; empty for the whole image.
         unchanged: Minimum difference from the last kept frame of the camera, in grey levels; other frames are dropped.
             0 keeps all.
         max_side: Maximum length of the longest side, pixels; 0 for no limit.
         quality: JPEG quality; 0 encodes only changed images, with `QUALITY`.
     """
 
-    def __init__(self, *, region: Region | None, unchanged: float, max_side: int, quality: int) -> None:
-        self._region = region
+    def __init__(self, *, crop: Sequence[float], unchanged: float, max_side: int, quality: int) -> None:
+        self._crop = crop
         self._unchanged = unchanged
         self._max_side = max_side
         self._quality = quality
@@ -80,8 +81,8 @@ class PixelEditor:
         with _one_at_a_time:
             image = load(frame.data, at_least=self._at_least(), max_pixels=MAX_PIXELS)
             done: dict[str, str] = {}
-            if self._region is not None:
-                image = _crop(image, self._region.box(image.size), done)
+            if self._crop:
+                image = _crop(image, find_box(self._crop, image.size), done)
             if self._unchanged and not self._differs(frame.camera, image) and compare:
                 return None
             if self._max_side and max(image.size) > self._max_side:
@@ -109,7 +110,7 @@ class PixelEditor:
         None when the full size is needed. The side is one more than `max_side`, so that an image that must be shrunk is
         still recognised as too large after it was decoded at a reduced size.
         """
-        if self._region is not None or (self._quality and not self._max_side):
+        if self._crop or (self._quality and not self._max_side):
             return None
         side = max(self._max_side + 1, DECODED_SIDE)
         return side, side

@@ -106,70 +106,49 @@ class OutsideImageError(ImageError):
     """Error of an image that is too small to contain its region."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Region:
-    """A rectangle of an upright image, with the origin at its top left.
+def find_box(numbers: Sequence[float], size: tuple[int, int]) -> Box:
+    """Return the rectangle in pixels that is kept of an upright image, with the origin at its top left.
 
     Source: IIIF Image API 3.0, section 4.1, which gives regions as left, top, width, height as well.
 
-    Attributes:
-        left: Left edge, in pixels or as a share of the image's width.
-        top: Top edge, in pixels or as a share of the image's height.
-        width: Width, in pixels or as a share of the image's width.
-        height: Height, in pixels or as a share of the image's height.
-        shares: Whether all four numbers are shares of 0 to 1 and not pixels.
-    """
-
-    left: float
-    top: float
-    width: float
-    height: float
-    shares: bool
-
-    def box(self, size: tuple[int, int]) -> Box:
-        """Return the rectangle in pixels.
-
-        Args:
-            size: Width and height of the upright image, pixels.
-
-        Raises:
-            OutsideImageError: When the rectangle reaches beyond the image. It was measured in larger images then, and
-                would show another part of the scene in this one.
-        """
-        across, down = size if self.shares else (1, 1)
-        left, top = round(self.left * across), round(self.top * down)
-        right, bottom = round((self.left + self.width) * across), round((self.top + self.height) * down)
-        if self.shares:
-            left, top = min(left, across - 1), min(top, down - 1)
-        right, bottom = max(right, left + 1), max(bottom, top + 1)
-        if right > size[0] or bottom > size[1]:
-            raise OutsideImageError(
-                f"crop extends to {right},{bottom}, beyond the image of {size[0]}x{size[1]} pixels",
-                hint="give crop as shares of the image, or correct the pixels",
-            )
-        return left, top, right, bottom
-
-
-def parse_region(numbers: Sequence[float]) -> Region | None:
-    """Parse a region from four numbers, which are shares when none is above 1; None for no numbers.
+    Args:
+        numbers: Left, top, width and height, all four in pixels or as shares of 0 to 1; see `find_crop_fault`.
+        size: Width and height of the image, pixels.
 
     Raises:
-        ValueError: When the numbers are not a valid rectangle.
+        OutsideImageError: When the rectangle reaches beyond the image. It was measured in larger images then, and
+            would show another part of the scene in this one.
     """
-    if not numbers:
-        return None
+    left, top, width, height = numbers
+    shares = max(numbers) <= 1
+    across, down = size if shares else (1, 1)
+    right, bottom = round((left + width) * across), round((top + height) * down)
+    left, top = round(left * across), round(top * down)
+    if shares:
+        left, top = min(left, across - 1), min(top, down - 1)
+    right, bottom = max(right, left + 1), max(bottom, top + 1)
+    if right > size[0] or bottom > size[1]:
+        raise OutsideImageError(
+            f"crop extends to {right},{bottom}, beyond the image of {size[0]}x{size[1]} pixels",
+            hint="give crop as shares of the image, or correct the pixels",
+        )
+    return left, top, right, bottom
+
+
+def find_crop_fault(numbers: Sequence[float]) -> str:
+    """Return why four numbers, which are shares when none is above 1, are no rectangle; empty when they are one."""
     given = ",".join(f"{number:g}" for number in numbers)
     if len(numbers) != 4:
-        raise ValueError(f"must be left, top, width, height (got {given})")
+        return f"must be left, top, width, height (got {given})"
     left, top, width, height = numbers
-    if min(left, top) < 0 or min(width, height) <= 0:
-        raise ValueError(f"must lie within the image, with a width and a height above 0 (got {given})")
     shares = max(numbers) <= 1
+    if min(left, top) < 0 or min(width, height) <= 0:
+        return f"must lie within the image, with a width and a height above 0 (got {given})"
     if shares and max(left + width, top + height) > 1 + 1e-9:
-        raise ValueError(f"must lie within the image: left + width and top + height must be <= 1 (got {given})")
+        return f"must lie within the image: left + width and top + height must be <= 1 (got {given})"
     if not shares and any(number != int(number) for number in numbers):
-        raise ValueError(f"must be whole pixels, or shares of at most 1 (got {given})")
-    return Region(left=left, top=top, width=width, height=height, shares=shares)
+        return f"must be whole pixels, or shares of at most 1 (got {given})"
+    return ""
 
 
 MIN_SIDE = 16
@@ -239,7 +218,6 @@ class FrameOptions:
         """Return path and message of each violated rule that concerns several settings."""
         checks: tuple[tuple[str, Callable[[], object]], ...] = (
             ("rate", lambda: parse_interval_ns(self.rate)),
-            ("crop", lambda: parse_region(self.crop)),
             ("hours", lambda: parse_hours(self.hours)),
             ("time_zone", lambda: parse_hours((), self.time_zone)),
         )
@@ -248,5 +226,7 @@ class FrameOptions:
                 check()
             except ValueError as error:
                 yield path, str(error)
+        if self.crop and (fault := find_crop_fault(self.crop)):
+            yield "crop", fault
         if 0 < self.max_side < MIN_SIDE:
             yield "max_side", f"must be 0 or >= {MIN_SIDE} (got {self.max_side})"

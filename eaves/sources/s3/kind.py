@@ -36,12 +36,6 @@ class S3SourceSettings:
         "(`dataref`), and the function fetches it, if its `dataref_hosts` allow the store.",
         choices=("bytes", "reference"),
     )
-    start: str = setting(
-        "all",
-        "`all`: images that are in the bucket at the first start are captured, too. `new`: only images that come "
-        "later.",
-        choices=("all", "new"),
-    )
     every_s: float = setting(
         30.0,
         "Seconds between two listings of the keys that follow the last known ones. They take one request for each "

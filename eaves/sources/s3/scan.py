@@ -26,8 +26,8 @@ PAGE_PACE_S = 1.0
 """Minimum time between two whole passes for each request that a pass takes, seconds: a bucket with ten million objects
 costs one request a second on average."""
 
-Look = Callable[[StoredObject], bool]
-"""Looks at an object and returns whether the next one may follow now."""
+Look = Callable[[StoredObject], None]
+"""Looks at an object."""
 
 
 class BucketScan:
@@ -43,11 +43,12 @@ class BucketScan:
         clock: Monotonic clock.
         begin: Called when a whole pass begins.
         end: Called when a whole pass has listed every object.
+        stopping: Returns whether a step must end early.
     """
 
     def __init__(
         self, bucket: Bucket, prefix: str, *, every_s: float, full_every_s: float, clock: Clock,
-        begin: Callable[[], None], end: Callable[[], None],
+        begin: Callable[[], None], end: Callable[[], None], stopping: Callable[[], bool],
     ) -> None:  # fmt: skip
         self._bucket = bucket
         self._prefix = prefix
@@ -56,6 +57,7 @@ class BucketScan:
         self._clock = clock
         self._begin = begin
         self._end = end
+        self._stopping = stopping
         self._ends: dict[str, StoredObject] = {}
         self._found_ends: dict[str, StoredObject] = {}
         self._full_at = float("-inf")
@@ -101,11 +103,11 @@ class BucketScan:
             found = next(objects, None)
             if found is None:
                 return True
-            ready = look(found)
+            look(found)
             self._cursor = found.key
             self._count += 1
             self._keep_end(found)
-            if not ready:
+            if self._stopping():
                 return False
         return False
 
@@ -133,10 +135,10 @@ class BucketScan:
         """List the objects after the last known key of each folder, by one request for each."""
         for folder, end in list(self._ends.items()):
             for found in islice(self._bucket.list(folder, after=end.key), PAGE):
-                ready = look(found)
+                look(found)
                 if self._folder(found.key) == folder:
                     self._ends[folder] = found
-                if not ready:
+                if self._stopping():
                     return
 
     def _folder(self, key: str) -> str:

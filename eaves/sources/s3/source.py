@@ -30,14 +30,8 @@ from eaves.sources.sent_images import SentImages
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses between attempts to read a bucket that can't be read."""
-REMEMBER_S = 172_800.0
-"""Time for which the spool remembers an object after it was deleted, seconds: two days, because objects in the bucket
-are marked as needed once a day. A deleted object that is written again has another time and is another image."""
 HINTS_AT_ONCE = 1_000
 """Number of keys that are looked at before the listing continues."""
-START_S = 86_400.0
-"""With `start: new`, an object that was written within this time after the start is new even if it is found by the
-first pass, seconds. Without this bound, a clock that is years behind would make every object new."""
 POLL_S = 60.0
 """Maximum wait, seconds; each wait shows the agent that the source isn't hung."""
 _MEDIA = {"jpg": "jpeg", "tif": "tiff"}
@@ -68,23 +62,19 @@ class S3Source:
             context.index,
             context.source,
             max_present=settings.max_objects,
-            remember_s=REMEMBER_S,
             clock=context.clock,
             options=context.options_digest,
         )
         self._max_objects = settings.max_objects
-        self._start_mark = event_id(context.source, f"{self._location.name}\0{self._location.prefix}\0start")
-        self._only_new = settings.start == "new"
-        self._passing_over = False
-        self._started_ns = round(context.clock.now() * 1e9)
         self._scan = BucketScan(
             self._bucket,
             self._location.prefix,
             every_s=settings.every_s,
             full_every_s=settings.full_every_s,
             clock=context.clock,
-            begin=self._begin_pass,
-            end=self._end_pass,
+            begin=self._sent.begin_scan,
+            end=self._sent.end_scan,
+            stopping=lambda: context.stopping,
         )
 
     def run(self) -> None:
@@ -135,33 +125,26 @@ class S3Source:
                 continue
             try:
                 found = self._bucket.find(key)
-                ready = self._look_at(found, self._identify(found))
+                self._look_at(found, self._identify(found))
             except (NotFoundError, ForbiddenError, StatusError):
                 continue  # the object was deleted, or its key is odd; the next pass finds what is wrong with the bucket
-            if not ready:
-                return
 
-    def _look_at_found(self, found: StoredObject) -> bool:
-        """Look at an object that the scan has found; return whether the next one may follow now."""
-        if not self._is_image(found.key) or found.size_bytes == 0:
-            return not self._context.stopping
-        identity = self._identify(found)
-        self._sent.find(identity)
-        if self._passing_over and not self._is_new(found) and identity not in self._sent:
-            self._sent.pass_over(identity, for_good=True)
-            return not self._context.stopping
-        return self._look_at(found, identity)
+    def _look_at_found(self, found: StoredObject) -> None:
+        """Look at an object that the scan has found."""
+        if self._is_image(found.key) and found.size_bytes:
+            identity = self._identify(found)
+            self._sent.find(identity)
+            self._look_at(found, identity)
 
-    def _look_at(self, found: StoredObject, identity: str) -> bool:
-        """Capture an object unless it was sent; return whether the next one may follow now."""
+    def _look_at(self, found: StoredObject, identity: str) -> None:
+        """Capture an object unless it was sent."""
         if found.size_bytes == 0 or identity in self._sent or self._sent.full:
-            return not self._context.stopping
+            return
         outcome = self._capture(found, identity)
         if outcome is Outcome.DROPPED:
             self._sent.pass_over(identity)
         elif outcome is not None:
             self._sent.add(identity)
-        return not self._context.stopping
 
     def _capture(self, found: StoredObject, identity: str) -> Outcome | None:
         """Read an object and pass it to the agent; None when this version is gone, or may be captured later.
@@ -192,7 +175,6 @@ class S3Source:
                 "failed", identity, f"{name} can't be made into an event; the source tries again", error
             )
             return None
-        self._faults.forget(identity)
         return outcome
 
     def _build_frame(self, found: StoredObject) -> Frame:
@@ -235,22 +217,6 @@ class S3Source:
         if media_type.is_unsupported_path(below):
             self._faults.report_unsupported(key, build_text(key))
         return media_type.is_image_path(below)
-
-    def _is_new(self, found: StoredObject) -> bool:
-        return 0 <= found.modified_at_ns - self._started_ns <= START_S * 1e9
-
-    def _begin_pass(self) -> None:
-        self._passing_over = self._only_new and not self._context.index.seen(self._context.source, self._start_mark)
-        self._sent.begin_scan()
-        if self._only_new:
-            self._sent.find(self._start_mark)
-
-    def _end_pass(self) -> None:
-        if self._passing_over:
-            self._sent.pass_over(self._start_mark, for_good=True)
-            self._sent.save()
-            self._passing_over = False
-        self._sent.end_scan()
 
     def _report_state(self) -> None:
         if self._sent.full:

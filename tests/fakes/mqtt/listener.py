@@ -12,7 +12,6 @@ class RecordingListener(ConnectionListener):
 
     Args:
         topics: What it subscribes to, at each connection.
-        retained: Whether it wants what the broker keeps.
         acknowledge: Whether it acknowledges what it gets, at once.
 
     Attributes:
@@ -24,7 +23,7 @@ class RecordingListener(ConnectionListener):
         messages: What was received.
     """
 
-    def __init__(self, topics: Sequence[str] = (), *, retained: bool = False, acknowledge: bool = True) -> None:
+    def __init__(self, topics: Sequence[str] = (), *, acknowledge: bool = True) -> None:
         self.connection: BrokerConnection | None = None
         self.sessions: list[SessionInfo] = []
         self.reasons: list[str] = []
@@ -33,13 +32,12 @@ class RecordingListener(ConnectionListener):
         self.messages: list[Message] = []
         self.subscriptions = 0
         self._topics = topics
-        self._retained = retained
         self._acknowledge = acknowledge
 
     def connected(self, session: SessionInfo) -> None:
         self.sessions.append(session)
         if self._topics and self.connection is not None:
-            self.connection.subscribe(self._topics, retained=self._retained)
+            self.connection.subscribe(self._topics)
 
     def lost(self) -> None:
         self.losses += 1

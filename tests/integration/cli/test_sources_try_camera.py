@@ -53,7 +53,7 @@ def test_a_stream_is_shown_with_what_it_costs(server: RtspServer, tmp_path: Path
     assert f"source gate, kind camera: {server.url()}\n" in text
     assert re.search(r"stream h264, 320x180, 10 frames/s\n", text)
     assert "decoding key frames only, which costs least\n" in text
-    assert re.search(r"at most one image every 1\.\d s: \d,\d\d\d an hour, ", text)
+    assert re.search(r"at most one image every 1\.\d s\n", text)
     assert size_of("gate.jpg") == (160, 90)
 
 
@@ -62,7 +62,7 @@ def test_every_frame_is_decoded_where_key_frames_are_too_few(server: RtspServer)
     found, error = attempt(f"{{kind: camera, url: '{url}', every_s: 0.2}}")
     assert error is None
     assert found["stream"]["decoding"] == "all"
-    assert found["load"]["images_per_hour"] == 18_000
+    assert found["interval_s"] == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_snapshot_address_that_is_a_stream_is_named_as_one() -> None:
     assert "which the kind `camera` reads" in str(refused)
     assert error is None
     assert (found["kind"], found["stream"]["decoding"]) == ("camera", "none")
-    assert found["load"]["interval_s"] == pytest.approx(0.1, rel=0.3)
+    assert found["interval_s"] == pytest.approx(0.1, rel=0.3)
 
 
 def test_files_and_devices(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import UnreachableError
-from eaves.mqtt import BrokerConnection, ConnectionSettings, Message, Publication, parse_address
+from eaves.mqtt import BrokerConnection, ConnectionSettings, Publication, parse_address
 from tests.fakes.mqtt.listener import RecordingListener
 from tests.fakes.mqtt.old_broker import OldBroker
 from tests.processes.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
@@ -58,7 +57,7 @@ def test_what_is_published_arrives(broker: Mosquitto, version: str) -> None:
         assert answer.code < 0x80
         message = wait_until(lambda: listener.messages, what="the message")[0]
     assert (message.topic, message.payload, message.qos) == ("a/b", b"\x00one", 1)
-    assert (message.retain, message.dup, message.cut) == (False, False, False)
+    assert (message.retain, message.dup) == (False, False)
     assert listener.sessions[0].version == version
     newer = version == "5"
     assert message.content_type == ("image/png" if newer else "")
@@ -114,29 +113,6 @@ def test_many_threads_publish_at_once(broker: Mosquitto) -> None:
         assert len({message.payload[:4] for message in listener.messages}) == 40
         assert (len(codes), max(codes)) == (40, 0)
         assert len(listener.sessions) == 1
-
-
-def test_an_exception_of_the_listener_ends_one_connection_and_not_the_thread(
-    broker: Mosquitto, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Failing(RecordingListener):
-        def received(self, message: Message) -> None:
-            super().received(message)
-            if len(self.messages) <= 2:
-                raise RuntimeError("a bug")
-
-        def unavailable(self, reason: str) -> None:
-            super().unavailable(reason)
-            raise ValueError("another bug")
-
-    listener = Failing(["a/b"])
-    with connected(to(broker.url), listener) as connection:
-        wait_until(lambda: listener.subscriptions, what="the subscription")
-        with caplog.at_level(logging.ERROR):
-            connection.publish(publication(b"x"))
-            wait_until(lambda: len(listener.messages) == 3, what="the message again")
-    assert [type(record.exc_info[1]) for record in caplog.records if record.exc_info] == [RuntimeError, ValueError]
-    assert "RuntimeError" in listener.reasons[0]
 
 
 def test_a_deaf_broker_is_noticed(broker: Mosquitto) -> None:

@@ -174,12 +174,3 @@ def test_sensors_are_unavailable_once_it_was_killed(broker: Mosquitto, tmp_path:
         assert subscriber.wait_for(2)[1].payload == b"offline"
         publisher.start()
         assert subscriber.wait_for(3)[2].payload == b"online"
-
-
-def test_a_setting_that_can_not_be_used_is_reported_before_anything_is_taken(tmp_path: Path) -> None:
-    publisher = PublisherProcess(tmp_path, "http://127.0.0.1/a", EAVES_MQTT_FORMAT="xml")
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "eaves.publisher"], env=publisher.environ, capture_output=True, check=False
-    )
-    assert done.returncode == 78
-    assert b"mqtt.format: must be one of cloudevents, json" in done.stderr

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from eaves.delivery import DeliveryOutcome
-from tests.fakes.mqtt.deaf_broker import DeafBroker
 from tests.fakes.mqtt.tap import Tap
 from tests.processes.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
 from tests.processes.publishing import prediction, publishing
@@ -101,18 +99,6 @@ def test_nothing_is_lost_while_the_broker_is_killed(broker: Mosquitto, tmp_path:
     assert lost <= kills * 20
 
 
-def test_the_newest_prediction_is_the_one_that_is_kept(broker: Mosquitto, tmp_path: Path) -> None:
-    with publishing(tmp_path, f"{broker.url}/plant/{{partitionkey}}", retain=True, format="json") as out:
-        out.put(prediction(1), prediction(30))
-        out.wait_until_empty()
-        out.put(prediction(7))
-        out.wait_until_empty()
-
-    with subscribed(broker.port, "plant/#") as subscriber:
-        (message,) = subscriber.wait_for(1)
-    assert (message.retain, message.json()["id"]) == (True, "id-30")
-
-
 def test_a_broker_that_is_away_for_long_costs_one_line_and_no_memory(
     broker: Mosquitto, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -149,29 +135,6 @@ def test_a_broker_that_never_acknowledges_is_given_up_on_in_time(broker: Mosquit
         out.wait_until_empty()
         wait_until(lambda: len(subscriber.ids()) == 2, what="both")
         assert not out.dead()
-
-
-def test_messages_that_are_never_acknowledged_do_not_gather_in_a_connection(tmp_path: Path) -> None:
-    broker = DeafBroker()
-    with publishing(tmp_path, f"mqtt://127.0.0.1:{broker.port}/plant", timeout_s=0.2, parallel=1) as out:
-        out.put(prediction(0))
-        wait_until(lambda: broker.connections >= 3, 30, what="connections made anew")
-        assert broker.open <= 1
-        assert out.queued() == 1
-    broker.close()
-
-
-def test_closing_does_not_wait_for_a_broker_that_never_acknowledges(broker: Mosquitto, tmp_path: Path) -> None:
-    with publishing(tmp_path, f"{broker.url}/plant", home_assistant=True) as out:
-        out.put(prediction(0))
-        out.wait_until_empty()
-        broker.signal(signal.SIGSTOP)
-        out.put(prediction(1))
-        began = time.monotonic()
-        out.link.close()
-        assert time.monotonic() - began < 4.5
-        broker.signal(signal.SIGCONT)
-    assert out.lane.stop(1)
 
 
 def test_a_topic_that_is_not_allowed_pauses_the_queue_and_keeps_the_prediction(tmp_path: Path) -> None:

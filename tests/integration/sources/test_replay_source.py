@@ -145,15 +145,6 @@ def test_a_time_of_now_is_when_it_is_played(tmp_path: Path) -> None:
     assert {frame.captured_at_ns for frame in context.frames} == {int(clock.now() * 1e9)}
 
 
-def test_what_is_missing_is_waited_for(tmp_path: Path) -> None:
-    with playing(tmp_path / "later") as context:
-        wait_until(lambda: context.states, 20)
-        assert context.states == [("waiting", f"{tmp_path}/later is neither a folder nor an archive")]
-        write_folder(tmp_path / "later")
-        wait_for_end(context)
-    assert len(context.frames) == 3
-
-
 @pytest.mark.parametrize(
     "damage",
     [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,12 +19,9 @@ from eaves.sources.folder.kind import FolderSourceSettings
 from eaves.sources.folder.source import FolderSource
 from eaves.sources.options import FrameOptions
 from eaves.sources.replay import ReplaySource, ReplaySourceSettings
-from eaves.sources.s3.kind import S3SourceSettings
-from eaves.sources.s3.source import S3Source
 from eaves.spool import Spool
 from tests.inputs.hostile import encode
 from tests.inputs.pictures import picture
-from tests.sources.store import open_store, write_keys
 from tests.waiting import wait_until
 
 IMAGE = encode(picture(40, 30), "PNG")
@@ -42,7 +38,6 @@ class Place:
     folder: Path
     make: Callable[[AgentContext], Any]
     write: Callable[[str], object] = lambda name: None
-    keys: Path | None = None
 
     @contextmanager
     def running(self, options: FrameOptions, **values: Any) -> Iterator[tuple[SourceCounters, list[str]]]:
@@ -60,7 +55,6 @@ class Place:
             store=store,
             spool_max_bytes=1 << 30,
             options=options,
-            credentials=self.keys,
             **{"max_bytes": 20_000_000, **values},
         )
         thread = threading.Thread(target=self.make(context).run)
@@ -74,28 +68,14 @@ class Place:
             assert not thread.is_alive()
 
 
-@pytest.fixture(params=["folder", "replay", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    if request.param == "s3":
-        with open_store() as store:
-            bucket = hashlib.sha256(request.node.name.encode()).hexdigest()[:20]  # stores of one process share buckets
-            store.s3.create_bucket(Bucket=bucket)
-            settings = S3SourceSettings(bucket=f"s3://{bucket}/", endpoint=store.url, every_s=1, full_every_s=1)
-            yield fill(
-                Place(
-                    tmp_path,
-                    partial(S3Source, settings),
-                    lambda name: store.s3.put_object(Bucket=bucket, Key=name, Body=IMAGE),
-                    write_keys(tmp_path / "keys"),
-                )
-            )
-        return
+@pytest.fixture(params=["folder", "replay"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     make: Callable[[AgentContext], Any] = partial(ReplaySource, ReplaySourceSettings(path=inbox, every_s=0))
     if request.param == "folder":
         make = partial(FolderSource, FolderSourceSettings(path=inbox, settle_s=0.0, polling=True, poll_s=0.1))
-    yield fill(Place(tmp_path, make, lambda name: (inbox / name).write_bytes(IMAGE)))
+    return fill(Place(tmp_path, make, lambda name: (inbox / name).write_bytes(IMAGE)))
 
 
 def fill(place: Place) -> Place:

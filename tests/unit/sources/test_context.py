@@ -80,12 +80,6 @@ def test_a_frame_that_stays_in_its_bucket_is_an_event_without_data(store: Store)
     assert event.extensions == {"partitionkey": "cam", "dataref": url, "datadigest": digest}
 
 
-@pytest.mark.parametrize("values", [{"data": PNG, "dataref": "https://a/b"}, {"data": b"", "digest": "sha256:0"}])
-def test_a_frame_has_data_or_a_reference(values: Any) -> None:
-    with pytest.raises(ValueError, match="a frame has either data, or a dataref"):
-        Frame(position="7", **values)
-
-
 def test_a_frame_in_a_bucket_is_limited_by_time_and_not_changed(store: Store) -> None:
     frames = [
         Frame(data=b"", position=str(number), captured_at_ns=number * 10**9, dataref="https://a/b")

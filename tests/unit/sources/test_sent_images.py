@@ -15,7 +15,7 @@ def identity(number: int) -> str:
 
 
 def make(index: DictIndex, clock: ManualClock, limit: int = 1000, max_present: int = 10_000) -> SentImages:
-    return SentImages(index, "/s", limit=limit, max_present=max_present, remember_s=WEEK_S, clock=clock)
+    return SentImages(index, "/s", limit=limit, max_present=max_present, clock=clock)
 
 
 def scanned(sent: SentImages, *numbers: int) -> None:

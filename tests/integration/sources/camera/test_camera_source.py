@@ -252,15 +252,6 @@ def test_a_missing_file_is_played_within_seconds_of_its_arrival(tmp_path: Path) 
         camera.wait_for(1)
 
 
-def test_a_damaged_file_is_not_read_again(tmp_path: Path) -> None:
-    clock, clip = ManualClock(), tmp_path / "clip.mp4"
-    clip.write_bytes(b"1")
-    with run_camera(str(clip), command=build_command("one"), clock=clock) as camera:
-        camera.wait_for_state("waiting", "ended the stream")
-        turn_until(clock, lambda: clock.monotonic() > 3600, at_most_s=3700, step_s=60)
-        assert (len(camera.events), camera.dropped) == (1, {})
-
-
 # Many reconnects
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,16 +146,3 @@ def test_recordings_that_were_put_together(tmp_path: Path) -> None:
         decoder.end()
     assert sum(isinstance(message, StreamFrame) for message in decoder.messages) == 4
     assert 3 < time.monotonic() - began < 9
-
-
-def test_no_frame_of_a_time_lapse_is_lost(tmp_path: Path) -> None:
-    video = make_video(seconds=4)
-    keys = tuple(packet for packet in video.packets if packet.key)
-    file = replace(video, packets=keys).write(tmp_path / "lapse.mp4", interval=600)
-    with run_decoder(StreamRequest(url=str(file))) as decoder:
-        began = time.monotonic()
-        decoder.end()
-    assert time.monotonic() - began > len(keys) - 1.5
-    frames = [message for message in decoder.messages if isinstance(message, StreamFrame)]
-    assert [frame.number for frame in frames] == list(range(len(keys)))
-    assert [round((frame.captured_at_ns - frames[0].captured_at_ns) / 1e9) for frame in frames] == [0, 60, 120, 180]

@@ -122,15 +122,6 @@ def test_tls_trusts_the_authority_in_the_credentials_and_shows_the_client_certif
         wait_for_frames(context, 1)
 
 
-def test_a_key_that_is_none_is_said(tmp_path: Path) -> None:
-    (tmp_path / "tls.crt").write_text("nothing")
-    (tmp_path / "tls.key").write_text("nothing")
-    context = RecordingContext()
-    context.credentials = tmp_path
-    with polling("https://127.0.0.1:1/", context):
-        wait_for_state(context, r"tls\.crt and its key can't be used")
-
-
 def test_a_camera_is_reached_through_the_proxy_of_the_process() -> None:
     context = RecordingContext()
     with open_proxy() as proxy, open_camera(lambda _: respond(body=JPEG)) as camera:

@@ -66,7 +66,6 @@ def test_it_is_run_again_after_any_number_of_failures_with_pauses_that_stop_grow
     pauses = run_for(clock, source, supervised, 1_100)
     assert pauses[:7] == pytest.approx([1, 2, 4, 8, 16, 32, 60])
     assert pauses[7:] == pytest.approx([60.0] * len(pauses[7:]))
-    assert supervised.restarts >= 1_100
     assert context.stopping
 
 

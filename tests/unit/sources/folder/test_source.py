@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.errors import SpoolError, SpoolFullError
+from eaves.errors import SpoolFullError
 from eaves.sources.folder.source import RESCAN_S
 from eaves.sources.options import FrameOptions
 from tests.fakes.sources.sent_index import DictIndex
@@ -47,7 +47,7 @@ def test_a_file_that_is_open_is_not_taken_before_its_time(folder: Path, waits: t
         assert run.subjects == ["a.png"]
 
 
-@pytest.mark.parametrize("waits", [(OPEN, CLOSED, OPEN), (SCANNED, CLOSED)])
+@pytest.mark.parametrize("waits", [(OPEN, CLOSED), (SCANNED, CLOSED)])
 def test_a_file_that_was_closed_is_taken_at_once(folder: Path, waits: tuple[float, ...]) -> None:
     with running(folder, settle_s=30.0) as run:
         run.write("a.png")
@@ -86,18 +86,6 @@ def test_images_are_sent_in_the_order_they_were_taken(folder: Path) -> None:
             os.utime(run.write(name), ns=(number, number))
         run.advance(20)
         assert run.subjects == ["c.png", "a.png", "b.png"]
-
-
-def test_a_file_that_changes_before_it_is_read_waits_anew(folder: Path) -> None:
-    with running(folder, settle_s=5.0) as run:
-        run.write("a.png")
-        run.tell("a.png", wait_s=5.0)
-        run.advance(4)
-        run.write("a.png", PNG + b"more")
-        run.advance(3)
-        assert run.subjects == []
-        run.advance(5)
-        assert [event.data for event in run.events] == [PNG + b"more"]
 
 
 def test_a_folder_that_is_missing_is_waited_for_and_so_is_one_that_goes(
@@ -249,18 +237,6 @@ def test_a_file_that_fails_unexpectedly_holds_up_no_other(folder: Path, caplog: 
         assert run.subjects == ["b.png", "a.png"]
     (record,) = [r for r in caplog.records if r.levelno == logging.ERROR]
     assert record.exc_info is not None
-
-
-def test_files_passed_over_are_written_once_the_spool_takes_them(folder: Path) -> None:
-    with running(folder, options=FrameOptions(rate="1/min"), polling=True, settle_s=0.0) as run:
-        run.index.error = SpoolError("disk I/O error")
-        for number in range(2):
-            os.utime(run.write(f"{number}.png"), ns=(number * 10**9, number * 10**9))
-        run.advance(10)
-        assert run.counters.state == "paused"
-        run.index.error = None
-        run.advance(30)
-        assert (run.counters.state, len(run.index.times)) == ("watching", 2)
 
 
 def test_what_an_option_left_out_is_taken_once_the_option_is_another(folder: Path) -> None:

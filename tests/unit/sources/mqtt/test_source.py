@@ -9,7 +9,6 @@ import pytest
 
 from eaves.errors import EventError
 from eaves.mqtt import Message, SessionInfo
-from eaves.sources.context import State
 from eaves.sources.frame import Frame
 from eaves.sources.mqtt.inbox import HeldMessage
 from eaves.sources.mqtt.kind import MqttSourceSettings
@@ -64,15 +63,6 @@ def test_an_image_that_no_function_reads_is_counted_and_not_sent(context: Record
     source.received(message(1, b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"))
     drain(source, context, 1)
     assert (context.frames, dict(context.dropped)) == ([], {"unsupported": 1})
-
-
-def test_a_position_is_of_topic_image_and_senders_id(context: RecordingContext) -> None:
-    source = make(context, id_property="id")
-    for number, (data, sender_id) in enumerate([(PNG, "1"), (PNG + b"x", "1"), (PNG, "2"), (PNG, "1")], 1):
-        source.received(message(number, data, user_properties=(("id", sender_id),)))
-    source.received(Message(topic="a/c", payload=PNG, packet_id=9, session=1, user_properties=(("id", "1"),)))
-    drain(source, context, 5)
-    assert (len(context.frames), context.dropped) == (4, {"duplicate": 1})
 
 
 def test_after_one_message_without_room_none_is_taken_on_this_connection(context: RecordingContext) -> None:
@@ -130,43 +120,14 @@ def test_the_camera_is_a_level_of_the_topic(context: RecordingContext, level: in
     assert context.frames[0].camera == camera
 
 
-def test_a_message_that_was_cut_is_dropped(context: RecordingContext) -> None:
-    source = make(context)
-    source.received(message(1, cut=True, size_bytes=99_000_000))
-    drain(source, context, 1)
-    assert context.dropped == {"too_large": 1}
-
-
 def test_many_odd_messages_of_one_kind_leave_the_other_kinds_in_the_log(
     context: RecordingContext, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source = make(context, payload="json", image_at="/i")
+    source = make(context, image_at="/i")
     for number in range(50):
-        source.received(message(1, cut=True, size_bytes=99_000_000 + number))
-        source.received(message(1, b" " * number + b"["))
+        source.received(message(1, b" " * number + b"{"))
     source.received(message(1, b'{"i": 5}'))
-    drain(source, context, 101)
-    assert len(caplog.records) == 3
-    for reason in ("a message is too large (", "a message is not JSON (", "a message has no string at /i;"):
+    drain(source, context, 51)
+    assert len(caplog.records) == 2
+    for reason in ("a message is not JSON (", "a message has no string at /i;"):
         assert caplog.text.count(reason) == 1
-
-
-def test_the_state_is_the_last_one_whichever_thread_reports_it() -> None:
-    reporting, over = threading.Event(), threading.Event()
-
-    class Slow(RecordingContext):
-        def report(self, state: State, reason: str = "") -> None:
-            if state == "waiting":
-                reporting.set()
-                over.wait(0.3)  # for the report of the other thread, which comes after this one
-            super().report(state, reason)
-
-    context = Slow()
-    source = make(context)
-    slow = threading.Thread(target=source.unavailable, args=("the broker is away",))
-    slow.start()
-    assert reporting.wait(10)
-    source.subscribed([])
-    over.set()
-    slow.join()
-    assert context.states[-1] == ("watching", "")

@@ -127,13 +127,6 @@ def test_the_longest_side_is_made_smaller_and_never_larger() -> None:
     assert edit(small, max_side=320).data == small
 
 
-def test_crop_comes_before_the_longest_side() -> None:
-    edited = edit(jpeg(quarters()), crop="0,0,0.5,1", max_side=50)
-    assert decode(edited.data).shape == (50, 50, 3)
-    assert edited.extensions["crop"] == "0,0,200,200"
-    assert edited.extensions["scaledto"] == "50x50"
-
-
 def test_a_quality_encodes_every_image() -> None:
     data = encode(hostile.noise(300, 200), "PNG")
     low, high = edit(data, jpeg_quality=20), edit(data, jpeg_quality=90)
@@ -149,27 +142,6 @@ def test_frames_that_only_noise_tells_apart_are_unchanged() -> None:
     ]
     assert kept == [0]
     assert editor.edit(frame(jpeg(scene), 20)) == Dropped("unchanged")
-
-
-def test_light_that_drifts_is_seen_now_and_then_and_not_in_every_frame() -> None:
-    """Each frame is compared with the last that was kept; compared with the one before it, nothing would change."""
-    editor = FrameEditor(options(unchanged=2))
-    kept = [
-        number
-        for number in range(101)
-        if isinstance(
-            editor.edit(frame(encode(Image.new("RGB", (320, 240), (100 + number // 5,) * 3), "PNG"), number)), Frame
-        )
-    ]
-    assert kept == list(range(0, 101, 10))
-
-
-def test_a_frame_that_has_to_wait_is_not_unchanged_when_it_is_offered_again() -> None:
-    editor = FrameEditor(options(unchanged=1, crop="0,0,0.5,0.5"))
-    held = frame(jpeg(quarters()))
-    first = editor.edit(held)
-    assert isinstance(first, Frame)
-    assert editor.edit(held) == first
 
 
 def test_a_frame_is_sent_as_its_bytes_when_it_was_only_compared() -> None:

@@ -16,7 +16,6 @@ from eaves.errors import ConfigError
 from eaves.sources.frame import Frame
 from eaves.sources.options import Dropped, FrameEditor, FrameOptions
 from eaves.sources.options.settings import parse_interval_ns
-from tests.fakes.clock import ManualClock
 
 SECOND = 1_000_000_000
 NUMBERS = itertools.count()
@@ -77,16 +76,6 @@ def test_a_clock_that_jumps_stops_nothing(jump_s: float) -> None:
     kept = passed(editor, *(2_000_000 + jump_s + number for number in range(40)))
     assert kept[0] == 2_000_000 + jump_s
     assert {round(later - earlier) for earlier, later in pairwise(kept)} <= {9, 10}
-
-
-def test_a_frame_of_unknown_time_counts_as_captured_now() -> None:
-    clock = ManualClock()
-    editor = FrameEditor(options(rate="1/10s"), clock=clock)
-    outcomes = []
-    for number in range(21):
-        outcomes.append(isinstance(editor.edit(frame(None, str(number))), Frame))
-        clock.turn(1)
-    assert [number for number, kept in enumerate(outcomes) if kept] == [0, 10, 20]
 
 
 def test_a_frame_that_has_to_wait_for_a_full_queue_is_not_dropped_when_it_is_offered_again() -> None:
