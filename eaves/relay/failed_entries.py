@@ -8,7 +8,7 @@ from eaves.base.clock import Clock
 from eaves.spool import Entry, Spool
 from eaves.spool.schema import FREED
 
-LOOK_S = 60.0
+POLL_S = 60.0
 """Interval at which the spool is searched for failed entries that this process doesn't know, seconds."""
 MAX_ENTRIES = 10_000
 """Maximum number of failed entries that are remembered per lane, about 100 bytes each. Any other failed entry is due
@@ -42,7 +42,7 @@ class FailedEntries:
         now = self._clock.monotonic()
         if now < self._look_at:
             return
-        self._look_at = now + LOOK_S
+        self._look_at = now + POLL_S
         for lane, known in self._due.items():
             for seq, due in self._spool.tried(lane, MAX_ENTRIES):
                 if seq not in known or due == FREED:

@@ -21,7 +21,7 @@ from eaves.sources.faults import REFUSED, HourlyLog, explain_refusal
 from eaves.sources.files import build_text
 from eaves.sources.frame import Cause, Frame
 
-LOOK_S = 2.0
+POLL_S = 2.0
 """Interval at which the source looks for new credentials while it isn't connected, seconds."""
 MEMORY_LOOK_S = 1.0
 """Interval at which the source looks at the memory of the decoder, seconds."""
@@ -155,11 +155,11 @@ class CameraSource:
     def _follow(self, decoder: DecoderProcess, login: StreamLogin, stream: str) -> StreamEnd:
         """Take the frames of a decoder until it ends or has to be ended."""
         context, clock = self._context, self._context.clock
-        began_s = frame_s = look_s = now_s = clock.monotonic()
+        began_s = frame_s = poll_s = now_s = clock.monotonic()
         opened: Opened | None = None
         while not context.stopping:
             over = decoder.over  # looked at before a frame is taken, so that the last one isn't missed
-            due_s = min(look_s + MEMORY_LOOK_S, *(at_s for at_s, _ in self._limits(decoder, began_s, frame_s)))
+            due_s = min(poll_s + MEMORY_LOOK_S, *(at_s for at_s, _ in self._limits(decoder, began_s, frame_s)))
             frame = decoder.take(0.0 if over else max(0.0, due_s - now_s))
             now_s = clock.monotonic()
             if decoder.opened is not None and decoder.opened is not opened:
@@ -176,8 +176,8 @@ class CameraSource:
             for at_s, end in self._limits(decoder, began_s, frame_s):
                 if now_s >= at_s:
                     return end
-            if now_s - look_s >= MEMORY_LOOK_S:
-                look_s = now_s
+            if now_s - poll_s >= MEMORY_LOOK_S:
+                poll_s = now_s
                 if decoder.resident_bytes() > self._settings.decoder_max_bytes:
                     return self._recycle(decoder)
         return STOPPING
@@ -262,7 +262,7 @@ class CameraSource:
         if ended.code != "memory" or self._reconnection.flapping:  # that is logged once an hour
             context.report("waiting", ended.reason)
         until_s = self._reconnection.failed(ended.code, began_s=began_s, now_s=now_s, jitter=random.random())  # noqa: S311
-        while (left_s := until_s - clock.monotonic()) > 0 and context.wait(min(left_s, LOOK_S)):
+        while (left_s := until_s - clock.monotonic()) > 0 and context.wait(min(left_s, POLL_S)):
             if self._capture.retry():
                 context.report("waiting", ended.reason)
             if find_versions(context.credentials) != self._versions:

@@ -30,7 +30,7 @@ RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 LOGIN_S = 300.0
 """Pause after the server refused the password, seconds. Many cameras lock an account after five wrong passwords within
 some minutes."""
-LOOK_S = 2.0
+POLL_S = 2.0
 """Interval at which the source checks for new credentials while a server gives no picture, seconds."""
 
 MAX_VALIDATOR = 512
@@ -111,7 +111,7 @@ class HttpSource:
     def _rest(self, until: float) -> None:
         """Wait after a failure until a monotonic time, seconds, and return earlier when the credentials change."""
         context = self._context
-        while (left_s := until - context.clock.monotonic()) > 0 and context.wait(min(left_s, LOOK_S)):
+        while (left_s := until - context.clock.monotonic()) > 0 and context.wait(min(left_s, POLL_S)):
             try:
                 if self._client is None or self._client.is_outdated(read_credentials(context.credentials)):
                     return

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import SpoolFullError
-from eaves.sources.mqtt.source import LOOK_S
+from eaves.sources.mqtt.source import POLL_S
 from tests.fakes.clock import ManualClock
 from tests.fakes.mqtt.slow_link import SlowLink
 from tests.fakes.sources.source_context import RecordingContext
@@ -115,7 +115,7 @@ def test_more_than_memory_allows_is_asked_for_again(
 
 def test_what_had_no_room_is_asked_for_over_a_slow_link(broker: Mosquitto, context: RecordingContext) -> None:
     """A connection that takes longer than a look at the queue is made once, not ended before it is there."""
-    link = SlowLink(broker.port, 2.5 * LOOK_S)
+    link = SlowLink(broker.port, 2.5 * POLL_S)
     context.max_bytes = 100_000
     with (
         run_source(f"mqtt://127.0.0.1:{link.port}", context, version="3.1.1") as source,
