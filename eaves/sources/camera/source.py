@@ -23,7 +23,7 @@ from eaves.sources.frame import Cause, Frame
 
 POLL_S = 2.0
 """Interval at which the source looks for new credentials while it isn't connected, seconds."""
-MEMORY_LOOK_S = 1.0
+MEMORY_POLL_S = 1.0
 """Interval at which the source looks at the memory of the decoder, seconds."""
 START_S = 5.0
 """Time that a decoder may take to start, seconds, before the time limit of its connection begins."""
@@ -155,11 +155,11 @@ class CameraSource:
     def _follow(self, decoder: DecoderProcess, login: StreamLogin, stream: str) -> StreamEnd:
         """Take the frames of a decoder until it ends or has to be ended."""
         context, clock = self._context, self._context.clock
-        began_s = frame_s = poll_s = now_s = clock.monotonic()
+        began_s = frame_s = polled_s = now_s = clock.monotonic()
         opened: Opened | None = None
         while not context.stopping:
             over = decoder.over  # looked at before a frame is taken, so that the last one isn't missed
-            due_s = min(poll_s + MEMORY_LOOK_S, *(at_s for at_s, _ in self._limits(decoder, began_s, frame_s)))
+            due_s = min(polled_s + MEMORY_POLL_S, *(at_s for at_s, _ in self._limits(decoder, began_s, frame_s)))
             frame = decoder.take(0.0 if over else max(0.0, due_s - now_s))
             now_s = clock.monotonic()
             if decoder.opened is not None and decoder.opened is not opened:
@@ -176,8 +176,8 @@ class CameraSource:
             for at_s, end in self._limits(decoder, began_s, frame_s):
                 if now_s >= at_s:
                     return end
-            if now_s - poll_s >= MEMORY_LOOK_S:
-                poll_s = now_s
+            if now_s - polled_s >= MEMORY_POLL_S:
+                polled_s = now_s
                 if decoder.resident_bytes() > self._settings.decoder_max_bytes:
                     return self._recycle(decoder)
         return STOPPING
