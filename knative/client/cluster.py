@@ -22,17 +22,14 @@ from knative.client.kubeconfig import connect_inside, find_context, inside_names
 from knative.client.pods import Pods
 from knative.client.transport import ApiRequest, ApiTransport, parse_object
 
-PAGE = 500
-"""Maximum number of objects in one answer to a list. Source: kubectl's --chunk-size."""
 POLL_S = 0.5
-"""Seconds between two reads of objects that are watched."""
+"""Seconds between two reads of an object that is watched."""
 _JSON = MappingProxyType({"Accept": "application/json", "Accept-Encoding": "gzip"})
 _APPLY = MappingProxyType({"Accept": "application/json", "Content-Type": "application/apply-patch+yaml"})
 _MERGE = MappingProxyType({"Accept": "application/json", "Content-Type": "application/merge-patch+json"})
 _POST = MappingProxyType({"Accept": "application/json", "Content-Type": "application/json"})
 
 Objects = list[dict[str, Any]]
-Change = tuple[str, dict[str, Any]]
 
 
 class Cluster(Pods):
@@ -139,24 +136,14 @@ class Cluster(Pods):
         Raises:
             ClusterError: When the objects can't be read.
         """
-        page = {"limit": str(PAGE)}
-        items: Objects = []
-        while True:
-            request = self._request("list", kind, namespace, query=_selectors(selector, fields) | page)
-            answer = self._transport.send(request)
-            if answer.status == 404:
-                return []
-            if answer.status == 410 and page:  # too many changes between two pages: read the whole list in one page
-                page, items = {}, []
-                continue
-            value = parse_object(request.call, answer)
-            # The list of a kind of Kubernetes itself names the kind once, for all its items.
-            named = {"apiVersion": kind.api_version, "kind": kind.kind}
-            items += [named | item for item in value.get("items") or []]
-            metadata = value.get("metadata", {})
-            if not metadata.get("continue"):
-                return items
-            page = {"limit": str(PAGE), "continue": metadata["continue"]}
+        query = ({"labelSelector": selector} if selector else {}) | ({"fieldSelector": fields} if fields else {})
+        request = self._request("list", kind, namespace, query=query)
+        answer = self._transport.send(request)
+        if answer.status == 404:
+            return []
+        # The list of a kind of Kubernetes itself names the kind once, for all its items.
+        named = {"apiVersion": kind.api_version, "kind": kind.kind}
+        return [named | item for item in parse_object(request.call, answer).get("items") or []]
 
     def delete(
         self,
@@ -195,32 +182,18 @@ class Cluster(Pods):
         parse_object(request.call, answer)
         return True
 
-    def watch(
-        self,
-        kind: ObjectKind,
-        *,
-        namespace: str | None = None,
-        selector: str = "",
-        fields: str = "",
-        timeout_s: float,
-    ) -> Iterator[Change]:
-        """Yield existing objects as ADDED, then every change that a read each half second shows, until the time limit.
+    def watch(self, kind: ObjectKind, name: str, *, timeout_s: float) -> Iterator[dict[str, Any] | None]:
+        """Yield an object, and again when a read each half second shows a change; None when there is none (any longer).
 
         Raises:
-            ClusterError: When the objects can't be read.
+            ClusterError: When the object can't be read.
         """
-        deadline, known = time.monotonic() + timeout_s, dict[tuple[str, str], dict[str, Any]]()
+        deadline, version = time.monotonic() + timeout_s, "unknown"
         while True:
-            items = self.list(kind, namespace=namespace, selector=selector, fields=fields)
-            present = {(str(one["metadata"].get("namespace")), str(one["metadata"]["uid"])): one for one in items}
-            for key in [key for key in known if key not in present]:
-                yield "DELETED", known.pop(key)
-            for key, one in present.items():
-                before, known[key] = known.get(key), one
-                if before is None:
-                    yield "ADDED", one
-                elif before["metadata"]["resourceVersion"] != one["metadata"]["resourceVersion"]:
-                    yield "MODIFIED", one
+            found = self.get(kind, name)
+            before, version = version, found["metadata"]["resourceVersion"] if found else ""
+            if version != before:
+                yield found
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 return
@@ -304,10 +277,6 @@ class Cluster(Pods):
         resource = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
         call = self._common(verb=verb, resource=resource, name=name, namespace=space if kind.namespaced else "")
         return ApiRequest(call=call, path=kind.path(space, name), headers=headers, **more)
-
-
-def _selectors(selector: str, fields: str) -> dict[str, str]:
-    return ({"labelSelector": selector} if selector else {}) | ({"fieldSelector": fields} if fields else {})
 
 
 def open_cluster(

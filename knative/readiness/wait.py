@@ -156,8 +156,8 @@ def wait_routed(cluster: Cluster, name: str, *, timeout_s: float = ROUTED_S) -> 
     Raises:
         ClusterError: When the cluster refuses a request.
     """
-    for event, service in cluster.watch(KSERVICE, fields=f"metadata.name={name}", timeout_s=timeout_s):
-        if event == "DELETED":
+    for service in cluster.watch(KSERVICE, name, timeout_s=timeout_s):
+        if service is None:
             return False
         if observed(service) and is_true(service, "RoutesReady"):
             return True
@@ -215,9 +215,9 @@ class _Waiting:
         """Follow the Service until the next read of the pods is due; return whether the function is ready."""
         there = False
         seconds = max(0.05, min(self._look_s, self._left_s))
-        for event, service in self._cluster.watch(KSERVICE, fields=f"metadata.name={self._name}", timeout_s=seconds):
-            there = event != "DELETED"
-            if there and self._judge(service):
+        for service in self._cluster.watch(KSERVICE, self._name, timeout_s=seconds):
+            there = service is not None
+            if service is not None and self._judge(service):
                 return True
         if not there:
             raise StartError(

@@ -35,7 +35,7 @@ def test_a_server_that_wants_longer_than_there_is_time_is_given_up_at_once(
     started = time.monotonic()
     with pytest.raises(ClusterError, match="edge: the API server is overloaded: slow down") as caught:
         cluster.list(CONFIG_MAP)
-    assert caught.value.hint == "try again in 60 s"
+    assert caught.value.hint == "try again later"
     assert time.monotonic() - started < 5
 
 
@@ -107,7 +107,7 @@ def test_a_web_page_is_not_taken_for_an_api_server(cluster: Cluster, apiserver: 
     with pytest.raises(ClusterError, match="is not an API server: it answered <html>Welcome"):
         cluster.version()
     apiserver.fail(Reply(status=302, headers={"Location": "http://login.example/"}))
-    with pytest.raises(ClusterError, match="answered 302"):
+    with pytest.raises(ClusterError, match="is not an API server: it answered 302"):
         cluster.version()
 
 
@@ -127,8 +127,6 @@ def test_a_token_that_has_expired_for_good_says_how_to_log_in(cluster: Cluster, 
         cluster.get(KSERVICE, "flowers")
     assert "kubectl --context edge get namespaces" in str(caught.value.hint)
     assert len(apiserver.log) == 2
-    with pytest.raises(DeniedError, match="not logged in"):
-        next(cluster.watch(KSERVICE, timeout_s=5))
 
 
 def test_many_threads_share_a_cluster_whose_token_expires(
