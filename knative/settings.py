@@ -139,6 +139,10 @@ class KnativeSettings:
     )
     gateway_namespace: str = setting("kourier-system", "Namespace of the gateway of the networking layer.")
 
+    def sink_of_all(self) -> dict[str, str] | None:
+        """Return the dead letter sink of triggers that name none, as a Trigger names it; None when there is none."""
+        return {"uri": self.dead_letter_sink} if self.dead_letter_sink else None
+
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield violations of rules that concern several fields, as (field, message)."""
         for name in ("image", "agent_image", "agent_camera_image", "agent_s3_image", "trainer_image"):

@@ -9,7 +9,6 @@ NAMES = frozenset(
     {
         "EAVES_ACCEPT_TYPES",
         "EAVES_ADMIN_SOCKET",
-        "EAVES_AGENT_NAMESPACE",
         "EAVES_ALARMS",
         "EAVES_APP",
         "EAVES_ARTIFACT",
@@ -70,7 +69,6 @@ NAMES = frozenset(
         "EAVES_HAS_BROKER",
         "EAVES_HEALTH_PORT",
         "EAVES_HIGH_CONFIDENCE",
-        "EAVES_HISTORY_MAX_BYTES",
         "EAVES_HOST",
         "EAVES_IDLE_S",
         "EAVES_IMAGES",
@@ -206,7 +204,6 @@ NAMES = frozenset(
         "EAVES_THREADS",
         "EAVES_THRESHOLD",
         "EAVES_THROUGH",
-        "EAVES_THUMBNAILS_MAX_BYTES",
         "EAVES_TIMEOUT_S",
         "EAVES_TIMING",
         "EAVES_TO",

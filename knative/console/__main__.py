@@ -37,6 +37,9 @@ from knative.resources.console import SiteConsoleSettings
 from knative.settings import KnativeSettings, SiteSettings
 
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+HISTORY_MAX_BYTES, THUMBNAILS_MAX_BYTES = 64_000_000, 32_000_000
+"""Maximum sizes of the history and of all thumbnails; the oldest are deleted."""
+EVENT_MAX_BYTES = 20_000_000
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,7 +50,7 @@ def main(**options: Any) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     return_freed_memory()
     settings = build_settings(SiteConsoleSettings, options)
-    logs.configure(as_json=settings.log_json)
+    logs.configure(as_json=True)
     warn_of_variables((SiteConsoleSettings, ""))
     with ExitStack() as stack:
         client = stack.enter_context(SinkClient(connections=4, proxies=parse_proxies(os.environ)))
@@ -76,7 +79,7 @@ def open_console(
     security = SecuritySettings(host=settings.host, credentials=settings.credentials, state=settings.data)
     check_exposure(security, command="python -P -m knative.console")
     file = settings.data / "history.db"
-    history = FileHistory(file, max_bytes=settings.history_max_bytes)
+    history = FileHistory(file, max_bytes=HISTORY_MAX_BYTES)
     stack.callback(history.close)
     reader = HistoryReader(file)
     recent = RecentImages()
@@ -91,17 +94,16 @@ def open_console(
         found = recent.find(source, event_id)
         return None if found is None else found.data
 
-    store = ThumbnailStore(settings.data / "thumbnails.db", max_bytes=settings.thumbnails_max_bytes)
+    store = ThumbnailStore(settings.data / "thumbnails.db", max_bytes=THUMBNAILS_MAX_BYTES)
     stack.callback(store.close)
     images = Gallery(store, find_image)
     if settings.events_port:
-        size = settings.max_bytes
-        limits = IngressLimits(max_bytes=size, in_flight_bytes=2 * size, programs_only=True)
-        route = StoreRoute(take, max_bytes=size)
+        limits = IngressLimits(max_bytes=EVENT_MAX_BYTES, in_flight_bytes=2 * EVENT_MAX_BYTES, programs_only=True)
+        route = StoreRoute(take, max_bytes=EVENT_MAX_BYTES)
         events = IngressServer(route, host=settings.host, port=settings.events_port, limits=limits, name="events")
         stack.callback(events.stop)
     site = SiteSettings(name=settings.site or cluster.namespace)
-    platform = KnativePlatform(cluster, KnativeSettings(agent_namespace=settings.agent_namespace), site, by="console")
+    platform = KnativePlatform(cluster, KnativeSettings(agent_namespace=""), site, by="console")
     backend = SiteBackend(
         platform,
         send=partial(send_inside, cluster, client),

@@ -12,9 +12,9 @@ from eaves.mqtt.address import parse_address
 from eaves.platform import TriggerSpec
 from eaves.reachability import TLS, ReachabilityTarget, find_address, to_text
 from knative.client.kinds import POD
-from knative.resources.metadata import build_object
 from knative.resources.pod import Mounted, build_pod, build_security, common_fragment
-from knative.resources.sources import find_any_agent_image, source_addresses
+from knative.resources.sources import configure, find_any_agent_image
+from knative.resources.workload import build_app_part
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp
 
@@ -48,7 +48,8 @@ class Destination:
 def find_destinations(app: ClusterApp) -> Iterator[Destination]:
     """Yield every address of an app, in the order of eaves.yaml."""
     for source in app.sources:
-        for address in source_addresses(source):
+        configured = configure(source)
+        for address in (*configured.kind.addresses(configured.settings), *configured.claims.addresses()):
             yield Destination(by=f"source {source.name}", address=address, secret=source.secret)
     for trigger in app.triggers:
         if trigger.is_mqtt:
@@ -105,7 +106,7 @@ def build_reachability_pod(
         restartPolicy="Never",
         terminationGracePeriodSeconds=0,
     )
-    return {**build_object(POD, name, app, site, PART), "spec": pod}
+    return build_app_part(app, name, site.namespace, PART).build(POD, pod)
 
 
 def _authorities(volume: str, secret: str) -> Mounted:

@@ -13,7 +13,7 @@ from eaves.errors import ConfigError
 from eaves.publisher.settings import PublisherSettings
 from knative.resources.rendering import render_app
 from knative.settings import KnativeSettings
-from knative.specs import ClusterApp, ClusterMqttSettings, ClusterSource, ClusterTrigger
+from knative.specs import ClusterApp, ClusterMqttSettings, ClusterTrigger
 from tests.cluster.apps import full_settings, plain_app, plain_site
 
 URL = "mqtt://broker.lan/gate/{label}"
@@ -77,12 +77,6 @@ def test_the_queue_leaves_room_on_its_volume(size: str, room: int, dead: int) ->
     assert (settings.spool_max_bytes, settings.spool_dead_max_bytes) == (room, dead)
 
 
-def test_a_volume_that_holds_no_event_is_refused() -> None:
-    found = faults(app(spool_size="20Mi"))
-    assert found == {"triggers[0].mqtt.spool_size": "must be at least 42Mi, for events of 20000000 bytes (got '20Mi')"}
-    render(app(spool_size="42Mi"))
-
-
 def test_what_is_as_usual_is_not_reported() -> None:
     _, made = container(app())
     assert not [one for one in made["env"] if one["name"].startswith("EAVES_MQTT_")]
@@ -119,5 +113,3 @@ def test_a_publisher_takes_the_agents_container_image() -> None:
 def test_names_that_a_stateful_set_cannot_have() -> None:
     assert "at most 39 characters" in faults(app(name="o" * 40))["triggers[0].name"]
     render(app(name="out" + "o" * 36))
-    twice = replace(app(name="out"), sources=(ClusterSource(name="out-mqtt", claim="photos"),))
-    assert "must be another" in faults(twice)["triggers[0].name"]

@@ -210,10 +210,6 @@ def test_a_relay_without_a_secret_is_refused_with_what_to_do() -> None:
     assert "create secret generic relay --from-file=link" in found["relay.secret"]
 
 
-def test_a_volume_that_holds_no_event_is_refused() -> None:
-    assert "at least 42Mi" in faults(relayed_app(spool_size="20Mi"))["relay.spool_size"]
-
-
 def test_a_relay_takes_the_agents_container_image() -> None:
     app = replace(plain_app(), relay=relayed_app().relay)
     assert "relay" in faults(app, KnativeSettings())["knative.agent_image"]

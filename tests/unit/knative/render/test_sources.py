@@ -95,14 +95,6 @@ def test_the_queue_leaves_room_on_its_volume(size: str, room: int, dead: int) ->
     assert (settings.spool_max_bytes, settings.spool_dead_max_bytes) == (room, dead)
 
 
-def test_a_volume_that_holds_no_image_is_refused() -> None:
-    found = faults(app(spool_size="20Mi"))
-    assert found == {"sources[0].spool_size": "must be at least 42Mi, for images of 20000000 bytes (got '20Mi')"}
-    render(app(spool_size="42Mi"))
-    large = app(options={**MQTT, "max_bytes": 205_000_000}, spool_size="100Mi")
-    assert "at least 420Mi" in faults(large)["sources[0].spool_size"]
-
-
 @pytest.mark.parametrize(("max_bytes", "limit"), [(1_000, "512Mi"), (20_000_000, "512Mi"), (50_000_000, "1280Mi")])
 def test_the_memory_suffices_for_the_largest_image(max_bytes: int, limit: str) -> None:
     (container,) = render(app(options={**MQTT, "max_bytes": max_bytes}))["spec"]["template"]["spec"]["containers"]
@@ -151,7 +143,6 @@ def test_a_recording_is_the_volume_or_an_archive_in_it() -> None:
 
 def test_what_a_kind_cannot_run_as_is_refused() -> None:
     assert faults(app(agent="node")) == {"sources[0].agent": "must be service for the kind mqtt (got 'node')"}
-    assert "did you mean mqtt" in faults(app("mqt"))["sources[0].kind"]
 
 
 def test_a_password_in_an_address_is_refused_with_what_to_do() -> None:
@@ -190,5 +181,4 @@ def test_addresses_that_the_doctor_tries() -> None:
     assert [one.address for one in find_destinations(app("http", options={"url": "https://cam.lan/snap.jpg"}))] == [
         "tls://cam.lan:443"
     ]
-    assert list(find_destinations(app(options={"url": "nonsense"}))) == []
     assert list(find_destinations(app("folder", options={}, claim="photos"))) == []
