@@ -221,21 +221,14 @@ class Cluster(Pods):
         answer = self._transport.json(ApiRequest(call=call, method="POST", path=path, headers=_POST, body=body))
         return bool(answer.get("status", {}).get("allowed"))
 
-    def reach(self, timeout_s: float) -> None:
-        """Make a small request, so that an API server that doesn't answer is found before it gets real work.
-
-        Raises:
-            UnreachableClusterError: When the server doesn't answer.
-        """
-        self._transport.send(self._version(), timeout_s=timeout_s)
-
-    def version(self) -> str:
-        """Read the version of Kubernetes, such as `v1.36.2`.
+    def version(self, *, timeout_s: float | None = None) -> str:
+        """Read the version of Kubernetes, such as `v1.36.2`, within the given seconds, or those of the connection.
 
         Raises:
             ClusterError: When the server doesn't return its version.
         """
-        return str(self._transport.json(self._version()).get("gitVersion", ""))
+        answer = self._transport.send(self._version(), timeout_s=timeout_s)
+        return str(parse_object(self._common(), answer).get("gitVersion", ""))
 
     def serves(self, api_version: str) -> bool:
         """Return whether the cluster has an API, such as `serving.knative.dev/v1`.

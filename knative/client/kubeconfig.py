@@ -1,6 +1,6 @@
 """Connects to API servers by kubeconfigs and service accounts; only this module imports the package `kubernetes`.
 
-The official client logs in (certificates, tokens, login plugins, auth providers) and sets up connections.
+The official client logs in (certificates, tokens) and sets up connections.
 `knative.client.transport` makes the requests. The files are read here, since with 200 contexts the client would parse
 them for each site again. Its own call of a login plugin has no time limit, logs a failure and continues without
 credentials, so the plugin is run here.
@@ -9,7 +9,6 @@ credentials, so the plugin is run here.
 from __future__ import annotations
 
 import base64
-import difflib
 import json
 import logging
 import os
@@ -30,8 +29,7 @@ from urllib.parse import urlsplit
 import urllib3
 import yaml
 from kubernetes.client import ApiClient, Configuration
-from kubernetes.config import ConfigException, load_incluster_config, load_kube_config, load_kube_config_from_dict
-from oauthlib.oauth2 import OAuth2Error
+from kubernetes.config import ConfigException, load_incluster_config, load_kube_config_from_dict
 from urllib3.exceptions import InsecureRequestWarning
 
 from eaves import __version__
@@ -94,13 +92,7 @@ class Context:
 
     def _configure(self, configuration: Configuration, user: Mapping[str, Any], clusters: list[dict[str, Any]]) -> None:
         if "auth-provider" in user:
-            # A refreshed token is written back to the file, because an identity provider may accept each refresh token
-            # only once.
-            try:
-                load_kube_config(config_file=self.files, context=self.name, client_configuration=configuration)
-            except OAuth2Error as error:
-                raise _cannot_log_in(self.name, error) from error
-            return
+            raise ConfigException("auth-provider is not supported; log in with a plugin (exec), as newer kubectls do")
         context = {"cluster": clusters[0]["name"], "user": "user"}
         config = {
             "current-context": self.name,
@@ -136,10 +128,9 @@ def find_context(kubeconfig: Path | None, name: str) -> Context | None:
             return Context(files=files, name=chosen, namespace=str(contexts[chosen].get("namespace") or "default"))
     known = sorted(contexts)
     fault = f"the context {chosen!r} does not exist" if chosen else "no current context is set"
-    example = difflib.get_close_matches(chosen, known, n=1) or known or ["NAME"]
     raise ConfigError(
         [Fault(origin=files, path="contexts", message=f"{fault} (known contexts: {', '.join(known) or 'none'})")],
-        hint=f"kubectl config use-context {shlex.quote(example[0])}",
+        hint="kubectl config use-context NAME",
     )
 
 

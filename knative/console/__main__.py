@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 import click
@@ -21,7 +20,7 @@ from eaves.console.server import ConsoleServer
 from eaves.console.thumbnails.collector import LOOKING_S, ThumbnailCollector
 from eaves.console.thumbnails.gallery import Gallery
 from eaves.console.thumbnails.store import ThumbnailStore
-from eaves.delivery import SinkClient
+from eaves.delivery import SinkClient, SinkResponse
 from eaves.events import Event
 from eaves.history import FileHistory, HistoryReader
 from eaves.history.recent_images import RecentImages
@@ -30,7 +29,7 @@ from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import StoreRoute
 from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
 from knative.client.cluster import Cluster
-from knative.console.inside_cluster import open_inside, send_inside
+from knative.console.inside_cluster import open_inside
 from knative.console.site_backend import SiteBackend
 from knative.platform import KnativePlatform
 from knative.resources.console import SiteConsoleSettings
@@ -40,6 +39,8 @@ STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 HISTORY_MAX_BYTES, THUMBNAILS_MAX_BYTES = 64_000_000, 32_000_000
 """Maximum sizes of the history and of all thumbnails; the oldest are deleted."""
 EVENT_MAX_BYTES = 20_000_000
+FUNCTION_TIMEOUT_S = 120.0
+"""Maximum seconds for a function's answer, its cold start included."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -104,9 +105,14 @@ def open_console(
         stack.callback(events.stop)
     site = SiteSettings(name=settings.site or cluster.namespace)
     platform = KnativePlatform(cluster, KnativeSettings(agent_namespace=""), site, by="console")
+
+    def send(function: str, event: Event) -> SinkResponse:
+        address = platform.find_address(function)
+        return client.post(address, event, prefer_reply=True, timeout_s=FUNCTION_TIMEOUT_S)
+
     backend = SiteBackend(
         platform,
-        send=partial(send_inside, cluster, client),
+        send=send,
         title=settings.site or f"namespace {cluster.namespace}",
         records=reader,
         images=images,

@@ -2,7 +2,7 @@
 
 Source: knative.dev/pkg, version/version.go (DefaultKubernetesMinVersion of Knative 1.23: v1.34.0); the Deployments and
 the label app.kubernetes.io/version in Serving's config/core/deployments and Eventing's config/; knative.dev/networking,
-pkg/config/config.go (ingress-class and its older spelling; Istio when neither is set); net-kourier, net-contour and
+pkg/config/config.go (ingress-class; Istio when it is not set); net-kourier, net-contour and
 net-istio, their Services; Kubernetes, cluster/addons/dns/nodelocaldns (the DNS cache runs on each node's own network,
 where no selector of pods selects it, and answers at the addresses of its argument `-localip`).
 """
@@ -43,11 +43,7 @@ _INSTALL_KOURIER = (
 )
 _NODE_CACHE, _SYSTEM = "node-local-dns", "kube-system"
 _HOSTS = next(leaf.env for leaf in iter_leaves(ServeSettings) if leaf.path == "dataref_hosts")
-_PRESSURES = {
-    "DiskPressure": "its disk is nearly full",
-    "MemoryPressure": "its memory is nearly used up",
-    "PIDPressure": "its process IDs are nearly used up",
-}
+_PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure")
 
 
 def check_server(subject: ExaminedSite) -> Iterator[Finding]:
@@ -126,8 +122,7 @@ def _install(repository: str, *files: str) -> str:
 
 def check_network(subject: ExaminedSite) -> Iterator[Finding]:
     """Check that the gateway of the networking layer in config-network exists, and that the NetworkPolicy admits it."""
-    values = subject.config("config-network")
-    chosen = values.get("ingress-class") or values.get("ingress.class") or f"istio{_CLASS}"
+    chosen = subject.config("config-network").get("ingress-class") or f"istio{_CLASS}"
     layer = chosen.removesuffix(_CLASS)
     if layer not in GATEWAYS:
         yield note("network", f"the networking layer is {chosen}, which Eaves does not know, so it can't be checked")
@@ -167,12 +162,12 @@ def check_dns(subject: ExaminedSite) -> Iterator[Finding]:
 def _check_dns_pods(subject: ExaminedSite, resolvers: list[Resolver]) -> Iterator[Finding]:
     severity = error if subject.app.function.env.get(_HOSTS) else warning
     for resolver in resolvers:
-        selector = ",".join(f"{key}={value}" for key, value in resolver.labels)
-        if resolver.network or subject.cluster.list(POD, namespace=resolver.namespace, selector=selector):
+        selector, namespace = resolver.selector, resolver.namespace
+        if resolver.network or subject.cluster.list(POD, namespace=namespace, selector=selector):
             continue
         yield severity(
             "dns",
-            f"the NetworkPolicy lets the function resolve names at pods {selector} in {resolver.namespace}, "
+            f"the NetworkPolicy lets the function resolve names at pods {selector} in {namespace}, "
             "but no such pod exists: if the network enforces the policy, no name of function.dataref_hosts "
             "can be resolved",
             "set knative.dns in eaves.yaml to NAMESPACE/LABEL=VALUE of the cluster's DNS: kubectl get pods -A "
@@ -242,13 +237,10 @@ def _check_state(node: Mapping[str, Any]) -> Iterator[Finding]:
         why = condition(node, "Ready").get("message", "it gives no reason")
         yield warning("nodes", f"node {name} is not ready: {why}", f"kubectl describe node {name}")
         return
-    for kind, text in _PRESSURES.items():
+    for kind in _PRESSURES:
         if is_true(node, kind):
-            yield warning(
-                "nodes",
-                f"node {name} reports {kind}: {text}; it evicts pods and deletes unused container images",
-                f"kubectl describe node {name}",
-            )
+            message = f"node {name} reports {kind}: it evicts pods and deletes unused container images"
+            yield warning("nodes", message, f"kubectl describe node {name}")
     if node["spec"].get("unschedulable"):
         yield note("nodes", f"node {name} accepts no new pods (it is cordoned)", f"kubectl uncordon {name}")
 

@@ -43,14 +43,11 @@ AGENTS = "source"
 MEMORY = "512Mi"
 """Memory limit of a relay's pod. An image of 20 MB takes several times its size in memory while it is stored, packed
 and sent."""
-RETRIES, STEP_S = 600, 1
-PATIENCE = {"retry": RETRIES, "backoffPolicy": "linear", "backoffDelay": duration(STEP_S)}
-"""Fields of a Trigger's delivery to the relay: retries after pauses of 1 s, 2 s, ..., 600 s.
+PATIENCE = {"retry": 600, "backoffPolicy": "linear", "backoffDelay": duration(1)}
+"""Fields of a Trigger's delivery to the relay: retries after pauses of 1 s, 2 s, ..., 600 s, for 50 hours.
 
 With pauses that double, they would grow to days, and a relay that is available again would wait for its events as long.
 Source: knative/eventing, pkg/kncloudevents/retries.go: neither `retry` nor a pause has an upper bound."""
-PATIENCE_S = STEP_S * RETRIES * (RETRIES + 1) / 2
-"""Seconds over which delivery to the relay is retried: 50 hours."""
 
 
 def build_relay(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:

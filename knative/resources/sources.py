@@ -22,14 +22,6 @@ DEVICES = "/dev/"
 ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"})
 """Suffixes of archives' file names (in upper or lower case). A source of kind `replay` reads an archive if its path has
 one of them, and else a folder."""
-SETTINGS: Mapping[str, str] = {
-    "": "agent_image",
-    "camera": "agent_camera_image",
-    "s3": "agent_s3_image",
-}
-"""Setting in the section `knative` of the container image, by the extra of Eaves that it includes."""
-TARGETS: Mapping[str, str] = {"": "agent", "camera": "agent-camera", "s3": "agent-s3"}
-"""Target of the Dockerfile of each container image, by the extra of Eaves that it includes."""
 
 
 class SourceRunner(enum.StrEnum):
@@ -132,14 +124,19 @@ def _find_extra(source: ClusterSource) -> str:
     return load_kind(source.kind).extra or ("s3" if source.options.get("claim_check_bucket") else "")
 
 
+def _name_setting(extra: str) -> str:
+    """Return the setting in the section `knative` of the container image with an extra of Eaves."""
+    return f"agent_{extra}_image" if extra else "agent_image"
+
+
 def find_agent_image(source: ClusterSource, settings: KnativeSettings) -> str:
     """Return the container image of a source's agent; empty when it isn't set."""
-    return str(getattr(settings, SETTINGS[_find_extra(source)]))
+    return str(getattr(settings, _name_setting(_find_extra(source))))
 
 
 def find_any_agent_image(settings: KnativeSettings) -> str:
     """Return the smallest container image of agents that is set; empty when none is."""
-    return next(filter(None, (str(getattr(settings, name)) for name in SETTINGS.values())), "")
+    return settings.agent_image or settings.agent_camera_image or settings.agent_s3_image
 
 
 def find_missing_images(app: ClusterApp, settings: KnativeSettings) -> Iterator[tuple[str, str]]:
@@ -147,9 +144,8 @@ def find_missing_images(app: ClusterApp, settings: KnativeSettings) -> Iterator[
     extras = {_find_extra(source): source.name for source in app.sources}
     plain = "" in extras or app.relay.enabled or any(trigger.is_mqtt for trigger in app.triggers)
     if plain and not settings.agent_image:
-        yield SETTINGS[""], "must be set if the app has sources, a relay, or triggers that publish to MQTT"
-    for extra, setting in SETTINGS.items():
-        if extra in extras and extra and not getattr(settings, setting):
-            target = f"the Dockerfile's target {TARGETS[extra]}"
-            needed = f"because sources such as {extras[extra]} need it"
-            yield setting, f"must name the container image of {target} by digest, {needed}"
+        yield "agent_image", "must be set if the app has sources, a relay, or triggers that publish to MQTT"
+    for extra in sorted(filter(None, extras)):
+        if not getattr(settings, _name_setting(extra)):
+            target = f"the container image of the Dockerfile's target agent-{extra} by digest"
+            yield _name_setting(extra), f"must name {target}, because sources such as {extras[extra]} need it"

@@ -197,8 +197,8 @@ def build_token(training: TrainingJob, name: str, token: str, job: Mapping[str, 
         token: Token that the pod requires.
         job: The Job that made the run, as in `build_reader`.
     """
-    fields = {"type": "Opaque", "immutable": True, "stringData": {TOKEN_KEY: token}}
-    return _owned(training.describe(name, PART).build(SECRET, **fields), job)
+    part, data = training.describe(name, PART), {TOKEN_KEY: token}
+    return _owned(part.build(SECRET, type="Opaque", immutable=True, stringData=data), job)
 
 
 def build_reader(training: TrainingJob, name: str, job: Mapping[str, Any]) -> dict[str, Any]:

@@ -184,5 +184,5 @@ def test_a_replica_that_hasnt_started_keeps_nobody_from_reading_the_others(
     apiserver.fault = fault
     assert platform.logs("flowers") == ["one"]
     knative.end("a")
-    with pytest.raises(NotFoundError, match=r"no replica has started: .*ContainerCreating"):
+    with pytest.raises(NotFoundError, match=r"no pod has started: .*ContainerCreating"):
         platform.logs("flowers")

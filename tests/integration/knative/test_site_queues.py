@@ -102,23 +102,6 @@ def listed(site: Sites, *arguments: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_pod_that_its_deployment_ends_is_not_asked(
-    site: Sites, spools: Mapping[str, Path], kubectl: FakeKubectl
-) -> None:
-    server = site.clusters["s000"]
-    for namespace, name, owner in ((NAMESPACE, "flowers-inbox-old", "ReplicaSet"), (AGENTS, NORTH, "DaemonSet")):
-        one = pod(name, namespace)
-        one["metadata"] = {
-            "name": name,
-            "labels": server.get("v1/Pod", NORTH, namespace=AGENTS)["metadata"]["labels"],
-            "ownerReferences": [{"apiVersion": "apps/v1", "kind": owner, "name": "x", "uid": "1"}],
-            "deletionTimestamp": "2026-11-26T10:00:00Z",
-            "finalizers": ["eaves.dev/tests"],
-        }
-        server.put({**one, "status": {"phase": "Running"}}, namespace=namespace)
-    assert {one["pod"] for one in listed(site)} == {INBOX, NORTH, SOUTH}
-
-
 def test_entries_of_every_agent_are_listed_with_their_pod(site: Sites, kubectl: FakeKubectl) -> None:
     found = [(entry["agent"], entry["pod"], entry["lane"], entry["subject"], entry["state"]) for entry in listed(site)]
     assert found == [

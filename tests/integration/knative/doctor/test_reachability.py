@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -13,8 +12,6 @@ from eaves.platform.findings import ERROR, NOTE, OK, WARNING, Finding
 from eaves.reachability import ReachabilityTarget, Reached
 from knative.client.cluster import Cluster
 from knative.doctor import examine
-from knative.resources.metadata import labels
-from knative.resources.reachability_pod import LIFE_S, PART
 from knative.specs import ClusterApp, ClusterMqttSettings, ClusterRelay, ClusterSource, ClusterTrigger
 from tests.cluster.examinations import APP, HERE, SETTINGS, SITE, Patient, cluster, patient, server
 from tests.cluster.manifests import pod_templates, restricted_faults, validate
@@ -146,18 +143,6 @@ def test_a_link_that_breaks_meanwhile_leaves_no_pod(cluster: Cluster, server: Fa
     server.fault = fault
     (found,) = look(cluster, publishing())
     assert found.severity in {OK, ERROR}
-    assert server.all("Pod", namespace=HERE) == []
-
-
-def test_what_a_killed_doctor_left_goes_later_and_what_another_one_reads_now_stays(
-    cluster: Cluster, server: FakeCluster
-) -> None:
-    left = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "left", "labels": labels("flowers", "barn", PART)}}
-    server.put({**left, "spec": {"containers": []}, "status": {"phase": "Succeeded"}}, namespace=HERE)
-    play_pod(server, Reached(address=PLAIN))
-    look(cluster, publishing())
-    assert [pod["metadata"]["name"] for pod in server.all("Pod", namespace=HERE)] == ["left"]
-    look(cluster, publishing(), clock=lambda: time.time() + 3 * LIFE_S)
     assert server.all("Pod", namespace=HERE) == []
 
 

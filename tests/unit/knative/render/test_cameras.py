@@ -12,8 +12,8 @@ from eaves.errors import ConfigError
 from eaves.sources.agent.supervision import STOP_S
 from eaves.sources.camera.source import STOPPING_S
 from knative.client.kinds import CONTAINER_SOURCE, DAEMON_SET, STATEFUL_SET
+from knative.doctor.reachability import Destination, build_reachability_pod, find_destinations
 from knative.resources.agent import CHILD_STOP_S
-from knative.resources.reachability_pod import Destination, build_reachability_pod, find_destinations
 from knative.resources.rendering import render_app
 from knative.resources.sources import find_agent_image
 from knative.settings import KnativeSettings

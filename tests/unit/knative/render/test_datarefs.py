@@ -10,7 +10,7 @@ import pytest
 
 from eaves.errors import ConfigError
 from knative.client.kinds import KSERVICE
-from knative.resources.reachability_pod import Destination, find_destinations
+from knative.doctor.reachability import Destination, find_destinations
 from knative.resources.rendering import render_app
 from knative.resources.sources import find_agent_image, find_missing_images
 from knative.specs import ClusterApp, ClusterSource

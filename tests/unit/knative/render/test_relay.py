@@ -12,8 +12,8 @@ from eaves.config import build, env_layer, iter_leaves
 from eaves.errors import ConfigError
 from eaves.relay.settings import RelaySettings
 from eaves.sources.settings import AgentSettings
+from knative.doctor.reachability import find_destinations
 from knative.resources.eventing import relay_name
-from knative.resources.reachability_pod import find_destinations
 from knative.resources.rendering import render_app
 from knative.settings import KnativeSettings
 from knative.specs import ClusterApp, ClusterRelay, ClusterSource, ClusterTrigger

@@ -14,7 +14,7 @@ from eaves.errors import ConfigError
 from eaves.sources.agent.configuration import read_source
 from eaves.sources.settings import AgentSettings
 from knative.client.kinds import CONTAINER_SOURCE, DAEMON_SET, STATEFUL_SET
-from knative.resources.reachability_pod import Destination, find_destinations
+from knative.doctor.reachability import Destination, find_destinations
 from knative.resources.rendering import render_app
 from knative.specs import ClusterApp, ClusterSource
 from tests.cluster.apps import full_settings, plain_app, plain_site
