@@ -129,16 +129,11 @@ class Objects:
         *,
         manager: str,
         subresource: str = "",
-        create_only: bool = False,
-        dry_run: bool = False,
         admit: Callable[[Manifest], None] = lambda manifest: None,
     ) -> Manifest:
-        """Create or replace, as POST and PUT do; the manager owns what that changes."""
+        """Create or replace an object; the manager owns what that changes."""
         with self.changed:
             key, old = self._locate(resource, namespace, new["metadata"]["name"])
-            if old is not None and create_only:
-                message = f'{resource.full} "{key[2]}" already exists'
-                raise Refused(409, "AlreadyExists", message, {"name": key[2], "kind": resource.plural})
             self._precondition(resource, new, old)
             wanted = self._framed(key, new, old)
             if subresource:
@@ -152,7 +147,7 @@ class Objects:
             for owner in owners:
                 owner.fields -= gone if owner is me else gone | differs
             me.fields |= differs
-            return self._store(key, old, wanted, owners, dry_run=dry_run)
+            return self._store(key, old, wanted, owners, dry_run=False)
 
     def apply(
         self,

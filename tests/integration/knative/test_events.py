@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from eaves.errors import ClusterError, NotFoundError, PlatformError
+from eaves.errors import ClusterError, NotFoundError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from knative.client.cluster import Cluster
 from knative.client.pods import find_route
@@ -61,12 +61,6 @@ def test_a_refusal_is_an_answer_and_no_error(platform: KnativePlatform, knative:
     assert json.loads(got.body)["detail"] == "it is no image"
 
 
-def test_an_answer_without_a_prediction_is_reported_as_it_is(platform: KnativePlatform, knative: Knative) -> None:
-    knative.functions["flowers"] = lambda request: Reply(status=202)
-    got = platform.invoke("flowers", EVENT)
-    assert (got.status, got.event, got.body) == (202, None, b"")
-
-
 def test_a_function_without_an_address_cant_be_asked_yet(cluster: Cluster, knative: Knative) -> None:
     knative.auto = False
     platform = KnativePlatform(cluster, KnativeSettings(), SITE)
@@ -87,21 +81,9 @@ def test_an_event_is_published_to_the_broker(platform: KnativePlatform, knative:
     assert "Prefer" not in request.headers
 
 
-def test_a_broker_that_refuses_is_an_error(platform: KnativePlatform, knative: Knative) -> None:
-    knative.broker_answers = Reply(status=503, body=b"the channel is away")
-    with pytest.raises(PlatformError, match="the broker eaves answered 503: the channel is away"):
-        platform.publish(EVENT)
-
-
-def test_a_broker_that_isnt_there_is_said_so(cluster: Cluster, knative: Knative) -> None:
-    with pytest.raises(NotFoundError, match=r"the Broker 'eaves' does not exist in cams of edge \(existing: none\)"):
-        KnativePlatform(cluster, KnativeSettings(), SITE).publish(EVENT)
-
-
 @pytest.mark.parametrize(
     ("url", "target", "namespace", "path"),
     [
-        ("http://plain.cams.svc.cluster.local", "services/plain:80", "cams", "/"),
         ("http://plain.cams.svc.cluster.local:8080/a/b", "services/plain:8080", "cams", "/a/b"),
         ("https://plain.cams.svc", "services/https:plain:443", "cams", "/"),
         ("http://alias.cams.svc.cluster.local/a", "services/gateway:80", "edge-system", "/a"),

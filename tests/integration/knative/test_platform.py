@@ -12,7 +12,7 @@ from knative.client.cluster import Cluster
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings
 from tests.cluster.apps import full_app, full_settings, plain_app
-from tests.cluster.deploys import SITE, objects
+from tests.cluster.deploys import SITE
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request, refusal
 
@@ -28,22 +28,6 @@ def platform(cluster: Cluster, knative: Knative) -> KnativePlatform:
 def only(platform: KnativePlatform) -> FunctionStatus:
     (status,) = platform.status()
     return status
-
-
-def test_deploy_promote_and_back(platform: KnativePlatform, knative: Knative) -> None:
-    platform.deploy(plain_app())
-    platform.promote("flowers")
-    assert only(platform).traffic == (f"{FIRST} 100 %",)
-    platform.deploy(plain_app(image=OTHER))
-    assert only(platform).traffic == (f"{FIRST} 100 %",), "a redeploy gets nothing by itself"
-    assert only(platform).artifact == OTHER
-    platform.promote("flowers")
-    assert only(platform).traffic == (f"{SECOND} 100 %",)
-    platform.rollback("flowers")
-    assert only(platform).traffic == (f"{FIRST} 100 %",)
-    platform.remove("flowers")
-    assert platform.status() == []
-    assert objects(knative.server) == {}
 
 
 def test_promote_waits_for_what_isnt_ready_and_changes_nothing_when_it_never_is(
@@ -62,12 +46,6 @@ def test_promote_waits_for_what_isnt_ready_and_changes_nothing_when_it_never_is(
     assert only(platform).traffic == (f"{SECOND} 100 %",)
 
 
-@pytest.mark.parametrize("verb", ["promote", "rollback", "remove", "logs"])
-def test_a_function_that_isnt_there_is_said_so(verb: str, platform: KnativePlatform) -> None:
-    with pytest.raises(NotFoundError, match="flowers"):
-        getattr(platform, verb)("flowers")
-
-
 def test_a_function_is_at_first_starting_then_idle_then_ready(platform: KnativePlatform, knative: Knative) -> None:
     knative.auto = False
     platform.deploy(plain_app())
@@ -84,15 +62,6 @@ def test_a_function_is_at_first_starting_then_idle_then_ready(platform: KnativeP
     assert only(platform).state == "idle"
 
 
-def test_a_first_revision_that_fails_is_a_function_that_failed(platform: KnativePlatform, knative: Knative) -> None:
-    knative.auto = False
-    platform.deploy(plain_app())
-    knative.ready(FIRST, False, message="golden image 3 differs")
-    status = only(platform)
-    assert status.state == "failed"
-    assert "golden image 3 differs" in status.reason
-
-
 def test_a_second_revision_that_fails_leaves_the_first_one_serving_and_says_why(
     platform: KnativePlatform, knative: Knative
 ) -> None:
@@ -104,12 +73,6 @@ def test_a_second_revision_that_fails_leaves_the_first_one_serving_and_says_why(
     status = only(platform)
     assert (status.state, status.traffic) == ("idle", (f"{FIRST} 100 %",))
     assert "golden image 3 differs" in status.reason
-
-
-def test_knatives_controllers_may_be_down(platform: KnativePlatform, knative: Knative) -> None:
-    knative.paused = True
-    platform.deploy(plain_app())
-    assert only(platform).state == "starting"
 
 
 def test_sources_are_reported_with_their_state(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:

@@ -123,17 +123,6 @@ def test_an_agent_that_cant_be_asked_at_the_rollback_is_asked_by_reconcile(
     assert state(site).to_retry == ()
 
 
-def test_a_pod_that_isnt_ready_is_not_waited_for_and_stays_to_be_asked(
-    site: Sites, agent: AgentProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kubectl(tmp_path, monkeypatch, agent, AGENT)
-    server = site.clusters["s000"]
-    off = {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}
-    server.status("v1/Pod", AGENT, off, namespace=NAMESPACE)
-    assert f"({AGENT} isn't ready)" in site.run("rollout", "--percent", "0", "--on", "knative").stderr
-    assert state(site).to_retry == (SECOND,)
-
-
 def test_agents_on_nodes_that_the_user_may_not_see_stay_to_be_asked_if_the_app_has_some(
     site: Sites, agent: AgentProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -240,15 +240,6 @@ def test_status_shows_what_each_agent_says(site: Sites, spools: Mapping[str, Pat
         assert text in table
 
 
-def test_status_without_the_right_to_ask_pods_says_so_at_each_agent(site: Sites, spools: Mapping[str, Path]) -> None:
-    server = deployed(site)
-    proxy(server, spools)
-    server.denied = {("get", "pods/portforward")}
-    (row,) = json.loads(site.run("status", "-o", "json", "--on", "knative").stdout)
-    assert [agent["state"] for agent in row["agents"]] == ["unknown"] * 3
-    assert "may not get pods/portforward" in row["agents"][0]["reason"]
-
-
 @pytest.mark.parametrize(
     ("name", "part", "agent", "container"),
     [

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.kubernetes import fieldset
 from tests.fakes.kubernetes.objects import Objects, Refused, resource_of
 
 DEPLOYMENT = resource_of({"apiVersion": "apps/v1", "kind": "Deployment"})
@@ -28,30 +27,12 @@ def objects() -> Objects:
     return Objects()
 
 
-def test_who_owns_a_field_is_reported_as_fields_v1(objects: Objects) -> None:
-    made = objects.apply(DEPLOYMENT, "default", deployment({"name": "app", "image": "i"}, replicas=1), manager="eaves")
-    (entry,) = made["metadata"]["managedFields"]
-    assert (entry["manager"], entry["operation"], entry["fieldsType"]) == ("eaves", "Apply", "FieldsV1")
-    item: dict[str, Any] = {".": {}, "f:image": {}, "f:name": {}}
-    pod = {"f:spec": {"f:containers": {'k:{"name":"app"}': item}}}
-    assert entry["fieldsV1"] == {"f:spec": {"f:replicas": {}, "f:template": pod}}
-
-
 def test_two_managers_share_a_list_with_keys(objects: Objects) -> None:
     objects.apply(DEPLOYMENT, "default", deployment({"name": "app", "image": "i"}), manager="eaves")
     both = objects.apply(DEPLOYMENT, "default", deployment({"name": "proxy", "image": "p"}), manager="mesh")
     assert [one["name"] for one in containers(both)] == ["app", "proxy"]
     after = objects.apply(DEPLOYMENT, "default", deployment(replicas=2), manager="eaves")
     assert containers(after) == [{"name": "proxy", "image": "p"}]
-
-
-def test_a_list_without_keys_is_one_value(objects: Objects) -> None:
-    objects.apply(KSERVICE, "default", deployment({"name": "app", "image": "i"}), manager="kn")
-    with pytest.raises(Refused) as caught:
-        objects.apply(KSERVICE, "default", deployment({"name": "other", "image": "i"}), manager="eaves")
-    assert caught.value.status["message"] == (
-        'Apply failed with 1 conflict: conflict with "kn": .spec.template.spec.containers'
-    )
 
 
 def test_conflicts_are_worded_as_the_real_one_words_them(objects: Objects) -> None:
@@ -87,39 +68,3 @@ def test_who_writes_the_whole_object_owns_what_that_changed(objects: Objects) ->
     assert owners == {"eaves": {"f:spec": {"f:paused": {}}}, "autoscaler": {"f:spec": {"f:replicas": {}}}}
     with pytest.raises(Refused, match='conflict with "autoscaler" using apps/v1 at '):
         objects.apply(DEPLOYMENT, "default", deployment(replicas=1), manager="eaves")
-
-
-def test_nothing_new_keeps_the_version_and_a_status_keeps_the_generation(objects: Objects) -> None:
-    first = objects.apply(DEPLOYMENT, "default", deployment(replicas=1), manager="eaves")
-    assert objects.apply(DEPLOYMENT, "default", deployment(replicas=1), manager="eaves") == first
-    status = {**first, "status": {"replicas": 1}}
-    second = objects.write(DEPLOYMENT, "default", status, manager="controller", subresource="status")
-    assert second["metadata"]["generation"] == 1
-    assert second["metadata"]["resourceVersion"] != first["metadata"]["resourceVersion"]
-    third = objects.apply(DEPLOYMENT, "default", deployment(replicas=2), manager="eaves")
-    assert (third["metadata"]["generation"], third["status"]) == (2, {"replicas": 1})
-
-
-def test_data_that_its_owner_drops_vanishes_and_an_empty_map_takes_nothing(objects: Objects) -> None:
-    metadata = {"name": "c"}
-    objects.apply(CONFIG_MAP, "default", {"metadata": metadata, "data": {"a": "1", "b": "2"}}, manager="eaves")
-    objects.apply(CONFIG_MAP, "default", {"metadata": metadata, "data": {"a": "1"}}, manager="other")
-    after = objects.apply(CONFIG_MAP, "default", {"metadata": metadata, "data": {}}, manager="eaves")
-    assert after["data"] == {"a": "1"}
-
-
-def test_what_has_finalizers_stays_until_they_are_gone(objects: Objects) -> None:
-    metadata = {"name": "c", "finalizers": ["x/y"]}
-    objects.write(CONFIG_MAP, "default", {"metadata": metadata}, manager="eaves")
-    marked = objects.remove(CONFIG_MAP, "default", "c")
-    assert marked["metadata"]["deletionTimestamp"]
-    marked["metadata"]["finalizers"] = []
-    objects.write(CONFIG_MAP, "default", marked, manager="controller")
-    with pytest.raises(Refused, match="not found"):
-        objects.find(CONFIG_MAP, "default", "c")
-
-
-def test_a_path_is_printed_as_conflicts_print_it() -> None:
-    path = ("f:spec", "f:ports", 'k:{"containerPort":80,"protocol":"TCP"}', "f:name")
-    assert fieldset.printed(path) == '.spec.ports[containerPort=80,protocol="TCP"].name'
-    assert fieldset.printed(("f:metadata", "f:finalizers", 'v:"a/b"')) == '.metadata.finalizers[="a/b"]'

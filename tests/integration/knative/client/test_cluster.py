@@ -8,8 +8,8 @@ import pytest
 
 from eaves.errors import AbsentError, ConflictError, DeniedError
 from knative.client.cluster import Cluster
-from knative.client.kinds import CONFIG_MAP, KSERVICE, NODE, POD, REVISION
-from tests.cluster.simulated import config_map, pod, service
+from knative.client.kinds import CONFIG_MAP, KSERVICE, POD
+from tests.cluster.simulated import config_map, service
 from tests.fakes.kubernetes.apiserver import FakeCluster
 
 
@@ -32,14 +32,6 @@ def test_fields_of_another_manager_are_a_conflict_that_names_them(cluster: Clust
         cluster.apply(service("r/f@sha256:2"), manager="eaves")
     assert caught.value.causes == (("kn", ".spec.template.spec.containers"),)
     assert "--show-managed-fields" in str(caught.value.hint)
-
-
-def test_a_dry_run_answers_and_changes_nothing(cluster: Cluster) -> None:
-    assert cluster.apply(service(), manager="eaves", dry_run=True)["spec"] == service()["spec"]
-    assert cluster.get(KSERVICE, "flowers") is None
-    cluster.apply(service(), manager="eaves")
-    assert cluster.delete(KSERVICE, "flowers", dry_run=True)
-    assert cluster.get(KSERVICE, "flowers") is not None
 
 
 def test_an_apply_over_an_older_version_is_a_conflict(cluster: Cluster) -> None:
@@ -72,29 +64,6 @@ def test_a_cluster_without_a_kind_says_so_when_applied_to(cluster: Cluster, apis
         True,
         True,
     )
-
-
-def test_deleting_takes_along_what_the_object_owns(cluster: Cluster, apiserver: FakeCluster) -> None:
-    uid = cluster.apply(service(), manager="eaves")["metadata"]["uid"]
-    owner = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "flowers", "uid": uid}
-    metadata = {"name": "flowers-00001", "namespace": "cams", "ownerReferences": [owner]}
-    apiserver.put({"apiVersion": "serving.knative.dev/v1", "kind": "Revision", "metadata": metadata})
-    assert cluster.delete(KSERVICE, "flowers") is True
-    assert cluster.list(REVISION) == []
-    assert cluster.delete(KSERVICE, "flowers") is False
-
-
-def test_a_list_is_by_labels_fields_and_namespace(cluster: Cluster, apiserver: FakeCluster) -> None:
-    for name, space, app in (("a", "cams", "x"), ("b", "cams", "y"), ("c", "other", "x")):
-        apiserver.put(pod(name, space, app=app))
-
-    def names(**options: str) -> list[str]:
-        return [one["metadata"]["name"] for one in cluster.list(POD, **options)]
-
-    assert names() == ["a", "b"]
-    assert names(selector="app=x") == ["a"]
-    assert names(namespace="", selector="app in (x,z)") == ["a", "c"]
-    assert cluster.list(NODE) == []
 
 
 def test_a_watch_tells_what_is_there_and_then_what_changes(cluster: Cluster, apiserver: FakeCluster) -> None:

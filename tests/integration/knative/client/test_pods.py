@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.errors import AbsentError, ClusterError, DeniedError, InvalidError
+from eaves.errors import AbsentError, ClusterError, DeniedError
 from knative.client.cluster import Cluster
 from tests.cluster.simulated import pod
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
@@ -13,19 +13,6 @@ from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
 @pytest.fixture(autouse=True)
 def a_pod(apiserver: FakeCluster) -> None:
     apiserver.put(pod("f-1"))
-
-
-def test_the_last_lines_of_a_container_are_read(cluster: Cluster, apiserver: FakeCluster) -> None:
-    apiserver.write_log("f-1", "one", "two", "three ü", container="app", namespace="cams")
-    assert cluster.logs("f-1", container="app", lines=2) == ["two", "three ü"]
-    assert cluster.logs("f-1") == []
-
-
-def test_the_container_before_is_read_too(cluster: Cluster, apiserver: FakeCluster) -> None:
-    with pytest.raises(InvalidError, match=r'previous terminated container "app" in pod "f-1" not found'):
-        cluster.logs("f-1", container="app", previous=True)
-    apiserver.write_log("f-1", "killed", container="app:previous", namespace="cams")
-    assert cluster.logs("f-1", container="app", previous=True) == ["killed"]
 
 
 def test_what_was_written_after_a_moment_is_read_once(cluster: Cluster, apiserver: FakeCluster) -> None:

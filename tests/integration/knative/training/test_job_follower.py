@@ -17,7 +17,6 @@ from eaves.errors import (
     InputError,
     NotFoundError,
     PlatformError,
-    StorageError,
 )
 from knative.client.cluster import Cluster, open_cluster
 from knative.settings import KnativeSettings
@@ -92,14 +91,6 @@ def play(fake: FakeCluster, cluster: Cluster) -> JobPlay:
     return JobPlay(fake, NAME)
 
 
-def test_wanted_twice_it_is_one_job(fake: FakeCluster, cluster: Cluster) -> None:
-    said: list[str] = []
-    create_job(cluster, JOB, again=False, say=said.append)
-    create_job(cluster, JOB, again=False, say=said.append)
-    assert len(fake.asked("PATCH", f"/jobs/{NAME}")) == 1
-    assert said == [f"the Job {NAME} was created in default of edge", f"the Job {NAME} exists already and is running"]
-
-
 def test_a_log_is_read_to_its_end_each_line_once(
     fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]
 ) -> None:
@@ -132,21 +123,6 @@ def test_a_pod_that_was_lost_and_the_one_that_continues(play: JobPlay, watch: Ca
         f"{first} ended with 75 (the training was stopped after it had written a checkpoint); {second} continues"
         in watcher.said
     )
-
-
-def test_a_pod_whose_node_is_gone(fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]) -> None:
-    watcher = watch()
-    first = play.start(f"{NAME}-a")
-    play.write(first, step(1))
-    watcher.heard("Training: 1 of 4")
-    fake.remove("Pod", first)
-    second = play.start(f"{NAME}-b")
-    play.write(second, step(2))
-    watcher.heard("Training: 2 of 4")
-    assert f"{first} was deleted; {second} continues" in watcher.said
-    play.exit(second, 0)
-    play.end()
-    watcher.result.result(20)
 
 
 def test_why_a_pod_waits_is_reported_once(play: JobPlay, watch: Callable[..., Watcher]) -> None:
@@ -183,10 +159,8 @@ def test_images_that_cant_be_used_end_with_the_trainers_own_words_and_code(clust
     ("code", "reason", "expected", "text"),
     [
         (78, "Error", ConfigError, "a setting is not valid"),
-        (74, "Error", StorageError, "storage can't be read"),
         (137, "OOMKilled", PlatformError, "more memory than its limit in job.pod.resources"),
         (1, "Error", PlatformError, "a defect of Eaves or a library"),
-        (139, "Error", PlatformError, "the reason is not known"),
     ],
 )
 def test_each_way_to_fail_is_its_own_error(
@@ -271,19 +245,3 @@ def test_a_job_that_failed_is_made_anew_only_when_asked(fake: FakeCluster, clust
         f"the Job {NAME} was created in default of edge",
         f"the Job {NAME} exists already and is running",
     ]
-
-
-def test_pods_of_a_job_of_that_name_that_was_before_dont_count(
-    fake: FakeCluster, cluster: Cluster, play: JobPlay, watch: Callable[..., Watcher]
-) -> None:
-    old = play.start("of-before")
-    play.write(old, "long ago")
-    play.end("Failed")
-    create_job(cluster, JOB, again=True, say=lambda text: None)
-    watcher = watch()
-    pod = play.start(f"{NAME}-b")
-    play.write(pod, "now")
-    play.exit(pod, 0)
-    play.end()
-    watcher.result.result(20)
-    assert watcher.texts == ["now"]

@@ -117,20 +117,6 @@ def test_a_laptop_that_goes_away_and_comes_back_finds_its_training_and_the_repor
     assert len(fake.asked("PATCH", "/jobs/")) == 1
 
 
-def test_a_training_that_fails_ends_with_its_own_code(laptop: Laptop, fake: FakeCluster) -> None:
-    laptop.write(output="s3://models/runs")
-    process = laptop.train()
-    play = made(fake)
-    pod = play.start(f"{play.name}-a")
-    play.write(pod, "error: s3://photos/digits has no images", "try: name a folder per class")
-    play.exit(pod, 65)
-    play.end("Failed", reason="PodFailurePolicy")
-    code, _, stderr = finished(process)
-    assert code == 65
-    assert f"error: {play.name} failed: images, event or output can't be used" in stderr
-    assert "kubectl logs job/" in stderr
-
-
 def test_a_run_on_a_volume_comes_through_a_pod_that_reads_it(laptop: Laptop, fake: FakeCluster, run: Run) -> None:
     laptop.write(output_claim="models", data_claim="photos", secret="storage")
     process = laptop.train("--run", "chosen")
@@ -187,18 +173,3 @@ def test_a_uri_that_only_pods_reach_is_read_by_one(laptop: Laptop, fake: FakeClu
     assert "error: gs://models/runs/" in stderr
     assert "cloud: jane may not get pods/portforward" in stderr
     assert "try: ask for the permissions to create pods and secrets and to get and create pods/portforward" in stderr
-
-
-def test_what_eaves_yaml_lacks_is_reported_before_anything_is_made(laptop: Laptop, fake: FakeCluster) -> None:
-    laptop.write()
-    code, _, stderr = finished(laptop.train())
-    assert code == 78
-    assert "error: eaves.yaml: job.output: must be a URI that runs are written to" in stderr
-    assert fake.asked("PATCH") == []
-
-
-def test_a_training_runs_in_one_cluster(laptop: Laptop) -> None:
-    laptop.write(output="s3://models/runs")
-    code, _, stderr = finished(laptop.train("--all"))
-    assert code == 78
-    assert "a training runs in one cluster" in stderr

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eaves.errors import ConfigError
 from knative.client.kinds import KSERVICE
-from knative.doctor.reachability import Destination, find_destinations
 from knative.resources.rendering import render_app
 from knative.resources.sources import find_agent_image, find_missing_images
 from knative.specs import ClusterApp, ClusterSource
 from tests.cluster.apps import AGENT_IMAGE, S3_IMAGE, full_settings, plain_app, plain_site
-from tests.cluster.manifests import restricted_faults, validate
+from tests.cluster.manifests import restricted_faults
 
 HOSTS = {"EAVES_DATAREF_HOSTS": "photos.s3.eu-central-1.amazonaws.com"}
 LARGE = {
@@ -95,16 +93,3 @@ def test_a_function_that_would_refuse_the_images_of_a_source_is_refused() -> Non
         "datarefs to the host 'photos.s3.eu-central-1.amazonaws.com' are not allowed"
     )
     read_function(app(LARGE, **HOSTS))
-
-
-def test_the_doctor_tries_the_bucket() -> None:
-    found = find_destinations(app(LARGE))
-    assert list(found) == [
-        Destination(by="source gate", address="tls://photos.s3.eu-central-1.amazonaws.com:443", secret="keys")
-    ]
-
-
-def test_the_function_is_valid_by_the_schemas(shared: Path) -> None:
-    made = render_app(plain_app(env=HOSTS), full_settings(dataref_secret="bucket-keys"), plain_site())
-    for one in made:
-        validate(one, shared)

@@ -13,10 +13,9 @@ from eaves.errors import ConfigError
 from eaves.relay.settings import RelaySettings
 from eaves.sources.settings import AgentSettings
 from knative.doctor.reachability import find_destinations
-from knative.resources.eventing import relay_name
 from knative.resources.rendering import render_app
 from knative.settings import KnativeSettings
-from knative.specs import ClusterApp, ClusterRelay, ClusterSource, ClusterTrigger
+from knative.specs import ClusterApp, ClusterRelay, ClusterTrigger
 from tests.cluster.apps import RECEIVER, full_settings, plain_app, plain_site, relayed_app
 
 RELAY = {"apiVersion": "v1", "kind": "Service", "name": "flowers-relay", "namespace": "eaves"}
@@ -73,23 +72,6 @@ def test_agents_that_ask_the_function_send_to_the_relay_and_the_relay_to_the_bro
     assert ("NetworkPolicy", "flowers-relay") not in render(relayed_app(), network_policy=False)
 
 
-def test_the_relay_is_there_before_the_agents_that_send_to_it() -> None:
-    order = [(one["kind"], one["metadata"]["name"]) for one in render_app(relayed_app(), full_settings(), plain_site())]
-    assert order.index(("SinkBinding", "flowers-relay")) < order.index(("StatefulSet", "flowers-relay"))
-    assert order.index(("StatefulSet", "flowers-relay")) < order.index(("SinkBinding", "flowers-inbox"))
-
-
-def test_agents_of_every_kind_are_let_in() -> None:
-    objects = render(relayed_app())
-    peers = objects["NetworkPolicy", "flowers-relay"]["spec"]["ingress"][0]["from"]
-    namespaces = [peer["namespaceSelector"]["matchLabels"] for peer in peers if "namespaceSelector" in peer]
-    assert [next(iter(labels.values())) for labels in namespaces] == ["knative-eventing", "eaves-agents"]
-    (own,) = [peer for peer in peers if "namespaceSelector" not in peer]
-    for kind, name in (("StatefulSet", "flowers-inbox"), ("DaemonSet", "flowers-eaves-camera")):
-        labels = objects[kind, name]["spec"]["template"]["metadata"]["labels"]
-        assert own["podSelector"]["matchLabels"].items() <= labels.items()
-
-
 def test_a_trigger_brings_what_does_not_come_from_agents_and_nothing_twice() -> None:
     trigger = render(relayed_app())["Trigger", "flowers-relay"]["spec"]
     assert trigger["subscriber"] == {"ref": RELAY, "uri": "/from-broker"}
@@ -106,11 +88,6 @@ def test_the_broker_tries_for_two_days_to_bring_the_relay_something(name: str) -
     delivery = render(relayed_app())["Trigger", name]["spec"]["delivery"]
     assert (delivery["backoffPolicy"], delivery["backoffDelay"]) == ("linear", "PT1S")
     assert sum(range(1, delivery["retry"] + 1)) > 2 * 86_400
-
-
-def test_metrics_are_open_to_the_cluster_alone() -> None:
-    ingress = render(relayed_app())["NetworkPolicy", "flowers-relay"]["spec"]["ingress"]
-    assert all(rule["from"] for rule in ingress)
 
 
 def test_images_that_go_through_the_broker_are_brought_when_all_are_wanted() -> None:
@@ -150,16 +127,6 @@ def test_variables_of_the_relay_are_settings_that_its_process_has() -> None:
     assert (settings.newest_first, settings.rate_bytes, settings.spool_max_bytes) == (True, 1000, 500_000_000)
     assert settings.alarm_rules() == ({"label": "fire"},)
     assert settings.host == "0.0.0.0"
-
-
-def test_the_pod_sees_the_secret_of_the_link_and_no_other() -> None:
-    pod, made = container(render(relayed_app()), "StatefulSet", "flowers-relay")
-    (volume,) = [volume for volume in pod["volumes"] if "secret" in volume]
-    assert volume["secret"] == {"secretName": "link", "defaultMode": 0o400}
-    (mount,) = [mount for mount in made["volumeMounts"] if mount["name"] == volume["name"]]
-    assert (mount["mountPath"], mount["readOnly"]) == ("/credentials", True)
-    pod, _ = container(render(relayed_app()), "StatefulSet", "flowers-inbox")
-    assert not [volume for volume in pod["volumes"] if "secret" in volume]
 
 
 def test_agents_ask_the_function_in_the_cloud_with_the_credentials_of_the_link() -> None:
@@ -210,11 +177,6 @@ def test_a_relay_without_a_secret_is_refused_with_what_to_do() -> None:
     assert "create secret generic relay --from-file=link" in found["relay.secret"]
 
 
-def test_a_relay_takes_the_agents_container_image() -> None:
-    app = replace(plain_app(), relay=relayed_app().relay)
-    assert "relay" in faults(app, KnativeSettings())["knative.agent_image"]
-
-
 def test_the_receivers_address_is_one_that_the_doctor_tries() -> None:
     app = replace(plain_app(), relay=replace(relayed_app().relay, to="https://cloud.example/"))
     (found,) = find_destinations(app)
@@ -222,9 +184,3 @@ def test_the_receivers_address_is_one_that_the_doctor_tries() -> None:
     (found,) = find_destinations(replace(app, relay=replace(app.relay, to="https://[2001:db8::1]:8443")))
     assert found.address == "tls://[2001:db8::1]:8443"
     assert not list(find_destinations(plain_app()))
-
-
-def test_no_name_is_too_long_for_a_stateful_set() -> None:
-    app = relayed_app()
-    longest = replace(app, function=replace(app.function, name="f" * 40), sources=(ClusterSource(name="a", claim="b"),))
-    assert len(relay_name(longest)) <= 52

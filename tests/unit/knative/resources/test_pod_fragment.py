@@ -11,7 +11,6 @@ import pytest
 from eaves.config import build
 from eaves.config.layers import SettingsLayer
 from eaves.config.yaml_text import load_yaml
-from eaves.errors import ConfigError
 from knative.resources.console import ConsoleDeployment, build_console
 from knative.resources.pod import find_fragment_faults, load_fragment, merge_fragments
 from knative.resources.rendering import render_app
@@ -118,15 +117,6 @@ def test_every_fault_is_named_with_its_path() -> None:
         "resources.request": "is no field that Kubernetes knows here (got {})",
         "resources.limits.memory": "must be a quantity such as 250m or 256Mi (got 'much')",
     }
-
-
-def test_a_fault_stops_rendering_and_names_its_setting() -> None:
-    wrong: dict[str, Any] = {"tolerations": {"key": "edge"}}
-    app = replace(plain_app(), sources=tuple(replace(one, pod=wrong) for one in full_app().sources[:1]))
-    with pytest.raises(ConfigError) as error:
-        render_app(app, full_settings(pod=wrong), plain_site(pod=wrong))
-    paths = {fault.path for fault in error.value.faults}
-    assert paths == {"knative.pod.tolerations", "sites.pod.tolerations", "sources[0].pod.tolerations"}
 
 
 def test_a_console_takes_it_as_text() -> None:

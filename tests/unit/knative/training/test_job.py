@@ -147,7 +147,6 @@ def test_the_same_training_has_the_same_name_and_run() -> None:
     "other",
     [
         replace(BARE, train=TrainSettings(epochs=7)),
-        replace(BARE, data=DataSettings(path="s3://photos/trees")),
         replace(BARE, data=DataSettings(path="s3://photos/flowers", balance="none")),
         replace(BARE, knative=KnativeSettings(trainer_image=IMAGE.replace("1" * 64, "3" * 64))),
         replace(BARE, run="with-roses"),
@@ -265,7 +264,6 @@ def test_a_jobsink_whose_job_pushes_is_a_pipeline() -> None:
 @pytest.mark.parametrize(
     ("repository", "tag"),
     [
-        ("registry.example/flowers", "registry.example/flowers:{version}"),
         ("registry.example:5000/flowers", "registry.example:5000/flowers:{version}"),
         ("registry.example/flowers:stable", "registry.example/flowers:stable"),
     ],
@@ -278,8 +276,6 @@ def test_a_container_images_tag_is_the_models_version_unless_given(repository: s
 @pytest.mark.parametrize(
     ("training", "kind", "expected"),
     [
-        (BARE, "job", ["Job"]),
-        (FULL, "pipeline", ["SinkBinding", "Job"]),
         (FULL, "jobsink", ["SinkBinding", "JobSink", "Trigger"]),
         (replace(FULL, job=replace(FULL.job, sink="http://sink.example/")), "pipeline", ["Job"]),
         (replace(FULL, job=replace(FULL.job, repository="")), "jobsink", ["JobSink", "Trigger"]),
