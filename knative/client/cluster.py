@@ -65,18 +65,8 @@ class Cluster(Pods):
         kind, metadata = kind_of(manifest), manifest["metadata"]
         query = {"fieldManager": manager, "fieldValidation": "Strict"}
         query |= ({"force": "true"} if force else {}) | ({"dryRun": "All"} if dry_run else {})
-        request = self._request(
-            "patch",
-            kind,
-            str(metadata.get("namespace", "")) or None,
-            metadata["name"],
-            method="PATCH",
-            query=query,
-            headers=_APPLY,
-            body=json.dumps(manifest).encode(),
-            repeatable="resourceVersion" not in metadata,  # a repetition is refused when the first attempt succeeded
-        )
-        return self._transport.json(request)
+        namespace = str(metadata.get("namespace", "")) or None
+        return self._patch(kind, namespace, metadata["name"], manifest, query=query, headers=_APPLY)
 
     def patch(
         self, kind: ObjectKind, name: str, change: Mapping[str, Any], *, manager: str, namespace: str | None = None
@@ -101,16 +91,22 @@ class Cluster(Pods):
             ConflictError: When the object has changed since.
             ClusterError: When it can't be changed for another reason.
         """
+        body = {"apiVersion": kind.api_version, "kind": kind.kind, **change}
+        return self._patch(kind, namespace, name, body, query={"fieldManager": manager}, headers=_MERGE)
+
+    def _patch(
+        self, kind: ObjectKind, namespace: str | None, name: str, body: Mapping[str, Any], **more: Any
+    ) -> dict[str, Any]:
+        versioned = "resourceVersion" in body.get("metadata", {})
         request = self._request(
             "patch",
             kind,
             namespace,
             name,
             method="PATCH",
-            query={"fieldManager": manager},
-            headers=_MERGE,
-            body=json.dumps({"apiVersion": kind.api_version, "kind": kind.kind, **change}).encode(),
-            repeatable="resourceVersion" not in change.get("metadata", {}),
+            body=json.dumps(body).encode(),
+            repeatable=not versioned,  # a repetition is refused when the first attempt succeeded
+            **more,
         )
         return self._transport.json(request)
 

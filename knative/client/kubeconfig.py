@@ -85,22 +85,19 @@ class Context:
             user = config["users"].get(str(context.get("user")), {})
             if plugin := user.get("exec"):
                 user = run_plugin(self.name, plugin, cluster)
+            if "auth-provider" in user:
+                raise ConfigException("auth-provider is not supported; use a login plugin (exec)")
+            config = {
+                "contexts": [{"name": self.name, "context": {"cluster": self.name, "user": self.name}}],
+                "clusters": [{"name": self.name, "cluster": cluster}] if cluster else [],
+                "users": [{"name": self.name, "user": dict(user)}],
+            }
             with _CLIENT:
-                self._configure(configuration, user, [{"name": context.get("cluster"), "cluster": cluster}])
+                load_kube_config_from_dict(
+                    config, context=self.name, client_configuration=configuration, persist_config=False
+                )
         _choose_proxy(configuration, own=str(cluster.get("proxy-url") or ""))
         return _connection(configuration, self.files, self.name)
-
-    def _configure(self, configuration: Configuration, user: Mapping[str, Any], clusters: list[dict[str, Any]]) -> None:
-        if "auth-provider" in user:
-            raise ConfigException("auth-provider is not supported; log in with a plugin (exec), as newer kubectls do")
-        context = {"cluster": clusters[0]["name"], "user": "user"}
-        config = {
-            "current-context": self.name,
-            "contexts": [{"name": self.name, "context": context}],
-            "clusters": clusters if clusters[0]["cluster"] else [],
-            "users": [{"name": "user", "user": dict(user)}],
-        }
-        load_kube_config_from_dict(config, context=self.name, client_configuration=configuration, persist_config=False)
 
 
 def find_context(kubeconfig: Path | None, name: str) -> Context | None:

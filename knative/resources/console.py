@@ -13,7 +13,6 @@ from typing import Any
 from eaves.base.names import NAME_PATTERN
 from eaves.config import setting
 from eaves.credentials.folder import CERTIFICATE, KEY
-from eaves.platform.quantities import QUANTITY_PATTERN
 from knative.client.kinds import DEPLOYMENT, ROLE, ROLE_BINDING, SERVICE, SERVICE_ACCOUNT, TRIGGER
 from knative.resources.metadata import EVENTING_NAMESPACE, build_namespace_peer, reference
 from knative.resources.pod import CREDENTIALS_FOLDER, LISTEN_ALL, load_fragment
@@ -21,7 +20,8 @@ from knative.resources.server import ServerDeployment, build_server_pod, mount_f
 
 PART = "console"
 PAGES_PORT, EVENTS_PORT = 8443, 8080
-DATA = "/data"
+DATA, DATA_SIZE = "/data", "256Mi"
+"""Folder and maximum size of the history and the thumbnails, which are lost when the pod moves."""
 PASSWORD = "password"  # noqa: S105 - the name of a file
 MEMORY = "256Mi"
 """Memory limit of a console's pod: the process, 16 MB of recent images, and one image that is being decoded."""
@@ -69,9 +69,6 @@ class ConsoleDeployment(ServerDeployment):
         "its usual interval when that is longer. 0: they call none silent.",
         minimum=0,
     )
-    data_size: str = setting(
-        "256Mi", "Maximum size of the history and the thumbnails, which are lost when the pod moves."
-    )
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield violations of rules that concern several fields, as (field, message)."""
@@ -79,8 +76,6 @@ class ConsoleDeployment(ServerDeployment):
         if self.site and not NAME_PATTERN.fullmatch(self.site):
             yield "site", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.site!r})"
         yield from self.secret_faults(needed=("tls_secret", "password_secret"), optional=("broker",))
-        if not QUANTITY_PATTERN.fullmatch(self.data_size):
-            yield "data_size", f"must be a quantity such as 256Mi (got {self.data_size!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +138,7 @@ def _pod(wanted: ConsoleDeployment) -> dict[str, Any]:
         "silent_after_s": f"{wanted.silent_after_s:g}",
     }
     probe = {"tcpSocket": {"port": "pages"}}
-    data = {"name": "data", "emptyDir": {"sizeLimit": wanted.data_size}}
+    data = {"name": "data", "emptyDir": {"sizeLimit": DATA_SIZE}}
     return build_server_pod(
         "knative.console",
         wanted.image,

@@ -79,14 +79,6 @@ def to_yaml(manifest: Mapping[str, Any]) -> str:
     return annotate(text, str(manifest["kind"]), part)
 
 
-def file_name(position: int, manifest: Mapping[str, Any]) -> str:
-    """Return the name of an object's file.
-
-    Files are applied in the order of their names, so objects that other objects need come first.
-    """
-    return f"{position:02d}-{str(manifest['kind']).lower()}-{manifest['metadata']['name']}.yaml"
-
-
 def write_files(manifests: Sequence[Mapping[str, Any]], folder: Path, *, head: str = HEAD) -> list[Path]:
     """Write one file for each object, and remove files of an earlier rendering that are no longer wanted.
 
@@ -98,7 +90,11 @@ def write_files(manifests: Sequence[Mapping[str, Any]], folder: Path, *, head: s
     Raises:
         StorageError: When the folder can't be written.
     """
-    wanted = {file_name(10 + index, manifest): manifest for index, manifest in enumerate(manifests)}
+    # kubectl applies files in the order of their names, so objects that other objects need come first
+    wanted = {
+        f"{index}-{str(one['kind']).lower()}-{one['metadata']['name']}.yaml": one
+        for index, one in enumerate(manifests, start=10)
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.glob("*.yaml"):

@@ -40,10 +40,14 @@ METRICS_PORT = 9090
 """Port where agents and servers answer /metrics and /health."""
 SPOOL = "/spool"
 """Folder of the spool in a pod."""
-LIVENESS = {"periodSeconds": 30, "timeoutSeconds": 5, "failureThreshold": 20}
-"""Times of a liveness probe that fails after 10 minutes: reading a damaged spool of gigabytes may take that long before
-the port opens."""
-LIVENESS_PROBE = {"httpGet": {"path": LIVE, "port": "metrics"}, **LIVENESS}
+LIVENESS_PROBE = {
+    "httpGet": {"path": LIVE, "port": "metrics"},
+    "periodSeconds": 30,
+    "timeoutSeconds": 5,
+    "failureThreshold": 20,
+}
+"""Liveness probe that fails after 10 minutes: reading a damaged spool of gigabytes may take that long before the port
+opens."""
 PROBES = {
     "readinessProbe": {"tcpSocket": {"port": "events"}, "periodSeconds": 5},
     "livenessProbe": LIVENESS_PROBE,

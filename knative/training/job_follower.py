@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import (
@@ -109,27 +108,21 @@ def follow_job(
         UnreachableClusterError: When there is no connection for `patience_s` seconds.
         ClusterError: When the cluster refuses a request.
     """
-    return _Follower(cluster=cluster, name=name, on_line=on_line, say=say, patience_s=patience_s).run()
+    return _Follower(cluster, name, on_line, say).run(patience_s)
 
 
-@dataclass(kw_only=True)
 class _Follower:
     """Follower of one Job until its end.
 
     It follows the log and the pods as they are replaced, and continues after a lost connection.
     """
 
-    cluster: Cluster
-    name: str
-    on_line: Say
-    say: Say
-    patience_s: float
-    pod: str = ""
-    last_line: str = ""
-    heard: str = ""
-    readable: bool = True
+    def __init__(self, cluster: Cluster, name: str, on_line: Say, say: Say) -> None:
+        self.cluster, self.name, self.on_line, self.say = cluster, name, on_line, say
+        self.pod = self.last_line = self.heard = ""
+        self.readable = True
 
-    def run(self) -> dict[str, Any]:
+    def run(self, patience_s: float) -> dict[str, Any]:
         """Follow the Job until it has ended, and return it."""
         lost: float | None = None
         while True:
@@ -140,7 +133,7 @@ class _Follower:
                     return job
             except UnreachableClusterError as error:
                 lost = time.monotonic() if lost is None else lost
-                if time.monotonic() - lost > self.patience_s:
+                if time.monotonic() - lost > patience_s:
                     raise
                 self._report(
                     f"the cluster can't be reached; trying again, while the Job {self.name} continues ({error.message})"

@@ -80,15 +80,6 @@ def test_what_was_deployed_last_is_what_reconcile_brings(one: Sites, knative: Kn
     assert running(knative) == OTHER
 
 
-def test_what_would_change_is_shown_and_ends_with_1(one: Sites) -> None:
-    result = one.run("diff", IMAGE, "--offline", "--on", "knative")
-    assert result.exit_code == 1
-    assert "+++ service/flowers (rendered)" in result.stdout
-    deploy(one)
-    result = one.run("diff", IMAGE, "--offline", "--on", "knative")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "a deploy would change nothing\n")
-
-
 def find_typed(error: EavesError, option: str) -> list[str]:
     """The command with an option that an error's hint advises, as a person types it."""
     (command,) = [part for part in str(error.hint).split("`") if part.startswith("eaves ") and option in part]

@@ -187,12 +187,6 @@ def test_without_kubectl_the_command_to_run_elsewhere_is_reported(site: Sites, m
     assert f"kubectl --context s000 --namespace {NAMESPACE} exec {INBOX} --container agent -- python" in str(error.hint)
 
 
-def test_an_agent_that_is_not_there_is_said_so_with_those_that_are(site: Sites, kubectl: FakeKubectl) -> None:
-    error = site.run("queue", "--on", "knative", "--agent", "flowers.attic").exception
-    assert isinstance(error, NotFoundError)
-    assert f"flowers.inbox ({INBOX})" in error.message
-
-
 def proxy(server: FakeCluster, spools: Mapping[str, Path]) -> None:
     """Let the pods' ports answer: the volume's agent is paused; one node's answers nonsense."""
     pause = LaneDelivery(lane="replies", paused=True, reason="answered 503", status=503, since=1.0, next_try_at=2.0)

@@ -86,16 +86,6 @@ def test_a_web_page_is_not_taken_for_an_api_server(cluster: Cluster, apiserver: 
         cluster.version()
 
 
-def test_a_token_that_was_renewed_in_the_kubeconfig_is_taken(
-    cluster: Cluster, apiserver: FakeCluster, tmp_path: Path
-) -> None:
-    assert cluster.version()
-    apiserver.tokens = {"renewed"}
-    apiserver.kubeconfig(tmp_path / "kubeconfig", namespace="cams", user={"token": "renewed"})
-    assert cluster.apply(service(), manager="eaves")["metadata"]["generation"] == 1
-    assert len([one for one in apiserver.log if one.headers["Authorization"] == "Bearer renewed"]) == 1
-
-
 def test_a_token_that_has_expired_for_good_says_how_to_log_in(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.tokens = set()
     with pytest.raises(DeniedError, match="edge: the user is not logged in at http") as caught:

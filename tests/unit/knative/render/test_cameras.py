@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from eaves.errors import ConfigError
 from eaves.sources.agent.supervision import STOP_S
 from eaves.sources.camera.source import STOPPING_S
 from knative.client.kinds import CONTAINER_SOURCE, DAEMON_SET, STATEFUL_SET
@@ -19,6 +18,7 @@ from knative.settings import KnativeSettings
 from knative.specs import ClusterApp, ClusterSource
 from tests.cluster.apps import AGENT_IMAGE, CAMERA_IMAGE, full_settings, plain_app, plain_site
 from tests.cluster.manifests import validate
+from tests.unit.knative.render import find_faults
 
 STREAM = {"url": "rtsp://gate.barn.lan/stream1"}
 DEVICE = {"url": "/dev/video0"}
@@ -48,12 +48,6 @@ def reported(container: dict[str, Any]) -> dict[str, Any]:
     """The settings that the agent gets for its source."""
     (values,) = json.loads(next(one["value"] for one in container["env"] if one["name"] == "EAVES_SOURCES"))
     return dict(values)
-
-
-def faults(wanted: ClusterApp, **settings: Any) -> dict[str, str]:
-    with pytest.raises(ConfigError) as error:
-        render_app(wanted, full_settings(**settings), plain_site())
-    return {fault.path: fault.message for fault in error.value.faults}
 
 
 def test_the_memory_holds_the_agent_and_its_decoder() -> None:
@@ -107,7 +101,7 @@ def test_an_agent_on_a_node_knows_the_nodes_name_and_runs_where_cameras_are() ->
 
 
 def test_a_missing_container_image_is_a_fault_that_names_its_target() -> None:
-    found = faults(app(STREAM), agent_camera_image="", agent_image="")
+    found = find_faults(app(STREAM), agent_camera_image="", agent_image="")
     assert found.keys() == {"knative.agent_camera_image"}, "no part of the app needs the plain agent"
     assert "target agent-camera" in found["knative.agent_camera_image"]
     assert "sources such as gate" in found["knative.agent_camera_image"]
@@ -135,12 +129,12 @@ def test_the_doctors_pod_runs_in_whatever_container_image_of_agents_is_set() -> 
     ],
 )
 def test_what_can_not_work_is_refused(options: dict[str, Any], values: dict[str, Any], path: str, message: str) -> None:
-    found = faults(app(options, **values))
+    found = find_faults(app(options, **values))
     assert found.keys() == {f"sources[0].{path}"}
     assert message in found[f"sources[0].{path}"]
 
 
 def test_a_password_in_the_address_of_a_camera_is_never_quoted() -> None:
-    found = faults(app({"url": "rtsp://me:hunter2@gate.barn.lan/1"}, agent="node"))
+    found = find_faults(app({"url": "rtsp://me:hunter2@gate.barn.lan/1"}, agent="node"))
     assert "hunter2" not in str(found)
     assert "***" in found["sources[0].url"]

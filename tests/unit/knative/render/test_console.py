@@ -24,8 +24,6 @@ FULL = (
     "barn",
     "--pod",
     "{imagePullSecrets: [{name: registry-login}]}",
-    "--data-size",
-    "1Gi",
 )
 
 

@@ -6,15 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from eaves.config import iter_leaves
-from eaves.errors import ConfigError
 from eaves.publisher.settings import PublisherSettings
 from knative.resources.rendering import render_app
-from knative.settings import KnativeSettings
 from knative.specs import ClusterApp, ClusterMqttSettings, ClusterTrigger
 from tests.cluster.apps import full_settings, plain_app, plain_site
+from tests.unit.knative.render import find_faults
 
 URL = "mqtt://broker.lan/gate/{label}"
 
@@ -38,12 +35,6 @@ def container(wanted: ClusterApp) -> tuple[dict[str, Any], dict[str, Any]]:
     return pod, pod["containers"][0]
 
 
-def faults(wanted: ClusterApp, settings: KnativeSettings | None = None) -> dict[str, str]:
-    with pytest.raises(ConfigError) as error:
-        render_app(wanted, settings or full_settings(), plain_site())
-    return {fault.path: fault.message for fault in error.value.faults}
-
-
 def test_variables_of_the_publisher_are_settings_that_its_process_has() -> None:
     known = {leaf.env for leaf in iter_leaves(PublisherSettings)}
     _, made = container(app(retain=True, format="json", discovery_prefix="ha", secret="login", spool_size="3Gi"))
@@ -58,18 +49,18 @@ def test_variables_of_the_publisher_are_settings_that_its_process_has() -> None:
 
 
 def test_a_password_in_the_address_is_refused_with_what_to_do() -> None:
-    found = faults(app(url="mqtt://me:hunter2@broker.lan/gate"))
+    found = find_faults(app(url="mqtt://me:hunter2@broker.lan/gate"))
     assert found.keys() == {"triggers[0].url"}
     assert "kubectl -n eaves create secret generic out --from-literal=username=USER" in found["triggers[0].url"]
     assert "hunter2" not in str(found)
 
 
 def test_a_folder_of_this_machine_is_no_secret() -> None:
-    found = faults(app(credentials=Path("secrets/broker")))
+    found = find_faults(app(credentials=Path("secrets/broker")))
     assert "create secret generic out --from-file=secrets/broker" in found["triggers[0].mqtt.secret"]
     render(app(credentials=Path("secrets/broker"), secret="login"))
 
 
 def test_names_that_a_stateful_set_cannot_have() -> None:
-    assert "at most 39 characters" in faults(app(name="o" * 40))["triggers[0].name"]
+    assert "at most 39 characters" in find_faults(app(name="o" * 40))["triggers[0].name"]
     render(app(name="out" + "o" * 36))

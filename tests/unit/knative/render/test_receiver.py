@@ -116,12 +116,6 @@ def test_the_authority_of_the_servers_certificate_signs_no_sites_certificate() -
     }
 
 
-def test_two_receivers_of_a_namespace_share_nothing() -> None:
-    first = rendered("--image", AGENT_IMAGE, "--broker", "default", "--name", "north")
-    second = rendered("--image", AGENT_IMAGE, "--broker", "default", "--name", "south")
-    assert not first["Service"]["spec"]["selector"].items() <= second["StatefulSet"]["metadata"]["labels"].items()
-
-
 def test_it_says_how_its_secrets_are_made() -> None:
     reported = render(*FULL).stderr
     assert "kubectl -n cloud create secret tls receiver-tls" in reported

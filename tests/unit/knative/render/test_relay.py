@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 
 from eaves.config import build, env_layer, iter_leaves
-from eaves.errors import ConfigError
 from eaves.relay.settings import RelaySettings
 from eaves.sources.settings import AgentSettings
-from knative.doctor.reachability import find_destinations
 from knative.resources.rendering import render_app
-from knative.settings import KnativeSettings
 from knative.specs import ClusterApp, ClusterRelay, ClusterTrigger
-from tests.cluster.apps import RECEIVER, full_settings, plain_app, plain_site, relayed_app
+from tests.cluster.apps import RECEIVER, full_settings, plain_site, relayed_app
+from tests.unit.knative.render import find_faults
 
 RELAY = {"apiVersion": "v1", "kind": "Service", "name": "flowers-relay", "namespace": "eaves"}
 BROKER = {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": "eaves", "namespace": "eaves"}
@@ -38,12 +36,6 @@ def container(objects: Objects, kind: str, name: str) -> tuple[dict[str, Any], d
 def reported(objects: Objects, kind: str, name: str) -> dict[str, str]:
     _, made = container(objects, kind, name)
     return {one["name"]: one["value"] for one in made["env"] if "value" in one}
-
-
-def faults(app: ClusterApp, settings: KnativeSettings | None = None) -> dict[str, str]:
-    with pytest.raises(ConfigError) as error:
-        render_app(app, settings or full_settings(), plain_site())
-    return {fault.path: fault.message for fault in error.value.faults}
 
 
 def through_cloud(app: ClusterApp) -> ClusterApp:
@@ -159,28 +151,19 @@ def test_a_cold_start_in_the_cloud_has_its_time() -> None:
 
 
 def test_what_goes_through_the_broker_can_not_go_through_the_cloud() -> None:
-    found = faults(replace(relayed_app(), through="cloud"))
+    found = find_faults(replace(relayed_app(), through="cloud"))
     assert found.keys() == {"sources[2].through"}
 
 
 def test_images_chosen_by_their_prediction_must_be_seen_with_it() -> None:
-    assert "relay.images" in faults(relayed_app(images="low"))["sources[2].through"]
+    assert "relay.images" in find_faults(relayed_app(images="low"))["sources[2].through"]
 
 
 def test_an_address_of_this_machine_is_no_receiver_of_a_pod() -> None:
-    assert "the pod itself" in faults(relayed_app(to="http://127.0.0.1:8443"))["relay.to"]
+    assert "the pod itself" in find_faults(relayed_app(to="http://127.0.0.1:8443"))["relay.to"]
 
 
 def test_a_relay_without_a_secret_is_refused_with_what_to_do() -> None:
-    assert "create secret generic relay --from-file=token=FILE" in faults(relayed_app(secret=""))["relay.secret"]
-    found = faults(relayed_app(secret="", credentials=Path("link")))
+    assert "create secret generic relay --from-file=token=FILE" in find_faults(relayed_app(secret=""))["relay.secret"]
+    found = find_faults(relayed_app(secret="", credentials=Path("link")))
     assert "create secret generic relay --from-file=link" in found["relay.secret"]
-
-
-def test_the_receivers_address_is_one_that_the_doctor_tries() -> None:
-    app = replace(plain_app(), relay=replace(relayed_app().relay, to="https://cloud.example/"))
-    (found,) = find_destinations(app)
-    assert (found.by, found.address, found.secret) == ("relay", "tls://cloud.example:443", "link")
-    (found,) = find_destinations(replace(app, relay=replace(app.relay, to="https://[2001:db8::1]:8443")))
-    assert found.address == "tls://[2001:db8::1]:8443"
-    assert not list(find_destinations(plain_app()))

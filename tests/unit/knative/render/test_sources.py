@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from eaves.config import build, env_layer
-from eaves.errors import ConfigError
 from eaves.sources.agent.configuration import read_source
 from eaves.sources.settings import AgentSettings
 from knative.client.kinds import CONTAINER_SOURCE, DAEMON_SET, STATEFUL_SET
@@ -18,6 +17,7 @@ from knative.doctor.reachability import Destination, find_destinations
 from knative.resources.rendering import render_app
 from knative.specs import ClusterApp, ClusterSource
 from tests.cluster.apps import full_settings, plain_app, plain_site
+from tests.unit.knative.render import find_faults
 
 MQTT = {"url": "mqtts://broker.lan", "topics": ["gate/+"]}
 AGENTS = {STATEFUL_SET.kind, DAEMON_SET.kind, CONTAINER_SOURCE.kind}
@@ -34,12 +34,6 @@ def render(wanted: ClusterApp) -> dict[str, Any]:
     made = render_app(wanted, full_settings(), plain_site())
     (found,) = [one for one in made if one["kind"] in AGENTS and "-pin-" not in one["metadata"]["name"]]
     return found
-
-
-def faults(wanted: ClusterApp) -> dict[str, str]:
-    with pytest.raises(ConfigError) as error:
-        render_app(wanted, full_settings(), plain_site())
-    return {fault.path: fault.message for fault in error.value.faults}
 
 
 def test_the_agent_gets_what_its_source_reads_without_a_fault() -> None:
@@ -123,11 +117,11 @@ def test_a_recording_is_the_volume_or_an_archive_in_it() -> None:
 
 
 def test_what_a_kind_cannot_run_as_is_refused() -> None:
-    assert faults(app(agent="node")) == {"sources[0].agent": "must be service for the kind mqtt (got 'node')"}
+    assert find_faults(app(agent="node")) == {"sources[0].agent": "must be service for the kind mqtt (got 'node')"}
 
 
 def test_a_password_in_an_address_is_refused_with_what_to_do() -> None:
-    found = faults(app(options={**MQTT, "url": "mqtt://me:hunter2@broker.lan"}))
+    found = find_faults(app(options={**MQTT, "url": "mqtt://me:hunter2@broker.lan"}))
     assert found.keys() == {"sources[0].url"}
     assert "kubectl -n eaves create secret generic gate" in found["sources[0].url"]
     assert "secret: gate" in found["sources[0].url"]
@@ -136,14 +130,14 @@ def test_a_password_in_an_address_is_refused_with_what_to_do() -> None:
 
 def test_a_password_in_a_path_is_refused_and_its_placeholder_is_not() -> None:
     url = "http://cam/user=admin_password={}_channel=1.jpg"
-    found = faults(app("http", options={"url": url.format("hunter2")}))
+    found = find_faults(app("http", options={"url": url.format("hunter2")}))
     assert "{password}" in found["sources[0].url"]
     assert "hunter2" not in str(found)
     render(app("http", options={"url": url.format("{password}")}, secret="login"))
 
 
 def test_a_folder_of_this_machine_is_no_secret() -> None:
-    found = faults(app(options={**MQTT, "credentials": "secrets/broker"}))
+    found = find_faults(app(options={**MQTT, "credentials": "secrets/broker"}))
     assert "create secret generic gate --from-file=secrets/broker" in found["sources[0].secret"]
     render(app(options={**MQTT, "credentials": "secrets/broker"}, secret="login"))
 

@@ -252,15 +252,6 @@ def test_a_jobsink_wants_to_know_whom_to_trust_and_takes_the_data_from_the_event
     assert list(jobsink_faults(FULL)) == []
 
 
-def test_a_jobsink_whose_job_pushes_is_a_pipeline() -> None:
-    job = build_jobsink(FULL)["spec"]["job"]
-    (container,) = job["spec"]["template"]["spec"]["containers"]
-    assert container["command"][-1] == "pipeline"
-    selector = build_binding(FULL)["spec"]["subject"]["selector"]["matchLabels"]
-    assert selector.items() <= job["metadata"]["labels"].items(), "the binding must find it"
-    assert "--output=s3://models/runs/flowers" in container["args"], "the trainer adds the event's identity"
-
-
 @pytest.mark.parametrize(
     ("repository", "tag"),
     [
