@@ -227,12 +227,6 @@ class SiteSettings:
         1, "Number of the wave in which the site is deployed; sites of a lower wave come first.", minimum=1, maximum=100
     )
 
-    @property
-    def selector(self) -> dict[str, str]:
-        """Labels of the nodes that the site consists of; empty for all nodes of the cluster."""
-        labels = self.pod.get("nodeSelector") or {}
-        return {name: value for name, value in labels.items() if value is not None}
-
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield violations of rules that concern several fields, as (field, message)."""
         for field, value in (("name", self.name), ("namespace", self.namespace or "x")):

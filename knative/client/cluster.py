@@ -263,8 +263,7 @@ class Cluster(Pods):
     ) -> ApiRequest:
         """Build a request for objects of a kind; None as the namespace means the cluster's default."""
         space = self.namespace if namespace is None else namespace
-        resource = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
-        call = self._common(verb=verb, resource=resource, name=name, namespace=space if kind.namespaced else "")
+        call = self._common(verb=verb, resource=kind.resource, name=name, namespace=space if kind.namespaced else "")
         return ApiRequest(call=call, path=kind.path(space, name), headers=headers, **more)
 
 

@@ -40,6 +40,11 @@ class ObjectKind:
         """API group of the kind; empty for the core group."""
         return self.api_version.rpartition("/")[0]
 
+    @property
+    def resource(self) -> str:
+        """Name of the kind for kubectl, such as `services.serving.knative.dev`."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
     def path(self, namespace: str, name: str = "") -> str:
         """Return the API server's path of all objects of the kind, or of the object with a name."""
         root = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"

@@ -37,7 +37,6 @@ from knative.resources.pod import (
     build_credentials,
     build_env,
     build_pod,
-    build_privileged_security,
     build_security,
     build_temporary,
     common_fragment,
@@ -83,6 +82,14 @@ MEMORY_BYTES = 512 * 2**20
 memory in proportion.
 
 Measured: 366 MB with MQTT messages that hold such images as base64 in JSON and arrive faster than they are stored."""
+PRIVILEGED = {"privileged": True, "readOnlyRootFilesystem": True, "runAsNonRoot": False, "runAsUser": 0}
+"""The securityContext of a container that opens a device of its node, which no device plugin gives it.
+
+The kernel refuses a container's access to a device, whatever its user and the device's mode, unless the runtime allows
+the device in the container's cgroup. Of a pod's fields only `privileged` does so. It includes every capability and no
+seccomp profile, and the API server refuses it beside `allowPrivilegeEscalation: false`.
+
+Source: Kubernetes, pkg/apis/core/validation (`ValidateSecurityContext`); Linux, Device Whitelist Controller."""
 VARIABLES = {leaf.path: leaf.env for leaf in iter_leaves(AgentSettings)}
 """Setting of an agent to its environment variable."""
 _NODE_NAME = ({"name": VARIABLES["node"], "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},)
@@ -177,7 +184,7 @@ def _pod(app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site
         "securityContext": build_security(user=0 if on_node else None),
     }
     if device:
-        container["securityContext"] = build_privileged_security()
+        container["securityContext"] = PRIVILEGED
         # the default is below /dev, where the runtime can't create a file in a mount that is read-only
         container["terminationMessagePath"] = "/tmp/last-message"  # noqa: S108 - the container's own
     account = build_name(app.function.name, site.namespace) if on_node else app.function.name

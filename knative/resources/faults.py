@@ -97,12 +97,9 @@ def _find_relay_faults(app: ClusterApp, site: SiteSettings) -> Iterator[tuple[st
         return
     if is_loopback(urlsplit(relay.to).hostname or ""):
         yield "relay.to", f"must be an address that pods can reach; {relay.to} is the pod itself"
-    if relay.credentials and not relay.secret:
-        yield "relay.secret", _advise_secret(site, "relay", "relay.credentials", relay.credentials)
-    elif not relay.secret:
-        create = f"{_show_kubectl(site)} create secret generic relay --from-file=token=FILE --from-file=ca.crt=FILE"
+    if not relay.secret:
         named = "must name the Secret with the site's token, by which the receiver identifies the site"
-        yield "relay.secret", f"{named}; create it: {create}"
+        yield "relay.secret", f"{named}; create it: {_create_relay_secret(relay, site)}"
     for index, source in enumerate(app.sources):
         through = "must be function, as the agent must ask the function itself"
         if source.through == "broker" and app.through == CLOUD:
@@ -113,13 +110,13 @@ def _find_relay_faults(app: ClusterApp, site: SiteSettings) -> Iterator[tuple[st
 
 def advise_relay_secret(relay: ClusterRelay, site: SiteSettings) -> str:
     """Return a text with the command that creates the Secret with the site's token for the relay."""
-    files = (
-        f"--from-file={relay.credentials}" if relay.credentials else "--from-file=token=FILE --from-file=ca.crt=FILE"
-    )
-    return (
-        f"create the Secret with the token of the site {site.name}, which the relay needs: {_show_kubectl(site)} "
-        f"create secret generic {relay.secret} {files}"
-    )
+    token = f"the token of the site {site.name}, which the relay needs"
+    return f"create the Secret with {token}: {_create_relay_secret(relay, site)}"
+
+
+def _create_relay_secret(relay: ClusterRelay, site: SiteSettings) -> str:
+    files = relay.credentials or "token=FILE --from-file=ca.crt=FILE"
+    return f"{_show_kubectl(site)} create secret generic {relay.secret or 'relay'} --from-file={files}"
 
 
 def _advise_secret(site: SiteSettings, name: str, setting: str, folder: object) -> str:

@@ -78,7 +78,7 @@ def _find_concurrency(app: ClusterApp) -> int:
 
 def _scaling(app: ClusterApp, site: SiteSettings) -> dict[str, str]:
     scale = app.function.scale
-    least = max(scale.min, 1) if site.selector else scale.min
+    least = max(scale.min, 1) if find_selector(site.pod) else scale.min
     window = min(MAX_WINDOW_S, max(MIN_WINDOW_S, round(scale.idle_s)))
     return {
         "autoscaling.knative.dev/min-scale": str(least),

@@ -184,18 +184,6 @@ def build_security(*, user: int | None = None) -> dict[str, Any]:
     return security if user is None else {**security, "runAsUser": user}
 
 
-def build_privileged_security() -> dict[str, Any]:
-    """Build the securityContext of a container that opens a device of its node, which no device plugin gives it.
-
-    The kernel refuses a container's access to a device, whatever its user and the device's mode, unless the runtime
-    allows the device in the container's cgroup. Of a pod's fields only `privileged` does so. It includes every
-    capability and no seccomp profile, and the API server refuses it beside `allowPrivilegeEscalation: false`.
-
-    Source: Kubernetes, pkg/apis/core/validation (`ValidateSecurityContext`); Linux, Device Whitelist Controller.
-    """
-    return {"privileged": True, "readOnlyRootFilesystem": True, "runAsNonRoot": False, "runAsUser": 0}
-
-
 def build_temporary(size: str = "64Mi") -> Mounted:
     """Build (volume, mount) of an empty, writable /tmp; the container's other folders are read-only."""
     volume = {"name": "tmp", "emptyDir": {"sizeLimit": size}}

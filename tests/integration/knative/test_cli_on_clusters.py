@@ -62,12 +62,6 @@ def test_a_deploy_tells_what_it_did_on_stderr_and_the_name_on_stdout(one: Sites,
     assert "run `eaves reconcile`, `eaves rollout` or `eaves promote` to give it requests" in said
 
 
-def test_a_dry_run_changes_nothing_here_or_there(one: Sites, knative: Knative) -> None:
-    assert deploy(one, IMAGE, "--dry-run", "server") == "7 created\n"
-    assert one.deployed() == []
-    assert not (one.folder / ".eaves").exists()
-
-
 def test_what_was_deployed_last_is_what_reconcile_brings(one: Sites, knative: Knative) -> None:
     one.write_project(knative={"image": IMAGE})
     deploy(one, OTHER)

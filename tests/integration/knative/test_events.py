@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from eaves.errors import ClusterError, NotFoundError
@@ -14,7 +12,7 @@ from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings
 from tests.cluster.apps import plain_app
 from tests.cluster.deploys import SITE
-from tests.fakes.controllers.knative import Knative, predict, refuse
+from tests.fakes.controllers.knative import Knative, predict
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request, refusal
 
 EVENT = Event(
@@ -52,13 +50,6 @@ def test_an_event_reaches_the_function_by_the_gateway_and_its_prediction_comes_b
     assert request.headers["Host"] == "flowers.cams.svc.cluster.local"
     assert request.headers["Prefer"] == "reply"
     assert (request.body, request.headers["Content-Type"]) == (EVENT.data, "image/png")
-
-
-def test_a_refusal_is_an_answer_and_no_error(platform: KnativePlatform, knative: Knative) -> None:
-    knative.functions["flowers"] = refuse(422, "it is no image", "send a PNG")
-    got = platform.invoke("flowers", EVENT)
-    assert (got.status, got.event) == (422, None)
-    assert json.loads(got.body)["detail"] == "it is no image"
 
 
 def test_a_function_without_an_address_cant_be_asked_yet(cluster: Cluster, knative: Knative) -> None:

@@ -123,16 +123,6 @@ def test_logs_of_agents_are_read_by_name(cluster: Cluster, knative: Knative, api
         platform.logs("flowers.gate")
 
 
-def test_logs_are_of_every_replica_that_wrote_something(platform: KnativePlatform, knative: Knative) -> None:
-    platform.deploy(plain_app())
-    with pytest.raises(NotFoundError, match="flowers has no log lines to show: it is scaled to zero"):
-        platform.logs("flowers")
-    knative.run(FIRST, "a", "one", "two")
-    knative.run(FIRST, "b", "three")
-    assert platform.logs("flowers") == ["one", "two", "three"]
-    assert platform.logs("flowers", lines=2) == ["two", "three"]
-
-
 def test_a_replica_that_hasnt_started_keeps_nobody_from_reading_the_others(
     platform: KnativePlatform, knative: Knative, apiserver: FakeCluster
 ) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.cluster.manifests import restricted_faults, validate
 
@@ -39,15 +37,6 @@ def job(**changes: Any) -> dict[str, Any]:
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"}, "spec": {"template": {"spec": spec}}}
 
 
-def sink(inner: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "apiVersion": "sinks.knative.dev/v1alpha1",
-        "kind": "JobSink",
-        "metadata": {"name": "sink"},
-        "spec": {"job": inner},
-    }
-
-
 def test_a_job_passes() -> None:
     validate(job())
     assert restricted_faults({"spec": POD_SPEC}) == []
@@ -67,41 +56,6 @@ def test_a_job_passes() -> None:
 def test_a_fault_in_a_pod_is_found(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(AssertionError, match=text):
         validate(job(**changes))
-
-
-def test_a_name_that_is_no_label_is_found() -> None:
-    with pytest.raises(AssertionError, match="no DNS label"):
-        validate(job() | {"metadata": {"name": "Job_1"}})
-
-
-def test_a_selector_that_misses_its_pods_is_found() -> None:
-    template = {"metadata": {"labels": {"app": "b"}}, "spec": {**POD_SPEC, "restartPolicy": "Always"}}
-    deployment = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "one"},
-        "spec": {"selector": {"matchLabels": {"app": "a"}}, "template": template},
-    }
-    with pytest.raises(AssertionError, match="doesn't select"):
-        validate(deployment)
-
-
-def test_a_job_inside_a_jobsink_is_held_against_kubernetes(shared: Path) -> None:
-    validate(sink({"spec": job()["spec"]}), shared)
-    with pytest.raises(AssertionError, match="'backoff' was unexpected"):
-        validate(sink({"spec": {**job()["spec"], "backoff": 1}}), shared)
-
-
-def test_what_a_cluster_served_passes_and_a_typo_in_it_does_not(shared: Path) -> None:
-    documents = yaml.safe_load_all((shared / "schemas/knative-service-objects.yaml").read_text())
-    found = [one for document in documents if document for one in document.get("items", [document])]
-    services = [one for one in found if one["apiVersion"] == "serving.knative.dev/v1" and one["kind"] == "Service"]
-    assert services
-    service = services[0]
-    validate(service, shared)
-    service["spec"]["template"]["spec"]["containerConcurrencyy"] = 1
-    with pytest.raises(AssertionError, match="containerConcurrencyy"):
-        validate(service, shared)
 
 
 @pytest.mark.parametrize(

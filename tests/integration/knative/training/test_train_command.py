@@ -156,20 +156,3 @@ def test_a_run_on_a_volume_comes_through_a_pod_that_reads_it(laptop: Laptop, fak
     )
     assert [one for one in fake.all("Pod") if "-read-" in one["metadata"]["name"]] == []
     assert fake.all("Secret") == []
-
-
-def test_a_uri_that_only_pods_reach_is_read_by_one(laptop: Laptop, fake: FakeCluster) -> None:
-    laptop.write(output="gs://models/runs")  # gcsfs is not installed here
-    fake.denied = {("get", "pods/portforward")}
-    process = laptop.train()
-    play = made(fake)
-    play.exit(play.start(f"{play.name}-a"), 0)
-    play.end()
-    pods = wait_until(lambda: [one for one in fake.all("Pod") if "-read-" in one["metadata"]["name"]], 30)
-    fake.status("Pod", pods[0]["metadata"]["name"], {"phase": "Running"}, namespace="lab")
-    code, _, stderr = finished(process)
-    assert code == 77
-    assert "reading the run through a pod instead" in stderr
-    assert "error: gs://models/runs/" in stderr
-    assert "cloud: jane may not get pods/portforward" in stderr
-    assert "try: ask for the permissions to create pods and secrets and to get and create pods/portforward" in stderr

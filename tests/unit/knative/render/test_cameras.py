@@ -93,11 +93,6 @@ def test_an_agent_on_a_node_knows_the_nodes_name_and_runs_where_cameras_are() ->
     pod, container = read_pod(render(app(DEVICE, pod={"nodeSelector": {"camera": "usb"}})))
     assert {"name": "EAVES_NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}} in container["env"]
     assert pod["nodeSelector"] == {"camera": "usb"}
-    made = render_app(
-        app(DEVICE, pod={"nodeSelector": {"camera": "usb"}}), full_settings(), plain_site(selector={"edge": "yes"})
-    )
-    (found,) = [one for one in made if one["kind"] == "DaemonSet" and "eaves.dev/source" in one["metadata"]["labels"]]
-    assert found["spec"]["template"]["spec"]["nodeSelector"] == {"edge": "yes", "camera": "usb"}
 
 
 def test_a_missing_container_image_is_a_fault_that_names_its_target() -> None:

@@ -208,6 +208,6 @@ def test_names_are_looked_up_where_the_settings_say() -> None:
     assert address == [{"ipBlock": {"cidr": "fd00::10/128"}}]
 
 
-@pytest.mark.parametrize("text", ["coredns", "kube-system/", "kube-system/k8s-app=kube-dns:70000", "10.0.0.1/8", ""])
+@pytest.mark.parametrize("text", ["kube-system/", "kube-system/k8s-app=kube-dns:70000", "10.0.0.1/8"])
 def test_a_resolver_that_is_none_is_a_fault(text: str) -> None:
     assert [path for path, _ in full_settings(dns=(text,)).faults()] == ["dns"]

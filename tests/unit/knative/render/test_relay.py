@@ -49,21 +49,6 @@ def test_an_app_without_a_receiver_is_rendered_as_before() -> None:
     assert render(bare) == render(replace(bare, relay=ClusterRelay(images="all", secret="link")))
 
 
-def test_agents_that_ask_the_function_send_to_the_relay_and_the_relay_to_the_broker() -> None:
-    objects = render(relayed_app())
-    sinks = {name: one["spec"]["sink"]["ref"] for (kind, name), one in objects.items() if kind == "SinkBinding"}
-    assert sinks == {
-        "flowers-inbox": RELAY,
-        "flowers-eaves-camera": RELAY,
-        "flowers-shared": BROKER,
-        "flowers-relay": BROKER,
-    }
-    labels = objects["StatefulSet", "flowers-relay"]["spec"]["template"]["metadata"]["labels"]
-    assert objects["Service", "flowers-relay"]["spec"]["selector"].items() <= labels.items()
-    assert objects["NetworkPolicy", "flowers-relay"]["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
-    assert ("NetworkPolicy", "flowers-relay") not in render(relayed_app(), network_policy=False)
-
-
 def test_a_trigger_brings_what_does_not_come_from_agents_and_nothing_twice() -> None:
     trigger = render(relayed_app())["Trigger", "flowers-relay"]["spec"]
     assert trigger["subscriber"] == {"ref": RELAY, "uri": "/from-broker"}

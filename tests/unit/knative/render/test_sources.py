@@ -111,7 +111,6 @@ def reported_path(wanted: ClusterApp) -> str:
 def test_a_recording_is_the_volume_or_an_archive_in_it() -> None:
     assert reported_path(app("replay", options={"path": "photos"}, claim="recordings")) == "/images"
     assert reported_path(app("replay", options={"path": "old/day.tar.gz"}, claim="recordings")) == "/images/day.tar.gz"
-    assert reported_path(app("replay", options={"path": "demo.ZIP"}, claim="recordings")) == "/images/demo.ZIP"
     assert reported_path(app("folder", options={"path": "photos.tar"}, claim="photos")) == "/images"
     assert render(app("replay", options={}, claim="recordings", agent="reader"))["kind"] == CONTAINER_SOURCE.kind
 

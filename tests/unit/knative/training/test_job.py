@@ -105,23 +105,15 @@ def test_an_object_is_as_it_was_read_and_approved(name: str) -> None:
     assert made == golden.read_text()
 
 
-@pytest.mark.parametrize("name", ["job", "job-volumes", "pipeline", "reader", "reader-token"])
-def test_what_kubernetes_gets_is_valid(name: str) -> None:
-    validate(MANIFESTS[name]())
-
-
-@pytest.mark.parametrize("name", ["pipeline-binding", "jobsink", "jobsink-pipeline", "jobsink-trigger"])
-def test_what_knative_gets_is_valid(name: str, shared: Path) -> None:
-    validate(MANIFESTS[name](), shared)
-
-
-@pytest.mark.parametrize("name", [name for name in MANIFESTS if not name.endswith(("binding", "trigger", "token"))])
-def test_restricted_pod_security_lets_it_in(name: str) -> None:
-    (template,) = pod_templates(MANIFESTS[name]())
-    assert restricted_faults(template) == []
-    assert template["spec"]["automountServiceAccountToken"] is False
-    for container in template["spec"]["containers"]:
-        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_an_object_is_valid_and_passes_restricted_pod_security(name: str, shared: Path) -> None:
+    made = MANIFESTS[name]()
+    validate(made, shared)
+    for template in pod_templates(made):
+        assert restricted_faults(template) == []
+        assert template["spec"]["automountServiceAccountToken"] is False
+        for container in template["spec"]["containers"]:
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
 
 
 def test_every_way_a_training_ends_has_its_rule() -> None:
