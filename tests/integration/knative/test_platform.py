@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from eaves.errors import NotFoundError, StartError
@@ -88,20 +86,6 @@ def test_sources_are_reported_with_their_state(cluster: Cluster, knative: Knativ
     (hidden,) = [part for part in only(platform).parts if part.state == "unknown"]
     assert (hidden.kind, hidden.name) == ("DaemonSet", "*")
     assert "may not list daemonsets" in hidden.reason
-
-
-def test_agents_of_another_namespace_are_not_reported_as_ours_and_those_of_a_renamed_site_are(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    KnativePlatform(cluster, full_settings(), SITE).deploy(full_app())
-    apiserver.objects.make_namespace("mill")
-    Knative(apiserver, "mill")
-    there = Cluster("edge", "mill", cluster._transport)
-    mill = KnativePlatform(there, full_settings(), replace(SITE, namespace="mill"))
-    mill.deploy(plain_app())
-    assert only(mill).sources == ()
-    renamed = KnativePlatform(cluster, full_settings(), replace(SITE, name="stable"))
-    assert any("camera" in source for source in only(renamed).sources)
 
 
 def test_logs_of_agents_are_read_by_name(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:

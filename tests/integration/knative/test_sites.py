@@ -127,13 +127,3 @@ def test_status_of_all_of_them_names_those_that_are_silent(twenty: Sites) -> Non
     assert result.exception.hint == "eaves doctor --site s000,s001,s002"
     rows = [line.split() for line in result.stdout.splitlines() if line.strip().startswith("s0")]
     assert Counter(row[1] for row in rows) == {"flowers": 17, "unreachable": 2, "failed": 1}
-
-
-def test_removed_everywhere(eight: Sites) -> None:
-    eight.run("deploy", IMAGE, "--offline", "--all")
-    assert eight.run("remove", "flowers", "--all").exit_code == 0
-    assert eight.deployed() == []
-    result = eight.run("reconcile", "--all")
-    assert result.exit_code == 0, result.output
-    assert result.stdout.count("the function was removed") == 8
-    assert eight.deployed() == [], "nothing is wanted any more"

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from eaves.errors import AbsentError, ConflictError, DeniedError
+from eaves.errors import AbsentError, ConflictError
 from knative.client.cluster import Cluster
 from knative.client.kinds import CONFIG_MAP, KSERVICE, POD
 from tests.cluster.simulated import config_map, service
@@ -24,16 +24,6 @@ def test_an_object_is_made_and_changed_by_applying_it(cluster: Cluster, apiserve
     assert apiserver.asked("PATCH", fieldValidation="Strict", fieldManager="eaves")
 
 
-def test_fields_of_another_manager_are_a_conflict_that_names_them(cluster: Cluster, apiserver: FakeCluster) -> None:
-    apiserver.put(service(), manager="kn", namespace="cams")
-    with pytest.raises(
-        ConflictError, match=r"edge: kn has set fields of services\.serving\.knative\.dev flowers"
-    ) as caught:
-        cluster.apply(service("r/f@sha256:2"), manager="eaves")
-    assert caught.value.causes == (("kn", ".spec.template.spec.containers"),)
-    assert "--show-managed-fields" in str(caught.value.hint)
-
-
 def test_an_apply_over_an_older_version_is_a_conflict(cluster: Cluster) -> None:
     version = cluster.apply(service(), manager="eaves")["metadata"]["resourceVersion"]
     cluster.apply(service("r/f@sha256:2"), manager="eaves")
@@ -42,14 +32,6 @@ def test_an_apply_over_an_older_version_is_a_conflict(cluster: Cluster) -> None:
     with pytest.raises(ConflictError, match="the object has been modified") as caught:
         cluster.apply(late, manager="eaves")
     assert caught.value.causes == ()
-
-
-def test_what_may_not_be_done_names_verb_resource_and_namespace(cluster: Cluster, apiserver: FakeCluster) -> None:
-    apiserver.denied.add(("patch", "services.serving.knative.dev"))
-    message = r"edge: jane may not patch services\.serving\.knative\.dev in namespace cams"
-    with pytest.raises(DeniedError, match=message) as caught:
-        cluster.apply(service(), manager="eaves")
-    assert "kubectl --context edge auth can-i patch services.serving.knative.dev -n cams" in str(caught.value.hint)
 
 
 def test_a_cluster_without_a_kind_says_so_when_applied_to(cluster: Cluster, apiserver: FakeCluster) -> None:

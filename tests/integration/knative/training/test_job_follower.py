@@ -15,7 +15,6 @@ from eaves.errors import (
     ConfigError,
     ConflictError,
     InputError,
-    NotFoundError,
     PlatformError,
 )
 from knative.client.cluster import Cluster, open_cluster
@@ -176,13 +175,6 @@ def test_each_way_to_fail_is_its_own_error(
     assert error.message.endswith("line 4\nline 5\nline 6\nline 7\nline 8")
 
 
-def test_a_deadline_is_reported_as_one(fake: FakeCluster, cluster: Cluster, play: JobPlay) -> None:
-    play.end("Failed", reason="DeadlineExceeded", message="Job was active longer than specified deadline")
-    error = explain_failure(cluster, fake.get("Job", NAME))
-    assert "DeadlineExceeded" in error.message
-    assert error.hint == "raise job.deadline_s in eaves.yaml, then run: eaves train --on knative --again"
-
-
 def test_a_link_that_is_down_for_a_while_costs_nothing(
     fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]
 ) -> None:
@@ -211,14 +203,6 @@ def test_who_may_not_read_logs_still_learns_how_it_ends(
     play.exit(pod, 0)
     play.end()
     assert find_ending(watcher.result.result(20)) == "Complete"
-
-
-def test_a_job_that_somebody_removed(fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]) -> None:
-    watcher = watch()
-    play.start(f"{NAME}-a")
-    fake.remove("Job", NAME)
-    with pytest.raises(NotFoundError, match="was removed"):
-        watcher.result.result(60)
 
 
 def test_two_jobs_never_write_one_run(fake: FakeCluster, cluster: Cluster, play: JobPlay) -> None:

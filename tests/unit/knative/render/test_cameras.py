@@ -11,12 +11,10 @@ import pytest
 from eaves.sources.agent.supervision import STOP_S
 from eaves.sources.camera.source import STOPPING_S
 from knative.client.kinds import CONTAINER_SOURCE, DAEMON_SET, STATEFUL_SET
-from knative.doctor.reachability import Destination, build_reachability_pod, find_destinations
 from knative.resources.agent import CHILD_STOP_S
 from knative.resources.rendering import render_app
-from knative.settings import KnativeSettings
 from knative.specs import ClusterApp, ClusterSource
-from tests.cluster.apps import AGENT_IMAGE, CAMERA_IMAGE, full_settings, plain_app, plain_site
+from tests.cluster.apps import full_settings, plain_app, plain_site
 from tests.cluster.manifests import validate
 from tests.unit.knative.render import find_faults
 
@@ -101,18 +99,6 @@ def test_a_missing_container_image_is_a_fault_that_names_its_target() -> None:
     assert "target agent-camera" in found["knative.agent_camera_image"]
     assert "sources such as gate" in found["knative.agent_camera_image"]
     render_app(app(STREAM), full_settings(agent_image=""), plain_site())
-
-
-def test_the_doctors_pod_runs_in_whatever_container_image_of_agents_is_set() -> None:
-    wanted = app(STREAM, secret="login")
-    (one,) = find_destinations(wanted)
-    assert one == Destination(by="source gate", address="gate.barn.lan:554", secret="login")
-    for settings, image in (
-        (KnativeSettings(agent_camera_image=CAMERA_IMAGE), CAMERA_IMAGE),
-        (full_settings(), AGENT_IMAGE),
-    ):
-        pod = build_reachability_pod("doctor", [one], wanted, settings, plain_site())
-        assert pod["spec"]["containers"][0]["image"] == image
 
 
 @pytest.mark.parametrize(

@@ -67,12 +67,6 @@ def test_the_broker_tries_for_two_days_to_bring_the_relay_something(name: str) -
     assert sum(range(1, delivery["retry"] + 1)) > 2 * 86_400
 
 
-def test_images_that_go_through_the_broker_are_brought_when_all_are_wanted() -> None:
-    images = render(relayed_app())["Trigger", "flowers-relay-images"]["spec"]
-    assert images["filters"] == [{"any": [{"exact": {"source": "/eaves/barn/shared"}}]}]
-    assert ("Trigger", "flowers-relay-images") not in render(relayed_app(images="none"))
-
-
 def test_dead_letters_go_to_the_relay_unless_another_sink_is_named() -> None:
     other = ClusterTrigger(name="alarm", url="http://alarm.barn/")
     app = replace(relayed_app(), triggers=(*relayed_app().triggers, other))

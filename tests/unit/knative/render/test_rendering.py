@@ -136,12 +136,6 @@ def test_only_a_selector_places_the_function_and_then_it_never_goes_to_zero() ->
     assert anywhere["metadata"]["annotations"]["autoscaling.knative.dev/min-scale"] == "0"
 
 
-def test_a_broker_that_is_there_already_is_referred_to_and_not_made() -> None:
-    made = render_app(plain_app(), KnativeSettings(broker="theirs", create_broker=False), plain_site())
-    assert [one for one in made if one["kind"] == "Broker"] == []
-    assert only(made, "Trigger")["spec"]["broker"] == "theirs"
-
-
 def test_the_broker_belongs_to_no_single_app() -> None:
     assert "eaves.dev/app" not in only(render_app(*CASES["plain"]), "Broker")["metadata"]["labels"]
 
