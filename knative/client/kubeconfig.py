@@ -12,7 +12,6 @@ import base64
 import json
 import logging
 import os
-import re
 import shlex
 import ssl
 import subprocess
@@ -253,7 +252,7 @@ def _ask_plugin(plugin: Mapping[str, Any], cluster: Mapping[str, Any], timeout_s
 
 def _cannot_log_in(name: str, error: Exception) -> DeniedError:
     return DeniedError(
-        f"{name}: the login to the cluster failed: {_text_without_file(error)}",
+        f"{name}: the login to the cluster failed: {_describe(error)}",
         hint=f"log in again, then check that this command works: kubectl --context {shlex.quote(name)} get namespaces",
     )
 
@@ -268,17 +267,14 @@ def _as_faults(files: str) -> Iterator[None]:
             f"kubectl --kubeconfig {shlex.quote(files)} config view" if ":" not in files else "kubectl config view"
         )
         raise ConfigError(
-            [Fault(origin=files, path="", message=f"the kubeconfig can't be used: {_text_without_file(error)}")],
+            [Fault(origin=files, path="", message=f"the kubeconfig can't be used: {_describe(error)}")],
             hint=f"correct the kubeconfig, then check that this command works: {command}",
         ) from error
 
 
-def _text_without_file(error: Exception) -> str:
-    """Return the text of an exception without the kubeconfig content that the client quotes, which may hold tokens."""
-    text = (
-        f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError | AttributeError) else str(error)
-    )
-    return shorten(re.sub(r"/?\{.*\}", "", text, flags=re.DOTALL), 300)
+def _describe(error: Exception) -> str:
+    named = isinstance(error, KeyError | TypeError | AttributeError)
+    return shorten(f"{type(error).__name__}: {error}" if named else str(error), 300)
 
 
 def _configuration() -> Configuration:
