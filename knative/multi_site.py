@@ -77,10 +77,12 @@ def run_on_sites(
     Returns:
         One outcome for each site, in the order of `sites`.
     """
-    run, found, waiting = _Run(operation, max_failures), dict[str, SiteOutcome[T]](), 0
+    run, found, waiting = _Run(operation, max_failures, parallel), dict[str, SiteOutcome[T]](), 0
     try:
         for _, wave in groupby(sorted(sites, key=lambda site: site.wave), key=lambda site: site.wave):
-            waiting = run.begin(list(wave), parallel)
+            for site in wave:
+                threading.Thread(target=run.visit, args=[site], name=f"site-{site.name}", daemon=True).start()
+                waiting += 1
             while waiting:
                 outcome = run.done.get()
                 waiting -= 1
@@ -105,25 +107,16 @@ class _Run(Generic[T]):
     Its threads are daemons, so none keeps the process from ending.
     """
 
-    def __init__(self, operation: Callable[[SiteSettings], T], max_failures: int | None) -> None:
+    def __init__(self, operation: Callable[[SiteSettings], T], max_failures: int | None, parallel: int) -> None:
         self._operation, self._max_failures = operation, max_failures
-        self._lock, self._failures = threading.Lock(), 0
+        self._lock, self._failures, self._places = threading.Lock(), 0, threading.Semaphore(parallel)
         self.stopped = False
         self.done: queue.SimpleQueue[SiteOutcome[T]] = queue.SimpleQueue()
 
-    def begin(self, sites: Sequence[SiteSettings], parallel: int) -> int:
-        """Start the operation on the sites of a wave; return the number of outcomes that will arrive."""
-        todo: queue.SimpleQueue[SiteSettings] = queue.SimpleQueue()
-        for site in sites:
-            todo.put(site)
-        for number in range(max(1, min(parallel, len(sites)))):
-            threading.Thread(target=self._work, args=[todo], name=f"site-{number}", daemon=True).start()
-        return len(sites)
-
-    def _work(self, todo: queue.SimpleQueue[SiteSettings]) -> None:
-        with suppress(queue.Empty):
-            while True:
-                self.done.put(self._run_one(todo.get_nowait()))
+    def visit(self, site: SiteSettings) -> None:
+        """Run the operation on a site as soon as fewer than `parallel` others are in progress."""
+        with self._places:
+            self.done.put(self._run_one(site))
 
     def _run_one(self, site: SiteSettings) -> SiteOutcome[T]:
         if self.stopped:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from eaves import events
 from eaves.delivery import SinkResponse
 from eaves.delivery.client import HttpAnswer
-from eaves.errors import AbsentError, ClusterError, ConflictError, InvalidError, NotFoundError, PlatformError
+from eaves.errors import ClusterError, ConflictError, NotFoundError, PlatformError
 from eaves.events import Event
 from eaves.platform import FunctionStatus
 from knative import rollout
@@ -23,7 +23,7 @@ from knative.readiness.wait import wait_ready, wait_routed
 from knative.resources.function import CONTAINER
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp
-from knative.status.agents import read_agent_logs
+from knative.status.agents import read_agent_logs, read_logs
 from knative.status.function_status import read_status
 
 if TYPE_CHECKING:
@@ -170,33 +170,36 @@ class KnativePlatform:
         self._require(KSERVICE, name)
         pods = self.cluster.list(POD, selector=f"serving.knative.dev/service={name}")
         pods.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
-        found: list[str] = []
-        silent: list[ClusterError] = []
-        for pod in pods:
-            try:
-                found += self.cluster.logs(_name(pod), container=CONTAINER, lines=lines)
-            except (AbsentError, InvalidError) as error:  # it has just gone, or hasn't started
-                silent.append(error)
-        if not pods or len(silent) == len(pods):
-            text = f"no replica has started: {silent[0].message}" if silent else "it is scaled to zero"
+        if not pods:
             raise NotFoundError(
-                f"{name} has no log lines to show: {text}",
+                f"{name} has no log lines to show: it is scaled to zero",
                 hint="eaves status --on knative; the log lines of deleted replicas are in the cluster's log "
                 "store, if it has one",
             )
-        return found[-lines:]
+        return read_logs(
+            self.cluster, name, [(_name(pod), CONTAINER, self.cluster.namespace) for pod in pods], lines=lines
+        )
 
-    def _owner(self, name: str) -> AppOwner:
-        return AppOwner(app=name, agents=self._settings.agent_namespace)
+    def find_address(self, name: str, kind: ObjectKind = KSERVICE) -> str:
+        """Return the URL of a function, or of an object of another kind, inside the cluster.
 
-    def _send(self, kind: ObjectKind, name: str, event: Event, *, reply: bool, timeout_s: float) -> HttpAnswer:
+        Raises:
+            NotFoundError: When there is no such object.
+            ClusterError: When it has no address yet.
+        """
         url = self._require(kind, name).get("status", {}).get("address", {}).get("url")
         if not url:
             raise ClusterError(
                 f"{kind.kind} {name} has no address yet",
                 hint=f"eaves status --on knative, or kubectl get {kind.plural}",
             )
-        route = find_route(self.cluster, url)
+        return str(url)
+
+    def _owner(self, name: str) -> AppOwner:
+        return AppOwner(app=name, agents=self._settings.agent_namespace)
+
+    def _send(self, kind: ObjectKind, name: str, event: Event, *, reply: bool, timeout_s: float) -> HttpAnswer:
+        route = find_route(self.cluster, self.find_address(name, kind))
         headers, body = events.encode_binary(event)
         headers |= {"Host": route.host} | ({"Prefer": "reply"} if reply else {})
         return self.cluster.proxy(

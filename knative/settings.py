@@ -19,7 +19,7 @@ Source: Kubernetes, cluster/addons/dns/coredns; kubeadm, k3s, RKE2, GKE, EKS and
 """
 _PODS = re.compile(
     r"(?P<namespace>[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)"
-    r"/(?P<key>[A-Za-z0-9][A-Za-z0-9./_-]*)=(?P<value>[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?"
+    r"/(?P<label>[A-Za-z0-9][A-Za-z0-9./_-]*=[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?"
 )
 
 
@@ -29,14 +29,14 @@ class Resolver:
 
     Attributes:
         namespace: Namespace of the resolver's pods; empty when the resolver is an IP address.
-        labels: Labels of the resolver's pods, as (name, value).
+        selector: Label of the resolver's pods, `NAME=VALUE`.
         network: IP address or network, such as 169.254.20.10/32; empty when the resolver is a set of pods.
         port: Port that the resolver listens at, UDP and TCP. It is the pod's own port, since a NetworkPolicy compares
             that: OpenShift's resolver pods listen at 5353.
     """
 
     namespace: str = ""
-    labels: tuple[tuple[str, str], ...] = ()
+    selector: str = ""
     network: str = ""
     port: int = DNS_PORT
 
@@ -45,7 +45,8 @@ class Resolver:
         if self.network:
             return {"ipBlock": {"cidr": self.network}}
         namespaces = {"matchLabels": {"kubernetes.io/metadata.name": self.namespace}}
-        return {"namespaceSelector": namespaces, "podSelector": {"matchLabels": dict(self.labels)}}
+        name, _, value = self.selector.partition("=")
+        return {"namespaceSelector": namespaces, "podSelector": {"matchLabels": {name: value}}}
 
 
 def parse_resolver(text: str) -> Resolver:
@@ -58,7 +59,7 @@ def parse_resolver(text: str) -> Resolver:
         port = int(pods["port"] or DNS_PORT)
         if not 0 < port < 65536:
             raise ValueError(f"{port} is not a port number")
-        return Resolver(namespace=pods["namespace"], labels=((pods["key"], pods["value"]),), port=port)
+        return Resolver(namespace=pods["namespace"], selector=pods["label"], port=port)
     return Resolver(network=str(ipaddress.ip_network(text)))
 
 
@@ -138,6 +139,10 @@ class KnativeSettings:
         "Security level that these agents need.",
     )
     gateway_namespace: str = setting("kourier-system", "Namespace of the gateway of the networking layer.")
+
+    def sink_of_all(self) -> dict[str, str] | None:
+        """Return the dead letter sink of triggers that name none, as a Trigger names it; None when there is none."""
+        return {"uri": self.dead_letter_sink} if self.dead_letter_sink else None
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield violations of rules that concern several fields, as (field, message)."""
@@ -221,12 +226,6 @@ class SiteSettings:
     wave: int = setting(
         1, "Number of the wave in which the site is deployed; sites of a lower wave come first.", minimum=1, maximum=100
     )
-
-    @property
-    def selector(self) -> dict[str, str]:
-        """Labels of the nodes that the site consists of; empty for all nodes of the cluster."""
-        labels = self.pod.get("nodeSelector") or {}
-        return {name: value for name, value in labels.items() if value is not None}
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield violations of rules that concern several fields, as (field, message)."""

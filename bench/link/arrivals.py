@@ -15,7 +15,7 @@ from bench.link.arms import FUNCTION, SITE, Arm
 from eaves.events import Event, event_id, reply_id, source_uri
 from eaves.sources.files import position
 
-LOOK_S = 0.2
+POLL_S = 0.2
 PREDICTIONS = source_uri(SITE, FUNCTION)
 
 
@@ -65,7 +65,7 @@ class AgentWatcher:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(LOOK_S):
+        while not self._stop.wait(POLL_S):
             with suppress(sqlite3.Error), closing(_open(self._path)) as database:
                 for key, at in database.execute("SELECT id, put_at FROM events WHERE source = ?", (PREDICTIONS,)):
                     self._put_at.setdefault(key, at)

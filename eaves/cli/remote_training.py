@@ -86,7 +86,7 @@ def train_remotely(workspace: Workspace, place: Place, *, data: str, output: Pat
     name = manifest["metadata"]["name"]
     try:
         create_job(cluster, manifest, again=again, say=say)
-        job = follow_job(cluster, name, on_line=lambda line: say(line.text), say=say)
+        job = follow_job(cluster, name, on_line=say, say=say)
         if find_ending(job) == "Failed":
             raise explain_failure(cluster, job)
         target = output or workspace.runs / training.run_name

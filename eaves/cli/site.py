@@ -365,7 +365,7 @@ class Visit:
         """
         cluster = self.place.open_cluster(self.site)
         if not self.is_alone:
-            cluster.reach(REACH_S)
+            cluster.version(timeout_s=REACH_S)
         return cluster
 
     def platform(self) -> KnativePlatform:
@@ -377,8 +377,7 @@ class Visit:
     def retry_refused(self, cluster: Cluster, name: str) -> str:
         """Queue the images again that replaced revisions of a function refused; return what was done, if anything."""
         from knative.deploy.ownership import AppOwner
-        from knative.status.agent_queue import Kubectl
-        from knative.status.refused_images import retry_refused
+        from knative.status.agent_queue import Kubectl, retry_refused
 
         owner = AppOwner(app=name, agents=self.place.project.knative.agent_namespace)
         return retry_refused(cluster, owner, Kubectl(kubeconfig=self.place.kubeconfig, context=self.site.context))

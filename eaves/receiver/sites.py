@@ -18,7 +18,7 @@ from pathlib import Path
 
 from eaves.errors import ConfigError, Fault
 
-LOOK_S = 1.0
+POLL_S = 1.0
 """Interval at which the files are checked for changes, seconds."""
 MIN_TOKEN = 16
 """Minimum length of a token, characters; a shorter one could be guessed."""
@@ -106,7 +106,7 @@ class Sites:
     def _current(self) -> Mapping[str, tuple[bytes, ...]]:
         with self._lock:
             now = time.monotonic()
-            if now - self._looked_at >= LOOK_S:
+            if now - self._looked_at >= POLL_S:
                 self._looked_at = now
                 self._reread()
             return self._hashes

@@ -28,7 +28,7 @@ MOST = 8
 """Maximum number of uploads of one site at the same time; a relay has one."""
 MAX_AGE_S = 7 * 86_400.0
 """Age of the last part at which an upload is deleted, seconds."""
-LOOK_S = 600.0
+POLL_S = 600.0
 """Interval at which old uploads are searched for, seconds."""
 
 
@@ -182,7 +182,7 @@ class Uploads:
         """
         with self._table, disk_errors(self._folder):
             now = self._clock.monotonic()
-            if now - self._looked_at < LOOK_S:
+            if now - self._looked_at < POLL_S:
                 return
             self._looked_at = now
             for name, site in self._sites.items():

@@ -35,16 +35,12 @@ from eaves.errors import (
 MAX_MESSAGE = 1000
 """Maximum number of characters of an API server's message in an error; webhooks list every fault in one message."""
 
-_MANAGER = re.compile(r'conflict with ("(?:[^"\\]|\\.)*")')
+_MANAGER = re.compile(r'conflict with "([^"]*)"')
+"""Name of the manager that owns a field: `conflict with "kn" using serving.knative.dev/v1 at 2026-11-24T14:42:56Z`."""
 _RIGHT = re.compile(
     r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) resource "(?P<resource>[^"/]+)(?:/(?P<sub>[^"]+))?"'
     r'(?: in API group "(?P<group>[^"]*)")?(?: in the namespace "(?P<namespace>[^"]*)")?'
 )
-_UNDECLARED = ("failed to create typed patch object", "field not declared in schema", "duplicate entries for key")
-"""Texts in a 500 answer that mean that a server-side apply contains a field which the object's schema doesn't have.
-
-Source: kubernetes/kubernetes#139253, open.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,37 +92,46 @@ def parse_status(body: bytes) -> dict[str, Any] | None:
     return value if known else None
 
 
-def build_api_error(code: int, body: bytes, call: ApiCall, *, wait_s: float | None = None) -> ClusterError:
+def build_api_error(code: int, body: bytes, call: ApiCall) -> ClusterError:
     """Build the error for an answer of an API server that isn't a success.
 
     Args:
         code: HTTP status of the answer.
         body: Body of the answer, in most cases a Status.
         call: Description of the request.
-        wait_s: Seconds after which the server asks for a retry; None when it doesn't say.
     """
     status = parse_status(body)
     answer_text = shorten(
         str((status or {}).get("message") or body[:MAX_MESSAGE].decode("utf-8", "replace")), MAX_MESSAGE
     )
-    found = (status or {}).get("details")
-    details: dict[str, Any] = found if isinstance(found, dict) else {}
-    message = (
-        f"{call.where}: {answer_text}"
-        if answer_text
-        else (f"{call.where}: the API server answered {code} to a request for {call.what}")
-    )
+    details: dict[str, Any] = (status or {}).get("details") or {}
+    said = answer_text or f"the API server answered {code} to a request for {call.what}"
+    message = f"{call.where}: {said}"
+    if code < 400:
+        return build_foreign_error(str(code).encode(), call)
     if code == 401:
         return _not_logged_in(answer_text, call)
     if code == 403:
-        return _forbidden(answer_text, message, details, call)
+        return _forbidden(answer_text, message, call)
     if code == 404:
         return _absent(message, details, call, known=status is not None)
     if code == 409:
         return _conflict(message, details, call)
-    if 400 <= code < 500 and code != 429:
-        return InvalidError(message)
-    return _failed(code, answer_text, message, call, wait_s)
+    if code == 429:
+        return ClusterError(f"{call.where}: the API server is overloaded: {said}", hint="try again later")
+    return InvalidError(message) if code < 500 else _failed(code, answer_text, message, call)
+
+
+def _failed(code: int, answer_text: str, message: str, call: ApiCall) -> ClusterError:
+    if "failed calling webhook" in answer_text:
+        command = call.kubectl("get pods --all-namespaces --field-selector=status.phase!=Running")
+        return ClusterError(
+            message, hint=f"a webhook doesn't answer; this command lists the pods that don't run: {command}"
+        )
+    hint = f"try again when this command answers ok: {call.kubectl('get --raw /readyz')}"
+    if code in {502, 503, 504}:
+        return UnreachableClusterError(f"{call.where}: {call.server} answered {code}: {answer_text}", hint=hint)
+    return ClusterError(message, hint=hint)
 
 
 def _not_logged_in(answer_text: str, call: ApiCall) -> DeniedError:
@@ -136,19 +141,13 @@ def _not_logged_in(answer_text: str, call: ApiCall) -> DeniedError:
     )
 
 
-def _forbidden(answer_text: str, message: str, details: dict[str, Any], call: ApiCall) -> ClusterError:
+def _forbidden(answer_text: str, message: str, call: ApiCall) -> ClusterError:
     right = _RIGHT.search(answer_text)
     if right and right["user"] == "system:anonymous":
         return _not_logged_in(answer_text, call)
-    if right is None and any(cause.get("reason") == "NamespaceTerminating" for cause in _causes(details)):
-        command = call.kubectl(f"wait --for=delete namespace/{call.namespace} --timeout=5m")
-        return ClusterError(message, hint=f"wait until the namespace is deleted: {command}")
-    if right is None and "exceeded quota" in answer_text:
-        return InvalidError(message, hint=call.kubectl("describe resourcequota", namespaced=True))
-    if (
-        right is None and answer_text
-    ):  # a refusal by admission (Pod Security, a webhook) concerns the object, not the user
-        return InvalidError(message)
+    if right is None and answer_text:  # admission (a quota, Pod Security, a webhook) refuses the object, not the user
+        quota = call.kubectl("describe resourcequota", namespaced=True) if "exceeded quota" in answer_text else None
+        return InvalidError(message, hint=quota)
     verb, resource = call.verb, call.resource
     if right:
         verb, resource = right["verb"], right["resource"] + (f".{right['group']}" if right["group"] else "")
@@ -180,9 +179,9 @@ def _absent(message: str, details: dict[str, Any], call: ApiCall, *, known: bool
 
 def _conflict(message: str, details: dict[str, Any], call: ApiCall) -> ConflictError:
     causes = tuple(
-        (_manager(str(cause.get("message"))), str(cause.get("field", "")))
-        for cause in _causes(details)
-        if cause.get("reason") == "FieldManagerConflict"
+        (manager[1], str(cause.get("field", "")))
+        for cause in details.get("causes") or ()
+        if (manager := _MANAGER.search(str(cause.get("message"))))
     )
     if not causes:
         return ConflictError(message, hint="another client has changed the object; read it again, then try again")
@@ -194,47 +193,6 @@ def _conflict(message: str, details: dict[str, Any], call: ApiCall) -> ConflictE
         hint=f"leave these fields out, or take them over (--adopt); this command shows their owners: {see}",
         causes=causes,
     )
-
-
-def _failed(code: int, answer_text: str, message: str, call: ApiCall, wait_s: float | None) -> ClusterError:
-    if code == 500 and any(text in answer_text for text in _UNDECLARED):
-        return InvalidError(message)
-    if "failed calling webhook" in answer_text:
-        command = call.kubectl("get pods --all-namespaces --field-selector=status.phase!=Running")
-        return ClusterError(
-            message, hint=f"a webhook doesn't answer; this command lists the pods that don't run: {command}"
-        )
-    if code == 429:
-        again = f"try again in {wait_s:g} s" if wait_s else "try again later"
-        return ClusterError(
-            f"{call.where}: the API server is overloaded: {answer_text or 'Too Many Requests'}", hint=again
-        )
-    hint = f"try again when this command answers ok: {call.kubectl('get --raw /readyz')}"
-    if code in {502, 503, 504}:
-        return UnreachableClusterError(f"{call.where}: {call.server} answered {code}: {answer_text}", hint=hint)
-    if code < 400:
-        return ClusterError(
-            f"{call.where}: {call.server} is not an API server: it answered {code}",
-            hint=f"check the server's address in the kubeconfig: {call.kubectl('config view --minify')}",
-        )
-    return ClusterError(message, hint=hint)
-
-
-def _manager(text: str) -> str:
-    """Return the name of the manager that owns a field, from the message of a conflict.
-
-    An example of a message is `conflict with "kn" using serving.knative.dev/v1 at 2026-11-24T14:42:56Z`.
-    """
-    match = _MANAGER.search(text)
-    try:
-        return str(json.loads(match[1])) if match else "?"
-    except ValueError:  # Go quotes some control characters in its own way
-        return match[1].strip('"') if match else "?"
-
-
-def _causes(details: dict[str, Any]) -> list[dict[str, Any]]:
-    causes = details.get("causes")
-    return [cause for cause in causes if isinstance(cause, dict)] if isinstance(causes, list) else []
 
 
 class BrokenConnectionError(UnreachableClusterError):

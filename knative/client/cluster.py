@@ -22,17 +22,14 @@ from knative.client.kubeconfig import connect_inside, find_context, inside_names
 from knative.client.pods import Pods
 from knative.client.transport import ApiRequest, ApiTransport, parse_object
 
-PAGE = 500
-"""Maximum number of objects in one answer to a list. Source: kubectl's --chunk-size."""
 POLL_S = 0.5
-"""Seconds between two reads of objects that are watched."""
+"""Seconds between two reads of an object that is watched."""
 _JSON = MappingProxyType({"Accept": "application/json", "Accept-Encoding": "gzip"})
 _APPLY = MappingProxyType({"Accept": "application/json", "Content-Type": "application/apply-patch+yaml"})
 _MERGE = MappingProxyType({"Accept": "application/json", "Content-Type": "application/merge-patch+json"})
 _POST = MappingProxyType({"Accept": "application/json", "Content-Type": "application/json"})
 
 Objects = list[dict[str, Any]]
-Change = tuple[str, dict[str, Any]]
 
 
 class Cluster(Pods):
@@ -68,18 +65,8 @@ class Cluster(Pods):
         kind, metadata = kind_of(manifest), manifest["metadata"]
         query = {"fieldManager": manager, "fieldValidation": "Strict"}
         query |= ({"force": "true"} if force else {}) | ({"dryRun": "All"} if dry_run else {})
-        request = self._request(
-            "patch",
-            kind,
-            str(metadata.get("namespace", "")) or None,
-            metadata["name"],
-            method="PATCH",
-            query=query,
-            headers=_APPLY,
-            body=json.dumps(manifest).encode(),
-            repeatable="resourceVersion" not in metadata,  # a repetition is refused when the first attempt succeeded
-        )
-        return self._transport.json(request)
+        namespace = str(metadata.get("namespace", "")) or None
+        return self._patch(kind, namespace, metadata["name"], manifest, query=query, headers=_APPLY)
 
     def patch(
         self, kind: ObjectKind, name: str, change: Mapping[str, Any], *, manager: str, namespace: str | None = None
@@ -104,16 +91,22 @@ class Cluster(Pods):
             ConflictError: When the object has changed since.
             ClusterError: When it can't be changed for another reason.
         """
+        body = {"apiVersion": kind.api_version, "kind": kind.kind, **change}
+        return self._patch(kind, namespace, name, body, query={"fieldManager": manager}, headers=_MERGE)
+
+    def _patch(
+        self, kind: ObjectKind, namespace: str | None, name: str, body: Mapping[str, Any], **more: Any
+    ) -> dict[str, Any]:
+        versioned = "resourceVersion" in body.get("metadata", {})
         request = self._request(
             "patch",
             kind,
             namespace,
             name,
             method="PATCH",
-            query={"fieldManager": manager},
-            headers=_MERGE,
-            body=json.dumps({"apiVersion": kind.api_version, "kind": kind.kind, **change}).encode(),
-            repeatable="resourceVersion" not in change.get("metadata", {}),
+            body=json.dumps(body).encode(),
+            repeatable=not versioned,  # a repetition is refused when the first attempt succeeded
+            **more,
         )
         return self._transport.json(request)
 
@@ -139,24 +132,14 @@ class Cluster(Pods):
         Raises:
             ClusterError: When the objects can't be read.
         """
-        page = {"limit": str(PAGE)}
-        items: Objects = []
-        while True:
-            request = self._request("list", kind, namespace, query=_selectors(selector, fields) | page)
-            answer = self._transport.send(request)
-            if answer.status == 404:
-                return []
-            if answer.status == 410 and page:  # too many changes between two pages: read the whole list in one page
-                page, items = {}, []
-                continue
-            value = parse_object(request.call, answer)
-            # The list of a kind of Kubernetes itself names the kind once, for all its items.
-            named = {"apiVersion": kind.api_version, "kind": kind.kind}
-            items += [named | item for item in value.get("items") or []]
-            metadata = value.get("metadata", {})
-            if not metadata.get("continue"):
-                return items
-            page = {"limit": str(PAGE), "continue": metadata["continue"]}
+        query = ({"labelSelector": selector} if selector else {}) | ({"fieldSelector": fields} if fields else {})
+        request = self._request("list", kind, namespace, query=query)
+        answer = self._transport.send(request)
+        if answer.status == 404:
+            return []
+        # The list of a kind of Kubernetes itself names the kind once, for all its items.
+        named = {"apiVersion": kind.api_version, "kind": kind.kind}
+        return [named | item for item in parse_object(request.call, answer).get("items") or []]
 
     def delete(
         self,
@@ -195,32 +178,18 @@ class Cluster(Pods):
         parse_object(request.call, answer)
         return True
 
-    def watch(
-        self,
-        kind: ObjectKind,
-        *,
-        namespace: str | None = None,
-        selector: str = "",
-        fields: str = "",
-        timeout_s: float,
-    ) -> Iterator[Change]:
-        """Yield existing objects as ADDED, then every change that a read each half second shows, until the time limit.
+    def watch(self, kind: ObjectKind, name: str, *, timeout_s: float) -> Iterator[dict[str, Any] | None]:
+        """Yield an object, and again when a read each half second shows a change; None when there is none (any longer).
 
         Raises:
-            ClusterError: When the objects can't be read.
+            ClusterError: When the object can't be read.
         """
-        deadline, known = time.monotonic() + timeout_s, dict[tuple[str, str], dict[str, Any]]()
+        deadline, version = time.monotonic() + timeout_s, "unknown"
         while True:
-            items = self.list(kind, namespace=namespace, selector=selector, fields=fields)
-            present = {(str(one["metadata"].get("namespace")), str(one["metadata"]["uid"])): one for one in items}
-            for key in [key for key in known if key not in present]:
-                yield "DELETED", known.pop(key)
-            for key, one in present.items():
-                before, known[key] = known.get(key), one
-                if before is None:
-                    yield "ADDED", one
-                elif before["metadata"]["resourceVersion"] != one["metadata"]["resourceVersion"]:
-                    yield "MODIFIED", one
+            found = self.get(kind, name)
+            before, version = version, found["metadata"]["resourceVersion"] if found else ""
+            if version != before:
+                yield found
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 return
@@ -248,21 +217,14 @@ class Cluster(Pods):
         answer = self._transport.json(ApiRequest(call=call, method="POST", path=path, headers=_POST, body=body))
         return bool(answer.get("status", {}).get("allowed"))
 
-    def reach(self, timeout_s: float) -> None:
-        """Make a small request, so that an API server that doesn't answer is found before it gets real work.
-
-        Raises:
-            UnreachableClusterError: When the server doesn't answer.
-        """
-        self._transport.send(self._version(), timeout_s=timeout_s)
-
-    def version(self) -> str:
-        """Read the version of Kubernetes, such as `v1.36.2`.
+    def version(self, *, timeout_s: float | None = None) -> str:
+        """Read the version of Kubernetes, such as `v1.36.2`, within the given seconds, or those of the connection.
 
         Raises:
             ClusterError: When the server doesn't return its version.
         """
-        return str(self._transport.json(self._version()).get("gitVersion", ""))
+        answer = self._transport.send(self._version(), timeout_s=timeout_s)
+        return str(parse_object(self._common(), answer).get("gitVersion", ""))
 
     def serves(self, api_version: str) -> bool:
         """Return whether the cluster has an API, such as `serving.knative.dev/v1`.
@@ -301,13 +263,8 @@ class Cluster(Pods):
     ) -> ApiRequest:
         """Build a request for objects of a kind; None as the namespace means the cluster's default."""
         space = self.namespace if namespace is None else namespace
-        resource = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
-        call = self._common(verb=verb, resource=resource, name=name, namespace=space if kind.namespaced else "")
+        call = self._common(verb=verb, resource=kind.resource, name=name, namespace=space if kind.namespaced else "")
         return ApiRequest(call=call, path=kind.path(space, name), headers=headers, **more)
-
-
-def _selectors(selector: str, fields: str) -> dict[str, str]:
-    return ({"labelSelector": selector} if selector else {}) | ({"fieldSelector": fields} if fields else {})
 
 
 def open_cluster(

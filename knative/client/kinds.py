@@ -15,26 +15,35 @@ from typing import Any
 from eaves.errors import ClusterError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ObjectKind:
     """A kind of object at the API server.
 
     Attributes:
         api_version: `v1`, or GROUP/VERSION.
         kind: Name of the kind.
-        plural: Name of the kind in paths.
         namespaced: Whether objects of the kind belong to a namespace.
     """
 
     api_version: str
     kind: str
-    plural: str
     namespaced: bool = True
+
+    @property
+    def plural(self) -> str:
+        """Name of the kind in paths."""
+        name = self.kind.lower()
+        return f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"
 
     @property
     def group(self) -> str:
         """API group of the kind; empty for the core group."""
         return self.api_version.rpartition("/")[0]
+
+    @property
+    def resource(self) -> str:
+        """Name of the kind for kubectl, such as `services.serving.knative.dev`."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
 
     def path(self, namespace: str, name: str = "") -> str:
         """Return the API server's path of all objects of the kind, or of the object with a name."""
@@ -43,40 +52,35 @@ class ObjectKind:
         return f"{root}{scope}/{self.plural}" + (f"/{name}" if name else "")
 
 
-def _kind(api_version: str, kind: str, *, plural: str = "", namespaced: bool = True) -> ObjectKind:
-    plural = plural or f"{kind.lower()}s"
-    return ObjectKind(api_version=api_version, kind=kind, plural=plural, namespaced=namespaced)
-
-
 SERVING, EVENTING, SOURCES = "serving.knative.dev/v1", "eventing.knative.dev/v1", "sources.knative.dev/v1"
 
-KSERVICE = _kind(SERVING, "Service")
-REVISION = _kind(SERVING, "Revision")
-POD_AUTOSCALER = _kind("autoscaling.internal.knative.dev/v1alpha1", "PodAutoscaler")
-BROKER = _kind(EVENTING, "Broker")
-TRIGGER = _kind(EVENTING, "Trigger")
-SUBSCRIPTION = _kind("messaging.knative.dev/v1", "Subscription")
-EVENT_TYPE = _kind("eventing.knative.dev/v1beta3", "EventType")
-SINK_BINDING = _kind(SOURCES, "SinkBinding")
-CONTAINER_SOURCE = _kind(SOURCES, "ContainerSource")
-JOB_SINK = _kind("sinks.knative.dev/v1alpha1", "JobSink")
-DEPLOYMENT = _kind("apps/v1", "Deployment")
-STATEFUL_SET = _kind("apps/v1", "StatefulSet")
-DAEMON_SET = _kind("apps/v1", "DaemonSet")
-JOB = _kind("batch/v1", "Job")
-NETWORK_POLICY = _kind("networking.k8s.io/v1", "NetworkPolicy", plural="networkpolicies")
-ROLE = _kind("rbac.authorization.k8s.io/v1", "Role")
-ROLE_BINDING = _kind("rbac.authorization.k8s.io/v1", "RoleBinding")
-SERVICE_ACCOUNT = _kind("v1", "ServiceAccount")
-SERVICE = _kind("v1", "Service")
-CONFIG_MAP = _kind("v1", "ConfigMap")
-SECRET = _kind("v1", "Secret")
-POD = _kind("v1", "Pod")
-EVENT = _kind("v1", "Event")
-CLAIM = _kind("v1", "PersistentVolumeClaim")
-LIMIT_RANGE = _kind("v1", "LimitRange")
-NODE = _kind("v1", "Node", namespaced=False)
-NAMESPACE = _kind("v1", "Namespace", namespaced=False)
+KSERVICE = ObjectKind(SERVING, "Service")
+REVISION = ObjectKind(SERVING, "Revision")
+POD_AUTOSCALER = ObjectKind("autoscaling.internal.knative.dev/v1alpha1", "PodAutoscaler")
+BROKER = ObjectKind(EVENTING, "Broker")
+TRIGGER = ObjectKind(EVENTING, "Trigger")
+SUBSCRIPTION = ObjectKind("messaging.knative.dev/v1", "Subscription")
+EVENT_TYPE = ObjectKind("eventing.knative.dev/v1beta3", "EventType")
+SINK_BINDING = ObjectKind(SOURCES, "SinkBinding")
+CONTAINER_SOURCE = ObjectKind(SOURCES, "ContainerSource")
+JOB_SINK = ObjectKind("sinks.knative.dev/v1alpha1", "JobSink")
+DEPLOYMENT = ObjectKind("apps/v1", "Deployment")
+STATEFUL_SET = ObjectKind("apps/v1", "StatefulSet")
+DAEMON_SET = ObjectKind("apps/v1", "DaemonSet")
+JOB = ObjectKind("batch/v1", "Job")
+NETWORK_POLICY = ObjectKind("networking.k8s.io/v1", "NetworkPolicy")
+ROLE = ObjectKind("rbac.authorization.k8s.io/v1", "Role")
+ROLE_BINDING = ObjectKind("rbac.authorization.k8s.io/v1", "RoleBinding")
+SERVICE_ACCOUNT = ObjectKind("v1", "ServiceAccount")
+SERVICE = ObjectKind("v1", "Service")
+CONFIG_MAP = ObjectKind("v1", "ConfigMap")
+SECRET = ObjectKind("v1", "Secret")
+POD = ObjectKind("v1", "Pod")
+EVENT = ObjectKind("v1", "Event")
+CLAIM = ObjectKind("v1", "PersistentVolumeClaim")
+LIMIT_RANGE = ObjectKind("v1", "LimitRange")
+NODE = ObjectKind("v1", "Node", namespaced=False)
+NAMESPACE = ObjectKind("v1", "Namespace", namespaced=False)
 
 _KINDS = {(value.api_version, value.kind): value for value in list(globals().values()) if isinstance(value, ObjectKind)}
 

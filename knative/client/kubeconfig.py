@@ -1,6 +1,6 @@
 """Connects to API servers by kubeconfigs and service accounts; only this module imports the package `kubernetes`.
 
-The official client logs in (certificates, tokens, login plugins, auth providers) and sets up connections.
+The official client logs in (certificates, tokens) and sets up connections.
 `knative.client.transport` makes the requests. The files are read here, since with 200 contexts the client would parse
 them for each site again. Its own call of a login plugin has no time limit, logs a failure and continues without
 credentials, so the plugin is run here.
@@ -9,11 +9,9 @@ credentials, so the plugin is run here.
 from __future__ import annotations
 
 import base64
-import difflib
 import json
 import logging
 import os
-import re
 import shlex
 import ssl
 import subprocess
@@ -30,8 +28,7 @@ from urllib.parse import urlsplit
 import urllib3
 import yaml
 from kubernetes.client import ApiClient, Configuration
-from kubernetes.config import ConfigException, load_incluster_config, load_kube_config, load_kube_config_from_dict
-from oauthlib.oauth2 import OAuth2Error
+from kubernetes.config import ConfigException, load_incluster_config, load_kube_config_from_dict
 from urllib3.exceptions import InsecureRequestWarning
 
 from eaves import __version__
@@ -87,28 +84,19 @@ class Context:
             user = config["users"].get(str(context.get("user")), {})
             if plugin := user.get("exec"):
                 user = run_plugin(self.name, plugin, cluster)
+            if "auth-provider" in user:
+                raise ConfigException("auth-provider is not supported; use a login plugin (exec)")
+            config = {
+                "contexts": [{"name": self.name, "context": {"cluster": self.name, "user": self.name}}],
+                "clusters": [{"name": self.name, "cluster": cluster}] if cluster else [],
+                "users": [{"name": self.name, "user": dict(user)}],
+            }
             with _CLIENT:
-                self._configure(configuration, user, [{"name": context.get("cluster"), "cluster": cluster}])
+                load_kube_config_from_dict(
+                    config, context=self.name, client_configuration=configuration, persist_config=False
+                )
         _choose_proxy(configuration, own=str(cluster.get("proxy-url") or ""))
         return _connection(configuration, self.files, self.name)
-
-    def _configure(self, configuration: Configuration, user: Mapping[str, Any], clusters: list[dict[str, Any]]) -> None:
-        if "auth-provider" in user:
-            # A refreshed token is written back to the file, because an identity provider may accept each refresh token
-            # only once.
-            try:
-                load_kube_config(config_file=self.files, context=self.name, client_configuration=configuration)
-            except OAuth2Error as error:
-                raise _cannot_log_in(self.name, error) from error
-            return
-        context = {"cluster": clusters[0]["name"], "user": "user"}
-        config = {
-            "current-context": self.name,
-            "contexts": [{"name": self.name, "context": context}],
-            "clusters": clusters if clusters[0]["cluster"] else [],
-            "users": [{"name": "user", "user": dict(user)}],
-        }
-        load_kube_config_from_dict(config, context=self.name, client_configuration=configuration, persist_config=False)
 
 
 def find_context(kubeconfig: Path | None, name: str) -> Context | None:
@@ -136,10 +124,9 @@ def find_context(kubeconfig: Path | None, name: str) -> Context | None:
             return Context(files=files, name=chosen, namespace=str(contexts[chosen].get("namespace") or "default"))
     known = sorted(contexts)
     fault = f"the context {chosen!r} does not exist" if chosen else "no current context is set"
-    example = difflib.get_close_matches(chosen, known, n=1) or known or ["NAME"]
     raise ConfigError(
         [Fault(origin=files, path="contexts", message=f"{fault} (known contexts: {', '.join(known) or 'none'})")],
-        hint=f"kubectl config use-context {shlex.quote(example[0])}",
+        hint="kubectl config use-context NAME",
     )
 
 
@@ -265,7 +252,7 @@ def _ask_plugin(plugin: Mapping[str, Any], cluster: Mapping[str, Any], timeout_s
 
 def _cannot_log_in(name: str, error: Exception) -> DeniedError:
     return DeniedError(
-        f"{name}: the login to the cluster failed: {_text_without_file(error)}",
+        f"{name}: the login to the cluster failed: {_describe(error)}",
         hint=f"log in again, then check that this command works: kubectl --context {shlex.quote(name)} get namespaces",
     )
 
@@ -280,17 +267,14 @@ def _as_faults(files: str) -> Iterator[None]:
             f"kubectl --kubeconfig {shlex.quote(files)} config view" if ":" not in files else "kubectl config view"
         )
         raise ConfigError(
-            [Fault(origin=files, path="", message=f"the kubeconfig can't be used: {_text_without_file(error)}")],
+            [Fault(origin=files, path="", message=f"the kubeconfig can't be used: {_describe(error)}")],
             hint=f"correct the kubeconfig, then check that this command works: {command}",
         ) from error
 
 
-def _text_without_file(error: Exception) -> str:
-    """Return the text of an exception without the kubeconfig content that the client quotes, which may hold tokens."""
-    text = (
-        f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError | AttributeError) else str(error)
-    )
-    return shorten(re.sub(r"/?\{.*\}", "", text, flags=re.DOTALL), 300)
+def _describe(error: Exception) -> str:
+    named = isinstance(error, KeyError | TypeError | AttributeError)
+    return shorten(f"{type(error).__name__}: {error}" if named else str(error), 300)
 
 
 def _configuration() -> Configuration:

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from eaves.base.backoff import Backoff
 from eaves.delivery.client import HttpAnswer
 from eaves.delivery.response_rules import shorten
-from eaves.errors import AbsentError, ClusterError, DeniedError, InvalidError
+from eaves.errors import ClusterError
 from knative.client.api_errors import ApiCall, build_api_error, parse_status
 from knative.client.kinds import POD, SERVICE
-from knative.client.port_forward import ForwardDeniedError, NoForwardError, forward
-from knative.client.transport import ApiRequest, ApiTransport, Deadline, retry_after_s
+from knative.client.port_forward import forward
+from knative.client.transport import ApiRequest, ApiTransport, Deadline
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
-
-_log = logging.getLogger(__name__)
-_PAUSES = Backoff(retry=None, first_s=0.1, cap_s=5.0)
 
 Lines = list[str]
 
@@ -42,7 +36,6 @@ class Pods:
     def __init__(self, name: str, namespace: str, transport: ApiTransport) -> None:
         self.name, self.namespace = name, namespace
         self._transport = transport
-        self._no_forward: dict[str, ClusterError] = {}  # by namespace; the key "" stands for all namespaces
 
     def logs(
         self,
@@ -60,35 +53,29 @@ class Pods:
                 restarted.
             ClusterError: When the log can't be read.
         """
-        call, path = self._log(pod, namespace)
         query = {"tailLines": str(lines)} | ({"previous": "true"} if previous else {})
-        answer = self._transport.send(ApiRequest(call=call, path=path, query=query | _container(container)))
-        if answer.status != 200:
-            raise build_api_error(answer.status, answer.body, call, wait_s=retry_after_s(answer))
-        return answer.body.decode("utf-8", "replace").splitlines()
+        return self._read_log(pod, container, query, namespace).splitlines()
 
-    def follow_logs(
-        self,
-        pod: str,
-        *,
-        container: str = "",
-        since_s: int | None = None,
-        timeout_s: float,
-        namespace: str | None = None,
-    ) -> Iterator[str]:
-        """Yield the lines that a container logs until it ends or the time is up; resume a broken connection.
+    def log_after(self, pod: str, moment: str, *, container: str = "") -> list[tuple[str, str]]:
+        """Read what a container wrote after a moment, each line with its own moment; every line after an empty one.
 
         Raises:
+            InvalidError: When the container hasn't started.
             ClusterError: When the log can't be read.
         """
-        call, path = self._log(pod, namespace)
-        start = {"sinceSeconds": str(since_s)} if since_s is not None else {}
+        since = {"sinceTime": re.sub(r"\.\d+", "", moment)} if moment else {}  # the API server reads whole seconds
+        text = self._read_log(pod, container, {"timestamps": "true"} | since, None)
+        found = (line.partition(" ") for line in text.split("\n") if line)
+        return [(written, line) for written, _, line in found if written > moment]
 
-        def streaming(resumed: dict[str, str], left_s: float) -> Iterator[bytes]:
-            query = {"follow": "true", "timestamps": "true"} | _container(container) | (resumed or start)
-            return self._transport.stream(ApiRequest(call=call, path=path, query=query), left_s)
-
-        return _follow_log(streaming, timeout_s=timeout_s)
+    def _read_log(self, pod: str, container: str, query: Mapping[str, str], namespace: str | None) -> str:
+        space = self.namespace if namespace is None else namespace
+        call = self._common(verb="get", resource="pods", subresource="log", name=pod, namespace=space)
+        chosen = {**query, **({"container": container} if container else {})}
+        answer = self._transport.send(ApiRequest(call=call, path=f"{POD.path(space, pod)}/log", query=chosen))
+        if answer.status != 200:
+            raise build_api_error(answer.status, answer.body, call)
+        return answer.body.decode("utf-8", "replace")
 
     def proxy(
         self,
@@ -133,7 +120,7 @@ class Pods:
             raise _not_proxied(call, answer)
         return answer
 
-    def forward(
+    def ask_pod(
         self,
         pod: str,
         port: int,
@@ -154,9 +141,8 @@ class Pods:
             namespace: Namespace of the pod; None means the cluster's default.
 
         Raises:
-            ForwardDeniedError: When the current user lacks the right: `get` and `create` on pods/portforward.
+            DeniedError: When the current user lacks the right: `get` and `create` on pods/portforward.
             AbsentError: When there is no such pod.
-            NoForwardError: When a proxy on the way to the API server doesn't pass WebSockets.
             ClusterError: When the API server isn't reached, or nothing answers at that port.
         """
         space = self.namespace if namespace is None else namespace
@@ -164,47 +150,6 @@ class Pods:
         call = self._common(verb="create", resource="pods", subresource="portforward", name=pod, namespace=space)
         request = ApiRequest(call=call, path=route, query=query, headers=headers)
         return forward(self._transport, POD.path(space, pod), port, request, Deadline(timeout_s))
-
-    def ask_pod(
-        self,
-        pod: str,
-        port: int,
-        path: str,
-        *,
-        headers: Mapping[str, str] = MappingProxyType({}),
-        timeout_s: float = 30.0,
-        namespace: str | None = None,
-    ) -> HttpAnswer:
-        """Send a GET to a pod by `forward`, or through the API server's pod proxy if the user can't forward ports.
-
-        NetworkPolicies and firewalls may block the pod proxy. Which of the two works is determined once for each
-        namespace, and a failed port-forward is logged.
-
-        Raises:
-            AbsentError: When there is no such pod.
-            ClusterError: When the pod is reached neither by port-forward nor by the pod proxy.
-        """
-        space = self.namespace if namespace is None else namespace
-        denied = self._no_forward.get(space) or self._no_forward.get("")
-        if denied is None:
-            try:
-                return self.forward(pod, port, path, headers=headers, timeout_s=timeout_s, namespace=namespace)
-            except (ForwardDeniedError, NoForwardError) as error:
-                denied = error  # a missing right concerns one namespace, a proxy without WebSockets all of them
-                self._no_forward[space if isinstance(error, ForwardDeniedError) else ""] = error
-                _log.warning("%s; requests to pods go through the API server's pod proxy instead", error.message)
-        try:
-            return self.proxy(f"pods/{pod}:{port}", path, headers=headers, timeout_s=timeout_s, namespace=namespace)
-        except AbsentError:
-            raise
-        except ClusterError as error:
-            hint = denied.hint or error.hint
-            raise type(error)(f"{error.message}; a port-forward failed too: {denied.message}", hint=hint) from error
-
-    def _log(self, pod: str, namespace: str | None) -> tuple[ApiCall, str]:
-        space = self.namespace if namespace is None else namespace
-        call = self._common(verb="get", resource="pods", subresource="log", name=pod, namespace=space)
-        return call, f"{POD.path(space, pod)}/log"
 
     def _common(self, **values: str) -> ApiCall:
         return replace(self._transport.call, **values)
@@ -218,10 +163,6 @@ def _not_proxied(call: ApiCall, answer: HttpAnswer) -> ClusterError:
     return ClusterError(
         f"{call.where}: {call.what} does not answer: {answer_text}", hint=f"this command shows what runs: {see}"
     )
-
-
-def _container(name: str) -> dict[str, str]:
-    return {"container": name} if name else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,55 +213,3 @@ def _split(host: str) -> tuple[str, str]:
     if len(labels) < 3 or labels[2] != "svc":
         raise ClusterError(f"{host} is not an address inside the cluster", hint="eaves doctor")
     return labels[0], labels[1]
-
-
-def _follow_log(
-    streaming: Callable[[dict[str, str], float], Iterable[bytes]],
-    *,
-    timeout_s: float,
-) -> Iterator[str]:
-    """Yield the lines of a log without their timestamps, until it ends or the time is up; a broken stream is resumed.
-
-    Args:
-        streaming: Function that yields the log since the time in a query, for at most a number of seconds. An empty
-            query leaves the start to the function.
-        timeout_s: Seconds to follow the log.
-
-    Raises:
-        ClusterError: When the log can't be followed from the start, when a right is missing, or when there is no
-            connection at the end.
-    """
-    deadline, last, failures = time.monotonic() + timeout_s, "", 0
-    while True:
-        since, query = last, {"sinceTime": re.sub(r"\.\d+", "", last)} if last else {}
-        try:
-            for line in _split_lines(streaming(query, deadline - time.monotonic())):
-                stamp, _, text = line.decode("utf-8", "replace").partition(" ")
-                failures = 0
-                if stamp > since:  # sinceTime has whole seconds only
-                    last = stamp
-                    yield text
-        except (DeniedError, InvalidError):
-            raise
-        except AbsentError:
-            if not last:
-                raise
-            return  # the pod is gone, and its log with it
-        except ClusterError:
-            failures += 1
-            pause_s = _PAUSES.pause_s(failures)
-            if (not last and failures > 1) or time.monotonic() + pause_s >= deadline:
-                raise
-            time.sleep(pause_s)
-        else:
-            return
-
-
-def _split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Split chunks of bytes into lines without their line ends."""
-    rest = b""
-    for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        yield from whole
-    if rest:
-        yield rest

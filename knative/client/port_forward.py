@@ -59,14 +59,6 @@ PROTOCOL = "v4.channel.k8s.io"
 _DATA, _ERRORS = 0, 1
 
 
-class ForwardDeniedError(DeniedError):
-    """Error for a user who may not forward ports of pods in a namespace."""
-
-
-class NoForwardError(ClusterError):
-    """Error for a connection to the API server that can't forward ports; the API server's pod proxy may still work."""
-
-
 def forward(transport: ApiTransport, path: str, port: int, request: ApiRequest, deadline: Deadline) -> HttpAnswer:
     """Send one request to a port of a pod; return its answer of any status.
 
@@ -78,12 +70,10 @@ def forward(transport: ApiTransport, path: str, port: int, request: ApiRequest, 
         deadline: Deadline of the request and its answer.
 
     Raises:
-        ForwardDeniedError: When the current user may not forward ports.
-        DeniedError: When the current user's credentials are refused.
+        DeniedError: When the current user may not forward ports, or is not logged in.
         AbsentError: When there is no such pod.
         UnreachableClusterError: When the API server isn't reached, or the answer doesn't come in time.
-        NoForwardError: When a proxy on the way to the API server doesn't pass WebSockets.
-        ClusterError: When nothing listens at that port.
+        ClusterError: When nothing listens at that port, or a proxy before the API server passes no WebSockets.
     """
     started = time.monotonic()
     websocket = _open(transport, f"{path}/portforward?ports={port}", request.call, deadline)
@@ -123,7 +113,7 @@ def _open(transport: ApiTransport, path: str, call: ApiCall, deadline: Deadline)
         except WebSocketConnectionClosedException as error:
             raise build_broken_error(error, call) from error
         except WebSocketException as error:  # a redirect, or an answer without a WebSocket
-            raise NoForwardError(f"{call.where}: {call.server} does not support port-forwards: {error}") from error
+            raise _no_websocket(call, str(error)) from error
         except (HTTPException, OSError) as error:
             raise build_unreachable_error(HTTPError(str(error)), call, deadline.limit_s) from error
 
@@ -131,22 +121,22 @@ def _open(transport: ApiTransport, path: str, call: ApiCall, deadline: Deadline)
 def _refused(error: WebSocketBadStatusException, call: ApiCall) -> ClusterError:
     """Build the error for a refused WebSocket.
 
-    If the API server refuses, the error concerns this pod only. If a proxy on the way doesn't pass WebSockets, ports
-    can't be forwarded to any pod (`NoForwardError`).
-
     Source: Kubernetes, pkg/kubelet/server: the message of a kubelet names the header Upgrade when a proxy has removed
     that header.
     """
     code, body = error.status_code, error.resp_body or b""
+    refused = build_api_error(code, body, call)
     if code == 403:  # the answer to a user who may get and not create is only `pods "NAME" is forbidden: `
-        denied = build_api_error(code, body, call)
-        denied = denied if isinstance(denied, DeniedError) else build_api_error(code, b"", call)
-        return ForwardDeniedError(denied.message, hint=denied.hint)
-    status = parse_status(body)
-    answer_text = str((status or {}).get("message") or body.decode(errors="replace"))
-    if code in {502, 503, 504} or (status is not None and not (code == 400 and "upgrade" in answer_text.lower())):
-        return build_api_error(code, body, call)
-    return NoForwardError(f"{call.where}: {call.server} answered {code} to a port-forward: {shorten(answer_text)}")
+        return refused if isinstance(refused, DeniedError) else build_api_error(code, b"", call)
+    passed = code >= 500 or (parse_status(body) is not None and "upgrade" not in refused.message.lower())
+    return refused if passed else _no_websocket(call, f"it answered {code}: {body.decode(errors='replace')}")
+
+
+def _no_websocket(call: ApiCall, reason: str) -> ClusterError:
+    return ClusterError(
+        f"{call.where}: {call.server} does not support port-forwards: {shorten(reason)}",
+        hint="let the proxy before the API server pass WebSockets",
+    )
 
 
 def _handshake(connection: ApiConnection, path: str, identity: Mapping[str, str], deadline: Deadline) -> WebSocket:
@@ -173,7 +163,7 @@ def _dial(connection: ApiConnection, timeout_s: float) -> socket.socket:
     """Open a socket to the API server, through the proxy that other requests to it use."""
     server, proxy = urlsplit(connection.server), urlsplit(connection.proxy)
     if proxy.scheme not in {"", "http"}:
-        raise NoForwardError(f"ports can't be forwarded through a proxy with the scheme {proxy.scheme}")
+        raise ClusterError(f"ports can't be forwarded through a proxy with the scheme {proxy.scheme}")
     host, port = server.hostname or "", server.port or {"http": 80, "https": 443}[server.scheme]
     dialled = HTTPConnection(
         proxy.hostname or host, proxy.port or (80 if connection.proxy else port), timeout=timeout_s

@@ -7,23 +7,20 @@ unchanged. So requests are made here, on the connections that the client has set
 from __future__ import annotations
 
 import json
-import logging
 import random
-import re
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import urllib3
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.exceptions import HTTPError
 
 from eaves.base.backoff import Backoff
 from eaves.delivery.client import HttpAnswer
-from eaves.delivery.response_rules import shorten
 from eaves.errors import ClusterError
 from eaves.http_client.response_body import LargeAnswerError, read_body
 from eaves.http_client.retry_after import parse_retry_after
@@ -31,7 +28,6 @@ from knative.client.api_errors import (
     ApiCall,
     BrokenConnectionError,
     build_api_error,
-    build_broken_error,
     build_foreign_error,
     build_unreachable_error,
     parse_status,
@@ -41,10 +37,6 @@ CONNECT_TIMEOUT_S = 10.0
 MAX_BODY_BYTES = 64 << 20
 RETRIES = Backoff(retry=3, first_s=0.25, cap_s=4.0)
 _AGAIN = frozenset({429, 503})
-_CHUNK_BYTES = 64 << 10
-_WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +152,7 @@ class ApiTransport:
                 if not request.repeatable or pause_s is None:
                     raise
             else:
-                asked_s = retry_after_s(answer)
+                asked_s = parse_retry_after(answer.headers.get("retry-after"), time.time())
                 if answer.status not in _AGAIN and (asked_s is None or answer.status < 500):
                     return answer
                 pause_s = self._pause_s(failures, asked_s, deadline)
@@ -191,39 +183,6 @@ class ApiTransport:
             self.renew(generation)
             renewed = True
 
-    def stream(self, request: ApiRequest, limit_s: float) -> Iterator[bytes]:
-        """Yield the chunks of an answer as they arrive, until the answer ends or the time is up.
-
-        Raises:
-            BrokenConnectionError: When the connection breaks.
-            UnreachableClusterError: When there is no answer.
-            ClusterError: When the server refuses the request.
-        """
-        deadline = Deadline(limit_s)
-        response, generation = self._send(request, deadline)
-        if response.status == 401:
-            response.close()
-            self.renew(generation)
-            response, _ = self._send(request, deadline)
-        if response.status != 200:
-            raise build_api_error(response.status, _read(request.call, response, deadline), request.call)
-        try:
-            while deadline.left_s > 0:
-                # The time limit of a read was set when the request was sent.
-                if (sock := getattr(response.connection, "sock", None)) is not None:
-                    sock.settimeout(max(deadline.left_s, 0.001))
-                try:
-                    chunk = response.read1(_CHUNK_BYTES)
-                except ReadTimeoutError:
-                    return
-                except (HTTPError, OSError) as error:
-                    raise build_broken_error(error, request.call) from error
-                if not chunk:
-                    return
-                yield chunk
-        finally:
-            response.close()
-
     def _send(self, request: ApiRequest, deadline: Deadline) -> tuple[urllib3.BaseHTTPResponse, int]:
         """Send a request; return the response, whose body is not read yet, and the generation of the credentials."""
         connection, identity, generation = self.credentials()
@@ -241,8 +200,6 @@ class ApiTransport:
             )
         except (HTTPError, OSError) as error:
             raise build_unreachable_error(error, request.call, deadline.limit_s) from error
-        for warning in _WARNING.findall(response.headers.get("warning", "")):
-            _log.info("%s: %s: %s", request.call.where, request.call.what, shorten(warning))
         return response, generation
 
     def credentials(self) -> tuple[ApiConnection, Mapping[str, str], int]:
@@ -277,7 +234,7 @@ def parse_object(call: ApiCall, answer: HttpAnswer) -> dict[str, Any]:
         ClusterError: When the answer is a refusal, or isn't an object.
     """
     if not 200 <= answer.status < 300:
-        raise build_api_error(answer.status, answer.body, call, wait_s=retry_after_s(answer))
+        raise build_api_error(answer.status, answer.body, call)
     try:
         value = json.loads(answer.body)
     except ValueError:
@@ -285,18 +242,6 @@ def parse_object(call: ApiCall, answer: HttpAnswer) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise build_foreign_error(answer.body, call)
     return value
-
-
-def retry_after_s(answer: HttpAnswer) -> float | None:
-    """Return the seconds after which the server asks for a retry; None when it doesn't ask.
-
-    The number is in the header Retry-After or in the Status in the body.
-    """
-    if (header := parse_retry_after(answer.headers.get("retry-after"), time.time())) is not None:
-        return header
-    details = (parse_status(answer.body) or {}).get("details") if answer.status >= 400 else None
-    seconds = details.get("retryAfterSeconds") if isinstance(details, dict) else None
-    return float(seconds) if isinstance(seconds, int) and seconds > 0 else None
 
 
 def _read(call: ApiCall, response: urllib3.BaseHTTPResponse, deadline: Deadline) -> bytes:

@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 import click
@@ -20,7 +19,7 @@ from eaves.console.security import SecuritySettings, check_exposure
 from eaves.console.server import ConsoleServer
 from eaves.console.thumbnails.collector import LOOKING_S, ThumbnailCollector
 from eaves.console.thumbnails.gallery import Gallery
-from eaves.delivery import SinkClient
+from eaves.delivery import SinkClient, SinkResponse
 from eaves.events import Event
 from eaves.history import FileHistory, HistoryReader
 from eaves.history.recent_images import RecentImages
@@ -29,13 +28,18 @@ from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import StoreRoute
 from eaves.options import build_settings, report_errors, settings_options
 from knative.client.cluster import Cluster
-from knative.console.inside_cluster import open_inside, send_inside
+from knative.console.inside_cluster import open_inside
 from knative.console.site_backend import SiteBackend
 from knative.platform import KnativePlatform
 from knative.resources.console import SiteConsoleSettings
 from knative.settings import KnativeSettings, SiteSettings
 
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+HISTORY_MAX_BYTES, THUMBNAILS_MAX_BYTES = 64_000_000, 32_000_000
+"""Maximum sizes of the history and of all thumbnails; the oldest are deleted."""
+EVENT_MAX_BYTES = 20_000_000
+FUNCTION_TIMEOUT_S = 120.0
+"""Maximum seconds for a function's answer, its cold start included."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,7 +50,7 @@ def main(**options: Any) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     return_freed_memory()
     settings = build_settings(SiteConsoleSettings, options)
-    logs.configure(as_json=settings.log_json)
+    logs.configure(as_json=True)
     with ExitStack() as stack:
         client = stack.enter_context(SinkClient(connections=4, proxies=parse_proxies(os.environ)))
         open_console(settings, open_inside(), client, stack)
@@ -74,7 +78,7 @@ def open_console(
     security = SecuritySettings(host=settings.host, credentials=settings.credentials, state=settings.data)
     check_exposure(security, command="python -P -m knative.console")
     file = settings.data / "history.db"
-    history = FileHistory(file, max_bytes=settings.history_max_bytes)
+    history = FileHistory(file, max_bytes=HISTORY_MAX_BYTES)
     stack.callback(history.close)
     reader = HistoryReader(file)
     recent = RecentImages()
@@ -89,19 +93,23 @@ def open_console(
         found = recent.find(source, event_id)
         return None if found is None else found.data
 
-    images = Gallery(settings.data / "thumbnails.db", find_image, max_bytes=settings.thumbnails_max_bytes)
+    images = Gallery(settings.data / "thumbnails.db", find_image, max_bytes=THUMBNAILS_MAX_BYTES)
     stack.callback(images.close)
     if settings.events_port:
-        size = settings.max_bytes
-        limits = IngressLimits(max_bytes=size, in_flight_bytes=2 * size, programs_only=True)
-        route = StoreRoute(take, max_bytes=size)
+        limits = IngressLimits(max_bytes=EVENT_MAX_BYTES, in_flight_bytes=2 * EVENT_MAX_BYTES, programs_only=True)
+        route = StoreRoute(take, max_bytes=EVENT_MAX_BYTES)
         events = IngressServer(route, host=settings.host, port=settings.events_port, limits=limits, name="events")
         stack.callback(events.stop)
     site = SiteSettings(name=settings.site or cluster.namespace)
-    platform = KnativePlatform(cluster, KnativeSettings(agent_namespace=settings.agent_namespace), site, by="console")
+    platform = KnativePlatform(cluster, KnativeSettings(agent_namespace=""), site, by="console")
+
+    def send(function: str, event: Event) -> SinkResponse:
+        address = platform.find_address(function)
+        return client.post(address, event, prefer_reply=True, timeout_s=FUNCTION_TIMEOUT_S)
+
     backend = SiteBackend(
         platform,
-        send=partial(send_inside, cluster, client),
+        send=send,
         title=settings.site or f"namespace {cluster.namespace}",
         records=reader,
         images=images,

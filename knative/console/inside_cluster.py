@@ -7,18 +7,14 @@ import time
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from eaves.delivery import SinkClient, SinkResponse
 from eaves.delivery.client import HttpAnswer
-from eaves.errors import AbsentError, ClusterError, NotFoundError
-from eaves.events import Event
+from eaves.errors import AbsentError, ClusterError
 from knative.client.api_errors import ApiCall
 from knative.client.cluster import Cluster
-from knative.client.kinds import KSERVICE, POD
+from knative.client.kinds import POD
 from knative.client.kubeconfig import connect_inside, inside_namespace
 from knative.client.transport import ApiTransport
 
-FUNCTION_TIMEOUT_S = 120.0
-"""Maximum seconds for a function's answer, its cold start included."""
 MAX_BYTES = 4_000_000
 """Maximum size of a pod's answer, bytes; a report on a queue has some kilobytes."""
 
@@ -80,25 +76,3 @@ def open_inside(*, timeout_s: float = 10.0) -> InsideCluster:
     """
     transport = ApiTransport(ApiCall(context="", server=""), connect_inside, timeout_s=timeout_s)
     return InsideCluster("in-cluster", inside_namespace(), transport)
-
-
-def send_inside(cluster: Cluster, client: SinkClient, function: str, event: Event) -> SinkResponse:
-    """Send an event to a function at its address inside the cluster, and return the function's answer.
-
-    Raises:
-        NotFoundError: When there is no such function.
-        ClusterError: When the function has no address yet.
-        UnreachableError: When nothing answers at the address.
-    """
-    found = cluster.get(KSERVICE, function)
-    if found is None:
-        raise NotFoundError(
-            f"there is no function {function!r} in {cluster.namespace}", hint="eaves status --on knative"
-        )
-    url = found.get("status", {}).get("address", {}).get("url")
-    if not url:
-        raise ClusterError(
-            f"the function {function} has no address yet",
-            hint=f"eaves status --on knative, or kubectl get {KSERVICE.plural}",
-        )
-    return client.post(str(url), event, prefer_reply=True, timeout_s=FUNCTION_TIMEOUT_S)

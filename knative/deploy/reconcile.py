@@ -277,7 +277,9 @@ def _advance_one(cluster: Cluster, name: str) -> RolloutStep | None:
     except NotFoundError:
         return None
     except UnreachableClusterError as error:
-        cluster.reach(REACH_S)  # raises an error when the API server is gone for all functions, not only for this one
+        cluster.version(
+            timeout_s=REACH_S
+        )  # raises an error when the API server is gone for all functions, not only for this one
         return RolloutStep(name=name, error=error)
     except EavesError as error:
         return RolloutStep(name=name, error=error)

@@ -35,7 +35,7 @@ POLL_S = 5.0
 """Seconds between two steps of a rollout that a command waits for."""
 PATIENCE_S = 900.0
 """Seconds without a connection after which waiting for a rollout fails."""
-LOOK_S = 1.0
+CHECK_INTERVAL_S = 1.0
 """Seconds between two reads of the inventory while objects are applied, to detect another user's deploy."""
 
 
@@ -178,7 +178,7 @@ def apply_newest(
 
     def check(manifest: Object) -> None:
         nonlocal looked
-        if kind_of(manifest) is KSERVICE or time.monotonic() - looked > LOOK_S:
+        if kind_of(manifest) is KSERVICE or time.monotonic() - looked > CHECK_INTERVAL_S:
             inventory.require_newest(cluster, before="the rest was applied")
             looked = time.monotonic()
 

@@ -2,9 +2,8 @@
 
 Source: knative.dev/pkg, version/version.go (DefaultKubernetesMinVersion of Knative 1.23: v1.34.0); the Deployments and
 the label app.kubernetes.io/version in Serving's config/core/deployments and Eventing's config/; knative.dev/networking,
-pkg/config/config.go (ingress-class and its older spelling; Istio when neither is set); net-kourier, net-contour and
-net-istio, their Services; Kubernetes, cluster/addons/dns/nodelocaldns (the DNS cache runs on each node's own network,
-where no selector of pods selects it, and answers at the addresses of its argument `-localip`).
+pkg/config/config.go (ingress-class; Istio when it is not set); net-kourier, net-contour and
+net-istio, their Services.
 """
 
 from __future__ import annotations
@@ -12,16 +11,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 from typing import Any
 
 from eaves.config import iter_leaves
 from eaves.platform.findings import Finding, error, note, ok, warning
 from functions.settings import ServeSettings
-from knative.client.kinds import BROKER, DAEMON_SET, DEPLOYMENT, KSERVICE, POD, SERVICE
+from knative.client.kinds import BROKER, DEPLOYMENT, KSERVICE, POD, SERVICE
 from knative.doctor.site import EVENTING_NAMESPACE, SERVING_NAMESPACE, ExaminedSite
 from knative.readiness.conditions import condition, is_true, name_of
-from knative.settings import Resolver, parse_resolver
+from knative.settings import parse_resolver
 
 KUBERNETES = (34, 37)
 """Minor versions of Kubernetes: the oldest that Knative 1.23 supports, and the newest that Eaves was tested with."""
@@ -41,13 +39,8 @@ _INSTALL_KOURIER = (
     "&& kubectl -n knative-serving patch configmap config-network --type merge -p "
     """'{"data":{"ingress-class":"kourier.ingress.networking.knative.dev"}}'"""
 )
-_NODE_CACHE, _SYSTEM = "node-local-dns", "kube-system"
 _HOSTS = next(leaf.env for leaf in iter_leaves(ServeSettings) if leaf.path == "dataref_hosts")
-_PRESSURES = {
-    "DiskPressure": "its disk is nearly full",
-    "MemoryPressure": "its memory is nearly used up",
-    "PIDPressure": "its process IDs are nearly used up",
-}
+_PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure")
 
 
 def check_server(subject: ExaminedSite) -> Iterator[Finding]:
@@ -126,8 +119,7 @@ def _install(repository: str, *files: str) -> str:
 
 def check_network(subject: ExaminedSite) -> Iterator[Finding]:
     """Check that the gateway of the networking layer in config-network exists, and that the NetworkPolicy admits it."""
-    values = subject.config("config-network")
-    chosen = values.get("ingress-class") or values.get("ingress.class") or f"istio{_CLASS}"
+    chosen = subject.config("config-network").get("ingress-class") or f"istio{_CLASS}"
     layer = chosen.removesuffix(_CLASS)
     if layer not in GATEWAYS:
         yield note("network", f"the networking layer is {chosen}, which Eaves does not know, so it can't be checked")
@@ -152,49 +144,27 @@ def check_network(subject: ExaminedSite) -> Iterator[Finding]:
 
 
 def check_dns(subject: ExaminedSite) -> Iterator[Finding]:
-    """Check that the function's NetworkPolicy, if it has one, allows DNS queries to the cluster's resolvers.
-
-    The resolvers are those of `knative.dns`, and the node-local cache if the cluster has one.
-    """
+    """Check that the pods exist at which the function's NetworkPolicy, if it has one, allows DNS queries."""
     settings = subject.settings
     if not settings.network_policy or subject.faults:  # the check `settings` reports them
         return
-    resolvers = [parse_resolver(text) for text in settings.dns]
-    found = [*_check_dns_pods(subject, resolvers), *_check_node_cache(subject, resolvers)]
-    yield from found or [ok("dns", f"the NetworkPolicy lets the function resolve names at {', '.join(settings.dns)}")]
-
-
-def _check_dns_pods(subject: ExaminedSite, resolvers: list[Resolver]) -> Iterator[Finding]:
     severity = error if subject.app.function.env.get(_HOSTS) else warning
-    for resolver in resolvers:
-        selector = ",".join(f"{key}={value}" for key, value in resolver.labels)
-        if resolver.network or subject.cluster.list(POD, namespace=resolver.namespace, selector=selector):
+    missing = False
+    for resolver in map(parse_resolver, settings.dns):
+        selector, namespace = resolver.selector, resolver.namespace
+        if resolver.network or subject.cluster.list(POD, namespace=namespace, selector=selector):
             continue
+        missing = True
         yield severity(
             "dns",
-            f"the NetworkPolicy lets the function resolve names at pods {selector} in {resolver.namespace}, "
+            f"the NetworkPolicy lets the function resolve names at pods {selector} in {namespace}, "
             "but no such pod exists: if the network enforces the policy, no name of function.dataref_hosts "
             "can be resolved",
             "set knative.dns in eaves.yaml to NAMESPACE/LABEL=VALUE of the cluster's DNS: kubectl get pods -A "
             "--show-labels | grep -i dns",
         )
-
-
-def _check_node_cache(subject: ExaminedSite, resolvers: list[Resolver]) -> Iterator[Finding]:
-    cache = subject.cluster.get(DAEMON_SET, _NODE_CACHE, namespace=_SYSTEM) or {}
-    containers = cache.get("spec", {}).get("template", {}).get("spec", {}).get("containers", ())
-    pairs = [pair for container in containers for pair in pairwise(container.get("args", ()))]
-    addresses = [one.strip() for name, value in pairs if name.lstrip("-") == "localip" for one in value.split(",")]
-    known = {resolver.network.partition("/")[0] for resolver in resolvers}
-    missing = [address for address in addresses if address not in known]
-    if missing:
-        wanted = ", ".join([*subject.settings.dns, *missing])
-        yield warning(
-            "dns",
-            f"each node resolves names itself ({_NODE_CACHE}, at {', '.join(missing)}), but the NetworkPolicy does "
-            "not let the function reach it",
-            f"set knative.dns in eaves.yaml to [{wanted}]",
-        )
+    if not missing:
+        yield ok("dns", f"the NetworkPolicy lets the function resolve names at {', '.join(settings.dns)}")
 
 
 def check_nodes(subject: ExaminedSite) -> Iterator[Finding]:
@@ -242,13 +212,10 @@ def _check_state(node: Mapping[str, Any]) -> Iterator[Finding]:
         why = condition(node, "Ready").get("message", "it gives no reason")
         yield warning("nodes", f"node {name} is not ready: {why}", f"kubectl describe node {name}")
         return
-    for kind, text in _PRESSURES.items():
+    for kind in _PRESSURES:
         if is_true(node, kind):
-            yield warning(
-                "nodes",
-                f"node {name} reports {kind}: {text}; it evicts pods and deletes unused container images",
-                f"kubectl describe node {name}",
-            )
+            message = f"node {name} reports {kind}: it evicts pods and deletes unused container images"
+            yield warning("nodes", message, f"kubectl describe node {name}")
     if node["spec"].get("unschedulable"):
         yield note("nodes", f"node {name} accepts no new pods (it is cordoned)", f"kubectl uncordon {name}")
 

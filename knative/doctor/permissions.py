@@ -57,8 +57,7 @@ class NeededPermission:
     @property
     def resource(self) -> str:
         """Name of the resource for kubectl."""
-        group = f".{self.kind.group}" if self.kind.group else ""
-        return f"{self.kind.plural}{group}" + (f"/{self.subresource}" if self.subresource else "")
+        return self.kind.resource + (f"/{self.subresource}" if self.subresource else "")
 
 
 def list_needed(subject: ExaminedSite) -> Iterator[NeededPermission]:

@@ -9,20 +9,25 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
 from eaves.credentials.folder import AUTHORITIES, TOKEN
+from eaves.delivery.mqtt.settings import broker_url
 from eaves.errors import DeniedError
-from eaves.platform import RELAY
+from eaves.mqtt.address import parse_address
+from eaves.platform import RELAY, TriggerSpec
 from eaves.platform.findings import Finding, error, note, ok, warning
-from eaves.reachability import Reached, parse_report
+from eaves.reachability import TLS, ReachabilityTarget, Reached, find_address, parse_report, to_text
 from knative.client.kinds import POD
 from knative.doctor.site import ExaminedSite
-from knative.readiness.conditions import parse_time
-from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL
-from knative.resources.reachability_pod import LIFE_S, PART, Destination, build_reachability_pod, find_destinations
-from knative.resources.sources import find_any_agent_image
+from knative.resources.metadata import MANAGER
+from knative.resources.pod import Mounted, build_pod, build_security, common_fragment
+from knative.resources.sources import configure, find_any_agent_image
+from knative.resources.workload import build_app_part
+from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp
 from knative.training.job_follower import find_waiting_reason
 
 CHECK = "reachability"
@@ -62,7 +67,6 @@ def check_reachability(subject: ExaminedSite) -> Iterator[Finding]:
         return
     try:
         ended = _wait(subject, name)
-        _clear(subject)
     finally:
         subject.cluster.delete(POD, name, namespace=subject.namespace)
     if ended.get("status", {}).get("phase") != "Succeeded":
@@ -88,15 +92,6 @@ def _wait(subject: ExaminedSite, name: str) -> Mapping[str, Any]:
         if pod.get("status", {}).get("phase") in ENDED or time.monotonic() > deadline:
             return pod
         time.sleep(POLL_S)
-
-
-def _clear(subject: ExaminedSite) -> None:
-    """Delete reachability pods that an earlier `eaves doctor` could not delete because it was killed."""
-    ours = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL}={PART},{APP_LABEL}={subject.app.function.name}"
-    for pod in subject.cluster.list(POD, namespace=subject.namespace, selector=ours):
-        made_at = parse_time(pod["metadata"].get("creationTimestamp")) or 0.0
-        if pod.get("status", {}).get("phase") in ENDED and subject.clock() - made_at > 2 * LIFE_S:
-            subject.cluster.delete(POD, str(pod["metadata"]["name"]), namespace=subject.namespace)
 
 
 def _explain_failed(subject: ExaminedSite, named: str, pod: Mapping[str, Any]) -> Finding:
@@ -135,3 +130,100 @@ def _read_termination_message(pod: Mapping[str, Any]) -> str:
     statuses: Sequence[Any] = pod.get("status", {}).get("containerStatuses") or [{}]
     terminated = (statuses[0].get("state") or {}).get("terminated") or {}
     return str(terminated.get("message") or terminated.get("reason") or "")
+
+
+PART = "doctor"
+CONTAINER = "probe"
+LIFE_S = 120
+"""Seconds after which the cluster ends the pod if the doctor has been killed."""
+SECRETS = "/credentials"
+REPORT = "/dev/termination-log"
+"""File in the container into which the pod writes its report. Source: Kubernetes, default of
+`terminationMessagePath`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """An address that a part of an app connects to.
+
+    Attributes:
+        by: Part that connects to it: `source gate`, `trigger out`, `relay`.
+        address: `HOST:PORT`, or `tls://HOST:PORT`.
+        secret: Secret with the credentials for it; empty when it needs none.
+        setting: Setting that names this Secret in eaves.yaml, within the source or the trigger.
+    """
+
+    by: str
+    address: str
+    secret: str = ""
+    setting: str = "secret"
+
+
+def find_destinations(app: ClusterApp) -> Iterator[Destination]:
+    """Yield every address of an app, in the order of eaves.yaml."""
+    for source in app.sources:
+        configured = configure(source)
+        for address in (*configured.kind.addresses(configured.settings), *configured.claims.addresses()):
+            yield Destination(by=f"source {source.name}", address=address, secret=source.secret)
+    for trigger in app.triggers:
+        if trigger.is_mqtt:
+            yield Destination(
+                by=f"trigger {trigger.name}",
+                address=_broker_address(trigger),
+                secret=trigger.mqtt.secret,
+                setting="mqtt.secret",
+            )
+    if app.relay.enabled:
+        yield Destination(by="relay", address=find_address(app.relay.to), secret=app.relay.secret)
+
+
+def _broker_address(trigger: TriggerSpec) -> str:
+    broker = parse_address(broker_url(trigger.url))
+    return f"{TLS}{broker.endpoint}" if broker.tls else broker.endpoint
+
+
+def build_reachability_pod(
+    name: str, destinations: Sequence[Destination], app: ClusterApp, settings: KnativeSettings, site: SiteSettings
+) -> dict[str, Any]:
+    """Build the reachability pod.
+
+    Of a Secret, it mounts only the certificate authorities; it also starts if the Secret is missing.
+
+    Args:
+        name: Name of the pod.
+        destinations: Addresses to try.
+        app: App that the addresses belong to.
+        settings: Settings with the agents' container image, which the pod runs.
+        site: Site whose namespace the pod runs in.
+    """
+    secrets = sorted({one.secret for one in destinations if one.secret})
+    attempts = [
+        ReachabilityTarget(
+            address=one.address, authorities=f"{SECRETS}/{one.secret}/{AUTHORITIES}" if one.secret else ""
+        )
+        for one in destinations
+    ]
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "image": find_any_agent_image(settings),
+        "command": ["python", "-P", "-m", "eaves.reachability"],
+        "args": [to_text(attempts), REPORT],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
+        "securityContext": build_security(),
+    }
+    pod = build_pod(
+        container,
+        common_fragment(settings, site),
+        folders=[_authorities(f"secret-{index}", secret) for index, secret in enumerate(secrets)],
+        activeDeadlineSeconds=LIFE_S,
+        restartPolicy="Never",
+        terminationGracePeriodSeconds=0,
+    )
+    return build_app_part(app, name, site.namespace, PART).build(POD, pod)
+
+
+def _authorities(volume: str, secret: str) -> Mounted:
+    items = [{"key": AUTHORITIES, "path": AUTHORITIES}]
+    made = {"name": volume, "secret": {"secretName": secret, "items": items, "optional": True}}
+    return made, {"name": volume, "mountPath": f"{SECRETS}/{secret}", "readOnly": True}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -43,7 +42,6 @@ class ExaminedSite:
         site: The site; its namespace becomes the one of the connection when it names none.
         platforms: Function that asks a registry for the architectures of a container image; it raises OciError. None
             asks no registry.
-        clock: Function that returns this machine's Unix time in seconds.
         may_probe: Whether the reachability pod may be created, which tries the app's addresses.
         probe_wait_s: Maximum seconds to wait until the reachability pod has tried the addresses.
         trains_in: Namespace of this cluster where trainings run; empty when none run in it.
@@ -56,7 +54,6 @@ class ExaminedSite:
     settings: KnativeSettings
     site: SiteSettings
     platforms: Callable[[str], set[str]] | None = None
-    clock: Callable[[], float] = time.time
     may_probe: bool = True
     probe_wait_s: float = 60.0
     trains_in: str = ""

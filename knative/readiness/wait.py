@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 ROUTED_S = 30.0
 """Maximum seconds to wait until the gateway applies new traffic, which takes a second or two."""
-LOOK_S = 2.0
+POLL_S = 2.0
 """Seconds between two reads of the pods. Most of their faults never show in the Service before its deadline."""
 PATIENCE_S = 60.0
 """Maximum seconds that a part may have the same fault once the function is ready; a new Broker takes a few seconds to
@@ -83,7 +83,7 @@ def wait_ready(
     *,
     timeout_s: float,
     show: Callable[[DeploymentProgress], None] = lambda _: None,
-    look_s: float = LOOK_S,
+    poll_s: float = POLL_S,
 ) -> None:
     """Wait until the function's newest revision can answer requests, whether it gets any yet or not.
 
@@ -96,14 +96,14 @@ def wait_ready(
         name: Name of the Knative Service, in the cluster's namespace.
         timeout_s: Maximum seconds to wait.
         show: Function that gets the progress after every read, in this thread.
-        look_s: Seconds between two reads; changes of the Service itself are seen at once.
+        poll_s: Seconds between two reads; changes of the Service itself are seen at once.
 
     Raises:
         StartError: When the function doesn't become ready; the message names the reason, the hint the fix.
         UnreachableClusterError: When the cluster didn't answer at the end of the time.
         ClusterError: When the cluster refuses a request.
     """
-    wait_whole(cluster, name, (), timeout_s=timeout_s, show=show, look_s=look_s)
+    wait_whole(cluster, name, (), timeout_s=timeout_s, show=show, poll_s=poll_s)
 
 
 def wait_whole(
@@ -113,7 +113,7 @@ def wait_whole(
     *,
     timeout_s: float,
     show: Callable[[DeploymentProgress], None] = lambda _: None,
-    look_s: float = LOOK_S,
+    poll_s: float = POLL_S,
     patience_s: float = PATIENCE_S,
 ) -> None:
     """Wait until the function and every other part of its app are ready, as `wait_ready` does.
@@ -127,7 +127,7 @@ def wait_whole(
         manifests: Every object of the app as it was applied.
         timeout_s: Maximum seconds to wait for all parts together.
         show: Function that gets the progress after every read, in this thread.
-        look_s: Seconds between two reads.
+        poll_s: Seconds between two reads.
         patience_s: Seconds that a part may have the same fault once the function is ready.
 
     Raises:
@@ -136,7 +136,7 @@ def wait_whole(
         ClusterError: When the cluster refuses a request.
     """
     wanted = wanted_parts(manifests, cluster.namespace)
-    waiting = _Waiting(cluster, name, wanted, show, timeout_s=timeout_s, look_s=look_s, patience_s=patience_s)
+    waiting = _Waiting(cluster, name, wanted, show, timeout_s=timeout_s, poll_s=poll_s, patience_s=patience_s)
     while not waiting.look():
         pass
 
@@ -156,8 +156,8 @@ def wait_routed(cluster: Cluster, name: str, *, timeout_s: float = ROUTED_S) -> 
     Raises:
         ClusterError: When the cluster refuses a request.
     """
-    for event, service in cluster.watch(KSERVICE, fields=f"metadata.name={name}", timeout_s=timeout_s):
-        if event == "DELETED":
+    for service in cluster.watch(KSERVICE, name, timeout_s=timeout_s):
+        if service is None:
             return False
         if observed(service) and is_true(service, "RoutesReady"):
             return True
@@ -175,11 +175,11 @@ class _Waiting:
         show: Callable[[DeploymentProgress], None],
         *,
         timeout_s: float,
-        look_s: float,
+        poll_s: float,
         patience_s: float,
     ) -> None:
         self._cluster, self._name, self._wanted, self._show = cluster, name, wanted, show
-        self._timeout_s, self._look_s, self._patience_s = timeout_s, look_s, patience_s
+        self._timeout_s, self._look_s, self._patience_s = timeout_s, poll_s, patience_s
         self._functions, self._parts = FunctionReader(cluster), PartReader(cluster)
         self._began, self._next_touch = time.monotonic(), 0.0
         self._ahead_s: float | None = None
@@ -215,9 +215,9 @@ class _Waiting:
         """Follow the Service until the next read of the pods is due; return whether the function is ready."""
         there = False
         seconds = max(0.05, min(self._look_s, self._left_s))
-        for event, service in self._cluster.watch(KSERVICE, fields=f"metadata.name={self._name}", timeout_s=seconds):
-            there = event != "DELETED"
-            if there and self._judge(service):
+        for service in self._cluster.watch(KSERVICE, self._name, timeout_s=seconds):
+            there = service is not None
+            if service is not None and self._judge(service):
                 return True
         if not there:
             raise StartError(

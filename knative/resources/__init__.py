@@ -10,7 +10,6 @@
     publisher   the workload that publishes a trigger's events to MQTT
     receiver    the workload that accepts events of many sites in the cloud, with its settings
     console     the workload that shows a site as web pages, with its settings
-    reachability_pod  the pod that tries an app's addresses for the doctor
     metadata, pod, workload, server  what several of them share: names and labels, pods with the user's fields,
                 Service, NetworkPolicy and StatefulSet, a container with one of Eaves' servers
 

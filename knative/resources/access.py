@@ -9,7 +9,8 @@ from eaves.config import build, env_layer
 from functions.fetch.url_policy import PORTS
 from functions.settings import ServeSettings
 from knative.client.kinds import NETWORK_POLICY, SERVICE_ACCOUNT
-from knative.resources.metadata import build_namespace_peer, build_object
+from knative.resources.metadata import build_namespace_peer
+from knative.resources.workload import build_app_part
 from knative.settings import KnativeSettings, SiteSettings, parse_resolver
 from knative.specs import ClusterApp
 
@@ -29,8 +30,8 @@ pkg/autoscaler/metrics."""
 
 def build_account(app: ClusterApp, site: SiteSettings) -> dict[str, Any]:
     """Build the ServiceAccount of every pod of an app. No role is bound to it, and no pod gets its token."""
-    account = build_object(SERVICE_ACCOUNT, app.function.name, app, site, "access")
-    return {**account, "automountServiceAccountToken": False}
+    part = build_app_part(app, app.function.name, site.namespace, "access")
+    return part.build(SERVICE_ACCOUNT, automountServiceAccountToken=False)
 
 
 def build_network_policy(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
@@ -39,24 +40,17 @@ def build_network_policy(app: ClusterApp, settings: KnativeSettings, site: SiteS
     A node's own kubelet can always connect, for probes. The function's metrics are read by port-forward, to which no
     policy applies, so the API server needs no rule.
     """
-    callers = [build_namespace_peer(name) for name in _callers(settings)]
-    autoscaler = [build_namespace_peer(SERVING_NAMESPACE)]
-    return {
-        **build_object(NETWORK_POLICY, app.function.name, app, site, "access"),
-        "spec": {
-            "podSelector": {"matchLabels": {"serving.knative.dev/service": app.function.name}},
-            "policyTypes": ["Ingress", "Egress"],
-            "ingress": [
-                {"from": callers, "ports": [{"protocol": "TCP", "port": port} for port in REQUEST_PORTS]},
-                {"from": autoscaler, "ports": [{"protocol": "TCP", "port": SCALING_PORT}]},
-            ],
-            "egress": [*build_dns_egress(settings.dns), *_references(app)],
-        },
+    callers = [build_namespace_peer(name) for name in dict.fromkeys((SERVING_NAMESPACE, settings.gateway_namespace))]
+    spec = {
+        "podSelector": {"matchLabels": {"serving.knative.dev/service": app.function.name}},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [
+            {"from": callers, "ports": [{"protocol": "TCP", "port": port} for port in REQUEST_PORTS]},
+            {"from": callers[:1], "ports": [{"protocol": "TCP", "port": SCALING_PORT}]},
+        ],
+        "egress": [*build_dns_egress(settings.dns), *_references(app)],
     }
-
-
-def _callers(settings: KnativeSettings) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((SERVING_NAMESPACE, settings.gateway_namespace)))
+    return build_app_part(app, app.function.name, site.namespace, "access").build(NETWORK_POLICY, spec)
 
 
 def _references(app: ClusterApp) -> list[dict[str, Any]]:

@@ -26,7 +26,6 @@ from knative.resources.metadata import (
     MANAGED_LABEL,
     MANAGED_VALUE,
     NAMESPACE_LABEL,
-    build_object,
     reference,
 )
 from knative.resources.pod import (
@@ -38,11 +37,9 @@ from knative.resources.pod import (
     build_credentials,
     build_env,
     build_pod,
-    build_privileged_security,
     build_security,
     build_temporary,
     common_fragment,
-    show_memory,
 )
 from knative.resources.relay import relay_reference, sends_to_relay
 from knative.resources.server import LIVENESS_PROBE, METRICS_PORT, SPOOL, metrics_peers, mount_spool
@@ -50,13 +47,11 @@ from knative.resources.sources import (
     IMAGES,
     SourceRunner,
     build_node_input,
+    configure,
     find_agent_image,
-    find_child_bytes,
-    find_path,
     find_runner,
     has_device_plugin,
-    is_device,
-    largest_image,
+    reads_device,
     reads_file,
     source_values,
 )
@@ -87,6 +82,14 @@ MEMORY_BYTES = 512 * 2**20
 memory in proportion.
 
 Measured: 366 MB with MQTT messages that hold such images as base64 in JSON and arrive faster than they are stored."""
+PRIVILEGED = {"privileged": True, "readOnlyRootFilesystem": True, "runAsNonRoot": False, "runAsUser": 0}
+"""The securityContext of a container that opens a device of its node, which no device plugin gives it.
+
+The kernel refuses a container's access to a device, whatever its user and the device's mode, unless the runtime allows
+the device in the container's cgroup. Of a pod's fields only `privileged` does so. It includes every capability and no
+seccomp profile, and the API server refuses it beside `allowPrivilegeEscalation: false`.
+
+Source: Kubernetes, pkg/apis/core/validation (`ValidateSecurityContext`); Linux, Device Whitelist Controller."""
 VARIABLES = {leaf.path: leaf.env for leaf in iter_leaves(AgentSettings)}
 """Setting of an agent to its environment variable."""
 _NODE_NAME = ({"name": VARIABLES["node"], "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},)
@@ -103,16 +106,9 @@ def build_agents(app: ClusterApp, settings: KnativeSettings, site: SiteSettings)
     """
     if any(find_runner(source) is SourceRunner.NODE for source in app.sources):
         yield _namespace(settings.agent_namespace)
-        account = build_object(
-            SERVICE_ACCOUNT,
-            build_name(app.function.name, site.namespace),
-            app,
-            site,
-            "access",
-            namespace=settings.agent_namespace,
-            more_labels={NAMESPACE_LABEL: site.namespace},
-        )
-        yield {**account, "automountServiceAccountToken": False}
+        name, own = build_name(app.function.name, site.namespace), {NAMESPACE_LABEL: site.namespace}
+        account = build_app_part(app, name, settings.agent_namespace, "access", own=own)
+        yield account.build(SERVICE_ACCOUNT, automountServiceAccountToken=False)
     for source in app.sources:
         yield from _build_agent(app, source, settings, site)
 
@@ -126,7 +122,7 @@ def _build_agent(
     images again after a restart, under the same event ids.
     """
     runner, function = find_runner(source), app.function.name
-    own, name, namespace = {SOURCE_LABEL: source.name}, agent_name(app, source), site.namespace
+    own, name, namespace = {SOURCE_LABEL: source.name}, f"{function}-{source.name}", site.namespace
     home = site.namespace if runner is SourceRunner.NODE else ""
     readers = metrics_peers(settings.metrics_namespaces, home=home)
     if runner is SourceRunner.NODE:
@@ -146,11 +142,6 @@ def _build_agent(
     else:
         yield agent.build_sink_binding(STATEFUL_SET, sink)
         yield agent.build_stateful_set(pod, {"spool": source.spool_size})
-
-
-def agent_name(app: ClusterApp, source: ClusterSource) -> str:
-    """Return the name of the agent that runs a source."""
-    return f"{app.function.name}-{source.name}"
 
 
 def build_name(*parts: str) -> str:
@@ -174,65 +165,61 @@ def _pod(app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site
 
     On a node, the agent is root, since the kubelet makes the spool's folder as root.
     """
-    on_node = find_runner(source) is SourceRunner.NODE
-    folders = [build_temporary(), *_inputs(source), _spool(app, source, site)]
+    runner, device = find_runner(source), reads_device(source) and not has_device_plugin(source)
+    configured = configure(source)
+    child = configured.kind.child_bytes(configured.settings)
+    folders = [build_temporary(), *_inputs(source, runner), _spool(app, source, site, runner)]
     if source.secret:
         folders.append(build_credentials(source.secret))
     if app.cloud_function:
         folders.append(build_credentials(app.relay.secret, volume=RELAY_VOLUME, folder=RELAY_FOLDER))
+    on_node = runner is SourceRunner.NODE
     container = {
         "name": CONTAINER,
         "image": find_agent_image(source, settings),
         "env": [*build_variables(app, source, site), *(_NODE_NAME if on_node and reads_file(source) else ())],
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
         **_PROBES,
-        "resources": _resources(source),
+        "resources": _resources(configured.common.max_bytes, child),
         "securityContext": build_security(user=0 if on_node else None),
     }
-    if _opens_device(source):
-        container["securityContext"] = build_privileged_security()
+    if device:
+        container["securityContext"] = PRIVILEGED
         # the default is below /dev, where the runtime can't create a file in a mount that is read-only
         container["terminationMessagePath"] = "/tmp/last-message"  # noqa: S108 - the container's own
     account = build_name(app.function.name, site.namespace) if on_node else app.function.name
     fields: dict[str, Any] = {"serviceAccountName": account}
     if not on_node:
         fields["securityContext"] = {"fsGroup": USER}  # so that the agent's user may write the spool and read Secrets
-    if find_child_bytes(source):
+    if child:
         fields["terminationGracePeriodSeconds"] = CHILD_STOP_S
     return build_pod(container, common_fragment(settings, site, source.pod), folders=folders, **fields)
 
 
-def _inputs(source: ClusterSource) -> list[Mounted]:
+def _inputs(source: ClusterSource, runner: SourceRunner) -> list[Mounted]:
     """Return the volume and mount of what the agent reads; none for a device that a device plugin gives it."""
-    if find_runner(source) in {SourceRunner.CLAIM, SourceRunner.READER}:
+    if runner in {SourceRunner.CLAIM, SourceRunner.READER}:
         volume = {"name": "images", "persistentVolumeClaim": {"claimName": source.claim, "readOnly": True}}
         return [(volume, {"name": "images", "mountPath": IMAGES, "readOnly": True})]
-    if find_runner(source) is SourceRunner.NODE and not has_device_plugin(source):
-        return [build_node_input(find_path(source), is_file=reads_file(source))]
-    return []
+    return [build_node_input(source)] if runner is SourceRunner.NODE and not has_device_plugin(source) else []
 
 
-def _spool(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> Mounted:
+def _spool(app: ClusterApp, source: ClusterSource, site: SiteSettings, runner: SourceRunner) -> Mounted:
     """Return the volume and mount of the agent's spool."""
     claimed, mount = mount_spool()
-    if find_runner(source) is SourceRunner.READER:
+    if runner is SourceRunner.READER:
         return {"name": "spool", "emptyDir": {"sizeLimit": source.spool_size}}, mount
-    if find_runner(source) is SourceRunner.NODE:
+    if runner is SourceRunner.NODE:
         path = f"{NODE_SPOOLS}/{site.namespace}/{app.function.name}/{source.name}"
         return {"name": "spool", "hostPath": {"path": path, "type": "DirectoryOrCreate"}}, mount
     return claimed, mount
 
 
-def _opens_device(source: ClusterSource) -> bool:
-    return reads_file(source) and is_device(find_path(source)) and not has_device_plugin(source)
-
-
-def _resources(source: ClusterSource) -> dict[str, dict[str, str]]:
+def _resources(max_bytes: int, child: int) -> dict[str, dict[str, str]]:
     """Build requests and limits; a source that starts a process for its images may use the memory of both."""
-    share, child = max(1.0, largest_image(source) / SourceSettings().max_bytes), find_child_bytes(source)
-    limit = show_memory(math.ceil((MEMORY_BYTES * share + child) / 2**20) * 2**20)
+    limit = math.ceil((MEMORY_BYTES * max(1.0, max_bytes / SourceSettings().max_bytes) + child) / 2**20)
     requests = {"cpu": "100m", "memory": "192Mi"} if child else {"cpu": "20m", "memory": "64Mi"}
-    return {"requests": requests, "limits": {"memory": limit}}
+    return {"requests": requests, "limits": {"memory": f"{limit}Mi"}}
 
 
 def _sink(app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings) -> dict[str, str]:

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from eaves.base.names import NAME_PATTERN
-from eaves.config import iter_leaves, setting
+from eaves.config import setting
 from eaves.credentials.folder import CERTIFICATE, KEY
-from eaves.platform.quantities import QUANTITY_PATTERN
 from knative.client.kinds import DEPLOYMENT, ROLE, ROLE_BINDING, SERVICE, SERVICE_ACCOUNT, TRIGGER
 from knative.resources.metadata import EVENTING_NAMESPACE, build_namespace_peer, reference
-from knative.resources.pod import CREDENTIALS_FOLDER, LISTEN_ALL, OWNER_READS, load_fragment
-from knative.resources.server import ServerDeployment, build_server_pod
+from knative.resources.pod import CREDENTIALS_FOLDER, LISTEN_ALL, load_fragment
+from knative.resources.server import ServerDeployment, build_server_pod, mount_files
 
-PART = CONTAINER = "console"
+PART = "console"
 PAGES_PORT, EVENTS_PORT = 8443, 8080
-DATA = "/data"
+DATA, DATA_SIZE = "/data", "256Mi"
+"""Folder and maximum size of the history and the thumbnails, which are lost when the pod moves."""
 PASSWORD = "password"  # noqa: S105 - the name of a file
 MEMORY = "256Mi"
 """Memory limit of a console's pod: the process, 16 MB of recent images, and one image that is being decoded."""
@@ -69,9 +69,6 @@ class ConsoleDeployment(ServerDeployment):
         "its usual interval when that is longer. 0: they call none silent.",
         minimum=0,
     )
-    data_size: str = setting(
-        "256Mi", "Maximum size of the history and the thumbnails, which are lost when the pod moves."
-    )
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield violations of rules that concern several fields, as (field, message)."""
@@ -79,8 +76,6 @@ class ConsoleDeployment(ServerDeployment):
         if self.site and not NAME_PATTERN.fullmatch(self.site):
             yield "site", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.site!r})"
         yield from self.secret_faults(needed=("tls_secret", "password_secret"), optional=("broker",))
-        if not QUANTITY_PATTERN.fullmatch(self.data_size):
-            yield "data_size", f"must be a quantity such as 256Mi (got {self.data_size!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,18 +96,6 @@ class SiteConsoleSettings:
     silent_after_s: float = setting(
         600.0, "Seconds without an image after which a source is called silent; 0: never.", minimum=0
     )
-    agent_namespace: str = setting("", "Namespace of agents on nodes, `knative.agent_namespace`; empty: none.")
-    history_max_bytes: int = setting(
-        64_000_000, "Maximum size of the history in bytes; the oldest records are deleted.", minimum=1_000_000
-    )
-    thumbnails_max_bytes: int = setting(
-        32_000_000, "Maximum size of all thumbnails in bytes; the oldest are deleted.", minimum=1_000_000
-    )
-    max_bytes: int = setting(20_000_000, "Maximum size of an event in bytes.", minimum=1)
-    log_json: bool = setting(True, "Log in JSON, one object per line.")
-
-
-_ENV = {leaf.path: leaf.env for leaf in iter_leaves(SiteConsoleSettings)}
 
 
 def build_console(wanted: ConsoleDeployment) -> Iterator[dict[str, Any]]:
@@ -144,41 +127,6 @@ def build_console(wanted: ConsoleDeployment) -> Iterator[dict[str, Any]]:
 
 def _pod(wanted: ConsoleDeployment) -> dict[str, Any]:
     """Build the console's pod. It has a token, to read the site."""
-    probe = {"tcpSocket": {"port": "pages"}}
-    data = {"name": "data", "emptyDir": {"sizeLimit": wanted.data_size}}
-    return build_server_pod(
-        CONTAINER,
-        wanted.image,
-        ("python", "-P", "-m", "knative.console"),
-        _variables(wanted),
-        ports={"pages": PAGES_PORT, "events": EVENTS_PORT},
-        probes={
-            "readinessProbe": {**probe, "periodSeconds": 5},
-            "livenessProbe": {**probe, "periodSeconds": 30, "failureThreshold": 4},
-        },
-        resources={"requests": {"cpu": "20m", "memory": "96Mi"}, "limits": {"memory": MEMORY}},
-        fragment=load_fragment(wanted.pod),
-        folders=[
-            (data, {"name": "data", "mountPath": DATA}),
-            (_credentials(wanted), {"name": "credentials", "mountPath": CREDENTIALS_FOLDER, "readOnly": True}),
-        ],
-        serviceAccountName=wanted.name,
-        automountServiceAccountToken=True,
-    )
-
-
-def _credentials(wanted: ConsoleDeployment) -> dict[str, Any]:
-    """Build the volume with the server's certificate and the password of the pages."""
-    certificate = [{"key": name, "path": name} for name in (CERTIFICATE, KEY)]
-    sources = [
-        {"secret": {"name": wanted.tls_secret, "items": certificate}},
-        {"secret": {"name": wanted.password_secret, "items": [{"key": PASSWORD, "path": PASSWORD}]}},
-    ]
-    return {"name": "credentials", "projected": {"defaultMode": OWNER_READS, "sources": sources}}
-
-
-def _variables(wanted: ConsoleDeployment) -> dict[str, str]:
-    """Build the environment variables of the console's process."""
     values = {
         "host": LISTEN_ALL,
         "port": str(PAGES_PORT),
@@ -189,4 +137,25 @@ def _variables(wanted: ConsoleDeployment) -> dict[str, str]:
         "read_only": "no" if wanted.writable else "yes",
         "silent_after_s": f"{wanted.silent_after_s:g}",
     }
-    return {_ENV[path]: value for path, value in values.items() if value}
+    probe = {"tcpSocket": {"port": "pages"}}
+    data = {"name": "data", "emptyDir": {"sizeLimit": DATA_SIZE}}
+    return build_server_pod(
+        "knative.console",
+        wanted.image,
+        SiteConsoleSettings,
+        {path: value for path, value in values.items() if value},
+        ports={"pages": PAGES_PORT, "events": EVENTS_PORT},
+        probes={
+            "readinessProbe": {**probe, "periodSeconds": 5},
+            "livenessProbe": {**probe, "periodSeconds": 30, "failureThreshold": 4},
+        },
+        memory=MEMORY,
+        requests={"cpu": "20m", "memory": "96Mi"},
+        fragment=load_fragment(wanted.pod),
+        folders=[
+            (data, {"name": "data", "mountPath": DATA}),
+            mount_files({wanted.tls_secret: (CERTIFICATE, KEY), wanted.password_secret: (PASSWORD,)}),
+        ],
+        serviceAccountName=wanted.name,
+        automountServiceAccountToken=True,
+    )

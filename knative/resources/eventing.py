@@ -11,7 +11,8 @@ from eaves.events import Event, encode_binary
 from eaves.platform import RELAY, DeliverySettings, TriggerSpec, find_dead_letter_target
 from eaves.platform.filters import rewrite_matches
 from knative.client.kinds import BROKER, EVENT_TYPE, KSERVICE, SERVICE, TRIGGER
-from knative.resources.metadata import APP_LABEL, build_object, reference
+from knative.resources.metadata import APP_LABEL, reference
+from knative.resources.workload import build_app_part
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp
 
@@ -22,21 +23,18 @@ SCHEMA_ANNOTATION = "eaves.dev/schema"
 def build_broker(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
     """Build the Broker for an app's events; several apps of a namespace share it."""
     chosen = {CLASS: settings.broker_class} if settings.broker_class else None
-    broker = build_object(BROKER, settings.broker, app, site, "broker", annotations=chosen)
+    broker = build_app_part(app, settings.broker, site.namespace, "broker").build(BROKER, {}, annotations=chosen)
     del broker["metadata"]["labels"][APP_LABEL]
-    return {**broker, "spec": {}}
+    return broker
 
 
 def build_triggers(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
     """Build a Trigger for each trigger of an app."""
     for trigger in app.triggers:
-        made = build_object(TRIGGER, trigger_name(app, trigger), app, site, "trigger")
-        spec: dict[str, Any] = {"broker": settings.broker, **build_filters(trigger)}
-        spec["subscriber"] = _subscriber(app, trigger, site)
-        delivery = build_delivery(trigger.delivery)
-        if sink := _dead_letter_sink(app, trigger, settings, site):
-            delivery["deadLetterSink"] = sink
-        yield {**made, "spec": {**spec, "delivery": delivery}}
+        spec = {"broker": settings.broker, **build_filters(trigger), "subscriber": _subscriber(app, trigger, site)}
+        delivery = build_delivery(trigger.delivery, _dead_letter_sink(app, trigger, settings, site))
+        part = build_app_part(app, trigger_name(app, trigger), site.namespace, "trigger")
+        yield part.build(TRIGGER, {**spec, "delivery": delivery})
 
 
 def _dead_letter_sink(
@@ -45,9 +43,9 @@ def _dead_letter_sink(
     """Return the dead letter sink of a trigger: its own sink, the sink for all triggers, or the relay."""
     if target := find_dead_letter_target(trigger, app.triggers):
         return _subscriber(app, target, site)
-    if settings.dead_letter_sink:
-        return {"uri": settings.dead_letter_sink}
-    return {"ref": reference(SERVICE, relay_name(app), site.namespace)} if app.relay.enabled else None
+    if app.relay.enabled and not settings.dead_letter_sink:
+        return {"ref": reference(SERVICE, relay_name(app), site.namespace)}
+    return settings.sink_of_all()
 
 
 def _subscriber(app: ClusterApp, trigger: TriggerSpec, site: SiteSettings) -> dict[str, Any]:
@@ -74,8 +72,8 @@ def relay_name(app: ClusterApp) -> str:
     return f"{app.function.name}-{RELAY}"
 
 
-def build_delivery(delivery: DeliverySettings, dead_letter_sink: str = "") -> dict[str, Any]:
-    """Build the `delivery` of a Trigger: retries, time limits, and the address for dead letters.
+def build_delivery(delivery: DeliverySettings, dead_letter_sink: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Build the `delivery` of a Trigger: retries, time limits, and the dead letter sink.
 
     Knative doubles the pause after each attempt and has no upper bound for it: `backoff_cap_s` has no effect here.
 
@@ -87,7 +85,7 @@ def build_delivery(delivery: DeliverySettings, dead_letter_sink: str = "") -> di
         "backoffDelay": duration(delivery.backoff_s),
         "timeout": duration(delivery.timeout_s),
     }
-    return {**built, "deadLetterSink": {"uri": dead_letter_sink}} if dead_letter_sink else built
+    return {**built, "deadLetterSink": dead_letter_sink} if dead_letter_sink else built
 
 
 def duration(seconds: float) -> str:
@@ -111,10 +109,10 @@ def build_event_types(app: ClusterApp, settings: KnativeSettings, site: SiteSett
             attributes.append({"name": "dataschema", "required": False, "value": schema_uri(event_type)})
         annotations = {SCHEMA_ANNOTATION: json.dumps(schema, separators=(",", ":"))} if schema is not None else None
         part = "-".join(piece for piece in (function.name, name) if piece)
-        made = build_object(EVENT_TYPE, f"{part}-{_tail(event_type)}", app, site, "event-type", annotations=annotations)
-        about = reference(BROKER, settings.broker)
-        description = DESCRIPTIONS.get(event_type, "")
-        yield {**made, "spec": {"reference": about, "attributes": attributes, "description": description}}
+        about = {"reference": reference(BROKER, settings.broker), "attributes": attributes}
+        described = build_app_part(app, f"{part}-{event_type.split('.')[-2]}", site.namespace, "event-type")
+        spec = {**about, "description": DESCRIPTIONS.get(event_type, "")}
+        yield described.build(EVENT_TYPE, spec, annotations=annotations)
 
 
 DESCRIPTIONS = {
@@ -126,20 +124,17 @@ DESCRIPTIONS = {
 }
 
 
-def _tail(event_type: str) -> str:
-    """Return the short name of an event type, such as `captured` for `dev.eaves.image.captured.v1`."""
-    return event_type.split(".")[-2]
-
-
 def build_filters(trigger: TriggerSpec) -> dict[str, Any]:
     """Build the filter fields of a Trigger's spec; there are none for a trigger that gets every event."""
     if trigger.filters:
         return {"filters": rewrite_matches(trigger.filters, _compare)}
     if all(_encoded(value) == value for value in trigger.filter.values()):
         return {"filter": {"attributes": dict(trigger.filter)}} if trigger.filter else {}
+    # in the field `filter` an empty value means any value; in the newer field `filters` it doesn't
     return {
         "filters": [
-            _compare("exact", name, value) if value else _exists(name) for name, value in trigger.filter.items()
+            _compare("exact", name, value) if value else {"cesql": f"EXISTS {name}"}
+            for name, value in trigger.filter.items()
         ]
     }
 
@@ -148,14 +143,6 @@ def _compare(dialect: str, name: str, value: str) -> Mapping[str, Any]:
     forms = dict.fromkeys((value, _encoded(value)))
     compared: list[Mapping[str, Any]] = [{dialect: {name: form}} for form in forms]
     return compared[0] if len(compared) == 1 else {"any": compared}
-
-
-def _exists(name: str) -> Mapping[str, Any]:
-    """Build the filter that selects events which have an attribute, whatever its value.
-
-    In a Trigger's field `filter`, an empty value means any value; in the newer field `filters` it doesn't.
-    """
-    return {"cesql": f"EXISTS {name}"}
 
 
 def _encoded(value: str) -> str:

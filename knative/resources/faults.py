@@ -8,27 +8,24 @@ from urllib.parse import urlsplit
 
 from eaves.config import build, env_layer
 from eaves.credentials.redact import has_secrets, redact
-from eaves.errors import Fault, NotFoundError
+from eaves.errors import Fault
 from eaves.http_client.proxies import is_loopback
+from eaves.platform import FunctionSpec
 from eaves.platform.relay import CLOUD, LOW
-from eaves.publisher.settings import PublisherSettings
-from eaves.relay.settings import RelaySettings
 from eaves.sources.kind import load_kind
-from eaves.sources.settings import ATTRIBUTES_BYTES
 from functions.fetch.url_policy import find_url_fault
 from functions.settings import ServeSettings
 from knative.resources.eventing import publisher_name
-from knative.resources.pod import find_fragment_faults, find_size_fault
+from knative.resources.pod import find_fragment_faults
 from knative.resources.sources import (
     CREDENTIALS,
     SourceRunner,
+    configure,
     find_missing_images,
     find_path,
     find_runner,
     find_secrets,
-    largest_image,
     reads_file,
-    source_references,
 )
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp, ClusterRelay, ClusterSource, ClusterTrigger, find_object_fault
@@ -36,42 +33,50 @@ from knative.specs import ClusterApp, ClusterRelay, ClusterSource, ClusterTrigge
 
 def find_faults(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[Fault]:
     """Yield every fault that prevents rendering an app for a site."""
+    for path, message in _find_all(app, settings, site):
+        yield Fault(origin="eaves.yaml", path=path, message=message)
 
-    def fault(path: str, message: str) -> Fault:
-        return Fault(origin="eaves.yaml", path=path, message=message)
 
+def _find_all(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[tuple[str, str]]:
     function = app.function
     if "@sha256:" not in function.image:
         got = f"got {function.image!r}" if function.image else "no container image is named"
-        yield fault("knative.image", f"must name the function's container image by digest ({got})")
-    for setting, message in find_missing_images(app, settings):
-        yield fault(f"knative.{setting}", message)
+        yield "knative.image", f"must name the function's container image by digest ({got})"
+    yield from ((f"knative.{setting}", message) for setting, message in find_missing_images(app, settings))
     for owner, fragment in (("knative", settings.pod), ("sites", site.pod)):
-        for path, message in find_fragment_faults(fragment):
-            yield fault(f"{owner}.pod.{path}", message)
-    for path, message in find_relay_faults(app, site):
-        yield fault(path, message)
-    for path, message in _trigger_faults(app, site):
-        yield fault(path, message)
-    for path, message in _reference_faults(app, settings, site):
-        yield fault(path, message)
-    for index, source in enumerate(app.sources):
-        for path, message in find_source_faults(source, site, function.name):
-            yield fault(path if path.startswith("sites.") else f"sources[{index}].{path}", message)
-
-
-def _trigger_faults(app: ClusterApp, site: SiteSettings) -> Iterator[tuple[str, str]]:
-    start_s = app.function.scale.start_timeout_s
+        yield from ((f"{owner}.pod.{path}", message) for path, message in find_fragment_faults(fragment))
+    yield from _find_relay_faults(app, site)
     for index, trigger in enumerate(app.triggers[1:]):
-        if not trigger.url and trigger.delivery.timeout_s <= start_s:
-            message = f"must be above scale.start_timeout_s ({start_s:g}), the time limit of a cold start"
-            yield f"triggers[{index}].delivery.timeout_s", message
-        for path, message in _publisher_faults(app, trigger, site) if trigger.is_mqtt else ():
-            yield f"triggers[{index}].{path}", message
+        yield from (
+            (f"triggers[{index}].{path}", message) for path, message in _find_trigger_faults(app, trigger, site)
+        )
+    yield from _reference_faults(app, settings, site)
+    for index, source in enumerate(app.sources):
+        for path, message in _find_source_faults(source, site, function):
+            yield path if path.startswith(("sites.", "function.")) else f"sources[{index}].{path}", message
+
+
+def _find_trigger_faults(app: ClusterApp, trigger: ClusterTrigger, site: SiteSettings) -> Iterator[tuple[str, str]]:
+    start_s = app.function.scale.start_timeout_s
+    if not trigger.url and trigger.delivery.timeout_s <= start_s:
+        yield "delivery.timeout_s", f"must be above scale.start_timeout_s ({start_s:g}), the time limit of a cold start"
+    if not trigger.is_mqtt:
+        return
+    if has_secrets(trigger.url):
+        yield "url", _advise_credentials(site, trigger.name, "mqtt.secret")
+    if trigger.mqtt.credentials and not trigger.mqtt.secret:
+        yield "mqtt.secret", _advise_secret(site, trigger.name, "mqtt.credentials", trigger.mqtt.credentials)
+    yield from _find_name_faults(publisher_name(app, trigger), trigger.name)
+
+
+def _find_name_faults(stateful_set: str, name: str) -> Iterator[tuple[str, str]]:
+    most = MAX_STATEFUL_SET - len(stateful_set) + len(name)
+    if len(name) > most:
+        yield "name", f"must be at most {most} characters long, as the StatefulSet {stateful_set} is named after it"
 
 
 def _reference_faults(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[tuple[str, str]]:
-    """Yield the faults of images that stay in buckets: the function must be able to fetch them."""
+    """Yield the faults of the credentials with which the function fetches images that stay in buckets."""
     serving = build(ServeSettings, env_layer(ServeSettings, app.function.env))
     if fault := find_object_fault(settings.dataref_secret):
         yield "knative.dataref_secret", fault
@@ -81,86 +86,48 @@ def _reference_faults(app: ClusterApp, settings: KnativeSettings, site: SiteSett
         folder = serving.dataref_credentials
         yield (
             "knative.dataref_secret",
-            advise_secret(site, f"{app.function.name}-datarefs", "function.dataref_credentials", folder),
+            _advise_secret(site, f"{app.function.name}-datarefs", "function.dataref_credentials", folder),
         )
-    for source in app.sources:
-        for url in source_references(source):
-            if fault := find_url_fault(url, hosts=serving.dataref_hosts, schemes=serving.dataref_schemes):
-                message = f"the function would refuse images of the source {source.name} at {url}: {fault}"
-                yield "function.dataref_hosts", message
 
 
-def _publisher_faults(app: ClusterApp, trigger: ClusterTrigger, site: SiteSettings) -> Iterator[tuple[str, str]]:
-    if has_secrets(trigger.url):
-        yield "url", advise_credentials(site, trigger.name, "mqtt.secret")
-    if trigger.mqtt.credentials and not trigger.mqtt.secret:
-        yield "mqtt.secret", advise_secret(site, trigger.name, "mqtt.credentials", trigger.mqtt.credentials)
-    if fault := find_size_fault(trigger.mqtt.spool_size, PublisherSettings().max_bytes, ATTRIBUTES_BYTES, "events"):
-        yield "mqtt.spool_size", fault
-    name = publisher_name(app, trigger)
-    if len(name) > MAX_STATEFUL_SET:
-        most = MAX_STATEFUL_SET - len(name) + len(trigger.name)
-        yield "name", f"must be at most {most} characters long, as the StatefulSet {name} is named after it"
-    if any(name == f"{app.function.name}-{source.name}" for source in app.sources):
-        yield "name", f"must be another name, as the StatefulSet of a source has the name {name} too"
-
-
-def find_relay_faults(app: ClusterApp, site: SiteSettings) -> Iterator[tuple[str, str]]:
+def _find_relay_faults(app: ClusterApp, site: SiteSettings) -> Iterator[tuple[str, str]]:
     """Yield (path, text) of every fault that prevents rendering an app's relay; nothing when the app has none."""
     relay = app.relay
     if not relay.enabled:
         return
     if is_loopback(urlsplit(relay.to).hostname or ""):
         yield "relay.to", f"must be an address that pods can reach; {relay.to} is the pod itself"
-    if relay.credentials and not relay.secret:
-        yield "relay.secret", advise_secret(site, "relay", "relay.credentials", relay.credentials)
-    elif not relay.secret:
-        create = f"{show_kubectl(site)} create secret generic relay --from-file=token=FILE --from-file=ca.crt=FILE"
-        yield (
-            "relay.secret",
-            (
-                "must name the Secret with the site's token, by which the receiver identifies the "
-                f"site; create it: {create}"
-            ),
-        )
-    if fault := find_size_fault(relay.spool_size, RelaySettings().max_bytes, ATTRIBUTES_BYTES, "events"):
-        yield "relay.spool_size", fault
+    if not relay.secret:
+        named = "must name the Secret with the site's token, by which the receiver identifies the site"
+        yield "relay.secret", f"{named}; create it: {_create_relay_secret(relay, site)}"
     for index, source in enumerate(app.sources):
+        through = "must be function, as the agent must ask the function itself"
         if source.through == "broker" and app.through == CLOUD:
-            yield (
-                f"sources[{index}].through",
-                ("must be function if `through` is cloud, as the agent asks the function itself"),
-            )
+            yield f"sources[{index}].through", f"{through}, if `through` is cloud"
         elif source.through == "broker" and relay.images == LOW:
-            yield (
-                f"sources[{index}].through",
-                (
-                    "must be function if relay.images is low, as only then the agent has both the image and its "
-                    "prediction"
-                ),
-            )
+            yield f"sources[{index}].through", f"{through}, if relay.images is low"
 
 
 def advise_relay_secret(relay: ClusterRelay, site: SiteSettings) -> str:
     """Return a text with the command that creates the Secret with the site's token for the relay."""
-    files = (
-        f"--from-file={relay.credentials}" if relay.credentials else "--from-file=token=FILE --from-file=ca.crt=FILE"
-    )
-    return (
-        f"create the Secret with the token of the site {site.name}, which the relay needs: {show_kubectl(site)} "
-        f"create secret generic {relay.secret} {files}"
-    )
+    token = f"the token of the site {site.name}, which the relay needs"
+    return f"create the Secret with {token}: {_create_relay_secret(relay, site)}"
 
 
-def advise_secret(site: SiteSettings, name: str, setting: str, folder: object) -> str:
+def _create_relay_secret(relay: ClusterRelay, site: SiteSettings) -> str:
+    files = relay.credentials or "token=FILE --from-file=ca.crt=FILE"
+    return f"{_show_kubectl(site)} create secret generic {relay.secret or 'relay'} --from-file={files}"
+
+
+def _advise_secret(site: SiteSettings, name: str, setting: str, folder: object) -> str:
     """Return a text with the command that creates a Secret from a folder of credentials, which pods can't read."""
     return (
-        f"must name a Secret, as pods can't read the folder in {setting}; create it: {show_kubectl(site)} create "
+        f"must name a Secret, as pods can't read the folder in {setting}; create it: {_show_kubectl(site)} create "
         f"secret generic {name} --from-file={folder}"
     )
 
 
-def show_kubectl(site: SiteSettings) -> str:
+def _show_kubectl(site: SiteSettings) -> str:
     """Return the beginning of a kubectl command in a site's namespace, such as `kubectl -n NAMESPACE`."""
     return f"kubectl -n {site.namespace}" if site.namespace else "kubectl"
 
@@ -172,37 +139,33 @@ Source: kubernetes/kubernetes#64023.
 """
 
 
-def find_source_faults(source: ClusterSource, site: SiteSettings, function: str) -> Iterator[tuple[str, str]]:
-    """Yield path and message of each fault of one source; a path that begins with `sites.` is that of a site's setting.
-
-    Args:
-        source: The source.
-        site: Site that it is rendered for.
-        function: Name of the app's function.
-    """
-    try:
-        known = load_kind(source.kind).runs_as
-    except NotFoundError as error:
-        yield "kind", error.message
-        return
+def _find_source_faults(source: ClusterSource, site: SiteSettings, function: FunctionSpec) -> Iterator[tuple[str, str]]:
+    """Yield (path, message) of each fault of a source; the path is that of the source's setting, or a whole one."""
+    known = load_kind(source.kind).runs_as
     yield from ((f"pod.{path}", message) for path, message in find_fragment_faults(source.pod))
     for path in find_secrets(source.options):
-        yield path, advise_credentials(site, source.name, "secret")
+        yield path, _advise_credentials(site, source.name, "secret")
     if (folder := source.options.get(CREDENTIALS)) and not source.secret:
-        yield "secret", advise_secret(site, source.name, CREDENTIALS, folder)
+        yield "secret", _advise_secret(site, source.name, CREDENTIALS, folder)
     if source.agent and source.agent not in known:
         yield "agent", f"must be {' or '.join(known)} for the kind {source.kind} (got {source.agent!r})"
         return
     runner = find_runner(source)
-    yield from _find_node_faults(source, site) if runner is SourceRunner.NODE else _find_other_faults(source)
+    if runner is SourceRunner.NODE:
+        yield from _find_node_faults(source, site)
+    elif reads_file(source):
+        path = load_kind(source.kind).path_setting
+        yield path, "must be the address of a server; a source with the path of a device or file needs `agent: node`"
     if runner in {SourceRunner.CLAIM, SourceRunner.READER} and not source.claim:
         also = ", or set `agent: node`" if SourceRunner.NODE in known else ""
         yield "claim", f"must name the volume that the agent {source.name!r} reads{also}"
-    if fault := find_size_fault(source.spool_size, largest_image(source), ATTRIBUTES_BYTES, "images"):
-        yield "spool_size", fault
-    if runner in {SourceRunner.CLAIM, SourceRunner.SERVICE} and len(f"{function}-{source.name}") > MAX_STATEFUL_SET:
-        most = MAX_STATEFUL_SET - len(function) - 1
-        yield "name", f"must be at most {most} characters long, as the StatefulSet {function}-NAME is named after it"
+    if runner in {SourceRunner.CLAIM, SourceRunner.SERVICE}:
+        yield from _find_name_faults(f"{function.name}-{source.name}", source.name)
+    serving = build(ServeSettings, env_layer(ServeSettings, function.env))
+    for url in configure(source).reference_urls():
+        if fault := find_url_fault(url, hosts=serving.dataref_hosts, schemes=serving.dataref_schemes):
+            message = f"the function would refuse images of the source {source.name} at {url}: {fault}"
+            yield "function.dataref_hosts", message
 
 
 def _find_node_faults(source: ClusterSource, site: SiteSettings) -> Iterator[tuple[str, str]]:
@@ -216,18 +179,11 @@ def _find_node_faults(source: ClusterSource, site: SiteSettings) -> Iterator[tup
         yield "sites.namespace", f"must be set, as the agent {source.name!r} on the nodes runs in another namespace"
 
 
-def _find_other_faults(source: ClusterSource) -> Iterator[tuple[str, str]]:
-    """Yield the faults of a source that runs in the app's namespace and has settings for nodes."""
-    if reads_file(source):
-        path = load_kind(source.kind).path_setting
-        yield path, "must be the address of a server; a source with the path of a device or file needs `agent: node`"
-
-
-def advise_credentials(site: SiteSettings, name: str, setting: str) -> str:
+def _advise_credentials(site: SiteSettings, name: str, setting: str) -> str:
     """Describe how to move a password out of an address in eaves.yaml into a Secret."""
     return (
         "must not have a password or token, as everyone who can read the pod can read the address; create a "
-        f"Secret, {show_kubectl(site)} create secret generic {name} --from-literal=username=USER "
+        f"Secret, {_show_kubectl(site)} create secret generic {name} --from-literal=username=USER "
         f"--from-file=password=FILE, name it in {setting}: {name}, and remove user name and password from the "
         "address; if they belong in its path or query, write {username} and {password} there"
     )

@@ -10,7 +10,7 @@ from eaves.config import iter_leaves
 from eaves.platform import MAX_TIMEOUT_S
 from functions.settings import FunctionSettings
 from knative.client.kinds import KSERVICE
-from knative.resources.metadata import ARTIFACT_ANNOTATION, PIN_ANNOTATION, VERSION_LABEL, build_object, labels
+from knative.resources.metadata import ARTIFACT_ANNOTATION, PIN_ANNOTATION, VERSION_LABEL, labels
 from knative.resources.pin import pin_name
 from knative.resources.pod import (
     CREDENTIALS_FOLDER,
@@ -23,6 +23,7 @@ from knative.resources.pod import (
     find_selector,
     function_fragment,
 )
+from knative.resources.workload import build_app_part
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp
 
@@ -54,19 +55,19 @@ def build_function(app: ClusterApp, settings: KnativeSettings, site: SiteSetting
     nodes = find_selector(function_fragment(settings, site))
     pinned = {PIN_ANNOTATION: pin_name(function.name, function.image, nodes)} if settings.pin else {}
     version = {VERSION_LABEL: function.artifact_digest[:12]} if function.artifact_digest else {}
-    own = {**version, **visibility}
-    service = build_object(KSERVICE, function.name, app, site, "function", annotations=pinned, more_labels=own)
+    provenance = {ARTIFACT_ANNOTATION: function.artifact_digest} if function.artifact_digest else {}
     template = {
         "metadata": {
             "labels": {**labels(function.name, function.site, "function"), **version},
-            "annotations": _scaling(app, site) | _provenance(app),
+            "annotations": _scaling(app, site) | provenance,
         },
         "spec": _pod(app, settings, site),
     }
-    return {**service, "spec": {"template": template}}
+    service = build_app_part(app, function.name, site.namespace, "function", own={**version, **visibility})
+    return service.build(KSERVICE, {"template": template}, annotations=pinned)
 
 
-def concurrency(app: ClusterApp) -> int:
+def _find_concurrency(app: ClusterApp) -> int:
     """Return the number of concurrent predictions of a replica, also Knative's limit of requests for a replica.
 
     With the setting 0, the function counts its CPUs when it starts, so the number isn't known here; 1 is returned then,
@@ -75,15 +76,9 @@ def concurrency(app: ClusterApp) -> int:
     return app.function.concurrency or 1
 
 
-def timeout_s(app: ClusterApp) -> int:
-    """Return the maximum seconds for a request: the longest timeout of a trigger for the function."""
-    wanted = [t.delivery.timeout_s for t in app.triggers if not t.url]
-    return math.ceil(max(wanted, default=MAX_TIMEOUT_S))
-
-
 def _scaling(app: ClusterApp, site: SiteSettings) -> dict[str, str]:
     scale = app.function.scale
-    least = max(scale.min, 1) if site.selector else scale.min
+    least = max(scale.min, 1) if find_selector(site.pod) else scale.min
     window = min(MAX_WINDOW_S, max(MIN_WINDOW_S, round(scale.idle_s)))
     return {
         "autoscaling.knative.dev/min-scale": str(least),
@@ -93,10 +88,6 @@ def _scaling(app: ClusterApp, site: SiteSettings) -> dict[str, str]:
         "queue.sidecar.serving.knative.dev/memory-resource-request": "50Mi",
         "serving.knative.dev/progress-deadline": f"{PULL_S + math.ceil(scale.start_timeout_s)}s",
     }
-
-
-def _provenance(app: ClusterApp) -> dict[str, str]:
-    return {ARTIFACT_ANNOTATION: app.function.artifact_digest} if app.function.artifact_digest else {}
 
 
 def _pod(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
@@ -113,14 +104,14 @@ def _pod(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict
         "resources": RESOURCES,
         "securityContext": build_security(),
     }
-    limit = timeout_s(app)
-    limits = {"responseStartTimeoutSeconds": limit, "timeoutSeconds": limit}
+    limit = math.ceil(max((one.delivery.timeout_s for one in app.triggers if not one.url), default=MAX_TIMEOUT_S))
     return build_pod(
         container,
         function_fragment(settings, site),
         folders=folders,
-        containerConcurrency=concurrency(app),
-        **limits,
+        containerConcurrency=_find_concurrency(app),
+        responseStartTimeoutSeconds=limit,
+        timeoutSeconds=limit,
     )
 
 
@@ -134,7 +125,7 @@ def _environment(app: ClusterApp, settings: KnativeSettings) -> dict[str, str]:
         **TELEMETRY_OFF,
         _ENV["name"]: function.name,
         _ENV["site"]: function.site,
-        _ENV["concurrency"]: str(concurrency(app)),
+        _ENV["concurrency"]: str(_find_concurrency(app)),
         **({_ENV["artifact_digest"]: function.artifact_digest} if function.artifact_digest else {}),
     }
     given = {name: value for name, value in function.env.items() if name != _ENV["dataref_credentials"]}

@@ -18,7 +18,7 @@ from typing import Any
 
 from knative.client.kinds import DAEMON_SET
 from knative.resources.metadata import PART_LABEL, PIN_LABEL
-from knative.resources.pod import Fragment, build_pod, build_security, find_selector, function_fragment
+from knative.resources.pod import build_pod, build_security, find_selector, function_fragment
 from knative.resources.workload import build_app_part
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp
@@ -43,24 +43,10 @@ Source: Kubernetes, apps/v1 RollingUpdateDaemonSet (`maxSurge`, stable since 1.2
 
 def build_pin(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
     """Build the DaemonSet that pins an app's container image. It is applied before the function's new revision."""
-    return build_image_pin(app, site.namespace, image=app.function.image, placement=function_fragment(settings, site))
-
-
-def build_image_pin(app: ClusterApp, namespace: str, *, image: str, placement: Fragment) -> dict[str, Any]:
-    """Build the DaemonSet that pins the given container image of an app.
-
-    Args:
-        app: The app.
-        namespace: Namespace of the app; empty leaves it out.
-        image: Container image, by digest.
-        placement: Fields of the function's pods that decide on which nodes they run and how these pull the container
-            image.
-    """
-    placed = {name: value for name, value in placement.items() if name in PLACEMENT}
-    selector = find_selector(placed)
-    pin = build_app_part(
-        app, pin_name(app.function.name, image, selector), namespace, PART, own={PIN_LABEL: pin_key(image, selector)}
-    )
+    image = app.function.image
+    placed = {name: value for name, value in function_fragment(settings, site).items() if name in PLACEMENT}
+    key = pin_key(image, find_selector(placed))
+    pin = build_app_part(app, f"{app.function.name}-pin-{key}", site.namespace, PART, own={PIN_LABEL: key})
     container = {
         "name": "pin",
         "image": image,
@@ -81,8 +67,8 @@ def is_pin(one: Mapping[str, Any]) -> bool:
 
 
 def is_pin_name(app: str, name: str) -> bool:
-    """Return whether a DaemonSet has the name of one of an app's pins, in the form of any version of Eaves."""
-    return re.fullmatch(rf"{re.escape(app)}-pin(-[0-9a-f]{{8}}(-[0-9a-f]{{4}})?)?", name) is not None
+    """Return whether a DaemonSet has the name of one of an app's pins."""
+    return re.fullmatch(rf"{re.escape(app)}-pin-[0-9a-f]{{8}}(-[0-9a-f]{{4}})?", name) is not None
 
 
 def pin_name(app: str, image: str, selector: Mapping[str, str]) -> str:

@@ -7,12 +7,11 @@ pod are merged, and the result is merged into the pod that Eaves builds.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from eaves.config.yaml_text import load_yaml
-from eaves.platform.quantities import GI, QUANTITY_PATTERN, QUEUED_PER_GI, SUFFIXES, parse_quantity
+from eaves.platform.quantities import QUANTITY_PATTERN
 from knative.settings import KnativeSettings, SiteSettings
 
 USER = 65532
@@ -185,18 +184,6 @@ def build_security(*, user: int | None = None) -> dict[str, Any]:
     return security if user is None else {**security, "runAsUser": user}
 
 
-def build_privileged_security() -> dict[str, Any]:
-    """Build the securityContext of a container that opens a device of its node, which no device plugin gives it.
-
-    The kernel refuses a container's access to a device, whatever its user and the device's mode, unless the runtime
-    allows the device in the container's cgroup. Of a pod's fields only `privileged` does so. It includes every
-    capability and no seccomp profile, and the API server refuses it beside `allowPrivilegeEscalation: false`.
-
-    Source: Kubernetes, pkg/apis/core/validation (`ValidateSecurityContext`); Linux, Device Whitelist Controller.
-    """
-    return {"privileged": True, "readOnlyRootFilesystem": True, "runAsNonRoot": False, "runAsUser": 0}
-
-
 def build_temporary(size: str = "64Mi") -> Mounted:
     """Build (volume, mount) of an empty, writable /tmp; the container's other folders are read-only."""
     volume = {"name": "tmp", "emptyDir": {"sizeLimit": size}}
@@ -224,28 +211,3 @@ def build_credentials(
     """
     made = {"name": volume, "secret": {"secretName": secret, "defaultMode": mode}}
     return made, {"name": volume, "mountPath": folder, "readOnly": True}
-
-
-def show_memory(size_bytes: float) -> str:
-    """Format a number of bytes as a Kubernetes quantity, in the largest binary unit of a whole number, or else Mi."""
-    for suffix in ("Gi", "Mi", "Ki"):
-        amount = size_bytes / SUFFIXES[suffix]
-        if amount >= 1 and amount == int(amount):
-            return f"{int(amount)}{suffix}"
-    return f"{round(size_bytes / SUFFIXES['Mi'])}Mi"
-
-
-def find_size_fault(volume: str, largest: int, attributes: int, what: str) -> str:
-    """Return why a volume is too small for a spool; empty when the largest event fits into the spool on it.
-
-    Args:
-        volume: Size of the volume, a quantity.
-        largest: Size of the largest event's data in bytes.
-        attributes: Bytes that the spool needs besides the data.
-        what: Name of the events in the message, such as `images`.
-    """
-    needed = largest + attributes
-    if (parse_quantity(volume) or 0.0) / GI * QUEUED_PER_GI >= needed:
-        return ""
-    least = show_memory(math.ceil(needed / QUEUED_PER_GI * 1024) * 2**20)
-    return f"must be at least {least}, for {what} of {largest} bytes (got {volume!r})"

@@ -17,11 +17,10 @@ from knative.resources.eventing import publisher_name
 from knative.resources.metadata import EVENTING_NAMESPACE, build_namespace_peer
 from knative.resources.pod import (
     CREDENTIALS_FOLDER,
-    LISTEN_ALL,
     build_credentials,
     common_fragment,
 )
-from knative.resources.server import METRICS_PORT, SERVER_PROBES, SPOOL, build_server_pod, metrics_peers, mount_spool
+from knative.resources.server import METRICS_PORT, build_queue_values, build_server_pod, metrics_peers, mount_spool
 from knative.resources.workload import build_app_part
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp, ClusterTrigger
@@ -33,8 +32,6 @@ EVENTS_PORT = 8080
 MEMORY = "512Mi"
 """Memory limit of a publisher's pod. Measured: 372 MB with events of 20 MB, four of which are published at the same
 time."""
-_DEFAULTS = {leaf.path: leaf.default for leaf in iter_leaves(PublisherSettings)}
-_ENV = {leaf.path: leaf.env for leaf in iter_leaves(PublisherSettings)}
 
 
 def build_publishers(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
@@ -57,40 +54,28 @@ def build_publishers(app: ClusterApp, settings: KnativeSettings, site: SiteSetti
 
 
 def _pod(app: ClusterApp, trigger: ClusterTrigger, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    credentials = [build_credentials(trigger.mqtt.secret)] if trigger.mqtt.secret else []
-    return build_server_pod(
-        CONTAINER,
-        settings.agent_image,
-        ("python", "-P", "-m", "eaves.publisher"),
-        _variables(app, trigger),
-        ports={"events": EVENTS_PORT, "metrics": METRICS_PORT},
-        probes=SERVER_PROBES,
-        resources={"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": MEMORY}},
-        fragment=common_fragment(settings, site),
-        folders=[mount_spool(), *credentials],
-        serviceAccountName=app.function.name,
-    )
-
-
-def _variables(app: ClusterApp, trigger: ClusterTrigger) -> dict[str, str]:
-    """Build the environment variables of a publisher.
-
-    Of the settings in the section `mqtt`, only values that differ from the defaults are included.
-    """
+    """Build the pod of a publisher; of its section `mqtt` it gets only the values that differ from the defaults."""
     values = {
         "app": app.function.name,
         "site": app.function.site,
         "url": trigger.url,
-        "host": LISTEN_ALL,
-        "port": str(EVENTS_PORT),
-        "health_port": str(METRICS_PORT),
-        "spool": f"{SPOOL}/publisher.db",
-        **{path: size for path, size in find_room(trigger.mqtt.spool_size).items() if size != str(_DEFAULTS[path])},
+        **find_room(trigger.mqtt.spool_size),
+        **build_queue_values("publisher", EVENTS_PORT),
     }
     for leaf in iter_leaves(MqttTriggerSettings):
         value = getattr(trigger.mqtt, leaf.path)
-        if leaf.path != "credentials" and value != _DEFAULTS[f"mqtt.{leaf.path}"]:
+        if leaf.path != "credentials" and value != leaf.default:
             values[f"mqtt.{leaf.path}"] = str(value).lower() if isinstance(value, bool) else str(value)
     if trigger.mqtt.secret:
         values["mqtt.credentials"] = CREDENTIALS_FOLDER
-    return {_ENV[path]: value for path, value in values.items()}
+    return build_server_pod(
+        "eaves.publisher",
+        settings.agent_image,
+        PublisherSettings,
+        values,
+        ports={"events": EVENTS_PORT, "metrics": METRICS_PORT},
+        memory=MEMORY,
+        fragment=common_fragment(settings, site),
+        folders=[mount_spool(), *([build_credentials(trigger.mqtt.secret)] if trigger.mqtt.secret else [])],
+        serviceAccountName=app.function.name,
+    )

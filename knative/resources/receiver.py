@@ -11,31 +11,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from eaves.base.names import NAME_PATTERN
-from eaves.config import iter_leaves, setting
+from eaves.config import setting
 from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY
 from eaves.link.paths import HEALTH
 from eaves.platform.quantities import QUANTITY_PATTERN, find_room
 from eaves.receiver.settings import ReceiverSettings
 from knative.client.kinds import BROKER, SERVICE_ACCOUNT, STATEFUL_SET
 from knative.resources.metadata import reference
-from knative.resources.pod import CREDENTIALS_FOLDER, LISTEN_ALL, OWNER_READS, load_fragment
+from knative.resources.pod import CREDENTIALS_FOLDER, OWNER_READS, load_fragment
 from knative.resources.server import (
     LIVENESS_PROBE,
     METRICS_PORT,
-    SPOOL,
     ServerDeployment,
+    build_queue_values,
     build_server_pod,
     metrics_peers,
+    mount_files,
     mount_spool,
 )
 
-PART = CONTAINER = "receiver"
+PART = "receiver"
 EVENTS_PORT = 8443
 SITES, RECEIVED = "/sites", "/received"
 MEMORY = "1Gi"
 """Memory limit of a receiver's pod, for requests of 64 MB in total that are read, unpacked and stored at the same
 time."""
-_ENV = {leaf.path: leaf.env for leaf in iter_leaves(ReceiverSettings)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,53 +124,10 @@ def build_receiver(wanted: ReceiverDeployment) -> Iterator[dict[str, Any]]:
 
 
 def _pod(wanted: ReceiverDeployment) -> dict[str, Any]:
-    sites = {"name": "sites", "secret": {"secretName": wanted.sites_secret, "defaultMode": OWNER_READS}}
-    folders = [
-        mount_spool(),
-        (_certificates(wanted), {"name": "credentials", "mountPath": CREDENTIALS_FOLDER, "readOnly": True}),
-        (sites, {"name": "sites", "mountPath": SITES, "readOnly": True}),
-    ]
-    if wanted.folder_size:
-        folders.append((None, {"name": "received", "mountPath": RECEIVED}))
-    health = {"path": HEALTH, "port": "events", "scheme": "HTTPS"}
-    return build_server_pod(
-        CONTAINER,
-        wanted.image,
-        ("python", "-P", "-m", "eaves.receiver"),
-        _variables(wanted),
-        ports={"events": EVENTS_PORT, "metrics": METRICS_PORT},
-        probes={"readinessProbe": {"httpGet": health, "periodSeconds": 10}, "livenessProbe": LIVENESS_PROBE},
-        resources={"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": MEMORY}},
-        fragment=load_fragment(wanted.pod),
-        folders=folders,
-        serviceAccountName=wanted.name,
-    )
-
-
-def _certificates(wanted: ReceiverDeployment) -> dict[str, Any]:
-    """Build the volume with the server's certificate and the authorities that sign the sites' certificates.
-
-    They come from two Secrets. The `ca.crt` that cert-manager writes beside the server's certificate isn't used: it is
-    the authority that signed the server's certificate, and the owner of another certificate of that authority is not a
-    site.
-    """
-    files = [{"key": name, "path": name} for name in (CERTIFICATE, KEY)]
-    sources = [{"secret": {"name": wanted.tls_secret, "items": files}}]
-    if wanted.client_ca_secret:
-        authorities = [{"key": AUTHORITIES, "path": AUTHORITIES}]
-        sources.append({"secret": {"name": wanted.client_ca_secret, "items": authorities}})
-    return {"name": "credentials", "projected": {"defaultMode": OWNER_READS, "sources": sources}}
-
-
-def _variables(wanted: ReceiverDeployment) -> dict[str, str]:
-    """Build the environment variables of the receiver's process."""
     values = {
-        "host": LISTEN_ALL,
-        "port": str(EVENTS_PORT),
-        "health_port": str(METRICS_PORT),
         "credentials": CREDENTIALS_FOLDER,
         "sites": SITES,
-        "spool": f"{SPOOL}/receiver.db",
+        **build_queue_values("receiver", EVENTS_PORT),
         **find_room(wanted.spool_size),
     }
     if wanted.functions:
@@ -178,6 +135,26 @@ def _variables(wanted: ReceiverDeployment) -> dict[str, str]:
         values["function_timeout_s"] = f"{wanted.function_timeout_s:g}"
     if wanted.sink:
         values["sink"] = wanted.sink
+    sites = {"name": "sites", "secret": {"secretName": wanted.sites_secret, "defaultMode": OWNER_READS}}
+    folders = [
+        mount_spool(),
+        mount_files({wanted.tls_secret: (CERTIFICATE, KEY), wanted.client_ca_secret: (AUTHORITIES,)}),
+        (sites, {"name": "sites", "mountPath": SITES, "readOnly": True}),
+    ]
     if wanted.folder_size:
         values["folder"] = RECEIVED
-    return {_ENV[path]: value for path, value in values.items()}
+        folders.append((None, {"name": "received", "mountPath": RECEIVED}))
+    health = {"path": HEALTH, "port": "events", "scheme": "HTTPS"}
+    return build_server_pod(
+        "eaves.receiver",
+        wanted.image,
+        ReceiverSettings,
+        values,
+        ports={"events": EVENTS_PORT, "metrics": METRICS_PORT},
+        probes={"readinessProbe": {"httpGet": health, "periodSeconds": 10}, "livenessProbe": LIVENESS_PROBE},
+        memory=MEMORY,
+        requests={"cpu": "50m", "memory": "128Mi"},
+        fragment=load_fragment(wanted.pod),
+        folders=folders,
+        serviceAccountName=wanted.name,
+    )

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from eaves.config import iter_leaves
 from eaves.events import source_uri
 from eaves.platform import RELAY, DeliverySettings
 from eaves.platform.relay import ALL, EDGE
@@ -24,16 +23,14 @@ from knative.resources.metadata import (
     NAMESPACE_LABEL,
     PART_LABEL,
     build_namespace_peer,
-    build_object,
     reference,
 )
 from knative.resources.pod import (
     CREDENTIALS_FOLDER,
-    LISTEN_ALL,
     build_credentials,
     common_fragment,
 )
-from knative.resources.server import METRICS_PORT, SERVER_PROBES, SPOOL, build_server_pod, metrics_peers, mount_spool
+from knative.resources.server import METRICS_PORT, build_queue_values, build_server_pod, metrics_peers, mount_spool
 from knative.resources.workload import build_app_part
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp, ClusterSource
@@ -46,15 +43,11 @@ AGENTS = "source"
 MEMORY = "512Mi"
 """Memory limit of a relay's pod. An image of 20 MB takes several times its size in memory while it is stored, packed
 and sent."""
-RETRIES, STEP_S = 600, 1
-PATIENCE = {"retry": RETRIES, "backoffPolicy": "linear", "backoffDelay": duration(STEP_S)}
-"""Fields of a Trigger's delivery to the relay: retries after pauses of 1 s, 2 s, ..., 600 s.
+PATIENCE = {"retry": 600, "backoffPolicy": "linear", "backoffDelay": duration(1)}
+"""Fields of a Trigger's delivery to the relay: retries after pauses of 1 s, 2 s, ..., 600 s, for 50 hours.
 
 With pauses that double, they would grow to days, and a relay that is available again would wait for its events as long.
 Source: knative/eventing, pkg/kncloudevents/retries.go: neither `retry` nor a pause has an upper bound."""
-PATIENCE_S = STEP_S * RETRIES * (RETRIES + 1) / 2
-"""Seconds over which delivery to the relay is retried: 50 hours."""
-_ENV = {leaf.path: leaf.env for leaf in iter_leaves(RelaySettings)}
 
 
 def build_relay(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
@@ -112,14 +105,13 @@ def _trigger(
 
     Its dead letters are not sent to the relay, which has just refused them.
     """
-    made = build_object(TRIGGER, name, app, site, "trigger")
     spec = {
         "broker": settings.broker,
         "filters": filters,
         "subscriber": {"ref": relay_reference(app, site), "uri": FROM_BROKER},
-        "delivery": {**build_delivery(DeliverySettings(), settings.dead_letter_sink), **PATIENCE},
+        "delivery": {**build_delivery(DeliverySettings(), settings.sink_of_all()), **PATIENCE},
     }
-    return {**made, "spec": spec}
+    return build_app_part(app, name, site.namespace, "trigger").build(TRIGGER, spec)
 
 
 def _agents(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> list[dict[str, Any]]:
@@ -133,30 +125,21 @@ def _agents(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> l
 
 
 def _pod(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    return build_server_pod(
-        CONTAINER,
-        settings.agent_image,
-        ("python", "-P", "-m", "eaves.relay"),
-        _variables(app),
-        ports={"events": EVENTS_PORT, "metrics": METRICS_PORT},
-        probes=SERVER_PROBES,
-        resources={"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": MEMORY}},
-        fragment=common_fragment(settings, site),
-        folders=[mount_spool(), build_credentials(app.relay.secret)],
-        serviceAccountName=app.function.name,
-    )
-
-
-def _variables(app: ClusterApp) -> dict[str, str]:
-    """Build the environment variables of the relay's process."""
     values = {
         "site": app.function.site,
         **app.relay.settings,
         "credentials": CREDENTIALS_FOLDER,
-        "host": LISTEN_ALL,
-        "port": str(EVENTS_PORT),
-        "health_port": str(METRICS_PORT),
         "has_broker": "true",
-        "spool": f"{SPOOL}/relay.db",
+        **build_queue_values("relay", EVENTS_PORT),
     }
-    return {_ENV[path]: value for path, value in values.items()}
+    return build_server_pod(
+        "eaves.relay",
+        settings.agent_image,
+        RelaySettings,
+        values,
+        ports={"events": EVENTS_PORT, "metrics": METRICS_PORT},
+        memory=MEMORY,
+        fragment=common_fragment(settings, site),
+        folders=[mount_spool(), build_credentials(app.relay.secret)],
+        serviceAccountName=app.function.name,
+    )

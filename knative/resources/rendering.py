@@ -79,14 +79,6 @@ def to_yaml(manifest: Mapping[str, Any]) -> str:
     return annotate(text, str(manifest["kind"]), part)
 
 
-def file_name(position: int, manifest: Mapping[str, Any]) -> str:
-    """Return the name of an object's file.
-
-    Files are applied in the order of their names, so objects that other objects need come first.
-    """
-    return f"{position:02d}-{str(manifest['kind']).lower()}-{manifest['metadata']['name']}.yaml"
-
-
 def write_files(manifests: Sequence[Mapping[str, Any]], folder: Path, *, head: str = HEAD) -> list[Path]:
     """Write one file for each object, and remove files of an earlier rendering that are no longer wanted.
 
@@ -98,7 +90,11 @@ def write_files(manifests: Sequence[Mapping[str, Any]], folder: Path, *, head: s
     Raises:
         StorageError: When the folder can't be written.
     """
-    wanted = {file_name(10 + index, manifest): manifest for index, manifest in enumerate(manifests)}
+    # kubectl applies files in the order of their names, so objects that other objects need come first
+    wanted = {
+        f"{index}-{str(one['kind']).lower()}-{one['metadata']['name']}.yaml": one
+        for index, one in enumerate(manifests, start=10)
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.glob("*.yaml"):
@@ -128,7 +124,8 @@ _TRAINING = {
     ".dockerconfigjson": "Secret with the logins at registries, mounted as $DOCKER_CONFIG/config.json.",
 }
 
-_PARALLEL = "With Parallel, a pod that can't start is replaced as soon as its template is corrected."
+_GROUP = "The group that lets the process write its volumes and read its Secrets."
+_TLS = "TLS ends in the pod, so a gateway or load balancer in front of it must pass TLS through."
 _FILE_MODE = "0400: only the user of the container may read the files; the kubelet adds fsGroup."
 
 COMMENTS = {
@@ -162,7 +159,7 @@ COMMENTS = {
         ),
         "emptyDir": "Folders to write to; the root file system is read-only.",
     },
-    "NetworkPolicy": {
+    "access NetworkPolicy": {
         "ingress": "Only Serving's activator, its autoscaler and the gateway may reach the pods.",
         "egress": (
             "The pods may reach the cluster's DNS (knative.dns), and the hosts of function.dataref_hosts "
@@ -172,46 +169,7 @@ COMMENTS = {
             "Ports of the sidecar: HTTP 8012 and HTTPS 8112; the next rule has 9090, its metrics for the autoscaler."
         ),
     },
-    "ServiceAccount": {
-        "automountServiceAccountToken": "Its pods get no token, as they need no access to the API server."
-    },
-    "Broker": {
-        "spec": "The cluster's default class mostly keeps events in memory; `eaves doctor` checks it.",
-    },
-    "Trigger": {
-        "filters": "Only predictions of events from the Broker; agents send their predictions directly to the relay.",
-        "filter": "Without a type, the function would get its own replies (it answers them with 202).",
-        "retry": (
-            "Number of retries, after 0.5 s, 1 s, 2 s, 4 s, ... (exponential) or 1 s, 2 s, 3 s, 4 s, ... (linear)."
-        ),
-        "timeout": "Longer than a cold start and the wait in the queue together.",
-        "deadLetterSink": "Gets events that can't be delivered, with the reason in knativeerror* attributes.",
-    },
-    "EventType": {"eaves.dev/schema": "JSON Schema of the event's data."},
-    "DaemonSet": {
-        "maxSurge": "A node's old pod is deleted after the new one runs there, one node at a time.",
-        "command": "The container does nothing; its pod keeps the container image on the node.",
-        "hostPath": ("Folders of the node: images or devices, and the spool."),
-        "privileged": (
-            "Only a privileged container can open a device that no device plugin provides (`device_resource`)."
-        ),
-        "terminationMessagePath": "The default is below /dev, where no file can be created here.",
-        "nodeSelector": "Labels of the nodes that run the agent.",
-        "runAsUser": "The kubelet creates the spool's folder as root.",
-    },
-    "StatefulSet": {
-        "env": (
-            "EAVES_FUNCTION_URL: the agent sends images to this function and only predictions to the sink "
-            "(with `through: broker`: images to the sink)."
-        ),
-        "fsGroup": "The group that lets the agent write its spool and read its Secret.",
-        "podManagementPolicy": _PARALLEL,
-        "defaultMode": _FILE_MODE,
-        "volumeClaimTemplates": "Volume of the spool: events that the sink has not accepted yet.",
-    },
-    "ContainerSource": {
-        "emptyDir": ("The spool is not kept: after a restart all images are sent again, with the same ids.")
-    },
+    "source NetworkPolicy": {"ingress": "Only metrics can be read, from within the cluster."},
     "publisher NetworkPolicy": {
         "ingress": "Only Knative Eventing may send events; metrics can be read from within the cluster.",
     },
@@ -220,46 +178,8 @@ COMMENTS = {
             "Only Knative Eventing and the app's agents may send events; metrics can be read from within the cluster."
         ),
     },
-    "relay Service": {
-        "spec": ("It is the sink of agents, the subscriber of a Trigger, and the dead letter sink of every Trigger.")
-    },
-    "relay SinkBinding": {
-        "subject": (
-            "The workload that gets K_SINK, the address of the Broker; the relay sends "
-            "the Broker a copy of every event."
-        )
-    },
-    "relay StatefulSet": {
-        "podManagementPolicy": _PARALLEL,
-        "fsGroup": "The group that lets the relay write its spool and read its Secret.",
-        "defaultMode": _FILE_MODE,
-        "volumeClaimTemplates": (
-            "Volume of the spool: events that the receiver has not confirmed yet. It is kept when the relay is removed."
-        ),
-    },
-    "publisher Service": {"spec": "It is the subscriber of the Trigger, as Knative delivers events by HTTP."},
-    "publisher StatefulSet": {
-        "podManagementPolicy": _PARALLEL,
-        "fsGroup": "The group that lets the publisher write its spool and read its Secret.",
-        "defaultMode": _FILE_MODE,
-        "volumeClaimTemplates": "Volume of the spool: events that the MQTT broker has not acknowledged yet.",
-    },
-    "console ServiceAccount": {},
-    "console Role": {"rules": "The console reads the site; agents answer it directly, so it may forward no ports."},
     "console NetworkPolicy": {
         "ingress": "Browsers may connect from anywhere and must log in; only Knative Eventing may send events.",
-    },
-    "console Service": {
-        "targetPort": ("TLS ends in the pod, so a gateway or load balancer in front of it must pass TLS through.")
-    },
-    "console Trigger": {
-        "retry": "A copy that the console misses is not sent again, because the pages only show events.",
-    },
-    "console Deployment": {
-        "strategy": "Two pods would show two histories.",
-        "fsGroup": "The group that lets the console write its data and read its Secrets.",
-        "defaultMode": _FILE_MODE,
-        "emptyDir": "Folders to write to; the root file system is read-only.",
     },
     "receiver NetworkPolicy": {
         "ingress": (
@@ -267,28 +187,75 @@ COMMENTS = {
             "within the cluster."
         ),
     },
-    "receiver Service": {
-        "targetPort": ("TLS ends in the pod, so a gateway or load balancer in front of it must pass TLS through.")
+    "ServiceAccount": {
+        "automountServiceAccountToken": "Its pods get no token, as they need no access to the API server."
     },
-    "receiver SinkBinding": {
-        "subject": ("The workload that gets K_SINK, the address of the Broker that received events are sent to.")
+    "Broker": {
+        "spec": "The cluster's default class mostly keeps events in memory; `eaves doctor` checks it.",
     },
-    "receiver StatefulSet": {
-        "podManagementPolicy": _PARALLEL,
-        "fsGroup": "The group that lets the receiver write its volumes and read its Secrets.",
+    "Trigger": {
+        "filter": "Without a type, the function would get its own replies (it answers them with 202).",
+        "retry": (
+            "Number of retries, after 0.5 s, 1 s, 2 s, 4 s, ... (exponential) or 1 s, 2 s, 3 s, 4 s, ... (linear)."
+        ),
+        "timeout": "Longer than a cold start and the wait in the queue together.",
+        "deadLetterSink": "Gets events that can't be delivered, with the reason in knativeerror* attributes.",
+    },
+    "console Trigger": {
+        "retry": "A copy that the console misses is not sent again, because the pages only show events.",
+    },
+    "EventType": {"eaves.dev/schema": "JSON Schema of the event's data."},
+    "DaemonSet": {
+        "maxSurge": "A node's old pod is deleted after the new one runs there, one node at a time.",
+        "command": "The container does nothing; its pod keeps the container image on the node.",
+        "hostPath": "Folders of the node: images or devices, and the spool.",
+        "privileged": (
+            "Only a privileged container can open a device that no device plugin provides (`device_resource`)."
+        ),
+        "terminationMessagePath": "The default is below /dev, where no file can be created here.",
+        "nodeSelector": "Labels of the nodes that run the agent.",
+        "runAsUser": "The kubelet creates the spool's folder as root.",
+    },
+    "StatefulSet": {
+        "fsGroup": _GROUP,
+        "podManagementPolicy": (
+            "With Parallel, a pod that can't start is replaced as soon as its template is corrected."
+        ),
         "projected": (
             "Only the server's certificate and key; the ca.crt beside them does not sign certificates of sites."
         ),
         "defaultMode": _FILE_MODE,
         "volumeClaimTemplates": (
-            "Volume for received events that were not passed on yet, and for the ids of received events."
+            "Volumes, which are kept when the part is removed: `spool` holds events not yet passed on."
         ),
     },
+    "source StatefulSet": {
+        "env": (
+            "EAVES_FUNCTION_URL: the agent sends images to this function and only predictions to the sink "
+            "(with `through: broker`: images to the sink)."
+        ),
+    },
+    "ContainerSource": {
+        "emptyDir": "The spool is not kept: after a restart all images are sent again, with the same ids."
+    },
+    "relay Service": {
+        "spec": "It is the sink of agents, the subscriber of a Trigger, and the dead letter sink of every Trigger."
+    },
+    "publisher Service": {"spec": "It is the subscriber of the Trigger, as Knative delivers events by HTTP."},
+    "console Service": {"targetPort": _TLS},
+    "receiver Service": {"targetPort": _TLS},
+    "console Role": {"rules": "The console reads the site; agents answer it directly, so it may forward no ports."},
+    "Deployment": {
+        "strategy": "Two pods would show two histories.",
+        "fsGroup": _GROUP,
+        "defaultMode": _FILE_MODE,
+        "emptyDir": "Folders to write to; the root file system is read-only.",
+    },
     "SinkBinding": {
-        "subject": ("The workload that gets K_SINK, the address of the sink; a Job gets it only when it is created.")
+        "subject": "The workload that gets K_SINK, the address of the sink; a Job gets it only when it is created."
     },
 }
-"""Comment of each field, by kind of the object, or by part of the app and kind. A comment is inserted where the field
+"""Comment of each field, by kind of the object, and by part of the app and kind. A comment is inserted where the field
 first occurs in the object."""
 
 
@@ -300,7 +267,7 @@ def annotate(text: str, kind: str, part: str = "") -> str:
         kind: Kind of the object.
         part: Part of the app, the value of `knative.resources.metadata.PART_LABEL`.
     """
-    waiting = dict(COMMENTS.get(f"{part} {kind}", COMMENTS.get(kind, {})))
+    waiting = COMMENTS.get(kind, {}) | COMMENTS.get(f"{part} {kind}", {})
     lines = []
     for line in text.splitlines():
         bare = line.lstrip().removeprefix("- ")

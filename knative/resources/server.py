@@ -8,7 +8,7 @@ from typing import Any
 
 from eaves.admin.agent import LIVE
 from eaves.base.names import NAME_PATTERN
-from eaves.config import setting
+from eaves.config import iter_leaves, setting
 from knative.resources.metadata import (
     INSTANCE_LABEL,
     MANAGED_LABEL,
@@ -19,6 +19,10 @@ from knative.resources.metadata import (
     build_namespace_peer,
 )
 from knative.resources.pod import (
+    CREDENTIALS_FOLDER,
+    CREDENTIALS_VOLUME,
+    LISTEN_ALL,
+    OWNER_READS,
     USER,
     Fragment,
     Mounted,
@@ -36,15 +40,20 @@ METRICS_PORT = 9090
 """Port where agents and servers answer /metrics and /health."""
 SPOOL = "/spool"
 """Folder of the spool in a pod."""
-LIVENESS = {"periodSeconds": 30, "timeoutSeconds": 5, "failureThreshold": 20}
-"""Times of a liveness probe that fails after 10 minutes: reading a damaged spool of gigabytes may take that long before
-the port opens."""
-LIVENESS_PROBE = {"httpGet": {"path": LIVE, "port": "metrics"}, **LIVENESS}
-SERVER_PROBES = {
+LIVENESS_PROBE = {
+    "httpGet": {"path": LIVE, "port": "metrics"},
+    "periodSeconds": 30,
+    "timeoutSeconds": 5,
+    "failureThreshold": 20,
+}
+"""Liveness probe that fails after 10 minutes: reading a damaged spool of gigabytes may take that long before the port
+opens."""
+PROBES = {
     "readinessProbe": {"tcpSocket": {"port": "events"}, "periodSeconds": 5},
     "livenessProbe": LIVENESS_PROBE,
 }
 """Probes of a server that takes events at the port `events`."""
+REQUESTS = {"cpu": "20m", "memory": "64Mi"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,44 +118,71 @@ def metrics_peers(namespaces: Sequence[str], *, home: str = "") -> list[dict[str
 
 
 def build_server_pod(
-    container: str,
+    module: str,
     image: str,
-    command: Sequence[str],
-    variables: Mapping[str, str],
+    settings: type,
+    values: Mapping[str, str],
     *,
     ports: Mapping[str, int],
-    probes: Mapping[str, Any],
-    resources: Mapping[str, Any],
     fragment: Fragment,
     folders: Sequence[Mounted],
+    memory: str,
+    requests: Mapping[str, str] = REQUESTS,
+    probes: Mapping[str, Any] = PROBES,
     **fields: Any,
 ) -> Manifest:
     """Build the spec of a pod with one server of Eaves.
 
     Args:
-        container: Name of the container.
+        module: Module that the container runs; its last name is the container's.
         image: Container image.
-        command: Command, such as `python -P -m eaves.relay`.
-        variables: Environment variables.
+        settings: Class of the settings that the server reads from its environment.
+        values: Its settings, by path.
         ports: Ports by name.
-        probes: Readiness and liveness probes, as fields of the container.
-        resources: Requests and limits.
         fragment: The user's fields of the pod.
         folders: Volume and mount of each folder besides /tmp.
+        memory: Memory limit.
+        requests: Requests for resources.
+        probes: Readiness and liveness probes, as fields of the container.
         fields: Other fields of the pod's spec.
     """
-    made = {
-        "name": container,
+    variables = {leaf.path: leaf.env for leaf in iter_leaves(settings)}
+    container = {
+        "name": module.rpartition(".")[2],
         "image": image,
-        "command": list(command),
-        "env": build_env(variables),
+        "command": ["python", "-P", "-m", module],
+        "env": build_env({variables[path]: value for path, value in values.items()}),
         "ports": [{"name": name, "containerPort": port} for name, port in ports.items()],
         **probes,
-        "resources": resources,
+        "resources": {"requests": requests, "limits": {"memory": memory}},
         "securityContext": build_security(),
     }
     mounted = [build_temporary(), *folders]
-    return build_pod(made, fragment, folders=mounted, securityContext={"fsGroup": USER}, **fields)
+    return build_pod(container, fragment, folders=mounted, securityContext={"fsGroup": USER}, **fields)
+
+
+def build_queue_values(name: str, events_port: int) -> dict[str, str]:
+    """Build the settings that every server with a queue has: where it listens, and the file of its spool."""
+    ports = {"port": str(events_port), "health_port": str(METRICS_PORT)}
+    return {"host": LISTEN_ALL, **ports, "spool": f"{SPOOL}/{name}.db"}
+
+
+def mount_files(secrets: Mapping[str, Sequence[str]]) -> Mounted:
+    """Return (volume, mount) of the named files of several Secrets, in the folder of credentials.
+
+    Only those files: cert-manager writes a `ca.crt` beside a server's certificate, which is the authority that signed
+    it, and the owner of another certificate of that authority is not a site of a receiver.
+
+    Args:
+        secrets: Names of files by the name of their Secret; one without a name is left out.
+    """
+    sources = [
+        {"secret": {"name": name, "items": [{"key": file, "path": file} for file in files]}}
+        for name, files in secrets.items()
+        if name
+    ]
+    volume = {"name": CREDENTIALS_VOLUME, "projected": {"defaultMode": OWNER_READS, "sources": sources}}
+    return volume, {"name": CREDENTIALS_VOLUME, "mountPath": CREDENTIALS_FOLDER, "readOnly": True}
 
 
 def mount_spool() -> Mounted:

@@ -1,4 +1,4 @@
-"""A part that runs in pods, and its objects: of an app, or a server of its own, such as a receiver or a console."""
+"""A part of an app, or a server of its own such as a receiver or a console, and its objects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """A part that runs in pods.
+    """A part, most of which run in pods.
 
     Attributes:
         name: Name of its objects.
@@ -29,10 +29,18 @@ class Workload:
     labels: Mapping[str, str]
     selector: Mapping[str, str]
 
-    def build(self, kind: ObjectKind, spec: Mapping[str, Any] | None = None, **fields: Any) -> Manifest:
+    def build(
+        self,
+        kind: ObjectKind,
+        spec: Mapping[str, Any] | None = None,
+        *,
+        annotations: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> Manifest:
         """Build an object of this part with its metadata."""
-        where = {"namespace": self.namespace} if self.namespace else {}
-        metadata = {"name": self.name, **where, "labels": dict(self.labels)}
+        metadata: Manifest = {"name": self.name}
+        metadata |= {"namespace": self.namespace} if self.namespace else {}
+        metadata |= {"labels": dict(self.labels)} | ({"annotations": dict(annotations)} if annotations else {})
         made: Manifest = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, **fields}
         return made if spec is None else {**made, "spec": spec}
 

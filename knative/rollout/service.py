@@ -309,8 +309,7 @@ def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> dict[
     """
     service = cluster.get(KSERVICE, name)
     if service is not None and settle_s and not parse_rollout_status(service).settled:
-        for event, changed in cluster.watch(KSERVICE, fields=f"metadata.name={name}", timeout_s=settle_s):
-            service = None if event == "DELETED" else changed
+        for service in cluster.watch(KSERVICE, name, timeout_s=settle_s):
             if service is None or parse_rollout_status(service).settled:
                 break
     if service is None:

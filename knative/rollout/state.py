@@ -87,7 +87,7 @@ class RolloutState:
         counts: Requests that replicas have counted.
         history: History of the rollout, oldest first.
         to_retry: Revisions that lost all requests, and whose refused images are still to be retried by the revision
-            that serves (`knative.status.refused_images`).
+            that serves (`knative.status.agent_queue`).
     """
 
     old: str = ""

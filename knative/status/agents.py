@@ -7,10 +7,11 @@ reported as such; their numbers are never estimated.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from eaves.admin.agent import HEALTH
@@ -81,7 +82,7 @@ def list_agent_pods(cluster: Cluster, owner: AppOwner, *, all_namespaces: bool =
         with nullcontext() if all_namespaces else suppress(DeniedError):
             there = cluster.list(POD, namespace=owner.agents, selector=ours)
             found += [pod for pod in there if owner.has_agent(pod["metadata"].get("labels") or {}, cluster.namespace)]
-    return sorted(map(_describe, _with_queue(found)), key=lambda pod: (pod.agent, pod.name))
+    return sorted(map(_describe, found), key=lambda pod: (pod.agent, pod.name))
 
 
 def read_agents(cluster: Cluster, pods: Sequence[AgentPod]) -> list[AgentStatus]:
@@ -112,37 +113,38 @@ def read_agent_logs(cluster: Cluster, owner: AppOwner, name: str, *, lines: int)
             f"{name} has no pod in {cluster.namespace} of {cluster.name} (agents with pods: {known})",
             hint="eaves status --on knative",
         )
+    return read_logs(cluster, name, [(pod.name, pod.container, pod.namespace) for pod in chosen], lines=lines)
+
+
+def read_logs(cluster: Cluster, name: str, containers: Sequence[tuple[str, str, str]], *, lines: int) -> list[str]:
+    """Read the last log lines of containers; those of the process before a restart if there are none yet.
+
+    Args:
+        cluster: Connection to the cluster.
+        name: Name of what the containers belong to, for the error.
+        containers: Pod, container and namespace of each; at least one.
+        lines: Maximum number of lines of each, and in total.
+
+    Raises:
+        NotFoundError: When no container has started.
+        ClusterError: When a log can't be read.
+    """
     found: list[str] = []
     silent: list[ClusterError] = []
-    for pod in chosen:
+    for pod, container, namespace in containers:
+        read = partial(cluster.logs, pod, container=container, lines=lines, namespace=namespace)
         try:
-            read = cluster.logs(pod.name, container=pod.container, lines=lines, namespace=pod.namespace)
+            last = read()
         except (AbsentError, InvalidError) as error:  # it has just gone, or hasn't started
             silent.append(error)
             continue
         with suppress(InvalidError):  # there was no earlier run
-            read = read or cluster.logs(
-                pod.name, container=pod.container, lines=lines, previous=True, namespace=pod.namespace
-            )
-        found += read
-    if len(silent) == len(chosen):
-        raise NotFoundError(
-            f"{name} has no log lines to show, because no pod has started: {silent[0].message}",
-            hint="eaves status --on knative",
-        )
+            last = last or read(previous=True)
+        found += last
+    if len(silent) == len(containers):
+        message = f"{name} has no log lines to show, because no pod has started: {silent[0].message}"
+        raise NotFoundError(message, hint="eaves status --on knative")
     return found[-lines:]
-
-
-def _with_queue(pods: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Yield the pods but those of a Deployment that are ending, which another pod replaces, and whose queue is lost.
-
-    A pod of a StatefulSet or DaemonSet leaves its queue on a disk for the next pod, so it stays listed while it ends.
-    """
-    for pod in pods:
-        owners = pod["metadata"].get("ownerReferences") or ()
-        replaced = any(one.get("kind") == "ReplicaSet" for one in owners)
-        if not (replaced and "deletionTimestamp" in pod["metadata"]):
-            yield pod
 
 
 def _describe(pod: Mapping[str, Any]) -> AgentPod:

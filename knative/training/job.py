@@ -19,7 +19,7 @@ from converters.settings import ConvertSettings, PipelineSettings
 from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.config.complete import FLAG, collect_settings, render_complete
 from eaves.errors import Fault
-from knative.client.kinds import JOB, ObjectKind
+from knative.client.kinds import JOB
 from knative.resources.metadata import RUN_LABEL, labels
 from knative.resources.pod import (
     USER,
@@ -31,6 +31,7 @@ from knative.resources.pod import (
     common_fragment,
     find_fragment_faults,
 )
+from knative.resources.workload import Workload
 from knative.settings import KnativeSettings, SiteSettings
 from knative.training.job_settings import JobSettings
 from trainer.data.remote import redact_uri
@@ -84,6 +85,11 @@ class TrainingJob:
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     namespace: str = ""
     run: str = ""
+
+    def describe(self, name: str, part: str, own: Mapping[str, str] = MappingProxyType({})) -> Workload:
+        """Return what all objects of a part of the training have: their name, namespace and labels."""
+        made = {**labels(self.name, self.site, part), **own}
+        return Workload(name=name, namespace=self.namespace, labels=made, selector={})
 
     @property
     def fragment(self) -> dict[str, Any]:
@@ -170,18 +176,8 @@ def name_job(training: TrainingJob, part: str, spec: Mapping[str, Any]) -> dict[
     """
     fixed = {key: value for key, value in spec.items() if key not in CHANGEABLE}
     short = {PART: "train"}.get(part, part)
-    made = build_metadata(JOB, f"{training.name}-{short}-{_digest(fixed)}", training, part)
-    made["metadata"]["labels"] |= job_labels(training) | {RUN_LABEL: training.run_name}
-    return {**made, "spec": dict(spec)}
-
-
-def build_metadata(kind: ObjectKind, name: str, training: TrainingJob, part: str) -> dict[str, Any]:
-    """Build an object with its metadata, without a spec."""
-    metadata: dict[str, Any] = {"name": name}
-    if training.namespace:
-        metadata["namespace"] = training.namespace
-    metadata["labels"] = labels(training.name, training.site, part)
-    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
+    own = job_labels(training) | {RUN_LABEL: training.run_name}
+    return training.describe(f"{training.name}-{short}-{_digest(fixed)}", part, own).build(JOB, spec)
 
 
 def job_labels(training: TrainingJob) -> dict[str, str]:

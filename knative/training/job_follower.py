@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import (
@@ -38,12 +36,9 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], object]
 POLL_S = 1.0
-FOLLOW_S = 15.0
-"""Seconds after which the Job and its pods are read again, even while a log is followed or the connection is lost."""
 PATIENCE_S = 900.0
 """Seconds without a connection to the cluster after which following ends; the Job continues."""
 GONE_S = 120.0
-_KEPT_LINES = 5000
 
 
 def create_job(cluster: Cluster, manifest: Mapping[str, Any], *, again: bool, say: Say) -> None:
@@ -95,10 +90,9 @@ def follow_job(
     cluster: Cluster,
     name: str,
     *,
-    on_line: Callable[[LogLine], object],
+    on_line: Say,
     say: Say,
     patience_s: float = PATIENCE_S,
-    follow_s: float = FOLLOW_S,
 ) -> dict[str, Any]:
     """Follow a Job to its end, report its log lines and the state of its pods, and return the Job.
 
@@ -108,49 +102,38 @@ def follow_job(
         on_line: Function that gets each log line of the training.
         say: Function that gets a text when something happens to the Job or its pods.
         patience_s: Maximum seconds without a connection to the cluster.
-        follow_s: Seconds that the log is followed before the Job itself is read again.
 
     Raises:
         NotFoundError: When the Job was removed.
         UnreachableClusterError: When there is no connection for `patience_s` seconds.
         ClusterError: When the cluster refuses a request.
     """
-    return _Follower(
-        cluster=cluster, name=name, on_line=on_line, say=say, patience_s=patience_s, follow_s=follow_s
-    ).run()
+    return _Follower(cluster, name, on_line, say).run(patience_s)
 
 
-@dataclass(kw_only=True)
 class _Follower:
     """Follower of one Job until its end.
 
     It follows the log and the pods as they are replaced, and continues after a lost connection.
     """
 
-    cluster: Cluster
-    name: str
-    on_line: Callable[[LogLine], object]
-    say: Say
-    patience_s: float
-    follow_s: float
-    pod: str = ""
-    last_line: str = ""
-    lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
-    heard: float | None = None
-    readable: bool = True
+    def __init__(self, cluster: Cluster, name: str, on_line: Say, say: Say) -> None:
+        self.cluster, self.name, self.on_line, self.say = cluster, name, on_line, say
+        self.pod = self.last_line = self.heard = ""
+        self.readable = True
 
-    def run(self) -> dict[str, Any]:
+    def run(self, patience_s: float) -> dict[str, Any]:
         """Follow the Job until it has ended, and return it."""
         lost: float | None = None
         while True:
             try:
-                job = self._look()  # also reads the available part of the log
+                job = self._look()
                 lost = None
                 if find_ending(job):
                     return job
             except UnreachableClusterError as error:
                 lost = time.monotonic() if lost is None else lost
-                if time.monotonic() - lost > self.patience_s:
+                if time.monotonic() - lost > patience_s:
                     raise
                 self._report(
                     f"the cluster can't be reached; trying again, while the Job {self.name} continues ({error.message})"
@@ -158,6 +141,7 @@ class _Follower:
             time.sleep(POLL_S)
 
     def _look(self) -> dict[str, Any]:
+        """Read the Job and then what its newest pod has logged, so that an ended Job's log is complete."""
         job = self.cluster.get(JOB, self.name)
         if job is None:
             hint = "run the same command again; the new Job continues from the last checkpoint"
@@ -177,8 +161,7 @@ class _Follower:
             before = next((pod for pod in pods if pod["metadata"]["name"] == self.pod), None)
             self._report(f"{self.pod} {_end(before)}; {names[-1]} continues")
         if self.pod != names[-1]:
-            self.pod, self.heard = names[-1], None
-            self.lines.clear()
+            self.pod, self.heard = names[-1], ""
 
     def _read(self, pod: Mapping[str, Any]) -> None:
         if pod.get("status", {}).get("phase", "Pending") == "Pending":
@@ -186,17 +169,10 @@ class _Follower:
             return
         if not self.readable:
             return
-        known = set(self.lines)
-        # The time span ends now, so no clock is compared; lines that are read twice are known.
-        since_s = None if self.heard is None else int(time.monotonic() - self.heard) + 10
         try:
-            for line in self.cluster.follow_logs(
-                self.pod, container=CONTAINER, since_s=since_s, timeout_s=self.follow_s
-            ):
-                if line not in known:
-                    self.lines.append(line)
-                    self.on_line(parse_line(line))
-                self.heard = time.monotonic()
+            for moment, line in self.cluster.log_after(self.pod, self.heard, container=CONTAINER):
+                self.heard = moment
+                self.on_line(parse_line(line))
         except DeniedError as error:
             self.readable = False
             self._report(f"the log can't be read, so only the result is shown: {error.message}")
@@ -274,38 +250,13 @@ TEXT = 500
 """Maximum characters of a log line's text. Longer texts are cut, since any program may have written the line."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogLine:
-    """One line of a log.
-
-    Attributes:
-        text: Text for people.
-        phase: Name of the present phase; empty when the line reports no progress.
-        done: Finished steps of the phase.
-        total: All steps of the phase.
-        note: Additional value for people, such as `loss 0.31`.
-    """
-
-    text: str
-    phase: str = ""
-    done: int = 0
-    total: int = 0
-    note: str = ""
-
-
-def parse_line(raw: str) -> LogLine:
-    """Parse a line of JSON that the trainer logs in a container (`eaves.logs`), or any other line."""
+def parse_line(raw: str) -> str:
+    """Return the text for people of a line of JSON that the trainer logs (`eaves.logs`), or of any other line."""
     try:
-        values = json.loads(raw) if raw.startswith("{") else None
+        values = json.loads(raw) if raw.startswith("{") else {}
     except ValueError:
-        values = None
-    if not isinstance(values, dict) or not isinstance(values.get("message"), str):
-        return LogLine(text=_plain(raw))
-    text, done, total = _plain(values["message"]), values.get("done"), values.get("total")
-    if not isinstance(done, int) or not isinstance(total, int) or not isinstance(values.get("phase"), str):
-        return LogLine(text=text)
-    note = values.get("note")
-    return LogLine(text=text, phase=_plain(values["phase"]), done=done, total=total, note=_plain(note or ""))
+        values = {}
+    return _plain(values["message"] if isinstance(values.get("message"), str) else raw)
 
 
 def find_last_words(raw: Sequence[str]) -> tuple[list[str], str]:
@@ -318,7 +269,7 @@ def find_last_words(raw: Sequence[str]) -> tuple[list[str], str]:
     advice = next((line.removeprefix("try: ") for line in reversed(raw) if line.startswith("try: ")), "")
     if errors:
         return [_plain(line) for line in errors[-5:]], _plain(advice)
-    return [parse_line(line).text for line in raw if line.strip()][-5:], ""
+    return [parse_line(line) for line in raw if line.strip()][-5:], ""
 
 
 def _plain(text: object) -> str:

@@ -36,7 +36,6 @@ from knative.training.job import (
     TrainingJob,
     build_container,
     build_job,
-    build_metadata,
     build_spec,
     complete_sections,
     failing_codes,
@@ -122,13 +121,13 @@ def build_binding(training: TrainingJob) -> dict[str, Any]:
     With `job.sink`, the event goes to the address in that setting instead. The SinkBinding must be ready before a Job
     is made, because the variables of a Job's pods can't be changed later.
     """
-    made = build_metadata(SINK_BINDING, f"{training.name}-{PIPELINE}", training, PIPELINE)
     chosen = {"matchLabels": {APP_LABEL: training.name, PART_LABEL: PIPELINE}}
     subject: dict[str, Any] = {"apiVersion": JOB.api_version, "kind": JOB.kind}
     if training.namespace:
         subject["namespace"] = training.namespace
     sink = {"ref": reference(BROKER, training.knative.broker, training.namespace)}
-    return {**made, "spec": {"subject": {**subject, "selector": chosen}, "sink": sink}}
+    spec = {"subject": {**subject, "selector": chosen}, "sink": sink}
+    return training.describe(f"{training.name}-{PIPELINE}", PIPELINE).build(SINK_BINDING, spec)
 
 
 def _target(repository: str) -> str:
@@ -160,21 +159,19 @@ def build_jobsink(training: TrainingJob) -> dict[str, Any]:
         arguments = [f"--output={place}", f"--name={training.name}", settings_option(training, by_event=True)]
         container = build_container(training, COMMAND, arguments)
         part, spec = PART, build_spec(training, PART, container, codes=failing_codes())
-    made = build_metadata(JOB_SINK, _name(training), training, PART)
-    labels = {**made["metadata"]["labels"], PART_LABEL: part, **job_labels(training)}
-    return {**made, "spec": {"job": {"metadata": {"labels": labels}, "spec": spec}}}
+    job = {"metadata": {"labels": training.describe("", part, job_labels(training)).labels}, "spec": spec}
+    return training.describe(_name(training), PART).build(JOB_SINK, {"job": job})
 
 
 def build_dataset_trigger(training: TrainingJob) -> dict[str, Any]:
     """Build the Trigger that sends `dataset.updated` events of the Broker to the JobSink."""
-    made = build_metadata(TRIGGER, _name(training), training, PART)
     spec = {
         "broker": training.knative.broker,
         "filter": {"attributes": {"type": DATASET_UPDATED}},
         "subscriber": {"ref": reference(JOB_SINK, _name(training), training.namespace)},
-        "delivery": build_delivery(DeliverySettings(timeout_s=ACCEPT_S), training.knative.dead_letter_sink),
+        "delivery": build_delivery(DeliverySettings(timeout_s=ACCEPT_S), training.knative.sink_of_all()),
     }
-    return {**made, "spec": spec}
+    return training.describe(_name(training), PART).build(TRIGGER, spec)
 
 
 def _name(training: TrainingJob) -> str:

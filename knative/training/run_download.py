@@ -15,7 +15,7 @@ from eaves.errors import ClusterError, DeniedError, RunError, StorageError, Unre
 from knative.client.kinds import JOB, POD, SECRET
 from knative.resources.metadata import MANAGER, reference
 from knative.resources.pod import build_pod, build_security, build_temporary
-from knative.training.job import RUNS, TrainingJob, build_metadata
+from knative.training.job import RUNS, TrainingJob
 from knative.training.job_follower import find_waiting_reason
 from trainer.progress import TrainingProgress
 from trainer.reader import PORT, TOKEN_HEADER, TOKEN_VARIABLE
@@ -197,8 +197,8 @@ def build_token(training: TrainingJob, name: str, token: str, job: Mapping[str, 
         token: Token that the pod requires.
         job: The Job that made the run, as in `build_reader`.
     """
-    made = _owned(build_metadata(SECRET, name, training, PART), job)
-    return {**made, "type": "Opaque", "immutable": True, "stringData": {TOKEN_KEY: token}}
+    part, data = training.describe(name, PART), {TOKEN_KEY: token}
+    return _owned(part.build(SECRET, type="Opaque", immutable=True, stringData=data), job)
 
 
 def build_reader(training: TrainingJob, name: str, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,7 +237,7 @@ def build_reader(training: TrainingJob, name: str, job: Mapping[str, Any]) -> di
         restartPolicy="Never",
         terminationGracePeriodSeconds=1,
     )
-    return {**_owned(build_metadata(POD, name, training, PART), job), "spec": pod}
+    return _owned(training.describe(name, PART).build(POD, pod), job)
 
 
 def _owned(made: dict[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:

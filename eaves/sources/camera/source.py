@@ -21,7 +21,7 @@ from eaves.sources.faults import explain_refusal
 from eaves.sources.files import build_text
 from eaves.sources.frame import Cause, Frame
 
-LOOK_S = 2.0
+POLL_S = 2.0
 """Interval at which the source looks for new credentials while it isn't connected, seconds."""
 CHECK_S = 1.0
 """Interval at which the source looks at the limits of a decoder, its memory among them, seconds."""
@@ -232,7 +232,7 @@ class CameraSource:
         now_s = clock.monotonic()
         context.report("waiting", ended.message)
         until_s = self._reconnection.failed(ended.code, began_s=began_s, now_s=now_s, jitter=random.random())  # noqa: S311
-        while (left_s := until_s - clock.monotonic()) > 0 and context.wait(min(left_s, LOOK_S)):
+        while (left_s := until_s - clock.monotonic()) > 0 and context.wait(min(left_s, POLL_S)):
             if self._retry():
                 context.report("waiting", ended.message)
             if find_versions(context.credentials) != self._versions:
@@ -243,7 +243,7 @@ class CameraSource:
         context = self._context
         state: State = "finished" if ended.code == "finished" else "waiting"
         context.report(state, ended.message)
-        while context.wait(LOOK_S):
+        while context.wait(POLL_S):
             if self._retry():
                 context.report(state, ended.message)
 

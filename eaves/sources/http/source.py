@@ -27,7 +27,7 @@ from eaves.sources.http.kind import HttpSourceSettings
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses between requests to a server that gives no picture; a longer `every_s` takes precedence."""
-LOOK_S = 2.0
+POLL_S = 2.0
 """Interval at which the source checks for new credentials while a server gives no picture, seconds."""
 
 MAX_AHEAD_S = 60.0
@@ -109,7 +109,7 @@ class HttpSource:
     def _rest(self, until: float) -> None:
         """Wait after a failure until a monotonic time, seconds, and return earlier when the credentials change."""
         context = self._context
-        while (left_s := until - context.clock.monotonic()) > 0 and context.wait(min(left_s, LOOK_S)):
+        while (left_s := until - context.clock.monotonic()) > 0 and context.wait(min(left_s, POLL_S)):
             if find_versions(context.credentials) != self._versions:
                 return
 

@@ -26,7 +26,7 @@ ENVELOPE_BYTES = 65_536
 INBOX_BYTES = 32_000_000
 """Memory for messages that were received and are not stored yet, bytes. It is more when two messages of the maximum
 size need more."""
-LOOK_S = 1.0
+POLL_S = 1.0
 """Maximum time for which the source waits for a message before it checks whether it must stop, seconds."""
 
 _log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class MqttSource(ConnectionListener):
                 while not self._context.stopping:
                     if not self._connection.is_alive():
                         raise RuntimeError("the thread of the connection to the broker has ended")
-                    held = self._inbox.peek(LOOK_S)
+                    held = self._inbox.peek(POLL_S)
                     if held is None:
                         self._ask_again()
                     elif not held.wanted:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ from knative.platform import KnativePlatform
 from knative.resources.pod import USER, build_security
 from knative.settings import KnativeSettings, SiteSettings
 from knative.training.job import TrainingJob, build_job
-from knative.training.job_follower import LogLine, condition, create_job, find_ending, follow_job, pods_of
+from knative.training.job_follower import condition, create_job, find_ending, follow_job, pods_of
 from knative.training.job_settings import JobSettings
 from knative.training.pipeline import render_training
 from knative.training.run_download import download_run
@@ -101,12 +102,15 @@ class Watched:
     """A Job that is followed in a thread of its own."""
 
     def __init__(self, cluster: Cluster, name: str, pool: ThreadPoolExecutor) -> None:
-        self.lines: list[LogLine] = []
+        self.lines: list[str] = []
         self.said: list[str] = []
         self.result = pool.submit(follow_job, cluster, name, on_line=self.lines.append, say=self.said.append)
 
     def done(self) -> int:
-        return max((line.done for line in self.lines if line.phase == "Training"), default=0)
+        return max(self.steps(), default=0)
+
+    def steps(self) -> list[int]:
+        return [int(found[1]) for line in self.lines if (found := re.match(r"Training: (\d+) of", line))]
 
 
 @pytest.fixture
@@ -133,7 +137,7 @@ def test_a_training_whose_pod_is_lost_continues_and_its_run_comes_here(
     assert find_ending(job) == "Complete", condition(job)
     assert job["status"].get("failed", 0) == 0, "making room costs no attempt"
     assert any("continues" in text for text in watched.said)
-    resumed = [line.done for line in watched.lines if line.phase == "Training" and line.done]
+    resumed = list(filter(None, watched.steps()))
     assert resumed == sorted(resumed), "it went on where it was"
     run = download_run(cluster, longer, job, tmp_path / "run", say=said.append, progress=SilentProgress())
     assert (run.name, run.epochs) == ("digits", 1500)

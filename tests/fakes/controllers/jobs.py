@@ -45,7 +45,6 @@ class JobPlay:
             "containerStatuses": [{"name": CONTAINER, "state": {"terminated": ended}}],
         }
         self._cluster.status("Pod", pod, status, namespace=self.namespace)
-        self._cluster.end_log(pod, container=CONTAINER, namespace=self.namespace)
 
     def end(self, kind: str = "Complete", *, reason: str = "", message: str = "") -> None:
         """The Job ends, `Complete` or `Failed`."""

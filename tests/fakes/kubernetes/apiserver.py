@@ -20,7 +20,6 @@ from urllib.parse import parse_qsl, urlsplit
 from tests.fakes.kubernetes import portforward
 from tests.fakes.kubernetes.cluster import FakeCluster, Reply, Request, refusal, reply_json
 from tests.fakes.kubernetes.kubeconfig import write_kubeconfig
-from tests.fakes.kubernetes.wire import CutError
 
 __all__ = [
     "FakeCluster",
@@ -72,13 +71,9 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.stream is None:
             self.wfile.write(reply.body)
             return
-        try:
-            for chunk in reply.stream:
-                self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
-            self.wfile.write(b"0\r\n\r\n")
-        except CutError:
-            self.wfile.write(b'400\r\n{"type":"MODIFIED","object":{"kind":')
-            self.close_connection = True
+        for chunk in reply.stream:
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        self.wfile.write(b"0\r\n\r\n")
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         return super().date_time_string(timestamp or time.time() + self.cluster.skew_s)

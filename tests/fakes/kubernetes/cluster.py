@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 from tests.fakes.kubernetes import portforward
 from tests.fakes.kubernetes.kubeconfig import write_kubeconfig
 from tests.fakes.kubernetes.objects import RESOURCES, Manifest, Objects, Refused, Resource, resource_of
-from tests.fakes.kubernetes.streams import Streams, selected
+from tests.fakes.kubernetes.selectors import matches_fields, matches_labels
 from tests.fakes.kubernetes.wire import Reply, Request, refusal, reply_json
 
 __all__ = ["FakeCluster", "Reply", "Request", "refusal", "reply_json"]
@@ -39,12 +38,8 @@ class FakeCluster:
         denied: (verb, resource) that nobody may: ("patch", "services.serving.knative.dev"), ("get", "pods/log").
         granted: Whether a verb on a resource in a namespace is granted, with a name or without one.
         admit: A webhook: why it refuses an object, or "".
-        warnings: Sent with every write.
         unserved: apiVersions it doesn't have.
         backend: Answers what goes through the proxy or a port-forward; None: nothing is behind it.
-        policies_enforced: Its control plane is on another node than its pods, and its network enforces a NetworkPolicy
-            that doesn't let it in: the pod proxy reaches no pod.
-        takes_websockets: Nothing on the way to it swallows upgrades.
         delay_s: Before every answer.
         hangs: Takes requests and never answers.
         skew_s: What its clock is ahead of ours.
@@ -60,15 +55,13 @@ class FakeCluster:
         self.denied: set[tuple[str, str]] = set()
         self.granted: Callable[[str, str, str, str], bool] = lambda verb, resource, namespace, name: True
         self.admit: Callable[[Manifest], str] = lambda manifest: ""
-        self.warnings: list[str] = []
         self.unserved: set[str] = set()
         self.backend: Callable[[Request], Reply] | None = None
-        self.policies_enforced, self.takes_websockets = False, True
         self.delay_s = self.skew_s = 0.0
         self.hangs = False
         self.version = "v1.36.2"
         self.closing = threading.Event()
-        self._streams = Streams(self.objects, self.closing)
+        self._logs: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
         self._hooks: list[Callable[[Manifest], object]] = []
 
     # What tests do to it.
@@ -133,15 +126,11 @@ class FakeCluster:
 
     def write_log(self, pod: str, *lines: str, container: str = "", namespace: str = "default") -> None:
         """Let a container write lines; the container `NAME:previous` is the one before."""
-        self._streams.write((namespace, pod, container), lines)
-
-    def end_log(self, pod: str, *, container: str = "", namespace: str = "default") -> None:
-        """Let a container end."""
-        self._streams.end((namespace, pod, container))
-
-    def cut_streams(self) -> None:
-        """Break every followed log, within a chunk."""
-        self._streams.cut()
+        kept = self._logs.setdefault((namespace, pod, container), [])
+        for text in lines:
+            now = max(time.time_ns(), time.time_ns() + len(kept))
+            second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 10**9))
+            kept.append((f"{second}.{now % 10**9:09d}Z", text))
 
     def asked(self, method: str, path: str = "", **query: str) -> list[Request]:
         """The requests of that method, with that in their path and query."""
@@ -160,9 +149,6 @@ class FakeCluster:
             reply = self._answer(request)
         except Refused as error:
             reply = reply_json(error.status, error.code)
-        if self.warnings and request.method in {"POST", "PUT", "PATCH"}:
-            text = ", ".join(f'299 - "{warning}"' for warning in self.warnings)
-            reply = replace(reply, headers={**reply.headers, "Warning": text})
         return replace(reply, delay_s=reply.delay_s or self.delay_s)
 
     def _answer(self, request: Request) -> Reply:
@@ -172,8 +158,8 @@ class FakeCluster:
         if request.path == "/version":
             return reply_json({"gitVersion": self.version, "major": "1", "minor": "36"})
         served = [one for one in RESOURCES if one.api_version not in self.unserved]
-        if discovered := _discovery(request.path, served):
-            return discovered
+        if request.path.removeprefix("/apis/").removeprefix("/api/") in {one.api_version for one in served}:
+            return reply_json({"kind": "APIResourceList", "resources": []})
         if request.path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews":
             return reply_json(self._review(request.json), 201)
         match = _PATH.fullmatch(request.path)
@@ -188,7 +174,7 @@ class FakeCluster:
             return self._connected(request, resource, space, name, sub, parts["rest"] or "/")
         if request.method == "GET":
             return self._read(request.query, resource, space, name)
-        return self._change(request, resource, space, name, sub)
+        return self._change(request, resource, space, name)
 
     def _review(self, review: Manifest) -> Manifest:
         asked = review["spec"]["resourceAttributes"]
@@ -220,33 +206,28 @@ class FakeCluster:
         if name:
             return reply_json(self.objects.find(resource, space, name))
         with self.objects.changed:
-            items = [one for one in self.objects.listed(resource, space) if selected(query, one)]
+            listed = self.objects.listed(resource, space)
             version = self.objects.version
-        metadata: dict[str, Any] = {"resourceVersion": str(version)}
-        if query.get("continue"):
-            token = json.loads(base64.b64decode(query["continue"]))
-            if token["version"] < self.objects.oldest:
-                raise Refused(410, "Expired", "The provided continue parameter is too old to display a consistent list")
-            items = [one for one in items if _place(one) > token["start"]]
-        limit = int(query.get("limit", "0"))
-        if limit and len(items) > limit:
-            metadata["remainingItemCount"] = len(items) - limit
-            items = items[:limit]
-            token = {"version": version, "start": _place(items[-1])}
-            metadata["continue"] = base64.b64encode(json.dumps(token).encode()).decode()
+        selector, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
+        items = [one for one in listed if matches_labels(one["metadata"].get("labels", {}), selector)]
+        items = [one for one in items if matches_fields(one, fields)]
         if not resource.group.endswith("knative.dev"):  # lists of Kubernetes' own kinds say it once, for all
             items = [{key: value for key, value in one.items() if key not in {"kind", "apiVersion"}} for one in items]
-        listed = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version}
-        return reply_json({**listed, "metadata": metadata, "items": items})
+        head = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version}
+        return reply_json({**head, "metadata": {"resourceVersion": str(version)}, "items": items})
 
-    def _logs(self, query: Mapping[str, str], resource: Resource, space: str, name: str) -> Reply:
+    def _read_log(self, query: Mapping[str, str], resource: Resource, space: str, name: str) -> Reply:
         self.objects.find(resource, space, name)
         container = query.get("container", "")
         key = (space, name, f"{container}:previous" if query.get("previous") == "true" else container)
-        if query.get("previous") == "true" and not self._streams.wrote(key):
+        if query.get("previous") == "true" and key not in self._logs:
             message = f'previous terminated container "{container}" in pod "{name}" not found'
             raise Refused(400, "BadRequest", message)
-        return Reply(headers={"Content-Type": "text/plain"}, stream=self._streams.logs(query, key))
+        since, tail = query.get("sinceTime", "").removesuffix("Z"), int(query.get("tailLines", "0"))
+        lines = [one for one in self._logs.get(key, []) if one[0] >= since][-tail:]
+        stamps = query.get("timestamps") == "true"
+        text = "".join(f"{moment} {text}\n" if stamps else f"{text}\n" for moment, text in lines)
+        return Reply(headers={"Content-Type": "text/plain"}, body=text.encode())
 
     def _connected(self, request: Request, resource: Resource, space: str, name: str, sub: str, rest: str) -> Reply:
         """What a pod or Service says itself."""
@@ -254,23 +235,20 @@ class FakeCluster:
             return self._forwarded(request, resource, space, name)
         if sub == "proxy":
             return self._proxied(request, resource, space, name, rest)
-        return self._logs(request.query, resource, space, name)
+        return self._read_log(request.query, resource, space, name)
 
     def _forwarded(self, request: Request, resource: Resource, space: str, name: str) -> Reply:
         """A GET that also asks for the right to create. Source: Kubernetes 1.36, watched."""
         if not self._may("create", f"{resource.full}/portforward", space, name):
             raise Refused(403, "Forbidden", f'pods "{name}" is forbidden: ')
         self.objects.find(resource, space, name)
-        if not self.takes_websockets or not portforward.is_upgrade(request):
+        if not portforward.is_upgrade(request):
             raise Refused(400, "BadRequest", "Upgrade request required")
         return Reply(status=101)
 
     def _proxied(self, request: Request, resource: Resource, space: str, name: str, path: str) -> Reply:
         alone = name.split(":")[1] if name.count(":") == 2 else name.partition(":")[0]
         self.objects.find(resource, space, alone)
-        if self.policies_enforced and resource.plural == "pods":
-            said = "error trying to reach service: dial tcp 10.42.0.7:8080: i/o timeout"
-            raise Refused(503, "ServiceUnavailable", said)
         if self.backend is None and resource.plural == "services":
             raise Refused(503, "ServiceUnavailable", f'no endpoints available for service "{alone}"')
         if self.backend is None:
@@ -278,18 +256,13 @@ class FakeCluster:
             raise Refused(503, "ServiceUnavailable", said)
         return self.backend(replace(request, path=path, target=f"{resource.plural}/{name}"))
 
-    def _change(self, request: Request, resource: Resource, space: str, name: str, sub: str) -> Reply:
+    def _change(self, request: Request, resource: Resource, space: str, name: str) -> Reply:
         if request.method == "DELETE":
             return self._delete(request, resource, space, name)
         query, new = request.query, request.json
-        content_type = request.headers.get("Content-Type", "").partition(";")[0]
-        manager = query.get("fieldManager") or request.headers.get("User-Agent", "unknown").partition("/")[0]
-        dry_run, before = query.get("dryRun") == "All", self.objects.generation(resource, space, name)
-        if content_type == "application/apply-patch+yaml":
-            _check(new, resource, name)
-            if "fieldManager" not in query:
-                said = "PatchOptions.meta.k8s.io is invalid: fieldManager: Required value: is required for apply patch"
-                raise Refused(422, "Invalid", said)
+        manager, dry_run = query["fieldManager"], query.get("dryRun") == "All"
+        before = self.objects.generation(resource, space, name)
+        if request.headers["Content-Type"] == "application/apply-patch+yaml":
             if before is None:  # Source: k8s.io/apiserver, pkg/endpoints/handlers/patch.go (withAuthorization)
                 self._require("create", resource, space, name)
             force = query.get("force") == "true"
@@ -297,22 +270,8 @@ class FakeCluster:
                 resource, space, new, manager=manager, force=force, dry_run=dry_run, admit=self._admit
             )
         else:
-            if content_type == "application/merge-patch+json":
-                new = _merge_patch(self.objects.find(resource, space, name), new)
-            elif request.method == "PATCH":
-                raise Refused(415, "UnsupportedMediaType", f"the body was in an unknown format - {content_type}")
-            _check(new, resource, name)
-            once = request.method == "POST"
-            written = self.objects.write(
-                resource,
-                space,
-                new,
-                manager=manager,
-                subresource=sub,
-                create_only=once,
-                dry_run=dry_run,
-                admit=self._admit,
-            )
+            new = _merge_patch(self.objects.find(resource, space, name), new)
+            written = self.objects.write(resource, space, new, manager=manager, admit=self._admit)
         # Knative looks at a SinkBinding at every change of it, also one that makes no new generation.
         seen = resource.kind == "SinkBinding" and "touched" in str(new["metadata"].get("annotations"))
         if not dry_run and (written["metadata"]["generation"] != before or seen):
@@ -323,9 +282,9 @@ class FakeCluster:
 
     def _delete(self, request: Request, resource: Resource, space: str, name: str) -> Reply:
         options = {**request.query, **request.json}
-        orphan, dry_run = options.get("propagationPolicy") == "Orphan", options.get("dryRun") in ("All", ["All"])
+        dry_run = options.get("dryRun") in ("All", ["All"])
         required = options.get("preconditions", {})
-        gone = self.objects.remove(resource, space, name, dry_run=dry_run, orphan=orphan, required=required)
+        gone = self.objects.remove(resource, space, name, dry_run=dry_run, required=required)
         details = {"name": name, "group": resource.group, "kind": resource.plural, "uid": gone["metadata"]["uid"]}
         return reply_json({"kind": "Status", "apiVersion": "v1", "status": "Success", "details": details})
 
@@ -341,23 +300,6 @@ def _kind(text: str) -> Resource:
     return next(one for one in RESOURCES if one.kind == kind and api_version in {"", one.api_version})
 
 
-def _place(value: Manifest) -> list[str]:
-    return [value["metadata"].get("namespace", ""), value["metadata"]["name"]]
-
-
-def _check(new: Manifest, resource: Resource, name: str) -> None:
-    """What an API server looks at before anything else."""
-    if (new.get("apiVersion"), new.get("kind")) != (resource.api_version, resource.kind):
-        said = f"the object provided ({new.get('apiVersion')}, {new.get('kind')}) is unrecognized: {resource.full}"
-        raise Refused(400, "BadRequest", said)
-    metadata = new.get("metadata") or {}
-    if name and metadata.setdefault("name", name) != name:
-        said = f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
-        raise Refused(400, "BadRequest", said)
-    if not metadata.get("name"):
-        raise Refused(422, "Invalid", f'{resource.kind} "" is invalid: metadata.name: Required value: name is required')
-
-
 def _merge_patch(value: Any, patch: Any) -> Any:
     """RFC 7386."""
     if not isinstance(patch, dict):
@@ -369,26 +311,3 @@ def _merge_patch(value: Any, patch: Any) -> Any:
         else:
             merged[key] = _merge_patch(merged.get(key), child)
     return merged
-
-
-def _discovery(path: str, served: list[Resource]) -> Reply | None:
-    versions = sorted({one.api_version for one in served})
-    path = path.rstrip("/")
-    if path == "/api":
-        return reply_json({"kind": "APIVersions", "versions": ["v1"]})
-    if path == "/apis":
-        groups = [
-            {"name": one.rpartition("/")[0], "versions": [{"groupVersion": one, "version": one.rpartition("/")[2]}]}
-            for one in versions
-            if "/" in one
-        ]
-        return reply_json({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
-    root, _, api_version = path.strip("/").partition("/")
-    if root not in {"api", "apis"} or api_version not in versions:
-        return None
-    resources = [
-        {"name": one.plural, "kind": one.kind, "namespaced": one.namespaced, "verbs": ["get", "list", "watch", "patch"]}
-        for one in served
-        if one.api_version == api_version
-    ]
-    return reply_json({"kind": "APIResourceList", "groupVersion": api_version, "resources": resources})

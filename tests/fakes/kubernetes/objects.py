@@ -90,10 +90,8 @@ class Objects:
     """All objects of one cluster. Every method may be called from any thread."""
 
     def __init__(self) -> None:
-        self.changed = threading.Condition(threading.RLock())
+        self.changed = threading.RLock()
         self.version = 1000
-        self.oldest = 1000
-        """Changes up to this version are forgotten; a list that began before it gets 410 Gone."""
         self._objects: dict[Key, Manifest] = {}
         self._owners: dict[Key, list[Owner]] = {}
         self.make_namespace("default")
@@ -131,16 +129,11 @@ class Objects:
         *,
         manager: str,
         subresource: str = "",
-        create_only: bool = False,
-        dry_run: bool = False,
         admit: Callable[[Manifest], None] = lambda manifest: None,
     ) -> Manifest:
-        """Create or replace, as POST and PUT do; the manager owns what that changes."""
+        """Create or replace an object; the manager owns what that changes."""
         with self.changed:
             key, old = self._locate(resource, namespace, new["metadata"]["name"])
-            if old is not None and create_only:
-                message = f'{resource.full} "{key[2]}" already exists'
-                raise Refused(409, "AlreadyExists", message, {"name": key[2], "kind": resource.plural})
             self._precondition(resource, new, old)
             wanted = self._framed(key, new, old)
             if subresource:
@@ -154,7 +147,7 @@ class Objects:
             for owner in owners:
                 owner.fields -= gone if owner is me else gone | differs
             me.fields |= differs
-            return self._store(key, old, wanted, owners, dry_run=dry_run)
+            return self._store(key, old, wanted, owners, dry_run=False)
 
     def apply(
         self,
@@ -194,10 +187,9 @@ class Objects:
         name: str,
         *,
         dry_run: bool = False,
-        orphan: bool = False,
         required: Mapping[str, str] = MappingProxyType({}),
     ) -> Manifest:
-        """Delete, with what it owns unless that is to be orphaned; what has finalizers stays, marked.
+        """Delete, with what it owns; what has finalizers stays, marked.
 
         Source: k8s.io/apimachinery, metav1.Preconditions; k8s.io/apiserver, pkg/storage/interfaces.go (the wording).
         """
@@ -222,17 +214,11 @@ class Objects:
             del self._objects[key], self._owners[key]
             gone = copy.deepcopy(old)
             self._tell(gone)
-            if not orphan:
-                uid = old["metadata"]["uid"]
-                for (other, space, dependent), value in list(self._objects.items()):
-                    if any(one.get("uid") == uid for one in value["metadata"].get("ownerReferences", [])):
-                        self.remove(other, space, dependent)
+            uid = old["metadata"]["uid"]
+            for (other, space, dependent), value in list(self._objects.items()):
+                if any(one.get("uid") == uid for one in value["metadata"].get("ownerReferences", [])):
+                    self.remove(other, space, dependent)
             return gone
-
-    def compact(self) -> None:
-        """Forget every change so far."""
-        with self.changed:
-            self.oldest = self.version
 
     def _locate(self, resource: Resource, namespace: str, name: str) -> tuple[Key, Manifest | None]:
         space = namespace if resource.namespaced else ""
@@ -314,7 +300,6 @@ class Objects:
     def _tell(self, new: Manifest) -> None:
         self.version += 1
         new["metadata"]["resourceVersion"] = str(self.version)
-        self.changed.notify_all()
 
 
 def _desired(value: Mapping[str, Any]) -> dict[str, Any]:

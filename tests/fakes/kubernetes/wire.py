@@ -10,10 +10,6 @@ from typing import Any
 from tests.fakes.kubernetes.objects import Refused
 
 
-class CutError(Exception):
-    """The connection breaks within a chunk."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One that came in; what goes through the proxy has a target, `pods/NAME:PORT`, and the backend's path."""

@@ -12,21 +12,15 @@ import yaml
 
 from eaves.errors import (
     ConflictError,
-    DeniedError,
     EavesError,
-    FleetError,
-    NotFoundError,
-    StorageError,
-    UnreachableClusterError,
 )
 from eaves.oci.copy import copy_image
 from eaves.oci.image_location import open_location
 from eaves.oci.registry.registry import Access
-from tests.cluster.sites import IMAGE, OTHER, Sites, open_sites, some_down
+from tests.cluster.sites import IMAGE, OTHER, Sites, open_sites
 from tests.container_images.packaging import build_base
 from tests.container_images.registries import LocalRegistry
 from tests.fakes.controllers.knative import Knative, refuse
-from tests.fakes.kubernetes.apiserver import refusing_url
 
 FIRST, SECOND = "flowers-00001", "flowers-00002"
 THIRD = "registry.example/barn/flowers@sha256:" + "e" * 64
@@ -68,20 +62,6 @@ def test_a_deploy_tells_what_it_did_on_stderr_and_the_name_on_stdout(one: Sites,
     assert "run `eaves reconcile`, `eaves rollout` or `eaves promote` to give it requests" in said
 
 
-def test_not_ready_in_time_is_an_error_with_what_was_seen(one: Sites, knative: Knative) -> None:
-    knative.auto = False
-    result = one.run("deploy", IMAGE, "--offline", "--on", "knative", "--timeout", "1")
-    assert isinstance(result.exception, EavesError)
-    assert result.exception.exit_code == 69
-    assert "flowers was not ready within 1 s" in result.exception.message
-
-
-def test_a_dry_run_changes_nothing_here_or_there(one: Sites, knative: Knative) -> None:
-    assert deploy(one, IMAGE, "--dry-run", "server") == "7 created\n"
-    assert one.deployed() == []
-    assert not (one.folder / ".eaves").exists()
-
-
 def test_what_was_deployed_last_is_what_reconcile_brings(one: Sites, knative: Knative) -> None:
     one.write_project(knative={"image": IMAGE})
     deploy(one, OTHER)
@@ -94,67 +74,10 @@ def test_what_was_deployed_last_is_what_reconcile_brings(one: Sites, knative: Kn
     assert running(knative) == OTHER
 
 
-def test_a_damaged_note_of_what_was_deployed_is_named(one: Sites) -> None:
-    deploy(one)
-    note = one.folder / ".eaves" / "wanted" / "flowers.json"
-    note.write_text("{")
-    error = one.run("reconcile").exception
-    assert isinstance(error, StorageError)
-    assert str(error.hint).startswith(f"rm {note}")
-
-
-def test_what_would_change_is_shown_and_ends_with_1(one: Sites) -> None:
-    result = one.run("diff", IMAGE, "--offline", "--on", "knative")
-    assert result.exit_code == 1
-    assert "+++ service/flowers (rendered)" in result.stdout
-    deploy(one)
-    result = one.run("diff", IMAGE, "--offline", "--on", "knative")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "a deploy would change nothing\n")
-
-
 def find_typed(error: EavesError, option: str) -> list[str]:
     """The command with an option that an error's hint advises, as a person types it."""
     (command,) = [part for part in str(error.hint).split("`") if part.startswith("eaves ") and option in part]
     return shlex.split(command.replace("IMAGE", IMAGE))[1:]
-
-
-def by_kn(knative: Knative) -> None:
-    template = {"spec": {"containers": [{"image": "registry.example/other:1"}]}}
-    spec = {"template": template, "traffic": [{"latestRevision": True, "percent": 100}]}
-    service = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "flowers"}, "spec": spec}
-    knative._take_up(knative.server.put(service, manager="kn", namespace="eaves"))
-
-
-def test_what_kn_made_is_taken_over_once_it_is_shown_and_answered_for(one: Sites, knative: Knative) -> None:
-    by_kn(knative)
-    words = ("deploy", IMAGE, "--offline", "--on", "knative")
-    error = one.run(*words).exception
-    assert isinstance(error, ConflictError)
-    assert (error.exit_code, "created by kn" in error.message) == (75, True)
-    result = one.run(*find_typed(error, "--adopt"), "--offline")
-    assert result.exit_code == 2
-    assert "--adopt asks for confirmation, and stdin is no terminal; add --yes" in result.stderr
-    assert "-      - image: registry.example/other:1" in result.stderr
-    assert running(knative) == "registry.example/other:1"
-    said = deploy(one, IMAGE, "--adopt", "--yes")
-    assert "1 adopted" in said
-    assert running(knative) == IMAGE
-    assert one.served("s000") == {FIRST: 100}, "what kn made serves on"
-
-
-def test_at_the_only_site_its_error_is_the_commands(one: Sites) -> None:
-    one.forbid(one.names)
-    error = one.run("deploy", IMAGE, "--offline", "--on", "knative").exception
-    assert isinstance(error, DeniedError)
-    assert error.exit_code == 77
-
-
-def test_the_only_site_may_be_silent(one: Sites) -> None:
-    with refusing_url() as url:
-        one.refuse(one.names, url)
-        error = one.run("status", "--on", "knative").exception
-    assert isinstance(error, UnreachableClusterError)
-    assert error.exit_code == 69
 
 
 def test_where_a_rollout_stands_is_a_row_for_each_revision(one: Sites, knative: Knative) -> None:
@@ -175,16 +98,6 @@ def test_where_a_rollout_stands_is_a_row_for_each_revision(one: Sites, knative: 
     table = one.run("rollout").stdout
     assert table.split()[:7] == ["REVISION", "PERCENT", "REQUESTS", "ERRORS", "REFUSED", "LATENCY", "PHASE"]
     assert SECOND in table
-
-
-def test_where_there_is_no_rollout_that_is_said(one: Sites) -> None:
-    error = one.run("rollout").exception
-    assert isinstance(error, NotFoundError)
-    deploy(one, IMAGE, "--detach")
-    (row,) = json.loads(one.run("rollout", "-o", "json").stdout)
-    assert row == {
-        "site": "s000", "revision": FIRST, "percent": 100, "phase": "", "reason": "no rollout has been started",
-    }  # fmt: skip
 
 
 def test_a_person_moves_the_shares(one: Sites) -> None:
@@ -225,17 +138,6 @@ def test_what_serves_again_is_tagged_for_the_next_pipeline(one: Sites, registry:
     assert "serving" not in one.run("rollback", "--on", "knative").stderr, "another repository"
 
 
-def test_a_rollback_says_when_the_registry_does_not_answer(one: Sites) -> None:
-    deploy(one)
-    deploy(one, OTHER)
-    one.write_project(job={"repository": "registry.example/barn/flowers"})
-    assert one.run("promote", "--on", "knative").exit_code == 0
-    result = one.run("rollback", "--on", "knative")
-    assert result.exit_code == 0, result.output
-    assert one.served("s000") == {FIRST: 100}
-    assert f"the next pipeline won't know that {FIRST} serves" in result.stderr
-
-
 def test_without_an_eaves_yaml_every_rollout_of_the_namespace_continues(one: Sites, knative: Knative) -> None:
     deploy(one)
     deploy(one, OTHER)
@@ -247,14 +149,6 @@ def test_without_an_eaves_yaml_every_rollout_of_the_namespace_continues(one: Sit
     (row,) = json.loads(result.stdout)
     assert (row["site"], row["state"]) == ("here", "done")
     assert one.run("reconcile", "--namespace", "default").stderr == "the namespace has no functions\n"
-
-
-def test_without_an_eaves_yaml_a_function_is_named(one: Sites) -> None:
-    deploy(one)
-    deploy(one, OTHER)
-    (one.folder / "eaves.yaml").unlink()
-    assert one.run("promote", "flowers", "--namespace", "eaves").exit_code == 0
-    assert one.served("s000") == {SECOND: 100}
 
 
 def test_status_logs_send_and_remove(one: Sites, knative: Knative) -> None:
@@ -291,27 +185,3 @@ def test_what_kubectl_applied_is_removed_once_it_is_shown_and_agreed_to(one: Sit
     assert one.run("remove", "flowers", "--on", "knative", "--adopt", "--yes").exit_code == 0
     assert one.deployed() == []
     assert one.run("remove", "flowers", "--adopt").exit_code == 2, "it is for clusters"
-
-
-def test_what_differs_at_several_sites_is_reported_site_by_site(tmp_path: Path) -> None:
-    with open_sites(tmp_path, 3) as sites:
-        assert sites.run("deploy", IMAGE, "--offline", "--site", "s000,s001").exit_code == 0
-        result = sites.run("diff", IMAGE, "--offline", "--all")
-        assert [line for line in result.stdout.splitlines() if line.startswith("# ")] == ["# s002"]
-        assert result.exit_code == 1
-        with some_down(sites, refusing=1):
-            result = sites.run("diff", IMAGE, "--offline", "--all")
-        assert isinstance(result.exception, FleetError)
-        assert result.stderr.startswith("s000: ")
-
-
-def test_where_rollouts_stand_at_several_sites(tmp_path: Path) -> None:
-    with open_sites(tmp_path, 3) as sites:
-        sites.run("deploy", IMAGE, "--offline", "--site", "s000,s001")
-        with some_down(sites, refusing=1):
-            result = sites.run("rollout", "--all", "-o", "yaml")
-        rows = yaml.safe_load(result.stdout)
-        assert [row["site"] for row in rows] == ["s000", "s001", "s002"]
-        assert [row["phase"] for row in rows] == ["unreachable", "done", "failed"]
-        assert "the function 'flowers' does not exist in" in rows[2]["reason"]
-        assert isinstance(result.exception, FleetError)

@@ -18,7 +18,7 @@ from knative.deploy.inventory import read_inventory
 from knative.deploy.reconcile import WantedDeployment, WorkspaceMemory, advance_all, reconcile_site
 from knative.deploy.site_update import SiteDeployment, update_site
 from knative.doctor import examine
-from knative.doctor.permissions import check_permissions, list_needed
+from knative.doctor.permissions import list_needed
 from knative.doctor.site import ExaminedSite
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings, RolloutSettings
@@ -147,15 +147,6 @@ def test_what_doctor_asks_for_is_all_that_deploying_takes(
     assert objects(apiserver) == {}
 
 
-def test_doctor_takes_the_role_for_enough(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
-    grant(apiserver, read_roles(HOME)["eaves-deploy"])
-    found = list(check_permissions(examined(cluster)))
-    assert [one.message for one in found if HOME in one.message and one.severity == "error"] == []
-    grant(apiserver, read_roles(HOME)["eaves-queues"])
-    found = list(check_permissions(examined(cluster)))
-    assert [one.message for one in found if HOME in one.message and one.severity == "error"] != []
-
-
 def test_who_takes_rollouts_on_may_do_all_that_takes(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
@@ -232,16 +223,6 @@ def test_who_trains_may_do_all_that_training_takes(
     assert refused == []
     assert [one for one in apiserver.all("Pod", namespace=HOME) if "-read-" in one["metadata"]["name"]] == []
     assert apiserver.all("Secret", namespace=HOME) == []
-
-
-def test_what_doctor_asks_for_is_all_that_training_takes(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster, tmp_path: Path
-) -> None:
-    subject = examined(cluster, trains_in=HOME)
-    asked = {(v, need.resource) for need in list_needed(subject) if need.command == "train" for v in need.verbs}
-    refused = grant(apiserver, lambda verb, resource, namespace, name: (verb, resource) in asked)
-    train(cluster, apiserver, tmp_path / "run")
-    assert refused == []
 
 
 def test_who_looks_at_queues_sees_all_that_status_shows(

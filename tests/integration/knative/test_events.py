@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from eaves.errors import ClusterError, NotFoundError, PlatformError
+from eaves.errors import ClusterError, NotFoundError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from knative.client.cluster import Cluster
 from knative.client.pods import find_route
@@ -14,7 +12,7 @@ from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings
 from tests.cluster.apps import plain_app
 from tests.cluster.deploys import SITE
-from tests.fakes.controllers.knative import Knative, predict, refuse
+from tests.fakes.controllers.knative import Knative, predict
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request, refusal
 
 EVENT = Event(
@@ -54,19 +52,6 @@ def test_an_event_reaches_the_function_by_the_gateway_and_its_prediction_comes_b
     assert (request.body, request.headers["Content-Type"]) == (EVENT.data, "image/png")
 
 
-def test_a_refusal_is_an_answer_and_no_error(platform: KnativePlatform, knative: Knative) -> None:
-    knative.functions["flowers"] = refuse(422, "it is no image", "send a PNG")
-    got = platform.invoke("flowers", EVENT)
-    assert (got.status, got.event) == (422, None)
-    assert json.loads(got.body)["detail"] == "it is no image"
-
-
-def test_an_answer_without_a_prediction_is_reported_as_it_is(platform: KnativePlatform, knative: Knative) -> None:
-    knative.functions["flowers"] = lambda request: Reply(status=202)
-    got = platform.invoke("flowers", EVENT)
-    assert (got.status, got.event, got.body) == (202, None, b"")
-
-
 def test_a_function_without_an_address_cant_be_asked_yet(cluster: Cluster, knative: Knative) -> None:
     knative.auto = False
     platform = KnativePlatform(cluster, KnativeSettings(), SITE)
@@ -87,21 +72,9 @@ def test_an_event_is_published_to_the_broker(platform: KnativePlatform, knative:
     assert "Prefer" not in request.headers
 
 
-def test_a_broker_that_refuses_is_an_error(platform: KnativePlatform, knative: Knative) -> None:
-    knative.broker_answers = Reply(status=503, body=b"the channel is away")
-    with pytest.raises(PlatformError, match="the broker eaves answered 503: the channel is away"):
-        platform.publish(EVENT)
-
-
-def test_a_broker_that_isnt_there_is_said_so(cluster: Cluster, knative: Knative) -> None:
-    with pytest.raises(NotFoundError, match=r"the Broker 'eaves' does not exist in cams of edge \(existing: none\)"):
-        KnativePlatform(cluster, KnativeSettings(), SITE).publish(EVENT)
-
-
 @pytest.mark.parametrize(
     ("url", "target", "namespace", "path"),
     [
-        ("http://plain.cams.svc.cluster.local", "services/plain:80", "cams", "/"),
         ("http://plain.cams.svc.cluster.local:8080/a/b", "services/plain:8080", "cams", "/a/b"),
         ("https://plain.cams.svc", "services/https:plain:443", "cams", "/"),
         ("http://alias.cams.svc.cluster.local/a", "services/gateway:80", "edge-system", "/a"),

@@ -102,23 +102,6 @@ def listed(site: Sites, *arguments: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_pod_that_its_deployment_ends_is_not_asked(
-    site: Sites, spools: Mapping[str, Path], kubectl: FakeKubectl
-) -> None:
-    server = site.clusters["s000"]
-    for namespace, name, owner in ((NAMESPACE, "flowers-inbox-old", "ReplicaSet"), (AGENTS, NORTH, "DaemonSet")):
-        one = pod(name, namespace)
-        one["metadata"] = {
-            "name": name,
-            "labels": server.get("v1/Pod", NORTH, namespace=AGENTS)["metadata"]["labels"],
-            "ownerReferences": [{"apiVersion": "apps/v1", "kind": owner, "name": "x", "uid": "1"}],
-            "deletionTimestamp": "2026-11-26T10:00:00Z",
-            "finalizers": ["eaves.dev/tests"],
-        }
-        server.put({**one, "status": {"phase": "Running"}}, namespace=namespace)
-    assert {one["pod"] for one in listed(site)} == {INBOX, NORTH, SOUTH}
-
-
 def test_entries_of_every_agent_are_listed_with_their_pod(site: Sites, kubectl: FakeKubectl) -> None:
     found = [(entry["agent"], entry["pod"], entry["lane"], entry["subject"], entry["state"]) for entry in listed(site)]
     assert found == [
@@ -204,12 +187,6 @@ def test_without_kubectl_the_command_to_run_elsewhere_is_reported(site: Sites, m
     assert f"kubectl --context s000 --namespace {NAMESPACE} exec {INBOX} --container agent -- python" in str(error.hint)
 
 
-def test_an_agent_that_is_not_there_is_said_so_with_those_that_are(site: Sites, kubectl: FakeKubectl) -> None:
-    error = site.run("queue", "--on", "knative", "--agent", "flowers.attic").exception
-    assert isinstance(error, NotFoundError)
-    assert f"flowers.inbox ({INBOX})" in error.message
-
-
 def proxy(server: FakeCluster, spools: Mapping[str, Path]) -> None:
     """Let the pods' ports answer: the volume's agent is paused; one node's answers nonsense."""
     pause = LaneDelivery(lane="replies", paused=True, reason="answered 503", status=503, since=1.0, next_try_at=2.0)
@@ -255,16 +232,6 @@ def test_status_shows_what_each_agent_says(site: Sites, spools: Mapping[str, Pat
     table = site.run("status", "--on", "knative").stdout
     for text in ("flowers.inbox", "2 h ago", "/images is not there", "replies is paused for", "answered 503"):
         assert text in table
-
-
-def test_status_without_the_right_to_ask_pods_says_so_at_each_agent(site: Sites, spools: Mapping[str, Path]) -> None:
-    server = deployed(site)
-    proxy(server, spools)
-    server.denied = {("get", "pods/portforward"), ("get", "pods/proxy")}
-    (row,) = json.loads(site.run("status", "-o", "json", "--on", "knative").stdout)
-    assert [agent["state"] for agent in row["agents"]] == ["unknown"] * 3
-    assert "may not get pods/proxy" in row["agents"][0]["reason"]
-    assert "a port-forward failed too: s000: jane may not get pods/portforward" in row["agents"][0]["reason"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import FleetError
-from tests.cluster.sites import IMAGE, OTHER, Sites, open_sites, some_down
+from tests.cluster.sites import IMAGE, Sites, open_sites, some_down
 from tests.fakes.kubernetes.apiserver import Request
 from tests.waiting import wait_until
 
@@ -127,43 +127,3 @@ def test_status_of_all_of_them_names_those_that_are_silent(twenty: Sites) -> Non
     assert result.exception.hint == "eaves doctor --site s000,s001,s002"
     rows = [line.split() for line in result.stdout.splitlines() if line.strip().startswith("s0")]
     assert Counter(row[1] for row in rows) == {"flowers": 17, "unreachable": 2, "failed": 1}
-
-
-def test_a_rollback_of_all_of_them_can_be_given_again_for_those_that_were_down(eight: Sites) -> None:
-    eight.run("deploy", IMAGE, "--offline", "--all")
-    eight.run("deploy", OTHER, "--offline", "--all")
-    assert eight.run("promote", "--all").exit_code == 0
-    with some_down(eight, refusing=1):
-        result = eight.run("rollback", "--all")
-    assert isinstance(result.exception, FleetError)
-    assert result.exception.hint == "eaves rollback flowers --site s000"
-    assert [eight.served(name) for name in eight.names] == [{SECOND: 100}, *([{FIRST: 100}] * 7)]
-    for _ in range(2):
-        assert eight.run("rollback", "--site", "s000").exit_code == 0
-        assert eight.run("rollback", "--all").exit_code == 0
-        assert all(eight.served(name) == {FIRST: 100} for name in eight.names)
-
-
-def test_removed_everywhere(eight: Sites) -> None:
-    eight.run("deploy", IMAGE, "--offline", "--all")
-    assert eight.run("remove", "flowers", "--all").exit_code == 0
-    assert eight.deployed() == []
-    result = eight.run("reconcile", "--all")
-    assert result.exit_code == 0, result.output
-    assert result.stdout.count("the function was removed") == 8
-    assert eight.deployed() == [], "nothing is wanted any more"
-
-
-def test_removed_from_one_site_it_is_still_wanted_at_the_others(eight: Sites) -> None:
-    eight.run("deploy", IMAGE, "--offline", "--all")
-    assert eight.run("remove", "flowers", "--site", "s000").exit_code == 0
-    assert eight.deployed() == eight.names[1:]
-    assert eight.run("reconcile", "--all").exit_code == 0
-    assert eight.deployed() == eight.names[1:], "it isn't brought back to where it was removed"
-
-
-def test_a_fault_of_eaves_yaml_is_said_once_and_no_site_is_asked(twenty: Sites) -> None:
-    twenty.write_project(sources=[{"name": "inbox", "path": "inbox"}])
-    result = twenty.run("deploy", IMAGE, "--offline", "--all")
-    assert "knative.agent_image: must be set if the app has sources" in str(result.exception)
-    assert not any(one.log for one in twenty.clusters.values())

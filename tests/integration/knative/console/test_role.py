@@ -7,7 +7,7 @@ import yaml
 from click.testing import CliRunner
 
 from eaves.cli.commands.console import render as command
-from eaves.errors import DeniedError, StartError
+from eaves.errors import DeniedError
 from knative.client.cluster import Cluster
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings
@@ -62,16 +62,4 @@ def test_a_writable_console_promotes_and_rolls_back_with_its_role(
     platform = look(deployed, knative)
     platform.promote(NAME)
     platform.rollback(NAME)
-    assert set(at(HOME, refused)) == set(), refused
-
-
-def test_a_writable_console_may_wait_until_a_revision_is_ready(
-    deployed: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    knative.auto = False
-    with pytest.raises(StartError):
-        deploy(deployed, IMAGES[2], ready_s=0.1)
-    refused = grant(apiserver, role_of("--writable"))
-    with pytest.raises(StartError):
-        KnativePlatform(deployed, KnativeSettings(), SITE, by="console", ready_timeout_s=0.5).promote(NAME)
     assert set(at(HOME, refused)) == set(), refused

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from eaves.delivery import SinkClient, SinkResponse
-from eaves.errors import AbsentError, ClusterError, NotFoundError, UnreachableError
-from eaves.events import Event
+from eaves.delivery import SinkResponse
+from eaves.errors import AbsentError, ClusterError, NotFoundError
 from knative.client.api_errors import ApiCall
 from knative.client.cluster import Cluster
 from knative.client.kubeconfig import find_context
 from knative.client.transport import ApiTransport
-from knative.console.inside_cluster import InsideCluster, send_inside
+from knative.console.inside_cluster import InsideCluster
 from knative.console.site_backend import STATUS_S, SiteBackend
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings
@@ -113,11 +112,9 @@ def test_a_pod_is_asked_at_its_own_address(apiserver: FakeCluster, tmp_path: Pat
         inside.ask_pod("agent-1", port, "/health")
 
 
-def test_an_event_goes_to_the_functions_own_address(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
-    event = Event(id="1", source="/eaves/barn/console", type="dev.eaves.image.captured.v1", data=b"x")
-    with SinkClient(connections=1) as client:
-        with pytest.raises(NotFoundError):
-            send_inside(cluster, client, "roses", event)
-        deploy(cluster)
-        with pytest.raises(UnreachableError):  # the address that Knative gives exists only inside the cluster
-            send_inside(cluster, client, NAME, event)
+def test_an_event_goes_to_the_functions_own_address(cluster: Cluster, knative: Knative) -> None:
+    platform = KnativePlatform(cluster, KnativeSettings(), SITE)
+    with pytest.raises(NotFoundError):
+        platform.find_address("roses")
+    deploy(cluster)
+    assert platform.find_address(NAME).startswith(f"http://{NAME}.{HOME}.svc")

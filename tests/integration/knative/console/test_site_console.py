@@ -75,15 +75,6 @@ def test_events_of_a_trigger_are_on_the_pages_after_a_login(
     assert browser.ask("GET", images[0])[0] == 200
 
 
-def test_a_read_only_console_changes_nothing(server: ConsoleServer, settings: SiteConsoleSettings) -> None:
-    assert settings.credentials is not None
-    browser = HttpsBrowser(server.port, settings.credentials / "tls.crt")
-    browser.log_in((settings.credentials / "password").read_text().strip())
-    page = browser.ask("GET", f"/functions/{NAME}")[1]
-    assert "Promote" not in page
-    assert browser.ask("POST", f"/functions/{NAME}/promote", {"x": "y"})[0] == 403
-
-
 def test_it_doesnt_start_open_to_other_machines_without_a_password(
     settings: SiteConsoleSettings, cluster: Cluster, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from eaves.cli import cli
 from eaves.errors import UnreachableClusterError
-from tests.fakes.controllers.installation import bare, config, install_knative, set_channel
+from tests.fakes.controllers.installation import bare, install_knative, set_channel
 from tests.fakes.kubernetes.apiserver import FakeCluster, open_apiserver, refusing_url
 from tests.fakes.kubernetes.kubeconfig import write_kubeconfig
 
@@ -75,12 +75,6 @@ def test_it_looks_at_the_container_image_that_was_deployed_last(project: Path) -
     assert "eaves.yaml names no container image yet" not in doctor(project).output
 
 
-def test_it_ends_with_69_when_something_will_not_work(project: Path, server: FakeCluster) -> None:
-    make_well(server)
-    server.put(config("config-network"))
-    assert doctor(project).exit_code == 69
-
-
 def test_a_site_that_does_not_answer_is_the_commands_error(project: Path) -> None:
     with refusing_url() as url:
         write_kubeconfig(project.parent / "kubeconfig", {"barn": url}, namespace="eaves")
@@ -102,12 +96,6 @@ def test_of_several_sites_each_has_its_rows(project: Path, server: FakeCluster) 
     assert [(row["severity"], row["check"]) for row in lost] == [("error", "server")]
     assert next(row["check"] for row in rows if row["site"] == "barn") == "server"
     assert "SITE" in table.output
-
-
-def test_without_an_eaves_yaml_it_looks_at_the_cluster(project: Path, server: FakeCluster) -> None:
-    make_well(server)
-    project.unlink()
-    assert doctor(project).exit_code == 0
 
 
 def test_no_pod_is_made_when_none_is_wanted(project: Path, server: FakeCluster) -> None:

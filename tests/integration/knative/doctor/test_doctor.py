@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eaves.errors import OciError, UnreachableClusterError
+from eaves.errors import OciError
 from eaves.platform import DeliverySettings
 from eaves.platform.findings import ERROR, NOTE, OK, WARNING, worst
 from knative.client.cluster import Cluster, open_cluster
@@ -28,8 +28,7 @@ from tests.cluster.examinations import (
     source,
 )
 from tests.fakes.controllers.installation import EVENTING, GATEWAY, SERVING, bare, config, deployment, node, set_channel
-from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, refusing_url
-from tests.fakes.kubernetes.kubeconfig import write_kubeconfig
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply
 
 __all__ = ["cluster", "patient", "server"]
 
@@ -82,12 +81,6 @@ def test_a_part_of_knative_that_does_not_run_or_was_not_tried(patient: Patient, 
     assert "but eventing-controller in knative-eventing is missing" in patient.one("eventing").message
 
 
-def test_an_old_eventing_lacks_what_is_applied(patient: Patient, server: FakeCluster) -> None:
-    server.unserved = {"eventing.knative.dev/v1beta3"}
-    old = patient.one("eventing")
-    assert (old.severity, "does not have EventType eventing.knative.dev/v1beta3" in old.message) == (ERROR, True)
-
-
 def test_a_networking_layer_that_is_not_there(patient: Patient, server: FakeCluster) -> None:
     server.put(config("config-network"))
     found = patient.one("network")
@@ -124,23 +117,6 @@ def test_a_cluster_whose_dns_is_elsewhere(patient: Patient, server: FakeCluster)
     assert patient.find("dns", dns=(there,)) == []
 
 
-def test_a_node_that_answers_for_names_itself(patient: Patient, server: FakeCluster) -> None:
-    cache = bare("apps/v1", "DaemonSet", "node-local-dns", namespace="kube-system")
-    arguments = ["-localip", "169.254.20.10,10.96.0.10", "-conf", "/etc/Corefile"]
-    pod = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "cache", "args": arguments}]}}
-    server.put({**cache, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": pod}})
-    found = patient.one("dns")
-    assert (found.severity, "at 169.254.20.10, 10.96.0.10" in found.message) == (WARNING, True)
-    wanted = ("kube-system/k8s-app=kube-dns", "169.254.20.10", "10.96.0.10")
-    assert found.fix == f"set knative.dns in eaves.yaml to [{', '.join(wanted)}]"
-    assert patient.find("dns", dns=wanted) == []
-
-
-def test_what_eaves_yaml_lacks(patient: Patient) -> None:
-    found = patient.find("settings", app=source(agent="claim"), agent_image="")
-    assert [one.message.partition(":")[0] for one in found] == ["knative.agent_image", "sources[0].claim"]
-
-
 def test_what_the_api_server_would_refuse(patient: Patient, server: FakeCluster) -> None:
     """Flags, quotas, policies and namespaces: the API server and its webhooks judge, by a dry run."""
     server.put(node("node1", labels={"place": "barn"}))
@@ -164,14 +140,6 @@ def test_an_object_that_the_user_may_not_apply_keeps_no_other_from_being_tried(
     denied, refused = patient.find("admission", app=source(agent="node", options={"path": "/p"}), pin=False)[:2]
     assert (denied.severity, "may not patch namespaces" in denied.message) == (NOTE, True)
     assert "images must come from our registry" in refused.message
-
-
-def test_nodes_that_cannot_run_it(patient: Patient, server: FakeCluster) -> None:
-    site = replace(SITE, pod={"nodeSelector": {"place": "barn"}})
-    missing = patient.one("nodes", site=site)
-    assert missing.fix == "kubectl label node NODE place=barn"
-    server.put(node("node1", ready=False))
-    assert patient.one("nodes").message == "none of 1 nodes is ready and accepts the pods"
 
 
 def test_nodes_that_are_not_well(patient: Patient, server: FakeCluster) -> None:
@@ -296,24 +264,6 @@ def test_what_the_user_may_not(patient: Patient, server: FakeCluster) -> None:
     assert "--resource=services/proxy --resource-name=kourier-internal:80 &&" in send.fix
 
 
-def test_who_may_not_exec_learns_what_the_queues_of_agents_take(patient: Patient, server: FakeCluster) -> None:
-    server.denied = {(verb, "pods/exec") for verb in ("*", "get", "create")}
-    assert patient.find("permissions") == [], "there is no agent"
-    beside = patient.one("permissions", app=source(agent="claim", claim="photos"))
-    assert (beside.severity, beside.message) == (
-        WARNING,
-        "the current user may not get, create pods/exec in barn (needed by eaves queue)",
-    )
-    assert beside.fix.startswith("kubectl -n barn create role eaves-queue-exec --verb=get,create --resource=pods/exec ")
-    server.denied |= {(verb, "pods/portforward") for verb in ("*", "get", "create")}
-    server.denied |= {("*", "namespaces"), ("create", "namespaces")}
-    found = {one.message: one for one in patient.find("permissions", app=source(agent="node", options={"path": "/p"}))}
-    assert "the current user may not get, create pods/exec in eaves-agents (needed by eaves queue)" in found
-    assert "the current user may not get, create pods/portforward in eaves-agents (needed by eaves status)" in found
-    made = found["the current user may not create namespaces in the whole cluster (needed by eaves deploy)"]
-    assert "kubectl create clusterrolebinding eaves-deploy --clusterrole=eaves-deploy --user=USER" in made.fix
-
-
 def test_what_may_not_be_seen_is_said_and_the_rest_is_looked_at(patient: Patient, server: FakeCluster) -> None:
     server.denied = {("list", "nodes"), ("get", "configmaps")}
     for check in ("nodes", "network", "broker"):
@@ -322,14 +272,6 @@ def test_what_may_not_be_seen_is_said_and_the_rest_is_looked_at(patient: Patient
         assert found.message.startswith("this check is not permitted: ")
         assert found.fix
     assert patient.one("triggers").severity == WARNING
-
-
-def test_a_cluster_that_does_not_answer_ends_it(tmp_path: Path) -> None:
-    with refusing_url() as url:
-        file = write_kubeconfig(tmp_path / "kubeconfig", {"edge": url}, namespace=HERE, user=None)
-        gone = open_cluster(kubeconfig=file, timeout_s=2)
-        with pytest.raises(UnreachableClusterError):
-            examine(gone, APP, SETTINGS, SITE)
 
 
 def test_a_cluster_that_stops_answering_is_a_finding(server: FakeCluster, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -13,12 +12,10 @@ from eaves.platform.findings import ERROR, NOTE, OK, WARNING, Finding
 from eaves.reachability import ReachabilityTarget, Reached
 from knative.client.cluster import Cluster
 from knative.doctor import examine
-from knative.resources.metadata import labels
-from knative.resources.reachability_pod import LIFE_S, PART
-from knative.specs import ClusterApp, ClusterMqttSettings, ClusterRelay, ClusterSource, ClusterTrigger
+from knative.specs import ClusterApp, ClusterMqttSettings, ClusterTrigger
 from tests.cluster.examinations import APP, HERE, SETTINGS, SITE, Patient, cluster, patient, server
 from tests.cluster.manifests import pod_templates, restricted_faults, validate
-from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request, refusal
+from tests.fakes.kubernetes.apiserver import FakeCluster
 
 __all__ = ["cluster", "patient", "server"]
 
@@ -106,12 +103,6 @@ def test_an_app_that_names_no_address_makes_no_pod(cluster: Cluster, server: Fak
     assert made == []
 
 
-def test_a_user_who_wants_no_pod(cluster: Cluster, server: FakeCluster) -> None:
-    made = play_pod(server)
-    (found,) = look(cluster, publishing(), may_probe=False)
-    assert (found.severity, made) == (NOTE, [])
-
-
 def test_a_user_who_may_make_no_pod(cluster: Cluster, server: FakeCluster) -> None:
     server.denied = {("patch", "pods"), ("create", "pods")}
     (found,) = look(cluster, publishing())
@@ -124,40 +115,6 @@ def test_a_pod_that_never_starts_is_reported_with_its_reason_and_deleted(cluster
     play_pod(server, phase="Pending", containerStatuses=waiting)
     (found,) = look(cluster, publishing(), probe_wait_s=0.2)
     assert (found.severity, "ImagePullBackOff: not found" in found.message) == (WARNING, True)
-    assert server.all("Pod", namespace=HERE) == []
-
-
-def test_a_report_that_was_cut_short(cluster: Cluster, server: FakeCluster) -> None:
-    play_pod(server)
-    (found,) = look(cluster, publishing())
-    assert (found.severity, "is incomplete" in found.message) == (NOTE, True)
-
-
-def test_a_link_that_breaks_meanwhile_leaves_no_pod(cluster: Cluster, server: FakeCluster) -> None:
-    made = play_pod(server, Reached(address=PLAIN))
-    broken: list[str] = []
-
-    def fault(request: Request) -> Reply | None:
-        if not made or broken or request.method != "GET" or "/pods/" not in request.path:
-            return None
-        broken.append(request.path)
-        return refusal(503, "ServiceUnavailable", "away")
-
-    server.fault = fault
-    (found,) = look(cluster, publishing())
-    assert found.severity in {OK, ERROR}
-    assert server.all("Pod", namespace=HERE) == []
-
-
-def test_what_a_killed_doctor_left_goes_later_and_what_another_one_reads_now_stays(
-    cluster: Cluster, server: FakeCluster
-) -> None:
-    left = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "left", "labels": labels("flowers", "barn", PART)}}
-    server.put({**left, "spec": {"containers": []}, "status": {"phase": "Succeeded"}}, namespace=HERE)
-    play_pod(server, Reached(address=PLAIN))
-    look(cluster, publishing())
-    assert [pod["metadata"]["name"] for pod in server.all("Pod", namespace=HERE)] == ["left"]
-    look(cluster, publishing(), clock=lambda: time.time() + 3 * LIFE_S)
     assert server.all("Pod", namespace=HERE) == []
 
 
@@ -177,25 +134,3 @@ def test_secrets_that_are_not_there_or_of_no_use(patient: Patient, server: FakeC
     assert missing.fix.startswith("kubectl -n barn create secret generic login --from-literal=username=USER")
     secret(server, "username", "password", "ca.crt")
     assert patient.find("credentials", app=app) == []
-
-
-def relaying(**relay: Any) -> ClusterApp:
-    return replace(APP, relay=ClusterRelay(**{"to": "https://cloud.example", "secret": "link", **relay}))
-
-
-def test_a_relay_gets_dead_letters_and_its_secret_has_a_line_of_its_own(patient: Patient, server: FakeCluster) -> None:
-    play_pod(server, Reached(address="tls://cloud.example:443"))
-    assert patient.find("triggers", app=relaying()) == []
-    missing = patient.one("credentials", app=relaying())
-    assert missing.fix == "kubectl -n barn create secret generic link --from-file=token=FILE --from-file=ca.crt=FILE"
-
-
-def test_agents_that_ask_the_function_in_the_cloud_need_the_secret_where_they_are(
-    patient: Patient, server: FakeCluster
-) -> None:
-    source = ClusterSource(name="camera", agent="node", options={"path": "/photos"})
-    app = replace(relaying(), sources=(source,), through="cloud")
-    play_pod(server, Reached(address="tls://cloud.example:443"))
-    secret(server, "token", name="link")
-    missing = patient.one("credentials", app=app, site=replace(SITE, namespace=HERE))
-    assert "the Secret link does not exist in eaves-agents" in missing.message

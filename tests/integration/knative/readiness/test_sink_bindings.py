@@ -29,7 +29,7 @@ def watched_app() -> ClusterApp:
 def deploy_whole(cluster: Cluster, timeout_s: float = 10.0, patience_s: float = 60.0) -> None:
     manifests = render_app(watched_app(), full_settings(), SITE)
     apply_app(cluster, manifests, OWNER)
-    wait_whole(cluster, NAME, manifests, timeout_s=timeout_s, look_s=0.1, patience_s=patience_s)
+    wait_whole(cluster, NAME, manifests, timeout_s=timeout_s, poll_s=0.1, patience_s=patience_s)
 
 
 def binding(server: FakeCluster) -> dict[str, object]:
@@ -107,5 +107,5 @@ def test_the_binding_that_knative_makes_for_a_container_source_is_touched(
     }
     apiserver.put(made, manager="webhook", namespace=HOME)
     with pytest.raises(StartError):
-        wait_whole(cluster, NAME, manifests, timeout_s=10, look_s=0.1, patience_s=0.5)
+        wait_whole(cluster, NAME, manifests, timeout_s=10, poll_s=0.1, patience_s=0.5)
     assert touches(apiserver) == 1

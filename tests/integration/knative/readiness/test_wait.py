@@ -34,7 +34,7 @@ from tests.fakes.kubernetes.apiserver import FakeCluster, open_apiserver
 from tests.fakes.kubernetes.cluster import Reply
 from tests.waiting import wait_until
 
-LOOK_S = 0.1
+POLL_S = 0.1
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def put(server: FakeCluster, *values: Manifest) -> None:
 def wait(cluster: Cluster, timeout_s: float = 10.0) -> list[DeploymentProgress]:
     """Everything that was shown."""
     shown: list[DeploymentProgress] = []
-    wait_ready(cluster, NAME, timeout_s=timeout_s, show=shown.append, look_s=LOOK_S)
+    wait_ready(cluster, NAME, timeout_s=timeout_s, show=shown.append, poll_s=POLL_S)
     return shown
 
 
@@ -81,7 +81,7 @@ def test_it_is_ready_when_the_service_says_so(server: FakeCluster, cluster: Clus
     done = threading.Event()
 
     def run() -> None:
-        wait_ready(cluster, NAME, timeout_s=20, show=shown.append, look_s=LOOK_S)
+        wait_ready(cluster, NAME, timeout_s=20, show=shown.append, poll_s=POLL_S)
         done.set()
 
     thread = threading.Thread(target=run)
@@ -118,7 +118,7 @@ def test_what_may_come_right_is_shown_and_waited_for(server: FakeCluster, cluste
     put(server, failed_service("0/1 nodes are available"), revision(), stuck)
     shown: list[DeploymentProgress] = []
     with pytest.raises(StartError) as caught:
-        wait_ready(cluster, NAME, timeout_s=1.5, show=shown.append, look_s=LOOK_S)
+        wait_ready(cluster, NAME, timeout_s=1.5, show=shown.append, poll_s=POLL_S)
     assert caught.value.message.startswith("flowers was not ready within 1.5 s: the pod can't be scheduled on any node")
     assert caught.value.hint is not None
     assert "lower knative.pod.resources.requests.cpu" in caught.value.hint
@@ -137,7 +137,7 @@ def test_what_was_wrong_is_remembered_when_its_pods_have_gone(server: FakeCluste
             server.remove("Pod", POD, namespace=NAMESPACE)
 
     with pytest.raises(StartError) as caught:
-        wait_ready(cluster, NAME, timeout_s=2, show=show, look_s=LOOK_S)
+        wait_ready(cluster, NAME, timeout_s=2, show=show, poll_s=POLL_S)
     assert shown[-1].diagnosis is None
     assert "can't pull the container image registry.test:5000" in caught.value.message
 
@@ -204,7 +204,7 @@ def test_one_that_is_removed_meanwhile(server: FakeCluster, cluster: Cluster) ->
         shown.append(progress)
 
     with pytest.raises(StartError, match="another user removed it"):
-        wait_ready(cluster, NAME, timeout_s=10, show=show, look_s=LOOK_S)
+        wait_ready(cluster, NAME, timeout_s=10, show=show, poll_s=POLL_S)
 
 
 def test_a_link_that_is_down_meanwhile_is_waited_for(server: FakeCluster, cluster: Cluster) -> None:
@@ -219,7 +219,7 @@ def test_a_link_that_is_down_meanwhile_is_waited_for(server: FakeCluster, cluste
             server.fault = lambda request: Reply(status=0)
         shown.append(progress)
 
-    wait_ready(cluster, NAME, timeout_s=30, show=show, look_s=LOOK_S)
+    wait_ready(cluster, NAME, timeout_s=30, show=show, poll_s=POLL_S)
     lost = next(one for one in shown if one.unreachable)
     assert lost.rows()[-1]["state"] == "no answer"
     assert lost.rows()[0]["what"] == REVISION, "what was seen last is still shown"
@@ -229,7 +229,7 @@ def test_a_link_that_stays_down(server: FakeCluster, cluster: Cluster) -> None:
     put(server, service(), revision())
     server.fault = lambda request: Reply(status=0)
     with pytest.raises(UnreachableClusterError):
-        wait_ready(cluster, NAME, timeout_s=0.3, look_s=LOOK_S)
+        wait_ready(cluster, NAME, timeout_s=0.3, poll_s=POLL_S)
 
 
 def test_a_table_tells_restarts_and_nodes(server: FakeCluster, cluster: Cluster) -> None:

@@ -90,7 +90,7 @@ def test_a_stale_condition_of_a_trigger_is_waited_for_until_the_deadline(
     waited: list[float] = []
     with ThreadPoolExecutor() as threads:
         waiting = threads.submit(
-            wait_whole, cluster, NAME, manifests, timeout_s=30, look_s=0.1, patience_s=0.3,
+            wait_whole, cluster, NAME, manifests, timeout_s=30, poll_s=0.1, patience_s=0.3,
             show=lambda progress: waited.append(progress.waited_s),
         )  # fmt: skip
         wait_until(lambda: waiting.done() or waited[-1:] > [2.0], 10, what="more than the patience")

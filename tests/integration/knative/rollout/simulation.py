@@ -14,8 +14,8 @@ from knative.rollout.state import RolloutPhase, RolloutState
 from knative.settings import RolloutSettings
 
 OLD, NEW = "f-00001", "f-00002"
-LOOK_S, LATER_S, LATER_AFTER_S = 5.0, 15.0, 600.0
-"""Seconds between two readings of the counters: LOOK_S at first, LATER_S once a step has taken LATER_AFTER_S seconds.
+POLL_S, LATER_S, LATER_AFTER_S = 5.0, 15.0, 600.0
+"""Seconds between two readings of the counters: POLL_S at first, LATER_S once a step has taken LATER_AFTER_S seconds.
 The longer interval saves time and hardly changes the results."""
 FIRST_TIMES = 5.0
 """Time of a process's first prediction, as a multiple of the mean time, because the first one is slower."""
@@ -100,9 +100,9 @@ def simulate(old: Revision, new: Revision, *, per_second: float, seed: int) -> E
     state = state.become(RolloutPhase.ADVANCING, {OLD: 100}, 0.0, what="begun")
     now, failed, born = 0.0, 0, 3
     while state.phase is RolloutPhase.ADVANCING:
-        look_s = LOOK_S if now - state.since < LATER_AFTER_S else LATER_S
-        now += look_s
-        requests = int(random.poisson(per_second * look_s))
+        poll_s = POLL_S if now - state.since < LATER_AFTER_S else LATER_S
+        now += poll_s
+        requests = int(random.poisson(per_second * poll_s))
         of_new = int(random.binomial(requests, state.percent / 100))
         readings: list[MetricsReading] = []
         for name, count in ((OLD, requests - of_new), (NEW, of_new)):
@@ -121,7 +121,7 @@ def simulate(old: Revision, new: Revision, *, per_second: float, seed: int) -> E
         )
         decision = decide_rollout(state, seen, now)
         state = plan_decision(state, decision, state.traffic, now, tuple(unread)).state
-        born = _end_some(random, pods, born, look_s)
+        born = _end_some(random, pods, born, poll_s)
     return Ending(phase=state.phase, failed=failed, reason=state.reason)
 
 
@@ -132,11 +132,11 @@ def _divide(random: np.random.Generator, count: int, pods: int) -> list[int]:
     return [first, *_divide(random, count - first, pods - 1)]
 
 
-def _end_some(random: np.random.Generator, pods: dict[str, list[Pod]], born: int, look_s: float) -> int:
+def _end_some(random: np.random.Generator, pods: dict[str, list[Pod]], born: int, poll_s: float) -> int:
     """Stop random pods, restart or replace them, and return the number of pods that have existed so far."""
     for name, some in pods.items():
         for index, pod in enumerate(some):
-            if random.random() >= look_s / POD_LIFE_S:
+            if random.random() >= poll_s / POD_LIFE_S:
                 continue
             if random.random() < 0.5:
                 some[index] = Pod(pod.name, name, restarts=pod.restarts + 1)

@@ -117,29 +117,7 @@ def test_a_laptop_that_goes_away_and_comes_back_finds_its_training_and_the_repor
     assert len(fake.asked("PATCH", "/jobs/")) == 1
 
 
-def test_a_training_that_fails_ends_with_its_own_code(laptop: Laptop, fake: FakeCluster) -> None:
-    laptop.write(output="s3://models/runs")
-    process = laptop.train()
-    play = made(fake)
-    pod = play.start(f"{play.name}-a")
-    play.write(pod, "error: s3://photos/digits has no images", "try: name a folder per class")
-    play.exit(pod, 65)
-    play.end("Failed", reason="PodFailurePolicy")
-    code, _, stderr = finished(process)
-    assert code == 65
-    assert f"error: {play.name} failed: images, event or output can't be used" in stderr
-    assert "kubectl logs job/" in stderr
-
-
-@pytest.mark.parametrize("way", ["port-forward", "pod proxy"])
-def test_a_run_on_a_volume_comes_through_a_pod_that_reads_it(
-    laptop: Laptop, fake: FakeCluster, run: Run, way: str
-) -> None:
-    """The run is read by port-forward when a policy blocks the pod proxy, and by the pod proxy without port-forward."""
-    if way == "port-forward":
-        fake.policies_enforced = True
-    else:
-        fake.denied = {("create", "pods/portforward")}
+def test_a_run_on_a_volume_comes_through_a_pod_that_reads_it(laptop: Laptop, fake: FakeCluster, run: Run) -> None:
     laptop.write(output_claim="models", data_claim="photos", secret="storage")
     process = laptop.train("--run", "chosen")
     play = made(fake)
@@ -176,40 +154,5 @@ def test_a_run_on_a_volume_comes_through_a_pod_that_reads_it(
     assert not any(token in f"{request.path}{request.query}" for request in [*asked, *fake.log]), (
         "audit logs hold addresses"
     )
-    assert bool(fake.asked("GET", "/proxy/")) is (way == "pod proxy")
-    assert ("go through the API server's pod proxy instead" in stderr) is (way == "pod proxy")
     assert [one for one in fake.all("Pod") if "-read-" in one["metadata"]["name"]] == []
     assert fake.all("Secret") == []
-
-
-def test_a_uri_that_only_pods_reach_is_read_by_one(laptop: Laptop, fake: FakeCluster) -> None:
-    laptop.write(output="gs://models/runs")  # gcsfs is not installed here
-    fake.denied = {("get", "pods/proxy"), ("get", "pods/portforward")}
-    process = laptop.train()
-    play = made(fake)
-    play.exit(play.start(f"{play.name}-a"), 0)
-    play.end()
-    pods = wait_until(lambda: [one for one in fake.all("Pod") if "-read-" in one["metadata"]["name"]], 30)
-    fake.status("Pod", pods[0]["metadata"]["name"], {"phase": "Running"}, namespace="lab")
-    code, _, stderr = finished(process)
-    assert code == 77
-    assert "reading the run through a pod instead" in stderr
-    assert "error: gs://models/runs/" in stderr
-    assert "may not get pods/proxy" in stderr
-    assert "a port-forward failed too: cloud: jane may not get pods/portforward" in stderr
-    assert "try: ask for the permissions to create pods and secrets and to get and create pods/portforward" in stderr
-
-
-def test_what_eaves_yaml_lacks_is_reported_before_anything_is_made(laptop: Laptop, fake: FakeCluster) -> None:
-    laptop.write()
-    code, _, stderr = finished(laptop.train())
-    assert code == 78
-    assert "error: eaves.yaml: job.output: must be a URI that runs are written to" in stderr
-    assert fake.asked("PATCH") == []
-
-
-def test_a_training_runs_in_one_cluster(laptop: Laptop) -> None:
-    laptop.write(output="s3://models/runs")
-    code, _, stderr = finished(laptop.train("--all"))
-    assert code == 78
-    assert "a training runs in one cluster" in stderr

@@ -8,22 +8,18 @@ from typing import Any
 
 import pytest
 
-from eaves.errors import ConfigError
 from eaves.sources.agent.supervision import STOP_S
 from eaves.sources.camera.source import STOPPING_S
 from knative.client.kinds import CONTAINER_SOURCE, DAEMON_SET, STATEFUL_SET
 from knative.resources.agent import CHILD_STOP_S
-from knative.resources.reachability_pod import Destination, build_reachability_pod, find_destinations
 from knative.resources.rendering import render_app
-from knative.resources.sources import find_agent_image
-from knative.settings import KnativeSettings
 from knative.specs import ClusterApp, ClusterSource
-from tests.cluster.apps import AGENT_IMAGE, CAMERA_IMAGE, full_settings, plain_app, plain_site
-from tests.cluster.manifests import pod_templates, restricted_faults, validate
+from tests.cluster.apps import full_settings, plain_app, plain_site
+from tests.cluster.manifests import validate
+from tests.unit.knative.render import find_faults
 
 STREAM = {"url": "rtsp://gate.barn.lan/stream1"}
 DEVICE = {"url": "/dev/video0"}
-RECORDING = {"url": "/data/day/night.mjpeg"}
 AGENTS = {STATEFUL_SET.kind, DAEMON_SET.kind, CONTAINER_SOURCE.kind}
 
 
@@ -50,31 +46,6 @@ def reported(container: dict[str, Any]) -> dict[str, Any]:
     """The settings that the agent gets for its source."""
     (values,) = json.loads(next(one["value"] for one in container["env"] if one["name"] == "EAVES_SOURCES"))
     return dict(values)
-
-
-def faults(wanted: ClusterApp, **settings: Any) -> dict[str, str]:
-    with pytest.raises(ConfigError) as error:
-        render_app(wanted, full_settings(**settings), plain_site())
-    return {fault.path: fault.message for fault in error.value.faults}
-
-
-def test_a_stream_is_read_by_one_restricted_pod_that_keeps_its_queue() -> None:
-    made = render(app(STREAM, secret="login"))
-    assert made["kind"] == STATEFUL_SET.kind
-    _, container = read_pod(made)
-    assert container["image"] == CAMERA_IMAGE
-    assert [mount["name"] for mount in container["volumeMounts"]] == ["tmp", "spool", "credentials"]
-    assert reported(container)["url"] == STREAM["url"]
-    assert [restricted_faults(template) for template in pod_templates(made)] == [[]]
-    assert "EAVES_NODE" not in {one["name"] for one in container["env"]}
-    validate(made)
-
-
-def test_other_sources_keep_the_plain_agent() -> None:
-    sources = (*app(STREAM).sources, ClusterSource(name="inbox", claim="photos"))
-    made = render_app(replace(plain_app(), sources=sources), full_settings(), plain_site())
-    images = {one["metadata"]["name"]: read_pod(one)[1]["image"] for one in made if one["kind"] == STATEFUL_SET.kind}
-    assert images == {"flowers-gate": CAMERA_IMAGE, "flowers-inbox": AGENT_IMAGE}
 
 
 def test_the_memory_holds_the_agent_and_its_decoder() -> None:
@@ -116,50 +87,18 @@ def test_a_device_plugin_makes_privileges_unnecessary() -> None:
     validate(made)
 
 
-def test_a_recording_of_a_node_needs_no_privileges() -> None:
-    pod, container = read_pod(render(app(RECORDING)))
-    assert "privileged" not in container["securityContext"]
-    assert {"name": "images", "hostPath": {"path": "/data/day", "type": "Directory"}} in pod["volumes"]
-    assert {"name": "images", "mountPath": "/images", "readOnly": True} in container["volumeMounts"]
-    assert reported(container)["url"] == "/images/night.mjpeg"
-
-
 def test_an_agent_on_a_node_knows_the_nodes_name_and_runs_where_cameras_are() -> None:
     pod, container = read_pod(render(app(DEVICE, pod={"nodeSelector": {"camera": "usb"}})))
     assert {"name": "EAVES_NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}} in container["env"]
     assert pod["nodeSelector"] == {"camera": "usb"}
-    made = render_app(
-        app(DEVICE, pod={"nodeSelector": {"camera": "usb"}}), full_settings(), plain_site(selector={"edge": "yes"})
-    )
-    (found,) = [one for one in made if one["kind"] == "DaemonSet" and "eaves.dev/source" in one["metadata"]["labels"]]
-    assert found["spec"]["template"]["spec"]["nodeSelector"] == {"edge": "yes", "camera": "usb"}
-
-
-def test_a_camera_with_claim_checks_keeps_its_container_image() -> None:
-    """The target agent-camera-s3 is that container image with one layer more."""
-    claims = {"claim_check_over_bytes": 1_000_000, "claim_check_bucket": "s3://photos"}
-    source = replace(app({**STREAM, **claims}).sources[0])
-    assert find_agent_image(source, full_settings()) == CAMERA_IMAGE
 
 
 def test_a_missing_container_image_is_a_fault_that_names_its_target() -> None:
-    found = faults(app(STREAM), agent_camera_image="", agent_image="")
+    found = find_faults(app(STREAM), agent_camera_image="", agent_image="")
     assert found.keys() == {"knative.agent_camera_image"}, "no part of the app needs the plain agent"
     assert "target agent-camera" in found["knative.agent_camera_image"]
     assert "sources such as gate" in found["knative.agent_camera_image"]
     render_app(app(STREAM), full_settings(agent_image=""), plain_site())
-
-
-def test_the_doctors_pod_runs_in_whatever_container_image_of_agents_is_set() -> None:
-    wanted = app(STREAM, secret="login")
-    (one,) = find_destinations(wanted)
-    assert one == Destination(by="source gate", address="gate.barn.lan:554", secret="login")
-    for settings, image in (
-        (KnativeSettings(agent_camera_image=CAMERA_IMAGE), CAMERA_IMAGE),
-        (full_settings(), AGENT_IMAGE),
-    ):
-        pod = build_reachability_pod("doctor", [one], wanted, settings, plain_site())
-        assert pod["spec"]["containers"][0]["image"] == image
 
 
 @pytest.mark.parametrize(
@@ -167,18 +106,16 @@ def test_the_doctors_pod_runs_in_whatever_container_image_of_agents_is_set() -> 
     [
         (DEVICE, {"agent": "service"}, "url", "needs `agent: node`"),
         (STREAM, {"agent": "node"}, "url", "must be the absolute path of a device or a video file on the nodes"),
-        ({"url": "videos/night.mjpeg"}, {}, "url", "must be the absolute path"),
         ({"url": "/dev/../etc/shadow"}, {}, "url", "must be the absolute path"),
-        ({"url": "/night.mjpeg"}, {}, "url", "must be the absolute path"),
     ],
 )
 def test_what_can_not_work_is_refused(options: dict[str, Any], values: dict[str, Any], path: str, message: str) -> None:
-    found = faults(app(options, **values))
+    found = find_faults(app(options, **values))
     assert found.keys() == {f"sources[0].{path}"}
     assert message in found[f"sources[0].{path}"]
 
 
 def test_a_password_in_the_address_of_a_camera_is_never_quoted() -> None:
-    found = faults(app({"url": "rtsp://me:hunter2@gate.barn.lan/1"}, agent="node"))
+    found = find_faults(app({"url": "rtsp://me:hunter2@gate.barn.lan/1"}, agent="node"))
     assert "hunter2" not in str(found)
     assert "***" in found["sources[0].url"]

@@ -9,13 +9,10 @@ from typing import Any
 import yaml
 from click.testing import CliRunner, Result
 
-from eaves.cli import cli
 from eaves.cli.commands.console import render as command
 from eaves.config import build, env_layer, iter_leaves
-from eaves.errors import ConfigError
 from knative.resources.console import SiteConsoleSettings
 from knative.resources.rendering import to_yaml
-from knative.settings import KnativeSettings
 from tests.cluster.apps import AGENT_IMAGE
 from tests.cluster.manifests import pod_templates, restricted_faults, validate
 
@@ -27,8 +24,6 @@ FULL = (
     "barn",
     "--pod",
     "{imagePullSecrets: [{name: registry-login}]}",
-    "--data-size",
-    "1Gi",
 )
 
 
@@ -82,26 +77,3 @@ def test_the_process_reads_what_the_pod_gives_it() -> None:
     settings = build(SiteConsoleSettings, env_layer(SiteConsoleSettings, given))
     assert (settings.site, settings.read_only, settings.events_port) == ("barn", True, 8080)
     assert (settings.credentials, settings.silent_after_s) == (Path("/credentials"), 90.0)
-
-
-def test_it_shows_the_events_of_the_broker_that_apps_have_by_default() -> None:
-    assert rendered()["Trigger"]["spec"]["broker"] == KnativeSettings().broker
-
-
-def test_without_a_broker_there_is_no_trigger() -> None:
-    assert "Trigger" not in rendered("--broker", "")
-
-
-def test_a_container_image_without_a_digest_is_refused() -> None:
-    result = render("--image", "registry.example/eaves-console:1")
-    assert isinstance(result.exception, ConfigError)
-    assert "by digest" in str(result.exception)
-
-
-def test_each_file_names_the_command_that_has_written_it(tmp_path: Path) -> None:
-    result = CliRunner().invoke(cli, ["console", "render", *FULL, "--output", str(tmp_path)], prog_name="eaves")
-    assert result.exit_code == 0, result.output
-    heads = {path.read_text().splitlines()[0] for path in tmp_path.glob("*.yaml")}
-    (head,) = heads
-    assert "Written by `eaves console render`" in head
-    assert "eaves.yaml" not in head

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eaves.errors import ConfigError
 from knative.client.kinds import KSERVICE
-from knative.resources.reachability_pod import Destination, find_destinations
 from knative.resources.rendering import render_app
 from knative.resources.sources import find_agent_image, find_missing_images
 from knative.specs import ClusterApp, ClusterSource
 from tests.cluster.apps import AGENT_IMAGE, S3_IMAGE, full_settings, plain_app, plain_site
-from tests.cluster.manifests import restricted_faults, validate
+from tests.cluster.manifests import restricted_faults
+from tests.unit.knative.render import find_faults
 
 HOSTS = {"EAVES_DATAREF_HOSTS": "photos.s3.eu-central-1.amazonaws.com"}
 LARGE = {
@@ -37,12 +35,6 @@ def read_function(wanted: ClusterApp, **settings: Any) -> dict[str, Any]:
     template = service["spec"]["template"]
     assert restricted_faults(template) == []
     return dict(template["spec"])
-
-
-def faults(wanted: ClusterApp, **settings: Any) -> dict[str, str]:
-    with pytest.raises(ConfigError) as error:
-        render_app(wanted, full_settings(**settings), plain_site())
-    return {fault.path: fault.message for fault in error.value.faults}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +63,7 @@ def test_the_keys_are_a_secret_that_the_functions_user_can_read() -> None:
 
 def test_a_folder_of_this_machine_is_never_named_in_the_pod() -> None:
     env = {**HOSTS, "EAVES_DATAREF_CREDENTIALS": "secrets/bucket"}
-    found = faults(plain_app(env=env))
+    found = find_faults(plain_app(env=env))
     assert found["knative.dataref_secret"].endswith(
         "kubectl -n eaves create secret generic flowers-datarefs --from-file=secrets/bucket"
     )
@@ -80,31 +72,19 @@ def test_a_folder_of_this_machine_is_never_named_in_the_pod() -> None:
 
 
 def test_a_secret_for_no_host_is_refused() -> None:
-    assert faults(plain_app(), dataref_secret="keys") == {
+    assert find_faults(plain_app(), dataref_secret="keys") == {
         "knative.dataref_secret": "has no effect without function.dataref_hosts"
     }
     assert (
-        "must be a name that Kubernetes allows" in faults(plain_app(), dataref_secret="A B")["knative.dataref_secret"]
+        "must be a name that Kubernetes allows"
+        in find_faults(plain_app(), dataref_secret="A B")["knative.dataref_secret"]
     )
 
 
 def test_a_function_that_would_refuse_the_images_of_a_source_is_refused() -> None:
-    found = faults(app(LARGE))
+    found = find_faults(app(LARGE))
     assert found["function.dataref_hosts"] == (
         "the function would refuse images of the source gate at https://photos.s3.eu-central-1.amazonaws.com: "
         "datarefs to the host 'photos.s3.eu-central-1.amazonaws.com' are not allowed"
     )
     read_function(app(LARGE, **HOSTS))
-
-
-def test_the_doctor_tries_the_bucket() -> None:
-    found = find_destinations(app(LARGE))
-    assert list(found) == [
-        Destination(by="source gate", address="tls://photos.s3.eu-central-1.amazonaws.com:443", secret="keys")
-    ]
-
-
-def test_the_function_is_valid_by_the_schemas(shared: Path) -> None:
-    made = render_app(plain_app(env=HOSTS), full_settings(dataref_secret="bucket-keys"), plain_site())
-    for one in made:
-        validate(one, shared)

@@ -6,15 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from eaves.config import build, env_layer, iter_leaves
-from eaves.errors import ConfigError
+from eaves.config import iter_leaves
 from eaves.publisher.settings import PublisherSettings
 from knative.resources.rendering import render_app
-from knative.settings import KnativeSettings
-from knative.specs import ClusterApp, ClusterMqttSettings, ClusterSource, ClusterTrigger
+from knative.specs import ClusterApp, ClusterMqttSettings, ClusterTrigger
 from tests.cluster.apps import full_settings, plain_app, plain_site
+from tests.unit.knative.render import find_faults
 
 URL = "mqtt://broker.lan/gate/{label}"
 
@@ -38,22 +35,6 @@ def container(wanted: ClusterApp) -> tuple[dict[str, Any], dict[str, Any]]:
     return pod, pod["containers"][0]
 
 
-def faults(wanted: ClusterApp, settings: KnativeSettings | None = None) -> dict[str, str]:
-    with pytest.raises(ConfigError) as error:
-        render_app(wanted, settings or full_settings(), plain_site())
-    return {fault.path: fault.message for fault in error.value.faults}
-
-
-def test_the_trigger_delivers_to_a_service_behind_which_the_publisher_is() -> None:
-    made = render(app())
-    assert made["Trigger"]["spec"]["subscriber"]["ref"]["name"] == made["Service"]["metadata"]["name"]
-    labels = made["StatefulSet"]["spec"]["template"]["metadata"]["labels"]
-    assert made["Service"]["spec"]["selector"].items() <= labels.items()
-    assert made["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
-    assert all(rule["from"] for rule in made["NetworkPolicy"]["spec"]["ingress"]), "no port is open to any address"
-    assert "NetworkPolicy" not in render(app(), network_policy=False)
-
-
 def test_variables_of_the_publisher_are_settings_that_its_process_has() -> None:
     known = {leaf.env for leaf in iter_leaves(PublisherSettings)}
     _, made = container(app(retain=True, format="json", discovery_prefix="ha", secret="login", spool_size="3Gi"))
@@ -67,57 +48,19 @@ def test_variables_of_the_publisher_are_settings_that_its_process_has() -> None:
     assert {"EAVES_MQTT_SECRET", "EAVES_MQTT_SPOOL_SIZE"}.isdisjoint(reported)
 
 
-@pytest.mark.parametrize(
-    ("size", "room", "dead"), [("1Gi", 500_000_000, 100_000_000), ("100Mi", 48_828_125, 9_765_625)]
-)
-def test_the_queue_leaves_room_on_its_volume(size: str, room: int, dead: int) -> None:
-    _, made = container(app(spool_size=size))
-    reported = {one["name"]: one["value"] for one in made["env"]}
-    settings = build(PublisherSettings, env_layer(PublisherSettings, reported))
-    assert (settings.spool_max_bytes, settings.spool_dead_max_bytes) == (room, dead)
-
-
-def test_a_volume_that_holds_no_event_is_refused() -> None:
-    found = faults(app(spool_size="20Mi"))
-    assert found == {"triggers[0].mqtt.spool_size": "must be at least 42Mi, for events of 20000000 bytes (got '20Mi')"}
-    render(app(spool_size="42Mi"))
-
-
-def test_what_is_as_usual_is_not_reported() -> None:
-    _, made = container(app())
-    assert not [one for one in made["env"] if one["name"].startswith("EAVES_MQTT_")]
-
-
-def test_the_pod_sees_the_secret_that_is_named_and_no_other() -> None:
-    pod, made = container(app(secret="login"))
-    (volume,) = [volume for volume in pod["volumes"] if "secret" in volume]
-    assert volume["secret"] == {"secretName": "login", "defaultMode": 0o400}
-    (mount,) = [mount for mount in made["volumeMounts"] if mount["name"] == volume["name"]]
-    assert (mount["mountPath"], mount["readOnly"]) == ("/credentials", True)
-    assert {"name": "EAVES_MQTT_CREDENTIALS", "value": "/credentials"} in made["env"]
-    pod, _ = container(app())
-    assert not [volume for volume in pod["volumes"] if "secret" in volume]
-
-
 def test_a_password_in_the_address_is_refused_with_what_to_do() -> None:
-    found = faults(app(url="mqtt://me:hunter2@broker.lan/gate"))
+    found = find_faults(app(url="mqtt://me:hunter2@broker.lan/gate"))
     assert found.keys() == {"triggers[0].url"}
     assert "kubectl -n eaves create secret generic out --from-literal=username=USER" in found["triggers[0].url"]
     assert "hunter2" not in str(found)
 
 
 def test_a_folder_of_this_machine_is_no_secret() -> None:
-    found = faults(app(credentials=Path("secrets/broker")))
+    found = find_faults(app(credentials=Path("secrets/broker")))
     assert "create secret generic out --from-file=secrets/broker" in found["triggers[0].mqtt.secret"]
     render(app(credentials=Path("secrets/broker"), secret="login"))
 
 
-def test_a_publisher_takes_the_agents_container_image() -> None:
-    assert "publish to MQTT" in faults(app(), KnativeSettings())["knative.agent_image"]
-
-
 def test_names_that_a_stateful_set_cannot_have() -> None:
-    assert "at most 39 characters" in faults(app(name="o" * 40))["triggers[0].name"]
+    assert "at most 39 characters" in find_faults(app(name="o" * 40))["triggers[0].name"]
     render(app(name="out" + "o" * 36))
-    twice = replace(app(name="out"), sources=(ClusterSource(name="out-mqtt", claim="photos"),))
-    assert "must be another" in faults(twice)["triggers[0].name"]

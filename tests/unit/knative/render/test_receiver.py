@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -117,22 +116,6 @@ def test_the_authority_of_the_servers_certificate_signs_no_sites_certificate() -
     }
 
 
-def test_the_service_the_policy_and_the_binding_mean_its_pod() -> None:
-    objects = rendered()
-    labels = objects["StatefulSet"]["spec"]["template"]["metadata"]["labels"]
-    assert objects["Service"]["spec"]["selector"].items() <= labels.items()
-    assert objects["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
-    assert objects["SinkBinding"]["spec"]["subject"]["name"] == objects["StatefulSet"]["metadata"]["name"]
-    _, made = pod_of(objects)
-    assert {port["name"]: port["containerPort"] for port in made["ports"]} == {"events": 8443, "metrics": 9090}
-
-
-def test_two_receivers_of_a_namespace_share_nothing() -> None:
-    first = rendered("--image", AGENT_IMAGE, "--broker", "default", "--name", "north")
-    second = rendered("--image", AGENT_IMAGE, "--broker", "default", "--name", "south")
-    assert not first["Service"]["spec"]["selector"].items() <= second["StatefulSet"]["metadata"]["labels"].items()
-
-
 def test_it_says_how_its_secrets_are_made() -> None:
     reported = render(*FULL).stderr
     assert "kubectl -n cloud create secret tls receiver-tls" in reported
@@ -148,18 +131,3 @@ def test_what_can_not_work_is_refused() -> None:
     assert faults(*usable, "--functions", "flowers").keys() == {"functions"}
     assert faults(*usable, "--spool-size", "much", "--name", "A").keys() == {"spool_size", "name"}
     assert faults(*usable, "--tls-secret", "", "--sites-secret", "").keys() == {"tls_secret", "sites_secret"}
-
-
-def test_files_go_to_a_folder(tmp_path: Path) -> None:
-    result = render(*FULL, "-o", str(tmp_path / "receiver"))
-    names = [Path(line).name for line in result.stdout.splitlines()]
-    assert names == [
-        "10-serviceaccount-receiver.yaml",
-        "11-networkpolicy-receiver.yaml",
-        "12-service-receiver.yaml",
-        "13-sinkbinding-receiver.yaml",
-        "14-statefulset-receiver.yaml",
-    ]
-    assert json.dumps([yaml.safe_load((tmp_path / "receiver" / name).read_text()) for name in names]) == json.dumps(
-        list(yaml.safe_load_all(render(*FULL).stdout))
-    )

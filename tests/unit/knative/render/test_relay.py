@@ -9,15 +9,12 @@ from typing import Any
 import pytest
 
 from eaves.config import build, env_layer, iter_leaves
-from eaves.errors import ConfigError
 from eaves.relay.settings import RelaySettings
 from eaves.sources.settings import AgentSettings
-from knative.resources.eventing import relay_name
-from knative.resources.reachability_pod import find_destinations
 from knative.resources.rendering import render_app
-from knative.settings import KnativeSettings
-from knative.specs import ClusterApp, ClusterRelay, ClusterSource, ClusterTrigger
-from tests.cluster.apps import RECEIVER, full_settings, plain_app, plain_site, relayed_app
+from knative.specs import ClusterApp, ClusterRelay, ClusterTrigger
+from tests.cluster.apps import RECEIVER, full_settings, plain_site, relayed_app
+from tests.unit.knative.render import find_faults
 
 RELAY = {"apiVersion": "v1", "kind": "Service", "name": "flowers-relay", "namespace": "eaves"}
 BROKER = {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": "eaves", "namespace": "eaves"}
@@ -41,12 +38,6 @@ def reported(objects: Objects, kind: str, name: str) -> dict[str, str]:
     return {one["name"]: one["value"] for one in made["env"] if "value" in one}
 
 
-def faults(app: ClusterApp, settings: KnativeSettings | None = None) -> dict[str, str]:
-    with pytest.raises(ConfigError) as error:
-        render_app(app, settings or full_settings(), plain_site())
-    return {fault.path: fault.message for fault in error.value.faults}
-
-
 def through_cloud(app: ClusterApp) -> ClusterApp:
     sources = tuple(replace(source, through="function") for source in app.sources)
     return replace(app, through="cloud", sources=sources)
@@ -56,38 +47,6 @@ def test_an_app_without_a_receiver_is_rendered_as_before() -> None:
     bare = replace(relayed_app(), relay=ClusterRelay())
     assert not [name for kind, name in render(bare) if "relay" in name]
     assert render(bare) == render(replace(bare, relay=ClusterRelay(images="all", secret="link")))
-
-
-def test_agents_that_ask_the_function_send_to_the_relay_and_the_relay_to_the_broker() -> None:
-    objects = render(relayed_app())
-    sinks = {name: one["spec"]["sink"]["ref"] for (kind, name), one in objects.items() if kind == "SinkBinding"}
-    assert sinks == {
-        "flowers-inbox": RELAY,
-        "flowers-eaves-camera": RELAY,
-        "flowers-shared": BROKER,
-        "flowers-relay": BROKER,
-    }
-    labels = objects["StatefulSet", "flowers-relay"]["spec"]["template"]["metadata"]["labels"]
-    assert objects["Service", "flowers-relay"]["spec"]["selector"].items() <= labels.items()
-    assert objects["NetworkPolicy", "flowers-relay"]["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
-    assert ("NetworkPolicy", "flowers-relay") not in render(relayed_app(), network_policy=False)
-
-
-def test_the_relay_is_there_before_the_agents_that_send_to_it() -> None:
-    order = [(one["kind"], one["metadata"]["name"]) for one in render_app(relayed_app(), full_settings(), plain_site())]
-    assert order.index(("SinkBinding", "flowers-relay")) < order.index(("StatefulSet", "flowers-relay"))
-    assert order.index(("StatefulSet", "flowers-relay")) < order.index(("SinkBinding", "flowers-inbox"))
-
-
-def test_agents_of_every_kind_are_let_in() -> None:
-    objects = render(relayed_app())
-    peers = objects["NetworkPolicy", "flowers-relay"]["spec"]["ingress"][0]["from"]
-    namespaces = [peer["namespaceSelector"]["matchLabels"] for peer in peers if "namespaceSelector" in peer]
-    assert [next(iter(labels.values())) for labels in namespaces] == ["knative-eventing", "eaves-agents"]
-    (own,) = [peer for peer in peers if "namespaceSelector" not in peer]
-    for kind, name in (("StatefulSet", "flowers-inbox"), ("DaemonSet", "flowers-eaves-camera")):
-        labels = objects[kind, name]["spec"]["template"]["metadata"]["labels"]
-        assert own["podSelector"]["matchLabels"].items() <= labels.items()
 
 
 def test_a_trigger_brings_what_does_not_come_from_agents_and_nothing_twice() -> None:
@@ -106,17 +65,6 @@ def test_the_broker_tries_for_two_days_to_bring_the_relay_something(name: str) -
     delivery = render(relayed_app())["Trigger", name]["spec"]["delivery"]
     assert (delivery["backoffPolicy"], delivery["backoffDelay"]) == ("linear", "PT1S")
     assert sum(range(1, delivery["retry"] + 1)) > 2 * 86_400
-
-
-def test_metrics_are_open_to_the_cluster_alone() -> None:
-    ingress = render(relayed_app())["NetworkPolicy", "flowers-relay"]["spec"]["ingress"]
-    assert all(rule["from"] for rule in ingress)
-
-
-def test_images_that_go_through_the_broker_are_brought_when_all_are_wanted() -> None:
-    images = render(relayed_app())["Trigger", "flowers-relay-images"]["spec"]
-    assert images["filters"] == [{"any": [{"exact": {"source": "/eaves/barn/shared"}}]}]
-    assert ("Trigger", "flowers-relay-images") not in render(relayed_app(images="none"))
 
 
 def test_dead_letters_go_to_the_relay_unless_another_sink_is_named() -> None:
@@ -152,16 +100,6 @@ def test_variables_of_the_relay_are_settings_that_its_process_has() -> None:
     assert settings.host == "0.0.0.0"
 
 
-def test_the_pod_sees_the_secret_of_the_link_and_no_other() -> None:
-    pod, made = container(render(relayed_app()), "StatefulSet", "flowers-relay")
-    (volume,) = [volume for volume in pod["volumes"] if "secret" in volume]
-    assert volume["secret"] == {"secretName": "link", "defaultMode": 0o400}
-    (mount,) = [mount for mount in made["volumeMounts"] if mount["name"] == volume["name"]]
-    assert (mount["mountPath"], mount["readOnly"]) == ("/credentials", True)
-    pod, _ = container(render(relayed_app()), "StatefulSet", "flowers-inbox")
-    assert not [volume for volume in pod["volumes"] if "secret" in volume]
-
-
 def test_agents_ask_the_function_in_the_cloud_with_the_credentials_of_the_link() -> None:
     app = through_cloud(relayed_app())
     objects = render(app)
@@ -192,43 +130,19 @@ def test_a_cold_start_in_the_cloud_has_its_time() -> None:
 
 
 def test_what_goes_through_the_broker_can_not_go_through_the_cloud() -> None:
-    found = faults(replace(relayed_app(), through="cloud"))
+    found = find_faults(replace(relayed_app(), through="cloud"))
     assert found.keys() == {"sources[2].through"}
 
 
 def test_images_chosen_by_their_prediction_must_be_seen_with_it() -> None:
-    assert "relay.images" in faults(relayed_app(images="low"))["sources[2].through"]
+    assert "relay.images" in find_faults(relayed_app(images="low"))["sources[2].through"]
 
 
 def test_an_address_of_this_machine_is_no_receiver_of_a_pod() -> None:
-    assert "the pod itself" in faults(relayed_app(to="http://127.0.0.1:8443"))["relay.to"]
+    assert "the pod itself" in find_faults(relayed_app(to="http://127.0.0.1:8443"))["relay.to"]
 
 
 def test_a_relay_without_a_secret_is_refused_with_what_to_do() -> None:
-    assert "create secret generic relay --from-file=token=FILE" in faults(relayed_app(secret=""))["relay.secret"]
-    found = faults(relayed_app(secret="", credentials=Path("link")))
+    assert "create secret generic relay --from-file=token=FILE" in find_faults(relayed_app(secret=""))["relay.secret"]
+    found = find_faults(relayed_app(secret="", credentials=Path("link")))
     assert "create secret generic relay --from-file=link" in found["relay.secret"]
-
-
-def test_a_volume_that_holds_no_event_is_refused() -> None:
-    assert "at least 42Mi" in faults(relayed_app(spool_size="20Mi"))["relay.spool_size"]
-
-
-def test_a_relay_takes_the_agents_container_image() -> None:
-    app = replace(plain_app(), relay=relayed_app().relay)
-    assert "relay" in faults(app, KnativeSettings())["knative.agent_image"]
-
-
-def test_the_receivers_address_is_one_that_the_doctor_tries() -> None:
-    app = replace(plain_app(), relay=replace(relayed_app().relay, to="https://cloud.example/"))
-    (found,) = find_destinations(app)
-    assert (found.by, found.address, found.secret) == ("relay", "tls://cloud.example:443", "link")
-    (found,) = find_destinations(replace(app, relay=replace(app.relay, to="https://[2001:db8::1]:8443")))
-    assert found.address == "tls://[2001:db8::1]:8443"
-    assert not list(find_destinations(plain_app()))
-
-
-def test_no_name_is_too_long_for_a_stateful_set() -> None:
-    app = relayed_app()
-    longest = replace(app, function=replace(app.function, name="f" * 40), sources=(ClusterSource(name="a", claim="b"),))
-    assert len(relay_name(longest)) <= 52

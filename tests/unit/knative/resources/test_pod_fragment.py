@@ -11,9 +11,8 @@ import pytest
 from eaves.config import build
 from eaves.config.layers import SettingsLayer
 from eaves.config.yaml_text import load_yaml
-from eaves.errors import ConfigError
 from knative.resources.console import ConsoleDeployment, build_console
-from knative.resources.pod import find_fragment_faults, load_fragment, merge_fragments
+from knative.resources.pod import find_fragment_faults, merge_fragments
 from knative.resources.rendering import render_app
 from knative.settings import KnativeSettings
 from tests.cluster.apps import AGENT_IMAGE, full_app, full_settings, plain_app, plain_site, relayed_app, watching_app
@@ -120,15 +119,6 @@ def test_every_fault_is_named_with_its_path() -> None:
     }
 
 
-def test_a_fault_stops_rendering_and_names_its_setting() -> None:
-    wrong: dict[str, Any] = {"tolerations": {"key": "edge"}}
-    app = replace(plain_app(), sources=tuple(replace(one, pod=wrong) for one in full_app().sources[:1]))
-    with pytest.raises(ConfigError) as error:
-        render_app(app, full_settings(pod=wrong), plain_site(pod=wrong))
-    paths = {fault.path for fault in error.value.faults}
-    assert paths == {"knative.pod.tolerations", "sites.pod.tolerations", "sources[0].pod.tolerations"}
-
-
 def test_a_console_takes_it_as_text() -> None:
     text = "{tolerations: [{operator: Exists}], resources: {limits: {memory: 512Mi}}}"
     made = list(build_console(ConsoleDeployment(image=AGENT_IMAGE, pod=text)))
@@ -140,5 +130,3 @@ def test_a_console_takes_it_as_text() -> None:
     }
     (fault,) = ConsoleDeployment(image=AGENT_IMAGE, pod="registry").faults()
     assert fault == ("pod", "must be a mapping, such as {imagePullSecrets: [{name: registry}]}")
-    with pytest.raises(ValueError, match="must be a mapping"):
-        load_fragment("[1]")

@@ -44,10 +44,3 @@ def test_a_filter_with_such_a_value_becomes_filters() -> None:
             {"cesql": "EXISTS model"},
         ]
     }
-
-
-def test_what_must_not_match_matches_in_neither_form() -> None:
-    found = built(filters=({"not": {"exact": {"label": "red rose"}}},))["filters"]
-    assert not matches_all({"label": "red rose"}, {}, found)
-    assert not matches_all({"label": "red%20rose"}, {}, found)
-    assert matches_all({"label": "rose"}, {}, found)

@@ -65,7 +65,6 @@ def test_a_name_tells_the_container_image_and_the_nodes() -> None:
 def test_names_of_pins_are_distinguished_from_others() -> None:
     assert is_pin_name("flowers", pin_name("flowers", IMAGE, {}))
     assert is_pin_name("flowers", pin_name("flowers", IMAGE, {"edge": "yes"}))
-    assert is_pin_name("flowers", "flowers-pin")
     assert not is_pin_name("flowers", "flowers-pin-camera")
     assert not is_pin_name("flowers", "flowers-barn-camera")
     assert not is_pin_name("flower", "flowers-pin")
