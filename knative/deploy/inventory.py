@@ -39,6 +39,8 @@ It differs from `eaves`, because applying an empty ConfigMap as `eaves` would em
 ATTEMPTS = 5
 """Number of attempts to change the inventory while other commands of the same deployment change it."""
 Manifests = Sequence[Mapping[str, Any]]
+Key = tuple[str, str, str]
+"""Identity of an object: kind as `item_kind` names it, namespace, name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,11 @@ class InventoryItem:
     name: str
     namespace: str
     uid: str
+
+    @property
+    def key(self) -> Key:
+        """Identity of the object."""
+        return self.kind, self.namespace, self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +126,7 @@ class Inventory:
 
     Attributes:
         app: Name of the app.
-        items: The app's objects, sorted by namespace, kind and name.
+        items: The app's objects, sorted by kind, namespace and name.
         deployment: Last deployment of the app; None when no deploy recorded one.
         version: resourceVersion of the ConfigMap; empty when the ConfigMap doesn't exist yet.
         uid: UID of the ConfigMap; empty when the ConfigMap doesn't exist yet.
@@ -133,7 +140,7 @@ class Inventory:
 
     def with_items(self, items: Iterable[InventoryItem]) -> Inventory:
         """Return the inventory with other objects."""
-        return replace(self, items=tuple(sorted(items, key=lambda item: (item.namespace, item.kind, item.name))))
+        return replace(self, items=tuple(sorted(items, key=lambda item: item.key)))
 
     def require_newest(self, cluster: Cluster, *, before: str) -> Inventory:
         """Raise an error when another user deployed or removed the app since this inventory's deployment was recorded.

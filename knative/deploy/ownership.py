@@ -28,7 +28,7 @@ from knative.client.kinds import (
     ObjectKind,
     kind_of,
 )
-from knative.deploy.inventory import Inventory, InventoryItem, Manifests, change_inventory, item_kind
+from knative.deploy.inventory import Inventory, InventoryItem, Key, Manifests, change_inventory, item_kind
 from knative.resources.metadata import (
     APP_LABEL,
     MANAGED_LABEL,
@@ -59,8 +59,6 @@ AT_HOME = (
 that it depends on."""
 ON_NODES = (SINK_BINDING, DAEMON_SET, SERVICE_ACCOUNT)
 """Kinds of an app's objects in the namespace of the agents on nodes, in the order of removal."""
-Key = tuple[str, str, str]
-"""Identity of an object: (API group and kind, name, namespace)."""
 Object = Mapping[str, Any]
 _KINDS = {item_kind(kind): kind for kind in AT_HOME}
 
@@ -118,7 +116,7 @@ def is_applied_by_eaves(one: Object) -> bool:
 
 def is_shared(manifest: Object) -> bool:
     """Return whether several apps share an object, such as a Broker or the namespace of agents."""
-    return APP_LABEL not in manifest["metadata"]["labels"]
+    return APP_LABEL not in (manifest["metadata"].get("labels") or {})
 
 
 def is_satisfied(manifest: Object, namespace: Object) -> bool:
@@ -128,16 +126,16 @@ def is_satisfied(manifest: Object, namespace: Object) -> bool:
 
 
 def key_of(one: Object, cluster: Cluster) -> Key:
-    """Return the identity of an object: API group and kind, name, and namespace."""
+    """Return the identity of an object, as an inventory has it."""
     metadata, kind = one["metadata"], kind_of(one)
     namespace = (metadata.get("namespace") or cluster.namespace) if kind.namespaced else ""
-    return f"{kind.group}/{kind.kind}", str(metadata["name"]), namespace
+    return item_kind(kind), namespace, str(metadata["name"])
 
 
 def build_item(one: Object, cluster: Cluster) -> InventoryItem:
     """Build the inventory item of an object; it has no UID when the object is a manifest that isn't applied yet."""
-    kind, (_, name, namespace) = kind_of(one), key_of(one, cluster)
-    return InventoryItem(kind=item_kind(kind), name=name, namespace=namespace, uid=str(one["metadata"].get("uid", "")))
+    kind, namespace, name = key_of(one, cluster)
+    return InventoryItem(kind=kind, name=name, namespace=namespace, uid=str(one["metadata"].get("uid", "")))
 
 
 def kind_named(item: InventoryItem) -> ObjectKind:
@@ -199,7 +197,7 @@ def find_known(
         ClusterError: When a request to the cluster is refused or fails.
     """
     rendered = {key_of(manifest, cluster): manifest for manifest in manifests}
-    places = {(kind_of(one), key[2]) for key, one in rendered.items() if kind_of(one) in AT_HOME and inventory.items}
+    places = {(kind_of(one), key[1]) for key, one in rendered.items() if kind_of(one) in AT_HOME and inventory.items}
     found = {key: one for one in find_labelled(cluster, owner, places) if (key := key_of(one, cluster)) in rendered}
     for key, manifest in rendered.items():
         if key not in found and (one := _read(cluster, manifest)) is not None:
@@ -221,9 +219,7 @@ def find_left(cluster: Cluster, inventory: Inventory, manifests: Manifests) -> l
     wanted = {key_of(one, cluster) for one in manifests}
     pinned = any(is_pin(one) for one in manifests)
     return order_removal(
-        item
-        for item in inventory.items
-        if _key(item) not in wanted and not (pinned and is_pin_item(inventory.app, item))
+        item for item in inventory.items if item.key not in wanted and not (pinned and is_pin_item(inventory.app, item))
     )
 
 
@@ -235,25 +231,18 @@ def list_intended(
     An object that doesn't exist, or whose UID differs from the inventory's, is added without a UID; it belongs to the
     app once it is applied.
     """
-    items = {_key(item): item for item in inventory.items}
-    for manifest in manifests:
-        key = key_of(manifest, cluster)
-        uid = str(known[key]["metadata"].get("uid", "")) if key in known else ""
-        if not is_shared(manifest) and (key not in items or items[key].uid != uid):
-            items[key] = build_item(manifest, cluster)
-    return inventory.with_items(items.values())
+    listed = {item.key: item.uid for item in inventory.items}
+    there = {key: str(one["metadata"].get("uid", "")) for key, one in known.items()}
+    keys = {key_of(one, cluster): one for one in manifests}
+    return list_applied(
+        cluster, inventory, [one for key, one in keys.items() if key not in listed or listed[key] != there.get(key, "")]
+    )
 
 
-def list_applied(
-    cluster: Cluster, inventory: Inventory, manifests: Manifests, applied: Mapping[Key, Object]
-) -> Inventory:
-    """Add the UIDs that the API server gave to the applied objects."""
-    items = {_key(item): item for item in inventory.items}
-    for manifest in manifests:
-        key = key_of(manifest, cluster)
-        if key in applied and not is_shared(manifest):
-            items[key] = build_item(applied[key], cluster)
-    return inventory.with_items(items.values())
+def list_applied(cluster: Cluster, inventory: Inventory, applied: Iterable[Object]) -> Inventory:
+    """Add objects of the app, with the UIDs that the API server gave to those that are applied."""
+    added = [build_item(one, cluster) for one in applied if not is_shared(one)]
+    return inventory.with_items({item.key: item for item in (*inventory.items, *added)}.values())
 
 
 def remove_items(
@@ -301,11 +290,6 @@ def delete_item(cluster: Cluster, item: InventoryItem, app: str, *, dry_run: boo
     except ConflictError:
         return LEFT
     return REMOVED if there else ""
-
-
-def _key(item: InventoryItem) -> Key:
-    kind = kind_named(item)
-    return f"{kind.group}/{kind.kind}", item.name, item.namespace if kind.namespaced else ""
 
 
 def _read(cluster: Cluster, manifest: Object) -> Object | None:

@@ -13,28 +13,17 @@ from typing import TYPE_CHECKING, Any
 from eaves.errors import ConflictError, DeniedError, InvalidError
 from knative.client.kinds import KSERVICE, REVISION
 from knative.deploy.inventory import Inventory, read_inventory
-from knative.deploy.ownership import ApplyResult, is_pin_item, remove_items
-from knative.resources.function import CONTAINER
-from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE, PIN_ANNOTATION
+from knative.deploy.ownership import ApplyResult, is_ours, is_pin_item, remove_items
+from knative.readiness.conditions import image_of
+from knative.resources.metadata import PIN_ANNOTATION
 from knative.resources.pin import pin_name
-from knative.rollout import RolloutStatus, parse_rollout_status
+from knative.rollout import parse_rollout_status
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 SERVICE_LABEL = "serving.knative.dev/service"
 """Label of a Revision with its Service. Source: knative/serving, pkg/apis/serving/register.go."""
-
-
-def find_served(standing: RolloutStatus) -> set[str]:
-    """Return the revisions that get requests, and those that `rollback` would give all requests to. Pure."""
-    state = standing.current
-    found = {*standing.shares, standing.preview, standing.other}
-    if state is not None:
-        found |= {state.old, state.new if state.served else ""}
-    elif standing.state is not None:
-        found.add(standing.state.serving)
-    return found - {""}
 
 
 def prune_pins(cluster: Cluster, app: str, *, inventory: Inventory | None = None) -> list[ApplyResult]:
@@ -55,26 +44,27 @@ def prune_pins(cluster: Cluster, app: str, *, inventory: Inventory | None = None
         inventory = read_inventory(cluster, app) if inventory is None else inventory
         pins = [item for item in inventory.items if is_pin_item(app, item)]
         service = cluster.get(KSERVICE, app) if len(pins) > 1 else None  # the newest revision needs one
-        current = (service or {"metadata": {}})["metadata"].get("annotations", {}).get(PIN_ANNOTATION)
-        if service is None or not current:
-            return []  # the app is being removed
-        if inventory.deployment is not None and inventory.deployment.image != _image(service["spec"]["template"]):
+        if service is None or not service["metadata"].get("annotations", {}).get(PIN_ANNOTATION):
+            return []  # one pin is needed by the newest revision; without one, the app is being removed
+        if inventory.deployment is not None and inventory.deployment.image != image_of(service):
             return []  # a deploy has yet to apply its revision
-        needed = {current, *_needed_pins(cluster, app, parse_rollout_status(service))}
+        needed = {service["metadata"]["annotations"][PIN_ANNOTATION], *_needed_pins(cluster, app, service)}
         return remove_items(cluster, inventory, [item for item in pins if item.name not in needed])
     return []
 
 
-def _needed_pins(cluster: Cluster, app: str, standing: RolloutStatus) -> Iterator[str]:
-    """Yield the names of the pins of revisions that Eaves deployed by digest, as far as they exist."""
-    names = find_served(standing) | {standing.newest}
+def _needed_pins(cluster: Cluster, app: str, service: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of the pins of revisions that get requests, or that `rollback` would give all requests to.
+
+    Only revisions that exist and that Eaves deployed by digest have a pin.
+    """
+    standing = parse_rollout_status(service)
+    names = {*standing.shares, standing.preview, standing.other, standing.newest}
+    if (state := standing.current) is not None:
+        names |= {state.old, state.new if state.served else ""}
+    elif standing.state is not None:
+        names.add(standing.state.serving)
     for one in cluster.list(REVISION, selector=f"{SERVICE_LABEL}={app}"):
-        labels, image = one["metadata"].get("labels") or {}, _image(one)
-        if one["metadata"]["name"] in names and labels.get(MANAGED_LABEL) == MANAGED_VALUE and "@sha256:" in image:
+        image = image_of(one)
+        if one["metadata"]["name"] in names and is_ours(one) and "@sha256:" in image:
             yield pin_name(app, image, one["spec"].get("nodeSelector") or {})
-
-
-def _image(one: Mapping[str, Any]) -> str:
-    """Return the function's container image in a revision or in a revision's template; empty when it has none."""
-    containers = one["spec"].get("containers") or []
-    return next((str(each.get("image")) for each in containers if each.get("name") == CONTAINER), "")

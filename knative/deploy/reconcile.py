@@ -7,7 +7,6 @@ no clock is compared, so a newer deploy is never reverted.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,7 +29,8 @@ from knative.deploy.inventory import (
     take_over,
 )
 from knative.deploy.pins import prune_pins
-from knative.deploy.site_update import SiteDeployment, SiteUpdate, apply_newest, image_of_service
+from knative.deploy.site_update import SiteDeployment, SiteUpdate, apply_newest
+from knative.readiness.conditions import image_of
 from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE
 from knative.resources.rendering import render_app
 from knative.settings import SiteSettings
@@ -40,11 +40,6 @@ if TYPE_CHECKING:
 
 Build = Callable[[FunctionImage], SiteDeployment]
 Agreed = Callable[[DeploymentRecord], object]
-REACH_S = 10.0
-"""Maximum seconds of the small request that is made after one function's rollout failed for lack of an answer. If the
-API server doesn't answer it either, the other functions aren't tried."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +206,7 @@ def _step(
     cluster: Cluster, site: SiteSettings, inventory: Inventory, wish: WantedDeployment, build: Build, agreed: Agreed
 ) -> SiteUpdate:
     app, last = inventory.app, inventory.deployment
-    serving = image_of_service(cluster.get(KSERVICE, app)) if last is None else ""
+    serving = image_of(cluster.get(KSERVICE, app)) if last is None else ""
     decision = decide_reconcile(last, serving, wish)
     if decision.verb is ReconcileAction.KEEP and last is not None:
         wanted = build(last.function_image)
@@ -254,7 +249,7 @@ def advance_all(cluster: Cluster) -> list[RolloutStep]:
     """Advance every rollout of a namespace by one step; a failure for one function never stops the other functions.
 
     Raises:
-        UnreachableClusterError: When the API server doesn't answer any request.
+        UnreachableClusterError: When the API server doesn't answer; the functions that are left are not tried.
         ClusterError: When the functions can't be listed.
     """
     services = cluster.list(KSERVICE, selector=f"{MANAGED_LABEL}={MANAGED_VALUE}")
@@ -276,14 +271,10 @@ def _advance_one(cluster: Cluster, name: str) -> RolloutStep | None:
         return RolloutStep(name=name, outcome=advance_and_prune(cluster, name))
     except NotFoundError:
         return None
-    except UnreachableClusterError as error:
-        cluster.reach(REACH_S)  # raises an error when the API server is gone for all functions, not only for this one
-        return RolloutStep(name=name, error=error)
+    except UnreachableClusterError:
+        raise  # a request for another function would wait as long
     except EavesError as error:
         return RolloutStep(name=name, error=error)
-    except Exception as error:  # noqa: BLE001 - a defect that one function meets must not stop the others' rollouts
-        _log.exception("the rollout of %s failed", name)
-        return RolloutStep(name=name, error=EavesError(f"{name}: {type(error).__name__}: {error}"[:300]))
 
 
 def _leave(reason: str) -> ReconcileDecision:

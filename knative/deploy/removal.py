@@ -81,7 +81,7 @@ def find_removable(
         ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, owner.app) if inventory is None else inventory
-    found = {(item.kind, item.namespace, item.name): item for item in inventory.items}
+    found = {item.key: item for item in inventory.items}
     if adopt or not inventory.version:
         places = [(kind, cluster.namespace) for kind in AT_HOME]
         if owner.agents and owner.agents != cluster.namespace:
@@ -93,7 +93,7 @@ def find_removable(
         for one in labelled:
             if one in applied or (adopt and is_ours(one) and _is_named_after(one, owner.app)):
                 item = build_item(one, cluster)
-                found.setdefault((item.kind, item.namespace, item.name), item)
+                found.setdefault(item.key, item)
     return order_removal(found.values())
 
 

@@ -27,12 +27,15 @@ class Diagnosis:
         message: Description of the fault, with the value that was found.
         fix: The command or the change of eaves.yaml that fixes it.
         final: Whether the fault does not go away by itself, so that waiting without the fix is useless.
+        key: What the fix changes, where that matters to the caller: `package`, `memory` or `room`, which are others for
+            an agent than for a function, or `traffic`; else empty.
     """
 
     cause: str
     message: str
     fix: str
     final: bool = False
+    key: str = ""
 
 
 CAUSES = {
@@ -61,6 +64,13 @@ def name_of(value: Object) -> str:
 def namespace_of(value: Object) -> str:
     """Return an object's namespace."""
     return str(value.get("metadata", {}).get("namespace", ""))
+
+
+def image_of(value: Object | None) -> str:
+    """Return the first container image of a Revision, or of an object's pod template; empty when there is none."""
+    spec = (value or {}).get("spec", {})
+    containers = spec.get("template", {}).get("spec", spec).get("containers") or [{}]
+    return str(containers[0].get("image", ""))
 
 
 def condition(value: Object | None, kind: str) -> Object:

@@ -9,13 +9,21 @@ Service, so any later command continues it: there is no operator.
     state                 the stored state as JSON of an annotation, and the traffic of revisions; pure
     status, plan          the status of a Service, and the next state and traffic; pure
     pinning               whether the newest revision's container image is on every node
-    service               reads and writes a Service: `set_percent`, `promote`, `rollback`, `pin`; `begin`, `advance`
+    service               reads and writes a Service: `set_percent`, `promote`, `rollback`; `begin`, `advance`
 
 This package must never change a field of a Service except `spec.traffic` and its own annotation, overwrite traffic that
 another manager sets, or promote a revision that has not answered requests.
 """
 
-from knative.rollout.service import RolloutOutcome, advance_rollout, begin_rollout, pin, promote, rollback, set_percent
+from knative.rollout.service import (
+    RolloutOutcome,
+    advance_rollout,
+    begin_rollout,
+    fix_traffic,
+    promote,
+    rollback,
+    set_percent,
+)
 from knative.rollout.state import RolloutPhase, RolloutState
 from knative.rollout.status import RolloutStatus, parse_rollout_status
 
@@ -26,8 +34,8 @@ __all__ = [
     "RolloutStatus",
     "advance_rollout",
     "begin_rollout",
+    "fix_traffic",
     "parse_rollout_status",
-    "pin",
     "promote",
     "rollback",
     "set_percent",

@@ -12,26 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ClusterError, ConflictError, NotFoundError, StartError
 from knative.client.kinds import KSERVICE, REVISION
-from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
+from knative.readiness.conditions import condition
+from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE, ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.counters import accumulate
-from knative.rollout.decision import RevisionHealth, RolloutAction, RolloutDecision, RolloutObservation, decide_rollout
-from knative.rollout.pinning import hold_unpinned, read_pin, require_pinned
+from knative.rollout.decision import RolloutAction, RolloutDecision, RolloutObservation, decide_rollout
+from knative.rollout.pinning import describe_unpinned, hold_unpinned, require_pinned
 from knative.rollout.plan import (
     BEGUN,
     Plan,
-    note_refusals,
+    note_retries,
     plan_begin,
     plan_decision,
+    plan_fixed,
     plan_percent,
-    plan_pin,
     plan_rollback,
 )
 from knative.rollout.scrape import MetricsScrape, scrape_metrics
-from knative.rollout.state import RolloutPhase, RolloutState, Traffic, build_traffic, render_state
+from knative.rollout.state import NEXT_TAG, RolloutPhase, RolloutState, Traffic, build_traffic, render_state
 from knative.rollout.status import (
     RolloutStatus,
     owns_traffic,
-    parse_annotation,
     parse_health,
     parse_rollout_status,
 )
@@ -61,8 +61,8 @@ class RolloutOutcome:
 
     Attributes:
         name: Name of the function.
-        what: Action of the call: a value of `knative.rollout.decision.RolloutAction`, `begin`, `set`, `pin`,
-            or `nothing`.
+        what: Action of the call: a value of `knative.rollout.decision.RolloutAction`, `begin`, `set`, `fix`, or
+            `nothing`.
         reason: Reason for people.
         changed: Whether the Service was written.
         state: State of the rollout; None when there is none.
@@ -115,11 +115,9 @@ def begin_rollout(
         plan = plan_begin(standing, settings, moment, again=again)
         if adopt and plan.traffic is None and sum(standing.shares.values()) == 100:
             plan = replace(plan, traffic=standing.shares)
-        pin = None if plan.state.old else read_pin(cluster, service)
-        if pin is None or pin.complete:
-            return plan
+        unpinned = "" if plan.state.old else describe_unpinned(cluster, service)
         reason = plan.state.reason or plan.state.phase.value
-        return replace(plan, reason=f"{reason}; its container image is {pin.render()} so far")
+        return replace(plan, reason=f"{reason}; its container image is {unpinned} so far") if unpinned else plan
 
     return _change(cluster, name, propose, what="begin", now=now, adopt=adopt, settle_s=SETTLE_S, service=service)
 
@@ -181,8 +179,8 @@ def advance_rollout(
 
 def _observe(cluster: Cluster, service: Manifest, standing: RolloutStatus, state: RolloutState, now: float) -> Plan:
     """Observe both revisions of a rollout, and plan the next change that follows."""
-    new = read_health(cluster, state.new)
-    old = read_health(cluster, state.old) if state.old else None
+    new = parse_health(state.new, cluster.get(REVISION, state.new))
+    old = parse_health(state.old, cluster.get(REVISION, state.old)) if state.old else None
     is_counting = bool(new.ready) and old is not None
     seen = scrape_metrics(cluster, (state.new, state.old)) if is_counting else MetricsScrape(present=None)
     if seen.present is not None:
@@ -226,7 +224,12 @@ def set_percent(
     """
 
     def propose(service: Manifest, standing: RolloutStatus, moment: float) -> Plan | None:
-        plan = plan_percent(require_settled(standing), percent, moment)
+        if not standing.settled:
+            raise ClusterError(
+                f"Knative has not processed the last deployment of {name}, so its newest revision is not known",
+                hint="kubectl -n knative-serving get pods   # the controller must run",
+            )
+        plan = plan_percent(standing, percent, moment)
         return plan and _require(cluster, service, standing, plan, pin_wait_s=None if unpinned else pin_wait_s)
 
     return _change(cluster, name, propose, what="set", now=now, settle_s=SETTLE_S)
@@ -265,20 +268,31 @@ def rollback(cluster: Cluster, name: str, *, undo: bool = True, now: float | Non
     return _change(cluster, name, propose, what="roll back", now=now, settle_s=SETTLE_S)
 
 
-def pin(cluster: Cluster, name: str, *, adopt: bool = False) -> RolloutOutcome:
+def fix_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> bool:
     """Replace "latest revision" in the traffic by the revision's name, so that the next deploy starts at 0 %.
+
+    A Service that doesn't exist, or, without `adopt`, that Eaves didn't make, stays unchanged.
 
     Args:
         cluster: Connection to the cluster, in the function's namespace.
         name: Name of the function.
         adopt: Take the traffic over from another manager.
 
+    Returns:
+        Whether the traffic was changed.
+
     Raises:
-        NotFoundError: When there is no such function.
         ConflictError: When another manager set the traffic.
         ClusterError: When the API server refuses.
     """
-    return _change(cluster, name, lambda service, standing, moment: plan_pin(standing), what="pin", adopt=adopt)
+    service = cluster.get(KSERVICE, name)
+    if service is None or parse_rollout_status(service).fixed:
+        return False  # the first deploy has no traffic to keep, and most later deploys find it named already
+    if not adopt and (service["metadata"].get("labels") or {}).get(MANAGED_LABEL) != MANAGED_VALUE:
+        return False
+    return _change(
+        cluster, name, lambda _, standing, moment: plan_fixed(standing), what="fix", adopt=adopt, service=service
+    ).changed
 
 
 def forget_retries(cluster: Cluster, name: str, revisions: Collection[str]) -> None:
@@ -321,25 +335,6 @@ def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> dict[
     return service
 
 
-def read_health(cluster: Cluster, revision: str) -> RevisionHealth:
-    """Read the health of a revision."""
-    return parse_health(revision, cluster.get(REVISION, revision))
-
-
-def require_settled(standing: RolloutStatus) -> RolloutStatus:
-    """Raise an error when Knative hasn't processed the last change, so that the newest revision isn't known yet.
-
-    Raises:
-        ClusterError: When Knative has not reconciled the last change.
-    """
-    if not standing.settled:
-        raise ClusterError(
-            f"Knative has not processed the last deployment of {standing.name}, so its newest revision is not known",
-            hint="kubectl -n knative-serving get pods   # the controller must run",
-        )
-    return standing
-
-
 def _change(
     cluster: Cluster,
     name: str,
@@ -366,7 +361,7 @@ def _change(
         standing = parse_rollout_status(service)
         plan, changed = propose(service, standing, cluster.clock() if now is None else now), False
         if isinstance(plan, Plan):
-            plan = note_refusals(plan, standing)
+            plan = note_retries(plan, standing)
             try:
                 changed = _write(cluster, service, plan, force=adopt)
             except ConflictError as error:
@@ -408,7 +403,7 @@ def _require(
         StartError: When a revision has failed, or isn't ready or pinned and must be.
     """
     for revision in (*plan.needs, *plan.bears):
-        health = read_health(cluster, revision)
+        health = parse_health(revision, cluster.get(REVISION, revision))
         if not health.exists:
             raise NotFoundError(
                 f"the revision {revision} no longer exists; Knative deletes old revisions",
@@ -421,7 +416,7 @@ def _require(
                 hint=f"eaves logs {standing.name} --on knative",
             )
     if pin_wait_s is not None:
-        require_pinned(cluster, service, plan, wait_s=pin_wait_s)
+        require_pinned(cluster, service, standing, plan, wait_s=pin_wait_s)
     return plan
 
 
@@ -434,9 +429,11 @@ def _write(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool = Fal
         ClusterError: When the API server refuses.
     """
     annotation = render_state(plan.state)
-    metadata, spec = service["metadata"], service.get("spec", {})
-    wanted = spec.get("traffic") if plan.traffic is None else build_traffic(plan.traffic, preview=plan.preview)
-    if wanted == spec.get("traffic") and annotation == (metadata.get("annotations") or {}).get(ROLLOUT_ANNOTATION):
+    metadata, before = service["metadata"], service.get("spec", {}).get("traffic")
+    wanted = before
+    if plan.traffic is not None:
+        wanted = [*build_traffic(plan.traffic, preview=plan.preview), *_keep_tags(service, plan.state)]
+    if wanted == before and annotation == (metadata.get("annotations") or {}).get(ROLLOUT_ANNOTATION):
         return False
     manifest: dict[str, Any] = {
         "apiVersion": KSERVICE.api_version,
@@ -452,14 +449,21 @@ def _write(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool = Fal
     # Server-side apply removes fields that a manager owns and leaves out; other managers' fields stay.
     if plan.traffic is not None or owns_traffic(service):
         manifest["spec"] = {"traffic": wanted}
-    try:
-        cluster.apply(manifest, manager=ROLLOUT_MANAGER, force=force)
-    except ConflictError as error:
-        ours = error.causes and all(ROLLOUT_ANNOTATION in field for _, field in error.causes)
-        if not ours or not parse_annotation(service)[1]:
-            raise
-        cluster.apply(manifest, manager=ROLLOUT_MANAGER, force=True)  # the annotation is Eaves', and it is unreadable
+    cluster.apply(manifest, manager=ROLLOUT_MANAGER, force=force)
     return True
+
+
+def _keep_tags(service: Manifest, state: RolloutState) -> list[Manifest]:
+    """Return the entries of a Service's traffic with tags of other people, at 0 %: addresses at which revisions answer.
+
+    Knative changes no share while a revision in the traffic can't answer. So the tags go while the route isn't ready,
+    and so does that of a revision that is rolled back.
+    """
+    if condition(service, "RoutesReady").get("status") == "False":
+        return []
+    tagged = [one for one in service["spec"].get("traffic") or () if one.get("tag", NEXT_TAG) != NEXT_TAG]
+    failed = state.new if state.phase is RolloutPhase.ROLLED_BACK else ""
+    return [{**one, "percent": 0} for one in tagged if not failed or one.get("revisionName") != failed]
 
 
 def _managers(error: ConflictError) -> str:

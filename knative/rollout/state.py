@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
@@ -232,18 +232,18 @@ def parse_state(text: str) -> RolloutState:
 
 def _dump(value: Any) -> Any:
     """Return a part of a state as a value of JSON."""
-    if isinstance(value, RolloutSettings):
-        default = RolloutSettings()
-        names = (one.name for one in fields(value) if getattr(value, one.name) != getattr(default, one.name))
-        return {name: getattr(value, name) for name in names}
     if is_dataclass(value):
-        members = {one.name: _dump(getattr(value, one.name)) for one in fields(value)}
-        return {name: one for name, one in members.items() if one not in ("", {}, [], False, 0)}
+        members = {one: getattr(value, one.name) for one in fields(value)}
+        return {one.name: _dump(member) for one, member in members.items() if member != _default(one)}
     if isinstance(value, Mapping):
         return {name: _dump(one) for name, one in value.items()}
     if isinstance(value, tuple):
         return [_dump(one) for one in value]
     return value[:MAX_TEXT] if isinstance(value, str) else value
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def _load(kind: Any, value: object) -> Any:

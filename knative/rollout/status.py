@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from knative.readiness.conditions import condition, observed
 from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.decision import RevisionHealth
 from knative.rollout.state import (
@@ -43,7 +44,7 @@ class RolloutStatus:
     settled: bool = True
 
     @property
-    def pinned(self) -> bool:
+    def fixed(self) -> bool:
         """Whether the traffic names its revisions, so that a new revision gets no requests automatically."""
         return bool(self.traffic) and LATEST not in self.traffic
 
@@ -68,7 +69,10 @@ class RolloutStatus:
 
 
 def parse_rollout_status(service: Mapping[str, Any]) -> RolloutStatus:
-    """Parse the rollout status of a function from its Knative Service."""
+    """Parse the rollout status of a function from its Knative Service.
+
+    Source: knative/serving, pkg/reconciler/service/service.go (`MarkConfigurationNotReconciled`: OutOfDate).
+    """
     metadata, status = service.get("metadata", {}), service.get("status") or {}
     latest_ready = str(status.get("latestReadyRevisionName") or "")
     traffic, shares, preview = parse_traffic(service.get("spec", {}).get("traffic") or (), latest_ready)
@@ -81,7 +85,7 @@ def parse_rollout_status(service: Mapping[str, Any]) -> RolloutStatus:
         preview=preview,
         state=state,
         fault=fault,
-        settled=_is_settled(metadata, status),
+        settled=observed(service) and condition(service, "ConfigurationsReady").get("reason") != "OutOfDate",
     )
 
 
@@ -100,16 +104,9 @@ def parse_health(name: str, revision: Mapping[str, Any] | None) -> RevisionHealt
     """Return the health of a revision from its object; None as the object means that it doesn't exist."""
     if revision is None:
         return RevisionHealth(name=name, exists=False, ready=None)
-    condition = condition_of(revision, "Ready")
-    is_ready = {"True": True, "False": False}.get(str(condition.get("status", "")))
-    reason, message = str(condition.get("reason") or ""), str(condition.get("message") or "")
-    return RevisionHealth(name=name, ready=is_ready, message=message or reason)
-
-
-def condition_of(manifest: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    """Return the condition of one type from an object; empty when the object has none of that type."""
-    conditions = (manifest.get("status") or {}).get("conditions") or []
-    return next((condition for condition in conditions if condition.get("type") == kind), {})
+    ready = condition(revision, "Ready")
+    is_ready = {"True": True, "False": False}.get(str(ready.get("status", "")))
+    return RevisionHealth(name=name, ready=is_ready, message=str(ready.get("message") or ready.get("reason") or ""))
 
 
 def owns_traffic(service: Mapping[str, Any]) -> bool:
@@ -121,13 +118,3 @@ def owns_traffic(service: Mapping[str, Any]) -> bool:
         if entry.get("manager") == ROLLOUT_MANAGER and entry.get("operation") == "Apply":
             return "f:traffic" in entry.get("fieldsV1", {}).get("f:spec", {})
     return False
-
-
-def _is_settled(metadata: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
-    """Return whether Knative has reconciled the Service's last change.
-
-    Source: knative/serving, pkg/reconciler/service/service.go (`MarkConfigurationNotReconciled`).
-    """
-    configured = condition_of({"status": status}, "ConfigurationsReady")
-    taken_up = status.get("observedGeneration") == metadata.get("generation")
-    return taken_up and configured.get("reason") != "OutOfDate"

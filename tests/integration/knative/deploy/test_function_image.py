@@ -10,7 +10,7 @@ import pytest
 from eaves.errors import OciError, OciNotFoundError, RegistryError
 from eaves.oci.copy import copy_image
 from eaves.oci.descriptor import Reference
-from eaves.oci.package import ARTIFACT_LABEL, COMPILED, LIBRARY_LABEL, SOURCES, TASK_LABEL
+from eaves.oci.package import ARTIFACT_LABEL, TASK_LABEL
 from eaves.oci.registry.registry import Access, Registry
 from knative.deploy.function_image import resolve_image
 from tests.container_images.registries import small_index
@@ -49,16 +49,6 @@ def test_a_tag_becomes_a_digest_and_its_labels_say_what_it_is(registry: FakeRegi
 def test_an_index_is_one_function_for_several_platforms(registry: FakeRegistry, tmp_path: Path) -> None:
     tag, name = push(registry, tmp_path, reported(), reported())
     assert resolve_image(tag, PLAIN).name == name
-
-
-def test_byte_code_of_the_standard_library_counts_if_every_platform_has_it(
-    registry: FakeRegistry, tmp_path: Path
-) -> None:
-    compiled, sources = ({**reported(), LIBRARY_LABEL: form} for form in (COMPILED, SOURCES))
-    pairs = {"both": (compiled, compiled), "one": (compiled, sources), "old": (reported(), reported())}
-    names = {tag: push(registry, tmp_path / tag, *labels, tag=tag)[0] for tag, labels in pairs.items()}
-    found = {tag: resolve_image(name, PLAIN).library for tag, name in names.items()}
-    assert found == {"both": COMPILED, "one": SOURCES, "old": SOURCES}
 
 
 def test_an_index_whose_platforms_hold_different_artifacts_is_refused(registry: FakeRegistry, tmp_path: Path) -> None:

@@ -82,23 +82,6 @@ def test_what_is_still_being_deleted_is_made_again_by_the_next_deploy(
     assert "deletionTimestamp" not in apiserver.get(kind, "eaves", namespace="cams")["metadata"]
 
 
-def test_an_app_that_is_deployed_while_the_last_one_is_removed_has_its_broker(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    deploy(cluster, plain_app())
-    removed: list[str] = []
-
-    def remove_before_the_trigger(request: Request) -> None:
-        if request.method == "PATCH" and "/triggers/roses" in request.path and not removed:
-            removed.append(request.path)
-            remove_app(cluster, OWNER)
-
-    apiserver.fault = remove_before_the_trigger
-    deploy(cluster, plain_app(name="roses"), owner=ROSES)
-    assert removed
-    assert "cams/Broker/eaves" in objects(apiserver)
-
-
 def test_a_broker_that_others_send_to_stays(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     deploy(cluster, plain_app())
     trigger = {"apiVersion": "eventing.knative.dev/v1", "kind": "Trigger", "metadata": {"name": "theirs"}}

@@ -22,7 +22,7 @@ from tests.cluster.apps import IMAGE, NAME, plain_app
 from tests.cluster.deploys import SITE, objects, outcomes
 from tests.cluster.rollouts import FIRST, SECOND, shares
 from tests.fakes.controllers.knative import Knative
-from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request, refusal
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
 
 SETTINGS = RolloutSettings(steps=("50",), step_s=60.0, deadline_s=600.0, min_requests=4, max_error_increase=0.3)
 OTHER = "registry.example/barn/flowers@sha256:" + "d" * 64
@@ -283,16 +283,6 @@ def test_a_function_that_is_refused_never_stops_the_rollouts_of_the_others(
         else:
             assert step.error is None
         assert shares_of(knative, step.name) == expected
-
-
-def test_a_function_whose_requests_fail_never_stops_the_others_while_the_cluster_answers(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    three_canaries(cluster, knative)
-    apiserver.fault = lambda request: refusal(504, "Timeout", "etcd") if request.path.endswith("/services/a") else None
-    steps = advance_all(cluster)
-    assert [type(step.error) for step in steps] == [UnreachableClusterError, type(None), type(None)]
-    assert shares_of(knative, "c") == {"c-00001": 50, "c-00002": 50}
 
 
 def test_a_cluster_that_falls_silent_is_not_asked_about_every_other_function(

@@ -8,7 +8,7 @@ import pytest
 
 from knative.client.cluster import Cluster
 from knative.readiness.conditions import CAUSES, Diagnosis, is_ready
-from knative.readiness.diagnosis import FunctionReader
+from knative.readiness.diagnosis import read_function
 from tests.cluster.expanded import (
     APPLIED_S,
     NAME,
@@ -24,9 +24,7 @@ from tests.cluster.expanded import (
     waiting,
 )
 from tests.fakes.kubernetes.apiserver import FakeCluster
-from tests.integration.knative.readiness.test_wait import cluster, put, server
-
-__all__ = ["cluster", "server"]
+from tests.integration.knative.readiness.test_wait import put
 
 READY_REVISION = revision(condition("Ready", "True"))
 GIVEN_UP = "Knative has stopped trying to start the revision flowers-00001"
@@ -40,10 +38,10 @@ def denied(kind: str, status: str, reason: str, message: str) -> Manifest:
 
 
 def diagnose(
-    server: FakeCluster, cluster: Cluster, value: Manifest, *others: Manifest, now: float = APPLIED_S + 60
+    apiserver: FakeCluster, cluster: Cluster, value: Manifest, *others: Manifest, now: float = APPLIED_S + 60
 ) -> Diagnosis | None:
-    put(server, *others)
-    found = FunctionReader(cluster).read(NAME, service=value, now=now).diagnosis
+    put(apiserver, *others)
+    found = read_function(cluster, NAME, service=value, now=now).diagnosis
     assert found is None or found.cause in CAUSES
     return found
 
@@ -74,9 +72,9 @@ def test_ready_is_the_newest_revision_as_last_applied() -> None:
     ids=["at zero", "applied", "replaced", "unseen", "a layer has seconds", "migrating", "no revision yet"],
 )
 def test_what_only_takes_its_time(
-    server: FakeCluster, cluster: Cluster, value: Manifest, made: Manifest, now: int
+    apiserver: FakeCluster, cluster: Cluster, value: Manifest, made: Manifest, now: int
 ) -> None:
-    assert diagnose(server, cluster, value, made, now=APPLIED_S + now) is None
+    assert diagnose(apiserver, cluster, value, made, now=APPLIED_S + now) is None
 
 
 @pytest.mark.parametrize(
@@ -87,11 +85,11 @@ def test_what_only_takes_its_time(
             denied(
                 "RoutesReady", "False", "NotOwned", 'There is an existing placeholder Service "f" that we do not own.'
             ),
-            *("refused", True, "the name is in use: Service f", "kubectl -n barn delete Service f"),
+            *("refused", True, "the name is in use: Service f", "kubectl -n cams delete Service f"),
         ),
         (
             denied("ConfigurationsReady", "False", "X", 'There is an existing Configuration "f" that we do not own.'),
-            *("refused", True, "the name is in use", "kubectl -n barn delete Configuration f"),
+            *("refused", True, "the name is in use", "kubectl -n cams delete Configuration f"),
         ),
         (
             denied(
@@ -115,9 +113,9 @@ def test_what_only_takes_its_time(
     ],
 )
 def test_what_the_service_says(
-    server: FakeCluster, cluster: Cluster, value: Manifest, cause: str, final: bool, message: str, fix: str
+    apiserver: FakeCluster, cluster: Cluster, value: Manifest, cause: str, final: bool, message: str, fix: str
 ) -> None:
-    found = diagnose(server, cluster, value, READY_REVISION)
+    found = diagnose(apiserver, cluster, value, READY_REVISION)
     assert found is not None
     assert (found.cause, found.final) == (cause, final)
     assert message in found.message
@@ -147,42 +145,42 @@ def test_what_the_service_says(
     ],
 )
 def test_what_a_revision_says_once_its_pods_have_gone(
-    server: FakeCluster, cluster: Cluster, kind: str, reason: str, message: str, cause: str, words: str
+    apiserver: FakeCluster, cluster: Cluster, kind: str, reason: str, message: str, cause: str, words: str
 ) -> None:
-    found = diagnose(server, cluster, failed_service(message), failed_revision(kind, reason, message))
+    found = diagnose(apiserver, cluster, failed_service(message), failed_revision(kind, reason, message))
     assert found is not None
     assert found.cause == cause
     assert words in found.message
 
 
-def test_a_revision_that_still_speaks_of_what_is_over(server: FakeCluster, cluster: Cluster) -> None:
+def test_a_revision_that_still_speaks_of_what_is_over(apiserver: FakeCluster, cluster: Cluster) -> None:
     """Knative doesn't take back that a pod could not be placed, or ended, when it is placed and runs."""
     stale = failed_revision("ResourcesAvailable", "Unschedulable", "0/1 nodes are available: 1 Insufficient cpu.")
-    assert diagnose(server, cluster, failed_service("x"), stale, pod(container())) is None
+    assert diagnose(apiserver, cluster, failed_service("x"), stale, pod(container())) is None
 
 
-def test_a_pod_on_its_way_out_tells_nothing(server: FakeCluster, cluster: Cluster) -> None:
+def test_a_pod_on_its_way_out_tells_nothing(apiserver: FakeCluster, cluster: Cluster) -> None:
     gone: dict[str, Any] = {"deletionTimestamp": "2026-11-25T09:53:00Z", "finalizers": ["x/y"]}
     stuck = pod(waiting("ErrImagePull", "manifest unknown"), **gone)
-    assert diagnose(server, cluster, service(), revision(), stuck) is None
+    assert diagnose(apiserver, cluster, service(), revision(), stuck) is None
 
 
-def test_past_its_deadline_what_was_waited_for_is_final(server: FakeCluster, cluster: Cluster) -> None:
+def test_past_its_deadline_what_was_waited_for_is_final(apiserver: FakeCluster, cluster: Cluster) -> None:
     late = failed_revision("ResourcesAvailable", "ProgressDeadlineExceeded", NEVER)
     stuck = pod(scheduled="0/1 nodes are available: 1 Insufficient cpu.")
-    found = diagnose(server, cluster, failed_service("x"), late, stuck)
+    found = diagnose(apiserver, cluster, failed_service("x"), late, stuck)
     assert found is not None
     assert (found.cause, found.final) == ("unschedulable", True)
     assert found.message.endswith(GIVEN_UP)
-    assert found.fix.endswith("kubectl -n barn delete revisions.serving.knative.dev flowers-00001")
+    assert found.fix.endswith("kubectl -n cams delete revisions.serving.knative.dev flowers-00001")
 
 
 def test_a_revision_that_went_to_zero_without_ever_being_ready_is_given_up(
-    server: FakeCluster, cluster: Cluster
+    apiserver: FakeCluster, cluster: Cluster
 ) -> None:
     failed = failed_revision("ContainerHealthy", "ExitCode1", "Container failed with: ValueError")
-    put(server, failed)
-    assert not FunctionReader(cluster).read(NAME, service=failed_service("x")).given_up
+    put(apiserver, failed)
+    assert not read_function(cluster, NAME, service=failed_service("x")).given_up
     failed["status"]["conditions"].append(condition("Active", "False", "NoTraffic"))
-    put(server, failed)
-    assert FunctionReader(cluster).read(NAME, service=failed_service("x")).given_up
+    put(apiserver, failed)
+    assert read_function(cluster, NAME, service=failed_service("x")).given_up

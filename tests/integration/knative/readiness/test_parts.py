@@ -10,7 +10,7 @@ from eaves.platform import PartStatus
 from knative.client.cluster import Cluster
 from knative.client.kinds import BROKER, DAEMON_SET, TRIGGER
 from knative.readiness.conditions import CAUSES
-from knative.readiness.parts import FAILED, READY, STARTING, PartReader, missing_part, wanted_parts
+from knative.readiness.parts import FAILED, READY, STARTING, judge_parts, missing_part, wanted_parts
 from knative.resources.rendering import render_app
 from tests.cluster.apps import full_app, full_settings, plain_site
 from tests.cluster.deploys import HOME
@@ -55,7 +55,7 @@ def put_pod(server: FakeCluster, waiting: str, message: str = "", **labels: str)
 
 
 def judge(cluster: Cluster, value: dict[str, Any], *, now: float = NOW) -> PartStatus:
-    (found,) = PartReader(cluster).judge([value], now=now)
+    (found,) = judge_parts(cluster, [value], now=now)
     assert found.cause in {"", *CAUSES}
     return found
 

@@ -12,7 +12,7 @@ from eaves.errors import StartError
 from knative.client.cluster import Cluster
 from knative.deploy.apply import apply_app
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
-from knative.readiness.wait import DeploymentProgress, wait_whole
+from knative.readiness.wait import Rows, wait_ready
 from knative.resources.rendering import render_app
 from knative.rollout import parse_rollout_status
 from knative.settings import KnativeSettings, RolloutSettings
@@ -87,13 +87,13 @@ def test_a_stale_condition_of_a_trigger_is_waited_for_until_the_deadline(
     manifests = render_app(plain_app(), KnativeSettings(), SITE)
     apply_app(cluster, manifests, OWNER)
     apiserver.skew_s += 60  # the change of an object that its controller hasn't seen counts as a fault now
-    waited: list[float] = []
+    waited: list[Rows] = []
     with ThreadPoolExecutor() as threads:
         waiting = threads.submit(
-            wait_whole, cluster, NAME, manifests, timeout_s=30, look_s=0.1, patience_s=0.3,
-            show=lambda progress: waited.append(progress.waited_s),
+            wait_ready, cluster, NAME, manifests, timeout_s=30, poll_s=0.1, patience_s=0.3,
+            show=waited.append,
         )  # fmt: skip
-        wait_until(lambda: waiting.done() or waited[-1:] > [2.0], 10, what="more than the patience")
+        wait_until(lambda: waiting.done() or len(waited) > 10, 10, what="more than the patience")
         assert not waiting.done(), waiting.exception()
         trigger = apiserver.get(TRIGGER, "flowers", namespace=HOME)
         ready = {
@@ -157,11 +157,11 @@ def test_a_new_revision_gets_no_requests_before_the_whole_app_is_ready(
 
 def test_what_is_waited_for_is_shown(cluster: Cluster, knative: Knative) -> None:
     knative.broken["Trigger", "flowers"] = ("SubscriberResolved", "False", "NotFound", "nobody")
-    shown: list[DeploymentProgress] = []
+    shown: list[Rows] = []
     wanted = SiteDeployment(app=plain_app(), knative=KnativeSettings(), ready_s=0.6)
     with pytest.raises(StartError):
         update_site(cluster, SITE, wanted, show=shown.append)
-    rows = [row for row in shown[-1].rows() if row["what"] == "Trigger flowers"]
+    rows = [row for row in shown[-1] if row["what"] == "Trigger flowers"]
     assert rows == [
         {"what": "Trigger flowers", "state": "destination", "detail": "its subscriber can't be resolved: nobody"}
     ]

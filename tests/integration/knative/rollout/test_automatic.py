@@ -43,10 +43,10 @@ def test_a_service_that_follows_its_newest_revision_is_pinned_before_the_next_on
     cluster: Cluster, serving: Serving
 ) -> None:
     deploy(cluster, "r/f@sha256:1")
-    assert not rollout.pin(cluster, NAME).changed
+    assert not rollout.fix_traffic(cluster, NAME)
     serving.ready(FIRST)
-    assert rollout.pin(cluster, NAME).changed
-    assert not rollout.pin(cluster, NAME).changed
+    assert rollout.fix_traffic(cluster, NAME)
+    assert not rollout.fix_traffic(cluster, NAME)
     deploy(cluster, "r/f@sha256:2")
     serving.ready(SECOND)
     assert shares(serving) == {FIRST: 100}

@@ -92,7 +92,7 @@ def test_a_damaged_annotation_is_no_rollout_and_that_is_reported(
     assert (outcome.what, outcome.state) == ("nothing", None)
     assert "there is no rollout" in outcome.reason
     assert shares(canary) == {FIRST: 90, SECOND: 10}
-    begun = rollout.begin_rollout(cluster, NAME, SETTINGS, now=START)
+    begun = rollout.begin_rollout(cluster, NAME, SETTINGS, adopt=True, now=START)
     assert begun.state is not None
     assert (begun.state.old, begun.state.percent, begun.advancing) == (FIRST, 10, True)
 

@@ -37,7 +37,7 @@ def test_a_crash_is_reported_with_the_last_lines() -> None:
     assert seen.message == (
         "the process ended with exit code 1: loading | Traceback (most recent call last): | ValueError: bad label"
     )
-    assert seen.fix == f"kubectl logs --previous -n barn {POD} -c user-container"
+    assert seen.fix == f"kubectl logs --previous -n cams {POD} -c user-container"
     assert found(ended(3)).message == "the process ended with exit code 3, and wrote no log"
 
 
@@ -93,7 +93,7 @@ def test_what_only_the_events_tell() -> None:
     seen = found(waiting("ContainerCreating"), events=[mount, other])
     assert (seen.cause, seen.final) == ("configuration", False)
     assert 'configmap "nosuch" not found' in seen.message
-    assert seen.fix == f"kubectl -n barn describe pod {POD}"
+    assert seen.fix == f"kubectl -n cams describe pod {POD}"
     sandbox = event("FailedCreatePodSandBox", "Failed to create pod sandbox: plugin type=bridge failed")
     assert "can't set up the pod" in found(waiting("ContainerCreating"), events=[sandbox]).message
 

@@ -11,10 +11,10 @@ from eaves.errors import NotFoundError
 from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.plan import (
     Plan,
-    note_refusals,
+    note_retries,
     plan_begin,
+    plan_fixed,
     plan_percent,
-    plan_pin,
     plan_rollback,
 )
 from knative.rollout.state import KEPT_ENTRIES, LATEST, RolloutPhase, RolloutState, render_state
@@ -124,34 +124,34 @@ def test_there_may_be_nothing_before_it() -> None:
 def test_what_a_revision_refused_before_it_lost_everything_is_kept_in_mind(phase: RolloutPhase) -> None:
     there = standing({"a-1": 90, "a-2": 10}, state=replace(rolling(10), to_retry=("a-0",)))
     back = Plan(state=rolling(0, phase), traffic={"a-1": 100})
-    assert note_refusals(back, there).state.to_retry == ("a-0", "a-2")
-    assert note_refusals(Plan(state=rolling(10)), there).state.to_retry == ("a-0",), "nothing changes"
+    assert note_retries(back, there).state.to_retry == ("a-0", "a-2")
+    assert note_retries(Plan(state=rolling(10)), there).state.to_retry == ("a-0",), "nothing changes"
 
 
 def test_a_revision_that_is_replaced_by_a_better_one_or_serves_again_is_not_among_them() -> None:
     there = standing({"a-1": 90, "a-2": 10}, state=replace(rolling(10), to_retry=("a-2",)))
     promoted = Plan(state=rolling(100, RolloutPhase.DONE), traffic={"a-2": 100})
-    assert note_refusals(promoted, there).state.to_retry == ()
+    assert note_retries(promoted, there).state.to_retry == ()
 
 
 def test_a_revision_without_requests_has_refused_none() -> None:
     there = standing({"a-1": 100}, state=rolling(0))
     plan = plan_rollback(there, NOW)
     assert plan is not None
-    assert note_refusals(plan, there).state.to_retry == ()
+    assert note_retries(plan, there).state.to_retry == ()
 
 
 # pin
 
 
 def test_shares_that_follow_the_newest_revision_stay_where_they_are_before_a_deploy() -> None:
-    plan = plan_pin(standing({LATEST: 100}, ready="a-2"))
+    plan = plan_fixed(standing({LATEST: 100}, ready="a-2"))
     assert plan is not None
     assert plan.traffic == {"a-2": 100}
     assert plan.state.serving == "a-2"
-    assert plan_pin(standing({"a-2": 100})) is None
-    assert plan_pin(standing({LATEST: 100})) is None, "nothing serves yet"
-    plan = plan_pin(
+    assert plan_fixed(standing({"a-2": 100})) is None
+    assert plan_fixed(standing({LATEST: 100})) is None, "nothing serves yet"
+    plan = plan_fixed(
         standing({LATEST: 100}, ready="a-2", state=RolloutState(old="", new="a-2", phase=RolloutPhase.ADVANCING))
     )
     assert plan is not None
@@ -228,7 +228,7 @@ def service(**status: Any) -> dict[str, Any]:
 def test_a_service_tells_how_things_stand() -> None:
     read = parse_rollout_status(service())
     assert (read.name, read.newest, read.traffic, read.shares) == ("a", "a-2", {LATEST: 100}, {"a-1": 100})
-    assert (read.settled, read.pinned, read.state) == (True, False, rolling(10))
+    assert (read.settled, read.fixed, read.state) == (True, False, rolling(10))
 
 
 def test_what_knative_has_not_taken_up_yet_is_not_relied_on() -> None:
