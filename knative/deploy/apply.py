@@ -71,7 +71,6 @@ def apply_app(
     adopt: bool = False,
     dry_run: bool = False,
     check: Callable[[Object], object] = lambda manifest: None,
-    show: Callable[[ApplyResult], object] = lambda applied: None,
 ) -> list[ApplyResult]:
     """Apply every object of an app, then remove the app's objects that are no longer rendered.
 
@@ -87,7 +86,6 @@ def apply_app(
         adopt: Take over objects that others made, and fields that other managers own.
         dry_run: Let the API server and its webhooks validate the objects, and change nothing.
         check: Function that gets each object before it is applied, and raises an error to stop.
-        show: Function that gets the result of each object.
 
     Raises:
         ConflictError: Without `adopt`, when others made an object of the same name (then nothing is applied), or when
@@ -97,7 +95,7 @@ def apply_app(
         ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, owner.app) if inventory is None else inventory
-    known = find_known(cluster, manifests, owner, inventory, adopt=adopt)
+    known = find_known(cluster, manifests, owner, adopt=adopt)
     left = find_left(cluster, inventory, manifests)
     if not dry_run:
         inventory = change_inventory(
@@ -111,7 +109,6 @@ def apply_app(
     for applied, _, answer in _apply_each(cluster, manifests, known, adopt=adopt, dry_run=dry_run, check=check):
         answers[key_of(answer, cluster)] = answer
         done.append(applied)
-        show(applied)
     if not dry_run:
         _repair_subscriptions(cluster, [one for one in answers.values() if kind_of(one) is TRIGGER])
         inventory = change_inventory(
@@ -120,10 +117,7 @@ def apply_app(
             lambda one: list_applied(cluster, one, answers.values()),
             before="anything was removed",
         )
-    for applied in remove_items(cluster, inventory, left, dry_run=dry_run):
-        done.append(applied)
-        show(applied)
-    return done
+    return [*done, *remove_items(cluster, inventory, left, dry_run=dry_run)]
 
 
 def diff_app(cluster: Cluster, manifests: Manifests, owner: AppOwner) -> Iterator[str]:
@@ -137,7 +131,7 @@ def diff_app(cluster: Cluster, manifests: Manifests, owner: AppOwner) -> Iterato
         ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, owner.app)
-    known = find_known(cluster, manifests, owner, inventory)
+    known = find_known(cluster, manifests, owner)
     for applied, before, after in _apply_each(cluster, manifests, known, adopt=True, dry_run=True):
         if applied.outcome != UNCHANGED:
             yield from _diff(before, after)
@@ -186,8 +180,9 @@ def _apply(
         if not error.causes:
             raise
         if not adopt:
+            owners = "; ".join(f"{manager} owns {field}" for manager, field in error.causes)
             raise ConflictError(
-                f"{cluster.name}: other owners have set fields of {kind.kind} {name}: {_owners(error)}",
+                f"{cluster.name}: other owners have set fields of {kind.kind} {name}: {owners}",
                 hint="`eaves diff IMAGE --on knative` shows what would change; "
                 "`eaves deploy IMAGE --on knative --adopt` takes the fields over",
                 causes=error.causes,
@@ -230,13 +225,6 @@ def _explained(error: InvalidError, cluster: Cluster, manifest: Object) -> Inval
             hint=f"the object must be created again: {delete}; then deploy again",
         )
     return InvalidError(f"{error.message} ({kind.kind} {name})", hint=error.hint or "eaves doctor")
-
-
-def _owners(error: ConflictError) -> str:
-    by_manager: dict[str, list[str]] = {}
-    for manager, field in error.causes:
-        by_manager.setdefault(manager, []).append(field)
-    return "; ".join(f"{manager} owns {', '.join(fields)}" for manager, fields in by_manager.items())
 
 
 def _repair_subscriptions(cluster: Cluster, triggers: Sequence[Object]) -> None:

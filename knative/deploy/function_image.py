@@ -76,15 +76,11 @@ def resolve_image(text: str, access: Access, *, key: PublicKey | None = None) ->
     pinned = str(place.reference.pinned(descriptor.digest))
     images = load_images(place.store, descriptor)
     labelled = {(image.labels.get(ARTIFACT_LABEL, ""), image.labels.get(TASK_LABEL, CLASSIFY)) for image in images}
-    if len(labelled) != 1:
+    artifact, task = labelled.pop()
+    if labelled or not artifact.startswith("sha256:") or task not in (CLASSIFY, EMBED, TENSOR):
         raise OciError(
-            f"{pinned} does not hold the same artifact for every platform",
+            f"{pinned} is not the container image of a function: the labels of its platforms name no artifact, or "
+            "different ones",
             hint="build it with eaves package, which puts the same artifact into every platform's container image",
-        )
-    ((artifact, task),) = labelled
-    if not artifact.startswith("sha256:") or task not in (CLASSIFY, EMBED, TENSOR):
-        raise OciError(
-            f"{pinned} is not the container image of a function: its labels name no artifact",
-            hint="build the container image with eaves package",
         )
     return FunctionImage(name=pinned, artifact_digest=artifact.removeprefix("sha256:"), task=task)

@@ -16,7 +16,7 @@ from knative.client.kinds import KSERVICE, REVISION, kind_of
 from knative.deploy.apply import apply_app
 from knative.deploy.inventory import DeploymentRecord, Inventory, Manifests, digest_manifests, take_number
 from knative.deploy.ownership import UNCHANGED, ApplyResult, AppOwner, Object, is_pin_item
-from knative.deploy.pins import prune_pins
+from knative.deploy.removal import prune_pins
 from knative.readiness.conditions import image_of, is_ready, observed
 from knative.readiness.diagnosis import read_function
 from knative.readiness.wait import Rows, wait_ready
@@ -99,11 +99,6 @@ class SiteUpdate:
     outcome: rollout.RolloutOutcome | None = None
     note: str = ""
 
-    @property
-    def changed(self) -> int:
-        """Number of objects that were created, changed or removed."""
-        return sum(one.outcome != UNCHANGED for one in self.applied)
-
 
 def update_site(
     cluster: Cluster,
@@ -139,20 +134,20 @@ def update_site(
     inventory, replaced = take_number(cluster, name, wanted.record(manifests))
     if inventory.deployment is not None:
         taken(inventory.deployment)
-    note = _note_replaced(wanted, replaced)
-    if note:
+    note = ""
+    if replaced is not None and replaced.by != wanted.by and replaced.image != wanted.app.function.image:
+        note = f"{replaced.describe()}; this deploy replaces it"
         tell(note)
-    newest, service = inventory, None
+    newest = inventory
     for _ in range(2):
         applied = apply_newest(cluster, manifests, wanted, newest)
         if not wanted.ready_s:
             return SiteUpdate(applied=applied, note=note)
         wait_ready(cluster, name, manifests, timeout_s=wanted.ready_s, show=show)
         newest = inventory.require_newest(cluster, before="its rollout began")
-        service = cluster.get(KSERVICE, name)
-        if image_of(service) == wanted.app.function.image:
+        if image_of(cluster.get(KSERVICE, name)) == wanted.app.function.image:
             break  # else, an earlier deploy applied its Service once more before it read this deploy's record
-    outcome = rollout.begin_rollout(cluster, name, wanted.rollout, adopt=wanted.adopt, service=service)
+    outcome = rollout.begin_rollout(cluster, name, wanted.rollout, adopt=wanted.adopt)
     if wanted.follow:
         outcome = follow_rollout(cluster, name, newest=newest, tell=tell, poll_s=poll_s)
     pruned = prune_pins(cluster, name, inventory=newest) if outcome.changed else []
@@ -188,13 +183,6 @@ def apply_newest(
     if all(one.outcome == UNCHANGED for one in applied if one.kind == KSERVICE.kind):
         _retry_revision(cluster, name)
     return tuple(applied)
-
-
-def _note_replaced(wanted: SiteDeployment, replaced: DeploymentRecord | None) -> str:
-    """Return a text that names the replaced deployment, if another user made it with another container image."""
-    if replaced is None or replaced.by == wanted.by or replaced.image == wanted.app.function.image:
-        return ""
-    return f"{replaced.describe()}; this deploy replaces it"
 
 
 def _retry_revision(cluster: Cluster, name: str) -> None:
@@ -237,13 +225,15 @@ def follow_rollout(
         ClusterError: When a request to the cluster is refused or fails.
     """
     reported, heard = "", time.monotonic()
-    while True:
-        ended = False
+    outcome: rollout.RolloutOutcome | None = None
+    while outcome is None or outcome.advancing:
+        if outcome is not None or reported:
+            time.sleep(poll_s)
         try:
             if newest is not None:
                 newest.require_newest(cluster, before="its rollout ended")
             outcome = rollout.advance_rollout(cluster, name)
-            text, heard, ended = describe_outcome(outcome), time.monotonic(), not outcome.advancing
+            text, heard = describe_outcome(outcome), time.monotonic()
         except UnreachableClusterError as error:
             if time.monotonic() - heard > patience_s:
                 raise
@@ -251,9 +241,6 @@ def follow_rollout(
         if text != reported:
             tell(text)
             reported = text
-        if ended:
-            break
-        time.sleep(poll_s)
     if outcome.state is None or outcome.state.phase is not rollout.RolloutPhase.DONE:
         raise StartError(f"{name} was not promoted: {text}", hint=f"eaves rollout {name}")
     return outcome

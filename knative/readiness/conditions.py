@@ -38,22 +38,11 @@ class Diagnosis:
     key: str = ""
 
 
-CAUSES = {
-    "image": "the container image can't be pulled, or is built for another processor architecture",
-    "refused": "the cluster refuses an object: a quota, a limit range, Pod Security, a webhook or a name in use",
-    "unschedulable": "the pod can't be scheduled on any node, or its node has evicted it",
-    "configuration": "the container can't be started: a Secret, a ConfigMap, a volume or its command is missing",
-    "crash": "the process ends repeatedly",
-    "memory": "the process uses more memory than allowed",
-    "function": "the function itself reports why it isn't ready",
-    "flag": "a required feature of Knative is disabled",
-    "routing": "requests don't reach the function",
-    "controller": "the controller of the object has not processed it, or has stopped trying",
-    "broker": "the Broker of a Trigger is missing or not ready",
-    "destination": "a destination of events can't be resolved",
-    "missing": "the object does not exist",
-}
-"""Meaning of each cause of a diagnosis; the documentation lists the same causes."""
+CAUSES = frozenset({
+    "image", "refused", "unschedulable", "configuration", "crash", "memory", "function", "flag", "routing",
+    "controller", "broker", "destination", "missing",
+})  # fmt: skip
+"""Causes of a diagnosis. docs/12-doctor.md explains them."""
 
 
 def name_of(value: Object) -> str:

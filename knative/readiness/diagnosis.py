@@ -9,7 +9,6 @@ and revision_lifecycle.go; knative.dev/networking, pkg/apis/networking/v1alpha1/
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from knative.readiness.conditions import (
     Diagnosis,
     Object,
     condition,
+    image_of,
     is_alive,
     is_ready,
     is_true,
@@ -31,6 +31,7 @@ from knative.readiness.conditions import (
 )
 from knative.readiness.pods import diagnose_pods, explain_pod, read_permitted
 from knative.readiness.refusals import explain_refusal
+from knative.resources.function import CONTAINER
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -58,13 +59,11 @@ class ObservedFunction:
     Attributes:
         service: The Knative Service.
         revision: Latest created Revision; None when the function is ready, or it can't be read.
-        pods: Pods of the Revision.
         diagnosis: Why the function isn't ready; None when it is, or when it only needs more time.
     """
 
     service: Object
     revision: Object | None = None
-    pods: Sequence[Object] = ()
     diagnosis: Diagnosis | None = None
 
     @property
@@ -91,19 +90,17 @@ def read_function(cluster: Cluster, name: str, *, service: Object | None = None,
     if service is None:
         message = f"the function {name!r} does not exist in {cluster.namespace}"
         raise NotFoundError(message, hint="eaves deploy IMAGE --on knative")
+    if is_ready(service):
+        return ObservedFunction(service=service)
     created = str(service.get("status", {}).get("latestCreatedRevisionName", ""))
     revision: Object | None = None
-    pods: list[dict[str, Any]] = []
     if created:
-        selector = f"{REVISION_LABEL}={created}"
-        pods = read_permitted(lambda: cluster.list(POD, selector=selector), pods)
-        if not is_ready(service):
-            revision = read_permitted(lambda: cluster.get(REVISION, created), None)
-    seen = ObservedFunction(service=service, revision=revision, pods=pods)
-    return seen if is_ready(service) else replace(seen, diagnosis=_diagnose(cluster, seen, now))
+        revision = read_permitted(lambda: cluster.get(REVISION, created), None)
+    seen = ObservedFunction(service=service, revision=revision)
+    return replace(seen, diagnosis=_diagnose(cluster, seen, created, now))
 
 
-def _diagnose(cluster: Cluster, seen: ObservedFunction, now: float) -> Diagnosis | None:
+def _diagnose(cluster: Cluster, seen: ObservedFunction, created: str, now: float) -> Diagnosis | None:
     service, namespace = seen.service, namespace_of(seen.service)
     if not observed(service):
         return explain_unseen(service, now)
@@ -116,8 +113,12 @@ def _diagnose(cluster: Cluster, seen: ObservedFunction, now: float) -> Diagnosis
         return None  # the Service still names the previous Revision
     if is_true(seen.revision, "Ready"):
         return _explain_routes(service, now)
-    found = diagnose_pods(cluster, seen.pods)
-    if not any(map(is_alive, seen.pods)):
+    pods: list[dict[str, Any]] = []
+    if created:
+        pods = read_permitted(lambda: cluster.list(POD, selector=f"{REVISION_LABEL}={created}"), pods)
+    living = [pod for pod in pods if is_alive(pod)]
+    found = diagnose_pods(cluster, living)
+    if not living:
         # With a pod, a Revision still reports for a long time what no longer keeps the pod from starting.
         found = _explain_revision(seen.revision, namespace)
     return _add_deadline(found, seen, namespace) if seen.given_up else found
@@ -163,8 +164,7 @@ def explain_unseen(value: Object, now: float) -> Diagnosis | None:
     waited_s = now - applied if now and applied else 0.0
     if waited_s < PATIENCE_S:
         return None
-    group = str(value.get("apiVersion", "")).partition("/")[0]
-    where = "knative-serving" if group.startswith("serving.") else "knative-eventing" if "." in group else "kube-system"
+    where = "knative-serving" if value.get("kind") == KSERVICE.kind else "knative-eventing"
     return Diagnosis(
         cause=UNSEEN,
         message=f"its controller has not processed the change that was applied {waited_s:.0f} s ago",
@@ -181,16 +181,13 @@ def _explain_revision(revision: Object | None, namespace: str) -> Diagnosis | No
             continue
         if reason == "FailedCreate":
             return explain_refusal(message, namespace)
-        status: dict[str, Any] = {"state": {"waiting": {"reason": reason, "message": message}}}
+        said: dict[str, Any] = {"waiting": {"reason": reason, "message": message}}
         if reason.startswith("ExitCode"):
-            ended = {
-                "exitCode": reason.removeprefix("ExitCode"),
-                "message": message.removeprefix("Container failed with: "),
-            }
-            status = {"state": {"terminated": ended}}
+            code, text = reason.removeprefix("ExitCode"), message.removeprefix("Container failed with: ")
+            said = {"terminated": {"exitCode": code, "message": text}}
         placed = {"type": "PodScheduled", "status": str(reason != "Unschedulable"), "message": message}
-        statuses = [{**status, "name": one.get("name")} for one in revision["spec"].get("containers") or ()]
-        found = explain_pod({**revision, "status": {"conditions": [placed], "containerStatuses": statuses}})
+        container = {"state": said, "name": CONTAINER, "image": image_of(revision)}
+        found = explain_pod({**revision, "status": {"conditions": [placed], "containerStatuses": [container]}})
         if found is not None:
             return found
     return None

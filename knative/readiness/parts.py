@@ -130,12 +130,12 @@ def read_parts(cluster: Cluster, wanted: Sequence[Key], *, now: float) -> list[P
     unseen: list[PartStatus] = []
     for namespace in dict.fromkeys(key[2] for key in wanted):
         found, hidden = list_values(cluster, dict.fromkeys(key[0] for key in wanted if key[2] == namespace), namespace)
-        values |= {key_of(value): value for value in found}
+        values |= {key_of(value): value for value in found if key_of(value) in wanted}
         unseen += hidden
+    judged = dict(zip(values, judge_parts(cluster, list(values.values()), now=now), strict=True))
     hidden_kinds = {(part.kind, part.namespace) for part in unseen}
     asked = [key for key in wanted if (key[0].kind, key[2]) not in hidden_kinds]
-    judged = judge_parts(cluster, [values[key] for key in asked if key in values], now=now)
-    return [*judged, *(missing_part(*key) for key in asked if key not in values), *unseen]
+    return [*(judged.get(key) or missing_part(*key) for key in asked), *unseen]
 
 
 def judge_parts(cluster: Cluster, values: Sequence[Object], *, now: float) -> list[PartStatus]:
@@ -190,9 +190,7 @@ def _judge(cluster: Cluster, value: Object, pods: Sequence[Object], now: float) 
         return unready_part(part, explain_scheduling("no node selector fits", spec, part.namespace), applied, now)
     if updated < wanted:
         return unready_part(part, f"{updated} of {wanted} pods have the version that was deployed last", since, now)
-    nodes = sorted({str(pod.get("spec", {}).get("nodeName") or "") for pod in unready} - {""})[:MAX_PODS]
-    where = f", not on {', '.join(nodes)}" if nodes else ""
-    return unready_part(part, f"{ready} of {wanted} pods are ready{where}", since, now)
+    return unready_part(part, f"{ready} of {wanted} pods are ready", since, now)
 
 
 def _explain_pod(cluster: Cluster, value: Object, pod: Object, name: str) -> Diagnosis | None:
@@ -318,8 +316,7 @@ def _judge_conditions(part: PartStatus, value: Object, now: float) -> PartStatus
     ]
     worst = min(others, key=lambda one: one.get("status") != "False", default=ready)
     kind, message = str(worst.get("type", "")), quote(str(worst.get("message") or worst.get("reason") or ""))
-    unknown = f"its condition {kind} is False" if worst is not ready else "it is not ready"
-    cause, meaning = _MEANINGS.get(kind, ("refused", unknown))
+    cause, meaning = _MEANINGS.get(kind, ("refused", f"its condition {kind} is False"))
     fix = "eaves doctor"
     if cause == DESTINATION:
         fix = "deploy the object that it names, or change the name in eaves.yaml"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +21,6 @@ from knative.readiness.conditions import (
     Object,
     condition,
     containers,
-    is_alive,
     is_true,
     name_of,
     namespace_of,
@@ -65,7 +64,7 @@ def read_permitted(read: Callable[[], T], otherwise: T) -> T:
         return otherwise
 
 
-def diagnose_pods(cluster: Cluster, pods: Iterable[Object]) -> Diagnosis | None:
+def diagnose_pods(cluster: Cluster, pods: Sequence[Object]) -> Diagnosis | None:
     """Explain why pods of one workload aren't ready; faults that don't go away by themselves come first.
 
     The first pods' Events are read if they wait, and the logs of their own containers.
@@ -73,7 +72,7 @@ def diagnose_pods(cluster: Cluster, pods: Iterable[Object]) -> Diagnosis | None:
     Raises:
         ClusterError: When a request to the cluster fails; objects that the user may not read are left out.
     """
-    explained = (diagnose_pod(cluster, pod) for pod in [one for one in pods if is_alive(one)][:MAX_PODS])
+    explained = (diagnose_pod(cluster, pod) for pod in pods[:MAX_PODS])
     return min((one for one in explained if one is not None), key=lambda one: not one.final, default=None)
 
 
@@ -155,7 +154,7 @@ def _explain_crash(pod: Object, container: Object, log: Sequence[str]) -> Diagno
     said = (log if name != SIDECAR else ()) or message.splitlines()
     tail = [line for line in said if line.strip()][-_TAIL_LINES:]
     if reason in STARTING or "failed to create containerd task" in message or ARCHITECTURE in f"{message} {tail}":
-        return explain_start(" ".join([reason, message, *tail]), _image(pod, container), namespace_of(pod))
+        return explain_start(" ".join([reason, message, *tail]), str(container.get("image", "")), namespace_of(pod))
     if reason == "OOMKilled" or (code == _KILLED and not message):
         return _explain_memory(pod, name, restarts, certain=reason == "OOMKilled")
     times = f", {restarts} times" if restarts > 1 else ""
@@ -205,14 +204,14 @@ def _explain_waiting(pod: Object, container: Object) -> Diagnosis | None:
     spec = pod.get("spec", {})
     if reason in PULLS:
         return explain_pull(
-            _image(pod, container),
+            str(container.get("image", "")),
             said,
             node="" if reason == "ContainerMissing" else str(spec.get("nodeName") or "NODE"),
             namespace=namespace_of(pod),
             secrets=[str(one.get("name", "")) for one in spec.get("imagePullSecrets") or ()],
         )
     if reason in STARTING:
-        return explain_start(said, _image(pod, container), namespace_of(pod))
+        return explain_start(said, str(container.get("image", "")), namespace_of(pod))
     return None
 
 
@@ -242,10 +241,3 @@ def _explain_memory(pod: Object, container: str, restarts: int, *, certain: bool
         final=restarts >= 1,
         key="memory",
     )
-
-
-def _image(pod: Object, container: Object) -> str:
-    """Return the name of a container's image as in the pod's spec; the status may have another name of the same one."""
-    asked = pod.get("spec", {}).get("containers") or ()
-    found = next((one.get("image") for one in asked if one.get("name") == container.get("name")), None)
-    return str(found or container.get("image", ""))

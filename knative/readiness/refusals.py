@@ -128,6 +128,12 @@ _SIDECAR_LIMITS = (
 )
 _ADMISSION = (
     _Known(
+        text=r"(?P<said>Failed to parse image reference.*)",
+        message="Knative can't read the container image's name: {said}",
+        fix="set knative.image in eaves.yaml to REPOSITORY@sha256:..., as eaves package prints it",
+        final=True,
+    ),
+    _Known(
         text=r'existing (placeholder )?(?P<kind>\w+) "?(?P<name>[^" ]+)"? that we (do not|don\'t) own',
         message="the name is in use: {kind} {name} in the namespace {namespace} does not belong to Knative",
         fix="set another name in eaves.yaml, or, if it is not needed: kubectl -n {namespace} delete {kind} {name}",
@@ -147,15 +153,9 @@ _ADMISSION = (
         "knative.pod.resources or scale.max in eaves.yaml",  # not final: there may be room once the old pod is gone
     ),
     _Known(
-        text=r"failed quota: (?P<quota>\S+): must specify (?P<said>.*queue-proxy.*)",
-        message="the quota {quota} of the namespace requires every container to specify {said}",
-        fix=_SIDECAR_LIMITS + ", and set knative.pod.resources.limits in eaves.yaml",
-        final=True,
-    ),
-    _Known(
         text=r"failed quota: (?P<quota>\S+): must specify (?P<said>.*)",
         message="the quota {quota} of the namespace requires every container to specify {said}",
-        fix="set knative.pod.resources.limits in eaves.yaml",
+        fix=f"set knative.pod.resources.limits in eaves.yaml; for queue-proxy: {_SIDECAR_LIMITS}",
         final=True,
     ),
     _Known(
@@ -306,13 +306,6 @@ def explain_denial(said: str, namespace: str) -> Diagnosis | None:
             message=f"Knative accepts {', '.join(flags)} only if {' and '.join(sorted(keys))} is enabled in its "
             f"ConfigMap config-features{warn}",
             fix=f"kubectl -n knative-serving patch configmap config-features --type merge -p '{patch}'",
-            final=True,
-        )
-    if "Failed to parse image reference" in said:
-        return Diagnosis(
-            cause="image",
-            message=f"Knative can't read the container image's name: {quote(said)}",
-            fix="set knative.image in eaves.yaml to REPOSITORY@sha256:..., as eaves package prints it",
             final=True,
         )
     known = any(re.search(row.text, said, re.DOTALL) for row in _ADMISSION)

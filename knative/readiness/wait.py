@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from eaves.errors import StartError, UnreachableClusterError
 from eaves.platform import PartStatus
 from knative.client.kinds import KSERVICE
-from knative.readiness.conditions import Object, condition, containers, is_alive, is_ready, is_true, name_of, observed
+from knative.readiness.conditions import Object, condition, is_ready, is_true, name_of, observed
 from knative.readiness.diagnosis import TRAFFIC, UNSEEN, ObservedFunction, read_function
 from knative.readiness.parts import READY, UNKNOWN, read_parts, unready_part, wanted_parts
 
@@ -24,7 +24,7 @@ PATIENCE_S = 60.0
 """Maximum seconds that a part may have the same fault once the function is ready; a new Broker takes a few seconds to
 become ready."""
 Rows = Sequence[Mapping[str, str]]
-"""The progress as rows of `what`, `state` and `detail`: the revision, its pods, unready parts, the fault."""
+"""The progress as rows of `what`, `state` and `detail`: the revision, unready parts, the fault."""
 
 
 def wait_ready(
@@ -82,8 +82,14 @@ def wait_ready(
             is_serving = function.state == READY
             known = function if function.cause else known  # pods that showed the fault may be gone by the deadline
             for part in unready:
-                limit_s = poll_s / 2 if part.final else patience_s  # the second read of a final fault is enough
-                if _is_hopeless(part, faults, limit_s, is_serving=is_serving):
+                # Before the function is ready, a Trigger can't be; what a controller hasn't seen yet is of the past.
+                counts = part.final or (is_serving and part.cause != UNSEEN)
+                cause, read_at = part.cause if counts else "", time.monotonic()
+                before, since = faults.get(part.title, ("", read_at))
+                faults[part.title] = cause, since if cause == before else read_at
+                # One read is not enough: it may show a pod that is just being replaced.
+                limit_s = poll_s / 2 if part.final else patience_s
+                if cause and read_at - faults[part.title][1] >= limit_s:
                     text = f"parts of {name} can't become ready: {_name_parts(part, unready)}"
                     is_function = part is function
                     raise StartError(f"{name} can't start: {part.reason}" if is_function else text, hint=part.fix)
@@ -129,23 +135,8 @@ def _judge_function(seen: ObservedFunction, now: float) -> PartStatus:
     part, found = PartStatus(kind=KSERVICE.kind, name=name_of(seen.service)), seen.diagnosis
     if is_ready(seen.service) or (found is not None and found.key == TRAFFIC):
         return part
-    last = "; ".join(" ".join(filter(None, row)) for row in _describe_function(seen))
+    last = " ".join(filter(None, _describe_revision(seen.service)))
     return unready_part(part, found or f"last state: {last}", None, now)
-
-
-def _is_hopeless(part: PartStatus, faults: dict[str, tuple[str, float]], limit_s: float, *, is_serving: bool) -> bool:
-    """Return whether a part has had its fault for too long, and note the fault with the time when it was first seen.
-
-    One read of a fault that does not go away by itself (`final`) is not enough, because it may show a pod that is just
-    being replaced. Another fault of a part counts once the function is ready, since a Trigger whose subscriber is the
-    function can't be ready before. A part whose controller hasn't processed its last change is never hopeless, because
-    its conditions are those of an earlier time.
-    """
-    counts = part.final or (is_serving and part.cause != UNSEEN)
-    cause, now = part.cause if counts else "", time.monotonic()
-    before, since = faults.get(part.title, ("", now))
-    faults[part.title] = cause, since if cause == before else now
-    return bool(cause) and now - faults[part.title][1] >= limit_s
 
 
 def _name_parts(first: PartStatus, parts: Iterable[PartStatus]) -> str:
@@ -156,7 +147,7 @@ def _name_parts(first: PartStatus, parts: Iterable[PartStatus]) -> str:
 
 
 def _describe(seen: ObservedFunction, parts: Iterable[PartStatus]) -> list[dict[str, str]]:
-    rows = [_row(*row) for row in _describe_function(seen)]
+    rows = [_row(*_describe_revision(seen.service))]
     rows += [_row(part.title, part.cause or part.state, part.reason) for part in parts if part.state != READY]
     return rows if seen.diagnosis is None else [*rows, _row("cause", seen.diagnosis.cause, seen.diagnosis.message)]
 
@@ -165,28 +156,12 @@ def _row(what: str, state: str, detail: str) -> dict[str, str]:
     return {"what": what, "state": state, "detail": detail}
 
 
-def _describe_function(seen: ObservedFunction) -> list[tuple[str, str, str]]:
-    """Return what, state and detail of a function's latest created revision, and of each of its pods."""
-    status = seen.service.get("status", {})
-    state = condition(seen.service, "Ready") if observed(seen.service) else {"reason": "OutOfDate"}
+def _describe_revision(service: Object) -> tuple[str, str, str]:
+    """Return name, state and shares of requests of a function's latest created revision."""
+    status = service.get("status", {})
+    state = condition(service, "Ready") if observed(service) else {"reason": "OutOfDate"}
     why = f" ({state['reason']})" if state.get("reason") else ""
-    shares = [
-        f"{one['percent']} % {one.get('revisionName')}" for one in status.get("traffic") or () if one.get("percent")
-    ]
-    revision = str(status.get("latestCreatedRevisionName") or name_of(seen.service))
-    ready = "ready" if state.get("status") == "True" else f"not ready{why}"
-    return [(revision, ready, ", ".join(shares)), *map(_describe_pod, seen.pods)]
-
-
-def _describe_pod(pod: Object) -> tuple[str, str, str]:
-    """Describe a pod in the words of `kubectl get pods`."""
-    statuses, spec = list(containers(pod)), pod.get("spec", {})
-    states = [one.get("state") or {} for one in statuses]
-    reasons = [str((one.get("waiting") or one.get("terminated") or {}).get("reason", "")) for one in states]
-    phase = "Ready" if is_true(pod, "Ready") else str(pod.get("status", {}).get("phase", "Pending"))
-    restarts = sum(int(one.get("restartCount") or 0) for one in statuses)
-    detail = f"{sum(bool(one.get('ready')) for one in statuses)}/{len(spec.get('containers', []))}"
-    detail += f", restarted {restarts} times" if restarts else ""
-    detail += f" on {spec['nodeName']}" if spec.get("nodeName") else ""
-    state = next(filter(None, reasons), phase) if is_alive(pod) else "Terminating"
-    return name_of(pod), state, detail
+    routed = [one for one in status.get("traffic") or () if one.get("percent")]
+    shares = ", ".join(f"{one['percent']} % {one.get('revisionName')}" for one in routed)
+    revision = str(status.get("latestCreatedRevisionName") or name_of(service))
+    return revision, "ready" if state.get("status") == "True" else f"not ready{why}", shares

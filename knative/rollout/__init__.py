@@ -6,8 +6,8 @@ Service, so any later command continues it: there is no operator.
     counters, scrape      requests that pods have counted, added up; read from /metrics
     sequential_tests      statistical tests that may be repeated after every request; pure
     judges, decision      assessment of the new revision, and the next action of the rollout; pure
-    state                 the stored state as JSON of an annotation, and the traffic of revisions; pure
-    status, plan          the status of a Service, and the next state and traffic; pure
+    state                 the state as JSON of an annotation, and the traffic of revisions, as a Service has both; pure
+    plan                  the next state and traffic; pure
     pinning               whether the newest revision's container image is on every node
     service               reads and writes a Service: `set_percent`, `promote`, `rollback`; `begin`, `advance`
 
@@ -24,8 +24,7 @@ from knative.rollout.service import (
     rollback,
     set_percent,
 )
-from knative.rollout.state import RolloutPhase, RolloutState
-from knative.rollout.status import RolloutStatus, parse_rollout_status
+from knative.rollout.state import RolloutPhase, RolloutState, RolloutStatus, parse_rollout_status
 
 __all__ = [
     "RolloutOutcome",

@@ -18,8 +18,7 @@ from knative.readiness.parts import READY, judge_parts
 from knative.resources.metadata import PIN_ANNOTATION
 from knative.rollout.decision import RolloutAction, RolloutDecision
 from knative.rollout.plan import Plan
-from knative.rollout.state import RolloutState
-from knative.rollout.status import RolloutStatus
+from knative.rollout.state import RolloutState, RolloutStatus
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

@@ -6,11 +6,11 @@ A plan doesn't check whether a revision is ready; that is checked before it is w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
-from eaves.errors import InputError, NotFoundError
+from eaves.errors import NotFoundError
 from knative.rollout.decision import RolloutAction, RolloutDecision
-from knative.rollout.state import RolloutPhase, RolloutState, Traffic, find_largest_share, split_traffic
-from knative.rollout.status import RolloutStatus
+from knative.rollout.state import RolloutPhase, RolloutState, RolloutStatus, Traffic, find_largest_share, split_traffic
 from knative.settings import RolloutSettings
 
 BEGUN = "begun"
@@ -54,11 +54,8 @@ def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan | No
     From then on, no automatic rollout changes the share of this revision.
 
     Raises:
-        InputError: When the percentage isn't from 0 to 100.
         NotFoundError: When there is no other revision to get the rest.
     """
-    if not 0 <= percent <= 100:
-        raise InputError(f"a share must be from 0 to 100 percent (got {percent})", hint="eaves rollout --percent 10")
     new = _newest(standing)
     old = find_largest_share(standing.shares, apart_from=new) or standing.other
     state, current = _about(standing, old, new), standing.current
@@ -133,14 +130,9 @@ def plan_begin(standing: RolloutStatus, settings: RolloutSettings, now: float, *
         again: Continue a rollout that is held or was rolled back, at its present share.
     """
     new, state = standing.newest, standing.current
-    if (
-        state is not None
-        and state.phase is not RolloutPhase.ADVANCING
-        and not (again and state.phase is not RolloutPhase.DONE)
-    ):
-        return Plan(state=replace(state, settings=settings))
-    if state is not None and not again:
-        return Plan(state=state)
+    if state is not None and not (again and state.phase is not RolloutPhase.DONE):
+        is_advancing = state.phase is RolloutPhase.ADVANCING
+        return Plan(state=state if is_advancing else replace(state, settings=settings))
     old = standing.other
     if new and dict(standing.shares) == {new: 100}:
         # It has all requests: Knative gave them to a first revision, or another tool did.
@@ -207,20 +199,11 @@ def note_retries(plan: Plan, standing: RolloutStatus) -> Plan:
 
 
 def _move(
-    state: RolloutState,
-    phase: RolloutPhase,
-    traffic: Traffic,
-    now: float,
-    *,
-    what: str,
-    why: str,
-    preview: str = "",
-    needs: tuple[str, ...] = (),
-    bears: tuple[str, ...] = (),
+    state: RolloutState, phase: RolloutPhase, traffic: Traffic, now: float, *, what: str, why: str, **how: Any
 ) -> Plan:
-    """Plan another phase with its traffic."""
+    """Plan another phase with its traffic; `how` has further attributes of the plan."""
     after = state.become(phase, traffic, now, what=what, why=why)
-    return Plan(state=after, traffic=after.traffic, preview=preview, needs=needs, bears=bears)
+    return Plan(state=after, traffic=after.traffic, **how)
 
 
 def _newest(standing: RolloutStatus) -> str:

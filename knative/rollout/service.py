@@ -15,8 +15,8 @@ from knative.client.kinds import KSERVICE, REVISION
 from knative.readiness.conditions import condition
 from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE, ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.counters import accumulate
-from knative.rollout.decision import RolloutAction, RolloutDecision, RolloutObservation, decide_rollout
-from knative.rollout.pinning import describe_unpinned, hold_unpinned, require_pinned
+from knative.rollout.decision import RevisionHealth, RolloutObservation, decide_rollout
+from knative.rollout.pinning import hold_unpinned, require_pinned
 from knative.rollout.plan import (
     BEGUN,
     Plan,
@@ -28,12 +28,16 @@ from knative.rollout.plan import (
     plan_rollback,
 )
 from knative.rollout.scrape import MetricsScrape, scrape_metrics
-from knative.rollout.state import NEXT_TAG, RolloutPhase, RolloutState, Traffic, build_traffic, render_state
-from knative.rollout.status import (
+from knative.rollout.state import (
+    NEXT_TAG,
+    RolloutPhase,
+    RolloutState,
     RolloutStatus,
+    Traffic,
+    build_traffic,
     owns_traffic,
-    parse_health,
     parse_rollout_status,
+    render_state,
 )
 from knative.settings import RolloutSettings
 
@@ -90,7 +94,6 @@ def begin_rollout(
     again: bool = False,
     adopt: bool = False,
     now: float | None = None,
-    service: Manifest | None = None,
 ) -> RolloutOutcome:
     """Start a rollout of the newest revision in steps; call it after each deploy.
 
@@ -103,7 +106,6 @@ def begin_rollout(
         again: Continue a rollout that is held or was rolled back, at its present share. A user must decide this.
         adopt: Take the traffic over from another manager.
         now: Unix time in seconds; None uses the API server's clock.
-        service: The Service if it was read just now; None reads it.
 
     Raises:
         NotFoundError: When there is no such function.
@@ -111,15 +113,13 @@ def begin_rollout(
         ClusterError: When the API server refuses.
     """
 
-    def propose(service: Manifest, standing: RolloutStatus, moment: float) -> Plan:
+    def propose(_: Manifest, standing: RolloutStatus, moment: float) -> Plan:
         plan = plan_begin(standing, settings, moment, again=again)
         if adopt and plan.traffic is None and sum(standing.shares.values()) == 100:
             plan = replace(plan, traffic=standing.shares)
-        unpinned = "" if plan.state.old else describe_unpinned(cluster, service)
-        reason = plan.state.reason or plan.state.phase.value
-        return replace(plan, reason=f"{reason}; its container image is {unpinned} so far") if unpinned else plan
+        return plan
 
-    return _change(cluster, name, propose, what="begin", now=now, adopt=adopt, settle_s=SETTLE_S, service=service)
+    return _change(cluster, name, propose, what="begin", now=now, adopt=adopt, settle_s=SETTLE_S)
 
 
 def advance_rollout(
@@ -136,7 +136,7 @@ def advance_rollout(
 
     Raises:
         NotFoundError: When there is no such function.
-        ConflictError: When the Service changes all the time, or a GitOps controller owns the rollout's state.
+        ConflictError: When another manager set the traffic, or the Service changes all the time.
         ClusterError: When the API server refuses. Pods that can't be read are no error; the reason names them.
     """
 
@@ -156,31 +156,13 @@ def advance_rollout(
             return state.reason or state.phase.value
         return _observe(cluster, service, standing, state, moment)
 
-    def leave(service: Manifest, standing: RolloutStatus, moment: float) -> Plan | str:
-        plan = propose(service, standing, moment)
-        if isinstance(plan, str):
-            return plan
-        state = standing.current or plan.state
-        hold = RolloutDecision(
-            verb=RolloutAction.HOLD,
-            percent=standing.shares.get(state.new, 0),
-            reason=f"the shares were set by {_managers(refused)}",
-        )
-        return plan_decision(state, hold, standing.traffic, moment, ())
-
-    try:
-        return _change(cluster, name, propose, what="nothing", now=now)
-    except ConflictError as error:
-        if not error.causes:
-            raise
-        refused = error
-    return _change(cluster, name, leave, what="nothing", now=now)  # the reason is recorded in the rollout's state
+    return _change(cluster, name, propose, what="nothing", now=now)
 
 
 def _observe(cluster: Cluster, service: Manifest, standing: RolloutStatus, state: RolloutState, now: float) -> Plan:
     """Observe both revisions of a rollout, and plan the next change that follows."""
-    new = parse_health(state.new, cluster.get(REVISION, state.new))
-    old = parse_health(state.old, cluster.get(REVISION, state.old)) if state.old else None
+    new = read_health(cluster, state.new)
+    old = read_health(cluster, state.old) if state.old else None
     is_counting = bool(new.ready) and old is not None
     seen = scrape_metrics(cluster, (state.new, state.old)) if is_counting else MetricsScrape(present=None)
     if seen.present is not None:
@@ -290,9 +272,7 @@ def fix_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> bool:
         return False  # the first deploy has no traffic to keep, and most later deploys find it named already
     if not adopt and (service["metadata"].get("labels") or {}).get(MANAGED_LABEL) != MANAGED_VALUE:
         return False
-    return _change(
-        cluster, name, lambda _, standing, moment: plan_fixed(standing), what="fix", adopt=adopt, service=service
-    ).changed
+    return _change(cluster, name, lambda _, standing, moment: plan_fixed(standing), what="fix", adopt=adopt).changed
 
 
 def forget_retries(cluster: Cluster, name: str, revisions: Collection[str]) -> None:
@@ -335,6 +315,16 @@ def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> dict[
     return service
 
 
+def read_health(cluster: Cluster, name: str) -> RevisionHealth:
+    """Read the health of a revision, by its condition Ready."""
+    revision = cluster.get(REVISION, name)
+    if revision is None:
+        return RevisionHealth(name=name, exists=False, ready=None)
+    ready = condition(revision, "Ready")
+    is_ready = {"True": True, "False": False}.get(str(ready.get("status", "")))
+    return RevisionHealth(name=name, ready=is_ready, message=str(ready.get("message") or ready.get("reason") or ""))
+
+
 def _change(
     cluster: Cluster,
     name: str,
@@ -344,7 +334,6 @@ def _change(
     now: float | None = None,
     adopt: bool = False,
     settle_s: float = 0.0,
-    service: Manifest | None = None,
 ) -> RolloutOutcome:
     """Read a Service, plan a change and write it; start again when another process wrote in between.
 
@@ -356,37 +345,34 @@ def _change(
         EavesError: When `propose` or `read_service` raises it.
     """
     for _ in range(ATTEMPTS):
-        if service is None or not parse_rollout_status(service).settled:
-            service = read_service(cluster, name, settle_s=settle_s)
+        service = read_service(cluster, name, settle_s=settle_s)
         standing = parse_rollout_status(service)
-        plan, changed = propose(service, standing, cluster.clock() if now is None else now), False
-        if isinstance(plan, Plan):
-            plan = note_retries(plan, standing)
-            try:
-                changed = _write(cluster, service, plan, force=adopt)
-            except ConflictError as error:
-                if error.causes:
-                    hint = "`eaves deploy IMAGE --on knative --adopt` takes the shares over"
-                    raise ConflictError(
-                        f"the shares of {name} were set by {_managers(error)}",
-                        hint=f"{hint}; if a GitOps controller sets them, change its file instead",
-                        causes=error.causes,
-                    ) from error
-                service = None
+        plan = propose(service, standing, cluster.clock() if now is None else now)
+        if not isinstance(plan, Plan):
+            state = standing.state
+            reason = standing.fault or (state.reason if state is not None else "") if plan is None else plan
+            shares = standing.shares
+            return RolloutOutcome(name=name, what="nothing", reason=reason, changed=False, state=state, shares=shares)
+        plan = note_retries(plan, standing)
+        try:
+            changed = _write(cluster, service, plan, force=adopt)
+        except ConflictError as error:
+            if not error.causes:
                 continue
-            reason = plan.reason or plan.state.reason or plan.state.phase.value
-            return RolloutOutcome(
-                name=name,
-                what=plan.what or (what if changed else "nothing"),
-                reason=reason,
-                changed=changed,
-                state=plan.state,
-                shares=standing.shares if plan.traffic is None else plan.traffic,
-            )
-        state = standing.state
-        reason = standing.fault or (state.reason if state is not None else "") if plan is None else plan
+            managers = ", ".join(sorted({manager for manager, _ in error.causes}))
+            hint = "`eaves deploy IMAGE --on knative --adopt` takes the shares over"
+            raise ConflictError(
+                f"the shares of {name} were set by {managers}",
+                hint=f"{hint}; if a GitOps controller sets them, change its file instead",
+                causes=error.causes,
+            ) from error
         return RolloutOutcome(
-            name=name, what="nothing", reason=reason, changed=False, state=state, shares=standing.shares
+            name=name,
+            what=plan.what or (what if changed else "nothing"),
+            reason=plan.reason or plan.state.reason or plan.state.phase.value,
+            changed=changed,
+            state=plan.state,
+            shares=standing.shares if plan.traffic is None else plan.traffic,
         )
     raise ConflictError(f"the Service {name} changes too often to be updated", hint="try again in a moment")
 
@@ -403,7 +389,7 @@ def _require(
         StartError: When a revision has failed, or isn't ready or pinned and must be.
     """
     for revision in (*plan.needs, *plan.bears):
-        health = parse_health(revision, cluster.get(REVISION, revision))
+        health = read_health(cluster, revision)
         if not health.exists:
             raise NotFoundError(
                 f"the revision {revision} no longer exists; Knative deletes old revisions",
@@ -461,10 +447,6 @@ def _keep_tags(service: Manifest, state: RolloutState) -> list[Manifest]:
     """
     if condition(service, "RoutesReady").get("status") == "False":
         return []
+    failed = state.new if state.phase is RolloutPhase.ROLLED_BACK else None
     tagged = [one for one in service["spec"].get("traffic") or () if one.get("tag", NEXT_TAG) != NEXT_TAG]
-    failed = state.new if state.phase is RolloutPhase.ROLLED_BACK else ""
-    return [{**one, "percent": 0} for one in tagged if not failed or one.get("revisionName") != failed]
-
-
-def _managers(error: ConflictError) -> str:
-    return ", ".join(sorted({manager for manager, _ in error.causes}))
+    return [{**one, "percent": 0} for one in tagged if one.get("revisionName", "") != failed]

@@ -6,9 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
-
-from eaves.errors import UnreachableClusterError
 from knative.client.cluster import Cluster
 from knative.deploy.apply import apply_app
 from knative.deploy.ownership import ApplyResult, AppOwner
@@ -25,7 +22,7 @@ SITE = SiteSettings(name="barn", namespace=HOME)
 OWNER = AppOwner(app=NAME, agents=AGENTS)
 OWN_KINDS = (
     *("v1/ServiceAccount", "networking.k8s.io/v1/NetworkPolicy", "eventing.knative.dev/v1beta3/EventType"),
-    *("eventing.knative.dev/v1/Broker", "eventing.knative.dev/v1/Trigger", "serving.knative.dev/v1/Service"),
+    *("eventing.knative.dev/v1/Trigger", "serving.knative.dev/v1/Service"),
     *("apps/v1/DaemonSet", "apps/v1/StatefulSet", "sources.knative.dev/v1/SinkBinding"),
     *("sources.knative.dev/v1/ContainerSource", "sinks.knative.dev/v1alpha1/JobSink", "v1/Service"),
 )
@@ -46,11 +43,27 @@ def deploy(
     owner: AppOwner = OWNER,
     adopt: bool = False,
     dry_run: bool = False,
-    show: Callable[[ApplyResult], object] = lambda applied: None,
+    check: Callable[[Any], object] = lambda manifest: None,
 ) -> list[ApplyResult]:
     """Apply an app; what became of each object."""
     manifests = render(app, settings, SiteSettings(name=app.function.site, namespace=cluster.namespace))
-    return apply_app(cluster, manifests, owner, adopt=adopt, dry_run=dry_run, show=show)
+    return apply_app(cluster, manifests, owner, adopt=adopt, dry_run=dry_run, check=check)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def kill_after(count: int) -> Callable[[object], None]:
+    """A check that ends the process before it applies one more object than so many."""
+    seen: list[object] = []
+
+    def check(manifest: object) -> None:
+        seen.append(manifest)
+        if len(seen) > count:
+            raise Killed
+
+    return check
 
 
 def outcomes(done: list[ApplyResult]) -> dict[str, set[str]]:
@@ -71,22 +84,8 @@ def remove(cluster: Cluster, owner: AppOwner = OWNER, *, adopt: bool = False) ->
     return {f"{one.kind}/{one.name}" for one in remove_app(cluster, owner, adopt=adopt)}
 
 
-def cut_removal(cluster: Cluster, server: FakeCluster, *, after: int, reply: Reply) -> None:
-    """Begin to remove the app, and answer every deletion after so many with `reply`."""
-    served: list[str] = []
-
-    def fault(request: Request) -> Reply | None:
-        served.extend([request.path] if request.method == "DELETE" else [])
-        return reply if len(served) > after else None
-
-    server.fault = fault
-    with pytest.raises(UnreachableClusterError):
-        remove_app(cluster, OWNER)
-    server.fault = lambda request: None
-
-
 def objects(server: FakeCluster) -> dict[str, dict[str, Any]]:
-    """Every object of the kinds that deploys make, by `NAMESPACE/KIND/NAME`, as somebody wants it to be."""
+    """Every object of the kinds that apps don't share, by `NAMESPACE/KIND/NAME`, as somebody wants it to be."""
     found = {}
     for kind in OWN_KINDS:
         for one in server.all(kind):

@@ -42,19 +42,6 @@ def test_a_function_of_kns_is_shown_with_its_fields_and_nothing_is_applied(
     assert objects(apiserver) == before
 
 
-def test_one_without_a_field_to_quarrel_about_is_not_ours_either(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "flowers", "labels": {"team": "a"}}}
-    apiserver.put(account, manager="kubectl-create", namespace="cams")
-    before = objects(apiserver)
-    with pytest.raises(
-        ConflictError, match=r"ServiceAccount flowers exists already .*: it was created by kubectl-create"
-    ):
-        deploy(cluster, plain_app())
-    assert objects(apiserver) == before
-
-
 def test_it_is_taken_over_when_that_is_said(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     by_kn(apiserver)
     done = outcomes(deploy(cluster, plain_app(), adopt=True))
@@ -123,14 +110,3 @@ def test_a_field_that_somebody_set_since_stops_the_deploy_there(
     done = outcomes(deploy(cluster, plain_app(), adopt=True))
     assert done[ADOPTED] == {"Trigger/flowers"}
     assert apiserver.get(TRIGGER, "flowers", namespace="cams")["spec"]["delivery"]["retry"] == 6
-
-
-def test_a_field_that_we_dont_set_is_nobodys_quarrel(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    deploy(cluster, plain_app())
-    service = apiserver.get(SERVICE, "flowers", namespace="cams")
-    service["metadata"]["annotations"] |= {"team": "barn"}
-    apiserver.put(service, manager="kubectl-annotate", namespace="cams")
-    assert outcomes(deploy(cluster, plain_app())).keys() == {UNCHANGED}
-    assert apiserver.get(SERVICE, "flowers", namespace="cams")["metadata"]["annotations"]["team"] == "barn"

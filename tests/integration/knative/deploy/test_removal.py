@@ -18,76 +18,44 @@ from tests.fakes.kubernetes.apiserver import FakeCluster, Request
 ROSES = AppOwner(app="roses", agents="eaves-agents")
 
 
-def test_all_of_it_goes_and_the_broker_with_the_last_app(cluster: Cluster, knative: Knative) -> None:
+def test_all_of_it_goes_but_the_broker_that_apps_share(cluster: Cluster, knative: Knative) -> None:
     deploy(cluster, full_app(), full_settings())
     deploy(cluster, plain_app(name="roses"), owner=ROSES)
     assert remove(cluster) == names(
         one for one in render(full_app(), full_settings()) if one["kind"] not in {"Broker", "Namespace"}
     )
-    rendered = render(plain_app(name="roses"))
+    rendered = [one for one in render(plain_app(name="roses")) if one["kind"] != "Broker"]
     left = {f"{one['metadata']['namespace']}/{one['kind']}/{one['metadata']['name']}" for one in rendered}
     assert set(objects(knative.server)) == left
     remove_app(cluster, ROSES)
     assert objects(knative.server) == {}
 
 
-def test_what_is_on_its_way_out_already_keeps_no_broker(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    deploy(cluster, plain_app())
-    trigger = apiserver.get("eventing.knative.dev/v1/Trigger", "flowers", namespace="cams")
-    trigger["metadata"]["finalizers"] = ["triggers.eventing.knative.dev"]
-    apiserver.put(trigger, manager="controller", namespace="cams")
-    assert "Broker/eaves" in remove(cluster)
-
-
-def test_a_broker_that_a_deploy_applied_meanwhile_stays(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    deploy(cluster, plain_app())
-
-    def annotate(request: Request) -> None:
-        if request.method == "DELETE" and "/brokers/" in request.path:
-            broker = apiserver.get("eventing.knative.dev/v1/Broker", "eaves", namespace="cams")
-            broker["metadata"]["annotations"] = {"applied": "again"}
-            apiserver.put(broker, manager="eaves", namespace="cams")
-
-    apiserver.fault = annotate
-    remove_app(cluster, OWNER)
-    assert set(objects(apiserver)) == {"cams/Broker/eaves"}
-
-
 def test_what_is_still_being_deleted_is_made_again_by_the_next_deploy(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
-    """A controller's finalizer keeps a Broker for seconds, and what is applied to it meanwhile goes with it."""
-    kind = "eventing.knative.dev/v1/Broker"
+    """A controller's finalizer keeps an object for seconds, and what is applied to it meanwhile goes with it."""
+    kind = "eventing.knative.dev/v1/Trigger"
     deploy(cluster, plain_app())
-    broker = apiserver.get(kind, "eaves", namespace="cams")
-    broker["metadata"]["finalizers"] = ["brokers.eventing.knative.dev"]
-    apiserver.put(broker, manager="controller", namespace="cams")
+
+    def finalize(*names: str) -> None:
+        one = apiserver.get(kind, "flowers", namespace="cams")
+        one["metadata"]["finalizers"] = list(names)
+        apiserver.put(one, manager="controller", namespace="cams")
+
+    finalize("triggers.eventing.knative.dev")
     remove_app(cluster, OWNER)
     looked: list[str] = []
 
     def end(request: Request) -> None:
-        if request.method == "GET" and request.path.endswith("/brokers/eaves"):
+        if request.method == "GET" and request.path.endswith("/triggers/flowers"):
             looked.append(request.path)
             if len(looked) == 3:
-                going = apiserver.get(kind, "eaves", namespace="cams")
-                going["metadata"]["finalizers"] = []
-                apiserver.put(going, manager="controller", namespace="cams")
+                finalize()
 
     apiserver.fault = end
-    assert "Broker/eaves" in outcomes(deploy(cluster, plain_app()))["created"]
-    assert "deletionTimestamp" not in apiserver.get(kind, "eaves", namespace="cams")["metadata"]
-
-
-def test_a_broker_that_others_send_to_stays(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
-    deploy(cluster, plain_app())
-    trigger = {"apiVersion": "eventing.knative.dev/v1", "kind": "Trigger", "metadata": {"name": "theirs"}}
-    apiserver.put({**trigger, "spec": {"broker": "eaves"}}, namespace="cams")
-    remove_app(cluster, OWNER)
-    assert set(objects(apiserver)) == {"cams/Broker/eaves", "cams/Trigger/theirs"}
+    assert "Trigger/flowers" in outcomes(deploy(cluster, plain_app()))["created"]
+    assert "deletionTimestamp" not in apiserver.get(kind, "flowers", namespace="cams")["metadata"]
 
 
 def test_an_app_that_isnt_there_is_distinguished_from_those_that_are(cluster: Cluster, knative: Knative) -> None:
@@ -103,9 +71,9 @@ def test_without_a_recorded_uid_what_another_app_owns_by_now_stays(cluster: Clus
     deploy(cluster, plain_app())
     deploy(cluster, plain_app(name="roses"), owner=ROSES)
     item = InventoryItem(kind=item_kind(KSERVICE), name="roses", namespace="cams", uid="")
-    assert delete_item(cluster, item, "flowers") == LEFT
+    assert [one.outcome for one in delete_item(cluster, item, "flowers")] == [LEFT]
     assert cluster.get(KSERVICE, "roses") is not None
-    assert delete_item(cluster, item, "roses") == REMOVED
+    assert [one.outcome for one in delete_item(cluster, item, "roses")] == [REMOVED]
     assert cluster.get(KSERVICE, "roses") is None
 
 
@@ -120,12 +88,3 @@ def test_services_that_knative_makes_for_its_own_are_left_to_it(
     assert "removed" not in outcomes(deploy(cluster, plain_app()))
     remove_app(cluster, OWNER)
     assert apiserver.get("v1/Service", "flowers", namespace="cams")
-
-
-def test_who_may_not_see_services_deploys_and_removes_apps_that_have_none(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    apiserver.denied = {("list", "services")}
-    deploy(cluster, plain_app())
-    remove_app(cluster, OWNER)
-    assert objects(apiserver) == {}

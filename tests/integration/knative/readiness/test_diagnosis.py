@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from knative.client.cluster import Cluster
-from knative.readiness.conditions import CAUSES, Diagnosis, is_ready
+from knative.readiness.conditions import CAUSES, Diagnosis
 from knative.readiness.diagnosis import read_function
 from tests.cluster.expanded import (
     APPLIED_S,
@@ -21,7 +19,6 @@ from tests.cluster.expanded import (
     ready_service,
     revision,
     service,
-    waiting,
 )
 from tests.fakes.kubernetes.apiserver import FakeCluster
 from tests.integration.knative.readiness.test_wait import put
@@ -46,30 +43,17 @@ def diagnose(
     return found
 
 
-def test_ready_is_the_newest_revision_as_last_applied() -> None:
-    assert is_ready(ready_service())
-    assert not is_ready(ready_service(latestCreatedRevisionName="flowers-00002"))
-    assert not is_ready(ready_service(observedGeneration=0))
-    assert not is_ready(service())
-
-
 @pytest.mark.parametrize(
     ("value", "made", "now"),
     [
         (ready_service(), revision(condition("Active", "False", "NoTraffic")), 60),
-        (
-            service(condition("Ready", "Unknown", "OutOfDate"), condition("ConfigurationsReady", "Unknown")),
-            revision(),
-            60,
-        ),
         # The Service still names the revision before, which has failed.
         (service(condition("ConfigurationsReady", "Unknown", "OutOfDate"), generation=2), revision(), 60),
         (service(generation=2, observed=1), revision(), 5),
         (denied("RoutesReady", "Unknown", "Uninitialized", "Waiting for load balancer"), READY_REVISION, 5),
-        (denied("RoutesReady", "Unknown", "TrafficNotMigrated", ""), READY_REVISION, 60),
         (denied("RoutesReady", "Unknown", "RevisionMissing", ""), READY_REVISION, 60),
     ],
-    ids=["at zero", "applied", "replaced", "unseen", "a layer has seconds", "migrating", "no revision yet"],
+    ids=["at zero", "replaced", "unseen", "a layer has seconds", "no revision yet"],
 )
 def test_what_only_takes_its_time(
     apiserver: FakeCluster, cluster: Cluster, value: Manifest, made: Manifest, now: int
@@ -88,10 +72,6 @@ def test_what_only_takes_its_time(
             *("refused", True, "the name is in use: Service f", "kubectl -n cams delete Service f"),
         ),
         (
-            denied("ConfigurationsReady", "False", "X", 'There is an existing Configuration "f" that we do not own.'),
-            *("refused", True, "the name is in use", "kubectl -n cams delete Configuration f"),
-        ),
-        (
             denied(
                 "ConfigurationsReady",
                 *("False", "X", "Revision creation failed with message: must not set the field(s): spec.nodeSelector."),
@@ -101,10 +81,6 @@ def test_what_only_takes_its_time(
         (
             denied("RoutesReady", "Unknown", "IngressNotConfigured", "Ingress has not yet been reconciled."),
             *("routing", False, "no networking layer processes the function's Ingress (Ingress has", "ingress-class"),
-        ),
-        (
-            denied("RoutesReady", "Unknown", "Uninitialized", "Waiting for load balancer to be ready"),
-            *("routing", False, "the networking layer isn't ready", "ingress-class"),
         ),
         (
             denied("RoutesReady", "False", "RevisionMissing", 'Revision "f-0" referenced in traffic not found.'),
@@ -125,11 +101,9 @@ def test_what_the_service_says(
 @pytest.mark.parametrize(
     ("kind", "reason", "message", "cause", "words"),
     [
-        ("ContainerHealthy", "ContainerMissing", "404 Not Found", "image", "Knative's controller can't pull"),
         ("ResourcesAvailable", "ImagePullBackOff", "dial tcp: i/o timeout", "image", "node NODE can't pull"),
         ("ResourcesAvailable", "Unschedulable", "1 Insufficient cpu", "unschedulable", "1 Insufficient cpu"),
         ("ResourcesAvailable", "FailedCreate", "exceeded quota: q, requested: pods=1", "refused", "the quota q"),
-        ("ContainerHealthy", "CreateContainerConfigError", 'secret "s" not found', "configuration", "the secret s"),
         (
             "ContainerHealthy",
             "ExitCode1",
@@ -157,12 +131,6 @@ def test_a_revision_that_still_speaks_of_what_is_over(apiserver: FakeCluster, cl
     """Knative doesn't take back that a pod could not be placed, or ended, when it is placed and runs."""
     stale = failed_revision("ResourcesAvailable", "Unschedulable", "0/1 nodes are available: 1 Insufficient cpu.")
     assert diagnose(apiserver, cluster, failed_service("x"), stale, pod(container())) is None
-
-
-def test_a_pod_on_its_way_out_tells_nothing(apiserver: FakeCluster, cluster: Cluster) -> None:
-    gone: dict[str, Any] = {"deletionTimestamp": "2026-11-25T09:53:00Z", "finalizers": ["x/y"]}
-    stuck = pod(waiting("ErrImagePull", "manifest unknown"), **gone)
-    assert diagnose(apiserver, cluster, service(), revision(), stuck) is None
 
 
 def test_past_its_deadline_what_was_waited_for_is_final(apiserver: FakeCluster, cluster: Cluster) -> None:

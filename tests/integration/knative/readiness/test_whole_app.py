@@ -17,7 +17,7 @@ from knative.resources.rendering import render_app
 from knative.rollout import parse_rollout_status
 from knative.settings import KnativeSettings, RolloutSettings
 from knative.specs import ClusterApp
-from tests.cluster.apps import NAME, full_app, full_settings, plain_app, relayed_app
+from tests.cluster.apps import NAME, full_app, full_settings, plain_app
 from tests.cluster.deploys import HOME, OWNER, SITE
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster
@@ -74,16 +74,12 @@ def test_a_trigger_whose_subscriber_does_not_resolve(cluster: Cluster, knative: 
     assert 'services.serving.knative.dev "counter" not found' in error.message
 
 
-@pytest.mark.parametrize("stale", ["address", "generation"])
 def test_a_stale_condition_of_a_trigger_is_waited_for_until_the_deadline(
-    stale: str, cluster: Cluster, knative: Knative, apiserver: FakeCluster
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     """Under load Knative looks at a Trigger again minutes after its function has an address."""
     text = "address not set for Kind = Service, Namespace = cams, Name = flowers"
-    if stale == "address":
-        knative.broken["Trigger", "flowers"] = ("SubscriberResolved", "False", "Unable to get the URI", text)
-    else:
-        knative.held = {"Trigger"}
+    knative.broken["Trigger", "flowers"] = ("SubscriberResolved", "False", "Unable to get the URI", text)
     manifests = render_app(plain_app(), KnativeSettings(), SITE)
     apply_app(cluster, manifests, OWNER)
     apiserver.skew_s += 60  # the change of an object that its controller hasn't seen counts as a fault now
@@ -104,13 +100,6 @@ def test_a_stale_condition_of_a_trigger_is_waited_for_until_the_deadline(
         waiting.result(20)
 
 
-def test_a_broker_that_is_missing(cluster: Cluster, knative: Knative) -> None:
-    error = fail(cluster, plain_app(), KnativeSettings(create_broker=False))
-    assert "Broker eaves: it does not exist in the namespace cams" in error.message
-    assert error.hint is not None
-    assert "knative.create_broker" in error.hint
-
-
 def test_an_agent_in_a_crash_loop(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     knative.counts["StatefulSet", "flowers-inbox"] = {"replicas": 1, "readyReplicas": 0}
     update(cluster, full_app(), ready_s=0)
@@ -127,21 +116,11 @@ def test_an_agent_in_a_crash_loop(cluster: Cluster, knative: Knative, apiserver:
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [
-        ("StatefulSet", "flowers-gate-mqtt"),
-        ("ContainerSource", "flowers-archive"),
-        ("EventType", "flowers-inbox-captured"),
-        ("Broker", "eaves"),
-    ],
+    [("StatefulSet", "flowers-gate-mqtt"), ("ContainerSource", "flowers-archive"), ("Broker", "eaves")],
 )
 def test_each_other_part_is_waited_for(kind: str, name: str, cluster: Cluster, knative: Knative) -> None:
     knative.held = {kind}
     assert f"{kind} {name}: " in fail(cluster, full_app()).message
-
-
-def test_a_relay_is_waited_for(cluster: Cluster, knative: Knative) -> None:
-    knative.counts["StatefulSet", "flowers-relay"] = {"replicas": 1, "readyReplicas": 0}
-    assert "StatefulSet flowers-relay: 0 of 1 pods are ready" in fail(cluster, relayed_app()).message
 
 
 def test_a_new_revision_gets_no_requests_before_the_whole_app_is_ready(
@@ -153,20 +132,3 @@ def test_a_new_revision_gets_no_requests_before_the_whole_app_is_ready(
     apiserver.status(TRIGGER, "flowers", {**trigger["status"], "conditions": [lost]}, namespace=HOME)
     fail(cluster, plain_app(image="registry.example/barn/flowers@sha256:" + "d" * 64))
     assert parse_rollout_status(knative.service()).shares == {"flowers-00001": 100}
-
-
-def test_what_is_waited_for_is_shown(cluster: Cluster, knative: Knative) -> None:
-    knative.broken["Trigger", "flowers"] = ("SubscriberResolved", "False", "NotFound", "nobody")
-    shown: list[Rows] = []
-    wanted = SiteDeployment(app=plain_app(), knative=KnativeSettings(), ready_s=0.6)
-    with pytest.raises(StartError):
-        update_site(cluster, SITE, wanted, show=shown.append)
-    rows = [row for row in shown[-1] if row["what"] == "Trigger flowers"]
-    assert rows == [
-        {"what": "Trigger flowers", "state": "destination", "detail": "its subscriber can't be resolved: nobody"}
-    ]
-
-
-def test_a_whole_app_is_ready(cluster: Cluster, knative: Knative) -> None:
-    knative.nodes = 3
-    assert update(cluster, full_app(), ready_s=10).outcome is not None

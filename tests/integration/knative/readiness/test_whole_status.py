@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from knative.client.cluster import Cluster
 from knative.deploy.inventory import DeploymentRecord, InventoryItem, read_inventory, write_inventory
 from knative.platform import KnativePlatform
 from tests.cluster.apps import full_app, full_settings, plain_app
-from tests.cluster.deploys import AGENTS, HOME, SITE
+from tests.cluster.deploys import HOME, SITE
 from tests.cluster.sites import IMAGE, open_sites
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster
@@ -31,19 +30,6 @@ def left(platform: KnativePlatform) -> dict[str, tuple[str, str]]:
     """Each part that isn't ready, with its state and cause."""
     (status,) = platform.status()
     return {part.title: (part.state, part.cause) for part in status.parts if part.state != "ready"}
-
-
-def test_every_part_is_there_and_ready(cluster: Cluster, knative: Knative) -> None:
-    platform = open_platform(cluster)
-    platform.deploy(full_app())
-    (status,) = platform.status()
-    assert {part.kind for part in status.parts} == {
-        *("Broker", "Trigger", "EventType", "SinkBinding", "StatefulSet", "DaemonSet", "ContainerSource")
-    }
-    assert left(platform) == {}
-    assert status.state == "idle"
-    counts = {part.title: part.pods for part in status.parts if part.pods}
-    assert counts["DaemonSet flowers-cams-camera"] == "1/1"
 
 
 def test_a_function_that_answers_is_degraded_while_a_part_is_not_ready(cluster: Cluster, knative: Knative) -> None:
@@ -69,13 +55,6 @@ def test_a_part_that_its_controller_is_still_at_degrades_nothing(cluster: Cluste
     assert platform.status()[0].state == "idle"
     knative.server.skew_s += 60
     assert left(platform) == {"Trigger flowers": ("failed", "controller")}
-
-
-def test_a_broker_that_has_gone_is_missing(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
-    platform = open_platform(cluster)
-    platform.deploy(plain_app())
-    apiserver.remove(BROKER, "eaves", namespace=HOME)
-    assert left(platform) == {"Broker eaves": ("missing", "missing")}
 
 
 def test_what_the_inventory_lists_and_is_not_there_is_missing(
@@ -135,39 +114,6 @@ def test_what_may_not_be_listed_is_reported_and_the_rest_is_shown(
         "ConfigMap *": ("unknown", ""),
     }
     assert platform.status()[0].state == "idle"
-
-
-def test_what_may_not_be_listed_is_not_taken_for_missing(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    platform = open_platform(cluster)
-    platform.deploy(full_app())
-    camera = InventoryItem(kind="DaemonSet", name="flowers-barn-camera", namespace=AGENTS, uid="u-1")
-    inventory = read_inventory(cluster, "flowers")
-    write_inventory(cluster, replace(inventory, items=(*inventory.items, camera)))
-    apiserver.denied = {("list", "daemonsets.apps")}
-    assert left(platform) == {"DaemonSet *": ("unknown", "")}
-
-
-def test_a_jobsink_of_the_app_is_a_part_too(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
-    platform = open_platform(cluster)
-    platform.deploy(plain_app())
-    labels = {"app.kubernetes.io/managed-by": "eaves", "eaves.dev/app": "flowers"}
-    labels["app.kubernetes.io/component"] = "training"
-    sink: dict[str, Any] = {
-        "apiVersion": "sinks.knative.dev/v1alpha1",
-        "kind": "JobSink",
-        "metadata": {"name": "flowers-dataset", "namespace": HOME, "labels": labels},
-        "spec": {"job": {}},
-        "status": {
-            "observedGeneration": 1,
-            "conditions": [
-                {"type": "Ready", "status": "False", "reason": "EventPolicies", "message": "no such policy"},
-            ],
-        },
-    }
-    apiserver.put(sink, manager="controller")
-    assert left(platform) == {"JobSink flowers-dataset": ("failed", "refused")}
 
 
 def test_the_table_has_a_line_for_each_part_that_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,11 +25,6 @@ def found(*containers: Mapping[str, Any], **details: Any) -> Diagnosis:
     return seen
 
 
-def test_a_pod_that_is_being_set_up_is_only_slow() -> None:
-    assert explain(waiting("ContainerCreating")) is None
-    assert explain(container()) is None
-
-
 def test_a_crash_is_reported_with_the_last_lines() -> None:
     lines = ["loading", "Traceback (most recent call last):", "ValueError: bad label"]
     seen = found(ended(1), log=lines)
@@ -115,12 +110,3 @@ def test_the_sidecar_that_crashes_is_not_blamed_on_the_function() -> None:
     seen = found(sidecar, log=["a line of the function"])
     assert "bad TLS" in seen.message
     assert seen.fix.endswith("-c queue-proxy")
-
-
-def test_between_two_crashes_the_last_one_still_counts() -> None:
-    """A container without a probe of its own is ready for as long as it runs."""
-    again = container(lastState={"terminated": {"exitCode": 1, "message": "boom"}}, restartCount=4)
-    seen = found(again)
-    assert (seen.cause, seen.final) == ("crash", True)
-    assert seen.message.endswith("4 times: boom")
-    assert found(again, log=["never ready: it differs"]).cause == "function"

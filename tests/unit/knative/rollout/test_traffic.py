@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eaves.errors import InputError
 from knative.rollout.state import (
     LATEST,
     NEXT_TAG,
     build_traffic,
-    find_largest_share,
     parse_traffic,
     render_traffic,
     split_traffic,
@@ -48,12 +45,6 @@ def test_a_revision_at_zero_stands_in_the_list_only_to_be_tried_under_an_address
     assert build_traffic({"a-1": 100}, preview="a-1") == build_traffic({"a-1": 100})
 
 
-@pytest.mark.parametrize("shares", [{}, {"a": 99}, {"a": 60, "b": 60}, {"a": 150, "b": -50}])
-def test_shares_that_are_not_100_percent_together_are_refused(shares: dict[str, int]) -> None:
-    with pytest.raises(InputError, match="add up to 100 %"):
-        build_traffic(shares)
-
-
 def test_what_follows_the_newest_revision_is_distinguished_and_can_be_resolved() -> None:
     entries: list[dict[str, Any]] = [
         {"latestRevision": True, "percent": 60},
@@ -64,10 +55,3 @@ def test_what_follows_the_newest_revision_is_distinguished_and_can_be_resolved()
         assert parse_traffic(entries, latest) == (traffic, shares, "")
     assert render_traffic(traffic) == "the latest 60 %, a-1 40 %"
     assert render_traffic({}) == "nobody"
-
-
-def test_the_largest_share_is_found_among_the_others() -> None:
-    assert find_largest_share({"a": 20, "b": 50, "c": 30}) == "b"
-    assert find_largest_share({"a": 20, "b": 50, "c": 30}, apart_from="b") == "c"
-    assert not find_largest_share({"b": 100}, apart_from="b")
-    assert not find_largest_share({LATEST: 100})
