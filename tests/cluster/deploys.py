@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from knative.client.cluster import Cluster
 from knative.deploy.apply import apply_app
+from knative.deploy.inventory import DeploymentRecord, read_inventory
 from knative.deploy.ownership import ApplyResult, AppOwner
 from knative.deploy.removal import remove_app
+from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
+from knative.readiness.wait import Rows
 from knative.resources.metadata import APP_LABEL
 from knative.resources.rendering import render_app
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp
-from tests.cluster.apps import NAME
+from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
+from knative.specs import ClusterApp, ClusterTrigger
+from tests.cluster.apps import IMAGE, NAME, plain_app
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
 
 HOME, AGENTS = "cams", "eaves-agents"
 SITE = SiteSettings(name="barn", namespace=HOME)
 OWNER = AppOwner(app=NAME, agents=AGENTS)
+HALVES = RolloutSettings(steps=("50",), step_s=60.0, deadline_s=600.0, min_requests=4, max_error_increase=0.3)
 OWN_KINDS = (
     *("v1/ServiceAccount", "networking.k8s.io/v1/NetworkPolicy", "eventing.knative.dev/v1beta3/EventType"),
     *("eventing.knative.dev/v1/Trigger", "serving.knative.dev/v1/Service"),
@@ -122,3 +126,30 @@ class Meanwhile:
             self.done = True
             self.action()
         return None
+
+
+def update(
+    cluster: Cluster,
+    image: str = IMAGE,
+    *,
+    ready_s: float = 10,
+    extra: str = "",
+    show: Callable[[Rows], object] = lambda rows: None,
+    tell: Callable[[str], object] = lambda text: None,
+    **how: Any,
+) -> SiteUpdate:
+    """What `eaves deploy` does at one site, perhaps with one more trigger; `how` is for `SiteDeployment`."""
+    app = plain_app(image=image)
+    if extra:
+        trigger = ClusterTrigger(name=extra, filter={"type": "x"}, url="http://alarm.cams.svc.cluster.local/")
+        app = replace(app, triggers=(*app.triggers, trigger))
+    values = {"by": "jane@laptop", "rollout": HALVES, "ready_s": ready_s, **how}
+    wanted = SiteDeployment(app=app, knative=KnativeSettings(), **values)
+    return update_site(cluster, SITE, wanted, show=show, tell=tell, poll_s=0.01)
+
+
+def last(cluster: Cluster) -> DeploymentRecord:
+    """The newest deployment by the cluster's record."""
+    deployment = read_inventory(cluster, NAME).deployment
+    assert deployment is not None
+    return deployment

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 
@@ -13,34 +12,21 @@ from knative.client.cluster import Cluster
 from knative.deploy.apply import apply_app
 from knative.deploy.inventory import Inventory, inventory_name, read_inventory, write_inventory
 from knative.deploy.removal import prune_pins
-from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
 from knative.platform import KnativePlatform
-from knative.settings import KnativeSettings, RolloutSettings
-from knative.specs import ClusterTrigger
+from knative.settings import KnativeSettings
 from tests.cluster.apps import IMAGE, NAME, plain_app
 from tests.cluster.deploys import HOME, OWNER, SITE, Killed, Meanwhile, kill_after, objects, render
+from tests.cluster.deploys import update as deploy
 from tests.cluster.pins import IMAGES, PIN_KIND, pinned
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster
 
-SETTINGS = RolloutSettings(steps=("50",), step_s=60.0, min_requests=4)
 RECORD = inventory_name(NAME)
 TRIGGER = "eventing.knative.dev/v1/Trigger"
 KINDS = (
     *("serving.knative.dev/v1/Service", TRIGGER, PIN_KIND, "v1/ServiceAccount"),
     *("eventing.knative.dev/v1beta3/EventType", "networking.k8s.io/v1/NetworkPolicy"),
 )
-
-
-def deploy(
-    cluster: Cluster, image: str = IMAGE, *, by: str = "jane@laptop", ready_s: float = 10, extra: str = ""
-) -> SiteUpdate:
-    app = plain_app(image=image)
-    if extra:
-        trigger = ClusterTrigger(name=extra, filter={"type": "x"}, url="http://alarm.cams.svc.cluster.local/")
-        app = replace(app, triggers=(*app.triggers, trigger))
-    wanted = SiteDeployment(app=app, knative=KnativeSettings(), rollout=SETTINGS, by=by, ready_s=ready_s)
-    return update_site(cluster, SITE, wanted)
 
 
 def platform(cluster: Cluster) -> KnativePlatform:
@@ -140,22 +126,3 @@ def test_a_deploy_stops_a_removal_and_has_all_its_objects(
     missing = {(kind, name) for kind, name, _ in listed(cluster)} - {(kind, name) for kind, name, _ in there(apiserver)}
     others = {one for one in missing if one != ("DaemonSet", "flowers-pin-bbbbbbbb")}
     assert len(others) <= 1, "the one whose deletion was under way; a deploy makes no earlier pin again"
-
-
-def unlist(cluster: Cluster, name: str) -> None:
-    """What a prune that had begun before does last."""
-    inventory = read_inventory(cluster, NAME)
-    write_inventory(cluster, replace(inventory, items=tuple(one for one in inventory.items if one.name != name)))
-
-
-def test_a_removal_beside_a_prune_ends(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
-    deploy(cluster)
-    deploy(cluster, IMAGES[1])
-    apiserver.fault = Meanwhile(
-        "/triggers/",
-        "DELETE",
-        lambda: unlist(cluster, "flowers-pin-bbbbbbbb"),
-    )
-    platform(cluster).remove(NAME)
-    assert objects(apiserver) == {}
-    assert read_inventory(cluster, NAME).version == ""

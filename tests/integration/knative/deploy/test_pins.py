@@ -9,7 +9,7 @@ from knative.deploy.reconcile import advance_all
 from knative.deploy.removal import prune_pins
 from tests.cluster.apps import IMAGE, NAME
 from tests.cluster.deploys import HOME
-from tests.cluster.pins import IMAGES, PIN_KIND, image_of, names, pinned, update
+from tests.cluster.pins import IMAGES, PIN_KIND, names, pinned, update
 from tests.cluster.rollouts import FIRST, SECOND, THIRD, shares
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster
@@ -67,23 +67,6 @@ def test_a_pin_that_the_inventory_does_not_list_stays(
     apiserver.put(theirs, manager="helm", namespace=HOME)
     assert prune_pins(cluster, NAME) == []
     assert "flowers-pin-ffffffff" in names(apiserver)
-
-
-def test_a_pin_that_somebody_made_anew_stays(apiserver: FakeCluster, cluster: Cluster, knative: Knative) -> None:
-    update(cluster)
-    update(cluster, IMAGES[1])
-    rollout.promote(cluster, NAME)
-    update(cluster, IMAGES[2])
-    assert IMAGE not in pinned(apiserver), "it went with the deploy"
-    inventory = read_inventory(cluster, NAME)
-    (pin,) = [one for one in apiserver.all(PIN_KIND, namespace=HOME) if image_of(one) == IMAGES[1]]
-    rollout.promote(cluster, NAME)
-    name = pin["metadata"]["name"]
-    apiserver.remove(PIN_KIND, name, namespace=HOME)
-    apiserver.put({**pin, "metadata": {"name": name, "labels": pin["metadata"]["labels"]}}, namespace=HOME)
-    update(cluster, IMAGES[2])
-    assert any(item.name == name for item in inventory.items)
-    assert name in names(apiserver)
 
 
 def test_a_user_who_may_not_remove_pins_deploys_and_advances_all_the_same(

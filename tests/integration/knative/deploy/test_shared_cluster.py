@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 
-from eaves.errors import ConflictError
+from eaves.errors import ConflictError, NotFoundError
 from knative.client.cluster import Cluster, open_cluster
+from knative.client.kinds import KSERVICE
 from knative.deploy.inventory import (
+    InventoryItem,
+    item_kind,
     read_inventory,
 )
-from knative.deploy.ownership import LEFT, REMOVED, UNCHANGED, AppOwner
+from knative.deploy.ownership import ADOPTED, CREATED, LEFT, REMOVED, UNCHANGED, AppOwner, delete_item
 from knative.deploy.removal import remove_app
+from knative.settings import KnativeSettings
 from knative.specs import ClusterApp, ClusterSource
 from tests.cluster.apps import full_app, full_settings, plain_app
 from tests.cluster.deploys import (
@@ -31,7 +35,7 @@ from tests.cluster.deploys import (
     render,
 )
 from tests.fakes.controllers.knative import Knative
-from tests.fakes.kubernetes.apiserver import FakeCluster
+from tests.fakes.kubernetes.apiserver import FakeCluster, Request
 
 CAMERA = (ClusterSource(name="camera", agent="node", options={"path": "/data/camera"}),)
 TRIGGER = "eventing.knative.dev/v1/Trigger"
@@ -101,18 +105,6 @@ def test_an_object_that_helm_labelled_like_the_app_is_neither_pruned_nor_removed
     assert [one["metadata"]["name"] for one in apiserver.all(TRIGGER)] == ["audit"]
 
 
-def test_what_is_listed_is_what_was_applied(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
-    deploy(cluster, full_app(), full_settings())
-    listed = {(one.kind, one.namespace, one.name): one.uid for one in read_inventory(cluster, "flowers").items}
-    rendered = [one for one in render(full_app(), full_settings()) if one["kind"] not in {"Broker", "Namespace"}]
-    assert len(listed) == len(rendered)
-    for one in rendered:
-        kind, metadata = f"{one['apiVersion']}/{one['kind']}", one["metadata"]
-        named = kind if kind == "v1/Service" else one["kind"]
-        there = apiserver.get(kind, metadata["name"], namespace=metadata["namespace"])
-        assert listed[named, metadata["namespace"], metadata["name"]] == there["metadata"]["uid"]
-
-
 def recreate(apiserver: FakeCluster, name: str) -> None:
     """Somebody deletes a Trigger and makes one of their own with the same name and labels."""
     theirs = {**AUDIT, "metadata": {**AUDIT["metadata"], "name": name}}
@@ -168,3 +160,173 @@ def test_what_kubectl_applied_has_no_inventory_and_is_removed_only_when_that_is_
     assert objects(apiserver) == before
     assert remove(cluster, adopt=True) == names(render(plain_app())) - {"Broker/eaves"}
     assert set(objects(apiserver)) == {"cams/Trigger/audit"}
+
+
+ROSES = AppOwner(app="roses", agents="eaves-agents")
+
+
+def test_all_of_it_goes_but_the_broker_that_apps_share(cluster: Cluster, knative: Knative) -> None:
+    deploy(cluster, full_app(), full_settings())
+    deploy(cluster, plain_app(name="roses"), owner=ROSES)
+    assert remove(cluster) == names(
+        one for one in render(full_app(), full_settings()) if one["kind"] not in {"Broker", "Namespace"}
+    )
+    rendered = [one for one in render(plain_app(name="roses")) if one["kind"] != "Broker"]
+    left = {f"{one['metadata']['namespace']}/{one['kind']}/{one['metadata']['name']}" for one in rendered}
+    assert set(objects(knative.server)) == left
+    remove_app(cluster, ROSES)
+    assert objects(knative.server) == {}
+
+
+def test_what_is_still_being_deleted_is_made_again_by_the_next_deploy(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    """A controller's finalizer keeps an object for seconds, and what is applied to it meanwhile goes with it."""
+    kind = "eventing.knative.dev/v1/Trigger"
+    deploy(cluster, plain_app())
+
+    def finalize(*names: str) -> None:
+        one = apiserver.get(kind, "flowers", namespace="cams")
+        one["metadata"]["finalizers"] = list(names)
+        apiserver.put(one, manager="controller", namespace="cams")
+
+    finalize("triggers.eventing.knative.dev")
+    remove_app(cluster, OWNER)
+    looked: list[str] = []
+
+    def end(request: Request) -> None:
+        if request.method == "GET" and request.path.endswith("/triggers/flowers"):
+            looked.append(request.path)
+            if len(looked) == 3:
+                finalize()
+
+    apiserver.fault = end
+    assert "Trigger/flowers" in outcomes(deploy(cluster, plain_app()))["created"]
+    assert "deletionTimestamp" not in apiserver.get(kind, "flowers", namespace="cams")["metadata"]
+
+
+def test_an_app_that_isnt_there_is_distinguished_from_those_that_are(cluster: Cluster, knative: Knative) -> None:
+    deploy(cluster, plain_app(name="roses"), owner=ROSES)
+    with pytest.raises(
+        NotFoundError, match=r"the function 'flowers' does not exist in cams of edge \(known functions: roses\)"
+    ):
+        remove_app(cluster, OWNER)
+
+
+def test_without_a_recorded_uid_what_another_app_owns_by_now_stays(cluster: Cluster, knative: Knative) -> None:
+    """A deploy that was killed lists objects that it hadn't applied; another app may have taken the name since."""
+    deploy(cluster, plain_app())
+    deploy(cluster, plain_app(name="roses"), owner=ROSES)
+    item = InventoryItem(kind=item_kind(KSERVICE), name="roses", namespace="cams", uid="")
+    assert [one.outcome for one in delete_item(cluster, item, "flowers")] == [LEFT]
+    assert cluster.get(KSERVICE, "roses") is not None
+    assert [one.outcome for one in delete_item(cluster, item, "roses")] == [REMOVED]
+    assert cluster.get(KSERVICE, "roses") is None
+
+
+def test_services_that_knative_makes_for_its_own_are_left_to_it(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    """They carry the labels of the Knative Service, and would be gone at each deploy."""
+    deploy(cluster, plain_app())
+    route = {"apiVersion": "serving.knative.dev/v1", "kind": "Route", "name": "flowers", "uid": "1", "controller": True}
+    metadata = {"name": "flowers", "labels": {"eaves.dev/app": "flowers"}, "ownerReferences": [route]}
+    apiserver.put({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {}}, namespace="cams")
+    assert "removed" not in outcomes(deploy(cluster, plain_app()))
+    remove_app(cluster, OWNER)
+    assert apiserver.get("v1/Service", "flowers", namespace="cams")
+
+
+API = "serving.knative.dev/v1"
+SERVICE, BROKER, TRIGGER = f"{API}/Service", "eventing.knative.dev/v1/Broker", "eventing.knative.dev/v1/Trigger"
+
+
+def by_kn(apiserver: FakeCluster, **labels: str) -> dict[str, Any]:
+    """What `kn service create flowers` makes."""
+    container = {"name": "user-container", "image": "registry.example/other:1", "env": [{"name": "A", "value": "b"}]}
+    metadata = {"name": "flowers", "labels": labels}
+    manifest = {"apiVersion": API, "kind": "Service", "metadata": metadata}
+    return apiserver.put(
+        {**manifest, "spec": {"template": {"spec": {"containers": [container]}}}}, manager="kn", namespace="cams"
+    )
+
+
+def test_a_function_of_kns_is_shown_with_its_fields_and_nothing_is_applied(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    by_kn(apiserver)
+    before = objects(apiserver)
+    with pytest.raises(ConflictError, match=r"edge: Service flowers exists already .*: it was created by kn") as raised:
+        deploy(cluster, plain_app())
+    assert "`eaves deploy IMAGE --on knative --adopt`" in str(raised.value.hint)
+    assert objects(apiserver) == before
+
+
+def test_it_is_taken_over_when_that_is_said(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    by_kn(apiserver)
+    done = outcomes(deploy(cluster, plain_app(), adopt=True))
+    assert done[ADOPTED] == {"Service/flowers"}
+    (container,) = apiserver.get(SERVICE, "flowers", namespace="cams")["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == plain_app().function.image
+    assert outcomes(deploy(cluster, plain_app())).keys() == {UNCHANGED}
+
+
+def test_what_another_app_has_is_not_taken_from_it(cluster: Cluster, knative: Knative) -> None:
+    deploy(cluster, full_app(), full_settings())
+    app = plain_app(name="flowers-alarm")  # its first trigger has the name of a trigger of `flowers`
+    app = replace(app, triggers=(replace(app.triggers[0], name="flowers-alarm", function="flowers-alarm"),))
+    owner = replace(OWNER, app="flowers-alarm")
+    with pytest.raises(ConflictError, match=r"flowers-alarm exists already .*: it belongs to the app flowers of"):
+        deploy(cluster, app, full_settings(), owner=owner)
+
+
+def test_a_broker_that_others_made_is_theirs(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    broker = {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "metadata": {"name": "default"}, "spec": {}}
+    apiserver.put(broker, namespace="cams")
+    with pytest.raises(ConflictError, match="Broker default exists already and does not belong to this app") as raised:
+        deploy(cluster, plain_app(), KnativeSettings(broker="default"))
+    assert "knative.create_broker: no" in str(raised.value.hint)
+    done = outcomes(deploy(cluster, plain_app(), KnativeSettings(broker="default", create_broker=False)))
+    assert done.keys() == {CREATED}
+    remove_app(cluster, OWNER)
+    assert apiserver.get(BROKER, "default", namespace="cams"), "it stays when its last trigger goes"
+
+
+def test_a_namespace_for_agents_that_an_administrator_made_is_used_as_it_is(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": "privileged"}
+    apiserver.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": AGENTS, "labels": labels}})
+    apiserver.denied = {("patch", "namespaces")}
+    done = outcomes(deploy(cluster, full_app(), full_settings()))
+    assert done[UNCHANGED] == {f"Namespace/{AGENTS}"}
+    apiserver.denied = {("patch", "namespaces"), ("get", "namespaces")}
+    assert outcomes(deploy(cluster, full_app(), full_settings())).keys() == {UNCHANGED}
+
+
+def test_a_namespace_that_doesnt_let_agents_read_folders_isnt_changed_behind_its_owners_back(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    apiserver.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": AGENTS}})
+    with pytest.raises(
+        ConflictError, match=f"Namespace {AGENTS} exists already and does not belong to this app"
+    ) as raised:
+        deploy(cluster, full_app(), full_settings())
+    assert f"kubectl label namespace {AGENTS} pod-security.kubernetes.io/enforce=privileged" in str(raised.value.hint)
+
+
+def test_a_field_that_somebody_set_since_stops_the_deploy_there(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, plain_app())
+    trigger = apiserver.get(TRIGGER, "flowers", namespace="cams")
+    trigger["spec"]["delivery"]["retry"] = 1
+    apiserver.put(trigger, manager="kubectl-edit", namespace="cams")
+    with pytest.raises(
+        ConflictError, match="other owners have set fields of Trigger flowers: kubectl-edit owns"
+    ) as raised:
+        deploy(cluster, plain_app())
+    assert raised.value.causes == (("kubectl-edit", ".spec.delivery.retry"),)
+    done = outcomes(deploy(cluster, plain_app(), adopt=True))
+    assert done[ADOPTED] == {"Trigger/flowers"}
+    assert apiserver.get(TRIGGER, "flowers", namespace="cams")["spec"]["delivery"]["retry"] == 6

@@ -15,7 +15,7 @@ from eaves.errors import PlatformError, UnreachableClusterError
 from knative.client.cluster import Cluster, open_cluster
 from knative.deploy.inventory import DeploymentRecord, read_inventory, write_inventory
 from tests.cluster.sites import IMAGE, OTHER, Sites, open_sites
-from tests.fakes.kubernetes.apiserver import Reply, Request, refusal, refusing_url
+from tests.fakes.kubernetes.apiserver import Reply, Request, refusing_url
 from tests.waiting import wait_until
 
 FIRST, SECOND = "flowers-00001", "flowers-00002"
@@ -115,21 +115,6 @@ def test_a_deploy_says_whose_it_replaces(server: Sites, laptop: Sites) -> None:
     assert "replaces" not in deploy(laptop, IMAGE)
 
 
-def test_what_rollback_took_back_stays_back_for_every_reconciler(server: Sites, laptop: Sites) -> None:
-    deploy(server, IMAGE)
-    deploy(laptop, OTHER)
-    run(laptop, "promote", "--on", "knative")
-    run(server, "rollback", "--on", "knative")
-    for _ in range(2):
-        run(server, "reconcile", "--all")
-        run(laptop, "reconcile", "--all")
-    assert (deployed(server), newest(server)) == (OTHER, SECOND)
-    assert server.served("s000") == {FIRST: 100}
-    said = run(laptop, "promote", "--on", "knative")
-    assert f"deployed {OTHER} at " in said
-    assert server.served("s000") == {SECOND: 100}
-
-
 def test_a_deploy_that_a_site_missed_is_brought_to_it(server: Sites) -> None:
     deploy(server, IMAGE)
     with silent(server):
@@ -179,19 +164,6 @@ def test_a_function_that_was_removed_elsewhere_is_not_brought_back(server: Sites
     assert server.deployed() == []
     deploy(server, IMAGE)
     assert server.deployed() == ["s000"]
-
-
-def test_a_removal_that_was_stopped_is_not_undone(server: Sites, laptop: Sites) -> None:
-    deploy(server, IMAGE)
-    cluster = server.clusters["s000"]
-    cluster.fail(refusal(403, "Forbidden", "no"), times=100, method="DELETE")
-    assert laptop.run("remove", "flowers", "--all").exit_code != 0
-    cluster.remove("serving.knative.dev/v1/Service", "flowers", namespace="eaves")
-    assert "started to remove the function at " in run(server, "reconcile", "--all")
-    assert server.deployed() == []
-    cluster.fault = lambda request: None
-    run(laptop, "remove", "flowers", "--all")
-    assert cluster.all("v1/ConfigMap", namespace="eaves") == []
 
 
 def test_a_deployer_that_is_killed_before_it_applied_anything_is_gone_on_from(server: Sites, laptop: Sites) -> None:

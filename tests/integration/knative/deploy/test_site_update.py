@@ -3,49 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from eaves.errors import ConfigError, ConflictError, StartError, UnreachableClusterError
-from knative import rollout
+from eaves.errors import ConfigError, ConflictError, StartError
 from knative.client.cluster import Cluster
-from knative.deploy.inventory import DeploymentRecord, read_inventory
 from knative.deploy.ownership import CREATED, UNCHANGED
-from knative.deploy.reconcile import advance_all
-from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
+from knative.deploy.site_update import SiteUpdate
 from knative.rollout import RolloutPhase
-from knative.settings import KnativeSettings, RolloutSettings
-from tests.cluster.apps import IMAGE, NAME, plain_app
-from tests.cluster.deploys import SITE, outcomes
+from tests.cluster.deploys import last, outcomes, update
 from tests.cluster.rollouts import FIRST, SECOND, shares
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
 
-SETTINGS = RolloutSettings(steps=("50",), step_s=60.0, deadline_s=600.0, min_requests=4, max_error_increase=0.3)
 OTHER = "registry.example/barn/flowers@sha256:" + "d" * 64
-
-
-def update(
-    cluster: Cluster,
-    *,
-    image: str = "",
-    settings: RolloutSettings = SETTINGS,
-    ready_s: float = 10,
-    tell: Callable[[str], object] = lambda text: None,
-    **how: Any,
-) -> SiteUpdate:
-    app = plain_app(**({"image": image} if image else {}))
-    wanted = SiteDeployment(app=app, knative=KnativeSettings(), rollout=settings, ready_s=ready_s, **how)
-    return update_site(cluster, SITE, wanted, tell=tell, poll_s=0.01)
-
-
-def last(cluster: Cluster) -> DeploymentRecord:
-    """The newest deployment by the cluster's record."""
-    deployment = read_inventory(cluster, NAME).deployment
-    assert deployment is not None
-    return deployment
 
 
 def phase(updated: SiteUpdate) -> RolloutPhase:
@@ -166,45 +137,3 @@ def test_a_foreign_function_keeps_its_shares_until_it_is_taken_over(
     assert outcomes(list(updated.applied))["adopted"] == {"Service/flowers"}
     assert shares(knative) == {FIRST: 100}, "what kn had made serves on"
     assert phase(updated) is RolloutPhase.ADVANCING
-
-
-def three_canaries(cluster: Cluster, knative: Knative) -> None:
-    """The functions `a`, `b` and `c`, each with a second revision that waits for its first share."""
-    for name in ("a", "b", "c"):
-        for image in (IMAGE, OTHER):
-            app = plain_app(name=name, image=image)
-            app = replace(app, triggers=(replace(app.triggers[0], name=name, function=name),))
-            wanted = SiteDeployment(app=app, knative=KnativeSettings(), rollout=SETTINGS, ready_s=10)
-            update_site(cluster, SITE, wanted, poll_s=0.01)
-
-
-def shares_of(knative: Knative, name: str) -> dict[str, int]:
-    return dict(rollout.parse_rollout_status(knative.service(name)).shares)
-
-
-def test_a_function_that_is_refused_never_stops_the_rollouts_of_the_others(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    three_canaries(cluster, knative)
-    apiserver.admit = lambda manifest: "not today" if manifest["metadata"]["name"] == "a" else ""
-    steps = advance_all(cluster)
-    assert [step.name for step in steps] == ["a", "b", "c"]
-    for step in steps:
-        expected = {f"{step.name}-00001": 50, f"{step.name}-00002": 50}
-        if step.name == "a":
-            expected = {f"{step.name}-00001": 100}
-            assert "not today" in str(step.error)
-        else:
-            assert step.error is None
-        assert shares_of(knative, step.name) == expected
-
-
-def test_a_cluster_that_falls_silent_is_not_asked_about_every_other_function(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    three_canaries(cluster, knative)
-    listed, asked = iter([None]), len(apiserver.log)
-    apiserver.fault = lambda request: next(listed, Reply(status=0))
-    with pytest.raises(UnreachableClusterError):
-        advance_all(cluster)
-    assert not any(request.path.endswith("/services/b") for request in apiserver.log[asked:])

@@ -3,63 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from eaves.errors import ConflictError
 from knative import rollout
 from knative.client.cluster import Cluster
-from knative.deploy.function_image import FunctionImage
-from knative.deploy.inventory import DeploymentRecord, read_inventory
-from knative.deploy.reconcile import WantedDeployment, WorkspaceMemory, reconcile_site
-from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
 from knative.platform import KnativePlatform
-from knative.settings import KnativeSettings, RolloutSettings
-from knative.specs import ClusterTrigger
-from tests.cluster.apps import IMAGE, NAME, plain_app
-from tests.cluster.deploys import HOME, SITE, Meanwhile
-from tests.cluster.rollouts import FIRST, SECOND, shares
+from knative.settings import KnativeSettings
+from tests.cluster.apps import IMAGE, NAME
+from tests.cluster.deploys import HOME, SITE, Meanwhile, last
+from tests.cluster.deploys import update as deploy
+from tests.cluster.rollouts import FIRST, shares
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster, Request
 
 OTHER = "registry.example/barn/flowers@sha256:" + "d" * 64
 THIRD = "registry.example/barn/flowers@sha256:" + "e" * 64
-SETTINGS = RolloutSettings(steps=("50",), step_s=60.0, min_requests=4)
-Tell = Callable[[str], object]
-
-
-def wanted(image: str, *, by: str, ready_s: float = 10, follow: bool = False, extra: str = "") -> SiteDeployment:
-    app = plain_app(image=image)
-    if extra:
-        trigger = ClusterTrigger(name=extra, filter={"type": "x"}, url="http://alarm.cams.svc.cluster.local/")
-        app = replace(app, triggers=(*app.triggers, trigger))
-    return SiteDeployment(app=app, knative=KnativeSettings(), rollout=SETTINGS, by=by, ready_s=ready_s, follow=follow)
-
-
-def deploy(cluster: Cluster, image: str, *, by: str, tell: Tell = lambda text: None, **how: Any) -> SiteUpdate:
-    return update_site(cluster, SITE, wanted(image, by=by, **how), tell=tell, poll_s=0.01)
-
-
-def reconcile(
-    cluster: Cluster, image: str, *, known: DeploymentRecord | None = None, pending: bool = True
-) -> SiteUpdate:
-    chosen = FunctionImage(name=image, artifact_digest="a" * 64)
-    memory = WorkspaceMemory(known=None if known is None else known.mark, pending=chosen if pending else None)
-
-    def build(image: FunctionImage) -> SiteDeployment:
-        return wanted(image.name, by="cron@server")
-
-    return reconcile_site(cluster, SITE, NAME, WantedDeployment(site=SITE.name, image=chosen, memory=memory), build)
-
-
-def last(cluster: Cluster) -> DeploymentRecord:
-    deployment = read_inventory(cluster, NAME).deployment
-    assert deployment is not None
-    return deployment
 
 
 def deployed(knative: Knative) -> str:
@@ -139,7 +100,7 @@ def test_the_deploy_that_wins_sees_a_late_apply_of_the_other_before_its_rollout_
             cluster.apply(late, manager="eaves")
 
     done: list[object] = []
-    update_site(cluster, SITE, wanted(OTHER, by="bob@desk"), show=show)
+    deploy(cluster, OTHER, by="bob@desk", show=show)
     assert done
     assert deployed(knative) == OTHER
     state = rollout.parse_rollout_status(knative.service()).state
@@ -156,7 +117,7 @@ def test_a_deploy_that_another_overtakes_while_it_waits_begins_no_rollout(cluste
             done.append(deploy(cluster, THIRD, by="bob@desk", ready_s=0))
 
     with pytest.raises(ConflictError, match=r"bob@desk deployed \S+ at .* stopped before its rollout began"):
-        update_site(cluster, SITE, wanted(OTHER, by="jane@laptop"), show=show)
+        deploy(cluster, OTHER, by="jane@laptop", show=show)
     assert shares(knative) == {FIRST: 100}
     assert deployed(knative) == THIRD
 
@@ -176,27 +137,3 @@ def test_a_promotion_that_waits_while_another_deploys_promotes_nothing(
     assert shares(knative) == {FIRST: 100}
     platform.promote(NAME)
     assert shares(knative) == {"flowers-00003": 100}
-
-
-def test_two_who_reconcile_at_once_deploy_what_a_site_missed_once(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    deploy(cluster, IMAGE, by="jane@laptop")
-    known = last(cluster)
-    apiserver.fault = Meeting()
-    with ThreadPoolExecutor(2) as pool:
-        tries = [pool.submit(reconcile, cluster, OTHER, known=known) for _ in range(2)]
-        errors = [one.exception(60) for one in tries]
-    assert sorted(type(one) is ConflictError for one in errors) == [False, True], "the next call agrees"
-    assert (last(cluster).sequence, deployed(knative)) == (2, OTHER)
-    assert knative.service()["status"]["latestCreatedRevisionName"] == SECOND
-
-
-def test_who_may_not_read_config_maps_may_still_promote(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    deploy(cluster, IMAGE, by="jane@laptop")
-    deploy(cluster, OTHER, by="jane@laptop")
-    apiserver.denied = {("get", "configmaps")}
-    KnativePlatform(cluster, KnativeSettings(), SITE).promote(NAME)
-    assert shares(knative) == {SECOND: 100}

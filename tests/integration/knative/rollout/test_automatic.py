@@ -93,29 +93,6 @@ def test_it_is_rolled_back_when_it_keeps_failing_more_often(cluster: Cluster, ca
     assert rollout.begin_rollout(cluster, NAME, SETTINGS, now=START).state == outcome.state
 
 
-def test_it_is_rolled_back_when_it_crashes_again_and_again(cluster: Cluster, canary: Serving) -> None:
-    canary.pods["second"].serve(1)
-    advance(cluster, 0)
-    for number in range(1, 10):
-        canary.pods["first"].serve(9)
-        canary.restart_pod("second", reason="OOMKilled").serve(2)
-        outcome = advance(cluster, 16 * number)
-        assert (outcome.what == "roll back") == (number == 9), outcome.reason
-    assert "9 of 28 requests failed (before: 0 of 81)" in outcome.reason
-
-
-def test_cold_starts_do_not_make_it_slow(cluster: Cluster, canary: Serving) -> None:
-    """At 10 % of few requests every second prediction may be the first of its process."""
-    canary.pods["first"].serve(180, ms=100)
-    for number in range(10):
-        canary.start_pod(f"cold-{number}", SECOND).serve(3, ms=100, first_ms=900)
-        assert "seems slow" not in advance(cluster, number).reason
-        canary.stop_pod(f"cold-{number}")
-    outcome = advance(cluster, 60)
-    assert outcome.what == "advance", outcome.reason
-    assert "a prediction takes" in outcome.reason
-
-
 def test_it_is_rolled_back_with_the_message_of_a_revision_that_fails(cluster: Cluster, redeployed: Serving) -> None:
     redeployed.ready(SECOND)
     advance(cluster, 0)
@@ -156,15 +133,3 @@ def test_pods_that_cant_be_asked_hold_it_and_are_reported(
     assert outcome.what == "wait"
     apiserver.denied.add(("list", "pods"))
     assert advance(cluster, 600).what == "hold"
-
-
-def test_what_could_not_be_read_when_a_step_began_is_not_of_that_step(cluster: Cluster, canary: Serving) -> None:
-    canary.pods["second"].serve(40)
-    canary.start_pod("other", SECOND).serve(500)
-    canary.pods["other"].answer = Reply(status=500)
-    assert advance(cluster, 60).what == "advance"
-    canary.pods["other"].answer = None
-    assert "0 of 20" in advance(cluster, 120).reason
-    canary.pods["other"].serve(20)
-    canary.pods["first"].serve(20)
-    assert advance(cluster, 121).what == "finish"

@@ -6,11 +6,10 @@ from threading import Timer
 
 import pytest
 
-from eaves.errors import ConflictError, NotFoundError, StartError
+from eaves.errors import NotFoundError, StartError
 from knative import rollout
 from knative.client.cluster import Cluster
 from knative.rollout import RolloutPhase
-from knative.settings import RolloutSettings
 from tests.cluster.rollouts import FIRST, NAME, SECOND, THIRD, deploy, shares
 from tests.fakes.controllers.serving import REVISION, Serving
 from tests.fakes.kubernetes.apiserver import FakeCluster
@@ -99,23 +98,6 @@ def test_there_may_be_nothing_to_go_back_to(cluster: Cluster, apiserver: FakeClu
     with pytest.raises(NotFoundError, match="the function 'roses' does not exist in cams of edge"):
         rollout.rollback(cluster, "roses")
     assert shares(serving) == {SECOND: 100}
-
-
-def test_shares_that_somebody_else_owns_are_taken_over_only_when_that_is_said(
-    cluster: Cluster, serving: Serving
-) -> None:
-    rollout.promote(cluster, NAME)
-    serving.set_traffic({"revisionName": SECOND, "percent": 90}, {"revisionName": FIRST, "percent": 10})
-    with pytest.raises(ConflictError, match="shares of flowers were set by kn") as raised:
-        rollout.rollback(cluster, NAME)
-    assert "--adopt" in str(raised.value.hint)
-    assert raised.value.causes
-    assert shares(serving) == {SECOND: 90, FIRST: 10}
-    rollout.begin_rollout(cluster, NAME, RolloutSettings(), adopt=True)
-    assert rollout.rollback(cluster, NAME).changed
-    assert shares(serving) == {FIRST: 100}
-    rollout.promote(cluster, NAME)
-    assert shares(serving) == {SECOND: 100}, "they are ours from then on"
 
 
 def test_it_waits_until_knative_has_taken_up_the_deploy_just_before(cluster: Cluster, serving: Serving) -> None:

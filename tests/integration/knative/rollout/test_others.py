@@ -13,7 +13,7 @@ from knative.client.cluster import Cluster
 from knative.resources.metadata import ROLLOUT_ANNOTATION
 from knative.rollout import RolloutOutcome
 from tests.cluster.rollouts import FIRST, NAME, SECOND, SETTINGS, START, THIRD, advance, deploy, shares
-from tests.fakes.controllers.serving import SERVICE, Serving
+from tests.fakes.controllers.serving import Serving
 from tests.fakes.kubernetes.apiserver import FakeCluster, refusal
 
 
@@ -110,31 +110,6 @@ def test_a_damaged_annotation_is_no_rollout_and_that_is_reported(
     begun = rollout.begin_rollout(cluster, NAME, SETTINGS, adopt=True, now=START)
     assert begun.state is not None
     assert (begun.state.old, begun.state.percent, begun.advancing) == (FIRST, 10, True)
-
-
-def test_nothing_is_decided_before_knative_has_taken_up_the_last_deploy(cluster: Cluster, canary: Serving) -> None:
-    canary.pods["second"].serve(100)
-    canary.paused = True
-    deploy(cluster, "r/f@sha256:3")
-    outcome = advance(cluster, 60)
-    assert (outcome.what, outcome.changed) == ("nothing", False)
-    canary.take_up()
-    assert advance(cluster, 61).what == "begin"
-
-
-def test_a_service_whose_first_revision_has_no_name_yet_is_waited_for(
-    cluster: Cluster, apiserver: FakeCluster, serving: Serving
-) -> None:
-    serving.paused = True
-    deploy(cluster, "r/f@sha256:1")
-    apiserver.status(SERVICE, NAME, {"observedGeneration": 1}, namespace="cams")
-    assert advance(cluster, 0).reason == "the function has no revision yet"
-    assert rollout.begin_rollout(cluster, NAME, SETTINGS, now=START).advancing
-    assert advance(cluster, 0).reason == "the function has no revision yet"
-    serving.take_up()
-    outcome = advance(cluster, 1)
-    assert outcome.state is not None
-    assert (outcome.what, outcome.state.new, outcome.state.settings) == ("begin", FIRST, SETTINGS)
 
 
 def test_only_shares_and_annotation_are_ever_written(cluster: Cluster, apiserver: FakeCluster, canary: Serving) -> None:

@@ -116,24 +116,6 @@ def test_a_person_gives_it_no_share_before_either_unless_they_say_so(cluster: Cl
     assert rollout.rollback(cluster, NAME).shares == {FIRST: 100}, "a rollback waits for no pin"
 
 
-def test_a_node_that_joins_holds_the_next_share_back_and_a_failing_revision_is_rolled_back_all_the_same(
-    cluster: Cluster, knative: Knative
-) -> None:
-    update(cluster)
-    update(cluster, IMAGES[1])
-    knative.run(FIRST, "old").serve(100)
-    rollout.advance_rollout(cluster, NAME)
-    knative.run(SECOND, "new").serve(40)
-    knative.server.skew_s += 60
-    knative.unpulled[IMAGES[1]] = 1
-    knative.count_nodes(2)
-    outcome = rollout.advance_rollout(cluster, NAME)
-    assert (outcome.what, shares(knative)) == ("wait", {FIRST: 90, SECOND: 10})
-    assert "pinned on 1 of 2 nodes" in outcome.reason
-    knative.ready(SECOND, False, message="out of memory")
-    assert rollout.advance_rollout(cluster, NAME).what == "roll back"
-
-
 def test_a_pin_that_is_gone_changed_or_not_to_be_seen_is_waited_for(
     apiserver: FakeCluster, cluster: Cluster, knative: Knative
 ) -> None:

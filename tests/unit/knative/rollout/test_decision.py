@@ -79,12 +79,6 @@ def decided(
     return decide_rollout(state, seen(state, new=new, old=old), BEGUN + after_s)
 
 
-def test_a_step_lasts_its_time_and_needs_its_requests() -> None:
-    assert decided(at(new=tally(1000)), after_s=59).verb is RolloutAction.WAIT
-    assert decided(at(new=tally(19)), after_s=599).verb is RolloutAction.WAIT
-    assert decided(at(new=tally(0, refused=500)), after_s=599).verb is RolloutAction.WAIT, "nothing to compare with"
-
-
 def test_shares_that_changed_in_the_meantime_are_left_alone_when_it_is_held() -> None:
     state = at(new=tally(3))
     plan = plan_decision(state, decided(state, after_s=600), {OLD: 40, "x": 60}, BEGUN + 600, ())
@@ -158,12 +152,6 @@ def least_good(percent: int, old: int) -> int:
     settings = replace(STRICT, steps=("10", "25", "50"))
     states = ((n, at(percent, new=tally(n), old=tally(n * old), settings=settings)) for n in range(20, 1000))
     return next(n for n, state in states if decided(state).percent > percent)
-
-
-def test_without_requests_of_the_old_one_there_is_nothing_to_compare_with() -> None:
-    state = at(50, new=tally(950, 50), settings=STRICT)
-    assert decided(state).verb is RolloutAction.WAIT
-    assert decided(state, after_s=600).verb is RolloutAction.HOLD
 
 
 def test_one_of_which_no_request_was_answered_is_rolled_back_at_once() -> None:
@@ -289,12 +277,6 @@ def test_any_judge_rolls_back_and_each_that_is_undecided_is_waited_for() -> None
     assert says(AssessmentResult.OPEN) is RolloutAction.WAIT
     assert says(AssessmentResult.FINE) is RolloutAction.ADVANCE
     assert says(AssessmentResult.SILENT) is RolloutAction.ADVANCE
-
-
-def test_one_that_never_becomes_ready_is_held_at_the_deadline() -> None:
-    decision = decided(at(0), after_s=600, new=RevisionHealth(name=NEW, ready=None, message="pulling"))
-    assert decision.verb is RolloutAction.HOLD
-    assert "pulling" in decision.reason
 
 
 def test_a_clock_that_goes_back_makes_a_step_longer_and_never_shorter() -> None:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eaves.errors import NotFoundError
 from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
@@ -19,12 +21,17 @@ from knative.rollout.plan import (
 from knative.rollout.state import (
     KEPT_ENTRIES,
     LATEST,
+    NEXT_TAG,
     RolloutPhase,
     RolloutState,
     RolloutStatus,
+    build_traffic,
     owns_traffic,
     parse_rollout_status,
+    parse_traffic,
     render_state,
+    render_traffic,
+    split_traffic,
 )
 from knative.settings import RolloutSettings
 
@@ -67,14 +74,6 @@ def rolling(
 
 
 # set_percent
-
-
-def test_a_person_gives_the_newest_revision_a_share_and_the_rest_to_the_one_with_most() -> None:
-    plan = share(standing({"a-0": 20, "a-1": 80}), 30)
-    assert plan.traffic == {"a-1": 70, "a-2": 30}
-    assert (plan.state.phase, plan.state.old, plan.state.new) == (RolloutPhase.HELD, "a-1", "a-2")
-    assert plan.needs == ("a-2",)
-    assert plan.state.reason == "set to 30 % by a user"
 
 
 def test_the_newest_revision_is_never_the_rest_of_itself() -> None:
@@ -130,12 +129,6 @@ def test_what_a_revision_refused_before_it_lost_everything_is_kept_in_mind() -> 
 # begin
 
 
-def test_shares_that_follow_the_newest_revision_are_pinned_to_the_one_that_serves() -> None:
-    plan = plan_begin(standing({LATEST: 100}, newest="a-2", ready="a-1"), SETTINGS, NOW)
-    assert plan.traffic == {"a-1": 100}
-    assert (plan.state.old, plan.state.new) == ("a-1", "a-2")
-
-
 @pytest.mark.parametrize("phase", [RolloutPhase.HELD, RolloutPhase.DONE, RolloutPhase.ROLLED_BACK])
 def test_what_has_come_to_its_end_stays_there_and_takes_the_settings_for_the_next_one(phase: RolloutPhase) -> None:
     state = rolling(100 if phase is RolloutPhase.DONE else 0, phase)
@@ -176,12 +169,6 @@ def service(**status: Any) -> dict[str, Any]:
     }
 
 
-def test_a_service_tells_how_things_stand() -> None:
-    read = parse_rollout_status(service())
-    assert (read.name, read.newest, read.traffic, read.shares) == ("a", "a-2", {LATEST: 100}, {"a-1": 100})
-    assert (read.settled, read.fixed, read.state) == (True, False, rolling(10))
-
-
 def test_what_knative_has_not_taken_up_yet_is_not_relied_on() -> None:
     assert not parse_rollout_status(service(observedGeneration=1)).settled
     stale = {"type": "ConfigurationsReady", "status": "Unknown", "reason": "OutOfDate"}
@@ -199,3 +186,44 @@ def test_who_owns_the_shares_is_read_from_the_managed_fields() -> None:
     assert not owned(ROLLOUT_MANAGER, operation="Update")
     assert not owned(ROLLOUT_MANAGER, field="f:template")
     assert not owns_traffic({"metadata": {}})
+
+
+PERCENT = st.integers(0, 100)
+
+
+@given(percent=PERCENT)
+def test_two_revisions_always_share_all_requests(percent: int) -> None:
+    shares = split_traffic("new", percent, "old")
+    assert sum(shares.values()) == 100
+    assert shares.get("new", 0) == percent
+    assert all(shares.values())
+    assert parse_traffic(build_traffic(shares), "") == (shares, shares, "")
+
+
+def test_shares_are_written_as_knatives_webhook_completes_them_so_that_applying_them_again_changes_nothing() -> None:
+    assert build_traffic({"a-1": 90, "a-2": 10}) == [
+        {"revisionName": "a-1", "percent": 90, "latestRevision": False},
+        {"revisionName": "a-2", "percent": 10, "latestRevision": False},
+    ]
+    assert build_traffic({LATEST: 100}) == [{"latestRevision": True, "percent": 100}]
+
+
+def test_a_revision_at_zero_stands_in_the_list_only_to_be_tried_under_an_address_of_its_own() -> None:
+    entries = build_traffic({"a-1": 100, "a-2": 0})
+    assert [entry["revisionName"] for entry in entries] == ["a-1"]
+    entries = build_traffic({"a-1": 100}, preview="a-2")
+    assert entries[1] == {"revisionName": "a-2", "percent": 0, "latestRevision": False, "tag": NEXT_TAG}
+    assert parse_traffic(entries, "") == ({"a-1": 100}, {"a-1": 100}, "a-2")
+    assert build_traffic({"a-1": 100}, preview="a-1") == build_traffic({"a-1": 100})
+
+
+def test_what_follows_the_newest_revision_is_distinguished_and_can_be_resolved() -> None:
+    entries: list[dict[str, Any]] = [
+        {"latestRevision": True, "percent": 60},
+        {"revisionName": "a-1", "percent": 40},
+    ]
+    traffic = {LATEST: 60, "a-1": 40}
+    for latest, shares in (("a-2", {"a-2": 60, "a-1": 40}), ("a-1", {"a-1": 100}), ("", {"a-1": 40})):
+        assert parse_traffic(entries, latest) == (traffic, shares, "")
+    assert render_traffic(traffic) == "the latest 60 %, a-1 40 %"
+    assert render_traffic({}) == "nobody"
