@@ -53,10 +53,9 @@ _OF_THE_SERVER = (
 _COUNTED = "deprecated.daemonset.template.generation"
 TRIGGER_LABEL = "eventing.knative.dev/trigger"
 """Label of a Subscription with the name of its Trigger. Source: knative/eventing, pkg/reconciler/broker/resources."""
-OBSERVED_S = 60.0
-"""Maximum seconds to wait until Knative has observed a changed Trigger; Knative takes a second or two."""
-GONE_S = 60.0
-"""Maximum seconds to wait until an object that is being deleted is gone; Knative's controllers take seconds."""
+WAIT_S = 60.0
+"""Maximum seconds to wait until Knative has observed a changed Trigger, or an object that is being deleted is gone;
+Knative's controllers take seconds."""
 POLL_S = 0.5
 
 _log = logging.getLogger(__name__)
@@ -198,11 +197,11 @@ def _apply(
 def _wait_gone(cluster: Cluster, leaving: Object) -> None:
     """Wait until an object that is being deleted is gone: what is applied to it meanwhile goes with it."""
     kind, (_, namespace, name) = kind_of(leaving), key_of(leaving, cluster)
-    deadline, there = time.monotonic() + GONE_S, cluster.get(kind, name, namespace=namespace)
+    deadline, there = time.monotonic() + WAIT_S, cluster.get(kind, name, namespace=namespace)
     while there is not None and "deletionTimestamp" in there["metadata"]:
         if time.monotonic() > deadline:
             raise ConflictError(
-                f"{cluster.name}: {kind.kind} {name} is being deleted, and still exists after {GONE_S:.0f} s",
+                f"{cluster.name}: {kind.kind} {name} is being deleted, and still exists after {WAIT_S:.0f} s",
                 hint=f"kubectl -n {namespace} get {kind.plural} {name} -o yaml   # its finalizers keep it; then deploy "
                 "again",
             )
@@ -269,7 +268,7 @@ def _wait_observed(cluster: Cluster, trigger: Object) -> None:
     """Wait until Knative has observed a changed Trigger; it would restore the Subscription from the older one."""
     metadata = trigger["metadata"]
     named = f"metadata.name={metadata['name']}"
-    for _, found in cluster.watch(TRIGGER, namespace=metadata["namespace"], fields=named, timeout_s=OBSERVED_S):
+    for _, found in cluster.watch(TRIGGER, namespace=metadata["namespace"], fields=named, timeout_s=WAIT_S):
         if found.get("status", {}).get("observedGeneration", 0) >= metadata["generation"]:
             return
     _log.warning("Knative has not processed the change of the Trigger %s; deploy again later", metadata["name"])

@@ -17,7 +17,7 @@ from knative.deploy.apply import apply_app
 from knative.deploy.inventory import DeploymentRecord, Inventory, Manifests, digest_manifests, take_number
 from knative.deploy.ownership import UNCHANGED, ApplyResult, AppOwner, Object, is_pin_item
 from knative.deploy.removal import prune_pins
-from knative.readiness.conditions import image_of, is_ready, observed
+from knative.readiness.conditions import image_of, observed
 from knative.readiness.diagnosis import read_function
 from knative.readiness.wait import Rows, wait_ready
 from knative.resources.pin import is_pin
@@ -192,9 +192,7 @@ def _retry_revision(cluster: Cluster, name: str) -> None:
     Secret or a registry that didn't answer.
     """
     service = cluster.get(KSERVICE, name)
-    if service is None or is_ready(service) or not observed(service):
-        return
-    if read_function(cluster, name, service=service).given_up:
+    if service is not None and observed(service) and read_function(cluster, name, service=service).given_up:
         cluster.delete(REVISION, str(service["status"]["latestCreatedRevisionName"]))
 
 
@@ -202,26 +200,24 @@ def follow_rollout(
     cluster: Cluster,
     name: str,
     *,
-    newest: Inventory | None = None,
+    newest: Inventory,
     tell: Callable[[str], object] = lambda text: None,
     poll_s: float = POLL_S,
-    patience_s: float = PATIENCE_S,
 ) -> rollout.RolloutOutcome:
     """Advance a rollout until it ends; while the cluster can't be reached, wait for it.
 
     Args:
         cluster: Connection to the site's cluster.
         name: Name of the function.
-        newest: Inventory with the deployment whose rollout is followed; None follows any rollout of the function.
+        newest: Inventory with the deployment whose rollout is followed.
         tell: Function that gets a line whenever the rollout's state changes.
         poll_s: Seconds between two steps.
-        patience_s: Seconds without an answer after which the wait fails; a later `reconcile` continues the rollout.
 
     Raises:
         ConflictError: When another user deployed or removed the app during the wait; the rollout then belongs to that
             deployment.
         StartError: When the rollout was rolled back or is held.
-        UnreachableClusterError: When the cluster doesn't answer for `patience_s` seconds.
+        UnreachableClusterError: When the cluster is silent for `PATIENCE_S` seconds; a later `reconcile` continues.
         ClusterError: When a request to the cluster is refused or fails.
     """
     reported, heard = "", time.monotonic()
@@ -230,12 +226,11 @@ def follow_rollout(
         if outcome is not None or reported:
             time.sleep(poll_s)
         try:
-            if newest is not None:
-                newest.require_newest(cluster, before="its rollout ended")
+            newest.require_newest(cluster, before="its rollout ended")
             outcome = rollout.advance_rollout(cluster, name)
             text, heard = describe_outcome(outcome), time.monotonic()
         except UnreachableClusterError as error:
-            if time.monotonic() - heard > patience_s:
+            if time.monotonic() - heard > PATIENCE_S:
                 raise
             text = error.message
         if text != reported:

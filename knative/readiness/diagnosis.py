@@ -93,9 +93,7 @@ def read_function(cluster: Cluster, name: str, *, service: Object | None = None,
     if is_ready(service):
         return ObservedFunction(service=service)
     created = str(service.get("status", {}).get("latestCreatedRevisionName", ""))
-    revision: Object | None = None
-    if created:
-        revision = read_permitted(lambda: cluster.get(REVISION, created), None)
+    revision = read_permitted(lambda: cluster.get(REVISION, created), None) if created else None
     seen = ObservedFunction(service=service, revision=revision)
     return replace(seen, diagnosis=_diagnose(cluster, seen, created, now))
 
@@ -113,9 +111,8 @@ def _diagnose(cluster: Cluster, seen: ObservedFunction, created: str, now: float
         return None  # the Service still names the previous Revision
     if is_true(seen.revision, "Ready"):
         return _explain_routes(service, now)
-    pods: list[dict[str, Any]] = []
-    if created:
-        pods = read_permitted(lambda: cluster.list(POD, selector=f"{REVISION_LABEL}={created}"), pods)
+    selector = f"{REVISION_LABEL}={created}"
+    pods = read_permitted(lambda: cluster.list(POD, selector=selector), list[dict[str, Any]]())
     living = [pod for pod in pods if is_alive(pod)]
     found = diagnose_pods(cluster, living)
     if not living:

@@ -42,7 +42,6 @@ STARTING = frozenset({
 _NEVER_READY = re.compile(r"never ready: (.*?)(?: \(try: (.*)\))?$", re.DOTALL)
 _NODE_EVENTS = {
     "FailedMount": "a volume can't be mounted",
-    "FailedAttachVolume": "a volume can't be mounted",
     "FailedCreatePodSandBox": "the node can't set up the pod",
 }
 _GIVEN_UP_AFTER = 3
@@ -86,8 +85,7 @@ def diagnose_pod(cluster: Cluster, pod: Object) -> Diagnosis | None:
 def list_events(cluster: Cluster, value: Object) -> list[dict[str, Any]]:
     """List the Events about an object, the newest first; empty when the user may not read them."""
     namespace, fields = namespace_of(value), f"involvedObject.name={name_of(value)}"
-    found: list[dict[str, Any]] = []
-    found = read_permitted(lambda: cluster.list(EVENT, namespace=namespace, fields=fields), found)
+    found = read_permitted(lambda: cluster.list(EVENT, namespace=namespace, fields=fields), list[dict[str, Any]]())
     return sorted(found, key=_seen_at, reverse=True)
 
 

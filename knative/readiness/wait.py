@@ -91,8 +91,7 @@ def wait_ready(
                 limit_s = poll_s / 2 if part.final else patience_s
                 if cause and read_at - faults[part.title][1] >= limit_s:
                     text = f"parts of {name} can't become ready: {_name_parts(part, unready)}"
-                    is_function = part is function
-                    raise StartError(f"{name} can't start: {part.reason}" if is_function else text, hint=part.fix)
+                    raise StartError(f"{name} can't start: {part.reason}" if part is function else text, hint=part.fix)
             if left_s <= 0:
                 waited = f"{name} was not ready within {timeout_s:g} s"
                 if is_serving:

@@ -134,18 +134,21 @@ def update(
     *,
     ready_s: float = 10,
     extra: str = "",
+    env: dict[str, str] | None = None,
+    site: SiteSettings = SITE,
+    knative: KnativeSettings = KnativeSettings(),  # noqa: B008 - it is frozen
     show: Callable[[Rows], object] = lambda rows: None,
     tell: Callable[[str], object] = lambda text: None,
     **how: Any,
 ) -> SiteUpdate:
     """What `eaves deploy` does at one site, perhaps with one more trigger; `how` is for `SiteDeployment`."""
-    app = plain_app(image=image)
+    app = plain_app(image=image, env=env or {})
     if extra:
         trigger = ClusterTrigger(name=extra, filter={"type": "x"}, url="http://alarm.cams.svc.cluster.local/")
         app = replace(app, triggers=(*app.triggers, trigger))
     values = {"by": "jane@laptop", "rollout": HALVES, "ready_s": ready_s, **how}
-    wanted = SiteDeployment(app=app, knative=KnativeSettings(), **values)
-    return update_site(cluster, SITE, wanted, show=show, tell=tell, poll_s=0.01)
+    wanted = SiteDeployment(app=app, knative=knative, **values)
+    return update_site(cluster, site, wanted, show=show, tell=tell, poll_s=0.01)
 
 
 def last(cluster: Cluster) -> DeploymentRecord:

@@ -32,22 +32,6 @@ def test_a_first_deploy_makes_every_object(cluster: Cluster, knative: Knative) -
     }
 
 
-def test_the_same_deploy_again_changes_nothing(cluster: Cluster, knative: Knative) -> None:
-    deploy(cluster, full_app(), full_settings())
-    version = knative.server.objects.version
-    done = deploy(cluster, full_app(), full_settings())
-    assert outcomes(done).keys() == {UNCHANGED}
-    assert knative.server.objects.version == version
-    assert len(knative.service()["metadata"]["managedFields"]) == 2, "ours, and the status' own"
-
-
-def test_only_what_differs_is_changed(cluster: Cluster, knative: Knative) -> None:
-    deploy(cluster, plain_app())
-    done = outcomes(deploy(cluster, plain_app(concurrency=3)))
-    assert done[CHANGED] == {"Service/flowers"}
-    assert len(done[UNCHANGED]) == len(render(plain_app())) - 1
-
-
 def test_what_eaves_yaml_no_longer_has_goes(cluster: Cluster, knative: Knative) -> None:
     deploy(cluster, full_app(), full_settings())
     app = full_app()
@@ -171,17 +155,6 @@ def test_only_the_lines_that_change_and_what_goes(cluster: Cluster, knative: Kna
     assert "-      containerConcurrency: 2" in lines
     assert "-  broker: eaves" in lines
     assert objects(knative.server) == before
-
-
-def test_what_others_made_is_shown_as_it_would_be_once_taken_over(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    spec = {"template": {"spec": {"containers": [{"image": "registry.example/other:1"}]}}}
-    service = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "flowers"}, "spec": spec}
-    apiserver.put(service, manager="kn", namespace="cams")
-    lines = diff(cluster, plain_app())
-    assert "-      - image: registry.example/other:1" in lines
-    assert any(line.startswith("+") and plain_app().function.image in line for line in lines)
 
 
 def test_a_right_that_lacks_is_named_with_how_to_see_it(

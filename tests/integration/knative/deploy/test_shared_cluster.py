@@ -224,19 +224,6 @@ def test_without_a_recorded_uid_what_another_app_owns_by_now_stays(cluster: Clus
     assert cluster.get(KSERVICE, "roses") is None
 
 
-def test_services_that_knative_makes_for_its_own_are_left_to_it(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    """They carry the labels of the Knative Service, and would be gone at each deploy."""
-    deploy(cluster, plain_app())
-    route = {"apiVersion": "serving.knative.dev/v1", "kind": "Route", "name": "flowers", "uid": "1", "controller": True}
-    metadata = {"name": "flowers", "labels": {"eaves.dev/app": "flowers"}, "ownerReferences": [route]}
-    apiserver.put({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {}}, namespace="cams")
-    assert "removed" not in outcomes(deploy(cluster, plain_app()))
-    remove_app(cluster, OWNER)
-    assert apiserver.get("v1/Service", "flowers", namespace="cams")
-
-
 API = "serving.knative.dev/v1"
 SERVICE, BROKER, TRIGGER = f"{API}/Service", "eventing.knative.dev/v1/Broker", "eventing.knative.dev/v1/Trigger"
 
@@ -260,15 +247,6 @@ def test_a_function_of_kns_is_shown_with_its_fields_and_nothing_is_applied(
         deploy(cluster, plain_app())
     assert "`eaves deploy IMAGE --on knative --adopt`" in str(raised.value.hint)
     assert objects(apiserver) == before
-
-
-def test_it_is_taken_over_when_that_is_said(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
-    by_kn(apiserver)
-    done = outcomes(deploy(cluster, plain_app(), adopt=True))
-    assert done[ADOPTED] == {"Service/flowers"}
-    (container,) = apiserver.get(SERVICE, "flowers", namespace="cams")["spec"]["template"]["spec"]["containers"]
-    assert container["image"] == plain_app().function.image
-    assert outcomes(deploy(cluster, plain_app())).keys() == {UNCHANGED}
 
 
 def test_what_another_app_has_is_not_taken_from_it(cluster: Cluster, knative: Knative) -> None:

@@ -19,7 +19,6 @@ from tests.fakes.kubernetes.apiserver import Reply, Request, refusing_url
 from tests.waiting import wait_until
 
 FIRST, SECOND = "flowers-00001", "flowers-00002"
-THIRD_IMAGE = "registry.example/barn/flowers@sha256:" + "e" * 64
 
 
 @pytest.fixture
@@ -123,20 +122,6 @@ def test_a_deploy_that_a_site_missed_is_brought_to_it(server: Sites) -> None:
     assert deployed(server) == OTHER
 
 
-def test_a_deploy_that_a_site_missed_is_not_brought_over_a_newer_one(server: Sites, laptop: Sites) -> None:
-    deploy(server, IMAGE)
-    with silent(server):
-        server.run("deploy", OTHER, "--offline", "--all")
-    deploy(laptop, THIRD_IMAGE)
-    record(laptop, by="jane@laptop")
-    said = run(server, "reconcile", "--all")
-    assert f"jane@laptop deployed {THIRD_IMAGE} at " in said
-    assert f"(try: eaves deploy {OTHER} --site s000)" in said
-    assert (deployed(server), newest(server)) == (THIRD_IMAGE, SECOND)
-    deploy(server, OTHER)
-    assert deployed(server) == OTHER
-
-
 def test_an_eaves_yaml_that_is_older_than_the_deploy_is_not_applied(server: Sites, laptop: Sites) -> None:
     deploy(server, IMAGE)
     laptop.write_project(scale={"max": 3})
@@ -154,16 +139,6 @@ def test_an_eaves_yaml_that_is_older_than_the_deploy_is_not_applied(server: Site
     assert most_replicas(server) == "4", "it had agreed with the newest deploy, so what is changed since is newer"
     assert f"deployed {IMAGE}" in run(laptop, "reconcile", "--all")
     assert most_replicas(server) == "4"
-
-
-def test_a_function_that_was_removed_elsewhere_is_not_brought_back(server: Sites, laptop: Sites) -> None:
-    server.write_project(knative={"image": IMAGE})
-    deploy(server, IMAGE)
-    run(laptop, "remove", "flowers", "--all")
-    assert "the function was removed" in run(server, "reconcile", "--all", "--offline")
-    assert server.deployed() == []
-    deploy(server, IMAGE)
-    assert server.deployed() == ["s000"]
 
 
 def test_a_deployer_that_is_killed_before_it_applied_anything_is_gone_on_from(server: Sites, laptop: Sites) -> None:

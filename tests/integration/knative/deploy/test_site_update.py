@@ -105,18 +105,6 @@ def test_a_link_that_is_down_for_a_while_is_waited_for(cluster: Cluster, knative
     assert any("broke" in text for text in reported)
 
 
-def test_a_revision_that_isnt_ready_in_time_is_said_and_the_next_call_continues(
-    cluster: Cluster, knative: Knative
-) -> None:
-    knative.auto = False
-    with pytest.raises(StartError, match=r"flowers was not ready within 0\.2 s"):
-        update(cluster, ready_s=0.2)
-    knative.ready(FIRST)
-    updated = update(cluster)
-    assert {one.outcome for one in updated.applied} == {UNCHANGED}
-    assert phase(updated) is RolloutPhase.DONE
-
-
 def test_eaves_yaml_is_judged_before_the_cluster_is_touched(cluster: Cluster, apiserver: FakeCluster) -> None:
     with pytest.raises(ConfigError, match=r"knative\.image: must name .* by digest"):
         update(cluster, image="registry.example/flowers:v1")

@@ -64,12 +64,6 @@ def test_it_is_ready_when_the_service_says_so(apiserver: FakeCluster, cluster: C
     assert states == [["not ready (RevisionMissing)"], ["ready"]]
 
 
-def test_a_newer_generation_that_knative_has_not_seen_is_waited_for(apiserver: FakeCluster, cluster: Cluster) -> None:
-    for made in (ready_service(), ready_service(observedGeneration=0)):
-        put(apiserver, {**made, "spec": {"template": {"changed": True}}})
-    assert "last state: flowers-00001 not ready (OutOfDate)" in fail(cluster, timeout_s=0.3).message
-
-
 def test_one_look_at_a_fault_is_not_enough(apiserver: FakeCluster, cluster: Cluster) -> None:
     put(apiserver, service(), revision(), pod(waiting("ErrImagePull", "manifest unknown")))
     shown: list[Rows] = []

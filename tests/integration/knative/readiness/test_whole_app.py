@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
@@ -21,6 +19,7 @@ from tests.cluster.apps import NAME, full_app, full_settings, plain_app
 from tests.cluster.deploys import HOME, OWNER, SITE
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster
+from tests.integration.knative.readiness.test_parts import put_pod
 from tests.waiting import wait_until
 
 STATEFUL_SET, TRIGGER = "apps/v1/StatefulSet", "eventing.knative.dev/v1/Trigger"
@@ -40,23 +39,6 @@ def fail(
     with pytest.raises(StartError) as caught:
         update(cluster, app, settings, ready_s=ready_s)
     return caught.value
-
-
-def put_pod(server: FakeCluster, kind: str, name: str, namespace: str, status: Mapping[str, Any]) -> None:
-    """The first pod of a workload."""
-    template = server.get(kind, name, namespace=namespace)["spec"]["template"]
-    metadata = {"name": f"{name}-0", "namespace": namespace, "labels": template["metadata"]["labels"]}
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"], "status": dict(status)}
-    server.put(pod, manager="kubelet")
-
-
-def crashing(exit_code: int = 1, restarts: int = 4) -> dict[str, Any]:
-    """Status of a pod in CrashLoopBackOff."""
-    ended = {"terminated": {"exitCode": exit_code, "reason": "Error", "finishedAt": "2026-11-26T03:00:00Z"}}
-    waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}}
-    container = {"name": "agent", "ready": False, "restartCount": restarts, "state": waiting, "lastState": ended}
-    ready = {"type": "Ready", "status": "False", "lastTransitionTime": "2026-11-26T03:00:00Z"}
-    return {"phase": "Running", "conditions": [ready], "containerStatuses": [container]}
 
 
 def test_a_trigger_whose_subscriber_does_not_resolve(cluster: Cluster, knative: Knative) -> None:
@@ -103,7 +85,7 @@ def test_a_stale_condition_of_a_trigger_is_waited_for_until_the_deadline(
 def test_an_agent_in_a_crash_loop(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     knative.counts["StatefulSet", "flowers-inbox"] = {"replicas": 1, "readyReplicas": 0}
     update(cluster, full_app(), ready_s=0)
-    put_pod(apiserver, STATEFUL_SET, "flowers-inbox", HOME, crashing())
+    put_pod(apiserver, "CrashLoopBackOff")
     line = "error: eaves.yaml: sources.inbox.path: is not a folder"
     apiserver.write_log("flowers-inbox-0", line, container="agent:previous", namespace=HOME)
     error = fail(cluster, full_app(), ready_s=60)

@@ -33,19 +33,6 @@ def test_the_first_revision_gets_everything_once_it_is_ready_and_is_pinned(clust
     assert serving.service()["spec"]["traffic"] == [{"revisionName": FIRST, "percent": 100, "latestRevision": False}]
 
 
-def test_a_service_that_follows_its_newest_revision_is_pinned_before_the_next_one_is_made(
-    cluster: Cluster, serving: Serving
-) -> None:
-    deploy(cluster, "r/f@sha256:1")
-    assert not rollout.fix_traffic(cluster, NAME)
-    serving.ready(FIRST)
-    assert rollout.fix_traffic(cluster, NAME)
-    assert not rollout.fix_traffic(cluster, NAME)
-    deploy(cluster, "r/f@sha256:2")
-    serving.ready(SECOND)
-    assert shares(serving) == {FIRST: 100}
-
-
 # By steps
 
 

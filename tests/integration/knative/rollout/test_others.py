@@ -14,7 +14,7 @@ from knative.resources.metadata import ROLLOUT_ANNOTATION
 from knative.rollout import RolloutOutcome
 from tests.cluster.rollouts import FIRST, NAME, SECOND, SETTINGS, START, THIRD, advance, deploy, shares
 from tests.fakes.controllers.serving import Serving
-from tests.fakes.kubernetes.apiserver import FakeCluster, refusal
+from tests.fakes.kubernetes.apiserver import FakeCluster
 
 
 def test_shares_that_somebody_else_changes_hold_it_and_are_left_alone(cluster: Cluster, canary: Serving) -> None:
@@ -83,18 +83,6 @@ def test_of_many_who_advance_at_the_same_time_one_does(cluster: Cluster, canary:
         outcomes = list(threads.map(go, range(6)))
     assert sorted(outcome.what for outcome in outcomes) == ["advance", *["wait"] * 5]
     assert shares(canary) == {FIRST: 50, SECOND: 50}
-
-
-def test_a_service_that_changes_all_the_time_is_given_up_on_for_now(
-    cluster: Cluster, apiserver: FakeCluster, canary: Serving
-) -> None:
-    canary.pods["second"].serve(100)
-    said = "Operation cannot be fulfilled: the object has been modified"
-    apiserver.fail(refusal(409, "Conflict", said), times=100, method="PATCH")
-    with pytest.raises(ConflictError, match="changes too often to be updated"):
-        advance(cluster, 60)
-    assert len(apiserver.asked("PATCH", resourceVersion="")) == 0
-    assert shares(canary) == {FIRST: 90, SECOND: 10}
 
 
 def test_a_damaged_annotation_is_no_rollout_and_that_is_reported(

@@ -34,13 +34,6 @@ def see(counts: RevisionCounts, *readings: MetricsReading, also: tuple[str, ...]
     return accumulate(counts, readings, [reading.pod for reading in readings] + list(also))
 
 
-def test_what_two_pods_counted_is_added_up_and_counted_once() -> None:
-    counts = see(RevisionCounts(), said("p", answered=3), said("q", answered=4, failed=1))
-    assert (counts.total(NEW).answered, counts.total(NEW).failed) == (7, 1)
-    assert see(counts, said("p", answered=3), said("q", answered=4, failed=1)) == counts
-    assert see(counts, said("p", answered=5), said("q", answered=4, failed=1)).total(NEW).answered == 9
-
-
 def test_a_pod_that_cant_be_read_for_once_is_not_counted_twice() -> None:
     counts = see(RevisionCounts(), said("p", answered=3))
     counts = see(counts, also=("p",))
@@ -162,15 +155,6 @@ def test_a_clock_that_goes_back_makes_a_window_longer() -> None:
     assert counts.window()[NEW].failed == 1
     assert counts.close_window(BEGUN - 490, BEGUN - 500).window()[NEW].failed == 1
     assert counts.close_window(BEGUN - 485, BEGUN - 500).window()[NEW].failed == 0
-
-
-def test_what_a_pod_counted_before_it_could_be_read_is_in_no_window() -> None:
-    counts = counted(RevisionCounts(), BEGUN + 20).begin_step(["p"])
-    counts = counted(counts, BEGUN + 40)
-    reading = MetricsReading(pod="p", revision=NEW, tally=RequestCounters(answered=500, failed=50))
-    counts = accumulate(counts, [reading], ["p"])
-    assert counts.window()[NEW] == RequestCounters()
-    assert counts.step(NEW) == RequestCounters(answered=10)
 
 
 def test_the_variance_of_a_mean_is_measured_from_window_to_window() -> None:

@@ -180,17 +180,6 @@ def test_a_step_stays_open_while_chance_hardly_explains_the_errors() -> None:
 # Refusals
 
 
-def test_one_that_refuses_every_request_is_rolled_back_at_once() -> None:
-    decision = decided(at(new=tally(refused=10), old=tally(90)), after_s=5)
-    assert decision.verb is RolloutAction.ROLL_BACK
-    assert decision.reason.startswith(
-        "the new revision refuses every request; 0 of 0 requests failed (before: 0 of 90)"
-    )
-    assert decided(at(new=tally(refused=9), old=tally(90)), after_s=5).verb is RolloutAction.WAIT
-    for old in (tally(5, refused=85), tally(50, refused=40)):
-        assert decided(at(new=tally(refused=10), old=old), after_s=5).verb is RolloutAction.WAIT, "the sender's fault"
-
-
 def test_broken_images_that_both_refuse_roll_nothing_back() -> None:
     state = looked(at(50, settings=STRICT), new=tally(50, refused=50), old=tally(50, refused=50), times=20)
     decision = decided(state, after_s=300)

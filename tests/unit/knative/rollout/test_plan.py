@@ -200,14 +200,6 @@ def test_two_revisions_always_share_all_requests(percent: int) -> None:
     assert parse_traffic(build_traffic(shares), "") == (shares, shares, "")
 
 
-def test_shares_are_written_as_knatives_webhook_completes_them_so_that_applying_them_again_changes_nothing() -> None:
-    assert build_traffic({"a-1": 90, "a-2": 10}) == [
-        {"revisionName": "a-1", "percent": 90, "latestRevision": False},
-        {"revisionName": "a-2", "percent": 10, "latestRevision": False},
-    ]
-    assert build_traffic({LATEST: 100}) == [{"latestRevision": True, "percent": 100}]
-
-
 def test_a_revision_at_zero_stands_in_the_list_only_to_be_tried_under_an_address_of_its_own() -> None:
     entries = build_traffic({"a-1": 100, "a-2": 0})
     assert [entry["revisionName"] for entry in entries] == ["a-1"]
