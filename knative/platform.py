@@ -16,8 +16,7 @@ from knative.client.kinds import BROKER, KSERVICE, POD, ObjectKind
 from knative.client.pods import find_route
 from knative.deploy.inventory import note_removal, read_deployment
 from knative.deploy.ownership import AppOwner
-from knative.deploy.pins import prune_pins
-from knative.deploy.removal import find_removable, remove_app
+from knative.deploy.removal import find_removable, prune_pins, remove_app
 from knative.deploy.site_update import SOMEBODY, SiteDeployment, update_site
 from knative.readiness.wait import wait_ready, wait_routed
 from knative.resources.function import CONTAINER

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from knative.deploy.inventory import DeploymentRecord
     from knative.deploy.site_update import SiteDeployment, SiteUpdate
     from knative.multi_site import SiteOutcome
-    from knative.readiness.wait import DeploymentProgress
+    from knative.readiness.wait import Rows
     from knative.settings import SiteSettings
 
 
@@ -201,12 +201,12 @@ def diff_sites(request: DeployRequest) -> list[SiteOutcome[list[str]]]:
     return request.place.visit(diff)
 
 
-def _show_changes() -> Callable[[DeploymentProgress], None]:
+def _show_changes() -> Callable[[Rows], None]:
     """Return a function that prints the lines of a deployment's progress that it hasn't printed yet."""
     shown: dict[str, str] = {}
 
-    def show(progress: DeploymentProgress) -> None:
-        for row in progress.rows():
+    def show(rows: Rows) -> None:
+        for row in rows:
             line = " ".join(filter(None, row.values()))
             if shown.get(row["what"]) != line:
                 shown[row["what"]] = line

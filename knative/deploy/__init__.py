@@ -5,7 +5,6 @@ apply            applies objects in order and removes those that are no longer r
 inventory        the ConfigMap that lists an app's objects by UID and numbers its deploys
 ownership        finds out which objects of a cluster belong to the app
 reconcile        repeats the recorded deploy, and advances rollouts by one step
-pins             keeps on nodes the container images of revisions that serve or that a rollback returns to
-removal          removes an app's objects from a cluster
+removal          removes an app's objects from a cluster, and pins that no revision needs any more
 function_image   resolves a function's container image at a registry, by digest
 """

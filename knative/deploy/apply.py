@@ -9,14 +9,15 @@ from __future__ import annotations
 import difflib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from eaves.errors import AbsentError, ConflictError, DeniedError, InvalidError
-from knative.client.kinds import BROKER, NAMESPACE, STATEFUL_SET, SUBSCRIPTION, TRIGGER, kind_of
-from knative.deploy.inventory import ATTEMPTS, Inventory, Manifests, change_inventory, read_inventory
+from knative.client.kinds import NAMESPACE, STATEFUL_SET, SUBSCRIPTION, TRIGGER, kind_of
+from knative.deploy.inventory import Inventory, Key, Manifests, change_inventory, read_inventory
 from knative.deploy.ownership import (
     ADOPTED,
     CHANGED,
@@ -25,7 +26,6 @@ from knative.deploy.ownership import (
     UNJUDGED,
     ApplyResult,
     AppOwner,
-    Key,
     Object,
     find_known,
     find_left,
@@ -53,10 +53,9 @@ _OF_THE_SERVER = (
 _COUNTED = "deprecated.daemonset.template.generation"
 TRIGGER_LABEL = "eventing.knative.dev/trigger"
 """Label of a Subscription with the name of its Trigger. Source: knative/eventing, pkg/reconciler/broker/resources."""
-OBSERVED_S = 60.0
-"""Maximum seconds to wait until Knative has observed a changed Trigger; Knative takes a second or two."""
-GONE_S = 60.0
-"""Maximum seconds to wait until an object that is being deleted is gone; Knative's controllers take seconds."""
+WAIT_S = 60.0
+"""Maximum seconds to wait until Knative has observed a changed Trigger, or an object that is being deleted is gone;
+Knative's controllers take seconds."""
 POLL_S = 0.5
 
 _log = logging.getLogger(__name__)
@@ -71,7 +70,6 @@ def apply_app(
     adopt: bool = False,
     dry_run: bool = False,
     check: Callable[[Object], object] = lambda manifest: None,
-    show: Callable[[ApplyResult], object] = lambda applied: None,
 ) -> list[ApplyResult]:
     """Apply every object of an app, then remove the app's objects that are no longer rendered.
 
@@ -87,7 +85,6 @@ def apply_app(
         adopt: Take over objects that others made, and fields that other managers own.
         dry_run: Let the API server and its webhooks validate the objects, and change nothing.
         check: Function that gets each object before it is applied, and raises an error to stop.
-        show: Function that gets the result of each object.
 
     Raises:
         ConflictError: Without `adopt`, when others made an object of the same name (then nothing is applied), or when
@@ -97,7 +94,7 @@ def apply_app(
         ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, owner.app) if inventory is None else inventory
-    known = find_known(cluster, manifests, owner, inventory, adopt=adopt)
+    known = find_known(cluster, manifests, owner, adopt=adopt)
     left = find_left(cluster, inventory, manifests)
     if not dry_run:
         inventory = change_inventory(
@@ -108,34 +105,18 @@ def apply_app(
         )
     done: list[ApplyResult] = []
     answers: dict[Key, Object] = {}
-    absent: set[str] = set()  # namespaces that a dry run doesn't make
-    for manifest in manifests:
-        kind, name, key = kind_of(manifest), str(manifest["metadata"]["name"]), key_of(manifest, cluster)
-        before = known.get(key)
-        check(manifest)
-        if manifest["metadata"].get("namespace") in absent:
-            outcome = UNJUDGED
-        elif before is not None and kind is NAMESPACE and is_satisfied(manifest, before):
-            outcome = UNCHANGED  # no request is made, since the user may lack the right to apply namespaces
-        else:
-            outcome, answers[key] = _apply(cluster, manifest, before, adopt=adopt, dry_run=dry_run)
-            absent |= {name} if kind is NAMESPACE and dry_run and before is None else set()
-        done.append(ApplyResult(kind=kind.kind, name=name, outcome=outcome))
-        show(done[-1])
+    for applied, _, answer in _apply_each(cluster, manifests, known, adopt=adopt, dry_run=dry_run, check=check):
+        answers[key_of(answer, cluster)] = answer
+        done.append(applied)
     if not dry_run:
-        if any((one.kind, one.outcome) == (TRIGGER.kind, CREATED) for one in done):
-            _keep_brokers(cluster, manifests)
         _repair_subscriptions(cluster, [one for one in answers.values() if kind_of(one) is TRIGGER])
         inventory = change_inventory(
             cluster,
             inventory,
-            lambda one: list_applied(cluster, one, manifests, answers),
+            lambda one: list_applied(cluster, one, answers.values()),
             before="anything was removed",
         )
-    for applied in remove_items(cluster, inventory, left, dry_run=dry_run):
-        done.append(applied)
-        show(applied)
-    return done
+    return [*done, *remove_items(cluster, inventory, left, dry_run=dry_run)]
 
 
 def diff_app(cluster: Cluster, manifests: Manifests, owner: AppOwner) -> Iterator[str]:
@@ -149,23 +130,39 @@ def diff_app(cluster: Cluster, manifests: Manifests, owner: AppOwner) -> Iterato
         ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, owner.app)
-    known = find_known(cluster, manifests, owner, inventory)
-    absent: set[str] = set()
-    for manifest in manifests:
-        kind, metadata = kind_of(manifest), manifest["metadata"]
-        before = known.get(key_of(manifest, cluster))
-        if before is not None and kind is NAMESPACE and is_satisfied(manifest, before):
-            continue
-        if kind is NAMESPACE and before is None:
-            absent.add(metadata["name"])
-        if metadata.get("namespace") in absent:
-            yield from _diff(None, manifest)  # a dry run can't validate an object in a namespace that doesn't exist
-        else:
-            yield from _diff(before, cluster.apply(manifest, manager=MANAGER, force=True, dry_run=True))
+    known = find_known(cluster, manifests, owner)
+    for applied, before, after in _apply_each(cluster, manifests, known, adopt=True, dry_run=True):
+        if applied.outcome != UNCHANGED:
+            yield from _diff(before, after)
     for item in find_left(cluster, inventory, manifests):
         one = cluster.get(kind_named(item), item.name, namespace=item.namespace)
         if one is not None and item.uid in {"", one["metadata"]["uid"]}:
             yield from _diff(one, None)
+
+
+def _apply_each(
+    cluster: Cluster,
+    manifests: Manifests,
+    known: Mapping[Key, Object],
+    *,
+    adopt: bool,
+    dry_run: bool,
+    check: Callable[[Object], object] = lambda manifest: None,
+) -> Iterator[tuple[ApplyResult, Object | None, Object]]:
+    """Apply objects in order; yield each one's result, the object before (None: it didn't exist), and after."""
+    absent: set[str] = set()  # namespaces that a dry run doesn't make
+    for manifest in manifests:
+        kind, name = kind_of(manifest), str(manifest["metadata"]["name"])
+        before = known.get(key_of(manifest, cluster))
+        check(manifest)
+        if manifest["metadata"].get("namespace") in absent:
+            outcome, after = UNJUDGED, manifest
+        elif before is not None and kind is NAMESPACE and is_satisfied(manifest, before):
+            outcome, after = UNCHANGED, before  # no request is made, since the user may lack the right to apply it
+        else:
+            outcome, after = _apply(cluster, manifest, before, adopt=adopt, dry_run=dry_run)
+            absent |= {name} if kind is NAMESPACE and dry_run and before is None else set()
+        yield ApplyResult(kind=kind.kind, name=name, outcome=outcome), before, after
 
 
 def _apply(
@@ -182,47 +179,39 @@ def _apply(
         if not error.causes:
             raise
         if not adopt:
+            owners = "; ".join(f"{manager} owns {field}" for manager, field in error.causes)
             raise ConflictError(
-                f"{cluster.name}: other owners have set fields of {kind.kind} {name}: {_owners(error)}",
+                f"{cluster.name}: other owners have set fields of {kind.kind} {name}: {owners}",
                 hint="`eaves diff IMAGE --on knative` shows what would change; "
                 "`eaves deploy IMAGE --on knative --adopt` takes the fields over",
                 causes=error.causes,
             ) from error
         after, outcome = cluster.apply(manifest, manager=MANAGER, force=True, dry_run=dry_run), ADOPTED
     if "deletionTimestamp" in after["metadata"] and not dry_run:
-        return CREATED, _apply_anew(cluster, manifest, after)
+        _wait_gone(cluster, after)
+        return CREATED, cluster.apply(manifest, manager=MANAGER)
     unchanged = before is not None and _content(before) == _content(after)
     return UNCHANGED if unchanged else outcome, after
 
 
-def _apply_anew(cluster: Cluster, manifest: Object, leaving: Object | None) -> Object:
-    """Apply an object again once it is gone: what was applied while it was being deleted goes with it."""
-    kind, (_, name, namespace) = kind_of(manifest), key_of(manifest, cluster)
-    deadline = time.monotonic() + GONE_S
-    while leaving is not None and "deletionTimestamp" in leaving["metadata"]:
+def _wait_gone(cluster: Cluster, leaving: Object) -> None:
+    """Wait until an object that is being deleted is gone: what is applied to it meanwhile goes with it."""
+    kind, (_, namespace, name) = kind_of(leaving), key_of(leaving, cluster)
+    deadline, there = time.monotonic() + WAIT_S, cluster.get(kind, name, namespace=namespace)
+    while there is not None and "deletionTimestamp" in there["metadata"]:
         if time.monotonic() > deadline:
             raise ConflictError(
-                f"{cluster.name}: {kind.kind} {name} is being deleted, and still exists after {GONE_S:.0f} s",
+                f"{cluster.name}: {kind.kind} {name} is being deleted, and still exists after {WAIT_S:.0f} s",
                 hint=f"kubectl -n {namespace} get {kind.plural} {name} -o yaml   # its finalizers keep it; then deploy "
                 "again",
             )
         time.sleep(POLL_S)
-        leaving = cluster.get(kind, name, namespace=namespace)
-    return cluster.apply(manifest, manager=MANAGER)
-
-
-def _keep_brokers(cluster: Cluster, manifests: Manifests) -> None:
-    """Make the Broker again if the removal of another app, which saw no Trigger of this app yet, has deleted it."""
-    for manifest in manifests:
-        if kind_of(manifest) is BROKER:
-            there = cluster.get(BROKER, str(manifest["metadata"]["name"]))
-            if there is None or "deletionTimestamp" in there["metadata"]:
-                _apply_anew(cluster, manifest, there)
+        there = cluster.get(kind, name, namespace=namespace)
 
 
 def _explained(error: InvalidError, cluster: Cluster, manifest: Object) -> InvalidError:
     """Return the error for a refused object with a fix, if the cause of the refusal is known."""
-    kind, (_, name, namespace) = kind_of(manifest), key_of(manifest, cluster)
+    kind, (_, namespace, name) = kind_of(manifest), key_of(manifest, cluster)
     found = explain_denial(error.message, namespace)
     if found is not None:
         return InvalidError(f"{cluster.name}: the cluster refuses {kind.kind} {name}: {found.message}", hint=found.fix)
@@ -235,13 +224,6 @@ def _explained(error: InvalidError, cluster: Cluster, manifest: Object) -> Inval
             hint=f"the object must be created again: {delete}; then deploy again",
         )
     return InvalidError(f"{error.message} ({kind.kind} {name})", hint=error.hint or "eaves doctor")
-
-
-def _owners(error: ConflictError) -> str:
-    by_manager: dict[str, list[str]] = {}
-    for manager, field in error.causes:
-        by_manager.setdefault(manager, []).append(field)
-    return "; ".join(f"{manager} owns {', '.join(fields)}" for manager, fields in by_manager.items())
 
 
 def _repair_subscriptions(cluster: Cluster, triggers: Sequence[Object]) -> None:
@@ -257,24 +239,19 @@ def _repair_subscriptions(cluster: Cluster, triggers: Sequence[Object]) -> None:
     pkg/apis/messaging/v1/subscription_validation.go (CheckImmutableFields: `delivery` may change).
     """
     wanted = {str(one["metadata"]["uid"]): one for one in triggers}
-    for _ in range(ATTEMPTS if triggers else 0):
-        try:
-            subscriptions = cluster.list(SUBSCRIPTION, selector=TRIGGER_LABEL)
-        except DeniedError as error:
-            _log.warning("%s; settings that a trigger's delivery lost may stay in its Subscription", error.message)
-            return
-        try:
-            for one in subscriptions:
-                owners = (wanted.get(str(by.get("uid"))) for by in one["metadata"].get("ownerReferences") or ())
-                trigger = next(filter(None, owners), None)
-                if trigger is not None and (hidden := _find_hidden(trigger, one)):
-                    _wait_observed(cluster, trigger)
-                    version = {"resourceVersion": one["metadata"]["resourceVersion"]}
-                    change = {"metadata": version, "spec": {"delivery": hidden}}
-                    cluster.patch(SUBSCRIPTION, str(one["metadata"]["name"]), change, manager=MANAGER)
-        except (AbsentError, ConflictError):  # Knative wrote its status, or made it again
-            continue
+    try:
+        subscriptions = cluster.list(SUBSCRIPTION, selector=TRIGGER_LABEL) if wanted else []
+    except DeniedError as error:
+        _log.warning("%s; settings that a trigger's delivery lost may stay in its Subscription", error.message)
         return
+    for one in subscriptions:
+        owners = (wanted.get(str(by.get("uid"))) for by in one["metadata"].get("ownerReferences") or ())
+        trigger = next(filter(None, owners), None)
+        if trigger is not None and (hidden := _find_hidden(trigger, one)):
+            _wait_observed(cluster, trigger)
+            with suppress(AbsentError):  # Knative has made it again, as the Trigger has it now
+                change = {"spec": {"delivery": hidden}}
+                cluster.patch(SUBSCRIPTION, str(one["metadata"]["name"]), change, manager=MANAGER)
 
 
 def _find_hidden(trigger: Object, subscription: Object) -> dict[str, Any]:
@@ -289,14 +266,11 @@ def _find_hidden(trigger: Object, subscription: Object) -> dict[str, Any]:
 
 def _wait_observed(cluster: Cluster, trigger: Object) -> None:
     """Wait until Knative has observed a changed Trigger; it would restore the Subscription from the older one."""
-    metadata, deadline = trigger["metadata"], time.monotonic() + OBSERVED_S
-    found: Object | None = trigger
-    while found is not None and found.get("status", {}).get("observedGeneration", 0) < metadata["generation"]:
-        if time.monotonic() > deadline:
-            _log.warning("Knative has not processed the change of the Trigger %s; deploy again later", metadata["name"])
+    metadata = trigger["metadata"]
+    for found in cluster.watch(TRIGGER, metadata["name"], timeout_s=WAIT_S):
+        if found is None or found.get("status", {}).get("observedGeneration", 0) >= metadata["generation"]:
             return
-        time.sleep(POLL_S)
-        found = cluster.get(TRIGGER, str(metadata["name"]), namespace=metadata["namespace"])
+    _log.warning("Knative has not processed the change of the Trigger %s; deploy again later", metadata["name"])
 
 
 def _content(one: Object) -> dict[str, Any]:

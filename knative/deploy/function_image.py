@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
@@ -22,14 +22,11 @@ class FunctionImage:
         name: Name by digest, `REPOSITORY@sha256:...`.
         artifact_digest: sha256 of the artifact's manifest in hexadecimal; empty when the registry wasn't asked.
         task: Task of the artifact: classify, embed or tensor.
-        library: Form of the standard library, `COMPILED` or `SOURCES`; empty when the registry wasn't asked. It doesn't
-            make two values unequal.
     """
 
     name: str
     artifact_digest: str = ""
     task: str = CLASSIFY
-    library: str = field(default="", compare=False)
 
 
 def trust_image(text: str) -> FunctionImage:
@@ -63,7 +60,7 @@ def resolve_image(text: str, access: Access, *, key: PublicKey | None = None) ->
     # A site's console imports this module without the packages of the extra `oci`, and asks no registry.
     from eaves.oci.image_location import open_location
     from eaves.oci.layers.image import load_images
-    from eaves.oci.package import ARTIFACT_LABEL, COMPILED, SOURCES, TASK_LABEL, find_library_form
+    from eaves.oci.package import ARTIFACT_LABEL, TASK_LABEL
     from eaves.oci.registry.registry import Registry
     from eaves.oci.signatures import find_signature
 
@@ -77,18 +74,13 @@ def resolve_image(text: str, access: Access, *, key: PublicKey | None = None) ->
     if key is not None:
         find_signature(place.store, descriptor, key, place.reference)
     pinned = str(place.reference.pinned(descriptor.digest))
-    images = list(load_images(place.store, descriptor))
+    images = load_images(place.store, descriptor)
     labelled = {(image.labels.get(ARTIFACT_LABEL, ""), image.labels.get(TASK_LABEL, CLASSIFY)) for image in images}
-    if len(labelled) != 1:
+    artifact, task = labelled.pop()
+    if labelled or not artifact.startswith("sha256:") or task not in (CLASSIFY, EMBED, TENSOR):
         raise OciError(
-            f"{pinned} does not hold the same artifact for every platform",
+            f"{pinned} is not the container image of a function: the labels of its platforms name no artifact, or "
+            "different ones",
             hint="build it with eaves package, which puts the same artifact into every platform's container image",
         )
-    ((artifact, task),) = labelled
-    if not artifact.startswith("sha256:") or task not in (CLASSIFY, EMBED, TENSOR):
-        raise OciError(
-            f"{pinned} is not the container image of a function: its labels name no artifact",
-            hint="build the container image with eaves package",
-        )
-    library = COMPILED if all(find_library_form(image) == COMPILED for image in images) else SOURCES
-    return FunctionImage(name=pinned, artifact_digest=artifact.removeprefix("sha256:"), task=task, library=library)
+    return FunctionImage(name=pinned, artifact_digest=artifact.removeprefix("sha256:"), task=task)

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from eaves.artifact.manifest import CLASSIFY
-from eaves.errors import ConflictError, DeniedError, InvalidError, UnreachableClusterError
+from eaves.errors import ConflictError, DeniedError, InvalidError
 from knative.client.kinds import CONFIG_MAP, SERVICE, ObjectKind
 from knative.deploy.function_image import FunctionImage
 from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL
@@ -39,6 +39,8 @@ It differs from `eaves`, because applying an empty ConfigMap as `eaves` would em
 ATTEMPTS = 5
 """Number of attempts to change the inventory while other commands of the same deployment change it."""
 Manifests = Sequence[Mapping[str, Any]]
+Key = tuple[str, str, str]
+"""Identity of an object: kind as `item_kind` names it, namespace, name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,11 @@ class InventoryItem:
     name: str
     namespace: str
     uid: str
+
+    @property
+    def key(self) -> Key:
+        """Identity of the object."""
+        return self.kind, self.namespace, self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +126,7 @@ class Inventory:
 
     Attributes:
         app: Name of the app.
-        items: The app's objects, sorted by namespace, kind and name.
+        items: The app's objects, sorted by kind, namespace and name.
         deployment: Last deployment of the app; None when no deploy recorded one.
         version: resourceVersion of the ConfigMap; empty when the ConfigMap doesn't exist yet.
         uid: UID of the ConfigMap; empty when the ConfigMap doesn't exist yet.
@@ -133,7 +140,7 @@ class Inventory:
 
     def with_items(self, items: Iterable[InventoryItem]) -> Inventory:
         """Return the inventory with other objects."""
-        return replace(self, items=tuple(sorted(items, key=lambda item: (item.namespace, item.kind, item.name))))
+        return replace(self, items=tuple(sorted(items, key=lambda item: item.key)))
 
     def require_newest(self, cluster: Cluster, *, before: str) -> Inventory:
         """Raise an error when another user deployed or removed the app since this inventory's deployment was recorded.
@@ -172,10 +179,7 @@ def digest_manifests(manifests: Manifests) -> str:
 
 def format_time(at: float) -> str:
     """Format a Unix time in seconds for people, such as `2026-11-26 03:12:45 UTC`."""
-    try:
-        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (OverflowError, ValueError, OSError):
-        return f"{at:.0f} s after 1970-01-01"
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def take_over(image: str, site: str) -> str:
@@ -306,12 +310,8 @@ def write_inventory(cluster: Cluster, inventory: Inventory) -> Inventory:
     manifest["data"] = {DATA_KEY: _encode(inventory)}
     try:
         written = cluster.apply(manifest, manager=MANAGER, force=True)
-    except (ConflictError, UnreachableClusterError) as error:
-        # The answer to a write may be lost; then the write, or its repetition, seems to have failed.
-        stored = cluster.get(CONFIG_MAP, inventory_name(inventory.app))
-        if stored is None or stored.get("data") != manifest["data"]:
-            raise (_changed(cluster, inventory.app) if isinstance(error, ConflictError) else error) from error
-        written = stored
+    except ConflictError as error:
+        raise _changed(cluster, inventory.app) from error
     return replace(inventory, version=str(written["metadata"]["resourceVersion"]), uid=str(written["metadata"]["uid"]))
 
 
@@ -353,8 +353,7 @@ def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
     try:
         document = json.loads(text)
         items = tuple(InventoryItem(**one) for one in document["items"])
-        deployed = document["deployment"]
-        deployment = None if deployed is None else DeploymentRecord(**deployed)
+        deployment = document["deployment"] and DeploymentRecord(**document["deployment"])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         delete = f"kubectl --context {cluster.name} -n {cluster.namespace} delete configmap {name}"
         raise InvalidError(

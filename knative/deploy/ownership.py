@@ -6,7 +6,7 @@ that has the same name, which Eaves takes over only with `adopt`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from knative.client.kinds import (
     ObjectKind,
     kind_of,
 )
-from knative.deploy.inventory import Inventory, InventoryItem, Manifests, change_inventory, item_kind
+from knative.deploy.inventory import Inventory, InventoryItem, Key, Manifests, change_inventory, item_kind
 from knative.resources.metadata import (
     APP_LABEL,
     MANAGED_LABEL,
@@ -59,8 +59,6 @@ AT_HOME = (
 that it depends on."""
 ON_NODES = (SINK_BINDING, DAEMON_SET, SERVICE_ACCOUNT)
 """Kinds of an app's objects in the namespace of the agents on nodes, in the order of removal."""
-Key = tuple[str, str, str]
-"""Identity of an object: (API group and kind, name, namespace)."""
 Object = Mapping[str, Any]
 _KINDS = {item_kind(kind): kind for kind in AT_HOME}
 
@@ -118,7 +116,7 @@ def is_applied_by_eaves(one: Object) -> bool:
 
 def is_shared(manifest: Object) -> bool:
     """Return whether several apps share an object, such as a Broker or the namespace of agents."""
-    return APP_LABEL not in manifest["metadata"]["labels"]
+    return APP_LABEL not in (manifest["metadata"].get("labels") or {})
 
 
 def is_satisfied(manifest: Object, namespace: Object) -> bool:
@@ -128,16 +126,16 @@ def is_satisfied(manifest: Object, namespace: Object) -> bool:
 
 
 def key_of(one: Object, cluster: Cluster) -> Key:
-    """Return the identity of an object: API group and kind, name, and namespace."""
+    """Return the identity of an object, as an inventory has it."""
     metadata, kind = one["metadata"], kind_of(one)
     namespace = (metadata.get("namespace") or cluster.namespace) if kind.namespaced else ""
-    return f"{kind.group}/{kind.kind}", str(metadata["name"]), namespace
+    return item_kind(kind), namespace, str(metadata["name"])
 
 
 def build_item(one: Object, cluster: Cluster) -> InventoryItem:
     """Build the inventory item of an object; it has no UID when the object is a manifest that isn't applied yet."""
-    kind, (_, name, namespace) = kind_of(one), key_of(one, cluster)
-    return InventoryItem(kind=item_kind(kind), name=name, namespace=namespace, uid=str(one["metadata"].get("uid", "")))
+    kind, namespace, name = key_of(one, cluster)
+    return InventoryItem(kind=kind, name=name, namespace=namespace, uid=str(one["metadata"].get("uid", "")))
 
 
 def kind_named(item: InventoryItem) -> ObjectKind:
@@ -165,65 +163,54 @@ def is_pin_item(app: str, item: InventoryItem) -> bool:
     return item.kind == item_kind(DAEMON_SET) and is_pin_name(app, item.name)
 
 
-def find_labelled(cluster: Cluster, owner: AppOwner, places: Collection[tuple[ObjectKind, str]]) -> list[Object]:
+def find_labelled(cluster: Cluster, owner: AppOwner) -> list[Object]:
     """List the objects that carry an app's labels, without those that another object controls.
 
     Knative copies the labels of a Knative Service to the Kubernetes Services that it makes for that Service.
 
-    Args:
-        cluster: Connection to the cluster, in the app's namespace.
-        owner: The app.
-        places: Kinds to list, each with the namespace to list it in.
-
     Raises:
         ClusterError: When a request to the cluster is refused or fails.
     """
-    found: list[Object] = []
-    for kind, namespace in sorted(places, key=lambda place: (place[1], AT_HOME.index(place[0]))):
-        selector = f"{APP_LABEL}={owner.app}"
-        selector += "" if namespace == cluster.namespace else f",{NAMESPACE_LABEL}={cluster.namespace}"
-        found += cluster.list(kind, namespace=namespace, selector=selector)
+    selector = f"{APP_LABEL}={owner.app},{MANAGED_LABEL}={MANAGED_VALUE}"
+    found = [one for kind in AT_HOME for one in cluster.list(kind, selector=selector)]
+    if owner.agents and owner.agents != cluster.namespace:
+        selector += f",{NAMESPACE_LABEL}={cluster.namespace}"
+        found += [one for kind in ON_NODES for one in cluster.list(kind, namespace=owner.agents, selector=selector)]
     owners = ((one, one["metadata"].get("ownerReferences") or ()) for one in found)
     return [one for one, by in owners if not any(owner.get("controller") for owner in by)]
 
 
-def find_known(
-    cluster: Cluster, manifests: Manifests, owner: AppOwner, inventory: Inventory, *, adopt: bool = True
-) -> dict[Key, Object]:
+def find_known(cluster: Cluster, manifests: Manifests, owner: AppOwner, *, adopt: bool = True) -> dict[Key, Object]:
     """Return the existing objects that have the name of a rendered object.
-
-    Objects of an app that has an inventory are listed by kind, which saves requests.
 
     Raises:
         ConflictError: Without `adopt`, when an object of another owner has a name that the app renders.
         ClusterError: When a request to the cluster is refused or fails.
     """
-    rendered = {key_of(manifest, cluster): manifest for manifest in manifests}
-    places = {(kind_of(one), key[2]) for key, one in rendered.items() if kind_of(one) in AT_HOME and inventory.items}
-    found = {key: one for one in find_labelled(cluster, owner, places) if (key := key_of(one, cluster)) in rendered}
-    for key, manifest in rendered.items():
-        if key not in found and (one := _read(cluster, manifest)) is not None:
-            found[key] = one
-            if not (adopt or _is_known(manifest, one, owner, cluster.namespace)):
-                kind, name = kind_of(manifest), manifest["metadata"]["name"]
-                raise ConflictError(
-                    f"{cluster.name}: {kind.kind} {name} exists already and does not belong to this app: {_whose(one)}",
-                    hint=_remedy(manifest),
-                )
+    found: dict[Key, Object] = {}
+    for manifest in manifests:
+        one = _read(cluster, manifest)
+        if one is None:
+            continue
+        found[key_of(manifest, cluster)] = one
+        if not (adopt or _is_known(manifest, one, owner, cluster.namespace)):
+            kind, name = kind_of(manifest), manifest["metadata"]["name"]
+            raise ConflictError(
+                f"{cluster.name}: {kind.kind} {name} exists already and does not belong to this app: {_whose(one)}",
+                hint=_remedy(manifest),
+            )
     return found
 
 
 def find_left(cluster: Cluster, inventory: Inventory, manifests: Manifests) -> list[InventoryItem]:
     """Return the objects of the inventory that are no longer rendered, in the order of removal.
 
-    Pins stay while the app has one; `knative.deploy.pins` removes those that no revision needs any more.
+    Pins stay while the app has one; `knative.deploy.removal` removes those that no revision needs any more.
     """
     wanted = {key_of(one, cluster) for one in manifests}
     pinned = any(is_pin(one) for one in manifests)
     return order_removal(
-        item
-        for item in inventory.items
-        if _key(item) not in wanted and not (pinned and is_pin_item(inventory.app, item))
+        item for item in inventory.items if item.key not in wanted and not (pinned and is_pin_item(inventory.app, item))
     )
 
 
@@ -235,25 +222,18 @@ def list_intended(
     An object that doesn't exist, or whose UID differs from the inventory's, is added without a UID; it belongs to the
     app once it is applied.
     """
-    items = {_key(item): item for item in inventory.items}
-    for manifest in manifests:
-        key = key_of(manifest, cluster)
-        uid = str(known[key]["metadata"].get("uid", "")) if key in known else ""
-        if not is_shared(manifest) and (key not in items or items[key].uid != uid):
-            items[key] = build_item(manifest, cluster)
-    return inventory.with_items(items.values())
+    listed = {item.key: item.uid for item in inventory.items}
+    there = {key: str(one["metadata"].get("uid", "")) for key, one in known.items()}
+    keys = {key_of(one, cluster): one for one in manifests}
+    return list_applied(
+        cluster, inventory, [one for key, one in keys.items() if key not in listed or listed[key] != there.get(key, "")]
+    )
 
 
-def list_applied(
-    cluster: Cluster, inventory: Inventory, manifests: Manifests, applied: Mapping[Key, Object]
-) -> Inventory:
-    """Add the UIDs that the API server gave to the applied objects."""
-    items = {_key(item): item for item in inventory.items}
-    for manifest in manifests:
-        key = key_of(manifest, cluster)
-        if key in applied and not is_shared(manifest):
-            items[key] = build_item(applied[key], cluster)
-    return inventory.with_items(items.values())
+def list_applied(cluster: Cluster, inventory: Inventory, applied: Iterable[Object]) -> Inventory:
+    """Add objects of the app, with the UIDs that the API server gave to those that are applied."""
+    added = [build_item(one, cluster) for one in applied if not is_shared(one)]
+    return inventory.with_items({item.key: item for item in (*inventory.items, *added)}.values())
 
 
 def remove_items(
@@ -264,7 +244,7 @@ def remove_items(
     Raises:
         ClusterError: When a request to the cluster is refused or fails.
     """
-    outcomes = [(item, delete_item(cluster, item, inventory.app, dry_run=dry_run)) for item in left]
+    removed = [one for item in left for one in delete_item(cluster, item, inventory.app, dry_run=dry_run)]
     if left and not dry_run:
         change_inventory(
             cluster,
@@ -272,40 +252,33 @@ def remove_items(
             lambda one: one.with_items(item for item in one.items if item not in left),
             before="the rest was removed",
         )
-    return [
-        ApplyResult(kind=item.kind.rpartition("/")[2], name=item.name, outcome=outcome)
-        for item, outcome in outcomes
-        if outcome
-    ]
+    return removed
 
 
-def delete_item(cluster: Cluster, item: InventoryItem, app: str, *, dry_run: bool = False) -> str:
+def delete_item(cluster: Cluster, item: InventoryItem, app: str, *, dry_run: bool = False) -> list[ApplyResult]:
     """Delete an object of an app by its UID, and never another object of the same name.
 
     Returns:
-        `removed`, `left` when the object of that name belongs to another owner, or empty when there is none.
+        One result, `removed`, or `left` when the object of that name belongs to another owner; none for no object.
 
     Raises:
         ClusterError: When a request to the cluster is refused or fails.
     """
-    kind, uid = kind_named(item), item.uid
+    kind, uid, outcome = kind_named(item), item.uid, REMOVED
     if not uid:
         one = cluster.get(kind, item.name, namespace=item.namespace)
         if one is None:
-            return ""
-        if not (is_applied_by_eaves(one) and one["metadata"]["labels"].get(APP_LABEL) == app):
-            return LEFT
+            return []
         uid = str(one["metadata"]["uid"])
-    try:
-        there = cluster.delete(kind, item.name, namespace=item.namespace, dry_run=dry_run, uid=uid)
-    except ConflictError:
-        return LEFT
-    return REMOVED if there else ""
-
-
-def _key(item: InventoryItem) -> Key:
-    kind = kind_named(item)
-    return f"{kind.group}/{kind.kind}", item.name, item.namespace if kind.namespaced else ""
+        if not (is_applied_by_eaves(one) and one["metadata"]["labels"].get(APP_LABEL) == app):
+            outcome = LEFT
+    if outcome == REMOVED:
+        try:
+            if not cluster.delete(kind, item.name, namespace=item.namespace, dry_run=dry_run, uid=uid):
+                return []
+        except ConflictError:
+            outcome = LEFT
+    return [ApplyResult(kind=kind.kind, name=item.name, outcome=outcome)]
 
 
 def _read(cluster: Cluster, manifest: Object) -> Object | None:

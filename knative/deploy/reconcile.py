@@ -7,19 +7,17 @@ no clock is compared, so a newer deploy is never reverted.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from eaves.errors import ConflictError, EavesError, NotFoundError, UnreachableClusterError
+from eaves.errors import EavesError, NotFoundError, UnreachableClusterError
 from knative import rollout
 from knative.client.kinds import KSERVICE
 from knative.deploy.function_image import FunctionImage
 from knative.deploy.inventory import (
-    ATTEMPTS,
     DeploymentMark,
     DeploymentRecord,
     Inventory,
@@ -29,8 +27,9 @@ from knative.deploy.inventory import (
     take_number,
     take_over,
 )
-from knative.deploy.pins import prune_pins
-from knative.deploy.site_update import SiteDeployment, SiteUpdate, apply_newest, image_of_service
+from knative.deploy.removal import prune_pins
+from knative.deploy.site_update import SiteDeployment, SiteUpdate, apply_newest
+from knative.readiness.conditions import image_of
 from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE
 from knative.resources.rendering import render_app
 from knative.settings import SiteSettings
@@ -40,11 +39,6 @@ if TYPE_CHECKING:
 
 Build = Callable[[FunctionImage], SiteDeployment]
 Agreed = Callable[[DeploymentRecord], object]
-REACH_S = 10.0
-"""Maximum seconds of the small request that is made after one function's rollout failed for lack of an answer. If the
-API server doesn't answer it either, the other functions aren't tried."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,14 +103,13 @@ class ReconcileDecision:
     Attributes:
         verb: The action.
         image: Container image to deploy, for `BRING`.
-        reason: Reason for people why what this workspace wants isn't applied; empty when it is.
-        agreed: Whether the workspace wants the same as the cluster's record.
+        reason: Reason for people why what this workspace wants isn't applied; empty when it is, since the workspace
+            wants the same as the cluster's record.
     """
 
     verb: ReconcileAction
     image: FunctionImage | None = None
     reason: str = ""
-    agreed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +139,7 @@ def decide_reconcile(last: DeploymentRecord | None, serving: str, wish: WantedDe
             return ReconcileDecision(verb=ReconcileAction.BRING, image=wanted)
         text = f"{last.describe()}; that deployment is kept, because {wanted.name} in this workspace may be older"
         reason = f"{text} (try: {take_over(wanted.name, wish.site)})"
-        return ReconcileDecision(verb=ReconcileAction.KEEP, reason=reason, agreed=False)
+        return ReconcileDecision(verb=ReconcileAction.KEEP, reason=reason)
     if wanted is None:
         text = "this workspace has deployed nothing to this site, and eaves.yaml names no container image"
         return _leave(f"{text} (try: {take_over('IMAGE', wish.site)})")
@@ -157,17 +150,6 @@ def decide_reconcile(last: DeploymentRecord | None, serving: str, wish: WantedDe
     else:
         text = "the function was removed, or the cluster was set up again, since this workspace deployed to it"
     return _leave(f"{text} (try: {take_over(wanted.name, wish.site)})")
-
-
-def decide_differing(last: DeploymentRecord, wish: WantedDeployment) -> ReconcileDecision:
-    """Decide what to do when this workspace renders other objects for the last deployment than were applied. Pure.
-
-    The workspace then has another eaves.yaml or another version of Eaves.
-    """
-    if wish.memory.known == last.mark:
-        return ReconcileDecision(verb=ReconcileAction.BRING, image=last.function_image)
-    text = f"{last.describe()}, with another eaves.yaml or another version of Eaves than this workspace"
-    return _leave(f"{text}; nothing is applied (try: {take_over(last.image, wish.site)})")
 
 
 def reconcile_site(
@@ -191,37 +173,25 @@ def reconcile_site(
 
     Raises:
         ConfigError: When eaves.yaml lacks a setting that a cluster needs.
-        ConflictError: When another manager owns a field that would change.
+        ConflictError: When another manager owns a field that would change, or another user deploys at the same time.
         ClusterError: When a request to the cluster is refused or fails.
     """
-    for _ in range(ATTEMPTS):
-        inventory = read_inventory(cluster, app)
-        try:
-            return _step(cluster, site, inventory, wish, build, agreed)
-        except ConflictError as error:
-            if error.causes or read_inventory(cluster, app).deployment == inventory.deployment:
-                raise
-    raise ConflictError(
-        f"{cluster.name}: other users keep deploying {app}; nothing was applied",
-        hint=f"eaves reconcile --site {site.name}   # after they have finished",
-    )
-
-
-def _step(
-    cluster: Cluster, site: SiteSettings, inventory: Inventory, wish: WantedDeployment, build: Build, agreed: Agreed
-) -> SiteUpdate:
-    app, last = inventory.app, inventory.deployment
-    serving = image_of_service(cluster.get(KSERVICE, app)) if last is None else ""
+    inventory = read_inventory(cluster, app)
+    last = inventory.deployment
+    serving = image_of(cluster.get(KSERVICE, app)) if last is None else ""
     decision = decide_reconcile(last, serving, wish)
     if decision.verb is ReconcileAction.KEEP and last is not None:
         wanted = build(last.function_image)
         manifests = render_app(wanted.app, wanted.knative, site)
         if last.rendered == digest_manifests(manifests):
-            if decision.agreed:
+            if not decision.reason:
                 agreed(last)
             return _apply(cluster, wanted, manifests, inventory, decision)
-        if decision.agreed:
-            decision = decide_differing(last, wish)
+        if not decision.reason and wish.memory.known == last.mark:
+            decision = ReconcileDecision(verb=ReconcileAction.BRING, image=last.function_image)
+        elif not decision.reason:
+            text = f"{last.describe()}, with another eaves.yaml or another version of Eaves than this workspace"
+            decision = _leave(f"{text}; nothing is applied (try: {take_over(last.image, site.name)})")
     if decision.verb is not ReconcileAction.BRING or decision.image is None:
         with suppress(NotFoundError):
             outcome = advance_and_prune(cluster, app)
@@ -254,7 +224,7 @@ def advance_all(cluster: Cluster) -> list[RolloutStep]:
     """Advance every rollout of a namespace by one step; a failure for one function never stops the other functions.
 
     Raises:
-        UnreachableClusterError: When the API server doesn't answer any request.
+        UnreachableClusterError: When the API server doesn't answer; the functions that are left are not tried.
         ClusterError: When the functions can't be listed.
     """
     services = cluster.list(KSERVICE, selector=f"{MANAGED_LABEL}={MANAGED_VALUE}")
@@ -276,17 +246,11 @@ def _advance_one(cluster: Cluster, name: str) -> RolloutStep | None:
         return RolloutStep(name=name, outcome=advance_and_prune(cluster, name))
     except NotFoundError:
         return None
-    except UnreachableClusterError as error:
-        cluster.version(
-            timeout_s=REACH_S
-        )  # raises an error when the API server is gone for all functions, not only for this one
-        return RolloutStep(name=name, error=error)
+    except UnreachableClusterError:
+        raise  # a request for another function would wait as long
     except EavesError as error:
         return RolloutStep(name=name, error=error)
-    except Exception as error:  # noqa: BLE001 - a defect that one function meets must not stop the others' rollouts
-        _log.exception("the rollout of %s failed", name)
-        return RolloutStep(name=name, error=EavesError(f"{name}: {type(error).__name__}: {error}"[:300]))
 
 
 def _leave(reason: str) -> ReconcileDecision:
-    return ReconcileDecision(verb=ReconcileAction.LEAVE, reason=reason, agreed=False)
+    return ReconcileDecision(verb=ReconcileAction.LEAVE, reason=reason)

@@ -1,37 +1,43 @@
-"""Removal of an app's objects from a cluster: those that its inventory lists, and a Broker that is no longer used."""
+"""Removal of an app's objects from a cluster: those that its inventory lists, and pins that no revision needs any more.
+
+A deploy applies the pin of the container image that it renders. The pins of earlier deploys stay until no revision that
+serves, or that a rollback returns to, needs them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from eaves.errors import ConflictError, NotFoundError
-from knative.client.kinds import BROKER, CONFIG_MAP, KSERVICE, SERVICE_ACCOUNT, TRIGGER
-from knative.deploy.inventory import ATTEMPTS, Inventory, InventoryItem, inventory_name, read_inventory
+from eaves.errors import ConflictError, DeniedError, InvalidError, NotFoundError
+from knative.client.kinds import CONFIG_MAP, KSERVICE, REVISION
+from knative.deploy.inventory import Inventory, InventoryItem, inventory_name, read_inventory
 from knative.deploy.ownership import (
-    AT_HOME,
-    LEFT,
-    ON_NODES,
-    REMOVED,
     ApplyResult,
     AppOwner,
     build_item,
     delete_item,
     find_labelled,
-    is_applied_by_eaves,
     is_ours,
+    is_pin_item,
     order_removal,
+    remove_items,
 )
-from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE
+from knative.readiness.conditions import image_of
+from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE, PIN_ANNOTATION
+from knative.resources.pin import pin_name
+from knative.rollout import parse_rollout_status
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
-_OURS = f"{MANAGED_LABEL}={MANAGED_VALUE}"
+SERVICE_LABEL = "serving.knative.dev/service"
+"""Label of a Revision with its Service. Source: knative/serving, pkg/apis/serving/register.go."""
 
 
 def remove_app(cluster: Cluster, owner: AppOwner, *, adopt: bool = False) -> list[ApplyResult]:
-    """Delete every object of an app, and the Brokers made by Eaves that no Trigger uses any more.
+    """Delete every object of an app. The Broker stays, since other apps may use it.
 
     When the removal is killed at any point, the next call continues it. Volumes with images that the broker hasn't
     accepted yet stay, because Kubernetes keeps the volumes of a deleted StatefulSet.
@@ -49,18 +55,14 @@ def remove_app(cluster: Cluster, owner: AppOwner, *, adopt: bool = False) -> lis
     inventory = read_inventory(cluster, owner.app)
     items = find_removable(cluster, owner, inventory, adopt=adopt)
     if not items and not inventory.version:
-        services = cluster.list(KSERVICE, selector=_OURS)
+        services = cluster.list(KSERVICE, selector=f"{MANAGED_LABEL}={MANAGED_VALUE}")
         known = ", ".join(sorted(one["metadata"]["name"] for one in services)) or "none"
         raise NotFoundError(
             f"the function {owner.app!r} does not exist in {cluster.namespace} of {cluster.name} (known "
             f"functions: {known})",
             hint="eaves status --on knative",
         )
-    accounts = [item for item in items if item.kind == SERVICE_ACCOUNT.kind]  # last: pods of the others run as they
-    others = [item for item in items if item.kind != SERVICE_ACCOUNT.kind]
-    removed = [*_delete(cluster, others, inventory), *_remove_unused_brokers(cluster)]
-    removed += _delete(cluster, accounts, inventory)
-    return [*removed, *_delete_inventory(cluster, inventory, items)]
+    return [*_delete(cluster, items, inventory), *_delete_inventory(cluster, inventory, items)]
 
 
 def find_removable(
@@ -68,51 +70,71 @@ def find_removable(
 ) -> list[InventoryItem]:
     """Find the objects that `remove_app` deletes, in the order of removal: those that the inventory lists.
 
-    Without an inventory, they are those that Eaves applied: a deploy that a removal overtook leaves such objects.
-
     Args:
         cluster: Connection to the cluster, in the app's namespace.
         owner: The app.
         inventory: The app's inventory if it was read already; None reads it.
-        adopt: Include objects that `eaves render` rendered and another tool applied.
+        adopt: Include objects with the app's labels that another tool applied, or that a deploy left which a removal
+            overtook.
 
     Raises:
-        ConflictError: When `deploy` applied none of the objects.
+        ConflictError: When the app has no inventory, but objects carry its labels.
         ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, owner.app) if inventory is None else inventory
-    found = {(item.kind, item.namespace, item.name): item for item in inventory.items}
+    found = {item.key: item for item in inventory.items}
     if adopt or not inventory.version:
-        places = [(kind, cluster.namespace) for kind in AT_HOME]
-        if owner.agents and owner.agents != cluster.namespace:
-            places += [(kind, owner.agents) for kind in ON_NODES]
-        labelled = find_labelled(cluster, owner, places)
-        applied = [one for one in labelled if is_applied_by_eaves(one)]
-        if labelled and not applied and not adopt:
+        labelled = find_labelled(cluster, owner)
+        if labelled and not adopt:
             raise _not_deployed(cluster, owner, labelled)
         for one in labelled:
-            if one in applied or (adopt and is_ours(one) and _is_named_after(one, owner.app)):
-                item = build_item(one, cluster)
-                found.setdefault((item.kind, item.namespace, item.name), item)
+            item = build_item(one, cluster)
+            found.setdefault(item.key, item)
     return order_removal(found.values())
 
 
-def _remove_unused_brokers(cluster: Cluster) -> Iterator[ApplyResult]:
-    """Delete the Brokers of a namespace that Eaves created and that no Trigger uses; apps share them."""
-    brokers = cluster.list(BROKER, selector=_OURS)
-    # The last request before a Broker is deleted: an app whose Trigger comes later makes the Broker again.
-    triggers = [one for one in cluster.list(TRIGGER) if "deletionTimestamp" not in one["metadata"]]
-    used = {str(one["spec"].get("broker")) for one in triggers}
-    for one in brokers:
-        metadata = one["metadata"]
-        if metadata["name"] in used or not is_applied_by_eaves(one) or "deletionTimestamp" in metadata:
-            continue
-        try:
-            cluster.delete(BROKER, metadata["name"], uid=metadata["uid"], version=metadata["resourceVersion"])
-        except ConflictError:  # a deploy of another app may have applied it since
-            yield ApplyResult(kind=BROKER.kind, name=str(metadata["name"]), outcome=LEFT)
-        else:
-            yield ApplyResult(kind=BROKER.kind, name=str(metadata["name"]), outcome=REMOVED)
+def prune_pins(cluster: Cluster, app: str, *, inventory: Inventory | None = None) -> list[ApplyResult]:
+    """Remove the pins that no revision of an app needs any more; do nothing if the user lacks a right for that.
+
+    A pin that isn't in the app's inventory stays, and so does a pin that another user made again under the same name.
+    All pins stay while the inventory is damaged, and while a deploy is in progress, which may need one of them again.
+
+    Args:
+        cluster: Connection to the cluster.
+        app: Name of the app.
+        inventory: The app's inventory if it was read just now; None reads it.
+
+    Raises:
+        ClusterError: When a request to the cluster fails.
+    """
+    with suppress(DeniedError, ConflictError, InvalidError):
+        inventory = read_inventory(cluster, app) if inventory is None else inventory
+        pins = [item for item in inventory.items if is_pin_item(app, item)]
+        service = cluster.get(KSERVICE, app) if len(pins) > 1 else None
+        if service is None or not service["metadata"].get("annotations", {}).get(PIN_ANNOTATION):
+            return []  # one pin is needed by the newest revision; without one, the app is being removed
+        if inventory.deployment is not None and inventory.deployment.image != image_of(service):
+            return []  # a deploy has yet to apply its revision
+        needed = {service["metadata"]["annotations"][PIN_ANNOTATION], *_needed_pins(cluster, app, service)}
+        return remove_items(cluster, inventory, [item for item in pins if item.name not in needed])
+    return []
+
+
+def _needed_pins(cluster: Cluster, app: str, service: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of the pins of revisions that get requests, or that `rollback` would give all requests to.
+
+    Only revisions that exist and that Eaves deployed by digest have a pin.
+    """
+    standing = parse_rollout_status(service)
+    names = {*standing.shares, standing.preview, standing.other, standing.newest}
+    if (state := standing.current) is not None:
+        names |= {state.old, state.new if state.served else ""}
+    elif standing.state is not None:
+        names.add(standing.state.serving)
+    for one in cluster.list(REVISION, selector=f"{SERVICE_LABEL}={app}"):
+        image = image_of(one)
+        if one["metadata"]["name"] in names and is_ours(one) and "@sha256:" in image:
+            yield pin_name(app, image, one["spec"].get("nodeSelector") or {})
 
 
 def _delete(cluster: Cluster, items: Sequence[InventoryItem], inventory: Inventory) -> Iterator[ApplyResult]:
@@ -120,25 +142,21 @@ def _delete(cluster: Cluster, items: Sequence[InventoryItem], inventory: Invento
     for item in items:
         if read_inventory(cluster, inventory.app).deployment != inventory.deployment:
             raise _overtaken(cluster, inventory.app)
-        if outcome := delete_item(cluster, item, inventory.app):
-            yield ApplyResult(kind=item.kind.rpartition("/")[2], name=item.name, outcome=outcome)
+        yield from delete_item(cluster, item, inventory.app)
 
 
 def _delete_inventory(cluster: Cluster, inventory: Inventory, done: Sequence[InventoryItem]) -> Iterator[ApplyResult]:
     """Delete the inventory. Objects that were added to it since it was read are deleted first."""
-    for _ in range(ATTEMPTS):
-        if not inventory.version:
-            return
+    while inventory.version:
         try:
             cluster.delete(CONFIG_MAP, inventory_name(inventory.app), version=inventory.version)
         except ConflictError:
             last, inventory = inventory.deployment, read_inventory(cluster, inventory.app)
             if inventory.version and inventory.deployment != last:
-                break
+                raise _overtaken(cluster, inventory.app) from None
             yield from _delete(cluster, order_removal(item for item in inventory.items if item not in done), inventory)
         else:
             return
-    raise _overtaken(cluster, inventory.app)
 
 
 def _overtaken(cluster: Cluster, app: str) -> ConflictError:
@@ -146,12 +164,6 @@ def _overtaken(cluster: Cluster, app: str) -> ConflictError:
         f"{cluster.name}: another user deployed {app} while it was being removed",
         hint="eaves status --on knative   # shows what is deployed now",
     )
-
-
-def _is_named_after(one: Mapping[str, Any], app: str) -> bool:
-    """Return whether an object has a name of the form that `eaves render` uses: `APP` or `APP-...`."""
-    name = str(one["metadata"]["name"])
-    return name == app or name.startswith(f"{app}-")
 
 
 def _not_deployed(cluster: Cluster, owner: AppOwner, found: Sequence[Mapping[str, Any]]) -> ConflictError:

@@ -6,9 +6,9 @@ Every step can be repeated: after the process was killed, or the site didn't ans
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eaves.errors import StartError, UnreachableClusterError
 from knative import rollout
@@ -16,11 +16,10 @@ from knative.client.kinds import KSERVICE, REVISION, kind_of
 from knative.deploy.apply import apply_app
 from knative.deploy.inventory import DeploymentRecord, Inventory, Manifests, digest_manifests, take_number
 from knative.deploy.ownership import UNCHANGED, ApplyResult, AppOwner, Object, is_pin_item
-from knative.deploy.pins import prune_pins
-from knative.readiness.conditions import is_ready, observed
-from knative.readiness.diagnosis import FunctionReader
-from knative.readiness.wait import DeploymentProgress, wait_whole
-from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE
+from knative.deploy.removal import prune_pins
+from knative.readiness.conditions import image_of, observed
+from knative.readiness.diagnosis import read_function
+from knative.readiness.wait import Rows, wait_ready
 from knative.resources.pin import is_pin
 from knative.resources.rendering import render_app
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
@@ -35,7 +34,7 @@ POLL_S = 5.0
 """Seconds between two steps of a rollout that a command waits for."""
 PATIENCE_S = 900.0
 """Seconds without a connection after which waiting for a rollout fails."""
-CHECK_INTERVAL_S = 1.0
+INTERVAL_S = 1.0
 """Seconds between two reads of the inventory while objects are applied, to detect another user's deploy."""
 
 
@@ -100,18 +99,13 @@ class SiteUpdate:
     outcome: rollout.RolloutOutcome | None = None
     note: str = ""
 
-    @property
-    def changed(self) -> int:
-        """Number of objects that were created, changed or removed."""
-        return sum(one.outcome != UNCHANGED for one in self.applied)
-
 
 def update_site(
     cluster: Cluster,
     site: SiteSettings,
     wanted: SiteDeployment,
     *,
-    show: Callable[[DeploymentProgress], None] = lambda progress: None,
+    show: Callable[[Rows], object] = lambda rows: None,
     tell: Callable[[str], object] = lambda text: None,
     taken: Callable[[DeploymentRecord], object] = lambda deployment: None,
     poll_s: float = POLL_S,
@@ -140,21 +134,20 @@ def update_site(
     inventory, replaced = take_number(cluster, name, wanted.record(manifests))
     if inventory.deployment is not None:
         taken(inventory.deployment)
-    note = _note_replaced(wanted, replaced)
-    if note:
+    note = ""
+    if replaced is not None and replaced.by != wanted.by and replaced.image != wanted.app.function.image:
+        note = f"{replaced.describe()}; this deploy replaces it"
         tell(note)
-    applied = apply_newest(cluster, manifests, wanted, inventory)
-    if not wanted.ready_s:
-        return SiteUpdate(applied=applied, note=note)
-    wait_whole(cluster, name, manifests, timeout_s=wanted.ready_s, show=show)
-    newest = inventory.require_newest(cluster, before="its rollout began")
-    service = cluster.get(KSERVICE, name)
-    if image_of_service(service) != wanted.app.function.image:
-        # An earlier deploy applied its Service once more before it read this deploy's record.
+    newest = inventory
+    for _ in range(2):
         applied = apply_newest(cluster, manifests, wanted, newest)
-        wait_whole(cluster, name, manifests, timeout_s=wanted.ready_s, show=show)
-        service, newest = None, inventory.require_newest(cluster, before="its rollout began")
-    outcome = rollout.begin_rollout(cluster, name, wanted.rollout, adopt=wanted.adopt, service=service)
+        if not wanted.ready_s:
+            return SiteUpdate(applied=applied, note=note)
+        wait_ready(cluster, name, manifests, timeout_s=wanted.ready_s, show=show)
+        newest = inventory.require_newest(cluster, before="its rollout began")
+        if image_of(cluster.get(KSERVICE, name)) == wanted.app.function.image:
+            break  # else, an earlier deploy applied its Service once more before it read this deploy's record
+    outcome = rollout.begin_rollout(cluster, name, wanted.rollout, adopt=wanted.adopt)
     if wanted.follow:
         outcome = follow_rollout(cluster, name, newest=newest, tell=tell, poll_s=poll_s)
     pruned = prune_pins(cluster, name, inventory=newest) if outcome.changed else []
@@ -178,113 +171,71 @@ def apply_newest(
 
     def check(manifest: Object) -> None:
         nonlocal looked
-        if kind_of(manifest) is KSERVICE or time.monotonic() - looked > CHECK_INTERVAL_S:
+        if kind_of(manifest) is KSERVICE or time.monotonic() - looked > INTERVAL_S:
             inventory.require_newest(cluster, before="the rest was applied")
             looked = time.monotonic()
 
-    keep_traffic(cluster, name, adopt=wanted.adopt)
+    rollout.fix_traffic(cluster, name, adopt=wanted.adopt)
     applied = apply_app(cluster, manifests, wanted.owner, inventory=inventory, adopt=wanted.adopt, check=check)
     rendered = {str(one["metadata"]["name"]) for one in manifests if is_pin(one)}
     if any(is_pin_item(name, item) and item.name not in rendered for item in inventory.items):
         applied += prune_pins(cluster, name)
     if all(one.outcome == UNCHANGED for one in applied if one.kind == KSERVICE.kind):
-        retry_revision(cluster, name)
+        _retry_revision(cluster, name)
     return tuple(applied)
 
 
-def _note_replaced(wanted: SiteDeployment, replaced: DeploymentRecord | None) -> str:
-    """Return a text that names the replaced deployment, if another user made it with another container image."""
-    if replaced is None or replaced.by == wanted.by or replaced.image == wanted.app.function.image:
-        return ""
-    return f"{replaced.describe()}; this deploy replaces it"
-
-
-def image_of_service(service: Mapping[str, Any] | None) -> str:
-    """Return the container image in a Knative Service; empty when there is no Service."""
-    containers = (service or {}).get("spec", {}).get("template", {}).get("spec", {}).get("containers") or [{}]
-    return str(containers[0].get("image", ""))
-
-
-def retry_revision(cluster: Cluster, name: str) -> bool:
+def _retry_revision(cluster: Cluster, name: str) -> None:
     """Delete a revision that Knative has given up, so that Knative makes it again and tries to start it.
 
     Applying the same Service again would not do that. The reason for the failure may be fixed by now, such as a missing
     Secret or a registry that didn't answer.
-
-    Returns:
-        Whether there was such a revision.
-
-    Raises:
-        ClusterError: When a request to the cluster is refused or fails.
     """
     service = cluster.get(KSERVICE, name)
-    if service is None or is_ready(service) or not observed(service):
-        return False
-    if not FunctionReader(cluster).read(name, service=service).given_up:
-        return False
-    return cluster.delete(REVISION, str(service["status"]["latestCreatedRevisionName"]))
-
-
-def keep_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> None:
-    """Write the name of the serving revision into the traffic, so that a deploy leaves the traffic unchanged.
-
-    Without `adopt`, a Service that Eaves didn't make stays unchanged.
-
-    Raises:
-        ConflictError: When another manager set the traffic.
-        ClusterError: When a request to the cluster is refused or fails.
-    """
-    service = cluster.get(KSERVICE, name)
-    if service is None or rollout.parse_rollout_status(service).pinned:
-        return  # the first deploy has no traffic to keep, and most later deploys find it named already
-    if adopt or service["metadata"].get("labels", {}).get(MANAGED_LABEL) == MANAGED_VALUE:
-        rollout.pin(cluster, name, adopt=adopt)
+    if service is not None and observed(service) and read_function(cluster, name, service=service).given_up:
+        cluster.delete(REVISION, str(service["status"]["latestCreatedRevisionName"]))
 
 
 def follow_rollout(
     cluster: Cluster,
     name: str,
     *,
-    newest: Inventory | None = None,
+    newest: Inventory,
     tell: Callable[[str], object] = lambda text: None,
     poll_s: float = POLL_S,
-    patience_s: float = PATIENCE_S,
 ) -> rollout.RolloutOutcome:
     """Advance a rollout until it ends; while the cluster can't be reached, wait for it.
 
     Args:
         cluster: Connection to the site's cluster.
         name: Name of the function.
-        newest: Inventory with the deployment whose rollout is followed; None follows any rollout of the function.
+        newest: Inventory with the deployment whose rollout is followed.
         tell: Function that gets a line whenever the rollout's state changes.
         poll_s: Seconds between two steps.
-        patience_s: Seconds without an answer after which the wait fails; a later `reconcile` continues the rollout.
 
     Raises:
         ConflictError: When another user deployed or removed the app during the wait; the rollout then belongs to that
             deployment.
         StartError: When the rollout was rolled back or is held.
-        UnreachableClusterError: When the cluster doesn't answer for `patience_s` seconds.
+        UnreachableClusterError: When the cluster is silent for `PATIENCE_S` seconds; a later `reconcile` continues.
         ClusterError: When a request to the cluster is refused or fails.
     """
     reported, heard = "", time.monotonic()
-    while True:
-        ended = False
+    outcome: rollout.RolloutOutcome | None = None
+    while outcome is None or outcome.advancing:
+        if outcome is not None or reported:
+            time.sleep(poll_s)
         try:
-            if newest is not None:
-                newest.require_newest(cluster, before="its rollout ended")
+            newest.require_newest(cluster, before="its rollout ended")
             outcome = rollout.advance_rollout(cluster, name)
-            text, heard, ended = describe_outcome(outcome), time.monotonic(), not outcome.advancing
+            text, heard = describe_outcome(outcome), time.monotonic()
         except UnreachableClusterError as error:
-            if time.monotonic() - heard > patience_s:
+            if time.monotonic() - heard > PATIENCE_S:
                 raise
             text = error.message
         if text != reported:
             tell(text)
             reported = text
-        if ended:
-            break
-        time.sleep(poll_s)
     if outcome.state is None or outcome.state.phase is not rollout.RolloutPhase.DONE:
         raise StartError(f"{name} was not promoted: {text}", hint=f"eaves rollout {name}")
     return outcome

@@ -7,6 +7,6 @@ diagnosis   why a function isn't ready
 parts       the other objects of an app, each with its readiness
 wait        waits until a deployment is ready
 
-The package must never change an object (but for the annotation that makes Knative process a SinkBinding), read the
-values of a Secret, or call a fault final that may still disappear by itself.
+The package must never change an object, read the values of a Secret, or call a fault final that may still disappear by
+itself.
 """

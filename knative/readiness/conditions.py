@@ -27,30 +27,22 @@ class Diagnosis:
         message: Description of the fault, with the value that was found.
         fix: The command or the change of eaves.yaml that fixes it.
         final: Whether the fault does not go away by itself, so that waiting without the fix is useless.
+        key: What the fix changes, where that matters to the caller: `package`, `memory` or `room`, which are others for
+            an agent than for a function, or `traffic`; else empty.
     """
 
     cause: str
     message: str
     fix: str
     final: bool = False
+    key: str = ""
 
 
-CAUSES = {
-    "image": "the container image can't be pulled, or is built for another processor architecture",
-    "refused": "the cluster refuses an object: a quota, a limit range, Pod Security, a webhook or a name in use",
-    "unschedulable": "the pod can't be scheduled on any node, or its node has evicted it",
-    "configuration": "the container can't be started: a Secret, a ConfigMap, a volume or its command is missing",
-    "crash": "the process ends repeatedly",
-    "memory": "the process uses more memory than allowed",
-    "function": "the function itself reports why it isn't ready",
-    "flag": "a required feature of Knative is disabled",
-    "routing": "requests don't reach the function",
-    "controller": "the controller of the object has not processed it, or has stopped trying",
-    "broker": "the Broker of a Trigger is missing or not ready",
-    "destination": "a destination of events can't be resolved",
-    "missing": "the object does not exist",
-}
-"""Meaning of each cause of a diagnosis; the documentation lists the same causes."""
+CAUSES = frozenset({
+    "image", "refused", "unschedulable", "configuration", "crash", "memory", "function", "flag", "routing",
+    "controller", "broker", "destination", "missing",
+})  # fmt: skip
+"""Causes of a diagnosis. docs/12-doctor.md explains them."""
 
 
 def name_of(value: Object) -> str:
@@ -61,6 +53,13 @@ def name_of(value: Object) -> str:
 def namespace_of(value: Object) -> str:
     """Return an object's namespace."""
     return str(value.get("metadata", {}).get("namespace", ""))
+
+
+def image_of(value: Object | None) -> str:
+    """Return the first container image of a Revision, or of an object's pod template; empty when there is none."""
+    spec = (value or {}).get("spec", {})
+    containers = spec.get("template", {}).get("spec", spec).get("containers") or [{}]
+    return str(containers[0].get("image", ""))
 
 
 def condition(value: Object | None, kind: str) -> Object:

@@ -9,7 +9,6 @@ and revision_lifecycle.go; knative.dev/networking, pkg/apis/networking/v1alpha1/
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from knative.readiness.conditions import (
     Diagnosis,
     Object,
     condition,
+    image_of,
     is_alive,
     is_ready,
     is_true,
@@ -29,15 +29,14 @@ from knative.readiness.conditions import (
     parse_time,
     quote,
 )
-from knative.readiness.pods import PodReader, explain_pod
+from knative.readiness.pods import diagnose_pods, explain_pod, read_permitted
 from knative.readiness.refusals import explain_refusal
+from knative.resources.function import CONTAINER
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 REVISION_LABEL = "serving.knative.dev/revision"
-MAX_PODS = 3
-"""Maximum number of pods whose details are read; the other pods of the same Revision fail in the same way."""
 PATIENCE_S = 15.0
 """Maximum seconds that a controller or a networking layer may take before it counts as faulty; one that works takes
 less than 2 s."""
@@ -46,6 +45,8 @@ _OWNED = re.compile("that we (do not|don't) own")
 _CREATION = "Revision creation failed"
 UNSEEN = "controller"
 """Value of `Diagnosis.cause` when an object's controller hasn't processed its last change."""
+TRAFFIC = "traffic"
+"""Value of `Diagnosis.key` when the traffic names a revision that doesn't exist, which `promote` fixes."""
 _GONE = re.compile(r'(\w+) "([^"]+)" referenced in traffic not found')
 _NOT_THERE = frozenset({"RevisionNotOwned", "RevisionNameTaken"})
 _INGRESS = frozenset({"IngressNotConfigured", "Uninitialized", "CertificateNotReady"})
@@ -58,13 +59,11 @@ class ObservedFunction:
     Attributes:
         service: The Knative Service.
         revision: Latest created Revision; None when the function is ready, or it can't be read.
-        pods: Pods of the Revision.
         diagnosis: Why the function isn't ready; None when it is, or when it only needs more time.
     """
 
     service: Object
     revision: Object | None = None
-    pods: Sequence[Object] = ()
     diagnosis: Diagnosis | None = None
 
     @property
@@ -74,73 +73,68 @@ class ObservedFunction:
         return all(off) or condition(self.revision, "ResourcesAvailable").get("reason") == _DEADLINE
 
 
-class FunctionReader:
-    """Reader of functions, for repeated use: it repeats no read that was denied."""
+def read_function(cluster: Cluster, name: str, *, service: Object | None = None, now: float = 0.0) -> ObservedFunction:
+    """Read a function, and diagnose it if it isn't ready.
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster, self._pods = cluster, PodReader(cluster)
+    Args:
+        cluster: Connection to the site's cluster.
+        name: Name of the Service, in the cluster's namespace.
+        service: The Service if it was read already.
+        now: The API server's clock, Unix seconds; 0 when it isn't known.
 
-    def read(self, name: str, *, service: Object | None = None, now: float = 0.0) -> ObservedFunction:
-        """Read a function, and diagnose it if it isn't ready.
-
-        Args:
-            name: Name of the Service, in the cluster's namespace.
-            service: The Service if it was read already.
-            now: The API server's clock, Unix seconds; 0 when it isn't known.
-
-        Raises:
-            NotFoundError: When there is no such Service.
-            ClusterError: When a request to the cluster fails; objects that the user may not read are left out.
-        """
-        service = service or self._cluster.get(KSERVICE, name)
-        if service is None:
-            message = f"the function {name!r} does not exist in {self._cluster.namespace}"
-            raise NotFoundError(message, hint="eaves deploy IMAGE --on knative")
-        created = str(service.get("status", {}).get("latestCreatedRevisionName", ""))
-        revision: Object | None = None
-        pods: list[dict[str, Any]] = []
-        if created:
-            attempt, selector = self._pods.attempt, f"{REVISION_LABEL}={created}"
-            pods = attempt("pods", lambda: self._cluster.list(POD, selector=selector), pods)
-            if not is_ready(service):
-                revision = attempt("revision", lambda: self._cluster.get(REVISION, created), None)
-        seen = ObservedFunction(service=service, revision=revision, pods=pods)
-        return replace(seen, diagnosis=None if is_ready(service) else self._diagnose(seen, now))
-
-    def _diagnose(self, seen: ObservedFunction, now: float) -> Diagnosis | None:
-        service, namespace = seen.service, namespace_of(seen.service)
-        if not observed(service):
-            return explain_unseen(service, now)
-        configured = condition(service, "ConfigurationsReady")
-        for state in (configured, condition(service, "RoutesReady"), condition(seen.revision, "ResourcesAvailable")):
-            said = str(state.get("message", ""))
-            if _OWNED.search(said) is not None or _CREATION in said:
-                return explain_refusal(said, namespace)
-        if configured.get("reason") == "OutOfDate":
-            return None  # the Service still names the previous Revision
-        if is_true(seen.revision, "Ready"):
-            return explain_routes(service, now)
-        living = [pod for pod in seen.pods if is_alive(pod)]
-        explained = [self._pods.explain(pod) for pod in living[:MAX_PODS]]
-        known = sorted((one for one in explained if one is not None), key=lambda one: not one.final)
-        # A Revision reports an unschedulable pod for a long time after the pod was scheduled.
-        found = known[0] if known else None if living else _explain_revision(seen.revision, namespace)
-        return _add_deadline(found, seen, namespace) if seen.given_up else found
+    Raises:
+        NotFoundError: When there is no such Service.
+        ClusterError: When a request to the cluster fails; objects that the user may not read are left out.
+    """
+    service = service or cluster.get(KSERVICE, name)
+    if service is None:
+        message = f"the function {name!r} does not exist in {cluster.namespace}"
+        raise NotFoundError(message, hint="eaves deploy IMAGE --on knative")
+    if is_ready(service):
+        return ObservedFunction(service=service)
+    created = str(service.get("status", {}).get("latestCreatedRevisionName", ""))
+    revision = read_permitted(lambda: cluster.get(REVISION, created), None) if created else None
+    seen = ObservedFunction(service=service, revision=revision)
+    return replace(seen, diagnosis=_diagnose(cluster, seen, created, now))
 
 
-def explain_routes(service: Object, now: float) -> Diagnosis | None:
+def _diagnose(cluster: Cluster, seen: ObservedFunction, created: str, now: float) -> Diagnosis | None:
+    service, namespace = seen.service, namespace_of(seen.service)
+    if not observed(service):
+        return explain_unseen(service, now)
+    configured = condition(service, "ConfigurationsReady")
+    for state in (configured, condition(service, "RoutesReady"), condition(seen.revision, "ResourcesAvailable")):
+        said = str(state.get("message", ""))
+        if _OWNED.search(said) is not None or _CREATION in said:
+            return explain_refusal(said, namespace)
+    if configured.get("reason") == "OutOfDate":
+        return None  # the Service still names the previous Revision
+    if is_true(seen.revision, "Ready"):
+        return _explain_routes(service, now)
+    selector = f"{REVISION_LABEL}={created}"
+    pods = read_permitted(lambda: cluster.list(POD, selector=selector), list[dict[str, Any]]())
+    living = [pod for pod in pods if is_alive(pod)]
+    found = diagnose_pods(cluster, living)
+    if not living:
+        # With a pod, a Revision still reports for a long time what no longer keeps the pod from starting.
+        found = _explain_revision(seen.revision, namespace)
+    return _add_deadline(found, seen, namespace) if seen.given_up else found
+
+
+def _explain_routes(service: Object, now: float) -> Diagnosis | None:
     """Explain why requests don't reach a Revision that is ready; return None when they do, or may do so soon."""
     state = condition(service, "RoutesReady")
     reason, message = str(state.get("reason", "")), str(state.get("message", ""))
     if not state or state.get("status") == "True":
         return None
-    if leads_nowhere(service):
-        gone = _GONE.search(message)
+    gone = _GONE.search(message)
+    if gone is not None or reason in _NOT_THERE:
         return Diagnosis(
             cause="routing",
             message=f"requests are routed to a revision that does not exist: {quote(gone[0] if gone else message)}",
             fix=f"eaves promote {name_of(service)} --on knative",
             final=True,
+            key=TRAFFIC,
         )
     since = parse_time(state.get("lastTransitionTime"))
     late = reason in _INGRESS and bool(now and since and now - since > PATIENCE_S)
@@ -156,14 +150,6 @@ def explain_routes(service: Object, now: float) -> Diagnosis | None:
     )
 
 
-def leads_nowhere(service: Object) -> bool:
-    """Return whether a Knative Service's traffic names a revision that doesn't exist; `promote` fixes that."""
-    state = condition(service, "RoutesReady")
-    if not state or state.get("status") == "True":
-        return False
-    return state.get("reason") in _NOT_THERE or _GONE.search(str(state.get("message", ""))) is not None
-
-
 def explain_unseen(value: Object, now: float) -> Diagnosis | None:
     """Report that a controller hasn't processed an object's last change; return None in the first seconds.
 
@@ -175,8 +161,7 @@ def explain_unseen(value: Object, now: float) -> Diagnosis | None:
     waited_s = now - applied if now and applied else 0.0
     if waited_s < PATIENCE_S:
         return None
-    group = str(value.get("apiVersion", "")).partition("/")[0]
-    where = "knative-serving" if group.startswith("serving.") else "knative-eventing" if "." in group else "kube-system"
+    where = "knative-serving" if value.get("kind") == KSERVICE.kind else "knative-eventing"
     return Diagnosis(
         cause=UNSEEN,
         message=f"its controller has not processed the change that was applied {waited_s:.0f} s ago",
@@ -193,16 +178,13 @@ def _explain_revision(revision: Object | None, namespace: str) -> Diagnosis | No
             continue
         if reason == "FailedCreate":
             return explain_refusal(message, namespace)
-        status: dict[str, Any] = {"state": {"waiting": {"reason": reason, "message": message}}}
+        said: dict[str, Any] = {"waiting": {"reason": reason, "message": message}}
         if reason.startswith("ExitCode"):
-            ended = {
-                "exitCode": reason.removeprefix("ExitCode"),
-                "message": message.removeprefix("Container failed with: "),
-            }
-            status = {"state": {"terminated": ended}}
+            code, text = reason.removeprefix("ExitCode"), message.removeprefix("Container failed with: ")
+            said = {"terminated": {"exitCode": code, "message": text}}
         placed = {"type": "PodScheduled", "status": str(reason != "Unschedulable"), "message": message}
-        statuses = [{**status, "name": one.get("name")} for one in revision["spec"].get("containers") or ()]
-        found = explain_pod({**revision, "status": {"conditions": [placed], "containerStatuses": statuses}})
+        container = {"state": said, "name": CONTAINER, "image": image_of(revision)}
+        found = explain_pod({**revision, "status": {"conditions": [placed], "containerStatuses": [container]}})
         if found is not None:
             return found
     return None

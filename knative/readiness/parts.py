@@ -44,9 +44,9 @@ from knative.readiness.conditions import (
     parse_time,
     quote,
 )
-from knative.readiness.diagnosis import MAX_PODS, explain_unseen
-from knative.readiness.pods import PodReader, seen_at
-from knative.readiness.refusals import explain_refusal, explain_scheduling
+from knative.readiness.diagnosis import explain_unseen
+from knative.readiness.pods import MAX_PODS, diagnose_pod, list_events, read_permitted
+from knative.readiness.refusals import ROOM, explain_refusal, explain_scheduling
 from knative.resources import agent, pin, publisher, relay
 from knative.resources.agent import SOURCE_LABEL
 from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
@@ -58,7 +58,8 @@ PART_KINDS = (BROKER, TRIGGER, EVENT_TYPE, SINK_BINDING, JOB_SINK, STATEFUL_SET,
 """Kinds of parts whose readiness is read; a kind comes before the kinds that depend on it."""
 WORKLOADS = frozenset(kind.kind for kind in (STATEFUL_SET, DAEMON_SET, CONTAINER_SOURCE))
 """Kinds of objects that run pods."""
-PODS = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL} in ({agent.PART},{publisher.PART},{relay.PART},{pin.PART})"
+OURS = f"{MANAGED_LABEL}={MANAGED_VALUE}"
+PODS = f"{OURS},{PART_LABEL} in ({agent.PART},{publisher.PART},{relay.PART},{pin.PART})"
 READY, STARTING, FAILED, MISSING, UNKNOWN = "ready", "starting", "failed", "missing", "unknown"
 """States of a part (`PartStatus.state`)."""
 DESTINATION = "destination"
@@ -76,146 +77,148 @@ _MEANINGS = {
     "SinkBindingReady": (DESTINATION, "its sink can't be resolved"),
 }
 """Cause and meaning of a condition that isn't true, by the type of the condition."""
+_LOOK_AGAIN = "kubectl -n {namespace} annotate sinkbindings --all eaves.dev/touched=now --overwrite"
+"""Command that makes Knative look again at SinkBindings. Once a sink was gone, Knative 1.22 doesn't report that it is
+back: its webhook writes the sink into the copy of the SinkBinding that the reconciler compares with. Source:
+knative.dev/pkg, webhook/psbinding/psbinding.go."""
 _AGENT_FIXES = {
-    "knative.image": (
+    "package": (
         "set knative.agent_image (for a camera knative.agent_camera_image, for a bucket knative.agent_s3_image) in "
         "eaves.yaml to an existing container image for the nodes' processor architecture, by digest (Dockerfile, "
         "targets agent, agent-camera and agent-s3)"
     ),
-    "twice as much": "lower max_bytes of the source in eaves.yaml; the memory limit of an agent grows with it",
-    "lower knative.": "free resources on a node: kubectl describe nodes | grep -A8 'Allocated resources'",
+    "memory": "lower max_bytes of the source in eaves.yaml; the memory limit of an agent grows with it",
+    "room": f"free resources on a node: {ROOM}",
 }
-"""Fix of a fault for agents, by a text in the fix of the same fault of a function."""
+"""Fix of a fault for agents, which have other settings than a function, by `Diagnosis.key`."""
 Key = tuple[ObjectKind, str, str]
 """Identity of a part: (kind, name, namespace)."""
 
 
-class PartReader:
-    """Reader of the readiness of parts: one list request for each kind, and details about unready pods.
+def list_values(cluster: Cluster, kinds: Iterable[ObjectKind], namespace: str) -> tuple[list[Object], list[PartStatus]]:
+    """List the objects of some kinds that Eaves manages, and Brokers, which may belong to any user.
+
+    For each kind that the user may not list, the second list gets one part of state `unknown`.
+
+    Raises:
+        ClusterError: When a request to the cluster fails.
+    """
+    found: list[Object] = []
+    unseen: list[PartStatus] = []
+    for kind in kinds:
+        try:
+            found += cluster.list(kind, namespace=namespace, selector="" if kind is BROKER else OURS)
+        except DeniedError as error:
+            unseen.append(unknown_part(kind, namespace, error.message))
+    return found, unseen
+
+
+def read_parts(cluster: Cluster, wanted: Sequence[Key], *, now: float) -> list[PartStatus]:
+    """Read the readiness of the given parts, with one list request for each kind.
+
+    A kind that the user may not list gives one part of state `unknown`.
 
     Args:
         cluster: Connection to the site's cluster.
+        wanted: Kind, name and namespace of the parts.
+        now: The API server's clock, Unix seconds.
+
+    Raises:
+        ClusterError: When a request to the cluster fails.
     """
+    values: dict[Key, Object] = {}
+    unseen: list[PartStatus] = []
+    for namespace in dict.fromkeys(key[2] for key in wanted):
+        found, hidden = list_values(cluster, dict.fromkeys(key[0] for key in wanted if key[2] == namespace), namespace)
+        values |= {key_of(value): value for value in found if key_of(value) in wanted}
+        unseen += hidden
+    judged = dict(zip(values, judge_parts(cluster, list(values.values()), now=now), strict=True))
+    hidden_kinds = {(part.kind, part.namespace) for part in unseen}
+    asked = [key for key in wanted if (key[0].kind, key[2]) not in hidden_kinds]
+    return [*(judged.get(key) or missing_part(*key) for key in asked), *unseen]
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster, self._reader = cluster, PodReader(cluster)
 
-    def list_values(
-        self, kinds: Iterable[ObjectKind], namespace: str, selector: str = f"{MANAGED_LABEL}={MANAGED_VALUE}"
-    ) -> tuple[list[Object], list[PartStatus]]:
-        """List objects of some kinds.
+def judge_parts(cluster: Cluster, values: Sequence[Object], *, now: float) -> list[PartStatus]:
+    """Return the readiness of the given objects; the pods of workloads among them are read from the cluster.
 
-        For each kind that the user may not list, the second list gets one part of state `unknown`.
+    Raises:
+        ClusterError: When a request to the cluster fails.
+    """
+    spaces = dict.fromkeys(namespace_of(value) for value in values if value["kind"] in WORKLOADS)
+    pods = {space: _list_pods(cluster, space) for space in spaces}
+    return [_judge(cluster, value, pods.get(namespace_of(value), ()), now) for value in values]
 
-        Raises:
-            ClusterError: When a request to the cluster fails.
-        """
-        found: list[Object] = []
-        unseen: list[PartStatus] = []
-        for kind in kinds:
-            try:
-                # A Broker may belong to any user.
-                found += self._cluster.list(kind, namespace=namespace, selector="" if kind is BROKER else selector)
-            except DeniedError as error:
-                unseen.append(unknown_part(kind, namespace, error.message))
-        return found, unseen
 
-    def read(self, wanted: Sequence[Key], *, now: float) -> list[PartStatus]:
-        """Read the readiness of the given parts.
+def _list_pods(cluster: Cluster, namespace: str) -> Sequence[Object]:
+    """List the pods of an app's parts; without them, the counts in a workload's status show whether it is ready."""
+    return read_permitted(lambda: cluster.list(POD, namespace=namespace, selector=PODS), [])
 
-        A kind that the user may not list gives one part of state `unknown`.
 
-        Args:
-            wanted: Kind, name and namespace of the parts.
-            now: The API server's clock, Unix seconds.
-
-        Raises:
-            ClusterError: When a request to the cluster fails.
-        """
-        values: dict[Key, Object] = {}
-        unseen: list[PartStatus] = []
-        for namespace in dict.fromkeys(key[2] for key in wanted):
-            kinds = dict.fromkeys(key[0] for key in wanted if key[2] == namespace)
-            found, hidden = self.list_values(kinds, namespace)
-            values |= {key_of(value): value for value in found}
-            unseen += hidden
-        hidden_kinds = {(part.kind, part.namespace) for part in unseen}
-        asked = [key for key in wanted if (key[0].kind, key[2]) not in hidden_kinds]
-        judged = self.judge([values[key] for key in asked if key in values], now=now)
-        return [*judged, *(missing_part(*key) for key in asked if key not in values), *unseen]
-
-    def judge(self, values: Sequence[Object], *, now: float) -> list[PartStatus]:
-        """Return the readiness of the given objects; the pods of workloads among them are read from the cluster.
-
-        Raises:
-            ClusterError: When a request to the cluster fails.
-        """
-        spaces = dict.fromkeys(namespace_of(value) for value in values if value["kind"] in WORKLOADS)
-        pods = {space: self._list_pods(space) for space in spaces}
-        return [self._judge(value, pods.get(namespace_of(value), ()), now) for value in values]
-
-    def _list_pods(self, namespace: str) -> Sequence[Object]:
-        # The counts in the workload's status still show whether it is ready.
-        return self._reader.attempt(
-            f"pods {namespace}", lambda: self._cluster.list(POD, namespace=namespace, selector=PODS), []
-        )
-
-    def _judge(self, value: Object, pods: Sequence[Object], now: float) -> PartStatus:
-        labels = value["metadata"].get("labels") or {}
-        part = PartStatus(
-            kind=str(value["kind"]),
-            name=name_of(value),
-            namespace=namespace_of(value),
-            component=str(labels.get(PART_LABEL, "")),
-        )
-        applied = last_applied(value)
-        if not observed(value):
-            return _unready(part, explain_unseen(value, now) or "its controller has not processed it yet", applied, now)
-        if value["kind"] not in WORKLOADS:
-            return _judge_conditions(part, value, now)
-        own = [pod for pod in pods if is_alive(pod) and _belongs(pod, value)]
-        unready = [pod for pod in own if not is_true(pod, "Ready")]
-        ready, wanted, updated = _count(value, own)
+def _judge(cluster: Cluster, value: Object, pods: Sequence[Object], now: float) -> PartStatus:
+    labels = value["metadata"].get("labels") or {}
+    part = PartStatus(
+        kind=str(value["kind"]),
+        name=name_of(value),
+        namespace=namespace_of(value),
+        component=str(labels.get(PART_LABEL, "")),
+    )
+    applied = last_applied(value)
+    if not observed(value):
+        return unready_part(part, explain_unseen(value, now) or "its controller has not processed it yet", applied, now)
+    if value["kind"] not in WORKLOADS:
+        return _judge_conditions(part, value, now)
+    has_counts = value["kind"] != CONTAINER_SOURCE.kind
+    ready, wanted, updated = _count(value)
+    if has_counts:
         part = replace(part, pods=f"{ready}/{wanted}")
-        explained = [self._explain_pod(value, pod, labels) for pod in unready[:MAX_PODS]]
-        known = sorted((one for one in explained if one is not None), key=lambda one: not one.final)
-        refused = None if own else self._explain_missing(value)
-        since = min(filter(None, map(_unready_since, unready)), default=applied)
-        if known or refused is not None:
-            return _unready(part, known[0] if known else refused or "", since, now)
-        if value["kind"] == CONTAINER_SOURCE.kind:
-            return _judge_conditions(part, value, now)
-        if not wanted and part.component != pin.PART:
-            spec = value.get("spec", {}).get("template", {}).get("spec", {})
-            return _unready(part, explain_scheduling("no node selector fits", spec, part.namespace), applied, now)
-        if updated < wanted:
-            return _unready(part, f"{updated} of {wanted} pods have the version that was deployed last", since, now)
-        if ready < wanted:
-            nodes = sorted({str(pod.get("spec", {}).get("nodeName") or "") for pod in unready} - {""})[:MAX_PODS]
-            where = f", not on {', '.join(nodes)}" if nodes else ""
-            return _unready(part, f"{ready} of {wanted} pods are ready{where}", since, now)
-        return part
+        if min(ready, updated) >= wanted and (wanted or part.component == pin.PART):
+            return part
+    own = [pod for pod in pods if is_alive(pod) and _belongs(pod, value)]
+    unready = [pod for pod in own if not is_true(pod, "Ready")]
+    times = (parse_time(condition(pod, "Ready").get("lastTransitionTime")) for pod in unready)
+    since = min(filter(None, times), default=applied)
+    explained = [_explain_pod(cluster, value, pod, agent_of(labels)) for pod in unready[:MAX_PODS]]
+    fault = min((one for one in explained if one is not None), key=lambda one: not one.final, default=None)
+    if fault is None and not own:
+        fault = _explain_missing(cluster, value)
+    if fault is not None:
+        return unready_part(part, fault, since, now)
+    if not has_counts:
+        return _judge_conditions(part, value, now)
+    if not wanted:
+        spec = value.get("spec", {}).get("template", {}).get("spec", {})
+        return unready_part(part, explain_scheduling("no node selector fits", spec, part.namespace), applied, now)
+    if updated < wanted:
+        return unready_part(part, f"{updated} of {wanted} pods have the version that was deployed last", since, now)
+    return unready_part(part, f"{ready} of {wanted} pods are ready", since, now)
 
-    def _explain_pod(self, value: Object, pod: Object, labels: Mapping[str, str]) -> Diagnosis | None:
-        found = _with_agent_fix(self._reader.explain(pod), agent_of(labels))
-        newest = value.get("status", {}).get("updateRevision")
-        own = (pod.get("metadata", {}).get("labels") or {}).get("controller-revision-hash")
-        if found is None or not newest or not own or newest == own:
-            return found
+
+def _explain_pod(cluster: Cluster, value: Object, pod: Object, name: str) -> Diagnosis | None:
+    """Explain why a workload's pod isn't ready, with the fix for the agent of that name (none for a pin)."""
+    found = diagnose_pod(cluster, pod)
+    if found is None:
+        return None
+    newest = value.get("status", {}).get("updateRevision")
+    own = (pod.get("metadata", {}).get("labels") or {}).get("controller-revision-hash")
+    if newest and own and newest != own:
         return Diagnosis(
             cause=found.cause,
             message=f"{found.message}; this pod has the previous version, and Kubernetes may wait for it to become "
             "ready before it is replaced",
             fix=f"kubectl -n {namespace_of(value)} delete pod {name_of(pod)}",
         )
+    if not name:
+        return found
+    logs = f"eaves logs {name} --on knative" if found.cause == "crash" else found.fix
+    return replace(found, fix=_AGENT_FIXES.get(found.key, logs))
 
-    def _explain_missing(self, value: Object) -> Diagnosis | None:
-        """Explain from Events why a workload has no pod; None without such an Event."""
-        events = self._reader.events(namespace_of(value), f"involvedObject.name={name_of(value)}")
-        refused = [event for event in events if event.get("reason") == "FailedCreate"]
-        if not refused:
-            return None
-        return explain_refusal(str(max(refused, key=seen_at).get("message", "")), namespace_of(value))
+
+def _explain_missing(cluster: Cluster, value: Object) -> Diagnosis | None:
+    """Explain from Events why a workload has no pod; None without such an Event."""
+    for event in list_events(cluster, value):
+        if event.get("reason") == "FailedCreate":
+            return explain_refusal(str(event.get("message", "")), namespace_of(value))
+    return None
 
 
 def wanted_parts(manifests: Iterable[Mapping[str, Any]], namespace: str) -> list[Key]:
@@ -230,7 +233,7 @@ def wanted_parts(manifests: Iterable[Mapping[str, Any]], namespace: str) -> list
     found: dict[Key, None] = {}
     for manifest in manifests:
         kind = kind_of(manifest)
-        if kind not in PART_KINDS or manifest["metadata"]["labels"].get(PART_LABEL) == pin.PART:
+        if kind not in PART_KINDS or pin.is_pin(manifest):
             continue
         space = str(manifest["metadata"].get("namespace") or namespace)
         found |= dict.fromkeys([*broker_of(manifest, space), (kind, str(manifest["metadata"]["name"]), space)])
@@ -284,7 +287,7 @@ def unknown_part(kind: ObjectKind, namespace: str, reason: str) -> PartStatus:
     return PartStatus(kind=kind.kind, name="*", namespace=namespace, state=UNKNOWN, reason=reason)
 
 
-def _unready(part: PartStatus, found: Diagnosis | str, since: float | None, now: float) -> PartStatus:
+def unready_part(part: PartStatus, found: Diagnosis | str, since: float | None, now: float) -> PartStatus:
     """Return a part with the reason why it isn't ready: a fault, or a text while no fault is known."""
     age_s = max(0.0, now - since) if since is not None and now else None
     if isinstance(found, str):
@@ -313,53 +316,35 @@ def _judge_conditions(part: PartStatus, value: Object, now: float) -> PartStatus
     ]
     worst = min(others, key=lambda one: one.get("status") != "False", default=ready)
     kind, message = str(worst.get("type", "")), quote(str(worst.get("message") or worst.get("reason") or ""))
-    unknown = f"its condition {kind} is False" if worst is not ready else "it is not ready"
-    cause, meaning = _MEANINGS.get(kind, ("refused", unknown))
+    cause, meaning = _MEANINGS.get(kind, ("refused", f"its condition {kind} is False"))
+    fix = "eaves doctor"
+    if cause == DESTINATION:
+        fix = "deploy the object that it names, or change the name in eaves.yaml"
+        if kind.startswith("Sink"):
+            fix = f"{fix}; if it exists: {_LOOK_AGAIN.format(namespace=part.namespace)}"
     found: Diagnosis | str = Diagnosis(
         cause=cause,
         message=f"{meaning}: {message}" if message else meaning,
-        fix=(
-            "deploy the object that it names, or change the name in eaves.yaml"
-            if cause == DESTINATION
-            else "eaves doctor"
-        )
-        + f"; kubectl -n {part.namespace} describe {part.kind.lower()} {part.name}",
+        fix=f"{fix}; kubectl -n {part.namespace} describe {part.kind.lower()} {part.name}",
     )
     if worst.get("status") != "False":
         found = message or "it is not ready yet"
     elif part.kind == TRIGGER.kind and _UNADDRESSED in message:
         found = f"{meaning} yet: {message}"
-    return _unready(part, found, parse_time(ready.get("lastTransitionTime")), now)
+    return unready_part(part, found, parse_time(ready.get("lastTransitionTime")), now)
 
 
-def _with_agent_fix(found: Diagnosis | None, name: str) -> Diagnosis | None:
-    """Return a diagnosis with the fix for an agent, which has other settings than a function; unchanged for a pin."""
-    if found is None or not name:
-        return found
-    if found.cause == "crash":
-        return replace(found, fix=f"eaves logs {name} --on knative")
-    return replace(found, fix=next((fix for text, fix in _AGENT_FIXES.items() if text in found.fix), found.fix))
-
-
-def _count(value: Object, pods: Sequence[Object]) -> tuple[int, int, int]:
+def _count(value: Object) -> tuple[int, int, int]:
     """Return the number of a workload's ready pods, of all, and of those with the version that was applied last."""
-    status = {"updatedReplicas": 0, "readyReplicas": 0, **value.get("status", {})}
+    status = value.get("status", {})
     if value["kind"] == DAEMON_SET.kind:
         counts = ("numberReady", "desiredNumberScheduled", "updatedNumberScheduled")
         ready, wanted, updated = (int(status.get(name) or 0) for name in counts)
         return ready, wanted, updated
-    if value["kind"] == STATEFUL_SET.kind:
-        wanted = int(value.get("spec", {}).get("replicas", 1))
-        current = status.get("updateRevision") == status.get("currentRevision")
-        return int(status["readyReplicas"]), wanted, wanted if current else int(status["updatedReplicas"])
-    return int(any(is_true(pod, "Ready") for pod in pods) if pods else is_true(value, "Ready")), 1, 1
-
-
-def _unready_since(pod: Object) -> float | None:
-    scheduled = condition(pod, "PodScheduled")
-    return parse_time(
-        (scheduled if scheduled.get("status") == "False" else condition(pod, "Ready")).get("lastTransitionTime")
-    )
+    wanted = int(value.get("spec", {}).get("replicas", 1))
+    current = status.get("updateRevision") == status.get("currentRevision")
+    updated = wanted if current else int(status.get("updatedReplicas") or 0)
+    return int(status.get("readyReplicas") or 0), wanted, updated
 
 
 def _belongs(pod: Object, value: Object) -> bool:

@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from eaves.errors import ClusterError, DeniedError
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 LOG_LINES, _TAIL_LINES = 100, 5
+MAX_PODS = 3
+"""Maximum number of pods whose details are read; the other pods of the same workload fail in the same way."""
 STARTING = frozenset({
     "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError", "ContainerCannotRun",
     "PostStartHookError",
@@ -41,7 +42,6 @@ STARTING = frozenset({
 _NEVER_READY = re.compile(r"never ready: (.*?)(?: \(try: (.*)\))?$", re.DOTALL)
 _NODE_EVENTS = {
     "FailedMount": "a volume can't be mounted",
-    "FailedAttachVolume": "a volume can't be mounted",
     "FailedCreatePodSandBox": "the node can't set up the pod",
 }
 _GIVEN_UP_AFTER = 3
@@ -55,55 +55,38 @@ _KILLED = 137
 T = TypeVar("T")
 
 
-class PodReader:
-    """Reader of what explains pods. It remembers which reads were denied, and doesn't repeat them."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._denied: set[str] = set()
-
-    def explain(self, pod: Object) -> Diagnosis | None:
-        """Explain why a pod isn't ready, from the pod, its Events if it waits, and the log of its own container.
-
-        Raises:
-            ClusterError: When a request to the cluster fails; objects that the user may not read are left out.
-        """
-        name, namespace = name_of(pod), namespace_of(pod)
-        waits = any((status.get("state") or {}).get("waiting") for status in containers(pod))
-        events = self.events(namespace, f"involvedObject.name={name}") if waits else []
-        return explain_pod(pod, log=self._read_log(pod, name, namespace), events=events)
-
-    def events(self, namespace: str, fields: str) -> list[dict[str, Any]]:
-        """Read the Events of a namespace with the given fields."""
-        return self.attempt(
-            f"events {namespace}", lambda: self._cluster.list(EVENT, namespace=namespace, fields=fields), []
-        )
-
-    def attempt(self, what: str, read: Callable[[], T], otherwise: T) -> T:
-        """Return the value that `read` returns; `otherwise` when it is denied, now or before."""
-        if what not in self._denied:
-            try:
-                return read()
-            except DeniedError:
-                self._denied.add(what)
+def read_permitted(read: Callable[[], T], otherwise: T) -> T:
+    """Return the value that `read` returns; `otherwise` when the user may not read it."""
+    try:
+        return read()
+    except DeniedError:
         return otherwise
 
-    def _read_log(self, pod: Object, name: str, namespace: str) -> list[str]:
-        """Read the end of the log of a container that has ended, or that runs while the pod isn't ready.
 
-        Knative's sidecar probes the function, so the function's own container counts as ready whenever it runs.
-        """
-        for status in containers(pod):
-            state, container = status.get("state") or {}, str(status.get("name", ""))
-            ended = bool(ended_state(status)) and not status.get("ready")
-            if container == SIDECAR or not (ended or "running" in state) or is_true(pod, "Ready"):
-                continue
-            read = partial(self._cluster.logs, name, container=container, lines=LOG_LINES, namespace=namespace)
-            with suppress(ClusterError):  # the pod has just gone, hasn't started, or its node is off
-                return self.attempt(
-                    f"logs {namespace}", partial(read, previous=ended and "terminated" not in state), []
-                )
-        return []
+def diagnose_pods(cluster: Cluster, pods: Sequence[Object]) -> Diagnosis | None:
+    """Explain why pods of one workload aren't ready; faults that don't go away by themselves come first.
+
+    The first pods' Events are read if they wait, and the logs of their own containers.
+
+    Raises:
+        ClusterError: When a request to the cluster fails; objects that the user may not read are left out.
+    """
+    explained = (diagnose_pod(cluster, pod) for pod in pods[:MAX_PODS])
+    return min((one for one in explained if one is not None), key=lambda one: not one.final, default=None)
+
+
+def diagnose_pod(cluster: Cluster, pod: Object) -> Diagnosis | None:
+    """Explain why one pod isn't ready, as `diagnose_pods` does."""
+    waits = any((status.get("state") or {}).get("waiting") for status in containers(pod))
+    events = list_events(cluster, pod) if waits else []
+    return explain_pod(pod, log=_read_log(cluster, pod), events=events)
+
+
+def list_events(cluster: Cluster, value: Object) -> list[dict[str, Any]]:
+    """List the Events about an object, the newest first; empty when the user may not read them."""
+    namespace, fields = namespace_of(value), f"involvedObject.name={name_of(value)}"
+    found = read_permitted(lambda: cluster.list(EVENT, namespace=namespace, fields=fields), list[dict[str, Any]]())
+    return sorted(found, key=_seen_at, reverse=True)
 
 
 def explain_pod(pod: Object, *, log: Sequence[str] = (), events: Sequence[Object] = ()) -> Diagnosis | None:
@@ -112,7 +95,7 @@ def explain_pod(pod: Object, *, log: Sequence[str] = (), events: Sequence[Object
     Args:
         pod: The pod.
         log: Last lines of the log of its own container; from the process before the last restart if it waits.
-        events: Core Events about the pod, in any order.
+        events: Core Events about the pod, the newest first.
     """
     status, spec, namespace = pod.get("status", {}), pod.get("spec", {}), namespace_of(pod)
     scheduled = condition(pod, "PodScheduled")
@@ -128,18 +111,39 @@ def explain_pod(pod: Object, *, log: Sequence[str] = (), events: Sequence[Object
     for container in containers(pod):
         found = _explain_waiting(pod, container)
         if found is None and not container.get("ready"):
-            found = explain_crash(pod, container, log)
+            found = _explain_crash(pod, container, log)
         if found is not None:
             return found
     if (found := _explain_events(pod, events)) is not None or is_true(pod, "Ready"):
         return found
-    ends = (explain_crash(pod, one, log) for one in containers(pod) if one.get("name") != SIDECAR)
-    return explain_log(log) or next((end for end in ends if end is not None), None)
+    ends = (_explain_crash(pod, one, log) for one in containers(pod) if one.get("name") != SIDECAR)
+    return _explain_log(log) or next((end for end in ends if end is not None), None)
 
 
-def explain_crash(pod: Object, container: Object, log: Sequence[str]) -> Diagnosis | None:
+def _read_log(cluster: Cluster, pod: Object) -> list[str]:
+    """Read the end of the log of a container that has ended, or that runs while the pod isn't ready.
+
+    Knative's sidecar probes the function, so the function's own container counts as ready whenever it runs.
+    """
+    for status in containers(pod):
+        state, container = status.get("state") or {}, str(status.get("name", ""))
+        ended = bool(_ended_state(status)) and not status.get("ready")
+        if container == SIDECAR or not (ended or "running" in state) or is_true(pod, "Ready"):
+            continue
+        with suppress(ClusterError):  # the user may not read it, the pod has just gone, or its node is off
+            return cluster.logs(
+                name_of(pod),
+                container=container,
+                lines=LOG_LINES,
+                previous=ended and "terminated" not in state,
+                namespace=namespace_of(pod),
+            )
+    return []
+
+
+def _explain_crash(pod: Object, container: Object, log: Sequence[str]) -> Diagnosis | None:
     """Explain why a container's process ended, from the container's status; return None when no process has ended."""
-    ended = ended_state(container)
+    ended = _ended_state(container)
     if not ended:
         return None
     restarts, code = int(container.get("restartCount") or 0), int(ended.get("exitCode") or 0)
@@ -148,11 +152,11 @@ def explain_crash(pod: Object, container: Object, log: Sequence[str]) -> Diagnos
     said = (log if name != SIDECAR else ()) or message.splitlines()
     tail = [line for line in said if line.strip()][-_TAIL_LINES:]
     if reason in STARTING or "failed to create containerd task" in message or ARCHITECTURE in f"{message} {tail}":
-        return explain_start(" ".join([reason, message, *tail]), _image(pod, container), namespace_of(pod))
+        return explain_start(" ".join([reason, message, *tail]), str(container.get("image", "")), namespace_of(pod))
     if reason == "OOMKilled" or (code == _KILLED and not message):
         return _explain_memory(pod, name, restarts, certain=reason == "OOMKilled")
     times = f", {restarts} times" if restarts > 1 else ""
-    return explain_log(tail) or Diagnosis(
+    return _explain_log(tail) or Diagnosis(
         cause="crash",
         message=f"the process ended with exit code {code}{times}"
         + (f": {quote(' | '.join(tail))}" if tail else ", and wrote no log"),
@@ -161,7 +165,7 @@ def explain_crash(pod: Object, container: Object, log: Sequence[str]) -> Diagnos
     )
 
 
-def explain_log(lines: Sequence[str]) -> Diagnosis | None:
+def _explain_log(lines: Sequence[str]) -> Diagnosis | None:
     """Explain why a function isn't ready, from the line `never ready: ...` in its log; None without such a line."""
     for line in reversed(lines):
         text = line
@@ -180,21 +184,16 @@ def explain_log(lines: Sequence[str]) -> Diagnosis | None:
     return None
 
 
-def ended_state(status: Object) -> Object:
+def _ended_state(status: Object) -> Object:
     """Return the state `terminated` of a container's last process that ended; empty when none has ended."""
     state = status.get("state") or {}
     ended: Object = state.get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
     return ended
 
 
-def seen_at(event: Object) -> float:
-    """Return the Unix time in seconds when an Event last occurred.
-
-    Source: core/v1 Event (`lastTimestamp`); the scheduler writes the field `series` of events.k8s.io instead.
-    """
-    series = event.get("series") or {}
-    times = (event.get("lastTimestamp"), series.get("lastObservedTime"), event.get("eventTime"))
-    return next((at for text in times if (at := parse_time(text)) is not None), 0.0)
+def _seen_at(event: Object) -> float:
+    """Return the Unix time in seconds when an Event last occurred. The scheduler writes only `eventTime`."""
+    return parse_time(event.get("lastTimestamp")) or parse_time(event.get("eventTime")) or 0.0
 
 
 def _explain_waiting(pod: Object, container: Object) -> Diagnosis | None:
@@ -203,25 +202,23 @@ def _explain_waiting(pod: Object, container: Object) -> Diagnosis | None:
     spec = pod.get("spec", {})
     if reason in PULLS:
         return explain_pull(
-            _image(pod, container),
+            str(container.get("image", "")),
             said,
             node="" if reason == "ContainerMissing" else str(spec.get("nodeName") or "NODE"),
             namespace=namespace_of(pod),
             secrets=[str(one.get("name", "")) for one in spec.get("imagePullSecrets") or ()],
         )
     if reason in STARTING:
-        return explain_start(said, _image(pod, container), namespace_of(pod))
+        return explain_start(said, str(container.get("image", "")), namespace_of(pod))
     return None
 
 
 def _explain_events(pod: Object, events: Sequence[Object]) -> Diagnosis | None:
     """Explain from Events why the containers of a pod don't exist yet; the pod's status doesn't contain the reason."""
-    if not any((one.get("state") or {}).get("waiting") for one in containers(pod)):
-        return None
     uid = pod.get("metadata", {}).get("uid")
-    own = (one for one in events if one.get("involvedObject", {}).get("uid", uid) == uid)
-    for event in sorted(own, key=seen_at, reverse=True):
-        if (what := _NODE_EVENTS.get(str(event.get("reason", "")))) is not None:
+    for event in events:
+        what = _NODE_EVENTS.get(str(event.get("reason", "")))
+        if what is not None and event.get("involvedObject", {}).get("uid", uid) == uid:
             return Diagnosis(
                 cause="configuration",
                 message=f"{what}: {quote(str(event.get('message', '')))}",
@@ -240,11 +237,5 @@ def _explain_memory(pod: Object, container: str, restarts: int, *, certain: bool
         message=f"the process {how} more memory than allowed" + (f" ({limit})" if limit else ""),
         fix="set knative.pod.resources.limits.memory in eaves.yaml to twice as much, then: eaves deploy --on knative",
         final=restarts >= 1,
+        key="memory",
     )
-
-
-def _image(pod: Object, container: Object) -> str:
-    """Return the name of a container's image as in the pod's spec; the status may have another name of the same one."""
-    asked = pod.get("spec", {}).get("containers") or ()
-    found = next((one.get("image") for one in asked if one.get("name") == container.get("name")), None)
-    return str(found or container.get("image", ""))

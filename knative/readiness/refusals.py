@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eaves.errors import OciError
 from eaves.oci.descriptor import parse_reference
@@ -35,22 +35,29 @@ _LOGIN = (
     "--docker-password=PASSWORD, then set knative.pod.imagePullSecrets in eaves.yaml to [{{name: registry}}]"
 )
 ARCHITECTURE = "exec format error"
-_ROOM = "kubectl describe nodes | grep -A8 'Allocated resources'"
+ROOM = "kubectl describe nodes | grep -A8 'Allocated resources'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
-    """A known text: its pattern, and the message and fix for it, in which groups of the pattern may be named."""
+    """A known text: its pattern, and the message and fix for it, in which groups of the pattern may be named.
+
+    `final` and `key` are those of `Diagnosis`.
+    """
 
     text: str
     message: str = "{said}"
     fix: str
     final: bool = False
+    key: str = ""
 
 
 _PULLING = (
     _Known(
-        text=r"no match for platform|no matching manifest for|no image found .* for arch", fix=PLATFORMS, final=True
+        text=r"no match for platform|no matching manifest for|no image found .* for arch",
+        fix=PLATFORMS,
+        final=True,
+        key="package",
     ),
     _Known(
         text=r"x509:|server gave HTTP response to HTTPS client|first record does not look",
@@ -72,6 +79,7 @@ _PULLING = (
         r"|invalid reference format|couldn't parse image|signature validation failed",
         fix=PACKAGE,
         final=True,
+        key="package",
     ),
     _Known(text="", fix="kubectl -n {namespace} get events --field-selector reason=Failed"),
 )
@@ -103,7 +111,8 @@ _SCHEDULING = (
     _Known(
         text=r"\d+ Insufficient (?P<resource>cpu|memory)",
         message=_UNPLACED,
-        fix="lower knative.pod.resources.requests.{resource} in eaves.yaml, or free resources on a node: " + _ROOM,
+        fix="lower knative.pod.resources.requests.{resource} in eaves.yaml, or free resources on a node: " + ROOM,
+        key="room",
     ),
     _Known(
         text=r"untolerated taints? ?\{(?P<key>[^:}]+)|untolerated taint|didn't tolerate",
@@ -118,6 +127,12 @@ _SIDECAR_LIMITS = (
     """'{{"data":{{"queueproxy.resource-defaults":"enabled"}}}}'"""
 )
 _ADMISSION = (
+    _Known(
+        text=r"(?P<said>Failed to parse image reference.*)",
+        message="Knative can't read the container image's name: {said}",
+        fix="set knative.image in eaves.yaml to REPOSITORY@sha256:..., as eaves package prints it",
+        final=True,
+    ),
     _Known(
         text=r'existing (placeholder )?(?P<kind>\w+) "?(?P<name>[^" ]+)"? that we (do not|don\'t) own',
         message="the name is in use: {kind} {name} in the namespace {namespace} does not belong to Knative",
@@ -138,15 +153,9 @@ _ADMISSION = (
         "knative.pod.resources or scale.max in eaves.yaml",  # not final: there may be room once the old pod is gone
     ),
     _Known(
-        text=r"failed quota: (?P<quota>\S+): must specify (?P<said>.*queue-proxy.*)",
-        message="the quota {quota} of the namespace requires every container to specify {said}",
-        fix=_SIDECAR_LIMITS + ", and set knative.pod.resources.limits in eaves.yaml",
-        final=True,
-    ),
-    _Known(
         text=r"failed quota: (?P<quota>\S+): must specify (?P<said>.*)",
         message="the quota {quota} of the namespace requires every container to specify {said}",
-        fix="set knative.pod.resources.limits in eaves.yaml",
+        fix=f"set knative.pod.resources.limits in eaves.yaml; for queue-proxy: {_SIDECAR_LIMITS}",
         final=True,
     ),
     _Known(
@@ -181,6 +190,7 @@ _STARTING = (
         message="{image} is built for another processor architecture than the node's (exec format error)",
         fix=PLATFORMS,
         final=True,
+        key="package",
     ),
     _Known(
         text=r'(?P<kind>secret|configmap) "(?P<name>[^"]+)" not found',
@@ -197,12 +207,14 @@ _STARTING = (
         message="the container image runs as root, which the cluster does not allow: {said}",
         fix=PACKAGE,
         final=True,
+        key="package",
     ),
     _Known(
         text=r"executable file not found|no such file or directory|permission denied",
         message="the container can't be started: {said}",
         fix=PACKAGE,
         final=True,
+        key="package",
     ),
     _Known(
         text="",
@@ -253,7 +265,7 @@ def explain_pull(image: str, said: str, *, node: str, namespace: str, secrets: S
         )
     who = f"node {node}" if node else "Knative's controller"
     shown = f"{who} can't pull the container image {image}: {quote(tail)}"
-    return Diagnosis(cause="image", message=shown, fix=fix, final=found.final)
+    return replace(found, message=shown, fix=fix)
 
 
 def explain_scheduling(said: str, spec: Object, namespace: str) -> Diagnosis:
@@ -296,13 +308,6 @@ def explain_denial(said: str, namespace: str) -> Diagnosis | None:
             fix=f"kubectl -n knative-serving patch configmap config-features --type merge -p '{patch}'",
             final=True,
         )
-    if "Failed to parse image reference" in said:
-        return Diagnosis(
-            cause="image",
-            message=f"Knative can't read the container image's name: {quote(said)}",
-            fix="set knative.image in eaves.yaml to REPOSITORY@sha256:..., as eaves package prints it",
-            final=True,
-        )
     known = any(re.search(row.text, said, re.DOTALL) for row in _ADMISSION)
     return _explain("refused", _ADMISSION, said, namespace=namespace) if known else None
 
@@ -329,7 +334,11 @@ def _explain(cause: str, rows: Sequence[_Known], said: str, **values: str) -> Di
     """Return the diagnosis of the first row whose pattern is found in a text."""
     row, found = next((row, found) for row in rows if (found := re.search(row.text, said, re.DOTALL)) is not None)
     groups = {name: text or name.upper() for name, text in found.groupdict().items()}
-    shown = {**values, "said": quote(said), **groups}
-    if "said" in groups:
-        shown["said"] = quote(groups["said"])
-    return Diagnosis(cause=cause, message=row.message.format(**shown), fix=row.fix.format(**shown), final=row.final)
+    shown = {**values, **groups, "said": quote(groups.get("said", said))}
+    return Diagnosis(
+        cause=cause,
+        message=row.message.format(**shown),
+        fix=row.fix.format(**shown),
+        final=row.final,
+        key=row.key,
+    )

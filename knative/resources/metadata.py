@@ -43,9 +43,6 @@ PIN_LABEL = "eaves.dev/pin"
 (`knative.resources.pin.pin_key`)."""
 PIN_ANNOTATION = "eaves.dev/pin"
 """Annotation of a Service with the DaemonSet that pins its last deployed container image; absent without a pin."""
-TOUCHED_ANNOTATION, TOUCH_MANAGER = "eaves.dev/touched", "eaves-touch"
-"""Annotation of a SinkBinding with the time (RFC 3339) when Eaves last made Knative reconcile it, and the field manager
-of that annotation."""
 ROLLOUT_ANNOTATION = "eaves.dev/rollout"
 """Annotation with the rollout's state as JSON (`knative.rollout`)."""
 

@@ -6,18 +6,25 @@ Service, so any later command continues it: there is no operator.
     counters, scrape      requests that pods have counted, added up; read from /metrics
     sequential_tests      statistical tests that may be repeated after every request; pure
     judges, decision      assessment of the new revision, and the next action of the rollout; pure
-    state                 the stored state as JSON of an annotation, and the traffic of revisions; pure
-    status, plan          the status of a Service, and the next state and traffic; pure
+    state                 the state as JSON of an annotation, and the traffic of revisions, as a Service has both; pure
+    plan                  the next state and traffic; pure
     pinning               whether the newest revision's container image is on every node
-    service               reads and writes a Service: `set_percent`, `promote`, `rollback`, `pin`; `begin`, `advance`
+    service               reads and writes a Service: `set_percent`, `promote`, `rollback`; `begin`, `advance`
 
 This package must never change a field of a Service except `spec.traffic` and its own annotation, overwrite traffic that
 another manager sets, or promote a revision that has not answered requests.
 """
 
-from knative.rollout.service import RolloutOutcome, advance_rollout, begin_rollout, pin, promote, rollback, set_percent
-from knative.rollout.state import RolloutPhase, RolloutState
-from knative.rollout.status import RolloutStatus, parse_rollout_status
+from knative.rollout.service import (
+    RolloutOutcome,
+    advance_rollout,
+    begin_rollout,
+    fix_traffic,
+    promote,
+    rollback,
+    set_percent,
+)
+from knative.rollout.state import RolloutPhase, RolloutState, RolloutStatus, parse_rollout_status
 
 __all__ = [
     "RolloutOutcome",
@@ -26,8 +33,8 @@ __all__ = [
     "RolloutStatus",
     "advance_rollout",
     "begin_rollout",
+    "fix_traffic",
     "parse_rollout_status",
-    "pin",
     "promote",
     "rollback",
     "set_percent",

@@ -6,15 +6,21 @@ A plan doesn't check whether a revision is ready; that is checked before it is w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
-from eaves.errors import InputError, NotFoundError
+from eaves.errors import NotFoundError
 from knative.rollout.decision import RolloutAction, RolloutDecision
-from knative.rollout.state import RolloutPhase, RolloutState, Traffic, find_largest_share, split_traffic
-from knative.rollout.status import RolloutStatus
+from knative.rollout.state import RolloutPhase, RolloutState, RolloutStatus, Traffic, find_largest_share, split_traffic
 from knative.settings import RolloutSettings
 
 BEGUN = "begun"
 """Text in a rollout's history for the start of the rollout."""
+_ENDS = {
+    RolloutAction.HOLD: (RolloutPhase.HELD, "held"),
+    RolloutAction.ROLL_BACK: (RolloutPhase.ROLLED_BACK, "rolled back"),
+    RolloutAction.FINISH: (RolloutPhase.DONE, "done"),
+}
+"""Phase after an action that ends the rollout, and its text in the history."""
 KEPT_RETRIES = 8
 """Maximum number of revisions whose refused images are still to be retried; the oldest are dropped."""
 
@@ -48,11 +54,8 @@ def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan | No
     From then on, no automatic rollout changes the share of this revision.
 
     Raises:
-        InputError: When the percentage isn't from 0 to 100.
         NotFoundError: When there is no other revision to get the rest.
     """
-    if not 0 <= percent <= 100:
-        raise InputError(f"a share must be from 0 to 100 percent (got {percent})", hint="eaves rollout --percent 10")
     new = _newest(standing)
     old = find_largest_share(standing.shares, apart_from=new) or standing.other
     state, current = _about(standing, old, new), standing.current
@@ -60,24 +63,22 @@ def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan | No
         is_done = current is not None and current.phase is RolloutPhase.DONE
         if is_done and dict(standing.traffic) == {new: 100}:
             return None
-        after = state.become(RolloutPhase.DONE, {new: 100}, now, what="done", why="promoted by a user")
-        return Plan(state=after, traffic=after.traffic, needs=(new,))
+        return _move(state, RolloutPhase.DONE, {new: 100}, now, what="done", why="promoted by a user", needs=(new,))
     if not old:
         raise NotFoundError(
             f"{new} is the only known revision of {standing.name}, so it gets all requests",
             hint="deploy another revision, then set its share",
         )
-    after = state.become(
+    return _move(
+        replace(state, counts=state.counts.begin_step()),
         RolloutPhase.HELD,
         split_traffic(new, percent, old),
         now,
         what=f"{percent} %",
         why=f"set to {percent} % by a user",
+        preview=new if percent == 0 else "",
+        needs=(new,) if old in standing.shares else (new, old),
     )
-    after = replace(after, counts=after.counts.begin_step())
-    preview = new if percent == 0 else ""
-    needs = (new,) if old in standing.shares else (new, old)
-    return Plan(state=after, traffic=after.traffic, preview=preview, needs=needs)
 
 
 def plan_rollback(standing: RolloutStatus, now: float, *, undo: bool = True) -> Plan | None:
@@ -104,8 +105,8 @@ def plan_rollback(standing: RolloutStatus, now: float, *, undo: bool = True) -> 
                 "known",
                 hint=f"eaves promote {standing.name}   # to send all requests to {state.new} in spite of that",
             )
-        after = state.become(RolloutPhase.DONE, {new: 100}, now, what="done", why="the rollback was undone by a user")
-        return Plan(state=after, traffic=after.traffic, needs=(new,))
+        why = "the rollback was undone by a user"
+        return _move(state, RolloutPhase.DONE, {new: 100}, now, what="done", why=why, needs=(new,))
     old = (state.old if state is not None else "") or standing.other
     if not old:
         why = f" ({standing.fault})" if standing.fault else ""
@@ -113,11 +114,10 @@ def plan_rollback(standing: RolloutStatus, now: float, *, undo: bool = True) -> 
             f"{standing.name} has no known revision before {new}{why}",
             hint=f"kn service update {standing.name} --traffic REVISION=100   # `kn revision list` lists the revisions",
         )
-    after = _about(standing, old, new).become(
-        RolloutPhase.ROLLED_BACK, {old: 100}, now, what="rolled back", why="rolled back by a user"
-    )
     # One that serves already keeps what it has, whatever its condition says; the rollout is stopped in any case.
-    return Plan(state=after, traffic=after.traffic, bears=() if old in standing.shares else (old,))
+    bears = () if old in standing.shares else (old,)
+    before, why = _about(standing, old, new), "rolled back by a user"
+    return _move(before, RolloutPhase.ROLLED_BACK, {old: 100}, now, what="rolled back", why=why, bears=bears)
 
 
 def plan_begin(standing: RolloutStatus, settings: RolloutSettings, now: float, *, again: bool = False) -> Plan:
@@ -130,20 +130,15 @@ def plan_begin(standing: RolloutStatus, settings: RolloutSettings, now: float, *
         again: Continue a rollout that is held or was rolled back, at its present share.
     """
     new, state = standing.newest, standing.current
-    if (
-        state is not None
-        and state.phase is not RolloutPhase.ADVANCING
-        and not (again and state.phase is not RolloutPhase.DONE)
-    ):
-        return Plan(state=replace(state, settings=settings))
-    if state is not None and not again:
-        return Plan(state=state)
+    if state is not None and not (again and state.phase is not RolloutPhase.DONE):
+        is_advancing = state.phase is RolloutPhase.ADVANCING
+        return Plan(state=state if is_advancing else replace(state, settings=settings))
     old = standing.other
     if new and dict(standing.shares) == {new: 100}:
         # It has all requests: Knative gave them to a first revision, or another tool did.
         before = RolloutState(old=old, new=new, phase=RolloutPhase.ADVANCING, settings=settings)
         after = before.become(RolloutPhase.DONE, {new: 100}, now, what="done", why="no other revision gets requests")
-        return Plan(state=after, traffic=None if standing.pinned else after.traffic)
+        return Plan(state=after, traffic=None if standing.fixed else after.traffic)
     before = replace(_about(standing, old, new, settings), served=False)
     share = standing.shares.get(new, 0) if old else 0
     after = before.become(RolloutPhase.ADVANCING, before.shared(share), now, what=BEGUN)
@@ -151,12 +146,12 @@ def plan_begin(standing: RolloutStatus, settings: RolloutSettings, now: float, *
     return Plan(state=after, traffic=None if as_it_is or not old else after.traffic)
 
 
-def plan_pin(standing: RolloutStatus) -> Plan | None:
+def plan_fixed(standing: RolloutStatus) -> Plan | None:
     """Plan to replace "latest revision" in the traffic by the revision's name; None if the traffic has no such share.
 
     This is needed before a deploy, because otherwise the new revision gets all requests as soon as it is ready.
     """
-    if standing.pinned or not standing.shares:
+    if standing.fixed or not standing.shares:
         return None
     state = standing.state or RolloutState(
         old="", new=find_largest_share(standing.shares), phase=RolloutPhase.DONE, served=True
@@ -176,34 +171,22 @@ def plan_decision(
         now: Unix time in seconds.
         unread: Names of the new and the old revision's pods whose metrics couldn't be read.
     """
-    plan = _carry_out(state, decision, seen, now, unread)
-    return replace(plan, what=decision.verb.value, reason=decision.reason)
-
-
-def _carry_out(
-    state: RolloutState, decision: RolloutDecision, seen: Traffic, now: float, unread: tuple[str, ...]
-) -> Plan:
-    why, percent = decision.reason, decision.percent
-    if decision.verb is RolloutAction.WAIT:
+    verb, percent, why = decision.verb, decision.percent, decision.reason
+    if verb is RolloutAction.WAIT:
         since = min(state.since, now)  # the clock may have been set back
-        return Plan(state=replace(state, since=since, counts=state.counts.close_window(now, since)))
-    if decision.verb is RolloutAction.HOLD:
-        if percent < state.percent and dict(seen) == dict(state.traffic):
-            after = state.become(RolloutPhase.HELD, state.shared(percent), now, what="held", why=why)
-            return Plan(state=after, traffic=after.traffic)
+        plan = Plan(state=replace(state, since=since, counts=state.counts.close_window(now, since)))
+    elif verb is RolloutAction.HOLD and (percent >= state.percent or dict(seen) != dict(state.traffic)):
         shares = seen if sum(seen.values()) == 100 else {}
-        return Plan(state=state.become(RolloutPhase.HELD, shares, now, what="held", why=why))
-    if decision.verb is RolloutAction.ROLL_BACK:
-        after = state.become(RolloutPhase.ROLLED_BACK, state.shared(0), now, what="rolled back", why=why)
-        return Plan(state=after, traffic=after.traffic)
-    if decision.verb is RolloutAction.FINISH:
-        after = state.become(RolloutPhase.DONE, state.shared(100), now, what="done", why=why)
-        return Plan(state=after, traffic=after.traffic)
-    after = state.become(RolloutPhase.ADVANCING, state.shared(percent), now, what=f"{percent} %", why=why)
-    return Plan(state=replace(after, counts=after.counts.begin_step(unread)), traffic=after.traffic)
+        plan = Plan(state=state.become(RolloutPhase.HELD, shares, now, what="held", why=why))
+    else:
+        phase, what = _ENDS.get(verb, (RolloutPhase.ADVANCING, f"{percent} %"))
+        plan = _move(state, phase, state.shared(percent), now, what=what, why=why)
+        if phase is RolloutPhase.ADVANCING:
+            plan = replace(plan, state=replace(plan.state, counts=plan.state.counts.begin_step(unread)))
+    return replace(plan, what=verb.value, reason=why)
 
 
-def note_refusals(plan: Plan, standing: RolloutStatus) -> Plan:
+def note_retries(plan: Plan, standing: RolloutStatus) -> Plan:
     """Note in a plan's state each revision that loses all requests to an older one, to retry what it refused.
 
     Images that a revision refused before a newer one replaces it are not retried: it was the proven revision then.
@@ -213,6 +196,14 @@ def note_refusals(plan: Plan, standing: RolloutStatus) -> Plan:
     lost = () if plan.state.phase is RolloutPhase.DONE else standing.shares
     names = tuple(name for name in dict.fromkeys((*before, *lost)) if name not in traffic)
     return replace(plan, state=replace(plan.state, to_retry=names[-KEPT_RETRIES:]))
+
+
+def _move(
+    state: RolloutState, phase: RolloutPhase, traffic: Traffic, now: float, *, what: str, why: str, **how: Any
+) -> Plan:
+    """Plan another phase with its traffic; `how` has further attributes of the plan."""
+    after = state.become(phase, traffic, now, what=what, why=why)
+    return Plan(state=after, traffic=after.traffic, **how)
 
 
 def _newest(standing: RolloutStatus) -> str:

@@ -6,7 +6,6 @@ reaches every pod. Pods that can't be read are reported as such; their counts ar
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ClusterError, DeniedError
 from knative.client.kinds import POD
+from knative.readiness.conditions import SIDECAR, is_alive, name_of
+from knative.readiness.diagnosis import REVISION_LABEL
 from knative.rollout.counters import MetricsReading, RequestCounters
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 
-REVISION_LABEL = "serving.knative.dev/revision"
 PORT = 8080
 """Port of the function's container. The sidecar `queue-proxy` listens at another port, which isn't read."""
-SIDECAR = "queue-proxy"
 TIMEOUT_S = 5.0
 """Maximum seconds to read one pod. A pod that doesn't answer is read again with the next scrape."""
 AT_ONCE = 8
@@ -61,22 +60,20 @@ def scrape_metrics(cluster: Cluster, revisions: Iterable[str]) -> MetricsScrape:
     running = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running"]
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="look") as threads:
         found = list(threads.map(lambda pod: _ask(cluster, pod), running))
-    ending = {_name(pod) for pod in running if pod["metadata"].get("deletionTimestamp")}
+    unread = {
+        name_of(pod): one for pod, one in zip(running, found, strict=True) if isinstance(one, str) and is_alive(pod)
+    }
     return MetricsScrape(
         readings=tuple(one for one in found if isinstance(one, MetricsReading)),
-        present=tuple(map(_name, pods)),
-        unread={
-            _name(pod): one
-            for pod, one in zip(running, found, strict=True)
-            if isinstance(one, str) and _name(pod) not in ending
-        },
+        present=tuple(map(name_of, pods)),
+        unread=unread,
     )
 
 
 def _ask(cluster: Cluster, pod: Mapping[str, Any]) -> MetricsReading | str:
     """Read the metrics of one pod; return the reading, or the reason why there is none."""
     try:
-        answer = cluster.ask_pod(_name(pod), PORT, "/metrics", timeout_s=TIMEOUT_S)
+        answer = cluster.ask_pod(name_of(pod), PORT, "/metrics", timeout_s=TIMEOUT_S)
     except ClusterError as error:
         return error.message
     if answer.status != 200:
@@ -88,7 +85,7 @@ def _ask(cluster: Cluster, pod: Mapping[str, Any]) -> MetricsReading | str:
     tally, slowest = parse_counters(text)
     revision = pod["metadata"].get("labels", {}).get(REVISION_LABEL, "")
     return MetricsReading(
-        pod=_name(pod), revision=revision, restarts=restarts, crashed=crashed, tally=tally, slowest=slowest
+        pod=name_of(pod), revision=revision, restarts=restarts, crashed=crashed, tally=tally, slowest=slowest
     )
 
 
@@ -105,10 +102,6 @@ def _restarts(pod: Mapping[str, Any]) -> tuple[int, bool]:
     return 0, False
 
 
-def _name(pod: Mapping[str, Any]) -> str:
-    return str(pod["metadata"]["name"])
-
-
 REQUESTS, STAGES = "eaves_requests_total", "eaves_stage_duration_seconds"
 KINDS = ("predict", "tensor")
 REFUSED = "refused"
@@ -121,8 +114,8 @@ with any revision and the sender tries again."""
 IMAGE_STAGES = ("decode", "preprocess", "infer", "postprocess")
 TENSOR_STAGES = ("tensor",)
 
-_LINE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?[ \t]+(\S+)")
-_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
+_SERIES = re.compile(r"^(\w+)\{(.*)\} (\d{1,15}(?:\.\d+)?)$", re.MULTILINE | re.ASCII)
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 Samples = Mapping[str, list[tuple[Mapping[str, str], float]]]
 """Labels and values of the series of each metric, by the metric's name."""
@@ -155,14 +148,10 @@ def parse_counters(text: str) -> tuple[RequestCounters, RequestCounters]:
 
 
 def parse_metrics(text: str) -> Samples:
-    """Parse every series whose value can be a count or a time; lines that can't be parsed are skipped."""
+    """Parse every series with labels in the form that Eaves writes; other lines are skipped."""
     samples: dict[str, list[tuple[Mapping[str, str], float]]] = {}
-    for line in text.split("\n"):
-        matched = _LINE.match(line)
-        value = _parse_number(matched[3]) if matched else math.inf
-        if matched and value < math.inf:
-            labels = {name: _unescape(text_value) for name, text_value in _LABEL.findall(matched[2] or "")}
-            samples.setdefault(matched[1], []).append((labels, value))
+    for name, labels, value in _SERIES.findall(text):
+        samples.setdefault(name, []).append((dict(_LABEL.findall(labels)), float(value)))
     return samples
 
 
@@ -175,7 +164,7 @@ def _histogram(samples: Samples, stage: str) -> tuple[int, float, float]:
     count = int(_value(samples, f"{STAGES}_count", stage))
     sum_s = _value(samples, f"{STAGES}_sum", stage)
     bounds = sorted(
-        (_parse_number(labels.get("le", "")), value)
+        (float(labels["le"]), value)
         for labels, value in samples.get(f"{STAGES}_bucket", [])
         if labels.get("stage") == stage
     )
@@ -192,16 +181,3 @@ def _histogram(samples: Samples, stage: str) -> tuple[int, float, float]:
 
 def _value(samples: Samples, name: str, stage: str) -> float:
     return sum(value for labels, value in samples.get(name, []) if labels.get("stage") == stage)
-
-
-def _parse_number(text: str) -> float:
-    """Parse a count, a time or a bound; infinity stands for anything else."""
-    try:
-        number = float(text)
-    except ValueError:
-        return math.inf
-    return number if number >= 0 else math.inf
-
-
-def _unescape(text: str) -> str:
-    return re.sub(r"\\(.)", lambda escaped: "\n" if escaped[1] == "n" else escaped[1], text)

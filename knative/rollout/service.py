@@ -12,28 +12,32 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ClusterError, ConflictError, NotFoundError, StartError
 from knative.client.kinds import KSERVICE, REVISION
-from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
+from knative.readiness.conditions import condition
+from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE, ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.counters import accumulate
-from knative.rollout.decision import RevisionHealth, RolloutAction, RolloutDecision, RolloutObservation, decide_rollout
-from knative.rollout.pinning import hold_unpinned, read_pin, require_pinned
+from knative.rollout.decision import RevisionHealth, RolloutObservation, decide_rollout
+from knative.rollout.pinning import hold_unpinned, require_pinned
 from knative.rollout.plan import (
     BEGUN,
     Plan,
-    note_refusals,
+    note_retries,
     plan_begin,
     plan_decision,
+    plan_fixed,
     plan_percent,
-    plan_pin,
     plan_rollback,
 )
 from knative.rollout.scrape import MetricsScrape, scrape_metrics
-from knative.rollout.state import RolloutPhase, RolloutState, Traffic, build_traffic, render_state
-from knative.rollout.status import (
+from knative.rollout.state import (
+    NEXT_TAG,
+    RolloutPhase,
+    RolloutState,
     RolloutStatus,
+    Traffic,
+    build_traffic,
     owns_traffic,
-    parse_annotation,
-    parse_health,
     parse_rollout_status,
+    render_state,
 )
 from knative.settings import RolloutSettings
 
@@ -61,8 +65,8 @@ class RolloutOutcome:
 
     Attributes:
         name: Name of the function.
-        what: Action of the call: a value of `knative.rollout.decision.RolloutAction`, `begin`, `set`, `pin`,
-            or `nothing`.
+        what: Action of the call: a value of `knative.rollout.decision.RolloutAction`, `begin`, `set`, `fix`, or
+            `nothing`.
         reason: Reason for people.
         changed: Whether the Service was written.
         state: State of the rollout; None when there is none.
@@ -90,7 +94,6 @@ def begin_rollout(
     again: bool = False,
     adopt: bool = False,
     now: float | None = None,
-    service: Manifest | None = None,
 ) -> RolloutOutcome:
     """Start a rollout of the newest revision in steps; call it after each deploy.
 
@@ -103,7 +106,6 @@ def begin_rollout(
         again: Continue a rollout that is held or was rolled back, at its present share. A user must decide this.
         adopt: Take the traffic over from another manager.
         now: Unix time in seconds; None uses the API server's clock.
-        service: The Service if it was read just now; None reads it.
 
     Raises:
         NotFoundError: When there is no such function.
@@ -111,17 +113,13 @@ def begin_rollout(
         ClusterError: When the API server refuses.
     """
 
-    def propose(service: Manifest, standing: RolloutStatus, moment: float) -> Plan:
+    def propose(_: Manifest, standing: RolloutStatus, moment: float) -> Plan:
         plan = plan_begin(standing, settings, moment, again=again)
         if adopt and plan.traffic is None and sum(standing.shares.values()) == 100:
             plan = replace(plan, traffic=standing.shares)
-        pin = None if plan.state.old else read_pin(cluster, service)
-        if pin is None or pin.complete:
-            return plan
-        reason = plan.state.reason or plan.state.phase.value
-        return replace(plan, reason=f"{reason}; its container image is {pin.render()} so far")
+        return plan
 
-    return _change(cluster, name, propose, what="begin", now=now, adopt=adopt, settle_s=SETTLE_S, service=service)
+    return _change(cluster, name, propose, what="begin", now=now, adopt=adopt, settle_s=SETTLE_S)
 
 
 def advance_rollout(
@@ -138,7 +136,7 @@ def advance_rollout(
 
     Raises:
         NotFoundError: When there is no such function.
-        ConflictError: When the Service changes all the time, or a GitOps controller owns the rollout's state.
+        ConflictError: When another manager set the traffic, or the Service changes all the time.
         ClusterError: When the API server refuses. Pods that can't be read are no error; the reason names them.
     """
 
@@ -158,25 +156,7 @@ def advance_rollout(
             return state.reason or state.phase.value
         return _observe(cluster, service, standing, state, moment)
 
-    def leave(service: Manifest, standing: RolloutStatus, moment: float) -> Plan | str:
-        plan = propose(service, standing, moment)
-        if isinstance(plan, str):
-            return plan
-        state = standing.current or plan.state
-        hold = RolloutDecision(
-            verb=RolloutAction.HOLD,
-            percent=standing.shares.get(state.new, 0),
-            reason=f"the shares were set by {_managers(refused)}",
-        )
-        return plan_decision(state, hold, standing.traffic, moment, ())
-
-    try:
-        return _change(cluster, name, propose, what="nothing", now=now)
-    except ConflictError as error:
-        if not error.causes:
-            raise
-        refused = error
-    return _change(cluster, name, leave, what="nothing", now=now)  # the reason is recorded in the rollout's state
+    return _change(cluster, name, propose, what="nothing", now=now)
 
 
 def _observe(cluster: Cluster, service: Manifest, standing: RolloutStatus, state: RolloutState, now: float) -> Plan:
@@ -226,7 +206,12 @@ def set_percent(
     """
 
     def propose(service: Manifest, standing: RolloutStatus, moment: float) -> Plan | None:
-        plan = plan_percent(require_settled(standing), percent, moment)
+        if not standing.settled:
+            raise ClusterError(
+                f"Knative has not processed the last deployment of {name}, so its newest revision is not known",
+                hint="kubectl -n knative-serving get pods   # the controller must run",
+            )
+        plan = plan_percent(standing, percent, moment)
         return plan and _require(cluster, service, standing, plan, pin_wait_s=None if unpinned else pin_wait_s)
 
     return _change(cluster, name, propose, what="set", now=now, settle_s=SETTLE_S)
@@ -265,20 +250,29 @@ def rollback(cluster: Cluster, name: str, *, undo: bool = True, now: float | Non
     return _change(cluster, name, propose, what="roll back", now=now, settle_s=SETTLE_S)
 
 
-def pin(cluster: Cluster, name: str, *, adopt: bool = False) -> RolloutOutcome:
+def fix_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> bool:
     """Replace "latest revision" in the traffic by the revision's name, so that the next deploy starts at 0 %.
+
+    A Service that doesn't exist, or, without `adopt`, that Eaves didn't make, stays unchanged.
 
     Args:
         cluster: Connection to the cluster, in the function's namespace.
         name: Name of the function.
         adopt: Take the traffic over from another manager.
 
+    Returns:
+        Whether the traffic was changed.
+
     Raises:
-        NotFoundError: When there is no such function.
         ConflictError: When another manager set the traffic.
         ClusterError: When the API server refuses.
     """
-    return _change(cluster, name, lambda service, standing, moment: plan_pin(standing), what="pin", adopt=adopt)
+    service = cluster.get(KSERVICE, name)
+    if service is None or parse_rollout_status(service).fixed:
+        return False  # the first deploy has no traffic to keep, and most later deploys find it named already
+    if not adopt and (service["metadata"].get("labels") or {}).get(MANAGED_LABEL) != MANAGED_VALUE:
+        return False
+    return _change(cluster, name, lambda _, standing, moment: plan_fixed(standing), what="fix", adopt=adopt).changed
 
 
 def forget_retries(cluster: Cluster, name: str, revisions: Collection[str]) -> None:
@@ -320,23 +314,14 @@ def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> dict[
     return service
 
 
-def read_health(cluster: Cluster, revision: str) -> RevisionHealth:
-    """Read the health of a revision."""
-    return parse_health(revision, cluster.get(REVISION, revision))
-
-
-def require_settled(standing: RolloutStatus) -> RolloutStatus:
-    """Raise an error when Knative hasn't processed the last change, so that the newest revision isn't known yet.
-
-    Raises:
-        ClusterError: When Knative has not reconciled the last change.
-    """
-    if not standing.settled:
-        raise ClusterError(
-            f"Knative has not processed the last deployment of {standing.name}, so its newest revision is not known",
-            hint="kubectl -n knative-serving get pods   # the controller must run",
-        )
-    return standing
+def read_health(cluster: Cluster, name: str) -> RevisionHealth:
+    """Read the health of a revision, by its condition Ready."""
+    revision = cluster.get(REVISION, name)
+    if revision is None:
+        return RevisionHealth(name=name, exists=False, ready=None)
+    ready = condition(revision, "Ready")
+    is_ready = {"True": True, "False": False}.get(str(ready.get("status", "")))
+    return RevisionHealth(name=name, ready=is_ready, message=str(ready.get("message") or ready.get("reason") or ""))
 
 
 def _change(
@@ -348,7 +333,6 @@ def _change(
     now: float | None = None,
     adopt: bool = False,
     settle_s: float = 0.0,
-    service: Manifest | None = None,
 ) -> RolloutOutcome:
     """Read a Service, plan a change and write it; start again when another process wrote in between.
 
@@ -360,37 +344,34 @@ def _change(
         EavesError: When `propose` or `read_service` raises it.
     """
     for _ in range(ATTEMPTS):
-        if service is None or not parse_rollout_status(service).settled:
-            service = read_service(cluster, name, settle_s=settle_s)
+        service = read_service(cluster, name, settle_s=settle_s)
         standing = parse_rollout_status(service)
-        plan, changed = propose(service, standing, cluster.clock() if now is None else now), False
-        if isinstance(plan, Plan):
-            plan = note_refusals(plan, standing)
-            try:
-                changed = _write(cluster, service, plan, force=adopt)
-            except ConflictError as error:
-                if error.causes:
-                    hint = "`eaves deploy IMAGE --on knative --adopt` takes the shares over"
-                    raise ConflictError(
-                        f"the shares of {name} were set by {_managers(error)}",
-                        hint=f"{hint}; if a GitOps controller sets them, change its file instead",
-                        causes=error.causes,
-                    ) from error
-                service = None
+        plan = propose(service, standing, cluster.clock() if now is None else now)
+        if not isinstance(plan, Plan):
+            state = standing.state
+            reason = standing.fault or (state.reason if state is not None else "") if plan is None else plan
+            shares = standing.shares
+            return RolloutOutcome(name=name, what="nothing", reason=reason, changed=False, state=state, shares=shares)
+        plan = note_retries(plan, standing)
+        try:
+            changed = _write(cluster, service, plan, force=adopt)
+        except ConflictError as error:
+            if not error.causes:
                 continue
-            reason = plan.reason or plan.state.reason or plan.state.phase.value
-            return RolloutOutcome(
-                name=name,
-                what=plan.what or (what if changed else "nothing"),
-                reason=reason,
-                changed=changed,
-                state=plan.state,
-                shares=standing.shares if plan.traffic is None else plan.traffic,
-            )
-        state = standing.state
-        reason = standing.fault or (state.reason if state is not None else "") if plan is None else plan
+            managers = ", ".join(sorted({manager for manager, _ in error.causes}))
+            hint = "`eaves deploy IMAGE --on knative --adopt` takes the shares over"
+            raise ConflictError(
+                f"the shares of {name} were set by {managers}",
+                hint=f"{hint}; if a GitOps controller sets them, change its file instead",
+                causes=error.causes,
+            ) from error
         return RolloutOutcome(
-            name=name, what="nothing", reason=reason, changed=False, state=state, shares=standing.shares
+            name=name,
+            what=plan.what or (what if changed else "nothing"),
+            reason=plan.reason or plan.state.reason or plan.state.phase.value,
+            changed=changed,
+            state=plan.state,
+            shares=standing.shares if plan.traffic is None else plan.traffic,
         )
     raise ConflictError(f"the Service {name} changes too often to be updated", hint="try again in a moment")
 
@@ -420,7 +401,7 @@ def _require(
                 hint=f"eaves logs {standing.name} --on knative",
             )
     if pin_wait_s is not None:
-        require_pinned(cluster, service, plan, wait_s=pin_wait_s)
+        require_pinned(cluster, service, standing, plan, wait_s=pin_wait_s)
     return plan
 
 
@@ -433,9 +414,11 @@ def _write(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool = Fal
         ClusterError: When the API server refuses.
     """
     annotation = render_state(plan.state)
-    metadata, spec = service["metadata"], service.get("spec", {})
-    wanted = spec.get("traffic") if plan.traffic is None else build_traffic(plan.traffic, preview=plan.preview)
-    if wanted == spec.get("traffic") and annotation == (metadata.get("annotations") or {}).get(ROLLOUT_ANNOTATION):
+    metadata, before = service["metadata"], service.get("spec", {}).get("traffic")
+    wanted = before
+    if plan.traffic is not None:
+        wanted = [*build_traffic(plan.traffic, preview=plan.preview), *_keep_tags(service, plan.state)]
+    if wanted == before and annotation == (metadata.get("annotations") or {}).get(ROLLOUT_ANNOTATION):
         return False
     manifest: dict[str, Any] = {
         "apiVersion": KSERVICE.api_version,
@@ -451,15 +434,18 @@ def _write(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool = Fal
     # Server-side apply removes fields that a manager owns and leaves out; other managers' fields stay.
     if plan.traffic is not None or owns_traffic(service):
         manifest["spec"] = {"traffic": wanted}
-    try:
-        cluster.apply(manifest, manager=ROLLOUT_MANAGER, force=force)
-    except ConflictError as error:
-        ours = error.causes and all(ROLLOUT_ANNOTATION in field for _, field in error.causes)
-        if not ours or not parse_annotation(service)[1]:
-            raise
-        cluster.apply(manifest, manager=ROLLOUT_MANAGER, force=True)  # the annotation is Eaves', and it is unreadable
+    cluster.apply(manifest, manager=ROLLOUT_MANAGER, force=force)
     return True
 
 
-def _managers(error: ConflictError) -> str:
-    return ", ".join(sorted({manager for manager, _ in error.causes}))
+def _keep_tags(service: Manifest, state: RolloutState) -> list[Manifest]:
+    """Return the entries of a Service's traffic with tags of other people, at 0 %: addresses at which revisions answer.
+
+    Knative changes no share while a revision in the traffic can't answer. So the tags go while the route isn't ready,
+    and so does that of a revision that is rolled back.
+    """
+    if condition(service, "RoutesReady").get("status") == "False":
+        return []
+    failed = state.new if state.phase is RolloutPhase.ROLLED_BACK else None
+    tagged = [one for one in service["spec"].get("traffic") or () if one.get("tag", NEXT_TAG) != NEXT_TAG]
+    return [{**one, "percent": 0} for one in tagged if one.get("revisionName", "") != failed]

@@ -1,4 +1,4 @@
-"""The state of a rollout: the value that is stored in the Service's annotation, and the traffic of revisions. Pure.
+"""The state of a rollout as a Service has it: the value of its annotation, and the traffic of revisions. Pure.
 
 Traffic is the share of requests of each revision, as in the field `spec.traffic` of a Knative Service. A revision that
 isn't ready must not be in it, not even at 0 %: Knative then leaves the whole route unchanged until all revisions in it
@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 from eaves.config import SettingsLayer, build
-from eaves.errors import ConfigError, InputError
+from eaves.errors import ConfigError
+from knative.readiness.conditions import condition, observed
+from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.counters import RevisionCounts
 from knative.settings import RolloutSettings
 
@@ -166,14 +168,7 @@ def build_traffic(traffic: Traffic, *, preview: str = "") -> list[dict[str, Any]
     Args:
         traffic: Percent of requests by revision.
         preview: Revision that gets no requests but an address of its own; empty for none.
-
-    Raises:
-        InputError: When a share isn't from 0 to 100, or the shares aren't 100 together; Knative refuses such traffic
-            too.
     """
-    if sum(traffic.values()) != 100 or any(not 0 <= percent <= 100 for percent in traffic.values()):
-        shown = ", ".join(f"{revision or 'the latest'} {percent} %" for revision, percent in traffic.items())
-        raise InputError(f"shares of requests must add up to 100 % (got {shown or 'none'})")
     # Knative's webhook adds a missing `latestRevision`, and then the applied value would always differ.
     entries: list[dict[str, Any]] = [
         {"latestRevision": False, "percent": percent, "revisionName": revision}
@@ -232,18 +227,18 @@ def parse_state(text: str) -> RolloutState:
 
 def _dump(value: Any) -> Any:
     """Return a part of a state as a value of JSON."""
-    if isinstance(value, RolloutSettings):
-        default = RolloutSettings()
-        names = (one.name for one in fields(value) if getattr(value, one.name) != getattr(default, one.name))
-        return {name: getattr(value, name) for name in names}
     if is_dataclass(value):
-        members = {one.name: _dump(getattr(value, one.name)) for one in fields(value)}
-        return {name: one for name, one in members.items() if one not in ("", {}, [], False, 0)}
+        members = {one: getattr(value, one.name) for one in fields(value)}
+        return {one.name: _dump(member) for one, member in members.items() if member != _default(one)}
     if isinstance(value, Mapping):
         return {name: _dump(one) for name, one in value.items()}
     if isinstance(value, tuple):
         return [_dump(one) for one in value]
     return value[:MAX_TEXT] if isinstance(value, str) else value
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def _load(kind: Any, value: object) -> Any:
@@ -275,3 +270,96 @@ def _require(kind: type, value: object) -> Any:
 @cache
 def _types(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutStatus:
+    """A function's revisions, traffic and rollout.
+
+    Attributes:
+        name: Name of the function.
+        newest: The revision that was made last; empty when there is none yet.
+        traffic: Traffic as the Service has it.
+        shares: The traffic with the name of the latest ready revision in place of `LATEST`.
+        preview: The revision at 0 % with an address of its own; empty for none.
+        state: State of the rollout; None when there is none.
+        fault: Reason why the rollout's annotation can't be parsed; empty when it can be parsed, or there is none.
+        settled: Whether Knative has processed the last change of the Service, so that `newest` is certain.
+    """
+
+    name: str
+    newest: str
+    traffic: Traffic
+    shares: Traffic
+    preview: str = ""
+    state: RolloutState | None = None
+    fault: str = ""
+    settled: bool = True
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the traffic names its revisions, so that a new revision gets no requests automatically."""
+        return bool(self.traffic) and LATEST not in self.traffic
+
+    @property
+    def current(self) -> RolloutState | None:
+        """The stored state of the rollout if it is about the newest revision, else None."""
+        return self.state if self.state is not None and self.state.new == self.newest else None
+
+    @property
+    def other(self) -> str:
+        """The revision that the newest one is compared with; empty when none is known.
+
+        It is the last revision that got all requests, if it still gets some. A revision whose rollout was not finished
+        when a newer one was deployed is not used for comparison. Otherwise it is the revision with the largest share of
+        the requests, or else the old revision in the stored state.
+        """
+        state = self.current
+        proven = state.old if state is not None else self.state.serving if self.state is not None else ""
+        if proven in self.shares and proven != self.newest:
+            return proven
+        return find_largest_share(self.shares, apart_from=self.newest) or (state.old if state is not None else "")
+
+
+def parse_rollout_status(service: Mapping[str, Any]) -> RolloutStatus:
+    """Parse the rollout status of a function from its Knative Service.
+
+    Source: knative/serving, pkg/reconciler/service/service.go (`MarkConfigurationNotReconciled`: OutOfDate).
+    """
+    metadata, status = service.get("metadata", {}), service.get("status") or {}
+    latest_ready = str(status.get("latestReadyRevisionName") or "")
+    traffic, shares, preview = parse_traffic(service.get("spec", {}).get("traffic") or (), latest_ready)
+    state, fault = parse_annotation(service)
+    return RolloutStatus(
+        name=str(metadata.get("name", "")),
+        newest=str(status.get("latestCreatedRevisionName") or ""),
+        traffic=traffic,
+        shares=shares,
+        preview=preview,
+        state=state,
+        fault=fault,
+        settled=observed(service) and condition(service, "ConfigurationsReady").get("reason") != "OutOfDate",
+    )
+
+
+def parse_annotation(manifest: Mapping[str, Any]) -> tuple[RolloutState | None, str]:
+    """Return (state of the rollout, reason why it can't be parsed) from a Service's annotation."""
+    text = (manifest.get("metadata", {}).get("annotations") or {}).get(ROLLOUT_ANNOTATION)
+    if text is None:
+        return None, ""
+    try:
+        return parse_state(str(text)), ""
+    except ValueError as error:
+        return None, f"the annotation {ROLLOUT_ANNOTATION} can't be read, so there is no rollout: {error}"
+
+
+def owns_traffic(service: Mapping[str, Any]) -> bool:
+    """Return whether the field manager `eaves-rollout` owns `spec.traffic`.
+
+    If it does, `spec.traffic` is removed when that manager applies the Service without it.
+    """
+    return any(
+        (entry.get("manager"), entry.get("operation")) == (ROLLOUT_MANAGER, "Apply")
+        and "f:traffic" in entry.get("fieldsV1", {}).get("f:spec", {})
+        for entry in service.get("metadata", {}).get("managedFields") or ()
+    )

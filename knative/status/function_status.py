@@ -13,16 +13,17 @@ from knative.client.kinds import CONFIG_MAP, DAEMON_SET, KSERVICE, POD_AUTOSCALE
 from knative.deploy.inventory import Inventory, item_kind, read_inventory
 from knative.deploy.ownership import AppOwner
 from knative.readiness.conditions import Object, condition, is_ready, is_true, name_of, observed, parse_time
-from knative.readiness.diagnosis import FunctionReader
+from knative.readiness.diagnosis import read_function
 from knative.readiness.parts import (
     FAILED,
     MISSING,
     PART_KINDS,
     WORKLOADS,
     Key,
-    PartReader,
     broker_of,
+    judge_parts,
     key_of,
+    list_values,
     missing_part,
     unknown_part,
 )
@@ -69,7 +70,6 @@ class _Site:
 
     def __init__(self, cluster: Cluster, owner: AppOwner) -> None:
         self._cluster, self._owner, self._now = cluster, owner, cluster.clock()
-        self._functions, reader = FunctionReader(cluster), PartReader(cluster)
         self._replicas = {
             name_of(one): int(one.get("status", {}).get("actualScale") or 0) for one in cluster.list(POD_AUTOSCALER)
         }
@@ -77,16 +77,16 @@ class _Site:
         """Revisions by name; empty when the user may not read them."""
         with suppress(DeniedError):
             self._revisions = {name_of(one): one for one in cluster.list(REVISION)}
-        found, self._unseen = reader.list_values(PART_KINDS, cluster.namespace)
+        found, self._unseen = list_values(cluster, PART_KINDS, cluster.namespace)
         hidden = list(self._unseen)
         if owner.agents and owner.agents != cluster.namespace:
             # A user who may not list the namespace of agents gets the agents that they may see.
-            there, elsewhere = reader.list_values(_ON_NODES, owner.agents)
+            there, elsewhere = list_values(cluster, _ON_NODES, owner.agents)
             found += [one for one in there if owner.has_agent(one["metadata"].get("labels") or {}, cluster.namespace)]
             hidden += elsewhere
         self._hidden = {(part.kind, part.namespace) for part in hidden}
         self._values = {key_of(value): value for value in found}
-        self._judged = dict(zip(self._values, reader.judge(found, now=self._now), strict=True))
+        self._judged = dict(zip(self._values, judge_parts(cluster, found, now=self._now), strict=True))
         pods = list_agent_pods(cluster, owner)
         reported = zip(pods, read_agents(cluster, pods), strict=True)
         self._agents = {
@@ -100,7 +100,7 @@ class _Site:
         own = {key: value for key, value in self._values.items() if _label(value, APP_LABEL) == name}
         inventory, unreadable = self._read_inventory(name)
         parts = [*self._list_parts(own, inventory), *self._unseen, *unreadable]
-        seen = None if is_ready(service) else self._functions.read(name, service=service, now=self._now)
+        seen = None if is_ready(service) else read_function(self._cluster, name, service=service, now=self._now)
         wrong = seen.diagnosis if seen is not None else None
         routed = [entry for entry in status.get("traffic", ()) if entry.get("percent")]
         replicas = sum(self._replicas.get(str(entry.get("revisionName")), 0) for entry in routed)

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import pytest
-
-from eaves.errors import UnreachableClusterError
 from knative.client.cluster import Cluster
 from knative.deploy.apply import apply_app
+from knative.deploy.inventory import DeploymentRecord, read_inventory
 from knative.deploy.ownership import ApplyResult, AppOwner
 from knative.deploy.removal import remove_app
+from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
+from knative.readiness.wait import Rows
 from knative.resources.metadata import APP_LABEL
 from knative.resources.rendering import render_app
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp
-from tests.cluster.apps import NAME
+from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
+from knative.specs import ClusterApp, ClusterTrigger
+from tests.cluster.apps import IMAGE, NAME, plain_app
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
 
 HOME, AGENTS = "cams", "eaves-agents"
 SITE = SiteSettings(name="barn", namespace=HOME)
 OWNER = AppOwner(app=NAME, agents=AGENTS)
+HALVES = RolloutSettings(steps=("50",), step_s=60.0, deadline_s=600.0, min_requests=4, max_error_increase=0.3)
 OWN_KINDS = (
     *("v1/ServiceAccount", "networking.k8s.io/v1/NetworkPolicy", "eventing.knative.dev/v1beta3/EventType"),
-    *("eventing.knative.dev/v1/Broker", "eventing.knative.dev/v1/Trigger", "serving.knative.dev/v1/Service"),
+    *("eventing.knative.dev/v1/Trigger", "serving.knative.dev/v1/Service"),
     *("apps/v1/DaemonSet", "apps/v1/StatefulSet", "sources.knative.dev/v1/SinkBinding"),
     *("sources.knative.dev/v1/ContainerSource", "sinks.knative.dev/v1alpha1/JobSink", "v1/Service"),
 )
@@ -46,11 +47,27 @@ def deploy(
     owner: AppOwner = OWNER,
     adopt: bool = False,
     dry_run: bool = False,
-    show: Callable[[ApplyResult], object] = lambda applied: None,
+    check: Callable[[Any], object] = lambda manifest: None,
 ) -> list[ApplyResult]:
     """Apply an app; what became of each object."""
     manifests = render(app, settings, SiteSettings(name=app.function.site, namespace=cluster.namespace))
-    return apply_app(cluster, manifests, owner, adopt=adopt, dry_run=dry_run, show=show)
+    return apply_app(cluster, manifests, owner, adopt=adopt, dry_run=dry_run, check=check)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def kill_after(count: int) -> Callable[[object], None]:
+    """A check that ends the process before it applies one more object than so many."""
+    seen: list[object] = []
+
+    def check(manifest: object) -> None:
+        seen.append(manifest)
+        if len(seen) > count:
+            raise Killed
+
+    return check
 
 
 def outcomes(done: list[ApplyResult]) -> dict[str, set[str]]:
@@ -71,22 +88,8 @@ def remove(cluster: Cluster, owner: AppOwner = OWNER, *, adopt: bool = False) ->
     return {f"{one.kind}/{one.name}" for one in remove_app(cluster, owner, adopt=adopt)}
 
 
-def cut_removal(cluster: Cluster, server: FakeCluster, *, after: int, reply: Reply) -> None:
-    """Begin to remove the app, and answer every deletion after so many with `reply`."""
-    served: list[str] = []
-
-    def fault(request: Request) -> Reply | None:
-        served.extend([request.path] if request.method == "DELETE" else [])
-        return reply if len(served) > after else None
-
-    server.fault = fault
-    with pytest.raises(UnreachableClusterError):
-        remove_app(cluster, OWNER)
-    server.fault = lambda request: None
-
-
 def objects(server: FakeCluster) -> dict[str, dict[str, Any]]:
-    """Every object of the kinds that deploys make, by `NAMESPACE/KIND/NAME`, as somebody wants it to be."""
+    """Every object of the kinds that apps don't share, by `NAMESPACE/KIND/NAME`, as somebody wants it to be."""
     found = {}
     for kind in OWN_KINDS:
         for one in server.all(kind):
@@ -123,3 +126,33 @@ class Meanwhile:
             self.done = True
             self.action()
         return None
+
+
+def update(
+    cluster: Cluster,
+    image: str = IMAGE,
+    *,
+    ready_s: float = 10,
+    extra: str = "",
+    env: dict[str, str] | None = None,
+    site: SiteSettings = SITE,
+    knative: KnativeSettings = KnativeSettings(),  # noqa: B008 - it is frozen
+    show: Callable[[Rows], object] = lambda rows: None,
+    tell: Callable[[str], object] = lambda text: None,
+    **how: Any,
+) -> SiteUpdate:
+    """What `eaves deploy` does at one site, perhaps with one more trigger; `how` is for `SiteDeployment`."""
+    app = plain_app(image=image, env=env or {})
+    if extra:
+        trigger = ClusterTrigger(name=extra, filter={"type": "x"}, url="http://alarm.cams.svc.cluster.local/")
+        app = replace(app, triggers=(*app.triggers, trigger))
+    values = {"by": "jane@laptop", "rollout": HALVES, "ready_s": ready_s, **how}
+    wanted = SiteDeployment(app=app, knative=knative, **values)
+    return update_site(cluster, site, wanted, show=show, tell=tell, poll_s=0.01)
+
+
+def last(cluster: Cluster) -> DeploymentRecord:
+    """The newest deployment by the cluster's record."""
+    deployment = read_inventory(cluster, NAME).deployment
+    assert deployment is not None
+    return deployment

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-NAMESPACE = "barn"
+NAMESPACE = "cams"
 NAME = "flowers"
 REVISION = "flowers-00001"
 POD = "flowers-00001-deployment-5c69c499f5-h6mcv"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from knative.client.cluster import Cluster
-from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
-from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
-from tests.cluster.apps import IMAGE, plain_app
-from tests.cluster.deploys import HOME, SITE
+from knative.deploy.site_update import SiteUpdate
+from knative.settings import KnativeSettings, RolloutSettings
+from tests.cluster import deploys
+from tests.cluster.apps import IMAGE
+from tests.cluster.deploys import HOME
 from tests.fakes.kubernetes.apiserver import FakeCluster
 
 SETTINGS = RolloutSettings(steps=("10", "50"), step_s=60.0, deadline_s=600.0, min_requests=4)
@@ -17,19 +18,11 @@ PIN_KIND = "apps/v1/DaemonSet"
 
 
 def update(
-    cluster: Cluster,
-    image: str = IMAGE,
-    *,
-    ready_s: float = 10.0,
-    pin: bool = True,
-    site: SiteSettings = SITE,
-    env: dict[str, str] | None = None,
-    pod: dict[str, Any] | None = None,
+    cluster: Cluster, image: str = IMAGE, *, pin: bool = True, pod: dict[str, Any] | None = None, **how: Any
 ) -> SiteUpdate:
-    """Deploy a container image."""
-    app, knative = plain_app(image=image, env=env or {}), KnativeSettings(pin=pin, pod=pod or {})
-    wanted = SiteDeployment(app=app, knative=knative, rollout=SETTINGS, ready_s=ready_s)
-    return update_site(cluster, site, wanted)
+    """Deploy a container image, whose rollout takes two steps."""
+    knative = KnativeSettings(pin=pin, pod=pod or {})
+    return deploys.update(cluster, image, knative=knative, rollout=SETTINGS, **how)
 
 
 def pinned(server: FakeCluster) -> set[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from knative import rollout
 from knative.client.cluster import Cluster
-from knative.resources.metadata import MANAGER
+from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE, MANAGER
 from knative.rollout import RolloutOutcome, parse_rollout_status
 from knative.settings import RolloutSettings
 from tests.fakes.controllers.serving import API, Serving
@@ -18,13 +18,15 @@ NAME, FIRST, SECOND, THIRD = "flowers", "flowers-00001", "flowers-00002", "flowe
 SETTINGS = RolloutSettings(steps=("10", "50"), step_s=60, deadline_s=600, min_requests=20, max_error_increase=0.2)
 """With so large an increase allowed, 20 requests without an error are enough for a step."""
 START = 1_000_000.0
+LABELS = {MANAGED_LABEL: MANAGED_VALUE}
 
 
 def manifest(image: str, *, revision: str = "") -> dict[str, Any]:
     """A Service as `render` writes it: without a word about shares; with its revision's name for GitOps."""
     template: dict[str, Any] = {"spec": {"containers": [{"image": image}]}}
     template |= {"metadata": {"name": revision}} if revision else {}
-    return {"apiVersion": API, "kind": "Service", "metadata": {"name": NAME}, "spec": {"template": template}}
+    metadata = {"name": NAME, "labels": LABELS}
+    return {"apiVersion": API, "kind": "Service", "metadata": metadata, "spec": {"template": template}}
 
 
 def deploy(cluster: Cluster, image: str) -> None:

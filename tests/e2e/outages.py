@@ -12,8 +12,8 @@ from eaves.errors import OciError
 from eaves.oci.image_location import open_location
 from eaves.oci.registry.registry import Access
 from knative.client.kinds import DAEMON_SET, NODE, POD
+from knative.readiness.parts import READY, judge_parts
 from knative.resources.pin import pin_name
-from knative.rollout.pinning import parse_pin
 from tests.e2e.places import NAME, Place
 from tests.waiting import wait_until
 
@@ -94,4 +94,7 @@ def lists_image(place: Place, image: str) -> bool:
 def is_pinned(place: Place, image: str) -> bool:
     """Whether a container image's pin runs on every node."""
     pin = place.cluster.get(DAEMON_SET, pin_name(NAME, image, {}))
-    return pin is not None and parse_pin(pin, image).complete and bool(pin["status"]["desiredNumberScheduled"])
+    if pin is None or not pin["status"]["desiredNumberScheduled"]:
+        return False
+    (part,) = judge_parts(place.cluster, [pin], now=place.cluster.clock())
+    return part.state == READY

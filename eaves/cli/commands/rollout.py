@@ -13,7 +13,7 @@ import click
 
 from eaves.cli.output import Column, Columns, Kind, output_option, print_rows, say
 from eaves.cli.registry import access_options
-from eaves.cli.site import REACH_S, Place, Visit, place_options
+from eaves.cli.site import LOCAL, REACH_S, Place, Visit, place_options
 from eaves.errors import OciError
 
 if TYPE_CHECKING:
@@ -57,6 +57,10 @@ def rollout(name: str, percent: int | None, resume: bool, unpinned: bool, form: 
     """
     from knative import rollout as library
 
+    if place.platform == LOCAL:
+        raise click.UsageError(
+            "rollouts are for clusters; on this machine, `eaves deploy` sends every request to the newest artifact."
+        )
     if percent is not None and resume:
         raise click.UsageError("--percent and --resume exclude each other.")
     function = place.name_function(name)

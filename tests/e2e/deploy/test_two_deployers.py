@@ -10,7 +10,7 @@ import pytest
 
 from knative.client.kinds import KSERVICE, REVISION
 from knative.deploy.inventory import DeploymentRecord, read_inventory
-from knative.deploy.site_update import image_of_service
+from knative.readiness.conditions import image_of
 from tests.e2e.places import NAME, SITE, Place
 from tests.waiting import wait_until
 
@@ -46,7 +46,7 @@ def test_a_reconcile_from_another_workspace_takes_no_newer_deploy_back(
     for _ in range(2):
         place.eaves("reconcile")
         laptop.eaves("reconcile")
-    assert (image_of_service(place.cluster.get(KSERVICE, NAME)), last(place).image) == (second_image, second_image)
+    assert (image_of(place.cluster.get(KSERVICE, NAME)), last(place).image) == (second_image, second_image)
     assert (last(place).sequence, revisions(place)) == (2, 2)
     assert place.status().traffic == (f"{NAME}-00002 100 %",)
     place.eaves("rollback", NAME)
@@ -87,6 +87,6 @@ def test_a_deploy_that_another_one_overtakes_ends_and_says_who_and_when(
     assert first.returncode == 75, said
     assert f"{winner.by} deployed {image} at " in said
     assert f"try: eaves deploy {second_image} --site {SITE}" in said
-    assert image_of_service(place.cluster.get(KSERVICE, NAME)) == image
+    assert image_of(place.cluster.get(KSERVICE, NAME)) == image
     place.eaves("reconcile")
-    assert (image_of_service(place.cluster.get(KSERVICE, NAME)), last(place)) == (image, winner)
+    assert (image_of(place.cluster.get(KSERVICE, NAME)), last(place)) == (image, winner)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from eaves.errors import OciError, OciNotFoundError, RegistryError
+from eaves.errors import OciError
 from eaves.oci.copy import copy_image
 from eaves.oci.descriptor import Reference
-from eaves.oci.package import ARTIFACT_LABEL, COMPILED, LIBRARY_LABEL, SOURCES, TASK_LABEL
+from eaves.oci.package import ARTIFACT_LABEL, TASK_LABEL
 from eaves.oci.registry.registry import Access, Registry
 from knative.deploy.function_image import resolve_image
 from tests.container_images.registries import small_index
@@ -51,19 +51,9 @@ def test_an_index_is_one_function_for_several_platforms(registry: FakeRegistry, 
     assert resolve_image(tag, PLAIN).name == name
 
 
-def test_byte_code_of_the_standard_library_counts_if_every_platform_has_it(
-    registry: FakeRegistry, tmp_path: Path
-) -> None:
-    compiled, sources = ({**reported(), LIBRARY_LABEL: form} for form in (COMPILED, SOURCES))
-    pairs = {"both": (compiled, compiled), "one": (compiled, sources), "old": (reported(), reported())}
-    names = {tag: push(registry, tmp_path / tag, *labels, tag=tag)[0] for tag, labels in pairs.items()}
-    found = {tag: resolve_image(name, PLAIN).library for tag, name in names.items()}
-    assert found == {"both": COMPILED, "one": SOURCES, "old": SOURCES}
-
-
 def test_an_index_whose_platforms_hold_different_artifacts_is_refused(registry: FakeRegistry, tmp_path: Path) -> None:
     tag, _ = push(registry, tmp_path, reported(), reported(OTHER))
-    with pytest.raises(OciError, match="does not hold the same artifact for every platform"):
+    with pytest.raises(OciError, match="name no artifact, or different ones"):
         resolve_image(tag, PLAIN)
 
 
@@ -74,20 +64,7 @@ def test_what_names_no_artifact_is_no_function(labels: dict[str, str], registry:
     tag, _ = push(registry, tmp_path, labels)
     with pytest.raises(OciError, match="is not the container image of a function") as raised:
         resolve_image(tag, PLAIN)
-    assert raised.value.hint == "build the container image with eaves package"
-
-
-def test_what_isnt_there_is_said(registry: FakeRegistry, tmp_path: Path) -> None:
-    push(registry, tmp_path, reported())
-    with pytest.raises(OciNotFoundError):
-        resolve_image(f"{registry.host}/barn/flowers:v2", PLAIN)
-
-
-def test_a_registry_that_is_down_is_said(registry: FakeRegistry) -> None:
-    with serve_fake() as gone:
-        host = gone.host
-    with pytest.raises(RegistryError):
-        resolve_image(f"{host}/barn/flowers:v1", PLAIN)
+    assert "build it with eaves package" in str(raised.value.hint)
 
 
 def test_a_folder_on_this_machine_is_where_no_node_can_fetch_it(tmp_path: Path) -> None:

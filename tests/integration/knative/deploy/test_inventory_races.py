@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 
@@ -11,42 +10,23 @@ from eaves.errors import ConflictError, NotFoundError
 from knative import rollout
 from knative.client.cluster import Cluster
 from knative.deploy.apply import apply_app
-from knative.deploy.inventory import Inventory, inventory_name, note_removal, read_inventory, write_inventory
-from knative.deploy.ownership import ApplyResult
-from knative.deploy.pins import prune_pins
-from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
+from knative.deploy.inventory import Inventory, inventory_name, read_inventory, write_inventory
+from knative.deploy.removal import prune_pins
 from knative.platform import KnativePlatform
-from knative.settings import KnativeSettings, RolloutSettings
-from knative.specs import ClusterTrigger
-from knative.status.function_status import read_status
+from knative.settings import KnativeSettings
 from tests.cluster.apps import IMAGE, NAME, plain_app
-from tests.cluster.deploys import HOME, OWNER, SITE, Meanwhile, objects, render
+from tests.cluster.deploys import HOME, OWNER, SITE, Killed, Meanwhile, kill_after, objects, render
+from tests.cluster.deploys import update as deploy
 from tests.cluster.pins import IMAGES, PIN_KIND, pinned
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster
 
-SETTINGS = RolloutSettings(steps=("50",), step_s=60.0, min_requests=4)
 RECORD = inventory_name(NAME)
 TRIGGER = "eventing.knative.dev/v1/Trigger"
 KINDS = (
     *("serving.knative.dev/v1/Service", TRIGGER, PIN_KIND, "v1/ServiceAccount"),
     *("eventing.knative.dev/v1beta3/EventType", "networking.k8s.io/v1/NetworkPolicy"),
 )
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-def deploy(
-    cluster: Cluster, image: str = IMAGE, *, by: str = "jane@laptop", ready_s: float = 10, extra: str = ""
-) -> SiteUpdate:
-    app = plain_app(image=image)
-    if extra:
-        trigger = ClusterTrigger(name=extra, filter={"type": "x"}, url="http://alarm.cams.svc.cluster.local/")
-        app = replace(app, triggers=(*app.triggers, trigger))
-    wanted = SiteDeployment(app=app, knative=KnativeSettings(), rollout=SETTINGS, by=by, ready_s=ready_s)
-    return update_site(cluster, SITE, wanted)
 
 
 def platform(cluster: Cluster) -> KnativePlatform:
@@ -74,40 +54,14 @@ def leave_a_pin(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.denied = set()
 
 
-@pytest.mark.parametrize("path", ["/serviceaccounts/", "/daemonsets/flowers-pin-00000002", "/triggers/"])
 def test_a_pin_that_others_remove_meanwhile_stops_no_deploy(
-    path: str, cluster: Cluster, knative: Knative, apiserver: FakeCluster
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     leave_a_pin(cluster, apiserver)
-    apiserver.fault = Meanwhile(path, "PATCH", lambda: prune_pins(cluster, NAME))
+    apiserver.fault = Meanwhile("/triggers/", "PATCH", lambda: prune_pins(cluster, NAME))
     deploy(cluster, IMAGES[2], extra="alarm")
     assert pinned(apiserver) == set(IMAGES[1:3])
     assert listed(cluster) == there(apiserver)
-
-
-def test_what_a_prune_that_others_overtake_left_listed_goes_with_the_next_one(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    leave_a_pin(cluster, apiserver)
-    inventory = read_inventory(cluster, NAME)
-    assert inventory.deployment is not None
-    later = replace(inventory, deployment=replace(inventory.deployment, sequence=9))
-    apiserver.fault = Meanwhile(RECORD, "PATCH", lambda: write_inventory(cluster, later))
-    prune_pins(cluster, NAME)
-    assert IMAGE not in pinned(apiserver)
-    prune_pins(cluster, NAME)
-    assert listed(cluster) == there(apiserver)
-
-
-def test_what_a_killed_prune_left_listed_is_not_missing_for_ever(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    leave_a_pin(cluster, apiserver)
-    apiserver.remove(PIN_KIND, "flowers-pin-bbbbbbbb", namespace=HOME)
-    deploy(cluster, IMAGES[2])
-    assert listed(cluster) == there(apiserver)
-    (status,) = read_status(cluster, OWNER)
-    assert [part.name for part in status.parts if part.state == "missing"] == []
 
 
 def test_a_pin_that_a_deploy_under_way_wants_again_is_not_removed(
@@ -127,12 +81,8 @@ def test_an_object_that_a_killed_deploy_made_anew_is_removed(
     deploy(cluster)
     apiserver.remove(TRIGGER, NAME, namespace=HOME)
 
-    def kill(applied: ApplyResult) -> None:
-        if applied.kind == "Trigger":
-            raise Killed
-
     with pytest.raises(Killed):
-        apply_app(cluster, render(plain_app()), OWNER, show=kill)
+        apply_app(cluster, render(plain_app()), OWNER, check=kill_after(len(render(plain_app())) - 1))
     platform(cluster).remove(NAME)
     assert objects(apiserver) == {}
 
@@ -145,7 +95,7 @@ def test_a_list_that_was_removed_is_not_made_again(cluster: Cluster, apiserver: 
     assert read_inventory(cluster, NAME).version == ""
 
 
-@pytest.mark.parametrize("path", ["/serviceaccounts/", "/daemonsets/", "/configmaps/"])
+@pytest.mark.parametrize("path", ["/serviceaccounts/", "/configmaps/"])
 def test_a_removal_stops_a_deploy_wherever_it_is(
     path: str, cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
@@ -156,8 +106,8 @@ def test_a_removal_stops_a_deploy_wherever_it_is(
         deploy(cluster, IMAGES[1])
     assert apiserver.all("serving.knative.dev/v1/Service", namespace=HOME) == []
     with suppress(NotFoundError):
-        platform(cluster).remove(NAME)
-    assert set(objects(apiserver)) <= {"cams/Broker/eaves"}, "apps share it"
+        platform(cluster).remove(NAME, adopt=True)
+    assert objects(apiserver) == {}
 
 
 @pytest.mark.parametrize("path", ["/triggers/", "/serviceaccounts/"])
@@ -176,29 +126,3 @@ def test_a_deploy_stops_a_removal_and_has_all_its_objects(
     missing = {(kind, name) for kind, name, _ in listed(cluster)} - {(kind, name) for kind, name, _ in there(apiserver)}
     others = {one for one in missing if one != ("DaemonSet", "flowers-pin-bbbbbbbb")}
     assert len(others) <= 1, "the one whose deletion was under way; a deploy makes no earlier pin again"
-
-
-def unlist(cluster: Cluster, name: str) -> None:
-    """What a prune that had begun before does last."""
-    inventory = read_inventory(cluster, NAME)
-    write_inventory(cluster, replace(inventory, items=tuple(one for one in inventory.items if one.name != name)))
-
-
-def test_a_removal_beside_a_prune_ends(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
-    deploy(cluster)
-    deploy(cluster, IMAGES[1])
-    apiserver.fault = Meanwhile(
-        "/triggers/",
-        "DELETE",
-        lambda: unlist(cluster, "flowers-pin-bbbbbbbb"),
-    )
-    platform(cluster).remove(NAME)
-    assert objects(apiserver) == {}
-    assert read_inventory(cluster, NAME).version == ""
-
-
-def test_a_deploy_of_what_is_being_removed_gets_the_reason(cluster: Cluster, knative: Knative) -> None:
-    deploy(cluster)
-    note_removal(cluster, NAME, "bob@desk")
-    updated = deploy(cluster)
-    assert "bob@desk started to remove the function at " in updated.note

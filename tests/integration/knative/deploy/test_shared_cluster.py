@@ -9,22 +9,25 @@ from typing import Any
 
 import pytest
 
-from eaves.errors import ConflictError
+from eaves.errors import ConflictError, NotFoundError
 from knative.client.cluster import Cluster, open_cluster
+from knative.client.kinds import KSERVICE
 from knative.deploy.inventory import (
-    DeploymentRecord,
+    InventoryItem,
+    item_kind,
     read_inventory,
-    write_inventory,
 )
-from knative.deploy.ownership import LEFT, REMOVED, UNCHANGED, ApplyResult, AppOwner
+from knative.deploy.ownership import ADOPTED, CREATED, LEFT, REMOVED, UNCHANGED, AppOwner, delete_item
 from knative.deploy.removal import remove_app
+from knative.settings import KnativeSettings
 from knative.specs import ClusterApp, ClusterSource
 from tests.cluster.apps import full_app, full_settings, plain_app
 from tests.cluster.deploys import (
     AGENTS,
     OWNER,
-    cut_removal,
+    Killed,
     deploy,
+    kill_after,
     names,
     objects,
     outcomes,
@@ -32,7 +35,7 @@ from tests.cluster.deploys import (
     render,
 )
 from tests.fakes.controllers.knative import Knative
-from tests.fakes.kubernetes.apiserver import FakeCluster, Reply
+from tests.fakes.kubernetes.apiserver import FakeCluster, Request
 
 CAMERA = (ClusterSource(name="camera", agent="node", options={"path": "/data/camera"}),)
 TRIGGER = "eventing.knative.dev/v1/Trigger"
@@ -92,27 +95,6 @@ def test_the_same_app_in_two_namespaces_has_two_agents_and_a_removal_takes_one(
     assert set(before.values()) == {"http://flowers.prod.svc/"}
 
 
-def test_a_site_that_is_renamed_keeps_its_one_agent(cluster: Cluster, knative: Knative) -> None:
-    deploy(cluster, camera_app("barn"), full_settings(), owner=owner())
-    deploy(cluster, camera_app("stable"), full_settings(), owner=owner())
-    assert len(cameras(knative.server)) == 1
-    remove_app(cluster, owner())
-    assert cameras(knative.server) == {}
-
-
-def test_agents_that_get_another_namespace_leave_the_first(cluster: Cluster, knative: Knative) -> None:
-    deploy(cluster, camera_app(), full_settings(), owner=owner())
-    done = deploy(cluster, camera_app(), full_settings(agent_namespace="two"), owner=owner(agents="two"))
-    (only,) = cameras(knative.server)
-    assert only.startswith("two/")
-    assert outcomes(done)[REMOVED] == {
-        "DaemonSet/flowers-cams-camera",
-        "SinkBinding/flowers-cams-camera",
-        "NetworkPolicy/flowers-cams-camera",
-        "ServiceAccount/flowers-cams",
-    }
-
-
 def test_an_object_that_helm_labelled_like_the_app_is_neither_pruned_nor_removed(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
@@ -121,18 +103,6 @@ def test_an_object_that_helm_labelled_like_the_app_is_neither_pruned_nor_removed
     assert outcomes(deploy(cluster, plain_app())).keys() == {UNCHANGED}
     remove_app(cluster, AppOwner(app="flowers"))
     assert [one["metadata"]["name"] for one in apiserver.all(TRIGGER)] == ["audit"]
-
-
-def test_what_is_listed_is_what_was_applied(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
-    deploy(cluster, full_app(), full_settings())
-    listed = {(one.kind, one.namespace, one.name): one.uid for one in read_inventory(cluster, "flowers").items}
-    rendered = [one for one in render(full_app(), full_settings()) if one["kind"] not in {"Broker", "Namespace"}]
-    assert len(listed) == len(rendered)
-    for one in rendered:
-        kind, metadata = f"{one['apiVersion']}/{one['kind']}", one["metadata"]
-        named = kind if kind == "v1/Service" else one["kind"]
-        there = apiserver.get(kind, metadata["name"], namespace=metadata["namespace"])
-        assert listed[named, metadata["namespace"], metadata["name"]] == there["metadata"]["uid"]
 
 
 def recreate(apiserver: FakeCluster, name: str) -> None:
@@ -157,62 +127,19 @@ def test_an_object_that_was_made_anew_by_somebody_else_stays_and_is_reported(
     assert [one["metadata"]["name"] for one in apiserver.all(TRIGGER)] == ["flowers", "flowers-alarm"]
 
 
-@pytest.mark.parametrize("after", [0, 9, 18])
 def test_a_command_killed_between_two_objects_has_listed_what_there_is(
-    after: int, cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    class Killed(BaseException):
-        pass
-
-    def kill(applied: ApplyResult) -> None:
-        done.append(applied)
-        if len(done) > after:
-            raise Killed
-
-    done: list[ApplyResult] = []
-    with pytest.raises(Killed):
-        deploy(cluster, full_app(), full_settings(), show=kill)
-    kinds = {one.kind for one in read_inventory(cluster, "flowers").items}
-    assert {place.split("/")[1] for place in objects(apiserver)} <= kinds | {"Broker"}
-    remove_app(cluster, OWNER)
-    assert objects(apiserver) == {}
-    assert read_inventory(cluster, "flowers").version == ""
-
-
-def test_a_name_that_was_taken_before_it_was_applied_is_not_removed(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
-    """Killed before its Trigger was applied; then Helm makes one of that name, with our label."""
-
-    class Killed(BaseException):
-        pass
-
-    def kill(applied: ApplyResult) -> None:
-        raise Killed
-
+    """Afterwards Helm makes a Trigger of a name that was listed and not applied yet, with our label."""
     with pytest.raises(Killed):
-        deploy(cluster, plain_app(), show=kill)
+        deploy(cluster, full_app(), full_settings(), check=kill_after(9))
+    listed = {f"{one.namespace}/{one.kind}/{one.name}" for one in read_inventory(cluster, "flowers").items}
+    assert set(objects(apiserver)) < listed
+    assert "cams/Trigger/flowers" not in objects(apiserver)
     apiserver.put({**AUDIT, "metadata": {**AUDIT["metadata"], "name": "flowers"}}, manager="helm", namespace="cams")
     remove_app(cluster, OWNER)
-    assert [one["metadata"]["name"] for one in apiserver.all(TRIGGER)] == ["flowers"]
-
-
-def test_of_two_who_deploy_at_once_the_first_removes_nothing(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    """The other deploys while the first one applies: what the first would remove may be what the other applied."""
-    deploy(cluster, full_app(), full_settings())
-    fewer = replace(full_app(), triggers=full_app().triggers[:1])
-    others: list[object] = []
-
-    def meanwhile(applied: ApplyResult) -> None:
-        if not others:
-            inventory = read_inventory(cluster, "flowers")
-            others.append(write_inventory(cluster, replace(inventory, items=inventory.items[1:])))
-
-    with pytest.raises(ConflictError, match=r"the inventory of .* has changed"):
-        deploy(cluster, fewer, full_settings(), show=meanwhile)
-    assert "cams/Trigger/flowers-alarm" in objects(apiserver)
+    assert set(objects(apiserver)) == {"cams/Trigger/flowers"}
+    assert read_inventory(cluster, "flowers").version == ""
 
 
 def apply_by_kubectl(cluster: Cluster) -> None:
@@ -232,35 +159,152 @@ def test_what_kubectl_applied_has_no_inventory_and_is_removed_only_when_that_is_
     assert "--adopt" in str(raised.value.hint)
     assert objects(apiserver) == before
     assert remove(cluster, adopt=True) == names(render(plain_app())) - {"Broker/eaves"}
-    assert set(objects(apiserver)) == {"cams/Trigger/audit", "cams/Broker/eaves"}
+    assert set(objects(apiserver)) == {"cams/Trigger/audit"}
 
 
-def test_what_kubectl_applied_is_listed_once_it_is_deployed(cluster: Cluster, knative: Knative) -> None:
-    apply_by_kubectl(cluster)
-    deploy(cluster, plain_app())
-    assert read_inventory(cluster, "flowers").items
-    remove_app(cluster, OWNER)
+ROSES = AppOwner(app="roses", agents="eaves-agents")
+
+
+def test_all_of_it_goes_but_the_broker_that_apps_share(cluster: Cluster, knative: Knative) -> None:
+    deploy(cluster, full_app(), full_settings())
+    deploy(cluster, plain_app(name="roses"), owner=ROSES)
+    assert remove(cluster) == names(
+        one for one in render(full_app(), full_settings()) if one["kind"] not in {"Broker", "Namespace"}
+    )
+    rendered = [one for one in render(plain_app(name="roses")) if one["kind"] != "Broker"]
+    left = {f"{one['metadata']['namespace']}/{one['kind']}/{one['metadata']['name']}" for one in rendered}
+    assert set(objects(knative.server)) == left
+    remove_app(cluster, ROSES)
     assert objects(knative.server) == {}
 
 
-@pytest.mark.parametrize("deleted", [0, 3, 7])
-def test_a_removal_that_is_killed_on_the_way_continues_the_next_time(
-    deleted: int, cluster: Cluster, knative: Knative, apiserver: FakeCluster
+def test_what_is_still_being_deleted_is_made_again_by_the_next_deploy(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    """A controller's finalizer keeps an object for seconds, and what is applied to it meanwhile goes with it."""
+    kind = "eventing.knative.dev/v1/Trigger"
+    deploy(cluster, plain_app())
+
+    def finalize(*names: str) -> None:
+        one = apiserver.get(kind, "flowers", namespace="cams")
+        one["metadata"]["finalizers"] = list(names)
+        apiserver.put(one, manager="controller", namespace="cams")
+
+    finalize("triggers.eventing.knative.dev")
+    remove_app(cluster, OWNER)
+    looked: list[str] = []
+
+    def end(request: Request) -> None:
+        if request.method == "GET" and request.path.endswith("/triggers/flowers"):
+            looked.append(request.path)
+            if len(looked) == 3:
+                finalize()
+
+    apiserver.fault = end
+    assert "Trigger/flowers" in outcomes(deploy(cluster, plain_app()))["created"]
+    assert "deletionTimestamp" not in apiserver.get(kind, "flowers", namespace="cams")["metadata"]
+
+
+def test_an_app_that_isnt_there_is_distinguished_from_those_that_are(cluster: Cluster, knative: Knative) -> None:
+    deploy(cluster, plain_app(name="roses"), owner=ROSES)
+    with pytest.raises(
+        NotFoundError, match=r"the function 'flowers' does not exist in cams of edge \(known functions: roses\)"
+    ):
+        remove_app(cluster, OWNER)
+
+
+def test_without_a_recorded_uid_what_another_app_owns_by_now_stays(cluster: Cluster, knative: Knative) -> None:
+    """A deploy that was killed lists objects that it hadn't applied; another app may have taken the name since."""
+    deploy(cluster, plain_app())
+    deploy(cluster, plain_app(name="roses"), owner=ROSES)
+    item = InventoryItem(kind=item_kind(KSERVICE), name="roses", namespace="cams", uid="")
+    assert [one.outcome for one in delete_item(cluster, item, "flowers")] == [LEFT]
+    assert cluster.get(KSERVICE, "roses") is not None
+    assert [one.outcome for one in delete_item(cluster, item, "roses")] == [REMOVED]
+    assert cluster.get(KSERVICE, "roses") is None
+
+
+API = "serving.knative.dev/v1"
+SERVICE, BROKER, TRIGGER = f"{API}/Service", "eventing.knative.dev/v1/Broker", "eventing.knative.dev/v1/Trigger"
+
+
+def by_kn(apiserver: FakeCluster, **labels: str) -> dict[str, Any]:
+    """What `kn service create flowers` makes."""
+    container = {"name": "user-container", "image": "registry.example/other:1", "env": [{"name": "A", "value": "b"}]}
+    metadata = {"name": "flowers", "labels": labels}
+    manifest = {"apiVersion": API, "kind": "Service", "metadata": metadata}
+    return apiserver.put(
+        {**manifest, "spec": {"template": {"spec": {"containers": [container]}}}}, manager="kn", namespace="cams"
+    )
+
+
+def test_a_function_of_kns_is_shown_with_its_fields_and_nothing_is_applied(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    by_kn(apiserver)
+    before = objects(apiserver)
+    with pytest.raises(ConflictError, match=r"edge: Service flowers exists already .*: it was created by kn") as raised:
+        deploy(cluster, plain_app())
+    assert "`eaves deploy IMAGE --on knative --adopt`" in str(raised.value.hint)
+    assert objects(apiserver) == before
+
+
+def test_what_another_app_has_is_not_taken_from_it(cluster: Cluster, knative: Knative) -> None:
+    deploy(cluster, full_app(), full_settings())
+    app = plain_app(name="flowers-alarm")  # its first trigger has the name of a trigger of `flowers`
+    app = replace(app, triggers=(replace(app.triggers[0], name="flowers-alarm", function="flowers-alarm"),))
+    owner = replace(OWNER, app="flowers-alarm")
+    with pytest.raises(ConflictError, match=r"flowers-alarm exists already .*: it belongs to the app flowers of"):
+        deploy(cluster, app, full_settings(), owner=owner)
+
+
+def test_a_broker_that_others_made_is_theirs(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    broker = {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "metadata": {"name": "default"}, "spec": {}}
+    apiserver.put(broker, namespace="cams")
+    with pytest.raises(ConflictError, match="Broker default exists already and does not belong to this app") as raised:
+        deploy(cluster, plain_app(), KnativeSettings(broker="default"))
+    assert "knative.create_broker: no" in str(raised.value.hint)
+    done = outcomes(deploy(cluster, plain_app(), KnativeSettings(broker="default", create_broker=False)))
+    assert done.keys() == {CREATED}
+    remove_app(cluster, OWNER)
+    assert apiserver.get(BROKER, "default", namespace="cams"), "it stays when its last trigger goes"
+
+
+def test_a_namespace_for_agents_that_an_administrator_made_is_used_as_it_is(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": "privileged"}
+    apiserver.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": AGENTS, "labels": labels}})
+    apiserver.denied = {("patch", "namespaces")}
+    done = outcomes(deploy(cluster, full_app(), full_settings()))
+    assert done[UNCHANGED] == {f"Namespace/{AGENTS}"}
+    apiserver.denied = {("patch", "namespaces"), ("get", "namespaces")}
+    assert outcomes(deploy(cluster, full_app(), full_settings())).keys() == {UNCHANGED}
+
+
+def test_a_namespace_that_doesnt_let_agents_read_folders_isnt_changed_behind_its_owners_back(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    apiserver.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": AGENTS}})
+    with pytest.raises(
+        ConflictError, match=f"Namespace {AGENTS} exists already and does not belong to this app"
+    ) as raised:
+        deploy(cluster, full_app(), full_settings())
+    assert f"kubectl label namespace {AGENTS} pod-security.kubernetes.io/enforce=privileged" in str(raised.value.hint)
+
+
+def test_a_field_that_somebody_set_since_stops_the_deploy_there(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     deploy(cluster, plain_app())
-    cut_removal(cluster, apiserver, after=deleted, reply=Reply(status=0))
-    remove_app(cluster, OWNER)
-    assert objects(apiserver) == {}
-    assert read_inventory(cluster, "flowers").version == ""
-
-
-OTHERS = DeploymentRecord(sequence=2, at=1.0, by="bob@desk", site="barn", image="", artifact="", declared="")
-
-
-def test_a_broker_that_only_carries_our_label_stays(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
-    deploy(cluster, plain_app())
-    labels = {"app.kubernetes.io/managed-by": "eaves"}
-    broker = {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "metadata": {"name": "b", "labels": labels}}
-    apiserver.put({**broker, "spec": {}}, manager="helm", namespace="cams")
-    remove_app(cluster, OWNER)
-    assert set(objects(apiserver)) == {"cams/Broker/b"}
+    trigger = apiserver.get(TRIGGER, "flowers", namespace="cams")
+    trigger["spec"]["delivery"]["retry"] = 1
+    apiserver.put(trigger, manager="kubectl-edit", namespace="cams")
+    with pytest.raises(
+        ConflictError, match="other owners have set fields of Trigger flowers: kubectl-edit owns"
+    ) as raised:
+        deploy(cluster, plain_app())
+    assert raised.value.causes == (("kubectl-edit", ".spec.delivery.retry"),)
+    done = outcomes(deploy(cluster, plain_app(), adopt=True))
+    assert done[ADOPTED] == {"Trigger/flowers"}
+    assert apiserver.get(TRIGGER, "flowers", namespace="cams")["spec"]["delivery"]["retry"] == 6

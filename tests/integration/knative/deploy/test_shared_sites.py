@@ -13,13 +13,12 @@ import pytest
 
 from eaves.errors import PlatformError, UnreachableClusterError
 from knative.client.cluster import Cluster, open_cluster
-from knative.deploy.inventory import DeploymentRecord, inventory_name, read_inventory, write_inventory
+from knative.deploy.inventory import DeploymentRecord, read_inventory, write_inventory
 from tests.cluster.sites import IMAGE, OTHER, Sites, open_sites
-from tests.fakes.kubernetes.apiserver import Reply, Request, refusal, refusing_url
+from tests.fakes.kubernetes.apiserver import Reply, Request, refusing_url
 from tests.waiting import wait_until
 
 FIRST, SECOND = "flowers-00001", "flowers-00002"
-THIRD_IMAGE = "registry.example/barn/flowers@sha256:" + "e" * 64
 
 
 @pytest.fixture
@@ -84,11 +83,6 @@ def record(sites: Sites, *, by: str) -> None:
     write_inventory(client(sites), replace(inventory, deployment=replace(inventory.deployment, by=by)))
 
 
-def forget_record(sites: Sites) -> None:
-    """Leave what Eaves made as an older version did, which kept no record."""
-    sites.clusters["s000"].remove("v1/ConfigMap", inventory_name("flowers"), namespace="eaves")
-
-
 @contextmanager
 def silent(sites: Sites) -> Iterator[None]:
     """Let nobody listen at the site's address."""
@@ -107,18 +101,6 @@ def newest(sites: Sites) -> str:
     return str(sites.knative["s000"].service()["status"]["latestCreatedRevisionName"])
 
 
-def test_a_cron_elsewhere_never_takes_a_newer_deploy_back(server: Sites, laptop: Sites) -> None:
-    deploy(server, IMAGE)
-    deploy(laptop, OTHER)
-    run(laptop, "promote", "--on", "knative")
-    for _ in range(3):
-        run(server, "reconcile", "--all", "--offline")
-        run(laptop, "reconcile", "--all", "--offline")
-    assert deployed(server) == OTHER
-    assert newest(server) == SECOND
-    assert server.served("s000") == {SECOND: 100}
-
-
 def test_a_deploy_says_whose_it_replaces(server: Sites, laptop: Sites) -> None:
     deploy(server, IMAGE)
     record(server, by="jane@laptop")
@@ -132,65 +114,12 @@ def test_a_deploy_says_whose_it_replaces(server: Sites, laptop: Sites) -> None:
     assert "replaces" not in deploy(laptop, IMAGE)
 
 
-def test_what_rollback_took_back_stays_back_for_every_reconciler(server: Sites, laptop: Sites) -> None:
-    deploy(server, IMAGE)
-    deploy(laptop, OTHER)
-    run(laptop, "promote", "--on", "knative")
-    run(server, "rollback", "--on", "knative")
-    for _ in range(2):
-        run(server, "reconcile", "--all")
-        run(laptop, "reconcile", "--all")
-    assert (deployed(server), newest(server)) == (OTHER, SECOND)
-    assert server.served("s000") == {FIRST: 100}
-    said = run(laptop, "promote", "--on", "knative")
-    assert f"deployed {OTHER} at " in said
-    assert server.served("s000") == {SECOND: 100}
-
-
 def test_a_deploy_that_a_site_missed_is_brought_to_it(server: Sites) -> None:
     deploy(server, IMAGE)
     with silent(server):
         assert isinstance(server.run("deploy", OTHER, "--offline", "--all").exception, UnreachableClusterError)
     run(server, "reconcile", "--all")
     assert deployed(server) == OTHER
-
-
-def test_a_deploy_that_a_site_missed_is_not_brought_over_a_newer_one(server: Sites, laptop: Sites) -> None:
-    deploy(server, IMAGE)
-    with silent(server):
-        server.run("deploy", OTHER, "--offline", "--all")
-    deploy(laptop, THIRD_IMAGE)
-    record(laptop, by="jane@laptop")
-    said = run(server, "reconcile", "--all")
-    assert f"jane@laptop deployed {THIRD_IMAGE} at " in said
-    assert f"(try: eaves deploy {OTHER} --site s000)" in said
-    assert (deployed(server), newest(server)) == (THIRD_IMAGE, SECOND)
-    deploy(server, OTHER)
-    assert deployed(server) == OTHER
-
-
-def test_a_deploy_to_a_silent_site_that_this_workspace_never_reached_leaves_what_is_there(
-    server: Sites, laptop: Sites
-) -> None:
-    deploy(server, IMAGE)
-    with silent(laptop):
-        laptop.run("deploy", OTHER, "--offline", "--all")
-    assert f"(try: eaves deploy {OTHER} --site s000)" in run(laptop, "reconcile", "--all")
-    assert deployed(server) == IMAGE
-
-
-def test_a_clock_that_jumps_years_back_changes_nothing(server: Sites, laptop: Sites) -> None:
-    deploy(server, IMAGE)
-    server.clusters["s000"].skew_s = -10 * 365 * 86400
-    deploy(laptop, OTHER)
-    server.clusters["s000"].skew_s = 10 * 365 * 86400
-    run(server, "reconcile", "--all")
-    assert (deployed(server), newest(server)) == (OTHER, SECOND)
-    with silent(laptop):
-        laptop.run("deploy", THIRD_IMAGE, "--offline", "--all")
-    server.clusters["s000"].skew_s = -20 * 365 * 86400
-    run(laptop, "reconcile", "--all")
-    assert deployed(server) == THIRD_IMAGE
 
 
 def test_an_eaves_yaml_that_is_older_than_the_deploy_is_not_applied(server: Sites, laptop: Sites) -> None:
@@ -210,47 +139,6 @@ def test_an_eaves_yaml_that_is_older_than_the_deploy_is_not_applied(server: Site
     assert most_replicas(server) == "4", "it had agreed with the newest deploy, so what is changed since is newer"
     assert f"deployed {IMAGE}" in run(laptop, "reconcile", "--all")
     assert most_replicas(server) == "4"
-
-
-def test_what_an_older_eaves_deployed_is_taken_over_where_it_is_what_is_wanted(server: Sites) -> None:
-    deploy(server, IMAGE)
-    forget_record(server)
-    assert "unchanged" in run(server, "reconcile", "--all")
-    assert newest(server) == FIRST
-    assert last(server).sequence == 1
-
-
-def test_what_an_older_eaves_deployed_from_elsewhere_is_left(server: Sites, laptop: Sites) -> None:
-    deploy(server, IMAGE)
-    deploy(laptop, OTHER)
-    forget_record(server)
-    said = run(server, "reconcile", "--all")
-    assert f"nobody recorded who deployed {OTHER}" in said
-    assert f"(try: eaves deploy {IMAGE} --site s000)" in said
-    assert (deployed(server), newest(server)) == (OTHER, SECOND)
-
-
-def test_a_function_that_was_removed_elsewhere_is_not_brought_back(server: Sites, laptop: Sites) -> None:
-    server.write_project(knative={"image": IMAGE})
-    deploy(server, IMAGE)
-    run(laptop, "remove", "flowers", "--all")
-    assert "the function was removed" in run(server, "reconcile", "--all", "--offline")
-    assert server.deployed() == []
-    deploy(server, IMAGE)
-    assert server.deployed() == ["s000"]
-
-
-def test_a_removal_that_was_stopped_is_not_undone(server: Sites, laptop: Sites) -> None:
-    deploy(server, IMAGE)
-    cluster = server.clusters["s000"]
-    cluster.fail(refusal(403, "Forbidden", "no"), times=100, method="DELETE")
-    assert laptop.run("remove", "flowers", "--all").exit_code != 0
-    cluster.remove("serving.knative.dev/v1/Service", "flowers", namespace="eaves")
-    assert "started to remove the function at " in run(server, "reconcile", "--all")
-    assert server.deployed() == []
-    cluster.fault = lambda request: None
-    run(laptop, "remove", "flowers", "--all")
-    assert cluster.all("v1/ConfigMap", namespace="eaves") == []
 
 
 def test_a_deployer_that_is_killed_before_it_applied_anything_is_gone_on_from(server: Sites, laptop: Sites) -> None:
@@ -304,13 +192,3 @@ def test_a_function_that_is_refused_is_reported_and_the_others_go_on(server: Sit
         "the others are advanced:",
         "bbb: bbb-00001 90 %, bbb-00002 10 %: advancing: the revision is ready",
     ]
-
-
-def test_a_trigger_that_is_refused_does_not_keep_the_rollout_from_going_on(server: Sites) -> None:
-    deploy(server, IMAGE)
-    deploy(server, OTHER)
-    cluster = server.clusters["s000"]
-    cluster.remove("eventing.knative.dev/v1/Trigger", "flowers", namespace="eaves")
-    cluster.admit = lambda one: "not today" if one["kind"] == "Trigger" else ""
-    assert "not today" in str(server.run("reconcile", "--all").exception)
-    assert server.served("s000") == {FIRST: 90, SECOND: 10}

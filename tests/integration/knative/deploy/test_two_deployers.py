@@ -3,63 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from eaves.errors import ConflictError
 from knative import rollout
 from knative.client.cluster import Cluster
-from knative.deploy.function_image import FunctionImage
-from knative.deploy.inventory import DeploymentRecord, read_inventory
-from knative.deploy.reconcile import WantedDeployment, WorkspaceMemory, reconcile_site
-from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
 from knative.platform import KnativePlatform
-from knative.settings import KnativeSettings, RolloutSettings
-from knative.specs import ClusterTrigger
-from tests.cluster.apps import IMAGE, NAME, plain_app
-from tests.cluster.deploys import HOME, SITE, Meanwhile
-from tests.cluster.rollouts import FIRST, SECOND, shares
+from knative.settings import KnativeSettings
+from tests.cluster.apps import IMAGE, NAME
+from tests.cluster.deploys import HOME, SITE, Meanwhile, last
+from tests.cluster.deploys import update as deploy
+from tests.cluster.rollouts import FIRST, shares
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster, Request
 
 OTHER = "registry.example/barn/flowers@sha256:" + "d" * 64
 THIRD = "registry.example/barn/flowers@sha256:" + "e" * 64
-SETTINGS = RolloutSettings(steps=("50",), step_s=60.0, min_requests=4)
-Tell = Callable[[str], object]
-
-
-def wanted(image: str, *, by: str, ready_s: float = 10, follow: bool = False, extra: str = "") -> SiteDeployment:
-    app = plain_app(image=image)
-    if extra:
-        trigger = ClusterTrigger(name=extra, filter={"type": "x"}, url="http://alarm.cams.svc.cluster.local/")
-        app = replace(app, triggers=(*app.triggers, trigger))
-    return SiteDeployment(app=app, knative=KnativeSettings(), rollout=SETTINGS, by=by, ready_s=ready_s, follow=follow)
-
-
-def deploy(cluster: Cluster, image: str, *, by: str, tell: Tell = lambda text: None, **how: Any) -> SiteUpdate:
-    return update_site(cluster, SITE, wanted(image, by=by, **how), tell=tell, poll_s=0.01)
-
-
-def reconcile(
-    cluster: Cluster, image: str, *, known: DeploymentRecord | None = None, pending: bool = True
-) -> SiteUpdate:
-    chosen = FunctionImage(name=image, artifact_digest="a" * 64)
-    memory = WorkspaceMemory(known=None if known is None else known.mark, pending=chosen if pending else None)
-
-    def build(image: FunctionImage) -> SiteDeployment:
-        return wanted(image.name, by="cron@server")
-
-    return reconcile_site(cluster, SITE, NAME, WantedDeployment(site=SITE.name, image=chosen, memory=memory), build)
-
-
-def last(cluster: Cluster) -> DeploymentRecord:
-    deployment = read_inventory(cluster, NAME).deployment
-    assert deployment is not None
-    return deployment
 
 
 def deployed(knative: Knative) -> str:
@@ -98,12 +59,11 @@ def test_of_two_who_take_the_same_number_one_wins_and_the_other_applies_nothing(
     assert (winner.sequence, deployed(knative)) == (2, winner.image)
 
 
-@pytest.mark.parametrize("path", ["/serviceaccounts/", "/daemonsets/"])
 def test_a_deploy_that_another_overtakes_stops_before_it_applies_the_function(
-    path: str, cluster: Cluster, knative: Knative, apiserver: FakeCluster
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     deploy(cluster, IMAGE, by="jane@laptop", extra="old")
-    apiserver.fault = Meanwhile(path, "PATCH", lambda: deploy(cluster, THIRD, by="bob@desk", extra="old"))
+    apiserver.fault = Meanwhile("/daemonsets/", "PATCH", lambda: deploy(cluster, THIRD, by="bob@desk", extra="old"))
     with pytest.raises(ConflictError, match=r"bob@desk deployed \S+ at 20.*during this deploy") as e:
         deploy(cluster, OTHER, by="jane@laptop")
     assert e.value.hint == f"eaves deploy {OTHER} --site barn   # to replace that deploy after it has finished"
@@ -123,22 +83,6 @@ def test_a_deploy_that_another_overtakes_removes_nothing(
     assert apiserver.get("eventing.knative.dev/v1/Trigger", "flowers-old", namespace=HOME)
 
 
-def test_a_late_apply_of_the_deploy_that_lost_is_put_right(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    deploy(cluster, IMAGE, by="jane@laptop")
-    apiserver.fault = Meanwhile(
-        "serving.knative.dev/v1/namespaces/cams/services/flowers",
-        "PATCH",
-        lambda: deploy(cluster, THIRD, by="bob@desk"),
-    )
-    with pytest.raises(ConflictError, match="bob@desk deployed"):
-        deploy(cluster, OTHER, by="jane@laptop")
-    assert deployed(knative) == OTHER, "its request was under way already"
-    reconcile(cluster, IMAGE, pending=False)
-    assert deployed(knative) == THIRD
-
-
 def test_the_deploy_that_wins_sees_a_late_apply_of_the_other_before_its_rollout_begins(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
@@ -156,7 +100,7 @@ def test_the_deploy_that_wins_sees_a_late_apply_of_the_other_before_its_rollout_
             cluster.apply(late, manager="eaves")
 
     done: list[object] = []
-    update_site(cluster, SITE, wanted(OTHER, by="bob@desk"), show=show)
+    deploy(cluster, OTHER, by="bob@desk", show=show)
     assert done
     assert deployed(knative) == OTHER
     state = rollout.parse_rollout_status(knative.service()).state
@@ -173,21 +117,9 @@ def test_a_deploy_that_another_overtakes_while_it_waits_begins_no_rollout(cluste
             done.append(deploy(cluster, THIRD, by="bob@desk", ready_s=0))
 
     with pytest.raises(ConflictError, match=r"bob@desk deployed \S+ at .* stopped before its rollout began"):
-        update_site(cluster, SITE, wanted(OTHER, by="jane@laptop"), show=show)
+        deploy(cluster, OTHER, by="jane@laptop", show=show)
     assert shares(knative) == {FIRST: 100}
     assert deployed(knative) == THIRD
-
-
-def test_a_rollout_that_is_followed_is_the_others_once_they_deployed(cluster: Cluster, knative: Knative) -> None:
-    deploy(cluster, IMAGE, by="jane@laptop")
-    done: list[object] = []
-
-    def tell(text: str) -> None:
-        if f"{SECOND} 50 %" in text and not done:
-            done.append(deploy(cluster, THIRD, by="bob@desk", ready_s=0))
-
-    with pytest.raises(ConflictError, match=r"bob@desk deployed \S+ at .* stopped before its rollout ended"):
-        deploy(cluster, OTHER, by="jane@laptop", follow=True, tell=tell)
 
 
 def test_a_promotion_that_waits_while_another_deploys_promotes_nothing(
@@ -205,54 +137,3 @@ def test_a_promotion_that_waits_while_another_deploys_promotes_nothing(
     assert shares(knative) == {FIRST: 100}
     platform.promote(NAME)
     assert shares(knative) == {"flowers-00003": 100}
-
-
-def test_two_who_reconcile_at_once_deploy_what_a_site_missed_once(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    deploy(cluster, IMAGE, by="jane@laptop")
-    known = last(cluster)
-    apiserver.fault = Meeting()
-    with ThreadPoolExecutor(2) as pool:
-        tries = [pool.submit(reconcile, cluster, OTHER, known=known) for _ in range(2)]
-        updated = [one.result(60) for one in tries]
-    assert [one.note for one in updated] == ["", ""]
-    assert (last(cluster).sequence, deployed(knative)) == (2, OTHER)
-    assert knative.service()["status"]["latestCreatedRevisionName"] == SECOND
-
-
-def test_a_reconcile_that_a_deploy_overtakes_leaves_what_was_deployed(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    deploy(cluster, IMAGE, by="jane@laptop")
-    apiserver.remove("v1/ServiceAccount", NAME, namespace=HOME)  # it has drifted
-    apiserver.fault = Meanwhile("/serviceaccounts/", "PATCH", lambda: deploy(cluster, OTHER, by="bob@desk"))
-    updated = reconcile(cluster, IMAGE, known=last(cluster), pending=False)
-    assert updated.outcome is not None
-    assert (deployed(knative), last(cluster).image) == (OTHER, OTHER)
-
-
-def test_a_record_that_changes_for_another_reason_costs_no_deploy(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    """The list of objects is in the same ConfigMap."""
-    deploy(cluster, IMAGE, by="jane@laptop")
-
-    def touch() -> None:
-        found = apiserver.get("v1/ConfigMap", f"eaves-inventory-{NAME}", namespace=HOME)
-        found["metadata"]["annotations"] = {"touched": "yes"}
-        apiserver.put(found, manager="somebody", namespace=HOME)
-
-    apiserver.fault = Meanwhile("/configmaps/", "PATCH", touch)
-    deploy(cluster, OTHER, by="jane@laptop")
-    assert (last(cluster).sequence, deployed(knative)) == (2, OTHER)
-
-
-def test_who_may_not_read_config_maps_may_still_promote(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    deploy(cluster, IMAGE, by="jane@laptop")
-    deploy(cluster, OTHER, by="jane@laptop")
-    apiserver.denied = {("get", "configmaps")}
-    KnativePlatform(cluster, KnativeSettings(), SITE).promote(NAME)
-    assert shares(knative) == {SECOND: 100}

@@ -8,9 +8,9 @@ import pytest
 
 from eaves.platform import PartStatus
 from knative.client.cluster import Cluster
-from knative.client.kinds import BROKER, DAEMON_SET, TRIGGER
+from knative.client.kinds import BROKER, DAEMON_SET
 from knative.readiness.conditions import CAUSES
-from knative.readiness.parts import FAILED, READY, STARTING, PartReader, missing_part, wanted_parts
+from knative.readiness.parts import FAILED, READY, STARTING, judge_parts, wanted_parts
 from knative.resources.rendering import render_app
 from tests.cluster.apps import full_app, full_settings, plain_site
 from tests.cluster.deploys import HOME
@@ -39,9 +39,10 @@ def put_pod(server: FakeCluster, waiting: str, message: str = "", **labels: str)
     """A pod of that part that isn't ready."""
     state = {"waiting": {"reason": waiting, "message": message}}
     last = {"terminated": {"exitCode": 1, "reason": "Error"}} if waiting == "CrashLoopBackOff" else {}
-    status = {"name": "agent", "ready": False, "restartCount": 4, "state": state, "lastState": last}
+    image = "r.test/agent@sha256:" + "0" * 64
+    status = {"name": "agent", "image": image, "ready": False, "restartCount": 4, "state": state, "lastState": last}
     own = {**LABELS, "app.kubernetes.io/component": "source", **labels}
-    spec = {"nodeName": "edge-1", "containers": [{"name": "agent", "image": "r.test/agent@sha256:" + "0" * 64}]}
+    spec = {"nodeName": "edge-1", "containers": [{"name": "agent", "image": image}]}
     unready = [condition("Ready", "False", since=MINUTES_AGO)]
     server.put(
         {
@@ -55,7 +56,7 @@ def put_pod(server: FakeCluster, waiting: str, message: str = "", **labels: str)
 
 
 def judge(cluster: Cluster, value: dict[str, Any], *, now: float = NOW) -> PartStatus:
-    (found,) = PartReader(cluster).judge([value], now=now)
+    (found,) = judge_parts(cluster, [value], now=now)
     assert found.cause in {"", *CAUSES}
     return found
 
@@ -89,12 +90,6 @@ def test_what_is_ready(cluster: Cluster) -> None:
 def test_pods_that_are_missing_or_of_the_version_before(cluster: Cluster, value: dict[str, Any], reason: str) -> None:
     found = judge(cluster, value)
     assert (found.state, found.reason, found.since, found.age_s) == (STARTING, reason, NOW - 120, 120)
-
-
-def test_nodes_without_a_ready_pod_are_named(cluster: Cluster, apiserver: FakeCluster) -> None:
-    put_pod(apiserver, "ContainerCreating")
-    value = part("DaemonSet", desiredNumberScheduled=3, updatedNumberScheduled=3, numberReady=2)
-    assert judge(cluster, value).reason == "2 of 3 pods are ready, not on edge-1"
 
 
 def test_an_agents_fixes_are_others_than_a_functions(cluster: Cluster, apiserver: FakeCluster) -> None:
@@ -136,12 +131,12 @@ UNADDRESSED = ("False", "X", "address not set for Kind = Service, Namespace = ca
     ("conditions", "state", "cause", "begins"),
     [
         ([("BrokerReady", *GONE)], FAILED, "broker", "its Broker is missing or not ready: it is gone"),
-        ([("SubscriberResolved", *GONE)], FAILED, "destination", "its subscriber can't be resolved: it is gone"),
+        ([("SinkProvided", *GONE)], FAILED, "destination", "its sink can't be resolved: it is gone"),
         ([("SubscriptionReady", *GONE)], FAILED, "refused", "its condition SubscriptionReady is False: it is gone"),
         # It was looked at before its function had an address.
         ([("SubscriberResolved", *UNADDRESSED)], STARTING, "", "its subscriber can't be resolved yet: address not"),
         ([("SubscriptionReady", "Unknown", "", "is being made")], STARTING, "", "is being made"),
-        ([], FAILED, "refused", "it is not ready: the true reason"),
+        ([], FAILED, "refused", "its condition Ready is False: the true reason"),
     ],
 )
 def test_conditions_that_keep_a_trigger_from_being_ready(
@@ -152,6 +147,7 @@ def test_conditions_that_keep_a_trigger_from_being_ready(
     found = judge(cluster, part("Trigger", aside, *(condition(*one) for one in conditions), ready))
     assert (found.state, found.cause, found.since) == (state, cause, NOW - 120)
     assert found.reason.startswith(begins)
+    assert ("annotate sinkbindings" in found.fix) == ("its sink" in begins)
 
 
 def test_an_object_that_its_controller_has_not_looked_at(cluster: Cluster) -> None:
@@ -173,8 +169,3 @@ def test_the_parts_of_an_app_are_those_that_can_be_ready_and_the_broker() -> Non
     assert {kind.kind for kind, _, _ in found} == {
         *("Broker", "Trigger", "EventType", "SinkBinding", "StatefulSet", "DaemonSet", "ContainerSource")
     }
-
-
-def test_what_is_missing_says_how_it_comes_back() -> None:
-    assert missing_part(BROKER, "eaves", "barn").reason == "it does not exist in the namespace barn"
-    assert missing_part(TRIGGER, "flowers", "barn").fix == "eaves deploy --on knative"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
@@ -12,15 +10,16 @@ from eaves.errors import StartError
 from knative.client.cluster import Cluster
 from knative.deploy.apply import apply_app
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
-from knative.readiness.wait import DeploymentProgress, wait_whole
+from knative.readiness.wait import Rows, wait_ready
 from knative.resources.rendering import render_app
 from knative.rollout import parse_rollout_status
 from knative.settings import KnativeSettings, RolloutSettings
 from knative.specs import ClusterApp
-from tests.cluster.apps import NAME, full_app, full_settings, plain_app, relayed_app
+from tests.cluster.apps import NAME, full_app, full_settings, plain_app
 from tests.cluster.deploys import HOME, OWNER, SITE
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster
+from tests.integration.knative.readiness.test_parts import put_pod
 from tests.waiting import wait_until
 
 STATEFUL_SET, TRIGGER = "apps/v1/StatefulSet", "eventing.knative.dev/v1/Trigger"
@@ -42,23 +41,6 @@ def fail(
     return caught.value
 
 
-def put_pod(server: FakeCluster, kind: str, name: str, namespace: str, status: Mapping[str, Any]) -> None:
-    """The first pod of a workload."""
-    template = server.get(kind, name, namespace=namespace)["spec"]["template"]
-    metadata = {"name": f"{name}-0", "namespace": namespace, "labels": template["metadata"]["labels"]}
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"], "status": dict(status)}
-    server.put(pod, manager="kubelet")
-
-
-def crashing(exit_code: int = 1, restarts: int = 4) -> dict[str, Any]:
-    """Status of a pod in CrashLoopBackOff."""
-    ended = {"terminated": {"exitCode": exit_code, "reason": "Error", "finishedAt": "2026-11-26T03:00:00Z"}}
-    waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}}
-    container = {"name": "agent", "ready": False, "restartCount": restarts, "state": waiting, "lastState": ended}
-    ready = {"type": "Ready", "status": "False", "lastTransitionTime": "2026-11-26T03:00:00Z"}
-    return {"phase": "Running", "conditions": [ready], "containerStatuses": [container]}
-
-
 def test_a_trigger_whose_subscriber_does_not_resolve(cluster: Cluster, knative: Knative) -> None:
     message = 'services.serving.knative.dev "counter" not found'
     knative.broken["Trigger", "flowers-alarm"] = (
@@ -74,26 +56,22 @@ def test_a_trigger_whose_subscriber_does_not_resolve(cluster: Cluster, knative: 
     assert 'services.serving.knative.dev "counter" not found' in error.message
 
 
-@pytest.mark.parametrize("stale", ["address", "generation"])
 def test_a_stale_condition_of_a_trigger_is_waited_for_until_the_deadline(
-    stale: str, cluster: Cluster, knative: Knative, apiserver: FakeCluster
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     """Under load Knative looks at a Trigger again minutes after its function has an address."""
     text = "address not set for Kind = Service, Namespace = cams, Name = flowers"
-    if stale == "address":
-        knative.broken["Trigger", "flowers"] = ("SubscriberResolved", "False", "Unable to get the URI", text)
-    else:
-        knative.held = {"Trigger"}
+    knative.broken["Trigger", "flowers"] = ("SubscriberResolved", "False", "Unable to get the URI", text)
     manifests = render_app(plain_app(), KnativeSettings(), SITE)
     apply_app(cluster, manifests, OWNER)
     apiserver.skew_s += 60  # the change of an object that its controller hasn't seen counts as a fault now
-    waited: list[float] = []
+    waited: list[Rows] = []
     with ThreadPoolExecutor() as threads:
         waiting = threads.submit(
-            wait_whole, cluster, NAME, manifests, timeout_s=30, poll_s=0.1, patience_s=0.3,
-            show=lambda progress: waited.append(progress.waited_s),
+            wait_ready, cluster, NAME, manifests, timeout_s=30, poll_s=0.1, patience_s=0.3,
+            show=waited.append,
         )  # fmt: skip
-        wait_until(lambda: waiting.done() or waited[-1:] > [2.0], 10, what="more than the patience")
+        wait_until(lambda: waiting.done() or len(waited) > 10, 10, what="more than the patience")
         assert not waiting.done(), waiting.exception()
         trigger = apiserver.get(TRIGGER, "flowers", namespace=HOME)
         ready = {
@@ -104,17 +82,10 @@ def test_a_stale_condition_of_a_trigger_is_waited_for_until_the_deadline(
         waiting.result(20)
 
 
-def test_a_broker_that_is_missing(cluster: Cluster, knative: Knative) -> None:
-    error = fail(cluster, plain_app(), KnativeSettings(create_broker=False))
-    assert "Broker eaves: it does not exist in the namespace cams" in error.message
-    assert error.hint is not None
-    assert "knative.create_broker" in error.hint
-
-
 def test_an_agent_in_a_crash_loop(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     knative.counts["StatefulSet", "flowers-inbox"] = {"replicas": 1, "readyReplicas": 0}
     update(cluster, full_app(), ready_s=0)
-    put_pod(apiserver, STATEFUL_SET, "flowers-inbox", HOME, crashing())
+    put_pod(apiserver, "CrashLoopBackOff")
     line = "error: eaves.yaml: sources.inbox.path: is not a folder"
     apiserver.write_log("flowers-inbox-0", line, container="agent:previous", namespace=HOME)
     error = fail(cluster, full_app(), ready_s=60)
@@ -127,21 +98,11 @@ def test_an_agent_in_a_crash_loop(cluster: Cluster, knative: Knative, apiserver:
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [
-        ("StatefulSet", "flowers-gate-mqtt"),
-        ("ContainerSource", "flowers-archive"),
-        ("EventType", "flowers-inbox-captured"),
-        ("Broker", "eaves"),
-    ],
+    [("StatefulSet", "flowers-gate-mqtt"), ("ContainerSource", "flowers-archive"), ("Broker", "eaves")],
 )
 def test_each_other_part_is_waited_for(kind: str, name: str, cluster: Cluster, knative: Knative) -> None:
     knative.held = {kind}
     assert f"{kind} {name}: " in fail(cluster, full_app()).message
-
-
-def test_a_relay_is_waited_for(cluster: Cluster, knative: Knative) -> None:
-    knative.counts["StatefulSet", "flowers-relay"] = {"replicas": 1, "readyReplicas": 0}
-    assert "StatefulSet flowers-relay: 0 of 1 pods are ready" in fail(cluster, relayed_app()).message
 
 
 def test_a_new_revision_gets_no_requests_before_the_whole_app_is_ready(
@@ -153,20 +114,3 @@ def test_a_new_revision_gets_no_requests_before_the_whole_app_is_ready(
     apiserver.status(TRIGGER, "flowers", {**trigger["status"], "conditions": [lost]}, namespace=HOME)
     fail(cluster, plain_app(image="registry.example/barn/flowers@sha256:" + "d" * 64))
     assert parse_rollout_status(knative.service()).shares == {"flowers-00001": 100}
-
-
-def test_what_is_waited_for_is_shown(cluster: Cluster, knative: Knative) -> None:
-    knative.broken["Trigger", "flowers"] = ("SubscriberResolved", "False", "NotFound", "nobody")
-    shown: list[DeploymentProgress] = []
-    wanted = SiteDeployment(app=plain_app(), knative=KnativeSettings(), ready_s=0.6)
-    with pytest.raises(StartError):
-        update_site(cluster, SITE, wanted, show=shown.append)
-    rows = [row for row in shown[-1].rows() if row["what"] == "Trigger flowers"]
-    assert rows == [
-        {"what": "Trigger flowers", "state": "destination", "detail": "its subscriber can't be resolved: nobody"}
-    ]
-
-
-def test_a_whole_app_is_ready(cluster: Cluster, knative: Knative) -> None:
-    knative.nodes = 3
-    assert update(cluster, full_app(), ready_s=10).outcome is not None

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from eaves.platform import parse_status
 from knative.client.cluster import Cluster
-from knative.deploy.inventory import DeploymentRecord, InventoryItem, read_inventory, write_inventory
+from knative.deploy.inventory import InventoryItem, read_inventory, write_inventory
 from knative.platform import KnativePlatform
 from tests.cluster.apps import full_app, full_settings, plain_app
-from tests.cluster.deploys import AGENTS, HOME, SITE
+from tests.cluster.deploys import HOME, SITE
 from tests.cluster.sites import IMAGE, open_sites
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster
@@ -33,34 +32,6 @@ def left(platform: KnativePlatform) -> dict[str, tuple[str, str]]:
     return {part.title: (part.state, part.cause) for part in status.parts if part.state != "ready"}
 
 
-def test_every_part_is_there_and_ready(cluster: Cluster, knative: Knative) -> None:
-    platform = open_platform(cluster)
-    platform.deploy(full_app())
-    (status,) = platform.status()
-    assert {part.kind for part in status.parts} == {
-        *("Broker", "Trigger", "EventType", "SinkBinding", "StatefulSet", "DaemonSet", "ContainerSource")
-    }
-    assert left(platform) == {}
-    assert status.state == "idle"
-    counts = {part.title: part.pods for part in status.parts if part.pods}
-    assert counts["DaemonSet flowers-cams-camera"] == "1/1"
-
-
-def test_a_function_that_answers_is_degraded_while_a_part_is_not_ready(cluster: Cluster, knative: Knative) -> None:
-    knative.broken["Trigger", "flowers-alarm"] = ALARM
-    platform = open_platform(cluster)
-    platform.deploy(full_app())
-    (status,) = platform.status()
-    assert (status.state, status.reason) == ("degraded", "")
-    (part,) = [part for part in status.parts if part.state != "ready"]
-    assert (part.title, part.cause, part.component) == ("Trigger flowers-alarm", "destination", "trigger")
-    assert 'services "counter" not found' in part.reason
-    assert part.since is not None
-    assert part.age_s is not None
-    assert part.age_s < 60
-    assert parse_status(asdict(status)) == status, "it comes back from plain data as it was"
-
-
 def test_a_part_that_its_controller_is_still_at_degrades_nothing(cluster: Cluster, knative: Knative) -> None:
     knative.held = {"Trigger"}
     platform = open_platform(cluster)
@@ -71,39 +42,19 @@ def test_a_part_that_its_controller_is_still_at_degrades_nothing(cluster: Cluste
     assert left(platform) == {"Trigger flowers": ("failed", "controller")}
 
 
-def test_a_broker_that_has_gone_is_missing(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
-    platform = open_platform(cluster)
-    platform.deploy(plain_app())
-    apiserver.remove(BROKER, "eaves", namespace=HOME)
-    assert left(platform) == {"Broker eaves": ("missing", "missing")}
-
-
 def test_what_the_inventory_lists_and_is_not_there_is_missing(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     platform = open_platform(cluster)
     platform.deploy(plain_app())
-    first = platform.status()[0].deployed
-    assert first is not None
-    assert first.sequence == 1
     item = InventoryItem(kind="Trigger", name="flowers-alarm", namespace=HOME, uid="u-1")
-    at = cluster.clock() - 300
-    deployment = DeploymentRecord(
-        sequence=7,
-        at=at,
-        by="jane@laptop",
-        site="barn",
-        image="r/f@sha256:" + "b" * 64,
-        artifact="a" * 64,
-        declared="",
-    )
     inventory = read_inventory(cluster, "flowers")
-    write_inventory(cluster, replace(inventory, items=(*inventory.items, item), deployment=deployment))
+    write_inventory(cluster, replace(inventory, items=(*inventory.items, item)))
     assert left(platform) == {"Trigger flowers-alarm": ("missing", "missing")}
-    deployed = platform.status()[0].deployed
-    assert deployed is not None
-    assert (deployed.sequence, deployed.by, deployed.artifact_digest) == (7, "jane@laptop", "a" * 64)
-    assert 300 <= deployed.age_s < 360
+    (status,) = platform.status()
+    assert status.deployed is not None
+    assert (status.deployed.sequence, status.deployed.artifact_digest) == (1, "a" * 64)
+    assert parse_status(asdict(status)) == status, "it comes back from plain data as it was"
 
 
 def test_what_serves_and_what_is_pinned(cluster: Cluster, knative: Knative) -> None:
@@ -135,39 +86,6 @@ def test_what_may_not_be_listed_is_reported_and_the_rest_is_shown(
         "ConfigMap *": ("unknown", ""),
     }
     assert platform.status()[0].state == "idle"
-
-
-def test_what_may_not_be_listed_is_not_taken_for_missing(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    platform = open_platform(cluster)
-    platform.deploy(full_app())
-    camera = InventoryItem(kind="DaemonSet", name="flowers-barn-camera", namespace=AGENTS, uid="u-1")
-    inventory = read_inventory(cluster, "flowers")
-    write_inventory(cluster, replace(inventory, items=(*inventory.items, camera)))
-    apiserver.denied = {("list", "daemonsets.apps")}
-    assert left(platform) == {"DaemonSet *": ("unknown", "")}
-
-
-def test_a_jobsink_of_the_app_is_a_part_too(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
-    platform = open_platform(cluster)
-    platform.deploy(plain_app())
-    labels = {"app.kubernetes.io/managed-by": "eaves", "eaves.dev/app": "flowers"}
-    labels["app.kubernetes.io/component"] = "training"
-    sink: dict[str, Any] = {
-        "apiVersion": "sinks.knative.dev/v1alpha1",
-        "kind": "JobSink",
-        "metadata": {"name": "flowers-dataset", "namespace": HOME, "labels": labels},
-        "spec": {"job": {}},
-        "status": {
-            "observedGeneration": 1,
-            "conditions": [
-                {"type": "Ready", "status": "False", "reason": "EventPolicies", "message": "no such policy"},
-            ],
-        },
-    }
-    apiserver.put(sink, manager="controller")
-    assert left(platform) == {"JobSink flowers-dataset": ("failed", "refused")}
 
 
 def test_the_table_has_a_line_for_each_part_that_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,15 +51,10 @@ FAILS_MORE = worse("0.1 % of requests fail, then 2 %", USUAL, Revision(errors=0.
     ("scenario", "per_second", "rollouts"),
     [
         (equal("none fails", Revision()), 2, 12),
-        (equal("0.5 % fail", Revision(errors=0.005)), 20, 30),
-        (equal("1 % fail", Revision(errors=0.01)), 2, 2),
         (equal("1 % fail", Revision(errors=0.01)), 20, 20),
         (FAILS_MORE, 2, 12),
-        (FAILS_MORE, 20, 40),
         (BLIP, 2, 12),
-        (equal("5 % are refused", Revision(refusals=0.05)), 2, 12),
         (equal("5 % are refused", Revision(refusals=0.05)), 20, 60),
-        (equal("50 % are refused", Revision(refusals=0.5)), 20, 60),
         (worse("0 % are refused, then 10 %", Revision(), Revision(refusals=0.1)), 2, 12),
         (equal("times vary by their mean", Revision(cv=1.0)), 20, 60),
         (worse("times twice as long", Revision(cv=1.0), Revision(cv=1.0, ms=200.0)), 20, 40),
@@ -72,10 +67,3 @@ def test_rollouts_are_judged_rightly(scenario: Scenario, per_second: float, roll
     assert phases[RolloutPhase.DONE] / rollouts >= scenario.least_done, reasons
     assert phases[RolloutPhase.ROLLED_BACK] / rollouts >= scenario.least_back, reasons
     assert not (scenario.is_never_back and phases[RolloutPhase.ROLLED_BACK]), reasons
-
-
-def test_a_rollout_is_simulated_with_the_same_end_each_time_and_says_what_was_seen() -> None:
-    ending, again = (simulate(USUAL, Revision(errors=0.05), per_second=2, seed=7) for _ in range(2))
-    assert ending == again
-    assert ending.reason.startswith("the new revision fails more often (by chance, this happens in fewer than 1 of ")
-    assert ending.failed >= 4

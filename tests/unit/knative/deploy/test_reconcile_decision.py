@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from knative.deploy.function_image import FunctionImage
-from knative.deploy.inventory import DeploymentMark, DeploymentRecord, format_time
+from knative.deploy.inventory import DeploymentMark, DeploymentRecord
 from knative.deploy.reconcile import (
     ReconcileAction,
     WantedDeployment,
@@ -33,14 +33,14 @@ def test_a_pending_deploy_is_brought_while_nobody_else_deployed() -> None:
 
 @pytest.mark.parametrize(
     "known",
-    [None, BEFORE, DeploymentMark(sequence=7, at=LAST.at - 1), DeploymentMark(sequence=8, at=LAST.at)],
-    ids=["never there", "older", "the same number after a removal", "a number that was lost"],
+    [None, BEFORE, DeploymentMark(sequence=7, at=LAST.at - 1)],
+    ids=["never there", "older", "the same number after a removal"],
 )
 def test_a_pending_deploy_is_kept_back_once_somebody_else_deployed(known: DeploymentMark | None) -> None:
     decision = decide_reconcile(
         LAST, "", WantedDeployment(site="barn", image=NEW, memory=WorkspaceMemory(known=known, pending=NEW))
     )
-    assert (decision.verb, decision.agreed) == (ReconcileAction.KEEP, False)
+    assert decision.verb is ReconcileAction.KEEP
     assert decision.reason == (
         f"jane@laptop deployed {THEIRS.name} at 2027-01-15 08:00:00 UTC (the site's clock); that deployment is "
         f"kept, because {NEW.name} in this workspace may be older (try: eaves deploy {NEW.name} --site barn)"
@@ -64,7 +64,7 @@ def test_what_eaves_yaml_names_counts_when_it_changed_since_the_last_deploy(
     decision = decide_reconcile(
         last, "", WantedDeployment(site="barn", image=NEW, declared=declared, memory=WorkspaceMemory(known=known))
     )
-    assert (decision.verb, decision.agreed) == (verb, agreed)
+    assert (decision.verb, not decision.reason) == (verb, agreed)
 
 
 def test_a_pending_deploy_is_forgotten_once_eaves_yaml_names_another_container_image() -> None:
@@ -109,8 +109,3 @@ def test_a_removal_that_was_begun_is_not_undone() -> None:
     )
     assert decision.verb is ReconcileAction.LEAVE
     assert decision.reason.startswith("jane@laptop started to remove the function at 2027-01-15 08:00:00 UTC")
-
-
-def test_a_time_that_no_calendar_has_is_still_reported() -> None:
-    assert format_time(1e18) == "1000000000000000000 s after 1970-01-01"
-    assert format_time(0) == "1970-01-01 00:00:00 UTC"

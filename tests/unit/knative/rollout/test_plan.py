@@ -6,19 +6,33 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eaves.errors import NotFoundError
 from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.plan import (
     Plan,
-    note_refusals,
+    note_retries,
     plan_begin,
     plan_percent,
-    plan_pin,
     plan_rollback,
 )
-from knative.rollout.state import KEPT_ENTRIES, LATEST, RolloutPhase, RolloutState, render_state
-from knative.rollout.status import RolloutStatus, owns_traffic, parse_health, parse_rollout_status
+from knative.rollout.state import (
+    KEPT_ENTRIES,
+    LATEST,
+    NEXT_TAG,
+    RolloutPhase,
+    RolloutState,
+    RolloutStatus,
+    build_traffic,
+    owns_traffic,
+    parse_rollout_status,
+    parse_traffic,
+    render_state,
+    render_traffic,
+    split_traffic,
+)
 from knative.settings import RolloutSettings
 
 NOW = 5000.0
@@ -62,14 +76,6 @@ def rolling(
 # set_percent
 
 
-def test_a_person_gives_the_newest_revision_a_share_and_the_rest_to_the_one_with_most() -> None:
-    plan = share(standing({"a-0": 20, "a-1": 80}), 30)
-    assert plan.traffic == {"a-1": 70, "a-2": 30}
-    assert (plan.state.phase, plan.state.old, plan.state.new) == (RolloutPhase.HELD, "a-1", "a-2")
-    assert plan.needs == ("a-2",)
-    assert plan.state.reason == "set to 30 % by a user"
-
-
 def test_the_newest_revision_is_never_the_rest_of_itself() -> None:
     assert share(standing({"a-1": 10, "a-2": 90}), 40).traffic == {"a-1": 60, "a-2": 40}
     plan = share(standing({"a-2": 100}, state=rolling(100, RolloutPhase.DONE)), 40)
@@ -85,28 +91,17 @@ def test_the_only_revision_has_everything_and_cant_have_less() -> None:
     assert share(standing({LATEST: 100}, ready="a-2"), 100).traffic == {"a-2": 100}
 
 
-# promote
-
-
 # rollback
 
 
-@pytest.mark.parametrize("percent", [0, 10, 99])
 @pytest.mark.parametrize("phase", [RolloutPhase.ADVANCING, RolloutPhase.HELD])
-def test_in_the_middle_of_a_rollout_the_old_revision_gets_everything(percent: int, phase: RolloutPhase) -> None:
-    state = rolling(percent, phase)
+def test_in_the_middle_of_a_rollout_the_old_revision_gets_everything(phase: RolloutPhase) -> None:
+    state = rolling(10, phase)
     plan = plan_rollback(standing(dict(state.traffic), state=state), NOW)
     assert plan is not None
     assert (plan.traffic, plan.state.phase) == ({"a-1": 100}, RolloutPhase.ROLLED_BACK)
     assert not plan.needs, "it must work whatever fails"
     assert not plan.bears
-
-
-def test_shares_set_by_other_means_after_a_rollback_can_be_rolled_back_again() -> None:
-    state = rolling(0, RolloutPhase.ROLLED_BACK)
-    plan = plan_rollback(standing({"a-2": 100}, state=state), NOW)
-    assert plan is not None
-    assert plan.traffic == {"a-1": 100}
 
 
 def test_there_may_be_nothing_before_it() -> None:
@@ -120,64 +115,18 @@ def test_there_may_be_nothing_before_it() -> None:
 # what a replaced revision refused
 
 
-@pytest.mark.parametrize("phase", [RolloutPhase.ROLLED_BACK, RolloutPhase.HELD, RolloutPhase.ADVANCING])
-def test_what_a_revision_refused_before_it_lost_everything_is_kept_in_mind(phase: RolloutPhase) -> None:
+def test_what_a_revision_refused_before_it_lost_everything_is_kept_in_mind() -> None:
     there = standing({"a-1": 90, "a-2": 10}, state=replace(rolling(10), to_retry=("a-0",)))
-    back = Plan(state=rolling(0, phase), traffic={"a-1": 100})
-    assert note_refusals(back, there).state.to_retry == ("a-0", "a-2")
-    assert note_refusals(Plan(state=rolling(10)), there).state.to_retry == ("a-0",), "nothing changes"
+    back = Plan(state=rolling(0, RolloutPhase.HELD), traffic={"a-1": 100})
+    assert note_retries(back, there).state.to_retry == ("a-0", "a-2")
+    assert note_retries(Plan(state=rolling(10)), there).state.to_retry == ("a-0",), "nothing changes"
 
-
-def test_a_revision_that_is_replaced_by_a_better_one_or_serves_again_is_not_among_them() -> None:
     there = standing({"a-1": 90, "a-2": 10}, state=replace(rolling(10), to_retry=("a-2",)))
     promoted = Plan(state=rolling(100, RolloutPhase.DONE), traffic={"a-2": 100})
-    assert note_refusals(promoted, there).state.to_retry == ()
-
-
-def test_a_revision_without_requests_has_refused_none() -> None:
-    there = standing({"a-1": 100}, state=rolling(0))
-    plan = plan_rollback(there, NOW)
-    assert plan is not None
-    assert note_refusals(plan, there).state.to_retry == ()
-
-
-# pin
-
-
-def test_shares_that_follow_the_newest_revision_stay_where_they_are_before_a_deploy() -> None:
-    plan = plan_pin(standing({LATEST: 100}, ready="a-2"))
-    assert plan is not None
-    assert plan.traffic == {"a-2": 100}
-    assert plan.state.serving == "a-2"
-    assert plan_pin(standing({"a-2": 100})) is None
-    assert plan_pin(standing({LATEST: 100})) is None, "nothing serves yet"
-    plan = plan_pin(
-        standing({LATEST: 100}, ready="a-2", state=RolloutState(old="", new="a-2", phase=RolloutPhase.ADVANCING))
-    )
-    assert plan is not None
-    assert (plan.state.phase, plan.state.traffic) == (RolloutPhase.ADVANCING, {"a-2": 100})
+    assert note_retries(promoted, there).state.to_retry == ()
 
 
 # begin
-
-
-def test_a_rollout_begins_at_zero_and_changes_no_shares() -> None:
-    plan = plan_begin(standing({"a-1": 100}), SETTINGS, NOW)
-    assert plan.traffic is None
-    assert (plan.state.old, plan.state.new, plan.state.percent) == ("a-1", "a-2", 0)
-    assert (plan.state.phase, plan.state.settings, plan.state.since) == (RolloutPhase.ADVANCING, SETTINGS, NOW)
-
-
-def test_the_first_revision_that_serves_already_is_pinned() -> None:
-    plan = plan_begin(standing({LATEST: 100}, newest="a-1", ready="a-1"), SETTINGS, NOW)
-    assert plan.traffic == {"a-1": 100}
-    assert plan.state.phase is RolloutPhase.DONE
-
-
-def test_shares_that_follow_the_newest_revision_are_pinned_to_the_one_that_serves() -> None:
-    plan = plan_begin(standing({LATEST: 100}, newest="a-2", ready="a-1"), SETTINGS, NOW)
-    assert plan.traffic == {"a-1": 100}
-    assert (plan.state.old, plan.state.new) == ("a-1", "a-2")
 
 
 @pytest.mark.parametrize("phase", [RolloutPhase.HELD, RolloutPhase.DONE, RolloutPhase.ROLLED_BACK])
@@ -197,11 +146,6 @@ def test_the_next_revision_after_a_rollout_is_set_against_the_one_that_won() -> 
 def test_the_next_revision_after_shares_set_by_other_means_is_set_against_the_largest() -> None:
     plan = plan_begin(standing({"a-0": 70, "a-9": 30}, newest="a-3", state=rolling(10)), SETTINGS, NOW)
     assert (plan.state.old, plan.traffic) == ("a-0", {"a-0": 100})
-
-
-def test_a_revision_that_was_at_zero_to_be_tried_leaves_the_list_when_the_next_one_comes() -> None:
-    before = replace(standing({"a-1": 100}, newest="a-3"), preview="a-2")
-    assert plan_begin(before, SETTINGS, NOW).traffic == {"a-1": 100}
 
 
 def test_the_history_is_kept_and_bounded() -> None:
@@ -225,29 +169,11 @@ def service(**status: Any) -> dict[str, Any]:
     }
 
 
-def test_a_service_tells_how_things_stand() -> None:
-    read = parse_rollout_status(service())
-    assert (read.name, read.newest, read.traffic, read.shares) == ("a", "a-2", {LATEST: 100}, {"a-1": 100})
-    assert (read.settled, read.pinned, read.state) == (True, False, rolling(10))
-
-
 def test_what_knative_has_not_taken_up_yet_is_not_relied_on() -> None:
     assert not parse_rollout_status(service(observedGeneration=1)).settled
     stale = {"type": "ConfigurationsReady", "status": "Unknown", "reason": "OutOfDate"}
     assert not parse_rollout_status(service(conditions=[stale])).settled
     assert not parse_rollout_status({"metadata": {"name": "a", "generation": 1}}).settled
-
-
-def test_a_revision_tells_how_it_is() -> None:
-    def health(**condition: str) -> tuple[bool, bool | None, str]:
-        read = parse_health("a-1", {"status": {"conditions": [{"type": "Ready", **condition}]}})
-        return read.exists, read.ready, read.message
-
-    assert health(status="True") == (True, True, "")
-    assert health(status="False", reason="ExitCode1", message="golden") == (True, False, "golden")
-    assert health(status="Unknown", reason="Deploying") == (True, None, "Deploying")
-    assert not parse_health("a-1", None).exists
-    assert parse_health("a-1", {}).ready is None
 
 
 def test_who_owns_the_shares_is_read_from_the_managed_fields() -> None:
@@ -260,3 +186,36 @@ def test_who_owns_the_shares_is_read_from_the_managed_fields() -> None:
     assert not owned(ROLLOUT_MANAGER, operation="Update")
     assert not owned(ROLLOUT_MANAGER, field="f:template")
     assert not owns_traffic({"metadata": {}})
+
+
+PERCENT = st.integers(0, 100)
+
+
+@given(percent=PERCENT)
+def test_two_revisions_always_share_all_requests(percent: int) -> None:
+    shares = split_traffic("new", percent, "old")
+    assert sum(shares.values()) == 100
+    assert shares.get("new", 0) == percent
+    assert all(shares.values())
+    assert parse_traffic(build_traffic(shares), "") == (shares, shares, "")
+
+
+def test_a_revision_at_zero_stands_in_the_list_only_to_be_tried_under_an_address_of_its_own() -> None:
+    entries = build_traffic({"a-1": 100, "a-2": 0})
+    assert [entry["revisionName"] for entry in entries] == ["a-1"]
+    entries = build_traffic({"a-1": 100}, preview="a-2")
+    assert entries[1] == {"revisionName": "a-2", "percent": 0, "latestRevision": False, "tag": NEXT_TAG}
+    assert parse_traffic(entries, "") == ({"a-1": 100}, {"a-1": 100}, "a-2")
+    assert build_traffic({"a-1": 100}, preview="a-1") == build_traffic({"a-1": 100})
+
+
+def test_what_follows_the_newest_revision_is_distinguished_and_can_be_resolved() -> None:
+    entries: list[dict[str, Any]] = [
+        {"latestRevision": True, "percent": 60},
+        {"revisionName": "a-1", "percent": 40},
+    ]
+    traffic = {LATEST: 60, "a-1": 40}
+    for latest, shares in (("a-2", {"a-2": 60, "a-1": 40}), ("a-1", {"a-1": 100}), ("", {"a-1": 40})):
+        assert parse_traffic(entries, latest) == (traffic, shares, "")
+    assert render_traffic(traffic) == "the latest 60 %, a-1 40 %"
+    assert render_traffic({}) == "nobody"

@@ -8,7 +8,6 @@ from typing import cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
 
 from eaves.errors import GoldenError
 from eaves.inference.session import Session
@@ -16,23 +15,9 @@ from functions.http.app import create_app
 from functions.metrics import Metrics
 from functions.settings import FunctionSettings
 from knative.rollout.counters import RequestCounters
-from knative.rollout.scrape import parse_counters, parse_metrics
+from knative.rollout.scrape import parse_counters
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import BrokenClassifier, FakeModel, build_classifier
-
-ODD = """\
-# HELP eaves_requests_total Requests.
-eaves_requests_total{kind="predict",status="200",problem=""} 3
-eaves_requests_total{kind="predict",status="500",problem="a\\"b\\n}"} 1 1700000000
-eaves_requests_total{kind="predict",status="500",problem=""} NaN
-eaves_requests_total{kind="predict",status="500",problem=""} -1
-eaves_requests_total{kind="predict",status="500",problem=""} many
-eaves_requests_total{
-eaves_stage_duration_seconds_bucket{stage="infer",le="x"} 2
-eaves_stage_duration_seconds_bucket{stage="infer"} 2
-eaves_stage_duration_seconds_sum{stage="infer"} 4
-eaves_stage_duration_seconds_count{stage="infer"} 2
-"""
 
 
 def page(*requests: tuple[str, int, str], times: dict[str, list[float]] | None = None) -> str:
@@ -93,16 +78,6 @@ def test_a_predictions_time_is_the_work_and_not_the_waiting() -> None:
     assert counted.mean_ms == pytest.approx((10 + 2 + 100 + 4 + 50) / 3)
 
 
-def test_the_slowest_prediction_is_estimated_from_its_bucket_and_never_takes_more_than_all() -> None:
-    counted, slowest = parse_counters(page(times={"infer": [0.04, 0.04, 0.04, 0.7]}))
-    assert (counted.timed, slowest.timed) == (4, 1)
-    assert slowest.seconds == pytest.approx(0.7, abs=0.03)
-    counted, slowest = parse_counters(page(times={"infer": [0.07]}))
-    assert slowest.seconds == counted.seconds == pytest.approx(0.07)
-    counted, slowest = parse_counters(page(times={"infer": [0.02, 50.0]}))  # beyond the last bucket's bound
-    assert slowest.seconds == pytest.approx(50, abs=0.1)
-
-
 @given(st.lists(st.floats(0.0001, 20), min_size=1, max_size=30))
 def test_the_slowest_prediction_is_estimated_within_its_bucket_and_at_most_what_they_took_together(
     times: list[float],
@@ -112,29 +87,6 @@ def test_the_slowest_prediction_is_estimated_within_its_bucket_and_at_most_what_
     assert 0 <= slowest.seconds <= counted.seconds + 1e-6
     if max(times) <= 10:
         assert max(times) / 2.5 - 0.001 <= slowest.seconds <= max(times) * 2.5 + 0.001
-
-
-@given(st.text(max_size=300))
-def test_a_page_that_is_something_else_counts_nothing_and_is_no_fault(text: str) -> None:
-    parse_metrics(text)
-    parse_counters(text)
-    counted, _ = parse_counters(f"eaves_requests_total{text}\n")
-    assert counted.judged >= 0
-
-
-def test_lines_that_cant_be_read_are_passed_over() -> None:
-    counted, slowest = parse_counters(ODD)
-    assert (counted.answered, counted.failed) == (3, 1)
-    assert (counted.timed, counted.seconds, slowest.timed) == (2, 4, 1)
-    assert parse_metrics(ODD)["eaves_requests_total"][1][0]["problem"] == 'a"b\n}'
-
-
-def test_it_reads_what_prometheus_own_parser_reads() -> None:
-    text = page(("predict", 200, ""), ("predict", 503, 'odd "label"\\'), times={"infer": [0.01, 0.3]})
-    ours = parse_metrics(text)
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            assert (sample.labels, sample.value) in ours[sample.name]
 
 
 # What a function itself says
