@@ -172,7 +172,11 @@ class FolderSource:
                 self._next_scan_at = float("inf")
             self._sent.begin_scan()
             self._scan_length_s = 0.0
-            self._scan = scan(self._root, self._report_folder, self._report_unsupported)
+            self._scan = scan(
+                self._root,
+                self._report_folder,
+                lambda name: self._faults.report_unsupported(name, build_subject(Path(name))),
+            )
         try:
             ended = self._look_at_some(self._scan)
         except BaseException:
@@ -291,9 +295,6 @@ class FolderSource:
         name = build_subject(Path(relative))[:256]
         message = f"folder {name} can't be listed ({error.strerror}); the source tries again"
         self._faults.report("unreadable", f"{relative}/", message)
-
-    def _report_unsupported(self, relative: str) -> None:
-        self._faults.report_unsupported(relative, build_subject(Path(relative)))
 
     def _add(self, relative: str, version: FileVersion, *, wait_s: float) -> None:
         """Add a file that waits until it is complete.

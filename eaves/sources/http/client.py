@@ -203,8 +203,7 @@ class SnapshotClient:
         except (HTTPError, OSError, ValueError) as error:
             raise self._fault("closed the connection before the image was complete", cause="unreadable") from error
         if not media_type.is_readable(data):
-            of = " in a format that functions can read" if media_type.sniff(data) in media_type.UNSUPPORTED else ""
-            what = f"answers with {content_type or 'content'} that is not an image{of}"
+            what = f"answers with {content_type or 'content'} that is not an image in a format that functions can read"
             raise self._fault(what, cause="unsupported")
         framed = length or "transfer-encoding" in response.headers
         if not framed and not has_end(data):
