@@ -7,7 +7,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from eaves.errors import (
     UnsupportedContentError,
 )
 from eaves.events import DATADIGEST, DATAREF, Event, reply_id, source_uri
-from functions.admission import Admission, FetchMemory
+from functions.admission import Admission
 from functions.metrics import Metrics
 from functions.model.model_loading import LoadingModel
 from functions.model.pipeline import Array, Pipeline, Prediction
@@ -70,8 +70,7 @@ class Service:
         self.admission = Admission(concurrency=concurrency, queue=settings.queue)
         self.metrics = Metrics()
         self.reading = threading.Lock()  # parsing JSON takes tens of MB, and blocks the interpreter
-        self._desk = _open_desk(settings, environ) if settings.dataref_hosts else None
-        self._fetch_memory = FetchMemory(max(settings.dataref_max_bytes, settings.max_body_bytes))
+        self._fetcher = _open_fetcher(settings, environ) if settings.dataref_hosts else None
 
     def predict_event(self, event: Event) -> tuple[Mapping[str, str], bytes]:
         """Return the headers and the body of the reply to an event, whose id is the same at each repetition.
@@ -86,9 +85,9 @@ class Service:
                 f"events of the type {event.type[:80]!r} are not accepted",
                 hint=(f"send an event of one of these types: {', '.join(accepted)[:200]}"),
             )
-        with self.admission.queue_slot(), self._fetch_memory.share() as take:
+        with self.admission.queue_slot():
             if not event.data and DATAREF in event.extensions:
-                prediction, predictor = self._predict_reference(event, take)
+                prediction, predictor = self._predict_reference(event)
             else:
                 expected = _find_digest(event)
                 if expected and expected != (digest := hashlib.sha256(event.data).hexdigest()):
@@ -127,7 +126,7 @@ class Service:
             self.metrics.observe("tensor", time.perf_counter() - start)
         return results
 
-    def _predict_reference(self, event: Event, take: Callable[[int], None]) -> tuple[Prediction, Pipeline]:
+    def _predict_reference(self, event: Event) -> tuple[Prediction, Pipeline]:
         """Return the prediction for the data that an event refers to.
 
         Raises:
@@ -138,7 +137,12 @@ class Service:
         """
         expected = _find_digest(event)
         start = time.perf_counter()
-        fetched = self._fetch(event.extensions[DATAREF], take)
+        if self._fetcher is None:
+            raise ClaimError(
+                "this function doesn't fetch data by reference (dataref)",
+                hint="set dataref_hosts, or send the data itself",
+            )
+        fetched = self._fetcher.fetch(event.extensions[DATAREF])
         self.metrics.observe("fetch", time.perf_counter() - start)
         if expected and expected != (digest := hashlib.sha256(fetched.data).hexdigest()):
             raise DeliveryError(
@@ -154,14 +158,6 @@ class Service:
                 hint=_LATER,
             ) from error
 
-    def _fetch(self, reference: str, take: Callable[[int], None]) -> FetchedData:
-        if self._desk is None:
-            raise ClaimError(
-                "this function doesn't fetch data by reference (dataref)",
-                hint="set dataref_hosts, or send the data itself",
-            )
-        return self._desk.fetch(reference, take)
-
     def _predict(self, data: bytes, content_type: str) -> tuple[Prediction, Pipeline]:
         media_type = content_type.partition(";")[0].strip().lower()
         with self.model.use() as predictor:
@@ -176,8 +172,7 @@ class Service:
         self.metrics.observe("queue", queue.seconds)
         for stage, duration_ms in prediction.timings_ms.items():
             self.metrics.observe(stage, duration_ms / 1000)
-        known = len(predictor.artifact.manifest.labels)
-        self.metrics.count("eaves_predictions_total", known=known, label=prediction.attributes.get("label", ""))
+        self.metrics.count("eaves_predictions_total", label=prediction.attributes.get("label", ""))
         return prediction, predictor
 
 
@@ -269,7 +264,7 @@ def _extensions(cause: Event, prediction: Prediction, artifact: Artifact) -> Map
     }
 
 
-def _open_desk(settings: FunctionSettings, environ: Mapping[str, str]) -> DatarefFetcher:
+def _open_fetcher(settings: FunctionSettings, environ: Mapping[str, str]) -> DatarefFetcher:
     """Create the fetcher of datarefs; its modules are imported only when used, because TLS delays a cold start."""
     from eaves.http_client.proxies import parse_proxies
     from functions.fetch.dataref import DatarefFetcher

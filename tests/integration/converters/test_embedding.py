@@ -95,7 +95,7 @@ def test_a_declared_model_without_features_can_not_embed(tiny_graph: Path, tmp_p
 
 @pytest.fixture
 def function(embedding: Artifact, tmp_path: Path) -> Iterator[Function]:
-    with serving(embedding.path, tmp_path, EAVES_SELF_TEST="all") as started:
+    with serving(embedding.path, tmp_path) as started:
         yield started
 
 

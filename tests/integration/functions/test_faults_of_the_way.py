@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
+from werkzeug.test import Client
 
 from eaves.base.backoff import Backoff
 from eaves.delivery import Deliverer, SinkResponse
@@ -110,14 +110,14 @@ def place() -> Iterator[Place]:
 
 
 @pytest.fixture
-def client(place: Place, tmp_path: Path) -> FlaskClient:
+def client(place: Place, tmp_path: Path) -> Client:
     settings = FunctionSettings(
         dataref_hosts=(f"{HOST}:{place.server_port}",),
         dataref_schemes=("http",),
         dataref_networks=("127.0.0.0/8",),
     )
     model = FakeModel(build_classifier(write_colours(tmp_path / "artifact")))
-    return create_app(model, settings, concurrency=1).test_client()
+    return Client(create_app(model, settings, concurrency=1))
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ class Lane:
 
 
 @contextmanager
-def deliver(spool: Spool, client: FlaskClient, damage: Callable[[bytes], bytes] = lambda body: body) -> Iterator[Lane]:
+def deliver(spool: Spool, client: Client, damage: Callable[[bytes], bytes] = lambda body: body) -> Iterator[Lane]:
     """Deliver the spool's events to a function, and let `damage` change each body on its way."""
     lane = Lane()
 
@@ -179,7 +179,7 @@ HIJACKED = {
 
 @pytest.mark.parametrize("hijack", HIJACKED.values(), ids=HIJACKED)
 def test_an_answer_that_is_not_the_stores_makes_images_wait(
-    place: Place, client: FlaskClient, spool: Spool, hijack: Answer
+    place: Place, client: Client, spool: Spool, hijack: Answer
 ) -> None:
     names = [f"/{number}.png" for number in range(10)]
     for number, name in enumerate(names):
@@ -197,7 +197,7 @@ def test_an_answer_that_is_not_the_stores_makes_images_wait(
 
 
 def test_where_a_portal_redirected_to_the_stores_answer_blames_no_event(
-    place: Place, client: FlaskClient, spool: Spool
+    place: Place, client: Client, spool: Spool
 ) -> None:
     """The link returns between the portal's redirect and the request that follows it to the store."""
     place.objects["/1.png"] = Answer(status=302, headers={"Location": "/login"})
@@ -210,7 +210,7 @@ def test_where_a_portal_redirected_to_the_stores_answer_blames_no_event(
 
 
 def test_a_name_that_a_router_answers_makes_images_wait(
-    place: Place, client: FlaskClient, spool: Spool, monkeypatch: pytest.MonkeyPatch
+    place: Place, client: Client, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without an uplink, 4G routers and portals answer every name with an address of their own."""
     resolve = socket.getaddrinfo
@@ -233,7 +233,7 @@ def test_a_name_that_a_router_answers_makes_images_wait(
     assert lane.labels == dict.fromkeys(names, "red")
 
 
-def test_what_the_store_itself_says_is_believed_at_once(place: Place, client: FlaskClient, spool: Spool) -> None:
+def test_what_the_store_itself_says_is_believed_at_once(place: Place, client: Client, spool: Spool) -> None:
     page = f"sha256:{hashlib.sha256(PAGE).hexdigest()}"
     place.add_image("/proven-by-header", PAGE, **S3)
     place.add_image("/proven-by-digest", PAGE)
@@ -252,9 +252,7 @@ def test_what_the_store_itself_says_is_believed_at_once(place: Place, client: Fl
 
 
 @pytest.mark.parametrize("bad", ["/gone.png", "/bad.png", "/other.png"])
-def test_one_object_that_stays_bad_does_not_wait_for_ever(
-    place: Place, client: FlaskClient, spool: Spool, bad: str
-) -> None:
+def test_one_object_that_stays_bad_does_not_wait_for_ever(place: Place, client: Client, spool: Spool, bad: str) -> None:
     """A plain web server proves nothing, so the other images of the same server decide."""
     place.gone = Answer(status=404)
     place.add_image("/bad.png", PAGE)
@@ -276,7 +274,7 @@ def test_one_object_that_stays_bad_does_not_wait_for_ever(
     assert bad not in lane.labels
 
 
-def test_an_image_that_was_damaged_on_its_way_is_sent_again(client: FlaskClient, spool: Spool) -> None:
+def test_an_image_that_was_damaged_on_its_way_is_sent_again(client: Client, spool: Spool) -> None:
     event = Event(
         id="1",
         source="/eaves/harbour/quay",

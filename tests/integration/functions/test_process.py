@@ -34,7 +34,7 @@ def test_a_plain_image_gets_plain_json(shared_function: Function, image: bytes, 
 
 
 def test_an_int8_artifact_is_served_alike(start: Start, tiny_int8: Path) -> None:
-    function = start(artifact=tiny_int8, EAVES_SELF_TEST="all")
+    function = start(artifact=tiny_int8)
     function.wait_ready()
     artifact = open_artifact(tiny_int8)
     for case in load_golden(artifact):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from werkzeug.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
@@ -142,7 +143,7 @@ def test_it_reads_what_prometheus_own_parser_reads() -> None:
 
 def reported(model: FakeModel, *bodies: bytes) -> RequestCounters:
     """What is counted of a function that was sent these."""
-    client = create_app(model, FunctionSettings(name="colours"), concurrency=1).test_client()
+    client = Client(create_app(model, FunctionSettings(name="colours"), concurrency=1))
     for body in bodies:
         client.post("/", data=body, headers={"Content-Type": "image/png"})
     client.get("/health/readiness")
