@@ -9,7 +9,7 @@
     package         building a container image from an artifact and a base, and getting the artifact out of it
     runtime         building the runtime's layers: standard library, locked wheels, Eaves' own code
     import_graph    the modules that a process may import
-    copy            copying a container image: missing content first, its name last; what an update must fetch
+    copy            copying a container image: missing content first, its name last
 
 Source: OCI image-spec 1.1 and distribution-spec 1.1.
 """

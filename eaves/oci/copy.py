@@ -1,7 +1,6 @@
 """Copying of a container image: first the content that the target lacks, then the tag.
 
-When a copy is interrupted, the tag at the target still names the previous container image. `compute_delta` compares two
-container images: which content a node with the old one must fetch for the new one.
+When a copy is interrupted, the tag at the target still names the previous container image.
 """
 
 from __future__ import annotations
@@ -11,9 +10,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from eaves.oci.descriptor import Descriptor, ImagePlatform
-from eaves.oci.layers.image import Image, load_images, pick_image
-from eaves.oci.layers.layer import TITLE
+from eaves.oci.descriptor import Descriptor
+from eaves.oci.layers.image import load_images
 from eaves.oci.layout import ContentSource, ContentTarget, Layout, Progress, verified
 
 
@@ -113,66 +111,3 @@ def check_content(source: ContentSource, descriptor: Descriptor, progress: Progr
     with source.open(descriptor) as stream:
         for piece in verified(stream, descriptor):
             progress(len(piece))
-
-
-def content_of(image: Image) -> tuple[Descriptor, ...]:
-    """Return all content that a node fetches to run a container image: the manifest, the config and the layers."""
-    return (image.descriptor, image.config, *image.layers)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeltaStep:
-    """One piece of content of the new container image.
-
-    Attributes:
-        what: `manifest`, `config`, or the layer's title.
-        descriptor: Descriptor of the content.
-        there: Whether the node has the content already.
-    """
-
-    what: str
-    descriptor: Descriptor
-    there: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delta:
-    """The content of the new container image, each piece with the information whether the node has it.
-
-    Attributes:
-        steps: Every piece of content, in the order manifest, config, layers from the bottom.
-    """
-
-    steps: tuple[DeltaStep, ...]
-
-    @property
-    def fetched_bytes(self) -> int:
-        """Number of bytes that the node must fetch, compressed as they are transferred."""
-        return sum(step.descriptor.size for step in self.steps if not step.there)
-
-    @property
-    def total_bytes(self) -> int:
-        """Number of bytes that a node would fetch if it had none of the content."""
-        return sum(step.descriptor.size for step in self.steps)
-
-
-def compute_delta(
-    old: tuple[ContentSource, Descriptor], new: tuple[ContentSource, Descriptor], platform: ImagePlatform
-) -> Delta:
-    """Return the content that a node with the old container image must fetch to run the new one.
-
-    Args:
-        old: Source and descriptor of the old container image.
-        new: Source and descriptor of the new container image.
-        platform: Platform of the node.
-
-    Raises:
-        OciError: When one of the container images has no variant for the platform, or can't be read.
-    """
-    here = {piece.digest for piece in content_of(pick_image(*old, platform))}
-    image = pick_image(*new, platform)
-    titles = [layer.annotations.get(TITLE) or f"layer {number}" for number, layer in enumerate(image.layers, 1)]
-    pieces = zip(["manifest", "config", *titles], content_of(image), strict=True)
-    return Delta(
-        steps=tuple(DeltaStep(what=what, descriptor=piece, there=piece.digest in here) for what, piece in pieces)
-    )

@@ -146,7 +146,7 @@ def _describe_image(image: Image) -> Lines:
     yield "platform", str(image.platform)
     yield from ((heading, str(image.labels[label])) for heading, label in _LABELS.items() if label in image.labels)
     if find_library_form(image) == COMPILED:
-        yield "standard library", "has byte code of the modules that the function imports"
+        yield "standard library", "has byte code"
     else:
         yield "standard library", "has no byte code, so each cold start compiles the modules that it imports"
     for layer in image.layers:

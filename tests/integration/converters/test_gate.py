@@ -20,11 +20,10 @@ from eaves.artifact.store import HANDLER, LABELS, file_digest, file_entries
 from eaves.errors import OciError, RefusedModelError
 from eaves.oci.copy import Overlay, copy_image
 from eaves.oci.image_location import open_location
-from eaves.oci.layers.artifact_layers import artifact_parts, part_files
 from eaves.oci.layers.image import Start, build_image, load_image
 from eaves.oci.layers.layer import write_layer
 from eaves.oci.layout import create_layout
-from eaves.oci.package import ARTIFACT_LABEL
+from eaves.oci.package import ARTIFACT_LABEL, part_files, split_parts
 from eaves.oci.registry.registry import Access
 from tests.container_images.packaging import build_base
 from tests.container_images.registries import LocalRegistry
@@ -68,8 +67,8 @@ def altered(
 def push(artifact: Artifact, name: str, folder: Path, *, says: str = "") -> None:
     """Put a container image that holds an artifact, and nothing that runs it, at a registry."""
     layout, base = create_layout(folder / "layout"), build_base(folder / "base")
-    parts = artifact_parts(artifact, allow_handler=True)
-    layers = [write_layer(layout, part_files(artifact, part), part.title) for part in parts]
+    parts = split_parts(artifact, allow_handler=True)
+    layers = [write_layer(layout, part_files(artifact, paths), title) for title, paths in parts.items()]
     labels = {ARTIFACT_LABEL: says or f"sha256:{artifact.digest}"}
     start = Start(entrypoint=("true",), environment={}, user="1:1", port=8080, labels=labels)
     made = build_image(layout, load_image(base, base.resolve("base")), layers, start)

@@ -141,20 +141,6 @@ def test_several_platforms_make_one_index(tiny_artifact: Path, oci_cache: Path, 
         assert json.loads(said)["Architecture"] == name
 
 
-def test_a_damaged_layer_in_the_cache_is_made_again(
-    tiny_artifact: Path, base: str, oci_cache: Path, digest: str, tmp_path: Path
-) -> None:
-    shutil.copytree(oci_cache, tmp_path / "cache")
-    layout, layers = layers_of(tmp_path / "cache")
-    for blob in map(layout.blob_path, layers["eaves"]):
-        content = bytearray(blob.read_bytes())
-        content[len(content) // 2] ^= 1
-        blob.write_bytes(content)
-    done = run_package(tmp_path / "cache", tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", base)
-    assert MAKING in done.stderr
-    assert done.stdout.strip().endswith(digest)
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_one_that_is_stopped_leaves_nothing_half_made(
     tiny_artifact: Path, base: str, cache: Path, digest: str, tmp_path: Path, how: signal.Signals

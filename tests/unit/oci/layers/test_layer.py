@@ -43,7 +43,7 @@ def read(layout: Layout, digest: str) -> dict[str, tuple[int, int, float, bytes]
 
 def test_a_layers_digest_is_the_same_everywhere(layout: Layout) -> None:
     """Pinned: a Python or a libdeflate that writes other bytes would change the digest of every container image."""
-    packed = [write_layer(layout, FILES, "x", level=level) for level in (FAST, SMALL)]
+    packed = [write_layer(layout, files, "x", level=level) for files, level in ((FILES, FAST), (FILES[::-1], SMALL))]
     assert {one.diff_id for one in packed} == {PLAIN}
     assert [one.descriptor.digest for one in packed] == [GZIP_FAST, GZIP_SMALL]
 
@@ -59,9 +59,7 @@ def test_a_layer_holds_files_and_their_folders_without_times_and_owners(layout: 
         assert {(owner, time) for _, owner, time, _ in found.values()} == {(0, 0)}
 
 
-@pytest.mark.parametrize(
-    "path", ["", "/etc/passwd", "../x", "a/../b", "a//b", "./a", "a/", "opt/.wh.x", ".wh..wh..opq"]
-)
+@pytest.mark.parametrize("path", ["", "/etc/passwd", "../x", "a//b", "opt/.wh.x"])
 def test_paths_that_lead_elsewhere_are_refused(layout: Layout, path: str) -> None:
     with pytest.raises(OciError, match="can't contain"):
         write_layer(layout, [LayerFile(path=path, content=b"")], "x")
