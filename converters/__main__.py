@@ -45,9 +45,7 @@ def main(model: Path, output: Path, declare: Path | None, work: Path | None, com
     logs.configure()
     warn_of_variables((ConvertSettings, "convert."))
     log = logging.getLogger("converters")
-    artifact = convert(
-        model, output, settings, declaration=declare, progress=build_progress(sys.stderr), page=True, cache=work
-    )
+    artifact = convert(model, output, settings, declaration=declare, progress=build_progress(sys.stderr), cache=work)
     log.info("%s", artifact.manifest.quantisation.reason)
     log.info("artifact %s, sha256 %s", output, artifact.digest)
 

@@ -7,8 +7,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -166,33 +165,15 @@ class Service:
                     f"the content type {content_type[:64]!r} is not supported",
                     hint=f"send one of: {', '.join(predictor.content_types)}",
                 )
-            queue = Waiting()
-            with self.model.active.running(), queue.until(self.admission.permit()):
-                prediction = predictor.predict(data, turn=lambda: queue.until(self.admission.turn()))
-        self.metrics.observe("queue", queue.seconds)
+            start = time.perf_counter()
+            with self.model.active.running(), self.admission.permit():
+                waited_s = time.perf_counter() - start
+                prediction = predictor.predict(data, turn=self.admission.turn)
+        self.metrics.observe("queue", waited_s)
         for stage, duration_ms in prediction.timings_ms.items():
             self.metrics.observe(stage, duration_ms / 1000)
         self.metrics.count("eaves_predictions_total", label=prediction.attributes.get("label", ""))
         return prediction, predictor
-
-
-class Waiting:
-    """Time that one request waits for permits.
-
-    Attributes:
-        seconds: Sum of all waits so far, seconds.
-    """
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    @contextmanager
-    def until(self, permit: AbstractContextManager[None]) -> Iterator[None]:
-        """Wait for a permit, and hold it until the end of the block."""
-        start = time.perf_counter()
-        with permit:
-            self.seconds += time.perf_counter() - start
-            yield
 
 
 def _find_type(fetched: FetchedData) -> str:

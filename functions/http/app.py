@@ -19,7 +19,7 @@ from eaves import events
 from eaves.errors import ForbiddenError, InputError, NotFoundError, UnsupportedContentError
 from eaves.web.origin import HINT, find_foreign, listens_on_loopback
 from functions import metrics
-from functions.http.problems import Answer, RefusedError, build_failure
+from functions.http.problems import Answer, RequestRefusedError, build_failure
 from functions.model.model_loading import LoadingModel
 from functions.model.pipeline import Pipeline
 from functions.service import Service
@@ -116,7 +116,7 @@ class FunctionApp:
 
     def refuse(self, status: int, detail: str, path: str) -> Answer:
         """Return the response to a request that the HTTP server refuses before the application gets it."""
-        answer = build_failure(RefusedError(status, detail), path=path, revision=self._revision)
+        answer = build_failure(RequestRefusedError(status, detail), path=path, revision=self._revision)
         self._count(answer, "refused")
         return answer
 
@@ -128,12 +128,12 @@ class FunctionApp:
         check_request(environ, is_local=self._is_local)
         methods = self.routes.get(route)
         if methods is None:
-            raise RefusedError(404, "the function has no such path")
+            raise RequestRefusedError(404, "the function has no such path")
         answer = methods.get("GET" if method == "HEAD" else method)
         if answer is None:
             allowed = ", ".join(sorted({*methods, *(["HEAD"] if "GET" in methods else [])}))
             # Source: RFC 9110, section 15.5.6
-            raise RefusedError(405, f"this path allows {allowed}", {"Allow": allowed})
+            raise RequestRefusedError(405, f"this path allows {allowed}", {"Allow": allowed})
         return answer(environ)
 
     def _predict(self, environ: Environ) -> Answer:
@@ -160,7 +160,7 @@ class FunctionApp:
         is_large = int(environ.get("CONTENT_LENGTH") or 0) > max_bytes
         body: bytes = b"" if is_large else environ["wsgi.input"].read()
         if is_large or len(body) > max_bytes:
-            raise RefusedError(413, f"the body has more than {max_bytes} bytes")
+            raise RequestRefusedError(413, f"the body has more than {max_bytes} bytes")
         return body
 
     def _tell_readiness(self, environ: Environ) -> Answer:

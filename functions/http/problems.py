@@ -58,7 +58,7 @@ class Answer:
     close: Callable[[], None] = lambda: None
 
 
-class RefusedError(Exception):
+class RequestRefusedError(Exception):
     """A request that HTTP itself has a status for, such as one for a path that doesn't exist.
 
     Args:
@@ -86,7 +86,7 @@ def build_failure(error: Exception, *, path: str = "", revision: str = "") -> An
     """
     headers, hint = {}, _LOOK
     match error:
-        case RefusedError(status=status, detail=detail):
+        case RequestRefusedError(status=status, detail=detail):
             kind, hint, headers = f"http-{status}", "", error.headers
         case HandlerError():
             what = "the artifact's handler failed"

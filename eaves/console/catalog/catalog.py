@@ -7,8 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.report_page import build_verdict
-from eaves.artifact import Artifact, open_artifact
+from eaves.artifact import FP32, Artifact, open_artifact
 from eaves.console.backend import Backend, ModelLocation
 from eaves.console.catalog.run_files import RunFiles, foreign_content, load_files, read_below
 from eaves.console.catalog.run_page import describe_accuracy, describe_level, parse_time
@@ -94,7 +93,7 @@ class Catalog:
         try:
             artifact = self.artifact(location)
             with foreign_content(f"the artifact {location.name}"):
-                verdict = build_verdict(artifact.manifest)
+                found = artifact.manifest.quantisation
                 run = runs.get(artifact.manifest.source.digest, "")
         except EavesError as error:
             return ModelRow(location=location, fault=error.message[:300])
@@ -102,11 +101,11 @@ class Catalog:
         return ModelRow(
             location=location,
             title=f"{artifact.manifest.name} {artifact.manifest.version}",
-            note=verdict.title,
+            note=clean_text(f"{artifact.manifest.precision}: {found.reason}", 300),
             badge=badge or ("previous deployment" if location.previous_of else ""),
             size=describe_size(artifact.size_bytes),
             run=run,
-            is_warning=verdict.loud,
+            is_warning=found.asked != FP32 and not (found.shipped and found.evidence.passed),
         )
 
     def _build_run(self, location: ModelLocation) -> ModelRow:

@@ -34,7 +34,7 @@ def build_pets(folder: Path) -> None:
             keras.Input((160, 160, 3)),
             layers.Rescaling(1 / 255),
             layers.GlobalAveragePooling2D(),
-            layers.Dense(2, activation="softmax"),
+            layers.Dense(2, activation="softmax", name="scores"),
         ]
     )
     model.save(folder / "pets.keras")
@@ -65,13 +65,13 @@ def build_leaves(folder: Path) -> None:
     nodes = [
         helper.make_node("GlobalAveragePool", ["input.1"], ["a"]),
         helper.make_node("Flatten", ["a"], ["b"]),
-        helper.make_node("Gemm", ["b", "fc.weight"], ["191"]),
+        helper.make_node("Gemm", ["b", "fc.weight"], ["scores"]),
     ]
     graph = helper.make_graph(
         nodes,
         "torch_jit",
         [helper.make_tensor_value_info("input.1", TensorProto.FLOAT, ["batch", 3, 224, 224])],
-        [helper.make_tensor_value_info("191", TensorProto.FLOAT, ["batch", 3])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 3])],
         [numpy_helper.from_array(weights, "fc.weight")],
     )
     save(graph, folder / "leaves.onnx")

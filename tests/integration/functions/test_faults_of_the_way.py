@@ -196,19 +196,6 @@ def test_an_answer_that_is_not_the_stores_makes_images_wait(
     assert lane.labels == dict.fromkeys(names, "red")
 
 
-def test_where_a_portal_redirected_to_the_stores_answer_blames_no_event(
-    place: Place, client: Client, spool: Spool
-) -> None:
-    """The link returns between the portal's redirect and the request that follows it to the store."""
-    place.objects["/1.png"] = Answer(status=302, headers={"Location": "/login"})
-    spool.put(place.event("/1.png"), lanes=(LANE,))
-    with deliver(spool, client) as lane:
-        wait_until(lambda: len(lane.refusals) >= 3, 20)
-        place.objects["/1.png"] = Answer(status=302, headers={"Location": "/login", **S3})
-        wait_until(lambda: spool.counts() == {LANE: (0, 1)}, 20)
-    assert set(lane.refusals) == {(503, "delivery"), (422, "claim")}
-
-
 def test_a_name_that_a_router_answers_makes_images_wait(
     place: Place, client: Client, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,28 +259,3 @@ def test_one_object_that_stays_bad_does_not_wait_for_ever(place: Place, client: 
     assert {status for status, _ in lane.refusals} == {503}
     assert len(lane.refusals) <= 100
     assert bad not in lane.labels
-
-
-def test_an_image_that_was_damaged_on_its_way_is_sent_again(client: Client, spool: Spool) -> None:
-    event = Event(
-        id="1",
-        source="/eaves/harbour/quay",
-        type=IMAGE_CAPTURED,
-        datacontenttype="image/png",
-        data=RED,
-        extensions={"datadigest": DIGEST},
-    )
-    damages: list[Callable[[bytes], bytes]] = [
-        lambda body: body[:-20],
-        lambda body: bytes([*body[:40], body[40] ^ 1, *body[41:]]),
-        lambda body: b"",
-    ]
-
-    def damage(body: bytes) -> bytes:
-        return damages.pop()(body) if damages else body
-
-    spool.put(event, lanes=(LANE,))
-    with deliver(spool, client, damage) as lane:
-        wait_until(lambda: not spool.counts(), 20)
-    assert lane.refusals == [(503, "damaged")] * 3
-    assert lane.labels == {"1": "red"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +11,6 @@ from pathlib import Path
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from eaves.errors import ConfigError
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary
 from functions.http.app import create_app
 from functions.settings import FunctionSettings
@@ -73,10 +71,6 @@ def send(client: Client, store: Store, path: str = "/a.png", **extensions: str) 
     return client.post("/", data=body, headers=headers)
 
 
-def digest(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
 def test_what_is_referred_to_is_predicted(client: Client, store: Store) -> None:
     assert send(client, store).headers["ce-label"] == "red"
 
@@ -93,19 +87,6 @@ def test_it_is_fetched_through_the_proxy_of_the_process(store: Store, tmp_path: 
         headers, body = encode_binary(EVENT.with_extensions(dataref=f"http://{place}/a.png"))
         assert Client(app).post("/", data=body, headers=headers).headers["ce-label"] == "red"
     assert proxy.targets() == [f"CONNECT {place}:80"]
-
-
-def test_a_proxy_that_is_reached_by_tls_is_refused_at_the_start(store: Store) -> None:
-    model, environ = FakeModel(), {"HTTPS_PROXY": "https://proxy.example"}
-    create_app(model, FunctionSettings(), concurrency=1, environ=environ)  # without datarefs it matters to nobody
-    with pytest.raises(ConfigError, match="must be an http:// address"):
-        create_app(model, FunctionSettings(dataref_hosts=("store.example",)), concurrency=1, environ=environ)
-
-
-@pytest.mark.parametrize(("said", "status"), [("upper", 200), ("other", 503), ("sha256:abc", 422), ("md5:abc", 422)])
-def test_it_must_have_the_digest_that_the_event_says(client: Client, store: Store, said: str, status: int) -> None:
-    reported = {"upper": digest(RED).upper(), "other": digest(GREEN)}.get(said, said)
-    assert send(client, store, datadigest=reported).status_code == status
 
 
 @pytest.mark.parametrize("path", ["/gone", "/a.png"])

@@ -60,15 +60,6 @@ def test_cut_at_any_request_the_tag_is_the_old_one_or_the_new_one_whole(
     assert number > 6, "every request of a push was cut once"
 
 
-def test_a_registry_whose_disk_is_full(fake: FakeRegistry, tmp_path: Path) -> None:
-    layout, descriptor = small_index(tmp_path)
-    fake.fault = lambda request: Reply(status=500) if request.method == "PATCH" else None
-    with pytest.raises(RegistryError, match=r"stopped: .*answered 500") as caught:
-        copy_image(layout, reach(fake), descriptor, name="v1")
-    assert "push again" in str(caught.value.hint)
-    assert not fake.content.manifests
-
-
 def test_a_push_that_is_stopped_ends_soon(fake: FakeRegistry, tmp_path: Path) -> None:
     stalled = threading.Event()
     fake.fault = lambda request: (stalled.wait(60), None)[1] if request.method == "PATCH" else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import threading
@@ -16,12 +15,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import Client, TestResponse
 
 from eaves.artifact import Artifact
-from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event, encode_binary, encode_structured
+from eaves.events import IMAGE_CAPTURED, Event, encode_binary, encode_structured
 from eaves.inference.session import Session
 from functions.http.app import create_app
 from functions.model.image_tasks import Classifier
 from functions.model.pipeline import Prediction, Turn
-from functions.settings import FunctionSettings, ServeSettings
+from functions.settings import FunctionSettings
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import FakeModel
 
@@ -121,12 +120,6 @@ def test_data_must_have_the_digest_that_its_event_says(client: Client, said: str
     assert "Retry-After" not in response.headers, "with it, no sender would ever count the refusal"
 
 
-def test_json_that_was_written_anew_on_its_way_needs_no_digest(client: Client) -> None:
-    """A broker passes on in structured mode what came in binary mode, with other blanks."""
-    event = replace(EVENT, datacontenttype="application/json", data=b"[1,2]").with_extensions(datadigest=SHA256)
-    assert (send(client, event).status_code, problem(send(client, event))) == (415, "unsupported-content")
-
-
 def test_a_reference_is_not_followed_unless_hosts_are_allowed(client: Client, classifier: Counting) -> None:
     event = replace(EVENT, data=b"").with_extensions(dataref="https://store.example/a.png")
     response = send(client, event)
@@ -163,16 +156,6 @@ def infer(client: Client, name: str = "colours", **tensor: Any) -> TestResponse:
     return client.post(f"/v2/models/{name}/infer", json={"inputs": [{"name": "image", **tensor}]})
 
 
-def test_encoded_images_and_pixels_are_answered_alike(client: Client) -> None:
-    text = base64.b64encode(RED).decode()
-    encoded = infer(client, datatype="BYTES", shape=[2], data=[text, text]).get_json()
-    pixels = infer(client, datatype="UINT8", shape=[2, 1, 1, 3], data=list(COLOURS["red"]) * 2).get_json()
-    assert encoded["outputs"] == pixels["outputs"]
-    label, probabilities, logits = encoded["outputs"]
-    assert label["data"] == ["red", "red"]
-    assert [probabilities["shape"], logits["shape"]] == [[2, 3], [2, 3]]
-
-
 def test_the_protocols_other_endpoints(client: Client, artifact: Artifact) -> None:
     version = artifact.manifest.version
     assert client.get("/v2").get_json()["extensions"] == ["binary_tensor_data"]
@@ -183,13 +166,6 @@ def test_the_protocols_other_endpoints(client: Client, artifact: Artifact) -> No
         assert (about["name"], about["versions"]) == ("colours", [version])
         assert about["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, 3]}]
         assert about["outputs"][1] == {"name": "probabilities", "datatype": "FP32", "shape": [-1, 3]}
-
-
-@pytest.mark.parametrize("path", ["/v2/models/other", "/v2/models/colours/versions/2", "/v2/models/other/ready"])
-def test_another_model_is_not_here(client: Client, path: str) -> None:
-    response = client.get(path)
-    assert (response.status_code, problem(response)) == (404, "not-found")
-    assert response.get_json(force=True)["error"]
 
 
 def test_bad_requests_have_the_protocols_error(client: Client) -> None:
@@ -208,11 +184,3 @@ def test_while_loading_the_protocol_says_so() -> None:
     for path in ("/v2/health/ready", "/v2/models/colours/ready", "/v2/models/colours"):
         assert client.get(path).status_code == 503
     assert infer(client, datatype="BYTES", shape=[1], data=[""]).status_code == 503
-
-
-def test_types_that_are_never_predicted_can_not_be_asked_for() -> None:
-    name = min(REPLY_TYPES)
-    faults = list(ServeSettings(accept_types=("a.b", name)).faults())
-    assert faults == [
-        ("accept_types", f"must not contain {name}: a function answers events of its own types with 202 and no reply")
-    ]

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from werkzeug.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
+from werkzeug.test import Client
 
 from eaves.errors import GoldenError
 from eaves.inference.session import Session

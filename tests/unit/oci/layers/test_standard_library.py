@@ -79,17 +79,6 @@ def test_it_is_found_in_the_highest_layer_and_lower_ones_are_not_fetched(tmp_pat
     assert len(lines) == 2, "the lowest layer has none of it"
 
 
-def test_an_upper_layer_replaces(tmp_path: Path) -> None:
-    library, _ = found_in(tmp_path, {f"{ROOT}/os.py": "old", f"{ROOT}/ssl.py": "old"}, {f"{ROOT}/ssl.py": "fixed"})
-    assert library.sources == {"os.py": b"old", "ssl.py": b"fixed"}
-
-
-def test_the_library_below_usr_local_is_the_one_that_runs(tmp_path: Path) -> None:
-    debian = f"usr/lib/python{VERSION}"
-    library, _ = found_in(tmp_path, {f"{debian}/os.py": "debian", f"{ROOT}/os.py": "official"})
-    assert (library.root, library.sources) == (ROOT, {"os.py": b"official"})
-
-
 @pytest.mark.parametrize("outside", ["../../../lib/python{}/os.py", "usr/../../../lib/python{}/os.py"])
 def test_a_path_that_leads_out_of_the_root_is_not_read(tmp_path: Path, outside: str) -> None:
     """A file is compiled below its path in a temporary folder, so such a path would write anywhere on this machine."""
