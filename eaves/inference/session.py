@@ -69,10 +69,8 @@ class Session:
         except Exception as error:  # onnxruntime raises its own exceptions, which have no public base class
             raise ArtifactError(
                 f"onnxruntime can't load {model}: {str(error)[:300]}",
-                hint=(
-                    "convert the run again; a graph may use only onnxruntime's built-in "
-                    "operators, and weights in the artifact's own folder"
-                ),
+                hint="convert the run again; a graph may use only onnxruntime's built-in "
+                "operators, and weights in the artifact's own folder",
             ) from error
         inputs = self._session.get_inputs()
         if len(inputs) != 1:

@@ -79,7 +79,7 @@ def _find_platforms(access: Access, image: str) -> set[str]:
     Raises:
         OciError: When the registry doesn't answer, or doesn't have the container image.
     """
-    from eaves.oci.image_location import open_location
+    from eaves.oci.copy import open_location
     from eaves.oci.layers.image import load_images
 
     place = open_location(image, access)

@@ -21,9 +21,8 @@ from eaves.errors import ConfigError, Fault, OciError
 
 if TYPE_CHECKING:
     from eaves.artifact import Artifact
-    from eaves.oci.copy import CopySummary
+    from eaves.oci.copy import CopySummary, ImageLocation
     from eaves.oci.descriptor import Descriptor
-    from eaves.oci.image_location import ImageLocation
     from eaves.oci.package import Packaged
     from eaves.oci.registry.registry import Access
 
@@ -78,8 +77,8 @@ def command(
     """
     from eaves.artifact import open_artifact
     from eaves.artifact.store import HANDLER
+    from eaves.oci.copy import open_location
     from eaves.oci.descriptor import parse_image_platform
-    from eaves.oci.image_location import open_location
     from eaves.oci.layout import create_layout
     from eaves.oci.package import Base, package
 
@@ -143,7 +142,7 @@ def _open_target(target: str, access: Access) -> ImageLocation:
     Raises:
         OciError: When the place can't be written to.
     """
-    from eaves.oci.image_location import open_location
+    from eaves.oci.copy import open_location
 
     place = open_location(target, access, create=True)
     if place.name.startswith("sha256:"):

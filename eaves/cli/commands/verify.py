@@ -132,9 +132,8 @@ def _verify_container_image(text: str, key: Path | None, signed_as: str | None, 
     Raises:
         EavesError: When the signature or a digest is wrong, or when the container image can't be read.
     """
-    from eaves.oci.copy import check_content
+    from eaves.oci.copy import check_content, open_location
     from eaves.oci.descriptor import parse_reference
-    from eaves.oci.image_location import open_location
     from eaves.oci.layers.image import load_images
     from eaves.oci.registry.registry import Registry
     from eaves.oci.signatures import find_signature, load_public_key

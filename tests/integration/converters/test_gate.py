@@ -17,8 +17,7 @@ from converters.settings import PipelineSettings
 from eaves.artifact import Artifact, open_artifact, write_artifact
 from eaves.artifact.store import HANDLER, LABELS, file_entries
 from eaves.errors import OciError, RefusedModelError
-from eaves.oci.copy import Overlay, copy_image
-from eaves.oci.image_location import open_location
+from eaves.oci.copy import Overlay, copy_image, open_location
 from eaves.oci.layers.image import Start, build_image, load_image
 from eaves.oci.layers.layer import write_layer
 from eaves.oci.layout import create_layout

@@ -19,8 +19,7 @@ from eaves.errors import (
     StorageError,
     UnreachableClusterError,
 )
-from eaves.oci.copy import copy_image
-from eaves.oci.image_location import open_location
+from eaves.oci.copy import copy_image, open_location
 from eaves.oci.registry.registry import Access
 from tests.cluster.sites import IMAGE, OTHER, Sites, open_sites, some_down
 from tests.container_images.packaging import build_base

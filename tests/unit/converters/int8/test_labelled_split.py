@@ -11,7 +11,7 @@ import pytest
 
 from converters.declaration import Interface
 from converters.int8.images import LabelledSplit, load_labelled
-from converters.int8.precision_choice import UNREADABLE, GraphPredictions, classify
+from converters.int8.precision_choice import UNREADABLE, Predicted, Scores, classify
 from converters.model_source import ModelSource
 from eaves.artifact import DecisionRule
 from eaves.inference.session import Session
@@ -86,7 +86,7 @@ def test_few_images_calibrate_and_their_choice_is_always_the_same(tmp_path: Path
 # Answers.
 
 
-def answers(paths: list[Path], *weights: float) -> GraphPredictions:
+def answers(paths: list[Path], *weights: float) -> tuple[Predicted, Scores]:
     session, decision = cast(Session, ColourSession()), DecisionRule(label_weights=weights)
     return classify(session, RECIPE, paths, SilentProgress(), decision=decision, what="Judging colours")
 
@@ -96,7 +96,7 @@ def test_an_image_that_cannot_be_decoded_has_no_answer(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no image")
     paths = [data / label / f"{number}.png" for label in LABELS for number in range(2)]
     found = answers([*paths, tmp_path / "broken.png", data / "red/0.png"])
-    assert found.predicted.tolist() == [0, 0, 1, 1, 2, 2, UNREADABLE, 2]
-    assert found.probabilities.shape == (8, 3)
-    assert found.probabilities[6].tolist() == [0, 0, 0]
-    assert answers(paths, 1.0, 1e-30, 1.0).predicted[2] != 1, "the decision rule chooses the label"
+    assert found[0].tolist() == [0, 0, 1, 1, 2, 2, UNREADABLE, 2]
+    assert found[1].shape == (8, 3)
+    assert found[1][6].tolist() == [0, 0, 0]
+    assert answers(paths, 1.0, 1e-30, 1.0)[0][2] != 1, "the decision rule chooses the label"
