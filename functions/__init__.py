@@ -4,11 +4,11 @@ This package and its imports are all the code in the edge container image. The f
 status chosen by what the sender should do next (`functions.http.problems`), loses no accepted request while starting or
 stopping, and never imports TensorFlow or a cluster's client.
 
-A request passes through `http/server` (sockets) > `http/app` (HTTP contract) > `service` >
+A request passes through `http/server`, `http/connection` (sockets) > `http/app` (HTTP contract) > `service` >
 `admission` (bounded work), `fetch/` (data by reference) > `model/pipeline` of the task
 (recipe or handler, then the session of `eaves.inference`).
 
     settings                     settings of a function
-    metrics                      counters and timings
+    metrics                      counters and timings;  process_usage: the kernel's figures for the process
     start_timing                 times of the steps of a start
 """

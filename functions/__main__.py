@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-from contextlib import suppress
 from typing import Any
 
 from eaves import logs
@@ -19,11 +18,6 @@ from functions.start_timing import StartTiming
 SWITCH_INTERVAL_S = 0.0005
 """Seconds for which a thread may keep the interpreter's lock while another one waits. With Python's 5 ms, the model's
 thread often waited that long during the start, and later the next run waited for the thread that builds a reply."""
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-"""Numbers of the options of mallopt(3). Source: malloc.h of glibc."""
-KEPT_BYTES = 16 << 20
-"""Maximum bytes of freed memory that glibc keeps for reuse. The pixels of most images fit: with 4 MB, decoding a PNG of
-2 megapixels takes 6 % longer."""
 NATIVE_THREADS = ("model", "second", "waitress-")
 """Beginnings of the names of the threads that open sessions, and of those that predict."""
 
@@ -72,39 +66,32 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
     # what serves.
     timing.import_modules("numpy", "eaves.onnxruntime", "functions.model.model_loading")
     from functions.model.model_loading import LoadingModel
+    from functions.process_usage import give_memory_back
 
     give_memory_back()  # before there are threads, which keep the arena that they start with
     model = LoadingModel(settings, timing)
     model.start()
-    timing.import_modules("PIL.Image", "functions.model.pipeline", "functions.http.app", "functions.http.server")
+    timing.import_modules(
+        "PIL.Image", "functions.model.pipeline", "functions.http.function_app", "functions.http.server"
+    )
     from eaves.resource_limits import count_usable_cpus
-    from functions.http.app import create_app
+    from functions.http.function_app import FunctionApp
     from functions.http.server import Server
+    from functions.service import Service
+
+    def build_flask() -> Any:
+        from functions.http.app import build_flask
+
+        return build_flask(service, os.environ)
 
     concurrency = settings.concurrency or count_usable_cpus()
-    app = create_app(model, settings, concurrency=concurrency, environ=os.environ)
+    service = Service(model, settings, concurrency=concurrency, environ=os.environ)
+    app = FunctionApp(service, build_flask)
     server = Server(app, settings, listening=listening, concurrency=concurrency, stopping=stopping, on_stop=model.drain)
     timing.mark("listening")
     gc.freeze()
     gc.enable()
     server.run()
-
-
-def give_memory_back() -> None:
-    """Make glibc return the memory of large request bodies to the operating system as soon as it is freed.
-
-    By default glibc keeps freed memory, up to twice the largest block so far, in each of up to eight arenas per CPU:
-    after twenty bodies of 5 to 20 MB, 340 MB were kept. One arena is enough, since Python's interpreter lock lets one
-    thread run at a time. Other C libraries have no such call and don't need it.
-
-    Source: mallopt(3).
-    """
-    import ctypes  # after the port is open
-
-    with suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        for name, value in ((_M_MMAP_THRESHOLD, KEPT_BYTES), (_M_TRIM_THRESHOLD, KEPT_BYTES), (_M_ARENA_MAX, 1)):
-            mallopt(name, value)
 
 
 def end_if_busy(code: int) -> None:

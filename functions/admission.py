@@ -1,4 +1,4 @@
-"""Admission of requests: limits of concurrent predictions, of runs of the model and of waiting requests.
+"""Admission of requests: limits of concurrent predictions, of runs of the model, of waiting requests and fetched bytes.
 
 A request beyond a limit is refused.
 """
@@ -6,7 +6,7 @@ A request beyond a limit is refused.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from eaves.errors import OverloadedError
@@ -73,3 +73,40 @@ class Admission:
     def inside(self) -> int:
         """Number of requests that hold a queue slot."""
         return self._inside
+
+
+class FetchMemory:
+    """Memory budget that all fetches of event data share.
+
+    Fetches draw on it bit by bit, as sizes aren't known in advance.
+
+    Args:
+        size_bytes: Size of the budget, bytes.
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        self._lock = threading.Lock()
+        self._left = size_bytes
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """Return a function that reserves bytes of the budget; all of them are released at the end of the block.
+
+        Raises:
+            OverloadedError: From the returned function, when the budget is used up.
+        """
+        taken = 0
+
+        def take(size_bytes: int) -> None:
+            nonlocal taken
+            with self._lock:
+                if size_bytes > self._left:
+                    raise OverloadedError("the limit of memory for fetched data is reached", hint="send again later")
+                self._left -= size_bytes
+                taken += size_bytes
+
+        try:
+            yield take
+        finally:
+            with self._lock:
+                self._left += taken

@@ -16,9 +16,12 @@ from itertools import accumulate
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-MAX_SERIES = 5_000
-"""Maximum number of label combinations of one metric. Further combinations are counted as `other`, since each one takes
-memory until the process ends, and a handler may give any label."""
+EXTENSION = "eaves_metrics"
+"""Key of the function's `Metrics` in the `extensions` of its Flask application; the HTTP server counts refusals
+there."""
+MAX_SERIES = 500
+"""Maximum number of label combinations of one metric, besides the model's own labels. Further combinations are counted
+as `other`, since each combination takes memory until the process ends."""
 
 Labels = tuple[tuple[str, str], ...]
 Gauges = Mapping[str, tuple[Mapping[str, str], float]]
@@ -39,12 +42,19 @@ class Metrics:
         self._counters: dict[str, dict[Labels, int]] = {name: {} for name in _COUNTERS}
         self._stages: dict[str, _Histogram] = {}
 
-    def count(self, name: str, /, **labels: str) -> None:
-        """Add 1 to one of the counters that `_COUNTERS` names, for values of its labels."""
+    def count(self, name: str, /, *, known: int = 0, **labels: str) -> None:
+        """Add 1 to one of the counters that `_COUNTERS` names.
+
+        Args:
+            name: Name of the counter.
+            known: Number of label combinations that are counted in addition to `MAX_SERIES`, for the model's own
+                labels.
+            labels: Values of the counter's labels.
+        """
         with self._lock:
             series = self._counters[name]
             key = tuple(labels.items())
-            if key not in series and len(series) >= MAX_SERIES:
+            if key not in series and len(series) >= MAX_SERIES + known:
                 key = tuple((label, "other") for label in labels)
             series[key] = series.get(key, 0) + 1
 
@@ -91,12 +101,16 @@ _GAUGES = {
     "eaves_in_work": "Requests that are running or waiting.",
     "eaves_sessions": "Open sessions of the model: 2 once predictions have overlapped, if memory allows.",
     "eaves_threads": "Threads of a prediction that runs alone.",
+    "eaves_start_seconds": "Seconds from the start of the process until it was ready.",
+    "process_resident_memory_bytes": "Resident memory of this process in bytes.",
+    "process_cpu_seconds_total": "Processor time of this process in seconds.",
+    "process_start_time_seconds": "Time when this process started, in Unix seconds.",
 }
 
 
 def _gauge_lines(gauges: Gauges) -> Iterator[str]:
     for name, (labels, value) in gauges.items():
-        yield from _head(name, "gauge", _GAUGES[name])
+        yield from _head(name, "counter" if name.endswith("_total") else "gauge", _GAUGES[name])
         yield f"{name}{_labels(labels)} {value:.10g}"
 
 

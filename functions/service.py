@@ -7,7 +7,8 @@ import json
 import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from eaves.errors import (
     UnsupportedContentError,
 )
 from eaves.events import DATADIGEST, DATAREF, Event, reply_id, source_uri
-from functions.admission import Admission
+from functions.admission import Admission, FetchMemory
 from functions.metrics import Metrics
 from functions.model.model_loading import LoadingModel
 from functions.model.pipeline import Array, Pipeline, Prediction
@@ -69,7 +70,8 @@ class Service:
         self.admission = Admission(concurrency=concurrency, queue=settings.queue)
         self.metrics = Metrics()
         self.reading = threading.Lock()  # parsing JSON takes tens of MB, and blocks the interpreter
-        self._fetcher = _open_fetcher(settings, environ) if settings.dataref_hosts else None
+        self._desk = _open_desk(settings, environ) if settings.dataref_hosts else None
+        self._fetch_memory = FetchMemory(max(settings.dataref_max_bytes, settings.max_body_bytes))
 
     def predict_event(self, event: Event) -> tuple[Mapping[str, str], bytes]:
         """Return the headers and the body of the reply to an event, whose id is the same at each repetition.
@@ -84,9 +86,9 @@ class Service:
                 f"events of the type {event.type[:80]!r} are not accepted",
                 hint=(f"send an event of one of these types: {', '.join(accepted)[:200]}"),
             )
-        with self.admission.queue_slot():
+        with self.admission.queue_slot(), self._fetch_memory.share() as take:
             if not event.data and DATAREF in event.extensions:
-                prediction, predictor = self._predict_reference(event)
+                prediction, predictor = self._predict_reference(event, take)
             else:
                 expected = _find_digest(event)
                 if expected and expected != (digest := hashlib.sha256(event.data).hexdigest()):
@@ -125,7 +127,7 @@ class Service:
             self.metrics.observe("tensor", time.perf_counter() - start)
         return results
 
-    def _predict_reference(self, event: Event) -> tuple[Prediction, Pipeline]:
+    def _predict_reference(self, event: Event, take: Callable[[int], None]) -> tuple[Prediction, Pipeline]:
         """Return the prediction for the data that an event refers to.
 
         Raises:
@@ -136,12 +138,7 @@ class Service:
         """
         expected = _find_digest(event)
         start = time.perf_counter()
-        if self._fetcher is None:
-            raise ClaimError(
-                "this function doesn't fetch data by reference (dataref)",
-                hint="set dataref_hosts, or send the data itself",
-            )
-        fetched = self._fetcher.fetch(event.extensions[DATAREF])
+        fetched = self._fetch(event.extensions[DATAREF], take)
         self.metrics.observe("fetch", time.perf_counter() - start)
         if expected and expected != (digest := hashlib.sha256(fetched.data).hexdigest()):
             raise DeliveryError(
@@ -157,6 +154,14 @@ class Service:
                 hint=_LATER,
             ) from error
 
+    def _fetch(self, reference: str, take: Callable[[int], None]) -> FetchedData:
+        if self._desk is None:
+            raise ClaimError(
+                "this function doesn't fetch data by reference (dataref)",
+                hint="set dataref_hosts, or send the data itself",
+            )
+        return self._desk.fetch(reference, take)
+
     def _predict(self, data: bytes, content_type: str) -> tuple[Prediction, Pipeline]:
         media_type = content_type.partition(";")[0].strip().lower()
         with self.model.use() as predictor:
@@ -165,15 +170,34 @@ class Service:
                     f"the content type {content_type[:64]!r} is not supported",
                     hint=f"send one of: {', '.join(predictor.content_types)}",
                 )
-            start = time.perf_counter()
-            with self.model.active.running(), self.admission.permit():
-                waited_s = time.perf_counter() - start
-                prediction = predictor.predict(data, turn=self.admission.turn)
-        self.metrics.observe("queue", waited_s)
+            queue = Waiting()
+            with self.model.active.running(), queue.until(self.admission.permit()):
+                prediction = predictor.predict(data, turn=lambda: queue.until(self.admission.turn()))
+        self.metrics.observe("queue", queue.seconds)
         for stage, duration_ms in prediction.timings_ms.items():
             self.metrics.observe(stage, duration_ms / 1000)
-        self.metrics.count("eaves_predictions_total", label=prediction.attributes.get("label", ""))
+        known = len(predictor.artifact.manifest.labels)
+        self.metrics.count("eaves_predictions_total", known=known, label=prediction.attributes.get("label", ""))
         return prediction, predictor
+
+
+class Waiting:
+    """Time that one request waits for permits.
+
+    Attributes:
+        seconds: Sum of all waits so far, seconds.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @contextmanager
+    def until(self, permit: AbstractContextManager[None]) -> Iterator[None]:
+        """Wait for a permit, and hold it until the end of the block."""
+        start = time.perf_counter()
+        with permit:
+            self.seconds += time.perf_counter() - start
+            yield
 
 
 def _find_type(fetched: FetchedData) -> str:
@@ -245,7 +269,7 @@ def _extensions(cause: Event, prediction: Prediction, artifact: Artifact) -> Map
     }
 
 
-def _open_fetcher(settings: FunctionSettings, environ: Mapping[str, str]) -> DatarefFetcher:
+def _open_desk(settings: FunctionSettings, environ: Mapping[str, str]) -> DatarefFetcher:
     """Create the fetcher of datarefs; its modules are imported only when used, because TLS delays a cold start."""
     from eaves.http_client.proxies import parse_proxies
     from functions.fetch.dataref import DatarefFetcher

@@ -82,6 +82,13 @@ class ServeSettings:
         (), "Networks that a reference may lead to although they aren't public, such as 10.0.0.0/8."
     )
     dataref_timeout_s: float = setting(10.0, "Seconds that one fetch may take in all.", minimum=0.1, maximum=300)
+    dataref_max_bytes: int = setting(
+        64_000_000,
+        "Memory in bytes for all data that is fetched at the same time; when it is reached, requests are refused with "
+        "429. The data of one event of the maximum size always fits.",
+        minimum=1024,
+        maximum=2**36,
+    )
     dataref_credentials: Path | None = setting(
         None,
         "Folder with the files `access_key` and `secret_key`, and `session_token` for temporary keys. With them each "
@@ -93,6 +100,11 @@ class ServeSettings:
         "",
         "Region that requests are signed for, such as eu-central-1. The default, empty, is the region in the host's "
         "name, or us-east-1.",
+    )
+    self_test: str = setting(
+        "first",
+        "Number of golden images that are replayed before the replica becomes ready; the first one is its warm-up.",
+        choices=("first", "all", "none"),
     )
     timing: bool = setting(False, "Log the duration of each step of the start, once the first prediction is answered.")
 

@@ -106,6 +106,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 Resolve = Callable[[str, int], Sequence[str]]
 """Function from a host name and a port to the IP addresses of the host, as text."""
+Take = Callable[[int], None]
+"""Function that reserves memory for a number of bytes, and raises an exception when there is none left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,11 +163,13 @@ class DatarefFetcher:
         self._signer = signer
         self._authorities_pem = ""
 
-    def fetch(self, reference: str) -> FetchedData:
+    def fetch(self, reference: str, take: Take = lambda size_bytes: None) -> FetchedData:
         """Fetch the data that a dataref refers to.
 
         Args:
             reference: URL of the data.
+            take: Function that is called with each number of bytes before they are stored; its exceptions end the
+                fetch.
 
         Raises:
             ClaimError: When the data may not be fetched, or the store says that they don't exist.
@@ -178,7 +182,7 @@ class DatarefFetcher:
         first, trail = _origin(parts), Trail(verified=True, misled=False)
         for _ in range(MAX_REDIRECTS + 1):
             trail = replace(trail, verified=trail.verified and parts.scheme == "https")
-            found = self._get(url, parts, end, signed=_origin(parts) == first, trail=trail)
+            found = self._get(url, parts, end, take, signed=_origin(parts) == first, trail=trail)
             if isinstance(found, FetchedData):
                 return found
             place, is_stores = found
@@ -187,7 +191,7 @@ class DatarefFetcher:
         raise DeliveryError(f"the dataref redirects more than {MAX_REDIRECTS} times", hint=LATER)
 
     def _get(
-        self, url: str, parts: SplitResult, end: float, *, signed: bool, trail: Trail
+        self, url: str, parts: SplitResult, end: float, take: Take, *, signed: bool, trail: Trail
     ) -> FetchedData | tuple[str, bool]:
         """Send one GET request; return the data, or where the store, or something in its place, redirects to.
 
@@ -197,6 +201,7 @@ class DatarefFetcher:
             url: URL to fetch, which has passed the policy.
             parts: Parts of the URL.
             end: Time at which the fetch ends, of the monotonic clock.
+            take: Function that reserves memory.
             signed: Whether to sign the request, which only requests to the host of the dataref itself are.
             trail: What is known of the way to this URL.
         """
@@ -222,7 +227,7 @@ class DatarefFetcher:
                             presigned=is_presigned(parts.query),
                             trail=trail,
                         )
-                    found = self._read(response, proven=is_from_store(response, trail))
+                    found = self._read(response, take, proven=is_from_store(response, trail))
                     left = response.length
             except (OSError, http.client.HTTPException) as error:
                 self._left_s(end)
@@ -331,7 +336,7 @@ class DatarefFetcher:
         why = fault[0] if fault else "no answer in time"
         raise UnreachableError(f"the host {host[:80]!r} of a dataref can't be resolved: {why}", hint=LATER)
 
-    def _read(self, response: http.client.HTTPResponse, *, proven: bool) -> FetchedData:
+    def _read(self, response: http.client.HTTPResponse, take: Take, *, proven: bool) -> FetchedData:
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             text = "the data of a dataref is compressed, although the request asked for uncompressed data"
             raise ClaimError(text) if proven else DeliveryError(text, hint=LATER)
@@ -342,6 +347,7 @@ class DatarefFetcher:
         while chunk := response.read1(CHUNK_BYTES):
             if whole.tell() + len(chunk) > self._max_bytes:
                 raise too_large
+            take(len(chunk))
             whole.write(chunk)
         content_type = response.headers.get("Content-Type", "")
         return FetchedData(data=whole.getvalue(), content_type=content_type, proven=proven)

@@ -1,53 +1,46 @@
-"""The WSGI application of a function: its HTTP routes. `functions.service` makes the predictions.
+"""The HTTP routes of a function, and the responses to requests that fail. `functions.service` makes the predictions.
 
-There is no framework: the few routes need none, and the import of Flask took a fifth of a small model's cold start.
+Requests that succeed at the routes that a cold start waits for are answered before Flask, by
+`functions.http.function_app`.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import re
-import time
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
 import eaves
-from eaves import events
-from eaves.errors import ForbiddenError, InputError, NotFoundError, UnsupportedContentError
-from eaves.web.origin import HINT, find_foreign, listens_on_loopback
-from functions import metrics
-from functions.http.problems import Answer, RequestRefusedError, build_failure
+from eaves.errors import EavesError, InputError, NotFoundError
+from eaves.web.origin import listens_on_loopback
+from functions import metrics, process_usage
+from functions.http import problems
+from functions.http.function_app import (
+    FAILED,
+    LIVENESS,
+    READINESS,
+    DirectAnswer,
+    FunctionApp,
+    check_request,
+    predict,
+    read_body,
+    tell_liveness,
+    tell_readiness,
+)
 from functions.model.model_loading import LoadingModel
 from functions.model.pipeline import Pipeline
 from functions.service import Service
 from functions.settings import FunctionSettings
 
-LIVENESS, READINESS = "/health/liveness", "/health/readiness"
-MODEL = "/v2/models/NAME"
-"""Name in `FunctionApp.routes` of the routes of a model; a request for one may also name a version. Source:
-kserve/open-inference-protocol, specification/protocol/inference_rest.md."""
 JSON_BYTES = "Inference-Header-Content-Length"
 PLATFORM = "onnxruntime_onnx"
 REVISION_VARIABLE = "K_REVISION"
 """Environment variable with the name of the function's revision; Knative Serving sets it in each pod.
 Source: knative/serving, docs/runtime-contract.md, "Process" > "Environment variables"."""
-PROBE_WAIT_S = 0.09
-"""Maximum seconds that a readiness probe waits for a model that loads, so that it is answered when the model is ready.
-While a replica starts, Knative's queue-proxy gives a probe 100 ms, and sends the next one after that.
-Source: knative/serving, pkg/queue/readiness/probe.go, `aggressiveProbeTimeout`."""
-_MODEL_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(/ready|/infer)?")
-_MODEL_KEY = "eaves.model"
-"""Key of the model's name and version in the environment of a request that names them; the version may be empty."""
-_STATUS_LINES = {200: "200 OK", 202: "202 Accepted"}
-_log = logging.getLogger(__name__)
-encode = json.JSONEncoder(allow_nan=False).encode
-"""`json.dumps` with this option would build a new encoder for each response."""
-
-Environ = dict[str, Any]
-"""Variables of one request. Source: PEP 3333, "environ Variables"."""
 
 
 def create_app(
@@ -56,8 +49,8 @@ def create_app(
     *,
     concurrency: int,
     environ: Mapping[str, str] = MappingProxyType({}),
-) -> FunctionApp:
-    """Create the application of one function.
+) -> Flask:
+    """Create the application of one function as a Flask application, which answers every request as the process does.
 
     Args:
         model: The model, loading or loaded.
@@ -70,120 +63,86 @@ def create_app(
         ConfigError: When datarefs are enabled and a proxy's address is invalid.
     """
     service = Service(model, settings, concurrency=concurrency, environ=environ)
-    return FunctionApp(service, revision=environ.get(REVISION_VARIABLE, ""))
+    app = build_flask(service, environ)
+    others = app.wsgi_app
+    app.wsgi_app = FunctionApp(service, lambda: others)  # type: ignore[method-assign]
+    return app
 
 
-class FunctionApp:
-    """WSGI application of one function; safe to call from many threads.
+def build_flask(service: Service, environ: Mapping[str, str]) -> Flask:
+    """Build the Flask application of one function.
 
     Args:
         service: The function.
-        revision: Name of the function's revision, for problem documents.
-
-    Attributes:
-        routes: The function that answers a request, by path and method.
+        environ: Environment variables, for the name of the function's revision.
     """
+    app = Flask("functions", static_folder=None)
+    app.url_map.merge_slashes = app.url_map.strict_slashes = False  # redirects, which senders of events don't follow
+    app.config[problems.REVISION] = environ.get(REVISION_VARIABLE, "")
+    app.register_error_handler(EavesError, problems.error_response)
+    app.register_error_handler(HTTPException, problems.http_error_response)
+    app.register_error_handler(Exception, problems.fault_response)
+    app.before_request(_raise_failure)
+    is_local = listens_on_loopback(service.settings.host)
+    app.before_request(lambda: check_request(request.environ, is_local=is_local))
+    _add_routes(app, service)
+    _add_protocol(app, service)
+    app.extensions[metrics.EXTENSION] = service.metrics
+    _count_requests(app, service.metrics)
+    return app
 
-    def __init__(self, service: Service, *, revision: str = "") -> None:
-        self._service = service
-        self._revision = revision
-        self._is_local = listens_on_loopback(service.settings.host)
-        self.routes: Mapping[str, Mapping[str, Callable[[Environ], Answer]]] = {
-            "/": {"GET": self._describe, "POST": self._predict},
-            READINESS: {"GET": self._tell_readiness},
-            LIVENESS: {"GET": lambda environ: _json({"status": "alive"})},
-            "/metrics": {"GET": self._show_metrics},
-            "/v2": {"GET": lambda environ: _json(_ABOUT_SERVER)},
-            "/v2/health/live": {"GET": lambda environ: _json({"live": True})},
-            "/v2/health/ready": {"GET": self._tell_server_ready},
-            MODEL: {"GET": self._describe_model},
-            f"{MODEL}/ready": {"GET": self._tell_model_ready},
-            f"{MODEL}/infer": {"POST": self._infer},
-        }
 
-    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Answer one request."""
-        method, route = environ["REQUEST_METHOD"], _find_route(environ)
-        try:
-            answer = self._answer(environ, method, route)
-        except Exception as error:  # noqa: BLE001 - every failure is answered
-            answer = build_failure(error, path=environ["PATH_INFO"], revision=self._revision)
-        kind = {("POST", "/"): "predict", ("POST", f"{MODEL}/infer"): "tensor"}.get((method, route), "other")
-        self._count(answer, kind)
-        line = _STATUS_LINES.get(answer.status) or _status_line(answer.status)
-        start_response(line, [*answer.headers.items(), ("Content-Length", str(len(answer.body)))])
-        return _Body(b"" if method == "HEAD" else answer.body, answer.close)
+def _add_routes(app: Flask, service: Service) -> None:
+    """Add the routes; Flask has to know those that `FunctionApp` answers too, for requests that fail there."""
+    app.add_url_rule("/", "predict", lambda: _respond(predict(service, request.environ)), methods=["POST"])
+    app.add_url_rule(READINESS, "readiness", lambda: _respond(tell_readiness(service)))
+    app.add_url_rule(LIVENESS, "liveness", lambda: _respond(tell_liveness()))
 
-    def refuse(self, status: int, detail: str, path: str) -> Answer:
-        """Return the response to a request that the HTTP server refuses before the application gets it."""
-        answer = build_failure(RequestRefusedError(status, detail), path=path, revision=self._revision)
-        self._count(answer, "refused")
-        return answer
+    @app.get("/")
+    def index() -> Response:
+        return _json(_describe(service))
 
-    def _count(self, answer: Answer, kind: str) -> None:
-        status = str(answer.status)
-        self._service.metrics.count("eaves_requests_total", kind=kind, status=status, problem=answer.problem)
+    @app.get("/metrics")
+    def show_metrics() -> Response:
+        return Response(service.metrics.render(_gauges(service)), content_type=metrics.CONTENT_TYPE)
 
-    def _answer(self, environ: Environ, method: str, route: str) -> Answer:
-        check_request(environ, is_local=self._is_local)
-        methods = self.routes.get(route)
-        if methods is None:
-            raise RequestRefusedError(404, "the function has no such path")
-        answer = methods.get("GET" if method == "HEAD" else method)
-        if answer is None:
-            allowed = ", ".join(sorted({*methods, *(["HEAD"] if "GET" in methods else [])}))
-            # Source: RFC 9110, section 15.5.6
-            raise RequestRefusedError(405, f"this path allows {allowed}", {"Allow": allowed})
-        return answer(environ)
 
-    def _predict(self, environ: Environ) -> Answer:
-        """Predict the image or the event that a request has."""
-        start, service = time.perf_counter(), self._service
-        headers = _read_headers(environ)
-        body = self._read_body(environ)
-        with service.reading:
-            event = events.decode(headers, body) if events.is_event(headers) else None
-        if event is None:
-            document = service.predict_data(body, headers.get("Content-Type", ""))
-            headers, body = {"Content-Type": "application/json"}, encode(document).encode()
-        elif event.type in events.REPLY_TYPES:
-            return Answer(status=202)
-        else:
-            reply_headers, body = service.predict_event(event)
-            headers = dict(reply_headers)
-        log = partial(_log_response, service, event, time.perf_counter() - start)
-        return Answer(headers=headers, body=body, close=log)
+def _add_protocol(app: Flask, service: Service) -> None:
+    """Add the endpoints of the Open Inference Protocol v2, so that clients for KServe and Triton work unchanged.
 
-    def _read_body(self, environ: Environ) -> bytes:
-        """Return the whole body, which waitress has received. It refuses most that are too large before they arrive."""
-        max_bytes = self._service.settings.max_body_bytes
-        is_large = int(environ.get("CONTENT_LENGTH") or 0) > max_bytes
-        body: bytes = b"" if is_large else environ["wsgi.input"].read()
-        if is_large or len(body) > max_bytes:
-            raise RequestRefusedError(413, f"the body has more than {max_bytes} bytes")
-        return body
+    Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md.
+    """
+    model = "/v2/models/<name>"
+    version = f"{model}/versions/<version>"
 
-    def _tell_readiness(self, environ: Environ) -> Answer:
-        """Answer a readiness probe, which waits a little for a model that loads."""
-        self._service.model.wait(PROBE_WAIT_S)
-        self._service.model.require_ready()
-        return _json({"status": "ready"})
+    @app.get("/v2")
+    def server() -> Response:
+        return _json({"name": "eaves", "version": eaves.__version__, "extensions": ["binary_tensor_data"]})
 
-    def _tell_server_ready(self, environ: Environ) -> Answer:
-        self._service.model.require_ready()
+    @app.get("/v2/health/live")
+    def live() -> Response:
+        return _json({"live": True})
+
+    @app.get("/v2/health/ready")
+    def ready() -> Response:
+        service.model.require_ready()
         return _json({"ready": True})
 
-    def _tell_model_ready(self, environ: Environ) -> Answer:
-        self._check_name(environ, self._service.model.require_ready())
-        return _json({"name": environ[_MODEL_KEY][0], "ready": True})
+    @app.get(f"{model}/ready")
+    @app.get(f"{version}/ready")
+    def model_ready(name: str, version: str = "") -> Response:
+        _check_name(service, service.model.require_ready(), name, version)
+        return _json({"name": name, "ready": True})
 
-    def _describe_model(self, environ: Environ) -> Answer:
+    @app.get(model)
+    @app.get(version)
+    def model_metadata(name: str, version: str = "") -> Response:
         from functions.http import inference_messages  # with the first request that needs it: a start pays for imports
 
-        predictor = self._service.model.require_ready()
-        self._check_name(environ, predictor)
+        predictor = service.model.require_ready()
+        _check_name(service, predictor, name, version)
         described = {
-            "name": environ[_MODEL_KEY][0],
+            "name": name,
             "versions": [predictor.artifact.manifest.version],
             "platform": PLATFORM,
             "inputs": [inference_messages.describe_model(predictor.input)],
@@ -191,140 +150,40 @@ class FunctionApp:
         }
         return _json(described)
 
-    def _infer(self, environ: Environ) -> Answer:
+    @app.post(f"{model}/infer")
+    @app.post(f"{version}/infer")
+    def infer(name: str, version: str = "") -> Response:
         from functions.http import inference_messages
 
-        service = self._service
-        body, json_bytes = self._read_body(environ), _find_json_bytes(environ)
+        body, json_bytes = read_body(request.environ, service.settings.max_body_bytes), _json_bytes()
         with service.admission.queue_slot(), service.model.use() as predictor:
-            self._check_name(environ, predictor)
+            _check_name(service, predictor, name, version)
             names = [spec.name for spec in predictor.outputs]
             with service.reading:
                 asked = inference_messages.parse_request(body, json_bytes, predictor.input, names)
             results = service.run(predictor, asked.examples)
-        name, version = environ[_MODEL_KEY][0], predictor.artifact.manifest.version
-        body, json_bytes = inference_messages.build_response(asked, results, name, version)
+        body, json_bytes = inference_messages.build_response(asked, results, name, predictor.artifact.manifest.version)
         if json_bytes is None:
-            return Answer(headers={"Content-Type": "application/json"}, body=body)
-        return Answer(headers={"Content-Type": "application/octet-stream", JSON_BYTES: str(json_bytes)}, body=body)
-
-    def _check_name(self, environ: Environ, predictor: Pipeline) -> None:
-        """Check that a request names the served model, by the function's name or the model's, and its version if any.
-
-        Raises:
-            NotFoundError: When the request names another model or version.
-        """
-        manifest, own = predictor.artifact.manifest, self._service.settings.name
-        name, version = environ[_MODEL_KEY]
-        if name not in (own, manifest.name) or version not in ("", manifest.version):
-            raise NotFoundError(
-                f"there is no model {name[:80]!r} with version {version[:80] or 'any'!r}",
-                hint=f"request the model {own}, version {manifest.version}",
-            )
-
-    def _describe(self, environ: Environ) -> Answer:
-        """Describe the function for people who open it in a browser."""
-        model, settings = self._service.model, self._service.settings
-        about: dict[str, Any] = {
-            "function": settings.name,
-            "site": settings.site,
-            "software": f"Eaves {eaves.__version__}",
-            "state": "ending" if model.draining else "ready" if model.ready else "loading",
-        }
-        if model.failure:
-            about |= {"state": "failed", "reason": model.failure.message}
-        if (predictor := model.proven) is not None:
-            manifest = predictor.artifact.manifest
-            about |= {
-                "model": manifest.name,
-                "version": manifest.version,
-                "artifact": f"sha256:{predictor.artifact.digest}",
-                "task": manifest.task,
-                "precision": manifest.precision,
-                "takes": list(predictor.content_types),
-                "replies": predictor.reply_type,
-            }
-        return _json(about)
-
-    def _show_metrics(self, environ: Environ) -> Answer:
-        model = self._service.model
-        gauges: dict[str, tuple[dict[str, str], float]] = {
-            "eaves_ready": ({}, float(model.ready)),
-            "eaves_in_work": ({}, float(self._service.admission.inside)),
-        }
-        if (predictor := model.proven) is not None:
-            artifact = predictor.artifact
-            manifest = artifact.manifest
-            named = {"model": manifest.name, "version": manifest.version, "artifact": f"sha256:{artifact.digest}"}
-            gauges["eaves_model_info"] = ({**named, "task": manifest.task, "precision": manifest.precision}, 1.0)
-        if (pool := model.pool) is not None:
-            gauges |= {"eaves_sessions": ({}, float(pool.sessions)), "eaves_threads": ({}, float(pool.threads))}
-        body = self._service.metrics.render(gauges).encode()
-        return Answer(headers={"Content-Type": metrics.CONTENT_TYPE}, body=body)
+            return Response(body, content_type="application/json")
+        return Response(body, content_type="application/octet-stream", headers={JSON_BYTES: str(json_bytes)})
 
 
-_ABOUT_SERVER = {"name": "eaves", "version": eaves.__version__, "extensions": ["binary_tensor_data"]}
-
-
-class _Body(list[bytes]):
-    """The body of a response, in one piece."""
-
-    def __init__(self, body: bytes, close: Callable[[], None]) -> None:
-        super().__init__((body,))
-        self.close = close
-
-
-def _find_route(environ: Environ) -> str:
-    """Return the path of a request, as `FunctionApp.routes` has it; of a model's path, note its name and version."""
-    path: str = environ["PATH_INFO"]
-    if not path.startswith("/v2/models/"):
-        return path
-    found = _MODEL_PATH.fullmatch(path.encode("latin-1").decode("utf-8", "replace"))  # PEP 3333, "Unicode Issues"
-    if found is None:
-        return ""
-    environ[_MODEL_KEY] = (found[1], found[2] or "")
-    return f"{MODEL}{found[3] or ''}"
-
-
-def _status_line(status: int) -> str:
-    from http import HTTPStatus  # a start doesn't need it
-
-    return f"{status} {HTTPStatus(status).phrase}"
-
-
-def check_request(environ: Environ, *, is_local: bool) -> None:
-    """Check what holds for every route.
-
-    Compressed bodies are refused, because images are compressed already, and a small body could expand into a very
-    large one.
-
-    Args:
-        environ: Environment of the request.
-        is_local: Whether the function listens on loopback, where it serves only programs on this machine.
+def _check_name(service: Service, predictor: Pipeline, name: str, version: str) -> None:
+    """Check that a request names the served model: by the function's name or the model's, and its version if given.
 
     Raises:
-        ForbiddenError: When it does, and a web page may have sent the request.
-        UnsupportedContentError: When the body is compressed.
+        NotFoundError: When the request names another model or version.
     """
-    if is_local and (reason := find_foreign(environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN"))):
-        raise ForbiddenError(reason, hint=HINT)
-    encoding = environ.get("HTTP_CONTENT_ENCODING", "identity")
-    if encoding.lower() != "identity":
-        raise UnsupportedContentError(
-            f"the content encoding {encoding[:40]!r} is not supported", hint="send the body without a content encoding"
+    manifest = predictor.artifact.manifest
+    if name not in (service.settings.name, manifest.name) or version not in ("", manifest.version):
+        raise NotFoundError(
+            f"there is no model {name[:80]!r} with version {version[:80] or 'any'!r}",
+            hint=f"request the model {service.settings.name}, version {manifest.version}",
         )
 
 
-def _read_headers(environ: Environ) -> dict[str, str]:
-    """Return the header fields by name, such as `Ce-Id`. Source: PEP 3333, `HTTP_` variables."""
-    headers = {name[5:].replace("_", "-").title(): value for name, value in environ.items() if name.startswith("HTTP_")}
-    if environ.get("CONTENT_TYPE"):
-        headers["Content-Type"] = environ["CONTENT_TYPE"]
-    return headers
-
-
-def _find_json_bytes(environ: Environ) -> int | None:
-    text = environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH")
+def _json_bytes() -> int | None:
+    text = request.headers.get(JSON_BYTES)
     if text is None:
         return None
     if not text.isascii() or not text.isdecimal() or len(text) > 12:
@@ -332,15 +191,69 @@ def _find_json_bytes(environ: Environ) -> int | None:
     return int(text)
 
 
-def _json(document: Any) -> Answer:
-    return Answer(headers={"Content-Type": "application/json"}, body=json.dumps(document).encode())
+def _json(document: Any) -> Response:
+    return Response(json.dumps(document), content_type="application/json")
 
 
-def _log_response(service: Service, event: events.Event | None, duration_s: float) -> None:
-    """Count and log a prediction; this happens after its response is written, so that the response isn't delayed."""
-    service.metrics.observe("request", duration_s)
-    duration_ms = round(duration_s * 1000, 1)
-    extra = {"function": service.settings.name, "duration_ms": duration_ms}
-    if event is not None:
-        extra |= {"event_id": event.id[:256], "event_type": event.type[:256]}
-    _log.info("predicted in %.1f ms", duration_ms, extra=extra)
+def _respond(answer: DirectAnswer) -> Response:
+    response = Response(answer.body, status=answer.status, headers=dict(answer.headers))
+    response.call_on_close(answer.close)
+    return response
+
+
+def _raise_failure() -> None:
+    """Raise the error of a request that `FunctionApp` could not answer, for the error handlers."""
+    if FAILED in request.environ:
+        raise request.environ.pop(FAILED)  # the error refers to the environment and to the image in it
+
+
+def _describe(service: Service) -> dict[str, Any]:
+    """Return a description of the function for people who open it in a browser."""
+    model, settings = service.model, service.settings
+    about: dict[str, Any] = {
+        "function": settings.name,
+        "site": settings.site,
+        "software": f"Eaves {eaves.__version__}",
+        "state": "failed" if model.failure else "ending" if model.draining else "ready" if model.ready else "loading",
+    }
+    if model.failure:
+        about["reason"] = model.failure.message
+    if (predictor := model.proven) is not None:
+        manifest = predictor.artifact.manifest
+        about |= {
+            "model": manifest.name,
+            "version": manifest.version,
+            "artifact": f"sha256:{predictor.artifact.digest}",
+            "task": manifest.task,
+            "precision": manifest.precision,
+            "takes": list(predictor.content_types),
+            "replies": predictor.reply_type,
+        }
+    return about
+
+
+def _gauges(service: Service) -> metrics.Gauges:
+    gauges: dict[str, tuple[dict[str, str], float]] = {
+        "eaves_ready": ({}, float(service.model.ready)),
+        "eaves_in_work": ({}, float(service.admission.inside)),
+    }
+    if (predictor := service.model.proven) is not None:
+        artifact = predictor.artifact
+        manifest = artifact.manifest
+        named = {"model": manifest.name, "version": manifest.version, "artifact": f"sha256:{artifact.digest}"}
+        gauges["eaves_model_info"] = ({**named, "task": manifest.task, "precision": manifest.precision}, 1.0)
+        gauges["eaves_start_seconds"] = ({}, service.model.ready_at - process_usage.started_at())
+    if (pool := service.model.pool) is not None:
+        gauges |= {"eaves_sessions": ({}, float(pool.sessions)), "eaves_threads": ({}, float(pool.threads))}
+    return gauges | {name: ({}, value) for name, value in process_usage.usage().items()}
+
+
+def _count_requests(app: Flask, counted: metrics.Metrics) -> None:
+    kinds = {"predict": "predict", "infer": "tensor"}
+
+    @app.after_request
+    def count(response: Response) -> Response:
+        kind = kinds.get(request.endpoint or "", "other")
+        problem = problems.problem_type(response)
+        counted.count("eaves_requests_total", kind=kind, status=str(response.status_code), problem=problem)
+        return response

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eaves.artifact import TensorSpec
-from eaves.base.strict_json import parse_json
+from eaves.base.strict_json import narrow, parse_json
 from eaves.errors import InputError, TensorError
 from eaves.inference.json_values import build_array
 
@@ -48,10 +48,10 @@ DATATYPES = {
 MAX_EXAMPLES = 64
 """Maximum number of examples in one request. Each example takes the time of a prediction, and the request holds its
 queue slot during all of them."""
-MAX_VALUES = 800_000
-"""Maximum number of values in the JSON of one request. It limits memory: a parsed number takes ten times as many bytes
-as its text, an empty list `[]` forty times. Two images of Inception V3's size as nested lists are within the limit;
-binary tensors have no such limit."""
+MAX_VALUES, MAX_MARKS = 600_000, 250_000
+"""Maximum number of commas, and of brackets and quotes, in the JSON of one request. They limit memory: a parsed number
+takes ten times as many bytes as its text, an empty list `[]` forty times. Two images of Inception V3's size as nested
+lists are within the limit; binary tensors have no such limit."""
 MAX_ID = 256
 MAX_SIZE = 2**31 - 1
 """Maximum size of one axis of a tensor. JSON may hold integers so long that Python refuses to format the product of a
@@ -159,10 +159,12 @@ def _stack(name: str, arrays: Sequence[Array]) -> Array:
 
 
 def _parse_json(text: bytes) -> dict[str, Any]:
+    if text.count(b",") > MAX_VALUES or sum(map(text.count, (b"[", b"{", b'"'))) > MAX_MARKS:
+        raise InputError(f"the JSON contains more than {MAX_VALUES} values or {MAX_MARKS} lists", hint=_BINARY)
     try:
-        fields = parse_json(text, max_values=MAX_VALUES)
+        fields = parse_json(narrow(text), max_values=None)
     except ValueError as error:
-        raise InputError(f"the request is not JSON: {str(error)[:100]}", hint=_BINARY) from error
+        raise InputError(f"the request is not JSON: {str(error)[:100]}") from error
     if not isinstance(fields, dict):
         raise InputError("the request must be a JSON object")
     return fields

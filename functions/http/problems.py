@@ -24,87 +24,77 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from flask import Response, current_app, has_app_context, has_request_context, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from eaves.errors import EavesError, HandlerError, OverloadedError
-from eaves.web.problem_document import CONTENT_TYPE, build_problem, error_type
+from eaves.web.problem_document import CONTENT_TYPE, build_problem, error_type, find_kind, parse_problem
 
 PROTOCOL_CONTENT_TYPE = "application/json"
 """Content type of problem documents for requests under /v2: KServe's client reads the reason only from this type.
 Source: open-inference-protocol, the OpenAPI document; kserve, inference_client.py."""
+REVISION = "REVISION"
+"""Key of the name of the function's revision in the `config` of its Flask application. Problem documents name it, so
+that images that a revision refused can be found after another revision has replaced it."""
 RETRY_AFTER_S = 1
 _LOOK = "find this id in the function's log"
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A response.
-
-    Attributes:
-        status: Status code.
-        headers: Header fields beside the length of the body.
-        body: The body.
-        problem: Last part of the `type` in a problem document; empty for other bodies.
-        close: Function that is called after the response is written.
-    """
-
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    problem: str = ""
-    close: Callable[[], None] = lambda: None
-
-
-class RequestRefusedError(Exception):
-    """A request that HTTP itself has a status for, such as one for a path that doesn't exist.
-
-    Args:
-        status: HTTP status.
-        detail: What is wrong.
-        headers: Headers that the response must have.
-    """
-
-    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(detail)
-        self.status, self.detail, self.headers = status, detail, dict(headers or {})
-
-
-def build_failure(error: Exception, *, path: str = "", revision: str = "") -> Answer:
-    """Build the response to a request that failed.
-
-    Of an unexpected error and of a handler's failure the sender gets an error id only, as their messages may quote the
-    request's data; the log gets the id and the traceback.
-
-    Args:
-        error: Reason of the failure.
-        path: Path of the request.
-        revision: Revision of the function, which the document names, so that images that a revision refused can be
-            found after another one has replaced it.
-    """
-    headers, hint = {}, _LOOK
-    match error:
-        case RequestRefusedError(status=status, detail=detail):
-            kind, hint, headers = f"http-{status}", "", error.headers
-        case HandlerError():
-            what = "the artifact's handler failed"
-            status, kind, detail = error.http_status, "handler", f"{what}, error {_log_fault(what, error)}"
-        case EavesError():
-            status, kind, detail, hint = error.http_status, error_type(type(error)), error.message, error.hint or ""
-        case _:
-            status, kind = 500, "internal"
-            detail = f"unexpected error {_log_fault('unexpected error', error)}"
+def error_response(error: EavesError, *, path: str = "") -> Response:
+    """Build the response to a request that failed for a known reason."""
+    if isinstance(error, HandlerError):
+        return _answer_handler(error)
+    response = _problem(error.http_status, error_type(type(error)), error.message, error.hint, path=path)
     if isinstance(error, OverloadedError):
-        headers = {"Retry-After": str(RETRY_AFTER_S)}
-    in_protocol = path.startswith("/v2")
-    document = build_problem(status, detail, hint, kind=kind, protocol_error=in_protocol, revision=revision)
-    content_type = PROTOCOL_CONTENT_TYPE if in_protocol else CONTENT_TYPE
-    return Answer(status=status, headers={"Content-Type": content_type, **headers}, body=document, problem=kind)
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+def http_error_response(error: HTTPException) -> Response:
+    """Build the response to a request that Flask or werkzeug refused (404, 405, 413, ...)."""
+    response = _problem(error.code or 500, f"http-{error.code}", error.description or error.name, None)
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))  # RFC 9110, section 15.5.6
+    return response
+
+
+def refusal_response(status: int, detail: str, *, path: str = "") -> Response:
+    """Build the response to a request that the HTTP server refused before Flask saw it."""
+    return _problem(status, f"http-{status}", detail, None, path=path)
+
+
+def problem_type(response: Response) -> str:
+    """Return the last segment of the `type` in a response's problem document; empty without such a document."""
+    if response.status_code < 400 or response.content_type not in (CONTENT_TYPE, PROTOCOL_CONTENT_TYPE):
+        return ""
+    return find_kind(parse_problem(response.get_data()))
+
+
+def fault_response(error: Exception, *, hint: str = _LOOK) -> Response:
+    """Build the response to an unexpected error: the sender gets an error id, the log gets the id and the traceback."""
+    return _problem(500, "internal", f"unexpected error {_log_fault('unexpected error', error)}", hint)
+
+
+def _answer_handler(error: HandlerError) -> Response:
+    """Build the response to a failure of the artifact's handler.
+
+    It holds only an error id, since the failure's message may quote the request's data.
+    """
+    error_id = _log_fault("the artifact's handler failed", error)
+    return _problem(error.http_status, "handler", f"the artifact's handler failed, error {error_id}", _LOOK)
 
 
 def _log_fault(what: str, error: Exception) -> str:
     error_id = secrets.token_hex(6)
     _log.error("%s, error %s", what, error_id, exc_info=error, extra={"error_id": error_id})
     return error_id
+
+
+def _problem(status: int, kind: str, detail: str, hint: str | None, *, path: str = "") -> Response:
+    in_protocol = ((has_request_context() and request.path) or path).startswith("/v2")
+    revision = current_app.config.get(REVISION, "") if has_app_context() else ""
+    document = build_problem(status, detail, hint, kind=kind, protocol_error=in_protocol, revision=revision)
+    return Response(document, status=status, content_type=PROTOCOL_CONTENT_TYPE if in_protocol else CONTENT_TYPE)

@@ -23,8 +23,8 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNotImplemented
 from waitress.task import ErrorTask, WSGITask
 
-from functions.http.app import FunctionApp
 from functions.http.listening_socket import STOP_SIGNALS
+from functions.metrics import EXTENSION
 from functions.settings import FunctionSettings
 
 SPARE_THREADS = 4
@@ -61,7 +61,7 @@ class Server:
     """The HTTP server of one function.
 
     Args:
-        app: WSGI application, which also makes the responses to requests that the server refuses.
+        app: WSGI application.
         settings: The function's settings.
         listening: The socket that listens at the function's address, see `open_listening_socket`.
         concurrency: Maximum number of concurrent predictions.
@@ -71,7 +71,7 @@ class Server:
 
     def __init__(
         self,
-        app: FunctionApp,
+        app: Any,
         settings: FunctionSettings,
         *,
         listening: socket.socket,
@@ -210,16 +210,22 @@ class RefusedRequest(ErrorTask):  # type: ignore[misc]
 
     def execute(self) -> None:
         """Write the problem document, then close the connection."""
-        error = self.request.error
-        # a request whose headers didn't end has no path
-        path = getattr(self.request, "path", "")
-        answer = self.channel.server.application.refuse(error.code, str(error.body), path)
+        from functions.http import problems  # with Flask, which a start doesn't wait for
+
+        error, app = self.request.error, self.channel.server.application
+        with app.app_context():
+            # a request whose headers didn't end has no path
+            response = problems.refusal_response(error.code, str(error.body), path=getattr(self.request, "path", ""))
+        if (counted := app.extensions.get(EXTENSION)) is not None:
+            kind = problems.problem_type(response)
+            counted.count("eaves_requests_total", kind="refused", status=str(error.code), problem=kind)
         self.status = f"{error.code} {error.reason}"
-        self.response_headers += answer.headers.items()
+        self.response_headers += [item for item in response.headers.items() if item[0] != "Content-Length"]
         self.set_close_on_finish()
         self.channel.refused = True
-        self.content_length = len(answer.body)
-        self.write(answer.body)
+        body = response.get_data()
+        self.content_length = len(body)
+        self.write(body)
 
 
 class FunctionConnection(HTTPChannel):  # type: ignore[misc]

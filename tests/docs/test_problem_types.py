@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from waitress import utilities
+from werkzeug import exceptions
 
 import functions
 from eaves import errors
 from eaves.errors import EavesError
-from eaves.web.problem_document import error_type
-from functions.http.problems import build_failure
+from eaves.web.problem_document import TYPE_PREFIX, error_type
+from functions.http.problems import error_response, fault_response
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/04-function.md"
@@ -30,7 +31,7 @@ SOURCES = [
     ),
 ]
 NEVER_ANSWERED = {errors.StartError, errors.ConfigError, errors.RunError, errors.DatasetError, EavesError}
-OURS = {404, 405, 413}
+FLASK = (exceptions.BadRequest, exceptions.NotFound, exceptions.MethodNotAllowed, exceptions.RequestEntityTooLarge)
 
 
 def named() -> Iterator[type[EavesError]]:
@@ -43,10 +44,10 @@ def named() -> Iterator[type[EavesError]]:
 
 
 def http_codes() -> set[int]:
-    """What waitress and the routes refuse with; transfer encodings unheard of are our 400."""
+    """What waitress and Flask refuse with; transfer encodings unheard of are our 400."""
     theirs = [one for one in vars(utilities).values() if isinstance(one, type) and issubclass(one, utilities.Error)]
     codes = {int(one.code) for one in theirs if hasattr(one, "code")}
-    return (codes | OURS) - {HTTPStatus.NOT_IMPLEMENTED}
+    return (codes | {one.code or 0 for one in FLASK}) - {HTTPStatus.NOT_IMPLEMENTED}
 
 
 def rows() -> Iterator[list[str]]:
@@ -67,7 +68,7 @@ def test_the_page_lists_every_type_and_no_other() -> None:
 
 @pytest.mark.parametrize("cls", sorted({*named()} - NEVER_ANSWERED, key=str))
 def test_each_has_the_status_that_the_page_says(cls: type[EavesError]) -> None:
-    assert str(build_failure(cls("x")).status) in documented()[error_type(cls)]
+    assert str(error_response(cls("x")).status_code) in documented()[error_type(cls)]
 
 
 def test_those_of_http_have_their_own_number() -> None:
@@ -76,7 +77,7 @@ def test_those_of_http_have_their_own_number() -> None:
             number = kind.removeprefix("http-")
             assert HTTPStatus(int(number))
             assert number in status
-    assert build_failure(ValueError()).problem == "internal"
+    assert fault_response(ValueError()).get_json(force=True)["type"] == f"{TYPE_PREFIX}internal"
 
 
 def test_a_class_of_a_handlers_own_has_the_type_of_ours() -> None:

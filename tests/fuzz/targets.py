@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flask.testing import FlaskClient
 from waitress.adjustments import Adjustments
-from werkzeug.test import Client
 
 from eaves import events
 from eaves.errors import EavesError
@@ -114,7 +114,7 @@ def http(chance: random.Random) -> Attempt:
     return Attempt(data, run)
 
 
-def app(client: Client) -> Callable[[random.Random], Attempt]:
+def app(client: FlaskClient) -> Callable[[random.Random], Attempt]:
     def make(chance: random.Random) -> Attempt:
         headers, body = _message(chance)
         sent = {name: value for name, value in headers.items() if _fits_http(name + value)}
@@ -137,7 +137,7 @@ def app(client: Client) -> Callable[[random.Random], Attempt]:
 def build_makers(folder: Path) -> tuple[Callable[[random.Random], Attempt], ...]:
     """Makers of inputs for every target; the application's artifact is written into a folder."""
     model = FakeModel(build_classifier(write_colours(folder / "artifact"), ServeSettings(max_pixels=MAX_PIXELS)))
-    client = Client(create_app(model, FunctionSettings(), concurrency=1))
+    client = create_app(model, FunctionSettings(), concurrency=1).test_client()
     return (*[image] * 7, event, app(client), http)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from flask import Flask
 
 import eaves
 from eaves.admin import agent
@@ -78,11 +79,14 @@ class Route:
         return f"{self.server} {self.method} {self.path}"
 
 
-def list_function(server: str) -> list[Route]:
-    """What a function's table has, and a path and a method that it hasn't."""
-    table = functions_app.create_app(FakeModel(), FUNCTION, concurrency=1).routes
-    found = [Route(server, method, path) for path, methods in table.items() for method in methods]
-    return [*found, Route(server, "GET", "/nowhere"), Route(server, "OPTIONS", "/")]
+def list_flask(server: str, app: Flask) -> list[Route]:
+    """What an application's map has, with `x` for what a path leaves open, and a path that it hasn't."""
+    found = [
+        Route(server, method, re.sub(r"<[^>]+>", "x", rule.rule))
+        for rule in app.url_map.iter_rules()
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
+    ]
+    return [*found, Route(server, "GET", "/nowhere"), Route(server, "OPTIONS", found[0].path)]
 
 
 def list_platform(server: str) -> list[Route]:
@@ -102,7 +106,7 @@ FUNCTION = FunctionSettings(name="digits", host="127.0.0.1")
 ROUTES = [
     *list_platform("broker"),
     *list_platform("open broker"),
-    *list_function("function"),
+    *list_flask("function", functions_app.create_app(FakeModel(), FUNCTION, concurrency=1)),
     *list_module("relay", relay, Route("relay", "POST", "/")),
     Route("publisher", "POST", "/"),
     Route("publisher", "GET", "/nowhere"),
@@ -276,6 +280,7 @@ SERVERS = {
     "eaves/local/console/listening.py": "opens the console's port, see local/console",
     "eaves/ingress/server.py": "asked here by way of relay, publisher and receiver",
     "eaves/local/server.py": "asked here; its Unix socket has mode 0600, see local/test_web.py",
+    "functions/http/app.py": "its routes are asked here",
     "functions/http/listening_socket.py": "opens the function's port, see functions/test_process.py",
     "functions/http/server.py": "asked here",
     "trainer/reader.py": "in a cluster only, by token, see knative/training/test_train_command.py",

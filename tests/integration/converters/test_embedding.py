@@ -83,7 +83,7 @@ def test_a_declared_model_gives_the_same_features(declared: Path, embedding: Art
 
 @pytest.fixture
 def function(embedding: Artifact, tmp_path: Path) -> Iterator[Function]:
-    with serving(embedding.path, tmp_path) as started:
+    with serving(embedding.path, tmp_path, EAVES_SELF_TEST="all") as started:
         yield started
 
 

@@ -132,7 +132,7 @@ def test_a_handler_reads_what_the_sensor_writes(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def function(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
-    with serving(artifact.path, tmp_path_factory.mktemp("function")) as started:
+    with serving(artifact.path, tmp_path_factory.mktemp("function"), EAVES_SELF_TEST="all") as started:
         yield started
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from werkzeug.test import Client
+from flask.testing import FlaskClient
 
 from eaves.base.backoff import Backoff
 from eaves.delivery import Deliverer, SinkResponse
@@ -110,14 +110,14 @@ def place() -> Iterator[Place]:
 
 
 @pytest.fixture
-def client(place: Place, tmp_path: Path) -> Client:
+def client(place: Place, tmp_path: Path) -> FlaskClient:
     settings = FunctionSettings(
         dataref_hosts=(f"{HOST}:{place.server_port}",),
         dataref_schemes=("http",),
         dataref_networks=("127.0.0.0/8",),
     )
     model = FakeModel(build_classifier(write_colours(tmp_path / "artifact")))
-    return Client(create_app(model, settings, concurrency=1))
+    return create_app(model, settings, concurrency=1).test_client()
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ class Lane:
 
 
 @contextmanager
-def deliver(spool: Spool, client: Client, damage: Callable[[bytes], bytes] = lambda body: body) -> Iterator[Lane]:
+def deliver(spool: Spool, client: FlaskClient, damage: Callable[[bytes], bytes] = lambda body: body) -> Iterator[Lane]:
     """Deliver the spool's events to a function, and let `damage` change each body on its way."""
     lane = Lane()
 
@@ -179,7 +179,7 @@ HIJACKED = {
 
 @pytest.mark.parametrize("hijack", HIJACKED.values(), ids=HIJACKED)
 def test_an_answer_that_is_not_the_stores_makes_images_wait(
-    place: Place, client: Client, spool: Spool, hijack: Answer
+    place: Place, client: FlaskClient, spool: Spool, hijack: Answer
 ) -> None:
     names = [f"/{number}.png" for number in range(10)]
     for number, name in enumerate(names):
@@ -196,8 +196,21 @@ def test_an_answer_that_is_not_the_stores_makes_images_wait(
     assert lane.labels == dict.fromkeys(names, "red")
 
 
+def test_where_a_portal_redirected_to_the_stores_answer_blames_no_event(
+    place: Place, client: FlaskClient, spool: Spool
+) -> None:
+    """The link returns between the portal's redirect and the request that follows it to the store."""
+    place.objects["/1.png"] = Answer(status=302, headers={"Location": "/login"})
+    spool.put(place.event("/1.png"), lanes=(LANE,))
+    with deliver(spool, client) as lane:
+        wait_until(lambda: len(lane.refusals) >= 3, 20)
+        place.objects["/1.png"] = Answer(status=302, headers={"Location": "/login", **S3})
+        wait_until(lambda: spool.counts() == {LANE: (0, 1)}, 20)
+    assert set(lane.refusals) == {(503, "delivery"), (422, "claim")}
+
+
 def test_a_name_that_a_router_answers_makes_images_wait(
-    place: Place, client: Client, spool: Spool, monkeypatch: pytest.MonkeyPatch
+    place: Place, client: FlaskClient, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without an uplink, 4G routers and portals answer every name with an address of their own."""
     resolve = socket.getaddrinfo
@@ -220,7 +233,7 @@ def test_a_name_that_a_router_answers_makes_images_wait(
     assert lane.labels == dict.fromkeys(names, "red")
 
 
-def test_what_the_store_itself_says_is_believed_at_once(place: Place, client: Client, spool: Spool) -> None:
+def test_what_the_store_itself_says_is_believed_at_once(place: Place, client: FlaskClient, spool: Spool) -> None:
     page = f"sha256:{hashlib.sha256(PAGE).hexdigest()}"
     place.add_image("/proven-by-header", PAGE, **S3)
     place.add_image("/proven-by-digest", PAGE)
@@ -239,7 +252,9 @@ def test_what_the_store_itself_says_is_believed_at_once(place: Place, client: Cl
 
 
 @pytest.mark.parametrize("bad", ["/gone.png", "/bad.png", "/other.png"])
-def test_one_object_that_stays_bad_does_not_wait_for_ever(place: Place, client: Client, spool: Spool, bad: str) -> None:
+def test_one_object_that_stays_bad_does_not_wait_for_ever(
+    place: Place, client: FlaskClient, spool: Spool, bad: str
+) -> None:
     """A plain web server proves nothing, so the other images of the same server decide."""
     place.gone = Answer(status=404)
     place.add_image("/bad.png", PAGE)
@@ -259,3 +274,28 @@ def test_one_object_that_stays_bad_does_not_wait_for_ever(place: Place, client: 
     assert {status for status, _ in lane.refusals} == {503}
     assert len(lane.refusals) <= 100
     assert bad not in lane.labels
+
+
+def test_an_image_that_was_damaged_on_its_way_is_sent_again(client: FlaskClient, spool: Spool) -> None:
+    event = Event(
+        id="1",
+        source="/eaves/harbour/quay",
+        type=IMAGE_CAPTURED,
+        datacontenttype="image/png",
+        data=RED,
+        extensions={"datadigest": DIGEST},
+    )
+    damages: list[Callable[[bytes], bytes]] = [
+        lambda body: body[:-20],
+        lambda body: bytes([*body[:40], body[40] ^ 1, *body[41:]]),
+        lambda body: b"",
+    ]
+
+    def damage(body: bytes) -> bytes:
+        return damages.pop()(body) if damages else body
+
+    spool.put(event, lanes=(LANE,))
+    with deliver(spool, client, damage) as lane:
+        wait_until(lambda: not spool.counts(), 20)
+    assert lane.refusals == [(503, "damaged")] * 3
+    assert lane.labels == {"1": "red"}

@@ -23,14 +23,11 @@ import json
 import numpy as np
 
 from eaves.errors import ImageError
-from eaves.recipe import Recipe
 
 content_types = ("application/x-colour",)
 
 
 def preprocess(data):
-    if data.startswith(b"\\x89PNG"):  # a golden image
-        return Recipe(height=8, width=8).tensor(data)
     if data == b"fault":
         {}["no such key"]
     if data == b"end":
@@ -59,7 +56,7 @@ def write_artifact(target: Path, source: str) -> Artifact:
 @pytest.fixture(scope="module")
 def function(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
     folder = tmp_path_factory.mktemp("handlers")
-    with serving(write_artifact(folder / "a", SOURCE).path, folder) as started:
+    with serving(write_artifact(folder / "a", SOURCE).path, folder, EAVES_SELF_TEST="none") as started:
         yield started
 
 

@@ -161,10 +161,23 @@ def test_what_claims_too_many_pixels_is_too_large(target: Target, name: str) -> 
 
 
 EVENTS: dict[str, tuple[Callable[[], bytes], int, str]] = {
+    "no body": (lambda: event(b""), 422, "image"),
+    "no id": (lambda: event(ce_id=""), 400, "event"),
+    "another version": (lambda: event(ce_specversion="0.3"), 400, "event"),
+    "a content type that looks like another": (
+        lambda: event(Content_Type="application/image/png"),
+        415,
+        "unsupported-content",
+    ),
     "an id of 100 KB": (lambda: event(ce_id="x" * 100_000), 431, "http-431"),
+    "an extension of 50 KB": (lambda: event(ce_partitionkey="x" * 50_000), 400, "event"),
     "3,000 extensions": (lambda: event(**{f"ce_x{number}": "x" for number in range(3_000)}), 400, "event"),
+    "percent-encoding that is not UTF-8": (lambda: event(ce_subject="%ff%fe"), 400, "event"),
     "raw bytes that are not UTF-8": (lambda: event(ce_subject="\xff\xfe"), 400, "event"),
     "line breaks to come": (lambda: event(ce_subject="a%0D%0AX-Injected:%201"), 400, "event"),
+    "a name with a dash": (lambda: event(ce_content_length="7"), 400, "event"),
+    "a time that is none": (lambda: event(ce_time="yesterday"), 400, "event"),
+    "structured: an id twice": (lambda: structured(b'{"id": "1", ' + json.dumps(FIELDS).encode()[1:]), 400, "event"),
     "structured: 10 MB of brackets": (lambda: structured(b"[" * 10_000_000), 400, "event"),
     "structured: 5 million empty lists": (lambda: structured(b"[" + b"[]," * 5_000_000 + b"0]"), 400, "event"),
     "structured: a number of a million digits": (
@@ -172,12 +185,19 @@ EVENTS: dict[str, tuple[Callable[[], bytes], int, str]] = {
         400,
         "event",
     ),
+    "structured: an id with a line break": (lambda: structured(id="1\r\nX-Injected: 1"), 400, "event"),
     "structured: 200,000 extensions": (
         lambda: structured(**{f"x{number}": 1 for number in range(200_000)}),
         400,
         "event",
     ),
+    "structured: base64 that is none": (lambda: structured(data_base64="%%%"), 400, "event"),
     "structured: 9 MB that are no picture": (lambda: structured(data_base64="A" * 12_000_000), 422, "image"),
+    "a batch": (
+        lambda: request(b"[]", {"Content-Type": "application/cloudevents-batch+json"}),
+        415,
+        "unsupported-content",
+    ),
 }
 
 
@@ -190,6 +210,17 @@ def test_a_malformed_event_is_refused(target: Target, name: str) -> None:
 PICTURE = {"Content-Type": "image/png"}
 HTTP: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "30 MB": (lambda: request(bytes(30_000_000), PICTURE), 413, "http-413"),
+    "a length of 5,000 digits": (lambda: raw(b"POST / HTTP/1.1", b"Content-Length: " + b"9" * 5_000), 400, "http-400"),
+    "two lengths": (
+        lambda: raw(b"POST / HTTP/1.1", b"Content-Length: 5", b"Content-Length: 6", body=b"hello!"),
+        400,
+        "http-400",
+    ),
+    "a length and chunks": (
+        lambda: raw(b"POST / HTTP/1.1", b"Content-Length: 5", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
+        400,
+        "http-400",
+    ),
     "chunks without end": (
         lambda: raw(
             b"POST / HTTP/1.1", b"Transfer-Encoding: chunked", body=(b"10000\r\n" + bytes(65_536) + b"\r\n") * 320
@@ -203,7 +234,16 @@ HTTP: dict[str, tuple[Callable[[], bytes], int, str]] = {
         "http-400",
     ),
     "HTTP/0.9": (lambda: b"GET /\r\n\r\n", 400, "http-400"),
+    "TLS": (lambda: b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\r\n\r\n", 400, "http-400"),
+    "a method unheard of": (lambda: request(method="BREW"), 405, "http-405"),
+    "another path": (lambda: request(path="/../../etc/passwd"), 404, "http-404"),
     "a query of 300 KB": (lambda: request(path="/?" + "x" * 300_000), 431, "http-431"),
+    "a header with a bare line feed": (lambda: raw(b"POST / HTTP/1.1", b"A: x\nB: y"), 400, "http-400"),
+    "a form in parts": (
+        lambda: request(b"--b\r\n" * 100_000, {"Content-Type": "multipart/form-data; boundary=b"}),
+        415,
+        "unsupported-content",
+    ),
 }
 
 

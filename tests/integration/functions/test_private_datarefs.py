@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from werkzeug.test import Client
 
 from eaves.errors import ClaimDeniedError
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary
@@ -75,7 +74,7 @@ def test_a_function_predicts_what_is_in_a_private_bucket(object_store: ObjectSto
         dataref_region=REGION,
     )
     model = FakeModel(build_classifier(write_colours(tmp_path / "artifact")))
-    client = Client(create_app(model, settings, concurrency=1))
+    client = create_app(model, settings, concurrency=1).test_client()
     event = Event(id="1", source="/eaves/barn/camera", type=IMAGE_CAPTURED)
     headers, body = encode_binary(event.with_extensions(dataref=f"{object_store.endpoint}/photos/a.png"))
     refused = client.post("/", data=body, headers=headers)

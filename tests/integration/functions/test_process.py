@@ -9,13 +9,17 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from eaves.artifact import open_artifact
+from eaves.artifact import load_golden, open_artifact
+from eaves.artifact.store import HANDLER
 from eaves.events import Event, decode, encode_binary, encode_structured, reply_id
+from tests.fakes.models.graph import write_graph_artifact
 from tests.ports import find_port
 from tests.processes.function import Function, Start, raw_request, read_answer
 from tests.waiting import wait_until
@@ -27,6 +31,17 @@ def test_a_plain_image_gets_plain_json(shared_function: Function, image: bytes, 
     document = json.loads(body)
     assert document["artifact"] == f"sha256:{open_artifact(tiny_artifact).digest}"
     assert sorted(entry["label"] for entry in document["predictions"]) == ["0", "1", "2", "3"]
+
+
+def test_an_int8_artifact_is_served_alike(start: Start, tiny_int8: Path) -> None:
+    function = start(artifact=tiny_int8, EAVES_SELF_TEST="all")
+    function.wait_ready()
+    artifact = open_artifact(tiny_int8)
+    for case in load_golden(artifact):
+        status, _, body = function.request("POST", "/", (tiny_int8 / case.file).read_bytes(), Content_Type="image/png")
+        best, *_ = json.loads(body)["predictions"]
+        assert (status, best["label"]) == (200, artifact.manifest.labels[int(np.argmax(case.probabilities))])
+        assert best["score"] == pytest.approx(max(case.probabilities), abs=0.05)
 
 
 def test_requests_that_overlap_open_a_second_session_that_predicts_the_same(
@@ -137,6 +152,45 @@ def test_timing_tells_where_the_start_went(start: Start, image: bytes) -> None:
     stages = reported["start_ms"]
     assert set(stages) > {"interpreter", "import numpy", "import eaves.onnxruntime", "open session", "golden check"}
     assert list(stages)[-1] == "first prediction" in reported["message"]
+
+
+def test_flags_say_what_variables_say(start: Start, image: bytes) -> None:
+    function = start("--top-k", "1", "--no-log-json", EAVES_LOG_JSON="true", EAVES_TOP_K="3")
+    wait_until(lambda: "listening on" in function.log, 30)
+    port = int(function.log.partition("listening on 127.0.0.1:")[2].split()[0])
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("POST", "/", image, {"Content-Type": "image/png"})
+    assert len(json.loads(connection.getresponse().read())["predictions"]) == 1
+    connection.close()
+
+
+def test_sigterm_while_loading_is_no_failure(start: Start) -> None:
+    function = start()
+    wait_until(function.port, 30)
+    assert function.stop() == 0
+
+
+OPEN_SESSIONS = """
+import os, onnxruntime
+
+while True:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 2
+    onnxruntime.InferenceSession(os.environ["EAVES_ARTIFACT"] + "/model.onnx", options)
+"""
+
+
+@pytest.fixture
+def busy_artifact(tmp_path: Path) -> Path:
+    """An artifact whose model's thread stays in native code, which must not abort a process that ends."""
+    source = lambda staging: (staging / HANDLER).write_text(OPEN_SESSIONS)  # noqa: E731
+    return write_graph_artifact(tmp_path / "busy", change=source).path
+
+
+def test_sigterm_while_onnxruntime_works_is_no_failure(start: Start, busy_artifact: Path) -> None:
+    function = start(artifact=busy_artifact)
+    wait_until(function.port, 30)
+    assert function.stop() == 0, function.log
 
 
 def test_a_request_that_is_sent_while_the_process_starts_is_answered_before_it_ends(start: Start, image: bytes) -> None:

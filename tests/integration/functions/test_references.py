@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
-from werkzeug.test import Client, TestResponse
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
+from eaves.errors import ConfigError
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary
+from eaves.inference.session import Session
 from functions.http.app import create_app
-from functions.settings import FunctionSettings
+from functions.model.image_tasks import Classifier
+from functions.model.pipeline import Prediction, Turn
+from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.http.proxy import open_proxy
-from tests.fakes.models.artifact import COLOURS, encode_png, write_colours
+from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import FakeModel, build_classifier
 
 RED, GREEN = encode_png(COLOURS["red"]), encode_png(COLOURS["green"])
@@ -55,23 +64,46 @@ def store() -> Iterator[Store]:
 
 
 @pytest.fixture
-def client(store: Store, tmp_path: Path) -> Client:
+def client(store: Store, tmp_path: Path) -> FlaskClient:
+    return serve(store, tmp_path)
+
+
+class Held(Classifier):
+    """A classifier that waits until it is released."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.entered, self.go = threading.Event(), threading.Event()
+
+    def predict(self, data: bytes, *, turn: Turn = nullcontext) -> Prediction:
+        """Predict as the real classifier does."""
+        self.entered.set()
+        assert self.go.wait(20)
+        return super().predict(data, turn=turn)
+
+
+def serve(store: Store, folder: Path, classifier: Classifier | None = None, **settings: int) -> FlaskClient:
     chosen = FunctionSettings(
         dataref_hosts=(f"127.0.0.1:{store.server_port}",),
         dataref_schemes=("http",),
         dataref_networks=("127.0.0.0/8",),
+        **settings,  # type: ignore[arg-type]
     )
-    model = FakeModel(build_classifier(write_colours(tmp_path / "artifact")))
-    return Client(create_app(model, chosen, concurrency=2))
+    model = FakeModel(classifier or build_classifier(write_colours(folder / "artifact")))
+    return create_app(model, chosen, concurrency=2).test_client()
 
 
-def send(client: Client, store: Store, path: str = "/a.png", **extensions: str) -> TestResponse:
+def send(client: FlaskClient, store: Store, path: str = "/a.png", **extensions: str) -> TestResponse:
     reference = f"http://127.0.0.1:{store.server_port}{path}?{SECRET}"
     headers, body = encode_binary(replace(EVENT, id=path).with_extensions(dataref=reference, **extensions))
     return client.post("/", data=body, headers=headers)
 
 
-def test_what_is_referred_to_is_predicted(client: Client, store: Store) -> None:
+def digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def test_what_is_referred_to_is_predicted(client: FlaskClient, store: Store) -> None:
     assert send(client, store).headers["ce-label"] == "red"
 
 
@@ -85,14 +117,42 @@ def test_it_is_fetched_through_the_proxy_of_the_process(store: Store, tmp_path: 
         proxy.routes[f"{place}:80"] = store.server_port
         app = create_app(model, settings, concurrency=1, environ={"http_proxy": f"http://{proxy.host}"})
         headers, body = encode_binary(EVENT.with_extensions(dataref=f"http://{place}/a.png"))
-        assert Client(app).post("/", data=body, headers=headers).headers["ce-label"] == "red"
+        assert app.test_client().post("/", data=body, headers=headers).headers["ce-label"] == "red"
     assert proxy.targets() == [f"CONNECT {place}:80"]
+
+
+def test_a_proxy_that_is_reached_by_tls_is_refused_at_the_start(store: Store) -> None:
+    model, environ = FakeModel(), {"HTTPS_PROXY": "https://proxy.example"}
+    create_app(model, FunctionSettings(), concurrency=1, environ=environ)  # without datarefs it matters to nobody
+    with pytest.raises(ConfigError, match="must be an http:// address"):
+        create_app(model, FunctionSettings(dataref_hosts=("store.example",)), concurrency=1, environ=environ)
+
+
+@pytest.mark.parametrize(("said", "status"), [("upper", 200), ("other", 503), ("sha256:abc", 422), ("md5:abc", 422)])
+def test_it_must_have_the_digest_that_the_event_says(client: FlaskClient, store: Store, said: str, status: int) -> None:
+    reported = {"upper": digest(RED).upper(), "other": digest(GREEN)}.get(said, said)
+    assert send(client, store, datadigest=reported).status_code == status
 
 
 @pytest.mark.parametrize("path", ["/gone", "/a.png"])
 def test_a_signed_url_is_neither_answered_nor_logged(
-    client: Client, store: Store, path: str, caplog: pytest.LogCaptureFixture
+    client: FlaskClient, store: Store, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("DEBUG"):
         response = send(client, store, path)
     assert "hunter2" not in response.text + str(response.headers) + caplog.text + str([vars(r) for r in caplog.records])
+
+
+def test_all_that_is_held_at_once_fits_into_memory(store: Store, tmp_path: Path) -> None:
+    """Each is small enough; the second has no room while the first is predicted, and may come again."""
+    classifier = Held(write_colours(tmp_path / "artifact"), cast(Session, ColourSession()), ServeSettings())
+    client = serve(store, tmp_path, classifier, max_body_bytes=1024, dataref_max_bytes=1024)
+    store.data = RED + bytes(900)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(send, client.application.test_client(), store, "/first")
+        assert classifier.entered.wait(20)
+        refused = send(client, store, "/second")
+        classifier.go.set()
+        assert first.result(20).status_code == 200
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+    assert send(client, store, "/second").status_code == 200

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from eaves.errors import OverloadedError
-from functions.admission import AHEAD, Admission
+from functions.admission import AHEAD, Admission, FetchMemory
 from tests.waiting import wait_until
 
 
-def test_as_many_as_fit_are_let_in_and_the_next_is_refused() -> None:
-    concurrency, queue = 2, 3
+@pytest.mark.parametrize(("concurrency", "queue"), [(1, 0), (1, 2), (2, 3)])
+def test_as_many_as_fit_are_let_in_and_the_next_is_refused(concurrency: int, queue: int) -> None:
     admission, go = Admission(concurrency=concurrency, queue=queue), threading.Event()
     lock, inside, most = threading.Lock(), 0, 0
 
@@ -65,3 +65,14 @@ def test_a_full_queue_refuses_and_frees_its_place_after_a_failure() -> None:
         raise ZeroDivisionError
     with admission.queue_slot():
         pass
+
+
+def test_room_is_shared_and_given_back() -> None:
+    room = FetchMemory(10)
+    with room.share() as first, room.share() as second:
+        first(6)
+        second(4)
+        with pytest.raises(OverloadedError):
+            first(1)
+    with room.share() as again:
+        again(10)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from werkzeug.test import Client
 
 from eaves.errors import EavesError, GoldenError, ImageError
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary
@@ -57,7 +56,7 @@ def test_an_image_that_can_not_be_read_is_let_go_with_its_answer(tmp_path: Path,
     artifact = write_colours(tmp_path / "artifact")
     classifier = Failing(artifact, cast(Session, ColourSession()), SETTINGS)
     classifier.failures = []
-    client = Client(create_app(FakeModel(classifier), SETTINGS, concurrency=1))
+    client = create_app(FakeModel(classifier), SETTINGS, concurrency=1).test_client()
     headers, body = encode_binary(EVENT) if as_event else ({"Content-Type": "image/png"}, IMAGE)
     for _ in range(3):
         assert client.post("/", data=body, headers=headers).status_code == 422

@@ -8,7 +8,7 @@ import sys
 NEEDLESS = {
     *("rich", "yaml", "urllib3", "tensorflow", "onnx", "kubernetes"),
     *("asyncio", "multiprocessing", "unittest", "sqlite3"),
-    *("flask", "werkzeug", "jinja2", "click", "http.server", "ssl"),
+    *("flask", "werkzeug", "jinja2", "click", "http.server", "ssl"),  # until the first prediction is answered
     "concurrent.futures",
     *("numpy.ma", "numpy.random", "numpy.fft", "numpy.polynomial", "numpy.testing"),
     *(
@@ -28,7 +28,7 @@ NEEDLESS = {
 
 def test_a_function_imports_nothing_it_does_not_need() -> None:
     code = (
-        "import sys, functions.__main__, functions.model.model_loading, functions.http.app\n"
+        "import sys, functions.__main__, functions.model.model_loading, functions.http.function_app\n"
         "import functions.http.server, functions.model.image_tasks\n"
         f"print(sorted({NEEDLESS!r} & set(sys.modules)))"
     )
@@ -38,7 +38,7 @@ def test_a_function_imports_nothing_it_does_not_need() -> None:
 
 def test_the_session_opens_before_what_only_a_prediction_needs_is_imported() -> None:
     later = {
-        *("PIL", "eaves.images.decoder", "eaves.events", "eaves.inference.handler"),
+        *("PIL", "flask", "werkzeug", "eaves.images.decoder", "eaves.events", "eaves.inference.handler"),
         "functions.model.pipeline",
     }
     code = (
@@ -50,7 +50,7 @@ def test_the_session_opens_before_what_only_a_prediction_needs_is_imported() -> 
 
 
 def test_a_function_listens_before_it_imports_what_is_slow() -> None:
-    slow = {"numpy", "onnxruntime", "PIL", "waitress", "click", "eaves.artifact"}
+    slow = {"numpy", "onnxruntime", "PIL", "flask", "werkzeug", "waitress", "jinja2", "click", "eaves.artifact"}
     code = f"import sys, functions.__main__\nprint(sorted({slow!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
+import pytest
+
+from eaves.artifact import Artifact
 from eaves.events import IMAGE_CLASSIFIED, Event, reply_id
 from functions.model.pipeline import Prediction
 from functions.service import build_prediction_document, build_reply
@@ -38,9 +43,17 @@ CAUSE = Event(
 )
 
 
-def test_the_reply_is_an_event_of_its_own_that_names_its_cause(tmp_path: Path) -> None:
-    artifact = write_colours(tmp_path / "artifact")
-    reply = build_reply(CAUSE, PREDICTION, build_classifier(artifact), SETTINGS)
+def build(artifact: Artifact, cause: Event = CAUSE) -> Event:
+    return build_reply(cause, PREDICTION, build_classifier(artifact), SETTINGS)
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    return write_colours(tmp_path / "artifact")
+
+
+def test_the_reply_is_an_event_of_its_own_that_names_its_cause(artifact: Artifact) -> None:
+    reply = build(artifact)
     assert reply.id == reply_id(CAUSE, artifact.digest)
     assert reply.source == "/eaves/barn/colours"
     assert reply.type == IMAGE_CLASSIFIED
@@ -56,3 +69,9 @@ def test_the_reply_is_an_event_of_its_own_that_names_its_cause(tmp_path: Path) -
         "model": "colours",
         "modelversion": "20261124-120000-abcdef01",
     }
+
+
+def test_without_a_capture_time_the_time_is_now(artifact: Artifact) -> None:
+    reply = build(artifact, replace(CAUSE, time=None, subject=None, extensions={}))
+    assert reply.subject is None
+    assert datetime.fromisoformat(reply.time or "").tzinfo is not None

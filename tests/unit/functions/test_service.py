@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import threading
@@ -11,16 +12,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
-from werkzeug.test import Client, TestResponse
+from werkzeug.test import TestResponse
 
 from eaves.artifact import Artifact
-from eaves.events import IMAGE_CAPTURED, Event, encode_binary, encode_structured
+from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event, encode_binary, encode_structured
 from eaves.inference.session import Session
 from functions.http.app import create_app
 from functions.model.image_tasks import Classifier
 from functions.model.pipeline import Prediction, Turn
-from functions.settings import FunctionSettings
+from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import FakeModel
 
@@ -57,15 +59,15 @@ def classifier(artifact: Artifact) -> Counting:
 
 
 @pytest.fixture
-def client(classifier: Counting) -> Client:
+def client(classifier: Counting) -> FlaskClient:
     return serve(classifier)
 
 
-def serve(classifier: Classifier, settings: FunctionSettings = SETTINGS, concurrency: int = 2) -> Client:
-    return Client(create_app(FakeModel(classifier), settings, concurrency=concurrency))
+def serve(classifier: Classifier, settings: FunctionSettings = SETTINGS, concurrency: int = 2) -> FlaskClient:
+    return create_app(FakeModel(classifier), settings, concurrency=concurrency).test_client()
 
 
-def send(client: Client, event: Event = EVENT) -> TestResponse:
+def send(client: FlaskClient, event: Event = EVENT) -> TestResponse:
     headers, body = encode_binary(event)
     return client.post("/", data=body, headers=headers)
 
@@ -76,7 +78,7 @@ def problem(response: TestResponse) -> str:
     return str(json.loads(response.data)["type"]).removeprefix("urn:eaves:problem:")
 
 
-def samples(client: Client) -> dict[tuple[str, str], float]:
+def samples(client: FlaskClient) -> dict[tuple[str, str], float]:
     """Return the samples by name and the labels' values."""
     response = client.get("/metrics")
     assert response.content_type.startswith("text/plain; version=0.0.4")
@@ -88,7 +90,7 @@ def samples(client: Client) -> dict[tuple[str, str], float]:
     }
 
 
-def test_replies_to_an_event_that_comes_again_have_one_id(client: Client) -> None:
+def test_replies_to_an_event_that_comes_again_have_one_id(client: FlaskClient) -> None:
     headers, body = encode_structured(EVENT)
     answers = [send(client), send(client), client.post("/", data=body, headers=headers)]
     assert len({answer.headers["ce-id"] for answer in answers}) == 1
@@ -112,7 +114,7 @@ def test_only_accepted_types_are_predicted(classifier: Counting) -> None:
         ("sha256:" + "0" * 64, 503, "damaged"),
     ],
 )
-def test_data_must_have_the_digest_that_its_event_says(client: Client, said: str, status: int, kind: str) -> None:
+def test_data_must_have_the_digest_that_its_event_says(client: FlaskClient, said: str, status: int, kind: str) -> None:
     response = send(client, EVENT.with_extensions(datadigest=said))
     assert response.status_code == status
     if kind:
@@ -120,7 +122,13 @@ def test_data_must_have_the_digest_that_its_event_says(client: Client, said: str
     assert "Retry-After" not in response.headers, "with it, no sender would ever count the refusal"
 
 
-def test_a_reference_is_not_followed_unless_hosts_are_allowed(client: Client, classifier: Counting) -> None:
+def test_json_that_was_written_anew_on_its_way_needs_no_digest(client: FlaskClient) -> None:
+    """A broker passes on in structured mode what came in binary mode, with other blanks."""
+    event = replace(EVENT, datacontenttype="application/json", data=b"[1,2]").with_extensions(datadigest=SHA256)
+    assert (send(client, event).status_code, problem(send(client, event))) == (415, "unsupported-content")
+
+
+def test_a_reference_is_not_followed_unless_hosts_are_allowed(client: FlaskClient, classifier: Counting) -> None:
     event = replace(EVENT, data=b"").with_extensions(dataref="https://store.example/a.png")
     response = send(client, event)
     assert (response.status_code, problem(response)) == (422, "claim")
@@ -129,7 +137,12 @@ def test_a_reference_is_not_followed_unless_hosts_are_allowed(client: Client, cl
     assert "store.example" in send(other, event).text
 
 
-def test_metrics_tell_outcomes_stages_and_the_model(client: Client, artifact: Artifact) -> None:
+def test_a_compressed_body_is_refused(client: FlaskClient) -> None:
+    response = client.post("/", data=RED, headers={"Content-Type": "image/png", "Content-Encoding": "gzip"})
+    assert (response.status_code, problem(response)) == (415, "unsupported-content")
+
+
+def test_metrics_tell_outcomes_stages_and_the_model(client: FlaskClient, artifact: Artifact) -> None:
     send(client)
     send(client, replace(EVENT, data=b"hello"))
     client.get("/nowhere")
@@ -145,18 +158,28 @@ def test_metrics_tell_outcomes_stages_and_the_model(client: Client, artifact: Ar
     assert (found["eaves_ready", ""], found["eaves_in_work", ""]) == (1, 0)
 
 
-def test_the_index_says_what_this_is(client: Client, artifact: Artifact) -> None:
+def test_the_index_says_what_this_is(client: FlaskClient, artifact: Artifact) -> None:
     about = client.get("/").get_json()
     assert (about["function"], about["site"], about["state"], about["model"]) == ("colours", "barn", "ready", "colours")
     assert about["artifact"] == f"sha256:{artifact.digest}"
     assert about["takes"] == ["image/*"]
 
 
-def infer(client: Client, name: str = "colours", **tensor: Any) -> TestResponse:
+def infer(client: FlaskClient, name: str = "colours", **tensor: Any) -> TestResponse:
     return client.post(f"/v2/models/{name}/infer", json={"inputs": [{"name": "image", **tensor}]})
 
 
-def test_the_protocols_other_endpoints(client: Client, artifact: Artifact) -> None:
+def test_encoded_images_and_pixels_are_answered_alike(client: FlaskClient) -> None:
+    text = base64.b64encode(RED).decode()
+    encoded = infer(client, datatype="BYTES", shape=[2], data=[text, text]).get_json()
+    pixels = infer(client, datatype="UINT8", shape=[2, 1, 1, 3], data=list(COLOURS["red"]) * 2).get_json()
+    assert encoded["outputs"] == pixels["outputs"]
+    label, probabilities, logits = encoded["outputs"]
+    assert label["data"] == ["red", "red"]
+    assert [probabilities["shape"], logits["shape"]] == [[2, 3], [2, 3]]
+
+
+def test_the_protocols_other_endpoints(client: FlaskClient, artifact: Artifact) -> None:
     version = artifact.manifest.version
     assert client.get("/v2").get_json()["extensions"] == ["binary_tensor_data"]
     for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/colours/ready"):
@@ -168,7 +191,14 @@ def test_the_protocols_other_endpoints(client: Client, artifact: Artifact) -> No
         assert about["outputs"][1] == {"name": "probabilities", "datatype": "FP32", "shape": [-1, 3]}
 
 
-def test_bad_requests_have_the_protocols_error(client: Client) -> None:
+@pytest.mark.parametrize("path", ["/v2/models/other", "/v2/models/colours/versions/2", "/v2/models/other/ready"])
+def test_another_model_is_not_here(client: FlaskClient, path: str) -> None:
+    response = client.get(path)
+    assert (response.status_code, problem(response)) == (404, "not-found")
+    assert response.get_json(force=True)["error"]
+
+
+def test_bad_requests_have_the_protocols_error(client: FlaskClient) -> None:
     refused = infer(client, datatype="UINT8", shape=[1, 1, 1, 4], data=[1, 2, 3, 4])
     assert (refused.status_code, problem(refused)) == (400, "input")
     assert "[n, n, n, 3]" in refused.get_json(force=True)["error"]
@@ -179,8 +209,16 @@ def test_bad_requests_have_the_protocols_error(client: Client) -> None:
 
 
 def test_while_loading_the_protocol_says_so() -> None:
-    client = Client(create_app(FakeModel(), SETTINGS, concurrency=1))
+    client = create_app(FakeModel(), SETTINGS, concurrency=1).test_client()
     assert client.get("/v2/health/live").status_code == 200
     for path in ("/v2/health/ready", "/v2/models/colours/ready", "/v2/models/colours"):
         assert client.get(path).status_code == 503
     assert infer(client, datatype="BYTES", shape=[1], data=[""]).status_code == 503
+
+
+@pytest.mark.parametrize("name", sorted(REPLY_TYPES))
+def test_types_that_are_never_predicted_can_not_be_asked_for(name: str) -> None:
+    faults = list(ServeSettings(accept_types=("a.b", name)).faults())
+    assert faults == [
+        ("accept_types", f"must not contain {name}: a function answers events of its own types with 202 and no reply")
+    ]

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from werkzeug.test import Client
 
 from eaves.admin.routes import AdminResponse
 from eaves.admin.server import AdminServer
@@ -75,7 +74,7 @@ def test_a_rebound_name_is_refused_on_either_loopback(kind: str, host: str) -> N
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_a_function_refuses_a_rebound_name_on_either_loopback(host: str) -> None:
-    client = Client(create_app(FakeModel(), FunctionSettings(name="digits", host=host), concurrency=1))
+    client = create_app(FakeModel(), FunctionSettings(name="digits", host=host), concurrency=1).test_client()
     assert client.get("/health/liveness", headers={"Host": "evil.example"}).status_code == 403
     assert client.get("/health/liveness", headers={"Host": "[::1]:8080"}).status_code == 200
 

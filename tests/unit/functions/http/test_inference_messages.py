@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import struct
-import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 
 from eaves.artifact import TensorSpec
-from eaves.errors import InputError, TensorError
+from eaves.errors import InputError
 from functions.http.inference_messages import (
     MAX_EXAMPLES,
     MAX_VALUES,
@@ -74,17 +73,19 @@ BINARY = {"datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 
 BAD: dict[str, tuple[dict[str, Any], bytes]] = {
     "another name": ({**GOOD, "name": "input_1"}, b""),
     "another datatype": ({**GOOD, "datatype": "FP32"}, b""),
+    "no shape": ({"datatype": "UINT8", "data": [1]}, b""),
     "a shape of bools": ({**GOOD, "shape": [True, 3, 4, 3]}, b""),
-    "sizes whose product Python doesn't print": ({**GOOD, "shape": [1, int("7" * 4000), 3, 3]}, b""),
+    "a negative shape": ({**GOOD, "shape": [-1, 3, 4, 3]}, b""),
+    "too few axes": ({**GOOD, "shape": [3, 4, 3]}, b""),
     "four channels": ({**GOOD, "shape": [1, 3, 3, 4]}, b""),
     "a shape of another size": ({**GOOD, "shape": [1, 3, 5, 3]}, b""),
     "too many examples": ({"datatype": "BYTES", "shape": [MAX_EXAMPLES + 1], "data": [""] * (MAX_EXAMPLES + 1)}, b""),
     "no data": ({"datatype": "UINT8", "shape": [1, 3, 4, 3]}, b""),
     "data of texts": ({**GOOD, "data": ["1"] * 36}, b""),
+    "data of bools": ({**GOOD, "data": [True] * 36}, b""),
+    "numbers beyond a byte": ({**GOOD, "data": [256] * 36}, b""),
     "fractions of a byte": ({**GOOD, "data": [0.5] * 36}, b""),
     "astronomic numbers": ({**GOOD, "data": [10**400] * 36}, b""),
-    "lists nested otherwise": ({**GOOD, "data": [[[[1, 2, 3]] * 4] * 3, 4]}, b""),
-    "other lists of as many numbers": ({**GOOD, "data": [[1] * 36]}, b""),
     "bytes that are not base64": ({"datatype": "BYTES", "shape": [1], "data": ["\xff\xd8"]}, b""),
     "fewer bytes than said": ({"datatype": "BYTES", "shape": [2], "data": [""]}, b""),
     "binary of another size": (BINARY, b"\x01\0\0\0ab"),
@@ -107,6 +108,8 @@ def test_what_can_not_be_answered_is_refused(case: str) -> None:
     "body",
     [
         b"",
+        b"[]",
+        b"{}",
         b'{"inputs": [1]}',
         b"[" * 100_000,
         b'{"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1,1,1,3], "data": [NaN,1,1]}]}',
@@ -117,6 +120,20 @@ def test_what_can_not_be_answered_is_refused(case: str) -> None:
 def test_what_is_no_request_is_refused(body: bytes) -> None:
     with pytest.raises(InputError):
         parse_request(body, None, IMAGE, OUTPUTS)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"outputs": [{"name": "nothing"}]},
+        {"outputs": ["label"]},
+        {"outputs": [{"name": "label"}] * 3},
+        {"parameters": 1},
+    ],
+)
+def test_outputs_that_are_not_there_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        parse(GOOD, **fields)
 
 
 @pytest.mark.parametrize("json_bytes", [-1, 10**9])
@@ -159,37 +176,3 @@ def test_a_response_in_binary(fields: dict[str, Any]) -> None:
     assert "data" not in probabilities
     found = np.frombuffer(body[json_bytes + first :], "<f4").reshape(probabilities["shape"])
     np.testing.assert_array_equal(found, np.stack([result["probabilities"] for result in RESULTS]))
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        json.dumps(
-            {"inputs": [{**GOOD, "name": "image", "shape": [1, 1, 7, 3], "data": ["x" * 3_000_000] + [""] * 20}]}
-        ),
-        '{"inputs": [' + "[]," * (MAX_VALUES + 1) + "0]}",
-    ],
-    ids=["a long text, whose size numpy would give to all", "lists without end"],
-)
-def test_what_is_refused_takes_little_memory(body: str) -> None:
-    content = body.encode()
-    tracemalloc.start()
-    try:
-        with pytest.raises(InputError):
-            parse_request(content, None, IMAGE, OUTPUTS)
-        assert tracemalloc.get_traced_memory()[1] < 20_000_000
-    finally:
-        tracemalloc.stop()
-
-
-def test_what_is_not_finite_goes_in_binary_only_and_answers_of_one_shape_only() -> None:
-    results = [{"probabilities": np.array([np.nan, np.inf], np.float32)}]
-    binary: Any = {"name": "probabilities", "parameters": {"binary_data": True}}
-    body, json_bytes = build_response(parse(GOOD, outputs=[binary]), results, "flowers", "1")
-    assert json_bytes is not None
-    assert np.frombuffer(body[json_bytes:], "<f4").tolist()[1] == np.inf
-    asked = parse(GOOD, outputs=[{"name": "probabilities"}])
-    with pytest.raises(TensorError, match="finite"):
-        build_response(asked, results, "flowers", "1")
-    with pytest.raises(TensorError, match="a different shape"):
-        build_response(asked, [{"probabilities": np.zeros(size, np.float32)} for size in (2, 3)], "flowers", "1")

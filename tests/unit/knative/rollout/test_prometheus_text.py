@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
-from werkzeug.test import Client
 
 from eaves.errors import GoldenError
 from eaves.inference.session import Session
@@ -143,7 +142,7 @@ def test_it_reads_what_prometheus_own_parser_reads() -> None:
 
 def reported(model: FakeModel, *bodies: bytes) -> RequestCounters:
     """What is counted of a function that was sent these."""
-    client = Client(create_app(model, FunctionSettings(name="colours"), concurrency=1))
+    client = create_app(model, FunctionSettings(name="colours"), concurrency=1).test_client()
     for body in bodies:
         client.post("/", data=body, headers={"Content-Type": "image/png"})
     client.get("/health/readiness")

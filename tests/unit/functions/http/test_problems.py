@@ -1,0 +1,74 @@
+"""Problem documents: the status says what to do next, and 700 bytes are enough for every one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from flask import Response
+
+from eaves import errors
+from eaves.errors import EavesError
+from eaves.web.problem_document import MAX_BYTES
+from functions.http.problems import (
+    error_response,
+    problem_type,
+    refusal_response,
+)
+
+
+def document(response: Response) -> dict[str, Any]:
+    assert response.content_type == "application/problem+json"
+    content = response.get_data()
+    assert len(content) <= MAX_BYTES
+    values: dict[str, Any] = json.loads(content)
+    assert values["status"] == response.status_code
+    assert values["type"].startswith("urn:eaves:problem:")
+    return values
+
+
+STATUS = {
+    errors.EventError: (400, "event"),
+    errors.UnsupportedContentError: (415, "unsupported-content"),
+    errors.ImageError: (422, "image"),
+    errors.ImageTooLargeError: (413, "image-too-large"),
+    errors.OverloadedError: (429, "overloaded"),
+    errors.DamagedError: (503, "damaged"),
+    errors.LoadingError: (503, "loading"),
+    errors.ArtifactError: (503, "artifact"),
+    errors.GoldenError: (503, "golden"),
+}
+
+
+@pytest.mark.parametrize("cls", STATUS)
+def test_each_kind_of_error_has_its_status_and_its_type(cls: type[EavesError]) -> None:
+    status, slug = STATUS[cls]
+    response = error_response(cls("what failed", hint="what to do"))
+    assert response.status_code == status
+    assert document(response) == {
+        "type": f"urn:eaves:problem:{slug}",
+        "title": slug.replace("-", " "),
+        "status": status,
+        "detail": "what failed",
+        "hint": "what to do",
+    }
+    assert response.headers.get("Retry-After") == ("1" if status == 429 else None)
+
+
+def test_under_the_open_inference_protocol_an_error_is_json_with_its_reason() -> None:
+    """KServe's client reads `error` of exactly this content type."""
+    response = refusal_response(413, "too large", path="/v2/models/flowers/infer")
+    assert response.content_type == "application/json"
+    assert json.loads(response.get_data())["error"] == "too large"
+    assert problem_type(response) == "http-413"
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", "😀", '"'])
+def test_of_a_long_detail_as_much_as_fits_is_kept(letter: str) -> None:
+    response = error_response(errors.EventError(letter * 2000, hint="shorten it"))
+    values = document(response)
+    assert values["detail"].endswith("...")
+    assert values["detail"].startswith(letter * 30)
+    assert values["hint"] == "shorten it"
+    assert len(response.get_data()) > MAX_BYTES - 20
