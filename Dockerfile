@@ -58,8 +58,7 @@ RUN /tools/bin/add-lock agent-s3
 # The stage keeps the modules of Eaves that an agent's processes import. The metadata lets pip recognise that Eaves is installed, when it
 # adds packages with other kinds of sources.
 FROM code AS agent-code
-COPY --from=agent-environment /opt/eaves /opt/eaves
-RUN PYTHONPATH=/src /tools/bin/python -P -m eaves.oci.runtime agent /out /opt/eaves/lib/python*/site-packages \
+RUN PYTHONPATH=/src /tools/bin/python -P -m eaves.oci.runtime agent /out \
     && cp -R /opt/code/*.dist-info /out/code/opt/code/
 
 FROM tools AS console-environment

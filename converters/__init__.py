@@ -5,15 +5,12 @@
     convert              the conversion, step by step;  tensor_conversion: for models that don't take images
     settings             settings of a conversion and of publishing
     model_source         the model to convert;  declaration: `model.yaml`;  untrusted_onnx: checks a foreign ONNX file
-    export               exports a source to an ONNX file with the interface of every artifact
     tensorflow_export    exports TensorFlow models in a child process, with weightless_graph and tensorflow_model
     onnx/                adapts, folds, rewrites, names and writes graphs
     proof                compares the original's outputs, by reference_process, with those of the serving session
-    golden_images        golden images of the artifact and their expected outputs
     int8/                chooses int8 or fp32 by measurements
     previous_artifacts   finds the parts of previous artifacts that an update can keep
-    staging              directory in which an artifact is built
-    report_page          the result, or an evaluation, as an HTML page
+    staging              directory in which an artifact is built, with its golden cases and its manifest
     evaluation/          evaluates models on labelled images
     publication_check    decides whether a model may be published;  published_models: those that it is compared with
 

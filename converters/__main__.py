@@ -44,9 +44,7 @@ def main(model: Path, output: Path, declare: Path | None, work: Path | None, com
     settings = build_settings(ConvertSettings, options, *layers["convert"], section="convert.")
     logs.configure()
     log = logging.getLogger("converters")
-    artifact = convert(
-        model, output, settings, declaration=declare, progress=build_progress(sys.stderr), page=True, cache=work
-    )
+    artifact = convert(model, output, settings, declaration=declare, progress=build_progress(sys.stderr), cache=work)
     log.info("%s", artifact.manifest.quantisation.reason)
     log.info("artifact %s, sha256 %s", output, artifact.digest)
 

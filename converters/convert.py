@@ -8,26 +8,35 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
-from converters.export import export
-from converters.golden_images import choose_goldens, write_goldens
+from converters.child_process import run_child
 from converters.int8.precision_choice import PrecisionChooser
 from converters.model_source import ModelSource, open_source
-from converters.onnx.graph import read_signature, write_graph
+from converters.onnx.adapter import adapt
+from converters.onnx.graph import read_signature, show_features, write_graph
 from converters.onnx.graph_preparation import fuse, prepare
 from converters.previous_artifacts import find_converted, find_previous, write_settings
 from converters.proof import ParityTolerance, prove_parity, run_reference, run_session
-from converters.report_page import page_path, write_page
 from converters.settings import ConvertSettings
-from converters.staging import StagingDirectory, build_manifest, check_staged, copy_handler, open_staging
+from converters.staging import (
+    StagingDirectory,
+    build_manifest,
+    check_staged,
+    choose_goldens,
+    copy_handler,
+    open_staging,
+    write_goldens,
+)
 from converters.tensor_conversion import convert_tensor
+from converters.untrusted_onnx import load_foreign, opset_of
 from eaves.artifact import Artifact, write_artifact
 from eaves.artifact.conversion_results import FP32, INT8
 from eaves.artifact.manifest import EMBED, TENSOR
 from eaves.artifact.store import MODEL
 from eaves.base.disk_errors import disk_errors
-from eaves.errors import ConversionError
+from eaves.errors import ArtifactError, ConversionError
 from eaves.inference.session import Session
 from trainer.progress import SilentProgress, TrainingProgress
 
@@ -47,7 +56,6 @@ def convert(
     *,
     declaration: Path | None = None,
     progress: TrainingProgress | None = None,
-    page: bool = False,
     cache: Path | None = None,
 ) -> Artifact:
     """Convert a model, prove parity and write the artifact.
@@ -55,13 +63,12 @@ def convert(
     Args:
         model: A run, a SavedModel, a `.keras` or an `.onnx` file.
         output: Directory of the artifact. It must not exist, unless it was made from the same run with the same
-            settings and `page`; then it is returned as it is. The artifact is built beside this path and renamed, so
-            it is whole or absent.
+            settings; then it is returned as it is. The artifact is built beside this path and renamed, so it is whole
+            or absent. Beside an artifact of a run is `NAME.settings.json`, by which the next conversion knows that it
+            has been done.
         settings: Settings of the conversion.
         declaration: Declaration of a model that is not a run; None means the `model.yaml` beside the model.
         progress: Receives the phases of the conversion and their steps.
-        page: Whether to write files beside the artifact: `NAME.html`, the result for people, and of a run's artifact
-            `NAME.settings.json`, by which the next conversion knows that it has been done.
         cache: Local folder for downloaded labelled images; None means the folder beside the model, as in training.
 
     Raises:
@@ -85,7 +92,7 @@ def convert(
             step()
         if source.task == TENSOR:
             return convert_tensor(source, place, output, settings, progress)
-        return _convert_classifier(source, place, output, settings, progress, page=page, cache=cache)
+        return _convert_classifier(source, place, output, settings, progress, cache)
 
 
 def _convert_classifier(
@@ -94,17 +101,15 @@ def _convert_classifier(
     output: Path,
     settings: ConvertSettings,
     progress: TrainingProgress,
-    *,
-    page: bool,
     cache: Path | None,
 ) -> Artifact:
     """Convert a model that takes images; the arguments are those of `convert`."""
     folder, staging = place.folder, place.staging
     prepared_file, fp32 = folder / "prepared.onnx", folder / FP32 / MODEL
     with progress.phase("Exporting to ONNX", 1) as step:
-        exported = export(source, folder / "exported.onnx", settings)
+        opset, warnings = export(source, folder / "exported.onnx", settings)
         step()
-    for warning in exported.warnings:
+    for warning in warnings:
         _log.warning("%s", warning)
     with progress.phase("Preparing the graph", 1) as step:
         prepared = prepare(folder / "exported.onnx", split=source.split)
@@ -169,18 +174,12 @@ def _convert_classifier(
         optimise_on_open=not int8,
         temperature=source.temperature,
         decision=source.decision,
-        opset=exported.opset,
+        opset=opset,
     )
     check_staged(place, manifest, source.handler, settings.timeout_s)
-    if page and source.route == "run":  # first, so that no kill leaves an artifact that can't be recognised
+    if source.route == "run":  # first, so that no kill leaves an artifact that can't be recognised
         write_settings(output, manifest.digest(), settings)
-    artifact = write_artifact(staging, output, manifest)
-    if page:
-        try:
-            write_page(artifact, source.quality)
-        except OSError as error:  # the artifact is complete without the page
-            _log.warning("%s can't be written: %s", page_path(output), error.strerror)
-    return artifact
+    return write_artifact(staging, output, manifest)
 
 
 def _as_asked(source: ModelSource, task: str) -> ModelSource:
@@ -197,3 +196,90 @@ def _as_asked(source: ModelSource, task: str) -> ModelSource:
             hint="add `task: embed` and `features: NAME` to the declaration",
         )
     return replace(source, task=task, interface=replace(source.interface, features=""))
+
+
+def export(source: ModelSource, output: Path, settings: ConvertSettings) -> tuple[int, tuple[str, ...]]:
+    """Write the model as ONNX: from `image` uint8 (batch, H, W, 3) RGB to `logits` and `probabilities`.
+
+    Both are (batch, labels) float32. For the task embed, the graph also gives `features` (batch, any) float32.
+
+    TensorFlow runs in a child process for three reasons: tf2onnx names nodes and dimensions from process-wide counters,
+    so a second conversion in one process gives other bytes; the child's memory is freed when it ends; and a crash in
+    the child doesn't crash this process.
+
+    Args:
+        source: Model to convert.
+        output: ONNX file to write; large weights go to `NAME.data` beside it.
+        settings: Operator set and limits.
+
+    Returns:
+        opset: Operator set of the ONNX file.
+        warnings: Warnings for people.
+
+    Raises:
+        ConversionError: The export fails, or the model isn't as declared.
+    """
+    if source.route == "onnx":
+        model, warnings = load_foreign(source.model, opset=settings.opset)
+        adapt(model, source.interface, source.recipe, len(source.labels))
+        output.write_bytes(model.SerializeToString(deterministic=True))
+        opset = opset_of(model)
+    else:
+        opset, warnings = settings.opset, _export_tensorflow(source, output, settings)
+    if source.route == "run" and source.task == EMBED:
+        model = onnx.load(str(output), load_external_data=False)
+        show_features(model)
+        output.write_bytes(model.SerializeToString(deterministic=True))
+    if source.route != "run":
+        _try_batch(output, source)
+    return opset, warnings
+
+
+def _export_tensorflow(source: ModelSource, output: Path, settings: ConvertSettings) -> tuple[str, ...]:
+    result = run_child(
+        "converters.tensorflow_export",
+        {**source.job(), "opset": settings.opset, "output": str(output.absolute())},
+        what="tf2onnx",
+        timeout_s=settings.timeout_s,
+    )
+    if source.route != "run":
+        model = onnx.load(str(output), load_external_data=False)
+        adapt(model, source.interface, source.recipe, len(source.labels))
+        output.write_bytes(model.SerializeToString(deterministic=True))
+    return tuple(result["warnings"])
+
+
+def _try_batch(model: Path, source: ModelSource) -> None:
+    """Check that a batch of two images gives the same outputs as each image alone.
+
+    A model that was saved for batches of one image often fails this check.
+
+    Raises:
+        ConversionError: The outputs differ, or the model can't take two images.
+    """
+    shape = (2, source.recipe.height, source.recipe.width, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    try:
+        session = Session(model)
+    except ArtifactError as error:
+        raise ConversionError(error.message) from error
+    alone = _run(session, images[:1], "an image of the declared size", "correct `height`, `width` or `layout`")
+    if alone.shape != (1, len(source.labels)):
+        raise ConversionError(
+            f"the model gives {alone.shape[-1]} numbers for an image, but the declaration has "
+            f"{len(source.labels)} labels",
+            hint="declare as many labels as the model has classes",
+        )
+    again = "export the model again with a dynamic batch dimension (PyTorch: `dynamic_axes` or `dynamic_shapes`)"
+    both = _run(session, images, "two images at once: its batch size is fixed in the graph", again)
+    if both.shape[0] != 2 or not np.allclose(both[:1], alone, rtol=1e-3, atol=1e-3):
+        raise ConversionError(
+            "the model gives another answer for an image in a batch of two than for the image alone", hint=again
+        )
+
+
+def _run(session: Session, batch: npt.NDArray[np.uint8], given: str, hint: str) -> npt.NDArray[np.float32]:
+    try:
+        return session.run(batch)[0]
+    except Exception as error:  # onnxruntime raises its own exceptions, which share no public base class
+        raise ConversionError(f"the model can't process {given}: {str(error)[:300]}", hint=hint) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ class Interface:
         input: Name of the input; empty means the only one.
         logits: Name of the output with logits; empty if there is none.
         probabilities: Name of the output with probabilities; empty if there is none.
-        output_is: Content of the only output if no output is named: `logits` or `probabilities`.
         features: Name of the output with features; empty if they aren't wanted.
         multiply: Factor for pixels 0..255, one number or one for each channel in the model's own order.
         add: Number that is added after multiplying, one or one for each channel in the model's own order.
@@ -34,7 +33,6 @@ class Interface:
     input: str = ""
     logits: str = ""
     probabilities: str = ""
-    output_is: str = ""
     features: str = ""
     multiply: tuple[float, ...] = (1.0,)
     add: tuple[float, ...] = (0.0,)
@@ -76,27 +74,18 @@ class Interface:
             )
         if self.logits or self.probabilities:
             return self.logits or None, self.probabilities or None
-        others = [name for name in names if name != self.features]
-        if self.output_is and len(others) == 1:
-            (only,) = others
-            return (only, None) if self.output_is == "logits" else (None, only)
         ours = [name if name in names else None for name in ("logits", "probabilities")]
         if any(ours):
             return ours[0], ours[1]
         raise ConversionError(
             "the declaration does not name the output that holds logits or probabilities; the model's outputs "
             f"are {found}",
-            hint="declare `logits: NAME` or `probabilities: NAME`, or, if the model has a single output, "
-            "`output_is: logits`",
+            hint="declare `logits: NAME` or `probabilities: NAME`",
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the interface as plain data for JSON."""
-        return asdict(self)
 
 
 def parse_interface(values: dict[str, Any]) -> Interface:
-    """Parse the result of `to_dict` after JSON has turned tuples into lists."""
+    """Parse an interface as a dict, after JSON has turned its tuples into lists."""
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     return Interface(**fields)
 
@@ -125,11 +114,28 @@ NAME = "model.yaml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Declaration:
-    """Declaration of an image model, in a file beside the model or named by `--declare`."""
+class AnyDeclaration:
+    """What is declared of a model of any task."""
 
     name: str = setting(MISSING, "Name of the model: lower-case letters, digits and dashes.")
     version: str = setting("", "Version of the model; empty: `0-` and the first 8 digits of the model's digest.")
+    licence: str = setting("", "Licence of the model, an SPDX identifier.")
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield faults between several fields: (setting, what is wrong)."""
+        if not re.fullmatch(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", self.name):
+            yield (
+                "name",
+                f"must be at most 40 lower-case letters, digits, dashes; a letter first (got {self.name!r})",
+            )
+        if self.version and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", self.version):
+            yield "version", f"must be at most 64 letters, digits, `_`, `.` and `-` (got {self.version!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration(AnyDeclaration):
+    """Declaration of an image model, in a file beside the model or named by `--declare`."""
+
     task: str = setting(
         CLASSIFY, "Task of the artifact; the task `tensor` has settings of its own.", choices=(CLASSIFY, EMBED)
     )
@@ -167,19 +173,15 @@ class Declaration:
     logits: str = setting("", "Name of the output that holds logits.")
     probabilities: str = setting("", "Name of the output that holds probabilities.")
     features: str = setting("", "Name of the output that holds features, for the task `embed`.")
-    output_is: str = setting(
-        "", "Content of the model's only output, if the output is not named.", choices=("logits", "probabilities")
-    )
     samples: Path = setting(
         MISSING,
         "Folder with one subfolder of images per label, relative to the declaration; the converted "
         "model must give the same answers as the original on them.",
     )
-    licence: str = setting("", "Licence of the model, an SPDX identifier.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield faults between several fields: (setting, what is wrong)."""
-        yield from _name_faults(self.name, self.version)
+        yield from AnyDeclaration.faults(self)
         if not self.labels:
             yield "labels", "must be two or more (got 0)"
         for path, values in (("multiply", self.multiply), ("add", self.add)):
@@ -189,11 +191,6 @@ class Declaration:
             yield "features", "must name an output if the task is embed"
         if 0 in self.multiply:
             yield "multiply", "must not be 0"
-        if self.output_is and (self.logits or self.probabilities):
-            yield (
-                "output_is",
-                ("can't be set together with `logits` or `probabilities`: it is for a model whose output is not named"),
-            )
 
     @property
     def recipe(self) -> Recipe:
@@ -216,11 +213,9 @@ class Declaration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TensorDeclaration:
+class TensorDeclaration(AnyDeclaration):
     """Declaration of an ONNX file that doesn't take images; the file states its input and outputs."""
 
-    name: str = setting(MISSING, "Name of the model: lower-case letters, digits and dashes.")
-    version: str = setting("", "Version of the model; empty: `0-` and the first 8 digits of the model's digest.")
     task: str = setting(TENSOR, "Task of the artifact.", choices=(TENSOR,))
     labels: tuple[str, ...] = setting(
         (),
@@ -232,11 +227,6 @@ class TensorDeclaration:
         "Folder of .json files, one example each, relative to the declaration; the converted model must "
         "give the same answers as the original on them.",
     )
-    licence: str = setting("", "Licence of the model, an SPDX identifier.")
-
-    def faults(self) -> Iterator[tuple[str, str]]:
-        """Yield faults between several fields: (setting, what is wrong)."""
-        yield from _name_faults(self.name, self.version)
 
 
 def load_declaration(path: Path) -> Declaration | TensorDeclaration:
@@ -267,16 +257,6 @@ def load_declaration(path: Path) -> Declaration | TensorDeclaration:
     if faults:
         raise ConfigError(faults)
     return replace(declared, labels=labels, samples=samples)
-
-
-def _name_faults(name: str, version: str) -> Iterator[tuple[str, str]]:
-    if not re.fullmatch(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", name):
-        yield (
-            "name",
-            (f"must be at most 40 lower-case letters, digits and dashes, starting with a letter (got {name!r})"),
-        )
-    if version and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", version):
-        yield "version", f"must be at most 64 letters, digits, `_`, `.` and `-` (got {version!r})"
 
 
 def _load_labels(labels: tuple[str, ...], path: Path, faults: list[Fault]) -> tuple[str, ...]:

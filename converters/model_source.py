@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,7 +47,6 @@ class ModelSource:
         licence: SPDX identifier of the model's licence; empty if not known.
         task: Task of the artifact.
         handler: Path of the handler.py that is copied into the artifact, or None.
-        quality: What a run says about the model's accuracy, as one sentence; empty when it is not known.
         weights: What a run says about the weights that its training began with: `file_sha256`, `origin`, `licence`.
     """
 
@@ -69,7 +68,6 @@ class ModelSource:
     licence: str = ""
     task: str = CLASSIFY
     handler: Path | None = None
-    quality: str = ""
     weights: Mapping[str, str] = field(default_factory=dict)
 
     def job(self) -> dict[str, Any]:
@@ -82,7 +80,7 @@ class ModelSource:
             "height": self.recipe.height,
             "width": self.recipe.width,
             "recipe": self.recipe.to_dict(),
-            "interface": self.interface.to_dict(),
+            "interface": asdict(self.interface),
             "handler": str(self.handler.absolute()) if self.handler else None,
         }
 
@@ -163,7 +161,6 @@ def _open_run(path: Path) -> ModelSource:
         figure=str(run.verdict.get("figure", "")),
         decision=DecisionRule(label_weights=tuple(metrics.get("decision", {}).get("label_weights", ()))),
         data_path=data_path,
-        quality=str(run.verdict.get("text", "")),
         weights=run.weights,
     )
 

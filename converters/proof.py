@@ -149,15 +149,14 @@ def check_declared(logits: Floats, probabilities: Floats, interface: Interface, 
         ConversionError: Probabilities don't sum to 1, or logits do; the hint names the line of the declaration.
     """
     logits_name, probabilities_name = interface.pick_outputs(names)
-    named = bool(interface.logits or interface.probabilities)
     if probabilities_name is not None:
         sums, low, high = probabilities.sum(axis=1), np.min(probabilities), np.max(probabilities)
         if low < -SUM_TOLERANCE or high > 1 + SUM_TOLERANCE:
             raise ConversionError(
                 f"the output {probabilities_name} is declared as probabilities, but on the samples its numbers lie "
                 f"between {low:.3g} and {high:.3g}",
-                hint=f"declare {_line('logits', probabilities_name, named=named)} instead of "
-                f"{_line('probabilities', probabilities_name, named=named)} if they are logits",
+                hint=f"declare `logits: {probabilities_name}` instead of `probabilities: {probabilities_name}` if they "
+                "are logits",
             )
         if np.any(np.abs(sums - 1) > SUM_TOLERANCE):
             raise ConversionError(
@@ -165,21 +164,14 @@ def check_declared(logits: Floats, probabilities: Floats, interface: Interface, 
                 f"{np.min(sums):.3f} to {np.max(sums):.3f} and not to 1: several labels may hold for one image, as "
                 "with a sigmoid for each label, and Eaves predicts one label",
                 hint="end the model in a softmax and train it with one label for each image; if the numbers are "
-                f"logits, declare {_line('logits', probabilities_name, named=named)} instead of "
-                f"{_line('probabilities', probabilities_name, named=named)}",
+                f"logits, declare `logits: {probabilities_name}` instead of `probabilities: {probabilities_name}`",
             )
     if logits_name is not None and np.min(logits) >= 0 and np.all(np.abs(logits.sum(axis=1) - 1) <= SUM_TOLERANCE):
         raise ConversionError(
             f"the output {logits_name} is declared as logits, but on all {len(logits)} samples its numbers are at "
             "least 0 and sum to 1, so they are probabilities",
-            hint=f"declare {_line('probabilities', logits_name, named=named)} instead of "
-            f"{_line('logits', logits_name, named=named)}",
+            hint=f"declare `probabilities: {logits_name}` instead of `logits: {logits_name}`",
         )
-
-
-def _line(content: str, name: str, *, named: bool) -> str:
-    """Return the line of a declaration that states an output's content."""
-    return f"`{content}: {name}`" if named else f"`output_is: {content}`"
 
 
 DECISION_TOLERANCE = 1e-3

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from eaves.artifact import Artifact
 from eaves.errors import OciError, OciNotFoundError
+from eaves.oci.copy import BEST, SERVING, VERSION, ImageLocation, name_role, open_location
 from eaves.oci.descriptor import Descriptor
-from eaves.oci.image_location import BEST, SERVING, VERSION, ImageLocation, name_role, open_location
 from eaves.oci.layout import create_layout
 from eaves.oci.package import find_artifact, unpack_artifact
 from eaves.oci.registry.registry import Access, Registry

@@ -14,13 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from converters.golden_images import write_cases
 from converters.model_source import ModelSource
 from converters.onnx.graph import Signature, canonicalize, read_signature, write_graph
 from converters.onnx.graph_preparation import fuse, optimize
 from converters.proof import run_original
 from converters.settings import ConvertSettings
-from converters.staging import StagingDirectory, build_manifest, check_staged
+from converters.staging import StagingDirectory, build_manifest, check_staged, write_cases
 from converters.untrusted_onnx import load_foreign, opset_of
 from eaves.artifact import Artifact, GoldenCase, Parity, Quantisation, write_artifact
 from eaves.artifact.conversion_results import FP32, INT8
@@ -67,7 +66,7 @@ def convert_tensor(
     with progress.phase("Proving parity", 1) as step:
         spec = {"name": signature.input.name, "dtype": signature.input.dtype, "shape": signature.input.shape}
         digests, inputs, truth = run_original(source.job() | {"input": spec}, paths, settings.timeout_s)
-        parity = _prove(source, signature, inputs, truth, Session(place.staging / MODEL, tables=()), settings.tolerance)
+        parity = _prove(source, signature, inputs, truth, Session(place.staging / MODEL), settings.tolerance)
         step()
     cases = [
         GoldenCase(

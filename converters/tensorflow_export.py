@@ -5,12 +5,9 @@ Weights above 16 KiB are written to one file beside the ONNX file, one by one, d
 
 from __future__ import annotations
 
-import logging
 import os
 import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,33 +37,27 @@ def work(job: Mapping[str, Any]) -> dict[str, Any]:
         job: Result of `ModelSource.job` with `opset` and `output`, the ONNX file to write.
 
     Returns:
-        `warnings`: warnings of Python and of tf2onnx, each once.
+        `warnings`: why the conversion took more memory than it should, if it did.
     """
     from converters.tensorflow_model import open_model
 
-    with _collect_warnings() as messages:
-        opened = open_model(job)
-        _convert(opened.function, opened.names, job, messages)
-    return {"warnings": list(dict.fromkeys(messages))}
+    opened = open_model(job)
+    return {"warnings": _convert(opened.function, opened.names, job)}
 
 
-def _convert(function: Any, names: Mapping[str, str], job: Mapping[str, Any], messages: list[str]) -> None:
+def _convert(function: Any, names: Mapping[str, str], job: Mapping[str, Any]) -> list[str]:
     from converters.weightless_graph import UnsupportedError, build_weightless_graph
 
-    before = len(messages)
     try:
         weightless = build_weightless_graph(function)
         proto = _to_onnx(weightless, names, job["opset"])
     except (UnsupportedError, *FOLDED) as error:
-        del messages[before:]  # these warnings are about a graph that isn't used
-        messages.append(
-            f"the model was converted with its weights in the graph, which takes several times the memory: {error}"
-        )
         proto = _freeze(function, names, job)
         _renumber(proto.graph)
         Path(job["output"]).write_bytes(proto.SerializeToString(deterministic=True))
-        return
+        return [f"the model was converted with its weights in the graph, which takes several times the memory: {error}"]
     _write(proto, weightless, Path(job["output"]))
+    return []
 
 
 def _to_onnx(weightless: WeightlessGraph, names: Mapping[str, str], opset: int) -> onnx.ModelProto:
@@ -191,25 +182,6 @@ def _store(name: str, value: Any, stream: Any) -> TensorProto:
         tensor.external_data.add(key=key, value=str(entry))
     value.tofile(stream)
     return tensor
-
-
-@contextmanager
-def _collect_warnings() -> Iterator[list[str]]:
-    """Collect the warnings of Python and tf2onnx, except deprecations inside libraries, as Python's own filter does."""
-    messages: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("tf2onnx")
-    logger.addHandler(handler)
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            for kind in (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning, ResourceWarning):
-                warnings.simplefilter("ignore", kind)
-            yield messages
-        messages += [str(warning.message) for warning in caught]
-    finally:
-        logger.removeHandler(handler)
 
 
 if __name__ == "__main__":

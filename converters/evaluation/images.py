@@ -108,18 +108,16 @@ def load_unseen_images(
         RunError: `held_out_of` is no run, or doesn't list its training images.
     """
     trained_on = set[str]() if held_out_of is None else set(load_trained_on(held_out_of))
-    notes, unknown = list[str](), False
+    unknown, own = list[str](), {model.run_digest for model in models if model.run}
     for model in models:
-        known = model.trained_on
-        trained_on |= known or frozenset()
-        if known is None and held_out_of is None:
-            notes.append(_describe_unknown(model))
-            unknown = True
+        trained_on |= model.trained_on or frozenset()
+        if model.trained_on is None and held_out_of is None and model.run_digest not in own:
+            unknown.append(_describe_unknown(model))
     found = load_labelled_images(path, trained_on, faults, progress=progress)
     runs = [run for run in (*(model.run for model in models), held_out_of) if run is not None]
     files = [run / SPLIT_FILE for run in runs]
     splits = [parse_split(file.read_text(encoding="utf-8"), str(file)) for file in files if file.is_file()]
-    found = with_groups(replace(found, notes=tuple(notes), maybe_trained_on=unknown), splits)
+    found = with_groups(replace(found, notes=tuple(unknown), maybe_trained_on=bool(unknown)), splits)
     return leave_out_copies(found, trained_on, map(_find_data_path, runs), cache=cache, progress=progress)
 
 

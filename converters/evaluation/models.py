@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -16,12 +16,13 @@ import numpy as np
 
 from eaves.artifact import open_artifact
 from eaves.artifact.manifest import CLASSIFY
+from eaves.artifact.store import file_digest
 from eaves.base.clock import StopFlag
 from eaves.errors import ArtifactError, DeliveryError, ImageError
 from eaves.media_type import UNKNOWN, sniff
 from eaves.web.problem_document import parse_problem
 from trainer.evaluation import MEAN_RECALL
-from trainer.run.run import open_run
+from trainer.run.run import MANIFEST, open_run
 from trainer.tensorflow_notices import native_stderr
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class EvaluatedModel(Protocol):
         labels: Class names in the order of the outputs; empty when they are not known.
         trained_on: sha256 of the images that the model was trained on, hex; None when they are not known.
         run: Directory of the run; None for an artifact or a function.
+        run_digest: sha256 of the `run.json` of the run that the model is or was converted from, hex; empty if unknown.
+        proof: What the conversion of an artifact measured against the model that it was made from, in one sentence
+            without a full stop; empty for other models.
         is_balanced: Whether the model is judged by its mean recall, because classes counted alike in its training; None
             when that is not known: then it is if the images' classes are unequal.
     """
@@ -72,6 +76,8 @@ class EvaluatedModel(Protocol):
     labels: tuple[str, ...]
     trained_on: frozenset[str] | None
     run: Path | None
+    run_digest: str
+    proof: str
     is_balanced: bool | None
 
     def classify(self, data: bytes) -> ImagePrediction:
@@ -109,6 +115,13 @@ def open_model(place: str, client: SinkClient, authorization: Mapping[str, str])
     )
 
 
+def describe_proof(models: Sequence[EvaluatedModel]) -> str:
+    """Say of an artifact and the run it was made from that they belong together; empty for other models."""
+    runs = {model.run_digest for model in models if model.run}
+    own = [model for model in models if model.proof and model.run_digest in runs]
+    return f"the artifact {own[0].name} was made from this run; {own[0].proof}" if own else ""
+
+
 class ArtifactModel:
     """An artifact that is evaluated in this process on one thread; its handler.py runs too, as in a function.
 
@@ -140,6 +153,13 @@ class ArtifactModel:
         self.labels = found.labels
         figure = found.source.figure
         self.is_balanced: bool | None = figure == MEAN_RECALL if figure else None
+        self.run_digest = found.source.digest if found.source.route == "run" else ""
+        proof, int8 = found.parity, found.quantisation
+        self.proof = (
+            f"its proof on {proof.images} images: the labels agree on {proof.top1_agreement:.1%}, and a probability "
+            f"differs by {proof.max_abs_error_probabilities:.2g} at most"
+            + (f" ({int8.reason})" if int8.shipped else "")
+        )
         settings = ServeSettings(top_k=1, threshold=0.0)
         self._predictor = open_predictor(artifact, open_session(artifact), settings, load_handler(artifact))
 
@@ -180,6 +200,7 @@ class RunModel:
     """
 
     kind = "run"
+    proof = ""
 
     def __init__(self, path: Path) -> None:
         import tensorflow as tf
@@ -188,6 +209,7 @@ class RunModel:
         self.name = f"{path.name} ({run.name} {run.version})"
         self.labels = run.labels
         self.run: Path | None = path
+        self.run_digest = file_digest(path / MANIFEST)
         self.is_balanced: bool | None = run.is_balanced
         split = run.split()
         self.trained_on: frozenset[str] | None = frozenset(
@@ -221,6 +243,7 @@ class FunctionModel:
     labels: tuple[str, ...] = ()
     trained_on: frozenset[str] | None = None
     run: Path | None = None
+    run_digest = proof = ""
     is_balanced: bool | None = None
 
     def __init__(self, url: str, client: SinkClient, authorization: Mapping[str, str]) -> None:

@@ -36,9 +36,6 @@ PRIOR_DIFFERENT, PRIOR_IMAGES = 1, 50
 """Counts of a prior that are added to the observed counts when the share of images that exactly one of fp32 and int8
 classifies correctly is estimated, so that the estimate is 2 % without images and never 0. int8 graphs of Inception V3
 differed from fp32 on 2 to 7 % of answers."""
-FINER = 0.01
-"""Loss of accuracy, a fraction of 1. When an int8 model passes, but the images don't show that it loses at most this,
-the report says how many more labelled images could show it."""
 
 Indices = npt.NDArray[np.int64]
 
@@ -102,7 +99,7 @@ def assess_candidate(
     lost, gained = int((right_fp32 & ~right_int8).sum()), int((~right_fp32 & right_int8).sum())
     bound = judged.bound_drop(right_fp32, right_int8, CONFIDENCE)
     by_class = replace(judged, strata=truth[known])
-    beyond = classes_that_lost(by_class, right_fp32, right_int8, len(labels), allowed.class_drop)
+    beyond = shown_above(by_class, right_fp32.astype(np.float64) - right_int8, len(labels), allowed.class_drop)
     images, same = len(truth), fp32 == int8
     agreement_bound = _bound_agreement(everything, same)
     by_labels = n > 0 and bound <= allowed.drop and not beyond
@@ -117,7 +114,7 @@ def assess_candidate(
     if not (by_labels or contradicted or suffices) and images >= AGREEMENT_IMAGES:
         kind = AGREEMENT
         by_label = replace(everything, strata=fp32)
-        beyond = _shown_above(by_label, (~same).astype(np.float64), len(labels), allowed.class_difference)
+        beyond = shown_above(by_label, (~same).astype(np.float64), len(labels), allowed.class_difference)
         passed = agreement_bound >= allowed.agreement and not beyond
     return Evidence(
         kind=kind,
@@ -135,25 +132,6 @@ def assess_candidate(
         missing_labelled=0 if by_labels else math.ceil(count_missing(*counted, allowed.drop) / scale),
         missing_images=0 if suffices else max(0, AGREEMENT_IMAGES - images),
     )
-
-
-def classes_that_lost(
-    judged: JudgedImages,
-    right_fp32: npt.NDArray[np.bool_],
-    right_int8: npt.NDArray[np.bool_],
-    classes: int,
-    allowed: float,
-) -> list[int]:
-    """Return the classes whose accuracy int8 lowers by more than `allowed`, as far as the images show it (95 %).
-
-    Args:
-        judged: The images, with the true label of each as its stratum.
-        right_fp32: (N,) whether fp32 gives the true label.
-        right_int8: (N,) whether int8 gives the true label.
-        classes: Number of classes.
-        allowed: Largest loss of accuracy on the images of one class, a fraction of 1.
-    """
-    return _shown_above(judged, right_fp32.astype(np.float64) - right_int8, classes, allowed)
 
 
 def can_pass(labelled: int, images: int, allowed: AllowedLoss) -> bool:
@@ -215,8 +193,8 @@ def _bound_agreement(judged: JudgedImages, same: npt.NDArray[np.bool_]) -> float
     return lower_bound(math.floor(float(same.mean()) * counted + 1e-9), counted, CONFIDENCE) if counted else 0.0
 
 
-def _shown_above(judged: JudgedImages, values: npt.NDArray[np.float64], classes: int, allowed: float) -> list[int]:
-    """Return the strata whose mean value exceeds `allowed` with 95 % confidence (Bonferroni-corrected)."""
+def shown_above(judged: JudgedImages, values: npt.NDArray[np.float64], classes: int, allowed: float) -> list[int]:
+    """Return the strata whose mean value exceeds `allowed`, as far as the images show it (95 %, Bonferroni)."""
     counts, totals = judged.count_strata(values, classes)
     confidence = 1 - (1 - CONFIDENCE) / max(1, int(np.count_nonzero(totals)))
     suspects = (index for index in range(classes) if counts[index] > allowed * totals[index])
@@ -241,7 +219,7 @@ def explain(evidence: Evidence, max_drop: float) -> str:
     if evidence.classes_beyond:
         return f"{text}; the accuracy of {', '.join(evidence.classes_beyond)} dropped too much"
     if evidence.passed:
-        return text + _finer(evidence, max_drop)
+        return text
     if not evidence.missing_labelled or evidence.drop > max_drop:
         return f"{text}; the limit is {_points(max_drop)}"
     return f"{text}; the limit is {_points(max_drop)}: {_ask_for_labels(evidence)}"
@@ -295,13 +273,6 @@ def _ask_for_photos(evidence: Evidence) -> str:
         f"{evidence.missing_images:,} more photos without labels (convert.unlabelled) would be enough to "
         "compare it with fp32"
     )
-
-
-def _finer(evidence: Evidence, max_drop: float) -> str:
-    if evidence.drop_bound_95 <= FINER or max_drop <= FINER:
-        return ""
-    missing = count_missing(evidence.lost, evidence.gained, evidence.labelled_images, FINER)
-    return f"; {round_up(missing)} more images could show a loss of at most {FINER * 100:g} point" if missing else ""
 
 
 def _change(evidence: Evidence) -> str:

@@ -45,6 +45,7 @@ another label than fp32. It is small, because a network is more certain about im
 images."""
 UNREADABLE = -1
 Predicted = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,19 +61,6 @@ class PrecisionChoice:
     quantisation: Quantisation
     model: Path | None = None
     parity: Parity | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GraphPredictions:
-    """Predictions of a graph for images.
-
-    Attributes:
-        predicted: (N,) int64, index of the label predicted for each image; `UNREADABLE` if it can't be decoded.
-        probabilities: (N, classes) float32, probabilities; 0 if the image can't be decoded.
-    """
-
-    predicted: npt.NDArray[np.int64]
-    probabilities: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,18 +162,18 @@ class PrecisionChooser:
         If none is, the one that gives fp32's label to the most images is selected; of equal ones the most quantised.
         """
         at_most, allowed = self.settings.tolerance_int8, SHARE_ON_TRAINED * self.settings.max_accuracy_drop / 100
-        exact = self._classify(fp32, images.picking, "Predicting with fp32")
-        is_seen = exact.predicted != UNREADABLE
+        exact, likely = self._classify(fp32, images.picking, "Predicting with fp32")
+        is_seen = exact != UNREADABLE
         seen: list[tuple[bool, float, Trial, Path]] = []
         for number, (graph, kept) in enumerate(self._make_graphs(images, key)):
             model = self.folder / f"trial{number}" / MODEL
             model.parent.mkdir()
             write_graph(graph, model, split=self.source.split)
             what = f"Predicting with int8, {len(kept)} layers in fp32"
-            found = self._classify(Session(model, optimise=False), images.picking, what)
-            different = float(np.mean(exact.predicted[is_seen] != found.predicted[is_seen]))
+            found, scores = self._classify(Session(model, optimise=False), images.picking, what)
+            different = float(np.mean(exact[is_seen] != found[is_seen]))
             trial = Trial(judged=False, kept_fp32=kept, picking_agreement=1 - different, size_bytes=_size(model))
-            is_far = float(np.max(np.abs(exact.probabilities - found.probabilities))) > at_most
+            is_far = float(np.max(np.abs(likely - scores))) > at_most
             seen.append((is_far, different, trial, model))
             if different <= allowed and not is_far:
                 break
@@ -230,7 +218,7 @@ class PrecisionChooser:
 
         def predict(paths: Sequence[Path]) -> Predicted:
             graphs = (fp32, f"Judging {FP32}"), (int8, f"Judging {INT8}")
-            return np.array([self._classify(session, paths, what).predicted for session, what in graphs])
+            return np.array([self._classify(session, paths, what)[0] for session, what in graphs])
 
         truth = np.array([labels.index(sample.label) for sample in labelled.judged], np.int64)
         groups = [labelled.groups.get(sample.sha256, sample.sha256) for sample in labelled.judged]
@@ -274,7 +262,7 @@ class PrecisionChooser:
             is_balanced=self.source.figure == MEAN_RECALL,
         )
 
-    def _classify(self, session: Session, paths: Sequence[Path], what: str) -> GraphPredictions:
+    def _classify(self, session: Session, paths: Sequence[Path], what: str) -> tuple[Predicted, Scores]:
         source = self.source
         return classify(session, source.recipe, paths, self.progress, decision=source.decision, what=what)
 
@@ -287,8 +275,12 @@ def classify(
     *,
     decision: DecisionRule,
     what: str,
-) -> GraphPredictions:
+) -> tuple[Predicted, npt.NDArray[np.float32]]:
     """Classify images with a session; `what` is the title of the phase.
+
+    Returns:
+        predicted: (N,) index of the label predicted for each image; `UNREADABLE` if it can't be decoded.
+        probabilities: (N, classes); 0 if the image can't be decoded.
 
     Raises:
         ConversionError: There are images, and none can be decoded.
@@ -308,10 +300,9 @@ def classify(
             hint="see the list of unreadable files in the run's report.html",
         )
     nothing = np.zeros(width, np.float32)
-    return GraphPredictions(
-        predicted=np.array([UNREADABLE if row is None else decision.choose(row) for row in rows], np.int64),
-        probabilities=np.array([nothing if row is None else row for row in rows], np.float32).reshape(len(rows), width),
-    )
+    predicted = np.array([UNREADABLE if row is None else decision.choose(row) for row in rows], np.int64)
+    likely = np.array([nothing if row is None else row for row in rows], np.float32)
+    return predicted, likely.reshape(len(rows), width)
 
 
 def _size(model: Path) -> int:

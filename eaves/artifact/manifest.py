@@ -236,7 +236,11 @@ def parse_manifest(content: bytes) -> Manifest:
         raise ArtifactError(f"manifest.json is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise ArtifactError("manifest.json is not a JSON object")
-    _check_version(values.get("schema_version"))
+    if (version := values.get("schema_version")) != SCHEMA_VERSION:
+        raise ArtifactError(
+            f"manifest.json has schema_version {version!r:.80}; this version of Eaves reads {SCHEMA_VERSION}",
+            hint="convert the run again",
+        )
     missing = [field.name for field in fields(Manifest) if field.name not in values]
     if missing:
         raise ArtifactError(f"manifest.json lacks {', '.join(missing)}", hint="convert the run again")
@@ -246,16 +250,6 @@ def parse_manifest(content: bytes) -> Manifest:
         raise ArtifactError(error.message) from error
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ArtifactError(f"manifest.json is incomplete or malformed: {error!r}") from error
-
-
-def _check_version(found: Any) -> None:
-    if type(found) is int and found == SCHEMA_VERSION:
-        return
-    older = type(found) is int and found < SCHEMA_VERSION
-    raise ArtifactError(
-        f"manifest.json has schema_version {found!r:.80}; this version of Eaves reads {SCHEMA_VERSION}",
-        hint="convert the run again" if older else "update Eaves",
-    )
 
 
 def _manifest(values: Mapping[str, Any]) -> Manifest:

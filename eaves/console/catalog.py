@@ -18,8 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from converters.report_page import build_verdict
-from eaves.artifact import Artifact, open_artifact
+from eaves.artifact import FP32, Artifact, open_artifact
 from eaves.base.files import Stamp, find_stamp
 from eaves.base.strict_json import parse_json
 from eaves.console.backend import Backend, ModelLocation
@@ -96,7 +95,7 @@ def _build_artifact(location: ModelLocation, runs: Mapping[str, str]) -> ModelRo
     try:
         with foreign_content(f"the artifact {location.name}"):
             artifact = _open_artifact(location.path, find_stamp(location.path / "manifest.json"))
-            verdict = build_verdict(artifact.manifest)
+            found = artifact.manifest.quantisation
             run = runs.get(artifact.manifest.source.digest, "")
     except EavesError as error:
         return ModelRow(location=location, fault=error.message[:300])
@@ -104,11 +103,11 @@ def _build_artifact(location: ModelLocation, runs: Mapping[str, str]) -> ModelRo
     return ModelRow(
         location=location,
         title=f"{artifact.manifest.name} {artifact.manifest.version}",
-        note=verdict.title,
+        note=clean_text(f"{artifact.manifest.precision}: {found.reason}", 300),
         badge=badge or ("previous deployment" if location.previous_of else ""),
         size=describe_size(artifact.size_bytes),
         run=run,
-        is_warning=verdict.loud,
+        is_warning=found.asked != FP32 and not (found.shipped and found.evidence.passed),
     )
 
 

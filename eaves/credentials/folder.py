@@ -85,10 +85,7 @@ def read_credentials(folder: Path | None) -> Credentials:
     """
     if folder is None:
         return Credentials()
-    if not folder.is_dir():
-        raise _fault(
-            folder, "is not a folder", f"create the folder with `mkdir -p {folder}`, and put the credential files in it"
-        )
+    _check_folder(folder)
     certificate, key = folder / CERTIFICATE, folder / KEY
     if certificate.exists() != key.exists():
         raise _fault(folder, f"must hold both {CERTIFICATE} and {KEY}, or neither", "add the file that is missing")
@@ -135,10 +132,7 @@ def read_aws_keys(folder: Path) -> AwsKeys | None:
         ConfigError: When the folder doesn't exist, a file can't be read, one of the two keys is missing, or a key isn't
             printable ASCII. The message names files and never their content.
     """
-    if not folder.is_dir():
-        raise _fault(
-            folder, "is not a folder", f"create the folder with `mkdir -p {folder}`, and put the credential files in it"
-        )
+    _check_folder(folder)
     access_key, secret_key, token = (_read(folder / name).strip() for name in (ACCESS_KEY, SECRET_KEY, SESSION_TOKEN))
     if bool(access_key) != bool(secret_key):
         raise _fault(folder, f"must hold both {ACCESS_KEY} and {SECRET_KEY}", "add the file that is missing")
@@ -163,6 +157,12 @@ def read_authorization(path: Path | None) -> dict[str, str]:
     if not (token and token.isascii() and token.isprintable()):
         raise _fault(path, "holds no token, which is one line of letters and digits", f"ls -l {path}")
     return {"Authorization": f"Bearer {token}"}
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        hint = f"create the folder with `mkdir -p {folder}`, and put the credential files in it"
+        raise _fault(folder, "is not a folder", hint)
 
 
 def _read(path: Path) -> str:

@@ -17,14 +17,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from eaves.artifact import Artifact, check, load_golden, open_artifact
-from eaves.artifact.manifest import TENSOR
 from eaves.artifact.store import MODEL, file_entries
 from eaves.base.files import make_directory, rename_durably, write_atomically
 from eaves.base.locks import locked
 from eaves.errors import ArtifactError, EavesError
 from eaves.inference.handler import Handler
 from eaves.inference.prepared_graphs import INDEX, WEIGHTS, check_graph, detect_layout, graph_name
-from eaves.inference.session import OUTPUTS, Session
+from eaves.inference.session import Session
 from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
 TIMEOUT_S = 600.0
@@ -128,8 +127,7 @@ def _write(artifact: Artifact, path: Path) -> None:
 
 
 def _prove(artifact: Artifact, path: Path) -> None:
-    tables = () if artifact.manifest.task == TENSOR else OUTPUTS
-    session, handler = Session(path, optimise=False, tables=tables), Handler()
+    session, handler = Session(path, optimise=False), Handler()
     session.check(artifact.manifest)
     check(artifact, handler.follow(session.attempt), load_golden(artifact), prepare=handler.preprocess)
 

@@ -38,7 +38,6 @@ class Session:
             instead of the container's quota.
         optimise: Whether onnxruntime optimises the graph on opening; False for a graph that the conversion has
             optimised.
-        tables: Names of outputs that the graph must have, each float32 of shape (N, any).
 
     Attributes:
         maps_weights: Whether the session uses the weights as they are in the file, which the kernel maps once. A second
@@ -46,16 +45,13 @@ class Session:
             V3 in fp32. False if onnxruntime copies the weights while it optimises the graph.
 
     Raises:
-        ArtifactError: When onnxruntime refuses the file, the graph has several inputs, or one of these outputs is
-            missing.
+        ArtifactError: When onnxruntime refuses the file, or the graph doesn't have one input.
     """
 
     # Two options are never set: session.use_ort_model_bytes_for_initializers crashed or gave wrong outputs from Python,
     # and session.disable_prepacking doubles the run time of int8. No library of custom operators is ever registered,
     # because such a library is foreign code; a graph that needs one is refused.
-    def __init__(
-        self, model: Path, *, threads: int = 1, optimise: bool = True, tables: Sequence[str] = OUTPUTS
-    ) -> None:
+    def __init__(self, model: Path, *, threads: int = 1, optimise: bool = True) -> None:
         options = SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -73,26 +69,19 @@ class Session:
         except Exception as error:  # onnxruntime raises its own exceptions, which have no public base class
             raise ArtifactError(
                 f"onnxruntime can't load {model}: {str(error)[:300]}",
-                hint=(
-                    "convert the run again; a graph may use only onnxruntime's built-in "
-                    "operators, and weights in the artifact's own folder"
-                ),
+                hint="convert the run again; a graph may use only onnxruntime's built-in "
+                "operators, and weights in the artifact's own folder",
             ) from error
         inputs = self._session.get_inputs()
-        outputs = {value.name: value for value in self._session.get_outputs()}
-        fits = all(name in outputs and _is_table(outputs[name]) for name in tables)
-        if len(inputs) != 1 or not fits:
-            what = f"the outputs {' and '.join(tables)}, float32 of rank 2" if tables else "no other outputs"
+        if len(inputs) != 1:
             raise ArtifactError(
-                f"{model}: a {'classifier' if tables else 'model'} must have one input and "
-                f"{what}; this graph has the inputs {_describe(inputs)} and the outputs "
-                f"{_describe(outputs.values())}",
+                f"{model}: a model must have one input; this graph has {_describe(inputs)}",
                 hint="convert the run again",
             )
         self.maps_weights = not optimise
         self._model = model
         self._input = inputs[0].name
-        self._names = sorted(outputs)
+        self._names = sorted(value.name for value in self._session.get_outputs())
 
     def check(self, manifest: Manifest) -> None:
         """Check that the graph matches the manifest.
@@ -200,14 +189,9 @@ def _open(artifact: Artifact, threads: int, final: Path | None) -> Session:
         final or artifact.model_path,
         threads=threads,
         optimise=manifest.optimise_on_open and final is None,
-        tables=() if manifest.task == TENSOR else OUTPUTS,
     )
     session.check(manifest)
     return session
-
-
-def _is_table(value: Any) -> bool:
-    return _dtype(value) == "float32" and len(value.shape) == 2
 
 
 def _dtype(value: Any) -> str:

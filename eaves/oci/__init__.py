@@ -1,7 +1,6 @@
 """Building, pushing, comparing and signing of container images in plain Python, without a Docker daemon.
 
     descriptor      media type, digest and size of a piece of content; names of container images
-    image_location  opening the layout (a directory) or registry that a name stands for
     layout          content by digest: interfaces for layouts and registries, and the layout on disk
     registry/       content by digest at a registry, over HTTP
     layers/         building layers from files, and a container image from a base and layers
@@ -9,7 +8,7 @@
     package         building a container image from an artifact and a base, and getting the artifact out of it
     runtime         building the runtime's layers: standard library, locked wheels, Eaves' own code
     import_graph    the modules that a process may import
-    copy            copying a container image: missing content first, its name last; what an update must fetch
+    copy            opening what a name stands for, and copying a container image: missing content first, its name last
 
 Source: OCI image-spec 1.1 and distribution-spec 1.1.
 """

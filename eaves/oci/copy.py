@@ -1,7 +1,6 @@
 """Copying of a container image: first the content that the target lacks, then the tag.
 
-When a copy is interrupted, the tag at the target still names the previous container image. `compute_delta` compares two
-container images: which content a node with the old one must fetch for the new one.
+When a copy is interrupted, the tag at the target still names the previous container image.
 """
 
 from __future__ import annotations
@@ -9,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
-from eaves.oci.descriptor import Descriptor, ImagePlatform
-from eaves.oci.layers.image import Image, load_images, pick_image
-from eaves.oci.layers.layer import TITLE
-from eaves.oci.layout import ContentSource, ContentTarget, Layout, Progress, verified
+from eaves.errors import OciError
+from eaves.oci.descriptor import Descriptor, Reference, parse_reference
+from eaves.oci.layers.image import load_images
+from eaves.oci.layout import ContentSource, ContentTarget, Layout, Progress, create_layout, open_layout, verified
+from eaves.oci.registry.registry import Access, Registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,64 +116,84 @@ def check_content(source: ContentSource, descriptor: Descriptor, progress: Progr
             progress(len(piece))
 
 
-def content_of(image: Image) -> tuple[Descriptor, ...]:
-    """Return all content that a node fetches to run a container image: the manifest, the config and the layers."""
-    return (image.descriptor, image.config, *image.layers)
+LAYOUT = "oci:"
+VERSION = "{version}"
+"""Placeholder for the model's version in a tag that a pipeline publishes to."""
+BEST, SERVING = "best", "serving"
+"""Roles of container images among those that a pipeline publishes, each named by a tag: the best model so far, and the
+model that serves again after a rollback."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeltaStep:
-    """One piece of content of the new container image.
+class ImageLocation:
+    """The location that a container image is read from or written to.
 
     Attributes:
-        what: `manifest`, `config`, or the layer's title.
-        descriptor: Descriptor of the content.
-        there: Whether the node has the content already.
+        store: The layout or repository.
+        name: Tag or digest in the layout or repository. In a layout it may be empty, and then stands for the only
+            entry.
+        reference: Reference at a registry; None for a layout.
     """
 
-    what: str
-    descriptor: Descriptor
-    there: bool
+    store: Layout | Registry
+    name: str
+    reference: Reference | None = None
+
+    def resolve(self) -> Descriptor:
+        """Return the descriptor that the name stands for.
+
+        Raises:
+            OciError: When the layout or repository has no such name.
+        """
+        return self.store.resolve(self.name)
+
+    def tag(self, descriptor: Descriptor) -> None:
+        """Let the name stand for a container image that the layout or repository has already.
+
+        Raises:
+            OciError: When the container image isn't there.
+            RegistryError: When the registry fails, or refuses it.
+        """
+        self.store.write_manifest(descriptor, self.store.read(descriptor), self.name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delta:
-    """The content of the new container image, each piece with the information whether the node has it.
-
-    Attributes:
-        steps: Every piece of content, in the order manifest, config, layers from the bottom.
-    """
-
-    steps: tuple[DeltaStep, ...]
-
-    @property
-    def fetched_bytes(self) -> int:
-        """Number of bytes that the node must fetch, compressed as they are transferred."""
-        return sum(step.descriptor.size for step in self.steps if not step.there)
-
-    @property
-    def total_bytes(self) -> int:
-        """Number of bytes that a node would fetch if it had none of the content."""
-        return sum(step.descriptor.size for step in self.steps)
-
-
-def compute_delta(
-    old: tuple[ContentSource, Descriptor], new: tuple[ContentSource, Descriptor], platform: ImagePlatform
-) -> Delta:
-    """Return the content that a node with the old container image must fetch to run the new one.
+def name_role(target: str, role: str) -> str:
+    """Return the name of the container image that has a role among those that a pipeline publishes.
 
     Args:
-        old: Source and descriptor of the old container image.
-        new: Source and descriptor of the new container image.
-        platform: Platform of the node.
+        target: Repository that the pipeline publishes to, with its tag if that isn't the version alone; the tag may
+            contain `VERSION`.
+        role: `BEST` or `SERVING`.
+    """
+    if VERSION in target:
+        return target.replace(VERSION, role)
+    return f"{target}-{role}" if ":" in target.rpartition("/")[2] else f"{target}:{role}"
+
+
+def open_location(text: str, access: Access, *, create: bool = False) -> ImageLocation:
+    """Open the layout or repository that a name stands for.
+
+    Args:
+        text: `oci:DIR[:NAME]` for a layout, or the reference of a container image at a registry.
+        access: Settings for reaching registries.
+        create: Whether a layout that doesn't exist is created.
 
     Raises:
-        OciError: When one of the container images has no variant for the platform, or can't be read.
+        OciError: When the name is malformed, or the layout doesn't exist.
     """
-    here = {piece.digest for piece in content_of(pick_image(*old, platform))}
-    image = pick_image(*new, platform)
-    titles = [layer.annotations.get(TITLE) or f"layer {number}" for number, layer in enumerate(image.layers, 1)]
-    pieces = zip(["manifest", "config", *titles], content_of(image), strict=True)
-    return Delta(
-        steps=tuple(DeltaStep(what=what, descriptor=piece, there=piece.digest in here) for what, piece in pieces)
-    )
+    if text.startswith(LAYOUT):
+        folder, name = _split(text.removeprefix(LAYOUT))
+        if not folder:
+            raise OciError(f"{text!r} contains no folder", hint="name a folder, for example oci:build/flowers:v1")
+        return ImageLocation(store=(create_layout if create else open_layout)(Path(folder)), name=name)
+    reference = parse_reference(text)
+    return ImageLocation(store=Registry(reference, access), name=reference.name, reference=reference)
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Split `DIR`, `DIR:NAME` or `DIR@DIGEST` into the folder and the name or digest, which may be empty."""
+    folder, at, digest = text.partition("@")
+    if at:
+        return folder, digest
+    folder, colon, name = text.rpartition(":")
+    return (folder, name) if colon and "/" not in name else (text, "")

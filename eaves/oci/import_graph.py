@@ -37,7 +37,9 @@ def reachable_modules(root: Path, rooms: Iterable[str], entries: Iterable[str]) 
     waiting = [name for entry in entries for name in (entry, f"{entry}.__main__")]
     found: set[str] = set()
     while waiting:
-        for name in with_parents(waiting.pop()):
+        parts = waiting.pop().split(".")
+        for count in range(1, len(parts) + 1):  # Python imports the parent packages first
+            name = ".".join(parts[:count])
             if name in modules and name not in found:
                 found.add(name)
                 waiting.extend(find_named_modules(modules[name].read_bytes()))
@@ -51,64 +53,24 @@ def _modules_of(root: Path, rooms: Iterable[str]) -> Mapping[str, Path]:
     return {name.removesuffix(".__init__"): path for path, name in names.items()}
 
 
-def with_parents(name: str) -> list[str]:
-    """Return the name of a module and those of its parent packages, which Python imports first."""
-    parts = name.split(".")
-    return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
-
-
 def find_named_modules(source: bytes) -> Iterator[str]:
     """Yield the dotted names in a source that may name modules: those of imports and in strings.
 
     Relative imports are left out.
     """
-    return _find_names(ast.parse(source), package="", late=True)
-
-
-def find_module_level_imports(source: bytes, *, package: str) -> Iterator[str]:
-    """Yield the names that are imported when a module is imported, without those in functions and below `__main__`.
-
-    Args:
-        source: Source of the module; one that doesn't parse, such as a template, imports nothing.
-        package: Name of its package, which relative imports start from; empty to leave those out.
-    """
-    try:
-        yield from _find_names(ast.parse(source), package=package, late=False)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return
-
-
-def _find_names(tree: ast.AST, *, package: str, late: bool) -> Iterator[str]:
-    """Yield the names in a module's imports; with `late` also those in functions, below `__main__` and in strings."""
-    waiting = [tree]
+    waiting: list[ast.AST] = [ast.parse(source)]
     while waiting:
         node = waiting.pop()
         match node:
-            case ast.If() if _is_for_type_checkers(node) or (not late and "__name__" in ast.unparse(node.test)):
+            case ast.If() if ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
                 waiting.extend(node.orelse)
-                continue
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda() if not late:
                 continue
             case ast.Import(names=names):
                 yield from (alias.name for alias in names)
-            case ast.ImportFrom(names=names) if base := _base_of(node, package):
-                yield from (
-                    f"{base}.{alias.name}" for alias in names
-                )  # a module's or a value's, which is checked later
-            case ast.Constant(value=str(text)) if late and (found := _NAME.match(text)):
+            case ast.ImportFrom(module=str(base), level=0, names=names):
+                # a module's name or a value's, which is checked later
+                yield from (f"{base}.{alias.name}" for alias in names)
+            case ast.Constant(value=str(text)) if found := _NAME.match(text):
                 yield found[0]
                 yield f"{found[0]}.__main__"  # `python -m` runs this module of a package
         waiting.extend(ast.iter_child_nodes(node))
-
-
-def _base_of(node: ast.ImportFrom, package: str) -> str:
-    """Return the absolute name that `from ... import` takes names of; empty when it isn't known."""
-    if not node.level:
-        return node.module or ""
-    parts = package.split(".") if package else []
-    kept = parts[: len(parts) - node.level + 1]
-    return ".".join([*kept, *([node.module] if node.module else [])]) if kept else ""
-
-
-def _is_for_type_checkers(node: ast.If) -> bool:
-    return ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")

@@ -8,23 +8,28 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import eaves
 from eaves.artifact import Artifact, open_artifact
-from eaves.artifact.store import HANDLER, MANIFEST
+from eaves.artifact.golden import INDEX as GOLDEN_INDEX
+from eaves.artifact.store import HANDLER, MANIFEST, MODEL
 from eaves.base.disk_errors import disk_errors
 from eaves.errors import OciError
 from eaves.oci.copy import Overlay
 from eaves.oci.descriptor import Descriptor, ImagePlatform
-from eaves.oci.layers.artifact_layers import ROOT, TITLES, ArtifactPart, artifact_parts, part_files
 from eaves.oci.layers.image import Image, Start, build_image, build_index, load_images, pick_image
-from eaves.oci.layers.layer import ALTERED_HINT, TITLE, Layer, kept_layer, read_layer, write_layer
+from eaves.oci.layers.layer import ALTERED_HINT, TITLE, Layer, LayerFile, kept_layer, read_layer, write_layer
 from eaves.oci.layout import ContentSource, Layout
 from eaves.oci.runtime import ENVIRONMENT, LIBRARY, OLDEST, RuntimeTarget, build_layers, build_library_layer
 
+ROOT = "artifact"
+"""Directory of the artifact in a container, relative to the root directory."""
+BACKBONE = "weights/backbone.bin"
+TITLES = (BACKBONE, "graphs", "golden inputs", "head, labels, manifest", HANDLER)
+"""Titles of the layers of an artifact, from below up."""
 USER = "65532:65532"
 PORT = 8080
 ENTRYPOINT = ("python", "-P", "-m", "functions")
@@ -93,11 +98,11 @@ def package(
     Raises:
         OciError: When the base isn't suitable, wheels can't be fetched, or the disk is full.
     """
-    parts = artifact_parts(artifact, allow_handler=allow_handler)
+    parts = split_parts(artifact, allow_handler=allow_handler)
     images = [pick_image(base.source, base.descriptor, platform) for platform in platforms]
     runtimes = [_runtime_of(image, base) for image in images]
     below = [_layers_below(base, image, runtime, cache, say) for image, runtime in zip(images, runtimes, strict=True)]
-    above = [_write_part(artifact, part, layout, cache) for part in parts]
+    above = [_write_part(artifact, title, paths, layout, cache) for title, paths in parts.items()]
     start = Start(
         entrypoint=ENTRYPOINT,
         environment={**ENVIRONMENT, "EAVES_ARTIFACT_DIGEST": artifact.digest},
@@ -117,9 +122,9 @@ def _layers_below(
     base: Base, image: Image, runtime: RuntimeTarget, cache: Layout, say: Callable[[str], object]
 ) -> list[Layer]:
     """Return the layers between a base and an artifact, lowest first."""
-    packages, code = build_layers(runtime, cache, say)
-    library = build_library_layer(base.source, image, runtime, packages, cache, say)
-    return [packages, code] if library is None else [library, packages, code]
+    above = build_layers(runtime, cache, say)
+    library = build_library_layer(base.source, image, runtime, cache, say)
+    return above if library is None else [library, *above]
 
 
 def _with_library_label(start: Start, runtime: Sequence[Layer]) -> Start:
@@ -157,7 +162,35 @@ def build_labels(artifact: Artifact, base: Base) -> dict[str, str]:
     return labels
 
 
-def _write_part(artifact: Artifact, part: ArtifactPart, layout: Layout, cache: Layout) -> Layer:
+def split_parts(artifact: Artifact, *, allow_handler: bool = False) -> dict[str, list[str]]:
+    """Return the paths of an artifact's files by the title of their layer; first the files that change least.
+
+    The backbone has a layer of its own, because it makes up most of the bytes. The graph follows, then the golden
+    inputs, then everything that a new head changes. A handler comes last.
+
+    Raises:
+        OciError: When the artifact has a handler and `allow_handler` is False.
+    """
+    paths = {*artifact.manifest.files, MANIFEST}
+    if HANDLER in paths and not allow_handler:
+        raise OciError(
+            f"{artifact.path} contains {HANDLER}, code that runs wherever the container image runs",
+            hint=f"read {HANDLER}, then package with --allow-handler",
+        )
+    golden = {path for path in paths if path.startswith("golden/")} - {GOLDEN_INDEX}
+    rest = paths - golden - {BACKBONE, MODEL, HANDLER}
+    parts = zip(TITLES, ({BACKBONE}, {MODEL}, golden, rest, {HANDLER}), strict=True)
+    return {title: kept for title, some in parts if (kept := sorted(some & paths))}
+
+
+def part_files(artifact: Artifact, paths: Sequence[str]) -> Iterator[LayerFile]:
+    """Yield files of an artifact, with their paths in a container and the SHA-256 from the artifact's manifest."""
+    for path in paths:
+        digest = artifact.digest if path == MANIFEST else artifact.manifest.files[path].sha256
+        yield LayerFile(path=f"{ROOT}/{path}", content=artifact.path / path, sha256=digest)
+
+
+def _write_part(artifact: Artifact, title: str, paths: Sequence[str], layout: Layout, cache: Layout) -> Layer:
     """Write the layer of a part of an artifact, and return it.
 
     The layer of a backbone is cached, so that it isn't compressed again for a new head.
@@ -165,15 +198,11 @@ def _write_part(artifact: Artifact, part: ArtifactPart, layout: Layout, cache: L
     Raises:
         OciError: When a file no longer matches the artifact's manifest.
     """
-    entries = [artifact.manifest.files[path] for path in part.paths if path != MANIFEST]
-    if sum(entry.size_bytes for entry in entries) < KEPT_BYTES or len(entries) != len(part.paths):
-        return write_layer(layout, part_files(artifact, part), part.title)
-
-    return kept_layer(
-        cache,
-        (*part.paths, *(entry.sha256 for entry in entries)),
-        lambda: write_layer(cache, part_files(artifact, part), part.title),
-    )
+    files = list(part_files(artifact, paths))
+    if MANIFEST in paths or sum(artifact.manifest.files[path].size_bytes for path in paths) < KEPT_BYTES:
+        return write_layer(layout, files, title)
+    key = (*paths, *(file.sha256 for file in files))
+    return kept_layer(cache, key, lambda: write_layer(cache, files, title))
 
 
 def _runtime_of(image: Image, base: Base) -> RuntimeTarget:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from tempfile import TemporaryDirectory
 import eaves
 from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.errors import OciError, StandardLibraryError
-from eaves.oci import import_graph
 from eaves.oci.descriptor import ImagePlatform
 from eaves.oci.import_graph import reachable_modules
 from eaves.oci.layers import bytecode, standard_library, wheels
@@ -117,7 +115,6 @@ def build_library_layer(
     source: ContentSource,
     base: Image,
     runtime: RuntimeTarget,
-    packages: Layer,
     cache: Layout,
     say: Callable[[str], object] = lambda text: None,
 ) -> Layer | None:
@@ -127,7 +124,6 @@ def build_library_layer(
         source: Source of the base.
         base: The base for the runtime's platform.
         runtime: Platform and Python of the container.
-        packages: The runtime's layer of packages, in the cache.
         cache: Layout with layers that were made before, which also receives the new one.
         say: Function that is called with each line of progress.
 
@@ -139,18 +135,15 @@ def build_library_layer(
         OciError: When no interpreter here can compile for that Python, the base can't be fetched, or the disk is full.
     """
     compiler = find_compiler(runtime.python)
-    code = [_bytes_of(file) for file in code_files()]
 
     def make() -> Layer:
         library = find_standard_library(source, base, runtime.python, say)
-        files = compile_standard_library(library, compiler, code, _sources_of(cache, packages))
-        return write_layer(cache, files, LIBRARY, level=SMALL)
+        return write_layer(cache, compile_standard_library(library, compiler), LIBRARY, level=SMALL)
 
-    modules = (bytecode, import_graph, standard_library)
-    rules = [Path(str(module.__file__)).read_bytes() for module in modules]
+    rules = [Path(str(module.__file__)).read_bytes() for module in (bytecode, standard_library)]
     below = [layer.digest for layer in base.layers]
     try:
-        return kept_layer(cache, (compiler.version, runtime.python, *rules, *below, packages.diff_id, *code), make)
+        return kept_layer(cache, (compiler.version, runtime.python, *rules, *below), make)
     except StandardLibraryError as error:
         say(
             f"warning: {error.message}; the container image has no byte code of the standard library, so each cold "
@@ -159,22 +152,17 @@ def build_library_layer(
         return None
 
 
-def _sources_of(cache: Layout, packages: Layer) -> dict[str, bytes]:
-    """Return the source of each module in the layer of packages by its path below the packages' folder."""
-    found = {}
-    with tarfile.open(cache.blob_path(packages.descriptor.digest), mode="r|*") as tar:
-        for member in tar:
-            if member.isfile() and member.name.endswith(".py") and (stream := tar.extractfile(member)):
-                found[member.name.removeprefix(f"{PACKAGES}/")] = stream.read()
-    return found
-
-
 def unpack(files: Iterable[LayerFile], compiler: Compiler, root: Path) -> None:
     """Write files below a root and compile the Python sources.
 
     Raises:
         OciError: When the disk is full, or a file doesn't compile.
     """
+    _write(files, root)
+    compile_folder(compiler, root)
+
+
+def _write(files: Iterable[LayerFile], root: Path) -> None:
     try:
         for file in files:
             target = root / file.path
@@ -183,9 +171,8 @@ def unpack(files: Iterable[LayerFile], compiler: Compiler, root: Path) -> None:
     except OSError as error:
         raise OciError(
             f"{error.filename or root} can't be written: {error.strerror}",
-            hint=("free space on this disk, or set TMPDIR"),
+            hint="free space on this disk, or set TMPDIR",
         ) from error
-    compile_folder(compiler, root)
 
 
 def package_files(runtime: RuntimeTarget, lock: Path) -> Iterator[LayerFile]:
@@ -235,11 +222,10 @@ def _bytes_of(file: LayerFile) -> bytes:
     return file.content if isinstance(file.content, bytes) else file.content.read_bytes()
 
 
-def main(image: str, root: str, packages: str = "") -> None:
+def main(image: str, root: str) -> None:
     """Write the root of a container image for this machine and Python: `python -m eaves.oci.runtime IMAGE ROOT`.
 
-    The Dockerfile runs this. A function's packages are included; the Dockerfile installs those of an agent, and names
-    the folder that they are in.
+    The Dockerfile runs this. A function's packages are included; the Dockerfile installs those of an agent.
     """
     machine = os.uname().machine
     names = {python_name: name for name, python_name in wheels.MACHINES.items()}
@@ -248,15 +234,8 @@ def main(image: str, root: str, packages: str = "") -> None:
     compiler, made = find_compiler(runtime.python), Path(root)
     if image == "function":
         unpack(package_files(runtime, find_lock()), compiler, made / "packages")
-        packages = str(made / "packages" / PACKAGES)
     unpack(code_files(image), compiler, made / "code")
-    code = [_bytes_of(file) for file in code_files(image)]
-    paths = Path(packages).rglob("*.py") if packages else ()
-    sources = {path.relative_to(packages).as_posix(): path.read_bytes() for path in paths}
-    for file in compile_standard_library(load_standard_library(), compiler, code, sources):
-        target = made / "library" / file.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(_bytes_of(file))
+    _write(compile_standard_library(load_standard_library(), compiler), made / "library")
 
 
 if __name__ == "__main__":

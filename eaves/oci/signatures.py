@@ -21,10 +21,9 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -106,12 +105,10 @@ class Signed:
     Attributes:
         digest: Digest that was signed.
         repository: Repository that was signed, HOST/REPOSITORY; empty in the format of cosign 3, which signs none.
-        annotations: Annotations that the signer added.
     """
 
     digest: str
     repository: str
-    annotations: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,12 +174,12 @@ def parse_payload(payload: bytes) -> Signed:
     """
     try:
         values = parse_json(payload)
-        critical, optional = values["critical"], values.get("optional") or {}
+        critical = values["critical"]
         digest, kind = critical["image"]["docker-manifest-digest"], critical["type"]
         repository = critical["identity"]["docker-reference"]
         if kind != TYPE or not isinstance(digest, str) or not isinstance(repository, str) or not repository:
             raise TypeError(kind)
-        return Signed(digest=digest, repository=repository, annotations=_texts(optional))
+        return Signed(digest=digest, repository=repository)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SignatureError(f"the key signed content that is not a container image: {error}"[:200]) from error
 
@@ -199,7 +196,7 @@ def parse_statement(payload: bytes) -> Signed:
         digest = subject["digest"]["sha256"]
         if values["predicateType"] != PREDICATE or not isinstance(digest, str):
             raise TypeError(values["predicateType"])
-        return Signed(digest=f"sha256:{digest}", repository="", annotations=_texts(subject.get("annotations") or {}))
+        return Signed(digest=f"sha256:{digest}", repository="")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SignatureError(f"the key signed content that is not a container image: {error}"[:200]) from error
 
@@ -262,10 +259,6 @@ def _decode(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return b""
-
-
-def _texts(values: Any) -> dict[str, str]:
-    return {str(name): str(value) for name, value in values.items()}
 
 
 def _named(repository: str) -> tuple[str, str]:

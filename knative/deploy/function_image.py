@@ -58,7 +58,7 @@ def resolve_image(text: str, access: Access, *, key: PublicKey | None = None) ->
         OciError: When the container image doesn't exist, holds no function, or isn't signed by the key.
     """
     # A site's console imports this module without the packages of the extra `oci`, and asks no registry.
-    from eaves.oci.image_location import open_location
+    from eaves.oci.copy import open_location
     from eaves.oci.layers.image import load_images
     from eaves.oci.package import ARTIFACT_LABEL, TASK_LABEL
     from eaves.oci.registry.registry import Registry

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from eaves.artifact import open_artifact
-from eaves.oci.image_location import open_location
+from eaves.oci.copy import open_location
 from eaves.oci.registry.registry import Access
 from knative.client.cluster import Cluster, open_cluster
 from knative.client.kinds import NAMESPACE

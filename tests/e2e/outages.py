@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from eaves.errors import OciError
-from eaves.oci.image_location import open_location
+from eaves.oci.copy import open_location
 from eaves.oci.registry.registry import Access
 from knative.client.kinds import DAEMON_SET, NODE, POD
 from knative.readiness.parts import READY, judge_parts

@@ -57,7 +57,7 @@ def build_graph(run: Path, root: Path) -> tuple[Path, Path]:
         model: `root`/exported.onnx.
         declaration: `root`/model.yaml, with the run's held-out images as samples.
     """
-    from converters.export import export
+    from converters.convert import export
     from converters.model_source import open_source
     from converters.settings import ConvertSettings
 

@@ -65,14 +65,13 @@ def command(model: Path | None, artifact: Path | None, declare: Path | None, fil
 
 
 def _convert(model: Path, target: Path, settings: ConvertSettings, declare: Path | None) -> None:
-    """Convert a model, and print the verdict and the artifact's directory."""
+    """Convert a model, and print what was proven and the artifact's directory."""
     from converters.convert import convert
-    from converters.report_page import page_path
     from eaves.artifact.manifest import CLASSIFY, TENSOR
     from trainer.progress import build_progress
 
     logs.configure(as_json=False)
-    made = convert(model, target, settings, declaration=declare, progress=build_progress(sys.stderr), page=True)
+    made = convert(model, target, settings, declaration=declare, progress=build_progress(sys.stderr))
     manifest = made.manifest
     parity = manifest.parity
     if manifest.task == TENSOR:
@@ -86,7 +85,6 @@ def _convert(model: Path, target: Path, settings: ConvertSettings, declare: Path
             f"{parity.max_abs_error_probabilities:.1e}; the label is the same on {parity.top1_agreement:.0%} of "
             f"{parity.images} images"
         )
-        say(f"verdict: {page_path(made.path)}")
     say(f"the artifact holds the {manifest.precision} model: {manifest.quantisation.reason}")
     if manifest.task == CLASSIFY:
         if found := manifest.source.samples:

@@ -80,7 +80,7 @@ def _examine_sites(place: Place, access: Access, *, may_probe: bool) -> list[tup
         EavesError: When no site can be chosen, or when the only site doesn't answer.
     """
     from eaves.cli.app import build_site_app
-    from eaves.oci.image_location import open_location
+    from eaves.oci.copy import open_location
     from eaves.oci.layers.image import load_images
     from eaves.platform.findings import error
     from knative.deploy.function_image import FunctionImage

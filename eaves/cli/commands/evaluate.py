@@ -95,7 +95,7 @@ def _measure(
     """Measure one or two models on the same images, print what was found, and write the page."""
     from converters.evaluation.images import load_unseen_images
     from converters.evaluation.metrics import evaluate, pair
-    from converters.evaluation.models import open_model
+    from converters.evaluation.models import describe_proof, open_model
     from eaves.credentials.folder import read_authorization
     from eaves.delivery.client import SinkClient
     from eaves.http_client.proxies import parse_proxies
@@ -108,18 +108,21 @@ def _measure(
         opened = [open_model(place, client, read_authorization(token_file)) for place in places]
         found = load_unseen_images(path, opened, held_out_of, faults, cache=find_image_cache(), progress=progress)
         evaluations = tuple(evaluate(model, found, progress) for model in opened)
-    pairing = pair(*evaluations) if len(evaluations) == 2 else None
+    pairing, proof = pair(*evaluations) if len(evaluations) == 2 else None, describe_proof(opened)
     if page is not None:
-        from converters.report_page import build_evaluation_page
+        from converters.evaluation.report_page import build_evaluation_page
         from trainer.report.html_page import write_page
 
         write_page(page, build_evaluation_page(found, evaluations, pairing))
     if form == "table":
         _print(found, evaluations, pairing)
+        if proof:
+            print_sentence(proof)
     else:
         value = {
             "models": [evaluation.to_dict() for evaluation in evaluations],
             "pairing": pairing.to_dict() if pairing else None,
+            "proof": proof,
             "trained_on_left_out": found.trained_on,
             "copies_left_out": found.copies,
             "trained_on_notes": list(found.notes),

@@ -66,7 +66,7 @@ def _show_container_image(text: str, access: Access, form: str) -> None:
     Raises:
         OciError: When the container image doesn't exist, can't be read, or isn't a function's.
     """
-    from eaves.oci.image_location import open_location
+    from eaves.oci.copy import open_location
     from eaves.oci.layers.image import load_images
     from eaves.oci.package import ARTIFACT_LABEL, find_library_form
 

@@ -20,9 +20,8 @@ from eaves.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
     from eaves.artifact import Artifact
-    from eaves.oci.copy import CopySummary
+    from eaves.oci.copy import CopySummary, ImageLocation
     from eaves.oci.descriptor import Descriptor
-    from eaves.oci.image_location import ImageLocation
     from eaves.oci.package import Packaged
     from eaves.oci.registry.registry import Access
 
@@ -77,8 +76,8 @@ def command(
     """
     from eaves.artifact import open_artifact
     from eaves.artifact.store import HANDLER
+    from eaves.oci.copy import open_location
     from eaves.oci.descriptor import parse_image_platform
-    from eaves.oci.image_location import open_location
     from eaves.oci.layout import create_layout
     from eaves.oci.package import Base, package
 

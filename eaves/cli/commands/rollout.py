@@ -152,8 +152,8 @@ def _tag_serving(cluster: Cluster, outcome: RolloutOutcome, repository: str, acc
     Returns:
         What to say about it; empty when the container image isn't from a pipeline.
     """
+    from eaves.oci.copy import SERVING, name_role, open_location
     from eaves.oci.descriptor import parse_reference
-    from eaves.oci.image_location import SERVING, name_role, open_location
     from knative.client.kinds import REVISION
 
     revision = max(outcome.shares, key=outcome.shares.__getitem__, default="")

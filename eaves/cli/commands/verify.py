@@ -119,9 +119,8 @@ def _verify_container_image(text: str, key: Path | None, signed_as: str | None, 
     Raises:
         EavesError: When the signature or a digest is wrong, or when the container image can't be read.
     """
-    from eaves.oci.copy import check_content
+    from eaves.oci.copy import check_content, open_location
     from eaves.oci.descriptor import parse_reference
-    from eaves.oci.image_location import open_location
     from eaves.oci.layers.image import load_images
     from eaves.oci.registry.registry import Registry
     from eaves.oci.signatures import find_signature, load_public_key
@@ -162,7 +161,6 @@ def _verify_container_image(text: str, key: Path | None, signed_as: str | None, 
             "digest": descriptor.digest,
             "key": public.id if public else None,
             "signed_as": signed.repository if signed else None,
-            "annotations": dict(signed.annotations) if signed else {},
             "artifact": labels.get("dev.eaves.artifact"),
             "platforms": platforms,
             "layers": len(layers),

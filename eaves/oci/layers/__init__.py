@@ -2,8 +2,7 @@
 
 layer             building a layer from files (equal files give equal bytes on any machine), keeping it, reading it
 image             building config, manifest and index from a base and layers
-artifact_layers   splitting an artifact into layers so that an update changes few of them
 wheels            fetching the wheels in a lock file for the container's platform
 bytecode          compiling byte code for the container's Python
-standard_library  byte code of the modules of a base's standard library that a container imports
+standard_library  byte code of a base's standard library
 """

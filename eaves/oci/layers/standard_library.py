@@ -1,4 +1,4 @@
-"""Byte code of the standard library's modules that a container imports when it starts.
+"""Byte code of a base's standard library.
 
 The official container images of Python contain no byte code, and a container with a read-only root can't keep any, so
 each start would compile about 150 modules. The sources are the base's own, because byte code is never checked against
@@ -11,29 +11,25 @@ from __future__ import annotations
 
 import re
 import sysconfig
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from eaves.errors import OciError, StandardLibraryError
 from eaves.oci.descriptor import Descriptor
-from eaves.oci.import_graph import find_module_level_imports, find_named_modules, with_parents
 from eaves.oci.layers.bytecode import Compiler, compile_folder
 from eaves.oci.layers.image import Image
 from eaves.oci.layers.layer import LayerFile, read_layer
 from eaves.oci.layout import ContentSource, create_layout
 
-STARTS_WITH = frozenset({
-    "site", "sitecustomize", "runpy", "encodings.ascii", "encodings.idna", "encodings.latin_1", "encodings.utf_8",
+LEFT_OUT = frozenset({
+    "site-packages", "dist-packages", "test", "tests", "unittest", "idlelib", "ensurepip", "lib2to3", "distutils",
+    "venv", "tkinter", "turtledemo", "curses", "dbm", "asyncio", "pydoc_data", "wsgiref", "xmlrpc", "_pyrepl",
 })  # fmt: skip
-"""Modules that the interpreter itself imports, with the text encodings of host names and HTTP headers."""
-LEFT_OUT = frozenset({"site-packages", "dist-packages", "test", "tests", "idlelib", "ensurepip", "lib2to3"})
-"""Folders of the standard library that no container of Eaves imports from."""
+"""Folders of the standard library that no container of Eaves imports from when it starts."""
 OFFICIAL = "usr/local/"
 """Folder above the standard library of an official image of Python; its `python` is the one that PATH finds first."""
-_BUILD_SETTINGS = "_sysconfigdata_"
-"""Prefix of the module that `sysconfig` imports under a name that depends on the platform."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,33 +54,24 @@ def load_standard_library() -> StandardLibrary:
     return StandardLibrary(root=root.as_posix().removeprefix("/"), sources=sources)
 
 
-def compile_standard_library(
-    library: StandardLibrary, compiler: Compiler, code: Iterable[bytes], packages: Mapping[str, bytes]
-) -> list[LayerFile]:
-    """Compile the modules that processes import from the standard library.
+def compile_standard_library(library: StandardLibrary, compiler: Compiler) -> list[LayerFile]:
+    """Compile the modules of a standard library; the byte code is returned without the sources.
 
     A base that has byte code already gets it anew, so that the interpreter doesn't check it against its source either.
 
     Args:
         library: The base's standard library.
         compiler: Interpreter of the same minor version.
-        code: Sources of the processes' own modules, whose imports count wherever they are.
-        packages: Source of each module of the installed packages by its path, such as `numpy/__init__.py`.
-
-    Returns:
-        The files of byte code, without the sources.
 
     Raises:
-        StandardLibraryError: When a module can't be parsed or doesn't compile.
+        StandardLibraryError: When a module doesn't compile.
     """
-    roots = {name for source in code for name in find_named_modules(source)}
-    wanted = find_modules(library, roots, packages)
     with TemporaryDirectory(prefix="eaves-library-") as made:
         folder = Path(made)
-        for path in wanted:
+        for path, source in library.sources.items():
             target = folder / library.root / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(library.sources[path])
+            target.write_bytes(source)
         try:
             compile_folder(compiler, folder)
         except OciError as error:
@@ -93,37 +80,6 @@ def compile_standard_library(
             LayerFile(path=path.relative_to(folder).as_posix(), content=path.read_bytes())
             for path in folder.rglob("*.pyc")
         ]
-
-
-def find_modules(library: StandardLibrary, roots: Iterable[str], packages: Mapping[str, bytes]) -> set[str]:
-    """Return the paths of the standard library's modules that are imported at once when these names are imported.
-
-    Imports within functions of the standard library or of a package don't count.
-
-    Args:
-        library: The standard library.
-        roots: Names of modules, or of values in them.
-        packages: Source of each module of the installed packages by its path.
-    """
-    sources = {**packages, **library.sources}
-    modules = {_name_of(path): path for path in sources}
-    waiting = [*STARTS_WITH, *roots]
-    found: set[str] = set()
-    while waiting:
-        for name in with_parents(waiting.pop()):
-            path = modules.get(name)
-            if path is None or path in found:
-                continue
-            found.add(path)
-            package = name if path.endswith("/__init__.py") else name.rpartition(".")[0]
-            waiting.extend(find_module_level_imports(sources[path], package=package))
-            if name == "sysconfig":
-                waiting.extend(other for other in modules if other.startswith(_BUILD_SETTINGS))
-    return found & library.sources.keys()
-
-
-def _name_of(path: str) -> str:
-    return PurePosixPath(path).with_suffix("").as_posix().removesuffix("/__init__").replace("/", ".")
 
 
 def find_standard_library(

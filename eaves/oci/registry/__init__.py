@@ -4,6 +4,5 @@ registry         reading and writing container images
 transport        requests with redirects, time limits and retries
 authentication   answering a registry's authentication challenge with the login in Docker's configuration
 download         a blob as a stream that resumes after an interruption
-upload           a blob in one request, continued where the registry supports that
 response         reading a registry's response within size limits, and the errors
 """

@@ -11,7 +11,6 @@ import functools
 import json
 import re
 import subprocess
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +29,7 @@ _TOKEN = re.compile(r"[!-~]+")
 
 
 class RegistryLogin:
-    """Logs in at a registry, and keeps the resulting Authorization header of each scope. Thread-safe.
+    """Logs in at a registry, and keeps the resulting Authorization header of each scope.
 
     Args:
         http: HTTP client.
@@ -43,13 +42,11 @@ class RegistryLogin:
         self._http = http
         self._credentials = functools.cache(credentials)
         self._plain = plain
-        self._lock = threading.Lock()
         self._headers: dict[str, str] = {}
 
     def header(self, scope: str) -> Mapping[str, str]:
         """Return the Authorization header for a scope, or no header when none is known."""
-        with self._lock:
-            found = self._headers.get(scope) or self._headers.get(_ANY)
+        found = self._headers.get(scope) or self._headers.get(_ANY)
         return {"Authorization": found} if found else {}
 
     def authenticate(self, challenge: str, scope: str) -> None:
@@ -62,13 +59,11 @@ class RegistryLogin:
         """
         kind, _, rest = challenge.strip().partition(" ")
         if kind.lower() == "basic":
-            scope, made = _ANY, self._basic()
+            self._headers[_ANY] = self._basic()
         elif kind.lower() == "bearer":
-            made = f"Bearer {self._token(_parameters(rest), scope)}"
+            self._headers[scope] = f"Bearer {self._token(_parameters(rest), scope)}"
         else:
             raise AccessError(f"the registry asks for the authentication scheme {kind[:40]!r}, which is not supported")
-        with self._lock:
-            self._headers[scope] = made
 
     def _basic(self) -> str:
         known = self._credentials()
@@ -84,8 +79,7 @@ class RegistryLogin:
         realm = asked.get("realm", "")
         if not realm.startswith("https://") and not (realm.startswith("http://") and self._plain):
             raise AccessError(f"the registry names the token service {realm[:80]!r}, which is not https")
-        service = asked.get("service", "")
-        answer = self._fetch(realm, service, scope)
+        answer = self._fetch(realm, asked.get("service", ""), scope)
         if answer.status in (400, 401, 403):
             raise AccessError(
                 f"the registry grants no token for {scope} ({answer.status})",
@@ -103,6 +97,7 @@ class RegistryLogin:
         return token
 
     def _fetch(self, realm: str, service: str, scope: str) -> RegistryResponse:
+        # HttpClient follows no redirects, so a secret is sent only to the address that the registry names.
         known = self._credentials()
         if known is not None and known.refresh_token:
             fields = {
@@ -113,15 +108,11 @@ class RegistryLogin:
                 "client_id": "eaves",
             }
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            return self._request("POST", realm, headers, urlencode(fields))
+            return read_response(self._http.request("POST", realm, body=urlencode(fields), headers=headers))
         query = urlencode([("service", service), *(("scope", one) for one in scope.split(" "))])
         headers = {"Authorization": self._basic()} if known is not None else {}
         mark = "&" if "?" in realm else "?"
-        return self._request("GET", f"{realm}{mark}{query}", headers)
-
-    def _request(self, method: str, url: str, headers: Mapping[str, str], body: str | None = None) -> RegistryResponse:
-        # HttpClient follows no redirects, so a secret is sent only to the address that the registry names.
-        return read_response(self._http.request(method, url, body=body, headers=headers))
+        return read_response(self._http.request("GET", f"{realm}{mark}{query}", headers=headers))
 
 
 def _parameters(text: str) -> dict[str, str]:

@@ -22,7 +22,6 @@ so an interruption loses none."""
 PAUSE_CAP_S = 5.0
 """Maximum pause between two attempts to reach the registry, seconds; it is short, so that a link that is up for only
 ten seconds is used."""
-SLICE_S = 0.2
 FIRST_REPORT_S, REPORT_EVERY_S = 3.0, 30.0
 """Time without arriving bytes after which the first message about it is printed, and between further ones, seconds."""
 _AGAIN = "run the command again when the registry can be reached; layers that have arrived completely are kept"
@@ -91,13 +90,6 @@ class Download:
         self._moved_at, self._is_reported = time.monotonic(), False
         self._report_at = self._moved_at + FIRST_REPORT_S
 
-    def _report(self, reason: str) -> None:
-        now = time.monotonic()
-        if now >= self._report_at:
-            self._report_at, self._is_reported = now + REPORT_EVERY_S, True
-            here, lasted_s = describe_amount(self._got, self._size), now - self._moved_at
-            self._transport.say(f"waiting for the registry: {reason} ({lasted_s:.0f} s); {here} downloaded")
-
     def _open(self) -> urllib3.BaseHTTPResponse:
         """Request the content from the next byte on, with retries, and return the response positioned at that byte."""
         while True:
@@ -156,25 +148,21 @@ class Download:
         self._answered += not error.is_away
         if self._answered >= self._transport.attempts:
             raise error
-        idle_s = time.monotonic() - self._moved_at
+        now, here = time.monotonic(), describe_amount(self._got, self._size)
+        idle_s = now - self._moved_at
         left_s = self._transport.outage_s - idle_s
         if left_s <= 0:
             raise RegistryError(
-                f"the download of {self._what} received no data for {_describe_time(idle_s)} ({error.reason}), "
-                f"after {describe_amount(self._got, self._size)}",
+                f"the download of {self._what} received no data for {idle_s:.0f} s ({error.reason}), after {here}",
                 hint=_AGAIN,
             ) from error
-        until = time.monotonic() + min(max(self._backoff.pause_s(self._failures), error.wait_s), left_s)
-        while (rest_s := until - time.monotonic()) > 0:
-            self._report(error.reason)
-            time.sleep(min(rest_s, SLICE_S))
+        if now >= self._report_at:
+            self._report_at, self._is_reported = now + REPORT_EVERY_S, True
+            self._transport.say(f"waiting for the registry: {error.reason} ({idle_s:.0f} s); {here} downloaded")
+        time.sleep(min(max(self._backoff.pause_s(self._failures), error.wait_s), left_s))
 
 
 def describe_amount(got: int, size: int) -> str:
     """Return a number of bytes and their total as text, such as `3.1 of 15.2 MB`."""
     unit, name = (1e6, "MB") if size >= 100_000 else (1e3, "KB")
     return f"{got / unit:.1f} of {size / unit:.1f} {name}"
-
-
-def _describe_time(seconds: float) -> str:
-    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} s"

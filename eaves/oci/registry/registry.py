@@ -43,7 +43,7 @@ _PULL, _PUSH = "pull", "pull,push"
 
 
 class Registry:
-    """One repository of a registry, as a `ContentSource` and a `ContentTarget`. Thread-safe.
+    """One repository of a registry, as a `ContentSource` and a `ContentTarget`.
 
     Args:
         reference: Host and repository.

@@ -92,7 +92,7 @@ class Access:
 
 
 class RegistryTransport:
-    """Sends HTTP requests to one registry. Thread-safe.
+    """Sends HTTP requests to one registry.
 
     Args:
         reference: Reference whose host is the registry.

@@ -34,7 +34,7 @@ def build_pets(folder: Path) -> None:
             keras.Input((160, 160, 3)),
             layers.Rescaling(1 / 255),
             layers.GlobalAveragePooling2D(),
-            layers.Dense(2, activation="softmax"),
+            layers.Dense(2, activation="softmax", name="scores"),
         ]
     )
     model.save(folder / "pets.keras")
@@ -64,9 +64,9 @@ def build_leaves(folder: Path) -> None:
     nodes = [
         helper.make_node("GlobalAveragePool", ["input.1"], ["a"]),
         helper.make_node("Flatten", ["a"], ["b"]),
-        helper.make_node("Gemm", ["b", "w"], ["191"]),
+        helper.make_node("Gemm", ["b", "w"], ["scores"]),
     ]
-    save(folder / "leaves.onnx", nodes, {"input.1": ["batch", 3, 224, 224]}, "191", rows=3)
+    save(folder / "leaves.onnx", nodes, {"input.1": ["batch", 3, 224, 224]}, "scores", rows=3)
     write_images(folder / "val", ["healthy", "rust", "scab"])
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eaves.oci.copy import copy_image
-from eaves.oci.image_location import open_location
+from eaves.oci.copy import copy_image, open_location
 from eaves.oci.layers import wheels
 from eaves.oci.registry.registry import Access
 from eaves.oci.runtime import find_lock

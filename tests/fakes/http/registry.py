@@ -189,11 +189,6 @@ class FakeRegistry:
             Reply(status=404) if found is None else Reply(status=200, headers={"Content-Type": found[0]}, body=found[1])
         )
 
-    def cut_patch(self, request: Request) -> None:
-        """Take in part of a chunk, the rest of which never comes."""
-        upload = self.content.uploads[request.path.rpartition("/")[2]]
-        upload.extend(request.body)
-
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -220,7 +215,8 @@ class _Handler(BaseHTTPRequestHandler):
         )
         registry.log.append(request)
         if keep is not None:
-            registry.cut_patch(request)
+            # the rest of the content never comes
+            registry.content.uploads[request.path.rpartition("/")[2]].extend(body)
             self._drop()
             return
         reply = registry.answer(request)

@@ -31,6 +31,7 @@ class ColourModel:
         self.labels = tuple(COLOURS)
         self.trained_on: frozenset[str] | None = frozenset()
         self.run: Path | None = None
+        self.run_digest, self.proof = "", ""
         self._answers = answers or {}
         self._score = score
 

@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from converters.convert import convert
-from converters.evaluation.models import ArtifactModel, RunModel
 from converters.settings import ConvertSettings
 from eaves.artifact import Artifact, open_artifact
 from eaves.artifact.store import file_digest
@@ -100,25 +99,6 @@ def test_an_event_has_the_label_of_the_training_and_the_score_of_the_data(
         assert reply.extensions["label"] == label
         assert reply.extensions["confidence"] == ("high" if first["score"] >= 0.7 else "low")
     assert corrected, "the label of some pictures isn't the one with the highest score"
-
-
-def test_a_run_is_evaluated_by_the_same_rule_as_its_artifact(made: Path) -> None:
-    models = RunModel(made / "run"), ArtifactModel(made / "artifact")
-    for grey in GREYS:
-        first, second = (model.classify(draw(grey, grey)) for model in models)
-        assert first.label == second.label
-        assert first.score == pytest.approx(second.score, abs=1e-4)
-
-
-def test_the_scores_of_the_held_out_images_are_those_that_are_served(run: Run, artifact: Artifact) -> None:
-    session = open_session(artifact)
-    answers = [json.loads(line) for line in (run.path / "held_out.jsonl").read_text().splitlines()]
-    for answer in answers:
-        data = (Path(run.dataset["root"]) / answer["file"]).read_bytes()
-        logits, probabilities = session.run(run.recipe.tensor(data)[np.newaxis])
-        best = int(np.argmax(logits))
-        assert answer["predicted"] == run.labels[best]
-        assert answer["score"] == pytest.approx(probabilities[0, best], abs=1e-4)
 
 
 def test_a_rule_that_is_not_the_trainings_is_not_converted(made: Path, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -17,7 +16,6 @@ from onnx import TensorProto, helper
 from converters.convert import convert
 from converters.settings import ConvertSettings
 from eaves.artifact import Artifact, load_golden, open_artifact
-from eaves.errors import ConversionError
 from eaves.event_schemas import SCHEMAS
 from eaves.events import Event, decode, encode_binary
 from eaves.inference.session import open_session
@@ -81,16 +79,6 @@ def test_a_declared_model_gives_the_same_features(declared: Path, embedding: Art
         open_session(made).answer(tensor)["features"], open_session(embedding).answer(tensor)["features"], atol=1e-4
     )
     assert open_session(made).answer(np.concatenate([tensor, tensor]))["features"].shape[0] == 2
-
-
-def test_int8_is_refused_with_the_reason(declared: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match="int8 is judged by predicted labels, and this model predicts features"):
-        convert(declared, tmp_path / "a", replace(EMBED, precision="int8"))
-
-
-def test_a_declared_model_without_features_can_not_embed(tiny_graph: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match="does not name the output that holds the features"):
-        convert(tiny_graph, tmp_path / "a", EMBED)
 
 
 @pytest.fixture

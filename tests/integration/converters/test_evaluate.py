@@ -16,8 +16,8 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from eaves.artifact import open_artifact
 from eaves.cli import cli
-from eaves.errors import DatasetError
 from tests.inputs.artifacts import build_tiny_dataset
 from tests.page import assert_self_contained
 from tests.processes.function import serving
@@ -57,6 +57,13 @@ def test_an_artifact_answers_as_its_run(tiny_run: Path, tiny_artifact: Path, dig
     assert reported["pairing"]["mcnemar_p"] == 1.0
     assert reported["pairing"]["images"] == reported["models"][0]["images"]
     assert_self_contained(page.read_text())
+    assert reported["trained_on_notes"] == []
+    manifest = open_artifact(tiny_artifact).manifest
+    assert (
+        f"was made from this run; its proof on {manifest.parity.images} images: the labels agree on 100.0%"
+        in (reported["proof"])
+    )
+    assert (manifest.quantisation.reason in reported["proof"]) is manifest.quantisation.shipped
 
 
 def test_an_artifact_alone_sees_all_images_unless_a_run_is_named(
@@ -66,32 +73,6 @@ def test_an_artifact_alone_sees_all_images_unless_a_run_is_named(
     assert everything["models"][0]["images"] == 72
     held_out = read(eaves("evaluate", tiny_artifact, digits, "--held-out-of", tiny_run, "-o", "json"))
     assert held_out["models"][0]["images"] == open_run(tiny_run).metrics()["val_images"]
-
-
-def test_an_archive_is_taken_as_training_takes_it(
-    tiny_run: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs").mkdir()
-    archive = shutil.make_archive(str(tmp_path / "digits"), "zip", digits)
-    place = Path(archive).as_uri()
-    (model,) = read(eaves("evaluate", tiny_run, place, "-o", "json"))["models"]
-    assert model["accuracy"] == open_run(tiny_run).val_accuracy
-    assert model["images"] == open_run(tiny_run).metrics()["val_images"]
-    assert [entry.name for entry in (tmp_path / "runs" / ".cache").iterdir()] == ["unpacked"]
-
-
-@pytest.mark.parametrize(
-    ("place", "message"),
-    [
-        ("ftp://host/photos", "data can't be read from ftp://host/photos"),
-    ],
-)
-def test_data_that_are_not_there_are_an_error_with_a_hint(tiny_run: Path, place: str, message: str) -> None:
-    result = CliRunner().invoke(cli, ["evaluate", str(tiny_run), place])
-    assert isinstance(result.exception, DatasetError)
-    assert result.exception.message.startswith(message)
-    assert result.exception.hint
 
 
 def test_min_accuracy_decides_by_the_lower_end(tiny_artifact: Path, digits: Path) -> None:

@@ -66,7 +66,7 @@ def settings(folder: Path, source: str = SOURCE, *, precision: str = "auto") -> 
 @pytest.fixture(scope="module")
 def artifact(scans: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     folder = tmp_path_factory.mktemp("handled")
-    return convert(scans, folder / "a", settings(folder), page=True)
+    return convert(scans, folder / "a", settings(folder))
 
 
 def test_goldens_are_what_the_handler_makes(artifact: Artifact) -> None:

@@ -11,13 +11,11 @@ import jsonschema
 import numpy as np
 import onnx
 import pytest
-from click.testing import CliRunner
 from onnx import TensorProto, helper
 
 from converters.convert import convert
 from converters.settings import ConvertSettings
 from eaves.artifact import Artifact, load_golden, open_artifact
-from eaves.cli import cli
 from eaves.errors import ConfigError, ConversionError, EavesError
 from eaves.event_schemas import SCHEMAS
 from eaves.events import TENSOR_CAPTURED, Event, decode, encode_binary, encode_structured
@@ -53,44 +51,6 @@ def test_the_artifact_says_what_it_is(artifact: Artifact) -> None:
     ]
     assert manifest.parity.images == 11
     assert len(load_golden(artifact)) == SETTINGS.golden
-
-
-def test_it_is_verified_inspected_and_deployed_like_any_other(artifact: Artifact, tmp_path: Path) -> None:
-    def eaves(*arguments: str | Path) -> Any:
-        result = CliRunner().invoke(cli, [str(one) for one in arguments], prog_name="eaves")
-        assert result.exit_code == 0, result.output
-        return result
-
-    assert "10 golden images are reproduced" in eaves("verify", artifact.path).output
-    reported = eaves("inspect", artifact.path).output
-    assert "the sender's numbers are the model's input" in reported
-    assert "tensor, 3 labels" in reported
-    eaves("init", tmp_path, "--name", "air")
-    options: list[str | Path] = ["--file", tmp_path / "eaves.yaml", "--state", tmp_path / "state"]
-    assert eaves("deploy", artifact.path, *options).stdout == "air\n"
-    made = eaves("convert", write_sensors(tmp_path / "m"), "--artifact", tmp_path / "a", *options[:2])
-    assert "parity: on 11 samples, outputs differ from the original model's by at most" in made.output
-    assert open_artifact(tmp_path / "a").digest == artifact.digest
-
-
-def test_outputs_are_asked_for_by_names_of_any_length(tmp_path: Path) -> None:
-    """TensorFlow's exporters write such names, and two of a model may differ behind the fortieth character only."""
-    long = "StatefulPartitionedCall/model/predictions/Softmax:0", "StatefulPartitionedCall/model/predictions/Softmax:1"
-    graph = build_sensor_graph()
-    renamed = dict(zip(("level", "index"), long, strict=True))
-    for output in graph.graph.output:
-        output.name = renamed[output.name]
-    for node in graph.graph.node:
-        node.output[:] = [renamed.get(name, name) for name in node.output]
-        node.input[:] = [renamed.get(name, name) for name in node.input]
-    made = convert(write_sensors(tmp_path / "model", graph), tmp_path / "a", SETTINGS)
-    with serving(made.path, tmp_path) as function:
-        tensor = {"name": "window", "datatype": "FP32", "shape": [1, 4, 3], "data": [1.0] * 12}
-        for asked in ([], [long[0]], [long[1]], list(long)):
-            request = {"inputs": [tensor], **({"outputs": [{"name": name} for name in asked]} if asked else {})}
-            status, _, body = function.request("POST", "/v2/models/air/infer", json.dumps(request).encode())
-            assert status == 200, body
-            assert {one["name"] for one in json.loads(body)["outputs"]} == set(asked or long)
 
 
 def test_a_free_axis_takes_windows_of_any_length(tmp_path: Path) -> None:
@@ -192,20 +152,3 @@ def test_an_event_of_numbers_gets_an_event_of_numbers(
     assert document["label"] == reply.extensions["label"] == LABELS[document["outputs"]["index"]]
     np.testing.assert_allclose(document["outputs"]["level"], expected["level"], rtol=1e-4)
     assert function.request("POST", "/", content, **answered)[0] == 202
-
-
-@pytest.mark.parametrize(
-    ("data", "content_type", "status"),
-    [
-        (b"[[1, 2], [3]]", "application/json", 422),
-        (b"[[NaN]]", "application/json; charset=utf-8", 422),
-        (b"[" * 50_000, "application/json", 422),
-        (b"[[1, 2, 3]]", "image/png", 415),
-    ],
-)
-def test_bad_numbers_are_the_senders(function: Function, data: bytes, content_type: str, status: int) -> None:
-    found, headers, body = function.request("POST", "/", data, Content_Type=content_type)
-    assert (found, headers["Content-Type"]) == (status, "application/problem+json"), body
-    if status == 422:
-        assert json.loads(body)["type"] == "urn:eaves:problem:tensor"
-        assert "4 x 3" in json.loads(body)["detail"]

@@ -114,12 +114,6 @@ def test_a_fault_is_500_with_an_id_under_which_the_log_has_the_handlers_lines(
     assert function.request("POST", "/", RED, **SCAN)[0] == 200
 
 
-def test_what_the_handler_blames_on_the_sender_is_the_senders(function: Function) -> None:
-    status, _, body = function.request("POST", "/", b"bad", **SCAN)
-    problem = json.loads(body)
-    assert (status, problem["detail"], problem["hint"]) == (422, "no colour", "send three numbers")
-
-
 @pytest.mark.parametrize(
     ("source", "reason"),
     [

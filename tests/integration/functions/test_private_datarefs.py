@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from eaves.errors import ClaimDeniedError, ClaimError
+from eaves.errors import ClaimDeniedError
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary
 from functions.fetch.dataref import DatarefFetcher
-from functions.fetch.request_signer import RequestSigner, find_region
+from functions.fetch.request_signer import RequestSigner
 from functions.fetch.url_policy import UrlPolicy
 from functions.http.app import create_app
 from functions.settings import FunctionSettings
@@ -62,12 +62,6 @@ def test_a_changed_key_is_used_without_a_restart(object_store: ObjectStore, tmp_
         fetcher.fetch(url)
 
 
-def test_an_object_that_does_not_exist_is_the_events_fault(object_store: ObjectStore, tmp_path: Path) -> None:
-    folder = object_store.write_keys(tmp_path / "keys")
-    with pytest.raises(ClaimError, match="answered 404"):
-        build_fetcher(object_store, folder).fetch(f"{object_store.endpoint}/photos/gone.png")
-
-
 def test_a_function_predicts_what_is_in_a_private_bucket(object_store: ObjectStore, tmp_path: Path) -> None:
     """The store's content type, which is what a plain upload has, is no reason to refuse the image."""
     object_store.client.put_object(Bucket="photos", Key="a.png", Body=RED)
@@ -89,20 +83,3 @@ def test_a_function_predicts_what_is_in_a_private_bucket(object_store: ObjectSto
     assert "wrong" not in refused.text
     object_store.write_keys(folder)
     assert client.post("/", data=body, headers=headers).headers["ce-label"] == "red"
-
-
-@pytest.mark.parametrize(
-    ("host", "region"),
-    [
-        ("photos.s3.eu-central-1.amazonaws.com", "eu-central-1"),
-        ("s3.dualstack.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
-        ("photos.s3-ap-southeast-2.amazonaws.com", "ap-southeast-2"),
-        ("s3.cn-north-1.amazonaws.com.cn", "cn-north-1"),
-        ("s3-fips.us-east-2.amazonaws.com", "us-east-2"),
-        ("photos.s3.amazonaws.com", "us-east-1"),
-        ("minio.lan", "us-east-1"),
-        ("nots3.eu-central-1.example", "us-east-1"),
-    ],
-)
-def test_the_region_is_in_the_hosts_name(host: str, region: str) -> None:
-    assert find_region(host) == region

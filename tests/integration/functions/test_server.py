@@ -88,14 +88,6 @@ def test_a_body_that_ends_early_is_neither_predicted_nor_answered(start_gated: S
     assert b'kind="predict"' not in metrics
 
 
-def test_every_refusal_begins_with_the_name_of_the_revision(start_gated: StartGated) -> None:
-    function = start_gated(K_REVISION="flowers-00002").function
-    for body, status in ((bytes(MAX_BODY + 1), 413), (b"not an image", 422)):
-        answered, _, document = function.request("POST", "/", body, Content_Type="image/png")
-        assert answered == status
-        assert document.startswith(b'{"revision": "flowers-00002", "type": "urn:eaves:problem:')
-
-
 def has_answer(sender: socket.socket, timeout_s: float = 0.0) -> bool:
     return bool(select.select([sender], [], [], timeout_s)[0])
 
@@ -119,15 +111,6 @@ def test_hundreds_of_silent_connections_lock_no_probe_out(start_gated: StartGate
         assert gated.post() == 200
 
 
-def test_a_body_is_asked_for(start_gated: StartGated) -> None:
-    gated = start_gated()
-    with gated.function.connect() as sender:
-        sender.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(RED))
-        assert sender.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        sender.sendall(RED)
-        assert read_answer(sender)[0].status == 200
-
-
 @pytest.mark.parametrize(("length", "status"), [(MAX_BODY + 1, 413), (0, 422)])
 def test_a_body_that_is_not_wanted_is_not_asked_for(start_gated: StartGated, length: int, status: int) -> None:
     gated = start_gated()
@@ -135,14 +118,6 @@ def test_a_body_that_is_not_wanted_is_not_asked_for(start_gated: StartGated, len
         sender.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % length)
         assert sender.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 %d" % status
         assert read_answer(sender)[0].status == status
-
-
-def test_a_sender_that_reads_only_when_it_has_sent_everything_gets_its_refusal(start_gated: StartGated) -> None:
-    """Closing at once would reset the connection, and it would take a refusal for an outage."""
-    gated = start_gated()
-    status, headers, body = gated.function.request("POST", "/", bytes(30_000_000), Content_Type="image/png")
-    assert (status, headers["Connection"]) == (413, "close")
-    assert json.loads(body)["type"] == "urn:eaves:problem:http-413"
 
 
 def test_probes_are_answered_while_every_place_is_taken(start_gated: StartGated) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eaves.artifact import Artifact, open_artifact
+from eaves.artifact import Artifact
 from eaves.artifact.store import MODEL
 from eaves.errors import ArtifactError, GoldenError
-from eaves.inference.graph_preparation import prepare_graph, prepare_in_child
+from eaves.inference.graph_preparation import prepare_graph
 from eaves.inference.prepared_graphs import MIN_BYTES, WEIGHTS, detect_layout, find_graph, graph_name
 from eaves.inference.session import open_session
 from eaves.onnxruntime import VERSION
@@ -72,12 +72,6 @@ def test_a_prepared_graph_is_opened_without_optimising_it_again(artifact: Artifa
     assert prepare_graph(artifact, graphs, detect=lambda: AVX2) is None
     assert [path.name for path in graphs.glob("[!.]*")] == [made.name]
     assert list(graphs.glob(".staging*")) == []
-
-
-@pytest.mark.parametrize("layout", [AVX512, OTHER])
-def test_a_cpu_of_another_layout_opens_the_portable_graph(artifact: Artifact, graphs: Path, layout: str) -> None:
-    prepare_graph(artifact, graphs, detect=lambda: AVX2)
-    assert not opens_prepared(artifact, graphs, layout)
 
 
 def test_another_onnxruntime_opens_the_portable_graph(artifact: Artifact, graphs: Path) -> None:
@@ -143,9 +137,3 @@ def test_a_graph_that_does_not_reproduce_the_golden_images_is_not_stored(graphs:
     with pytest.raises(GoldenError, match="logits differ"):
         prepare_graph(write_graph_artifact(tmp_path / "a", change=spoil), graphs, detect=lambda: AVX2)
     assert [path.name for path in graphs.iterdir()] == [".lock"]
-
-
-def test_a_child_process_prepares_the_graph_for_this_cpu(artifact: Artifact, graphs: Path) -> None:
-    prepare_in_child(open_artifact(artifact.path), graphs)
-    found = find_graph(graphs, artifact)
-    assert (found is not None) == (graph_name(artifact, AVX2) is not None and bool(list(graphs.glob("[!.]*"))))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from eaves.artifact import Artifact, TensorSpec, check
 from eaves.artifact.store import MODEL
@@ -36,34 +34,7 @@ def test_a_graph_answers_the_same_optimised_or_not(artifact: Artifact, optimise:
     assert check(artifact, open_session(artifact).answer) == 3
 
 
-def constant(*outputs: tuple[str, int, list[int]], inputs: int = 0) -> onnx.ModelProto:
-    """A graph that answers zeros, whatever it is given: outputs as name, type and shape."""
-    make = helper.make_tensor_value_info
-    zeros = [helper.make_tensor(f"{name}_zeros", kind, shape, [0] * math.prod(shape)) for name, kind, shape in outputs]
-    nodes = [helper.make_node("Identity", [f"{name}_zeros"], [name]) for name, *_ in outputs]
-    given = [make(f"image{number}", TensorProto.UINT8, ["batch", 8, 8, 3]) for number in range(inputs)]
-    graph = helper.make_graph(nodes, "zeros", given, [make(*output) for output in outputs], zeros)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-
-
 FLOAT, DOUBLE = TensorProto.FLOAT, TensorProto.DOUBLE
-TABLES = (("logits", FLOAT, [1, 3]), ("probabilities", FLOAT, [1, 3]))
-NO_CLASSIFIERS = {
-    "no input": (constant(*TABLES), r"inputs \(none\)"),
-    "two inputs": (constant(*TABLES, inputs=2), "inputs 'image0' uint8 .*, 'image1' uint8"),
-    "other outputs": (constant(("scores", FLOAT, [1, 3]), inputs=1), r"outputs 'scores' float32 \[1, 3\]"),
-    "no probabilities": (constant(TABLES[0], inputs=1), r"outputs 'logits' float32 \[1, 3\]$"),
-    "double": (constant(TABLES[0], ("probabilities", DOUBLE, [1, 3]), inputs=1), "'probabilities' float64"),
-    "scalars": (constant(TABLES[0], ("probabilities", FLOAT, []), inputs=1), r"'probabilities' float32 \[\]"),
-    "a vector": (constant(("logits", FLOAT, [3]), TABLES[1], inputs=1), r"'logits' float32 \[3\]"),
-}
-
-
-@pytest.mark.parametrize("case", NO_CLASSIFIERS)
-def test_a_graph_that_is_no_classifier_of_one_input_is_refused(tmp_path: Path, case: str) -> None:
-    model, message = NO_CLASSIFIERS[case]
-    with pytest.raises(ArtifactError, match=message):
-        Session(save(model, tmp_path / MODEL))
 
 
 IMAGES = TensorSpec(name="image", dtype="uint8", shape=(-1, 8, 8, 3))

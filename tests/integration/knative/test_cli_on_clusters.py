@@ -14,8 +14,7 @@ from eaves.errors import (
     ConflictError,
     EavesError,
 )
-from eaves.oci.copy import copy_image
-from eaves.oci.image_location import open_location
+from eaves.oci.copy import copy_image, open_location
 from eaves.oci.registry.registry import Access
 from tests.cluster.sites import IMAGE, OTHER, Sites, open_sites
 from tests.container_images.packaging import build_base

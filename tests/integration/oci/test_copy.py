@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import signal
 import subprocess
 import sys
@@ -14,7 +13,6 @@ import pytest
 from eaves.errors import RegistryError
 from eaves.oci.copy import copy_image
 from eaves.oci.descriptor import Reference
-from eaves.oci.layout import create_layout
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
 from tests.container_images.registries import check_image, small_index
@@ -62,48 +60,13 @@ def test_cut_at_any_request_the_tag_is_the_old_one_or_the_new_one_whole(
     assert number > 6, "every request of a push was cut once"
 
 
-def test_a_registry_whose_disk_is_full(fake: FakeRegistry, tmp_path: Path) -> None:
-    layout, descriptor = small_index(tmp_path)
-    fake.fault = lambda request: Reply(status=500) if request.method == "PATCH" else None
-    with pytest.raises(RegistryError, match=r"stopped: .*answered 500") as caught:
-        copy_image(layout, reach(fake), descriptor, name="v1")
-    assert "push again" in str(caught.value.hint)
-    assert not fake.content.manifests
-
-
-def test_a_disk_that_is_full_here(tmp_path: Path) -> None:
-    source, descriptor = small_index(tmp_path / "source", random.Random(1).randbytes(300_000))
-    target = create_layout(tmp_path / "target")
-    code = (
-        "import resource, signal, sys\nfrom pathlib import Path\n"
-        "from eaves.errors import OciError\n"
-        "from eaves.oci.copy import copy_image\nfrom eaves.oci.layout import open_layout\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "source, target = (open_layout(Path(one)) for one in sys.argv[1:3])\n"
-        "from eaves.oci.descriptor import INDEX, Descriptor\n"
-        "descriptor = Descriptor(media_type=INDEX, digest=sys.argv[3], size=int(sys.argv[4]))\n"
-        "try: copy_image(source, target, descriptor, name='v1')\n"
-        "except OciError as error: print(error, '|', error.hint)\n"
-    )
-    arguments = [str(source.path), str(target.path), descriptor.digest, str(descriptor.size)]
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code, *arguments], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert ": File too large | free space on this disk" in done.stdout
-    assert target.entries() == []
-    assert list(target.path.rglob(".new-*")) == []
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_push_that_is_stopped_ends_soon(fake: FakeRegistry, tmp_path: Path, number: signal.Signals) -> None:
+def test_a_push_that_is_stopped_ends_soon(fake: FakeRegistry, tmp_path: Path) -> None:
     stalled = threading.Event()
     fake.fault = lambda request: (stalled.wait(60), None)[1] if request.method == "PATCH" else None
     code = (
-        "import signal, sys\nfrom pathlib import Path\n"
+        "import sys\nfrom pathlib import Path\n"
         "from tests.container_images.registries import small_index\nfrom eaves.oci.copy import copy_image\n"
         "from eaves.oci.descriptor import parse_reference\nfrom eaves.oci.registry.registry import Access, Registry\n"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
         "layout, descriptor = small_index(Path(sys.argv[1]), b'x' * 300_000, architectures=('amd64',))\n"
         "access = Access(plain_http=True, config=Path('/nowhere'))\n"
         "copy_image(layout, Registry(parse_reference(sys.argv[2]), access), descriptor, name='v1')\n"
@@ -113,11 +76,11 @@ def test_a_push_that_is_stopped_ends_soon(fake: FakeRegistry, tmp_path: Path, nu
     )
     try:
         wait_until(lambda: fake.asked("PATCH uploads"), 30, what="the upload")
-        process.send_signal(number)
+        process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)  # far from the two minutes after which a connection counts as dead
     finally:
         stalled.set()
         process.kill()
         process.wait()
-    assert process.returncode in {143, -signal.SIGINT}
+    assert process.returncode == -signal.SIGINT
     assert not fake.content.manifests

@@ -11,8 +11,8 @@ import pytest
 
 from eaves.artifact import Artifact
 from eaves.errors import OciError
-from eaves.oci.copy import CopySummary, Delta, compute_delta, copy_image
-from eaves.oci.descriptor import Descriptor, parse_reference
+from eaves.oci.copy import CopySummary, copy_image
+from eaves.oci.descriptor import parse_reference
 from eaves.oci.layout import create_layout
 from eaves.oci.package import Base, Packaged, package
 from eaves.oci.registry.registry import Access, Registry
@@ -54,14 +54,6 @@ class Shop:
         made, reference = self.package(artifact), parse_reference(f"{self.registry.host}/{name}")
         return copy_image(made.source, Registry(reference, ACCESS), made.descriptor, name=reference.tag)
 
-    def resolve(self, name: str) -> tuple[Registry, Descriptor]:
-        reference = parse_reference(f"{self.registry.host}/{name}")
-        found = Registry(reference, ACCESS)
-        return found, found.resolve(reference.name)
-
-    def diff(self, old: str, new: str) -> Delta:
-        return compute_delta(self.resolve(old), self.resolve(new), this_platform())
-
 
 @pytest.fixture
 def shop(tmp_path: Path, oci_cache: Path) -> Iterator[Shop]:
@@ -72,8 +64,7 @@ def shop(tmp_path: Path, oci_cache: Path) -> Iterator[Shop]:
 def test_a_new_head_moves_a_head(shop: Shop, tmp_path: Path) -> None:
     shop.push(build(tmp_path / "a", b"a" * 3000), "barn/colours:a")
     before, log = shop.registry.blobs(), len(shop.registry.log.read_bytes())
-    new = build(tmp_path / "b", b"b" * 3000)
-    copied = shop.push(new, "barn/colours:b")
+    copied = shop.push(build(tmp_path / "b", b"b" * 3000), "barn/colours:b")
     arrived = {digest: size for digest, size in shop.registry.blobs().items() if digest not in before}
     moved = sum(arrived.values())
     assert moved < len(BACKBONE) / 50
@@ -83,9 +74,6 @@ def test_a_new_head_moves_a_head(shop: Shop, tmp_path: Path) -> None:
     asked = shop.registry.log.read_bytes()[log:].decode()
     uploads = [line for line in asked.splitlines() if '"POST' in line and "/blobs/uploads/" in line]
     assert len(uploads) == 2
-    delta = shop.diff("barn/colours:a", "barn/colours:b")
-    assert delta.fetched_bytes == moved
-    assert delta.total_bytes > new.size_bytes
 
 
 def test_a_handler_comes_along_only_when_allowed_and_is_labelled(shop: Shop, tmp_path: Path) -> None:

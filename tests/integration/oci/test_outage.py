@@ -5,12 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import signal
+import re
 import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bench.link.proxy import FaultProxy, Link
-from eaves.errors import OciError, RegistryError
+from eaves.errors import RegistryError
 from eaves.oci.copy import copy_image
 from eaves.oci.descriptor import LAYER, Descriptor, Reference
 from eaves.oci.layout import Layout, create_layout
@@ -28,19 +25,10 @@ from tests.container_images.registries import LocalRegistry, check_image, small_
 from tests.fakes.http.registry import FakeRegistry, Reply, Request
 from tests.waiting import wait_until
 
-ROOT = Path(__file__).parents[3]
 NOBODY = Path("/nowhere/config.json")
 CONTENT = random.Random(9).randbytes(1_300_000)
 SIZE = len(CONTENT)
 LAYER_OF_IT = Descriptor(media_type=LAYER, digest=f"sha256:{hashlib.sha256(CONTENT).hexdigest()}", size=SIZE)
-PULL = (
-    "import sys\nfrom pathlib import Path\n"
-    "from eaves.oci.descriptor import LAYER, Descriptor\nfrom eaves.oci.layout import create_layout\n"
-    "from eaves.oci.descriptor import parse_reference\nfrom eaves.oci.registry.registry import Access, Registry\n"
-    "access = Access(plain_http=True, config=Path('/nowhere'))\n"
-    "layer = Descriptor(media_type=LAYER, digest=sys.argv[3], size=int(sys.argv[4]))\n"
-    "create_layout(Path(sys.argv[1])).write(layer, Registry(parse_reference(sys.argv[2]), access))\n"
-)
 
 
 def reach(host: str, **options: object) -> Registry:
@@ -61,11 +49,6 @@ def starts(fake: FakeRegistry) -> list[int]:
     """The byte that each request for the layer began with."""
     ranges = (request.headers.get("Range", "bytes=0-") for request in fake.asked("GET blobs"))
     return [int(one.removeprefix("bytes=").removesuffix("-")) for one in ranges]
-
-
-def spawn(target: Layout, proxy: FaultProxy) -> subprocess.Popen[bytes]:
-    arguments = [str(target.path), f"127.0.0.1:{proxy.port}/site/x", LAYER_OF_IT.digest, str(SIZE)]
-    return subprocess.Popen([sys.executable, "-P", "-c", PULL, *arguments], cwd=ROOT, stderr=subprocess.PIPE)
 
 
 @pytest.fixture
@@ -114,9 +97,8 @@ def test_an_outage_is_waited_for_and_reported(fake: FakeRegistry, proxy: FaultPr
     first, *_, last = starts(fake)
     assert (first, last >= 500_000, last % 1_000_000 != 0) == (0, True, True)
     here = f"{last / 1e6:.1f} of 1.3 MB"
-    reason = said[0].removeprefix("waiting for the registry: ").partition(" (3 s)")[0]
-    assert reason in {"the connection was interrupted", "no answer"}, "as the kernel sees it first"
-    assert said[0].endswith(f"; {here} downloaded")
+    reason = r"waiting for the registry: (the connection was interrupted|no answer) \([3-9] s\); "
+    assert re.fullmatch(reason + re.escape(f"{here} downloaded"), said[0]), said
     assert said[1].startswith("the registry answers again after ")
     assert len(said) == 2
 
@@ -166,39 +148,6 @@ def test_a_gateway_before_a_registry_that_is_away_is_waited_for(fake: FakeRegist
     fake.fault = away
     target.write(LAYER_OF_IT, reach(fake.host, pause_s=0.001))
     assert (target.has(LAYER_OF_IT), len(fake.log)) == (True, 10)
-
-
-def test_who_gives_up_does_not_wait_for_the_link(fake: FakeRegistry, proxy: FaultProxy, target: Layout) -> None:
-    process = spawn(target, proxy)
-    try:
-        wait_until(lambda: any(path.stat().st_size > 100_000 for path in files(target)), 20, what="some of it")
-        proxy.cut()
-        wait_until(lambda: proxy.describe()["accepted"] > 2, what="an attempt in vain")
-        began = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
-    finally:
-        process.kill()
-        process.wait()
-    assert time.monotonic() - began < 3
-    assert process.returncode == -signal.SIGINT
-    assert files(target) == []
-
-
-def test_content_that_is_altered_at_the_registry_leaves_nothing(fake: FakeRegistry, target: Layout) -> None:
-    fake.content.blobs[LAYER_OF_IT.digest] = CONTENT[:-1] + b"?"
-    with pytest.raises(OciError, match="wrong digest or size"):
-        target.write(LAYER_OF_IT, reach(fake.host))
-    assert files(target) == []
-
-
-@pytest.mark.disk
-def test_a_disk_without_room_is_said_before_anything_is_fetched(fake: FakeRegistry, target: Layout) -> None:
-    huge = Descriptor(media_type=LAYER, digest=LAYER_OF_IT.digest, size=1 << 60)
-    with pytest.raises(OciError, match=r"MB free, but .* MB are needed") as caught:
-        target.write(huge, reach(fake.host))
-    assert "free space on this disk" in str(caught.value.hint)
-    assert (fake.log, files(target)) == ([], [])
 
 
 def test_a_real_registry_behind_a_link_with_cuts(registry: LocalRegistry, tmp_path: Path) -> None:

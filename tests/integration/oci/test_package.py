@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -106,15 +105,6 @@ def test_a_base_without_a_readable_standard_library_is_a_warning_and_a_label(
 
 
 @pytest.mark.slow
-def test_a_runtime_made_again_from_its_wheels_is_the_same(
-    tiny_artifact: Path, base: str, digest: str, tmp_path: Path
-) -> None:
-    words = (tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", base)
-    again = run_package(tmp_path / "cache", *words, PYTHONHASHSEED="11").stdout.strip()
-    assert again.rpartition("@")[2] == digest
-
-
-@pytest.mark.slow
 def test_several_platforms_make_one_index(tiny_artifact: Path, oci_cache: Path, tmp_path: Path) -> None:
     both = create_layout(tmp_path / "base")
     for name in ("amd64", "arm64"):
@@ -139,20 +129,6 @@ def test_several_platforms_make_one_index(tiny_artifact: Path, oci_cache: Path, 
         assert json.loads(said)["Architecture"] == name
 
 
-def test_a_damaged_layer_in_the_cache_is_made_again(
-    tiny_artifact: Path, base: str, oci_cache: Path, digest: str, tmp_path: Path
-) -> None:
-    shutil.copytree(oci_cache, tmp_path / "cache")
-    layout, layers = layers_of(tmp_path / "cache")
-    for blob in map(layout.blob_path, layers["eaves"]):
-        content = bytearray(blob.read_bytes())
-        content[len(content) // 2] ^= 1
-        blob.write_bytes(content)
-    done = run_package(tmp_path / "cache", tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", base)
-    assert MAKING in done.stderr
-    assert done.stdout.strip().endswith(digest)
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_one_that_is_stopped_leaves_nothing_half_made(
     tiny_artifact: Path, base: str, cache: Path, digest: str, tmp_path: Path, how: signal.Signals
@@ -171,25 +147,6 @@ def test_one_that_is_stopped_leaves_nothing_half_made(
     if how is not signal.SIGKILL:
         assert list((tmp_path / "temporary").glob("eaves-*")) == []
     assert run_package(cache, *words).stdout.strip().endswith(digest)
-
-
-def test_a_full_disk_is_reported_and_leaves_nothing(
-    tiny_artifact: Path, base: str, cache: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "temporary").mkdir()
-    limit = 200_000  # of any file: less than the layer of our code
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    words = (tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", base)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        done = run_package(cache, *words, ok=False, TMPDIR=f"{tmp_path}/temporary")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert "can't be written: File too large" in done.stderr
-    assert "try: free space on this disk" in done.stderr
-    assert list((tmp_path / "temporary").glob("eaves-*")) == []
-    assert "eaves" not in layers_of(cache)[1]
-    assert not [left for name in (".new-*", ".*.tmp") for left in cache.rglob(name)]
 
 
 def refused(cache: Path, artifact: Path, target: str | Path, base: str, *more: str) -> str:

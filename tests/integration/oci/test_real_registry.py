@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from eaves.errors import AccessError, OciError, RegistryError
+from eaves.errors import AccessError, RegistryError
 from eaves.oci.copy import copy_image
-from eaves.oci.descriptor import Reference, parse_reference
+from eaves.oci.descriptor import Reference
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
 from tests.container_images.registries import PASSWORD, USER, LocalRegistry, check_image, serve_registry, small_index
@@ -65,9 +65,3 @@ def test_with_a_private_authority(tmp_path: Path) -> None:
         with pytest.raises(RegistryError, match="accepts only TLS") as caught:
             reach(registry, "real/a").resolve("v1")
         assert "--plain-http" in str(caught.value.hint)
-
-
-def test_authorities_that_are_none(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_text("nothing")
-    with pytest.raises(OciError, match="no readable certificates"):
-        Registry(parse_reference("reg.example/x"), Access(authorities=tmp_path / "ca.pem", config=NOBODY))

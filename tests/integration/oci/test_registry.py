@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,7 +28,7 @@ def push_to(registry: Registry, descriptor: Descriptor, layout: Layout) -> bytes
     return b""
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [429, 502])
 @pytest.mark.parametrize("what", ["HEAD blobs", "POST uploads", "PATCH uploads", "PUT uploads", "PUT manifests"])
 def test_what_passes_is_tried_again(fake: FakeRegistry, tmp_path: Path, status: int, what: str) -> None:
     fake.fault = once(what, Reply(status=status, headers={"Retry-After": "0"}))
@@ -45,7 +44,6 @@ def test_what_passes_is_tried_again(fake: FakeRegistry, tmp_path: Path, status: 
         (404, OciNotFoundError, "accepts no uploads"),
         (413, RegistryError, "larger"),
         (429, RegistryError, "TOOMANYREQUESTS: slow down"),
-        (507, RegistryError, "answered 507"),
     ],
 )
 def test_what_lasts_is_said(fake: FakeRegistry, tmp_path: Path, status: int, error: type[OciError], words: str) -> None:
@@ -57,14 +55,6 @@ def test_what_lasts_is_said(fake: FakeRegistry, tmp_path: Path, status: int, err
         push(fake, tmp_path, b"content")
     assert caught.value.exit_code == {401: 77, 404: 66}.get(status, 69)
     assert caught.value.hint
-
-
-def test_retry_after_is_waited_for(fake: FakeRegistry) -> None:
-    fake.fault = once("GET manifests", Reply(status=429, headers={"Retry-After": "1"}))
-    before = time.monotonic()
-    with pytest.raises(OciNotFoundError):
-        reach(fake).resolve("v1")
-    assert time.monotonic() - before > 0.9
 
 
 def test_who_says_to_wait_for_an_hour_is_not_asked_again(fake: FakeRegistry) -> None:
@@ -90,23 +80,14 @@ def test_a_blob_that_breaks_off_continues(fake: FakeRegistry, tmp_path: Path) ->
         assert second.headers["Range"].startswith("bytes=")
 
 
-def test_a_blob_that_breaks_off_again_and_again(fake: FakeRegistry, tmp_path: Path) -> None:
-    registry, descriptor, _ = push(fake, tmp_path, b"content")
-    fake.fault = lambda request: Reply(status=200, headers={"Content-Length": "7"}, sent=0)
-    with pytest.raises(RegistryError, match="interrupted too many times"), registry.open(descriptor) as stream:
-        stream.read(10)
-
-
 @pytest.mark.parametrize(
     ("media_type", "content", "words"),
     [
         (MANIFEST, b"<html>", "not JSON"),
         ("text/html", b"<html>Welcome</html>", "not a container image but a text/html"),
         (MANIFEST, b'{"manifests": []}', "its content is of another type"),
-        (INDEX, b'{"layers": [], "manifests": []}', "its content is of another type"),
         (MANIFEST, b'{"mediaType": "%s", "layers": []}' % INDEX.encode(), "its content is of another type"),
         (MANIFEST, b" " * (MAX_DOCUMENT_BYTES + 1), "larger than the limit for a document"),
-        (MANIFEST, b"[" * 100_000, "JSON"),
     ],
 )
 def test_what_is_no_manifest(fake: FakeRegistry, media_type: str, content: bytes, words: str) -> None:
@@ -187,29 +168,6 @@ def test_no_way_leads_from_tls_to_plain_http(tmp_path: Path, what: str) -> None:
         assert plain.log == []
 
 
-def test_what_no_other_attempt_repairs_is_tried_once(fake: FakeRegistry, tmp_path: Path) -> None:
-    fake.auth = "basic"
-    with pytest.raises(AccessError):
-        reach(fake).resolve("v1")
-    assert len(fake.log) == 1
-    certificate = make_certificate(tmp_path / "tls")
-    with serve_fake(certificate=certificate) as other:
-        patient = Access(config=QUICK.config, pause_s=300)  # a second attempt would outlast the test
-        with pytest.raises(RegistryError, match="is not trusted"):
-            reach(other, patient).resolve("v1")
-
-
-@pytest.mark.parametrize("place", ["http://[::1", "http://x:port/", "ftp://x/"])
-@pytest.mark.parametrize("what", ["POST uploads", "GET blobs"])
-def test_a_location_that_is_none(fake: FakeRegistry, tmp_path: Path, place: str, what: str) -> None:
-    registry, descriptor, _ = push(fake, tmp_path, b"content")
-    status = 202 if what == "POST uploads" else 307
-    fake.fault = lambda request: Reply(status=status, headers={"Location": place}) if request.what == what else None
-    layout, other = write_blob(tmp_path, b"other content")
-    with pytest.raises(OciError):
-        registry.read(descriptor) if status == 307 else push_to(registry, other, layout)
-
-
 def test_a_registry_that_is_not_there() -> None:
     with serve_fake() as gone:
         pass
@@ -218,10 +176,3 @@ def test_a_registry_that_is_not_there() -> None:
     assert "network" in str(caught.value.hint)
     with pytest.raises(RegistryError, match="is not a valid address"):
         Registry(Reference(host="127.0.0.1:99999", repository="x"), QUICK).resolve("v1")
-
-
-def test_tls_spoken_to_a_plain_registry(fake: FakeRegistry) -> None:
-    access = Access(config=QUICK.config, pause_s=0.001)
-    with pytest.raises(RegistryError, match="doesn't support TLS") as caught:
-        Registry(Reference(host=fake.host, repository="x"), access).resolve("v1")
-    assert "--plain-http" in str(caught.value.hint)

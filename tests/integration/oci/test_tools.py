@@ -13,7 +13,6 @@ from PIL import Image
 
 from eaves.artifact import load_golden, open_artifact
 from eaves.cli import cli
-from eaves.errors import OciError
 from eaves.oci.layout import open_layout
 from tests.container_images.packaging import VERSION, build_base, need, run_package, this_platform
 from tests.container_images.registries import LocalRegistry
@@ -81,12 +80,6 @@ def test_eaves_inspect_shows_what_a_registry_has(pushed: str, tiny_artifact: Pat
     assert titles == ["base", "standard library", "packages"]
 
 
-def test_eaves_inspect_refuses_the_container_image_of_something_else(base: str) -> None:
-    done = CliRunner().invoke(cli, ["inspect", base], prog_name="eaves")
-    assert isinstance(done.exception, OciError)
-    assert "is not the container image of a function" in str(done.exception)
-
-
 def test_the_bases_layers_are_taken_over_without_moving(registry: LocalRegistry, pushed: str, base: str) -> None:
     layout = open_layout(Path(base.split(":")[1]))
     manifest = json.loads(layout.read(layout.resolve("base")))
@@ -107,17 +100,6 @@ def test_a_layout_and_a_tar_of_it_hold_the_same_as_a_registry(
         assert json.loads(run(need("skopeo"), "inspect", place))["Digest"] == digest
         run(need("skopeo"), "copy", place, f"oci:{tmp_path}/copied:v1")
         assert open_layout(tmp_path / "copied").resolve("v1").digest == digest
-
-
-def test_a_base_as_docker_writes_it_will_do(
-    registry: LocalRegistry, base: str, tiny_artifact: Path, oci_cache: Path, tmp_path: Path
-) -> None:
-    docker = f"{registry.host}/bases/docker"
-    run(need("skopeo"), "copy", "--format", "v2s2", "--dest-tls-verify=false", base, f"docker://{docker}:3")
-    seen = run(need("skopeo"), "inspect", "--raw", "--tls-verify=false", f"docker://{docker}:3")
-    assert "vnd.docker.distribution.manifest.v2" in seen
-    run_package(oci_cache, tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", f"{docker}:3", "--plain-http")
-    assert "vnd.docker" not in run(need("skopeo"), "inspect", "--raw", f"oci:{tmp_path}/out:v1")
 
 
 def test_the_root_starts_read_only_as_nobody_and_predicts(pulled: Path, tiny_artifact: Path, tmp_path: Path) -> None:

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import random
-import threading
 import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
-from eaves.errors import OciError, RegistryError
+from eaves.errors import OciError
 from eaves.oci.descriptor import LAYER, Descriptor, Reference
-from eaves.oci.layout import Layout, create_layout
+from eaves.oci.layout import create_layout
 from eaves.oci.registry.registry import Registry
-from eaves.oci.registry.transport import Access
 from tests.container_images.registries import LocalRegistry
-from tests.fakes.http.registry import FakeRegistry, Reply, Request
-from tests.integration.oci.blobs import QUICK, once, push, reach, write_blob
+from tests.fakes.http.registry import FakeRegistry, Request
+from tests.integration.oci.blobs import QUICK, push, reach, write_blob
 
 MIB = 1024 * 1024
 LARGE = random.Random(1).randbytes(10 * MIB)
@@ -42,10 +36,6 @@ def test_a_large_blob_goes_up_in_one_request(fake: FakeRegistry, tmp_path: Path)
     assert reported == descriptor.size
 
 
-def test_an_empty_blob(fake: FakeRegistry, tmp_path: Path) -> None:
-    push(fake, tmp_path, b"")
-
-
 def test_an_upload_that_breaks_off_is_sent_again_as_a_whole(fake: FakeRegistry, tmp_path: Path) -> None:
     """GitHub's registry refuses large chunks, Google's all, and JFrog's keeps only the last one."""
     fake.keep = [0, 7 * MIB]
@@ -54,42 +44,9 @@ def test_an_upload_that_breaks_off_is_sent_again_as_a_whole(fake: FakeRegistry, 
     assert ranges(fake) == ["", "", ""]
 
 
-def test_an_upload_that_always_breaks_off_ends(fake: FakeRegistry, tmp_path: Path) -> None:
-    fake.keep = [50_000] * 100
-    with pytest.raises(RegistryError, match="stopped: ") as caught:
-        push(fake, tmp_path, random.Random(3).randbytes(100_000))
-    assert "push again" in str(caught.value.hint)
-    assert len(ranges(fake)) == QUICK.attempts
-
-
-def test_a_response_that_is_lost_after_everything_arrived(fake: FakeRegistry, tmp_path: Path) -> None:
-    fake.fault = once("PATCH uploads", Reply(done=True))
-    _, descriptor, reported = push(fake, tmp_path, b"content" * 1000)
-    assert reported == descriptor.size
-
-
-def test_the_last_answer_is_lost(fake: FakeRegistry, tmp_path: Path) -> None:
-    fake.fault = once("PUT uploads", Reply(done=True))
-    push(fake, tmp_path, b"content")
-    assert len(fake.asked("PUT uploads")) == 2
-
-
-@pytest.mark.parametrize(("status", "words"), [(400, "answered 400"), (413, "larger than the registry's limit")])
-def test_content_that_is_refused_as_a_whole_is_not_sent_again(
-    fake: FakeRegistry, tmp_path: Path, status: int, words: str
-) -> None:
-    fake.fault = lambda request: Reply(status=status) if request.method == "PATCH" else None
-    with pytest.raises(RegistryError, match=words):
-        push(fake, tmp_path, b"content")
-    assert len(fake.asked("PATCH uploads")) == 1
-
-
-@pytest.mark.parametrize(("what", "patches", "puts"), [("PATCH uploads", 2, 1), ("PUT uploads", 1, 2)])
-def test_a_token_that_expires_during_an_upload(
-    fake: FakeRegistry, tmp_path: Path, what: str, patches: int, puts: int
-) -> None:
+def test_a_token_that_expires_during_an_upload(fake: FakeRegistry, tmp_path: Path) -> None:
     fake.auth = "bearer"
-    left = [what]
+    left = ["PATCH uploads"]
 
     def expire(request: Request) -> None:
         if left and request.what == left[0]:
@@ -98,28 +55,8 @@ def test_a_token_that_expires_during_an_upload(
 
     fake.fault = expire
     _, descriptor, reported = push(fake, tmp_path, LARGE)
-    assert (len(fake.asked("PATCH uploads")), len(fake.asked("PUT uploads"))) == (patches, puts)
+    assert (len(fake.asked("PATCH uploads")), len(fake.asked("PUT uploads"))) == (2, 1)
     assert reported == descriptor.size
-
-
-@pytest.mark.parametrize("error", [RegistryError("the base's registry is gone"), OSError(5, "Input/output error")])
-def test_an_error_of_the_source_is_not_taken_for_the_registry_s(
-    fake: FakeRegistry, tmp_path: Path, error: Exception
-) -> None:
-    class Broken(Layout):
-        opened = 0
-
-        @contextmanager
-        def open(self, *args: object, **options: object) -> Iterator[BinaryIO]:
-            self.opened += 1
-            raise error
-            yield
-
-    broken = Broken(create_layout(tmp_path / "broken").path)
-    with pytest.raises(type(error)) as caught:
-        reach(fake).write(Descriptor(media_type=LAYER, digest=f"sha256:{'0' * 64}", size=7), broken, lambda size: None)
-    assert caught.value is error
-    assert broken.opened == 1
 
 
 def test_content_that_was_altered_on_disk_is_never_complete(fake: FakeRegistry, tmp_path: Path) -> None:
@@ -147,23 +84,3 @@ def test_a_large_layer_is_not_held_in_memory(registry: LocalRegistry, tmp_path: 
     finally:
         tracemalloc.stop()
     assert target.has(descriptor)
-
-
-def test_a_slow_link_is_no_dead_one(fake: FakeRegistry, tmp_path: Path) -> None:
-    layout, descriptor = write_blob(tmp_path, LARGE)
-    fake.pace = lambda size: threading.Event().wait(0.02)  # 3.2 s for all of it, on a link of 3 MB/s
-    access = replace(QUICK, connect_s=0.8, attempts=1)
-    reach(fake, access).write(descriptor, layout, lambda size: None)
-    assert descriptor.digest in fake.content.blobs
-
-
-def test_a_dead_link_is_given_up(fake: FakeRegistry, tmp_path: Path) -> None:
-    layout, descriptor = write_blob(tmp_path, LARGE)
-    over = threading.Event()
-    fake.pace = lambda size: over.wait(60)
-    access = Access(plain_http=True, config=QUICK.config, connect_s=0.2, read_s=0.2, attempts=1)
-    try:
-        with pytest.raises(RegistryError, match=r"can't be reached|stopped"):
-            reach(fake, access).write(descriptor, layout, lambda size: None)
-    finally:
-        over.set()

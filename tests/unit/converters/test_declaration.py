@@ -36,11 +36,6 @@ def test_one_number_or_one_for_each_channel(tmp_path: Path) -> None:
     assert declared.recipe.add == -1
 
 
-def test_labels_may_stand_in_a_file_beside_it(tmp_path: Path) -> None:
-    (tmp_path / "labels.txt").write_text("rose\ntulip\n\n")
-    assert load_declaration(write(tmp_path, labels="labels.txt")).labels == ("rose", "tulip")
-
-
 def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
     path = write(
         tmp_path,
@@ -70,7 +65,6 @@ def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
         ({"name": "My Model"}, "name: must be at most 40 lower-case"),
         ({"multiply": [1, 2]}, "multiply: must be one number, or one for each of three channels"),
         ({"multiply": 0}, "multiply: must not be 0"),
-        ({"output_is": "logits", "logits": "y"}, "output_is: can't be set together"),
         ({"samples": "elsewhere"}, "samples: must be an existing folder"),
         ({"labels": ["a", "a"]}, r"labels: must be different names \(repeated: a\)"),
         ({"labels": ["a", "b"]}, "samples: .* has no images in subfolders named like the labels"),
@@ -81,16 +75,6 @@ def test_a_fault_names_its_setting(tmp_path: Path, changes: dict[str, object], f
     (tmp_path / "m.keras").write_bytes(b"")
     with pytest.raises(ConfigError, match=f"model.yaml: {fault}"):
         open_source(tmp_path / "m.keras")
-
-
-def test_a_source_is_what_was_declared(tmp_path: Path) -> None:
-    write(tmp_path, licence="Apache-2.0")
-    (tmp_path / "m.keras").write_bytes(b"weights")
-    source = open_source(tmp_path / "m.keras")
-    assert (source.route, source.name, source.split, source.licence) == ("keras", "flowers", False, "Apache-2.0")
-    assert source.version == f"0-{source.digest[:8]}"
-    assert [sample.label for sample in source.samples] == list(COLOURS)[:2]
-    assert source.data_path == str(tmp_path / "samples")
 
 
 def test_what_cannot_be_converted_is_listed(tmp_path: Path) -> None:
@@ -114,8 +98,6 @@ def test_what_cannot_be_converted_is_listed(tmp_path: Path) -> None:
         (Interface(), ["probabilities", "logits"], ("logits", "probabilities")),
         (Interface(logits="y"), ["y", "features"], ("y", None)),
         (Interface(probabilities="p"), ["y", "p"], (None, "p")),
-        (Interface(output_is="logits"), ["out"], ("out", None)),
-        (Interface(output_is="probabilities"), ["out"], (None, "out")),
     ],
 )
 def test_outputs_are_picked(interface: Interface, names: list[str], expected: tuple[str | None, str | None]) -> None:

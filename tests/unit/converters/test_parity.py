@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from converters.proof import ParityTolerance, ReferenceOutputs, prove_parity
-from eaves.artifact import DecisionRule
+from converters.declaration import Interface
+from converters.proof import ParityTolerance, ReferenceOutputs, check_declared, prove_parity
 from eaves.artifact.golden import tensor_digest
-from eaves.errors import ParityError
+from eaves.errors import ConversionError, ParityError
 from eaves.inference.session import Session
 from eaves.recipe import Recipe
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png
-from trainer.evaluation.calibration import prior_correction, softmax
 
 RECIPE = Recipe(height=8, width=8)
 EQUAL, ANY = (ParityTolerance(probabilities=tolerance, logits=tolerance) for tolerance in (1e-3, 1.0))
@@ -68,12 +67,6 @@ def test_equal_answers_are_proven(images: list[Path], truth: ReferenceOutputs) -
     assert parity.max_abs_error == pytest.approx(0, abs=1e-6)
 
 
-def test_the_worst_difference_is_recorded(images: list[Path], truth: ReferenceOutputs) -> None:
-    parity = prove_parity(session(lambda logits: logits + np.float32(5e-4)), RECIPE, images, truth, EQUAL)
-    assert parity.max_abs_error == pytest.approx(5e-4, rel=1e-2)
-    assert parity.max_rel_error == pytest.approx(5e-4 / np.abs(truth.logits).max(axis=1).min(), rel=1e-2)
-
-
 def test_probabilities_are_compared_too(images: list[Path], truth: ReferenceOutputs) -> None:
     """Equal logits, but another temperature on the way to the scores."""
     parity = prove_parity(session(probabilities=lambda them: them + np.float32(2e-4)), RECIPE, images, truth, EQUAL)
@@ -108,41 +101,11 @@ def test_another_label_within_the_tolerance_is_found(images: list[Path], truth: 
         prove_parity(answers, RECIPE, images, close, EQUAL)
 
 
-def correct(logits: Floats, temperature: float, weights: tuple[float, ...]) -> Floats:
-    """The scores of a model that was trained with class weights."""
-    return softmax(logits, temperature, prior_correction(weights)).astype(np.float32)
-
-
 RULES: dict[str, tuple[tuple[float, ...], float]] = {
     "the weights of other labels": ((0.2, 1.0, 0.05), 2.0),
     "weights a little off": ((1.0, 0.21, 0.05), 2.0),
     "another temperature": ((1.0, 0.2, 0.05), 2.1),
 }
-
-
-@pytest.mark.parametrize("case", RULES)
-def test_the_decision_rule_gives_the_labels_of_the_training(
-    images: list[Path], truth: ReferenceOutputs, case: str
-) -> None:
-    """A grey image is near the boundaries: its logits are 5.1, 4.9 and 5."""
-    images[0].write_bytes(encode_png((125, 122, 128)))
-    tensors = np.asarray([RECIPE.tensor(path.read_bytes()) for path in images])
-    logits, _ = ColourSession().run(tensors)
-    right = (1.0, 0.2, 0.05)
-    scores = correct(logits, 2.0, right)
-    original = ReferenceOutputs(
-        logits=logits, probabilities=scores, tensor_sha256=tuple(tensor_digest(tensor) for tensor in tensors)
-    )
-
-    def prove(weights: tuple[float, ...], temperature: float) -> None:
-        answers = iter(scores)
-        graph = session(probabilities=lambda them: next(answers)[np.newaxis])
-        decision = DecisionRule(label_weights=weights)
-        prove_parity(graph, RECIPE, images, original, EQUAL, decision=decision, temperature=temperature)
-
-    prove(right, 2.0)
-    with pytest.raises(ParityError, match=r"decision rule does not choose|the same label on"):
-        prove(*RULES[case])
 
 
 def test_no_images_prove_nothing() -> None:
@@ -151,3 +114,25 @@ def test_no_images_prove_nothing() -> None:
     )
     with pytest.raises(ParityError, match="no images"):
         prove_parity(session(), RECIPE, [], empty, EQUAL)
+
+
+@pytest.mark.parametrize(
+    ("declared", "values", "message"),
+    [
+        ("probabilities", [[0.9, 0.8]], r"its numbers sum to 1\.700 to 1\.700 and not to 1"),
+        ("probabilities", [[-2.0, 3.0]], "its numbers lie between -2"),
+        ("logits", [[0.1, 0.9]], "so they are probabilities"),
+    ],
+)
+def test_an_output_that_is_not_what_it_is_declared_as_is_refused(
+    declared: str, values: list[list[float]], message: str
+) -> None:
+    numbers = np.array(values, np.float32)
+    interface = Interface(logits="y") if declared == "logits" else Interface(probabilities="y")
+    with pytest.raises(ConversionError, match=message):
+        check_declared(numbers, numbers, interface, ["y"])
+
+
+def test_another_input_tensor_than_the_trainings_is_found(images: list[Path], truth: ReferenceOutputs) -> None:
+    with pytest.raises(ParityError, match="training and serving make different input tensors"):
+        prove_parity(session(), RECIPE, images, replace(truth, tensor_sha256=("0" * 64,) * 3), EQUAL)

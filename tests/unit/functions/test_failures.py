@@ -16,13 +16,10 @@ from eaves.events import IMAGE_CAPTURED, Event, encode_binary
 from eaves.inference.session import Session
 from functions.http.app import create_app
 from functions.model.image_tasks import Classifier
-from functions.model.model_loading import LoadingModel
 from functions.model.pipeline import Prediction, Turn
 from functions.settings import FunctionSettings
-from functions.start_timing import StartTiming
 from tests.fakes.models.artifact import ColourSession, encode_png, write_colours
 from tests.fakes.models.model import FakeModel
-from tests.waiting import wait_until
 
 SETTINGS = FunctionSettings(name="colours", site="barn")
 IMAGE = encode_png((0, 0, 0))
@@ -83,11 +80,3 @@ def test_a_failed_models_reason_keeps_nothing_of_those_who_were_reported_it() ->
     assert reason.__traceback__ is None
     assert {error.hint for error in reported} == {"convert again"}
     assert len({id(error) for error in reported}) == len(reported)
-
-
-def test_a_model_that_can_not_be_loaded_keeps_no_frames(tmp_path: Path) -> None:
-    model = LoadingModel(FunctionSettings(artifact=tmp_path / "nothing"), StartTiming())
-    model.start()
-    failure = wait_until(lambda: model.failure, 10)
-    assert failure is not None
-    assert failure.__traceback__ is None

@@ -26,12 +26,6 @@ def test_lists_alone_or_as_values(sent: Any) -> None:
     np.testing.assert_array_equal(tensor, np.array(VALUES, np.float32))
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float16", "int64", "int8", "uint8"])
-def test_every_type_of_numbers(dtype: str) -> None:
-    tensor = parse_tensor(b"[1, 2.0, 3e0]", TensorSpec(name="x", dtype=dtype, shape=(-1, 3)))
-    assert (tensor.dtype.name, tensor.tolist()) == (dtype, [1, 2, 3])
-
-
 def test_a_free_axis_is_as_long_as_its_first_list() -> None:
     spec = TensorSpec(name="x", shape=(-1, -1, 2))
     assert parse_tensor(b"[[1, 2], [3, 4], [5, 6]]", spec).shape == (3, 2)
@@ -53,15 +47,14 @@ BAD = {
     "too few": (b"[[0, 1, 2]]", "1 values on axis 0"),
     "flat": (b"[0, 1, 2, 3, 4, 5]", "6 values on axis 0"),
     "deeper": (b"[[[0], 1, 2], [3, 4, 5]]", "found a list instead of a number"),
-    "deeper than Python likes": (b"[" * 10_000, "too many lists"),
+    "deeper than Python likes": (b"[" * 10_000, "more than 1018 values"),
     "a number": (b"1", "found a number instead of a list"),
     "an object": (b'{"window": [1]}', "found null or no value instead of a list"),
     "a name twice": (
         b'{"values": [[0, 1, 2], [3, 4, 5]], "values": 1}',
         "duplicate name in one object: 'values'",
     ),
-    "huge": (b" " * 20_000 + b"[[0, 1, 2], [3, 4, 5]]", "20022 bytes exceed the limit of 16624 bytes for this model"),
-    "many lists": (b"[" + b"[]," * 1100 + b"0]", "too many lists, objects or strings"),
+    "many lists": (b"[" + b"[]," * 1100 + b"0]", "more than 1018 values"),
 }
 
 

@@ -45,11 +45,6 @@ def test_a_module_brings_the_packages_that_it_is_in_and_what_these_import(tmp_pa
     assert modules_of(tmp_path, sources, "ours.room.part") == ["ours", "ours.room", "ours.room.part", "ours.shared"]
 
 
-def test_a_package_is_started_by_its_main_module(tmp_path: Path) -> None:
-    sources = {"ours/__init__.py": "", "ours/__main__.py": "from ours.run import main", "ours/run.py": ""}
-    assert modules_of(tmp_path, sources) == ["ours", "ours.__main__", "ours.run"]
-
-
 @pytest.mark.parametrize("text", ["theirs.kind", "theirs.kind:KIND"])
 def test_a_module_that_a_text_names_is_imported_by_it(tmp_path: Path, text: str) -> None:
     sources = {
@@ -72,27 +67,6 @@ def test_a_package_that_a_text_names_may_be_started_by_its_main_module(tmp_path:
     }
     expected = ["ours", "theirs", "theirs.child", "theirs.child.__main__", "theirs.work"]
     assert modules_of(tmp_path, sources) == expected
-
-
-def test_what_is_only_mentioned_is_not_imported(tmp_path: Path) -> None:
-    sources = {
-        "ours/__init__.py": '"""As `ours.named` does."""\nTEXT = "see ours.named: it is there"\n# import ours.named\n',
-        "ours/named.py": "",
-    }
-    assert modules_of(tmp_path, sources) == ["ours"]
-
-
-def test_what_only_type_checkers_read_is_not_imported(tmp_path: Path) -> None:
-    sources = {
-        "ours/__init__.py": (
-            "from typing import TYPE_CHECKING\n"
-            "if TYPE_CHECKING:\n    from ours.checked import Value\n"
-            "else:\n    from ours.run import Value\n"
-        ),
-        "ours/checked.py": "",
-        "ours/run.py": "",
-    }
-    assert modules_of(tmp_path, sources) == ["ours", "ours.run"]
 
 
 def test_an_entry_that_is_not_there_is_reported(tmp_path: Path) -> None:

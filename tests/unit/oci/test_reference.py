@@ -32,19 +32,12 @@ def test_names(text: str, full: str, api_host: str, name: str) -> None:
     [
         ("", "repository"),
         ("reg.example/X", "lower-case"),
-        ("reg.example/../x", "repository"),
         ("reg.example/x\n", "repository"),
         ("reg.example/x:" + "a" * 129, "tag"),
         ("reg.example/x@sha256:abc", "digest"),
-        ("user:password@reg.example/x", "digest"),
-        ("reg.example:99999999/x", "host"),
         ("https://reg.example/x", "host"),
     ],
 )
 def test_what_is_no_name(text: str, words: str) -> None:
     with pytest.raises(OciError, match=words):
         parse_reference(text)
-
-
-def test_by_digest() -> None:
-    assert str(parse_reference("reg.example/x:a").pinned(DIGEST)) == f"reg.example/x:a@{DIGEST}"

@@ -6,14 +6,8 @@ import ast
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
-
 import knative
-from eaves.errors import OciError
-from eaves.oci.layers.bytecode import Compiler
-from eaves.oci.layers.layer import LayerFile
-from eaves.oci.runtime import PROCESSES, code_files, find_lock, unpack
-from eaves.sources.kind import OWN
+from eaves.oci.runtime import PROCESSES, code_files, find_lock
 
 REQUIREMENTS = Path(__file__).parents[3] / "requirements/serve.txt"
 
@@ -42,11 +36,6 @@ def test_a_function_has_what_it_loads_late_and_what_a_handler_is_promised() -> N
     assert late | promised | {"eaves/cloudevents_sdk.py"} <= paths
 
 
-def test_an_agent_has_every_kind_of_source() -> None:
-    paths = {file.path.removeprefix("opt/code/") for file in code_files("agent")}
-    assert {f"{target.partition(':')[0].replace('.', '/')}.py" for target in OWN.values()} <= paths
-
-
 def test_every_module_that_knative_starts_in_an_agents_image_is_a_process_of_it() -> None:
     """Commands in knative/ are tuples and lists such as `("python", "-P", "-m", "eaves.relay")`."""
     started = set()
@@ -57,10 +46,3 @@ def test_every_module_that_knative_starts_in_an_agents_image_is_a_process_of_it(
                 started |= {str(name) for flag, name in pairwise(words) if flag == "-m"}
     elsewhere = {"trainer", "trainer.reader", "eaves.cli", "knative.console"}  # in a trainer's or a console's image
     assert started - elsewhere | {"eaves.sources"} == set(PROCESSES["agent"])
-
-
-def test_a_disk_that_takes_nothing_is_reported(tmp_path: Path) -> None:
-    (tmp_path / "opt").write_text("in the way")
-    with pytest.raises(OciError, match="can't be written") as caught:
-        unpack([LayerFile(path="opt/a.py", content=b"")], Compiler(program="none", version="3"), tmp_path)
-    assert "free space on this disk" in str(caught.value.hint)

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from converters.evaluation.images import LabelledImages, describe_left_out, load_unseen_images
-from eaves.errors import DatasetError
 from tests.fakes.models.evaluated import ColourModel
 from tests.unit.converters.int8.test_unlabelled import write
 from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, render_lines
@@ -70,13 +69,6 @@ def test_training_photos_that_were_saved_again_are_left_out_and_counted_apart(ph
     ]
 
 
-def test_copies_alone_are_an_error(photos: Path, tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", photos, held_out="none")
-    save_again(photos / "red/01.png", tmp_path / "again/red/01.png")
-    with pytest.raises(DatasetError, match="all 1 images are copies of images that the model was trained on"):
-        unseen(tmp_path / "again", run, tmp_path)
-
-
 def test_training_images_that_are_gone_are_named_in_a_note(photos: Path, tmp_path: Path) -> None:
     run, again = write_run(tmp_path / "run", photos), tmp_path / "again"
     for file in photos.glob("red/*"):
@@ -97,14 +89,6 @@ def test_training_images_that_are_gone_are_named_in_a_note(photos: Path, tmp_pat
     (note,) = found.notes
     assert note.startswith("copies of 36 of the 36 images")
     assert f"(can't read the folder {photos}: " in note
-
-
-def test_training_images_that_moved_with_the_others_are_recognised(photos: Path, tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", photos)
-    moved = photos.rename(tmp_path / "moved")
-    save_again(moved / "red/01.png", moved / "red/again.png")
-    found = unseen(moved, run, tmp_path)
-    assert (found.trained_on, found.copies, found.notes) == (36, 1, ())
 
 
 def test_an_image_has_the_group_that_the_run_gave_it_or_its_own(photos: Path, tmp_path: Path) -> None:

@@ -31,31 +31,10 @@ def concatenated() -> onnx.ModelProto:
     return network.build(network.conv(network.add("Concat", *both, axis=1, channels=10), 5, 1))
 
 
-def concatenated_with_what_stays() -> onnx.ModelProto:
-    """One of the two parts is read elsewhere too, by an addition, so it keeps its scale."""
-    network, last = start()
-    kept = network.conv(last, 4, 1)
-    joined = network.add("Concat", kept, network.conv(last, 6, 1), axis=1, channels=10)
-    last = network.conv(joined, 4, 1)
-    return network.build(network.add("Add", last, kept))
-
-
-def pooled() -> onnx.ModelProto:
-    network, last = start()
-    last = network.add("MaxPool", last, kernel_shape=[3, 3], strides=[2, 2], pads=SAME)
-    last = network.add("AveragePool", network.conv(last, 6, 1), kernel_shape=[3, 3], pads=SAME)
-    return network.build(network.conv(network.add("LeakyRelu", last, alpha=0.1), 4, 1))
-
-
 def depthwise() -> onnx.ModelProto:
     network, last = start()
     last = network.add("Relu", network.conv(last, 8, 3, group=8, pads=SAME))
     return network.build(network.conv(last, 4, 1))
-
-
-def grouped() -> onnx.ModelProto:
-    network, last = start()
-    return network.build(network.conv(network.conv(last, 6, 3, group=2), 4, 1, group=2))
 
 
 def shared() -> onnx.ModelProto:
@@ -77,10 +56,7 @@ def dead() -> onnx.ModelProto:
 NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
     "one after the other": chain,
     "concatenated": concatenated,
-    "concatenated with what stays": concatenated_with_what_stays,
-    "pooled": pooled,
     "depthwise": depthwise,
-    "in groups": grouped,
     "with shared weights": shared,
     "with a dead channel": dead,
 }
@@ -138,12 +114,6 @@ def added() -> onnx.ModelProto:
     return network.build(network.add("Add", one, other))
 
 
-def a_result() -> onnx.ModelProto:
-    network, last = start()
-    one = network.conv(last, 6, 1, out="one")
-    return network.build(network.conv(one, 4, 1), more=(one,))
-
-
 def a_head_that_begins_with_a_convolution() -> onnx.ModelProto:
     network, last = start()
     one = network.conv(last, 6, 1, out="one")
@@ -154,7 +124,6 @@ def a_head_that_begins_with_a_convolution() -> onnx.ModelProto:
 
 STOPS: dict[str, tuple[Callable[[], onnx.ModelProto], tuple[str, ...]]] = {
     "an addition": (added, ("one", "other")),
-    "a result of the graph": (a_result, ("one",)),
     "the head": (a_head_that_begins_with_a_convolution, ("one",)),
 }
 

@@ -13,9 +13,9 @@ from converters.int8.evidence import (
     NO_LABEL,
     AllowedLoss,
     assess_candidate,
-    classes_that_lost,
+    shown_above,
 )
-from eaves.base.statistics import images_needed, paired_p_value
+from eaves.base.statistics import paired_p_value
 from trainer.evaluation.grouped_statistics import JudgedImages
 
 ALLOWED = AllowedLoss(drop=0.03, agreement=0.95)
@@ -50,12 +50,6 @@ def probability(n: int, drop: float, lost_share: float, gained_share: float) -> 
 @pytest.mark.parametrize("n", [150, 500, *(pytest.param(n, marks=pytest.mark.slow) for n in (1250, 2500, 5000))])
 def test_a_graph_that_loses_the_allowed_drop_ships_in_under_5_percent(n: int, discordance: float, drop: float) -> None:
     assert probability(n, drop, discordance / 2 + drop, discordance / 2) < 0.05
-
-
-@pytest.mark.parametrize("discordance", DISCORDANCES)
-def test_a_harmless_graph_is_refused_in_under_20_percent_on_as_many_images_as_are_asked_for(discordance: float) -> None:
-    n = images_needed(discordance, 0.03)
-    assert 1 - probability(n, 0.03, discordance / 2, discordance / 2) < 0.2
 
 
 def test_the_probabilities_are_of_the_gate_itself() -> None:
@@ -105,7 +99,8 @@ def refused_for_a_class(sizes: tuple[int, ...], lost: tuple[float, ...], gained:
     judged = JudgedImages.of_names(range(len(truth)), truth)
     for _ in range(runs):
         drawn = random.random(len(truth))
-        refused += bool(classes_that_lost(judged, drawn <= 1 - gained, drawn >= shares, len(sizes), CLASS_DROP))
+        loss = (drawn <= 1 - gained).astype(np.float64) - (drawn >= shares)
+        refused += bool(shown_above(judged, loss, len(sizes), CLASS_DROP))
     return refused / runs
 
 

@@ -10,7 +10,6 @@ import pytest
 from converters.int8.images import FEWEST_TO_PICK, PICKING_IMAGES, Int8Images, find_images
 from converters.settings import ConvertSettings
 from eaves.config import SettingsLayer, build
-from eaves.errors import ConversionError
 from tests.unit.converters.int8.test_labelled_split import LABELS, build_source, write_data
 from tests.unit.converters.int8.test_unlabelled import draw, encode, write
 from trainer.progress import SilentProgress
@@ -47,11 +46,6 @@ def test_images_to_pick_on_are_others_than_those_to_calibrate_on_where_there_are
     assert FEWEST_TO_PICK <= len(found.picking) <= PICKING_IMAGES
 
 
-def test_few_images_are_picked_on_twice(tmp_path: Path) -> None:
-    found = find(tmp_path, count=10, calibration_images=5)
-    assert set(found.picking) > set(found.calibration)
-
-
 def test_a_copy_of_a_labelled_image_under_other_bytes_is_no_photo_without_one(tmp_path: Path) -> None:
     for number, label in enumerate(LABELS):
         for seed in range(10):
@@ -64,11 +58,3 @@ def test_a_copy_of_a_labelled_image_under_other_bytes_is_no_photo_without_one(tm
     )
     found = find_images(build_source(tmp_path, tmp_path / "data"), asked, tmp_path / "cache", SilentProgress())
     assert {path.name for path in found.unlabelled} == {"500.jpg", "501.jpg"}
-
-
-def test_images_that_can_show_nothing_are_reported_with_what_could(tmp_path: Path) -> None:
-    message = r"\d held-out labelled images are too few .* at most 3 points: it takes at least 99, or 500 photos"
-    with pytest.raises(ConversionError, match=message):
-        find(tmp_path, precision="auto")
-    photos = write_photos(tmp_path / "photos", 500)
-    assert len(find(tmp_path, precision="auto", unlabelled=str(photos)).unlabelled) == 500

@@ -89,14 +89,6 @@ def test_the_interface_is_what_the_manifest_says() -> None:
     )
 
 
-def test_the_batch_dimension_gets_a_stable_name(tmp_path: Path) -> None:
-    path = write(tmp_path / "a", build_model())
-    graph = load(path)
-    names = {value.type.tensor_type.shape.dim[0].dim_param for value in [*graph.input, *graph.output]}
-    assert names == {"batch"}
-    assert (graph.name, graph.doc_string) == ("eaves", "")
-
-
 def test_weights_are_split_where_training_froze_them(tmp_path: Path) -> None:
     path = write(tmp_path / "a", build_model())
     assert (tmp_path / "a" / WEIGHTS / BACKBONE).stat().st_size == 48 * 32 * 4
@@ -147,21 +139,6 @@ def test_neither_the_order_nor_the_names_of_nodes_and_weights_reach_the_bytes(tm
     assert content(tmp_path / "a") == content(tmp_path / "b")
 
 
-def test_what_no_output_needs_is_left_out(tmp_path: Path) -> None:
-    more = build_model()
-    more.graph.node.append(helper.make_node("MatMul", ["flat", "unread"], ["lost"]))
-    more.graph.initializer.append(numpy_helper.from_array(np.ones((48, 32), np.float32), "unread"))
-    write(tmp_path / "a", build_model())
-    write(tmp_path / "b", more)
-    assert content(tmp_path / "a") == content(tmp_path / "b")
-
-
-def test_without_a_split_all_weights_are_in_one_file(tmp_path: Path) -> None:
-    path = write(tmp_path / "a", build_model(), split=False)
-    assert set(content(tmp_path / "a")) == {"model.onnx", f"{WEIGHTS}/{BACKBONE}"}
-    assert values(onnx.load(str(path))) == values(build_model())
-
-
 def test_small_tensors_stay_in_the_graph_and_large_ones_are_aligned(tmp_path: Path) -> None:
     path = write(tmp_path / "a", build_model(), split=False)
     graph = load(path)
@@ -191,17 +168,6 @@ def test_a_graph_that_is_no_classifiers_is_refused(tmp_path: Path, case: str) ->
             read()
 
 
-def test_a_frozen_run_without_a_head_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match="no weights of a layer named head"):
-        write(tmp_path / "a", build_model(head="model/dense/MatMul"))
-
-
-def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "exported.onnx").write_bytes(b"\xff\xff not protobuf")
-    with pytest.raises(ConversionError, match="can't be read"):
-        prepare(tmp_path / "exported.onnx", split=True)
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -213,10 +179,3 @@ def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
 )
 def test_what_belongs_to_the_head(name: str, expected: bool) -> None:
     assert is_head(name) is expected
-
-
-def test_what_others_call_head_is_no_trained_head_of_ours() -> None:
-    model = build_model()
-    canonicalize(model, heads=False)
-    names = [node.name for node in model.graph.node] + [tensor.name for tensor in model.graph.initializer]
-    assert not any(is_head(name) for name in names)

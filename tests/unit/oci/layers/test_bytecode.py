@@ -49,17 +49,3 @@ def test_a_source_that_does_not_compile_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("def")
     with pytest.raises(OciError, match="can't compile the packages"):
         compile_folder(find_compiler(OWN), tmp_path)
-
-
-@pytest.mark.parametrize("program", [None, "exit 127", "echo pypy311 3.99.0", "echo cpython-311 3.11.0"])
-def test_a_version_that_is_not_here_is_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str | None
-) -> None:
-    """Not on the path, there but not to be run (a shim of a version manager), or another than its name says."""
-    if program:
-        (tmp_path / "python3.99").write_text(f"#!/bin/sh\n{program}\n")
-        (tmp_path / "python3.99").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(OciError, match=r"Python 3\.99, and no Python on the PATH can compile") as caught:
-        find_compiler("3.99")
-    assert "install python3.99" in str(caught.value.hint)

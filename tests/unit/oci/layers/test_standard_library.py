@@ -1,4 +1,4 @@
-"""Which modules of a base's standard library are compiled, and how the library is found in a base's layers."""
+"""How a base's standard library is compiled, and found in the base's layers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from eaves.oci.layers.image import Image
 from eaves.oci.layers.standard_library import (
     StandardLibrary,
     compile_standard_library,
-    find_modules,
     find_standard_library,
 )
 from eaves.oci.layout import Layout, create_layout
@@ -28,47 +27,9 @@ from tests.container_images.packaging import VERSION
 ROOT = f"usr/local/lib/python{VERSION}"
 
 
-def library_of(**sources: str) -> StandardLibrary:
-    """A library with these modules, `__` in a name stands for a folder."""
-    files = {f"{name.replace('__', '/')}.py": text.encode() for name, text in sources.items()}
-    return StandardLibrary(root=ROOT, sources=files)
-
-
-def test_modules_are_found_through_imports_at_once() -> None:
-    library = library_of(
-        json="import codecs\ndef load():\n    import pdb\n",
-        codecs="try:\n    import stat\nexcept ImportError:\n    pass\nclass A:\n    import enum\n",
-        **{"email/init": ""},
-    )
-    more = {"stat.py": b"", "enum.py": b"", "pdb.py": b"", "site.py": b"import os", "os.py": b"", "never.py": b""}
-    library = StandardLibrary(root=ROOT, sources={**library.sources, **more})
-    assert find_modules(library, ["json.loads"], {}) == {
-        "json.py", "codecs.py", "stat.py", "enum.py", "site.py", "os.py"
-    }  # fmt: skip
-
-
-def test_what_a_package_imports_is_found_through_it_alone() -> None:
-    library = library_of(json="", csv="", pdb="")
-    packages = {
-        "flask/__init__.py": b"from .app import App",
-        "flask/app.py": b"import json\nif __name__ == '__main__':\n    import pdb",
-        "flask/cli.py": b"import csv",
-    }
-    assert find_modules(library, ["flask"], packages) == {"json.py"}
-
-
-def test_the_settings_of_a_build_come_with_sysconfig() -> None:
-    sources = {
-        "sysconfig/__init__.py": b"",
-        "_sysconfigdata__linux_x86_64-linux-gnu.py": b"",
-        "_sysconfigdata_d.py": b"",
-    }
-    assert find_modules(StandardLibrary(root=ROOT, sources=sources), ["sysconfig"], {}) == sources.keys()
-
-
 def test_the_byte_code_is_of_the_bases_own_source_and_never_checked() -> None:
-    library = library_of(json="VALUE = 'of this base'", csv="import json")
-    (file,) = compile_standard_library(library, find_compiler(VERSION), [b"import json"], {})
+    library = StandardLibrary(root=ROOT, sources={"json.py": b"VALUE = 'of this base'"})
+    (file,) = compile_standard_library(library, find_compiler(VERSION))
     assert file.path == f"{ROOT}/__pycache__/json.cpython-{VERSION.replace('.', '')}.pyc"
     assert isinstance(file.content, bytes)
     assert file.content[:4] == importlib.util.MAGIC_NUMBER
@@ -79,9 +40,9 @@ def test_the_byte_code_is_of_the_bases_own_source_and_never_checked() -> None:
 
 
 def test_a_source_that_does_not_compile_is_an_error() -> None:
-    library = library_of(json="match = (")
+    library = StandardLibrary(root=ROOT, sources={"json.py": b"match = ("})
     with pytest.raises(StandardLibraryError, match="the base's standard library can't be compiled"):
-        compile_standard_library(library, find_compiler(VERSION), [b"import json"], {})
+        compile_standard_library(library, find_compiler(VERSION))
 
 
 def base_of(folder: Path, *layers: Mapping[str, str] | bytes) -> tuple[Layout, Image]:
@@ -116,17 +77,6 @@ def test_it_is_found_in_the_highest_layer_and_lower_ones_are_not_fetched(tmp_pat
     library, lines = found_in(tmp_path, {"bin/sh": ""}, files, {"etc/hosts": ""})
     assert (library.root, library.sources) == (ROOT, {"os.py": b"A = 1", "json/__init__.py": b"B = 1"})
     assert len(lines) == 2, "the lowest layer has none of it"
-
-
-def test_an_upper_layer_replaces(tmp_path: Path) -> None:
-    library, _ = found_in(tmp_path, {f"{ROOT}/os.py": "old", f"{ROOT}/ssl.py": "old"}, {f"{ROOT}/ssl.py": "fixed"})
-    assert library.sources == {"os.py": b"old", "ssl.py": b"fixed"}
-
-
-def test_the_library_below_usr_local_is_the_one_that_runs(tmp_path: Path) -> None:
-    debian = f"usr/lib/python{VERSION}"
-    library, _ = found_in(tmp_path, {f"{debian}/os.py": "debian", f"{ROOT}/os.py": "official"})
-    assert (library.root, library.sources) == (ROOT, {"os.py": b"official"})
 
 
 @pytest.mark.parametrize("outside", ["../../../lib/python{}/os.py", "usr/../../../lib/python{}/os.py"])
