@@ -278,8 +278,8 @@ class Deliverer:
             self._handle(requests[0])
             return
         self._submit(requests)
-        if len(requests) < free:  # all due entries are in flight
-            self._wait_for_more(version, busy | {request[0].seq for request in requests})
+        if not requests:  # all due entries are in flight
+            self._wait_for_more(version, busy)
 
     def _submit(self, requests: Sequence[Sequence[Entry]]) -> None:
         for number, request in enumerate(requests):
@@ -340,10 +340,11 @@ class Deliverer:
     def _tries_newest(self) -> bool:
         """Return whether to try the newest entry next: in turn with the first one, while all fail and none is a probe.
 
-        So many entries that are refused don't hide one that would be accepted.
+        So many entries that are refused don't hide one that would be accepted. A receiver that isn't reached gets them
+        in their order.
         """
         with self._state:
-            if self._has_probe or not self._sink.failures:
+            if self._has_probe or not (self._sink.failures and self._has_failed):
                 return False
             self._turns += 1
             return self._turns % 2 == 0

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from eaves.base.backoff import Backoff
+from eaves.delivery import Deliverer
 from eaves.errors import StorageError
 from eaves.events import Event
-from eaves.receiver.archive import Archive
-from eaves.spool import Entry
+from eaves.receiver.archive import Archive, FolderSender
+from eaves.spool import Entry, Spool
+from tests.fakes.clock import FrozenClock
 from tests.processes.receiving import captured, classified, receiving
 from tests.waiting import wait_until
 
@@ -108,6 +111,26 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     assert path.read_bytes() == before
     archive.write([*entries, entry(10, captured(10))])
     assert list_ids(path) == [*(f"id-{number}" for number in range(10)), captured(10).id]
+
+
+def test_events_that_waited_for_the_disk_are_in_the_order_of_arrival(tmp_path: Path) -> None:
+    path = tmp_path / "events-2026-11-26.jsonl"
+    pauses = Backoff(retry=None, first_s=0.001, cap_s=0.01)
+    with Spool(tmp_path / "spool.db", clock=FrozenClock(MIDNIGHT)) as spool:
+        deliverer = Deliverer(spool, "sink", FolderSender(tmp_path), backoff=pauses)
+        deliverer.start()
+        try:
+            for first in range(0, 80, 10):
+                path.mkdir()  # nothing can be written
+                tried = deliverer.status().attempts.get("retried", 0)
+                spool.put_many([(classified(first + number), ("sink",)) for number in range(10)])
+                wait_until(lambda: deliverer.status().attempts.get("retried", 0) > tried + 2)  # noqa: B023
+                path.rmdir()
+                wait_until(lambda: spool.depth() == 0)
+                assert list_ids(path) == [f"id-{first + number}" for number in range(10)]
+                path.unlink()
+        finally:
+            assert deliverer.stop(5)
 
 
 def test_a_folder_that_can_not_be_made_is_reported_at_the_start(tmp_path: Path) -> None:

@@ -88,6 +88,22 @@ def test_several_are_in_flight_at_once_and_none_twice(spool: Spool) -> None:
     assert sorted(sink.got) == sorted(f"id-{number}" for number in range(12))
 
 
+def test_an_entry_that_hangs_again_leaves_the_other_places_to_others(live: Spool) -> None:
+    live.put_many([(image(number), ("out",)) for number in range(4)])
+    live.retry(live.peek("out")[0], 5.0, "hung before")
+    live.wait(live.version("out"), 0.01)  # so that none of this wakes the deliverer
+    sink = Sink(TAKEN)
+
+    def send(event: Event) -> SinkResponse:
+        if event.id == "id-0":
+            wait_until(lambda: len(sink.got) == 3, 10, what="the others")
+        return sink(event)
+
+    with delivering(live, send, parallel=2) as lane:
+        wait_until(lambda: len(lane.attempts) == 4, 20)
+    assert sink.got[-1] == "id-0"
+
+
 def test_a_failure_is_retried_until_it_succeeds(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
     def keep(entry: Entry, reply: Event) -> Puts:
         raise ValueError("no such lane")
