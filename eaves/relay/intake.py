@@ -6,11 +6,12 @@ import logging
 from collections.abc import Sequence
 
 from eaves.delivery.rejection import build_rejection, is_dead_letter, strip
+from eaves.errors import ConfigError, Fault
 from eaves.events import IMAGE_REJECTED, Event, source_uri
 from eaves.relay.alarms import Rule, is_alarm
 from eaves.relay.relay_lanes import ALARMS, ARCHIVE, BROKER, CLASSES, IMAGES
-from eaves.spool import PutOutcome, Puts, Selection, Spool
-from eaves.spool.admin import dead_letter_lane, redrive
+from eaves.spool import PutOutcome, Puts, Selection, Spool, WhenFull
+from eaves.spool.admin import dead_letter_lane, measure, redrive
 
 CONFLICT = "an event with the same source and id but other content was received before"
 CONFLICT_STATUS = 409
@@ -108,9 +109,17 @@ def set_apart_former_site(spool: Spool, site: str) -> None:
     events are queued again.
 
     Raises:
+        ConfigError: When the oldest of them would expire, because the budget of dead letters is too small.
         SpoolError: When the spool can't be written.
     """
-    prefix = source_uri(site, "")
+    prefix, limits = source_uri(site, ""), spool.limits
+    waiting = [measure(spool, Selection(lane=lane, state="queued", outside=prefix)) for lane in CLASSES]
+    count, size_bytes = (sum(column) for column in zip(*waiting, strict=True))
+    is_too_large = spool.dead_bytes() + size_bytes > limits.dead_max_bytes
+    if count and is_too_large and limits.dead_when_full is WhenFull.EXPIRE:
+        message = f"{count} events ({size_bytes} bytes) of the site's former name wait, more than dead letters may have"
+        hint = "give the relay its former name until they are delivered; or raise spool_dead_max_bytes"
+        raise ConfigError([Fault(origin="settings", path="site", message=message)], hint=hint)
     for lane in CLASSES:
         count = dead_letter_lane(spool, lane, FORMER_SITE, outside=prefix)
         if count:

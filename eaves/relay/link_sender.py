@@ -32,6 +32,8 @@ NO_PARTS = frozenset({404, 405, 501})
 """Statuses of a receiver that doesn't support uploads in parts."""
 NOT_THERE = 412
 """HTTP status by which a receiver says that it no longer has the uploaded parts."""
+CONFLICT = 409
+"""Status of an image whose source and id another event has that the receiver got before."""
 TOO_LARGE = 413
 LARGE_BYTES = 65_536
 """Minimum size of a single event's body, bytes, for a 413 answer to count as the event's fault. Servers have no smaller
@@ -171,7 +173,6 @@ class LinkSender(Sender):
         self._throughput = Throughput()
         self._sizes = {lane: BatchSize() for lane in classes}
         self._upload: Upload | None = None
-        self._takes_parts = True
         self._as_batch = self._whole = self._doubted = 0
         self._kind, self._body_bytes = RequestKind.BATCH, 0
 
@@ -310,7 +311,7 @@ class LinkSender(Sender):
         packed = pack([one.event for one in entries], as_batch=len(entries) == 1 and self._as_batch == entry.seq)
         _, max_bytes = self.limits(entry.lane)
         is_small = len(packed.body) <= max_bytes or len(entries) > 1
-        if packed.is_batch or is_small or not self._takes_parts or self._whole == entry.seq:
+        if packed.is_batch or is_small or self._whole == entry.seq:
             self._kind = RequestKind.BATCH if packed.is_batch else RequestKind.PICTURE
             self._body_bytes = len(packed.body)
             return self._link.send_packed(packed, timeout_s=self._throughput.limit_s(len(packed.body)))
@@ -336,7 +337,7 @@ class LinkSender(Sender):
                 self._whole, self._upload = upload.entry.seq, None  # not in parts again, that might never end
                 raise DeliveryError(f"the upload starts again: {error.message}") from error
             if error.status in NO_PARTS and not upload.received:
-                self._takes_parts, self._upload, self._body_bytes = False, None, 0
+                self._whole, self._upload, self._body_bytes = upload.entry.seq, None, 0
                 return None
             raise
         upload.answered(received)
@@ -348,7 +349,7 @@ class LinkSender(Sender):
 
 def _find_blame(status: int) -> Blame:
     """Return what is at fault for a status of a request of events, after a probe that succeeded."""
-    if status in LOGIN_STATUSES | GATEWAY_STATUSES | {TOO_LARGE}:
+    if status in LOGIN_STATUSES | GATEWAY_STATUSES | {CONFLICT, TOO_LARGE}:
         return Blame.UNKNOWN
     return find_blame(status)
 

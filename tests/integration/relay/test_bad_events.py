@@ -174,15 +174,16 @@ def test_one_event_that_fails_every_request_lets_the_others_pass(tmp_path: Path,
         assert "id-3" not in rig.stored()
 
 
-def test_a_picture_that_is_refused_as_it_is_goes_as_a_batch_whose_answer_says_why(tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [403, 409])
+def test_a_picture_that_is_refused_as_it_is_goes_as_a_batch_whose_answer_says_why(tmp_path: Path, status: int) -> None:
     with forwarding(tmp_path, starts=False) as rig:
         rig.put(picture(1, 25_000), lane=IMAGES)
         rig.receiver.script = lambda events: Reply(
-            status=403 if len(rig.requests()) == 1 else 200,
+            status=status if len(rig.requests()) == 1 else 200,
             refused=None if len(rig.requests()) == 1 else {"id-1": 409},
         )
         rig.start()
-        rig.wait_until_empty()
+        rig.wait_until_empty(5)
         assert rig.dead() == {"id-1": "the receiver refuses the event (409): not yours"}
         assert rig.receiver.calls == ["probe", "send", "send"]
         assert rig.state() == "up"

@@ -110,6 +110,10 @@ def test_a_receiver_that_takes_no_parts_gets_the_whole(tmp_path: Path) -> None:
         rig.start()
         rig.wait_until_empty()
         assert rig.receiver.calls == ["probe", "part", "send", "send"]
+        rig.receiver.part_reply = lambda: None  # it was a proxy, while the receiver was started
+        rig.put(picture(3, 2_000_000), lane=IMAGES)
+        rig.wait_until_empty()
+        assert len(rig.receiver.parts) == 1
 
 
 def test_a_receiver_that_has_lost_the_parts_gets_the_whole(tmp_path: Path) -> None:

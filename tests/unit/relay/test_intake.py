@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from eaves.errors import ConfigError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.relay.alarms import parse_alarms
 from eaves.relay.backlog_age import BacklogAge
 from eaves.relay.intake import FORMER_SITE, RelayIntake, set_apart_former_site, store
 from eaves.relay.relay_lanes import ALARMS, ARCHIVE, BROKER, IMAGES
-from eaves.spool import LedgerLimits, Puts, Spool
+from eaves.spool import LedgerLimits, Puts, Spool, SpoolLimits
 
 ALARM_RULES = parse_alarms('[{"label": "fire"}, {"label": "smoke", "confidence": "high"}, {"partitionkey": "gate"}]')
 PROBLEM = {"type": "urn:eaves:problem:image", "title": "Unprocessable", "status": 422, "detail": "not an image"}
@@ -195,3 +196,15 @@ def test_what_has_the_sites_former_name_is_kept_apart_and_goes_in_order_once_the
         set_apart_former_site(spool, "old")
         assert [entry.event for entry in spool.peek(ARCHIVE, limit=9)] == old
         assert [letter.entry.event.id for letter in spool.dead()] == ["id-10"]
+
+
+def test_a_new_name_of_the_site_deletes_nothing(tmp_path: Path) -> None:
+    old = [(event(number, source="/eaves/old/camera"), (ARCHIVE,)) for number in range(20)]
+    limits = SpoolLimits(dead_max_bytes=1_000)
+    with Spool(tmp_path / "relay.db", limits=limits) as spool:
+        spool.put_many(old)
+        with pytest.raises(ConfigError, match=r"20 events \(\d+ bytes\) of the site's former name"):
+            set_apart_former_site(spool, "north")
+        assert (spool.counts(), spool.expired()) == ({ARCHIVE: (20, 0)}, 0)
+        set_apart_former_site(spool, "old")
+        assert spool.counts() == {ARCHIVE: (20, 0)}
