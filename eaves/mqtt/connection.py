@@ -45,6 +45,10 @@ CLOSING_S = 1.0
 """Time limit for writing the pending data when a connection ends, seconds; acknowledgements are written first."""
 MAX_IN_FLIGHT = 20
 """Maximum number of publications that wait for their acknowledgement; a broker may ask for fewer."""
+PIECE_BYTES = 65_536
+KEPT_BYTES = 262_144
+"""Number of bytes that are kept from the beginning of a packet that is too large: enough for its topic and
+properties."""
 PUBACK_CODES = frozenset({0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99})
 """Valid reason codes of PUBACK. Source: MQTT 5.0, section 3.4.2.1, PUBACK Reason Code."""
 UNSPECIFIED, UNSUPPORTED_VERSION, BAD_CREDENTIALS, NOT_AUTHORIZED = 0x80, 0x84, 0x86, 0x87
@@ -260,7 +264,10 @@ class BrokerConnection:
 
 
 class BrokerClient(paho.Client):
-    """One connection to the broker, from CONNECT to its end.
+    """One connection to the broker, from CONNECT to its end; it keeps only the beginning of a packet that is too large.
+
+    A broker that speaks MQTT 3.1.1 can't be given a limit, and would send a message that ends the process for lack of
+    memory again forever.
 
     The class relies on private parts of paho-mqtt 2.2: `_sock_recv` is its only way of reading, and
     `_handle_pubackcomp` handles the packet whose state is `_in_packet`.
@@ -408,6 +415,7 @@ class BrokerClient(paho.Client):
             dup=received.dup,
             packet_id=received.mid,
             session=self.number,
+            is_cut=self._is_cut,
             content_type=getattr(received.properties, "ContentType", ""),
             user_properties=tuple(getattr(received.properties, "UserProperty", ())),
         )
@@ -427,14 +435,22 @@ class BrokerClient(paho.Client):
         with suppress(InvalidStateError):
             future.set_result(Acknowledgement(code=unlisted or code.value, name=name))
 
+    @property
+    def _is_cut(self) -> bool:
+        """Whether only the beginning of the packet that is being read or handled is kept."""
+        return self._in_packet["remaining_length"] > self._owner.settings.max_packet_bytes
+
     def _sock_recv(self, bufsize: int) -> bytes:
         try:
-            return super()._sock_recv(bufsize)
+            piece = super()._sock_recv(min(bufsize, PIECE_BYTES))
         except BlockingIOError:
             raise
         except OSError as error:
             self._failure = error
             raise
+        if self._is_cut:
+            del self._in_packet["packet"][KEPT_BYTES:]
+        return piece
 
     def _handle_pubackcomp(self, cmd: Literal["PUBACK", "PUBCOMP"]) -> MQTTErrorCode:
         """Handle an acknowledgement whose reason code MQTT lists for other packets only.

@@ -25,6 +25,7 @@ class Message:
         dup: Whether the broker says that it may have sent the message before.
         packet_id: The broker's number of the message, until it is acknowledged; 0 with QoS 0.
         session: Number of the connection that the message arrived on, for its acknowledgement.
+        is_cut: Whether only the beginning of the payload is kept, because the message is larger than allowed.
         content_type: Media type of the payload, from MQTT 5; empty when it isn't given.
         user_properties: Names and values of MQTT 5's user properties, in order; names may repeat.
     """
@@ -36,6 +37,7 @@ class Message:
     dup: bool = False
     packet_id: int = 0
     session: int = 0
+    is_cut: bool = False
     content_type: str = ""
     user_properties: tuple[tuple[str, str], ...] = ()
 

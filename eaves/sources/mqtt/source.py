@@ -204,6 +204,8 @@ class MqttSource(ConnectionListener):
             UnusableError: When the message contains no usable image.
         """
         message = held.message
+        if message.is_cut:
+            raise UnusableError("too_large", "a message is too large")
         found = read_message(message, self._settings)
         known = media_type.is_readable(found.data)
         if not known and not found.content_type:

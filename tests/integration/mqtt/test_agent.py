@@ -72,12 +72,13 @@ def metric(agent: AgentProcess, name: str) -> int:
     return int(float(next(found, "0")))
 
 
-def test_a_message_of_200_mb(tmp_path: Path) -> None:
-    """The client asks the broker not to send it."""
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_a_message_of_200_mb(tmp_path: Path, version: str) -> None:
+    """MQTT 5: the client asks the broker not to send it. 3.1.1: it is read, dropped in pieces and acknowledged."""
     large = tmp_path / "large"
     with large.open("wb") as file:
         file.truncate(LARGE_BYTES)
-    with run_mosquitto(tmp_path / "broker") as broker, run_agent(tmp_path, "", broker) as agent:
+    with run_mosquitto(tmp_path / "broker") as broker, run_agent(tmp_path, "", broker, version=version) as agent:
         before = memory_bytes(agent)
         command = ["mosquitto_pub", "-p", str(broker.port), "-t", TOPIC, "-q", "1", "-f", str(large)]
         subprocess.run(command, check=True, timeout=60)
@@ -86,6 +87,8 @@ def test_a_message_of_200_mb(tmp_path: Path) -> None:
         wait_until(lambda: metric(agent, 'eaves_captured_total{source="gate"}') == 1, 60, what="the next image")
         assert memory_bytes(agent, "VmHWM") - before < GROWTH_BYTES
         assert metric(agent, 'eaves_source_reconnects_last_hour{source="gate"}') == 0
+        too_large = metric(agent, 'eaves_dropped_total{source="gate",cause="too_large"}')
+        assert too_large == (0 if version == "5" else 1)
 
 
 @pytest.mark.parametrize("seconds", [pytest.param(2, id="2 s"), pytest.param(60, marks=pytest.mark.slow, id="60 s")])
