@@ -10,13 +10,13 @@ from eaves.errors import EventError, SpoolError, SpoolFullError
 from eaves.events import Event
 from eaves.link import BatchAnswer, RefusedEvent
 from eaves.receiver.counters import CONFLICTING, FORGED, FULL, MALFORMED, REPEATED, STORED, SiteCounters
-from eaves.spool import PutOutcome, Selection, Spool
-from eaves.spool.admin import measure
+from eaves.spool import PutOutcome, Spool
+from eaves.spool.admin import measure_sites
 
 LANE = "sink"
 """Name of the receiver's only lane. An agent's lane has the same name, so the same commands manage both queues."""
 RECOUNT_S = 10.0
-"""Time for which a count of what waits of a site is used, seconds; counting reads all that waits."""
+"""Time for which a count of what waits is used, seconds; counting reads all that waits, a second for half a million."""
 OUTCOMES = {403: FORGED, 409: CONFLICTING}
 """Outcome under which a refused event is counted, by its HTTP status; every other status is counted as `MALFORMED`."""
 
@@ -37,8 +37,9 @@ class SiteShares:
         self._spool = spool
         self._has_more_sites = has_more_sites
         self._lock = threading.Lock()
-        self._waiting: dict[str, tuple[float, int, int]] = {}
-        """When it was counted (monotonic), and numbers of entries and bytes, by site."""
+        self._counted_at = float("-inf")
+        self._waiting: dict[str, tuple[int, int]] = {}
+        """Numbers of entries and bytes, by site."""
 
     def check(self, site: str, events: Sequence[Event]) -> None:
         """Check that a site's events may be stored.
@@ -55,11 +56,10 @@ class SiteShares:
             return
         size_bytes = sum(len(event.data) for event in events)
         with self._lock:
-            counted_at, entries, waiting_bytes = self._waiting.get(site, (float("-inf"), 0, 0))
             now = self._spool.clock.monotonic()
-            if now - counted_at > RECOUNT_S:
-                chosen = Selection(lane=LANE, state="queued", prefix=f"/eaves/{site}/")
-                counted_at, (entries, waiting_bytes) = now, measure(self._spool, chosen)
+            if now - self._counted_at > RECOUNT_S:
+                self._counted_at, self._waiting = now, measure_sites(self._spool, LANE)
+            entries, waiting_bytes = self._waiting.get(site, (0, 0))
             entries, waiting_bytes = entries + len(events), waiting_bytes + size_bytes
             if entries > free_entries or waiting_bytes > free_bytes:
                 raise SpoolFullError(
@@ -67,7 +67,7 @@ class SiteShares:
                     "for other sites",
                     hint="send the events again later",
                 )
-            self._waiting[site] = counted_at, entries, waiting_bytes
+            self._waiting[site] = entries, waiting_bytes
 
 
 class ReceiverIntake:

@@ -33,6 +33,9 @@ _DROP = "DELETE FROM deliveries WHERE seq IN (SELECT value FROM json_each(?))"
 that is deleted as `released`.
 """
 
+SITE_AT = len("/eaves/") + 1
+"""Position of the site's name in a source, as SQL counts."""
+
 
 def list_entries(spool: Spool, selection: Selection, *, limit: int = 100) -> list[Stored]:
     """Return the selected entries, queued and dead, without their data, in the order they were put."""
@@ -45,6 +48,16 @@ def measure(spool: Spool, selection: Selection) -> tuple[int, int]:
     sql = f"SELECT count(*), total(size_bytes) FROM deliveries JOIN events USING(eid) WHERE {where}"  # noqa: S608 - bound
     (row,) = spool.database().read(sql, values)
     return int(row[0]), int(row[1])
+
+
+def measure_sites(spool: Spool, lane: str) -> dict[str, tuple[int, int]]:
+    """Return number and bytes of a lane's queued entries by site, for sources of the form `/eaves/SITE/...`."""
+    site = f"substr(source, {SITE_AT}, instr(substr(source, {SITE_AT}), '/') - 1)"
+    sql = (
+        f"SELECT {site}, count(*), total(size_bytes) FROM deliveries JOIN events USING(eid)"  # noqa: S608 - constants
+        " WHERE lane = ? AND state = 'queued' GROUP BY 1"
+    )
+    return {name: (count, int(size_bytes)) for name, count, size_bytes in spool.database().read(sql, (lane,))}
 
 
 def redrive(spool: Spool, selection: Selection) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.receiver.counters import SiteCounters
 from eaves.receiver.intake import LANE, RECOUNT_S, ReceiverIntake
 from eaves.spool import LedgerLimits, Spool, SpoolLimits
+from eaves.spool.file import connect
 from tests.fakes.clock import ManualClock
 
 BYTES = 100_000
@@ -45,6 +47,24 @@ def test_one_site_that_fills_the_queue_leaves_room_for_others(spool: Spool) -> N
     assert intake.store_events("d", [event("d", 1)]).stored == 1
     with pytest.raises(SpoolFullError, match="10 events of site a wait already"):
         intake.store_events("a", [event("a", 50)])
+
+
+def test_what_waits_is_counted_once_for_all_sites(tmp_path: Path) -> None:
+    """Counting reads the whole queue, and no event is stored or delivered meanwhile."""
+    counted: list[str] = []
+
+    def open_traced(path: Path) -> sqlite3.Connection:
+        db = connect(path)
+        db.set_trace_callback(lambda sql: counted.append(sql) if "total(size_bytes)" in sql else None)
+        return db
+
+    limits = SpoolLimits(max_bytes=20 * BYTES)
+    with Spool(tmp_path / "spool.db", limits=limits, ledger=LedgerLimits(), connect=open_traced) as spool:
+        intake = ReceiverIntake(spool, SiteCounters())
+        fill(intake, "a")
+        for number in range(20):
+            intake.store_events(f"s{number}", [event(f"s{number}", 0, size_bytes=1)])
+    assert len(counted) == 1
 
 
 def test_what_was_delivered_makes_room_again(spool: Spool) -> None:
