@@ -156,23 +156,18 @@ def choose_untried(
     No data is read.
     """
     order = "DESC" if newest_first else "ASC"
-    seqs = (
-        "SELECT seq FROM deliveries WHERE lane = ?1 AND state = 'queued' AND not_before = 0"  # noqa: S608 - constants
-        f" AND seq NOT IN (SELECT value FROM json_each(?2)) ORDER BY seq {order} LIMIT ?3"
-    )
-    values = (lane, json.dumps(list(exclude)), limit)
-    if not max_bytes:
-        return [seq for (seq,) in read(seqs, values)]
+    # The join is before the limit, so an entry whose event is missing in a damaged file hides no other.
     sizes = read(
-        "SELECT seq, ifnull(CAST(size_bytes AS INTEGER), 0) FROM deliveries JOIN events USING(eid)"  # noqa: S608 - constants
-        f" WHERE seq IN ({seqs}) ORDER BY seq {order}",
-        values,
+        "SELECT seq, ifnull(CAST(size_bytes AS INTEGER), 0) FROM deliveries CROSS JOIN events USING(eid)"  # noqa: S608 - constants
+        " WHERE lane = ? AND state = 'queued' AND not_before = 0 AND seq NOT IN (SELECT value FROM json_each(?))"
+        f" ORDER BY seq {order} LIMIT ?",
+        (lane, json.dumps(list(exclude)), limit),
     )
     chosen: list[int] = []
     total = 0
     for seq, size_bytes in sizes:
         total += size_bytes
-        if chosen and total > max_bytes:
+        if chosen and 0 < max_bytes < total:
             break
         chosen.append(seq)
     return chosen

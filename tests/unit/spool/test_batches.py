@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -66,6 +67,18 @@ def test_a_batch_holds_what_fits_and_keeps_the_order(spool: Spool) -> None:
 def test_an_entry_larger_than_a_batch_comes_alone(spool: Spool) -> None:
     spool.put_many([(image(1, 5_000), ("out",)), (image(2), ("out",))])
     assert ids(batch(spool, max_bytes=100)) == ["id-1"]
+
+
+@pytest.mark.parametrize("max_bytes", [0, 1 << 20])
+@pytest.mark.timeout(20)
+def test_an_entry_whose_event_is_missing_hides_no_other(spool: Spool, max_bytes: int) -> None:
+    """A damaged file may have lost it."""
+    spool.put_many(images(3))
+    with sqlite3.connect(spool.path) as db:
+        db.execute("DELETE FROM events WHERE id IN ('id-0', 'id-1')")
+    assert ids(spool.peek("out", limit=1, max_bytes=max_bytes)) == ["id-2"]
+    spool.ack_many(spool.peek("out", max_bytes=max_bytes))
+    assert spool.peek("out", max_bytes=max_bytes) == []
 
 
 def test_what_failed_before_is_in_no_batch(spool: Spool) -> None:
