@@ -112,14 +112,16 @@ def set_apart_former_site(spool: Spool, site: str) -> None:
         ConfigError: When the oldest of them would expire, because the budget of dead letters is too small.
         SpoolError: When the spool can't be written.
     """
-    prefix, limits = source_uri(site, ""), spool.limits
-    waiting = [measure(spool, Selection(lane=lane, state="queued", outside=prefix)) for lane in CLASSES]
-    count, size_bytes = (sum(column) for column in zip(*waiting, strict=True))
-    is_too_large = spool.dead_bytes() + size_bytes > limits.dead_max_bytes
-    if count and is_too_large and limits.dead_when_full is WhenFull.EXPIRE:
-        message = f"{count} events ({size_bytes} bytes) of the site's former name wait, more than dead letters may have"
-        hint = "give the relay its former name until they are delivered; or raise spool_dead_max_bytes"
-        raise ConfigError([Fault(origin="settings", path="site", message=message)], hint=hint)
+    prefix, limits, kept = source_uri(site, ""), spool.limits, spool.dead_bytes()
+    if limits.dead_when_full is WhenFull.EXPIRE and kept + spool.size_bytes() > limits.dead_max_bytes:
+        waiting = [measure(spool, Selection(lane=lane, state="queued", outside=prefix)) for lane in CLASSES]
+        count, size_bytes = (sum(column) for column in zip(*waiting, strict=True))
+        if count and kept + size_bytes > limits.dead_max_bytes:
+            message = (
+                f"{count} events ({size_bytes} bytes) of the site's former name wait, more than dead letters may have"
+            )
+            hint = "give the relay its former name until they are delivered; or raise spool_dead_max_bytes"
+            raise ConfigError([Fault(origin="settings", path="site", message=message)], hint=hint)
     for lane in CLASSES:
         count = dead_letter_lane(spool, lane, FORMER_SITE, outside=prefix)
         if count:
