@@ -118,7 +118,8 @@ class SinkState:
             status: HTTP status; 0 when there was no response.
             asked_s: Minimum pause that the receiver asked for, seconds; None when it asked for none.
             lenient: Whether the first failure in a row makes no pause yet: because the event may be at fault, or a
-                kept connection may have ended, which the next request or probe shows.
+                kept connection may have ended, which the next request or probe shows. Only a probe shows that this sender
+                is rejected.
             again: Whether an entry that failed alone before has failed again, which lengthens no pause.
         """
         if self.left_s() <= 0 and not (again and self.failures):
@@ -129,9 +130,8 @@ class SinkState:
         asked_s = min(asked_s or 0.0, MAX_RETRY_AFTER_S)
         pause_s = self._backoff.pause_s(self.failures, jitter=self._jitter(), retry_after_s=asked_s)
         self._until = max(self._until, self._clock.monotonic() + pause_s)
-        self._turn(
-            SinkStatus.REFUSED if self._has_probe and status in LOGIN_STATUSES else SinkStatus.DOWN, reason, status
-        )
+        is_refused = self._has_probe and status in LOGIN_STATUSES and not lenient
+        self._turn(SinkStatus.REFUSED if is_refused else SinkStatus.DOWN, reason, status)
 
     def _turn(self, state: SinkStatus, reason: str = "", status: int = 0) -> None:
         changed = state is not self.state

@@ -128,12 +128,15 @@ def test_events_that_get_no_answer_hold_up_no_others_and_are_never_given_up(tmp_
         assert rig.dead() == {}
 
 
-def test_the_reason_of_a_link_that_is_down_names_the_event(tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [403, 500])
+def test_the_reason_of_a_link_that_is_down_names_the_event(tmp_path: Path, status: int) -> None:
+    """With 403 too: the receiver lets this site in, as the probes show."""
     with forwarding(tmp_path, *BAD[:5], starts=False) as rig:
-        rig.receiver.script = failing(500)
+        rig.receiver.script = failing(status)
         rig.start()
-        named = re.compile(r"event id-\d of /eaves/north/flowers: .* answered 500")
-        wait_until(lambda: named.fullmatch(rig.view().reason))
+        named = re.compile(rf"event id-\d of /eaves/north/flowers: .* answered {status}")
+        view = wait_until(lambda: named.fullmatch(rig.view().reason) and rig.view())
+    assert view.state.value == "down"
 
 
 @pytest.mark.parametrize("reply", [LOST, Reply(status=500), Reply(status=503)])
