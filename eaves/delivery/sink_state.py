@@ -118,8 +118,8 @@ class SinkState:
             status: HTTP status; 0 when there was no response.
             asked_s: Minimum pause that the receiver asked for, seconds; None when it asked for none.
             lenient: Whether the first failure in a row makes no pause yet: because the event may be at fault, or a
-                kept connection may have ended, which the next request or probe shows. Only a probe shows that this sender
-                is rejected.
+                kept connection may have ended, which the next request or probe shows. Only a probe shows that this
+                sender is rejected.
             again: Whether an entry that failed alone before has failed again, which lengthens no pause.
         """
         if self.left_s() <= 0 and not (again and self.failures):
