@@ -54,7 +54,8 @@ def test_a_reconcile_reads_nothing_twice_but_what_may_have_changed(site: Sites) 
         assert len(sent) <= RECONCILE, render(sent)
         read = Counter((one.path, str(dict(one.query))) for one in sent if one.method == "GET")
         often = {path.rpartition("/")[2]: count for (path, _), count in read.items() if count > 1}
-        # The inventory when it is decided and before the Service is applied; the Service before, after and to advance.
-        assert often == {"eaves-inventory-flowers": 2, "flowers": 3}
+        # The inventory when it is decided and before the Service is applied; the Service before and after, to advance,
+        # and once for the readiness of the whole app.
+        assert often == {"eaves-inventory-flowers": 2, "flowers": 4}
         lists = {one.path.rpartition("/")[2] for one in sent if "labelSelector" in one.query}
         assert lists == {*LISTED, "subscriptions"}
