@@ -106,7 +106,7 @@ def test_images_are_in_the_order_of_their_events_however_late_each_picture_was_d
     backend: FakeBackend, client: FlaskClient, tmp_path: Path
 ) -> None:
     gallery = Gallery(tmp_path / "thumbnails.db", backend.images.image, clock=FrozenClock(START + 200))
-    backend.images = gallery
+    backend.images = gallery  # type: ignore[assignment] # a real one, in place of the fake
     captured = [one for one in backend.records.kept if one.cause is None]
     for record in (*captured[30:], *captured[5:30]):
         gallery.thumbnail(record)
