@@ -437,11 +437,14 @@ class Deliverer:
             self._has_failed, self._failed_lane, self._silence = False, "", (0, 0)
             self._held_reason = ""
             self._sink.succeeded()
+            lane = accepted[0][0].lane
+            self._attempts[lane][DeliveryOutcome.DELIVERED.value] += len(accepted)
             for entry, _ in accepted:
-                self._evidence[entry.lane].passed(entry.seq, find_store(entry.event))
-                self._failed.discard(entry.lane, entry.seq)
-        for entry, result in accepted:
-            self._notify(entry, DeliveryOutcome.DELIVERED, result)
+                self._evidence[lane].passed(entry.seq, find_store(entry.event))
+                if entry.attempts:
+                    self._failed.discard(lane, entry.seq)
+        for entry, result in accepted if self._observe is not None else ():
+            self._report(entry, DeliveryOutcome.DELIVERED, result)
 
     def _record_failure(self, entry: Entry, result: AttemptResult) -> None:
         if self._is_given_up(entry, result):
@@ -554,6 +557,9 @@ class Deliverer:
     def _notify(self, entry: Entry, outcome: DeliveryOutcome, result: AttemptResult) -> None:
         with self._state:
             self._attempts[entry.lane][outcome.value] += 1
+        self._report(entry, outcome, result)
+
+    def _report(self, entry: Entry, outcome: DeliveryOutcome, result: AttemptResult) -> None:
         if self._observe is None:
             return
         attempt = DeliveryAttempt(
