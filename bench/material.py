@@ -92,7 +92,7 @@ def train_twice(arch: str, weights: Path | None, folder: Path, shared: Path) -> 
     if not data.is_dir():
         data = write_images(folder / "images")
     runs = []
-    for name, more in ((arch, ()), (f"{arch}-2", ("--head-l2", "10"))):
+    for name, more in ((arch, ()), (f"{arch}-2", ("--seed", "7"))):
         runs.append(folder / "runs" / name)
         if not (runs[-1] / "run.json").is_file():
             words = build_training_words(data, arch, weights, runs[-1])

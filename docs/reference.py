@@ -67,7 +67,10 @@ _HEAD = (
     "# Reference\n\nThis page is written by `python docs/reference.py` from the code. To change it, change the code.\n"
 )
 _VARIABLES = """\
-All environment variables, by name. One that isn't in this table has no effect, and no process warns about it.
+All environment variables, by name. One that isn't in this table has no effect. A function, an agent, a relay, a
+receiver, a publisher and a site's console name in one line of their log those that begin with `EAVES_` and that none
+of their settings reads, such as a misspelt one. Commands name those that begin with the name of their section, such as
+`EAVES_TRAIN_`.
 """
 READERS: tuple[tuple[str, type, str], ...] = (
     ("the command line", Project, ""),

@@ -7,7 +7,8 @@ process's exit status (numbers as in sysexits.h). `http_status` tells the sender
     ├── ConfigError                exit 78  HTTP 500   a configuration with faults; it holds all of them
     ├── InputError                 exit 65  HTTP 400   unusable input; sending it again doesn't help
     │   ├── EventError                      HTTP 400   not a well-formed CloudEvent
-    │   │   └── UnsupportedContentError     HTTP 415   a content type or content mode that is not supported
+    │   │   ├── UnsupportedContentError     HTTP 415   a content type or content mode that is not supported
+    │   │   └── BatchTooLargeError          HTTP 413   a batch of too many events or values
     │   ├── ImageError                      HTTP 422   not an image, or a corrupt one
     │   │   └── ImageTooLargeError          HTTP 413   more bytes or pixels than allowed
     │   ├── ClaimError                      HTTP 422   a dataref that may not be fetched, or refers to nothing
@@ -131,6 +132,12 @@ class ImageError(InputError):
 
 class ImageTooLargeError(ImageError):
     """An image with more bytes or pixels than allowed."""
+
+    http_status = 413
+
+
+class BatchTooLargeError(EventError):
+    """A batch of more events, or of more values, than allowed."""
 
     http_status = 413
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import typing
@@ -10,8 +11,10 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, TypeVar
 
+from eaves import logs
 from eaves.base.terminal import escape
 from eaves.config import (
+    ENV_PREFIX,
     SettingsLayer,
     SettingsLeaf,
     build,
@@ -25,6 +28,7 @@ from eaves.errors import EavesError
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
+_log = logging.getLogger(__name__)
 
 
 def settings_options(
@@ -116,12 +120,25 @@ def given(cls: type, parameters: Mapping[str, Any]) -> dict[str, Any]:
 def build_settings(cls: type[T], parameters: Mapping[str, Any], *layers: SettingsLayer, section: str = "") -> T:
     """Build a section from files (`layers`), the process's environment and the command line, in rising precedence.
 
+    One log line names the environment variables that no setting reads, since a misspelt one has no effect: of a section
+    only those that begin with its name, because a process may read several, and commands have variables of their own.
+
     Only `__main__` modules and `eaves.cli` may call this, because it reads the environment.
 
     Raises:
         ConfigError: When there are faults; it holds all of them.
     """
+    _warn_of_unread(cls, section)
     return build(cls, *layers, env_layer(cls, os.environ, section), flag_layer(given(cls, parameters)))
+
+
+def _warn_of_unread(cls: type, section: str) -> None:
+    prefix = f"{ENV_PREFIX}_{section.replace('.', '_').upper()}"
+    read = {leaf.env for leaf in iter_leaves(cls, section) if is_scalar(leaf.type)}
+    if unread := sorted(name for name in os.environ if name.startswith(prefix) and name not in read):
+        if not logging.root.handlers:  # the setting of the log's form isn't read yet
+            logs.configure()
+        _log.warning("no setting of this process reads %s", ", ".join(unread))
 
 
 def report_errors(main: Callable[[], Any]) -> None:

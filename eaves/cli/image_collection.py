@@ -45,6 +45,7 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
         CancelledError: When the user stopped the collection before all images were collected.
         ConfigError: When the source has faults.
     """
+    from eaves.sources.agent.counters import NOT_STARTED
     from eaves.sources.collecting import CollectedImages, collect
 
     site = workspace.project.site
@@ -61,7 +62,7 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
         def watch(counters: SourceCounters) -> None:
             nonlocal shown, left_out
             bar.update(min(len(images), wanted) - bar.pos)
-            if counters.reason not in {"", shown}:
+            if counters.reason not in {"", shown} and (counters.state, counters.reason) != NOT_STARTED:
                 say(f"\n{name} is {counters.state}: {counters.reason}")  # below the bar
             shown = counters.reason
             dropped = ", ".join(f"{cause} {number}" for cause, number in sorted(counters.dropped.items()))

@@ -61,9 +61,11 @@ def find_tried_source(text: str, file: Path, *, credentials: Path | None) -> tup
     if lacks_scheme(text):
         address = text.rpartition("@")[2]  # without a user and a password
         message = f"{address[:80]!r} has no protocol in front of it"
-        raise NotFoundError(message, hint=f"eaves sources try rtsp://{address[:80]}")
+        scheme = "http" if Path(address).suffix.lower() in {".jpg", ".jpeg", ".png"} else "rtsp"
+        raise NotFoundError(message, hint=f"eaves sources try {scheme}://{address[:80]}")
     names = ", ".join(source.name for source in sources)
-    have = f"{file.name} has the sources {names}" if names else f"{file.name} has no sources"
+    without = f"{file.name} has no sources" if workspace else f"there is no {file.name} here"
+    have = f"{file.name} has the sources {names}" if names else without
     raise NotFoundError(f"there is no source, folder or video named {text[:80]!r}; {have}", hint=EXAMPLE)
 
 

@@ -22,6 +22,7 @@ PAGES = (overview, events, images, functions, dead_letters, models, try_it)
 NAVIGATION = (
     ("overview.show", "Overview"),
     ("events.show", "Events"),
+    ("images.show", "Images"),
     ("functions.show", "Functions"),
     ("models.show", "Models"),
     ("try_it.show", "Try it"),

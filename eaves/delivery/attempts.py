@@ -87,6 +87,9 @@ class Sender:
         """Return the entry of a lane of which a part was sent; None without one."""
         return None
 
+    def prepare(self, entries: Sequence[Entry]) -> None:
+        """Prepare the request that will probably follow the one in progress. Called from another thread than `send`."""
+
     def put_off(self, entry: Entry) -> None:
         """Note that others are sent before this entry, of which a part may have been sent, is tried again."""
 

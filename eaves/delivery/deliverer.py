@@ -32,6 +32,8 @@ SPOOL_PAUSE_S = 1.0
 """Pause after the spool could not be read or written, in seconds; it avoids a busy loop while the disk is full."""
 ABORT_S = 0.5
 """Time limit for the request in progress after it was aborted at shutdown, seconds."""
+MIN_AHEAD = 50
+"""Minimum number of entries of a request for the next one to be prepared meanwhile; smaller ones are packed quickly."""
 SET_ASIDE = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses before the next attempt of an entry that failed in a request of its own; other entries are sent meanwhile."""
 MAX_SILENCES = 3
@@ -141,6 +143,7 @@ class Deliverer:
         self._has_failed, self._failed_lane = False, ""
         self._silence = (0, 0)
         self._turns = 0
+        self._ahead: list[Entry] = []
         self._in_flight: set[int] = set()
         self._attempts: dict[str, Counter[str]] = {lane: Counter() for lane in self.lanes}
         self._held_until, self._held_since, self._held_reason = float("-inf"), 0.0, ""
@@ -165,9 +168,10 @@ class Deliverer:
         deadline = time.monotonic() + timeout_s
         if self._thread.ident is not None:
             self._thread.join(max(0.0, timeout_s - ABORT_S))
-            if self._thread.is_alive():
-                self._sender.abort()
-                self._thread.join(max(0.0, deadline - time.monotonic()))
+        if self._thread.is_alive() or not self._workers.stop(max(0.0, deadline - ABORT_S - time.monotonic())):
+            self._sender.abort()
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
         stopped = not self._thread.is_alive() and self._workers.stop(max(0.0, deadline - time.monotonic()))
         if stopped:
             for lease in self._leases:
@@ -274,10 +278,15 @@ class Deliverer:
         requests = self._choose(free, busy)  # without the lock, because the query may take long
         with self._state:
             self._in_flight |= {entry.seq for request in requests for entry in request}
-        if requests and self._sender.parallel == 1:
+        if requests and self._sender.parallel == 1 and len(requests[0]) < MIN_AHEAD:
             self._handle(requests[0])
             return
         self._submit(requests)
+        if requests and self._sender.parallel == 1:
+            self._prepare_next(requests[0])
+            with self._state:
+                self._state.wait_for(lambda: self._stopping or not self._in_flight)
+            return
         if not requests:  # all due entries are in flight
             self._wait_for_more(version, busy)
 
@@ -289,6 +298,13 @@ class Deliverer:
                 with self._state:
                     self._in_flight.difference_update(entry.seq for left in requests[number:] for entry in left)
                 raise
+
+    def _prepare_next(self, request: Sequence[Entry]) -> None:
+        """Read the entries that will probably follow a request, and have them packed, while it is in progress."""
+        sent = {entry.seq for entry in request}
+        self._ahead = next(iter(self._untried(request[0].lane, 1, sent)), [])
+        if self._ahead:
+            self._sender.prepare(self._ahead)
 
     def _wait_for_more(self, version: Version, busy: Collection[int]) -> None:
         """Wait until an entry that isn't in flight is due, an entry in flight must be sent again, or a probe is due."""
@@ -334,6 +350,7 @@ class Deliverer:
             max_bytes=max_bytes,
             newest_first=self._newest_first or self._tries_newest(),
             exclude=busy,
+            known=self._ahead,
         )
         return [[entry] for entry in found] if is_single else [found] if found else []
 
@@ -421,11 +438,14 @@ class Deliverer:
             self._has_failed, self._failed_lane, self._silence = False, "", (0, 0)
             self._held_reason = ""
             self._sink.succeeded()
+            lane = accepted[0][0].lane
+            self._attempts[lane][DeliveryOutcome.DELIVERED.value] += len(accepted)
             for entry, _ in accepted:
-                self._evidence[entry.lane].passed(entry.seq, find_store(entry.event))
-                self._failed.discard(entry.lane, entry.seq)
-        for entry, result in accepted:
-            self._notify(entry, DeliveryOutcome.DELIVERED, result)
+                self._evidence[lane].passed(entry.seq, find_store(entry.event))
+                if entry.attempts:
+                    self._failed.discard(lane, entry.seq)
+        for entry, result in accepted if self._observe is not None else ():
+            self._report(entry, DeliveryOutcome.DELIVERED, result)
 
     def _record_failure(self, entry: Entry, result: AttemptResult) -> None:
         if self._is_given_up(entry, result):
@@ -538,6 +558,9 @@ class Deliverer:
     def _notify(self, entry: Entry, outcome: DeliveryOutcome, result: AttemptResult) -> None:
         with self._state:
             self._attempts[entry.lane][outcome.value] += 1
+        self._report(entry, outcome, result)
+
+    def _report(self, entry: Entry, outcome: DeliveryOutcome, result: AttemptResult) -> None:
         if self._observe is None:
             return
         attempt = DeliveryAttempt(

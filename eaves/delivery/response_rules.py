@@ -63,6 +63,7 @@ EVENT_PROBLEMS = frozenset(
         "event",
         "unsupported-content",
         "image",
+        "batch-too-large",
         "image-too-large",
         "claim",
         "claim-too-large",

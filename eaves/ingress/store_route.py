@@ -75,7 +75,8 @@ def read_events(request: Request, max_bytes: int) -> list[Event | EventError]:
     Raises:
         UnsupportedContentError: For a content type or coding that isn't supported.
         EventError: When the body contains no event, or the only one is not well-formed.
-        ImageTooLargeError: When the body is larger, or contains more events, than allowed.
+        ImageTooLargeError: When the body is larger than allowed.
+        BatchTooLargeError: When it contains more events than allowed.
         OverloadedError: When no memory is available now.
     """
     if not is_batch(request):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eaves.base.strict_json import MAX_JSON_VALUES, parse_json
-from eaves.errors import EventError, ImageTooLargeError
+from eaves.errors import BatchTooLargeError, EventError
 from eaves.events import Event, decode_fields, encode_binary, is_json
 from eaves.spool.entry import render_attributes
 
@@ -115,7 +115,7 @@ def decode_batch(body: bytes) -> list[Event | EventError]:
 
     Raises:
         EventError: When the body is not a JSON array.
-        ImageTooLargeError: When the body holds more than `MAX_EVENTS` events or `MAX_VALUES` values.
+        BatchTooLargeError: When the body holds more than `MAX_EVENTS` events or `MAX_VALUES` values.
     """
     check_values(body)
     try:
@@ -126,7 +126,7 @@ def decode_batch(body: bytes) -> list[Event | EventError]:
         raise EventError(f"a batch of CloudEvents must be a JSON array, not a {type(listed).__name__}")
     if len(listed) > MAX_EVENTS:
         message = f"a batch may contain at most {MAX_EVENTS} events (got {len(listed)})"
-        raise ImageTooLargeError(message, hint="send smaller batches")
+        raise BatchTooLargeError(message, hint="send smaller batches")
     return [_decode(fields) for fields in listed]
 
 
@@ -136,10 +136,10 @@ def check_values(text: bytes) -> None:
     Commas and brackets in strings count as values too.
 
     Raises:
-        ImageTooLargeError: When the text holds more than `MAX_VALUES` values.
+        BatchTooLargeError: When the text holds more than `MAX_VALUES` values.
     """
     if len(text) > MAX_VALUES and text.count(b",") + text.count(b"[") + text.count(b"{") > MAX_VALUES:
-        raise ImageTooLargeError(f"the JSON text contains more than {MAX_VALUES} values", hint="send smaller batches")
+        raise BatchTooLargeError(f"the JSON text contains more than {MAX_VALUES} values", hint="send smaller batches")
 
 
 def _decode(fields: Any) -> Event | EventError:

@@ -104,7 +104,7 @@ class CredentialedClient:
         if authorities.exists():
             return (
                 f"{authorities} must contain the certificate of its authority, and the "
-                "server's certificate must be valid for the host in the address"
+                "server's certificate must be valid now, and for the host in the address"
             )
         return f"put the certificate of its authority into {authorities}"
 

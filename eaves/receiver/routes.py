@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl
 
-from eaves.errors import EavesError, EventError, ImageTooLargeError, OverloadedError, UnsupportedContentError
+from eaves.errors import (
+    BatchTooLargeError,
+    EavesError,
+    EventError,
+    ImageTooLargeError,
+    OverloadedError,
+    UnsupportedContentError,
+)
 from eaves.events import Event, decode
 from eaves.ingress import Request, Response, answer_error, answer_json, answer_problem
 from eaves.ingress.body import BrokenOffError
@@ -104,7 +111,7 @@ class ReceiverRoutes:
             return answer_problem(405, f"{request.path[:128]} accepts only {allowed}", Allow=allowed)
         try:
             return route(site, request)
-        except ImageTooLargeError as error:
+        except (ImageTooLargeError, BatchTooLargeError) as error:
             self._counters.refuse(site, OVERSIZED, error.message)
             raise
         except OverloadedError as error:

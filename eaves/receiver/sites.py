@@ -125,7 +125,7 @@ class Sites:
         if signature != self._signature:
             self._hashes = _read_hashes(self._folder, signature)
             self._signature = signature
-            _log.info("the tokens of %d sites were read again", len(self._hashes))
+            _log.info("the tokens were read again; number of sites: %d", len(self._hashes))
 
 
 def _sign(folder: Path) -> _Signature:

@@ -173,6 +173,7 @@ class LinkSender(Sender):
         self._throughput = Throughput()
         self._sizes = {lane: BatchSize() for lane in classes}
         self._upload: Upload | None = None
+        self._ahead: tuple[tuple[int, ...], Packed] = (), pack([])
         self._as_batch = self._whole = self._doubted = 0
         self._kind, self._body_bytes = RequestKind.BATCH, 0
 
@@ -203,6 +204,10 @@ class LinkSender(Sender):
         """Return events, stored bytes and bytes on the wire per second; None before the first request."""
         with self._lock:
             return self._throughput.rates()
+
+    def prepare(self, entries: Sequence[Entry]) -> None:
+        """Pack the batch that will probably be sent next."""
+        self._ahead = tuple(entry.seq for entry in entries), pack([entry.event for entry in entries])
 
     def probe(self) -> None:
         """Ask the receiver which site it identifies this relay as.
@@ -308,7 +313,11 @@ class LinkSender(Sender):
         entry, upload = entries[0], self._upload
         if upload is not None and upload.entry.seq == entry.seq:
             return self._continue_upload(upload)
-        packed = pack([one.event for one in entries], as_batch=len(entries) == 1 and self._as_batch == entry.seq)
+        seqs, packed = self._ahead
+        if seqs == tuple(one.seq for one in entries):
+            self._ahead = (), pack([])  # another attempt may need another form
+        else:
+            packed = pack([one.event for one in entries], as_batch=self._as_batch == entry.seq)
         _, max_bytes = self.limits(entry.lane)
         is_small = len(packed.body) <= max_bytes or len(entries) > 1
         if packed.is_batch or is_small or self._whole == entry.seq:

@@ -171,6 +171,7 @@ class Spool:
         max_bytes: int = 0,
         newest_first: bool = False,
         exclude: Collection[int] = (),
+        known: Sequence[Entry] = (),
     ) -> list[Entry]:
         """Return the first entries of a lane that never failed; they stay in the queue until they are acknowledged.
 
@@ -182,10 +183,13 @@ class Spool:
             max_bytes: Maximum size of data and attributes in bytes, 0 for any; a larger first entry is returned alone.
             newest_first: Return the newest entries, newest first.
             exclude: Sequence numbers to leave out, such as those of deliveries in flight.
+            known: Entries that the caller has already read; these objects are returned when they are the result.
         """
         while seqs := choose_untried(
             self._read, lane, limit=limit, max_bytes=max_bytes, newest_first=newest_first, exclude=exclude
         ):
+            if known and seqs == [entry.seq for entry in known]:
+                return list(known)
             if entries := self._entries(select_entries(self._read, seqs, newest_first=newest_first)):
                 return entries
         return []

@@ -108,6 +108,29 @@ def test_a_section_names_its_variables_but_not_its_flags() -> None:
     assert (settings.name, settings.mode) == ("flag", "all")
 
 
+@pytest.mark.parametrize(
+    ("section", "names", "unread"),
+    [
+        (
+            "",
+            ["EAVES_LOUDD", "EAVES_INNER_SIZE", "EAVES_PLACES", "LEAVES"],
+            "EAVES_INNER_SIZE, EAVES_LOUDD, EAVES_PLACES",
+        ),
+        ("", ["EAVES_LOUD", "EAVES_INNER_MAX_SIZE", "FUNCTION_NAME"], ""),
+        (
+            "train.",
+            ["EAVES_TRAIN_LOUDD", "EAVES_TRAIN_LOUD", "EAVES_CONVERT_PRECISION", "EAVES_WORK"],
+            "EAVES_TRAIN_LOUDD",
+        ),
+    ],
+)
+def test_variables_that_no_setting_reads_are_named(
+    section: str, names: list[str], unread: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(section=section, env=dict.fromkeys(names, "1"))
+    assert caplog.messages == ([f"no setting of this process reads {unread}"] if unread else [])
+
+
 def test_help_says_what_a_setting_is_and_its_variable() -> None:
     text = " ".join(run("--help", section="train.").output.split())
     assert "Most of it. [default: 3; x>=1; EAVES_TRAIN_INNER_MAX_SIZE]" in text

@@ -16,7 +16,7 @@ import click
 from eaves.cli.latest import ModelPath
 from eaves.cli.output import describe_bytes, output_option, print_value, replay_with_progress, say
 from eaves.cli.registry import access_options, default_platform
-from eaves.errors import ConfigError, Fault
+from eaves.errors import ConfigError, Fault, OciError
 
 if TYPE_CHECKING:
     from eaves.artifact import Artifact
@@ -82,6 +82,9 @@ def command(
     from eaves.oci.package import Base, package
 
     wanted = [parse_image_platform(text) for text in dict.fromkeys(platforms or (default_platform(),))]
+    if "@sha256:" in target:
+        message = f"{target} names a digest, which follows from the content and can't be chosen"
+        raise OciError(message, hint="name a tag instead")
     artifact = open_artifact(path, level="full")
     below = open_location(base, access())
     target = target.replace("{version}", artifact.manifest.version)

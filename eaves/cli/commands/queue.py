@@ -62,8 +62,9 @@ class QueueGroup(CommandGroup):
 def command() -> None:
     """Show, retry and delete queued events and dead letters.
 
-    Without options, the queue is the local broker's. Options select the queue of an agent or a relay here (--agent),
-    that of the receiver here (--receiver), or those of the agents at a site (--site, --on).
+    `eaves queue` alone is `eaves queue list`, and takes its options. Without options, the queue is the local broker's.
+    Options select the queue of an agent or a relay here (--agent), that of the receiver here (--receiver), or those of
+    the agents at a site (--site, --on).
     """
 
 

@@ -192,6 +192,8 @@ def describe_waiting(lane: Mapping[str, Any], target: str) -> str:
         lane: The lane's entry in the receiver's report.
         target: Sink or folder that events are passed on to; empty when it isn't known.
     """
+    if target and "://" not in target:
+        target = f"the folder {target}"
     target = target or "a sink that isn't known"
     waiting = f"nothing waits for {target}"
     if lane["queued"]:

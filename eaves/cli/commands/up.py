@@ -79,6 +79,8 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
     say(f"the broker accepts CloudEvents at {supervisor.url}; Ctrl-C stops it")
     if supervisor.is_open:
         say(f"every caller needs the token in {settings.token_file}, at 127.0.0.1 too; requests are sent unencrypted")
+    elif settings.token_file:
+        say("token_file has no effect without --host: only this machine's programs reach the port, without a token")
     for line in supervisor.console.describe():
         say(line)
     if printer:

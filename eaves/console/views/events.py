@@ -1,4 +1,4 @@
-"""The events page, with its filter, and the page of one event."""
+"""The events page, with its filter, the same list as a page of pictures, and the page of one event."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 
+from eaves.console.backend import Backend
 from eaves.console.context import ConsoleContext
 from eaves.console.model.event import build_detail, find_forwarding
-from eaves.console.model.prediction import ANSWERED, PREDICTED, SHOWN, build_row, name_source
+from eaves.console.model.prediction import ANSWERED, PREDICTED, SHOWN, EventRow, build_row, name_source
 from eaves.console.model.words import describe_zone
 from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED
 from eaves.history import RecordFilter
 
 PAGE = 50
 """Number of events that are loaded at once."""
+SCANNED = 500
+"""Number of records among which the page of pictures looks at a time for those that have one."""
 KINDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "": ("All results", ANSWERED),
     "predicted": ("Predictions", PREDICTED),
@@ -111,20 +114,21 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
     """Build the routes of the events page and of one event."""
     pages = Blueprint("events", __name__)
 
-    pages.add_url_rule("/events", "show", lambda: _show_list(context))
+    pages.add_url_rule("/events", "show", lambda: show_list(context))
     pages.add_url_rule("/events/<int:seq>", "detail", lambda seq: _show_event(context, seq))
     return pages
 
 
-def _show_list(context: ConsoleContext) -> Response:
+def show_list(context: ConsoleContext, *, as_pictures: bool = False) -> Response:
+    """Answer with the newest events that the filter in the address wants; as pictures, with those that have one."""
     wanted, before = parse_filter(request.args), parse_seq(request.args.get("before"))
     records = context.backend.records
-    found = records.find(wanted.to_records(), before=before, limit=PAGE + 1)
-    shown = context.backend.images.find_shown(found)
-    rows = [build_row(one, has_picture=one.seq in shown) for one in found[:PAGE]]
+    rows = _find_rows(context.backend, wanted.to_records(), before, as_pictures=as_pictures)
+    shown = rows[:PAGE]
     values = {
-        "rows": rows,
-        "older": _address(wanted, before=rows[-1].seq) if len(found) > PAGE else "",
+        "what": "images" if as_pictures else "events",
+        "rows": shown,
+        "older": _address(wanted, before=shown[-1].seq) if len(rows) > PAGE else "",
         "wanted": wanted,
         "is_first": before is None,
         "newest": _address(wanted),
@@ -142,6 +146,21 @@ def _show_list(context: ConsoleContext) -> Response:
     response = _respond("events/results.html", **values)
     response.headers["HX-Push-Url"] = _address(wanted)
     return response
+
+
+def _find_rows(backend: Backend, wanted: RecordFilter, before: int | None, *, as_pictures: bool) -> list[EventRow]:
+    """Return the rows of a page, and one more when there are older ones."""
+    rows: list[EventRow] = []
+    limit = SCANNED if as_pictures else PAGE + 1
+    while len(rows) <= PAGE:
+        found = backend.records.find(wanted, before=before, limit=limit)
+        shown = backend.images.find_shown(found)
+        listed = [one for one in found if one.seq in shown or not as_pictures]
+        rows += [build_row(one, has_picture=one.seq in shown) for one in listed[: PAGE + 1]]
+        if len(found) < limit:
+            break
+        before = found[-1].seq
+    return rows
 
 
 def _show_event(context: ConsoleContext, seq: int) -> Response:
@@ -172,7 +191,7 @@ def _is_fragment() -> bool:
 
 def _address(wanted: EventFilter, **more: int) -> str:
     query = wanted.to_query(**more)
-    return url_for("events.show") + (f"?{query}" if query else "")
+    return url_for(".show") + (f"?{query}" if query else "")
 
 
 def _with(choices: Sequence[str], chosen: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Images of events: thumbnails, and the images themselves while the platform still holds them.
+"""Images of events: their page, thumbnails, and the images themselves while the platform still holds them.
 
 An image comes from anybody. It is sent with a fixed media type that can't execute, and in a sandbox (see
 `eaves.console.security.headers`).
@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from eaves.console.context import ConsoleContext
 from eaves.console.thumbnails.gallery import DIGEST_CHARACTERS, digest_of
+from eaves.console.views.events import show_list
 from eaves.history import Record
 from eaves.media_type import sniff
 
@@ -25,9 +26,10 @@ _KEY = f"/images/<int:seq>-<string(length={DIGEST_CHARACTERS}):digest>"
 
 
 def build_blueprint(context: ConsoleContext) -> Blueprint:
-    """Build the routes of images, and the functions that templates call for their addresses."""
+    """Build the routes of images and of their page, and the functions that templates call for their addresses."""
     images, records = context.backend.images, context.backend.records
     routes = Blueprint("images", __name__)
+    routes.add_url_rule("/images", "show", lambda: show_list(context, as_pictures=True))
 
     @routes.get(f"{_KEY}/thumbnail.jpg")
     def thumbnail(seq: int, digest: str) -> BaseResponse:

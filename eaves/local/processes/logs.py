@@ -21,6 +21,11 @@ MAX_READ_BYTES = 1_000_000
 """Maximum number of bytes read at a time, so that memory stays small however much a process writes."""
 MAX_LINE_BYTES = 64_000
 """Maximum size of a line whose end isn't written yet, bytes; a longer one is returned in parts, each as a line."""
+MARK_BYTES = 4_096
+"""Number of bytes before the reading position that are remembered, so that the position is found again in the older
+file after a rotation."""
+LOST = "(some lines are missing here: the log was rotated before they were read)"
+
 _log = logging.getLogger(__name__)
 
 
@@ -69,9 +74,11 @@ def is_of_source(line: str, name: str) -> bool:
 
 
 class LogFollower:
-    """Reads each line that is appended to a log file once, also after the log was rotated or replaced.
+    """Reads each line that is appended to a log file once, also when the log is rotated.
 
-    Lines that are written between the last reading and a rotation are only in the older file.
+    The lines that were not read before a rotation are then at the end of the older file, behind the bytes that were
+    read last. When those bytes aren't found there, several rotations have come between two calls: the line `LOST` is
+    returned in place of the missing lines, and then the whole older file.
 
     Args:
         path: Path of the log; the file may not exist yet.
@@ -80,8 +87,9 @@ class LogFollower:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
+        self._mark = b""
         self._rest = b""
-        self._number = -1
+        self._identity = _identify(path)
 
     @property
     def unfinished(self) -> str:
@@ -90,9 +98,10 @@ class LogFollower:
 
     def read_last(self, lines: int) -> list[str]:
         """Return the last complete lines of the log, oldest first; `read_new` continues after them."""
-        self._offset, content, self._number = _read_end(self._path, lines)
+        size_bytes, content = _read_end(self._path, lines)
+        self._offset, self._mark = size_bytes, content[-MARK_BYTES:]
         found = self._split(content)
-        if len(content) < self._offset:
+        if len(content) < size_bytes:
             found = found[1:]  # the first one has lost its beginning
         elif len(found) < lines:
             found = _read_end(older_file(self._path), lines)[1].decode(errors="replace").splitlines() + found
@@ -100,18 +109,38 @@ class LogFollower:
 
     def read_new(self) -> list[str]:
         """Return the complete lines that were added since the last call, from at most `MAX_READ_BYTES` bytes."""
-        try:
-            stream = self._path.open("rb")
-        except FileNotFoundError:
+        identity = _identify(self._path)
+        if identity is None:
             return []
-        with stream:
-            status = os.fstat(stream.fileno())
-            if status.st_ino != self._number or status.st_size < self._offset:  # replaced, or emptied by a rotation
-                self._number, self._offset, self._rest = status.st_ino, 0, b""
+        lines: list[str] = []
+        if identity != self._identity:
+            self._identity, self._offset, self._mark, self._rest = identity, 0, b"", b""
+        elif self._is_rotated():
+            lines = self._read_older()
+            self._offset, self._mark = 0, b""
+        with self._path.open("rb") as stream:
             stream.seek(self._offset)
             content = stream.read(MAX_READ_BYTES)
         self._offset += len(content)
-        return self._split(content)
+        self._mark = (self._mark + content)[-MARK_BYTES:]
+        return lines + self._split(content)
+
+    def _is_rotated(self) -> bool:
+        """Return whether the log was rotated: the bytes before the reading position aren't those that were read."""
+        if not self._mark:
+            return self._path.stat().st_size < self._offset
+        with self._path.open("rb") as stream:
+            stream.seek(self._offset - len(self._mark))
+            return stream.read(len(self._mark)) != self._mark
+
+    def _read_older(self) -> list[str]:
+        """Return the part of the older log file that was not read before the rotation."""
+        content = _read_end(older_file(self._path), sys.maxsize)[1]
+        _, found, behind = content.rpartition(self._mark)
+        if found and self._mark:
+            return self._split(behind)
+        self._rest = b""
+        return [LOST, *self._split(content)]
 
     def _split(self, content: bytes) -> list[str]:
         """Return the complete lines in new content, and keep an incomplete last line for the next call."""
@@ -148,12 +177,20 @@ def older_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.1")
 
 
-def _read_end(path: Path, lines: int) -> tuple[int, bytes, int]:
-    """Return the size of a file, its last bytes, enough for some lines, and its number; nothing for one that isn't."""
+def _read_end(path: Path, lines: int) -> tuple[int, bytes]:
+    """Return the size of a file, and its last bytes, enough for some lines; nothing for a file that doesn't exist."""
     try:
         with path.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
-            start = stream.seek(max(0, size - lines * BYTES_A_LINE))
-            return size, stream.read(size - start), os.fstat(stream.fileno()).st_ino
+            start = stream.seek(max(0, size - max(MARK_BYTES, lines * BYTES_A_LINE)))
+            return size, stream.read(size - start)
     except FileNotFoundError:
-        return 0, b"", -1
+        return 0, b""
+
+
+def _identify(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

@@ -339,7 +339,7 @@ def test_a_recording_shows_its_first_image(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("gate2", "there is no source, folder or video named 'gate2'; eaves.yaml has the sources gate"),
-        ("ftp://u:hunter2@cam/1", "NAME|URL: ftp:// isn't supported; a URL starts with one of rtsp://"),
+        ("ftp://u:hunter2@cam/1", "NAME|URL: ftp:// isn't supported; a URL starts with rtsp://"),
         ("u:hunter2@192.168.1.20:554/1", "'192.168.1.20:554/1' has no protocol in front of it"),
         ("{kind: htp}", "NAME|URL: kind: there is no source kind 'htp'; did you mean http?"),
         ("mqtt://broker", "NAME|URL: topics: is required"),

@@ -192,6 +192,16 @@ def test_a_picture_that_is_refused_as_it_is_goes_as_a_batch_whose_answer_says_wh
         assert rig.state() == "up"
 
 
+def test_a_picture_that_was_packed_ahead_goes_as_a_batch_too(tmp_path: Path) -> None:
+    with forwarding(tmp_path, starts=False) as rig:
+        events = [event(number, data=f'"{os.urandom(400).hex()}"'.encode()) for number in range(10, 70)]
+        rig.put(*events, picture(1, 25_000))
+        rig.receiver.script = lambda events: Reply(status=422) if rig.receiver.sizes[-1] == 25_000 else None
+        rig.start()
+        rig.wait_until_empty(5)
+        assert rig.receiver.calls == ["probe", "send", "send", "send"]
+
+
 def test_a_proxy_that_refuses_everything_from_now_on_buries_nothing(tmp_path: Path) -> None:
     with forwarding(tmp_path, event(0)) as rig:
         rig.wait_until_empty()

@@ -101,11 +101,14 @@ def test_images_that_a_wrong_setting_drops_come_after_its_correction(place: Plac
         assert "dropped" not in counters.reason
 
 
-def test_images_that_an_option_leaves_out_stay_left_out(place: Place) -> None:
-    with place.running(FrameOptions(unchanged=1.0)) as (counters, subjects):
+def test_images_that_an_option_leaves_out_stay_left_out_until_the_option_changes(place: Place) -> None:
+    options = FrameOptions(unchanged=1.0)
+    with place.running(options) as (counters, subjects):
         wait_until(lambda: sum(counters.dropped.values()) == COUNT - 1, 20, what="dropped images")
     assert (len(subjects), counters.dropped) == (1, {"unchanged": COUNT - 1})
     place.write("more.png")
-    with place.running(RIGHT) as (counters, subjects):
+    with place.running(options) as (counters, subjects):
         wait_until(lambda: subjects, 20, what="the new image")
     assert (subjects, counters.dropped) == (["more.png"], {})
+    with place.running(RIGHT) as (counters, subjects):
+        wait_until(lambda: len(subjects) == COUNT - 1, 20, what="the images that were left out")

@@ -16,6 +16,6 @@ def test_the_trainer_takes_the_options_of_the_training(arch: str, tmp_path: Path
     (tmp_path / "weights.h5").touch()
     weights = tmp_path / "weights.h5" if ARCHITECTURES[arch] else None
     words = build_training_words(tmp_path / "data", arch, weights, tmp_path / "run")
-    context = main.make_context("trainer", [*words, "--head-l2", "10"])
+    context = main.make_context("trainer", [*words, "--seed", "7"])
     assert context.params["arch"] == arch
     assert context.params["output"] == str(tmp_path / "run")

@@ -72,7 +72,7 @@ def train_on(files: list[Path]) -> Pixels:
     dataset = Dataset(root=files[0].parent, labels=("a", "b"), examples=examples, faults=(), declared=True)
     with pixels.decode(dataset, RECIPE, SilentProgress()) as decoded:
         assert not decoded.dataset.faults
-        return np.array(decoded.pixels)
+        return np.array(decoded.pixels[range(len(files))])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eaves.base.strict_json import MAX_JSON_VALUES
-from eaves.errors import EventError, ImageTooLargeError
+from eaves.errors import BatchTooLargeError, EventError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, decode
 from eaves.link import decode_batch, encode_batch
 from eaves.link.batch import BINARY_FROM, MAX_VALUES, MEDIA_TYPE, pack
@@ -49,7 +49,7 @@ def test_a_text_that_takes_many_times_its_size_in_memory_is_refused_before_it_is
     body = b'[{"data": [%s]}]' % b",".join([b"{}"] * (MAX_VALUES + 1))
     tracemalloc.start()
     try:
-        with pytest.raises(ImageTooLargeError, match="values"):
+        with pytest.raises(BatchTooLargeError, match="values"):
             decode_batch(body)
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:

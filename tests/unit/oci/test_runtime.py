@@ -37,12 +37,14 @@ def test_a_function_has_what_it_loads_late_and_what_a_handler_is_promised() -> N
 
 
 def test_every_module_that_knative_starts_in_an_agents_image_is_a_process_of_it() -> None:
-    """Commands in knative/ are tuples and lists such as `("python", "-P", "-m", "eaves.relay")`."""
+    """Commands in knative/ are tuples and lists with "-m"; a server's module is an argument such as "eaves.relay"."""
     started = set()
     for path in Path(str(knative.__file__)).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.List | ast.Tuple):
                 words = [one.value for one in node.elts if isinstance(one, ast.Constant)]
                 started |= {str(name) for flag, name in pairwise(words) if flag == "-m"}
+            if isinstance(node, ast.Constant) and node.value in PROCESSES["agent"]:
+                started.add(str(node.value))
     elsewhere = {"trainer", "trainer.reader", "eaves.cli", "knative.console"}  # in a trainer's or a console's image
     assert started - elsewhere | {"eaves.sources"} == set(PROCESSES["agent"])

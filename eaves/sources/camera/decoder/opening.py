@@ -193,7 +193,7 @@ def _build_options(request: StreamRequest, scheme: str) -> dict[str, str]:
     elif scheme in {"rtmp", "rtmps"}:
         options |= {"rtmp_live": "live", "analyzeduration": "500000", "fpsprobesize": "0"}
     elif scheme in {"http", "https"}:
-        options |= {"format_whitelist": _HTTP_FORMATS, "max_redirects": "3", "seekable": "0"}
+        options |= {"format_whitelist": _HTTP_FORMATS, "max_redirects": "0", "seekable": "0"}
         options |= {"analyzeduration": "500000", "fpsprobesize": "0"}
     else:
         options |= {"format_whitelist": _FILE_FORMATS}
@@ -240,7 +240,8 @@ def _explain(error: Exception, log: deque[str], scheme: str, *, in_time: bool) -
         if isinstance(error, kinds):
             return _build_error(code, _detail(error) if code in {"unreachable", "broken"} else "")
     if number in _UNREACHABLE:
-        return _build_error("unreachable", "")
+        moved = "it breaks off its answer, or refers to another address, which is not asked; give that address"
+        return _build_error("unreachable", moved if number == errno.EIO and scheme.startswith("http") else "")
     if scheme.startswith("rt"):  # RTSP and RTMP: a connection that ends within an answer is invalid data, too
         return _build_error("unreachable", f"it closed the connection, or doesn't speak {scheme}")
     return _build_error("unsupported", "its answer is no video stream that can be read")
@@ -274,7 +275,6 @@ class LibraryLog(logging.Handler):
         super().__init__()
         self.lines: deque[str] = deque(maxlen=MAX_LINES)
         self._url, self._finish = url, finish
-        self._has_login = "://" in url and urlsplit(url).username is not None
 
     def __enter__(self) -> LibraryLog:
         logger = logging.getLogger("libav")
@@ -290,12 +290,12 @@ class LibraryLog(logging.Handler):
         logging.getLogger("libav").removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line; end the process before it connects to a server that mustn't get the password."""
+        """Keep a line; end the process before it connects to a server that the settings don't name."""
         line = record.getMessage()
         self.lines.append(line)
         _, found, target = line.partition(_REDIRECT)
-        if found and self._has_login and not is_same_server(self._url, target.strip()):
-            message = "the camera refers to another server, which doesn't get the user name and password"
+        if found and not is_same_server(self._url, target.strip()):
+            message = "the camera refers to another server, which is not asked; give that server's address"
             self._finish(Ended(code="not_found", message=message))
             os._exit(0)
 

@@ -307,9 +307,13 @@ def test_the_subscription_is_changed_once_knative_has_seen_the_trigger(
     deploy(cluster, app_with(dead_letter_sink=SINK))
     knative.held.add("Trigger")
     looks: list[int] = []
+    before = len(apiserver.asked("PATCH", "/triggers/"))
+
+    def is_changed() -> bool:
+        return len(apiserver.asked("PATCH", "/triggers/")) > before
 
     def observe(request: Request) -> Reply | None:
-        if request.method == "GET" and "fieldSelector" in str(request):
+        if request.method == "GET" and request.path.endswith(f"/triggers/{NAME}") and is_changed():
             assert not apiserver.asked("PATCH", "/subscriptions/")
             looks.append(1)
             if len(looks) == 2:

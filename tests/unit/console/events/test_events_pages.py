@@ -12,6 +12,7 @@ import eaves.console
 from eaves.admin.queue import SpoolQueue
 from eaves.console.app import create_app
 from eaves.console.context import ConsoleContext
+from eaves.console.thumbnails.gallery import Gallery
 from eaves.spool import LedgerLimits, Spool
 from tests.fakes.clock import START, FrozenClock
 from tests.fakes.console.backend import FakeBackend
@@ -99,6 +100,27 @@ def test_a_picture_that_is_not_kept_is_not_asked_for(backend: FakeBackend, clien
         backend.images.thumbnails.pop(identity, None)
     assert client.get("/events").text.count("<img") == 30
     assert client.get("/").text.count("<img") == 30
+
+
+def test_images_are_in_the_order_of_their_events_however_late_each_picture_was_drawn(
+    backend: FakeBackend, client: FlaskClient, tmp_path: Path
+) -> None:
+    gallery = Gallery(tmp_path / "thumbnails.db", backend.images.image, clock=FrozenClock(START + 200))
+    backend.images = gallery  # type: ignore[assignment] # a real one, in place of the fake
+    captured = [one for one in backend.records.kept if one.cause is None]
+    for record in (*captured[30:], *captured[5:30]):
+        gallery.thumbnail(record)
+    first = client.get("/images").text
+    assert rows_in(first) == list(range(120, 20, -2))
+    assert (first.count("<img"), first.count("data-dialog>")) == (50, 50)
+    assert '<a href="/images" aria-current="page">Images</a>' in first
+    (older,) = set(re.findall(r'href="(/images\?before=\d+)"', first))
+    second = client.get(older).text
+    assert rows_in(second) == list(range(20, 10, -2))
+    assert "before=" not in second
+    unsure = client.get("/images?confidence=low&source=camera-1").text
+    assert rows_in(unsure) == [seq for seq in range(120, 10, -2) if seq // 2 % 14 == 7]
+    gallery.close()
 
 
 def test_the_files_of_every_page_are_small() -> None:
