@@ -47,6 +47,11 @@ def measure(cluster: Cluster, name: str, **labels: str) -> float:
     return value
 
 
+def is_ready(cluster: Cluster) -> bool:
+    found = cluster.get(STATEFUL_SET, f"{NAME}-inbox")
+    return found is not None and found["status"].get("readyReplicas") == 1
+
+
 def is_bound(cluster: Cluster) -> bool:
     """Whether the agent's pod is the one that has the Broker's address: Knative replaces one that started before."""
     pod = cluster.get(kinds.POD, POD) or {"metadata": {}, "spec": {"containers": []}}
@@ -97,9 +102,7 @@ def test_an_agents_queue_is_listed_shown_retried_dropped_and_purged(
     assert measure(place.cluster, "eaves_queue_entries", lane="replies") == 2
     health = place.cluster.proxy(f"pods/{POD}:{METRICS_PORT}", "/health")
     assert (health.status, json.loads(health.body)["reasons"][0].startswith("lane replies is paused")) == (503, True)
-    pod = place.cluster.get(STATEFUL_SET, f"{NAME}-inbox")
-    assert pod is not None
-    assert pod["status"].get("readyReplicas") == 1, "a paused lane makes nobody restart it"
+    wait_until(lambda: is_ready(place.cluster), 60, pause_s=1, what="an agent that is ready, though its lane is paused")
 
     # Nothing is deleted without a command, and deliveries continue when the Broker is back.
     place.eaves("queue", "purge", "replies", *where, codes=(2,))
