@@ -84,7 +84,7 @@ def test_a_removal_takes_one_of_two_and_an_agents_namespace_that_changes_moves_t
         assert moved.list(DAEMON_SET) == []
     finally:
         clear_node(there, NODE_FOLDERS, [f"{namespaces.prefix}-two"], image)
-        folders = [f"{NAME}-{SITE}-{camera}", prod.cluster.namespace, staging.cluster.namespace]
+        folders = [prod.cluster.namespace, staging.cluster.namespace]
         clear_node(there, NODE_SPOOLS, folders, image)
         for name in (first, second, prod.cluster.namespace, staging.cluster.namespace):
             namespaces.cluster.delete(NAMESPACE, name)
