@@ -17,7 +17,7 @@ from knative.resources.metadata import NAMESPACE_LABEL
 from tests.contract.sinks import of, subjects
 from tests.e2e.conftest import open_project
 from tests.e2e.harness import KnativeSink
-from tests.e2e.places import NAME, SITE, Namespaces, Place
+from tests.e2e.places import NAME, Namespaces, Place
 from tests.e2e.volumes import clear_node, make_node_folder, on_node, put_files
 from tests.waiting import wait_until
 
