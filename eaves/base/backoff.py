@@ -44,3 +44,7 @@ class Backoff:
         pause_s = min(self.cap_s, self.first_s * 2.0 ** min(max(failures - 1, 0), MAX_DOUBLINGS))
         pause_s *= 0.5 + 0.5 * jitter
         return max(pause_s, min(retry_after_s or 0.0, MAX_RETRY_AFTER_S))
+
+
+UNLIMITED = Backoff(retry=None)
+"""Back-off of a queue that keeps its events until they are delivered, however long that takes."""

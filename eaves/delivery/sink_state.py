@@ -90,7 +90,7 @@ class SinkState:
         self.failures = 0
         self.unproven = False
         self._until = self.heard_at = self._clock.monotonic()
-        self._turn(SinkStatus.UP)
+        self._set_state(SinkStatus.UP)
 
     def probed(self, *, idle: bool) -> None:
         """Record that a probe succeeded; `idle` says whether no entry waits for the next request."""
@@ -98,7 +98,7 @@ class SinkState:
         self._until = self.heard_at = self._clock.monotonic()
         if idle or self.failures < 2:
             self.failures = 0 if idle else self.failures
-            self._turn(SinkStatus.UP)
+            self._set_state(SinkStatus.UP)
 
     def failed(
         self,
@@ -131,9 +131,9 @@ class SinkState:
         pause_s = self._backoff.pause_s(self.failures, jitter=self._jitter(), retry_after_s=asked_s)
         self._until = max(self._until, self._clock.monotonic() + pause_s)
         is_refused = self._has_probe and status in LOGIN_STATUSES and not lenient
-        self._turn(SinkStatus.REFUSED if is_refused else SinkStatus.DOWN, reason, status)
+        self._set_state(SinkStatus.REFUSED if is_refused else SinkStatus.DOWN, reason, status)
 
-    def _turn(self, state: SinkStatus, reason: str = "", status: int = 0) -> None:
+    def _set_state(self, state: SinkStatus, reason: str = "", status: int = 0) -> None:
         changed = state is not self.state
         if changed:
             was_paused = self.is_paused

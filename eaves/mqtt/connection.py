@@ -25,7 +25,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from eaves.base.backoff import Backoff
+from eaves.base.backoff import UNLIMITED
 from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.credentials.folder import AUTHORITIES, Credentials, read_credentials
 from eaves.errors import ConfigError, DeliveryError, Fault, UnreachableError
@@ -33,7 +33,6 @@ from eaves.http_client.trust import build_tls_context
 from eaves.logs import log_once
 from eaves.mqtt.message import Acknowledgement, ConnectionSettings, Message, Publication, SessionInfo
 
-BACKOFF = Backoff(retry=None, first_s=0.5, cap_s=30.0)
 STEADY_S = 2.0
 """Minimum duration of a connection, seconds, for the pause before the next one to be the shortest again. Two clients
 with the same client id disconnect each other; because of this minimum they do so every few seconds and not
@@ -241,7 +240,7 @@ class BrokerConnection:
                     self._report_end(reason, accepted=accepted)
                 except Exception as error:  # noqa: BLE001 - the thread continues, whatever a listener raises
                     self._log_once(error)
-            self._stopping.wait(BACKOFF.pause_s(failures, jitter=random.random()))  # noqa: S311
+            self._stopping.wait(UNLIMITED.pause_s(failures, jitter=random.random()))  # noqa: S311
 
     def _report_end(self, reason: str, *, accepted: bool) -> None:
         self.reason = reason or f"the connection to the broker {self.settings.address.endpoint} was lost"

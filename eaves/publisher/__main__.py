@@ -13,7 +13,7 @@ import click
 from eaves import logs
 from eaves.admin.endpoints import open_endpoints
 from eaves.base.allocator import return_freed_memory
-from eaves.base.backoff import Backoff
+from eaves.base.backoff import UNLIMITED
 from eaves.delivery import Deliverer, EventSender
 from eaves.delivery.mqtt.broker_link import build_link
 from eaves.delivery.mqtt.sink import MqttSink
@@ -26,7 +26,6 @@ from eaves.spool import Spool
 
 LANE = "sink"
 """Only lane of the spool. An agent's lane has the same name, so `python -m eaves.sources.queue` manages both."""
-PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
 PARALLEL, TIMEOUT_S = 4, 20.0
 """Maximum number of events that wait for the MQTT broker's acknowledgement at once, and how long each may, seconds."""
 IN_FLIGHT_BYTES = 32_000_000
@@ -52,7 +51,7 @@ def main(**options: Any) -> None:
             spool,
             LANE,
             EventSender(partial(sink.send, timeout_s=TIMEOUT_S), parallel=PARALLEL),
-            backoff=PATIENCE,
+            backoff=UNLIMITED,
             leases=[spool.lease(LANE)],
         )
         receiver = IngressServer(

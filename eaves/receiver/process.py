@@ -14,7 +14,7 @@ from eaves.admin.endpoints import open_endpoints
 from eaves.admin.routes import AdminResponse
 from eaves.admin.server import Answer as AdminAnswer
 from eaves.base.allocator import return_freed_memory
-from eaves.base.backoff import Backoff
+from eaves.base.backoff import UNLIMITED
 from eaves.credentials.redact import redact
 from eaves.delivery import Deliverer, EventSender, SinkClient, SinkResponse
 from eaves.errors import UnreachableError
@@ -31,7 +31,6 @@ from eaves.receiver.sites import Sites
 from eaves.receiver.uploads import Uploads
 from eaves.spool import Lease, LedgerLimits, Spool
 
-PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
 HANDSHAKES = "eaves_receiver_failed_handshakes_total"
 NO_SINK = "the address of the sink is unknown: neither sink nor folder is set, and K_SINK is not set by a SinkBinding"
 STOP_S = 1.0
@@ -155,7 +154,7 @@ def add_counters(counters: SiteCounters, find_more: Callable[[], dict[str, Any]]
 def _build_delivery(settings: ReceiverSettings, spool: Spool, client: SinkClient) -> Deliverer:
     if settings.folder:
         leases = (spool.lease(LANE), Lease(settings.folder / ".lease"))
-        return Deliverer(spool, LANE, FolderSender(settings.folder), backoff=PATIENCE, leases=leases)
+        return Deliverer(spool, LANE, FolderSender(settings.folder), backoff=UNLIMITED, leases=leases)
 
     def send(event: Event) -> SinkResponse:
         if not settings.sink:
@@ -168,6 +167,6 @@ def _build_delivery(settings: ReceiverSettings, spool: Spool, client: SinkClient
         spool,
         LANE,
         EventSender(send, parallel=settings.parallel),
-        backoff=PATIENCE,
+        backoff=UNLIMITED,
         leases=[spool.lease(LANE)],
     )

@@ -15,7 +15,7 @@ import click
 from eaves import logs
 from eaves.admin.endpoints import open_endpoints
 from eaves.base.allocator import return_freed_memory
-from eaves.base.backoff import Backoff
+from eaves.base.backoff import UNLIMITED, Backoff
 from eaves.delivery import Deliverer, EventSender, SinkClient, SinkResponse
 from eaves.errors import UnreachableError
 from eaves.events import Event
@@ -38,8 +38,7 @@ LINK_PAUSES = Backoff(retry=None, first_s=0.5, cap_s=4.0)
 """Pauses between attempts while the link is down. A link that is up for 10 s of every 30 must be found soon, and an
 attempt costs some hundred bytes."""
 LINK = "link"
-"""Name of the lease that the forwarder holds on the link."""
-PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
+"""Name of the lease that the deliverer holds on the link."""
 STOP_S = 1.4
 """Time that requests and deliveries in progress have to finish at shutdown, seconds."""
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
@@ -117,7 +116,7 @@ def build_broker_deliverers(settings: RelaySettings, spool: Spool, client: SinkC
             raise UnreachableError(NO_BROKER, hint="check: kubectl get brokers,sinkbindings")
         return client.post(settings.broker, event, prefer_reply=False, timeout_s=settings.timeout_s)
 
-    return [Deliverer(spool, BROKER, EventSender(send), backoff=PATIENCE, leases=[spool.lease(BROKER)])]
+    return [Deliverer(spool, BROKER, EventSender(send), backoff=UNLIMITED, leases=[spool.lease(BROKER)])]
 
 
 def build_server(settings: RelaySettings, spool: Spool) -> IngressServer:

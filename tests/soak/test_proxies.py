@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.base.backoff import Backoff
+from eaves.base.backoff import UNLIMITED
 from eaves.delivery import DeliveryAttempt, SinkClient, SinkResponse
 from eaves.delivery.evidence import ROUNDS
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
@@ -27,7 +27,6 @@ from tests.unit.delivery.harness import delivering
 from tests.waiting import wait_until
 
 HOUR_S = 3600.0
-PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 POISON = "poison"
 """Subject that nginx's firewall rule refuses, and no other."""
@@ -228,7 +227,7 @@ def test_an_hour_behind_proxies_and_a_portal_costs_no_good_image(tmp_path: Path,
                 "reply_required": is_function,
                 "observe": count_attempt,
             }
-            with delivering(spool, send, lane="images", backoff=PATIENCE, jitter=random.random, **options):
+            with delivering(spool, send, lane="images", backoff=UNLIMITED, jitter=random.random, **options):
                 for image in images:
                     spool.put(image, lanes=("images",))
                     _pass_time(clock, HOUR_S / len(images))

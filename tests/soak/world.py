@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from eaves.base.backoff import Backoff
+from eaves.base.backoff import UNLIMITED
 from eaves.delivery import SinkResponse
 from eaves.errors import UnreachableError
 from eaves.events import IMAGE_CLASSIFIED, Event
@@ -43,7 +43,6 @@ PNG = b"\x89PNG\r\n\x1a\n"
 IMAGES, REPLIES = "images", "replies"
 STUCK_S = 60.0
 """Real seconds without any progress after which a run has failed."""
-PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
 LAST = 30
 """Images that are sent once everything works again."""
 REFUSED_EVERY, WALLED_EVERY = 499, 4999
@@ -131,7 +130,7 @@ class World:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Start everything; stop it at the end."""
-        lanes: dict[str, Any] = {"backoff": PATIENCE, "jitter": random.random, "observe": lambda _: None}
+        lanes: dict[str, Any] = {"backoff": UNLIMITED, "jitter": random.random, "observe": lambda _: None}
         with contextlib.ExitStack() as stack:
             for close in (self.spool.close, self.history.close, self.activator.stop):
                 stack.callback(close)

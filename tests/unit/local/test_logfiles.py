@@ -10,7 +10,7 @@ import pytest
 
 from eaves.errors import NotFoundError
 from eaves.local.client import LocalPlatform
-from eaves.local.processes.logs import MAX_LINE_BYTES, LogFollower, rotate, tail, tail_source
+from eaves.local.processes.logs import LOST, MAX_LINE_BYTES, LogFollower, rotate, tail, tail_source
 from eaves.local.processes.process import Process
 from eaves.local.state import StateDirectory
 from tests.waiting import wait_until
@@ -78,6 +78,22 @@ def test_a_follower_reads_each_whole_line_once_also_after_a_rotation(tmp_path: P
     with path.open("ab") as stream:
         stream.write(b"y" * (MAX_LINE_BYTES + 1))
     assert follower.read_new() == ["y" * (MAX_LINE_BYTES + 1)]
+
+
+def test_lines_that_were_rotated_away_are_said_to_be_missing(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    write(path, 0, 5)
+    follower = LogFollower(path)
+    follower.read_last(5)
+    for first in range(5, 1_005, 100):
+        write(path, first, first + 100)
+        rotate(tmp_path, max_bytes=MAX_BYTES)
+    write(path, 1_005, 1_007)
+    missing, *found = follower.read_new()
+    assert missing == LOST
+    assert len(found) > 100
+    assert found == [line(number) for number in range(1_007 - len(found), 1_007)]
+    assert follower.read_new() == []
 
 
 def test_the_newest_lines_come_from_both_files_and_a_log_that_is_replaced_is_read_anew(tmp_path: Path) -> None:
