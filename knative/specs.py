@@ -42,7 +42,6 @@ class ClusterSource(SourceSpec):
 
     Attributes:
         agent: Kind of agent that runs the source.
-        through: Whether the agent sends images first to the function or to the Broker.
         claim: PersistentVolumeClaim that holds the watched folder.
         spool_size: Size of the volume for the source's spool.
         secret: Secret with the source's credentials.
@@ -58,14 +57,6 @@ class ClusterSource(SourceSpec):
         "folder that keeps its spool on a volume, for images that are read over the network. Empty: the "
         "agent that suits the kind of source best.",
         choices=("", "claim", "node", "reader", "service"),
-    )
-    through: str = setting(
-        "function",
-        "Receiver of the source's images on a cluster. `function`: the agent sends images to the function "
-        "itself, stores the predictions and sends them to the Broker, so that no image is lost with a Broker "
-        "that keeps events in memory; `broker`: the agent sends images to the Broker, where Triggers of other "
-        "apps can receive them too.",
-        choices=("function", "broker"),
     )
     claim: str = setting("", "PersistentVolumeClaim whose root is the watched folder, on a cluster.")
     spool_size: str = setting(
@@ -94,10 +85,9 @@ class ClusterSource(SourceSpec):
                 yield setting_name, fault
 
 
-_COMMON = frozenset(one.name for one in fields(SourceSpec))
-CLUSTER_SOURCE_SETTINGS = tuple(one.name for one in fields(ClusterSource) if one.name not in _COMMON)
-"""Names of the settings of a source in eaves.yaml that are only for the cluster and aren't passed to the source's
-agent."""
+_OF_AGENT = frozenset({"name", "kind", "options"})
+CLUSTER_SOURCE_SETTINGS = tuple(one.name for one in fields(ClusterSource) if one.name not in _OF_AGENT)
+"""Names of the settings of a source in eaves.yaml that are for a platform and aren't passed to the source's agent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,13 +75,16 @@ def build_local_app(workspace: Workspace, artifact: Artifact) -> LocalApp:
         task=artifact.manifest.task,
     )
     feeding = default_trigger(function.name, captured=function.captured, start_timeout_s=function.scale.start_timeout_s)
-    return LocalApp(
+    app = LocalApp(
         function=function,
         triggers=(feeding, *resolve_triggers(workspace)),
         sources=resolve_sources(workspace),
         relay=resolve_relay(workspace),
         through=project.through,
     )
+    if faults := [Fault(origin=workspace.origin, path=path, message=text) for path, text in app.faults()]:
+        raise ConfigError(faults)
+    return app
 
 
 def build_site_app(project: Project, image: FunctionImage, site: SiteSettings) -> ClusterApp:
@@ -157,7 +160,7 @@ def resolve_sources(workspace: Workspace) -> tuple[SourceSpec, ...]:
             if fault := find_url_fault(url, hosts=function.dataref_hosts, schemes=function.dataref_schemes):
                 message = f"the function would refuse images of the source {source.name} at {url}: {fault}"
                 faults.append(Fault(origin=workspace.origin, path="function.dataref_hosts", message=message))
-        resolved.append(SourceSpec(name=source.name, kind=source.kind, options=options))
+        resolved.append(SourceSpec(name=source.name, kind=source.kind, options=options, through=source.through))
     if faults:
         raise ConfigError(faults)
     return tuple(resolved)

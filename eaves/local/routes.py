@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 32_000_000
 RETRY_AFTER_S = "1"
-FUNCTIONS, QUEUES = "/functions", "/queues"
-"""Routes whose paths have further parts."""
+FUNCTIONS, RELAYS, QUEUES = "/functions", "/relays", "/queues"
+"""Routes whose paths have further parts: the name of an app, or a request about a queue."""
 _FOR_PEOPLE = (
     "This address takes CloudEvents by POST. `eaves up` prints the console's address; `eaves events --follow` shows "
     "events as they come, `eaves status` shows what runs."
@@ -53,6 +53,7 @@ class PlatformRoutes:
         self.routes: dict[str, dict[str, Callable[[Request], Response]]] = {
             "/": {"POST": self._publish},
             FUNCTIONS: {"POST": self._invoke},
+            RELAYS: {"POST": self._publish},
             "/metrics": {"GET": self._show_metrics},
         }
         """Functions that answer, by path and method."""
@@ -70,7 +71,7 @@ class PlatformRoutes:
             return refused
         request.admit()
         first = "/".join(request.path.split("/")[:2])
-        found = self.routes.get(first if first in (FUNCTIONS, QUEUES) else request.path)
+        found = self.routes.get(first if first in (FUNCTIONS, QUEUES, RELAYS) else request.path)
         if found is None:
             return answer_problem(404, f"no such endpoint: {request.path[:128]}")
         handle = found.get("GET" if request.method == "HEAD" else request.method)
@@ -100,8 +101,8 @@ class PlatformRoutes:
         return None
 
     def _publish(self, request: Request) -> Response:
-        headers = request.header_fields()
-        self._runtime.accept(decode(headers, _read_body(request)), read_trace(headers))
+        headers, relay_of = request.header_fields(), request.path.removeprefix(RELAYS)[1:]
+        self._runtime.accept(decode(headers, _read_body(request)), read_trace(headers), relay_of=relay_of)
         return Response(status=202)
 
     def _invoke(self, request: Request) -> Response:

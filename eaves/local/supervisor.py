@@ -10,6 +10,7 @@ import logging
 import os
 import shlex
 import threading
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from eaves.local.processes.app_processes import AppProcesses
 from eaves.local.processes.logs import rotate
 from eaves.local.processes.process import Launch, Process, ProcessHost, describe_exception
 from eaves.local.queues import list_source_parts, list_trigger_parts
-from eaves.local.routes import PlatformRoutes
+from eaves.local.routes import FUNCTIONS, PlatformRoutes
 from eaves.local.server import EVERY_ADDRESS, HOST, TcpPort, WebServer, build_port_error, resolve_host
 from eaves.local.settings import LocalSettings
 from eaves.local.specs import LocalApp
@@ -49,6 +50,8 @@ RECONCILE_TIMEOUT_S = 110.0
 client's request."""
 DIRECT_TIMEOUT_S = 120.0
 """Time limit of a request that is sent straight to a function, seconds, including the function's start."""
+MAX_NOTED = 1_000
+"""Number of newest events that are recorded once however often they come."""
 EVERYTHING = ""
 """Key, in a mapping of apps to failures, of a failure that concerns no single app."""
 
@@ -105,18 +108,21 @@ class Supervisor:
         self._broker = Broker(self._spool, self._remember)
         self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries, try_now=self._broker.try_now)
         token = self._token.path if self._token is not None else None
-        self._processes = AppProcesses(processes, sink=lambda: self.url, sink_token=token)
+        self._processes = AppProcesses(processes, broker=lambda: self.url, token=token)
         self._apps = Apps(
             state,
             subscribe=self._broker.subscribe,
             activate=lambda spec: Activator(spec, processes),
             send_to_relay=self._processes.send_to_relay,
-            address=lambda name: f"{self.url}functions/{name}",
+            address=lambda name: f"{self.url}{FUNCTIONS[1:]}/{name}",
             proxies=proxies,
             clock=clock,
         )
         self._turn = threading.Condition()
         self._asked = self._done = 0
+        self._answered: Counter[str] = Counter()
+        self._noting = threading.Lock()
+        self._noted: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._failed: dict[str, str] = {}
         self._logged: dict[str, str] = {}
         self._stopping = False
@@ -175,14 +181,14 @@ class Supervisor:
             self._stopping = True
             self._turn.notify_all()
 
-    def accept(self, event: Event, trace: Mapping[str, str]) -> None:
-        """Pass an event to the broker, with its trace context by HTTP header.
+    def accept(self, event: Event, trace: Mapping[str, str], *, relay_of: str = "") -> None:
+        """Pass an event to the broker, as `Broker.accept` does.
 
         Raises:
             PlatformError: When the triggers of an app aren't known, because they might match the event.
         """
         self._apps.require_routes()
-        self._broker.accept(event, trace)
+        self._broker.accept(event, trace, relay_of=relay_of)
 
     def forward(self, name: str, headers: dict[str, str], body: bytes) -> HttpAnswer:
         """Pass one request to a function.
@@ -191,8 +197,10 @@ class Supervisor:
             NotFoundError: When there is no function with this name.
         """
         activator = self._apps.activator(name)
-        answer = activator.forward(headers, body, timeout_s=DIRECT_TIMEOUT_S)
         self._note(headers, body)
+        answer = activator.forward(headers, body, timeout_s=DIRECT_TIMEOUT_S)
+        if answer.status < 300:
+            self._answered[name] += 1
         self._note(answer.headers, answer.body)
         return answer
 
@@ -240,6 +248,7 @@ class Supervisor:
         queued, dead = sum_lanes(counts, name)
         condition, replicas, reason = self._apps.state(name)
         agents = self._processes.statuses(name)
+        here = [agent for agent in agents if agent.name == name]  # its images wait for this function, the relay's don't
         deliveries = self._broker.deliveries()
         by_lane = {lane: lane.rpartition("/")[2] for lane in lanes}
         return FunctionStatus(
@@ -249,11 +258,11 @@ class Supervisor:
             reason=reason,
             artifact=str(app.function.artifact),
             artifact_digest=app.function.artifact_digest,
-            queued=queued,
-            dead=dead,
+            queued=queued + sum(agent.queued or 0 for agent in here),
+            dead=dead + sum(agent.dead or 0 for agent in here),
             site=app.function.site,
             sources=self._processes.describe_sources(name),
-            delivered=sum(self._broker.delivered.get(lane, 0) for lane in to_function),
+            delivered=self._answered[name] + sum(self._broker.delivered.get(lane, 0) for lane in to_function),
             agents=agents,
             parts=(*list_trigger_parts(by_lane, deliveries, self._clock.now()), *list_source_parts(agents)),
             pauses=tuple(
@@ -264,7 +273,18 @@ class Supervisor:
         )
 
     def _remember(self, event: Event) -> None:
-        """Add an event to the history; its image is held before, so that a reader of the history finds it."""
+        """Add an event to the history; its image is held before, so that a reader of the history finds it.
+
+        An image that an agent sends again while its function can't answer, and a prediction that comes back from the
+        agent, are recorded once.
+        """
+        identity = event.source, event.id
+        with self._noting:
+            if identity in self._noted:
+                return
+            self._noted[identity] = None
+            if len(self._noted) > MAX_NOTED:
+                self._noted.popitem(last=False)
         self.images.add(event)
         self._history.add(event)
         self._observe(event)

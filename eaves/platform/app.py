@@ -11,8 +11,10 @@ from eaves.base.names import NAME_PATTERN
 from eaves.config import setting
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSOR_CAPTURED, TENSOR_PREDICTED
 from eaves.link.paths import FUNCTIONS
-from eaves.platform.relay import CLOUD, EDGE, RelaySpec
+from eaves.platform.relay import CLOUD, EDGE, LOW, RelaySpec
 from eaves.platform.triggers import TriggerSpec
+
+FUNCTION, BROKER = "function", "broker"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,7 @@ class SourceSpec:
         kind: Kind of the source.
         options: Further settings for the agent: those that every source has, and those of the kind. The process that
             starts the agent checks them.
+        through: Whether the agent sends images first to the function or to the Broker.
     """
 
     name: str = setting("", "Name of the source, unique within the app.")
@@ -96,6 +99,14 @@ class SourceSpec:
         "Settings that every source has, and the settings of its kind; in eaves.yaml "
         "they stand directly under the source.",
         collects=True,
+    )
+    through: str = setting(
+        FUNCTION,
+        "Receiver of the source's images. `function`: the agent sends images to the function itself, stores the "
+        "predictions and sends them to the Broker, so that each image is stored once, and none is lost with a Broker "
+        "that keeps events in memory; `broker`: the agent sends images to the Broker, where triggers and other apps "
+        "can receive them too. On one machine, where one agent runs all sources of an app, one `broker` is for all.",
+        choices=(FUNCTION, BROKER),
     )
 
     @property
@@ -127,6 +138,22 @@ class AppSpec:
     sources: tuple[SourceSpec, ...] = ()
     relay: RelaySpec = field(default_factory=RelaySpec)
     through: str = EDGE
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield the path and message of each fault that involves several settings."""
+        for index, source in enumerate(self.sources if self.relay.enabled else ()):
+            if source.through == BROKER and self.through == CLOUD:
+                why = "`through` is cloud"
+            elif source.through == BROKER and self.relay.images == LOW:
+                why = "relay.images is low"
+            else:
+                continue
+            yield f"sources[{index}].through", f"must be function, as the agent must ask the function itself, if {why}"
+
+    @property
+    def asks_function(self) -> bool:
+        """Whether an agent that runs all sources asks a function itself, and sends on only its predictions."""
+        return self.through == CLOUD or all(source.through == FUNCTION for source in self.sources)
 
     @property
     def cloud_function(self) -> str:

@@ -115,7 +115,8 @@ class AgentSettings:
     )
     sink_token: Path | None = setting(
         None,
-        "File with the bearer token that the sink needs, which `eaves up --host` sets. It is read at each request.",
+        "File with the bearer token that the sink needs, and the function if it is on the same server, which "
+        "`eaves up --host` sets. It is read at each request.",
     )
     function: str = setting(
         "",
@@ -134,7 +135,8 @@ class AgentSettings:
         "none",
         "Images that are sent to the sink along with their predictions, in the transaction "
         "that stores the prediction: `all`, `low` (images whose prediction has low confidence) "
-        "or `none`. Without a function, all images are sent.",
+        "or `none`. Unless it is `none`, an image that the function refuses is sent with the event about it. Without a "
+        "function, all images are sent.",
         choices=("none", "low", "all"),
     )
     timeout_s: float = setting(

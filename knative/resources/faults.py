@@ -11,7 +11,6 @@ from eaves.credentials.redact import has_secrets, redact
 from eaves.errors import Fault
 from eaves.http_client.proxies import is_loopback
 from eaves.platform import FunctionSpec
-from eaves.platform.relay import CLOUD, LOW
 from eaves.sources.kind import load_kind
 from functions.fetch.url_policy import find_url_fault
 from functions.settings import ServeSettings
@@ -100,12 +99,7 @@ def _find_relay_faults(app: ClusterApp, site: SiteSettings) -> Iterator[tuple[st
     if not relay.secret:
         named = "must name the Secret with the site's token, by which the receiver identifies the site"
         yield "relay.secret", f"{named}; create it: {_create_relay_secret(relay, site)}"
-    for index, source in enumerate(app.sources):
-        through = "must be function, as the agent must ask the function itself"
-        if source.through == "broker" and app.through == CLOUD:
-            yield f"sources[{index}].through", f"{through}, if `through` is cloud"
-        elif source.through == "broker" and relay.images == LOW:
-            yield f"sources[{index}].through", f"{through}, if relay.images is low"
+    yield from app.faults()
 
 
 def advise_relay_secret(relay: ClusterRelay, site: SiteSettings) -> str:

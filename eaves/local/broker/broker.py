@@ -30,8 +30,9 @@ from eaves.local.broker import dead_letters
 from eaves.local.broker.context import attach, build_headers, detach, pass_on
 from eaves.local.broker.dead_letters import DeadLetterSink, build_sink_deliverer, lane_of_sink, report_to_sink
 from eaves.platform import RELAY, AppSpec, RelaySpec, TriggerSpec
+from eaves.platform.app import BROKER
 from eaves.platform.filters import matches_all
-from eaves.platform.relay import ALL, LOW, NONE
+from eaves.platform.relay import ALL, NONE
 from eaves.relay.intake import is_image
 from eaves.spool import Entry, Selection, Spool
 from eaves.spool.admin import dead_letter_lane, drop, redrive
@@ -122,19 +123,24 @@ class Broker:
         self._sinks: dict[str, tuple[Subscription, Deliverer]] = {}
         self.delivered: dict[str, int] = {}
 
-    def accept(self, event: Event, trace: Mapping[str, str] = MappingProxyType({})) -> None:
+    def accept(self, event: Event, trace: Mapping[str, str] = MappingProxyType({}), *, relay_of: str = "") -> None:
         """Accept an event: when this returns, it is on disk for every matching trigger.
 
         Args:
             event: The event.
             trace: Trace context of the event by HTTP header, which subscribers get.
+            relay_of: App whose agent has asked its function about an image, and now sends what its relay gets: the
+                prediction or the refusal, which triggers may want too, and perhaps the image, which no trigger gets
+                again.
 
         Raises:
             SpoolFullError: When the spool is full; nothing was stored.
             EventError: When the event has looped until its time to live ended.
         """
         kept = attach(event, trace)
-        lanes = self._lanes(event)
+        lanes = self._lanes(event) if not relay_of or not is_image(event) else ()
+        if (relay := lane_of(relay_of, RELAY)) in self._subscriptions and relay not in lanes:
+            lanes = (*lanes, relay)
         if lanes:
             self._spool.put(kept, lanes=lanes)
         else:
@@ -238,16 +244,7 @@ class Broker:
             return []
         self._remember(detach(reply))
         lanes = self._lanes(reply)
-        along = tuple(lane for lane in lanes if self._takes_cause(lane, entry.event, reply))
-        return [*([(kept, lanes)] if lanes else []), *([(entry.event, along)] if along else [])]
-
-    def _takes_cause(self, lane: str, cause: Event, reply: Event) -> bool:
-        """Return whether the relay also gets the image that a prediction was made from."""
-        subscription = self._subscriptions[lane]
-        if not subscription.is_relay or not is_image(cause):
-            return False
-        images = subscription.relay.images
-        return images == ALL or (images == LOW and reply.extensions.get("confidence") == "low")
+        return [(kept, lanes)] if lanes else []
 
     def _lanes(self, event: Event) -> tuple[str, ...]:
         found = event.attributes()
@@ -285,5 +282,7 @@ def _report_to_relay(subscription: Subscription, entry: Entry, judged: AttemptRe
 
 
 def build_relay_trigger(app: AppSpec) -> TriggerSpec:
-    """Build the trigger of an app's relay, which gets every event that the app's function emits."""
-    return TriggerSpec(name=RELAY, filter={"source": source_uri(app.function.site, app.function.name)})
+    """Build the trigger of an app's relay: every event of the function, and images that came through the broker."""
+    through_broker = [source.name for source in app.sources if source.through == BROKER and app.relay.images == ALL]
+    sources = [source_uri(app.function.site, name) for name in (app.function.name, *through_broker)]
+    return TriggerSpec(name=RELAY, filters=({"any": [{"exact": {"source": one}} for one in sources]},))

@@ -15,10 +15,13 @@ from eaves.config import iter_leaves
 from eaves.delivery import SinkClient, SinkResponse
 from eaves.errors import UnreachableError
 from eaves.events import Event
+from eaves.local.processes.activator import capacity_of
 from eaves.local.processes.process import HOST, Child, ProcessHost, Supervised, find_free_port
 from eaves.local.queues import read_agent
+from eaves.local.routes import FUNCTIONS, RELAYS
+from eaves.local.specs import LocalApp
 from eaves.local.state import AGENT
-from eaves.platform import RELAY, AppSpec, find_timeout_s
+from eaves.platform import RELAY, find_timeout_s
 from eaves.relay.settings import RelaySettings
 
 RESTART = Backoff(retry=None, first_s=2.0, cap_s=60.0)
@@ -30,6 +33,8 @@ STEADY_S = 600.0
 time is ten times the longest pause, so a process that ends every few minutes still gets growing pauses."""
 RELAY_TIMEOUT_S = 30.0
 """Time limit for passing one event to a relay, seconds; the relay responds as soon as the event is on its disk."""
+MAX_PARALLEL = 64
+"""Maximum number of images that an agent sends at the same time (`AgentSettings.parallel`)."""
 _RELAY_ENV = {leaf.path: leaf.env for leaf in iter_leaves(RelaySettings)}
 
 _log = logging.getLogger(__name__)
@@ -43,8 +48,8 @@ class AppProcesses:
 
     Args:
         host: What all processes of the platform have in common.
-        sink: Returns the address of the broker.
-        sink_token: Absolute path of the file with the token that the broker needs; None when it needs none.
+        broker: Returns the address of the platform's port, where the broker and the functions are.
+        token: Absolute path of the file with the token that the port needs; None when it needs none.
         ask: Returns the reasons why the process at a socket must be restarted, see `list_hung_parts`.
     """
 
@@ -52,14 +57,14 @@ class AppProcesses:
         self,
         host: ProcessHost,
         *,
-        sink: Callable[[], str],
-        sink_token: Path | None = None,
+        broker: Callable[[], str],
+        token: Path | None = None,
         ask: Callable[..., Sequence[str]] = list_hung_parts,
     ) -> None:
         self._host = host
         self._state = host.state
-        self._sink = sink
-        self._sink_token = sink_token
+        self._broker = broker
+        self._token = token
         self._ask = ask
         self._members: dict[tuple[str, str], tuple[Mapping[str, str], Supervised]] = {}
         """Environment and process by app and kind, `agent` or `relay`."""
@@ -67,7 +72,7 @@ class AppProcesses:
         self._ports: dict[str, int] = {}
         self._client = SinkClient()
 
-    def reconcile(self, apps: Mapping[str, AppSpec]) -> None:
+    def reconcile(self, apps: Mapping[str, LocalApp]) -> None:
         """Start and stop processes so that exactly those of the given apps run; restart those that have ended.
 
         The queue of a removed relay stays on disk, and a later relay of the same app delivers it.
@@ -166,27 +171,32 @@ class AppProcesses:
         self._ports[app] = find_free_port()  # another program may have taken the previous one
         return self._host.start("eaves.relay", {**environ, _RELAY_ENV["port"]: str(self._ports[app])}, f"{app}.{kind}")
 
-    def _build_agent_environ(self, app: AppSpec) -> Mapping[str, str]:
+    def _build_agent_environ(self, app: LocalApp) -> Mapping[str, str]:
         """Return the environment of an app's agent; only agents get the variables with which boto3 logs in."""
-        name = app.function.name
+        name, port = app.function.name, self._broker().rstrip("/")
         environ = {
             **{variable: value for variable, value in self._host.inherit.items() if variable.startswith("AWS_")},
             "EAVES_SOURCES": json.dumps([source.settings for source in app.sources]),
             "EAVES_SITE": app.function.site,
             "EAVES_SPOOL": str(self._state.spool_of(name)),
             "EAVES_ADMIN_SOCKET": str(self._state.socket_of(name)),
-            "K_SINK": self._sink(),
+            "K_SINK": f"{port}/",
         }
-        if self._sink_token is not None:
-            environ["EAVES_SINK_TOKEN"] = str(self._sink_token)
-        if app.cloud_function:  # a request's time limit includes the start of that function
-            environ["EAVES_FUNCTION_URL"] = app.cloud_function
+        if self._token is not None:
+            environ["EAVES_SINK_TOKEN"] = str(self._token)
+        if app.asks_function:  # a request's time limit includes the start of the function
+            environ["EAVES_FUNCTION_URL"] = app.cloud_function or f"{port}{FUNCTIONS}/{name}"
             environ["EAVES_TIMEOUT_S"] = f"{find_timeout_s(app.function.scale.start_timeout_s):g}"
+        if app.cloud_function:
             if app.relay.credentials is not None:
                 environ["EAVES_FUNCTION_CREDENTIALS"] = str(app.relay.credentials)
+        elif app.asks_function:
+            environ["EAVES_PARALLEL"] = str(min(capacity_of(app.function), MAX_PARALLEL))
+            if app.relay.enabled:
+                environ |= {"K_SINK": f"{port}{RELAYS}/{name}", "EAVES_FORWARD_IMAGES": app.relay.images}
         return environ
 
-    def _build_relay_environ(self, app: AppSpec) -> Mapping[str, str]:
+    def _build_relay_environ(self, app: LocalApp) -> Mapping[str, str]:
         name = app.function.name
         settings = {
             **app.relay.settings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from eaves.base.backoff import Backoff
 from eaves.credentials.folder import read_authorization
@@ -20,8 +21,8 @@ OVER_LINK = Backoff(retry=None, first_s=0.5, cap_s=5.0)
 """Pauses between attempts to reach a function behind the link. They are as short as those of a relay, so that a link
 that is up for only ten seconds of every thirty is used."""
 NO_SINK = "the address of the sink is unknown: K_SINK is not set, so the SinkBinding is missing or finds no Broker"
-LOW = "low"
-"""Value of the extension attribute `confidence` of an uncertain prediction."""
+LOW, NONE = "low", "none"
+"""Value of the extension attribute `confidence` of an uncertain prediction; value of `forward_images`."""
 
 
 def build_deliverers(
@@ -47,18 +48,21 @@ def build_deliverers(
         function_client: Client for a function that requires credentials.
     """
 
+    def post(url: str, event: Event, *, prefer_reply: bool) -> SinkResponse:
+        try:
+            headers = read_authorization(settings.sink_token) if _is_same_server(url, settings.sink) else {}
+        except ConfigError as error:  # for example a file that is being replaced
+            raise UnreachableError(error.message, hint=error.hint) from error
+        return client.post(url, event, prefer_reply=prefer_reply, timeout_s=settings.timeout_s, more_headers=headers)
+
     def to_sink(event: Event) -> SinkResponse:
         if not settings.sink:
             raise UnreachableError(NO_SINK, hint="check: kubectl get brokers,sinkbindings")
-        try:
-            headers = read_authorization(settings.sink_token)
-        except ConfigError as error:  # for example a file that is being replaced
-            raise UnreachableError(error.message, hint=error.hint) from error
-        return client.post(settings.sink, event, prefer_reply=False, timeout_s=settings.timeout_s, more_headers=headers)
+        return post(settings.sink, event, prefer_reply=False)
 
     def to_function(event: Event) -> SinkResponse:
         if function_client is None:
-            return client.post(settings.function, event, prefer_reply=True, timeout_s=settings.timeout_s)
+            return post(settings.function, event, prefer_reply=True)
         try:
             own, headers = function_client.current()
         except ConfigError as error:  # for example a Secret that is being renewed
@@ -74,7 +78,8 @@ def build_deliverers(
     def report(entry: Entry, judged: AttemptResult) -> Puts:
         by, status, reason = redact(settings.function), judged.status, judged.reason
         refused = build_refusal(entry.event, settings.site, by=by, status=status, reason=reason)
-        return [(refused.with_extensions(**overrides), (REPLIES,))]
+        reported = [(refused.with_extensions(**overrides), (REPLIES,))]
+        return [*reported, (entry.event, (REPLIES,))] if settings.forward_images != NONE else reported
 
     patience = Backoff(retry=None, first_s=0.5, cap_s=30.0)
     images = Deliverer(
@@ -92,6 +97,11 @@ def build_deliverers(
     )
     replies = Deliverer(spool, REPLIES, EventSender(to_sink), backoff=patience, leases=[spool.lease(REPLIES)])
     return [images, replies]
+
+
+def _is_same_server(url: str, sink: str) -> bool:
+    """Return whether an address is on the server of the sink, whose token no other server may get."""
+    return urlsplit(url)[:2] == urlsplit(sink)[:2]
 
 
 def _is_forwarded(forward_images: str, reply: Event) -> bool:

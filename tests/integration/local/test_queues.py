@@ -98,6 +98,9 @@ def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarn
     (inbox / "a.png").write_bytes(PNG)
     wait_until(lambda: status_of(harness.platform).agents[0].sources[0].captured == 1, 60, what="the image")
     assert "digits.inbox" in run(harness, "status").stdout
+    (waiting,) = wait_until(lambda: listed(harness, "--agent", "digits"), 60, what="the image, which no function takes")
+    assert (waiting["state"], waiting["subject"]) == ("queued", "a.png")
+    run(harness, "queue", "purge", "sink", "--yes", "--agent", "digits")
     wait_until(lambda: listed(harness, "--agent", "digits") == [], 60, what="an empty queue")
     assert "captured a.png" in run(harness, "logs", "digits.inbox").stdout
     assert "there is no queue" in str(run(harness, "queue", "--agent", "digits.other", code=66).exception)

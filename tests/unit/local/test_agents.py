@@ -39,7 +39,7 @@ def make(
     launch: FakeLauncher, root: Path, clock: ManualClock, *, inherit: Mapping[str, str] = {}, **options: Any
 ) -> AppProcesses:
     host = ProcessHost(state=StateDirectory(root=root), inherit=inherit, clock=clock, launch=launch)
-    return AppProcesses(host, sink=lambda: "http://sink/", **options)
+    return AppProcesses(host, broker=lambda: "http://sink/", **options)
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_an_agent_gets_the_variables_with_which_boto3_logs_in_and_the_path_of_th
     clock: ManualClock, launch: FakeLauncher, tmp_path: Path
 ) -> None:
     inherit = {"AWS_PROFILE": "shop", "OTHER": "x"}
-    agents = make(launch, tmp_path, clock, inherit=inherit, sink_token=tmp_path / "token")
+    agents = make(launch, tmp_path, clock, inherit=inherit, token=tmp_path / "token")
     agents.reconcile({"a": app("a", "one")})
     environ = launch.environs["eaves.sources"]
     assert (environ["AWS_PROFILE"], environ["EAVES_SINK_TOKEN"]) == ("shop", str(tmp_path / "token"))

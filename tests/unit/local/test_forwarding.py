@@ -15,7 +15,8 @@ from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.history import FileHistory
 from eaves.local.broker import Broker, Send, Subscription, build_relay_trigger, lane_of
 from eaves.local.specs import LocalApp, LocalFunction
-from eaves.platform import RELAY, DeliverySettings, RelaySpec, TriggerSpec, default_trigger
+from eaves.platform import RELAY, DeliverySettings, RelaySpec, SourceSpec, TriggerSpec, default_trigger
+from eaves.platform.app import BROKER, FUNCTION
 from eaves.spool import Spool, SpoolLimits
 from tests.waiting import wait_until
 
@@ -109,23 +110,30 @@ def broker(spool: Spool, tmp_path: Path) -> Iterator[Broker]:
 
 
 @pytest.mark.parametrize(
-    ("images", "confidence", "kinds"),
-    [
-        ("low", "high", ["classified"]),
-        ("low", "low", ["classified", "captured"]),
-        ("all", "high", ["classified", "captured"]),
-    ],
+    ("through", "images", "kinds"),
+    [(BROKER, "all", ["captured", "classified"]), (BROKER, "none", ["classified"]), (FUNCTION, "all", ["classified"])],
 )
-def test_a_prediction_goes_to_the_relay_and_its_image_when_it_is_wanted(
-    images: str, confidence: str, kinds: list[str], spool: Spool, broker: Broker
+def test_a_prediction_goes_to_the_relay_and_an_image_of_the_broker_when_all_are_wanted(
+    through: str, images: str, kinds: list[str], spool: Spool, broker: Broker
 ) -> None:
     relay = Relay()
-    broker.subscribe(subscriptions(app(images=images), predict(confidence), relay))
+    wanted = replace(app(images=images), sources=(SourceSpec(name="inbox", through=through),))
+    broker.subscribe(subscriptions(wanted, predict(), relay))
     broker.accept(image())
     wait_until(lambda: len(relay.got) == len(kinds))
     wait_until(lambda: spool.counts() == {})
-    assert relay.kinds() == kinds
-    assert [event.data for event in relay.got if event.type == IMAGE_CAPTURED] == [image().data] * (len(kinds) - 1)
+    assert sorted(relay.kinds()) == kinds
+
+
+def test_an_image_that_was_predicted_already_goes_to_the_relay_only(spool: Spool, broker: Broker) -> None:
+    relay = Relay()
+    broker.subscribe(subscriptions(app(images="low"), refuse, relay))
+    broker.accept(image(), relay_of="flowers")
+    broker.accept(image(1), relay_of="removed")
+    broker.accept(replace(image(2), type=IMAGE_REJECTED, datacontenttype="application/json"), relay_of="flowers")
+    wait_until(lambda: relay.kinds() == ["captured", "rejected"])
+    assert relay.got[0].data == image().data
+    wait_until(lambda: spool.counts() == {})
 
 
 def test_what_the_function_refuses_is_reported_to_the_relay_and_kept_here(spool: Spool, broker: Broker) -> None:

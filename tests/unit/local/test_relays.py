@@ -15,8 +15,10 @@ from eaves.local.processes.app_processes import AppProcesses
 from eaves.local.processes.process import ProcessHost
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
-from eaves.platform import RelaySpec
+from eaves.platform import RelaySpec, SourceSpec
+from eaves.platform.app import BROKER, FUNCTION
 from eaves.relay.settings import RelaySettings
+from eaves.sources.settings import AgentSettings
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher
 
@@ -42,7 +44,7 @@ def launch() -> FakeLauncher:
 @pytest.fixture
 def relays(tmp_path: Path, clock: ManualClock, launch: FakeLauncher) -> AppProcesses:
     host = ProcessHost(state=StateDirectory(root=tmp_path), inherit={}, clock=clock, launch=launch)
-    return AppProcesses(host, sink=lambda: "http://sink/")
+    return AppProcesses(host, broker=lambda: "http://sink/")
 
 
 def reported(launch: FakeLauncher) -> RelaySettings:
@@ -69,6 +71,22 @@ def test_a_relay_is_reported_what_eaves_yaml_says(relays: AppProcesses, launch: 
     assert (settings.spool_max_bytes, settings.spool_dead_max_bytes) == (500_000_000, 100_000_000)
     assert settings.spool == tmp_path / "relays" / "flowers.db"
     assert (settings.host, settings.broker) == ("127.0.0.1", "")
+
+
+@pytest.mark.parametrize(
+    ("through", "images", "expected"),
+    [
+        (FUNCTION, "low", ("http://sink/functions/flowers", "http://sink/relays/flowers", "low")),
+        (BROKER, "none", ("", "http://sink/", "none")),
+    ],
+)
+def test_an_agent_asks_the_function_itself_unless_a_source_goes_through_the_broker(
+    through: str, images: str, expected: tuple[str, str, str], relays: AppProcesses, launch: FakeLauncher
+) -> None:
+    sources = (SourceSpec(name="one"), SourceSpec(name="two", through=through))
+    relays.reconcile({"flowers": replace(app(images=images), sources=sources)})
+    agent = build(AgentSettings, env_layer(AgentSettings, launch.environs["eaves.sources"]))
+    assert (agent.function, agent.sink, agent.forward_images) == expected
 
 
 def test_a_relay_is_started_anew_when_its_receiver_changes_and_ends_with_it(

@@ -38,7 +38,7 @@ def test_a_spec_file_holds_nothing_that_only_a_cluster_needs(tmp_path: Path) -> 
     app = build_local_app(load(tmp_path), write_colours(tmp_path / "artifact"))
     written = app.to_dict()
     assert "of-a-cluster" not in json.dumps(written)
-    assert set(written["sources"][0]) == {"name", "kind", "options"}
+    assert set(written["sources"][0]) == {"name", "kind", "options", "through"}
     assert "image" not in written["function"]
     assert not set(OF_CLUSTERS) & set(written["triggers"][1]["mqtt"])
     assert "secret" not in written["relay"]
