@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,13 +45,14 @@ def run(
     *arguments: str, section: str = "", env: dict[str, str] | None = None, layer: SettingsLayer | None = None
 ) -> Any:
     built: list[Settings] = []
+    others = {name: None for name in os.environ if name.startswith("EAVES_")}  # those of the user who runs the tests
 
     @click.command()
     @settings_options(Settings, section=section)
     def main(**options: Any) -> None:
         built.append(build_settings(Settings, options, *([layer] if layer else []), section=section))
 
-    result = CliRunner().invoke(main, arguments, env=env, catch_exceptions=True)
+    result = CliRunner().invoke(main, arguments, env={**others, **(env or {})}, catch_exceptions=True)
     if built:
         return built[0]
     return result

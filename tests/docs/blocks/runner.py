@@ -79,7 +79,13 @@ def _is_there(need: str) -> bool:
         return (ROOT.parent / need).exists()
     if need.startswith("python-"):
         return importlib.util.find_spec(need.removeprefix("python-")) is not None
-    return shutil.which(need) is not None
+    found = shutil.which(need) is not None
+    if need == "ctr":  # which containerd brings along, running or not
+        return (
+            found
+            and subprocess.run([need, "--timeout", "2s", "version"], capture_output=True, check=False).returncode == 0
+        )
+    return found
 
 
 def build_environ(home: Path, **more: str) -> dict[str, str]:

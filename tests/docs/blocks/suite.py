@@ -91,11 +91,12 @@ def run_here(script: Script, tmp_path: Path, factory: pytest.TempPathFactory, *,
             stack.enter_context(SERVERS[name](tmp_path, factory)) for name in script.preparations if name in SERVERS
         ]
         environ = {name: value for place in places for name, value in place.environ.items()}
-        more = SELECTED if CLONE in script.preparations else QUICK
+        # a clone has its own code and .venv, which a checkout in PYTHONPATH would hide
+        more = SELECTED if CLONE in script.preparations else {**QUICK, **install_into(home)}
         transcript = run_script(
             script,
             folder,
-            environ=build_environ(home, **more, **install_into(home), **environ),
+            environ=build_environ(home, **more, **environ),
             values={name: value for place in places for name, value in place.values.items()},
             before=before,
             timeout_s=timeout_s,
