@@ -46,6 +46,14 @@ READER_CACHE_KB = 512
 Each commit by another connection empties the cache, so a larger one would only take memory.
 Source: sqlite.org/pragma.html, `cache_size`.
 """
+PAGE_BYTES = 2048
+"""Size of a page. A commit writes every page that it changed, mostly small tables and indexes, so half of SQLite's
+default makes an image cost a third less of the disk.
+"""
+CHECKPOINT_BYTES = 4 << 20
+"""Size of the write-ahead log at which its pages are copied into the file. Pages that changed several times until then
+are copied once.
+"""
 WAL_LIMIT_BYTES = 64 << 20
 """Size in bytes to which SQLite truncates the write-ahead log after a burst."""
 
@@ -112,7 +120,9 @@ class Database:
                 self._users.acquire(blocking=True, shared=True)
                 make_file(path)
                 self._writer = opened.enter_context(contextlib.closing(connect(path)))
+                self._writer.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file
                 self._writer.execute("PRAGMA journal_mode = WAL")
+                self._writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_BYTES // PAGE_BYTES}")
                 self._writer.execute("PRAGMA synchronous = FULL")
                 self._writer.execute(f"PRAGMA secure_delete = {ERASE}")
                 self._writer.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-PAGE = 4_096
+PAGE = 2_048
 SECTOR = 512
 
 

@@ -141,6 +141,15 @@ def test_images_go_along_with_their_predictions(tmp_path: Path, forward: str, al
         assert {one.data for one in function.sunk if one.id in along} <= {image(0).data}
 
 
+def test_the_sink_gets_what_the_function_refuses_and_its_image_when_images_are_wanted(tmp_path: Path) -> None:
+    for forward, along in (("none", 0), ("low", 2)):
+        with serving() as (function, url):
+            addresses = {"sink": f"{url}/sink", "function": f"{url}/refuses"}
+            with delivering(tmp_path / forward, **addresses, forward_images=forward) as spool:
+                wait_until(lambda: spool.depth() == 0 and len(function.sunk) == 2 + along)  # noqa: B023 - within this turn
+                assert [one.type for one in function.sunk].count(IMAGE_CAPTURED) == along
+
+
 def test_the_sink_gets_what_the_function_refuses(tmp_path: Path) -> None:
     with serving() as (function, url), delivering(tmp_path, function=f"{url}/refuses", sink=f"{url}/sink") as spool:
         wait_until(lambda: spool.depth() == 0 and len(function.sunk) == 2)
@@ -186,6 +195,18 @@ def test_a_function_in_the_cloud_is_asked_with_a_token_that_may_change(tmp_path:
             (folder / "token").write_text("second\n")
             wait_until(lambda: len(sink.sunk) == 2, 20)
             assert set(function.tokens) == {"Bearer first", "Bearer second"}
+
+
+def test_only_a_function_on_the_server_of_the_sink_gets_the_sinks_token(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+    with serving() as (here, url), serving() as (other, elsewhere):
+        for number, function in enumerate((f"{url}/f", f"{elsewhere}/f")):
+            folder = tmp_path / str(number)
+            with delivering(folder, function=function, sink=f"{url}/sink", sink_token=str(token)) as spool:
+                wait_until(lambda: spool.depth() == 0)
+        assert set(here.tokens) == {"Bearer secret"}
+        assert set(other.tokens) == {""}
 
 
 def test_images_wait_until_the_file_of_the_sinks_token_has_one(

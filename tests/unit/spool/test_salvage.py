@@ -17,7 +17,7 @@ from eaves.spool import Entry, LedgerLimits, LedgerLine, Spool, salvage
 from tests.fakes.clock import ManualClock
 from tests.unit.spool import entries
 
-PAGE = 4096
+PAGE = 2048
 COUNT = 200
 NOW = 2e9
 BOUND = LedgerLimits(max_entries=10_000)
