@@ -16,10 +16,9 @@ from eaves.base.files import write_atomically
 from eaves.base.strict_json import parse_json
 from eaves.config import build_flat
 from eaves.errors import ConfigError, Fault, NotFoundError, SpoolError
-from eaves.sources.claim_check import ClaimCheckSettings
 from eaves.sources.kind import AnyKind, load_kind
 from eaves.sources.options import FrameOptions
-from eaves.sources.settings import ATTRIBUTES_BYTES, DEFAULT_KIND, AgentSettings, SourceSettings
+from eaves.sources.settings import ATTRIBUTES_BYTES, DEFAULT_KIND, AgentSettings, ClaimCheckSettings, SourceSettings
 
 VARIABLE = "EAVES_SOURCES"
 EXAMPLE = '[{"name": "inbox", "kind": "folder", "path": "/images"}]'
@@ -34,7 +33,7 @@ class ConfiguredSource:
         options: Options that are applied to the source's frames, such as rate and crop.
         kind: Kind of the source.
         settings: Settings of the kind, an instance of `kind.settings`.
-        claims: Settings that keep large images in a bucket.
+        claims: Settings that send large images to the cloud through a bucket.
     """
 
     common: SourceSettings
@@ -43,9 +42,13 @@ class ConfiguredSource:
     settings: Any
     claims: ClaimCheckSettings = field(default_factory=ClaimCheckSettings)
 
-    def reference_urls(self) -> tuple[str, ...]:
-        """Return the URLs of the buckets that the source's events refer to (`dataref`)."""
-        location = self.claims.location()
+    def reference_urls(self, *, by_bytes: bool = False) -> tuple[str, ...]:
+        """Return the URLs of the buckets that the source's events refer to (`dataref`) when a function gets them.
+
+        Args:
+            by_bytes: Whether the agent asks a function at its own site, which gets captured images as they are.
+        """
+        location = None if by_bytes else self.claims.location()
         found = (self.kind.refers(self.settings), location.base_url if location else "")
         return tuple(url for url in found if url)
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.credentials.redact import redact
@@ -23,9 +23,6 @@ from eaves.sources.files import build_capture, build_text
 from eaves.sources.frame import ERRORS, Cause, Dropped, Frame, Outcome
 from eaves.sources.options import FrameEditor, FrameOptions
 from eaves.sources.settings import ATTRIBUTES_BYTES
-
-if TYPE_CHECKING:
-    from eaves.sources.claim_check import ClaimChecker
 
 SILENT_S = 900.0
 """Time after which a source counts as hung when it calls no method of its context, seconds. It is three times the
@@ -49,7 +46,6 @@ class AgentContext:
         credentials: Folder of the source's credentials; None without credentials.
         proxies: HTTP proxies of the process.
         options: Options that are applied to each frame.
-        claims: Stores large images in a bucket; None when none is stored in one.
         agent_id: Id of the agent; None for a new random id, when no spool outlives the process.
         clock: Wall clock and monotonic clock.
 
@@ -71,7 +67,6 @@ class AgentContext:
         credentials: Path | None = None,
         proxies: Proxies = DIRECT,
         options: FrameOptions | None = None,
-        claims: ClaimChecker | None = None,
         agent_id: str | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -90,7 +85,6 @@ class AgentContext:
         self._store = store
         self._spool_max_bytes = spool_max_bytes
         self._editor = FrameEditor(options or FrameOptions(), clock=clock)
-        self._claims = claims
         self._stop = StopFlag(clock)
         self._logged_causes: set[Cause] = set()
         self._reporting = threading.Lock()
@@ -115,8 +109,6 @@ class AgentContext:
         self._stop.set()
         for wake in list(self._wakes):
             wake()
-        if self._claims is not None:
-            self._claims.stop()
 
     def wait(self, seconds: float) -> bool:
         """Wait for a number of seconds, or until the source must return; return False when it must return."""
@@ -165,17 +157,12 @@ class AgentContext:
         return Outcome.CAPTURED
 
     def _build_event(self, frame: Frame, edited: Frame) -> Event:
-        """Build the event of an edited frame; a large image may be in its bucket then and not in the event.
-
-        Raises:
-            SpoolError: When the memory of captured events can't be read.
-            ValueError: When the frame's extensions would replace an attribute of the event itself.
-        """
+        """Build the event of an edited frame; ValueError for extensions that would replace one of its attributes."""
         if wrong := sorted(CONTEXT_ATTRIBUTES & edited.extensions.keys()):
             raise ValueError(
                 f"a frame's extensions must not name attributes of the event itself (got {', '.join(wrong)})"
             )
-        event = build_capture(
+        return build_capture(
             source=self.source,
             identity=event_id(self.source, frame.position),
             subject=edited.subject,
@@ -187,12 +174,6 @@ class AgentContext:
             dataref=edited.dataref,
             digest=edited.digest,
         )
-        if self._claims is not None:
-            event = self._claims.check_in(event, is_known=lambda: self.index.seen(event.source, event.id))
-            self._mark_alive()
-            if reason := self._claims.reason:
-                self.counters.note(f"large images are sent with their data: {reason}")
-        return event
 
     def drop(self, cause: Cause, count: int = 1) -> None:
         """Count frames that the source itself dropped, without passing them to `capture`."""
