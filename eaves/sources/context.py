@@ -29,10 +29,6 @@ class SentIndex(Protocol):
             SpoolError: When the memory can't be read.
         """
 
-    @property
-    def added(self) -> int:
-        """Number of ids that all sources have added since the process started; each may displace an older id."""
-
     def remember(self, source: str, event_ids: Collection[str], *, options: bytes = b"") -> None:
         """Remember ids as if their events had been emitted, or as left out by the options with this digest.
 
@@ -120,8 +116,19 @@ class SourceContext(Protocol):
             SpoolError: When the queue can't be written now; handled in the same way.
         """
 
-    def drop(self, cause: Cause, count: int = 1) -> None:
-        """Count frames that the source itself dropped, without passing them to `capture`."""
+    def drop(
+        self, cause: Cause, count: int = 1, *, reason: str = "", key: str = "", error: Exception | None = None
+    ) -> None:
+        """Count frames that the source itself dropped, without passing them to `capture`.
+
+        Args:
+            cause: Why they were dropped.
+            count: Number of frames.
+            reason: What is wrong with them, as a sentence for the log. It is logged once an hour, and at most 20
+                sentences of a cause are; empty when nothing is wrong.
+            key: Text that identifies a frame that the source finds again and again; it is counted once. Empty to count.
+            error: Exception to log with its traceback.
+        """
 
     def report(self, state: State, reason: str = "") -> None:
         """Report what the source does now.

@@ -56,9 +56,6 @@ class Spool:
 
     Raises:
         SpoolError: When the file can't be opened, or isn't a spool that this version reads. The file is left unchanged.
-
-    Attributes:
-        added: Number of ids that were added since the file was opened, including those of commits that failed.
     """
 
     def __init__(
@@ -74,7 +71,6 @@ class Spool:
         self.limits = limits or SpoolLimits()
         self.clock = clock
         self._kept_at = float("-inf")
-        self.added = 0
         self._file = SpoolFile(path, connect, clock=clock, ledger=ledger)
         self.ledger = Ledger(self._read, ledger) if self._file.has_ledger else None
 
@@ -386,9 +382,7 @@ class Spool:
 
     def _remember(self, db: sqlite3.Connection, source: str, key: bytes, now: float, options: bytes = b"") -> bool:
         """Remember an id within a commit; return False when its event was put before."""
-        added = retention.remember(db, source, key, now, self.limits.seen_max_entries, options)
-        self.added += added
-        return added
+        return retention.remember(db, source, key, now, self.limits.seen_max_entries, options)
 
     def _entries(self, rows: list[Any]) -> list[Entry]:
         left = [*reversed(rows)]

@@ -30,7 +30,7 @@ from eaves.local.state import StateDirectory
 from eaves.platform import ScaleSettings
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.supervision import SupervisedSource, stop_sources
-from eaves.sources.folder.kind import FolderSourceSettings, run
+from eaves.sources.folder.source import FolderSourceSettings, run
 from eaves.spool import Entry, Puts, Spool, SpoolLimits
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher

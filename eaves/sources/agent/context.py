@@ -28,6 +28,9 @@ SILENT_S = 900.0
 """Time after which a source counts as hung when it calls no method of its context, seconds. It is three times the
 longest time between two calls that `SourceContext` allows."""
 
+MAX_DROPPED = 10_000
+"""Maximum number of keys of dropped frames that are remembered. Beyond it, all are forgotten and counted again."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -86,9 +89,9 @@ class AgentContext:
         self._spool_max_bytes = spool_max_bytes
         self._editor = FrameEditor(options or FrameOptions(), clock=clock)
         self._stop = StopFlag(clock)
-        self._logged_causes: set[Cause] = set()
         self._reporting = threading.Lock()
-        self._states = HourlyLog(clock)
+        self._states, self._drops = HourlyLog(clock), HourlyLog(clock)
+        self._dropped: set[str] = set()
         self._absence_logged = True
         self._wakes: list[Callable[[], None]] = []
         self._alive_until = clock.monotonic() + SILENT_S
@@ -175,10 +178,21 @@ class AgentContext:
             digest=edited.digest,
         )
 
-    def drop(self, cause: Cause, count: int = 1) -> None:
-        """Count frames that the source itself dropped, without passing them to `capture`."""
+    def drop(
+        self, cause: Cause, count: int = 1, *, reason: str = "", key: str = "", error: Exception | None = None
+    ) -> None:
+        """Count frames that the source itself dropped, without passing them to `capture`, and log why."""
         self._mark_alive()
+        with self._reporting:
+            if key in self._dropped:
+                return
+            if key:
+                if len(self._dropped) >= MAX_DROPPED:
+                    self._dropped.clear()
+                self._dropped.add(key)
         self.counters.count_dropped(cause, count)
+        if reason:
+            self._log_drop(cause, reason, error)
 
     def report(self, state: State, reason: str = "") -> None:
         """Report what the source does now; its return to `watching` is logged when its absence was."""
@@ -191,11 +205,10 @@ class AgentContext:
                     _log.info("source %s is watching", self.name)
                 self._absence_logged = True
                 return
-            shown = self.counters.reason
-            line = self._states.admit(f"{state} {shown}", f"{state}: {shown}" if shown else state)
-            self._absence_logged = bool(line)
-            if line:
-                _log.warning("source %s is %s", self.name, line)
+            shown = f"{state}: {self.counters.reason}" if self.counters.reason else state
+            self._absence_logged = self._states.admit(state, shown)
+            if self._absence_logged:
+                _log.warning("source %s is %s", self.name, shown)
 
     def reconnected(self) -> None:
         """Count a reconnection to the source's server or broker."""
@@ -207,19 +220,18 @@ class AgentContext:
         self.facts = facts
 
     def _pass_over(self, frame: Frame, dropped: Dropped) -> Outcome:
-        """Count a frame that becomes no event; for errors, log the first frame of each cause."""
+        """Count a frame that becomes no event."""
         self.counters.count_dropped(dropped.cause, reason=dropped.reason)
-        if dropped.reason and dropped.cause not in self._logged_causes:
-            self._logged_causes.add(dropped.cause)
-            _log.error(
-                "source %s: not captured: %s: %s. Further such images are not logged; they are "
-                "counted as dropped, with the cause %s",
-                self.name,
-                build_text(frame.subject)[:256] or "an image",
-                redact(dropped.reason)[:256],
-                dropped.cause,
-            )
+        if dropped.reason:
+            self._log_drop(dropped.cause, f"{build_text(frame.subject)[:256] or 'an image'}: {dropped.reason}")
         return Outcome.UNUSABLE if dropped.cause in ERRORS else Outcome.DROPPED
+
+    def _log_drop(self, cause: Cause, reason: str, error: Exception | None = None) -> None:
+        shown = redact(reason)[:512]
+        with self._reporting:
+            is_logged = self._drops.admit(cause, shown)
+        if is_logged:
+            _log.error("source %s: not captured (%s): %s", self.name, cause, shown, exc_info=error)
 
     def _mark_alive(self, seconds: float = 0.0) -> None:
         self._alive_until = self.clock.monotonic() + seconds + SILENT_S

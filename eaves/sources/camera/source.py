@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from eaves import media_type
@@ -15,11 +15,11 @@ from eaves.sources.camera.address import StreamLogin, find_path, is_recording, p
 from eaves.sources.camera.decoder_process import DECODER, TERM_S, DecoderProcess
 from eaves.sources.camera.kind import CameraSettings
 from eaves.sources.camera.outages import Reconnection
-from eaves.sources.camera.wire import DroppedFrames, Ended, Opened, StreamFrame
+from eaves.sources.camera.wire import Ended, Opened, StreamFrame
 from eaves.sources.context import SourceContext, State
 from eaves.sources.faults import explain_refusal
 from eaves.sources.files import build_text
-from eaves.sources.frame import Cause, Frame
+from eaves.sources.frame import Frame
 
 POLL_S = 2.0
 """Interval at which the source looks for new credentials while it isn't connected, seconds."""
@@ -58,7 +58,6 @@ class CameraSource:
         self._is_file = is_recording(self._path)
         self._held: Frame | None = None
         self._refused = False
-        self._logged: set[Cause] = set()
         self._reconnection = Reconnection()
         self._decoder: DecoderProcess | None = None
         self._versions: Mapping[str, int] = {}
@@ -108,7 +107,7 @@ class CameraSource:
             decoder = self._decoder = DecoderProcess(
                 login.request(context.max_bytes),
                 clock=context.clock,
-                dropped=lambda one: self._count(one, login.hide),
+                dropped=lambda one: context.drop(one.cause, one.count, reason=login.hide(one.reason[:256])),
                 command=self._command,
             )
         except OSError as error:
@@ -278,12 +277,3 @@ class CameraSource:
             return False
         paused, self._held, self._refused = self._refused, None, False
         return paused
-
-    def _count(self, dropped: DroppedFrames, hide: Callable[[str], str]) -> None:
-        """Count frames that never got here, and log the first one of each cause with its reason, without secrets."""
-        self._context.drop(dropped.cause, dropped.count)
-        if dropped.reason and dropped.cause not in self._logged:
-            self._logged.add(dropped.cause)
-            further = f"further such frames are not logged; they are counted as dropped, with the cause {dropped.cause}"
-            reason = hide(dropped.reason[:256])[:256]
-            _log.error("source %s: not captured: a frame: %s; %s", self._context.name, reason, further)

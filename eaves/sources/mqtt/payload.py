@@ -56,16 +56,12 @@ class UnusableError(Exception):
 
     Args:
         cause: Cause that the message is counted under.
-        reason: Sentence for the log, which is the same for all messages with this fault, because each sentence is
-            logged once; empty when nothing is wrong.
-        detail: What is specific to this message, without any content of the payload.
+        reason: Sentence for the log, without any content of the payload; empty when nothing is wrong.
     """
 
-    def __init__(self, cause: Cause, reason: str, *, detail: str = "") -> None:
-        super().__init__(f"{reason} ({detail})" if detail else reason)
+    def __init__(self, cause: Cause, reason: str) -> None:
+        super().__init__(reason)
         self.cause = cause
-        self.reason = reason
-        self.detail = detail
 
 
 def read_message(message: Message, settings: MqttSourceSettings) -> MessageContent:
@@ -104,9 +100,9 @@ def _read_event(message: Message) -> Event | None:
         if _is_object(message.payload) and b'"specversion"' in message.payload:
             return decode({"content-type": f"{STRUCTURED}+json"}, message.payload)
     except UnsupportedContentError as error:
-        raise UnusableError("unsupported", "a CloudEvent has an unsupported format", detail=str(error)[:200]) from error
+        raise UnusableError("unsupported", f"a CloudEvent has an unsupported format ({str(error)[:200]})") from error
     except EventError as error:
-        raise UnusableError("unreadable", "a CloudEvent can't be read", detail=str(error)[:200]) from error
+        raise UnusableError("unreadable", f"a CloudEvent can't be read ({str(error)[:200]})") from error
     return None
 
 
@@ -140,7 +136,7 @@ def _read_json(payload: bytes, settings: MqttSourceSettings, sender_id: str) -> 
     try:
         document = parse_json(payload)
     except ValueError as error:
-        raise UnusableError("unreadable", "a message is not JSON", detail=str(error)[:200]) from error
+        raise UnusableError("unreadable", f"a message is not JSON ({str(error)[:200]})") from error
     text = find_value(document, settings.image_at)
     if not isinstance(text, str):
         raise UnusableError("unsupported", f"a message has no string at {settings.image_at}")
@@ -161,7 +157,7 @@ def _decode_base64(text: str, place: str) -> bytes:
     try:
         return binascii.a2b_base64(text, strict_mode=True)
     except ValueError as error:  # binascii.Error, or a text that isn't ASCII
-        raise UnusableError("unreadable", f"the string at {place} is not base64", detail=str(error)[:200]) from error
+        raise UnusableError("unreadable", f"the string at {place} is not base64 ({str(error)[:200]})") from error
 
 
 def _build_sender(sender_id: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from eaves.mqtt.connection import BrokerConnection, ConnectionListener
 from eaves.mqtt.message import ConnectionSettings, Message, SessionInfo, Version
 from eaves.sources.context import SourceContext
 from eaves.sources.faults import capture_when_possible
-from eaves.sources.frame import Cause, Frame
+from eaves.sources.frame import Frame
 from eaves.sources.mqtt.inbox import HeldMessage, Inbox
 from eaves.sources.mqtt.kind import MqttSourceSettings
 from eaves.sources.mqtt.payload import MessageContent, UnusableError, read_message
@@ -46,7 +46,6 @@ class MqttSource(ConnectionListener):
         largest = context.max_bytes * 4 // 3 + ENVELOPE_BYTES  # base64; its line breaks fit into the envelope's room
         self._inbox = Inbox(max(INBOX_BYTES, 2 * largest), clock=context.clock)
         self._missed = False
-        self._logged: set[str] = set()
         self._unavailable = "not connected yet"
         self._reporting = threading.Lock()
         self._connection = BrokerConnection(
@@ -132,8 +131,9 @@ class MqttSource(ConnectionListener):
             return
         if message.qos:
             self._missed = True
-            self._log_once(
-                "messages arrive faster than they can be stored; the source connects again to receive the rest", None
+            _log.warning(
+                "source %s: messages arrive faster than they can be stored; it connects again to receive the rest",
+                self._context.name,
             )
             return
         self._context.drop("late")
@@ -144,12 +144,8 @@ class MqttSource(ConnectionListener):
     def _leave_out(self, message: Message) -> None:
         """Count a message of a topic that the settings don't name; retained messages aren't counted."""
         if not matches(self._settings.topics, message.topic):
-            self._context.drop("topic")
-            self._log_once(
-                "a message has a topic outside `topics`; it comes from an earlier "
-                "subscription, or from another client with the same client_id",
-                "topic",
-            )
+            reason = "a message has a topic outside `topics`; it comes from an earlier subscription, or from another "
+            self._context.drop("topic", reason=reason + "client with the same client_id")
 
     def _ask_again(self) -> None:
         """Connect again when there was no room for some messages, so that the broker sends them again.
@@ -172,15 +168,11 @@ class MqttSource(ConnectionListener):
         try:
             frame = self._build_frame(held)
         except UnusableError as error:
-            self._context.drop(error.cause)
-            if error.reason:
-                self._log_once(error.reason, error.cause, detail=error.detail)
+            self._context.drop(error.cause, reason=str(error))
             return True
         except Exception as error:  # noqa: BLE001 - a message that makes the code fail must not stop the others
-            self._context.drop("failed")
-            self._log_once(
-                f"a message was not captured because of an unexpected {type(error).__name__}", "failed", error=error
-            )
+            reason = f"a message was not captured because of an unexpected {type(error).__name__}"
+            self._context.drop("failed", reason=reason, error=error)
             return True
         try:
             if held.message.qos:
@@ -189,8 +181,7 @@ class MqttSource(ConnectionListener):
             else:
                 self._context.capture(frame)
         except InputError as error:
-            self._context.drop("unreadable")
-            self._log_once("an image can't be made into an event", "unreadable", detail=str(error)[:200])
+            self._context.drop("unreadable", reason=f"an image can't be made into an event ({str(error)[:200]})")
         except SpoolError:
             self._context.drop("spool_full")
         else:
@@ -240,23 +231,6 @@ class MqttSource(ConnectionListener):
             if unavailable is not None:
                 self._unavailable = unavailable
             self._context.report("waiting" if self._unavailable else "watching", self._unavailable)
-
-    def _log_once(self, reason: str, cause: Cause | None, *, detail: str = "", error: Exception | None = None) -> None:
-        """Log the first message of each reason.
-
-        Args:
-            reason: What is wrong with the message, in a sentence that is the same for all messages with this fault.
-            cause: Cause that the message is counted under; None when it is not dropped.
-            detail: What is specific to this message.
-            error: Exception to log with its traceback.
-        """
-        if reason not in self._logged:
-            self._logged.add(reason)
-            text = f"{reason} ({detail})" if detail else reason
-            later = "further cases are not logged"
-            if cause:
-                later = f"further such messages are not logged; they are counted as dropped, with the cause {cause}"
-            _log.warning("source %s: %s; %s", self._context.name, text, later, exc_info=error)
 
 
 def _build_subject(topic: str) -> str:

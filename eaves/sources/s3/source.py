@@ -1,9 +1,20 @@
-"""The s3 source: look at keys that notifications name, list the bucket, capture new images."""
+"""The s3 source: look at keys that notifications name, list the bucket, capture new images.
+
+The order of keys is not the order of arrival, so only a whole pass finds every new object. It takes one request for
+each thousand keys. Most cameras write keys that grow with time below a folder of their own, such as
+`gate/2026/11/26/131502.jpg`. Therefore the last known keys of each folder directly below the prefix are kept, and what
+follows the first of them is listed more often, by one request for each folder. They are several, because an object that
+is overwritten all the time, such as `gate/latest.jpg`, may be the last one forever.
+"""
 
 from __future__ import annotations
 
+import heapq
 import random
+from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 
 from eaves import media_type
 from eaves.base.backoff import Backoff
@@ -20,26 +31,40 @@ from eaves.errors import (
 )
 from eaves.events import event_id
 from eaves.sources.context import SourceContext
-from eaves.sources.faults import ImageFaults, capture_when_possible, explain_refusal
+from eaves.sources.faults import UNSUPPORTED, explain_refusal
 from eaves.sources.files import build_text
-from eaves.sources.frame import Frame, Outcome
+from eaves.sources.frame import Frame
 from eaves.sources.s3.kind import S3SourceSettings
 from eaves.sources.s3.notifications import Notifications
-from eaves.sources.s3.scan import BucketScan
 from eaves.sources.sent_images import SentImages
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses between attempts to read a bucket that can't be read."""
 HINTS_AT_ONCE = 1_000
 """Number of keys that are looked at before the listing continues."""
+PAGE = 1_000
+"""Number of objects that one step of a pass handles, which one request lists."""
+TAIL = 5
+"""Number of last keys of a folder that are kept: room for four objects that are overwritten all the time."""
+MAX_TAILS = 16
+"""Maximum number of folders whose last keys are followed; those that changed last are kept. It bounds the requests of a
+pass over them."""
+MAX_FOLDERS = 1_000
+"""Number of folders at which a whole pass keeps only those that changed last."""
+PAGE_PACE_S = 1.0
+"""Minimum time between two whole passes for each request that a pass takes, seconds: a bucket with ten million objects
+costs one request a second on average."""
 POLL_S = 60.0
 """Maximum wait, seconds; each wait shows the agent that the source isn't hung."""
 _MEDIA = {"jpg": "jpeg", "tif": "tiff"}
 _UNAVAILABLE = (DeliveryError, ConfigError, NotFoundError, ForbiddenError)
+Tail = deque[StoredObject]
 
 
 class S3Source:
     """Captures the images of one bucket.
+
+    A step of a pass that fails is repeated from the object after the last one that was looked at.
 
     Args:
         settings: Bucket, and how it is read.
@@ -51,31 +76,20 @@ class S3Source:
     """
 
     def __init__(self, settings: S3SourceSettings, context: SourceContext, bucket: Bucket | None = None) -> None:
+        self._settings = settings
         self._context = context
         self._clock = context.clock
         self._location = settings.location
+        self._prefix = self._location.prefix
         self._bucket = bucket or S3Bucket(self._location, credentials=context.credentials, proxies=context.proxies)
-        self._refers = settings.sends == "reference"
-        self._faults = ImageFaults(context)
         self.hints = Notifications(settings, context)
-        self._sent = SentImages(
-            context.index,
-            context.source,
-            max_present=settings.max_objects,
-            clock=context.clock,
-            options=context.options_digest,
-        )
-        self._max_objects = settings.max_objects
-        self._scan = BucketScan(
-            self._bucket,
-            self._location.prefix,
-            every_s=settings.every_s,
-            full_every_s=settings.full_every_s,
-            clock=context.clock,
-            begin=self._sent.begin_scan,
-            end=self._sent.end_scan,
-            stopping=lambda: context.stopping,
-        )
+        self._sent = SentImages(context, max_present=settings.max_objects)
+        self._tails: dict[str, Tail] = {}
+        self._found_tails: dict[str, Tail] = {}
+        self._full_at, self._tails_at = float("-inf"), float("inf")
+        self._objects: Iterator[StoredObject] | None = None
+        self._cursor: str | None = None
+        self._count = 0
 
     def run(self) -> None:
         """Capture images until the agent stops. Waits for a bucket that can't be read and for a spool that is full."""
@@ -94,7 +108,7 @@ class S3Source:
         while not self._context.stopping:
             try:
                 self._look_at_hints()
-                self._scan.step(self._look_at_found)
+                self._list_some()
                 self._sent.save()
             except (SpoolError, *_UNAVAILABLE) as error:
                 if self._context.stopping:
@@ -109,7 +123,8 @@ class S3Source:
                 self._context.reconnected()
             failures = 0
             self._report_state()
-            self.hints.wait(min(POLL_S, self._scan.next_at - self._clock.monotonic()))
+            next_at = float("-inf") if self._cursor is not None else min(self._full_at, self._tails_at)
+            self.hints.wait(min(POLL_S, next_at - self._clock.monotonic()))
 
     def _look_at_hints(self) -> None:
         """Look at the objects that notifications name.
@@ -125,70 +140,101 @@ class S3Source:
                 continue
             try:
                 found = self._bucket.find(key)
-                self._look_at(found, self._identify(found))
+                self._capture(found, self._identify(found))
             except (NotFoundError, ForbiddenError, StatusError):
                 continue  # the object was deleted, or its key is odd; the next pass finds what is wrong with the bucket
 
-    def _look_at_found(self, found: StoredObject) -> None:
-        """Look at an object that the scan has found."""
+    def _list_some(self) -> None:
+        """Look at the next objects if a pass is due: of a whole pass at most a thousand."""
+        now = self._clock.monotonic()
+        if self._tails_at <= now:
+            self._list_tails()
+            self._tails_at = self._clock.monotonic() + self._settings.every_s
+        elif self._cursor is not None or self._full_at <= now:
+            if self._cursor is None:
+                self._sent.begin_scan()
+                self._cursor, self._count, self._found_tails = "", 0, {}
+            if self._objects is None:
+                self._objects = self._bucket.list(self._prefix, after=self._cursor)
+            try:
+                if self._list_page(self._objects):
+                    self._finish_pass()
+            except BaseException:
+                self._objects = None  # a generator that has failed yields nothing more
+                raise
+
+    def _list_page(self, objects: Iterator[StoredObject]) -> bool:
+        """Look at up to `PAGE` objects of a whole pass; return True when it has ended."""
+        for _ in range(PAGE):
+            found = next(objects, None)
+            if found is None:
+                return True
+            self._look_at(found)
+            self._cursor = found.key
+            self._count += 1
+            self._found_tails.setdefault(self._folder(found.key), deque(maxlen=TAIL)).append(found)
+            if len(self._found_tails) > MAX_FOLDERS:
+                self._found_tails = _newest(self._found_tails)
+            if self._context.stopping:
+                return False
+        return False
+
+    def _finish_pass(self) -> None:
+        self._sent.end_scan()
+        self._cursor = self._objects = None
+        self._tails, self._found_tails = _newest(self._found_tails), {}
+        requests = self._count // PAGE + 1
+        now, every_s = self._clock.monotonic(), self._settings.every_s
+        if requests <= max(1, len(self._tails)):  # a whole pass costs no more than one over the folders' ends
+            self._full_at, self._tails_at = now + every_s, float("inf")
+        else:
+            self._full_at = now + max(self._settings.full_every_s, requests * PAGE_PACE_S)
+            self._tails_at = now + every_s
+
+    def _list_tails(self) -> None:
+        """Look at the objects after the first of the last known keys of each folder, by one request for each."""
+        for folder, tail in self._tails.items():
+            first = tail[0]
+            tail.clear()
+            tail.append(first)
+            for found in islice(self._bucket.list(folder, after=first.key), PAGE):
+                self._look_at(found)
+                if self._folder(found.key) == folder:
+                    tail.append(found)
+                if self._context.stopping:
+                    return
+
+    def _folder(self, key: str) -> str:
+        below = key[len(self._prefix) :]
+        slash = below.find("/", 1)  # a prefix without a slash at its end may be followed by one
+        return key[: len(self._prefix) + slash + 1] if slash >= 0 else self._prefix
+
+    def _look_at(self, found: StoredObject) -> None:
+        """Capture an object of the listing unless it was sent."""
         if self._is_image(found.key) and found.size_bytes:
             identity = self._identify(found)
             self._sent.find(identity)
-            self._look_at(found, identity)
+            self._capture(found, identity)
 
-    def _look_at(self, found: StoredObject, identity: str) -> None:
-        """Capture an object unless it was sent."""
-        if found.size_bytes == 0 or identity in self._sent or self._sent.full:
-            return
-        outcome = self._capture(found, identity)
-        if outcome is Outcome.DROPPED:
-            self._sent.pass_over(identity)
-        elif outcome is not None:
-            self._sent.add(identity)
-
-    def _capture(self, found: StoredObject, identity: str) -> Outcome | None:
-        """Read an object and pass it to the agent; None when this version is gone, or may be captured later.
-
-        A fault of the object is reported, so that other objects can follow.
-
-        Raises:
-            DeliveryError: When the store can't be reached.
-            ConfigError: When the store refuses the access key.
-        """
-        name, largest = build_text(found.key)[:256], self._context.max_bytes
-        try:
-            if found.size_bytes > largest:
-                raise ImageTooLargeError(f"it has {found.size_bytes} bytes, more than {largest}")
-            outcome = capture_when_possible(self._context, self._build_frame(found))
-        except ImageTooLargeError as error:
-            self._faults.report("too_large", identity, f"{name}: {error.message}")
-            return Outcome.UNUSABLE
-        except NotFoundError:
-            return None
-        except (ForbiddenError, StatusError) as error:
-            self._faults.report("unreadable", identity, f"{error.message}; the source tries again")
-            return None
-        except (DeliveryError, ConfigError):
-            raise
-        except Exception as error:  # noqa: BLE001 - one object must not stop all others
-            self._faults.report(
-                "failed", identity, f"{name} can't be made into an event; the source tries again", error
-            )
-            return None
-        return outcome
+    def _capture(self, found: StoredObject, identity: str) -> None:
+        """Read an object and pass it to the agent, unless it is empty or was sent."""
+        if found.size_bytes and identity not in self._sent and not self._sent.full:
+            self._sent.capture(identity, build_text(found.key)[:256], lambda: self._build_frame(found))
 
     def _build_frame(self, found: StoredObject) -> Frame:
-        below = found.key.removeprefix(self._location.prefix).lstrip("/")
+        below = found.key.removeprefix(self._prefix).lstrip("/")
         first, deeper, _ = below.partition("/")
         dataref = digest = content_type = ""
-        data = b""
-        if self._refers:
+        data, largest = b"", self._context.max_bytes
+        if found.size_bytes > largest:
+            raise ImageTooLargeError(f"it has {found.size_bytes} bytes, more than {largest}")
+        if self._settings.sends == "reference":
             exact = self._bucket.inspect(found)
             dataref, digest = self._bucket.url(exact), exact.digest
             suffix = below.rpartition(".")[2].lower()
             content_type = f"image/{_MEDIA.get(suffix, suffix)}"
         else:
-            data = self._bucket.get(found, self._context.max_bytes)
+            data = self._bucket.get(found, largest)
         return Frame(
             data=data,
             position=self._position(found),
@@ -213,14 +259,16 @@ class S3Source:
         return f"{self._location.name}\0{found.key}\0{found.etag}\0{found.modified_at_ns}"
 
     def _is_image(self, key: str) -> bool:
-        below = key.removeprefix(self._location.prefix).lstrip("/")
+        below = key.removeprefix(self._prefix).lstrip("/")
         if media_type.is_unsupported_path(below):
-            self._faults.report_unsupported(key, build_text(key))
+            self._context.drop("unsupported", reason=f"{build_text(key)[:256]}: {UNSUPPORTED}", key=f"{key}//")
         return media_type.is_image_path(below)
 
     def _report_state(self) -> None:
         if self._sent.full:
-            reason = f"the {self._location.shown} holds max_objects images ({self._max_objects}) below its prefix"
+            reason = (
+                f"the {self._location.shown} holds max_objects images ({self._settings.max_objects}) below its prefix"
+            )
             self._context.report("paused", f"{reason}; capture is paused until some are removed")
         else:
             self._context.report("watching")
@@ -228,3 +276,8 @@ class S3Source:
     def _wake(self) -> None:
         self.hints.stop()
         self._bucket.abort()
+
+
+def _newest(tails: dict[str, Tail]) -> dict[str, Tail]:
+    """Return the folders that changed last."""
+    return dict(heapq.nlargest(MAX_TAILS, tails.items(), key=lambda one: max(found.modified_at_ns for found in one[1])))

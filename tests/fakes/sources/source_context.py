@@ -24,6 +24,7 @@ class RecordingContext:
         frames: What was captured, in order.
         dropped: Frames passed over, by cause.
         states: Each state reported, with its reason, but for repetitions.
+        reasons: Why frames were passed over, as the log says it.
         reconnects: How often `reconnected` was called.
         refuse: Raised by `capture` while it is set.
     """
@@ -42,6 +43,7 @@ class RecordingContext:
         self.dropped: Counter[str] = Counter()
         self.states: list[tuple[str, str]] = []
         self.reconnects = 0
+        self.reasons: list[str] = []
         self.refuse: Exception | None = None
         self._stop = StopFlag(clock)
         self._wakes: list[Callable[[], None]] = []
@@ -81,8 +83,12 @@ class RecordingContext:
             self.frames.append(frame)
             return Outcome.CAPTURED
 
-    def drop(self, cause: Cause, count: int = 1) -> None:
+    def drop(
+        self, cause: Cause, count: int = 1, *, reason: str = "", key: str = "", error: Exception | None = None
+    ) -> None:
         self.dropped[cause] += count
+        if reason:
+            self.reasons.append(reason)
 
     def report(self, state: State, reason: str = "") -> None:
         if not self.states or self.states[-1] != (state, reason):

@@ -12,7 +12,7 @@ import pytest
 
 from eaves.errors import ConfigError, NotFoundError
 from eaves.sources.agent.configuration import count_remembered, parse_sources
-from eaves.sources.folder.kind import KIND, FolderSourceSettings
+from eaves.sources.folder.source import KIND, FolderSourceSettings
 from eaves.sources.kind import list_kinds, load_kind
 from eaves.sources.settings import AgentSettings, SourceSettings
 

@@ -220,3 +220,18 @@ def test_ids_of_present_objects_are_kept_and_those_of_deleted_ones_are_forgotten
             run.settle()
         assert len(index.times) == 1
         assert len(run.events) == 2
+
+
+def test_objects_that_are_overwritten_all_the_time_hide_no_new_image_and_come_themselves() -> None:
+    clock = ManualClock()
+    bucket = large(clock, 2_500)
+    for name in ("gate/latest.jpg", "gate/thumbnail.jpg", "gate/zoom.jpg"):
+        bucket.write(name, JPEG)
+    with running(bucket, clock, every_s=30, full_every_s=DAY_S) as run:
+        bucket.requests.clear()
+        for number in range(5):
+            bucket.write(f"gate/2026/99999{number}.jpg", JPEG)
+            bucket.write("gate/latest.jpg", JPEG + bytes(number + 1))
+            run.advance(31)
+            assert sorted(run.subjects[2_503 + 2 * number :]) == [f"gate/2026/99999{number}.jpg", "gate/latest.jpg"]
+        assert bucket.requests["list"] == 5
