@@ -21,11 +21,16 @@ from eaves.http_client.proxies import DIRECT, Proxies, parse_proxies
 from eaves.link.client import SOCKET_OPTIONS
 from eaves.link.credentialed import CredentialedClient
 from eaves.options import build_settings, report_errors, settings_options
-from eaves.sources.agent.configuration import ConfiguredSource, count_remembered, load_agent_id, parse_sources
+from eaves.sources.agent.configuration import (
+    ConfiguredSource,
+    count_remembered,
+    load_agent_id,
+    parse_overrides,
+    parse_sources,
+)
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.deliverers import ClaimBucket, build_deliverers, choose_lanes, open_buckets
 from eaves.sources.agent.supervision import STOP_S, SupervisedSource, stop_sources
-from eaves.sources.overrides import parse_overrides
 from eaves.sources.settings import AgentSettings
 from eaves.spool import Spool
 

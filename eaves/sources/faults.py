@@ -5,8 +5,7 @@ from __future__ import annotations
 from eaves.base.backoff import Backoff
 from eaves.base.clock import Clock
 from eaves.errors import SpoolError, SpoolFullError
-from eaves.sources.context import SourceContext
-from eaves.sources.frame import Frame, Outcome
+from eaves.sources.context import Frame, Outcome, SourceContext
 
 MAX_LOGGED, LOGGED_S = 20, 3600.0
 """Maximum number of lines of a kind that are logged within this time, seconds: anybody who may write to a folder could

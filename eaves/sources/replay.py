@@ -30,10 +30,9 @@ from eaves.config import setting
 from eaves.errors import ImageTooLargeError, SpoolError, StorageError
 from eaves.events import event_id
 from eaves.media_type import is_image_path
-from eaves.sources.context import SourceContext
+from eaves.sources.context import Frame, SourceContext
 from eaves.sources.files import build_subject, position
 from eaves.sources.folder.reader import FileVersion, read_file, scan
-from eaves.sources.frame import Frame
 from eaves.sources.kind import SourceKind
 from eaves.sources.sent_images import SentImages
 

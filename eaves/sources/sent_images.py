@@ -22,9 +22,8 @@ from eaves.errors import (
     StatusError,
     StorageError,
 )
-from eaves.sources.context import SourceContext
+from eaves.sources.context import Frame, Outcome, SourceContext
 from eaves.sources.faults import capture_when_possible
-from eaves.sources.frame import Frame, Outcome
 
 KNOWN = 200_000
 """Maximum number of images kept in memory, about 100 bytes each; for further ones, a scan reads the index."""

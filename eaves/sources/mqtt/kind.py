@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, dataclass
 
 from eaves.config import setting
-from eaves.mqtt.address import find_filter_fault, parse_address
-from eaves.mqtt.message import WEEK_S
+from eaves.mqtt.message import WEEK_S, find_filter_fault, parse_address
 from eaves.reachability import TLS
 from eaves.sources.context import SourceContext
 from eaves.sources.kind import SourceKind

@@ -11,15 +11,12 @@ from typing import cast
 
 from eaves import media_type
 from eaves.errors import InputError, SpoolError
-from eaves.mqtt.address import matches, parse_address
 from eaves.mqtt.connection import BrokerConnection, ConnectionListener
-from eaves.mqtt.message import ConnectionSettings, Message, SessionInfo, Version
-from eaves.sources.context import SourceContext
+from eaves.mqtt.message import ConnectionSettings, Message, SessionInfo, Version, matches, parse_address
+from eaves.sources.context import Frame, SourceContext
 from eaves.sources.faults import capture_when_possible
-from eaves.sources.frame import Frame
-from eaves.sources.mqtt.inbox import HeldMessage, Inbox
 from eaves.sources.mqtt.kind import MqttSourceSettings
-from eaves.sources.mqtt.payload import MessageContent, UnusableError, read_message
+from eaves.sources.mqtt.payload import HeldMessage, Inbox, MessageContent, UnusableError, read_message
 
 ENVELOPE_BYTES = 65_536
 """Maximum size of a message's topic, properties and JSON text beside the image, bytes."""
@@ -45,7 +42,7 @@ class MqttSource(ConnectionListener):
         self._context = context
         largest = context.max_bytes * 4 // 3 + ENVELOPE_BYTES  # base64; its line breaks fit into the envelope's room
         self._inbox = Inbox(max(INBOX_BYTES, 2 * largest), clock=context.clock)
-        self._missed = False
+        self._missed = self._is_overflow_logged = False
         self._unavailable = "not connected yet"
         self._reporting = threading.Lock()
         self._connection = BrokerConnection(
@@ -131,10 +128,12 @@ class MqttSource(ConnectionListener):
             return
         if message.qos:
             self._missed = True
-            _log.warning(
-                "source %s: messages arrive faster than they can be stored; it connects again to receive the rest",
-                self._context.name,
-            )
+            if not self._is_overflow_logged:
+                self._is_overflow_logged = True
+                text = (
+                    "source %s: messages arrive faster than they can be stored; it connects again to receive the rest"
+                )
+                _log.warning(text, self._context.name)
             return
         self._context.drop("late")
 

@@ -30,10 +30,9 @@ from eaves.errors import (
     StatusError,
 )
 from eaves.events import event_id
-from eaves.sources.context import SourceContext
+from eaves.sources.context import Frame, SourceContext
 from eaves.sources.faults import UNSUPPORTED, explain_refusal
 from eaves.sources.files import build_text
-from eaves.sources.frame import Frame
 from eaves.sources.s3.kind import S3SourceSettings
 from eaves.sources.s3.notifications import Notifications
 from eaves.sources.sent_images import SentImages

@@ -12,8 +12,7 @@ from typing import Any
 from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.events import event_id, source_uri
 from eaves.http_client.proxies import DIRECT
-from eaves.sources.context import State
-from eaves.sources.frame import Cause, Frame, Outcome
+from eaves.sources.context import Cause, Frame, Outcome, State
 from tests.fakes.sources.sent_index import DictIndex
 
 

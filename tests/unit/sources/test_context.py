@@ -11,7 +11,7 @@ import pytest
 from eaves.events import Event, event_id
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.counters import MIN_UNUSABLE
-from eaves.sources.frame import Frame, Outcome
+from eaves.sources.context import Frame, Outcome
 from eaves.sources.options import FrameOptions
 from tests.fakes.clock import START, ManualClock
 from tests.fakes.models.artifact import COLOURS, encode_png

@@ -39,7 +39,6 @@ _PROTOCOLS: Mapping[str, str] = {
 _FORMATS: Mapping[str, str] = {"rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "flv", "rtmps": "flv"}
 _HTTP_FORMATS = "mpjpeg,mjpeg,mpegts,flv,live_flv"
 _FILE_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,mjpeg,mpjpeg,h264,hevc"
-_WITHOUT_TIMES = frozenset({"mpjpeg", "mjpeg", "h264", "hevc"})
 _DEVICES = "/dev/"
 _PORTS = {"rtsp": 554, "rtsps": 322}
 _REDIRECT = ": Redirecting to "
@@ -102,16 +101,12 @@ class OpenStream:
         container: PyAV's container; one thread uses and closes it.
         video: The video stream that is read.
         is_file: Whether the stream is a file, which has an end and a speed of its own.
-        is_parsed: Whether a frame is known to be complete only once the next one begins, as in RTSP.
-        has_times: Whether frames have times of the camera; FFmpeg invents those of MJPEG over HTTP.
         passes_on: Whether the stream's packets are JPEG images, which aren't decoded.
     """
 
     container: InputContainer
     video: VideoStream
     is_file: bool
-    is_parsed: bool
-    has_times: bool
     passes_on: bool
 
 
@@ -143,8 +138,6 @@ def open_stream(request: StreamRequest, finish: Callable[[Ended], None]) -> Open
         container=container,
         video=video,
         is_file=not scheme and not is_device,
-        is_parsed=scheme.startswith("rtsp"),
-        has_times=container.format.name not in _WITHOUT_TIMES,
         passes_on=context.name == "mjpeg",
     )
 
