@@ -79,7 +79,7 @@ OWN: Mapping[str, str] = {
     "http": "eaves.sources.http.kind:KIND",
     "mqtt": "eaves.sources.mqtt.kind:KIND",
     "replay": "eaves.sources.replay:KIND",
-    "s3": "eaves.sources.s3.kind:KIND",
+    "s3": "eaves.sources.s3:KIND",
 }
 """Name of each of Eaves' own kinds of sources to its module and attribute."""
 

@@ -94,28 +94,6 @@ def test_of_a_large_bucket_only_what_follows_the_last_keys_is_listed_between_two
         assert sorted(run.subjects[2_503:]) == ["gate/2025/late.jpg", "hall/1.jpg"]
 
 
-def test_a_notification_makes_an_image_come_at_once_and_repeated_ones_send_it_once() -> None:
-    clock = ManualClock()
-    with running(large(clock, 2_500), clock, every_s=DAY_S, full_every_s=DAY_S) as run:
-        run.bucket.write("a/1.jpg", JPEG)
-        run.tell("a/1.jpg", "a/1.jpg")
-        run.tell("a/1.jpg")
-        assert run.subjects[2_500:] == ["a/1.jpg"]
-        clock.turn(DAY_S + 100)  # both kinds of passes find it, too
-        run.advance(100)
-        assert run.subjects[2_500:] == ["a/1.jpg"]
-
-
-def test_notifications_of_objects_that_are_gone_or_no_images_or_odd_disturb_nothing() -> None:
-    clock = ManualClock()
-    with running(filled(clock, "a/1.jpg"), clock) as run:
-        run.bucket.fail = raising(StatusError("400", status=400), "find", key="odd")
-        run.bucket.write("b/2.jpg", JPEG)
-        run.tell("gone.jpg", "notes.txt", "odd.jpg", "b/2.jpg")
-        assert run.subjects == ["a/1.jpg", "b/2.jpg"]
-        assert run.counters.state == "watching"
-
-
 @pytest.mark.parametrize(
     "error",
     [

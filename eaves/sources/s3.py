@@ -1,4 +1,4 @@
-"""The s3 source: look at keys that notifications name, list the bucket, capture new images.
+"""The s3 source: list the bucket, capture new images.
 
 The order of keys is not the order of arrival, so only a whole pass finds every new object. It takes one request for
 each thousand keys. Most cameras write keys that grow with time below a folder of their own, such as
@@ -14,12 +14,14 @@ import random
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import MISSING, dataclass
 from itertools import islice
 
 from eaves import media_type
 from eaves.base.backoff import Backoff
 from eaves.bucket.bucket import Bucket, StoredObject
-from eaves.bucket.s3_bucket import S3Bucket
+from eaves.bucket.location import BucketLocation, parse_location
+from eaves.config import setting
 from eaves.errors import (
     ConfigError,
     DeliveryError,
@@ -27,20 +29,17 @@ from eaves.errors import (
     ImageTooLargeError,
     NotFoundError,
     SpoolError,
-    StatusError,
 )
 from eaves.events import event_id
+from eaves.reachability import find_address
 from eaves.sources.context import Frame, SourceContext
 from eaves.sources.faults import UNSUPPORTED, explain_refusal
 from eaves.sources.files import build_text
-from eaves.sources.s3.kind import S3SourceSettings
-from eaves.sources.s3.notifications import Notifications
+from eaves.sources.kind import SourceKind
 from eaves.sources.sent_images import SentImages
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses between attempts to read a bucket that can't be read."""
-HINTS_AT_ONCE = 1_000
-"""Number of keys that are looked at before the listing continues."""
 PAGE = 1_000
 """Number of objects that one step of a pass handles, which one request lists."""
 TAIL = 5
@@ -60,6 +59,64 @@ _UNAVAILABLE = (DeliveryError, ConfigError, NotFoundError, ForbiddenError)
 Tail = deque[StoredObject]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3SourceSettings:
+    """Settings of a bucket."""
+
+    bucket: str = setting(
+        MISSING,
+        "Address of the bucket, s3://NAME, or of a part of it, s3://NAME/PREFIX. Only objects whose keys begin with "
+        "the prefix are captured.",
+    )
+    endpoint: str = setting(
+        "",
+        "Address of the store, http:// or https://, such as https://minio.example:9000. The default, empty, is "
+        "Amazon S3.",
+    )
+    region: str = setting(
+        "", "Region of the bucket. The default, empty, is us-east-1, which most stores beside Amazon S3 use."
+    )
+    sends: str = setting(
+        "bytes",
+        "`bytes`: events hold the images. `reference`: events hold only the address of the image in the bucket "
+        "(`dataref`), and the function fetches it, if its `dataref_hosts` allow the store.",
+        choices=("bytes", "reference"),
+    )
+    every_s: float = setting(
+        30.0,
+        "Seconds between two listings of the keys that follow the last known ones. They take one request for each "
+        "folder directly below the prefix, for at most 16 folders. In a small bucket all keys are listed each time.",
+        minimum=0.5,
+        maximum=86_400,
+    )
+    full_every_s: float = setting(
+        600.0,
+        "Seconds between two listings of all keys, which find images whose keys precede known ones. They take one "
+        "request for each 1,000 keys, at most one a second on average.",
+        minimum=1,
+        maximum=86_400,
+    )
+    max_objects: int = setting(
+        1_000_000,
+        "Number of images below the prefix at which capture is paused until some are removed, because the spool could "
+        "not remember all that were sent. It remembers twice as many, about 60 bytes each.",
+        minimum=1,
+    )
+
+    @property
+    def location(self) -> BucketLocation:
+        """Location of the bucket."""
+        return parse_location(self.bucket, endpoint=self.endpoint, region=self.region)
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Return path and message of each violated rule that concerns several settings."""
+        try:
+            parse_location(self.bucket, endpoint=self.endpoint, region=self.region)
+        except ValueError as error:
+            name, _, message = str(error).partition(": ")
+            yield {"address": "bucket"}.get(name, name), message
+
+
 class S3Source:
     """Captures the images of one bucket.
 
@@ -69,9 +126,6 @@ class S3Source:
         settings: Bucket, and how it is read.
         context: Interface to the agent.
         bucket: The bucket; None to open it.
-
-    Attributes:
-        hints: Keys that wait to be looked at.
     """
 
     def __init__(self, settings: S3SourceSettings, context: SourceContext, bucket: Bucket | None = None) -> None:
@@ -80,8 +134,7 @@ class S3Source:
         self._clock = context.clock
         self._location = settings.location
         self._prefix = self._location.prefix
-        self._bucket = bucket or S3Bucket(self._location, credentials=context.credentials, proxies=context.proxies)
-        self.hints = Notifications(settings, context)
+        self._bucket = bucket or _open_bucket(self._location, context)
         self._sent = SentImages(context, max_present=settings.max_objects)
         self._tails: dict[str, Tail] = {}
         self._found_tails: dict[str, Tail] = {}
@@ -93,20 +146,17 @@ class S3Source:
     def run(self) -> None:
         """Capture images until the agent stops. Waits for a bucket that can't be read and for a spool that is full."""
         try:
-            with self._context.on_stop(self._wake):
+            with self._context.on_stop(self._bucket.abort):
                 self._run()
         finally:
             with suppress(SpoolError):  # then the next start reads these images again
                 self._sent.save()
-            self.hints.stop()
             self._bucket.close()
 
     def _run(self) -> None:
         failures = 0
-        self.hints.start()
         while not self._context.stopping:
             try:
-                self._look_at_hints()
                 self._list_some()
                 self._sent.save()
             except (SpoolError, *_UNAVAILABLE) as error:
@@ -122,26 +172,9 @@ class S3Source:
                 self._context.reconnected()
             failures = 0
             self._report_state()
-            next_at = float("-inf") if self._cursor is not None else min(self._full_at, self._tails_at)
-            self.hints.wait(min(POLL_S, next_at - self._clock.monotonic()))
-
-    def _look_at_hints(self) -> None:
-        """Look at the objects that notifications name.
-
-        A key whose object can't be read now isn't looked at again, because a key of somebody's choice could then hold
-        up all others: the next whole pass finds its object.
-        """
-        for _ in range(HINTS_AT_ONCE):
-            key = None if self._context.stopping else self.hints.take()
-            if key is None:
-                return
-            if not self._is_image(key):
-                continue
-            try:
-                found = self._bucket.find(key)
-                self._capture(found, self._identify(found))
-            except (NotFoundError, ForbiddenError, StatusError):
-                continue  # the object was deleted, or its key is odd; the next pass finds what is wrong with the bucket
+            if self._cursor is None:
+                left_s = min(self._full_at, self._tails_at) - self._clock.monotonic()
+                self._context.wait(max(0.0, min(POLL_S, left_s)))
 
     def _list_some(self) -> None:
         """Look at the next objects if a pass is due: of a whole pass at most a thousand."""
@@ -211,14 +244,10 @@ class S3Source:
     def _look_at(self, found: StoredObject) -> None:
         """Capture an object of the listing unless it was sent."""
         if self._is_image(found.key) and found.size_bytes:
-            identity = self._identify(found)
+            identity = event_id(self._context.source, self._position(found))
             self._sent.find(identity)
-            self._capture(found, identity)
-
-    def _capture(self, found: StoredObject, identity: str) -> None:
-        """Read an object and pass it to the agent, unless it is empty or was sent."""
-        if found.size_bytes and identity not in self._sent and not self._sent.full:
-            self._sent.capture(identity, build_text(found.key)[:256], lambda: self._build_frame(found))
+            if identity not in self._sent and not self._sent.full:
+                self._sent.capture(identity, build_text(found.key)[:256], lambda: self._build_frame(found))
 
     def _build_frame(self, found: StoredObject) -> Frame:
         below = found.key.removeprefix(self._prefix).lstrip("/")
@@ -245,10 +274,6 @@ class S3Source:
             digest=digest,
         )
 
-    def _identify(self, found: StoredObject) -> str:
-        """Return the id of the event that one version of an object becomes."""
-        return event_id(self._context.source, self._position(found))
-
     def _position(self, found: StoredObject) -> str:
         """Return the text that identifies one version of an object.
 
@@ -272,11 +297,24 @@ class S3Source:
         else:
             self._context.report("watching")
 
-    def _wake(self) -> None:
-        self.hints.stop()
-        self._bucket.abort()
-
 
 def _newest(tails: dict[str, Tail]) -> dict[str, Tail]:
     """Return the folders that changed last."""
     return dict(heapq.nlargest(MAX_TAILS, tails.items(), key=lambda one: max(found.modified_at_ns for found in one[1])))
+
+
+def _open_bucket(location: BucketLocation, context: SourceContext) -> Bucket:
+    from eaves.bucket.s3_bucket import S3Bucket  # settings are read where boto3 isn't installed, too
+
+    return S3Bucket(location, credentials=context.credentials, proxies=context.proxies)
+
+
+KIND = SourceKind(
+    settings=S3SourceSettings,
+    run=lambda settings, context: S3Source(settings, context).run(),
+    runs_as=("service",),
+    remembers=lambda settings: settings.max_objects,
+    extra="s3",
+    addresses=lambda settings: [find_address(settings.location.base_url)],
+    refers=lambda settings: settings.location.base_url if settings.sends == "reference" else "",
+)
