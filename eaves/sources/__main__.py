@@ -62,7 +62,7 @@ def main(**options: Any) -> None:
             deliverer.start()
         for source in sources:
             source.start()
-        parts = {f"source {source.name}": source.is_alive for source in sources}
+        parts = {f"source {source.context.name}": source.is_alive for source in sources}
         parts |= {f"lane {one.lanes[0]}": one.is_alive for one in deliverers}
         stack.enter_context(
             open_endpoints(

@@ -77,7 +77,7 @@ OWN: Mapping[str, str] = {
     "camera": "eaves.sources.camera.kind:KIND",
     "folder": "eaves.sources.folder.source:KIND",
     "http": "eaves.sources.http.kind:KIND",
-    "mqtt": "eaves.sources.mqtt.kind:KIND",
+    "mqtt": "eaves.sources.mqtt.source:KIND",
     "replay": "eaves.sources.replay:KIND",
     "s3": "eaves.sources.s3:KIND",
 }

@@ -266,9 +266,10 @@ class World:
             if mark != last:
                 last, changed_at = mark, time.monotonic()
             elif time.monotonic() - changed_at > STUCK_S:
+                counters = self.source.context.counters
                 raise AssertionError(
                     f"no progress: {mark}, missing {self.arrived.missing(self.sent)}; the source is"
-                    f" {self.source.counters.state} ({self.source.counters.reason}), {self.clock.waiting} threads wait"
+                    f" {counters.state} ({counters.reason}), {self.clock.waiting} threads wait"
                 )
             time.sleep(0.002)
             if (self.spool.depth(IMAGES), self.spool.depth(REPLIES), self.emptied) == last:

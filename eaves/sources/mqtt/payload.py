@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eaves.base.clock import Clock
 from eaves.base.strict_json import parse_json
@@ -24,7 +24,9 @@ from eaves.errors import EventError, UnsupportedContentError
 from eaves.events import REPLY_TYPES, STRUCTURED, Event, build_event, decode, is_json
 from eaves.mqtt.message import Message
 from eaves.sources.context import Cause
-from eaves.sources.mqtt.kind import MqttSourceSettings
+
+if TYPE_CHECKING:
+    from eaves.sources.mqtt.source import MqttSourceSettings
 
 MAX_ID = 1024
 """Maximum length of a sender's id that is copied into an event, characters. A longer id is still used to recognise a

@@ -6,6 +6,7 @@ protocols forbids that. TLS certificates are always verified.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -129,7 +130,10 @@ def open_stream(request: StreamRequest, finish: Callable[[Ended], None]) -> Open
         try:
             container = _open_device(request) if is_device else _open(request, scheme)
         except Exception as error:
-            raise _explain(error, log.lines, scheme, in_time=time.monotonic() < deadline) from error
+            in_time = time.monotonic() < deadline
+            if in_time and isinstance(error, av.error.InvalidDataError) and _has_only_audio(request, scheme):
+                raise StreamError("no_video") from error
+            raise _explain(error, log.lines, scheme, in_time=in_time) from error
     video = _choose_video(container)
     context = video.codec_context
     context.thread_count, context.thread_type = 1, "NONE"
@@ -152,6 +156,17 @@ def _open(request: StreamRequest, scheme: str) -> InputContainer:
     # FFmpeg takes JPEG images one after the other for a picture, whatever the name, so the name decides here.
     is_mjpeg = not scheme and request.url.lower().endswith((".mjpeg", ".mjpg"))
     return _call(request, name, "mjpeg" if is_mjpeg else _FORMATS.get(scheme), _build_options(request, scheme))
+
+
+def _has_only_audio(request: StreamRequest, scheme: str) -> bool:
+    """Return whether a stream of RTSP that can't be opened has audio; FFmpeg has no error for one without video."""
+    if not scheme.startswith("rtsp"):
+        return False
+    options = {**_build_options(request, scheme), "allowed_media_types": "audio"}
+    with contextlib.suppress(av.error.FFmpegError):
+        _call(request, request.url, _FORMATS[scheme], options).close()
+        return True
+    return False
 
 
 def _open_device(request: StreamRequest) -> InputContainer:

@@ -121,16 +121,6 @@ def test_a_crash_is_logged_once_with_the_last_lines_and_without_the_password(
     assert "gr3en%2F" not in caplog.text
 
 
-def test_a_flood_costs_one_frame_of_memory_and_is_counted_as_late() -> None:
-    with run_camera(command=build_command("flood")) as camera:
-        camera.wait_for(50)
-        before = resident_bytes()
-        stored = len(camera.events)
-        wait_until(lambda: camera.dropped.get("late", 0) > 3_000, what="late frames")
-        assert resident_bytes() - before < 10e6 + (len(camera.events) - stored) * 5_000
-        assert camera.state == ("watching", "")
-
-
 def test_a_source_that_hangs_does_not_seem_alive_because_frames_come() -> None:
     clock, over, hangs = ManualClock(), threading.Event(), threading.Event()
 

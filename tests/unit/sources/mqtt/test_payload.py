@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from eaves.events import Event, encode_structured
 from eaves.mqtt import Message
-from eaves.sources.mqtt.kind import MqttSourceSettings
 from eaves.sources.mqtt.payload import UnusableError, read_message
+from eaves.sources.mqtt.source import MqttSourceSettings
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 IN_BASE64 = base64.b64encode(PNG).decode()
@@ -33,12 +32,6 @@ def in_json(value: Any) -> Message:
 def test_an_image() -> None:
     found = read_message(message(PNG), settings())
     assert (found.data, found.sender_id, found.extensions) == (PNG, "", {})
-
-
-def test_a_user_property_is_the_senders_id() -> None:
-    sent = message(PNG, content_type="image/png", properties=(("x", "1"), ("frame", "cam-7"), ("frame", "8")))
-    found = read_message(sent, settings(id_property="frame"))
-    assert (found.sender_id, found.content_type, found.extensions) == ("cam-7", "image/png", {"senderid": "cam-7"})
 
 
 @pytest.mark.parametrize(
@@ -112,16 +105,6 @@ def test_a_cloudevent_in_binary_mode() -> None:
     assert (found.data, found.content_type, found.sender_id) == (PNG, "image/png", "/gate\x007")
     assert found.extensions == {"senderid": "7", "sendersource": "/gate"}
     assert found.captured_at_ns == 1_795_636_800_123_456_000
-
-
-@pytest.mark.parametrize("content_type", ["application/cloudevents+json; charset=utf-8", ""])
-def test_a_cloudevent_in_structured_mode(content_type: str) -> None:
-    event = Event(
-        id="7", source="/gate", type="t", data=PNG, datacontenttype="image/png", extensions={"partitionkey": "north"}
-    )
-    found = read_message(message(encode_structured(event)[1], content_type=content_type), settings())
-    assert (found.data, found.sender_id, found.camera) == (PNG, "/gate\x007", "north")
-    assert "partitionkey" not in found.extensions
 
 
 def test_a_cloudevent_whose_data_is_json_with_an_image() -> None:

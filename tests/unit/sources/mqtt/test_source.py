@@ -10,9 +10,8 @@ import pytest
 from eaves.errors import EventError
 from eaves.mqtt import Message, SessionInfo
 from eaves.sources.context import Frame
-from eaves.sources.mqtt.kind import MqttSourceSettings
 from eaves.sources.mqtt.payload import HeldMessage
-from eaves.sources.mqtt.source import INBOX_BYTES, MqttSource
+from eaves.sources.mqtt.source import INBOX_BYTES, MqttSource, MqttSourceSettings
 from tests.fakes.sources.source_context import RecordingContext
 from tests.waiting import wait_until
 
