@@ -30,7 +30,7 @@ from eaves.local.state import StateDirectory
 from eaves.platform import ScaleSettings
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.supervision import SupervisedSource, stop_sources
-from eaves.sources.folder.source import FolderSourceSettings, run
+from eaves.sources.folder.source import KIND, FolderSourceSettings
 from eaves.spool import Entry, Puts, Spool, SpoolLimits
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher
@@ -193,7 +193,7 @@ class World:
             spool_max_bytes=self.spool.limits.max_bytes,
             clock=self.clock,
         )
-        return SupervisedSource(partial(run, settings), context, clock=self.clock)
+        return SupervisedSource(partial(KIND.run, settings), context, clock=self.clock)
 
     def _predict(self, event: Event) -> SinkResponse:
         number = _number(event)
