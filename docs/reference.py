@@ -23,10 +23,9 @@ from eaves.platform import DeliverySettings
 from eaves.publisher.settings import PublisherSettings
 from eaves.receiver.settings import ReceiverSettings
 from eaves.relay.settings import RelaySettings
-from eaves.sources.claim_check import ClaimCheckSettings
 from eaves.sources.kind import OWN, load_kind
 from eaves.sources.options import FrameOptions
-from eaves.sources.settings import AgentSettings, SourceSettings
+from eaves.sources.settings import AgentSettings, ClaimCheckSettings, SourceSettings
 from functions.settings import FunctionSettings
 from knative.resources.console import ConsoleDeployment, SiteConsoleSettings
 from knative.resources.receiver import ReceiverDeployment

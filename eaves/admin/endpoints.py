@@ -12,7 +12,7 @@ from eaves.admin.agent import AgentRoutes
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.report import LinkReport, SourceReport
 from eaves.admin.server import AdminServer, Answer
-from eaves.delivery.status import LaneDelivery
+from eaves.delivery.sink_state import LaneDelivery
 from eaves.errors import ConfigError
 from eaves.spool import Spool
 

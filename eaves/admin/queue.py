@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from eaves.admin.report import LinkReport, QueueReport, SourceReport, build_report
 from eaves.admin.selector import DEAD, QUEUED, Selector
-from eaves.delivery.status import LaneDelivery
+from eaves.delivery.sink_state import LaneDelivery
 from eaves.errors import InputError, NotFoundError
 from eaves.spool import Ledger, LedgerLine, Selection, Spool
 from eaves.spool.admin import drop, list_entries, measure, redrive, retry_now

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol, TypeVar
 
-from eaves.delivery.status import LaneDelivery
+from eaves.delivery.sink_state import LaneDelivery
 from eaves.spool import LaneStatus, Spool
 
 T = TypeVar("T")

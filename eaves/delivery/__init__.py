@@ -7,15 +7,14 @@ source and id. The lanes that an event was put in decide where it is delivered.
 
 from eaves.delivery.attempts import AttemptResult, EventSender, Sender
 from eaves.delivery.client import HttpAnswer, SinkClient
-from eaves.delivery.deliverer import Deliverer, DeliveryAttempt, DeliveryOutcome
+from eaves.delivery.deliverer import Deliverer, DeliveryOutcome
 from eaves.delivery.response_rules import DeliveryAction, SinkResponse, choose_action
-from eaves.delivery.status import LaneDelivery, SinkView
+from eaves.delivery.sink_state import LaneDelivery, SinkView
 
 __all__ = [
     "AttemptResult",
     "Deliverer",
     "DeliveryAction",
-    "DeliveryAttempt",
     "DeliveryOutcome",
     "EventSender",
     "HttpAnswer",

@@ -9,16 +9,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
 from eaves.delivery.attempts import AttemptResult, Sender
-from eaves.delivery.evidence import RefusalHistories
-from eaves.delivery.failed_entries import FailedEntries
-from eaves.delivery.response_rules import NO_ANSWER, Blame, DeliveryAction, SinkResponse, choose_action, find_store
-from eaves.delivery.sink_state import MAX_RETRY_AFTER_S, SinkState
-from eaves.delivery.status import LaneDelivery, SinkView
+from eaves.delivery.evidence import FailedEntries, RefusalHistories
+from eaves.delivery.response_rules import NO_ANSWER, Blame, DeliveryAction, choose_action, find_store
+from eaves.delivery.sink_state import MAX_RETRY_AFTER_S, LaneDelivery, SinkState, SinkView
 from eaves.delivery.workers import Workers
 from eaves.errors import EavesError, SpoolError, SpoolFullError, StatusError
 from eaves.spool import Entry, Lease, Puts, Spool
@@ -53,25 +50,6 @@ class DeliveryOutcome(enum.Enum):
     DEAD = "dead"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryAttempt:
-    """One delivery attempt with its outcome, passed to the observer for counting or display.
-
-    Attributes:
-        entry: Entry that was sent.
-        outcome: Outcome of the attempt.
-        status: HTTP status that decided the outcome; 0 when there was no response.
-        reason: Reason for a failure; empty otherwise.
-        answer: Response of the sink; None when there was none.
-    """
-
-    entry: Entry
-    outcome: DeliveryOutcome
-    status: int
-    reason: str = ""
-    answer: SinkResponse | None = None
-
-
 class Deliverer:
     """Delivers the entries of some lanes to one receiver until it is stopped.
 
@@ -98,7 +76,8 @@ class Deliverer:
         on_dead: Function that returns events to store instead of a dead letter; when it returns none, the dead letter
             is kept.
         report_dead: Function that returns events to store in the same commit as a dead letter that is kept.
-        observe: Function that is called with every attempt of one entry after its result was written to the spool.
+        observe: Function that is called with each attempt of an entry, its outcome and its result, after the result was
+            written to the spool.
         leases: Leases to acquire before anything is delivered; the deliverer waits for them.
         clock: Clock for wall time and monotonic time.
         jitter: Function that returns random numbers in [0, 1).
@@ -117,7 +96,7 @@ class Deliverer:
         newest_first: bool = False,
         on_dead: OnDead | None = None,
         report_dead: OnDead | None = None,
-        observe: Callable[[DeliveryAttempt], None] | None = None,
+        observe: Callable[[Entry, DeliveryOutcome, AttemptResult], None] | None = None,
         leases: Sequence[Lease] = (),
         clock: Clock = SYSTEM,
         jitter: Callable[[], float] = random.random,
@@ -563,11 +542,8 @@ class Deliverer:
     def _report(self, entry: Entry, outcome: DeliveryOutcome, result: AttemptResult) -> None:
         if self._observe is None:
             return
-        attempt = DeliveryAttempt(
-            entry=entry, outcome=outcome, status=result.status, reason=result.reason, answer=result.answer
-        )
         try:
-            self._observe(attempt)
+            self._observe(entry, outcome, result)
         except Exception:  # noqa: BLE001 - the spool has the result already
             _log.exception("queue %s: the callback for delivered events failed", entry.lane)
 

@@ -1,7 +1,6 @@
 """Connections to MQTT brokers; the only package that imports paho-mqtt.
 
-address      parses the address of a broker, mqtt:// or mqtts://; validates topic filters and matches topics
-message      received and published messages, a connection and its settings, independent of paho-mqtt
+message      received and published messages, a connection and its settings, the address of a broker, topic filters
 connection   paho's client; reconnects for as long as the process lives; publishes
              and acknowledges; explains a broker's reason codes with their fix
 
@@ -9,9 +8,16 @@ All callbacks run on the connection's own thread, which must never wait for anyt
 answers the broker's keepalive. A message is acknowledged by the thread that has stored it, which may be any thread.
 """
 
-from eaves.mqtt.address import BrokerAddress, parse_address
 from eaves.mqtt.connection import BrokerConnection, ConnectionListener
-from eaves.mqtt.message import Acknowledgement, ConnectionSettings, Message, Publication, SessionInfo
+from eaves.mqtt.message import (
+    Acknowledgement,
+    BrokerAddress,
+    ConnectionSettings,
+    Message,
+    Publication,
+    SessionInfo,
+    parse_address,
+)
 
 __all__ = [
     "Acknowledgement",

@@ -88,9 +88,6 @@ class ConnectionListener:
     def received(self, message: Message) -> None:
         """Handle a message."""
 
-    def turned(self) -> None:
-        """Handle a turn of the network loop, of which there is one each second at least while there is a connection."""
-
 
 class BrokerConnection:
     """Connection to one broker, made again after growing pauses whenever it ends.
@@ -354,7 +351,6 @@ class BrokerClient(paho.Client):
         answer_by = clock.monotonic() + self._owner.settings.connect_timeout_s
         end_by: float | None = None
         while self.loop(LOOP_S) == MQTTErrorCode.MQTT_ERR_SUCCESS and self.socket() is not None:
-            self._owner.listener.turned()
             now = clock.monotonic()
             if self.accepted is None and now > answer_by:
                 raise TimeoutError

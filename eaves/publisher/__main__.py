@@ -15,8 +15,7 @@ from eaves.admin.endpoints import open_endpoints
 from eaves.base.allocator import return_freed_memory
 from eaves.base.backoff import UNLIMITED
 from eaves.delivery import Deliverer, EventSender
-from eaves.delivery.mqtt.broker_link import build_link
-from eaves.delivery.mqtt.sink import MqttSink
+from eaves.delivery.mqtt.sink import MqttSink, build_link
 from eaves.events import Event
 from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import StoreRoute

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eaves.config import setting
-    from eaves.sources.context import SourceContext
-    from eaves.sources.frame import Frame, Outcome
+    from eaves.sources.context import Frame, Outcome, SourceContext
     from eaves.sources.kind import SourceKind
 
 __all__ = ["Frame", "Outcome", "SourceContext", "SourceKind", "setting"]
 _MODULES = {
-    "Frame": "eaves.sources.frame",
-    "Outcome": "eaves.sources.frame",
+    "Frame": "eaves.sources.context",
+    "Outcome": "eaves.sources.context",
     "SourceContext": "eaves.sources.context",
     "SourceKind": "eaves.sources.kind",
     "setting": "eaves.config",

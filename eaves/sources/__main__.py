@@ -16,17 +16,21 @@ from eaves import logs
 from eaves.admin.endpoints import open_endpoints
 from eaves.base.allocator import return_freed_memory
 from eaves.delivery import Deliverer, SinkClient
+from eaves.events import Event
 from eaves.http_client.proxies import DIRECT, Proxies, parse_proxies
 from eaves.link.client import SOCKET_OPTIONS
 from eaves.link.credentialed import CredentialedClient
 from eaves.options import build_settings, report_errors, settings_options
-from eaves.sources.agent.configuration import ConfiguredSource, count_remembered, load_agent_id, parse_sources
+from eaves.sources.agent.configuration import (
+    ConfiguredSource,
+    count_remembered,
+    load_agent_id,
+    parse_overrides,
+    parse_sources,
+)
 from eaves.sources.agent.context import AgentContext
-from eaves.sources.agent.deliverers import build_deliverers
+from eaves.sources.agent.deliverers import ClaimBucket, build_deliverers, choose_lanes, open_buckets
 from eaves.sources.agent.supervision import STOP_S, SupervisedSource, stop_sources
-from eaves.sources.agent_lanes import IMAGES
-from eaves.sources.claim_check import open_claim_checker
-from eaves.sources.overrides import parse_overrides
 from eaves.sources.settings import AgentSettings
 from eaves.spool import Spool
 
@@ -50,13 +54,15 @@ def main(**options: Any) -> None:
     limits = settings.limits(remembered=count_remembered(configured))
     with Spool(settings.spool, limits=limits) as spool, client, ExitStack() as stack:
         agent_id = load_agent_id(settings.spool)
-        sources = [build_source(one, settings, spool, overrides, proxies, agent_id) for one in configured]
-        deliverers = build_deliverers(settings, spool, client, overrides, build_function_client(settings, proxies))
+        buckets = open_buckets(configured, settings, proxies)
+        sources = [build_source(one, settings, spool, overrides, buckets, proxies, agent_id) for one in configured]
+        function_client = build_function_client(settings, proxies)
+        deliverers = build_deliverers(settings, spool, client, overrides, function_client, buckets)
         for deliverer in deliverers:
             deliverer.start()
         for source in sources:
             source.start()
-        parts = {f"source {source.name}": source.is_alive for source in sources}
+        parts = {f"source {source.context.name}": source.is_alive for source in sources}
         parts |= {f"lane {one.lanes[0]}": one.is_alive for one in deliverers}
         stack.enter_context(
             open_endpoints(
@@ -94,22 +100,26 @@ def build_source(
     settings: AgentSettings,
     spool: Spool,
     overrides: Mapping[str, str],
+    buckets: Mapping[str, ClaimBucket],
     proxies: Proxies = DIRECT,
     agent_id: str | None = None,
 ) -> SupervisedSource:
     """Build one source that puts its images into the spool."""
+
+    def store(event: Event) -> bool:
+        return spool.put(event.with_extensions(**overrides), lanes=choose_lanes(settings, buckets, event), once=True)
+
     context = AgentContext(
         configured.common.name,
         site=settings.site,
         node=settings.node,
         index=spool,
-        store=lambda event: spool.put(event.with_extensions(**overrides), lanes=(IMAGES,), once=True),
+        store=store,
         max_bytes=configured.common.max_bytes,
         spool_max_bytes=settings.spool_max_bytes,
         credentials=configured.common.credentials,
         proxies=proxies,
         options=configured.options,
-        claims=open_claim_checker(configured.claims, credentials=configured.common.credentials, proxies=proxies),
         agent_id=agent_id,
     )
     return SupervisedSource(partial(configured.kind.run, configured.settings), context)

@@ -36,8 +36,6 @@ _NAME = re.compile(rf".*-([0-9a-f]{{{ID_LENGTH}}})\.[a-z]+")
 class NoIndex:
     """Implements `eaves.sources.context.SentIndex`: no image counts as sent before, and nothing is remembered."""
 
-    added = 0
-
     def seen(self, source: str, event_id: str, *, options: bytes = b"") -> bool:
         """Return False."""
         return False

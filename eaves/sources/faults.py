@@ -1,29 +1,22 @@
-"""What keeps a source from capturing: a spool that accepts no image, images with faults, lines once an hour."""
+"""What keeps a source from capturing: a spool that accepts no image, and lines of the log that would repeat."""
 
 from __future__ import annotations
-
-import logging
 
 from eaves.base.backoff import Backoff
 from eaves.base.clock import Clock
 from eaves.errors import SpoolError, SpoolFullError
-from eaves.sources.context import SourceContext
-from eaves.sources.frame import Cause, Frame, Outcome
+from eaves.sources.context import Frame, Outcome, SourceContext
 
-MAX_REPORTED = 10_000
-"""Maximum number of faults that are remembered. Beyond that number, all are forgotten and reported again."""
 MAX_LOGGED, LOGGED_S = 20, 3600.0
-"""Maximum number of faults that are logged within this time, seconds: anybody who may write to a folder or bucket could
+"""Maximum number of lines of a kind that are logged within this time, seconds: anybody who may write to a folder could
 flood the log otherwise."""
-
-MAX_KEYS = 16
-"""Maximum number of kinds of lines that an `HourlyLog` remembers."""
-
-_log = logging.getLogger(__name__)
+REFUSED = Backoff(retry=None, first_s=0.5, cap_s=10.0)
+"""Pauses between attempts to store an image in a spool that accepts none."""
+UNSUPPORTED = "functions can't read HEIC and AVIF; set the camera or the export to JPEG"
 
 
 class HourlyLog:
-    """Lets a line of each kind into the log once an hour. For one thread only.
+    """Lets a line into the log once an hour, and at most `MAX_LOGGED` lines of a kind. Its caller holds a lock.
 
     Args:
         clock: Monotonic clock.
@@ -31,68 +24,25 @@ class HourlyLog:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lines: dict[str, tuple[float, int]] = {}
+        self._lines: dict[str, set[str]] = {}
+        self._since_s = float("-inf")
 
-    def admit(self, key: str, text: str) -> str:
-        """Return the line, with how many were left out since the last one; empty when it is left out itself."""
+    def admit(self, kind: str, line: str) -> bool:
+        """Return whether a line is logged; there are few kinds."""
         now_s = self._clock.monotonic()
-        logged_s, repeats = self._lines.get(key, (now_s - LOGGED_S, 0))
-        if now_s - logged_s < LOGGED_S:
-            self._lines[key] = logged_s, repeats + 1
-            return ""
-        if len(self._lines) >= MAX_KEYS:
-            self._lines.clear()
-        self._lines[key] = now_s, 0
-        return f"{text} ({repeats} more times since the last such line)" if repeats else text
-
-
-class ImageFaults:
-    """Counts and logs the faults of one source's images. For one thread only.
-
-    Args:
-        context: Interface to the agent.
-    """
-
-    def __init__(self, context: SourceContext) -> None:
-        self._context = context
-        self._reported: set[str] = set()
-        self._logged, self._logged_since_s = 0, float("-inf")
-
-    def report(self, cause: Cause, key: str, message: str, error: Exception | None = None) -> None:
-        """Count and log a fault unless the same was reported before."""
-        if key in self._reported:
-            return
-        if len(self._reported) >= MAX_REPORTED:
-            self._reported.clear()
-        self._reported.add(key)
-        self._context.drop(cause)
-        now_s = self._context.clock.monotonic()
-        if now_s - self._logged_since_s >= LOGGED_S:
-            self._logged, self._logged_since_s = 0, now_s
-        self._logged += 1
-        if self._logged <= MAX_LOGGED:
-            further = "; further ones are counted, and not logged for an hour" if self._logged == MAX_LOGGED else ""
-            _log.error("not captured: %s%s", message, further, exc_info=error)
-
-    def report_unsupported(self, key: str, name: str) -> None:
-        """Count and log an image in a format that no function reads."""
-        message = f"{name[:256]}: functions can't read HEIC and AVIF; set the camera or the export to JPEG"
-        self.report("unsupported", f"{key}//", message)
-
-
-REFUSED = Backoff(retry=None, first_s=0.5, cap_s=10.0)
-"""Pauses between attempts to store an image in a spool that accepts none."""
+        if now_s - self._since_s >= LOGGED_S:
+            self._since_s, self._lines = now_s, {}
+        lines = self._lines.setdefault(kind, set())
+        if line in lines or len(lines) >= MAX_LOGGED:
+            return False
+        lines.add(line)
+        return True
 
 
 def explain_refusal(error: SpoolError) -> str:
-    """Return the reason that a source reports with the state `paused`.
-
-    Args:
-        error: Error that `SourceContext.capture` raised.
-    """
-    if isinstance(error, SpoolFullError):
-        return f"{error.message}; capture is paused until events are delivered"
-    return f"{error.message}; capture is paused and tries again"
+    """Return the reason that a source reports with the state `paused` for an error of `SourceContext.capture`."""
+    goes_on = "until events are delivered" if isinstance(error, SpoolFullError) else "and tries again"
+    return f"{error.message}; capture is paused {goes_on}"
 
 
 def capture_when_possible(context: SourceContext, frame: Frame) -> Outcome | None:

@@ -74,16 +74,13 @@ def find_guest_settings(settings: Mapping[str, Any], *, command: str, site: str)
 
     An MQTT broker disconnects a client when another one connects with its client id, and keeps messages for the session
     of a known client id. So a guest has a random client id, and its session expires after a minute. A shared
-    subscription gives each message to one client of its group only, so a guest subscribes to the topics themselves. A
-    queue gives each notification of a bucket to one reader, so a guest of a bucket only lists its keys.
+    subscription gives each message to one client of its group only, so a guest subscribes to the topics themselves.
 
     Args:
         settings: Settings of the source, as in eaves.yaml.
         command: Name of the command, which becomes part of the client id.
         site: Name of the site.
     """
-    if settings.get("kind") == "s3":
-        return {"queue": ""}
     if settings.get("kind") != "mqtt":
         return {}
     name = f"eaves-{command}-{site}-{settings.get('name', '')}-{secrets.token_hex(4)}"

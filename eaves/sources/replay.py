@@ -12,8 +12,10 @@ begins a new round. Nothing else is remembered across restarts.
 
 from __future__ import annotations
 
+import errno
 import lzma
 import stat
+import sys
 import tarfile
 import time
 import zipfile
@@ -25,15 +27,14 @@ from pathlib import Path, PurePosixPath
 
 from eaves.base.backoff import Backoff
 from eaves.config import setting
-from eaves.errors import SpoolError, StorageError
+from eaves.errors import ImageTooLargeError, SpoolError, StorageError
 from eaves.events import event_id
 from eaves.media_type import is_image_path
-from eaves.sources.context import SourceContext
-from eaves.sources.faults import capture_when_possible
+from eaves.sources.context import Frame, SourceContext
 from eaves.sources.files import build_subject, position
 from eaves.sources.folder.reader import FileVersion, read_file, scan
-from eaves.sources.frame import Frame, Outcome
 from eaves.sources.kind import SourceKind
+from eaves.sources.sent_images import SentImages
 
 MAX_IMAGES = 100_000
 """Maximum number of images in a recording that is played once, because their ids are remembered so that a restart
@@ -227,6 +228,8 @@ class ReplaySource:
         self._settings = settings
         self._context = context
         self._max_images = max_images
+        # The ids of a loop's images never come again.
+        self._sent = SentImages(context, max_present=sys.maxsize, limit=0 if settings.loop else max_images)
         self._due = context.clock.monotonic()
         self._played = 0
 
@@ -264,45 +267,33 @@ class ReplaySource:
             self._play(image, number)
 
     def _play(self, image: Recorded, number: str) -> None:
-        context = self._context
         place = position(image.path, mtime_ns=image.mtime_ns, size_bytes=image.size_bytes)
         place = f"{place}\0{number}" if number else place
-        if not number and self._was_played(place):
-            return
+        identity, subject = event_id(self._context.source, place), build_subject(Path(image.path))
+        with suppress(SpoolError):  # `capture` raises the error again, and what isn't remembered is played again
+            if not number and identity in self._sent:
+                return
+        if image.size_bytes > self._context.max_bytes or self._wait_for_turn():
+            self._sent.capture(identity, subject[:256], lambda: self._build_frame(image, place, subject))
+            if not number:
+                with suppress(SpoolError):
+                    self._sent.save()
+
+    def _build_frame(self, image: Recorded, place: str, subject: str) -> Frame:
+        context = self._context
         if image.size_bytes > context.max_bytes:
-            context.drop("too_large")
-            return
-        if not self._wait_for_turn():
-            return
+            raise ImageTooLargeError(f"it has {image.size_bytes} bytes, more than {context.max_bytes}")
         try:
             data = image.read()
-        except DAMAGED:
-            data = None
+        except DAMAGED as error:
+            raise OSError(errno.EIO, str(error)[:160]) from error
         if data is None or len(data) != image.size_bytes:
-            context.drop("unreadable")
-            return
-        moment_ns = int(context.clock.now() * 1e9) if self._settings.times == "now" else image.mtime_ns
-        subject = build_subject(Path(image.path))
-        camera = subject.partition("/")[0] if "/" in subject else ""
-        frame = Frame(data=data, position=place, subject=subject, captured_at_ns=moment_ns, camera=camera)
-        outcome = capture_when_possible(context, frame)
-        if outcome is None:
-            return
+            raise OSError(errno.EIO, "it is gone, or has changed")
         self._played += 1
-        if outcome is Outcome.DROPPED and not number:  # an option left it out; it is skipped after a restart, too
-            with suppress(SpoolError):
-                context.index.remember(
-                    context.source, [event_id(context.source, place)], options=context.options_digest
-                )
         context.report("watching")
-
-    def _was_played(self, place: str) -> bool:
-        try:
-            context = self._context
-            identity = event_id(context.source, place)
-            return context.index.seen(context.source, identity, options=context.options_digest)
-        except SpoolError:
-            return False  # `capture` raises the error again
+        moment_ns = int(context.clock.now() * 1e9) if self._settings.times == "now" else image.mtime_ns
+        camera = subject.partition("/")[0] if "/" in subject else ""
+        return Frame(data=data, position=place, subject=subject, captured_at_ns=moment_ns, camera=camera)
 
     def _wait_for_turn(self) -> bool:
         """Wait until the next image is due; return False when the source must stop."""
@@ -314,9 +305,9 @@ class ReplaySource:
         return True
 
 
-def run(settings: ReplaySourceSettings, context: SourceContext) -> None:
-    """Play the images until the context says to stop."""
-    ReplaySource(settings, context).run()
-
-
-KIND = SourceKind(settings=ReplaySourceSettings, run=run, runs_as=("claim", "reader"), remembers=lambda _: MAX_IMAGES)
+KIND = SourceKind(
+    settings=ReplaySourceSettings,
+    run=lambda settings, context: ReplaySource(settings, context).run(),
+    runs_as=("claim", "reader"),
+    remembers=lambda _: MAX_IMAGES,
+)

@@ -3,19 +3,30 @@
 An image is a file of a folder or an object of a bucket, and a scan finds all that are present. The images that the last
 scan found are kept in memory, up to a limit; all others are looked up on disk. The disk (the spool's index of sent
 events) holds every sent image that is still present, and those that were removed recently. Once a day, the ids of the
-images present are marked as still needed, and ids that have not been marked for `REMEMBER_S` are forgotten. The index
-is bounded too, and drops the ids that were marked longest ago. Because other sources add ids to the same index, images
-are also marked again when many ids were added since the last marking. More images than the index can hold would be sent
-repeatedly, so the memory counts as full before that.
+images present are marked as still needed, and ids that have not been marked for `REMEMBER_S` are forgotten. More images
+than the index can hold would be sent repeatedly, so the memory counts as full before that.
 """
 
 from __future__ import annotations
 
-from eaves.base.clock import Clock
-from eaves.sources.context import SentIndex
+from collections.abc import Callable
+
+from eaves.errors import (
+    ConfigError,
+    DeliveryError,
+    EavesError,
+    ForbiddenError,
+    ImageTooLargeError,
+    NotFoundError,
+    SpoolError,
+    StatusError,
+    StorageError,
+)
+from eaves.sources.context import Frame, Outcome, SourceContext
+from eaves.sources.faults import capture_when_possible
 
 KNOWN = 200_000
-"""Maximum number of images kept in memory."""
+"""Maximum number of images kept in memory, about 100 bytes each; for further ones, a scan reads the index."""
 REMEMBER_S = 604_800.0
 """Time for which an image that was removed is remembered, seconds: a disk may be unplugged for a week."""
 TOUCH_EVERY_S = 86_400.0
@@ -26,52 +37,32 @@ TOUCH_BATCH = 1_000
 
 
 class SentImages:
-    """Event ids of the images that were sent. For one thread only.
+    """Event ids of the images of one source that were sent. For one thread only.
 
     Args:
-        index: Durable memory of sent events.
-        source: `source` attribute of the events.
-        options: Digest of the source's options that leave images out.
-        limit: Maximum number of images kept in memory, about 100 bytes each; for further ones, a scan reads the index.
+        context: Interface to the agent, with the durable memory of sent events.
         max_present: Maximum number of images present; the index must hold twice as many ids.
-        clock: Wall clock and monotonic clock.
+        limit: Maximum number of images kept in memory.
     """
 
-    def __init__(
-        self,
-        index: SentIndex,
-        source: str,
-        *,
-        max_present: int,
-        clock: Clock,
-        options: bytes = b"",
-        limit: int = KNOWN,
-    ) -> None:
-        self._index = index
-        self._source = source
-        self._options = options
+    def __init__(self, context: SourceContext, *, max_present: int, limit: int = KNOWN) -> None:
+        self._context, self._index = context, context.index
         self._limit = limit
         self._max_present = max_present
-        self._clock = clock
         self._known: set[bytes] = set()
         self._found: set[bytes] | None = None
         self._touching = False
         self._touched_at = float("-inf")
         self._batch: list[str] = []
         self._present = self._counted = 0
-        self._added_before = self._added_before_touch = index.added
         self._passed_over: list[str] = []
 
     def __contains__(self, identity: str) -> bool:
-        """Return whether the image of this event id was sent.
-
-        Raises:
-            SpoolError: When the record of sent images must be read from disk, and can't be.
-        """
+        """Return whether the image of this event id was sent; SpoolError when the index must be read and can't be."""
         key = bytes.fromhex(identity)
         if key in self._known or (self._found is not None and key in self._found):
             return True
-        if self._index.seen(self._source, identity, options=self._options):
+        if self._index.seen(self._context.source, identity, options=self._context.options_digest):
             self._keep(key)
             return True
         return False
@@ -84,6 +75,42 @@ class SentImages:
     def full(self) -> bool:
         """Whether as many images are present as can be remembered, so that no new one may be sent."""
         return max(self._present, self._counted) >= self._max_present
+
+    def capture(self, identity: str, name: str, read: Callable[[], Frame | None]) -> bool:
+        """Read an image that wasn't sent and pass it to the agent; return False when it changed while it was read.
+
+        A fault of the image is counted, so that others can follow; faults of the spool and the place are raised.
+
+        Args:
+            identity: Id of its event.
+            name: Name of the image, for messages.
+            read: Reads the image; None when it changes meanwhile.
+        """
+        context, again = self._context, "; the source tries again"
+        try:
+            frame = read()
+            if frame is None:
+                return False
+            outcome = capture_when_possible(context, frame)
+        except ImageTooLargeError as error:
+            context.drop("too_large", reason=f"{name}: {error.message}", key=identity)
+            outcome = Outcome.UNUSABLE
+        except (FileNotFoundError, NotFoundError):
+            return True
+        except (ForbiddenError, StatusError, OSError) as error:
+            why = error.message if isinstance(error, EavesError) else error.strerror
+            context.drop("unreadable", reason=f"{name} can't be read ({why}){again}", key=identity)
+            return True
+        except (SpoolError, StorageError, DeliveryError, ConfigError):
+            raise
+        except Exception as error:  # noqa: BLE001 - one image must not stop all others
+            context.drop("failed", reason=f"{name} can't be made into an event{again}", key=identity, error=error)
+            return True
+        if outcome is Outcome.DROPPED:
+            self.pass_over(identity)
+        elif outcome is not None:
+            self.add(identity)
+        return True
 
     def add(self, identity: str) -> None:
         """Remember an image that was sent or left out: in memory, when there is room."""
@@ -101,30 +128,19 @@ class SentImages:
             self.save()
 
     def save(self) -> None:
-        """Write the images that were left out to the durable memory.
-
-        Raises:
-            SpoolError: When the memory can't be written; the next call tries again.
-        """
+        """Write the images that were left out to the durable memory; after a SpoolError the next call tries again."""
         if self._passed_over:
-            self._index.remember(self._source, self._passed_over, options=self._options)
+            self._index.remember(self._context.source, self._passed_over, options=self._context.options_digest)
             self._passed_over.clear()
 
     def begin_scan(self) -> None:
         """Begin to record which images are present."""
         self._found = set()
         self._counted = 0
-        due = self._clock.monotonic() - self._touched_at >= TOUCH_EVERY_S
-        self._added_before = self._index.added
-        # In a full index, ids that are added after a mark displace those that were marked before them.
-        self._touching = due or self._added_before - self._added_before_touch >= self._max_present // 2
+        self._touching = self._context.clock.monotonic() - self._touched_at >= TOUCH_EVERY_S
 
     def find(self, identity: str) -> None:
-        """Record that the current scan has found an image, whether it was sent or not.
-
-        Raises:
-            SpoolError: When the durable memory can't be written.
-        """
+        """Record that the current scan has found an image, sent or not; SpoolError when it can't be marked on disk."""
         self._counted += 1
         key = bytes.fromhex(identity)
         if key in self._known and self._found is not None:
@@ -136,15 +152,11 @@ class SentImages:
                 self._touch()
 
     def end_scan(self) -> None:
-        """Forget the images that a complete scan did not find.
-
-        Raises:
-            SpoolError: When the durable memory can't be written.
-        """
+        """Forget the images that a complete scan did not find; SpoolError when the durable memory can't be written."""
         if self._touching:
             self._touch()
-            self._index.forget(self._source, self._clock.now() - REMEMBER_S)
-            self._touched_at, self._added_before_touch = self._clock.monotonic(), self._added_before
+            self._index.forget(self._context.source, self._context.clock.now() - REMEMBER_S)
+            self._touched_at = self._context.clock.monotonic()
         self._known, self._found = self._found or set(), None
         self._present, self._counted = self._counted, 0
 
@@ -160,5 +172,5 @@ class SentImages:
 
     def _touch(self) -> None:
         if self._batch:
-            self._index.touch(self._source, self._batch)
+            self._index.touch(self._context.source, self._batch)
             self._batch.clear()

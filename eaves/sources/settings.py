@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eaves.base.names import NAME_PATTERN
 from eaves.config import setting
 from eaves.http_client.trust import build_tls_context
 from eaves.link.client import check_receiver
+from eaves.reachability import find_address
 from eaves.spool import SpoolLimits, WhenFull
 from eaves.spool.limits import DAY_S
+
+if TYPE_CHECKING:
+    from eaves.bucket.location import BucketLocation
 
 ATTRIBUTES_BYTES = 65_536
 """Room that the spool needs for an event's attributes in addition to its image, bytes. A path of 4,096 bytes takes up
@@ -49,6 +54,59 @@ class SourceSettings:
         """Return path and message of each violated rule that concerns several settings."""
         if not NAME_PATTERN.fullmatch(self.name):
             yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimCheckSettings:
+    """Settings that send large images to the cloud through a bucket; docs/23-buckets.md explains them."""
+
+    claim_check_over_bytes: int = setting(
+        0,
+        "Size in bytes above which an image that leaves the site is stored in `claim_check_bucket` first; its event "
+        "then has the image's URL (`dataref`) and digest instead of its data. The default, 0, stores none.",
+        minimum=0,
+    )
+    claim_check_bucket: str = setting(
+        "",
+        "Bucket for large images, s3://NAME or s3://NAME/PREFIX. `credentials` holds its `access_key` and "
+        "`secret_key`. A function that gets the events fetches the images, so its `dataref_hosts` must allow the host.",
+    )
+    claim_check_endpoint: str = setting(
+        "", "Address of the store that has the bucket, such as https://minio.example:9000; empty: Amazon S3."
+    )
+    claim_check_region: str = setting("", "Region of the bucket. The default, empty, is us-east-1.")
+
+    def location(self) -> BucketLocation | None:
+        """Return the location of the bucket; None when no image is stored in one.
+
+        Raises:
+            ValueError: When the address of the bucket is malformed.
+        """
+        if not self.claim_check_over_bytes:
+            return None
+        from eaves.bucket.location import parse_location  # an agent without claim checks needs no HTTP client for it
+
+        return parse_location(
+            self.claim_check_bucket, endpoint=self.claim_check_endpoint, region=self.claim_check_region
+        )
+
+    def addresses(self) -> Iterator[str]:
+        """Yield the `HOST:PORT` of the bucket, `tls://HOST:PORT` with TLS; nothing when no image is stored in one."""
+        location = self.location()
+        if location is not None:
+            yield find_address(location.base_url)
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Return path and message of each violated rule that concerns several settings."""
+        if not self.claim_check_over_bytes:
+            if self.claim_check_bucket:
+                yield "claim_check_bucket", "has no effect without claim_check_over_bytes"
+            return
+        try:
+            self.location()
+        except ValueError as error:
+            name, _, message = str(error).partition(": ")
+            yield f"claim_check_{'bucket' if name == 'address' else name}", message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

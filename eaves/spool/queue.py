@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+import threading
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from eaves.base.clock import SYSTEM, Clock
-from eaves.errors import SpoolError
+from eaves.errors import SpoolDamagedError, SpoolError
 from eaves.events import Event
 from eaves.spool import limits as retention
 from eaves.spool.database import Database, Version
@@ -19,7 +20,7 @@ from eaves.spool.file import Lease, connect, lease_path
 from eaves.spool.ledger import Ledger, LedgerLimits
 from eaves.spool.limits import SpoolLimits
 from eaves.spool.put import PutTransaction, build_put, store
-from eaves.spool.salvage import SpoolFile
+from eaves.spool.salvage import replace_damaged
 from eaves.spool.schema import seen_key
 from eaves.spool.selection import ENTRY, choose_untried, select_entries
 
@@ -36,6 +37,9 @@ _TRIED = (
     "SELECT seq, not_before FROM deliveries WHERE lane = ? AND state = 'queued' AND not_before > 0"
     " ORDER BY not_before LIMIT ?"
 )
+
+REPAIR_PAUSE_S = 10.0
+"""Pause after a damaged file could not be replaced, seconds: an attempt copies the whole file."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,9 +60,6 @@ class Spool:
 
     Raises:
         SpoolError: When the file can't be opened, or isn't a spool that this version reads. The file is left unchanged.
-
-    Attributes:
-        added: Number of ids that were added since the file was opened, including those of commits that failed.
     """
 
     def __init__(
@@ -74,13 +75,23 @@ class Spool:
         self.limits = limits or SpoolLimits()
         self.clock = clock
         self._kept_at = float("-inf")
-        self.added = 0
-        self._file = SpoolFile(path, connect, clock=clock, ledger=ledger)
-        self.ledger = Ledger(self._read, ledger) if self._file.has_ledger else None
+        self.ledger: Ledger | None = None
+        self._connect = connect
+        self._ledger_limits = ledger
+        self._swap = threading.Lock()
+        self._repair_at, self._closed = float("-inf"), False
+        try:
+            self._db = self._open()
+        except SpoolDamagedError:
+            replace_damaged(path)
+            self._db = self._open()
+        self.ledger = Ledger(self._read, ledger) if self._db.has_ledger else None
 
     def close(self) -> None:
         """Close the file. Changes in progress are finished first; later changes raise SpoolError."""
-        self._file.close()
+        with self._swap:
+            self._closed = True
+            self._db.close()
 
     def __enter__(self) -> Self:
         return self
@@ -361,7 +372,7 @@ class Spool:
 
     def wake(self, lane: str | None = None) -> None:
         """End every `wait` in this process, or every `wait` for one lane."""
-        self._file.current.wake(lane)
+        self._db.wake(lane)
 
     def lease(self, name: str) -> Lease:
         """Return the lease of this name (for the delivery of a lane, for example), not yet acquired."""
@@ -373,7 +384,28 @@ class Spool:
         Raises:
             SpoolError: When the file is damaged and can't be replaced.
         """
-        return self._file.database()
+        if self._db.damaged:
+            with self._swap:
+                if self._db.damaged and not self._closed:
+                    self._repair()
+        return self._db
+
+    def _open(self) -> Database:
+        ignored = self._ledger_limits.ignored_lanes if self._ledger_limits else None
+        has_ledger = self._ledger_limits is not None or self.ledger is not None
+        return Database(self.path, self._connect, clock=self.clock, ledger=has_ledger, ignored_lanes=ignored)
+
+    def _repair(self) -> None:
+        """Replace a damaged file; after a failure, as on a full disk, the next attempt is made after a pause."""
+        self._db.close()
+        if not self._db.is_replaced():
+            now = self.clock.monotonic()
+            if now < self._repair_at:
+                raise SpoolError(f"{self.path} is damaged and can't be replaced yet; the next try follows soon")
+            self._repair_at = now + REPAIR_PAUSE_S
+            replace_damaged(self.path)
+        self._db = self._open()
+        self._repair_at = float("-inf")
 
     def _read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         return self.database().read(sql, values)
@@ -386,9 +418,7 @@ class Spool:
 
     def _remember(self, db: sqlite3.Connection, source: str, key: bytes, now: float, options: bytes = b"") -> bool:
         """Remember an id within a commit; return False when its event was put before."""
-        added = retention.remember(db, source, key, now, self.limits.seen_max_entries, options)
-        self.added += added
-        return added
+        return retention.remember(db, source, key, now, self.limits.seen_max_entries, options)
 
     def _entries(self, rows: list[Any]) -> list[Entry]:
         left = [*reversed(rows)]

@@ -1,8 +1,9 @@
-"""The file of a spool, which is replaced by a new one when it is found damaged.
+"""Replacement of a spool's file that is found damaged by a new one.
 
-The readable rows whose checksum fits are copied into the new file, and the damaged file is kept beside it. The new file
-is complete and on disk before any file is renamed; when a process is killed while it renames, the next process
-continues. SQLite finds damage only where it reads, so damage may show at any time.
+The readable rows whose checksum fits are copied into the new file, and the damaged file is kept beside it. A ledger
+begins anew, with a line for each entry that was copied. The new file is complete and on disk before any file is
+renamed; when a process is killed while it renames, the next process continues. SQLite finds damage only where it reads,
+so damage may show at any time.
 """
 
 from __future__ import annotations
@@ -10,28 +11,20 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from eaves.base.clock import Clock
 from eaves.base.files import rename_durably, sync
-from eaves.errors import SpoolDamagedError, SpoolError
-from eaves.spool import ledger_schema, schema
-from eaves.spool.database import Database
+from eaves.errors import SpoolError
+from eaves.spool import schema
 from eaves.spool.entry import build_entry, to_row
 from eaves.spool.file import connect, make_file, open_lease, replacement_path, translated, users_lease
-from eaves.spool.ledger import LedgerLimits
 from eaves.spool.limits import make_dead
 
 UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 """Exceptions that reading a damaged file raises."""
-REPAIR_PAUSES = 10.0
-"""Factor of the pause after a damaged file could not be replaced, for example on a full disk: the pause is the duration
-of the failed attempt times this factor.
-"""
 MAX_NUMBER = (1 << 63) - 1
 _DELIVERY = "seq, lane, eid, state, status, reason"
 _ENTRY = "SELECT ?, ?, attributes, data, 0, put_at, crc FROM events NOT INDEXED WHERE eid = ?"
@@ -42,79 +35,6 @@ _SCHEMA_BYTES = 1 << 20
 """Number of bytes at the beginning of a file among which the text of its schema is."""
 
 _log = logging.getLogger(__name__)
-
-
-class SpoolFile:
-    """An open spool file, which many threads can use.
-
-    Args:
-        path: Path of the file, which is created together with its folder when it doesn't exist.
-        connect: Function that opens a connection to the file.
-        clock: Clock for monotonic time.
-        ledger: Limits of the ledger that is created when the file has none; None creates none.
-
-    Attributes:
-        current: The file as it was opened last, damaged or not.
-
-    Raises:
-        SpoolError: When the file can't be opened, or isn't a spool that this version reads. The file is left unchanged.
-    """
-
-    def __init__(
-        self, path: Path, connect: Callable[[Path], sqlite3.Connection], *, clock: Clock, ledger: LedgerLimits | None
-    ) -> None:
-        self._path = path
-        self._connect = connect
-        self._clock = clock
-        self._ledger = ledger
-        self._swap = threading.Lock()
-        self._repair_at = float("-inf")
-        self._closed = self.has_ledger = False
-        try:
-            self.current = self._open()
-        except SpoolDamagedError:
-            replace_damaged(path)
-            self.current = self._open()
-        self.has_ledger = self.current.has_ledger
-
-    def close(self) -> None:
-        """Close the file after the commit in progress; every later call raises SpoolError."""
-        with self._swap:
-            self._closed = True
-            self.current.close()
-
-    def database(self) -> Database:
-        """Return the open file, which is replaced first when it was found damaged.
-
-        Raises:
-            SpoolError: When the file is damaged and can't be replaced.
-        """
-        if not self.current.damaged:
-            return self.current
-        with self._swap:
-            if self.current.damaged and not self._closed:
-                self.current.close()
-                self._repair()
-            return self.current
-
-    def _repair(self) -> None:
-        """Replace a damaged file. After a failure the next attempt waits ten times as long as the failed one took."""
-        began = self._clock.monotonic()
-        if began < self._repair_at:
-            raise SpoolError(f"{self._path} is damaged and can't be replaced yet; the next try follows soon")
-        try:
-            if not self.current.is_replaced():
-                replace_damaged(self._path)
-            self.current = self._open()
-        except SpoolError:
-            now = self._clock.monotonic()
-            self._repair_at = now + REPAIR_PAUSES * (now - began)
-            raise
-
-    def _open(self) -> Database:
-        ignored = self._ledger.ignored_lanes if self._ledger else None
-        ledger = self.has_ledger or self._ledger is not None
-        return Database(self._path, self._connect, clock=self._clock, ledger=ledger, ignored_lanes=ignored)
 
 
 def replace_damaged(path: Path) -> None:
@@ -161,7 +81,6 @@ def _copy(path: Path) -> None:
                 copied, lost = _copy_entries(old, new)
                 for row in _read_seen(old):
                     new.execute("INSERT OR IGNORE INTO seen VALUES(?, ?, ?, ?)", row)
-                _copy_ledger(old, new)
             new.execute("COMMIT")
     except BaseException:
         _remove(part)  # on a full disk, the incomplete file would keep other writers from writing
@@ -275,22 +194,3 @@ def _copy_event(old: sqlite3.Connection, new: sqlite3.Connection, entry: tuple[i
     put_at = found.first_put_at if isinstance(found.first_put_at, float) else time.time()
     new.execute(_PUT_EVENT, (entry[-1], *to_row(found.event), put_at))
     return True
-
-
-def _copy_ledger(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
-    """Begin the ledger anew, with a line for each entry that was copied.
-
-    Lines get new numbers, above all earlier ones, which count as deleted.
-    """
-    try:
-        if not ledger_schema.exists(old):
-            return
-        (last,) = old.execute("SELECT seq FROM sqlite_sequence WHERE name = 'ledger'").fetchone() or (0,)
-        ignored = ledger_schema.read_ignored(old)
-    except UNREADABLE:
-        return
-    schema.run(new, ledger_schema.TABLES)
-    ledger_schema.ignore(new, ignored)
-    new.execute("INSERT INTO sqlite_sequence VALUES('ledger', ?)", (last,))
-    new.execute("UPDATE ledger_totals SET deleted = ?", (last,))
-    ledger_schema.follow_entries(new)

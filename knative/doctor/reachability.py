@@ -16,7 +16,7 @@ from typing import Any
 from eaves.credentials.folder import AUTHORITIES, TOKEN
 from eaves.delivery.mqtt.settings import broker_url
 from eaves.errors import DeniedError
-from eaves.mqtt.address import parse_address
+from eaves.mqtt.message import parse_address
 from eaves.platform import RELAY, TriggerSpec
 from eaves.platform.findings import Finding, error, note, ok, warning
 from eaves.reachability import TLS, ReachabilityTarget, Reached, find_address, parse_report, to_text

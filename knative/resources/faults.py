@@ -10,7 +10,6 @@ from eaves.config import build, env_layer
 from eaves.credentials.redact import has_secrets, redact
 from eaves.errors import Fault
 from eaves.http_client.proxies import is_loopback
-from eaves.platform import FunctionSpec
 from eaves.sources.kind import load_kind
 from functions.fetch.url_policy import find_url_fault
 from functions.settings import ServeSettings
@@ -51,7 +50,7 @@ def _find_all(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) ->
         )
     yield from _reference_faults(app, settings, site)
     for index, source in enumerate(app.sources):
-        for path, message in _find_source_faults(source, site, function):
+        for path, message in _find_source_faults(source, site, app):
             yield path if path.startswith(("sites.", "function.")) else f"sources[{index}].{path}", message
 
 
@@ -133,7 +132,7 @@ Source: kubernetes/kubernetes#64023.
 """
 
 
-def _find_source_faults(source: ClusterSource, site: SiteSettings, function: FunctionSpec) -> Iterator[tuple[str, str]]:
+def _find_source_faults(source: ClusterSource, site: SiteSettings, app: ClusterApp) -> Iterator[tuple[str, str]]:
     """Yield (path, message) of each fault of a source; the path is that of the source's setting, or a whole one."""
     known = load_kind(source.kind).runs_as
     yield from ((f"pod.{path}", message) for path, message in find_fragment_faults(source.pod))
@@ -154,9 +153,10 @@ def _find_source_faults(source: ClusterSource, site: SiteSettings, function: Fun
         also = ", or set `agent: node`" if SourceRunner.NODE in known else ""
         yield "claim", f"must name the volume that the agent {source.name!r} reads{also}"
     if runner in {SourceRunner.CLAIM, SourceRunner.SERVICE}:
-        yield from _find_name_faults(f"{function.name}-{source.name}", source.name)
-    serving = build(ServeSettings, env_layer(ServeSettings, function.env))
-    for url in configure(source).reference_urls():
+        yield from _find_name_faults(f"{app.function.name}-{source.name}", source.name)
+    serving = build(ServeSettings, env_layer(ServeSettings, app.function.env))
+    by_bytes = source.through == "function" and not app.cloud_function
+    for url in configure(source).reference_urls(by_bytes=by_bytes):
         if fault := find_url_fault(url, hosts=serving.dataref_hosts, schemes=serving.dataref_schemes):
             message = f"the function would refuse images of the source {source.name} at {url}: {fault}"
             yield "function.dataref_hosts", message

@@ -16,7 +16,7 @@ from eaves.admin.queue import SpoolQueue
 from eaves.admin.report import LinkReport, SourceReport
 from eaves.admin.summary import AgentStatus
 from eaves.console.backend import ModelLocation
-from eaves.delivery.status import LaneDelivery
+from eaves.delivery.sink_state import LaneDelivery
 from eaves.history import Record
 from eaves.platform import FunctionStatus
 from eaves.platform.status import ServedStatus

@@ -13,12 +13,11 @@ from typing import Any
 
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
-from eaves.delivery import DeliveryAttempt
-from eaves.delivery.mqtt.broker_link import BrokerLink, build_link
 from eaves.delivery.mqtt.settings import MqttTriggerSettings
-from eaves.delivery.mqtt.sink import MqttSink
+from eaves.delivery.mqtt.sink import BrokerLink, MqttSink, build_link
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.spool import Spool
+from tests.attempts import Attempts
 from tests.unit.delivery.harness import Lane, delivering
 from tests.waiting import wait_until
 
@@ -57,7 +56,7 @@ class Publishing:
     lane: Lane
 
     @property
-    def attempts(self) -> list[DeliveryAttempt]:
+    def attempts(self) -> Attempts:
         return self.lane.attempts
 
     def put(self, *events: Event) -> None:

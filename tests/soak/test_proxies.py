@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from eaves.base.backoff import UNLIMITED
-from eaves.delivery import DeliveryAttempt, SinkClient, SinkResponse
+from eaves.delivery import SinkClient, SinkResponse
 from eaves.delivery.evidence import ROUNDS
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.spool import Entry, Puts, Spool, SpoolLimits
@@ -217,8 +217,8 @@ def test_an_hour_behind_proxies_and_a_portal_costs_no_good_image(tmp_path: Path,
         def keep(entry: Entry, reply: Event) -> Puts:
             return []
 
-        def count_attempt(attempt: DeliveryAttempt) -> None:
-            attempts[attempt.entry.event.id] += 1
+        def count_attempt(entry: Entry, *_: object) -> None:
+            attempts[entry.event.id] += 1
 
         limits = SpoolLimits(max_bytes=1 << 30, dead_max_bytes=1 << 30)
         with Spool(tmp_path / "spool.db", clock=clock, limits=limits) as spool:

@@ -30,7 +30,7 @@ from eaves.local.state import StateDirectory
 from eaves.platform import ScaleSettings
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.supervision import SupervisedSource, stop_sources
-from eaves.sources.folder.kind import FolderSourceSettings, run
+from eaves.sources.folder.source import KIND, FolderSourceSettings
 from eaves.spool import Entry, Puts, Spool, SpoolLimits
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher
@@ -193,7 +193,7 @@ class World:
             spool_max_bytes=self.spool.limits.max_bytes,
             clock=self.clock,
         )
-        return SupervisedSource(partial(run, settings), context, clock=self.clock)
+        return SupervisedSource(partial(KIND.run, settings), context, clock=self.clock)
 
     def _predict(self, event: Event) -> SinkResponse:
         number = _number(event)
@@ -266,9 +266,10 @@ class World:
             if mark != last:
                 last, changed_at = mark, time.monotonic()
             elif time.monotonic() - changed_at > STUCK_S:
+                counters = self.source.context.counters
                 raise AssertionError(
                     f"no progress: {mark}, missing {self.arrived.missing(self.sent)}; the source is"
-                    f" {self.source.counters.state} ({self.source.counters.reason}), {self.clock.waiting} threads wait"
+                    f" {counters.state} ({counters.reason}), {self.clock.waiting} threads wait"
                 )
             time.sleep(0.002)
             if (self.spool.depth(IMAGES), self.spool.depth(REPLIES), self.emptied) == last:

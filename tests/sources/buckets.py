@@ -7,13 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from eaves.sources.options import FrameOptions
-from eaves.sources.s3.kind import S3SourceSettings
-from eaves.sources.s3.source import S3Source
+from eaves.sources.s3 import S3Source, S3SourceSettings
 from tests.fakes.bucket import DictBucket
 from tests.fakes.clock import ManualClock
 from tests.fakes.sources.sent_index import DictIndex
 from tests.sources.turned_source import TurnedSource
-from tests.waiting import wait_until
 
 
 class RunningBucket(TurnedSource):
@@ -32,12 +30,6 @@ class RunningBucket(TurnedSource):
         super().__init__(clock, index, options=options, max_bytes=max_bytes)
         self.bucket = stored
         self.s3_source = S3Source(S3SourceSettings(**{"bucket": "s3://photos/", **values}), self.context, stored)
-
-    def tell(self, *keys: str) -> None:
-        """Name keys, as a notification does, and wait until the source has looked at them."""
-        self.s3_source.hints.offer(keys)
-        wait_until(lambda: len(self.s3_source.hints) == 0, what="a source that looks at hints")
-        self.settle()
 
 
 @contextmanager

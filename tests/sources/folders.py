@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eaves.sources.folder.kind import FolderSourceSettings
-from eaves.sources.folder.source import FolderSource
+from eaves.sources.folder.source import FolderSource, FolderSourceSettings
 from eaves.sources.options import FrameOptions
 from tests.fakes.clock import ManualClock
 from tests.fakes.sources.sent_index import DictIndex

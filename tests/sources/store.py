@@ -21,13 +21,11 @@ class Store:
     Attributes:
         url: Its endpoint.
         s3: boto3's client of the store, for what the outside world does.
-        sqs: boto3's client of its queues.
         requests: Lines of its log, one a request: `GET /photos/?list-type=2 HTTP/1.1" 200 -`.
     """
 
     url: str
     s3: Any
-    sqs: Any
     requests: list[str] = field(default_factory=list)
 
     def put(self, bucket: str, *keys: str, data: bytes = b"\xff\xd8\xff") -> None:
@@ -73,10 +71,9 @@ def open_store() -> Iterator[Store]:
     try:
         host, port = server.get_host_and_port()
         url = f"http://{host}:{port}"
-        clients = {name: boto3.client(name, endpoint_url=url, **KEYS) for name in ("s3", "sqs")}
-        yield Store(url=url, requests=lines, **clients)
-        for client in clients.values():
-            client.close()
+        client = boto3.client("s3", endpoint_url=url, **KEYS)
+        yield Store(url=url, requests=lines, s3=client)
+        client.close()
     finally:
         server.stop()
         log.removeHandler(handler)

@@ -40,9 +40,9 @@ def command(section: str) -> None:
 def _list_settings() -> Iterator[tuple[SettingsLeaf, str]]:
     """Yield each setting of eaves.yaml and of its lists with its variable, which settings in lists don't have."""
     from eaves.cli.project import Project
-    from eaves.sources.claim_check import ClaimCheckSettings
     from eaves.sources.kind import OWN, load_kind
     from eaves.sources.options import FrameOptions
+    from eaves.sources.settings import ClaimCheckSettings
 
     lists = {f"sources.{kind}.": load_kind(kind).settings for kind in OWN}
     lists |= {"sources.options.": FrameOptions, "sources.claim_check.": ClaimCheckSettings}

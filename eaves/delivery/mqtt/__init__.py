@@ -3,8 +3,8 @@
 settings          settings of a trigger with an mqtt:// or mqtts:// url, which names a broker and a topic template
 message           payload and properties, by the CloudEvents MQTT binding or as plain JSON; the newest event of a topic
 home_assistant    discovery and state messages, so that each camera appears as sensors in Home Assistant
-broker_link       the connection to one broker, shared by all its publishers
-sink              publishing an event with QoS 1; a broker's reason codes as HTTP statuses of the same meaning
+sink              publishing an event with QoS 1; the connection to the broker; a broker's reason codes as statuses
+                  of HTTP
 
 An event counts as delivered when the broker has acknowledged each message that was made from it. This package stores no
 event; the spool does.

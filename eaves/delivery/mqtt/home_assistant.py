@@ -77,11 +77,6 @@ class HomeAssistant:
         self._shown: OrderedDict[str, Sensors] = OrderedDict()
 
     @property
-    def birth_topic(self) -> str:
-        """Topic on which Home Assistant announces its start."""
-        return f"{self._prefix}/status"
-
-    @property
     def topics(self) -> str:
         """All topics that are published to, for display and for a broker's access list."""
         return f"{self._prefix}/sensor/+/config, eaves/{self._site}/{self._app}/#"
@@ -117,7 +112,7 @@ class HomeAssistant:
         self._shown.pop(self._camera(event), None)
 
     def all_messages(self) -> list[Publication]:
-        """Return all messages of all known cameras, for a broker or a Home Assistant that has restarted."""
+        """Return all messages of all known cameras, for a broker that has restarted."""
         return [message for one in self._shown.values() for message in (*one.discovery, one.state)]
 
     def _camera(self, event: Event) -> str:

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import secrets
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import cast
 
 from eaves.base.clock import SYSTEM, Clock
-from eaves.delivery.mqtt.broker_link import BrokerLink
-from eaves.delivery.mqtt.home_assistant import HomeAssistant
+from eaves.delivery.mqtt.home_assistant import OFFLINE, ONLINE, HomeAssistant
 from eaves.delivery.mqtt.message import NewestEvents, build_cloudevent, build_json, packet_bytes
-from eaves.delivery.mqtt.settings import JSON, MqttTriggerSettings, build_topic, topic_template
+from eaves.delivery.mqtt.settings import JSON, MqttTriggerSettings, broker_url, build_topic, topic_template
 from eaves.delivery.response_rules import ACCEPTED, DeliveryAction, SinkResponse, choose_action
+from eaves.errors import DeliveryError, UnreachableError
 from eaves.events import Event
-from eaves.mqtt import Acknowledgement, Publication, SessionInfo
+from eaves.mqtt import (
+    Acknowledgement,
+    BrokerConnection,
+    ConnectionListener,
+    ConnectionSettings,
+    Message,
+    Publication,
+    SessionInfo,
+    parse_address,
+)
+from eaves.mqtt.message import Version
 
 MAX_ACKNOWLEDGEMENT_S = 20.0
 """Maximum wait for a broker's acknowledgement in seconds; a trigger's longer time limit for predictions doesn't raise
@@ -135,3 +149,188 @@ def refuse_size(size_bytes: int, limit_bytes: int, *, broker: str) -> SinkRespon
     """Return the response that the broker would give to a message above its maximum size."""
     reason = f"a message of {size_bytes} bytes exceeds the limit of the broker {broker}: {limit_bytes} bytes"
     return SinkResponse(status=TOO_LARGE, body=reason.encode(), is_receivers=True)
+
+
+SETTLE_S = 3.0
+"""Maximum wait for a connection that is being made, in seconds; after it an event counts as not sent. It is long enough
+for the first attempt after a lost connection to fail, so that the reason of that failure is logged.
+"""
+GRACE_S = 1.0
+"""Time that messages have for their acknowledgement when the broker link is closed, in seconds."""
+
+
+class BrokerLink(ConnectionListener):
+    """A connection to one broker, for many threads that publish.
+
+    Args:
+        settings: Settings of the connection. No session is kept, because messages that are not acknowledged are still
+            in the spool.
+        home: Messages for Home Assistant; None publishes none.
+        clock: Clock of the connection. Time limits of messages are in real time, because the network follows no other
+            clock.
+
+    Attributes:
+        broker: Address of the broker, for messages.
+        home: Messages for Home Assistant, used while `order` is held; None when there are none.
+        order: Lock that is held while messages are made and handed over, so that they are sent in the order in which
+            they were made.
+    """
+
+    def __init__(
+        self, settings: ConnectionSettings, *, home: HomeAssistant | None = None, clock: Clock = SYSTEM
+    ) -> None:
+        self.broker = settings.address.endpoint
+        self.home = home
+        self.order = threading.Lock()
+        self._state = threading.Condition()
+        self._unavailable = ""
+        self._busy = 0
+        self._closing = False
+        will = home.availability(OFFLINE) if home else None
+        self._connection = BrokerConnection(replace(settings, session_expiry_s=0, will=will), self, clock=clock)
+
+    def start(self) -> None:
+        """Connect, and reconnect whenever the connection is lost."""
+        self._connection.start()
+
+    def is_alive(self) -> bool:
+        """Return whether the broker link is connected or will connect again."""
+        return self._connection.is_alive()
+
+    def close(self, grace_s: float = GRACE_S) -> None:
+        """End the connection; messages that are published later are refused.
+
+        Args:
+            grace_s: Time that messages in flight have for their acknowledgement, in seconds.
+        """
+        with self._state:
+            self._closing = True
+            self._state.notify_all()
+            self._state.wait_for(lambda: not self._busy, grace_s)
+            acknowledges = not self._busy
+        if acknowledges and self.home is not None and self._connection.session is not None:
+            with self.order:
+                published = self._connection.publish(self.home.availability(OFFLINE))
+            with self._state:
+                published.add_done_callback(self._notify)
+                self._state.wait_for(published.done, GRACE_S)
+        self._connection.stop()
+
+    @contextmanager
+    def use(self) -> Iterator[SessionInfo]:
+        """Yield the current session with the broker, in which the block publishes messages.
+
+        Raises:
+            UnreachableError: When there is no connection.
+        """
+        with self._state:
+            self._busy += 1
+        try:
+            yield self._require()
+        finally:
+            with self._state:
+                self._busy -= 1
+                self._state.notify_all()
+
+    def send(self, messages: Sequence[Publication]) -> list[Future[Acknowledgement]]:
+        """Hand messages over to the connection. The caller holds `order`."""
+        return [self._connection.publish(message) for message in messages]
+
+    def wait(self, sent: Sequence[Future[Acknowledgement]], timeout_s: float) -> list[Acknowledgement]:
+        """Wait for the broker's acknowledgements of messages that were sent, and return them.
+
+        Raises:
+            DeliveryError: When they don't arrive in time, or the connection was lost before; the messages may have
+                arrived.
+        """
+        deadline = time.monotonic() + timeout_s
+        try:
+            return [one.result(max(0.0, deadline - time.monotonic())) for one in sent]
+        except TimeoutError as error:
+            self._connection.reconnect()  # paho keeps unacknowledged messages while the connection lasts
+            raise DeliveryError(
+                f"the broker {self.broker} didn't acknowledge the message within {timeout_s:g} s"
+            ) from error
+        except UnreachableError as error:
+            self._settle()
+            reason = self._unavailable or f"the connection to the broker {self.broker} was lost"
+            raise DeliveryError(reason, hint="check that the broker runs") from error
+
+    def connected(self, session: SessionInfo) -> None:
+        """Publish all Home Assistant messages again, because the broker may have lost its retained messages."""
+        if self.home is not None:
+            self._connection.subscribe([self.home.availability(ONLINE).topic])
+            with self.order:
+                self.send([self.home.availability(ONLINE), *self.home.all_messages()])
+        with self._state:
+            self._unavailable = ""
+            self._state.notify_all()
+
+    def lost(self) -> None:
+        """Record that the connection was lost.
+
+        Threads that publish then wait for the next attempt to connect, whose failure gives a better reason.
+        """
+        with self._state:
+            self._unavailable = ""
+
+    def unavailable(self, reason: str) -> None:
+        """Record why there is no connection; threads that wait for one then fail with this reason."""
+        with self._state:
+            self._unavailable = reason
+            self._state.notify_all()
+
+    def received(self, message: Message) -> None:
+        """Say that the sensors are online when the will message of an older connection has said that they aren't."""
+        self._connection.acknowledge(message)
+        if self.home is not None and message.payload == OFFLINE:
+            with self.order:
+                if not self._closing:
+                    self.send([self.home.availability(ONLINE)])
+
+    def _require(self) -> SessionInfo:
+        self._settle()
+        session = self._connection.session
+        if self._closing:
+            raise UnreachableError(f"the client for the broker {self.broker} is closed")
+        if session is None:
+            reason = self._unavailable or f"not connected yet to the broker {self.broker}"
+            raise UnreachableError(reason, hint="check that the broker runs")
+        return session
+
+    def _settle(self) -> None:
+        """Wait until there is a connection, or until it is known why there is none."""
+        with self._state:
+            self._state.wait_for(
+                lambda: self._closing or self._unavailable or self._connection.session is not None, SETTLE_S
+            )
+
+    def _notify(self, _: object) -> None:
+        with self._state:
+            self._state.notify_all()
+
+
+MAX_NAME = 40
+
+
+def build_link(url: str, settings: MqttTriggerSettings, *, site: str, app: str, clock: Clock = SYSTEM) -> BrokerLink:
+    """Return a broker link to the broker of a trigger's url; the broker link connects when it is started.
+
+    Each process uses a different client id, because no session is kept for it: with the same id, two machines with the
+    same names would disconnect each other.
+
+    Args:
+        url: URL of the trigger, which `find_url_fault` accepts.
+        settings: Settings of the trigger's `mqtt` section.
+        site: Name of the site.
+        app: Name of the app, which is also its function's name.
+        clock: Clock for monotonic time.
+    """
+    home = HomeAssistant(site=site, app=app, prefix=settings.discovery_prefix, clock=clock)
+    connection = ConnectionSettings(
+        address=parse_address(broker_url(url)),
+        client_id=f"eaves-{site[:MAX_NAME]}-{app[:MAX_NAME]}-{secrets.token_hex(4)}",
+        credentials=settings.credentials,
+        version=cast(Version, settings.version),
+    )
+    return BrokerLink(connection, home=home if settings.home_assistant else None, clock=clock)

@@ -18,7 +18,6 @@ from eaves.base.backoff import Backoff
 from eaves.delivery import (
     AttemptResult,
     Deliverer,
-    DeliveryAttempt,
     DeliveryOutcome,
     EventSender,
     LaneDelivery,
@@ -223,10 +222,9 @@ class Broker:
             return partial(report_to_sink, self._spool, subscription.sink_lane, subscription.sink)
         return partial(_report_to_relay, subscription) if subscription.relay.enabled else None
 
-    def _count(self, attempt: DeliveryAttempt) -> None:
-        if attempt.outcome is DeliveryOutcome.DELIVERED:
-            lane = attempt.entry.lane
-            self.delivered[lane] = self.delivered.get(lane, 0) + 1
+    def _count(self, entry: Entry, outcome: DeliveryOutcome, _: AttemptResult) -> None:
+        if outcome is DeliveryOutcome.DELIVERED:
+            self.delivered[entry.lane] = self.delivered.get(entry.lane, 0) + 1
 
     def _route(self, entry: Entry, reply: Event) -> Puts:
         """Return the reply of a subscriber, with the lanes of the triggers that match it.

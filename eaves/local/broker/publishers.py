@@ -13,8 +13,7 @@ from eaves.events import Event
 from eaves.platform import AppSpec, TriggerSpec
 
 if TYPE_CHECKING:
-    from eaves.delivery.mqtt.broker_link import BrokerLink
-    from eaves.delivery.mqtt.sink import MqttSink
+    from eaves.delivery.mqtt.sink import BrokerLink, MqttSink
 
 
 class Publishers:
@@ -70,8 +69,7 @@ class Publishers:
 
     def _open(self, app: AppSpec, trigger: TriggerSpec) -> MqttSink:
         # Importing paho takes 0.1 s, which `eaves up` spends only with such a trigger.
-        from eaves.delivery.mqtt.broker_link import build_link
-        from eaves.delivery.mqtt.sink import MqttSink
+        from eaves.delivery.mqtt.sink import MqttSink, build_link
 
         function = app.function
         name, spec = (function.name, trigger.name), (function.site, trigger)

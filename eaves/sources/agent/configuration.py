@@ -1,6 +1,6 @@
 """Parsing of each source's flat mapping, which holds the settings that every source has and those of the kind.
 
-The agent's own id is kept beside its spool.
+The agent's own id is kept beside its spool. A Knative SinkBinding sets extension attributes for every event.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 from eaves.base.files import write_atomically
 from eaves.base.strict_json import parse_json
 from eaves.config import build_flat
-from eaves.errors import ConfigError, Fault, NotFoundError, SpoolError
-from eaves.sources.claim_check import ClaimCheckSettings
+from eaves.errors import ConfigError, EventError, Fault, NotFoundError, SpoolError
+from eaves.events import CONTEXT_ATTRIBUTES, IMAGE_CAPTURED, Event, decode, encode_binary
 from eaves.sources.kind import AnyKind, load_kind
 from eaves.sources.options import FrameOptions
-from eaves.sources.settings import ATTRIBUTES_BYTES, DEFAULT_KIND, AgentSettings, SourceSettings
+from eaves.sources.settings import ATTRIBUTES_BYTES, DEFAULT_KIND, AgentSettings, ClaimCheckSettings, SourceSettings
 
 VARIABLE = "EAVES_SOURCES"
 EXAMPLE = '[{"name": "inbox", "kind": "folder", "path": "/images"}]'
@@ -34,7 +34,7 @@ class ConfiguredSource:
         options: Options that are applied to the source's frames, such as rate and crop.
         kind: Kind of the source.
         settings: Settings of the kind, an instance of `kind.settings`.
-        claims: Settings that keep large images in a bucket.
+        claims: Settings that send large images to the cloud through a bucket.
     """
 
     common: SourceSettings
@@ -43,9 +43,13 @@ class ConfiguredSource:
     settings: Any
     claims: ClaimCheckSettings = field(default_factory=ClaimCheckSettings)
 
-    def reference_urls(self) -> tuple[str, ...]:
-        """Return the URLs of the buckets that the source's events refer to (`dataref`)."""
-        location = self.claims.location()
+    def reference_urls(self, *, by_bytes: bool = False) -> tuple[str, ...]:
+        """Return the URLs of the buckets that the source's events refer to (`dataref`) when a function gets them.
+
+        Args:
+            by_bytes: Whether the agent asks a function at its own site, which gets captured images as they are.
+        """
+        location = None if by_bytes else self.claims.location()
         found = (self.kind.refers(self.settings), location.base_url if location else "")
         return tuple(url for url in found if url)
 
@@ -165,3 +169,46 @@ def load_agent_id(spool: Path) -> str:
     except OSError as error:
         raise SpoolError(f"the agent's id can't be stored in {path}: {error}") from error
     return made
+
+
+OVERRIDES_VARIABLE = "K_CE_OVERRIDES"
+_PROBE = Event(id="1", source="/eaves", type=IMAGE_CAPTURED)
+
+
+def parse_overrides(text: str) -> dict[str, str]:
+    """Parse the extension attributes in `K_CE_OVERRIDES`.
+
+    Other attributes are refused: an override of `id`, `source` or `type` would give every image the same identity, and
+    all but the first would count as repeated.
+
+    Source: knative/eventing, SinkBinding, `spec.ceOverrides`: `{"extensions": {"name": "value"}}`.
+
+    Args:
+        text: Value of the variable; empty for no attributes.
+
+    Raises:
+        ConfigError: When the text is malformed or names something other than extension attributes.
+    """
+    if not text:
+        return {}
+    try:
+        document = parse_json(text)
+    except ValueError as error:
+        raise _config_error(f"not JSON: {error}") from error
+    extensions = document.get("extensions") or {} if isinstance(document, dict) else None
+    if not isinstance(extensions, dict):
+        raise _config_error('must be an object such as {"extensions": {"name": "value"}}')
+    if own := sorted(CONTEXT_ATTRIBUTES & extensions.keys()):
+        raise _config_error(f"{', '.join(map(repr, own))} is an attribute of the event itself and can't be overridden")
+    try:
+        if not all(isinstance(value, str) for value in extensions.values()):
+            raise EventError("an extension must be a string")
+        decode(*encode_binary(_PROBE.with_extensions(**extensions)))  # the same steps as for every event
+    except EventError as error:
+        raise _config_error(f"can't be added to an event: {error.message}") from error
+    return extensions
+
+
+def _config_error(message: str) -> ConfigError:
+    fault = Fault(origin=f"environment variable {OVERRIDES_VARIABLE}", path="", message=message)
+    return ConfigError([fault], hint="correct spec.ceOverrides of the SinkBinding")

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.credentials.redact import redact
@@ -17,19 +17,18 @@ from eaves.errors import SpoolFullError
 from eaves.events import CONTEXT_ATTRIBUTES, Event, event_id, source_uri
 from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.sources.agent.counters import SourceCounters
-from eaves.sources.context import SentIndex, State
+from eaves.sources.context import ERRORS, Cause, Dropped, Frame, Outcome, SentIndex, State
 from eaves.sources.faults import HourlyLog
 from eaves.sources.files import build_capture, build_text
-from eaves.sources.frame import ERRORS, Cause, Dropped, Frame, Outcome
 from eaves.sources.options import FrameEditor, FrameOptions
 from eaves.sources.settings import ATTRIBUTES_BYTES
-
-if TYPE_CHECKING:
-    from eaves.sources.claim_check import ClaimChecker
 
 SILENT_S = 900.0
 """Time after which a source counts as hung when it calls no method of its context, seconds. It is three times the
 longest time between two calls that `SourceContext` allows."""
+
+MAX_DROPPED = 10_000
+"""Maximum number of keys of dropped frames that are remembered. Beyond it, all are forgotten and counted again."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +48,6 @@ class AgentContext:
         credentials: Folder of the source's credentials; None without credentials.
         proxies: HTTP proxies of the process.
         options: Options that are applied to each frame.
-        claims: Stores large images in a bucket; None when none is stored in one.
         agent_id: Id of the agent; None for a new random id, when no spool outlives the process.
         clock: Wall clock and monotonic clock.
 
@@ -71,7 +69,6 @@ class AgentContext:
         credentials: Path | None = None,
         proxies: Proxies = DIRECT,
         options: FrameOptions | None = None,
-        claims: ClaimChecker | None = None,
         agent_id: str | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -90,11 +87,10 @@ class AgentContext:
         self._store = store
         self._spool_max_bytes = spool_max_bytes
         self._editor = FrameEditor(options or FrameOptions(), clock=clock)
-        self._claims = claims
         self._stop = StopFlag(clock)
-        self._logged_causes: set[Cause] = set()
         self._reporting = threading.Lock()
-        self._states = HourlyLog(clock)
+        self._states, self._drops = HourlyLog(clock), HourlyLog(clock)
+        self._dropped: set[str] = set()
         self._absence_logged = True
         self._wakes: list[Callable[[], None]] = []
         self._alive_until = clock.monotonic() + SILENT_S
@@ -115,8 +111,6 @@ class AgentContext:
         self._stop.set()
         for wake in list(self._wakes):
             wake()
-        if self._claims is not None:
-            self._claims.stop()
 
     def wait(self, seconds: float) -> bool:
         """Wait for a number of seconds, or until the source must return; return False when it must return."""
@@ -165,17 +159,12 @@ class AgentContext:
         return Outcome.CAPTURED
 
     def _build_event(self, frame: Frame, edited: Frame) -> Event:
-        """Build the event of an edited frame; a large image may be in its bucket then and not in the event.
-
-        Raises:
-            SpoolError: When the memory of captured events can't be read.
-            ValueError: When the frame's extensions would replace an attribute of the event itself.
-        """
+        """Build the event of an edited frame; ValueError for extensions that would replace one of its attributes."""
         if wrong := sorted(CONTEXT_ATTRIBUTES & edited.extensions.keys()):
             raise ValueError(
                 f"a frame's extensions must not name attributes of the event itself (got {', '.join(wrong)})"
             )
-        event = build_capture(
+        return build_capture(
             source=self.source,
             identity=event_id(self.source, frame.position),
             subject=edited.subject,
@@ -187,17 +176,22 @@ class AgentContext:
             dataref=edited.dataref,
             digest=edited.digest,
         )
-        if self._claims is not None:
-            event = self._claims.check_in(event, is_known=lambda: self.index.seen(event.source, event.id))
-            self._mark_alive()
-            if reason := self._claims.reason:
-                self.counters.note(f"large images are sent with their data: {reason}")
-        return event
 
-    def drop(self, cause: Cause, count: int = 1) -> None:
-        """Count frames that the source itself dropped, without passing them to `capture`."""
+    def drop(
+        self, cause: Cause, count: int = 1, *, reason: str = "", key: str = "", error: Exception | None = None
+    ) -> None:
+        """Count frames that the source itself dropped, without passing them to `capture`, and log why."""
         self._mark_alive()
+        with self._reporting:
+            if key in self._dropped:
+                return
+            if key:
+                if len(self._dropped) >= MAX_DROPPED:
+                    self._dropped.clear()
+                self._dropped.add(key)
         self.counters.count_dropped(cause, count)
+        if reason:
+            self._log_drop(cause, reason, error)
 
     def report(self, state: State, reason: str = "") -> None:
         """Report what the source does now; its return to `watching` is logged when its absence was."""
@@ -210,11 +204,10 @@ class AgentContext:
                     _log.info("source %s is watching", self.name)
                 self._absence_logged = True
                 return
-            shown = self.counters.reason
-            line = self._states.admit(f"{state} {shown}", f"{state}: {shown}" if shown else state)
-            self._absence_logged = bool(line)
-            if line:
-                _log.warning("source %s is %s", self.name, line)
+            shown = f"{state}: {self.counters.reason}" if self.counters.reason else state
+            self._absence_logged = self._states.admit(state, shown)
+            if self._absence_logged:
+                _log.warning("source %s is %s", self.name, shown)
 
     def reconnected(self) -> None:
         """Count a reconnection to the source's server or broker."""
@@ -226,19 +219,18 @@ class AgentContext:
         self.facts = facts
 
     def _pass_over(self, frame: Frame, dropped: Dropped) -> Outcome:
-        """Count a frame that becomes no event; for errors, log the first frame of each cause."""
+        """Count a frame that becomes no event."""
         self.counters.count_dropped(dropped.cause, reason=dropped.reason)
-        if dropped.reason and dropped.cause not in self._logged_causes:
-            self._logged_causes.add(dropped.cause)
-            _log.error(
-                "source %s: not captured: %s: %s. Further such images are not logged; they are "
-                "counted as dropped, with the cause %s",
-                self.name,
-                build_text(frame.subject)[:256] or "an image",
-                redact(dropped.reason)[:256],
-                dropped.cause,
-            )
+        if dropped.reason:
+            self._log_drop(dropped.cause, f"{build_text(frame.subject)[:256] or 'an image'}: {dropped.reason}")
         return Outcome.UNUSABLE if dropped.cause in ERRORS else Outcome.DROPPED
+
+    def _log_drop(self, cause: Cause, reason: str, error: Exception | None = None) -> None:
+        shown = redact(reason)[:512]
+        with self._reporting:
+            is_logged = self._drops.admit(cause, shown)
+        if is_logged:
+            _log.error("source %s: not captured (%s): %s", self.name, cause, shown, exc_info=error)
 
     def _mark_alive(self, seconds: float = 0.0) -> None:
         self._alive_until = self.clock.monotonic() + seconds + SILENT_S

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from eaves.base.clock import Clock
 from eaves.credentials.redact import redact
-from eaves.sources.frame import ERRORS, Cause
+from eaves.sources.context import ERRORS, Cause
 
 HOUR_S = 3600.0
 MAX_RECONNECTS = 3_600

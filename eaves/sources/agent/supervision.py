@@ -14,7 +14,6 @@ from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import SpoolError
 from eaves.sources.agent.context import SILENT_S, AgentContext
-from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.context import SourceContext
 from eaves.sources.faults import explain_refusal
 
@@ -37,39 +36,27 @@ class SupervisedSource:
         run: Captures images until the context says to stop.
         context: The source's interface to its agent. The context's counters continue when the source is restarted.
         clock: Wall clock and monotonic clock.
+
+    Attributes:
+        context: The same, with name and counters of the source.
     """
 
     def __init__(self, run: Callable[[SourceContext], None], context: AgentContext, *, clock: Clock = SYSTEM) -> None:
         self._source = run
-        self._context = context
+        self.context = context
         self._clock = clock
         self._logged: set[object] = set()
         self._thread = threading.Thread(target=self._run, name=f"source-{context.name}", daemon=True)
 
-    @property
-    def name(self) -> str:
-        """Name of the source."""
-        return self._context.name
-
-    @property
-    def source(self) -> str:
-        """CloudEvents attribute `source` of the source's events."""
-        return self._context.source
-
-    @property
-    def counters(self) -> SourceCounters:
-        """Counters and state of the source."""
-        return self._context.counters
-
     def report(self) -> SourceReport:
         """Return the state and the counters of the source, for the agent's report."""
-        report = build_source_report(self.name, self.counters, self._clock.now())
+        report = build_source_report(self.context.name, self.context.counters, self._clock.now())
         hung = f"the source has not responded for {SILENT_S / 60:.0f} minutes"
-        return replace(report, state="hung", reason=hung) if self._context.silent else report
+        return replace(report, state="hung", reason=hung) if self.context.silent else report
 
     def is_alive(self) -> bool:
         """Return whether the source runs or will be restarted, and isn't hung."""
-        return self._thread.is_alive() and not self._context.silent
+        return self._thread.is_alive() and not self.context.silent
 
     def start(self) -> None:
         """Start the thread that runs the source."""
@@ -77,7 +64,7 @@ class SupervisedSource:
 
     def ask_to_stop(self) -> None:
         """Ask the source to stop, without waiting for it."""
-        self._context.stop()
+        self.context.stop()
 
     def join(self, timeout_s: float) -> bool:
         """Wait at most `timeout_s` for the source to stop; return whether it has."""
@@ -85,27 +72,27 @@ class SupervisedSource:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        logs.bind(source=self._context.source)
+        logs.bind(source=self.context.source)
         failures = 0
-        while not self._context.stopping:
+        while not self.context.stopping:
             began = self._clock.monotonic()
             try:
-                self._source(self._context)
+                self._source(self.context)
                 failure = "the source stopped without an error"
             except SpoolError as error:
                 failure = ""
-                self._context.report("paused", explain_refusal(error))
+                self.context.report("paused", explain_refusal(error))
             except (Exception, SystemExit) as error:  # noqa: BLE001 - the source is started again
                 failure = f"{type(error).__name__}: {error}"
                 text = "source %s failed; it is started again, and this error is not logged again"
-                logs.log_once(_log, self._logged, error, text, self.name)
-            if self._context.stopping:
+                logs.log_once(_log, self._logged, error, text, self.context.name)
+            if self.context.stopping:
                 return
             failures = 1 if self._clock.monotonic() - began >= STEADY_S else failures + 1
             if failure:
-                self.counters.fail(failure)
-            self._context.wait(RESTART.pause_s(failures))
-            self.counters.fail("")
+                self.context.counters.fail(failure)
+            self.context.wait(RESTART.pause_s(failures))
+            self.context.counters.fail("")
 
 
 def stop_sources(sources: Sequence[SupervisedSource], timeout_s: float = STOP_S) -> None:
@@ -117,7 +104,7 @@ def stop_sources(sources: Sequence[SupervisedSource], timeout_s: float = STOP_S)
         if not source.join(max(0.0, deadline - time.monotonic())):
             _log.warning(
                 "source %s did not stop within %g s; it is stopped when the process ends",
-                source.name,
+                source.context.name,
                 timeout_s,
-                extra={"source": source.source},
+                extra={"source": source.context.source},
             )

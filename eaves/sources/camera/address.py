@@ -1,8 +1,7 @@
-"""What a stream's address names, whether that is there, and the address with credentials, which no message shows."""
+"""What a stream's address names, and the address with credentials, which no message shows."""
 
 from __future__ import annotations
 
-import socket
 import ssl
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -10,16 +9,11 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from eaves.credentials.folder import AUTHORITIES, Credentials
 from eaves.credentials.placeholders import fill_in
 from eaves.credentials.redact import redact, redact_values
-from eaves.http_client.connection_errors import describe_os_error
 from eaves.reachability import PORTS
 from eaves.sources.camera.kind import CameraSettings
 from eaves.sources.camera.wire import StreamRequest
 
 DEVICES = Path("/dev")
-PROBE_S = 3.0
-"""Time limit of a connection that tests one address of a server, seconds: long enough for a slow link, and for a lost
-first packet, which is sent again after a second. A camera whose connections take longer would never be read again after
-an outage."""
 _SYSTEM_AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 """Files with the certificate authorities of Debian, Fedora, and Alpine."""
 
@@ -32,22 +26,6 @@ def find_path(url: str) -> Path | None:
 def is_recording(path: Path | None) -> bool:
     """Return whether a path is that of a file, which has an end, and not of a device."""
     return path is not None and DEVICES not in path.absolute().parents
-
-
-def probe(url: str) -> str:
-    """Connect to a stream's server and close the connection; return why it failed, empty when it worked.
-
-    A decoder costs a tenth of a second of processor time and 50 MB of memory to start, a TCP connection almost nothing.
-    Each address of the host has `PROBE_S` of real time, because sockets can't use the clock of a test.
-    """
-    parts = urlsplit(url)
-    try:
-        socket.create_connection((parts.hostname, parts.port or PORTS[parts.scheme]), PROBE_S).close()
-    except (socket.gaierror, UnicodeError):
-        return "the camera can't be reached: its name is not found"
-    except OSError as error:
-        return f"the camera can't be reached: {describe_os_error(error)}"
-    return ""
 
 
 class StreamLogin:

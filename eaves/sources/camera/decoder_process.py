@@ -14,7 +14,6 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 from eaves.base.clock import Clock
 from eaves.sources.camera.wire import (
@@ -28,7 +27,7 @@ from eaves.sources.camera.wire import (
     build_request,
     read_message,
 )
-from eaves.sources.frame import Cause
+from eaves.sources.context import Cause
 
 DECODER = (sys.executable, "-P", "-m", "eaves.sources.camera.decoder")
 """Command of the decoder."""
@@ -44,7 +43,6 @@ TAIL_BYTES = 4_096
 """Maximum size of the end of stderr that is kept, bytes."""
 PIPE_BYTES = 65_536
 """Size of the buffer of stdout, bytes."""
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class DecoderProcess:
@@ -124,13 +122,6 @@ class DecoderProcess:
         for one in dropped.values():
             self._report(one)
         return frame
-
-    def resident_bytes(self) -> int:
-        """Return the resident memory of the process in bytes; 0 when it has ended. Source: proc_pid_statm(5)."""
-        try:
-            return int(Path(f"/proc/{self.pid}/statm").read_bytes().split()[1]) * _PAGE_BYTES
-        except (OSError, IndexError, ValueError):
-            return 0
 
     def terminate(self) -> None:
         """Ask the process to end, without waiting for it, and let `take` return. May be called from any thread."""

@@ -50,7 +50,7 @@ class CameraSettings:
     )
     decoder_max_bytes: int = setting(
         500_000_000,
-        "Memory in bytes above which the process that decodes the stream is replaced by a new one.",
+        "Memory in bytes that the process that decodes the stream may allocate; one that needs more is replaced.",
         minimum=100_000_000,
     )
 

@@ -1,30 +1,34 @@
-"""Main loop of the camera source: start a decoder, take its frames, end it when it is silent, and connect again."""
+"""Main loop of the camera source: start a decoder, take its frames, end it when it is silent, and connect again.
+
+A camera that is away for a minute is back within seconds of its return, one that is away for a month costs one attempt
+a minute, and a camera that refuses the password isn't asked so often that it locks the account. A source never stops
+trying.
+"""
 
 from __future__ import annotations
 
 import logging
 import random
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from eaves import media_type
+from eaves.base.backoff import Backoff
 from eaves.credentials.folder import find_versions, read_credentials
 from eaves.errors import ConfigError, SpoolError
-from eaves.sources.camera.address import StreamLogin, find_path, is_recording, probe
+from eaves.sources.camera.address import StreamLogin, find_path, is_recording
 from eaves.sources.camera.decoder_process import DECODER, TERM_S, DecoderProcess
 from eaves.sources.camera.kind import CameraSettings
-from eaves.sources.camera.outages import Reconnection
-from eaves.sources.camera.wire import DroppedFrames, Ended, Opened, StreamFrame
-from eaves.sources.context import SourceContext, State
+from eaves.sources.camera.wire import EndCode, Ended, Opened, StreamFrame
+from eaves.sources.context import Frame, SourceContext, State
 from eaves.sources.faults import explain_refusal
 from eaves.sources.files import build_text
-from eaves.sources.frame import Cause, Frame
 
 POLL_S = 2.0
 """Interval at which the source looks for new credentials while it isn't connected, seconds."""
 CHECK_S = 1.0
-"""Interval at which the source looks at the limits of a decoder, its memory among them, seconds."""
+"""Interval at which the source looks at the limits of a decoder, seconds."""
 START_S = 5.0
 """Time that a decoder may take to start, seconds, before the time limit of its connection begins."""
 FRAMELESS_S = 120.0
@@ -58,11 +62,10 @@ class CameraSource:
         self._is_file = is_recording(self._path)
         self._held: Frame | None = None
         self._refused = False
-        self._logged: set[Cause] = set()
         self._reconnection = Reconnection()
         self._decoder: DecoderProcess | None = None
         self._versions: Mapping[str, int] = {}
-        self._probing = self._probed = self._lost = False
+        self._lost = False
         self._crash = ""
 
     def run(self) -> None:
@@ -98,17 +101,19 @@ class CameraSource:
             login = StreamLogin(self._settings, read_credentials(context.credentials), context.credentials)
         except ConfigError as error:
             return Ended(code="credentials", message=error.message)
-        if blocked := self._find_obstacle():
-            return blocked
         stream = secrets.token_hex(16)
-        try:
-            if path is not None and self._is_file:  # the same file has the same frames in the next run
+        if path is not None:
+            try:
                 status = path.stat()
+            except OSError:
+                return Ended(code="missing", message=f"there is no {'file' if self._is_file else 'device'} {path}")
+            if self._is_file:  # the same file has the same frames in the next run
                 stream = f"{path}\0{status.st_mtime_ns}\0{status.st_size}"
+        try:
             decoder = self._decoder = DecoderProcess(
                 login.request(context.max_bytes),
                 clock=context.clock,
-                dropped=lambda one: self._count(one, login.hide),
+                dropped=lambda one: context.drop(one.cause, one.count, reason=login.hide(one.reason[:256])),
                 command=self._command,
             )
         except OSError as error:
@@ -117,20 +122,6 @@ class CameraSource:
             return self._follow(decoder, login, stream)
         finally:
             self._end_decoder()
-
-    def _find_obstacle(self) -> Ended | None:
-        """Return why a decoder needn't be started now; None when nothing is known against it."""
-        if self._path is not None:
-            try:
-                self._path.stat()
-            except OSError:
-                what = "file" if self._is_file else "device"
-                return Ended(code="missing", message=f"there is no {what} {self._path}")
-        elif self._probing:
-            if unreachable := probe(self._settings.url):
-                return Ended(code="unreachable", message=unreachable)
-            self._probed = True
-        return None
 
     def _follow(self, decoder: DecoderProcess, login: StreamLogin, stream: str) -> Ended:
         """Take the frames of a decoder until it ends or has to be ended."""
@@ -172,9 +163,6 @@ class CameraSource:
         elif now_s >= frame_s + frameless_s:
             message = f"the camera sends data, but no whole frame for {frameless_s:g} s; connecting again"
             return Ended(code="silent", message=message)
-        if decoder.resident_bytes() > settings.decoder_max_bytes:
-            limit = f"more than decoder_max_bytes ({settings.decoder_max_bytes})"
-            return Ended(code="memory", message=f"the decoder used {limit} of memory; it is started again")
         return None
 
     def _note_frame(self, now_s: float) -> None:
@@ -227,8 +215,6 @@ class CameraSource:
         """Report why there is no stream, and wait until the next attempt, or until the credentials change."""
         context, clock = self._context, self._context.clock
         self._lost = True
-        # Some servers take one connection only, so an attempt that failed after a test is followed by one without.
-        self._probing, self._probed = ended.code == "unreachable" and not self._probed, False
         now_s = clock.monotonic()
         context.report("waiting", ended.message)
         until_s = self._reconnection.failed(ended.code, began_s=began_s, now_s=now_s, jitter=random.random())  # noqa: S311
@@ -279,11 +265,64 @@ class CameraSource:
         paused, self._held, self._refused = self._refused, None, False
         return paused
 
-    def _count(self, dropped: DroppedFrames, hide: Callable[[str], str]) -> None:
-        """Count frames that never got here, and log the first one of each cause with its reason, without secrets."""
-        self._context.drop(dropped.cause, dropped.count)
-        if dropped.reason and dropped.cause not in self._logged:
-            self._logged.add(dropped.cause)
-            further = f"further such frames are not logged; they are counted as dropped, with the cause {dropped.cause}"
-            reason = hide(dropped.reason[:256])[:256]
-            _log.error("source %s: not captured: a frame: %s; %s", self._context.name, reason, further)
+
+SHORT_OUTAGE_S = 120.0
+"""Length of an outage up to which attempts are at most `SHORT_CAP_S` apart, seconds: a camera restarts in a minute or
+two."""
+SHORT_CAP_S = 3.0
+"""Maximum time between the starts of two attempts in a short outage, seconds: a camera is back within 5 seconds of its
+return."""
+LONG_CAP_S = 60.0
+"""Maximum time between the starts of two attempts in a longer outage, seconds."""
+GROWTH = 0.1
+"""Share of an outage's length that may pass between two attempts, up to `LONG_CAP_S`. A camera that is back after 5
+minutes is found within 30 seconds."""
+MINIMUM_S = 0.5
+"""Minimum pause after the end of an attempt, seconds."""
+STEADY_S = 10.0
+"""Time that a stream must last, seconds, so that the next attempt after its end is made at once. The pauses grow after
+shorter ones, because a camera may end each connection after one frame."""
+FIXED_S: Mapping[EndCode, float] = {"refused_login": 300.0, "missing_library": 60.0}
+"""Times until the next attempt that don't depend on the outage's length, seconds. Many cameras lock an account after
+five wrong passwords within some minutes."""
+
+
+class Reconnection:
+    """Back-off of one stream; all times are monotonic, in seconds."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._outage_began_s: float | None = None
+        self._stream_began_s: float | None = None
+
+    def received(self, now_s: float) -> None:
+        """Note that a frame arrived, which ends the outage."""
+        self._outage_began_s = None
+        if self._stream_began_s is None:
+            self._stream_began_s = now_s
+        if now_s - self._stream_began_s >= STEADY_S:
+            self._failures = 0
+
+    def failed(self, code: EndCode, *, began_s: float, now_s: float, jitter: float) -> float:
+        """Note that an attempt or a stream ended, and return the time of the next attempt.
+
+        Args:
+            code: Why it ended.
+            began_s: Time at which the attempt began.
+            now_s: Current time.
+            jitter: Random number in [0, 1), so that many cameras don't connect at the same time.
+        """
+        streamed = self._stream_began_s is not None
+        if streamed:
+            self.received(now_s)
+        self._stream_began_s = None
+        self._failures += 1
+        if self._outage_began_s is None:
+            self._outage_began_s = now_s
+        if code in FIXED_S:
+            return now_s + FIXED_S[code] * (1.0 + 0.1 * jitter)
+        outage_s = now_s - self._outage_began_s
+        is_long = outage_s > SHORT_OUTAGE_S and code != "missing"  # to look for a device or a file costs nothing
+        cap_s = min(LONG_CAP_S, GROWTH * outage_s) if is_long else SHORT_CAP_S
+        pause_s = Backoff(retry=None, first_s=MINIMUM_S, cap_s=cap_s).pause_s(self._failures, jitter=jitter)
+        return max(now_s + MINIMUM_S, (now_s if streamed else began_s) + pause_s)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any, Literal, get_args, get_type_hints
 
-from eaves.sources.frame import Cause
+from eaves.sources.context import Cause
 
 HEADER = struct.Struct("<II")
 """Lengths of the JSON object and of the image, bytes."""
@@ -32,7 +32,6 @@ EndCode = Literal[
     "missing",
     "silent",
     "crashed",
-    "memory",
     "credentials",
     "stopping",
 ]

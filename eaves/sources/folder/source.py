@@ -1,4 +1,4 @@
-"""Main loop of the folder source: wait for the folder, watch it, scan it, capture complete files.
+"""The folder source: wait for the folder, watch it, scan it, capture complete files.
 
 A file is complete when its writer closes it or moves it here (the kernel notifies), or when size and modification time
 haven't changed for `settle_s` (polling, files found by a scan, remote writers on a network folder). An image's position
@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eaves.base.backoff import Backoff
-from eaves.errors import SpoolError, StorageError
+from eaves.config import setting
+from eaves.errors import ImageTooLargeError, SpoolError, StorageError
 from eaves.events import event_id
 from eaves.media_type import is_image_path
-from eaves.sources.context import SourceContext
-from eaves.sources.faults import ImageFaults, capture_when_possible, explain_refusal
+from eaves.sources.context import Frame, SourceContext
+from eaves.sources.faults import UNSUPPORTED, explain_refusal
 from eaves.sources.files import build_subject, position
-from eaves.sources.folder.kind import FolderSourceSettings
 from eaves.sources.folder.reader import FileVersion, find_version, identify, read_file, scan
-from eaves.sources.folder.watcher import KernelWatch
-from eaves.sources.frame import Frame, Outcome
+from eaves.sources.kind import SourceKind
 from eaves.sources.sent_images import SentImages
+
+if TYPE_CHECKING:
+    from eaves.sources.folder.watcher import KernelWatch
 
 RESCAN_S = 60.0
 """Interval between two scans although the kernel notifies about files, seconds. The kernel drops notifications when its
@@ -38,6 +41,8 @@ CHECK_S = 5.0
 CLOSED_S = 0.2
 """Delay before a file that its writer closed counts as complete, seconds. `shutil.copy2`, Python's tarfile and busybox'
 tar set the file's time by name after closing it, and a file with a new time is another image with another id."""
+OVERWRITTEN_S = 1.0
+"""Maximum time for which a file that is closed, overwritten and closed again waits to stay unchanged, seconds."""
 CHANGED_S = 1.0
 """Minimum time before a file that changed while it was read is read again, seconds."""
 RETRY = Backoff(retry=None, first_s=0.5, cap_s=10.0)
@@ -49,9 +54,52 @@ folder finds files for which there is no room now."""
 _log = logging.getLogger(__name__)
 
 
-Candidate = tuple[FileVersion, float]
-"""Version of a file that was noticed and may still be incomplete, and the monotonic time in seconds at which it counts
-as complete unless it changes before."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderSourceSettings:
+    """Settings of a watched folder."""
+
+    path: Path = setting(Path("/images"), "Folder to watch, including all its subfolders.")
+    polling: bool = setting(
+        False,
+        "Scan the folder every `poll_s` instead of using the kernel's file "
+        "notifications. NFS and other network folders need this.",
+    )
+    poll_s: float = setting(
+        1.0,
+        "Seconds between two scans when polling. The pause after a scan is at least ten times "
+        "the duration of the scan, so that a large folder takes at most a tenth of a core.",
+        minimum=0.01,
+        maximum=3600,
+    )
+    settle_s: float = setting(
+        2.0,
+        "Seconds that a file must stay unchanged before it is captured, if no "
+        "notification says that its writer closed it.",
+        minimum=0,
+        maximum=600,
+    )
+    max_files: int = setting(
+        1_000_000,
+        "Number of images in the folder at which capture is paused until some are removed, "
+        "because the spool could not remember all that were sent. It remembers twice as many, "
+        "about 60 bytes each: the default takes up to 120 MB of disk.",
+        minimum=1,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFile:
+    """A file that was noticed and may still be incomplete.
+
+    Attributes:
+        version: Its version.
+        due_s: Monotonic time at which it counts as complete unless it changes before, seconds.
+        closed_s: Monotonic time at which a writer closed it first, seconds; infinite when none has.
+    """
+
+    version: FileVersion
+    due_s: float
+    closed_s: float
 
 
 class FolderSource:
@@ -60,33 +108,24 @@ class FolderSource:
     Args:
         settings: Folder to watch, and how.
         context: Interface to the agent.
-        watcher: Starts the kernel's notifications, unless `settings.polling` is set.
+        watcher: Starts the kernel's notifications, unless `settings.polling` is set; None for inotify.
     """
 
     def __init__(
-        self, settings: FolderSourceSettings, context: SourceContext, *, watcher: type[KernelWatch] = KernelWatch
+        self, settings: FolderSourceSettings, context: SourceContext, *, watcher: type[KernelWatch] | None = None
     ) -> None:
         self._settings = settings
         self._root = settings.path
         self._context = context
         self._clock = context.clock
-        self._faults = ImageFaults(context)
-        self._sent = SentImages(
-            context.index,
-            context.source,
-            max_present=settings.max_files,
-            clock=self._clock,
-            options=context.options_digest,
-        )
-        self._watcher = None if settings.polling else watcher
+        self._sent = SentImages(context, max_present=settings.max_files)
+        self._watcher = watcher
         self._watch: KernelWatch | None = None
         self._folder: tuple[int, int] | None = None
-        self._scan: Iterator[tuple[str, FileVersion]] | None = None
-        self._scan_length_s = 0.0
         self._soonest_scan_at = float("-inf")
         # State that other threads change too, guarded by the lock of `_changed`:
         self._changed = threading.Condition()
-        self._candidates: dict[str, Candidate] = {}
+        self._candidates: dict[str, WaitingFile] = {}
         self._next_scan_at = float("-inf")
         self._wake_at = float("-inf")
         self._check = False
@@ -122,7 +161,7 @@ class FolderSource:
                 while not self._context.stopping:
                     try:
                         self._ensure_watch()
-                        self._advance_scan()
+                        self._scan()
                         self._capture_complete()
                     except (StorageError, SpoolError) as error:
                         failures += 1
@@ -133,7 +172,6 @@ class FolderSource:
                         self._context.report("watching")
                         self._wait()
             finally:
-                self._abort_scan()
                 self._close_watch()
 
     def _ensure_watch(self) -> None:
@@ -145,15 +183,16 @@ class FolderSource:
         if folder == self._folder and (self._watch is None or self._watch.alive()):
             return
         self._close_watch()
-        if self._watcher is not None:
+        if not self._settings.polling:
+            from eaves.sources.folder.watcher import KernelWatch  # settings are read where watchdog isn't installed
+
             try:
-                self._watch = self._watcher(self._root, self.notice, self.check)
+                self._watch = (self._watcher or KernelWatch)(self._root, self.notice, self.check)
             except OSError as error:
                 _log.warning(
                     "the kernel can't watch %s (%s); the folder is scanned regularly instead", self._root, error
                 )
         self._folder = folder
-        self._abort_scan()
         with self._changed:
             self._next_scan_at = self._soonest_scan_at = float("-inf")
 
@@ -162,83 +201,75 @@ class FolderSource:
         if watch is not None:
             watch.close()
 
-    def _advance_scan(self) -> None:
-        """Handle the next files of the current scan, or begin a scan that is due."""
+    def _scan(self) -> None:
+        """Look at all files, if a scan is due; files that are complete are captured meanwhile."""
         began = self._clock.monotonic()
-        if self._scan is None:
-            if self._find_next_scan() > began:
-                return
-            with self._changed:
-                self._next_scan_at = float("inf")
-            self._sent.begin_scan()
-            self._scan_length_s = 0.0
-            self._scan = scan(
-                self._root,
-                self._report_folder,
-                lambda name: self._faults.report_unsupported(name, build_subject(Path(name))),
-            )
+        if self._find_next_scan() > began:
+            return
+        with self._changed:
+            self._next_scan_at = float("inf")
+        self._sent.begin_scan()
+        length_s, ended = 0.0, False
         try:
-            ended = self._look_at_some(self._scan)
-        except BaseException:
-            self._abort_scan()
-            raise
+            found = scan(self._root, self._report_folder, self._report_unsupported)
+            for number, (relative, version) in enumerate(found, 1):
+                if number % SCAN_SLICE == 0 or self._is_full:
+                    length_s += self._clock.monotonic() - began
+                    self._make_room()
+                    began = self._clock.monotonic()
+                if self._context.stopping:
+                    return
+                self._look_at(relative, version)
+            self._sent.end_scan()
+            ended = True
+        finally:
+            if not ended:
+                self._sent.abort_scan()
+                with self._changed:
+                    self._next_scan_at = float("-inf")
         now = self._clock.monotonic()
-        self._scan_length_s += now - began
-        if ended:
-            self._scan = None
-            self._soonest_scan_at = now + SCAN_SHARE * self._scan_length_s
-            pause_s = RESCAN_S if self._watch is not None else self._settings.poll_s
-            with self._changed:
-                self._next_scan_at = min(self._next_scan_at, max(now + pause_s, self._soonest_scan_at))
+        self._soonest_scan_at = now + SCAN_SHARE * (length_s + now - began)
+        pause_s = RESCAN_S if self._watch is not None else self._settings.poll_s
+        with self._changed:
+            self._next_scan_at = min(self._next_scan_at, max(now + pause_s, self._soonest_scan_at))
 
-    def _look_at_some(self, found: Iterator[tuple[str, FileVersion]]) -> bool:
-        """Handle up to `SCAN_SLICE` files of a scan; return True when the scan has ended."""
-        for _ in range(SCAN_SLICE):
-            if self._context.stopping or (self._full and not self._sent.full):
-                return False
-            file = next(found, None)
-            if file is None:
-                self._sent.end_scan()
-                return True
-            self._look_at(*file)
-        return False
+    def _make_room(self) -> None:
+        """Capture what is complete, within a scan, until another file may wait."""
+        while True:
+            self._capture_complete()
+            if not self._is_full or self._context.stopping:
+                return
+            self._wait()
 
     def _look_at(self, relative: str, version: FileVersion) -> None:
         """Queue a file that a scan has found for capture, unless it is empty, was sent, or waits already."""
         identity = self._identify(relative, version)
         self._sent.find(identity)
         candidate = self._candidates.get(relative)
-        waiting = candidate is not None and candidate[0] == version
+        waiting = candidate is not None and candidate.version == version
         if not waiting and version.size_bytes > 0 and identity not in self._sent:
             self._add(relative, version, wait_s=self._settings.settle_s)
 
-    def _abort_scan(self) -> None:
-        if self._scan is not None:
-            self._scan = None
-            self._sent.abort_scan()
-            with self._changed:
-                self._next_scan_at = float("-inf")
-
     @property
-    def _full(self) -> bool:
+    def _is_full(self) -> bool:
         """Whether there is no room for another file that waits."""
         return len(self._candidates) >= MAX_CANDIDATES
 
     def _find_next_scan(self) -> float:
         """Return the time of the next scan, monotonic seconds: not sooner than the last one allows."""
-        return float("inf") if self._full else max(self._next_scan_at, self._soonest_scan_at)
+        return float("inf") if self._is_full else max(self._next_scan_at, self._soonest_scan_at)
 
     def _capture_complete(self) -> None:
         """Capture the files that count as complete, in the order of their modification times."""
         now = self._clock.monotonic()
         with self._changed:
-            due = [(name, candidate) for name, candidate in self._candidates.items() if candidate[1] <= now]
-        for relative, candidate in sorted(due, key=lambda item: (item[1][0].mtime_ns, item[0])):
+            due = [(name, candidate) for name, candidate in self._candidates.items() if candidate.due_s <= now]
+        for relative, candidate in sorted(due, key=lambda item: (item[1].version.mtime_ns, item[0])):
             if self._context.stopping:
                 break
             if self._sent.full:
                 raise SpoolError(f"folder {self._root} contains max_files images ({self._settings.max_files})")
-            changed = self._capture(relative, candidate[0])
+            changed = not self._capture(relative, candidate.version)
             with self._changed:
                 if self._candidates.get(relative) == candidate:  # else it was noticed again meanwhile
                     del self._candidates[relative]
@@ -247,45 +278,21 @@ class FolderSource:
         self._sent.save()
 
     def _capture(self, relative: str, version: FileVersion) -> bool:
-        """Read a file and pass it to the agent; return whether it has changed since it was noticed.
-
-        A fault of the file is reported, so that other files can follow.
+        """Pass a file to the agent unless it was sent; return False when it has changed since it was noticed.
 
         Raises:
             StorageError: When the folder itself is missing.
             SpoolError: When the spool doesn't take the event now.
         """
-        identity, name = self._identify(relative, version), build_subject(Path(relative))[:256]
-        if identity in self._sent:
-            return False
-        if version.size_bytes > self._context.max_bytes:
-            message = f"{name} has {version.size_bytes} bytes, more than {self._context.max_bytes}"
-            self._faults.report("too_large", identity, message)
-            self._sent.add(identity)
-            return False
-        try:
+        identity, largest = self._identify(relative, version), self._context.max_bytes
+
+        def read() -> Frame | None:
+            if version.size_bytes > largest:
+                raise ImageTooLargeError(f"it has {version.size_bytes} bytes, more than {largest}")
             data = read_file(self._root, relative, version)
-            if data is None:
-                return True
-            outcome = capture_when_possible(self._context, _build_frame(relative, version, data))
-        except (SpoolError, StorageError):
-            raise
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            message = f"{name} can't be read ({error.strerror}); the source tries again"
-            self._faults.report("unreadable", identity, message)
-            return False
-        except Exception as error:  # noqa: BLE001 - one file must not stop all others
-            self._faults.report(
-                "failed", identity, f"{name} can't be made into an event; the source tries again", error
-            )
-            return False
-        if outcome is Outcome.DROPPED:
-            self._sent.pass_over(identity)
-        elif outcome is not None:
-            self._sent.add(identity)
-        return False
+            return None if data is None else _build_frame(relative, version, data)
+
+        return identity in self._sent or self._sent.capture(identity, build_subject(Path(relative))[:256], read)
 
     def _identify(self, relative: str, version: FileVersion) -> str:
         """Return the id of the event that one version of a file becomes."""
@@ -293,24 +300,34 @@ class FolderSource:
 
     def _report_folder(self, relative: str, error: OSError) -> None:
         name = build_subject(Path(relative))[:256]
-        message = f"folder {name} can't be listed ({error.strerror}); the source tries again"
-        self._faults.report("unreadable", f"{relative}/", message)
+        reason = f"folder {name} can't be listed ({error.strerror}); the source tries again"
+        self._context.drop("unreadable", reason=reason, key=f"{relative}/")
+
+    def _report_unsupported(self, relative: str) -> None:
+        name = build_subject(Path(relative))[:256]
+        self._context.drop("unsupported", reason=f"{name}: {UNSUPPORTED}", key=f"{relative}//")
 
     def _add(self, relative: str, version: FileVersion, *, wait_s: float) -> None:
         """Add a file that waits until it is complete.
 
         When the same version of a file is added several times, the longest wait counts, because the file may still be
-        open, until its writer has closed it.
+        open, until its writer has closed it. A file that is overwritten again and again, such as a camera's
+        `latest.jpg`, doesn't wait any longer than `OVERWRITTEN_S`: then the version that was just closed is captured.
         """
-        due = self._clock.monotonic() + (wait_s or CLOSED_S)
+        now = self._clock.monotonic()
+        due, closed_s = now + (wait_s or CLOSED_S), float("inf") if wait_s else now
         with self._changed:
             before = self._candidates.get(relative)
-            if before is None and self._full:
+            if before is None and self._is_full:
                 self._next_scan_at = float("-inf")
                 return
-            if wait_s and before is not None and before[0] == version:
-                due = max(due, before[1])
-            self._candidates[relative] = version, due
+            if before is not None:
+                closed_s = min(closed_s, before.closed_s)
+                if wait_s and before.version == version:
+                    due = max(due, before.due_s)
+            if not wait_s and now - closed_s >= OVERWRITTEN_S:
+                due = now
+            self._candidates[relative] = WaitingFile(version, due, closed_s)
             if due < self._wake_at:
                 self._changed.notify_all()
 
@@ -320,7 +337,6 @@ class FolderSource:
             self._context.report("paused", explain_refusal(error))
         else:
             self._context.report("waiting", f"{error.message}; capture is paused until it can be opened")
-            self._abort_scan()
             self._close_watch()
 
     def _wake(self) -> None:
@@ -332,21 +348,13 @@ class FolderSource:
         check_at = self._clock.monotonic() + (CHECK_S if self._watch is not None else RESCAN_S)
         with self._changed:
             while not self._context.stopping and not self._check:
-                self._wake_at = min(self._find_next_step(), check_at)
+                due = min((candidate.due_s for candidate in self._candidates.values()), default=float("inf"))
+                self._wake_at = min(due, self._find_next_scan(), check_at)
                 left_s = self._wake_at - self._clock.monotonic()
                 if left_s <= 0:
                     break
                 self._clock.wait(self._changed, left_s)
             self._check, self._wake_at = False, float("-inf")
-
-    def _find_next_step(self) -> float:
-        """Return the time of the next step if no notification comes before it, monotonic seconds."""
-        steps = [due for _, due in self._candidates.values()]
-        if self._scan is None:
-            steps.append(self._find_next_scan())
-        elif not self._full:
-            return float("-inf")
-        return min(steps, default=float("inf"))
 
 
 def _position(relative: str, version: FileVersion) -> str:
@@ -362,3 +370,11 @@ def _build_frame(relative: str, version: FileVersion, data: bytes) -> Frame:
         captured_at_ns=version.mtime_ns,
         camera=build_subject(Path(first)) if deeper else "",
     )
+
+
+KIND = SourceKind(
+    settings=FolderSourceSettings,
+    run=lambda settings, context: FolderSource(settings, context).run(),
+    runs_as=("claim", "node", "reader"),
+    remembers=lambda settings: settings.max_files,
+)

@@ -24,8 +24,7 @@ from eaves.errors import ConfigError, DeliveryError, Fault
 from eaves.http_client.connection_errors import find_connection_fault
 from eaves.http_client.pools import HttpClient
 from eaves.http_client.retry_after import parse_retry_after
-from eaves.sources.context import SourceContext
-from eaves.sources.frame import Cause
+from eaves.sources.context import Cause, SourceContext
 from eaves.sources.http.kind import PORTS, HttpSourceSettings
 from eaves.sources.http.login import Authentication
 

@@ -19,9 +19,8 @@ from email.utils import parsedate_to_datetime
 from eaves.base.backoff import Backoff
 from eaves.credentials.folder import find_versions, read_credentials
 from eaves.errors import ConfigError
-from eaves.sources.context import SourceContext
+from eaves.sources.context import Frame, SourceContext
 from eaves.sources.faults import capture_when_possible
-from eaves.sources.frame import Frame
 from eaves.sources.http.client import NoSnapshotError, Snapshot, SnapshotClient
 from eaves.sources.http.kind import HttpSourceSettings
 

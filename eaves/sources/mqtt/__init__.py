@@ -1,9 +1,9 @@
 """The mqtt source, which turns messages from an MQTT broker into frames.
 
-kind       the kind of source, and its settings in eaves.yaml
-payload    extracts image, sender's id and time from a message: raw, base64 in JSON, CloudEvents in both modes
-inbox      bounded queue of messages that are received and not stored yet; numbers for those without a sender's id
-source     the connection's thread hands messages over; the source's thread stores and acknowledges them
+payload    extracts image, sender's id and time from a message: raw, base64 in JSON, CloudEvents in both modes; bounded
+           queue of messages that are received and not stored yet, with numbers for those without a sender's id
+source     the kind of source and its settings; the connection's thread hands messages over, the source's thread stores
+           and acknowledges them
 
 Guarantees
 ----------

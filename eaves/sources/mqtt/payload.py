@@ -1,4 +1,4 @@
-"""Extraction of image, sender's id and time from a message: raw, base64 in JSON, CloudEvents in both modes.
+"""Received messages: image, sender's id and time in raw data, base64 in JSON, CloudEvents; and those that wait.
 
 Source: CloudEvents 1.0.2, bindings/mqtt-protocol-binding.md: a content type that begins with `application/cloudevents`
 is structured mode; user properties named as attributes are binary mode, which MQTT 3.1.1 doesn't have.
@@ -7,19 +7,26 @@ is structured mode; user properties named as attributes are binary mode, which M
 from __future__ import annotations
 
 import binascii
+import itertools
+import secrets
+import threading
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from eaves.base.clock import Clock
 from eaves.base.strict_json import parse_json
 from eaves.base.timestamps import parse_timestamp
 from eaves.errors import EventError, UnsupportedContentError
 from eaves.events import REPLY_TYPES, STRUCTURED, Event, build_event, decode, is_json
 from eaves.mqtt.message import Message
-from eaves.sources.frame import Cause
-from eaves.sources.mqtt.kind import MqttSourceSettings
+from eaves.sources.context import Cause
+
+if TYPE_CHECKING:
+    from eaves.sources.mqtt.source import MqttSourceSettings
 
 MAX_ID = 1024
 """Maximum length of a sender's id that is copied into an event, characters. A longer id is still used to recognise a
@@ -56,16 +63,12 @@ class UnusableError(Exception):
 
     Args:
         cause: Cause that the message is counted under.
-        reason: Sentence for the log, which is the same for all messages with this fault, because each sentence is
-            logged once; empty when nothing is wrong.
-        detail: What is specific to this message, without any content of the payload.
+        reason: Sentence for the log, without any content of the payload; empty when nothing is wrong.
     """
 
-    def __init__(self, cause: Cause, reason: str, *, detail: str = "") -> None:
-        super().__init__(f"{reason} ({detail})" if detail else reason)
+    def __init__(self, cause: Cause, reason: str) -> None:
+        super().__init__(reason)
         self.cause = cause
-        self.reason = reason
-        self.detail = detail
 
 
 def read_message(message: Message, settings: MqttSourceSettings) -> MessageContent:
@@ -104,9 +107,9 @@ def _read_event(message: Message) -> Event | None:
         if _is_object(message.payload) and b'"specversion"' in message.payload:
             return decode({"content-type": f"{STRUCTURED}+json"}, message.payload)
     except UnsupportedContentError as error:
-        raise UnusableError("unsupported", "a CloudEvent has an unsupported format", detail=str(error)[:200]) from error
+        raise UnusableError("unsupported", f"a CloudEvent has an unsupported format ({str(error)[:200]})") from error
     except EventError as error:
-        raise UnusableError("unreadable", "a CloudEvent can't be read", detail=str(error)[:200]) from error
+        raise UnusableError("unreadable", f"a CloudEvent can't be read ({str(error)[:200]})") from error
     return None
 
 
@@ -140,7 +143,7 @@ def _read_json(payload: bytes, settings: MqttSourceSettings, sender_id: str) -> 
     try:
         document = parse_json(payload)
     except ValueError as error:
-        raise UnusableError("unreadable", "a message is not JSON", detail=str(error)[:200]) from error
+        raise UnusableError("unreadable", f"a message is not JSON ({str(error)[:200]})") from error
     text = find_value(document, settings.image_at)
     if not isinstance(text, str):
         raise UnusableError("unsupported", f"a message has no string at {settings.image_at}")
@@ -161,7 +164,7 @@ def _decode_base64(text: str, place: str) -> bytes:
     try:
         return binascii.a2b_base64(text, strict_mode=True)
     except ValueError as error:  # binascii.Error, or a text that isn't ASCII
-        raise UnusableError("unreadable", f"the string at {place} is not base64", detail=str(error)[:200]) from error
+        raise UnusableError("unreadable", f"the string at {place} is not base64 ({str(error)[:200]})") from error
 
 
 def _build_sender(sender_id: str) -> dict[str, str]:
@@ -222,3 +225,107 @@ def find_value(document: Any, pointer: str) -> Any:
         else:
             return None
     return document
+
+
+OVERHEAD_BYTES = 2048
+"""Memory that a message takes in addition to its payload, bytes."""
+
+
+@dataclass(slots=True)
+class HeldMessage:
+    """A message that was received and is not stored or acknowledged yet.
+
+    Attributes:
+        message: Last copy of the message; on a new connection the acknowledgement must refer to that copy.
+        digest: SHA-256 of the message's payload.
+        wanted: Whether the message becomes an event; otherwise it only waits to be acknowledged in the order of
+            arrival.
+        number: Number of the arrival; the same when the broker repeats a message that was not acknowledged.
+    """
+
+    message: Message
+    digest: bytes
+    wanted: bool = True
+    number: str = ""
+
+    @property
+    def cost_bytes(self) -> int:
+        """Memory that the message takes in the queue, bytes."""
+        return len(self.message.payload) + OVERHEAD_BYTES
+
+
+class Inbox:
+    """A queue of received messages with bounded memory, which recognises a message that the broker repeats.
+
+    Args:
+        max_bytes: Maximum memory of the queue, bytes; one message always fits.
+        clock: Wall clock and monotonic clock.
+    """
+
+    def __init__(self, max_bytes: int, *, clock: Clock) -> None:
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._held: deque[HeldMessage] = deque()
+        self._bytes = 0
+        self._run = secrets.token_hex(8)  # not the time, because a device without a battery starts in 1970 each time
+        self._counter = itertools.count(1)
+        self._open: dict[int, tuple[str, bytes, str]] = {}  # by the packet id, of which there are 65,535
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def put(self, new: HeldMessage) -> bool:
+        """Give a message its number and add it, or replace the copy that waits; return False when there is no room."""
+        with self._changed:
+            new.number = self._find_number(new.message, new.digest)
+            for other in self._held:
+                if other.number == new.number:
+                    other.message = new.message
+                    return True
+            if self._held and self._bytes + new.cost_bytes > self._max_bytes:
+                return False
+            self._held.append(new)
+            self._bytes += new.cost_bytes
+            self._changed.notify_all()
+            return True
+
+    def peek(self, timeout_s: float) -> HeldMessage | None:
+        """Return the oldest message and leave it in the queue; None after `timeout_s` seconds or after `wake`."""
+        with self._changed:
+            if not self._held:
+                self._clock.wait(self._changed, timeout_s)
+            return self._held[0] if self._held else None
+
+    def remove(self, held: HeldMessage) -> Message:
+        """Remove the oldest message after it was stored; return its last copy."""
+        with self._changed:
+            self._held.popleft()
+            self._bytes -= held.cost_bytes
+            return held.message
+
+    def close(self, held: HeldMessage) -> None:
+        """Forget a message that was acknowledged: its packet id may belong to another message from now on."""
+        with self._changed:
+            if self._open.get(held.message.packet_id, ("", b"", ""))[2] == held.number:
+                del self._open[held.message.packet_id]
+
+    def forget(self) -> None:
+        """Forget all packet ids, because the broker has lost the session."""
+        with self._changed:
+            self._open.clear()
+
+    def wake(self) -> None:
+        """Make a waiting `peek` return None."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def _find_number(self, message: Message, digest: bytes) -> str:
+        number = f"{self._run}-{next(self._counter)}"
+        if message.qos == 0:
+            return number
+        topic, known_digest, known = self._open.get(message.packet_id, ("", b"", ""))
+        if known and message.dup and (topic, known_digest) == (message.topic, digest):
+            return known
+        self._open[message.packet_id] = message.topic, digest, number
+        return number

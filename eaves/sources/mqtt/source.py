@@ -5,21 +5,29 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, dataclass, replace
 from typing import cast
 
 from eaves import media_type
+from eaves.config import setting
 from eaves.errors import InputError, SpoolError
-from eaves.mqtt.address import matches, parse_address
 from eaves.mqtt.connection import BrokerConnection, ConnectionListener
-from eaves.mqtt.message import ConnectionSettings, Message, SessionInfo, Version
-from eaves.sources.context import SourceContext
+from eaves.mqtt.message import (
+    WEEK_S,
+    ConnectionSettings,
+    Message,
+    SessionInfo,
+    Version,
+    find_filter_fault,
+    matches,
+    parse_address,
+)
+from eaves.reachability import TLS
+from eaves.sources.context import Frame, SourceContext
 from eaves.sources.faults import capture_when_possible
-from eaves.sources.frame import Cause, Frame
-from eaves.sources.mqtt.inbox import HeldMessage, Inbox
-from eaves.sources.mqtt.kind import MqttSourceSettings
-from eaves.sources.mqtt.payload import MessageContent, UnusableError, read_message
+from eaves.sources.kind import SourceKind
+from eaves.sources.mqtt.payload import HeldMessage, Inbox, MessageContent, UnusableError, read_message
 
 ENVELOPE_BYTES = 65_536
 """Maximum size of a message's topic, properties and JSON text beside the image, bytes."""
@@ -45,8 +53,7 @@ class MqttSource(ConnectionListener):
         self._context = context
         largest = context.max_bytes * 4 // 3 + ENVELOPE_BYTES  # base64; its line breaks fit into the envelope's room
         self._inbox = Inbox(max(INBOX_BYTES, 2 * largest), clock=context.clock)
-        self._missed = False
-        self._logged: set[str] = set()
+        self._missed = self._is_overflow_logged = False
         self._unavailable = "not connected yet"
         self._reporting = threading.Lock()
         self._connection = BrokerConnection(
@@ -132,9 +139,12 @@ class MqttSource(ConnectionListener):
             return
         if message.qos:
             self._missed = True
-            self._log_once(
-                "messages arrive faster than they can be stored; the source connects again to receive the rest", None
-            )
+            if not self._is_overflow_logged:
+                self._is_overflow_logged = True
+                text = (
+                    "source %s: messages arrive faster than they can be stored; it connects again to receive the rest"
+                )
+                _log.warning(text, self._context.name)
             return
         self._context.drop("late")
 
@@ -144,12 +154,8 @@ class MqttSource(ConnectionListener):
     def _leave_out(self, message: Message) -> None:
         """Count a message of a topic that the settings don't name; retained messages aren't counted."""
         if not matches(self._settings.topics, message.topic):
-            self._context.drop("topic")
-            self._log_once(
-                "a message has a topic outside `topics`; it comes from an earlier "
-                "subscription, or from another client with the same client_id",
-                "topic",
-            )
+            reason = "a message has a topic outside `topics`; it comes from an earlier subscription, or from another "
+            self._context.drop("topic", reason=reason + "client with the same client_id")
 
     def _ask_again(self) -> None:
         """Connect again when there was no room for some messages, so that the broker sends them again.
@@ -172,15 +178,11 @@ class MqttSource(ConnectionListener):
         try:
             frame = self._build_frame(held)
         except UnusableError as error:
-            self._context.drop(error.cause)
-            if error.reason:
-                self._log_once(error.reason, error.cause, detail=error.detail)
+            self._context.drop(error.cause, reason=str(error))
             return True
         except Exception as error:  # noqa: BLE001 - a message that makes the code fail must not stop the others
-            self._context.drop("failed")
-            self._log_once(
-                f"a message was not captured because of an unexpected {type(error).__name__}", "failed", error=error
-            )
+            reason = f"a message was not captured because of an unexpected {type(error).__name__}"
+            self._context.drop("failed", reason=reason, error=error)
             return True
         try:
             if held.message.qos:
@@ -189,8 +191,7 @@ class MqttSource(ConnectionListener):
             else:
                 self._context.capture(frame)
         except InputError as error:
-            self._context.drop("unreadable")
-            self._log_once("an image can't be made into an event", "unreadable", detail=str(error)[:200])
+            self._context.drop("unreadable", reason=f"an image can't be made into an event ({str(error)[:200]})")
         except SpoolError:
             self._context.drop("spool_full")
         else:
@@ -241,25 +242,103 @@ class MqttSource(ConnectionListener):
                 self._unavailable = unavailable
             self._context.report("waiting" if self._unavailable else "watching", self._unavailable)
 
-    def _log_once(self, reason: str, cause: Cause | None, *, detail: str = "", error: Exception | None = None) -> None:
-        """Log the first message of each reason.
-
-        Args:
-            reason: What is wrong with the message, in a sentence that is the same for all messages with this fault.
-            cause: Cause that the message is counted under; None when it is not dropped.
-            detail: What is specific to this message.
-            error: Exception to log with its traceback.
-        """
-        if reason not in self._logged:
-            self._logged.add(reason)
-            text = f"{reason} ({detail})" if detail else reason
-            later = "further cases are not logged"
-            if cause:
-                later = f"further such messages are not logged; they are counted as dropped, with the cause {cause}"
-            _log.warning("source %s: %s; %s", self._context.name, text, later, exc_info=error)
-
 
 def _build_subject(topic: str) -> str:
     """Return a topic as the subject of an event, without control characters and with at most 4,096 bytes."""
     text = "".join(char if char.isprintable() else "\ufffd" for char in topic)
     return text.encode(errors="replace")[:4096].decode(errors="ignore")
+
+
+def _list_addresses(settings: MqttSourceSettings) -> Iterator[str]:
+    address = parse_address(settings.url)
+    yield f"{TLS}{address.endpoint}" if address.tls else address.endpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttSourceSettings:
+    """Settings of a source that takes images from the topics of an MQTT broker."""
+
+    url: str = setting(MISSING, "Address of the broker: mqtt://HOST[:1883], or mqtts://HOST[:8883] with TLS.")
+    topics: tuple[str, ...] = setting(MISSING, "Topics to subscribe to, with QoS 1. The wildcards + and # are allowed.")
+    client_id: str = setting(
+        "",
+        "MQTT client id, under which the broker keeps messages while the agent is away. No "
+        "other client of the broker may have the same id. The default is empty: "
+        "eaves-SITE-NAME-ID is used, where ID is random and stored beside the spool.",
+    )
+    version: str = setting(
+        "auto",
+        "MQTT version. `auto`, the default, uses 5, or 3.1.1 if the broker doesn't support 5.",
+        choices=("auto", "5", "3.1.1"),
+    )
+    image_at: str = setting("", "Place of the image in the JSON, as a JSON Pointer such as /image/data (RFC 6901).")
+    id_at: str = setting("", "Place of the sender's message id in the JSON, as a JSON Pointer; empty if there is none.")
+    id_property: str = setting(
+        "",
+        "MQTT 5 user property that contains the sender's message id; empty if there is none. "
+        "If this is set, only MQTT 5 is used.",
+    )
+    time_at: str = setting(
+        "",
+        "Place of the capture time in the JSON, as a JSON Pointer to an RFC 3339 timestamp, or "
+        "to seconds or milliseconds since 1970. If it is empty, or the value is missing, the "
+        "time of arrival is used.",
+    )
+    camera_level: int = setting(
+        0,
+        "Level of the topic that contains the camera's name, from 1, or from -1 for the last "
+        "level. The default, 0, uses the source's name as the camera.",
+        minimum=-64,
+        maximum=64,
+    )
+    in_flight: int = setting(
+        8,
+        "Maximum number of unacknowledged messages from the broker (Receive Maximum of MQTT "
+        "5). They are held in memory, and as many may arrive twice after a lost connection; a "
+        "larger value is faster over a slow link.",
+        minimum=1,
+        maximum=1000,
+    )
+    session_expiry_s: int = setting(
+        WEEK_S,
+        "Seconds that the broker keeps messages while the agent is away (MQTT 5). The default "
+        "is 7 days. Brokers have limits of their own, for example mosquitto's 1,000 messages "
+        "(max_queued_messages).",
+        minimum=60,
+        maximum=0xFFFF_FFFE,
+    )
+    keepalive_s: int = setting(
+        30, "Seconds of silence after which the client checks whether the broker answers.", minimum=5, maximum=65_535
+    )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Return path and message of each violated rule that concerns several settings."""
+        try:
+            if parse_address(self.url).path:
+                yield "url", "must have no path; set the topics in `topics`"
+        except ValueError as error:
+            yield "url", str(error)
+        if not self.topics:
+            yield "topics", "must contain at least one topic, such as cameras/+/image"
+        for number, topic in enumerate(self.topics):
+            if fault := find_filter_fault(topic):
+                yield f"topics[{number}]", f"{fault} (got {topic[:80]!r})"
+        yield from self._find_pointer_faults()
+        if self.id_property and self.version == "3.1.1":
+            yield "id_property", "can't be set with version 3.1.1, which has no user properties"
+
+    def _find_pointer_faults(self) -> Iterator[tuple[str, str]]:
+        for name, pointer in (("image_at", self.image_at), ("id_at", self.id_at), ("time_at", self.time_at)):
+            if pointer and not pointer.startswith("/"):
+                yield name, f"must begin with / (got {pointer[:80]!r}); write a.b as /a/b"
+        for name, pointer in (("id_at", self.id_at), ("time_at", self.time_at)):
+            if pointer and not self.image_at:
+                yield name, "needs image_at, because only JSON messages with an image are parsed"
+
+
+KIND = SourceKind(
+    settings=MqttSourceSettings,
+    run=lambda settings, context: MqttSource(settings, context).run(),
+    runs_as=("service",),
+    addresses=_list_addresses,
+)

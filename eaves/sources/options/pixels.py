@@ -17,9 +17,8 @@ from dataclasses import replace
 from PIL import Image, ImageChops
 
 from eaves.images.decoder import load
-from eaves.sources.frame import Frame
-from eaves.sources.options.editor import MAX_CAMERAS, RecentValues
-from eaves.sources.options.settings import Box, find_box
+from eaves.sources.context import Frame
+from eaves.sources.options.settings import MAX_CAMERAS, Box, RecentValues, find_box
 
 SIDE = 32
 """Width and height to which pictures are reduced for a comparison, pixels. Each pixel is then the mean of about 900

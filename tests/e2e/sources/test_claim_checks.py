@@ -29,7 +29,8 @@ def test_a_claim_check_is_fetched_with_the_secret_of_the_function(
     url = start_camera(place.cluster, shown, image)
     source = {
         "name": "gate", "kind": "http", "url": f"{url}/snap.png", "every_s": 1, "secret": "agent-keys",
-        "spool_size": "100Mi", "claim_check_over_bytes": 1, "claim_check_bucket": f"s3://{BUCKET}/large",
+        "through": "broker", "spool_size": "100Mi", "claim_check_over_bytes": 1,
+        "claim_check_bucket": f"s3://{BUCKET}/large",
         "claim_check_endpoint": f"http://{host}",
     }  # fmt: skip
     place.configure(

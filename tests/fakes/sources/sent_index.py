@@ -24,16 +24,10 @@ class DictIndex:
         self.batches: list[int] = []
         self.forgotten = 0
         self.error: Exception | None = None
-        self._added = 0
         self._left_out: dict[str, bytes] = {}
         self._clock = clock
 
-    @property
-    def added(self) -> int:
-        return self._added
-
     def put(self, event_id: str) -> None:
-        self._added += event_id not in self.times
         self.times[event_id] = self._clock.now()
         self._left_out.pop(event_id, None)
 

@@ -12,8 +12,7 @@ from typing import Any
 from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.events import event_id, source_uri
 from eaves.http_client.proxies import DIRECT
-from eaves.sources.context import State
-from eaves.sources.frame import Cause, Frame, Outcome
+from eaves.sources.context import Cause, Frame, Outcome, State
 from tests.fakes.sources.sent_index import DictIndex
 
 
@@ -24,6 +23,7 @@ class RecordingContext:
         frames: What was captured, in order.
         dropped: Frames passed over, by cause.
         states: Each state reported, with its reason, but for repetitions.
+        reasons: Why frames were passed over, as the log says it.
         reconnects: How often `reconnected` was called.
         refuse: Raised by `capture` while it is set.
     """
@@ -42,6 +42,7 @@ class RecordingContext:
         self.dropped: Counter[str] = Counter()
         self.states: list[tuple[str, str]] = []
         self.reconnects = 0
+        self.reasons: list[str] = []
         self.refuse: Exception | None = None
         self._stop = StopFlag(clock)
         self._wakes: list[Callable[[], None]] = []
@@ -81,8 +82,12 @@ class RecordingContext:
             self.frames.append(frame)
             return Outcome.CAPTURED
 
-    def drop(self, cause: Cause, count: int = 1) -> None:
+    def drop(
+        self, cause: Cause, count: int = 1, *, reason: str = "", key: str = "", error: Exception | None = None
+    ) -> None:
         self.dropped[cause] += count
+        if reason:
+            self.reasons.append(reason)
 
     def report(self, state: State, reason: str = "") -> None:
         if not self.states or self.states[-1] != (state, reason):

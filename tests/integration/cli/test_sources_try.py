@@ -306,7 +306,7 @@ def test_a_bucket_is_only_listed(tmp_path: Path) -> None:
         keys = store.write_keys(tmp_path / "keys")
         store.client.put_object(Bucket="photos", Key="gate/1.jpg", Body=picture())
         shared = {"kind": "s3", "endpoint": store.endpoint, "region": REGION, "credentials": str(keys)}
-        write_project(**shared, bucket="s3://photos/gate/", queue=f"{store.endpoint}/123456789012/q")
+        write_project(**shared, bucket="s3://photos/gate/")
         found, error = attempt("gate")
         assert error is None
         assert (found["event"]["subject"], found["interval_s"]) == ("1.jpg", 0)

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from eaves.mqtt import BrokerConnection, ConnectionSettings, Publication, parse_address
-from eaves.sources.mqtt.kind import MqttSourceSettings
-from eaves.sources.mqtt.source import MqttSource
+from eaves.sources.mqtt.source import MqttSource, MqttSourceSettings
 from tests.fakes.mqtt.listener import RecordingListener
 from tests.fakes.sources.source_context import RecordingContext
 from tests.waiting import wait_until

@@ -186,13 +186,5 @@ def test_what_the_broker_refuses_as_too_large_is_a_dead_letter(tmp_path: Path) -
         assert ["0x95" in reason for reason in out.dead()] == [True]
 
 
-def test_what_no_topic_may_hold_is_replaced(broker: Mosquitto, tmp_path: Path) -> None:
-    with subscribed(broker.port, "plant/#") as subscriber, publishing(tmp_path, f"{broker.url}/plant/{{label}}") as out:
-        out.put(prediction(1, label="a/+#"), prediction(2, label="b/c"))
-        got = subscriber.wait_for(2)
-
-    assert {message.topic for message in got} == {"plant/a___", "plant/b_c"}
-
-
 def _resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +79,24 @@ def test_every_image_becomes_one_event_wherever_it_comes_from(agent: Agent, sink
     assert written.datacontenttype == "image/png"
     assert written.extensions["partitionkey"] == "north"
     assert of(sink, "moved.jpg")[0].extensions["partitionkey"] == "cam"
+
+
+@pytest.mark.parametrize("pause_s", [0.6, 0.03], ids=["slowly", "fast"])
+def test_a_file_that_is_overwritten_in_place_is_sent_whole_and_in_its_versions(
+    agent: Agent, sink: LocalSink, pause_s: float
+) -> None:
+    agent.start()
+    count = 8 if pause_s > 0.5 else 100
+    for number in range(count):
+        with (agent.inbox / "latest.png").open("wb", buffering=0) as stream:  # as a camera does, in two writes
+            stream.write(PNG + bytes([number]) * 1000)
+            stream.write(bytes([number]) * 1000 + b"end")
+        threading.Event().wait(pause_s)
+    wait_until(lambda: any(event.data[-4] == count - 1 for event in sink.received), 20, what="the last version")
+    found = [event.data[-4] for event in sink.received]
+    assert all(event.data == PNG + bytes([event.data[-4]]) * 2000 + b"end" for event in sink.received)
+    assert found == sorted(set(found))
+    assert found == list(range(count)) if pause_s > 0.5 else len(found) >= 3
 
 
 def test_a_folder_that_is_missing_is_waited_for_and_watched_whenever_it_is_made(agent: Agent, sink: LocalSink) -> None:

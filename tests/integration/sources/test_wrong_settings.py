@@ -15,8 +15,7 @@ import pytest
 from eaves.events import Event
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.counters import SourceCounters
-from eaves.sources.folder.kind import FolderSourceSettings
-from eaves.sources.folder.source import FolderSource
+from eaves.sources.folder.source import FolderSource, FolderSourceSettings
 from eaves.sources.options import FrameOptions
 from eaves.sources.replay import ReplaySource, ReplaySourceSettings
 from eaves.spool import Spool

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from eaves.base.backoff import Backoff
-from eaves.delivery import Deliverer, DeliveryAttempt, EventSender, LaneDelivery, SinkResponse
+from eaves.delivery import Deliverer, EventSender, LaneDelivery, SinkResponse
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.spool import Entry, Puts, Spool
+from tests.attempts import Attempts
 from tests.fakes.clock import FrozenClock
 
 NOW = 1_000_000.0
@@ -119,7 +120,7 @@ class Lane:
     status: Callable[[], LaneDelivery]
     stop: Callable[[float], bool]
     try_now: Callable[[], None]
-    attempts: list[DeliveryAttempt] = field(default_factory=list)
+    attempts: Attempts = field(default_factory=Attempts)
 
     def outcomes(self) -> list[str]:
         return [attempt.outcome.value for attempt in self.attempts]
@@ -135,11 +136,11 @@ def delivering(
     **options: Any,
 ) -> Iterator[Lane]:
     """A lane that is delivered while the block runs."""
-    attempts: list[DeliveryAttempt] = []
+    attempts = Attempts()
     sender = EventSender(
         send, **{name: options.pop(name) for name in ("parallel", "on_reply", "reply_required") if name in options}
     )
-    options = {"clock": spool.clock, "jitter": lambda: 0.0, "observe": attempts.append, "backoff": backoff, **options}
+    options = {"clock": spool.clock, "jitter": lambda: 0.0, "observe": attempts.observe, "backoff": backoff, **options}
     deliverer = Deliverer(spool, lane, sender, **options)
     deliverer.start()
     try:

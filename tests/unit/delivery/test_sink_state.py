@@ -23,34 +23,6 @@ def test_a_receiver_with_a_probe_is_probed_before_anything_is_sent_and_after_eac
     assert (state.state, state.unproven, state.left_s()) == (SinkStatus.UP, True, 0)
 
 
-def test_pauses_grow_to_four_seconds_and_end_at_once_when_something_gets_through() -> None:
-    for has_probe in (True, False):
-        state, clock = build(has_probe=has_probe)
-        pauses = []
-        for _ in range(6):
-            state.failed("no answer")
-            pauses.append(state.left_s())
-            clock.turn(pauses[-1])
-        assert pauses == [0.25, 0.5, 1.0, 2.0, 2.0, 2.0]  # half of each is left to chance
-        state.failed("no answer")
-        state.succeeded()
-        assert (state.left_s(), state.state) == (0, SinkStatus.UP)
-
-
-def test_the_moment_it_went_down_stays_while_reasons_change() -> None:
-    state, clock = build()
-    state.probed(idle=True)
-    clock.turn(100)
-    state.failed("no answer")
-    since = state.since
-    clock.turn(50)
-    clock.set_back(1_000)
-    state.failed("no address")
-    assert (state.since, state.since_age_s(), state.reason) == (since, 50, "no address")
-    state.failed("answered 401", 401)
-    assert (state.state, state.since_age_s(), state.status) == (SinkStatus.REFUSED, 0, 401)
-
-
 def test_two_requests_in_a_row_that_fail_make_it_down_although_probes_get_through_until_nothing_waits() -> None:
     state, clock = build()
     for expected in (SinkStatus.UP, SinkStatus.DOWN):

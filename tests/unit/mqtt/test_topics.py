@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.mqtt.address import find_filter_fault, matches
+from eaves.mqtt.message import find_filter_fault, matches
 
 
 @pytest.mark.parametrize("text", ["a", "/", "+", "#", "a/+/b/#", "+/+", "$share/g/a/#", "a b/ä"])

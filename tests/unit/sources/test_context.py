@@ -11,7 +11,7 @@ import pytest
 from eaves.events import Event, event_id
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.counters import MIN_UNUSABLE
-from eaves.sources.frame import Frame, Outcome
+from eaves.sources.context import Frame, Outcome
 from eaves.sources.options import FrameOptions
 from tests.fakes.clock import START, ManualClock
 from tests.fakes.models.artifact import COLOURS, encode_png
@@ -226,4 +226,19 @@ def test_a_source_that_breaks_every_11_seconds_has_two_lines_an_hour(caplog: pyt
     lines = caplog.messages
     assert 24 <= sum("is waiting" in line for line in lines) <= 25
     assert 24 <= sum("is watching" in line for line in lines) <= 26
-    assert "is waiting: the stream ended (327 more times since the last such line)" in lines[3]
+
+
+def test_what_is_dropped_is_logged_once_an_hour_and_no_kind_hides_another(caplog: pytest.LogCaptureFixture) -> None:
+    clock = ManualClock()
+    context = build_context(clock=clock)
+    for _ in range(3):
+        for number in range(50):
+            context.drop("unreadable", reason=f"{number}.jpg can't be read", key=str(number))
+        for _ in range(2):
+            context.drop("failed", reason="a bug", error=KeyError("x"))
+        clock.turn(3600)
+    assert context.counters.dropped == {"unreadable": 50, "failed": 6}
+    texts = [record.getMessage() for record in caplog.records]
+    assert sum("(unreadable)" in text for text in texts) == 20
+    assert texts.count("source cam: not captured (failed): a bug") == 3
+    assert caplog.records[-1].exc_info is not None

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from eaves.errors import ConfigError
-from eaves.sources.overrides import parse_overrides
+from eaves.sources.agent.configuration import parse_overrides
 
 
 @pytest.mark.parametrize(

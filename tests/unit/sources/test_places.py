@@ -50,7 +50,4 @@ def test_a_guest_takes_no_message_from_others(topics: Any) -> None:
     guest = find_guest_settings({"kind": "mqtt", "name": "gate", "topics": topics}, command="try", site="hall")
     assert guest["topics"] == ["a/b", "c/#"]
     assert guest["client_id"].startswith("eaves-try-hall-gate-")
-    assert find_guest_settings({"kind": "s3", "queue": "https://sqs.example/1/q"}, command="try", site="hall") == {
-        "queue": ""
-    }
     assert find_guest_settings({"kind": "folder"}, command="try", site="hall") == {}

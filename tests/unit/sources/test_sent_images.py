@@ -5,6 +5,7 @@ from __future__ import annotations
 from eaves.sources.sent_images import SentImages
 from tests.fakes.clock import ManualClock
 from tests.fakes.sources.sent_index import DictIndex
+from tests.sources.contexts import build_context
 
 DAY_S = 86_400.0
 WEEK_S = 7 * DAY_S
@@ -15,7 +16,7 @@ def identity(number: int) -> str:
 
 
 def make(index: DictIndex, clock: ManualClock, limit: int = 1000, max_present: int = 10_000) -> SentImages:
-    return SentImages(index, "/s", limit=limit, max_present=max_present, clock=clock)
+    return SentImages(build_context(index=index, clock=clock), limit=limit, max_present=max_present)
 
 
 def scanned(sent: SentImages, *numbers: int) -> None:
@@ -107,20 +108,3 @@ def test_a_folder_is_full_before_the_index_would_drop_what_is_in_it() -> None:
     assert not sent.full
     scanned(sent, 0, 1, 2, 3, 4, 5)
     assert sent.full
-
-
-def test_files_are_marked_before_as_many_others_are_sent_as_the_index_holds() -> None:
-    """This source, or others of the agent that share the index, send the files."""
-    clock = ManualClock()
-    index = DictIndex(clock)
-    sent = make(index, clock, max_present=10)
-    scanned(sent, 1, 2)
-    for number in range(10, 14):
-        index.put(identity(number))
-    scanned(sent, 1, 2)
-    assert index.batches == [2]
-    index.put(identity(14))
-    scanned(sent, 1, 2)
-    assert index.batches == [2, 2]
-    scanned(sent, 1, 2)
-    assert index.batches == [2, 2]

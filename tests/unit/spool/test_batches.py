@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from eaves.events import Event
-from eaves.spool import Entry, LedgerLimits, PutOutcome, Spool
-from tests.fakes.clock import FrozenClock
+from eaves.spool import Entry, PutOutcome, Spool
 from tests.unit.spool.entries import NOW, ids, image
 
 STORED, REPEATED = PutOutcome.STORED, PutOutcome.REPEATED
@@ -88,25 +83,6 @@ def test_what_failed_before_is_in_no_batch(spool: Spool) -> None:
     spool.retry(second, NOW - 1, "no answer")
     assert ids(batch(spool)) == ["id-2", "id-3"]
     assert ids(batch(spool, newest=True)) == ["id-3", "id-2"]
-
-
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.data())
-def test_many_are_put_and_released_as_they_are_one_by_one(tmp_path: Path, data: st.DataObject) -> None:
-    """With any bound of the ledger and any repetitions and conflicts."""
-    numbers = data.draw(st.lists(st.lists(st.integers(0, 12), max_size=12), min_size=1, max_size=4))
-    bound = data.draw(st.integers(1, 12))
-    folder = Path(tempfile.mkdtemp(dir=tmp_path))
-    options: dict[str, Any] = {"ledger": LedgerLimits(max_entries=bound), "clock": FrozenClock(NOW)}
-    with Spool(folder / "many.db", **options) as many, Spool(folder / "single.db", **options) as single:
-        for group in numbers:
-            puts = [(image(number, 10 + (at == 3)), ("a", "b")[: 1 + number % 2]) for at, number in enumerate(group)]
-            assert many.put_many(puts, once=True) == [single.put_many([put], once=True)[0] for put in puts]
-            released = many.peek("a", limit=data.draw(st.integers(1, 12)))
-            many.ack_many(released)
-            for entry in released:
-                single.ack(entry)
-            assert show(many) == show(single)
 
 
 def show(spool: Spool) -> list[object]:

@@ -7,28 +7,9 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import SpoolError, SpoolFullError
-from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Selection, Spool, SpoolLimits
 from eaves.spool.admin import list_entries, redrive
 from tests.unit.spool.entries import NOW, ids, image
-
-
-def test_an_event_comes_back_as_it_was_put(spool: Spool) -> None:
-    event = Event(
-        id="1",
-        source="/eaves/site/camera",
-        type=IMAGE_CAPTURED,
-        data=bytes(range(256)),
-        datacontenttype="image/jpeg",
-        subject="hall/ümlaut 1.jpg",
-        time="2026-11-24T15:40:00Z",
-        dataschema="https://example.org/schema",
-        extensions={"partitionkey": "camera-1", "sequence": "7"},
-    )
-    spool.put(event)
-    [entry] = spool.peek("out")
-    assert entry.event == event
-    assert (entry.lane, entry.attempts, entry.first_put_at) == ("out", 0, NOW)
 
 
 def test_once_stores_the_same_event_once_even_after_it_was_delivered_and_reopened(path: Path) -> None:

@@ -4,7 +4,6 @@ It reads a request (`eaves.sources.camera.wire`) from stdin, writes messages to 
 
 process   signals, memory limit, the end with the parent, and messages to it
 opening   the stream, opened with the options of its protocol, or the reason why it can't be
-reading   main loop: packets, frames, images
-timing    which packets are decoded, which frames are sent, and when they were captured
+reading   main loop: packets, frames, images; which packets are decoded, and which frames are sent
 images    JPEG images: made of decoded frames, or checked and passed on
 """

@@ -6,6 +6,7 @@ protocols forbids that. TLS certificates are always verified.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -39,7 +40,6 @@ _PROTOCOLS: Mapping[str, str] = {
 _FORMATS: Mapping[str, str] = {"rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "flv", "rtmps": "flv"}
 _HTTP_FORMATS = "mpjpeg,mjpeg,mpegts,flv,live_flv"
 _FILE_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,mjpeg,mpjpeg,h264,hevc"
-_WITHOUT_TIMES = frozenset({"mpjpeg", "mjpeg", "h264", "hevc"})
 _DEVICES = "/dev/"
 _PORTS = {"rtsp": 554, "rtsps": 322}
 _REDIRECT = ": Redirecting to "
@@ -102,16 +102,12 @@ class OpenStream:
         container: PyAV's container; one thread uses and closes it.
         video: The video stream that is read.
         is_file: Whether the stream is a file, which has an end and a speed of its own.
-        is_parsed: Whether a frame is known to be complete only once the next one begins, as in RTSP.
-        has_times: Whether frames have times of the camera; FFmpeg invents those of MJPEG over HTTP.
         passes_on: Whether the stream's packets are JPEG images, which aren't decoded.
     """
 
     container: InputContainer
     video: VideoStream
     is_file: bool
-    is_parsed: bool
-    has_times: bool
     passes_on: bool
 
 
@@ -134,7 +130,10 @@ def open_stream(request: StreamRequest, finish: Callable[[Ended], None]) -> Open
         try:
             container = _open_device(request) if is_device else _open(request, scheme)
         except Exception as error:
-            raise _explain(error, log.lines, scheme, in_time=time.monotonic() < deadline) from error
+            in_time = time.monotonic() < deadline
+            if in_time and isinstance(error, av.error.InvalidDataError) and _has_only_audio(request, scheme):
+                raise StreamError("no_video") from error
+            raise _explain(error, log.lines, scheme, in_time=in_time) from error
     video = _choose_video(container)
     context = video.codec_context
     context.thread_count, context.thread_type = 1, "NONE"
@@ -143,8 +142,6 @@ def open_stream(request: StreamRequest, finish: Callable[[Ended], None]) -> Open
         container=container,
         video=video,
         is_file=not scheme and not is_device,
-        is_parsed=scheme.startswith("rtsp"),
-        has_times=container.format.name not in _WITHOUT_TIMES,
         passes_on=context.name == "mjpeg",
     )
 
@@ -159,6 +156,17 @@ def _open(request: StreamRequest, scheme: str) -> InputContainer:
     # FFmpeg takes JPEG images one after the other for a picture, whatever the name, so the name decides here.
     is_mjpeg = not scheme and request.url.lower().endswith((".mjpeg", ".mjpg"))
     return _call(request, name, "mjpeg" if is_mjpeg else _FORMATS.get(scheme), _build_options(request, scheme))
+
+
+def _has_only_audio(request: StreamRequest, scheme: str) -> bool:
+    """Return whether a stream of RTSP that can't be opened has audio; FFmpeg has no error for one without video."""
+    if not scheme.startswith("rtsp"):
+        return False
+    options = {**_build_options(request, scheme), "allowed_media_types": "audio"}
+    with contextlib.suppress(av.error.FFmpegError):
+        _call(request, request.url, _FORMATS[scheme], options).close()
+        return True
+    return False
 
 
 def _open_device(request: StreamRequest) -> InputContainer:

@@ -9,7 +9,7 @@ import signal
 import threading
 
 from eaves.sources.camera.wire import DroppedFrames, Message, build_message
-from eaves.sources.frame import Cause
+from eaves.sources.context import Cause
 
 CLOSE_S = 0.5
 """Seconds that closing the stream may take after SIGTERM; a camera that is asked to end the stream does so at once."""

@@ -1,4 +1,4 @@
-"""Reads a stream until it ends: which packets are decoded, which frames are sent, and when they were captured."""
+"""Reads a stream until it ends: which packets are decoded, which frames are sent, and when."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from av.video.stream import VideoStream
 from eaves.sources.camera.decoder.images import JpegEncoder, JpegError, check_jpeg
 from eaves.sources.camera.decoder.opening import MAX_PIXELS, OpenStream, StreamError, explain_read_error, open_stream
 from eaves.sources.camera.decoder.process import Output, StopSignal
-from eaves.sources.camera.decoder.timing import CaptureClock, FrameSelection
 from eaves.sources.camera.wire import Alive, Ended, Opened, StreamFrame, StreamRequest
 
 ALIVE_S = 1.0
@@ -59,12 +58,10 @@ class StreamReader:
         self._rate = float(stream.video.average_rate or 0)
         self._tick_s = float(stream.video.time_base or 0)
         self._selection = FrameSelection(request.every_s)
-        self._clock = CaptureClock()
         self._encoder = JpegEncoder()
         self._opened: Opened | None = None
         self._number = -1
         self._alive_at = 0.0
-        self._previous: float | None = None
         self._began = self._due = time.monotonic()
         self._file_start_s = 0.0
         if stream.is_file:  # the recording began at its file's last change less its length
@@ -94,29 +91,13 @@ class StreamReader:
         return Ended(code="finished")
 
     def _read(self, packet: Packet[VideoStream]) -> None:
-        arrived = time.monotonic()
         stream_time = self._seconds(packet.dts if packet.pts is None else packet.pts)
-        if self._stream.is_file:
-            time_s = self._wait_for(stream_time)
-            arrived = time.monotonic()
-        else:
-            begin = self._find_begin(arrived)
-            if self._stream.has_times:
-                self._clock.observe(stream_time, begin)
-            time_s = self._clock.find(stream_time, begin)
-        self._show_life(arrived)
+        time_s = self._wait_for(stream_time) if self._stream.is_file else time.monotonic()
+        self._show_life(time.monotonic())
         if self._stream.passes_on:
             self._pass_on(packet, time_s)
         else:
-            self._decode(packet, time_s, arrived)
-
-    def _find_begin(self, arrived: float) -> float:
-        """Return when the first byte of a frame arrived. FFmpeg's parser returns a frame when the next one begins."""
-        if not self._stream.is_parsed or self._stream.passes_on:
-            return arrived
-        begin = self._previous or arrived - (1 / self._rate if self._rate else 0.0)
-        self._previous = arrived
-        return begin
+            self._decode(packet, time_s)
 
     def _pass_on(self, packet: Packet[VideoStream], time_s: float) -> None:
         if not self._selection.is_due(time_s):
@@ -134,7 +115,7 @@ class StreamReader:
         elif self._selection.take(time_s):
             self._send(data, width, height, time_s)
 
-    def _decode(self, packet: Packet[VideoStream], time_s: float, arrived: float) -> None:
+    def _decode(self, packet: Packet[VideoStream], time_s: float) -> None:
         selection = self._selection
         before = selection.decoding
         if not selection.begin_packet(is_key=packet.is_keyframe, time_s=time_s):
@@ -147,7 +128,7 @@ class StreamReader:
         try:
             frames = self._decode_packet(packet, alone=alone)
             for frame in frames:
-                self._take(frame, time_s if alone else self._find_time(frame, time_s, arrived))
+                self._take(frame, time_s if alone else self._find_time(frame, time_s))
         except av.error.MemoryError:
             raise
         except av.error.FFmpegError as error:
@@ -163,13 +144,10 @@ class StreamReader:
         finally:
             context.flush_buffers()
 
-    def _find_time(self, frame: VideoFrame, time_s: float, arrived: float) -> float:
-        stream_time = self._seconds(frame.pts)
-        if stream_time is None:
-            return time_s
-        if self._stream.is_file:
-            return stream_time - (self._first_pts_s or 0.0)
-        return self._clock.find(stream_time, arrived)
+    def _find_time(self, frame: VideoFrame, time_s: float) -> float:
+        """Return the time of a frame of a file; frames of a live stream have the time at which they arrive."""
+        stream_time = self._seconds(frame.pts) if self._stream.is_file else None
+        return time_s if stream_time is None else stream_time - (self._first_pts_s or 0.0)
 
     def _take(self, frame: VideoFrame, time_s: float) -> None:
         if frame.is_corrupt:
@@ -227,3 +205,66 @@ class StreamReader:
             self._show_life(time.monotonic())
             time.sleep(min(pause, ALIVE_S))
         return stream_time - self._first_pts_s
+
+
+_TOLERANCE, _MAX_TOLERANCE_S = 0.1, 0.2
+"""Part of `every_s`, and seconds, by which a frame may come too early, because key frames never come at exactly equal
+intervals."""
+_JUMP = 3
+"""A frame that is due in more than `every_s` times this factor shows that times jumped back."""
+_ALL_ABOVE = 1.5
+"""All frames are decoded when key frames are further apart than `every_s` times this factor."""
+_KEY_BELOW = 1.25
+"""Only key frames are decoded again when they are closer than `every_s` times this factor."""
+
+
+class FrameSelection:
+    """Decides from the times of frames, in seconds.
+
+    Args:
+        every_s: Minimum time between two frames; 0 for every key frame.
+    """
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._tolerance_s = 0.0
+        self._seen: float | None = None
+        self._due: float | None = None
+        self._last_key: float | None = None
+        # Frames that follow a key frame can't be decoded later, so all are until the interval of key frames is known.
+        self.decoding: Literal["key", "all"] = "all" if every_s > 0 else "key"
+        self.key_interval_s = 0.0
+
+    def begin_packet(self, *, is_key: bool, time_s: float) -> bool:
+        """Note a packet and return whether it must be decoded."""
+        if is_key:
+            if self._last_key is not None and time_s > self._last_key:
+                self.key_interval_s = time_s - self._last_key
+            self._last_key = time_s
+            if self.key_interval_s > _ALL_ABOVE * self._every_s > 0:
+                self.decoding = "all"
+            elif self._every_s <= 0 or 0 < self.key_interval_s <= _KEY_BELOW * self._every_s:
+                self.decoding = "key"
+        return is_key or self.decoding == "all"
+
+    def is_due(self, time_s: float) -> bool:
+        """Note a frame that could be sent, and return whether `take` would return True."""
+        if self._seen is not None and time_s > self._seen:
+            # When the next frame comes soon, this one needn't be taken too early.
+            interval_s = time_s - self._seen
+            self._tolerance_s = min(_TOLERANCE * self._every_s, _MAX_TOLERANCE_S, interval_s / 2)
+        self._seen = time_s
+        if self._every_s <= 0 or self._due is None:
+            return True
+        ahead = self._due - time_s
+        return ahead <= self._tolerance_s or ahead > _JUMP * self._every_s
+
+    def take(self, time_s: float) -> bool:
+        """Return whether a frame of this time is sent, and count it as sent."""
+        if not self.is_due(time_s):
+            return False
+        if self._due is None or self._due - time_s > self._tolerance_s:
+            self._due = time_s
+        # A frame that is a little late doesn't make all later ones late.
+        self._due = max(self._due, time_s - self._tolerance_s) + self._every_s
+        return True

@@ -119,13 +119,6 @@ def lies(request: StreamRequest, number: str) -> None:
     sleep()
 
 
-def grow(request: StreamRequest, megabytes: str) -> None:
-    """It takes memory and sends frames."""
-    held = bytearray(int(megabytes) << 20)
-    held[::4096] = b"x" * len(held[::4096])
-    live(request)
-
-
 def crash(request: StreamRequest) -> None:
     """It writes many lines and dies."""
     send(OPENED, build_frame(0))
@@ -172,7 +165,7 @@ def show_environ(request: StreamRequest) -> None:
 
 
 SCRIPTS: tuple[Callable[..., None], ...] = (
-    *(live, silent, mute, no_frames, stubborn, flood, one, half, garbage, lies, grow, crash, orphan),
+    *(live, silent, mute, no_frames, stubborn, flood, one, half, garbage, lies, crash, orphan),
     *(fail, refuse, play, show_environ),
 )
 

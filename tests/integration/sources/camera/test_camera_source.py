@@ -19,7 +19,6 @@ from eaves.events import Event
 from eaves.sources.agent.context import SILENT_S
 from tests.fakes.clock import ManualClock
 from tests.fakes.sources.camera.scripted_decoder import build_command
-from tests.ports import find_port
 from tests.sources.running_camera import (
     RunningCamera,
     count_descriptors,
@@ -122,16 +121,6 @@ def test_a_crash_is_logged_once_with_the_last_lines_and_without_the_password(
     assert "gr3en%2F" not in caplog.text
 
 
-def test_a_flood_costs_one_frame_of_memory_and_is_counted_as_late() -> None:
-    with run_camera(command=build_command("flood")) as camera:
-        camera.wait_for(50)
-        before = resident_bytes()
-        stored = len(camera.events)
-        wait_until(lambda: camera.dropped.get("late", 0) > 3_000, what="late frames")
-        assert resident_bytes() - before < 10e6 + (len(camera.events) - stored) * 5_000
-        assert camera.state == ("watching", "")
-
-
 def test_a_source_that_hangs_does_not_seem_alive_because_frames_come() -> None:
     clock, over, hangs = ManualClock(), threading.Event(), threading.Event()
 
@@ -151,18 +140,6 @@ def test_a_source_that_hangs_does_not_seem_alive_because_frames_come() -> None:
             over.set()
 
 
-def test_a_decoder_that_takes_too_much_memory_is_replaced_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    with run_camera(command=build_command("grow", "150"), decoder_max_bytes=100_000_000) as camera:
-        first = the_decoder()
-        wait_until(lambda: find_decoders() not in ([], [first]), what="another decoder")
-        second = the_decoder()
-        wait_until(lambda: find_decoders() not in ([], [second]), what="a third decoder")
-        assert camera.events
-    lines = [record for record in caplog.records if "decoder_max_bytes" in record.getMessage()]
-    assert len(lines) == 1
-
-
 @pytest.mark.parametrize("script", ["mute", "stubborn"])
 def test_the_agent_stops_within_two_seconds_and_nothing_is_left(script: str) -> None:
     descriptors, threads = count_descriptors(), threading.active_count()
@@ -176,23 +153,6 @@ def test_the_agent_stops_within_two_seconds_and_nothing_is_left(script: str) -> 
         assert time.monotonic() - began < (2.0 if script == "stubborn" else 0.8)
         assert not find_decoders()
     assert (count_descriptors(), threading.active_count()) == (descriptors, threads)
-
-
-def test_an_outage_starts_no_processes() -> None:
-    clock = ManualClock()
-    url = f"rtsp://127.0.0.1:{find_port()}/x"
-    with run_camera(url, command=build_command("fail", "unreachable"), clock=clock) as camera:
-        reason = "the camera can't be reached: connection refused"
-        turn_until(clock, lambda: camera.state[1] == reason, at_most_s=10)
-        started = set()
-
-        def look() -> bool:
-            started.update(find_decoders())
-            return clock.monotonic() > 600
-
-        turn_until(clock, look, at_most_s=700, step_s=5)
-        assert not started
-        assert camera.state == ("waiting", reason)
 
 
 def test_a_refused_password_is_tried_again_after_five_minutes_or_when_it_changes(login: Path) -> None:

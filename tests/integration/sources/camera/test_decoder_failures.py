@@ -98,6 +98,19 @@ def _say_nothing(session: RtspSession, _: RtspRequest) -> None:
     session.hang()
 
 
+def test_a_stream_that_has_only_audio_has_no_video() -> None:
+    sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 0 RTP/AVP 0\r\na=control:track1\r\n"
+
+    def describe(session: RtspSession, request: RtspRequest) -> None:
+        session.respond(request, sdp.encode(), Content_Type="application/sdp", Content_Base=f"{request.url}/")
+
+    with (
+        open_rtsp_camera(make_video(), answers={"DESCRIBE": describe}) as camera,
+        run_decoder(StreamRequest(url=camera.url())) as decoder,
+    ):
+        assert decoder.end() == Ended(code="no_video", message="the stream has no video")
+
+
 def test_nobody_answers() -> None:
     with run_decoder(StreamRequest(url=f"rtsp://127.0.0.1:{find_port()}/stream")) as decoder:
         assert decoder.end().code == "unreachable"

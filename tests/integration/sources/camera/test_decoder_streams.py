@@ -19,7 +19,7 @@ from tests.processes.rtsp_server import run_rtsp_server
 
 pytestmark = pytest.mark.disk  # below /dev, where tests have files in memory, a camera's file is a device
 
-LATE_S = 0.1
+LATE_S = 0.3
 """Seconds by which a capture time may be wrong."""
 
 
@@ -60,7 +60,7 @@ def test_all_frames_are_decoded_when_key_frames_come_too_seldom(tmp_path: Path) 
     steps = [(after - before) % len(video.packets) for before, after in itertools.pairwise(numbers[2:])]
     assert all(4 <= step <= 6 for step in steps)  # the first capture times of a busy machine are a little late
     assert sum(steps) == pytest.approx(15, abs=1)
-    assert [decoding for *_, decoding in _opened(decoder)] == ["key", "all"]
+    assert [decoding for *_, decoding in _opened(decoder)] == ["all"]
 
 
 @pytest.mark.parametrize("lengths", [True, False])

@@ -23,9 +23,7 @@ from tests.fakes.sources.camera.rtsp import (
 )
 from tests.fakes.sources.camera.rtsp_faults import (
     build_change,
-    build_clock_jumps,
     build_description,
-    build_drops,
     build_flood,
     build_login,
     build_redirect,
@@ -64,28 +62,6 @@ def test_a_stream_falls_silent(video: Video, script: Script) -> None:
         watched.wait_for_frames()
         watched.wait_for_state("watching")
         assert watched.context.counters.reconnects >= 1
-
-
-def test_the_connection_ends_after_each_frame(video: Video) -> None:
-    """Each connection gives a frame with an id of its own; the pauses between them grow, and the log doesn't."""
-    with (
-        open_rtsp_camera(video, build_drops(3)) as camera,
-        watch(camera.url(login=LOGIN), warnings=3, repeats=3) as watched,
-    ):
-        watched.wait_for_frames(6)
-        assert camera.connections == 4
-        assert watched.context.counters.reconnects == 3
-
-
-def test_a_camera_changes_its_clock(video: Video) -> None:
-    """Times of RTP and RTCP jump by hours forth and back; the times of events are those of the pictures."""
-    with (
-        open_rtsp_camera(video, build_clock_jumps(HOURS_S)) as camera,
-        watch(camera.url(login=LOGIN), warnings=0) as watched,
-    ):
-        watched.wait_for_frames(6)
-        assert max(map(abs, watched.find_errors_s(video))) < 0.5
-        assert camera.connections == 1
 
 
 def test_500_frames_a_second(video: Video) -> None:

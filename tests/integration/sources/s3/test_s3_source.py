@@ -15,8 +15,7 @@ import pytest
 from eaves.bucket.s3_bucket import S3Bucket
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent_lanes import IMAGES
-from eaves.sources.s3.kind import S3SourceSettings
-from eaves.sources.s3.source import S3Source
+from eaves.sources.s3 import S3Source, S3SourceSettings
 from eaves.spool import Spool, SpoolLimits
 from tests.sources.store import KEYS, Store, open_store, write_keys
 from tests.waiting import wait_until
@@ -98,43 +97,6 @@ def test_images_are_captured_once_across_restarts(store: Store, bucket: str, tmp
     with running(tmp_path, store, bucket) as agent:
         wait_until(lambda: agent.captured == ["gate/2.jpg"])
     assert store.count(f"GET /{bucket}/gate") == 3
-
-
-def test_a_queue_makes_an_image_come_at_once_and_its_messages_are_deleted(
-    store: Store, bucket: str, tmp_path: Path
-) -> None:
-    queue = store.sqs.create_queue(QueueName=bucket)["QueueUrl"]
-    attributes = store.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
-    events = {"QueueArn": attributes["QueueArn"], "Events": ["s3:ObjectCreated:*"]}
-    store.s3.put_bucket_notification_configuration(
-        Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [events]}
-    )
-    with running(tmp_path, store, bucket, queue=queue) as agent:
-        wait_until(lambda: agent.context.counters.state == "watching")
-        store.sqs.send_message(QueueUrl=queue, MessageBody="no json")
-        store.put(bucket, "gate/new ü+.jpg", "gate/gone.jpg")
-        wait_until(lambda: "gate/new ü+.jpg" in agent.captured)
-        wait_until(
-            lambda: (
-                store.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"][
-                    "ApproximateNumberOfMessagesNotVisible"
-                ]
-                == "0"
-            )
-        )
-        assert agent.captured.count("gate/new ü+.jpg") == 1
-
-
-def test_a_queue_that_does_not_exist_is_logged_once_and_images_are_found_by_listing(
-    store: Store, bucket: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    store.put(bucket, "a.jpg")
-    with running(tmp_path, store, bucket, queue=f"{store.url}/123456789012/none") as agent:
-        wait_until(lambda: agent.captured == ["a.jpg"])
-        wait_until(lambda: "can't read its queue" in caplog.text)
-        wait_until(lambda: store.count("POST /") >= 2, what="a second attempt")
-    assert caplog.text.count("can't read its queue") == 1
-    assert "NonExistentQueue" in caplog.text or "QueueDoesNotExist" in caplog.text
 
 
 @pytest.mark.slow

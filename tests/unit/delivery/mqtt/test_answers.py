@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.delivery.mqtt.sink import build_answer, refuse_size
+from eaves.delivery.mqtt.sink import build_answer
 from eaves.delivery.response_rules import Blame, DeliveryAction, choose_action, find_blame
 from eaves.mqtt import Acknowledgement
 
@@ -34,9 +34,3 @@ def test_each_reason_code_has_its_verdict(code: int, expected: DeliveryAction, f
         assert answer.body.decode() == (
             f"the broker hub:1883 refuses a message to plant/{{label}}: named (MQTT reason code 0x{code:02x})"
         )
-
-
-def test_what_is_too_large_for_the_broker_is_the_events_fault() -> None:
-    answer = refuse_size(20, 10, broker="hub:1883")
-
-    assert find_blame(answer.status, answer.body, is_receivers=answer.is_receivers) is Blame.EVENT

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eaves.delivery.mqtt.home_assistant import HomeAssistant, build_state, slugify
-from eaves.delivery.mqtt.message import LATE_S
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, Event
 from eaves.mqtt import Publication
 from tests.fakes.clock import ManualClock
@@ -95,14 +94,6 @@ def test_a_camera_whose_messages_did_not_arrive_is_described_again(home: HomeAss
     home.forget(prediction())
 
     assert len(home.update(prediction(second=1))) == 3
-
-
-def test_an_older_prediction_does_not_replace_the_newer_one_just_shown(home: HomeAssistant, clock: ManualClock) -> None:
-    home.update(prediction(second=30))
-
-    assert not home.update(prediction(second=29))
-    clock.turn(LATE_S + 1)
-    assert home.update(prediction(second=29))  # the camera's clock was set back, say
 
 
 @pytest.mark.parametrize(

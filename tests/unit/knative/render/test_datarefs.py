@@ -82,9 +82,11 @@ def test_a_secret_for_no_host_is_refused() -> None:
 
 
 def test_a_function_that_would_refuse_the_images_of_a_source_is_refused() -> None:
-    found = find_faults(app(LARGE))
+    through_broker = replace(app(LARGE).sources[0], through="broker")
+    found = find_faults(replace(app(LARGE), sources=(through_broker,)))
     assert found["function.dataref_hosts"] == (
         "the function would refuse images of the source gate at https://photos.s3.eu-central-1.amazonaws.com: "
         "datarefs to the host 'photos.s3.eu-central-1.amazonaws.com' are not allowed"
     )
     read_function(app(LARGE, **HOSTS))
+    read_function(app(LARGE))  # its agent asks it with the bytes

@@ -12,7 +12,7 @@ import pytest
 
 from eaves.errors import ConfigError, NotFoundError
 from eaves.sources.agent.configuration import count_remembered, parse_sources
-from eaves.sources.folder.kind import KIND, FolderSourceSettings
+from eaves.sources.folder.source import KIND, FolderSourceSettings
 from eaves.sources.kind import list_kinds, load_kind
 from eaves.sources.settings import AgentSettings, SourceSettings
 
@@ -121,9 +121,9 @@ def test_faults_of_claim_checks(values: dict[str, Any], message: str) -> None:
 
 def test_an_agent_without_claim_checks_imports_no_client_for_them() -> None:
     code = (
-        "import sys; from eaves.sources.claim_check import open_claim_checker;"
-        "from eaves.sources.agent.configuration import read_source;"
-        "one, _ = read_source({'name': 'a'}, '', ''); assert open_claim_checker(one.claims, credentials=None) is None;"
+        "import sys; from eaves.sources.agent.configuration import read_source;"
+        "from eaves.sources.agent.deliverers import open_buckets; from eaves.sources.settings import AgentSettings;"
+        "one, _ = read_source({'name': 'a'}, '', ''); assert not open_buckets([one], AgentSettings(), None);"
         "print([name for name in sys.modules if name.startswith('eaves.bucket')])"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -42,7 +42,7 @@ def run_for(clock: ManualClock, source: Failing, supervised: SupervisedSource, r
             before = source.runs
             clock.turn(due_s + 0.001)
             wait_until(lambda: source.runs > before, pause_s=0.001, what="another run")  # noqa: B023
-        wait_until(lambda: supervised.counters.state == "failed", what="the last failure")
+        wait_until(lambda: supervised.context.counters.state == "failed", what="the last failure")
     finally:
         stop_sources([supervised])
     return pauses
@@ -71,7 +71,7 @@ def test_it_is_run_again_after_any_number_of_failures_with_pauses_that_stop_grow
 
 def test_state_and_reason_say_that_it_failed(clock: ManualClock, context: AgentContext) -> None:
     supervised = SupervisedSource(Failing(ValueError("no way to mqtt://me:secret@broker/")), context, clock=clock)
-    counters = supervised.counters
+    counters = supervised.context.counters
     assert (counters.state, counters.reason) == ("waiting", "not started")
     supervised.start()
     try:
@@ -99,8 +99,10 @@ def test_a_source_may_leave_a_full_spool_to_its_agent(
     supervised = SupervisedSource(source, context, clock=clock)
     supervised.start()
     try:
-        wait_until(lambda: supervised.counters.state == "paused")
-        assert supervised.counters.reason == "spool is full (1 GB); capture is paused until events are delivered"
+        wait_until(lambda: supervised.context.counters.state == "paused")
+        assert (
+            supervised.context.counters.reason == "spool is full (1 GB); capture is paused until events are delivered"
+        )
     finally:
         stop_sources([supervised])
     assert [record.levelname for record in caplog.records if record.exc_info] == []
@@ -120,7 +122,7 @@ def test_a_source_that_hangs_is_not_alive_and_one_that_waits_or_rests_is(
     supervised = SupervisedSource(run, context, clock=clock)
     supervised.start()
     try:
-        wait_until(lambda: supervised.counters.state == "watching", what="a source that hangs")
+        wait_until(lambda: supervised.context.counters.state == "watching", what="a source that hangs")
         clock.turn(SILENT_S - 1)
         assert supervised.is_alive()
         clock.turn(2)

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from eaves.sources.camera.decoder.timing import FrameSelection
+from eaves.sources.camera.decoder.reading import FrameSelection
 
 
 def _play(selection: FrameSelection, *, rate: int, key_every: int, seconds: float, jitter: float = 0.0) -> list[float]:
@@ -51,3 +51,8 @@ def test_times_that_jump_stop_no_frames() -> None:
     assert selection.take(5.0)
     assert not selection.is_due(5.5)
     assert selection.take(1e9)
+
+
+def test_a_stream_with_one_key_frame_has_all_its_frames_decoded() -> None:
+    sent = _play(FrameSelection(0.4), rate=10, key_every=100_000, seconds=40)
+    assert len(sent) == pytest.approx(100, abs=1)

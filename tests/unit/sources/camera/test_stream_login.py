@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from eaves.credentials.folder import Credentials, find_versions, read_credentials
+from eaves.credentials.folder import Credentials, read_credentials
 from eaves.sources.camera.address import StreamLogin, build_url
 from eaves.sources.camera.kind import CameraSettings
 
@@ -50,14 +49,3 @@ def test_the_request_names_the_files_of_a_folder(tmp_path: Path) -> None:
         str(tmp_path / name) for name in ("ca.crt", "tls.crt", "tls.key")
     )
     assert (request.every_s, request.max_bytes, request.transport) == (2, 77, "tcp")
-
-
-def test_a_new_password_and_a_renewed_certificate_are_noticed(tmp_path: Path) -> None:
-    for name in ("username", "password", "tls.crt", "tls.key"):
-        (tmp_path / name).write_text("1")
-    for name in ("password", "tls.crt"):
-        before = find_versions(tmp_path)
-        assert find_versions(tmp_path) == before
-        os.utime(tmp_path / name, ns=(1, before[name] + 1))
-        assert find_versions(tmp_path) != before
-    assert find_versions(None) == find_versions(tmp_path / "missing") == {}

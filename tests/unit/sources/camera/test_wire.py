@@ -15,11 +15,8 @@ from eaves.sources.camera.wire import (
     Message,
     Opened,
     StreamFrame,
-    StreamRequest,
     WireError,
     build_message,
-    build_request,
-    parse_request,
     read_message,
 )
 
@@ -36,14 +33,6 @@ MESSAGES: list[Message] = [
 
 def _pack(body: bytes, data: bytes = b"") -> bytes:
     return HEADER.pack(len(body), len(data)) + body + data
-
-
-@pytest.mark.parametrize("message", MESSAGES)
-def test_a_message_is_read_as_it_was_written(message: Message) -> None:
-    stream = io.BytesIO(build_message(message) + build_message(Alive()))
-    assert read_message(stream, 1000) == message
-    assert read_message(stream, 1000) == Alive()
-    assert read_message(stream, 1000) is None
 
 
 def test_a_message_that_ends_too_early_is_refused() -> None:
@@ -80,15 +69,3 @@ def test_a_length_beyond_the_limit_is_refused_before_the_body_is_read() -> None:
 def test_what_is_no_message_is_refused(body: bytes) -> None:
     with pytest.raises(WireError):
         read_message(io.BytesIO(_pack(body)), 1000)
-
-
-def test_only_a_frame_has_an_image() -> None:
-    with pytest.raises(WireError):
-        read_message(io.BytesIO(_pack(b'{"kind": "Ended", "code": "broken"}', b"x")), 1000)
-
-
-def test_a_request_is_one_line_and_read_as_it_was_written() -> None:
-    request = StreamRequest(url="rtsp://user:p\nw@camera/stream", every_s=0.5, authorities="/ca.crt", paced=False)
-    line = build_request(request)
-    assert line.count(b"\n") == 1
-    assert parse_request(line) == request

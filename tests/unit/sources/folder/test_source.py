@@ -199,7 +199,9 @@ def test_an_image_that_is_too_large_is_refused_once_and_holds_up_no_other(
         assert run.counters.dropped == {"too_large": 1}
         assert run.counters.captured == 1
         assert run.counters.last_captured_at == pytest.approx(run.clock.now(), abs=600)
-    assert [r.getMessage() for r in caplog.records] == ["not captured: a.png has 1008 bytes, more than 1000"]
+    assert [r.getMessage() for r in caplog.records] == [
+        "source cam: not captured (too_large): a.png: it has 1008 bytes, more than 1000"
+    ]
 
 
 def test_a_file_that_becomes_a_link_is_not_read_but_counted_once(folder: Path, tmp_path: Path) -> None:
@@ -251,3 +253,12 @@ def test_what_an_option_left_out_is_taken_once_the_option_is_another(folder: Pat
         with running(folder, index, polling=True, settle_s=1.0, options=options) as run:
             run.advance(5)
             assert run.subjects == expected
+
+
+def test_a_file_that_is_overwritten_all_the_time_is_taken_again_and_again(folder: Path) -> None:
+    with running(folder, settle_s=30.0) as run:
+        for number in range(100):
+            os.utime(run.write("latest.png"), ns=(number, number))
+            run.tell("latest.png")
+            run.advance(0.1)
+        assert 2 <= len(run.events) <= 12

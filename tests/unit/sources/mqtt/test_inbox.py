@@ -8,7 +8,7 @@ import pytest
 
 from eaves.base.clock import SYSTEM
 from eaves.mqtt import Message
-from eaves.sources.mqtt.inbox import OVERHEAD_BYTES, HeldMessage, Inbox
+from eaves.sources.mqtt.payload import OVERHEAD_BYTES, HeldMessage, Inbox
 
 
 def held(packet_id: int = 1, *, topic: str = "a", size: int = 1000, digest: bytes = b"x", **values: Any) -> HeldMessage:

@@ -14,7 +14,7 @@ from PIL import Image
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from eaves.images.pixels import decode
-from eaves.sources.frame import Frame
+from eaves.sources.context import Frame
 from eaves.sources.options import Dropped, FrameEditor, FrameOptions
 from tests.inputs import hostile
 from tests.inputs.hostile import encode
@@ -57,7 +57,7 @@ def noisy(pixels: Array, deviation: float, seed: int) -> Array:
 def test_without_options_nothing_is_decoded_and_pillow_is_not_imported() -> None:
     code = (
         "import sys\n"
-        "from eaves.sources.frame import Frame\n"
+        "from eaves.sources.context import Frame\n"
         "from eaves.sources.options import FrameEditor, FrameOptions\n"
         "frame = Frame(data=b'no image', position='1')\n"
         "assert FrameEditor(FrameOptions(rate='1/s', hours=('00:00-24:00',))).edit(frame) is frame\n"

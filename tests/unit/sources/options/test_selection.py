@@ -13,7 +13,7 @@ import pytest
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
-from eaves.sources.frame import Frame
+from eaves.sources.context import Frame
 from eaves.sources.options import Dropped, FrameEditor, FrameOptions
 from eaves.sources.options.settings import parse_interval_ns
 

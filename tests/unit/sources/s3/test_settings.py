@@ -23,7 +23,6 @@ def parse(**values: Any) -> Any:
         ({"bucket": "photos"}, "sources[0].bucket: must be the address of a bucket, such as s3://photos/gate/"),
         ({"endpoint": "minio:9000"}, "sources[0].endpoint: must be http://HOST:PORT"),
         ({"region": "a b"}, "sources[0].region: must be the name of a region"),
-        ({"queue": "images"}, "sources[0].queue: must be the address of a queue"),
         ({"sends": "links"}, "sources[0].sends: must be one of"),
         ({"sends": "reference", "crop": "0,0,0.5,1"}, "sources[0].crop: needs the image itself"),
     ],
@@ -34,10 +33,9 @@ def test_a_fault_is_reported_with_the_path_of_its_setting(values: dict[str, Any]
     assert message in str(caught.value)
 
 
-def test_the_doctor_tests_the_connections_to_store_and_queue() -> None:
-    source = parse(endpoint="http://minio.site:9000", queue="https://sqs.eu-central-1.amazonaws.com/1/images")
+def test_the_doctor_tests_the_connections_to_the_store() -> None:
+    source = parse(endpoint="http://minio.site:9000")
     assert list(source.kind.addresses(source.settings)) == [
         "minio.site:9000",
-        "tls://sqs.eu-central-1.amazonaws.com:443",
     ]
     assert list(parse().kind.addresses(parse().settings)) == ["tls://photos.s3.us-east-1.amazonaws.com:443"]

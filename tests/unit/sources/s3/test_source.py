@@ -94,28 +94,6 @@ def test_of_a_large_bucket_only_what_follows_the_last_keys_is_listed_between_two
         assert sorted(run.subjects[2_503:]) == ["gate/2025/late.jpg", "hall/1.jpg"]
 
 
-def test_a_notification_makes_an_image_come_at_once_and_repeated_ones_send_it_once() -> None:
-    clock = ManualClock()
-    with running(large(clock, 2_500), clock, every_s=DAY_S, full_every_s=DAY_S) as run:
-        run.bucket.write("a/1.jpg", JPEG)
-        run.tell("a/1.jpg", "a/1.jpg")
-        run.tell("a/1.jpg")
-        assert run.subjects[2_500:] == ["a/1.jpg"]
-        clock.turn(DAY_S + 100)  # both kinds of passes find it, too
-        run.advance(100)
-        assert run.subjects[2_500:] == ["a/1.jpg"]
-
-
-def test_notifications_of_objects_that_are_gone_or_no_images_or_odd_disturb_nothing() -> None:
-    clock = ManualClock()
-    with running(filled(clock, "a/1.jpg"), clock) as run:
-        run.bucket.fail = raising(StatusError("400", status=400), "find", key="odd")
-        run.bucket.write("b/2.jpg", JPEG)
-        run.tell("gone.jpg", "notes.txt", "odd.jpg", "b/2.jpg")
-        assert run.subjects == ["a/1.jpg", "b/2.jpg"]
-        assert run.counters.state == "watching"
-
-
 @pytest.mark.parametrize(
     "error",
     [
@@ -220,3 +198,18 @@ def test_ids_of_present_objects_are_kept_and_those_of_deleted_ones_are_forgotten
             run.settle()
         assert len(index.times) == 1
         assert len(run.events) == 2
+
+
+def test_objects_that_are_overwritten_all_the_time_hide_no_new_image_and_come_themselves() -> None:
+    clock = ManualClock()
+    bucket = large(clock, 2_500)
+    for name in ("gate/latest.jpg", "gate/thumbnail.jpg", "gate/zoom.jpg"):
+        bucket.write(name, JPEG)
+    with running(bucket, clock, every_s=30, full_every_s=DAY_S) as run:
+        bucket.requests.clear()
+        for number in range(5):
+            bucket.write(f"gate/2026/99999{number}.jpg", JPEG)
+            bucket.write("gate/latest.jpg", JPEG + bytes(number + 1))
+            run.advance(31)
+            assert sorted(run.subjects[2_503 + 2 * number :]) == [f"gate/2026/99999{number}.jpg", "gate/latest.jpg"]
+        assert bucket.requests["list"] == 5
