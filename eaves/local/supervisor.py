@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from eaves.admin.queue import SpoolQueue
-from eaves.admin.summary import LanePause
+from eaves.admin.report import QueueReport
 from eaves.base.clock import SYSTEM, Clock
 from eaves.base.locks import take_lock
 from eaves.delivery import HttpAnswer
@@ -25,20 +25,20 @@ from eaves.history.recent_images import RecentImages
 from eaves.http_client.proxies import parse_proxies
 from eaves.local.access_token import AccessToken
 from eaves.local.apps import Apps
-from eaves.local.broker import Broker, lane_of, lane_of_sink, sum_lanes
+from eaves.local.broker import Broker, lane_of
 from eaves.local.console.listening import prepare_exposure
 from eaves.local.console.manager import ConsoleManager
 from eaves.local.processes.activator import Activator
 from eaves.local.processes.app_processes import AppProcesses
 from eaves.local.processes.logs import rotate
 from eaves.local.processes.process import Launch, Process, ProcessHost, describe_exception
-from eaves.local.queues import list_source_parts, list_trigger_parts
+from eaves.local.queues import find_lanes, list_parts
 from eaves.local.routes import PlatformRoutes
 from eaves.local.server import EVERY_ADDRESS, HOST, TcpPort, WebServer, build_port_error, resolve_host
 from eaves.local.settings import LocalSettings
 from eaves.local.specs import LocalApp
 from eaves.local.state import StateDirectory
-from eaves.platform import RELAY, FunctionStatus
+from eaves.platform import FunctionStatus
 from eaves.spool import Spool
 from eaves.web.origin import is_loopback_address
 
@@ -225,23 +225,18 @@ class Supervisor:
 
     def status(self) -> list[FunctionStatus]:
         """Return the status of every deployed function, by name."""
-        counts = self._spool.counts()
-        found = [self._status(name, app, counts) for name, app in sorted(self._apps.wanted.items())]
+        report = self.queue.report()
+        found = [self._status(name, app, report) for name, app in sorted(self._apps.wanted.items())]
         broken = [
             FunctionStatus(name=name, state="failed", reason=reason)
             for name, reason in sorted(self._apps.unreadable.items())
         ]
         return found + broken
 
-    def _status(self, name: str, app: LocalApp, counts: Mapping[str, tuple[int, int]]) -> FunctionStatus:
-        triggers = [trigger.name for trigger in app.triggers]
-        lanes = [lane_of(name, trigger) for trigger in (*triggers, *((RELAY,) if app.relay.enabled else ()))]
+    def _status(self, name: str, app: LocalApp, report: QueueReport) -> FunctionStatus:
         to_function = [lane_of(name, trigger.name) for trigger in app.triggers if not trigger.url]
-        queued, dead = sum_lanes(counts, name)
         condition, replicas, reason = self._apps.state(name)
-        agents = self._processes.statuses(name)
-        deliveries = self._broker.deliveries()
-        by_lane = {lane: lane.rpartition("/")[2] for lane in lanes}
+        agents, (lanes, sinks) = self._processes.statuses(name), find_lanes(report, name)
         return FunctionStatus(
             name=name,
             state=condition,
@@ -249,18 +244,12 @@ class Supervisor:
             reason=reason,
             artifact=str(app.function.artifact),
             artifact_digest=app.function.artifact_digest,
-            queued=queued,
-            dead=dead,
             site=app.function.site,
-            sources=self._processes.describe_sources(name),
             delivered=sum(self._broker.delivered.get(lane, 0) for lane in to_function),
             agents=agents,
-            parts=(*list_trigger_parts(by_lane, deliveries, self._clock.now()), *list_source_parts(agents)),
-            pauses=tuple(
-                LanePause(lane=one.lane, reason=one.reason, since=one.since)
-                for one in deliveries
-                if one.paused and one.lane in (*lanes, *(lane_of_sink(name, trigger) for trigger in triggers))
-            ),
+            lanes=lanes,
+            sinks=sinks,
+            parts=tuple(list_parts(lanes, agents, self._clock.now())),
         )
 
     def _remember(self, event: Event) -> None:

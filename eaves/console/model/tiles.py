@@ -17,8 +17,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from eaves.admin import SourceReport
-from eaves.admin.summary import AgentStatus
+from eaves.admin import QueueReport, SourceReport
 from eaves.console.model.prediction import EventRow, name_source
 from eaves.console.model.words import to_sentence
 from eaves.events import source_uri
@@ -101,7 +100,7 @@ def find_rhythm(records: Sequence[Record]) -> float | None:
 
 def build_tile(
     report: SourceReport,
-    agent: AgentStatus,
+    agent: QueueReport,
     function: FunctionStatus,
     last: EventRow | None,
     *,
@@ -140,12 +139,10 @@ _Judgement = tuple[str, str, float | None]
 """State, detail and beginning."""
 
 
-def _judge_report(report: SourceReport, agent: AgentStatus, now: float) -> _Judgement | None:
+def _judge_report(report: SourceReport, agent: QueueReport, now: float) -> _Judgement | None:
     """Return what the source itself or its agent reports; None when it works."""
     reason = report.reason or agent.reason
-    since = None
-    if report.last_error_age_s is not None and report.reason == report.last_error:
-        since = round(now - report.last_error_age_s)
+    since = None if report.reason_age_s is None else round(now - report.reason_age_s)
     if report.state == "starting" or (report.state, report.reason) == ("waiting", NOT_STARTED):
         return "starting", "The source is being started.", None
     if report.state == "waiting":

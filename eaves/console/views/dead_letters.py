@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
+from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response as AnyResponse
 
-from eaves.admin import Action, Selector
-from eaves.admin.selector import DEAD, MAX_SEQ, parse_seq
+from eaves.admin import DEAD, Action, QueueReport, Selector
+from eaves.admin.queue import MAX_SEQ
+from eaves.console.backend import Backend
 from eaves.console.context import ConsoleContext
 from eaves.console.model.dead_letters import (
     PAGE,
     SAMPLE,
-    build_dead_letter,
+    DeadLetterView,
     describe_change,
     describe_data,
     describe_lane,
     group_by_reason,
     shorten_reason,
 )
-from eaves.console.reused_answers import MAX_AGE_S, ReusedAnswer, read_reports
+from eaves.console.reused_answers import ReusedAnswer
 from eaves.console.security.guard import refuse_when_read_only
 from eaves.console.views.images import send_picture
-from eaves.errors import NotFoundError
+from eaves.errors import EavesError, NotFoundError
 from eaves.events import DATAREF
 
 SEQ = f"int(max={MAX_SEQ})"
 """Converter of an entry's number in the rule of a route; a larger number can't be stored, so there is no such page."""
 FILTERS = ("lane", "reason", "source")
 """Conditions of a form that selects dead letters, fields of `Selector`."""
+REPORTS_S = 2.0
+"""Time for which the reports of the queues are used again, seconds."""
 PICTURE_AGE_S = 3_600
 """Time for which a browser keeps the picture of an entry, seconds; an entry's data never changes."""
 
@@ -40,7 +43,7 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
     """Build the routes that show and change dead letters."""
     pages = Blueprint("dead_letters", __name__, url_prefix="/dead-letters")
     backend = context.backend
-    reports = ReusedAnswer(lambda: read_reports(backend), MAX_AGE_S, context.clock)
+    reports = ReusedAnswer(lambda: _read_reports(backend), REPORTS_S, context.clock)
 
     @pages.get("/")
     def show() -> str:
@@ -107,6 +110,22 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
     return pages
 
 
+def _read_reports(backend: Backend) -> tuple[dict[str, QueueReport], dict[str, str]]:
+    """Return the report of each queue that answered, and the reason of each other one, by the queue's name.
+
+    There are queues of no deployed app, such as that of a removed relay.
+    """
+    reports: dict[str, QueueReport] = {}
+    unreachable: dict[str, str] = {}
+    for name in backend.queue_names():
+        try:
+            with backend.open_queue(name) as queue:
+                reports[name] = queue.report()
+        except EavesError as error:
+            unreachable[name] = error.message
+    return reports, unreachable
+
+
 def _show_list(context: ConsoleContext, name: str) -> str:
     """Return one page of a queue's dead letters; the first page also has their reasons."""
     arguments = request.args
@@ -115,8 +134,8 @@ def _show_list(context: ConsoleContext, name: str) -> str:
     is_first = not after and not kept.keys() & {"reason", "source"}
     chosen = Selector(state=DEAD, after=min(after, MAX_SEQ), **kept)
     with context.backend.open_queue(name) as queue:
-        found = [build_dead_letter(one) for one in queue.entries(chosen, limit=SAMPLE if is_first else PAGE)]
-    following = found[PAGE - 1].seq if len(found) >= PAGE else 0
+        found = [DeadLetterView(one) for one in queue.entries(chosen, limit=SAMPLE if is_first else PAGE)]
+    following = found[PAGE - 1].entry.seq if len(found) >= PAGE else 0
     done, count = arguments.get("done", ""), max(0, arguments.get("count", 0, type=int))
     return render_template(
         "dead_letters/list.html",
@@ -141,7 +160,7 @@ def _show_entry(context: ConsoleContext, name: str, seq: int) -> str | tuple[str
             content = queue.entry(seq)
     except NotFoundError:
         return render_template("dead_letters/gone.html", queue=name, seq=seq), HTTPStatus.NOT_FOUND
-    letter = build_dead_letter(content.entry)
+    letter = DeadLetterView(content.entry)
     return render_template(
         "dead_letters/entry.html",
         queue=name,
@@ -163,9 +182,9 @@ def _change(context: ConsoleContext, name: str, action: Action, done: str) -> An
     return redirect(page, HTTPStatus.SEE_OTHER)
 
 
-def _read_selector(values: Mapping[str, str]) -> Selector:
+def _read_selector(values: MultiDict[str, str]) -> Selector:
     """Return the selector of the dead letters that a form or a link is about; an InputError for a wrong number."""
     if "seq" in values:
-        return Selector(seqs=(parse_seq(values["seq"]),), state=DEAD)
+        return Selector(seqs=(values.get("seq", -1, type=int),), state=DEAD)
     lane, reason, source = (values.get(key, "") for key in FILTERS)
     return Selector(state=DEAD, lane=lane, reason=reason, source=source)

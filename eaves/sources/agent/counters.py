@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from eaves.admin.report import SourceReport
 from eaves.base.clock import Clock
 from eaves.credentials.redact import redact
 from eaves.sources.frame import ERRORS, Cause
@@ -24,7 +25,7 @@ MAX_TEXT = 256
 
 
 class SourceCounters:
-    """Counters and state of one source; implements `eaves.admin.report.SourceView`. Safe to use from any thread.
+    """Counters and state of one source; they become its report. Safe to use from any thread.
 
     Args:
         clock: Wall clock and monotonic clock.
@@ -83,6 +84,22 @@ class SourceCounters:
         """Last reason why the source captured nothing, and the time when that began, Unix seconds; None without one."""
         with self._lock:
             return (self._error, self._error_at) if self._error else None
+
+    def report(self, name: str) -> SourceReport:
+        """Return the report on the source, which has this name."""
+        now, at, error = self._clock.now(), self.last_captured_at, self.last_error
+        return SourceReport(
+            name=name,
+            state=self.state,
+            reason=self.reason,
+            captured=self.captured,
+            dropped=self.dropped,
+            last_captured_at=at,
+            last_captured_age_s=None if at is None else max(0.0, now - at),
+            reconnects=self.reconnects,
+            last_error=error[0] if error else "",
+            last_error_age_s=max(0.0, now - error[1]) if error else None,
+        )
 
     def count_captured(self) -> None:
         """Count an image that was stored."""

@@ -142,7 +142,9 @@ def test_images_in_a_folder_of_the_node_are_predicted(
         put_files(there, on_node(folder), pictures(tiny_artifact, "a.png", "b.png"), image)
         wait_for(outside, "a.png", "b.png")
         (status,) = json.loads(place.eaves("status", "-o", "json").stdout)
-        assert status["sources"] == [f"{source} running (1/1)"]
+        assert [
+            one["pods"] for one in status["parts"] if one["kind"] == "DaemonSet" and one["component"] == "source"
+        ] == ["1/1"]
         check_queue(place, source)
         place.eaves("remove", NAME)
         assert there.list(DAEMON_SET) == []

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from eaves.admin.client import SocketQueue
 from eaves.admin.queue import SpoolQueue
-from eaves.admin.routes import answer
-from eaves.admin.server import AdminServer
+from eaves.admin.server import AdminServer, answer_queue
 from eaves.delivery import SinkResponse
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.history import FileHistory, HistoryReader
@@ -71,7 +69,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         trigger = TriggerSpec(name=APP, filter={"type": IMAGE_CAPTURED}, function=APP, delivery=delivery)
         broker.subscribe({LANE: Subscription(app=APP, trigger=trigger, send=function, parallel=1)})
         queue = SpoolQueue(spool, deliveries=broker.deliveries, try_now=broker.try_now)
-        server = AdminServer(partial(answer, queue), path=tmp_path / "s" / "socket")
+        server = AdminServer(lambda _, __, query: answer_queue(queue, query), path=tmp_path / "s" / "socket")
         backend = FakeBackend(named_queues={"broker": SocketQueue(tmp_path / "s" / "socket")})
         backend.records = reader  # type: ignore[assignment]
         yield Site(broker=broker, spool=spool, function=function, browser=open_console(backend))

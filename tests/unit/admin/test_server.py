@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from eaves.admin.routes import AdminResponse
+from eaves.admin.client import UnixConnection
 from eaves.admin.server import CONNECTIONS, TIMEOUT_S, AdminServer
-from eaves.admin.unix_socket import UnixConnection
 from eaves.errors import ConfigError
+from eaves.ingress import Response
 
 
-def echo(method: str, path: str, query: str) -> AdminResponse:
+def echo(method: str, path: str, query: str) -> Response:
     if path == "/fails":
         raise RuntimeError("a defect")
-    return AdminResponse(status=200, content_type="text/plain", body=f"{method} {path} {query}".encode())
+    return Response(status=200, body=f"{method} {path} {query}".encode())
 
 
 @pytest.fixture(params=["port", "socket", "socket on a long path"])

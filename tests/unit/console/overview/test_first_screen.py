@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from eaves.admin.report import SourceReport
-from eaves.admin.summary import AgentStatus
+from eaves.admin.report import QueueReport, SourceReport
 from eaves.console.app import create_app
 from eaves.console.context import ConsoleContext
 from eaves.errors import PlatformError
@@ -46,7 +45,7 @@ class Screen:
         first_at = self.clock.now() - age_s - 2.0 * (count - 1) - 0.03
         build_flow(count, sources=sources, first_at=first_at).put_into(self.backend)
         reports = tuple(SourceReport(name=name, state="watching") for name in sources)
-        agent = AgentStatus(name="flowers", state="running", sources=reports)
+        agent = QueueReport(name="flowers", state="running", sources=reports)
         self.backend.functions = [FunctionStatus(name="flowers", state="ready", site="mill", agents=(agent,))]
 
     def poll(self, tag: str = "") -> tuple[int, str, str]:

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from eaves.admin.report import LinkReport, SourceReport
-from eaves.admin.summary import AgentStatus
+from eaves.admin.report import LaneReport, LinkReport, QueueReport, SourceReport
 from eaves.console.model.overview import MAX_TILES, Overview, build_overview, list_links
 from eaves.console.model.prediction import EventRow
 from eaves.platform import FunctionStatus
@@ -26,9 +25,9 @@ def silent(name: str, age_s: float = 720.0) -> SourceReport:
 
 
 def function_of(*reports: SourceReport, state: str = "ready", link: LinkReport | None = None) -> FunctionStatus:
-    agents = [AgentStatus(name="flowers", state="running", sources=reports, dead=0)]
+    agents = [QueueReport(name="flowers", state="running", sources=reports)]
     if link is not None:
-        agents.append(AgentStatus(name="flowers.relay", state="running", link=link))
+        agents.append(QueueReport(name="flowers.relay", state="running", link=link))
     return FunctionStatus(name="flowers", state=state, site="mill", agents=tuple(agents))
 
 
@@ -87,7 +86,7 @@ def test_images_that_people_sent_have_no_tile_and_are_named() -> None:
 
 
 def test_dead_letters_are_a_note() -> None:
-    view = view_of(replace(function_of(watching("a")), dead=2))
+    view = view_of(replace(function_of(watching("a")), lanes=(LaneReport(lane="trigger/flowers/flowers", dead=2),)))
     assert view.state == "ok"
     assert [one.text for one in view.problems] == ["2 events could not be processed and are kept."]
 

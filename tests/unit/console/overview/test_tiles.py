@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from eaves.admin.report import SourceReport
-from eaves.admin.summary import AgentStatus, describe_silent
+from eaves.admin.report import QueueReport, SourceReport, describe_silent
 from eaves.console.model.prediction import EventRow
 from eaves.console.model.tiles import SourceTile, build_tile, find_rhythm
 from eaves.history import Record
@@ -25,11 +24,11 @@ def tile_of(
     *,
     function: FunctionStatus = FUNCTION,
     last: EventRow | None = IMAGE,
-    agent: AgentStatus | None = None,
+    agent: QueueReport | None = None,
     silent_after_s: float = 600.0,
     usual_s: float | None = None,
 ) -> SourceTile:
-    agent = agent or AgentStatus(name="flowers", state="running", sources=(report,))
+    agent = agent or QueueReport(name="flowers", state="running", sources=(report,))
     return build_tile(report, agent, function, last, now=START, silent_after_s=silent_after_s, usual_s=usual_s)
 
 

@@ -200,7 +200,9 @@ def test_reasons_of_dead_letters_are_listed_by_class(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool.db") as spool:
         put_dead(spool, [captured_event(number) for number in range(3)])
         put_dead(spool, [captured_event(9)], lane="trigger/other/other")
-        backend = FakeBackend(functions=[replace(LOCAL, dead=3)], named_queues={"broker": SpoolQueue(spool)})
+        lanes = SpoolQueue(spool).report().lanes
+        status = replace(LOCAL, lanes=tuple(one for one in lanes if one.lane.startswith("trigger/flowers/")))
+        backend = FakeBackend(functions=[status], named_queues={"broker": SpoolQueue(spool)})
         browser = open_console(backend)
         assert 'hx-get="/functions/flowers/reasons"' in browser.open("/functions/flowers").text
         found = text_of(browser.fetch("/functions/flowers/reasons").text)
