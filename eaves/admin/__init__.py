@@ -2,7 +2,7 @@
 
 report   what a process reports of its queue, its sources and its link; plain data to and from JSON
 metrics  the same report as Prometheus text
-queue    the Protocol of a queue, a queue on a spool, and the one JSON form of a request to a queue
+queue    a queue on a spool, and one in another process by the one JSON form of a request to a queue
 server   a process's Unix socket and port; client: a queue behind a Unix socket, or opened from its file
 """
 

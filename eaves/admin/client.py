@@ -11,6 +11,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -47,7 +48,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 class SocketQueue(RemoteQueue):
-    """Implements `Queue` by asking the process that listens on a Unix socket.
+    """A queue behind a Unix socket: it asks the process that listens on a Unix socket.
 
     A request raises NotRunningError when no process listens there, and PlatformError when its answer can't be used.
 
@@ -76,23 +77,41 @@ class SocketQueue(RemoteQueue):
         return self._request("POST", f"/queues?{quote(request)}")
 
     def _request(self, method: str, target: str, *, allowed: Sequence[int] = ()) -> bytes:
-        connection = UnixConnection(self._path, self._timeout_s)
-        try:
-            connection.request(method, target)
-            response = connection.getresponse()
-            body = response.read(MAX_BYTES + 1)
-        except (FileNotFoundError, ConnectionRefusedError) as error:
-            raise NotRunningError(f"no process listens on {self._path}") from error
-        except (OSError, http.client.HTTPException) as error:
-            detail = str(error) or type(error).__name__
-            raise PlatformError(f"the process at {self._path} doesn't answer: {detail}") from error
-        finally:
-            connection.close()
-        if len(body) > MAX_BYTES:
-            raise PlatformError(f"{self._path} answered with more than {MAX_BYTES} bytes")
-        if response.status >= 300 and response.status not in allowed:
-            raise_refusal(body, response.status)
+        status, _, body = ask_socket(self._path, method, target, timeout_s=self._timeout_s)
+        if status >= 300 and status not in allowed:
+            raise_refusal(body, status)
         return body
+
+
+def ask_socket(
+    path: Path,
+    method: str,
+    target: str,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    body: bytes = b"",
+    *,
+    timeout_s: float,
+) -> tuple[int, dict[str, str], bytes]:
+    """Return status, headers by lower-case name, and body of an answer of the process that listens on a Unix socket.
+
+    Raises:
+        NotRunningError: When no process listens there.
+        PlatformError: When it doesn't answer, or answers with too much.
+    """
+    connection = UnixConnection(path, timeout_s)
+    try:
+        connection.request(method, target, body=body or None, headers=dict(headers))
+        response = connection.getresponse()
+        found = response.read(MAX_BYTES + 1)
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise NotRunningError(f"no process listens on {path}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise PlatformError(f"the process at {path} doesn't answer: {str(error) or type(error).__name__}") from error
+    finally:
+        connection.close()
+    if len(found) > MAX_BYTES:
+        raise PlatformError(f"{path} answered with more than {MAX_BYTES} bytes")
+    return response.status, {name.lower(): value for name, value in response.getheaders()}, found
 
 
 def list_hung_parts(path: Path, *, timeout_s: float) -> list[str]:

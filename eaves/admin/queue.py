@@ -1,7 +1,7 @@
-"""A queue for operators: its Protocol, its implementation on a spool, and the one JSON form of a request to it.
+"""A queue for operators: on a spool, or in another process by the one JSON form of a request to it.
 
 A request is a JSON object such as `{"do": "list", "state": "dead", "limit": 10}`, with the fields of `QueueRequest`.
-The answer is the JSON of what the method of `Queue` returns. `RemoteQueue` writes requests, `answer_request` answers
+The answer is the JSON of what the method of the queue returns. `RemoteQueue` writes requests, `answer_request` answers
 them. They travel over a process's Unix socket (`eaves.admin.client`), or as the argument of a command that
 `kubectl exec` runs in its container (`eaves.sources.queue`).
 """
@@ -13,7 +13,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from eaves.admin.report import LinkReport, QueueReport, SourceReport, build_report, from_json, to_json
 from eaves.delivery.status import LaneDelivery
@@ -145,33 +145,8 @@ class EntryContent:
     data: bytes
 
 
-class Queue(Protocol):
-    """Interface of a queue for operators. Every method raises EavesError when the queue can't be reached or changed."""
-
-    def report(self) -> QueueReport:
-        """Return the contents of each lane and the state of its delivery."""
-
-    def entries(self, chosen: Selector, *, limit: int = LIMIT) -> Sequence[Stored]:
-        """Return the chosen entries without their data, in the order they were put, at most `limit`."""
-
-    def entry(self, seq: int) -> EntryContent:
-        """Return one entry with its data. Raises NotFoundError when there is no entry with that number."""
-
-    def change(self, action: Action, chosen: Selector, *, everything: bool = False, dry_run: bool = False) -> Changed:
-        """Apply an action to the chosen entries, or with `dry_run` only count them.
-
-        Raises InputError when neither a selection nor `everything` is given.
-        """
-
-    def ledger(self, *, after: int = 0, limit: int = LEDGER_LIMIT) -> Sequence[LedgerLine]:
-        """Return ledger lines with a higher number than `after`, in order. Raises NotFoundError without a ledger."""
-
-    def trace(self, source: str, event_id: str) -> LedgerLine | None:
-        """Return the ledger line of one event; None when it has none. Raises NotFoundError without a ledger."""
-
-
 class SpoolQueue:
-    """Implements `Queue` on an open spool.
+    """A queue on an open spool. Every method raises EavesError when the queue can't be read or changed.
 
     Args:
         spool: Open spool.
@@ -201,11 +176,11 @@ class SpoolQueue:
         return build_report(self._spool, self._deliveries(), self._sources(), self._link())
 
     def entries(self, chosen: Selector, *, limit: int = LIMIT) -> Sequence[Stored]:
-        """Return the chosen entries without their data."""
+        """Return the chosen entries without their data, in the order they were put, at most `limit`."""
         return list_entries(self._spool, chosen.to_selection(self._spool.clock.now()), limit=limit)
 
     def entry(self, seq: int) -> EntryContent:
-        """Return one entry with its data; a SpoolError when the entry is damaged."""
+        """Return one entry with its data; a NotFoundError without it, a SpoolError when it is damaged."""
         listed = list_entries(self._spool, Selection(seqs=(seq,)), limit=1)
         found = self._spool.get(seq)
         if not listed or found is None:
@@ -213,7 +188,11 @@ class SpoolQueue:
         return EntryContent(entry=listed[0], attributes=dict(found.event.attributes()), data=found.event.data)
 
     def change(self, action: Action, chosen: Selector, *, everything: bool = False, dry_run: bool = False) -> Changed:
-        """Apply an action to the chosen entries, or only count them."""
+        """Apply an action to the chosen entries, or with `dry_run` only count them.
+
+        Raises:
+            InputError: When neither a selection nor `everything` says which entries to delete.
+        """
         _check_change(action, chosen, everything=everything)
         selection = chosen.to_selection(self._spool.clock.now())
         if action is Action.DROP:
@@ -229,11 +208,11 @@ class SpoolQueue:
         return Changed(entries=entries, size_bytes=size_bytes)
 
     def ledger(self, *, after: int = 0, limit: int = LEDGER_LIMIT) -> Sequence[LedgerLine]:
-        """Return lines of the spool's ledger."""
+        """Return ledger lines with a higher number than `after`, in order; a NotFoundError without a ledger."""
         return self._require_ledger().read(after=after, limit=limit)
 
     def trace(self, source: str, event_id: str) -> LedgerLine | None:
-        """Return the ledger line of one event; None when it has none."""
+        """Return the ledger line of one event; None when it has none. A NotFoundError without a ledger."""
         return self._require_ledger().find(source, event_id)
 
     def _require_ledger(self) -> Ledger:
@@ -261,7 +240,7 @@ def _check_change(action: Action, chosen: Selector, *, everything: bool) -> None
 
 
 class RemoteQueue(ABC):
-    """Implements `Queue` by requests to the process that delivers it.
+    """A queue with the methods of `SpoolQueue`, by requests to the process that delivers it.
 
     Args:
         name: Name of the process, for errors.
@@ -313,6 +292,10 @@ class RemoteQueue(ABC):
             return from_json(kind, json.loads(body))
         except ValueError as error:
             raise PlatformError(f"{self._name} gave an answer that can't be read: {str(error)[:200]}") from error
+
+
+Queue = SpoolQueue | RemoteQueue
+"""A queue for operators, wherever it is."""
 
 
 def answer_request(queue: Queue, text: str) -> Any:

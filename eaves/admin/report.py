@@ -22,6 +22,8 @@ T = TypeVar("T")
 LIVE, HEALTH, METRICS = "/health/liveness", "/health", "/metrics"
 """Paths at which a process answers whether it lives, with its report, and with the report as metrics."""
 RUNNING = "running"
+NOT_STARTED = "waiting", "not started"
+"""State and reason of a source that has not reported its state yet."""
 MAX_FLOAT = 1e300
 """Number below which the numbers are that `from_json` takes for a float."""
 
@@ -88,6 +90,16 @@ class SourceReport:
     reconnects: int = 0
     last_error: str = ""
     last_error_age_s: float | None = None
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether it has not had its first turn yet."""
+        return self.state == "starting" or (self.state, self.reason) == NOT_STARTED
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it captures new images, or has played all of a recording."""
+        return self.state == "finished" or (self.state == "watching" and not self.reason)
 
     @property
     def reason_age_s(self) -> float | None:

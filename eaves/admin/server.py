@@ -17,13 +17,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import unquote
 
 from eaves.admin.metrics import CONTENT_TYPE, render_metrics
 from eaves.admin.queue import Queue, SpoolQueue, answer_request
 from eaves.admin.report import HEALTH, LIVE, METRICS, LinkReport, QueueReport, SourceReport, list_faults, to_json
-from eaves.delivery.status import LaneDelivery
+from eaves.delivery import Deliverer
 from eaves.errors import ConfigError, EavesError, Fault
 from eaves.ingress import IngressLimits, IngressServer, Request, Response, answer_error, answer_json, answer_problem
 from eaves.spool import Spool
@@ -49,20 +48,6 @@ Answer = Callable[[str, str, str], Response]
 _log = logging.getLogger(__name__)
 
 
-class DelivererView(Protocol):
-    """Interface of a deliverer that the endpoints need."""
-
-    @property
-    def lanes(self) -> Sequence[str]:
-        """Names of the lanes that it delivers."""
-
-    def status(self, lane: str) -> LaneDelivery:
-        """Return the state of a lane's delivery."""
-
-    def try_now(self) -> None:
-        """Make the next delivery attempt now, even when deliveries are paused."""
-
-
 def default_socket(spool: Path) -> Path:
     """Return the socket at which a queue is administered when `admin_socket` isn't set."""
     return spool.with_name(f"{spool.name}.admin") / "socket"
@@ -71,7 +56,7 @@ def default_socket(spool: Path) -> Path:
 @contextmanager
 def open_endpoints(
     spool: Spool,
-    deliverers: Sequence[DelivererView],
+    deliverers: Sequence[Deliverer],
     *,
     sources: Callable[[], Sequence[SourceReport]] = tuple,
     link: Callable[[], LinkReport | None] = lambda: None,

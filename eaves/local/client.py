@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from eaves import events
-from eaves.admin.client import UnixConnection
+from eaves.admin.client import ask_socket
 from eaves.admin.report import QueueReport, build_report, from_json
 from eaves.base.names import NAME_PATTERN
 from eaves.delivery import SinkResponse
@@ -249,22 +248,13 @@ class LocalPlatform:
         *,
         timeout_s: float = QUERY_TIMEOUT_S,
     ) -> tuple[int, dict[str, str], bytes]:
-        connection = UnixConnection(self._state.socket, timeout_s)
         try:
-            connection.request(method, path, body=body, headers=headers or {})
-            response = connection.getresponse()
-            answer = response.status, {key.lower(): value for key, value in response.getheaders()}, response.read()
-        except (FileNotFoundError, ConnectionRefusedError) as error:
+            answer = ask_socket(self._state.socket, method, path, headers or {}, body, timeout_s=timeout_s)
+        except NotRunningError as error:
             raise NotRunningError(
                 f"no local platform runs with the state directory {self._state.root}",
                 hint="start `eaves up` in another terminal",
             ) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise PlatformError(
-                f"`eaves up` on {self._state.root} doesn't answer: {str(error) or type(error).__name__}"
-            ) from error
-        finally:
-            connection.close()
         if answer[0] == NotFoundError.http_status and path.startswith("/functions/"):
             raise NotFoundError(_detail(answer[2]), hint="eaves status")
         return answer

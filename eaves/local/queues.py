@@ -16,7 +16,6 @@ from eaves.local.broker import lane_of, lane_of_sink
 from eaves.local.state import StateDirectory
 from eaves.platform import RELAY, PartStatus
 from eaves.relay.relay_lanes import BROKER
-from eaves.sources.agent.counters import NOT_STARTED
 from eaves.sources.agent_lanes import LANES
 from eaves.spool import lease_path
 
@@ -24,8 +23,6 @@ LINK = "link"
 """Part of the name of the lock file that a relay holds while it forwards events from its spool."""
 AGENT_TIMEOUT_S = 2.0
 """Time limit for one agent's response, seconds, so that a hung agent doesn't delay `eaves status`."""
-READY = "watching"
-"""State in which a source captures new images (`eaves.sources.context.State`)."""
 
 
 def read_agent(app: str, sources: Sequence[str], socket: Path) -> QueueReport:
@@ -122,11 +119,7 @@ def list_parts(lanes: Iterable[LaneReport], agents: Iterable[QueueReport], now: 
             )
     for agent in agents:
         for source in agent.sources:
-            state = "failed"
-            if source.state == "starting" or (source.state, source.reason) == NOT_STARTED:
-                state = "starting"
-            elif source.state == "finished" or (source.state == READY and not source.reason):
-                state = "ready"
+            state = "starting" if source.is_starting else "ready" if source.is_ready else "failed"
             yield PartStatus(
                 kind="Source",
                 name=source.name,

@@ -62,8 +62,6 @@ class Supervisor:
         state: State directory.
         environ: Environment of this process.
         settings: Port, token and console of the platform, and its disk limits for queue, logs and history.
-        observe: Function that is called with each event that is added to the history; it must return at once and raise
-            no exception.
         clock: Clock for pauses and deadlines.
         launch: Starts processes of functions and sources.
 
@@ -83,7 +81,6 @@ class Supervisor:
         *,
         environ: Mapping[str, str],
         settings: LocalSettings,
-        observe: Callable[[Event], None] = lambda event: None,
         clock: Clock = SYSTEM,
         launch: Launch = Process,
     ) -> None:
@@ -101,7 +98,6 @@ class Supervisor:
         self._port = TcpPort(settings.port, address if address in EVERY_ADDRESS else HOST)
         self._spool = Spool(state.spool, limits=settings.limits(), clock=clock)
         self._history = FileHistory(state.history, max_bytes=settings.history_max_bytes, clock=clock)
-        self._observe = observe
         self._broker = Broker(self._spool, self._remember)
         self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries, try_now=self._broker.try_now)
         token = self._token.path if self._token is not None else None
@@ -256,7 +252,6 @@ class Supervisor:
         """Add an event to the history; its image is held before, so that a reader of the history finds it."""
         self.images.add(event)
         self._history.add(event)
-        self._observe(event)
 
     def _note(self, headers: Mapping[str, str], body: bytes) -> None:
         """Add an event that was sent straight to a function to the history; ignore a request that isn't an event."""

@@ -58,7 +58,7 @@ class Kubectl:
 
 
 class PodQueue(RemoteQueue):
-    """Implements `eaves.admin.Queue` for the agent of one pod.
+    """The queue of the agent of one pod.
 
     A request raises ClusterError when kubectl isn't installed or can't run the command in the pod, and DeniedError when
     the current user may not run commands there.

@@ -20,6 +20,7 @@ from eaves.console.model.dead_letters import (
     list_deliveries,
 )
 from eaves.console.model.functions import (
+    MEANINGS,
     FunctionRow,
     Latency,
     Revisions,
@@ -28,10 +29,10 @@ from eaves.console.model.functions import (
     build_row,
     read_latency,
 )
-from eaves.console.model.words import format_log_line
 from eaves.console.reused_answers import ReusedAnswer
 from eaves.console.security.guard import refuse_when_read_only
 from eaves.errors import EavesError, NotFoundError
+from eaves.logs import format_log_line
 from eaves.platform import FunctionStatus
 
 CHANGES = ("promote", "rollback")
@@ -80,6 +81,7 @@ class _Functions:
             "status": status,
             "deliveries": list_deliveries(status),
             "describe_lane": describe_lane,
+            "meanings": MEANINGS,
         }
 
     def revisions(self, status: FunctionStatus) -> Revisions:

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from eaves.admin.report import SourceReport
+from eaves.admin.report import NOT_STARTED, SourceReport
 from eaves.base.clock import Clock
 from eaves.credentials.redact import redact
 from eaves.sources.frame import ERRORS, Cause
@@ -15,8 +15,6 @@ from eaves.sources.frame import ERRORS, Cause
 HOUR_S = 3600.0
 MAX_RECONNECTS = 3_600
 """Maximum number of reconnections within an hour that are counted: one per second."""
-NOT_STARTED = "waiting", "not started"
-"""State and reason of a source that has not reported its state yet."""
 MIN_UNUSABLE = 10
 """Number of images that are dropped for an error, one after the other, at which a source that has captured images
 counts as capturing none. Before the first captured image, one is enough."""

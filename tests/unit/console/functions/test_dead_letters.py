@@ -14,7 +14,6 @@ from eaves.console.model.dead_letters import (
     DeadLetterView,
     describe_data,
     describe_lane,
-    group_by_reason,
     list_deliveries,
 )
 from eaves.platform import FunctionStatus
@@ -53,13 +52,6 @@ def test_a_dead_letter_says_whether_a_retry_helps(status: int, advice: str) -> N
     assert DeadLetterView(replace(ENTRY, status=status, state="queued")).advice == ""
 
 
-def test_groups_have_the_most_frequent_reason_first() -> None:
-    letters = [DeadLetterView(replace(ENTRY, reason=f"reason {number % 3 and 1}")) for number in range(9)]
-    found = group_by_reason([*letters, DeadLetterView(replace(ENTRY, lane="trigger/flowers/alarm"))])
-    assert [(group.letter.reason, group.count) for group in found[:2]] == [("reason 1", 6), ("reason 0", 3)]
-    assert (found[2].letter.reason, found[2].letter.lane_title) == ("the image is corrupt", "trigger alarm")
-
-
 def test_only_text_is_shown_as_text() -> None:
     assert describe_data("application/json; charset=utf-8", b'{"a": 1}') == '{"a": 1}'
     assert describe_data("text/plain", b"\xff") == "\ufffd"
@@ -78,12 +70,4 @@ def test_lanes_of_the_app_are_shown_with_the_paused_ones_first() -> None:
         ("broker", "trigger alarm"),
         ("flowers-0", "images from the sources"),
         ("broker", "images to the function"),
-    ]
-
-
-def test_lanes_have_names_for_people() -> None:
-    lanes = ("trigger/flowers/flowers", "trigger/flowers/alarm", "dead-letters/flowers/alarm", "replies", "other")
-    assert [describe_lane(lane) for lane in lanes] == [
-        *("images to the function", "trigger alarm", "dead letter sink of trigger alarm"),
-        *("predictions to the broker", "other"),
     ]

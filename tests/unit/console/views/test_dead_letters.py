@@ -21,7 +21,7 @@ from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.browser import Browser, text_of
 from tests.fakes.console.browser import open_console as browser_of
 from tests.fakes.console.material import captured_event, small_jpeg
-from tests.fakes.console.queues import CORRUPT, LANE, Failure, put_dead
+from tests.fakes.console.queues import LANE, Failure, put_dead
 
 REFUSED = Failure(reason="connection refused", status=0)
 
@@ -123,14 +123,6 @@ def test_an_entry_that_vanished_meanwhile_is_said_to_be_gone(spool: Spool, brows
     assert "Nothing to delete" in text_of(browser.open(f"/dead-letters/broker/delete?seq={number}").text)
     answer = browser.submit("/dead-letters/broker/delete", {"seq": str(number)})
     assert "No dead letter was changed" in text_of(browser.open(answer.location).text)
-
-
-def test_all_with_one_reason_are_retried_and_no_others(spool: Spool, browser: Browser) -> None:
-    put_dead(spool, [captured_event(number) for number in range(3)])
-    put_dead(spool, [captured_event(8)], REFUSED)
-    answer = browser.submit("/dead-letters/broker/retry", {"lane": LANE, "reason": CORRUPT})
-    assert "3 dead letters are queued again." in text_of(browser.open(answer.location).text)
-    assert spool.counts()[LANE] == (3, 1)
 
 
 def test_deleting_asks_first_and_names_the_number(spool: Spool, browser: Browser) -> None:
