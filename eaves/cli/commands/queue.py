@@ -70,23 +70,17 @@ class Age(click.ParamType[float]):
         return float(found[1]) * _UNITS_S[found[2]]
 
 
-def numbers_argument(command: Command) -> Command:
-    """Add the argument `NUMBER...` to a command; it takes the sequence numbers of queue entries."""
-    return click.argument("seqs", metavar="[NUMBER]...", nargs=-1, type=click.IntRange(0, MAX_SEQ))(command)
-
-
-def filter_options(*, lane: bool = True, state: bool = True) -> Callable[[Command], Command]:
+def filter_options(*, lane: bool = True) -> Callable[[Command], Command]:
     """Return a decorator that adds the options that filter queue entries; their names are fields of `Selector`.
 
     Args:
-        lane: Whether to add `--lane`.
-        state: Whether to add `--queued` and `--dead`.
+        lane: Whether to add `--lane`, and the argument `NUMBER...` of sequence numbers.
     """
     options = [
+        click.option("--queued", "state", flag_value=QUEUED, help="Only entries that wait to be delivered."),
+        click.option("--dead", "state", flag_value=DEAD, help="Only dead letters."),
         click.option(
-            "--source",
-            default="",
-            help=("Only events of this source: its full name /eaves/SITE/NAME, or the last part of it."),
+            "--source", help="Only events of this source: its full name /eaves/SITE/NAME, or the last part of it."
         ),
         click.option("--reason", help="Only entries whose last failure contains this text."),
         click.option(
@@ -94,7 +88,7 @@ def filter_options(*, lane: bool = True, state: bool = True) -> Callable[[Comman
             "older_than_s",
             type=Age(),
             metavar="AGE",
-            help=("Only entries added to the queue longer ago than this: 90s, 15m, 2h, 7d."),
+            help="Only entries added to the queue longer ago than this: 90s, 15m, 2h, 7d.",
         ),
         click.option(
             "--after",
@@ -103,13 +97,9 @@ def filter_options(*, lane: bool = True, state: bool = True) -> Callable[[Comman
             help="Only entries with a higher number than this, to list a large queue page by page.",
         ),
     ]
-    if state:
-        options.insert(0, click.option("--dead", "state", flag_value=DEAD, help="Only dead letters."))
-        options.insert(
-            0, click.option("--queued", "state", flag_value=QUEUED, help=("Only entries that wait to be delivered."))
-        )
     if lane:
         options.insert(0, click.option("--lane", help="Only entries of this lane."))
+        options.append(click.argument("seqs", metavar="[NUMBER]...", nargs=-1, type=click.IntRange(0, MAX_SEQ)))
 
     def decorate(command: Command) -> Command:
         for option in reversed(options):
@@ -140,7 +130,6 @@ def command() -> None:
 
 
 @command.command("list")
-@numbers_argument
 @filter_options()
 @click.option(
     "-n", "--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Maximum number of entries."
@@ -185,7 +174,6 @@ def show(number: int, save: Path | None, form: str, place: Place, **options: Any
 
 
 @command.command()
-@numbers_argument
 @filter_options()
 @click.option("--all", "everything", is_flag=True, help="Retry every entry that matches the filters.")
 @target_options
@@ -195,9 +183,8 @@ def retry(**options: Any) -> None:
 
 
 @command.command()
-@numbers_argument
-@filter_options(state=False)
-@click.option("--all", "--dead", "everything", is_flag=True, help="Delete every dead letter that matches the filters.")
+@filter_options()
+@click.option("--all", "everything", is_flag=True, help="Delete every dead letter that matches the filters.")
 @click.option("--yes", is_flag=True, help="Delete without asking.")
 @target_options
 def drop(**options: Any) -> None:

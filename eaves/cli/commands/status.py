@@ -121,34 +121,23 @@ def _show(
         print_rows(rows, COLUMNS, form)
         return
     agents = [(site, status.name, agent) for site, status in functions for agent in status.agents]
-    hidden = HERE if at_sites else AT_SITES
-    _print([{**row, **_sum_up(row)} for row in rows] if at_sites else rows, COLUMNS, hidden)
+    _print([{**row, **_sum_up(row)} for row in rows] if at_sites else rows, COLUMNS, HERE if at_sites else AT_SITES)
     parts = [
-        {
-            **to_json(part),
-            "site": site,
-            "function": status.name,
-            "part": part.title,
-            "part_state": part.state,
-            "age": describe_age(part.age_s),
-        }
+        {**to_json(part), "site": site, "function": status.name, "part": part.title, "part_state": part.state}
         for site, status in functions
         for part in status.parts
         if part.state != "ready" and (at_sites or part.reason)  # one that starts here shows that in its own table
     ]
     said = {part["reason"] for part in parts}
-    hidden = frozenset() if at_sites else AT_SITES
-    if parts:
-        _print(parts, PART_COLUMNS, hidden)
-    if agents:
-        _print([{"site": site, **_agent_row(agent)} for site, _, agent in agents], AGENT_COLUMNS, hidden)
     sources = [
         {"site": site, "pod": agent.pod, **_source_row(name, source, said)}
         for site, name, agent in agents
         for source in agent.sources
     ]
-    if sources:
-        _print(sources, SOURCE_COLUMNS, hidden)
+    hidden = frozenset() if at_sites else AT_SITES
+    _print([{**part, "age": describe_age(part["age_s"])} for part in parts], PART_COLUMNS, hidden)
+    _print([{"site": site, **_agent_row(agent)} for site, _, agent in agents], AGENT_COLUMNS, hidden)
+    _print(sources, SOURCE_COLUMNS, hidden)
     for site, _, agent in agents:
         if agent.link is not None:
             where = f"{site}, {agent.name} ({agent.pod})" if at_sites else agent.name
@@ -158,6 +147,9 @@ def _show(
 
 
 def _print(rows: list[dict[str, Any]], columns: Columns, hidden: Set[str]) -> None:
+    """Print a table, but for that of functions nothing without rows."""
+    if not rows and columns is not COLUMNS:
+        return
     print_rows(rows, {key: column for key, column in columns.items() if key not in hidden}, "table")
 
 

@@ -115,19 +115,6 @@ class DeadLetterView:
         return self.entry.datacontenttype.lower().startswith("image/")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReasonGroup:
-    """Dead letters of one lane with the same reason.
-
-    Attributes:
-        letter: One of them.
-        count: Number of them among those that were counted.
-    """
-
-    letter: DeadLetterView
-    count: int
-
-
 def list_deliveries(status: FunctionStatus) -> list[tuple[str, LaneReport]]:
     """Return the lanes of an app, each with the name of its queue, those with failures first."""
     lanes = [(BROKER, lane) for lane in (*status.lanes, *status.sinks)]
@@ -148,11 +135,11 @@ def shorten_reason(reason: str) -> str:
     return _STATUS.sub("", describe_reason(reason))
 
 
-def group_by_reason(letters: Iterable[DeadLetterView]) -> tuple[ReasonGroup, ...]:
-    """Return the reasons of dead letters with their counts, the most frequent first, at most `GROUPS`."""
+def group_by_reason(letters: Iterable[DeadLetterView]) -> list[tuple[DeadLetterView, int]]:
+    """Return one dead letter of each lane and reason with their count, the most frequent first, at most `GROUPS`."""
     keyed = [((one.entry.lane, one.entry.status, one.entry.reason), one) for one in letters]
     counts, by_key = Counter(key for key, _ in keyed), dict(keyed)
-    return tuple(ReasonGroup(letter=by_key[key], count=count) for key, count in counts.most_common(GROUPS))
+    return [(by_key[key], count) for key, count in counts.most_common(GROUPS)]
 
 
 def describe_change(done: str, count: int) -> str:

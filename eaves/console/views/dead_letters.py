@@ -9,9 +9,8 @@ from flask import Blueprint, Response, abort, redirect, render_template, request
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response as AnyResponse
 
-from eaves.admin import DEAD, Action, QueueReport, Selector
+from eaves.admin import DEAD, Action, Selector
 from eaves.admin.queue import MAX_SEQ
-from eaves.console.backend import Backend
 from eaves.console.context import ConsoleContext
 from eaves.console.model.dead_letters import (
     PAGE,
@@ -21,20 +20,18 @@ from eaves.console.model.dead_letters import (
     describe_data,
     describe_lane,
     group_by_reason,
+    list_deliveries,
     shorten_reason,
 )
-from eaves.console.reused_answers import ReusedAnswer
 from eaves.console.security.guard import refuse_when_read_only
 from eaves.console.views.images import send_picture
-from eaves.errors import EavesError, NotFoundError
+from eaves.errors import NotFoundError
 from eaves.events import DATAREF
 
 SEQ = f"int(max={MAX_SEQ})"
 """Converter of an entry's number in the rule of a route; a larger number can't be stored, so there is no such page."""
 FILTERS = ("lane", "reason", "source")
 """Conditions of a form that selects dead letters, fields of `Selector`."""
-REPORTS_S = 2.0
-"""Time for which the reports of the queues are used again, seconds."""
 PICTURE_AGE_S = 3_600
 """Time for which a browser keeps the picture of an entry, seconds; an entry's data never changes."""
 
@@ -43,16 +40,16 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
     """Build the routes that show and change dead letters."""
     pages = Blueprint("dead_letters", __name__, url_prefix="/dead-letters")
     backend = context.backend
-    reports = ReusedAnswer(lambda: _read_reports(backend), REPORTS_S, context.clock)
 
     @pages.get("/")
     def show() -> str:
-        found, unreachable = reports.get()
-        lanes = {
-            name: [(lane, describe_lane(lane.lane)) for lane in report.lanes if lane.dead]
-            for name, report in found.items()
-        }
-        return render_template("dead_letters/show.html", queues=lanes, unreachable=unreachable)
+        functions = backend.status()
+        lanes = [one for status in functions for one in list_deliveries(status)]
+        return render_template(
+            "dead_letters/show.html",
+            lanes=[(queue, lane, describe_lane(lane.lane)) for queue, lane in lanes if lane.dead],
+            silent=[agent for status in functions for agent in status.agents if agent.reason],
+        )
 
     @pages.get("/<queue>/")
     def list_letters(queue: str) -> str:
@@ -108,22 +105,6 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
         return _change(context, queue, Action.DROP, "deleted")
 
     return pages
-
-
-def _read_reports(backend: Backend) -> tuple[dict[str, QueueReport], dict[str, str]]:
-    """Return the report of each queue that answered, and the reason of each other one, by the queue's name.
-
-    There are queues of no deployed app, such as that of a removed relay.
-    """
-    reports: dict[str, QueueReport] = {}
-    unreachable: dict[str, str] = {}
-    for name in backend.queue_names():
-        try:
-            with backend.open_queue(name) as queue:
-                reports[name] = queue.report()
-        except EavesError as error:
-            unreachable[name] = error.message
-    return reports, unreachable
 
 
 def _show_list(context: ConsoleContext, name: str) -> str:

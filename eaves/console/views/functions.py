@@ -14,7 +14,6 @@ from eaves.console.context import ConsoleContext
 from eaves.console.model.dead_letters import (
     SAMPLE,
     DeadLetterView,
-    ReasonGroup,
     describe_lane,
     group_by_reason,
     list_deliveries,
@@ -91,16 +90,16 @@ class _Functions:
         except EavesError:
             return build_revisions(status, ())
 
-    def reasons(self, status: FunctionStatus) -> list[tuple[str, ReasonGroup]]:
+    def reasons(self, status: FunctionStatus) -> list[tuple[str, DeadLetterView, int]]:
         """Return the reasons of the function's dead letters, each with the name of its queue."""
-        found: list[tuple[str, ReasonGroup]] = []
+        found: list[tuple[str, DeadLetterView, int]] = []
         for name, lane in list_deliveries(status):
             if lane.dead:
                 # The queue may have ended meanwhile; the next status says so.
                 with suppress(EavesError), self._backend.open_queue(name) as queue:
                     letters = queue.entries(Selector(state=DEAD, lane=lane.lane), limit=SAMPLE)
-                    found += [(name, group) for group in group_by_reason(map(DeadLetterView, letters))]
-        return sorted(found, key=lambda one: -one[1].count)
+                    found += [(name, *group) for group in group_by_reason(map(DeadLetterView, letters))]
+        return sorted(found, key=lambda one: -one[2])
 
 
 def build_blueprint(context: ConsoleContext) -> Blueprint:

@@ -142,20 +142,6 @@ def test_an_image_comes_out_as_it_went_in(site: Sites, kubectl: FakeKubectl, tmp
     assert error.message == f"{INBOX}: the queue has no entry 99"
 
 
-def test_dead_letters_are_retried_and_dropped_and_lanes_purged(site: Sites, kubectl: FakeKubectl) -> None:
-    result = site.run("queue", "retry", "--dead", "--on", "knative")
-    assert (result.exit_code, result.stderr) == (0, "1 entry queued again\n")
-    assert listed(site, "--dead") == []
-    result = site.run("queue", "purge", "sink", "--agent", "flowers.camera", "--on", "knative")
-    assert result.exit_code == 2
-    assert f"of {NORTH}, {SOUTH} for good?" in result.stderr
-    result = site.run("queue", "purge", "sink", "--agent", "flowers.camera", "--on", "knative", "--yes")
-    assert (result.exit_code, result.stderr) == (0, "2 entries deleted\n")
-    assert {entry["pod"] for entry in listed(site)} == {INBOX}
-    result = site.run("queue", "drop", "--all", "--yes", "--on", "knative")
-    assert (result.exit_code, result.stderr) == (0, "no entry matches\n")
-
-
 def test_without_the_right_to_exec_the_role_is_named(site: Sites, kubectl: FakeKubectl) -> None:
     (kubectl.folder / "pods.json").write_text("{}")
     error = site.run("queue", "--on", "knative", "--pod", INBOX).exception

@@ -109,16 +109,6 @@ def test_every_method_answers_over_a_request_as_it_does_here(spool: Spool, tmp_p
     assert there.change(Action.PURGE, Selector(), everything=True).entries == 4
 
 
-def test_the_report_has_every_lane(spool: Spool) -> None:
-    report = ask(spool, "status")
-    other, out = report["lanes"]
-    assert (other["lane"], other["queued"], other["oldest_age_s"]) == ("other", 1, 60.0)
-    assert (out["lane"], out["queued"], out["dead"], out["oldest_age_s"]) == ("out", 2, 1, 180.0)
-    assert (report["queued"], report["dead"], report["oldest_age_s"]) == (3, 1, 180.0)
-    assert report["queued_bytes"] == out["queued_bytes"] + other["queued_bytes"]
-    assert report["dead_bytes"] == out["dead_bytes"] > 100
-
-
 def test_entries_are_filtered_and_limited(spool: Spool) -> None:
     def seqs(**values: object) -> list[int]:
         return [entry["seq"] for entry in ask(spool, "list", **values)]
@@ -151,11 +141,6 @@ def test_retry_does_not_wait_for_the_end_of_a_pause(spool: Spool) -> None:
     queue.change(Action.RETRY, Selector(lane="out"), dry_run=True)
     queue.change(Action.DROP, Selector(lane="out"))
     assert lanes == ["out", ""]
-
-
-def test_drop_deletes_dead_letters_only(spool: Spool) -> None:
-    assert ask(spool, "drop", all=True)["entries"] == 1
-    assert spool.depth() == 3
 
 
 def test_purge_empties_one_lane(spool: Spool) -> None:

@@ -66,11 +66,3 @@ def test_each_state_of_an_event_is_said(backend: FakeBackend) -> None:
     assert [one.at is not None and one.at > START for one in found if one is not None] == [True, True, False, False]
     assert found[3] is not None
     assert found[3].detail == NO_LINE
-
-
-def test_a_relay_that_does_not_run_is_no_reason_to_claim_anything(tmp_path: Path) -> None:
-    backend = FakeBackend(named_queues={"flowers.relay": SocketQueue(tmp_path / "socket")})
-    found = find_forwarding(backend, PREDICTIONS[0])
-    assert found is not None
-    assert (found.title, found.state) == (NOT_KNOWN, "open")
-    assert "flowers.relay can't be asked: no process listens" in found.detail

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eaves.admin.report import LaneReport, QueueReport, SourceReport, describe_silent
+from eaves.admin.report import LaneReport, QueueReport, SourceReport
 from eaves.local.queues import find_lanes, list_parts
 
 
@@ -37,8 +37,3 @@ def test_a_source_that_captures_nothing_has_the_reason_and_since_when() -> None:
     gate, inbox = parts["gate"], parts["inbox"]
     assert (gate.reason, gate.age_s) == ("", None)
     assert (inbox.title, inbox.reason, inbox.age_s) == ("Source inbox", full, 5.0)
-
-
-def test_sources_of_an_agent_that_has_ended_have_its_reason() -> None:
-    (part,) = list_parts([], [describe_silent("flowers", ["inbox"], state="stopped", reason="ended with 78")], 0.0)
-    assert (part.state, part.reason) == ("failed", "ended with 78")

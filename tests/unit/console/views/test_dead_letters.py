@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from eaves.admin import Action, QueueReport, Selector
+from eaves.admin import Action, Selector
 from eaves.admin.queue import SpoolQueue
+from eaves.admin.report import describe_silent
 from eaves.delivery import LaneDelivery
-from eaves.errors import PlatformError
+from eaves.platform import FunctionStatus
 from eaves.spool import Spool
 from tests.fakes.clock import START, FrozenClock
 from tests.fakes.console.backend import FakeBackend
@@ -24,13 +25,6 @@ from tests.fakes.console.material import captured_event, small_jpeg
 from tests.fakes.console.queues import LANE, Failure, put_dead
 
 REFUSED = Failure(reason="connection refused", status=0)
-
-
-class BrokenQueue(SpoolQueue):
-    """A queue whose process doesn't answer."""
-
-    def report(self) -> QueueReport:
-        raise PlatformError("the process doesn't answer")
 
 
 @pytest.fixture
@@ -54,11 +48,13 @@ def browser(backend: FakeBackend) -> Browser:
 open_console = partial(browser_of, clock=FrozenClock(START + 5))
 
 
-def test_queues_with_dead_letters_are_listed_and_one_that_does_not_answer_is_named(
+def test_lanes_with_dead_letters_are_listed_and_a_queue_that_does_not_answer_is_named(
     spool: Spool, backend: FakeBackend
 ) -> None:
     put_dead(spool, [captured_event(number) for number in range(3)])
-    backend.named_queues |= {"flowers": BrokenQueue(spool), "screws": backend.named_queues["broker"]}
+    silent = describe_silent("flowers", ["cam"], state="unknown", reason="the process doesn't answer")
+    lanes = backend.named_queues["broker"].report().lanes
+    backend.functions = [FunctionStatus(name="flowers", state="ready", lanes=lanes, agents=(silent,))]
     page = open_console(backend).open("/dead-letters/").text
     assert "broker: images to the function trigger/flowers/flowers 3" in text_of(page)
     assert "The queue flowers can't be read: the process doesn't answer" in text_of(page)

@@ -149,16 +149,3 @@ def test_a_platform_that_can_not_be_asked_is_named_in_pages_and_in_parts() -> No
     assert "`eaves up` doesn't answer Try this: eaves status" in text_of(page.text).replace("'", "'")
     assert "<html" in page.text
     assert "<html" not in part.text
-
-
-def test_the_end_of_a_log_is_shown() -> None:
-    lines = [f"line {number} {HOSTILE}" for number in range(150)]
-    browser = open_console(FakeBackend(functions=[LOCAL], log_lines={"flowers": lines}))
-    assert 'href="/functions/flowers/log"' in browser.open("/functions/flowers").text
-    page = browser.open("/functions/flowers/log").text
-    assert "line 149 &lt;img" in page
-    assert "line 50 " in page
-    assert "line 49 " not in page
-    assert "<img src=x" not in page
-    missing = open_console(FakeBackend(functions=[LOCAL])).open("/functions/flowers/log")
-    assert (missing.status_code, "has no log" in missing.text) == (404, True)
