@@ -90,7 +90,7 @@ def test_images_in_a_volume_are_predicted_once_and_those_that_come_after_a_resta
     configure(place, outside, agent_image, {"name": "inbox", "claim": CLAIMED, "spool_size": "100Mi"})
     place.eaves("deploy", image, "--plain-http")
     wait_for(outside, "a.png", "deep/b.png")
-    assert place.status().sources == ("inbox running (1/1)",)
+    assert ("StatefulSet", "1/1") in [(part.kind, part.pods) for part in place.status().parts]
     restart(place.cluster, "inbox")
     put_files(place.cluster, claimed(CLAIMED), pictures(tiny_artifact, "c.png"), image)
     wait_for(outside, "c.png")
