@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from contextvars import ContextVar
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +24,9 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 """`json.dumps` with these options would build a new encoder for each record."""
+
+_HEAD = ("time", "level", "message", "logger", "traceback")
+"""Fields of a JSON line that `format_log_line` doesn't print as NAME=VALUE: most have a place of their own."""
 
 _bound: ContextVar[Mapping[str, str]] = ContextVar("bound", default=MappingProxyType({}))
 
@@ -87,6 +91,32 @@ class PlainFormatter(logging.Formatter):
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
         """Return the traceback, with terminal control characters escaped."""
         return escape(redact(super().formatException(ei)))
+
+
+def format_log_line(line: str) -> str:
+    """Return local time, level, message and the other fields of a JSON line, then its traceback; other lines unchanged.
+
+    Args:
+        line: A line as `JsonFormatter` writes it, or any text.
+    """
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return line
+    if not isinstance(record, dict) or not isinstance(record.get("message"), str):
+        return line
+    fields = [f"{name}={value}" for name, value in record.items() if name not in _HEAD and value != ""]
+    parts = [_read_time(record.get("time")), str(record.get("level", "")).upper(), record["message"], *fields]
+    shown = escape(" ".join(filter(None, parts)), keep="")
+    return f"{shown}\n{record['traceback']}" if record.get("traceback") else shown
+
+
+def _read_time(value: Any) -> str:
+    """Return a UTC timestamp as local time; a value that isn't a timestamp is returned as text."""
+    try:
+        return f"{datetime.fromisoformat(str(value)).astimezone():%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError, OSError):
+        return "" if value is None else str(value)
 
 
 def _is_no_note_of_a_library(record: logging.LogRecord) -> bool:

@@ -9,6 +9,6 @@ A request passes through `http/server`, `http/connection` (sockets) > `http/app`
 (recipe or handler, then the session of `eaves.inference`).
 
     settings                     settings of a function
-    metrics                      counters and timings;  process_usage: the kernel's figures for the process
+    metrics                      counters, timings, and the kernel's figures for the process
     start_timing                 times of the steps of a start
 """

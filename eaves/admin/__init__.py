@@ -1,12 +1,22 @@
 """An operator's view of a queue: the contents of each lane, every entry with its data, and retry, drop and purge.
 
-`SpoolQueue` works on a spool, `SocketQueue` asks the process that delivers it over that process's Unix socket, and
-`open_queue` chooses between them. The same routes serve an agent and the local platform (`eaves.admin.routes`), and the
-same report becomes Prometheus text (`eaves.admin.metrics`). This package delivers and captures nothing.
+report   what a process reports of its queue, its sources and its link; plain data to and from JSON
+metrics  the same report as Prometheus text
+queue    a queue on a spool, and one in another process by the one JSON form of a request to a queue
+server   a process's Unix socket and port; client: a queue behind a Unix socket, or opened from its file
 """
 
-from eaves.admin.queue import Action, Changed, EntryContent, Queue
+from eaves.admin.queue import DEAD, Action, Changed, EntryContent, Queue, Selector
 from eaves.admin.report import LaneReport, QueueReport, SourceReport
-from eaves.admin.selector import Selector
 
-__all__ = ["Action", "Changed", "EntryContent", "LaneReport", "Queue", "QueueReport", "Selector", "SourceReport"]
+__all__ = [
+    "DEAD",
+    "Action",
+    "Changed",
+    "EntryContent",
+    "LaneReport",
+    "Queue",
+    "QueueReport",
+    "Selector",
+    "SourceReport",
+]

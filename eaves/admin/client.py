@@ -6,34 +6,51 @@ When no process delivers the queue, `open_queue` opens the spool's file directly
 from __future__ import annotations
 
 import http.client
-import io
 import json
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
-from urllib.parse import urlencode
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote
 
-from eaves.admin.agent import HEALTH, LIVE
-from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Action, Changed, EntryContent, SpoolQueue
-from eaves.admin.report import QueueReport, parse_report
-from eaves.admin.routes import LEDGER, LEDGER_EVENT, PREFIX
-from eaves.admin.selector import Selector
-from eaves.admin.unix_socket import UnixConnection
-from eaves.errors import EavesError, InputError, NotFoundError, NotRunningError, PlatformError
-from eaves.link.ledger_lines import parse_line, read_lines
-from eaves.spool import Lease, LedgerLine, Spool
-from eaves.web.problem_document import parse_problem
+from eaves.admin.queue import RemoteQueue, SpoolQueue, raise_refusal
+from eaves.admin.report import HEALTH, LIVE
+from eaves.base.files import short_path
+from eaves.errors import EavesError, NotFoundError, NotRunningError, PlatformError
+from eaves.spool import Lease, Spool
 
 TIMEOUT_S = 60.0
 """Time limit of one request, seconds; purging a million entries takes about as long."""
 MAX_BYTES = 64 << 20
-"""Maximum size of an answer that is read, bytes; an image has at most 20 MB."""
+"""Maximum size of an answer that is read, bytes; an image has at most 20 MB, and a third more as base64."""
 
 
-class SocketQueue:
-    """Implements `Queue` and `EventTracer` by asking the process that listens on a Unix socket.
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP connection to the process that listens on a Unix socket, whose path may have any length.
+
+    Args:
+        path: Path of the socket.
+        timeout_s: Time limit for connecting, and for each wait for bytes, seconds.
+    """
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket's path."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        with short_path(self._path) as path:
+            self.sock.connect(path)
+
+
+class SocketQueue(RemoteQueue):
+    """A queue behind a Unix socket: it asks the process that listens on a Unix socket.
+
+    A request raises NotRunningError when no process listens there, and PlatformError when its answer can't be used.
 
     Args:
         path: Path of the socket.
@@ -41,130 +58,73 @@ class SocketQueue:
     """
 
     def __init__(self, path: Path, *, timeout_s: float = TIMEOUT_S) -> None:
+        super().__init__(f"the process at {path}")
         self._path = path
         self._timeout_s = timeout_s
 
-    def report(self) -> QueueReport:
-        """Return the contents of each lane and the state of its delivery.
-
-        Raises:
-            NotRunningError: When no process listens on the socket.
-            PlatformError: When the answer can't be used.
-        """
+    def health(self, path: str = HEALTH) -> Mapping[str, Any]:
+        """Return the process's report on its health, whether it is healthy or not."""
+        body = self._request("GET", path, allowed=(503,))
         try:
-            return parse_report(self._json("GET", PREFIX))
-        except ValueError as error:
-            raise PlatformError(f"{self._path} answered with invalid JSON: {error}") from error
-
-    def entries(self, chosen: Selector, *, limit: int = LIMIT) -> Sequence[Mapping[str, Any]]:
-        """Return the chosen entries without their data."""
-        found: list[dict[str, Any]] = self._json("GET", f"{PREFIX}/entries", {**chosen.to_query(), "limit": str(limit)})
-        return found
-
-    def entry(self, seq: int) -> EntryContent:
-        """Return one entry with its data.
-
-        Raises:
-            NotFoundError: When there is no entry with that number.
-        """
-        about = self._json("GET", f"{PREFIX}/entries/{seq}")
-        data = self._request("GET", f"{PREFIX}/entries/{seq}/data")
-        return EntryContent(entry=about["entry"], attributes=about["attributes"], data=data)
-
-    def change(self, action: Action, chosen: Selector, *, everything: bool = False, dry_run: bool = False) -> Changed:
-        """Apply an action to the chosen entries, or only count them.
-
-        Raises:
-            InputError: When neither a selection nor `everything` says which entries to delete.
-        """
-        flags = {"all": str(everything).lower(), "dry_run": str(dry_run).lower()}
-        return Changed(**self._json("POST", f"{PREFIX}/{action.value}", {**chosen.to_query(), **flags}))
-
-    def ledger(self, *, after: int = 0, limit: int = LEDGER_LIMIT) -> Sequence[LedgerLine]:
-        """Return lines of the queue's ledger.
-
-        Raises:
-            NotFoundError: When the queue has no ledger.
-        """
-        body = self._request("GET", LEDGER, {"after": str(after), "limit": str(limit)})
-        return list(read_lines(io.BytesIO(body), str(self._path)))
-
-    def trace(self, source: str, event_id: str) -> LedgerLine | None:
-        """Return the ledger line of one event; None when it has none.
-
-        Raises:
-            NotFoundError: When the queue has no ledger.
-            PlatformError: When the answer can't be used.
-        """
-        found = self._json("GET", LEDGER_EVENT, {"source": source, "id": event_id})
-        try:
-            values = found["line"]
-            return None if values is None else replace(parse_line(values), changed_at=float(values["changed_at"]))
-        except (LookupError, TypeError, ValueError) as error:
-            raise PlatformError(f"{self._path} answered with a line that can't be read: {error}") from error
-
-    def health(self) -> Mapping[str, Any]:
-        """Return the process's report on its health, whether it is healthy or not.
-
-        Raises:
-            NotRunningError: When no process listens on the socket.
-            PlatformError: When the answer can't be used.
-        """
-        found = self._parse(self._request("GET", HEALTH, allowed=(503,)))
+            found = json.loads(body)
+        except ValueError:
+            found = None
         if not isinstance(found, dict):
-            raise PlatformError(f"{self._path} answered with JSON that is not an object")
+            raise PlatformError(f"{self._path} answered with {len(body)} bytes that are not a JSON object")
         return found
 
-    def _json(self, method: str, path: str, query: Mapping[str, str] | None = None) -> Any:
-        return self._parse(self._request(method, path, query))
+    def _send(self, request: str) -> bytes:
+        return self._request("POST", f"/queues?{quote(request)}")
 
-    def _parse(self, body: bytes) -> Any:
-        try:
-            return json.loads(body)
-        except ValueError as error:
-            raise PlatformError(f"{self._path} answered with {len(body)} bytes that are not JSON") from error
-
-    def _request(
-        self, method: str, path: str, query: Mapping[str, str] | None = None, *, allowed: Sequence[int] = ()
-    ) -> bytes:
-        connection = UnixConnection(self._path, self._timeout_s)
-        try:
-            connection.request(method, f"{path}?{urlencode(query)}" if query else path)
-            response = connection.getresponse()
-            body = response.read(MAX_BYTES + 1)
-        except (FileNotFoundError, ConnectionRefusedError) as error:
-            raise NotRunningError(f"no process listens on {self._path}") from error
-        except (OSError, http.client.HTTPException) as error:
-            detail = str(error) or type(error).__name__
-            raise PlatformError(f"the process at {self._path} doesn't answer: {detail}") from error
-        finally:
-            connection.close()
-        if len(body) > MAX_BYTES:
-            raise PlatformError(f"{self._path} answered with more than {MAX_BYTES} bytes")
-        if response.status >= 300 and response.status not in allowed:
-            _raise(response.status, body)
+    def _request(self, method: str, target: str, *, allowed: Sequence[int] = ()) -> bytes:
+        status, _, body = ask_socket(self._path, method, target, timeout_s=self._timeout_s)
+        if status >= 300 and status not in allowed:
+            raise_refusal(body, status)
         return body
 
 
-def list_hung_parts(path: Path, *, timeout_s: float) -> list[str]:
-    """Return the reasons to restart the process that listens on a Unix socket.
+def ask_socket(
+    path: Path,
+    method: str,
+    target: str,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    body: bytes = b"",
+    *,
+    timeout_s: float,
+) -> tuple[int, dict[str, str], bytes]:
+    """Return status, headers by lower-case name, and body of an answer of the process that listens on a Unix socket.
 
-    The list is empty when there are none, or when the process doesn't answer.
+    Raises:
+        NotRunningError: When no process listens there.
+        PlatformError: When it doesn't answer, or answers with too much.
+    """
+    connection = UnixConnection(path, timeout_s)
+    try:
+        connection.request(method, target, body=body or None, headers=dict(headers))
+        response = connection.getresponse()
+        found = response.read(MAX_BYTES + 1)
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise NotRunningError(f"no process listens on {path}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise PlatformError(f"the process at {path} doesn't answer: {str(error) or type(error).__name__}") from error
+    finally:
+        connection.close()
+    if len(found) > MAX_BYTES:
+        raise PlatformError(f"{path} answered with more than {MAX_BYTES} bytes")
+    return response.status, {name.lower(): value for name, value in response.getheaders()}, found
+
+
+def list_hung_parts(path: Path, *, timeout_s: float) -> list[str]:
+    """Return the reasons to restart the process that listens on a Unix socket; none when it doesn't answer.
 
     Args:
         path: Path of the socket.
         timeout_s: Maximum wait for an answer, seconds.
     """
-    connection = UnixConnection(path, timeout_s)
     try:
-        connection.request("GET", LIVE)
-        response = connection.getresponse()
-        body = response.read(MAX_BYTES)
-        return list(map(str, json.loads(body)["reasons"])) if response.status == 503 else []
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return list(map(str, SocketQueue(path, timeout_s=timeout_s).health(LIVE)["reasons"]))
+    except (EavesError, KeyError, TypeError):
         return []
-    finally:
-        connection.close()
 
 
 @contextmanager
@@ -205,11 +165,3 @@ def open_queue(
                 )
             stack.callback(lease.release)
         yield SpoolQueue(stack.enter_context(Spool(spool)))
-
-
-def _raise(status: int, body: bytes) -> NoReturn:
-    document = parse_problem(body)
-    detail = str(document.get("detail") or "")[:500] or f"answered {status}: {body[:200].decode(errors='replace')}"
-    hint = str(document.get("hint") or "")[:200]
-    kinds: Mapping[int, type[EavesError]] = {400: InputError, 404: NotFoundError}
-    raise kinds.get(status, PlatformError)(detail, hint=hint or None)

@@ -1,23 +1,38 @@
-"""Interface of a queue for operators, and its implementation on a spool in this process."""
+"""A queue for operators: on a spool, or in another process by the one JSON form of a request to it.
+
+A request is a JSON object such as `{"do": "list", "state": "dead", "limit": 10}`, with the fields of `QueueRequest`.
+The answer is the JSON of what the method of the queue returns. `RemoteQueue` writes requests, `answer_request` answers
+them. They travel over a process's Unix socket (`eaves.admin.client`), or as the argument of a command that
+`kubectl exec` runs in its container (`eaves.sources.queue`).
+"""
 
 from __future__ import annotations
 
 import enum
+import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, fields
+from typing import Any, NoReturn, TypeVar
 
-from eaves.admin.report import LinkReport, QueueReport, SourceReport, build_report
-from eaves.admin.selector import DEAD, QUEUED, Selector
+from eaves.admin.report import LinkReport, QueueReport, SourceReport, build_report, from_json, to_json
 from eaves.delivery.sink_state import LaneDelivery
-from eaves.errors import InputError, NotFoundError
+from eaves.errors import EavesError, InputError, NotFoundError, PlatformError
 from eaves.spool import Ledger, LedgerLine, Selection, Spool
 from eaves.spool.admin import drop, list_entries, measure, redrive, retry_now
+from eaves.spool.selection import Stored
+from eaves.web.problem_document import parse_problem
 
-LIMIT = 100
-"""Default for the maximum number of entries in a listing."""
+T = TypeVar("T")
+
+LIMIT, MAX_LIMIT = 100, 10_000
+"""Default and maximum number of entries in a listing; their attributes take up to some kilobytes each."""
 LEDGER_LIMIT = 5_000
 """Default for the maximum number of ledger lines per request, about a megabyte."""
+QUEUED, DEAD = "queued", "dead"
+STATES = (QUEUED, DEAD)
+MAX_SEQ = (1 << 63) - 1
+"""Maximum sequence number of an entry: the largest integer that SQLite stores."""
 
 
 class Action(enum.Enum):
@@ -29,6 +44,77 @@ class Action(enum.Enum):
     """Delete dead letters."""
     PURGE = "purge"
     """Delete entries in any state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selector:
+    """Selection of entries. All given conditions must hold; without conditions, all entries are selected.
+
+    Attributes:
+        seqs: Sequence numbers to select.
+        lane: Lane to select.
+        state: `queued` or `dead`, to select entries in this state only.
+        source: Source to select, `/eaves/SITE/NAME` or its last part.
+        reason: Text that the entry's last failure must contain.
+        older_than_s: Minimum time since the entry was put, seconds.
+        after: Sequence number above which entries are selected, to list a large queue page by page; 0 selects all.
+
+    Raises:
+        InputError: When a value is out of its range.
+    """
+
+    seqs: tuple[int, ...] = ()
+    lane: str = ""
+    state: str = ""
+    source: str = ""
+    reason: str = ""
+    older_than_s: float | None = None
+    after: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if wrong := [seq for seq in (*self.seqs, self.after) if not 0 <= seq <= MAX_SEQ]:
+            raise InputError(f"not the number of a queue entry: {str(wrong[0])[:64]}", hint="eaves queue list")
+        if self.state not in ("", *STATES):
+            raise InputError(f"state must be one of {', '.join(STATES)} (got {self.state[:64]!r})")
+        if self.older_than_s is not None and self.older_than_s < 0:
+            raise InputError(f"older_than_s must be a number of seconds >= 0 (got {self.older_than_s})")
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether the selector has no condition, so that it selects every entry."""
+        return all(getattr(self, one.name) == one.default for one in fields(Selector))
+
+    def to_selection(self, now: float) -> Selection:
+        """Return the spool's form of the selection; `now` is the time from which ages are counted, Unix seconds."""
+        return Selection(
+            seqs=self.seqs or None,
+            lane=self.lane or None,
+            state=self.state or None,
+            source=self.source or None,
+            reason=self.reason or None,
+            put_before=None if self.older_than_s is None else now - self.older_than_s,
+            after=self.after,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueRequest(Selector):
+    """One request, with the entries that it is about.
+
+    Attributes:
+        do: `status`, `list`, `show`, `retry`, `drop`, `purge`, `ledger` or `trace`.
+        limit: Maximum number of entries or lines; 0 for the default.
+        all: Whether the action is meant for every entry when nothing is selected.
+        dry_run: Whether entries are only counted.
+        id: Id of the event to trace, whose source is `source`.
+    """
+
+    do: str = "status"
+    limit: int = 0
+    all: bool = False
+    dry_run: bool = False
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,48 +135,18 @@ class EntryContent:
     """One entry with all its properties.
 
     Attributes:
-        entry: Entry as in a listing: `eaves.spool.Stored` as plain data.
+        entry: Entry as in a listing.
         attributes: Attributes of the event, including extensions.
         data: Data of the event.
     """
 
-    entry: Mapping[str, Any]
+    entry: Stored
     attributes: Mapping[str, str]
     data: bytes
 
 
-class Queue(Protocol):
-    """Interface of a queue for operators. Every method raises EavesError when the queue can't be reached or changed."""
-
-    def report(self) -> QueueReport:
-        """Return the contents of each lane and the state of its delivery."""
-
-    def entries(self, chosen: Selector, *, limit: int = LIMIT) -> Sequence[Mapping[str, Any]]:
-        """Return the chosen entries without their data, in the order they were put, at most `limit`."""
-
-    def entry(self, seq: int) -> EntryContent:
-        """Return one entry with its data. Raises NotFoundError when there is no entry with that number."""
-
-    def change(self, action: Action, chosen: Selector, *, everything: bool = False, dry_run: bool = False) -> Changed:
-        """Apply an action to the chosen entries, or with `dry_run` only count them.
-
-        Raises InputError when neither a selection nor `everything` is given.
-        """
-
-    def ledger(self, *, after: int = 0, limit: int = LEDGER_LIMIT) -> Sequence[LedgerLine]:
-        """Return ledger lines with a higher number than `after`, in order. Raises NotFoundError without a ledger."""
-
-
-@runtime_checkable
-class EventTracer(Protocol):
-    """Interface of a queue that can be asked about one event cheaply; queues behind a command in a pod can't."""
-
-    def trace(self, source: str, event_id: str) -> LedgerLine | None:
-        """Return the ledger line of one event; None when it has none. Raises NotFoundError without a ledger."""
-
-
 class SpoolQueue:
-    """Implements `Queue` and `EventTracer` on an open spool.
+    """A queue on an open spool. Every method raises EavesError when the queue can't be read or changed.
 
     Args:
         spool: Open spool.
@@ -117,62 +173,49 @@ class SpoolQueue:
 
     def report(self) -> QueueReport:
         """Return the contents of each lane and the state of its delivery."""
-        now = self._spool.clock.now()
-        return build_report(self._spool, self._deliveries(), self._sources(), now, link=self._link())
+        return build_report(self._spool, self._deliveries(), self._sources(), self._link())
 
-    def entries(self, chosen: Selector, *, limit: int = LIMIT) -> Sequence[Mapping[str, Any]]:
-        """Return the chosen entries without their data."""
-        selection = chosen.to_selection(self._spool.clock.now())
-        return [asdict(stored) for stored in list_entries(self._spool, selection, limit=limit)]
+    def entries(self, chosen: Selector, *, limit: int = LIMIT) -> Sequence[Stored]:
+        """Return the chosen entries without their data, in the order they were put, at most `limit`."""
+        return list_entries(self._spool, chosen.to_selection(self._spool.clock.now()), limit=limit)
 
     def entry(self, seq: int) -> EntryContent:
-        """Return one entry with its data.
-
-        Raises:
-            NotFoundError: When there is no entry with that number.
-            SpoolError: When the entry is damaged.
-        """
+        """Return one entry with its data; a NotFoundError without it, a SpoolError when it is damaged."""
         listed = list_entries(self._spool, Selection(seqs=(seq,)), limit=1)
         found = self._spool.get(seq)
         if not listed or found is None:
             raise NotFoundError(f"the queue has no entry {seq}", hint="eaves queue list")
-        event = found.event
-        return EntryContent(entry=asdict(listed[0]), attributes=dict(event.attributes()), data=event.data)
+        return EntryContent(entry=listed[0], attributes=dict(found.event.attributes()), data=found.event.data)
 
     def change(self, action: Action, chosen: Selector, *, everything: bool = False, dry_run: bool = False) -> Changed:
-        """Apply an action to the chosen entries, or only count them.
+        """Apply an action to the chosen entries, or with `dry_run` only count them.
 
         Raises:
             InputError: When neither a selection nor `everything` says which entries to delete.
         """
-        check_change(action, chosen, everything=everything)
+        _check_change(action, chosen, everything=everything)
         selection = chosen.to_selection(self._spool.clock.now())
         if action is Action.DROP:
             selection = selection.narrow(state=DEAD, after=0)
         entries, size_bytes = measure(self._spool, selection)
-        if not dry_run:
-            entries = _ACTIONS[action](self._spool, selection, chosen)
-            if action is Action.RETRY:
-                self._try_now(chosen.lane)
+        if dry_run:
+            return Changed(entries=entries, size_bytes=size_bytes)
+        if action is not Action.RETRY:
+            return Changed(entries=drop(self._spool, selection), size_bytes=size_bytes)
+        entries = 0 if chosen.state == DEAD else retry_now(self._spool, selection)
+        entries += 0 if chosen.state == QUEUED else redrive(self._spool, selection)
+        self._try_now(chosen.lane)
         return Changed(entries=entries, size_bytes=size_bytes)
 
     def ledger(self, *, after: int = 0, limit: int = LEDGER_LIMIT) -> Sequence[LedgerLine]:
-        """Return lines of the spool's ledger.
-
-        Raises:
-            NotFoundError: When the spool has no ledger.
-        """
-        return self._ledger().read(after=after, limit=limit)
+        """Return ledger lines with a higher number than `after`, in order; a NotFoundError without a ledger."""
+        return self._require_ledger().read(after=after, limit=limit)
 
     def trace(self, source: str, event_id: str) -> LedgerLine | None:
-        """Return the ledger line of one event; None when it has none.
+        """Return the ledger line of one event; None when it has none. A NotFoundError without a ledger."""
+        return self._require_ledger().find(source, event_id)
 
-        Raises:
-            NotFoundError: When the spool has no ledger.
-        """
-        return self._ledger().find(source, event_id)
-
-    def _ledger(self) -> Ledger:
+    def _require_ledger(self) -> Ledger:
         if self._spool.ledger is None:
             raise NotFoundError(
                 f"{self._spool.path} holds no ledger",
@@ -181,13 +224,8 @@ class SpoolQueue:
         return self._spool.ledger
 
 
-def check_change(action: Action, chosen: Selector, *, everything: bool) -> None:
-    """Refuse an action that doesn't say which entries it applies to.
-
-    Raises:
-        InputError: When neither a selection nor `everything` is given, when a purge names no lane, or when only queued
-            entries are to be dropped.
-    """
+def _check_change(action: Action, chosen: Selector, *, everything: bool) -> None:
+    """Refuse an action that doesn't say which entries it applies to."""
     if chosen.is_everything and not everything:
         raise InputError(
             f"{action.value}: no entries are selected", hint=("name the entries, or select every entry with --all")
@@ -201,17 +239,107 @@ def check_change(action: Action, chosen: Selector, *, everything: bool) -> None:
         )
 
 
-def _retry(spool: Spool, selection: Selection, chosen: Selector) -> int:
-    waiting = 0 if chosen.state == DEAD else retry_now(spool, selection)
-    return waiting + (0 if chosen.state == QUEUED else redrive(spool, selection))
+class RemoteQueue(ABC):
+    """A queue with the methods of `SpoolQueue`, by requests to the process that delivers it.
+
+    Args:
+        name: Name of the process, for errors.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @abstractmethod
+    def _send(self, request: str) -> bytes:
+        """Return the process's answer to a request.
+
+        Raises:
+            EavesError: When the process can't be reached, or refuses the request.
+        """
+
+    def report(self) -> QueueReport:
+        """Return the contents of each lane and the state of its delivery."""
+        return self._ask(QueueReport, "status")
+
+    def entries(self, chosen: Selector, *, limit: int = LIMIT) -> Sequence[Stored]:
+        """Return the chosen entries without their data."""
+        return self._ask(tuple[Stored, ...], "list", chosen, limit=limit)
+
+    def entry(self, seq: int) -> EntryContent:
+        """Return one entry with its data."""
+        return self._ask(EntryContent, "show", seqs=(seq,))
+
+    def change(self, action: Action, chosen: Selector, *, everything: bool = False, dry_run: bool = False) -> Changed:
+        """Apply an action to the chosen entries, or only count them."""
+        return self._ask(Changed, action.value, chosen, all=everything, dry_run=dry_run)
+
+    def ledger(self, *, after: int = 0, limit: int = LEDGER_LIMIT) -> Sequence[LedgerLine]:
+        """Return lines of the queue's ledger."""
+        return self._ask(tuple[LedgerLine, ...], "ledger", after=after, limit=limit)
+
+    def trace(self, source: str, event_id: str) -> LedgerLine | None:
+        """Return the ledger line of one event; None when it has none."""
+        kind: Any = LedgerLine | None
+        found: LedgerLine | None = self._ask(kind, "trace", source=source, id=event_id)
+        return found
+
+    def _ask(self, kind: type[T], do: str, chosen: Selector | None = None, **values: Any) -> T:
+        given = {one.name: getattr(chosen, one.name) for one in fields(Selector)} if chosen is not None else {}
+        default = {one.name: one.default for one in fields(QueueRequest)}
+        asked = {name: value for name, value in {**given, **values}.items() if value != default[name]}
+        body = self._send(json.dumps({"do": do, **asked}))
+        try:
+            return from_json(kind, json.loads(body))
+        except ValueError as error:
+            raise PlatformError(f"{self._name} gave an answer that can't be read: {str(error)[:200]}") from error
 
 
-def _delete(spool: Spool, selection: Selection, _: Selector) -> int:
-    return drop(spool, selection)
+Queue = SpoolQueue | RemoteQueue
+"""A queue for operators, wherever it is."""
 
 
-_ACTIONS: Mapping[Action, Callable[[Spool, Selection, Selector], int]] = {
-    Action.RETRY: _retry,
-    Action.DROP: _delete,
-    Action.PURGE: _delete,
-}
+def answer_request(queue: Queue, text: str) -> Any:
+    """Answer a request of a `RemoteQueue` with plain data.
+
+    Raises:
+        InputError: When the text isn't a request.
+        EavesError: When the queue refuses it.
+    """
+    try:
+        request: QueueRequest = from_json(QueueRequest, json.loads(text), exact=True)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"not a request to a queue: {str(error)[:300]}") from error
+    if not 0 <= request.limit <= MAX_LIMIT:
+        raise InputError(f"limit must be from 1 to {MAX_LIMIT} (got {str(request.limit)[:64]})")
+    if request.do in {one.value for one in Action}:
+        action = Action(request.do)
+        return to_json(queue.change(action, request, everything=request.all, dry_run=request.dry_run))
+    if request.do == "show" and len(request.seqs) != 1:
+        raise InputError("show needs the number of one entry in seqs")
+    answers: Mapping[str, Callable[[], Any]] = {
+        "status": queue.report,
+        "list": lambda: queue.entries(request, limit=request.limit or LIMIT),
+        "show": lambda: queue.entry(request.seqs[0]),
+        "ledger": lambda: queue.ledger(after=request.after, limit=request.limit or LEDGER_LIMIT),
+        "trace": lambda: queue.trace(request.source, request.id),
+    }
+    if request.do not in answers:
+        raise InputError(f"a queue can't {request.do[:64]!r}", hint=f"do: {', '.join([*answers, *Action.__members__])}")
+    return to_json(answers[request.do]())
+
+
+def raise_refusal(body: bytes, status: int = 0, *, name: str = "") -> NoReturn:
+    """Raise the error that a problem document describes, the answer of a process that refused a request.
+
+    Args:
+        body: The document.
+        status: Status of the answer; 0 for that of the document.
+        name: Name of the process, for the message.
+    """
+    document = parse_problem(body)
+    status = status or document.get("status", 0)
+    detail = str(document.get("detail") or "")[:500] or f"answered {status}: {body[:200].decode(errors='replace')}"
+    kinds: Mapping[int, type[EavesError]] = {400: InputError, 404: NotFoundError}
+    raise kinds.get(status, PlatformError)(
+        f"{name}: {detail}" if name else detail, hint=str(document.get("hint") or "")[:200] or None
+    )

@@ -1,47 +1,31 @@
-"""Reports of a queue and of the sources that fill it, as plain values that can be converted to and from JSON."""
+"""What a process with a queue reports of it: lanes, sources, link, each counted once and read everywhere.
+
+The process builds one `QueueReport`. It travels as JSON (`to_json`, `from_json`), is a branch of
+`eaves.platform.FunctionStatus`, and becomes Prometheus text (`eaves.admin.metrics`); the command line and the console
+only render it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Protocol, TypeVar
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from types import UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
+from eaves.config.declarations import resolve_types
 from eaves.delivery.sink_state import LaneDelivery
 from eaves.spool import LaneStatus, Spool
 
 T = TypeVar("T")
 
-
-class SourceView(Protocol):
-    """Properties of a source that its report needs."""
-
-    @property
-    def state(self) -> str:
-        """State of the source, in one word."""
-
-    @property
-    def reason(self) -> str:
-        """Why the source captures nothing now; empty while it captures."""
-
-    @property
-    def captured(self) -> int:
-        """Number of images captured since the process started."""
-
-    @property
-    def dropped(self) -> Mapping[str, int]:
-        """Numbers of images dropped since the process started, by cause."""
-
-    @property
-    def last_captured_at(self) -> float | None:
-        """When the last image was captured, Unix seconds; None before the first."""
-
-    @property
-    def reconnects(self) -> int:
-        """Number of reconnections in the last hour."""
-
-    @property
-    def last_error(self) -> tuple[str, float] | None:
-        """Last reason why the source captured nothing, and when it began, Unix seconds; None if it never stopped."""
+LIVE, HEALTH, METRICS = "/health/liveness", "/health", "/metrics"
+"""Paths at which a process answers whether it lives, with its report, and with the report as metrics."""
+RUNNING = "running"
+NOT_STARTED = "waiting", "not started"
+"""State and reason of a source that has not reported its state yet."""
+MAX_FLOAT = 1e300
+"""Number below which the numbers are that `from_json` takes for a float."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +43,7 @@ class LaneReport:
         paused: Whether delivery is paused because the lane's sink can't be reached or refuses everything.
         reason: Why delivery is paused; empty when it isn't.
         status: HTTP status that caused the pause, 0 when there was no answer.
-        paused_since: When the pause began, Unix seconds.
+        since: When the pause began, Unix seconds; None when it isn't known.
         next_try_at: When the next attempt is made, Unix seconds.
         attempts: Number of attempts since the process started, by outcome.
     """
@@ -74,7 +58,7 @@ class LaneReport:
     paused: bool = False
     reason: str = ""
     status: int = 0
-    paused_since: float | None = None
+    since: float | None = None
     next_try_at: float | None = None
     attempts: Mapping[str, int] = field(default_factory=dict)
 
@@ -106,6 +90,21 @@ class SourceReport:
     reconnects: int = 0
     last_error: str = ""
     last_error_age_s: float | None = None
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether it has not had its first turn yet."""
+        return self.state == "starting" or (self.state, self.reason) == NOT_STARTED
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it captures new images, or has played all of a recording."""
+        return self.state == "finished" or (self.state == "watching" and not self.reason)
+
+    @property
+    def reason_age_s(self) -> float | None:
+        """Time since the reason began, seconds; None without one, and when its beginning isn't known."""
+        return self.last_error_age_s if self.reason and self.reason == self.last_error else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,19 +157,29 @@ class LinkReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueReport:
-    """Report on a whole spool.
+    """Report of one process with a queue: an agent that runs sources, a publisher, a relay, a receiver or a broker.
 
     Attributes:
+        name: Name for `eaves queue --agent`: `FUNCTION` on one machine, `FUNCTION.SOURCE` on a cluster; the platform
+            that has asked the process sets it.
+        pod: Pod that the process runs in on a cluster; empty elsewhere.
+        state: `running`, or why the process can't be asked: `starting`, `stopped`, `unknown`, or the phase of its pod.
+        reason: Explanation why the process can't be asked; empty when it can.
         queued_bytes: Size of the waiting entries' data and attributes, bytes.
         max_bytes: Limit of `queued_bytes`.
         dead_bytes: Size of the dead letters' data and attributes, bytes.
         dead_max_bytes: Limit of `dead_bytes`.
         expired: Number of dead letters that were deleted to keep their limit, since the file was created.
         lanes: Report on each lane, sorted by name.
-        sources: Reports of the sources that fill the spool, in the order of their configuration.
+        sources: Reports of the sources that fill the spool, in the order of their configuration; when the process can't
+            be asked, only the names of those that it should run.
         link: Report on the link that the spool is forwarded over; None when the queue isn't a relay's.
     """
 
+    name: str = ""
+    pod: str = ""
+    state: str = RUNNING
+    reason: str = ""
     queued_bytes: int = 0
     max_bytes: int = 0
     dead_bytes: int = 0
@@ -180,110 +189,138 @@ class QueueReport:
     sources: tuple[SourceReport, ...] = ()
     link: LinkReport | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain data."""
-        return asdict(self)
+    @property
+    def queued(self) -> int | None:
+        """Number of waiting entries; None when the process can't be asked."""
+        return sum(lane.queued for lane in self.lanes) if self.state == RUNNING else None
+
+    @property
+    def dead(self) -> int | None:
+        """Number of dead letters; None when the process can't be asked."""
+        return sum(lane.dead for lane in self.lanes) if self.state == RUNNING else None
+
+    @property
+    def oldest_age_s(self) -> float | None:
+        """Age of the oldest waiting entry, seconds; None when none waits."""
+        return max((lane.oldest_age_s for lane in self.lanes if lane.oldest_age_s is not None), default=None)
+
+    @property
+    def pauses(self) -> tuple[LaneReport, ...]:
+        """The paused lanes, without those whose reason the link has already."""
+        known = self.link.reason if self.link is not None else ""
+        return tuple(lane for lane in self.lanes if lane.paused and (not known or lane.reason != known))
+
+
+def describe_silent(name: str, sources: Iterable[str], *, state: str, reason: str = "", pod: str = "") -> QueueReport:
+    """Return the report that stands for a process which can't be asked.
+
+    Args:
+        name: Name of the process.
+        sources: Names of the sources that it should run.
+        state: Why it can't be asked, in one word.
+        reason: Explanation why it can't be asked.
+        pod: Pod that it runs in on a cluster.
+    """
+    reports = tuple(SourceReport(name=source, state=state) for source in sources)
+    return QueueReport(name=name, pod=pod, state=state, reason=reason, sources=reports)
 
 
 def build_report(
     spool: Spool,
-    deliveries: Iterable[LaneDelivery],
-    sources: Iterable[SourceReport],
-    now: float,
-    *,
+    deliveries: Iterable[LaneDelivery] = (),
+    sources: Iterable[SourceReport] = (),
     link: LinkReport | None = None,
 ) -> QueueReport:
-    """Build the report on a spool and its delivery.
-
-    Args:
-        spool: The spool.
-        deliveries: Reports of the lanes that this process delivers.
-        sources: Reports of the sources that fill the spool.
-        now: Wall-clock time, Unix seconds.
-        link: Report on the link of a relay.
+    """Build the report on a spool, the deliveries of this process, and the sources and the link that it has.
 
     Raises:
         SpoolError: When the spool can't be read.
     """
-    held = {status.lane: status for status in spool.lanes()}
+    now, held = spool.clock.now(), {status.lane: status for status in spool.lanes()}
     delivering = {delivery.lane: delivery for delivery in deliveries}
+    names = sorted(held.keys() | delivering.keys())
     return QueueReport(
         queued_bytes=spool.size_bytes(),
         max_bytes=spool.limits.max_bytes,
         dead_bytes=spool.dead_bytes(),
         dead_max_bytes=spool.limits.dead_max_bytes,
         expired=spool.expired(),
-        lanes=tuple(
-            _lane(name, held.get(name), delivering.get(name), now) for name in sorted(held.keys() | delivering.keys())
-        ),
+        lanes=tuple(_build_lane(name, held.get(name), delivering.get(name), now) for name in names),
         sources=tuple(sources),
         link=link,
     )
 
 
-def build_source_report(name: str, source: SourceView, now: float) -> SourceReport:
-    """Build the report on a source.
-
-    Args:
-        name: Name of the source.
-        source: Properties of the source.
-        now: Wall-clock time, Unix seconds.
-    """
-    at, error = source.last_captured_at, source.last_error
-    return SourceReport(
-        name=name,
-        state=source.state,
-        reason=source.reason,
-        captured=source.captured,
-        dropped=dict(source.dropped),
-        last_captured_at=at,
-        last_captured_age_s=None if at is None else max(0.0, now - at),
-        reconnects=source.reconnects,
-        last_error=error[0] if error else "",
-        last_error_age_s=max(0.0, now - error[1]) if error else None,
-    )
-
-
-def parse_report(values: Mapping[str, Any]) -> QueueReport:
-    """Parse a dict of `QueueReport.to_dict`, possibly from another version; unknown fields are ignored.
-
-    Raises:
-        ValueError: When the values are not a report.
-    """
-    try:
-        link = values.get("link")
-        return _read(
-            QueueReport,
-            {
-                **values,
-                "lanes": tuple(_read(LaneReport, lane) for lane in values["lanes"]),
-                "sources": tuple(_read(SourceReport, source) for source in values.get("sources", ())),
-                "link": None if link is None else _read(LinkReport, link),
-            },
-        )
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"not a valid queue report: {type(error).__name__}: {error}") from error
-
-
-def _lane(name: str, held: LaneStatus | None, delivery: LaneDelivery | None, now: float) -> LaneReport:
-    oldest_at = held.oldest_at if held else None
+def _build_lane(name: str, held: LaneStatus | None, delivery: LaneDelivery | None, now: float) -> LaneReport:
+    counts = asdict(held) if held else {}
+    oldest_at = counts.pop("oldest_at", None)
     return LaneReport(
-        lane=name,
-        queued=held.queued if held else 0,
-        queued_bytes=held.queued_bytes if held else 0,
-        dead=held.dead if held else 0,
-        dead_bytes=held.dead_bytes if held else 0,
+        **{**counts, **(asdict(delivery) if delivery else {}), "lane": name},
         oldest_age_s=None if oldest_at is None else max(0.0, now - oldest_at),
         delivering=delivery is not None,
-        paused=delivery.paused if delivery else False,
-        reason=delivery.reason if delivery else "",
-        status=delivery.status if delivery else 0,
-        paused_since=delivery.since if delivery else None,
-        next_try_at=delivery.next_try_at if delivery else None,
-        attempts=dict(delivery.attempts) if delivery else {},
     )
 
 
-def _read(make: Callable[..., T], values: Mapping[str, Any]) -> T:
-    known = {one.name for one in fields(make)}  # type: ignore[arg-type]
-    return make(**{name: value for name, value in values.items() if name in known})
+def list_faults(report: QueueReport) -> list[str]:
+    """Return the reasons why images aren't captured or delivered, one sentence each; empty when all is well."""
+    link = report.link
+    faults = [f"the link to {link.to} is {link.state}: {link.reason}"] if link is not None and link.reason else []
+    faults += [f"lane {lane.lane} is paused: {lane.reason}" for lane in report.pauses]
+    faults += [f"source {source.name} is {source.state}: {source.reason}" for source in report.sources if source.reason]
+    return faults
+
+
+def to_json(value: Any) -> Any:
+    """Return a value as plain data; a dataclass has its fields, and what its properties compute from them."""
+    if is_dataclass(value):
+        computed = [name for name, one in vars(type(value)).items() if isinstance(one, property)]
+        return {name: to_json(getattr(value, name)) for name in [*(one.name for one in fields(value)), *computed]}
+    if isinstance(value, Mapping):
+        return {str(name): to_json(part) for name, part in value.items()}
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return [to_json(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def from_json(kind: type[T], value: Any, *, exact: bool = False) -> T:
+    """Return plain data, which another process or version made, as a value of a type.
+
+    Args:
+        kind: Type of the value: a dataclass, `tuple[X, ...]`, `Mapping[str, X]`, `X | None`, or a plain type.
+        value: The plain data.
+        exact: Whether a member that a dataclass doesn't have is an error; otherwise it is left out.
+
+    Raises:
+        ValueError: When the data isn't such a value.
+    """
+    found: T = _restore(kind, value, exact)
+    return found
+
+
+def _restore(kind: Any, value: Any, exact: bool) -> Any:
+    arguments, origin = get_args(kind), get_origin(kind)
+    if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, Mapping):
+        return kind(**_restore_fields(kind, value, exact))
+    if origin is UnionType:
+        return None if value is None else _restore(arguments[0], value, exact)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_restore(arguments[0], part, exact) for part in value)
+    if origin is Mapping and isinstance(value, dict):
+        return {name: _restore(arguments[1], part, exact) for name, part in value.items()}
+    if kind is bytes and isinstance(value, str):
+        return base64.b64decode(value, validate=True)
+    if kind is float and type(value) in (int, float) and abs(value) < MAX_FLOAT:  # neither NaN nor infinite
+        return float(value)
+    if (type(value) is kind and kind is not float) or (origin is Literal and value in arguments):
+        return value
+    raise ValueError(f"{getattr(kind, '__name__', kind)} expected, got {str(value)[:64]!r}")
+
+
+def _restore_fields(kind: Any, values: Mapping[str, Any], exact: bool) -> dict[str, Any]:
+    kinds = resolve_types(kind)
+    if exact and (unknown := sorted(values.keys() - kinds.keys())):
+        raise ValueError(f"unknown name {unknown[0][:64]!r}; the names are {', '.join(kinds)}")
+    required = (one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING)
+    if missing := [name for name in required if name not in values]:
+        raise ValueError(f"a {kind.__name__} needs {missing[0]}")
+    return {name: _restore(kinds[name], part, exact) for name, part in values.items() if name in kinds}

@@ -1,4 +1,9 @@
-"""Small HTTP servers of an agent: its queue on a Unix socket for its user, metrics and health on a TCP port.
+"""Endpoints of a process with a queue: a Unix socket for the process's user, and a port for metrics and health.
+
+    GET  /health/liveness   503 only when the process must be restarted
+    GET  /health            503 while images aren't captured or delivered as they should be; always with the report
+    GET  /metrics           Prometheus text
+    POST /queues            a request to the queue (`eaves.admin.queue`) as the URL's query, on the Unix socket only
 
 Both accept a limited number of connections with one request each. When all connections are in use, the oldest one is
 closed to make room for a new one. So a client that keeps its connections open can't block other clients.
@@ -6,15 +11,23 @@ closed to make room for a new one. So a client that keeps its connections open c
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from urllib.parse import unquote
 
-from eaves.admin.routes import AdminResponse
-from eaves.errors import ConfigError, Fault
-from eaves.ingress import IngressLimits, IngressServer, Request, Response, answer_problem
+from eaves.admin.metrics import CONTENT_TYPE, render_metrics
+from eaves.admin.queue import Queue, SpoolQueue, answer_request
+from eaves.admin.report import HEALTH, LIVE, METRICS, LinkReport, QueueReport, SourceReport, list_faults, to_json
+from eaves.delivery import Deliverer
+from eaves.errors import ConfigError, EavesError, Fault
+from eaves.ingress import IngressLimits, IngressServer, Request, Response, answer_error, answer_json, answer_problem
+from eaves.spool import Spool
 
+QUEUES = "/queues"
 CONNECTIONS = 8
 """Maximum number of connections that haven't sent a request yet; as many more may have a request that is being
 answered."""
@@ -29,13 +42,125 @@ LIMITS = IngressLimits(
     stall_s=TIMEOUT_S,
     programs_only=True,
 )
-
-Answer = Callable[[str, str, str], AdminResponse]
+Answer = Callable[[str, str, str], Response]
 """Function that answers a request with method, path and query."""
+
+_log = logging.getLogger(__name__)
+
+
+def default_socket(spool: Path) -> Path:
+    """Return the socket at which a queue is administered when `admin_socket` isn't set."""
+    return spool.with_name(f"{spool.name}.admin") / "socket"
+
+
+@contextmanager
+def open_endpoints(
+    spool: Spool,
+    deliverers: Sequence[Deliverer],
+    *,
+    sources: Callable[[], Sequence[SourceReport]] = tuple,
+    link: Callable[[], LinkReport | None] = lambda: None,
+    parts: Mapping[str, Callable[[], bool]],
+    socket: Path | None,
+    host: str,
+    port: int,
+    around: Callable[[Answer], Answer] = lambda answer: answer,
+) -> Iterator[list[AdminServer]]:
+    """Serve both endpoints while the block runs.
+
+    An endpoint that can't be opened is logged and left closed, because events are delivered without it.
+
+    Args:
+        spool: Spool with the queue.
+        deliverers: Deliverers of the spool's lanes.
+        sources: Returns the reports of the sources that fill the spool.
+        link: Returns the report on the link that the spool is forwarded over; None without a link.
+        parts: Essential parts of the process by name, each with a function that returns whether it still runs.
+        socket: Path of the Unix socket; None for `default_socket` of the spool.
+        host: Address that the port listens on.
+        port: TCP port of metrics and health; 0 for none.
+        around: Wraps the function that answers requests, to add something to its answers.
+
+    Yields:
+        The servers that could be opened, that of the Unix socket first.
+    """
+
+    def try_now(lane: str) -> None:
+        for deliverer in deliverers:
+            if lane in ("", *deliverer.lanes):
+                deliverer.try_now()
+
+    queue = SpoolQueue(
+        spool,
+        deliveries=lambda: [one.status(lane) for one in deliverers for lane in one.lanes],
+        sources=sources,
+        link=link,
+        try_now=try_now,
+    )
+    answer_port = around(partial(answer_health, queue, parts))
+
+    def answer_socket(method: str, path: str, query: str) -> Response:
+        return answer_queue(queue, query) if (method, path) == ("POST", QUEUES) else answer_port(method, path, query)
+
+    with ExitStack() as stack:
+        servers = []
+        for number in (None, port) if port else (None,):
+            try:
+                if number is None:
+                    server = AdminServer(answer_socket, path=socket or default_socket(spool.path))
+                else:
+                    server = AdminServer(answer_port, host=host, port=number)
+            except ConfigError as error:
+                _log.error("%s; the admin server is off, but events are still captured and delivered", error.message)
+                continue
+            stack.callback(server.stop)
+            servers.append(server)
+        yield servers
+
+
+def answer_queue(queue: Queue, query: str) -> Response:
+    """Answer a request to a queue, the query of a URL. It may delete images: only for sockets of mode 0600."""
+    try:
+        return answer_json(answer_request(queue, unquote(query)))
+    except EavesError as error:
+        return answer_error(error)
+
+
+def answer_health(
+    queue: Queue, parts: Mapping[str, Callable[[], bool]], method: str, path: str, _: str = ""
+) -> Response:
+    """Answer a request to a port, which is open to all that can reach it.
+
+    Args:
+        queue: Queue of the process.
+        parts: Functions that return whether an essential part still runs, by its name.
+        method: HTTP method.
+        path: Path of the request.
+    """
+    if method != "GET" or path not in (LIVE, HEALTH, METRICS):
+        return answer_problem(404, f"no such endpoint: {method} {path[:128]}")
+    ended = [f"{name} has ended or no longer responds" for name, is_alive in parts.items() if not is_alive()]
+    if path == LIVE:
+        return _describe_health(ended)
+    try:
+        report = queue.report()
+    except EavesError as error:
+        return _describe_health([error.message])
+    return answer_metrics(report) if path == METRICS else _describe_health([*ended, *list_faults(report)], report)
+
+
+def answer_metrics(report: QueueReport) -> Response:
+    """Return a report as Prometheus text."""
+    return Response(status=200, headers={"Content-Type": CONTENT_TYPE}, body=render_metrics(report).encode())
+
+
+def _describe_health(reasons: Sequence[str], report: QueueReport | None = None) -> Response:
+    document = {"status": "unwell" if reasons else "ok", "reasons": list(reasons)}
+    return answer_json(document | ({"report": to_json(report)} if report else {}), 503 if reasons else 200)
 
 
 class AdminServer(IngressServer):
-    """A running HTTP server that answers an agent's administrative requests on a TCP port or a Unix socket.
+    """A running HTTP server that answers administrative requests on a TCP port or a Unix socket.
 
     Args:
         answer: Returns the response to a request; called from several threads.
@@ -50,19 +175,15 @@ class AdminServer(IngressServer):
     def __init__(self, answer: Answer, *, host: str = "127.0.0.1", port: int = 0, path: Path | None = None) -> None:
         if path is not None:
             try:
-                prepare_folder(path.parent)
+                _prepare_folder(path.parent)
             except OSError as error:
                 fault = Fault(origin="admin server", path="path", message=f"can't listen on {path}: {error}")
                 raise ConfigError([fault], hint="set another path for the admin socket") from error
         super().__init__(partial(_serve, answer), host=host, port=port, path=path, limits=LIMITS, name="admin server")
 
 
-def prepare_folder(folder: Path) -> None:
-    """Create a folder that only this user can enter.
-
-    Raises:
-        OSError: When the folder can't be created, or belongs to another user.
-    """
+def _prepare_folder(folder: Path) -> None:
+    """Create a folder that only this user can enter; an OSError when it belongs to another user."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.geteuid():
         raise PermissionError(f"{folder} belongs to another user")
@@ -74,5 +195,4 @@ def _serve(answer: Answer, request: Request) -> Response:
     if not request.is_read:
         return answer_problem(413, "this endpoint accepts no request body")
     request.admit()
-    found = answer(request.method, request.path, request.query)
-    return Response(status=found.status, headers={"Content-Type": found.content_type}, body=found.body)
+    return answer(request.method, request.path, request.query)

@@ -45,7 +45,7 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
         CancelledError: When the user stopped the collection before all images were collected.
         ConfigError: When the source has faults.
     """
-    from eaves.sources.agent.counters import NOT_STARTED
+    from eaves.admin.report import NOT_STARTED
     from eaves.sources.collecting import CollectedImages, collect
 
     site = workspace.project.site

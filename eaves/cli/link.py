@@ -97,7 +97,7 @@ def open_targets(place: Place, *, agent: str, pod: str, receiver: bool = False) 
     with ExitStack() as stack:
         if receiver:
             from eaves.admin.client import open_queue
-            from eaves.admin.endpoints import default_socket
+            from eaves.admin.server import default_socket
             from eaves.receiver.intake import LANE
             from eaves.spool import lease_path
 

@@ -13,16 +13,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from datetime import datetime
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from eaves.base.terminal import escape
 from eaves.cli.output import ID_DIGITS, say
 from eaves.errors import EavesError, NotFoundError
-from eaves.events import IMAGE_REJECTED, TYPE_PREFIX, Event
-from eaves.history import Record
+from eaves.events import IMAGE_REJECTED, TYPE_PREFIX
+from eaves.history import HistoryReader, Record
+from eaves.logs import format_log_line
 
 POLL_S = 1.0
 """Interval at which `StopSignals.wait` checks for a signal that reached another thread, seconds."""
@@ -31,18 +30,15 @@ TYPE_WIDTH = 19
 LABEL_WIDTH = 14
 MAX_LABEL = 40
 """Maximum number of characters of a label that are shown, because the sender of an event may choose a long one."""
-MAX_WAITING = 1_000
-"""Maximum number of predictions that wait to be printed; later ones are only counted."""
-MAX_DATA = 16_000
-"""Maximum size of a prediction's data in bytes for which label and score are printed. Larger data, such as an
-embedding, are not parsed."""
+BATCH = 500
+"""Maximum number of events that are read at a time, so that memory stays small however many there are."""
 STOP_S = 1.0
-"""Maximum time that `PredictionPrinter.stop` waits for unprinted lines, seconds."""
+"""Maximum time that `eaves up` waits at its end for predictions to be printed, seconds."""
+PRINT_S = 0.25
+"""Pause between two readings of the events whose predictions are printed, seconds."""
 WINDOW = 1_000
 """Minimum number of lines of a cluster's log that each step of a view requests. Lines are lost when more than this are
 added between two steps."""
-_HEAD = ("time", "level", "message", "logger", "traceback")
-"""Fields of a JSON log line that `format_log_line` doesn't print as NAME=VALUE: most have a place of their own."""
 
 
 class StopSignals:
@@ -131,12 +127,12 @@ def format_record(record: Record) -> str:
     return _join(record.at, type_, best, record.subject, record.id[:ID_DIGITS])
 
 
-def format_prediction(at: float, event: Event) -> str:
-    """Return time, function, label with score and subject of a prediction; its type where it has no label."""
-    best = find_best(parse_data(event.data.decode(errors="replace")), event.extensions)
+def format_prediction(record: Record) -> str:
+    """Return time, function, label with score and subject of a recorded prediction; its type where it has no label."""
+    best = find_best(parse_data(record.text), record.extensions)
     if best["label"] is None:
-        best = {"label": event.type.removeprefix(TYPE_PREFIX)}
-    return _join(at, event.source.rpartition("/")[2], best, event.subject or "")
+        best["label"] = record.type.removeprefix(TYPE_PREFIX)
+    return _join(record.at, record.source.rpartition("/")[2], best, record.subject)
 
 
 def _join(at: float, who: str, best: Mapping[str, Any], *tail: str) -> str:
@@ -148,65 +144,38 @@ def _join(at: float, who: str, best: Mapping[str, Any], *tail: str) -> str:
     return escape("  ".join(columns).rstrip(), keep="")
 
 
-class PredictionPrinter:
-    """Writes a line for each prediction in a thread of its own, so that a slow or closed terminal delays no delivery.
+def follow_events(reader: HistoryReader, after: int) -> Callable[[], Sequence[Record]]:
+    """Return a function that returns the events since the record `after`, and at each further call the new ones."""
+
+    def step() -> Sequence[Record]:
+        nonlocal after
+        records = reader.next(after=after, limit=BATCH)
+        if records:
+            after = records[-1].seq
+        elif reader.newest() < after:
+            after = 0  # `eaves up` has begun a new history
+        return records
+
+    return step
+
+
+def print_predictions(step: Callable[[], Sequence[Record]], number: int, ending: threading.Event) -> None:
+    """Write a line for each new prediction until `ending` is set, in a thread that a blocked terminal may hold.
 
     Args:
+        step: Returns the new events.
         number: File descriptor. It is written to directly: a thread that is blocked in Python's own stdout would keep
             the process from ending.
+        ending: Set when the platform has ended; what was predicted until then is still written.
     """
-
-    def __init__(self, number: int) -> None:
-        self._number = number
-        self._waiting: SimpleQueue[tuple[float, Event] | None] = SimpleQueue()
-        self._lock = threading.Lock()
-        self._left_out = 0
-        self._thread = threading.Thread(target=self._run, name="print-predictions", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread that prints."""
-        self._thread.start()
-
-    def add(self, event: Event) -> None:
-        """Queue an event for printing if it is a prediction; any thread may call this, and it doesn't wait."""
-        if "causeid" not in event.extensions or event.type == IMAGE_REJECTED:
-            return
-        if self._waiting.qsize() >= MAX_WAITING:
-            with self._lock:
-                self._left_out += 1
-            return
-        self._waiting.put((time.time(), event if len(event.data) <= MAX_DATA else replace(event, data=b"")))
-
-    def stop(self) -> None:
-        """Print the waiting predictions, for at most `STOP_S` seconds, and end the thread."""
-        self._waiting.put(None)
-        if self._thread.ident is not None:
-            self._thread.join(STOP_S)
-
-    def _run(self) -> None:
-        with suppress(OSError):  # the terminal or the reader of the pipe has gone
-            while (found := self._waiting.get()) is not None:
-                self._write(format_prediction(*found))
-                if self._waiting.empty():
-                    self._report_left_out()
-            self._report_left_out()
-
-    def _report_left_out(self) -> None:
-        with self._lock:
-            left_out, self._left_out = self._left_out, 0
-        if left_out:
-            text = "predictions are not shown, because they come faster than they can be printed"
-            self._write(f"({left_out:,} {text})")
-
-    def _write(self, line: str) -> None:
-        """Write a line at the speed of the terminal.
-
-        Raises:
-            OSError: When the terminal is closed or the pipe has no reader.
-        """
-        content = f"{line}\n".encode(errors="replace")
-        while content:
-            content = content[os.write(self._number, content) :]
+    is_last = False
+    while not is_last:
+        is_last = ending.wait(PRINT_S)
+        with suppress(EavesError, OSError):  # of the history; or the terminal or the reader of the pipe has gone
+            predicted = [one for one in step() if "causeid" in one.extensions and one.type != IMAGE_REJECTED]
+            content = "".join(f"{format_prediction(one)}\n" for one in predicted).encode(errors="replace")
+            while content:
+                content = content[os.write(number, content) :]
 
 
 def follow_tail(read: Callable[[int], Sequence[str]], lines: int) -> Callable[[], Sequence[str]]:
@@ -244,29 +213,3 @@ def _find_new(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
 def show_log_line(line: str) -> str:
     """Return a log line for stdout: formatted by `format_log_line` on a terminal, unchanged in a pipe or file."""
     return format_log_line(line) if sys.stdout.isatty() else line
-
-
-def format_log_line(line: str) -> str:
-    """Return local time, level, message and the other fields of a JSON line, then its traceback; other lines unchanged.
-
-    Args:
-        line: A line as `eaves.logs.JsonFormatter` writes it, or any text.
-    """
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return line
-    if not isinstance(record, dict) or not isinstance(record.get("message"), str):
-        return line
-    fields = [f"{name}={value}" for name, value in record.items() if name not in _HEAD and value != ""]
-    parts = [_read_time(record.get("time")), str(record.get("level", "")).upper(), record["message"], *fields]
-    shown = escape(" ".join(filter(None, parts)), keep="")
-    return f"{shown}\n{record['traceback']}" if record.get("traceback") else shown
-
-
-def _read_time(value: Any) -> str:
-    """Return a UTC timestamp as local time; a value that isn't a timestamp is returned as text."""
-    try:
-        return f"{datetime.fromisoformat(str(value)).astimezone():%Y-%m-%d %H:%M:%S}"
-    except (ValueError, OverflowError, OSError):
-        return "" if value is None else str(value)

@@ -6,17 +6,9 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from eaves.admin import QueueReport
 from eaves.base.clock import SYSTEM, Clock
-from eaves.console.backend import Backend
-from eaves.errors import EavesError
-
-MAX_AGE_S = 2.0
-"""Time for which the reports of the queues are used again, seconds."""
 
 T = TypeVar("T")
-Reports = tuple[dict[str, QueueReport], dict[str, str]]
-"""Report of each queue that answered, and the reason of each other one, by the queue's name."""
 
 
 class ReusedAnswer(Generic[T]):
@@ -47,16 +39,3 @@ class ReusedAnswer(Generic[T]):
         """Ask again next time."""
         with self._lock:
             self._kept = None
-
-
-def read_reports(backend: Backend) -> Reports:
-    """Ask every queue for its report."""
-    reports: dict[str, QueueReport] = {}
-    unreachable: dict[str, str] = {}
-    for name in backend.queue_names():
-        try:
-            with backend.open_queue(name) as queue:
-                reports[name] = queue.report()
-        except EavesError as error:
-            unreachable[name] = error.message
-    return reports, unreachable

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from eaves import events
-from eaves.admin.unix_socket import UnixConnection
+from eaves.admin.client import ask_socket
+from eaves.admin.report import QueueReport, build_report, from_json
 from eaves.base.names import NAME_PATTERN
 from eaves.delivery import SinkResponse
 from eaves.errors import EavesError, NotFoundError, NotRunningError, PlatformError, SpoolFullError, StartError
 from eaves.events import Event
-from eaves.local.broker import sum_lanes
 from eaves.local.processes.logs import LogFollower, is_of_source, tail, tail_source
+from eaves.local.queues import find_lanes
 from eaves.local.specs import LocalApp
 from eaves.local.state import AGENT, StateDirectory
-from eaves.platform import FunctionStatus, parse_status
+from eaves.platform import FunctionStatus
 from eaves.spool import Spool
 from eaves.web.problem_document import parse_problem
 
@@ -75,22 +75,21 @@ class LocalPlatform:
             _, _, body = self._request("GET", "/status")
         except NotRunningError:
             return self._describe_stopped()
-        return [parse_status(values) for values in json.loads(body)]
+        return [from_json(FunctionStatus, values) for values in json.loads(body)]
 
     def _describe_stopped(self) -> list[FunctionStatus]:
         """Return the status of every deployed function while no supervisor runs; the queue is read from its file."""
         apps, faults = self._state.read_specs()
-        counts: dict[str, tuple[int, int]] = {}
-        reason = ""
+        report, reason = QueueReport(), ""
         if apps and self._state.spool.is_file():
             try:
                 with Spool(self._state.spool) as spool:
-                    counts = spool.counts()
+                    report = build_report(spool)
             except EavesError as error:
                 reason = f"the queue can't be read: {error.message}"
         stopped = []
         for name, app in apps.items():
-            queued, dead = sum_lanes(counts, name)
+            lanes, sinks = find_lanes(report, name)
             stopped.append(
                 FunctionStatus(
                     name=name,
@@ -98,8 +97,8 @@ class LocalPlatform:
                     reason=reason,
                     artifact=str(app.function.artifact),
                     artifact_digest=app.function.artifact_digest,
-                    queued=queued,
-                    dead=dead,
+                    lanes=lanes,
+                    sinks=sinks,
                 )
             )
         return stopped + [FunctionStatus(name=name, state="failed", reason=why) for name, why in faults.items()]
@@ -249,22 +248,13 @@ class LocalPlatform:
         *,
         timeout_s: float = QUERY_TIMEOUT_S,
     ) -> tuple[int, dict[str, str], bytes]:
-        connection = UnixConnection(self._state.socket, timeout_s)
         try:
-            connection.request(method, path, body=body, headers=headers or {})
-            response = connection.getresponse()
-            answer = response.status, {key.lower(): value for key, value in response.getheaders()}, response.read()
-        except (FileNotFoundError, ConnectionRefusedError) as error:
+            answer = ask_socket(self._state.socket, method, path, headers or {}, body, timeout_s=timeout_s)
+        except NotRunningError as error:
             raise NotRunningError(
                 f"no local platform runs with the state directory {self._state.root}",
                 hint="start `eaves up` in another terminal",
             ) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise PlatformError(
-                f"`eaves up` on {self._state.root} doesn't answer: {str(error) or type(error).__name__}"
-            ) from error
-        finally:
-            connection.close()
         if answer[0] == NotFoundError.http_status and path.startswith("/functions/"):
             raise NotFoundError(_detail(answer[2]), hint="eaves status")
         return answer

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from eaves.admin.client import TIMEOUT_S, SocketQueue, open_queue
 from eaves.admin.queue import SpoolQueue
-from eaves.admin.report import SourceReport
-from eaves.admin.summary import AgentStatus, describe_silent, summarize
+from eaves.admin.report import LaneReport, QueueReport, describe_silent
 from eaves.base.names import NAME_PATTERN
-from eaves.delivery import LaneDelivery
 from eaves.errors import EavesError, NotFoundError, NotRunningError
-from eaves.local.broker import lane_of
+from eaves.local.broker import lane_of, lane_of_sink
 from eaves.local.state import StateDirectory
 from eaves.platform import RELAY, PartStatus
 from eaves.relay.relay_lanes import BROKER
-from eaves.sources.agent.counters import NOT_STARTED
 from eaves.sources.agent_lanes import LANES
 from eaves.spool import lease_path
 
@@ -25,12 +23,10 @@ LINK = "link"
 """Part of the name of the lock file that a relay holds while it forwards events from its spool."""
 AGENT_TIMEOUT_S = 2.0
 """Time limit for one agent's response, seconds, so that a hung agent doesn't delay `eaves status`."""
-READY = "watching"
-"""State in which a source captures new images (`eaves.sources.context.State`)."""
 
 
-def read_agent(app: str, sources: Sequence[str], socket: Path) -> AgentStatus:
-    """Ask a running agent for its status.
+def read_agent(app: str, sources: Sequence[str], socket: Path) -> QueueReport:
+    """Ask a running agent for its report.
 
     Args:
         app: Name of the agent's app.
@@ -38,32 +34,32 @@ def read_agent(app: str, sources: Sequence[str], socket: Path) -> AgentStatus:
         socket: Path of the agent's admin socket.
     """
     try:
-        return summarize(app, SocketQueue(socket, timeout_s=AGENT_TIMEOUT_S).report())
+        return replace(SocketQueue(socket, timeout_s=AGENT_TIMEOUT_S).report(), name=app)
     except NotRunningError:
         return describe_silent(app, sources, state="starting")
     except EavesError as error:
         return describe_silent(app, sources, state="unknown", reason=error.message)
 
 
+def read_report(state: StateDirectory, queue: str) -> QueueReport:
+    """Return the report of a queue that `open_local_queue` opens; one without lanes when it can't be read."""
+    with suppress(EavesError), open_local_queue(state, queue) as found:
+        return found.report()
+    return QueueReport()
+
+
 def count_queued(state: StateDirectory, app: str) -> dict[str, int]:
     """Return the number of queued events by trigger of an app, whether the platform runs or not.
 
-    An event that several triggers want counts for each. A queue that can't be read counts as empty.
+    An event that several triggers want counts for each.
     """
-    prefix, found = lane_of(app, ""), {}
-    if NAME_PATTERN.fullmatch(app) and state.spool.is_file():
-        with suppress(EavesError), open_local_queue(state, "") as queue:
-            lanes = queue.report().lanes
-            found = {one.lane.removeprefix(prefix): one.queued for one in lanes if one.lane.startswith(prefix)}
-    return {trigger: count for trigger, count in found.items() if count}
+    lanes, _ = find_lanes(read_report(state, ""), app)
+    return {one.lane.removeprefix(lane_of(app, "")): one.queued for one in lanes if one.queued}
 
 
 def count_captured(state: StateDirectory, app: str) -> int:
     """Return the number of images in the queue of an app's agent; 0 when it can't be read."""
-    if NAME_PATTERN.fullmatch(app) and state.spool_of(app).is_file():
-        with suppress(EavesError), open_local_queue(state, app) as queue:
-            return sum(lane.queued for lane in queue.report().lanes)
-    return 0
+    return read_report(state, app).queued or 0 if NAME_PATTERN.fullmatch(app) else 0
 
 
 @contextmanager
@@ -96,53 +92,39 @@ def open_local_queue(
         yield queue
 
 
-def list_trigger_parts(
-    lanes: Mapping[str, str], deliveries: Iterable[LaneDelivery], now: float
-) -> tuple[PartStatus, ...]:
-    """Return the status of each trigger of an app; a trigger isn't ready while its deliveries are paused.
+def find_lanes(report: QueueReport, app: str) -> list[tuple[LaneReport, ...]]:
+    """Return the broker's lanes of an app: those of its triggers, and those of their dead letter sinks."""
+    prefixes = (lane_of(app, ""), lane_of_sink(app, ""))
+    return [tuple(one for one in report.lanes if one.lane.startswith(prefix)) for prefix in prefixes]
+
+
+def list_parts(lanes: Iterable[LaneReport], agents: Iterable[QueueReport], now: float) -> Iterator[PartStatus]:
+    """Yield the status of each trigger of an app, which isn't ready while it is paused, and of each source.
 
     Args:
-        lanes: Lane of a trigger in the spool to the trigger's name.
-        deliveries: Delivery status of all lanes of the broker; other lanes are ignored.
+        lanes: The broker's lanes of the app's triggers; one that isn't delivered is that of a removed trigger.
+        agents: Reports of the app's agents and relay.
         now: Current time, Unix seconds.
     """
-    paused = {one.lane: one for one in deliveries if one.paused}
-    return tuple(_describe_trigger(name, paused.get(lane), now) for lane, name in lanes.items())
-
-
-def list_source_parts(agents: Iterable[AgentStatus]) -> tuple[PartStatus, ...]:
-    """Return the status of each source of an app.
-
-    Args:
-        agents: Status of the app's agents and relay.
-    """
-    return tuple(_describe_source(source, agent) for agent in agents for source in agent.sources)
-
-
-def _describe_trigger(name: str, paused: LaneDelivery | None, now: float) -> PartStatus:
-    if paused is None:
-        return PartStatus(kind="Trigger", name=name, component="trigger")
-    age_s = None if paused.since is None else max(0.0, now - paused.since)
-    return PartStatus(
-        kind="Trigger", name=name, component="trigger", state="failed", reason=paused.reason, since=paused.since,
-        age_s=age_s,
-    )  # fmt: skip
-
-
-def _describe_source(source: SourceReport, agent: AgentStatus) -> PartStatus:
-    reason = source.reason or agent.reason
-    if source.state == "starting" or (source.state, source.reason) == NOT_STARTED:
-        state = "starting"
-    elif source.state == "finished":
-        state = "ready"
-    else:
-        state = "ready" if source.state == READY and not source.reason else "failed"
-    is_last = bool(source.reason) and source.reason == source.last_error
-    return PartStatus(
-        kind="Source",
-        name=source.name,
-        component="source",
-        state=state,
-        reason="" if state == "ready" else reason,
-        age_s=source.last_error_age_s if is_last else None,
-    )
+    for lane in lanes:
+        if lane.delivering:
+            yield PartStatus(
+                kind="Trigger",
+                name=lane.lane.rpartition("/")[2],
+                component="trigger",
+                state="failed" if lane.paused else "ready",
+                reason=lane.reason,
+                since=lane.since,
+                age_s=None if lane.since is None else max(0.0, now - lane.since),
+            )
+    for agent in agents:
+        for source in agent.sources:
+            state = "starting" if source.is_starting else "ready" if source.is_ready else "failed"
+            yield PartStatus(
+                kind="Source",
+                name=source.name,
+                component="source",
+                state=state,
+                reason="" if state == "ready" else source.reason or agent.reason,
+                age_s=source.reason_age_s,
+            )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from eaves.admin import metrics
-from eaves.admin.routes import answer as answer_queue
+from eaves.admin.report import to_json
+from eaves.admin.server import QUEUES, answer_metrics, answer_queue
 from eaves.errors import ForbiddenError, OverloadedError
 from eaves.events import decode
 from eaves.ingress import Request, Response, answer_error, answer_json, answer_problem
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 32_000_000
 RETRY_AFTER_S = "1"
-FUNCTIONS, RELAYS, QUEUES = "/functions", "/relays", "/queues"
-"""Routes whose paths have further parts: the name of an app, or a request about a queue."""
+FUNCTIONS, RELAYS = "/functions", "/relays"
+"""Routes whose paths have a further part: the name of an app."""
 _FOR_PEOPLE = (
     "This address takes CloudEvents by POST. `eaves up` prints the console's address; `eaves events --follow` shows "
     "events as they come, `eaves status` shows what runs."
@@ -54,12 +53,12 @@ class PlatformRoutes:
             "/": {"POST": self._publish},
             FUNCTIONS: {"POST": self._invoke},
             RELAYS: {"POST": self._publish},
-            "/metrics": {"GET": self._show_metrics},
+            "/metrics": {"GET": lambda _: answer_metrics(self._runtime.queue.report())},
         }
         """Functions that answer, by path and method."""
         if control:
             self.routes |= {
-                QUEUES: {"GET": self._answer_queue, "POST": self._answer_queue},
+                QUEUES: {"POST": lambda request: answer_queue(self._runtime.queue, request.query)},
                 "/images": {"GET": self._send_image},
                 "/status": {"GET": self._show_status},
                 "/reconcile": {"POST": self._reconcile},
@@ -71,7 +70,7 @@ class PlatformRoutes:
             return refused
         request.admit()
         first = "/".join(request.path.split("/")[:2])
-        found = self.routes.get(first if first in (FUNCTIONS, QUEUES, RELAYS) else request.path)
+        found = self.routes.get(first if first in (FUNCTIONS, RELAYS) else request.path)
         if found is None:
             return answer_problem(404, f"no such endpoint: {request.path[:128]}")
         handle = found.get("GET" if request.method == "HEAD" else request.method)
@@ -112,15 +111,6 @@ class PlatformRoutes:
         kept = {name: value for name, value in answer.headers.items() if name.lower() not in _OF_ONE_CONNECTION}
         return Response(status=answer.status, headers=kept, body=answer.body)
 
-    def _show_metrics(self, _: Request) -> Response:
-        text = metrics.render_metrics(self._runtime.queue.report())
-        return Response(status=200, headers={"Content-Type": metrics.CONTENT_TYPE}, body=text.encode())
-
-    def _answer_queue(self, request: Request) -> Response:
-        """Answer as `eaves.admin.routes` does."""
-        found = answer_queue(self._runtime.queue, request.method, request.path, request.query)
-        return Response(status=found.status, headers={"Content-Type": found.content_type}, body=found.body)
-
     def _send_image(self, request: Request) -> Response:
         """Send the encoded image of an event; the query has source and id, exactly as the event has them."""
         wanted = dict(parse_qsl(request.query, keep_blank_values=True))
@@ -131,7 +121,7 @@ class PlatformRoutes:
         return Response(status=200, headers={"Content-Type": "application/octet-stream"}, body=event.data)
 
     def _show_status(self, _: Request) -> Response:
-        return answer_json([asdict(found) for found in self._runtime.status()])
+        return answer_json(to_json(self._runtime.status()))
 
     def _reconcile(self, _: Request) -> Response:
         return answer_json({"failed": self._runtime.reconcile()})

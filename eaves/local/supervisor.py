@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from eaves.admin.queue import SpoolQueue
-from eaves.admin.summary import LanePause
+from eaves.admin.report import QueueReport
 from eaves.base.clock import SYSTEM, Clock
 from eaves.base.locks import take_lock
 from eaves.delivery import HttpAnswer
@@ -26,20 +26,20 @@ from eaves.history.recent_images import RecentImages
 from eaves.http_client.proxies import parse_proxies
 from eaves.local.access_token import AccessToken
 from eaves.local.apps import Apps
-from eaves.local.broker import Broker, lane_of, lane_of_sink, sum_lanes
+from eaves.local.broker import Broker, lane_of
 from eaves.local.console.listening import prepare_exposure
 from eaves.local.console.manager import ConsoleManager
 from eaves.local.processes.activator import Activator
 from eaves.local.processes.app_processes import AppProcesses
 from eaves.local.processes.logs import rotate
 from eaves.local.processes.process import Launch, Process, ProcessHost, describe_exception
-from eaves.local.queues import list_source_parts, list_trigger_parts
+from eaves.local.queues import find_lanes, list_parts
 from eaves.local.routes import FUNCTIONS, PlatformRoutes
 from eaves.local.server import EVERY_ADDRESS, HOST, TcpPort, WebServer, build_port_error, resolve_host
 from eaves.local.settings import LocalSettings
 from eaves.local.specs import LocalApp
 from eaves.local.state import StateDirectory
-from eaves.platform import RELAY, FunctionStatus
+from eaves.platform import FunctionStatus
 from eaves.spool import Spool
 from eaves.web.origin import is_loopback_address
 
@@ -65,8 +65,6 @@ class Supervisor:
         state: State directory.
         environ: Environment of this process.
         settings: Port, token and console of the platform, and its disk limits for queue, logs and history.
-        observe: Function that is called with each event that is added to the history; it must return at once and raise
-            no exception.
         clock: Clock for pauses and deadlines.
         launch: Starts processes of functions and sources.
 
@@ -86,7 +84,6 @@ class Supervisor:
         *,
         environ: Mapping[str, str],
         settings: LocalSettings,
-        observe: Callable[[Event], None] = lambda event: None,
         clock: Clock = SYSTEM,
         launch: Launch = Process,
     ) -> None:
@@ -104,7 +101,6 @@ class Supervisor:
         self._port = TcpPort(settings.port, address if address in EVERY_ADDRESS else HOST)
         self._spool = Spool(state.spool, limits=settings.limits(), clock=clock)
         self._history = FileHistory(state.history, max_bytes=settings.history_max_bytes, clock=clock)
-        self._observe = observe
         self._broker = Broker(self._spool, self._remember)
         self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries, try_now=self._broker.try_now)
         token = self._token.path if self._token is not None else None
@@ -233,24 +229,18 @@ class Supervisor:
 
     def status(self) -> list[FunctionStatus]:
         """Return the status of every deployed function, by name."""
-        counts = self._spool.counts()
-        found = [self._status(name, app, counts) for name, app in sorted(self._apps.wanted.items())]
+        report = self.queue.report()
+        found = [self._status(name, app, report) for name, app in sorted(self._apps.wanted.items())]
         broken = [
             FunctionStatus(name=name, state="failed", reason=reason)
             for name, reason in sorted(self._apps.unreadable.items())
         ]
         return found + broken
 
-    def _status(self, name: str, app: LocalApp, counts: Mapping[str, tuple[int, int]]) -> FunctionStatus:
-        triggers = [trigger.name for trigger in app.triggers]
-        lanes = [lane_of(name, trigger) for trigger in (*triggers, *((RELAY,) if app.relay.enabled else ()))]
+    def _status(self, name: str, app: LocalApp, report: QueueReport) -> FunctionStatus:
         to_function = [lane_of(name, trigger.name) for trigger in app.triggers if not trigger.url]
-        queued, dead = sum_lanes(counts, name)
         condition, replicas, reason = self._apps.state(name)
-        agents = self._processes.statuses(name)
-        here = [agent for agent in agents if agent.name == name]  # its images wait for this function, the relay's don't
-        deliveries = self._broker.deliveries()
-        by_lane = {lane: lane.rpartition("/")[2] for lane in lanes}
+        agents, (lanes, sinks) = self._processes.statuses(name), find_lanes(report, name)
         return FunctionStatus(
             name=name,
             state=condition,
@@ -258,18 +248,12 @@ class Supervisor:
             reason=reason,
             artifact=str(app.function.artifact),
             artifact_digest=app.function.artifact_digest,
-            queued=queued + sum(agent.queued or 0 for agent in here),
-            dead=dead + sum(agent.dead or 0 for agent in here),
             site=app.function.site,
-            sources=self._processes.describe_sources(name),
             delivered=self._answered[name] + sum(self._broker.delivered.get(lane, 0) for lane in to_function),
             agents=agents,
-            parts=(*list_trigger_parts(by_lane, deliveries, self._clock.now()), *list_source_parts(agents)),
-            pauses=tuple(
-                LanePause(lane=one.lane, reason=one.reason, since=one.since)
-                for one in deliveries
-                if one.paused and one.lane in (*lanes, *(lane_of_sink(name, trigger) for trigger in triggers))
-            ),
+            lanes=lanes,
+            sinks=sinks,
+            parts=tuple(list_parts(lanes, agents, self._clock.now())),
         )
 
     def _remember(self, event: Event) -> None:
@@ -287,7 +271,6 @@ class Supervisor:
                 self._noted.popitem(last=False)
         self.images.add(event)
         self._history.add(event)
-        self._observe(event)
 
     def _note(self, headers: Mapping[str, str], body: bytes) -> None:
         """Add an event that was sent straight to a function to the history; ignore a request that isn't an event."""

@@ -16,14 +16,7 @@ from eaves.platform.app import AppSpec, FunctionSpec, ScaleSettings, SourceSpec
 from eaves.platform.protocol import Platform
 from eaves.platform.quantities import QUANTITY_PATTERN
 from eaves.platform.relay import RELAY, RelaySpec
-from eaves.platform.status import (
-    DeployedStatus,
-    FunctionStatus,
-    PartStatus,
-    PinnedStatus,
-    ServedStatus,
-    parse_status,
-)
+from eaves.platform.status import DeployedStatus, FunctionStatus, PartStatus, PinnedStatus, ServedStatus
 from eaves.platform.triggers import (
     MAX_TIMEOUT_S,
     DeliverySettings,
@@ -53,5 +46,4 @@ __all__ = [
     "default_trigger",
     "find_dead_letter_target",
     "find_timeout_s",
-    "parse_status",
 ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 OK, NOTE, WARNING, ERROR = "ok", "note", "warning", "error"
 SEVERITIES = (OK, NOTE, WARNING, ERROR)
 """Severities from the best to the worst."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """The result of one check.
 
@@ -33,21 +34,5 @@ def worst(findings: Iterable[Finding]) -> str:
     return max((finding.severity for finding in findings), key=SEVERITIES.index, default=OK)
 
 
-def ok(check: str, message: str) -> Finding:
-    """Build a finding without a fault."""
-    return Finding(severity=OK, check=check, message=message)
-
-
-def note(check: str, message: str, fix: str = "") -> Finding:
-    """Build a finding for information."""
-    return Finding(severity=NOTE, check=check, message=message, fix=fix)
-
-
-def warning(check: str, message: str, fix: str) -> Finding:
-    """Build a finding about an app that works, but not as safely as documented."""
-    return Finding(severity=WARNING, check=check, message=message, fix=fix)
-
-
-def error(check: str, message: str, fix: str) -> Finding:
-    """Build a finding about an app that won't work."""
-    return Finding(severity=ERROR, check=check, message=message, fix=fix)
+ok, note, warning, error = (partial(Finding, severity) for severity in SEVERITIES)
+"""Functions that build a finding from check, message and fix."""

@@ -1,13 +1,13 @@
-"""The observed state of a function."""
+"""The observed state of a function: the tree whose branches its platform and its processes report.
+
+`eaves.admin.report` has the branches that the processes build, and the tree's way to JSON and back.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, is_dataclass
-from typing import Any, cast, get_args, get_origin
+from dataclasses import dataclass
 
-from eaves.admin.summary import AgentStatus, LanePause
-from eaves.config.declarations import resolve_types
+from eaves.admin.report import LaneReport, QueueReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,14 +118,11 @@ class FunctionStatus:
         since: On a cluster: Unix time in seconds since which it isn't ready; None when it is ready or that isn't known.
         artifact: Directory of the served artifact, or address of its container image.
         artifact_digest: sha256 of the artifact's manifest, hex.
-        queued: Number of accepted events without an answer yet.
-        dead: Number of dead letters, which are kept for inspection.
+        lanes: On one machine: the broker's lanes of its triggers, present and removed ones.
+        sinks: On one machine: the broker's lanes of its triggers' dead letter sinks.
         delivered: Number of events that the function answered since the platform started.
         site: Name of the site, for its events' source.
-        sources: Names of its sources, each with its state.
-        traffic: Revisions that get requests, each with its share; empty unless there are several.
-        agents: Status of the agents that run its sources, each with its queue.
-        pauses: Paused queues of its triggers.
+        agents: Reports of the processes that run its sources, publish its events, or are its relay.
         parts: The other objects of the app that can be ready or not; on one machine its triggers and sources.
         serving: On a cluster: the revisions that get requests now.
         deployed: On a cluster: the latest deployment; None when the cluster has no record of one.
@@ -141,32 +138,37 @@ class FunctionStatus:
     since: float | None = None
     artifact: str = ""
     artifact_digest: str = ""
-    queued: int = 0
-    dead: int = 0
+    lanes: tuple[LaneReport, ...] = ()
+    sinks: tuple[LaneReport, ...] = ()
     delivered: int = 0
     site: str = ""
-    sources: tuple[str, ...] = ()
-    traffic: tuple[str, ...] = ()
-    agents: tuple[AgentStatus, ...] = ()
-    pauses: tuple[LanePause, ...] = ()
+    agents: tuple[QueueReport, ...] = ()
     parts: tuple[PartStatus, ...] = ()
     serving: tuple[ServedStatus, ...] = ()
     deployed: DeployedStatus | None = None
     pinned: tuple[PinnedStatus, ...] = ()
 
+    @property
+    def queued(self) -> int:
+        """Number of accepted events without an answer yet: in the lanes of its triggers, and in its agents' queues."""
+        return sum(lane.queued for lane in self.lanes) + sum(agent.queued or 0 for agent in self._own_agents)
 
-def parse_status(values: Mapping[str, Any]) -> FunctionStatus:
-    """Parse a status from plain data that `dataclasses.asdict` made."""
-    status: FunctionStatus = _restore(FunctionStatus, values)
-    return status
+    @property
+    def dead(self) -> int:
+        """Number of dead letters, which are kept for inspection."""
+        return sum(lane.dead for lane in self.lanes) + sum(agent.dead or 0 for agent in self._own_agents)
 
+    @property
+    def _own_agents(self) -> tuple[QueueReport, ...]:
+        """The reports of agents, without the relay's, whose events are answered already."""
+        return tuple(agent for agent in self.agents if agent.link is None and agent.sources)
 
-def _restore(kind: Any, value: Any) -> Any:
-    """Return plain data as a value of a type: a dataclass, a tuple, or one of these or None."""
-    if is_dataclass(kind):
-        kinds = resolve_types(cast(type, kind))
-        return kind(**{name: _restore(kinds[name], part) for name, part in value.items()})  # type: ignore[operator]
-    of = [one for one in get_args(kind) if one not in (type(None), ...)]
-    if value is None or not of:
-        return value
-    return tuple(_restore(of[0], part) for part in value) if get_origin(kind) is tuple else _restore(of[0], value)
+    @property
+    def pauses(self) -> tuple[LaneReport, ...]:
+        """The paused lanes."""
+        return tuple(lane for lane in (*self.lanes, *self.sinks) if lane.paused)
+
+    @property
+    def traffic(self) -> tuple[str, ...]:
+        """Revisions that get requests, each with its share; empty on one machine."""
+        return tuple(f"{one.revision} {one.percent} %" for one in self.serving)

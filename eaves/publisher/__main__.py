@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from eaves import logs
-from eaves.admin.endpoints import open_endpoints
+from eaves.admin.server import open_endpoints
 from eaves.base.allocator import return_freed_memory
 from eaves.base.backoff import UNLIMITED
 from eaves.delivery import Deliverer, EventSender

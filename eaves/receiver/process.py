@@ -6,13 +6,13 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from eaves.admin.agent import HEALTH, METRICS
-from eaves.admin.endpoints import open_endpoints
-from eaves.admin.routes import AdminResponse
+from eaves.admin.report import HEALTH, METRICS
 from eaves.admin.server import Answer as AdminAnswer
+from eaves.admin.server import open_endpoints
 from eaves.base.allocator import return_freed_memory
 from eaves.base.backoff import UNLIMITED
 from eaves.credentials.redact import redact
@@ -20,7 +20,7 @@ from eaves.delivery import Deliverer, EventSender, SinkClient, SinkResponse
 from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.http_client.proxies import Proxies
-from eaves.ingress import IngressLimits, IngressServer, ServerTls
+from eaves.ingress import IngressLimits, IngressServer, Response, ServerTls, answer_json
 from eaves.receiver.archive import FolderSender, check_folder
 from eaves.receiver.counters import SiteCounters
 from eaves.receiver.functions import FunctionProxy
@@ -132,20 +132,15 @@ def add_counters(counters: SiteCounters, find_more: Callable[[], dict[str, Any]]
         answer: Answers an administrator's requests without these additions.
     """
 
-    def answer_with(method: str, path: str, query: str) -> AdminResponse:
+    def answer_with(method: str, path: str, query: str) -> Response:
         response = answer(method, path, query)
         if path == METRICS and response.status == 200:
             failed = f"# TYPE {HANDSHAKES} counter\n{HANDSHAKES} {find_more()['failed_handshakes']}\n"
             body = response.body + counters.render_metrics().encode() + failed.encode()
-            return AdminResponse(status=200, content_type=response.content_type, body=body)
-        if path == HEALTH and response.content_type == "application/json":
-            document = {
-                **json.loads(response.body),
-                "received": counters.to_dict(),
-                **find_more(),
-            }
-            body = json.dumps(document).encode()
-            return AdminResponse(status=response.status, content_type=response.content_type, body=body)
+            return replace(response, body=body)
+        if path == HEALTH and response.headers["Content-Type"] == "application/json":
+            document = {**json.loads(response.body), "received": counters.to_dict(), **find_more()}
+            return answer_json(document, response.status)
         return response
 
     return answer_with

@@ -17,6 +17,7 @@ from typing import Any
 
 from PIL import ImageStat
 
+from eaves.admin.report import NOT_STARTED
 from eaves.credentials.folder import AUTHORITIES
 from eaves.credentials.redact import redact
 from eaves.errors import (
@@ -33,7 +34,7 @@ from eaves.http_client.proxies import Proxies
 from eaves.images.decoder import load
 from eaves.reachability import TIMEOUT_S, ReachabilityTarget, parse_address, reach
 from eaves.sources.agent.configuration import ConfiguredSource
-from eaves.sources.agent.counters import NOT_STARTED, SourceCounters
+from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.collecting import NoIndex, run_without_spool
 from eaves.sources.options.settings import parse_interval_ns
 

@@ -15,9 +15,10 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 import eaves
+from eaves.base.prometheus import CONTENT_TYPE
 from eaves.errors import EavesError, InputError, NotFoundError
 from eaves.web.origin import listens_on_loopback
-from functions import metrics, process_usage
+from functions import metrics
 from functions.http import problems
 from functions.http.function_app import (
     FAILED,
@@ -104,7 +105,7 @@ def _add_routes(app: Flask, service: Service) -> None:
 
     @app.get("/metrics")
     def show_metrics() -> Response:
-        return Response(service.metrics.render(_gauges(service)), content_type=metrics.CONTENT_TYPE)
+        return Response(service.metrics.render(_gauges(service)), content_type=CONTENT_TYPE)
 
 
 def _add_protocol(app: Flask, service: Service) -> None:
@@ -242,10 +243,10 @@ def _gauges(service: Service) -> metrics.Gauges:
         manifest = artifact.manifest
         named = {"model": manifest.name, "version": manifest.version, "artifact": f"sha256:{artifact.digest}"}
         gauges["eaves_model_info"] = ({**named, "task": manifest.task, "precision": manifest.precision}, 1.0)
-        gauges["eaves_start_seconds"] = ({}, service.model.ready_at - process_usage.started_at())
+        gauges["eaves_start_seconds"] = ({}, service.model.ready_at - metrics.started_at())
     if (pool := service.model.pool) is not None:
         gauges |= {"eaves_sessions": ({}, float(pool.sessions)), "eaves_threads": ({}, float(pool.threads))}
-    return gauges | {name: ({}, value) for name, value in process_usage.usage().items()}
+    return gauges | {name: ({}, value) for name, value in metrics.read_usage().items()}
 
 
 def _count_requests(app: Flask, counted: metrics.Metrics) -> None:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from eaves.admin.agent import LIVE
+from eaves.admin.report import LIVE
 from eaves.config import iter_leaves
 from eaves.platform import find_timeout_s
 from eaves.platform.quantities import find_room

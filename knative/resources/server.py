@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eaves.admin.agent import LIVE
+from eaves.admin.report import LIVE
 from eaves.base.names import NAME_PATTERN
 from eaves.config import iter_leaves, setting
 from knative.resources.metadata import (

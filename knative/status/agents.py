@@ -10,13 +10,11 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from eaves.admin.agent import HEALTH
-from eaves.admin.report import parse_report
-from eaves.admin.summary import AgentStatus, describe_silent, summarize
+from eaves.admin.report import HEALTH, QueueReport, describe_silent, from_json
 from eaves.errors import AbsentError, ClusterError, DeniedError, InvalidError, NotFoundError
 from knative.client.kinds import POD
 from knative.deploy.ownership import AppOwner
@@ -85,7 +83,7 @@ def list_agent_pods(cluster: Cluster, owner: AppOwner, *, all_namespaces: bool =
     return sorted(map(_describe, found), key=lambda pod: (pod.agent, pod.name))
 
 
-def read_agents(cluster: Cluster, pods: Sequence[AgentPod]) -> list[AgentStatus]:
+def read_agents(cluster: Cluster, pods: Sequence[AgentPod]) -> list[QueueReport]:
     """Read the reports of agents from their pods, in the order of the pods."""
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="agents") as threads:
         return list(threads.map(lambda pod: _read(cluster, pod), pods))
@@ -160,13 +158,14 @@ def _describe(pod: Mapping[str, Any]) -> AgentPod:
     )
 
 
-def _read(cluster: Cluster, pod: AgentPod) -> AgentStatus:
+def _read(cluster: Cluster, pod: AgentPod) -> QueueReport:
     sources = (pod.agent.partition(".")[2],) if pod.container == CONTAINER else ()
     if pod.phase != "Running":
         return describe_silent(pod.agent, sources, pod=pod.name, state=pod.phase.lower())
     try:
         answer = cluster.ask_pod(pod.name, METRICS_PORT, HEALTH, timeout_s=TIMEOUT_S, namespace=pod.namespace)
-        return summarize(pod.agent, parse_report(json.loads(answer.body)["report"]), pod=pod.name)
+        report = from_json(QueueReport, json.loads(answer.body)["report"])
+        return replace(report, name=pod.agent, pod=pod.name)
     except ClusterError as error:
         return describe_silent(pod.agent, sources, pod=pod.name, state="unknown", reason=error.message)
     except (ValueError, KeyError, TypeError):

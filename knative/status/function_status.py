@@ -18,7 +18,6 @@ from knative.readiness.parts import (
     FAILED,
     MISSING,
     PART_KINDS,
-    WORKLOADS,
     Key,
     broker_of,
     judge_parts,
@@ -27,7 +26,7 @@ from knative.readiness.parts import (
     missing_part,
     unknown_part,
 )
-from knative.resources import agent, pin
+from knative.resources import pin
 from knative.resources.metadata import (
     APP_LABEL,
     ARTIFACT_ANNOTATION,
@@ -119,8 +118,6 @@ class _Site:
             artifact=str(template["spec"]["containers"][0].get("image", "")),
             artifact_digest=template.get("metadata", {}).get("annotations", {}).get(ARTIFACT_ANNOTATION, ""),
             site=_label(service, SITE_LABEL),
-            sources=tuple(_list_sources(own.values(), parts)),
-            traffic=tuple(f"{entry.get('revisionName')} {entry['percent']} %" for entry in routed),
             parts=tuple(parts),
             serving=tuple(self._describe_served(entry) for entry in routed),
             deployed=self._describe_deployment(inventory),
@@ -195,17 +192,6 @@ def _list_pinned(values: Iterable[Object]) -> Iterable[PinnedStatus]:
             status = value.get("status", {})
             wanted, ready = status.get("desiredNumberScheduled") or 0, status.get("numberReady") or 0
             yield PinnedStatus(image=str(container.get("image", "")), ready=int(ready), wanted=int(wanted))
-
-
-def _list_sources(values: Iterable[Object], parts: Iterable[PartStatus]) -> Iterable[str]:
-    """Yield a text for each source of an app with its state, such as `inbox running (1/1)`."""
-    judged = {(part.kind, part.name): part for part in parts}
-    for value in values:
-        if value["kind"] in WORKLOADS and _label(value, PART_LABEL) == agent.PART:
-            part = judged[value["kind"], name_of(value)]
-            state = "running" if part.state == "ready" else "failed" if part.cause else "starting"
-            counts = f" ({part.pods})" if part.pods else ""
-            yield f"{_label(value, agent.SOURCE_LABEL) or part.name} {state}{counts}"
 
 
 def _label(value: Object, label: str) -> str:

@@ -13,8 +13,7 @@ from PIL import Image
 
 from eaves.admin import Queue
 from eaves.admin.queue import SpoolQueue
-from eaves.admin.report import LinkReport, SourceReport
-from eaves.admin.summary import AgentStatus
+from eaves.admin.report import LaneReport, LinkReport, QueueReport, SourceReport
 from eaves.console.backend import ModelLocation
 from eaves.delivery.sink_state import LaneDelivery
 from eaves.history import Record
@@ -133,8 +132,7 @@ def list_functions(now: float, *, link_up: bool) -> list[FunctionStatus]:
             replicas=2,
             artifact="artifacts/flowers-v3",
             artifact_digest=DIGEST,
-            queued=3,
-            dead=3,
+            lanes=(LaneReport(lane="trigger/flowers/flowers", queued=3, dead=3, delivering=True),),
             delivered=18_422,
             site=SITE,
             serving=(
@@ -150,22 +148,20 @@ def list_functions(now: float, *, link_up: bool) -> list[FunctionStatus]:
             artifact_digest="ab" * 32,
             site=SITE,
             agents=(
-                AgentStatus(
+                QueueReport(
                     name="defects",
                     state="running",
                     sources=(_camera("sorting-hall", now, age_s=6.0 * 3600, captured=21),),
-                    queued=0,
-                    dead=0,
                 ),
             ),
         ),
     ]
 
 
-def build_agent(now: float) -> AgentStatus:
+def build_agent(now: float) -> QueueReport:
     """An agent with three cameras, of which one is silent."""
     silent = "no answer from rtsp://dock-door.local/stream: timed out"
-    return AgentStatus(
+    return QueueReport(
         name="flowers",
         state="running",
         sources=(
@@ -181,17 +177,15 @@ def build_agent(now: float) -> AgentStatus:
                 last_error_age_s=738.0,
             ),
         ),
-        queued=0,
-        dead=0,
     )
 
 
-def build_relay(now: float, *, up: bool) -> AgentStatus:
+def build_relay(now: float, *, up: bool) -> QueueReport:
     """A relay whose link is up, or down for 40 minutes."""
     to = "https://cloud.example/events"
     if up:
         link = LinkReport(to=to, up=True, state="up", since_age_s=86_400.0)
-        return AgentStatus(name="relay", state="running", queued=0, dead=0, link=link)
+        return QueueReport(name="relay", state="running", link=link)
     reason = "no answer: [Errno 101] Network is unreachable"
     link = LinkReport(
         to=to,
@@ -202,7 +196,7 @@ def build_relay(now: float, *, up: bool) -> AgentStatus:
         backlog_bytes=912_000,
         oldest_age_s=2_395.0,
     )
-    return AgentStatus(name="relay", state="running", queued=1_184, dead=0, link=link)
+    return QueueReport(name="relay", state="running", lanes=(LaneReport(lane="archive", queued=1_184),), link=link)
 
 
 def bury_events(spool: Spool) -> Queue:

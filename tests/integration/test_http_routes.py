@@ -21,7 +21,7 @@ import pytest
 from flask import Flask
 
 import eaves
-from eaves.admin import agent
+from eaves.admin import report
 from eaves.admin.report import QueueReport
 from eaves.delivery import HttpAnswer
 from eaves.events import Event
@@ -110,10 +110,10 @@ ROUTES = [
     *list_module("relay", relay, Route("relay", "POST", "/")),
     Route("publisher", "POST", "/"),
     Route("publisher", "GET", "/nowhere"),
-    *list_module("relay's health", agent),
-    *list_module("publisher's health", agent),
+    *list_module("relay's health", report),
+    *list_module("publisher's health", report),
     *list_module("receiver", paths),
-    *list_module("receiver's health", agent),
+    *list_module("receiver's health", report),
 ]
 WITH_TOKEN = ("open broker", "receiver")
 PROGRAMS_ONLY = [route for route in ROUTES if route.server not in WITH_TOKEN]

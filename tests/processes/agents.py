@@ -83,14 +83,14 @@ class AgentProcess:
         finally:
             connection.close()
 
-    def run_queue(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run_queue(self, do: str, **values: Any) -> subprocess.CompletedProcess[str]:
         """Run the module that `eaves queue --on knative` runs in the agent's container."""
-        command = [sys.executable, "-P", "-m", "eaves.sources.queue", *arguments]
+        command = [sys.executable, "-P", "-m", "eaves.sources.queue", json.dumps({"do": do, **values})]
         return subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=60, check=False)
 
-    def ask_queue(self, *arguments: str) -> Any:
+    def ask_queue(self, do: str, **values: Any) -> Any:
         """What that module prints, read."""
-        done = self.run_queue(*arguments)
+        done = self.run_queue(do, **values)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

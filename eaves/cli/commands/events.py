@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from eaves.base.terminal import escape_json
-from eaves.cli.live import find_best, format_record, matches_type, parse_data, repeat
+from eaves.cli.live import find_best, follow_events, format_record, matches_type, parse_data, repeat
 from eaves.cli.output import Column, Columns, Kind, output_option, print_line, print_rows, say
 from eaves.cli.site import describe_stopped, state_option
 from eaves.events import TYPE_PREFIX
@@ -28,8 +28,6 @@ COLUMNS: Columns = {
 }
 POLL_S = 0.25
 """Pause between two readings of the history of events, seconds."""
-BATCH = 500
-"""Maximum number of records that are read at a time, so that memory stays small however many events there are."""
 MAX_KNOWN = 10
 """Maximum number of recorded event types that the message about an unknown type lists."""
 
@@ -87,14 +85,10 @@ def command(lines: int, follow: bool, kind: str, form: str, state_dir: Path) -> 
 
 def _follow(reader: HistoryReader, after: int, kind: str, form: str) -> None:
     """Print events behind the record `after` until Ctrl-C or until stdout has no reader."""
+    step = follow_events(reader, after)
 
     def show() -> None:
-        nonlocal after
-        records = reader.next(after=after, limit=BATCH)
-        if not records and reader.newest() < after:
-            after = 0  # `eaves up` has begun a new history
-        for record in records:
-            after = record.seq
+        for record in step():
             if matches_type(record.type, kind):
                 _print_record(record, form)
 

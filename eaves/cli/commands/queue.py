@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from eaves.admin.options import build_selector, filter_options, numbers_argument
+from eaves.admin.queue import DEAD, MAX_SEQ, QUEUED, Selector
 from eaves.base.files import write_atomically
 from eaves.cli import CommandGroup
 from eaves.cli.link import QueueTarget, open_targets, require_one, target_options
@@ -31,8 +33,10 @@ from eaves.errors import EavesError, InputError, PlatformError
 from eaves.events import DATAREF
 
 if TYPE_CHECKING:
-    from eaves.admin import Queue, Selector
+    from eaves.admin import Queue
+    from eaves.spool.selection import Stored
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 T = TypeVar("T")
 COLUMNS: Columns = {
     "seq": "NUMBER",
@@ -46,6 +50,63 @@ COLUMNS: Columns = {
 }
 SITE_COLUMNS: Columns = {"pod": "POD", **COLUMNS}
 UNIQUE = "the numbers of entries are unique within one queue only"
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd])")
+
+
+class Age(click.ParamType[float]):
+    """Parameter type of a duration such as `90s`, `15m`, `2h` or `7d`, converted to seconds."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Convert a value to seconds."""
+        if isinstance(value, (int, float)):
+            return float(value)
+        found = _AGE.fullmatch(str(value))
+        if found is None:
+            self.fail(f"{value!r} is not a time such as 90s, 15m, 2h or 7d", param, ctx)
+        return float(found[1]) * _UNITS_S[found[2]]
+
+
+def filter_options(*, lane: bool = True) -> Callable[[Command], Command]:
+    """Return a decorator that adds the options that filter queue entries; their names are fields of `Selector`.
+
+    Args:
+        lane: Whether to add `--lane`, and the argument `NUMBER...` of sequence numbers.
+    """
+    options = [
+        click.option("--queued", "state", flag_value=QUEUED, help="Only entries that wait to be delivered."),
+        click.option("--dead", "state", flag_value=DEAD, help="Only dead letters."),
+        click.option(
+            "--source", help="Only events of this source: its full name /eaves/SITE/NAME, or the last part of it."
+        ),
+        click.option("--reason", help="Only entries whose last failure contains this text."),
+        click.option(
+            "--older-than",
+            "older_than_s",
+            type=Age(),
+            metavar="AGE",
+            help="Only entries added to the queue longer ago than this: 90s, 15m, 2h, 7d.",
+        ),
+        click.option(
+            "--after",
+            type=click.IntRange(0, MAX_SEQ),
+            metavar="NUMBER",
+            help="Only entries with a higher number than this, to list a large queue page by page.",
+        ),
+    ]
+    if lane:
+        options.insert(0, click.option("--lane", help="Only entries of this lane."))
+        options.append(click.argument("seqs", metavar="[NUMBER]...", nargs=-1, type=click.IntRange(0, MAX_SEQ)))
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 class QueueGroup(CommandGroup):
@@ -69,7 +130,6 @@ def command() -> None:
 
 
 @command.command("list")
-@numbers_argument
 @filter_options()
 @click.option(
     "-n", "--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Maximum number of entries."
@@ -84,7 +144,7 @@ def list_(limit: int, form: str, place: Place, **options: Any) -> None:
         answered, error = _ask_each(targets, lambda queue: queue.entries(selector, limit=limit))
     for target, found in answered:
         where = {"agent": target.agent, "pod": target.pod} if target.agent else {}
-        rows += [{**where, **_times(one), "age": describe_age(max(0.0, time.time() - one["put_at"]))} for one in found]
+        rows += [{**where, **_times(one), "age": describe_age(max(0.0, time.time() - one.put_at))} for one in found]
         if len(found) == limit:
             say(f"{target}: only the first {limit} entries are shown; --limit shows more")
     print_rows(rows, SITE_COLUMNS if place.is_cluster else COLUMNS, form)
@@ -114,7 +174,6 @@ def show(number: int, save: Path | None, form: str, place: Place, **options: Any
 
 
 @command.command()
-@numbers_argument
 @filter_options()
 @click.option("--all", "everything", is_flag=True, help="Retry every entry that matches the filters.")
 @target_options
@@ -124,9 +183,8 @@ def retry(**options: Any) -> None:
 
 
 @command.command()
-@numbers_argument
-@filter_options(state=False)
-@click.option("--all", "--dead", "everything", is_flag=True, help="Delete every dead letter that matches the filters.")
+@filter_options()
+@click.option("--all", "everything", is_flag=True, help="Delete every dead letter that matches the filters.")
 @click.option("--yes", is_flag=True, help="Delete without asking.")
 @target_options
 def drop(**options: Any) -> None:
@@ -147,8 +205,8 @@ def purge(**options: Any) -> None:
 
 def _take_selector(options: dict[str, Any]) -> Selector:
     """Remove the options that filter entries from a command's options, and return them as a selector."""
-    names = ("seqs", "lane", "state", "source", "reason", "older_than", "after")
-    return build_selector(**{name: options.pop(name) for name in names if name in options})
+    given = {one.name: options.pop(one.name) for one in fields(Selector) if one.name in options}
+    return Selector(**{name: value for name, value in given.items() if value is not None})
 
 
 def _change(name: str, *, everything: bool, yes: bool, place: Place, **options: Any) -> None:
@@ -197,9 +255,8 @@ def _ask_each(
     return answered, first
 
 
-def _times(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of an entry whose times are RFC 3339 texts; a time that isn't set is None."""
-    named = {name: entry[name] for name in ("put_at", "not_before", "died_at")}
+def _times(entry: Stored) -> dict[str, Any]:
+    """Return the values of an entry with times as RFC 3339 texts; a time that isn't set is None."""
+    times = {"put_at": entry.put_at, "not_before": entry.not_before, "died_at": entry.died_at}
     form = "%Y-%m-%dT%H:%M:%SZ"
-    times = {name: time.strftime(form, time.gmtime(value)) if value else None for name, value in named.items()}
-    return {**entry, **times}
+    return asdict(entry) | {name: time.strftime(form, time.gmtime(at)) if at else None for name, at in times.items()}

@@ -143,7 +143,7 @@ def status(spool: Path | None, form: str, state_dir: Path) -> None:
     All counts begin when the receiver on this machine was started.
     """
     from eaves.admin.client import SocketQueue
-    from eaves.admin.endpoints import default_socket
+    from eaves.admin.server import default_socket
 
     socket = default_socket(spool or receiver_spool(state_dir))
     try:
@@ -213,7 +213,7 @@ def ledger(spool: Path | None, site: str, state_dir: Path) -> None:
     Each line has number, source, id, at (when the event was received, Unix seconds), state, repeats and digest.
     """
     from eaves.admin.client import open_queue
-    from eaves.admin.endpoints import default_socket
+    from eaves.admin.server import default_socket
     from eaves.audit import read_pages
     from eaves.link.ledger_lines import encode_line
 

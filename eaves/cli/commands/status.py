@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Set
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from eaves.admin.report import to_json
 from eaves.cli.link import describe_link
 from eaves.cli.output import Column, Columns, Kind, describe_age, output_option, print_rows, print_sentence, say
 from eaves.cli.site import Place, describe_stopped, place_options
 from eaves.web.problem_document import describe_reason
 
 if TYPE_CHECKING:
-    from eaves.admin.report import SourceReport
-    from eaves.admin.summary import AgentStatus, LanePause
+    from eaves.admin import LaneReport, QueueReport, SourceReport
     from eaves.platform import FunctionStatus
 
 COLUMNS: Columns = {
@@ -31,7 +29,6 @@ COLUMNS: Columns = {
     "traffic": Column("TRAFFIC", drop=5),
     "deployment": Column("DEPLOYED", drop=4),
     "pins": Column("PINNED", drop=2),
-    "sources": Column("SOURCES", drop=3),
     "artifact": Column("ARTIFACT", Kind.PATH, drop=1),
     "reason": Column("REASON", Kind.REASON),
 }
@@ -97,9 +94,8 @@ def command(place: Place, form: str) -> None:
     platform = LocalPlatform(place.state_dir)
     here = platform.status()
     _show({"": here}, [], form, at_sites=False)
-    for status in here:
-        for pause in status.pauses:
-            say(f"{pause.lane} is paused{_since(pause)}: {describe_reason(pause.reason)}")
+    for pause in (lane for status in here for lane in status.sinks if lane.paused):
+        say(f"{pause.lane} is paused{_since(pause)}: {describe_reason(pause.reason)}")
     if any(status.dead or any(agent.dead for agent in status.agents) for status in here):
         say("dead letters are kept; `eaves queue` shows them")
     if not platform.running():
@@ -120,39 +116,28 @@ def _show(
         at_sites: Whether the functions are in clusters.
     """
     functions = [(site, status) for site, statuses in found.items() for status in statuses]
-    rows = [*unreachable, *({**_row(status), **({"site": site} if at_sites else {})} for site, status in functions)]
+    rows = [*unreachable, *({**to_json(status), **({"site": site} if at_sites else {})} for site, status in functions)]
     if form != "table":
         print_rows(rows, COLUMNS, form)
         return
     agents = [(site, status.name, agent) for site, status in functions for agent in status.agents]
-    hidden = HERE if at_sites else AT_SITES
-    hidden |= {"sources"} if agents else set()  # a table below lists the sources
-    _print([{**row, **_sum_up(row)} for row in rows] if at_sites else rows, COLUMNS, hidden)
+    _print([{**row, **_sum_up(row)} for row in rows] if at_sites else rows, COLUMNS, HERE if at_sites else AT_SITES)
     parts = [
-        {
-            **asdict(part),
-            "site": site,
-            "function": status.name,
-            "part": part.title,
-            "part_state": part.state,
-            "age": describe_age(part.age_s),
-        }
+        {**to_json(part), "site": site, "function": status.name, "part": part.title, "part_state": part.state}
         for site, status in functions
         for part in status.parts
         if part.state != "ready" and (at_sites or part.reason)  # one that starts here shows that in its own table
     ]
-    hidden = frozenset() if at_sites else AT_SITES
-    if parts:
-        _print(parts, PART_COLUMNS, hidden)
-    if agents:
-        _print([{"site": site, **_agent_row(agent)} for site, _, agent in agents], AGENT_COLUMNS, hidden)
+    said = {part["reason"] for part in parts}
     sources = [
-        {"site": site, "pod": agent.pod, **_source_row(name, source)}
+        {"site": site, "pod": agent.pod, **_source_row(name, source, said)}
         for site, name, agent in agents
         for source in agent.sources
     ]
-    if sources:
-        _print(sources, SOURCE_COLUMNS, hidden)
+    hidden = frozenset() if at_sites else AT_SITES
+    _print([{**part, "age": describe_age(part["age_s"])} for part in parts], PART_COLUMNS, hidden)
+    _print([{"site": site, **_agent_row(agent)} for site, _, agent in agents], AGENT_COLUMNS, hidden)
+    _print(sources, SOURCE_COLUMNS, hidden)
     for site, _, agent in agents:
         if agent.link is not None:
             where = f"{site}, {agent.name} ({agent.pod})" if at_sites else agent.name
@@ -162,12 +147,10 @@ def _show(
 
 
 def _print(rows: list[dict[str, Any]], columns: Columns, hidden: Set[str]) -> None:
+    """Print a table, but for that of functions nothing without rows."""
+    if not rows and columns is not COLUMNS:
+        return
     print_rows(rows, {key: column for key, column in columns.items() if key not in hidden}, "table")
-
-
-def _row(status: FunctionStatus) -> dict[str, Any]:
-    row: dict[str, Any] = json.loads(json.dumps(asdict(status)))  # lists for tuples, which YAML can't write
-    return row
 
 
 def _sum_up(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,24 +173,31 @@ def _shorten(image: str) -> str:
     return image.partition("@sha256:")[2][:8] or image
 
 
-def _agent_row(agent: AgentStatus) -> dict[str, Any]:
-    """Return the table row for an agent; its own reason is followed by those of its paused queues."""
-    pauses = [f"{one.lane} is paused{_since(one)}: {one.reason}" for one in agent.pauses]
-    reasons = [*filter(None, [agent.reason]), *pauses]
-    return {**asdict(agent), "agent": agent.name, "reason": reasons}
+def _agent_row(agent: QueueReport) -> dict[str, Any]:
+    """Return the table row for an agent; its own reason is followed by each reason why lanes are paused, once."""
+    paused: dict[str, list[LaneReport]] = {}
+    for lane in agent.pauses:
+        paused.setdefault(lane.reason, []).append(lane)
+    pauses = [
+        f"{' and '.join(lane.lane for lane in lanes)} {'is' if len(lanes) == 1 else 'are'} paused"
+        f"{_since(lanes[0])}: {reason}"
+        for reason, lanes in paused.items()
+    ]
+    return {**to_json(agent), "agent": agent.name, "reason": [*filter(None, [agent.reason]), *pauses]}
 
 
-def _source_row(function: str, source: SourceReport) -> dict[str, Any]:
-    """Return the table row for a source; the last error is left out when the source's reason already shows it."""
+def _source_row(function: str, source: SourceReport, said: Set[str]) -> dict[str, Any]:
+    """Return the table row for a source, without a reason that is `said` above, and that is its last error as well."""
     last, error = describe_age(source.last_captured_age_s), describe_age(source.last_error_age_s)
     return {
-        **asdict(source),
+        **to_json(source),
         "source": f"{function}.{source.name}",
         "last_image": f"{last} ago" if last else "none yet",
         "dropped": ", ".join(f"{cause} {count}" for cause, count in sorted(source.dropped.items())),
         "last_error": f"{error} ago: {source.last_error}" if error and not source.reason else "",
+        "reason": "" if source.reason in said else source.reason,
     }
 
 
-def _since(pause: LanePause) -> str:
-    return f" for {describe_age(max(0.0, time.time() - pause.since))}" if pause.since else ""
+def _since(lane: LaneReport) -> str:
+    return f" for {describe_age(max(0.0, time.time() - lane.since))}" if lane.since else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from eaves import logs
-from eaves.cli.live import PredictionPrinter, StopSignals
+from eaves.cli.live import STOP_S, StopSignals, follow_events, print_predictions
 from eaves.cli.output import describe_count, say
 from eaves.cli.site import FILE, state_option
 from eaves.errors import PlatformError
@@ -40,8 +41,8 @@ def command(*, quiet: bool, state_dir: Path, install_service: bool, uninstall_se
     """Run the local platform with everything that is deployed, in the foreground, until Ctrl-C.
 
     Accepted events are stored and survive a restart. Each prediction is printed as one line: time, function, label,
-    score and subject, for example the path of the image. When predictions come faster than the terminal prints them,
-    some are only counted. In a folder without eaves.yaml, name the state directory with --state.
+    score and subject, for example the path of the image. In a folder without eaves.yaml, name the state directory with
+    --state.
     """
     settings = build_settings(LocalSettings, options, section=SECTION)
     if install_service and uninstall_service:
@@ -62,18 +63,16 @@ def command(*, quiet: bool, state_dir: Path, install_service: bool, uninstall_se
 
 def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
     """Run the platform until a signal comes."""
+    from eaves.history import HistoryReader
     from eaves.local.state import StateDirectory
     from eaves.local.supervisor import Supervisor
 
     logs.configure(as_json=False)  # one kind of lines, beside those of `say`
     signals = StopSignals()  # before anything is opened that a signal would leave behind
-    printer = None if quiet or sys.stdout is None else PredictionPrinter(sys.stdout.fileno())
-    supervisor = Supervisor(
-        StateDirectory(root=state_dir),
-        environ=os.environ,
-        settings=settings,
-        observe=printer.add if printer else lambda _: None,
-    )
+    state, ending = StateDirectory(root=state_dir), threading.Event()
+    reader = HistoryReader(state.history)
+    step = follow_events(reader, reader.newest())
+    supervisor = Supervisor(state, environ=os.environ, settings=settings)
     signals.call(supervisor.stop)
     click.echo(supervisor.url)
     say(f"the broker accepts CloudEvents at {supervisor.url}; Ctrl-C stops it")
@@ -83,11 +82,15 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
         say("token_file has no effect without --host: only this machine's programs reach the port, without a token")
     for line in supervisor.console.describe():
         say(line)
-    if printer:
-        printer.start()  # after the address, which is the first line of stdout
+    printer = None
+    if not quiet and sys.stdout is not None:  # after the address, which is the first line of stdout
+        arguments = step, sys.stdout.fileno(), ending
+        printer = threading.Thread(target=print_predictions, args=arguments, name="print-predictions", daemon=True)
+        printer.start()
     supervisor.run()
-    if printer:
-        printer.stop()
+    ending.set()
+    if printer is not None:
+        printer.join(STOP_S)
     say("stopped")
     if count := supervisor.left_queued:
         waits = f"{describe_count(count, 'event')} {'waits' if count == 1 else 'wait'} in the queue"

@@ -6,12 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from eaves.admin import LaneReport, QueueReport
-from eaves.base.names import NAME_PATTERN
-from eaves.console.model.words import count_noun, describe_duration
+from eaves.admin import DEAD, LaneReport
+from eaves.console.model.words import count_noun
 from eaves.platform import FunctionStatus
+from eaves.spool.selection import Stored
 from eaves.web.problem_document import describe_reason
 
 TRIGGER, SINK = "trigger/", "dead-letters/"
@@ -62,166 +61,74 @@ ADVICE: Mapping[int, str] = {
 _STATUS = re.compile(r"^answered [0-9]{3}: ")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaneRow:
-    """Deliveries of one lane.
+@dataclass(frozen=True, slots=True)
+class DeadLetterView:
+    """One dead letter, or an entry that was one, with what a page says of it.
 
     Attributes:
-        queue: Name of the queue.
-        lane: Report on the lane.
-        title: Purpose of the lane.
-        paused_for: Duration of the pause in words; empty when the lane isn't paused or the start isn't known.
+        entry: The entry.
     """
 
-    queue: str
-    lane: LaneReport
-    title: str
-    paused_for: str
+    entry: Stored
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it is a dead letter; otherwise it waits for delivery."""
+        return self.entry.state == DEAD
+
+    @property
+    def lane_title(self) -> str:
+        """Purpose of its lane."""
+        return describe_lane(self.entry.lane)
+
+    @property
+    def source_name(self) -> str:
+        """Last part of the event's source, the name of a camera."""
+        return self.entry.source.rpartition("/")[2] or self.entry.source
+
+    @property
+    def subject(self) -> str:
+        """Subject of the event, such as the file's name; the event's id when it has none."""
+        return self.entry.subject or self.entry.event_id
+
+    @property
+    def status(self) -> str:
+        """What the HTTP status means, with its number; empty when it isn't a dead letter."""
+        status = self.entry.status
+        meaning = STATUSES.get(status) or ("the receiver failed" if status >= 500 else "refused")
+        return "" if not self.is_dead else f"{meaning} ({status})" if status else meaning
+
+    @property
+    def advice(self) -> str:
+        """What a person can do; empty when it isn't a dead letter."""
+        status = self.entry.status
+        known = ADVICE.get(status) or (SAME_AGAIN if 0 < status < 500 else RETRY_LATER)
+        return known if self.is_dead else ""
+
+    @property
+    def reason(self) -> str:
+        """Why it isn't delivered, in words."""
+        return shorten_reason(self.entry.reason)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the event's data is an image."""
+        return self.entry.datacontenttype.lower().startswith("image/")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppDeliveries:
-    """Deliveries of an app.
-
-    Attributes:
-        lanes: Its lanes, those with failures first.
-        unreachable: Queue of the app to the reason why it can't be read.
-    """
-
-    lanes: tuple[LaneRow, ...] = ()
-    unreachable: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetterRow:
-    """One dead letter, or an entry that was one.
-
-    Attributes:
-        seq: Number of the entry.
-        lane: Name of the lane.
-        lane_title: Purpose of the lane.
-        is_dead: Whether it is a dead letter; otherwise it waits for delivery.
-        source_name: Last part of the event's source, the name of a camera.
-        subject: Subject of the event, such as the file's name; the event's id when it has none.
-        size_bytes: Size of the event, bytes.
-        attempts: Number of failed attempts.
-        put_at: Time at which the event was queued, Unix seconds.
-        died_at: Time at which it became a dead letter, Unix seconds; 0 when it waits.
-        status: What the HTTP status means; empty when it isn't a dead letter.
-        advice: What a person can do; empty when it isn't a dead letter.
-        reason: Why it isn't delivered, in words.
-        raw_reason: The recorded reason, which selects entries.
-        is_image: Whether the event's data is an image.
-    """
-
-    seq: int
-    lane: str
-    lane_title: str
-    is_dead: bool
-    source_name: str
-    subject: str
-    size_bytes: int
-    attempts: int
-    put_at: float
-    died_at: float
-    status: str
-    advice: str
-    reason: str
-    raw_reason: str
-    is_image: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReasonGroup:
-    """Dead letters of one lane with the same reason.
-
-    Attributes:
-        letter: One of them.
-        count: Number of them among those that were counted.
-    """
-
-    letter: DeadLetterRow
-    count: int
-
-
-def build_deliveries(
-    status: FunctionStatus, reports: Mapping[str, QueueReport], unreachable: Mapping[str, str], now: float
-) -> AppDeliveries:
-    """Build the view of an app's deliveries.
-
-    Args:
-        status: Status of the app's function.
-        reports: Reports of the queues that answered, by name.
-        unreachable: Name of each queue that can't be read to the reason.
-        now: Current time, Unix seconds.
-    """
-    rows = [
-        LaneRow(queue=name, lane=lane, title=describe_lane(lane.lane), paused_for=_describe_pause(lane, now))
-        for name, report in reports.items()
-        for lane in report.lanes
-        if (find_function(lane.lane) or name_owner(name)) == status.name
-    ]
-    rows.sort(key=lambda row: (not row.lane.paused, not row.lane.dead, not row.lane.attempts.get("retried", 0)))
-    return AppDeliveries(
-        lanes=tuple(rows),
-        unreachable={name: why for name, why in unreachable.items() if name_owner(name) in (status.name, BROKER)},
-    )
-
-
-def _describe_pause(lane: LaneReport, now: float) -> str:
-    return describe_duration(now - lane.paused_since) if lane.paused and lane.paused_since is not None else ""
-
-
-def name_owner(queue: str) -> str:
-    """Return the app that an agent's or a relay's queue belongs to, by its name: `flowers` for `flowers.camera-1`."""
-    found = NAME_PATTERN.match(queue)
-    return found[0] if found else queue
+def list_deliveries(status: FunctionStatus) -> list[tuple[str, LaneReport]]:
+    """Return the lanes of an app, each with the name of its queue, those with failures first."""
+    lanes = [(BROKER, lane) for lane in (*status.lanes, *status.sinks)]
+    lanes += [(agent.pod or agent.name, lane) for agent in status.agents for lane in agent.lanes]
+    return sorted(lanes, key=lambda one: (not one[1].paused, not one[1].dead, not one[1].attempts.get("retried", 0)))
 
 
 def describe_lane(lane: str) -> str:
     """Return the purpose of a lane in words; its name when it isn't known."""
-    name = lane.rpartition("/")[2]
+    app, _, name = lane.partition("/")[2].partition("/")
     if lane.startswith(TRIGGER):
-        return "images to the function" if name == find_function(lane) else f"trigger {name}"
+        return "images to the function" if name == app else f"trigger {name}"
     return f"dead letter sink of trigger {name}" if lane.startswith(SINK) else LANES.get(lane, lane)
-
-
-def find_function(lane: str) -> str:
-    """Return the name of the app that a lane of the local broker belongs to; empty for other lanes."""
-    parts = lane.split("/")
-    return parts[1] if len(parts) == 3 and f"{parts[0]}/" in (TRIGGER, SINK) else ""
-
-
-def build_dead_letter(entry: Mapping[str, Any]) -> DeadLetterRow:
-    """Build the row of an entry, which an agent of another version may have described."""
-
-    def text(name: str) -> str:
-        value = entry.get(name)
-        return value if isinstance(value, str) else ""
-
-    def number(name: str) -> float:
-        value = entry.get(name)
-        return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
-
-    status, reason, source = int(number("status")), text("reason"), text("source")
-    is_dead = text("state") == "dead"
-    return DeadLetterRow(
-        seq=int(number("seq")),
-        lane=text("lane"),
-        lane_title=describe_lane(text("lane")),
-        is_dead=is_dead,
-        source_name=source.rpartition("/")[2] or source,
-        subject=text("subject") or text("event_id"),
-        size_bytes=int(number("size_bytes")),
-        attempts=int(number("attempts")),
-        put_at=number("put_at"),
-        died_at=number("died_at"),
-        status=describe_status(status) if is_dead else "",
-        advice=advise(status) if is_dead else "",
-        reason=shorten_reason(reason),
-        raw_reason=reason,
-        is_image=text("datacontenttype").lower().startswith("image/"),
-    )
 
 
 def shorten_reason(reason: str) -> str:
@@ -229,22 +136,11 @@ def shorten_reason(reason: str) -> str:
     return _STATUS.sub("", describe_reason(reason))
 
 
-def group_by_reason(rows: Iterable[DeadLetterRow]) -> tuple[ReasonGroup, ...]:
-    """Return the reasons of dead letters with their counts, the most frequent first, at most `GROUPS`."""
-    keyed = [((row.lane, row.status, row.raw_reason), row) for row in rows]
+def group_by_reason(letters: Iterable[DeadLetterView]) -> list[tuple[DeadLetterView, int]]:
+    """Return one dead letter of each lane and reason with their count, the most frequent first, at most `GROUPS`."""
+    keyed = [((one.entry.lane, one.entry.status, one.entry.reason), one) for one in letters]
     counts, by_key = Counter(key for key, _ in keyed), dict(keyed)
-    return tuple(ReasonGroup(letter=by_key[key], count=count) for key, count in counts.most_common(GROUPS))
-
-
-def describe_status(status: int) -> str:
-    """Return what an HTTP status means for an event, with its number; `not delivered` for 0."""
-    meaning = STATUSES.get(status) or ("the receiver failed" if status >= 500 else "refused")
-    return f"{meaning} ({status})" if status else meaning
-
-
-def advise(status: int) -> str:
-    """Return what a person can do about a dead letter with an HTTP status; 0 stands for no answer."""
-    return ADVICE.get(status) or (SAME_AGAIN if 0 < status < 500 else RETRY_LATER)
+    return [(by_key[key], count) for key, count in counts.most_common(GROUPS)]
 
 
 def describe_change(done: str, count: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from eaves.admin.queue import EventTracer
 from eaves.console.backend import Backend
 from eaves.console.model.prediction import (
     PREDICTED,
@@ -120,8 +119,6 @@ def find_forwarding(backend: Backend, record: Record) -> Step | None:
     for name in backend.queue_names():
         try:
             with backend.open_queue(name) as queue:
-                if not isinstance(queue, EventTracer):
-                    continue
                 line = queue.trace(*record.identity)
         except NotFoundError:  # a queue without a ledger: not a relay's
             continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from eaves.console.backend import ModelLocation
 from eaves.console.model.prediction import PREDICTED, parse_prediction
@@ -41,25 +41,15 @@ STAGES: Mapping[str, str] = {
     "postprocess": "the model's output becomes the prediction",
 }
 """Stage to what happens in it, in the order of time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageLatency:
-    """Percentiles of the duration of one stage, milliseconds; None with too few predictions.
-
-    Attributes:
-        name: Name of the stage.
-        meaning: What happens in it; empty for a stage of a later version.
-        p50_ms: Median.
-        p95_ms: 95th percentile.
-        p99_ms: 99th percentile.
-    """
-
-    name: str
-    meaning: str
-    p50_ms: float | None = None
-    p95_ms: float | None = None
-    p99_ms: float | None = None
+IN_FUNCTION, TOTAL = "in the function", "image to prediction"
+MEANINGS: Mapping[str, str] = {
+    **STAGES,
+    IN_FUNCTION: "all stages but waiting",
+    TOTAL: "from the arrival of the image to the arrival of its prediction",
+}
+Percentiles = tuple[float | None, ...]
+"""Percentiles of `MIN_SAMPLES` of a duration, milliseconds; None with too few predictions."""
+_UNKNOWN: Percentiles = (None,) * len(MIN_SAMPLES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +62,7 @@ class Latency:
         last_at: Arrival of the newest, Unix seconds; None without any.
         is_full: Whether the window has its maximum number of predictions, so that there may be older ones.
         rate: Number of newest predictions in words: of the last hour, or of the shorter time that is known.
-        total: From the arrival of the image to the arrival of the prediction.
-        stages: Times of each stage in the order of time, of all in the function, and the total.
+        stages: Stage to its percentiles, in the order of time; then those of all in the function, and `TOTAL`.
     """
 
     predictions: int = 0
@@ -81,8 +70,12 @@ class Latency:
     last_at: float | None = None
     is_full: bool = False
     rate: str = "0 in the last hour"
-    total: StageLatency | None = None
-    stages: tuple[StageLatency, ...] = ()
+    stages: Mapping[str, Percentiles] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Percentiles:
+        """Percentiles from the arrival of the image to the arrival of the prediction."""
+        return self.stages.get(TOTAL, _UNKNOWN)
 
     @property
     def too_few(self) -> str:
@@ -132,30 +125,24 @@ def build_latency(
     rate = f"{sum(record.at > now - HOUR_S for record in predicted):,} in the last hour"
     if is_full and oldest > now - HOUR_S:
         rate = f"{len(predicted):,} in the last {describe_duration(max(1.0, now - oldest))}"
-    whole = _summarize("image to prediction", "from the arrival of the image to the arrival of its prediction", totals)
     names = [*(stage for stage in STAGES if stage in samples), *sorted(samples.keys() - STAGES.keys())]
+    samples |= {IN_FUNCTION: sums, TOTAL: totals}
     return Latency(
         predictions=len(predicted),
         since=oldest,
         last_at=max(record.at for record in predicted),
         is_full=is_full,
         rate=rate,
-        total=whole,
-        stages=(
-            *(_summarize(name, STAGES.get(name, ""), samples[name]) for name in names),
-            _summarize("in the function", "all stages but waiting", sums),
-            whole,
-        ),
+        stages={name: _find_percentiles(samples[name]) for name in (*names, IN_FUNCTION, TOTAL)},
     )
 
 
-def _summarize(name: str, meaning: str, values_ms: Iterable[float]) -> StageLatency:
+def _find_percentiles(values_ms: Iterable[float]) -> Percentiles:
     ordered = sorted(values_ms)
-    p50_ms, p95_ms, p99_ms = (
+    return tuple(
         ordered[math.ceil(percent / 100 * len(ordered)) - 1] if len(ordered) >= least else None
         for percent, least in MIN_SAMPLES.items()
     )
-    return StageLatency(name=name, meaning=meaning, p50_ms=p50_ms, p95_ms=p95_ms, p99_ms=p99_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,8 +154,6 @@ class FunctionRow:
         tone: Picture and colour of its state: `ok`, `asleep`, `failing` or `starting`.
         word: The state in one word.
         meaning: What the state means for the next image.
-        agents_queued: Number of entries that wait in the queues of its agents; None when one can't be asked.
-        agents_dead: Number of dead letters in the queues of its agents; None when one can't be asked.
         latency: Latencies of the newest predictions; None when the history can't be read.
     """
 
@@ -176,14 +161,22 @@ class FunctionRow:
     tone: str
     word: str
     meaning: str
-    agents_queued: int | None
-    agents_dead: int | None
     latency: Latency | None
 
     @property
     def predictions(self) -> str:
         """Number of newest predictions in words."""
         return "unknown" if self.latency is None else self.latency.rate
+
+    @property
+    def agents_queued(self) -> int | None:
+        """Number of entries that wait in the queues of its agents; None when one can't be asked."""
+        return _add([agent.queued for agent in self.status.agents])
+
+    @property
+    def agents_dead(self) -> int | None:
+        """Number of dead letters in the queues of its agents; None when one can't be asked."""
+        return _add([agent.dead for agent in self.status.agents])
 
     @property
     def all_queued(self) -> int:
@@ -199,15 +192,7 @@ class FunctionRow:
 def build_row(status: FunctionStatus, latency: Latency | None) -> FunctionRow:
     """Build the row of a function; the latencies are None when the history can't be read."""
     tone, word, meaning = _STATES.get(status.state, ("starting", status.state, ""))
-    return FunctionRow(
-        status=status,
-        tone=tone,
-        word=word,
-        meaning=meaning,
-        agents_queued=_add([agent.queued for agent in status.agents]),
-        agents_dead=_add([agent.dead for agent in status.agents]),
-        latency=latency,
-    )
+    return FunctionRow(status=status, tone=tone, word=word, meaning=meaning, latency=latency)
 
 
 def _add(counts: list[int | None]) -> int | None:

@@ -17,16 +17,13 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from eaves.admin import SourceReport
-from eaves.admin.summary import AgentStatus
+from eaves.admin import QueueReport, SourceReport
 from eaves.console.model.prediction import EventRow, name_source
 from eaves.console.model.words import to_sentence
 from eaves.events import source_uri
 from eaves.history import Record
 from eaves.platform import FunctionStatus
 
-NOT_STARTED = "not started"
-"""Reason in the report of a source that has just been created and waits for its first turn."""
 QUIET_AFTER_S = 120.0
 """Time without an image after which a source without a regular rhythm is called quiet, seconds."""
 FUTURE_S = 60.0
@@ -101,7 +98,7 @@ def find_rhythm(records: Sequence[Record]) -> float | None:
 
 def build_tile(
     report: SourceReport,
-    agent: AgentStatus,
+    agent: QueueReport,
     function: FunctionStatus,
     last: EventRow | None,
     *,
@@ -140,19 +137,17 @@ _Judgement = tuple[str, str, float | None]
 """State, detail and beginning."""
 
 
-def _judge_report(report: SourceReport, agent: AgentStatus, now: float) -> _Judgement | None:
+def _judge_report(report: SourceReport, agent: QueueReport, now: float) -> _Judgement | None:
     """Return what the source itself or its agent reports; None when it works."""
     reason = report.reason or agent.reason
-    since = None
-    if report.last_error_age_s is not None and report.reason == report.last_error:
-        since = round(now - report.last_error_age_s)
-    if report.state == "starting" or (report.state, report.reason) == ("waiting", NOT_STARTED):
+    since = None if report.reason_age_s is None else round(now - report.reason_age_s)
+    if report.is_starting:
         return "starting", "The source is being started.", None
     if report.state == "waiting":
         return "silent", to_sentence(reason), since
     if report.state == "finished":
         return "quiet", to_sentence(reason) or "All images of the recording were played.", None
-    if report.state == "watching" and not report.reason:
+    if report.is_ready:
         return None
     unknown = f"The agent is {report.state}" if report.state else "The state is not known"
     word = _FAULTS.get(report.state, unknown)

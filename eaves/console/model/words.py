@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -131,20 +130,6 @@ def shorten_image(image: str) -> str:
     """Return the name of a container image with the beginning of its digest."""
     name, at, digest = image.partition("@sha256:")
     return f"{name}{at}{digest[:8]}"
-
-
-def format_log_line(line: str) -> str:
-    """Return a log line of JSON as time, level, message and other fields; another line as it is."""
-    try:
-        fields = json.loads(line)
-        head = [str(fields.pop(name)) for name in ("time", "level", "message")]
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        return line
-    head[0] = head[0][:19].replace("T", " ")
-    fields.pop("logger", None)
-    traceback = fields.pop("traceback", "")
-    text = " ".join([*head, *(f"{name}={value}" for name, value in fields.items())])
-    return f"{text}\n{traceback}" if traceback else text
 
 
 def build_anchor(key: str, kind: str) -> str:

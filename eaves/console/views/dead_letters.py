@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
+from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response as AnyResponse
 
-from eaves.admin import Action, Selector
-from eaves.admin.selector import DEAD, MAX_SEQ, parse_seq
+from eaves.admin import DEAD, Action, Selector
+from eaves.admin.queue import MAX_SEQ
 from eaves.console.context import ConsoleContext
 from eaves.console.model.dead_letters import (
     PAGE,
     SAMPLE,
-    build_dead_letter,
+    DeadLetterView,
     describe_change,
     describe_data,
     describe_lane,
     group_by_reason,
+    list_deliveries,
     shorten_reason,
 )
-from eaves.console.reused_answers import MAX_AGE_S, ReusedAnswer, read_reports
 from eaves.console.security.guard import refuse_when_read_only
 from eaves.console.views.images import send_picture
 from eaves.errors import NotFoundError
@@ -40,16 +40,16 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
     """Build the routes that show and change dead letters."""
     pages = Blueprint("dead_letters", __name__, url_prefix="/dead-letters")
     backend = context.backend
-    reports = ReusedAnswer(lambda: read_reports(backend), MAX_AGE_S, context.clock)
 
     @pages.get("/")
     def show() -> str:
-        found, unreachable = reports.get()
-        lanes = {
-            name: [(lane, describe_lane(lane.lane)) for lane in report.lanes if lane.dead]
-            for name, report in found.items()
-        }
-        return render_template("dead_letters/show.html", queues=lanes, unreachable=unreachable)
+        functions = backend.status()
+        lanes = [one for status in functions for one in list_deliveries(status)]
+        return render_template(
+            "dead_letters/show.html",
+            lanes=[(queue, lane, describe_lane(lane.lane)) for queue, lane in lanes if lane.dead],
+            silent=[agent for status in functions for agent in status.agents if agent.reason],
+        )
 
     @pages.get("/<queue>/")
     def list_letters(queue: str) -> str:
@@ -115,8 +115,8 @@ def _show_list(context: ConsoleContext, name: str) -> str:
     is_first = not after and not kept.keys() & {"reason", "source"}
     chosen = Selector(state=DEAD, after=min(after, MAX_SEQ), **kept)
     with context.backend.open_queue(name) as queue:
-        found = [build_dead_letter(one) for one in queue.entries(chosen, limit=SAMPLE if is_first else PAGE)]
-    following = found[PAGE - 1].seq if len(found) >= PAGE else 0
+        found = [DeadLetterView(one) for one in queue.entries(chosen, limit=SAMPLE if is_first else PAGE)]
+    following = found[PAGE - 1].entry.seq if len(found) >= PAGE else 0
     done, count = arguments.get("done", ""), max(0, arguments.get("count", 0, type=int))
     return render_template(
         "dead_letters/list.html",
@@ -141,7 +141,7 @@ def _show_entry(context: ConsoleContext, name: str, seq: int) -> str | tuple[str
             content = queue.entry(seq)
     except NotFoundError:
         return render_template("dead_letters/gone.html", queue=name, seq=seq), HTTPStatus.NOT_FOUND
-    letter = build_dead_letter(content.entry)
+    letter = DeadLetterView(content.entry)
     return render_template(
         "dead_letters/entry.html",
         queue=name,
@@ -163,9 +163,9 @@ def _change(context: ConsoleContext, name: str, action: Action, done: str) -> An
     return redirect(page, HTTPStatus.SEE_OTHER)
 
 
-def _read_selector(values: Mapping[str, str]) -> Selector:
+def _read_selector(values: MultiDict[str, str]) -> Selector:
     """Return the selector of the dead letters that a form or a link is about; an InputError for a wrong number."""
     if "seq" in values:
-        return Selector(seqs=(parse_seq(values["seq"]),), state=DEAD)
+        return Selector(seqs=(values.get("seq", -1, type=int),), state=DEAD)
     lane, reason, source = (values.get(key, "") for key in FILTERS)
     return Selector(state=DEAD, lane=lane, reason=reason, source=source)

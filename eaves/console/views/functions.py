@@ -9,18 +9,17 @@ from typing import Any
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from eaves.admin import Selector
-from eaves.admin.selector import DEAD
+from eaves.admin import DEAD, Selector
 from eaves.console.context import ConsoleContext
 from eaves.console.model.dead_letters import (
     SAMPLE,
-    AppDeliveries,
-    ReasonGroup,
-    build_dead_letter,
-    build_deliveries,
+    DeadLetterView,
+    describe_lane,
     group_by_reason,
+    list_deliveries,
 )
 from eaves.console.model.functions import (
+    MEANINGS,
     FunctionRow,
     Latency,
     Revisions,
@@ -29,10 +28,10 @@ from eaves.console.model.functions import (
     build_row,
     read_latency,
 )
-from eaves.console.model.words import format_log_line
-from eaves.console.reused_answers import MAX_AGE_S, ReusedAnswer, read_reports
+from eaves.console.reused_answers import ReusedAnswer
 from eaves.console.security.guard import refuse_when_read_only
 from eaves.errors import EavesError, NotFoundError
+from eaves.logs import format_log_line
 from eaves.platform import FunctionStatus
 
 CHANGES = ("promote", "rollback")
@@ -49,7 +48,6 @@ class _Functions:
     def __init__(self, context: ConsoleContext) -> None:
         self._backend = context.backend
         self._clock = context.clock
-        self._reports = ReusedAnswer(lambda: read_reports(context.backend), MAX_AGE_S, context.clock)
         self._latencies: dict[str, ReusedAnswer[Latency]] = {}
 
     def find(self, name: str) -> FunctionStatus:
@@ -75,13 +73,15 @@ class _Functions:
         """Return all functions."""
         return [self.row(status) for status in self._backend.status()]
 
-    def deliveries(self, status: FunctionStatus) -> AppDeliveries:
-        """Return the deliveries of a function's events."""
-        return build_deliveries(status, *self._reports.get(), self._clock.now())
-
     def figures(self, status: FunctionStatus) -> dict[str, Any]:
         """Return what the part of a function's page needs that is refreshed."""
-        return {"row": self.row(status), "status": status, "deliveries": self.deliveries(status)}
+        return {
+            "row": self.row(status),
+            "status": status,
+            "deliveries": list_deliveries(status),
+            "describe_lane": describe_lane,
+            "meanings": MEANINGS,
+        }
 
     def revisions(self, status: FunctionStatus) -> Revisions:
         """Return what serves a function."""
@@ -90,16 +90,16 @@ class _Functions:
         except EavesError:
             return build_revisions(status, ())
 
-    def reasons(self, status: FunctionStatus) -> list[tuple[str, ReasonGroup]]:
+    def reasons(self, status: FunctionStatus) -> list[tuple[str, DeadLetterView, int]]:
         """Return the reasons of the function's dead letters, each with the name of its queue."""
-        found: list[tuple[str, ReasonGroup]] = []
-        for row in self.deliveries(status).lanes:
-            if row.lane.dead:
-                # The queue may have ended meanwhile; the next report says so.
-                with suppress(EavesError), self._backend.open_queue(row.queue) as queue:
-                    letters = queue.entries(Selector(state=DEAD, lane=row.lane.lane), limit=SAMPLE)
-                    found += [(row.queue, group) for group in group_by_reason(map(build_dead_letter, letters))]
-        return sorted(found, key=lambda one: -one[1].count)
+        found: list[tuple[str, DeadLetterView, int]] = []
+        for name, lane in list_deliveries(status):
+            if lane.dead:
+                # The queue may have ended meanwhile; the next status says so.
+                with suppress(EavesError), self._backend.open_queue(name) as queue:
+                    letters = queue.entries(Selector(state=DEAD, lane=lane.lane), limit=SAMPLE)
+                    found += [(name, *group) for group in group_by_reason(map(DeadLetterView, letters))]
+        return sorted(found, key=lambda one: -one[2])
 
 
 def build_blueprint(context: ConsoleContext) -> Blueprint:

@@ -95,17 +95,6 @@ def lane_of(app: str, trigger: str) -> str:
     return f"{LANE_PREFIX}{app}/{trigger}"
 
 
-def sum_lanes(counts: Mapping[str, tuple[int, int]], app: str) -> tuple[int, int]:
-    """Return the numbers of queued events and dead letters of an app, including those of its removed triggers.
-
-    Args:
-        counts: Numbers of queued events and dead letters by lane of the spool.
-        app: Name of the app.
-    """
-    found = [count for lane, count in counts.items() if lane.startswith(lane_of(app, ""))]
-    return sum(queued for queued, _ in found), sum(dead for _, dead in found)
-
-
 class Broker:
     """Accepts events and delivers them to subscribers.
 

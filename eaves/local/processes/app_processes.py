@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from eaves.admin.client import list_hung_parts
-from eaves.admin.summary import AgentStatus, describe_silent
+from eaves.admin.report import QueueReport, describe_silent
 from eaves.base.backoff import Backoff
 from eaves.config import iter_leaves
 from eaves.delivery import SinkClient, SinkResponse
@@ -100,8 +100,8 @@ class AppProcesses:
             if process.child is None and process.failures.reason
         }
 
-    def statuses(self, app: str) -> tuple[AgentStatus, ...]:
-        """Return the status of the queue of each process of an app."""
+    def statuses(self, app: str) -> tuple[QueueReport, ...]:
+        """Return the report of each process of an app."""
         queues = {AGENT: (app, self._sources.get(app, ())), RELAY: (f"{app}.{RELAY}", ())}
         found = []
         for kind, (queue, sources) in queues.items():
@@ -112,11 +112,6 @@ class AppProcesses:
             else:
                 found.append(describe_silent(queue, sources, state="stopped", reason=process.describe()))
         return tuple(found)
-
-    def describe_sources(self, app: str) -> tuple[str, ...]:
-        """Return the sources of an app as `NAME: STATE`, with the state of the agent process that runs them."""
-        agent = self._find(app, AGENT)
-        return tuple(f"{source}: {agent.describe()}" for source in self._sources.get(app, ())) if agent else ()
 
     def send_to_relay(self, app: str, event: Event) -> SinkResponse:
         """Send an event to the relay of an app; a success means that the event is on the relay's disk.

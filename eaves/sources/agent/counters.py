@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from eaves.admin.report import NOT_STARTED, SourceReport
 from eaves.base.clock import Clock
 from eaves.credentials.redact import redact
 from eaves.sources.context import ERRORS, Cause
@@ -14,8 +15,6 @@ from eaves.sources.context import ERRORS, Cause
 HOUR_S = 3600.0
 MAX_RECONNECTS = 3_600
 """Maximum number of reconnections within an hour that are counted: one per second."""
-NOT_STARTED = "waiting", "not started"
-"""State and reason of a source that has not reported its state yet."""
 MIN_UNUSABLE = 10
 """Number of images that are dropped for an error, one after the other, at which a source that has captured images
 counts as capturing none. Before the first captured image, one is enough."""
@@ -24,7 +23,7 @@ MAX_TEXT = 256
 
 
 class SourceCounters:
-    """Counters and state of one source; implements `eaves.admin.report.SourceView`. Safe to use from any thread.
+    """Counters and state of one source; they become its report. Safe to use from any thread.
 
     Args:
         clock: Wall clock and monotonic clock.
@@ -83,6 +82,22 @@ class SourceCounters:
         """Last reason why the source captured nothing, and the time when that began, Unix seconds; None without one."""
         with self._lock:
             return (self._error, self._error_at) if self._error else None
+
+    def report(self, name: str) -> SourceReport:
+        """Return the report on the source, which has this name."""
+        now, at, error = self._clock.now(), self.last_captured_at, self.last_error
+        return SourceReport(
+            name=name,
+            state=self.state,
+            reason=self.reason,
+            captured=self.captured,
+            dropped=self.dropped,
+            last_captured_at=at,
+            last_captured_age_s=None if at is None else max(0.0, now - at),
+            reconnects=self.reconnects,
+            last_error=error[0] if error else "",
+            last_error_age_s=max(0.0, now - error[1]) if error else None,
+        )
 
     def count_captured(self) -> None:
         """Count an image that was stored."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from eaves import logs
-from eaves.admin.report import SourceReport, build_source_report
+from eaves.admin.report import SourceReport
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import SpoolError
@@ -50,7 +50,7 @@ class SupervisedSource:
 
     def report(self) -> SourceReport:
         """Return the state and the counters of the source, for the agent's report."""
-        report = build_source_report(self.context.name, self.context.counters, self._clock.now())
+        report = self.context.counters.report(self.context.name)
         hung = f"the source has not responded for {SILENT_S / 60:.0f} minutes"
         return replace(report, state="hung", reason=hung) if self.context.silent else report
 

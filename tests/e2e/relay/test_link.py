@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.admin.report import LinkReport, parse_report
+from eaves.admin.report import LinkReport, QueueReport, from_json
 from eaves.errors import ClusterError
 from eaves.link.ledger_lines import to_dict
 from knative.client.cluster import Cluster
@@ -110,7 +110,7 @@ def link_of(site: Cluster) -> LinkReport | None:
     """How the relay says that its link is; None while it can't be asked."""
     try:
         answer = site.proxy(f"pods/{RELAY_POD}:{METRICS_PORT}", "/health", timeout_s=5)
-        return parse_report(json.loads(answer.body)["report"]).link
+        return from_json(QueueReport, json.loads(answer.body)["report"]).link
     except (ClusterError, ValueError, KeyError):
         return None
 

@@ -186,7 +186,7 @@ def test_an_agent_whose_device_is_missing_runs_and_says_so(
     try:
         wait_until(has_state(place, "waiting", f"there is no device {device}"), 60, pause_s=1, what="the source")
         (row,) = json.loads(place.eaves("status", "-o", "json").stdout)
-        assert row["sources"] == ["belt running (1/1)"]
+        assert ("DaemonSet", "1/1") in [(one["kind"], one["pods"]) for one in row["parts"]]
         place.eaves("remove", NAME)
         wait_until(lambda: not there.list(POD, selector=f"{SOURCE_LABEL}=belt"), 60, pause_s=0.5, what="no agent")
     finally:

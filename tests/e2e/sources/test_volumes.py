@@ -90,7 +90,7 @@ def test_images_in_a_volume_are_predicted_once_and_those_that_come_after_a_resta
     configure(place, outside, agent_image, {"name": "inbox", "claim": CLAIMED, "spool_size": "100Mi"})
     place.eaves("deploy", image, "--plain-http")
     wait_for(outside, "a.png", "deep/b.png")
-    assert place.status().sources == ("inbox running (1/1)",)
+    assert ("StatefulSet", "1/1") in [(part.kind, part.pods) for part in place.status().parts]
     restart(place.cluster, "inbox")
     put_files(place.cluster, claimed(CLAIMED), pictures(tiny_artifact, "c.png"), image)
     wait_for(outside, "c.png")
@@ -142,7 +142,9 @@ def test_images_in_a_folder_of_the_node_are_predicted(
         put_files(there, on_node(folder), pictures(tiny_artifact, "a.png", "b.png"), image)
         wait_for(outside, "a.png", "b.png")
         (status,) = json.loads(place.eaves("status", "-o", "json").stdout)
-        assert status["sources"] == [f"{source} running (1/1)"]
+        assert [
+            one["pods"] for one in status["parts"] if one["kind"] == "DaemonSet" and one["component"] == "source"
+        ] == ["1/1"]
         check_queue(place, source)
         place.eaves("remove", NAME)
         assert there.list(DAEMON_SET) == []

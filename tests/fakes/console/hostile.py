@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eaves.admin.queue import SpoolQueue
-from eaves.admin.report import LinkReport, SourceReport
-from eaves.admin.summary import AgentStatus, LanePause
+from eaves.admin.report import LaneReport, LinkReport, QueueReport, SourceReport
 from eaves.console.backend import ModelLocation
 from eaves.delivery import SinkResponse
 from eaves.history import Record
@@ -94,20 +93,20 @@ def _poison_record(record: Record) -> Record:
 def _build_function(state: str) -> FunctionStatus:
     source = SourceReport(name="s", state="waiting", reason="r", captured=3, last_error="e", last_error_age_s=3.0)
     link = LinkReport(to="t", state="down", since=START, since_age_s=9.0, reason="r", backlog_events=3)
-    pause = LanePause(lane="l", reason="r", since=START)
-    agent = AgentStatus(name="a", state="running", sources=(source,), queued=1, dead=1, pauses=(pause,), link=link)
+    lane = LaneReport(lane="l", queued=1, dead=1, delivering=True, paused=True, reason="p", since=START)
+    agent = QueueReport(name="a", lanes=(lane,), sources=(source,), link=link)
+    silent = QueueReport(name="b", state="unknown", reason="r")
     status = FunctionStatus(
         name="f",
         state=state,
         replicas=1,
         artifact="a",
         artifact_digest="d",
-        dead=2,
+        lanes=(lane,),
+        sinks=(lane,),
         site="s",
-        sources=("s waiting",),
-        traffic=("r 90%",),
         serving=(ServedStatus(revision="r", percent=90, image="i"),),
-        agents=(agent,),
+        agents=(agent, silent),
         parts=(PartStatus(kind="Trigger", name="n", component="trigger"),),
     )
     poisoned: FunctionStatus = poison(status)

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from functions.metrics import CONTENT_TYPE, Metrics
+from eaves.base.prometheus import CONTENT_TYPE
+from functions.metrics import Metrics
 from tests.fakes.kubernetes.cluster import FakeCluster, Reply, Request
 
 API = "serving.knative.dev/v1"

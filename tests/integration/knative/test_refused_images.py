@@ -85,7 +85,7 @@ def state(site: Sites) -> RolloutState:
 def wait_for_prediction(agent: AgentProcess) -> None:
     """Until only the image that the serving revision refused too is a dead letter."""
     wait_until(lambda: agent.lane("sink")["dead"] == 1, 30, what="the prediction of the image that is sent again")
-    (dead,) = agent.ask_queue("list", "--dead")
+    (dead,) = agent.ask_queue("list", state="dead")
     assert dead["subject"] == "broken.png"
 
 

@@ -75,7 +75,9 @@ def test_a_function_that_can_not_start_shows_why_its_queue_waits_and_the_queue_c
     (pause,) = status_of(harness.platform).pauses
     assert pause.lane == LANE
     assert "no such artifact" in pause.reason
-    assert f"{LANE} is paused for " in run(harness, "status").stderr
+    shown = run(harness, "status")
+    assert "Trigger digits" in shown.stdout
+    assert "is paused" not in shown.stderr, "the reason is said once"
     asked = run(harness, "queue", "purge", LANE, code=2)
     assert "Delete 2 entries (" in asked.stderr
     assert run(harness, "queue", "purge", LANE, "--yes").stderr == "2 entries deleted\n"

@@ -71,7 +71,11 @@ def test_a_deploy_that_can_not_be_taken_up_says_why_and_is_tried_again(
         assert state.names() == ["digits"]
         platform.deploy(app("other"))
         launch.error = None
-        wait_until(lambda: "inbox: running" in platform.status()[0].sources, 30, what="the source")
+
+        def states() -> list[str]:
+            return [agent.state for agent in platform.status()[0].agents]
+
+        wait_until(lambda: states() == ["starting"], 30, what="the agent, which runs and doesn't answer yet")
 
 
 @pytest.fixture

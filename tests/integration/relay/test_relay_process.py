@@ -207,7 +207,7 @@ def test_metrics_and_the_queue_are_there_for_operators(receiver: FakeReceiver, t
         assert "eaves_link_refused_total 1\n" in metrics
         assert 'eaves_deliveries_total{lane="archive",outcome="dead"} 1\n' in metrics
         receiver.script = lambda events: None
-        command = [sys.executable, "-P", "-m", "eaves.sources.queue", "retry", "--lane", "archive"]
+        command = [sys.executable, "-P", "-m", "eaves.sources.queue", '{"do": "retry", "lane": "archive"}']
         subprocess.run(command, env=relay.environ, check=True, capture_output=True)
         wait_until(lambda: receiver.ids() == ["id-1"])
 

@@ -71,32 +71,32 @@ def test_entries_are_listed_with_the_reason_and_shown_with_the_image(stuck: Agen
     )
     assert (dead["lane"], dead["subject"], dead["status"]) == ("sink", "bad.png", 422)
     assert "not an image" in dead["reason"]
-    shown = stuck.ask_queue("show", str(dead["seq"]))
-    assert base64.b64decode(shown["data_base64"]) == PNG + b"bad"
+    shown = stuck.ask_queue("show", seqs=[dead["seq"]])
+    assert base64.b64decode(shown["data"]) == PNG + b"bad"
     assert shown["attributes"]["source"] == "/eaves/test/cam"
-    assert [entry["seq"] for entry in stuck.ask_queue("list", "--dead")] == [dead["seq"]]
-    assert stuck.ask_queue("list", "--older-than", "1h") == []
+    assert [entry["seq"] for entry in stuck.ask_queue("list", state="dead")] == [dead["seq"]]
+    assert stuck.ask_queue("list", older_than_s=3600) == []
 
 
 def test_a_refused_image_is_retried_once_the_function_takes_it(stuck: AgentProcess, function: LocalSink) -> None:
     function.decide = lambda _: Reported(status=200, echo=True)
-    assert stuck.ask_queue("retry", "--dead")["entries"] == 1
+    assert stuck.ask_queue("retry", state="dead")["entries"] == 1
     wait_until(lambda: stuck.lane("replies").get("queued") == 3, 30, what="its prediction")
     assert stuck.lane("sink")["dead"] == 0
 
 
 def test_dead_letters_are_dropped_and_lanes_purged(stuck: AgentProcess) -> None:
-    counted = stuck.ask_queue("drop", "--all", "--dry-run")
+    counted = stuck.ask_queue("drop", all=True, dry_run=True)
     assert counted["entries"] == 1
     assert counted["size_bytes"] > len(PNG)
     assert stuck.lane("sink")["dead"] == 1
-    assert stuck.ask_queue("drop", "--reason", "something else") == {"entries": 0, "size_bytes": 0}
-    assert stuck.ask_queue("drop", "--reason", "not an image")["entries"] == 1
+    assert stuck.ask_queue("drop", reason="something else") == {"entries": 0, "size_bytes": 0}
+    assert stuck.ask_queue("drop", reason="not an image")["entries"] == 1
     assert stuck.lane("sink")["dead"] == 0
     refused = stuck.run_queue("purge")
     assert refused.returncode == 65
     assert "no entries are selected" in refused.stderr
-    assert stuck.ask_queue("purge", "--lane", "replies")["entries"] == 2
+    assert stuck.ask_queue("purge", lane="replies")["entries"] == 2
     assert stuck.ask_queue("list") == []
 
 
@@ -139,8 +139,8 @@ def test_metrics_tell_the_queue_the_outcomes_and_the_last_image(stuck: AgentProc
 def test_the_file_is_opened_while_no_agent_runs(stuck: AgentProcess) -> None:
     stuck.stop()
     assert not stuck.socket.exists()
-    assert [entry["subject"] for entry in stuck.ask_queue("list", "--dead")] == ["bad.png"]
-    assert stuck.ask_queue("drop", "--all")["entries"] == 1
+    assert [entry["subject"] for entry in stuck.ask_queue("list", state="dead")] == ["bad.png"]
+    assert stuck.ask_queue("drop", all=True)["entries"] == 1
     stuck.start()
     assert stuck.lane("sink").get("dead", 0) == 0
 

@@ -96,7 +96,7 @@ def test_a_password_in_the_path_is_shown_nowhere(tmp_path: Path, credentials: Pa
             for name in ("failing", "wrong", "repeating", "missing", "refusing", "silent", "away"):
                 wait_until(lambda name=name: find_states()[name].startswith("waiting "), 40, what=name)  # type: ignore[misc]
             states = find_states()
-            asked = agent.ask_queue("list", "--lane", "images", "--dead"), agent.ask_queue("status")
+            asked = agent.ask_queue("list", lane="images", state="dead"), agent.ask_queue("status")
             shown = [str(states), str(asked), agent.get("/health")[1], agent.get("/metrics")[1]]
         finally:
             agent.stop()

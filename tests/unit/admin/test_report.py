@@ -9,10 +9,20 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from eaves.admin.metrics import list_faults, render_metrics
-from eaves.admin.report import LaneReport, LinkReport, QueueReport, SourceReport, build_report, parse_report
-from eaves.admin.summary import LanePause, summarize
+from eaves.admin.metrics import render_metrics
+from eaves.admin.report import (
+    LaneReport,
+    LinkReport,
+    QueueReport,
+    SourceReport,
+    build_report,
+    describe_silent,
+    from_json,
+    list_faults,
+    to_json,
+)
 from eaves.delivery import LaneDelivery
+from eaves.platform import FunctionStatus, PartStatus, ServedStatus
 from eaves.spool import Spool
 from tests.fakes.clock import ManualClock
 
@@ -23,7 +33,7 @@ REPORT = QueueReport(
     lanes=(
         LaneReport(lane="replies", queued=2, oldest_age_s=7.0, delivering=True, attempts={"delivered": 5}),
         LaneReport(
-            lane='si"nk\n', dead=1, delivering=True, paused=True, reason="answered 503: x", status=503, paused_since=9.0
+            lane='si"nk\n', dead=1, delivering=True, paused=True, reason="answered 503: x", status=503, since=9.0
         ),
         LaneReport(lane="left over", queued=1, oldest_age_s=70.0),
     ),
@@ -58,11 +68,17 @@ def samples(report: QueueReport) -> dict[str, dict[tuple[tuple[str, str], ...], 
     return found
 
 
-def test_it_comes_back_from_json_with_what_another_version_added_left_out() -> None:
+def test_the_tree_comes_back_from_json_with_what_another_version_added_left_out() -> None:
     report = replace(REPORT, link=LINK)
-    values = json.loads(json.dumps(report.to_dict()))
-    values["lanes"][0]["added"] = values["sources"][0]["added"] = values["link"]["added"] = values["added"] = 1
-    assert parse_report(values) == report
+    status = FunctionStatus(
+        name="f", state="ready", agents=(report,), lanes=report.lanes, parts=(PartStatus(kind="Trigger", name="f"),),
+        serving=(ServedStatus(revision="f-1", percent=100),),
+    )  # fmt: skip
+    values = json.loads(json.dumps(to_json(status)))
+    assert (values["traffic"], values["agents"][0]["queued"]) == (["f-1 100 %"], 3)
+    for one in (values, values["agents"][0], values["lanes"][0], values["agents"][0]["link"]):
+        one["added"] = 1
+    assert from_json(FunctionStatus, values) == status
 
 
 def test_metrics_of_a_link_leave_out_what_is_not_known() -> None:
@@ -77,10 +93,23 @@ def test_metrics_of_a_link_leave_out_what_is_not_known() -> None:
     assert not any(name.startswith("eaves_link") for name in samples(REPORT))
 
 
-@pytest.mark.parametrize("values", [{}, {"lanes": [{}]}, {"lanes": [], "sources": [7]}])
-def test_what_is_no_report_is_said_so(values: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="not a valid queue report"):
-        parse_report(values)
+@pytest.mark.parametrize(
+    "values",
+    [
+        [],
+        {"lanes": [{}]},
+        {"sources": [7]},
+        {"lanes": {"lane": "a"}},
+        {"expired": "3"},
+        {"expired": True},
+        {"lanes": [{"lane": "a", "oldest_age_s": float("nan")}]},
+        {"lanes": [{"lane": "a", "oldest_age_s": 10**400}]},
+        {"lanes": [{"lane": "a", "attempts": {"dead": None}}]},
+    ],
+)
+def test_what_is_no_report_is_refused(values: object) -> None:
+    with pytest.raises(ValueError, match=r"expected, got|needs lane"):
+        from_json(QueueReport, values)
 
 
 def test_metrics_can_be_parsed_whatever_lanes_are_called() -> None:
@@ -109,17 +138,25 @@ def test_faults_are_pauses_and_a_source_that_captures_nothing() -> None:
     assert list_faults(QueueReport()) == []
 
 
-def test_in_short_it_is_an_agents_status() -> None:
-    status = summarize("digits", REPORT, pod="p")
-    assert (status.name, status.pod, status.state, status.queued, status.dead) == ("digits", "p", "running", 3, 1)
-    assert status.sources == REPORT.sources
-    assert status.oldest_age_s == 70.0
-    assert status.pauses == (LanePause(lane='si"nk\n', reason="answered 503: x", since=9.0),)
+def test_a_link_that_is_down_says_its_reason_once() -> None:
+    expired = "certificate has expired"
+    lanes = [LaneReport(lane=lane, delivering=True, paused=True, reason=expired) for lane in ("alarms", "archive")]
+    broker = LaneReport(lane="broker", delivering=True, paused=True, reason="no connection")
+    report = QueueReport(lanes=(*lanes, broker), link=LinkReport(to="c", state="down", reason=expired))
+    assert list_faults(report) == [f"the link to c is down: {expired}", "lane broker is paused: no connection"]
+    assert report.pauses == (broker,)
+
+
+def test_its_sums_are_those_of_its_lanes_and_unknown_for_a_process_that_does_not_answer() -> None:
+    assert (REPORT.queued, REPORT.dead, REPORT.oldest_age_s) == (3, 1, 70.0)
+    silent = describe_silent("digits", ["cam"], state="stopped")
+    assert (silent.queued, silent.dead, silent.oldest_age_s) == (None, None, None)
+    assert [(source.name, source.state) for source in silent.sources] == [("cam", "stopped")]
 
 
 def test_a_lane_that_holds_nothing_but_is_delivered_is_reported(tmp_path: Path) -> None:
     delivery = LaneDelivery(lane="sink", paused=True, reason="no connection", since=5.0, attempts={"retried": 1})
     with Spool(tmp_path / "spool.db", clock=ManualClock()) as spool:
-        (lane,) = build_report(spool, [delivery], [], 0.0).lanes
-    assert (lane.lane, lane.queued, lane.delivering, lane.paused, lane.paused_since) == ("sink", 0, True, True, 5.0)
+        (lane,) = build_report(spool, [delivery]).lanes
+    assert (lane.lane, lane.queued, lane.delivering, lane.paused, lane.since) == ("sink", 0, True, True, 5.0)
     assert lane.attempts == {"retried": 1}

@@ -8,13 +8,14 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from eaves.admin.report import to_json
 from eaves.cli import COMMANDS, GROUPS, MODULES, cli, commands
 from eaves.cli.commands.send import describe_refusal, list_images
 from eaves.cli.project import Project, load_workspace, read_yaml
@@ -253,7 +254,7 @@ def test_send_prints_the_predictions_before_an_error(tmp_path: Path) -> None:
 
     def serve(request: Request) -> Response:
         if request.path == "/status":
-            return answer_json([asdict(FunctionStatus(name="f", state="ready"))])
+            return answer_json(to_json([FunctionStatus(name="f", state="ready")]))
         event = decode(request.header_fields(), request.read_body(1_000))
         if event.subject == "b.png":
             time.sleep(1.5)  # longer than --timeout

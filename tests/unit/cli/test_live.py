@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 import time
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from eaves.cli.live import MAX_DATA, MAX_WAITING, PredictionPrinter, follow_tail, format_log_line, format_record
+from eaves.cli.live import follow_events, follow_tail, format_record, print_predictions
 from eaves.errors import EavesError, NotFoundError, PlatformError
-from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
-from eaves.history import Record
-from eaves.logs import JsonFormatter
+from eaves.events import IMAGE_CLASSIFIED, Event
+from eaves.history import FileHistory, HistoryReader, Record
+from eaves.logs import JsonFormatter, format_log_line
+from tests.fakes.console.material import captured_event, classified_event, record_of, rejected_event
 from tests.waiting import wait_until
 
 NOON = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1_700_000_000))
@@ -41,92 +43,35 @@ def test_data_that_is_no_prediction_shows_no_label(text: str) -> None:
     assert line_of(text=text).split()[1:] == ["image.classified.v1", "a.jpg", "3f2a91c0"]
 
 
-@pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    yield reader, writer
-    for number in (reader, writer):
-        try:
-            os.close(number)
-        except OSError:
-            continue
-
-
-@pytest.fixture
-def printer(pipe: tuple[int, int]) -> PredictionPrinter:
-    made = PredictionPrinter(pipe[1])
-    made.start()
-    return made
-
-
-def prediction(number: int, *, type_: str = IMAGE_CLASSIFIED, padding: int = 0) -> Event:
-    data = json.dumps({"predictions": [{"label": "roses", "score": 0.93}], "padding": "x" * padding}).encode()
-    return Event(
-        id=str(number), source="/eaves/home/flowers", type=type_, subject=f"{number}.jpg",
-        datacontenttype="application/json", data=data, extensions={"causeid": "c", "label": "roses"},
-    )  # fmt: skip
-
-
-def read(number: int) -> str:
-    found = b""
-    while True:
-        try:
-            content = os.read(number, 65_536)
-        except BlockingIOError:
-            return found.decode()
-        if not content:
-            return found.decode()
-        found += content
-
-
-def test_each_prediction_is_one_line_and_nothing_else_is_printed(
-    pipe: tuple[int, int], printer: PredictionPrinter
-) -> None:
-    printer.add(Event(id="1", source="/eaves/home/inbox", type=IMAGE_CAPTURED, data=b"x"))
-    printer.add(prediction(2))
-    printer.add(prediction(3, type_=IMAGE_REJECTED))
-    printer.add(prediction(4, padding=MAX_DATA))
-    printer.add(Event(id="5", source="/s/f", type="dev.eaves.image.embedded.v1", extensions={"causeid": "c"}))
-    printer.stop()
-    lines = [line.split()[1:] for line in read(pipe[0]).splitlines()]
-    assert lines == [
-        ["flowers", "roses", "0.93", "2.jpg"],
-        ["flowers", "roses", "4.jpg"],
+def test_predictions_are_printed_as_they_come_and_nothing_else(tmp_path: Path) -> None:
+    history, out = FileHistory(tmp_path / "history.db"), tmp_path / "out"
+    reader, ending, cause = HistoryReader(tmp_path / "history.db"), threading.Event(), captured_event(1)
+    history.add(classified_event(cause, label="before"))
+    wait_until(lambda: reader.newest() == 1)
+    step = follow_events(reader, reader.newest())
+    with out.open("wb") as stream:
+        printer = threading.Thread(target=print_predictions, args=(step, stream.fileno(), ending))
+        printer.start()
+        embedded = Event(id="5", source="/s/f", type="dev.eaves.image.embedded.v1", extensions={"causeid": "c"})
+        for event in (cause, classified_event(cause, label="rose"), rejected_event(cause), embedded):
+            history.add(event)
+        wait_until(lambda: reader.newest() == 5)
+        ending.set()
+        printer.join(10)
+    history.close()
+    assert [line.split()[1:3] for line in out.read_text().splitlines()] == [
+        ["flowers", "rose"],
         ["f", "image.embedded.v1"],
     ]
 
 
-def test_a_terminal_that_takes_nothing_delays_nobody_and_what_it_missed_is_counted(
-    pipe: tuple[int, int], printer: PredictionPrinter
-) -> None:
-    count = 20_000
-    begin = time.thread_time()
-    for number in range(count):
-        printer.add(prediction(number))
-    spent_s = time.thread_time() - begin
-    printer.stop()  # within a second, although nobody reads
-    text = ""
-
-    def is_all_there() -> bool:
-        nonlocal text
-        text += read(pipe[0])
-        shown = sum(line.endswith(".jpg") for line in text.splitlines())
-        reported = [line for line in text.splitlines() if "predictions are not shown" in line]
-        missed = sum(int(line[1:].split()[0].replace(",", "")) for line in reported)
-        return shown + missed == count and missed >= count - 2 * MAX_WAITING - 3_000
-
-    wait_until(is_all_there, 30, what="each prediction shown or counted")
-    assert spent_s / count < 0.001
-
-
-def test_a_reader_that_has_gone_ends_the_printing(pipe: tuple[int, int], printer: PredictionPrinter) -> None:
-    os.close(pipe[0])
-    for number in range(2 * MAX_WAITING):
-        printer.add(prediction(number))
-    begin = time.monotonic()
-    printer.stop()
-    assert time.monotonic() - begin < 0.9, "its thread has ended"
+def test_a_terminal_that_has_gone_ends_no_printing() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    ending = threading.Event()
+    ending.set()
+    print_predictions(lambda: [record_of(classified_event(captured_event(1)), 2)], writer, ending)
+    os.close(writer)
 
 
 def test_a_log_that_is_away_for_a_while_continues_with_its_new_lines() -> None:

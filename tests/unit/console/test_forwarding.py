@@ -10,9 +10,9 @@ import pytest
 
 from eaves.admin.client import SocketQueue
 from eaves.admin.queue import SpoolQueue
-from eaves.admin.routes import answer
-from eaves.admin.server import AdminServer
+from eaves.admin.server import AdminServer, answer_queue
 from eaves.console.model.event import NO_LINE, NOT_KNOWN, find_forwarding
+from eaves.ingress import Response
 from eaves.spool import LedgerLimits, Spool
 from tests.fakes.clock import START, ManualClock
 from tests.fakes.console.backend import FakeBackend
@@ -20,6 +20,10 @@ from tests.fakes.console.material import build_flow
 
 FLOW = build_flow(4, with_images=False)
 PREDICTIONS = FLOW.records[1::2]
+
+
+def _answer(queue: SpoolQueue, _: str, __: str, query: str) -> Response:
+    return answer_queue(queue, query)
 
 
 @pytest.fixture
@@ -45,7 +49,7 @@ def backend(relay: Spool, tmp_path: Path) -> Iterator[FakeBackend]:
     with Spool(tmp_path / "broker.db") as broker:
         found: dict[str, Spool] = {"broker": broker, "flowers.relay": relay}
         paths = {name: tmp_path / name / "socket" for name in found}
-        servers = [AdminServer(partial(answer, SpoolQueue(found[name])), path=path) for name, path in paths.items()]
+        servers = [AdminServer(partial(_answer, SpoolQueue(found[name])), path=path) for name, path in paths.items()]
         yield FakeBackend(named_queues={name: SocketQueue(path) for name, path in paths.items()})
         for server in servers:
             server.stop()
@@ -62,11 +66,3 @@ def test_each_state_of_an_event_is_said(backend: FakeBackend) -> None:
     assert [one.at is not None and one.at > START for one in found if one is not None] == [True, True, False, False]
     assert found[3] is not None
     assert found[3].detail == NO_LINE
-
-
-def test_a_relay_that_does_not_run_is_no_reason_to_claim_anything(tmp_path: Path) -> None:
-    backend = FakeBackend(named_queues={"flowers.relay": SocketQueue(tmp_path / "socket")})
-    found = find_forwarding(backend, PREDICTIONS[0])
-    assert found is not None
-    assert (found.title, found.state) == (NOT_KNOWN, "open")
-    assert "flowers.relay can't be asked: no process listens" in found.detail

@@ -47,6 +47,11 @@ def agents(tmp_path: Path, clock: ManualClock, launch: FakeLauncher) -> AppProce
     return make(launch, tmp_path, clock)
 
 
+def sources(agents: AppProcesses, name: str) -> dict[str, str]:
+    """State of each source; `starting` while its agent runs and doesn't answer yet."""
+    return {source.name: source.state for status in agents.statuses(name) for source in status.sources}
+
+
 def test_a_source_that_can_not_be_started_is_named_and_the_others_run(
     agents: AppProcesses, clock: ManualClock, launch: FakeLauncher
 ) -> None:
@@ -60,11 +65,11 @@ def test_a_source_that_can_not_be_started_is_named_and_the_others_run(
         "b": "the agent of b can't be started: embedded null byte",
         "c": "the agent of c can't be started: embedded null byte",
     }
-    assert agents.describe_sources("a") == ("one: running",)
+    assert sources(agents, "a") == {"one": "starting"}
     launch.error = None
     agents.reconcile(apps)
     assert agents.failed() == {}
-    assert agents.describe_sources("c") == ("three: running",)
+    assert sources(agents, "c") == {"three": "starting"}
 
 
 def ends_until_pause(agents: AppProcesses, clock: ManualClock, launch: FakeLauncher, ran_s: float) -> float:
@@ -102,7 +107,7 @@ def test_a_source_is_started_anew_when_anything_it_is_reported_changes(
     assert [child.running for child in launch.children] == [False, True]
     agents.reconcile({})
     assert [child.running for child in launch.children] == [False, False]
-    assert agents.describe_sources("a") == ()
+    assert sources(agents, "a") == {}
 
 
 def test_all_sources_of_an_app_run_in_one_process(agents: AppProcesses, launch: FakeLauncher) -> None:
@@ -110,8 +115,8 @@ def test_all_sources_of_an_app_run_in_one_process(agents: AppProcesses, launch: 
     assert launch.count == 1
     reported = json.loads(launch.environs["eaves.sources"]["EAVES_SOURCES"])
     assert reported == [{"name": name, "kind": "folder", "path": "/in"} for name in ("one", "two")]
-    assert agents.describe_sources("a") == ("one: running", "two: running")
-    assert agents.describe_sources("b") == ()
+    assert sources(agents, "a") == {"one": "starting", "two": "starting"}
+    assert sources(agents, "b") == {}
     launch.children[0].end(1)
     (status,) = agents.statuses("a")
     assert (status.name, status.state, status.reason) == ("a", "stopped", "ended with 1")

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from eaves.admin.routes import AdminResponse
 from eaves.admin.server import AdminServer
-from eaves.ingress import IngressLimits, IngressServer
+from eaves.ingress import IngressLimits, IngressServer, Response
 from eaves.ingress.store_route import StoreRoute
 from eaves.web.origin import find_foreign, is_loopback_address, listens_on_loopback
 from functions.http.app import create_app
@@ -52,9 +51,7 @@ def test_a_connection_from_elsewhere_is_known_by_its_address(peer: str) -> None:
 @contextmanager
 def running(kind: str, host: str) -> Iterator[int]:
     if kind == "admin":
-        server: AdminServer | IngressServer = AdminServer(
-            lambda *_: AdminResponse(status=200, content_type="text/plain", body=b""), host=host
-        )
+        server: AdminServer | IngressServer = AdminServer(lambda *_: Response(status=200), host=host)
     else:
         limits = IngressLimits(max_bytes=1000, in_flight_bytes=10_000, programs_only=True)
         server = IngressServer(StoreRoute(lambda _: None, max_bytes=1000), host=host, port=0, limits=limits)

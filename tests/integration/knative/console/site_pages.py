@@ -26,7 +26,7 @@ def open_site_pages() -> list[str]:
         title="barn",
         records=FakeRecords([record_of(captured, 1), record_of(answer, 2)]),
         images=FakeImages(images=image, thumbnails=dict(image)),
-        functions=[FunctionStatus(name=NAME, state="idle", site="barn", sources=("inbox watching",))],
+        functions=[FunctionStatus(name=NAME, state="idle", site="barn")],
         log_lines={NAME: ["answered in 27 ms"]},
         answer=lambda name, event: SinkResponse(status=200, event=answer, latency_ms=27.0),
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from eaves.platform import parse_status
+from eaves.admin.report import from_json, to_json
+from eaves.platform import FunctionStatus
 from knative.client.cluster import Cluster
 from knative.deploy.inventory import InventoryItem, read_inventory, write_inventory
 from knative.platform import KnativePlatform
@@ -54,7 +55,7 @@ def test_what_the_inventory_lists_and_is_not_there_is_missing(
     (status,) = platform.status()
     assert status.deployed is not None
     assert (status.deployed.sequence, status.deployed.artifact_digest) == (1, "a" * 64)
-    assert parse_status(asdict(status)) == status, "it comes back from plain data as it was"
+    assert from_json(FunctionStatus, to_json(status)) == status, "it comes back from plain data as it was"
 
 
 def test_what_serves_and_what_is_pinned(cluster: Cluster, knative: Knative) -> None:

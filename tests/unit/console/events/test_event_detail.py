@@ -24,32 +24,7 @@ def test_a_prediction_has_its_chain() -> None:
     assert detail.steps[1].detail == "rose: 94%, sure"
 
 
-def test_an_image_without_a_prediction_waits() -> None:
-    detail = build_detail(CAPTURED, [CAPTURED])
-    assert [(one.title, one.state) for one in detail.steps] == [
-        ("Captured by camera-1", "done"),
-        ("Not predicted yet", "open"),
-    ]
-    assert detail.row.title == "Image captured"
-
-
-def test_a_forgotten_capture_is_said() -> None:
-    detail = build_detail(PREDICTED, [PREDICTED])
-    assert (detail.steps[0].title, detail.steps[0].detail) == (
-        "Captured by camera-1",
-        "Its record is no longer in the history.",
-    )
-
-
 def test_a_refusal_gives_its_reason() -> None:
     refused = record_of(rejected_event(CAUSE, reason="the image is corrupt"), 2, at=START + 1)
     step = build_detail(refused, [CAPTURED, refused]).steps[1]
     assert (step.title, step.state, step.detail) == ("Refused by flowers", "failing", "the image is corrupt")
-
-
-def test_stages_are_shares_of_the_longest() -> None:
-    stages = build_detail(PREDICTED, [CAPTURED, PREDICTED]).stages
-    assert [name for name, _, _ in stages] == [
-        *("Decode the image", "Resize and scale", "Run the model", "Make the answer")
-    ]
-    assert max(share for _, _, share in stages) == 1.0

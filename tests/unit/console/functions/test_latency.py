@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from eaves.console.model.functions import Latency, StageLatency, build_latency, read_latency
+from eaves.console.model.functions import IN_FUNCTION, STAGES, TOTAL, Latency, build_latency, read_latency
 from tests.fakes.clock import START
 from tests.fakes.console.backend import FakeRecords
 from tests.fakes.console.material import TIMINGS_MS, build_flow, captured_event, classified_event, record_of
@@ -20,21 +20,13 @@ def latency_of(count: int, *, latency_s: float = 0.25, every_s: float = 2.0) -> 
     return read_latency(FakeRecords(flow.records), "flowers", START + count * every_s)
 
 
-def total_of(found: Latency) -> StageLatency:
-    assert found.total is not None
-    return found.total
-
-
 def test_the_time_outside_the_function_is_waiting() -> None:
-    times = {stage.name: stage for stage in latency_of(120).stages}
-    assert list(times) == [
-        *("waiting", "decode", "preprocess", "infer", "postprocess"),
-        *("in the function", "image to prediction"),
-    ]
-    assert times["infer"].p95_ms == TIMINGS_MS["infer"]
-    assert times["in the function"].p50_ms == pytest.approx(IN_FUNCTION_MS)
-    assert times["image to prediction"].p99_ms == pytest.approx(250, abs=0.1)
-    assert times["waiting"].p50_ms == pytest.approx(250 - IN_FUNCTION_MS, abs=0.1)
+    times = latency_of(120).stages
+    assert list(times) == [*STAGES, IN_FUNCTION, TOTAL]
+    assert times["infer"][1] == TIMINGS_MS["infer"]
+    assert times[IN_FUNCTION][0] == pytest.approx(IN_FUNCTION_MS)
+    assert times[TOTAL][2] == pytest.approx(250, abs=0.1)
+    assert times["waiting"][0] == pytest.approx(250 - IN_FUNCTION_MS, abs=0.1)
 
 
 def test_a_percentile_is_the_value_that_so_many_predictions_do_not_exceed() -> None:
@@ -42,18 +34,10 @@ def test_a_percentile_is_the_value_that_so_many_predictions_do_not_exceed() -> N
     predicted = [record for record in flow.records if record.type.endswith("classified.v1")]
     arrivals = {record.seq: record.at - number for number, record in enumerate(predicted, 1)}
     found = build_latency(predicted, arrivals, START + 300)
-    total = total_of(found)
-    assert [round(value or 0) for value in (total.p50_ms, total.p95_ms, total.p99_ms)] == [50_000, 95_000, 99_000]
-
-
-def test_percentiles_of_too_few_predictions_are_left_out() -> None:
-    found = latency_of(7)
-    assert found.predictions == 7
-    assert total_of(found).p50_ms is not None
-    assert (total_of(found).p95_ms, total_of(found).p99_ms) == (None, None)
-    assert found.too_few == "only 7 predictions: too few for p95 and p99"
-    assert total_of(latency_of(3)).p50_ms is None
-    assert (latency_of(100).too_few, Latency().too_few) == ("", "")
+    assert [round(value or 0) for value in found.total] == [50_000, 95_000, 99_000]
+    few = latency_of(7)
+    assert [value is None for value in few.total] == [False, True, True]
+    assert few.too_few == "only 7 predictions: too few for p95 and p99"
 
 
 def test_a_full_window_that_is_shorter_than_an_hour_says_so() -> None:
@@ -71,5 +55,5 @@ def test_times_that_are_no_numbers_or_cut_off_are_left_out() -> None:
     hostile = {"decode": "x", "infer": -1, "preprocess": True, "postprocess": 1e400, "<b>": 2.5}
     texts = [json.dumps({"timings_ms": hostile}), good.text[:-5], json.dumps({"timings_ms": 7}), ""]
     found = build_latency([replace(good, text=text) for text in texts], {}, START)
-    assert [(stage.name, stage.meaning) for stage in found.stages[:-2]] == [("<b>", "")]
+    assert list(found.stages) == ["<b>", IN_FUNCTION, TOTAL]
     assert found.predictions == 4

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 
-from eaves.admin.report import SourceReport
-from eaves.admin.summary import AgentStatus
+from eaves.admin.report import QueueReport, SourceReport
 from eaves.console.app import create_app
 from eaves.console.context import ConsoleContext
-from eaves.errors import PlatformError
 from eaves.history import Record, RecordFilter
 from eaves.platform import FunctionStatus
 from tests.fakes.clock import START, ManualClock
@@ -46,7 +44,7 @@ class Screen:
         first_at = self.clock.now() - age_s - 2.0 * (count - 1) - 0.03
         build_flow(count, sources=sources, first_at=first_at).put_into(self.backend)
         reports = tuple(SourceReport(name=name, state="watching") for name in sources)
-        agent = AgentStatus(name="flowers", state="running", sources=reports)
+        agent = QueueReport(name="flowers", state="running", sources=reports)
         self.backend.functions = [FunctionStatus(name="flowers", state="ready", site="mill", agents=(agent,))]
 
     def poll(self, tag: str = "") -> tuple[int, str, str]:
@@ -99,25 +97,3 @@ def test_a_camera_that_stopped_is_silent_and_its_rhythm_is_looked_up_once(screen
         assert "2 of 2 sources need attention." in screen.poll()[2]
         screen.clock.turn(2)
     assert screen.records.of_a_source == 2
-
-
-def test_a_tile_shows_its_newest_answer_or_that_an_image_waits_for_one(screen: Screen) -> None:
-    screen.show(age_s=1)
-    assert "rose" in screen.poll()[2].partition("Newest images")[0]
-    screen.backend.records.kept.append(record_of(captured_event(99, source="camera-1"), 17, at=screen.clock.now()))
-    screen.clock.turn(1)
-    assert "Not predicted yet" in screen.poll()[2].partition("Newest images")[0]
-
-
-def test_a_platform_that_cannot_be_asked_is_named_above_the_images(screen: Screen) -> None:
-    class Failing(FakeBackend):
-        def status(self) -> list[FunctionStatus]:
-            raise PlatformError("`eaves up` doesn't answer")
-
-    screen.show(age_s=1)
-    backend = Failing(records=screen.records, images=screen.backend.images)
-    context = ConsoleContext(backend=backend, clock=screen.clock)
-    screen = replace(screen, browser=Browser(create_app(context)))
-    text = screen.poll()[2]
-    assert "The platform can&#39;t be asked: `eaves up` doesn&#39;t answer" in text
-    assert 'id="event-16"' in text

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from eaves.admin.report import LinkReport, SourceReport
-from eaves.admin.summary import AgentStatus
+from eaves.admin.report import LaneReport, LinkReport, QueueReport, SourceReport
 from eaves.console.model.overview import MAX_TILES, Overview, build_overview, list_links
 from eaves.console.model.prediction import EventRow
 from eaves.platform import FunctionStatus
@@ -26,9 +25,9 @@ def silent(name: str, age_s: float = 720.0) -> SourceReport:
 
 
 def function_of(*reports: SourceReport, state: str = "ready", link: LinkReport | None = None) -> FunctionStatus:
-    agents = [AgentStatus(name="flowers", state="running", sources=reports, dead=0)]
+    agents = [QueueReport(name="flowers", state="running", sources=reports)]
     if link is not None:
-        agents.append(AgentStatus(name="flowers.relay", state="running", link=link))
+        agents.append(QueueReport(name="flowers.relay", state="running", link=link))
     return FunctionStatus(name="flowers", state=state, site="mill", agents=tuple(agents))
 
 
@@ -68,26 +67,13 @@ def test_among_many_sources_those_that_need_attention_are_shown() -> None:
     assert view.tiles[0].name == "camera-3999"
 
 
-def test_a_source_that_sends_by_itself_has_a_tile() -> None:
-    view = view_of(function_of(watching("a")), images={"urn:plc:7": IMAGE, "/eaves/mill/a": IMAGE})
-    assert [(tile.name, tile.function) for tile in view.tiles] == [("a", "flowers"), ("urn:plc:7", "")]
-
-
 def test_a_source_whose_site_was_renamed_has_one_tile() -> None:
     view = view_of(function_of(watching("a")), images={"/eaves/local/a": IMAGE, "/eaves/mill/a": IMAGE})
     assert [tile.key for tile in view.tiles] == ["/eaves/mill/a"]
 
 
-def test_images_that_people_sent_have_no_tile_and_are_named() -> None:
-    sent = {f"/eaves/mill/{name}": IMAGE for name in ("send", "console", "a")}
-    view = view_of(function_of(watching("a")), images=sent)
-    assert ([tile.name for tile in view.tiles], view.by_hand) == (["a"], ("console", "send"))
-    alone = view_of(function_of(), images={"/eaves/mill/send": IMAGE})
-    assert alone.headline == "No source has sent an image; the newest ones were sent by hand."
-
-
 def test_dead_letters_are_a_note() -> None:
-    view = view_of(replace(function_of(watching("a")), dead=2))
+    view = view_of(replace(function_of(watching("a")), lanes=(LaneReport(lane="trigger/flowers/flowers", dead=2),)))
     assert view.state == "ok"
     assert [one.text for one in view.problems] == ["2 events could not be processed and are kept."]
 
@@ -104,12 +90,3 @@ def test_a_link_that_is_down_says_what_waits() -> None:
     overview = view_of(function_of(watching("a"), link=link))
     assert overview.state == "ok"  # images are predicted all the same
     assert overview.problems[0].text.startswith("Not connected. Images are predicted all the same; 1,200 events")
-
-
-def test_a_link_that_is_up_says_how_long_the_rest_takes() -> None:
-    link = LinkReport(to="https://c/", up=True, state="up", backlog_events=1, oldest_age_s=2.0, drain_s=0.2)
-    (view,) = list_links([function_of(link=link)], START)
-    assert (view.state, view.backlog, view.oldest_at) == ("up", "1 event waiting (0 bytes)", None)
-    assert view.drain == "sent in about 1 second"
-    refused = replace(link, up=False, state="refused", reason="401")
-    assert list_links([function_of(link=refused)], START)[0].word == "The cloud refuses this site"

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from eaves.admin.report import SourceReport
-from eaves.admin.summary import AgentStatus, describe_silent
+from eaves.admin.report import QueueReport, SourceReport
 from eaves.console.model.prediction import EventRow
 from eaves.console.model.tiles import SourceTile, build_tile, find_rhythm
 from eaves.history import Record
@@ -25,11 +24,11 @@ def tile_of(
     *,
     function: FunctionStatus = FUNCTION,
     last: EventRow | None = IMAGE,
-    agent: AgentStatus | None = None,
+    agent: QueueReport | None = None,
     silent_after_s: float = 600.0,
     usual_s: float | None = None,
 ) -> SourceTile:
-    agent = agent or AgentStatus(name="flowers", state="running", sources=(report,))
+    agent = agent or QueueReport(name="flowers", state="running", sources=(report,))
     return build_tile(report, agent, function, last, now=START, silent_after_s=silent_after_s, usual_s=usual_s)
 
 
@@ -62,18 +61,6 @@ def test_a_source_whose_images_come_from_the_future_is_not_called_alive() -> Non
     assert tile_of(watching(-5), last=replace(IMAGE, at=START + 5)).state == "ok"
 
 
-def test_a_slow_rhythm_has_a_longer_threshold() -> None:
-    last = replace(IMAGE, at=START - 3_500)
-    assert tile_of(watching(3_500), last=last, usual_s=1_800.0).state == "ok"
-    assert tile_of(watching(9_100), last=replace(last, at=START - 9_100), usual_s=1_800.0).state == "silent"
-
-
-def test_zero_replicas_are_asleep() -> None:
-    tile = tile_of(watching(None), function=replace(FUNCTION, state="idle", replicas=0), last=None)
-    assert (tile.state, tile.detail) == ("asleep", "Starts with the next image.")
-    assert not tile.needs_attention
-
-
 @pytest.mark.parametrize(
     ("state", "reason", "words"),
     [
@@ -85,17 +72,6 @@ def test_zero_replicas_are_asleep() -> None:
 def test_a_source_that_fails_says_why(state: str, reason: str, words: str) -> None:
     tile = tile_of(SourceReport(name="camera-1", state=state, reason=reason))
     assert (tile.state, tile.detail) == ("failing", words)
-
-
-def test_an_agent_that_does_not_run_gives_its_reason() -> None:
-    agent = describe_silent("flowers", ["camera-1"], state="stopped", reason="restarts in 8 s")
-    tile = tile_of(agent.sources[0], agent=agent)
-    assert (tile.state, tile.detail) == ("failing", "The source does not run: restarts in 8 s")
-
-
-def test_a_failed_function_fails_its_sources() -> None:
-    function = replace(FUNCTION, state="failed", reason="the golden image differs")
-    assert tile_of(watching(), function=function).detail == "The function flowers fails: the golden image differs"
 
 
 def records_at(*times: float) -> list[Record]:

@@ -11,26 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from eaves.admin import Action, QueueReport, Selector
+from eaves.admin import Action, Selector
 from eaves.admin.queue import SpoolQueue
+from eaves.admin.report import describe_silent
 from eaves.delivery import LaneDelivery
-from eaves.errors import PlatformError
+from eaves.platform import FunctionStatus
 from eaves.spool import Spool
 from tests.fakes.clock import START, FrozenClock
 from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.browser import Browser, text_of
 from tests.fakes.console.browser import open_console as browser_of
 from tests.fakes.console.material import captured_event, small_jpeg
-from tests.fakes.console.queues import CORRUPT, LANE, Failure, put_dead
+from tests.fakes.console.queues import LANE, Failure, put_dead
 
 REFUSED = Failure(reason="connection refused", status=0)
-
-
-class BrokenQueue(SpoolQueue):
-    """A queue whose process doesn't answer."""
-
-    def report(self) -> QueueReport:
-        raise PlatformError("the process doesn't answer")
 
 
 @pytest.fixture
@@ -54,11 +48,13 @@ def browser(backend: FakeBackend) -> Browser:
 open_console = partial(browser_of, clock=FrozenClock(START + 5))
 
 
-def test_queues_with_dead_letters_are_listed_and_one_that_does_not_answer_is_named(
+def test_lanes_with_dead_letters_are_listed_and_a_queue_that_does_not_answer_is_named(
     spool: Spool, backend: FakeBackend
 ) -> None:
     put_dead(spool, [captured_event(number) for number in range(3)])
-    backend.named_queues |= {"flowers": BrokenQueue(spool), "screws": backend.named_queues["broker"]}
+    silent = describe_silent("flowers", ["cam"], state="unknown", reason="the process doesn't answer")
+    lanes = backend.named_queues["broker"].report().lanes
+    backend.functions = [FunctionStatus(name="flowers", state="ready", lanes=lanes, agents=(silent,))]
     page = open_console(backend).open("/dead-letters/").text
     assert "broker: images to the function trigger/flowers/flowers 3" in text_of(page)
     assert "The queue flowers can't be read: the process doesn't answer" in text_of(page)
@@ -123,14 +119,6 @@ def test_an_entry_that_vanished_meanwhile_is_said_to_be_gone(spool: Spool, brows
     assert "Nothing to delete" in text_of(browser.open(f"/dead-letters/broker/delete?seq={number}").text)
     answer = browser.submit("/dead-letters/broker/delete", {"seq": str(number)})
     assert "No dead letter was changed" in text_of(browser.open(answer.location).text)
-
-
-def test_all_with_one_reason_are_retried_and_no_others(spool: Spool, browser: Browser) -> None:
-    put_dead(spool, [captured_event(number) for number in range(3)])
-    put_dead(spool, [captured_event(8)], REFUSED)
-    answer = browser.submit("/dead-letters/broker/retry", {"lane": LANE, "reason": CORRUPT})
-    assert "3 dead letters are queued again." in text_of(browser.open(answer.location).text)
-    assert spool.counts()[LANE] == (3, 1)
 
 
 def test_deleting_asks_first_and_names_the_number(spool: Spool, browser: Browser) -> None:

@@ -9,18 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from eaves.admin.queue import SpoolQueue
 from eaves.console.backend import ModelLocation
 from eaves.errors import EavesError, NotFoundError, PlatformError
 from eaves.platform import FunctionStatus
 from eaves.platform.status import DeployedStatus, PartStatus, ServedStatus
-from eaves.spool import Spool
 from tests.fakes.clock import START, FrozenClock
 from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.browser import open_console as browser_of
 from tests.fakes.console.browser import text_of
-from tests.fakes.console.material import build_flow, captured_event
-from tests.fakes.console.queues import put_dead
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 OLD, NEW = "ab" * 32, "cd" * 32
@@ -60,19 +56,6 @@ class FailingBackend(FakeBackend):
 open_console = partial(browser_of, clock=FrozenClock(START + 100))
 
 
-@pytest.mark.parametrize(
-    ("state", "words"),
-    [
-        ("idle", "asleep starts with the next image"),
-        ("degraded", "limited answers, but another part of its app isn't ready"),
-    ],
-)
-def test_a_state_has_words_and_sleep_is_no_error(state: str, words: str) -> None:
-    found = text_of(open_console(FakeBackend(functions=[replace(LOCAL, state=state)])).open("/functions").text)
-    assert words in found
-    assert "fail" not in found
-
-
 def test_a_failed_function_shows_reason_and_fix() -> None:
     reason = 'answered 500: {"detail": "out of memory"}'
     failed = replace(LOCAL, state="failed", reason=reason, fix="eaves logs flowers")
@@ -81,15 +64,6 @@ def test_a_failed_function_shows_reason_and_fix() -> None:
         found = text_of(browser.open(path).text)
         assert "answered 500: out of memory" in found, path
         assert "Try this: eaves logs flowers" in found, path
-
-
-def test_a_function_shows_its_latencies_and_says_of_how_many_predictions() -> None:
-    backend = FakeBackend(functions=[replace(LOCAL, delivered=40)])
-    build_flow(40, with_images=False).put_into(backend)
-    found = text_of(open_console(backend).open("/functions/flowers").text)
-    assert "These are the times of 40 predictions since" in found
-    assert "only 40 predictions: too few for p99" in found
-    assert re.search(r"image to prediction .* 30 ms 30 ms –", found)
 
 
 def test_parts_that_are_not_ready_have_their_reason_and_fix() -> None:
@@ -154,17 +128,6 @@ def test_a_change_that_fails_shows_the_error_with_its_hint() -> None:
     assert "it was deployed only once Try this: eaves deploy" in text_of(answer.text)
 
 
-def test_on_one_machine_only_roll_back_is_offered_and_only_with_a_previous_deployment() -> None:
-    backend = FakeBackend(functions=[LOCAL])
-    browser = open_console(backend)
-    page = browser.open("/functions/flowers").text
-    assert "/functions/flowers/rollback" not in page
-    backend.known_models = [BEFORE]
-    page = browser.open("/functions/flowers").text
-    assert 'href="/functions/flowers/rollback"' in page
-    assert "/functions/flowers/promote" not in page
-
-
 def test_a_read_only_console_offers_and_makes_no_change() -> None:
     backend = FakeBackend(functions=[AT_SITE])
     seen = seen_in(open_console(backend).open("/functions/flowers/promote").text)
@@ -177,14 +140,6 @@ def test_a_read_only_console_offers_and_makes_no_change() -> None:
     assert backend.changes == []
 
 
-def test_an_unknown_function_has_a_page_that_names_the_known_ones() -> None:
-    browser = open_console(FakeBackend(functions=[LOCAL]))
-    for path in ("/functions/nope", "/functions/nope/rollback"):
-        answer = browser.open(path)
-        assert answer.status_code == 404
-        assert "there is no function 'nope' (deployed: flowers)" in text_of(answer.text)
-
-
 def test_a_platform_that_can_not_be_asked_is_named_in_pages_and_in_parts() -> None:
     backend = FailingBackend(functions=[LOCAL])
     backend.failing = {"status": PlatformError("`eaves up` doesn't answer", hint="eaves status")}
@@ -194,34 +149,3 @@ def test_a_platform_that_can_not_be_asked_is_named_in_pages_and_in_parts() -> No
     assert "`eaves up` doesn't answer Try this: eaves status" in text_of(page.text).replace("'", "'")
     assert "<html" in page.text
     assert "<html" not in part.text
-
-
-def test_reasons_of_dead_letters_are_listed_by_class(tmp_path: Path) -> None:
-    with Spool(tmp_path / "spool.db") as spool:
-        put_dead(spool, [captured_event(number) for number in range(3)])
-        put_dead(spool, [captured_event(9)], lane="trigger/other/other")
-        backend = FakeBackend(functions=[replace(LOCAL, dead=3)], named_queues={"broker": SpoolQueue(spool)})
-        browser = open_console(backend)
-        assert 'hx-get="/functions/flowers/reasons"' in browser.open("/functions/flowers").text
-        found = text_of(browser.fetch("/functions/flowers/reasons").text)
-    assert found.endswith("the image is corrupt refused: the data can't be processed (422) images to the function 3")
-
-
-def test_the_end_of_a_log_is_shown() -> None:
-    lines = [f"line {number} {HOSTILE}" for number in range(150)]
-    browser = open_console(FakeBackend(functions=[LOCAL], log_lines={"flowers": lines}))
-    assert 'href="/functions/flowers/log"' in browser.open("/functions/flowers").text
-    page = browser.open("/functions/flowers/log").text
-    assert "line 149 &lt;img" in page
-    assert "line 50 " in page
-    assert "line 49 " not in page
-    assert "<img src=x" not in page
-    missing = open_console(FakeBackend(functions=[LOCAL])).open("/functions/flowers/log")
-    assert (missing.status_code, "has no log" in missing.text) == (404, True)
-
-
-def test_a_log_line_of_json_is_shown_as_a_person_reads_it() -> None:
-    line = '{"time": "2026-11-26T14:02:31.250Z", "level": "info", "logger": "f", "message": "answered", "id": "7"}'
-    browser = open_console(FakeBackend(functions=[LOCAL], log_lines={"flowers": [line, '{"time": 1}']}))
-    page = browser.open("/functions/flowers/log").text
-    assert "2026-11-26 14:02:31 info answered id=7\n{&#34;time&#34;: 1}" in page
