@@ -27,10 +27,10 @@ from trainer.data.reading import (
     propose_groups,
     read_records,
 )
-from trainer.model.architectures import ARCHITECTURES, PRETRAINED
 from trainer.progress import TrainingProgress
-from trainer.selection.candidates import Candidate, compute_features
-from trainer.selection.cross_validation import RECIPES, LabelledRows, estimate_interval, score_folds
+from trainer.selection.candidates import compute_features
+from trainer.selection.cross_validation import RECIPES, estimate_interval, score_folds
+from trainer.selection.linear_head import LabelledRows
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore
 
@@ -143,10 +143,9 @@ def _judge_labels(
         Example(path=image.entry.path, label=names.index(image.label), digest=image.digest, split="train")
         for image in images
     ]
-    candidate = Candidate(settings=TrainSettings(), scale=ARCHITECTURES[PRETRAINED].scale)
     labels = np.array([example.label for example in examples], np.int64)
     try:
-        features = compute_features(candidate, examples, store, progress).values
+        features = compute_features(TrainSettings(), examples, store, progress).values
     except (ConfigError, DatasetError) as error:  # an image can't be read, or the weights aren't installed
         return [], f"labels are not judged: {error.message}"
     agreement, low, found = find_doubtful(features, labels)

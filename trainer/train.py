@@ -176,7 +176,7 @@ def _open_task(
     candidates, reason = list_candidates(settings, trained)
     if reason:
         _logger.info("%s", reason)
-    first = candidates[0].settings
+    first = candidates[0]
     with ExitStack() as stack:
         decoded = stack.enter_context(pixels.decode(dataset, first.recipe(), progress, folder=work))
         reported = set(dataset.faults)
@@ -187,17 +187,16 @@ def _open_task(
                 decoded.dataset,
                 features=features,
                 unfinished=place.unfinished(),
-                fingerprint=identity.fingerprint,
-                code=identity.code,
+                fingerprint=f"{identity.fingerprint} {identity.code}",
                 progress=progress,
             )
-        settings = replace(settings, arch=selection.arch, image_size=selection.image_size)
-        if settings.recipe() != first.recipe():
+        settings = selection.settings
+        if (settings.side, settings.resize) != (first.side, first.resize):
             stack.close()
             decoded = stack.enter_context(pixels.decode(decoded.dataset, settings.recipe(), progress, folder=work))
         with clock.phase("build"), native_stderr():
             backbone = models.build_backbone(settings)
-            model = models.build_model(settings, selection.scale, len(dataset.labels), backbone)
+            model = models.build_model(settings, len(dataset.labels), backbone)
         yield TrainingTask(
             model=model,
             backbone_sha256=models.weights_digest(backbone),

@@ -92,15 +92,6 @@ SCALES: dict[str, Scale] = {scale.name: scale for scale in (UNIT, SYMMETRIC, TOR
 """Name of each scale to the scale: those that `train.scale` may name, and that a file of weights is probed for."""
 
 
-def find_scale(name: str) -> Scale:
-    """Return the scale of this name, also one that can't be measured.
-
-    Raises:
-        KeyError: There is no such scale.
-    """
-    return (SCALES | {LITE.name: LITE})[name]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
     """An architecture that can be trained.

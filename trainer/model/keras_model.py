@@ -17,7 +17,6 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from eaves.errors import ConfigError, Fault
-from trainer.model.architectures import Scale
 from trainer.settings import TrainSettings
 
 
@@ -34,17 +33,16 @@ def build_backbone(settings: TrainSettings) -> Any:
     # same weight names.
     keras.backend.clear_session()
     keras.utils.set_random_seed(settings.seed)
-    backbone = _load_backbone(settings, settings.recipe().height)
+    backbone = _load_backbone(settings, settings.side)
     backbone.trainable = not settings.frozen
     return backbone
 
 
-def build_model(settings: TrainSettings, scale: Scale, classes: int, backbone: Any = None) -> Any:
+def build_model(settings: TrainSettings, classes: int, backbone: Any = None) -> Any:
     """Build the whole model with a new head.
 
     Args:
         settings: Settings of the training.
-        scale: Pixel scale that the backbone's weights expect.
         classes: Number of classes.
         backbone: Result of `build_backbone`; None means that it is built here.
 
@@ -56,6 +54,7 @@ def build_model(settings: TrainSettings, scale: Scale, classes: int, backbone: A
     """
     backbone = backbone or build_backbone(settings)
     image = keras.Input(backbone.input_shape[1:], dtype="uint8", name="image")
+    scale = settings.own_scale
     factors, offsets = (values if len(values) > 1 else values[0] for values in (scale.factors(), scale.offsets()))
     scaled = keras.layers.Rescaling(factors, offsets, name="scaling")(image)
     logits = keras.layers.Dense(classes, name="head")(backbone(scaled))

@@ -197,7 +197,7 @@ def _describe_run(
         "learning_rate": rate,
         "weights": describe_weights(settings),
         "labels": list(dataset.labels),
-        "recipe": settings.recipe(selection.scale).to_dict(),
+        "recipe": settings.recipe().to_dict(),
         "head": fitted.head,
         "selection": selection.to_dict(),
         "dataset": {

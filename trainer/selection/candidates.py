@@ -18,7 +18,7 @@ from eaves.errors import DatasetError, ImageError
 from eaves.resource_limits import count_usable_cpus
 from trainer.data.dataset import Example
 from trainer.feature_cache import FeatureCache, cache_key
-from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, SCALES, SMALL, Scale
+from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, SCALES, SMALL
 from trainer.model.efficientnet_lite import PackagedWeights
 from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
@@ -37,40 +37,18 @@ TIMED = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A backbone with the size and the pixel scale of its input.
-
-    Attributes:
-        settings: Settings of the training with `arch` and `image_size` of the candidate.
-        scale: Pixel scale.
-    """
-
-    settings: TrainSettings
-    scale: Scale
-
-    @property
-    def size(self) -> int:
-        """Side of the input, pixels."""
-        return self.settings.recipe().height
-
-    @property
-    def cost(self) -> float:
-        """Multiplications and additions for one image, billions."""
-        arch = self.settings.architecture
-        return arch.gmacs * (self.size / arch.size) ** 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateFeatures:
-    """Features of some images, and what they cost.
+    """Features that one candidate gives some images, and what they cost.
 
     Attributes:
+        settings: The candidate.
         values: (N, features) float32.
         cpu_ms: Processor time that TensorFlow takes for one image, ms.
         megabytes: Size of the backbone's weights as 32-bit floats, MB (10^6 bytes).
         seconds: Duration of it all, s.
     """
 
+    settings: TrainSettings
     values: npt.NDArray[np.float32]
     cpu_ms: float
     megabytes: float
@@ -83,8 +61,10 @@ def list_candidates(
     *,
     keras_folder: Path | None = None,
     packaged: PackagedWeights | None = None,
-) -> tuple[list[Candidate], str]:
-    """List what may be trained; the settings' own scale stands for all scales that would have to be measured.
+) -> tuple[list[TrainSettings], str]:
+    """List what may be trained: a candidate is a training's settings with a backbone and the size of its input.
+
+    The settings' own scale stands for all scales that would have to be measured.
 
     Args:
         settings: Settings of the training.
@@ -104,8 +84,7 @@ def list_candidates(
     chosen = [replace(settings, arch=name) for name in names]
     side = _median_side(files) if any(one.frozen and one.architecture.more_sizes for one in chosen) else 0.0
     sized = [replace(one, image_size=size) for one in chosen for size in _list_sizes(one, side)]
-    candidates = [Candidate(settings=one, scale=one.own_scale) for one in sized]
-    return sorted(candidates, key=lambda one: one.cost), reason
+    return sorted(sized, key=lambda one: one.gmacs), reason
 
 
 def _list_pretrained(
@@ -132,25 +111,24 @@ def _list_sizes(settings: TrainSettings, side: float) -> list[int]:
     return [arch.size, *(size for size in arch.more_sizes if size <= ENLARGED * side)]
 
 
-def list_scales(candidate: Candidate) -> list[Candidate]:
+def list_scales(candidate: TrainSettings) -> list[TrainSettings]:
     """List the candidate with every scale that its weights may expect; only itself if the scale is known.
 
     A scale that isn't one of `SCALES` can't be measured, so the architecture's own is taken for a file too.
     """
-    settings = candidate.settings
-    if settings.scale != "auto" or settings.weights_kind != "file" or candidate.scale.name not in SCALES:
+    own = candidate.own_scale.name
+    if candidate.scale != "auto" or candidate.weights_kind != "file" or own not in SCALES:
         return [candidate]
-    others = [scale for scale in SCALES.values() if scale != candidate.scale]
-    return [candidate, *(replace(candidate, scale=scale) for scale in others)]
+    return [candidate, *(replace(candidate, scale=name) for name in SCALES if name != own)]
 
 
 def compute_features(
-    candidate: Candidate, examples: Sequence[Example], store: FileStore, progress: TrainingProgress
+    settings: TrainSettings, examples: Sequence[Example], store: FileStore, progress: TrainingProgress
 ) -> CandidateFeatures:
     """Compute the features of images that are read from their files.
 
     Args:
-        candidate: The network.
+        settings: The candidate.
         examples: The images.
         store: Storage of cached features; the pass of a frozen backbone finds those of the selected candidate there.
         progress: Receives one step for each image that the network sees.
@@ -159,8 +137,7 @@ def compute_features(
         ConfigError: The candidate's weights can't be loaded.
         DatasetError: An image can't be decoded, or no longer be read.
     """
-    started, settings, scale = time.monotonic(), candidate.settings, candidate.scale
-    recipe = settings.recipe(scale)
+    started, scale, recipe = time.monotonic(), settings.own_scale, settings.recipe()
     with native_stderr():
         from trainer.model.keras_model import build_backbone, weights_digest
 
@@ -195,7 +172,8 @@ def compute_features(
         )
         cpu_ms = network.measure_cpu_ms(read(range(min(TIMED, len(examples)))))
     megabytes = backbone.count_params() * 4 / 1e6
-    return CandidateFeatures(values=values, cpu_ms=cpu_ms, megabytes=megabytes, seconds=time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return CandidateFeatures(settings=settings, values=values, cpu_ms=cpu_ms, megabytes=megabytes, seconds=seconds)
 
 
 class _CompiledNetwork:

@@ -9,7 +9,6 @@ Source: Cawley and Talbot 2010, On Over-fitting in Model Selection, section 5.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,14 +23,13 @@ from trainer.evaluation.calibration import likelihoods
 from trainer.evaluation.grouped_statistics import JudgedImages, student_t_quantile
 from trainer.selection.linear_head import (
     Features,
-    FeatureSums,
     Floats,
     HeadRecipe,
+    LabelledRows,
     Labels,
-    find_rotation,
     fit_divisor,
     fit_heads,
-    sum_features,
+    shorten,
 )
 
 RECIPES = (
@@ -40,9 +38,6 @@ RECIPES = (
 )
 """Heads that are compared. On 500 photos of flowers both kinds were equally good; on 32 to 200 photos of drawn parts,
 scratched or not, ridges were better. Softmax with an L2 of 0.2 or 200, and other ridges, were best on none."""
-FEW_IMAGES, MANY_FOLDS, FOLDS = 100, 10, 5
-"""Up to `FEW_IMAGES` images are divided into `MANY_FOLDS` folds, because each image that a fit lacks counts; more are
-divided into `FOLDS`."""
 MAX_LOSS = 0.02
 """Largest loss of accuracy, as the upper end of its interval, for which a smaller candidate is taken."""
 INFLATION = 2.0
@@ -54,46 +49,6 @@ CONFIDENCE = 0.95
 """Confidence of the one-sided bound of a loss."""
 
 Right = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelledRows:
-    """Images that candidates are compared on.
-
-    Attributes:
-        labels: (N,) index of each image's class.
-        groups: Name of each image's group; images of one group are in one fold. An image without a group has a name of
-            its own.
-        weights: (N,) weight of each image in fits and in accuracies.
-        classes: Number of classes.
-    """
-
-    labels: Labels
-    groups: tuple[str, ...]
-    weights: Floats
-    classes: int
-
-    def folds(self) -> Labels:
-        """Return the fold of each image, (N,).
-
-        Large groups are placed first, each into the fold with the fewest images of its classes.
-        """
-        count = MANY_FOLDS if len(self.labels) <= FEW_IMAGES else FOLDS
-        members: dict[str, list[int]] = {}
-        for row, name in enumerate(self.groups):
-            members.setdefault(name, []).append(row)
-        filled, fold = np.zeros((count, self.classes)), np.zeros(len(self.labels), np.int64)
-        for name in sorted(members, key=lambda name: (-len(members[name]), _hash(name))):
-            rows = members[name]
-            held = filled[:, np.unique(self.labels[rows])].sum(axis=1)
-            chosen = int(np.lexsort((filled.sum(axis=1), held))[0])
-            fold[rows] = chosen
-            filled[chosen] += np.bincount(self.labels[rows], minlength=self.classes)
-        return fold
-
-    def share(self, right: Right) -> float:
-        """Return the weighted share of right answers, (N,)."""
-        return float(np.average(right, weights=self.weights))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,13 +136,7 @@ def predict_nested(candidates: Sequence[Features], rows: LabelledRows) -> Labels
         predicted = np.zeros(len(folds), np.int64)
         for outer in np.unique(folds):
             others = folds != outer
-            left = LabelledRows(
-                labels=rows.labels[others],
-                groups=tuple(name for name, kept in zip(rows.groups, others, strict=True) if kept),
-                weights=rows.weights[others],
-                classes=rows.classes,
-            )
-            answers = []
+            left, answers = rows.only(others), []
             for fits in fitted:
                 scores = np.zeros((len(RECIPES), len(folds), rows.classes))
                 for inner in np.unique(folds[others]):
@@ -206,9 +155,7 @@ class _FoldFits:
         self.folds, self._rows, self._recipes = folds, rows, recipes
         # Pixels that are a hundred times too large may overflow a network.
         finite = np.nan_to_num(features.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-        self._features, self._dimensions = find_rotation(finite).apply(finite), features.shape[1]
-        self._sums = {fold: self._sum(folds == fold) for fold in np.unique(folds)}
-        self._total = self._sum(np.ones(len(folds), bool))
+        self._features, self._dimensions = shorten(finite)[0], features.shape[1]
         self._scores = cache(self._score)
 
     def predict(self, fold: int, *, without: int | None = None) -> Floats:
@@ -224,17 +171,9 @@ class _FoldFits:
 
     def _score(self, left_out: tuple[int, ...]) -> Floats:
         inside = np.isin(self.folds, left_out)
-        sums = self._total
-        for fold in left_out:
-            sums = sums.subtract(self._sums[fold])
-        rows = self._rows
-        kept = self._features[~inside], rows.labels[~inside], rows.weights[~inside]
-        heads = fit_heads(self._recipes, sums, *kept, dimensions=self._dimensions)
+        kept = self._features[~inside], self._rows.only(~inside)
+        heads = fit_heads(self._recipes, *kept, dimensions=self._dimensions)
         return np.stack([head(self._features[inside]) for head in heads])
-
-    def _sum(self, inside: Right) -> FeatureSums:
-        rows = self._rows
-        return sum_features(self._features[inside], rows.labels[inside], rows.classes, rows.weights[inside])
 
 
 def _find_best(scores: Floats, rows: LabelledRows) -> CandidateAnswers:
@@ -255,7 +194,3 @@ def _find_best(scores: Floats, rows: LabelledRows) -> CandidateAnswers:
         best = trained
     right = scores[best].argmax(axis=1) == rows.labels
     return CandidateAnswers(recipe=RECIPES[best], divisor=divisors[best], right=right, accuracy=rows.share(right))
-
-
-def _hash(name: str) -> str:
-    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()

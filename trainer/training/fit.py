@@ -40,7 +40,7 @@ class TrainingTask:
         settings: Settings of the training, with what was selected.
         progress: Receives the phases of the training and their steps.
         features: Storage of cached features.
-        selection: What was selected for the training, among it the scale of the model's layer `scaling`.
+        selection: What was selected for the training, and why.
         checkpoints: Checkpoints to resume from and to write.
     """
 
@@ -55,9 +55,8 @@ class TrainingTask:
 
     def cache(self) -> FeatureCache:
         """Return the cache of the frozen backbone's features."""
-        scale = self.selection.scale
-        recipe = self.settings.recipe(scale).digest()
-        return FeatureCache(self.features, cache_key(recipe=recipe, scale=scale.name, backbone=self.backbone_sha256))
+        recipe, scale = self.settings.recipe().digest(), self.settings.own_scale.name
+        return FeatureCache(self.features, cache_key(recipe=recipe, scale=scale, backbone=self.backbone_sha256))
 
     def digests(self) -> list[str]:
         """Return the sha256 of each image, in the order of the rows."""
@@ -147,7 +146,7 @@ def _fit_head(task: TrainingTask, features: npt.NDArray[np.float32]) -> tuple[Li
         inside = features[[row_of[example.digest] for example in examples]]
         best = cross_validate(inside, describe_rows(dataset, examples))
         rows = describe_rows(dataset, [dataset.examples[row] for row in train])
-        linear = fit_linear(best.recipe, features[train], rows.labels, rows.classes, rows.weights)
+        linear = fit_linear(best.recipe, features[train], rows)
         step()
     return linear.divide(best.divisor), best.recipe
 

@@ -46,7 +46,7 @@ def build_task(folder: Path, pixels: npt.NDArray[np.uint8], *, balance: str = "a
         root=folder, labels=("few", "many"), examples=examples, faults=(), declared=False, balance=balance
     )
     labels = np.array([item.label for item in examples], dtype=np.int64)
-    model = build_model(settings, settings.own_scale, 2)
+    model = build_model(settings, 2)
     return TrainingTask(
         model=model,
         backbone_sha256=weights_digest(model.get_layer("backbone")),
@@ -59,7 +59,7 @@ def build_task(folder: Path, pixels: npt.NDArray[np.uint8], *, balance: str = "a
             TrainingIdentity(config={}, labels=dataset.labels, dataset="", code=""),
             interval_s=3600,
         ),
-        selection=ModelSelection(arch=settings.arch, image_size=settings.image_size, scale=settings.own_scale),
+        selection=ModelSelection(settings=settings),
     )
 
 

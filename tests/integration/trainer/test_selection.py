@@ -25,7 +25,6 @@ from trainer.data.dataset import load_dataset
 from trainer.model.architectures import SCALES, UNIT, Scale
 from trainer.progress import SilentProgress, Step
 from trainer.run.run import Run, checkpoints_beside
-from trainer.selection.candidates import Candidate
 from trainer.selection.selector import SELECTION_FILE, ModelSelection, select
 from trainer.settings import DataSettings, TrainSettings
 from trainer.storage import open_store
@@ -58,9 +57,9 @@ def write_weights(path: Path, scale: Scale) -> Path:
 
     from trainer.model.keras_model import build_model
 
-    made = settings(weights="none", mode="full")
+    made = settings(weights="none", mode="full", scale=scale.name)
     pixels, labels = draw_stripes(120, seed=0)
-    model = build_model(made, scale, CLASSES)
+    model = build_model(made, CLASSES)
     backbone = model.get_layer("backbone")
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -218,21 +217,20 @@ def test_a_backbone_is_selected_and_a_late_one_is_listed(stripes: Path, tmp_path
         large = settings(**common, arch="efficientnet_lite0", weights="auto")
         small = settings(**common, weights=str(tmp_path / "random.weights.h5"))
         return select(
-            [Candidate(settings=one, scale=one.own_scale) for one in (small, large)],
+            [small, large],
             dataset,
             features=open_store(tmp_path / "features"),
             unfinished=open_store(tmp_path / name),
             fingerprint=name,
-            code="",
             progress=SilentProgress(),
         )
 
     chosen = choose("all", 600.0)
-    assert (chosen.arch, chosen.image_size) == ("efficientnet_lite0", 64)
+    assert (chosen.settings.arch, chosen.settings.image_size) == ("efficientnet_lite0", 64)
     assert [row["arch"] for row in chosen.figures] == ["mobilenet_v3_small", "efficientnet_lite0"]
     head = chosen.render().splitlines()[0]
     assert re.split("  +", head) == ["network", "input", "pixels", "accuracy (95 % interval)", "CPU ms", "MB", "head"]
     early = choose("in time", 1e-3)
-    assert early.arch == "mobilenet_v3_small"
+    assert early.settings.arch == "mobilenet_v3_small"
     assert early.figures[1]["note"] == "not measured within 0.001 s"
     assert early.render().splitlines()[-1].endswith("not measured within 0.001 s")

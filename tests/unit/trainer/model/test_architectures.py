@@ -43,7 +43,7 @@ def small(name: str, weights: str = "none") -> Any:
     """The whole model of three classes at its smallest size."""
     values = {"arch": name, "weights": weights, "image_size": ARCHITECTURES[name].min_size}
     settings = build(TrainSettings, SettingsLayer(origin="test", values=values))
-    return build_model(settings, settings.own_scale, 3)
+    return build_model(settings, 3)
 
 
 def prepared(layers: list[Any], pixels: Any) -> Any:

@@ -12,12 +12,12 @@ import pytest
 from trainer.selection.cross_validation import (
     RECIPES,
     CandidateAnswers,
-    LabelledRows,
     choose_candidate,
     cross_validate,
     estimate_interval,
     predict_nested,
 )
+from trainer.selection.linear_head import LabelledRows
 
 
 def rows(labels: Sequence[int], groups: Sequence[str] = ()) -> LabelledRows:
