@@ -81,7 +81,7 @@ class FeatureCache:
 
     def compute(
         self,
-        model: Any,
+        network: Callable[[Array], Array],
         read: Read,
         digests: Sequence[str],
         out: Array,
@@ -90,13 +90,13 @@ class FeatureCache:
         progress: TrainingProgress,
         title: str,
     ) -> int:
-        """Fill `out` from the cache, and compute missing values with the model, `SHARD` images at a time.
+        """Fill `out` from the cache, and compute missing values with the network, `SHARD` images at a time.
 
-        Other threads read the next batches while the model computes one.
+        Other threads read the next batches while the network computes one.
 
         Args:
-            model: A Keras model.
-            read: Function from row numbers to the model's input; several threads call it at the same time.
+            network: Function from a batch of the network's input to its output.
+            read: Function from row numbers to the network's input; several threads call it at the same time.
             digests: sha256 of each image, hex.
             out: (len(digests), ...) of the stored type.
             batch_size: Number of images in one batch.
@@ -104,7 +104,7 @@ class FeatureCache:
             title: Title of the phase in the progress.
 
         Returns:
-            computed: Number of images that the model computed.
+            computed: Number of images that the network computed.
         """
         missing = self.load(digests, out)
         if not missing:
@@ -116,7 +116,7 @@ class FeatureCache:
         ):
             for shard in shards:
                 for rows in shard:
-                    values = np.asarray(model.predict_on_batch(next(inputs)))
+                    values = network(next(inputs))
                     out[rows] = values
                     step(len(rows))
                 whole = list(chain.from_iterable(shard))

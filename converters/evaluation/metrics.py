@@ -16,7 +16,7 @@ from eaves.errors import ArtifactError, DatasetError, InputError
 from trainer.data.dataset import is_imbalanced
 from trainer.data.listing import DataFault
 from trainer.evaluation import ACCURACY, MEAN_RECALL
-from trainer.evaluation.calibration import ScoreBin, errors_by_label, expected_error, score_bins
+from trainer.evaluation.calibration import calibration_error
 from trainer.evaluation.grouped_statistics import CONFIDENCE, JudgedImages
 from trainer.evaluation.metrics import summarize
 from trainer.evaluation.model_quality import ModelQuality, describe_evaluated, rate_model
@@ -39,8 +39,6 @@ class Evaluation:
         refused: Images that the model could not read; they count neither as right nor as wrong.
         measured: Accuracy with its interval, confusion matrix and figures by class, the result of
             `trainer.evaluation.metrics.summarize`.
-        bins: Images grouped by score. If the scores are calibrated, the share of right answers in a bin equals the mean
-            score.
         maybe_trained_on: Whether the model may have been trained on some of the images.
     """
 
@@ -50,7 +48,6 @@ class Evaluation:
     answers: tuple[ImagePrediction, ...]
     refused: tuple[DataFault, ...]
     measured: dict[str, Any]
-    bins: tuple[ScoreBin, ...]
     maybe_trained_on: bool = False
 
     @property
@@ -72,15 +69,8 @@ class Evaluation:
     @property
     def calibration_error(self) -> float:
         """Expected calibration error, 0 to 1."""
-        return expected_error(self.bins)
-
-    def calibration_errors(self) -> list[float | None]:
-        """Return the calibration error of the images that get each label of `measured`; None if no image gets it."""
-        index = {label: number for number, label in enumerate(self.measured["labels"])}
-        scores = np.clip([answer.score for answer in self.answers], 0.0, 1.0)
-        predicted = np.array([index[answer.label] for answer in self.answers], np.int64)
-        truth = np.array([index[image.label] for image in self.images], np.int64)
-        return errors_by_label(scores, predicted, truth, len(index))
+        right = [image.label == answer.label for image, answer in zip(self.images, self.answers, strict=True)]
+        return calibration_error(np.clip([answer.score for answer in self.answers], 0.0, 1.0), np.array(right))
 
     @property
     def quality(self) -> ModelQuality:
@@ -113,7 +103,6 @@ class Evaluation:
             **plain,
             "verdict": self.quality.to_dict(),
             "calibration_error": self.calibration_error,
-            "calibration_error_by_label": dict(zip(self.measured["labels"], self.calibration_errors(), strict=True)),
             "time_ms": self.times_ms(),
             "mistakes": [
                 {
@@ -168,12 +157,6 @@ def evaluate(model: EvaluatedModel, found: LabelledImages, progress: TrainingPro
         answers=tuple(answers),
         refused=tuple(refused),
         measured=_measure(model, images, answers),
-        bins=tuple(
-            score_bins(
-                np.clip([answer.score for answer in answers], 0.0, 1.0),
-                np.array([image.label == answer.label for image, answer in zip(images, answers, strict=True)]),
-            )
-        ),
         maybe_trained_on=found.maybe_trained_on,
     )
 
@@ -326,7 +309,7 @@ def pair(first: Evaluation, second: Evaluation) -> Pairing:
     labels = sorted({item.image.label for item in both})
     strata = np.array([labels.index(item.image.label) if second.is_balanced else 0 for item in both], np.int64)
     return Pairing(
-        judged=JudgedImages.of_names([item.image.group for item in both], strata),
+        judged=JudgedImages([item.image.group for item in both], strata),
         first=np.array([item.first.label == item.image.label for item in both]),
         second=np.array([item.second.label == item.image.label for item in both]),
         differing=tuple(item for item in both if item.first.label != item.second.label),

@@ -47,7 +47,7 @@ def _model(evaluation: Evaluation) -> dict[str, Any]:
         "about": evaluation,
         "matrix": build_matrix(measured) if few else None,
         "pairs": build_pairs(measured),
-        "classes": build_classes(measured, evaluation.calibration_errors()),
+        "classes": build_classes(measured),
         "times": evaluation.times_ms(),
         "refused": evaluation.refused[:REFUSED],
         "mistakes": [

@@ -12,32 +12,17 @@ Source: Guo et al. 2017, On Calibration of Modern Neural Networks (arXiv:1706.04
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from trainer.evaluation.grouped_statistics import mean_interval
+
 BINS = 15
 """Number of bins of equal width over 0..1. Source: Guo et al. 2017, section 5 (M = 15)."""
 Floats = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreBin:
-    """Images whose label has a score within one interval.
-
-    Attributes:
-        images: Number of images in the bin.
-        score: Mean score of the images' labels.
-        accuracy: Share of the images whose label is right.
-    """
-
-    images: int
-    score: float
-    accuracy: float
 
 
 def prior_correction(label_weights: Sequence[float]) -> Floats | None:
@@ -75,41 +60,20 @@ def likelihoods(
     return np.asarray(total - scaled[np.arange(len(truth)), truth])
 
 
-def score_bins(scores: Floats, right: npt.NDArray[np.bool_]) -> list[ScoreBin]:
-    """Group images by the score of their label into `BINS` intervals of equal width; empty intervals are left out.
+def calibration_error(scores: Floats, right: npt.NDArray[np.bool_]) -> float:
+    """Return the expected calibration error: the mean distance of score and accuracy over `BINS` bins of equal width.
+
+    With few images the result is too large: even perfect scores don't get 0.
 
     Args:
         scores: (N,) score of every image's label, 0 to 1.
         right: (N,) bool, whether that label is the truth.
-    """
-    number = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
-    return [
-        ScoreBin(images=int(inside.sum()), score=float(scores[inside].mean()), accuracy=float(right[inside].mean()))
-        for inside in (number == index for index in range(BINS))
-        if inside.any()
-    ]
-
-
-def expected_error(found: Sequence[ScoreBin]) -> float:
-    """Return the expected calibration error from bins: the mean difference between score and accuracy over the images.
 
     Source: Naeini et al. 2015, Obtaining Well Calibrated Probabilities Using Bayesian Binning, section 4; Guo et al.
-    2017, equation 3. With few images the result is too large: even perfect scores don't get 0.
+    2017, equation 3.
     """
-    return sum(item.images * abs(item.accuracy - item.score) for item in found) / sum(item.images for item in found)
-
-
-def errors_by_label(scores: Floats, predicted: Labels, truth: Labels, labels: int) -> list[float | None]:
-    """Return for each label the calibration error of the images that get it; None for a label that no image gets.
-
-    Args:
-        scores: (N,) score of every image's label, 0 to 1.
-        predicted: (N,) int64, that label.
-        truth: (N,) int64, true label of every image.
-        labels: Number of labels.
-    """
-    found = [score_bins(scores[predicted == label], (truth == label)[predicted == label]) for label in range(labels)]
-    return [expected_error(bins_of_label) if bins_of_label else None for bins_of_label in found]
+    number = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
+    return float(np.abs(np.bincount(number, scores - right)).sum() / len(scores))
 
 
 def _scale(logits: Floats, temperature: float | Floats, bias: Floats | None) -> npt.NDArray[np.float64]:
@@ -127,8 +91,6 @@ the scores of new images worse; with 50 and more images nearly none did."""
 FOLDS = 5
 """Number of folds of the held-out images' groups; each fold is evaluated at the temperature that is fitted on the other
 folds."""
-CONFIDENCE = 0.95
-"""Confidence level of the two-sided interval of the gain in log-likelihood."""
 
 
 def calibrate(
@@ -150,15 +112,15 @@ def calibrate(
     count = int(numbers.max()) + 1
     fitted, apart = fit_temperature(logits, truth, bias), cross_fit(logits, truth, bias, groups)
     before, after = likelihoods(logits, truth, 1.0, bias), likelihoods(logits, truth, apart, bias)
-    interval = _interval(before - after, numbers)
-    helps = count >= MIN_GROUPS and interval is not None and interval[0] > 0
+    interval = mean_interval(before - after, numbers)
+    helps = count >= MIN_GROUPS and interval[0] > 0
     predicted = np.argmax(logits, axis=1)
     raw, served = (softmax(logits, by, bias)[np.arange(len(truth)), predicted] for by in (1.0, apart if helps else 1.0))
     right = predicted == truth
     decision = f"{fitted:.3f}" if helps else "1"
     if bool(np.all(right)):
         why = "the model is right on all of them, so the scores of wrong answers can't be measured"
-    elif count < MIN_GROUPS or interval is None:
+    elif count < MIN_GROUPS:
         why = f"{MIN_GROUPS} groups are needed to fit one (an image without a group is one)"
     else:
         why = (
@@ -173,10 +135,9 @@ def calibrate(
         "groups": count,
         "nll_before": float(np.mean(before)),
         "nll_after": float(np.mean(after)),
-        "nll_gain_interval_95": interval,
-        "ece_before": expected_error(score_bins(raw, right)),
-        "ece_after": expected_error(score_bins(served, right)),
-        "ece_by_label": errors_by_label(served, predicted, truth, logits.shape[1]),
+        "nll_gain_interval_95": list(interval) if count > 1 else None,
+        "ece_before": calibration_error(raw, right),
+        "ece_after": calibration_error(served, right),
         "text": f"the temperature is {decision} by {len(truth)} held-out images of {count} groups: {why}",
     }
 
@@ -227,17 +188,3 @@ def _number(groups: Sequence[str] | None, images: int) -> npt.NDArray[np.int64]:
         return np.arange(images)
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(name, len(numbers)) for name in groups], np.int64)
-
-
-def _interval(gains: npt.NDArray[np.float64], groups: npt.NDArray[np.int64]) -> list[float] | None:
-    """Return the two-sided confidence interval of the mean of `gains`; None with fewer than two groups.
-
-    The gains of a group vary together, so their sum counts once.
-    """
-    mean = float(gains.mean())
-    sums = np.bincount(groups, gains - mean)
-    if len(sums) < 2:
-        return None
-    variance = float(sums @ sums) * len(sums) / (len(sums) - 1) / len(gains) ** 2
-    reach = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * variance**0.5
-    return [mean - reach, mean + reach]

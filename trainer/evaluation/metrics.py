@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,9 @@ import numpy.typing as npt
 
 from trainer.evaluation import ACCURACY, MEAN_RECALL
 from trainer.evaluation.calibration import calibrate, prior_correction
-from trainer.evaluation.grouped_statistics import JudgedImages, ShareEstimate
+from trainer.evaluation.grouped_statistics import NOTHING, JudgedImages, ShareEstimate
 
 Labels = npt.NDArray[np.int64]
-
-_NONE = ShareEstimate(value=0.0, low=0.0, high=1.0, images=0, groups=0, effective=0.0)
 
 
 def measure_quality(
@@ -77,10 +74,12 @@ def summarize(
     confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
     np.add.at(confusion, (truth, predicted), 1)
     right = truth == predicted
-    images = JudgedImages.of_names(range(len(truth)) if groups is None else groups)
+    images = JudgedImages(range(len(truth)) if groups is None else groups)
     estimate = images.estimate(right, inflation=inflation)
-    recalls = _estimate_by(truth, images, right, inflation)
-    precisions = _estimate_by(predicted, images, right, inflation)
+    recalls, precisions = (
+        JudgedImages(images.groups, of).estimate_strata(right, inflation=inflation) for of in (truth, predicted)
+    )
+    kept = np.ones(len(truth), bool) if lookalikes is None else ~lookalikes
     return {
         "val_accuracy": estimate.value,
         "val_accuracy_interval_95": [estimate.low, estimate.high],
@@ -88,65 +87,46 @@ def summarize(
         "labels": list(labels),
         "confusion": confusion.tolist(),  # rows are truth, columns are predictions
         "per_class": {
-            name: _class_figures(int(confusion[index, index]), recalls.get(index, _NONE), precisions.get(index, _NONE))
+            name: _class_figures(recalls.get(index, NOTHING), precisions.get(index, NOTHING))
             for index, name in enumerate(labels)
         },
-        "figure": _measure_figure(truth, right, images, labels, is_balanced, lookalikes, inflation),
+        "figure": _measure_figure(truth[kept], right[kept], images.groups[kept], labels, is_balanced, inflation)
+        | {"lookalikes": int((~kept).sum())},
     }
 
 
 def _measure_figure(
     truth: Labels,
     right: npt.NDArray[np.bool_],
-    images: JudgedImages,
+    groups: Labels,
     labels: Sequence[str],
     is_balanced: bool,
-    lookalikes: npt.NDArray[np.bool_] | None,
     inflation: float,
 ) -> dict[str, Any]:
-    """Return the figure that the model is judged by, on the images that don't look like a training image."""
-    kept = np.ones(len(truth), bool) if lookalikes is None else ~lookalikes
-    counted = JudgedImages(
-        strata=truth[kept] if is_balanced else images.strata[kept],
-        groups=images.groups[kept],
-    )
-    found = counted.estimate(right[kept], inflation=inflation)
-    shares = np.bincount(truth[kept]) / max(1, found.images)
-    seen = shares[shares > 0]
-    classes = _estimate_by(truth[kept], counted, right[kept], inflation)
+    """Return the figure that the model is judged by, on images that don't look like a training image."""
+    found = JudgedImages(groups, truth if is_balanced else None).estimate(right, inflation=inflation)
+    classes = JudgedImages(groups, truth).estimate_strata(right, inflation=inflation)
+    most = max((one.images for one in classes.values()), default=1) / max(1, found.images)
     return {
         "name": MEAN_RECALL if is_balanced else ACCURACY,
         "value": found.value,
         "interval_95": [found.low, found.high],
-        "baseline": float(1 / len(seen) if is_balanced else seen.max()) if len(seen) else 1.0,
+        "baseline": 1 / max(1, len(classes)) if is_balanced else most,
         "images": found.images,
         "groups": found.groups,
-        "lookalikes": int((~kept).sum()),
         "classes": {
-            labels[index]: {
-                "images": each.images,
-                "right": int(right[kept & (truth == index)].sum()),
-                "effective_images": each.effective,
-            }
-            for index, each in classes.items()
+            labels[index]: {"images": one.images, "right": one.right, "effective_images": one.effective}
+            for index, one in classes.items()
         },
     }
 
 
-def _estimate_by(
-    strata: Labels, images: JudgedImages, right: npt.NDArray[np.bool_], inflation: float
-) -> dict[int, ShareEstimate]:
-    """Return the share of right answers among the images of each stratum that has images."""
-    found = replace(images, strata=strata).estimate_strata(right, inflation=inflation)
-    return dict(zip(np.unique(strata).tolist(), found, strict=True))
-
-
-def _class_figures(right: int, recall: ShareEstimate, precision: ShareEstimate) -> dict[str, Any]:
+def _class_figures(recall: ShareEstimate, precision: ShareEstimate) -> dict[str, Any]:
     return {
         "images": recall.images,
         "effective_images": recall.effective,
         "predicted": precision.images,
-        "right": right,
+        "right": recall.right,
         "precision": precision.value if precision.images else None,
         "precision_interval_95": [precision.low, precision.high],
         "recall": recall.value if recall.images else None,

@@ -8,6 +8,7 @@ backbone. Scaling is part of the graph so that images are passed as bytes, not a
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,18 @@ def set_calibration(model: Any, temperature: float, bias: npt.NDArray[np.floatin
     shift = np.full_like(mean, np.finfo(np.float32).tiny) if bias is None else (-divisor * bias).astype(np.float32)
     layer.set_weights([shift, np.full_like(variance, divisor**2), count])
     layer.finalize_state()
+
+
+def compile_network(network: Any) -> Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]:
+    """Compile a network, once for batches of any size, into a function from its input to its output.
+
+    Keras compiles again for each size. The traced function is called itself, because TensorFlow warns on the terminal
+    when the same code is traced for several networks.
+    """
+    spec = tf.TensorSpec((None, *network.input_shape[1:]), network.inputs[0].dtype)
+    compute = tf.function(lambda inputs: network(inputs, training=False), input_signature=[spec])
+    traced = compute.get_concrete_function()
+    return lambda inputs: np.asarray(traced(tf.constant(inputs)))
 
 
 def accelerators() -> list[str]:

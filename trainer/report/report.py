@@ -52,7 +52,7 @@ def build_report(
         selection=[describe_row(row) for row in about["selection"]["figures"]],
         matrix=build_matrix(measured) if len(about["labels"]) <= MATRIX_CLASSES else None,
         pairs=build_pairs(measured),
-        classes=build_classes(measured, measured["calibration"]["ece_by_label"]),
+        classes=build_classes(measured),
         mistakes=_mistakes(answers, Path(about["dataset"]["root"])),
         fault_count=len(faults),
         not_used=group_by_cause(faults),
@@ -96,17 +96,9 @@ def build_pairs(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def build_classes(measured: Mapping[str, Any], errors: Sequence[float | None]) -> list[dict[str, Any]]:
-    """Return the figures of every class, the worst recall first.
-
-    Args:
-        measured: Result of `trainer.evaluation.metrics.summarize`.
-        errors: Calibration error of the images that get each label, in the order of the labels.
-    """
-    rows = [
-        {"label": label, **figures, "calibration_error": error}
-        for (label, figures), error in zip(measured["per_class"].items(), errors, strict=True)
-    ]
+def build_classes(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the figures of every class, the worst recall first."""
+    rows = [{"label": label, **figures} for label, figures in measured["per_class"].items()]
     return sorted(rows, key=lambda row: 2.0 if row["recall"] is None else row["recall"])
 
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -139,7 +138,7 @@ def compute_features(
     """
     started, scale, recipe = time.monotonic(), settings.own_scale, settings.recipe()
     with native_stderr():
-        from trainer.model.keras_model import build_backbone, weights_digest
+        from trainer.model.keras_model import build_backbone, compile_network, weights_digest
 
         backbone = build_backbone(settings)
     values = np.empty((len(examples), *backbone.output_shape[1:]), np.float32)
@@ -155,14 +154,14 @@ def compute_features(
                 f"{path} can't be read at {recipe.height} pixels: {reason}", hint="remove the image"
             ) from error
 
-    network = _CompiledNetwork(backbone)
+    compute = compile_network(backbone)
     with ThreadPoolExecutor(max_workers=count_usable_cpus()) as pool:
 
         def read(rows: Sequence[int]) -> npt.NDArray[np.float32]:
             return scale.apply(np.stack(list(pool.map(decode, rows))))
 
         FeatureCache(store, key).compute(
-            network,
+            compute,
             read,
             [example.digest for example in examples],
             values,
@@ -170,29 +169,14 @@ def compute_features(
             progress=progress,
             title=f"Comparing {settings.arch}, {recipe.height} pixels, {scale.name}",
         )
-        cpu_ms = network.measure_cpu_ms(read(range(min(TIMED, len(examples)))))
+        batch = read(range(min(TIMED, len(examples))))
+        compute(batch)  # the first call may take longer
+        started_cpu = time.process_time()
+        compute(batch)
+        cpu_ms = (time.process_time() - started_cpu) * 1000 / len(batch)
     megabytes = backbone.count_params() * 4 / 1e6
     seconds = time.monotonic() - started
     return CandidateFeatures(settings=settings, values=values, cpu_ms=cpu_ms, megabytes=megabytes, seconds=seconds)
-
-
-class _CompiledNetwork:
-    """A network that is compiled once, for batches of any size; Keras compiles again for each size, and warns of it."""
-
-    def __init__(self, network: Any) -> None:
-        import tensorflow as tf
-
-        images = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)
-        self._compute = tf.function(lambda inputs: network(inputs, training=False), input_signature=[images])
-
-    def predict_on_batch(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return np.asarray(self._compute(inputs))
-
-    def measure_cpu_ms(self, inputs: npt.NDArray[np.float32]) -> float:
-        self.predict_on_batch(inputs)  # the first call compiles
-        started = time.process_time()
-        self.predict_on_batch(inputs)
-        return (time.process_time() - started) * 1000 / len(inputs)
 
 
 def _median_side(files: Sequence[Path]) -> float:

@@ -9,7 +9,6 @@ Source: Cawley and Talbot 2010, On Over-fitting in Model Selection, section 5.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from eaves.base.statistics import wilson
 from trainer.evaluation.calibration import likelihoods
-from trainer.evaluation.grouped_statistics import JudgedImages, student_t_quantile
+from trainer.evaluation.grouped_statistics import JudgedImages, mean_interval
 from trainer.selection.linear_head import (
     Features,
     Floats,
@@ -97,26 +96,17 @@ def choose_candidate(answers: Sequence[CandidateAnswers], rows: LabelledRows) ->
 
 
 def bound_mean(values: Floats, rows: LabelledRows) -> float:
-    """Return the upper end of the 95 % interval (one-sided) of the weighted mean of values, (N,).
-
-    The groups are the unit. Source: Cochran 1977, Sampling Techniques, section 6.3 (ratio estimator).
-    """
-    group = np.unique(np.asarray(rows.groups), return_inverse=True)[1]
-    sums, sizes = np.bincount(group, rows.weights * values), np.bincount(group, rows.weights)
-    mean, count = float(sums.sum() / sizes.sum()), len(sizes)
-    if count < 2:
-        return math.inf
-    error = math.sqrt(float(np.sum((sums - mean * sizes) ** 2)) * count / (count - 1)) / float(sizes.sum())
-    return mean + student_t_quantile(CONFIDENCE, count - 1) * error
+    """Return the upper end of the 95 % interval (one-sided) of the weighted mean of values, (N,)."""
+    return mean_interval(values, rows.groups, rows.weights, 2 * CONFIDENCE - 1)[1]
 
 
 def estimate_interval(right: Right, rows: LabelledRows) -> tuple[float, float]:
     """Return the two-sided 95 % interval of the weighted share of right answers, (N,), in cross-validation."""
     of_class = np.bincount(rows.labels, rows.weights, rows.classes)
     if np.allclose(of_class, of_class[0]) and not np.allclose(rows.weights, 1):  # a mean recall
-        found = JudgedImages.of_names(rows.groups, rows.labels).estimate(right, inflation=INFLATION)
+        found = JudgedImages(rows.groups, rows.labels).estimate(right, inflation=INFLATION)
         return found.low, found.high
-    worth = JudgedImages.of_names(rows.groups).estimate(right, inflation=INFLATION).effective
+    worth = JudgedImages(rows.groups).estimate(right, inflation=INFLATION).effective
     return wilson(rows.share(right) * worth, worth)
 
 

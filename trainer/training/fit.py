@@ -18,6 +18,7 @@ import numpy.typing as npt
 from trainer.data.augmentation import augment, variant_in_epoch
 from trainer.data.pixels import DecodedDataset
 from trainer.feature_cache import FeatureCache, cache_key
+from trainer.model.keras_model import compile_network
 from trainer.prefetch import prefetch
 from trainer.progress import TrainingProgress
 from trainer.selection.cross_validation import cross_validate
@@ -65,13 +66,14 @@ class TrainingTask:
     def validate(self) -> npt.NDArray[np.float32]:
         """Return the logits of the whole model, as it is saved, for the held-out images: (images, classes)."""
         rows, size, outputs = self.decoded.rows("val"), self.settings.batch_size, []
+        network = compile_network(keras.Model(self.model.input, self.model.get_layer("head").output))
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
         with (
             self.progress.phase("Validation", len(rows)) as step,
             closing(prefetch(lambda batch: self.decoded.pixels[batch], batches)) as inputs,
         ):
             for images in inputs:
-                outputs.append(np.asarray(self.model.predict_on_batch(images)["logits"]))
+                outputs.append(network(images))
                 step(len(images))
         return np.concatenate(outputs)
 
@@ -99,11 +101,10 @@ def fit(task: TrainingTask) -> TrainingResult:
 def fit_frozen(task: TrainingTask) -> TrainingResult:
     """Run every image once through the frozen backbone and fit the head to the features."""
     model, decoded = task.model, task.decoded
-    backbone = model.get_layer("backbone")
-    trunk = keras.Model(model.input, backbone(model.get_layer("scaling").output))
+    trunk = keras.Model(model.input, model.get_layer("backbone")(model.get_layer("scaling").output))
     features = np.empty((len(decoded.labels), *trunk.output_shape[1:]), np.float32)
     task.cache().compute(
-        trunk,
+        compile_network(trunk),
         lambda rows: decoded.pixels[rows],
         task.digests(),
         features,

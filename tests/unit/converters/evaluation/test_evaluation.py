@@ -58,7 +58,7 @@ def test_the_interval_of_a_difference_has_95_percent_on_both_sides_together() ->
     """For two models that never differ the exact bound is known: each side misses 2.5 %."""
     images = 59
     right = np.ones(images, bool)
-    low, high = Pairing(judged=JudgedImages.of_names(range(images)), first=right, second=right).interval
+    low, high = Pairing(judged=JudgedImages(range(images)), first=right, second=right).interval
     exact = 1 - 0.025 ** (1 / images)
     assert low == pytest.approx(-high)
     assert high >= exact - 1e-6

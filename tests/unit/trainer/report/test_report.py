@@ -75,7 +75,7 @@ def test_names_are_shown_as_they_are_and_run_nothing(tmp_path: Path) -> None:
     assert set(HOSTILE) <= titles
 
 
-def test_weighted_classes_are_said_and_their_calibration_is_that_of_the_corrected_scores(tmp_path: Path) -> None:
+def test_weighted_classes_are_said_and_the_calibration_is_that_of_the_corrected_scores(tmp_path: Path) -> None:
     """Two good parts are taken for defects: their score is that of a defect among 40 good parts."""
     facts, truth = build_facts(tmp_path, ["defect", "good"]), np.repeat([0, 1], 4)
     logits = np.log(np.array([[0.9, 0.1]] * 6 + [[0.1, 0.9]] * 2)).astype(np.float32)
@@ -85,9 +85,9 @@ def test_weighted_classes_are_said_and_their_calibration_is_that_of_the_correcte
     assert "Rare classes weighed more in training" in page.words
     assert "Rare classes weighed more in training" not in Page(build_report(**facts)).words
     assert measured["confusion"] == [[4, 0], [2, 2]]
-    defect, good = measured["calibration"]["ece_by_label"]
-    assert (defect, good) == (pytest.approx(4 / 6 - score), pytest.approx(1 - 36 / 36.1, abs=1e-3))
-    assert f"{(4 / 6 - score) * 100:.1f} %" in page.text
+    error = (6 * (4 / 6 - score) + 2 * (1 - 36 / 36.1)) / 8
+    assert measured["calibration"]["ece_after"] == pytest.approx(error, abs=1e-3)
+    assert f"{error * 100:.1f} %" in page.text
 
 
 def test_the_report_says_what_the_model_is_worth_and_folds_the_packages_away(tmp_path: Path) -> None:
