@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from converters.evaluation.images import LabelledImage, LabelledImages, check_labels
+from converters.evaluation.images import LabelledImages, check_labels
 from converters.evaluation.models import NO_LABEL, EvaluatedModel, ImagePrediction
 from eaves.errors import ArtifactError, DatasetError, InputError
 from trainer.data.dataset import is_imbalanced
-from trainer.data.listing import DataFault
+from trainer.data.listing import DataFault, LabelledImage
 from trainer.evaluation import ACCURACY, MEAN_RECALL
 from trainer.evaluation.calibration import calibration_error
 from trainer.evaluation.grouped_statistics import CONFIDENCE, JudgedImages
@@ -185,7 +185,7 @@ def _measure(
         truth,
         predicted,
         labels,
-        groups=[image.group for image in images],
+        groups=[image.group_name for image in images],
         is_balanced=is_balanced,
     )
 
@@ -309,7 +309,7 @@ def pair(first: Evaluation, second: Evaluation) -> Pairing:
     labels = sorted({item.image.label for item in both})
     strata = np.array([labels.index(item.image.label) if second.is_balanced else 0 for item in both], np.int64)
     return Pairing(
-        judged=JudgedImages([item.image.group for item in both], strata),
+        judged=JudgedImages([item.image.group_name for item in both], strata),
         first=np.array([item.first.label == item.image.label for item in both]),
         second=np.array([item.second.label == item.image.label for item in both]),
         differing=tuple(item for item in both if item.first.label != item.second.label),

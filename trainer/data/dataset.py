@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eaves.errors import DatasetError
-from trainer.data.listing import DataFault, Split
-from trainer.data.reading import ImageRecord, describe_black, find_local, group_images, propose_groups, read_images
-from trainer.data.split import groups, splitting
-from trainer.data.split.stored_split import SplitEntry
+from trainer.data.listing import DataFault, LabelledImage, Split
+from trainer.data.reading import describe_black, find_local, group_images, propose_groups, read_images
+from trainer.data.split.groups import COPIES, parse_group_by
+from trainer.data.split.splitting import SplitEntry, assign_sides
 from trainer.progress import SilentProgress, TrainingProgress
 from trainer.settings import DataSettings
 
@@ -211,23 +211,19 @@ def scan(
             classes, or nothing to validate on.
     """
     progress = progress or SilentProgress()
-    found = read_images(path, progress)
-    listing, first = found.listing, found.seen
-    labels = [listing.labels.index(item.label) for item in first]
-    digests = [item.digest for item in first]
-    copied = group_images(first, listing.labels, near_copies, progress)
-    names, by_person = _group_names(first, copied.groups, group_by)
-    notes = [note for note in (describe_black(first), "" if group_by else copied.note) if note]
+    listing, images, faults = read_images(path, progress)
+    copied = group_images(images, listing.labels, near_copies, progress)
+    names, by_person = _group_names(images, copied.groups, group_by)
+    notes = [describe_black(images), "" if group_by else copied.note]
     if listing.declared:
-        of = [item.entry.split or "train" for item in first]
+        sides = [image.split or "train" for image in images]
     else:
-        items = [
-            splitting.SplitImage(digest=item.digest, label=item.label, group=name)
-            for item, name in zip(first, names, strict=True)
+        entries = [
+            SplitEntry(digest=image.digest, label=image.label, group=name)
+            for image, name in zip(images, names, strict=True)
         ]
-        placed = splitting.assign_sides(items, fraction=val_fraction, seed=seed, known=known or {})
-        of = list(placed.of)
-        if parted := placed.parted:
+        sides, parted = assign_sides(entries, fraction=val_fraction, seed=seed, known=known or {})
+        if parted:
             groups_are = "1 group are" if len(parted) == 1 else f"{len(parted)} groups are"
             notes.append(
                 f"{sum(parted.values())} images of {groups_are} on both sides of the split: their classes have too few "
@@ -235,17 +231,18 @@ def scan(
                 "may be overestimated"
             )
         if not group_by:
-            separate = [name or digest for name, digest in zip(names, digests, strict=True)]
-            notes.extend(filter(None, [propose_groups(first, separate)]))
+            notes.append(
+                propose_groups(images, [name or image.digest for name, image in zip(names, images, strict=True)])
+            )
     examples = [
-        Example(path=item.entry.path, label=label, digest=item.digest, split=side, group=name)
-        for item, label, side, name in zip(first, labels, of, names, strict=True)
+        Example(path=image.path, label=listing.labels.index(image.label), digest=image.digest, split=side, group=name)
+        for image, side, name in zip(images, sides, names, strict=True)
     ]
     # With `similar`, images of a class that look alike are in one group already.
     alike = [] if by_person or (near_copies == "similar" and not listing.declared) else copied.alike
     lookalikes = _find_lookalikes(examples, [*copied.copies, *alike], declared=listing.declared)
     if lookalikes and (listing.declared or near_copies == "exact"):
-        held = sum(example.split == "val" for example in examples)
+        held = sides.count("val")
         notes.append(
             f"{len(lookalikes)} of {held} held-out images look like a training image; accuracy on them is overestimated"
         )
@@ -253,33 +250,32 @@ def scan(
         root=listing.root,
         labels=listing.labels,
         examples=tuple(sorted(examples, key=lambda item: (item.label, str(item.path)))),
-        faults=found.faults,
+        faults=tuple(faults),
         declared=listing.declared,
         groups=len(by_person) or len(copied.groups),
         lookalikes=lookalikes,
-        notes=tuple(notes),
+        notes=tuple(filter(None, notes)),
     )
     _check_sides(dataset)
     return dataset
 
 
 def _group_names(
-    first: Sequence[ImageRecord], copied: Sequence[Sequence[int]], group_by: str
+    images: Sequence[LabelledImage], copied: Sequence[Sequence[int]], group_by: str
 ) -> tuple[list[str], frozenset[str]]:
     """Return the name of each image's group, and the names of the groups that `data.group_by` makes.
 
     `data.group_by` takes precedence over copies: if copies are in two of its groups, the groups stay separate. An image
     that `data.group_by` puts into no group is grouped with its copies.
     """
-    names = [""] * len(first)
+    names = [""] * len(images)
     for group in copied:
-        name = groups.COPIES + first[group[0]].digest[:12]
         for position in group:
-            names[position] = name
-    by = groups.parse_group_by(group_by)
+            names[position] = COPIES + images[group[0]].digest[:12]
+    by = parse_group_by(group_by)
     if by is None:
         return names, frozenset()
-    keys = [by(item.entry.below, item.entry.columns) for item in first]
+    keys = [by(image.below, image.columns) for image in images]
     if not any(keys):
         raise DatasetError(
             f"data.group_by {group_by!r} matches none of {len(keys)} images",

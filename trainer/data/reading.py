@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,8 @@ from eaves.errors import ImageError
 from eaves.images.pixels import decode
 from eaves.media_type import UNKNOWN, sniff
 from eaves.resource_limits import count_usable_cpus
-from trainer.data import archive, manifest, remote
-from trainer.data.listing import DataFault, ListedImage, Listing, check_labels, in_two_classes, load_folder
-from trainer.data.manifest import load_manifest
+from trainer.data import archive, remote
+from trainer.data.listing import DataFault, LabelledImage, Listing, check_labels, in_two_classes, load_listing
 from trainer.data.split import near_duplicates
 from trainer.data.split.groups import CopyGroups, find_time, group_copies, propose_group_by
 from trainer.progress import TrainingProgress
@@ -29,51 +28,6 @@ BLACK = 32
 """Brightness, of 255, below which an image is nearly black."""
 SAMPLED = 2**16
 """Number of pixels of an image, about, of which the brightness is measured."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageRecord:
-    """An image's file after it has been read.
-
-    Attributes:
-        entry: The image's entry in the listing.
-        name: Path of the file below the dataset's root, for people.
-        digest: sha256 of the file's bytes, hex.
-        media_type: Media type that the file's first bytes show.
-        taken: Time in the file's EXIF; empty when there is none.
-        fault: Why the image can't be decoded; empty if it can. The attributes below have no meaning then.
-        look: Fingerprint of the image; None when the image is flat.
-        brightest: The 99.9th percentile of the image's values, 0 to 255, from about `SAMPLED` pixels.
-    """
-
-    entry: ListedImage
-    name: str
-    digest: str
-    media_type: str
-    taken: str = ""
-    fault: str = ""
-    look: near_duplicates.ImageFingerprint | None = None
-    brightest: int = 255
-
-    @property
-    def label(self) -> str:
-        """Name of the image's class."""
-        return self.entry.label
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetImages:
-    """The images of a folder or a manifest after they have been read.
-
-    Attributes:
-        listing: Listing of the images by name.
-        seen: The images that were read, without files that repeat the bytes of an earlier file.
-        faults: Faults that were found.
-    """
-
-    listing: Listing
-    seen: tuple[ImageRecord, ...]
-    faults: tuple[DataFault, ...]
 
 
 def find_local(data: DataSettings, *, cache: Path, progress: TrainingProgress) -> tuple[Path, tuple[DataFault, ...]]:
@@ -90,18 +44,13 @@ def find_local(data: DataSettings, *, cache: Path, progress: TrainingProgress) -
     return path, faults
 
 
-def load_listing(path: Path) -> Listing:
-    """List the images of a local folder or manifest.
-
-    Raises:
-        DatasetError: `path` can't be read.
-    """
-    is_manifest = path.name.lower().endswith(manifest.SUFFIXES) and not path.is_dir()
-    return load_manifest(path) if is_manifest else load_folder(path)
-
-
-def read_images(path: Path, progress: TrainingProgress) -> DatasetImages:
+def read_images(path: Path, progress: TrainingProgress) -> tuple[Listing, list[LabelledImage], list[DataFault]]:
     """Find, hash and check the images of a local folder or manifest.
+
+    Returns:
+        listing: Listing of the images by name.
+        images: The images that were read, without files that repeat the bytes of an earlier file.
+        faults: Faults that were found.
 
     Args:
         path: A folder with one subfolder per class, a folder with such folders `train` and `val`, or a CSV manifest.
@@ -113,37 +62,46 @@ def read_images(path: Path, progress: TrainingProgress) -> DatasetImages:
     listing = load_listing(path)
     check_labels(listing)
     faults = list(listing.faults)
-    seen, repeats = drop_repeats(read_records(listing, faults, progress), faults)
+    return listing, read_once(listing, faults, progress), faults
+
+
+def read_once(listing: Listing, faults: list[DataFault], progress: TrainingProgress) -> list[LabelledImage]:
+    """Return the images that can be read, one of each content; what is wrong with the others is added to `faults`.
+
+    Raises:
+        DatasetError: One image is in two classes.
+    """
+    images, repeats = drop_repeats(read_records(listing, faults, progress), faults)
     if repeats:
         raise in_two_classes(repeats)
-    return DatasetImages(listing=listing, seen=tuple(seen), faults=tuple(faults))
+    return images
 
 
-def read_records(listing: Listing, faults: list[DataFault], progress: TrainingProgress) -> Iterator[ImageRecord]:
-    """Yield the record of every readable file, in order; add what is wrong with files to `faults`. Use every CPU."""
+def read_records(listing: Listing, faults: list[DataFault], progress: TrainingProgress) -> Iterator[LabelledImage]:
+    """Yield every readable image, in order; add what is wrong with files to `faults`. Use every CPU."""
     with (
         progress.phase("Reading images", len(listing.entries)) as step,
         ThreadPoolExecutor(max_workers=count_usable_cpus()) as pool,
     ):
         for start in range(0, len(listing.entries), _CHUNK):
             chunk = listing.entries[start : start + _CHUNK]
-            names = [entry.path.relative_to(listing.root).as_posix() for entry in chunk]
+            names = [image.path.relative_to(listing.root).as_posix() for image in chunk]
             for name, seen in zip(names, pool.map(_read, chunk, names), strict=True):
                 step()
                 if isinstance(seen, str):
                     faults.append(DataFault(file=name, reason=seen))
-                    continue
-                yield seen
+                else:
+                    yield seen
 
 
 def drop_repeats(
-    seen: Iterator[ImageRecord] | Sequence[ImageRecord], faults: list[DataFault]
-) -> tuple[list[ImageRecord], list[tuple[str, str]]]:
+    seen: Iterable[LabelledImage], faults: list[DataFault]
+) -> tuple[list[LabelledImage], list[tuple[str, str]]]:
     """Return the first image of those with the same bytes, and the names of two such in different classes.
 
     All repeats are added to `faults`.
     """
-    known: dict[str, ImageRecord] = {}
+    known: dict[str, LabelledImage] = {}
     repeats: list[tuple[str, str]] = []
     for item in seen:
         first = known.setdefault(item.digest, item)
@@ -157,20 +115,20 @@ def drop_repeats(
 
 
 def group_images(
-    images: Sequence[ImageRecord], labels: Sequence[str], near_copies: str, progress: TrainingProgress
+    images: Sequence[LabelledImage], labels: Sequence[str], near_copies: str, progress: TrainingProgress
 ) -> CopyGroups:
     """Group the images that look alike, and the copies of one photo; `labels` are all class names."""
     looks, digests = [image.look for image in images], [image.digest for image in images]
     return group_copies(looks, digests, [labels.index(image.label) for image in images], near_copies, progress)
 
 
-def propose_groups(images: Sequence[ImageRecord], groups: Sequence[str]) -> str:
+def propose_groups(images: Sequence[LabelledImage], groups: Sequence[str]) -> str:
     """Return a sentence that proposes a value of `data.group_by`, or an empty text; `groups` are named without it."""
-    below, labels = [image.entry.below for image in images], [image.label for image in images]
+    below, labels = [image.below for image in images], [image.label for image in images]
     return propose_group_by(below, labels, [image.taken for image in images], groups)
 
 
-def describe_black(images: Sequence[ImageRecord]) -> str:
+def describe_black(images: Sequence[LabelledImage]) -> str:
     """Return a sentence for people if most images of a class are nearly black; else an empty text."""
     black = [image for image in images if image.brightest < BLACK]
     sizes, dark = Counter(image.label for image in images), Counter(image.label for image in black)
@@ -183,20 +141,20 @@ def describe_black(images: Sequence[ImageRecord]) -> str:
     )
 
 
-def _read(entry: ListedImage, name: str) -> ImageRecord | str:
-    """Read one file; return its record, or why it can't be used."""
+def _read(image: LabelledImage, name: str) -> LabelledImage | str:
+    """Read one file; return the image with what the file holds, or why it can't be used."""
     try:
-        data = entry.path.read_bytes()
+        data = image.path.read_bytes()
     except OSError as error:
         return f"the file can't be read: {error.strerror}"
     if not data:
         return "the file is empty (0 bytes)"
     digest = hashlib.sha256(data).hexdigest()
-    record = ImageRecord(entry=entry, name=name, digest=digest, media_type=sniff(data), taken=find_time(data))
+    image = replace(image, name=name, digest=digest, media_type=sniff(data), taken=find_time(data))
     try:
         pixels = decode(data, at_least=near_duplicates.DECODED)
     except ImageError as error:
-        return replace(record, fault=error.message)
+        return replace(image, fault=error.message)
     step = max(1, int((pixels.shape[0] * pixels.shape[1] / SAMPLED) ** 0.5))
     brightest = int(np.percentile(pixels[::step, ::step], 99.9))
-    return replace(record, look=near_duplicates.fingerprint_pixels(pixels), brightest=brightest)
+    return replace(image, look=near_duplicates.fingerprint_pixels(pixels), brightest=brightest)

@@ -20,8 +20,8 @@ from urllib.parse import unquote, urlsplit
 
 from eaves.base.backoff import Backoff
 from eaves.errors import DatasetError, EavesError, StorageError
-from trainer.data import archive, manifest
-from trainer.data.listing import DataFault, leaves_root, suffix_fault
+from trainer.data import archive
+from trainer.data.listing import MANIFEST_SUFFIX, DataFault, is_file, leaves_root, parse_manifest, suffix_fault
 from trainer.progress import TrainingProgress
 from trainer.storage import open_filesystem, translated
 
@@ -68,10 +68,10 @@ def mirror(
     place = _Place(uri, cache, attempts)
     if place.name.lower().endswith(archive.SUFFIXES):
         return mirror_file(uri, cache, progress, attempts=attempts), ()
-    if place.name.lower().endswith(manifest.SUFFIXES):
+    if place.name.lower().endswith(MANIFEST_SUFFIX):
         file = mirror_file(uri, cache, progress, attempts=attempts)
         parent = place.root.partition("?")[0].rpartition("/")[0]
-        wanted = [path for path in manifest.parse_manifest(file) if not suffix_fault(path)]
+        wanted = [path for path in parse_manifest(file) if not suffix_fault(path)]
         place.fetch([(path, f"{parent}/{path}") for path in wanted], progress, missing_ok=True)
         return file, ()
     if uri.lower().startswith("http"):
@@ -158,7 +158,7 @@ class _Place:
             except DatasetError:
                 if not missing_ok:
                     raise
-                if manifest.is_file(self.folder / name):
+                if is_file(self.folder / name):
                     (self.folder / name).unlink()
 
         with progress.phase("Downloading", len(wanted)) as step, ThreadPoolExecutor(PARALLEL) as pool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from trainer.data.listing import DataFault, group_by_cause
-from trainer.evaluation.held_out import HeldOutAnswer
+from trainer.data.split.stored_split import HeldOutAnswer
 from trainer.report.charts import draw_history
 from trainer.report.html_page import build_page, build_thumbnail
 from trainer.selection.selector import COLUMNS, describe_row

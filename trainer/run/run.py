@@ -35,7 +35,8 @@ from eaves.base.files import rename_durably
 from eaves.base.locks import unfinished_folder, unfinished_path
 from eaves.errors import ArtifactError, RunError
 from eaves.recipe import Recipe, parse_recipe
-from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, parse_split
+from trainer.data.split.splitting import SplitEntry
+from trainer.data.split.stored_split import SPLIT_FILE, parse_split
 from trainer.evaluation import MEAN_RECALL
 
 SCHEMA_VERSION = 1

@@ -20,9 +20,8 @@ import numpy as np
 from eaves.artifact.store import file_digest
 from eaves.resource_limits import count_usable_cpus
 from trainer.data.dataset import Dataset, Example
-from trainer.data.split.stored_split import SPLIT_FILE, render_lines
+from trainer.data.split.stored_split import HELD_OUT_FILE, SPLIT_FILE, HeldOutAnswer, render_lines
 from trainer.evaluation.calibration import prior_correction, softmax
-from trainer.evaluation.held_out import HELD_OUT_FILE, HeldOutAnswer
 from trainer.evaluation.metrics import measure_quality, summarize
 from trainer.evaluation.model_quality import describe_trained, rate_model
 from trainer.report.html_page import write_page

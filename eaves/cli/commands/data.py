@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ def check(path: str | None, form: str) -> None:
     if form == "table":
         _print(found)
     else:
-        print_value(found.to_dict(), form)
+        print_value(asdict(found), form)
     if found.problems:
         click.get_current_context().exit(1)
 
@@ -60,7 +61,7 @@ def _print(found: Inspection) -> None:
     if found.classes:
         print_rows([{"label": label, "images": count} for label, count in found.classes.items()], COLUMNS, "table")
     if found.images:
-        print_sentence(describe_count(len(found.images), "image"))
+        print_sentence(describe_count(found.images, "image"))
     else:
         print_sentence(f"{found.root} holds no image that can be trained on")
     for cause in found.not_used:
@@ -68,13 +69,13 @@ def _print(found: Inspection) -> None:
     for note in found.notes:
         print_sentence(note)
     across, within = "look at these: nearly the same picture in several classes", "same picture in one class"
-    for kind, groups in ((across, found.copies_across), (within, found.copies)):
+    for kind, groups in ((across, found.copies_across_classes), (within, found.copies)):
         for group in groups[:SHOWN]:
-            print_sentence(f"{kind}: {_some([image.name for image in group])}")
+            print_sentence(f"{kind}: {_some(group)}")
     if found.judgement:
         print_sentence(found.judgement)
-    for image, looks_like in found.doubtful[: 2 * SHOWN]:
-        print_sentence(f"doubtful label: {image.name} is labelled {image.label}, looks like {looks_like}")
+    for one in found.doubtful_labels[: 2 * SHOWN]:
+        print_sentence(f"doubtful label: {one['file']} is labelled {one['label']}, looks like {one['looks_like']}")
     for problem in found.problems:
         print_sentence(f"training would refuse: {problem}")
 

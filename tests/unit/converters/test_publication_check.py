@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
 
-from converters.evaluation.images import LabelledImage
 from converters.evaluation.metrics import Evaluation, Pairing
 from converters.evaluation.models import ImagePrediction
 from converters.publication_check import check_floor, check_replacement
 from converters.settings import PipelineSettings
 from eaves.errors import RefusedModelError
+from trainer.data.listing import LabelledImage
 from trainer.evaluation.grouped_statistics import JudgedImages
 from trainer.evaluation.metrics import summarize
 
@@ -22,7 +22,7 @@ def evaluated(right: int, images: int, *, classes: int = 4) -> Evaluation:
     """A model that names so many images right; the classes are equally frequent."""
     shown = tuple(
         LabelledImage(
-            path=Path(f"{n}.png"), name=f"{n}.png", label=str(n % classes), digest=f"{n:064x}", group=f"{n:064x}"
+            path=Path(f"{n}.png"), below=PurePosixPath(f"{n}.png"), label=str(n % classes), digest=f"{n:064x}"
         )
         for n in range(images)
     )

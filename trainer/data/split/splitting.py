@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eaves.errors import DatasetError
-from trainer.data.listing import Split
+from trainer.data.listing import DECLARED, Split
 
 LEAST = 2
 """Minimum number of images of a class on each side; with one image, a class's accuracy is either 0 or 1."""
@@ -20,34 +20,30 @@ MOST_HELD_OUT = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SplitImage:
-    """An image that is assigned to a side of the split.
+class SplitEntry:
+    """The place of one image in a split.
 
     Attributes:
-        digest: sha256 of the image's bytes, hex.
-        label: Name of the image's class.
+        digest: sha256 of the file's bytes, hex.
+        label: Name of its class.
+        split: `train` (trained on) or `val` (held out).
         group: Name of the image's group; empty when it is in none.
     """
 
     digest: str
     label: str
+    split: Split = "train"
     group: str = ""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SplitSides:
-    """Side of each image, and the groups that are on both sides.
-
-    Attributes:
-        of: Side of each image, in the order of the images.
-        parted: Name of every group that is on both sides, and its number of images.
-    """
-
-    of: tuple[Split, ...]
-    parted: Mapping[str, int]
+    def __post_init__(self) -> None:
+        """Refuse a split that a damaged file names."""
+        if self.split not in DECLARED:
+            raise ValueError(f"the split must be train or val (got {self.split!r})")
 
 
-def assign_sides(items: Sequence[SplitImage], *, fraction: float, seed: int, known: Mapping[str, Split]) -> SplitSides:
+def assign_sides(
+    items: Sequence[SplitEntry], *, fraction: float, seed: int, known: Mapping[str, Split]
+) -> tuple[list[Split], dict[str, int]]:
     """Assign every image to a side of the split.
 
     A class of n images holds out `fraction` * n of them, at least 2 and at most n - 2. A group is on one side as a
@@ -60,24 +56,28 @@ def assign_sides(items: Sequence[SplitImage], *, fraction: float, seed: int, kno
         known: Digest and side of each image that an earlier run has placed; these stay on their side, and new images of
             their groups follow them.
 
+    Returns:
+        sides: Side of each image, in the order of the images.
+        parted: Name of every group that is on both sides, and its number of images.
+
     Raises:
         DatasetError: A class has fewer than 4 images, or the known sides leave it fewer than 2 on a side.
     """
-    _check_sizes(Counter(item.label for item in items))
+    check_sizes(Counter(item.label for item in items))
     placing = _Placing(items, fraction, seed, known)
     placing.follow()
     placing.fill()
     placing.overfill()
     placing.part()
-    of = placing.sides()
-    _check_sides(items, of, bool(known))
-    return SplitSides(of=of, parted=_parted(items, of))
+    sides = placing.sides()
+    _check_sides(items, sides, bool(known))
+    return sides, _parted(items, sides)
 
 
 class _Placing:
     """State of a split while it is computed: the images that are held out so far; all other images are trained on."""
 
-    def __init__(self, items: Sequence[SplitImage], fraction: float, seed: int, known: Mapping[str, Split]) -> None:
+    def __init__(self, items: Sequence[SplitEntry], fraction: float, seed: int, known: Mapping[str, Split]) -> None:
         self._items, self._known = items, known
         self._sizes = Counter(item.label for item in items)
         self._targets = {
@@ -90,8 +90,8 @@ class _Placing:
             blocks.setdefault(items[position].group or items[position].digest, []).append(position)
         self._blocks = sorted(blocks.values(), key=lambda block: _rank(seed, items[block[0]].digest))
 
-    def sides(self) -> tuple[Split, ...]:
-        return tuple("val" if position in self._val else "train" for position in range(len(self._items)))
+    def sides(self) -> list[Split]:
+        return ["val" if position in self._val else "train" for position in range(len(self._items))]
 
     def follow(self) -> None:
         """Hold out the new images of each group whose known images were all held out by an earlier run."""
@@ -158,7 +158,7 @@ def _rank(seed: int, digest: str) -> bytes:
     return hashlib.sha256(f"{seed}:{digest}".encode()).digest()
 
 
-def _parted(items: Sequence[SplitImage], of: Sequence[Split]) -> dict[str, int]:
+def _parted(items: Sequence[SplitEntry], of: Sequence[Split]) -> dict[str, int]:
     sides: dict[str, set[Split]] = {}
     for item, side in zip(items, of, strict=True):
         sides.setdefault(item.group, set()).add(side)
@@ -166,7 +166,12 @@ def _parted(items: Sequence[SplitImage], of: Sequence[Split]) -> dict[str, int]:
     return {name: sizes[name] for name, both in sides.items() if name and len(both) > 1}
 
 
-def _check_sizes(sizes: Mapping[str, int]) -> None:
+def check_sizes(sizes: Mapping[str, int]) -> None:
+    """Check that every class can be split.
+
+    Raises:
+        DatasetError: A class has fewer than 4 images.
+    """
     few = [f"{label} has {size}" for label, size in sorted(sizes.items()) if size < 2 * LEAST]
     if few:
         raise DatasetError(
@@ -175,7 +180,7 @@ def _check_sizes(sizes: Mapping[str, int]) -> None:
         )
 
 
-def _check_sides(items: Sequence[SplitImage], of: Sequence[Split], known: bool) -> None:
+def _check_sides(items: Sequence[SplitEntry], of: Sequence[Split], known: bool) -> None:
     counts = Counter((item.label, side) for item, side in zip(items, of, strict=True))
     for label in sorted({item.label for item in items}):
         held, trained = counts[label, "val"], counts[label, "train"]

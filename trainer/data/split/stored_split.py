@@ -1,9 +1,13 @@
-"""Reads and writes `split.jsonl`: the side, label and group of every image of a run, by the digest of its bytes.
+"""Reads and writes the files of a run that have a line for each image, by the digest of its bytes.
+
+`split.jsonl` has the side, label and group of every image, `held_out.jsonl` the model's answer to every held-out one:
+with it a person can look at the images that a model mistakes without running it again.
 
 A run decides its split once and keeps it in this file. Later runs keep the sides, and conversion evaluates by them, so
-that an image that was trained on never counts as held out. One line describes one image:
+that an image that was trained on never counts as held out. A line of each file:
 
     {"digest": "9f86d0...", "label": "daisy", "split": "val", "group": ""}
+    {"digest": "9f86d0...", "file": "daisy/12.jpg", "label": "daisy", "predicted": "rose", "score": 0.71, "group": ""}
 
 A new run on the same images keeps the split of the first of these that exists: the run at the output, the unfinished
 run at the output, the newest run beside the output that was trained on the same `data.path`. It does not when a setting
@@ -14,39 +18,45 @@ compared on one split.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from eaves.errors import RunError
-from trainer.data.listing import DECLARED, Split
+from trainer.data.listing import Split
 from trainer.data.remote import redact_uri
+from trainer.data.split.splitting import SplitEntry
 from trainer.storage import FileStore
 
-SPLIT_FILE = "split.jsonl"
+SPLIT_FILE, HELD_OUT_FILE = "split.jsonl", "held_out.jsonl"
 Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SplitEntry:
-    """The place of one image in a run's split.
+class HeldOutAnswer:
+    """The model's answer to one held-out image.
 
     Attributes:
         digest: sha256 of the file's bytes, hex.
-        label: Name of its class.
-        split: `train` (trained on) or `val` (held out).
-        group: Name of the image's group; empty when it was in none.
+        file: Path of the file relative to the dataset's root, which is `dataset.root` in run.json.
+        label: Name of the image's class.
+        predicted: Name of the class that the model gives it.
+        score: Score of that class, 0 to 1, as served.
+        group: Name of the image's group; empty when it is in none.
     """
 
     digest: str
+    file: str
     label: str
-    split: Split
+    predicted: str
+    score: float
     group: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a split that a damaged file names."""
-        if self.split not in DECLARED:
-            raise ValueError(f"the split must be train or val (got {self.split!r})")
+        """Refuse a score that a damaged file names."""
+        if not math.isfinite(self.score):
+            raise ValueError("the score must be a number")
 
 
 def parse_split(text: str, origin: str) -> dict[str, SplitEntry]:
@@ -56,6 +66,15 @@ def parse_split(text: str, origin: str) -> dict[str, SplitEntry]:
         RunError: A line is not an entry.
     """
     return parse_lines(text, origin, SplitEntry)
+
+
+def parse_held_out(text: str, origin: str) -> dict[str, HeldOutAnswer]:
+    """Parse a `held_out.jsonl` into digest and answer of each image; errors name the file `origin`.
+
+    Raises:
+        RunError: A line is not an answer.
+    """
+    return parse_lines(text, origin, HeldOutAnswer)
 
 
 def render_lines(entries: Iterable[Any]) -> str:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.page import Page, assert_self_contained
-from trainer.evaluation.held_out import HeldOutAnswer
+from trainer.data.split.stored_split import HeldOutAnswer
 from trainer.evaluation.metrics import measure_quality
 from trainer.evaluation.model_quality import describe_trained, rate_model
 from trainer.report.report import build_report

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from eaves.errors import RunError
-from trainer.data.split.stored_split import SplitEntry, parse_split, render_lines
+from trainer.data.split.splitting import SplitEntry
+from trainer.data.split.stored_split import parse_split, render_lines
 
 ENTRIES = [
     SplitEntry(digest="bb", label="daisy", split="val", group="part07"),
