@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from eaves import logs
-from eaves.base.statistics import round_outward
 from eaves.config import SettingsLayer
 from eaves.config import complete as complete_settings
 from eaves.errors import ConfigError, Fault
@@ -83,8 +82,7 @@ def main(
     with stop_on_signals() as stop:
         run = train(data, settings, output, name=name, progress=progress, cache=work, stop=stop)
     _logger.info("%s", run.verdict["text"], extra={"verdict": run.verdict})
-    low, high = round_outward(run.metrics()["val_accuracy_interval_95"], 3)
-    click.echo(f"{output}: {run.name} {run.version}, val accuracy {run.val_accuracy:.3f} ({low:.3f} to {high:.3f})")
+    click.echo(f"{output}: {run.name} {run.version}")
 
 
 def _build_settings(parameters: dict[str, Any], layers: Mapping[str, list[SettingsLayer]]) -> list[Any]:

@@ -258,3 +258,8 @@ class TrainSettings:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain data for JSON."""
         return asdict(self)
+
+
+def build_config(data: DataSettings, settings: TrainSettings) -> dict[str, dict[str, Any]]:
+    """Return the content of a run's config.json: both sections, without a URL's password or signature."""
+    return {"data": data.to_dict(), "train": settings.to_dict()}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eaves.base.disk_errors import disk_errors
 from eaves.resource_limits import count_usable_cpus
@@ -16,19 +16,18 @@ from trainer.data import pixels
 from trainer.data.dataset import Dataset, load_dataset
 from trainer.data.listing import log_not_used
 from trainer.data.remote import mirror_file, redact_uri
-from trainer.data.split.stored_split import SETTINGS, SPLIT_FILE, EarlierSplit, find_earlier, render_lines
+from trainer.data.split.stored_split import CONFIG, SPLIT_FILE, EarlierSplit, find_earlier, render_lines
 from trainer.lifecycle import Stoppable
 from trainer.progress import SilentProgress, TrainingProgress
 from trainer.run import run_records
-from trainer.run.run import Run, build_name, finish, new_run
+from trainer.run.run import Run, build_name, finish, new_run, render_json
 from trainer.run.run_location import RunLocation, build_location
-from trainer.run.stored_settings import render_settings
 from trainer.selection.candidates import list_candidates
 from trainer.selection.selector import select
-from trainer.settings import DataSettings, TrainSettings
+from trainer.settings import DataSettings, TrainSettings, build_config
 from trainer.storage import is_uri
 from trainer.tensorflow_notices import native_stderr
-from trainer.training.checkpoint import Checkpoints, TrainingIdentity
+from trainer.training.checkpoint import Checkpoints
 
 if TYPE_CHECKING:
     from trainer.training.fit import TrainingTask
@@ -87,60 +86,45 @@ def train(
         data = replace(data, path=Path(data.path).absolute())
     stop, place, clock = stop or threading.Event(), build_location(output, cache), run_records.PhaseTimer()
     progress = Stoppable(progress or SilentProgress(), stop)
-    started = settings
+    config = build_config(data, settings)
     with disk_errors(place.local):
         if settings.weights_kind == "file" and is_uri(settings.weights):
             weights = mirror_file(settings.weights, place.cache / "weights", progress)
             settings = replace(settings, weights=str(weights))
         with clock.phase("hash"):
-            dataset, identity = _load(data, settings, place, progress)
-        if dataset.split_of:
-            _logger.info("the split of %s is kept, and new images are added to it", redact_uri(dataset.split_of))
-        for note in dataset.notes:
-            _logger.warning("%s", note)
+            dataset = _load(data, settings, config, place, progress)
+            identity = run_records.build_identity(data, settings, dataset)
         if (done := place.find(identity.fingerprint)) is not None:
             _logger.info("%s is already trained with the same settings and data", output)
             return done
         with new_run(place.local) as work:
-            config = {"data": data.to_dict(), "train": started.to_dict()}
-            beside = {
-                SPLIT_FILE: render_lines(dataset.split_entries()).encode(),
-                SETTINGS: render_settings(data, started),
-            }
+            beside = {SPLIT_FILE: render_lines(dataset.split_entries()).encode(), CONFIG: render_json(config)}
             checkpoints = Checkpoints(
                 place.unfinished(), identity, interval_s=settings.checkpoint_s, stop=stop, beside=beside
             )
-            with _open_task(dataset, settings, place, work, progress, clock, identity, checkpoints) as task:
+            with _open_task(dataset, settings, place, work, progress, clock, checkpoints) as task:
                 from trainer.training.fit import fit
 
                 with clock.phase("fit"):
                     fitted = fit(task)
                 name = name or build_name(place.local.name)
-                about = run_records.write_records(work, name, task, fitted, identity, config, clock)
+                about = run_records.write_records(work, name, task, fitted, config, clock)
             run = finish(work, place.local, about)
         place.finish(run)
         return run
 
 
 def _load(
-    data: DataSettings, settings: TrainSettings, place: RunLocation, progress: TrainingProgress
-) -> tuple[Dataset, TrainingIdentity]:
-    """Load the dataset and build the training's identity."""
-    earlier = (
-        EarlierSplit()
-        if settings.split == "new"
-        else find_earlier(
-            data_path=data.to_dict()["path"],
-            deciding={
-                "data.near_copies": data.near_copies,
-                "data.group_by": data.group_by,
-                "train.val_fraction": settings.val_fraction,
-            },
-            run=place.run(),
-            unfinished=place.unfinished(),
-            beside=place.beside(),
-        )
-    )
+    data: DataSettings,
+    settings: TrainSettings,
+    config: Mapping[str, Mapping[str, Any]],
+    place: RunLocation,
+    progress: TrainingProgress,
+) -> Dataset:
+    """Load the dataset with the split of an earlier run, if there is one, and log what people should know of it."""
+    earlier = EarlierSplit()
+    if settings.split != "new":
+        earlier = find_earlier(config, run=place.run(), unfinished=place.unfinished(), beside=place.beside())
     dataset = load_dataset(
         data,
         val_fraction=settings.val_fraction,
@@ -153,7 +137,11 @@ def _load(
         notes = (*([earlier.note] if earlier.note else []), *dataset.notes)
         dataset = replace(dataset, split_of=earlier.origin, notes=notes)
     log_not_used(dataset.faults)
-    return dataset, run_records.build_identity(data, settings, dataset)
+    if dataset.split_of:
+        _logger.info("the split of %s is kept, and new images are added to it", redact_uri(dataset.split_of))
+    for note in dataset.notes:
+        _logger.warning("%s", note)
+    return dataset
 
 
 @contextmanager
@@ -164,11 +152,10 @@ def _open_task(
     work: Path,
     progress: Stoppable,
     clock: run_records.PhaseTimer,
-    identity: TrainingIdentity,
     checkpoints: Checkpoints,
 ) -> Iterator[TrainingTask]:
     """Select what the training begins with, and yield its task with decoded pixels and a built model."""
-    features = place.features(settings.cache)
+    features, identity = place.features(settings.cache), checkpoints.identity
     with clock.phase("import_tensorflow"), native_stderr(), progress.at_once("the import of TensorFlow"):
         from trainer.model import keras_model as models
         from trainer.training.fit import TrainingTask
@@ -201,7 +188,6 @@ def _open_task(
             model=model,
             backbone_sha256=models.weights_digest(backbone),
             decoded=decoded,
-            settings=settings,
             progress=progress,
             features=features,
             selection=selection,

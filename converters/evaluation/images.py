@@ -21,9 +21,9 @@ from trainer.data.listing import DataFault, LabelledImage, check_not_loose, load
 from trainer.data.reading import find_local, read_once, read_records
 from trainer.data.split.near_duplicates import FingerprintIndex, ImageFingerprint
 from trainer.data.split.splitting import SplitEntry
-from trainer.data.split.stored_split import SPLIT_FILE, find_trained_mates, parse_split
+from trainer.data.split.stored_split import CONFIG, SPLIT_FILE, find_trained_mates, parse_split
 from trainer.progress import SilentProgress, TrainingProgress
-from trainer.run.run import CONFIG, load_trained_on
+from trainer.run.run import load_trained_on
 from trainer.settings import DataSettings
 
 Marks = npt.NDArray[np.bool_]

@@ -24,7 +24,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,15 +36,16 @@ from eaves.base.locks import unfinished_folder, unfinished_path
 from eaves.errors import ArtifactError, RunError
 from eaves.recipe import Recipe, parse_recipe
 from trainer.data.split.splitting import SplitEntry
-from trainer.data.split.stored_split import SPLIT_FILE, parse_split
+from trainer.data.split.stored_split import CONFIG, SPLIT_FILE, parse_split
 from trainer.evaluation import MEAN_RECALL
 
 SCHEMA_VERSION = 1
 MANIFEST = "run.json"
-CONFIG = "config.json"
 WORK, CHECKPOINTS = "run", "checkpoints"
 TAKEN = "name another directory for the run, or remove the existing one"
 """Hint of the errors about a directory that holds something already."""
+LATEST = "latest.npz"
+"""Name of the newest checkpoint, in `CHECKPOINTS`."""
 _AGAIN = "train the model again, or copy the whole run again"
 
 
@@ -207,11 +208,9 @@ def load_trained_on(path: Path) -> frozenset[str]:
     return frozenset(entry.digest for entry in entries if entry.split == "train")
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Write one of a run's JSON files."""
-    text = json.dumps(values, indent=2, ensure_ascii=False)
-    # A file name may hold bytes that are not valid text; they become JSON escapes.
-    path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+def render_json(values: Any) -> bytes:
+    """Return the content of one of a run's JSON files; bytes of a file's name that are no text become escapes."""
+    return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
 
 
 def check_output(output: Path) -> None:
@@ -256,6 +255,22 @@ def checkpoints_beside(output: Path) -> Path:
     return unfinished_path(output.absolute()) / CHECKPOINTS
 
 
+def clear_unfinished(output: Path) -> Iterator[str]:
+    """Remove what ended trainings have left beside `output`, and yield a line for each; what is being written stays.
+
+    A training that can be continued is kept, and its line says so.
+    """
+    for place in sorted(output.absolute().parent.glob(".*.unfinished")):
+        run, kept = place.with_name(place.name[1:].removesuffix(".unfinished")), place / CHECKPOINTS
+        if run == output.absolute() or not (kept.is_dir() or (place / WORK).is_dir()):
+            continue
+        is_kept = any((kept / name).is_file() for name in (CONFIG, LATEST))
+        remedy = f"`eaves train --run {run}` continues it; remove {place} if nobody will"
+        left = (CHECKPOINTS,) if is_kept else ()
+        with suppress(BlockingIOError), unfinished_folder(run, refusal=BlockingIOError(), kept=left):
+            yield f"the training of {run} has not finished: {remedy if is_kept else 'what it left is removed'}"
+
+
 def finish(work: Path, output: Path, about: Mapping[str, Any]) -> Run:
     """Write `run.json`, sync everything to disk and move the run into place.
 
@@ -278,7 +293,7 @@ def finish(work: Path, output: Path, about: Mapping[str, Any]) -> Run:
         **about,
         "files": files,
     }
-    write_json(work / MANIFEST, values)
+    (work / MANIFEST).write_bytes(render_json(values))
     rename_durably(work, output)
     return _parse_run(output, values)
 

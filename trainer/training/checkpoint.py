@@ -80,7 +80,7 @@ class Checkpoints:
         beside: Mapping[str, bytes] | None = None,
     ) -> None:
         self._beside = beside or {}
-        self._store, self._identity, self._interval_s = store, identity, interval_s
+        self._store, self.identity, self._interval_s = store, identity, interval_s
         self._stop = stop or threading.Event()
         self._saved = time.monotonic()
         self._known = self._check_identity()
@@ -121,7 +121,7 @@ class Checkpoints:
         if not self._known:
             for name, data in self._beside.items():
                 self._store.write(name, data)
-            self._store.write(IDENTITY, _dump(asdict(self._identity)))
+            self._store.write(IDENTITY, _dump(asdict(self.identity)))
             self._known = True
         self._store.write_arrays(LATEST, **arrays, **{META: np.frombuffer(_dump(meta), np.uint8)})
         self._saved = time.monotonic()
@@ -130,7 +130,7 @@ class Checkpoints:
         """Return whether the storage holds checkpoints of this training; raise an error for those of another one."""
         if not self._store.exists(IDENTITY):
             return False
-        there, ours = json.loads(self._store.read(IDENTITY)), json.loads(_dump(asdict(self._identity)))
+        there, ours = json.loads(self._store.read(IDENTITY)), json.loads(_dump(asdict(self.identity)))
         if there == ours:
             return True
         hint = f"remove {self._store.uri} to start from the beginning, or name another directory for the run"

@@ -38,21 +38,24 @@ class TrainingTask:
         model: Result of `build_model`.
         backbone_sha256: Digest of the backbone's weights before training.
         decoded: The decoded images.
-        settings: Settings of the training, with what was selected.
         progress: Receives the phases of the training and their steps.
         features: Storage of cached features.
-        selection: What was selected for the training, and why.
+        selection: What was selected for the training: its settings, and why.
         checkpoints: Checkpoints to resume from and to write.
     """
 
     model: Any
     backbone_sha256: str
     decoded: DecodedDataset
-    settings: TrainSettings
     progress: TrainingProgress
     features: FileStore
     selection: ModelSelection
     checkpoints: Checkpoints
+
+    @property
+    def settings(self) -> TrainSettings:
+        """Settings of the training, with what was selected."""
+        return self.selection.settings
 
     def cache(self) -> FeatureCache:
         """Return the cache of the frozen backbone's features."""

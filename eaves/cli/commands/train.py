@@ -63,7 +63,8 @@ def command(data: str | None, output: Path | None, again: bool, place: Place, **
 
     from trainer.lifecycle import stop_on_signals
     from trainer.progress import build_progress
-    from trainer.run.stored_settings import continue_settings, save_settings
+    from trainer.run.run import clear_unfinished
+    from trainer.run.run_location import continue_settings, save_settings
     from trainer.train import train
 
     prepare_tensorflow()
@@ -71,6 +72,8 @@ def command(data: str | None, output: Path | None, again: bool, place: Place, **
     path = str(project.data.path)
     images = dataclasses.replace(project.data, path=path if "://" in path else workspace.path(Path(path)))
     images, settings = continue_settings(target, images, settings, given=flags)
+    for line in clear_unfinished(target):
+        say(line)
     try:
         with stop_on_signals() as stop:
             run = train(images, settings, target, name=project.name, progress=build_progress(sys.stderr), stop=stop)

@@ -51,7 +51,6 @@ def build_task(folder: Path, pixels: npt.NDArray[np.uint8], *, balance: str = "a
         model=model,
         backbone_sha256=weights_digest(model.get_layer("backbone")),
         decoded=DecodedDataset(dataset=dataset, pixels=np.stack([pixels] * len(examples)), labels=labels),
-        settings=settings,
         progress=SilentProgress(),
         features=open_store(folder / "features"),
         checkpoints=Checkpoints(

@@ -116,9 +116,9 @@ LINK = "latest"
 """Name of the symbolic link to the newest run; it is skipped in listings, because the run is listed by its own name."""
 DECIDING = ("data.near_copies", "data.group_by", "train.val_fraction")
 """Settings that decide the split."""
-SETTINGS = "settings.json"
-"""Name of the file with the settings of an unfinished run, beside its checkpoints."""
-_MANIFEST, _CONFIG = "run.json", "config.json"
+CONFIG = "config.json"
+"""Name of the file with all settings of a run; those of an unfinished run are beside its checkpoints."""
+_MANIFEST = "run.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,18 +137,12 @@ class EarlierSplit:
 
 
 def find_earlier(
-    *,
-    data_path: str,
-    deciding: Mapping[str, str | float],
-    run: FileStore,
-    unfinished: FileStore,
-    beside: FileStore,
+    config: Mapping[str, Mapping[str, Any]], *, run: FileStore, unfinished: FileStore, beside: FileStore
 ) -> EarlierSplit:
     """Find the split that a training keeps; return one without images for a new split.
 
     Args:
-        data_path: Value of `data.path` as config.json stores it.
-        deciding: Values of the settings in `DECIDING`.
+        config: Settings of the training, as config.json stores them.
         run: Location of the new run.
         unfinished: Location of the run's checkpoints.
         beside: Location above the new run, which may hold other runs.
@@ -158,22 +152,22 @@ def find_earlier(
         StorageError: The storage can't be read.
     """
     newest = next((store for store in (run, unfinished) if store.exists(SPLIT_FILE)), None)
-    newest = newest or next(_same_data(beside, data_path), None)
+    newest = newest or next(_same_data(beside, config["data"]["path"]), None)
     if newest is None:
         return EarlierSplit()
-    if changes := _find_changes(newest, deciding):
+    if changes := _find_changes(newest, config):
         note = f"the split is new, because {changes} since {redact_uri(newest.uri)} was trained"
         return EarlierSplit(note=f"{note}; earlier accuracies are not comparable with the new one")
     entries = parse_split(newest.read(SPLIT_FILE).decode(), f"{newest.uri.rstrip('/')}/{SPLIT_FILE}")
     return EarlierSplit(origin=newest.uri, known={digest: entry.split for digest, entry in entries.items()})
 
 
-def _find_changes(store: FileStore, deciding: Mapping[str, str | float]) -> str:
+def _find_changes(store: FileStore, config: Mapping[str, Mapping[str, Any]]) -> str:
     """Return in words which settings that decide the split differ from those of a run; empty when none does."""
-    before, changes = _json(store, _CONFIG) or _json(store, SETTINGS), []
-    for name, value in deciding.items():
+    before, changes = _json(store, CONFIG), []
+    for name in DECIDING:
         section, _, key = name.partition(".")
-        values = before.get(section)
+        values, value = before.get(section), config[section][key]
         if isinstance(values, dict) and values.get(key, value) != value:
             changes.append(f"{name} has changed from {values[key]!r} to {value!r}")
     return " and ".join(changes)
@@ -186,7 +180,7 @@ def _same_data(beside: FileStore, data_path: str) -> Iterator[FileStore]:
         (str(about.get("created", "")), store.uri, store) for store in stores if (about := _json(store, _MANIFEST))
     ]
     for _, _, store in sorted(dated, key=lambda item: item[:2], reverse=True):
-        data = _json(store, _CONFIG).get("data")
+        data = _json(store, CONFIG).get("data")
         if isinstance(data, dict) and data.get("path") == data_path and store.exists(SPLIT_FILE):
             yield store
 
