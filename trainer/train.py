@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eaves.base.disk_errors import disk_errors
-from eaves.resource_limits import count_usable_cpus
-from trainer.data import pixels
 from trainer.data.dataset import Dataset, load_dataset
 from trainer.data.listing import log_not_used
 from trainer.data.remote import mirror_file, redact_uri
@@ -32,22 +29,7 @@ from trainer.training.checkpoint import Checkpoints
 if TYPE_CHECKING:
     from trainer.training.fit import TrainingTask
 
-ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
-"""Environment variables of every training process; `build_environment` adds those that depend on the machine."""
-
 _logger = logging.getLogger(__name__)
-
-
-def build_environment() -> dict[str, str]:
-    """Return the variables that the entry point of a training process sets before `train` imports TensorFlow.
-
-    They give TensorFlow's thread pools one thread per usable CPU. By default it counts the CPUs that the process may
-    run on: in a pod with a limit of 2 CPUs on a node with 64, the kernel would throttle 64 threads.
-
-    Source: tensorflow/core/common_runtime/process_util.cc, NumIntraOpThreadsFromEnvironment.
-    """
-    cpus = str(count_usable_cpus())
-    return ENVIRONMENT | {"TF_NUM_INTRAOP_THREADS": cpus, "TF_NUM_INTEROP_THREADS": cpus}
 
 
 def train(
@@ -102,13 +84,12 @@ def train(
             checkpoints = Checkpoints(
                 place.unfinished(), identity, interval_s=settings.checkpoint_s, stop=stop, beside=beside
             )
-            with _open_task(dataset, settings, place, work, progress, clock, checkpoints) as task:
-                from trainer.training.fit import fit
+            task = _prepare(dataset, settings, place, work, progress, clock, checkpoints)
+            from trainer.training.fit import fit
 
-                with clock.phase("fit"):
-                    fitted = fit(task)
-                name = name or build_name(place.local.name)
-                about = run_records.write_records(work, name, task, fitted, config, clock)
+            with clock.phase("fit"):
+                fitted = fit(task)
+            about = run_records.write_records(work, name or build_name(place.local.name), task, fitted, config, clock)
             run = finish(work, place.local, about)
         place.finish(run)
         return run
@@ -144,8 +125,7 @@ def _load(
     return dataset
 
 
-@contextmanager
-def _open_task(
+def _prepare(
     dataset: Dataset,
     settings: TrainSettings,
     place: RunLocation,
@@ -153,43 +133,33 @@ def _open_task(
     progress: Stoppable,
     clock: run_records.PhaseTimer,
     checkpoints: Checkpoints,
-) -> Iterator[TrainingTask]:
-    """Select what the training begins with, and yield its task with decoded pixels and a built model."""
+) -> TrainingTask:
+    """Select what the training begins with, and return its task with a built model."""
     features, identity = place.features(settings.cache), checkpoints.identity
     with clock.phase("import_tensorflow"), native_stderr(), progress.at_once("the import of TensorFlow"):
-        from trainer.model import keras_model as models
+        from trainer.model.keras_model import build_model
         from trainer.training.fit import TrainingTask
     trained = [example.path for example in dataset.examples if example.split == "train"]
     candidates, reason = list_candidates(settings, trained)
     if reason:
         _logger.info("%s", reason)
-    first = candidates[0]
-    with ExitStack() as stack:
-        decoded = stack.enter_context(pixels.decode(dataset, first.recipe(), progress, folder=work))
-        reported = set(dataset.faults)
-        log_not_used(fault for fault in decoded.dataset.faults if fault not in reported)
-        with clock.phase("select"):
-            selection = select(
-                candidates,
-                decoded.dataset,
-                features=features,
-                unfinished=place.unfinished(),
-                fingerprint=f"{identity.fingerprint} {identity.code}",
-                progress=progress,
-            )
-        settings = selection.settings
-        if (settings.side, settings.resize) != (first.side, first.resize):
-            stack.close()
-            decoded = stack.enter_context(pixels.decode(decoded.dataset, settings.recipe(), progress, folder=work))
-        with clock.phase("build"), native_stderr():
-            backbone = models.build_backbone(settings)
-            model = models.build_model(settings, len(dataset.labels), backbone)
-        yield TrainingTask(
-            model=model,
-            backbone_sha256=models.weights_digest(backbone),
-            decoded=decoded,
-            progress=progress,
+    with clock.phase("select"):
+        selection = select(
+            candidates,
+            dataset,
             features=features,
-            selection=selection,
-            checkpoints=checkpoints,
+            unfinished=place.unfinished(),
+            fingerprint=f"{identity.fingerprint} {identity.code}",
+            progress=progress,
         )
+    with clock.phase("build"), native_stderr():
+        model = build_model(selection.settings, len(dataset.labels))
+    return TrainingTask(
+        model=model,
+        dataset=dataset,
+        progress=progress,
+        features=features,
+        selection=selection,
+        checkpoints=checkpoints,
+        work=work,
+    )

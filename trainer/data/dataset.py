@@ -14,6 +14,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from eaves.errors import DatasetError
 from trainer.data.listing import DataFault, LabelledImage, Split
 from trainer.data.reading import describe_black, find_local, group_images, propose_groups, read_images
@@ -66,6 +69,7 @@ class Dataset:
         labels: Class names, sorted; an example's label is an index into them.
         examples: The images, in order of class and path.
         faults: Faults of the files that are left out.
+        broken: Faults of files among the examples that can't be decoded.
         declared: Whether the data declare the split.
         groups: Number of groups of images that stay together: groups of `data.group_by` if it is set, else groups of
             images that look alike.
@@ -82,6 +86,7 @@ class Dataset:
     examples: tuple[Example, ...]
     faults: tuple[DataFault, ...]
     declared: bool
+    broken: tuple[DataFault, ...] = ()
     groups: int = 0
     lookalikes: frozenset[str] = frozenset()
     split_of: str = ""
@@ -92,6 +97,10 @@ class Dataset:
         """Return the name of each class and its number of examples on one side."""
         count = Counter(example.label for example in self.examples if example.split == split)
         return {name: count[index] for index, name in enumerate(self.labels)}
+
+    def rows(self, split: Split) -> npt.NDArray[np.int64]:
+        """Return the positions of one side's examples."""
+        return np.array([row for row, item in enumerate(self.examples) if item.split == split], np.int64)
 
     @property
     def is_balanced(self) -> bool:
@@ -157,7 +166,9 @@ def load_dataset(
     known: Mapping[str, Split] | None = None,
     progress: TrainingProgress | None = None,
 ) -> Dataset:
-    """Load the dataset that the settings name; download and unpack it into `cache` unless it is there already.
+    """Load the dataset that the settings name, without images that can't be decoded.
+
+    It is downloaded and unpacked into `cache` unless it is there already.
 
     Args:
         data: Settings that name the images.
@@ -182,7 +193,7 @@ def load_dataset(
         known=known,
         progress=progress,
     )
-    return replace(dataset, faults=(*faults, *dataset.faults), balance=data.balance)
+    return replace(dataset, faults=(*faults, *dataset.faults), balance=data.balance).without(dataset.broken)
 
 
 def scan(
@@ -251,6 +262,7 @@ def scan(
         labels=listing.labels,
         examples=tuple(sorted(examples, key=lambda item: (item.label, str(item.path)))),
         faults=tuple(faults),
+        broken=tuple(DataFault(file=image.name, reason=image.fault) for image in images if image.fault),
         declared=listing.declared,
         groups=len(by_person) or len(copied.groups),
         lookalikes=lookalikes,

@@ -65,19 +65,19 @@ def mirror(
         DatasetError: The URI holds nothing or can't be used.
         StorageError: The URI can't be reached or read.
     """
-    place = _Place(uri, cache, attempts)
+    place = _Place(uri, cache, progress, attempts)
     if place.name.lower().endswith(archive.SUFFIXES):
-        return mirror_file(uri, cache, progress, attempts=attempts), ()
+        return place.fetch_itself(), ()
     if place.name.lower().endswith(MANIFEST_SUFFIX):
-        file = mirror_file(uri, cache, progress, attempts=attempts)
+        file = place.fetch_itself()
         parent = place.root.partition("?")[0].rpartition("/")[0]
         wanted = [path for path in parse_manifest(file) if not suffix_fault(path)]
-        place.fetch([(path, f"{parent}/{path}") for path in wanted], progress, missing_ok=True)
+        place.fetch([(path, f"{parent}/{path}") for path in wanted], missing_ok=True)
         return file, ()
     if uri.lower().startswith("http"):
         message = f"{redact_uri(uri)}: a folder can't be listed over HTTP"
         raise DatasetError(message, hint="name a manifest (.csv) or an archive (.zip, .tar, .tar.gz) instead")
-    return place.folder, _mirror_folder(place, uri, progress)
+    return place.folder, place.fetch_folder(uri)
 
 
 def mirror_file(uri: str, cache: Path, progress: TrainingProgress, *, attempts: int = ATTEMPTS) -> Path:
@@ -87,47 +87,20 @@ def mirror_file(uri: str, cache: Path, progress: TrainingProgress, *, attempts: 
         DatasetError: The URI holds nothing or can't be used.
         StorageError: The URI can't be reached or read.
     """
-    place = _Place(uri, cache, attempts)
-    place.fetch([(place.name, place.root)], progress)
-    return place.folder / place.name
-
-
-def _mirror_folder(place: _Place, uri: str, progress: TrainingProgress) -> tuple[DataFault, ...]:
-    root = place.root.rstrip("/")
-    with _translated(uri):
-        found: Mapping[str, Mapping[str, Any]] = place.files.find(root, detail=True)
-    wanted: list[Remote] = []
-    faults: list[DataFault] = []
-    for path in sorted(found):
-        name = path.removeprefix(root).removeprefix("/")
-        if name.endswith("/") or any(part.startswith(".") and part != ".." for part in name.split("/")):
-            continue
-        if leaves_root(name) or "//" in name:
-            faults.append(DataFault(file=name, reason="the name leads to a file outside the folder"))
-        elif fault := suffix_fault(name):
-            faults.append(fault)
-        else:
-            wanted.append((name, path))
-    if not wanted:
-        raise DatasetError(
-            f"no images under {uri}",
-            hint="check the URI; it must name a folder that holds one folder of images per class",
-        )
-    place.prune({name for name, _ in wanted})
-    place.fetch(wanted, progress, known=found)
-    return tuple(faults)
+    return _Place(uri, cache, progress, attempts).fetch_itself()
 
 
 class _Place:
     """A URI, the remote filesystem that its files are downloaded from, and their local mirror below `cache`."""
 
-    def __init__(self, uri: str, cache: Path, attempts: int) -> None:
+    def __init__(self, uri: str, cache: Path, progress: TrainingProgress, attempts: int) -> None:
         if uri.partition("://")[0].lower() not in SCHEMES or "::" in uri:
             raise DatasetError(
                 f"data can't be read from {redact_uri(uri)}: the scheme is not supported",
                 hint=f"use a path, or a URI with one of the schemes {', '.join(SCHEMES)}",
             )
-        self.files, self.root = open_filesystem(uri)
+        self._files, self.root = open_filesystem(uri)
+        self._progress = progress
         self.name = unquote(PurePosixPath(urlsplit(uri).path if uri.lower().startswith("http") else self.root).name)
         home = cache / hashlib.sha256(uri.encode()).hexdigest()[:32]
         self.folder = home / "files"
@@ -136,10 +109,41 @@ class _Place:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._index = dict(_read_index(self._log))
 
+    def fetch_itself(self) -> Path:
+        """Download the file at the URI."""
+        self.fetch([(self.name, self.root)])
+        return self.folder / self.name
+
+    def fetch_folder(self, uri: str) -> tuple[DataFault, ...]:
+        """Download the images of the folder at the URI; return the faults of files that are left out."""
+        root = self.root.rstrip("/")
+        with _translated(uri):
+            found: Mapping[str, Mapping[str, Any]] = self._files.find(root, detail=True)
+        wanted: list[Remote] = []
+        faults: list[DataFault] = []
+        for path in sorted(found):
+            name = path.removeprefix(root).removeprefix("/")
+            if name.endswith("/") or any(part.startswith(".") and part != ".." for part in name.split("/")):
+                continue
+            if leaves_root(name) or "//" in name:
+                faults.append(DataFault(file=name, reason="the name leads to a file outside the folder"))
+            elif fault := suffix_fault(name):
+                faults.append(fault)
+            else:
+                wanted.append((name, path))
+        if not wanted:
+            hint = "check the URI; it must name a folder that holds one folder of images per class"
+            raise DatasetError(f"no images under {uri}", hint=hint)
+        names = {name for name, _ in wanted}
+        for file in self.folder.rglob("*"):  # what no longer exists there
+            if file.is_file() and file.relative_to(self.folder).as_posix() not in names:
+                file.unlink()
+        self.fetch(wanted, known=found)
+        return tuple(faults)
+
     def fetch(
         self,
         wanted: list[Remote],
-        progress: TrainingProgress,
         *,
         known: Mapping[str, Mapping[str, Any]] | None = None,
         missing_ok: bool = False,
@@ -153,7 +157,7 @@ class _Place:
         def one(item: Remote) -> None:
             name, path = item
             try:
-                info = known[path] if known else self._retried(path, lambda: self.files.info(path))
+                info = known[path] if known else self._retried(path, lambda: self._files.info(path))
                 self._fetch_one(name, path, info)
             except DatasetError:
                 if not missing_ok:
@@ -161,19 +165,13 @@ class _Place:
                 if is_file(self.folder / name):
                     (self.folder / name).unlink()
 
-        with progress.phase("Downloading", len(wanted)) as step, ThreadPoolExecutor(PARALLEL) as pool:
+        with self._progress.phase("Downloading", len(wanted)) as step, ThreadPoolExecutor(PARALLEL) as pool:
             try:
                 for _ in pool.map(one, wanted):
                     step()
             except EavesError:
                 pool.shutdown(cancel_futures=True)
                 raise
-
-    def prune(self, names: set[str]) -> None:
-        """Remove files that no longer exist remotely."""
-        for file in self.folder.rglob("*"):
-            if file.is_file() and file.relative_to(self.folder).as_posix() not in names:
-                file.unlink()
 
     def _fetch_one(self, name: str, path: str, info: Mapping[str, Any]) -> None:
         target, version = self.folder / name, {key: str(info[key]) for key in _VERSION if info.get(key) is not None}
@@ -200,7 +198,7 @@ class _Place:
                 time.sleep(self._backoff.pause_s(failures))
 
     def _download(self, path: str, part: Path, size: int | None) -> None:
-        self.files.get_file(path, str(part))
+        self._files.get_file(path, str(part))
         got = part.stat().st_size
         if size is not None and got != size:
             raise StorageError(f"{redact_uri(path)}: the download ended after {got} of {size} bytes", hint="try again")

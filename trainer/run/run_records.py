@@ -127,11 +127,10 @@ def write_records(
     """
     from trainer.model import keras_model as models
 
-    decoded, dataset, model = task.decoded, task.decoded.dataset, task.model
-    label_weights, rows = dataset.label_weights(), decoded.rows("val")
-    held_out = [dataset.examples[row] for row in rows]
+    dataset, model, label_weights = task.dataset, task.model, task.dataset.label_weights()
+    held_out = [example for example in dataset.examples if example.split == "val"]
     measured = measure_quality(
-        decoded.labels[rows],
+        np.array([example.label for example in held_out], np.int64),
         fitted.val_logits,
         dataset.labels,
         label_weights=label_weights,
@@ -181,7 +180,7 @@ def write_records(
 
 def _describe_run(name: str, task: TrainingTask, fitted: TrainingResult, measured: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of run.json except for what only Keras knows and the list of files."""
-    settings, dataset, identity = task.settings, task.decoded.dataset, task.checkpoints.identity
+    settings, dataset, identity = task.settings, task.dataset, task.checkpoints.identity
     epochs, rate = settings.schedule()
     crossed = measured.get("cross_validation")
     quality = rate_model(crossed or measured, usable_accuracy=settings.usable_accuracy)

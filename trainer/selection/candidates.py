@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from eaves.errors import DatasetError, ImageError
 from eaves.resource_limits import count_usable_cpus
 from trainer.data.dataset import Example
+from trainer.data.pixels import read_tensor
 from trainer.feature_cache import FeatureCache, cache_key
 from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, SCALES, SMALL
 from trainer.model.efficientnet_lite import PackagedWeights
@@ -122,7 +123,12 @@ def list_scales(candidate: TrainSettings) -> list[TrainSettings]:
 
 
 def compute_features(
-    settings: TrainSettings, examples: Sequence[Example], store: FileStore, progress: TrainingProgress
+    settings: TrainSettings,
+    examples: Sequence[Example],
+    store: FileStore,
+    progress: TrainingProgress,
+    *,
+    backbone: Any = None,
 ) -> CandidateFeatures:
     """Compute the features of images that are read from their files.
 
@@ -131,34 +137,25 @@ def compute_features(
         examples: The images.
         store: Storage of cached features; the pass of a frozen backbone finds those of the selected candidate there.
         progress: Receives one step for each image that the network sees.
+        backbone: The backbone that is trained; None builds one, to compare it, and measures its cost.
 
     Raises:
         ConfigError: The candidate's weights can't be loaded.
         DatasetError: An image can't be decoded, or no longer be read.
     """
-    started, scale, recipe = time.monotonic(), settings.own_scale, settings.recipe()
+    started, scale, recipe, cpu_ms = time.monotonic(), settings.own_scale, settings.recipe(), 0.0
+    is_compared = backbone is None
+    title = f"Comparing {settings.arch}, {recipe.height} pixels, {scale.name}" if is_compared else "Backbone pass"
     with native_stderr():
         from trainer.model.keras_model import build_backbone, compile_network, weights_digest
 
-        backbone = build_backbone(settings)
-    values = np.empty((len(examples), *backbone.output_shape[1:]), np.float32)
+        backbone = build_backbone(settings) if is_compared else backbone
+    compute, values = compile_network(backbone), np.empty((len(examples), *backbone.output_shape[1:]), np.float32)
     key = cache_key(recipe=recipe.digest(), scale=scale.name, backbone=weights_digest(backbone))
-
-    def decode(row: int) -> npt.NDArray[np.uint8]:
-        path = examples[row].path
-        try:
-            return np.asarray(recipe.tensor(path.read_bytes()))
-        except (ImageError, OSError) as error:
-            reason = error.message if isinstance(error, ImageError) else error.strerror
-            raise DatasetError(
-                f"{path} can't be read at {recipe.height} pixels: {reason}", hint="remove the image"
-            ) from error
-
-    compute = compile_network(backbone)
     with ThreadPoolExecutor(max_workers=count_usable_cpus()) as pool:
 
         def read(rows: Sequence[int]) -> npt.NDArray[np.float32]:
-            return scale.apply(np.stack(list(pool.map(decode, rows))))
+            return scale.apply(np.stack(list(pool.map(lambda row: read_tensor(examples[row], recipe), rows))))
 
         FeatureCache(store, key).compute(
             compute,
@@ -167,13 +164,14 @@ def compute_features(
             values,
             batch_size=settings.batch_size,
             progress=progress,
-            title=f"Comparing {settings.arch}, {recipe.height} pixels, {scale.name}",
+            title=title,
         )
-        batch = read(range(min(TIMED, len(examples))))
-        compute(batch)  # the first call may take longer
-        started_cpu = time.process_time()
-        compute(batch)
-        cpu_ms = (time.process_time() - started_cpu) * 1000 / len(batch)
+        if is_compared:
+            batch = read(range(min(TIMED, len(examples))))
+            compute(batch)  # the first call may take longer
+            started_cpu = time.process_time()
+            compute(batch)
+            cpu_ms = (time.process_time() - started_cpu) * 1000 / len(batch)
     megabytes = backbone.count_params() * 4 / 1e6
     seconds = time.monotonic() - started
     return CandidateFeatures(settings=settings, values=values, cpu_ms=cpu_ms, megabytes=megabytes, seconds=seconds)

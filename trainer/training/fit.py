@@ -1,4 +1,4 @@
-"""Trains a built model on decoded pixels: its head or the whole network.
+"""Trains a built model: its head on features, or the whole network on pixels.
 
 The number of epochs is fixed beforehand and the weights of the last epoch are kept. The validation images are evaluated
 after each epoch for the curves only and decide nothing, so that the accuracy on them is unbiased. The temperature is
@@ -9,25 +9,26 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.augmentation import augment, variant_in_epoch
-from trainer.data.pixels import DecodedDataset
-from trainer.feature_cache import FeatureCache, cache_key
+from trainer.data.dataset import Dataset
+from trainer.data.pixels import augment, open_pixels, variant_in_epoch
 from trainer.model.keras_model import compile_network
-from trainer.prefetch import prefetch
 from trainer.progress import TrainingProgress
+from trainer.selection.candidates import compute_features
 from trainer.selection.cross_validation import cross_validate
 from trainer.selection.linear_head import HeadRecipe, LinearHead, fit_linear
 from trainer.selection.selector import IMAGES, ModelSelection, choose_examples, describe_rows
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore
-from trainer.training import loop
 from trainer.training.checkpoint import Checkpoints
+from trainer.training.loop import Augment, Batches, Rows
+from trainer.training.loop import fit as train_network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,49 +37,26 @@ class TrainingTask:
 
     Attributes:
         model: Result of `build_model`.
-        backbone_sha256: Digest of the backbone's weights before training.
-        decoded: The decoded images.
+        dataset: The images, all of which can be decoded.
         progress: Receives the phases of the training and their steps.
         features: Storage of cached features.
         selection: What was selected for the training: its settings, and why.
         checkpoints: Checkpoints to resume from and to write.
+        work: Folder for a temporary file of pixels; None means the system's.
     """
 
     model: Any
-    backbone_sha256: str
-    decoded: DecodedDataset
+    dataset: Dataset
     progress: TrainingProgress
     features: FileStore
     selection: ModelSelection
     checkpoints: Checkpoints
+    work: Path | None = None
 
     @property
     def settings(self) -> TrainSettings:
         """Settings of the training, with what was selected."""
         return self.selection.settings
-
-    def cache(self) -> FeatureCache:
-        """Return the cache of the frozen backbone's features."""
-        recipe, scale = self.settings.recipe().digest(), self.settings.own_scale.name
-        return FeatureCache(self.features, cache_key(recipe=recipe, scale=scale, backbone=self.backbone_sha256))
-
-    def digests(self) -> list[str]:
-        """Return the sha256 of each image, in the order of the rows."""
-        return [example.digest for example in self.decoded.dataset.examples]
-
-    def validate(self) -> npt.NDArray[np.float32]:
-        """Return the logits of the whole model, as it is saved, for the held-out images: (images, classes)."""
-        rows, size, outputs = self.decoded.rows("val"), self.settings.batch_size, []
-        network = compile_network(keras.Model(self.model.input, self.model.get_layer("head").output))
-        batches = [rows[start : start + size] for start in range(0, len(rows), size)]
-        with (
-            self.progress.phase("Validation", len(rows)) as step,
-            closing(prefetch(lambda batch: self.decoded.pixels[batch], batches)) as inputs,
-        ):
-            for images in inputs:
-                outputs.append(network(images))
-                step(len(images))
-        return np.concatenate(outputs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,47 +81,47 @@ def fit(task: TrainingTask) -> TrainingResult:
 
 def fit_frozen(task: TrainingTask) -> TrainingResult:
     """Run every image once through the frozen backbone and fit the head to the features."""
-    model, decoded = task.model, task.decoded
-    trunk = keras.Model(model.input, model.get_layer("backbone")(model.get_layer("scaling").output))
-    features = np.empty((len(decoded.labels), *trunk.output_shape[1:]), np.float32)
-    task.cache().compute(
-        compile_network(trunk),
-        lambda rows: decoded.pixels[rows],
-        task.digests(),
-        features,
-        batch_size=task.settings.batch_size,
-        progress=task.progress,
-        title="Backbone pass",
-    )
+    model, dataset = task.model, task.dataset
+    features = compute_features(
+        task.settings, dataset.examples, task.features, task.progress, backbone=model.get_layer("backbone")
+    ).values
     head, recipe = _fit_head(task, features)
     model.get_layer("head").set_weights([head.kernel.astype(np.float32), head.bias.astype(np.float32)])
-    val_logits = head(features[decoded.rows("val")]).astype(np.float32)
+    val_logits = head(features[dataset.rows("val")]).astype(np.float32)
     return TrainingResult(history=[], val_logits=val_logits, head=str(recipe))
 
 
 def fit_full(task: TrainingTask) -> TrainingResult:
     """Train every layer on pixels; each epoch uses another variant of every image."""
+    dataset, settings, progress = task.dataset, task.settings, task.progress
+    labels = np.array([example.label for example in dataset.examples], np.int64)
     # This model wraps the same layers, so that the saved model carries no optimizer.
-    model, decoded, settings = task.model, task.decoded, task.settings
-    rows, augment = decoded.rows("train"), _build_augment(task)
-    history = loop.fit(
-        keras.Model(model.input, model.get_layer("head").output),
-        loop.Batches(decoded.pixels, decoded.labels, rows, settings, shuffle=True, augment=augment),
-        settings,
-        task.progress,
-        validation=loop.Batches(decoded.pixels, decoded.labels, decoded.rows("val"), settings, shuffle=False),
-        checkpoints=task.checkpoints,
-        class_weight=decoded.dataset.class_weights(),
-    )
-    return TrainingResult(history=history, val_logits=task.validate())
+    model = keras.Model(task.model.input, task.model.get_layer("head").output)
+    with open_pixels(dataset.examples, settings.recipe(), progress, folder=task.work) as pixels:
+        held_out = Batches(pixels, labels, dataset.rows("val"), settings, shuffle=False)
+        history = train_network(
+            model,
+            Batches(pixels, labels, dataset.rows("train"), settings, shuffle=True, augment=_build_augment(task)),
+            settings,
+            progress,
+            validation=held_out,
+            checkpoints=task.checkpoints,
+            class_weight=dataset.class_weights(),
+        )
+        network, outputs = compile_network(model), []
+        with progress.phase("Validation", len(dataset.rows("val"))) as step, closing(held_out.epoch(0)) as inputs:
+            for images, _ in inputs:
+                outputs.append(network(images))
+                step(len(images))
+    return TrainingResult(history=history, val_logits=np.concatenate(outputs))
 
 
 def _fit_head(task: TrainingTask, features: npt.NDArray[np.float32]) -> tuple[LinearHead, HeadRecipe]:
     """Choose how the head is fitted by cross-validation, and fit it to the features of all training images.
 
-    The problem is convex and is solved in a second. `features`: (images, features), a row for each decoded image.
+    The problem is convex and is solved in a second. `features`: (images, features), a row for each image.
     """
-    dataset, train = task.decoded.dataset, task.decoded.rows("train")
+    dataset, train = task.dataset, task.dataset.rows("train")
     row_of = {example.digest: row for row, example in enumerate(dataset.examples)}
     with task.progress.phase("Fitting the head", 1) as step:
         examples = choose_examples(dataset.examples, IMAGES)
@@ -155,13 +133,13 @@ def _fit_head(task: TrainingTask, features: npt.NDArray[np.float32]) -> tuple[Li
     return linear.divide(best.divisor), best.recipe
 
 
-def _build_augment(task: TrainingTask) -> loop.Augment | None:
+def _build_augment(task: TrainingTask) -> Augment | None:
     """Return the function that makes an epoch's variants of the training images; None if they are not augmented."""
-    settings, digests = task.settings, task.digests()
+    settings, digests = task.settings, [example.digest for example in task.dataset.examples]
     if not settings.augment:
         return None
 
-    def vary(images: npt.NDArray[Any], rows: loop.Rows, epoch: int) -> npt.NDArray[Any]:
+    def vary(images: npt.NDArray[Any], rows: Rows, epoch: int) -> npt.NDArray[Any]:
         made = []
         for image, row in zip(images, rows, strict=True):
             variant = variant_in_epoch(digests[row], epoch)

@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from eaves.errors import StoppedError
 from trainer.data.pixels import PixelRows
-from trainer.prefetch import prefetch
+from trainer.feature_cache import prefetch
 from trainer.progress import Step, TrainingProgress
 from trainer.settings import TrainSettings
 from trainer.training.checkpoint import Checkpoints

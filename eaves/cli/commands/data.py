@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from eaves.cli import CommandGroup
-from eaves.cli.labelled_data import build_bars, find_image_cache, find_labelled_data, prepare_tensorflow
+from eaves.cli.labelled_data import build_bars, find_image_cache, find_labelled_data
 from eaves.cli.output import Columns, describe_count, output_option, print_rows, print_sentence, print_value
 from eaves.cli.project import load_workspace
 from eaves.cli.site import FILE
@@ -43,6 +43,7 @@ def check(path: str | None, form: str) -> None:
     from trainer.check import inspect_data
     from trainer.run.run_location import FEATURES
     from trainer.storage import open_store
+    from trainer.tensorflow_notices import prepare_tensorflow
 
     prepare_tensorflow()
     progress = build_bars()

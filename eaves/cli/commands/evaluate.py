@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from eaves.base.statistics import round_outward
-from eaves.cli.labelled_data import build_bars, find_image_cache, find_labelled_data, prepare_tensorflow
+from eaves.cli.labelled_data import build_bars, find_image_cache, find_labelled_data
 from eaves.cli.latest import ModelPath, find_latest
 from eaves.cli.output import output_option, print_rows, print_sentence, print_value, say
 
@@ -99,6 +99,7 @@ def _measure(
     from eaves.credentials.folder import read_authorization
     from eaves.delivery.client import SinkClient
     from eaves.http_client.proxies import parse_proxies
+    from trainer.tensorflow_notices import prepare_tensorflow
 
     places = [model if "://" in model else str(find_latest(Path(model))) for model in models]
     prepare_tensorflow()

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eaves import logs
-from eaves.cli.labelled_data import prepare_tensorflow
 from eaves.cli.latest import RUN, refuse_latest, update_latest
 from eaves.cli.output import say
 from eaves.cli.project import load_workspace
@@ -65,6 +64,7 @@ def command(data: str | None, output: Path | None, again: bool, place: Place, **
     from trainer.progress import build_progress
     from trainer.run.run import clear_unfinished
     from trainer.run.run_location import continue_settings, save_settings
+    from trainer.tensorflow_notices import prepare_tensorflow
     from trainer.train import train
 
     prepare_tensorflow()

@@ -21,7 +21,8 @@ from trainer.data.dataset import scan
 from trainer.data.split.stored_split import HELD_OUT_FILE, parse_held_out
 from trainer.run.run import Run, open_run
 from trainer.settings import DataSettings, TrainSettings
-from trainer.train import ENVIRONMENT, train
+from trainer.tensorflow_notices import ENVIRONMENT
+from trainer.train import train
 
 PREDICT = """
 import sys

@@ -10,8 +10,8 @@ from contextlib import closing
 
 import pytest
 
-from trainer.prefetch import prefetch
-from trainer.train import build_environment
+from trainer.feature_cache import prefetch
+from trainer.tensorflow_notices import build_environment
 
 DEADLINE_S = 30
 WORKERS = 2

@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from trainer.data.augmentation import BRIGHTNESS, augment, variant_in_epoch
+from trainer.data.pixels import BRIGHTNESS, augment, variant_in_epoch
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (32, 40, 3), dtype=np.uint8)
 DIGEST = "ab" * 32
