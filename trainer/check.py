@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eaves.errors import ConfigError, DatasetError
-from trainer.data.dataset import Example
+from trainer.data.dataset import Example, describe_black, drop_repeats, group_images, propose_groups, read_records
 from trainer.data.listing import (
     Cause,
     DataFault,
@@ -25,11 +25,9 @@ from trainer.data.listing import (
     group_by_cause,
     load_listing,
 )
-from trainer.data.reading import describe_black, drop_repeats, group_images, propose_groups, read_records
 from trainer.data.split.splitting import check_sizes
 from trainer.progress import TrainingProgress
-from trainer.selection.candidates import compute_features
-from trainer.selection.cross_validation import RECIPES, estimate_interval, score_folds
+from trainer.selection.candidates import RECIPES, compute_features, estimate_interval, score_folds
 from trainer.selection.linear_head import LabelledRows
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore

@@ -35,6 +35,8 @@ SHARD = 64
 """Number of images in one file of the cache: 0.5 MB for Inception V3's features."""
 
 Array = npt.NDArray[Any]
+Network = Callable[[Array], Array]
+"""Function from a batch of a network's input to its output."""
 Read = Callable[[Sequence[int]], Array]
 """Function from row numbers to the network's input for these rows."""
 
@@ -53,94 +55,75 @@ def cache_key(*, recipe: str, scale: str, backbone: str) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
+def compute_cached(
+    store: FileStore,
+    network: Network,
+    read: Read,
+    digests: Sequence[str],
+    out: Array,
+    *,
+    batch_size: int,
+    progress: TrainingProgress,
+    title: str,
+) -> int:
+    """Fill `out` from the cache, and compute missing values with the network, `SHARD` images at a time.
+
+    Other threads read the next batches while the network computes one.
+
+    Args:
+        store: Storage of one cache key.
+        network: The network.
+        read: Function from row numbers to the network's input; several threads call it at the same time.
+        digests: sha256 of each image, hex.
+        out: (len(digests), ...) of the stored type.
+        batch_size: Number of images in one batch.
+        progress: Receives the images of each computed batch.
+        title: Title of the phase in the progress.
+
+    Returns:
+        computed: Number of images that the network computed.
+    """
+    rows_of = {digest: row for row, digest in enumerate(digests)}
+    for name in sorted(store.list()):
+        known, values = _read_shard(store, name, out) if name.endswith(".npz") else ([], out)
+        for index, digest in enumerate(known):
+            if (row := rows_of.pop(digest, None)) is not None:
+                out[row] = values[index]
+    missing = sorted(rows_of.values())
+    if not missing:
+        return 0
+    shards = [_split(missing[start : start + SHARD], batch_size) for start in range(0, len(missing), SHARD)]
+    with (
+        progress.phase(title, len(missing)) as step,
+        closing(prefetch(read, chain.from_iterable(shards))) as inputs,
+    ):
+        for shard in shards:
+            for rows in shard:
+                out[rows] = network(next(inputs))
+                step(len(rows))
+            whole = list(chain.from_iterable(shard))
+            held = [digests[row] for row in whole]
+            name = f"{hashlib.sha256(''.join(held).encode()).hexdigest()[:32]}.npz"
+            store.write_arrays(name, digests=np.array(held, dtype="U64"), values=out[whole])
+    return len(missing)
+
+
 def _split(rows: list[int], size: int) -> list[list[int]]:
     return [rows[first : first + size] for first in range(0, len(rows), size)]
 
 
-class FeatureCache:
-    """Cached features by image digest, stored in files below one cache key.
-
-    Args:
-        store: Storage that holds the files.
-        key: Result of `cache_key`.
-    """
-
-    def __init__(self, store: FileStore, key: str) -> None:
-        self._store = store.at(key)
-
-    def load(self, digests: Sequence[str], out: Array) -> list[int]:
-        """Fill the rows of `out`, (len(digests), ...), whose images are in the cache; return the other rows."""
-        rows = {digest: row for row, digest in enumerate(digests)}
-        for name in sorted(self._store.list()):
-            if not name.endswith(".npz") or (held := self._read(name, out)) is None:
-                continue
-            for index, digest in enumerate(held[0]):
-                row = rows.pop(digest, None)
-                if row is not None:
-                    out[row] = held[1][index]
-        return sorted(rows.values())
-
-    def save(self, digests: Sequence[str], values: Array) -> None:
-        """Write the values of some images as one file of the cache."""
-        name = hashlib.sha256("".join(digests).encode()).hexdigest()[:32]
-        self._store.write_arrays(f"{name}.npz", digests=np.array(digests, dtype="U64"), values=values)
-
-    def compute(
-        self,
-        network: Callable[[Array], Array],
-        read: Read,
-        digests: Sequence[str],
-        out: Array,
-        *,
-        batch_size: int,
-        progress: TrainingProgress,
-        title: str,
-    ) -> int:
-        """Fill `out` from the cache, and compute missing values with the network, `SHARD` images at a time.
-
-        Other threads read the next batches while the network computes one.
-
-        Args:
-            network: Function from a batch of the network's input to its output.
-            read: Function from row numbers to the network's input; several threads call it at the same time.
-            digests: sha256 of each image, hex.
-            out: (len(digests), ...) of the stored type.
-            batch_size: Number of images in one batch.
-            progress: Receives the images of each computed batch.
-            title: Title of the phase in the progress.
-
-        Returns:
-            computed: Number of images that the network computed.
-        """
-        missing = self.load(digests, out)
-        if not missing:
-            return 0
-        shards = [_split(missing[start : start + SHARD], batch_size) for start in range(0, len(missing), SHARD)]
-        with (
-            progress.phase(title, len(missing)) as step,
-            closing(prefetch(read, chain.from_iterable(shards))) as inputs,
-        ):
-            for shard in shards:
-                for rows in shard:
-                    values = network(next(inputs))
-                    out[rows] = values
-                    step(len(rows))
-                whole = list(chain.from_iterable(shard))
-                self.save([digests[row] for row in whole], out[whole])
-        return len(missing)
-
-    def _read(self, name: str, out: Array) -> tuple[list[str], Array] | None:
-        """Return the digests and values in one of the cache's files; remove a damaged file and return None."""
-        try:
-            shard = self._store.read_arrays(name)
-            digests, values = shard["digests"].tolist(), shard["values"]
-            if values.shape != (len(digests), *out.shape[1:]) or values.dtype != out.dtype:
-                raise ValueError(f"the file holds an array of {values.dtype} {values.shape}")
-        except DAMAGED as error:
-            _log.warning("the cached features %s are damaged and are computed again: %s", name, str(error)[:200])
-            self._store.delete(name)
-            return None
-        return digests, values
+def _read_shard(store: FileStore, name: str, out: Array) -> tuple[list[str], Array]:
+    """Return the digests and values in one of the cache's files; remove a damaged file and return none."""
+    try:
+        shard = store.read_arrays(name)
+        digests, values = shard["digests"].tolist(), shard["values"]
+        if values.shape != (len(digests), *out.shape[1:]) or values.dtype != out.dtype:
+            raise ValueError(f"the file holds an array of {values.dtype} {values.shape}")
+    except DAMAGED as error:
+        _log.warning("the cached features %s are damaged and are computed again: %s", name, str(error)[:200])
+        store.delete(name)
+        return [], out
+    return digests, values
 
 
 WORKERS = 4

@@ -169,10 +169,8 @@ def open_filesystem(uri: str) -> tuple[Any, str]:
     options: dict[str, Any] = {"client_kwargs": {"trust_env": True}} if protocol in ("http", "https") else {}
     try:
         filesystem, root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **options)
-    except ImportError as error:
-        raise StorageError(f"can't open {uri}: {error}", hint=f"install the package for {protocol}://") from error
-    except ValueError as error:
-        hint = "use a path, or a URI such as s3://BUCKET/NAME"
+    except (ImportError, ValueError) as error:
+        hint = f"use a path, or a URI such as s3://BUCKET/NAME, for which the package of {protocol}:// is installed"
         raise StorageError(f"can't open {uri}: {error}", hint=hint) from error
     return filesystem, str(root)
 

@@ -13,9 +13,9 @@ from eaves.base.disk_errors import disk_errors
 from trainer.data.dataset import Dataset, load_dataset
 from trainer.data.listing import log_not_used
 from trainer.data.remote import mirror_file, redact_uri
-from trainer.data.split.stored_split import CONFIG, SPLIT_FILE, EarlierSplit, find_earlier, render_lines
+from trainer.data.split.splitting import CONFIG, SPLIT_FILE, EarlierSplit, find_earlier, render_lines
 from trainer.lifecycle import Stoppable
-from trainer.progress import SilentProgress, TrainingProgress
+from trainer.progress import SILENT, TrainingProgress
 from trainer.run import run_records
 from trainer.run.run import Run, build_name, finish, new_run, render_json
 from trainer.run.run_location import RunLocation, build_location
@@ -38,7 +38,7 @@ def train(
     output: str | Path,
     *,
     name: str | None = None,
-    progress: TrainingProgress | None = None,
+    progress: TrainingProgress = SILENT,
     cache: Path | None = None,
     stop: threading.Event | None = None,
 ) -> Run:
@@ -67,7 +67,7 @@ def train(
     if not is_uri(data.path):  # an absolute path, so that a conversion in another folder finds the images
         data = replace(data, path=Path(data.path).absolute())
     stop, place, clock = stop or threading.Event(), build_location(output, cache), run_records.PhaseTimer()
-    progress = Stoppable(progress or SilentProgress(), stop)
+    progress = Stoppable(progress, stop)
     config = build_config(data, settings)
     with disk_errors(place.local):
         if settings.weights_kind == "file" and is_uri(settings.weights):

@@ -17,12 +17,11 @@ import numpy.typing as npt
 
 from converters.evaluation.models import EvaluatedModel
 from eaves.errors import DatasetError, StorageError
+from trainer.data.dataset import find_local, read_once, read_records
 from trainer.data.listing import DataFault, LabelledImage, check_not_loose, load_listing
-from trainer.data.reading import find_local, read_once, read_records
 from trainer.data.split.near_duplicates import FingerprintIndex, ImageFingerprint
-from trainer.data.split.splitting import SplitEntry
-from trainer.data.split.stored_split import CONFIG, SPLIT_FILE, find_trained_mates, parse_split
-from trainer.progress import SilentProgress, TrainingProgress
+from trainer.data.split.splitting import CONFIG, SPLIT_FILE, SplitEntry, find_trained_mates, parse_split
+from trainer.progress import SILENT, TrainingProgress
 from trainer.run.run import load_trained_on
 from trainer.settings import DataSettings
 
@@ -227,7 +226,7 @@ def load_labelled_images(
     trained_on: Collection[str] = (),
     faults: Collection[DataFault] = (),
     *,
-    progress: TrainingProgress | None = None,
+    progress: TrainingProgress = SILENT,
 ) -> LabelledImages:
     """Find labelled images; in a folder with `train` and `val`, only the images in `val`.
 
@@ -246,7 +245,7 @@ def load_labelled_images(
     held_out = (entry for entry in listing.entries if not (listing.declared and entry.split == "train"))
     listing = replace(listing, entries=tuple(sorted(held_out, key=lambda entry: (entry.label, entry.path))))
     not_used = [*faults, *listing.faults]
-    known = read_once(listing, not_used, progress or SilentProgress())
+    known = read_once(listing, not_used, progress)
     images = tuple(image for image in known if image.digest not in trained_on)
     if not images and known:
         raise DatasetError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,14 @@ from eaves.errors import ArtifactError, DatasetError, InputError
 from trainer.data.dataset import is_imbalanced
 from trainer.data.listing import DataFault, LabelledImage
 from trainer.evaluation import ACCURACY, MEAN_RECALL
-from trainer.evaluation.calibration import calibration_error
 from trainer.evaluation.grouped_statistics import CONFIDENCE, JudgedImages
-from trainer.evaluation.metrics import summarize
+from trainer.evaluation.metrics import calibration_error, summarize
 from trainer.evaluation.model_quality import ModelQuality, describe_evaluated, rate_model
 from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
 
 MISTAKES = 24
-"""Maximum number of wrongly classified images that a report lists."""
+"""Maximum number of wrongly classified images that are listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,14 +84,11 @@ class Evaluation:
         times = [answer.time_ms for answer in self.answers[1:] or self.answers]
         return {"median": round(float(np.median(times)), 2), "p95": round(float(np.percentile(times, 95)), 2)}
 
-    def mistakes(self) -> list[int]:
-        """Return the positions of the wrong answers, the highest score first, at most `MISTAKES`."""
-        wrong = [
-            position
-            for position, (image, answer) in enumerate(zip(self.images, self.answers, strict=True))
-            if image.label != answer.label
-        ]
-        return sorted(wrong, key=lambda position: -self.answers[position].score)[:MISTAKES]
+    def mistakes(self) -> list[tuple[LabelledImage, ImagePrediction]]:
+        """Return the wrong answers, the highest score first, at most `MISTAKES`."""
+        pairs = zip(self.images, self.answers, strict=True)
+        wrong = [(image, answer) for image, answer in pairs if image.label != answer.label]
+        return sorted(wrong, key=lambda pair: -pair[1].score)[:MISTAKES]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evaluation as plain data for JSON."""
@@ -105,15 +101,10 @@ class Evaluation:
             "calibration_error": self.calibration_error,
             "time_ms": self.times_ms(),
             "mistakes": [
-                {
-                    "file": self.images[position].name,
-                    "label": self.images[position].label,
-                    "predicted": self.answers[position].label,
-                    "score": self.answers[position].score,
-                }
-                for position in self.mistakes()
+                {"file": image.name, "label": image.label, "predicted": answer.label, "score": answer.score}
+                for image, answer in self.mistakes()
             ],
-            "refused": [{"file": item.file, "reason": item.reason} for item in self.refused],
+            "refused": [asdict(item) for item in self.refused],
         }
 
 
@@ -231,22 +222,16 @@ class Pairing:
     @property
     def lost(self) -> int:
         """Number of images that only the first model answers correctly."""
-        return int((self.first & ~self.second).sum())
+        return self.count(first=True, second=False)
 
     @property
     def gained(self) -> int:
         """Number of images that only the second model answers correctly."""
-        return int((self.second & ~self.first).sum())
+        return self.count(first=False, second=True)
 
-    @property
-    def both_right(self) -> int:
-        """Number of images that both answer correctly."""
-        return int((self.first & self.second).sum())
-
-    @property
-    def both_wrong(self) -> int:
-        """Number of images that neither answers correctly."""
-        return int((~self.first & ~self.second).sum())
+    def count(self, *, first: bool, second: bool) -> int:
+        """Return the number of images that the models answer correctly, or not, as named."""
+        return int(((self.first == first) & (self.second == second)).sum())
 
     @property
     def difference(self) -> float:
@@ -258,15 +243,6 @@ class Pairing:
         """95 % confidence interval of the difference."""
         return -self.bound_drop(TWO_SIDED), self.judged.bound_drop(self.second, self.first, TWO_SIDED)
 
-    @property
-    def p_value(self) -> float:
-        """McNemar's exact p-value: the probability of so large a difference if both models are equally good.
-
-        Each group counts once, for the model that is right on more of its images.
-        """
-        net = np.bincount(self.judged.groups, self.second.astype(np.float64) - self.first)
-        return mcnemar_p_value(int((net < 0).sum()), int((net > 0).sum()))
-
     def bound_drop(self, confidence: float = CONFIDENCE) -> float:
         """Return the one-sided upper bound of the figure that the second model loses, a fraction of 1."""
         return self.judged.bound_drop(self.first, self.second, confidence)
@@ -277,13 +253,12 @@ class Pairing:
             "images": self.images,
             "groups": len(np.unique(self.judged.groups)),
             "figure": self.figure,
-            "both_right": self.both_right,
+            "both_right": self.count(first=True, second=True),
             "only_first_right": self.lost,
             "only_second_right": self.gained,
-            "both_wrong": self.both_wrong,
+            "both_wrong": self.count(first=False, second=False),
             "difference": self.difference,
             "difference_interval_95": list(self.interval),
-            "mcnemar_p": self.p_value,
             "differing": [
                 {"file": item.image.name, "label": item.image.label, "first": item.first.label}
                 | {"second": item.second.label}
@@ -315,20 +290,3 @@ def pair(first: Evaluation, second: Evaluation) -> Pairing:
         differing=tuple(item for item in both if item.first.label != item.second.label),
         figure=MEAN_RECALL if second.is_balanced else ACCURACY,
     )
-
-
-def mcnemar_p_value(lost: int, gained: int) -> float:
-    """Return the two-sided p-value of McNemar's exact test.
-
-    The test counts images on which exactly one model is right; if the models are equally good, each of the two is the
-    right one with probability 1/2.
-
-    Source: McNemar 1947, Note on the Sampling Error of the Difference between Correlated Proportions; the exact form is
-        the binomial sign test.
-    """
-    discordant = lost + gained
-    combinations = tail = 1
-    for count in range(1, min(lost, gained) + 1):
-        combinations = combinations * (discordant - count + 1) // count
-        tail += combinations
-    return min(1.0, float(2 * tail / 2**discordant))

@@ -21,11 +21,10 @@ from eaves.artifact.conversion_results import INT8
 from eaves.base.statistics import images_needed
 from eaves.errors import ConversionError, DatasetError, RunError, StorageError
 from eaves.media_type import UNKNOWN
+from trainer.data.dataset import find_local, group_images, read_images, read_once
 from trainer.data.listing import LabelledImage, Listing, Split
-from trainer.data.reading import find_local, group_images, read_images, read_once
 from trainer.data.split.near_duplicates import ImageFingerprint
-from trainer.data.split.splitting import SplitEntry
-from trainer.data.split.stored_split import SPLIT_FILE, find_trained_mates, parse_split
+from trainer.data.split.splitting import SPLIT_FILE, SplitEntry, find_trained_mates, parse_split
 from trainer.progress import TrainingProgress
 from trainer.run.run import ParitySample
 from trainer.settings import DataSettings

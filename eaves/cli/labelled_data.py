@@ -29,7 +29,7 @@ def find_labelled_data(place: str, progress: TrainingProgress) -> tuple[Path, tu
         DatasetError: When nothing is at the URI, or when the archive isn't safe to unpack.
         StorageError: When the URI can't be reached, or when the disk is full.
     """
-    from trainer.data.reading import find_local
+    from trainer.data.dataset import find_local
     from trainer.settings import DataSettings
 
     return find_local(DataSettings(path=place), cache=find_image_cache(), progress=progress)

@@ -97,11 +97,6 @@ def compile_network(network: Any) -> Callable[[npt.NDArray[Any]], npt.NDArray[np
     return lambda inputs: np.asarray(traced(tf.constant(inputs)))
 
 
-def accelerators() -> list[str]:
-    """Return the names of the devices besides the CPU that TensorFlow sees."""
-    return [device.name for device in tf.config.list_physical_devices() if device.device_type != "CPU"]
-
-
 def weights_digest(network: Any) -> str:
     """Return the sha256, hex, of the values of a network's weights in the order that Keras lists them."""
     digest = hashlib.sha256()

@@ -35,8 +35,7 @@ from eaves.base.files import rename_durably
 from eaves.base.locks import unfinished_folder, unfinished_path
 from eaves.errors import ArtifactError, RunError
 from eaves.recipe import Recipe, parse_recipe
-from trainer.data.split.splitting import SplitEntry
-from trainer.data.split.stored_split import CONFIG, SPLIT_FILE, parse_split
+from trainer.data.split.splitting import CONFIG, SPLIT_FILE, SplitEntry, find_trained, parse_split
 from trainer.evaluation import MEAN_RECALL
 
 SCHEMA_VERSION = 1
@@ -204,8 +203,7 @@ def load_trained_on(path: Path) -> frozenset[str]:
     Raises:
         RunError: There is no run, or it is damaged.
     """
-    entries = open_run(path).split().values()
-    return frozenset(entry.digest for entry in entries if entry.split == "train")
+    return find_trained(open_run(path).split())
 
 
 def render_json(values: Any) -> bytes:
@@ -287,7 +285,6 @@ def finish(work: Path, output: Path, about: Mapping[str, Any]) -> Run:
     now = datetime.now(UTC)
     values = {
         "schema_version": SCHEMA_VERSION,
-        "name": about["name"],
         "version": f"{now:%Y%m%d-%H%M%S}-{content[:8]}",
         "created": now.isoformat(timespec="seconds"),
         **about,

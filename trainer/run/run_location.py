@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from eaves.config import SettingsLayer, build
-from eaves.errors import ConfigError, Fault, RunError
-from trainer.data.split.stored_split import CONFIG
-from trainer.progress import SilentProgress, TrainingProgress
+from eaves.errors import RunError
+from trainer.data.split.splitting import CONFIG
+from trainer.progress import SILENT, TrainingProgress
 from trainer.run.run import (
     CHECKPOINTS,
     MANIFEST,
@@ -148,7 +148,7 @@ class RunReader(Protocol):
         ...
 
 
-def fetch_run(reader: RunReader, local: Path, progress: TrainingProgress | None = None) -> Run:
+def fetch_run(reader: RunReader, local: Path, progress: TrainingProgress = SILENT) -> Run:
     """Download a run from any reader into a directory, unless it is there already, check it and open it.
 
     Raises:
@@ -169,7 +169,7 @@ def fetch_run(reader: RunReader, local: Path, progress: TrainingProgress | None 
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{uri}/{MANIFEST} can't be read: {error}", hint="train the model again") from error
     local.mkdir(parents=True)
-    with (progress or SilentProgress()).phase("Downloading the run", len(names)) as step:
+    with progress.phase("Downloading the run", len(names)) as step:
 
         def download(name: str) -> None:
             file = (local / name).resolve()
@@ -215,7 +215,9 @@ def save_settings(output: Path, data: DataSettings, settings: TrainSettings) -> 
 def continue_settings(
     output: Path, data: DataSettings, settings: TrainSettings, *, given: Collection[str]
 ) -> tuple[DataSettings, TrainSettings]:
-    """Return the settings that a run was started with, but for those in `CHANGEABLE`; the given ones for a new run.
+    """Return the settings that a run was started with, but for the given ones and those in `CHANGEABLE`.
+
+    If a given setting differs, the run's checkpoints refuse to be continued.
 
     Args:
         output: Directory of the run, finished or not.
@@ -224,32 +226,16 @@ def continue_settings(
         given: Dotted paths, `train.epochs`, of the settings that the command line names.
 
     Raises:
-        ConfigError: The command line names a setting with another value than the run was started with.
         RunError: The file with the run's settings is damaged.
     """
     if (stored := _load(output)) is None:
         return data, settings
-    before, now = (
-        {"data.path": sections["data"]["path"], **{f"train.{name}": value for name, value in sections["train"].items()}}
-        for sections in (stored, json.loads(render_json(build_config(data, settings))))
-    )
-    faults = [
-        Fault(
-            origin="command line",
-            path=path,
-            message=f"{output} was started with {before.get(path)!r} (got {now[path]!r})",
-        )
-        for path in sorted({*given} - {f"train.{name}" for name in CHANGEABLE})
-        if now[path] != before.get(path)
-    ]
-    if faults:
-        hint = "leave the setting out to continue the run as it was started, or name another directory for a new run"
-        raise ConfigError(faults, hint=hint)
+    named = {path.removeprefix("train.") for path in given if path.startswith("train.")}
+    train = stored["train"] | {name: getattr(settings, name) for name in {*named, *CHANGEABLE}}
     origin = f"settings of {output}"
     images = build(DataSettings, SettingsLayer(origin=origin, values=stored["data"]))
-    if now["data.path"] == before["data.path"]:
+    if "data.path" in given or stored["data"]["path"] == data.to_dict()["path"]:
         images = replace(images, path=data.path)  # the given path has the password or signature, which is not stored
-    train = stored["train"] | {name: getattr(settings, name) for name in CHANGEABLE}
     return images, build(TrainSettings, SettingsLayer(origin=origin, values=train))
 
 

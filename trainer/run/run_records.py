@@ -20,14 +20,12 @@ import numpy as np
 from eaves.artifact.store import file_digest
 from eaves.resource_limits import count_usable_cpus
 from trainer.data.dataset import Dataset, Example
-from trainer.data.split.stored_split import CONFIG, HELD_OUT_FILE, SPLIT_FILE, HeldOutAnswer, render_lines
-from trainer.evaluation.calibration import prior_correction, softmax
-from trainer.evaluation.metrics import measure_quality, summarize
+from trainer.data.split.splitting import CONFIG, HELD_OUT_FILE, SPLIT_FILE, HeldOutAnswer, render_lines
+from trainer.evaluation.metrics import measure_quality, prior_correction, softmax, summarize
 from trainer.evaluation.model_quality import describe_trained, rate_model
-from trainer.report.html_page import write_page
 from trainer.report.report import build_report
 from trainer.run.run import render_json
-from trainer.selection.cross_validation import INFLATION
+from trainer.selection.candidates import INFLATION
 from trainer.settings import DataSettings, TrainSettings
 from trainer.training.checkpoint import TrainingIdentity
 
@@ -68,7 +66,6 @@ def build_identity(data: DataSettings, settings: TrainSettings, dataset: Dataset
     weights = {key: described[key] for key in ("kind", "file_sha256") if key in described}
     return TrainingIdentity(
         config=config | {"weights": weights, "balance": data.balance},
-        labels=dataset.labels,
         dataset=dataset.digest(),
         code=code_digest(),
     )
@@ -147,7 +144,6 @@ def write_records(
         model.save(work / "model.keras")
     about = _describe_run(name, task, fitted, measured)
     about["weights"] |= {"backbone_sha256": models.weights_digest(model.get_layer("backbone"))}
-    about["hardware"]["accelerators"] = ", ".join(models.accelerators()) or "none"
     scores = softmax(fitted.val_logits, measured["temperature"], bias)
     answers = [
         HeldOutAnswer(
@@ -174,7 +170,7 @@ def write_records(
     report = build_report(
         about, measured, history=fitted.history, answers=answers, seconds=clock.seconds, config=config
     )
-    write_page(work / "report.html", report)
+    (work / "report.html").write_text(report, encoding="utf-8", errors="backslashreplace")
     return about
 
 

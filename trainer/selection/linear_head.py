@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from trainer.evaluation.calibration import fit_temperature, softmax
+from trainer.evaluation.metrics import fit_temperature, softmax
 
 CHUNK = 1024
 """Number of images that are converted to 64-bit floats at once."""

@@ -22,14 +22,16 @@ from eaves.base.statistics import round_outward
 from trainer.data.dataset import Dataset, Example
 from trainer.model.architectures import SCALES
 from trainer.progress import TrainingProgress
-from trainer.selection.candidates import CandidateFeatures, compute_features, list_scales
-from trainer.selection.cross_validation import (
+from trainer.selection.candidates import (
     MAX_LOSS,
     CandidateAnswers,
+    CandidateFeatures,
     bound_mean,
     choose_candidate,
+    compute_features,
     cross_validate,
     estimate_interval,
+    list_scales,
     predict_nested,
 )
 from trainer.selection.linear_head import LabelledRows
@@ -107,23 +109,14 @@ def choose_examples(examples: Sequence[Example], most: int) -> list[Example]:
 
     Names and order of the files don't matter.
     """
-    of_class: dict[int, list[Example]] = defaultdict(list)
-    for example in examples:
-        if example.split == "train":
-            of_class[example.label].append(example)
-    each = max(2, most // max(1, len(of_class)))
-    return [example for label in sorted(of_class) for example in _spread(of_class[label])[:each]]
-
-
-def _spread(examples: Sequence[Example]) -> list[Example]:
-    """Order the images of one class so that every group has contributed one image before any contributes a second."""
-    before: Counter[str] = Counter()
-    ranked = []
+    of_class: dict[int, list[tuple[int, str, Example]]] = defaultdict(list)
+    before = Counter[tuple[int, str]]()
     for example in sorted(examples, key=lambda example: example.digest):
-        ranked.append((before[example.group], example.digest, example))
-        if example.group:
-            before[example.group] += 1
-    return [example for _, _, example in sorted(ranked, key=lambda item: item[:2])]
+        if example.split == "train":
+            of_class[example.label].append((before[example.label, example.group_name], example.digest, example))
+            before[example.label, example.group_name] += 1
+    each = max(2, most // max(1, len(of_class)))
+    return [row[2] for label in sorted(of_class) for row in sorted(of_class[label], key=lambda row: row[:2])[:each]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,10 +129,6 @@ class _Measured:
     @property
     def settings(self) -> TrainSettings:
         return self.features.settings
-
-    @property
-    def words(self) -> str:
-        return f"{self.settings.arch} at {self.settings.side} pixels"
 
     def describe(self, rows: LabelledRows, note: str = "") -> Figures:
         return _name(self.settings, note) | {
@@ -186,10 +175,15 @@ class _Selector:
         rows = describe_rows(self._dataset, trained)
         number = choose_candidate([one.answers for one in measured], rows)
         chosen = measured[number]
+        reason = (
+            f"selected {chosen.settings.arch} at {chosen.settings.side} pixels, the smallest that loses at most "
+            f"{MAX_LOSS:.0%} of the images with 95 % confidence: {chosen.answers.accuracy:.3f} of {len(rows.labels)} "
+            "training images are right"
+        )
         compared = [one.describe(rows, "selected" if one is chosen else "") for one in measured]
         return ModelSelection(
             settings=chosen.settings,
-            reasons=[*before.reasons, *([_explain(number, measured, rows)] if len(measured) > 1 else [])],
+            reasons=[*before.reasons, *([reason] if len(measured) > 1 else [])],
             doubt=before.doubt,
             images=len(rows.labels),
             figures=[*before.figures, *compared, *late],
@@ -252,19 +246,6 @@ class _Selector:
 
 def _name(settings: TrainSettings, note: str) -> dict[str, Any]:
     return {"arch": settings.arch, "size": settings.side, "scale": settings.own_scale.name, "note": note}
-
-
-def _explain(number: int, measured: Sequence[_Measured], rows: LabelledRows) -> str:
-    chosen, best = measured[number], max(measured, key=lambda one: one.answers.accuracy)
-    found = f"selected {chosen.words}: {chosen.answers.accuracy:.3f} of {len(rows.labels)} training images are right"
-    if best is not chosen:
-        return (
-            f"{found}; {best.words} gets {best.answers.accuracy:.3f}, but with 95 % confidence at most "
-            f"{MAX_LOSS:.0%} of the images are lost"
-        )
-    if number:
-        return f"{found}; with a smaller input or network more than {MAX_LOSS:.0%} of the images may be lost"
-    return f"{found}; no larger input or network gets more right"
 
 
 SELECTION_FILE = "selection.json"

@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from eaves.config import SettingsLayer, build
 from trainer.data.dataset import Dataset, Example
-from trainer.evaluation.calibration import likelihoods, prior_correction, softmax
+from trainer.evaluation.metrics import likelihoods, prior_correction, softmax
 from trainer.model.keras_model import build_model
 from trainer.progress import SilentProgress
 from trainer.selection.selector import ModelSelection
@@ -65,7 +65,7 @@ def build_task(folder: Path, pixels: npt.NDArray[np.uint8], *, balance: str = "a
         features=open_store(folder / "features"),
         checkpoints=Checkpoints(
             open_store(folder / "checkpoints"),
-            TrainingIdentity(config={}, labels=dataset.labels, dataset="", code=""),
+            TrainingIdentity(config={}, dataset="", code=""),
             interval_s=3600,
         ),
         selection=ModelSelection(settings=settings),

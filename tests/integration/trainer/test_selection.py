@@ -15,11 +15,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from converters.convert import convert
-from converters.settings import ConvertSettings
 from eaves.config import SettingsLayer, build
 from eaves.errors import StoppedError
-from eaves.inference.session import open_session
 from tests.once import build_once_here
 from trainer.data.dataset import load_dataset
 from trainer.model.architectures import SCALES, UNIT, Scale
@@ -134,24 +131,6 @@ def test_the_scale_of_the_training_is_recognised_and_reported(run: Run) -> None:
     assert "What was selected" in page
     assert "train.scale: auto took unit" in page
     assert run.val_accuracy > 0.7
-
-
-def test_what_is_served_is_scaled_as_was_selected(run: Run, tmp_path: Path) -> None:
-    """The function's graph and Keras's own file give the same answers, and those of the selected scale."""
-    import keras
-
-    artifact = convert(run.path, tmp_path / "artifact", ConvertSettings(precision="fp32"))
-    pixels, labels = draw_stripes(10, seed=2)
-    logits, _ = open_session(artifact).run(pixels)
-    model = keras.models.load_model(run.path / "model.keras")
-    expected = model.predict(pixels, verbose=0)["logits"]
-    assert np.allclose(logits, expected, atol=1e-3)
-    assert np.mean(logits.argmax(axis=1) == labels) > 0.7
-    head, backbone = model.get_layer("head"), model.get_layer("backbone")
-    by_hand = head(backbone(pixels.astype(np.float32) / 255, training=False))
-    assert np.allclose(logits, by_hand, atol=1e-3)
-    manifest = json.loads((tmp_path / "artifact/manifest.json").read_text())
-    assert manifest["recipe"]["multiply"] == UNIT.multiply
 
 
 def test_a_stopped_run_continues_with_its_selection(run: Run, weights: Path, stripes: Path, tmp_path: Path) -> None:

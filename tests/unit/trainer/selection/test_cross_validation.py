@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from trainer.selection.cross_validation import (
+from trainer.selection.candidates import (
     RECIPES,
     CandidateAnswers,
     choose_candidate,

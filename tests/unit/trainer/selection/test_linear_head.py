@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from trainer.evaluation.calibration import softmax
+from trainer.evaluation.metrics import softmax
 from trainer.selection.linear_head import HeadRecipe, LabelledRows, find_axes, fit_divisor, fit_heads
 
 SOFTMAX = HeadRecipe(kind="softmax", strength=2.0)

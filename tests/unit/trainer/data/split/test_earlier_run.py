@@ -10,8 +10,7 @@ import pytest
 
 from eaves.errors import RunError
 from trainer.data.listing import Split
-from trainer.data.split.splitting import SplitEntry
-from trainer.data.split.stored_split import SPLIT_FILE, EarlierSplit, find_earlier, render_lines
+from trainer.data.split.splitting import SPLIT_FILE, EarlierSplit, SplitEntry, find_earlier, render_lines
 from trainer.run.run_location import build_location
 from trainer.settings import DataSettings, TrainSettings, build_config
 
