@@ -70,7 +70,7 @@ class Run:
         data_faults: Faults of the dataset's files, each with its `file`, `reason` and whether the file was `used`.
         val_accuracy: Accuracy on the held-out images, 0 to 1.
         verdict: Verdict on the model, the fields of `trainer.evaluation.model_quality.ModelQuality`.
-        calibration: Temperature of the logits and its reason, the result of `trainer.evaluation.calibration.calibrate`.
+        calibration: Temperature of the logits and its reason, the result of `trainer.evaluation.metrics.calibrate`.
         selection: Input size and pixel scale that the training began with, the result of
             `trainer.selection.selector.ModelSelection.to_dict`.
         head: How the head was fitted, as text; empty if it was trained with the whole network.
