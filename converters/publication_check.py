@@ -30,8 +30,8 @@ from eaves.artifact.store import HANDLER
 from eaves.base.statistics import images_needed, round_outward
 from eaves.errors import DatasetError, OciNotFoundError, RefusedModelError, RunError
 from eaves.oci.registry.registry import Access
-from trainer.data.reading import find_local
-from trainer.data.split.stored_split import SPLIT_FILE, parse_split
+from trainer.data.dataset import find_local
+from trainer.data.split.splitting import SPLIT_FILE, find_trained, parse_split
 from trainer.evaluation import ACCURACY
 from trainer.evaluation.model_quality import MIN_GROUPS, count_images
 from trainer.progress import TrainingProgress
@@ -265,7 +265,7 @@ def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress
     """
     split = open_run(place.local).split()
     path, faults = find_local(data, cache=place.cache, progress=progress)
-    trained_on = {digest for digest, one in split.items() if one.split == "train"}
+    trained_on = find_trained(split)
     found = with_groups(load_labelled_images(path, trained_on, faults, progress=progress), [split])
     left = sorted((image for image in found.images if image.digest in split), key=lambda image: image.digest)[:AT_MOST]
     if not left:
@@ -282,8 +282,7 @@ def _find_trained_on(place: RunLocation, version: str) -> frozenset[str] | None:
         store = place.beside().at(name)
         with suppress(RunError, ValueError, KeyError, TypeError):  # something else, or a run of an older Eaves
             if store.exists(SPLIT_FILE) and json.loads(store.read(MANIFEST))["version"] == version:
-                split = parse_split(store.read(SPLIT_FILE).decode(), store.uri)
-                return frozenset(digest for digest, entry in split.items() if entry.split == "train")
+                return find_trained(parse_split(store.read(SPLIT_FILE).decode(), store.uri))
     return None
 
 

@@ -12,15 +12,14 @@ same from a command line; the container of a training Job starts it.
     selection/           backbone, input size, pixel scale and head, selected by cross-validation on training images
     training/            training of the head or of the whole network, resumed from a checkpoint
     evaluation/          accuracy on the held-out images, and the temperature of the scores
-    feature_cache        cache of the outputs of the frozen layers
+    feature_cache        cache of the outputs of the frozen layers; prepares the next batches while a network computes
     run/                 the run directory, its upload and its files
-    report/              report.html, and the frame of all HTML pages
+    report/              report.html
     check                inspection of labelled images before training
-    prefetch             prepares the next batches while a network computes
     lifecycle            signals and exit codes;  progress: progress bars
     reader               command of the pod that serves a run over HTTP
     storage              files on disk or at a URI
-    tensorflow_notices   keeps TensorFlow's startup messages off the terminal
+    tensorflow_notices   prepares a process for TensorFlow, and keeps its messages off the terminal
 
 A training writes only into its output, its cache and temporary folders, never chooses a model by its held-out images,
 and never prints. tensorflow and keras are imported by `model.keras_model`, `training.fit` and the modules that these

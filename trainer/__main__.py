@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from eaves import logs
-from eaves.base.statistics import round_outward
-from eaves.config import SettingsLayer
 from eaves.config import complete as complete_settings
 from eaves.errors import ConfigError, Fault
 from eaves.options import build_settings, report_errors, settings_options
@@ -21,8 +17,8 @@ from trainer.lifecycle import stop_on_signals
 from trainer.progress import build_progress
 from trainer.run.run import build_name
 from trainer.settings import DataSettings, TrainSettings
-from trainer.tensorflow_notices import quiet_libraries
-from trainer.train import build_environment, train
+from trainer.tensorflow_notices import prepare_tensorflow
+from trainer.train import train
 from trainer.training_event import check_allowed, read_event
 
 SECTIONS = {"data": DataSettings, "train": TrainSettings}
@@ -63,10 +59,8 @@ def main(
     output: str, work: Path | None, name: str | None, folder: Path | None, complete: str, **parameters: Any
 ) -> None:
     """Train a model on labelled images and leave a run in OUTPUT."""
-    for variable, value in build_environment().items():
-        os.environ.setdefault(variable, value)
+    prepare_tensorflow()
     logs.configure()
-    quiet_libraries()
     layers = complete_settings.parse_complete(complete, SECTIONS, without=BY_EVENT)
     event = read_event(folder) if folder else None
     if event:
@@ -75,7 +69,8 @@ def main(
             hint = "leave out --event or --path (the variable K_EVENT_PATH also sets --event)"
             raise ConfigError([Fault(origin="--event", path="", message=message)], hint=hint)
         parameters["path"] = event.dataset
-    data, settings = _build_settings(parameters, layers)
+    data = build_settings(DataSettings, parameters, *layers["data"], section="data.")
+    settings = build_settings(TrainSettings, parameters, *layers["train"], section="train.")
     if event:
         check_allowed(event.dataset, data.allowed_prefixes)
         name, output = name or build_name(Path(output).name), event.output(output)
@@ -83,22 +78,7 @@ def main(
     with stop_on_signals() as stop:
         run = train(data, settings, output, name=name, progress=progress, cache=work, stop=stop)
     _logger.info("%s", run.verdict["text"], extra={"verdict": run.verdict})
-    low, high = round_outward(run.metrics()["val_accuracy_interval_95"], 3)
-    click.echo(f"{output}: {run.name} {run.version}, val accuracy {run.val_accuracy:.3f} ({low:.3f} to {high:.3f})")
-
-
-def _build_settings(parameters: dict[str, Any], layers: Mapping[str, list[SettingsLayer]]) -> list[Any]:
-    """Build the settings of the sections `data` and `train`; one ConfigError lists the faults of both."""
-    faults: list[Fault] = []
-    built: list[Any] = []
-    for section, cls in SECTIONS.items():
-        try:
-            built.append(build_settings(cls, parameters, *layers[section], section=f"{section}."))
-        except ConfigError as error:
-            faults.extend(error.faults)
-    if faults:
-        raise ConfigError(faults, hint="see python -m trainer --help")
-    return built
+    click.echo(f"{output}: {run.name} {run.version}")
 
 
 if __name__ == "__main__":

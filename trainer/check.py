@@ -10,32 +10,28 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from eaves.errors import ConfigError, DatasetError
-from trainer.data.dataset import Example
-from trainer.data.listing import Cause, DataFault, Listing, check_labels, group_by_cause
-from trainer.data.reading import (
-    ImageRecord,
-    describe_black,
-    drop_repeats,
-    group_images,
+from trainer.data.dataset import Example, describe_black, drop_repeats, group_images, propose_groups, read_records
+from trainer.data.listing import (
+    Cause,
+    DataFault,
+    LabelledImage,
+    Listing,
+    check_labels,
+    group_by_cause,
     load_listing,
-    propose_groups,
-    read_records,
 )
-from trainer.model.architectures import ARCHITECTURES, PRETRAINED
+from trainer.data.split.splitting import check_sizes
 from trainer.progress import TrainingProgress
-from trainer.selection.candidates import Candidate, compute_features
-from trainer.selection.cross_validation import RECIPES, LabelledRows, estimate_interval, score_folds
+from trainer.selection.candidates import RECIPES, compute_features, estimate_interval, score_folds
+from trainer.selection.linear_head import LabelledRows
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore
 
-MIN_IMAGES = 4
-"""Minimum number of images in a class: 2 to train on and 2 to hold out."""
 MIN_MARGIN = 0.3
 """Minimum margin by which the score of another class must exceed that of an image's own class for the label to be
 doubted; 1 is the distance between the scores of an image of a class and of one outside it. Measured on 500 photos of 5
@@ -53,43 +49,27 @@ class Inspection:
     Attributes:
         root: Folder of the dataset.
         problems: Reasons why training would refuse the dataset, each one sentence.
+        images: Number of usable images, without files that repeat the bytes of an earlier file.
         classes: Name of each class to its number of usable images.
         not_used: Files that training would leave out, by cause.
-        copies: Sets of images of one class that show the same picture.
-        copies_across: Sets of images in two or more classes that show the same or nearly the same picture.
+        copies: Sets of images of one class that show the same picture, by name.
+        copies_across_classes: Sets of images in two or more classes that show the same or nearly the same picture.
         notes: Sentences for people about the images as a whole: nearly black, by a fixed camera, a `data.group_by`.
-        images: The usable images, without files that repeat the bytes of an earlier file.
-        doubtful: Images whose label is doubtful, each with the class that it looks like, the most doubtful first.
         judgement: How many labels the other images predict, or why labels aren't judged; one sentence.
+        doubtful_labels: `file`, `label` and `looks_like` (a class) of each image whose label is doubtful, the most
+            doubtful first.
     """
 
-    root: Path
-    problems: tuple[str, ...]
+    root: str
+    problems: list[str]
+    images: int
     classes: dict[str, int]
-    not_used: tuple[Cause, ...]
-    copies: tuple[tuple[ImageRecord, ...], ...]
-    copies_across: tuple[tuple[ImageRecord, ...], ...]
-    notes: tuple[str, ...]
-    images: tuple[ImageRecord, ...]
-    doubtful: tuple[tuple[ImageRecord, str], ...]
+    not_used: list[Cause]
+    copies: list[list[str]]
+    copies_across_classes: list[list[str]]
+    notes: list[str]
     judgement: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain data for JSON."""
-        return {
-            "root": str(self.root),
-            "problems": list(self.problems),
-            "classes": self.classes,
-            "not_used": [{"reason": cause.reason, "files": list(cause.files)} for cause in self.not_used],
-            "copies": [[image.name for image in group] for group in self.copies],
-            "copies_across_classes": [[image.name for image in group] for group in self.copies_across],
-            "notes": list(self.notes),
-            "judgement": self.judgement,
-            "doubtful_labels": [
-                {"file": image.name, "label": image.label, "looks_like": looks_like}
-                for image, looks_like in self.doubtful
-            ],
-        }
+    doubtful_labels: list[dict[str, str]]
 
 
 def inspect_data(
@@ -113,40 +93,38 @@ def inspect_data(
     usable = [record for record in records if not record.fault]
     kept, repeats = drop_repeats(usable, left_out)
     groups, notes = _find_copies(usable, listing, progress)
-    black = describe_black(kept)
     counts = Counter(image.label for image in kept)
-    across = [group for group in groups if len({image.label for image in group}) > 1]
-    problems = tuple(_problems(listing, counts, repeats))
-    doubtful, judgement = list[tuple[ImageRecord, str]](), ""
+    names = [[image.name for image in group] for group in groups]
+    across = [len({image.label for image in group}) > 1 for group in groups]
+    problems = list(_problems(listing, counts, repeats))
+    doubtful, judgement = list[dict[str, str]](), ""
     if not (problems or notes[0]):  # by a fixed camera, an image looks like all others
         doubtful, judgement = _judge_labels(kept, features, progress)
     return Inspection(
-        root=listing.root,
+        root=str(listing.root),
         problems=problems,
+        images=len(kept),
         classes={label: counts[label] for label in listing.labels},
-        not_used=tuple(group_by_cause(left_out)),
-        copies=tuple(group for group in groups if group not in across),
-        copies_across=tuple(across),
-        notes=tuple(filter(None, (black, *notes))),
-        images=tuple(kept),
-        doubtful=tuple(doubtful),
+        not_used=group_by_cause(left_out),
+        copies=[group for group, is_across in zip(names, across, strict=True) if not is_across],
+        copies_across_classes=[group for group, is_across in zip(names, across, strict=True) if is_across],
+        notes=list(filter(None, (describe_black(kept), *notes))),
         judgement=judgement,
+        doubtful_labels=doubtful,
     )
 
 
 def _judge_labels(
-    images: Sequence[ImageRecord], store: FileStore, progress: TrainingProgress
-) -> tuple[list[tuple[ImageRecord, str]], str]:
+    images: Sequence[LabelledImage], store: FileStore, progress: TrainingProgress
+) -> tuple[list[dict[str, str]], str]:
     """Compare the labels with predictions by features of the default network; return doubtful ones and a sentence."""
     names = sorted({image.label for image in images})
     examples = [
-        Example(path=image.entry.path, label=names.index(image.label), digest=image.digest, split="train")
-        for image in images
+        Example(path=image.path, label=names.index(image.label), digest=image.digest, split="train") for image in images
     ]
-    candidate = Candidate(settings=TrainSettings(), scale=ARCHITECTURES[PRETRAINED].scale)
     labels = np.array([example.label for example in examples], np.int64)
     try:
-        features = compute_features(candidate, examples, store, progress).values
+        features = compute_features(TrainSettings(), examples, store, progress).values
     except (ConfigError, DatasetError) as error:  # an image can't be read, or the weights aren't installed
         return [], f"labels are not judged: {error.message}"
     agreement, low, found = find_doubtful(features, labels)
@@ -156,7 +134,9 @@ def _judge_labels(
     if low < baseline + MIN_GAIN:
         why = f"{share} (with 95 % confidence {math.floor(100 * low)}% or more)"
         return [], f"labels are not judged: {why}, and always naming {names[largest]} is right for {baseline:.0%}"
-    doubtful = [(images[row], names[label]) for row, label in found]
+    doubtful = [
+        {"file": images[row].name, "label": images[row].label, "looks_like": names[label]} for row, label in found
+    ]
     return doubtful, f"{share}; {len(doubtful)} {'is' if len(doubtful) == 1 else 'are'} doubtful"
 
 
@@ -193,25 +173,21 @@ def find_doubtful(
 
 
 def _find_copies(
-    images: Sequence[ImageRecord], listing: Listing, progress: TrainingProgress
-) -> tuple[list[tuple[ImageRecord, ...]], tuple[str, str]]:
+    images: Sequence[LabelledImage], listing: Listing, progress: TrainingProgress
+) -> tuple[list[list[LabelledImage]], tuple[str, str]]:
     """Return sets of images that show the same picture, and the notes on a fixed camera and on `data.group_by`."""
     found, digests = group_images(images, listing.labels, "similar", progress), [image.digest for image in images]
     group_of = {position: digests[group[0]] for group in found.groups for position in group}
     proposal = propose_groups(images, [group_of.get(row, digest) for row, digest in enumerate(digests)])
-    copies = sorted(map(sorted, found.copies))
-    return [tuple(images[position] for position in group) for group in copies], (found.note, proposal)
+    return [[images[row] for row in group] for group in sorted(map(sorted, found.copies))], (found.note, proposal)
 
 
 def _problems(listing: Listing, counts: Counter[str], repeats: Sequence[tuple[str, str]]) -> Iterator[str]:
     """Yield the reasons why training would refuse the dataset."""
     try:
         check_labels(listing)
+        check_sizes({label: counts[label] for label in listing.labels})
     except DatasetError as error:
         yield error.message
-        return
-    for label in listing.labels:
-        if counts[label] < MIN_IMAGES:
-            yield f"the class {label} has {counts[label]} usable images; training needs {MIN_IMAGES}"
     for one, other in repeats:
         yield f"the same image is in several classes: {one}, {other}"

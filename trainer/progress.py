@@ -34,6 +34,9 @@ class SilentProgress:
         yield lambda count=1, note="": None
 
 
+SILENT = SilentProgress()
+
+
 class LoggedProgress:
     """Implementation of TrainingProgress that logs each phase: at its start, at its end and every `LOG_EVERY_S`.
 

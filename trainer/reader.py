@@ -58,7 +58,7 @@ class RunServer(ThreadingHTTPServer):
         try:
             if name != MANIFEST and name not in json.loads(self._store.read(MANIFEST))["files"]:
                 return HTTPStatus.NOT_FOUND, b""
-            return HTTPStatus.OK, self._store.read_part(name, int(start), min(int(size), MAX_PIECE_BYTES))
+            return HTTPStatus.OK, self._store.read(name, int(start), int(start) + min(int(size), MAX_PIECE_BYTES))
         except StorageError as error:
             absent = not self._store.exists(name)
             return HTTPStatus.NOT_FOUND if absent else HTTPStatus.SERVICE_UNAVAILABLE, error.message.encode()

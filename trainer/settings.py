@@ -230,17 +230,23 @@ class TrainSettings:
         """Pixel scale that `train.scale` names; for `auto` the architecture's own, which a measurement may replace."""
         return self.architecture.scale if self.scale == "auto" else SCALES[self.scale]
 
-    def recipe(self, scale: Scale | None = None) -> Recipe:
+    @property
+    def side(self) -> int:
+        """Side of the network's input, pixels."""
+        return self.image_size or self.architecture.size
+
+    @property
+    def gmacs(self) -> float:
+        """Multiplications and additions of the backbone for one image, billions."""
+        return self.architecture.gmacs * (self.side / self.architecture.size) ** 2
+
+    def recipe(self) -> Recipe:
         """Return the recipe that turns images into the model's input.
 
-        Pixels are scaled in the model's graph, so the recipe's tensor stays uint8.
-
-        Args:
-            scale: Scale of the graph; None means `own_scale`. The graph normalises by channel; a recipe doesn't.
+        Pixels are scaled in the model's graph, so the recipe's tensor stays uint8. The graph normalises by channel; a
+        recipe doesn't.
         """
-        scale = scale or self.own_scale
-        size = self.image_size or self.architecture.size
-        resize = cast(Literal["stretch", "crop", "pad"], self.resize)
+        scale, size, resize = self.own_scale, self.side, cast(Literal["stretch", "crop", "pad"], self.resize)
         return Recipe(height=size, width=size, resize=resize, dtype="uint8", multiply=scale.multiply, add=scale.add)
 
     def schedule(self) -> tuple[int, float]:
@@ -252,3 +258,8 @@ class TrainSettings:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain data for JSON."""
         return asdict(self)
+
+
+def build_config(data: DataSettings, settings: TrainSettings) -> dict[str, dict[str, Any]]:
+    """Return the content of a run's config.json: both sections, without a URL's password or signature."""
+    return {"data": data.to_dict(), "train": settings.to_dict()}

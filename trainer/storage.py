@@ -21,16 +21,6 @@ from eaves.errors import EavesError, StorageError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-PACKAGES = {
-    "s3": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "az": "adlfs",
-    "abfs": "adlfs",
-    "http": "aiohttp",
-    "https": "aiohttp",
-}
-"""Python package that implements each URI scheme."""
 DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError)
 """Errors of `FileStore.read_arrays` and its result for a damaged file."""
 
@@ -50,31 +40,18 @@ class FileStore:
     def __init__(self, filesystem: Any, root: str, uri: str, *, local: bool) -> None:
         self._files, self._root, self.uri, self.is_local = filesystem, root.rstrip("/"), uri, local
 
-    def __repr__(self) -> str:
-        return f"FileStore({self.uri!r})"
-
     def at(self, name: str) -> FileStore:
         """Return the store of the files under `name`."""
         return FileStore(self._files, f"{self._root}/{name}", f"{self.uri.rstrip('/')}/{name}", local=self.is_local)
 
-    def read(self, name: str) -> bytes:
-        """Return a file's bytes.
+    def read(self, name: str, start: int | None = None, end: int | None = None) -> bytes:
+        """Return a file's bytes, or those from `start` to before `end`.
 
         Raises:
             StorageError: The file doesn't exist or can't be read.
         """
         with translated("read", self.uri, name):
-            data: bytes = self._files.cat_file(f"{self._root}/{name}")
-            return data
-
-    def read_part(self, name: str, start: int, size: int) -> bytes:
-        """Return part of a file's bytes; the part is shorter at the end of the file.
-
-        Raises:
-            StorageError: The file doesn't exist or can't be read.
-        """
-        with translated("read", self.uri, name):
-            data: bytes = self._files.cat_file(f"{self._root}/{name}", start=start, end=start + size)
+            data: bytes = self._files.cat_file(f"{self._root}/{name}", start=start, end=end)
             return data
 
     def write(self, name: str, data: bytes) -> None:
@@ -176,8 +153,7 @@ def open_store(place: str | Path) -> FileStore:
 
         return FileStore(fsspec.filesystem("file"), str(Path(place).absolute()), str(place), local=True)
     filesystem, root = open_filesystem(str(place))
-    local = "file" in ((filesystem.protocol,) if isinstance(filesystem.protocol, str) else filesystem.protocol)
-    return FileStore(filesystem, root, str(place), local=local)
+    return FileStore(filesystem, root, str(place), local=str(place).startswith("file:"))
 
 
 def open_filesystem(uri: str) -> tuple[Any, str]:
@@ -193,11 +169,8 @@ def open_filesystem(uri: str) -> tuple[Any, str]:
     options: dict[str, Any] = {"client_kwargs": {"trust_env": True}} if protocol in ("http", "https") else {}
     try:
         filesystem, root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **options)
-    except ImportError as error:
-        hint = f"pip install {PACKAGES[protocol]}" if protocol in PACKAGES else f"install what {protocol}:// needs"
-        raise StorageError(f"can't open {uri}: {error}", hint=hint) from error
-    except ValueError as error:
-        hint = "use a path, or a URI such as s3://BUCKET/NAME"
+    except (ImportError, ValueError) as error:
+        hint = f"use a path, or a URI such as s3://BUCKET/NAME, for which the package of {protocol}:// is installed"
         raise StorageError(f"can't open {uri}: {error}", hint=hint) from error
     return filesystem, str(root)
 

@@ -1,4 +1,4 @@
-"""Keeps notices of TensorFlow and Keras off the terminal; they don't help people, and no setting stops them."""
+"""Prepares a process for TensorFlow and Keras, and keeps their notices off the terminal, which no setting stops."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from eaves.errors import EavesError
+from eaves.resource_limits import count_usable_cpus
+
+ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
+"""Environment variables of every training process; `build_environment` adds those that depend on the machine."""
 
 
 @contextmanager
@@ -38,7 +42,21 @@ def native_stderr() -> Iterator[None]:
             os.write(2, shown)
 
 
-def quiet_libraries() -> None:
-    """Log only warnings of TensorFlow and absl, because their INFO messages don't help; entry points call it."""
+def prepare_tensorflow() -> None:
+    """Set what TensorFlow reads at its import, unless it is set, and log only warnings; entry points call it."""
+    for variable, value in build_environment().items():
+        os.environ.setdefault(variable, value)
     for library in ("tensorflow", "absl"):
         logging.getLogger(library).setLevel(logging.WARNING)
+
+
+def build_environment() -> dict[str, str]:
+    """Return the variables that the entry point of a training process sets before it imports TensorFlow.
+
+    They give TensorFlow's thread pools one thread per usable CPU. By default it counts the CPUs that the process may
+    run on: in a pod with a limit of 2 CPUs on a node with 64, the kernel would throttle 64 threads.
+
+    Source: tensorflow/core/common_runtime/process_util.cc, NumIntraOpThreadsFromEnvironment.
+    """
+    cpus = str(count_usable_cpus())
+    return ENVIRONMENT | {"TF_NUM_INTRAOP_THREADS": cpus, "TF_NUM_INTEROP_THREADS": cpus}

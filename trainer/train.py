@@ -4,51 +4,32 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eaves.base.disk_errors import disk_errors
-from eaves.resource_limits import count_usable_cpus
-from trainer.data import pixels
 from trainer.data.dataset import Dataset, load_dataset
 from trainer.data.listing import log_not_used
 from trainer.data.remote import mirror_file, redact_uri
-from trainer.data.split.stored_split import SETTINGS, SPLIT_FILE, EarlierSplit, find_earlier, render_lines
+from trainer.data.split.splitting import CONFIG, SPLIT_FILE, EarlierSplit, find_earlier, render_lines
 from trainer.lifecycle import Stoppable
-from trainer.progress import SilentProgress, TrainingProgress
+from trainer.progress import SILENT, TrainingProgress
 from trainer.run import run_records
-from trainer.run.run import Run, build_name, finish, new_run
+from trainer.run.run import Run, build_name, finish, new_run, render_json
 from trainer.run.run_location import RunLocation, build_location
-from trainer.run.stored_settings import render_settings
 from trainer.selection.candidates import list_candidates
 from trainer.selection.selector import select
-from trainer.settings import DataSettings, TrainSettings
+from trainer.settings import DataSettings, TrainSettings, build_config
 from trainer.storage import is_uri
 from trainer.tensorflow_notices import native_stderr
-from trainer.training.checkpoint import Checkpoints, TrainingIdentity
+from trainer.training.checkpoint import Checkpoints
 
 if TYPE_CHECKING:
     from trainer.training.fit import TrainingTask
 
-ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
-"""Environment variables of every training process; `build_environment` adds those that depend on the machine."""
-
 _logger = logging.getLogger(__name__)
-
-
-def build_environment() -> dict[str, str]:
-    """Return the variables that the entry point of a training process sets before `train` imports TensorFlow.
-
-    They give TensorFlow's thread pools one thread per usable CPU. By default it counts the CPUs that the process may
-    run on: in a pod with a limit of 2 CPUs on a node with 64, the kernel would throttle 64 threads.
-
-    Source: tensorflow/core/common_runtime/process_util.cc, NumIntraOpThreadsFromEnvironment.
-    """
-    cpus = str(count_usable_cpus())
-    return ENVIRONMENT | {"TF_NUM_INTRAOP_THREADS": cpus, "TF_NUM_INTEROP_THREADS": cpus}
 
 
 def train(
@@ -57,7 +38,7 @@ def train(
     output: str | Path,
     *,
     name: str | None = None,
-    progress: TrainingProgress | None = None,
+    progress: TrainingProgress = SILENT,
     cache: Path | None = None,
     stop: threading.Event | None = None,
 ) -> Run:
@@ -86,61 +67,45 @@ def train(
     if not is_uri(data.path):  # an absolute path, so that a conversion in another folder finds the images
         data = replace(data, path=Path(data.path).absolute())
     stop, place, clock = stop or threading.Event(), build_location(output, cache), run_records.PhaseTimer()
-    progress = Stoppable(progress or SilentProgress(), stop)
-    started = settings
+    progress = Stoppable(progress, stop)
+    config = build_config(data, settings)
     with disk_errors(place.local):
         if settings.weights_kind == "file" and is_uri(settings.weights):
             weights = mirror_file(settings.weights, place.cache / "weights", progress)
             settings = replace(settings, weights=str(weights))
         with clock.phase("hash"):
-            dataset, identity = _load(data, settings, place, progress)
-        if dataset.split_of:
-            _logger.info("the split of %s is kept, and new images are added to it", redact_uri(dataset.split_of))
-        for note in dataset.notes:
-            _logger.warning("%s", note)
+            dataset = _load(data, settings, config, place, progress)
+            identity = run_records.build_identity(data, settings, dataset)
         if (done := place.find(identity.fingerprint)) is not None:
             _logger.info("%s is already trained with the same settings and data", output)
             return done
         with new_run(place.local) as work:
-            config = {"data": data.to_dict(), "train": started.to_dict()}
-            beside = {
-                SPLIT_FILE: render_lines(dataset.split_entries()).encode(),
-                SETTINGS: render_settings(data, started),
-            }
+            beside = {SPLIT_FILE: render_lines(dataset.split_entries()).encode(), CONFIG: render_json(config)}
             checkpoints = Checkpoints(
                 place.unfinished(), identity, interval_s=settings.checkpoint_s, stop=stop, beside=beside
             )
-            with _open_task(dataset, settings, place, work, progress, clock, identity, checkpoints) as task:
-                from trainer.training.fit import fit
+            task = _prepare(dataset, settings, place, work, progress, clock, checkpoints)
+            from trainer.training.fit import fit
 
-                with clock.phase("fit"):
-                    fitted = fit(task)
-                name = name or build_name(place.local.name)
-                about = run_records.write_records(work, name, task, fitted, identity, config, clock)
+            with clock.phase("fit"):
+                fitted = fit(task)
+            about = run_records.write_records(work, name or build_name(place.local.name), task, fitted, config, clock)
             run = finish(work, place.local, about)
         place.finish(run)
         return run
 
 
 def _load(
-    data: DataSettings, settings: TrainSettings, place: RunLocation, progress: TrainingProgress
-) -> tuple[Dataset, TrainingIdentity]:
-    """Load the dataset and build the training's identity."""
-    earlier = (
-        EarlierSplit()
-        if settings.split == "new"
-        else find_earlier(
-            data_path=data.to_dict()["path"],
-            deciding={
-                "data.near_copies": data.near_copies,
-                "data.group_by": data.group_by,
-                "train.val_fraction": settings.val_fraction,
-            },
-            run=place.run(),
-            unfinished=place.unfinished(),
-            beside=place.beside(),
-        )
-    )
+    data: DataSettings,
+    settings: TrainSettings,
+    config: Mapping[str, Mapping[str, Any]],
+    place: RunLocation,
+    progress: TrainingProgress,
+) -> Dataset:
+    """Load the dataset with the split of an earlier run, if there is one, and log what people should know of it."""
+    earlier = EarlierSplit()
+    if settings.split != "new":
+        earlier = find_earlier(config, run=place.run(), unfinished=place.unfinished(), beside=place.beside())
     dataset = load_dataset(
         data,
         val_fraction=settings.val_fraction,
@@ -153,58 +118,48 @@ def _load(
         notes = (*([earlier.note] if earlier.note else []), *dataset.notes)
         dataset = replace(dataset, split_of=earlier.origin, notes=notes)
     log_not_used(dataset.faults)
-    return dataset, run_records.build_identity(data, settings, dataset)
+    if dataset.split_of:
+        _logger.info("the split of %s is kept, and new images are added to it", redact_uri(dataset.split_of))
+    for note in dataset.notes:
+        _logger.warning("%s", note)
+    return dataset
 
 
-@contextmanager
-def _open_task(
+def _prepare(
     dataset: Dataset,
     settings: TrainSettings,
     place: RunLocation,
     work: Path,
     progress: Stoppable,
     clock: run_records.PhaseTimer,
-    identity: TrainingIdentity,
     checkpoints: Checkpoints,
-) -> Iterator[TrainingTask]:
-    """Select what the training begins with, and yield its task with decoded pixels and a built model."""
-    features = place.features(settings.cache)
+) -> TrainingTask:
+    """Select what the training begins with, and return its task with a built model."""
+    features, identity = place.features(settings.cache), checkpoints.identity
     with clock.phase("import_tensorflow"), native_stderr(), progress.at_once("the import of TensorFlow"):
-        from trainer.model import keras_model as models
+        from trainer.model.keras_model import build_model
         from trainer.training.fit import TrainingTask
     trained = [example.path for example in dataset.examples if example.split == "train"]
     candidates, reason = list_candidates(settings, trained)
     if reason:
         _logger.info("%s", reason)
-    first = candidates[0].settings
-    with ExitStack() as stack:
-        decoded = stack.enter_context(pixels.decode(dataset, first.recipe(), progress, folder=work))
-        reported = set(dataset.faults)
-        log_not_used(fault for fault in decoded.dataset.faults if fault not in reported)
-        with clock.phase("select"):
-            selection = select(
-                candidates,
-                decoded.dataset,
-                features=features,
-                unfinished=place.unfinished(),
-                fingerprint=identity.fingerprint,
-                code=identity.code,
-                progress=progress,
-            )
-        settings = replace(settings, arch=selection.arch, image_size=selection.image_size)
-        if settings.recipe() != first.recipe():
-            stack.close()
-            decoded = stack.enter_context(pixels.decode(decoded.dataset, settings.recipe(), progress, folder=work))
-        with clock.phase("build"), native_stderr():
-            backbone = models.build_backbone(settings)
-            model = models.build_model(settings, selection.scale, len(dataset.labels), backbone)
-        yield TrainingTask(
-            model=model,
-            backbone_sha256=models.weights_digest(backbone),
-            decoded=decoded,
-            settings=settings,
-            progress=progress,
+    with clock.phase("select"):
+        selection = select(
+            candidates,
+            dataset,
             features=features,
-            selection=selection,
-            checkpoints=checkpoints,
+            unfinished=place.unfinished(),
+            fingerprint=f"{identity.fingerprint} {identity.code}",
+            progress=progress,
         )
+    with clock.phase("build"), native_stderr():
+        model = build_model(selection.settings, len(dataset.labels))
+    return TrainingTask(
+        model=model,
+        dataset=dataset,
+        progress=progress,
+        features=features,
+        selection=selection,
+        checkpoints=checkpoints,
+        work=work,
+    )

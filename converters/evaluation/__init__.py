@@ -3,7 +3,6 @@
     images    labelled images, without those that a model was trained on and without copies of them
     models    a run, executed by TensorFlow, an artifact, run by what serves it, or a running function
     metrics   accuracy with its interval, figures by class, calibration and times; the difference of two models
-    report_page   all of this as an HTML page
 
 The package changes no model, no image and no running function.
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,39 +17,17 @@ import numpy.typing as npt
 
 from converters.evaluation.models import EvaluatedModel
 from eaves.errors import DatasetError, StorageError
-from trainer.data.listing import DataFault, check_not_loose, in_two_classes
-from trainer.data.reading import ImageRecord, drop_repeats, find_local, load_listing, read_records
+from trainer.data.dataset import find_local, read_once, read_records
+from trainer.data.listing import DataFault, LabelledImage, check_not_loose, load_listing
 from trainer.data.split.near_duplicates import FingerprintIndex, ImageFingerprint
-from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, find_trained_mates, parse_split
-from trainer.progress import SilentProgress, TrainingProgress
-from trainer.run.run import CONFIG, load_trained_on
+from trainer.data.split.splitting import CONFIG, SPLIT_FILE, SplitEntry, find_trained_mates, parse_split
+from trainer.progress import SILENT, TrainingProgress
+from trainer.run.run import load_trained_on
 from trainer.settings import DataSettings
 
 Marks = npt.NDArray[np.bool_]
 SHOWN = 10
 """Maximum number of class names that an error message lists."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelledImage:
-    """An image with its label.
-
-    Attributes:
-        path: Path of the file.
-        name: Path of the file below the folder of all images, for people.
-        label: Name of the image's class.
-        digest: sha256 of the file's bytes, hex.
-        group: Name of the images that are right or wrong together: the image's group in the run's split if it is in
-            one, else its digest.
-        look: Fingerprint of the image; None when it can't be decoded or is flat.
-    """
-
-    path: Path
-    name: str
-    label: str
-    digest: str
-    group: str
-    look: ImageFingerprint | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +46,7 @@ class LabelledImages:
 
     images: tuple[LabelledImage, ...]
     faults: tuple[DataFault, ...]
-    trained: tuple[ImageRecord, ...] = ()
+    trained: tuple[LabelledImage, ...] = ()
     copies: int = 0
     notes: tuple[str, ...] = ()
     maybe_trained_on: bool = False
@@ -143,9 +121,8 @@ def with_groups(found: LabelledImages, splits: Sequence[Mapping[str, SplitEntry]
         if not left:
             raise DatasetError(f"all {out} images {why}", hint="evaluate the model on images of other groups")
         found = replace(found, images=left, notes=(*found.notes, f"{out} images are left out: they {why}"))
-    groups = {digest: entry.group for split in reversed(splits) for digest, entry in split.items() if entry.group}
-    images = tuple(replace(image, group=groups.get(image.digest, image.group)) for image in found.images)
-    return replace(found, images=images)
+    groups = {digest: entry.group for split in reversed(splits) for digest, entry in split.items()}
+    return replace(found, images=tuple(replace(image, group=groups.get(image.digest, "")) for image in found.images))
 
 
 def leave_out_copies(
@@ -249,7 +226,7 @@ def load_labelled_images(
     trained_on: Collection[str] = (),
     faults: Collection[DataFault] = (),
     *,
-    progress: TrainingProgress | None = None,
+    progress: TrainingProgress = SILENT,
 ) -> LabelledImages:
     """Find labelled images; in a folder with `train` and `val`, only the images in `val`.
 
@@ -268,21 +245,8 @@ def load_labelled_images(
     held_out = (entry for entry in listing.entries if not (listing.declared and entry.split == "train"))
     listing = replace(listing, entries=tuple(sorted(held_out, key=lambda entry: (entry.label, entry.path))))
     not_used = [*faults, *listing.faults]
-    known, repeats = drop_repeats(read_records(listing, not_used, progress or SilentProgress()), not_used)
-    if repeats:
-        raise in_two_classes(repeats)
-    images = [
-        LabelledImage(
-            path=item.entry.path,
-            name=item.name,
-            label=item.label,
-            digest=item.digest,
-            group=item.digest,
-            look=item.look,
-        )
-        for item in known
-        if item.digest not in trained_on
-    ]
+    known = read_once(listing, not_used, progress)
+    images = tuple(image for image in known if image.digest not in trained_on)
     if not images and known:
         raise DatasetError(
             f"the model was trained on all {len(known)} images in {path}",
@@ -292,8 +256,8 @@ def load_labelled_images(
         raise DatasetError(
             f"{path} has no labelled images", hint="name a folder with one subfolder of images per class"
         )
-    trained = tuple(item for item in known if item.digest in trained_on)
-    return LabelledImages(images=tuple(images), faults=tuple(not_used), trained=trained)
+    trained = tuple(image for image in known if image.digest in trained_on)
+    return LabelledImages(images=images, faults=tuple(not_used), trained=trained)
 
 
 def check_labels(found: Collection[str], known: Sequence[str], model: str) -> None:

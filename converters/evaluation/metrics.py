@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from converters.evaluation.images import LabelledImage, LabelledImages, check_labels
+from converters.evaluation.images import LabelledImages, check_labels
 from converters.evaluation.models import NO_LABEL, EvaluatedModel, ImagePrediction
 from eaves.errors import ArtifactError, DatasetError, InputError
 from trainer.data.dataset import is_imbalanced
-from trainer.data.listing import DataFault
+from trainer.data.listing import DataFault, LabelledImage
 from trainer.evaluation import ACCURACY, MEAN_RECALL
-from trainer.evaluation.calibration import ScoreBin, errors_by_label, expected_error, score_bins
 from trainer.evaluation.grouped_statistics import CONFIDENCE, JudgedImages
-from trainer.evaluation.metrics import summarize
+from trainer.evaluation.metrics import calibration_error, summarize
 from trainer.evaluation.model_quality import ModelQuality, describe_evaluated, rate_model
 from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
 
 MISTAKES = 24
-"""Maximum number of wrongly classified images that a report lists."""
+"""Maximum number of wrongly classified images that are listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +38,6 @@ class Evaluation:
         refused: Images that the model could not read; they count neither as right nor as wrong.
         measured: Accuracy with its interval, confusion matrix and figures by class, the result of
             `trainer.evaluation.metrics.summarize`.
-        bins: Images grouped by score. If the scores are calibrated, the share of right answers in a bin equals the mean
-            score.
         maybe_trained_on: Whether the model may have been trained on some of the images.
     """
 
@@ -50,7 +47,6 @@ class Evaluation:
     answers: tuple[ImagePrediction, ...]
     refused: tuple[DataFault, ...]
     measured: dict[str, Any]
-    bins: tuple[ScoreBin, ...]
     maybe_trained_on: bool = False
 
     @property
@@ -72,15 +68,8 @@ class Evaluation:
     @property
     def calibration_error(self) -> float:
         """Expected calibration error, 0 to 1."""
-        return expected_error(self.bins)
-
-    def calibration_errors(self) -> list[float | None]:
-        """Return the calibration error of the images that get each label of `measured`; None if no image gets it."""
-        index = {label: number for number, label in enumerate(self.measured["labels"])}
-        scores = np.clip([answer.score for answer in self.answers], 0.0, 1.0)
-        predicted = np.array([index[answer.label] for answer in self.answers], np.int64)
-        truth = np.array([index[image.label] for image in self.images], np.int64)
-        return errors_by_label(scores, predicted, truth, len(index))
+        right = [image.label == answer.label for image, answer in zip(self.images, self.answers, strict=True)]
+        return calibration_error(np.clip([answer.score for answer in self.answers], 0.0, 1.0), np.array(right))
 
     @property
     def quality(self) -> ModelQuality:
@@ -95,14 +84,11 @@ class Evaluation:
         times = [answer.time_ms for answer in self.answers[1:] or self.answers]
         return {"median": round(float(np.median(times)), 2), "p95": round(float(np.percentile(times, 95)), 2)}
 
-    def mistakes(self) -> list[int]:
-        """Return the positions of the wrong answers, the highest score first, at most `MISTAKES`."""
-        wrong = [
-            position
-            for position, (image, answer) in enumerate(zip(self.images, self.answers, strict=True))
-            if image.label != answer.label
-        ]
-        return sorted(wrong, key=lambda position: -self.answers[position].score)[:MISTAKES]
+    def mistakes(self) -> list[tuple[LabelledImage, ImagePrediction]]:
+        """Return the wrong answers, the highest score first, at most `MISTAKES`."""
+        pairs = zip(self.images, self.answers, strict=True)
+        wrong = [(image, answer) for image, answer in pairs if image.label != answer.label]
+        return sorted(wrong, key=lambda pair: -pair[1].score)[:MISTAKES]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evaluation as plain data for JSON."""
@@ -113,18 +99,12 @@ class Evaluation:
             **plain,
             "verdict": self.quality.to_dict(),
             "calibration_error": self.calibration_error,
-            "calibration_error_by_label": dict(zip(self.measured["labels"], self.calibration_errors(), strict=True)),
             "time_ms": self.times_ms(),
             "mistakes": [
-                {
-                    "file": self.images[position].name,
-                    "label": self.images[position].label,
-                    "predicted": self.answers[position].label,
-                    "score": self.answers[position].score,
-                }
-                for position in self.mistakes()
+                {"file": image.name, "label": image.label, "predicted": answer.label, "score": answer.score}
+                for image, answer in self.mistakes()
             ],
-            "refused": [{"file": item.file, "reason": item.reason} for item in self.refused],
+            "refused": [asdict(item) for item in self.refused],
         }
 
 
@@ -168,12 +148,6 @@ def evaluate(model: EvaluatedModel, found: LabelledImages, progress: TrainingPro
         answers=tuple(answers),
         refused=tuple(refused),
         measured=_measure(model, images, answers),
-        bins=tuple(
-            score_bins(
-                np.clip([answer.score for answer in answers], 0.0, 1.0),
-                np.array([image.label == answer.label for image, answer in zip(images, answers, strict=True)]),
-            )
-        ),
         maybe_trained_on=found.maybe_trained_on,
     )
 
@@ -202,7 +176,7 @@ def _measure(
         truth,
         predicted,
         labels,
-        groups=[image.group for image in images],
+        groups=[image.group_name for image in images],
         is_balanced=is_balanced,
     )
 
@@ -248,22 +222,16 @@ class Pairing:
     @property
     def lost(self) -> int:
         """Number of images that only the first model answers correctly."""
-        return int((self.first & ~self.second).sum())
+        return self.count(first=True, second=False)
 
     @property
     def gained(self) -> int:
         """Number of images that only the second model answers correctly."""
-        return int((self.second & ~self.first).sum())
+        return self.count(first=False, second=True)
 
-    @property
-    def both_right(self) -> int:
-        """Number of images that both answer correctly."""
-        return int((self.first & self.second).sum())
-
-    @property
-    def both_wrong(self) -> int:
-        """Number of images that neither answers correctly."""
-        return int((~self.first & ~self.second).sum())
+    def count(self, *, first: bool, second: bool) -> int:
+        """Return the number of images that the models answer correctly, or not, as named."""
+        return int(((self.first == first) & (self.second == second)).sum())
 
     @property
     def difference(self) -> float:
@@ -275,15 +243,6 @@ class Pairing:
         """95 % confidence interval of the difference."""
         return -self.bound_drop(TWO_SIDED), self.judged.bound_drop(self.second, self.first, TWO_SIDED)
 
-    @property
-    def p_value(self) -> float:
-        """McNemar's exact p-value: the probability of so large a difference if both models are equally good.
-
-        Each group counts once, for the model that is right on more of its images.
-        """
-        net = np.bincount(self.judged.groups, self.second.astype(np.float64) - self.first)
-        return mcnemar_p_value(int((net < 0).sum()), int((net > 0).sum()))
-
     def bound_drop(self, confidence: float = CONFIDENCE) -> float:
         """Return the one-sided upper bound of the figure that the second model loses, a fraction of 1."""
         return self.judged.bound_drop(self.first, self.second, confidence)
@@ -294,13 +253,12 @@ class Pairing:
             "images": self.images,
             "groups": len(np.unique(self.judged.groups)),
             "figure": self.figure,
-            "both_right": self.both_right,
+            "both_right": self.count(first=True, second=True),
             "only_first_right": self.lost,
             "only_second_right": self.gained,
-            "both_wrong": self.both_wrong,
+            "both_wrong": self.count(first=False, second=False),
             "difference": self.difference,
             "difference_interval_95": list(self.interval),
-            "mcnemar_p": self.p_value,
             "differing": [
                 {"file": item.image.name, "label": item.image.label, "first": item.first.label}
                 | {"second": item.second.label}
@@ -326,26 +284,9 @@ def pair(first: Evaluation, second: Evaluation) -> Pairing:
     labels = sorted({item.image.label for item in both})
     strata = np.array([labels.index(item.image.label) if second.is_balanced else 0 for item in both], np.int64)
     return Pairing(
-        judged=JudgedImages.of_names([item.image.group for item in both], strata),
+        judged=JudgedImages([item.image.group_name for item in both], strata),
         first=np.array([item.first.label == item.image.label for item in both]),
         second=np.array([item.second.label == item.image.label for item in both]),
         differing=tuple(item for item in both if item.first.label != item.second.label),
         figure=MEAN_RECALL if second.is_balanced else ACCURACY,
     )
-
-
-def mcnemar_p_value(lost: int, gained: int) -> float:
-    """Return the two-sided p-value of McNemar's exact test.
-
-    The test counts images on which exactly one model is right; if the models are equally good, each of the two is the
-    right one with probability 1/2.
-
-    Source: McNemar 1947, Note on the Sampling Error of the Difference between Correlated Proportions; the exact form is
-        the binomial sign test.
-    """
-    discordant = lost + gained
-    combinations = tail = 1
-    for count in range(1, min(lost, gained) + 1):
-        combinations = combinations * (discordant - count + 1) // count
-        tail += combinations
-    return min(1.0, float(2 * tail / 2**discordant))

@@ -21,6 +21,7 @@ from eaves.base.clock import StopFlag
 from eaves.errors import ArtifactError, DeliveryError, ImageError
 from eaves.media_type import UNKNOWN, sniff
 from eaves.web.problem_document import parse_problem
+from trainer.data.split.splitting import find_trained
 from trainer.evaluation import MEAN_RECALL
 from trainer.run.run import MANIFEST, open_run
 from trainer.tensorflow_notices import native_stderr
@@ -211,10 +212,7 @@ class RunModel:
         self.run: Path | None = path
         self.run_digest = file_digest(path / MANIFEST)
         self.is_balanced: bool | None = run.is_balanced
-        split = run.split()
-        self.trained_on: frozenset[str] | None = frozenset(
-            digest for digest, entry in split.items() if entry.split == "train"
-        )
+        self.trained_on: frozenset[str] | None = find_trained(run.split())
         self._recipe, self._constant = run.recipe, tf.constant
         self._model = tf.saved_model.load(str(run.saved_model))  # the signature lives only as long as its model
         self._serve = self._model.signatures["serving_default"]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -89,16 +89,14 @@ def assess_candidate(
         groups: (N,) name of each image's group; None if every image is a group.
         is_balanced: Whether the loss is that of the mean recall, and not of the accuracy.
     """
-    everything = JudgedImages.of_names(range(len(truth)) if groups is None else groups)
+    everything = JudgedImages(range(len(truth)) if groups is None else groups)
     known = truth != NO_LABEL
     n = int(known.sum())
-    judged = JudgedImages(
-        strata=truth[known] if is_balanced else everything.strata[known], groups=everything.groups[known]
-    )
+    judged = JudgedImages(everything.groups[known], truth[known] if is_balanced else None)
     right_fp32, right_int8 = fp32[known] == truth[known], int8[known] == truth[known]
     lost, gained = int((right_fp32 & ~right_int8).sum()), int((~right_fp32 & right_int8).sum())
     bound = judged.bound_drop(right_fp32, right_int8, CONFIDENCE)
-    by_class = replace(judged, strata=truth[known])
+    by_class = JudgedImages(judged.groups, truth[known])
     beyond = shown_above(by_class, right_fp32.astype(np.float64) - right_int8, len(labels), allowed.class_drop)
     images, same = len(truth), fp32 == int8
     agreement_bound = _bound_agreement(everything, same)
@@ -113,7 +111,7 @@ def assess_candidate(
     kind, passed = LABELS if n else NONE, by_labels
     if not (by_labels or contradicted or suffices) and images >= AGREEMENT_IMAGES:
         kind = AGREEMENT
-        by_label = replace(everything, strata=fp32)
+        by_label = JudgedImages(everything.groups, fp32)
         beyond = shown_above(by_label, (~same).astype(np.float64), len(labels), allowed.class_difference)
         passed = agreement_bound >= allowed.agreement and not beyond
     return Evidence(

@@ -21,11 +21,10 @@ from eaves.artifact.conversion_results import INT8
 from eaves.base.statistics import images_needed
 from eaves.errors import ConversionError, DatasetError, RunError, StorageError
 from eaves.media_type import UNKNOWN
-from trainer.data.listing import ListedImage, Listing, Split
-from trainer.data.reading import DatasetImages, drop_repeats, find_local, read_images, read_records
-from trainer.data.split.groups import group_copies
+from trainer.data.dataset import find_local, group_images, read_images, read_once
+from trainer.data.listing import LabelledImage, Listing, Split
 from trainer.data.split.near_duplicates import ImageFingerprint
-from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, find_trained_mates, parse_split
+from trainer.data.split.splitting import SPLIT_FILE, SplitEntry, find_trained_mates, parse_split
 from trainer.progress import TrainingProgress
 from trainer.run.run import ParitySample
 from trainer.settings import DataSettings
@@ -142,26 +141,23 @@ def load_labelled(
         raise ConversionError("the location of the labelled images is not known", hint=hint)
     try:
         path, _ = find_local(DataSettings(path=place), cache=cache, progress=progress)
-        found = read_images(path, progress)
+        listing, seen, _ = read_images(path, progress)
     except (DatasetError, StorageError) as error:
         raise ConversionError(f"the labelled images can't be read: {error.message}", hint=hint) from error
-    if found.listing.labels != tuple(sorted(source.labels)):
+    if listing.labels != tuple(sorted(source.labels)):
         raise ConversionError(
-            f"the classes in {place} ({', '.join(found.listing.labels[:5])}) are not those of the model "
+            f"the classes in {place} ({', '.join(listing.labels[:5])}) are not those of the model "
             f"({', '.join(source.labels[:5])})",
             hint=hint,
         )
     split = _load_split(source.model.parent) if source.route == "run" else {}
-    sides, groups = _choose_sides(split, found, progress)
-    ordered = sorted(found.seen, key=lambda item: item.digest)
+    sides, groups = _choose_sides(split, listing, seen, progress)
+    ordered = sorted(seen, key=lambda item: item.digest)
     mates = find_trained_mates(split)
     held_out = [item for item in ordered if sides.get(item.digest) == "val" and item.digest not in mates]
     return LabelledSplit(
-        calibration=tuple(item.entry.path for item in ordered if sides.get(item.digest) == "train")[:images],
-        judged=tuple(
-            ParitySample(path=item.entry.path, label=item.entry.label, sha256=item.digest)
-            for item in held_out[:AT_MOST]
-        ),
+        calibration=tuple(item.path for item in ordered if sides.get(item.digest) == "train")[:images],
+        judged=tuple(ParitySample(path=item.path, label=item.label, sha256=item.digest) for item in held_out[:AT_MOST]),
         groups=groups,
         trained=frozenset(digest for digest, side in sides.items() if side == "train"),
         looks=tuple(item.look for item in ordered if item.look is not None and item.digest in sides),
@@ -177,10 +173,10 @@ def _load_split(run: Path) -> Mapping[str, SplitEntry]:
 
 
 def _choose_sides(
-    split: Mapping[str, SplitEntry], found: DatasetImages, progress: TrainingProgress
+    split: Mapping[str, SplitEntry], listing: Listing, seen: Sequence[LabelledImage], progress: TrainingProgress
 ) -> tuple[Mapping[str, Split], Mapping[str, str]]:
     """Return the side of each usable image and the group of each image in one, by digest: as in training, if known."""
-    present = {item.digest for item in found.seen}
+    present = {item.digest for item in seen}
     sides: dict[str, Split] = {digest: entry.split for digest, entry in split.items()}
     if present & sides.keys():
         held_out = {digest for digest, side in sides.items() if side == "val"}
@@ -191,17 +187,10 @@ def _choose_sides(
                 len(held_out),
             )
         return sides, {digest: entry.group for digest, entry in split.items() if entry.group}
-    seen, labels = found.seen, found.listing.labels
-    alike = group_copies(
-        [item.look for item in seen],
-        [item.digest for item in seen],
-        [labels.index(item.entry.label) for item in seen],
-        "similar",
-        progress,
-    )
+    alike = group_images(seen, listing.labels, "similar", progress)
     groups = {seen[position].digest: seen[group[0]].digest for group in alike.groups for position in group}
     for item in seen:
-        declared = (item.entry.split or "train") if found.listing.declared else None
+        declared = (item.split or "train") if listing.declared else None
         sides[item.digest] = declared or _draw_side(groups.get(item.digest, item.digest))
     return sides, groups
 
@@ -237,14 +226,13 @@ def find_unlabelled(
     if not root.is_dir():
         raise ConversionError(f"the photos without labels can't be read: {folder} is not a folder", hint=hint)
     files = sorted(path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
-    entries = tuple(ListedImage(path=path, label="", below=PurePosixPath(path.name)) for path in files)
+    entries = tuple(LabelledImage(path=path, label="", below=PurePosixPath(path.name)) for path in files)
     listing = Listing(root=root, labels=(), entries=entries, faults=(), declared=False)
-    records, _ = drop_repeats(read_records(listing, [], progress), [])
-    found = {record.digest: record for record in records if record.media_type != UNKNOWN}
-    photos = [found[digest] for digest in sorted(found) if digest not in known][:at_most]
+    photos = sorted(read_once(listing, [], progress), key=lambda photo: photo.digest)
+    photos = [photo for photo in photos if photo.media_type != UNKNOWN and photo.digest not in known][:at_most]
     of_known, of_photo = find_copies([photo.look for photo in photos], looks, progress=progress)
     copied, undecided = of_known | of_photo, np.array([photo.look is None for photo in photos], np.bool_)
-    different = tuple(photo.entry.path for photo, other in zip(photos, copied | undecided, strict=True) if not other)
+    different = tuple(photo.path for photo, other in zip(photos, copied | undecided, strict=True) if not other)
     if len(different) < len(photos):
         _log.warning(
             "%d of %d photos without labels differ and can judge int8: %d are copies of others or of labelled "

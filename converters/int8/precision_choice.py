@@ -230,7 +230,7 @@ class PrecisionChooser:
             evidence = self._weigh(every, both, [*groups, *map(str, more)])
         seen = known[0] != UNREADABLE
         kept = [name for name, is_seen in zip(groups, seen, strict=True) if is_seen]
-        judged = JudgedImages.of_names(kept, truth[seen] if self.source.figure == MEAN_RECALL else None)
+        judged = JudgedImages(kept, truth[seen] if self.source.figure == MEAN_RECALL else None)
         before, after = (judged.estimate(one[seen] == truth[seen]) for one in known)
         last = replace(
             trials[-1],

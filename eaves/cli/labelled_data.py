@@ -1,8 +1,7 @@
-"""Labelled images that a command is given: finding them, progress bars, and the variables of TensorFlow."""
+"""Labelled images that a command is given: finding them, and progress bars."""
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +29,7 @@ def find_labelled_data(place: str, progress: TrainingProgress) -> tuple[Path, tu
         DatasetError: When nothing is at the URI, or when the archive isn't safe to unpack.
         StorageError: When the URI can't be reached, or when the disk is full.
     """
-    from trainer.data.reading import find_local
+    from trainer.data.dataset import find_local
     from trainer.settings import DataSettings
 
     return find_local(DataSettings(path=place), cache=find_image_cache(), progress=progress)
@@ -47,13 +46,3 @@ def build_bars() -> TrainingProgress:
     from trainer.progress import SilentProgress, build_progress
 
     return build_progress(sys.stderr) if sys.stderr.isatty() else SilentProgress()
-
-
-def prepare_tensorflow() -> None:
-    """Set the environment variables that TensorFlow and Keras read at import, and silence their notices."""
-    from trainer.tensorflow_notices import quiet_libraries
-    from trainer.train import build_environment
-
-    for variable, value in build_environment().items():
-        os.environ.setdefault(variable, value)
-    quiet_libraries()

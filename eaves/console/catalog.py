@@ -25,7 +25,7 @@ from eaves.console.backend import Backend, ModelLocation
 from eaves.console.model.words import clean_text, describe_size
 from eaves.console.run_page import CURVES, Share, describe_accuracy, describe_level, parse_time
 from eaves.errors import ArtifactError, EavesError, RunError
-from trainer.evaluation.held_out import HELD_OUT_FILE, HeldOutAnswer, parse_held_out
+from trainer.data.split.splitting import HELD_OUT_FILE, HeldOutAnswer, parse_held_out
 from trainer.run.run import MANIFEST, Run, load_run
 
 KEPT_RUNS, KEPT_ARTIFACTS = 2, 8

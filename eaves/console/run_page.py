@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.base.statistics import round_outward, wilson
 from eaves.console.model.words import clean_text, count_noun, describe_duration
-from trainer.evaluation.held_out import HeldOutAnswer
+from trainer.data.split.splitting import HeldOutAnswer
 from trainer.report.charts import draw_history
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from knative.training.job_follower import find_waiting_reason
 from trainer.progress import TrainingProgress
 from trainer.reader import PORT, TOKEN_HEADER, TOKEN_VARIABLE
 from trainer.run.run import MANIFEST, Run
-from trainer.run.run_location import fetch_from
+from trainer.run.run_location import fetch_run
 from trainer.storage import is_uri, open_store
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def download_run(
     """
     if is_uri(training.output) and not training.job.output_claim:
         try:
-            return fetch_from(open_store(training.output), local, progress)
+            return fetch_run(open_store(training.output), local, progress)
         except (RunError, StorageError) as error:  # for example, a bucket of that name in another account has no run
             say(f"{error.message}; reading the run through a pod instead")
     name, token = f"{training.run_name}-read-{secrets.token_hex(2)}", secrets.token_hex(16)
@@ -73,7 +73,7 @@ def download_run(
         cluster.apply(build_reader(training, name, job), manager=MANAGER)
         shelf = PodRunReader(cluster, name, token, training.output)
         shelf.wait(say)
-        return fetch_from(shelf, local, progress)
+        return fetch_run(shelf, local, progress)
     except DeniedError as error:
         hint = (
             "ask for the permissions to create pods and secrets and to get and create pods/portforward, or read "

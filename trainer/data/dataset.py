@@ -10,17 +10,26 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from eaves.errors import DatasetError
-from trainer.data.listing import DataFault, Split
-from trainer.data.reading import ImageRecord, describe_black, find_local, group_images, propose_groups, read_images
-from trainer.data.split import groups, splitting
-from trainer.data.split.stored_split import SplitEntry
-from trainer.progress import SilentProgress, TrainingProgress
+import numpy as np
+import numpy.typing as npt
+
+from eaves.errors import DatasetError, ImageError
+from eaves.images.pixels import decode
+from eaves.media_type import UNKNOWN, sniff
+from eaves.resource_limits import count_usable_cpus
+from trainer.data.listing import DataFault, LabelledImage, Listing, Split, check_labels, in_two_classes, load_listing
+from trainer.data.remote import ARCHIVES, mirror, unpack_once
+from trainer.data.split import near_duplicates
+from trainer.data.split.groups import COPIES, CopyGroups, find_time, group_copies, parse_group_by, propose_group_by
+from trainer.data.split.splitting import SplitEntry, assign_sides
+from trainer.progress import SILENT, TrainingProgress
 from trainer.settings import DataSettings
+from trainer.storage import is_uri
 
 IMBALANCED = 1.5
 """Ratio of the number of images in the largest class to that in the smallest above which `balance: auto` weights
@@ -66,6 +75,7 @@ class Dataset:
         labels: Class names, sorted; an example's label is an index into them.
         examples: The images, in order of class and path.
         faults: Faults of the files that are left out.
+        broken: Faults of files among the examples that can't be decoded.
         declared: Whether the data declare the split.
         groups: Number of groups of images that stay together: groups of `data.group_by` if it is set, else groups of
             images that look alike.
@@ -82,6 +92,7 @@ class Dataset:
     examples: tuple[Example, ...]
     faults: tuple[DataFault, ...]
     declared: bool
+    broken: tuple[DataFault, ...] = ()
     groups: int = 0
     lookalikes: frozenset[str] = frozenset()
     split_of: str = ""
@@ -92,6 +103,10 @@ class Dataset:
         """Return the name of each class and its number of examples on one side."""
         count = Counter(example.label for example in self.examples if example.split == split)
         return {name: count[index] for index, name in enumerate(self.labels)}
+
+    def rows(self, split: Split) -> npt.NDArray[np.int64]:
+        """Return the positions of one side's examples."""
+        return np.array([row for row, item in enumerate(self.examples) if item.split == split], np.int64)
 
     @property
     def is_balanced(self) -> bool:
@@ -155,9 +170,11 @@ def load_dataset(
     seed: int,
     cache: Path,
     known: Mapping[str, Split] | None = None,
-    progress: TrainingProgress | None = None,
+    progress: TrainingProgress = SILENT,
 ) -> Dataset:
-    """Load the dataset that the settings name; download and unpack it into `cache` unless it is there already.
+    """Load the dataset that the settings name, without images that can't be decoded.
+
+    It is downloaded and unpacked into `cache` unless it is there already.
 
     Args:
         data: Settings that name the images.
@@ -171,7 +188,6 @@ def load_dataset(
         DatasetError: `scan` refuses the images, the URI holds nothing, or the archive isn't safe.
         StorageError: The URI can't be reached, or the disk is full.
     """
-    progress = progress or SilentProgress()
     path, faults = find_local(data, cache=cache, progress=progress)
     dataset = scan(
         path,
@@ -182,7 +198,7 @@ def load_dataset(
         known=known,
         progress=progress,
     )
-    return replace(dataset, faults=(*faults, *dataset.faults), balance=data.balance)
+    return replace(dataset, faults=(*faults, *dataset.faults), balance=data.balance).without(dataset.broken)
 
 
 def scan(
@@ -193,7 +209,7 @@ def scan(
     near_copies: str = "similar",
     group_by: str = "",
     known: Mapping[str, Split] | None = None,
-    progress: TrainingProgress | None = None,
+    progress: TrainingProgress = SILENT,
 ) -> Dataset:
     """Find, hash, check and split the images of a local folder or manifest.
 
@@ -210,24 +226,19 @@ def scan(
         DatasetError: There are no images, fewer than two classes, a class of fewer than 4 images, one image in two
             classes, or nothing to validate on.
     """
-    progress = progress or SilentProgress()
-    found = read_images(path, progress)
-    listing, first = found.listing, found.seen
-    labels = [listing.labels.index(item.label) for item in first]
-    digests = [item.digest for item in first]
-    copied = group_images(first, listing.labels, near_copies, progress)
-    names, by_person = _group_names(first, copied.groups, group_by)
-    notes = [note for note in (describe_black(first), "" if group_by else copied.note) if note]
+    listing, images, faults = read_images(path, progress)
+    copied = group_images(images, listing.labels, near_copies, progress)
+    names, by_person = _group_names(images, copied.groups, group_by)
+    notes = [describe_black(images), "" if group_by else copied.note]
     if listing.declared:
-        of = [item.entry.split or "train" for item in first]
+        sides = [image.split or "train" for image in images]
     else:
-        items = [
-            splitting.SplitImage(digest=item.digest, label=item.label, group=name)
-            for item, name in zip(first, names, strict=True)
+        entries = [
+            SplitEntry(digest=image.digest, label=image.label, group=name)
+            for image, name in zip(images, names, strict=True)
         ]
-        placed = splitting.assign_sides(items, fraction=val_fraction, seed=seed, known=known or {})
-        of = list(placed.of)
-        if parted := placed.parted:
+        sides, parted = assign_sides(entries, fraction=val_fraction, seed=seed, known=known or {})
+        if parted:
             groups_are = "1 group are" if len(parted) == 1 else f"{len(parted)} groups are"
             notes.append(
                 f"{sum(parted.values())} images of {groups_are} on both sides of the split: their classes have too few "
@@ -235,17 +246,18 @@ def scan(
                 "may be overestimated"
             )
         if not group_by:
-            separate = [name or digest for name, digest in zip(names, digests, strict=True)]
-            notes.extend(filter(None, [propose_groups(first, separate)]))
+            notes.append(
+                propose_groups(images, [name or image.digest for name, image in zip(names, images, strict=True)])
+            )
     examples = [
-        Example(path=item.entry.path, label=label, digest=item.digest, split=side, group=name)
-        for item, label, side, name in zip(first, labels, of, names, strict=True)
+        Example(path=image.path, label=listing.labels.index(image.label), digest=image.digest, split=side, group=name)
+        for image, side, name in zip(images, sides, names, strict=True)
     ]
     # With `similar`, images of a class that look alike are in one group already.
     alike = [] if by_person or (near_copies == "similar" and not listing.declared) else copied.alike
     lookalikes = _find_lookalikes(examples, [*copied.copies, *alike], declared=listing.declared)
     if lookalikes and (listing.declared or near_copies == "exact"):
-        held = sum(example.split == "val" for example in examples)
+        held = sides.count("val")
         notes.append(
             f"{len(lookalikes)} of {held} held-out images look like a training image; accuracy on them is overestimated"
         )
@@ -253,33 +265,33 @@ def scan(
         root=listing.root,
         labels=listing.labels,
         examples=tuple(sorted(examples, key=lambda item: (item.label, str(item.path)))),
-        faults=found.faults,
+        faults=tuple(faults),
+        broken=tuple(DataFault(file=image.name, reason=image.fault) for image in images if image.fault),
         declared=listing.declared,
         groups=len(by_person) or len(copied.groups),
         lookalikes=lookalikes,
-        notes=tuple(notes),
+        notes=tuple(filter(None, notes)),
     )
     _check_sides(dataset)
     return dataset
 
 
 def _group_names(
-    first: Sequence[ImageRecord], copied: Sequence[Sequence[int]], group_by: str
+    images: Sequence[LabelledImage], copied: Sequence[Sequence[int]], group_by: str
 ) -> tuple[list[str], frozenset[str]]:
     """Return the name of each image's group, and the names of the groups that `data.group_by` makes.
 
     `data.group_by` takes precedence over copies: if copies are in two of its groups, the groups stay separate. An image
     that `data.group_by` puts into no group is grouped with its copies.
     """
-    names = [""] * len(first)
+    names = [""] * len(images)
     for group in copied:
-        name = groups.COPIES + first[group[0]].digest[:12]
         for position in group:
-            names[position] = name
-    by = groups.parse_group_by(group_by)
+            names[position] = COPIES + images[group[0]].digest[:12]
+    by = parse_group_by(group_by)
     if by is None:
         return names, frozenset()
-    keys = [by(item.entry.below, item.entry.columns) for item in first]
+    keys = [by(image.below, image.columns) for image in images]
     if not any(keys):
         raise DatasetError(
             f"data.group_by {group_by!r} matches none of {len(keys)} images",
@@ -320,3 +332,140 @@ def _check_sides(dataset: Dataset) -> None:
             else "add images, or raise train.val_fraction"
         )
         raise DatasetError("no images are held out to validate on", hint=hint)
+
+
+_CHUNK = 256
+BLACK = 32
+"""Brightness, of 255, below which an image is nearly black."""
+SAMPLED = 2**16
+"""Number of pixels of an image, about, of which the brightness is measured."""
+
+
+def find_local(data: DataSettings, *, cache: Path, progress: TrainingProgress) -> tuple[Path, tuple[DataFault, ...]]:
+    """Download and unpack the images if needed; return the local folder or manifest, and faults of files left out.
+
+    Raises:
+        DatasetError: The URI holds nothing, or the archive isn't safe.
+        StorageError: The URI can't be reached, or the disk is full.
+    """
+    place = str(data.path).removeprefix("file://")
+    path, faults = mirror(place, cache / "remote", progress) if is_uri(place) else (Path(place), ())
+    if path.name.lower().endswith(ARCHIVES) and not path.is_dir():
+        path = unpack_once(path, cache / "unpacked", limit_bytes=int(data.unpacked_gb * 1e9))
+    return path, faults
+
+
+def read_images(path: Path, progress: TrainingProgress) -> tuple[Listing, list[LabelledImage], list[DataFault]]:
+    """Find, hash and check the images of a local folder or manifest.
+
+    Returns:
+        listing: Listing of the images by name.
+        images: The images that were read, without files that repeat the bytes of an earlier file.
+        faults: Faults that were found.
+
+    Args:
+        path: A folder with one subfolder per class, a folder with such folders `train` and `val`, or a CSV manifest.
+        progress: Receives one step for each file.
+
+    Raises:
+        DatasetError: There are no images, fewer than two classes, an empty class, or one image in two classes.
+    """
+    listing = load_listing(path)
+    check_labels(listing)
+    faults = list(listing.faults)
+    return listing, read_once(listing, faults, progress), faults
+
+
+def read_once(listing: Listing, faults: list[DataFault], progress: TrainingProgress) -> list[LabelledImage]:
+    """Return the images that can be read, one of each content; what is wrong with the others is added to `faults`.
+
+    Raises:
+        DatasetError: One image is in two classes.
+    """
+    images, repeats = drop_repeats(read_records(listing, faults, progress), faults)
+    if repeats:
+        raise in_two_classes(repeats)
+    return images
+
+
+def read_records(listing: Listing, faults: list[DataFault], progress: TrainingProgress) -> Iterator[LabelledImage]:
+    """Yield every readable image, in order; add what is wrong with files to `faults`. Use every CPU."""
+    with (
+        progress.phase("Reading images", len(listing.entries)) as step,
+        ThreadPoolExecutor(max_workers=count_usable_cpus()) as pool,
+    ):
+        for start in range(0, len(listing.entries), _CHUNK):
+            chunk = listing.entries[start : start + _CHUNK]
+            names = [image.path.relative_to(listing.root).as_posix() for image in chunk]
+            for name, seen in zip(names, pool.map(_read, chunk, names), strict=True):
+                step()
+                if isinstance(seen, str):
+                    faults.append(DataFault(file=name, reason=seen))
+                else:
+                    yield seen
+
+
+def drop_repeats(
+    seen: Iterable[LabelledImage], faults: list[DataFault]
+) -> tuple[list[LabelledImage], list[tuple[str, str]]]:
+    """Return the first image of those with the same bytes, and the names of two such in different classes.
+
+    All repeats are added to `faults`.
+    """
+    known: dict[str, LabelledImage] = {}
+    repeats: list[tuple[str, str]] = []
+    for item in seen:
+        first = known.setdefault(item.digest, item)
+        if first is item:
+            continue
+        # The same broken bytes in two classes (an error page saved as .jpg) say nothing about the labels.
+        if first.label != item.label and item.media_type != UNKNOWN:
+            repeats.append((first.name, item.name))
+        faults.append(DataFault(file=item.name, reason=f"it has the same bytes as {first.name}"))
+    return list(known.values()), repeats
+
+
+def group_images(
+    images: Sequence[LabelledImage], labels: Sequence[str], near_copies: str, progress: TrainingProgress
+) -> CopyGroups:
+    """Group the images that look alike, and the copies of one photo; `labels` are all class names."""
+    looks, digests = [image.look for image in images], [image.digest for image in images]
+    return group_copies(looks, digests, [labels.index(image.label) for image in images], near_copies, progress)
+
+
+def propose_groups(images: Sequence[LabelledImage], groups: Sequence[str]) -> str:
+    """Return a sentence that proposes a value of `data.group_by`, or an empty text; `groups` are named without it."""
+    below, labels = [image.below for image in images], [image.label for image in images]
+    return propose_group_by(below, labels, [image.taken for image in images], groups)
+
+
+def describe_black(images: Sequence[LabelledImage]) -> str:
+    """Return a sentence for people if most images of a class are nearly black; else an empty text."""
+    black = [image for image in images if image.brightest < BLACK]
+    sizes, dark = Counter(image.label for image in images), Counter(image.label for image in black)
+    if not any(2 * count > sizes[label] for label, count in dark.items()):
+        return ""
+    return (
+        f"nearly black: the brightest pixel of {len(black)} of {len(images)} images is at most "
+        f"{max(image.brightest for image in black)} of 255, as of 12-bit values in 16-bit files and of TIFF files of "
+        "floats; scale the images to the full range before training, and in the same way where they are predicted"
+    )
+
+
+def _read(image: LabelledImage, name: str) -> LabelledImage | str:
+    """Read one file; return the image with what the file holds, or why it can't be used."""
+    try:
+        data = image.path.read_bytes()
+    except OSError as error:
+        return f"the file can't be read: {error.strerror}"
+    if not data:
+        return "the file is empty (0 bytes)"
+    digest = hashlib.sha256(data).hexdigest()
+    image = replace(image, name=name, digest=digest, media_type=sniff(data), taken=find_time(data))
+    try:
+        pixels = decode(data, at_least=near_duplicates.DECODED)
+    except ImageError as error:
+        return replace(image, fault=error.message)
+    step = max(1, int((pixels.shape[0] * pixels.shape[1] / SAMPLED) ** 0.5))
+    brightest = int(np.percentile(pixels[::step, ::step], 99.9))
+    return replace(image, look=near_duplicates.fingerprint_pixels(pixels), brightest=brightest)

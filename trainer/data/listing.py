@@ -1,10 +1,15 @@
 """Lists the images of a dataset by name, before any image is read, and groups the faults of files for people.
 
-A folder has a folder per class; exactly two folders `train` and `val`, each with such folders, declare a split.
+A folder has a folder per class; exactly two folders `train` and `val`, each with such folders, declare a split. A CSV
+manifest has one row per image: path, label and an optional split. Paths are relative to the manifest and stay below its
+folder, so that a manifest means the same on every machine and a foreign one can't name other files of this machine.
+
+Source: RFC 4180 (CSV).
 """
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
 import re
@@ -12,15 +17,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from eaves.errors import DatasetError
 from eaves.media_type import SUFFIXES, UNSUPPORTED_SUFFIXES
 
+if TYPE_CHECKING:
+    from trainer.data.split.near_duplicates import ImageFingerprint
+
 Split = Literal["train", "val"]
 DECLARED = ("train", "val")
-NAMED_PAIRS = 5
-"""Maximum number of images that the error about images in two classes names; the others are only counted."""
+MANIFEST_SUFFIX = ".csv"
+NAMED = 5
+"""Maximum number of images or of lines that an error names; the others are only counted."""
 
 LOOSE = "the file is beside the class folders and not in one of them"
 NOT_CONVERTED = "HEIC and AVIF can't be read; convert the file to JPEG (`magick mogrify -format jpg *.heic *.avif`)"
@@ -40,8 +49,8 @@ class DataFault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListedImage:
-    """An image that a folder or a manifest names.
+class LabelledImage:
+    """An image that a folder or a manifest names and, from `digest` on, what its file holds once it has been read.
 
     Attributes:
         path: Path of the file.
@@ -49,13 +58,34 @@ class ListedImage:
         below: The file's path below its class's folder, or below the manifest's.
         split: Side of the split that the data declare, if any.
         columns: Name and value of each further column of the manifest.
+        name: Path of the file below the dataset's root, for people.
+        digest: sha256 of the file's bytes, hex.
+        media_type: Media type that the file's first bytes show.
+        taken: Time in the file's EXIF; empty when there is none.
+        fault: Why the image can't be decoded; empty if it can.
+        look: Fingerprint of the image; None when the image is flat or can't be decoded.
+        brightest: The 99.9th percentile of the image's values, 0 to 255.
+        group: Name of the image's group in a run's split; empty when it is in none.
     """
 
     path: Path
     label: str
     below: PurePosixPath
     split: Split | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict, compare=False)
+    name: str = ""
+    digest: str = ""
+    media_type: str = ""
+    taken: str = ""
+    fault: str = ""
+    look: ImageFingerprint | None = field(default=None, compare=False, repr=False)
+    brightest: int = 255
+    group: str = ""
+
+    @property
+    def group_name(self) -> str:
+        """Name of the image's group; an image in none is a group of its own."""
+        return self.group or self.digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +103,7 @@ class Listing:
 
     root: Path
     labels: tuple[str, ...]
-    entries: tuple[ListedImage, ...]
+    entries: tuple[LabelledImage, ...]
     faults: tuple[DataFault, ...]
     declared: bool
 
@@ -131,8 +161,8 @@ def check_labels(listing: Listing) -> None:
 
 def in_two_classes(pairs: Sequence[tuple[str, str]]) -> DatasetError:
     """Return the error about images that are in two classes: for each, two files of the same bytes."""
-    shown = "; ".join(f"{first} and {second}" for first, second in pairs[:NAMED_PAIRS])
-    more = f"; and {len(pairs) - NAMED_PAIRS} more" if len(pairs) > NAMED_PAIRS else ""
+    shown = "; ".join(f"{first} and {second}" for first, second in pairs[:NAMED])
+    more = f"; and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
     hint = "leave each image in one class only; `eaves data check` finds copies"
     return DatasetError(f"the same image is in two classes ({len(pairs)} times): {shown}{more}", hint=hint)
 
@@ -210,6 +240,16 @@ def _cause(reason: str) -> str:
     return reason.partition(": ")[0]
 
 
+def load_listing(path: Path) -> Listing:
+    """List the images of a local folder or manifest.
+
+    Raises:
+        DatasetError: `path` can't be read.
+    """
+    is_manifest = path.name.lower().endswith(MANIFEST_SUFFIX) and not path.is_dir()
+    return load_manifest(path) if is_manifest else load_folder(path)
+
+
 def load_folder(path: Path) -> Listing:
     """List the images under `path`.
 
@@ -223,7 +263,7 @@ def load_folder(path: Path) -> Listing:
     sides: list[tuple[Split | None, Path]] = (
         [("val", path / "val"), ("train", path / "train")] if declared else [(None, path)]
     )
-    entries: list[ListedImage] = []
+    entries: list[LabelledImage] = []
     faults: list[DataFault] = []
     for side, folder in sides:
         for kind in _folders(folder):
@@ -233,7 +273,7 @@ def load_folder(path: Path) -> Listing:
                     faults.append(fault)
                 else:
                     below = PurePosixPath(file.relative_to(kind).as_posix())
-                    entries.append(ListedImage(path=file, label=kind.name, below=below, split=side))
+                    entries.append(LabelledImage(path=file, label=kind.name, below=below, split=side))
     for folder in dict.fromkeys((path, *(folder for _, folder in sides))):
         faults.extend(DataFault(file=name.relative_to(path).as_posix(), reason=LOOSE) for name in _loose_files(folder))
     labels = tuple(folder.name for folder in _folders(path / "train" if declared else path))
@@ -271,3 +311,104 @@ def _files(folder: Path) -> Iterator[Path]:
     for where, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(where, name) for name in sorted(names) if not name.startswith("."))
+
+
+COLUMNS = ("path", "label", "split")
+"""Columns of a manifest that have a meaning of their own."""
+
+
+def load_manifest(file: Path) -> Listing:
+    """List the images that a manifest names; missing files become faults.
+
+    Raises:
+        DatasetError: The manifest can't be read or has invalid rows; the message names the first few.
+    """
+    rows = parse_manifest(file)
+    entries, faults = list[LabelledImage](), list[DataFault]()
+    for name, (line, image) in sorted(rows.items(), key=lambda row: row[1][1].split != "val"):
+        fault = suffix_fault(name)
+        if not fault and not is_file(image.path):
+            fault = DataFault(file=name, reason=f"line {line} of {file.name} names the file, but it does not exist")
+        if fault:
+            faults.append(fault)
+        else:
+            entries.append(image)
+    images = [image for _, image in rows.values()]
+    declared = any(image.split for image in images)
+    labels = tuple(sorted({image.label for image in images if not declared or image.split == "train"}))
+    return Listing(root=file.parent, labels=labels, entries=tuple(entries), faults=tuple(faults), declared=declared)
+
+
+def is_file(path: Path) -> bool:
+    """Return whether `path` is an existing file; False also for a name that the file system does not allow."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def parse_manifest(file: Path) -> dict[str, tuple[int, LabelledImage]]:
+    """Parse a manifest: path of each image below the manifest's folder, to its line and the image.
+
+    Raises:
+        DatasetError: The manifest can't be read or has invalid rows; the message names the first few.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"{file.name} is not UTF-8 (byte {error.start})"
+        raise DatasetError(message, hint=f"iconv -f latin1 -t utf-8 {file.name}") from error
+    except OSError as error:
+        raise DatasetError(f"can't read the manifest {file}: {error.strerror}") from error
+    rows: dict[str, tuple[int, LabelledImage]] = {}
+    wrong: list[str] = []
+    for line, values in _csv(file.name, text):
+        path, label, split = ((values.get(name) or "").strip() for name in COLUMNS)
+        if fault := _find_fault(path, label, split):
+            wrong.append(f"line {line}: {fault}")
+            continue
+        below = PurePosixPath(path)
+        image = LabelledImage(
+            path=file.parent / path,
+            label=label,
+            below=below,
+            split=cast(Split, split) or None,
+            columns={
+                name: value.strip() for name, value in values.items() if name not in COLUMNS and isinstance(value, str)
+            },
+        )
+        before, known = rows.setdefault(below.as_posix(), (line, image))
+        if (known.label, known.split) != (image.label, image.split):
+            wrong.append(f"line {line}: {path} has another label or split in line {before}")
+    missing = [line for line, image in rows.values() if image.split is None]
+    if missing and len(missing) < len(rows):
+        wrong.append(f"line {missing[0]} has no split, but other lines have one")
+    if wrong:
+        more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+        raise DatasetError(f"{file.name}: {'; '.join(wrong[:NAMED])}{more}", hint="correct these lines of the manifest")
+    return rows
+
+
+def _csv(name: str, text: str) -> Iterator[tuple[int, Any]]:
+    reader = csv.DictReader(text.splitlines(keepends=True), strict=True, skipinitialspace=True)
+    try:
+        missing = [column for column in COLUMNS[:2] if column not in (reader.fieldnames or ())]
+        if missing:
+            first = ", ".join(reader.fieldnames or ())[:80]
+            message = f"{name} has no column {' or '.join(missing)}; its first line is: {first or 'empty'}"
+            raise DatasetError(message, hint="make the first line of the file: path,label or path,label,split")
+        for values in reader:
+            yield reader.line_num, values
+    except csv.Error as error:
+        raise DatasetError(f"{name}: line {reader.line_num} is not valid CSV: {error}") from error
+
+
+def _find_fault(path: str, label: str, split: str) -> str:
+    """Return what is wrong with a row; empty if nothing is."""
+    if not path:
+        return "no path"
+    if leaves_root(path):
+        return f"the path {path[:80]!r} is not below the manifest's folder"
+    if not label:
+        return f"{path[:80]} has no label"
+    return f"split must be train or val (got {split[:40]!r})" if split and split not in DECLARED else ""

@@ -1,27 +1,40 @@
-"""Mirrors a URI into local files with fsspec; an unchanged file is not downloaded again.
+"""Mirrors a URI into local files with fsspec, and unpacks archives; what is unchanged is not downloaded again.
 
 A mirror is a folder `files` and a file `index.jsonl` beside it, which has a line for every downloaded file with the
 version that its server reported (ETag, time, size). The line for a file is written after the file, so an interrupted
 download leaves no line.
+
+Of an untrusted archive only plain files below the folder are written: no absolute paths, no `..`, no links, no devices,
+and no more bytes than allowed however well they were compressed. Hidden files are left out.
+
+Source: CWE-22, CWE-59 and CWE-409; Python's tarfile documentation, "Extraction filters".
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import shutil
+import stat
+import tarfile
 import threading
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from eaves.base.backoff import Backoff
+from eaves.base.disk_errors import FULL, READ_ONLY, disk_errors
+from eaves.base.locks import unfinished_folder
 from eaves.errors import DatasetError, EavesError, StorageError
-from trainer.data import archive, manifest
-from trainer.data.listing import DataFault, leaves_root, suffix_fault
+from trainer.data.listing import MANIFEST_SUFFIX, DataFault, is_file, leaves_root, parse_manifest, suffix_fault
 from trainer.progress import TrainingProgress
 from trainer.storage import open_filesystem, translated
 
@@ -65,19 +78,19 @@ def mirror(
         DatasetError: The URI holds nothing or can't be used.
         StorageError: The URI can't be reached or read.
     """
-    place = _Place(uri, cache, attempts)
-    if place.name.lower().endswith(archive.SUFFIXES):
-        return mirror_file(uri, cache, progress, attempts=attempts), ()
-    if place.name.lower().endswith(manifest.SUFFIXES):
-        file = mirror_file(uri, cache, progress, attempts=attempts)
+    place = _Place(uri, cache, progress, attempts)
+    if place.name.lower().endswith(ARCHIVES):
+        return place.fetch_itself(), ()
+    if place.name.lower().endswith(MANIFEST_SUFFIX):
+        file = place.fetch_itself()
         parent = place.root.partition("?")[0].rpartition("/")[0]
-        wanted = [path for path in manifest.parse_manifest(file) if not suffix_fault(path)]
-        place.fetch([(path, f"{parent}/{path}") for path in wanted], progress, missing_ok=True)
+        wanted = [path for path in parse_manifest(file) if not suffix_fault(path)]
+        place.fetch([(path, f"{parent}/{path}") for path in wanted], missing_ok=True)
         return file, ()
     if uri.lower().startswith("http"):
         message = f"{redact_uri(uri)}: a folder can't be listed over HTTP"
         raise DatasetError(message, hint="name a manifest (.csv) or an archive (.zip, .tar, .tar.gz) instead")
-    return place.folder, _mirror_folder(place, uri, progress)
+    return place.folder, place.fetch_folder(uri)
 
 
 def mirror_file(uri: str, cache: Path, progress: TrainingProgress, *, attempts: int = ATTEMPTS) -> Path:
@@ -87,47 +100,20 @@ def mirror_file(uri: str, cache: Path, progress: TrainingProgress, *, attempts: 
         DatasetError: The URI holds nothing or can't be used.
         StorageError: The URI can't be reached or read.
     """
-    place = _Place(uri, cache, attempts)
-    place.fetch([(place.name, place.root)], progress)
-    return place.folder / place.name
-
-
-def _mirror_folder(place: _Place, uri: str, progress: TrainingProgress) -> tuple[DataFault, ...]:
-    root = place.root.rstrip("/")
-    with _translated(uri):
-        found: Mapping[str, Mapping[str, Any]] = place.files.find(root, detail=True)
-    wanted: list[Remote] = []
-    faults: list[DataFault] = []
-    for path in sorted(found):
-        name = path.removeprefix(root).removeprefix("/")
-        if name.endswith("/") or any(part.startswith(".") and part != ".." for part in name.split("/")):
-            continue
-        if leaves_root(name) or "//" in name:
-            faults.append(DataFault(file=name, reason="the name leads to a file outside the folder"))
-        elif fault := suffix_fault(name):
-            faults.append(fault)
-        else:
-            wanted.append((name, path))
-    if not wanted:
-        raise DatasetError(
-            f"no images under {uri}",
-            hint="check the URI; it must name a folder that holds one folder of images per class",
-        )
-    place.prune({name for name, _ in wanted})
-    place.fetch(wanted, progress, known=found)
-    return tuple(faults)
+    return _Place(uri, cache, progress, attempts).fetch_itself()
 
 
 class _Place:
     """A URI, the remote filesystem that its files are downloaded from, and their local mirror below `cache`."""
 
-    def __init__(self, uri: str, cache: Path, attempts: int) -> None:
+    def __init__(self, uri: str, cache: Path, progress: TrainingProgress, attempts: int) -> None:
         if uri.partition("://")[0].lower() not in SCHEMES or "::" in uri:
             raise DatasetError(
                 f"data can't be read from {redact_uri(uri)}: the scheme is not supported",
                 hint=f"use a path, or a URI with one of the schemes {', '.join(SCHEMES)}",
             )
-        self.files, self.root = open_filesystem(uri)
+        self._files, self.root = open_filesystem(uri)
+        self._progress = progress
         self.name = unquote(PurePosixPath(urlsplit(uri).path if uri.lower().startswith("http") else self.root).name)
         home = cache / hashlib.sha256(uri.encode()).hexdigest()[:32]
         self.folder = home / "files"
@@ -136,10 +122,41 @@ class _Place:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._index = dict(_read_index(self._log))
 
+    def fetch_itself(self) -> Path:
+        """Download the file at the URI."""
+        self.fetch([(self.name, self.root)])
+        return self.folder / self.name
+
+    def fetch_folder(self, uri: str) -> tuple[DataFault, ...]:
+        """Download the images of the folder at the URI; return the faults of files that are left out."""
+        root = self.root.rstrip("/")
+        with _translated(uri):
+            found: Mapping[str, Mapping[str, Any]] = self._files.find(root, detail=True)
+        wanted: list[Remote] = []
+        faults: list[DataFault] = []
+        for path in sorted(found):
+            name = path.removeprefix(root).removeprefix("/")
+            if name.endswith("/") or any(part.startswith(".") and part != ".." for part in name.split("/")):
+                continue
+            if leaves_root(name) or "//" in name:
+                faults.append(DataFault(file=name, reason="the name leads to a file outside the folder"))
+            elif fault := suffix_fault(name):
+                faults.append(fault)
+            else:
+                wanted.append((name, path))
+        if not wanted:
+            hint = "check the URI; it must name a folder that holds one folder of images per class"
+            raise DatasetError(f"no images under {uri}", hint=hint)
+        names = {name for name, _ in wanted}
+        for file in self.folder.rglob("*"):  # what no longer exists there
+            if file.is_file() and file.relative_to(self.folder).as_posix() not in names:
+                file.unlink()
+        self.fetch(wanted, known=found)
+        return tuple(faults)
+
     def fetch(
         self,
         wanted: list[Remote],
-        progress: TrainingProgress,
         *,
         known: Mapping[str, Mapping[str, Any]] | None = None,
         missing_ok: bool = False,
@@ -153,27 +170,21 @@ class _Place:
         def one(item: Remote) -> None:
             name, path = item
             try:
-                info = known[path] if known else self._retried(path, lambda: self.files.info(path))
+                info = known[path] if known else self._retried(path, lambda: self._files.info(path))
                 self._fetch_one(name, path, info)
             except DatasetError:
                 if not missing_ok:
                     raise
-                if manifest.is_file(self.folder / name):
+                if is_file(self.folder / name):
                     (self.folder / name).unlink()
 
-        with progress.phase("Downloading", len(wanted)) as step, ThreadPoolExecutor(PARALLEL) as pool:
+        with self._progress.phase("Downloading", len(wanted)) as step, ThreadPoolExecutor(PARALLEL) as pool:
             try:
                 for _ in pool.map(one, wanted):
                     step()
             except EavesError:
                 pool.shutdown(cancel_futures=True)
                 raise
-
-    def prune(self, names: set[str]) -> None:
-        """Remove files that no longer exist remotely."""
-        for file in self.folder.rglob("*"):
-            if file.is_file() and file.relative_to(self.folder).as_posix() not in names:
-                file.unlink()
 
     def _fetch_one(self, name: str, path: str, info: Mapping[str, Any]) -> None:
         target, version = self.folder / name, {key: str(info[key]) for key in _VERSION if info.get(key) is not None}
@@ -200,7 +211,7 @@ class _Place:
                 time.sleep(self._backoff.pause_s(failures))
 
     def _download(self, path: str, part: Path, size: int | None) -> None:
-        self.files.get_file(path, str(part))
+        self._files.get_file(path, str(part))
         got = part.stat().st_size
         if size is not None and got != size:
             raise StorageError(f"{redact_uri(path)}: the download ended after {got} of {size} bytes", hint="try again")
@@ -238,3 +249,84 @@ def _read_index(log: Path) -> Iterator[tuple[str, dict[str, str]]]:
             yield entry["file"], entry["version"]
         except (ValueError, KeyError, TypeError):
             continue
+
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+_CORRUPT = (
+    *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, LZMAError, EOFError),
+    RuntimeError,  # a password is needed; its subclass NotImplementedError: Python doesn't know the compression
+    UnicodeError,  # a member's name is not in the declared encoding, or can't be a file's name
+    OSError,  # a member's name is too long, or is the name of a file and of a folder
+)
+
+
+def unpack_once(file: Path, cache: Path, *, limit_bytes: int) -> Path:
+    """Unpack an archive into `cache`, whole or not at all, unless it is there already.
+
+    Returns:
+        folder: Folder that holds the class folders: the archive's root, or the only folder in it.
+
+    Raises:
+        DatasetError: The archive is damaged, too large, or has members that no dataset has.
+        StorageError: The archive can't be read, or the disk is full or read-only.
+    """
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise DatasetError(f"can't read the archive {file}: {error.strerror}", hint="check the path") from error
+    place = cache / hashlib.sha256(str(file.absolute()).encode()).hexdigest()[:32]
+    target = place / f"{status.st_mtime_ns}-{status.st_size}"
+    if not target.is_dir():
+        with disk_errors(place), unfinished_folder(target) as work:
+            if not target.is_dir():  # another training may have unpacked it meanwhile
+                for older in place.iterdir():
+                    if older != work:
+                        shutil.rmtree(older, ignore_errors=True)
+                _unpack(file, work / "files", limit_bytes)
+                (work / "files").rename(target)
+    top = list(target.iterdir())
+    has_folders = len(top) == 1 and top[0].is_dir() and any(entry.is_dir() for entry in top[0].iterdir())
+    return top[0] if has_folders else target
+
+
+def _unpack(archive: Path, folder: Path, limit_bytes: int) -> None:
+    """Unpack into a new folder; a failure may leave some of the files behind."""
+    is_zip, chosen, left = archive.name.lower().endswith(".zip"), [], limit_bytes
+    folder.mkdir()
+    try:
+        with zipfile.ZipFile(archive) if is_zip else tarfile.open(archive) as opened:
+            for member, name, size, is_plain in _list_members(opened):
+                if leaves_root(name) or not is_plain:
+                    reason = "it is a link or a device" if not is_plain else "it is not below the archive's root"
+                    raise DatasetError(
+                        f"{archive.name}: {name[:120]!r} can't be unpacked: {reason}",
+                        hint="archive plain files in one folder per class",
+                    )
+                parts = PurePosixPath(name).parts
+                if parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts):
+                    continue
+                chosen.append(member)
+                left -= size  # neither module writes more than the size that a member declares
+                if left < 0:
+                    message = f"{archive.name} unpacks to more than {limit_bytes / 1e9:.3g} GB"
+                    raise DatasetError(message, hint="raise data.unpacked_gb if you trust the archive")
+            options: dict[str, Any] = {} if is_zip else {"filter": "data"}
+            opened.extractall(folder, chosen, **options)  # noqa: S202 - names are checked
+    except _CORRUPT as error:
+        if isinstance(error, OSError) and error.errno in FULL | READ_ONLY:
+            raise
+        why = (error.strerror if isinstance(error, OSError) else "") or error
+        hint = "check the archive, or create it again"
+        raise DatasetError(f"can't unpack {archive.name}: {why}", hint=hint) from error
+
+
+def _list_members(opened: Any) -> Iterator[tuple[Any, str, int, bool]]:
+    """Yield each member but folders, with its name, its size in bytes, and whether it is a plain file."""
+    if isinstance(opened, zipfile.ZipFile):
+        for info in opened.infolist():
+            if not info.is_dir():
+                yield info, info.filename, info.file_size, not stat.S_ISLNK(info.external_attr >> 16)
+        return
+    for member in opened:
+        if not member.isdir():
+            yield member, member.name, member.size, member.isfile()

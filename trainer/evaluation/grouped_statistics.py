@@ -53,25 +53,36 @@ class ShareEstimate:
     groups: int
     effective: float
 
+    @property
+    def right(self) -> int:
+        """Number of images that were answered correctly, if the share is that of all images."""
+        return round(self.value * self.images)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+NOTHING = ShareEstimate(value=0.0, low=0.0, high=1.0, images=0, groups=0, effective=0.0)
+"""The estimate from no images."""
+
+
 class JudgedImages:
     """Images that models are judged on.
 
+    Args:
+        groups: (N,) name or number of each image's group.
+        strata: (N,) stratum of each image, from 0; None if all images are one stratum. The figure is the mean of the
+            strata's shares: with one stratum the accuracy, with the classes as strata the mean recall. Images of one
+            group in two strata count as two groups.
+
     Attributes:
-        strata: (N,) stratum of each image, from 0. The figure is the mean of the strata's shares: with one stratum the
-            accuracy, with the classes as strata the mean recall. Images of one group in two strata count as two groups.
-        groups: (N,) number of each image's group.
+        groups: (N,) number of each image's group, from 0.
     """
 
-    strata: Labels
-    groups: Labels
-
-    @classmethod
-    def of_names(cls, groups: Sequence[str] | Sequence[Any], strata: Labels | None = None) -> JudgedImages:
-        """Return images with the given names of groups; without strata, all images are one stratum."""
-        numbers = np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
-        return cls(strata=np.zeros(len(numbers), np.int64) if strata is None else strata, groups=numbers)
+    def __init__(self, groups: Sequence[Any] | Labels, strata: Labels | None = None) -> None:
+        self.groups: Labels = np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
+        strata = np.zeros(len(self.groups), np.int64) if strata is None else strata
+        self._names, self._strata = np.unique(strata, return_inverse=True)
+        self._sizes = np.bincount(self._strata).astype(np.float64)
+        self._count = int(self.groups.max(initial=-1)) + 1
+        self._cells = np.unique(self._strata * self._count + self.groups, return_inverse=True)[1]
 
     def estimate(self, right: npt.NDArray[np.bool_], *, inflation: float = 1.0) -> ShareEstimate:
         """Estimate the figure from right answers.
@@ -80,35 +91,34 @@ class JudgedImages:
             right: (N,) whether each image was answered correctly.
             inflation: Further number that the effective number of images is divided by.
         """
-        parts = self.estimate_strata(right, inflation=inflation)
+        parts = list(self.estimate_strata(right, inflation=inflation).values())
         if not parts:
-            return ShareEstimate(value=0.0, low=0.0, high=1.0, images=0, groups=0, effective=0.0)
+            return NOTHING
         value = sum(part.value for part in parts) / len(parts)
-        across = self._count_across(right.astype(np.float64))
-        below = math.hypot(*(part.value - part.low for part in parts)) / len(parts) * math.sqrt(across)
-        above = math.hypot(*(part.high - part.value for part in parts)) / len(parts) * math.sqrt(across)
+        scale = math.sqrt(self._count_across(right)) / len(parts)
         return ShareEstimate(
             value=value,
-            low=max(0.0, value - below),
-            high=min(1.0, value + above),
+            low=max(0.0, value - scale * math.hypot(*(part.value - part.low for part in parts))),
+            high=min(1.0, value + scale * math.hypot(*(part.high - part.value for part in parts))),
             images=len(self.groups),
-            groups=len(np.unique(self.groups)),
-            effective=len(parts) ** 2 / sum(1 / max(part.effective, 1e-9) for part in parts) / across,
+            groups=self._count,
+            effective=self.count_worth(right) / inflation,
         )
 
-    def estimate_strata(self, right: npt.NDArray[np.bool_], *, inflation: float = 1.0) -> list[ShareEstimate]:
+    def estimate_strata(self, right: npt.NDArray[np.bool_], *, inflation: float = 1.0) -> dict[int, ShareEstimate]:
         """Estimate the share of right answers of each stratum that has images, in their order."""
-        worth = self._count_effective(right.astype(np.float64)) / inflation
-        found = []
-        for number, stratum in enumerate(np.unique(self.strata)):
-            inside = self.strata == stratum
-            share, images = float(right[inside].mean()), int(inside.sum())
-            low, high = wilson(share * worth[number], worth[number])
-            groups = len(np.unique(self.groups[inside]))
-            found.append(
-                ShareEstimate(
-                    value=share, low=low, high=high, images=images, groups=groups, effective=float(worth[number])
-                )
+        found = {}
+        for number, worth in enumerate(self._count_effective(right) / inflation):
+            inside = self._strata == number
+            share = float(right[inside].mean())
+            low, high = wilson(share * worth, worth)
+            found[int(self._names[number])] = ShareEstimate(
+                value=share,
+                low=low,
+                high=high,
+                images=int(inside.sum()),
+                groups=len(np.unique(self.groups[inside])),
+                effective=float(worth),
             )
         return found
 
@@ -127,26 +137,20 @@ class JudgedImages:
             together, which is too large where few images differ, and of as many images as if all strata were as small
             as the smallest, which is too large where one is small.
         """
-        lost, gained = first & ~second, second & ~first
-        change = lost.astype(np.float64) - gained
-        worth, across = self._count_effective(change, 2 * confidence - 1), self._count_across(change)
-        shares, bounds = [], []
-        for number, stratum in enumerate(np.unique(self.strata)):
-            inside = self.strata == stratum
-            shares.append((float(lost[inside].mean()), float(gained[inside].mean())))
-            bounds.append(_bound_drop(*shares[-1], worth[number], confidence))
-        if not shares:
+        if not len(first):
             return 1.0
-        losses, gains = (float(share) for share in np.mean(shares, axis=0))
-        reaches = (bound - (lose - gain) for bound, (lose, gain) in zip(bounds, shares, strict=True))
-        apart = losses - gains + math.hypot(*reaches) / len(bounds) * math.sqrt(across)
+        change = first.astype(np.float64) - second
+        worth, across = self._count_effective(change, 2 * confidence - 1), self._count_across(change)
+        lost, gained = (self._average_strata(each) for each in (first & ~second, second & ~first))
+        bounds = [_bound_drop(*each, confidence) for each in zip(lost, gained, worth, strict=True)]
+        losses, gains = float(lost.mean()), float(gained.mean())
+        reach = float(np.linalg.norm(bounds - (lost - gained))) / len(bounds) * math.sqrt(across)
         together = _bound_drop(losses, gains, len(bounds) * float(worth.min()) / across, confidence)
-        return min(1.0, apart, together)
+        return min(1.0, losses - gains + reach, together)
 
     def average(self, values: Floats) -> float:
         """Return the mean over the strata of the mean value of their images; 0 without images."""
-        means = [values[self.strata == stratum].mean() for stratum in np.unique(self.strata)]
-        return float(np.mean(means)) if means else 0.0
+        return float(self._average_strata(values).mean()) if len(values) else 0.0
 
     def count_strata(self, values: Floats, strata: int) -> tuple[Floats, Floats]:
         """Return the sum of the values and the number of images of each stratum, as independent images, rounded down.
@@ -155,63 +159,80 @@ class JudgedImages:
             values: (N,) value of each image, a whole number.
             strata: Number of strata, of which some may have no images.
         """
-        sizes = np.bincount(self.strata, minlength=strata).astype(np.float64)
-        worth = np.zeros(strata)
-        worth[np.unique(self.strata)] = self._count_effective(values)
-        scale = worth / np.maximum(sizes, 1)
-        return np.floor(np.bincount(self.strata, values, strata) * scale + 1e-9), np.floor(worth + 1e-9)
+        sums, worth = np.zeros((2, strata))
+        worth[self._names] = self._count_effective(values)
+        sums[self._names] = self._average_strata(values) * worth[self._names]
+        return np.floor(sums + 1e-9), np.floor(worth + 1e-9)
 
-    def count_worth(self, values: Floats) -> float:
+    def count_worth(self, values: Floats | npt.NDArray[np.bool_]) -> float:
         """Return the number of independent images that the images are worth, by one value of each, (N,)."""
         worth = self._count_effective(values)
         if not len(worth):
             return 0.0
         return len(worth) ** 2 / float(np.sum(1 / np.maximum(worth, 1e-9))) / self._count_across(values)
 
-    def _count_across(self, values: Floats) -> float:
+    def _average_strata(self, values: npt.NDArray[Any]) -> Floats:
+        return np.asarray(np.bincount(self._strata, values) / self._sizes)
+
+    def _subtract_mean(self, values: npt.NDArray[Any]) -> Floats:
+        """Return each image's value less the mean of its stratum, (N,)."""
+        return np.asarray(values - self._average_strata(values)[self._strata])
+
+    def _count_across(self, values: npt.NDArray[Any]) -> float:
         """Return the factor by which the variance of the figure is larger because groups are in several strata.
 
         Args:
             values: (N,) value of each image, whose mean in each stratum is estimated.
         """
-        strata = np.unique(self.strata, return_inverse=True)[1]
-        groups = np.unique(self.groups, return_inverse=True)[1]
-        pairs, cells = np.unique(strata * (groups.max(initial=0) + 1) + groups, return_inverse=True)
-        count = int(groups.max(initial=-1)) + 1
-        if len(pairs) == count:  # every group is in one stratum
+        cells = int(self._cells.max(initial=-1)) + 1
+        if cells == self._count:  # every group is in one stratum
             return 1.0
-        sizes = np.bincount(strata).astype(np.float64)
-        rest = (values - (np.bincount(strata, values) / sizes)[strata]) / sizes[strata]
-        together, apart = (float(np.sum(np.bincount(of, rest) ** 2)) for of in (groups, cells))
-        most = len(pairs) / count  # the factor if the images of a group always succeed or fail together
+        rest = self._subtract_mean(values) / self._sizes[self._strata]
+        together, apart = (float(np.sum(np.bincount(of, rest) ** 2)) for of in (self.groups, self._cells))
+        most = cells / self._count  # the factor if the images of a group always succeed or fail together
         found = min(most, max(1.0, together / apart)) if apart > 0 else most
-        return float((found * count + PRIOR_GROUPS * most) / (count + PRIOR_GROUPS))
+        return float((found * self._count + PRIOR_GROUPS * most) / (self._count + PRIOR_GROUPS))
 
-    def _count_effective(self, values: Floats, confidence: float = CONFIDENCE) -> Floats:
+    def _count_effective(self, values: npt.NDArray[Any], confidence: float = CONFIDENCE) -> Floats:
         """Return the number of independent images that the images of each stratum are worth.
 
         Args:
             values: (N,) value of each image, whose mean in each stratum is estimated.
             confidence: Confidence of the two-sided interval that the numbers are used for.
         """
-        names, strata = np.unique(self.strata, return_inverse=True)
-        sizes = np.bincount(strata, minlength=len(names)).astype(np.float64)
-        cells = np.unique(strata * (self.groups.max(initial=0) + 1) + self.groups, return_inverse=True)[1]
-        shots = np.bincount(cells).astype(np.float64)
+        shots = np.bincount(self._cells).astype(np.float64)
         if len(shots) == len(values):  # every image is a group
-            return sizes
-        rest = values - (np.bincount(strata, values) / sizes)[strata]
-        together, apart = float(np.sum(np.bincount(cells, rest) ** 2)), float(np.sum(rest**2))
-        mates = np.bincount(strata, shots[cells]) / sizes  # images in the group of an image, itself included
-        free = len(shots) - len(names)
+            return self._sizes
+        rest = self._subtract_mean(values)
+        together, apart = float(np.sum(np.bincount(self._cells, rest) ** 2)), float(np.sum(rest**2))
+        mates = self._average_strata(shots[self._cells])  # images in the group of an image, itself included
+        free = len(shots) - len(self._sizes)
         correlation = 1.0
         if apart > 0 and free > 0:
             effect = together * len(shots) / free / apart
-            found = (effect - 1) / (float(np.average(mates, weights=sizes)) - 1)
+            found = (effect - 1) / (float(np.average(mates, weights=self._sizes)) - 1)
             correlation = (min(1.0, max(0.0, found)) * free + PRIOR_GROUPS) / (free + PRIOR_GROUPS)
         normal = NormalDist().inv_cdf((1 + confidence) / 2)
         few = (normal / student_t_quantile((1 + confidence) / 2, free)) ** 2 if free > 0 else 0.0
-        return np.asarray(sizes / (1 + (mates - 1) * correlation) * few)
+        return np.asarray(self._sizes / (1 + (mates - 1) * correlation) * few)
+
+
+def mean_interval(
+    values: Floats, groups: Sequence[Any] | Labels, weights: Floats | None = None, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Return the two-sided interval of the weighted mean of values, (N,); the groups are the unit.
+
+    Source: Cochran 1977, Sampling Techniques, section 6.3 (ratio estimator).
+    """
+    group = np.unique(np.asarray(groups), return_inverse=True)[1]
+    weights = np.ones(len(values)) if weights is None else weights
+    sums, sizes = np.bincount(group, weights * values), np.bincount(group, weights)
+    mean, count = float(sums.sum() / sizes.sum()), len(sizes)
+    if count < 2:
+        return -math.inf, math.inf
+    error = math.sqrt(float(np.sum((sums - mean * sizes) ** 2)) * count / (count - 1)) / float(sizes.sum())
+    reach = student_t_quantile((1 + confidence) / 2, count - 1) * error
+    return mean - reach, mean + reach
 
 
 def _bound_drop(lost: float, gained: float, worth: float, confidence: float) -> float:

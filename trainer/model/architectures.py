@@ -92,15 +92,6 @@ SCALES: dict[str, Scale] = {scale.name: scale for scale in (UNIT, SYMMETRIC, TOR
 """Name of each scale to the scale: those that `train.scale` may name, and that a file of weights is probed for."""
 
 
-def find_scale(name: str) -> Scale:
-    """Return the scale of this name, also one that can't be measured.
-
-    Raises:
-        KeyError: There is no such scale.
-    """
-    return (SCALES | {LITE.name: LITE})[name]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
     """An architecture that can be trained.
@@ -109,9 +100,9 @@ class Architecture:
         name: Value of `train.arch`.
         build: Function from (weights, size) to the backbone; weights are `imagenet`, None or a file's path, size is the
             side of the input in pixels.
+        gmacs: Multiplications and additions for one image at the default size, billions.
         size: Default side of the input in pixels; `train.image_size` overrides it.
         min_size: Smallest possible side of the input in pixels.
-        gmacs: Multiplications and additions for one image at the default size, billions.
         more_sizes: Larger sides of the input, in pixels, that a selection compares with the default.
         pretrained: Whether pretrained weights exist, so that the backbone can be frozen.
         packaged: ImageNet weights that a Python distribution holds; None if Keras downloads them, or if there are none.
@@ -125,9 +116,9 @@ class Architecture:
 
     name: str
     build: Callable[[str | None, int], Any]
-    size: int
-    min_size: int
     gmacs: float
+    size: int = 224
+    min_size: int = 32
     more_sizes: tuple[int, ...] = ()
     pretrained: bool = True
     packaged: PackagedWeights | None = None
@@ -179,8 +170,6 @@ ARCHITECTURES: dict[str, Architecture] = {
         Architecture(
             name="efficientnet_lite0",
             build=build_efficientnet_lite0,
-            size=224,
-            min_size=32,
             gmacs=0.407,
             more_sizes=(320, 448),
             packaged=LITE0_WEIGHTS,
@@ -197,16 +186,12 @@ ARCHITECTURES: dict[str, Architecture] = {
         Architecture(
             name="mobilenet_v2",
             build=partial(_build_application, name="MobileNetV2"),
-            size=224,
-            min_size=32,
             gmacs=0.3,
             keras_file="mobilenet_v2_weights",
         ),
         Architecture(
             name="mobilenet_v3_small",
             build=partial(_build_application, name="MobileNetV3Small", include_preprocessing=False),
-            size=224,
-            min_size=32,
             gmacs=0.06,
             keras_file="weights_mobilenet_v3_small",
         ),
@@ -215,8 +200,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             # Source: keras/src/applications/efficientnet_v2.py, EfficientNetV2: the B variants normalise each channel,
             # although their documentation names -1..1, which is only true of S, M and L.
             build=partial(_build_application, name="EfficientNetV2B0", include_preprocessing=False),
-            size=224,
-            min_size=32,
             gmacs=0.72,
             keras_file="efficientnetv2-b0",
             scale=TORCH,
@@ -224,8 +207,6 @@ ARCHITECTURES: dict[str, Architecture] = {
         Architecture(
             name="resnet50_v2",
             build=partial(_build_application, name="ResNet50V2"),
-            size=224,
-            min_size=32,
             gmacs=3.5,
             keras_file="resnet50v2_weights",
         ),

@@ -8,6 +8,7 @@ backbone. Scaling is part of the graph so that images are passed as bytes, not a
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from eaves.errors import ConfigError, Fault
-from trainer.model.architectures import Scale
 from trainer.settings import TrainSettings
 
 
@@ -34,17 +34,16 @@ def build_backbone(settings: TrainSettings) -> Any:
     # same weight names.
     keras.backend.clear_session()
     keras.utils.set_random_seed(settings.seed)
-    backbone = _load_backbone(settings, settings.recipe().height)
+    backbone = _load_backbone(settings, settings.side)
     backbone.trainable = not settings.frozen
     return backbone
 
 
-def build_model(settings: TrainSettings, scale: Scale, classes: int, backbone: Any = None) -> Any:
+def build_model(settings: TrainSettings, classes: int, backbone: Any = None) -> Any:
     """Build the whole model with a new head.
 
     Args:
         settings: Settings of the training.
-        scale: Pixel scale that the backbone's weights expect.
         classes: Number of classes.
         backbone: Result of `build_backbone`; None means that it is built here.
 
@@ -56,6 +55,7 @@ def build_model(settings: TrainSettings, scale: Scale, classes: int, backbone: A
     """
     backbone = backbone or build_backbone(settings)
     image = keras.Input(backbone.input_shape[1:], dtype="uint8", name="image")
+    scale = settings.own_scale
     factors, offsets = (values if len(values) > 1 else values[0] for values in (scale.factors(), scale.offsets()))
     scaled = keras.layers.Rescaling(factors, offsets, name="scaling")(image)
     logits = keras.layers.Dense(classes, name="head")(backbone(scaled))
@@ -85,9 +85,16 @@ def set_calibration(model: Any, temperature: float, bias: npt.NDArray[np.floatin
     layer.finalize_state()
 
 
-def accelerators() -> list[str]:
-    """Return the names of the devices besides the CPU that TensorFlow sees."""
-    return [device.name for device in tf.config.list_physical_devices() if device.device_type != "CPU"]
+def compile_network(network: Any) -> Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]:
+    """Compile a network, once for batches of any size, into a function from its input to its output.
+
+    Keras compiles again for each size. The traced function is called itself, because TensorFlow warns on the terminal
+    when the same code is traced for several networks.
+    """
+    spec = tf.TensorSpec((None, *network.input_shape[1:]), network.inputs[0].dtype)
+    compute = tf.function(lambda inputs: network(inputs, training=False), input_signature=[spec])
+    traced = compute.get_concrete_function()
+    return lambda inputs: np.asarray(traced(tf.constant(inputs)))
 
 
 def weights_digest(network: Any) -> str:

@@ -1,17 +1,21 @@
-"""Renders `report.html`, the report of a training, as one file without scripts or requests to a network."""
+"""Renders `report.html`, the report of a training: one HTML file without scripts or requests to a network."""
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
+import jinja2
+from PIL import Image
 
+from eaves.errors import ImageError
+from eaves.images.pixels import decode
 from trainer.data.listing import DataFault, group_by_cause
-from trainer.evaluation.held_out import HeldOutAnswer
+from trainer.data.split.splitting import HeldOutAnswer
 from trainer.report.charts import draw_history
-from trainer.report.html_page import build_page, build_thumbnail
 from trainer.selection.selector import COLUMNS, describe_row
 
 MATRIX_CLASSES = 20
@@ -19,6 +23,7 @@ MATRIX_CLASSES = 20
 """
 PAIRS = 20
 MISTAKES = 12
+THUMBNAIL_PIXELS = 96
 FILES = 10
 """Maximum number of file names that the report lists for each fault of files."""
 
@@ -43,8 +48,14 @@ def build_report(
         config: Name of each section to its settings.
     """
     faults = [DataFault(**fault) for fault in about["data_faults"]]
-    return build_page(
-        Path(__file__).with_name("report.html.j2"),
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(
         about=about,
         measured=measured,
         curves=draw_history(history),
@@ -52,7 +63,7 @@ def build_report(
         selection=[describe_row(row) for row in about["selection"]["figures"]],
         matrix=build_matrix(measured) if len(about["labels"]) <= MATRIX_CLASSES else None,
         pairs=build_pairs(measured),
-        classes=build_classes(measured, measured["calibration"]["ece_by_label"]),
+        classes=build_classes(measured),
         mistakes=_mistakes(answers, Path(about["dataset"]["root"])),
         fault_count=len(faults),
         not_used=group_by_cause(faults),
@@ -79,34 +90,19 @@ def build_matrix(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def build_pairs(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the pairs of classes that are confused most often, at most `PAIRS`."""
-    confusion = np.array(measured["confusion"])
-    np.fill_diagonal(confusion, 0)
     labels = measured["labels"]
-    order = np.argsort(-confusion, axis=None, kind="stable")[:PAIRS]
-    places = [(int(place) // len(labels), int(place) % len(labels)) for place in order]
-    return [
-        {
-            "truth": labels[row],
-            "predicted": labels[column],
-            "count": int(confusion[row, column]),
-            "images": measured["per_class"][labels[row]]["images"],
-        }
-        for row, column in places
-        if confusion[row, column]
+    pairs = [
+        {"truth": truth, "predicted": other, "count": count, "images": sum(row)}
+        for truth, row in zip(labels, measured["confusion"], strict=True)
+        for other, count in zip(labels, row, strict=True)
+        if count and truth != other
     ]
+    return sorted(pairs, key=lambda pair: -pair["count"])[:PAIRS]
 
 
-def build_classes(measured: Mapping[str, Any], errors: Sequence[float | None]) -> list[dict[str, Any]]:
-    """Return the figures of every class, the worst recall first.
-
-    Args:
-        measured: Result of `trainer.evaluation.metrics.summarize`.
-        errors: Calibration error of the images that get each label, in the order of the labels.
-    """
-    rows = [
-        {"label": label, **figures, "calibration_error": error}
-        for (label, figures), error in zip(measured["per_class"].items(), errors, strict=True)
-    ]
+def build_classes(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the figures of every class, the worst recall first."""
+    rows = [{"label": label, **figures} for label, figures in measured["per_class"].items()]
     return sorted(rows, key=lambda row: 2.0 if row["recall"] is None else row["recall"])
 
 
@@ -123,3 +119,15 @@ def _mistakes(answers: Sequence[HeldOutAnswer], root: Path) -> list[dict[str, An
         }
         for item in wrong[:MISTAKES]
     ]
+
+
+def build_thumbnail(file: Path) -> str | None:
+    """Return a thumbnail as the data URI of a JPEG; None when the file is missing or no picture."""
+    try:
+        pixels = decode(file.read_bytes(), at_least=(THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+    except (OSError, ImageError):
+        return None
+    picture, stream = Image.fromarray(pixels), io.BytesIO()
+    picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+    picture.save(stream, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

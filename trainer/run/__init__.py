@@ -2,6 +2,5 @@
 
 run              writes the directory as a whole, and opens it with checks
 run_records      content of run.json and the other files, and the code and hardware that made the run
-run_location     where a training works, and where it writes its run or uploads it
-stored_settings  settings that continue a run
+run_location     where a training works and writes its run or uploads it; settings that continue a run
 """

@@ -24,7 +24,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,15 +35,16 @@ from eaves.base.files import rename_durably
 from eaves.base.locks import unfinished_folder, unfinished_path
 from eaves.errors import ArtifactError, RunError
 from eaves.recipe import Recipe, parse_recipe
-from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, parse_split
+from trainer.data.split.splitting import CONFIG, SPLIT_FILE, SplitEntry, find_trained, parse_split
 from trainer.evaluation import MEAN_RECALL
 
 SCHEMA_VERSION = 1
 MANIFEST = "run.json"
-CONFIG = "config.json"
 WORK, CHECKPOINTS = "run", "checkpoints"
 TAKEN = "name another directory for the run, or remove the existing one"
 """Hint of the errors about a directory that holds something already."""
+LATEST = "latest.npz"
+"""Name of the newest checkpoint, in `CHECKPOINTS`."""
 _AGAIN = "train the model again, or copy the whole run again"
 
 
@@ -69,7 +70,7 @@ class Run:
         data_faults: Faults of the dataset's files, each with its `file`, `reason` and whether the file was `used`.
         val_accuracy: Accuracy on the held-out images, 0 to 1.
         verdict: Verdict on the model, the fields of `trainer.evaluation.model_quality.ModelQuality`.
-        calibration: Temperature of the logits and its reason, the result of `trainer.evaluation.calibration.calibrate`.
+        calibration: Temperature of the logits and its reason, the result of `trainer.evaluation.metrics.calibrate`.
         selection: Input size and pixel scale that the training began with, the result of
             `trainer.selection.selector.ModelSelection.to_dict`.
         head: How the head was fitted, as text; empty if it was trained with the whole network.
@@ -202,15 +203,12 @@ def load_trained_on(path: Path) -> frozenset[str]:
     Raises:
         RunError: There is no run, or it is damaged.
     """
-    entries = open_run(path).split().values()
-    return frozenset(entry.digest for entry in entries if entry.split == "train")
+    return find_trained(open_run(path).split())
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Write one of a run's JSON files."""
-    text = json.dumps(values, indent=2, ensure_ascii=False)
-    # A file name may hold bytes that are not valid text; they become JSON escapes.
-    path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+def render_json(values: Any) -> bytes:
+    """Return the content of one of a run's JSON files; bytes of a file's name that are no text become escapes."""
+    return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
 
 
 def check_output(output: Path) -> None:
@@ -255,6 +253,22 @@ def checkpoints_beside(output: Path) -> Path:
     return unfinished_path(output.absolute()) / CHECKPOINTS
 
 
+def clear_unfinished(output: Path) -> Iterator[str]:
+    """Remove what ended trainings have left beside `output`, and yield a line for each; what is being written stays.
+
+    A training that can be continued is kept, and its line says so.
+    """
+    for place in sorted(output.absolute().parent.glob(".*.unfinished")):
+        run, kept = place.with_name(place.name[1:].removesuffix(".unfinished")), place / CHECKPOINTS
+        if run == output.absolute() or not (kept.is_dir() or (place / WORK).is_dir()):
+            continue
+        is_kept = any((kept / name).is_file() for name in (CONFIG, LATEST))
+        remedy = f"`eaves train --run {run}` continues it; remove {place} if nobody will"
+        left = (CHECKPOINTS,) if is_kept else ()
+        with suppress(BlockingIOError), unfinished_folder(run, refusal=BlockingIOError(), kept=left):
+            yield f"the training of {run} has not finished: {remedy if is_kept else 'what it left is removed'}"
+
+
 def finish(work: Path, output: Path, about: Mapping[str, Any]) -> Run:
     """Write `run.json`, sync everything to disk and move the run into place.
 
@@ -271,13 +285,12 @@ def finish(work: Path, output: Path, about: Mapping[str, Any]) -> Run:
     now = datetime.now(UTC)
     values = {
         "schema_version": SCHEMA_VERSION,
-        "name": about["name"],
         "version": f"{now:%Y%m%d-%H%M%S}-{content[:8]}",
         "created": now.isoformat(timespec="seconds"),
         **about,
         "files": files,
     }
-    write_json(work / MANIFEST, values)
+    (work / MANIFEST).write_bytes(render_json(values))
     rename_durably(work, output)
     return _parse_run(output, values)
 

@@ -1,7 +1,8 @@
-"""Defines where a training works and where it writes its run: on this machine or at a URI.
+"""Defines where a training works and where it writes its run, on this machine or at a URI; and how a run is continued.
 
 A run for a URI is built in a local folder and then uploaded, `run.json` last. The checkpoints must outlive this
-machine, so they are written to the URI during training.
+machine, so they are written to the URI during training. The settings of a run on this machine are beside its
+checkpoints, so that it can be continued by its name alone.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from eaves.config import SettingsLayer, build
 from eaves.errors import RunError
-from trainer.progress import SilentProgress, TrainingProgress
+from trainer.data.split.splitting import CONFIG
+from trainer.progress import SILENT, TrainingProgress
 from trainer.run.run import (
     CHECKPOINTS,
     MANIFEST,
@@ -26,7 +29,9 @@ from trainer.run.run import (
     check_output,
     checkpoints_beside,
     open_run,
+    render_json,
 )
+from trainer.settings import DataSettings, TrainSettings, build_config
 from trainer.storage import FileStore, is_uri, open_store
 
 FEATURES = "features"
@@ -64,7 +69,7 @@ class RunLocation:
         if store.exists(MANIFEST):
             if find_fingerprint(store.read(MANIFEST)) != fingerprint:
                 raise RunError(taken, hint=TAKEN)
-            return fetch_run(self.uri, self.local)
+            return fetch_run(store, self.local)
         if built:  # the process was killed before or during the upload
             run = open_run(self.local)
             self.finish(run)
@@ -143,21 +148,7 @@ class RunReader(Protocol):
         ...
 
 
-def fetch_run(uri: str, local: Path) -> Run:
-    """Download a run into a directory, unless it is there already, check it and open it.
-
-    Args:
-        uri: URI of the run.
-        local: Directory to download to; another run in it is replaced.
-
-    Raises:
-        RunError: There is no run at the URI, or the run is damaged.
-        StorageError: The run can't be read.
-    """
-    return fetch_from(open_store(uri), local)
-
-
-def fetch_from(reader: RunReader, local: Path, progress: TrainingProgress | None = None) -> Run:
+def fetch_run(reader: RunReader, local: Path, progress: TrainingProgress = SILENT) -> Run:
     """Download a run from any reader into a directory, unless it is there already, check it and open it.
 
     Raises:
@@ -173,9 +164,12 @@ def fetch_from(reader: RunReader, local: Path, progress: TrainingProgress | None
     if (local / MANIFEST).is_file() and (local / MANIFEST).read_bytes() == manifest:
         return open_run(local)
     shutil.rmtree(local, ignore_errors=True)
-    names = _manifest_files(uri, manifest)
+    try:
+        names = [str(name) for name in json.loads(manifest)["files"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{uri}/{MANIFEST} can't be read: {error}", hint="train the model again") from error
     local.mkdir(parents=True)
-    with (progress or SilentProgress()).phase("Downloading the run", len(names)) as step:
+    with progress.phase("Downloading the run", len(names)) as step:
 
         def download(name: str) -> None:
             file = (local / name).resolve()
@@ -199,14 +193,60 @@ def find_fingerprint(manifest: bytes) -> str | None:
         return None
 
 
-def _manifest_files(uri: str, manifest: bytes) -> list[str]:
-    try:
-        return [str(name) for name in json.loads(manifest)["files"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{uri}/{MANIFEST} can't be read: {error}", hint="train the model again") from error
-
-
 def _each(names: list[str], action: Callable[[str], None]) -> None:
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         for _ in pool.map(action, names):
             pass
+
+
+CHANGEABLE = ("checkpoint_s", "cache", "usable_accuracy")
+"""Settings of `train` that may differ when a run is continued, because they change no weight."""
+
+
+def save_settings(output: Path, data: DataSettings, settings: TrainSettings) -> None:
+    """Write the settings of the unfinished run at `output` beside its checkpoints.
+
+    Raises:
+        StorageError: The settings can't be written.
+    """
+    open_store(checkpoints_beside(output)).write(CONFIG, render_json(build_config(data, settings)))
+
+
+def continue_settings(
+    output: Path, data: DataSettings, settings: TrainSettings, *, given: Collection[str]
+) -> tuple[DataSettings, TrainSettings]:
+    """Return the settings that a run was started with, but for the given ones and those in `CHANGEABLE`.
+
+    If a given setting differs, the run's checkpoints refuse to be continued.
+
+    Args:
+        output: Directory of the run, finished or not.
+        data: Settings of the section `data` that a new run would have now.
+        settings: Settings of the section `train` that a new run would have now.
+        given: Dotted paths, `train.epochs`, of the settings that the command line names.
+
+    Raises:
+        RunError: The file with the run's settings is damaged.
+    """
+    if (stored := _load(output)) is None:
+        return data, settings
+    named = {path.removeprefix("train.") for path in given if path.startswith("train.")}
+    train = stored["train"] | {name: getattr(settings, name) for name in {*named, *CHANGEABLE}}
+    origin = f"settings of {output}"
+    images = build(DataSettings, SettingsLayer(origin=origin, values=stored["data"]))
+    if "data.path" in given or stored["data"]["path"] == data.to_dict()["path"]:
+        images = replace(images, path=data.path)  # the given path has the password or signature, which is not stored
+    return images, build(TrainSettings, SettingsLayer(origin=origin, values=train))
+
+
+def _load(output: Path) -> dict[str, dict[str, Any]] | None:
+    """Load the settings of both sections; None when there is no run."""
+    file = (output if (output / MANIFEST).is_file() else checkpoints_beside(output)) / CONFIG
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        return {"data": {"path": values["data"]["path"], **values["data"]}, "train": {**values["train"]}}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        hint = "remove the file to start the training from the beginning"
+        raise RunError(f"{file} can't be read: {error}", hint=hint) from error

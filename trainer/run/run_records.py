@@ -20,15 +20,12 @@ import numpy as np
 from eaves.artifact.store import file_digest
 from eaves.resource_limits import count_usable_cpus
 from trainer.data.dataset import Dataset, Example
-from trainer.data.split.stored_split import SPLIT_FILE, render_lines
-from trainer.evaluation.calibration import prior_correction, softmax
-from trainer.evaluation.held_out import HELD_OUT_FILE, HeldOutAnswer
-from trainer.evaluation.metrics import measure_quality, summarize
+from trainer.data.split.splitting import CONFIG, HELD_OUT_FILE, SPLIT_FILE, HeldOutAnswer, render_lines
+from trainer.evaluation.metrics import measure_quality, prior_correction, softmax, summarize
 from trainer.evaluation.model_quality import describe_trained, rate_model
-from trainer.report.html_page import write_page
 from trainer.report.report import build_report
-from trainer.run.run import CONFIG, write_json
-from trainer.selection.cross_validation import INFLATION
+from trainer.run.run import render_json
+from trainer.selection.candidates import INFLATION
 from trainer.settings import DataSettings, TrainSettings
 from trainer.training.checkpoint import TrainingIdentity
 
@@ -69,7 +66,6 @@ def build_identity(data: DataSettings, settings: TrainSettings, dataset: Dataset
     weights = {key: described[key] for key in ("kind", "file_sha256") if key in described}
     return TrainingIdentity(
         config=config | {"weights": weights, "balance": data.balance},
-        labels=dataset.labels,
         dataset=dataset.digest(),
         code=code_digest(),
     )
@@ -110,7 +106,6 @@ def write_records(
     name: str,
     task: TrainingTask,
     fitted: TrainingResult,
-    identity: TrainingIdentity,
     config: Mapping[str, Mapping[str, Any]],
     clock: PhaseTimer,
 ) -> dict[str, Any]:
@@ -121,7 +116,6 @@ def write_records(
         name: Name of the model.
         task: The training; its model gets the calibration.
         fitted: Result of the training.
-        identity: Identity of the training.
         config: Name of each section to its settings, as they were given.
         clock: Timer of the training's phases.
 
@@ -130,27 +124,26 @@ def write_records(
     """
     from trainer.model import keras_model as models
 
-    decoded, dataset, model = task.decoded, task.decoded.dataset, task.model
-    label_weights, rows = dataset.label_weights(), decoded.rows("val")
-    held_out = [dataset.examples[row] for row in rows]
+    dataset, model, label_weights = task.dataset, task.model, task.dataset.label_weights()
+    held_out = [example for example in dataset.examples if example.split == "val"]
     measured = measure_quality(
-        decoded.labels[rows],
+        np.array([example.label for example in held_out], np.int64),
         fitted.val_logits,
         dataset.labels,
         label_weights=label_weights,
         groups=[example.group_name for example in held_out],
         lookalikes=np.array([example.digest in dataset.lookalikes for example in held_out], np.bool_),
     )
-    if task.selection.predicted:
+    # A split that the data declare with the same pictures on both sides is a fault that a person must mend.
+    if task.selection.predicted and not (dataset.declared and dataset.lookalikes):
         measured["cross_validation"] = summarize_cross_validation(dataset, task.selection.predicted)
     bias = prior_correction(label_weights)
     models.set_calibration(model, measured["temperature"], bias)
     with clock.phase("save"):
         models.save_saved_model(model, work / "model")
         model.save(work / "model.keras")
-    about = _describe_run(name, task, fitted, identity, measured)
+    about = _describe_run(name, task, fitted, measured)
     about["weights"] |= {"backbone_sha256": models.weights_digest(model.get_layer("backbone"))}
-    about["hardware"]["accelerators"] = ", ".join(models.accelerators()) or "none"
     scores = softmax(fitted.val_logits, measured["temperature"], bias)
     answers = [
         HeldOutAnswer(
@@ -164,31 +157,30 @@ def write_records(
         for image, best, of_image in zip(held_out, np.argmax(fitted.val_logits, axis=1), scores, strict=True)
     ]
     (work / "labels.txt").write_text("".join(f"{label}\n" for label in dataset.labels), encoding="utf-8")
-    write_json(work / "recipe.json", about["recipe"])
-    write_json(work / CONFIG, config)
-    write_json(work / "history.json", fitted.history)
     (work / SPLIT_FILE).write_text(render_lines(dataset.split_entries()), encoding="utf-8")
     (work / HELD_OUT_FILE).write_text(render_lines(answers), encoding="utf-8")
-    write_json(work / "samples.json", copy_samples(dataset, work))
-    write_json(work / "metrics.json", {**measured, "seconds": clock.seconds})
+    for file, values in (
+        ("recipe.json", about["recipe"]),
+        (CONFIG, config),
+        ("history.json", fitted.history),
+        ("samples.json", copy_samples(dataset, work)),
+        ("metrics.json", measured | {"seconds": clock.seconds}),
+    ):
+        (work / file).write_bytes(render_json(values))
     report = build_report(
         about, measured, history=fitted.history, answers=answers, seconds=clock.seconds, config=config
     )
-    write_page(work / "report.html", report)
+    (work / "report.html").write_text(report, encoding="utf-8", errors="backslashreplace")
     return about
 
 
-def _describe_run(
-    name: str, task: TrainingTask, fitted: TrainingResult, identity: TrainingIdentity, measured: Mapping[str, Any]
-) -> dict[str, Any]:
+def _describe_run(name: str, task: TrainingTask, fitted: TrainingResult, measured: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of run.json except for what only Keras knows and the list of files."""
-    settings, selection, dataset = task.settings, task.selection, task.decoded.dataset
+    settings, dataset, identity = task.settings, task.dataset, task.checkpoints.identity
     epochs, rate = settings.schedule()
-    # A split that the data declare with the same pictures on both sides is a fault that a person must mend.
-    crossed = None if dataset.declared and dataset.lookalikes else measured.get("cross_validation")
+    crossed = measured.get("cross_validation")
     quality = rate_model(crossed or measured, usable_accuracy=settings.usable_accuracy)
-    evidence = "cross-validated" if crossed else "held-out"
-    verdict = describe_trained(quality, arch=settings.arch, evidence=evidence)
+    verdict = describe_trained(quality, arch=settings.arch, evidence="cross-validated" if crossed else "held-out")
     return {
         "name": name,
         "arch": settings.arch,
@@ -197,9 +189,9 @@ def _describe_run(
         "learning_rate": rate,
         "weights": describe_weights(settings),
         "labels": list(dataset.labels),
-        "recipe": settings.recipe(selection.scale).to_dict(),
+        "recipe": settings.recipe().to_dict(),
         "head": fitted.head,
-        "selection": selection.to_dict(),
+        "selection": task.selection.to_dict(),
         "dataset": {
             "sha256": dataset.digest(),
             "split": "declared" if dataset.declared else "content",

@@ -1,18 +1,19 @@
 """Linear heads on fixed features: the closed form of ridge regression, and softmax regression.
 
-Both begin with sums over the images (`FeatureSums`). Sums can be subtracted, so a fit without some of the images needs
-no second look at the images that stay.
+Both are solved in the principal axes of the images' features.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from trainer.evaluation.calibration import fit_temperature, softmax
+from trainer.evaluation.metrics import fit_temperature, softmax
 
 CHUNK = 1024
 """Number of images that are converted to 64-bit floats at once."""
@@ -21,6 +22,9 @@ NEGLIGIBLE = 1e-12
 MAX_STEPS = 100
 """Maximum number of steps of a softmax fit. On features of 500 photos of flowers and 240 of parts, the accuracy on
 other photos was the same from 50 steps on."""
+FEW_IMAGES, MANY_FOLDS, FOLDS = 100, 10, 5
+"""Up to `FEW_IMAGES` images are divided into `MANY_FOLDS` folds, because each image that a fit lacks counts; more are
+divided into `FOLDS`."""
 ENOUGH_NATS = 1e-6
 """Decrease of the loss, nats, that a step must promise; the fit ends when it promises less."""
 
@@ -70,51 +74,53 @@ class LinearHead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureSums:
-    """Sums over some labelled images, from which a ridge regression is solved.
+class LabelledRows:
+    """Labels of some images, in the order of the rows of their features.
 
     Attributes:
-        weight: Sum of the images' weights.
-        features: (D,) weighted sum of the features.
-        gram: (D, D) weighted sum of the products of all pairs of features.
-        cross: (D, classes) weighted sum of the features of each class.
-        targets: (classes,) sum of the weights of each class.
+        labels: (N,) index of each image's class.
+        groups: Name of each image's group; images of one group are in one fold. An image without a group has a name of
+            its own.
+        weights: (N,) weight of each image in fits and in accuracies.
+        classes: Number of classes.
     """
 
-    weight: float
-    features: Floats
-    gram: Floats
-    cross: Floats
-    targets: Floats
+    labels: Labels
+    groups: tuple[str, ...]
+    weights: Floats
+    classes: int
 
-    def subtract(self, other: FeatureSums) -> FeatureSums:
-        """Return the sums without the images of `other`, which must be among those of this one."""
-        return FeatureSums(
-            weight=self.weight - other.weight,
-            features=self.features - other.features,
-            gram=self.gram - other.gram,
-            cross=self.cross - other.cross,
-            targets=self.targets - other.targets,
-        )
+    def only(self, kept: npt.NDArray[np.bool_]) -> LabelledRows:
+        """Return the rows of some of the images, (N,)."""
+        groups = tuple(name for name, keep in zip(self.groups, kept, strict=True) if keep)
+        return replace(self, labels=self.labels[kept], groups=groups, weights=self.weights[kept])
 
-    def decompose(self) -> DecomposedSums:
-        """Return the sums in the principal axes of the features, in which every ridge is solved at once."""
-        mean = self.features / self.weight
-        values, axes = np.linalg.eigh(self.gram - self.weight * np.outer(mean, mean))
-        base = self.targets / self.weight
-        return DecomposedSums(
-            weight=self.weight,
-            mean=mean,
-            base=base,
-            axes=axes,
-            values=np.maximum(values, 0.0),
-            cross=axes.T @ (self.cross - np.outer(self.features, base)),
-        )
+    def folds(self) -> Labels:
+        """Return the fold of each image, (N,).
+
+        Large groups are placed first, each into the fold with the fewest images of its classes.
+        """
+        count = MANY_FOLDS if len(self.labels) <= FEW_IMAGES else FOLDS
+        members: dict[str, list[int]] = {}
+        for row, name in enumerate(self.groups):
+            members.setdefault(name, []).append(row)
+        filled, fold = np.zeros((count, self.classes)), np.zeros(len(self.labels), np.int64)
+        for name in sorted(members, key=lambda name: (-len(members[name]), _hash(name))):
+            rows = members[name]
+            held = filled[:, np.unique(self.labels[rows])].sum(axis=1)
+            chosen = int(np.lexsort((filled.sum(axis=1), held))[0])
+            fold[rows] = chosen
+            filled[chosen] += np.bincount(self.labels[rows], minlength=self.classes)
+        return fold
+
+    def share(self, right: npt.NDArray[np.bool_]) -> float:
+        """Return the weighted share of right answers, (N,)."""
+        return float(np.average(right, weights=self.weights))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DecomposedSums:
-    """Centred sums in the principal axes of the features.
+class PrincipalAxes:
+    """The principal axes of the features of some images, in which every ridge is solved at once.
 
     Attributes:
         weight: Sum of the images' weights.
@@ -146,95 +152,73 @@ class DecomposedSums:
         return LinearHead(kernel=kernel, bias=self.base - self.mean @ kernel)
 
 
-def sum_features(features: Features, labels: Labels, classes: int, weights: Floats) -> FeatureSums:
-    """Sum the features of labelled images.
-
-    Args:
-        features: (N, D) finite floats.
-        labels: (N,) index of each image's class.
-        classes: Number of classes.
-        weights: (N,) weight of each image.
-    """
+def find_axes(features: Features, rows: LabelledRows) -> PrincipalAxes:
+    """Return the principal axes of the features of labelled images, (N, D) finite floats."""
     size = features.shape[1]
-    gram, cross = np.zeros((size, size)), np.zeros((size, classes))
-    targets = np.asarray(np.bincount(labels, weights, classes), np.float64)
+    gram, cross = np.zeros((size, size)), np.zeros((size, rows.classes))
     for start in range(0, len(features), CHUNK):
-        part = features[start : start + CHUNK].astype(np.float64)
-        weighted = part * weights[start : start + CHUNK, np.newaxis]
+        chunk = slice(start, start + CHUNK)
+        part = features[chunk].astype(np.float64)
+        weighted = part * rows.weights[chunk, np.newaxis]
         gram += weighted.T @ part
-        cross += weighted.T @ np.eye(classes)[labels[start : start + CHUNK]]
-    return FeatureSums(weight=float(weights.sum()), features=cross.sum(axis=1), gram=gram, cross=cross, targets=targets)
+        cross += weighted.T @ np.eye(rows.classes)[rows.labels[chunk]]
+    weight, total = float(rows.weights.sum()), cross.sum(axis=1)
+    mean, base = total / weight, np.bincount(rows.labels, rows.weights, rows.classes) / weight
+    values, axes = np.linalg.eigh(gram - weight * np.outer(mean, mean))
+    return PrincipalAxes(
+        weight=weight,
+        mean=mean,
+        base=base,
+        axes=axes,
+        values=np.maximum(values, 0.0),
+        cross=axes.T @ (cross - np.outer(total, base)),
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rotation:
-    """Turns features into as many dimensions as there are images, if that is fewer; all their products stay the same.
+def shorten(features: Features) -> tuple[Features, Floats, Floats | None]:
+    """Turn features, (N, D), into as many dimensions as there are images, if that is fewer; their products stay.
 
-    Attributes:
+    Returns:
+        shortened: (N, R) features in the new dimensions.
         mean: (D,) mean of the features.
         basis: (D, R) directions of the new dimensions; None if the features stay as they are.
     """
-
-    mean: Floats
-    basis: Floats | None
-
-    def apply(self, features: Features) -> Features:
-        """Return the turned features, (N, R)."""
-        return features if self.basis is None else np.asarray((features - self.mean) @ self.basis)
-
-    def undo(self, head: LinearHead) -> LinearHead:
-        """Return the head on the features as they were."""
-        if self.basis is None:
-            return head
-        kernel = self.basis @ head.kernel
-        return LinearHead(kernel=kernel, bias=head.bias - self.mean @ kernel)
-
-
-def find_rotation(features: Features) -> Rotation:
-    """Return the rotation of the features of some images, (N, D)."""
     mean = features.mean(axis=0, dtype=np.float64)
     if len(features) >= features.shape[1]:
-        return Rotation(mean=mean, basis=None)
+        return features, mean, None
     centred = features - mean
     squares, axes = np.linalg.eigh(centred @ centred.T)
     kept = squares >= squares[-1] * NEGLIGIBLE  # all of them, if the features are alike
-    lengths = np.sqrt(np.maximum(squares[kept], np.finfo(np.float64).tiny))
-    return Rotation(mean=mean, basis=centred.T @ (axes[:, kept] / lengths))
+    basis = centred.T @ (axes[:, kept] / np.sqrt(np.maximum(squares[kept], np.finfo(np.float64).tiny)))
+    return centred @ basis, mean, basis
 
 
-def fit_linear(recipe: HeadRecipe, features: Features, labels: Labels, classes: int, weights: Floats) -> LinearHead:
-    """Fit one head to all given images; the arguments are those of `sum_features`."""
-    rotation = find_rotation(features)
-    turned = rotation.apply(features)
-    sums, size = sum_features(turned, labels, classes, weights), features.shape[1]
-    (head,) = fit_heads((recipe,), sums, turned, labels, weights, dimensions=size)
-    return rotation.undo(head)
+def fit_linear(recipe: HeadRecipe, features: Features, rows: LabelledRows) -> LinearHead:
+    """Fit one head to the features of all given images, (N, D)."""
+    shortened, mean, basis = shorten(features)
+    (head,) = fit_heads((recipe,), shortened, rows, dimensions=features.shape[1])
+    if basis is None:
+        return head
+    kernel = basis @ head.kernel
+    return LinearHead(kernel=kernel, bias=head.bias - mean @ kernel)
 
 
 def fit_heads(
-    recipes: tuple[HeadRecipe, ...],
-    sums: FeatureSums,
-    features: Features,
-    labels: Labels,
-    weights: Floats,
-    *,
-    dimensions: int = 0,
+    recipes: Sequence[HeadRecipe], features: Features, rows: LabelledRows, *, dimensions: int = 0
 ) -> list[LinearHead]:
     """Fit a head by each recipe.
 
     Args:
         recipes: How the heads are fitted.
-        sums: Result of `sum_features` for the same images.
         features: (N, D) finite floats.
-        labels: (N,) index of each image's class.
-        weights: (N,) weight of each image.
-        dimensions: Number of features before a rotation, for the variance of one; 0 means D.
+        rows: The images.
+        dimensions: Number of features before `shorten`, for the variance of one; 0 means D.
     """
-    whole = sums.decompose()
+    whole = find_axes(features, rows)
     return [
         whole.solve(recipe.strength)
         if recipe.kind == "ridge"
-        else _fit_softmax(recipe.strength / (dimensions or features.shape[1]), whole, features, labels, weights)
+        else _fit_softmax(recipe.strength / (dimensions or features.shape[1]), whole, features, rows)
         for recipe in recipes
     ]
 
@@ -255,9 +239,7 @@ def fit_divisor(scores: Floats, labels: Labels, bias: Floats | None = None) -> f
     return fit_temperature(np.vstack([scores, scores[middle]]), np.append(labels, wrong), bias)
 
 
-def _fit_softmax(
-    strength: float, whole: DecomposedSums, features: Features, labels: Labels, weights: Floats
-) -> LinearHead:
+def _fit_softmax(strength: float, whole: PrincipalAxes, features: Features, rows: LabelledRows) -> LinearHead:
     """Fit a softmax regression by accelerated steps, each of which solves a quadratic bound of the loss exactly.
 
     The second derivative of the loss is at most half that of least squares, so the bound's solution is a ridge's, and
@@ -267,8 +249,8 @@ def _fit_softmax(
     restart for accelerated gradient schemes, section 3.2.
     """
     centred = (features - whole.mean).astype(features.dtype)
-    shares = (weights / whole.weight)[:, np.newaxis]
-    wanted = np.eye(len(whole.base))[labels]
+    shares = (rows.weights / whole.weight)[:, np.newaxis]
+    wanted = np.eye(rows.classes)[rows.labels]
     penalty = strength * whole.spread / whole.weight
     curvature = (whole.values / whole.weight / 2 + penalty)[:, np.newaxis]
     # Row 0 is the bias, the others the kernel along the axes.
@@ -289,3 +271,7 @@ def _fit_softmax(
         ahead, head, momentum = following + (momentum - 1) / later * (following - head), following, later
     kernel = whole.axes @ head[1:]
     return LinearHead(kernel=kernel, bias=head[0] - whole.mean @ kernel)
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()

@@ -13,26 +13,29 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from eaves.base.statistics import round_outward
 from trainer.data.dataset import Dataset, Example
-from trainer.model.architectures import Scale, find_scale
+from trainer.model.architectures import SCALES
 from trainer.progress import TrainingProgress
-from trainer.selection.candidates import Candidate, CandidateFeatures, compute_features, list_scales
-from trainer.selection.cross_validation import (
+from trainer.selection.candidates import (
     MAX_LOSS,
     CandidateAnswers,
-    LabelledRows,
+    CandidateFeatures,
     bound_mean,
     choose_candidate,
+    compute_features,
     cross_validate,
     estimate_interval,
+    list_scales,
     predict_nested,
 )
+from trainer.selection.linear_head import LabelledRows
+from trainer.settings import TrainSettings
 from trainer.storage import FileStore
 
 IMAGES = 500
@@ -48,13 +51,12 @@ _logger = logging.getLogger(__name__)
 
 
 def select(
-    candidates: Sequence[Candidate],
+    candidates: Sequence[TrainSettings],
     dataset: Dataset,
     *,
     features: FileStore,
     unfinished: FileStore,
     fingerprint: str,
-    code: str,
     progress: TrainingProgress,
 ) -> ModelSelection:
     """Select a candidate, after measuring it against the others where there are any, and log the result.
@@ -64,8 +66,7 @@ def select(
         dataset: The images.
         features: Storage of cached features and of earlier selections.
         unfinished: Storage of this run's checkpoints; the selection that the run began with is stored beside them.
-        fingerprint: Fingerprint of the training.
-        code: Digest of the code.
+        fingerprint: Digest of settings, data and code of the training.
         progress: Receives one step for each image that a network sees.
 
     Raises:
@@ -75,9 +76,10 @@ def select(
     selector = _Selector(candidates, dataset, features, progress)
     if not selector.is_needed:
         return selector.take_first()
-    memory, owner = features.at("selections"), _digest(fingerprint, code, candidates)
-    places = ((unfinished, SELECTION_FILE), (memory, f"{owner}.json"))
-    known = (load_selection(store, name, owner) for store, name in places)
+    compared = [[one.arch, one.side, one.own_scale.name] for one in candidates]
+    owner = hashlib.sha256(json.dumps([fingerprint, compared]).encode()).hexdigest()[:32]
+    places = ((unfinished, SELECTION_FILE), (features.at("selections"), f"{owner}.json"))
+    known = (load_selection(store, name, owner, candidates[0]) for store, name in places)
     selection = next((found for found in known if found), None) or selector.measure()
     for store, name in places:
         save_selection(store, name, owner, selection)
@@ -107,45 +109,29 @@ def choose_examples(examples: Sequence[Example], most: int) -> list[Example]:
 
     Names and order of the files don't matter.
     """
-    of_class: dict[int, list[Example]] = defaultdict(list)
-    for example in examples:
-        if example.split == "train":
-            of_class[example.label].append(example)
-    each = max(2, most // max(1, len(of_class)))
-    return [example for label in sorted(of_class) for example in _spread(of_class[label])[:each]]
-
-
-def _spread(examples: Sequence[Example]) -> list[Example]:
-    """Order the images of one class so that every group has contributed one image before any contributes a second."""
-    before: Counter[str] = Counter()
-    ranked = []
+    of_class: dict[int, list[tuple[int, str, Example]]] = defaultdict(list)
+    before = Counter[tuple[int, str]]()
     for example in sorted(examples, key=lambda example: example.digest):
-        ranked.append((before[example.group], example.digest, example))
-        if example.group:
-            before[example.group] += 1
-    return [example for _, _, example in sorted(ranked, key=lambda item: item[:2])]
-
-
-def _digest(fingerprint: str, code: str, candidates: Sequence[Candidate]) -> str:
-    """Return the digest of everything that a selection depends on."""
-    compared = [[one.settings.arch, one.size, one.scale.name] for one in candidates]
-    return hashlib.sha256(json.dumps([fingerprint, code, compared]).encode()).hexdigest()[:32]
+        if example.split == "train":
+            of_class[example.label].append((before[example.label, example.group_name], example.digest, example))
+            before[example.label, example.group_name] += 1
+    each = max(2, most // max(1, len(of_class)))
+    return [row[2] for label in sorted(of_class) for row in sorted(of_class[label], key=lambda row: row[:2])[:each]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Measured:
     """A candidate with the features of some images, and its cross-validated answers."""
 
-    candidate: Candidate
     features: CandidateFeatures
     answers: CandidateAnswers
 
     @property
-    def words(self) -> str:
-        return f"{self.candidate.settings.arch} at {self.candidate.size} pixels"
+    def settings(self) -> TrainSettings:
+        return self.features.settings
 
     def describe(self, rows: LabelledRows, note: str = "") -> Figures:
-        return _name(self.candidate, note) | {
+        return _name(self.settings, note) | {
             "accuracy": self.answers.accuracy,
             "interval_95": list(estimate_interval(self.answers.right, rows)),
             "cpu_ms": self.features.cpu_ms,
@@ -158,13 +144,13 @@ class _Selector:
     """The candidates of one training, and what must be measured of them."""
 
     def __init__(
-        self, candidates: Sequence[Candidate], dataset: Dataset, store: FileStore, progress: TrainingProgress
+        self, candidates: Sequence[TrainSettings], dataset: Dataset, store: FileStore, progress: TrainingProgress
     ) -> None:
         self._dataset, self._store, self._progress = dataset, store, progress
-        self._settings = candidates[0].settings
-        self._candidates = list(candidates if self._settings.selection_s else candidates[:1])
+        self._limit_s = candidates[0].selection_s
+        self._candidates = list(candidates if self._limit_s else candidates[:1])
         self._scales = list_scales(candidates[0])
-        frozen, held_out = self._settings.frozen, sum(dataset.counts("val").values())
+        frozen, held_out = candidates[0].frozen, sum(dataset.counts("val").values())
         self._compares = frozen and len(self._candidates) > 1
         self._nested = frozen and held_out < FEW_HELD_OUT and len(dataset.examples) <= MAX_NESTED
 
@@ -173,8 +159,7 @@ class _Selector:
         return self._compares or self._nested or len(self._scales) > 1
 
     def take_first(self) -> ModelSelection:
-        first = self._candidates[0]
-        return ModelSelection(arch=first.settings.arch, image_size=first.settings.image_size, scale=first.scale)
+        return ModelSelection(settings=self._candidates[0])
 
     def measure(self) -> ModelSelection:
         before = self._measure_scales() if len(self._scales) > 1 else self.take_first()
@@ -190,12 +175,15 @@ class _Selector:
         rows = describe_rows(self._dataset, trained)
         number = choose_candidate([one.answers for one in measured], rows)
         chosen = measured[number]
+        reason = (
+            f"selected {chosen.settings.arch} at {chosen.settings.side} pixels, the smallest that loses at most "
+            f"{MAX_LOSS:.0%} of the images with 95 % confidence: {chosen.answers.accuracy:.3f} of {len(rows.labels)} "
+            "training images are right"
+        )
         compared = [one.describe(rows, "selected" if one is chosen else "") for one in measured]
         return ModelSelection(
-            arch=chosen.candidate.settings.arch,
-            image_size=chosen.candidate.settings.image_size,
-            scale=chosen.candidate.scale,
-            reasons=[*before.reasons, *([_explain(number, measured, rows)] if len(measured) > 1 else [])],
+            settings=chosen.settings,
+            reasons=[*before.reasons, *([reason] if len(measured) > 1 else [])],
             doubt=before.doubt,
             images=len(rows.labels),
             figures=[*before.figures, *compared, *late],
@@ -204,7 +192,7 @@ class _Selector:
 
     def _measure_scales(self) -> ModelSelection:
         """Take the scale under which most training images are predicted, and warn if another one is about as good."""
-        first, own = self.take_first(), self._scales[0].scale
+        first, own = self.take_first(), self._scales[0].own_scale
         examples = choose_examples(self._dataset.examples, SCALE_IMAGES)
         if len(examples) < MIN_SCALE_IMAGES:
             doubt = (
@@ -216,16 +204,16 @@ class _Selector:
         rows = describe_rows(self._dataset, examples)
         best = max(measured, key=lambda one: one.answers.accuracy)
         gains = ((one, one.answers.right.astype(float) - best.answers.right) for one in measured if one is not best)
-        close = [one.candidate.scale.name for one, gain in gains if bound_mean(gain, rows) >= 0]
-        scale = best.candidate.scale
-        self._candidates = [replace(one, scale=scale) for one in self._candidates]
+        close = [one.settings.own_scale.name for one, gain in gains if bound_mean(gain, rows) >= 0]
+        scale = best.settings.own_scale
+        self._candidates = [replace(one, scale=scale.name) for one in self._candidates]
         reason = (
             f"train.scale: auto took {scale.name} (pixels {scale.words}), under which most of {len(rows.labels)} "
             "training images are predicted by fits to the others"
         )
         return replace(
             first,
-            scale=scale,
+            settings=best.settings,
             reasons=[reason],
             doubt=f"{len(examples)} images don't exclude train.scale {' or '.join(close)}; {_ADVICE}" if close else "",
             figures=[one.describe(rows, "taken" if one is best else "") for one in measured],
@@ -234,21 +222,21 @@ class _Selector:
     def _measure_in_time(self, examples: Sequence[Example], trained: int) -> tuple[list[_Measured], list[Figures]]:
         """Measure the candidates in order of their cost as long as the time allows; return rows for the others too."""
         measured: list[_Measured] = []
-        started, limit_s = time.monotonic(), self._settings.selection_s
+        started, late = time.monotonic(), f"not measured within {self._limit_s:g} s"
         for candidate in self._candidates:
             if measured:
                 last = measured[-1]
-                expected_s = last.features.seconds * candidate.cost / last.candidate.cost
-                if time.monotonic() - started + expected_s > limit_s:
+                expected_s = last.features.seconds * candidate.gmacs / last.settings.gmacs
+                if time.monotonic() - started + expected_s > self._limit_s:
                     break
             measured.append(self._measure(candidate, examples, trained))
-        return measured, [_name(one, f"not measured within {limit_s:g} s") for one in self._candidates[len(measured) :]]
+        return measured, [_name(one, late) for one in self._candidates[len(measured) :]]
 
-    def _measure(self, candidate: Candidate, examples: Sequence[Example], trained: int) -> _Measured:
+    def _measure(self, candidate: TrainSettings, examples: Sequence[Example], trained: int) -> _Measured:
         features = compute_features(candidate, examples, self._store, self._progress)
         rows = describe_rows(self._dataset, examples[:trained])
         answers = cross_validate(features.values[:trained], rows)
-        return _Measured(candidate=candidate, features=features, answers=answers)
+        return _Measured(features=features, answers=answers)
 
     def _predict(self, measured: Sequence[_Measured], examples: Sequence[Example]) -> Mapping[str, int]:
         rows = describe_rows(self._dataset, examples)
@@ -256,26 +244,14 @@ class _Selector:
         return dict(zip((example.digest for example in examples), answers.tolist(), strict=True))
 
 
-def _name(candidate: Candidate, note: str) -> dict[str, Any]:
-    arch = candidate.settings.arch
-    return {"arch": arch, "size": candidate.size, "scale": candidate.scale.name, "note": note}
-
-
-def _explain(number: int, measured: Sequence[_Measured], rows: LabelledRows) -> str:
-    chosen, best = measured[number], max(measured, key=lambda one: one.answers.accuracy)
-    found = f"selected {chosen.words}: {chosen.answers.accuracy:.3f} of {len(rows.labels)} training images are right"
-    if best is not chosen:
-        return (
-            f"{found}; {best.words} gets {best.answers.accuracy:.3f}, but with 95 % confidence at most "
-            f"{MAX_LOSS:.0%} of the images are lost"
-        )
-    if number:
-        return f"{found}; with a smaller input or network more than {MAX_LOSS:.0%} of the images may be lost"
-    return f"{found}; no larger input or network gets more right"
+def _name(settings: TrainSettings, note: str) -> dict[str, Any]:
+    return {"arch": settings.arch, "size": settings.side, "scale": settings.own_scale.name, "note": note}
 
 
 SELECTION_FILE = "selection.json"
 """Name of the file beside a run's checkpoints; a resumed run begins with what is in it."""
+_STORED = ("reasons", "doubt", "images", "figures")
+"""Fields of a selection that its file has as they are."""
 COLUMNS = ("network", "input", "pixels", "accuracy (95 % interval)", "CPU ms", "MB", "head", "")
 
 Figures = Mapping[str, Any]
@@ -290,9 +266,7 @@ class ModelSelection:
     """What a training begins with, and why.
 
     Attributes:
-        arch: Name of the architecture.
-        image_size: Side of the input, pixels; 0 means the architecture's default.
-        scale: Pixel scale.
+        settings: Settings of the training with the selected architecture, side of the input and pixel scale.
         reasons: Sentences without a full stop.
         doubt: Sentence without a full stop that a person should act on; empty for none.
         images: Number of training images that candidates were compared on.
@@ -301,9 +275,7 @@ class ModelSelection:
             enough images are held out.
     """
 
-    arch: str
-    image_size: int
-    scale: Scale
+    settings: TrainSettings
     reasons: Sequence[str] = field(default_factory=list)
     doubt: str = ""
     images: int = 0
@@ -319,8 +291,9 @@ class ModelSelection:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the selection as plain data for run.json, without the predictions."""
-        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "predicted"}
-        return values | {"scale": self.scale.name, "pixels_become": self.scale.words}
+        scale = self.settings.own_scale
+        chosen = {"arch": self.settings.arch, "image_size": self.settings.image_size, "scale": scale.name}
+        return chosen | {"pixels_become": scale.words} | {name: getattr(self, name) for name in _STORED}
 
 
 def describe_row(row: Figures) -> list[str]:
@@ -339,8 +312,8 @@ def save_selection(store: FileStore, name: str, owner: str, selection: ModelSele
     store.write(name, json.dumps(values).encode())
 
 
-def load_selection(store: FileStore, name: str, owner: str) -> ModelSelection | None:
-    """Load the selection of this owner; None when there is none.
+def load_selection(store: FileStore, name: str, owner: str, settings: TrainSettings) -> ModelSelection | None:
+    """Load the selection of this owner, for a training of these settings; None when there is none.
 
     Raises:
         StorageError: The storage can't be read.
@@ -349,5 +322,6 @@ def load_selection(store: FileStore, name: str, owner: str) -> ModelSelection | 
     if stored.get("owner") != owner:
         return None
     values = stored["selection"]
-    del values["pixels_become"]
-    return ModelSelection(**values | {"scale": find_scale(values["scale"]), "predicted": stored["predicted"]})
+    scale = values["scale"] if values["scale"] in SCALES else "auto"
+    chosen = replace(settings, arch=values["arch"], image_size=values["image_size"], scale=scale)
+    return ModelSelection(settings=chosen, predicted=stored["predicted"], **{name: values[name] for name in _STORED})

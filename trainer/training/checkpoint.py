@@ -2,7 +2,7 @@
 
     split.jsonl             the side of every image; written before identity.json
     selection.json          what was selected for the training
-    identity.json           settings, labels and digests of the training; another training may not resume from here
+    identity.json           settings and digests of the training; another training may not resume from here
     latest.npz              the arrays, and the position of the training as JSON
 
 A write is atomic: if the process is killed while it writes a checkpoint, the one before it stays.
@@ -38,20 +38,18 @@ class TrainingIdentity:
 
     Attributes:
         config: The settings that decide the result.
-        labels: Class names, in order.
         dataset: Digest of the examples, their labels and sides.
         code: Digest of the packages of Eaves.
     """
 
     config: Mapping[str, Any]
-    labels: tuple[str, ...]
     dataset: str
     code: str
 
     @property
     def fingerprint(self) -> str:
         """sha256 of settings and data, not of the code, hex; two runs of one fingerprint are the same training."""
-        text = json.dumps([self.config, self.labels, self.dataset], sort_keys=True)
+        text = json.dumps([self.config, self.dataset], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -66,7 +64,7 @@ class Checkpoints:
         beside: Name and content of files that a resumed training needs; written with the first checkpoint.
 
     Raises:
-        DatasetError: The stored checkpoints belong to other images or labels.
+        DatasetError: The stored checkpoints belong to other images, labels or sides.
         ConfigError: The stored checkpoints belong to other settings or code.
     """
 
@@ -80,7 +78,7 @@ class Checkpoints:
         beside: Mapping[str, bytes] | None = None,
     ) -> None:
         self._beside = beside or {}
-        self._store, self._identity, self._interval_s = store, identity, interval_s
+        self._store, self.identity, self._interval_s = store, identity, interval_s
         self._stop = stop or threading.Event()
         self._saved = time.monotonic()
         self._known = self._check_identity()
@@ -121,7 +119,7 @@ class Checkpoints:
         if not self._known:
             for name, data in self._beside.items():
                 self._store.write(name, data)
-            self._store.write(IDENTITY, _dump(asdict(self._identity)))
+            self._store.write(IDENTITY, _dump(asdict(self.identity)))
             self._known = True
         self._store.write_arrays(LATEST, **arrays, **{META: np.frombuffer(_dump(meta), np.uint8)})
         self._saved = time.monotonic()
@@ -130,18 +128,16 @@ class Checkpoints:
         """Return whether the storage holds checkpoints of this training; raise an error for those of another one."""
         if not self._store.exists(IDENTITY):
             return False
-        there, ours = json.loads(self._store.read(IDENTITY)), json.loads(_dump(asdict(self._identity)))
+        there, ours = json.loads(self._store.read(IDENTITY)), json.loads(_dump(asdict(self.identity)))
         if there == ours:
             return True
         hint = f"remove {self._store.uri} to start from the beginning, or name another directory for the run"
         what = f"the unfinished run in {self._store.uri}"
-        if there["labels"] != ours["labels"]:
-            raise DatasetError(f"the labels differ from those of {what}: {', '.join(there['labels'])}", hint=hint)
         if there["dataset"] != ours["dataset"]:
             raise DatasetError(f"the images, their labels or the split differ from those of {what}", hint=hint)
         keys = sorted({*there["config"], *ours["config"]})
         faults = [
-            Fault(origin="training", path=key, message=f"{what} was started with {before!r} (got {now!r})")
+            Fault(origin="training", path=f"train.{key}", message=f"{what} was started with {before!r} (got {now!r})")
             for key in keys
             if (before := there["config"].get(key)) != (now := ours["config"].get(key))
         ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from eaves.cli import CommandGroup
-from eaves.cli.labelled_data import build_bars, find_image_cache, find_labelled_data, prepare_tensorflow
+from eaves.cli.labelled_data import build_bars, find_image_cache, find_labelled_data
 from eaves.cli.output import Columns, describe_count, output_option, print_rows, print_sentence, print_value
 from eaves.cli.project import load_workspace
 from eaves.cli.site import FILE
@@ -42,6 +43,7 @@ def check(path: str | None, form: str) -> None:
     from trainer.check import inspect_data
     from trainer.run.run_location import FEATURES
     from trainer.storage import open_store
+    from trainer.tensorflow_notices import prepare_tensorflow
 
     prepare_tensorflow()
     progress = build_bars()
@@ -51,7 +53,7 @@ def check(path: str | None, form: str) -> None:
     if form == "table":
         _print(found)
     else:
-        print_value(found.to_dict(), form)
+        print_value(asdict(found), form)
     if found.problems:
         click.get_current_context().exit(1)
 
@@ -60,7 +62,7 @@ def _print(found: Inspection) -> None:
     if found.classes:
         print_rows([{"label": label, "images": count} for label, count in found.classes.items()], COLUMNS, "table")
     if found.images:
-        print_sentence(describe_count(len(found.images), "image"))
+        print_sentence(describe_count(found.images, "image"))
     else:
         print_sentence(f"{found.root} holds no image that can be trained on")
     for cause in found.not_used:
@@ -68,13 +70,13 @@ def _print(found: Inspection) -> None:
     for note in found.notes:
         print_sentence(note)
     across, within = "look at these: nearly the same picture in several classes", "same picture in one class"
-    for kind, groups in ((across, found.copies_across), (within, found.copies)):
+    for kind, groups in ((across, found.copies_across_classes), (within, found.copies)):
         for group in groups[:SHOWN]:
-            print_sentence(f"{kind}: {_some([image.name for image in group])}")
+            print_sentence(f"{kind}: {_some(group)}")
     if found.judgement:
         print_sentence(found.judgement)
-    for image, looks_like in found.doubtful[: 2 * SHOWN]:
-        print_sentence(f"doubtful label: {image.name} is labelled {image.label}, looks like {looks_like}")
+    for one in found.doubtful_labels[: 2 * SHOWN]:
+        print_sentence(f"doubtful label: {one['file']} is labelled {one['label']}, looks like {one['looks_like']}")
     for problem in found.problems:
         print_sentence(f"training would refuse: {problem}")
 

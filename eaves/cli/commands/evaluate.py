@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from eaves.base.statistics import round_outward
-from eaves.cli.labelled_data import build_bars, find_image_cache, find_labelled_data, prepare_tensorflow
+from eaves.cli.labelled_data import build_bars, find_image_cache, find_labelled_data
 from eaves.cli.latest import ModelPath, find_latest
 from eaves.cli.output import output_option, print_rows, print_sentence, print_value, say
 
@@ -41,12 +41,7 @@ def _options(command: Command) -> Command:
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         help="File with the token that is sent to a URL, such as that of `eaves up --host`.",
     )
-    page = click.option(
-        "--page",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="HTML page to write, with the figures and mistakes.",
-    )
-    return held_out_of(token_file(page(output_option(command))))
+    return held_out_of(token_file(output_option(command)))
 
 
 @click.command()
@@ -90,15 +85,16 @@ def compare(first: str, second: str, data: str, **options: Any) -> None:
 
 
 def _measure(
-    models: Sequence[str], data: str, *, held_out_of: Path | None, token_file: Path | None, page: Path | None, form: str
+    models: Sequence[str], data: str, *, held_out_of: Path | None, token_file: Path | None, form: str
 ) -> tuple[Evaluation, ...]:
-    """Measure one or two models on the same images, print what was found, and write the page."""
+    """Measure one or two models on the same images, and print what was found."""
     from converters.evaluation.images import load_unseen_images
     from converters.evaluation.metrics import evaluate, pair
     from converters.evaluation.models import describe_proof, open_model
     from eaves.credentials.folder import read_authorization
     from eaves.delivery.client import SinkClient
     from eaves.http_client.proxies import parse_proxies
+    from trainer.tensorflow_notices import prepare_tensorflow
 
     places = [model if "://" in model else str(find_latest(Path(model))) for model in models]
     prepare_tensorflow()
@@ -109,11 +105,6 @@ def _measure(
         found = load_unseen_images(path, opened, held_out_of, faults, cache=find_image_cache(), progress=progress)
         evaluations = tuple(evaluate(model, found, progress) for model in opened)
     pairing, proof = pair(*evaluations) if len(evaluations) == 2 else None, describe_proof(opened)
-    if page is not None:
-        from converters.evaluation.report_page import build_evaluation_page
-        from trainer.report.html_page import write_page
-
-        write_page(page, build_evaluation_page(found, evaluations, pairing))
     if form == "table":
         _print(found, evaluations, pairing)
         if proof:
@@ -129,8 +120,6 @@ def _measure(
             "not_used": [{"file": fault.file, "reason": fault.reason} for fault in found.faults],
         }
         print_value(value, form)
-    if page is not None:
-        say(f"page: {page}")
     return evaluations
 
 
@@ -150,13 +139,12 @@ def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
             f"the second model's {pairing.figure} differs by {pairing.difference * 100:+.1f} points "
             f"({low * 100:+.1f} to {high * 100:+.1f} with 95 % confidence)"
         )
+        both = pairing.count(first=True, second=True)
         print_sentence(
-            f"of {pairing.images} images, both models are right on {pairing.both_right}, only the first on "
-            f"{pairing.lost}, only the second on {pairing.gained}"
+            f"of {pairing.images} images, both models are right on {both}, only the first on {pairing.lost}, only the "
+            f"second on {pairing.gained}"
         )
-        print_sentence(
-            f"exact McNemar p = {pairing.p_value:.2g}; the models' labels differ on {len(pairing.differing)} images"
-        )
+        print_sentence(f"the models' labels differ on {len(pairing.differing)} images")
     for number, evaluation in enumerate(evaluations, 1):
         print_sentence(f"{f'MODEL {number}: ' if pairing else ''}{evaluation.quality.text}")
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eaves import logs
-from eaves.cli.labelled_data import prepare_tensorflow
 from eaves.cli.latest import RUN, refuse_latest, update_latest
 from eaves.cli.output import say
 from eaves.cli.project import load_workspace
@@ -63,7 +62,9 @@ def command(data: str | None, output: Path | None, again: bool, place: Place, **
 
     from trainer.lifecycle import stop_on_signals
     from trainer.progress import build_progress
-    from trainer.run.stored_settings import continue_settings, save_settings
+    from trainer.run.run import clear_unfinished
+    from trainer.run.run_location import continue_settings, save_settings
+    from trainer.tensorflow_notices import prepare_tensorflow
     from trainer.train import train
 
     prepare_tensorflow()
@@ -71,6 +72,8 @@ def command(data: str | None, output: Path | None, again: bool, place: Place, **
     path = str(project.data.path)
     images = dataclasses.replace(project.data, path=path if "://" in path else workspace.path(Path(path)))
     images, settings = continue_settings(target, images, settings, given=flags)
+    for line in clear_unfinished(target):
+        say(line)
     try:
         with stop_on_signals() as stop:
             run = train(images, settings, target, name=project.name, progress=build_progress(sys.stderr), stop=stop)

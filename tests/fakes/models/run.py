@@ -9,9 +9,8 @@ from typing import Any
 
 from eaves.recipe import Recipe
 from tests.fakes.models.artifact import encode_png
-from trainer.data.split.stored_split import render_lines
-from trainer.evaluation.held_out import HELD_OUT_FILE, HeldOutAnswer
-from trainer.run.run import Run, finish, new_run, write_json
+from trainer.data.split.splitting import HELD_OUT_FILE, HeldOutAnswer, render_lines
+from trainer.run.run import Run, finish, new_run, render_json
 
 LABELS = ("daisy", "rose", "tulip")
 ANSWERS = (("daisy", "daisy"), ("daisy", "daisy"), ("daisy", "rose"), ("rose", "rose"), ("rose", "tulip"))
@@ -67,11 +66,14 @@ def write_run(
     with new_run(output) as work:
         (work / "samples").mkdir()
         (work / "samples/000.png").write_bytes(build_photo(0))
-        write_json(work / "samples.json", {"samples/000.png": {"label": answers[0][0], "sha256": given[0].digest}})
-        write_json(work / "metrics.json", {"confusion": confusion, "seconds": {"fit": 30.0}})
+        (work / "samples.json").write_bytes(
+            render_json({"samples/000.png": {"label": answers[0][0], "sha256": given[0].digest}})
+        )
+        (work / "metrics.json").write_bytes(render_json({"confusion": confusion, "seconds": {"fit": 30.0}}))
         epoch = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.2, "val_accuracy": 0.4}
-        write_json(work / "history.json", [epoch, {**epoch, "accuracy": 0.7}] if history is None else history)
-        write_json(work / "config.json", {"train": {"arch": values["arch"], "epochs": values["epochs"]}})
+        history = [epoch, {**epoch, "accuracy": 0.7}] if history is None else history
+        (work / "history.json").write_bytes(render_json(history))
+        (work / "config.json").write_bytes(render_json({"train": {"arch": values["arch"], "epochs": values["epochs"]}}))
         if keep_answers:
             (work / HELD_OUT_FILE).write_text(render_lines(given))
         return finish(work, output, values)

@@ -51,7 +51,7 @@ def write_weights(settings: TrainSettings, images: Sequence[Path], path: Path) -
 
     recipe = settings.recipe()
     with native_stderr():
-        whole = keras_model.build_model(settings, settings.own_scale, 4)
+        whole = keras_model.build_model(settings, 4)
     backbone = whole.get_layer("backbone")
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):

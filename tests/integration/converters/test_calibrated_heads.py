@@ -19,7 +19,7 @@ from eaves.config import SettingsLayer, build
 from eaves.inference.session import open_session
 from tests.inputs.artifacts import CLASSES, PER_CLASS, build_tiny_dataset
 from tests.once import build_once_here
-from trainer.evaluation.calibration import prior_correction, softmax
+from trainer.evaluation.metrics import prior_correction, softmax
 from trainer.run.run import Run, open_run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.train import train

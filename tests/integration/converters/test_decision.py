@@ -22,8 +22,8 @@ from eaves.events import IMAGE_CAPTURED, Event, decode, encode_binary
 from eaves.inference.session import open_session
 from tests.once import build_once_here
 from tests.processes.function import Function, serving
-from trainer.evaluation.calibration import prior_correction, softmax
-from trainer.run.run import Run, open_run, write_json
+from trainer.evaluation.metrics import prior_correction, softmax
+from trainer.run.run import Run, open_run, render_json
 from trainer.settings import DataSettings, TrainSettings
 from trainer.train import train
 
@@ -105,11 +105,11 @@ def test_a_rule_that_is_not_the_trainings_is_not_converted(made: Path, tmp_path:
     run = Path(shutil.copytree(made / "run", tmp_path / "run"))
     measured = json.loads((run / "metrics.json").read_text())
     measured["decision"]["label_weights"].reverse()
-    write_json(run / "metrics.json", measured)
+    (run / "metrics.json").write_bytes(render_json(measured))
     about = json.loads((run / "run.json").read_text())
     size = (run / "metrics.json").stat().st_size
     about["files"]["metrics.json"] = {"sha256": file_digest(run / "metrics.json"), "size_bytes": size}
-    write_json(run / "run.json", about)
+    (run / "run.json").write_bytes(render_json(about))
     with pytest.raises(ParityError, match=r"the decision rule does not choose|the same label on"):
         convert(run, tmp_path / "artifact", ConvertSettings(precision="fp32"))
     assert not (tmp_path / "artifact").exists()

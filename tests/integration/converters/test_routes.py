@@ -252,5 +252,5 @@ from trainer.model.keras_model import build_model, save_saved_model
 from trainer.settings import TrainSettings
 values = {"arch": sys.argv[1], "weights": "none", "scale": "unit", "image_size": 299}
 settings = build(TrainSettings, SettingsLayer(origin="test", values=values))
-save_saved_model(build_model(settings, settings.own_scale, 5), Path(sys.argv[2]))
+save_saved_model(build_model(settings, 5), Path(sys.argv[2]))
 """

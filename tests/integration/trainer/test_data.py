@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eaves.errors import DatasetError, StorageError
+from eaves.errors import StorageError
 from trainer.data import remote
 from trainer.data.dataset import Dataset, load_dataset
 from trainer.progress import SilentProgress
@@ -213,15 +213,3 @@ def test_a_download_that_breaks_off_is_tried_again(web: Web, tmp_path: Path) -> 
     web.cut.add("/sets/rose/1.jpg")
     assert len(load(uri, tmp_path / "cache").examples) == 16
     assert web.downloads().count("/sets/rose/1.jpg") == 2
-
-
-def test_weights_in_a_bucket_are_downloaded_once_while_they_stay_the_same(bucket: Any, tmp_path: Path) -> None:
-    uri = upload(bucket, {"notop.h5": b"first"}, "weights/")
-    first = remote.mirror_file(f"{uri}/notop.h5", tmp_path, SilentProgress())
-    touched = first.stat().st_mtime_ns
-    assert (first.name, first.read_bytes()) == ("notop.h5", b"first")
-    assert remote.mirror_file(f"{uri}/notop.h5", tmp_path, SilentProgress()).stat().st_mtime_ns == touched
-    upload(bucket, {"notop.h5": b"second"}, "weights/")
-    assert remote.mirror_file(f"{uri}/notop.h5", tmp_path, SilentProgress()).read_bytes() == b"second"
-    with pytest.raises(DatasetError, match="does not exist"):
-        remote.mirror_file(f"{uri}/other.h5", tmp_path, SilentProgress(), attempts=1)

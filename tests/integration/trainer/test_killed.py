@@ -137,9 +137,9 @@ def test_a_run_at_a_uri_survives_its_machine(digits: Path, undisturbed: Run, buc
     process.kill()
     process.wait()
     with pytest.raises(RunError, match=r"is not a run: it has no run.json"):
-        fetch_run(output, tmp_path / "fetched")
+        fetch_run(store, tmp_path / "fetched")
     assert on_machine(2).wait(STARTED_S) == 0, (tmp_path / "2.log").read_text()
-    run = fetch_run(output, tmp_path / "fetched")
+    run = fetch_run(store, tmp_path / "fetched")
     assert set(store.list()) == {*run.files, "run.json"}
     assert weights(run) == weights(undisturbed)
     assert on_machine(3).wait(STARTED_S) == 0

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from eaves.config import SettingsLayer, build
 from trainer.data.dataset import Dataset, Example
-from trainer.data.pixels import DecodedDataset
-from trainer.evaluation.calibration import likelihoods, prior_correction, softmax
-from trainer.model.keras_model import build_model, weights_digest
+from trainer.evaluation.metrics import likelihoods, prior_correction, softmax
+from trainer.model.keras_model import build_model
 from trainer.progress import SilentProgress
 from trainer.selection.selector import ModelSelection
 from trainer.settings import TrainSettings
@@ -27,39 +30,45 @@ FEW, MANY = 6, 30
 HELD_OUT = 4
 
 
+def write_images(folder: Path, pixels: npt.NDArray[np.uint8], count: int) -> Iterator[Path]:
+    """Write files of other bytes with the same pixels."""
+    for number in range(count):
+        text = PngInfo()
+        text.add_text("number", str(number))
+        Image.fromarray(pixels).save(folder / f"{number}.png", pnginfo=text)
+        yield folder / f"{number}.png"
+
+
 def build_task(folder: Path, pixels: npt.NDArray[np.uint8], *, balance: str = "auto", **values: Any) -> TrainingTask:
     """A training of two unequal classes.
 
     Args:
-        folder: For cached features.
+        folder: For images and cached features.
         pixels: One image, (H, W, 3); all examples are this image, so that only their number tells the classes apart.
         balance: Value of `data.balance`.
         values: Settings of the section `train`.
     """
     settings = build(TrainSettings, SettingsLayer(origin="test", values={"image_size": len(pixels), **values}))
     sides = [(0, "train")] * FEW + [(1, "train")] * MANY + [(0, "val"), (1, "val")] * (HELD_OUT // 2)
+    folder.mkdir(parents=True)
     examples = tuple(
-        Example(path=folder / f"{number}.png", label=label, digest=f"{number:064x}", split=side)  # type: ignore[arg-type]
-        for number, (label, side) in enumerate(sides)
+        Example(path=path, label=label, digest=hashlib.sha256(path.read_bytes()).hexdigest(), split=side)  # type: ignore[arg-type]
+        for path, (label, side) in zip(write_images(folder, pixels, len(sides)), sides, strict=True)
     )
     dataset = Dataset(
         root=folder, labels=("few", "many"), examples=examples, faults=(), declared=False, balance=balance
     )
-    labels = np.array([item.label for item in examples], dtype=np.int64)
-    model = build_model(settings, settings.own_scale, 2)
     return TrainingTask(
-        model=model,
-        backbone_sha256=weights_digest(model.get_layer("backbone")),
-        decoded=DecodedDataset(dataset=dataset, pixels=np.stack([pixels] * len(examples)), labels=labels),
-        settings=settings,
+        model=build_model(settings, 2),
+        dataset=dataset,
         progress=SilentProgress(),
         features=open_store(folder / "features"),
         checkpoints=Checkpoints(
             open_store(folder / "checkpoints"),
-            TrainingIdentity(config={}, labels=dataset.labels, dataset="", code=""),
+            TrainingIdentity(config={}, dataset="", code=""),
             interval_s=3600,
         ),
-        selection=ModelSelection(arch=settings.arch, image_size=settings.image_size, scale=settings.own_scale),
+        selection=ModelSelection(settings=settings),
     )
 
 
@@ -82,7 +91,7 @@ def test_unequal_classes_count_alike_in_the_loss_of_every_mode(mode: str, tmp_pa
     counted = fit.fit(build_task(tmp_path / "counted", GREY, balance="none", **MODES[mode]))
     assert share_of_few(balanced.val_logits) == pytest.approx(0.5, abs=0.1)
     assert share_of_few(counted.val_logits) == pytest.approx(FEW / (FEW + MANY), abs=0.1)
-    corrected = softmax(balanced.val_logits, 1.0, prior_correction(task.decoded.dataset.label_weights()))
+    corrected = softmax(balanced.val_logits, 1.0, prior_correction(task.dataset.label_weights()))
     assert corrected[0, 0] == pytest.approx(FEW / (FEW + MANY), abs=0.1), "the scores are those of the data"
 
 
@@ -95,7 +104,7 @@ def test_full_training_sees_other_variants_and_judges_on_the_images_themselves(t
     losses = {name: tuple(epoch["loss"] for epoch in made.history) for name, made in fitted.items()}
     assert len(set(losses.values())) == 3, "each training saw other pixels"
     varied = fitted["varied"]
-    truth = tasks["varied"].decoded.labels[-HELD_OUT:]
+    truth = np.array([example.label for example in tasks["varied"].dataset.examples[-HELD_OUT:]])
     assert varied.history[-1]["val_loss"] == pytest.approx(likelihoods(varied.val_logits, truth).mean(), abs=1e-4)
     again = fit.fit(build_task(tmp_path / "again", noise, **values))
     assert np.array_equal(again.val_logits, varied.val_logits), "the variants are the same ones each time"

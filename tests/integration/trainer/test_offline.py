@@ -12,7 +12,7 @@ import pytest
 from tests.inputs.parts import write_parts
 from trainer.model.efficientnet_lite import LITE0_WEIGHTS
 from trainer.run.run import open_run
-from trainer.train import ENVIRONMENT
+from trainer.tensorflow_notices import ENVIRONMENT
 
 ROOT = Path(__file__).parents[3]
 

@@ -15,17 +15,13 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from converters.convert import convert
-from converters.settings import ConvertSettings
 from eaves.config import SettingsLayer, build
 from eaves.errors import StoppedError
-from eaves.inference.session import open_session
 from tests.once import build_once_here
 from trainer.data.dataset import load_dataset
 from trainer.model.architectures import SCALES, UNIT, Scale
 from trainer.progress import SilentProgress, Step
 from trainer.run.run import Run, checkpoints_beside
-from trainer.selection.candidates import Candidate
 from trainer.selection.selector import SELECTION_FILE, ModelSelection, select
 from trainer.settings import DataSettings, TrainSettings
 from trainer.storage import open_store
@@ -58,9 +54,9 @@ def write_weights(path: Path, scale: Scale) -> Path:
 
     from trainer.model.keras_model import build_model
 
-    made = settings(weights="none", mode="full")
+    made = settings(weights="none", mode="full", scale=scale.name)
     pixels, labels = draw_stripes(120, seed=0)
-    model = build_model(made, scale, CLASSES)
+    model = build_model(made, CLASSES)
     backbone = model.get_layer("backbone")
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -137,24 +133,6 @@ def test_the_scale_of_the_training_is_recognised_and_reported(run: Run) -> None:
     assert run.val_accuracy > 0.7
 
 
-def test_what_is_served_is_scaled_as_was_selected(run: Run, tmp_path: Path) -> None:
-    """The function's graph and Keras's own file give the same answers, and those of the selected scale."""
-    import keras
-
-    artifact = convert(run.path, tmp_path / "artifact", ConvertSettings(precision="fp32"))
-    pixels, labels = draw_stripes(10, seed=2)
-    logits, _ = open_session(artifact).run(pixels)
-    model = keras.models.load_model(run.path / "model.keras")
-    expected = model.predict(pixels, verbose=0)["logits"]
-    assert np.allclose(logits, expected, atol=1e-3)
-    assert np.mean(logits.argmax(axis=1) == labels) > 0.7
-    head, backbone = model.get_layer("head"), model.get_layer("backbone")
-    by_hand = head(backbone(pixels.astype(np.float32) / 255, training=False))
-    assert np.allclose(logits, by_hand, atol=1e-3)
-    manifest = json.loads((tmp_path / "artifact/manifest.json").read_text())
-    assert manifest["recipe"]["multiply"] == UNIT.multiply
-
-
 def test_a_stopped_run_continues_with_its_selection(run: Run, weights: Path, stripes: Path, tmp_path: Path) -> None:
     made = settings(weights=str(weights), cache=str(run.path.parent / ".cache/features"))
     output, stop = tmp_path / "run", threading.Event()
@@ -218,21 +196,20 @@ def test_a_backbone_is_selected_and_a_late_one_is_listed(stripes: Path, tmp_path
         large = settings(**common, arch="efficientnet_lite0", weights="auto")
         small = settings(**common, weights=str(tmp_path / "random.weights.h5"))
         return select(
-            [Candidate(settings=one, scale=one.own_scale) for one in (small, large)],
+            [small, large],
             dataset,
             features=open_store(tmp_path / "features"),
             unfinished=open_store(tmp_path / name),
             fingerprint=name,
-            code="",
             progress=SilentProgress(),
         )
 
     chosen = choose("all", 600.0)
-    assert (chosen.arch, chosen.image_size) == ("efficientnet_lite0", 64)
+    assert (chosen.settings.arch, chosen.settings.image_size) == ("efficientnet_lite0", 64)
     assert [row["arch"] for row in chosen.figures] == ["mobilenet_v3_small", "efficientnet_lite0"]
     head = chosen.render().splitlines()[0]
     assert re.split("  +", head) == ["network", "input", "pixels", "accuracy (95 % interval)", "CPU ms", "MB", "head"]
     early = choose("in time", 1e-3)
-    assert early.arch == "mobilenet_v3_small"
+    assert early.settings.arch == "mobilenet_v3_small"
     assert early.figures[1]["note"] == "not measured within 0.001 s"
     assert early.render().splitlines()[-1].endswith("not measured within 0.001 s")

@@ -18,10 +18,11 @@ from sklearn.datasets import load_digits
 from eaves.config import SettingsLayer, build
 from tests.page import Page
 from trainer.data.dataset import scan
-from trainer.evaluation.held_out import HELD_OUT_FILE, parse_held_out
+from trainer.data.split.splitting import HELD_OUT_FILE, parse_held_out
 from trainer.run.run import Run, open_run
 from trainer.settings import DataSettings, TrainSettings
-from trainer.train import ENVIRONMENT, train
+from trainer.tensorflow_notices import ENVIRONMENT
+from trainer.train import train
 
 PREDICT = """
 import sys

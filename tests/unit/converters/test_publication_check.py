@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
 
-from converters.evaluation.images import LabelledImage
 from converters.evaluation.metrics import Evaluation, Pairing
 from converters.evaluation.models import ImagePrediction
 from converters.publication_check import check_floor, check_replacement
 from converters.settings import PipelineSettings
 from eaves.errors import RefusedModelError
+from trainer.data.listing import LabelledImage
 from trainer.evaluation.grouped_statistics import JudgedImages
 from trainer.evaluation.metrics import summarize
 
@@ -22,7 +22,7 @@ def evaluated(right: int, images: int, *, classes: int = 4) -> Evaluation:
     """A model that names so many images right; the classes are equally frequent."""
     shown = tuple(
         LabelledImage(
-            path=Path(f"{n}.png"), name=f"{n}.png", label=str(n % classes), digest=f"{n:064x}", group=f"{n:064x}"
+            path=Path(f"{n}.png"), below=PurePosixPath(f"{n}.png"), label=str(n % classes), digest=f"{n:064x}"
         )
         for n in range(images)
     )
@@ -33,15 +33,13 @@ def evaluated(right: int, images: int, *, classes: int = 4) -> Evaluation:
     truth = np.arange(images) % classes
     predicted = np.where(np.arange(images) < right, truth, classes)
     measured = summarize(truth, predicted, [*map(str, range(classes)), "wrong"])
-    return Evaluation(
-        name="new", kind="artifact", images=shown, answers=answers, refused=(), measured=measured, bins=()
-    )
+    return Evaluation(name="new", kind="artifact", images=shown, answers=answers, refused=(), measured=measured)
 
 
 def paired(lost: int, gained: int, images: int) -> Pairing:
     numbers = np.arange(images)
     return Pairing(
-        judged=JudgedImages.of_names(range(images)),
+        judged=JudgedImages(range(images)),
         first=(numbers < lost) | (numbers >= lost + gained),
         second=numbers >= lost,
     )
@@ -75,7 +73,7 @@ def test_a_model_that_answers_the_same_passes_once_there_are_enough_images() -> 
 
 def test_where_shots_belong_together_no_number_of_images_is_promised() -> None:
     """400 shots of 20 parts were refused, with the advice to hold out 215 images."""
-    shots = replace(paired(12, 12, 400), judged=JudgedImages.of_names([number // 20 for number in range(400)]))
+    shots = replace(paired(12, 12, 400), judged=JudgedImages([number // 20 for number in range(400)]))
     with pytest.raises(RefusedModelError) as refused:
         check_replacement(shots, "flowers:1", PipelineSettings(max_accuracy_drop=5.0))
     assert str(refused.value.hint).startswith("hold out more images, of other groups, or raise")

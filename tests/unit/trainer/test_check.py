@@ -42,9 +42,9 @@ def test_all_copies_are_reported_at_once_within_and_across_classes(tmp_path: Pat
         (root / f"green/copy-{name}.png").write_bytes((root / f"red/{name}.png").read_bytes())
     Image.open(root / "blue/03.png").save(root / "blue/again.jpg", quality=90)
     found = inspect(root)
-    across = [{image.name for image in group} for group in found.copies_across]
+    across = [set(group) for group in found.copies_across_classes]
     assert across == [{"green/copy-00.png", "red/00.png"}, {"green/copy-01.png", "red/01.png"}]
-    assert [{image.name for image in group} for group in found.copies] == [{"blue/03.png", "blue/again.jpg"}]
+    assert [set(group) for group in found.copies] == [{"blue/03.png", "blue/again.jpg"}]
     assert len(found.problems) == 2
     assert all("the same image is in several classes" in problem for problem in found.problems)
 
@@ -53,7 +53,7 @@ def test_a_wrong_label_is_doubted_first(tmp_path: Path) -> None:
     root = fill(tmp_path / "photos")
     save(root / "green/wrong.png", 7777, hue=0)
     found = inspect(root)
-    assert [(image.name, looks_like) for image, looks_like in found.doubtful] == [("green/wrong.png", "red")]
+    assert found.doubtful_labels == [{"file": "green/wrong.png", "label": "green", "looks_like": "red"}]
     assert found.judgement.endswith("of the labels are predicted from the other images; 1 is doubtful")
     printed = CliRunner().invoke(cli, ["data", "check", str(root)], catch_exceptions=False)
     assert "doubtful label: green/wrong.png is labelled green, looks like red" in printed.stdout
@@ -65,7 +65,7 @@ def test_labels_that_the_pictures_say_nothing_of_are_not_judged(tmp_path: Path) 
     found = inspect(tmp_path / "photos")
     assert found.judgement.startswith("labels are not judged: ")
     assert found.judgement.endswith(" or more), and always naming a is right for 50%")
-    assert found.doubtful == ()
+    assert found.doubtful_labels == []
 
 
 def test_no_image_is_predicted_by_a_fit_that_has_seen_it() -> None:

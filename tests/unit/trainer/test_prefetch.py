@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
-from trainer.prefetch import prefetch
-from trainer.train import build_environment
+from trainer.feature_cache import prefetch
+from trainer.tensorflow_notices import build_environment
 
 DEADLINE_S = 30
 WORKERS = 2
-
-
-def test_the_next_batches_are_loaded_while_the_caller_computes() -> None:
-    loaded: defaultdict[int, threading.Event] = defaultdict(threading.Event)
-
-    def load(key: int) -> int:
-        loaded[key].set()
-        return key
-
-    with closing(prefetch(load, range(10), workers=WORKERS)) as batches:
-        assert next(batches) == 0
-        for ahead in range(1, WORKERS + 2):
-            assert loaded[ahead].wait(DEADLINE_S), f"batch {ahead} isn't loaded before the caller asks for it"
 
 
 def test_the_number_of_batches_in_memory_is_bounded() -> None:

@@ -7,27 +7,12 @@ from typing import Any
 import pytest
 
 from eaves.config import SettingsLayer, build
-from eaves.errors import ConfigError
 from trainer.model.architectures import LITE, SYMMETRIC, UNIT, Scale
 from trainer.settings import TrainSettings
 
 
 def settings(**values: Any) -> TrainSettings:
     return build(TrainSettings, SettingsLayer(origin="test", values=values))
-
-
-@pytest.mark.parametrize(
-    ("values", "path"),
-    [
-        ({"arch": "small_cnn", "mode": "frozen"}, "mode"),
-        ({"arch": "small_cnn", "weights": "imagenet"}, "weights"),
-        ({"arch": "inception_v3", "image_size": 64}, "image_size"),
-    ],
-)
-def test_a_rule_names_the_setting(values: dict[str, Any], path: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        settings(**values)
-    assert [fault.path for fault in caught.value.faults] == [path]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Decides which images are trained on and which are held out.
 
-splitting         assigns each image to a side
+splitting         assigns each image to a side; `split.jsonl` and `held_out.jsonl`, and the split of an earlier run
 groups            groups of images that stay on one side of the split, and proposals of a value of `data.group_by`
 near_duplicates   finds pictures that look alike, and copies of one photo
-stored_split      the split in a run's `split.jsonl`, and the one of an earlier run that a training keeps
 """

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from trainer.data.split.near_duplicates import FingerprintIndex, ImageFingerprint, Positions, unite
-from trainer.progress import TrainingProgress
+from trainer.progress import SILENT, TrainingProgress
 
 NEAR_COPIES = ("similar", "exact", "off")
 COPIES = "copies:"
@@ -51,12 +51,7 @@ def parse_group_by(text: str) -> GroupKey | None:
         raise ValueError(f"the pattern is not a valid regular expression: {error}") from error
     if not pattern.groups:
         raise ValueError("the pattern must have a group in parentheses, such as name:(part[0-9]+)_")
-
-    def find(below: PurePosixPath, _columns: Mapping[str, str]) -> str:
-        found = pattern.search(below.name)
-        return (found.group(1) or "") if found else ""
-
-    return find
+    return lambda below, _columns: (found.group(1) or "") if (found := pattern.search(below.name)) else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +76,7 @@ def group_copies(
     digests: Sequence[str],
     labels: Sequence[int],
     near_copies: str,
-    progress: TrainingProgress | None = None,
+    progress: TrainingProgress = SILENT,
 ) -> CopyGroups:
     """Group the images that look alike, and the copies of one photo, whatever their classes.
 

@@ -19,13 +19,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from eaves.images.pixels import Pixels
-from trainer.progress import SilentProgress, TrainingProgress
+from trainer.progress import SILENT, TrainingProgress
 
 MAX_DISTANCE = 0.04
 """Maximum squared distance of the thumbnails of two pictures that look alike, as vectors of length 1: a correlation of
@@ -146,9 +147,9 @@ class FingerprintIndex:
         self,
         looks: Sequence[ImageFingerprint],
         labels: Positions | None = None,
-        progress: TrainingProgress | None = None,
+        progress: TrainingProgress = SILENT,
     ) -> None:
-        self._looks, self._progress, count = looks, progress or SilentProgress(), len(looks)
+        self._looks, self._progress, count = looks, progress, len(looks)
         self._labels = np.zeros(count, dtype=np.int64) if labels is None else labels
         self.alike, self.groups, self.shots = np.arange(count), np.arange(count), 0
         self._relations: list[_Relation] = []
@@ -199,8 +200,8 @@ class FingerprintIndex:
 
     def _compare_shots(self, scene: Positions, thumbnails: Floats) -> _Relation:
         """Compare the shots by a fixed camera by what differs from their mean, or else by what is left of it."""
-        for subtract, limit in ((_subtract_mean, MAX_DIFFERENCE), (_subtract_modes, MAX_REST_DISTANCE)):
-            relation = _Relation(scene, subtract(thumbnails), limit)
+        for modes, limit in ((0, MAX_DIFFERENCE), (MODES, MAX_REST_DISTANCE)):
+            relation = _Relation(scene, _subtract_mean(thumbnails, modes), limit)
             found = self._compare(relation, "Comparing shots by a fixed camera")
             if not self._says_nothing(scene, found):
                 break
@@ -313,23 +314,19 @@ class _Grids:
         return copied
 
 
-def _subtract_mean(thumbnails: Floats) -> Floats:
-    """Return what differs from the mean of the thumbnails: vectors of length 1, or less where that is only rounding."""
-    rest = thumbnails - thumbnails.mean(axis=0)
-    return _scale(rest, MIN_DIFFERENCE)
+def _subtract_mean(thumbnails: Floats, modes: int) -> Floats:
+    """Return what differs from the mean of the thumbnails: vectors of length 1, or less where that is only rounding.
 
-
-def _subtract_modes(thumbnails: Floats) -> Floats:
-    """Return what differs from the mean of the thumbnails in other directions than those in which they vary most."""
-    rest = thumbnails - thumbnails.mean(axis=0)
-    directions = np.linalg.eigh(rest.T @ rest)[1][:, ::-1][:, : min(MODES, len(rest) // 8)]
-    rest -= rest @ directions @ directions.T
-    rest /= np.maximum(rest.std(axis=0), 1e-4)  # a tenth of a grey level
-    return _scale(rest, 1.0)
-
-
-def _scale(rest: Floats, least: float) -> Floats:
-    """Scale vectors to the length 1; those that are shorter than `least` stay shorter than 1."""
+    Args:
+        thumbnails: (N, 256) thumbnails of one scene.
+        modes: Number of directions, those in which the thumbnails vary most, that are subtracted too.
+    """
+    rest, least = thumbnails - thumbnails.mean(axis=0), MIN_DIFFERENCE
+    if modes:
+        directions = np.linalg.eigh(rest.T @ rest)[1][:, ::-1][:, : min(modes, len(rest) // 8)]
+        rest -= rest @ directions @ directions.T
+        rest /= np.maximum(rest.std(axis=0), 1e-4)  # a tenth of a grey level
+        least = 1.0
     return np.asarray(rest / np.maximum(np.linalg.norm(rest, axis=1, keepdims=True), least), dtype=np.float32)
 
 
@@ -360,10 +357,10 @@ def _peaks(residual: Floats) -> Floats:
 def _ranges(grids: Grids) -> Grids:
     """Return the range (largest minus smallest) of the 3x3 pixels around each pixel of each grid, (N, 1024) uint8."""
     square = np.pad(grids.reshape(-1, SIDE, SIDE), ((0, 0), (1, 1), (1, 1)), mode="edge")
-    high, low = square, square
-    for axis in (1, 2):
-        parts = [slice(None, -2), slice(1, -1), slice(2, None)]
-        shifted = [(slice(None),) * axis + (part,) for part in parts]
-        high = np.maximum(np.maximum(high[shifted[0]], high[shifted[1]]), high[shifted[2]])
-        low = np.minimum(np.minimum(low[shifted[0]], low[shifted[1]]), low[shifted[2]])
-    return (high - low).reshape(grids.shape)
+    return np.asarray(_combine(square, np.maximum) - _combine(square, np.minimum)).reshape(grids.shape)
+
+
+def _combine(square: Grids, two: np.ufunc) -> Any:
+    """Combine the 3x3 pixels around each inner pixel of each square, (N, side, side)."""
+    rows = two(two(square[:, :-2], square[:, 1:-1]), square[:, 2:])
+    return two(two(rows[:, :, :-2], rows[:, :, 1:-1]), rows[:, :, 2:])

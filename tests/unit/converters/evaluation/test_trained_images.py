@@ -13,7 +13,7 @@ from PIL import Image
 from converters.evaluation.images import LabelledImages, describe_left_out, load_unseen_images
 from tests.fakes.models.evaluated import ColourModel
 from tests.unit.converters.int8.test_unlabelled import write
-from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, render_lines
+from trainer.data.split.splitting import SPLIT_FILE, SplitEntry, render_lines
 from trainer.progress import SilentProgress
 
 
@@ -95,7 +95,7 @@ def test_an_image_has_the_group_that_the_run_gave_it_or_its_own(photos: Path, tm
     run = write_run(tmp_path / "run", photos, group="shift 7")
     write(photos / "red" / "new.png", 99)
     found = unseen(photos, run, tmp_path)
-    assert {image.name: image.group for image in found.images} == {
+    assert {image.name: image.group_name for image in found.images} == {
         **{f"red/{number}.png": "shift 7" for number in ("09", "19", "29", "39")},
         "red/new.png": hashlib.sha256((photos / "red/new.png").read_bytes()).hexdigest(),
     }

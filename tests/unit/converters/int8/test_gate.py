@@ -96,7 +96,7 @@ def refused_for_a_class(sizes: tuple[int, ...], lost: tuple[float, ...], gained:
     """Share of judgements in which some class is beyond its bound."""
     random, refused = np.random.default_rng(0), 0
     truth, shares = np.repeat(np.arange(len(sizes)), sizes), np.repeat(lost, sizes)
-    judged = JudgedImages.of_names(range(len(truth)), truth)
+    judged = JudgedImages(range(len(truth)), truth)
     for _ in range(runs):
         drawn = random.random(len(truth))
         loss = (drawn <= 1 - gained).astype(np.float64) - (drawn >= shares)

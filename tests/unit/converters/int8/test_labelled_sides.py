@@ -16,7 +16,7 @@ from tests.unit.converters.int8.test_labelled_split import build_source, load
 from tests.unit.converters.int8.test_unlabelled import draw
 from trainer.data.dataset import Dataset, scan
 from trainer.data.listing import Split
-from trainer.data.split.stored_split import SPLIT_FILE, parse_split, render_lines
+from trainer.data.split.splitting import SPLIT_FILE, parse_split, render_lines
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from eaves.artifact import DecisionRule
 from eaves.inference.session import Session
 from tests.fakes.models.artifact import COLOURS, RECIPE, ColourSession, encode_png
 from trainer.data.dataset import scan
-from trainer.data.split.stored_split import SPLIT_FILE, render_lines
+from trainer.data.split.splitting import SPLIT_FILE, render_lines
 from trainer.progress import SilentProgress
 
 LABELS = tuple(COLOURS)

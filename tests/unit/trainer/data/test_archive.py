@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eaves.base.locks import unfinished_folder
 from tests.waiting import is_waited_for, wait_until
-from trainer.data.archive import unpack_once
+from trainer.data.remote import unpack_once
 
 
 def test_a_second_training_waits_for_the_one_that_unpacks_the_same_archive(tmp_path: Path) -> None:

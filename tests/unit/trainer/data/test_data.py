@@ -15,9 +15,8 @@ from PIL import Image
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError, DatasetError
-from trainer.data.archive import unpack_once
 from trainer.data.dataset import Dataset, Example, load_dataset, scan
-from trainer.data.remote import redact_uri
+from trainer.data.remote import redact_uri, unpack_once
 from trainer.settings import DataSettings
 
 

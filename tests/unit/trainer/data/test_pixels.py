@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ from PIL import Image
 
 from eaves.errors import DatasetError
 from eaves.recipe import Recipe
-from trainer.data.dataset import Dataset, Example
-from trainer.data.pixels import DecodedDataset, decode
+from trainer.data.dataset import Example
+from trainer.data.pixels import PixelRows, open_pixels
 from trainer.progress import SilentProgress
 
 SIDE = 12
@@ -28,66 +29,69 @@ IMAGES = 8
 
 
 @pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    """Photos of two classes, of which the fourth can't be decoded."""
+def photos(tmp_path: Path) -> list[Example]:
     random, examples = np.random.default_rng(0), []
     for number in range(IMAGES):
         path = tmp_path / f"{number}.png"
         Image.fromarray(random.integers(0, 256, (20, 16, 3), dtype=np.uint8)).save(path)
-        if number == 3:
-            path.write_bytes(path.read_bytes()[:60])
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         split = "val" if number < 2 else "train"
         examples.append(Example(path=path, label=number % 2, digest=digest, split=split))  # type: ignore[arg-type]
-    return Dataset(root=tmp_path, labels=("a", "b"), examples=tuple(examples), faults=(), declared=True)
+    return examples
 
 
 @contextmanager
-def opened(dataset: Dataset, kept: int = IMAGES) -> Iterator[DecodedDataset]:
-    with decode(dataset, RECIPE, SilentProgress(), kept_bytes=kept * ROW_BYTES) as decoded:
-        yield decoded
+def opened(photos: list[Example], kept: int = IMAGES) -> Iterator[PixelRows]:
+    with open_pixels(photos, RECIPE, SilentProgress(), kept_bytes=kept * ROW_BYTES) as pixels:
+        yield pixels
 
 
 @pytest.mark.parametrize("kept", [0, 4, IMAGES])
-def test_a_row_is_the_same_wherever_it_is_read_from(dataset: Dataset, kept: int) -> None:
-    with opened(dataset, kept) as decoded:
-        assert [fault.file for fault in decoded.dataset.faults] == ["3.png"]
-        expected = np.stack([RECIPE.tensor(example.path.read_bytes()) for example in decoded.dataset.examples])
-        assert len(decoded.pixels) == IMAGES - 1
-        assert np.array_equal(decoded.pixels[np.arange(IMAGES - 1)], expected)
-        assert np.array_equal(decoded.pixels[[6, 0, 3, 3]], expected[[6, 0, 3, 3]])
-        assert decoded.pixels[[]].shape == (0, SIDE, SIDE, 3)
+def test_a_row_is_the_same_wherever_it_is_read_from(photos: list[Example], kept: int) -> None:
+    with opened(photos, kept) as pixels:
+        expected = np.stack([RECIPE.tensor(example.path.read_bytes()) for example in photos])
+        assert len(pixels) == IMAGES
+        assert np.array_equal(pixels[np.arange(IMAGES)], expected)
+        assert np.array_equal(pixels[[6, 0, 3, 3]], expected[[6, 0, 3, 3]])
+        assert pixels[[]].shape == (0, SIDE, SIDE, 3)
 
 
-def test_an_image_that_is_changed_meanwhile_is_not_trained_on(dataset: Dataset) -> None:
-    with opened(dataset, kept=2) as decoded:
-        before = decoded.pixels[[0, 1]]
+def test_an_image_that_is_changed_meanwhile_is_not_trained_on(photos: list[Example]) -> None:
+    with opened(photos, kept=2) as pixels:
+        before = pixels[[0, 1]]
         for number in (0, 6):
-            path = dataset.examples[number].path
-            path.write_bytes(dataset.examples[7].path.read_bytes())
-        assert np.array_equal(decoded.pixels[[0, 1]], before)
+            photos[number].path.write_bytes(photos[7].path.read_bytes())
+        assert np.array_equal(pixels[[0, 1]], before)
         with pytest.raises(DatasetError, match=r"6\.png was changed during the training"):
-            decoded.pixels[[0, 5]]
-        dataset.examples[6].path.unlink()
+            pixels[[0, 6]]
+        photos[6].path.unlink()
         with pytest.raises(DatasetError, match=r"6\.png can no longer be read"):
-            decoded.pixels[[5]]
+            pixels[[6]]
 
 
-def test_pixels_that_the_disk_does_not_take_are_not_trained_on(dataset: Dataset) -> None:
+def test_an_image_that_cant_be_decoded_ends_the_training_with_its_name(photos: list[Example]) -> None:
+    broken = photos[3].path.read_bytes()[:60]
+    photos[3].path.write_bytes(broken)
+    photos[3] = replace(photos[3], digest=hashlib.sha256(broken).hexdigest())
+    with pytest.raises(DatasetError, match=r"3\.png can't be read at 12 pixels"), opened(photos):
+        pytest.fail("went on")
+
+
+def test_pixels_that_the_disk_does_not_take_are_not_trained_on(photos: list[Example]) -> None:
     """The limit of a file's size ends a write as a full disk does."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3 * ROW_BYTES + 100, limits[1]))
     try:
-        with pytest.raises(OSError, match="File too large"), opened(dataset):
+        with pytest.raises(OSError, match="File too large"), opened(photos):
             pytest.fail("went on")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_the_file_has_no_name(dataset: Dataset, tmp_path: Path) -> None:
+def test_the_file_has_no_name(photos: list[Example], tmp_path: Path) -> None:
     """A process that is killed leaves nothing behind."""
     (tmp_path / "work").mkdir()
-    with decode(dataset, RECIPE, SilentProgress(), folder=tmp_path / "work"):
+    with open_pixels(photos, RECIPE, SilentProgress(), folder=tmp_path / "work"):
         held = [str(entry.resolve()) for entry in Path("/proc/self/fd").iterdir()]
         assert any(path.startswith(str(tmp_path / "work")) for path in held)
         assert list((tmp_path / "work").iterdir()) == []
@@ -98,8 +102,8 @@ READ_ALL = textwrap.dedent("""
     from pathlib import Path
     import numpy as np
     from eaves.recipe import Recipe
-    from trainer.data.dataset import Dataset, Example
-    from trainer.data.pixels import decode
+    from trainer.data.dataset import Example
+    from trainer.data.pixels import open_pixels
     from trainer.progress import SilentProgress
 
     paths, images = sorted(Path(sys.argv[1]).iterdir()), int(sys.argv[2])
@@ -108,10 +112,9 @@ READ_ALL = textwrap.dedent("""
         split = "val" if number % 4 < 2 else "train"
         return Example(path=path, label=number % 2, digest=path.stem, split=split)
     examples = tuple(map(example, range(images)))
-    dataset = Dataset(root=paths[0].parent, labels=("a", "b"), examples=examples, faults=(), declared=True)
-    with decode(dataset, Recipe(height=299, width=299, dtype="uint8"), SilentProgress()) as decoded:
+    with open_pixels(examples, Recipe(height=299, width=299, dtype="uint8"), SilentProgress()) as pixels:
         for start in range(0, images, 32):
-            assert decoded.pixels[np.arange(start, min(start + 32, images))].any()
+            assert pixels[np.arange(start, min(start + 32, images))].any()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """)
 

@@ -5,25 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.evaluation.calibration import (
-    LOWEST,
-    errors_by_label,
-    likelihoods,
-    prior_correction,
-    softmax,
-)
-
-
-def test_logits_of_any_size_stay_finite() -> None:
-    logits = np.array([[1e4, -1e4], [-1e4, 1e4]])
-    assert np.isfinite(likelihoods(logits, np.array([1, 1]), LOWEST)).all()
-    assert np.allclose(softmax(logits, LOWEST).sum(axis=1), 1)
-
-
-def test_the_score_is_that_of_the_label_even_if_another_is_higher() -> None:
-    predicted, truth = np.array([0, 0, 1]), np.array([0, 1, 1])
-    scores = np.array([0.3, 0.3, 0.9])
-    assert errors_by_label(scores, predicted, truth, 3) == [pytest.approx(0.2), pytest.approx(0.1), None]
+from trainer.evaluation.metrics import likelihoods, prior_correction, softmax
 
 
 def test_the_prior_correction_gives_the_classes_their_shares_again() -> None:

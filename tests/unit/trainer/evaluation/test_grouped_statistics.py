@@ -55,10 +55,10 @@ def test_parts_with_images_of_both_classes_are_not_taken_for_two_parts_each(part
 
 def test_where_every_image_is_a_group_the_intervals_are_those_of_independent_images() -> None:
     right = np.arange(200) < 150
-    found = JudgedImages.of_names(range(200)).estimate(right)
+    found = JudgedImages(range(200)).estimate(right)
     assert (found.low, found.high, found.effective) == (*wilson(150, 200), 200)
     worse = np.arange(200) < 145
-    bound = JudgedImages.of_names(range(200)).bound_drop(right, worse)
+    bound = JudgedImages(range(200)).bound_drop(right, worse)
     assert bound == pytest.approx(paired_drop_bound(5, 0, 200), abs=1e-9)
 
 
@@ -76,7 +76,7 @@ def test_a_rare_class_counts_as_much_as_a_frequent_one() -> None:
     truth = np.repeat([0, 1], [10, 400])
     right = np.ones(410, bool)
     right[10:20] = False
-    found = JudgedImages.of_names(range(410), truth).estimate(right)
+    found = JudgedImages(range(410), truth).estimate(right)
     assert found.value == pytest.approx((1 + 390 / 400) / 2)
     assert 0.8 < found.low < 0.9, "ten defects are few"
 
@@ -99,4 +99,4 @@ def test_no_loss_on_unequal_classes_is_worth_the_images_of_the_smallest(images: 
     """Whatever the classes may lose together, their images would show it with 95 % confidence."""
     truth = np.repeat(np.arange(len(images)), images)
     right = np.ones(len(truth), bool)
-    assert JudgedImages.of_names(range(len(truth)), truth).bound_drop(right, right) == pytest.approx(bound, rel=0.03)
+    assert JudgedImages(range(len(truth)), truth).bound_drop(right, right) == pytest.approx(bound, rel=0.03)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.inputs.logits import sample_logits
-from trainer.evaluation.calibration import (
+from trainer.evaluation.metrics import (
     FOLDS,
     Floats,
     Labels,
@@ -110,35 +110,4 @@ def test_a_score_of_a_rare_class_says_how_often_it_is_right() -> None:
         assert low <= np.mean(right) <= high
 
 
-def test_the_temperature_is_fitted_with_the_correction_of_the_scores() -> None:
-    """The scores softmax(logits / 2.5 + bias) are right."""
-    honest, truth = sample_logits(1.0)
-    bias = prior_correction((1.0, 0.5, 0.2, 0.1, 0.02))
-    assert bias is not None
-    logits = (honest - bias) * 2.5
-    found = calibrate(logits, truth, bias)
-    assert found["temperature"] == pytest.approx(2.5, rel=0.05)
-    assert np.allclose(cross_fit(logits, truth, bias), 2.5, rtol=0.1)
-    assert found["ece_after"] < 0.02
-    assert found["nll_after"] == pytest.approx(likelihoods(honest, truth).mean(), abs=1e-3)
-    assert calibrate(logits, truth)["fitted_temperature"] != pytest.approx(2.5, rel=0.1)
-
-
 # Groups of images that are right or wrong together.
-
-
-def test_a_group_is_in_one_fold_and_counts_once() -> None:
-    logits, truth = sample_logits(2.0, images=60, seed=3)
-    shots = np.repeat(np.arange(60), 20)
-    names = [f"part {number}" for number in shots]
-    temperatures = cross_fit(logits[shots], truth[shots], None, names)
-    assert np.allclose(temperatures, cross_fit(logits, truth)[shots])
-    once, often = calibrate(logits, truth), calibrate(logits[shots], truth[shots], None, names)
-    assert (once["groups"], often["groups"], often["images"]) == (60, 60, 1200)
-    assert often["nll_gain_interval_95"] == pytest.approx(once["nll_gain_interval_95"])
-    assert often["temperature"] == once["temperature"]
-    apart = calibrate(logits[shots], truth[shots])
-    assert apart["nll_gain_interval_95"] is not None
-    assert once["nll_gain_interval_95"] is not None
-    low, high = apart["nll_gain_interval_95"]
-    assert 4 * (high - low) < once["nll_gain_interval_95"][1] - once["nll_gain_interval_95"][0]

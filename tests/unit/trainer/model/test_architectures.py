@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from eaves.config import SettingsLayer, build
 from trainer.model.architectures import ARCHITECTURES
-from trainer.model.keras_model import build_model
+from trainer.model.keras_model import build_model, compile_network
 from trainer.settings import TrainSettings
 
 FEATURES = {
@@ -43,7 +44,7 @@ def small(name: str, weights: str = "none") -> Any:
     """The whole model of three classes at its smallest size."""
     values = {"arch": name, "weights": weights, "image_size": ARCHITECTURES[name].min_size}
     settings = build(TrainSettings, SettingsLayer(origin="test", values=values))
-    return build_model(settings, settings.own_scale, 3)
+    return build_model(settings, 3)
 
 
 def prepared(layers: list[Any], pixels: Any) -> Any:
@@ -80,3 +81,19 @@ def test_its_weights_see_pixels_as_keras_prepares_them(name: str) -> None:
         prepare = lambda values: prepared(whole.layers, values)  # noqa: E731
     assert ours == pytest.approx(np.asarray(prepare(pixels.copy())), abs=1e-5)
     assert np.ptp(ours) > 1.5
+
+
+def test_many_networks_are_compiled_without_a_warning_of_tensorflow(caplog: pytest.LogCaptureFixture) -> None:
+    """Features of five candidates that were cached ended in "5 out of the last 9 calls ... triggered retracing"."""
+    logger = logging.getLogger("tensorflow")
+    logger.addHandler(caplog.handler)
+    try:
+        for _ in range(6):
+            network = keras.Sequential([keras.Input((2, 2, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+            compute = compile_network(network)
+            for images in (1, 3):
+                batch = np.ones((images, 2, 2, 3), np.float32)
+                assert compute(batch) == pytest.approx(np.asarray(network(batch)), rel=1e-5)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert "retracing" not in caplog.text

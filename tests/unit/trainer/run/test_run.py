@@ -11,7 +11,7 @@ import pytest
 
 from eaves.errors import RunError
 from eaves.recipe import Recipe
-from trainer.run.run import Run, finish, new_run, open_run
+from trainer.run.run import Run, clear_unfinished, finish, new_run, open_run
 
 ABOUT: dict[str, Any] = {
     "name": "flowers",
@@ -107,3 +107,26 @@ def test_damage_is_reported(tmp_path: Path, damage: Callable[[Path], Any], messa
     damage(tmp_path / "run")
     with pytest.raises(RunError, match=message):
         open_run(tmp_path / "run")
+
+
+def leave_unfinished(run: Path, *checkpoints: str) -> Path:
+    place = run.with_name(f".{run.name}.unfinished")
+    (place / "run").mkdir(parents=True)
+    (place / "run" / "half").write_text("x")
+    (place / "checkpoints").mkdir()
+    for name in ("selection.json", *checkpoints):
+        (place / "checkpoints" / name).write_text("{}")
+    return place
+
+
+def test_what_ended_trainings_have_left_is_named_and_removed_unless_it_can_be_continued(tmp_path: Path) -> None:
+    gone, kept = leave_unfinished(tmp_path / "gone"), leave_unfinished(tmp_path / "kept", "config.json")
+    own = leave_unfinished(tmp_path / "own")
+    with new_run(tmp_path / "busy") as work:
+        (work / "mine").write_text("x")
+        said = list(clear_unfinished(tmp_path / "own"))
+        assert (work / "mine").is_file(), "it is being written"
+    assert [f"`eaves train --run {tmp_path / 'kept'}` continues it" in line for line in said] == [False, True]
+    assert (not gone.exists(), own.is_dir()) == (True, True)
+    assert sorted(entry.name for entry in kept.iterdir()) == ["checkpoints"]
+    assert (kept / "checkpoints" / "config.json").is_file()

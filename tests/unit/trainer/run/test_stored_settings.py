@@ -10,9 +10,9 @@ import pytest
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import RunError
-from trainer.data.split.stored_split import SETTINGS
+from trainer.data.split.splitting import CONFIG
 from trainer.run.run import checkpoints_beside
-from trainer.run.stored_settings import continue_settings, save_settings
+from trainer.run.run_location import continue_settings, save_settings
 from trainer.settings import DataSettings, TrainSettings
 
 STARTED = {"arch": "small_cnn", "epochs": 200, "weights": "none"}
@@ -42,7 +42,7 @@ def test_what_changes_no_weight_may_differ(output: Path) -> None:
 def test_a_secret_that_is_not_stored_comes_from_the_project(tmp_path: Path) -> None:
     secret = "https://user:word@data.example/parts.zip?signature=1"
     save_settings(tmp_path / "run", DataSettings(path=secret), settings(**STARTED))
-    kept = json.loads((checkpoints_beside(tmp_path / "run") / SETTINGS).read_text())
+    kept = json.loads((checkpoints_beside(tmp_path / "run") / CONFIG).read_text())
     assert kept["data"]["path"] == "https://data.example/parts.zip"
     images, _ = continue_settings(tmp_path / "run", DataSettings(path=secret), settings(), given=())
     assert images.path == secret
@@ -50,7 +50,7 @@ def test_a_secret_that_is_not_stored_comes_from_the_project(tmp_path: Path) -> N
 
 def test_there_may_be_no_run_or_a_damaged_one(output: Path, tmp_path: Path) -> None:
     assert continue_settings(tmp_path / "other", DATA, settings(), given=()) == (DATA, settings())
-    file = checkpoints_beside(output) / SETTINGS
+    file = checkpoints_beside(output) / CONFIG
     file.write_text(json.dumps({"data": {}}))
-    with pytest.raises(RunError, match=r"settings\.json can't be read"):
+    with pytest.raises(RunError, match=r"config\.json can't be read"):
         continue_settings(output, DATA, settings(), given=())

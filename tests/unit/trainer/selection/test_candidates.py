@@ -33,7 +33,7 @@ def listed(
     files: list[Path], keras: Path, packaged: PackagedWeights = MISSING, **values: object
 ) -> tuple[list[tuple[str, int]], str]:
     found, reason = list_candidates(settings(**values), files, keras_folder=keras, packaged=packaged)
-    return [(one.settings.arch, one.settings.image_size) for one in found], reason
+    return [(one.arch, one.image_size) for one in found], reason
 
 
 def test_without_any_weights_it_is_the_small_one(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_what_is_named_decides_first(tmp_path: Path) -> None:
 def test_only_a_file_of_weights_may_expect_another_scale(tmp_path: Path) -> None:
     def scales(**values: object) -> list[str]:
         (first, *_), _ = list_candidates(settings(**values), [], keras_folder=tmp_path, packaged=MISSING)
-        return [one.scale.name for one in list_scales(first)]
+        return [one.own_scale.name for one in list_scales(first)]
 
     assert scales(arch="inception_v3") == ["symmetric"]
     assert scales(arch="inception_v3", weights="/w/mine.weights.h5") == ["symmetric", "unit", "torch", "raw"]

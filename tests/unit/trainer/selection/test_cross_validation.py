@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from trainer.selection.cross_validation import (
+from trainer.selection.candidates import (
     RECIPES,
     CandidateAnswers,
-    LabelledRows,
     choose_candidate,
     cross_validate,
     estimate_interval,
     predict_nested,
 )
+from trainer.selection.linear_head import LabelledRows
 
 
 def rows(labels: Sequence[int], groups: Sequence[str] = ()) -> LabelledRows:

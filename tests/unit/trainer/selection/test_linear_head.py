@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from trainer.evaluation.calibration import softmax
-from trainer.selection.linear_head import HeadRecipe, fit_divisor, fit_heads, sum_features
+from trainer.evaluation.metrics import softmax
+from trainer.selection.linear_head import HeadRecipe, LabelledRows, find_axes, fit_divisor, fit_heads
 
 SOFTMAX = HeadRecipe(kind="softmax", strength=2.0)
 
@@ -25,9 +25,9 @@ def draw(count: int, size: int, classes: int, seed: int = 0) -> tuple[npt.NDArra
 def test_a_ridge_is_that_of_scikit_learn(count: int, size: int) -> None:
     features, labels = draw(count, size, 3)
     weights = np.where(labels == 0, 2.0, 0.5)
-    sums = sum_features(features, labels, 3, weights)
-    (head,) = fit_heads((HeadRecipe(kind="ridge", strength=0.3),), sums, features, labels, weights)
-    expected = Ridge(alpha=0.3 * sums.decompose().spread, solver="svd")
+    rows = LabelledRows(labels=labels, groups=(), weights=weights, classes=3)
+    (head,) = fit_heads((HeadRecipe(kind="ridge", strength=0.3),), features, rows)
+    expected = Ridge(alpha=0.3 * find_axes(features, rows).spread, solver="svd")
     expected.fit(features, np.eye(3)[labels], sample_weight=weights)
     np.testing.assert_allclose(head(features), expected.predict(features), atol=1e-8)
 
@@ -35,9 +35,9 @@ def test_a_ridge_is_that_of_scikit_learn(count: int, size: int) -> None:
 @pytest.mark.parametrize(("count", "size", "classes"), [(200, 6, 2), (90, 7, 4), (30, 60, 3)])
 def test_softmax_finds_the_optimum_that_scikit_learn_finds(count: int, size: int, classes: int) -> None:
     features, labels = draw(count, size, classes)
-    sums, weights = sum_features(features, labels, classes, np.ones(count)), np.ones(count)
-    (head,) = fit_heads((SOFTMAX,), sums, features, labels, weights)
-    scaled = (features - features.mean(axis=0)) / np.sqrt(sums.decompose().spread / size)
+    rows = LabelledRows(labels=labels, groups=(), weights=np.ones(count), classes=classes)
+    (head,) = fit_heads((SOFTMAX,), features, rows)
+    scaled = (features - features.mean(axis=0)) / np.sqrt(find_axes(features, rows).spread / size)
     doubled = 2 if classes == 2 else 1  # it has one vector of weights for two classes
     expected = LogisticRegression(C=doubled / SOFTMAX.strength, tol=1e-8, max_iter=10_000).fit(scaled, labels)
     np.testing.assert_allclose(softmax(head(features)), expected.predict_proba(scaled), atol=0.01)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from eaves.errors import ConfigError, DatasetError, StoppedError
+from eaves.errors import ConfigError, DatasetError
 from trainer.storage import FileStore, open_store
 from trainer.training.checkpoint import Checkpoints, TrainingIdentity
 
-IDENTITY = TrainingIdentity(config={"epochs": 3}, labels=("daisy", "roses"), dataset="00", code="11")
+IDENTITY = TrainingIdentity(config={"epochs": 3}, dataset="00", code="11")
 
 
 def checkpoints(
@@ -60,11 +59,6 @@ def test_a_damaged_one_starts_the_training_from_the_beginning(tmp_path: Path, ca
 @pytest.mark.parametrize(
     ("identity", "error", "message"),
     [
-        (
-            replace(IDENTITY, labels=("daisy", "tulips")),
-            DatasetError,
-            "the labels differ from .*: daisy, roses",
-        ),
         (replace(IDENTITY, dataset="01"), DatasetError, "images, their labels or the split differ"),
         (replace(IDENTITY, config={"epochs": 4}), ConfigError, "epochs: .* started with 3 .*got 4"),
         (replace(IDENTITY, code="12"), ConfigError, "another version of Eaves"),
@@ -77,19 +71,3 @@ def test_another_training_may_not_go_on(
     with pytest.raises(error, match=message):
         checkpoints(tmp_path, identity)
     assert loaded(checkpoints(tmp_path)) == (1, 1.0)
-
-
-def test_the_fingerprint_is_of_settings_and_data_not_of_code() -> None:
-    assert replace(IDENTITY, code="12").fingerprint == IDENTITY.fingerprint
-    others = [replace(IDENTITY, dataset="01"), replace(IDENTITY, labels=("a", "b")), replace(IDENTITY, config={})]
-    assert len({IDENTITY.fingerprint, *(other.fingerprint for other in others)}) == 4
-
-
-def test_stop(tmp_path: Path) -> None:
-    stop = threading.Event()
-    made = Checkpoints(open_store(tmp_path), IDENTITY, interval_s=60, stop=stop)
-    made.check_stop()
-    stop.set()
-    with pytest.raises(StoppedError) as caught:
-        made.check_stop()
-    assert caught.value.exit_code == 75

@@ -10,15 +10,11 @@ import pytest
 
 from eaves.errors import RunError
 from trainer.data.listing import Split
-from trainer.data.split.stored_split import SPLIT_FILE, EarlierSplit, SplitEntry, find_earlier, render_lines
+from trainer.data.split.splitting import SPLIT_FILE, EarlierSplit, SplitEntry, find_earlier, render_lines
 from trainer.run.run_location import build_location
+from trainer.settings import DataSettings, TrainSettings, build_config
 
 DATA = "/photos"
-DECIDING: Mapping[str, str | float] = {
-    "data.near_copies": "similar",
-    "data.group_by": "",
-    "train.val_fraction": 0.2,
-}
 
 
 def write_split(folder: Path, sides: Mapping[str, Split]) -> None:
@@ -34,15 +30,11 @@ def write_run(folder: Path, created: str, sides: Mapping[str, Split], data: str 
     return folder
 
 
-def find(output: str | Path, deciding: Mapping[str, str | float] | None = None) -> EarlierSplit:
-    place = build_location(output, None)
-    return find_earlier(
-        data_path=DATA,
-        deciding=deciding or DECIDING,
-        run=place.run(),
-        unfinished=place.unfinished(),
-        beside=place.beside(),
-    )
+def find(output: str | Path, **changed: str | float) -> EarlierSplit:
+    place, config = build_location(output, None), build_config(DataSettings(path=DATA), TrainSettings())
+    for section in config.values():
+        section |= {name: value for name, value in changed.items() if name in section}
+    return find_earlier(config, run=place.run(), unfinished=place.unfinished(), beside=place.beside())
 
 
 @pytest.mark.parametrize("uri", [False, True])
@@ -73,10 +65,10 @@ def test_a_damaged_split_is_an_error_and_not_another_split(tmp_path: Path) -> No
         find(tmp_path / "new")
 
 
-def write_configured(folder: Path, name: str = "config.json", seed: int = 0) -> Path:
+def write_configured(folder: Path, seed: int = 0) -> Path:
     write_run(folder, "2026-03-01", {"aa": "val"})
     settings = {"data": {"path": DATA, "near_copies": "similar", "group_by": ""}}
-    (folder / name).write_text(json.dumps(settings | {"train": {"val_fraction": 0.2, "seed": seed}}))
+    (folder / "config.json").write_text(json.dumps(settings | {"train": {"val_fraction": 0.2, "seed": seed}}))
     return folder
 
 
@@ -93,7 +85,7 @@ def test_a_changed_setting_makes_a_new_split_and_says_so(
 ) -> None:
     earlier = write_configured(tmp_path / "earlier", seed=7)
     assert find(tmp_path / "new").known == {"aa": "val"}
-    found = find(tmp_path / "new", deciding={**DECIDING, name: value})
+    found = find(tmp_path / "new", **{name.partition(".")[2]: value})
     assert (found.origin, found.known) == ("", {})
     assert f"the split is new, because {words} since {earlier} was trained" in found.note.replace("file://", "")
     assert found.note.endswith("earlier accuracies are not comparable with the new one")
@@ -101,7 +93,7 @@ def test_a_changed_setting_makes_a_new_split_and_says_so(
 
 def test_an_unfinished_run_is_compared_by_the_settings_beside_its_checkpoints(tmp_path: Path) -> None:
     checkpoints = tmp_path / ".new.unfinished" / "checkpoints"
-    write_configured(checkpoints, "settings.json")
-    (checkpoints / "config.json").unlink()
+    write_configured(checkpoints)
+    (checkpoints / "run.json").unlink()
     assert find(tmp_path / "new").known == {"aa": "val"}
-    assert find(tmp_path / "new", deciding={**DECIDING, "train.val_fraction": 0.3}).known == {}
+    assert find(tmp_path / "new", val_fraction=0.3).known == {}

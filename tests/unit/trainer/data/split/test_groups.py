@@ -260,10 +260,3 @@ def test_a_part_is_on_one_side_in_both_classes(tmp_path: Path, text: str) -> Non
     assert dataset.counts("val") == {"ok": 6, "scratch": 6}
     assert dataset.groups == 10
     assert dataset.notes == ()
-
-
-def test_groups_that_give_way_are_reported(tmp_path: Path) -> None:
-    dataset = scan(fill(tmp_path), val_fraction=0.2, group_by="name:(p)")
-    assert dataset.counts("val") == {"ok": 6, "scratch": 6}
-    (note,) = dataset.notes
-    assert note.startswith("60 images of 1 group are on both sides of the split")

@@ -41,11 +41,6 @@ def test_names_and_folders_that_repeat_are_proposed(form: str, setting: str) -> 
     assert "60 images show 10 parts, days or cameras" in text
 
 
-def test_names_of_several_words_are_proposed() -> None:
-    names = [f"{word}_{shot}.jpg" for word in ("bolt", "nut", "ring", "washer", "pin") for shot in range(4)]
-    assert propose(names).endswith("set data.group_by: name:^(.+)[-_ ][0-9]+[.]")
-
-
 @pytest.mark.parametrize(
     "names",
     [
