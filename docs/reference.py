@@ -21,8 +21,8 @@ from eaves.local.settings import LocalSettings
 from eaves.options import describe_range, parameter_name
 from eaves.platform import DeliverySettings
 from eaves.publisher.settings import PublisherSettings
-from eaves.receiver.settings import ReceiverSettings
-from eaves.relay.settings import RelaySettings
+from eaves.link.settings import ReceiverSettings
+from eaves.link.settings import RelaySettings
 from eaves.sources.claim_check import ClaimCheckSettings
 from eaves.sources.kind import OWN, load_kind
 from eaves.sources.options import FrameOptions
@@ -53,8 +53,8 @@ def build_reference() -> str:
     for kind in OWN:
         parts += [f"### ... of kind `{kind}`\n", *_settings(load_kind(kind).settings, env=False)]
     parts += ["## A publisher's process (`python -P -m eaves.publisher`)\n", *_settings(PublisherSettings)]
-    parts += ["## A relay's process (`python -P -m eaves.relay`)\n", *_settings(RelaySettings)]
-    parts += ["## A receiver's process (`python -P -m eaves.receiver`)\n", *_settings(ReceiverSettings)]
+    parts += ["## A relay's process (`python -P -m eaves.link.relay`)\n", *_settings(RelaySettings)]
+    parts += ["## A receiver's process (`python -P -m eaves.link.receiver`)\n", *_settings(ReceiverSettings)]
     parts += ["## A console's process at a site (`python -P -m knative.console`)\n", *_settings(SiteConsoleSettings)]
     parts += ["## A declaration (`model.yaml`)\n", *_settings(Declaration, env=False)]
     parts += ["### ... with `task: tensor`\n", *_settings(TensorDeclaration, env=False)]

@@ -22,8 +22,8 @@ from eaves.admin.routes import LEDGER, LEDGER_EVENT, PREFIX
 from eaves.admin.selector import Selector
 from eaves.admin.unix_socket import UnixConnection
 from eaves.errors import EavesError, InputError, NotFoundError, NotRunningError, PlatformError
-from eaves.link.ledger_lines import parse_line, read_lines
 from eaves.spool import Lease, LedgerLine, Spool
+from eaves.spool.ledger import parse_line, read_lines
 from eaves.web.problem_document import parse_problem
 
 TIMEOUT_S = 60.0

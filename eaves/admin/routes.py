@@ -25,7 +25,7 @@ from urllib.parse import parse_qsl
 from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Action, EventTracer, Queue
 from eaves.admin.selector import Selector, parse_selector, parse_seq
 from eaves.errors import EavesError, InputError, NotFoundError
-from eaves.link.ledger_lines import encode_lines, to_dict
+from eaves.spool.ledger import encode_lines, to_dict
 from eaves.web.problem_document import CONTENT_TYPE, build_problem, error_type
 
 PREFIX = "/queues"

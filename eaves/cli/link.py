@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from eaves.platform import RELAY, RelaySpec
 if TYPE_CHECKING:
     from eaves.admin import Queue
     from eaves.admin.report import LinkReport
+    from eaves.spool import LedgerLine
 
 RECEIVER = "receiver"
 """Value of `QueueTarget.agent` for the queue of a receiver on this machine, which belongs to no agent."""
@@ -46,6 +47,12 @@ class QueueTarget:
         if self.agent == RECEIVER:
             return "the receiver"
         return self.pod or (f"agent {self.agent}" if self.agent else "the broker")
+
+    def read_ledger(self, after: int = 0) -> Iterator[LedgerLine]:
+        """Yield the lines of the queue's ledger with a higher number than `after`."""
+        from eaves.link.audit import read_pages
+
+        return read_pages(lambda number: self.queue.ledger(after=number), after=after)
 
     @property
     def options(self) -> str:
@@ -98,7 +105,7 @@ def open_targets(place: Place, *, agent: str, pod: str, receiver: bool = False) 
         if receiver:
             from eaves.admin.client import open_queue
             from eaves.admin.endpoints import default_socket
-            from eaves.receiver.intake import LANE
+            from eaves.link.receiver_intake import LANE
             from eaves.spool import lease_path
 
             spool = receiver_spool(place.state_dir)
@@ -192,6 +199,14 @@ def require_one(targets: Sequence[QueueTarget], why: str) -> QueueTarget:
     names = ", ".join(target.pod or target.agent for target in targets)
     add = f"--pod {first.pod}" if first.pod else f"--app {first.agent.partition('.')[0]}"
     raise InputError(f"{why}, and {len(targets)} queues are selected: {names}", hint=f"add {add}")
+
+
+def print_ledger(lines: Iterable[LedgerLine]) -> None:
+    """Print the lines of a ledger as JSON lines."""
+    from eaves.spool.ledger import encode_lines
+
+    for line in lines:
+        click.echo(encode_lines([line]), nl=False)
 
 
 def receiver_spool(state_dir: Path) -> Path:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 
 from eaves.delivery.response_rules import ACCEPTED
 from eaves.errors import EventError, UnsupportedContentError
+from eaves.event_batch import MEDIA_TYPE, check_values, decode_batch
 from eaves.events import BATCH, STRUCTURED, Event, decode
 from eaves.ingress.request import Request, Response, answer_problem
-from eaves.link import decode_batch
-from eaves.link.batch import MEDIA_TYPE, check_values
 
 PATH = "/"
 STORED = Response(status=ACCEPTED)

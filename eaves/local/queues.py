@@ -13,10 +13,10 @@ from eaves.admin.summary import AgentStatus, describe_silent, summarize
 from eaves.base.names import NAME_PATTERN
 from eaves.delivery import LaneDelivery
 from eaves.errors import EavesError, NotFoundError, NotRunningError
+from eaves.link.relay_intake import BROKER
 from eaves.local.broker import lane_of
 from eaves.local.state import StateDirectory
 from eaves.platform import RELAY, PartStatus
-from eaves.relay.relay_lanes import BROKER
 from eaves.sources.agent.counters import NOT_STARTED
 from eaves.sources.agent_lanes import LANES
 from eaves.spool import lease_path

@@ -22,11 +22,11 @@ from eaves.admin.options import build_selector, filter_options, numbers_argument
 from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Queue
 from eaves.admin.routes import MAX_LIMIT
 from eaves.config import iter_leaves
-from eaves.link.ledger_lines import to_dict
 from eaves.options import report_errors
 from eaves.sources.agent_lanes import LANES
 from eaves.sources.settings import AgentSettings
 from eaves.spool import lease_path
+from eaves.spool.ledger import to_dict
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

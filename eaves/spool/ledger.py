@@ -4,16 +4,26 @@ The ledger is a table in the spool's file and changes in the same commit as the 
 state agrees with the queue. SQL triggers update a line's state for every writer of the file, including an operator's
 purge. The line of an event that is still in the spool is never deleted. Of the other lines, the oldest ones beyond the
 maximum number of lines are deleted and counted.
+
+A ledger is exported as JSON lines, for programs such as `sort` and `comm`:
+
+    {"number": 1, "source": "/eaves/mill/flowers", "id": "9f86...", "at": 1764072000.5, "state": "released",
+     "repeats": 0, "digest": "1a2b3c4d5e6f7081"}
+
+`reason` is present when an event was given up on or removed. `deleted` is present in the first line of a whole ledger:
+the number of lines that it has deleted to keep its limit. Only `source` and `id` are required to read a line, so a list
+that was made with other tools, such as a file of CloudEvents in JSON, can be compared as well.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, BinaryIO
 
+from eaves.errors import InputError
 from eaves.spool import ledger_schema as schema
 from eaves.spool.entry import PutOutcome, PutRequest
 from eaves.spool.ledger_schema import STATES, LineState, line_key
@@ -22,15 +32,20 @@ Read = Callable[[str, Sequence[Any]], list[Any]]
 """Function that runs a query and returns its rows."""
 _FIND = "SELECT number, digest, eid, state FROM ledger WHERE key = ? AND source = ? AND id = ?"
 _FIND_KEYS = "SELECT key FROM ledger WHERE key IN (SELECT value FROM json_each(?))"
-_LINES = f"SELECT {' + '.join(STATES)} FROM ledger_totals"  # noqa: S608 - constants
+_LINES = "SELECT lines FROM ledger_totals"
 _NO_BOUND = 1 << 62
 _INSERT = "INSERT INTO ledger(key, digest, source, id, taken_at, changed_at, eid) VALUES(?, ?, ?, ?, ?, ?, ?)"
 _COLUMNS = "number, source, id, taken_at, state, changed_at, repeats, reason, digest"
-_COUNTS = f"SELECT {', '.join(STATES)}, repeats, conflicts, deleted FROM ledger_totals"  # noqa: S608 - constants
+_COUNTS = "SELECT lines, repeats, conflicts, deleted FROM ledger_totals"
 _SITE = schema.SITE.format("source")
 _TRIM = "DELETE FROM ledger WHERE number IN (SELECT number FROM ledger WHERE eid IS NULL ORDER BY number LIMIT ?)"
 TRIM = 1_000
 """Maximum number of old lines that are deleted when one new line is added, for example after the limit was lowered."""
+MAX_LINE = 1 << 20
+"""Maximum length of an exported line that is read, bytes."""
+_MAX_NUMBER = 1 << 62
+_LAST_AT = 253_402_300_799.0
+"""Largest time that an exported line may have, Unix seconds: the end of the year 9999."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,25 +99,17 @@ class LedgerLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerCounts:
-    """Numbers of a ledger's lines by state, and its other counters.
+    """Counters of a ledger.
 
     Attributes:
-        queued: Number of lines in the state `queued` of `LedgerLine.state`.
-        released: Number of lines in the state `released`.
-        dead: Number of lines in the state `dead`.
-        removed: Number of lines in the state `removed`.
-        lost: Number of lines in the state `lost`.
+        lines: Number of its lines.
         repeats: Number of events that came again since the ledger was created.
         conflicts: Number of events with the source and id of another event since the ledger was created. They were not
             stored.
         deleted: Number of lines that were deleted to keep `LedgerLimits.max_entries` since the ledger was created.
     """
 
-    queued: int
-    released: int
-    dead: int
-    removed: int
-    lost: int
+    lines: int
     repeats: int
     conflicts: int
     deleted: int
@@ -136,26 +143,21 @@ class Ledger:
         self._read = read
         self._limits = limits
 
-    def read(self, *, after: int = 0, limit: int = 10_000, source_prefix: str = "") -> list[LedgerLine]:
+    def read(self, *, after: int = 0, limit: int = 10_000, site: str = "") -> list[LedgerLine]:
         """Return lines in the order of arrival.
 
         Args:
             after: Line number above which lines are returned, usually that of the last line that was read before.
             limit: Maximum number of lines.
-            source_prefix: Prefix of the events' sources; empty for all sources.
+            site: Site of the events, for sources of the form `/eaves/SITE/NAME`; empty for all events.
 
         Raises:
             SpoolError: When the file can't be read.
         """
-        site = schema.site_of(source_prefix)
-        of_site = f"{_SITE} = ?4 AND " if site else ""  # an index finds the lines of one site among those of many sites
-        sql = (
-            f"SELECT {_COLUMNS} FROM ledger WHERE {of_site}number > ?1"  # noqa: S608 - constants
-            " AND (?2 = '' OR substr(source, 1, length(?2)) = ?2) ORDER BY number LIMIT ?3"
-        )
-        values = (after, source_prefix, limit, site) if site else (after, source_prefix, limit)
-        lines = [_line(row) for row in self._read(sql, values)]
-        if lines and not source_prefix:  # counted after the lines were read, so that the number never is too small
+        of_site = f"{_SITE} = ?3 AND" if site else ""  # an index finds the lines of one site among those of many sites
+        sql = f"SELECT {_COLUMNS} FROM ledger WHERE {of_site} number > ?1 ORDER BY number LIMIT ?2"  # noqa: S608 - constants
+        lines = [_line(row) for row in self._read(sql, (after, limit, *([site] if site else [])))]
+        if lines and not site:  # counted after the lines were read, so that the number never is too small
             lines[0] = replace(lines[0], deleted=self.counts().deleted)
         return lines
 
@@ -178,10 +180,9 @@ class Ledger:
         return bytes(rows[0][1]) if rows and not _is_lost(rows[0][3]) else None
 
     def counts(self) -> LedgerCounts:
-        """Return the numbers of lines by state, and the ledger's other counters."""
-        *states, repeats, conflicts, deleted = self._read(_COUNTS, ())[0]
-        by_state = dict(zip(STATES, states, strict=True))
-        return LedgerCounts(**by_state, repeats=repeats, conflicts=conflicts, deleted=deleted)
+        """Return the ledger's counters."""
+        lines, repeats, conflicts, deleted = self._read(_COUNTS, ())[0]
+        return LedgerCounts(lines=lines, repeats=repeats, conflicts=conflicts, deleted=deleted)
 
     def add(self, db: sqlite3.Connection, put: PutRequest, *, now: float, eid: int, is_new: bool, trims: bool) -> None:
         """Add the line of an event that was just stored, within a commit.
@@ -279,15 +280,102 @@ def _line(row: Sequence[Any]) -> LedgerLine:
         number=number,
         source=str(source),
         id=str(event_id),
-        taken_at=_number(taken_at),
+        taken_at=_or_zero(taken_at),
         state=STATES[state],
-        changed_at=_number(changed_at),
-        repeats=int(_number(repeats)),
+        changed_at=_or_zero(changed_at),
+        repeats=int(_or_zero(repeats)),
         reason=str(reason),
         digest=digest.hex(),
     )
 
 
-def _number(value: Any) -> float:
+def _or_zero(value: Any) -> float:
     """Return a row's value if it is a number; 0 when damage has changed it to something else."""
     return value if isinstance(value, (int, float)) and value >= 0 else 0.0
+
+
+def to_dict(line: LedgerLine) -> dict[str, Any]:
+    """Convert a line to plain data, as it is exported."""
+    values = {
+        "number": line.number,
+        "source": line.source,
+        "id": line.id,
+        "at": line.taken_at,
+        "state": line.state,
+        "repeats": line.repeats,
+        "digest": line.digest or None,
+        "reason": line.reason or None,
+        "deleted": line.deleted,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def encode_lines(lines: Iterable[LedgerLine]) -> bytes:
+    """Encode lines as ASCII JSON, each with a line break at its end."""
+    return "".join(f"{json.dumps(to_dict(line))}\n" for line in lines).encode()
+
+
+def parse_line(values: Any, number: int = 0) -> LedgerLine:
+    """Parse a line from plain data.
+
+    Args:
+        values: Value that `to_dict` returned, or a mapping with `source` and `id`.
+        number: Number of the line when the values have none.
+
+    Raises:
+        ValueError: When the values are not a line.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 - the text is wrong, not the call
+    for name in ("source", "id"):
+        if not isinstance(values.get(name), str) or not values[name]:
+            raise ValueError(f"it has no {name}")
+    state = values.get("state", "released")
+    if state not in STATES:
+        raise ValueError(f"its state is not one of {', '.join(STATES)}")
+    known = {"number": number, "at": 0.0, "repeats": 0, **values}
+    for name, most in (("number", _MAX_NUMBER), ("at", _LAST_AT), ("repeats", _MAX_NUMBER)):
+        if not _is_number(known[name], most):
+            raise ValueError(f"its {name} is not a number: {str(known[name])[:64]!r}")
+    reason, digest, deleted = (values.get(name) for name in ("reason", "digest", "deleted"))
+    return LedgerLine(
+        number=int(known["number"]),
+        source=values["source"],
+        id=values["id"],
+        taken_at=float(known["at"]),
+        state=state,
+        changed_at=float(known["at"]),
+        repeats=int(known["repeats"]),
+        reason=reason[:300] if isinstance(reason, str) else "",
+        digest=digest[:300] if isinstance(digest, str) else "",
+        deleted=deleted if isinstance(deleted, int) and _is_number(deleted, _MAX_NUMBER) else None,
+    )
+
+
+def _is_number(value: Any, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def read_lines(stream: BinaryIO, origin: str) -> Iterator[LedgerLine]:
+    """Yield the lines of a file, one at a time; empty lines are skipped.
+
+    Args:
+        stream: File opened for reading.
+        origin: Name of the file in errors.
+
+    Raises:
+        InputError: At a line that can't be read.
+    """
+    number = count = 0
+    while text := stream.readline(MAX_LINE + 1):
+        number += 1
+        if not text.strip():
+            continue
+        count += 1
+        try:
+            if len(text) > MAX_LINE:
+                raise ValueError(f"it has more than {MAX_LINE} bytes")
+            yield parse_line(json.loads(text), count)
+        except (ValueError, RecursionError) as error:
+            hint = "each line must be a JSON object with source and id, as `eaves relay ledger` prints it"
+            raise InputError(f"{origin}: line {number} can't be read: {str(error)[:200]}", hint=hint) from error

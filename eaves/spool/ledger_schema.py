@@ -34,18 +34,12 @@ _ANY = f"SELECT 1 FROM deliveries WHERE lane NOT IN {_IGNORED} AND eid"  # noqa:
 _LEFT = f"EXISTS ({_ANY} = old.eid)"
 _LEFT_QUEUED = f"EXISTS ({_ANY} = old.eid AND state = 'queued')"
 _IN_SPOOL = "EXISTS (SELECT 1 FROM deliveries WHERE eid = old.eid)"
-_ADD_NEW = ", ".join(f"{name} = {name} + (new.state = {number})" for number, name in enumerate(STATES))
-_MOVE = ", ".join(
-    f"{name} = {name} + (new.state = {number}) - (old.state = {number})" for number, name in enumerate(STATES)
-)
-_TAKE_OLD = ", ".join(f"{name} = {name} - (old.state = {number})" for number, name in enumerate(STATES))
-
 _REST = "substr({0}, 8)"
 SITE = (
     f"CASE WHEN substr({{0}}, 1, 7) = '/eaves/' AND instr({_REST}, '/') > 0"
     f" THEN substr({{0}}, 8, instr({_REST}, '/') - 1) ELSE '' END"
 )
-"""SQL for the site of a source, as `site_of` computes it."""
+"""SQL for the site in a source of the form `/eaves/SITE/NAME`; empty for another source."""
 
 TABLES = f"""\
 CREATE TABLE ledger(
@@ -70,7 +64,7 @@ CREATE INDEX ledger_by_event ON ledger(eid);
 CREATE TABLE ledger_ignored(lane TEXT PRIMARY KEY) WITHOUT ROWID;
 
 CREATE TABLE ledger_totals(
-    {", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in STATES)},
+    lines INTEGER NOT NULL DEFAULT 0,
     repeats INTEGER NOT NULL DEFAULT 0,
     conflicts INTEGER NOT NULL DEFAULT 0,
     deleted INTEGER NOT NULL DEFAULT 0
@@ -79,15 +73,11 @@ CREATE TABLE ledger_totals(
 INSERT INTO ledger_totals DEFAULT VALUES;
 
 CREATE TRIGGER ledger_in AFTER INSERT ON ledger BEGIN
-    UPDATE ledger_totals SET {_ADD_NEW};
-END;
-
-CREATE TRIGGER ledger_moved AFTER UPDATE OF state ON ledger WHEN old.state <> new.state BEGIN
-    UPDATE ledger_totals SET {_MOVE};
+    UPDATE ledger_totals SET lines = lines + 1;
 END;
 
 CREATE TRIGGER ledger_out AFTER DELETE ON ledger BEGIN
-    UPDATE ledger_totals SET {_TAKE_OLD};
+    UPDATE ledger_totals SET lines = lines - 1;
 END;
 
 CREATE TRIGGER ledger_delivery_moved AFTER UPDATE OF state ON deliveries
@@ -180,12 +170,6 @@ def follow_entries(db: sqlite3.Connection) -> None:
     db.create_function("line_key", 2, line_key, deterministic=True)
     db.create_function("stored_digest", 2, _stored_digest, deterministic=True)
     run(db, _FOLLOW)
-
-
-def site_of(source: str) -> str:
-    """Return the site in a source of the form `/eaves/SITE/NAME`; empty for another source."""
-    parts = source.split("/", 3)
-    return parts[2] if len(parts) == 4 and parts[:2] == ["", "eaves"] else ""
 
 
 def content_digest(attributes: Mapping[str, str], data: bytes) -> bytes:

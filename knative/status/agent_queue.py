@@ -21,8 +21,8 @@ from eaves.admin.report import QueueReport, parse_report
 from eaves.admin.selector import DEAD, Selector
 from eaves.delivery.response_rules import shorten
 from eaves.errors import ClusterError, ConflictError, DeniedError, EavesError, InputError, NotFoundError, PlatformError
-from eaves.link.ledger_lines import parse_line
 from eaves.spool import LedgerLine
+from eaves.spool.ledger import parse_line
 from eaves.web.problem_document import revision_mark
 from knative.deploy.inventory import read_inventory
 from knative.deploy.ownership import AppOwner

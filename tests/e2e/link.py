@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eaves.audit import AuditCounts, EventComparison, read_file
 from eaves.config import SettingsLayer, build
-from eaves.link.ledger_lines import to_dict
+from eaves.link.audit import AuditCounts, EventComparison, read_file
+from eaves.spool.ledger import to_dict
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD, STATEFUL_SET
 from knative.resources.pod import build_security

@@ -13,7 +13,7 @@ import click
 
 from eaves import logs
 from eaves.cli import CommandGroup
-from eaves.cli.link import named_by_flag, receiver_spool
+from eaves.cli.link import RECEIVER, QueueTarget, named_by_flag, print_ledger, receiver_spool
 from eaves.cli.live import StopSignals
 from eaves.cli.output import (
     describe_age,
@@ -30,8 +30,8 @@ from eaves.cli.output import (
 from eaves.cli.site import state_option
 from eaves.config import SettingsLayer, iter_leaves
 from eaves.errors import NotRunningError
+from eaves.link.settings import ReceiverSettings
 from eaves.options import build_settings, settings_options
-from eaves.receiver.settings import ReceiverSettings
 from knative.resources.receiver import ReceiverDeployment
 
 SECTION = "receiver."
@@ -85,7 +85,7 @@ def run(state_dir: Path, **options: Any) -> None:
     """
     from eaves.base.allocator import return_freed_memory
     from eaves.http_client.proxies import parse_proxies
-    from eaves.receiver.process import serving
+    from eaves.link.receiver import serving
 
     defaults: dict[str, Any] = {"spool": str(receiver_spool(state_dir)), "log_json": False}
     targets = [leaf.env for leaf in iter_leaves(ReceiverSettings, SECTION) if leaf.path.endswith((".sink", ".folder"))]
@@ -119,7 +119,7 @@ def run(state_dir: Path, **options: Any) -> None:
 @click.option("--replace", is_flag=True, help="Replace the existing tokens, which become invalid.")
 def token(site: str, sites: Path, keep: bool, replace: bool) -> None:
     """Write a new random token for SITE. A running receiver accepts the token within a second."""
-    from eaves.receiver.tokens import add_token
+    from eaves.link.sites import add_token
 
     if keep and replace:
         raise click.UsageError("--keep or --replace, not both.")
@@ -214,15 +214,12 @@ def ledger(spool: Path | None, site: str, state_dir: Path) -> None:
     """
     from eaves.admin.client import open_queue
     from eaves.admin.endpoints import default_socket
-    from eaves.audit import read_pages
-    from eaves.link.ledger_lines import encode_line
 
     path = spool or receiver_spool(state_dir)
     prefix = f"/eaves/{site}/" if site else ""
     with open_queue(path, default_socket(path), ()) as queue:
-        for line in read_pages(lambda after: queue.ledger(after=after)):
-            if line.source.startswith(prefix):
-                click.echo(encode_line(line))
+        lines = QueueTarget(agent=RECEIVER, pod="", queue=queue).read_ledger()
+        print_ledger(line for line in lines if line.source.startswith(prefix))
 
 
 @command.command()

@@ -17,7 +17,7 @@ import pytest
 
 from eaves.admin.report import LinkReport, parse_report
 from eaves.errors import ClusterError
-from eaves.link.ledger_lines import to_dict
+from eaves.spool.ledger import to_dict
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD, SINK_BINDING
 from knative.resources.access import build_account

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from eaves.event_batch import MEDIA_TYPE, encode_batch
 from eaves.events import encode_binary
-from eaves.link import encode_batch, parse_batch_answer
-from eaves.link.batch import MEDIA_TYPE
+from eaves.link.batch import parse_batch_answer
 from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, PARTS, SITE, UPLOAD
 from tests.inputs.certificates import make_certificate
 from tests.processes.receiving import Sender, Served, captured, classified, receiving, write_site
@@ -65,7 +65,7 @@ def test_events_wait_while_the_sink_is_not_known(tmp_path: Path) -> None:
 def test_one_event_alone_in_binary_mode_and_in_chunks(sender: Sender) -> None:
     status, body = sender.send_alone(classified(1))
     assert (status, json.loads(body)) == (200, {"stored": 1, "repeated": 0, "refused": []})
-    whole = encode_batch([classified(2)])
+    whole = b"".join(encode_batch([classified(2)]))
     pieces = iter([whole[:7], whole[7:]])
     assert sender.ask("POST", EVENTS, pieces, {"Content-Type": MEDIA_TYPE})[0] == 200
 
@@ -114,7 +114,7 @@ def test_an_image_that_was_predicted_a_second_time_is_no_conflict(receiver: Serv
 
 
 def test_a_broken_event_of_a_batch_is_refused_and_the_others_are_stored(receiver: Served, sender: Sender) -> None:
-    good = json.loads(encode_batch([classified(1), classified(2)]))
+    good = json.loads(b"".join(encode_batch([classified(1), classified(2)])))
     body = json.dumps([good[0], {"id": "x"}, "text", good[1]])
     status, found = sender.ask("POST", EVENTS, body, {"Content-Type": MEDIA_TYPE})
     answer = json.loads(found)
@@ -219,7 +219,9 @@ def test_a_full_spool_is_the_relays_to_wait_out(tmp_path: Path) -> None:
         large = [captured(number, data=os.urandom(150_000)) for number in range(8)]
         for event in large[:6]:
             sender.send([event])
-        status, headers, problem = sender.ask_all("POST", EVENTS, encode_batch(large[6:]), {"Content-Type": MEDIA_TYPE})
+        status, headers, problem = sender.ask_all(
+            "POST", EVENTS, b"".join(encode_batch(large[6:])), {"Content-Type": MEDIA_TYPE}
+        )
         assert (status, headers["retry-after"], b"full" in problem) == (429, "2", True)
         assert sender.send(large[:2]).repeated == 2, "what is stored already needs no room"
         assert receiver.queued() == 6

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from eaves.events import Event
+from eaves.link.archive import name_image
 from eaves.link.paths import LEDGER
-from eaves.receiver.archive import name_image
 from tests.disks import can_mount, run_on_disk
 from tests.processes.receiving import ReceiverProcess, captured, classified, receiver_process
 from tests.syscalls import needs_strace

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from eaves.events import Event
-from eaves.relay.relay_lanes import ALARMS, ARCHIVE, IMAGES
+from eaves.link.relay_intake import ALARMS, ARCHIVE, IMAGES
 from eaves.spool import Selection
 from eaves.spool.admin import retry_now
 from tests.fakes.clock import FrozenClock

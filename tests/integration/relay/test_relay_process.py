@@ -1,4 +1,4 @@
-"""`python -P -m eaves.relay` as a process: events over HTTP in, a receiver over TLS at the other end."""
+"""`python -P -m eaves.link.relay` as a process: events over HTTP in, a receiver over TLS at the other end."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def test_a_batch_is_taken_as_a_whole_or_refused_as_a_whole(receiver: FakeReceive
 def test_a_setting_that_can_not_be_used_is_reported_before_anything_is_taken(tmp_path: Path) -> None:
     relay = RelayProcess(tmp_path / "relay", "http://cloud.example:8443")
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "eaves.relay"], env=relay.environ, capture_output=True, check=False
+        [sys.executable, "-P", "-m", "eaves.link.relay"], env=relay.environ, capture_output=True, check=False
     )
     assert done.returncode == 78
     assert b"must begin with https://, unless the receiver is on this machine's loopback address" in done.stderr

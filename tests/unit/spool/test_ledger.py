@@ -224,7 +224,7 @@ def test_the_first_line_of_a_reading_says_how_many_were_deleted(path: Path) -> N
             spool.ack_many(spool.peek("out", limit=9))
         assert [(line.number, line.deleted) for line in lines(spool)] == [(6, 5), (7, None), (8, None), (9, None)]
         assert [line.deleted for line in ledger_of(spool).read(after=7)] == [5, None]
-        assert [line.deleted for line in ledger_of(spool).read(source_prefix="/eaves/site/")] == [None] * 4
+        assert [line.deleted for line in ledger_of(spool).read(site="site")] == [None] * 4
 
 
 def test_a_lane_that_is_ignored_changes_no_line(path: Path) -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from eaves.cli.commands.receiver import render as command
 from eaves.config import build, env_layer, iter_leaves
 from eaves.errors import ConfigError
-from eaves.receiver.settings import ReceiverSettings
+from eaves.link.settings import ReceiverSettings
 from knative.resources.rendering import to_yaml
 from tests.cluster.apps import AGENT_IMAGE
 from tests.cluster.manifests import pod_templates, restricted_faults, validate

@@ -1,15 +1,16 @@
-"""Storage of one site's events in the spool, with a result for each event."""
+"""Storage of the events that sites send, with a result for each event, and the counts by site."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import EventError, SpoolError, SpoolFullError
 from eaves.events import Event
-from eaves.link import BatchAnswer, RefusedEvent
-from eaves.receiver.counters import CONFLICTING, FORGED, FULL, MALFORMED, REPEATED, STORED, SiteCounters
+from eaves.link.batch import BatchAnswer, RefusedEvent
 from eaves.spool import PutOutcome, Spool
 from eaves.spool.admin import measure_sites
 
@@ -17,8 +18,81 @@ LANE = "sink"
 """Name of the receiver's only lane. An agent's lane has the same name, so the same commands manage both queues."""
 RECOUNT_S = 10.0
 """Time for which a count of what waits is used, seconds; counting reads all that waits, a second for half a million."""
-OUTCOMES = {403: FORGED, 409: CONFLICTING}
-"""Outcome under which a refused event is counted, by its HTTP status; every other status is counted as `MALFORMED`."""
+OUTCOMES = (
+    *("stored", "repeated", "predicted", "forged", "conflicting", "oversized", "malformed", "unauthorised"),
+    *("overloaded", "full", "failed"),
+)
+"""Every outcome that events are counted by, in the order of the table in docs/15-receiver.md."""
+STATUS_OUTCOMES = {403: "forged", 409: "conflicting"}
+"""Outcome under which a refused event is counted, by its HTTP status; every other status is counted as malformed."""
+LOG_S = 60.0
+"""Minimum time between two log lines about refusals of the same kind and site, seconds; a refused sender retries at
+once."""
+METRIC = "eaves_receiver_events_total"
+
+_log = logging.getLogger(__name__)
+
+
+class SiteCounters:
+    """Counts events by site and outcome. Safe to use from many threads.
+
+    Args:
+        clock: Wall clock and monotonic clock.
+    """
+
+    def __init__(self, clock: Clock = SYSTEM) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._counts: dict[str, Counter[str]] = {}
+        self._logged: dict[tuple[str, str], float] = {}
+        self._contacts: dict[str, float] = {}
+
+    def add(self, site: str, outcome: str, count: int = 1) -> None:
+        """Count events, or requests that were refused before their events were known.
+
+        Args:
+            site: Name of the site; empty when it isn't known.
+            outcome: One of `OUTCOMES`.
+            count: Number to add.
+        """
+        with self._lock:
+            self._counts.setdefault(site, Counter())[outcome] += count
+
+    def refuse(self, site: str, outcome: str, detail: str, count: int = 1) -> None:
+        """Count refusals in one request, and log them unless a similar refusal of the site was logged recently."""
+        self.add(site, outcome, count)
+        now = self._clock.monotonic()
+        with self._lock:
+            if now - self._logged.get((site, outcome), float("-inf")) < LOG_S:
+                return
+            self._logged[site, outcome] = now
+        _log.warning("refused as %s, site %s: %s", outcome, site or "unknown", detail[:256], extra={"site": site})
+
+    def meet(self, site: str) -> None:
+        """Record the current time as the last contact of a site, which has just authenticated itself."""
+        with self._lock:
+            self._contacts[site] = self._clock.now()
+
+    def contacts(self) -> Mapping[str, float]:
+        """Return the time of each site's last contact since the process started, Unix seconds."""
+        with self._lock:
+            return dict(self._contacts)
+
+    def to_dict(self) -> Mapping[str, Mapping[str, int]]:
+        """Return counts by site and outcome; unknown sites are counted together under the empty name."""
+        with self._lock:
+            return {site: dict(counts) for site, counts in self._counts.items()}
+
+    def render_metrics(self) -> str:
+        """Render the counters as Prometheus text."""
+        lines = [
+            f"# HELP {METRIC} Events, or requests refused before their events were known, by site and outcome.",
+            f"# TYPE {METRIC} counter",
+        ]
+        for site, counts in sorted(self.to_dict().items()):
+            known = [(outcome, counts[outcome]) for outcome in OUTCOMES if counts.get(outcome)]
+            lines += [f'{METRIC}{{site="{site}",outcome="{outcome}"}} {count}' for outcome, count in known]
+        return "\n".join([*lines, ""])
 
 
 class SiteShares:
@@ -54,13 +128,12 @@ class SiteShares:
         is_half_free = 2 * free_bytes >= limits.max_bytes and 2 * free_entries >= limits.max_entries
         if is_half_free or not self._has_more_sites():
             return
-        size_bytes = sum(len(event.data) for event in events)
         with self._lock:
             now = self._spool.clock.monotonic()
             if now - self._counted_at > RECOUNT_S:
                 self._counted_at, self._waiting = now, measure_sites(self._spool, LANE)
             entries, waiting_bytes = self._waiting.get(site, (0, 0))
-            entries, waiting_bytes = entries + len(events), waiting_bytes + size_bytes
+            entries, waiting_bytes = entries + len(events), waiting_bytes + sum(len(event.data) for event in events)
             if entries > free_entries or waiting_bytes > free_bytes:
                 raise SpoolFullError(
                     f"{entries - len(events)} events of site {site} wait already, and the rest of the queue is kept "
@@ -95,44 +168,37 @@ class ReceiverIntake:
             SpoolFullError: When there is no room for the events; none was stored.
             SpoolError: When the events can't be written; none was stored.
         """
-        refused: dict[int, RefusedEvent] = {}
+        refused: list[RefusedEvent] = []
         wanted: list[tuple[int, Event]] = []
         for index, event in enumerate(events):
             if isinstance(event, EventError):
-                refused[index] = _refuse(index, event.http_status, event.message)
+                refused.append(_refuse(index, event.http_status, event.message))
             elif fault := find_forgery(site, event):
-                refused[index] = _refuse(index, 403, fault)
+                refused.append(_refuse(index, 403, fault))
             else:
                 wanted.append((index, event))
         outcomes = self._store(site, [event for _, event in wanted])
         for (index, event), outcome in zip(wanted, outcomes, strict=True):
             if outcome is PutOutcome.CONFLICTING:
-                detail = (
-                    f"an event from {event.source[:100]} with the id {event.id[:64]!r} but "
-                    "other content was already received"
-                )
-                refused[index] = _refuse(index, 409, detail)
+                about = f"an event from {event.source[:100]} with the id {event.id[:64]!r}"
+                refused.append(_refuse(index, 409, f"{about} but other content was already received"))
         stored = outcomes.count(PutOutcome.STORED)
         repeated = len(events) - stored - len(refused)
-        self._counters.add(site, STORED, stored)
-        self._counters.add(site, REPEATED, repeated)
-        self._count_refused(site, refused.values())
-        return BatchAnswer(stored=stored, repeated=repeated, refused=tuple(refused[index] for index in sorted(refused)))
+        self._counters.add(site, "stored", stored)
+        self._counters.add(site, "repeated", repeated)
+        refused.sort(key=lambda one: one.index)
+        kinds = [STATUS_OUTCOMES.get(one.status, "malformed") for one in refused]
+        for kind, count in Counter(kinds).items():
+            self._counters.refuse(site, kind, refused[kinds.index(kind)].detail, count)
+        return BatchAnswer(stored=stored, repeated=repeated, refused=tuple(refused))
 
     def _store(self, site: str, events: Sequence[Event]) -> Sequence[PutOutcome]:
         try:
             self._shares.check(site, events)
             return self._spool.put_many([(event, (LANE,)) for event in events], once=True) if events else ()
         except SpoolError as error:
-            self._counters.refuse(site, FULL, error.message)
+            self._counters.refuse(site, "full", error.message)
             raise
-
-    def _count_refused(self, site: str, refused: Collection[RefusedEvent]) -> None:
-        """Count the refusals of a request by kind, and log the first of each kind."""
-        outcomes = Counter(OUTCOMES.get(one.status, MALFORMED) for one in refused)
-        for outcome, count in outcomes.items():
-            detail = next(one.detail for one in refused if OUTCOMES.get(one.status, MALFORMED) == outcome)
-            self._counters.refuse(site, outcome, detail, count)
 
 
 def _refuse(index: int, status: int, detail: str) -> RefusedEvent:

@@ -1,4 +1,4 @@
-"""Conversion of an incoming event into the events that are stored, each with its lanes."""
+"""Which events a relay stores for one that arrives, and in which lanes of its spool."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from collections.abc import Sequence
 from eaves.delivery.rejection import build_rejection, is_dead_letter, strip
 from eaves.errors import ConfigError, Fault
 from eaves.events import IMAGE_REJECTED, Event, source_uri
-from eaves.relay.alarms import Rule, is_alarm
-from eaves.relay.relay_lanes import ALARMS, ARCHIVE, BROKER, CLASSES, IMAGES
+from eaves.link.settings import Rule
 from eaves.spool import PutOutcome, Puts, Selection, Spool, WhenFull
 from eaves.spool.admin import dead_letter_lane, measure, redrive
 
+ALARMS, ARCHIVE, IMAGES = "alarms", "archive", "images"
+CLASSES = (ALARMS, ARCHIVE, IMAGES)
+"""Lanes of the events that are forwarded over the link, the most urgent first."""
+BROKER = "broker"
+"""Lane of the events that are copied to the site's own Broker."""
+FROM_BROKER = "/from-broker"
+"""Path that the site's own Broker posts to; an event that arrives there is not copied to the Broker again."""
 CONFLICT = "an event with the same source and id but other content was received before"
 CONFLICT_STATUS = 409
 FOREIGN_STATUS = 403
@@ -37,7 +43,6 @@ class RelayIntake:
         self._alarms = alarms
         self._keep_images = keep_images
         self._broker = (BROKER,) if to_broker else ()
-        self._logged = False
 
     def sort(self, event: Event, *, from_broker: bool = False) -> Puts:
         """Return the events that are stored for one event, each with its lanes.
@@ -48,27 +53,20 @@ class RelayIntake:
         A dead letter is stored as an event that gives the reason for the dead letter. Its image is stored too where
         images are forwarded. A dead letter that is no image goes to the archive too, because this may be the only copy.
         """
-        if not is_dead_letter(event):
-            return self._place(strip(event), () if from_broker else self._broker)
         original = strip(event)
+        if not is_dead_letter(event):
+            return self._place(original, () if from_broker else self._broker)
         if original.type == IMAGE_REJECTED:  # a subscriber refused the rejection, which is forwarded without another
             return [(original, (ARCHIVE,))]
-        rejection = build_rejection(event, self._site)
-        notices = [(rejection, (self._class_of(rejection), *self._broker))]
-        return [*notices, *(self._place(original, ()) if is_image(original) else [(original, (ARCHIVE,))])]
+        own = self._place(original, ()) if is_image(original) else [(original, (ARCHIVE,))]
+        return [*self._place(build_rejection(event, self._site), self._broker), *own]
 
     def _place(self, event: Event, copies: tuple[str, ...]) -> Puts:
-        if not is_image(event):
-            return [(event, (self._class_of(event), *copies))]
-        if self._keep_images:
-            return [(event, (IMAGES,))]
-        if not self._logged:
-            self._logged = True
-            _log.info("images are received but not forwarded, because the setting `images` is `none`")
-        return []
-
-    def _class_of(self, event: Event) -> str:
-        return ALARMS if is_alarm(event, self._alarms) else ARCHIVE
+        if is_image(event):
+            return [(event, (IMAGES,))] if self._keep_images else []
+        attributes = event.attributes() if self._alarms else {}
+        is_alarm = any(rule.items() <= attributes.items() for rule in self._alarms)
+        return [(event, (ALARMS if is_alarm else ARCHIVE, *copies))]
 
 
 def store(spool: Spool, puts: Puts, site: str) -> None:
@@ -76,13 +74,7 @@ def store(spool: Spool, puts: Puts, site: str) -> None:
 
     An event with the source and id of a different, earlier event becomes a dead letter, because the receiver would
     refuse it and this may be its only copy. It comes, for example, from a sensor that restarts its numbering. An event
-    of another site becomes
-    a dead letter too.
-
-    Args:
-        spool: Spool that the events are stored in.
-        puts: The events with their lanes.
-        site: The site's name.
+    of another site becomes a dead letter too.
 
     Raises:
         SpoolFullError: When the spool has no room; the sender keeps all of the events.
@@ -92,8 +84,7 @@ def store(spool: Spool, puts: Puts, site: str) -> None:
     own: list[tuple[Event, tuple[str, ...]]] = []
     foreign: list[tuple[Event, tuple[str, ...]]] = []
     for event, lanes in puts:
-        is_own = event.source.startswith(prefix) and event.source != prefix
-        (own if is_own else foreign).append((event, lanes))
+        (own if event.source.startswith(prefix) and event.source != prefix else foreign).append((event, lanes))
     if foreign:
         _keep_dead(spool, foreign, f"the source of an event from site {site} must begin with {prefix}", FOREIGN_STATUS)
     outcomes = spool.put_many(own, once=True) if own else ()

@@ -10,8 +10,7 @@ import pytest
 
 from eaves.errors import SpoolFullError
 from eaves.events import IMAGE_CLASSIFIED, Event
-from eaves.receiver.counters import SiteCounters
-from eaves.receiver.intake import LANE, RECOUNT_S, ReceiverIntake
+from eaves.link.receiver_intake import LANE, RECOUNT_S, ReceiverIntake, SiteCounters
 from eaves.spool import LedgerLimits, Spool, SpoolLimits
 from eaves.spool.file import connect
 from tests.fakes.clock import ManualClock

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from eaves.errors import EventError, ImageTooLargeError, OverloadedError
-from eaves.receiver.uploads import MOST, Uploads
+from eaves.errors import EventError, ImageTooLargeError
+from eaves.link.uploads import MOST, Uploads
 from tests.fakes.clock import ManualClock
 
 BODY = random.Random(1).randbytes(1_000)
@@ -117,17 +117,6 @@ def test_a_site_has_a_bounded_number_of_uploads(tmp_path: Path) -> None:
     restarted = Uploads(tmp_path / "parts", max_bytes=1_000)
     add(restarted, 0, 400)
     assert len(list_names(tmp_path)) == MOST
-
-
-def test_one_event_of_a_site_is_made_at_a_time(tmp_path: Path) -> None:
-    uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
-    with uploads.one_event("north"):
-        with pytest.raises(OverloadedError), uploads.one_event("north"):
-            raise AssertionError
-        with uploads.one_event("south"):
-            pass
-    with uploads.one_event("north"):
-        pass
 
 
 def list_names(place: Path) -> list[str]:

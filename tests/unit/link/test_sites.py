@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.receiver.sites import Sites
+from eaves.link.sites import Sites
 
 MILL, HARBOUR, KEY = "token-of-the-mill", "token-of-the-harbour", "schlüssel-der-burg"
 

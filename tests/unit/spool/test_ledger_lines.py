@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eaves.errors import InputError
-from eaves.link.ledger_lines import MAX_LINE, encode_line, encode_lines, parse_line, read_lines
 from eaves.spool import LedgerLine
+from eaves.spool.ledger import MAX_LINE, encode_lines, parse_line, read_lines
 from eaves.spool.ledger_schema import STATES
 
 TEXT = st.text(min_size=1, max_size=40)
@@ -20,6 +20,10 @@ TEXT = st.text(min_size=1, max_size=40)
 def line(number: int = 1, **values: object) -> LedgerLine:
     known = {"source": "/eaves/mill/flowers", "id": f"id-{number}", "taken_at": 1.5, "changed_at": 1.5}
     return LedgerLine(**{"number": number, "state": "released", "repeats": 0, **known, **values})  # type: ignore[arg-type]
+
+
+def encode_line(one: LedgerLine) -> str:
+    return encode_lines([one]).decode().removesuffix("\n")
 
 
 def read(text: bytes) -> list[LedgerLine]:
@@ -81,7 +85,7 @@ def test_empty_lines_and_a_missing_end_are_passed_over() -> None:
         (b'{"source": "/s", "id": "1", "state": "sent"}', "its state is not one of queued"),
         (b'{"source": "/s", "id": "1", "at": -1}', "its at is not a number"),
         (b"[" * 100_000, "line 2 can't be read"),
-        (b'{"id": "' + b"x" * MAX_LINE, "has more than"),
+        (b'{"id": "' + b"x" * MAX_LINE, "it has more than"),
     ],
 )
 def test_a_line_that_is_none_is_named(text: bytes, reported: str) -> None:

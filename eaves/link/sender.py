@@ -6,23 +6,20 @@ found before an event is suspected.
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from eaves.base.clock import SYSTEM, Clock
 from eaves.delivery import AttemptResult, Sender
 from eaves.delivery.response_rules import NO_ANSWER, Blame, find_blame, shorten
 from eaves.delivery.sink_state import LOGIN_STATUSES
 from eaves.errors import ConfigError, DeliveryError, EavesError, StatusError
-from eaves.link import BatchAnswer
-from eaves.link.batch import Packed, pack
-from eaves.link.client import UNAUTHORISED
-from eaves.relay.link_speed import TARGET_S, BatchSize, Throughput, ThroughputSample
-from eaves.relay.relay_lanes import CLASSES
+from eaves.link.batch import BatchAnswer, Packed, pack
+from eaves.link.client import UNAUTHORISED, LinkClient
+from eaves.link.relay_intake import CLASSES
 from eaves.spool import Entry
 
 FOREIGN = 403
@@ -46,41 +43,99 @@ MIN_PART_BYTES = 4_096
 MAX_STALLS = 3
 """Number of answers in a row that report no new bytes at the receiver before an upload counts as failed."""
 
+MAX_BYTES, MAX_EVENTS = 1_000_000, 1_000
+"""Maximum size of a batch before gzip, bytes and events. Reading and packing a batch takes ten times its size in
+memory, and a larger one saves next to nothing. Two batches of 1,500 small events took the relay to 51 MB; a receiver
+takes 2,000 events."""
+FIRST_BYTES, MIN_BYTES = 65_536, 4_096
+MIN_MAX_EVENTS = 100
+"""Minimum to which `max_events` is lowered when a request was too large. A request of fewer events was too large
+because of its bytes, not its number of events."""
+TARGET_S = 2.0
+"""Maximum time for a request, seconds. An alarm that arrives meanwhile waits that long."""
+WINDOW_S = 60.0
+ASSUMED_BYTES_PER_S, SLOWEST_BYTES_PER_S = 8_000.0, 1_000.0
+"""Assumed speed of a link without measurements, 64 kbit/s, and the lowest that is assumed, bytes per second."""
+ANSWER_S = 10.0
+"""Maximum time that the receiver may take to answer once a request has arrived, seconds."""
+MARGIN = 4.0
+"""Factor by which the link may become slower than measured before a request counts as hanging."""
 
-class LinkProtocol(Protocol):
-    """Interface of a `LinkClient` that the sender needs."""
-
-    @property
-    def to(self) -> str:
-        """Address of the receiver."""
-
-    def probe(self) -> str:
-        """Return the site that the receiver identifies this relay as."""
-
-    def has_new_credentials(self) -> bool:
-        """Return whether the credentials have changed since the last request."""
-
-    def send_packed(self, packed: Packed, *, timeout_s: float, uploaded: str = "") -> BatchAnswer:
-        """Send one request of events."""
-
-    def send_part(self, digest: str, part: memoryview, *, offset: int, size: int, timeout_s: float) -> int:
-        """Send a part of a body, and return how many bytes from the beginning the receiver has."""
-
-    def abort(self) -> None:
-        """End the current exchange. May be called from any thread."""
+BATCH, PICTURE, PART, UPLOADED = "batch", "picture", "part", "uploaded"
+"""Kinds of a request: a batch, whose answer has a result for each event; a single image in binary mode, whose answer is
+only an HTTP status; a part of a large body, or an empty part, which asks how many bytes the receiver has; and the
+request that turns uploaded parts into an event, whose answer has a result for the event."""
 
 
-class RequestKind(enum.Enum):
-    """Kind of a request to the receiver, which determines what its answer says."""
+class BatchSize:
+    """Size of the next request with entries of one lane. Not thread-safe.
 
-    BATCH = "batch"
-    """A batch of events; the answer has a result for each event."""
-    PICTURE = "picture"
-    """A single image in binary mode; the answer is only an HTTP status."""
-    PART = "part"
-    """A part of a large body, or an empty part, which asks how many bytes of the body the receiver has."""
-    UPLOADED = "uploaded"
-    """The request that turns uploaded parts into an event; the answer has a result for the event."""
+    Attributes:
+        max_bytes: Maximum size of data and attributes, bytes.
+        max_events: Maximum number of events.
+    """
+
+    def __init__(self) -> None:
+        self.max_bytes = FIRST_BYTES
+        self.max_events = MAX_EVENTS
+        self._largest, self._most = MAX_BYTES, MAX_EVENTS
+
+    def succeeded(self, took_s: float, events: int, size_bytes: int) -> None:
+        """Adapt the size after a request that succeeded: grow when it was full and quick, shrink when it was slow.
+
+        The size approaches two seconds per request, because a slow link is idle while an answer is awaited.
+        """
+        if took_s > TARGET_S:
+            self.max_bytes = max(MIN_BYTES, int(size_bytes * TARGET_S / took_s))
+            return
+        if events * 2 > self.max_events:
+            self.max_events = min(self._most, events * 2)
+        if size_bytes * 2 > self.max_bytes:
+            factor = min(2.0, TARGET_S / max(took_s, 0.001))
+            self.max_bytes = min(self._largest, max(self.max_bytes, int(size_bytes * factor)))
+
+    def too_large(self, events: int, size_bytes: int) -> None:
+        """Lower the maximum size permanently, because the receiver or a proxy refuses requests of this size."""
+        self._largest = max(MIN_BYTES, min(self._largest, size_bytes // 2))
+        self._most = max(MIN_MAX_EVENTS, min(self._most, events // 2))
+        self.failed(events, size_bytes)
+
+    def failed(self, events: int, size_bytes: int) -> None:
+        """Halve the size of the next request after a request failed; the minimum is a single event."""
+        self.max_events = max(1, events // 2)
+        self.max_bytes = max(MIN_BYTES, min(self.max_bytes, size_bytes // 2))
+
+
+class Throughput:
+    """Measures the speed of the link while requests are sent; idle time doesn't count. Safe to use from two threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._samples: deque[tuple[float, float, int, int, int]] = deque()
+        """End, duration, events, stored bytes and bytes on the wire of each request that succeeded lately."""
+        self._best = ASSUMED_BYTES_PER_S
+
+    def add(self, ended_at: float, took_s: float, events: int, stored_bytes: int, wire_bytes: int) -> None:
+        """Add a request that succeeded, and forget those older than a minute."""
+        with self._lock:
+            self._samples.append((ended_at, took_s, events, stored_bytes, wire_bytes))
+            while self._samples[0][0] < ended_at - WINDOW_S:
+                self._samples.popleft()
+            self._best = max(one[-1] / max(one[1], 1e-3) for one in self._samples)
+
+    def stalled(self) -> None:
+        """Lower the assumed speed of the link, because a request got no answer."""
+        self._best = max(SLOWEST_BYTES_PER_S, self._best / MARGIN)
+
+    def limit_s(self, wire_bytes: int) -> float:
+        """Return the time after which a request of so many bytes counts as unanswered, seconds."""
+        return ANSWER_S + MARGIN * wire_bytes / max(SLOWEST_BYTES_PER_S, self._best)
+
+    def rates(self) -> Sequence[float] | None:
+        """Return events, stored bytes and bytes on the wire per second; None before the first request."""
+        with self._lock:
+            _, busy_s, *sums = map(sum, zip(*self._samples, strict=True)) if self._samples else (0.0, 0.0)
+        return [one / busy_s for one in sums] if busy_s > 0 else None
 
 
 @dataclass(slots=True)
@@ -103,17 +158,6 @@ class Upload:
     digest: str
     received: int | None = None
     stalls: int = 0
-
-    def next_part(self, max_bytes: int) -> memoryview:
-        """Return the next part; the first one is empty and asks how many bytes the receiver already has."""
-        if self.received is None:
-            return memoryview(b"")
-        return memoryview(self.packed.body)[self.received : self.received + max_bytes]
-
-    def answered(self, received: int) -> None:
-        """Record how many bytes the receiver has."""
-        self.stalls = self.stalls + 1 if self.received is not None and received <= self.received else 0
-        self.received = received
 
 
 @dataclass(slots=True)
@@ -140,42 +184,36 @@ class LinkSender(Sender):
     time can then carry it, and an alarm waits for one part only.
 
     Args:
-        link: Connection to the receiver.
-        site: Name by which the receiver must know this site; empty for any name.
-        classes: Lanes of the spool.
+        link: Client of the receiver.
+        site: Name by which the receiver must know this site.
         rate_bytes: Maximum average rate, bytes per second; 0 for no limit.
-        probe_s: Idle time of the link after which it is probed, seconds; 0 to never probe an idle link.
+        probe_s: Idle time of the link after which it is probed, so that the status is true, seconds; 0 to never probe
+            an idle link.
         clock: Monotonic clock.
 
     Attributes:
         counts: Numbers of forwarded events.
+        throughput: Speed of the link.
     """
 
     def __init__(
-        self,
-        link: LinkProtocol,
-        *,
-        site: str = "",
-        classes: Sequence[str] = CLASSES,
-        rate_bytes: int = 0,
-        probe_s: float = 45.0,
-        clock: Clock = SYSTEM,
+        self, link: LinkClient, *, site: str, rate_bytes: int = 0, probe_s: float = 45.0, clock: Clock = SYSTEM
     ) -> None:
         self.to = f"to {link.to}"
         self.probe_s = probe_s
         self.counts = ForwardedCounts()
+        self.throughput = Throughput()
         self._link = link
         self._site = site
         self._rate_bytes = rate_bytes
         self._clock = clock
         self._sendable_at = clock.monotonic()
-        self._lock = threading.Lock()
-        self._throughput = Throughput()
-        self._sizes = {lane: BatchSize() for lane in classes}
+        self._sizes = {lane: BatchSize() for lane in CLASSES}
         self._upload: Upload | None = None
         self._ahead: tuple[tuple[int, ...], Packed] = (), pack([])
         self._as_batch = self._whole = self._doubted = 0
-        self._kind, self._body_bytes = RequestKind.BATCH, 0
+        """Numbers of the entries that are sent as a batch, that are not sent in parts, and that got 413 alone."""
+        self._kind, self._body_bytes = BATCH, 0
 
     def limits(self, lane: str) -> tuple[int, int]:
         """Return the maximum number of events and of bytes for the next request with entries of a lane."""
@@ -200,14 +238,16 @@ class LinkSender(Sender):
         """End the current exchange."""
         self._link.abort()
 
-    def rates(self) -> tuple[float, float, float] | None:
-        """Return events, stored bytes and bytes on the wire per second; None before the first request."""
-        with self._lock:
-            return self._throughput.rates()
-
     def prepare(self, entries: Sequence[Entry]) -> None:
         """Pack the batch that will probably be sent next."""
         self._ahead = tuple(entry.seq for entry in entries), pack([entry.event for entry in entries])
+
+    def put_off(self, entry: Entry) -> None:
+        """Interrupt the upload of an entry, so that others can be sent; the receiver keeps the uploaded parts."""
+        if self._upload is not None and self._upload.entry.seq == entry.seq:
+            self._upload = None
+        if self._whole == entry.seq:
+            self._whole = 0
 
     def probe(self) -> None:
         """Ask the receiver which site it identifies this relay as.
@@ -220,7 +260,7 @@ class LinkSender(Sender):
             site = self._link.probe()
         except ConfigError as error:
             raise StatusError(f"no token was sent: {error.message}", status=UNAUTHORISED) from error
-        if self._site in ("", site):
+        if self._site == site:
             return
         known = f"the receiver identifies this relay by its token as site {site[:64]!r}"
         advice = f"set site: {site[:64]}, or use the token of {self._site}"
@@ -234,17 +274,11 @@ class LinkSender(Sender):
         except (DeliveryError, ConfigError) as error:
             return self._judge_failure(lane, entries, error)
         now = self._clock.monotonic()
-        is_part = answer is None or self._kind is RequestKind.UPLOADED
+        is_part = answer is None or self._kind == UPLOADED
         stored = self._body_bytes if is_part else sum(map(entry_bytes, entries))
         self._sizes[lane].succeeded(now - began, len(entries), stored)
+        self.throughput.add(now, now - began, 0 if answer is None else len(entries), stored, self._body_bytes)
         self.counts.bytes_sent += self._body_bytes
-        with self._lock:
-            events = 0 if answer is None else len(entries)
-            self._throughput.add(
-                ThroughputSample(
-                    ended_at=now, took_s=now - began, events=events, stored_bytes=stored, wire_bytes=self._body_bytes
-                )
-            )
         if self._rate_bytes:
             self._sendable_at = max(self._sendable_at, began) + self._body_bytes / self._rate_bytes
         return [] if answer is None else self._judge_answer(entries, answer)
@@ -254,32 +288,30 @@ class LinkSender(Sender):
         self.counts.repeated += answer.repeated
         results = [AttemptResult()] * len(entries)
         for one in answer.refused:
+            blame, what = Blame.EVENT, f"the receiver refuses the event ({one.status})"
             if one.status == FOREIGN:
-                reason = f"the waiting events belong to another site than the token: {one.detail}"
-                results[one.index] = AttemptResult(status=one.status, blame=Blame.WAY, reason=reason)
-            else:
-                reason = f"the receiver refuses the event ({one.status}): {one.detail}"
-                results[one.index] = AttemptResult(status=one.status, blame=Blame.EVENT, reason=reason)
-        foreign = [one for one in results if one.blame is Blame.WAY]
-        return foreign[:1] if len(foreign) == len(entries) else results
+                blame, what = Blame.WAY, "the waiting events belong to another site than the token"
+            results[one.index] = AttemptResult(status=one.status, blame=blame, reason=f"{what}: {one.detail}")
+        is_all_foreign = all(one.blame is Blame.WAY for one in results)
+        return results[:1] if is_all_foreign else results
 
     def _judge_failure(self, lane: str, entries: Sequence[Entry], error: EavesError) -> Sequence[AttemptResult]:
         """Return what a failed request says; nothing when the next one is to be smaller, or another kind of request."""
-        status = error.status if isinstance(error, StatusError) else NO_ANSWER
-        asked_s = error.retry_after_s if isinstance(error, StatusError) else None
+        status, asked_s = NO_ANSWER, None
+        if isinstance(error, StatusError):
+            status, asked_s = error.status, error.retry_after_s
         entry, alone = entries[0], len(entries) == 1
         self.counts.failed += 1
         if status == NO_ANSWER:
-            with self._lock:
-                self._throughput.stalled()
+            self.throughput.stalled()
         stored = sum(map(entry_bytes, entries))
         if alone:  # perhaps only a part of it was sent
             stored = min(stored, max(self._body_bytes, 1))
-        is_large_part = self._kind is RequestKind.PART and self._body_bytes > MIN_PART_BYTES
+        is_large_part = self._kind == PART and self._body_bytes > MIN_PART_BYTES
         if status == TOO_LARGE and (not alone or is_large_part):
             self._sizes[lane].too_large(len(entries), stored)
             return []
-        if self._kind is RequestKind.PICTURE and 400 <= status < 500 and _find_blame(status) is Blame.UNKNOWN:
+        if self._kind == PICTURE and 400 <= status < 500 and _find_blame(status) is Blame.UNKNOWN:
             self._as_batch, self._upload = entry.seq, None
             return []
         blame = self._find_fault(entry, status)
@@ -293,54 +325,48 @@ class LinkSender(Sender):
 
     def _find_fault(self, entry: Entry, status: int) -> Blame:
         """Return what is at fault for a failed request, after a probe that succeeded."""
-        is_all_refused = self._body_bytes >= LARGE_BYTES or (self._kind is RequestKind.PART and not self._body_bytes)
+        is_all_refused = self._body_bytes >= LARGE_BYTES or (self._kind == PART and not self._body_bytes)
         if status == TOO_LARGE and is_all_refused:
             is_again, self._doubted = self._doubted == entry.seq, entry.seq
             return Blame.EVENT if is_again else Blame.WAY
-        if status in GATEWAY_STATUSES and self._kind is RequestKind.PART:
+        if status in GATEWAY_STATUSES and self._kind == PART:
             return Blame.WAY
         return _find_blame(status)
 
-    def put_off(self, entry: Entry) -> None:
-        """Interrupt the upload of an entry, so that others can be sent; the receiver keeps the uploaded parts."""
-        if self._upload is not None and self._upload.entry.seq == entry.seq:
-            self._upload = None
-        if self._whole == entry.seq:
-            self._whole = 0
-
     def _request(self, entries: Sequence[Entry]) -> BatchAnswer | None:
         """Make one request; return None after a part that is followed by more."""
-        entry, upload = entries[0], self._upload
-        if upload is not None and upload.entry.seq == entry.seq:
-            return self._continue_upload(upload)
+        entry = entries[0]
+        if self._upload is not None and self._upload.entry.seq == entry.seq:
+            return self._continue_upload(self._upload)
         seqs, packed = self._ahead
         if seqs == tuple(one.seq for one in entries):
             self._ahead = (), pack([])  # another attempt may need another form
         else:
             packed = pack([one.event for one in entries], as_batch=self._as_batch == entry.seq)
-        _, max_bytes = self.limits(entry.lane)
-        is_small = len(packed.body) <= max_bytes or len(entries) > 1
-        if packed.is_batch or is_small or self._whole == entry.seq:
-            self._kind = RequestKind.BATCH if packed.is_batch else RequestKind.PICTURE
-            self._body_bytes = len(packed.body)
-            return self._link.send_packed(packed, timeout_s=self._throughput.limit_s(len(packed.body)))
+        size = len(packed.body)
+        if packed.is_batch or size <= self.limits(entry.lane)[1] or self._whole == entry.seq:
+            self._kind, self._body_bytes = BATCH if packed.is_batch else PICTURE, size
+            return self._link.send_packed(packed, timeout_s=self.throughput.limit_s(size))
         self._upload = Upload(entry, packed, hashlib.sha256(packed.body).hexdigest())
         return self._continue_upload(self._upload)
 
     def _continue_upload(self, upload: Upload) -> BatchAnswer | None:
-        """Send the next part of an upload, or ask the receiver to turn the uploaded parts into an event."""
-        limit_s, size = self._throughput.limit_s, len(upload.packed.body)
-        part = upload.next_part(self.limits(upload.entry.lane)[1])
-        self._kind, self._body_bytes = RequestKind.PART, len(part)
+        """Send the next part of an upload, or ask the receiver to turn the uploaded parts into an event.
+
+        The first part is empty and asks how many bytes the receiver already has.
+        """
+        limit_s, size, begin = self.throughput.limit_s, len(upload.packed.body), upload.received or 0
+        part = memoryview(upload.packed.body)[begin : begin + self.limits(upload.entry.lane)[1]]
+        if upload.received is None:
+            part = part[:0]
+        self._kind, self._body_bytes = PART, len(part)
         try:
             if upload.received == size:
-                self._kind = RequestKind.UPLOADED
+                self._kind = UPLOADED
                 answer = self._link.send_packed(upload.packed, timeout_s=limit_s(0), uploaded=upload.digest)
                 self._upload = None
                 return answer
-            received = self._link.send_part(
-                upload.digest, part, offset=upload.received or 0, size=size, timeout_s=limit_s(len(part))
-            )
+            received = self._link.send_part(upload.digest, part, offset=begin, size=size, timeout_s=limit_s(len(part)))
         except StatusError as error:
             if error.status == NOT_THERE:
                 self._whole, self._upload = upload.entry.seq, None  # not in parts again, that might never end
@@ -349,7 +375,8 @@ class LinkSender(Sender):
                 self._whole, self._upload, self._body_bytes = upload.entry.seq, None, 0
                 return None
             raise
-        upload.answered(received)
+        is_stalled = upload.received is not None and received <= upload.received
+        upload.stalls, upload.received = upload.stalls + 1 if is_stalled else 0, received
         if upload.stalls >= MAX_STALLS:
             self._upload = None
             raise DeliveryError(f"{self._link.to} accepts parts of an event but stores none of them")

@@ -1,0 +1,148 @@
+"""Entry point of the receiver, the cloud's end of the link: `python -P -m eaves.link.receiver`.
+
+Each site authenticates itself with a token or a client certificate. Its events are stored in a spool, once for each
+source and id, and delivered to a sink or written into a folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import click
+
+from eaves import logs
+from eaves.admin.agent import HEALTH, METRICS
+from eaves.admin.endpoints import open_endpoints
+from eaves.admin.routes import AdminResponse
+from eaves.admin.server import Answer as AdminAnswer
+from eaves.base.allocator import return_freed_memory
+from eaves.base.backoff import UNLIMITED
+from eaves.credentials.redact import redact
+from eaves.delivery import Deliverer, EventSender, Sender, SinkClient, SinkResponse
+from eaves.errors import UnreachableError
+from eaves.events import Event
+from eaves.http_client.proxies import Proxies, parse_proxies
+from eaves.ingress import IngressLimits, IngressServer, ServerTls
+from eaves.link.archive import Archive
+from eaves.link.receiver_intake import LANE, SiteCounters
+from eaves.link.receiver_routes import ReceiverRoutes
+from eaves.link.settings import ReceiverSettings
+from eaves.link.sites import Sites
+from eaves.options import build_settings, report_errors, settings_options
+from eaves.spool import Lease, LedgerLimits, Spool
+
+HANDSHAKES = "eaves_receiver_failed_handshakes_total"
+NO_SINK = "the address of the sink is unknown: neither sink nor folder is set, and K_SINK is not set by a SinkBinding"
+STOP_S = 1.0
+"""Time that deliveries in progress have to finish at shutdown, seconds."""
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@settings_options(ReceiverSettings)
+def main(**options: Any) -> None:
+    """Take events of sites over HTTPS and pass them on to a sink, or write them into a folder."""
+    # As in an agent, the signals stay pending until `sigwait` takes one, so no handler interrupts other code.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    settings = build_settings(ReceiverSettings, options)
+    logs.configure(as_json=settings.log_json)
+    with serving(settings, parse_proxies(os.environ)):
+        signal.sigwait(STOP_SIGNALS)
+
+
+@contextmanager
+def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressServer]:
+    """Run the receiver until the `with` block ends.
+
+    Args:
+        settings: Settings of the receiver.
+        proxies: Proxies of the process, used for the sink and the functions.
+
+    Raises:
+        ConfigError: When the receiver can't listen on the address, or a certificate or the sites can't be read.
+        SpoolError: When the spool can't be opened.
+        StorageError: When the folder for received events (`settings.folder`) can't be written.
+    """
+    return_freed_memory()
+    tls = ServerTls(settings.credentials) if settings.credentials else None
+    sites, counters = Sites(settings.sites), SiteCounters()
+    client = SinkClient(ca_certs_pem=settings.ca_certs, proxies=proxies)
+    sender: Sender = EventSender(partial(_send, client, settings), parallel=settings.parallel)
+    if settings.folder:
+        sender = Archive(settings.folder)
+    ledger = LedgerLimits(max_entries=settings.ledger_max_entries)
+    with Spool(settings.spool, limits=settings.limits(), ledger=ledger) as spool, client, ExitStack() as stack:
+        folders = [Lease(settings.folder / ".lease")] if settings.folder else []
+        delivery = Deliverer(spool, LANE, sender, backoff=UNLIMITED, leases=[spool.lease(LANE), *folders])
+        delivery.start()
+        stack.callback(delivery.stop, STOP_S)
+        server = IngressServer(
+            ReceiverRoutes(settings, sites, spool, client, counters, delivery.is_alive),
+            host=settings.host,
+            port=settings.port,
+            limits=IngressLimits(
+                max_bytes=settings.max_bytes,
+                in_flight_bytes=settings.in_flight_bytes,
+                connections=settings.connections,
+                idle_s=settings.idle_s,
+            ),
+            tls=tls,
+        )
+        stack.callback(server.stop)
+
+        def describe() -> Mapping[str, Any]:
+            return {
+                "received": counters.to_dict(),
+                "contacts": {**dict.fromkeys(sites.names()), **counters.contacts()},
+                "shared_tokens": sites.shared_tokens(),
+                "target": redact(str(settings.sink or settings.folder or "")),
+                "failed_handshakes": server.failed_handshakes,
+            }
+
+        def render() -> str:
+            return f"{counters.render_metrics()}# TYPE {HANDSHAKES} counter\n{HANDSHAKES} {server.failed_handshakes}\n"
+
+        stack.enter_context(
+            open_endpoints(
+                spool,
+                [delivery],
+                parts={"the receiver": server.is_alive, f"lane {LANE}": delivery.is_alive},
+                socket=settings.admin_socket,
+                host=settings.host,
+                port=settings.health_port,
+                around=partial(_extend, describe, render),
+            )
+        )
+        yield server
+
+
+def _extend(describe: Callable[[], Mapping[str, Any]], render: Callable[[], str], answer: AdminAnswer) -> AdminAnswer:
+    """Return an `answer` that adds to health what `describe` returns, and to the metrics what `render` does."""
+
+    def answer_with(method: str, path: str, query: str) -> AdminResponse:
+        response = answer(method, path, query)
+        if path == METRICS and response.status == 200:
+            return replace(response, body=response.body + render().encode())
+        if path == HEALTH and response.content_type == "application/json":
+            return replace(response, body=json.dumps({**json.loads(response.body), **describe()}).encode())
+        return response
+
+    return answer_with
+
+
+def _send(client: SinkClient, settings: ReceiverSettings, event: Event) -> SinkResponse:
+    if not settings.sink:
+        hint = "set sink or folder; on a cluster, check: kubectl get brokers,sinkbindings"
+        raise UnreachableError(NO_SINK, hint=hint)
+    return client.post(settings.sink, event, prefer_reply=False, timeout_s=settings.timeout_s)
+
+
+if __name__ == "__main__":
+    report_errors(main)

@@ -1,0 +1,178 @@
+"""Entry point of the relay, which stores a site's events and forwards them: `python -P -m eaves.link.relay`.
+
+The relay takes CloudEvents over HTTP, from agents or from a Trigger, and answers with success once they are in its own
+durable queue. One thread forwards them to a receiver over one kept connection, the most urgent lane first, and releases
+exactly those events that the receiver's answer accounts for. The relay runs in the agent's container image, and its
+queue is administered like an agent's.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import click
+
+from eaves import logs
+from eaves.admin.endpoints import open_endpoints
+from eaves.admin.report import LinkReport
+from eaves.base.allocator import return_freed_memory
+from eaves.base.backoff import UNLIMITED, Backoff
+from eaves.delivery import Deliverer, DeliveryOutcome, EventSender, SinkClient, SinkResponse
+from eaves.delivery.sink_state import SinkStatus
+from eaves.errors import UnreachableError
+from eaves.events import Event
+from eaves.http_client.proxies import parse_proxies
+from eaves.ingress import IngressLimits, IngressServer
+from eaves.ingress.store_route import PATH, StoreRoute
+from eaves.link.client import LinkClient
+from eaves.link.relay_intake import BROKER, CLASSES, FROM_BROKER, RelayIntake, set_apart_former_site, store
+from eaves.link.sender import LinkSender
+from eaves.link.settings import RelaySettings
+from eaves.options import build_settings, report_errors, settings_options
+from eaves.spool import LedgerLimits, Spool
+
+NO_BROKER = (
+    "the address of the site's Broker is unknown: K_SINK is not set, so the SinkBinding is missing or finds no Broker"
+)
+BROKER_TIMEOUT_S = 60.0
+"""Time that the site's own Broker may take to acknowledge one event, seconds."""
+LINK_PAUSES = Backoff(retry=None, first_s=0.5, cap_s=4.0)
+"""Pauses between attempts while the link is down. A link that is up for 10 s of every 30 must be found soon, and an
+attempt costs some hundred bytes."""
+LINK = "link"
+"""Name of the lease that the deliverer holds on the link."""
+STOP_S = 1.4
+"""Time that requests and deliveries in progress have to finish at shutdown, seconds."""
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@settings_options(RelaySettings)
+def main(**options: Any) -> None:
+    """Take events over HTTP, store them, and forward them to a receiver in the cloud when the link is up."""
+    # As in an agent, the signals stay pending until `sigwait` takes one, so no handler interrupts other code.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    return_freed_memory()
+    settings = build_settings(RelaySettings, options)
+    logs.configure(as_json=settings.log_json)
+    proxies = parse_proxies(os.environ)
+    link = LinkClient(settings.to, settings.credentials, ca_certs_pem=settings.ca_certs, proxies=proxies)
+    ledger = LedgerLimits(max_entries=settings.ledger_max_entries, ignored_lanes=(BROKER,))
+    with (
+        Spool(settings.spool, limits=settings.limits(), ledger=ledger) as spool,
+        SinkClient(connections=1, ca_certs_pem=settings.ca_certs, proxies=proxies) as client,
+    ):
+        set_apart_former_site(spool, settings.site)
+        sender = LinkSender(link, site=settings.site, rate_bytes=settings.rate_bytes)
+        forwarder = Deliverer(
+            spool,
+            CLASSES,
+            sender,
+            backoff=LINK_PAUSES,
+            newest_first=settings.newest_first,
+            leases=[spool.lease(LINK)],
+        )
+        deliverers = {"the forwarder": forwarder}
+        if settings.to_broker:
+            to_broker = EventSender(partial(_send_to_broker, client, settings.broker))
+            leases = [spool.lease(BROKER)]
+            deliverers[f"lane {BROKER}"] = Deliverer(spool, BROKER, to_broker, backoff=UNLIMITED, leases=leases)
+        server = build_server(settings, spool)
+        for deliverer in deliverers.values():
+            deliverer.start()
+        with open_endpoints(
+            spool,
+            list(deliverers.values()),
+            link=partial(report_link, spool, forwarder, sender, link.to),
+            parts={"the HTTP server": server.is_alive, **{name: one.is_alive for name, one in deliverers.items()}},
+            socket=settings.admin_socket,
+            host=settings.host,
+            port=settings.health_port,
+        ):
+            try:
+                signal.sigwait(STOP_SIGNALS)
+            finally:
+                server.stop()
+                _stop_all(list(deliverers.values()))
+                link.close()
+
+
+def build_server(settings: RelaySettings, spool: Spool) -> IngressServer:
+    """Build the server that takes events over HTTP and answers once they are on disk."""
+    intake = RelayIntake(
+        site=settings.site,
+        alarms=settings.alarm_rules(),
+        keep_images=settings.images == "all",
+        to_broker=settings.to_broker,
+    )
+
+    def take(events: Sequence[Event], *, from_broker: bool) -> None:
+        if puts := [put for event in events for put in intake.sort(event, from_broker=from_broker)]:
+            store(spool, puts, settings.site)
+
+    routes = {
+        path: StoreRoute(partial(take, from_broker=path == FROM_BROKER), max_bytes=settings.max_bytes, path=path)
+        for path in (PATH, FROM_BROKER)
+    }
+    return IngressServer(
+        lambda request: routes.get(request.path, routes[PATH])(request),
+        host=settings.host,
+        port=settings.port,
+        limits=IngressLimits(
+            max_bytes=settings.max_bytes, in_flight_bytes=settings.in_flight_bytes, programs_only=True
+        ),
+        name="relay",
+    )
+
+
+def report_link(spool: Spool, forwarder: Deliverer, sender: LinkSender, to: str) -> LinkReport:
+    """Return the report on the link to the receiver at the address `to`."""
+    view, counts = forwarder.view(), sender.counts
+    lanes = [lane for lane in spool.lanes() if lane.lane in CLASSES]
+    oldest_at = min((lane.oldest_at for lane in lanes if lane.oldest_at is not None), default=None)
+    backlog_bytes = sum(lane.queued_bytes for lane in lanes)
+    events_per_s, stored_per_s, wire_per_s = sender.throughput.rates() or (None, None, None)
+    return LinkReport(
+        to=to,
+        up=view.state is SinkStatus.UP,
+        state=view.state.value,
+        since=view.since,
+        since_age_s=view.since_age_s,
+        reason=view.reason,
+        events_per_s=events_per_s,
+        bytes_per_s=wire_per_s,
+        backlog_events=sum(lane.queued for lane in lanes),
+        backlog_bytes=backlog_bytes,
+        oldest_age_s=None if oldest_at is None else max(0.0, spool.clock.now() - oldest_at),
+        drain_s=backlog_bytes / stored_per_s if stored_per_s else None,
+        forwarded=counts.forwarded,
+        repeated=counts.repeated,
+        refused=sum(forwarder.status(lane).attempts.get(DeliveryOutcome.DEAD.value, 0) for lane in CLASSES),
+        failed=counts.failed,
+        bytes_sent=counts.bytes_sent,
+        conflicting=spool.ledger.counts().conflicts if spool.ledger is not None else 0,
+    )
+
+
+def _send_to_broker(client: SinkClient, broker: str, event: Event) -> SinkResponse:
+    if not broker:
+        raise UnreachableError(NO_BROKER, hint="check: kubectl get brokers,sinkbindings")
+    return client.post(broker, event, prefer_reply=False, timeout_s=BROKER_TIMEOUT_S)
+
+
+def _stop_all(deliverers: Sequence[Deliverer]) -> None:
+    """Stop all deliverers in parallel within `STOP_S`; work that isn't finished is repeated after the next start."""
+    threads = [threading.Thread(target=one.stop, args=(STOP_S,), daemon=True) for one in deliverers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(STOP_S)
+
+
+if __name__ == "__main__":
+    report_errors(main)
