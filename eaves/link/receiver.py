@@ -8,53 +8,41 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import click
 
-from eaves import logs
 from eaves.admin.agent import HEALTH, METRICS
-from eaves.admin.endpoints import open_endpoints
 from eaves.admin.routes import AdminResponse
 from eaves.admin.server import Answer as AdminAnswer
-from eaves.base.allocator import return_freed_memory
 from eaves.base.backoff import UNLIMITED
 from eaves.credentials.redact import redact
-from eaves.delivery import Deliverer, EventSender, Sender, SinkClient, SinkResponse
-from eaves.errors import UnreachableError
-from eaves.events import Event
+from eaves.delivery import Deliverer, Sender, SinkClient
 from eaves.http_client.proxies import Proxies, parse_proxies
 from eaves.ingress import IngressLimits, IngressServer, ServerTls
 from eaves.link.archive import Archive
+from eaves.link.process import CONTEXT, build_sender, running, start, wait_for_stop
 from eaves.link.receiver_intake import LANE, SiteCounters
 from eaves.link.receiver_routes import ReceiverRoutes
 from eaves.link.settings import ReceiverSettings
 from eaves.link.sites import Sites
-from eaves.options import build_settings, report_errors, settings_options
+from eaves.options import report_errors, settings_options
 from eaves.spool import Lease, LedgerLimits, Spool
 
 HANDSHAKES = "eaves_receiver_failed_handshakes_total"
-NO_SINK = "the address of the sink is unknown: neither sink nor folder is set, and K_SINK is not set by a SinkBinding"
-STOP_S = 1.0
-"""Time that deliveries in progress have to finish at shutdown, seconds."""
-STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings=CONTEXT)
 @settings_options(ReceiverSettings)
 def main(**options: Any) -> None:
     """Take events of sites over HTTPS and pass them on to a sink, or write them into a folder."""
-    # As in an agent, the signals stay pending until `sigwait` takes one, so no handler interrupts other code.
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    settings = build_settings(ReceiverSettings, options)
-    logs.configure(as_json=settings.log_json)
+    settings = start(ReceiverSettings, options)
     with serving(settings, parse_proxies(os.environ)):
-        signal.sigwait(STOP_SIGNALS)
+        wait_for_stop()
 
 
 @contextmanager
@@ -70,19 +58,16 @@ def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressSer
         SpoolError: When the spool can't be opened.
         StorageError: When the folder for received events (`settings.folder`) can't be written.
     """
-    return_freed_memory()
     tls = ServerTls(settings.credentials) if settings.credentials else None
     sites, counters = Sites(settings.sites), SiteCounters()
     client = SinkClient(ca_certs_pem=settings.ca_certs, proxies=proxies)
-    sender: Sender = EventSender(partial(_send, client, settings), parallel=settings.parallel)
+    sender: Sender = build_sender(client, settings.sink, timeout_s=settings.timeout_s, parallel=settings.parallel)
     if settings.folder:
         sender = Archive(settings.folder)
     ledger = LedgerLimits(max_entries=settings.ledger_max_entries)
-    with Spool(settings.spool, limits=settings.limits(), ledger=ledger) as spool, client, ExitStack() as stack:
+    with Spool(settings.spool, limits=settings.limits(), ledger=ledger) as spool, client:
         folders = [Lease(settings.folder / ".lease")] if settings.folder else []
         delivery = Deliverer(spool, LANE, sender, backoff=UNLIMITED, leases=[spool.lease(LANE), *folders])
-        delivery.start()
-        stack.callback(delivery.stop, STOP_S)
         server = IngressServer(
             ReceiverRoutes(settings, sites, spool, client, counters, delivery.is_alive),
             host=settings.host,
@@ -95,7 +80,6 @@ def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressSer
             ),
             tls=tls,
         )
-        stack.callback(server.stop)
 
         def describe() -> Mapping[str, Any]:
             return {
@@ -109,18 +93,8 @@ def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressSer
         def render() -> str:
             return f"{counters.render_metrics()}# TYPE {HANDSHAKES} counter\n{HANDSHAKES} {server.failed_handshakes}\n"
 
-        stack.enter_context(
-            open_endpoints(
-                spool,
-                [delivery],
-                parts={"the receiver": server.is_alive, f"lane {LANE}": delivery.is_alive},
-                socket=settings.admin_socket,
-                host=settings.host,
-                port=settings.health_port,
-                around=partial(_extend, describe, render),
-            )
-        )
-        yield server
+        with running(settings, spool, server, {f"lane {LANE}": delivery}, around=partial(_extend, describe, render)):
+            yield server
 
 
 def _extend(describe: Callable[[], Mapping[str, Any]], render: Callable[[], str], answer: AdminAnswer) -> AdminAnswer:
@@ -135,13 +109,6 @@ def _extend(describe: Callable[[], Mapping[str, Any]], render: Callable[[], str]
         return response
 
     return answer_with
-
-
-def _send(client: SinkClient, settings: ReceiverSettings, event: Event) -> SinkResponse:
-    if not settings.sink:
-        hint = "set sink or folder; on a cluster, check: kubectl get brokers,sinkbindings"
-        raise UnreachableError(NO_SINK, hint=hint)
-    return client.post(settings.sink, event, prefer_reply=False, timeout_s=settings.timeout_s)
 
 
 if __name__ == "__main__":

@@ -9,36 +9,28 @@ queue is administered like an agent's.
 from __future__ import annotations
 
 import os
-import signal
-import threading
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import click
 
-from eaves import logs
-from eaves.admin.endpoints import open_endpoints
 from eaves.admin.report import LinkReport
-from eaves.base.allocator import return_freed_memory
 from eaves.base.backoff import UNLIMITED, Backoff
-from eaves.delivery import Deliverer, DeliveryOutcome, EventSender, SinkClient, SinkResponse
+from eaves.delivery import Deliverer, DeliveryOutcome, SinkClient
 from eaves.delivery.sink_state import SinkStatus
-from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.http_client.proxies import parse_proxies
 from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import PATH, StoreRoute
 from eaves.link.client import LinkClient
+from eaves.link.process import CONTEXT, build_sender, running, start, wait_for_stop
 from eaves.link.relay_intake import BROKER, CLASSES, FROM_BROKER, RelayIntake, set_apart_former_site, store
 from eaves.link.sender import LinkSender
 from eaves.link.settings import RelaySettings
-from eaves.options import build_settings, report_errors, settings_options
+from eaves.options import report_errors, settings_options
 from eaves.spool import LedgerLimits, Spool
 
-NO_BROKER = (
-    "the address of the site's Broker is unknown: K_SINK is not set, so the SinkBinding is missing or finds no Broker"
-)
 BROKER_TIMEOUT_S = 60.0
 """Time that the site's own Broker may take to acknowledge one event, seconds."""
 LINK_PAUSES = Backoff(retry=None, first_s=0.5, cap_s=4.0)
@@ -46,20 +38,13 @@ LINK_PAUSES = Backoff(retry=None, first_s=0.5, cap_s=4.0)
 attempt costs some hundred bytes."""
 LINK = "link"
 """Name of the lease that the deliverer holds on the link."""
-STOP_S = 1.4
-"""Time that requests and deliveries in progress have to finish at shutdown, seconds."""
-STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings=CONTEXT)
 @settings_options(RelaySettings)
 def main(**options: Any) -> None:
     """Take events over HTTP, store them, and forward them to a receiver in the cloud when the link is up."""
-    # As in an agent, the signals stay pending until `sigwait` takes one, so no handler interrupts other code.
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    return_freed_memory()
-    settings = build_settings(RelaySettings, options)
-    logs.configure(as_json=settings.log_json)
+    settings = start(RelaySettings, options)
     proxies = parse_proxies(os.environ)
     link = LinkClient(settings.to, settings.credentials, ca_certs_pem=settings.ca_certs, proxies=proxies)
     ledger = LedgerLimits(max_entries=settings.ledger_max_entries, ignored_lanes=(BROKER,))
@@ -79,27 +64,13 @@ def main(**options: Any) -> None:
         )
         deliverers = {"the forwarder": forwarder}
         if settings.to_broker:
-            to_broker = EventSender(partial(_send_to_broker, client, settings.broker))
+            to_broker = build_sender(client, settings.broker, timeout_s=BROKER_TIMEOUT_S)
             leases = [spool.lease(BROKER)]
             deliverers[f"lane {BROKER}"] = Deliverer(spool, BROKER, to_broker, backoff=UNLIMITED, leases=leases)
-        server = build_server(settings, spool)
-        for deliverer in deliverers.values():
-            deliverer.start()
-        with open_endpoints(
-            spool,
-            list(deliverers.values()),
-            link=partial(report_link, spool, forwarder, sender, link.to),
-            parts={"the HTTP server": server.is_alive, **{name: one.is_alive for name, one in deliverers.items()}},
-            socket=settings.admin_socket,
-            host=settings.host,
-            port=settings.health_port,
-        ):
-            try:
-                signal.sigwait(STOP_SIGNALS)
-            finally:
-                server.stop()
-                _stop_all(list(deliverers.values()))
-                link.close()
+        report = partial(report_link, spool, forwarder, sender, link.to)
+        with running(settings, spool, build_server(settings, spool), deliverers, link=report):
+            wait_for_stop()
+        link.close()
 
 
 def build_server(settings: RelaySettings, spool: Spool) -> IngressServer:
@@ -157,21 +128,6 @@ def report_link(spool: Spool, forwarder: Deliverer, sender: LinkSender, to: str)
         bytes_sent=counts.bytes_sent,
         conflicting=spool.ledger.counts().conflicts if spool.ledger is not None else 0,
     )
-
-
-def _send_to_broker(client: SinkClient, broker: str, event: Event) -> SinkResponse:
-    if not broker:
-        raise UnreachableError(NO_BROKER, hint="check: kubectl get brokers,sinkbindings")
-    return client.post(broker, event, prefer_reply=False, timeout_s=BROKER_TIMEOUT_S)
-
-
-def _stop_all(deliverers: Sequence[Deliverer]) -> None:
-    """Stop all deliverers in parallel within `STOP_S`; work that isn't finished is repeated after the next start."""
-    threads = [threading.Thread(target=one.stop, args=(STOP_S,), daemon=True) for one in deliverers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(STOP_S)
 
 
 if __name__ == "__main__":

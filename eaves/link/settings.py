@@ -1,4 +1,4 @@
-"""Settings of a relay's and of a receiver's process: one table each for flags, environment, validation and docs."""
+"""Settings of relay, receiver and publisher: one table each for flags, environment, validation and docs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from eaves.base.names import NAME_PATTERN
 from eaves.config import setting
+from eaves.delivery.mqtt.settings import SCHEMES, MqttTriggerSettings, find_url_fault, is_mqtt
 from eaves.http_client.proxies import is_loopback
 from eaves.http_client.trust import build_tls_context
 from eaves.link.client import check_receiver
@@ -28,7 +29,7 @@ Rule = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueSettings:
-    """Settings that relay and receiver share: where they listen, what they accept, and their durable queue."""
+    """Settings of every process with a queue: where it listens, what it accepts, and the limits of its queue."""
 
     host: str = setting("127.0.0.1", "Address that all ports listen on; 0.0.0.0 in a pod.")
     health_port: int = setting(
@@ -71,15 +72,6 @@ class QueueSettings:
         "each; `refuse` pauses delivery until a person has made room.",
         choices=("expire", "refuse"),
     )
-    ledger_max_entries: int = setting(
-        500_000,
-        "Maximum number of lines of the ledger, which records the outcome of each event; a line takes about 250 bytes. "
-        "An event that is repeated after its line was deleted counts as a new event.",
-        minimum=1_000,
-    )
-    ca_certs: str = setting(
-        "", "Certificate authorities to trust in addition to the system's, as PEM text.", env="K_CA_CERTS"
-    )
     admin_socket: Path | None = setting(
         None,
         "Path of the Unix socket on which the process's own user can list and change the queue. The default is "
@@ -99,11 +91,6 @@ class QueueSettings:
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield the path and message of each fault that involves several settings."""
-        if self.ca_certs:
-            try:
-                build_tls_context(self.ca_certs)
-            except ValueError as error:
-                yield "ca_certs", str(error)
         needed = self.max_bytes + ATTRIBUTES_BYTES
         if self.spool_max_bytes < needed:
             yield (
@@ -113,7 +100,56 @@ class QueueSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RelaySettings(QueueSettings):
+class PublisherSettings(QueueSettings):
+    """Settings that a platform passes to a publisher process."""
+
+    app: str = setting(
+        "images", "Name of the trigger's app; predictions of its function appear in Home Assistant under this name."
+    )
+    site: str = setting("local", "Name of the site, as it appears in the source of events.")
+    url: str = setting(
+        "", "Address that events are published to: mqtt://HOST[:PORT]/TOPIC or mqtts://HOST[:PORT]/TOPIC."
+    )
+    mqtt: MqttTriggerSettings = setting(MqttTriggerSettings, "Settings for publishing: format, topics, credentials.")
+    port: int = setting(
+        8080, "TCP port that receives events. The default is Knative's own.", minimum=1, maximum=65_535, env="PORT"
+    )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield the path and message of each fault that involves several settings."""
+        if not is_mqtt(self.url):
+            yield "url", f"must start with {' or '.join(SCHEMES)}"
+        elif fault := find_url_fault(self.url):
+            yield "url", fault
+        yield from QueueSettings.faults(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkSettings(QueueSettings):
+    """Settings of both ends of the link: the ledger, and whom they trust."""
+
+    ledger_max_entries: int = setting(
+        500_000,
+        "Maximum number of lines of the ledger, which records the outcome of each event; a line takes about 250 bytes. "
+        "An event that is repeated after its line was deleted counts as a new event.",
+        minimum=1_000,
+    )
+    ca_certs: str = setting(
+        "", "Certificate authorities to trust in addition to the system's, as PEM text.", env="K_CA_CERTS"
+    )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield the path and message of each fault that involves several settings."""
+        if self.ca_certs:
+            try:
+                build_tls_context(self.ca_certs)
+            except ValueError as error:
+                yield "ca_certs", str(error)
+        yield from QueueSettings.faults(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelaySettings(LinkSettings):
     """Settings that a platform passes to a relay process."""
 
     to: str = setting(
@@ -197,11 +233,11 @@ class RelaySettings(QueueSettings):
             yield "alarms", f"must be a JSON list of mappings: {error} (got {self.alarms[:80]!r})"
         if self.broker and not self.broker.startswith(_SCHEMES):
             yield "broker", f"must be an http:// or https:// address (got {self.broker!r})"
-        yield from QueueSettings.faults(self)
+        yield from LinkSettings.faults(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiverSettings(QueueSettings):
+class ReceiverSettings(LinkSettings):
     """Settings of a receiver process."""
 
     port: int = setting(8443, "TCP port that receives events.", minimum=1, maximum=65_535, env="PORT")
@@ -305,4 +341,4 @@ class ReceiverSettings(QueueSettings):
             self.function_urls()
         except ValueError as error:
             yield "functions", f'must be a JSON object such as {{"flowers": "http://flowers.default"}}: {error}'
-        yield from QueueSettings.faults(self)
+        yield from LinkSettings.faults(self)

@@ -37,7 +37,7 @@ PROCESSES = {
     "agent": (
         "eaves.sources",
         "eaves.sources.queue",  # `eaves queue --on knative`, in the container of an agent
-        "eaves.publisher",
+        "eaves.link.publisher",
         "eaves.link.relay",
         "eaves.link.receiver",
         "eaves.reachability",  # the doctor's pod

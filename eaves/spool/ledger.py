@@ -32,15 +32,10 @@ Read = Callable[[str, Sequence[Any]], list[Any]]
 """Function that runs a query and returns its rows."""
 _FIND = "SELECT number, digest, eid, state FROM ledger WHERE key = ? AND source = ? AND id = ?"
 _FIND_KEYS = "SELECT key FROM ledger WHERE key IN (SELECT value FROM json_each(?))"
-_LINES = "SELECT lines FROM ledger_totals"
-_NO_BOUND = 1 << 62
 _INSERT = "INSERT INTO ledger(key, digest, source, id, taken_at, changed_at, eid) VALUES(?, ?, ?, ?, ?, ?, ?)"
 _COLUMNS = "number, source, id, taken_at, state, changed_at, repeats, reason, digest"
 _COUNTS = "SELECT lines, repeats, conflicts, deleted FROM ledger_totals"
 _SITE = schema.SITE.format("source")
-_TRIM = "DELETE FROM ledger WHERE number IN (SELECT number FROM ledger WHERE eid IS NULL ORDER BY number LIMIT ?)"
-TRIM = 1_000
-"""Maximum number of old lines that are deleted when one new line is added, for example after the limit was lowered."""
 MAX_LINE = 1 << 20
 """Maximum length of an exported line that is read, bytes."""
 _MAX_NUMBER = 1 << 62
@@ -115,33 +110,15 @@ class LedgerCounts:
     deleted: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recalled:
-    """What the ledger knows about an event that is about to be put into the spool.
-
-    Attributes:
-        has_line: Whether the event has a line.
-        outcome: Why the event is not to be stored; None when it is to be stored, because it has no line or was lost.
-    """
-
-    has_line: bool
-    outcome: PutOutcome | None = None
-
-
-NO_LINE = Recalled(has_line=False)
-
-
 class Ledger:
     """The lines of one spool's ledger.
 
     Args:
         read: Function that runs a query on the spool's file.
-        limits: Limits of the ledger; None deletes no lines, which suits a caller that only reads.
     """
 
-    def __init__(self, read: Read, limits: LedgerLimits | None = None) -> None:
+    def __init__(self, read: Read) -> None:
         self._read = read
-        self._limits = limits
 
     def read(self, *, after: int = 0, limit: int = 10_000, site: str = "") -> list[LedgerLine]:
         """Return lines in the order of arrival.
@@ -171,20 +148,17 @@ class Ledger:
         rows = self._read(sql, (line_key(source, event_id), source, event_id))
         return _line(rows[0]) if rows else None
 
-    def digest_of(self, source: str, event_id: str) -> bytes | None:
-        """Return the digest of an event's content, as `content_digest` computes it.
-
-        Returns None when the event has no line or was lost.
-        """
-        rows = self._read(_FIND, (line_key(source, event_id), source, event_id))
-        return bytes(rows[0][1]) if rows and not _is_lost(rows[0][3]) else None
+    def has(self, source: str, event_id: str) -> bool:
+        """Return whether an event has a line, and isn't lost."""
+        line = self.find(source, event_id)
+        return line is not None and line.state != "lost"
 
     def counts(self) -> LedgerCounts:
         """Return the ledger's counters."""
         lines, repeats, conflicts, deleted = self._read(_COUNTS, ())[0]
         return LedgerCounts(lines=lines, repeats=repeats, conflicts=conflicts, deleted=deleted)
 
-    def add(self, db: sqlite3.Connection, put: PutRequest, *, now: float, eid: int, is_new: bool, trims: bool) -> None:
+    def add(self, db: sqlite3.Connection, put: PutRequest, *, now: float, eid: int, is_new: bool) -> None:
         """Add the line of an event that was just stored, within a commit.
 
         An event that was stored although it has a line (`put` without `once`, or a lost event that came again) keeps
@@ -196,14 +170,10 @@ class Ledger:
             now: Current time, Unix seconds.
             eid: Row id of the event in the spool.
             is_new: Whether the event is known to have no line.
-            trims: Whether lines beyond the limit are deleted; False when the caller knows from `room` that there are
-                none.
         """
         found = None if is_new else _find(db, put)
         if found is None:
             db.execute(_INSERT, (put.key, put.digest, put.source, put.event_id, now, now, eid))
-            if trims:
-                self._trim(db)
             return
         number, _, waiting, state = found
         if not _is_lost(state):
@@ -211,12 +181,6 @@ class Ledger:
         if waiting is None:
             sql = "UPDATE ledger SET state = ?, changed_at = ?, digest = ?, deleted = 0, reason = '', eid = ?"
             db.execute(f"{sql} WHERE number = ?", (schema.QUEUED, now, put.digest, eid, number))
-
-    def room(self, db: sqlite3.Connection) -> int:
-        """Return how many lines can be added before one must be deleted, within a commit."""
-        if self._limits is None:
-            return _NO_BOUND
-        return self._limits.max_entries - _count_lines(db)
 
     def find_keys(self, db: sqlite3.Connection, keys: Collection[int]) -> set[int]:
         """Return those of the keys that a ledger line has, within a commit.
@@ -229,37 +193,23 @@ class Ledger:
         """Return whether the event's source and id have a line, within a commit."""
         return _find(db, put) is not None
 
-    def recall(self, db: sqlite3.Connection, put: PutRequest) -> Recalled:
-        """Return what the ledger knows about an event, within a commit; a repetition or a conflict is counted."""
+    def recall(self, db: sqlite3.Connection, put: PutRequest) -> PutOutcome | None:
+        """Return why an event is not to be stored, within a commit; None for one without a line, and for a lost one.
+
+        A repetition or a conflict is counted.
+        """
         found = _find(db, put)
-        if found is None:
-            return NO_LINE
-        number, known, _, state = found
-        if _is_lost(state):
-            return Recalled(has_line=True)
-        if known and known != put.digest:
+        if found is None or _is_lost(found[3]):
+            return None
+        if found[1] and found[1] != put.digest:
             db.execute("UPDATE ledger_totals SET conflicts = conflicts + 1")
-            return Recalled(has_line=True, outcome=PutOutcome.CONFLICTING)
-        self._count_repeat(db, number)
-        return Recalled(has_line=True, outcome=PutOutcome.REPEATED)
+            return PutOutcome.CONFLICTING
+        self._count_repeat(db, found[0])
+        return PutOutcome.REPEATED
 
     def _count_repeat(self, db: sqlite3.Connection, number: int) -> None:
         db.execute("UPDATE ledger SET repeats = repeats + 1 WHERE number = ?", (number,))
         db.execute("UPDATE ledger_totals SET repeats = repeats + 1")
-
-    def _trim(self, db: sqlite3.Connection) -> None:
-        """Delete the oldest lines beyond the limit whose events have left the spool, in batches."""
-        if self._limits is None:
-            return
-        most, lines = self._limits.max_entries, _count_lines(db)
-        if lines > most:
-            surplus = min(max(lines - most, most // 1_000), TRIM)
-            deleted = db.execute(_TRIM, (surplus,)).rowcount
-            db.execute("UPDATE ledger_totals SET deleted = deleted + ?", (deleted,))
-
-
-def _count_lines(db: sqlite3.Connection) -> int:
-    return int(db.execute(_LINES).fetchone()[0])
 
 
 def _find(db: sqlite3.Connection, put: PutRequest) -> Any:

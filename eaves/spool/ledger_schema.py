@@ -6,11 +6,14 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Collection, Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from eaves.events import REPLY_TYPES
 from eaves.spool.entry import render_attributes
 from eaves.spool.schema import run
+
+if TYPE_CHECKING:
+    from eaves.spool.ledger import LedgerLimits
 
 LineState = Literal["queued", "released", "dead", "removed", "lost"]
 STATES: tuple[LineState, ...] = ("queued", "released", "dead", "removed", "lost")
@@ -21,6 +24,9 @@ has the same id by mistake; a sender that may use a source can forge its events 
 """
 REASON_CHARACTERS = 160
 """Maximum number of characters of a reason that a line keeps."""
+NO_LIMIT = 1 << 62
+TRIM = 1_000
+"""Maximum number of old lines that are deleted when one new line is added, for example after the limit was lowered."""
 _ADDED_ON_THE_WAY = ("traceparent", "tracestate", "knative")
 """Prefixes of the names of attributes that a broker or a tracer adds."""
 QUEUED, RELEASED, DEAD, REMOVED, LOST = range(len(STATES))
@@ -67,17 +73,24 @@ CREATE TABLE ledger_totals(
     lines INTEGER NOT NULL DEFAULT 0,
     repeats INTEGER NOT NULL DEFAULT 0,
     conflicts INTEGER NOT NULL DEFAULT 0,
-    deleted INTEGER NOT NULL DEFAULT 0
+    deleted INTEGER NOT NULL DEFAULT 0,
+    max_lines INTEGER NOT NULL DEFAULT {NO_LIMIT}
 );
 
 INSERT INTO ledger_totals DEFAULT VALUES;
 
 CREATE TRIGGER ledger_in AFTER INSERT ON ledger BEGIN
     UPDATE ledger_totals SET lines = lines + 1;
+    DELETE FROM ledger WHERE number IN (
+        SELECT number FROM ledger WHERE eid IS NULL ORDER BY number LIMIT (
+            SELECT max(0, min(max(lines - max_lines, (lines > max_lines) * max_lines / 1000), {TRIM}))
+            FROM ledger_totals
+        )
+    );
 END;
 
 CREATE TRIGGER ledger_out AFTER DELETE ON ledger BEGIN
-    UPDATE ledger_totals SET lines = lines - 1;
+    UPDATE ledger_totals SET lines = lines - 1, deleted = deleted + 1;
 END;
 
 CREATE TRIGGER ledger_delivery_moved AFTER UPDATE OF state ON deliveries
@@ -131,27 +144,33 @@ def exists(db: sqlite3.Connection) -> bool:
     return found is not None
 
 
-def ensure(db: sqlite3.Connection, ignored_lanes: Collection[str] | None = None) -> None:
+def ensure(db: sqlite3.Connection, limits: LedgerLimits | None = None) -> None:
     """Create the ledger of a spool that has none, with a line for each event, in one commit.
 
     Args:
         db: Connection to the spool.
-        ignored_lanes: Lanes whose entries don't count for the state of lines; None leaves the stored list unchanged.
+        limits: Limits that are stored in the file, for all who write it; None leaves those in it unchanged.
     """
     is_there = exists(db)
-    if is_there and (ignored_lanes is None or read_ignored(db) == set(ignored_lanes)):
+    if is_there and (limits is None or _has_limits(db, limits)):
         return
     db.execute("BEGIN IMMEDIATE")
     try:
         if not is_there:
             run(db, TABLES)
-        if ignored_lanes is not None:
-            ignore(db, ignored_lanes)
+        if limits is not None:
+            ignore(db, limits.ignored_lanes)
+            db.execute("UPDATE ledger_totals SET max_lines = ?", (limits.max_entries,))
         follow_entries(db)
     except BaseException:
         db.execute("ROLLBACK")
         raise
     db.execute("COMMIT")
+
+
+def _has_limits(db: sqlite3.Connection, limits: LedgerLimits) -> bool:
+    (most,) = db.execute("SELECT max_lines FROM ledger_totals").fetchone()
+    return bool(most == limits.max_entries) and read_ignored(db) == set(limits.ignored_lanes)
 
 
 def read_ignored(db: sqlite3.Connection) -> set[str]:

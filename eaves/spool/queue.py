@@ -76,7 +76,7 @@ class Spool:
         self._kept_at = float("-inf")
         self.added = 0
         self._file = SpoolFile(path, connect, clock=clock, ledger=ledger)
-        self.ledger = Ledger(self._read, ledger) if self._file.has_ledger else None
+        self.ledger = Ledger(self._read) if self._file.has_ledger else None
 
     def close(self) -> None:
         """Close the file. Changes in progress are finished first; later changes raise SpoolError."""
@@ -314,7 +314,7 @@ class Spool:
 
     def seen(self, source: str, event_id: str, *, options: bytes = b"") -> bool:
         """Return whether this pair is remembered: put with `once`, or left out by the options with this digest."""
-        if self.ledger is not None and self.ledger.digest_of(source, event_id) is not None:
+        if self.ledger is not None and self.ledger.has(source, event_id):
             return True
         sql = "SELECT 1 FROM seen WHERE key = ? AND options IN (x'', ?)"
         return bool(self._read(sql, (seen_key(source, event_id), options)))

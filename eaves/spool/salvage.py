@@ -112,9 +112,8 @@ class SpoolFile:
             raise
 
     def _open(self) -> Database:
-        ignored = self._ledger.ignored_lanes if self._ledger else None
         ledger = self.has_ledger or self._ledger is not None
-        return Database(self._path, self._connect, clock=self._clock, ledger=ledger, ignored_lanes=ignored)
+        return Database(self._path, self._connect, clock=self._clock, ledger=ledger, limits=self._ledger)
 
 
 def replace_damaged(path: Path) -> None:
