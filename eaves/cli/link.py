@@ -103,20 +103,25 @@ def open_targets(place: Place, *, agent: str, pod: str, receiver: bool = False) 
         raise click.UsageError("--pod is for sites; add --on knative or --site.")
     with ExitStack() as stack:
         if receiver:
-            from eaves.admin.client import open_queue
-            from eaves.admin.endpoints import default_socket
-            from eaves.link.receiver_intake import LANE
-            from eaves.spool import lease_path
-
-            spool = receiver_spool(place.state_dir)
-            opened: Queue = stack.enter_context(open_queue(spool, default_socket(spool), [lease_path(spool, LANE)]))
-            agent = RECEIVER
+            yield [stack.enter_context(open_receiver(receiver_spool(place.state_dir)))]
         else:
             from eaves.local.queues import open_local_queue
             from eaves.local.state import StateDirectory
 
             opened = stack.enter_context(open_local_queue(StateDirectory(root=place.state_dir), agent))
-        yield [QueueTarget(agent=agent, pod="", queue=opened)]
+            yield [QueueTarget(agent=agent, pod="", queue=opened)]
+
+
+@contextmanager
+def open_receiver(spool: Path) -> Iterator[QueueTarget]:
+    """Open the queue of the receiver on this machine, whether it runs or not."""
+    from eaves.admin.client import open_queue
+    from eaves.admin.endpoints import default_socket
+    from eaves.link.receiver_intake import LANE
+    from eaves.spool import lease_path
+
+    with open_queue(spool, default_socket(spool), [lease_path(spool, LANE)]) as queue:
+        yield QueueTarget(agent=RECEIVER, pod="", queue=queue)
 
 
 def _find_pods(place: Place, agent: str, pod: str) -> list[QueueTarget]:
@@ -249,12 +254,19 @@ def describe_link(link: LinkReport) -> str:
         text += f": {reason}"
     elif reason:
         text += f" ({reason})" if state == "down" else f", but forwarding is paused ({reason})"
-    if not link.backlog_events:
-        return f"{text}; nothing waits"
-    verb = "waits" if link.backlog_events == 1 else "wait"
-    parts = [f"{describe_count(link.backlog_events, 'event')} ({describe_bytes(link.backlog_bytes)}) {verb}"]
-    if age := describe_age(link.oldest_age_s):
-        parts.append(f"oldest {age}")
-    if link.up and link.drain_s is not None:
-        parts.append(f"drained in {describe_age(link.drain_s)}")
-    return f"{text}; {', '.join(parts)}"
+    drained = (
+        f", drained in {describe_age(link.drain_s)}"
+        if link.up and link.backlog_events and link.drain_s is not None
+        else ""
+    )
+    return f"{text}; {describe_backlog(link.backlog_events, link.backlog_bytes, link.oldest_age_s)}{drained}"
+
+
+def describe_backlog(events: int, size_bytes: int, oldest_age_s: float | None, receiver: str = "") -> str:
+    """Return how many events wait, for a receiver with this name, as a sentence without its end."""
+    to = f" for {receiver}" if receiver else ""
+    if not events:
+        return f"nothing waits{to}"
+    verb, age = "waits" if events == 1 else "wait", describe_age(oldest_age_s)
+    waiting = f"{describe_count(events, 'event')} ({describe_bytes(size_bytes)}) {verb}{to}"
+    return f"{waiting}, oldest {age}" if age else waiting

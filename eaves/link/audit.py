@@ -7,13 +7,13 @@ file, so a million lines need no more memory than a thousand.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from eaves.base.backoff import Backoff
-from eaves.base.clock import StopFlag
 from eaves.errors import DeliveryError, InputError, NotFoundError, StatusError
 from eaves.spool import LedgerLine, Spool
 from eaves.spool.ledger import parse_line, read_lines
@@ -26,7 +26,7 @@ keeps it as a dead letter, because the receiver refused it. removed: an operator
 it expired as a dead letter. undelivered: the receiver has taken it and not delivered it; it is a dead letter there, or
 an operator deleted it there. forgotten: the sender released it before the time of the oldest line about the site that
 the receiver still has, which has deleted its line or never had it. missing: the sender has released any other event
-that the receiver doesn't have, or has with another content; or damage to a disk has destroyed it."""
+that the receiver doesn't have, or has with another content."""
 COUNTED = ("sent", *VERDICTS, "repeated", "unknown")
 """What an audit counts: also all events that the sender took, how often the receiver got one of them again, and the
 events that the receiver got and the sender never had."""
@@ -93,15 +93,15 @@ class Audit:
 
 _TABLES = """
 CREATE TABLE lines(list INTEGER, source TEXT, id TEXT, number INTEGER, at REAL, state TEXT, repeats INTEGER,
-    digest TEXT, reason TEXT, deleted INTEGER, count INTEGER DEFAULT 1, PRIMARY KEY(source, id, list)) WITHOUT ROWID;
+    digest TEXT, deleted INTEGER, count INTEGER DEFAULT 1, PRIMARY KEY(source, id, list)) WITHOUT ROWID;
 CREATE VIEW sent AS SELECT * FROM lines WHERE list > 0;
 CREATE VIEW received AS SELECT * FROM lines WHERE list = 0;
 CREATE VIEW newer AS SELECT * FROM lines WHERE list < 0;
 """
 """Table of all lines: those of the senders' lists 1, 2, ..., of the receiver's (0), and what senders got later (-1)."""
 _INSERT = """
-INSERT INTO lines(list, source, id, number, at, state, repeats, digest, reason, deleted)
-    VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+INSERT INTO lines(list, source, id, number, at, state, repeats, digest, deleted)
+    VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
     repeats = repeats + 1 + excluded.repeats, count = count + 1, number = max(number, excluded.number),
     state = iif(list = 0 AND excluded.state IN ('queued', 'released'), excluded.state, state)
 """
@@ -119,13 +119,12 @@ _DIFFERS = "(r.digest <> '' AND s.digest <> '' AND r.digest <> s.digest)"
 _JUDGE = f"""
 CREATE TABLE judged AS SELECT s.source, s.id, s.list, s.number, s.at, r.repeats AS repeats,
     CASE WHEN r.state IN ('dead', 'removed') AND NOT {_DIFFERS} THEN 'undelivered'
-         WHEN r.state <> 'lost' AND NOT {_DIFFERS} THEN 'received'
+         WHEN r.id IS NOT NULL AND NOT {_DIFFERS} THEN 'received'
          WHEN s.state = 'queued' THEN 'waiting' WHEN s.state IN ('dead', 'removed') THEN s.state
          WHEN r.id IS NULL AND s.state = 'released' AND s.at > 0 AND s.at < coalesce(?1, 0) THEN 'forgotten'
          ELSE 'missing' END AS verdict,
     CASE WHEN {_DIFFERS} THEN 'the receiver has an event with this id but other content'
-         WHEN r.state = 'lost' THEN 'lost at the receiver' || iif(r.reason <> '', ': ' || r.reason, '')
-         ELSE s.state || iif(s.reason <> '', ': ' || s.reason, ' at the sender') END AS why,
+         ELSE s.state || ' at the sender' END AS why,
     CASE WHEN s.at > 0 AND r.at > 0 THEN r.at - s.at END AS took_s
     FROM sent s LEFT JOIN received r ON r.source = s.source AND r.id = s.id
 """  # noqa: S608 - constants
@@ -212,7 +211,7 @@ class EventComparison:
         rows = (
             (
                 *(number, line.source, line.id, line.number, line.taken_at, line.state, line.repeats),
-                *(line.digest, line.reason, line.deleted),
+                *(line.digest, line.deleted),
             )
             for line in lines
         )
@@ -288,18 +287,16 @@ def read_receiver(
         InputError: When the answer is no ledger.
     """
 
-    def read(after: int) -> list[LedgerLine]:
-        pause, failures = StopFlag(), 0
-        while True:
-            try:
-                return [parse_line(values) for values in ask(after, PAGE)]
-            except DeliveryError as error:
-                failures += 1
-                if isinstance(error, StatusError) or retry.exhausted(failures):
-                    raise
-                pause.wait(retry.pause_s(failures))
-            except ValueError as error:
-                hint = "check that the address is the address of a receiver"
-                raise InputError(f"{address} didn't answer with a ledger: {error}", hint=hint) from error
+    def read(after: int, failures: int = 0) -> list[LedgerLine]:
+        try:
+            return [parse_line(values) for values in ask(after, PAGE)]
+        except DeliveryError as error:
+            if isinstance(error, StatusError) or retry.exhausted(failures + 1):
+                raise
+            time.sleep(retry.pause_s(failures + 1))
+            return read(after, failures + 1)
+        except ValueError as error:
+            hint = "check that the address is the address of a receiver"
+            raise InputError(f"{address} didn't answer with a ledger: {error}", hint=hint) from error
 
     return read_pages(read)

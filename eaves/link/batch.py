@@ -21,6 +21,7 @@ proxies accept about 100 headers and 8 KB of them. Source: nginx, large_client_h
 `_MAXHEADERS`."""
 LEVEL, GZIP_WINDOW = 6, 31
 """zlib's level, and its window for gzip. Source: zlib's manual, inflateInit2: 15 bits, and 16 for a gzip header."""
+NO_ANSWER, HINT = "the answer can't be used", "check that the address is the address of a receiver"
 MAX_DETAIL = 300
 """Maximum length of a reason, characters."""
 
@@ -114,31 +115,14 @@ def parse_batch_answer(body: bytes, sent: int) -> BatchAnswer:
     try:
         values: Mapping[str, Any] = parse_json(body)
         refused = tuple(
-            RefusedEvent(
-                index=_count(one["index"]), status=_count(one["status"]), detail=str(one["detail"])[:MAX_DETAIL]
-            )
+            RefusedEvent(index=int(one["index"]), status=int(one["status"]), detail=str(one["detail"])[:MAX_DETAIL])
             for one in values["refused"]
         )
-        answer = BatchAnswer(stored=_count(values["stored"]), repeated=_count(values["repeated"]), refused=refused)
+        answer = BatchAnswer(stored=int(values["stored"]), repeated=int(values["repeated"]), refused=refused)
     except (ValueError, KeyError, TypeError) as error:
-        raise _not_a_receiver("it doesn't have the form of a receiver's answer") from error
-    indices = {one.index for one in answer.refused}
-    if len(indices) < len(answer.refused) or any(index >= sent for index in indices):
-        raise _not_a_receiver("it rejects events that were not sent")
-    if answer.stored + answer.repeated + len(indices) != sent:
-        raise _not_a_receiver(
-            f"it accounts for {answer.stored + answer.repeated + len(indices)} of the {sent} events sent"
-        )
+        raise DeliveryError(f"{NO_ANSWER}: it doesn't have the form of a receiver's answer", hint=HINT) from error
+    indices = {one.index for one in answer.refused} & set(range(sent))
+    counts = (answer.stored, answer.repeated, len(indices))
+    if len(indices) < len(answer.refused) or min(counts) < 0 or sum(counts) != sent:
+        raise DeliveryError(f"{NO_ANSWER}: it accounts for {sum(counts)} of the {sent} events sent", hint=HINT)
     return answer
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"not a count: {value!r}")
-    return value
-
-
-def _not_a_receiver(why: str) -> DeliveryError:
-    return DeliveryError(
-        f"the answer can't be used: {why}", hint=("check that the address is the address of a receiver")
-    )

@@ -19,6 +19,7 @@ import click
 from eaves.admin.agent import HEALTH, METRICS
 from eaves.admin.routes import AdminResponse
 from eaves.admin.server import Answer as AdminAnswer
+from eaves.base.allocator import return_freed_memory
 from eaves.base.backoff import UNLIMITED
 from eaves.credentials.redact import redact
 from eaves.delivery import Deliverer, Sender, SinkClient
@@ -58,6 +59,7 @@ def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressSer
         SpoolError: When the spool can't be opened.
         StorageError: When the folder for received events (`settings.folder`) can't be written.
     """
+    return_freed_memory()
     tls = ServerTls(settings.credentials) if settings.credentials else None
     sites, counters = Sites(settings.sites), SiteCounters()
     client = SinkClient(ca_certs_pem=settings.ca_certs, proxies=proxies)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import EventError, SpoolError, SpoolFullError
 from eaves.events import Event
-from eaves.link.batch import BatchAnswer, RefusedEvent
+from eaves.link.batch import MAX_DETAIL, BatchAnswer, RefusedEvent
 from eaves.spool import PutOutcome, Spool
 from eaves.spool.admin import measure_sites
 
@@ -58,9 +58,9 @@ class SiteCounters:
         with self._lock:
             self._counts.setdefault(site, Counter())[outcome] += count
 
-    def refuse(self, site: str, outcome: str, detail: str, count: int = 1) -> None:
-        """Count refusals in one request, and log them unless a similar refusal of the site was logged recently."""
-        self.add(site, outcome, count)
+    def refuse(self, site: str, outcome: str, detail: str) -> None:
+        """Count a refusal, and log it unless a similar refusal of the site was logged recently."""
+        self.add(site, outcome)
         now = self._clock.monotonic()
         with self._lock:
             if now - self._logged.get((site, outcome), float("-inf")) < LOG_S:
@@ -95,27 +95,73 @@ class SiteCounters:
         return "\n".join([*lines, ""])
 
 
-class SiteShares:
-    """Leaves room in the spool for all sites while deliveries wait. Safe to use from many threads.
+class ReceiverIntake:
+    """Stores sites' events in the spool and counts the outcomes. Safe to use from many threads.
 
-    What waits of one site may take no more room than is still free. So one broken camera, or one stolen token, takes
-    half of the spool, and the alarms of the other sites find room. Source: Choudhury and Hahne, Dynamic Queue Length
-    Thresholds (1998), with a factor of 1.
+    There is room in the spool for all sites while deliveries wait: what waits of one site may take no more room than is
+    still free. So one broken camera, or one stolen token, takes half of the spool, and the alarms of the other sites
+    find room. Source: Choudhury and Hahne, Dynamic Queue Length Thresholds (1998), with a factor of 1.
 
     Args:
-        spool: Spool that stores the events.
+        spool: Spool with a ledger that stores the events.
+        counters: Counters to update for each event.
         has_more_sites: Returns whether there is more than one site.
     """
 
-    def __init__(self, spool: Spool, has_more_sites: Callable[[], bool]) -> None:
+    def __init__(self, spool: Spool, counters: SiteCounters, has_more_sites: Callable[[], bool] = lambda: True) -> None:
         self._spool = spool
+        self._counters = counters
         self._has_more_sites = has_more_sites
         self._lock = threading.Lock()
         self._counted_at = float("-inf")
         self._waiting: dict[str, tuple[int, int]] = {}
         """Numbers of entries and bytes, by site."""
 
-    def check(self, site: str, events: Sequence[Event]) -> None:
+    def store_events(self, site: str, events: Sequence[Event | EventError]) -> BatchAnswer:
+        """Store a site's events in one commit. All but the refused ones are on disk when this returns.
+
+        Args:
+            site: Name of the site that sends them.
+            events: Events in order; one that is not well-formed is replaced by its error.
+
+        Raises:
+            SpoolFullError: When there is no room for the events; none was stored.
+            SpoolError: When the events can't be written; none was stored.
+        """
+        refused: dict[int, tuple[int, str]] = {}
+        wanted: dict[int, Event] = {}
+        for index, event in enumerate(events):
+            if isinstance(event, EventError):
+                refused[index] = event.http_status, event.message
+            elif fault := find_forgery(site, event):
+                refused[index] = 403, fault
+            else:
+                wanted[index] = event
+        outcomes: Sequence[PutOutcome] = ()
+        try:
+            if wanted:
+                self._check_share(site, wanted.values())
+                outcomes = self._spool.put_many([(event, (LANE,)) for event in wanted.values()], once=True)
+        except SpoolError as error:
+            self._counters.refuse(site, "full", error.message)
+            raise
+        for (index, event), outcome in zip(wanted.items(), outcomes, strict=True):
+            if outcome is PutOutcome.CONFLICTING:
+                about = f"an event from {event.source[:100]} with the id {event.id[:64]!r}"
+                refused[index] = 409, f"{about} but other content was already received"
+        stored = outcomes.count(PutOutcome.STORED)
+        repeated = len(events) - stored - len(refused)
+        self._counters.add(site, "stored", stored)
+        self._counters.add(site, "repeated", repeated)
+        for status, detail in refused.values():
+            self._counters.refuse(site, STATUS_OUTCOMES.get(status, "malformed"), detail)
+        answers = [
+            RefusedEvent(index=index, status=status, detail=detail[:MAX_DETAIL])
+            for index, (status, detail) in sorted(refused.items())
+        ]
+        return BatchAnswer(stored=stored, repeated=repeated, refused=tuple(answers))
+
+    def _check_share(self, site: str, events: Collection[Event]) -> None:
         """Check that a site's events may be stored.
 
         Raises:
@@ -141,68 +187,6 @@ class SiteShares:
                     hint="send the events again later",
                 )
             self._waiting[site] = entries, waiting_bytes
-
-
-class ReceiverIntake:
-    """Stores sites' events in the spool and counts the outcomes.
-
-    Args:
-        spool: Spool with a ledger that stores the events.
-        counters: Counters to update for each event.
-        has_more_sites: Returns whether there is more than one site.
-    """
-
-    def __init__(self, spool: Spool, counters: SiteCounters, has_more_sites: Callable[[], bool] = lambda: True) -> None:
-        self._spool = spool
-        self._counters = counters
-        self._shares = SiteShares(spool, has_more_sites)
-
-    def store_events(self, site: str, events: Sequence[Event | EventError]) -> BatchAnswer:
-        """Store a site's events in one commit. All but the refused ones are on disk when this returns.
-
-        Args:
-            site: Name of the site that sends them.
-            events: Events in order; one that is not well-formed is replaced by its error.
-
-        Raises:
-            SpoolFullError: When there is no room for the events; none was stored.
-            SpoolError: When the events can't be written; none was stored.
-        """
-        refused: list[RefusedEvent] = []
-        wanted: list[tuple[int, Event]] = []
-        for index, event in enumerate(events):
-            if isinstance(event, EventError):
-                refused.append(_refuse(index, event.http_status, event.message))
-            elif fault := find_forgery(site, event):
-                refused.append(_refuse(index, 403, fault))
-            else:
-                wanted.append((index, event))
-        outcomes = self._store(site, [event for _, event in wanted])
-        for (index, event), outcome in zip(wanted, outcomes, strict=True):
-            if outcome is PutOutcome.CONFLICTING:
-                about = f"an event from {event.source[:100]} with the id {event.id[:64]!r}"
-                refused.append(_refuse(index, 409, f"{about} but other content was already received"))
-        stored = outcomes.count(PutOutcome.STORED)
-        repeated = len(events) - stored - len(refused)
-        self._counters.add(site, "stored", stored)
-        self._counters.add(site, "repeated", repeated)
-        refused.sort(key=lambda one: one.index)
-        kinds = [STATUS_OUTCOMES.get(one.status, "malformed") for one in refused]
-        for kind, count in Counter(kinds).items():
-            self._counters.refuse(site, kind, refused[kinds.index(kind)].detail, count)
-        return BatchAnswer(stored=stored, repeated=repeated, refused=tuple(refused))
-
-    def _store(self, site: str, events: Sequence[Event]) -> Sequence[PutOutcome]:
-        try:
-            self._shares.check(site, events)
-            return self._spool.put_many([(event, (LANE,)) for event in events], once=True) if events else ()
-        except SpoolError as error:
-            self._counters.refuse(site, "full", error.message)
-            raise
-
-
-def _refuse(index: int, status: int, detail: str) -> RefusedEvent:
-    return RefusedEvent(index=index, status=status, detail=detail[:300])
 
 
 def find_forgery(site: str, event: Event) -> str:

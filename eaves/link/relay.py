@@ -9,7 +9,6 @@ queue is administered like an agent's.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -19,13 +18,12 @@ from eaves.admin.report import LinkReport
 from eaves.base.backoff import UNLIMITED, Backoff
 from eaves.delivery import Deliverer, DeliveryOutcome, SinkClient
 from eaves.delivery.sink_state import SinkStatus
-from eaves.events import Event
 from eaves.http_client.proxies import parse_proxies
 from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import PATH, StoreRoute
 from eaves.link.client import LinkClient
 from eaves.link.process import CONTEXT, build_sender, running, start, wait_for_stop
-from eaves.link.relay_intake import BROKER, CLASSES, FROM_BROKER, RelayIntake, set_apart_former_site, store
+from eaves.link.relay_intake import BROKER, CLASSES, FROM_BROKER, RelayIntake, set_apart_former_site
 from eaves.link.sender import LinkSender
 from eaves.link.settings import RelaySettings
 from eaves.options import report_errors, settings_options
@@ -75,28 +73,16 @@ def main(**options: Any) -> None:
 
 def build_server(settings: RelaySettings, spool: Spool) -> IngressServer:
     """Build the server that takes events over HTTP and answers once they are on disk."""
-    intake = RelayIntake(
-        site=settings.site,
-        alarms=settings.alarm_rules(),
-        keep_images=settings.images == "all",
-        to_broker=settings.to_broker,
-    )
-
-    def take(events: Sequence[Event], *, from_broker: bool) -> None:
-        if puts := [put for event in events for put in intake.sort(event, from_broker=from_broker)]:
-            store(spool, puts, settings.site)
-
+    intake, largest = RelayIntake(settings, spool), settings.max_bytes
     routes = {
-        path: StoreRoute(partial(take, from_broker=path == FROM_BROKER), max_bytes=settings.max_bytes, path=path)
-        for path in (PATH, FROM_BROKER)
+        PATH: StoreRoute(intake.store, max_bytes=largest),
+        FROM_BROKER: StoreRoute(partial(intake.store, from_broker=True), max_bytes=largest, path=FROM_BROKER),
     }
     return IngressServer(
         lambda request: routes.get(request.path, routes[PATH])(request),
         host=settings.host,
         port=settings.port,
-        limits=IngressLimits(
-            max_bytes=settings.max_bytes, in_flight_bytes=settings.in_flight_bytes, programs_only=True
-        ),
+        limits=IngressLimits(max_bytes=largest, in_flight_bytes=settings.in_flight_bytes, programs_only=True),
         name="relay",
     )
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from eaves.delivery.rejection import build_rejection, is_dead_letter, strip
 from eaves.errors import ConfigError, Fault
 from eaves.events import IMAGE_REJECTED, Event, source_uri
-from eaves.link.settings import Rule
+from eaves.link.settings import RelaySettings
 from eaves.spool import PutOutcome, Puts, Selection, Spool, WhenFull
 from eaves.spool.admin import dead_letter_lane, measure, redrive
 
@@ -29,20 +29,46 @@ _log = logging.getLogger(__name__)
 
 
 class RelayIntake:
-    """Decides what is stored for an incoming event, and in which lanes. Safe to use from many threads.
+    """Stores incoming events in the lanes of the spool. Safe to use from many threads."""
 
-    Args:
-        site: The site's name.
-        alarms: Rules that say which events are alarms.
-        keep_images: Whether images are stored and forwarded; otherwise they are acknowledged and dropped.
-        to_broker: Whether the site's own Broker gets a copy of every event that isn't an image.
-    """
+    def __init__(self, settings: RelaySettings, spool: Spool) -> None:
+        self._spool = spool
+        self._site = settings.site
+        self._alarms = settings.alarm_rules()
+        self._keeps_images = settings.images == "all"
+        self._broker = (BROKER,) if settings.to_broker else ()
 
-    def __init__(self, *, site: str, alarms: Sequence[Rule] = (), keep_images: bool, to_broker: bool) -> None:
-        self._site = site
-        self._alarms = alarms
-        self._keep_images = keep_images
-        self._broker = (BROKER,) if to_broker else ()
+    def store(self, events: Iterable[Event], *, from_broker: bool = False) -> None:
+        """Store events once; all of them are on disk when this returns.
+
+        An event with the source and id of a different, earlier event becomes a dead letter, because the receiver would
+        refuse it and this may be its only copy. It comes, for example, from a sensor that restarts its numbering. An
+        event of another site becomes a dead letter too.
+
+        Raises:
+            SpoolFullError: When the spool has no room; the sender keeps all of the events.
+            SpoolError: When the spool can't be written; the sender keeps all of the events.
+        """
+        prefix = source_uri(self._site, "")
+        own: list[tuple[Event, tuple[str, ...]]] = []
+        foreign: list[tuple[Event, tuple[str, ...]]] = []
+        for put in (put for event in events for put in self.sort(event, from_broker=from_broker)):
+            source = put[0].source
+            (own if source.startswith(prefix) and source != prefix else foreign).append(put)
+        if foreign:
+            reason = f"the source of an event from site {self._site} must begin with {prefix}"
+            self._keep_dead(foreign, reason, FOREIGN_STATUS)
+        outcomes = self._spool.put_many(own, once=True) if own else ()
+        conflicting = [put for put, outcome in zip(own, outcomes, strict=True) if outcome is PutOutcome.CONFLICTING]
+        if conflicting:
+            self._keep_dead(conflicting, CONFLICT, CONFLICT_STATUS)
+
+    def _keep_dead(self, puts: Puts, reason: str, status: int) -> None:
+        self._spool.put_dead([(event, lanes[0]) for event, lanes in puts], reason, status)
+        for event, _ in puts:
+            text = "kept event %s of %s as a dead letter: %s"
+            about = {"event_id": event.id, "source": event.source}
+            _log.warning(text, event.id[:64], event.source[:128], reason, extra=about)
 
     def sort(self, event: Event, *, from_broker: bool = False) -> Puts:
         """Return the events that are stored for one event, each with its lanes.
@@ -63,34 +89,10 @@ class RelayIntake:
 
     def _place(self, event: Event, copies: tuple[str, ...]) -> Puts:
         if is_image(event):
-            return [(event, (IMAGES,))] if self._keep_images else []
+            return [(event, (IMAGES,))] if self._keeps_images else []
         attributes = event.attributes() if self._alarms else {}
         is_alarm = any(rule.items() <= attributes.items() for rule in self._alarms)
         return [(event, (ALARMS if is_alarm else ARCHIVE, *copies))]
-
-
-def store(spool: Spool, puts: Puts, site: str) -> None:
-    """Store each of the events in the spool once; all of them are on disk when this returns.
-
-    An event with the source and id of a different, earlier event becomes a dead letter, because the receiver would
-    refuse it and this may be its only copy. It comes, for example, from a sensor that restarts its numbering. An event
-    of another site becomes a dead letter too.
-
-    Raises:
-        SpoolFullError: When the spool has no room; the sender keeps all of the events.
-        SpoolError: When the spool can't be written; the sender keeps all of the events.
-    """
-    prefix = source_uri(site, "")
-    own: list[tuple[Event, tuple[str, ...]]] = []
-    foreign: list[tuple[Event, tuple[str, ...]]] = []
-    for event, lanes in puts:
-        (own if event.source.startswith(prefix) and event.source != prefix else foreign).append((event, lanes))
-    if foreign:
-        _keep_dead(spool, foreign, f"the source of an event from site {site} must begin with {prefix}", FOREIGN_STATUS)
-    outcomes = spool.put_many(own, once=True) if own else ()
-    conflicting = [put for put, outcome in zip(own, outcomes, strict=True) if outcome is PutOutcome.CONFLICTING]
-    if conflicting:
-        _keep_dead(spool, conflicting, CONFLICT, CONFLICT_STATUS)
 
 
 def set_apart_former_site(spool: Spool, site: str) -> None:
@@ -118,13 +120,6 @@ def set_apart_former_site(spool: Spool, site: str) -> None:
         if count:
             _log.warning("queue %s: %s; %d events are kept as dead letters", lane, FORMER_SITE, count)
         redrive(spool, Selection(lane=lane, reason=FORMER_SITE, prefix=prefix))
-
-
-def _keep_dead(spool: Spool, puts: Puts, reason: str, status: int) -> None:
-    spool.put_dead([(event, next(iter(lanes))) for event, lanes in puts], reason, status)
-    for event, _ in puts:
-        about = {"event_id": event.id, "source": event.source}
-        _log.warning("kept event %s of %s as a dead letter: %s", event.id[:64], event.source[:128], reason, extra=about)
 
 
 def is_image(event: Event) -> bool:

@@ -25,8 +25,6 @@ from eaves.spool import Entry
 FOREIGN = 403
 """Status of an event that the receiver assigns to another site. The relay sends events of its own site only, so the
 receiver has just learnt to know it by another name, which the next probe shows."""
-NO_PARTS = frozenset({404, 405, 501})
-"""Statuses of a receiver that doesn't support uploads in parts."""
 NOT_THERE = 412
 """HTTP status by which a receiver says that it no longer has the uploaded parts."""
 CONFLICT = 409
@@ -211,8 +209,8 @@ class LinkSender(Sender):
         self._sizes = {lane: BatchSize() for lane in CLASSES}
         self._upload: Upload | None = None
         self._ahead: tuple[tuple[int, ...], Packed] = (), pack([])
-        self._as_batch = self._whole = self._doubted = 0
-        """Numbers of the entries that are sent as a batch, that are not sent in parts, and that got 413 alone."""
+        self._as_batch = self._doubted = 0
+        """Numbers of the entry that is sent as a batch in any case, and of the one that got 413 alone."""
         self._kind, self._body_bytes = BATCH, 0
 
     def limits(self, lane: str) -> tuple[int, int]:
@@ -246,8 +244,6 @@ class LinkSender(Sender):
         """Interrupt the upload of an entry, so that others can be sent; the receiver keeps the uploaded parts."""
         if self._upload is not None and self._upload.entry.seq == entry.seq:
             self._upload = None
-        if self._whole == entry.seq:
-            self._whole = 0
 
     def probe(self) -> None:
         """Ask the receiver which site it identifies this relay as.
@@ -344,7 +340,7 @@ class LinkSender(Sender):
         else:
             packed = pack([one.event for one in entries], as_batch=self._as_batch == entry.seq)
         size = len(packed.body)
-        if packed.is_batch or size <= self.limits(entry.lane)[1] or self._whole == entry.seq:
+        if packed.is_batch or size <= self.limits(entry.lane)[1]:
             self._kind, self._body_bytes = BATCH if packed.is_batch else PICTURE, size
             return self._link.send_packed(packed, timeout_s=self.throughput.limit_s(size))
         self._upload = Upload(entry, packed, hashlib.sha256(packed.body).hexdigest())
@@ -360,21 +356,18 @@ class LinkSender(Sender):
         if upload.received is None:
             part = part[:0]
         self._kind, self._body_bytes = PART, len(part)
-        try:
-            if upload.received == size:
-                self._kind = UPLOADED
+        if upload.received == size:
+            self._kind = UPLOADED
+            try:
                 answer = self._link.send_packed(upload.packed, timeout_s=limit_s(0), uploaded=upload.digest)
+            except StatusError as error:
                 self._upload = None
-                return answer
-            received = self._link.send_part(upload.digest, part, offset=begin, size=size, timeout_s=limit_s(len(part)))
-        except StatusError as error:
-            if error.status == NOT_THERE:
-                self._whole, self._upload = upload.entry.seq, None  # not in parts again, that might never end
-                raise DeliveryError(f"the upload starts again: {error.message}") from error
-            if error.status in NO_PARTS and not upload.received:
-                self._whole, self._upload, self._body_bytes = upload.entry.seq, None, 0
-                return None
-            raise
+                if error.status == NOT_THERE:
+                    raise DeliveryError(f"the upload starts again: {error.message}") from error
+                raise
+            self._upload = None
+            return answer
+        received = self._link.send_part(upload.digest, part, offset=begin, size=size, timeout_s=limit_s(len(part)))
         is_stalled = upload.received is not None and received <= upload.received
         upload.stalls, upload.received = upload.stalls + 1 if is_stalled else 0, received
         if upload.stalls >= MAX_STALLS:

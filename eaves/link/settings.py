@@ -32,6 +32,9 @@ class QueueSettings:
     """Settings of every process with a queue: where it listens, what it accepts, and the limits of its queue."""
 
     host: str = setting("127.0.0.1", "Address that all ports listen on; 0.0.0.0 in a pod.")
+    port: int = setting(
+        8080, "TCP port that receives events. The default is Knative's own.", minimum=1, maximum=65_535, env="PORT"
+    )
     health_port: int = setting(
         0, "TCP port of /metrics and /health. The default, 0, is no port.", minimum=0, maximum=65_535
     )
@@ -111,9 +114,6 @@ class PublisherSettings(QueueSettings):
         "", "Address that events are published to: mqtt://HOST[:PORT]/TOPIC or mqtts://HOST[:PORT]/TOPIC."
     )
     mqtt: MqttTriggerSettings = setting(MqttTriggerSettings, "Settings for publishing: format, topics, credentials.")
-    port: int = setting(
-        8080, "TCP port that receives events. The default is Knative's own.", minimum=1, maximum=65_535, env="PORT"
-    )
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield the path and message of each fault that involves several settings."""
@@ -164,9 +164,6 @@ class RelaySettings(LinkSettings):
         "local",
         "Name of the site. Nothing is sent to a receiver if the token or certificate belongs to another site.",
     )
-    port: int = setting(
-        8080, "TCP port that receives events. The default is Knative's own.", minimum=1, maximum=65_535, env="PORT"
-    )
     alarms: str = setting(
         "",
         "Events that are forwarded before all others: a JSON list of mappings of attributes to "
@@ -209,16 +206,10 @@ class RelaySettings(LinkSettings):
             ValueError: When `alarms` is not a list of mappings, or when a rule would match every event.
         """
         listed = json.loads(self.alarms or "[]")
-        if not isinstance(listed, list):
-            raise ValueError("it is not a list")  # noqa: TRY004 - the text is wrong, not the call
-        for rule in listed:
-            if not isinstance(rule, dict) or not rule:
-                raise ValueError(f"a rule must be a mapping of attributes to values (got {str(rule)[:80]!r})")
-            for name, value in rule.items():
-                if not (name.isascii() and name.isalnum() and name == name.lower()):
-                    raise ValueError(f"{name[:40]!r} is not the name of an attribute; use a-z and 0-9")
-                if not isinstance(value, str):
-                    raise ValueError(f"the value of {name[:40]} must be a string (got {value!r})")  # noqa: TRY004 - as above
+        for rule in listed if isinstance(listed, list) else [listed]:
+            is_rule = isinstance(rule, dict) and rule and all(isinstance(value, str) for value in rule.values())
+            if not is_rule or any(not name.isalnum() or name != name.lower() for name in rule):
+                raise ValueError(f"a rule must map attributes, of a-z and 0-9, to strings (got {str(rule)[:80]})")
         return tuple(listed)
 
     def faults(self) -> Iterator[tuple[str, str]]:

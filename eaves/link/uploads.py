@@ -11,7 +11,6 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 
 from eaves.base.clock import SYSTEM, Clock
@@ -19,11 +18,9 @@ from eaves.base.disk_errors import disk_errors
 from eaves.errors import EventError, ImageTooLargeError
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
-PER_SITE, IN_ALL = 4, 32
-"""Maximum total size of the uploads of one site and of all sites, in multiples of the largest allowed body. Beyond it,
-the upload whose last part is oldest is deleted; the relay then sends that body again."""
-MOST = 8
-"""Maximum number of uploads of one site at the same time; a relay has one."""
+PER_SITE, IN_ALL = 8, 32
+"""Maximum number of uploads of one site, and maximum size of all uploads in multiples of the largest allowed body.
+Beyond it, the upload whose last part is oldest is deleted; the relay then sends that body again. A relay has one."""
 MAX_AGE_S = 7 * 86_400.0
 """Age of the last part at which an upload is deleted, seconds."""
 POLL_S = 600.0
@@ -147,18 +144,13 @@ class Uploads:
         """Delete a site's finished uploads, and the oldest uploads beyond the limits, but not that of `path`."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         own = [one for one in self._list(path.parent.name) if one[2] != path]
-        finished = [one for one in own if not one[0]]
-        _shrink(finished, most=0, most_bytes=0)
-        _shrink(own[len(finished) :], most=MOST - 1, most_bytes=self._max_bytes * (PER_SITE - 1))
+        for at, _, upload in own:
+            if not at or len(own) >= PER_SITE:
+                upload.unlink()
+                own = own[1:]
         every = [one for one in self._list("*") if one[2] != path]
-        _shrink(every, most=len(every), most_bytes=self._max_bytes * (IN_ALL - 1))
-
-
-def _shrink(uploads: Iterable[tuple[float, int, Path]], *, most: int, most_bytes: int) -> None:
-    """Delete the first of the uploads until no more than so many, with no more than so many bytes, are left."""
-    left = list(uploads)
-    while left and (len(left) > most or sum(size for _, size, _ in left) > most_bytes):
-        left.pop(0)[2].unlink(missing_ok=True)
+        while every and sum(size for _, size, _ in every) > self._max_bytes * (IN_ALL - 1):
+            every.pop(0)[2].unlink()
 
 
 def _size(path: Path) -> int:

@@ -30,7 +30,12 @@ from eaves.spool.ledger_schema import STATES, LineState, line_key
 
 Read = Callable[[str, Sequence[Any]], list[Any]]
 """Function that runs a query and returns its rows."""
-_FIND = "SELECT number, digest, eid, state FROM ledger WHERE key = ? AND source = ? AND id = ?"
+_INTACT = (
+    "typeof(source) = 'text' AND typeof(id) = 'text' AND typeof(taken_at) = 'real' AND typeof(changed_at) = 'real'"
+    f" AND typeof(repeats) = 'integer' AND typeof(digest) = 'blob' AND state BETWEEN 0 AND {schema.REMOVED}"
+)
+"""SQL for a line whose values a spool has written; others, on a damaged page, count as missing."""
+_FIND = f"SELECT number, digest, eid FROM ledger WHERE key = ? AND source = ? AND id = ? AND {_INTACT}"  # noqa: S608 - constants
 _FIND_KEYS = "SELECT key FROM ledger WHERE key IN (SELECT value FROM json_each(?))"
 _INSERT = "INSERT INTO ledger(key, digest, source, id, taken_at, changed_at, eid) VALUES(?, ?, ?, ?, ?, ?, ?)"
 _COLUMNS = "number, source, id, taken_at, state, changed_at, repeats, reason, digest"
@@ -70,8 +75,7 @@ class LedgerLine:
         taken_at: Time at which the event was put first, Unix seconds.
         state: `queued` while any entry of the event waits; `dead` when no entry waits and some are dead letters;
             `released` when all were delivered; `removed` when one was deleted instead, by an operator or because the
-            dead letters' budget was used up; `lost` when the file was damaged and the event could not be read. A lost
-            event is stored when it comes again.
+            dead letters' budget was used up.
         changed_at: Time at which the state changed last, Unix seconds.
         repeats: Number of times that the same event came again.
         reason: Reason why the event is dead or removed; empty otherwise.
@@ -132,7 +136,7 @@ class Ledger:
             SpoolError: When the file can't be read.
         """
         of_site = f"{_SITE} = ?3 AND" if site else ""  # an index finds the lines of one site among those of many sites
-        sql = f"SELECT {_COLUMNS} FROM ledger WHERE {of_site} number > ?1 ORDER BY number LIMIT ?2"  # noqa: S608 - constants
+        sql = f"SELECT {_COLUMNS} FROM ledger WHERE {of_site} number > ?1 AND {_INTACT} ORDER BY number LIMIT ?2"  # noqa: S608 - constants
         lines = [_line(row) for row in self._read(sql, (after, limit, *([site] if site else [])))]
         if lines and not site:  # counted after the lines were read, so that the number never is too small
             lines[0] = replace(lines[0], deleted=self.counts().deleted)
@@ -144,14 +148,9 @@ class Ledger:
         Raises:
             SpoolError: When the file can't be read.
         """
-        sql = f"SELECT {_COLUMNS} FROM ledger WHERE key = ? AND source = ? AND id = ?"  # noqa: S608 - constants
+        sql = f"SELECT {_COLUMNS} FROM ledger WHERE key = ? AND source = ? AND id = ? AND {_INTACT}"  # noqa: S608 - constants
         rows = self._read(sql, (line_key(source, event_id), source, event_id))
         return _line(rows[0]) if rows else None
-
-    def has(self, source: str, event_id: str) -> bool:
-        """Return whether an event has a line, and isn't lost."""
-        line = self.find(source, event_id)
-        return line is not None and line.state != "lost"
 
     def counts(self) -> LedgerCounts:
         """Return the ledger's counters."""
@@ -161,8 +160,8 @@ class Ledger:
     def add(self, db: sqlite3.Connection, put: PutRequest, *, now: float, eid: int, is_new: bool) -> None:
         """Add the line of an event that was just stored, within a commit.
 
-        An event that was stored although it has a line (`put` without `once`, or a lost event that came again) keeps
-        that line, whose state becomes `queued` again.
+        An event that was stored although it has a line (`put` without `once`) keeps that line, which is
+        `queued` again.
 
         Args:
             db: Connection within the transaction.
@@ -175,9 +174,8 @@ class Ledger:
         if found is None:
             db.execute(_INSERT, (put.key, put.digest, put.source, put.event_id, now, now, eid))
             return
-        number, _, waiting, state = found
-        if not _is_lost(state):
-            self._count_repeat(db, number)
+        number, _, waiting = found
+        self._count_repeat(db, number)
         if waiting is None:
             sql = "UPDATE ledger SET state = ?, changed_at = ?, digest = ?, deleted = 0, reason = '', eid = ?"
             db.execute(f"{sql} WHERE number = ?", (schema.QUEUED, now, put.digest, eid, number))
@@ -194,12 +192,12 @@ class Ledger:
         return _find(db, put) is not None
 
     def recall(self, db: sqlite3.Connection, put: PutRequest) -> PutOutcome | None:
-        """Return why an event is not to be stored, within a commit; None for one without a line, and for a lost one.
+        """Return why an event is not to be stored, within a commit; None for one without a line.
 
         A repetition or a conflict is counted.
         """
         found = _find(db, put)
-        if found is None or _is_lost(found[3]):
+        if found is None:
             return None
         if found[1] and found[1] != put.digest:
             db.execute("UPDATE ledger_totals SET conflicts = conflicts + 1")
@@ -216,32 +214,19 @@ def _find(db: sqlite3.Connection, put: PutRequest) -> Any:
     return db.execute(_FIND, (put.key, put.source, put.event_id)).fetchone()
 
 
-def _is_lost(state: Any) -> bool:
-    """Return whether a line says that its event was lost, or is itself damaged."""
-    return not isinstance(state, int) or not 0 <= state < schema.LOST
-
-
 def _line(row: Sequence[Any]) -> LedgerLine:
-    """Build a ledger line from a row; values that no spool writes, on a damaged page, give a `lost` line."""
     number, source, event_id, taken_at, state, changed_at, repeats, reason, digest = row
-    if not (isinstance(state, int) and 0 <= state < len(STATES) and isinstance(digest, bytes)):
-        state, reason, digest = schema.LOST, "the line is damaged", b""
     return LedgerLine(
         number=number,
-        source=str(source),
-        id=str(event_id),
-        taken_at=_or_zero(taken_at),
+        source=source,
+        id=event_id,
+        taken_at=taken_at,
         state=STATES[state],
-        changed_at=_or_zero(changed_at),
-        repeats=int(_or_zero(repeats)),
+        changed_at=changed_at,
+        repeats=repeats,
         reason=str(reason),
         digest=digest.hex(),
     )
-
-
-def _or_zero(value: Any) -> float:
-    """Return a row's value if it is a number; 0 when damage has changed it to something else."""
-    return value if isinstance(value, (int, float)) and value >= 0 else 0.0
 
 
 def to_dict(line: LedgerLine) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from eaves.spool.schema import run
 if TYPE_CHECKING:
     from eaves.spool.ledger import LedgerLimits
 
-LineState = Literal["queued", "released", "dead", "removed", "lost"]
-STATES: tuple[LineState, ...] = ("queued", "released", "dead", "removed", "lost")
+LineState = Literal["queued", "released", "dead", "removed"]
+STATES: tuple[LineState, ...] = ("queued", "released", "dead", "removed")
 """States of a ledger line; the table stores each state as its position in this list."""
 DIGEST_BYTES = 8
 """Number of bytes of SHA-256 that a line keeps of an event's content. They tell a repetition from another event that
@@ -29,7 +29,7 @@ TRIM = 1_000
 """Maximum number of old lines that are deleted when one new line is added, for example after the limit was lowered."""
 _ADDED_ON_THE_WAY = ("traceparent", "tracestate", "knative")
 """Prefixes of the names of attributes that a broker or a tracer adds."""
-QUEUED, RELEASED, DEAD, REMOVED, LOST = range(len(STATES))
+QUEUED, RELEASED, DEAD, REMOVED = range(len(STATES))
 
 _NOW = "(julianday('now') - 2440587.5) * 86400.0"
 """SQL for Unix seconds with milliseconds. Source: sqlite.org/lang_datefunc.html; `unixepoch('subsec')` needs SQLite

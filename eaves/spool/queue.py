@@ -314,7 +314,7 @@ class Spool:
 
     def seen(self, source: str, event_id: str, *, options: bytes = b"") -> bool:
         """Return whether this pair is remembered: put with `once`, or left out by the options with this digest."""
-        if self.ledger is not None and self.ledger.has(source, event_id):
+        if self.ledger is not None and self.ledger.find(source, event_id) is not None:
             return True
         sql = "SELECT 1 FROM seen WHERE key = ? AND options IN (x'', ?)"
         return bool(self._read(sql, (seen_key(source, event_id), options)))

@@ -57,17 +57,11 @@ def command() -> None:
     type=click.Path(file_okay=False, exists=True, path_type=Path),
     help="Folder with the token for a receiver that --received names by address. Default: the relay's own folder.",
 )
-@click.option(
-    "--source",
-    default="",
-    metavar="PREFIX",
-    help="Compare only received events whose source begins with this, such as /eaves/SITE/.",
-)
 @output_option
 @relay_options
 @click.pass_context
 def audit(
-    ctx: click.Context, /, sent: str | None, received: tuple[str, ...], credentials: Path | None, source: str,
+    ctx: click.Context, /, sent: str | None, received: tuple[str, ...], credentials: Path | None,
     form: str, place: Place, app: str, pod: str,
 ) -> None:  # fmt: skip
     """Compare the events that relays took with those that their receiver got; name missing and unknown events.
@@ -83,13 +77,13 @@ def audit(
     with EventComparison() as comparison:
         if sent is None:
             with open_relays(place, app=app, pod=pod) as relays:
-                _compare_relays(comparison, relays, received, credentials, source)
+                _compare_relays(comparison, relays, received, credentials)
                 queues = [relay.options for relay in relays]
         else:
             if not received:
                 raise InputError("--sent needs --received, the list to compare with", hint="add --received FILE|URL")
             comparison.add_sent(_read(sent, credentials))
-            comparison.add_received(_read_received(received, credentials, source))
+            comparison.add_received(_read_all(received, credentials))
         found = comparison.finish()
     _print(found, form, queues)
     if not found.passed:
@@ -118,15 +112,14 @@ def ledger(spool: Path | None, place: Place, app: str, pod: str) -> None:
 
 
 def _compare_relays(
-    comparison: EventComparison, relays: Sequence[QueueTarget], received: Sequence[str], credentials: Path | None,
-    source: str,
+    comparison: EventComparison, relays: Sequence[QueueTarget], received: Sequence[str], credentials: Path | None
 ) -> None:  # fmt: skip
     """Add the relays' lists, the receiver's list, and the events that the relays took while that list was read."""
     lists = received or [_find_receiver(relays)]
     folder = credentials or next((relay.credentials for relay in relays if relay.credentials), None)
     last = [comparison.add_sent(relay.read_ledger()) for relay in relays]
     try:
-        comparison.add_received(_read_received(lists, folder, source))
+        comparison.add_received(_read_all(lists, folder))
     except DeliveryError as error:
         if received or not relays[0].pod or isinstance(error, StatusError):
             raise
@@ -153,11 +146,9 @@ def _find_receiver(relays: Sequence[QueueTarget]) -> str:
     return addresses[0]
 
 
-def _read_received(lists: Sequence[str], credentials: Path | None, source: str) -> Iterator[LedgerLine]:
+def _read_all(lists: Sequence[str], credentials: Path | None) -> Iterator[LedgerLine]:
     for one in lists:
-        for line in _read(one, credentials):
-            if line.source.startswith(source):
-                yield line
+        yield from _read(one, credentials)
 
 
 def _read(where: str, credentials: Path | None) -> Iterator[LedgerLine]:

@@ -20,8 +20,8 @@ from eaves.link.relay_intake import (
     IMAGES,
     RelayIntake,
     set_apart_former_site,
-    store,
 )
+from eaves.link.settings import RelaySettings
 from eaves.spool import LedgerLimits, Puts, Spool, SpoolLimits
 
 ALARM_RULES = ({"label": "fire"}, {"label": "smoke", "confidence": "high"}, {"partitionkey": "gate"})
@@ -33,8 +33,10 @@ def event(number: int, **fields: Any) -> Event:
     return Event(**{**known, "datacontenttype": "application/json", "data": b"{}", **fields})
 
 
-def intake(**options: Any) -> RelayIntake:
-    return RelayIntake(**{"site": "north", "alarms": ALARM_RULES, "keep_images": True, "to_broker": False, **options})
+def intake(spool: Any = None, *, keep_images: bool = True, to_broker: bool = False) -> RelayIntake:
+    images, alarms = "all" if keep_images else "none", json.dumps(ALARM_RULES)
+    wanted = RelaySettings(to="https://cloud", site="north", alarms=alarms, images=images, has_broker=to_broker)
+    return RelayIntake(wanted, spool)
 
 
 def image(**fields: Any) -> Event:
@@ -156,14 +158,10 @@ def test_a_dead_letter_that_is_no_image_goes_to_the_archive_beside_the_event_abo
 
 def test_what_is_of_another_site_stays_here_as_a_dead_letter_and_blocks_nothing(tmp_path: Path) -> None:
     foreign = event(8, source="/eaves/northern/gate", data=b"{}")
-    puts = [
-        *intake(to_broker=True).sort(dead_letter(foreign)),
-        *intake().sort(event(9)),
-        *intake().sort(event(1, source="urn:x")),
-    ]
+    events = [dead_letter(foreign), event(9), event(1, source="urn:x")]
     with Spool(tmp_path / "relay.db", ledger=LedgerLimits(max_entries=100)) as spool:
-        store(spool, puts, "north")
-        store(spool, puts, "north")
+        for _ in range(2):
+            intake(spool).store(events)
         queued = [one.event for one in spool.peek(ARCHIVE, limit=10, max_bytes=10_000)]
         assert [one.type for one in queued] == [IMAGE_REJECTED, IMAGE_CLASSIFIED]
         letters = {letter.entry.event.source: (letter.status, letter.reason) for letter in spool.dead()}
