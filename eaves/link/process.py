@@ -25,6 +25,8 @@ NO_SINK = "the address that events go to is unknown: no sink or folder is set, a
 STOP_S = 1.4
 """Time that deliveries in progress have to finish at shutdown, seconds. What isn't finished is repeated after the next
 start."""
+MAX_ENTRIES = 2_000_000
+"""Maximum number of events that wait, copies for the Broker included."""
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 

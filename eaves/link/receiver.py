@@ -26,7 +26,7 @@ from eaves.delivery import Deliverer, Sender, SinkClient
 from eaves.http_client.proxies import Proxies, parse_proxies
 from eaves.ingress import IngressLimits, IngressServer, ServerTls
 from eaves.link.archive import Archive
-from eaves.link.process import CONTEXT, build_sender, running, start, wait_for_stop
+from eaves.link.process import CONTEXT, MAX_ENTRIES, build_sender, running, start, wait_for_stop
 from eaves.link.receiver_intake import LANE, SiteCounters
 from eaves.link.receiver_routes import ReceiverRoutes
 from eaves.link.settings import ReceiverSettings
@@ -67,7 +67,7 @@ def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressSer
     if settings.folder:
         sender = Archive(settings.folder)
     ledger = LedgerLimits(max_entries=settings.ledger_max_entries)
-    with Spool(settings.spool, limits=settings.limits(), ledger=ledger) as spool, client:
+    with Spool(settings.spool, limits=settings.limits(entries=MAX_ENTRIES), ledger=ledger) as spool, client:
         folders = [Lease(settings.folder / ".lease")] if settings.folder else []
         delivery = Deliverer(spool, LANE, sender, backoff=UNLIMITED, leases=[spool.lease(LANE), *folders])
         server = IngressServer(

@@ -22,7 +22,7 @@ from eaves.http_client.proxies import parse_proxies
 from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import PATH, StoreRoute
 from eaves.link.client import LinkClient
-from eaves.link.process import CONTEXT, build_sender, running, start, wait_for_stop
+from eaves.link.process import CONTEXT, MAX_ENTRIES, build_sender, running, start, wait_for_stop
 from eaves.link.relay_intake import BROKER, CLASSES, FROM_BROKER, RelayIntake, set_apart_former_site
 from eaves.link.sender import LinkSender
 from eaves.link.settings import RelaySettings
@@ -47,7 +47,7 @@ def main(**options: Any) -> None:
     link = LinkClient(settings.to, settings.credentials, ca_certs_pem=settings.ca_certs, proxies=proxies)
     ledger = LedgerLimits(max_entries=settings.ledger_max_entries, ignored_lanes=(BROKER,))
     with (
-        Spool(settings.spool, limits=settings.limits(), ledger=ledger) as spool,
+        Spool(settings.spool, limits=settings.limits(entries=MAX_ENTRIES), ledger=ledger) as spool,
         SinkClient(connections=1, ca_certs_pem=settings.ca_certs, proxies=proxies) as client,
     ):
         set_apart_former_site(spool, settings.site)

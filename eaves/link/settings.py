@@ -14,13 +14,8 @@ from eaves.delivery.mqtt.settings import SCHEMES, MqttTriggerSettings, find_url_
 from eaves.http_client.proxies import is_loopback
 from eaves.http_client.trust import build_tls_context
 from eaves.link.client import check_receiver
-from eaves.spool import SpoolLimits, WhenFull
-from eaves.spool.limits import DAY_S
+from eaves.spool.settings import SpoolSettings
 
-ATTRIBUTES_BYTES = 65_536
-"""Room that the spool needs for an event's attributes, in addition to its data, bytes."""
-MAX_ENTRIES = 2_000_000
-"""Maximum number of events that wait, copies for the Broker included."""
 _SCHEMES = ("http://", "https://")
 
 Rule = Mapping[str, str]
@@ -28,7 +23,7 @@ Rule = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueueSettings:
+class QueueSettings(SpoolSettings):
     """Settings of every process with a queue: where it listens, what it accepts, and the limits of its queue."""
 
     host: str = setting("127.0.0.1", "Address that all ports listen on; 0.0.0.0 in a pod.")
@@ -50,56 +45,11 @@ class QueueSettings:
         "when it is reached the answer is 429, and the sender keeps its events.",
         minimum=1,
     )
-    spool: Path = setting(
-        Path("/spool/queue.db"), "Path of the durable queue; it must be on a disk that outlives the process."
-    )
-    spool_max_bytes: int = setting(
-        2_000_000_000,
-        "Maximum size in bytes of the events that wait; when it is reached, the answer is 429 and senders keep their "
-        "events.",
-        minimum=1_000_000,
-    )
-    spool_dead_max_bytes: int = setting(
-        200_000_000,
-        "Maximum size in bytes of the events that the next server refuses, in addition to `spool_max_bytes`.",
-        minimum=0,
-    )
-    spool_dead_max_age_days: float = setting(
-        30.0,
-        "Days after which a refused event is deleted. The default leaves time for a person who looks once a month.",
-        minimum=0,
-    )
-    spool_dead_when_full: str = setting(
-        "expire",
-        "Action when `spool_dead_max_bytes` is reached: `expire` deletes the oldest dead letters, and counts and logs "
-        "each; `refuse` pauses delivery until a person has made room.",
-        choices=("expire", "refuse"),
-    )
-    admin_socket: Path | None = setting(
-        None,
-        "Path of the Unix socket on which the process's own user can list and change the queue. The default is "
-        "`socket` in the folder `NAME.admin` beside the spool NAME.",
-    )
-    log_json: bool = setting(True, "Log JSON lines instead of plain text.")
-
-    def limits(self) -> SpoolLimits:
-        """Return the limits of the spool."""
-        return SpoolLimits(
-            max_bytes=self.spool_max_bytes,
-            max_entries=MAX_ENTRIES,
-            dead_max_bytes=self.spool_dead_max_bytes,
-            dead_max_age_s=self.spool_dead_max_age_days * DAY_S,
-            dead_when_full=WhenFull(self.spool_dead_when_full),
-        )
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield the path and message of each fault that involves several settings."""
-        needed = self.max_bytes + ATTRIBUTES_BYTES
-        if self.spool_max_bytes < needed:
-            yield (
-                "spool_max_bytes",
-                f"must fit an event of max_bytes and its attributes: at least {needed} (got {self.spool_max_bytes})",
-            )
+        if fault := self.find_room_fault(self.max_bytes):
+            yield "spool_max_bytes", fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from eaves.sources.faults import HourlyLog
 from eaves.sources.files import build_capture, build_text
 from eaves.sources.frame import ERRORS, Cause, Dropped, Frame, Outcome
 from eaves.sources.options import FrameEditor, FrameOptions
-from eaves.sources.settings import ATTRIBUTES_BYTES
+from eaves.spool.settings import ATTRIBUTES_BYTES
 
 if TYPE_CHECKING:
     from eaves.sources.claim_check import ClaimChecker

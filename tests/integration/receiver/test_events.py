@@ -62,14 +62,6 @@ def test_events_wait_while_the_sink_is_not_known(tmp_path: Path) -> None:
         assert receiver.queued() == 1
 
 
-def test_one_event_alone_in_binary_mode_and_in_chunks(sender: Sender) -> None:
-    status, body = sender.send_alone(classified(1))
-    assert (status, json.loads(body)) == (200, {"stored": 1, "repeated": 0, "refused": []})
-    whole = b"".join(encode_batch([classified(2)]))
-    pieces = iter([whole[:7], whole[7:]])
-    assert sender.ask("POST", EVENTS, pieces, {"Content-Type": MEDIA_TYPE})[0] == 200
-
-
 def test_an_event_of_another_site_is_forged_and_the_others_are_stored(receiver: Served, sender: Sender) -> None:
     answer = sender.send([classified(1), classified(2, site="harbour"), classified(3, site="mill2"), classified(4)])
     assert (answer.stored, [(one.index, one.status) for one in answer.refused]) == (2, [(1, 403), (2, 403)])
@@ -104,13 +96,6 @@ def test_an_event_that_came_in_parts_and_is_refused_is_accounted_for(sender: Sen
     sender.ask("POST", f"{PARTS}{digest}?offset=0&size={len(body)}", body)
     broken = sender.ask("POST", EVENTS, b"", {**headers, "ce-id": "", UPLOAD: digest})
     assert (broken[0], [one.status for one in parse_batch_answer(broken[1], 1).refused]) == (200, [400])
-
-
-def test_an_image_that_was_predicted_a_second_time_is_no_conflict(receiver: Served, sender: Sender) -> None:
-    again = replace(classified(1), data=b'{"predictions": [], "timings": {"infer": 9.9}}')
-    sender.send([classified(1)])
-    answer = sender.send([again])
-    assert (answer.stored, answer.repeated, answer.refused) == (0, 1, ())
 
 
 def test_a_broken_event_of_a_batch_is_refused_and_the_others_are_stored(receiver: Served, sender: Sender) -> None:

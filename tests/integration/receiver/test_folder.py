@@ -137,18 +137,3 @@ def test_a_folder_that_can_not_be_made_is_reported_at_the_start(tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError), receiving(tmp_path, tls=False, folder=tmp_path / "file" / "received"):
         pass
-
-
-def test_two_receivers_do_not_write_into_one_folder(tmp_path: Path) -> None:
-    folder = tmp_path / "received"
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    with receiving(tmp_path / "a", tls=False, folder=folder) as first:
-        with first.sender() as sender:
-            sender.send([classified(1)])
-        wait_until(lambda: first.queued() == 0, what="an empty queue")
-        with receiving(tmp_path / "b", tls=False, folder=folder) as second:
-            with second.sender() as sender:
-                sender.send([classified(2)])
-            with pytest.raises(AssertionError):
-                wait_until(lambda: second.queued() == 0, 1.5)

@@ -12,7 +12,7 @@ from eaves.link.relay_intake import ALARMS, ARCHIVE, IMAGES
 from eaves.spool import Selection
 from eaves.spool.admin import drop
 from tests.fakes.http.receiver import Reply
-from tests.integration.relay.harness import LOST, event, failing, forwarding, names, picture
+from tests.integration.relay.harness import LOST, event, forwarding, names, picture
 from tests.waiting import wait_until
 
 
@@ -152,14 +152,3 @@ def test_a_picture_of_which_a_part_is_too_large_goes_in_smaller_ones(tmp_path: P
         rig.wait_until_empty()
         assert rig.stored() == names(1, 2)
         assert sum(size > 10_000 for _, size in rig.receiver.part_requests) == 3
-
-
-def test_a_picture_that_is_too_large_as_a_whole_is_kept_apart(tmp_path: Path) -> None:
-    with forwarding(tmp_path, starts=False) as rig:
-        rig.put(picture(1), lane=IMAGES)
-        rig.receiver.part_reply = lambda: Reply(status=413)
-        rig.receiver.script = failing(413)
-        rig.start()
-        rig.wait_until_empty()
-        assert list(rig.dead()) == ["id-1"]
-        assert rig.receiver.calls == ["probe", "part", "probe", "part"]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import eaves
 from eaves.base.backoff import Backoff
 from eaves.errors import DeliveryError, InputError, NotFoundError, StatusError
-from eaves.link.audit import Audit, EventComparison, read_file, read_pages, read_receiver
+from eaves.link.audit import Audit, EventComparison, read_file, read_receiver
 from eaves.spool import LedgerLimits, LedgerLine, Spool
 from eaves.spool.ledger import to_dict
 from tests.unit.spool.entries import image
@@ -74,18 +74,6 @@ def test_what_the_sender_may_have_forgotten_is_older_and_not_unknown() -> None:
     assert (more.older, more.totals["unknown"]) == (3, 2), "not more can be older than lines were deleted"
     late = audit(kept, [*got, line(9, at=NOON + 60)], newer=[])
     assert (late.older, late.totals["unknown"]) == (3, 1)
-
-
-def test_several_senders_have_numbers_of_their_own() -> None:
-    with EventComparison() as comparison:
-        assert comparison.add_sent([line(1), line(2)]) == 2
-        assert comparison.add_sent([line(1, id="a"), line(2, id="b"), line(3, id="c")]) == 3
-        assert comparison.add_sent([]) == 0
-        comparison.add_received([*received(1, 2), *(line(9, id=name) for name in "abc"), line(7, at=NOON - 500)])
-        comparison.add_newer([])
-        found = comparison.finish()
-    assert counted(found) == {"sent": 5, "received": 5, "unknown": 1}
-    assert found.older == 0
 
 
 def test_what_the_receiver_may_have_forgotten_is_not_missing() -> None:
@@ -193,11 +181,6 @@ def test_a_page_that_the_link_swallows_is_asked_for_again_but_not_one_that_is_re
     with pytest.raises(StatusError):
         numbers(receiver)
     assert receiver.calls == 1
-
-
-def test_a_ledger_that_begins_again_and_again_ends() -> None:
-    with pytest.raises(InputError, match="not in ascending order"):
-        list(read_pages(lambda after: [line(5)]))
 
 
 def test_a_file_is_a_spool_or_lines(tmp_path: Path) -> None:

@@ -83,18 +83,6 @@ def test_the_sites_own_broker_gets_a_copy_of_what_is_no_image() -> None:
     assert [lanes for _, lanes in puts] == [(ALARMS, BROKER)]
 
 
-def test_the_sites_own_broker_gets_no_copy_of_what_it_has_sent() -> None:
-    assert intake(to_broker=True).sort(event(1), from_broker=True) == [(event(1), (ARCHIVE,))]
-    reported = intake(to_broker=True).sort(dead_letter(image()), from_broker=True)
-    assert BROKER in reported[0][1], "the event about a dead letter is new to it"
-
-
-def test_what_a_broker_adds_on_the_way_is_left_out() -> None:
-    sent = event(1, extensions={"label": "rose"})
-    came = sent.with_extensions(knativearrivaltime="2026-11-25T12:00:00Z", knativebrokerttl="254")
-    assert intake().sort(came) == [(sent, (ARCHIVE,))]
-
-
 def test_a_dead_letter_becomes_an_event_that_says_why_and_its_image_goes_along() -> None:
     original = image(extensions={"partitionkey": "north", "label": "?"})
     (rejected, lanes), along = intake(to_broker=True).sort(dead_letter(original, json.dumps(PROBLEM).encode()))
@@ -124,31 +112,6 @@ def test_the_event_about_an_image_in_a_bucket_says_where_it_is() -> None:
     assert along[0] == original
     assert rejected.json()["cause"]["dataref"] == "https://store.example/photos/7.jpg?token=***"
     assert "dataref" not in rejected.extensions, "it would be the reference to the rejection's own data"
-
-
-def test_a_dead_letter_that_comes_again_is_the_same_event() -> None:
-    first = intake().sort(dead_letter(image(), b"busy"))[0][0]
-    again = intake().sort(dead_letter(image(), b"busy"))[0][0]
-    other = intake().sort(dead_letter(image(id="other"), b"busy"))[0][0]
-    assert first == again
-    assert first.id != other.id
-    elsewhere = dead_letter(image(), b"busy").with_extensions(knativeerrordest="http://another-function")
-    assert intake().sort(elsewhere)[0][0].id != first.id, "two functions may refuse one image, each for its own reason"
-
-
-@pytest.mark.parametrize(
-    ("answer", "detail"),
-    [(b"", ""), (b"no\nroute", "no route"), (b'{"detail": "cut', '{"detail": "cut')],
-)
-def test_an_answer_that_is_no_problem_document_is_the_detail(answer: bytes, detail: str) -> None:
-    document = intake().sort(dead_letter(image(), answer))[0][0].json()
-    assert (document["detail"], document["status"]) == (detail, 422)
-
-
-def test_a_code_and_data_that_are_nonsense_do_no_harm() -> None:
-    letter = image(extensions={"knativeerrordest": "x", "knativeerrorcode": "-1", "knativeerrordata": "%%%"})
-    document = intake().sort(letter)[0][0].json()
-    assert (document["status"], document["detail"]) == (0, "%%%")
 
 
 def test_a_dead_letter_that_is_no_image_goes_to_the_archive_beside_the_event_about_it() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.errors import EventError, ImageTooLargeError
+from eaves.errors import EventError
 from eaves.link.uploads import PER_SITE, Uploads
 from tests.fakes.clock import ManualClock
 
@@ -59,18 +59,6 @@ def test_a_name_that_is_no_digest_is_refused(tmp_path: Path, digest: str) -> Non
         uploads.append("north", digest, b"x", offset="0", size="1")
     with pytest.raises(EventError):
         uploads.read("north", digest)
-
-
-@pytest.mark.parametrize(("offset", "size"), [("-1", "1"), ("0", ""), ("0", "9" * 13), ("\u0663", "1")])
-def test_numbers_that_are_none_are_refused(tmp_path: Path, offset: str, size: str) -> None:
-    with pytest.raises(EventError):
-        Uploads(tmp_path / "parts", max_bytes=1_000).append("north", DIGEST, b"x", offset=offset, size=size)
-
-
-def test_a_body_that_would_be_too_large_is_refused_before_its_parts(tmp_path: Path) -> None:
-    with pytest.raises(ImageTooLargeError):
-        add(Uploads(tmp_path / "parts", max_bytes=999), 0, 0)
-    assert not (tmp_path / "parts").exists()
 
 
 def test_what_is_finished_goes_first_once_the_next_one_comes(tmp_path: Path) -> None:

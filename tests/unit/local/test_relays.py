@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,22 +68,6 @@ def test_a_relay_is_reported_what_eaves_yaml_says(relays: AppProcesses, launch: 
     assert (settings.spool_max_bytes, settings.spool_dead_max_bytes) == (500_000_000, 100_000_000)
     assert settings.spool == tmp_path / "relays" / "flowers.db"
     assert (settings.host, settings.broker) == ("127.0.0.1", "")
-
-
-def test_a_relay_is_started_anew_when_its_receiver_changes_and_ends_with_it(
-    relays: AppProcesses, launch: FakeLauncher
-) -> None:
-    relays.reconcile({"flowers": app()})
-    before = reported(launch)
-    relays.reconcile({"flowers": app()})
-    assert launch.count == 1
-    relays.reconcile({"flowers": app(to="https://other.example")})
-    after = reported(launch)
-    assert (after.to, after.spool) == ("https://other.example", before.spool)
-    assert [child.running for child in launch.children] == [False, True]
-    relays.reconcile({"flowers": replace(app(), relay=RelaySpec())})
-    assert [child.running for child in launch.children] == [False, False]
-    assert relays.statuses("flowers") == ()
 
 
 def test_nothing_is_sent_to_the_port_of_a_relay_that_ended(

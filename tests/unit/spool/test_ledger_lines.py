@@ -72,11 +72,6 @@ def test_a_list_of_somebody_else_needs_source_and_id_only() -> None:
     assert (found.source, found.id, found.number, found.taken_at, found.state) == ("/s", "1", 1, 0.0, "released")
 
 
-def test_empty_lines_and_a_missing_end_are_passed_over() -> None:
-    text = b"\n" + encode_lines([line(1)]) + b"  \r\n" + encode_line(line(2)).encode()
-    assert [found.number for found in read(text)] == [1, 2]
-
-
 @pytest.mark.parametrize(
     ("text", "reported"),
     [

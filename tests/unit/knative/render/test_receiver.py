@@ -116,13 +116,6 @@ def test_the_authority_of_the_servers_certificate_signs_no_sites_certificate() -
     }
 
 
-def test_it_says_how_its_secrets_are_made() -> None:
-    reported = render(*FULL).stderr
-    assert "kubectl -n cloud create secret tls receiver-tls" in reported
-    assert "kubectl -n cloud create secret generic receiver-sites --from-file=SITE=FILE" in reported
-    assert "kubectl -n cloud create secret generic site-authority --from-file=ca.crt=FILE" in reported
-
-
 def test_what_can_not_work_is_refused() -> None:
     assert faults().keys() == {"image", "broker"}
     assert "broker and sink are" in faults("--image", AGENT_IMAGE, "--broker", "b", "--sink", "http://s")["broker"]
