@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eaves.config import SettingsLayer, build
-from eaves.link.audit import AuditCounts, EventComparison, read_file
+from eaves.link.audit import EventComparison, read_file
 from eaves.spool.ledger import to_dict
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD, STATEFUL_SET
@@ -81,7 +81,7 @@ class Cloud:
         return count
 
 
-def audit_files(sent: Path, received: Path) -> AuditCounts:
+def audit_files(sent: Path, received: Path) -> Mapping[str, int]:
     """The totals of an audit of two lists of JSON lines."""
     with EventComparison() as comparison:
         comparison.add_sent(read_file(sent))
