@@ -17,12 +17,10 @@ from eaves import errors
 from eaves.cli import COMMANDS, load_command
 from eaves.cli.project import Project
 from eaves.config import SettingsLeaf, is_scalar, iter_leaves
+from eaves.link.settings import PublisherSettings, ReceiverSettings, RelaySettings
 from eaves.local.settings import LocalSettings
 from eaves.options import describe_range, parameter_name
 from eaves.platform import DeliverySettings
-from eaves.publisher.settings import PublisherSettings
-from eaves.receiver.settings import ReceiverSettings
-from eaves.relay.settings import RelaySettings
 from eaves.sources.kind import OWN, load_kind
 from eaves.sources.options import FrameOptions
 from eaves.sources.settings import AgentSettings, ClaimCheckSettings, SourceSettings
@@ -51,9 +49,9 @@ def build_reference() -> str:
     parts += ["### ... to store large images in a bucket\n", *_settings(ClaimCheckSettings, env=False)]
     for kind in OWN:
         parts += [f"### ... of kind `{kind}`\n", *_settings(load_kind(kind).settings, env=False)]
-    parts += ["## A publisher's process (`python -P -m eaves.publisher`)\n", *_settings(PublisherSettings)]
-    parts += ["## A relay's process (`python -P -m eaves.relay`)\n", *_settings(RelaySettings)]
-    parts += ["## A receiver's process (`python -P -m eaves.receiver`)\n", *_settings(ReceiverSettings)]
+    parts += ["## A publisher's process (`python -P -m eaves.link.publisher`)\n", *_settings(PublisherSettings)]
+    parts += ["## A relay's process (`python -P -m eaves.link.relay`)\n", *_settings(RelaySettings)]
+    parts += ["## A receiver's process (`python -P -m eaves.link.receiver`)\n", *_settings(ReceiverSettings)]
     parts += ["## A console's process at a site (`python -P -m knative.console`)\n", *_settings(SiteConsoleSettings)]
     parts += ["## A declaration (`model.yaml`)\n", *_settings(Declaration, env=False)]
     parts += ["### ... with `task: tensor`\n", *_settings(TensorDeclaration, env=False)]

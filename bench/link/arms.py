@@ -155,7 +155,7 @@ class _Site:
         return self.part(
             "cloud",
             "receiver",
-            "eaves.receiver",
+            "eaves.link.receiver",
             port,
             EAVES_HOST=self.network.cloud_host,
             PORT=str(port),
@@ -170,7 +170,7 @@ class _Site:
         return self.part(
             "edge",
             "relay",
-            "eaves.relay",
+            "eaves.link.relay",
             port,
             EAVES_TO=f"https://{self.network.cloud_host}:{self.network.reach(receiver_port)}",
             EAVES_CREDENTIALS=str(self.credentials / "edge"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from eaves.platform import RELAY, RelaySpec
 if TYPE_CHECKING:
     from eaves.admin import Queue
     from eaves.admin.report import LinkReport
+    from eaves.spool import LedgerLine
 
 RECEIVER = "receiver"
 """Value of `QueueTarget.agent` for the queue of a receiver on this machine, which belongs to no agent."""
@@ -46,6 +47,12 @@ class QueueTarget:
         if self.agent == RECEIVER:
             return "the receiver"
         return self.pod or (f"agent {self.agent}" if self.agent else "the broker")
+
+    def read_ledger(self, after: int = 0) -> Iterator[LedgerLine]:
+        """Yield the lines of the queue's ledger with a higher number than `after`."""
+        from eaves.link.audit import read_pages
+
+        return read_pages(lambda number: self.queue.ledger(after=number), after=after)
 
     @property
     def options(self) -> str:
@@ -96,20 +103,25 @@ def open_targets(place: Place, *, agent: str, pod: str, receiver: bool = False) 
         raise click.UsageError("--pod is for sites; add --on knative or --site.")
     with ExitStack() as stack:
         if receiver:
-            from eaves.admin.client import open_queue
-            from eaves.admin.server import default_socket
-            from eaves.receiver.intake import LANE
-            from eaves.spool import lease_path
-
-            spool = receiver_spool(place.state_dir)
-            opened: Queue = stack.enter_context(open_queue(spool, default_socket(spool), [lease_path(spool, LANE)]))
-            agent = RECEIVER
+            yield [stack.enter_context(open_receiver(receiver_spool(place.state_dir)))]
         else:
             from eaves.local.queues import open_local_queue
             from eaves.local.state import StateDirectory
 
             opened = stack.enter_context(open_local_queue(StateDirectory(root=place.state_dir), agent))
-        yield [QueueTarget(agent=agent, pod="", queue=opened)]
+            yield [QueueTarget(agent=agent, pod="", queue=opened)]
+
+
+@contextmanager
+def open_receiver(spool: Path) -> Iterator[QueueTarget]:
+    """Open the queue of the receiver on this machine, whether it runs or not."""
+    from eaves.admin.client import open_queue
+    from eaves.admin.server import default_socket
+    from eaves.link.receiver_intake import LANE
+    from eaves.spool import lease_path
+
+    with open_queue(spool, default_socket(spool), [lease_path(spool, LANE)]) as queue:
+        yield QueueTarget(agent=RECEIVER, pod="", queue=queue)
 
 
 def _find_pods(place: Place, agent: str, pod: str) -> list[QueueTarget]:
@@ -194,6 +206,14 @@ def require_one(targets: Sequence[QueueTarget], why: str) -> QueueTarget:
     raise InputError(f"{why}, and {len(targets)} queues are selected: {names}", hint=f"add {add}")
 
 
+def print_ledger(lines: Iterable[LedgerLine]) -> None:
+    """Print the lines of a ledger as JSON lines."""
+    from eaves.spool.ledger import encode_lines
+
+    for line in lines:
+        click.echo(encode_lines([line]), nl=False)
+
+
 def receiver_spool(state_dir: Path) -> Path:
     """Return the default path of the durable queue of `eaves receiver run`."""
     return state_dir / "receiver" / "receiver.db"
@@ -234,12 +254,19 @@ def describe_link(link: LinkReport) -> str:
         text += f": {reason}"
     elif reason:
         text += f" ({reason})" if state == "down" else f", but forwarding is paused ({reason})"
-    if not link.backlog_events:
-        return f"{text}; nothing waits"
-    verb = "waits" if link.backlog_events == 1 else "wait"
-    parts = [f"{describe_count(link.backlog_events, 'event')} ({describe_bytes(link.backlog_bytes)}) {verb}"]
-    if age := describe_age(link.oldest_age_s):
-        parts.append(f"oldest {age}")
-    if link.up and link.drain_s is not None:
-        parts.append(f"drained in {describe_age(link.drain_s)}")
-    return f"{text}; {', '.join(parts)}"
+    drained = (
+        f", drained in {describe_age(link.drain_s)}"
+        if link.up and link.backlog_events and link.drain_s is not None
+        else ""
+    )
+    return f"{text}; {describe_backlog(link.backlog_events, link.backlog_bytes, link.oldest_age_s)}{drained}"
+
+
+def describe_backlog(events: int, size_bytes: int, oldest_age_s: float | None, receiver: str = "") -> str:
+    """Return how many events wait, for a receiver with this name, as a sentence without its end."""
+    to = f" for {receiver}" if receiver else ""
+    if not events:
+        return f"nothing waits{to}"
+    verb, age = "waits" if events == 1 else "wait", describe_age(oldest_age_s)
+    waiting = f"{describe_count(events, 'event')} ({describe_bytes(size_bytes)}) {verb}{to}"
+    return f"{waiting}, oldest {age}" if age else waiting

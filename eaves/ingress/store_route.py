@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 
 from eaves.delivery.response_rules import ACCEPTED
 from eaves.errors import EventError, UnsupportedContentError
+from eaves.event_batch import MEDIA_TYPE, decode_batch
 from eaves.events import BATCH, STRUCTURED, Event, decode
 from eaves.ingress.request import Request, Response, answer_problem
-from eaves.link import decode_batch
-from eaves.link.batch import MEDIA_TYPE, check_values
 
 PATH = "/"
 STORED = Response(status=ACCEPTED)
@@ -81,8 +80,6 @@ def read_events(request: Request, max_bytes: int) -> list[Event | EventError]:
     """
     if not is_batch(request):
         body = request.read_body(max_bytes)
-        if is_structured(request):
-            check_values(body)
         with _parsing:
             return [decode(request.header_fields(), body)]
     media_type = _content_type(request).partition(";")[0].strip()

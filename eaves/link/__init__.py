@@ -1,21 +1,14 @@
-"""Protocol between a relay at the edge and the receiver in the cloud: CloudEvents in batches over HTTPS.
+"""The link between the edge and the cloud: a relay forwards a site's events to a receiver, in batches over HTTPS.
 
-paths         the receiver's routes
-batch         events as one request: many in one body with gzip, or a single image
-batch_answer  the result for each event of a batch
+batch, paths       one request with events and its answer; the receiver's routes
+client             HTTP client of a receiver; `credentialed`: a client with the token of a folder
+settings           settings of both processes
+relay              the site's process; `relay_intake`: what it stores; `sender`: its requests to the receiver
+receiver           the cloud's process; `receiver_routes`, `receiver_intake`: what it answers and stores
+sites, uploads     who may send; bodies that arrive in parts
+archive            received events in a folder
+audit              comparison of what was sent with what was received
 
-A batch is a JSON array of CloudEvents (CloudEvents, JSON event format, section 4), so any client can send one. An event
-that the receiver has acknowledged is on the receiver's disk, and the relay releases exactly the acknowledged events.
-All others are sent again.
+A batch is a JSON array of CloudEvents, so any client can send one. An event that the receiver has acknowledged is on
+the receiver's disk, and the relay releases exactly the acknowledged events. All others are sent again.
 """
-
-from eaves.link.batch import decode_batch, encode_batch
-from eaves.link.batch_answer import BatchAnswer, RefusedEvent, parse_batch_answer
-
-__all__ = [
-    "BatchAnswer",
-    "RefusedEvent",
-    "decode_batch",
-    "encode_batch",
-    "parse_batch_answer",
-]

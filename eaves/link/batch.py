@@ -1,29 +1,17 @@
-"""Encoding of events as one request over the link: many in one body, or a single large image as it is.
-
-Source: CloudEvents, JSON event format, section 4, JSON Batch Format.
-"""
+"""Events as one request over the link, many in one body or a single large image as it is, and the receiver's answer."""
 
 from __future__ import annotations
 
-import base64
-import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eaves.base.strict_json import MAX_JSON_VALUES, parse_json
-from eaves.errors import BatchTooLargeError, EventError
-from eaves.events import Event, decode_fields, encode_binary, is_json
-from eaves.spool.entry import render_attributes
+from eaves.base.strict_json import parse_json
+from eaves.errors import DeliveryError, EventError
+from eaves.event_batch import MEDIA_TYPE, encode_batch
+from eaves.events import Event, encode_binary, is_json
 
-MEDIA_TYPE = "application/cloudevents-batch+json"
-MAX_EVENTS = 2_000
-"""Maximum number of events in one batch. A relay sends fewer; each refused event takes time and a line of the
-answer, and an event can be as short as two bytes of JSON."""
-MAX_VALUES = 1_000_000
-"""Maximum number of values in one JSON text; each takes up to 250 bytes of memory while it is parsed and can be as
-short as two bytes."""
 BINARY_FROM = 16_384
 """Minimum size of a single event's data, other than JSON, for binary mode, bytes. In a batch the data would be base64:
 a third more bytes before gzip, several copies in memory, and time for gzip, which can't compress a JPEG."""
@@ -31,9 +19,11 @@ MAX_HEADERS, MAX_HEADER_BYTES = 40, 8_192
 """Maximum number of an event's attributes in binary mode, and of their bytes when percent-encoded. HTTP servers and
 proxies accept about 100 headers and 8 KB of them. Source: nginx, large_client_header_buffers; Python, http.client,
 `_MAXHEADERS`."""
-
 LEVEL, GZIP_WINDOW = 6, 31
 """zlib's level, and its window for gzip. Source: zlib's manual, inflateInit2: 15 bits, and 16 for a gzip header."""
+NO_ANSWER, HINT = "the answer can't be used", "check that the address is the address of a receiver"
+MAX_DETAIL = 300
+"""Maximum length of a reason, characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,19 +57,13 @@ def pack(events: Sequence[Event], *, as_batch: bool = False) -> Packed:
             return Packed(headers=headers, body=body, events=1, is_batch=False)
         except EventError:
             pass  # an attribute doesn't fit into a header; JSON takes it
-    headers = {"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}
-    return Packed(headers=headers, body=_compress_batch(events), events=len(events))
-
-
-def _compress_batch(events: Sequence[Event]) -> bytes:
-    """Return `encode_batch(events)` in gzip, without several copies of the whole batch in memory."""
     packing = zlib.compressobj(LEVEL, wbits=GZIP_WINDOW)
-    parts = bytearray(packing.compress(b"["))
-    for number, event in enumerate(events):
-        parts += packing.compress((b", " if number else b"") + encode_event(event))
-    parts += packing.compress(b"]")
-    parts += packing.flush()
-    return bytes(parts)
+    compressed = bytearray()  # piece by piece, without several copies of the whole batch in memory
+    for piece in encode_batch(events):
+        compressed += packing.compress(piece)
+    compressed += packing.flush()
+    headers = {"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}
+    return Packed(headers=headers, body=bytes(compressed), events=len(events))
 
 
 def _suits_binary(event: Event) -> bool:
@@ -90,73 +74,55 @@ def _suits_binary(event: Event) -> bool:
     return len(attributes) <= MAX_HEADERS and size <= MAX_HEADER_BYTES
 
 
-def encode_batch(events: Iterable[Event]) -> bytes:
-    """Encode events as a JSON array. `decode_batch` returns the same bytes of data.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedEvent:
+    """An event of a batch that the receiver refuses for good.
 
-    JSON data is embedded as a JSON value when decoding it gives the same bytes; this compresses better than base64.
+    Attributes:
+        index: Position of the event in the batch, from 0.
+        status: HTTP status that the event would have got alone: 400 for one that is not well-formed, 403 for another
+            site's, 409 when another event of the same source and id was received before, 413 for one that is too large.
+        detail: Reason, for people.
     """
-    return b"[" + b", ".join(encode_event(event) for event in events) + b"]"
+
+    index: int
+    status: int
+    detail: str
 
 
-def encode_event(event: Event) -> bytes:
-    """Encode one event for a batch."""
-    attributes = event.attributes()
-    if not event.data:
-        return render_attributes(attributes).encode()
-    attributes.pop("data", None)  # no event that was received has it; a duplicate name would make the batch invalid
-    fields = render_attributes(attributes).encode()[:-1]
-    if _is_lossless_as_json(event):
-        return fields + b', "data": ' + event.data + b"}"
-    return fields + b', "data_base64": "' + base64.b64encode(event.data) + b'"}'
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchAnswer:
+    """Result of a batch, sent as JSON. Every event that isn't refused is on the receiver's disk.
+
+    Attributes:
+        stored: Number of new events.
+        repeated: Number of events that were received before and are not stored again.
+        refused: Events that were refused.
+    """
+
+    stored: int
+    repeated: int
+    refused: tuple[RefusedEvent, ...] = ()
 
 
-def decode_batch(body: bytes) -> list[Event | EventError]:
-    """Decode the events of a body, in order; an event that is not well-formed is replaced by its error.
+def parse_batch_answer(body: bytes, sent: int) -> BatchAnswer:
+    """Parse the answer to a batch of `sent` events.
 
     Raises:
-        EventError: When the body is not a JSON array.
-        BatchTooLargeError: When the body holds more than `MAX_EVENTS` events or `MAX_VALUES` values.
+        DeliveryError: When the answer doesn't have a result for each event, for example because a proxy or a login page
+            answered 200 and stored nothing.
     """
-    check_values(body)
     try:
-        listed = parse_json(body)
-    except ValueError as error:
-        raise EventError(f"the body is not JSON: {str(error)[:200]}") from error
-    if not isinstance(listed, list):
-        raise EventError(f"a batch of CloudEvents must be a JSON array, not a {type(listed).__name__}")
-    if len(listed) > MAX_EVENTS:
-        message = f"a batch may contain at most {MAX_EVENTS} events (got {len(listed)})"
-        raise BatchTooLargeError(message, hint="send smaller batches")
-    return [_decode(fields) for fields in listed]
-
-
-def check_values(text: bytes) -> None:
-    """Refuse a JSON text with so many values that it would take many times its size in memory when parsed.
-
-    Commas and brackets in strings count as values too.
-
-    Raises:
-        BatchTooLargeError: When the text holds more than `MAX_VALUES` values.
-    """
-    if len(text) > MAX_VALUES and text.count(b",") + text.count(b"[") + text.count(b"{") > MAX_VALUES:
-        raise BatchTooLargeError(f"the JSON text contains more than {MAX_VALUES} values", hint="send smaller batches")
-
-
-def _decode(fields: Any) -> Event | EventError:
-    try:
-        return decode_fields(fields)
-    except EventError as error:
-        # A new error, because the raised one keeps the stack and with it the data that the event was decoded from.
-        return EventError(error.message, hint=error.hint)
-
-
-def _is_lossless_as_json(event: Event) -> bool:
-    """Return whether decoding gives the same bytes when the event's data is embedded as a JSON value."""
-    if not (is_json(event.datacontenttype) and event.data.isascii()):
-        return False
-    try:
-        # Texts that `parse_json` refuses don't come back either: of two members with the same name, one would be lost.
-        value = json.loads(event.data.decode()) if len(event.data) <= MAX_JSON_VALUES else parse_json(event.data)
-        return value is not None and json.dumps(value, allow_nan=False).encode() == event.data
-    except (ValueError, RecursionError):
-        return False
+        values: Mapping[str, Any] = parse_json(body)
+        refused = tuple(
+            RefusedEvent(index=int(one["index"]), status=int(one["status"]), detail=str(one["detail"])[:MAX_DETAIL])
+            for one in values["refused"]
+        )
+        answer = BatchAnswer(stored=int(values["stored"]), repeated=int(values["repeated"]), refused=refused)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DeliveryError(f"{NO_ANSWER}: it doesn't have the form of a receiver's answer", hint=HINT) from error
+    indices = {one.index for one in answer.refused} & set(range(sent))
+    counts = (answer.stored, answer.repeated, len(indices))
+    if len(indices) < len(answer.refused) or min(counts) < 0 or sum(counts) != sent:
+        raise DeliveryError(f"{NO_ANSWER}: it accounts for {sum(counts)} of the {sent} events sent", hint=HINT)
+    return answer

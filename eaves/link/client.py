@@ -18,8 +18,7 @@ from eaves.http_client.connection_errors import NOT_TRUSTED
 from eaves.http_client.pools import build_socket_options
 from eaves.http_client.proxies import DIRECT, Proxies, is_loopback
 from eaves.http_client.retry_after import parse_retry_after
-from eaves.link.batch import Packed
-from eaves.link.batch_answer import BatchAnswer, parse_batch_answer
+from eaves.link.batch import BatchAnswer, Packed, parse_batch_answer
 from eaves.link.credentialed import CredentialedClient
 from eaves.link.paths import EVENTS, LEDGER, PARTS, SITE, UPLOAD
 from eaves.web.problem_document import parse_problem

@@ -12,10 +12,10 @@ from eaves.admin.queue import SpoolQueue
 from eaves.admin.report import LaneReport, QueueReport, describe_silent
 from eaves.base.names import NAME_PATTERN
 from eaves.errors import EavesError, NotFoundError, NotRunningError
+from eaves.link.relay_intake import BROKER
 from eaves.local.broker import lane_of, lane_of_sink
 from eaves.local.state import StateDirectory
 from eaves.platform import RELAY, PartStatus
-from eaves.relay.relay_lanes import BROKER
 from eaves.sources.agent_lanes import LANES
 from eaves.spool import lease_path
 

@@ -37,9 +37,9 @@ PROCESSES = {
     "agent": (
         "eaves.sources",
         "eaves.sources.queue",  # `eaves queue --on knative`, in the container of an agent
-        "eaves.publisher",
-        "eaves.relay",
-        "eaves.receiver",
+        "eaves.link.publisher",
+        "eaves.link.relay",
+        "eaves.link.receiver",
         "eaves.reachability",  # the doctor's pod
     ),
 }

@@ -68,7 +68,7 @@ class RelaySpec:
 
     @property
     def settings(self) -> dict[str, str]:
-        """Settings of the relay's process on every platform, by name in `eaves.relay.settings.RelaySettings`.
+        """Settings of the relay's process on every platform, by name in `eaves.link.settings.RelaySettings`.
 
         The platform decides which images reach the relay; the relay forwards all of those.
         """

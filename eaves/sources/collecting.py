@@ -26,7 +26,7 @@ from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.agent.supervision import SupervisedSource, stop_sources
 from eaves.sources.context import SentIndex
 from eaves.sources.options import FrameOptions
-from eaves.sources.settings import ATTRIBUTES_BYTES
+from eaves.spool.settings import ATTRIBUTES_BYTES
 
 ID_LENGTH = 16
 """Number of characters of the event id in a file's name: 64 bits, which distinguish a million images."""

@@ -12,15 +12,10 @@ from eaves.config import setting
 from eaves.http_client.trust import build_tls_context
 from eaves.link.client import check_receiver
 from eaves.reachability import find_address
-from eaves.spool import SpoolLimits, WhenFull
-from eaves.spool.limits import DAY_S
+from eaves.spool.settings import SpoolSettings
 
 if TYPE_CHECKING:
     from eaves.bucket.location import BucketLocation
-
-ATTRIBUTES_BYTES = 65_536
-"""Room that the spool needs for an event's attributes in addition to its image, bytes. A path of 4,096 bytes takes up
-to 24 KB of JSON, and the rest is for the extension attributes that K_CE_OVERRIDES adds."""
 
 DEFAULT_KIND = "folder"
 """Kind of a source whose settings name none."""
@@ -110,7 +105,7 @@ class ClaimCheckSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AgentSettings:
+class AgentSettings(SpoolSettings):
     """Settings that a platform passes to an agent process."""
 
     sources: str = setting(
@@ -123,37 +118,6 @@ class AgentSettings:
         "",
         "Name of the node that the agent runs on. If it is set, the `partitionkey` of images of no named camera is "
         "SOURCE@NODE, because the same source may run on several nodes.",
-    )
-    spool: Path = setting(
-        Path("/spool/agent.db"), "Path of the durable queue; it must be on a disk that outlives the agent."
-    )
-    spool_max_bytes: int = setting(
-        1_000_000_000,
-        "Maximum size in bytes of the images that wait while the link is down; when it is reached, the sources wait.",
-        minimum=1_000_000,
-    )
-    spool_dead_max_bytes: int = setting(
-        200_000_000,
-        "Maximum size of the dead letters in bytes, in addition to `spool_max_bytes`. The "
-        "default is a fifth of the default of `spool_max_bytes`, so that both fit a small card.",
-        minimum=0,
-    )
-    spool_dead_max_age_days: float = setting(
-        30.0,
-        "Days after which a dead letter is deleted. The default leaves time for a person who looks once a month.",
-        minimum=0,
-    )
-    spool_dead_when_full: str = setting(
-        "expire",
-        "Action when `spool_dead_max_bytes` is reached: `expire` deletes the oldest dead "
-        "letters, and counts and logs each; `refuse` pauses delivery until a person has made "
-        "room.",
-        choices=("expire", "refuse"),
-    )
-    admin_socket: Path | None = setting(
-        None,
-        "Path of the Unix socket on which the agent's own user can list and change the queue. "
-        "The default is `socket` in the folder `NAME.admin` beside the spool NAME.",
     )
     port: int = setting(
         0,
@@ -211,21 +175,6 @@ class AgentSettings:
         "the sink in a cluster with transport encryption, where SinkBinding sets it.",
         env="K_CA_CERTS",
     )
-    log_json: bool = setting(True, "Log JSON lines instead of plain text.")
-
-    def limits(self, *, remembered: int) -> SpoolLimits:
-        """Return the limits of the spool.
-
-        Args:
-            remembered: Number of event ids that the spool remembers.
-        """
-        return SpoolLimits(
-            max_bytes=self.spool_max_bytes,
-            seen_max_entries=remembered,
-            dead_max_bytes=self.spool_dead_max_bytes,
-            dead_max_age_s=self.spool_dead_max_age_days * DAY_S,
-            dead_when_full=WhenFull(self.spool_dead_when_full),
-        )
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Return path and message of each violated rule that concerns several settings."""

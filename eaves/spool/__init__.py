@@ -11,6 +11,7 @@ each of these is counted and logged by id. Sending the events is the task of `ea
     selection      which entries are due, in which order; which ones an operator's change applies to
     admin          changes to many entries: an operator's, and entries that are held together
     limits         size, number and age of what is kept, and deletion beyond that
+    settings       settings of a process with a queue
     ledger         a line for every event that was put, with its outcome; `ledger_schema`: its tables
     database       the SQLite file: commits that threads share, reading, waiting; `schema`: its tables
     file           connections, errors, and locks between processes

@@ -31,6 +31,7 @@ from eaves.spool.file import (
     translated,
     users_lease,
 )
+from eaves.spool.ledger import LedgerLimits
 
 T = TypeVar("T")
 Version = tuple[tuple[str, ...], tuple[int, ...], int]
@@ -94,7 +95,7 @@ class Database:
         *,
         clock: Clock = SYSTEM,
         ledger: bool = False,
-        ignored_lanes: Collection[str] | None = None,
+        limits: LedgerLimits | None = None,
     ) -> None:
         self.path = path
         self.damaged = False
@@ -128,7 +129,7 @@ class Database:
                 self._writer.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
                 schema.ensure(self._writer, path)
                 if ledger:
-                    ledger_schema.ensure(self._writer, ignored_lanes)
+                    ledger_schema.ensure(self._writer, limits)
                 self.has_ledger = ledger_schema.exists(self._writer)
                 self._inode = path.stat().st_ino
                 self._reader = opened.enter_context(contextlib.closing(connect(path)))

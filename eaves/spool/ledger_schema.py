@@ -6,14 +6,17 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Collection, Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from eaves.events import REPLY_TYPES
 from eaves.spool.entry import render_attributes
 from eaves.spool.schema import run
 
-LineState = Literal["queued", "released", "dead", "removed", "lost"]
-STATES: tuple[LineState, ...] = ("queued", "released", "dead", "removed", "lost")
+if TYPE_CHECKING:
+    from eaves.spool.ledger import LedgerLimits
+
+LineState = Literal["queued", "released", "dead", "removed"]
+STATES: tuple[LineState, ...] = ("queued", "released", "dead", "removed")
 """States of a ledger line; the table stores each state as its position in this list."""
 DIGEST_BYTES = 8
 """Number of bytes of SHA-256 that a line keeps of an event's content. They tell a repetition from another event that
@@ -21,9 +24,12 @@ has the same id by mistake; a sender that may use a source can forge its events 
 """
 REASON_CHARACTERS = 160
 """Maximum number of characters of a reason that a line keeps."""
+NO_LIMIT = 1 << 62
+TRIM = 1_000
+"""Maximum number of old lines that are deleted when one new line is added, for example after the limit was lowered."""
 _ADDED_ON_THE_WAY = ("traceparent", "tracestate", "knative")
 """Prefixes of the names of attributes that a broker or a tracer adds."""
-QUEUED, RELEASED, DEAD, REMOVED, LOST = range(len(STATES))
+QUEUED, RELEASED, DEAD, REMOVED = range(len(STATES))
 
 _NOW = "(julianday('now') - 2440587.5) * 86400.0"
 """SQL for Unix seconds with milliseconds. Source: sqlite.org/lang_datefunc.html; `unixepoch('subsec')` needs SQLite
@@ -34,18 +40,12 @@ _ANY = f"SELECT 1 FROM deliveries WHERE lane NOT IN {_IGNORED} AND eid"  # noqa:
 _LEFT = f"EXISTS ({_ANY} = old.eid)"
 _LEFT_QUEUED = f"EXISTS ({_ANY} = old.eid AND state = 'queued')"
 _IN_SPOOL = "EXISTS (SELECT 1 FROM deliveries WHERE eid = old.eid)"
-_ADD_NEW = ", ".join(f"{name} = {name} + (new.state = {number})" for number, name in enumerate(STATES))
-_MOVE = ", ".join(
-    f"{name} = {name} + (new.state = {number}) - (old.state = {number})" for number, name in enumerate(STATES)
-)
-_TAKE_OLD = ", ".join(f"{name} = {name} - (old.state = {number})" for number, name in enumerate(STATES))
-
 _REST = "substr({0}, 8)"
 SITE = (
     f"CASE WHEN substr({{0}}, 1, 7) = '/eaves/' AND instr({_REST}, '/') > 0"
     f" THEN substr({{0}}, 8, instr({_REST}, '/') - 1) ELSE '' END"
 )
-"""SQL for the site of a source, as `site_of` computes it."""
+"""SQL for the site in a source of the form `/eaves/SITE/NAME`; empty for another source."""
 
 TABLES = f"""\
 CREATE TABLE ledger(
@@ -70,24 +70,27 @@ CREATE INDEX ledger_by_event ON ledger(eid);
 CREATE TABLE ledger_ignored(lane TEXT PRIMARY KEY) WITHOUT ROWID;
 
 CREATE TABLE ledger_totals(
-    {", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in STATES)},
+    lines INTEGER NOT NULL DEFAULT 0,
     repeats INTEGER NOT NULL DEFAULT 0,
     conflicts INTEGER NOT NULL DEFAULT 0,
-    deleted INTEGER NOT NULL DEFAULT 0
+    deleted INTEGER NOT NULL DEFAULT 0,
+    max_lines INTEGER NOT NULL DEFAULT {NO_LIMIT}
 );
 
 INSERT INTO ledger_totals DEFAULT VALUES;
 
 CREATE TRIGGER ledger_in AFTER INSERT ON ledger BEGIN
-    UPDATE ledger_totals SET {_ADD_NEW};
-END;
-
-CREATE TRIGGER ledger_moved AFTER UPDATE OF state ON ledger WHEN old.state <> new.state BEGIN
-    UPDATE ledger_totals SET {_MOVE};
+    UPDATE ledger_totals SET lines = lines + 1;
+    DELETE FROM ledger WHERE number IN (
+        SELECT number FROM ledger WHERE eid IS NULL ORDER BY number LIMIT (
+            SELECT max(0, min(max(lines - max_lines, (lines > max_lines) * max_lines / 1000), {TRIM}))
+            FROM ledger_totals
+        )
+    );
 END;
 
 CREATE TRIGGER ledger_out AFTER DELETE ON ledger BEGIN
-    UPDATE ledger_totals SET {_TAKE_OLD};
+    UPDATE ledger_totals SET lines = lines - 1, deleted = deleted + 1;
 END;
 
 CREATE TRIGGER ledger_delivery_moved AFTER UPDATE OF state ON deliveries
@@ -141,27 +144,33 @@ def exists(db: sqlite3.Connection) -> bool:
     return found is not None
 
 
-def ensure(db: sqlite3.Connection, ignored_lanes: Collection[str] | None = None) -> None:
+def ensure(db: sqlite3.Connection, limits: LedgerLimits | None = None) -> None:
     """Create the ledger of a spool that has none, with a line for each event, in one commit.
 
     Args:
         db: Connection to the spool.
-        ignored_lanes: Lanes whose entries don't count for the state of lines; None leaves the stored list unchanged.
+        limits: Limits that are stored in the file, for all who write it; None leaves those in it unchanged.
     """
     is_there = exists(db)
-    if is_there and (ignored_lanes is None or read_ignored(db) == set(ignored_lanes)):
+    if is_there and (limits is None or _has_limits(db, limits)):
         return
     db.execute("BEGIN IMMEDIATE")
     try:
         if not is_there:
             run(db, TABLES)
-        if ignored_lanes is not None:
-            ignore(db, ignored_lanes)
+        if limits is not None:
+            ignore(db, limits.ignored_lanes)
+            db.execute("UPDATE ledger_totals SET max_lines = ?", (limits.max_entries,))
         follow_entries(db)
     except BaseException:
         db.execute("ROLLBACK")
         raise
     db.execute("COMMIT")
+
+
+def _has_limits(db: sqlite3.Connection, limits: LedgerLimits) -> bool:
+    (most,) = db.execute("SELECT max_lines FROM ledger_totals").fetchone()
+    return bool(most == limits.max_entries) and read_ignored(db) == set(limits.ignored_lanes)
 
 
 def read_ignored(db: sqlite3.Connection) -> set[str]:
@@ -180,12 +189,6 @@ def follow_entries(db: sqlite3.Connection) -> None:
     db.create_function("line_key", 2, line_key, deterministic=True)
     db.create_function("stored_digest", 2, _stored_digest, deterministic=True)
     run(db, _FOLLOW)
-
-
-def site_of(source: str) -> str:
-    """Return the site in a source of the form `/eaves/SITE/NAME`; empty for another source."""
-    parts = source.split("/", 3)
-    return parts[2] if len(parts) == 4 and parts[:2] == ["", "eaves"] else ""
 
 
 def content_digest(attributes: Mapping[str, str], data: bytes) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from eaves.errors import SpoolFullError
 from eaves.events import Event
 from eaves.spool.entry import PutOutcome, PutRequest, to_row
-from eaves.spool.ledger import NO_LINE, Ledger, Recalled
+from eaves.spool.ledger import Ledger
 from eaves.spool.ledger_schema import content_digest, line_key
 from eaves.spool.limits import SpoolLimits
 from eaves.spool.schema import seen_key
@@ -36,7 +36,6 @@ def store(
     ledger: Ledger | None,
     *,
     is_new: bool = False,
-    trims: bool = True,
 ) -> int:
     """Store an event and its entries; an event without lanes is not stored.
 
@@ -46,7 +45,6 @@ def store(
         now: Current time, Unix seconds.
         ledger: Ledger that gets a line for the event, or None.
         is_new: Whether the event is known to have no line in the ledger.
-        trims: Whether the ledger deletes lines beyond its limit.
 
     Returns:
         The sequence number of the last entry.
@@ -59,7 +57,7 @@ def store(
     for lane in put.lanes:
         seq = db.execute("INSERT INTO deliveries(lane, eid) VALUES(?, ?)", (lane, eid)).lastrowid or 0
     if ledger is not None:
-        ledger.add(db, put, now=now, eid=eid or 0, is_new=is_new, trims=trims)
+        ledger.add(db, put, now=now, eid=eid or 0, is_new=is_new)
     return seq
 
 
@@ -94,7 +92,6 @@ class PutTransaction:
         self._now = now
         self._remember = remember
         self._known = ledger.find_keys(db, keys) if ledger is not None else set()
-        self._lines_left = ledger.room(db) if ledger is not None else 0
         sql = "SELECT queued_bytes, (SELECT total(queued) FROM lanes), seen FROM usage"
         self._used, self._entries, self._has_seen = map(int, db.execute(sql).fetchone())
 
@@ -104,19 +101,12 @@ class PutTransaction:
         Raises:
             SpoolFullError: When the event doesn't fit; the caller must roll back the transaction.
         """
-        is_new = False
-        if once:
-            recalled = self._recall(put)
-            if recalled.outcome is not None:
-                return recalled.outcome
-            is_new = not recalled.has_line
+        if once and (outcome := self._recall(put)):
+            return outcome
         if put.lanes:
             self._reserve(put)
-            trims = self._lines_left <= 0
-            store(self._db, put, self._now, self._ledger, is_new=is_new, trims=trims)
-            if self._ledger is not None:
-                self._known.add(put.key)
-                self._lines_left = self._ledger.room(self._db) if trims else self._lines_left - 1
+            store(self._db, put, self._now, self._ledger, is_new=once and put.key not in self._known)
+            self._known.add(put.key)
         return PutOutcome.STORED
 
     def _reserve(self, put: PutRequest) -> None:
@@ -131,19 +121,16 @@ class PutTransaction:
         self._used += size_bytes
         self._entries += len(put.lanes)
 
-    def _recall(self, put: PutRequest) -> Recalled:
-        """Return what the ledger and the remembered ids say about an event."""
-        line = NO_LINE
-        if self._ledger is not None and put.key in self._known:
-            line = self._ledger.recall(self._db, put)
-        if line.outcome is not None:
-            return line
+    def _recall(self, put: PutRequest) -> PutOutcome | None:
+        """Return why an event is not to be stored, by the ledger and the remembered ids; None when it is."""
+        if self._ledger is not None and put.key in self._known and (outcome := self._ledger.recall(self._db, put)):
+            return outcome
         if self._ledger is None or not put.lanes:
             self._has_seen = 1
             is_known = not self._remember(self._db, put.source, seen_key(put.source, put.event_id), self._now)
         else:  # the event's line in the ledger is what remembers it
             is_known = bool(self._has_seen) and self._is_seen(put)
-        return Recalled(has_line=line.has_line, outcome=PutOutcome.REPEATED) if is_known else line
+        return PutOutcome.REPEATED if is_known else None
 
     def _is_seen(self, put: PutRequest) -> bool:
         find = "SELECT 1 FROM seen WHERE key = ?"

@@ -85,7 +85,7 @@ class Spool:
         except SpoolDamagedError:
             replace_damaged(path)
             self._db = self._open()
-        self.ledger = Ledger(self._read, ledger) if self._db.has_ledger else None
+        self.ledger = Ledger(self._read) if self._db.has_ledger else None
 
     def close(self) -> None:
         """Close the file. Changes in progress are finished first; later changes raise SpoolError."""
@@ -325,7 +325,7 @@ class Spool:
 
     def seen(self, source: str, event_id: str, *, options: bytes = b"") -> bool:
         """Return whether this pair is remembered: put with `once`, or left out by the options with this digest."""
-        if self.ledger is not None and self.ledger.digest_of(source, event_id) is not None:
+        if self.ledger is not None and self.ledger.find(source, event_id) is not None:
             return True
         sql = "SELECT 1 FROM seen WHERE key = ? AND options IN (x'', ?)"
         return bool(self._read(sql, (seen_key(source, event_id), options)))
@@ -391,9 +391,8 @@ class Spool:
         return self._db
 
     def _open(self) -> Database:
-        ignored = self._ledger_limits.ignored_lanes if self._ledger_limits else None
         has_ledger = self._ledger_limits is not None or self.ledger is not None
-        return Database(self.path, self._connect, clock=self.clock, ledger=has_ledger, ignored_lanes=ignored)
+        return Database(self.path, self._connect, clock=self.clock, ledger=has_ledger, limits=self._ledger_limits)
 
     def _repair(self) -> None:
         """Replace a damaged file; after a failure, as on a full disk, the next attempt is made after a pause."""

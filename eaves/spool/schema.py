@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eaves.errors import SpoolError
 
-VERSION = 3
+VERSION = 4
 APPLICATION_ID = 0x45617665  # "Eave"
 
 QUEUED, DEAD = "queued", "dead"

@@ -11,8 +11,8 @@ from typing import Any
 
 from eaves.config import iter_leaves
 from eaves.delivery.mqtt.settings import MqttTriggerSettings
+from eaves.link.settings import PublisherSettings
 from eaves.platform.quantities import find_room
-from eaves.publisher.settings import PublisherSettings
 from knative.resources.eventing import publisher_name
 from knative.resources.metadata import EVENTING_NAMESPACE, build_namespace_peer
 from knative.resources.pod import (
@@ -69,7 +69,7 @@ def _pod(app: ClusterApp, trigger: ClusterTrigger, settings: KnativeSettings, si
     if trigger.mqtt.secret:
         values["mqtt.credentials"] = CREDENTIALS_FOLDER
     return build_server_pod(
-        "eaves.publisher",
+        "eaves.link.publisher",
         settings.agent_image,
         PublisherSettings,
         values,

@@ -14,8 +14,8 @@ from eaves.base.names import NAME_PATTERN
 from eaves.config import setting
 from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY
 from eaves.link.paths import HEALTH
+from eaves.link.settings import ReceiverSettings
 from eaves.platform.quantities import QUANTITY_PATTERN, find_room
-from eaves.receiver.settings import ReceiverSettings
 from knative.client.kinds import BROKER, SERVICE_ACCOUNT, STATEFUL_SET
 from knative.resources.metadata import reference
 from knative.resources.pod import CREDENTIALS_FOLDER, OWNER_READS, load_fragment
@@ -146,7 +146,7 @@ def _pod(wanted: ReceiverDeployment) -> dict[str, Any]:
         folders.append((None, {"name": "received", "mountPath": RECEIVED}))
     health = {"path": HEALTH, "port": "events", "scheme": "HTTPS"}
     return build_server_pod(
-        "eaves.receiver",
+        "eaves.link.receiver",
         wanted.image,
         ReceiverSettings,
         values,

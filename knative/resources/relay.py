@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from eaves.events import source_uri
+from eaves.link.relay_intake import FROM_BROKER
+from eaves.link.settings import RelaySettings
 from eaves.platform import RELAY, DeliverySettings
 from eaves.platform.relay import ALL, EDGE
-from eaves.relay.relay_lanes import FROM_BROKER
-from eaves.relay.settings import RelaySettings
 from knative.client.kinds import BROKER, SERVICE, STATEFUL_SET, TRIGGER
 from knative.resources.eventing import build_delivery, duration, relay_name
 from knative.resources.metadata import (
@@ -133,7 +133,7 @@ def _pod(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict
         **build_queue_values("relay", EVENTS_PORT),
     }
     return build_server_pod(
-        "eaves.relay",
+        "eaves.link.relay",
         settings.agent_image,
         RelaySettings,
         values,

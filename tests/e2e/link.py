@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eaves.audit import AuditCounts, EventComparison, read_file
 from eaves.config import SettingsLayer, build
-from eaves.link.ledger_lines import to_dict
+from eaves.link.audit import EventComparison, read_file
+from eaves.spool.ledger import to_dict
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD, STATEFUL_SET
 from knative.resources.pod import build_security
@@ -81,7 +81,7 @@ class Cloud:
         return count
 
 
-def audit_files(sent: Path, received: Path) -> AuditCounts:
+def audit_files(sent: Path, received: Path) -> Mapping[str, int]:
     """The totals of an audit of two lists of JSON lines."""
     with EventComparison() as comparison:
         comparison.add_sent(read_file(sent))

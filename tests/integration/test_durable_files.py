@@ -109,11 +109,11 @@ def test_a_salvaged_spool_is_on_disk_before_it_replaces_the_damaged_one(tmp_path
 ARCHIVE = """
 import sys, pathlib
 from eaves.events import Event
-from eaves.receiver.archive import Archive
+from eaves.link.archive import Archive
 from eaves.spool import Entry
 image = Event(id="1", source="/eaves/mill/gate", type="t", datacontenttype="image/jpeg", data=b"x")
 entry = Entry(seq=1, lane="sink", event=image, attempts=0, first_put_at=0.0)
-Archive(pathlib.Path(sys.argv[1]), batch=10).write([entry])
+Archive(pathlib.Path(sys.argv[1])).write([entry])
 """
 
 

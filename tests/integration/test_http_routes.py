@@ -25,13 +25,12 @@ from eaves.admin import report
 from eaves.admin.report import QueueReport
 from eaves.delivery import HttpAnswer
 from eaves.events import Event
-from eaves.link import paths
+from eaves.link import paths, relay
+from eaves.link.relay_intake import FROM_BROKER
 from eaves.local.access_token import AccessToken
 from eaves.local.routes import PlatformRoutes
 from eaves.local.server import TcpPort, WebServer
 from eaves.local.supervisor import Supervisor
-from eaves.relay import __main__ as relay
-from eaves.relay.relay_lanes import FROM_BROKER
 from functions.http import app as functions_app
 from functions.settings import FunctionSettings
 from tests.fakes.models.model import FakeModel

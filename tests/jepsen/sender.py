@@ -9,8 +9,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
+from eaves.event_batch import MEDIA_TYPE, encode_batch
 from eaves.events import IMAGE_CLASSIFIED, Event
-from eaves.link.batch import MEDIA_TYPE, encode_batch
 from tests.jepsen.services import SITE
 
 TIMEOUT_S = 10.0
@@ -88,7 +88,7 @@ class Sender:
             self._stop.wait(self._pause_s)
 
     def _post(self, events: list[Event]) -> bool:
-        request = urllib.request.Request(self._url, encode_batch(events), {"Content-Type": MEDIA_TYPE})
+        request = urllib.request.Request(self._url, b"".join(encode_batch(events)), {"Content-Type": MEDIA_TYPE})
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
                 return bool(answer.status == 202)

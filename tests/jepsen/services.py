@@ -128,7 +128,7 @@ def build_receiver(folder: Path, options: Sequence[tuple[str, object]] = ()) -> 
         "spool": folder / "receiver.db",
         **dict(options),
     }
-    return Service("eaves.receiver", settings, folder / "receiver.log")
+    return Service("eaves.link.receiver", settings, folder / "receiver.log")
 
 
 def build_relay(folder: Path, to: str, receiver: Path, options: Sequence[tuple[str, object]] = ()) -> Service:
@@ -152,4 +152,4 @@ def build_relay(folder: Path, to: str, receiver: Path, options: Sequence[tuple[s
         "spool": folder / "relay.db",
         **dict(options),
     }
-    return Service("eaves.relay", settings, folder / "relay.log")
+    return Service("eaves.link.relay", settings, folder / "relay.log")

@@ -206,9 +206,7 @@ def read_state(path: Path, *, ledger: bool) -> State:
         known = {f"e{n}": 0 for n in range(100) if spool.seen(SOURCE, f"e{n}")}
         found = spool.ledger.read() if spool.ledger else []
         if spool.ledger:
-            totals = spool.ledger.counts()
-            for state in ("queued", "released", "dead"):
-                assert getattr(totals, state) == sum(line.state == state for line in found)
+            assert spool.ledger.counts().lines == len(found)
     db = sqlite3.connect(path)
     try:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

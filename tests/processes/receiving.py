@@ -15,14 +15,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from eaves.event_batch import MEDIA_TYPE, encode_batch
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, encode_binary
 from eaves.http_client.proxies import DIRECT
 from eaves.ingress import IngressServer
-from eaves.link import BatchAnswer, encode_batch, parse_batch_answer
-from eaves.link.batch import MEDIA_TYPE
+from eaves.link.batch import BatchAnswer, parse_batch_answer
 from eaves.link.paths import EVENTS
-from eaves.receiver.process import serving
-from eaves.receiver.settings import ReceiverSettings
+from eaves.link.receiver import serving
+from eaves.link.settings import ReceiverSettings
 from tests.inputs.certificates import Certificate, make_certificate
 from tests.ports import find_port, find_ports
 from tests.waiting import wait_until
@@ -126,7 +126,7 @@ class Sender:
 
     def try_send(self, events: Iterable[Event]) -> tuple[int, bytes]:
         headers = {"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}
-        return self.ask("POST", EVENTS, gzip.compress(encode_batch(events)), headers)
+        return self.ask("POST", EVENTS, gzip.compress(b"".join(encode_batch(events))), headers)
 
     def send_alone(self, event: Event) -> tuple[int, bytes]:
         headers, body = encode_binary(event)
@@ -223,7 +223,7 @@ class ReceiverProcess:
 
     def launch(self, *before: str) -> None:
         """Start it, by way of a command such as strace, and wait for nothing."""
-        command = [*before, sys.executable, "-P", "-m", "eaves.receiver"]
+        command = [*before, sys.executable, "-P", "-m", "eaves.link.receiver"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log, process_group=0)
 

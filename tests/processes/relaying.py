@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from eaves.event_batch import MEDIA_TYPE, encode_batch
 from eaves.events import Event, encode_binary
-from eaves.link import encode_batch
-from eaves.link.batch import MEDIA_TYPE
 from tests.ports import find_ports
 from tests.waiting import wait_until
 
@@ -53,7 +52,7 @@ class RelayProcess:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            command = [sys.executable, "-P", "-m", "eaves.relay"]
+            command = [sys.executable, "-P", "-m", "eaves.link.relay"]
             self._process = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
         wait_until(self._is_live, 30, what="the relay")
 
@@ -73,7 +72,7 @@ class RelayProcess:
 
     def post_batch(self, events: Sequence[Event]) -> int:
         """Hand over many events at once."""
-        return _ask(self.port, "POST", "/", encode_batch(events), {"Content-Type": MEDIA_TYPE})[0]
+        return _ask(self.port, "POST", "/", b"".join(encode_batch(events)), {"Content-Type": MEDIA_TYPE})[0]
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and body of an answer of its health port."""

@@ -6,6 +6,7 @@ import os
 import shlex
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,10 @@ import click
 
 from eaves import logs
 from eaves.cli import CommandGroup
-from eaves.cli.link import named_by_flag, receiver_spool
+from eaves.cli.link import describe_backlog, named_by_flag, open_receiver, print_ledger, receiver_spool
 from eaves.cli.live import StopSignals
 from eaves.cli.output import (
     describe_age,
-    describe_bytes,
-    describe_count,
     output_option,
     print_line,
     print_manifests,
@@ -28,10 +27,10 @@ from eaves.cli.output import (
     say,
 )
 from eaves.cli.site import state_option
-from eaves.config import SettingsLayer, iter_leaves
+from eaves.config import SettingsLayer
 from eaves.errors import NotRunningError
+from eaves.link.settings import ReceiverSettings
 from eaves.options import build_settings, settings_options
-from eaves.receiver.settings import ReceiverSettings
 from knative.resources.receiver import ReceiverDeployment
 
 SECTION = "receiver."
@@ -48,15 +47,7 @@ RENDER_HINTS = {
 }
 FOLDER = "received"
 """Folder that events are written to when neither a sink nor another folder is set."""
-COLUMNS = {
-    "site": "SITE",
-    "contact": "LAST CONTACT",
-    "stored": "STORED",
-    "repeated": "REPEATED",
-    "refused": "REFUSED",
-}
-UNKNOWN = "(unknown)"
-"""Name in the table row that counts requests whose sender isn't a known site."""
+COLUMNS = {"site": "SITE", "contact": "LAST CONTACT", "stored": "STORED", "repeated": "REPEATED", "refused": "REFUSED"}
 _TAKEN = ("stored", "repeated", "predicted")
 _spool_option = click.option(
     "--spool",
@@ -83,20 +74,17 @@ def run(state_dir: Path, **options: Any) -> None:
     Without --sink and --folder, it writes events into the folder `received`: a file of JSON lines for each day, and the
     images. A site is accepted with a token (`eaves receiver token`).
     """
-    from eaves.base.allocator import return_freed_memory
     from eaves.http_client.proxies import parse_proxies
-    from eaves.receiver.process import serving
+    from eaves.link.receiver import serving
 
     defaults: dict[str, Any] = {"spool": str(receiver_spool(state_dir)), "log_json": False}
-    targets = [leaf.env for leaf in iter_leaves(ReceiverSettings, SECTION) if leaf.path.endswith((".sink", ".folder"))]
-    if not (options["sink"] or options["folder"] or any(map(os.environ.get, targets))):
-        defaults["folder"] = FOLDER
     with named_by_flag(HINTS):
         settings = build_settings(
             ReceiverSettings, options, SettingsLayer(origin="defaults", values=defaults), section=SECTION
         )
+    if not (settings.sink or settings.folder):
+        settings = replace(settings, folder=Path(FOLDER))
     logs.configure(as_json=settings.log_json)
-    return_freed_memory()
     signals = StopSignals()  # a thread that a library started may take a signal, so blocking them here isn't enough
     with named_by_flag(HINTS), serving(settings, parse_proxies(os.environ)) as server:
         url = f"{'https' if settings.credentials else 'http'}://{settings.host}:{server.port}"
@@ -116,14 +104,14 @@ def run(state_dir: Path, **options: Any) -> None:
     help="Folder of the sites' tokens.",
 )
 @click.option("--keep", is_flag=True, help="Keep the existing tokens valid while the site changes to the new one.")
-@click.option("--replace", is_flag=True, help="Replace the existing tokens, which become invalid.")
-def token(site: str, sites: Path, keep: bool, replace: bool) -> None:
+@click.option("--replace", "anew", is_flag=True, help="Replace the existing tokens, which become invalid.")
+def token(site: str, sites: Path, keep: bool, anew: bool) -> None:
     """Write a new random token for SITE. A running receiver accepts the token within a second."""
-    from eaves.receiver.tokens import add_token
+    from eaves.link.sites import add_token
 
-    if keep and replace:
+    if keep and anew:
         raise click.UsageError("--keep or --replace, not both.")
-    path = add_token(sites, site, keep=keep, replace=replace)
+    path = add_token(sites, site, keep=keep, replace=anew)
     print_line(path)
     folder, file = shlex.quote(f"{site}-link"), shlex.quote(str(path))
     say(f"to make the site's credentials: (umask 077; mkdir -p {folder}; tail -n 1 {file} > {folder}/token)")
@@ -156,8 +144,11 @@ def status(spool: Path | None, form: str, state_dir: Path) -> None:
         print_value(dict(found), form)
         return
     print_rows(build_rows(found, time.time()), COLUMNS, form)
+    target = found.get("target") or "a sink that isn't known"
+    place = target if "://" in target or not found.get("target") else f"the folder {target}"
     for lane in found.get("report", {}).get("lanes", ()):
-        print_sentence(describe_waiting(lane, found.get("target", "")))
+        waiting = describe_backlog(lane["queued"], lane["queued_bytes"], lane["oldest_age_s"], place)
+        print_sentence(f"{waiting}; paused: {lane['reason']}" if lane["paused"] else waiting)
         if lane["dead"]:
             say(f"{lane['dead']:,} dead letters are kept; to show them: eaves queue list --dead --receiver")
     if failed := found.get("failed_handshakes"):
@@ -179,28 +170,9 @@ def build_rows(found: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
         at, counts = contacts.get(site), received.get(site, {})
         contact = "not since the start" if at is None else f"{describe_age(max(0.0, now - at))} ago"
         refused = [f"{outcome} {count:,}" for outcome, count in counts.items() if outcome not in _TAKEN and count]
-        row = {"site": site, "contact": contact} if site else {"site": UNKNOWN, "contact": ""}
-        taken = {name: counts.get(name, 0) for name in ("stored", "repeated")}
-        rows.append({**row, **taken, "refused": ", ".join(refused)})
+        row = {"site": site or "(unknown)", "contact": contact if site else "", "refused": ", ".join(refused)}
+        rows.append({**row, "stored": counts.get("stored", 0), "repeated": counts.get("repeated", 0)})
     return rows
-
-
-def describe_waiting(lane: Mapping[str, Any], target: str) -> str:
-    """Return the number of events that wait to be passed on, and the reason, as one sentence.
-
-    Args:
-        lane: The lane's entry in the receiver's report.
-        target: Sink or folder that events are passed on to; empty when it isn't known.
-    """
-    if target and "://" not in target:
-        target = f"the folder {target}"
-    target = target or "a sink that isn't known"
-    waiting = f"nothing waits for {target}"
-    if lane["queued"]:
-        verb, age = "waits" if lane["queued"] == 1 else "wait", describe_age(lane["oldest_age_s"])
-        size = describe_bytes(lane["queued_bytes"])
-        waiting = f"{describe_count(lane['queued'], 'event')} {verb} for {target} ({size}), oldest {age}"
-    return f"{waiting}; paused: {lane['reason']}" if lane["paused"] else waiting
 
 
 @command.command()
@@ -212,17 +184,9 @@ def ledger(spool: Path | None, site: str, state_dir: Path) -> None:
 
     Each line has number, source, id, at (when the event was received, Unix seconds), state, repeats and digest.
     """
-    from eaves.admin.client import open_queue
-    from eaves.admin.server import default_socket
-    from eaves.audit import read_pages
-    from eaves.link.ledger_lines import encode_line
-
-    path = spool or receiver_spool(state_dir)
     prefix = f"/eaves/{site}/" if site else ""
-    with open_queue(path, default_socket(path), ()) as queue:
-        for line in read_pages(lambda after: queue.ledger(after=after)):
-            if line.source.startswith(prefix):
-                click.echo(encode_line(line))
+    with open_receiver(spool or receiver_spool(state_dir)) as target:
+        print_ledger(line for line in target.read_ledger() if line.source.startswith(prefix))
 
 
 @command.command()

@@ -6,35 +6,21 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from eaves.cli import CommandGroup
-from eaves.cli.link import QueueTarget, open_relays, relay_options, require_one
+from eaves.cli.link import QueueTarget, open_relays, print_ledger, relay_options, require_one
 from eaves.cli.output import output_option, print_rows, print_value, say
 from eaves.cli.site import Place
 from eaves.errors import DeliveryError, InputError, NotFoundError, StatusError
 
 if TYPE_CHECKING:
-    from eaves.audit import Audit, AuditFinding, EventComparison
+    from eaves.link.audit import Audit, EventComparison
     from eaves.spool import LedgerLine
 
-COLUMNS = {
-    "sent": "SENT",
-    "received": "RECEIVED",
-    "waiting": "WAITING",
-    "dead": "DEAD",
-    "removed": "REMOVED",
-    "undelivered": "UNDELIVERED",
-    "forgotten": "FORGOTTEN",
-    "missing": "MISSING",
-    "repeated": "REPEATED",
-    "late": "LATE",
-    "unknown": "UNKNOWN",
-}
 ALWAYS = ("sent", "received", "missing", "unknown")
 """Columns of the audit's table that are shown even when their value is 0."""
 SHOWN = 10
@@ -42,7 +28,6 @@ SHOWN = 10
 DISAGREES, GIVEN_UP = 1, 3
 """Exit codes of an audit: 1 when the lists of the relays and the receiver disagree, 3 when they agree but events were
 given up. With nothing to compare, the exit code is that of `NotFoundError`."""
-_URLS = ("http://", "https://")
 
 
 @click.group(cls=CommandGroup)
@@ -72,17 +57,11 @@ def command() -> None:
     type=click.Path(file_okay=False, exists=True, path_type=Path),
     help="Folder with the token for a receiver that --received names by address. Default: the relay's own folder.",
 )
-@click.option(
-    "--source",
-    default="",
-    metavar="PREFIX",
-    help="Compare only received events whose source begins with this, such as /eaves/SITE/.",
-)
 @output_option
 @relay_options
 @click.pass_context
 def audit(
-    ctx: click.Context, /, sent: str | None, received: tuple[str, ...], credentials: Path | None, source: str,
+    ctx: click.Context, /, sent: str | None, received: tuple[str, ...], credentials: Path | None,
     form: str, place: Place, app: str, pod: str,
 ) -> None:  # fmt: skip
     """Compare the events that relays took with those that their receiver got; name missing and unknown events.
@@ -92,19 +71,19 @@ def audit(
     at the receiver. 66: there is nothing to compare. All relays of a site that have the same receiver are compared with
     it together, because the events of a relay that is left out would count as unknown.
     """
-    from eaves.audit import EventComparison
+    from eaves.link.audit import EventComparison
 
     queues = ["--agent FUNCTION.relay"]
     with EventComparison() as comparison:
         if sent is None:
             with open_relays(place, app=app, pod=pod) as relays:
-                _compare_relays(comparison, relays, received, credentials, source)
+                _compare_relays(comparison, relays, received, credentials)
                 queues = [relay.options for relay in relays]
         else:
             if not received:
                 raise InputError("--sent needs --received, the list to compare with", hint="add --received FILE|URL")
             comparison.add_sent(_read(sent, credentials))
-            comparison.add_received(_read_received(received, credentials, source))
+            comparison.add_received(_read_all(received, credentials))
         found = comparison.finish()
     _print(found, form, queues)
     if not found.passed:
@@ -123,41 +102,31 @@ def ledger(spool: Path | None, place: Place, app: str, pod: str) -> None:
 
     Each line has number, source, id, at (when the relay took the event, Unix seconds), state, repeats and digest.
     """
-    from eaves.audit import read_pages, read_spool
-    from eaves.link.ledger_lines import encode_line
+    from eaves.link.audit import read_file
 
     if spool is not None:
-        for line in read_spool(spool):
-            click.echo(encode_line(line))
+        print_ledger(read_file(spool))
         return
     with open_relays(place, app=app, pod=pod) as relays:
-        queue = require_one(relays, "this command takes one relay").queue
-        for line in read_pages(lambda after: queue.ledger(after=after)):
-            click.echo(encode_line(line))
+        print_ledger(require_one(relays, "this command takes one relay").read_ledger())
 
 
 def _compare_relays(
-    comparison: EventComparison, relays: Sequence[QueueTarget], received: Sequence[str], credentials: Path | None,
-    source: str,
+    comparison: EventComparison, relays: Sequence[QueueTarget], received: Sequence[str], credentials: Path | None
 ) -> None:  # fmt: skip
     """Add the relays' lists, the receiver's list, and the events that the relays took while that list was read."""
-    from eaves.audit import read_pages
-
-    def read(relay: QueueTarget, after: int) -> Iterator[LedgerLine]:
-        return read_pages(lambda number: relay.queue.ledger(after=number), after=after)
-
     lists = received or [_find_receiver(relays)]
     folder = credentials or next((relay.credentials for relay in relays if relay.credentials), None)
-    last = [comparison.add_sent(read(relay, 0)) for relay in relays]
+    last = [comparison.add_sent(relay.read_ledger()) for relay in relays]
     try:
-        comparison.add_received(_read_received(lists, folder, source))
+        comparison.add_received(_read_all(lists, folder))
     except DeliveryError as error:
         if received or not relays[0].pod or isinstance(error, StatusError):
             raise
         hint = "from here, the receiver may have another address: kubectl port-forward, then add --received URL"
         raise DeliveryError(error.message, hint=hint) from error
     for relay, number in zip(relays, last, strict=True):
-        comparison.add_newer(read(relay, number))
+        comparison.add_newer(relay.read_ledger(after=number))
 
 
 def _find_receiver(relays: Sequence[QueueTarget]) -> str:
@@ -177,22 +146,20 @@ def _find_receiver(relays: Sequence[QueueTarget]) -> str:
     return addresses[0]
 
 
-def _read_received(lists: Sequence[str], credentials: Path | None, source: str) -> Iterator[LedgerLine]:
+def _read_all(lists: Sequence[str], credentials: Path | None) -> Iterator[LedgerLine]:
     for one in lists:
-        for line in _read(one, credentials):
-            if line.source.startswith(source):
-                yield line
+        yield from _read(one, credentials)
 
 
 def _read(where: str, credentials: Path | None) -> Iterator[LedgerLine]:
-    from eaves.audit import read_file, read_receiver
     from eaves.http_client.proxies import parse_proxies
+    from eaves.link.audit import read_file, read_receiver
     from eaves.link.client import LinkClient
-    from eaves.link.ledger_lines import read_lines
+    from eaves.spool.ledger import read_lines
 
     if where == "-":
         yield from read_lines(sys.stdin.buffer, "standard input")
-    elif where.startswith(_URLS):
+    elif where.startswith(("http://", "https://")):
         client = LinkClient(where, credentials, proxies=parse_proxies(os.environ))
         try:
             yield from read_receiver(client.read_ledger, where)
@@ -205,15 +172,17 @@ def _read(where: str, credentials: Path | None) -> Iterator[LedgerLine]:
 def _print(found: Audit, form: str, queues: Sequence[str]) -> None:
     totals = found.totals
     if form == "table":
-        row = asdict(totals)
-        print_rows([row], {key: heading for key, heading in COLUMNS.items() if key in ALWAYS or row[key]}, form)
+        print_rows([dict(totals)], {name: name.upper() for name in totals if name in ALWAYS or totals[name]}, form)
     else:
         print_value(found.to_dict(), form)
-    _print_findings("missing", found.missing, totals.missing)
-    _print_findings("unknown", found.unknown, totals.unknown)
-    if totals.forgotten:
+    for what, findings in (("missing", found.missing), ("unknown", found.unknown)):
+        for one in findings[:SHOWN]:
+            say(f"{what}: {one['id']} of {one['source']}, line {one['number']}: {one['why']}")
+        if totals[what] > SHOWN:
+            say(f"{what}: {totals[what] - SHOWN:,} more events; -o json has {len(findings)} of all {totals[what]:,}")
+    if totals["forgotten"]:
         say(
-            f"{totals.forgotten:,} events can't be checked any more: they are older than the lines that the"
+            f"{totals['forgotten']:,} events can't be checked any more: they are older than the lines that the"
             " receiver keeps for the site; audit more often, or raise the receiver's ledger_max_entries"
         )
     if found.deleted:
@@ -223,30 +192,21 @@ def _print(found: Audit, form: str, queues: Sequence[str]) -> None:
     say(_verdict(found, queues))
 
 
-def _print_findings(what: str, findings: Sequence[AuditFinding], count: int) -> None:
-    for one in findings[:SHOWN]:
-        say(f"{what}: {one.id} of {one.source}, line {one.number}: {one.why}")
-    if count > SHOWN:
-        say(f"{what}: {count - SHOWN:,} more events; -o json has {len(findings)} of all {count:,}")
-
-
 def _verdict(found: Audit, queues: Sequence[str]) -> str:
     totals = found.totals
     if found.is_empty:
         return "nothing to compare: both lists are empty"
     if not found.agrees:
         gaps = f", {found.unexplained:,} without a line" if found.unexplained else ""
-        return f"the lists don't agree: {totals.missing:,} missing, {totals.unknown:,} unknown{gaps}"
-    parts = [f"nothing is missing: {totals.received:,} of {totals.sent:,} events were received"]
+        return f"the lists don't agree: {totals['missing']:,} missing, {totals['unknown']:,} unknown{gaps}"
+    where = queues[0] if len(queues) == 1 else "--agent FUNCTION.relay"
+    letters = "is a dead letter" if totals["dead"] == 1 else "are dead letters"
     others = (
-        (totals.waiting, "wait at the relay"),
-        (totals.removed, "were removed at the relay"),
-        (totals.undelivered, "were not delivered by the receiver"),
+        (totals["waiting"], "wait at the relay"),
+        (totals["removed"], "were removed at the relay"),
+        (totals["undelivered"], "were not delivered by the receiver"),
         (found.newer, "newer ones are not checked"),
+        (totals["dead"], f"{letters}: eaves queue list --dead {where}"),
     )
-    parts += [f"{count:,} {text}" for count, text in others if count]
-    if totals.dead:
-        where = queues[0] if len(queues) == 1 else "--agent FUNCTION.relay"
-        letters = "is a dead letter" if totals.dead == 1 else "are dead letters"
-        parts.append(f"{totals.dead:,} {letters}: eaves queue list --dead {where}")
-    return "; ".join(parts)
+    parts = [f"nothing is missing: {totals['received']:,} of {totals['sent']:,} events were received"]
+    return "; ".join([*parts, *(f"{count:,} {text}" for count, text in others if count)])

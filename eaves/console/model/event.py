@@ -127,9 +127,8 @@ def find_forwarding(backend: Backend, record: Record) -> Step | None:
             found = Step(title=NOT_KNOWN, detail=reason, state="open")
             continue
         if line is not None:
-            lost = "Lost: a part of the relay's file is damaged", "failing"
-            title, state = _FORWARDED.get(line.state, lost)
-            if line.reason and line.state in _FORWARDED:
+            title, state = _FORWARDED[line.state]
+            if line.reason:
                 title = f"{title}: {line.reason}"
             return Step(title=title, at=line.changed_at, state=state)
         found = found or Step(title=NOT_KNOWN, detail=NO_LINE, state="open")

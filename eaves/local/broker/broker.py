@@ -25,6 +25,7 @@ from eaves.delivery import (
 )
 from eaves.delivery.rejection import build_refusal
 from eaves.events import IMAGE_REJECTED, Event, source_uri
+from eaves.link.relay_intake import is_image
 from eaves.local.broker import dead_letters
 from eaves.local.broker.context import attach, build_headers, detach, pass_on
 from eaves.local.broker.dead_letters import DeadLetterSink, build_sink_deliverer, lane_of_sink, report_to_sink
@@ -32,7 +33,6 @@ from eaves.platform import RELAY, AppSpec, RelaySpec, TriggerSpec
 from eaves.platform.app import BROKER
 from eaves.platform.filters import matches_all
 from eaves.platform.relay import ALL, NONE
-from eaves.relay.intake import is_image
 from eaves.spool import Entry, Selection, Spool
 from eaves.spool.admin import dead_letter_lane, drop, redrive
 

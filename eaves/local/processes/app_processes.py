@@ -15,6 +15,7 @@ from eaves.config import iter_leaves
 from eaves.delivery import SinkClient, SinkResponse
 from eaves.errors import UnreachableError
 from eaves.events import Event
+from eaves.link.settings import RelaySettings
 from eaves.local.processes.activator import capacity_of
 from eaves.local.processes.process import HOST, Child, ProcessHost, Supervised, find_free_port
 from eaves.local.queues import read_agent
@@ -22,7 +23,6 @@ from eaves.local.routes import FUNCTIONS, RELAYS
 from eaves.local.specs import LocalApp
 from eaves.local.state import AGENT
 from eaves.platform import RELAY, find_timeout_s
-from eaves.relay.settings import RelaySettings
 
 RESTART = Backoff(retry=None, first_s=2.0, cap_s=60.0)
 """Pauses before a process that has ended is restarted; they grow with the number of consecutive ends."""
@@ -164,7 +164,8 @@ class AppProcesses:
         if kind == AGENT:
             return self._host.start("eaves.sources", environ, f"{app}.{kind}")
         self._ports[app] = find_free_port()  # another program may have taken the previous one
-        return self._host.start("eaves.relay", {**environ, _RELAY_ENV["port"]: str(self._ports[app])}, f"{app}.{kind}")
+        port = {_RELAY_ENV["port"]: str(self._ports[app])}
+        return self._host.start("eaves.link.relay", {**environ, **port}, f"{app}.{kind}")
 
     def _build_agent_environ(self, app: LocalApp) -> Mapping[str, str]:
         """Return the environment of an app's agent; only agents get the variables with which boto3 logs in."""

@@ -19,7 +19,8 @@ from eaves.errors import ConfigError, EventError, Fault, NotFoundError, SpoolErr
 from eaves.events import CONTEXT_ATTRIBUTES, IMAGE_CAPTURED, Event, decode, encode_binary
 from eaves.sources.kind import AnyKind, load_kind
 from eaves.sources.options import FrameOptions
-from eaves.sources.settings import ATTRIBUTES_BYTES, DEFAULT_KIND, AgentSettings, ClaimCheckSettings, SourceSettings
+from eaves.sources.settings import DEFAULT_KIND, AgentSettings, ClaimCheckSettings, SourceSettings
+from eaves.spool.settings import ATTRIBUTES_BYTES
 
 VARIABLE = "EAVES_SOURCES"
 EXAMPLE = '[{"name": "inbox", "kind": "folder", "path": "/images"}]'

@@ -21,7 +21,7 @@ from eaves.sources.context import ERRORS, Cause, Dropped, Frame, Outcome, SentIn
 from eaves.sources.faults import HourlyLog
 from eaves.sources.files import build_capture, build_text
 from eaves.sources.options import FrameEditor, FrameOptions
-from eaves.sources.settings import ATTRIBUTES_BYTES
+from eaves.spool.settings import ATTRIBUTES_BYTES
 
 SILENT_S = 900.0
 """Time after which a source counts as hung when it calls no method of its context, seconds. It is three times the

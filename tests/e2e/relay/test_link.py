@@ -17,7 +17,7 @@ import pytest
 
 from eaves.admin.report import LinkReport, QueueReport, from_json
 from eaves.errors import ClusterError
-from eaves.link.ledger_lines import to_dict
+from eaves.spool.ledger import to_dict
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD, SINK_BINDING
 from knative.resources.access import build_account
@@ -163,5 +163,5 @@ def test_every_event_arrives_once_although_both_ends_are_killed_and_the_link_is_
     cloud.write_ledger(received)
     totals = audit_files(sent, received)
     log.info("audit: %d events, %d kills, silent for %g s: %s", count, kills + 1, cut_s, totals)
-    assert (totals.missing, totals.unknown, totals.waiting, totals.dead) == (0, 0, 0, 0)
-    assert totals.sent == totals.received == count
+    assert totals["missing"] == totals["unknown"] == totals["waiting"] == totals["dead"] == 0
+    assert totals["sent"] == totals["received"] == count

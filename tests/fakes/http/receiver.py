@@ -10,16 +10,16 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from eaves.errors import EventError
+from eaves.event_batch import MEDIA_TYPE, decode_batch
 from eaves.events import Event, decode
-from eaves.link import BatchAnswer, RefusedEvent, decode_batch
-from eaves.link.batch import MEDIA_TYPE
+from eaves.link.batch import BatchAnswer, RefusedEvent
 from eaves.link.paths import EVENTS, FUNCTIONS, LEDGER, PARTS, SITE, UPLOAD
 from tests.inputs.certificates import build_server_context, make_certificate
 
@@ -184,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
         reply = self.receiver.script(events)
         if reply is None or reply.refused is not None or reply.store:
             answer = self.receiver.store(events, (reply.refused if reply else None) or {})
-            reply = reply if reply and reply.store else Reply(body=answer.to_json())
+            reply = reply if reply and reply.store else Reply(body=encode_answer(answer))
         self._reply(reply)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
@@ -238,6 +238,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
+
+
+def encode_answer(answer: BatchAnswer) -> bytes:
+    return json.dumps(asdict(answer)).encode()
 
 
 def _json(value: Any, status: int = 200) -> Reply:

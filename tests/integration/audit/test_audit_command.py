@@ -277,7 +277,6 @@ KEPT = {"number": 7, "id": "id-7", "at": AT, "deleted": 6}
             3,
             "1 were not delivered by",
         ),
-        ([KEPT], [{"id": "id-7", "state": "lost"}], 1, "missing: id-7 of /eaves/mill/flowers, line 7: lost at the rec"),
         (
             [{**KEPT, "deleted": 5}],
             [{"id": "id-7"}],

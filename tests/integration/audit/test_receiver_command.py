@@ -92,7 +92,8 @@ def test_a_receiver_tells_its_sites_and_why_events_wait(tmp_path: Path) -> None:
             assert ["s", "ago", "2", "1", "forged", "1"] in [cells[2:] for cells in table if cells[:1] == ["mill"]]
             assert ["harbour", "not", "since", "the", "start", "0", "0"] in table
             assert ["(unknown)", "0", "0", "unauthorised", "1"] in table
-            assert "2 events wait for the folder received (" in out
+            assert "2 events (" in out
+            assert ") wait for the folder received, oldest " in out
             assert "paused: another process holds received/.lease; this one waits until that one has ended" in out
             assert "the sites castle and harbour have the same token" in reported
             found = json.loads(run(tmp_path, "receiver", "status", "-o", "json")[0])

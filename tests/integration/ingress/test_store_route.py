@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from eaves.errors import SpoolFullError
+from eaves.event_batch import MEDIA_TYPE, encode_batch
 from eaves.events import Event, encode_binary, encode_structured
 from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import StoreRoute
-from eaves.link import encode_batch
-from eaves.link.batch import MEDIA_TYPE
 from tests.processes.publishing import prediction
 
 BATCH = {"Content-Type": MEDIA_TYPE}
@@ -60,7 +59,7 @@ def test_events_in_every_mode_over_one_connection() -> None:
         assert server.post(*encode_binary(prediction(1))) == 202
         sock = server.connection.sock
         assert server.post(*encode_structured(prediction(2))) == 202
-        assert server.post(BATCH, encode_batch([prediction(3), prediction(4)])) == 202
+        assert server.post(BATCH, b"".join(encode_batch([prediction(3), prediction(4)]))) == 202
         headers, body = encode_binary(prediction(5))
         assert server.post({**headers, "Content-Encoding": "gzip"}, gzip.compress(body)) == 202
         assert server.connection.sock is sock
@@ -69,12 +68,12 @@ def test_events_in_every_mode_over_one_connection() -> None:
 
 def test_a_batch_is_stored_as_a_whole_or_not_at_all() -> None:
     with storing() as server:
-        broken = json.loads(encode_batch([prediction(1), prediction(2)]))
+        broken = json.loads(b"".join(encode_batch([prediction(1), prediction(2)])))
         del broken[1]["id"]
         assert server.post(BATCH, json.dumps(broken)) == 400
-        assert server.post(BATCH, encode_batch([prediction(number) for number in range(11)])) == 429
+        assert server.post(BATCH, b"".join(encode_batch([prediction(number) for number in range(11)]))) == 429
         assert server.stored == []
-        assert server.post(BATCH, encode_batch([prediction(number) for number in range(10)])) == 202
+        assert server.post(BATCH, b"".join(encode_batch([prediction(number) for number in range(10)]))) == 202
 
 
 def test_a_server_may_take_no_batches_and_one_request_a_connection() -> None:

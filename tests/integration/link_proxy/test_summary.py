@@ -6,11 +6,9 @@ import math
 
 import pytest
 
-from bench.link.processes import plan_kills
 from bench.link.summary import (
     Image,
     compare_states,
-    find_outages,
     summarise,
 )
 
@@ -47,23 +45,3 @@ def test_the_ratio_of_medians_has_an_interval_that_holds_it() -> None:
     assert found.ratio == pytest.approx(2.0, rel=0.02)
     assert found.low <= found.ratio <= found.high
     assert (found.up, found.away) == (200, 200)
-
-
-def test_runs_of_a_length_have_as_many_kills_of_each_role_whatever_the_seed() -> None:
-    roles = ("relay", "agent", "function", "receiver")
-    plans = [plan_kills(roles, seconds=180, mean_s=30, seed=seed) for seed in range(20)]
-    for plan in plans:
-        moments = [at for at, _ in plan]
-        assert moments == sorted(moments)
-        assert 0 <= moments[0] < moments[-1] < 180
-        assert sorted(role for _, role in plan) == sorted(2 * roles)
-    assert len({tuple(plan) for plan in plans}) == 20
-
-
-def test_a_kill_costs_the_time_to_the_next_prediction_and_the_photos_that_were_late() -> None:
-    images = [image(number, 0.4) for number in range(20)]
-    for late in (image(5, 3.5), image(6, 2.75), image(7, 1.75), image(8, 0.9)):
-        images[int(late.at_s)] = late
-    found = find_outages(images, [(2.75, "receiver"), (5.25, "function"), (18.0, "relay")])
-    assert [(one.role, one.late) for one in found] == [("receiver", 0), ("function", 3), ("relay", 0)]
-    assert [one.back_s for one in found] == pytest.approx([0.65, 3.25, 0.4])

@@ -1,4 +1,4 @@
-"""`python -P -m eaves.publisher` as a process: events over HTTP in, messages to a real broker out."""
+"""`python -P -m eaves.link.publisher` as a process: events over HTTP in, messages to a real broker out."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class PublisherProcess:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            command = [sys.executable, "-P", "-m", "eaves.publisher"]
+            command = [sys.executable, "-P", "-m", "eaves.link.publisher"]
             self._process = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
         wait_until(self._is_live, 30, what="the publisher")
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import ConfigError
-from eaves.link import encode_batch
-from eaves.link.batch import MEDIA_TYPE
+from eaves.event_batch import MEDIA_TYPE, encode_batch
 from eaves.link.paths import SITE
 from tests.processes.receiving import TOKEN, Served, classified, make_credentials, receiving, write_site
 from tests.waiting import wait_until
@@ -58,7 +57,7 @@ def test_a_body_of_an_unknown_caller_is_not_read(tmp_path: Path) -> None:
 
 def test_a_body_is_asked_for_only_when_it_is_wanted(tmp_path: Path) -> None:
     head = "POST /v1/events HTTP/1.1\r\nExpect: 100-continue\r\nContent-Type: {}\r\nContent-Length: {}\r\n{}\r\n"
-    body = encode_batch([classified(1)])
+    body = b"".join(encode_batch([classified(1)]))
     with receiving(tmp_path, tls=False) as receiver:
         for token, first in (("wrong", b"HTTP/1.1 401 "), (TOKEN, b"HTTP/1.1 100 Continue\r\n\r\n")):
             with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as asking:

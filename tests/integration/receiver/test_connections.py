@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.link import encode_batch
-from eaves.link.batch import MEDIA_TYPE
+from eaves.event_batch import MEDIA_TYPE, encode_batch
 from eaves.link.paths import EVENTS, SITE
 from tests.processes.receiving import TOKEN, Served, captured, classified, receiver_process, receiving
 from tests.waiting import wait_until
@@ -126,7 +125,7 @@ def test_requests_that_are_ambiguous_or_broken_are_refused_and_end_the_connectio
 
 def test_a_body_that_no_route_reads_is_not_the_next_request(plain: Served) -> None:
     known = f"Host: a\r\nAuthorization: Bearer {TOKEN}\r\n"
-    body = encode_batch([classified(1_000)]).decode()
+    body = b"".join(encode_batch([classified(1_000)])).decode()
     hidden = (
         f"POST /v1/events HTTP/1.1\r\n{known}Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     )
@@ -160,7 +159,7 @@ def test_a_body_that_its_sender_breaks_off_is_no_fault_of_an_event(plain: Served
 
 def test_requests_in_one_go_are_answered_in_order(plain: Served) -> None:
     known = f"HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\n"
-    body = encode_batch([classified(1)]).decode()
+    body = b"".join(encode_batch([classified(1)])).decode()
     post = f"POST /v1/events {known}Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     with connect(plain) as connection:
         connection.sendall(
@@ -174,7 +173,9 @@ def test_requests_in_one_go_are_answered_in_order(plain: Served) -> None:
 
 def test_many_large_bodies_at_once_stay_within_the_memory_and_get_through(tmp_path: Path) -> None:
     """16 images of 3 MB at once, 4 of which fit, and bodies that unpack to 15 MB: who is refused comes again."""
-    bodies = [gzip.compress(encode_batch([captured(number, data=os.urandom(3_000_000))])) for number in range(4)]
+    bodies = [
+        gzip.compress(b"".join(encode_batch([captured(number, data=os.urandom(3_000_000))]))) for number in range(4)
+    ]
     bomb = gzip.compress(b"[" + b" " * 15_000_000 + b"]")
     sizes = {"EAVES_MAX_BYTES": "16000000", "EAVES_IN_FLIGHT_BYTES": "16000000"}
     with receiver_process(tmp_path, **sizes) as receiver, ThreadPoolExecutor(18) as senders:

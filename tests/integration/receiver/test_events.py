@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from eaves.event_batch import MEDIA_TYPE, encode_batch
 from eaves.events import encode_binary
-from eaves.link import encode_batch, parse_batch_answer
-from eaves.link.batch import MEDIA_TYPE
+from eaves.link.batch import parse_batch_answer
 from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, PARTS, SITE, UPLOAD
 from tests.inputs.certificates import make_certificate
 from tests.processes.receiving import Sender, Served, captured, classified, receiving, write_site
@@ -62,14 +62,6 @@ def test_events_wait_while_the_sink_is_not_known(tmp_path: Path) -> None:
         assert receiver.queued() == 1
 
 
-def test_one_event_alone_in_binary_mode_and_in_chunks(sender: Sender) -> None:
-    status, body = sender.send_alone(classified(1))
-    assert (status, json.loads(body)) == (200, {"stored": 1, "repeated": 0, "refused": []})
-    whole = encode_batch([classified(2)])
-    pieces = iter([whole[:7], whole[7:]])
-    assert sender.ask("POST", EVENTS, pieces, {"Content-Type": MEDIA_TYPE})[0] == 200
-
-
 def test_an_event_of_another_site_is_forged_and_the_others_are_stored(receiver: Served, sender: Sender) -> None:
     answer = sender.send([classified(1), classified(2, site="harbour"), classified(3, site="mill2"), classified(4)])
     assert (answer.stored, [(one.index, one.status) for one in answer.refused]) == (2, [(1, 403), (2, 403)])
@@ -106,15 +98,8 @@ def test_an_event_that_came_in_parts_and_is_refused_is_accounted_for(sender: Sen
     assert (broken[0], [one.status for one in parse_batch_answer(broken[1], 1).refused]) == (200, [400])
 
 
-def test_an_image_that_was_predicted_a_second_time_is_no_conflict(receiver: Served, sender: Sender) -> None:
-    again = replace(classified(1), data=b'{"predictions": [], "timings": {"infer": 9.9}}')
-    sender.send([classified(1)])
-    answer = sender.send([again])
-    assert (answer.stored, answer.repeated, answer.refused) == (0, 1, ())
-
-
 def test_a_broken_event_of_a_batch_is_refused_and_the_others_are_stored(receiver: Served, sender: Sender) -> None:
-    good = json.loads(encode_batch([classified(1), classified(2)]))
+    good = json.loads(b"".join(encode_batch([classified(1), classified(2)])))
     body = json.dumps([good[0], {"id": "x"}, "text", good[1]])
     status, found = sender.ask("POST", EVENTS, body, {"Content-Type": MEDIA_TYPE})
     answer = json.loads(found)
@@ -219,7 +204,9 @@ def test_a_full_spool_is_the_relays_to_wait_out(tmp_path: Path) -> None:
         large = [captured(number, data=os.urandom(150_000)) for number in range(8)]
         for event in large[:6]:
             sender.send([event])
-        status, headers, problem = sender.ask_all("POST", EVENTS, encode_batch(large[6:]), {"Content-Type": MEDIA_TYPE})
+        status, headers, problem = sender.ask_all(
+            "POST", EVENTS, b"".join(encode_batch(large[6:])), {"Content-Type": MEDIA_TYPE}
+        )
         assert (status, headers["retry-after"], b"full" in problem) == (429, "2", True)
         assert sender.send(large[:2]).repeated == 2, "what is stored already needs no room"
         assert receiver.queued() == 6

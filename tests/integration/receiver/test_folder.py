@@ -15,7 +15,7 @@ from eaves.base.backoff import Backoff
 from eaves.delivery import Deliverer
 from eaves.errors import StorageError
 from eaves.events import Event
-from eaves.receiver.archive import Archive, FolderSender
+from eaves.link.archive import Archive
 from eaves.spool import Entry, Spool
 from tests.fakes.clock import FrozenClock
 from tests.processes.receiving import captured, classified, receiving
@@ -58,19 +58,19 @@ def test_events_are_lines_and_images_are_files(tmp_path: Path) -> None:
 def test_an_id_can_not_lead_out_of_the_folder(tmp_path: Path, name: str) -> None:
     one = Event(id=name, source="/eaves/mill/../x", type="t", datacontenttype="image/jpeg", data=b"1")
     another = Event(id=name, source="/eaves/mill/y", type="t", datacontenttype="image/jpeg", data=b"2")
-    Archive(tmp_path / "received", batch=10).write([entry(1, one), entry(2, another)])
+    Archive(tmp_path / "received").write([entry(1, one), entry(2, another)])
     files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
     assert [path.parent for path in files[1:]] == [tmp_path / "received" / "images" / "mill"] * 2
     assert {path.read_bytes() for path in files[1:]} == {b"1", b"2"}
 
 
 def test_a_clock_that_jumps_across_midnight_and_back_writes_no_event_twice(tmp_path: Path) -> None:
-    archive = Archive(tmp_path, batch=10)
+    archive = Archive(tmp_path)
     times = [MIDNIGHT, MIDNIGHT - 60, MIDNIGHT + 1]
     entries = [entry(number, classified(number), at) for number, at in enumerate(times)]
     archive.write(entries)
     archive.write(entries)  # they could not be released
-    Archive(tmp_path, batch=10).write(entries)
+    Archive(tmp_path).write(entries)
     assert list_ids(tmp_path / "events-2026-11-26.jsonl") == ["id-0", "id-2"]
     assert list_ids(tmp_path / "events-2026-11-25.jsonl") == ["id-1"]
 
@@ -78,11 +78,11 @@ def test_a_clock_that_jumps_across_midnight_and_back_writes_no_event_twice(tmp_p
 @pytest.mark.parametrize("cut", [1, 300])
 def test_a_line_that_was_not_written_to_its_end_is_written_again(tmp_path: Path, cut: int) -> None:
     entries = [entry(number, classified(number)) for number in range(5)]
-    Archive(tmp_path, batch=10).write(entries)
+    Archive(tmp_path).write(entries)
     path = tmp_path / "events-2026-11-26.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut])
-    Archive(tmp_path, batch=10).write(entries)
+    Archive(tmp_path).write(entries)
     assert path.read_bytes() == whole
 
 
@@ -98,7 +98,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
-    archive = Archive(tmp_path, batch=10)
+    archive = Archive(tmp_path)
     path = tmp_path / "events-2026-11-26.jsonl"
     archive.write([entry(0, classified(0))])
     before = path.read_bytes()
@@ -117,7 +117,7 @@ def test_events_that_waited_for_the_disk_are_in_the_order_of_arrival(tmp_path: P
     path = tmp_path / "events-2026-11-26.jsonl"
     pauses = Backoff(retry=None, first_s=0.001, cap_s=0.01)
     with Spool(tmp_path / "spool.db", clock=FrozenClock(MIDNIGHT)) as spool:
-        deliverer = Deliverer(spool, "sink", FolderSender(tmp_path), backoff=pauses)
+        deliverer = Deliverer(spool, "sink", Archive(tmp_path), backoff=pauses)
         deliverer.start()
         try:
             for first in range(0, 80, 10):
@@ -137,18 +137,3 @@ def test_a_folder_that_can_not_be_made_is_reported_at_the_start(tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError), receiving(tmp_path, tls=False, folder=tmp_path / "file" / "received"):
         pass
-
-
-def test_two_receivers_do_not_write_into_one_folder(tmp_path: Path) -> None:
-    folder = tmp_path / "received"
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    with receiving(tmp_path / "a", tls=False, folder=folder) as first:
-        with first.sender() as sender:
-            sender.send([classified(1)])
-        wait_until(lambda: first.queued() == 0, what="an empty queue")
-        with receiving(tmp_path / "b", tls=False, folder=folder) as second:
-            with second.sender() as sender:
-                sender.send([classified(2)])
-            with pytest.raises(AssertionError):
-                wait_until(lambda: second.queued() == 0, 1.5)

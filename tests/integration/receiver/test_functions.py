@@ -6,8 +6,8 @@ import json
 import threading
 from pathlib import Path
 
+from eaves.event_batch import MEDIA_TYPE
 from eaves.events import Event, decode, encode_binary
-from eaves.link.batch import MEDIA_TYPE
 from eaves.link.paths import FUNCTIONS
 from tests.contract.sinks import LocalSink, Reported, open_sink
 from tests.processes.receiving import NOWHERE, captured, receiving

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from eaves.events import Event
-from eaves.link.paths import LEDGER
-from eaves.receiver.archive import name_image
+from eaves.link.archive import name_image
 from tests.disks import can_mount, run_on_disk
 from tests.processes.receiving import ReceiverProcess, captured, classified, receiver_process
 from tests.syscalls import needs_strace
@@ -35,24 +34,6 @@ def unstarted(tmp_path: Path) -> Iterator[ReceiverProcess]:
         yield made
     finally:
         made.stop(signal.SIGKILL)
-
-
-def list_ids(receiver: ReceiverProcess) -> list[str]:
-    with receiver.sender() as sender:
-        status, body = sender.ask("GET", LEDGER)
-        assert status == 200
-        return [json.loads(line)["id"] for line in body.splitlines()]
-
-
-def test_what_was_answered_for_survives_a_kill(receiver: ReceiverProcess) -> None:
-    events = [classified(number) for number in range(50)]
-    with receiver.sender() as sender:
-        sender.send(events)
-    receiver.stop(signal.SIGKILL)
-    receiver.start()
-    assert list_ids(receiver) == [event.id for event in events]
-    with receiver.sender() as sender:
-        assert sender.send(events).repeated == 50
 
 
 @needs_strace

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import random
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eaves.events import Event
-from eaves.relay.relay_lanes import ALARMS, ARCHIVE, IMAGES
+from eaves.link.relay_intake import ALARMS, ARCHIVE, IMAGES
 from tests.fakes.http.receiver import Reply, Script
 from tests.integration.relay.harness import (
     LOST,
@@ -93,28 +92,6 @@ def test_a_gateway_that_answers_502_to_any_request_has_nothing_given_up(tmp_path
         assert rig.dead() == {}
 
 
-def test_alarms_that_fail_hold_up_no_archive_and_no_other_alarm(tmp_path: Path) -> None:
-    clock = QuickClock()
-    with hurried(tmp_path, clock) as rig:
-        rig.put(*BAD, lane=ALARMS)
-        rig.put(*GOOD)
-        traffic, made = script_of(rig, clock, Reply(status=500)), 0
-
-        def answer(events: list[Event]) -> Reply | None:
-            nonlocal made
-            if not made and len(rig.spool.tried(ALARMS, 99)) == len(BAD):
-                made = len(rig.receiver.requests)
-                rig.spool.put(event(999), lanes=(ALARMS,))
-            return traffic(events)
-
-        rig.receiver.script = answer
-        rig.start()
-        wait_for_the_good_ones(rig)
-        assert clock.elapsed_s < 300
-        wait_until(lambda: "id-999" in rig.stored(), 30, what="the alarm")
-        assert rig.requests().index(["id-999"]) - made <= 3
-
-
 def test_events_that_get_no_answer_hold_up_no_others_and_are_never_given_up(tmp_path: Path) -> None:
     clock = QuickClock()
     with hurried(tmp_path, clock) as rig:
@@ -126,17 +103,6 @@ def test_events_that_get_no_answer_hold_up_no_others_and_are_never_given_up(tmp_
         wait_until(lambda: len(rig.receiver.requests) > 400, 30)
         assert sum(not BAD_IDS & set(ids) for ids in rig.requests()[300:400]) > 40
         assert rig.dead() == {}
-
-
-@pytest.mark.parametrize("status", [403, 500])
-def test_the_reason_of_a_link_that_is_down_names_the_event(tmp_path: Path, status: int) -> None:
-    """With 403 too: the receiver lets this site in, as the probes show."""
-    with forwarding(tmp_path, *BAD[:5], starts=False) as rig:
-        rig.receiver.script = failing(status)
-        rig.start()
-        named = re.compile(rf"event id-\d of /eaves/north/flowers: .* answered {status}")
-        wait_until(lambda: named.fullmatch(rig.view().reason))
-        assert rig.state() == "down"
 
 
 @pytest.mark.parametrize("reply", [LOST, Reply(status=500), Reply(status=503)])
@@ -211,12 +177,3 @@ def test_a_proxy_that_refuses_everything_from_now_on_buries_nothing(tmp_path: Pa
         assert (rig.state(), rig.queued(), rig.dead()) == ("down", 1, {})
         rig.receiver.script, rig.receiver.site_reply = (lambda events: None), lambda: None
         rig.wait_until_empty()
-
-
-def test_a_receiver_that_is_busy_for_long_changes_neither_size_nor_order(tmp_path: Path) -> None:
-    with forwarding(tmp_path, *BAD, starts=False) as rig:
-        rig.receiver.script = lambda events: Reply(status=503) if len(rig.receiver.requests) < 9 else None
-        rig.start()
-        rig.wait_until_empty()
-        assert [len(ids) for ids in rig.requests()] == [len(BAD)] * 9
-        assert rig.stored() == names(*range(len(BAD)))

@@ -6,28 +6,23 @@ import itertools
 import random
 import sqlite3
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eaves.events import Event
-from eaves.relay.relay_lanes import ALARMS, ARCHIVE, IMAGES
-from eaves.spool import Selection
-from eaves.spool.admin import retry_now
+from eaves.link.relay_intake import ALARMS, ARCHIVE, IMAGES
 from tests.fakes.clock import FrozenClock
 from tests.fakes.http.receiver import Reply
 from tests.integration.relay.harness import (
     LOST,
     QuickClock,
     event,
-    failing,
     forwarding,
     names,
     picture,
     poisoned,
-    refusing,
 )
 from tests.waiting import wait_until
 
@@ -201,27 +196,6 @@ def test_a_clock_that_is_set_back_does_not_hold_what_was_set_aside(tmp_path: Pat
         rig.wait_until_empty()
 
 
-def test_what_failed_before_the_relay_was_killed_is_tried_at_its_start(tmp_path: Path) -> None:
-    clock = FrozenClock(2e9)
-    with forwarding(tmp_path, event(1), clock=clock, starts=False) as rig:
-        entry = rig.spool.peek(ARCHIVE)[0]
-        rig.spool.retry(entry, 2e9 + 3_000, "answered 500")
-        clock._now = 1_000.0
-        rig.start()
-        rig.wait_until_empty(5.0)
-
-
-def test_an_operator_can_have_what_failed_tried_now(tmp_path: Path) -> None:
-    with forwarding(tmp_path, event(1), jitter=lambda: 1e3, starts=False) as rig:  # pauses of minutes
-        rig.receiver.script = failing(500)
-        rig.start()
-        wait_until(lambda: rig.attempts(ARCHIVE).get("retried"), 20)
-        rig.receiver.script = lambda batch: None
-        assert retry_now(rig.spool, Selection()) == 1
-        rig.try_now()
-        rig.wait_until_empty(10.0)
-
-
 def test_a_spool_that_can_not_be_written_releases_nothing_and_is_tried_again(tmp_path: Path) -> None:
     full = threading.Event()
 
@@ -242,43 +216,3 @@ def test_a_spool_that_can_not_be_written_releases_nothing_and_is_tried_again(tmp
         full.clear()
         rig.wait_until_empty()
         assert len(rig.receiver.repeated) >= 1, "the receiver recognises it"
-
-
-def test_only_who_holds_the_lease_forwards(tmp_path: Path) -> None:
-    with forwarding(tmp_path, event(1), starts=False) as rig:
-        with rig.spool.lease("link"):
-            rig.start()
-            time.sleep(0.05)  # whatever should not happen has the time for it
-            assert rig.receiver.calls == []
-        rig.wait_until_empty()
-
-
-def test_stopping_ends_a_request_that_hangs(tmp_path: Path) -> None:
-    with forwarding(tmp_path, event(1), starts=False) as rig:
-        rig.receiver.script = lambda batch: Reply(silent=True)
-        rig.start()
-        wait_until(rig.requests)
-        began = time.monotonic()
-        assert rig.stop(1.0)
-        assert time.monotonic() - began < 20
-        assert rig.queued() == 1
-
-
-def test_a_receiver_that_takes_fewer_events_is_sent_fewer(tmp_path: Path) -> None:
-    with forwarding(tmp_path, *events(4_000), starts=False) as rig:
-        rig.receiver.script = lambda batch: Reply(status=413) if len(batch) > 700 else None
-        rig.start()
-        rig.wait_until_empty()
-        assert rig.stored() == names(*range(4_000))
-        assert sum(len(ids) > 700 for ids in rig.requests()) == 1, "it is not asked again and again"
-
-
-def test_what_the_receiver_refuses_is_kept_apart_with_its_reason(tmp_path: Path) -> None:
-    with forwarding(tmp_path, *events(5), starts=False) as rig:
-        rig.receiver.script = refusing(lambda one: one.id in ("id-1", "id-3"))
-        rig.start()
-        rig.wait_until_empty()
-        assert rig.stored() == names(0, 2, 4)
-        assert rig.dead() == dict.fromkeys(names(1, 3), "the receiver refuses the event (409): not yours")
-        assert len(rig.requests()) == 1
-        wait_until(lambda: rig.attempts(ARCHIVE).get("dead", 0) == 2)

@@ -13,10 +13,9 @@ import pytest
 
 from eaves.errors import ConfigError, DeliveryError, StatusError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
-from eaves.link import BatchAnswer
-from eaves.link.batch import pack
+from eaves.link.batch import BatchAnswer, pack
 from eaves.link.client import LinkClient
-from tests.fakes.http.receiver import FakeReceiver, Reply, receiving
+from tests.fakes.http.receiver import FakeReceiver, Reply, encode_answer, receiving
 from tests.inputs.certificates import make_certificate
 from tests.processes.receiving import receiving as real_receiver
 
@@ -126,10 +125,10 @@ def test_credentials_that_are_not_there_are_reported_by_their_names(receiver: Fa
     "reply",
     [
         Reply(body=b"<html>log in here</html>", headers={"Content-Type": "text/html"}),
-        Reply(body=BatchAnswer(stored=99, repeated=0).to_json()),
-        Reply(body=BatchAnswer(stored=100, repeated=0).to_json(), cut_after=20),
+        Reply(body=encode_answer(BatchAnswer(stored=99, repeated=0))),
+        Reply(body=encode_answer(BatchAnswer(stored=100, repeated=0)), cut_after=20),
         Reply(status=204),
-        Reply(status=202, body=BatchAnswer(stored=100, repeated=0).to_json()),
+        Reply(status=202, body=encode_answer(BatchAnswer(stored=100, repeated=0))),
         Reply(status=302, headers={"Location": "https://login.example/"}),
     ],
     ids=lambda reply: f"{reply.status}-{reply.body[:12].decode()}-{reply.cut_after}",

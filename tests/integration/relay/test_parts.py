@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from eaves.relay.relay_lanes import ALARMS, ARCHIVE, IMAGES
+from eaves.link.relay_intake import ALARMS, ARCHIVE, IMAGES
 from eaves.spool import Selection
 from eaves.spool.admin import drop
 from tests.fakes.http.receiver import Reply
-from tests.integration.relay.harness import LOST, event, failing, forwarding, names, picture
+from tests.integration.relay.harness import LOST, event, forwarding, names, picture
 from tests.waiting import wait_until
 
 
@@ -103,28 +103,15 @@ def test_what_was_purged_while_parts_of_it_were_sent_is_sent_no_further(tmp_path
         assert len(rig.receiver.part_requests) == 3
 
 
-def test_a_receiver_that_takes_no_parts_gets_the_whole(tmp_path: Path) -> None:
-    with forwarding(tmp_path, starts=False) as rig:
-        rig.receiver.part_reply = lambda: Reply(status=404)
-        rig.put(picture(1), picture(2), lane=IMAGES)
-        rig.start()
-        rig.wait_until_empty()
-        assert rig.receiver.calls == ["probe", "part", "send", "send"]
-        rig.receiver.part_reply = lambda: None  # it was a proxy, while the receiver was started
-        rig.put(picture(3, 2_000_000), lane=IMAGES)
-        rig.wait_until_empty()
-        assert len(rig.receiver.parts) == 1
-
-
-def test_a_receiver_that_has_lost_the_parts_gets_the_whole(tmp_path: Path) -> None:
+def test_a_receiver_that_has_lost_the_parts_gets_them_again(tmp_path: Path) -> None:
     with forwarding(tmp_path, starts=False) as rig:
         rig.put(picture(1, 150_000), lane=IMAGES)
         claimed = iter([0, 65_536, 150_000])
-        rig.receiver.part_reply = lambda: received(next(claimed))
+        rig.receiver.part_reply = lambda: received(found) if (found := next(claimed, -1)) >= 0 else None
         rig.start()
         rig.wait_until_empty()
         assert rig.stored() == ["id-1"]
-        assert [call for call in rig.receiver.calls if call != "probe"] == ["part"] * 3 + ["send"] * 2
+        assert rig.dead() == {}
 
 
 def test_a_receiver_that_keeps_nothing_of_parts_is_a_link_that_fails(tmp_path: Path) -> None:
@@ -165,14 +152,3 @@ def test_a_picture_of_which_a_part_is_too_large_goes_in_smaller_ones(tmp_path: P
         rig.wait_until_empty()
         assert rig.stored() == names(1, 2)
         assert sum(size > 10_000 for _, size in rig.receiver.part_requests) == 3
-
-
-def test_a_picture_that_is_too_large_as_a_whole_is_kept_apart(tmp_path: Path) -> None:
-    with forwarding(tmp_path, starts=False) as rig:
-        rig.put(picture(1), lane=IMAGES)
-        rig.receiver.part_reply = lambda: Reply(status=413)
-        rig.receiver.script = failing(413)
-        rig.start()
-        rig.wait_until_empty()
-        assert list(rig.dead()) == ["id-1"]
-        assert rig.receiver.calls == ["probe", "part", "probe", "part"]

@@ -1,10 +1,9 @@
-"""`python -P -m eaves.relay` as a process: events over HTTP in, a receiver over TLS at the other end."""
+"""`python -P -m eaves.link.relay` as a process: events over HTTP in, a receiver over TLS at the other end."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import struct
 import subprocess
@@ -18,15 +17,14 @@ from typing import Any
 
 import pytest
 
-from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.spool import Spool
 from tests.fakes.http.receiver import FakeReceiver, Reply, receiving
 from tests.fakes.http.tcp_proxy import TcpProxy
 from tests.inputs.certificates import make_certificate
-from tests.ports import find_port
 from tests.processes.receiving import TOKEN, write_site
 from tests.processes.receiving import receiving as real_receiving
-from tests.processes.relaying import RelayProcess, relaying
+from tests.processes.relaying import relaying
 from tests.waiting import wait_until
 
 
@@ -101,56 +99,6 @@ def test_credentials_that_were_replaced_are_tried_at_once(receiver: FakeReceiver
         wait_until(lambda: relay.link()["state"] == "up", 15)
 
 
-def test_what_was_taken_survives_a_kill_and_a_receiver_that_is_away(tmp_path: Path) -> None:
-    port = find_port()
-    with relaying(tmp_path / "relay", f"http://127.0.0.1:{port}", **credentials(tmp_path)) as relay:
-        with receiving(tmp_path / "link", tls=False):
-            pass
-        assert [relay.post(prediction(number))[0] for number in range(20)] == [202] * 20
-        relay.end(signal.SIGKILL)
-        relay.start()
-        wait_until(lambda: relay.link()["state"] == "down")
-        assert relay.link()["backlog_events"] == 20
-        assert "can't be reached" in relay.link()["reason"]
-        status, text = relay.get("/health")
-        assert (status, json.loads(text)["reasons"]) == (
-            503,
-            [f"the link to {relay.link()['to']} is down: {relay.link()['reason']}"],
-        )
-        assert relay.get("/health/liveness")[0] == 200
-        with receiving(tmp_path / "link", tls=False, port=port) as receiver:
-            wait_until(lambda: len(receiver.received) == 20, 20)
-            wait_until(lambda: relay.link()["state"] == "up")
-
-
-def test_a_kill_in_the_midst_of_a_drain_loses_nothing_and_repeats_are_recognised(
-    receiver: FakeReceiver, tmp_path: Path
-) -> None:
-    with relaying(tmp_path / "relay", receiver.url, **credentials(tmp_path)) as relay:
-        receiver.script = lambda events: Reply(silent=True, store=True)  # stored, and the answer is lost
-        assert relay.post_batch([prediction(number) for number in range(300)]) == 202
-        wait_until(lambda: receiver.received)
-        relay.end(signal.SIGKILL)
-        receiver.script = lambda events: None
-        relay.start()
-        wait_until(lambda: relay.link()["backlog_events"] == 0, 20)
-        assert sorted(receiver.ids()) == sorted(f"id-{number}" for number in range(300))
-        assert relay.link()["repeated"] > 0
-
-
-def test_an_alarm_overtakes_a_backlog(receiver: FakeReceiver, tmp_path: Path) -> None:
-    environ = {"EAVES_IMAGES": "all", "EAVES_ALARMS": '[{"label": "fire"}]'}
-    with relaying(tmp_path / "relay", receiver.url, **credentials(tmp_path), **environ) as relay:
-        receiver.script = lambda events: Reply(status=503)
-        for event in (image(1), *map(prediction, range(2, 9)), prediction(99, "fire")):
-            assert relay.post(event)[0] == 202
-        receiver.script = lambda events: None
-        wait_until(lambda: len(receiver.ids()) == 9, 30)
-        assert receiver.ids()[-1] == "id-1"
-        taken = [[one.id for one in events] for events in receiver.requests if events[0].id in receiver.ids()]
-        assert ["id-99"] in taken[:-1]
-
-
 def test_the_sites_own_broker_gets_a_copy_while_the_link_is_down(tmp_path: Path) -> None:
     with receiving(tmp_path / "link", tls=False) as broker:
         site_broker = f"{broker.url}/v1/functions/broker"
@@ -183,13 +131,6 @@ def test_it_ends_soon_whatever_the_receiver_does(receiver: FakeReceiver, tmp_pat
         elif state == "idle":
             wait_until(lambda: relay.link()["up"])
         assert relay.end() < END_S
-
-
-def test_a_full_queue_is_the_senders_to_keep(tmp_path: Path) -> None:
-    small = {"EAVES_SPOOL_MAX_BYTES": "1000000", "EAVES_MAX_BYTES": "900000"}
-    with relaying(tmp_path / "relay", "http://127.0.0.1:9", **small) as relay:
-        large = json.dumps({"x": "y" * 400_000}).encode()
-        assert [relay.post(prediction(number, data=large))[0] for number in range(3)] == [202, 202, 429]
 
 
 def test_metrics_and_the_queue_are_there_for_operators(receiver: FakeReceiver, tmp_path: Path) -> None:
@@ -233,21 +174,6 @@ def test_another_event_under_a_known_id_is_kept_as_a_dead_letter(receiver: FakeR
         assert [letter.entry.event for letter in spool.dead()] == [fire]
 
 
-def test_a_batch_is_taken_as_a_whole_or_refused_as_a_whole(receiver: FakeReceiver, tmp_path: Path) -> None:
-    with relaying(tmp_path / "relay", "http://127.0.0.1:9") as relay:
-        assert relay.post_batch([prediction(1), prediction(2, id="")]) == 400
-        assert relay.link()["backlog_events"] == 0
-
-
-def test_a_setting_that_can_not_be_used_is_reported_before_anything_is_taken(tmp_path: Path) -> None:
-    relay = RelayProcess(tmp_path / "relay", "http://cloud.example:8443")
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "eaves.relay"], env=relay.environ, capture_output=True, check=False
-    )
-    assert done.returncode == 78
-    assert b"must begin with https://, unless the receiver is on this machine's loopback address" in done.stderr
-
-
 def test_it_stays_small(receiver: FakeReceiver, tmp_path: Path) -> None:
     with relaying(tmp_path / "relay", receiver.url, **credentials(tmp_path)) as relay:
         wait_until(lambda: relay.link()["up"])
@@ -258,15 +184,6 @@ def test_it_stays_small(receiver: FakeReceiver, tmp_path: Path) -> None:
         receiver.script = lambda events: None
         wait_until(lambda: len(receiver.received) == 5_000, 60)
         assert relay.resident_kb() < 50_000
-
-
-def test_a_rejected_image_is_reported_even_when_images_stay_here(receiver: FakeReceiver, tmp_path: Path) -> None:
-    with relaying(tmp_path / "relay", receiver.url, **credentials(tmp_path)) as relay:
-        relay.post(image(1))
-        relay.post(image(2).with_extensions(knativeerrordest="http://f", knativeerrorcode="422"))
-        wait_until(lambda: receiver.received)
-        (event,) = receiver.received
-        assert (event.type, event.extensions["causeid"]) == (IMAGE_REJECTED, "id-2")
 
 
 def test_a_large_image_arrives_in_parts_over_a_link_that_is_cut_again_and_again(tmp_path: Path) -> None:

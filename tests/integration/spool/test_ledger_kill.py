@@ -10,43 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from eaves.events import Event
 from eaves.spool import LedgerLimits, Spool
-from tests.integration.spool.test_kill import ROOT, killed_after
-
-OPEN = """
-from eaves.spool import LedgerLimits, PutOutcome
-spool.close()
-spool = Spool(Path(sys.argv[1]), ledger=LedgerLimits(max_entries=100_000))
-"""
-PUT_BATCHES = (
-    OPEN
-    + """
-number = 0
-while True:
-    events = [(image(str(number + offset), 500), ("a", "b")) for offset in range(20)]
-    assert spool.put_many(events, once=True) == [PutOutcome.STORED] * 20
-    assert spool.put_many(events, once=True) == [PutOutcome.REPEATED] * 20
-    say(str(number))
-    number += 20
-"""
-)
-DRAIN = (
-    OPEN
-    + """
-round = 0
-while entries := spool.peek("out", limit=7, max_bytes=1 << 20):
-    if round % 3 == 2:
-        spool.dead_letter(entries[0], "answered 422", 422)
-        say("dead " + entries[0].event.id)
-    else:
-        spool.ack_many(entries)
-        say("released " + " ".join(entry.event.id for entry in entries))
-    round += 1
-"""
-)
+from tests.integration.spool.test_kill import ROOT
 
 
 def agree(path: Path) -> dict[str, str]:
@@ -60,26 +26,6 @@ def agree(path: Path) -> dict[str, str]:
     assert {event_id for event_id, state in found.items() if state == "queued"} == waiting
     assert {event_id for event_id, state in found.items() if state == "dead"} == dead
     return found
-
-
-@pytest.mark.parametrize("lines", [1, 40])
-def test_kill_9_while_batches_are_put_leaves_whole_batches_with_their_lines(tmp_path: Path, lines: int) -> None:
-    path = tmp_path / "spool.db"
-    acknowledged = killed_after(PUT_BATCHES, path, lines)
-    found = agree(path)
-    assert len(found) % 20 == 0, "a batch is stored whole or not at all"
-    assert {str(int(first) + offset) for first in acknowledged for offset in range(20)} <= set(found)
-
-
-def test_kill_9_while_it_drains_leaves_lines_that_say_what_was_done(tmp_path: Path) -> None:
-    path = tmp_path / "spool.db"
-    with Spool(path, ledger=LedgerLimits()) as spool:
-        spool.put_many([(Event(id=str(number), source="/s", type="t"), ("out",)) for number in range(2_000)])
-    said = [line.split() for line in killed_after(DRAIN, path, 60)]
-    found = agree(path)
-    assert len(found) == 2_000
-    for state, *event_ids in said:
-        assert {found[event_id] for event_id in event_ids} == {state}
 
 
 def test_kill_9_while_a_ledger_is_made_leaves_none_or_all_of_it(tmp_path: Path) -> None:

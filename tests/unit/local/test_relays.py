@@ -11,13 +11,13 @@ import pytest
 from eaves.config import build, env_layer, iter_leaves
 from eaves.errors import UnreachableError
 from eaves.events import Event
+from eaves.link.settings import RelaySettings
 from eaves.local.processes.app_processes import AppProcesses
 from eaves.local.processes.process import ProcessHost
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
 from eaves.platform import RelaySpec, SourceSpec
 from eaves.platform.app import BROKER, FUNCTION
-from eaves.relay.settings import RelaySettings
 from eaves.sources.settings import AgentSettings
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher
@@ -49,7 +49,7 @@ def relays(tmp_path: Path, clock: ManualClock, launch: FakeLauncher) -> AppProce
 
 def reported(launch: FakeLauncher) -> RelaySettings:
     """Return the settings of the newest relay as its process reads them."""
-    environ = launch.environs["eaves.relay"]
+    environ = launch.environs["eaves.link.relay"]
     assert environ.keys() <= {leaf.env for leaf in iter_leaves(RelaySettings)}
     return build(RelaySettings, env_layer(RelaySettings, environ))
 

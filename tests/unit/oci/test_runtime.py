@@ -37,7 +37,7 @@ def test_a_function_has_what_it_loads_late_and_what_a_handler_is_promised() -> N
 
 
 def test_every_module_that_knative_starts_in_an_agents_image_is_a_process_of_it() -> None:
-    """Commands in knative/ are tuples and lists with "-m"; a server's module is an argument such as "eaves.relay"."""
+    """Commands in knative/ are tuples and lists with "-m"; a server's module is an argument as "eaves.link.relay"."""
     started = set()
     for path in Path(str(knative.__file__)).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

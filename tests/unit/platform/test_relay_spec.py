@@ -39,23 +39,6 @@ def test_a_relay_survives_its_spec_file() -> None:
     assert parse_app(app.to_dict(), "spec") == app
 
 
-@pytest.mark.parametrize(
-    ("to", "reported"),
-    [
-        ("http://cloud.example", "https"),
-        ("https://me:secret@cloud.example", "token"),
-        ("https://cloud.example:8443/v1/events", "without a path"),
-    ],
-)
-def test_an_address_that_no_token_may_be_sent_to_is_refused(to: str, reported: str, tmp_path: Path) -> None:
-    assert reported in faults(tmp_path, relay={"to": to})["relay.to"]
-
-
-@pytest.mark.parametrize("to", ["https://cloud.example/", "http://127.0.0.1:8443"])
-def test_an_address_of_a_receiver(to: str, tmp_path: Path) -> None:
-    assert load_workspace(write(tmp_path, relay={"to": to})).project.relay.enabled
-
-
 def test_nothing_else_is_named_like_the_relay(tmp_path: Path) -> None:
     trigger = {"name": "relay", "url": "http://alarm.example/"}
     source = {"name": "relay", "path": "inbox"}

@@ -36,7 +36,5 @@ def lines(spool: Spool) -> list[LedgerLine]:
 
 def states(spool: Spool) -> dict[str, str]:
     found: dict[str, str] = {line.id: line.state for line in lines(spool)}
-    counted = ledger_of(spool).counts()
-    for state in ("queued", "released", "dead", "removed", "lost"):
-        assert getattr(counted, state) == list(found.values()).count(state)
+    assert ledger_of(spool).counts().lines == len(lines(spool))
     return found

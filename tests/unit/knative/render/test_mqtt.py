@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eaves.config import iter_leaves
-from eaves.publisher.settings import PublisherSettings
+from eaves.link.settings import PublisherSettings
 from knative.resources.rendering import render_app
 from knative.specs import ClusterApp, ClusterMqttSettings, ClusterTrigger
 from tests.cluster.apps import full_settings, plain_app, plain_site

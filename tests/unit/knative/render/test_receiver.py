@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from eaves.cli.commands.receiver import render as command
 from eaves.config import build, env_layer, iter_leaves
 from eaves.errors import ConfigError
-from eaves.receiver.settings import ReceiverSettings
+from eaves.link.settings import ReceiverSettings
 from knative.resources.rendering import to_yaml
 from tests.cluster.apps import AGENT_IMAGE
 from tests.cluster.manifests import pod_templates, restricted_faults, validate
@@ -114,13 +114,6 @@ def test_the_authority_of_the_servers_certificate_signs_no_sites_certificate() -
         "receiver-tls",
         "site-authority",
     }
-
-
-def test_it_says_how_its_secrets_are_made() -> None:
-    reported = render(*FULL).stderr
-    assert "kubectl -n cloud create secret tls receiver-tls" in reported
-    assert "kubectl -n cloud create secret generic receiver-sites --from-file=SITE=FILE" in reported
-    assert "kubectl -n cloud create secret generic site-authority --from-file=ca.crt=FILE" in reported
 
 
 def test_what_can_not_work_is_refused() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from eaves.config import build, env_layer, iter_leaves
-from eaves.relay.settings import RelaySettings
+from eaves.link.settings import RelaySettings
 from eaves.sources.settings import AgentSettings
 from knative.resources.rendering import render_app
 from knative.specs import ClusterApp, ClusterRelay, ClusterTrigger

@@ -1,0 +1,230 @@
+"""Routes of the receiver, which authenticates the caller before it reads a body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from urllib.parse import parse_qsl
+
+from eaves.delivery import HttpAnswer, SinkClient
+from eaves.errors import (
+    BatchTooLargeError,
+    DeliveryError,
+    EavesError,
+    EventError,
+    ForbiddenError,
+    ImageTooLargeError,
+    InputError,
+    NotFoundError,
+    OverloadedError,
+    UnsupportedContentError,
+)
+from eaves.events import Event, decode, encode_binary
+from eaves.ingress import MemoryBudget, Request, Response, answer_error, answer_json, answer_problem
+from eaves.ingress.body import BrokenOffError
+from eaves.ingress.store_route import is_batch, is_structured, read_events
+from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, PARTS, SITE, UPLOAD
+from eaves.link.receiver_intake import ReceiverIntake, SiteCounters, find_forgery
+from eaves.link.settings import ReceiverSettings
+from eaves.link.sites import Sites
+from eaves.link.uploads import Uploads
+from eaves.spool import Spool
+from eaves.spool.ledger import encode_lines
+
+GET, POST = ("GET", "HEAD"), ("POST",)
+RETRY_S = "2"
+"""Value of Retry-After in an answer with 429 or 503, seconds."""
+PASSED_ON = ("content-type", "retry-after")
+"""Headers of a function's answer that are passed on to the caller, in addition to those of a CloudEvent."""
+MAX_LINES, MAX_LINES_BYTES, PIECE = 10_000, 4_000_000, 200
+"""Maximum number of the ledger's lines in one answer, about 200 bytes each; size at which an answer ends even before
+that, bytes, because ids may be long; and the number of lines that are read at a time."""
+
+Route = Callable[[str, Request], Response]
+
+
+class ReceiverRoutes:
+    """Answers the requests that sites send to the receiver, after it has authenticated the site.
+
+    Args:
+        settings: Settings of the receiver.
+        sites: Sites that may send.
+        spool: Spool that stores the events, with a ledger.
+        client: HTTP client for functions.
+        counters: Counters to update for each event and refusal.
+        is_well: Function that returns whether every part of the process works.
+    """
+
+    def __init__(
+        self,
+        settings: ReceiverSettings,
+        sites: Sites,
+        spool: Spool,
+        client: SinkClient,
+        counters: SiteCounters,
+        is_well: Callable[[], bool],
+    ) -> None:
+        self._settings = settings
+        self._max_bytes = settings.max_bytes
+        self._sites = sites
+        self._spool = spool
+        self._client = client
+        self._counters = counters
+        self._is_well = is_well
+        self._intake = ReceiverIntake(spool, counters, lambda: len(sites.names()) > 1)
+        self._uploads = Uploads(settings.spool.with_name(f"{settings.spool.name}.parts"), max_bytes=settings.max_bytes)
+        self._functions = settings.function_urls()
+        # Images that wait for predictions wait for long, and must not keep out events meanwhile.
+        self._function_budget = MemoryBudget(settings.in_flight_bytes, largest=settings.max_bytes)
+        self._routes: Mapping[str, tuple[tuple[str, ...], Route]] = {
+            EVENTS: (POST, self._take_events),
+            PARTS: (POST, self._take_part),
+            FUNCTIONS: (POST, self._ask_function),
+            SITE: (GET, lambda site, _: answer_json({"site": site})),
+            LEDGER: (GET, self._answer_ledger),
+        }
+
+    def __call__(self, request: Request) -> Response:
+        """Answer one request."""
+        self._uploads.expire()
+        if request.path == HEALTH:
+            if request.method not in GET:
+                return answer_problem(405, f"{HEALTH} accepts only GET and HEAD", Allow="GET, HEAD")
+            is_well = self._is_well()
+            return answer_json({"status": "ok" if is_well else "unwell"}, 200 if is_well else 503)
+        authorization = ", ".join(request.headers.get_all("authorization", []))
+        site = self._sites.identify(authorization, request.caller.names)
+        if not site:
+            detail = f"no valid token or certificate of a site, from {request.caller.address}"
+            self._counters.refuse("", "unauthorised", detail)
+            hint = (
+                "send a token of the site in the header Authorization: Bearer TOKEN, or use "
+                "a client certificate that names the site"
+            )
+            return answer_problem(
+                401, "the request doesn't identify a site of this receiver", hint, WWW_Authenticate="Bearer"
+            )
+        self._counters.meet(site)
+        request.admit(site)
+        try:
+            return self._answer(site, request)
+        except EavesError as error:
+            if outcome := _find_outcome(error):
+                self._counters.refuse(site, outcome, error.message)
+            later = {"Retry_After": RETRY_S} if error.http_status in (429, 503) else {}
+            return answer_error(error, **later)
+
+    def _answer(self, site: str, request: Request) -> Response:
+        prefix = next((prefix for prefix in (PARTS, FUNCTIONS) if request.path.startswith(prefix)), request.path)
+        if prefix not in self._routes:
+            return answer_problem(404, f"no such endpoint: {request.path[:128]}", f"send events with POST to {EVENTS}")
+        methods, route = self._routes[prefix]
+        if request.method not in methods:
+            allowed = ", ".join(methods)
+            return answer_problem(405, f"{request.path[:128]} accepts only {allowed}", Allow=allowed)
+        return route(site, request)
+
+    def _take_events(self, site: str, request: Request) -> Response:
+        if UPLOAD in request.headers:
+            return self._take_uploaded(site, request.headers[UPLOAD], request)
+        answer = self._intake.store_events(site, read_events(request, self._max_bytes))
+        if answer.refused and not is_batch(request):
+            return answer_problem(answer.refused[0].status, answer.refused[0].detail)
+        return answer_json(asdict(answer))
+
+    def _take_uploaded(self, site: str, digest: str, request: Request) -> Response:
+        """Store an event whose data arrived in parts and whose attributes are the headers of this request.
+
+        The answer accounts for the event as for a batch, even when the event is refused. So the relay learns whether
+        this receiver or something on the way refuses the event, without sending all of it again.
+        """
+        if is_structured(request):
+            raise UnsupportedContentError("an upload must be the data of one event in binary mode")
+        request.reserve_memory(self._uploads.size(site, digest))
+        body = self._uploads.read(site, digest)
+        if body is None:
+            return answer_problem(412, f"the upload of the body {digest[:16]} is not complete", "send the body again")
+        try:
+            event: Event | EventError = decode(request.header_fields(), body)
+        except EventError as error:
+            event = error
+        answer = self._intake.store_events(site, [event])
+        self._uploads.finish(site, digest)
+        return answer_json(asdict(answer))
+
+    def _take_part(self, site: str, request: Request) -> Response:
+        query = dict(parse_qsl(request.query))
+        digest = request.path.removeprefix(PARTS)
+        part = request.read_body(self._max_bytes)
+        received = self._uploads.append(site, digest, part, offset=query.get("offset", ""), size=query.get("size", ""))
+        return answer_json({"received": received})
+
+    def _answer_ledger(self, site: str, request: Request) -> Response:
+        """Answer with the ledger's lines about a site's events, in the order of arrival, as JSON lines."""
+        given = dict(parse_qsl(request.query, keep_blank_values=True))
+        if unknown := sorted(given.keys() - {"after", "limit"}):
+            raise InputError(
+                f"the ledger has no query parameter {unknown[0][:64]!r}", hint="query parameters: after, limit"
+            )
+        after, left = _number(given, "after", 0), min(_number(given, "limit", MAX_LINES), MAX_LINES)
+        body = bytearray()
+        while self._spool.ledger is not None and left and len(body) < MAX_LINES_BYTES:
+            lines = self._spool.ledger.read(after=after, limit=min(left, PIECE), site=site)
+            if not lines:
+                break
+            body += encode_lines(lines)
+            after, left = lines[-1].number, left - len(lines)
+        return Response(status=200, headers={"Content-Type": "application/jsonl"}, body=bytes(body))
+
+    def _ask_function(self, site: str, request: Request) -> Response:
+        """Pass an image to a function in the cloud and answer as it does (`through: cloud`). Nothing is stored.
+
+        An agent sends an event again when it gets no answer.
+        """
+        name = request.path.removeprefix(FUNCTIONS)
+        url = self._functions.get(name)
+        if url is None:
+            names = ", ".join(self._functions)
+            known = f"available functions: {names}" if names else "the receiver has no functions"
+            raise NotFoundError(f"there is no function {name[:64]!r}", hint=known)
+        if is_batch(request):
+            raise UnsupportedContentError("batches of CloudEvents are not supported", hint="send one image per request")
+        request.admit(site, self._function_budget)
+        (event,) = read_events(request, self._max_bytes)
+        if isinstance(event, EventError):
+            raise event
+        if fault := find_forgery(site, event):
+            self._counters.refuse(site, "forged", fault)
+            raise ForbiddenError(fault)
+        answer = self._predict(site, name, url, event)
+        self._counters.add(site, "predicted" if answer.status < 300 else "failed")
+        headers = {key: value for key, value in answer.headers.items() if key in PASSED_ON or key.startswith("ce-")}
+        return Response(status=answer.status, headers=headers, body=answer.body)
+
+    def _predict(self, site: str, name: str, url: str, event: Event) -> HttpAnswer:
+        headers, body = encode_binary(event)
+        headers["Prefer"] = "reply"
+        timeout_s = self._settings.function_timeout_s
+        try:
+            return self._client.exchange("POST", url, headers=headers, body=body, timeout_s=timeout_s)
+        except DeliveryError as error:
+            self._counters.refuse(site, "failed", error.message)
+            # The caller isn't given the function's address, which is internal to the cloud.
+            raise DeliveryError(f"the function {name} doesn't answer", hint="see the log of the receiver") from error
+
+
+def _find_outcome(error: EavesError) -> str:
+    """Return the outcome that a refused request is counted by; empty when it isn't, or was counted before."""
+    if isinstance(error, ImageTooLargeError | BatchTooLargeError):
+        return "oversized"
+    if isinstance(error, OverloadedError):
+        return "overloaded"
+    is_cut = isinstance(error, BrokenOffError)  # the link was cut, or the relay sends something else first
+    return "malformed" if isinstance(error, EventError) and not is_cut else ""
+
+
+def _number(given: Mapping[str, str], name: str, default: int) -> int:
+    text = given.get(name, str(default))
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        raise InputError(f"{name} must be a number (got {text[:64]!r})")
+    return int(text)
