@@ -20,8 +20,7 @@ from knative.deploy.removal import find_removable, prune_pins, remove_app
 from knative.deploy.site_update import SOMEBODY, SiteDeployment, update_site
 from knative.readiness.wait import wait_ready, wait_routed
 from knative.resources.function import CONTAINER
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp
+from knative.settings import ClusterApp, KnativeSettings, SiteSettings
 from knative.status.agents import read_agent_logs, read_logs
 from knative.status.function_status import read_status
 
@@ -65,7 +64,7 @@ class KnativePlatform:
             ConflictError: When another manager owns a field that would change, or another user deploys at the same
                 time.
         """
-        update_site(self.cluster, self._site, SiteDeployment(app=app, knative=self._settings, by=self._by))
+        update_site(self.cluster, SiteDeployment(app=app, by=self._by))
 
     def promote(self, name: str, *, unpinned: bool = False) -> None:
         """Wait until the newest revision is ready and pinned on its nodes, then route all requests to it.

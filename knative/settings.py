@@ -1,15 +1,17 @@
-"""Settings of clusters: the sections `knative` and `rollout` of eaves.yaml, and each entry of `sites`."""
+"""Settings of clusters: the sections `knative`, `rollout` and `sites` of eaves.yaml, and the app at a site."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eaves.base.names import NAME_PATTERN
-from eaves.config import setting
+from eaves.base.names import NAME_PATTERN, find_object_fault
+from eaves.config import build, env_layer, setting
+from eaves.platform import AppSpec
+from functions.settings import ServeSettings
 
 DNS_PORT = 53
 CLUSTER_DNS = "kube-system/k8s-app=kube-dns"
@@ -17,6 +19,8 @@ CLUSTER_DNS = "kube-system/k8s-app=kube-dns"
 
 Source: Kubernetes, cluster/addons/dns/coredns; kubeadm, k3s, RKE2, GKE, EKS and AKS keep namespace and label.
 """
+Fragment = Mapping[str, Any]
+"""Fields of a Kubernetes pod that eaves.yaml may name (`knative.resources.pod`)."""
 _PODS = re.compile(
     r"(?P<namespace>[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)"
     r"/(?P<label>[A-Za-z0-9][A-Za-z0-9./_-]*=[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?"
@@ -157,6 +161,8 @@ class KnativeSettings:
                 parse_resolver(text)
             except ValueError:
                 yield "dns", f"must be NAMESPACE/LABEL=VALUE[:PORT], an address or a network (got {text!r})"
+        if fault := find_object_fault(self.dataref_secret):
+            yield "dataref_secret", fault
         if not NAME_PATTERN.fullmatch(self.broker):
             yield "broker", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.broker!r})"
 
@@ -232,3 +238,48 @@ class SiteSettings:
         for field, value in (("name", self.name), ("namespace", self.namespace or "x")):
             if not NAME_PATTERN.fullmatch(value):
                 yield field, f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {value!r})"
+
+
+def merge_fragments(*fragments: Fragment) -> dict[str, Any]:
+    """Merge mappings: a later value replaces an earlier one, mappings are merged, and lists at the top are joined."""
+    merged: dict[str, Any] = {}
+    for fragment in fragments:
+        for name, value in fragment.items():
+            before = merged.get(name)
+            if isinstance(before, list) and isinstance(value, list):
+                merged[name] = [*before, *(item for item in value if item not in before)]
+            else:
+                merged[name] = _merge_below(before, value)
+    return merged
+
+
+def _merge_below(before: Any, value: Any) -> Any:
+    if not (isinstance(before, Mapping) and isinstance(value, Mapping)):
+        return value
+    return {**before, **{name: _merge_below(before.get(name), inner) for name, inner in value.items()}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterApp(AppSpec):
+    """The app that one `eaves deploy` applies to a site.
+
+    Attributes:
+        image: Container image that holds the artifact, `REPOSITORY@sha256:...`; empty when none is named, which `eaves
+            doctor` accepts and rendering refuses.
+        knative: Settings of the app's objects.
+        site: The site.
+    """
+
+    image: str
+    knative: KnativeSettings
+    site: SiteSettings
+
+    @property
+    def pod(self) -> dict[str, Any]:
+        """The user's fields of the function's pods."""
+        return merge_fragments(self.knative.pod, self.site.pod)
+
+    @property
+    def serving(self) -> ServeSettings:
+        """The section `function` of eaves.yaml, by the settings of the function's process."""
+        return build(ServeSettings, env_layer(ServeSettings, self.function.env))

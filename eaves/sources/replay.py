@@ -319,4 +319,4 @@ def run(settings: ReplaySourceSettings, context: SourceContext) -> None:
     ReplaySource(settings, context).run()
 
 
-KIND = SourceKind(settings=ReplaySourceSettings, run=run, runs_as=("claim", "reader"), remembers=lambda _: MAX_IMAGES)
+KIND = SourceKind(settings=ReplaySourceSettings, run=run, runs_as=("claim",), remembers=lambda _: MAX_IMAGES)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from eaves.errors import ConflictError, DeniedError, InvalidError
 from knative.client.kinds import (
     BROKER,
-    CONTAINER_SOURCE,
     DAEMON_SET,
     EVENT_TYPE,
     JOB_SINK,
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
 AT_HOME = (
     TRIGGER,
     SINK_BINDING,
-    CONTAINER_SOURCE,
     STATEFUL_SET,
     DAEMON_SET,
     JOB_SINK,

@@ -40,7 +40,7 @@ def check_settings(subject: ExaminedSite) -> Iterator[Finding]:
     for fault in subject.faults:
         yield error("settings", f"{fault.path}: {fault.message}", f"set {fault.path} in {fault.origin}")
     if not subject.faults:
-        yield ok("settings", f"eaves.yaml has every setting that {subject.site.name or 'the site'} needs")
+        yield ok("settings", f"eaves.yaml has every setting that {subject.app.site.name or 'the site'} needs")
 
 
 def check_admission(subject: ExaminedSite) -> Iterator[Finding]:
@@ -72,7 +72,7 @@ def check_images(subject: ExaminedSite) -> Iterator[Finding]:
 
     Nodes pull from their own network. So only a node's own report shows whether it reaches the registry.
     """
-    if not subject.app.function.image:
+    if not subject.app.image:
         yield note(
             "images",
             "eaves.yaml names no container image yet, so it can't be checked",
@@ -80,7 +80,7 @@ def check_images(subject: ExaminedSite) -> Iterator[Finding]:
         )
     wanted = {architecture_of(node) for node in subject.edge}
     named = {str(one.get("image", "")) for pod in subject.pods() for one in pod.spec["containers"]}
-    if subject.platforms is not None and subject.app.function.image:
+    if subject.platforms is not None and subject.app.image:
         for image in sorted(named):
             yield _check_platforms(image, wanted, subject.platforms)
     for pod in subject.cluster.list(POD, namespace=subject.namespace):

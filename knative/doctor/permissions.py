@@ -22,7 +22,7 @@ from knative.client.kinds import (
 from knative.deploy.ownership import AT_HOME
 from knative.doctor.cluster_checks import GATEWAYS
 from knative.doctor.site import ExaminedSite
-from knative.resources.sources import SourceRunner, find_runner
+from knative.resources.sources import NODE, find_runner
 
 APPLY = ("get", "list", "create", "patch", "delete")
 """RBAC verbs that are needed to apply and delete objects. Server-side apply is a PATCH; for a new object it also needs
@@ -84,9 +84,9 @@ def list_needed(subject: ExaminedSite) -> Iterator[NeededPermission]:
     yield need("logs", POD, ("get",), here, "log")
     yield need("status, rollout", POD, CONNECT, here, "portforward")
     runners = {find_runner(source) for source in subject.app.sources}
-    if runners - {SourceRunner.NODE} or any(trigger.is_mqtt for trigger in subject.app.triggers):
+    if runners - {NODE} or any(trigger.is_mqtt for trigger in subject.app.triggers):
         yield need("queue", POD, CONNECT, here, "exec")
-    if SourceRunner.NODE in runners:
+    if NODE in runners:
         agents = subject.settings.agent_namespace
         yield need("status, queue", POD, ("get", "list"), agents)
         yield need("status", POD, CONNECT, agents, "portforward")

@@ -23,11 +23,10 @@ from eaves.reachability import TLS, ReachabilityTarget, Reached, find_address, p
 from knative.client.kinds import POD
 from knative.doctor.site import ExaminedSite
 from knative.resources.metadata import MANAGER
-from knative.resources.pod import Mounted, build_pod, build_security, common_fragment
+from knative.resources.pod import Mounted, build_pod, common_fragment
 from knative.resources.sources import configure, find_any_agent_image
 from knative.resources.workload import build_app_part
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp
+from knative.settings import ClusterApp
 from knative.training.job_follower import find_waiting_reason
 
 CHECK = "reachability"
@@ -54,7 +53,7 @@ def check_reachability(subject: ExaminedSite) -> Iterator[Finding]:
         yield note(CHECK, f"{named} was not checked, because of --no-pod", "eaves doctor")
         return
     name = f"{subject.app.function.name}-doctor-{secrets.token_hex(3)}"
-    pod = build_reachability_pod(name, wanted, subject.app, subject.settings, subject.site)
+    pod = build_reachability_pod(name, wanted, subject.app)
     try:
         subject.cluster.apply(pod, manager=MANAGER)
     except DeniedError as denied:
@@ -182,9 +181,7 @@ def _broker_address(trigger: TriggerSpec) -> str:
     return f"{TLS}{broker.endpoint}" if broker.tls else broker.endpoint
 
 
-def build_reachability_pod(
-    name: str, destinations: Sequence[Destination], app: ClusterApp, settings: KnativeSettings, site: SiteSettings
-) -> dict[str, Any]:
+def build_reachability_pod(name: str, destinations: Sequence[Destination], app: ClusterApp) -> dict[str, Any]:
     """Build the reachability pod.
 
     Of a Secret, it mounts only the certificate authorities; it also starts if the Secret is missing.
@@ -193,8 +190,6 @@ def build_reachability_pod(
         name: Name of the pod.
         destinations: Addresses to try.
         app: App that the addresses belong to.
-        settings: Settings with the agents' container image, which the pod runs.
-        site: Site whose namespace the pod runs in.
     """
     secrets = sorted({one.secret for one in destinations if one.secret})
     attempts = [
@@ -203,24 +198,21 @@ def build_reachability_pod(
         )
         for one in destinations
     ]
-    container: dict[str, Any] = {
-        "name": CONTAINER,
-        "image": find_any_agent_image(settings),
-        "command": ["python", "-P", "-m", "eaves.reachability"],
-        "args": [to_text(attempts), REPORT],
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
-        "securityContext": build_security(),
-    }
     pod = build_pod(
-        container,
-        common_fragment(settings, site),
+        CONTAINER,
+        find_any_agent_image(app.knative),
+        common_fragment(app.pod),
+        command=["python", "-P", "-m", "eaves.reachability"],
+        args=[to_text(attempts), REPORT],
+        resources={"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
         folders=[_authorities(f"secret-{index}", secret) for index, secret in enumerate(secrets)],
+        temporary="",
+        container={"terminationMessagePolicy": "FallbackToLogsOnError"},
         activeDeadlineSeconds=LIFE_S,
         restartPolicy="Never",
         terminationGracePeriodSeconds=0,
     )
-    return build_app_part(app, name, site.namespace, PART).build(POD, pod)
+    return build_app_part(app, name, PART).build(POD, pod)
 
 
 def _authorities(volume: str, secret: str) -> Mounted:

@@ -26,8 +26,7 @@ from knative.doctor.cluster_checks import (
 from knative.doctor.permissions import check_permissions
 from knative.doctor.reachability import check_reachability
 from knative.doctor.site import ExaminedSite
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp
+from knative.settings import ClusterApp
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -55,10 +54,8 @@ def name_of(check: Callable[[ExaminedSite], Iterator[Finding]]) -> str:
     return check.__name__.removeprefix("check_")
 
 
-def examine(
-    cluster: Cluster, app: ClusterApp, settings: KnativeSettings, site: SiteSettings, **options: Any
-) -> list[Finding]:
-    """Run every check for an app at a site; `options` are further attributes of `ExaminedSite`.
+def examine(cluster: Cluster, app: ClusterApp, **options: Any) -> list[Finding]:
+    """Run every check for an app at its site; `options` are further attributes of `ExaminedSite`.
 
     Nothing is changed, except that a pod is created for some seconds to try the addresses of sources and triggers.
 
@@ -70,7 +67,7 @@ def examine(
             a finding.
         ClusterError: When the cluster refuses to return its version.
     """
-    subject = ExaminedSite(cluster=cluster, app=app, settings=settings, site=site, **options)
+    subject = ExaminedSite(cluster=cluster, app=app, **options)
     findings = list(check_server(subject))
     for check in CHECKS:
         name = name_of(check)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from eaves.errors import ConfigError, Fault
 from knative.client.kinds import CONFIG_MAP, NODE, ObjectKind, kind_of
 from knative.resources.rendering import render_app
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp
+from knative.settings import ClusterApp, KnativeSettings
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -38,8 +37,7 @@ class ExaminedSite:
     Attributes:
         cluster: Connection to the site's cluster.
         app: The app that would be deployed; its function may have no container image yet.
-        settings: Settings of the app's objects on the cluster.
-        site: The site; its namespace becomes the one of the connection when it names none.
+            When the app's site names no namespace, it becomes the one of the connection.
         platforms: Function that asks a registry for the architectures of a container image; it raises OciError. None
             asks no registry.
         may_probe: Whether the reachability pod may be created, which tries the app's addresses.
@@ -51,8 +49,6 @@ class ExaminedSite:
 
     cluster: Cluster
     app: ClusterApp
-    settings: KnativeSettings
-    site: SiteSettings
     platforms: Callable[[str], set[str]] | None = None
     may_probe: bool = True
     probe_wait_s: float = 60.0
@@ -62,18 +58,22 @@ class ExaminedSite:
 
     def __post_init__(self) -> None:
         """Render the app's objects."""
-        self.site = replace(self.site, namespace=self.site.namespace or self.cluster.namespace)
-        function = self.app.function
+        site = self.app.site
+        self.app = replace(self.app, site=replace(site, namespace=site.namespace or self.cluster.namespace))
         try:
-            whole = replace(self.app, function=replace(function, image=function.image or _ANY_IMAGE))
-            self.manifests = render_app(whole, self.settings, self.site)
+            self.manifests = render_app(replace(self.app, image=self.app.image or _ANY_IMAGE))
         except ConfigError as found:
             self.faults = found.faults
 
     @property
     def namespace(self) -> str:
         """Namespace of the app."""
-        return self.site.namespace
+        return self.app.site.namespace
+
+    @property
+    def settings(self) -> KnativeSettings:
+        """Settings of the app's objects."""
+        return self.app.knative
 
     def config(self, name: str, namespace: str = SERVING_NAMESPACE) -> Mapping[str, str]:
         """Read the values of a ConfigMap; they are empty when it doesn't exist."""

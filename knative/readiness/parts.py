@@ -20,7 +20,6 @@ from eaves.errors import DeniedError
 from eaves.platform import PartStatus
 from knative.client.kinds import (
     BROKER,
-    CONTAINER_SOURCE,
     DAEMON_SET,
     EVENT_TYPE,
     JOB_SINK,
@@ -54,9 +53,9 @@ from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
-PART_KINDS = (BROKER, TRIGGER, EVENT_TYPE, SINK_BINDING, JOB_SINK, STATEFUL_SET, DAEMON_SET, CONTAINER_SOURCE)
+PART_KINDS = (BROKER, TRIGGER, EVENT_TYPE, SINK_BINDING, JOB_SINK, STATEFUL_SET, DAEMON_SET)
 """Kinds of parts whose readiness is read; a kind comes before the kinds that depend on it."""
-WORKLOADS = frozenset(kind.kind for kind in (STATEFUL_SET, DAEMON_SET, CONTAINER_SOURCE))
+WORKLOADS = frozenset(kind.kind for kind in (STATEFUL_SET, DAEMON_SET))
 """Kinds of objects that run pods."""
 OURS = f"{MANAGED_LABEL}={MANAGED_VALUE}"
 PODS = f"{OURS},{PART_LABEL} in ({agent.PART},{publisher.PART},{relay.PART},{pin.PART})"
@@ -167,12 +166,10 @@ def _judge(cluster: Cluster, value: Object, pods: Sequence[Object], now: float) 
         return unready_part(part, explain_unseen(value, now) or "its controller has not processed it yet", applied, now)
     if value["kind"] not in WORKLOADS:
         return _judge_conditions(part, value, now)
-    has_counts = value["kind"] != CONTAINER_SOURCE.kind
     ready, wanted, updated = _count(value)
-    if has_counts:
-        part = replace(part, pods=f"{ready}/{wanted}")
-        if min(ready, updated) >= wanted and (wanted or part.component == pin.PART):
-            return part
+    part = replace(part, pods=f"{ready}/{wanted}")
+    if min(ready, updated) >= wanted and (wanted or part.component == pin.PART):
+        return part
     own = [pod for pod in pods if is_alive(pod) and _belongs(pod, value)]
     unready = [pod for pod in own if not is_true(pod, "Ready")]
     times = (parse_time(condition(pod, "Ready").get("lastTransitionTime")) for pod in unready)
@@ -183,8 +180,6 @@ def _judge(cluster: Cluster, value: Object, pods: Sequence[Object], now: float) 
         fault = _explain_missing(cluster, value)
     if fault is not None:
         return unready_part(part, fault, since, now)
-    if not has_counts:
-        return _judge_conditions(part, value, now)
     if not wanted:
         spec = value.get("spec", {}).get("template", {}).get("spec", {})
         return unready_part(part, explain_scheduling("no node selector fits", spec, part.namespace), applied, now)
@@ -349,7 +344,5 @@ def _count(value: Object) -> tuple[int, int, int]:
 
 def _belongs(pod: Object, value: Object) -> bool:
     """Return whether a pod belongs to a workload, by its labels."""
-    spec = value.get("spec", {})
-    template = spec.get("template", {}).get("metadata", {}).get("labels") or {}
-    wanted = spec.get("selector", {}).get("matchLabels") or template
+    wanted = value.get("spec", {}).get("selector", {}).get("matchLabels")
     return bool(wanted) and wanted.items() <= (pod["metadata"].get("labels") or {}).items()

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from eaves.config import build, env_layer
 from functions.fetch.url_policy import PORTS
-from functions.settings import ServeSettings
 from knative.client.kinds import NETWORK_POLICY, SERVICE_ACCOUNT
 from knative.resources.metadata import build_namespace_peer
 from knative.resources.workload import build_app_part
-from knative.settings import KnativeSettings, SiteSettings, parse_resolver
-from knative.specs import ClusterApp
+from knative.settings import ClusterApp, parse_resolver
 
 SERVING_NAMESPACE = "knative-serving"
 REQUEST_PORTS = (8012, 8112)
@@ -28,29 +25,28 @@ used by nothing unless the cluster collects its metrics. Source: knative/serving
 pkg/autoscaler/metrics."""
 
 
-def build_account(app: ClusterApp, site: SiteSettings) -> dict[str, Any]:
+def build_account(app: ClusterApp) -> dict[str, Any]:
     """Build the ServiceAccount of every pod of an app. No role is bound to it, and no pod gets its token."""
-    part = build_app_part(app, app.function.name, site.namespace, "access")
-    return part.build(SERVICE_ACCOUNT, automountServiceAccountToken=False)
+    return build_app_part(app, app.name, "access").build(SERVICE_ACCOUNT, automountServiceAccountToken=False)
 
 
-def build_network_policy(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+def build_network_policy(app: ClusterApp) -> dict[str, Any]:
     """Build the function's NetworkPolicy: it allows requests of Serving, and connections to DNS and to dataref hosts.
 
     A node's own kubelet can always connect, for probes. The function's metrics are read by port-forward, to which no
     policy applies, so the API server needs no rule.
     """
-    callers = [build_namespace_peer(name) for name in dict.fromkeys((SERVING_NAMESPACE, settings.gateway_namespace))]
+    callers = [build_namespace_peer(name) for name in dict.fromkeys((SERVING_NAMESPACE, app.knative.gateway_namespace))]
     spec = {
-        "podSelector": {"matchLabels": {"serving.knative.dev/service": app.function.name}},
+        "podSelector": {"matchLabels": {"serving.knative.dev/service": app.name}},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [
             {"from": callers, "ports": [{"protocol": "TCP", "port": port} for port in REQUEST_PORTS]},
             {"from": callers[:1], "ports": [{"protocol": "TCP", "port": SCALING_PORT}]},
         ],
-        "egress": [*build_dns_egress(settings.dns), *_references(app)],
+        "egress": [*build_dns_egress(app.knative.dns), *_references(app)],
     }
-    return build_app_part(app, app.function.name, site.namespace, "access").build(NETWORK_POLICY, spec)
+    return build_app_part(app, app.name, "access").build(NETWORK_POLICY, spec)
 
 
 def _references(app: ClusterApp) -> list[dict[str, Any]]:
@@ -58,7 +54,7 @@ def _references(app: ClusterApp) -> list[dict[str, Any]]:
 
     A NetworkPolicy can only name addresses; the function itself checks the names of the hosts.
     """
-    settings = build(ServeSettings, env_layer(ServeSettings, app.function.env))
+    settings = app.serving
     if not settings.dataref_hosts:
         return []
     ends = [host.rpartition(":")[2] for host in settings.dataref_hosts]

@@ -18,14 +18,10 @@ from knative.resources.pod import (
     build_credentials,
     build_env,
     build_pod,
-    build_security,
-    build_temporary,
     find_selector,
-    function_fragment,
 )
 from knative.resources.workload import build_app_part
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp
+from knative.settings import ClusterApp
 
 PORT = 8080
 CONTAINER = "function"
@@ -43,7 +39,7 @@ PULL_S = 600
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(FunctionSettings)}
 
 
-def build_function(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+def build_function(app: ClusterApp) -> dict[str, Any]:
     """Build the Knative Service of an app. It never sets traffic, which the rollout owns.
 
     The Knative Service names no ServiceAccount. The API server's dry run makes a pod from the Knative Service, for
@@ -51,19 +47,19 @@ def build_function(app: ClusterApp, settings: KnativeSettings, site: SiteSetting
     token.
     """
     function = app.function
-    visibility = {} if settings.public else {VISIBILITY: CLUSTER_LOCAL}
-    nodes = find_selector(function_fragment(settings, site))
-    pinned = {PIN_ANNOTATION: pin_name(function.name, function.image, nodes)} if settings.pin else {}
+    visibility = {} if app.knative.public else {VISIBILITY: CLUSTER_LOCAL}
+    nodes = find_selector(app.pod)
+    pinned = {PIN_ANNOTATION: pin_name(function.name, app.image, nodes)} if app.knative.pin else {}
     version = {VERSION_LABEL: function.artifact_digest[:12]} if function.artifact_digest else {}
     provenance = {ARTIFACT_ANNOTATION: function.artifact_digest} if function.artifact_digest else {}
     template = {
         "metadata": {
             "labels": {**labels(function.name, function.site, "function"), **version},
-            "annotations": _scaling(app, site) | provenance,
+            "annotations": _scaling(app) | provenance,
         },
-        "spec": _pod(app, settings, site),
+        "spec": _pod(app),
     }
-    service = build_app_part(app, function.name, site.namespace, "function", own={**version, **visibility})
+    service = build_app_part(app, function.name, "function", own={**version, **visibility})
     return service.build(KSERVICE, {"template": template}, annotations=pinned)
 
 
@@ -76,9 +72,9 @@ def _find_concurrency(app: ClusterApp) -> int:
     return app.function.concurrency or 1
 
 
-def _scaling(app: ClusterApp, site: SiteSettings) -> dict[str, str]:
+def _scaling(app: ClusterApp) -> dict[str, str]:
     scale = app.function.scale
-    least = max(scale.min, 1) if find_selector(site.pod) else scale.min
+    least = max(scale.min, 1) if find_selector(app.site.pod) else scale.min
     window = min(MAX_WINDOW_S, max(MIN_WINDOW_S, round(scale.idle_s)))
     return {
         "autoscaling.knative.dev/min-scale": str(least),
@@ -90,32 +86,29 @@ def _scaling(app: ClusterApp, site: SiteSettings) -> dict[str, str]:
     }
 
 
-def _pod(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    folders = [build_temporary()]
-    if settings.dataref_secret:
-        folders.append(build_credentials(settings.dataref_secret, mode=READABLE))
-    container = {
-        "name": CONTAINER,
-        "image": app.function.image,
-        "env": build_env(_environment(app, settings)),
-        "ports": [{"name": "http1", "containerPort": PORT}],
+def _pod(app: ClusterApp) -> dict[str, Any]:
+    secret = app.knative.dataref_secret
+    probes = {
         "readinessProbe": {"successThreshold": 1, "httpGet": {"path": "/health/readiness", "port": PORT}},
         "livenessProbe": {"httpGet": {"path": "/health/liveness", "port": PORT}},
-        "resources": RESOURCES,
-        "securityContext": build_security(),
     }
     limit = math.ceil(max((one.delivery.timeout_s for one in app.triggers if not one.url), default=MAX_TIMEOUT_S))
     return build_pod(
-        container,
-        function_fragment(settings, site),
-        folders=folders,
+        CONTAINER,
+        app.image,
+        app.pod,
+        env=build_env(_environment(app)),
+        ports={"http1": PORT},
+        resources=RESOURCES,
+        folders=[build_credentials(secret, mode=READABLE)] if secret else [],
+        container=probes,
         containerConcurrency=_find_concurrency(app),
         responseStartTimeoutSeconds=limit,
         timeoutSeconds=limit,
     )
 
 
-def _environment(app: ClusterApp, settings: KnativeSettings) -> dict[str, str]:
+def _environment(app: ClusterApp) -> dict[str, str]:
     """Build the environment variables of the function's process, which are the same on the local platform.
 
     Only the folder of credentials differs: in the pod it is the mounted Secret.
@@ -129,5 +122,5 @@ def _environment(app: ClusterApp, settings: KnativeSettings) -> dict[str, str]:
         **({_ENV["artifact_digest"]: function.artifact_digest} if function.artifact_digest else {}),
     }
     given = {name: value for name, value in function.env.items() if name != _ENV["dataref_credentials"]}
-    secret = {_ENV["dataref_credentials"]: CREDENTIALS_FOLDER} if settings.dataref_secret else {}
+    secret = {_ENV["dataref_credentials"]: CREDENTIALS_FOLDER} if app.knative.dataref_secret else {}
     return {**values, **given, **secret}

@@ -18,10 +18,9 @@ from typing import Any
 
 from knative.client.kinds import DAEMON_SET
 from knative.resources.metadata import PART_LABEL, PIN_LABEL
-from knative.resources.pod import build_pod, build_security, find_selector, function_fragment
+from knative.resources.pod import build_pod, find_selector
 from knative.resources.workload import build_app_part
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp
+from knative.settings import ClusterApp
 
 PART = "pin"
 COMMAND = ("python", "-I", "-S", "-c", "import signal; signal.pause()")
@@ -41,20 +40,22 @@ Source: Kubernetes, apps/v1 RollingUpdateDaemonSet (`maxSurge`, stable since 1.2
 """
 
 
-def build_pin(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+def build_pin(app: ClusterApp) -> dict[str, Any]:
     """Build the DaemonSet that pins an app's container image. It is applied before the function's new revision."""
-    image = app.function.image
-    placed = {name: value for name, value in function_fragment(settings, site).items() if name in PLACEMENT}
+    image = app.image
+    placed = {name: value for name, value in app.pod.items() if name in PLACEMENT}
     key = pin_key(image, find_selector(placed))
-    pin = build_app_part(app, f"{app.function.name}-pin-{key}", site.namespace, PART, own={PIN_LABEL: key})
-    container = {
-        "name": "pin",
-        "image": image,
-        "command": list(COMMAND),
-        "resources": {"requests": {"cpu": "1m", "memory": "12Mi"}, "limits": {"memory": "32Mi"}},
-        "securityContext": build_security(),
-    }
-    pod = build_pod(container, placed, serviceAccountName=app.function.name, terminationGracePeriodSeconds=0)
+    pin = build_app_part(app, f"{app.name}-pin-{key}", PART, own={PIN_LABEL: key})
+    pod = build_pod(
+        "pin",
+        image,
+        placed,
+        command=COMMAND,
+        resources={"requests": {"cpu": "1m", "memory": "12Mi"}, "limits": {"memory": "32Mi"}},
+        temporary="",
+        serviceAccountName=app.name,
+        terminationGracePeriodSeconds=0,
+    )
     selected = {"matchLabels": {**pin.selector, PART_LABEL: PART}}
     template = pin.build_template(pod)
     return pin.build(DAEMON_SET, {"selector": selected, "updateStrategy": UPDATE_STRATEGY, "template": template})

@@ -22,39 +22,38 @@ from knative.resources.metadata import PART_LABEL
 from knative.resources.pin import build_pin
 from knative.resources.publisher import build_publishers
 from knative.resources.relay import build_relay, build_relay_triggers
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp
+from knative.settings import ClusterApp
 
 HEAD = "# Written by `eaves render` for `kubectl apply -f`. To change it, change eaves.yaml and render again.\n"
 
 
-def render_app(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> tuple[dict[str, Any], ...]:
+def render_app(app: ClusterApp) -> tuple[dict[str, Any], ...]:
     """Render every object of an app at a site, in the order of applying.
 
     Raises:
         ConfigError: When eaves.yaml has faults for a cluster; it lists them all.
     """
-    faults = list(find_faults(app, settings, site))
+    faults = list(find_faults(app))
     if faults:
         raise ConfigError(faults)
-    return tuple(sorted(_objects(app, settings, site), key=lambda one: one["kind"] != "Namespace"))
+    return tuple(sorted(_objects(app), key=lambda one: one["kind"] != "Namespace"))
 
 
-def _objects(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
-    yield build_account(app, site)
-    if settings.network_policy:
-        yield build_network_policy(app, settings, site)
-    if settings.create_broker:
-        yield build_broker(app, settings, site)
-    yield from build_event_types(app, settings, site)
-    if settings.pin:
-        yield build_pin(app, settings, site)
-    yield build_function(app, settings, site)
-    yield from build_publishers(app, settings, site)
-    yield from build_relay(app, settings, site)
-    yield from build_triggers(app, settings, site)
-    yield from build_relay_triggers(app, settings, site)
-    yield from build_agents(app, settings, site)
+def _objects(app: ClusterApp) -> Iterator[dict[str, Any]]:
+    yield build_account(app)
+    if app.knative.network_policy:
+        yield build_network_policy(app)
+    if app.knative.create_broker:
+        yield build_broker(app)
+    yield from build_event_types(app)
+    if app.knative.pin:
+        yield build_pin(app)
+    yield build_function(app)
+    yield from build_publishers(app)
+    yield from build_relay(app)
+    yield from build_triggers(app)
+    yield from build_relay_triggers(app)
+    yield from build_agents(app)
 
 
 class _Plain(yaml.SafeDumper):
@@ -234,9 +233,6 @@ COMMENTS = {
             "EAVES_FUNCTION_URL: the agent sends images to this function and only predictions to the sink "
             "(with `through: broker`: images to the sink)."
         ),
-    },
-    "ContainerSource": {
-        "emptyDir": "The spool is not kept: after a restart all images are sent again, with the same ids."
     },
     "relay Service": {
         "spec": "It is the sink of agents, the subscriber of a Trigger, and the dead letter sink of every Trigger."

@@ -26,13 +26,11 @@ from knative.resources.pod import (
     Mounted,
     build_env,
     build_pod,
-    build_security,
-    build_temporary,
     common_fragment,
     find_fragment_faults,
 )
 from knative.resources.workload import Workload
-from knative.settings import KnativeSettings, SiteSettings
+from knative.settings import KnativeSettings
 from knative.training.job_settings import JobSettings
 from trainer.data.remote import redact_uri
 from trainer.lifecycle import ENDINGS
@@ -94,7 +92,7 @@ class TrainingJob:
     @property
     def fragment(self) -> dict[str, Any]:
         """The user's fields of the training's pods."""
-        return common_fragment(self.knative, SiteSettings(), self.job.pod)
+        return common_fragment(self.knative.pod, self.job.pod)
 
     @property
     def images(self) -> str:
@@ -164,9 +162,7 @@ def build_job(training: TrainingJob) -> dict[str, Any]:
     Two Jobs that differ only in resources, such as memory, make the same run, so only one may run at a time.
     """
     arguments = [f"--output={training.output}", f"--name={training.name}", settings_option(training)]
-    container = build_container(training, COMMAND, arguments)
-    spec = build_spec(training, PART, container, codes=failing_codes())
-    return name_job(training, PART, spec)
+    return name_job(training, PART, build_spec(training, PART, COMMAND, arguments))
 
 
 def name_job(training: TrainingJob, part: str, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,17 +182,28 @@ def job_labels(training: TrainingJob) -> dict[str, str]:
 
 
 def build_spec(
-    training: TrainingJob, part: str, container: Mapping[str, Any], *, codes: Sequence[int]
+    training: TrainingJob,
+    part: str,
+    command: Sequence[str],
+    arguments: Sequence[str],
+    *,
+    env: Mapping[str, str] = MappingProxyType({}),
+    folders: Sequence[Mounted] = (),
+    codes: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Build a Job's spec with one container.
 
     Args:
         training: The training.
         part: Part of the app, the value of `knative.resources.metadata.PART_LABEL`.
-        container: Container of the Job's pods.
-        codes: Exit codes after which the Job fails at once, since another pod would fail the same way.
+        command: Command of the container.
+        arguments: Arguments of the command.
+        env: Its environment variables besides those that every training has.
+        folders: Its folders besides those that every training has.
+        codes: Exit codes, in addition to the trainer's, after which the Job fails at once, since another pod would fail
+            the same way.
     """
-    job = training.job
+    job, image = training.job, training.knative.trainer_image
     spec: dict[str, Any] = {
         "backoffLimit": job.retries,
         "ttlSecondsAfterFinished": job.ttl_s,
@@ -204,16 +211,27 @@ def build_spec(
     }
     if job.deadline_s:
         spec["activeDeadlineSeconds"] = job.deadline_s
-    template = {
-        "metadata": {"labels": labels(training.name, training.site, part)},
-        "spec": _pod(training, container),
-    }
+    owned = job.output_claim or job.work_claim
+    group: dict[str, Any] = (
+        {"securityContext": {"fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"}} if owned else {}
+    )
+    pod = build_pod(
+        CONTAINER,
+        image,
+        training.fragment,
+        command=command,
+        args=arguments,
+        env=build_env({**TELEMETRY_OFF, "EAVES_WORK": WORK, "KERAS_HOME": f"{WORK}/keras", **env}),
+        resources=RESOURCES,
+        folders=[*_folders(training), *folders],
+        temporary=job.work_size,
+        container={"envFrom": [{"secretRef": {"name": job.secret}}]} if job.secret else None,
+        restartPolicy="Never",
+        terminationGracePeriodSeconds=job.grace_s,
+        **group,
+    )
+    template = {"metadata": {"labels": labels(training.name, training.site, part)}, "spec": pod}
     return {**spec, "template": template}
-
-
-def failing_codes() -> list[int]:
-    """Return the exit codes of the trainer after which the training is not started again."""
-    return [ending.code for ending in ENDINGS if ending.action == "FailJob"]
 
 
 def _failure_rules(codes: Sequence[int]) -> list[dict[str, Any]]:
@@ -221,34 +239,13 @@ def _failure_rules(codes: Sequence[int]) -> list[dict[str, Any]]:
 
     The first matching rule decides; a failure without a matching rule counts against `backoffLimit`.
     """
-    stopped = [ending.code for ending in ENDINGS if ending.action == "Ignore"]
-
-    def on(action: str, values: Sequence[int]) -> dict[str, Any]:
-        return {"action": action, "onExitCodes": {"operator": "In", "values": sorted(values)}}
-
+    of = {action: [ending.code for ending in ENDINGS if ending.action == action] for action in ("Ignore", "FailJob")}
+    of["FailJob"] += codes
     drained = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
-    return [drained, on("Ignore", stopped), on("FailJob", codes)]
-
-
-def build_container(
-    training: TrainingJob,
-    command: Sequence[str],
-    arguments: Sequence[str],
-    env: Mapping[str, str] = MappingProxyType({}),
-) -> dict[str, Any]:
-    """Build the container of a Job's pods, which mounts `_folders`."""
-    job = training.job
-    places = {"EAVES_WORK": WORK, "KERAS_HOME": f"{WORK}/keras"}
-    container: dict[str, Any] = {
-        "name": CONTAINER,
-        "image": training.knative.trainer_image,
-        "command": list(command),
-        "args": list(arguments),
-        "env": build_env({**TELEMETRY_OFF, **places, **env}),
-    }
-    if job.secret:
-        container["envFrom"] = [{"secretRef": {"name": job.secret}}]
-    return {**container, "resources": RESOURCES, "securityContext": build_security()}
+    rules = [
+        {"action": action, "onExitCodes": {"operator": "In", "values": sorted(values)}} for action, values in of.items()
+    ]
+    return [drained, *rules]
 
 
 def settings_option(training: TrainingJob, *, by_event: bool = False) -> str:
@@ -274,24 +271,9 @@ def complete_sections(training: TrainingJob, *, by_event: bool) -> dict[str, dic
     return {"data": collect_settings(data, without=without), "train": collect_settings(training.train)}
 
 
-def _pod(training: TrainingJob, container: Mapping[str, Any]) -> dict[str, Any]:
-    job = training.job
-    owned = job.output_claim or job.work_claim
-    group = {"securityContext": {"fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"}} if owned else {}
-    return build_pod(
-        container,
-        training.fragment,
-        folders=list(_folders(training)),
-        restartPolicy="Never",
-        terminationGracePeriodSeconds=job.grace_s,
-        **group,
-    )
-
-
 def _folders(training: TrainingJob) -> Iterator[Mounted]:
     """Yield (volume, mount) of each folder that a training's pod reads or writes; its root file system is read-only."""
     job = training.job
-    yield build_temporary(job.work_size)
     room = {"emptyDir": {"sizeLimit": job.work_size}}
     yield {"name": "work", **(_claim(job.work_claim) if job.work_claim else room)}, {"name": "work", "mountPath": WORK}
     if job.data_claim:

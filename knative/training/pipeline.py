@@ -34,11 +34,9 @@ from knative.training.job import (
     PART,
     WORK,
     TrainingJob,
-    build_container,
     build_job,
     build_spec,
     complete_sections,
-    failing_codes,
     fault,
     job_labels,
     name_job,
@@ -105,14 +103,10 @@ def build_spec_for(training: TrainingJob, output: str, *, by_event: bool = False
     }
     arguments += [f"{FLAG}={render_complete(sections)}"]
     places = {"XDG_CACHE_HOME": f"{WORK}/cache", **({"DOCKER_CONFIG": DOCKER} if job.push_secret else {})}
-    container = build_container(training, PIPELINE_COMMAND, arguments, places)
-    spec = build_spec(training, PIPELINE, container, codes=[*failing_codes(), *FAILING])
-    if job.push_secret:
-        pod = spec["template"]["spec"]
-        items = [{"key": ".dockerconfigjson", "path": "config.json"}]
-        pod["volumes"].append({"name": "docker", "secret": {"secretName": job.push_secret, "items": items}})
-        pod["containers"][0]["volumeMounts"].append({"name": "docker", "mountPath": DOCKER, "readOnly": True})
-    return spec
+    items = [{"key": ".dockerconfigjson", "path": "config.json"}]
+    volume = {"name": "docker", "secret": {"secretName": job.push_secret, "items": items}}
+    logins = [(volume, {"name": "docker", "mountPath": DOCKER, "readOnly": True})] if job.push_secret else []
+    return build_spec(training, PIPELINE, PIPELINE_COMMAND, arguments, env=places, folders=logins, codes=FAILING)
 
 
 def build_binding(training: TrainingJob) -> dict[str, Any]:
@@ -157,8 +151,7 @@ def build_jobsink(training: TrainingJob) -> dict[str, Any]:
         part, spec = PIPELINE, build_spec_for(training, place, by_event=True)
     else:
         arguments = [f"--output={place}", f"--name={training.name}", settings_option(training, by_event=True)]
-        container = build_container(training, COMMAND, arguments)
-        part, spec = PART, build_spec(training, PART, container, codes=failing_codes())
+        part, spec = PART, build_spec(training, PART, COMMAND, arguments)
     job = {"metadata": {"labels": training.describe("", part, job_labels(training)).labels}, "spec": spec}
     return training.describe(_name(training), PART).build(JOB_SINK, {"job": job})
 

@@ -14,7 +14,7 @@ from eaves.base.backoff import Backoff
 from eaves.errors import ClusterError, DeniedError, RunError, StorageError, UnreachableClusterError
 from knative.client.kinds import JOB, POD, SECRET
 from knative.resources.metadata import MANAGER, reference
-from knative.resources.pod import build_pod, build_security, build_temporary
+from knative.resources.pod import Mounted, build_pod
 from knative.training.job import RUNS, TrainingJob
 from knative.training.job_follower import find_waiting_reason
 from trainer.progress import TrainingProgress
@@ -210,29 +210,22 @@ def build_reader(training: TrainingJob, name: str, job: Mapping[str, Any]) -> di
         job: The Job that made the run. It owns the pod and the Secret, so that they are deleted with the Job even if
             this process ends before.
     """
-    settings = training.job
-    folders = [build_temporary()]
-    container: dict[str, Any] = {
-        "name": CONTAINER,
-        "image": training.knative.trainer_image,
-        "command": ["python", "-P", "-m", "trainer.reader"],
-        "args": [training.output],
-        "env": [{"name": TOKEN_VARIABLE, "valueFrom": {"secretKeyRef": {"name": name, "key": TOKEN_KEY}}}],
-        "ports": [{"name": "http", "containerPort": PORT}],
-        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
-        "securityContext": build_security(),
-    }
-    if settings.secret:
-        container["envFrom"] = [{"secretRef": {"name": settings.secret}}]
+    settings, folders = training.job, list[Mounted]()
     if settings.output_claim:
         claim = {"claimName": settings.output_claim, "readOnly": True}
         volume = {"name": "runs", "persistentVolumeClaim": claim}
         folders.append((volume, {"name": "runs", "mountPath": RUNS, "readOnly": True}))
-    placement = {name: value for name, value in training.fragment.items() if name != "resources"}
     pod = build_pod(
-        container,
-        placement,
+        CONTAINER,
+        training.knative.trainer_image,
+        {field: value for field, value in training.fragment.items() if field != "resources"},
+        command=["python", "-P", "-m", "trainer.reader"],
+        args=[training.output],
+        env=[{"name": TOKEN_VARIABLE, "valueFrom": {"secretKeyRef": {"name": name, "key": TOKEN_KEY}}}],
+        ports={"http": PORT},
+        resources={"requests": {"cpu": "100m", "memory": "128Mi"}},
         folders=folders,
+        container={"envFrom": [{"secretRef": {"name": settings.secret}}]} if settings.secret else None,
         activeDeadlineSeconds=LIFE_S,
         restartPolicy="Never",
         terminationGracePeriodSeconds=1,

@@ -100,8 +100,6 @@ def _examine_sites(place: Place, access: Access, *, may_probe: bool) -> list[tup
         return examine(
             cluster,
             build_site_app(project, image, site),
-            project.knative,
-            site,
             trains_in=(job.namespace or site.namespace or cluster.namespace) if trains_here else "",
             may_probe=may_probe,
             platforms=find_platforms,

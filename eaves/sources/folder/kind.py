@@ -53,6 +53,6 @@ def run(settings: FolderSourceSettings, context: SourceContext) -> None:
 KIND = SourceKind(
     settings=FolderSourceSettings,
     run=run,
-    runs_as=("claim", "node", "reader"),
+    runs_as=("claim", "node"),
     remembers=lambda settings: settings.max_files,
 )

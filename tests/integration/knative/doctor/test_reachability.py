@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from eaves.platform import MqttSection, TriggerSpec
 from eaves.platform.findings import ERROR, NOTE, OK, WARNING, Finding
 from eaves.reachability import ReachabilityTarget, Reached
 from knative.client.cluster import Cluster
 from knative.doctor import examine
-from knative.specs import ClusterApp, ClusterMqttSettings, ClusterTrigger
+from knative.settings import ClusterApp
+from tests.cluster.apps import at_site
 from tests.cluster.examinations import APP, HERE, SETTINGS, SITE, Patient, cluster, patient, server
 from tests.cluster.manifests import pod_templates, restricted_faults, validate
 from tests.fakes.kubernetes.apiserver import FakeCluster
@@ -23,7 +25,7 @@ PLAIN, TLS = "broker.lan:1883", "tls://broker.lan:8883"
 
 
 def publishing(url: str = "mqtt://broker.lan/gate", **mqtt: Any) -> ClusterApp:
-    trigger = ClusterTrigger(name="out", url=url, mqtt=ClusterMqttSettings(**mqtt))
+    trigger = TriggerSpec(name="out", url=url, mqtt=MqttSection(**mqtt))
     return replace(APP, triggers=(*APP.triggers, trigger))
 
 
@@ -44,7 +46,7 @@ def play_pod(server: FakeCluster, *reports: Reached, phase: str = "Succeeded", *
 
 
 def look(cluster: Cluster, app: ClusterApp, **more: Any) -> list[Finding]:
-    found = examine(cluster, app, SETTINGS, SITE, **more)
+    found = examine(cluster, at_site(app, SETTINGS, SITE), **more)
     return [one for one in found if one.check == "reachability"]
 
 

@@ -13,7 +13,7 @@ from knative.resources.metadata import APP_LABEL, NAMESPACE_LABEL, PART_LABEL
 from knative.resources.receiver import ReceiverDeployment, build_receiver
 from knative.resources.rendering import render_app
 from knative.settings import CLUSTER_DNS
-from tests.cluster.apps import AGENT_IMAGE, full_app, full_settings, plain_app, plain_site, relayed_app
+from tests.cluster.apps import AGENT_IMAGE, at_site, full_app, full_settings, plain_app, plain_site, relayed_app
 from tests.cluster.manifests import pod_templates
 from tests.cluster.policies import Endpoint, Mutant, Policy, allows, narrow, widen
 
@@ -22,11 +22,11 @@ APP = replace(
     relayed_app(),
     function=full_app().function,
     triggers=full_app().triggers,
-    sources=(*relayed_app().sources, full_app().sources[2]),
+    sources=relayed_app().sources,
 )
 SETTINGS = full_settings(dns=(CLUSTER_DNS, NODE_CACHE), metrics_namespaces=("monitoring",))
 OBJECTS = [
-    *render_app(APP, SETTINGS, plain_site(namespace=HOME)),
+    *render_app(at_site(APP, SETTINGS, plain_site(namespace=HOME))),
     *build_receiver(
         ReceiverDeployment(namespace=CLOUD, image=AGENT_IMAGE, broker="eaves", metrics_namespaces=("monitoring",))
     ),
@@ -52,12 +52,11 @@ RELAY = of("StatefulSet", "flowers-relay", "10.244.1.11")
 PUBLISHER = of("StatefulSet", "flowers-gate-mqtt", "10.244.1.12")
 INBOX = of("StatefulSet", "flowers-inbox", "10.244.1.13")
 CAMERA = of("DaemonSet", f"flowers-{HOME}-camera", "10.244.1.14")
-ARCHIVE = of("ContainerSource", "flowers-archive", "10.244.1.15")
 RECEIVER = of("StatefulSet", "receiver", "10.244.9.10")
 AGENT_PODS = [
     (one["metadata"]["name"], of(one["kind"], one["metadata"]["name"], f"10.244.4.{index}"))
     for index, one in enumerate(OBJECTS)
-    if one["kind"] in {"StatefulSet", "DaemonSet", "ContainerSource"} and SOURCE_LABEL in one["metadata"]["labels"]
+    if one["kind"] in {"StatefulSet", "DaemonSet"} and SOURCE_LABEL in one["metadata"]["labels"]
 ]
 ALMOST_AGENTS = [
     (f"{name} but for its {label}", replace(agent, labels={**agent.labels, label: "other"}))
@@ -185,7 +184,7 @@ def test_every_restriction_keeps_something_out() -> None:
 
 
 def test_a_function_without_references_gets_out_for_names_only() -> None:
-    objects = render_app(plain_app(), full_settings(), plain_site(namespace=HOME))
+    objects = render_app(at_site(plain_app(), full_settings(), plain_site(namespace=HOME)))
     policies = [one for one in objects if one["kind"] == "NetworkPolicy"]
     assert [what for what, allowed in answers(policies, NEEDED).items() if not allowed] == [
         "a name at the node's cache",
@@ -197,7 +196,7 @@ def test_a_function_without_references_gets_out_for_names_only() -> None:
 
 def test_names_are_looked_up_where_the_settings_say() -> None:
     openshift = "openshift-dns/dns.operator.openshift.io/daemonset-dns=default:5353"
-    objects = render_app(plain_app(), full_settings(dns=(openshift, "fd00::10")), plain_site(namespace=HOME))
+    objects = render_app(at_site(plain_app(), full_settings(dns=(openshift, "fd00::10")), plain_site(namespace=HOME)))
     (policy,) = [one for one in objects if one["kind"] == "NetworkPolicy"]
     label = {"dns.operator.openshift.io/daemonset-dns": "default"}
     there = pod("openshift-dns", "10.128.0.5", label)
