@@ -30,7 +30,6 @@ from eaves.events import (
 )
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.platform import FunctionSpec, RelaySpec, SourceSpec, TriggerSpec, default_trigger
-from eaves.platform.filters import list_names
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
 from eaves.sources.places import find_guest_settings
 from functions.settings import ServeSettings
@@ -269,7 +268,6 @@ def warn_of_attributes(workspace: Workspace) -> None:
     """
     for number, trigger in enumerate(workspace.project.triggers):
         used = [(f"filter.{name}", name) for name in trigger.filter]
-        used += list_names(trigger.filters)
         used += [("url", name) for name in (find_names(trigger.url) if trigger.is_mqtt else ())]
         for warning in _find_warnings(trigger.filter, used):
             say(f"warning: {workspace.origin}: triggers[{number}].{warning}")

@@ -5,9 +5,8 @@
     cluster_checks  checks of the cluster: versions, networking layer, DNS, nodes
     app_checks      checks of what the app needs there: settings, admission, container images, Secrets, Broker
     permissions     checks of the current user's permissions
-    reachability    a pod that tries the addresses of sources, triggers and the relay
 
-This package must never change an object, except for the pod of `reachability`, or keep more of a Secret than the names
+This package must never change an object, or keep more of a Secret than the names
 of its keys. A check that the user's permissions or the network prevent is reported as such.
 """
 

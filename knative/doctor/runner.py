@@ -24,7 +24,6 @@ from knative.doctor.cluster_checks import (
     check_serving,
 )
 from knative.doctor.permissions import check_permissions
-from knative.doctor.reachability import check_reachability
 from knative.doctor.site import ExaminedSite
 from knative.settings import ClusterApp
 
@@ -44,7 +43,6 @@ CHECKS: tuple[Callable[[ExaminedSite], Iterator[Finding]], ...] = (
     check_broker,
     check_triggers,
     check_credentials,
-    check_reachability,
 )
 """Every check that runs after the check of the API server, in order; findings have the check's name."""
 
@@ -57,7 +55,7 @@ def name_of(check: Callable[[ExaminedSite], Iterator[Finding]]) -> str:
 def examine(cluster: Cluster, app: ClusterApp, **options: Any) -> list[Finding]:
     """Run every check for an app at its site; `options` are further attributes of `ExaminedSite`.
 
-    Nothing is changed, except that a pod is created for some seconds to try the addresses of sources and triggers.
+    Nothing is changed.
 
     Returns:
         Findings, good and bad, in the order of the checks.

@@ -40,8 +40,6 @@ class ExaminedSite:
             When the app's site names no namespace, it becomes the one of the connection.
         platforms: Function that asks a registry for the architectures of a container image; it raises OciError. None
             asks no registry.
-        may_probe: Whether the reachability pod may be created, which tries the app's addresses.
-        probe_wait_s: Maximum seconds to wait until the reachability pod has tried the addresses.
         trains_in: Namespace of this cluster where trainings run; empty when none run in it.
         manifests: Every object that `deploy` would apply; none when eaves.yaml has faults.
         faults: Faults of eaves.yaml for this site; a missing container image of the function doesn't count.
@@ -50,8 +48,6 @@ class ExaminedSite:
     cluster: Cluster
     app: ClusterApp
     platforms: Callable[[str], set[str]] | None = None
-    may_probe: bool = True
-    probe_wait_s: float = 60.0
     trains_in: str = ""
     manifests: tuple[dict[str, Any], ...] = ()
     faults: tuple[Fault, ...] = ()

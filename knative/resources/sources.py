@@ -127,11 +127,6 @@ def find_agent_image(source: SourceSpec, settings: KnativeSettings) -> str:
     return str(getattr(settings, _name_setting(_find_extra(source))))
 
 
-def find_any_agent_image(settings: KnativeSettings) -> str:
-    """Return the smallest container image of agents that is set; empty when none is."""
-    return settings.agent_image or settings.agent_camera_image or settings.agent_s3_image
-
-
 def find_missing_images(app: ClusterApp) -> Iterator[tuple[str, str]]:
     """Yield setting and message for each container image of agents that an app needs and that isn't set."""
     extras = {_find_extra(source): source.name for source in app.sources}

@@ -39,9 +39,7 @@ def test_a_good_cluster_gets_a_list_of_what_it_does_not_keep(cluster: Cluster) -
     ]
     assert worst(findings) == WARNING
     assert all(one.fix for one in findings if one.severity in {WARNING, ERROR})
-    assert {name_of(check) for check in CHECKS} - {"credentials", "images", "reachability"} <= {
-        one.check for one in findings
-    }
+    assert {name_of(check) for check in CHECKS} - {"credentials", "images"} <= {one.check for one in findings}
 
 
 def test_nothing_is_changed(cluster: Cluster, server: FakeCluster) -> None:

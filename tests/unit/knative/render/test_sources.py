@@ -14,7 +14,6 @@ from eaves.platform import SourceSpec
 from eaves.sources.agent.configuration import read_source
 from eaves.sources.settings import AgentSettings
 from knative.client.kinds import DAEMON_SET, STATEFUL_SET
-from knative.doctor.reachability import Destination, find_destinations
 from knative.resources.rendering import render_app
 from knative.settings import ClusterApp
 from tests.cluster.apps import at_site, full_settings, plain_app, plain_site
@@ -139,13 +138,3 @@ def test_a_folder_of_this_machine_is_no_secret() -> None:
     found = find_faults(app(options={**MQTT, "credentials": "secrets/broker"}))
     assert "create secret generic gate --from-file=secrets/broker" in found["sources[0].secret"]
     render(app(options={**MQTT, "credentials": "secrets/broker"}, secret="login"))
-
-
-def test_addresses_that_the_doctor_tries() -> None:
-    assert list(find_destinations(app(secret="login"))) == [
-        Destination(by="source gate", address="tls://broker.lan:8883", secret="login")
-    ]
-    assert [one.address for one in find_destinations(app("http", options={"url": "https://cam.lan/snap.jpg"}))] == [
-        "tls://cam.lan:443"
-    ]
-    assert list(find_destinations(app("folder", options={}, claim="photos"))) == []
