@@ -31,7 +31,6 @@ from functions.settings import FunctionSettings
 from knative.resources.console import ConsoleDeployment, SiteConsoleSettings
 from knative.resources.receiver import ReceiverDeployment
 from knative.settings import SiteSettings
-from trainer.reader import TOKEN_VARIABLE
 from trainer.settings import DataSettings, TrainSettings
 
 
@@ -152,7 +151,6 @@ def list_variables() -> dict[str, list[tuple[str, str]]]:
             # An option that several commands of one group have is listed once.
             if (reader, f"`{option.opts[0]}`") not in found.setdefault(name, []):
                 found[name].append((reader, f"`{option.opts[0]}`"))
-    found[TOKEN_VARIABLE] = [("`python -m trainer.reader`", "the token that readers show")]
     return dict(sorted(found.items()))
 
 

@@ -19,6 +19,7 @@ from functions.settings import ServeSettings
 from knative.client.kinds import BROKER, DEPLOYMENT, KSERVICE, POD, SERVICE
 from knative.doctor.site import EVENTING_NAMESPACE, SERVING_NAMESPACE, ExaminedSite
 from knative.readiness.conditions import condition, is_true, name_of
+from knative.readiness.pods import find_untolerated
 from knative.settings import parse_resolver
 
 KUBERNETES = (34, 37)
@@ -176,7 +177,7 @@ def check_nodes(subject: ExaminedSite) -> Iterator[Finding]:
         fix = f"kubectl label node NODE {selector.replace(',', ' ')}" if selector else "kubectl get nodes"
         yield error("nodes", what, fix)
         return
-    usable = [node for node in subject.edge if _accepts_pods(node) and not _untolerated(subject, node)]
+    usable = [node for node in subject.edge if _accepts_pods(node) and not find_untolerated(node, subject.function_pod)]
     if usable:
         kinds = Counter(map(architecture_of, usable))
         chosen = f", chosen by {selector}" if selector else ""
@@ -187,7 +188,7 @@ def check_nodes(subject: ExaminedSite) -> Iterator[Finding]:
     else:
         yield error("nodes", f"none of {len(subject.edge)} nodes is ready and accepts the pods", "kubectl get nodes")
     for node in filter(_accepts_pods, subject.edge):
-        for taint in _untolerated(subject, node):
+        for taint in find_untolerated(node, subject.function_pod):
             value = f"={taint['value']}" if taint.get("value") else ""
             yield (warning if usable else error)(
                 "nodes",
@@ -218,17 +219,3 @@ def _check_state(node: Mapping[str, Any]) -> Iterator[Finding]:
             yield warning("nodes", message, f"kubectl describe node {name}")
     if node["spec"].get("unschedulable"):
         yield note("nodes", f"node {name} accepts no new pods (it is cordoned)", f"kubectl uncordon {name}")
-
-
-def _untolerated(subject: ExaminedSite, node: Mapping[str, Any]) -> list[Mapping[str, str]]:
-    """Return the taints of a node that keep the function's pods away."""
-    tolerations = subject.function_pod.get("tolerations") or ()
-    taints = [taint for taint in node["spec"].get("taints") or () if taint["effect"] in {"NoSchedule", "NoExecute"}]
-    return [taint for taint in taints if not any(_tolerates(one, taint) for one in tolerations)]
-
-
-def _tolerates(toleration: Mapping[str, str], taint: Mapping[str, str]) -> bool:
-    """Return whether a toleration covers a taint. Source: core/v1, Toleration.ToleratesTaint."""
-    if toleration.get("effect", "") not in {"", taint["effect"]} or toleration.get("key", "") not in {"", taint["key"]}:
-        return False
-    return toleration.get("operator") == "Exists" or toleration.get("value", "") == taint.get("value", "")

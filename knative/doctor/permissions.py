@@ -14,7 +14,6 @@ from knative.client.kinds import (
     POD,
     POD_AUTOSCALER,
     REVISION,
-    SECRET,
     SERVICE,
     SUBSCRIPTION,
     ObjectKind,
@@ -64,7 +63,7 @@ def list_needed(subject: ExaminedSite) -> Iterator[NeededPermission]:
     """Yield every permission for deploying, rolling out, sending events to, removing and training the app.
 
     `eaves train` reads a run that this machine can't reach (on a volume, or with credentials that only pods have)
-    through a pod and a Secret with the pod's token; it deletes both afterwards.
+    through a pod, which it deletes afterwards.
     """
     here, need = subject.namespace, NeededPermission
     kinds = list(subject.kinds())
@@ -95,7 +94,6 @@ def list_needed(subject: ExaminedSite) -> Iterator[NeededPermission]:
         yield need("train", JOB, APPLY, where)
         yield need("train", POD, APPLY, where)
         yield need("train", POD, ("get",), where, "log")
-        yield need("train", SECRET, ("create", "patch", "delete"), where)
         yield need("train", POD, CONNECT, where, "portforward")
     gateway = subject.settings.gateway_namespace
     service = next((f"{service}:80" for namespace, service in GATEWAYS.values() if namespace == gateway), "")

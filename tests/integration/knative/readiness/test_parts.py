@@ -15,6 +15,7 @@ from knative.resources.rendering import render_app
 from tests.cluster.apps import at_site, full_app, full_settings, plain_site
 from tests.cluster.deploys import HOME
 from tests.cluster.expanded import condition
+from tests.fakes.controllers.installation import bare
 from tests.fakes.kubernetes.apiserver import FakeCluster
 
 NOW = 1795600980.0
@@ -98,11 +99,21 @@ def test_an_agents_fixes_are_others_than_a_functions(cluster: Cluster, apiserver
     assert (found.cause, found.fix, found.final) == ("crash", "eaves logs flowers.inbox --on knative", True)
 
 
-def test_a_pod_of_the_version_before_may_be_in_the_way(cluster: Cluster, apiserver: FakeCluster) -> None:
-    put_pod(apiserver, "CrashLoopBackOff", **{"controller-revision-hash": "a"})
-    found = judge(cluster, part("StatefulSet", updateRevision="b", currentRevision="a"))
-    assert "has the previous version" in found.reason
-    assert (found.fix, found.final) == (f"kubectl -n {HOME} delete pod flowers-inbox-0", False)
+def test_a_taint_that_the_scheduler_does_not_name_is_named(cluster: Cluster, apiserver: FakeCluster) -> None:
+    for name, key in (("node1", "gpu"), ("node2", "edge")):
+        taint = {"key": key, "value": "yes", "effect": "NoSchedule"}
+        apiserver.put({**bare("v1", "Node", name), "spec": {"taints": [taint]}})
+    put_pod(apiserver, "")
+    pod = apiserver.get("Pod", "flowers-inbox-0", namespace=HOME)
+    pod["spec"]["tolerations"] = [{"key": "gpu", "operator": "Exists"}]
+    said = "0/2 nodes are available: 2 node(s) had untolerated taint(s)."
+    pod["status"] = {"conditions": [{"type": "PodScheduled", "status": "False", "message": said}]}
+    apiserver.put(pod)
+    found = judge(cluster, part("StatefulSet", spec={"replicas": 1}))
+    assert "[{key: edge, operator: Exists}]" in found.fix
+    assert found.fix.endswith("kubectl taint node NODE edge-")
+    apiserver.denied = {("list", "nodes")}
+    assert "{key: KEY, operator" in judge(cluster, part("StatefulSet", spec={"replicas": 1})).fix
 
 
 def test_an_agent_that_no_node_may_run(cluster: Cluster) -> None:

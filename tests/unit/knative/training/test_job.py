@@ -29,7 +29,7 @@ from knative.training.pipeline import (
     pipeline_faults,
     render_training,
 )
-from knative.training.run_download import build_reader, build_token
+from knative.training.run_download import build_reader
 from tests.cluster.manifests import pod_templates, restricted_faults, validate
 from trainer.lifecycle import ENDINGS
 from trainer.settings import DataSettings, TrainSettings
@@ -92,7 +92,6 @@ MANIFESTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "jobsink-pipeline": lambda: build_jobsink(FULL),
     "jobsink-trigger": lambda: build_dataset_trigger(FULL),
     "reader": lambda: build_reader(ON_VOLUMES, "flowers-0123456789-read-abcd", JOB),
-    "reader-token": lambda: build_token(ON_VOLUMES, "flowers-0123456789-read-abcd", "token", JOB),
 }
 
 
