@@ -26,7 +26,6 @@ from knative.readiness.conditions import (
     is_true,
     name_of,
     namespace_of,
-    parse_time,
     quote,
 )
 from knative.readiness.refusals import ARCHITECTURE, PULLS, explain_pull, explain_scheduling, explain_start
