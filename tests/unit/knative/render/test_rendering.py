@@ -54,7 +54,7 @@ def test_every_object_is_valid_by_the_schemas(case: tuple[str, Manifests], share
         validate(manifest, shared)
 
 
-def test_comments_change_nothing_of_what_is_rendered(case: tuple[str, Manifests]) -> None:
+def test_yaml_is_read_as_what_was_rendered(case: tuple[str, Manifests]) -> None:
     assert [yaml.safe_load(to_yaml(one)) for one in case[1]] == list(case[1])
 
 
