@@ -88,8 +88,8 @@ def _scaling(app: ClusterApp) -> dict[str, str]:
 
 def _pod(app: ClusterApp) -> dict[str, Any]:
     secret = app.knative.dataref_secret
-    # successThreshold is Knative's default; without it, Knative refuses to change shares if the revision has a name. There
-    # is no period, as the sidecar probes many times a second.
+    # Without successThreshold, Knative's default, it refuses to change shares if the revision has a name. There is no
+    # period, as the sidecar probes many times a second.
     probes = {
         "readinessProbe": {"successThreshold": 1, "httpGet": {"path": "/health/readiness", "port": PORT}},
         "livenessProbe": {"httpGet": {"path": "/health/liveness", "port": PORT}},
