@@ -19,8 +19,7 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, TypeVar, Union
 
-from eaves.config.declarations import format_number, resolve_types
-from eaves.config.layers import COMMAND_LINE, ENVIRONMENT, SettingsLayer
+from eaves.config.declarations import COMMAND_LINE, ENVIRONMENT, SettingsLayer, format_number, resolve_types
 from eaves.errors import ConfigError, Fault
 
 T = TypeVar("T")

@@ -28,6 +28,7 @@ from knative.client.kinds import (
     kind_of,
 )
 from knative.deploy.inventory import Inventory, InventoryItem, Key, Manifests, change_inventory, item_kind
+from knative.resources.function import is_pin, is_pin_name
 from knative.resources.metadata import (
     APP_LABEL,
     MANAGED_LABEL,
@@ -36,7 +37,6 @@ from knative.resources.metadata import (
     NAMESPACE_LABEL,
     SITE_LABEL,
 )
-from knative.resources.pin import is_pin, is_pin_name
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

@@ -20,7 +20,7 @@ from knative.deploy.removal import prune_pins
 from knative.readiness.conditions import image_of, observed
 from knative.readiness.diagnosis import read_function
 from knative.readiness.wait import Rows, wait_ready
-from knative.resources.pin import is_pin
+from knative.resources.function import is_pin
 from knative.resources.rendering import render_app
 from knative.settings import ClusterApp, RolloutSettings
 

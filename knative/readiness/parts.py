@@ -46,8 +46,9 @@ from knative.readiness.conditions import (
 from knative.readiness.diagnosis import explain_unseen
 from knative.readiness.pods import MAX_PODS, diagnose_pod, list_events, read_permitted
 from knative.readiness.refusals import ROOM, explain_refusal, explain_scheduling
-from knative.resources import agent, pin, publisher, relay
+from knative.resources import agent, publisher, relay
 from knative.resources.agent import SOURCE_LABEL
+from knative.resources.function import PIN_PART, is_pin
 from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ PART_KINDS = (BROKER, TRIGGER, EVENT_TYPE, SINK_BINDING, JOB_SINK, STATEFUL_SET,
 WORKLOADS = frozenset(kind.kind for kind in (STATEFUL_SET, DAEMON_SET))
 """Kinds of objects that run pods."""
 OURS = f"{MANAGED_LABEL}={MANAGED_VALUE}"
-PODS = f"{OURS},{PART_LABEL} in ({agent.PART},{publisher.PART},{relay.PART},{pin.PART})"
+PODS = f"{OURS},{PART_LABEL} in ({agent.PART},{publisher.PART},{relay.PART},{PIN_PART})"
 READY, STARTING, FAILED, MISSING, UNKNOWN = "ready", "starting", "failed", "missing", "unknown"
 """States of a part (`PartStatus.state`)."""
 DESTINATION = "destination"
@@ -165,7 +166,7 @@ def _judge(cluster: Cluster, value: Object, pods: Sequence[Object], now: float) 
         return _judge_conditions(part, value, now)
     ready, wanted, updated = _count(value)
     part = replace(part, pods=f"{ready}/{wanted}")
-    if min(ready, updated) >= wanted and (wanted or part.component == pin.PART):
+    if min(ready, updated) >= wanted and (wanted or part.component == PIN_PART):
         return part
     selector = value.get("spec", {}).get("selector", {}).get("matchLabels", {}).items()
     own = [pod for pod in pods if is_alive(pod) and selector <= (pod["metadata"].get("labels") or {}).items()]
@@ -209,7 +210,7 @@ def wanted_parts(manifests: Iterable[Mapping[str, Any]], namespace: str) -> list
     found: dict[Key, None] = {}
     for manifest in manifests:
         kind = kind_of(manifest)
-        if kind not in PART_KINDS or pin.is_pin(manifest):
+        if kind not in PART_KINDS or is_pin(manifest):
             continue
         space = str(manifest["metadata"].get("namespace") or namespace)
         found |= dict.fromkeys([*broker_of(manifest, space), (kind, str(manifest["metadata"]["name"]), space)])

@@ -13,12 +13,10 @@ import yaml
 
 from eaves.base.files import write_atomically
 from eaves.errors import ConfigError, StorageError
-from knative.resources.access import build_account, build_network_policy
 from knative.resources.agent import build_agents
 from knative.resources.eventing import build_broker, build_event_types, build_triggers
 from knative.resources.faults import find_faults
-from knative.resources.function import build_function
-from knative.resources.pin import build_pin
+from knative.resources.function import build_account, build_function, build_network_policy, build_pin
 from knative.resources.publisher import build_publishers
 from knative.resources.relay import build_relay, build_relay_triggers
 from knative.settings import ClusterApp

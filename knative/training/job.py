@@ -248,7 +248,7 @@ def _failure_rules(codes: Sequence[int]) -> list[dict[str, Any]]:
     return [drained, *rules]
 
 
-def settings_option(training: TrainingJob, *, by_event: bool = False) -> str:
+def settings_option(training: TrainingJob, *, by_event: bool = False, publishes: bool = False) -> str:
     """Build the command line option with the complete settings of a training.
 
     It is an option and not an environment variable. A trainer of another version that doesn't know the option ends with
@@ -258,17 +258,17 @@ def settings_option(training: TrainingJob, *, by_event: bool = False) -> str:
     Args:
         training: The training.
         by_event: Whether an event names the images.
+        publishes: Whether the model is converted and published too.
     """
-    return f"{FLAG}={render_complete(complete_sections(training, by_event=by_event))}"
-
-
-def complete_sections(training: TrainingJob, *, by_event: bool) -> dict[str, dict[str, Any]]:
-    """Return the settings of the sections of eaves.yaml that a training reads, by section."""
-    data = replace(
-        training.data, path=training.images, allowed_prefixes=training.data.allowed_prefixes if by_event else ()
-    )
-    without = ("path",) if by_event else ()
-    return {"data": collect_settings(data, without=without), "train": collect_settings(training.train)}
+    prefixes = training.data.allowed_prefixes if by_event else ()
+    data = replace(training.data, path=training.images, allowed_prefixes=prefixes)
+    sections = {
+        "data": collect_settings(data, without=("path",) if by_event else ()),
+        "train": collect_settings(training.train),
+    }
+    if publishes:
+        sections |= {"convert": collect_settings(training.convert), "pipeline": collect_settings(training.pipeline)}
+    return f"{FLAG}={render_complete(sections)}"
 
 
 def _folders(training: TrainingJob) -> Iterator[Mounted]:

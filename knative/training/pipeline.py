@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from eaves.config.complete import FLAG, collect_settings, render_complete
 from eaves.errors import ConfigError, Fault, RefusedModelError
 from eaves.events import DATASET_UPDATED
 from eaves.platform import DeliverySettings
@@ -36,7 +35,6 @@ from knative.training.job import (
     TrainingJob,
     build_job,
     build_spec,
-    complete_sections,
     fault,
     job_labels,
     name_job,
@@ -97,11 +95,7 @@ def build_spec_for(training: TrainingJob, output: str, *, by_event: bool = False
     arguments += ["--plain-http"] if job.plain_http else []
     arguments += ["--allow-handler"] if training.convert.handler else []
     arguments += [f"--published-to={job.sink}"] if job.sink else []
-    sections = complete_sections(training, by_event=by_event) | {
-        "convert": collect_settings(training.convert),
-        "pipeline": collect_settings(training.pipeline),
-    }
-    arguments += [f"{FLAG}={render_complete(sections)}"]
+    arguments.append(settings_option(training, by_event=by_event, publishes=True))
     places = {"XDG_CACHE_HOME": f"{WORK}/cache", **({"DOCKER_CONFIG": DOCKER} if job.push_secret else {})}
     items = [{"key": ".dockerconfigjson", "path": "config.json"}]
     volume = {"name": "docker", "secret": {"secretName": job.push_secret, "items": items}}

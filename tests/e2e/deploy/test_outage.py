@@ -12,7 +12,7 @@ import pytest
 from eaves.events import Event
 from eaves.platform import FunctionSpec, ScaleSettings, default_trigger
 from knative.platform import KnativePlatform
-from knative.resources.pin import build_pin
+from knative.resources.function import build_pin
 from knative.settings import ClusterApp, KnativeSettings, SiteSettings
 from tests.e2e.conftest import PutImage
 from tests.e2e.harness import MANAGER

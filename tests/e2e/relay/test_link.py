@@ -21,7 +21,7 @@ from eaves.link.ledger_lines import to_dict
 from eaves.platform import RelaySpec
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD, SINK_BINDING
-from knative.resources.access import build_account
+from knative.resources.function import build_account
 from knative.resources.metadata import APP_LABEL, PART_LABEL
 from knative.resources.pod import build_security
 from knative.resources.relay import AGENTS, CONTAINER, build_relay

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from eaves.config import build
-from eaves.config.layers import SettingsLayer
+from eaves.config.declarations import SettingsLayer
 from eaves.config.yaml_text import load_yaml
 from knative.resources.console import ConsoleDeployment, build_console
 from knative.resources.pod import find_fragment_faults
