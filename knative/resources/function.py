@@ -2,8 +2,8 @@
 
 A pin is a pod on each edge node that only keeps the function's container image in use: a kubelet deletes unused
 container images when its disk fills, and a function without replicas uses none; a node that can't reach the registry
-then can't start the function. Knative keeps no container images on nodes (knative/caching#666). Each container image has its own
-DaemonSet, so the pin of the serving revision is unchanged while the next one is pulled.
+then can't start the function. Knative keeps no container images on nodes (knative/caching#666). Each container image
+has its own DaemonSet, so the pin of the serving revision is unchanged while the next one is pulled.
 """
 
 from __future__ import annotations
