@@ -175,7 +175,7 @@ class _Reader:
     def parse_mapping(
         self, values: Mapping[Any, Any], origin: str, path: str, *, is_open: bool
     ) -> dict[str, str | Mapping[str, Any]]:
-        """Parse a mapping of anything, or of strings: other types are refused, as Python would write `no` as `False`."""
+        """Parse a mapping of anything, or of strings: others are refused, as Python would write `no` as `False`."""
         if is_open:
             return {str(key): item for key, item in values.items()}
         for key, item in values.items():

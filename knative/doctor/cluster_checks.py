@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from eaves.config import iter_leaves
@@ -183,17 +184,26 @@ def check_nodes(subject: ExaminedSite) -> Iterator[Finding]:
         chosen = f", chosen by {selector}" if selector else ""
         shown = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         yield ok("nodes", f"{len(usable)} of {len(subject.edge)} nodes are ready{chosen}: {shown}")
-        for node in subject.edge:
-            yield from _check_state(node)
     else:
         yield error("nodes", f"none of {len(subject.edge)} nodes is ready and accepts the pods", "kubectl get nodes")
-    for node in filter(_accepts_pods, subject.edge):
+    for node in subject.edge:
+        name = name_of(node)
+        if not is_true(node, "Ready"):
+            why = condition(node, "Ready").get("message", "it gives no reason")
+            yield warning("nodes", f"node {name} is not ready: {why}", f"kubectl describe node {name}")
+            continue
+        for kind in filter(partial(is_true, node), _PRESSURES):
+            message = f"node {name} reports {kind}: it evicts pods and deletes unused container images"
+            yield warning("nodes", message, f"kubectl describe node {name}")
+        if node["spec"].get("unschedulable"):
+            yield note("nodes", f"node {name} accepts no new pods (it is cordoned)", f"kubectl uncordon {name}")
+            continue
         for taint in find_untolerated(node, subject.function_pod):
             value = f"={taint['value']}" if taint.get("value") else ""
             yield (warning if usable else error)(
                 "nodes",
-                f"node {name_of(node)} has the taint {taint['key']}{value}:{taint['effect']}, which the app's pods "
-                "don't tolerate, so they don't run there",
+                f"node {name} has the taint {taint['key']}{value}:{taint['effect']}, which the app's pods don't "
+                "tolerate, so they don't run there",
                 f"set knative.pod.tolerations in eaves.yaml to [{{key: {taint['key']}, operator: Exists}}]",
             )
 
@@ -205,17 +215,3 @@ def architecture_of(node: Mapping[str, Any]) -> str:
 
 def _accepts_pods(node: Mapping[str, Any]) -> bool:
     return is_true(node, "Ready") and not node["spec"].get("unschedulable")
-
-
-def _check_state(node: Mapping[str, Any]) -> Iterator[Finding]:
-    name = name_of(node)
-    if not is_true(node, "Ready"):
-        why = condition(node, "Ready").get("message", "it gives no reason")
-        yield warning("nodes", f"node {name} is not ready: {why}", f"kubectl describe node {name}")
-        return
-    for kind in _PRESSURES:
-        if is_true(node, kind):
-            message = f"node {name} reports {kind}: it evicts pods and deletes unused container images"
-            yield warning("nodes", message, f"kubectl describe node {name}")
-    if node["spec"].get("unschedulable"):
-        yield note("nodes", f"node {name} accepts no new pods (it is cordoned)", f"kubectl uncordon {name}")

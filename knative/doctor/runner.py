@@ -10,7 +10,6 @@ from eaves.platform.findings import Finding, error, note
 from knative.doctor.app_checks import (
     check_admission,
     check_broker,
-    check_credentials,
     check_images,
     check_settings,
     check_triggers,
@@ -42,7 +41,6 @@ CHECKS: tuple[Callable[[ExaminedSite], Iterator[Finding]], ...] = (
     check_images,
     check_broker,
     check_triggers,
-    check_credentials,
 )
 """Every check that runs after the check of the API server, in order; findings have the check's name."""
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConfigError, Fault
-from knative.client.kinds import CONFIG_MAP, NODE, ObjectKind, kind_of
+from knative.client.kinds import CONFIG_MAP, KSERVICE, NODE, ObjectKind, kind_of
 from knative.resources.rendering import render_app
 from knative.settings import ClusterApp, KnativeSettings
 
@@ -19,15 +19,6 @@ SERVING_NAMESPACE, EVENTING_NAMESPACE = "knative-serving", "knative-eventing"
 _ANY_IMAGE = "example.invalid/none@sha256:" + 64 * "0"
 """Placeholder for the function's container image when eaves.yaml names none, so that the other settings can be
 checked."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedPod:
-    """A pod that a deploy would make, for the object that `by` names by kind and name."""
-
-    by: str
-    namespace: str
-    spec: Mapping[str, Any]
 
 
 @dataclass(kw_only=True)
@@ -85,7 +76,7 @@ class ExaminedSite:
     @property
     def function_pod(self) -> Mapping[str, Any]:
         """Spec of the function's pod; empty when eaves.yaml has faults."""
-        return next((pod.spec for pod in self.pods() if pod.by.startswith("Service ")), {})
+        return next((spec for kind, spec in self.pods() if kind == KSERVICE.kind), {})
 
     def kinds(self) -> Iterator[tuple[ObjectKind, str]]:
         """Yield each kind of object that a deploy would apply, with its namespace."""
@@ -95,10 +86,8 @@ class ExaminedSite:
             key=lambda found: (found[1], found[0].plural),
         )
 
-    def pods(self) -> Iterator[PlannedPod]:
-        """Yield every pod that a deployment of the app would create."""
+    def pods(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield the spec of every pod that a deployment of the app would create, after the kind of its object."""
         for one in self.manifests:
-            spec = one.get("spec", {}).get("template", {}).get("spec")
-            if spec:
-                namespace = str(one["metadata"].get("namespace") or self.namespace)
-                yield PlannedPod(by=f"{one['kind']} {one['metadata']['name']}", namespace=namespace, spec=spec)
+            if spec := one.get("spec", {}).get("template", {}).get("spec"):
+                yield one["kind"], spec

@@ -32,7 +32,6 @@ CREDENTIALS_FOLDER, CREDENTIALS_VOLUME = "/credentials", "credentials"
 """Mount path of a Secret in a pod, and the name of its volume."""
 RELAY_FOLDER, RELAY_VOLUME = "/relay-credentials", "relay-credentials"
 """The same of the relay's credentials in an agent's pod, which differ from the agent's own credentials."""
-VOLUMES = (CREDENTIALS_VOLUME, RELAY_VOLUME)
 OWNER_READS, READABLE = 0o400, 0o444
 """Modes of the files: for the owner and the group only, and for every user of the container. Knative allows no
 `fsGroup` without a feature flag, so a function's process, which isn't root, needs the second."""

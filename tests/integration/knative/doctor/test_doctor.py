@@ -39,7 +39,7 @@ def test_a_good_cluster_gets_a_list_of_what_it_does_not_keep(cluster: Cluster) -
     ]
     assert worst(findings) == WARNING
     assert all(one.fix for one in findings if one.severity in {WARNING, ERROR})
-    assert {name_of(check) for check in CHECKS} - {"credentials", "images"} <= {one.check for one in findings}
+    assert {name_of(check) for check in CHECKS} - {"images"} <= {one.check for one in findings}
 
 
 def test_nothing_is_changed(cluster: Cluster, server: FakeCluster) -> None:
@@ -206,13 +206,6 @@ def test_a_container_image_that_is_still_to_come_or_that_a_node_could_not_pull(
     found = patient.one("images")
     assert found.severity == WARNING
     assert "node node1 can't pull the container image registry.test:5000" in found.message
-
-
-def test_the_pull_secret(patient: Patient, server: FakeCluster) -> None:
-    missing = patient.one("credentials", pod={"imagePullSecrets": [{"name": "registry"}]})
-    assert missing.fix.startswith("kubectl -n barn create secret docker-registry registry --docker-server=")
-    server.put({**bare("v1", "Secret", "registry", namespace=HERE), "data": {".dockerconfigjson": "e30="}})
-    assert patient.find("credentials", pod={"imagePullSecrets": [{"name": "registry"}]}) == []
 
 
 def test_a_broker_that_keeps_events(patient: Patient, server: FakeCluster) -> None:
