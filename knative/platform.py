@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from eaves import events
@@ -18,6 +17,7 @@ from knative.deploy.inventory import note_removal, read_deployment
 from knative.deploy.ownership import AppOwner
 from knative.deploy.removal import find_removable, prune_pins, remove_app
 from knative.deploy.site_update import SOMEBODY, SiteDeployment, update_site
+from knative.readiness.conditions import name_of
 from knative.readiness.wait import wait_ready, wait_routed
 from knative.resources.function import CONTAINER
 from knative.settings import ClusterApp, KnativeSettings, SiteSettings
@@ -175,7 +175,7 @@ class KnativePlatform:
                 "store, if it has one",
             )
         return read_logs(
-            self.cluster, name, [(_name(pod), CONTAINER, self.cluster.namespace) for pod in pods], lines=lines
+            self.cluster, name, [(name_of(pod), CONTAINER, self.cluster.namespace) for pod in pods], lines=lines
         )
 
     def find_address(self, name: str, kind: ObjectKind = KSERVICE) -> str:
@@ -213,14 +213,10 @@ class KnativePlatform:
     def _require(self, kind: ObjectKind, name: str) -> dict[str, Any]:
         found = self.cluster.get(kind, name)
         if found is None:
-            known = ", ".join(_name(one) for one in self.cluster.list(kind)) or "none"
+            known = ", ".join(name_of(one) for one in self.cluster.list(kind)) or "none"
             raise NotFoundError(
                 f"the {kind.kind} {name!r} does not exist in {self.cluster.namespace} of {self.cluster.name} "
                 f"(existing: {known})",
                 hint="eaves status --on knative",
             )
         return found
-
-
-def _name(one: Mapping[str, Any]) -> str:
-    return str(one["metadata"]["name"])

@@ -19,8 +19,7 @@ from eaves.platform.relay import CLOUD, EDGE
 from eaves.sources.places import DEFAULT_NAME, SCHEMES, parse_place
 from functions.fetch.url_policy import find_url_fault
 from functions.settings import ServeSettings
-from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
-from knative.training.job_settings import JobSettings
+from knative.settings import JobSettings, KnativeSettings, RolloutSettings, SiteSettings
 from trainer.settings import DataSettings, TrainSettings
 
 if TYPE_CHECKING:

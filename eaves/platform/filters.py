@@ -85,15 +85,11 @@ def _find_faults(one: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
     elif not isinstance(inner, Mapping) or not inner:
         yield below, "must have at least one attribute with its value"
     else:
-        yield from _find_value_faults(inner, below)
-
-
-def _find_value_faults(values: Mapping[Any, Any], path: str) -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        if not (isinstance(name, str) and name.isascii() and name.isalnum() and name == name.lower()):
-            yield path, f"the name of an attribute must be of a-z and 0-9 only (got {str(name)[:40]!r})"
-        elif not _is_text(value) or not value:
-            yield f"{path}.{name}", f"must be a string that is not empty (got {value!r:.80})"
+        for name, value in inner.items():
+            if not (isinstance(name, str) and name.isascii() and name.isalnum() and name == name.lower()):
+                yield below, f"the name of an attribute must be of a-z and 0-9 only (got {str(name)[:40]!r})"
+            elif not _is_text(value) or not value:
+                yield f"{below}.{name}", f"must be a string that is not empty (got {value!r:.80})"
 
 
 def _is_text(value: Any) -> bool:

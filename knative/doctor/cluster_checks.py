@@ -21,7 +21,6 @@ from knative.client.kinds import BROKER, DEPLOYMENT, KSERVICE, POD, SERVICE
 from knative.doctor.site import EVENTING_NAMESPACE, SERVING_NAMESPACE, ExaminedSite
 from knative.readiness.conditions import condition, is_true, name_of
 from knative.readiness.pods import find_untolerated
-from knative.settings import parse_resolver
 
 KUBERNETES = (34, 37)
 """Minor versions of Kubernetes: the oldest that Knative 1.23 supports, and the newest that Eaves was tested with."""
@@ -152,9 +151,10 @@ def check_dns(subject: ExaminedSite) -> Iterator[Finding]:
         return
     severity = error if subject.app.function.env.get(_HOSTS) else warning
     missing = False
-    for resolver in map(parse_resolver, settings.dns):
-        selector, namespace = resolver.selector, resolver.namespace
-        if resolver.network or subject.cluster.list(POD, namespace=namespace, selector=selector):
+    for text in settings.dns:
+        namespace, _, pods = text.partition("/")
+        selector = pods.partition(":")[0]
+        if "=" not in selector or subject.cluster.list(POD, namespace=namespace, selector=selector):
             continue
         missing = True
         yield severity(

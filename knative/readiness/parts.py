@@ -44,7 +44,7 @@ from knative.readiness.conditions import (
     quote,
 )
 from knative.readiness.diagnosis import explain_unseen
-from knative.readiness.pods import MAX_PODS, diagnose_pod, list_events, read_permitted
+from knative.readiness.pods import diagnose_pods, list_events, read_permitted
 from knative.readiness.refusals import ROOM, explain_refusal, explain_scheduling
 from knative.resources import agent, publisher, relay
 from knative.resources.agent import SOURCE_LABEL
@@ -173,8 +173,10 @@ def _judge(cluster: Cluster, value: Object, pods: Sequence[Object], now: float) 
     unready = [pod for pod in own if not is_true(pod, "Ready")]
     times = (parse_time(condition(pod, "Ready").get("lastTransitionTime")) for pod in unready)
     since = min(filter(None, times), default=applied)
-    explained = [_explain_pod(cluster, pod, agent_of(labels)) for pod in unready[:MAX_PODS]]
-    fault = min((one for one in explained if one is not None), key=lambda one: not one.final, default=None)
+    fault, name = diagnose_pods(cluster, unready), agent_of(labels)
+    if fault is not None and name:
+        logs = f"eaves logs {name} --on knative" if fault.cause == "crash" else fault.fix
+        fault = replace(fault, fix=_AGENT_FIXES.get(fault.key, logs))
     for event in list_events(cluster, value) if fault is None and not own else ():
         if event.get("reason") == "FailedCreate":
             fault = explain_refusal(str(event.get("message", "")), part.namespace)
@@ -187,15 +189,6 @@ def _judge(cluster: Cluster, value: Object, pods: Sequence[Object], now: float) 
     if updated < wanted:
         return unready_part(part, f"{updated} of {wanted} pods have the version that was deployed last", since, now)
     return unready_part(part, f"{ready} of {wanted} pods are ready", since, now)
-
-
-def _explain_pod(cluster: Cluster, pod: Object, name: str) -> Diagnosis | None:
-    """Explain why a workload's pod isn't ready, with the fix for the agent of that name (none for a pin)."""
-    found = diagnose_pod(cluster, pod)
-    if found is None or not name:
-        return found
-    logs = f"eaves logs {name} --on knative" if found.cause == "crash" else found.fix
-    return replace(found, fix=_AGENT_FIXES.get(found.key, logs))
 
 
 def wanted_parts(manifests: Iterable[Mapping[str, Any]], namespace: str) -> list[Key]:

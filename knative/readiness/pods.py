@@ -223,7 +223,6 @@ def _explain_waiting(pod: Object, container: Object) -> Diagnosis | None:
             said,
             node="" if reason == "ContainerMissing" else str(spec.get("nodeName") or "NODE"),
             namespace=namespace_of(pod),
-            secrets=[str(one.get("name", "")) for one in spec.get("imagePullSecrets") or ()],
         )
     if reason in STARTING:
         return explain_start(said, str(container.get("image", "")), namespace_of(pod))

@@ -108,17 +108,7 @@ def build_event_types(app: ClusterApp) -> Iterator[dict[str, Any]]:
         part = "-".join(piece for piece in (function.name, name) if piece)
         about = {"reference": reference(BROKER, app.knative.broker), "attributes": attributes}
         described = build_app_part(app, f"{part}-{event_type.split('.')[-2]}", "event-type")
-        spec = {**about, "description": DESCRIPTIONS.get(event_type, "")}
-        yield described.build(EVENT_TYPE, spec, annotations=annotations)
-
-
-DESCRIPTIONS = {
-    "dev.eaves.image.captured.v1": "An image that a source captured; the data are the bytes of the image.",
-    "dev.eaves.image.classified.v1": "The classification of an image: labels with their scores.",
-    "dev.eaves.image.embedded.v1": "The features of an image.",
-    "dev.eaves.tensor.captured.v1": "The input numbers of a model that does not take images.",
-    "dev.eaves.tensor.predicted.v1": "The output numbers of a model that does not take images.",
-}
+        yield described.build(EVENT_TYPE, about, annotations=annotations)
 
 
 def build_filters(trigger: TriggerSpec) -> dict[str, Any]:

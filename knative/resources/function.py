@@ -281,8 +281,8 @@ def build_dns_egress(resolvers: Sequence[str]) -> list[dict[str, Any]]:
     found = [parse_resolver(text) for text in resolvers]
     return [
         {
-            "to": [one.peer() for one in found if one.port == port],
+            "to": [peer for peer, open_port in found if open_port == port],
             "ports": [{"protocol": protocol, "port": port} for protocol in ("UDP", "TCP")],
         }
-        for port in dict.fromkeys(one.port for one in found)
+        for port in dict.fromkeys(port for _, port in found)
     ]

@@ -112,28 +112,30 @@ def build_node_input(source: SourceSpec) -> tuple[dict[str, Any], dict[str, Any]
     return volume, {"name": "images", "mountPath": mounted, "readOnly": True}
 
 
-def _find_extra(source: SourceSpec) -> str:
-    """Return the extra of Eaves that a source's agent needs; empty when a plain agent suffices."""
-    return load_kind(source.kind).extra or ("s3" if source.options.get("claim_check_bucket") else "")
-
-
-def _name_setting(extra: str) -> str:
-    """Return the setting in the section `knative` of the container image with an extra of Eaves."""
+def _name_image(source: SourceSpec) -> str:
+    """Return the setting in the section `knative` of the container image of a source's agent, by the extra it needs."""
+    extra = load_kind(source.kind).extra or ("s3" if source.options.get("claim_check_bucket") else "")
     return f"agent_{extra}_image" if extra else "agent_image"
 
 
 def find_agent_image(source: SourceSpec, settings: KnativeSettings) -> str:
     """Return the container image of a source's agent; empty when it isn't set."""
-    return str(getattr(settings, _name_setting(_find_extra(source))))
+    return str(getattr(settings, _name_image(source)))
 
 
 def find_missing_images(app: ClusterApp) -> Iterator[tuple[str, str]]:
     """Yield setting and message for each container image of agents that an app needs and that isn't set."""
-    extras = {_find_extra(source): source.name for source in app.sources}
-    plain = "" in extras or app.relay.enabled or any(trigger.is_mqtt for trigger in app.triggers)
-    if plain and not app.knative.agent_image:
-        yield "agent_image", "must be set if the app has sources, a relay, or triggers that publish to MQTT"
-    for extra in sorted(filter(None, extras)):
-        if not getattr(app.knative, _name_setting(extra)):
-            target = f"the container image of the Dockerfile's target agent-{extra} by digest"
-            yield _name_setting(extra), f"must name {target}, because sources such as {extras[extra]} need it"
+    needed = {_name_image(source): source.name for source in app.sources}
+    if app.relay.enabled or any(trigger.is_mqtt for trigger in app.triggers):
+        needed["agent_image"] = ""
+    for setting, name in sorted(needed.items()):
+        if getattr(app.knative, setting):
+            continue
+        target = setting.removesuffix("_image").replace("_", "-")
+        message = (
+            f"must name the container image of the Dockerfile's target {target} by digest, because sources such as "
+        )
+        if setting == "agent_image":
+            yield setting, "must be set if the app has sources, a relay, or triggers that publish to MQTT"
+        else:
+            yield setting, f"{message}{name} need it"

@@ -39,7 +39,7 @@ def command(image: str, folder: Path | None, training: str | None, place: Place,
     workspace = place.workspace
     if training:
         from eaves.cli.remote_training import build_training
-        from knative.training.pipeline import render_training
+        from knative.training.job import render_training
 
         print_manifests({"": render_training(build_training(workspace, namespace=place.namespace), training)}, folder)
         return

@@ -24,11 +24,9 @@ from knative.client.kinds import BROKER, CLAIM, CONFIG_MAP, JOB, JOB_SINK, POD, 
 from knative.platform import KnativePlatform
 from knative.readiness.conditions import condition
 from knative.resources.pod import USER, build_security
-from knative.settings import KnativeSettings, SiteSettings
-from knative.training.job import TrainingJob, build_job
+from knative.settings import JobSettings, KnativeSettings, SiteSettings
+from knative.training.job import TrainingJob, build_job, render_training
 from knative.training.job_follower import create_job, find_ending, follow_job, pods_of
-from knative.training.job_settings import JobSettings
-from knative.training.pipeline import render_training
 from knative.training.run_download import download_run
 from tests.e2e.harness import MANAGER, is_ready
 from tests.inputs.artifacts import build_tiny_dataset

@@ -21,13 +21,12 @@ from knative.doctor import examine
 from knative.doctor.permissions import list_needed
 from knative.doctor.site import ExaminedSite
 from knative.platform import KnativePlatform
-from knative.settings import ClusterApp, KnativeSettings, RolloutSettings
+from knative.settings import ClusterApp, JobSettings, KnativeSettings, RolloutSettings
 from knative.status.function_status import read_status
 from knative.training.job import TrainingJob, build_job
 from knative.training.job_follower import create_job, follow_job
-from knative.training.job_settings import JobSettings
 from knative.training.run_download import download_run
-from tests.cluster.apps import IMAGE, NAME, at_site, full_app, full_settings, plain_app
+from tests.cluster.apps import IMAGE, NAME, full_app, full_settings, plain_app
 from tests.cluster.deploys import AGENTS, HOME, OWNER, SITE, objects
 from tests.cluster.pins import IMAGES, pinned
 from tests.cluster.roles import read_roles
