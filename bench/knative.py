@@ -20,13 +20,12 @@ from typing import Any
 from bench.cold_start import PHASES, ColdStart, measure_cold_start
 from bench.material import Setup
 from bench.report import Figure, Section, Table, UnavailableError
-from eaves.platform import ScaleSettings
+from eaves.platform import FunctionSpec, ScaleSettings
 from knative.client.cluster import Cluster, open_cluster
 from knative.client.kinds import KSERVICE, NAMESPACE
 from knative.readiness.wait import wait_ready, wait_routed
 from knative.resources.function import build_function
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp, ClusterFunction
+from knative.settings import ClusterApp, KnativeSettings, SiteSettings
 
 ROUNDS = 7
 BAR_S = 0.25
@@ -104,8 +103,8 @@ def deploy(cluster: Cluster, images: Mapping[str, str], floor_image: str, settin
     manifests = []
     for name, image in images.items():
         scale = ScaleSettings(min=0, max=1, idle_s=IDLE_S)
-        function = ClusterFunction(name=name, image=image, scale=scale, site=site.name, env={"EAVES_TIMING": "yes"})
-        manifests.append(build_function(ClusterApp(function=function), settings, site))
+        function = FunctionSpec(name=name, scale=scale, site=site.name, env={"EAVES_TIMING": "yes"})
+        manifests.append(build_function(ClusterApp(function=function, image=image, knative=settings, site=site)))
     if floor_image:
         manifests.append(_build_floor(manifests[0], floor_image))
     for manifest in manifests:

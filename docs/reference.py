@@ -20,7 +20,7 @@ from eaves.config import SettingsLeaf, is_scalar, iter_leaves
 from eaves.link.settings import PublisherSettings, ReceiverSettings, RelaySettings
 from eaves.local.settings import LocalSettings
 from eaves.options import describe_range, parameter_name
-from eaves.platform import DeliverySettings
+from eaves.platform import DeliverySettings, MqttSection, SourceSpec, TriggerSpec
 from eaves.sources.kind import OWN, load_kind
 from eaves.sources.options import FrameOptions
 from eaves.sources.settings import AgentSettings, ClaimCheckSettings, SourceSettings
@@ -28,18 +28,16 @@ from functions.settings import FunctionSettings
 from knative.resources.console import ConsoleDeployment, SiteConsoleSettings
 from knative.resources.receiver import ReceiverDeployment
 from knative.settings import SiteSettings
-from knative.specs import ClusterMqttSettings, ClusterSource, ClusterTrigger
-from trainer.reader import TOKEN_VARIABLE
 from trainer.settings import DataSettings, TrainSettings
 
 
 def build_reference() -> str:
     """Return the whole page docs/reference.md as Markdown."""
     parts = [_HEAD, "## Commands\n", *_commands(), "## eaves.yaml\n", _PRECEDENCE, *_settings(Project)]
-    parts += ["### Each of `triggers`\n", *_settings(ClusterTrigger, env=False)]
+    parts += ["### Each of `triggers`\n", *_settings(TriggerSpec, env=False)]
     parts += ["### `delivery` of a trigger\n", *_settings(DeliverySettings, env=False)]
-    parts += ["### `mqtt` of a trigger\n", *_settings(ClusterMqttSettings, env=False)]
-    parts += ["### Each of `sources`\n", *_settings(ClusterSource, env=False)]
+    parts += ["### `mqtt` of a trigger\n", *_settings(MqttSection, env=False)]
+    parts += ["### Each of `sources`\n", *_settings(SourceSpec, env=False)]
     parts += ["### Each of `sites`\n", *_settings(SiteSettings, env=False)]
     parts += ["## The local platform (`eaves up`)\n", *_settings(LocalSettings, section="up.")]
     parts += ["## A function's process (`python -P -m functions`)\n", *_settings(FunctionSettings)]
@@ -150,7 +148,6 @@ def list_variables() -> dict[str, list[tuple[str, str]]]:
             # An option that several commands of one group have is listed once.
             if (reader, f"`{option.opts[0]}`") not in found.setdefault(name, []):
                 found[name].append((reader, f"`{option.opts[0]}`"))
-    found[TOKEN_VARIABLE] = [("`python -m trainer.reader`", "the token that readers show")]
     return dict(sorted(found.items()))
 
 

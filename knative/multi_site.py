@@ -77,70 +77,60 @@ def run_on_sites(
     Returns:
         One outcome for each site, in the order of `sites`.
     """
-    run, found, waiting = _Run(operation, max_failures, parallel), dict[str, SiteOutcome[T]](), 0
+    done: queue.SimpleQueue[SiteOutcome[T]] = queue.SimpleQueue()
+    places, failed, stop = threading.Semaphore(parallel), list[str](), threading.Event()
+
+    def visit(site: SiteSettings) -> None:
+        with places:
+            if stop.is_set():
+                outcome: SiteOutcome[T] = _stopped(site)
+            elif max_failures is not None and len(failed) > max_failures:
+                error = EavesError("not started, because too many other sites failed")
+                outcome = SiteOutcome(site=site.name, state=SKIPPED, error=error)
+            else:
+                outcome = _run_one(operation, site)
+            if outcome.state == FAILED:
+                failed.append(site.name)
+            done.put(outcome)
+
+    found, waiting = dict[str, SiteOutcome[T]](), 0
     try:
         for _, wave in groupby(sorted(sites, key=lambda site: site.wave), key=lambda site: site.wave):
-            for site in wave:
-                threading.Thread(target=run.visit, args=[site], name=f"site-{site.name}", daemon=True).start()
+            for site in wave:  # daemons, so that none keeps the process from ending
+                threading.Thread(target=visit, args=[site], name=f"site-{site.name}", daemon=True).start()
                 waiting += 1
             while waiting:
-                outcome = run.done.get()
+                outcome = done.get()
                 waiting -= 1
                 found[outcome.site] = outcome
                 show(outcome)
     except KeyboardInterrupt:
-        run.stopped, deadline = True, time.monotonic() + grace_s
+        stop.set()
+        deadline = time.monotonic() + grace_s
         with suppress(queue.Empty, KeyboardInterrupt):
-            while waiting:
-                outcome = run.done.get(timeout=max(0.001, deadline - time.monotonic()))
-                waiting -= 1
+            for _ in range(waiting):
+                outcome = done.get(timeout=max(0.001, deadline - time.monotonic()))
                 found[outcome.site] = outcome
     except BaseException:
-        run.stopped = True
+        stop.set()
         raise
     return [found.get(site.name) or _stopped(site) for site in sites]
 
 
-class _Run(Generic[T]):
-    """An operation on sites, and what its threads share: the outcomes, the number of failures, whether to stop.
-
-    Its threads are daemons, so none keeps the process from ending.
-    """
-
-    def __init__(self, operation: Callable[[SiteSettings], T], max_failures: int | None, parallel: int) -> None:
-        self._operation, self._max_failures = operation, max_failures
-        self._lock, self._failures, self._places = threading.Lock(), 0, threading.Semaphore(parallel)
-        self.stopped = False
-        self.done: queue.SimpleQueue[SiteOutcome[T]] = queue.SimpleQueue()
-
-    def visit(self, site: SiteSettings) -> None:
-        """Run the operation on a site as soon as fewer than `parallel` others are in progress."""
-        with self._places:
-            self.done.put(self._run_one(site))
-
-    def _run_one(self, site: SiteSettings) -> SiteOutcome[T]:
-        if self.stopped:
-            return _stopped(site)
-        with self._lock:
-            used_up = self._max_failures is not None and self._failures > self._max_failures
-        if used_up:
-            error = EavesError("not started, because too many other sites failed")
-            return SiteOutcome(site=site.name, state=SKIPPED, error=error)
-        start, state = time.monotonic(), FAILED
-        fault: EavesError
-        try:
-            result = self._operation(site)
-            return SiteOutcome(site=site.name, state=DONE, result=result, duration_s=time.monotonic() - start)
-        except UnreachableClusterError as error:
-            state, fault = UNREACHABLE, error
-        except EavesError as error:
-            fault = error
-        except Exception as error:  # noqa: BLE001 - a defect at one site must not hide what became of the others
-            _log.exception("site %s", site.name)
-            fault = EavesError(f"{type(error).__name__}: {error}"[:300])
-        with self._lock:
-            self._failures += state == FAILED
-        return SiteOutcome(site=site.name, state=state, error=fault, duration_s=time.monotonic() - start)
+def _run_one(operation: Callable[[SiteSettings], T], site: SiteSettings) -> SiteOutcome[T]:
+    start, state = time.monotonic(), FAILED
+    fault: EavesError
+    try:
+        result = operation(site)
+        return SiteOutcome(site=site.name, state=DONE, result=result, duration_s=time.monotonic() - start)
+    except UnreachableClusterError as error:
+        state, fault = UNREACHABLE, error
+    except EavesError as error:
+        fault = error
+    except Exception as error:  # noqa: BLE001 - a defect at one site must not hide what became of the others
+        _log.exception("site %s", site.name)
+        fault = EavesError(f"{type(error).__name__}: {error}"[:300])
+    return SiteOutcome(site=site.name, state=state, error=fault, duration_s=time.monotonic() - start)
 
 
 def _stopped(site: SiteSettings) -> SiteOutcome[T]:

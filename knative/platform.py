@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from eaves import events
@@ -18,10 +17,10 @@ from knative.deploy.inventory import note_removal, read_deployment
 from knative.deploy.ownership import AppOwner
 from knative.deploy.removal import find_removable, prune_pins, remove_app
 from knative.deploy.site_update import SOMEBODY, SiteDeployment, update_site
+from knative.readiness.conditions import name_of
 from knative.readiness.wait import wait_ready, wait_routed
 from knative.resources.function import CONTAINER
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp
+from knative.settings import ClusterApp, KnativeSettings, SiteSettings
 from knative.status.agents import read_agent_logs, read_logs
 from knative.status.function_status import read_status
 
@@ -65,7 +64,7 @@ class KnativePlatform:
             ConflictError: When another manager owns a field that would change, or another user deploys at the same
                 time.
         """
-        update_site(self.cluster, self._site, SiteDeployment(app=app, knative=self._settings, by=self._by))
+        update_site(self.cluster, SiteDeployment(app=app, by=self._by))
 
     def promote(self, name: str, *, unpinned: bool = False) -> None:
         """Wait until the newest revision is ready and pinned on its nodes, then route all requests to it.
@@ -176,7 +175,7 @@ class KnativePlatform:
                 "store, if it has one",
             )
         return read_logs(
-            self.cluster, name, [(_name(pod), CONTAINER, self.cluster.namespace) for pod in pods], lines=lines
+            self.cluster, name, [(name_of(pod), CONTAINER, self.cluster.namespace) for pod in pods], lines=lines
         )
 
     def find_address(self, name: str, kind: ObjectKind = KSERVICE) -> str:
@@ -214,14 +213,10 @@ class KnativePlatform:
     def _require(self, kind: ObjectKind, name: str) -> dict[str, Any]:
         found = self.cluster.get(kind, name)
         if found is None:
-            known = ", ".join(_name(one) for one in self.cluster.list(kind)) or "none"
+            known = ", ".join(name_of(one) for one in self.cluster.list(kind)) or "none"
             raise NotFoundError(
                 f"the {kind.kind} {name!r} does not exist in {self.cluster.namespace} of {self.cluster.name} "
                 f"(existing: {known})",
                 hint="eaves status --on knative",
             )
         return found
-
-
-def _name(one: Mapping[str, Any]) -> str:
-    return str(one["metadata"]["name"])

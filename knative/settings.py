@@ -1,15 +1,17 @@
-"""Settings of clusters: the sections `knative` and `rollout` of eaves.yaml, and each entry of `sites`."""
+"""Settings of clusters: the sections `knative`, `rollout`, `sites` and `job` of eaves.yaml, and the app at a site."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eaves.base.names import NAME_PATTERN
-from eaves.config import setting
+from eaves.base.names import NAME_PATTERN, find_object_fault
+from eaves.config import build, env_layer, setting
+from eaves.platform import QUANTITY_PATTERN, AppSpec
+from functions.settings import ServeSettings
 
 DNS_PORT = 53
 CLUSTER_DNS = "kube-system/k8s-app=kube-dns"
@@ -17,50 +19,34 @@ CLUSTER_DNS = "kube-system/k8s-app=kube-dns"
 
 Source: Kubernetes, cluster/addons/dns/coredns; kubeadm, k3s, RKE2, GKE, EKS and AKS keep namespace and label.
 """
+Fragment = Mapping[str, Any]
+"""Fields of a Kubernetes pod that eaves.yaml may name (`knative.resources.pod`)."""
 _PODS = re.compile(
     r"(?P<namespace>[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)"
     r"/(?P<label>[A-Za-z0-9][A-Za-z0-9./_-]*=[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?"
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolver:
-    """A DNS resolver that a function may query.
+def parse_resolver(text: str) -> tuple[dict[str, Any], int]:
+    """Parse a DNS resolver that a function may query: `NAMESPACE/LABEL=VALUE[:PORT]`, an IP address or a network.
 
-    Attributes:
-        namespace: Namespace of the resolver's pods; empty when the resolver is an IP address.
-        selector: Label of the resolver's pods, `NAME=VALUE`.
-        network: IP address or network, such as 169.254.20.10/32; empty when the resolver is a set of pods.
+    Returns:
+        peer: The peer that selects the resolver in a NetworkPolicy.
         port: Port that the resolver listens at, UDP and TCP. It is the pod's own port, since a NetworkPolicy compares
             that: OpenShift's resolver pods listen at 5353.
-    """
-
-    namespace: str = ""
-    selector: str = ""
-    network: str = ""
-    port: int = DNS_PORT
-
-    def peer(self) -> dict[str, Any]:
-        """Build the peer that selects this resolver in a NetworkPolicy."""
-        if self.network:
-            return {"ipBlock": {"cidr": self.network}}
-        namespaces = {"matchLabels": {"kubernetes.io/metadata.name": self.namespace}}
-        name, _, value = self.selector.partition("=")
-        return {"namespaceSelector": namespaces, "podSelector": {"matchLabels": {name: value}}}
-
-
-def parse_resolver(text: str) -> Resolver:
-    """Parse a resolver: `NAMESPACE/LABEL=VALUE[:PORT]`, an IP address or a network.
 
     Raises:
         ValueError: When the text is neither a pod selector nor an IP address or network.
     """
-    if pods := _PODS.fullmatch(text):
-        port = int(pods["port"] or DNS_PORT)
-        if not 0 < port < 65536:
-            raise ValueError(f"{port} is not a port number")
-        return Resolver(namespace=pods["namespace"], selector=pods["label"], port=port)
-    return Resolver(network=str(ipaddress.ip_network(text)))
+    pods = _PODS.fullmatch(text)
+    if pods is None:
+        return {"ipBlock": {"cidr": str(ipaddress.ip_network(text))}}, DNS_PORT
+    port = int(pods["port"] or DNS_PORT)
+    if not 0 < port < 65536:
+        raise ValueError(f"{port} is not a port number")
+    name, _, value = pods["label"].partition("=")
+    namespaces = {"matchLabels": {"kubernetes.io/metadata.name": pods["namespace"]}}
+    return {"namespaceSelector": namespaces, "podSelector": {"matchLabels": {name: value}}}, port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +143,8 @@ class KnativeSettings:
                 parse_resolver(text)
             except ValueError:
                 yield "dns", f"must be NAMESPACE/LABEL=VALUE[:PORT], an address or a network (got {text!r})"
+        if fault := find_object_fault(self.dataref_secret):
+            yield "dataref_secret", fault
         if not NAME_PATTERN.fullmatch(self.broker):
             yield "broker", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.broker!r})"
 
@@ -232,3 +220,138 @@ class SiteSettings:
         for field, value in (("name", self.name), ("namespace", self.namespace or "x")):
             if not NAME_PATTERN.fullmatch(value):
                 yield field, f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {value!r})"
+
+
+def merge_fragments(*fragments: Fragment) -> dict[str, Any]:
+    """Merge mappings: a later value replaces an earlier one, mappings are merged, and lists at the top are joined."""
+    merged: dict[str, Any] = {}
+    for fragment in fragments:
+        for name, value in fragment.items():
+            before = merged.get(name)
+            if isinstance(before, list) and isinstance(value, list):
+                merged[name] = [*before, *(item for item in value if item not in before)]
+            else:
+                merged[name] = _merge_below(before, value)
+    return merged
+
+
+def _merge_below(before: Any, value: Any) -> Any:
+    if not (isinstance(before, Mapping) and isinstance(value, Mapping)):
+        return value
+    return {**before, **{name: _merge_below(before.get(name), inner) for name, inner in value.items()}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterApp(AppSpec):
+    """The app that one `eaves deploy` applies to a site.
+
+    Attributes:
+        image: Container image that holds the artifact, `REPOSITORY@sha256:...`; empty when none is named, which `eaves
+            doctor` accepts and rendering refuses.
+        knative: Settings of the app's objects.
+        site: The site.
+    """
+
+    image: str
+    knative: KnativeSettings
+    site: SiteSettings
+
+    @property
+    def pod(self) -> dict[str, Any]:
+        """The user's fields of the function's pods."""
+        return merge_fragments(self.knative.pod, self.site.pod)
+
+    @property
+    def serving(self) -> ServeSettings:
+        """The section `function` of eaves.yaml, by the settings of the function's process."""
+        return build(ServeSettings, env_layer(ServeSettings, self.function.env))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSettings:
+    """Settings of a training's Job on a cluster, and of the run that the Job leaves."""
+
+    context: str = setting("", "Context of the kubeconfig for the cluster that trains; empty: the current context.")
+    namespace: str = setting("", "Namespace of the training Job; empty: the namespace of the context.")
+    data: str = setting(
+        "",
+        "Location of the images for the pods: a URI, or a path in the volume `data_claim`; empty: the whole "
+        "volume, or, without a volume, `data.path`, which must then be a URI.",
+    )
+    data_claim: str = setting("", "PersistentVolumeClaim with the images, which is mounted read-only at /data.")
+    output: str = setting(
+        "",
+        "URI that runs are written below, such as s3://models/runs; each training gets a name of its own. "
+        "Can't be set together with `output_claim`.",
+    )
+    output_claim: str = setting("", "PersistentVolumeClaim that runs are written to, which is mounted at /runs.")
+    work_claim: str = setting(
+        "",
+        "PersistentVolumeClaim that keeps downloads, features and artifacts for the next training; empty: they "
+        "are kept on the pod's disk and deleted with the pod.",
+    )
+    work_size: str = setting("20Gi", "Maximum size of a pod's files on its node's disk: downloads, features, the run.")
+    secret: str = setting(
+        "",
+        "Secret whose entries become environment variables, such as AWS_ACCESS_KEY_ID and other credentials "
+        "of the storage.",
+    )
+    pod: dict[str, Any] = setting(
+        dict,
+        "Fields of the Job's pods besides `knative.pod`: `serviceAccountName`, if the storage identifies pods by it; "
+        "`resources`, which are by default requests of 2 CPUs and 4Gi memory. Inception V3 takes 2 GB with a frozen "
+        "backbone, and 3 GB in full at batch size 16. A GPU is a limit such as `nvidia.com/gpu: 1`.",
+        nested=True,
+    )
+    queue: str = setting("", "Kueue LocalQueue that trainings wait in; empty: trainings start at once.")
+    retries: int = setting(
+        4, "Number of failed pods after which the training fails; evicted pods don't count.", minimum=0, maximum=100
+    )
+    deadline_s: int = setting(0, "Maximum duration of a training, waiting included, seconds; 0: no limit.", minimum=0)
+    ttl_s: int = setting(
+        86400, "Seconds after which a finished Job and its logs are deleted.", minimum=0, maximum=2**31 - 1
+    )
+    grace_s: int = setting(60, "Seconds that an evicted pod has to write its checkpoint.", minimum=5, maximum=3600)
+    repository: str = setting(
+        "",
+        "Repository that a pipeline pushes the function's container image to: HOST/REPOSITORY; the tag is the "
+        "model's version unless a tag is named.",
+    )
+    base: str = setting(
+        "",
+        "Base container image with Python that a pipeline builds on; named by digest, the same bytes are built "
+        "each time. Its minor version of Python must be that of the trainer's container image (3.13).",
+    )
+    platforms: tuple[str, ...] = setting(
+        (),
+        "Platforms that the container image is built for, such as linux/amd64 and linux/arm64; empty: the "
+        "training node's platform.",
+    )
+    push_secret: str = setting(
+        "",
+        "Secret of the type kubernetes.io/dockerconfigjson with which a pipeline pulls the base and pushes "
+        "the container image.",
+    )
+    plain_http: bool = setting(False, "Whether the pipeline connects to the registry without TLS.")
+    sink: str = setting(
+        "",
+        "The http(s) address that gets the event `model.published`; empty: the Broker `knative.broker`, by a "
+        "SinkBinding.",
+    )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield violations of rules that concern several fields, as (field, message)."""
+        if not QUANTITY_PATTERN.fullmatch(self.work_size):
+            yield "work_size", f"must be a quantity such as 4Gi (got {self.work_size!r})"
+        if self.namespace and not NAME_PATTERN.fullmatch(self.namespace):
+            yield "namespace", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter ({self.namespace!r})"
+        if self.output and "://" not in self.output:
+            yield "output", f"must be a URI such as s3://models/runs (got {self.output!r})"
+        if self.output and self.output_claim:
+            yield "output_claim", "can't be set together with `job.output`"
+        if self.data_claim and "://" in self.data:
+            yield "data", f"must be a path in the volume {self.data_claim} (got {self.data!r})"
+        if "@" in self.repository:
+            yield "repository", f"must not name a digest, which depends on the content (got {self.repository!r})"
+        if self.sink and not self.sink.startswith(("http://", "https://")):
+            yield "sink", f"must start with http:// or https:// (got {self.sink!r})"

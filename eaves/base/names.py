@@ -1,4 +1,4 @@
-"""Allowed names of functions, triggers, sources and sites."""
+"""Allowed names of functions, triggers, sources and sites, and of objects of Kubernetes that settings name."""
 
 from __future__ import annotations
 
@@ -9,3 +9,10 @@ SUBDOMAIN_PATTERN = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a
 NAME_PATTERN = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 """Allowed names; 40 characters leave room for `-00001-deployment-...`. Source: RFC 1035 labels, as for Kubernetes
 Services."""
+
+
+def find_object_fault(name: str) -> str:
+    """Return why a text can't be the name of a Kubernetes object; empty when it can be, or is empty."""
+    if not name or SUBDOMAIN_PATTERN.fullmatch(name):
+        return ""
+    return f"must be a name that Kubernetes allows: at most 253 characters a-z, 0-9, '-' and '.' (got {name!r})"

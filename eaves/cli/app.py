@@ -6,16 +6,16 @@ import difflib
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from eaves.cli.output import say
-from eaves.cli.project import Project, Workspace
+from eaves.cli.project import Project, ProjectSource, Workspace
 from eaves.config import iter_leaves
 from eaves.credentials.folder import read_aws_keys, read_credentials
 from eaves.credentials.redact import has_secrets
-from eaves.delivery.mqtt.settings import MqttTriggerSettings, find_names
+from eaves.delivery.mqtt.settings import find_names
 from eaves.errors import ConfigError, Fault
 from eaves.events import (
     DATASET_UPDATED,
@@ -29,20 +29,17 @@ from eaves.events import (
     TYPE_PREFIX,
 )
 from eaves.local.specs import LocalApp, LocalFunction
-from eaves.platform import RelaySpec, SourceSpec, TriggerSpec, default_trigger
-from eaves.platform.filters import list_names
+from eaves.platform import FunctionSpec, RelaySpec, SourceSpec, TriggerSpec, default_trigger
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
 from eaves.sources.places import find_guest_settings
-from functions.fetch.url_policy import find_url_fault
 from functions.settings import ServeSettings
-from knative.specs import ClusterApp, ClusterFunction, build_default_trigger
+from knative.settings import ClusterApp
 
 if TYPE_CHECKING:
     from eaves.artifact import Artifact
     from knative.deploy.function_image import FunctionImage
     from knative.settings import SiteSettings
 
-T = TypeVar("T", TriggerSpec, RelaySpec, MqttTriggerSettings)
 _TYPES = (
     *(IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSOR_CAPTURED, TENSOR_PREDICTED),
     *(IMAGE_REJECTED, DATASET_UPDATED, MODEL_PUBLISHED),
@@ -64,7 +61,7 @@ def build_local_app(workspace: Workspace, artifact: Artifact) -> LocalApp:
     """Build the spec of the app that eaves.yaml describes, for this machine and with an artifact.
 
     Raises:
-        ConfigError: When a source has a fault, or when a folder that a source or trigger reads is missing.
+        ConfigError: When a folder that a source or trigger reads is missing.
     """
     project = workspace.project
     function = LocalFunction(
@@ -74,10 +71,9 @@ def build_local_app(workspace: Workspace, artifact: Artifact) -> LocalApp:
         artifact_digest=artifact.digest,
         task=artifact.manifest.task,
     )
-    feeding = default_trigger(function.name, captured=function.captured, start_timeout_s=function.scale.start_timeout_s)
     app = LocalApp(
         function=function,
-        triggers=(feeding, *resolve_triggers(workspace)),
+        triggers=(_feeding_trigger(function), *resolve_triggers(workspace)),
         sources=resolve_sources(workspace),
         relay=resolve_relay(workspace),
         through=project.through,
@@ -89,20 +85,23 @@ def build_local_app(workspace: Workspace, artifact: Artifact) -> LocalApp:
 
 def build_site_app(project: Project, image: FunctionImage, site: SiteSettings) -> ClusterApp:
     """Build the spec of the app that eaves.yaml describes, for a site and with a container image."""
-    function = ClusterFunction(
-        **_settings(project, project.function),
-        site=site.name,
-        image=image.name,
-        artifact_digest=image.artifact_digest,
-        task=image.task,
+    function = FunctionSpec(
+        **_settings(project, project.function), site=site.name, artifact_digest=image.artifact_digest, task=image.task
     )
     return ClusterApp(
         function=function,
-        triggers=(build_default_trigger(function), *project.triggers),
+        triggers=(_feeding_trigger(function), *project.triggers),
         sources=project.sources,
         relay=project.relay,
         through=project.through,
+        image=image.name,
+        knative=project.knative,
+        site=site,
     )
+
+
+def _feeding_trigger(function: FunctionSpec) -> TriggerSpec:
+    return default_trigger(function.name, captured=function.captured, start_timeout_s=function.scale.start_timeout_s)
 
 
 def _settings(project: Project, function: ServeSettings) -> dict[str, Any]:
@@ -144,23 +143,18 @@ def resolve_sources(workspace: Workspace) -> tuple[SourceSpec, ...]:
     mounted now, and for each address that holds a password.
 
     Raises:
-        ConfigError: When settings have faults or a folder of credentials doesn't exist; it holds all faults.
+        ConfigError: When folders of credentials don't exist; it holds a fault for each.
     """
-    resolved: list[SourceSpec] = []
     faults: list[Fault] = []
-    function = workspace.project.function
-    for number, source in enumerate(workspace.project.sources):
-        prefix = f"sources[{number}]."
-        configured, found = read_source(source.settings, workspace.origin, prefix)
-        faults += found
-        if configured is None:
-            continue
-        options = _resolve_options(workspace, configured, prefix, source.options, faults)
-        for url in configured.reference_urls():
-            if fault := find_url_fault(url, hosts=function.dataref_hosts, schemes=function.dataref_schemes):
-                message = f"the function would refuse images of the source {source.name} at {url}: {fault}"
-                faults.append(Fault(origin=workspace.origin, path="function.dataref_hosts", message=message))
-        resolved.append(SourceSpec(name=source.name, kind=source.kind, options=options, through=source.through))
+    resolved = [
+        SourceSpec(
+            name=source.name,
+            kind=source.kind,
+            options=_resolve_options(workspace, number, source, faults),
+            through=source.through,
+        )
+        for number, source in enumerate(workspace.project.sources)
+    ]
     if faults:
         raise ConfigError(faults)
     return tuple(resolved)
@@ -179,10 +173,9 @@ def configure_guest(values: Mapping[str, Any], origin: str, *, command: str, sit
     return configured
 
 
-def _resolve_options(
-    workspace: Workspace, source: ConfiguredSource, prefix: str, given: Mapping[str, Any], faults: list[Fault]
-) -> dict[str, Any]:
+def _resolve_options(workspace: Workspace, number: int, spec: ProjectSource, faults: list[Fault]) -> dict[str, Any]:
     """Return a source's options with parsed numbers and absolute paths; add a fault for each folder that must exist."""
+    source, prefix, given = spec.configure(), f"sources[{number}].", spec.options
     options, kind = dict(given), source.kind
     for name, value in given.items():
         if isinstance(value, str) and has_secrets(value):
@@ -233,8 +226,7 @@ def resolve_triggers(workspace: Workspace) -> tuple[TriggerSpec, ...]:
         if folder is not None:
             folder, found = _check_folder(workspace, folder, f"triggers[{number}].mqtt.credentials", read_credentials)
             faults += found
-        mqtt = replace(_take_common(MqttTriggerSettings, trigger.mqtt), credentials=folder)
-        resolved.append(replace(_take_common(TriggerSpec, trigger), mqtt=mqtt))
+        resolved.append(replace(trigger, mqtt=replace(trigger.mqtt, credentials=folder)))
     if faults:
         raise ConfigError(faults, hint="name a folder with the files username and password that only you may read")
     return tuple(resolved)
@@ -246,7 +238,7 @@ def resolve_relay(workspace: Workspace) -> RelaySpec:
     Raises:
         ConfigError: When the folder of credentials can't be used.
     """
-    relay = _take_common(RelaySpec, workspace.project.relay)
+    relay = workspace.project.relay
     if not relay.enabled or relay.credentials is None:
         return relay
 
@@ -261,11 +253,6 @@ def resolve_relay(workspace: Workspace) -> RelaySpec:
     if faults:
         raise ConfigError(faults, hint="name a folder with the files token and ca.crt that only you may read")
     return replace(relay, credentials=folder)
-
-
-def _take_common(cls: type[T], spec: T) -> T:
-    """Return a copy of a spec for a cluster that has only the settings of `cls`, which every platform has."""
-    return cls(**{one.name: getattr(spec, one.name) for one in fields(cls)})
 
 
 def _check_folder(
@@ -289,7 +276,6 @@ def warn_of_attributes(workspace: Workspace) -> None:
     """
     for number, trigger in enumerate(workspace.project.triggers):
         used = [(f"filter.{name}", name) for name in trigger.filter]
-        used += list_names(trigger.filters)
         used += [("url", name) for name in (find_names(trigger.url) if trigger.is_mqtt else ())]
         for warning in _find_warnings(trigger.filter, used):
             say(f"warning: {workspace.origin}: triggers[{number}].{warning}")

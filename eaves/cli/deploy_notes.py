@@ -73,16 +73,13 @@ def note_deploy(workspace: Workspace, image: FunctionImage, sites: Sequence[Site
     Raises:
         StorageError: When the note can't be written.
     """
+    declared = workspace.project.knative.image
+    newest = DeployNote(image=image, declared=declared)
 
-    def change(note: DeployNote | None) -> DeployNote:
-        declared = workspace.project.knative.image
-        known = note or DeployNote(image=image)
-        changed = {
-            site_key(site): replace(known.site(site), pending=image, pending_declared=declared) for site in sites
-        }
-        return DeployNote(image=image, declared=declared, sites={**known.sites, **changed})
+    def change(memory: WorkspaceMemory) -> WorkspaceMemory:
+        return replace(memory, pending=image, pending_declared=declared)
 
-    _change(workspace, change)
+    _change(workspace, sites, change, lambda note: replace(newest, sites=note.sites) if note else newest)
 
 
 def note_agreement(
@@ -100,19 +97,14 @@ def note_agreement(
     Raises:
         StorageError: When the note can't be written.
     """
-    from knative.deploy.reconcile import WorkspaceMemory
 
-    known = deployment.mark
-
-    def change(note: DeployNote | None) -> DeployNote | None:
-        if note is None:
-            note = DeployNote(image=deployment.function_image, declared=deployment.declared)
-        memory = note.site(site)
+    def change(memory: WorkspaceMemory) -> WorkspaceMemory:
         kept = memory.pending if memory.pending != image else None
-        changed = WorkspaceMemory(known=known, pending=kept, pending_declared=memory.pending_declared if kept else "")
-        return replace(note, sites={**note.sites, site_key(site): changed}) if changed != memory else None
+        declared = memory.pending_declared if kept else ""
+        return replace(memory, known=deployment.mark, pending=kept, pending_declared=declared)
 
-    _change(workspace, change)
+    first = DeployNote(image=deployment.function_image, declared=deployment.declared)
+    _change(workspace, [site], change, lambda note: note or first)
 
 
 def forget_sites(workspace: Workspace, sites: Sequence[SiteSettings]) -> None:
@@ -121,28 +113,29 @@ def forget_sites(workspace: Workspace, sites: Sequence[SiteSettings]) -> None:
     Raises:
         StorageError: When the note can't be written.
     """
-
-    def change(note: DeployNote | None) -> DeployNote | None:
-        if note is None:
-            return None
-        changed = {site_key(site): replace(note.site(site), pending=None, pending_declared="") for site in sites}
-        return replace(note, sites={**note.sites, **changed})
-
-    _change(workspace, change)
+    _change(workspace, sites, lambda memory: replace(memory, pending=None, pending_declared=""), lambda note: note)
 
 
-def _change(workspace: Workspace, change: Callable[[DeployNote | None], DeployNote | None]) -> None:
-    """Change the workspace's note while holding its lock, so that commands and sites change it one after the other.
+def _change(
+    workspace: Workspace,
+    sites: Sequence[SiteSettings],
+    change: Callable[[WorkspaceMemory], WorkspaceMemory],
+    start: Callable[[DeployNote | None], DeployNote | None],
+) -> None:
+    """Change the workspace's note about sites while holding its lock, as other commands and sites do.
 
-    The note stays unchanged when `change` returns None.
+    Nothing is written when `start` returns None for the present note, or when nothing changes.
     """
     target = _place(workspace)
     try:
         make_directory(target.parent, mode=0o777)
         with locked(target.with_suffix(".lock"), mode=0o666):
-            changed = change(load_note(workspace))
-            if changed is not None:
-                write_atomically(target, json.dumps(asdict(changed), indent=2))
+            before = load_note(workspace)
+            if (note := start(before)) is not None:
+                changed = {site_key(site): change(note.site(site)) for site in sites}
+                note = replace(note, sites={**note.sites, **changed})
+                if note != before:
+                    write_atomically(target, json.dumps(asdict(note), indent=2))
     except OSError as error:
         raise StorageError(
             f"{target} can't be written: {error.strerror}",

@@ -52,7 +52,6 @@ class DeployRequest:
         chosen = image or self.image or FunctionImage(name=f"eaves.invalid/none@sha256:{'0' * 64}")
         return SiteDeployment(
             app=build_site_app(project, chosen, site),
-            knative=project.knative,
             rollout=project.rollout,
             by=name_person(),
             declared=project.knative.image,
@@ -81,7 +80,7 @@ def build_deploy_request(named: str, place: Place, images: ImageChoice, *, kept:
     warn_of_attributes(workspace)
     request = DeployRequest(place=place, image=image)
     for site in sites:  # what is wrong with eaves.yaml is said once, and before any site is touched
-        render_app(request.wanted(site).app, workspace.project.knative, site)
+        render_app(request.wanted(site).app)
     return request
 
 
@@ -118,8 +117,8 @@ def deploy_to_sites(
 
         try:
             if not visit.is_alone:
-                return _finish(visit, cluster, update_site(cluster, site, wanted, taken=taken))
-            updated = update_site(cluster, site, wanted, show=_show_changes(), tell=say, taken=taken)
+                return _finish(visit, cluster, update_site(cluster, wanted, taken=taken))
+            updated = update_site(cluster, wanted, show=_show_changes(), tell=say, taken=taken)
         except StartError:
             if wait and (retried := visit.retry_refused(cluster, place.project.name)):
                 say(f"{site.name}: {retried}")
@@ -196,7 +195,7 @@ def diff_sites(request: DeployRequest) -> list[SiteOutcome[list[str]]]:
 
     def diff(visit: Visit) -> list[str]:
         wanted, cluster = request.wanted(visit.site), visit.cluster()
-        return list(diff_app(cluster, render_app(wanted.app, wanted.knative, visit.site), wanted.owner))
+        return list(diff_app(cluster, render_app(wanted.app), wanted.owner))
 
     return request.place.visit(diff)
 

@@ -5,23 +5,26 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from converters.settings import ConvertSettings, PipelineSettings
 from eaves.base.names import NAME_PATTERN
 from eaves.config import SettingsLayer, build, env_layer, flag_layer, setting
 from eaves.config.yaml_text import load_yaml
 from eaves.errors import ConfigError, Fault
-from eaves.platform import RELAY, ScaleSettings
+from eaves.platform import RELAY, RelaySpec, ScaleSettings, SourceSpec, TriggerSpec
+from eaves.platform.app import FUNCTION
 from eaves.platform.relay import CLOUD, EDGE
 from eaves.sources.places import DEFAULT_NAME, SCHEMES, parse_place
+from functions.fetch.url_policy import find_url_fault
 from functions.settings import ServeSettings
-from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
-from knative.specs import CLUSTER_SOURCE_SETTINGS, ClusterRelay, ClusterSource, ClusterTrigger
-from knative.training.job_settings import JobSettings
+from knative.settings import JobSettings, KnativeSettings, RolloutSettings, SiteSettings
 from trainer.settings import DataSettings, TrainSettings
+
+if TYPE_CHECKING:
+    from eaves.sources.agent.configuration import ConfiguredSource
 
 ARTIFACTS = "artifacts"
 """Name of the folder beside eaves.yaml that conversions write artifacts into."""
@@ -30,12 +33,35 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,31}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Project:
-    """The settings in one eaves.yaml: one model, its function, and the sources that feed the function.
+class ProjectSource(SourceSpec):
+    """A source in eaves.yaml; which settings it may have depends on its kind."""
 
-    Triggers, sources and the relay include settings that only a cluster needs; `eaves.cli.app` leaves those out for
-    this machine.
-    """
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Return path and message of each fault, also of the settings of the source's kind."""
+        yield from SourceSpec.faults(self)
+        try:
+            self.configure()
+        except ConfigError as error:
+            yield from ((fault.path, fault.message) for fault in error.faults if fault.path != "name")
+
+    def configure(self) -> ConfiguredSource:
+        """Parse the source's settings the way its agent does.
+
+        Raises:
+            ConfigError: When the settings have faults.
+        """
+        from eaves.sources.agent.configuration import read_source  # imports the module of the kind
+
+        beside = [one.name for one in fields(SourceSpec)]
+        configured, faults = read_source(self.settings, "eaves.yaml", "", beside=beside)
+        if configured is None:
+            raise ConfigError(faults)
+        return configured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """The settings in one eaves.yaml: one model, its function, and the sources that feed the function."""
 
     name: str = setting("images", "Name of the model, the function and their directories; a DNS label.")
     site: str = setting("home", "Name of this place; the source of every event is /eaves/SITE/NAME.")
@@ -44,12 +70,12 @@ class Project:
     convert: ConvertSettings = setting(ConvertSettings, "Conversion of a run to an artifact.")
     function: ServeSettings = setting(ServeSettings, "Predictions of the function, and its limits.")
     scale: ScaleSettings = setting(ScaleSettings, "Number of the function's replicas, and when they start and stop.")
-    triggers: tuple[ClusterTrigger, ...] = setting(
+    triggers: tuple[TriggerSpec, ...] = setting(
         (), "Further destinations of events; captured images reach the function without a trigger."
     )
-    sources: tuple[ClusterSource, ...] = setting((), "Sources, which turn images into events.")
-    relay: ClusterRelay = setting(
-        ClusterRelay, "Relay, which forwards predictions to a receiver over a network link that may fail."
+    sources: tuple[ProjectSource, ...] = setting((), "Sources, which turn images into events.")
+    relay: RelaySpec = setting(
+        RelaySpec, "Relay, which forwards predictions to a receiver over a network link that may fail."
     )
     through: str = setting(
         EDGE,
@@ -85,6 +111,14 @@ class Project:
                 yield path, f"two {path} have the name {twice!r}"
             if self.relay.enabled and path != "sites" and RELAY in names:
                 yield path, f"the name {RELAY!r} is reserved for the relay"
+        for source in self.sources:
+            by_bytes = source.through == FUNCTION and self.through == EDGE  # the agent asks the function with the data
+            for url in source.configure().reference_urls(by_bytes=by_bytes):
+                if fault := find_url_fault(
+                    url, hosts=self.function.dataref_hosts, schemes=self.function.dataref_schemes
+                ):
+                    message = f"the function would refuse images of the source {source.name} at {url}: {fault}"
+                    yield "function.dataref_hosts", message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,32 +174,13 @@ def load_workspace(
         env_layer(Project, os.environ),
         flag_layer(flags or {}, section),
     ]
-    of_sources = _find_source_faults(values, file.name)
-    try:
-        project = build(Project, *layers)
-    except ConfigError as error:
-        known = {str(fault) for fault in error.faults}
-        raise ConfigError([*error.faults, *(one for one in of_sources if str(one) not in known)]) from None
-    if of_sources:
-        raise ConfigError(of_sources)
-    return Workspace(root=file.absolute().parent, project=project, origin=file.name, values=values)
+    return Workspace(root=file.absolute().parent, project=build(Project, *layers), origin=file.name, values=values)
 
 
 def build_default_project() -> Project:
     """Build a project without a name and with one site, for commands on clusters where there is no eaves.yaml."""
     project = build(Project, SettingsLayer(origin="", values={"data": {"path": ""}}))
     return replace(project, name="", sites=(SiteSettings(name="here"),))
-
-
-def _find_source_faults(values: Mapping[str, Any], origin: str) -> list[Fault]:
-    """Return the faults in settings of sources; which settings a source may have depends on its kind."""
-    listed = values.get("sources")
-    if not listed or not isinstance(listed, list) or not all(isinstance(source, dict) for source in listed):
-        return []
-    from eaves.sources.agent.configuration import read_sources  # imports the modules of the kinds that are named
-
-    own = [{key: value for key, value in source.items() if key not in CLUSTER_SOURCE_SETTINGS} for source in listed]
-    return read_sources(own, origin, beside=CLUSTER_SOURCE_SETTINGS)[1]
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
@@ -202,14 +217,12 @@ def parse_source(text: str, options: Mapping[str, Any], *, origin: str, hint: st
     Raises:
         ConfigError: When the settings have faults; it holds all of them.
     """
-    from eaves.sources.agent.configuration import read_source
-
     values = {"name": DEFAULT_NAME, **_parse_text(text, origin)}
     values |= {name: value for name, value in options.items() if value is not None}
-    own = {name: value for name, value in values.items() if name not in CLUSTER_SOURCE_SETTINGS}
-    _, faults = read_source(own, origin, "")
-    if faults:
-        raise ConfigError(faults, hint=hint)
+    try:
+        build(ProjectSource, SettingsLayer(origin=origin, values=values))
+    except ConfigError as error:
+        raise ConfigError(error.faults, hint=hint) from None
     return values
 
 

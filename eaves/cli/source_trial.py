@@ -15,14 +15,15 @@ from eaves.base.files import write_atomically
 from eaves.cli.app import configure_guest, resolve_sources
 from eaves.cli.output import describe_bytes, describe_duration, print_fields, print_sentence, say
 from eaves.cli.project import Workspace, load_workspace, parse_source
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError, Fault, NotFoundError
 from eaves.events import DATAREF
 from eaves.http_client.proxies import parse_proxies
+from eaves.platform import SourceSpec
 from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.camera.kind import lacks_scheme
 from eaves.sources.places import parse_place
 from eaves.sources.trial import try_source
-from knative.specs import CLUSTER_SOURCE_SETTINGS
 
 if TYPE_CHECKING:
     from eaves.events import Event
@@ -56,8 +57,8 @@ def find_tried_source(text: str, file: Path, *, credentials: Path | None) -> tup
         return _build({**spec.settings, **chosen}, workspace, origin=workspace.origin)
     if is_place:
         values = parse_source(text, chosen, origin=ORIGIN, hint=EXAMPLE)
-        own = {name: value for name, value in values.items() if name not in CLUSTER_SOURCE_SETTINGS}
-        return _build(own, workspace, origin=ORIGIN)
+        spec = build(SourceSpec, SettingsLayer(origin=ORIGIN, values=values))
+        return _build(spec.settings, workspace, origin=ORIGIN)
     if lacks_scheme(text):
         address = text.rpartition("@")[2]  # without a user and a password
         message = f"{address[:80]!r} has no protocol in front of it"

@@ -40,7 +40,6 @@ PROCESSES = {
         "eaves.link.publisher",
         "eaves.link.relay",
         "eaves.link.receiver",
-        "eaves.reachability",  # the doctor's pod
     ),
 }
 """Name of a container image for the edge to the modules that are started in it by `python -m`."""

@@ -7,8 +7,9 @@ status      the observed state of a function
 protocol    the Protocol that every platform implements
 quantities  sizes in Kubernetes' notation
 
-A spec here has what every platform needs. Each platform's own classes (`eaves.local.specs`, `knative.specs`) add the
-rest, such as an artifact's directory or a container image, so this package knows neither processes nor clusters.
+The specs are also the sections of eaves.yaml, with the settings of every platform. Each platform's own app
+(`eaves.local.specs`, `knative.settings`) adds the rest, such as an artifact's directory or a container image, so this
+package knows neither processes nor clusters.
 `eaves.local` and `knative` implement the Protocol and `tests/contract` tests both.
 """
 
@@ -20,6 +21,7 @@ from eaves.platform.status import DeployedStatus, FunctionStatus, PartStatus, Pi
 from eaves.platform.triggers import (
     MAX_TIMEOUT_S,
     DeliverySettings,
+    MqttSection,
     TriggerSpec,
     default_trigger,
     find_dead_letter_target,
@@ -35,6 +37,7 @@ __all__ = [
     "DeployedStatus",
     "FunctionSpec",
     "FunctionStatus",
+    "MqttSection",
     "PartStatus",
     "PinnedStatus",
     "Platform",

@@ -1,4 +1,7 @@
-"""The spec of an app, which one `eaves deploy` deploys: its function, its sources, its triggers and its relay."""
+"""The spec of an app, which one `eaves deploy` deploys: its function, its sources, its triggers and its relay.
+
+The sections of eaves.yaml are these dataclasses, with the settings for every platform.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
-from eaves.base.names import NAME_PATTERN
+from eaves.base.names import NAME_PATTERN, find_object_fault
 from eaves.config import setting
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSOR_CAPTURED, TENSOR_PREDICTED
 from eaves.link.paths import FUNCTIONS
+from eaves.platform.quantities import QUANTITY_PATTERN
 from eaves.platform.relay import CLOUD, EDGE, LOW, RelaySpec
 from eaves.platform.triggers import TriggerSpec
 
@@ -78,14 +82,11 @@ class FunctionSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSpec:
-    """Spec of one source of images.
+    """A source of images: an entry of `sources` in eaves.yaml.
 
     Attributes:
-        name: Name that is unique in the app; the last part of its events' source.
-        kind: Kind of the source.
         options: Further settings for the agent: those that every source has, and those of the kind. The process that
-            starts the agent checks them.
-        through: Whether the agent sends images first to the function or to the Broker.
+            starts the agent checks them. The other fields but `name`, `kind` and `through` are for clusters.
     """
 
     name: str = setting("", "Name of the source, unique within the app.")
@@ -100,6 +101,15 @@ class SourceSpec:
         "they stand directly under the source.",
         collects=True,
     )
+    agent: str = setting(
+        "",
+        "How the source's agent runs on a cluster. `claim`: one agent that watches the volume `claim` and keeps "
+        "its spool on another volume; `node`: one agent on each edge node that reads a folder, a video file or a "
+        "device of the node (needs a privileged namespace of its own); `service`: one agent without a folder that "
+        "keeps its spool on a volume, for images that are read over the network. Empty: the agent that suits the "
+        "kind of source best.",
+        choices=("", "claim", "node", "service"),
+    )
     through: str = setting(
         FUNCTION,
         "Receiver of the source's images. `function`: the agent sends images to the function itself, stores the "
@@ -107,6 +117,22 @@ class SourceSpec:
         "that keeps events in memory; `broker`: the agent sends images to the Broker, where triggers and other apps "
         "can receive them too. On one machine, where one agent runs all sources of an app, one `broker` is for all.",
         choices=(FUNCTION, BROKER),
+    )
+    claim: str = setting("", "PersistentVolumeClaim whose root is the watched folder, on a cluster.")
+    spool_size: str = setting(
+        "2Gi",
+        "Size of the volume that stores images while the receiver does not answer, on a cluster. Slightly less "
+        "than half of it is for waiting images, a tenth for dead letters, and the rest for the database's "
+        "overhead.",
+    )
+    secret: str = setting("", "Secret with the credentials, which is mounted in place of `credentials`, on a cluster.")
+
+    pod: dict[str, Any] = setting(
+        dict,
+        "Fields of the agent's pod besides `knative.pod`, on a cluster, such as a `nodeSelector` for nodes that have "
+        "a camera. A limit for a resource of a device plugin, such as `squat.ai/video`, gives an agent the device that "
+        "it reads; without one the agent's container is privileged, because another container can't open a device.",
+        nested=True,
     )
 
     @property
@@ -118,6 +144,11 @@ class SourceSpec:
         """Yield the path and message of each fault that involves several settings."""
         if not NAME_PATTERN.fullmatch(self.name):
             yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
+        if not QUANTITY_PATTERN.fullmatch(self.spool_size):
+            yield "spool_size", f"must be a quantity such as 2Gi (got {self.spool_size!r})"
+        for path, name in (("claim", self.claim), ("secret", self.secret)):
+            if fault := find_object_fault(name):
+                yield path, fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +187,11 @@ class AppSpec:
         return self.through == CLOUD or all(source.through == FUNCTION for source in self.sources)
 
     @property
+    def name(self) -> str:
+        """Name of the app, which is that of its function."""
+        return self.function.name
+
+    @property
     def cloud_function(self) -> str:
         """Address of the cloud function that agents send images to; empty when they use the local function."""
-        return f"{self.relay.to.rstrip('/')}{FUNCTIONS}{self.function.name}" if self.through == CLOUD else ""
+        return f"{self.relay.to.rstrip('/')}{FUNCTIONS}{self.name}" if self.through == CLOUD else ""

@@ -44,12 +44,6 @@ def find_exact_faults(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"filter.{name}", f"must be a string (got {value!r:.80})"
 
 
-def list_names(filters: Sequence[Filter]) -> Iterator[tuple[str, str]]:
-    """Return the path and name of every attribute that valid filters compare."""
-    for index, one in enumerate(filters):
-        yield from _list_names(one, f"filters[{index}]")
-
-
 def rewrite_matches(filters: Sequence[Filter], change: Callable[[str, str, str], Filter]) -> list[dict[str, Any]]:
     """Return the filters with each comparison replaced by the result of `change(dialect, attribute, value)`."""
     return [_rewrite(one, change) for one in filters]
@@ -91,31 +85,16 @@ def _find_faults(one: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
     elif not isinstance(inner, Mapping) or not inner:
         yield below, "must have at least one attribute with its value"
     else:
-        yield from _find_value_faults(inner, below)
-
-
-def _find_value_faults(values: Mapping[Any, Any], path: str) -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        if not (isinstance(name, str) and name.isascii() and name.isalnum() and name == name.lower()):
-            yield path, f"the name of an attribute must be of a-z and 0-9 only (got {str(name)[:40]!r})"
-        elif not _is_text(value) or not value:
-            yield f"{path}.{name}", f"must be a string that is not empty (got {value!r:.80})"
+        for name, value in inner.items():
+            if not (isinstance(name, str) and name.isascii() and name.isalnum() and name == name.lower()):
+                yield below, f"the name of an attribute must be of a-z and 0-9 only (got {str(name)[:40]!r})"
+            elif not _is_text(value) or not value:
+                yield f"{below}.{name}", f"must be a string that is not empty (got {value!r:.80})"
 
 
 def _is_text(value: Any) -> bool:
     """Return whether a value is text that an event attribute can have; text with a lone surrogate isn't."""
     return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
-
-
-def _list_names(one: Filter, path: str) -> Iterator[tuple[str, str]]:
-    ((dialect, inner),) = one.items()
-    if dialect == NEGATION:
-        yield from _list_names(inner, f"{path}.{dialect}")
-    elif dialect in COMBINATIONS:
-        for index, part in enumerate(inner):
-            yield from _list_names(part, f"{path}.{dialect}[{index}]")
-    else:
-        yield from ((f"{path}.{dialect}.{name}", name) for name in inner)
 
 
 def _rewrite(one: Filter, change: Callable[[str, str, str], Filter]) -> dict[str, Any]:

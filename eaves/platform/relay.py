@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from eaves.base.names import find_object_fault
 from eaves.config import setting
 from eaves.link.client import check_receiver
 from eaves.platform.quantities import QUANTITY_PATTERN, find_room
@@ -60,6 +61,7 @@ class RelaySpec:
         "dead letters, and the rest is for the files' overhead. The default holds about a "
         "million predictions.",
     )
+    secret: str = setting("", "Secret with the credentials, which is mounted in place of `credentials`, on a cluster.")
 
     @property
     def enabled(self) -> bool:
@@ -87,6 +89,8 @@ class RelaySpec:
             yield "to", fault
         if not QUANTITY_PATTERN.fullmatch(self.spool_size):
             yield "spool_size", f"must be a quantity such as 2Gi (got {self.spool_size!r})"
+        if fault := find_object_fault(self.secret):
+            yield "secret", fault
         for index, alarm in enumerate(self.alarms):
             if not alarm:
                 yield (

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from eaves.base.names import NAME_PATTERN
+from eaves.base.names import NAME_PATTERN, find_object_fault
 from eaves.config import setting
 from eaves.credentials.redact import redact
 from eaves.delivery.mqtt.settings import MqttTriggerSettings, find_url_fault, is_mqtt
 from eaves.events import IMAGE_CAPTURED
 from eaves.platform.filters import find_exact_faults, find_filter_faults
+from eaves.platform.quantities import QUANTITY_PATTERN
 
 MAX_TIMEOUT_S = 600.0
 """Maximum time limit of an attempt. Source: knative/serving, config-defaults: max-revision-timeout-seconds."""
@@ -58,6 +59,29 @@ class DeliverySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MqttSection(MqttTriggerSettings):
+    """Settings for publishing to an MQTT broker: the section `mqtt` of a trigger whose url is mqtt:// or mqtts://."""
+
+    secret: str = setting(
+        "", "Secret with the credentials' files, which is mounted in place of `credentials`, on a cluster."
+    )
+    spool_size: str = setting(
+        "1Gi",
+        "Size of the volume that stores predictions while the MQTT broker does not answer, on a cluster. "
+        "Slightly less than half of it is for waiting events, a tenth for dead letters, and the rest for the "
+        "database's overhead.",
+    )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield violations of rules that concern several fields, as (field, message)."""
+        yield from MqttTriggerSettings.faults(self)
+        if not QUANTITY_PATTERN.fullmatch(self.spool_size):
+            yield "spool_size", f"must be a quantity such as 1Gi (got {self.spool_size!r})"
+        if fault := find_object_fault(self.secret):
+            yield "secret", fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TriggerSpec:
     """Spec of a trigger: which events go to which receiver.
 
@@ -93,8 +117,8 @@ class TriggerSpec:
         "mqtt://HOST[:PORT]/TOPIC (mqtts:// with TLS), whose topic may contain attributes of "
         "the event in braces, such as {label}.",
     )
-    mqtt: MqttTriggerSettings = setting(
-        MqttTriggerSettings, "Settings for publishing the events, if url is the address of an MQTT broker."
+    mqtt: MqttSection = setting(
+        MqttSection, "Settings for publishing the events, if url is the address of an MQTT broker."
     )
     delivery: DeliverySettings = setting(DeliverySettings, "Retries and time limits of the delivery.")
 
@@ -116,7 +140,7 @@ class TriggerSpec:
             return
         if self.url and not is_http(self.url):
             yield "url", f"must begin with http://, https://, mqtt:// or mqtts:// (got {redact(self.url)!r})"
-        if self.mqtt != type(self.mqtt)():
+        if self.mqtt != MqttSection():
             yield "mqtt", f"needs a url that begins with mqtt:// or mqtts:// (got {redact(self.url)!r})"
 
     @property

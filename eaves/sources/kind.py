@@ -38,15 +38,14 @@ class SourceKind(Generic[S]):
             called again after a pause.
         runs_as: Workloads that may run the source on a cluster, the usual one first. `claim`: a StatefulSet with its
             queue on a volume, beside the volume `claim`, whose root is the folder that it reads. `node`: one on each
-            edge node, which reads a folder, a file or a device of the node. `reader`: a ContainerSource without memory,
-            for images that can be read again. `service`: a StatefulSet with its queue on a volume, for sources that are
-            reached over the network.
+            edge node, which reads a folder, a file or a device of the node. `service`: a StatefulSet with
+            its queue on a volume, for sources that are reached over the network.
         remembers: Returns how many event ids must be remembered at once so that no image that the source may find again
             is sent twice.
         addresses: Returns the `HOST:PORT` of each server that the source connects to, `tls://HOST:PORT` with TLS, so
             that `eaves doctor` can test the connections from inside the cluster.
-        path_setting: Name of the setting with the path that the source reads as `claim`, `node` or `reader`; rendering
-            replaces the path by the one in the pod.
+        path_setting: Name of the setting with the path that the source reads as `claim` or `node`; rendering replaces
+            the path by the one in the pod.
         is_file: Whether a value of `path_setting` is the path of a file or device, which only an agent on its node can
             read. The kind then runs as `node`, unless eaves.yaml names another agent.
         extra: Extra of Eaves with the library that the kind needs, such as `camera`; on a cluster it selects the

@@ -308,6 +308,6 @@ class ReplaySource:
 KIND = SourceKind(
     settings=ReplaySourceSettings,
     run=lambda settings, context: ReplaySource(settings, context).run(),
-    runs_as=("claim", "reader"),
+    runs_as=("claim",),
     remembers=lambda _: MAX_IMAGES,
 )

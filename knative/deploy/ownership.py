@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from eaves.errors import ConflictError, DeniedError, InvalidError
 from knative.client.kinds import (
     BROKER,
-    CONTAINER_SOURCE,
     DAEMON_SET,
     EVENT_TYPE,
     JOB_SINK,
@@ -29,6 +28,7 @@ from knative.client.kinds import (
     kind_of,
 )
 from knative.deploy.inventory import Inventory, InventoryItem, Key, Manifests, change_inventory, item_kind
+from knative.resources.function import is_pin, is_pin_name
 from knative.resources.metadata import (
     APP_LABEL,
     MANAGED_LABEL,
@@ -37,7 +37,6 @@ from knative.resources.metadata import (
     NAMESPACE_LABEL,
     SITE_LABEL,
 )
-from knative.resources.pin import is_pin, is_pin_name
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
 AT_HOME = (
     TRIGGER,
     SINK_BINDING,
-    CONTAINER_SOURCE,
     STATEFUL_SET,
     DAEMON_SET,
     JOB_SINK,

@@ -182,7 +182,7 @@ def reconcile_site(
     decision = decide_reconcile(last, serving, wish)
     if decision.verb is ReconcileAction.KEEP and last is not None:
         wanted = build(last.function_image)
-        manifests = render_app(wanted.app, wanted.knative, site)
+        manifests = render_app(wanted.app)
         if last.rendered == digest_manifests(manifests):
             if not decision.reason:
                 agreed(last)
@@ -198,7 +198,7 @@ def reconcile_site(
             return SiteUpdate(applied=(), outcome=outcome, note=decision.reason)
         return SiteUpdate(applied=(), note=decision.reason)
     wanted = build(decision.image)
-    manifests = render_app(wanted.app, wanted.knative, site)
+    manifests = render_app(wanted.app)
     inventory, _ = take_number(cluster, app, wanted.record(manifests), seen=inventory)
     if inventory.deployment is not None:
         agreed(inventory.deployment)

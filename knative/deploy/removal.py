@@ -25,8 +25,8 @@ from knative.deploy.ownership import (
     remove_items,
 )
 from knative.readiness.conditions import image_of
+from knative.resources.function import pin_name
 from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE, PIN_ANNOTATION
-from knative.resources.pin import pin_name
 from knative.rollout import parse_rollout_status
 
 if TYPE_CHECKING:

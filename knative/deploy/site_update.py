@@ -20,10 +20,9 @@ from knative.deploy.removal import prune_pins
 from knative.readiness.conditions import image_of, observed
 from knative.readiness.diagnosis import read_function
 from knative.readiness.wait import Rows, wait_ready
-from knative.resources.pin import is_pin
+from knative.resources.function import is_pin
 from knative.resources.rendering import render_app
-from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
-from knative.specs import ClusterApp
+from knative.settings import ClusterApp, RolloutSettings
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -44,7 +43,6 @@ class SiteDeployment:
 
     Attributes:
         app: The app.
-        knative: Settings of the objects in the cluster.
         rollout: Settings of the rollout of a new revision.
         by: User who deploys, `USER@HOST`.
         declared: Container image as eaves.yaml names it; empty when it names none.
@@ -55,7 +53,6 @@ class SiteDeployment:
     """
 
     app: ClusterApp
-    knative: KnativeSettings
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
     by: str = SOMEBODY
     declared: str = ""
@@ -68,7 +65,7 @@ class SiteDeployment:
     def owner(self) -> AppOwner:
         """Name of the app, its site and the namespace of its agents, by which its objects in the cluster are found."""
         function = self.app.function
-        return AppOwner(app=function.name, agents=self.knative.agent_namespace)
+        return AppOwner(app=function.name, agents=self.app.knative.agent_namespace)
 
     def record(self, manifests: Manifests) -> DeploymentRecord:
         """Build the record of this deployment that is stored in the cluster before the objects are applied."""
@@ -76,7 +73,7 @@ class SiteDeployment:
         return DeploymentRecord(
             by=self.by,
             site=function.site,
-            image=function.image,
+            image=self.app.image,
             artifact=function.artifact_digest or "",
             task=function.task,
             declared=self.declared,
@@ -102,7 +99,6 @@ class SiteUpdate:
 
 def update_site(
     cluster: Cluster,
-    site: SiteSettings,
     wanted: SiteDeployment,
     *,
     show: Callable[[Rows], object] = lambda rows: None,
@@ -114,7 +110,6 @@ def update_site(
 
     Args:
         cluster: Connection to the site's cluster.
-        site: The site.
         wanted: The deployment that the site is to have.
         show: Function that gets the progress while the app becomes ready.
         tell: Function that gets a line for each step of the rollout, and a line on whose deployment is replaced.
@@ -128,14 +123,14 @@ def update_site(
         ClusterError: When a request to the cluster is refused or fails.
     """
     name = wanted.app.function.name
-    manifests = render_app(wanted.app, wanted.knative, site)
+    manifests = render_app(wanted.app)
     if wanted.dry_run:
         return SiteUpdate(applied=tuple(apply_app(cluster, manifests, wanted.owner, adopt=wanted.adopt, dry_run=True)))
     inventory, replaced = take_number(cluster, name, wanted.record(manifests))
     if inventory.deployment is not None:
         taken(inventory.deployment)
     note = ""
-    if replaced is not None and replaced.by != wanted.by and replaced.image != wanted.app.function.image:
+    if replaced is not None and replaced.by != wanted.by and replaced.image != wanted.app.image:
         note = f"{replaced.describe()}; this deploy replaces it"
         tell(note)
     newest = inventory
@@ -145,7 +140,7 @@ def update_site(
             return SiteUpdate(applied=applied, note=note)
         wait_ready(cluster, name, manifests, timeout_s=wanted.ready_s, show=show)
         newest = inventory.require_newest(cluster, before="its rollout began")
-        if image_of(cluster.get(KSERVICE, name)) == wanted.app.function.image:
+        if image_of(cluster.get(KSERVICE, name)) == wanted.app.image:
             break  # else, an earlier deploy applied its Service once more before it read this deploy's record
     outcome = rollout.begin_rollout(cluster, name, wanted.rollout, adopt=wanted.adopt)
     if wanted.follow:

@@ -3,12 +3,11 @@
     runner          runs every check in turn
     site            the input of the checks: a cluster, and the objects that an app would have there
     cluster_checks  checks of the cluster: versions, networking layer, DNS, nodes
-    app_checks      checks of what the app needs there: settings, admission, container images, Secrets, Broker
+    app_checks      checks of what the app needs there: settings, admission, container images, Broker
     permissions     checks of the current user's permissions
-    reachability    a pod that tries the addresses of sources, triggers and the relay
 
-This package must never change an object, except for the pod of `reachability`, or keep more of a Secret than the names
-of its keys. A check that the user's permissions or the network prevent is reported as such.
+This package must never change an object or read a Secret. A check that the user's permissions or the network prevent is
+reported as such.
 """
 
 from knative.doctor.runner import examine

@@ -1,4 +1,4 @@
-"""Checks of what an app needs at its site: settings, admission, container images, Secrets, Broker, dead letters.
+"""Checks of what an app needs at its site: settings, admission, container images, Broker, dead letters.
 
 Source: Knative Eventing, config/core/configmaps/default-broker.yaml and default-broker-channel.yaml,
 pkg/apis/config/defaults.go (precedence of namespaces), config/channels/in-memory-channel/README.md (no persistence),
@@ -13,17 +13,15 @@ from typing import Any
 
 import yaml
 
-from eaves.credentials.folder import AUTHORITIES, PASSWORD, TOKEN, USERNAME
 from eaves.errors import AbsentError, ConflictError, DeniedError, InvalidError, OciError
 from eaves.platform.findings import Finding, error, note, ok, warning
-from knative.client.kinds import BROKER, NAMESPACE, POD, SECRET
+from knative.client.kinds import BROKER, NAMESPACE, POD
 from knative.doctor.cluster_checks import architecture_of
 from knative.doctor.site import EVENTING_NAMESPACE, ExaminedSite
 from knative.readiness.pods import explain_pod
 from knative.readiness.refusals import explain_denial
 from knative.resources.eventing import CLASS
 from knative.resources.metadata import MANAGER
-from knative.resources.pod import VOLUMES
 
 CHANNEL_BROKER = "MTChannelBasedBroker"
 DURABLE = frozenset({"Kafka", "KafkaNamespaced", "RabbitMQBroker", "KafkaChannel"})
@@ -40,7 +38,7 @@ def check_settings(subject: ExaminedSite) -> Iterator[Finding]:
     for fault in subject.faults:
         yield error("settings", f"{fault.path}: {fault.message}", f"set {fault.path} in {fault.origin}")
     if not subject.faults:
-        yield ok("settings", f"eaves.yaml has every setting that {subject.site.name or 'the site'} needs")
+        yield ok("settings", f"eaves.yaml has every setting that {subject.app.site.name or 'the site'} needs")
 
 
 def check_admission(subject: ExaminedSite) -> Iterator[Finding]:
@@ -72,15 +70,15 @@ def check_images(subject: ExaminedSite) -> Iterator[Finding]:
 
     Nodes pull from their own network. So only a node's own report shows whether it reaches the registry.
     """
-    if not subject.app.function.image:
+    if not subject.app.image:
         yield note(
             "images",
             "eaves.yaml names no container image yet, so it can't be checked",
             "eaves package ARTIFACT -t REFERENCE --base BASE, then set knative.image in eaves.yaml to the printed name",
         )
     wanted = {architecture_of(node) for node in subject.edge}
-    named = {str(one.get("image", "")) for pod in subject.pods() for one in pod.spec["containers"]}
-    if subject.platforms is not None and subject.app.function.image:
+    named = {str(one.get("image", "")) for _, spec in subject.pods() for one in spec["containers"]}
+    if subject.platforms is not None and subject.app.image:
         for image in sorted(named):
             yield _check_platforms(image, wanted, subject.platforms)
     for pod in subject.cluster.list(POD, namespace=subject.namespace):
@@ -102,33 +100,6 @@ def _check_platforms(image: str, wanted: set[str], platforms: Callable[[str], se
         f"{image} is not built for {', '.join(lacking)}, the processor architecture of some nodes",
         f"eaves package ARTIFACT -t REFERENCE --base BASE {build}; for an agent the Dockerfile with --platform",
     )
-
-
-def check_credentials(subject: ExaminedSite) -> Iterator[Finding]:
-    """Check that each Secret of credentials that the app's pods name exists; only names of keys are read."""
-    wanted: dict[tuple[str, str], tuple[str, bool]] = {}
-    for pod in subject.pods():
-        for volume in pod.spec.get("volumes", ()):
-            if volume["name"] in VOLUMES:
-                wanted.setdefault((pod.namespace, str(volume["secret"]["secretName"])), (pod.by, True))
-        for one in pod.spec.get("imagePullSecrets") or ():
-            wanted.setdefault((pod.namespace, str(one["name"])), (pod.by, False))
-    for (namespace, name), (by, own) in wanted.items():
-        secret = subject.cluster.get(SECRET, name, namespace=namespace)
-        given = f"--from-literal={USERNAME}=USER --from-file={PASSWORD}=FILE"
-        if name == subject.app.relay.secret:
-            given = f"--from-file={TOKEN}=FILE --from-file={AUTHORITIES}=FILE"
-        create = f"kubectl -n {namespace} create secret " + (
-            f"generic {name} {given}"
-            if own
-            else f"docker-registry {name} --docker-server=HOST --docker-username=USER --docker-password=PASSWORD"
-        )
-        if secret is None:
-            message = f"the Secret {name} does not exist in {namespace}, and {by} can't start without it"
-            yield error("credentials", message, create)
-        else:
-            keys = ", ".join(sorted(secret.get("data") or {}))
-            yield ok("credentials", f"the Secret {name} exists in {namespace}, with {keys}")
 
 
 def check_broker(subject: ExaminedSite) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from eaves.config import iter_leaves
@@ -19,7 +20,7 @@ from functions.settings import ServeSettings
 from knative.client.kinds import BROKER, DEPLOYMENT, KSERVICE, POD, SERVICE
 from knative.doctor.site import EVENTING_NAMESPACE, SERVING_NAMESPACE, ExaminedSite
 from knative.readiness.conditions import condition, is_true, name_of
-from knative.settings import parse_resolver
+from knative.readiness.pods import find_untolerated
 
 KUBERNETES = (34, 37)
 """Minor versions of Kubernetes: the oldest that Knative 1.23 supports, and the newest that Eaves was tested with."""
@@ -150,9 +151,10 @@ def check_dns(subject: ExaminedSite) -> Iterator[Finding]:
         return
     severity = error if subject.app.function.env.get(_HOSTS) else warning
     missing = False
-    for resolver in map(parse_resolver, settings.dns):
-        selector, namespace = resolver.selector, resolver.namespace
-        if resolver.network or subject.cluster.list(POD, namespace=namespace, selector=selector):
+    for text in settings.dns:
+        namespace, _, pods = text.partition("/")
+        selector = pods.partition(":")[0]
+        if "=" not in selector or subject.cluster.list(POD, namespace=namespace, selector=selector):
             continue
         missing = True
         yield severity(
@@ -176,23 +178,32 @@ def check_nodes(subject: ExaminedSite) -> Iterator[Finding]:
         fix = f"kubectl label node NODE {selector.replace(',', ' ')}" if selector else "kubectl get nodes"
         yield error("nodes", what, fix)
         return
-    usable = [node for node in subject.edge if _accepts_pods(node) and not _untolerated(subject, node)]
+    usable = [node for node in subject.edge if _accepts_pods(node) and not find_untolerated(node, subject.function_pod)]
     if usable:
         kinds = Counter(map(architecture_of, usable))
         chosen = f", chosen by {selector}" if selector else ""
         shown = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         yield ok("nodes", f"{len(usable)} of {len(subject.edge)} nodes are ready{chosen}: {shown}")
-        for node in subject.edge:
-            yield from _check_state(node)
     else:
         yield error("nodes", f"none of {len(subject.edge)} nodes is ready and accepts the pods", "kubectl get nodes")
-    for node in filter(_accepts_pods, subject.edge):
-        for taint in _untolerated(subject, node):
+    for node in subject.edge:
+        name = name_of(node)
+        if not is_true(node, "Ready"):
+            why = condition(node, "Ready").get("message", "it gives no reason")
+            yield warning("nodes", f"node {name} is not ready: {why}", f"kubectl describe node {name}")
+            continue
+        for kind in filter(partial(is_true, node), _PRESSURES):
+            message = f"node {name} reports {kind}: it evicts pods and deletes unused container images"
+            yield warning("nodes", message, f"kubectl describe node {name}")
+        if node["spec"].get("unschedulable"):
+            yield note("nodes", f"node {name} accepts no new pods (it is cordoned)", f"kubectl uncordon {name}")
+            continue
+        for taint in find_untolerated(node, subject.function_pod):
             value = f"={taint['value']}" if taint.get("value") else ""
             yield (warning if usable else error)(
                 "nodes",
-                f"node {name_of(node)} has the taint {taint['key']}{value}:{taint['effect']}, which the app's pods "
-                "don't tolerate, so they don't run there",
+                f"node {name} has the taint {taint['key']}{value}:{taint['effect']}, which the app's pods don't "
+                "tolerate, so they don't run there",
                 f"set knative.pod.tolerations in eaves.yaml to [{{key: {taint['key']}, operator: Exists}}]",
             )
 
@@ -204,31 +215,3 @@ def architecture_of(node: Mapping[str, Any]) -> str:
 
 def _accepts_pods(node: Mapping[str, Any]) -> bool:
     return is_true(node, "Ready") and not node["spec"].get("unschedulable")
-
-
-def _check_state(node: Mapping[str, Any]) -> Iterator[Finding]:
-    name = name_of(node)
-    if not is_true(node, "Ready"):
-        why = condition(node, "Ready").get("message", "it gives no reason")
-        yield warning("nodes", f"node {name} is not ready: {why}", f"kubectl describe node {name}")
-        return
-    for kind in _PRESSURES:
-        if is_true(node, kind):
-            message = f"node {name} reports {kind}: it evicts pods and deletes unused container images"
-            yield warning("nodes", message, f"kubectl describe node {name}")
-    if node["spec"].get("unschedulable"):
-        yield note("nodes", f"node {name} accepts no new pods (it is cordoned)", f"kubectl uncordon {name}")
-
-
-def _untolerated(subject: ExaminedSite, node: Mapping[str, Any]) -> list[Mapping[str, str]]:
-    """Return the taints of a node that keep the function's pods away."""
-    tolerations = subject.function_pod.get("tolerations") or ()
-    taints = [taint for taint in node["spec"].get("taints") or () if taint["effect"] in {"NoSchedule", "NoExecute"}]
-    return [taint for taint in taints if not any(_tolerates(one, taint) for one in tolerations)]
-
-
-def _tolerates(toleration: Mapping[str, str], taint: Mapping[str, str]) -> bool:
-    """Return whether a toleration covers a taint. Source: core/v1, Toleration.ToleratesTaint."""
-    if toleration.get("effect", "") not in {"", taint["effect"]} or toleration.get("key", "") not in {"", taint["key"]}:
-        return False
-    return toleration.get("operator") == "Exists" or toleration.get("value", "") == taint.get("value", "")

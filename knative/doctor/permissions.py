@@ -14,7 +14,6 @@ from knative.client.kinds import (
     POD,
     POD_AUTOSCALER,
     REVISION,
-    SECRET,
     SERVICE,
     SUBSCRIPTION,
     ObjectKind,
@@ -22,7 +21,7 @@ from knative.client.kinds import (
 from knative.deploy.ownership import AT_HOME
 from knative.doctor.cluster_checks import GATEWAYS
 from knative.doctor.site import ExaminedSite
-from knative.resources.sources import SourceRunner, find_runner
+from knative.resources.sources import NODE, find_runner
 
 APPLY = ("get", "list", "create", "patch", "delete")
 """RBAC verbs that are needed to apply and delete objects. Server-side apply is a PATCH; for a new object it also needs
@@ -64,7 +63,7 @@ def list_needed(subject: ExaminedSite) -> Iterator[NeededPermission]:
     """Yield every permission for deploying, rolling out, sending events to, removing and training the app.
 
     `eaves train` reads a run that this machine can't reach (on a volume, or with credentials that only pods have)
-    through a pod and a Secret with the pod's token; it deletes both afterwards.
+    through a pod, which it deletes afterwards.
     """
     here, need = subject.namespace, NeededPermission
     kinds = list(subject.kinds())
@@ -84,9 +83,9 @@ def list_needed(subject: ExaminedSite) -> Iterator[NeededPermission]:
     yield need("logs", POD, ("get",), here, "log")
     yield need("status, rollout", POD, CONNECT, here, "portforward")
     runners = {find_runner(source) for source in subject.app.sources}
-    if runners - {SourceRunner.NODE} or any(trigger.is_mqtt for trigger in subject.app.triggers):
+    if runners - {NODE} or any(trigger.is_mqtt for trigger in subject.app.triggers):
         yield need("queue", POD, CONNECT, here, "exec")
-    if SourceRunner.NODE in runners:
+    if NODE in runners:
         agents = subject.settings.agent_namespace
         yield need("status, queue", POD, ("get", "list"), agents)
         yield need("status", POD, CONNECT, agents, "portforward")
@@ -95,7 +94,6 @@ def list_needed(subject: ExaminedSite) -> Iterator[NeededPermission]:
         yield need("train", JOB, APPLY, where)
         yield need("train", POD, APPLY, where)
         yield need("train", POD, ("get",), where, "log")
-        yield need("train", SECRET, ("create", "patch", "delete"), where)
         yield need("train", POD, CONNECT, where, "portforward")
     gateway = subject.settings.gateway_namespace
     service = next((f"{service}:80" for namespace, service in GATEWAYS.values() if namespace == gateway), "")

@@ -10,7 +10,6 @@ from eaves.platform.findings import Finding, error, note
 from knative.doctor.app_checks import (
     check_admission,
     check_broker,
-    check_credentials,
     check_images,
     check_settings,
     check_triggers,
@@ -24,10 +23,8 @@ from knative.doctor.cluster_checks import (
     check_serving,
 )
 from knative.doctor.permissions import check_permissions
-from knative.doctor.reachability import check_reachability
 from knative.doctor.site import ExaminedSite
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp
+from knative.settings import ClusterApp
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -44,8 +41,6 @@ CHECKS: tuple[Callable[[ExaminedSite], Iterator[Finding]], ...] = (
     check_images,
     check_broker,
     check_triggers,
-    check_credentials,
-    check_reachability,
 )
 """Every check that runs after the check of the API server, in order; findings have the check's name."""
 
@@ -55,12 +50,10 @@ def name_of(check: Callable[[ExaminedSite], Iterator[Finding]]) -> str:
     return check.__name__.removeprefix("check_")
 
 
-def examine(
-    cluster: Cluster, app: ClusterApp, settings: KnativeSettings, site: SiteSettings, **options: Any
-) -> list[Finding]:
-    """Run every check for an app at a site; `options` are further attributes of `ExaminedSite`.
+def examine(cluster: Cluster, app: ClusterApp, **options: Any) -> list[Finding]:
+    """Run every check for an app at its site; `options` are further attributes of `ExaminedSite`.
 
-    Nothing is changed, except that a pod is created for some seconds to try the addresses of sources and triggers.
+    Nothing is changed.
 
     Returns:
         Findings, good and bad, in the order of the checks.
@@ -70,7 +63,7 @@ def examine(
             a finding.
         ClusterError: When the cluster refuses to return its version.
     """
-    subject = ExaminedSite(cluster=cluster, app=app, settings=settings, site=site, **options)
+    subject = ExaminedSite(cluster=cluster, app=app, **options)
     findings = list(check_server(subject))
     for check in CHECKS:
         name = name_of(check)

@@ -8,10 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConfigError, Fault
-from knative.client.kinds import CONFIG_MAP, NODE, ObjectKind, kind_of
+from knative.client.kinds import CONFIG_MAP, KSERVICE, NODE, ObjectKind, kind_of
 from knative.resources.rendering import render_app
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp
+from knative.settings import ClusterApp, KnativeSettings
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -22,15 +21,6 @@ _ANY_IMAGE = "example.invalid/none@sha256:" + 64 * "0"
 checked."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedPod:
-    """A pod that a deploy would make, for the object that `by` names by kind and name."""
-
-    by: str
-    namespace: str
-    spec: Mapping[str, Any]
-
-
 @dataclass(kw_only=True)
 class ExaminedSite:
     """A site's cluster and an app that would be deployed there.
@@ -38,12 +28,9 @@ class ExaminedSite:
     Attributes:
         cluster: Connection to the site's cluster.
         app: The app that would be deployed; its function may have no container image yet.
-        settings: Settings of the app's objects on the cluster.
-        site: The site; its namespace becomes the one of the connection when it names none.
+            When the app's site names no namespace, it becomes the one of the connection.
         platforms: Function that asks a registry for the architectures of a container image; it raises OciError. None
             asks no registry.
-        may_probe: Whether the reachability pod may be created, which tries the app's addresses.
-        probe_wait_s: Maximum seconds to wait until the reachability pod has tried the addresses.
         trains_in: Namespace of this cluster where trainings run; empty when none run in it.
         manifests: Every object that `deploy` would apply; none when eaves.yaml has faults.
         faults: Faults of eaves.yaml for this site; a missing container image of the function doesn't count.
@@ -51,29 +38,29 @@ class ExaminedSite:
 
     cluster: Cluster
     app: ClusterApp
-    settings: KnativeSettings
-    site: SiteSettings
     platforms: Callable[[str], set[str]] | None = None
-    may_probe: bool = True
-    probe_wait_s: float = 60.0
     trains_in: str = ""
     manifests: tuple[dict[str, Any], ...] = ()
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
         """Render the app's objects."""
-        self.site = replace(self.site, namespace=self.site.namespace or self.cluster.namespace)
-        function = self.app.function
+        site = self.app.site
+        self.app = replace(self.app, site=replace(site, namespace=site.namespace or self.cluster.namespace))
         try:
-            whole = replace(self.app, function=replace(function, image=function.image or _ANY_IMAGE))
-            self.manifests = render_app(whole, self.settings, self.site)
+            self.manifests = render_app(replace(self.app, image=self.app.image or _ANY_IMAGE))
         except ConfigError as found:
             self.faults = found.faults
 
     @property
     def namespace(self) -> str:
         """Namespace of the app."""
-        return self.site.namespace
+        return self.app.site.namespace
+
+    @property
+    def settings(self) -> KnativeSettings:
+        """Settings of the app's objects."""
+        return self.app.knative
 
     def config(self, name: str, namespace: str = SERVING_NAMESPACE) -> Mapping[str, str]:
         """Read the values of a ConfigMap; they are empty when it doesn't exist."""
@@ -89,7 +76,7 @@ class ExaminedSite:
     @property
     def function_pod(self) -> Mapping[str, Any]:
         """Spec of the function's pod; empty when eaves.yaml has faults."""
-        return next((pod.spec for pod in self.pods() if pod.by.startswith("Service ")), {})
+        return next((spec for kind, spec in self.pods() if kind == KSERVICE.kind), {})
 
     def kinds(self) -> Iterator[tuple[ObjectKind, str]]:
         """Yield each kind of object that a deploy would apply, with its namespace."""
@@ -99,10 +86,8 @@ class ExaminedSite:
             key=lambda found: (found[1], found[0].plural),
         )
 
-    def pods(self) -> Iterator[PlannedPod]:
-        """Yield every pod that a deployment of the app would create."""
+    def pods(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield the spec of every pod that a deployment of the app would create, after the kind of its object."""
         for one in self.manifests:
-            spec = one.get("spec", {}).get("template", {}).get("spec")
-            if spec:
-                namespace = str(one["metadata"].get("namespace") or self.namespace)
-                yield PlannedPod(by=f"{one['kind']} {one['metadata']['name']}", namespace=namespace, spec=spec)
+            if spec := one.get("spec", {}).get("template", {}).get("spec"):
+                yield one["kind"], spec

@@ -4,23 +4,22 @@ A part is ready as kstatus defines it: its controller has processed its last cha
 pods of a StatefulSet or DaemonSet are updated and ready.
 
 Source: kstatus (sigs.k8s.io/cli-utils, pkg/kstatus/status/core.go); Kubernetes 1.36, StatefulSetStatus and
-DaemonSetStatus of apps/v1, pkg/controller/statefulset/stateful_set_control.go (an OrderedReady set replaces no pod
-while one isn't ready); Knative Eventing 1.22, pkg/apis/eventing/v1/{broker,trigger}_lifecycle.go, pkg/apis/sources/v1/
-{sinkbinding,container}_lifecycle.go; knative.dev/pkg, apis/condition_types.go (a condition with a severity doesn't keep
-an object from being ready).
+DaemonSetStatus of apps/v1; Knative Eventing 1.22, pkg/apis/eventing/v1/{broker,trigger}_lifecycle.go, pkg/apis/sources/
+v1/sinkbinding_lifecycle.go; knative.dev/pkg, apis/condition_types.go (a condition with a severity doesn't keep an
+object from being ready).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import DeniedError
 from eaves.platform import PartStatus
 from knative.client.kinds import (
     BROKER,
-    CONTAINER_SOURCE,
     DAEMON_SET,
     EVENT_TYPE,
     JOB_SINK,
@@ -45,21 +44,22 @@ from knative.readiness.conditions import (
     quote,
 )
 from knative.readiness.diagnosis import explain_unseen
-from knative.readiness.pods import MAX_PODS, diagnose_pod, list_events, read_permitted
+from knative.readiness.pods import diagnose_pods, list_events, read_permitted
 from knative.readiness.refusals import ROOM, explain_refusal, explain_scheduling
-from knative.resources import agent, pin, publisher, relay
+from knative.resources import agent, publisher, relay
 from knative.resources.agent import SOURCE_LABEL
+from knative.resources.function import PIN_PART, is_pin
 from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
-PART_KINDS = (BROKER, TRIGGER, EVENT_TYPE, SINK_BINDING, JOB_SINK, STATEFUL_SET, DAEMON_SET, CONTAINER_SOURCE)
+PART_KINDS = (BROKER, TRIGGER, EVENT_TYPE, SINK_BINDING, JOB_SINK, STATEFUL_SET, DAEMON_SET)
 """Kinds of parts whose readiness is read; a kind comes before the kinds that depend on it."""
-WORKLOADS = frozenset(kind.kind for kind in (STATEFUL_SET, DAEMON_SET, CONTAINER_SOURCE))
+WORKLOADS = frozenset(kind.kind for kind in (STATEFUL_SET, DAEMON_SET))
 """Kinds of objects that run pods."""
 OURS = f"{MANAGED_LABEL}={MANAGED_VALUE}"
-PODS = f"{OURS},{PART_LABEL} in ({agent.PART},{publisher.PART},{relay.PART},{pin.PART})"
+PODS = f"{OURS},{PART_LABEL} in ({agent.PART},{publisher.PART},{relay.PART},{PIN_PART})"
 READY, STARTING, FAILED, MISSING, UNKNOWN = "ready", "starting", "failed", "missing", "unknown"
 """States of a part (`PartStatus.state`)."""
 DESTINATION = "destination"
@@ -144,14 +144,11 @@ def judge_parts(cluster: Cluster, values: Sequence[Object], *, now: float) -> li
     Raises:
         ClusterError: When a request to the cluster fails.
     """
-    spaces = dict.fromkeys(namespace_of(value) for value in values if value["kind"] in WORKLOADS)
-    pods = {space: _list_pods(cluster, space) for space in spaces}
+    pods: dict[str, Sequence[Object]] = {}
+    for space in dict.fromkeys(namespace_of(value) for value in values if value["kind"] in WORKLOADS):
+        # without the pods, the counts in a workload's status show whether it is ready
+        pods[space] = read_permitted(partial(cluster.list, POD, namespace=space, selector=PODS), [])
     return [_judge(cluster, value, pods.get(namespace_of(value), ()), now) for value in values]
-
-
-def _list_pods(cluster: Cluster, namespace: str) -> Sequence[Object]:
-    """List the pods of an app's parts; without them, the counts in a workload's status show whether it is ready."""
-    return read_permitted(lambda: cluster.list(POD, namespace=namespace, selector=PODS), [])
 
 
 def _judge(cluster: Cluster, value: Object, pods: Sequence[Object], now: float) -> PartStatus:
@@ -167,58 +164,31 @@ def _judge(cluster: Cluster, value: Object, pods: Sequence[Object], now: float) 
         return unready_part(part, explain_unseen(value, now) or "its controller has not processed it yet", applied, now)
     if value["kind"] not in WORKLOADS:
         return _judge_conditions(part, value, now)
-    has_counts = value["kind"] != CONTAINER_SOURCE.kind
     ready, wanted, updated = _count(value)
-    if has_counts:
-        part = replace(part, pods=f"{ready}/{wanted}")
-        if min(ready, updated) >= wanted and (wanted or part.component == pin.PART):
-            return part
-    own = [pod for pod in pods if is_alive(pod) and _belongs(pod, value)]
+    part = replace(part, pods=f"{ready}/{wanted}")
+    if min(ready, updated) >= wanted and (wanted or part.component == PIN_PART):
+        return part
+    selector = value.get("spec", {}).get("selector", {}).get("matchLabels", {}).items()
+    own = [pod for pod in pods if is_alive(pod) and selector <= (pod["metadata"].get("labels") or {}).items()]
     unready = [pod for pod in own if not is_true(pod, "Ready")]
     times = (parse_time(condition(pod, "Ready").get("lastTransitionTime")) for pod in unready)
     since = min(filter(None, times), default=applied)
-    explained = [_explain_pod(cluster, value, pod, agent_of(labels)) for pod in unready[:MAX_PODS]]
-    fault = min((one for one in explained if one is not None), key=lambda one: not one.final, default=None)
-    if fault is None and not own:
-        fault = _explain_missing(cluster, value)
+    fault, name = diagnose_pods(cluster, unready), agent_of(labels)
+    if fault is not None and name:
+        logs = f"eaves logs {name} --on knative" if fault.cause == "crash" else fault.fix
+        fault = replace(fault, fix=_AGENT_FIXES.get(fault.key, logs))
+    for event in list_events(cluster, value) if fault is None and not own else ():
+        if event.get("reason") == "FailedCreate":
+            fault = explain_refusal(str(event.get("message", "")), part.namespace)
+            break
     if fault is not None:
         return unready_part(part, fault, since, now)
-    if not has_counts:
-        return _judge_conditions(part, value, now)
     if not wanted:
         spec = value.get("spec", {}).get("template", {}).get("spec", {})
         return unready_part(part, explain_scheduling("no node selector fits", spec, part.namespace), applied, now)
     if updated < wanted:
         return unready_part(part, f"{updated} of {wanted} pods have the version that was deployed last", since, now)
     return unready_part(part, f"{ready} of {wanted} pods are ready", since, now)
-
-
-def _explain_pod(cluster: Cluster, value: Object, pod: Object, name: str) -> Diagnosis | None:
-    """Explain why a workload's pod isn't ready, with the fix for the agent of that name (none for a pin)."""
-    found = diagnose_pod(cluster, pod)
-    if found is None:
-        return None
-    newest = value.get("status", {}).get("updateRevision")
-    own = (pod.get("metadata", {}).get("labels") or {}).get("controller-revision-hash")
-    if newest and own and newest != own:
-        return Diagnosis(
-            cause=found.cause,
-            message=f"{found.message}; this pod has the previous version, and Kubernetes may wait for it to become "
-            "ready before it is replaced",
-            fix=f"kubectl -n {namespace_of(value)} delete pod {name_of(pod)}",
-        )
-    if not name:
-        return found
-    logs = f"eaves logs {name} --on knative" if found.cause == "crash" else found.fix
-    return replace(found, fix=_AGENT_FIXES.get(found.key, logs))
-
-
-def _explain_missing(cluster: Cluster, value: Object) -> Diagnosis | None:
-    """Explain from Events why a workload has no pod; None without such an Event."""
-    for event in list_events(cluster, value):
-        if event.get("reason") == "FailedCreate":
-            return explain_refusal(str(event.get("message", "")), namespace_of(value))
-    return None
 
 
 def wanted_parts(manifests: Iterable[Mapping[str, Any]], namespace: str) -> list[Key]:
@@ -233,7 +203,7 @@ def wanted_parts(manifests: Iterable[Mapping[str, Any]], namespace: str) -> list
     found: dict[Key, None] = {}
     for manifest in manifests:
         kind = kind_of(manifest)
-        if kind not in PART_KINDS or pin.is_pin(manifest):
+        if kind not in PART_KINDS or is_pin(manifest):
             continue
         space = str(manifest["metadata"].get("namespace") or namespace)
         found |= dict.fromkeys([*broker_of(manifest, space), (kind, str(manifest["metadata"]["name"]), space)])
@@ -345,11 +315,3 @@ def _count(value: Object) -> tuple[int, int, int]:
     current = status.get("updateRevision") == status.get("currentRevision")
     updated = wanted if current else int(status.get("updatedReplicas") or 0)
     return int(status.get("readyReplicas") or 0), wanted, updated
-
-
-def _belongs(pod: Object, value: Object) -> bool:
-    """Return whether a pod belongs to a workload, by its labels."""
-    spec = value.get("spec", {})
-    template = spec.get("template", {}).get("metadata", {}).get("labels") or {}
-    wanted = spec.get("selector", {}).get("matchLabels") or template
-    return bool(wanted) and wanted.items() <= (pod["metadata"].get("labels") or {}).items()

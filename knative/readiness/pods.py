@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from eaves.errors import ClusterError, DeniedError
-from knative.client.kinds import EVENT
+from knative.client.kinds import EVENT, NODE
 from knative.readiness.conditions import (
     SIDECAR,
     Diagnosis,
@@ -24,7 +26,6 @@ from knative.readiness.conditions import (
     is_true,
     name_of,
     namespace_of,
-    parse_time,
     quote,
 )
 from knative.readiness.refusals import ARCHITECTURE, PULLS, explain_pull, explain_scheduling, explain_start
@@ -79,14 +80,35 @@ def diagnose_pod(cluster: Cluster, pod: Object) -> Diagnosis | None:
     """Explain why one pod isn't ready, as `diagnose_pods` does."""
     waits = any((status.get("state") or {}).get("waiting") for status in containers(pod))
     events = list_events(cluster, pod) if waits else []
-    return explain_pod(pod, log=_read_log(cluster, pod), events=events)
+    found = explain_pod(pod, log=_read_log(cluster, pod), events=events)
+    if found is not None and "key: KEY" in found.fix:  # the scheduler didn't name the taint
+        nodes = read_permitted(partial(cluster.list, NODE, namespace=""), list[dict[str, Any]]())
+        taints = [taint["key"] for node in nodes for taint in find_untolerated(node, pod.get("spec", {}))]
+        return replace(found, fix=found.fix.replace("KEY", taints[0])) if taints else found
+    return found
+
+
+def find_untolerated(node: Object, spec: Object) -> list[Mapping[str, str]]:
+    """Return the taints of a node that keep a pod with this spec away.
+
+    Source: core/v1, Toleration.ToleratesTaint.
+    """
+
+    def covers(toleration: Mapping[str, str], taint: Mapping[str, str]) -> bool:
+        if any(toleration.get(field, "") not in {"", taint[field]} for field in ("effect", "key")):
+            return False
+        return toleration.get("operator") == "Exists" or toleration.get("value", "") == taint.get("value", "")
+
+    taints = [taint for taint in node["spec"].get("taints") or () if taint["effect"] in {"NoSchedule", "NoExecute"}]
+    return [taint for taint in taints if not any(covers(one, taint) for one in spec.get("tolerations") or ())]
 
 
 def list_events(cluster: Cluster, value: Object) -> list[dict[str, Any]]:
     """List the Events about an object, the newest first; empty when the user may not read them."""
     namespace, fields = namespace_of(value), f"involvedObject.name={name_of(value)}"
     found = read_permitted(lambda: cluster.list(EVENT, namespace=namespace, fields=fields), list[dict[str, Any]]())
-    return sorted(found, key=_seen_at, reverse=True)
+    # the scheduler writes only `eventTime`
+    return sorted(found, key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime")), reverse=True)
 
 
 def explain_pod(pod: Object, *, log: Sequence[str] = (), events: Sequence[Object] = ()) -> Diagnosis | None:
@@ -191,11 +213,6 @@ def _ended_state(status: Object) -> Object:
     return ended
 
 
-def _seen_at(event: Object) -> float:
-    """Return the Unix time in seconds when an Event last occurred. The scheduler writes only `eventTime`."""
-    return parse_time(event.get("lastTimestamp")) or parse_time(event.get("eventTime")) or 0.0
-
-
 def _explain_waiting(pod: Object, container: Object) -> Diagnosis | None:
     waiting = (container.get("state") or {}).get("waiting") or {}
     reason, said = waiting.get("reason"), f"{waiting.get('reason')} {waiting.get('message', '')}"
@@ -206,7 +223,6 @@ def _explain_waiting(pod: Object, container: Object) -> Diagnosis | None:
             said,
             node="" if reason == "ContainerMissing" else str(spec.get("nodeName") or "NODE"),
             namespace=namespace_of(pod),
-            secrets=[str(one.get("name", "")) for one in spec.get("imagePullSecrets") or ()],
         )
     if reason in STARTING:
         return explain_start(said, str(container.get("image", "")), namespace_of(pod))

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from eaves.errors import OciError
 from eaves.oci.descriptor import parse_reference
 from knative.readiness.conditions import Diagnosis, Object, quote
+from knative.resources.pod import FIELDS
 
 PULLS = frozenset({
     "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError",
@@ -32,7 +33,8 @@ PACKAGE = "eaves package ARTIFACT -t {repository} --base BASE, then set knative.
 PLATFORMS = PACKAGE.replace("BASE,", "BASE --platform linux/amd64 --platform linux/arm64,")
 _LOGIN = (
     "kubectl -n {namespace} create secret docker-registry registry --docker-server={host} --docker-username=USER "
-    "--docker-password=PASSWORD, then set knative.pod.imagePullSecrets in eaves.yaml to [{{name: registry}}]"
+    "--docker-password=PASSWORD, then set knative.pod.imagePullSecrets in eaves.yaml to [{{name: registry}}]; a Secret "
+    "that is named there must have an entry for {host}"
 )
 ARCHITECTURE = "exec format error"
 ROOM = "kubectl describe nodes | grep -A8 'Allocated resources'"
@@ -223,22 +225,13 @@ _STARTING = (
     ),
 )
 _FLAG = "kubernetes.podspec-"
-_FLAGS = {
-    **{name: name.lower() for name in (
-        "nodeSelector", "affinity", "tolerations", "topologySpreadConstraints", "runtimeClassName", "priorityClassName",
-        "schedulerName", "securityContext", "hostNetwork", "dnsPolicy", "dnsConfig",
-    )},
-    **{name: f"volumes-{name.lower()}" for name in ("emptyDir", "image", "hostPath", "csi")},
-    "initContainers": "init-containers",
-    "persistentVolumeClaim": "persistent-volume-claim",
-}  # fmt: skip
-"""Feature flag of each field of a pod that Knative accepts only with one. `securityContext` is the field of the pod; in
-a container the field needs no flag."""
-_REVERSIBLE = ("volumes-emptydir", "volumes-image", "volumes-csi", "init-containers", "persistent-volume-")
-"""Beginnings of the feature flags that can safely be disabled again. Source: config/core/configmaps/features.yaml."""
+_EMPTY_DIR = "volumes-emptydir"
+"""Feature flag of the one kind of volume that a function has and Knative can refuse; it may be disabled again.
+
+Source: knative/serving, config/core/configmaps/features.yaml."""
 
 
-def explain_pull(image: str, said: str, *, node: str, namespace: str, secrets: Sequence[str] = ()) -> Diagnosis:
+def explain_pull(image: str, said: str, *, node: str, namespace: str) -> Diagnosis:
     """Explain why a container image can't be pulled; the explanation quotes the node or the controller.
 
     Args:
@@ -246,7 +239,6 @@ def explain_pull(image: str, said: str, *, node: str, namespace: str, secrets: S
         said: Reason and message of the waiting container or of the Revision.
         node: Node that failed to pull; empty when Knative's controller failed to resolve the tag.
         namespace: Namespace of the pod.
-        secrets: Names of the pull secrets that were used.
     """
     try:
         host = parse_reference(image).host
@@ -257,15 +249,9 @@ def explain_pull(image: str, said: str, *, node: str, namespace: str, secrets: S
     tail = re.sub(r'^failed to do request: [A-Z][a-z]+ "[^"]*": ', "", tail).replace(f"{image}: ", "")
     known = said.replace(image, "IMAGE")  # a reference may hold any word of the patterns
     found = _explain("image", _PULLING, known, repository=image.partition("@")[0], host=host, namespace=namespace)
-    fix = found.fix
-    if secrets and "docker-registry" in fix:
-        fix = (
-            f"kubectl -n {namespace} get secret {secrets[0]}   # it must exist, have the type "
-            f"kubernetes.io/dockerconfigjson, and have an entry for {host}"
-        )
     who = f"node {node}" if node else "Knative's controller"
     shown = f"{who} can't pull the container image {image}: {quote(tail)}"
-    return replace(found, message=shown, fix=fix)
+    return replace(found, message=shown)
 
 
 def explain_scheduling(said: str, spec: Object, namespace: str) -> Diagnosis:
@@ -295,39 +281,25 @@ def explain_refusal(said: str, namespace: str) -> Diagnosis:
 
 def explain_denial(said: str, namespace: str) -> Diagnosis | None:
     """Explain why the cluster refused an object, if its feature flags, quotas, policies or webhooks are the reason."""
-    flags = _missing_flags(said)
+    refused = ", ".join(re.findall(r"must not set the field\(s\): ([^\n]*)", said))
+    fields = [path.strip(" .").rpartition(".")[2].partition("[")[0] for path in refused.split(",")]
+    flags = {field: field.lower() for field in fields if field in FIELDS}
+    if "EmptyDir volume support is disabled" in said:
+        flags["emptyDir"] = _EMPTY_DIR
     if flags:
-        keys = list(dict.fromkeys(flags.values()))
-        lasting = [key for key in keys if not key.removeprefix(_FLAG).startswith(_REVERSIBLE)]
+        keys = [f"{_FLAG}{flag}" for flag in dict.fromkeys(flags.values())]
+        lasting = [key for key in keys if not key.endswith(_EMPTY_DIR)]
         warn = f" ({' and '.join(lasting)} cannot safely be disabled once enabled)" if lasting else ""
         patch = json.dumps({"data": dict.fromkeys(keys, "enabled")})
         return Diagnosis(
             cause="flag",
-            message=f"Knative accepts {', '.join(flags)} only if {' and '.join(sorted(keys))} is enabled in its "
+            message=f"Knative accepts {', '.join(flags)} only if {' and '.join(keys)} is enabled in its "
             f"ConfigMap config-features{warn}",
             fix=f"kubectl -n knative-serving patch configmap config-features --type merge -p '{patch}'",
             final=True,
         )
     known = any(re.search(row.text, said, re.DOTALL) for row in _ADMISSION)
     return _explain("refused", _ADMISSION, said, namespace=namespace) if known else None
-
-
-def _missing_flags(denial: str) -> dict[str, str]:
-    """Return the disabled flag of each field that Knative's webhook refused; empty for another kind of refusal."""
-    found: dict[str, str] = {}
-    for paths in re.findall(r"must not set the field\(s\): ([^\n]*)", denial):
-        for path in (one.strip(" .") for one in paths.split(",")):
-            name = re.sub(r"\[[^]]*\]$", "", path).rpartition(".")[2]
-            if name in _FLAGS and not (name == "securityContext" and "containers" in path):
-                found[path] = _FLAG + _FLAGS[name]
-    for kind in re.findall(r"(\w+) volume support is disabled", denial):
-        if (key := f"{_FLAG}volumes-{kind.lower()}") not in found.values():
-            found[f"spec.template.spec.volumes ({kind})"] = key
-    if "Persistent volume write support is disabled" in denial:
-        found["spec.template.spec.volumes (persistentVolumeClaim that isn't readOnly)"] = (
-            f"{_FLAG}persistent-volume-write"
-        )
-    return found
 
 
 def _explain(cause: str, rows: Sequence[_Known], said: str, **values: str) -> Diagnosis:

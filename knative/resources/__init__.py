@@ -1,9 +1,8 @@
 """Builders of Kubernetes objects as plain dicts from specs and settings. Pure: the same values give the same objects.
 
-    rendering   every object of an app at a site, in the order of applying, also as commented YAML files
+    rendering   every object of an app at a site, in the order of applying, also as YAML files
     faults      settings of eaves.yaml that can't work together on a cluster
-    function    the Knative Service; pin: the DaemonSet that keeps its container image on the nodes
-    access      the ServiceAccount, and the function's NetworkPolicy
+    function    the Knative Service, the DaemonSet that pins its container image, ServiceAccount and NetworkPolicy
     eventing    Broker, Triggers, EventTypes
     agent       the workload that runs a source, of whose settings `sources` knows what a cluster needs
     relay       the workload that forwards predictions over the link

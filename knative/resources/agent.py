@@ -1,4 +1,4 @@
-"""The workload that runs a source: an agent with a queue on a volume, on each edge node, or without a queue."""
+"""The workload that runs a source: an agent with a queue on a volume, or on each edge node."""
 
 from __future__ import annotations
 
@@ -10,24 +10,12 @@ from typing import Any
 
 from eaves.admin.report import LIVE
 from eaves.config import iter_leaves
-from eaves.platform import find_timeout_s
+from eaves.platform import SourceSpec, find_timeout_s
 from eaves.platform.quantities import find_room
 from eaves.platform.relay import NONE
 from eaves.sources.settings import AgentSettings, SourceSettings
-from knative.client.kinds import (
-    BROKER,
-    CONTAINER_SOURCE,
-    DAEMON_SET,
-    NAMESPACE,
-    SERVICE_ACCOUNT,
-    STATEFUL_SET,
-)
-from knative.resources.metadata import (
-    MANAGED_LABEL,
-    MANAGED_VALUE,
-    NAMESPACE_LABEL,
-    reference,
-)
+from knative.client.kinds import BROKER, DAEMON_SET, NAMESPACE, SERVICE_ACCOUNT, STATEFUL_SET
+from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE, NAMESPACE_LABEL, reference
 from knative.resources.pod import (
     LISTEN_ALL,
     RELAY_FOLDER,
@@ -38,14 +26,14 @@ from knative.resources.pod import (
     build_env,
     build_pod,
     build_security,
-    build_temporary,
     common_fragment,
 )
 from knative.resources.relay import relay_reference, sends_to_relay
 from knative.resources.server import LIVENESS_PROBE, METRICS_PORT, SPOOL, metrics_peers, mount_spool
 from knative.resources.sources import (
+    CLAIM,
     IMAGES,
-    SourceRunner,
+    NODE,
     build_node_input,
     configure,
     find_agent_image,
@@ -55,9 +43,8 @@ from knative.resources.sources import (
     reads_file,
     source_values,
 )
-from knative.resources.workload import build_app_part
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp, ClusterSource
+from knative.resources.workload import Workload, build_app_part
+from knative.settings import ClusterApp
 
 PART = "source"
 SOURCE_LABEL = "eaves.dev/source"
@@ -94,54 +81,46 @@ VARIABLES = {leaf.path: leaf.env for leaf in iter_leaves(AgentSettings)}
 """Setting of an agent to its environment variable."""
 _NODE_NAME = ({"name": VARIABLES["node"], "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},)
 """Variable of an agent that reads a device or file of its node, as the same source on several nodes has one name."""
-_DEFAULTS = {leaf.path: leaf.default for leaf in iter_leaves(AgentSettings)}
 
 
-def build_agents(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
+def build_agents(app: ClusterApp) -> Iterator[dict[str, Any]]:
     """Build every object that runs an app's sources.
 
     Pod Security forbids folders of a node, so agents on nodes get a namespace of their own that allows them, and the
     app's namespace stays `restricted`. In that namespace, agents are identified by the app's namespace and not by the
     site, whose name may change.
     """
-    if any(find_runner(source) is SourceRunner.NODE for source in app.sources):
-        yield _namespace(settings.agent_namespace)
-        name, own = build_name(app.function.name, site.namespace), {NAMESPACE_LABEL: site.namespace}
-        account = build_app_part(app, name, settings.agent_namespace, "access", own=own)
-        yield account.build(SERVICE_ACCOUNT, automountServiceAccountToken=False)
+    if any(find_runner(source) == NODE for source in app.sources):
+        yield _namespace(app.knative.agent_namespace)
+        yield _on_nodes(app, "access").build(SERVICE_ACCOUNT, automountServiceAccountToken=False)
     for source in app.sources:
-        yield from _build_agent(app, source, settings, site)
+        yield from _build_agent(app, source)
 
 
-def _build_agent(
-    app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings
-) -> Iterator[dict[str, Any]]:
-    """Build the objects of the agent of one source.
-
-    A workload with a spool gets its sink from a SinkBinding. An agent without a spool, a ContainerSource, sends all
-    images again after a restart, under the same event ids.
-    """
-    runner, function = find_runner(source), app.function.name
-    own, name, namespace = {SOURCE_LABEL: source.name}, f"{function}-{source.name}", site.namespace
-    home = site.namespace if runner is SourceRunner.NODE else ""
-    readers = metrics_peers(settings.metrics_namespaces, home=home)
-    if runner is SourceRunner.NODE:
-        name, namespace = build_name(function, site.namespace, source.name), settings.agent_namespace
-        own[NAMESPACE_LABEL] = site.namespace
-    agent = build_app_part(app, name, namespace, PART, own=own)
-    if settings.network_policy:
-        yield agent.build_policy((METRICS_PORT, readers))
-    pod = _pod(app, source, settings, site)
-    sink = _sink(app, source, settings, site)
-    if runner is SourceRunner.READER:
-        yield agent.build(CONTAINER_SOURCE, {"sink": {"ref": sink}, "template": agent.build_template(pod)})
-    elif runner is SourceRunner.NODE:
-        yield agent.build_sink_binding(DAEMON_SET, sink)
-        selector = {"matchLabels": dict(agent.selector)}
-        yield agent.build(DAEMON_SET, {"selector": selector, "template": agent.build_template(pod)})
+def _build_agent(app: ClusterApp, source: SourceSpec) -> Iterator[dict[str, Any]]:
+    """Build the objects of the agent of one source; a SinkBinding gives it its sink."""
+    on_node, home = find_runner(source) == NODE, ""
+    if on_node:
+        home, agent = app.site.namespace, _on_nodes(app, PART, source.name)
     else:
-        yield agent.build_sink_binding(STATEFUL_SET, sink)
-        yield agent.build_stateful_set(pod, {"spool": source.spool_size})
+        agent = build_app_part(app, f"{app.name}-{source.name}", PART, own={SOURCE_LABEL: source.name})
+    if app.knative.network_policy:
+        yield agent.build_policy((METRICS_PORT, metrics_peers(app.knative.metrics_namespaces, home=home)))
+    to_relay = sends_to_relay(app, source)
+    sink = relay_reference(app) if to_relay else reference(BROKER, app.knative.broker, app.site.namespace)
+    yield agent.build_sink_binding(DAEMON_SET if on_node else STATEFUL_SET, sink)
+    if on_node:
+        selector = {"matchLabels": dict(agent.selector)}
+        yield agent.build(DAEMON_SET, {"selector": selector, "template": agent.build_template(_pod(app, source))})
+    else:
+        yield agent.build_stateful_set(_pod(app, source), {"spool": source.spool_size})
+
+
+def _on_nodes(app: ClusterApp, part: str, *source: str) -> Workload:
+    """Build a part of an app in the namespace of agents on nodes: that of a source's agent, or of all."""
+    own = {**({SOURCE_LABEL: source[0]} if source else {}), NAMESPACE_LABEL: app.site.namespace}
+    name = build_name(app.name, app.site.namespace, *source)
+    return build_app_part(app, name, part, namespace=app.knative.agent_namespace, own=own)
 
 
 def build_name(*parts: str) -> str:
@@ -160,59 +139,54 @@ def build_name(*parts: str) -> str:
     return f"{name[: MAX_NAME - 1 - _DIGEST].rstrip('-')}-{digest}"
 
 
-def _pod(app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+def _pod(app: ClusterApp, source: SourceSpec) -> dict[str, Any]:
     """Build the spec of an agent's pod.
 
     On a node, the agent is root, since the kubelet makes the spool's folder as root.
     """
-    runner, device = find_runner(source), reads_device(source) and not has_device_plugin(source)
-    configured = configure(source)
+    on_node, configured = find_runner(source) == NODE, configure(source)
     child = configured.kind.child_bytes(configured.settings)
-    folders = [build_temporary(), *_inputs(source, runner), _spool(app, source, site, runner)]
+    folders = _folders(app, source)
     if source.secret:
         folders.append(build_credentials(source.secret))
     if app.cloud_function:
         folders.append(build_credentials(app.relay.secret, volume=RELAY_VOLUME, folder=RELAY_FOLDER))
-    on_node = runner is SourceRunner.NODE
-    container = {
-        "name": CONTAINER,
-        "image": find_agent_image(source, settings),
-        "env": [*build_variables(app, source, site), *(_NODE_NAME if on_node and reads_file(source) else ())],
-        "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
-        **_PROBES,
-        "resources": _resources(configured.common.max_bytes, child),
-        "securityContext": build_security(user=0 if on_node else None),
-    }
-    if device:
-        container["securityContext"] = PRIVILEGED
+    container: dict[str, Any] = {**_PROBES}
+    security = build_security(user=0 if on_node else None)
+    if reads_device(source) and not has_device_plugin(source):
+        security = PRIVILEGED
         # the default is below /dev, where the runtime can't create a file in a mount that is read-only
         container["terminationMessagePath"] = "/tmp/last-message"  # noqa: S108 - the container's own
-    account = build_name(app.function.name, site.namespace) if on_node else app.function.name
-    fields: dict[str, Any] = {"serviceAccountName": account}
+    fields: dict[str, Any] = {"serviceAccountName": build_name(app.name, app.site.namespace) if on_node else app.name}
     if not on_node:
         fields["securityContext"] = {"fsGroup": USER}  # so that the agent's user may write the spool and read Secrets
     if child:
         fields["terminationGracePeriodSeconds"] = CHILD_STOP_S
-    return build_pod(container, common_fragment(settings, site, source.pod), folders=folders, **fields)
+    return build_pod(
+        CONTAINER,
+        find_agent_image(source, app.knative),
+        common_fragment(app.pod, source.pod),
+        env=[*build_variables(app, source), *(_NODE_NAME if on_node and reads_file(source) else ())],
+        ports={"metrics": METRICS_PORT},
+        resources=_resources(configured.common.max_bytes, child),
+        folders=folders,
+        security=security,
+        container=container,
+        **fields,
+    )
 
 
-def _inputs(source: ClusterSource, runner: SourceRunner) -> list[Mounted]:
-    """Return the volume and mount of what the agent reads; none for a device that a device plugin gives it."""
-    if runner in {SourceRunner.CLAIM, SourceRunner.READER}:
+def _folders(app: ClusterApp, source: SourceSpec) -> list[Mounted]:
+    """Return volume and mount of what the agent reads, unless a device plugin gives it the device, and of its spool."""
+    spool, runner = mount_spool(), find_runner(source)
+    if runner == CLAIM:
         volume = {"name": "images", "persistentVolumeClaim": {"claimName": source.claim, "readOnly": True}}
-        return [(volume, {"name": "images", "mountPath": IMAGES, "readOnly": True})]
-    return [build_node_input(source)] if runner is SourceRunner.NODE and not has_device_plugin(source) else []
-
-
-def _spool(app: ClusterApp, source: ClusterSource, site: SiteSettings, runner: SourceRunner) -> Mounted:
-    """Return the volume and mount of the agent's spool."""
-    claimed, mount = mount_spool()
-    if runner is SourceRunner.READER:
-        return {"name": "spool", "emptyDir": {"sizeLimit": source.spool_size}}, mount
-    if runner is SourceRunner.NODE:
-        path = f"{NODE_SPOOLS}/{site.namespace}/{app.function.name}/{source.name}"
-        return {"name": "spool", "hostPath": {"path": path, "type": "DirectoryOrCreate"}}, mount
-    return claimed, mount
+        return [(volume, {"name": "images", "mountPath": IMAGES, "readOnly": True}), spool]
+    if runner != NODE:
+        return [spool]
+    path = f"{NODE_SPOOLS}/{app.site.namespace}/{app.name}/{source.name}"
+    kept = {"name": "spool", "hostPath": {"path": path, "type": "DirectoryOrCreate"}}
+    return [*([] if has_device_plugin(source) else [build_node_input(source)]), (kept, spool[1])]
 
 
 def _resources(max_bytes: int, child: int) -> dict[str, dict[str, str]]:
@@ -220,13 +194,6 @@ def _resources(max_bytes: int, child: int) -> dict[str, dict[str, str]]:
     limit = math.ceil((MEMORY_BYTES * max(1.0, max_bytes / SourceSettings().max_bytes) + child) / 2**20)
     requests = {"cpu": "100m", "memory": "192Mi"} if child else {"cpu": "20m", "memory": "64Mi"}
     return {"requests": requests, "limits": {"memory": f"{limit}Mi"}}
-
-
-def _sink(app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings) -> dict[str, str]:
-    """Return the sink of an agent's events: the relay, which passes a copy to the Broker, or the Broker itself."""
-    if sends_to_relay(app, source):
-        return relay_reference(app, site)
-    return reference(BROKER, settings.broker, site.namespace)
 
 
 def _namespace(name: str) -> dict[str, Any]:
@@ -238,7 +205,7 @@ def _namespace(name: str) -> dict[str, Any]:
     return {"apiVersion": NAMESPACE.api_version, "kind": NAMESPACE.kind, "metadata": {"name": name, "labels": labels}}
 
 
-def build_variables(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> list[dict[str, Any]]:
+def build_variables(app: ClusterApp, source: SourceSpec) -> list[dict[str, Any]]:
     """Build an agent's environment variables.
 
     Their number and order are always the same, with defaults for unused ones.
@@ -250,6 +217,8 @@ def build_variables(app: ClusterApp, source: ClusterSource, site: SiteSettings) 
     Source: knative.dev/pkg, webhook/psbinding/reconciler.go (`ReconcileSubject`: a JSON patch without a test of the old
     value); seen with Eventing 1.22.
     """
+    cloud, namespace = app.cloud_function, app.site.namespace
+    timeout_s = find_timeout_s(app.function.scale.start_timeout_s) if cloud else AgentSettings().timeout_s
     values = {
         "sources": json.dumps([source_values(source)]),
         "site": app.function.site,
@@ -257,32 +226,14 @@ def build_variables(app: ClusterApp, source: ClusterSource, site: SiteSettings) 
         "host": LISTEN_ALL,
         "port": str(METRICS_PORT),
         **find_room(source.spool_size),
-        **_link(app, source),
-    }
-    own = {"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
-    function = {"name": VARIABLES["function"], "value": _function_address(app, source, site)}
-    variables = build_env({VARIABLES[path]: value for path, value in values.items()})
-    return [*variables, function] if site.namespace else [*variables, own, function]
-
-
-def _link(app: ClusterApp, source: ClusterSource) -> dict[str, str]:
-    """Build an agent's settings for the link: which images are forwarded, or how a function in the cloud is called."""
-    timeout_s = find_timeout_s(app.function.scale.start_timeout_s) if app.cloud_function else _DEFAULTS["timeout_s"]
-    sends = sends_to_relay(app, source) and not app.cloud_function
-    return {
-        "function_credentials": RELAY_FOLDER if app.cloud_function else "",
+        "function_credentials": RELAY_FOLDER if cloud else "",
         "timeout_s": f"{timeout_s:g}",
-        "forward_images": app.relay.images if sends else NONE,
+        "forward_images": app.relay.images if sends_to_relay(app, source) and not cloud else NONE,
     }
-
-
-def _function_address(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> str:
-    """Return the URL of the function that an agent calls; empty when the agent sends images to the Broker.
-
-    If the site has no namespace, the namespace in the URL is that of the pod.
-    """
-    if app.cloud_function:
-        return app.cloud_function.replace("$", "$$")
-    if source.through != "function":
-        return ""
-    return f"http://{app.function.name}.{site.namespace or '$(NAMESPACE)'}.svc/"
+    variables: list[dict[str, Any]] = [*build_env({VARIABLES[path]: value for path, value in values.items()})]
+    address = cloud.replace("$", "$$")
+    if not cloud and source.through == "function":
+        address = f"http://{app.name}.{namespace or '$(NAMESPACE)'}.svc/"
+    if not namespace:  # the namespace in the URL is then that of the pod
+        variables.append({"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}})
+    return [*variables, {"name": VARIABLES["function"], "value": address}]

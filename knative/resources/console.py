@@ -36,7 +36,7 @@ _READ = (
     ("serving.knative.dev", ["services", "revisions"], _READS),
     ("autoscaling.internal.knative.dev", ["podautoscalers"], _READS),
     ("eventing.knative.dev", ["brokers", "triggers", "eventtypes"], _READS),
-    ("sources.knative.dev", ["containersources", "sinkbindings"], _READS),
+    ("sources.knative.dev", ["sinkbindings"], _READS),
     ("sinks.knative.dev", ["jobsinks"], _READS),
     ("apps", ["statefulsets", "daemonsets"], _READS),
     ("", ["configmaps", "pods", "pods/log", "events"], _READS),

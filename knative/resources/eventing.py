@@ -13,52 +13,49 @@ from eaves.platform.filters import rewrite_matches
 from knative.client.kinds import BROKER, EVENT_TYPE, KSERVICE, SERVICE, TRIGGER
 from knative.resources.metadata import APP_LABEL, reference
 from knative.resources.workload import build_app_part
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp
+from knative.settings import ClusterApp
 
 CLASS = "eventing.knative.dev/broker.class"
 SCHEMA_ANNOTATION = "eaves.dev/schema"
 
 
-def build_broker(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+def build_broker(app: ClusterApp) -> dict[str, Any]:
     """Build the Broker for an app's events; several apps of a namespace share it."""
-    chosen = {CLASS: settings.broker_class} if settings.broker_class else None
-    broker = build_app_part(app, settings.broker, site.namespace, "broker").build(BROKER, {}, annotations=chosen)
+    chosen = {CLASS: app.knative.broker_class} if app.knative.broker_class else None
+    broker = build_app_part(app, app.knative.broker, "broker").build(BROKER, {}, annotations=chosen)
     del broker["metadata"]["labels"][APP_LABEL]
     return broker
 
 
-def build_triggers(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
+def build_triggers(app: ClusterApp) -> Iterator[dict[str, Any]]:
     """Build a Trigger for each trigger of an app."""
     for trigger in app.triggers:
-        spec = {"broker": settings.broker, **build_filters(trigger), "subscriber": _subscriber(app, trigger, site)}
-        delivery = build_delivery(trigger.delivery, _dead_letter_sink(app, trigger, settings, site))
-        part = build_app_part(app, trigger_name(app, trigger), site.namespace, "trigger")
+        spec = {"broker": app.knative.broker, **build_filters(trigger), "subscriber": _subscriber(app, trigger)}
+        delivery = build_delivery(trigger.delivery, _dead_letter_sink(app, trigger))
+        part = build_app_part(app, trigger_name(app, trigger), "trigger")
         yield part.build(TRIGGER, {**spec, "delivery": delivery})
 
 
-def _dead_letter_sink(
-    app: ClusterApp, trigger: TriggerSpec, settings: KnativeSettings, site: SiteSettings
-) -> dict[str, Any] | None:
+def _dead_letter_sink(app: ClusterApp, trigger: TriggerSpec) -> dict[str, Any] | None:
     """Return the dead letter sink of a trigger: its own sink, the sink for all triggers, or the relay."""
     if target := find_dead_letter_target(trigger, app.triggers):
-        return _subscriber(app, target, site)
-    if app.relay.enabled and not settings.dead_letter_sink:
-        return {"ref": reference(SERVICE, relay_name(app), site.namespace)}
-    return settings.sink_of_all()
+        return _subscriber(app, target)
+    if app.relay.enabled and not app.knative.dead_letter_sink:
+        return {"ref": reference(SERVICE, relay_name(app), app.site.namespace)}
+    return app.knative.sink_of_all()
 
 
-def _subscriber(app: ClusterApp, trigger: TriggerSpec, site: SiteSettings) -> dict[str, Any]:
+def _subscriber(app: ClusterApp, trigger: TriggerSpec) -> dict[str, Any]:
     if trigger.is_mqtt:
-        return {"ref": reference(SERVICE, publisher_name(app, trigger), site.namespace)}
+        return {"ref": reference(SERVICE, publisher_name(app, trigger), app.site.namespace)}
     if trigger.url:
         return {"uri": trigger.url}
-    return {"ref": reference(KSERVICE, trigger.function or app.function.name, site.namespace)}
+    return {"ref": reference(KSERVICE, trigger.function or app.name, app.site.namespace)}
 
 
 def trigger_name(app: ClusterApp, trigger: TriggerSpec) -> str:
     """Return the name of the Knative Trigger for a trigger, which is unique among the apps of the namespace."""
-    name = app.function.name
+    name = app.name
     return name if trigger.name == name else f"{name}-{trigger.name}"
 
 
@@ -69,7 +66,7 @@ def publisher_name(app: ClusterApp, trigger: TriggerSpec) -> str:
 
 def relay_name(app: ClusterApp) -> str:
     """Return the name of the objects of an app's relay."""
-    return f"{app.function.name}-{RELAY}"
+    return f"{app.name}-{RELAY}"
 
 
 def build_delivery(delivery: DeliverySettings, dead_letter_sink: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -93,7 +90,7 @@ def duration(seconds: float) -> str:
     return f"PT{seconds:g}S"
 
 
-def build_event_types(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
+def build_event_types(app: ClusterApp) -> Iterator[dict[str, Any]]:
     """Build an EventType for each type that the app sends: captures of its sources, and replies of its function."""
     function = app.function
     emitted = [(function.captured, source.name, source.name) for source in app.sources]
@@ -109,19 +106,9 @@ def build_event_types(app: ClusterApp, settings: KnativeSettings, site: SiteSett
             attributes.append({"name": "dataschema", "required": False, "value": schema_uri(event_type)})
         annotations = {SCHEMA_ANNOTATION: json.dumps(schema, separators=(",", ":"))} if schema is not None else None
         part = "-".join(piece for piece in (function.name, name) if piece)
-        about = {"reference": reference(BROKER, settings.broker), "attributes": attributes}
-        described = build_app_part(app, f"{part}-{event_type.split('.')[-2]}", site.namespace, "event-type")
-        spec = {**about, "description": DESCRIPTIONS.get(event_type, "")}
-        yield described.build(EVENT_TYPE, spec, annotations=annotations)
-
-
-DESCRIPTIONS = {
-    "dev.eaves.image.captured.v1": "An image that a source captured; the data are the bytes of the image.",
-    "dev.eaves.image.classified.v1": "The classification of an image: labels with their scores.",
-    "dev.eaves.image.embedded.v1": "The features of an image.",
-    "dev.eaves.tensor.captured.v1": "The input numbers of a model that does not take images.",
-    "dev.eaves.tensor.predicted.v1": "The output numbers of a model that does not take images.",
-}
+        about = {"reference": reference(BROKER, app.knative.broker), "attributes": attributes}
+        described = build_app_part(app, f"{part}-{event_type.split('.')[-2]}", "event-type")
+        yield described.build(EVENT_TYPE, about, annotations=annotations)
 
 
 def build_filters(trigger: TriggerSpec) -> dict[str, Any]:

@@ -40,7 +40,7 @@ ARTIFACT_ANNOTATION = "eaves.dev/artifact"
 """Annotation with the sha256, hexadecimal, of the manifest of the artifact that a container image holds."""
 PIN_LABEL = "eaves.dev/pin"
 """Label of a pin and its pods that identifies the pinned container image and the nodes
-(`knative.resources.pin.pin_key`)."""
+(`knative.resources.function.pin_key`)."""
 PIN_ANNOTATION = "eaves.dev/pin"
 """Annotation of a Service with the DaemonSet that pins its last deployed container image; absent without a pin."""
 ROLLOUT_ANNOTATION = "eaves.dev/rollout"

@@ -12,7 +12,7 @@ from typing import Any
 
 from eaves.config.yaml_text import load_yaml
 from eaves.platform.quantities import QUANTITY_PATTERN
-from knative.settings import KnativeSettings, SiteSettings
+from knative.settings import Fragment, merge_fragments
 
 USER = 65532
 """User id that the container images of Eaves run as."""
@@ -32,56 +32,70 @@ CREDENTIALS_FOLDER, CREDENTIALS_VOLUME = "/credentials", "credentials"
 """Mount path of a Secret in a pod, and the name of its volume."""
 RELAY_FOLDER, RELAY_VOLUME = "/relay-credentials", "relay-credentials"
 """The same of the relay's credentials in an agent's pod, which differ from the agent's own credentials."""
-VOLUMES = (CREDENTIALS_VOLUME, RELAY_VOLUME)
 OWNER_READS, READABLE = 0o400, 0o444
 """Modes of the files: for the owner and the group only, and for every user of the container. Knative allows no
 `fsGroup` without a feature flag, so a function's process, which isn't root, needs the second."""
 LISTEN_ALL = "0.0.0.0"  # noqa: S104 - the pod's own; other pods, the kubelet and metrics scrapers connect from outside
 """Address on which servers in pods listen."""
 
-Fragment = Mapping[str, Any]
 Mounted = tuple[Mapping[str, Any] | None, Mapping[str, Any]]
 """Volume and mount of a folder of a pod; no volume for one that a StatefulSet claims."""
 
 
 def build_pod(
-    container: Mapping[str, Any], fragment: Fragment, *, folders: Sequence[Mounted] = (), **fields: Any
+    name: str,
+    image: str,
+    fragment: Fragment,
+    *,
+    resources: Mapping[str, Any],
+    command: Sequence[str] = (),
+    args: Sequence[str] = (),
+    env: Sequence[Mapping[str, Any]] = (),
+    ports: Mapping[str, int] | None = None,
+    folders: Sequence[Mounted] = (),
+    temporary: str = "64Mi",
+    security: Mapping[str, Any] | None = None,
+    container: Mapping[str, Any] | None = None,
+    **fields: Any,
 ) -> dict[str, Any]:
     """Build the spec of a pod with one container and without access to the cluster.
 
     Args:
-        container: The container, without its mounts.
+        name: Name of the container.
+        image: Container image.
         fragment: The user's fields, merged by `merge_fragments`. Its `resources` are merged into the container's.
-        folders: Folders that are mounted in the container.
-        fields: Other fields of the spec, which the fragment may replace.
+        resources: Requests and limits of the container.
+        command: Command of the container; empty for that of its image.
+        args: Arguments of the command.
+        env: Environment variables; `build_env` makes them.
+        ports: Ports by name.
+        folders: Folders that are mounted in the container besides /tmp.
+        temporary: Maximum size of /tmp, the one folder that can be written to; empty for none.
+        security: The container's securityContext, in place of that of `build_security`.
+        container: Other fields of the container, such as its probes.
+        fields: Other fields of the pod's spec, which the fragment may replace.
     """
-    resources = _without_empty(merge_fragments(container.get("resources", {}), fragment.get("resources") or {}))
-    pod = {"automountServiceAccountToken": False, "enableServiceLinks": False, **fields}
-    mounts = {"volumeMounts": [mount for _, mount in folders]} if folders else {}
-    pod["containers"] = [{**container, "resources": resources, **mounts}]
+    given = {"command": list(command), "args": list(args), "env": list(env)}
+    given["ports"] = [{"name": port, "containerPort": number} for port, number in (ports or {}).items()]
+    shares = _without_empty(merge_fragments(resources, fragment.get("resources") or {}))
+    made = {
+        "name": name,
+        "image": image,
+        **{field: value for field, value in given.items() if value},
+        **(container or {}),
+        "resources": shares,
+        "securityContext": security or build_security(),
+    }
+    if temporary:
+        volume = {"name": "tmp", "emptyDir": {"sizeLimit": temporary}}
+        folders = [(volume, {"name": "tmp", "mountPath": "/tmp"}), *folders]  # noqa: S108 - the container's own
+    if folders:
+        made["volumeMounts"] = [mount for _, mount in folders]
+    pod = {"automountServiceAccountToken": False, "enableServiceLinks": False, **fields, "containers": [made]}
     if volumes := [volume for volume, _ in folders if volume is not None]:
         pod["volumes"] = volumes
-    placed = _with_integers({name: value for name, value in fragment.items() if name != "resources"})
+    placed = _with_integers({field: value for field, value in fragment.items() if field != "resources"})
     return dict(_without_empty(merge_fragments(pod, placed)))
-
-
-def merge_fragments(*fragments: Fragment) -> dict[str, Any]:
-    """Merge mappings: a later value replaces an earlier one, mappings are merged, and lists at the top are joined."""
-    merged: dict[str, Any] = {}
-    for fragment in fragments:
-        for name, value in fragment.items():
-            before = merged.get(name)
-            if isinstance(before, list) and isinstance(value, list):
-                merged[name] = [*before, *(item for item in value if item not in before)]
-            else:
-                merged[name] = _merge_below(before, value)
-    return merged
-
-
-def _merge_below(before: Any, value: Any) -> Any:
-    if not (isinstance(before, Mapping) and isinstance(value, Mapping)):
-        return value
-    return {**before, **{name: _merge_below(before.get(name), inner) for name, inner in value.items()}}
 
 
 def _without_empty(value: Any) -> Any:
@@ -92,24 +106,17 @@ def _without_empty(value: Any) -> Any:
     return {name: item for name, item in inner.items() if item != {} or value[name] == {}}
 
 
-def function_fragment(settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    """Return the fragment of the function's pods at a site."""
-    return merge_fragments(settings.pod, site.pod)
-
-
 def find_selector(fragment: Fragment) -> dict[str, str]:
     """Return the labels of the nodes that a fragment chooses, without those that a later fragment has taken away."""
     return {name: value for name, value in (fragment.get("nodeSelector") or {}).items() if value is not None}
 
 
-def common_fragment(settings: KnativeSettings, site: SiteSettings, own: Fragment | None = None) -> dict[str, Any]:
+def common_fragment(shared: Fragment, own: Fragment | None = None) -> dict[str, Any]:
     """Return the fragment of a pod that is not the function's.
 
-    The `resources` of `knative.pod` and `sites.pod` are the function's.
+    The `resources` of the shared fragments, `knative.pod` and `sites.pod`, are the function's.
     """
-    shared = function_fragment(settings, site)
-    shared.pop("resources", None)
-    return merge_fragments(shared, own or {})
+    return merge_fragments({name: value for name, value in shared.items() if name != "resources"}, own or {})
 
 
 def load_fragment(text: str) -> dict[str, Any]:
@@ -182,12 +189,6 @@ def build_security(*, user: int | None = None) -> dict[str, Any]:
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     return security if user is None else {**security, "runAsUser": user}
-
-
-def build_temporary(size: str = "64Mi") -> Mounted:
-    """Build (volume, mount) of an empty, writable /tmp; the container's other folders are read-only."""
-    volume = {"name": "tmp", "emptyDir": {"sizeLimit": size}}
-    return volume, {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - the container's own
 
 
 def build_env(variables: Mapping[str, str]) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ from typing import Any
 from eaves.config import iter_leaves
 from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.link.settings import PublisherSettings
+from eaves.platform import TriggerSpec
 from eaves.platform.quantities import find_room
 from knative.resources.eventing import publisher_name
 from knative.resources.metadata import EVENTING_NAMESPACE, build_namespace_peer
@@ -22,8 +23,7 @@ from knative.resources.pod import (
 )
 from knative.resources.server import METRICS_PORT, build_queue_values, build_server_pod, metrics_peers, mount_spool
 from knative.resources.workload import build_app_part
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp, ClusterTrigger
+from knative.settings import ClusterApp
 
 PART = "publisher"
 TRIGGER_LABEL = "eaves.dev/trigger"
@@ -34,7 +34,7 @@ MEMORY = "512Mi"
 time."""
 
 
-def build_publishers(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
+def build_publishers(app: ClusterApp) -> Iterator[dict[str, Any]]:
     """Build every object that publishes an app's events to MQTT brokers.
 
     A publisher admits events only from Eventing's dispatchers, which apply the Trigger's filters.
@@ -43,20 +43,20 @@ def build_publishers(app: ClusterApp, settings: KnativeSettings, site: SiteSetti
         if not trigger.is_mqtt:
             continue
         name, own = publisher_name(app, trigger), {TRIGGER_LABEL: trigger.name}
-        publisher = build_app_part(app, name, site.namespace, PART, own=own)
-        if settings.network_policy:
+        publisher = build_app_part(app, name, PART, own=own)
+        if app.knative.network_policy:
             eventing = [build_namespace_peer(EVENTING_NAMESPACE)]
             yield publisher.build_policy(
-                (EVENTS_PORT, eventing), (METRICS_PORT, metrics_peers(settings.metrics_namespaces))
+                (EVENTS_PORT, eventing), (METRICS_PORT, metrics_peers(app.knative.metrics_namespaces))
             )
         yield publisher.build_service(("http", 80, "events"))
-        yield publisher.build_stateful_set(_pod(app, trigger, settings, site), {"spool": trigger.mqtt.spool_size})
+        yield publisher.build_stateful_set(_pod(app, trigger), {"spool": trigger.mqtt.spool_size})
 
 
-def _pod(app: ClusterApp, trigger: ClusterTrigger, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+def _pod(app: ClusterApp, trigger: TriggerSpec) -> dict[str, Any]:
     """Build the pod of a publisher; of its section `mqtt` it gets only the values that differ from the defaults."""
     values = {
-        "app": app.function.name,
+        "app": app.name,
         "site": app.function.site,
         "url": trigger.url,
         **find_room(trigger.mqtt.spool_size),
@@ -70,12 +70,12 @@ def _pod(app: ClusterApp, trigger: ClusterTrigger, settings: KnativeSettings, si
         values["mqtt.credentials"] = CREDENTIALS_FOLDER
     return build_server_pod(
         "eaves.link.publisher",
-        settings.agent_image,
+        app.knative.agent_image,
         PublisherSettings,
         values,
         ports={"events": EVENTS_PORT, "metrics": METRICS_PORT},
         memory=MEMORY,
-        fragment=common_fragment(settings, site),
+        fragment=common_fragment(app.pod),
         folders=[mount_spool(), *([build_credentials(trigger.mqtt.secret)] if trigger.mqtt.secret else [])],
-        serviceAccountName=app.function.name,
+        serviceAccountName=app.name,
     )

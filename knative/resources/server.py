@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eaves.admin.report import LIVE
-from eaves.base.names import NAME_PATTERN
+from eaves.base.names import NAME_PATTERN, find_object_fault
 from eaves.config import iter_leaves, setting
 from knative.resources.metadata import (
     INSTANCE_LABEL,
@@ -24,17 +24,14 @@ from knative.resources.pod import (
     LISTEN_ALL,
     OWNER_READS,
     USER,
-    Fragment,
     Mounted,
     build_env,
     build_pod,
-    build_security,
-    build_temporary,
     find_fragment_faults,
     load_fragment,
 )
 from knative.resources.workload import Manifest, Workload
-from knative.specs import find_object_fault
+from knative.settings import Fragment
 
 METRICS_PORT = 9090
 """Port where agents and servers answer /metrics and /health."""
@@ -147,18 +144,19 @@ def build_server_pod(
         fields: Other fields of the pod's spec.
     """
     variables = {leaf.path: leaf.env for leaf in iter_leaves(settings)}
-    container = {
-        "name": module.rpartition(".")[2],
-        "image": image,
-        "command": ["python", "-P", "-m", module],
-        "env": build_env({variables[path]: value for path, value in values.items()}),
-        "ports": [{"name": name, "containerPort": port} for name, port in ports.items()],
-        **probes,
-        "resources": {"requests": requests, "limits": {"memory": memory}},
-        "securityContext": build_security(),
-    }
-    mounted = [build_temporary(), *folders]
-    return build_pod(container, fragment, folders=mounted, securityContext={"fsGroup": USER}, **fields)
+    return build_pod(
+        module.rpartition(".")[2],
+        image,
+        fragment,
+        command=["python", "-P", "-m", module],
+        env=build_env({variables[path]: value for path, value in values.items()}),
+        ports=ports,
+        resources={"requests": requests, "limits": {"memory": memory}},
+        folders=folders,
+        container=probes,
+        securityContext={"fsGroup": USER},
+        **fields,
+    )
 
 
 def build_queue_values(name: str, events_port: int) -> dict[str, str]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath, PurePosixPath
 from typing import Any
 
 from eaves.credentials.redact import has_secrets
 from eaves.errors import ConfigError
+from eaves.platform import SourceSpec
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
 from eaves.sources.kind import load_kind
 from knative.resources.pod import CREDENTIALS_FOLDER
-from knative.settings import KnativeSettings
-from knative.specs import ClusterApp, ClusterSource
+from knative.settings import ClusterApp, KnativeSettings
 
 CREDENTIALS = "credentials"
 IMAGES = "/images"
@@ -24,53 +23,47 @@ ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"})
 one of them, and else a folder."""
 
 
-class SourceRunner(enum.StrEnum):
-    """Kind of the workload that runs a source (`eaves.sources.kind.SourceKind.runs_as`)."""
-
-    CLAIM = "claim"
-    NODE = "node"
-    READER = "reader"
-    SERVICE = "service"
+CLAIM, NODE, SERVICE = "claim", "node", "service"
+"""Kinds of workloads that run sources (`eaves.sources.kind.SourceKind.runs_as`)."""
 
 
-def find_runner(source: ClusterSource) -> SourceRunner:
+def find_runner(source: SourceSpec) -> str:
     """Return the kind of workload for a source: the one in eaves.yaml, or the one that suits the source's kind best."""
-    usual = SourceRunner.NODE if reads_file(source) else load_kind(source.kind).runs_as[0]
-    return SourceRunner(source.agent or usual)
+    return source.agent or (NODE if reads_file(source) else load_kind(source.kind).runs_as[0])
 
 
-def find_path(source: ClusterSource) -> str:
+def find_path(source: SourceSpec) -> str:
     """Return the path or address in eaves.yaml that a source reads; empty when there is none."""
     return str(source.options.get(load_kind(source.kind).path_setting, ""))
 
 
-def reads_file(source: ClusterSource) -> bool:
+def reads_file(source: SourceSpec) -> bool:
     """Return whether a source reads a device or a file of its node, instead of a folder or a server."""
     return load_kind(source.kind).is_file(find_path(source))
 
 
-def reads_device(source: ClusterSource) -> bool:
+def reads_device(source: SourceSpec) -> bool:
     """Return whether a source reads a device of its node, such as /dev/video0."""
     return reads_file(source) and find_path(source).startswith(DEVICES)
 
 
-def has_device_plugin(source: ClusterSource) -> bool:
+def has_device_plugin(source: SourceSpec) -> bool:
     """Return whether a source's agent gets its device from a device plugin, as a resource such as squat.ai/video."""
     limits = (source.pod.get("resources") or {}).get("limits") or {}
     return reads_file(source) and any("/" in name for name in limits)
 
 
-def source_values(source: ClusterSource) -> dict[str, Any]:
+def source_values(source: SourceSpec) -> dict[str, Any]:
     """Build the settings that a source's agent gets in a pod, with the mount paths of its volume and its Secret."""
     values = source.settings
-    if find_runner(source) is not SourceRunner.SERVICE:
+    if find_runner(source) != SERVICE:
         values |= {load_kind(source.kind).path_setting: _path_in_pod(source)}
     if source.secret:
         values[CREDENTIALS] = CREDENTIALS_FOLDER
     return values
 
 
-def _path_in_pod(source: ClusterSource) -> str:
+def _path_in_pod(source: SourceSpec) -> str:
     """Return the path that a source reads in the pod: a folder, an archive or video file in it, or a device."""
     path = PurePath(find_path(source))
     if reads_device(source):
@@ -79,7 +72,7 @@ def _path_in_pod(source: ClusterSource) -> str:
     return f"{IMAGES}/{path.name}" if is_archive or reads_file(source) else IMAGES
 
 
-def configure(source: ClusterSource) -> ConfiguredSource:
+def configure(source: SourceSpec) -> ConfiguredSource:
     """Parse a source's settings the way its agent does.
 
     Raises:
@@ -100,7 +93,7 @@ def find_secrets(values: Mapping[str, Any], path: str = "") -> Iterator[str]:
             yield f"{path}{name}"
 
 
-def build_node_input(source: ClusterSource) -> tuple[dict[str, Any], dict[str, Any]]:
+def build_node_input(source: SourceSpec) -> tuple[dict[str, Any], dict[str, Any]]:
     """Build (volume, mount) of the folder, file or device of the node that a source reads.
 
     The kubelet never makes the folder: with a mistyped path the pod waits, and says so, until the folder exists.
@@ -119,33 +112,30 @@ def build_node_input(source: ClusterSource) -> tuple[dict[str, Any], dict[str, A
     return volume, {"name": "images", "mountPath": mounted, "readOnly": True}
 
 
-def _find_extra(source: ClusterSource) -> str:
-    """Return the extra of Eaves that a source's agent needs; empty when a plain agent suffices."""
-    return load_kind(source.kind).extra or ("s3" if source.options.get("claim_check_bucket") else "")
-
-
-def _name_setting(extra: str) -> str:
-    """Return the setting in the section `knative` of the container image with an extra of Eaves."""
+def _name_image(source: SourceSpec) -> str:
+    """Return the setting in the section `knative` of the container image of a source's agent, by the extra it needs."""
+    extra = load_kind(source.kind).extra or ("s3" if source.options.get("claim_check_bucket") else "")
     return f"agent_{extra}_image" if extra else "agent_image"
 
 
-def find_agent_image(source: ClusterSource, settings: KnativeSettings) -> str:
+def find_agent_image(source: SourceSpec, settings: KnativeSettings) -> str:
     """Return the container image of a source's agent; empty when it isn't set."""
-    return str(getattr(settings, _name_setting(_find_extra(source))))
+    return str(getattr(settings, _name_image(source)))
 
 
-def find_any_agent_image(settings: KnativeSettings) -> str:
-    """Return the smallest container image of agents that is set; empty when none is."""
-    return settings.agent_image or settings.agent_camera_image or settings.agent_s3_image
-
-
-def find_missing_images(app: ClusterApp, settings: KnativeSettings) -> Iterator[tuple[str, str]]:
+def find_missing_images(app: ClusterApp) -> Iterator[tuple[str, str]]:
     """Yield setting and message for each container image of agents that an app needs and that isn't set."""
-    extras = {_find_extra(source): source.name for source in app.sources}
-    plain = "" in extras or app.relay.enabled or any(trigger.is_mqtt for trigger in app.triggers)
-    if plain and not settings.agent_image:
-        yield "agent_image", "must be set if the app has sources, a relay, or triggers that publish to MQTT"
-    for extra in sorted(filter(None, extras)):
-        if not getattr(settings, _name_setting(extra)):
-            target = f"the container image of the Dockerfile's target agent-{extra} by digest"
-            yield _name_setting(extra), f"must name {target}, because sources such as {extras[extra]} need it"
+    needed = {_name_image(source): source.name for source in app.sources}
+    if app.relay.enabled or any(trigger.is_mqtt for trigger in app.triggers):
+        needed["agent_image"] = ""
+    for setting, name in sorted(needed.items()):
+        if getattr(app.knative, setting):
+            continue
+        target = setting.removesuffix("_image").replace("_", "-")
+        message = (
+            f"must name the container image of the Dockerfile's target {target} by digest, because sources such as "
+        )
+        if setting == "agent_image":
+            yield setting, "must be set if the app has sources, a relay, or triggers that publish to MQTT"
+        else:
+            yield setting, f"{message}{name} need it"

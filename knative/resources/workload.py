@@ -8,7 +8,7 @@ from typing import Any
 
 from knative.client.kinds import NETWORK_POLICY, SERVICE, SINK_BINDING, STATEFUL_SET, ObjectKind
 from knative.resources.metadata import APP_LABEL, PART_LABEL, labels, reference
-from knative.specs import ClusterApp
+from knative.settings import ClusterApp
 
 Manifest = dict[str, Any]
 
@@ -111,9 +111,9 @@ class Workload:
 def build_app_part(
     app: ClusterApp,
     name: str,
-    namespace: str,
     part: str,
     *,
+    namespace: str | None = None,
     own: Mapping[str, str] | None = None,
 ) -> Workload:
     """Build the workload of a part of an app.
@@ -121,10 +121,10 @@ def build_app_part(
     Args:
         app: The app.
         name: Name of the part's objects.
-        namespace: Namespace of the objects; empty leaves it out.
         part: The part, the value of PART_LABEL.
+        namespace: Namespace of the objects; empty leaves it out, None is the site's.
         own: Labels that distinguish it from parts of the same kind; without them PART_LABEL does.
     """
-    selected = own or {PART_LABEL: part}
-    made = {**labels(app.function.name, app.function.site, part), **(own or {})}
-    return Workload(name=name, namespace=namespace, labels=made, selector={APP_LABEL: app.function.name, **selected})
+    selected, space = own or {PART_LABEL: part}, app.site.namespace if namespace is None else namespace
+    made = {**labels(app.name, app.function.site, part), **(own or {})}
+    return Workload(name=name, namespace=space, labels=made, selector={APP_LABEL: app.name, **selected})

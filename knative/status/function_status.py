@@ -26,7 +26,7 @@ from knative.readiness.parts import (
     missing_part,
     unknown_part,
 )
-from knative.resources import pin
+from knative.resources.function import PIN_PART
 from knative.resources.metadata import (
     APP_LABEL,
     ARTIFACT_ANNOTATION,
@@ -187,7 +187,7 @@ def _state(service: Mapping[str, Any], replicas: int, *, serving: bool, failed: 
 def _list_pinned(values: Iterable[Object]) -> Iterable[PinnedStatus]:
     """Yield each container image that is pinned on nodes, with its number of ready nodes."""
     for value in values:
-        if value["kind"] == DAEMON_SET.kind and _label(value, PART_LABEL) == pin.PART:
+        if value["kind"] == DAEMON_SET.kind and _label(value, PART_LABEL) == PIN_PART:
             (container, *_) = value["spec"]["template"]["spec"]["containers"]
             status = value.get("status", {})
             wanted, ready = status.get("desiredNumberScheduled") or 0, status.get("numberReady") or 0

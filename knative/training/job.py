@@ -1,4 +1,4 @@
-"""Builder of the Kubernetes Job of a training.
+"""Builders of the Kubernetes Job of a training, and of a pipeline: train > convert > judge > package > push > event.
 
 The Job's name contains a digest of its spec, so equal trainings have the same Job. When the pod is lost, a new pod
 resumes the training. When the training fails for a reason that doesn't go away by repeating it, the Job fails at once.
@@ -14,26 +14,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 from converters.settings import ConvertSettings, PipelineSettings
 from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.config.complete import FLAG, collect_settings, render_complete
-from eaves.errors import Fault
-from knative.client.kinds import JOB
-from knative.resources.metadata import RUN_LABEL, labels
+from eaves.errors import ConfigError, Fault, RefusedModelError
+from eaves.events import DATASET_UPDATED
+from eaves.platform import DeliverySettings
+from knative.client.kinds import BROKER, JOB, JOB_SINK, SINK_BINDING, TRIGGER
+from knative.resources.eventing import build_delivery
+from knative.resources.metadata import APP_LABEL, PART_LABEL, RUN_LABEL, labels, reference
 from knative.resources.pod import (
     USER,
     Mounted,
     build_env,
     build_pod,
-    build_security,
-    build_temporary,
     common_fragment,
     find_fragment_faults,
 )
 from knative.resources.workload import Workload
-from knative.settings import KnativeSettings, SiteSettings
-from knative.training.job_settings import JobSettings
+from knative.settings import JobSettings, KnativeSettings
 from trainer.data.remote import redact_uri
 from trainer.lifecycle import ENDINGS
 from trainer.settings import DataSettings, TrainSettings
@@ -94,7 +95,7 @@ class TrainingJob:
     @property
     def fragment(self) -> dict[str, Any]:
         """The user's fields of the training's pods."""
-        return common_fragment(self.knative, SiteSettings(), self.job.pod)
+        return common_fragment(self.knative.pod, self.job.pod)
 
     @property
     def images(self) -> str:
@@ -164,9 +165,7 @@ def build_job(training: TrainingJob) -> dict[str, Any]:
     Two Jobs that differ only in resources, such as memory, make the same run, so only one may run at a time.
     """
     arguments = [f"--output={training.output}", f"--name={training.name}", settings_option(training)]
-    container = build_container(training, COMMAND, arguments)
-    spec = build_spec(training, PART, container, codes=failing_codes())
-    return name_job(training, PART, spec)
+    return name_job(training, PART, build_spec(training, PART, COMMAND, arguments))
 
 
 def name_job(training: TrainingJob, part: str, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,17 +185,28 @@ def job_labels(training: TrainingJob) -> dict[str, str]:
 
 
 def build_spec(
-    training: TrainingJob, part: str, container: Mapping[str, Any], *, codes: Sequence[int]
+    training: TrainingJob,
+    part: str,
+    command: Sequence[str],
+    arguments: Sequence[str],
+    *,
+    env: Mapping[str, str] = MappingProxyType({}),
+    folders: Sequence[Mounted] = (),
+    codes: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Build a Job's spec with one container.
 
     Args:
         training: The training.
         part: Part of the app, the value of `knative.resources.metadata.PART_LABEL`.
-        container: Container of the Job's pods.
-        codes: Exit codes after which the Job fails at once, since another pod would fail the same way.
+        command: Command of the container.
+        arguments: Arguments of the command.
+        env: Its environment variables besides those that every training has.
+        folders: Its folders besides those that every training has.
+        codes: Exit codes, in addition to the trainer's, after which the Job fails at once, since another pod would fail
+            the same way.
     """
-    job = training.job
+    job, image = training.job, training.knative.trainer_image
     spec: dict[str, Any] = {
         "backoffLimit": job.retries,
         "ttlSecondsAfterFinished": job.ttl_s,
@@ -204,16 +214,27 @@ def build_spec(
     }
     if job.deadline_s:
         spec["activeDeadlineSeconds"] = job.deadline_s
-    template = {
-        "metadata": {"labels": labels(training.name, training.site, part)},
-        "spec": _pod(training, container),
-    }
+    owned = job.output_claim or job.work_claim
+    group: dict[str, Any] = (
+        {"securityContext": {"fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"}} if owned else {}
+    )
+    pod = build_pod(
+        CONTAINER,
+        image,
+        training.fragment,
+        command=command,
+        args=arguments,
+        env=build_env({**TELEMETRY_OFF, "EAVES_WORK": WORK, "KERAS_HOME": f"{WORK}/keras", **env}),
+        resources=RESOURCES,
+        folders=[*_folders(training), *folders],
+        temporary=job.work_size,
+        container={"envFrom": [{"secretRef": {"name": job.secret}}]} if job.secret else None,
+        restartPolicy="Never",
+        terminationGracePeriodSeconds=job.grace_s,
+        **group,
+    )
+    template = {"metadata": {"labels": labels(training.name, training.site, part)}, "spec": pod}
     return {**spec, "template": template}
-
-
-def failing_codes() -> list[int]:
-    """Return the exit codes of the trainer after which the training is not started again."""
-    return [ending.code for ending in ENDINGS if ending.action == "FailJob"]
 
 
 def _failure_rules(codes: Sequence[int]) -> list[dict[str, Any]]:
@@ -221,37 +242,16 @@ def _failure_rules(codes: Sequence[int]) -> list[dict[str, Any]]:
 
     The first matching rule decides; a failure without a matching rule counts against `backoffLimit`.
     """
-    stopped = [ending.code for ending in ENDINGS if ending.action == "Ignore"]
-
-    def on(action: str, values: Sequence[int]) -> dict[str, Any]:
-        return {"action": action, "onExitCodes": {"operator": "In", "values": sorted(values)}}
-
+    of = {action: [ending.code for ending in ENDINGS if ending.action == action] for action in ("Ignore", "FailJob")}
+    of["FailJob"] += codes
     drained = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
-    return [drained, on("Ignore", stopped), on("FailJob", codes)]
+    rules = [
+        {"action": action, "onExitCodes": {"operator": "In", "values": sorted(values)}} for action, values in of.items()
+    ]
+    return [drained, *rules]
 
 
-def build_container(
-    training: TrainingJob,
-    command: Sequence[str],
-    arguments: Sequence[str],
-    env: Mapping[str, str] = MappingProxyType({}),
-) -> dict[str, Any]:
-    """Build the container of a Job's pods, which mounts `_folders`."""
-    job = training.job
-    places = {"EAVES_WORK": WORK, "KERAS_HOME": f"{WORK}/keras"}
-    container: dict[str, Any] = {
-        "name": CONTAINER,
-        "image": training.knative.trainer_image,
-        "command": list(command),
-        "args": list(arguments),
-        "env": build_env({**TELEMETRY_OFF, **places, **env}),
-    }
-    if job.secret:
-        container["envFrom"] = [{"secretRef": {"name": job.secret}}]
-    return {**container, "resources": RESOURCES, "securityContext": build_security()}
-
-
-def settings_option(training: TrainingJob, *, by_event: bool = False) -> str:
+def settings_option(training: TrainingJob, *, by_event: bool = False, publishes: bool = False) -> str:
     """Build the command line option with the complete settings of a training.
 
     It is an option and not an environment variable. A trainer of another version that doesn't know the option ends with
@@ -261,37 +261,22 @@ def settings_option(training: TrainingJob, *, by_event: bool = False) -> str:
     Args:
         training: The training.
         by_event: Whether an event names the images.
+        publishes: Whether the model is converted and published too.
     """
-    return f"{FLAG}={render_complete(complete_sections(training, by_event=by_event))}"
-
-
-def complete_sections(training: TrainingJob, *, by_event: bool) -> dict[str, dict[str, Any]]:
-    """Return the settings of the sections of eaves.yaml that a training reads, by section."""
-    data = replace(
-        training.data, path=training.images, allowed_prefixes=training.data.allowed_prefixes if by_event else ()
-    )
-    without = ("path",) if by_event else ()
-    return {"data": collect_settings(data, without=without), "train": collect_settings(training.train)}
-
-
-def _pod(training: TrainingJob, container: Mapping[str, Any]) -> dict[str, Any]:
-    job = training.job
-    owned = job.output_claim or job.work_claim
-    group = {"securityContext": {"fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"}} if owned else {}
-    return build_pod(
-        container,
-        training.fragment,
-        folders=list(_folders(training)),
-        restartPolicy="Never",
-        terminationGracePeriodSeconds=job.grace_s,
-        **group,
-    )
+    prefixes = training.data.allowed_prefixes if by_event else ()
+    data = replace(training.data, path=training.images, allowed_prefixes=prefixes)
+    sections = {
+        "data": collect_settings(data, without=("path",) if by_event else ()),
+        "train": collect_settings(training.train),
+    }
+    if publishes:
+        sections |= {"convert": collect_settings(training.convert), "pipeline": collect_settings(training.pipeline)}
+    return f"{FLAG}={render_complete(sections)}"
 
 
 def _folders(training: TrainingJob) -> Iterator[Mounted]:
     """Yield (volume, mount) of each folder that a training's pod reads or writes; its root file system is read-only."""
     job = training.job
-    yield build_temporary(job.work_size)
     room = {"emptyDir": {"sizeLimit": job.work_size}}
     yield {"name": "work", **(_claim(job.work_claim) if job.work_claim else room)}, {"name": "work", "mountPath": WORK}
     if job.data_claim:
@@ -308,3 +293,153 @@ def _claim(name: str, *, read_only: bool = False) -> dict[str, Any]:
 def _digest(value: Any) -> str:
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:_HASH]
+
+
+# One container runs a pipeline's steps one after the other (`eaves pipeline`), each as a process: JobSink gives init
+# containers no event. Every step may be repeated: a finished run is found, a finished artifact too if `job.work_claim`
+# keeps it, a push doesn't change existing content, and the event has the same id.
+#
+# A JobSink makes such a Job, or only a training's if no repository to push to is set, when a Trigger sends it the event
+# of a changed data set, which names the data; the run is stored at OUTPUT/IDENTITY. Knative's webhook checks a JobSink
+# by a strict dry run of its Job, so the Job must be complete without K_EVENT_PATH and the volume `jobsink-event`, which
+# JobSink adds to `containers` only.
+#
+# Source: knative/eventing v1.22, cmd/jobsink/main.go and pkg/apis/sinks/v1alpha1/job_sink_validation.go.
+PIPELINE, JOBSINK = "pipeline", "jobsink"
+PIPELINE_COMMAND = ("python", "-P", "-m", "eaves.cli", "pipeline")
+DOCKER = "/docker"
+FAILING = (66, 77, RefusedModelError.exit_code)
+"""Exit codes, in addition to the trainer's, after which the Job fails at once, since another pod would fail the same
+way.
+
+They stand for a missing base image, a registry that denies access, and a model that is not good enough. A failed
+conversion (70) is tried again: images that are unavailable at the moment may be the cause, and the run is kept."""
+
+
+def find_faults(training: TrainingJob, kind: str) -> Iterator[Fault]:
+    """Yield the faults of eaves.yaml that prevent a training, a pipeline, or a start of either by events."""
+    by_event = kind == JOBSINK  # the event names the images
+    for one in training_faults(training):
+        if not (by_event and one.path in ("job.data", "data.path")):
+            yield one
+    if by_event and not training.data.allowed_prefixes:
+        message = "must list the URI prefixes that events may name images under, such as s3://photos"
+        yield fault("data.allowed_prefixes", message)
+    job, handler = training.job, training.convert.handler
+    if kind != PIPELINE and not (by_event and job.repository):
+        return
+    if not job.repository:
+        yield fault("job.repository", "must name the repository of the function's container image: HOST/REPOSITORY")
+    if not job.base:
+        yield fault(
+            "job.base",
+            "must name the base container image with Python, which the function's container image is built on",
+        )
+    if "@" in urlsplit(job.sink).netloc:
+        yield fault("job.sink", "must not have a password, as everyone who can read Jobs can read it")
+    if handler and not handler.startswith(f"{DATA}/"):
+        message = f"must be a path below {DATA}, where the volume `job.data_claim` is mounted (got {handler!r})"
+        yield fault("convert.handler", message)
+
+
+def build_pipeline(training: TrainingJob) -> dict[str, Any]:
+    """Build the Job of a pipeline; applying it twice gives one Job."""
+    spec = build_spec_for(training, training.output)
+    return name_job(training, PIPELINE, spec)
+
+
+def build_spec_for(training: TrainingJob, output: str, *, by_event: bool = False) -> dict[str, Any]:
+    """Build the spec of a pipeline's Job, for images that the settings or an event name.
+
+    Args:
+        training: The training.
+        output: Path or URI below which runs are stored, or of the run itself.
+        by_event: Whether an event names the images.
+    """
+    job = training.job
+    arguments = [f"--output={output}", f"--name={training.name}", f"--site={training.site}"]
+    arguments += [f"--tag={_target(job.repository)}", f"--base={job.base}"]
+    arguments += [f"--platform={platform}" for platform in job.platforms]
+    arguments += ["--plain-http"] if job.plain_http else []
+    arguments += ["--allow-handler"] if training.convert.handler else []
+    arguments += [f"--published-to={job.sink}"] if job.sink else []
+    arguments.append(settings_option(training, by_event=by_event, publishes=True))
+    places = {"XDG_CACHE_HOME": f"{WORK}/cache", **({"DOCKER_CONFIG": DOCKER} if job.push_secret else {})}
+    items = [{"key": ".dockerconfigjson", "path": "config.json"}]
+    volume = {"name": "docker", "secret": {"secretName": job.push_secret, "items": items}}
+    logins = [(volume, {"name": "docker", "mountPath": DOCKER, "readOnly": True})] if job.push_secret else []
+    return build_spec(training, PIPELINE, PIPELINE_COMMAND, arguments, env=places, folders=logins, codes=FAILING)
+
+
+def build_binding(training: TrainingJob) -> dict[str, Any]:
+    """Build the SinkBinding that sets the variable `K_SINK`, the address for a pipeline's event.
+
+    With `job.sink`, the event goes to the address in that setting instead. The SinkBinding must be ready before a Job
+    is made, because the variables of a Job's pods can't be changed later.
+    """
+    chosen = {"matchLabels": {APP_LABEL: training.name, PART_LABEL: PIPELINE}}
+    subject: dict[str, Any] = {"apiVersion": JOB.api_version, "kind": JOB.kind}
+    if training.namespace:
+        subject["namespace"] = training.namespace
+    sink = {"ref": reference(BROKER, training.knative.broker, training.namespace)}
+    spec = {"subject": {**subject, "selector": chosen}, "sink": sink}
+    return training.describe(f"{training.name}-{PIPELINE}", PIPELINE).build(SINK_BINDING, spec)
+
+
+def _target(repository: str) -> str:
+    """Return the name to push to: the repository with the model's version as its tag, unless it has a tag already."""
+    return repository if ":" in repository.rpartition("/")[2] else f"{repository}:{{version}}"
+
+
+ACCEPT_S = 30.0
+"""Maximum seconds that the Trigger waits for the JobSink's answer, which comes once the Job and the event's Secret
+exist."""
+
+
+def build_jobsink(training: TrainingJob) -> dict[str, Any]:
+    """Build the JobSink, which makes a Job for each event of a changed data set."""
+    place = f"{training.place}/{training.name}"
+    if training.job.repository:
+        part, spec = PIPELINE, build_spec_for(training, place, by_event=True)
+    else:
+        arguments = [f"--output={place}", f"--name={training.name}", settings_option(training, by_event=True)]
+        part, spec = PART, build_spec(training, PART, COMMAND, arguments)
+    job = {"metadata": {"labels": training.describe("", part, job_labels(training)).labels}, "spec": spec}
+    return training.describe(_name(training), PART).build(JOB_SINK, {"job": job})
+
+
+def build_dataset_trigger(training: TrainingJob) -> dict[str, Any]:
+    """Build the Trigger that sends `dataset.updated` events of the Broker to the JobSink."""
+    spec = {
+        "broker": training.knative.broker,
+        "filter": {"attributes": {"type": DATASET_UPDATED}},
+        "subscriber": {"ref": reference(JOB_SINK, _name(training), training.namespace)},
+        "delivery": build_delivery(DeliverySettings(timeout_s=ACCEPT_S), training.knative.sink_of_all()),
+    }
+    return training.describe(_name(training), PART).build(TRIGGER, spec)
+
+
+def _name(training: TrainingJob) -> str:
+    return f"{training.name}-dataset"
+
+
+def render_training(training: TrainingJob, kind: str) -> tuple[dict[str, Any], ...]:
+    """Render the objects of a training, in the order of applying: the output of `eaves render --training`.
+
+    Args:
+        training: The training.
+        kind: `job`: one training; `pipeline`: a training with all later steps; `jobsink`: the start of either of them
+            when a data set has changed.
+
+    Raises:
+        ConfigError: When eaves.yaml has faults that prevent the purpose; the error lists them all.
+    """
+    if found := list(find_faults(training, kind)):
+        raise ConfigError(found)
+    if kind not in (PIPELINE, JOBSINK):
+        return (build_job(training),)
+    publishes = kind == PIPELINE or training.job.repository
+    binding = (build_binding(training),) if publishes and not training.job.sink else ()
+    if kind == PIPELINE:
+        return (*binding, build_pipeline(training))
+    return (*binding, build_jobsink(training), build_dataset_trigger(training))

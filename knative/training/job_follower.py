@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import (
@@ -26,6 +26,7 @@ from eaves.errors import (
     UnreachableClusterError,
 )
 from knative.client.kinds import JOB, POD
+from knative.readiness.conditions import condition, containers, is_true, name_of
 from knative.resources.metadata import MANAGER, RUN_LABEL
 from knative.training.job import CONTAINER
 from trainer.lifecycle import ENDINGS
@@ -57,8 +58,13 @@ def create_job(cluster: Cluster, manifest: Mapping[str, Any], *, again: bool, sa
     name = manifest["metadata"]["name"]
     found = cluster.get(JOB, name)
     if found is not None and again and find_ending(found):
-        _remove(cluster, name)
-        found = None
+        cluster.delete(JOB, name)
+        deadline = time.monotonic() + GONE_S
+        while (found := cluster.get(JOB, name)) is not None:
+            if time.monotonic() > deadline:
+                message = f"the Job {name} still exists {GONE_S:g} s after its deletion"
+                raise ClusterError(message, hint="kubectl get job NAME -o yaml   # its finalizers keep it")
+            time.sleep(POLL_S)
     if found is not None:
         say(f"the Job {name} exists already and {'has ended' if find_ending(found) else 'is running'}")
         return
@@ -72,18 +78,6 @@ def create_job(cluster: Cluster, manifest: Mapping[str, Any], *, again: bool, sa
             )
     cluster.apply(manifest, manager=MANAGER)
     say(f"the Job {name} was created in {cluster.namespace} of {cluster.name}")
-
-
-def _remove(cluster: Cluster, name: str) -> None:
-    cluster.delete(JOB, name)
-    deadline = time.monotonic() + GONE_S
-    while cluster.get(JOB, name) is not None:
-        if time.monotonic() > deadline:
-            raise ClusterError(
-                f"the Job {name} still exists {GONE_S:g} s after its deletion",
-                hint="kubectl get job NAME -o yaml   # its finalizers keep it",
-            )
-        time.sleep(POLL_S)
 
 
 def follow_job(
@@ -108,88 +102,72 @@ def follow_job(
         UnreachableClusterError: When there is no connection for `patience_s` seconds.
         ClusterError: When the cluster refuses a request.
     """
-    return _Follower(cluster, name, on_line, say).run(patience_s)
+    follower, lost = _Follower(cluster, name, on_line, say), 0.0
+    while True:
+        try:
+            job = follower.look()
+            if find_ending(job):
+                return job
+            lost = 0.0
+        except UnreachableClusterError as error:
+            lost = lost or time.monotonic()
+            if time.monotonic() - lost > patience_s:
+                raise
+            follower.report(
+                f"the cluster can't be reached; trying again, while the Job {name} continues ({error.message})"
+            )
+        time.sleep(POLL_S)
 
 
 class _Follower:
-    """Follower of one Job until its end.
-
-    It follows the log and the pods as they are replaced, and continues after a lost connection.
-    """
+    """What was shown of one Job: of its log as its pods are replaced, and of their states."""
 
     def __init__(self, cluster: Cluster, name: str, on_line: Say, say: Say) -> None:
         self.cluster, self.name, self.on_line, self.say = cluster, name, on_line, say
         self.pod = self.last_line = self.heard = ""
         self.readable = True
 
-    def run(self, patience_s: float) -> dict[str, Any]:
-        """Follow the Job until it has ended, and return it."""
-        lost: float | None = None
-        while True:
-            try:
-                job = self._look()
-                lost = None
-                if find_ending(job):
-                    return job
-            except UnreachableClusterError as error:
-                lost = time.monotonic() if lost is None else lost
-                if time.monotonic() - lost > patience_s:
-                    raise
-                self._report(
-                    f"the cluster can't be reached; trying again, while the Job {self.name} continues ({error.message})"
-                )
-            time.sleep(POLL_S)
-
-    def _look(self) -> dict[str, Any]:
+    def look(self) -> dict[str, Any]:
         """Read the Job and then what its newest pod has logged, so that an ended Job's log is complete."""
         job = self.cluster.get(JOB, self.name)
         if job is None:
             hint = "run the same command again; the new Job continues from the last checkpoint"
             raise NotFoundError(f"the Job {self.name} was removed", hint=hint)
-        pods = pods_of(self.cluster, job)
+        pods = {name_of(pod): pod for pod in pods_of(self.cluster, job)}
         if pods:
-            self._change(pods)
-            self._read(pods[-1])
+            newest = [*pods][-1]
+            if self.pod and self.pod != newest:
+                code = find_exit(pods.get(self.pod, {})).get("exitCode")
+                end = "was deleted" if code is None else f"ended with {code} ({_describe_code(code)})"
+                self.report(f"{self.pod} {end}; {newest} continues")
+            if self.pod != newest:
+                self.pod, self.heard = newest, ""
+            self._read(pods[newest])
         elif job["spec"].get("suspend"):
-            self._report(f"{self.name} is suspended: its queue starts it when there is room")
+            self.report(f"{self.name} is suspended: its queue starts it when there is room")
         return job
-
-    def _change(self, pods: list[dict[str, Any]]) -> None:
-        """Report the end of the previous pod when another pod of the Job has replaced it."""
-        names = [pod["metadata"]["name"] for pod in pods]
-        if self.pod and self.pod != names[-1]:
-            before = next((pod for pod in pods if pod["metadata"]["name"] == self.pod), None)
-            self._report(f"{self.pod} {_end(before)}; {names[-1]} continues")
-        if self.pod != names[-1]:
-            self.pod, self.heard = names[-1], ""
 
     def _read(self, pod: Mapping[str, Any]) -> None:
         if pod.get("status", {}).get("phase", "Pending") == "Pending":
-            self._report(f"{self.pod}: {find_waiting_reason(pod)}")
-            return
-        if not self.readable:
-            return
-        try:
-            for moment, line in self.cluster.log_after(self.pod, self.heard, container=CONTAINER):
-                self.heard = moment
-                self.on_line(parse_line(line))
-        except DeniedError as error:
-            self.readable = False
-            self._report(f"the log can't be read, so only the result is shown: {error.message}")
-        except UnreachableClusterError:
-            raise
-        except ClusterError as error:  # a pod that is being deleted has no log; the next read shows its state
-            self._report(f"{self.pod}: {error.message}")
+            self.report(f"{self.pod}: {find_waiting_reason(pod)}")
+        elif self.readable:
+            try:
+                for moment, line in self.cluster.log_after(self.pod, self.heard, container=CONTAINER):
+                    self.heard = moment
+                    self.on_line(parse_line(line))
+            except DeniedError as error:
+                self.readable = False
+                self.report(f"the log can't be read, so only the result is shown: {error.message}")
+            except UnreachableClusterError:
+                raise
+            except ClusterError as error:  # a pod that is being deleted has no log; the next read shows its state
+                self.report(f"{self.pod}: {error.message}")
 
-    def _report(self, text: str) -> None:
+    def report(self, text: str) -> None:
+        """Say a text, unless it was the last one."""
         if text != self.last_line:
             self.last_line = text
             self.say(text)
-
-
-def _end(pod: Mapping[str, Any] | None) -> str:
-    code = find_exit(pod).get("exitCode") if pod else None
-    return "was deleted" if code is None else f"ended with {code} ({_meaning(int(code), {})})"
 
 
 _OWNER = "batch.kubernetes.io/controller-uid"
@@ -201,49 +179,31 @@ Source: https://kubernetes.io/docs/reference/labels-annotations-taints/.
 
 def find_ending(job: Mapping[str, Any]) -> str:
     """Return `Complete` or `Failed`; empty while the Job runs."""
-    return str(condition(job).get("type", ""))
-
-
-def condition(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the condition that a Job ended with; empty while it runs."""
-    found = job.get("status", {}).get("conditions") or ()
-    return next((dict(one) for one in found if one["type"] in ("Complete", "Failed") and one["status"] == "True"), {})
+    return next((kind for kind in ("Complete", "Failed") if is_true(job, kind)), "")
 
 
 def pods_of(cluster: Cluster, job: Mapping[str, Any]) -> list[dict[str, Any]]:
     """List a Job's pods, the oldest first, without pods of an earlier Job of the same name."""
     found = cluster.list(POD, selector=f"{_OWNER}={job['metadata']['uid']}")
-    return sorted(found, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]))
+    return sorted(found, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), name_of(pod)))
 
 
 def find_exit(pod: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how the trainer in a pod ended (`exitCode`, `reason`, `finishedAt`).
-
-    The result is empty while the trainer runs, or when its end isn't known.
-    """
-    for status in pod.get("status", {}).get("containerStatuses") or ():
-        if status["name"] == CONTAINER:
-            return dict(status.get("state", {}).get("terminated") or {})
-    return {}
+    """Return how the trainer in a pod ended (`exitCode`, `reason`, `finishedAt`); empty while that isn't known."""
+    ends = (one.get("state", {}).get("terminated") for one in containers(pod) if one["name"] == CONTAINER)
+    return dict(next(ends, None) or {})
 
 
 def find_waiting_reason(pod: Mapping[str, Any]) -> str:
     """Return why a pod hasn't started, in the words of its status."""
-    status = pod.get("status", {})
-    for one in status.get("containerStatuses") or ():
-        waiting = one.get("state", {}).get("waiting") or {}
-        if waiting.get("reason"):
-            return ": ".join(str(part) for part in (waiting["reason"], waiting.get("message")) if part)
-    for one in status.get("conditions") or ():
-        if one["type"] == "PodScheduled" and one["status"] == "False":
-            return f"{one.get('reason', '')}: {one.get('message', '')}"
-    return "the pod is waiting to start on its node"
+    said = [(one.get("state") or {}).get("waiting") or {} for one in containers(pod)]
+    if (placed := condition(pod, "PodScheduled")).get("status") == "False":
+        said.append(placed)
+    return next(filter(None, map(_join, said)), "the pod is waiting to start on its node")
 
 
-def last_failed(pods: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Return the pod that failed last and whose exit code is known; None when there is none."""
-    failed = [pod for pod in pods if find_exit(pod).get("exitCode")]
-    return max(failed, key=lambda pod: str(find_exit(pod).get("finishedAt", "")), default=None)
+def _join(state: Mapping[str, Any]) -> str:
+    return ": ".join(str(state[name]) for name in ("reason", "message") if state.get(name))
 
 
 TEXT = 500
@@ -288,38 +248,30 @@ def explain_failure(cluster: Cluster, job: Mapping[str, Any]) -> EavesError:
     Raises:
         ClusterError: When a request to the cluster is refused or fails.
     """
-    name, state = job["metadata"]["name"], condition(job)
-    pod = last_failed(pods_of(cluster, job))
-    if pod is None or state.get("reason") == "DeadlineExceeded":
-        return PlatformError(
-            f"{name} failed: {_reason(state)}", hint=_hint(str(state.get("reason", "")), name, cluster)
-        )
-    end, advice = find_exit(pod), ""
+    name, state = name_of(job), condition(job, "Failed")
+    ends = {name_of(pod): find_exit(pod) for pod in pods_of(cluster, job)}
+    failed = [pod for pod, end in ends.items() if end.get("exitCode")]
+    if not failed or state.get("reason") == "DeadlineExceeded":
+        why = _join(state) or "the reason is not known"
+        return PlatformError(f"{name} failed: {why}", hint=_hint(str(state.get("reason", "")), name, cluster))
+    pod, advice = max(failed, key=lambda pod: str(ends[pod].get("finishedAt", ""))), ""
     try:
-        raw = cluster.logs(pod["metadata"]["name"], container=CONTAINER, lines=LINES)
-        words, advice = find_last_words(raw)
+        words, advice = find_last_words(cluster.logs(pod, container=CONTAINER, lines=LINES))
     except ClusterError as error:
         words = [f"the log of the pod can't be read: {error.message}"]
-    code = int(end["exitCode"])
-    meaning = _meaning(code, end)
-    message = "\n".join([f"{name} failed: {meaning} (exit code {code} of {pod['metadata']['name']})", *words])
-    hint = "; ".join(text for text in (advice, _hint(str(end.get("reason", "")), name, cluster)) if text)
+    code, reason = int(ends[pod]["exitCode"]), str(ends[pod].get("reason", ""))
+    meaning = "the process used more memory than its limit in job.pod.resources"
+    if reason != "OOMKilled":
+        meaning = _describe_code(code)
+    message = "\n".join([f"{name} failed: {meaning} (exit code {code} of {pod})", *words])
+    hint = "; ".join(filter(None, (advice, _hint(reason, name, cluster))))
     if code in (2, 78):
         return ConfigError([Fault(origin="training", path="", message=message)], hint=hint)
     return _CLASSES.get(code, PlatformError)(message, hint=hint)
 
 
-def _meaning(code: int, end: Mapping[str, Any]) -> str:
-    if end.get("reason") == "OOMKilled":
-        return "the process used more memory than its limit in job.pod.resources"
+def _describe_code(code: int) -> str:
     return next((ending.meaning for ending in ENDINGS if ending.code == code), "the reason is not known")
-
-
-def _reason(state: Mapping[str, Any]) -> str:
-    return (
-        ": ".join(str(part) for part in (state.get("reason"), state.get("message")) if part)
-        or "the reason is not known"
-    )
 
 
 def _hint(reason: str, name: str, cluster: Cluster) -> str:

@@ -12,13 +12,13 @@ from urllib.parse import quote
 
 from eaves.base.backoff import Backoff
 from eaves.errors import ClusterError, DeniedError, RunError, StorageError, UnreachableClusterError
-from knative.client.kinds import JOB, POD, SECRET
+from knative.client.kinds import JOB, POD
 from knative.resources.metadata import MANAGER, reference
-from knative.resources.pod import build_pod, build_security, build_temporary
+from knative.resources.pod import Mounted, build_pod
 from knative.training.job import RUNS, TrainingJob
 from knative.training.job_follower import find_waiting_reason
 from trainer.progress import TrainingProgress
-from trainer.reader import PORT, TOKEN_HEADER, TOKEN_VARIABLE
+from trainer.reader import PORT
 from trainer.run.run import MANIFEST, Run
 from trainer.run.run_location import fetch_run
 from trainer.storage import is_uri, open_store
@@ -67,37 +67,31 @@ def download_run(
             return fetch_run(open_store(training.output), local, progress)
         except (RunError, StorageError) as error:  # for example, a bucket of that name in another account has no run
             say(f"{error.message}; reading the run through a pod instead")
-    name, token = f"{training.run_name}-read-{secrets.token_hex(2)}", secrets.token_hex(16)
+    name = f"{training.run_name}-read-{secrets.token_hex(2)}"
     try:
-        cluster.apply(build_token(training, name, token, job), manager=MANAGER)
         cluster.apply(build_reader(training, name, job), manager=MANAGER)
-        shelf = PodRunReader(cluster, name, token, training.output)
+        shelf = PodRunReader(cluster, name, training.output)
         shelf.wait(say)
         return fetch_run(shelf, local, progress)
     except DeniedError as error:
-        hint = (
-            "ask for the permissions to create pods and secrets and to get and create pods/portforward, or read "
-            "the run in its storage"
-        )
+        hint = "ask for the permissions to create pods and to get and create pods/portforward, or read its storage"
         raise DeniedError(f"{training.output} can't be read from this machine: {error.message}", hint=hint) from error
     finally:
-        for kind in (POD, SECRET):
-            with suppress(ClusterError):  # both are deleted with the Job in any case
-                cluster.delete(kind, name)
+        with suppress(ClusterError):  # it is deleted with the Job in any case
+            cluster.delete(POD, name)
 
 
 class PodRunReader:
-    """Reader of a run's files through a reader pod, by port-forward or through the API server's pod proxy.
+    """Reader of a run's files through a reader pod, by port-forward.
 
     Args:
         cluster: Connection to the pod's cluster.
         pod: Name of the pod.
-        token: Token that the pod requires.
         place: Path or URI of the run, for error messages.
     """
 
-    def __init__(self, cluster: Cluster, pod: str, token: str, place: str) -> None:
-        self._cluster, self._pod, self._token, self.uri = cluster, pod, token, place
+    def __init__(self, cluster: Cluster, pod: str, place: str) -> None:
+        self._cluster, self._pod, self.uri = cluster, pod, place
 
     def wait(self, say: Say, *, ready_s: float = READY_S) -> None:
         """Wait until the reader pod answers.
@@ -108,18 +102,23 @@ class PodRunReader:
 
         Raises:
             StorageError: When the pod doesn't answer in that time.
-            DeniedError: When the current user may reach it neither by port-forward nor by the pod proxy.
+            DeniedError: When the current user may not reach it by port-forward.
             ClusterError: When a request to the cluster is refused or fails.
         """
         deadline, reported = time.monotonic() + ready_s, ""
         while True:
             pod = self._cluster.get(POD, self._pod) or {}
             phase = pod.get("status", {}).get("phase", "Pending")
-            failure = self._try() if phase == "Running" else None
-            if phase == "Running" and failure is None:
-                return
             reason = find_waiting_reason(pod) if phase == "Pending" else f"its phase is {phase}"
-            reason += f", but {failure.message}" if failure is not None else ""
+            if phase == "Running":
+                try:
+                    self._piece(MANIFEST, 0, 1)
+                except DeniedError:
+                    raise
+                except ClusterError as error:  # the pod listens a moment after it has started
+                    reason += f", but {error.message}"
+                else:
+                    return
             if phase in ("Failed", "Succeeded") or time.monotonic() > deadline:
                 hint = f"kubectl describe pod {self._pod} -n {self._cluster.namespace}"
                 raise StorageError(f"the pod that reads {self.uri} does not answer: {reason}", hint=hint)
@@ -127,16 +126,6 @@ class PodRunReader:
                 reported = reason
                 say(f"{self._pod}: {reason}")
             time.sleep(POLL_S)
-
-    def _try(self) -> ClusterError | None:
-        """Return the error with which the reader pod doesn't answer; None when it answers."""
-        try:
-            self._piece(MANIFEST, 0, 1)
-        except DeniedError:
-            raise
-        except ClusterError as error:  # the pod listens a moment after it has started
-            return error
-        return None
 
     def exists(self, name: str) -> bool:
         """Return whether the run has a file of that name."""
@@ -162,11 +151,10 @@ class PodRunReader:
 
         After a lost connection, only these bytes are read again.
         """
-        path, headers = f"/{quote(name)}?start={start}&size={size}", {TOKEN_HEADER: self._token}
-        failures = 0
+        path, failures = f"/{quote(name)}?start={start}&size={size}", 0
         while True:
             try:
-                answer = self._cluster.ask_pod(self._pod, PORT, path, headers=headers, timeout_s=60.0)
+                answer = self._cluster.ask_pod(self._pod, PORT, path, timeout_s=60.0)
                 break
             except UnreachableClusterError:
                 failures += 1
@@ -183,22 +171,8 @@ class PodRunReader:
 
 PART = "reader"
 CONTAINER = "reader"
-TOKEN_KEY = "token"  # noqa: S105 - where it is, not what
 LIFE_S = 1800
 """Seconds after which the cluster ends the reader pod, even if the process that created it has ended."""
-
-
-def build_token(training: TrainingJob, name: str, token: str, job: Mapping[str, Any]) -> dict[str, Any]:
-    """Build the Secret with the reader pod's token. Users who may only read pods don't see the token.
-
-    Args:
-        training: The training of the run.
-        name: Name of the Secret, and of the pod.
-        token: Token that the pod requires.
-        job: The Job that made the run, as in `build_reader`.
-    """
-    part, data = training.describe(name, PART), {TOKEN_KEY: token}
-    return _owned(part.build(SECRET, type="Opaque", immutable=True, stringData=data), job)
 
 
 def build_reader(training: TrainingJob, name: str, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -206,41 +180,28 @@ def build_reader(training: TrainingJob, name: str, job: Mapping[str, Any]) -> di
 
     Args:
         training: The training of the run.
-        name: Name of the pod, and of the Secret with its token.
-        job: The Job that made the run. It owns the pod and the Secret, so that they are deleted with the Job even if
-            this process ends before.
+        name: Name of the pod.
+        job: The Job that made the run. It owns the pod, so that it is deleted with the Job even if this process ends
+            before.
     """
-    settings = training.job
-    folders = [build_temporary()]
-    container: dict[str, Any] = {
-        "name": CONTAINER,
-        "image": training.knative.trainer_image,
-        "command": ["python", "-P", "-m", "trainer.reader"],
-        "args": [training.output],
-        "env": [{"name": TOKEN_VARIABLE, "valueFrom": {"secretKeyRef": {"name": name, "key": TOKEN_KEY}}}],
-        "ports": [{"name": "http", "containerPort": PORT}],
-        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
-        "securityContext": build_security(),
-    }
-    if settings.secret:
-        container["envFrom"] = [{"secretRef": {"name": settings.secret}}]
+    settings, folders = training.job, list[Mounted]()
     if settings.output_claim:
         claim = {"claimName": settings.output_claim, "readOnly": True}
         volume = {"name": "runs", "persistentVolumeClaim": claim}
         folders.append((volume, {"name": "runs", "mountPath": RUNS, "readOnly": True}))
-    placement = {name: value for name, value in training.fragment.items() if name != "resources"}
     pod = build_pod(
-        container,
-        placement,
+        CONTAINER,
+        training.knative.trainer_image,
+        {field: value for field, value in training.fragment.items() if field != "resources"},
+        command=["python", "-P", "-m", "trainer.reader"],
+        args=[training.output],
+        resources={"requests": {"cpu": "100m", "memory": "128Mi"}},
         folders=folders,
+        container={"envFrom": [{"secretRef": {"name": settings.secret}}]} if settings.secret else None,
         activeDeadlineSeconds=LIFE_S,
         restartPolicy="Never",
         terminationGracePeriodSeconds=1,
     )
-    return _owned(training.describe(name, PART).build(POD, pod), job)
-
-
-def _owned(made: dict[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
-    about = job["metadata"]
-    owner = {**reference(JOB, about["name"]), "uid": about["uid"]}
-    return {**made, "metadata": {**made["metadata"], "ownerReferences": [owner]}}
+    made, about = training.describe(name, PART).build(POD, pod), job["metadata"]
+    made["metadata"]["ownerReferences"] = [{**reference(JOB, about["name"]), "uid": about["uid"]}]
+    return made

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from eaves.platform import DeliverySettings, ScaleSettings
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import (
-    ClusterApp,
-    ClusterFunction,
-    ClusterMqttSettings,
-    ClusterRelay,
-    ClusterSource,
-    ClusterTrigger,
-    build_default_trigger,
+from eaves.platform import (
+    DeliverySettings,
+    FunctionSpec,
+    MqttSection,
+    RelaySpec,
+    ScaleSettings,
+    SourceSpec,
+    TriggerSpec,
+    default_trigger,
 )
+from knative.settings import ClusterApp, KnativeSettings, SiteSettings
 
 IMAGE = "registry.example/barn/flowers@sha256:" + "b" * 64
 AGENT_IMAGE = "registry.example/barn/agent@sha256:" + "c" * 64
@@ -25,37 +25,42 @@ NAME = "flowers"
 
 
 def plain_app(**changes: object) -> ClusterApp:
-    """A function that captured images reach, and nothing else."""
-    function = ClusterFunction(name=NAME, site="barn", artifact_digest="a" * 64, image=IMAGE)
-    changed: ClusterFunction = replace(function, **changes)  # type: ignore[arg-type]
-    return ClusterApp(function=changed, triggers=(build_default_trigger(function),))
+    """A function that captured images reach, and nothing else, on a cluster with default settings."""
+    image = str(changes.pop("image", IMAGE))
+    function: FunctionSpec = replace(FunctionSpec(name=NAME, site="barn", artifact_digest="a" * 64), **changes)  # type: ignore[arg-type]
+    app = ClusterApp(function=function, image=image, knative=KnativeSettings(), site=plain_site())
+    return replace(app, triggers=(default_trigger(NAME),))
+
+
+def at_site(app: ClusterApp, knative: KnativeSettings | None = None, site: SiteSettings | None = None) -> ClusterApp:
+    """The app with other settings, and at another site."""
+    return replace(app, knative=knative or app.knative, site=site or app.site)
 
 
 def full_app() -> ClusterApp:
     """One of everything."""
-    alarm = ClusterTrigger(
+    alarm = TriggerSpec(
         name="alarm",
         filter={"type": "dev.eaves.image.classified.v1", "confidence": "high"},
         url="http://alarm.barn.svc.cluster.local/",
         delivery=DeliverySettings(retry=3, dead_letter_sink="http://dead.barn.svc.cluster.local/"),
     )
-    gate = ClusterTrigger(
+    gate = TriggerSpec(
         name="gate",
         filter={"type": "dev.eaves.image.classified.v1"},
         url="mqtts://broker.barn.lan/gate/{label}",
-        mqtt=ClusterMqttSettings(retain=True, home_assistant=True, secret="broker-login", spool_size="100Mi"),
+        mqtt=MqttSection(retain=True, home_assistant=True, secret="broker-login", spool_size="100Mi"),
     )
     sources = (
-        ClusterSource(name="inbox", claim="photos"),
-        ClusterSource(name="camera", agent="node", options={"path": "/data/camera", "polling": True}),
-        ClusterSource(name="archive", agent="reader", claim="archive"),
+        SourceSpec(name="inbox", claim="photos"),
+        SourceSpec(name="camera", agent="node", options={"path": "/data/camera", "polling": True}),
     )
     plain = plain_app(
         scale=ScaleSettings(max=3, idle_s=90),
         concurrency=2,
         env={"EAVES_DATAREF_HOSTS": "store.example,*.store.example:8443", "EAVES_DATAREF_NETWORKS": "10.1.0.0/16"},
     )
-    return replace(plain, triggers=(*plain.triggers, alarm, gate), sources=sources)
+    return replace(plain, triggers=(*plain.triggers, alarm, gate), sources=sources, knative=full_settings())
 
 
 RECEIVER = "https://receiver.cloud.example"
@@ -64,9 +69,9 @@ RECEIVER = "https://receiver.cloud.example"
 def relayed_app(**relay: object) -> ClusterApp:
     """A function with sources of every kind of agent, and a relay."""
     sources = (
-        ClusterSource(name="inbox", claim="photos"),
-        ClusterSource(name="camera", agent="node", options={"path": "/data/camera"}),
-        ClusterSource(name="shared", claim="shared", through="broker"),
+        SourceSpec(name="inbox", claim="photos"),
+        SourceSpec(name="camera", agent="node", options={"path": "/data/camera"}),
+        SourceSpec(name="shared", claim="shared", through="broker"),
     )
     values: dict[str, Any] = {
         "to": RECEIVER,
@@ -75,27 +80,25 @@ def relayed_app(**relay: object) -> ClusterApp:
         "alarms": ({"label": "fire"},),
         **relay,
     }
-    return replace(plain_app(), sources=sources, relay=ClusterRelay(**values))
+    return replace(plain_app(), sources=sources, relay=RelaySpec(**values), knative=full_settings())
 
 
 def watching_app() -> ClusterApp:
     """A function with cameras: one that is reached over the network, and a device and a recording of each node."""
     stream = {"url": "rtsps://gate.barn.lan/stream1", "every_s": 1}
     sources = (
-        ClusterSource(name="gate", kind="camera", options=stream, secret="gate-login"),
-        ClusterSource(
-            name="belt", kind="camera", options={"url": "/dev/video0"}, pod={"nodeSelector": {"camera": "usb"}}
-        ),
-        ClusterSource(
+        SourceSpec(name="gate", kind="camera", options=stream, secret="gate-login"),
+        SourceSpec(name="belt", kind="camera", options={"url": "/dev/video0"}, pod={"nodeSelector": {"camera": "usb"}}),
+        SourceSpec(
             name="line",
             kind="camera",
             options={"url": "/dev/video1"},
             pod={"resources": {"limits": {"squat.ai/video": "1"}}},
             spool_size="1Gi",
         ),
-        ClusterSource(name="night", kind="camera", options={"url": "/data/night.mjpeg"}),
+        SourceSpec(name="night", kind="camera", options={"url": "/data/night.mjpeg"}),
     )
-    return replace(plain_app(), sources=sources)
+    return replace(plain_app(), sources=sources, knative=full_settings())
 
 
 def plain_site(**changes: object) -> SiteSettings:

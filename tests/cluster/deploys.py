@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from eaves.platform import TriggerSpec
 from knative.client.cluster import Cluster
 from knative.deploy.apply import apply_app
 from knative.deploy.inventory import DeploymentRecord, read_inventory
@@ -15,9 +16,8 @@ from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
 from knative.readiness.wait import Rows
 from knative.resources.metadata import APP_LABEL
 from knative.resources.rendering import render_app
-from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
-from knative.specs import ClusterApp, ClusterTrigger
-from tests.cluster.apps import IMAGE, NAME, plain_app
+from knative.settings import ClusterApp, KnativeSettings, RolloutSettings, SiteSettings
+from tests.cluster.apps import IMAGE, NAME, at_site, plain_app
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
 
 HOME, AGENTS = "cams", "eaves-agents"
@@ -28,7 +28,7 @@ OWN_KINDS = (
     *("v1/ServiceAccount", "networking.k8s.io/v1/NetworkPolicy", "eventing.knative.dev/v1beta3/EventType"),
     *("eventing.knative.dev/v1/Trigger", "serving.knative.dev/v1/Service"),
     *("apps/v1/DaemonSet", "apps/v1/StatefulSet", "sources.knative.dev/v1/SinkBinding"),
-    *("sources.knative.dev/v1/ContainerSource", "sinks.knative.dev/v1alpha1/JobSink", "v1/Service"),
+    *("sinks.knative.dev/v1alpha1/JobSink", "v1/Service"),
 )
 
 
@@ -36,7 +36,7 @@ def render(
     app: ClusterApp, settings: KnativeSettings | None = None, site: SiteSettings = SITE
 ) -> tuple[dict[str, Any], ...]:
     """An app's objects."""
-    return render_app(app, settings or KnativeSettings(), site)
+    return render_app(at_site(app, settings or KnativeSettings(), site))
 
 
 def deploy(
@@ -144,11 +144,11 @@ def update(
     """What `eaves deploy` does at one site, perhaps with one more trigger; `how` is for `SiteDeployment`."""
     app = plain_app(image=image, env=env or {})
     if extra:
-        trigger = ClusterTrigger(name=extra, filter={"type": "x"}, url="http://alarm.cams.svc.cluster.local/")
+        trigger = TriggerSpec(name=extra, filter={"type": "x"}, url="http://alarm.cams.svc.cluster.local/")
         app = replace(app, triggers=(*app.triggers, trigger))
     values = {"by": "jane@laptop", "rollout": HALVES, "ready_s": ready_s, **how}
-    wanted = SiteDeployment(app=app, knative=knative, **values)
-    return update_site(cluster, site, wanted, show=show, tell=tell, poll_s=0.01)
+    wanted = SiteDeployment(app=at_site(app, knative, site), **values)
+    return update_site(cluster, wanted, show=show, tell=tell, poll_s=0.01)
 
 
 def last(cluster: Cluster) -> DeploymentRecord:

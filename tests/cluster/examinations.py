@@ -9,21 +9,27 @@ from typing import Any
 
 import pytest
 
+from eaves.platform import FunctionSpec, SourceSpec, default_trigger
 from eaves.platform.findings import OK, Finding
 from knative.client.cluster import Cluster, open_cluster
 from knative.doctor import examine
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp, ClusterFunction, ClusterSource, build_default_trigger
+from knative.settings import ClusterApp, KnativeSettings, SiteSettings
+from tests.cluster.apps import at_site
 from tests.fakes.controllers.installation import install_knative
 from tests.fakes.kubernetes.apiserver import FakeCluster, open_apiserver
 
 HERE = "barn"
 IMAGE = "registry.test:5000/flowers@sha256:" + 64 * "a"
 AGENT = "registry.test:5000/agent@sha256:" + 64 * "b"
-FUNCTION = ClusterFunction(name="flowers", site="barn", image=IMAGE)
-APP = ClusterApp(function=FUNCTION, triggers=(build_default_trigger(FUNCTION),))
 SETTINGS = KnativeSettings(agent_image=AGENT)
 SITE = SiteSettings(name="barn")
+APP = ClusterApp(
+    function=FunctionSpec(name="flowers", site="barn"),
+    triggers=(default_trigger("flowers"),),
+    image=IMAGE,
+    knative=SETTINGS,
+    site=SITE,
+)
 
 
 @pytest.fixture
@@ -46,7 +52,7 @@ class Patient:
 
     def find(self, check: str, *, app: ClusterApp = APP, site: SiteSettings = SITE, **settings: Any) -> list[Finding]:
         """What one check finds, `ok` left out."""
-        found = examine(self._cluster, app, replace(SETTINGS, **settings), site)
+        found = examine(self._cluster, at_site(app, replace(SETTINGS, **settings), site))
         return [finding for finding in found if finding.check == check and finding.severity != OK]
 
     def one(self, check: str, **more: Any) -> Finding:
@@ -61,4 +67,4 @@ def patient(cluster: Cluster) -> Patient:
 
 
 def source(**values: Any) -> ClusterApp:
-    return replace(APP, sources=(ClusterSource(name="cam", **values),))
+    return replace(APP, sources=(SourceSpec(name="cam", **values),))

@@ -7,9 +7,8 @@ add up; a connection needs the egress of its source and the ingress of its targe
 
 from __future__ import annotations
 
-import copy
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,76 +86,3 @@ def _has_port(rule: Mapping[str, Any], port: tuple[str, int]) -> bool:
 def _matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     assert selector.keys() <= {"matchLabels"}, selector
     return bool(selector.get("matchLabels", {}).items() <= labels.items())
-
-
-Mutant = tuple[str, list[Policy]]
-"""What was changed, and the policies with that change."""
-
-
-def narrow(policies: Sequence[Policy]) -> Iterator[Mutant]:
-    """Each rule, each peer of a rule and each port of a rule taken away, one at a time."""
-    for where, holder, key, index in _items(policies):
-        with_change, changed = _copy(policies, holder)
-        del changed[key][index]
-        yield f"without {where}", with_change
-
-
-def widen(policies: Sequence[Policy]) -> Iterator[Mutant]:
-    """Each restriction taken away, one at a time: a policy, its pods, a direction, a rule's peers, ports, selectors."""
-    for number, policy in enumerate(policies):
-        name = policy["metadata"]["name"]
-        yield f"without {name}", [one for one in policies if one is not policy]
-        every, changed = _copy(policies, [number, "spec"])
-        changed["podSelector"] = {}
-        yield f"{name} for every pod of its namespace", every
-        for direction in policy["spec"]["policyTypes"]:
-            one_way, changed = _copy(policies, [number, "spec"])
-            changed["policyTypes"].remove(direction)
-            yield f"{name} without its {direction}", one_way
-    for path in _restrictions(policies):
-        wider, changed = _copy(policies, path[:-1])
-        del changed[path[-1]]
-        yield f"{policies[path[0]]['metadata']['name']} without {'.'.join(map(str, path[1:]))}", wider
-
-
-def _items(policies: Sequence[Policy]) -> Iterator[tuple[str, list[Any], str, int]]:
-    """What is listed in rules: a description, the path of what holds it, its list there, its place in the list."""
-    for number, policy in enumerate(policies):
-        name = policy["metadata"]["name"]
-        for kind in ("ingress", "egress"):
-            for index, rule in enumerate(policy["spec"].get(kind, ())):
-                yield f"{name} {kind}[{index}]", [number, "spec"], kind, index
-                for key, values in rule.items():
-                    for place, value in enumerate(values):
-                        if len(values) > 1:  # an empty list would mean everything
-                            yield f"{name} {kind}[{index}].{key} {value}", [number, "spec", kind, index], key, place
-
-
-def _restrictions(policies: Sequence[Policy]) -> Iterator[list[Any]]:
-    """Paths of what makes rules narrower: without it they would mean more."""
-    for number, policy in enumerate(policies):
-        for kind in ("ingress", "egress"):
-            for index, rule in enumerate(policy["spec"].get(kind, ())):
-                path = [number, "spec", kind, index]
-                for key in rule:
-                    yield [*path, key]
-                for key in ("from", "to"):
-                    for place, peer in enumerate(rule.get(key, ())):
-                        yield from ([*path, key, place, *inner] for inner in _selectors(peer))
-
-
-def _selectors(peer: Mapping[str, Any]) -> Iterator[list[Any]]:
-    for selector in ("namespaceSelector", "podSelector"):
-        for label in peer.get(selector, {}).get("matchLabels", ()):
-            yield [selector, "matchLabels", label]
-    for index in range(len(peer.get("ipBlock", {}).get("except", ()))):
-        yield ["ipBlock", "except", index]
-
-
-def _copy(policies: Sequence[Policy], path: Sequence[Any]) -> tuple[list[Policy], Any]:
-    """A copy of the policies, and what is at a path in it."""
-    changed: Any = copy.deepcopy(list(policies))
-    place = changed
-    for step in path:
-        place = place[step]
-    return changed, place

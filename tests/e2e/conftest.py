@@ -11,9 +11,9 @@ import pytest
 from eaves.artifact import open_artifact
 from eaves.oci.copy import open_location
 from eaves.oci.registry.registry import Access
+from eaves.platform import RelaySpec
 from knative.client.cluster import Cluster, open_cluster
 from knative.client.kinds import NAMESPACE
-from knative.specs import ClusterRelay
 from tests.container_images.packaging import build_base, need, run_package
 from tests.contract.conftest import SITE as CONTRACT_SITE
 from tests.contract.conftest import Receiving, make_app, make_event, sink
@@ -97,7 +97,7 @@ def receiver(
     )  # fmt: skip
     cloud.make_secret(harness.cluster, "link")
     harness.use_agents(agent_image)
-    yield Receiving(relay=ClusterRelay(to=cloud.url, secret="link", spool_size="100Mi"), sink=sink)
+    yield Receiving(relay=RelaySpec(to=cloud.url, secret="link", spool_size="100Mi"), sink=sink)
     namespaces.close(cloud.cluster.namespace)
 
 

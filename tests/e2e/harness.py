@@ -20,8 +20,7 @@ from knative.client.kinds import BROKER, POD, TRIGGER
 from knative.client.pods import find_route
 from knative.platform import KnativePlatform
 from knative.resources.pod import build_security
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp, ClusterFunction, ClusterRelay, ClusterTrigger
+from knative.settings import ClusterApp, KnativeSettings, SiteSettings
 from tests.contract.sinks import Reported, Sink, parse_received
 from tests.waiting import wait_until
 
@@ -70,14 +69,14 @@ class KnativeHarness:
         self.cluster = cluster
         self.settings = KnativeSettings(pod={"resources": {"requests": {"cpu": "20m", "memory": "128Mi"}}})
         self._put_image = put_image
+        self._site = SiteSettings(name="test", namespace=cluster.namespace)
         self.platform = self._open()
         self._dead = KnativeSink(cluster, f"/dead-{next(_numbers)}")
         self.delivery = DeliverySettings(retry=3, backoff_s=0.1, timeout_s=90, dead_letter_sink=self._dead.url)
 
     def _open(self) -> KnativePlatform:
         """The platform with its settings, as one that is given artifacts."""
-        site = SiteSettings(name="test", namespace=self.cluster.namespace)
-        platform = KnativePlatform(self.cluster, self.settings, site)
+        platform = KnativePlatform(self.cluster, self.settings, self._site)
         self._platform_deploy = platform.deploy
         platform.deploy = self._deploy  # type: ignore[assignment, method-assign]
         return platform
@@ -90,15 +89,14 @@ class KnativeHarness:
     def prepare(self, app: LocalApp) -> ClusterApp:
         """The same app, which has no source and no trigger to MQTT, with its artifact's container image."""
         function = {one.name: getattr(app.function, one.name) for one in fields(FunctionSpec)}
-        triggers = [
-            {one.name: getattr(trigger, one.name) for one in fields(trigger) if one.name != "mqtt"}
-            for trigger in app.triggers
-        ]
         return ClusterApp(
-            function=ClusterFunction(**function, image=self._put_image(app.function.artifact)),
-            triggers=tuple(ClusterTrigger(**values) for values in triggers),
-            relay=app.relay if isinstance(app.relay, ClusterRelay) else ClusterRelay(),
+            function=FunctionSpec(**function),
+            triggers=app.triggers,
+            relay=app.relay,
             through=app.through,
+            image=self._put_image(app.function.artifact),
+            knative=self.settings,
+            site=self._site,
         )
 
     def _deploy(self, app: LocalApp) -> None:

@@ -13,7 +13,7 @@ from eaves.oci.copy import open_location
 from eaves.oci.registry.registry import Access
 from knative.client.kinds import DAEMON_SET, NODE, POD
 from knative.readiness.parts import READY, judge_parts
-from knative.resources.pin import pin_name
+from knative.resources.function import pin_name
 from tests.e2e.places import NAME, Place
 from tests.waiting import wait_until
 

@@ -282,7 +282,7 @@ SERVERS = {
     "functions/http/app.py": "its routes are asked here",
     "functions/http/listening_socket.py": "opens the function's port, see functions/test_process.py",
     "functions/http/server.py": "asked here",
-    "trainer/reader.py": "in a cluster only, by token, see knative/training/test_train_command.py",
+    "trainer/reader.py": "on the loopback address of a pod, see knative/training/test_train_command.py",
 }
 """What listens or has routes, and where it is tested."""
 LISTENS = re.compile(

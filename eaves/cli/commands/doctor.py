@@ -36,19 +36,13 @@ def _has_kubeconfig() -> bool:
 
 @click.command()
 @place_options("file", "on", "all")
-@click.option(
-    "--no-pod",
-    is_flag=True,
-    help="Don't test the addresses of sources and triggers, a test that runs a pod for some seconds.",
-)
 @access_options
 @output_option
-def command(place: Place, no_pod: bool, access: Callable[[], Access], form: str) -> None:
+def command(place: Place, access: Callable[[], Access], form: str) -> None:
     """Find problems that prevent a deployment at sites, or on this machine, and show how to fix each.
 
     This machine is checked with --on local, or when neither eaves.yaml nor a kubeconfig names a cluster. The command
-    changes nothing. The addresses in sources and MQTT triggers are tested from a pod that runs for some
-    seconds and is deleted; without such addresses, no pod is made.
+    changes nothing.
 
     Exit code 0: there are no problems, or only notes. 3: the deployment works, but with a restriction. 69: something
     does not work.
@@ -61,7 +55,7 @@ def command(place: Place, no_pod: bool, access: Callable[[], Access], form: str)
     if place.is_cluster or (place.platform != LOCAL and (named or (place.file.exists() and project.sites))):
         hurried = replace(access(), attempts=1, connect_s=5.0, read_s=15.0)
         found = [("", finding) for finding in check_packages()]
-        found += _examine_sites(place, hurried, may_probe=not no_pod)
+        found += _examine_sites(place, hurried)
     else:
         found = [("", finding) for finding in examine_machine(place.file, project.sources, LocalSettings().port)]
     several = len({site for site, _ in found if site}) > 1
@@ -73,7 +67,7 @@ def command(place: Place, no_pod: bool, access: Callable[[], Access], form: str)
     click.get_current_context().exit(EXIT_CODES[worst(finding for _, finding in found)])
 
 
-def _examine_sites(place: Place, access: Access, *, may_probe: bool) -> list[tuple[str, Finding]]:
+def _examine_sites(place: Place, access: Access) -> list[tuple[str, Finding]]:
     """Return the findings at each chosen site; when one of several doesn't answer, its error is a finding.
 
     Raises:
@@ -100,10 +94,7 @@ def _examine_sites(place: Place, access: Access, *, may_probe: bool) -> list[tup
         return examine(
             cluster,
             build_site_app(project, image, site),
-            project.knative,
-            site,
             trains_in=(job.namespace or site.namespace or cluster.namespace) if trains_here else "",
-            may_probe=may_probe,
             platforms=find_platforms,
         )
 

@@ -39,13 +39,13 @@ def command(image: str, folder: Path | None, training: str | None, place: Place,
     workspace = place.workspace
     if training:
         from eaves.cli.remote_training import build_training
-        from knative.training.pipeline import render_training
+        from knative.training.job import render_training
 
         print_manifests({"": render_training(build_training(workspace, namespace=place.namespace), training)}, folder)
         return
     project, sites = workspace.project, place.chosen  # before a registry is asked
     chosen = images.require(workspace, image)
     warn_of_attributes(workspace)
-    rendered = {site.name: render_app(build_site_app(project, chosen, site), project.knative, site) for site in sites}
+    rendered = {site.name: render_app(build_site_app(project, chosen, site)) for site in sites}
     advice = [advise_relay_secret(project.relay, site) for site in sites if project.relay.enabled]
     print_manifests(rendered, folder, advice)

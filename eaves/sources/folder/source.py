@@ -375,6 +375,6 @@ def _build_frame(relative: str, version: FileVersion, data: bytes) -> Frame:
 KIND = SourceKind(
     settings=FolderSourceSettings,
     run=lambda settings, context: FolderSource(settings, context).run(),
-    runs_as=("claim", "node", "reader"),
+    runs_as=("claim", "node"),
     remembers=lambda settings: settings.max_files,
 )

@@ -38,7 +38,7 @@ def configure(place: Place, agents: str, agent_image: str, url: str, camera: str
         sources=[
             {"name": "inbox", "claim": "photos", "spool_size": "100Mi"},
             {"name": camera, "agent": "node", "path": f"/var/tmp/{agents}"},
-            {"name": "archive", "agent": "reader", "claim": "archive", "through": "broker"},
+            {"name": "archive", "kind": "replay", "claim": "archive", "through": "broker"},
             {
                 "name": "gate",
                 "kind": "mqtt",
@@ -94,7 +94,7 @@ def test_every_rendered_file_passes_a_servers_dry_run_without_a_warning(
             place.cluster.apply(manifest, manager="kubectl", dry_run=True)
             kinds.add(manifest["kind"])
     assert [record.message for record in caplog.records if record.name == "knative.client.transport"] == []
-    assert kinds >= {"Service", "Broker", "Trigger", "EventType", "StatefulSet", "SinkBinding", "ContainerSource"}
+    assert kinds >= {"Service", "Broker", "Trigger", "EventType", "StatefulSet", "SinkBinding"}
     assert kinds >= {"DaemonSet", "Namespace", "ServiceAccount", "NetworkPolicy"}
     assert place.platform.status() == []
 

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from eaves.events import Event
-from eaves.platform import ScaleSettings
+from eaves.platform import FunctionSpec, ScaleSettings, default_trigger
 from knative.platform import KnativePlatform
-from knative.resources.pin import build_pin
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp, ClusterFunction, build_default_trigger
+from knative.resources.function import build_pin
+from knative.settings import ClusterApp, KnativeSettings, SiteSettings
 from tests.e2e.conftest import PutImage
 from tests.e2e.harness import MANAGER
 from tests.e2e.outages import is_pinned, lists_image
@@ -39,10 +38,10 @@ def test_with_the_registry_gone_and_kubelets_restarted_what_is_pinned_starts_fro
 ) -> None:  # fmt: skip
     site = SiteSettings(name=SITE, namespace=place.cluster.namespace)
 
-    def app(container: str) -> ClusterApp:
-        scale = ScaleSettings(idle_s=6)
-        function = ClusterFunction(name=NAME, site=SITE, image=container, scale=scale, concurrency=1)
-        return ClusterApp(function=function, triggers=(build_default_trigger(function),))
+    def app(container: str, *, pin: bool = True) -> ClusterApp:
+        function = FunctionSpec(name=NAME, site=SITE, scale=ScaleSettings(idle_s=6), concurrency=1)
+        triggers, knative = (default_trigger(NAME),), KnativeSettings(pin=pin)
+        return ClusterApp(function=function, triggers=triggers, image=container, knative=knative, site=site)
 
     def ask(subject: str) -> str:
         return ask_version(place.platform, NAME, make_event(subject))
@@ -56,12 +55,12 @@ def test_with_the_registry_gone_and_kubelets_restarted_what_is_pinned_starts_fro
     with registry_down():
         assert ask("cut-off.png") == version
     # The new one's container image comes to the node by the pin alone: no replica of it ever ran.
-    place.cluster.apply(build_pin(app(second_image), KnativeSettings(), site), manager=MANAGER, force=True)
+    place.cluster.apply(build_pin(app(second_image)), manager=MANAGER, force=True)
     wait_until(lambda: is_pinned(place, second_image), 120, pause_s=0.5, what="the pin of the new one")
     with registry_down():
         place.platform.deploy(app(second_image))
         place.platform.promote(NAME)
         wait_until(lambda: ask("new.png") == "2", 60, pause_s=0.5, what="the new version")
-        KnativePlatform(place.cluster, KnativeSettings(pin=False), site).deploy(app(third_image))
+        KnativePlatform(place.cluster, KnativeSettings(pin=False), site).deploy(app(third_image, pin=False))
         wait_until(lambda: CANT_FETCH in place.status().reason, 120, pause_s=1, what="why the third doesn't start")
         assert ask("still.png") == "2"

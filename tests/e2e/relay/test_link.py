@@ -17,16 +17,16 @@ import pytest
 
 from eaves.admin.report import LinkReport, QueueReport, from_json
 from eaves.errors import ClusterError
+from eaves.platform import RelaySpec
 from eaves.spool.ledger import to_dict
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD, SINK_BINDING
-from knative.resources.access import build_account
+from knative.resources.function import build_account
 from knative.resources.metadata import APP_LABEL, PART_LABEL
 from knative.resources.pod import build_security
 from knative.resources.relay import AGENTS, CONTAINER, build_relay
 from knative.resources.server import METRICS_PORT
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp, ClusterRelay
+from knative.settings import ClusterApp, KnativeSettings, SiteSettings
 from knative.status.agent_queue import Kubectl, PodQueue
 from tests.cluster.apps import NAME, plain_app
 from tests.container_images.packaging import need
@@ -73,13 +73,10 @@ def site(namespaces: Namespaces, cloud: Cloud, agent_image: str) -> Iterator[Clu
     """A namespace with a relay and nothing else."""
     cluster = namespaces.open("site")
     cloud.make_secret(cluster, "link")
-    relay = ClusterRelay(to=cloud.url, secret="link", spool_size="500Mi")
-    app: ClusterApp = replace(plain_app(), relay=relay)
+    relay = RelaySpec(to=cloud.url, secret="link", spool_size="500Mi")
     where = SiteSettings(name=SITE, namespace=cluster.namespace)
-    for manifest in (
-        build_account(app, where),
-        *build_relay(app, KnativeSettings(agent_image=agent_image), where),
-    ):
+    app: ClusterApp = replace(plain_app(), relay=relay, knative=KnativeSettings(agent_image=agent_image), site=where)
+    for manifest in (build_account(app), *build_relay(app)):
         if manifest["kind"] != SINK_BINDING.kind:
             cluster.apply(manifest, manager=MANAGER)
     wait_until(lambda: is_pod_ready(cluster.get(POD, RELAY_POD)), 240, pause_s=0.5, what="the relay")

@@ -190,9 +190,6 @@ def test_a_relay_comes_to_a_site_and_goes_and_what_it_held_is_delivered_when_it_
 
     cloud.link("cut")
     configure(project, cloud, agent_image, images="all")
-    doctor = project.eaves("doctor", "-o", "json", codes=(0, 3, 69))
-    reported = {one["message"] for one in json.loads(doctor.stdout) if one["check"] in {"reachability", "credentials"}}
-    assert any("the relay" in message and "can't reach" in message for message in reported), reported
     project.eaves("deploy", image, "--plain-http")
     wait_until(lambda: link_of(project) is not None, 180, pause_s=1, what="the relay")
     put_files(project.cluster, claimed(CLAIM_NAME), pictures(tiny_artifact, "during.png"), image)

@@ -15,7 +15,8 @@ from eaves.artifact import open_artifact, write_artifact
 from eaves.artifact.store import HANDLER, file_entries
 from eaves.errors import StartError
 from eaves.events import Event
-from knative.specs import ClusterApp, ClusterFunction, build_default_trigger
+from eaves.platform import FunctionSpec, default_trigger
+from knative.settings import ClusterApp, KnativeSettings, SiteSettings
 from tests.e2e.conftest import PutImage
 from tests.e2e.places import NAME, SITE, Place
 from tests.e2e.stream import Stream, ask_version
@@ -124,8 +125,9 @@ def test_a_revision_that_never_becomes_ready_says_the_functions_own_reason_and_t
     place: Place, make_event: MakeEvent, image: str, second_image: str, tiny_artifact: Path, version: str
 ) -> None:
     def app(container: str, digest: str) -> ClusterApp:
-        function = ClusterFunction(name=NAME, site=SITE, artifact_digest=digest, image=container, concurrency=1)
-        return ClusterApp(function=function, triggers=(build_default_trigger(function),))
+        function = FunctionSpec(name=NAME, site=SITE, artifact_digest=digest, concurrency=1)
+        triggers, site = (default_trigger(NAME),), SiteSettings(name=SITE, namespace=place.cluster.namespace)
+        return ClusterApp(function=function, triggers=triggers, image=container, knative=KnativeSettings(), site=site)
 
     place.platform.deploy(app(image, open_artifact(tiny_artifact).digest))
     place.platform.promote(NAME)

@@ -22,12 +22,11 @@ from eaves.events import DATASET_UPDATED, Event
 from knative.client.cluster import Cluster
 from knative.client.kinds import BROKER, CLAIM, CONFIG_MAP, JOB, JOB_SINK, POD, TRIGGER
 from knative.platform import KnativePlatform
+from knative.readiness.conditions import condition
 from knative.resources.pod import USER, build_security
-from knative.settings import KnativeSettings, SiteSettings
-from knative.training.job import TrainingJob, build_job
-from knative.training.job_follower import condition, create_job, find_ending, follow_job, pods_of
-from knative.training.job_settings import JobSettings
-from knative.training.pipeline import render_training
+from knative.settings import JobSettings, KnativeSettings, SiteSettings
+from knative.training.job import TrainingJob, build_job, render_training
+from knative.training.job_follower import create_job, find_ending, follow_job, pods_of
 from knative.training.run_download import download_run
 from tests.e2e.harness import MANAGER, is_ready
 from tests.inputs.artifacts import build_tiny_dataset
@@ -134,7 +133,7 @@ def test_a_training_whose_pod_is_lost_continues_and_its_run_comes_here(
     (first,) = pods_of(cluster, cluster.get(JOB, name) or {})
     cluster.delete(POD, first["metadata"]["name"])
     job = watched.result.result(600)
-    assert find_ending(job) == "Complete", condition(job)
+    assert find_ending(job) == "Complete", condition(job, "Failed")
     assert job["status"].get("failed", 0) == 0, "making room costs no attempt"
     assert any("continues" in text for text in watched.said)
     resumed = list(filter(None, watched.steps()))
@@ -170,7 +169,7 @@ def test_an_event_of_changed_images_becomes_a_training_and_one_of_others_does_no
     jobs = wait_until(lambda: made_by_sink(cluster), 300, pause_s=1, what="both Jobs' ends")
     assert sorted(find_ending(job) for job in jobs) == ["Complete", "Failed"]
     (failed,) = (job for job in jobs if find_ending(job) == "Failed")
-    assert condition(failed)["reason"] == "PodFailurePolicy", "images from elsewhere are not tried again"
+    assert condition(failed, "Failed")["reason"] == "PodFailurePolicy", "images from elsewhere are not tried again"
 
 
 def made_by_sink(cluster: Cluster) -> list[dict[str, Any]]:

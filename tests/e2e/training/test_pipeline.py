@@ -19,8 +19,9 @@ from eaves.oci.copy import BEST
 from eaves.oci.layers import wheels
 from eaves.oci.runtime import find_lock
 from knative.client.kinds import BROKER, JOB, JOB_SINK, SECRET, SINK_BINDING, TRIGGER
+from knative.readiness.conditions import condition
 from knative.resources.metadata import APP_LABEL, PART_LABEL
-from knative.training.job_follower import condition, find_ending, find_exit, pods_of
+from knative.training.job_follower import find_ending, find_exit, pods_of
 from tests.container_images.packaging import build_base, this_platform
 from tests.e2e.harness import MANAGER, KnativeSink, is_ready, start_server, start_sink
 from tests.e2e.places import NAME, Namespaces, Place
@@ -164,7 +165,7 @@ def test_images_become_a_published_model_and_a_worse_one_does_not(factory: Facto
     factory.apply(factory.render("pipeline", trainer_image, "floor", floor=1.0))
     refused = factory.finished(known)
     assert find_ending(refused) == "Failed"
-    assert condition(refused)["reason"] == "PodFailurePolicy", "another pod would find the same model"
+    assert condition(refused, "Failed")["reason"] == "PodFailurePolicy", "another pod would find the same model"
     (pod,) = pods_of(factory.cluster, refused)
     assert find_exit(pod)["exitCode"] == 79
     assert "the model is not published" in factory.log(refused)

@@ -198,7 +198,7 @@ class Knative(Serving):
             return dict.fromkeys(counts, self.nodes)
         if kind == "StatefulSet":
             return {"replicas": 1, "readyReplicas": 1}
-        return ready if kind in {"Trigger", "EventType", "SinkBinding", "ContainerSource", "JobSink"} else None
+        return ready if kind in {"Trigger", "EventType", "SinkBinding", "JobSink"} else None
 
     def _answer(self, request: Request) -> Reply:
         if request.target.startswith("pods/"):

@@ -33,7 +33,7 @@ networking.internal.knative.dev/v1alpha1  ServerlessService
 eventing.knative.dev/v1                   Broker Trigger
 eventing.knative.dev/v1beta3              EventType
 messaging.knative.dev/v1                  Subscription
-sources.knative.dev/v1                    SinkBinding ContainerSource
+sources.knative.dev/v1                    SinkBinding
 sinks.knative.dev/v1alpha1                JobSink
 """
 """apiVersion and kinds; `-`: in no namespace."""

@@ -21,12 +21,10 @@ from knative.doctor import examine
 from knative.doctor.permissions import list_needed
 from knative.doctor.site import ExaminedSite
 from knative.platform import KnativePlatform
-from knative.settings import KnativeSettings, RolloutSettings
-from knative.specs import ClusterApp
+from knative.settings import ClusterApp, JobSettings, KnativeSettings, RolloutSettings
 from knative.status.function_status import read_status
 from knative.training.job import TrainingJob, build_job
 from knative.training.job_follower import create_job, follow_job
-from knative.training.job_settings import JobSettings
 from knative.training.run_download import download_run
 from tests.cluster.apps import IMAGE, NAME, full_app, full_settings, plain_app
 from tests.cluster.deploys import AGENTS, HOME, OWNER, SITE, objects
@@ -44,12 +42,8 @@ Grant = Callable[[str, str, str, str], bool]
 
 
 def deploy(cluster: Cluster, image: str = IMAGE, *, ready_s: float = 10.0, app: ClusterApp | None = None) -> None:
-    app = app or plain_app()
-    app = replace(app, function=replace(app.function, image=image))
-    settings = full_settings() if app.sources else KnativeSettings()
-    update_site(
-        cluster, SITE, SiteDeployment(app=app, knative=settings, rollout=SETTINGS, by="jane@laptop", ready_s=ready_s)
-    )
+    app = replace(app or plain_app(), image=image, site=SITE)
+    update_site(cluster, SiteDeployment(app=app, rollout=SETTINGS, by="jane@laptop", ready_s=ready_s))
 
 
 def app_with_dead_letters() -> ClusterApp:
@@ -86,8 +80,8 @@ def reconcile(cluster: Cluster) -> None:
     wish = WantedDeployment(site=SITE.name, image=image, memory=WorkspaceMemory(known=last.mark, pending=image))
 
     def build(image: FunctionImage) -> SiteDeployment:
-        app = plain_app(image=image.name, artifact_digest=image.artifact_digest)
-        return SiteDeployment(app=app, knative=KnativeSettings(), rollout=SETTINGS, by="cron@server")
+        app = replace(plain_app(image=image.name, artifact_digest=image.artifact_digest), site=SITE)
+        return SiteDeployment(app=app, rollout=SETTINGS, by="cron@server")
 
     reconcile_site(cluster, SITE, NAME, wish, build)
 
@@ -107,7 +101,7 @@ def grant(apiserver: FakeCluster, *roles: Grant) -> list[tuple[str, str, str]]:
 
 
 def examined(cluster: Cluster, trains_in: str = "") -> ExaminedSite:
-    return ExaminedSite(cluster=cluster, app=plain_app(), settings=KnativeSettings(), site=SITE, trains_in=trains_in)
+    return ExaminedSite(cluster=cluster, app=replace(plain_app(), site=SITE), trains_in=trains_in)
 
 
 def at(namespace: str, asked: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
@@ -175,10 +169,11 @@ def test_who_examines_a_site_may_do_all_that_the_doctor_takes(
     install_knative(apiserver)
     roles = read_roles(HOME)
     grant(apiserver, *[role for name, role in roles.items() if name in {"eaves-deploy", "eaves-send-proxy"}])
-    few = examine(cluster, plain_app(), KnativeSettings(pod={"imagePullSecrets": [{"name": "registry"}]}), SITE)
-    assert "credentials" in {one.check for one in few if "is not permitted" in one.message}
+    app = replace(plain_app(), site=SITE)
+    few = examine(cluster, app)
+    assert "nodes" in {one.check for one in few if "is not permitted" in one.message}
     grant(apiserver, *[role for name, role in roles.items() if name not in {"eaves-reconcile", "eaves-train"}])
-    found = examine(cluster, plain_app(), KnativeSettings(pod={"imagePullSecrets": [{"name": "registry"}]}), SITE)
+    found = examine(cluster, app)
     assert [one.message for one in found if "permitted" in one.message or one.check == "permissions"] == [
         f"the current user has the permissions to deploy, roll out, send to and remove functions in {HOME}"
     ]

@@ -10,7 +10,7 @@ from knative.client.cluster import Cluster
 from knative.client.pods import find_route
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings
-from tests.cluster.apps import plain_app
+from tests.cluster.apps import at_site, plain_app
 from tests.cluster.deploys import SITE
 from tests.fakes.controllers.knative import Knative, predict
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request, refusal
@@ -28,7 +28,7 @@ EVENT = Event(
 @pytest.fixture
 def platform(cluster: Cluster, knative: Knative) -> KnativePlatform:
     platform = KnativePlatform(cluster, KnativeSettings(), SITE)
-    platform.deploy(plain_app())
+    platform.deploy(at_site(plain_app(), site=SITE))
     return platform
 
 
@@ -55,7 +55,7 @@ def test_an_event_reaches_the_function_by_the_gateway_and_its_prediction_comes_b
 def test_a_function_without_an_address_cant_be_asked_yet(cluster: Cluster, knative: Knative) -> None:
     knative.auto = False
     platform = KnativePlatform(cluster, KnativeSettings(), SITE)
-    platform.deploy(plain_app())
+    platform.deploy(at_site(plain_app(), site=SITE))
     with pytest.raises(ClusterError, match="Service flowers has no address yet"):
         platform.invoke("flowers", EVENT)
     with pytest.raises(

@@ -9,7 +9,7 @@ from eaves.platform import FunctionStatus
 from knative.client.cluster import Cluster
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings
-from tests.cluster.apps import full_app, full_settings, plain_app
+from tests.cluster.apps import at_site, full_app, full_settings, plain_app
 from tests.cluster.deploys import SITE
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request, refusal
@@ -31,10 +31,10 @@ def only(platform: KnativePlatform) -> FunctionStatus:
 def test_promote_waits_for_what_isnt_ready_and_changes_nothing_when_it_never_is(
     platform: KnativePlatform, knative: Knative
 ) -> None:
-    platform.deploy(plain_app())
+    platform.deploy(at_site(plain_app(), site=SITE))
     platform.promote("flowers")
     knative.auto = False
-    platform.deploy(plain_app(image=OTHER))
+    platform.deploy(at_site(plain_app(image=OTHER), site=SITE))
     impatient = KnativePlatform(platform.cluster, KnativeSettings(), SITE, ready_timeout_s=0.3)
     with pytest.raises(StartError, match=r"flowers was not ready within 0.3 s"):
         impatient.promote("flowers")
@@ -46,7 +46,7 @@ def test_promote_waits_for_what_isnt_ready_and_changes_nothing_when_it_never_is(
 
 def test_a_function_is_at_first_starting_then_idle_then_ready(platform: KnativePlatform, knative: Knative) -> None:
     knative.auto = False
-    platform.deploy(plain_app())
+    platform.deploy(at_site(plain_app(), site=SITE))
     assert (only(platform).state, only(platform).reason) == ("starting", "")
     knative.ready(FIRST)
     assert (only(platform).state, only(platform).replicas) == ("idle", 0)
@@ -63,10 +63,10 @@ def test_a_function_is_at_first_starting_then_idle_then_ready(platform: KnativeP
 def test_a_second_revision_that_fails_leaves_the_first_one_serving_and_says_why(
     platform: KnativePlatform, knative: Knative
 ) -> None:
-    platform.deploy(plain_app())
+    platform.deploy(at_site(plain_app(), site=SITE))
     platform.promote("flowers")
     knative.auto = False
-    platform.deploy(plain_app(image=OTHER))
+    platform.deploy(at_site(plain_app(image=OTHER), site=SITE))
     knative.ready(SECOND, False, message="golden image 3 differs")
     status = only(platform)
     assert (status.state, status.traffic) == ("idle", (f"{FIRST} 100 %",))
@@ -75,12 +75,11 @@ def test_a_second_revision_that_fails_leaves_the_first_one_serving_and_says_why(
 
 def test_sources_are_reported_with_their_state(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     platform = KnativePlatform(cluster, full_settings(), SITE)
-    knative.nodes, knative.held = 3, {"ContainerSource"}
-    platform.deploy(full_app())
+    knative.nodes = 3
+    platform.deploy(at_site(full_app(), site=SITE))
     parts = [part for part in only(platform).parts if part.component == "source" and part.kind != "SinkBinding"]
     assert {(part.kind, part.state, part.pods) for part in parts} == {
         ("StatefulSet", "ready", "1/1"),
-        ("ContainerSource", "starting", ""),
         ("DaemonSet", "ready", "3/3"),
     }
     metadata = {"name": "flowers-cams-camera", "namespace": "eaves-agents"}
@@ -95,7 +94,7 @@ def test_sources_are_reported_with_their_state(cluster: Cluster, knative: Knativ
 
 def test_logs_of_agents_are_read_by_name(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     platform = KnativePlatform(cluster, full_settings(), SITE)
-    platform.deploy(full_app())
+    platform.deploy(at_site(full_app(), site=SITE))
     homes = {"flowers-inbox": ("StatefulSet", "cams"), "flowers-cams-camera": ("DaemonSet", "eaves-agents")}
     for name, (kind, namespace) in homes.items():
         template = apiserver.get(f"apps/v1/{kind}", name, namespace=namespace)["spec"]["template"]
@@ -115,7 +114,7 @@ def test_logs_of_agents_are_read_by_name(cluster: Cluster, knative: Knative, api
 def test_a_replica_that_hasnt_started_keeps_nobody_from_reading_the_others(
     platform: KnativePlatform, knative: Knative, apiserver: FakeCluster
 ) -> None:
-    platform.deploy(plain_app())
+    platform.deploy(at_site(plain_app(), site=SITE))
     knative.run(FIRST, "a", "one")
     knative.run(FIRST, "b")
     said = 'container "function" in pod "b" is waiting to start: ContainerCreating'

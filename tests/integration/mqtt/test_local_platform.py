@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.events import IMAGE_CLASSIFIED, Event, encode_binary
 from eaves.local.specs import LocalApp, LocalFunction
-from eaves.platform import TriggerSpec
+from eaves.platform import MqttSection, TriggerSpec
 from tests.contract.harness import LocalHarness, open_local_harness, status_of
 from tests.processes.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
 from tests.processes.publishing import prediction
@@ -33,7 +32,7 @@ def harness() -> Iterator[LocalHarness]:
 
 
 def trigger(url: str, name: str = "hub", **settings: Any) -> TriggerSpec:
-    return TriggerSpec(name=name, filter={"type": IMAGE_CLASSIFIED}, url=url, mqtt=MqttTriggerSettings(**settings))
+    return TriggerSpec(name=name, filter={"type": IMAGE_CLASSIFIED}, url=url, mqtt=MqttSection(**settings))
 
 
 def app(*triggers: TriggerSpec) -> LocalApp:

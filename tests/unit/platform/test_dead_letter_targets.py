@@ -8,7 +8,7 @@ import pytest
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
-from eaves.platform import TriggerSpec, find_dead_letter_target
+from eaves.platform import TriggerSpec
 
 
 def trigger(sink: str, **values: Any) -> TriggerSpec:
@@ -27,18 +27,3 @@ def trigger(sink: str, **values: Any) -> TriggerSpec:
 def test_what_a_sink_can_not_be(sink: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         trigger(sink)
-
-
-def test_a_sink_is_an_address_another_triggers_receiver_or_a_function() -> None:
-    archive = TriggerSpec(name="archive", url="mqtt://broker/dead")
-    found = {
-        sink: find_dead_letter_target(trigger(sink), [archive])
-        for sink in ("https://dead.example/", "archive", "retrainer", "")
-    }
-    reported = {sink: (one.url, one.function) if one is not None else None for sink, one in found.items()}
-    assert reported == {
-        "https://dead.example/": ("https://dead.example/", ""),
-        "archive": ("mqtt://broker/dead", ""),
-        "retrainer": ("", "retrainer"),
-        "": None,
-    }

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from eaves.errors import DeniedError, InvalidError, UnreachableClusterError
-from eaves.platform import DeliverySettings
+from eaves.platform import DeliverySettings, RelaySpec
 from knative.client.cluster import Cluster
 from knative.deploy.apply import diff_app
 from knative.deploy.ownership import CHANGED, CREATED, REMOVED, UNCHANGED, UNJUDGED, ApplyResult
-from knative.settings import KnativeSettings
-from knative.specs import ClusterApp, ClusterRelay
+from knative.settings import ClusterApp, KnativeSettings
 from tests.cluster.apps import NAME, full_app, full_settings, plain_app, relayed_app
 from tests.cluster.deploys import AGENTS, HOME, OWNER, Killed, deploy, kill_after, objects, outcomes, render
 from tests.fakes.controllers.knative import SUBSCRIPTION, TRIGGER, Knative
@@ -44,9 +43,6 @@ def test_what_eaves_yaml_no_longer_has_goes(cluster: Cluster, knative: Knative) 
         "Service/flowers-gate-mqtt",
         "StatefulSet/flowers-gate-mqtt",
         "EventType/flowers-camera-captured",
-        "EventType/flowers-archive-captured",
-        "ContainerSource/flowers-archive",
-        "NetworkPolicy/flowers-archive",
         "NetworkPolicy/flowers-cams-camera",
         "SinkBinding/flowers-cams-camera",
         "DaemonSet/flowers-cams-camera",
@@ -61,7 +57,7 @@ def test_a_relay_comes_before_the_agents_that_send_to_it_and_goes_after_they_sen
     cluster: Cluster, knative: Knative
 ) -> None:
     app = relayed_app()
-    bare = replace(app, relay=ClusterRelay())
+    bare = replace(app, relay=RelaySpec())
     deploy(cluster, bare, full_settings())
     reported = order(deploy(cluster, app, full_settings()))
     assert reported.index("created StatefulSet/flowers-relay") < reported.index("changed SinkBinding/flowers-inbox")
@@ -97,7 +93,7 @@ def test_whatever_sink_an_agent_has_its_variables_are_the_same_in_number_and_ord
     """Knative's controller appends the sink, and later changes it by its place in an older copy of the list."""
     local = relayed_app(images="all")
     sources = tuple(replace(source, through="function") for source in local.sources)
-    apps = (local, replace(local, relay=ClusterRelay()), replace(local, through="cloud", sources=sources))
+    apps = (local, replace(local, relay=RelaySpec()), replace(local, through="cloud", sources=sources))
     named = [
         [one["name"] for one in made["spec"]["template"]["spec"]["containers"][0]["env"]]
         for made in (one for app in apps for one in render(app, full_settings()))
@@ -294,7 +290,7 @@ def test_a_relay_leaves_the_subscription_before_its_service_goes(
     deploy(cluster, app, full_settings())
     assert delivery(apiserver)["deadLetterSink"]["ref"]["name"] == f"{NAME}-relay"
     before = len(apiserver.log)
-    deploy(cluster, replace(app, relay=ClusterRelay()), full_settings())
+    deploy(cluster, replace(app, relay=RelaySpec()), full_settings())
     assert "deadLetterSink" not in delivery(apiserver)
     sent = [f"{one.method} {one.path}" for one in apiserver.log[before:]]
     (patched,) = [index for index, one in enumerate(sent) if one.startswith("PATCH") and "/subscriptions/" in one]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from eaves.errors import ConflictError, NotFoundError
+from eaves.platform import SourceSpec
 from knative.client.cluster import Cluster, open_cluster
 from knative.client.kinds import KSERVICE
 from knative.deploy.inventory import (
@@ -19,8 +20,7 @@ from knative.deploy.inventory import (
 )
 from knative.deploy.ownership import ADOPTED, CREATED, LEFT, REMOVED, UNCHANGED, AppOwner, delete_item
 from knative.deploy.removal import remove_app
-from knative.settings import KnativeSettings
-from knative.specs import ClusterApp, ClusterSource
+from knative.settings import ClusterApp, KnativeSettings
 from tests.cluster.apps import full_app, full_settings, plain_app
 from tests.cluster.deploys import (
     AGENTS,
@@ -37,7 +37,7 @@ from tests.cluster.deploys import (
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster, Request
 
-CAMERA = (ClusterSource(name="camera", agent="node", options={"path": "/data/camera"}),)
+CAMERA = (SourceSpec(name="camera", agent="node", options={"path": "/data/camera"}),)
 TRIGGER = "eventing.knative.dev/v1/Trigger"
 AUDIT: dict[str, Any] = {
     "apiVersion": "eventing.knative.dev/v1",

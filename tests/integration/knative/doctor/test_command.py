@@ -98,17 +98,6 @@ def test_of_several_sites_each_has_its_rows(project: Path, server: FakeCluster) 
     assert "SITE" in table.output
 
 
-def test_no_pod_is_made_when_none_is_wanted(project: Path, server: FakeCluster) -> None:
-    values = yaml.safe_load(project.read_text())
-    triggers = [{"name": "out", "url": "mqtt://broker.lan/gate"}]
-    agent = {"agent_image": "registry.test/agent@sha256:" + 64 * "b"}
-    project.write_text(yaml.safe_dump({**values, "triggers": triggers, "knative": agent}))
-    found = json.loads(doctor(project, "--no-pod", "-o", "json").stdout)
-    (reported,) = [one["message"] for one in found if one["check"] == "reachability"]
-    assert reported == "whether pods reach broker.lan:1883 was not checked, because of --no-pod"
-    assert server.asked("PATCH", "/pods/") == []
-
-
 def test_a_machine_without_a_cluster_is_examined_itself(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     camera = {"name": "gate", "kind": "camera", "url": "/dev/no-such-camera"}
     project.write_text(yaml.safe_dump({**FLOWERS, "sources": [camera]}))

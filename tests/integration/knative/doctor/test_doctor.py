@@ -9,17 +9,15 @@ from typing import Any
 import pytest
 
 from eaves.errors import OciError
-from eaves.platform import DeliverySettings
+from eaves.platform import DeliverySettings, TriggerSpec
 from eaves.platform.findings import ERROR, NOTE, OK, WARNING, worst
 from knative.client.cluster import Cluster, open_cluster
 from knative.doctor import examine
 from knative.doctor.runner import CHECKS, name_of
-from knative.specs import ClusterTrigger
 from tests.cluster.examinations import (
     APP,
     HERE,
     IMAGE,
-    SETTINGS,
     SITE,
     Patient,
     cluster,
@@ -34,20 +32,18 @@ __all__ = ["cluster", "patient", "server"]
 
 
 def test_a_good_cluster_gets_a_list_of_what_it_does_not_keep(cluster: Cluster) -> None:
-    findings = examine(cluster, APP, SETTINGS, SITE)
+    findings = examine(cluster, APP)
     assert [(one.severity, one.check) for one in findings if one.severity not in {OK, NOTE}] == [
         (WARNING, "broker"),
         (WARNING, "triggers"),
     ]
     assert worst(findings) == WARNING
     assert all(one.fix for one in findings if one.severity in {WARNING, ERROR})
-    assert {name_of(check) for check in CHECKS} - {"credentials", "images", "reachability"} <= {
-        one.check for one in findings
-    }
+    assert {name_of(check) for check in CHECKS} - {"images"} <= {one.check for one in findings}
 
 
 def test_nothing_is_changed(cluster: Cluster, server: FakeCluster) -> None:
-    examine(cluster, APP, SETTINGS, SITE)
+    examine(cluster, APP)
     asked = {one.path for one in server.log if one.method != "GET" and one.query.get("dryRun") != "All"}
     assert asked == {"/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"}
 
@@ -184,7 +180,7 @@ def test_container_images_that_the_registry_lacks_for_a_node(cluster: Cluster, s
                 raise answer
             return set(answer)
 
-        findings = examine(cluster, APP, SETTINGS, SITE, platforms=platforms)
+        findings = examine(cluster, APP, platforms=platforms)
         return next(one for one in findings if one.check == "images" and IMAGE in one.message)
 
     lacking = look({"amd64"})
@@ -198,7 +194,7 @@ def test_container_images_that_the_registry_lacks_for_a_node(cluster: Cluster, s
 def test_a_container_image_that_is_still_to_come_or_that_a_node_could_not_pull(
     patient: Patient, server: FakeCluster
 ) -> None:
-    app = replace(APP, function=replace(APP.function, image=""))
+    app = replace(APP, image="")
     assert patient.find("settings", app=app) == []
     assert "eaves.yaml names no container image yet" in patient.one("images", app=app).message
     waiting = {"reason": "ImagePullBackOff", "message": "dial tcp: lookup registry.test: no such host"}
@@ -210,13 +206,6 @@ def test_a_container_image_that_is_still_to_come_or_that_a_node_could_not_pull(
     found = patient.one("images")
     assert found.severity == WARNING
     assert "node node1 can't pull the container image registry.test:5000" in found.message
-
-
-def test_the_pull_secret(patient: Patient, server: FakeCluster) -> None:
-    missing = patient.one("credentials", pod={"imagePullSecrets": [{"name": "registry"}]})
-    assert missing.fix.startswith("kubectl -n barn create secret docker-registry registry --docker-server=")
-    server.put({**bare("v1", "Secret", "registry", namespace=HERE), "data": {".dockerconfigjson": "e30="}})
-    assert patient.find("credentials", pod={"imagePullSecrets": [{"name": "registry"}]}) == []
 
 
 def test_a_broker_that_keeps_events(patient: Patient, server: FakeCluster) -> None:
@@ -233,10 +222,10 @@ def test_a_broker_that_keeps_events(patient: Patient, server: FakeCluster) -> No
 
 
 def test_where_undelivered_events_go(patient: Patient, server: FakeCluster) -> None:
-    kept = ClusterTrigger(
+    kept = TriggerSpec(
         name="kept", url="http://x.test/", delivery=DeliverySettings(dead_letter_sink="http://dead.test/")
     )
-    lost = ClusterTrigger(name="lost", url="http://x.test/")
+    lost = TriggerSpec(name="lost", url="http://x.test/")
     app = replace(APP, triggers=(*APP.triggers, kept, lost))
     own, other = patient.find("triggers", app=app)
     assert own.fix == "set knative.dead_letter_sink in eaves.yaml to an http(s) address"
@@ -277,6 +266,6 @@ def test_what_may_not_be_seen_is_said_and_the_rest_is_looked_at(patient: Patient
 def test_a_cluster_that_stops_answering_is_a_finding(server: FakeCluster, tmp_path: Path) -> None:
     impatient = open_cluster(kubeconfig=server.kubeconfig(tmp_path / "kubeconfig", namespace=HERE), timeout_s=1)
     server.fault = lambda request: Reply(status=0) if request.path.endswith("/nodes") else None
-    findings = examine(impatient, APP, SETTINGS, SITE)
+    findings = examine(impatient, APP)
     assert (findings[-1].severity, findings[-1].check) == (ERROR, "nodes")
     assert findings[-1].message.startswith("the cluster stopped answering: ")

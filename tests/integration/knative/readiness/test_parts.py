@@ -12,16 +12,16 @@ from knative.client.kinds import BROKER, DAEMON_SET
 from knative.readiness.conditions import CAUSES
 from knative.readiness.parts import FAILED, READY, STARTING, judge_parts, wanted_parts
 from knative.resources.rendering import render_app
-from tests.cluster.apps import full_app, full_settings, plain_site
+from tests.cluster.apps import at_site, full_app, full_settings, plain_site
 from tests.cluster.deploys import HOME
 from tests.cluster.expanded import condition
+from tests.fakes.controllers.installation import bare
 from tests.fakes.kubernetes.apiserver import FakeCluster
 
 NOW = 1795600980.0
 """2026-11-25T10:03:00Z."""
 MINUTES_AGO = "2026-11-25T10:01:00Z"
 NAMES = {"Trigger": "eventing.knative.dev/v1", "StatefulSet": "apps/v1", "DaemonSet": "apps/v1"}
-NAMES |= {"ContainerSource": "sources.knative.dev/v1"}
 LABELS = {"app.kubernetes.io/managed-by": "eaves", "eaves.dev/app": "flowers", "eaves.dev/source": "inbox"}
 
 
@@ -29,7 +29,7 @@ def part(kind: str, *conditions: Any, component: str = "source", spec: Any = Non
     labels = {**LABELS, "app.kubernetes.io/component": component}
     metadata = {"name": "flowers-inbox", "namespace": HOME, "generation": 2, "uid": "u", "labels": labels}
     metadata["managedFields"] = [{"manager": "eaves", "operation": "Apply", "time": MINUTES_AGO}]
-    template = {"template": {"metadata": {"labels": labels}, "spec": {}}}
+    template = {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {}}}
     reported = {"observedGeneration": 2, **({"conditions": list(conditions)} if conditions else {}), **status}
     made = {"apiVersion": NAMES[kind], "kind": kind, "metadata": metadata}
     return {**made, "spec": {**template, **(spec or {})}, "status": reported}
@@ -66,7 +66,6 @@ def test_what_is_ready(cluster: Cluster) -> None:
         part("Trigger", condition("Ready", "True")),
         part("StatefulSet", spec={"replicas": 1}, readyReplicas=1),
         part("DaemonSet", desiredNumberScheduled=2, updatedNumberScheduled=2, numberReady=2),
-        part("ContainerSource", condition("Ready", "True")),
         part("DaemonSet", component="pin", desiredNumberScheduled=0),
     ):
         found = judge(cluster, value)
@@ -100,11 +99,21 @@ def test_an_agents_fixes_are_others_than_a_functions(cluster: Cluster, apiserver
     assert (found.cause, found.fix, found.final) == ("crash", "eaves logs flowers.inbox --on knative", True)
 
 
-def test_a_pod_of_the_version_before_may_be_in_the_way(cluster: Cluster, apiserver: FakeCluster) -> None:
-    put_pod(apiserver, "CrashLoopBackOff", **{"controller-revision-hash": "a"})
-    found = judge(cluster, part("StatefulSet", updateRevision="b", currentRevision="a"))
-    assert "has the previous version" in found.reason
-    assert (found.fix, found.final) == (f"kubectl -n {HOME} delete pod flowers-inbox-0", False)
+def test_a_taint_that_the_scheduler_does_not_name_is_named(cluster: Cluster, apiserver: FakeCluster) -> None:
+    for name, key in (("node1", "gpu"), ("node2", "edge")):
+        taint = {"key": key, "value": "yes", "effect": "NoSchedule"}
+        apiserver.put({**bare("v1", "Node", name), "spec": {"taints": [taint]}})
+    put_pod(apiserver, "")
+    pod = apiserver.get("Pod", "flowers-inbox-0", namespace=HOME)
+    pod["spec"]["tolerations"] = [{"key": "gpu", "operator": "Exists"}]
+    said = "0/2 nodes are available: 2 node(s) had untolerated taint(s)."
+    pod["status"] = {"conditions": [{"type": "PodScheduled", "status": "False", "message": said}]}
+    apiserver.put(pod)
+    found = judge(cluster, part("StatefulSet", spec={"replicas": 1}))
+    assert "[{key: edge, operator: Exists}]" in found.fix
+    assert found.fix.endswith("kubectl taint node NODE edge-")
+    apiserver.denied = {("list", "nodes")}
+    assert "{key: KEY, operator" in judge(cluster, part("StatefulSet", spec={"replicas": 1})).fix
 
 
 def test_an_agent_that_no_node_may_run(cluster: Cluster) -> None:
@@ -161,11 +170,11 @@ def test_an_object_that_its_controller_has_not_looked_at(cluster: Cluster) -> No
 
 def test_the_parts_of_an_app_are_those_that_can_be_ready_and_the_broker() -> None:
     site = plain_site(namespace="cams")
-    manifests = render_app(full_app(), full_settings(create_broker=False), site)
+    manifests = render_app(at_site(full_app(), full_settings(create_broker=False), site))
     found = wanted_parts(manifests, "cams")
     assert found[0] == (BROKER, "eaves", "cams")
     assert (DAEMON_SET, "flowers-cams-camera", "eaves-agents") in found
     assert not any(name.startswith("flowers-pin") for _, name, _ in found)
     assert {kind.kind for kind, _, _ in found} == {
-        *("Broker", "Trigger", "EventType", "SinkBinding", "StatefulSet", "DaemonSet", "ContainerSource")
+        *("Broker", "Trigger", "EventType", "SinkBinding", "StatefulSet", "DaemonSet")
     }

@@ -13,9 +13,8 @@ from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
 from knative.readiness.wait import Rows, wait_ready
 from knative.resources.rendering import render_app
 from knative.rollout import parse_rollout_status
-from knative.settings import KnativeSettings, RolloutSettings
-from knative.specs import ClusterApp
-from tests.cluster.apps import NAME, full_app, full_settings, plain_app
+from knative.settings import ClusterApp, KnativeSettings
+from tests.cluster.apps import NAME, at_site, full_app, full_settings, plain_app
 from tests.cluster.deploys import HOME, OWNER, SITE
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster
@@ -29,8 +28,8 @@ def update(
     cluster: Cluster, app: ClusterApp, settings: KnativeSettings | None = None, *, ready_s: float = 0.6
 ) -> SiteUpdate:
     """What `eaves deploy` does at one site."""
-    wanted = SiteDeployment(app=app, knative=settings or full_settings(), rollout=RolloutSettings(), ready_s=ready_s)
-    return update_site(cluster, SITE, wanted)
+    wanted = SiteDeployment(app=at_site(app, settings or full_settings(), SITE), ready_s=ready_s)
+    return update_site(cluster, wanted)
 
 
 def fail(
@@ -62,7 +61,7 @@ def test_a_stale_condition_of_a_trigger_is_waited_for_until_the_deadline(
     """Under load Knative looks at a Trigger again minutes after its function has an address."""
     text = "address not set for Kind = Service, Namespace = cams, Name = flowers"
     knative.broken["Trigger", "flowers"] = ("SubscriberResolved", "False", "Unable to get the URI", text)
-    manifests = render_app(plain_app(), KnativeSettings(), SITE)
+    manifests = render_app(at_site(plain_app(), KnativeSettings(), SITE))
     apply_app(cluster, manifests, OWNER)
     apiserver.skew_s += 60  # the change of an object that its controller hasn't seen counts as a fault now
     waited: list[Rows] = []
@@ -98,7 +97,7 @@ def test_an_agent_in_a_crash_loop(cluster: Cluster, knative: Knative, apiserver:
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("StatefulSet", "flowers-gate-mqtt"), ("ContainerSource", "flowers-archive"), ("Broker", "eaves")],
+    [("StatefulSet", "flowers-gate-mqtt"), ("Broker", "eaves")],
 )
 def test_each_other_part_is_waited_for(kind: str, name: str, cluster: Cluster, knative: Knative) -> None:
     knative.held = {kind}

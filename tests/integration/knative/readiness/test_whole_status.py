@@ -13,7 +13,7 @@ from eaves.platform import FunctionStatus
 from knative.client.cluster import Cluster
 from knative.deploy.inventory import InventoryItem, read_inventory, write_inventory
 from knative.platform import KnativePlatform
-from tests.cluster.apps import full_app, full_settings, plain_app
+from tests.cluster.apps import at_site, full_app, full_settings, plain_app
 from tests.cluster.deploys import HOME, SITE
 from tests.cluster.sites import IMAGE, open_sites
 from tests.fakes.controllers.knative import Knative
@@ -36,7 +36,7 @@ def left(platform: KnativePlatform) -> dict[str, tuple[str, str]]:
 def test_a_part_that_its_controller_is_still_at_degrades_nothing(cluster: Cluster, knative: Knative) -> None:
     knative.held = {"Trigger"}
     platform = open_platform(cluster)
-    platform.deploy(plain_app())
+    platform.deploy(at_site(plain_app(), site=SITE))
     assert left(platform) == {"Trigger flowers": ("starting", "")}
     assert platform.status()[0].state == "idle"
     knative.server.skew_s += 60
@@ -47,7 +47,7 @@ def test_what_the_inventory_lists_and_is_not_there_is_missing(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     platform = open_platform(cluster)
-    platform.deploy(plain_app())
+    platform.deploy(at_site(plain_app(), site=SITE))
     item = InventoryItem(kind="Trigger", name="flowers-alarm", namespace=HOME, uid="u-1")
     inventory = read_inventory(cluster, "flowers")
     write_inventory(cluster, replace(inventory, items=(*inventory.items, item)))
@@ -61,10 +61,10 @@ def test_what_the_inventory_lists_and_is_not_there_is_missing(
 def test_what_serves_and_what_is_pinned(cluster: Cluster, knative: Knative) -> None:
     knative.nodes = 3
     platform = open_platform(cluster)
-    platform.deploy(plain_app())
+    platform.deploy(at_site(plain_app(), site=SITE))
     platform.promote("flowers")
     other = "registry.example/barn/flowers@sha256:" + "d" * 64
-    platform.deploy(plain_app(image=other))
+    platform.deploy(at_site(plain_app(image=other), site=SITE))
     (status,) = platform.status()
     (served,) = status.serving
     assert (served.revision, served.percent) == ("flowers-00001", 100)
@@ -77,7 +77,7 @@ def test_what_may_not_be_listed_is_reported_and_the_rest_is_shown(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     platform = open_platform(cluster)
-    platform.deploy(full_app())
+    platform.deploy(at_site(full_app(), site=SITE))
     kinds = ("triggers.eventing.knative.dev", "sinkbindings.sources.knative.dev")
     apiserver.denied = {("list", kind) for kind in kinds} | {("get", "configmaps")}
     apiserver.denied |= {("list", "revisions.serving.knative.dev")}

@@ -18,10 +18,9 @@ from eaves.errors import (
     PlatformError,
 )
 from knative.client.cluster import Cluster, open_cluster
-from knative.settings import KnativeSettings
+from knative.settings import JobSettings, KnativeSettings
 from knative.training.job import TrainingJob, build_job
 from knative.training.job_follower import create_job, explain_failure, find_ending, follow_job
-from knative.training.job_settings import JobSettings
 from tests.fakes.controllers.jobs import JobPlay
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, open_apiserver
 from tests.waiting import wait_until

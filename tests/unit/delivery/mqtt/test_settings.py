@@ -13,13 +13,12 @@ from eaves.delivery.mqtt.settings import broker_url, topic_template
 from eaves.errors import ConfigError
 from eaves.local.specs import LocalApp, LocalFunction, parse_app
 from eaves.platform import TriggerSpec
-from knative.specs import ClusterTrigger
 
 T = TypeVar("T")
 
 
-def parse(**values: Any) -> ClusterTrigger:
-    return parse_as(ClusterTrigger, **values)
+def parse(**values: Any) -> TriggerSpec:
+    return parse_as(TriggerSpec, **values)
 
 
 def parse_as(cls: type[T], **values: Any) -> T:

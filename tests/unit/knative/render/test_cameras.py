@@ -8,29 +8,30 @@ from typing import Any
 
 import pytest
 
+from eaves.platform import SourceSpec
 from eaves.sources.agent.supervision import STOP_S
 from eaves.sources.camera.source import STOPPING_S
-from knative.client.kinds import CONTAINER_SOURCE, DAEMON_SET, STATEFUL_SET
+from knative.client.kinds import DAEMON_SET, STATEFUL_SET
 from knative.resources.agent import CHILD_STOP_S
 from knative.resources.rendering import render_app
-from knative.specs import ClusterApp, ClusterSource
-from tests.cluster.apps import full_settings, plain_app, plain_site
+from knative.settings import ClusterApp
+from tests.cluster.apps import at_site, full_settings, plain_app
 from tests.cluster.manifests import validate
 from tests.unit.knative.render import find_faults
 
 STREAM = {"url": "rtsp://gate.barn.lan/stream1"}
 DEVICE = {"url": "/dev/video0"}
-AGENTS = {STATEFUL_SET.kind, DAEMON_SET.kind, CONTAINER_SOURCE.kind}
+AGENTS = {STATEFUL_SET.kind, DAEMON_SET.kind}
 
 
 def app(options: dict[str, Any], **values: Any) -> ClusterApp:
     """An app with one camera."""
-    return replace(plain_app(), sources=(ClusterSource(name="gate", kind="camera", options=options, **values),))
+    return replace(plain_app(), sources=(SourceSpec(name="gate", kind="camera", options=options, **values),))
 
 
 def render(wanted: ClusterApp) -> dict[str, Any]:
     """The object that runs the camera's source."""
-    made = render_app(wanted, full_settings(pin=False), plain_site())
+    made = render_app(at_site(wanted, full_settings(pin=False)))
     (found,) = [one for one in made if one["kind"] in AGENTS]
     return found
 
@@ -98,7 +99,7 @@ def test_a_missing_container_image_is_a_fault_that_names_its_target() -> None:
     assert found.keys() == {"knative.agent_camera_image"}, "no part of the app needs the plain agent"
     assert "target agent-camera" in found["knative.agent_camera_image"]
     assert "sources such as gate" in found["knative.agent_camera_image"]
-    render_app(app(STREAM), full_settings(agent_image=""), plain_site())
+    render_app(at_site(app(STREAM), full_settings(agent_image="")))
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from eaves.platform import SourceSpec
 from knative.client.kinds import KSERVICE
 from knative.resources.rendering import render_app
 from knative.resources.sources import find_agent_image, find_missing_images
-from knative.specs import ClusterApp, ClusterSource
-from tests.cluster.apps import AGENT_IMAGE, S3_IMAGE, full_settings, plain_app, plain_site
+from knative.settings import ClusterApp
+from tests.cluster.apps import AGENT_IMAGE, S3_IMAGE, at_site, full_settings, plain_app
 from tests.cluster.manifests import restricted_faults
 from tests.unit.knative.render import find_faults
 
@@ -25,12 +26,12 @@ LARGE = {
 
 
 def app(options: dict[str, Any], **env: str) -> ClusterApp:
-    source = ClusterSource(name="gate", claim="photos", secret="keys", options=options)
+    source = SourceSpec(name="gate", claim="photos", secret="keys", options=options)
     return replace(plain_app(env=env), sources=(source,))
 
 
 def read_function(wanted: ClusterApp, **settings: Any) -> dict[str, Any]:
-    made = render_app(wanted, full_settings(**settings), plain_site())
+    made = render_app(at_site(wanted, full_settings(**settings)))
     (service,) = [one for one in made if one["kind"] == KSERVICE.kind]
     template = service["spec"]["template"]
     assert restricted_faults(template) == []
@@ -40,17 +41,15 @@ def read_function(wanted: ClusterApp, **settings: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("source", "image"),
     [
-        (ClusterSource(name="gate", claim="photos", options=LARGE), S3_IMAGE),
-        (ClusterSource(name="shop", kind="s3", options={"bucket": "s3://photos"}), S3_IMAGE),
-        (ClusterSource(name="gate", claim="photos"), AGENT_IMAGE),
+        (SourceSpec(name="gate", claim="photos", options=LARGE), S3_IMAGE),
+        (SourceSpec(name="shop", kind="s3", options={"bucket": "s3://photos"}), S3_IMAGE),
+        (SourceSpec(name="gate", claim="photos"), AGENT_IMAGE),
     ],
 )
-def test_an_agent_with_a_bucket_has_the_container_image_with_boto3(source: ClusterSource, image: str) -> None:
+def test_an_agent_with_a_bucket_has_the_container_image_with_boto3(source: SourceSpec, image: str) -> None:
     assert find_agent_image(source, full_settings()) == image
-    wanted = replace(plain_app(), sources=(source,))
-    assert dict(find_missing_images(wanted, full_settings(agent_s3_image=""))).keys() == (
-        {"agent_s3_image"} if image == S3_IMAGE else set()
-    )
+    wanted = replace(plain_app(), sources=(source,), knative=full_settings(agent_s3_image=""))
+    assert dict(find_missing_images(wanted)).keys() == ({"agent_s3_image"} if image == S3_IMAGE else set())
 
 
 def test_the_keys_are_a_secret_that_the_functions_user_can_read() -> None:
@@ -76,17 +75,5 @@ def test_a_secret_for_no_host_is_refused() -> None:
         "knative.dataref_secret": "has no effect without function.dataref_hosts"
     }
     assert (
-        "must be a name that Kubernetes allows"
-        in find_faults(plain_app(), dataref_secret="A B")["knative.dataref_secret"]
+        "must be a name that Kubernetes allows" in dict(full_settings(dataref_secret="A B").faults())["dataref_secret"]
     )
-
-
-def test_a_function_that_would_refuse_the_images_of_a_source_is_refused() -> None:
-    through_broker = replace(app(LARGE).sources[0], through="broker")
-    found = find_faults(replace(app(LARGE), sources=(through_broker,)))
-    assert found["function.dataref_hosts"] == (
-        "the function would refuse images of the source gate at https://photos.s3.eu-central-1.amazonaws.com: "
-        "datarefs to the host 'photos.s3.eu-central-1.amazonaws.com' are not allowed"
-    )
-    read_function(app(LARGE, **HOSTS))
-    read_function(app(LARGE))  # its agent asks it with the bytes

@@ -8,9 +8,10 @@ from typing import Any
 
 from eaves.config import iter_leaves
 from eaves.link.settings import PublisherSettings
+from eaves.platform import MqttSection, TriggerSpec
 from knative.resources.rendering import render_app
-from knative.specs import ClusterApp, ClusterMqttSettings, ClusterTrigger
-from tests.cluster.apps import full_settings, plain_app, plain_site
+from knative.settings import ClusterApp
+from tests.cluster.apps import at_site, full_settings, plain_app
 from tests.unit.knative.render import find_faults
 
 URL = "mqtt://broker.lan/gate/{label}"
@@ -18,14 +19,12 @@ URL = "mqtt://broker.lan/gate/{label}"
 
 def app(*, url: str = URL, name: str = "out", **mqtt: Any) -> ClusterApp:
     plain = plain_app()
-    return replace(
-        plain, triggers=(*plain.triggers, ClusterTrigger(name=name, url=url, mqtt=ClusterMqttSettings(**mqtt)))
-    )
+    return replace(plain, triggers=(*plain.triggers, TriggerSpec(name=name, url=url, mqtt=MqttSection(**mqtt))))
 
 
 def render(wanted: ClusterApp, **settings: Any) -> dict[str, dict[str, Any]]:
     """Objects of the publisher and its Trigger, by kind."""
-    made = render_app(wanted, full_settings(**settings), plain_site())
+    made = render_app(at_site(wanted, full_settings(**settings)))
     return {one["kind"]: one for one in made if one["metadata"]["name"].startswith("flowers-out")}
 
 

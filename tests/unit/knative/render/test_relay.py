@@ -10,10 +10,11 @@ import pytest
 
 from eaves.config import build, env_layer, iter_leaves
 from eaves.link.settings import RelaySettings
+from eaves.platform import RelaySpec, TriggerSpec
 from eaves.sources.settings import AgentSettings
 from knative.resources.rendering import render_app
-from knative.specs import ClusterApp, ClusterRelay, ClusterTrigger
-from tests.cluster.apps import RECEIVER, full_settings, plain_site, relayed_app
+from knative.settings import ClusterApp
+from tests.cluster.apps import RECEIVER, at_site, full_settings, relayed_app
 from tests.unit.knative.render import find_faults
 
 RELAY = {"apiVersion": "v1", "kind": "Service", "name": "flowers-relay", "namespace": "eaves"}
@@ -23,7 +24,7 @@ Objects = dict[tuple[str, str], dict[str, Any]]
 
 def render(app: ClusterApp, **settings: Any) -> Objects:
     """Objects by kind and name."""
-    made = render_app(app, full_settings(**settings), plain_site())
+    made = render_app(at_site(app, full_settings(**settings)))
     return {(one["kind"], one["metadata"]["name"]): one for one in made}
 
 
@@ -44,9 +45,9 @@ def through_cloud(app: ClusterApp) -> ClusterApp:
 
 
 def test_an_app_without_a_receiver_is_rendered_as_before() -> None:
-    bare = replace(relayed_app(), relay=ClusterRelay())
+    bare = replace(relayed_app(), relay=RelaySpec())
     assert not [name for kind, name in render(bare) if "relay" in name]
-    assert render(bare) == render(replace(bare, relay=ClusterRelay(images="all", secret="link")))
+    assert render(bare) == render(replace(bare, relay=RelaySpec(images="all", secret="link")))
 
 
 def test_a_trigger_brings_what_does_not_come_from_agents_and_nothing_twice() -> None:
@@ -68,7 +69,7 @@ def test_the_broker_tries_for_two_days_to_bring_the_relay_something(name: str) -
 
 
 def test_dead_letters_go_to_the_relay_unless_another_sink_is_named() -> None:
-    other = ClusterTrigger(name="alarm", url="http://alarm.barn/")
+    other = TriggerSpec(name="alarm", url="http://alarm.barn/")
     app = replace(relayed_app(), triggers=(*relayed_app().triggers, other))
     made = {name: one["spec"]["delivery"] for (kind, name), one in render(app).items() if kind == "Trigger"}
     assert made["flowers"]["deadLetterSink"] == made["flowers-alarm"]["deadLetterSink"] == {"ref": RELAY}

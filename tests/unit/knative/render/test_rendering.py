@@ -12,28 +12,27 @@ import yaml
 
 from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.errors import ConfigError
-from eaves.platform import DeliverySettings, ScaleSettings
+from eaves.platform import DeliverySettings, ScaleSettings, SourceSpec, TriggerSpec
 from functions.settings import FunctionSettings
 from knative.resources.rendering import render_app, to_yaml, write_files
-from knative.settings import KnativeSettings, SiteSettings
-from knative.specs import ClusterApp, ClusterSource, ClusterTrigger
-from tests.cluster.apps import full_app, full_settings, plain_app, plain_site, relayed_app, watching_app
+from knative.settings import ClusterApp, KnativeSettings, SiteSettings
+from tests.cluster.apps import at_site, full_app, full_settings, plain_app, plain_site, relayed_app, watching_app
 from tests.cluster.manifests import pod_templates, restricted_faults, validate
 
 GOLDEN = Path(__file__).parent / "rendered"
-CASES: dict[str, tuple[ClusterApp, KnativeSettings, SiteSettings]] = {
-    "plain": (plain_app(), KnativeSettings(), SiteSettings(name="barn")),
-    "full": (full_app(), full_settings(), plain_site()),
-    "relayed": (relayed_app(), full_settings(create_broker=False, pin=False), plain_site()),
-    "watching": (watching_app(), full_settings(create_broker=False, pin=False), plain_site()),
-    "selected": (plain_app(), KnativeSettings(public=True, pin=False), plain_site(selector={"edge": "yes"})),
+CASES: dict[str, ClusterApp] = {
+    "plain": at_site(plain_app(), site=SiteSettings(name="barn")),
+    "full": full_app(),
+    "relayed": at_site(relayed_app(), full_settings(create_broker=False, pin=False)),
+    "watching": at_site(watching_app(), full_settings(create_broker=False, pin=False)),
+    "selected": at_site(plain_app(), KnativeSettings(public=True, pin=False), plain_site(selector={"edge": "yes"})),
 }
 Manifests = tuple[dict[str, Any], ...]
 
 
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest) -> tuple[str, Manifests]:
-    return request.param, render_app(*CASES[request.param])
+    return request.param, render_app(CASES[request.param])
 
 
 def only(manifests: Manifests, kind: str, name: str = "") -> dict[str, Any]:
@@ -55,7 +54,7 @@ def test_every_object_is_valid_by_the_schemas(case: tuple[str, Manifests], share
         validate(manifest, shared)
 
 
-def test_comments_change_nothing_of_what_is_rendered(case: tuple[str, Manifests]) -> None:
+def test_yaml_is_read_as_what_was_rendered(case: tuple[str, Manifests]) -> None:
     assert [yaml.safe_load(to_yaml(one)) for one in case[1]] == list(case[1])
 
 
@@ -80,10 +79,10 @@ def test_a_dead_letter_sink_by_name_is_that_triggers_receiver_or_a_function() ->
     app = full_app()
     sinks = ("alarm", "gate", "elsewhere")
     triggers = [
-        ClusterTrigger(name=f"to-{sink}", url="http://x.test/", delivery=DeliverySettings(dead_letter_sink=sink))
+        TriggerSpec(name=f"to-{sink}", url="http://x.test/", delivery=DeliverySettings(dead_letter_sink=sink))
         for sink in sinks
     ]
-    made = render_app(replace(app, triggers=(*app.triggers, *triggers)), full_settings(), plain_site())
+    made = render_app(replace(app, triggers=(*app.triggers, *triggers)))
     found = {sink: only(made, "Trigger", f"flowers-to-{sink}")["spec"]["delivery"]["deadLetterSink"] for sink in sinks}
     assert found["alarm"] == {"uri": "http://alarm.barn.svc.cluster.local/"}
     kinds = {sink: (found[sink]["ref"]["apiVersion"], found[sink]["ref"]["name"]) for sink in sinks[1:]}
@@ -109,52 +108,56 @@ def test_variables_of_the_function_are_settings_that_its_process_has() -> None:
     from eaves.config import iter_leaves
 
     known = {leaf.env for leaf in iter_leaves(FunctionSettings)}
-    for container in only(render_app(*CASES["full"]), "Service", "flowers")["spec"]["template"]["spec"]["containers"]:
+    for container in only(render_app(CASES["full"]), "Service", "flowers")["spec"]["template"]["spec"]["containers"]:
         assert {one["name"] for one in container["env"]} <= {*known, *TELEMETRY_OFF}
 
 
 def test_a_request_may_take_as_long_as_the_most_patient_trigger_waits() -> None:
     app = plain_app()
     patient = replace(app.triggers[0], delivery=DeliverySettings(timeout_s=250))
-    pod = only(render_app(replace(app, triggers=(patient,)), KnativeSettings(), plain_site()), "Service")
+    pod = only(render_app(replace(app, triggers=(patient,))), "Service")
     assert pod["spec"]["template"]["spec"]["timeoutSeconds"] == 250
 
 
 @pytest.mark.parametrize(("idle_s", "window"), [(0.5, "6s"), (59.6, "60s")])
 def test_the_window_is_one_that_knative_takes(idle_s: float, window: str) -> None:
-    made = render_app(plain_app(scale=ScaleSettings(idle_s=idle_s)), KnativeSettings(), plain_site())
+    made = render_app(plain_app(scale=ScaleSettings(idle_s=idle_s)))
     annotations = only(made, "Service")["spec"]["template"]["metadata"]["annotations"]
     assert annotations["autoscaling.knative.dev/window"] == window
 
 
 def test_only_a_selector_places_the_function_and_then_it_never_goes_to_zero() -> None:
-    placed = only(render_app(*CASES["selected"]), "Service")["spec"]["template"]
+    placed = only(render_app(CASES["selected"]), "Service")["spec"]["template"]
     assert placed["spec"]["nodeSelector"] == {"edge": "yes"}
     assert placed["metadata"]["annotations"]["autoscaling.knative.dev/min-scale"] == "1"
-    anywhere = only(render_app(*CASES["plain"]), "Service")["spec"]["template"]
+    anywhere = only(render_app(CASES["plain"]), "Service")["spec"]["template"]
     assert "nodeSelector" not in anywhere["spec"]
     assert anywhere["metadata"]["annotations"]["autoscaling.knative.dev/min-scale"] == "0"
 
 
 def test_the_broker_belongs_to_no_single_app() -> None:
-    assert "eaves.dev/app" not in only(render_app(*CASES["plain"]), "Broker")["metadata"]["labels"]
+    assert "eaves.dev/app" not in only(render_app(CASES["plain"]), "Broker")["metadata"]["labels"]
 
 
 def test_nothing_is_let_out_but_names_until_references_are_allowed() -> None:
-    closed = only(render_app(*CASES["plain"]), "NetworkPolicy")["spec"]["egress"]
+    closed = only(render_app(CASES["plain"]), "NetworkPolicy")["spec"]["egress"]
     assert [sorted({port["port"] for port in rule["ports"]}) for rule in closed] == [[53]]
-    opened = only(render_app(*CASES["full"]), "NetworkPolicy", "flowers")["spec"]["egress"][1]
+    opened = only(render_app(CASES["full"]), "NetworkPolicy", "flowers")["spec"]["egress"][1]
     assert [port["port"] for port in opened["ports"]] == [443, 8443]
     assert [block["ipBlock"]["cidr"] for block in opened["to"]] == ["0.0.0.0/0", "10.1.0.0/16"]
 
 
 def test_what_a_cluster_needs_and_eaves_yaml_lacks_is_said_all_at_once() -> None:
-    sources = (ClusterSource(name="inbox"), ClusterSource(name="camera", agent="node", options={"path": "camera"}))
-    short = ClusterTrigger(name="short", delivery=DeliverySettings(timeout_s=30))
+    sources = (SourceSpec(name="inbox"), SourceSpec(name="camera", agent="node", options={"path": "camera"}))
+    short = TriggerSpec(name="short", delivery=DeliverySettings(timeout_s=30))
     app = plain_app(image="registry.example/flowers:v1")
     with pytest.raises(ConfigError) as error:
         render_app(
-            replace(app, sources=sources, triggers=(*app.triggers, short)), KnativeSettings(), SiteSettings(name="barn")
+            at_site(
+                replace(app, sources=sources, triggers=(*app.triggers, short)),
+                KnativeSettings(),
+                SiteSettings(name="barn"),
+            )
         )
     assert [fault.path for fault in error.value.faults] == [
         "knative.image",
@@ -167,7 +170,7 @@ def test_what_a_cluster_needs_and_eaves_yaml_lacks_is_said_all_at_once() -> None
 
 
 def test_files_are_named_so_that_what_others_need_is_applied_first(tmp_path: Path) -> None:
-    written = write_files(render_app(*CASES["full"]), tmp_path)
+    written = write_files(render_app(CASES["full"]), tmp_path)
     assert sorted(written) == written
     names = [path.stem.partition("-")[2] for path in written]
     kinds = [name.partition("-")[0] for name in names]
@@ -179,7 +182,7 @@ def test_files_are_named_so_that_what_others_need_is_applied_first(tmp_path: Pat
 
 
 def test_files_that_are_no_longer_rendered_go_and_files_of_others_stay(tmp_path: Path) -> None:
-    write_files(render_app(*CASES["full"]), tmp_path)
+    write_files(render_app(CASES["full"]), tmp_path)
     (tmp_path / "theirs.yaml").write_text("kind: ConfigMap\n")
-    written = write_files(render_app(*CASES["plain"]), tmp_path)
+    written = write_files(render_app(CASES["plain"]), tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([*written, tmp_path / "theirs.yaml"])

@@ -10,28 +10,28 @@ from typing import Any
 import pytest
 
 from eaves.config import build, env_layer
+from eaves.platform import SourceSpec
 from eaves.sources.agent.configuration import read_source
 from eaves.sources.settings import AgentSettings
-from knative.client.kinds import CONTAINER_SOURCE, DAEMON_SET, STATEFUL_SET
-from knative.doctor.reachability import Destination, find_destinations
+from knative.client.kinds import DAEMON_SET, STATEFUL_SET
 from knative.resources.rendering import render_app
-from knative.specs import ClusterApp, ClusterSource
-from tests.cluster.apps import full_settings, plain_app, plain_site
+from knative.settings import ClusterApp
+from tests.cluster.apps import at_site, full_settings, plain_app, plain_site
 from tests.unit.knative.render import find_faults
 
 MQTT = {"url": "mqtts://broker.lan", "topics": ["gate/+"]}
-AGENTS = {STATEFUL_SET.kind, DAEMON_SET.kind, CONTAINER_SOURCE.kind}
+AGENTS = {STATEFUL_SET.kind, DAEMON_SET.kind}
 
 
 def app(kind: str = "mqtt", *, name: str = "gate", options: dict[str, Any] | None = None, **values: Any) -> ClusterApp:
     """An app with one source."""
-    source = ClusterSource(name=name, kind=kind, options=MQTT if options is None else options, **values)
+    source = SourceSpec(name=name, kind=kind, options=MQTT if options is None else options, **values)
     return replace(plain_app(), sources=(source,))
 
 
 def render(wanted: ClusterApp) -> dict[str, Any]:
     """The object that runs the source."""
-    made = render_app(wanted, full_settings(), plain_site())
+    made = render_app(at_site(wanted, full_settings()))
     (found,) = [one for one in made if one["kind"] in AGENTS and "-pin-" not in one["metadata"]["name"]]
     return found
 
@@ -59,7 +59,7 @@ def test_dollars_reach_the_agent_as_they_were_written() -> None:
 
 
 def test_the_namespace_that_a_site_does_not_name_is_the_pods_own() -> None:
-    made = render_app(app(), full_settings(), replace(plain_site(), namespace=""))
+    made = render_app(at_site(app(), full_settings(), replace(plain_site(), namespace="")))
     (found,) = [one for one in made if one["kind"] == STATEFUL_SET.kind]
     (container,) = found["spec"]["template"]["spec"]["containers"]
     reported = {one["name"]: expand(one["value"]) for one in container["env"] if "value" in one}
@@ -84,10 +84,10 @@ def test_the_memory_suffices_for_the_largest_image(max_bytes: int, limit: str) -
 
 def test_a_source_sees_its_own_secret_and_no_other() -> None:
     both = (
-        ClusterSource(name="gate", kind="mqtt", options=MQTT, secret="one"),
-        ClusterSource(name="yard", kind="mqtt", options=MQTT, secret="two"),
+        SourceSpec(name="gate", kind="mqtt", options=MQTT, secret="one"),
+        SourceSpec(name="yard", kind="mqtt", options=MQTT, secret="two"),
     )
-    made = render_app(replace(plain_app(), sources=both), full_settings(), plain_site())
+    made = render_app(at_site(replace(plain_app(), sources=both), full_settings(), plain_site()))
     seen = {
         one["metadata"]["name"]: [
             volume["secret"] for volume in one["spec"]["template"]["spec"]["volumes"] if "secret" in volume
@@ -112,7 +112,6 @@ def test_a_recording_is_the_volume_or_an_archive_in_it() -> None:
     assert reported_path(app("replay", options={"path": "photos"}, claim="recordings")) == "/images"
     assert reported_path(app("replay", options={"path": "old/day.tar.gz"}, claim="recordings")) == "/images/day.tar.gz"
     assert reported_path(app("folder", options={"path": "photos.tar"}, claim="photos")) == "/images"
-    assert render(app("replay", options={}, claim="recordings", agent="reader"))["kind"] == CONTAINER_SOURCE.kind
 
 
 def test_what_a_kind_cannot_run_as_is_refused() -> None:
@@ -139,13 +138,3 @@ def test_a_folder_of_this_machine_is_no_secret() -> None:
     found = find_faults(app(options={**MQTT, "credentials": "secrets/broker"}))
     assert "create secret generic gate --from-file=secrets/broker" in found["sources[0].secret"]
     render(app(options={**MQTT, "credentials": "secrets/broker"}, secret="login"))
-
-
-def test_addresses_that_the_doctor_tries() -> None:
-    assert list(find_destinations(app(secret="login"))) == [
-        Destination(by="source gate", address="tls://broker.lan:8883", secret="login")
-    ]
-    assert [one.address for one in find_destinations(app("http", options={"url": "https://cam.lan/snap.jpg"}))] == [
-        "tls://cam.lan:443"
-    ]
-    assert list(find_destinations(app("folder", options={}, claim="photos"))) == []

@@ -8,17 +8,17 @@ import pytest
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
+from eaves.platform import SourceSpec, TriggerSpec
 from knative.resources.agent import MAX_NAME, build_name
-from knative.specs import ClusterSource, ClusterTrigger
 
 
-def build_source(**values: Any) -> ClusterSource:
-    return build(ClusterSource, SettingsLayer(origin="eaves.yaml", values={"name": "gate", **values}))
+def build_source(**values: Any) -> SourceSpec:
+    return build(SourceSpec, SettingsLayer(origin="eaves.yaml", values={"name": "gate", **values}))
 
 
-def build_trigger(secret: str) -> ClusterTrigger:
+def build_trigger(secret: str) -> TriggerSpec:
     values = {"name": "hub", "url": "mqtt://hub/a", "mqtt": {"secret": secret}}
-    return build(ClusterTrigger, SettingsLayer(origin="eaves.yaml", values=values))
+    return build(TriggerSpec, SettingsLayer(origin="eaves.yaml", values=values))
 
 
 @pytest.mark.parametrize("name", ["Broker_Login", "a..b", "a" * 254, "a\n"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from knative.resources.pin import is_pin_name, pin_name
+from knative.resources.function import is_pin_name, pin_name
 from tests.cluster.apps import IMAGE
 
 

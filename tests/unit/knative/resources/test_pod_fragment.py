@@ -9,13 +9,22 @@ from typing import Any
 import pytest
 
 from eaves.config import build
-from eaves.config.layers import SettingsLayer
+from eaves.config.declarations import SettingsLayer
 from eaves.config.yaml_text import load_yaml
 from knative.resources.console import ConsoleDeployment, build_console
-from knative.resources.pod import find_fragment_faults, merge_fragments
+from knative.resources.pod import find_fragment_faults
 from knative.resources.rendering import render_app
-from knative.settings import KnativeSettings
-from tests.cluster.apps import AGENT_IMAGE, full_app, full_settings, plain_app, plain_site, relayed_app, watching_app
+from knative.settings import KnativeSettings, merge_fragments
+from tests.cluster.apps import (
+    AGENT_IMAGE,
+    at_site,
+    full_app,
+    full_settings,
+    plain_app,
+    plain_site,
+    relayed_app,
+    watching_app,
+)
 from tests.cluster.manifests import pod_templates, validate
 
 TAINTED: dict[str, Any] = {
@@ -31,7 +40,9 @@ APPS = {"full": full_app(), "relayed": relayed_app(), "watching": watching_app()
 
 @pytest.mark.parametrize("name", APPS)
 def test_every_pod_of_an_app_gets_the_fields_and_is_valid(name: str, shared: Path) -> None:
-    made = render_app(APPS[name], full_settings(pod=TAINTED), plain_site(pod={"nodeSelector": {"place": "barn"}}))
+    made = render_app(
+        at_site(APPS[name], full_settings(pod=TAINTED), plain_site(pod={"nodeSelector": {"place": "barn"}}))
+    )
     seen = 0
     for one in made:
         for template in pod_templates(one):
@@ -48,7 +59,7 @@ def test_every_pod_of_an_app_gets_the_fields_and_is_valid(name: str, shared: Pat
 
 def test_a_site_that_takes_a_label_away_is_no_part_of_a_larger_cluster() -> None:
     site = plain_site(pod={"nodeSelector": {"edge": None}})
-    made = render_app(plain_app(), KnativeSettings(pod={"nodeSelector": {"edge": "yes"}}), site)
+    made = render_app(at_site(plain_app(), KnativeSettings(pod={"nodeSelector": {"edge": "yes"}}), site))
     (function,) = (one for one in made if one["apiVersion"] == "serving.knative.dev/v1")
     template = function["spec"]["template"]
     assert template["metadata"]["annotations"]["autoscaling.knative.dev/min-scale"] == "0"
@@ -56,20 +67,20 @@ def test_a_site_that_takes_a_label_away_is_no_part_of_a_larger_cluster() -> None
 
 
 def test_a_label_of_a_node_is_text_whatever_its_name() -> None:
-    made = render_app(plain_app(), KnativeSettings(pod={"nodeSelector": {"weight": "5"}}), plain_site())
+    made = render_app(at_site(plain_app(), KnativeSettings(pod={"nodeSelector": {"weight": "5"}})))
     assert {pod["spec"]["nodeSelector"]["weight"] for one in made for pod in pod_templates(one)} == {"5"}
 
 
 def test_a_pin_is_pulled_with_the_account_of_the_function() -> None:
     """Its pull secrets may be those of the account, and without them a rollout would wait for the pin for ever."""
-    made = render_app(plain_app(), KnativeSettings(pod={"serviceAccountName": "puller"}), plain_site())
+    made = render_app(at_site(plain_app(), KnativeSettings(pod={"serviceAccountName": "puller"})))
     accounts = {template["spec"]["serviceAccountName"] for one in made for template in pod_templates(one)}
     assert accounts == {"puller"}
 
 
 def test_resources_of_the_app_are_the_functions() -> None:
     gpu = {"resources": {"requests": {"cpu": "1"}, "limits": {"memory": None, "nvidia.com/gpu": "1"}}}
-    made = render_app(full_app(), full_settings(pod=gpu), plain_site())
+    made = render_app(at_site(full_app(), full_settings(pod=gpu)))
     given = {
         one["metadata"]["name"]: template["spec"]["containers"][0]["resources"]
         for one in made
@@ -92,7 +103,7 @@ def test_the_most_specific_value_counts_and_lists_are_joined() -> None:
 def test_numbers_of_eaves_yaml_are_numbers_in_the_pod() -> None:
     text = "pod: {tolerations: [{key: edge, value: 1, tolerationSeconds: 30}], nodeSelector: {gpu: true}}"
     settings = build(KnativeSettings, SettingsLayer(origin="eaves.yaml", values=load_yaml(text)))
-    made = render_app(plain_app(), replace(settings, agent_image=AGENT_IMAGE), plain_site())
+    made = render_app(at_site(plain_app(), replace(settings, agent_image=AGENT_IMAGE), plain_site()))
     pods = [template["spec"] for one in made for template in pod_templates(one)]
     assert pods[0]["tolerations"] == [{"key": "edge", "value": "1", "tolerationSeconds": 30}]
     assert pods[0]["nodeSelector"] == {"gpu": "true"}

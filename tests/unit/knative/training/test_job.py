@@ -17,19 +17,19 @@ from eaves.config.complete import load_sections
 from eaves.errors import Fault
 from knative.resources.metadata import RUN_LABEL
 from knative.resources.rendering import to_yaml
-from knative.settings import KnativeSettings
-from knative.training.job import TrainingJob, build_job, training_faults
-from knative.training.job_settings import JobSettings
-from knative.training.pipeline import (
+from knative.settings import JobSettings, KnativeSettings
+from knative.training.job import (
+    TrainingJob,
     build_binding,
     build_dataset_trigger,
+    build_job,
     build_jobsink,
     build_pipeline,
-    jobsink_faults,
-    pipeline_faults,
+    find_faults,
     render_training,
+    training_faults,
 )
-from knative.training.run_download import build_reader, build_token
+from knative.training.run_download import build_reader
 from tests.cluster.manifests import pod_templates, restricted_faults, validate
 from trainer.lifecycle import ENDINGS
 from trainer.settings import DataSettings, TrainSettings
@@ -92,7 +92,6 @@ MANIFESTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "jobsink-pipeline": lambda: build_jobsink(FULL),
     "jobsink-trigger": lambda: build_dataset_trigger(FULL),
     "reader": lambda: build_reader(ON_VOLUMES, "flowers-0123456789-read-abcd", JOB),
-    "reader-token": lambda: build_token(ON_VOLUMES, "flowers-0123456789-read-abcd", "token", JOB),
 }
 
 
@@ -147,12 +146,6 @@ def test_the_same_training_has_the_same_name_and_run() -> None:
 def test_another_training_is_another_job_and_another_run(other: TrainingJob) -> None:
     assert name_of(other) != name_of(BARE)
     assert other.run_name != BARE.run_name
-
-
-def test_more_memory_is_another_job_for_the_same_run() -> None:
-    other = replace(BARE, job=replace(BARE.job, pod={"resources": {"requests": {"memory": "8Gi"}}}))
-    assert name_of(other) != name_of(BARE)
-    assert build_job(other)["metadata"]["labels"][RUN_LABEL] == build_job(BARE)["metadata"]["labels"][RUN_LABEL]
 
 
 def test_the_longest_name_fits() -> None:
@@ -234,14 +227,14 @@ def test_what_a_cluster_lacks_is_reported_all_at_once() -> None:
 
 def test_a_pipeline_wants_a_place_to_push_and_a_base() -> None:
     lacking = replace(BARE, convert=ConvertSettings(handler="handler.py"))
-    assert set(reported(list(pipeline_faults(lacking)))) == {"job.repository", "job.base", "convert.handler"}
-    assert list(pipeline_faults(FULL)) == []
+    assert set(reported(list(find_faults(lacking, "pipeline")))) == {"job.repository", "job.base", "convert.handler"}
+    assert list(find_faults(FULL, "pipeline")) == []
 
 
 def test_a_jobsink_wants_to_know_whom_to_trust_and_takes_the_data_from_the_event() -> None:
     unsaid = replace(BARE, data=DataSettings(path="photos"))
-    assert set(reported(list(jobsink_faults(unsaid)))) == {"data.allowed_prefixes"}
-    assert list(jobsink_faults(FULL)) == []
+    assert set(reported(list(find_faults(unsaid, "jobsink")))) == {"data.allowed_prefixes"}
+    assert list(find_faults(FULL, "jobsink")) == []
 
 
 @pytest.mark.parametrize(
