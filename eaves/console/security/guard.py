@@ -31,6 +31,8 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 CLOCK_S = 60.0
 """Time by which a session may begin in the future, seconds: a clock that was corrected since the login. Sessions of a
 later future end, as a wrong clock would let them live longer than intended."""
+KNOWN_DAYS = 365
+"""Time after its last login for which a browser is known to the limit of logins, days; its session ends far earlier."""
 OUT_OF_DATE = "This page is out of date. Load it again, and repeat what you did."
 READ_ONLY = "This console is read-only, so it changes nothing."
 _MARKS = "console_marks"
@@ -128,7 +130,7 @@ class Guard:
             SESSION_COOKIE_NAME=f"eaves-{hashlib.sha256(self._key).hexdigest()[:8]}",
             SESSION_COOKIE_SAMESITE="Lax",
             SESSION_REFRESH_EACH_REQUEST=False,
-            PERMANENT_SESSION_LIFETIME=timedelta(seconds=settings.session_s),
+            PERMANENT_SESSION_LIFETIME=timedelta(days=KNOWN_DAYS),
         )
 
     @property
@@ -163,16 +165,20 @@ class Guard:
         """
         if self._password is None:
             return "", 0
-        address, now = request.remote_addr or "", int(self._clock.now())
-        if wait_s := self._limit.take(address):
+        address, now, version = request.remote_addr or "", int(self._clock.now()), self._password.version
+        browser = str(session.get("browser", ""))
+        if not browser.endswith(version):
+            browser = ""  # a new password makes every browser a stranger
+        if wait_s := self._limit.take(browser):
             return f"Too many attempts. Wait {wait_s} seconds, then try again.", wait_s
         if not self._password.matches(password.strip()):
             _log.warning("a login from %s failed: wrong password", address)
             return "This is not the password.", 0
-        self._limit.give_back(address)
+        self._limit.give_back(browser)
         session.clear()
         session.permanent = True
-        session.update(id=secrets.token_urlsafe(16), since=now, password=self._password.version)
+        session.update(id=secrets.token_urlsafe(16), since=now, password=version)
+        session["browser"] = browser or f"{secrets.token_urlsafe(16)} {version}"
         _log.info("a person at %s has logged in", address)
         return "", 0
 
@@ -181,7 +187,8 @@ class Guard:
         if self.is_logged_in():
             until = session["since"] + self._settings.session_s
             self._logouts.add(session["id"], until=until, now=self._clock.now())
-            session.clear()
+            for name in ("id", "since", "password"):  # the browser stays known to the limit of logins
+                del session[name]
             g.is_logged_in, g.is_logged_out = False, True
 
     def form_token(self) -> str:
