@@ -15,7 +15,7 @@ from knative import rollout
 from knative.client.kinds import BROKER, KSERVICE, POD, ObjectKind
 from knative.client.pods import find_route
 from knative.deploy.inventory import note_removal, read_deployment
-from knative.deploy.ownership import AppOwner
+from knative.deploy.ownership import AppOwner, order_removal
 from knative.deploy.removal import find_removable, prune_pins, remove_app
 from knative.deploy.site_update import SOMEBODY, SiteDeployment, update_site
 from knative.readiness.wait import wait_ready, wait_routed
@@ -121,8 +121,8 @@ class KnativePlatform:
         Raises:
             ConflictError: When `deploy` applied none of the objects, and `adopt` is false.
         """
-        items = find_removable(self.cluster, self._owner(name), adopt=adopt)
-        return [f"{item.kind} {item.namespace}/{item.name}" for item in items]
+        found = find_removable(self.cluster, self._owner(name), adopt=adopt)
+        return [f"{key.kind} {key.namespace}/{key.name}" for key in order_removal(found)]
 
     def status(self) -> list[FunctionStatus]:
         """Read the status of every function of the site, sorted by name."""

@@ -6,7 +6,7 @@ that has the same name, which Eaves takes over only with `adopt`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,16 +28,15 @@ from knative.client.kinds import (
     ObjectKind,
     kind_of,
 )
-from knative.deploy.inventory import Inventory, InventoryItem, Key, Manifests, change_inventory, item_kind
+from knative.deploy.inventory import Manifests, ObjectKey, item_kind
 from knative.resources.metadata import (
     APP_LABEL,
     MANAGED_LABEL,
     MANAGED_VALUE,
-    MANAGER,
     NAMESPACE_LABEL,
     SITE_LABEL,
 )
-from knative.resources.pin import is_pin, is_pin_name
+from knative.resources.pin import is_pin_name
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -108,12 +107,6 @@ def is_ours(one: Object) -> bool:
     return bool((one["metadata"].get("labels") or {}).get(MANAGED_LABEL) == MANAGED_VALUE)
 
 
-def is_applied_by_eaves(one: Object) -> bool:
-    """Return whether Eaves applied an object, by its labels and its field managers."""
-    entries = one["metadata"].get("managedFields") or ()
-    return is_ours(one) and any(entry.get("manager") == MANAGER for entry in entries)
-
-
 def is_shared(manifest: Object) -> bool:
     """Return whether several apps share an object, such as a Broker or the namespace of agents."""
     return APP_LABEL not in (manifest["metadata"].get("labels") or {})
@@ -125,42 +118,36 @@ def is_satisfied(manifest: Object, namespace: Object) -> bool:
     return all(has.get(name) == value for name, value in wanted.items() if name != MANAGED_LABEL)
 
 
-def key_of(one: Object, cluster: Cluster) -> Key:
+def key_of(one: Object, cluster: Cluster) -> ObjectKey:
     """Return the identity of an object, as an inventory has it."""
     metadata, kind = one["metadata"], kind_of(one)
     namespace = (metadata.get("namespace") or cluster.namespace) if kind.namespaced else ""
-    return item_kind(kind), namespace, str(metadata["name"])
+    return ObjectKey(item_kind(kind), namespace, str(metadata["name"]))
 
 
-def build_item(one: Object, cluster: Cluster) -> InventoryItem:
-    """Build the inventory item of an object; it has no UID when the object is a manifest that isn't applied yet."""
-    kind, namespace, name = key_of(one, cluster)
-    return InventoryItem(kind=kind, name=name, namespace=namespace, uid=str(one["metadata"].get("uid", "")))
-
-
-def kind_named(item: InventoryItem) -> ObjectKind:
+def kind_named(key: ObjectKey) -> ObjectKind:
     """Return the kind of an object in the inventory.
 
     Raises:
         InvalidError: When this version of Eaves doesn't know the kind.
     """
-    if item.kind not in _KINDS:
+    if key.kind not in _KINDS:
         raise InvalidError(
-            f"the inventory lists {item.kind} {item.name} in {item.namespace}, but this version of Eaves does not "
-            f"support {item.kind}",
+            f"the inventory lists {key.kind} {key.name} in {key.namespace}, but this version of Eaves does not "
+            f"support {key.kind}",
             hint="use the version of Eaves that deployed the app",
         )
-    return _KINDS[item.kind]
+    return _KINDS[key.kind]
 
 
-def order_removal(items: Iterable[InventoryItem]) -> list[InventoryItem]:
+def order_removal(keys: Iterable[ObjectKey]) -> list[ObjectKey]:
     """Sort objects into the order of removal: an object is removed before the objects that it depends on."""
-    return sorted(items, key=lambda item: (AT_HOME.index(kind_named(item)), item.namespace, item.name))
+    return sorted(keys, key=lambda key: (AT_HOME.index(kind_named(key)), key.namespace, key.name))
 
 
-def is_pin_item(app: str, item: InventoryItem) -> bool:
-    """Return whether an inventory lists a pin of the app."""
-    return item.kind == item_kind(DAEMON_SET) and is_pin_name(app, item.name)
+def is_pin_key(app: str, key: ObjectKey) -> bool:
+    """Return whether an object is a pin of the app."""
+    return key.kind == item_kind(DAEMON_SET) and is_pin_name(app, key.name)
 
 
 def find_labelled(cluster: Cluster, owner: AppOwner) -> list[Object]:
@@ -180,14 +167,16 @@ def find_labelled(cluster: Cluster, owner: AppOwner) -> list[Object]:
     return [one for one, by in owners if not any(owner.get("controller") for owner in by)]
 
 
-def find_known(cluster: Cluster, manifests: Manifests, owner: AppOwner, *, adopt: bool = True) -> dict[Key, Object]:
+def find_known(
+    cluster: Cluster, manifests: Manifests, owner: AppOwner, *, adopt: bool = True
+) -> dict[ObjectKey, Object]:
     """Return the existing objects that have the name of a rendered object.
 
     Raises:
         ConflictError: Without `adopt`, when an object of another owner has a name that the app renders.
         ClusterError: When a request to the cluster is refused or fails.
     """
-    found: dict[Key, Object] = {}
+    found: dict[ObjectKey, Object] = {}
     for manifest in manifests:
         one = _read(cluster, manifest)
         if one is None:
@@ -200,85 +189,6 @@ def find_known(cluster: Cluster, manifests: Manifests, owner: AppOwner, *, adopt
                 hint=_remedy(manifest),
             )
     return found
-
-
-def find_left(cluster: Cluster, inventory: Inventory, manifests: Manifests) -> list[InventoryItem]:
-    """Return the objects of the inventory that are no longer rendered, in the order of removal.
-
-    Pins stay while the app has one; `knative.deploy.removal` removes those that no revision needs any more.
-    """
-    wanted = {key_of(one, cluster) for one in manifests}
-    pinned = any(is_pin(one) for one in manifests)
-    return order_removal(
-        item for item in inventory.items if item.key not in wanted and not (pinned and is_pin_item(inventory.app, item))
-    )
-
-
-def list_intended(
-    cluster: Cluster, inventory: Inventory, manifests: Manifests, known: Mapping[Key, Object]
-) -> Inventory:
-    """Add the objects that are about to be applied, so that a killed deploy leaves no object unlisted.
-
-    An object that doesn't exist, or whose UID differs from the inventory's, is added without a UID; it belongs to the
-    app once it is applied.
-    """
-    listed = {item.key: item.uid for item in inventory.items}
-    there = {key: str(one["metadata"].get("uid", "")) for key, one in known.items()}
-    keys = {key_of(one, cluster): one for one in manifests}
-    return list_applied(
-        cluster, inventory, [one for key, one in keys.items() if key not in listed or listed[key] != there.get(key, "")]
-    )
-
-
-def list_applied(cluster: Cluster, inventory: Inventory, applied: Iterable[Object]) -> Inventory:
-    """Add objects of the app, with the UIDs that the API server gave to those that are applied."""
-    added = [build_item(one, cluster) for one in applied if not is_shared(one)]
-    return inventory.with_items({item.key: item for item in (*inventory.items, *added)}.values())
-
-
-def remove_items(
-    cluster: Cluster, inventory: Inventory, left: Sequence[InventoryItem], *, dry_run: bool = False
-) -> list[ApplyResult]:
-    """Delete objects by UID and take them off the inventory; an object that is already gone has no result.
-
-    Raises:
-        ClusterError: When a request to the cluster is refused or fails.
-    """
-    removed = [one for item in left for one in delete_item(cluster, item, inventory.app, dry_run=dry_run)]
-    if left and not dry_run:
-        change_inventory(
-            cluster,
-            inventory,
-            lambda one: one.with_items(item for item in one.items if item not in left),
-            before="the rest was removed",
-        )
-    return removed
-
-
-def delete_item(cluster: Cluster, item: InventoryItem, app: str, *, dry_run: bool = False) -> list[ApplyResult]:
-    """Delete an object of an app by its UID, and never another object of the same name.
-
-    Returns:
-        One result, `removed`, or `left` when the object of that name belongs to another owner; none for no object.
-
-    Raises:
-        ClusterError: When a request to the cluster is refused or fails.
-    """
-    kind, uid, outcome = kind_named(item), item.uid, REMOVED
-    if not uid:
-        one = cluster.get(kind, item.name, namespace=item.namespace)
-        if one is None:
-            return []
-        uid = str(one["metadata"]["uid"])
-        if not (is_applied_by_eaves(one) and one["metadata"]["labels"].get(APP_LABEL) == app):
-            outcome = LEFT
-    if outcome == REMOVED:
-        try:
-            if not cluster.delete(kind, item.name, namespace=item.namespace, dry_run=dry_run, uid=uid):
-                return []
-        except ConflictError:
-            outcome = LEFT
-    return [ApplyResult(kind=kind.kind, name=item.name, outcome=outcome)]
 
 
 def _read(cluster: Cluster, manifest: Object) -> Object | None:

@@ -6,26 +6,35 @@ serves, or that a rollback returns to, needs them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, DeniedError, InvalidError, NotFoundError
 from knative.client.kinds import CONFIG_MAP, KSERVICE, REVISION
-from knative.deploy.inventory import Inventory, InventoryItem, inventory_name, read_inventory
+from knative.deploy.inventory import (
+    Inventory,
+    ObjectKey,
+    change_inventory,
+    changed,
+    inventory_name,
+    read_inventory,
+)
 from knative.deploy.ownership import (
+    LEFT,
+    REMOVED,
     ApplyResult,
     AppOwner,
-    build_item,
-    delete_item,
     find_labelled,
     is_ours,
-    is_pin_item,
+    is_pin_key,
+    key_of,
+    kind_named,
     order_removal,
-    remove_items,
 )
 from knative.readiness.conditions import image_of
-from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE, PIN_ANNOTATION
+from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PIN_ANNOTATION
 from knative.resources.pin import pin_name
 from knative.rollout import parse_rollout_status
 
@@ -62,13 +71,76 @@ def remove_app(cluster: Cluster, owner: AppOwner, *, adopt: bool = False) -> lis
             f"functions: {known})",
             hint="eaves status --on knative",
         )
-    return [*_delete(cluster, items, inventory), *_delete_inventory(cluster, inventory, items)]
+    done = delete_objects(cluster, inventory, items)
+    if inventory.version:
+        try:
+            cluster.delete(CONFIG_MAP, inventory_name(inventory.app), version=inventory.version)
+        except ConflictError:
+            inventory.require_newest(cluster, before="")
+            raise changed(cluster, owner.app) from None
+    return done
+
+
+def delete_objects(
+    cluster: Cluster, inventory: Inventory, items: Mapping[ObjectKey, str], *, dry_run: bool = False
+) -> list[ApplyResult]:
+    """Delete objects of an app by UID, in order, and stop with an error when another user deploys the app meanwhile.
+
+    Never is another object of the same name deleted; the result of one is then `left`. An object that is already gone
+    has no result.
+
+    Raises:
+        ConflictError: When another user deployed or removed the app.
+        ClusterError: When a request to the cluster is refused or fails.
+    """
+    done = []
+    for key in order_removal(items):
+        kind, uid, outcome = kind_named(key), items[key], REMOVED
+        inventory.require_newest(cluster, before="the rest was removed")
+        if not uid:
+            one = cluster.get(kind, key.name, namespace=key.namespace)
+            if one is None:
+                continue
+            uid = str(one["metadata"]["uid"])
+            managers = [entry.get("manager") for entry in one["metadata"].get("managedFields") or ()]
+            if not (is_ours(one) and one["metadata"]["labels"].get(APP_LABEL) == inventory.app and MANAGER in managers):
+                outcome = LEFT
+        try:
+            if outcome == REMOVED and not cluster.delete(
+                kind, key.name, namespace=key.namespace, dry_run=dry_run, uid=uid
+            ):
+                continue
+        except ConflictError:
+            outcome = LEFT
+        done.append(ApplyResult(kind=kind.kind, name=key.name, outcome=outcome))
+    return done
+
+
+def prune(
+    cluster: Cluster, inventory: Inventory, left: Iterable[ObjectKey], *, dry_run: bool = False
+) -> list[ApplyResult]:
+    """Delete objects that the app no longer has, and take them off the inventory.
+
+    Raises:
+        ConflictError: When another user deployed or removed the app.
+        ClusterError: When a request to the cluster is refused or fails.
+    """
+    gone = {key: inventory.items[key] for key in left}
+    done = delete_objects(cluster, inventory, gone, dry_run=dry_run)
+    if gone and not dry_run:
+        change_inventory(
+            cluster,
+            inventory,
+            lambda one: replace(one, items={key: uid for key, uid in one.items.items() if key not in gone}),
+            before="the rest was removed",
+        )
+    return done
 
 
 def find_removable(
     cluster: Cluster, owner: AppOwner, inventory: Inventory | None = None, *, adopt: bool = False
-) -> list[InventoryItem]:
-    """Find the objects that `remove_app` deletes, in the order of removal: those that the inventory lists.
+) -> dict[ObjectKey, str]:
+    """Find the objects that `remove_app` deletes, with their UIDs: those that the inventory lists.
 
     Args:
         cluster: Connection to the cluster, in the app's namespace.
@@ -82,15 +154,14 @@ def find_removable(
         ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, owner.app) if inventory is None else inventory
-    found = {item.key: item for item in inventory.items}
+    found = dict(inventory.items)
     if adopt or not inventory.version:
         labelled = find_labelled(cluster, owner)
         if labelled and not adopt:
             raise _not_deployed(cluster, owner, labelled)
         for one in labelled:
-            item = build_item(one, cluster)
-            found.setdefault(item.key, item)
-    return order_removal(found.values())
+            found.setdefault(key_of(one, cluster), str(one["metadata"]["uid"]))
+    return found
 
 
 def prune_pins(cluster: Cluster, app: str, *, inventory: Inventory | None = None) -> list[ApplyResult]:
@@ -109,14 +180,14 @@ def prune_pins(cluster: Cluster, app: str, *, inventory: Inventory | None = None
     """
     with suppress(DeniedError, ConflictError, InvalidError):
         inventory = read_inventory(cluster, app) if inventory is None else inventory
-        pins = [item for item in inventory.items if is_pin_item(app, item)]
+        pins = [key for key in inventory.items if is_pin_key(app, key)]
         service = cluster.get(KSERVICE, app) if len(pins) > 1 else None
         if service is None or not service["metadata"].get("annotations", {}).get(PIN_ANNOTATION):
             return []  # one pin is needed by the newest revision; without one, the app is being removed
         if inventory.deployment is not None and inventory.deployment.image != image_of(service):
             return []  # a deploy has yet to apply its revision
         needed = {service["metadata"]["annotations"][PIN_ANNOTATION], *_needed_pins(cluster, app, service)}
-        return remove_items(cluster, inventory, [item for item in pins if item.name not in needed])
+        return prune(cluster, inventory, [key for key in pins if key.name not in needed])
     return []
 
 
@@ -135,35 +206,6 @@ def _needed_pins(cluster: Cluster, app: str, service: Mapping[str, Any]) -> Iter
         image = image_of(one)
         if one["metadata"]["name"] in names and is_ours(one) and "@sha256:" in image:
             yield pin_name(app, image, one["spec"].get("nodeSelector") or {})
-
-
-def _delete(cluster: Cluster, items: Sequence[InventoryItem], inventory: Inventory) -> Iterator[ApplyResult]:
-    """Delete objects one by one; stop with an error when another user deploys the app meanwhile."""
-    for item in items:
-        if read_inventory(cluster, inventory.app).deployment != inventory.deployment:
-            raise _overtaken(cluster, inventory.app)
-        yield from delete_item(cluster, item, inventory.app)
-
-
-def _delete_inventory(cluster: Cluster, inventory: Inventory, done: Sequence[InventoryItem]) -> Iterator[ApplyResult]:
-    """Delete the inventory. Objects that were added to it since it was read are deleted first."""
-    while inventory.version:
-        try:
-            cluster.delete(CONFIG_MAP, inventory_name(inventory.app), version=inventory.version)
-        except ConflictError:
-            last, inventory = inventory.deployment, read_inventory(cluster, inventory.app)
-            if inventory.version and inventory.deployment != last:
-                raise _overtaken(cluster, inventory.app) from None
-            yield from _delete(cluster, order_removal(item for item in inventory.items if item not in done), inventory)
-        else:
-            return
-
-
-def _overtaken(cluster: Cluster, app: str) -> ConflictError:
-    return ConflictError(
-        f"{cluster.name}: another user deployed {app} while it was being removed",
-        hint="eaves status --on knative   # shows what is deployed now",
-    )
 
 
 def _not_deployed(cluster: Cluster, owner: AppOwner, found: Sequence[Mapping[str, Any]]) -> ConflictError:

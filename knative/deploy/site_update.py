@@ -15,7 +15,7 @@ from knative import rollout
 from knative.client.kinds import KSERVICE, REVISION, kind_of
 from knative.deploy.apply import apply_app
 from knative.deploy.inventory import DeploymentRecord, Inventory, Manifests, digest_manifests, take_number
-from knative.deploy.ownership import UNCHANGED, ApplyResult, AppOwner, Object, is_pin_item
+from knative.deploy.ownership import UNCHANGED, ApplyResult, AppOwner, Object, is_pin_key
 from knative.deploy.removal import prune_pins
 from knative.readiness.conditions import image_of, observed
 from knative.readiness.diagnosis import read_function
@@ -178,7 +178,7 @@ def apply_newest(
     rollout.fix_traffic(cluster, name, adopt=wanted.adopt)
     applied = apply_app(cluster, manifests, wanted.owner, inventory=inventory, adopt=wanted.adopt, check=check)
     rendered = {str(one["metadata"]["name"]) for one in manifests if is_pin(one)}
-    if any(is_pin_item(name, item) and item.name not in rendered for item in inventory.items):
+    if any(is_pin_key(name, key) and key.name not in rendered for key in inventory.items):
         applied += prune_pins(cluster, name)
     if all(one.outcome == UNCHANGED for one in applied if one.kind == KSERVICE.kind):
         _retry_revision(cluster, name)

@@ -8,7 +8,7 @@ from eaves.cli.deployment import build_deploy_request, reconcile_sites
 from eaves.cli.output import output_option
 from eaves.cli.registry import ImageChoice, image_options
 from eaves.cli.site import Place, Visit, place_options
-from eaves.errors import PlatformError
+from eaves.errors import EavesError, PlatformError
 
 
 @click.command()
@@ -41,8 +41,8 @@ def _advance_all(visit: Visit) -> str:
 
     cluster = visit.cluster()
     steps = advance_all(cluster)
-    lines = [f"{step.name}: {visit.finish(cluster, step.outcome)}" for step in steps if step.outcome is not None]
-    failed = [(step.name, step.error) for step in steps if step.error is not None]
+    failed = [(name, step) for name, step in steps.items() if isinstance(step, EavesError)]
+    lines = [f"{name}: {visit.finish(cluster, one)}" for name, one in steps.items() if not isinstance(one, EavesError)]
     if not failed:
         return "\n".join(lines) or "the namespace has no functions"
     report = [f"{len(failed)} of {len(steps)} rollouts can't be advanced:"]

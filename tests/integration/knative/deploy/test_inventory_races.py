@@ -34,7 +34,7 @@ def platform(cluster: Cluster) -> KnativePlatform:
 
 
 def listed(cluster: Cluster) -> set[tuple[str, str, str]]:
-    return {(item.kind, item.name, item.uid) for item in read_inventory(cluster, NAME).items}
+    return {(key.kind, key.name, uid) for key, uid in read_inventory(cluster, NAME).items.items()}
 
 
 def there(apiserver: FakeCluster) -> set[tuple[str, str, str]]:

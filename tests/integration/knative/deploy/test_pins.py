@@ -79,6 +79,6 @@ def test_a_user_who_may_not_remove_pins_deploys_and_advances_all_the_same(
     update(cluster, IMAGES[2])
     assert pinned(apiserver) == set(IMAGES[:3])
     apiserver.denied |= {("list", "daemonsets.apps"), ("get", "configmaps")}
-    (step,) = advance_all(cluster)
-    assert step.outcome is not None
-    assert step.outcome.shares == {SECOND: 90, THIRD: 10}
+    (outcome,) = advance_all(cluster).values()
+    assert isinstance(outcome, rollout.RolloutOutcome)
+    assert outcome.shares == {SECOND: 90, THIRD: 10}
