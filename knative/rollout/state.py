@@ -25,8 +25,6 @@ from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.counters import RevisionCounts
 from knative.settings import RolloutSettings
 
-KEPT_ENTRIES = 8
-"""Maximum number of entries in a rollout's history. It is small, since people read the annotation too."""
 MAX_TEXT = 300
 """Maximum characters of a text that are stored, since a reason may quote a long message."""
 MAX_NUMBER = 1e15
@@ -57,23 +55,6 @@ class RolloutPhase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryEntry:
-    """One entry of a rollout's history.
-
-    Attributes:
-        at: Unix time in seconds.
-        revision: The new revision at that time.
-        what: `begun`, `10 %`, `done`, `held`, `rolled back`.
-        why: Reason for people.
-    """
-
-    at: float = 0.0
-    revision: str = ""
-    what: str
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutState:
     """The state of a rollout.
 
@@ -87,7 +68,7 @@ class RolloutState:
         served: Whether the new revision has had all requests at some time.
         settings: Settings that the rollout was begun with, so that continuing it needs no eaves.yaml.
         counts: Requests that replicas have counted.
-        history: History of the rollout, oldest first.
+        observed: Whether the requests that pods had counted when the rollout began were read.
         to_retry: Revisions that lost all requests, and whose refused images are still to be retried by the revision
             that serves (`knative.status.agent_queue`).
     """
@@ -101,7 +82,7 @@ class RolloutState:
     served: bool = False
     settings: RolloutSettings = field(default_factory=RolloutSettings)
     counts: RevisionCounts = field(default_factory=RevisionCounts)
-    history: tuple[HistoryEntry, ...] = ()
+    observed: bool = False
     to_retry: tuple[str, ...] = ()
 
     @property
@@ -123,8 +104,8 @@ class RolloutState:
             return split_traffic(self.new, percent, self.old)
         return {self.new: 100} if percent == 100 else {}
 
-    def become(self, phase: RolloutPhase, traffic: Traffic, now: float, *, what: str, why: str = "") -> RolloutState:
-        """Return the state in another phase, with a new entry of the history.
+    def become(self, phase: RolloutPhase, traffic: Traffic, now: float, why: str = "") -> RolloutState:
+        """Return the state in another phase, with the reason for people.
 
         The counters of requests are dropped in phases in which they are not compared any more.
         """
@@ -136,7 +117,6 @@ class RolloutState:
             reason=why,
             served=self.served or phase is RolloutPhase.DONE,
             counts=self.counts if phase in (RolloutPhase.ADVANCING, RolloutPhase.HELD) else RevisionCounts(),
-            history=(*self.history, HistoryEntry(at=now, revision=self.new, what=what, why=why))[-KEPT_ENTRIES:],
         )
 
 

@@ -19,7 +19,6 @@ from knative.rollout.plan import (
     plan_rollback,
 )
 from knative.rollout.state import (
-    KEPT_ENTRIES,
     LATEST,
     NEXT_TAG,
     RolloutPhase,
@@ -44,20 +43,6 @@ def standing(
 ) -> RolloutStatus:
     shares = {name or ready: percent for name, percent in traffic.items() if name or ready}
     return RolloutStatus(name="a", newest=newest, traffic=traffic, shares=shares, state=state)
-
-
-def after(before: RolloutStatus, plan: Plan | None, *, newest: str = "") -> RolloutStatus:
-    """How things stand once a plan was carried out, and perhaps another revision was made."""
-    assert plan is not None
-    traffic = before.traffic if plan.traffic is None else plan.traffic
-    return replace(
-        before,
-        newest=newest or before.newest,
-        traffic=traffic,
-        shares=before.shares if plan.traffic is None else plan.traffic,
-        preview=plan.preview if plan.traffic is not None else before.preview,
-        state=plan.state,
-    )
 
 
 def share(before: RolloutStatus, percent: int) -> Plan:
@@ -101,7 +86,6 @@ def test_in_the_middle_of_a_rollout_the_old_revision_gets_everything(phase: Roll
     assert plan is not None
     assert (plan.traffic, plan.state.phase) == ({"a-1": 100}, RolloutPhase.ROLLED_BACK)
     assert not plan.needs, "it must work whatever fails"
-    assert not plan.bears
 
 
 def test_there_may_be_nothing_before_it() -> None:
@@ -117,12 +101,12 @@ def test_there_may_be_nothing_before_it() -> None:
 
 def test_what_a_revision_refused_before_it_lost_everything_is_kept_in_mind() -> None:
     there = standing({"a-1": 90, "a-2": 10}, state=replace(rolling(10), to_retry=("a-0",)))
-    back = Plan(state=rolling(0, RolloutPhase.HELD), traffic={"a-1": 100})
+    back = Plan(what="hold", state=rolling(0, RolloutPhase.HELD), traffic={"a-1": 100})
     assert note_retries(back, there).state.to_retry == ("a-0", "a-2")
-    assert note_retries(Plan(state=rolling(10)), there).state.to_retry == ("a-0",), "nothing changes"
+    assert note_retries(Plan(what="wait", state=rolling(10)), there).state.to_retry == ("a-0",), "nothing changes"
 
     there = standing({"a-1": 90, "a-2": 10}, state=replace(rolling(10), to_retry=("a-2",)))
-    promoted = Plan(state=rolling(100, RolloutPhase.DONE), traffic={"a-2": 100})
+    promoted = Plan(what="set", state=rolling(100, RolloutPhase.DONE), traffic={"a-2": 100})
     assert note_retries(promoted, there).state.to_retry == ()
 
 
@@ -146,15 +130,6 @@ def test_the_next_revision_after_a_rollout_is_set_against_the_one_that_won() -> 
 def test_the_next_revision_after_shares_set_by_other_means_is_set_against_the_largest() -> None:
     plan = plan_begin(standing({"a-0": 70, "a-9": 30}, newest="a-3", state=rolling(10)), SETTINGS, NOW)
     assert (plan.state.old, plan.traffic) == ("a-0", {"a-0": 100})
-
-
-def test_the_history_is_kept_and_bounded() -> None:
-    there = standing({"a-1": 100})
-    for number in range(20):
-        there = after(there, share(there, number))
-    assert there.state is not None
-    assert [entry.what for entry in there.state.history][-2:] == ["18 %", "19 %"]
-    assert len(there.state.history) == KEPT_ENTRIES
 
 
 # Reading a Service
