@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from eaves.base.files import Stamp, find_stamp
 from eaves.base.strict_json import parse_json
 from eaves.console.backend import Backend, ModelLocation
 from eaves.console.model.words import clean_text, describe_size
-from eaves.console.run_page import CURVES, Share, describe_accuracy, describe_level, parse_time
+from eaves.console.run_page import describe_accuracy, describe_level, parse_time
 from eaves.errors import ArtifactError, EavesError, RunError
 from trainer.evaluation.held_out import HELD_OUT_FILE, HeldOutAnswer, parse_held_out
 from trainer.run.run import MANIFEST, Run, load_run
@@ -36,7 +35,7 @@ SHOWN = 100
 MAX_TEXT_BYTES, MAX_IMAGE_BYTES, MAX_ANSWERS_BYTES = 16 << 20, 20 << 20, 24_000_000
 """Maximum size of a text file, of a photo (a function accepts as many by default) and of the answers to the held-out
 images (100,000, which take three times as much in memory), bytes."""
-MAX_CLASSES, MAX_EPOCHS = 2_000, 2_000
+MAX_CLASSES = 2_000
 DIGEST = re.compile(r"[0-9a-f]{64}")
 _UNEXPECTED = (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 """Exceptions that code raises which reads a value of another type or size than Eaves writes."""
@@ -121,7 +120,7 @@ def _build_run(location: ModelLocation) -> ModelRow:
     return ModelRow(
         location=location,
         title=clean_text(f"{files.run.name} {files.run.version}", 200),
-        note=describe_accuracy(files.accuracy),
+        note="{} ({})".format(*files.accuracy),
         badge=describe_level(kind),
         created=parse_time(files.run.created),
     )
@@ -178,21 +177,17 @@ class RunFiles:
         run: Content of run.json.
         confusion: Number of held-out images by true class (rows) and predicted class (columns).
         interval: 95 % confidence interval of the accuracy; None if the run has none.
-        history: Figures of each epoch by name, those of `CURVES` that it has.
-        trained_s: Duration of the training, seconds.
     """
 
     run: Run
     confusion: tuple[tuple[int, ...], ...]
     interval: tuple[float, float] | None
-    history: tuple[Mapping[str, float], ...]
-    trained_s: float
 
     @property
-    def accuracy(self) -> Share:
-        """Accuracy on the held-out images."""
+    def accuracy(self) -> tuple[str, str]:
+        """Accuracy on the held-out images and its evidence, as text."""
         right = sum(row[number] for number, row in enumerate(self.confusion))
-        return Share(right=right, images=sum(map(sum, self.confusion)), ends=self.interval)
+        return describe_accuracy(right, sum(map(sum, self.confusion)), self.interval)
 
     @cached_property
     def answers(self) -> Mapping[str, HeldOutAnswer] | None:
@@ -256,8 +251,6 @@ def _load_run(path: Path, origin: str, _: Stamp | None) -> RunFiles:
             run=run,
             confusion=_parse_confusion(measured["confusion"], len(run.labels)),
             interval=_parse_interval(measured.get("val_accuracy_interval_95")),
-            history=tuple(_parse_epoch(epoch) for epoch in read_json(path / "history.json")[:MAX_EPOCHS]),
-            trained_s=sum(float(value) for value in measured.get("seconds", {}).values()),
         )
 
 
@@ -275,8 +268,3 @@ def _parse_interval(ends: Any) -> tuple[float, float] | None:
     if not 0 <= low <= high <= 1:
         raise ValueError("the interval of the accuracy is none")
     return low, high
-
-
-def _parse_epoch(epoch: Mapping[str, Any]) -> Mapping[str, float]:
-    values = {name: float(epoch[name]) for name in CURVES if name in epoch}
-    return {name: value for name, value in values.items() if math.isfinite(value) and abs(value) < 1e12}

@@ -1,4 +1,4 @@
-"""What the page of a run shows: figures with their evidence, what the model takes for what, and the mistaken photos."""
+"""What the page of a run shows beside its report: what the model takes for what, and the mistaken photos."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from eaves.base.statistics import round_outward, wilson
-from eaves.console.model.words import clean_text, count_noun, describe_duration
+from eaves.console.model.words import clean_text, count_noun
 from trainer.evaluation.held_out import HeldOutAnswer
-from trainer.report.charts import draw_history
 
 if TYPE_CHECKING:
     from eaves.console.catalog import RunFiles
 
-CURVES = ("loss", "val_loss", "accuracy", "val_accuracy")
-"""Figures of an epoch that are shown."""
+REPORT = "report.html"
+"""File in which a training has reported on its run, for people."""
 MATRIX_CLASSES = 20
 """Maximum number of classes for which the page has a matrix; with more it lists the pairs confused most often."""
 PAIRS = 50
@@ -34,35 +33,19 @@ def format_percent(share: float) -> str:
     return f"{share * 100:.1f}%"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """A share of images, with its evidence.
+def describe_accuracy(right: int, images: int, interval: tuple[float, float] | None) -> tuple[str, str]:
+    """Return an accuracy and its evidence, as text.
 
-    Attributes:
-        right: Number of images that count.
+    Args:
+        right: Number of images that the model gets right.
         images: Number of all images.
-        ends: 95 % confidence interval, if the images are not independent; None computes it from the numbers.
+        interval: 95 % confidence interval, if the images are not independent; None computes it from the numbers.
     """
-
-    right: int
-    images: int
-    ends: tuple[float, float] | None = None
-
-    @property
-    def percent(self) -> str:
-        """The share as text."""
-        return format_percent(self.right / self.images) if self.images else "not known"
-
-    @property
-    def evidence(self) -> str:
-        """Number of images and interval as text."""
-        if not self.images:
-            return "no image"
-        low, high = round_outward(self.ends or wilson(self.right, self.images), 3)
-        return (
-            f"{self.right:,} of {count_noun(self.images, 'image')}, 95% interval {format_percent(low)} to "
-            f"{format_percent(high)}"
-        )
+    if not images:
+        return "not known", "no image"
+    low, high = round_outward(interval or wilson(right, images), 3)
+    ends = f"95% interval {format_percent(low)} to {format_percent(high)}"
+    return format_percent(right / images), f"{right:,} of {count_noun(images, 'image')}, {ends}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,20 +88,16 @@ class Mistakes:
 
 def build_run_page(files: RunFiles) -> dict[str, Any]:
     """Return what the template of a run's page shows; unexpected content raises what `foreign_content` translates."""
-    run, labels, verdict = files.run, files.run.labels, files.run.verdict
-    most = max((sum(row) for row in files.confusion), default=0)
+    run, labels = files.run, files.run.labels
     return {
         "title": clean_text(f"{run.name} {run.version}"),
         "created": parse_time(run.created),
-        "verdict": clean_text(verdict.get("text", "")),
+        "verdict": clean_text(run.verdict.get("text", "")),
         "accuracy": files.accuracy,
-        "baseline": Share(right=most, images=files.accuracy.images),
         "labels": labels,
-        "curves": [(f"{name} by epoch", chart) for name, chart in draw_history(files.history)],
         "matrix": build_cells(labels, files.confusion) if len(labels) <= MATRIX_CLASSES else (),
         "pairs": build_pairs(labels, files.confusion),
-        "classes": build_classes(labels, files.confusion),
-        "facts": _list_facts(files),
+        "has_report": (run.path / REPORT).is_file(),
     }
 
 
@@ -140,20 +119,6 @@ def build_pairs(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> li
     ]
     most = sorted(wrong, key=lambda item: (-item[0], item[1], item[2]))[:PAIRS]
     return [_build_cell(labels, confusion[truth], truth, predicted) for _, truth, predicted in most]
-
-
-def build_classes(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[tuple[str, Share, Share]]:
-    """Return each class with its recall and its precision, the lowest recall first."""
-    predicted = [sum(column) for column in zip(*confusion, strict=True)]
-    rows = [
-        (
-            label,
-            Share(right=confusion[number][number], images=sum(confusion[number])),
-            Share(right=confusion[number][number], images=predicted[number]),
-        )
-        for number, label in enumerate(labels)
-    ]
-    return sorted(rows, key=lambda row: row[1].right / row[1].images if row[1].images else 2.0)
 
 
 def select_mistakes(
@@ -200,11 +165,6 @@ def describe_level(kind: str) -> str:
     }.get(kind, "not rated")
 
 
-def describe_accuracy(accuracy: Share) -> str:
-    """Return the accuracy with its evidence as one text."""
-    return f"{accuracy.percent} ({accuracy.evidence})" if accuracy.images else "not measured"
-
-
 def parse_time(text: object) -> float | None:
     """Return an ISO 8601 time as Unix seconds; None when it is none."""
     try:
@@ -223,19 +183,3 @@ def _build_cell(labels: Sequence[str], row: Sequence[int], truth: int, predicted
         heat=math.ceil(count / images * HEATS) if images else 0,
         text=f"{count:,} of {count_noun(images, 'image')} of {labels[truth]} {verb}",
     )
-
-
-def _list_facts(files: RunFiles) -> Sequence[tuple[str, str]]:
-    run = files.run
-    how = "only the head was trained" if run.mode == "frozen" else f"{run.mode} training"
-    facts = [
-        ("Architecture", f"{run.arch}, {how}"),
-        ("Epochs", f"{run.epochs}" if run.epochs else ""),
-        ("Head", f"{run.head}"),
-        ("Initial weights", run.weights.get("origin") or run.weights.get("kind", "not known")),
-        ("Input", f"{run.recipe.width} \N{MULTIPLICATION SIGN} {run.recipe.height} pixels"),
-        ("Training time", describe_duration(files.trained_s) if 0 < files.trained_s < 1e8 else ""),
-        ("Faulty files", f"{sum(not fault.get('used') for fault in run.data_faults):,}"),
-        ("Trained on", ", ".join(f"{name}: {value}" for name, value in run.hardware.items())),
-    ]
-    return [(name, clean_text(value)) for name, value in facts if value]

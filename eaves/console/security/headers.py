@@ -32,6 +32,8 @@ CAMERA_POLICY = _POLICY.format(images=" blob:", more="; media-src 'self' blob:")
 """Policy of pages that show a photo before it is sent."""
 FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'"
 """Policy of images and other files, in case that a browser opens one as a page. An icon may have its own style."""
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'none'"
+"""Policy of the page that a training wrote, maybe on another machine: it runs nothing and sends nothing."""
 TYPES = frozenset({
     "text/html", "text/plain", "text/css", "text/csv", "text/javascript",
     "application/json", "application/problem+json", "application/octet-stream",
@@ -82,7 +84,7 @@ def add_headers(response: Response, *, is_own_file: bool, uses_camera: bool) -> 
     """Add the headers to a response.
 
     Args:
-        response: The response; a Cache-Control of its own is kept, and the policy of a file.
+        response: The response; a Cache-Control or policy of its own is kept.
         is_own_file: Whether it is a file of the `static` folder.
         uses_camera: Whether the page may use the device's camera.
     """
@@ -92,8 +94,6 @@ def add_headers(response: Response, *, is_own_file: bool, uses_camera: bool) -> 
     if not is_own_file and response.mimetype not in TYPES and response.status_code == 200:
         response.content_type = "application/octet-stream"
         headers["Content-Disposition"] = "attachment"
-    if response.mimetype == "text/html":
-        headers["Content-Security-Policy"] = CAMERA_POLICY if uses_camera else PAGE_POLICY
-    else:
-        headers.setdefault("Content-Security-Policy", FILE_POLICY)
+    page_policy = CAMERA_POLICY if uses_camera else PAGE_POLICY
+    headers.setdefault("Content-Security-Policy", page_policy if response.mimetype == "text/html" else FILE_POLICY)
     headers.setdefault("Cache-Control", "no-store")

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, abort, render_template, request
 
 from eaves.console.backend import ModelLocation
 from eaves.console.context import ConsoleContext
+from eaves.console.security.headers import REPORT_POLICY
 from eaves.console.views.images import send_picture
 from eaves.errors import EavesError
 
@@ -51,6 +52,14 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
         except EavesError:
             abort(404)
         return send_picture(None if photo is None else make_thumbnail(photo), max_age_s=86_400)
+
+    @pages.get("/models/runs/<name>/report.html")
+    def run_report(name: str) -> Response:
+        from eaves.console.catalog import read_file
+        from eaves.console.run_page import REPORT
+
+        content = read_file(find_run(name).path / REPORT)
+        return Response(content, headers={"Content-Security-Policy": REPORT_POLICY}) if content else abort(404)
 
     return pages
 

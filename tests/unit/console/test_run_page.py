@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eaves.console.run_page import PHOTOS, build_cells, build_classes, build_pairs, select_mistakes
+from eaves.console.run_page import PHOTOS, build_cells, build_pairs, select_mistakes
 from trainer.evaluation.held_out import HeldOutAnswer
 
 LABELS = ("daisy", "rose", "tulip")
@@ -23,15 +23,6 @@ def test_pairs_are_the_confused_classes_the_most_frequent_first() -> None:
         (0, 1, 2),
         (1, 0, 1),
         (1, 2, 1),
-    ]
-
-
-def test_classes_have_their_evidence_and_the_weakest_is_first() -> None:
-    rows = build_classes(LABELS, CONFUSION)
-    assert [label for label, _, _ in rows] == ["rose", "daisy", "tulip"]
-    assert [(recall.percent, recall.evidence) for _, recall, _ in rows[::2]] == [
-        ("60.0%", "3 of 5 images, 95% interval 23.0% to 88.3%"),
-        ("not known", "no image"),
     ]
 
 
