@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from eaves.artifact import INT8, Artifact, Manifest, open_artifact
+from eaves.artifact import INT8, Artifact, open_artifact
 from eaves.artifact.manifest import TENSOR
 from eaves.artifact.store import HANDLER
 from eaves.cli.latest import find_latest
-from eaves.cli.output import describe_bytes, output_option, print_fields, print_line, print_value
+from eaves.cli.output import describe_bytes, output_option, print_fields, print_value
 from eaves.cli.registry import access_options, is_container_image
 from eaves.errors import ArtifactError, OciError
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from eaves.oci.registry.registry import Access
 
 MANY = 12
-"""Maximum number of labels, and of their weights, that the text output lists."""
-Lines = Iterator[tuple[str, str]]
+"""Maximum number of labels that the text output lists."""
 _TITLE = "org.opencontainers.image.title"
 
 
@@ -44,7 +43,7 @@ def command(what: str, access: Callable[[], Access], form: str) -> None:
     if (path / "manifest.json").is_file():
         artifact = open_artifact(path, level="full")
         if form == "table":
-            _print_artifact(artifact)
+            print_fields([(name, text) for name, text in _describe(artifact) if text])
             return
         size = {"digest": f"sha256:{artifact.digest}", "size_bytes": artifact.size_bytes}
         about = {"kind": "artifact", **size, **asdict(artifact.manifest)}
@@ -91,82 +90,57 @@ def _show_container_image(text: str, access: Access, form: str) -> None:
     print_value(about, "yaml" if form == "table" else form)
 
 
-def _print_artifact(artifact: Artifact) -> None:
-    manifest = artifact.manifest
-    groups = {
-        "": _describe_model(artifact),
-        "input and output": _describe_interface(manifest),
-        "proof": _describe_proof(manifest),
-        "precision": _describe_precision(manifest),
-        "source": _describe_origin(manifest),
-    }
-    for heading, lines in groups.items():
-        if heading:
-            print_line(f"\n{heading}")
-        print_fields(list(lines))
-
-
-def _describe_model(artifact: Artifact) -> Lines:
-    manifest = artifact.manifest
-    yield "artifact", f"{manifest.name} {manifest.version}"
-    yield "digest", f"sha256:{artifact.digest}"
-    yield "size", f"{describe_bytes(artifact.size_bytes)} in {len(manifest.files)} files, every digest checked"
-    yield "task", f"{manifest.task}, {len(manifest.labels)} labels"
-    yield "labels", _list(manifest.labels)
-
-
-def _list(items: Sequence[str]) -> str:
-    return ", ".join(items[:MANY]) + (", ..." if len(items) > MANY else "")
-
-
-def _describe_interface(manifest: Manifest) -> Lines:
+def _describe(artifact: Artifact) -> list[tuple[str, str]]:
+    """Return what people want to know of an artifact, as names and texts."""
+    manifest, parity, found = artifact.manifest, artifact.manifest.parity, artifact.manifest.quantisation
+    facts = [
+        ("artifact", f"{manifest.name} {manifest.version}"),
+        ("digest", f"sha256:{artifact.digest}"),
+        ("size", f"{describe_bytes(artifact.size_bytes)} in {len(manifest.files)} files, every digest checked"),
+        ("task", f"{manifest.task}, {len(manifest.labels)} labels"),
+        ("labels", ", ".join(manifest.labels[:MANY]) + (", ..." if len(manifest.labels) > MANY else "")),
+    ]
     if HANDLER in manifest.files:
-        yield "handler", f"{HANDLER} replaces pre- or post-processing; `eaves verify --run-handler` runs it"
+        facts.append(("handler", f"{HANDLER} replaces pre- or post-processing; `eaves verify --run-handler` runs it"))
     for name, spec in (("input", manifest.input), *(("output", spec) for spec in manifest.outputs)):
         shape = " x ".join("any" if side == -1 else str(side) for side in spec.shape)
-        yield name, f"{spec.name}: {spec.dtype}, {shape}"
-    recipe = manifest.recipe
-    if recipe is None:
-        yield "recipe", "none: the sender's numbers are the model's input"
-        return
-    fit = {"stretch": "stretched", "crop": "centre cropped", "pad": "padded"}[recipe.resize]
-    scale = f"x {recipe.multiply:g} + {recipe.add:g}"
-    yield "recipe", f"{fit} to {recipe.width} x {recipe.height}, {recipe.filter}; {scale}"
-
-
-def _describe_proof(manifest: Manifest) -> Lines:
-    parity = manifest.parity
+        facts.append((name, f"{spec.name}: {spec.dtype}, {shape}"))
+    if (recipe := manifest.recipe) is None:
+        facts.append(("recipe", "none: the sender's numbers are the model's input"))
+    else:
+        fit = {"stretch": "stretched", "crop": "centre cropped", "pad": "padded"}[recipe.resize]
+        scale = f"x {recipe.multiply:g} + {recipe.add:g}"
+        facts.append(("recipe", f"{fit} to {recipe.width} x {recipe.height}, {recipe.filter}; {scale}"))
     if manifest.task == TENSOR:
-        yield "parity", f"gives the outputs of the original model, judged on {parity.images} samples"
-        yield "outputs", f"differ by at most {parity.max_rel_error:.1e} of the largest; allowed: {parity.tolerance:.0e}"
-        return
+        differ = f"outputs differ by at most {parity.max_rel_error:.1e} of the largest"
+        judged = f"judged on {parity.images} samples"
+    else:
+        differ = (
+            f"probabilities differ by at most {parity.max_abs_error_probabilities:.1e}; the label is the same on "
+            f"{parity.top1_agreement:.1%}, required: at least {parity.min_agreement:.1%}"
+        )
+        judged = f"judged on {parity.images} images"
     verdict = "gives the outputs of the trained model" if parity.passed else "DIFFERS from the trained model"
-    yield "parity", f"{verdict}, judged on {parity.images} images"
-    yield "same label", f"on {parity.top1_agreement:.1%} of the images, required: at least {parity.min_agreement:.1%}"
-    allowed = f"allowed for {'them' if manifest.precision == INT8 else 'logits too'}: {parity.tolerance:.0e}"
-    yield "probabilities", f"differ by at most {parity.max_abs_error_probabilities:.1e}; {allowed}"
-
-
-def _describe_precision(manifest: Manifest) -> Lines:
-    found, evidence = manifest.quantisation, manifest.quantisation.evidence
-    yield "precision", f"{manifest.precision} (setting: {found.asked})"
-    if found.reason:
-        yield "because", found.reason
+    facts += [
+        ("parity", f"{verdict}, {judged}"),
+        ("difference", f"{differ}; allowed: {parity.tolerance:.0e}"),
+        ("precision", f"{manifest.precision} (setting: {found.asked})"),
+        ("because", found.reason),
+    ]
     if found.trials:
-        suffices = "suffices" if evidence.passed else "does not suffice by itself"
-        yield "evidence", f"{evidence.kind}, {suffices}; the page of the conversion and -o json have all of it"
+        suffices = "suffices" if found.evidence.passed else "does not suffice by itself"
+        shown = "the page of the conversion and -o json have all of it"
+        facts.append(("evidence", f"{found.evidence.kind}, {suffices}; {shown}"))
     if manifest.precision == INT8:
-        yield "calibrated", f"on {found.calibration_images} images"
-
-
-def _describe_origin(manifest: Manifest) -> Lines:
-    digest = f" sha256:{manifest.source.digest[:12]}" if manifest.source.digest else ""
-    yield "source", f"{manifest.source.route}{digest}"
-    if manifest.source.weights:
-        yield "weights from", _first_line(manifest.source.weights, 120)
-    if "model" in manifest.licences:
-        yield "licence", _first_line(manifest.licences["model"])
-    yield "tools", ", ".join(f"{name} {version}" for name, version in sorted(manifest.toolchain.items()))
+        facts.append(("calibrated", f"on {found.calibration_images} images"))
+    origin = manifest.source
+    return [
+        *facts,
+        ("source", f"{origin.route} sha256:{origin.digest[:12]}" if origin.digest else origin.route),
+        ("weights from", _first_line(origin.weights, 120)),
+        ("licence", _first_line(manifest.licences.get("model", ""))),
+        ("tools", ", ".join(f"{name} {version}" for name, version in sorted(manifest.toolchain.items()))),
+    ]
 
 
 def _first_line(text: str, length: int = 60) -> str:

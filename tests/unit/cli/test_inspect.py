@@ -40,7 +40,7 @@ def test_people_read_sentences(artifact: Artifact) -> None:
     for part in (
         "gives the outputs of the trained model, judged on 3 images",
         "stretched to 8 x 8",
-        "precision  fp32 (setting: fp32)",
+        "fp32 (setting: fp32)",
         "numpy 2.0",
         "Apache-2.0",
         f"sha256:{artifact.digest}",
