@@ -15,8 +15,7 @@ from knative import rollout
 from knative.client.kinds import BROKER, KSERVICE, POD, ObjectKind
 from knative.client.pods import find_route
 from knative.deploy.inventory import note_removal, read_deployment
-from knative.deploy.ownership import AppOwner, order_removal
-from knative.deploy.removal import find_removable, prune_pins, remove_app
+from knative.deploy.ownership import AppOwner, find_removable, order_removal, prune_pins, remove_app
 from knative.deploy.site_update import SOMEBODY, SiteDeployment, update_site
 from knative.readiness.wait import wait_ready, wait_routed
 from knative.resources.function import CONTAINER

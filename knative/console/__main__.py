@@ -13,12 +13,10 @@ import click
 from eaves import logs
 from eaves.base.allocator import return_freed_memory
 from eaves.base.clock import SYSTEM
-from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext, ConsoleSettings
-from eaves.console.security import SecuritySettings, check_exposure
-from eaves.console.server import ConsoleServer
-from eaves.console.thumbnails.collector import LOOKING_S, ThumbnailCollector
-from eaves.console.thumbnails.gallery import Gallery
+from eaves.console.app import ConsoleServer, serving
+from eaves.console.backend import ConsoleContext, ConsoleSettings
+from eaves.console.security.exposure import SecuritySettings, check_exposure
+from eaves.console.thumbnails import Gallery
 from eaves.delivery import SinkClient, SinkResponse
 from eaves.events import Event
 from eaves.history import FileHistory, HistoryReader
@@ -28,8 +26,7 @@ from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import StoreRoute
 from eaves.options import build_settings, report_errors, settings_options
 from knative.client.cluster import Cluster
-from knative.console.inside_cluster import open_inside
-from knative.console.site_backend import SiteBackend
+from knative.console.site_backend import SiteBackend, open_inside
 from knative.platform import KnativePlatform
 from knative.resources.console import SiteConsoleSettings
 from knative.settings import KnativeSettings, SiteSettings
@@ -114,23 +111,14 @@ def open_console(
         records=reader,
         images=images,
     )
-    server = _open_pages(settings, backend, security)
-    collector = ThumbnailCollector(reader, images, watching=lambda: server.idle_s() < LOOKING_S)
-    collector.start()
-    stack.callback(collector.stop)
-    stack.callback(server.stop)
-    return server
-
-
-def _open_pages(settings: SiteConsoleSettings, backend: SiteBackend, security: SecuritySettings) -> ConsoleServer:
-    oldest = backend.records.next(after=0, limit=1)  # of an earlier container of the same pod
+    oldest = reader.next(after=0, limit=1)  # of an earlier container of the same pod
     pages = ConsoleSettings(
         read_only=settings.read_only,
         silent_after_s=settings.silent_after_s,
         site_since=oldest[0].at if oldest else SYSTEM.now(),
     )
-    app = create_app(ConsoleContext(backend=backend, settings=pages, security=security))
-    return ConsoleServer(app, host=settings.host, port=settings.port, tls=security.build_tls())
+    context = ConsoleContext(backend=backend, settings=pages, security=security)
+    return stack.enter_context(serving(context, host=settings.host, port=settings.port))
 
 
 if __name__ == "__main__":

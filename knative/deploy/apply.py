@@ -35,8 +35,8 @@ from knative.deploy.ownership import (
     key_of,
     kind_named,
     order_removal,
+    prune,
 )
-from knative.deploy.removal import prune
 from knative.readiness.refusals import explain_denial
 from knative.resources.metadata import MANAGER
 from knative.resources.pin import is_pin
@@ -129,7 +129,7 @@ def apply_app(
 def _find_left(cluster: Cluster, inventory: Inventory, manifests: Manifests) -> list[ObjectKey]:
     """Return the objects of the inventory that are no longer rendered, in the order of removal.
 
-    Pins stay while the app has one; `knative.deploy.removal` removes those that no revision needs any more.
+    Pins stay while the app has one; `knative.deploy.ownership` removes those that no revision needs any more.
     """
     wanted = {key_of(one, cluster) for one in manifests}
     pinned = any(is_pin(one) for one in manifests)

@@ -25,7 +25,7 @@ from knative.deploy.inventory import (
     take_number,
     take_over,
 )
-from knative.deploy.removal import prune_pins
+from knative.deploy.ownership import prune_pins
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, apply_newest
 from knative.readiness.conditions import image_of
 from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE

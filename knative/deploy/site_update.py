@@ -15,8 +15,7 @@ from knative import rollout
 from knative.client.kinds import KSERVICE, REVISION, kind_of
 from knative.deploy.apply import apply_app
 from knative.deploy.inventory import DeploymentRecord, Inventory, Manifests, digest_manifests, take_number
-from knative.deploy.ownership import UNCHANGED, ApplyResult, AppOwner, Object, is_pin_key
-from knative.deploy.removal import prune_pins
+from knative.deploy.ownership import UNCHANGED, ApplyResult, AppOwner, Object, is_pin_key, prune_pins
 from knative.readiness.conditions import image_of, observed
 from knative.readiness.diagnosis import read_function
 from knative.readiness.wait import Rows, wait_ready

@@ -10,7 +10,7 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
+from eaves.console.backend import ConsoleContext
 from tests.fakes.console.backend import FakeBackend
 
 PARTS = frozenset(

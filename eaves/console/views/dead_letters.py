@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from eaves.admin import Action, Selector
 from eaves.admin.selector import DEAD, MAX_SEQ, parse_seq
-from eaves.console.context import ConsoleContext
+from eaves.console.backend import MAX_AGE_S, ConsoleContext, ReusedAnswer, read_reports
 from eaves.console.model.dead_letters import (
     PAGE,
     SAMPLE,
@@ -22,7 +22,6 @@ from eaves.console.model.dead_letters import (
     group_by_reason,
     shorten_reason,
 )
-from eaves.console.reused_answers import MAX_AGE_S, ReusedAnswer, read_reports
 from eaves.console.security.guard import refuse_when_read_only
 from eaves.console.views.images import send_picture
 from eaves.errors import NotFoundError
@@ -61,7 +60,7 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
 
     @pages.get(f"/<queue>/<{SEQ}:seq>/image")
     def image(queue: str, seq: int) -> AnyResponse:
-        from eaves.console.thumbnails.maker import make_thumbnail
+        from eaves.console.thumbnails import make_thumbnail
 
         try:
             with backend.open_queue(queue) as found:
@@ -134,7 +133,7 @@ def _show_list(context: ConsoleContext, name: str) -> str:
 
 
 def _show_entry(context: ConsoleContext, name: str, seq: int) -> str | tuple[str, int]:
-    from eaves.console.thumbnails.maker import make_thumbnail
+    from eaves.console.thumbnails import make_thumbnail
 
     try:
         with context.backend.open_queue(name) as queue:

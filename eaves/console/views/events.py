@@ -9,8 +9,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 
-from eaves.console.backend import Backend
-from eaves.console.context import ConsoleContext
+from eaves.console.backend import Backend, ConsoleContext
 from eaves.console.model.event import build_detail, find_forwarding
 from eaves.console.model.prediction import ANSWERED, PREDICTED, SHOWN, EventRow, build_row, name_source
 from eaves.console.model.words import describe_zone

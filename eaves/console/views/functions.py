@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 
 from eaves.admin import Selector
 from eaves.admin.selector import DEAD
-from eaves.console.context import ConsoleContext
+from eaves.console.backend import MAX_AGE_S, ConsoleContext, ReusedAnswer, read_reports
 from eaves.console.model.dead_letters import (
     SAMPLE,
     AppDeliveries,
@@ -30,7 +30,6 @@ from eaves.console.model.functions import (
     read_latency,
 )
 from eaves.console.model.words import format_log_line
-from eaves.console.reused_answers import MAX_AGE_S, ReusedAnswer, read_reports
 from eaves.console.security.guard import refuse_when_read_only
 from eaves.errors import EavesError, NotFoundError
 from eaves.platform import FunctionStatus

@@ -7,7 +7,7 @@ import re
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from eaves.console.security import Guard, Mark, marked
+from eaves.console.security.guard import Guard, Mark, marked
 
 OWN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]{0,2000}")
 r"""A path of this server. Browsers read `\` as `/` and ignore line breaks and tabs, so `/\host` leads to another host.

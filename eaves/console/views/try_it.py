@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import Any
 
 from flask import Blueprint, render_template, request
 from werkzeug.datastructures import FileStorage
 
-from eaves.console.backend import Backend
-from eaves.console.context import ConsoleContext
-from eaves.console.model.trial import TrialOutcome, build_photo_event, clean_name, describe_answer, describe_error
-from eaves.console.security import Mark, marked
-from eaves.console.security.guard import UPLOAD_BYTES
+from eaves.console.backend import Backend, ConsoleContext
+from eaves.console.model.prediction import STAGES, Scored, parse_answer
+from eaves.console.model.words import clean_text, describe_ms, describe_share
+from eaves.console.security.guard import UPLOAD_BYTES, Mark, marked
+from eaves.delivery import SinkResponse
+from eaves.delivery.response_rules import describe_response
 from eaves.errors import EavesError
+from eaves.events import IMAGE_CAPTURED, Event, event_id, source_uri
+from eaves.media_type import UNKNOWN, sniff
 from eaves.platform import FunctionStatus
+from eaves.web.problem_document import find_kind, parse_problem
 
 PARALLEL = 2
 """Maximum number of requests whose photos are predicted at the same time, so that the images of cameras don't wait."""
@@ -76,3 +86,153 @@ def _predict(backend: Backend, function: FunctionStatus, photo: FileStorage) -> 
 
 def _fault(title: str, advice: str) -> TrialOutcome:
     return TrialOutcome(name="", title=title, advice=advice, is_fault=True)
+
+
+SOURCE = "console"
+"""Name of the console as a source of events."""
+MAX_NAME = 120
+ANY_IMAGE = "image/*"
+
+
+def clean_name(name: str) -> str:
+    """Return the name of a file without folders and unprintable characters; `photo` when nothing is left.
+
+    Args:
+        name: Name that the browser sent; a browser may send a path, and anybody may send anything.
+    """
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    printable = "".join(one for one in last if one.isprintable()).strip(" .")
+    if len(printable) > MAX_NAME:
+        printable = f"{printable[: MAX_NAME - 10]}{printable[-10:]}"
+    return printable or "photo"
+
+
+def build_photo_event(data: bytes, name: str, site: str) -> Event:
+    """Build the event that a function gets; it has a new id, so trying a photo twice asks the function twice.
+
+    Args:
+        data: Bytes of the photo, whatever they are.
+        name: Result of `clean_name`.
+        site: Name of the site.
+    """
+    source = source_uri(site or "local", SOURCE)
+    return Event(
+        id=event_id(source, secrets.token_hex(16)),
+        source=source,
+        type=IMAGE_CAPTURED,
+        data=data,
+        # A function then says that the file can't be read, rather than that it takes no such type.
+        datacontenttype=ANY_IMAGE if (kind := sniff(data)) == UNKNOWN else kind,
+        subject=name,
+        time=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        extensions={"datadigest": f"sha256:{hashlib.sha256(data).hexdigest()}"},
+    )
+
+
+MAX_TEXT = 300
+_RETRY = "Try again in a moment."
+_PHOTO = "Choose a JPEG, PNG, WebP, BMP, TIFF or GIF file. Save a HEIC photo of a phone as JPEG first."
+_SMALLER = "Choose a smaller photo: at most 20 MB and 50 megapixels."
+_LOG = "Look at the function's log: eaves logs FUNCTION"
+_BY_KIND = {
+    "image": ("This file is not a photo that can be read.", _PHOTO),
+    "image-too-large": ("The photo is too large.", _SMALLER),
+    "http-413": ("The photo is too large.", _SMALLER),
+    "unsupported-content": ("This function does not take photos.", "Choose another function."),
+    "tensor": ("This function takes numbers and no photos.", "Choose another function."),
+    "loading": ("The function's model can't be loaded.", _LOG),
+    "handler": ("The function's own code failed.", _LOG),
+    "internal": ("The function failed.", _LOG),
+}
+"""What a kind of problem means for a person who tries a photo, and what to do."""
+_TEMPORARY = frozenset({408, 429, 502, 503, 504})
+"""Statuses of a function that is busy, starts or has just stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialOutcome:
+    """What a page shows for one photo.
+
+    Attributes:
+        name: Name of the photo.
+        title: The answer in one line, or what went wrong.
+        detail: The function's own words about a fault; empty otherwise.
+        advice: What to do about a fault; empty otherwise.
+        is_fault: Whether there is no answer.
+        predictions: Labels with scores, the best first.
+        timing: How long the answer took, as a sentence; empty when it isn't known.
+        stages: Name and time of each stage, as text.
+        model: Name and version of the model.
+        other: Other content of the answer, as text, such as that of a handler.
+    """
+
+    name: str
+    title: str
+    detail: str = ""
+    advice: str = ""
+    is_fault: bool = False
+    predictions: tuple[Scored, ...] = ()
+    timing: str = ""
+    stages: tuple[tuple[str, str], ...] = ()
+    model: str = ""
+    other: str = ""
+
+
+def describe_answer(name: str, response: SinkResponse) -> TrialOutcome:
+    """Describe a function's answer to a photo."""
+    if response.status >= 300 or response.fault:
+        return _describe_refusal(name, response)
+    try:
+        document = response.event.json() if response.event is not None else json.loads(response.body or b"null")
+    except (EavesError, ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        return TrialOutcome(
+            name=name, title="The function's answer is no prediction.", is_fault=True, advice="Choose another function."
+        )
+    answer = parse_answer(document, {})
+    predictions = tuple(replace(one, label=clean_text(one.label, MAX_TEXT)) for one in answer.ranked)
+    other = "" if "predictions" in document else _describe_other(document)
+    title = "The function answered" if other else "No label is likely enough."
+    if predictions:
+        best = predictions[0]
+        title = best.label if best.score is None else f"{best.label}, {describe_share(best.score)}"
+        if response.event is not None and response.event.extensions.get("confidence") == "low":
+            title += ", not sure"
+    return TrialOutcome(
+        name=name,
+        title=title,
+        predictions=predictions,
+        timing=f"The answer took {describe_ms(response.latency_ms)}.",
+        stages=tuple((STAGES.get(name, clean_text(name)), describe_ms(ms)) for name, ms in answer.timings_ms.items()),
+        model=clean_text(f"{answer.model} {answer.version}".strip()),
+        other=other,
+    )
+
+
+def describe_error(name: str, error: EavesError) -> TrialOutcome:
+    """Describe why a function could not be asked."""
+    return TrialOutcome(
+        name=name,
+        title=clean_text(error.message, MAX_TEXT),
+        advice=clean_text(error.hint or _RETRY, MAX_TEXT),
+        is_fault=True,
+    )
+
+
+def _describe_refusal(name: str, response: SinkResponse) -> TrialOutcome:
+    problem = parse_problem(response.body)
+    usual = (f"The function answered with an error ({response.status}).", _LOG)
+    if response.status in _TEMPORARY:
+        usual = ("The function can't answer at present.", _RETRY)
+    title, advice = _BY_KIND.get(find_kind(problem), usual)
+    detail = response.fault or str(problem.get("detail") or describe_response(response.status, response.body))
+    return TrialOutcome(name=name, title=title, detail=clean_text(detail, MAX_TEXT), advice=advice, is_fault=True)
+
+
+def _describe_other(document: Mapping[str, Any]) -> str:
+    embedding = document.get("embedding")
+    if isinstance(embedding, Sequence) and not isinstance(embedding, str):
+        return f"an embedding of {len(embedding):,} numbers"
+    shown = {key: value for key, value in document.items() if key not in ("model", "version", "artifact", "timings_ms")}
+    return clean_text(json.dumps(shown, ensure_ascii=False), 2000)

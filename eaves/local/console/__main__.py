@@ -18,11 +18,9 @@ from pathlib import Path
 from eaves import logs
 from eaves.base.allocator import return_freed_memory
 from eaves.config import SettingsLayer, build
-from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext, ConsoleSettings
-from eaves.console.security import SecuritySettings
-from eaves.console.server import ConsoleServer
-from eaves.console.thumbnails.collector import LOOKING_S, ThumbnailCollector
+from eaves.console.app import ConsoleServer, serving
+from eaves.console.backend import ConsoleContext, ConsoleSettings
+from eaves.console.security.exposure import SecuritySettings
 from eaves.local.console.backend import LocalBackend
 from eaves.local.settings import LocalSettings
 from eaves.local.state import StateDirectory
@@ -51,32 +49,8 @@ def main() -> None:
     number, root, project, values = sys.argv[1:]
     settings = build(LocalSettings, SettingsLayer(origin="eaves up", values=json.loads(values)))
     state = StateDirectory(root=Path(root))
-    keeps_thumbnails = settings.console_thumbnails == "always"
+    keeps_all = settings.console_thumbnails == "always"
     backend = LocalBackend(state, Path(project), thumbnails_max_bytes=settings.console_thumbnails_max_bytes)
-    server = build_server(settings, backend, state, socket.socket(fileno=int(number)))
-    collector = ThumbnailCollector(
-        backend.records,
-        backend.images,
-        watching=lambda: keeps_thumbnails or server.idle_s() < LOOKING_S,
-    )
-    collector.start()
-    try:
-        serve(server, idle_s=math.inf if keeps_thumbnails else IDLE_S)
-    finally:
-        server.stop()
-        collector.stop()
-        backend.close()
-
-
-def build_server(
-    settings: LocalSettings, backend: LocalBackend, state: StateDirectory, listening: socket.socket
-) -> ConsoleServer:
-    """Build the running server of the pages.
-
-    Raises:
-        ConfigError: When the credentials can't be used.
-        StorageError: When the key of signatures can't be read or written.
-    """
     pages = ConsoleSettings(read_only=settings.console_read_only, silent_after_s=settings.console_silent_after_s)
     security = SecuritySettings(
         host=settings.console_host,
@@ -84,11 +58,13 @@ def build_server(
         state=state.root,
         session_s=settings.console_session_hours * 3_600,
     )
-    app = create_app(ConsoleContext(backend=backend, settings=pages, security=security))
-    return ConsoleServer(app, listening=listening, tls=security.build_tls())
+    context = ConsoleContext(backend=backend, settings=pages, security=security)
+    listening = socket.socket(fileno=int(number))
+    with contextlib.closing(backend), serving(context, listening=listening, keeps_all=keeps_all) as server:
+        wait(server, idle_s=math.inf if keeps_all else IDLE_S)
 
 
-def serve(server: ConsoleServer, *, idle_s: float) -> None:
+def wait(server: ConsoleServer, *, idle_s: float) -> None:
     """Return when a signal has come, nobody has looked for `idle_s` seconds, or the server doesn't listen any more."""
     while server.is_alive():
         if signal.sigtimedwait(STOP_SIGNALS, CHECK_S) is not None:

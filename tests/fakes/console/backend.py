@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from eaves.admin import Queue
 from eaves.console.backend import ModelLocation
-from eaves.console.thumbnails.gallery import digest_of
+from eaves.console.thumbnails import digest_of
 from eaves.delivery import SinkResponse
 from eaves.errors import NotFoundError
 from eaves.events import Event
@@ -85,6 +85,9 @@ class FakeImages:
 
     def kept_thumbnail(self, digest: str) -> bytes | None:
         return next((jpeg for identity, jpeg in [*self.thumbnails.items()] if digest_of(*identity) == digest), None)
+
+    def find(self, digests: Collection[str]) -> Mapping[str, bool]:
+        return {digest_of(*identity): True for identity in self.thumbnails if digest_of(*identity) in digests}
 
     def find_shown(self, records: Collection[Record]) -> Set[int]:
         return {record.seq for record in records if record.image in self.thumbnails}

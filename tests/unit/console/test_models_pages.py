@@ -13,8 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from eaves.console.app import create_app
-from eaves.console.backend import ModelLocation
-from eaves.console.context import ConsoleContext
+from eaves.console.backend import ConsoleContext, ModelLocation
 from tests.fakes.console.backend import FakeBackend
 from tests.fakes.models.artifact import write_colours
 from tests.fakes.models.run import build_photo, write_run

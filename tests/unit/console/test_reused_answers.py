@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eaves.console.reused_answers import ReusedAnswer
+from eaves.console.backend import ReusedAnswer
 from tests.fakes.clock import ManualClock
 
 

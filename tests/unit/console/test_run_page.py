@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eaves.console.run_page import PHOTOS, build_cells, build_pairs, select_mistakes
+from eaves.console.catalog import PHOTOS, build_cells, build_pairs, select_mistakes
 from trainer.evaluation.held_out import HeldOutAnswer
 
 LABELS = ("daisy", "rose", "tulip")

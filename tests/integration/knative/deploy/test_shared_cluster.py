@@ -18,8 +18,7 @@ from knative.deploy.inventory import (
     item_kind,
     read_inventory,
 )
-from knative.deploy.ownership import ADOPTED, CREATED, LEFT, REMOVED, UNCHANGED, AppOwner
-from knative.deploy.removal import delete_objects, remove_app
+from knative.deploy.ownership import ADOPTED, CREATED, LEFT, REMOVED, UNCHANGED, AppOwner, delete_objects, remove_app
 from knative.settings import KnativeSettings
 from knative.specs import ClusterApp, ClusterSource
 from tests.cluster.apps import full_app, full_settings, plain_app

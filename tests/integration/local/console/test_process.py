@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from eaves.console.thumbnails.gallery import Gallery, digest_of
+from eaves.console.thumbnails import Gallery, digest_of
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.history import HistoryReader
 from eaves.local.state import CONSOLE

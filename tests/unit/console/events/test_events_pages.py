@@ -11,8 +11,8 @@ from flask.testing import FlaskClient
 import eaves.console
 from eaves.admin.queue import SpoolQueue
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
-from eaves.console.thumbnails.gallery import Gallery
+from eaves.console.backend import ConsoleContext
+from eaves.console.thumbnails import Gallery
 from eaves.spool import LedgerLimits, Spool
 from tests.fakes.clock import START, FrozenClock
 from tests.fakes.console.backend import FakeBackend

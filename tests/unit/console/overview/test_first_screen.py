@@ -10,7 +10,7 @@ import pytest
 from eaves.admin.report import SourceReport
 from eaves.admin.summary import AgentStatus
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
+from eaves.console.backend import ConsoleContext
 from eaves.errors import PlatformError
 from eaves.history import Record, RecordFilter
 from eaves.platform import FunctionStatus

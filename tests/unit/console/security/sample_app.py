@@ -5,8 +5,8 @@ from __future__ import annotations
 from flask import Blueprint, Flask, request
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
-from eaves.console.security import Mark, marked
+from eaves.console.backend import ConsoleContext
+from eaves.console.security.guard import Mark, marked
 
 PASSWORD = "three random words"
 HTTPS = "https://line-3.example:8481"

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext, ConsoleSettings
-from eaves.console.security import Mark, SecuritySettings
+from eaves.console.backend import ConsoleContext, ConsoleSettings
+from eaves.console.security.exposure import SecuritySettings
+from eaves.console.security.guard import Mark
 from tests.fakes.console.browser import Browser
 from tests.unit.console.security.sample_app import SVG, build_app
 

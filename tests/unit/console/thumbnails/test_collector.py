@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.console.thumbnails.collector import MAX_WAITING, PER_SECOND, ThumbnailCollector
-from eaves.console.thumbnails.gallery import Gallery, digest_of
+from eaves.console.thumbnails import MAX_WAITING, PER_SECOND, Gallery, ThumbnailCollector, digest_of
 from eaves.errors import PlatformError
 from tests.fakes.clock import ManualClock
 from tests.fakes.console.backend import FakeRecords

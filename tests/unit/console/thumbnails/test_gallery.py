@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.console.thumbnails.gallery import RECENT_S, Gallery, digest_of, has_image
+from eaves.console.thumbnails import RECENT_S, Gallery, digest_of, has_image
 from eaves.events import TENSOR_CAPTURED, TENSOR_PREDICTED
 from tests.fakes.clock import ManualClock
 from tests.fakes.console.material import Flow, build_flow, captured_event, record_of, small_jpeg
