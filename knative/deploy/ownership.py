@@ -1,7 +1,7 @@
 """Which objects of a cluster belong to an app: those that its inventory lists by UID.
 
 Any user can set a label, so a label proves no ownership. It only tells an object of the app from one of another owner
-that has the same name, which Eaves takes over only with `adopt`.
+that has the same name, which Eaves takes over only with `adopt`. The objects are removed in an order, by UID.
 """
 
 from __future__ import annotations
@@ -372,6 +372,9 @@ def find_removable(
 
 def prune_pins(cluster: Cluster, app: str, *, inventory: Inventory | None = None) -> list[ApplyResult]:
     """Remove the pins that no revision of an app needs any more; do nothing if the user lacks a right for that.
+
+    A deploy applies the pin of the container image that it renders. The pins of earlier deploys stay until no revision
+    that serves, or that a rollback returns to, needs them.
 
     A pin that isn't in the app's inventory stays, and so does a pin that another user made again under the same name.
     All pins stay while the inventory is damaged, and while a deploy is in progress, which may need one of them again.

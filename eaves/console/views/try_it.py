@@ -13,7 +13,6 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, render_template, request
-from werkzeug.datastructures import FileStorage
 
 from eaves.console.backend import Backend, ConsoleContext
 from eaves.console.model.prediction import STAGES, Scored, parse_answer
@@ -49,7 +48,7 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
     def predict() -> str | tuple[str, int]:
         functions, chosen = backend.status(), request.form.get("function", "")
         if not places.acquire(blocking=False):
-            outcomes = (_fault(BUSY, "Try again in a moment."),)
+            outcomes = (_fault("", BUSY, _RETRY),)
             return _render(functions, chosen, outcomes), HTTPStatus.TOO_MANY_REQUESTS
         try:
             return _render(functions, chosen, _predict_all(backend, functions, chosen))
@@ -69,23 +68,16 @@ def _predict_all(backend: Backend, functions: Sequence[FunctionStatus], chosen: 
     """Ask a function about each photo, one after the other."""
     function = next((one for one in functions if one.name == chosen), None)
     if function is None:
-        return (_fault("There is no such function.", "Choose a function from the list."),)
-    sent = [photo for photo in request.files.getlist("photo") if photo.filename]
-    if not sent:
-        return (_fault("No photo was chosen.", "Choose a photo, or take a picture."),)
-    return tuple(_predict(backend, function, photo) for photo in sent)
-
-
-def _predict(backend: Backend, function: FunctionStatus, photo: FileStorage) -> TrialOutcome:
-    name, data = clean_name(photo.filename or ""), photo.stream.read()
-    try:
-        return describe_answer(name, backend.invoke(function.name, build_photo_event(data, name, function.site)))
-    except EavesError as error:
-        return describe_error(name, error)
-
-
-def _fault(title: str, advice: str) -> TrialOutcome:
-    return TrialOutcome(name="", title=title, advice=advice, is_fault=True)
+        return (_fault("", "There is no such function.", "Choose a function from the list."),)
+    outcomes = []
+    for photo in filter(lambda one: one.filename, request.files.getlist("photo")):
+        name, data = clean_name(photo.filename or ""), photo.stream.read()
+        try:
+            answer = backend.invoke(function.name, build_photo_event(data, name, function.site))
+            outcomes.append(describe_answer(name, answer))
+        except EavesError as error:
+            outcomes.append(_fault(name, error.message, error.hint or _RETRY))
+    return tuple(outcomes) or (_fault("", "No photo was chosen.", "Choose a photo, or take a picture."),)
 
 
 SOURCE = "console"
@@ -187,9 +179,7 @@ def describe_answer(name: str, response: SinkResponse) -> TrialOutcome:
     except (EavesError, ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        return TrialOutcome(
-            name=name, title="The function's answer is no prediction.", is_fault=True, advice="Choose another function."
-        )
+        return _fault(name, "The function's answer is no prediction.", "Choose another function.")
     answer = parse_answer(document, {})
     predictions = tuple(replace(one, label=clean_text(one.label, MAX_TEXT)) for one in answer.ranked)
     other = "" if "predictions" in document else _describe_other(document)
@@ -210,14 +200,9 @@ def describe_answer(name: str, response: SinkResponse) -> TrialOutcome:
     )
 
 
-def describe_error(name: str, error: EavesError) -> TrialOutcome:
-    """Describe why a function could not be asked."""
-    return TrialOutcome(
-        name=name,
-        title=clean_text(error.message, MAX_TEXT),
-        advice=clean_text(error.hint or _RETRY, MAX_TEXT),
-        is_fault=True,
-    )
+def _fault(name: str, title: str, advice: str, detail: str = "") -> TrialOutcome:
+    title, advice, detail = (clean_text(text, MAX_TEXT) for text in (title, advice, detail))
+    return TrialOutcome(name=name, title=title, advice=advice, detail=detail, is_fault=True)
 
 
 def _describe_refusal(name: str, response: SinkResponse) -> TrialOutcome:
@@ -227,12 +212,11 @@ def _describe_refusal(name: str, response: SinkResponse) -> TrialOutcome:
         usual = ("The function can't answer at present.", _RETRY)
     title, advice = _BY_KIND.get(find_kind(problem), usual)
     detail = response.fault or str(problem.get("detail") or describe_response(response.status, response.body))
-    return TrialOutcome(name=name, title=title, detail=clean_text(detail, MAX_TEXT), advice=advice, is_fault=True)
+    return _fault(name, title, advice, detail)
 
 
 def _describe_other(document: Mapping[str, Any]) -> str:
-    embedding = document.get("embedding")
-    if isinstance(embedding, Sequence) and not isinstance(embedding, str):
+    if isinstance(embedding := document.get("embedding"), list):
         return f"an embedding of {len(embedding):,} numbers"
     shown = {key: value for key, value in document.items() if key not in ("model", "version", "artifact", "timings_ms")}
     return clean_text(json.dumps(shown, ensure_ascii=False), 2000)

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import socket
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -122,17 +122,28 @@ def list_models(state: StateDirectory, project: Path) -> list[ModelLocation]:
     Returns:
         Locations, the newest first; at most `MAX_LOCATIONS`.
     """
-    apps, before = state.read_specs()[0], state.read_previous()
-    served, previous = _list_functions(apps), _list_functions(before)
-    deployed = [app.function.artifact for app in (*apps.values(), *before.values())]
-    folders = [*(project / folder for folder in FOLDERS), *sorted({artifact.parent for artifact in deployed})]
-    found = _find_models([*deployed, *(path for folder in folders for path in _list_folder(folder))])
+    served, previous = _list_functions(state.read_specs()[0]), _list_functions(state.read_previous())
+    places = [*served, *previous]
+    for folder in [*(project / folder for folder in FOLDERS), *sorted({path.parent for path in places})]:
+        with contextlib.suppress(OSError):
+            places += [path for path in folder.iterdir() if not path.name.startswith(".")]
+    found: dict[Path, tuple[str, float]] = {}  # kind, and the time of the last change
+    for path in places:
+        for kind, marker in MARKERS.items():
+            with contextlib.suppress(OSError, RuntimeError):
+                found.setdefault(path.resolve(), (kind, (path / marker).stat().st_mtime))
     newest = sorted(found, key=lambda path: (path not in served and path not in previous, -found[path][1]))
     shown = sorted(newest[:MAX_LOCATIONS], key=lambda path: (-found[path][1], path))
     names = Counter((found[path][0], path.name) for path in shown)
+
+    def name(path: Path) -> str:
+        """Return the name of a directory, with a digest of its path where another one has this name."""
+        digest = hashlib.sha256(str(path).encode(errors="surrogateescape")).hexdigest()[:8]
+        return path.name if names[found[path][0], path.name] == 1 else f"{path.name}-{digest}"
+
     return [
         ModelLocation(
-            name=path.name if names[found[path][0], path.name] == 1 else f"{path.name}-{_digest(path)}",
+            name=name(path),
             kind=found[path][0],
             path=path,
             functions=served.get(path, ()),
@@ -149,23 +160,3 @@ def _list_functions(apps: Mapping[str, LocalApp]) -> dict[Path, tuple[str, ...]]
         with contextlib.suppress(OSError, RuntimeError):  # a loop of links
             found[app.function.artifact.resolve()] += (name,)
     return found
-
-
-def _list_folder(folder: Path) -> list[Path]:
-    with contextlib.suppress(OSError):
-        return [path for path in folder.iterdir() if not path.name.startswith(".")]
-    return []
-
-
-def _find_models(paths: Iterable[Path]) -> dict[Path, tuple[str, float]]:
-    """Return the kind and the time of the last change, Unix seconds, of each complete run and artifact."""
-    found: dict[Path, tuple[str, float]] = {}
-    for path in paths:
-        for kind, marker in MARKERS.items():
-            with contextlib.suppress(OSError, RuntimeError):
-                found.setdefault(path.resolve(), (kind, (path / marker).stat().st_mtime))
-    return found
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(str(path).encode(errors="surrogateescape")).hexdigest()[:8]
