@@ -20,6 +20,7 @@ PARTS = frozenset(
         "functions.reasons",
         "images.full",
         "login.show",
+        "models.run_report",
     }
 )
 """Endpoints whose answers are files or parts of a page; and the login page, which has a test of its own."""

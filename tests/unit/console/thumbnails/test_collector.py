@@ -120,17 +120,6 @@ def test_images_that_take_long_take_a_quarter_of_the_time(world: World) -> None:
     assert 7 < world.clock.monotonic() - before < 9
 
 
-def test_an_image_is_fetched_once(world: World) -> None:
-    world.collector.start()
-    world.send(1)
-    world.send(1)
-    world.send(2, data=b"<html>")
-    for is_watched in (True, False, True):
-        world.is_watched = is_watched
-        world.turn(1)
-    assert sorted(world.asked) == sorted({record.image for record in world.flow.records})
-
-
 def test_a_platform_that_can_not_be_asked_is_said_once_and_asked_again(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eaves.errors import NotFoundError
-from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
+from knative.resources.metadata import ROLLOUT_ANNOTATION
 from knative.rollout.plan import (
     Plan,
     note_retries,
@@ -20,12 +20,10 @@ from knative.rollout.plan import (
 )
 from knative.rollout.state import (
     LATEST,
-    NEXT_TAG,
     RolloutPhase,
     RolloutState,
     RolloutStatus,
     build_traffic,
-    owns_traffic,
     parse_rollout_status,
     parse_traffic,
     render_state,
@@ -151,18 +149,6 @@ def test_what_knative_has_not_taken_up_yet_is_not_relied_on() -> None:
     assert not parse_rollout_status({"metadata": {"name": "a", "generation": 1}}).settled
 
 
-def test_who_owns_the_shares_is_read_from_the_managed_fields() -> None:
-    def owned(manager: str, *, operation: str = "Apply", field: str = "f:traffic") -> bool:
-        entry = {"manager": manager, "operation": operation, "fieldsV1": {"f:spec": {field: {}}}}
-        return owns_traffic({"metadata": {"managedFields": [{"manager": "kn"}, entry]}})
-
-    assert owned(ROLLOUT_MANAGER)
-    assert not owned("kn")
-    assert not owned(ROLLOUT_MANAGER, operation="Update")
-    assert not owned(ROLLOUT_MANAGER, field="f:template")
-    assert not owns_traffic({"metadata": {}})
-
-
 PERCENT = st.integers(0, 100)
 
 
@@ -173,15 +159,6 @@ def test_two_revisions_always_share_all_requests(percent: int) -> None:
     assert shares.get("new", 0) == percent
     assert all(shares.values())
     assert parse_traffic(build_traffic(shares), "") == (shares, shares, "")
-
-
-def test_a_revision_at_zero_stands_in_the_list_only_to_be_tried_under_an_address_of_its_own() -> None:
-    entries = build_traffic({"a-1": 100, "a-2": 0})
-    assert [entry["revisionName"] for entry in entries] == ["a-1"]
-    entries = build_traffic({"a-1": 100}, preview="a-2")
-    assert entries[1] == {"revisionName": "a-2", "percent": 0, "latestRevision": False, "tag": NEXT_TAG}
-    assert parse_traffic(entries, "") == ({"a-1": 100}, {"a-1": 100}, "a-2")
-    assert build_traffic({"a-1": 100}, preview="a-1") == build_traffic({"a-1": 100})
 
 
 def test_what_follows_the_newest_revision_is_distinguished_and_can_be_resolved() -> None:
