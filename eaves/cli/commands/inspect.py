@@ -11,17 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eaves.artifact import INT8, Artifact, open_artifact
-from eaves.artifact.manifest import TENSOR
+from eaves.artifact import open_artifact
 from eaves.artifact.store import HANDLER
 from eaves.cli.latest import find_latest
 from eaves.cli.output import (
     Column,
     Columns,
     Kind,
-    describe_bytes,
     output_option,
-    print_fields,
     print_rows,
     print_value,
     progress,
@@ -37,7 +34,9 @@ if TYPE_CHECKING:
 
 
 MANY = 12
-"""Maximum number of labels that the text output lists."""
+"""Maximum number of labels that are listed for people."""
+LEFT_OUT = frozenset({"files", "licences", "schema_version"})
+"""Members of a manifest that are long, or of no interest to people; JSON has them."""
 _TITLE = "org.opencontainers.image.title"
 
 
@@ -57,11 +56,13 @@ def inspect(what: str, access: Callable[[], Access], form: str) -> None:
     path = find_latest(Path(what))
     if (path / "manifest.json").is_file():
         artifact = open_artifact(path, level="full")
-        if form == "table":
-            print_fields([(name, text) for name, text in _describe(artifact) if text])
-            return
+        manifest, labels = asdict(artifact.manifest), list(artifact.manifest.labels)
         size = {"digest": f"sha256:{artifact.digest}", "size_bytes": artifact.size_bytes}
-        about = {"kind": "artifact", **size, **asdict(artifact.manifest)}
+        about = {"kind": "artifact", **size, "handler": HANDLER in artifact.manifest.files, **manifest}
+        if form == "table":
+            about = {name: value for name, value in about.items() if name not in LEFT_OUT}
+            about["labels"] = labels if len(labels) <= MANY else [*labels[:MANY], f"{len(labels) - MANY} more"]
+            about["quantisation"].pop("trials")
     elif (path / "run.json").is_file():
         from trainer.run.run import open_run
 
@@ -103,63 +104,6 @@ def _show_container_image(text: str, access: Access, form: str) -> None:
     ]
     about = {"kind": "container image", "digest": descriptor.digest, "platforms": platforms}
     print_value(about, "yaml" if form == "table" else form)
-
-
-def _describe(artifact: Artifact) -> list[tuple[str, str]]:
-    """Return what people want to know of an artifact, as names and texts."""
-    manifest, parity, found = artifact.manifest, artifact.manifest.parity, artifact.manifest.quantisation
-    facts = [
-        ("artifact", f"{manifest.name} {manifest.version}"),
-        ("digest", f"sha256:{artifact.digest}"),
-        ("size", f"{describe_bytes(artifact.size_bytes)} in {len(manifest.files)} files, every digest checked"),
-        ("task", f"{manifest.task}, {len(manifest.labels)} labels"),
-        ("labels", ", ".join(manifest.labels[:MANY]) + (", ..." if len(manifest.labels) > MANY else "")),
-    ]
-    if HANDLER in manifest.files:
-        facts.append(("handler", f"{HANDLER} replaces pre- or post-processing; `eaves verify --run-handler` runs it"))
-    for name, spec in (("input", manifest.input), *(("output", spec) for spec in manifest.outputs)):
-        shape = " x ".join("any" if side == -1 else str(side) for side in spec.shape)
-        facts.append((name, f"{spec.name}: {spec.dtype}, {shape}"))
-    if (recipe := manifest.recipe) is None:
-        facts.append(("recipe", "none: the sender's numbers are the model's input"))
-    else:
-        fit = {"stretch": "stretched", "crop": "centre cropped", "pad": "padded"}[recipe.resize]
-        scale = f"x {recipe.multiply:g} + {recipe.add:g}"
-        facts.append(("recipe", f"{fit} to {recipe.width} x {recipe.height}, {recipe.filter}; {scale}"))
-    if manifest.task == TENSOR:
-        differ = f"outputs differ by at most {parity.max_rel_error:.1e} of the largest"
-        judged = f"judged on {parity.images} samples"
-    else:
-        differ = (
-            f"probabilities differ by at most {parity.max_abs_error_probabilities:.1e}; the label is the same on "
-            f"{parity.top1_agreement:.1%}, required: at least {parity.min_agreement:.1%}"
-        )
-        judged = f"judged on {parity.images} images"
-    verdict = "gives the outputs of the trained model" if parity.passed else "DIFFERS from the trained model"
-    facts += [
-        ("parity", f"{verdict}, {judged}"),
-        ("difference", f"{differ}; allowed: {parity.tolerance:.0e}"),
-        ("precision", f"{manifest.precision} (setting: {found.asked})"),
-        ("because", found.reason),
-    ]
-    if found.trials:
-        suffices = "suffices" if found.evidence.passed else "does not suffice by itself"
-        shown = "the page of the conversion and -o json have all of it"
-        facts.append(("evidence", f"{found.evidence.kind}, {suffices}; {shown}"))
-    if manifest.precision == INT8:
-        facts.append(("calibrated", f"on {found.calibration_images} images"))
-    origin = manifest.source
-    return [
-        *facts,
-        ("source", f"{origin.route} sha256:{origin.digest[:12]}" if origin.digest else origin.route),
-        ("weights from", _first_line(origin.weights, 120)),
-        ("licence", _first_line(manifest.licences.get("model", ""))),
-        ("tools", ", ".join(f"{name} {version}" for name, version in sorted(manifest.toolchain.items()))),
-    ]
-
-
-def _first_line(text: str, length: int = 60) -> str:
-    return text.strip().partition("\n")[0][:length]
 
 
 CASES: Columns = {
@@ -284,7 +228,6 @@ def _verify_container_image(text: str, key: Path | None, signed_as: str | None, 
         for layer in layers:
             check_content(place.store, layer, bar.update)
     name = str(place.reference.pinned(descriptor.digest)) if place.reference else f"{text}@{descriptor.digest}"
-    labels = {str(name): str(value) for name, value in images[0].labels.items()}
     platforms = [str(image.platform) for image in images]
     if form == "table":
         click.echo(name)
@@ -294,11 +237,9 @@ def _verify_container_image(text: str, key: Path | None, signed_as: str | None, 
             "digest": descriptor.digest,
             "key": public.id if public else None,
             "signed_as": signed.repository if signed else None,
-            "artifact": labels.get("dev.eaves.artifact"),
             "platforms": platforms,
             "layers": len(layers),
             "layer_bytes": size,
-            "labels": labels,
         }
         print_value(verdict, form)
     by = f"signed by {public.id}" if public else "no signature was checked, only the digests of its content"

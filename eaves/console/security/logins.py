@@ -28,8 +28,6 @@ MAX_CHARACTERS = 1_024
 """Maximum length of a password that is compared, characters."""
 ATTEMPTS, REFILL_S = 5, 30.0
 """Number of failed logins at once, and the time after which one more is allowed, seconds."""
-LOG_EVERY_S = 60.0
-"""Minimum time between two log lines about refused attempts, seconds, so that a guesser can't fill the log."""
 KEY_FILE, LOGOUTS_FILE = "console.key", "console-logouts.json"
 KEY_BYTES = 32
 MAX_LOGOUTS = 1_000
@@ -142,7 +140,6 @@ class LoginLimit:
         self._clock = clock
         self._lock = threading.Lock()
         self._full_at: dict[str, float] = {}
-        self._logged_at = -math.inf
 
     def take(self, browser: str) -> int:
         """Count an attempt before its password is compared.
@@ -160,10 +157,6 @@ class LoginLimit:
             wait_s = full_at - now - (ATTEMPTS - 1) * REFILL_S
             if wait_s <= 0:
                 self._full_at[browser] = full_at + REFILL_S
-            elif now - self._logged_at >= LOG_EVERY_S:
-                self._logged_at = now
-                whose = "a known browser" if browser else "browsers that never logged in"
-                _log.warning("logins of %s are refused for now: too many failed attempts", whose)
         return max(0, math.ceil(wait_s))
 
     def give_back(self, browser: str) -> None:

@@ -24,7 +24,7 @@ from eaves.errors import EavesError
 from eaves.events import IMAGE_CAPTURED, Event, event_id, source_uri
 from eaves.media_type import UNKNOWN, sniff
 from eaves.platform import FunctionStatus
-from eaves.web.problem_document import find_kind, parse_problem
+from eaves.web.problem_document import parse_problem
 
 PARALLEL = 2
 """Maximum number of requests whose photos are predicted at the same time, so that the images of cameras don't wait."""
@@ -123,20 +123,7 @@ def build_photo_event(data: bytes, name: str, site: str) -> Event:
 
 MAX_TEXT = 300
 _RETRY = "Try again in a moment."
-_PHOTO = "Choose a JPEG, PNG, WebP, BMP, TIFF or GIF file. Save a HEIC photo of a phone as JPEG first."
-_SMALLER = "Choose a smaller photo: at most 20 MB and 50 megapixels."
 _LOG = "Look at the function's log: eaves logs FUNCTION"
-_BY_KIND = {
-    "image": ("This file is not a photo that can be read.", _PHOTO),
-    "image-too-large": ("The photo is too large.", _SMALLER),
-    "http-413": ("The photo is too large.", _SMALLER),
-    "unsupported-content": ("This function does not take photos.", "Choose another function."),
-    "tensor": ("This function takes numbers and no photos.", "Choose another function."),
-    "loading": ("The function's model can't be loaded.", _LOG),
-    "handler": ("The function's own code failed.", _LOG),
-    "internal": ("The function failed.", _LOG),
-}
-"""What a kind of problem means for a person who tries a photo, and what to do."""
 _TEMPORARY = frozenset({408, 429, 502, 503, 504})
 """Statuses of a function that is busy, starts or has just stopped."""
 
@@ -207,11 +194,12 @@ def _fault(name: str, title: str, advice: str, detail: str = "") -> TrialOutcome
 
 def _describe_refusal(name: str, response: SinkResponse) -> TrialOutcome:
     problem = parse_problem(response.body)
-    usual = (f"The function answered with an error ({response.status}).", _LOG)
-    if response.status in _TEMPORARY:
-        usual = ("The function can't answer at present.", _RETRY)
-    title, advice = _BY_KIND.get(find_kind(problem), usual)
     detail = response.fault or str(problem.get("detail") or describe_response(response.status, response.body))
+    title, advice = f"The function refused the photo ({response.status}).", str(problem.get("hint") or "")
+    if response.status in _TEMPORARY:
+        title, advice = "The function can't answer at present.", _RETRY
+    elif response.status >= 500 or response.fault:
+        title, advice = f"The function answered with an error ({response.status}).", _LOG
     return _fault(name, title, advice, detail)
 
 

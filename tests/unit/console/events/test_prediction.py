@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
 
 from eaves.console.model.prediction import parse_prediction
-from eaves.history import MAX_TEXT, Record
+from eaves.history import Record
 from tests.fakes.console.material import TIMINGS_MS, captured_event, classified_event, record_of
 
 
@@ -26,15 +25,6 @@ def test_a_prediction_is_read_whole() -> None:
     assert (found.model, found.version) == ("flowers", "3")
     assert found.timings_ms == TIMINGS_MS
     assert found.total_ms == pytest.approx(sum(TIMINGS_MS.values()))
-
-
-def test_a_text_that_was_cut_off_keeps_its_first_labels() -> None:
-    many = [{"label": f'label {number}, "[{{', "score": 0.5 / (number + 1)} for number in range(200)]
-    text = json.dumps({"predictions": many})[:MAX_TEXT]
-    found = parse_prediction(record(text, label='label 0, "[{'))
-    assert len(found.ranked) == 20
-    assert found.score == 0.5
-    assert found.timings_ms == {}
 
 
 @pytest.mark.parametrize(
