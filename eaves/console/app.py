@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from typing import IO, cast
 
@@ -17,7 +15,6 @@ from eaves import ingress
 from eaves.console.backend import ConsoleContext
 from eaves.console.model import words
 from eaves.console.security.guard import install_security, wants_page
-from eaves.console.thumbnails import LOOKING_S, ThumbnailCollector
 from eaves.console.views import dead_letters, events, functions, images, login, models, overview, try_it
 from eaves.errors import EavesError
 from eaves.ingress import IngressLimits, IngressServer, ServerTls
@@ -211,38 +208,3 @@ class ConsoleServer:
             with self._lock:
                 self._running -= 1
                 self._ended_at = time.monotonic()
-
-
-@contextmanager
-def serving(
-    context: ConsoleContext,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    listening: socket.socket | None = None,
-    keeps_all: bool = False,
-) -> Iterator[ConsoleServer]:
-    """Serve the pages, and make thumbnails while somebody looks; end both afterwards.
-
-    Args:
-        context: What every page gets; its backend has the images.
-        host: Address of this machine to listen on.
-        port: TCP port; 0 takes a free one.
-        listening: A TCP socket that listens already, in place of host and port.
-        keeps_all: Whether thumbnails are made also while nobody looks.
-
-    Raises:
-        ConfigError: When the server can't listen, or the credentials can't be used.
-        StorageError: When the key of signatures can't be read or written.
-    """
-    tls = context.security.build_tls()
-    server = ConsoleServer(create_app(context), host=host, port=port, listening=listening, tls=tls)
-    collector = ThumbnailCollector(
-        context.backend.records, context.backend.images, watching=lambda: keeps_all or server.idle_s() < LOOKING_S
-    )
-    collector.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-        collector.stop()

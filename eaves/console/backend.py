@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,9 +49,6 @@ class Images(Protocol):
 
     def kept_thumbnail(self, digest: str) -> bytes | None:
         """Return a kept thumbnail by the `digest_of` its image; None when it isn't kept."""
-
-    def find(self, digests: Collection[str]) -> Mapping[str, bool]:
-        """Return which of these images, by their `digest_of`, are known, and whether each has a thumbnail."""
 
     def find_shown(self, records: Collection[Record]) -> Set[int]:
         """Return `Record.seq` of those records, captures or predictions, whose image has a thumbnail to show."""

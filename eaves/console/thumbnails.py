@@ -1,8 +1,7 @@
 """Thumbnails: small JPEGs of images that flowed, kept in one SQLite file, bounded in bytes.
 
-`Gallery` has them and a platform's recent images for pages, and `ThumbnailCollector` makes one of each new image while
-somebody looks. Only re-encoded pixels are kept and shown, so no metadata and no hostile structure of an image reaches a
-browser.
+Each is made when a page first asks for it, while the platform still holds the image. Only re-encoded pixels are kept
+and shown, so no metadata and no hostile structure of an image reaches a browser.
 """
 
 from __future__ import annotations
@@ -10,26 +9,33 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import logging
 import sqlite3
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Set
+from collections.abc import Callable, Collection, Set
 from pathlib import Path
 
-from eaves.base.clock import SYSTEM, Clock, StopFlag
-from eaves.console.backend import Images
-from eaves.errors import EavesError, ImageError
+from eaves.base.clock import SYSTEM, Clock
+from eaves.errors import ImageError
 from eaves.events import TENSOR_PREDICTED
-from eaves.history import Record, RecordFilter, Records
+from eaves.history import Record
 from eaves.history.expendable_file import ExpendableFile
 
 MAX_BYTES = 32_000_000
 """Default size limit of the file, bytes: about 2,500 thumbnails."""
 DIGEST_CHARACTERS = 32
 """Number of hexadecimal digits of SHA-256 that stand for an image's identity."""
-RECENT_S = 60.0
+RECENT_S = 600.0
 """Age below which an image that isn't kept yet is assumed to be still in the platform's memory, seconds."""
+SIDE = 320
+"""Longest side of a thumbnail, pixels: a tile of 160 pixels on a screen with two dots per pixel."""
+QUALITY = 75
+"""JPEG quality; a photo then takes about 10 KB."""
+MAX_WHOLE_PIXELS = 25_000_000
+"""Maximum number of pixels of an image that must be decoded at its full size, which takes 100 MB; for others, such as
+most JPEGs, `eaves.images.MAX_PIXELS` applies."""
+
+_one_at_a_time = threading.Lock()
+"""Held while an image is decoded, so that the memory is needed once, however many threads ask."""
 _STEP = 20
 """Maximum number of thumbnails that are deleted when one is added, for example after the limit was lowered."""
 _SCHEMA = """
@@ -125,18 +131,6 @@ def has_image(record: Record) -> bool:
     return record.size_bytes > 0 and not record.text
 
 
-SIDE = 320
-"""Longest side of a thumbnail, pixels: a tile of 160 pixels on a screen with two dots per pixel."""
-QUALITY = 75
-"""JPEG quality; a photo then takes about 10 KB."""
-MAX_WHOLE_PIXELS = 25_000_000
-"""Maximum number of pixels of an image that must be decoded at its full size, which takes 100 MB; for others, such as
-most JPEGs, `eaves.images.MAX_PIXELS` applies."""
-
-_one_at_a_time = threading.Lock()
-"""Held while an image is decoded, so that the memory is needed once, however many threads ask."""
-
-
 def make_thumbnail(data: bytes) -> bytes | None:
     """Return a JPEG of the image whose longest side has at most `SIDE` pixels; None when it can't be decoded.
 
@@ -161,111 +155,3 @@ def make_thumbnail(data: bytes) -> bytes | None:
             return stream.getvalue()
     except (ImageError, MemoryError):
         return None
-
-
-LOOKING_S = 30.0
-"""Time since the last request for which somebody still looks, seconds; an open page asks every 2 s."""
-POLL_S = 0.25
-"""Time between two looks for new records while somebody looks, seconds."""
-REST_S = 0.5
-"""Time between two looks for a person who looks, seconds."""
-RETRY_S = 5.0
-"""Pause after a failure, seconds."""
-PER_SECOND = 20
-"""Maximum number of thumbnails per second."""
-SHARE = 0.25
-"""Share of one CPU that thumbnails may take, so that pages are not delayed by a flood of large images."""
-MAX_WAITING = 200
-"""Maximum number of images that wait; beyond it the oldest ones are left out."""
-BATCH = 500
-"""Maximum number of records that are read at a time."""
-
-_log = logging.getLogger(__name__)
-
-
-class ThumbnailCollector:
-    """A thread that follows the history while somebody looks, and keeps the newest images first.
-
-    Whatever fails is logged once and tried again; the thread ends only by `stop`.
-
-    Args:
-        records: The history.
-        gallery: Makes and keeps thumbnails; `Gallery` does.
-        watching: Returns whether somebody looks, or whether images are kept always.
-        clock: Clock for pauses.
-    """
-
-    def __init__(
-        self,
-        records: Records,
-        gallery: Images,
-        *,
-        watching: Callable[[], bool],
-        clock: Clock = SYSTEM,
-    ) -> None:
-        self._records = records
-        self._gallery = gallery
-        self._watching = watching
-        self._clock = clock
-        self._stopped = StopFlag(clock)
-        self._thread = threading.Thread(target=self._run, name="thumbnails", daemon=True)
-        self._after: int | None = None
-        self._waiting: OrderedDict[tuple[str, str], Record] = OrderedDict()
-        self._failing = False
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread after the image that it is working on."""
-        self._stopped.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopped.wait(self._step()):
-            pass
-
-    def _step(self) -> float:
-        """Do the next piece of work; return how long to pause afterwards, seconds."""
-        try:
-            if not self._watching():
-                self._after = None
-                self._waiting.clear()
-                return REST_S
-            pause = self._work()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next image may be fine
-            if not self._failing:
-                _log.warning("an image got no thumbnail: %s", error, exc_info=not isinstance(error, EavesError))
-            self._failing = True
-            return RETRY_S
-        self._failing = False
-        return pause
-
-    def _work(self) -> float:
-        self._follow()
-        if not self._waiting:
-            return POLL_S
-        start = self._clock.monotonic()
-        _, newest = self._waiting.popitem()
-        self._gallery.thumbnail(newest)
-        return max(1 / PER_SECOND, (self._clock.monotonic() - start) * (1 / SHARE - 1))
-
-    def _follow(self) -> None:
-        """Read new records. The first time, read the newest ones, whose images the platform may still hold."""
-        newest = self._records.newest()
-        if self._after is None or newest < self._after:  # nobody looked before, or the history was replaced
-            self._waiting.clear()
-            found = self._records.find(RecordFilter(), limit=2 * MAX_WAITING)
-            self._after = found[0].seq if found else 0
-            self._take(reversed(found))
-        while self._after < newest and (batch := self._records.next(after=self._after, limit=BATCH)):
-            self._after = batch[-1].seq
-            self._take(batch)
-
-    def _take(self, records: Iterable[Record]) -> None:
-        captured = {digest_of(*one.identity): one for one in records if one.cause is None and has_image(one)}
-        known = self._gallery.find(captured)
-        self._waiting.update((one.identity, one) for digest, one in captured.items() if digest not in known)
-        while len(self._waiting) > MAX_WAITING:
-            self._waiting.popitem(last=False)

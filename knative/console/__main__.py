@@ -13,7 +13,7 @@ import click
 from eaves import logs
 from eaves.base.allocator import return_freed_memory
 from eaves.base.clock import SYSTEM
-from eaves.console.app import ConsoleServer, serving
+from eaves.console.app import ConsoleServer, create_app
 from eaves.console.backend import ConsoleContext, ConsoleSettings
 from eaves.console.security.exposure import SecuritySettings, check_exposure
 from eaves.console.thumbnails import Gallery
@@ -117,8 +117,10 @@ def open_console(
         silent_after_s=settings.silent_after_s,
         site_since=oldest[0].at if oldest else SYSTEM.now(),
     )
-    context = ConsoleContext(backend=backend, settings=pages, security=security)
-    return stack.enter_context(serving(context, host=settings.host, port=settings.port))
+    app = create_app(ConsoleContext(backend=backend, settings=pages, security=security))
+    server = ConsoleServer(app, host=settings.host, port=settings.port, tls=security.build_tls())
+    stack.callback(server.stop)
+    return server
 
 
 if __name__ == "__main__":

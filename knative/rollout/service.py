@@ -203,16 +203,16 @@ def set_percent(
         ClusterError: When the API server refuses, or Knative doesn't reconcile the last change.
     """
 
-    def propose(service: Manifest, standing: RolloutStatus, moment: float) -> Plan | None:
+    def propose(_: Manifest, standing: RolloutStatus, moment: float) -> Plan | None:
         if not standing.settled:
             raise ClusterError(
                 f"Knative has not processed the last deployment of {name}, so its newest revision is not known",
                 hint="kubectl -n knative-serving get pods   # the controller must run",
             )
-        plan = plan_percent(standing, percent, moment)
-        return plan and _require(cluster, service, standing, plan, pin_wait_s=None if unpinned else pin_wait_s)
+        return plan_percent(standing, percent, moment)
 
-    return _change(cluster, name, propose, now=now, settle_s=SETTLE_S)
+    pin_s = None if unpinned else pin_wait_s
+    return _change(cluster, name, propose, now=now, settle_s=SETTLE_S, pin_wait_s=pin_s)
 
 
 def promote(cluster: Cluster, name: str, *, unpinned: bool = False, pin_wait_s: float = PIN_WAIT_S) -> RolloutOutcome:
@@ -240,12 +240,13 @@ def rollback(cluster: Cluster, name: str, *, undo: bool = True, now: float | Non
         ConflictError: When another manager set the traffic.
         ClusterError: When the API server refuses.
     """
-
-    def propose(service: Manifest, standing: RolloutStatus, moment: float) -> Plan | None:
-        plan = plan_rollback(standing, moment, undo=undo)
-        return plan and _require(cluster, service, standing, plan, pin_wait_s=None)
-
-    return _change(cluster, name, propose, now=now, settle_s=SETTLE_S)
+    return _change(
+        cluster,
+        name,
+        lambda _, standing, moment: plan_rollback(standing, moment, undo=undo),
+        now=now,
+        settle_s=SETTLE_S,
+    )
 
 
 def fix_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> bool:
@@ -332,6 +333,7 @@ def _change(
     now: float | None = None,
     adopt: bool = False,
     settle_s: float = 0.0,
+    pin_wait_s: float | None = None,
 ) -> RolloutOutcome:
     """Read a Service, plan a change and write it; start again when another process wrote in between.
 
@@ -351,6 +353,9 @@ def _change(
             reason = standing.fault or (state.reason if state is not None else "") if plan is None else plan
             shares = standing.shares
             return RolloutOutcome(name=name, what="nothing", reason=reason, changed=False, state=state, shares=shares)
+        _require(cluster, plan, standing)
+        if pin_wait_s is not None:
+            require_pinned(cluster, service, standing, plan, wait_s=pin_wait_s)
         plan = note_retries(plan, standing)
         try:
             changed = _write(cluster, service, plan, force=adopt)
@@ -375,16 +380,12 @@ def _change(
     raise ConflictError(f"the Service {name} changes too often to be updated", hint="try again in a moment")
 
 
-def _require(
-    cluster: Cluster, service: Manifest, standing: RolloutStatus, plan: Plan, *, pin_wait_s: float | None
-) -> Plan:
-    """Return a plan whose revisions can take requests; Knative would otherwise change no share at all.
-
-    Without `pin_wait_s`, pins don't matter.
+def _require(cluster: Cluster, plan: Plan, standing: RolloutStatus) -> None:
+    """Raise an error unless a plan's revisions can take requests; Knative would otherwise change no share at all.
 
     Raises:
         NotFoundError: When a revision no longer exists.
-        StartError: When a revision has failed, or isn't ready or pinned and must be.
+        StartError: When a revision has failed, or isn't ready and must be.
     """
     for revision in plan.needs:
         health = read_health(cluster, revision)
@@ -399,9 +400,6 @@ def _require(
                 f"{revision} {state}: {health.message or 'no reason given'}",
                 hint=f"eaves logs {standing.name} --on knative",
             )
-    if pin_wait_s is not None:
-        require_pinned(cluster, service, standing, plan, wait_s=pin_wait_s)
-    return plan
 
 
 def _write(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool = False) -> bool:

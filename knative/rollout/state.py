@@ -309,7 +309,11 @@ def parse_rollout_status(service: Mapping[str, Any]) -> RolloutStatus:
     metadata, status = service.get("metadata", {}), service.get("status") or {}
     latest_ready = str(status.get("latestReadyRevisionName") or "")
     traffic, shares, preview = parse_traffic(service.get("spec", {}).get("traffic") or (), latest_ready)
-    state, fault = parse_annotation(service)
+    text, state, fault = (metadata.get("annotations") or {}).get(ROLLOUT_ANNOTATION), None, ""
+    try:
+        state = None if text is None else parse_state(str(text))
+    except ValueError as error:
+        fault = f"the annotation {ROLLOUT_ANNOTATION} can't be read, so there is no rollout: {error}"
     return RolloutStatus(
         name=str(metadata.get("name", "")),
         newest=str(status.get("latestCreatedRevisionName") or ""),
@@ -320,17 +324,6 @@ def parse_rollout_status(service: Mapping[str, Any]) -> RolloutStatus:
         fault=fault,
         settled=observed(service) and condition(service, "ConfigurationsReady").get("reason") != "OutOfDate",
     )
-
-
-def parse_annotation(manifest: Mapping[str, Any]) -> tuple[RolloutState | None, str]:
-    """Return (state of the rollout, reason why it can't be parsed) from a Service's annotation."""
-    text = (manifest.get("metadata", {}).get("annotations") or {}).get(ROLLOUT_ANNOTATION)
-    if text is None:
-        return None, ""
-    try:
-        return parse_state(str(text)), ""
-    except ValueError as error:
-        return None, f"the annotation {ROLLOUT_ANNOTATION} can't be read, so there is no rollout: {error}"
 
 
 def owns_traffic(service: Mapping[str, Any]) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import signal
 import socket
@@ -18,7 +17,7 @@ from pathlib import Path
 from eaves import logs
 from eaves.base.allocator import return_freed_memory
 from eaves.config import SettingsLayer, build
-from eaves.console.app import ConsoleServer, serving
+from eaves.console.app import ConsoleServer, create_app
 from eaves.console.backend import ConsoleContext, ConsoleSettings
 from eaves.console.security.exposure import SecuritySettings
 from eaves.local.console.backend import LocalBackend
@@ -49,7 +48,6 @@ def main() -> None:
     number, root, project, values = sys.argv[1:]
     settings = build(LocalSettings, SettingsLayer(origin="eaves up", values=json.loads(values)))
     state = StateDirectory(root=Path(root))
-    keeps_all = settings.console_thumbnails == "always"
     backend = LocalBackend(state, Path(project), thumbnails_max_bytes=settings.console_thumbnails_max_bytes)
     pages = ConsoleSettings(read_only=settings.console_read_only, silent_after_s=settings.console_silent_after_s)
     security = SecuritySettings(
@@ -58,18 +56,21 @@ def main() -> None:
         state=state.root,
         session_s=settings.console_session_hours * 3_600,
     )
-    context = ConsoleContext(backend=backend, settings=pages, security=security)
-    listening = socket.socket(fileno=int(number))
-    with contextlib.closing(backend), serving(context, listening=listening, keeps_all=keeps_all) as server:
-        wait(server, idle_s=math.inf if keeps_all else IDLE_S)
+    app = create_app(ConsoleContext(backend=backend, settings=pages, security=security))
+    server = ConsoleServer(app, listening=socket.socket(fileno=int(number)), tls=security.build_tls())
+    try:
+        wait(server)
+    finally:
+        server.stop()
+        backend.close()
 
 
-def wait(server: ConsoleServer, *, idle_s: float) -> None:
-    """Return when a signal has come, nobody has looked for `idle_s` seconds, or the server doesn't listen any more."""
+def wait(server: ConsoleServer) -> None:
+    """Return when a signal has come, nobody has looked for `IDLE_S`, or the server doesn't listen any more."""
     while server.is_alive():
         if signal.sigtimedwait(STOP_SIGNALS, CHECK_S) is not None:
             return
-        if server.idle_s() >= idle_s:
+        if server.idle_s() >= IDLE_S:
             return
 
 

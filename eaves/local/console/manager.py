@@ -185,8 +185,7 @@ class ConsoleManager:
         if self._process.look() or not self._process.failures.due():
             self._stop.wait(WATCH_S)
             return
-        is_needed = self._settings.console_thumbnails == "always" or _has_connection(listener, timeout_s=None)
-        if is_needed and not self._stop.is_set():
+        if _has_connection(listener, timeout_s=None) and not self._stop.is_set():
             self._is_awaited = False
             self._process.start()
 

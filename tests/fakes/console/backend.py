@@ -86,9 +86,6 @@ class FakeImages:
     def kept_thumbnail(self, digest: str) -> bytes | None:
         return next((jpeg for identity, jpeg in [*self.thumbnails.items()] if digest_of(*identity) == digest), None)
 
-    def find(self, digests: Collection[str]) -> Mapping[str, bool]:
-        return {digest_of(*identity): True for identity in self.thumbnails if digest_of(*identity) in digests}
-
     def find_shown(self, records: Collection[Record]) -> Set[int]:
         return {record.seq for record in records if record.image in self.thumbnails}
 

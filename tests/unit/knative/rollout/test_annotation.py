@@ -14,7 +14,7 @@ from knative.rollout.counters import PodReading, RequestCounters, RevisionCounts
 from knative.rollout.state import (
     RolloutPhase,
     RolloutState,
-    parse_annotation,
+    parse_rollout_status,
     parse_state,
     render_state,
 )
@@ -98,9 +98,9 @@ def test_a_damaged_state_is_none_and_the_reason_is_reported(changes: dict[str, o
     text = json.dumps(json.loads(render_state(STATE)) | changes)
     with pytest.raises(ValueError, match=message):
         parse_state(text)
-    state, fault = parse_annotation({"metadata": {"annotations": {ROLLOUT_ANNOTATION: text}}})
-    assert state is None
-    assert "so there is no rollout" in fault
+    status = parse_rollout_status({"metadata": {"annotations": {ROLLOUT_ANNOTATION: text}}})
+    assert status.state is None
+    assert "so there is no rollout" in status.fault
 
 
 @pytest.mark.parametrize("text", ["{", "null", "[" * 100_000])
@@ -113,7 +113,7 @@ def test_what_is_no_state_at_all_is_none(text: str) -> None:
 def test_any_member_may_hold_anything(value: object, data: st.DataObject) -> None:
     reported = json.loads(render_state(STATE))
     name = data.draw(st.sampled_from([*reported, "reason", "served", "settings", "counts", "to_retry"]))
-    state, fault = parse_annotation(
+    status = parse_rollout_status(
         {"metadata": {"annotations": {ROLLOUT_ANNOTATION: json.dumps(reported | {name: value})}}}
     )
-    assert (state is None) == bool(fault)
+    assert (status.state is None) == bool(status.fault)

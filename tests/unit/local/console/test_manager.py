@@ -147,11 +147,6 @@ def test_a_process_that_takes_no_connection_is_ended(launches: Launches, start: 
         assert launches.children[0].code is not None
 
 
-def test_with_thumbnails_always_the_process_runs_without_a_connection(launches: Launches, start: Start) -> None:
-    start(console_thumbnails="always")
-    wait_until(lambda: launches.children, what="the process")
-
-
 def test_a_port_in_use_off_loopback_leaves_the_platform_running(start: Start, tmp_path: Path) -> None:
     with socket.create_server(("0.0.0.0", 0)) as other:
         port = other.getsockname()[1]
