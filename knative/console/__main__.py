@@ -26,7 +26,8 @@ from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import StoreRoute
 from eaves.options import build_settings, report_errors, settings_options
 from knative.client.cluster import Cluster
-from knative.console.site_backend import SiteBackend, open_inside
+from knative.console.inside_cluster import open_inside
+from knative.console.site_backend import SiteBackend
 from knative.platform import KnativePlatform
 from knative.resources.console import SiteConsoleSettings
 from knative.settings import KnativeSettings, SiteSettings

@@ -17,7 +17,7 @@ OF_OTHER_ADDRESSES = {
     "eaves/local/processes/replica_client.py",  # a process on loopback, whose kept connections it looks at first
     "functions/fetch/dataref.py",  # an address that was checked, in a process without urllib3
     "knative/client/port_forward.py",  # a port within a pod
-    "knative/console/site_backend.py",  # a pod's own address, from another pod of the cluster
+    "knative/console/inside_cluster.py",  # a pod's own address, from another pod of the cluster
 }
 """Connect to what no proxy and no pool of urllib3 knows, by the standard library's connection."""
 
