@@ -16,11 +16,9 @@ import hashlib
 import hmac
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from enum import Enum, auto
 from http import HTTPStatus
-from typing import Any, TypeVar
 
 from flask import Flask, Response, abort, g, render_template, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
@@ -45,7 +43,6 @@ KNOWN_DAYS = 365
 """Time after its last login for which a browser is known to the limit of logins, days; its session ends far earlier."""
 OUT_OF_DATE = "This page is out of date. Load it again, and repeat what you did."
 READ_ONLY = "This console is read-only, so it changes nothing."
-_MARKS = "console_marks"
 FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Real-Ip")
 """Headers that a proxy adds. Source: RFC 7239, section 4; RFC 9110, section 7.6.3."""
 _OWN = frozenset({"same-origin", "none"})
@@ -81,33 +78,16 @@ Source: Fetch standard, section 3.1, "append a request Origin header"."""
 _UNUSED = "microphone=(), geolocation=(), display-capture=(), payment=(), usb=()"
 
 _log = logging.getLogger(__name__)
-_View = TypeVar("_View", bound=Callable[..., Any])
 
 
-class Mark(Enum):
-    """What a view needs or may do beyond the usual, declared next to it.
-
-    Attributes:
-        PUBLIC: The view answers a person who hasn't logged in.
-        CHANGES_NOTHING: The view takes a POST but stores and sends nothing, so a read-only console answers it.
-        UPLOAD: The view takes a photo; other views take small forms only.
-        CAMERA: The page may use the device's camera.
-    """
-
-    PUBLIC = auto()
-    CHANGES_NOTHING = auto()
-    UPLOAD = auto()
-    CAMERA = auto()
-
-
-def marked(*marks: Mark) -> Callable[[_View], _View]:
-    """Return a decorator that marks a view; it must be below the decorator of the route."""
-
-    def decorate(view: _View) -> _View:
-        setattr(view, _MARKS, frozenset(marks))
-        return view
-
-    return decorate
+PUBLIC = frozenset({"static", "login.show", "login.log_in"})
+"""Endpoints that answer a person who hasn't logged in. Files of the `static` folder are part of the login page."""
+CHANGES_NOTHING = frozenset({"login.log_in", "login.log_out", "try_it.predict"})
+"""Endpoints that take a POST but store and send nothing, so a read-only console answers them."""
+UPLOADS = frozenset({"try_it.predict"})
+"""Endpoints that take a photo; other ones take small forms only."""
+CAMERAS = frozenset({"try_it.show", "try_it.predict"})
+"""Endpoints whose page may use the device's camera."""
 
 
 def install_security(
@@ -158,7 +138,6 @@ class Guard:
 
     def __init__(self, app: Flask, settings: SecuritySettings, *, read_only: bool, clock: Clock) -> None:
         check_exposure(settings)
-        self._app = app
         self._settings = settings
         self._is_read_only = read_only
         self._clock = clock
@@ -187,15 +166,14 @@ class Guard:
 
     def check(self) -> Response | None:
         """Return the response that refuses the present request; None when its view may answer it."""
-        marks = self._find_marks()
-        request.max_content_length = UPLOAD_BYTES if Mark.UPLOAD in marks else FORM_BYTES
+        request.max_content_length = UPLOAD_BYTES if request.endpoint in UPLOADS else FORM_BYTES
         if not self._settings.is_local and not request.is_secure:
             return refuse(403, "This page is available by https:// only.")
         if reason := find_foreign_caller(request.method, dict(request.headers), loopback_only=self._password is None):
             return refuse(403, reason)
-        if (refusal := self._check_login(marks)) or request.method in SAFE:
+        if (refusal := self._check_login()) or request.method in SAFE:
             return refusal
-        if self._is_read_only and Mark.CHANGES_NOTHING not in marks:
+        if self._is_read_only and request.endpoint not in CHANGES_NOTHING:
             return refuse(403, READ_ONLY)
         return None if self._has_form_token() else refuse(403, OUT_OF_DATE)
 
@@ -244,7 +222,7 @@ class Guard:
 
     def complete(self, response: Response) -> Response:
         """Add headers to a response; a Cache-Control or policy of its own is kept."""
-        headers, uses_camera = response.headers, Mark.CAMERA in self._find_marks()
+        headers, uses_camera = response.headers, request.endpoint in CAMERAS
         if g.get("is_logged_out", False):
             headers["Clear-Site-Data"] = '"cache"'
         headers.update(FIXED)
@@ -257,17 +235,10 @@ class Guard:
         headers.setdefault("Cache-Control", "no-store")
         return response
 
-    def _find_marks(self) -> frozenset[Mark]:
-        """Return the marks of the present request's view. Files of the `static` folder are part of the login page."""
-        if request.endpoint == "static":
-            return frozenset({Mark.PUBLIC})
-        found: frozenset[Mark] = getattr(self._app.view_functions.get(request.endpoint or ""), _MARKS, frozenset())
-        return found
-
-    def _check_login(self, marks: frozenset[Mark]) -> Response | None:
+    def _check_login(self) -> Response | None:
         if self._password is not None:
             if not self._is_session_valid(self._password.version):
-                return None if Mark.PUBLIC in marks else ask_to_log_in()
+                return None if request.endpoint in PUBLIC else ask_to_log_in()
             g.is_logged_in = True
         request.environ.get(ADMIT, bool)()  # the server closes connections of strangers first
         return None

@@ -106,8 +106,6 @@ MARKERS = {RUN: "run.json", ARTIFACT: "manifest.json"}
 """File that is written last into a run and into an artifact: a directory that has it is complete."""
 FOLDERS = ("runs", "artifacts")
 """Folders of a project in which trainings and conversions write."""
-MAX_LOCATIONS = 200
-"""Maximum number of locations; the newest are shown, and those that a function serves always."""
 
 
 def list_models(state: StateDirectory, project: Path) -> list[ModelLocation]:
@@ -120,7 +118,7 @@ def list_models(state: StateDirectory, project: Path) -> list[ModelLocation]:
         project: Directory in which `eaves up` was started.
 
     Returns:
-        Locations, the newest first; at most `MAX_LOCATIONS`.
+        Locations: those that functions serve or served, then the others, the newest first.
     """
     served, previous = _list_functions(state.read_specs()[0]), _list_functions(state.read_previous())
     places = [*served, *previous]
@@ -132,8 +130,7 @@ def list_models(state: StateDirectory, project: Path) -> list[ModelLocation]:
         for kind, marker in MARKERS.items():
             with contextlib.suppress(OSError, RuntimeError):
                 found.setdefault(path.resolve(), (kind, (path / marker).stat().st_mtime))
-    newest = sorted(found, key=lambda path: (path not in served and path not in previous, -found[path][1]))
-    shown = sorted(newest[:MAX_LOCATIONS], key=lambda path: (-found[path][1], path))
+    shown = sorted(found, key=lambda path: (path not in served and path not in previous, -found[path][1], path))
     names = Counter((found[path][0], path.name) for path in shown)
 
     def name(path: Path) -> str:
