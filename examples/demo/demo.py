@@ -13,12 +13,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 HERE = Path("build/demo")
 EAVES = str(Path(sys.executable).with_name("eaves"))
+MAKE_PHOTOS = Path(__file__).resolve().parents[1] / "classify" / "make_photos.py"
 DIGITS_EACH = 60
 """Number of images of each digit; more cost time and gain little."""
 DIGITS_ACCURACY = 0.85
@@ -38,7 +38,9 @@ def main() -> int:
         return 66
     shutil.rmtree(HERE, ignore_errors=True)
     (HERE / "inbox").mkdir(parents=True)
-    data = options.data.resolve() if options.data else write_digits(HERE / "digits")
+    if not options.data:
+        subprocess.run([sys.executable, MAKE_PHOTOS, "10", str(DIGITS_EACH)], cwd=HERE, check=True)
+    data = options.data.resolve() if options.data else (HERE / "photos").resolve()
     eaves("init", ".", "--name", "demo", "--data", str(data))
     with (HERE / "eaves.yaml").open("a") as file:
         file.write("sources:\n  - {name: inbox, kind: folder, path: inbox}\n")
@@ -83,24 +85,6 @@ def find_problem(options: argparse.Namespace) -> str:
     except DatasetError as error:
         return f"DATA={options.data}: {error.message}\ntry: {error.hint}"
     return ""
-
-
-def write_digits(folder: Path) -> Path:
-    """Write `DIGITS_EACH` images of each digit of the UCI optical recognition test set, 8x8 grey, as PNG files."""
-    import numpy as np
-    from PIL import Image
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    written: Counter[int] = Counter()
-    for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
-        written[label] += 1
-        if written[label] > DIGITS_EACH:
-            continue
-        path = folder / str(label) / f"{number:04d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray((pixels * (255 / 16)).astype(np.uint8)).save(path)
-    return folder.resolve()
 
 
 def serve(run: Path) -> int:

@@ -222,8 +222,6 @@ def follow_rollout(
     reported, heard = "", time.monotonic()
     outcome: rollout.RolloutOutcome | None = None
     while outcome is None or outcome.advancing:
-        if outcome is not None or reported:
-            time.sleep(poll_s)
         try:
             newest.require_newest(cluster, before="its rollout ended")
             outcome = rollout.advance_rollout(cluster, name)
@@ -231,10 +229,12 @@ def follow_rollout(
         except UnreachableClusterError as error:
             if time.monotonic() - heard > PATIENCE_S:
                 raise
-            text = error.message
+            outcome, text = None, error.message
         if text != reported:
             tell(text)
             reported = text
+        if outcome is None or outcome.advancing:
+            time.sleep(poll_s)
     if outcome.state is None or outcome.state.phase is not rollout.RolloutPhase.DONE:
         raise StartError(f"{name} was not promoted: {text}", hint=f"eaves rollout {name}")
     return outcome
