@@ -48,24 +48,13 @@ def log_once(log: logging.Logger, logged: set[object], error: BaseException, tex
         log.error(text, *args, exc_info=error)
 
 
-class BoundFields(logging.Filter):
-    """Filter that adds the fields bound to a thread to its records; fields of a call's `extra` are not replaced."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Add the bound fields; no record is dropped."""
-        for name, value in _bound.get().items():
-            if not hasattr(record, name):
-                setattr(record, name, value)
-        return True
-
-
 class JsonFormatter(logging.Formatter):
-    """Formatter with one JSON object per line; the items of a call's `extra` become fields of the object."""
+    """Formatter with one JSON object per line; what is bound and the items of a call's `extra` become its fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        extra = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        extra = {**_bound.get(), **{key: value for key, value in vars(record).items() if key not in _STANDARD}}
         fields = {
             **{key: redact(value) if isinstance(value, str) else value for key, value in extra.items()},
             "time": f"{moment}.{int(record.msecs):03d}Z",
@@ -140,7 +129,6 @@ def configure(*, level: int = logging.INFO, as_json: bool | None = None) -> None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     plain = sys.stderr.isatty() if as_json is None else not as_json
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(BoundFields())
     handler.setFormatter(PlainFormatter() if plain else JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger().addFilter(_is_no_note_of_a_library)

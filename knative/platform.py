@@ -14,8 +14,7 @@ from knative import rollout
 from knative.client.kinds import BROKER, KSERVICE, POD, ObjectKind
 from knative.client.pods import find_route
 from knative.deploy.inventory import note_removal, read_deployment
-from knative.deploy.ownership import AppOwner
-from knative.deploy.removal import find_removable, prune_pins, remove_app
+from knative.deploy.ownership import AppOwner, find_removable, order_removal, prune_pins, remove_app
 from knative.deploy.site_update import SOMEBODY, SiteDeployment, update_site
 from knative.readiness.conditions import name_of
 from knative.readiness.wait import wait_ready, wait_routed
@@ -120,8 +119,8 @@ class KnativePlatform:
         Raises:
             ConflictError: When `deploy` applied none of the objects, and `adopt` is false.
         """
-        items = find_removable(self.cluster, self._owner(name), adopt=adopt)
-        return [f"{item.kind} {item.namespace}/{item.name}" for item in items]
+        found = find_removable(self.cluster, self._owner(name), adopt=adopt)
+        return [f"{key.kind} {key.namespace}/{key.name}" for key in order_removal(found)]
 
     def status(self) -> list[FunctionStatus]:
         """Read the status of every function of the site, sorted by name."""

@@ -2,7 +2,6 @@
 
     commands/          the commands, named as they are typed; `GROUPS` has those of `eaves --help`
     source_trial       `eaves sources try`: the source, its trial, the file, and what is shown
-    image_collection   collects images from a source, for `eaves init`
     remote_training    a training as a Job, and the download of its run
     deployment         deploys a container image to sites; deploy_notes: which sites lack the last deploy
     registry           options for registries, and the choice of the container image that is deployed
@@ -77,11 +76,16 @@ GROUPS = {
 COMMANDS = {name: text for commands in GROUPS.values() for name, text in commands.items()}
 """Name of each command to the line that describes it in `eaves --help`."""
 MODULES = {
-    "compare": "evaluate",
-    "evaluate": "evaluate",
-    "promote": "rollout",
-    "rollback": "rollout",
-    "rollout": "rollout",
+    name: module
+    for module, names in {
+        "deploy": ("deploy", "diff", "reconcile", "remove", "render"),
+        "evaluate": ("compare", "evaluate"),
+        "events": ("events", "logs"),
+        "inspect": ("inspect", "verify"),
+        "package": ("package", "sign"),
+        "rollout": ("promote", "rollback", "rollout"),
+    }.items()
+    for name in names
 }
 """Name of a command to the module of `eaves.cli.commands` that defines it under this name; each other command is the
 function `command` of a module of its name."""

@@ -152,12 +152,11 @@ def _parse(values: Mapping[str, Any]) -> DeployNote:
 
 def _memory(value: Mapping[str, Any]) -> WorkspaceMemory:
     from knative.deploy.function_image import FunctionImage
-    from knative.deploy.inventory import DeploymentMark
     from knative.deploy.reconcile import WorkspaceMemory
 
-    known, pending = value["known"], value["pending"]
+    pending = value["pending"]
     return WorkspaceMemory(
-        known=None if known is None else DeploymentMark(**known),
+        known=str(value["known"]),
         pending=None if pending is None else FunctionImage(**pending),
         pending_declared=str(value["pending_declared"]),
     )

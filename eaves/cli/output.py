@@ -4,7 +4,7 @@ Where a table is wider than the terminal, these steps follow each other until it
 
 1. texts wrap between words, and paths after a `/`;
 2. columns without a value in any row are left out, then others in the order of their rank (`Column.drop`);
-3. words that are longer than their column end in an ellipsis.
+3. words that are longer than their column end in an ellipsis, in the columns with the longest words.
 
 Numbers, moments, sizes and ids are never wrapped or cut. Without a terminal, as in a pipe, a table has all its columns
 and no text wraps, as with `kubectl get`.
@@ -85,16 +85,28 @@ Columns = Mapping[str, str | Column]
 """Key of a row to its column, or to the heading of a column of texts and numbers that is never left out."""
 
 
-@dataclass(slots=True)
 class _Strip:
     """A column that is laid out: its cells as text, and the widths at which no word is cut and at which none wraps."""
 
-    column: Column
-    cells: list[str]
-    is_rigid: bool
-    is_right: bool
-    least: int
-    natural: int
+    def __init__(self, values: Sequence[Any], column: str | Column, *, is_wide: bool) -> None:
+        self.column = column if isinstance(column, Column) else Column(column)
+        kind, heading = self.column.kind, self.column.heading
+        self.cells = [_write(value, kind, is_wide=is_wide) for value in values]
+        numeric = bool(values) and all(isinstance(value, int | float) for value in values)
+        self.is_right = numeric and kind is not Kind.MOMENT
+        self.is_rigid = numeric or kind in _RIGID
+        lines = [heading, *(line for cell in self.cells for line in cell.split("\n"))]
+        self.natural = self.least = max(map(measure, lines))
+        if not self.is_rigid:
+            whole = kind is Kind.PATH
+            words = [word for line in lines for word in ([line] if whole else line.split())]
+            limit = MAX_PATH if whole else MAX_WORD
+            self.least = max(measure(heading), *(min(limit, measure(one)) for one in words))
+
+    def cut(self) -> None:
+        """Let words of the column be cut, as far as its heading and `MIN_WORD` allow."""
+        if not self.is_rigid:
+            self.least = min(self.least, max(MIN_WORD, measure(self.column.heading)))
 
 
 def output_option(command: Command) -> Command:
@@ -158,7 +170,7 @@ def render_table(
         width: Maximum width of a line, terminal cells; None for no limit.
         is_wide: Whether ids, sizes and reasons are written in full.
     """
-    strips = [_build_strip([row.get(key) for row in rows], column, is_wide=is_wide) for key, column in columns.items()]
+    strips = [_Strip([row.get(key) for row in rows], column, is_wide=is_wide) for key, column in columns.items()]
     if width is None:
         return _draw(strips, [strip.natural for strip in strips]), []
 
@@ -175,31 +187,14 @@ def render_table(
                 break
             strips.remove(strip)
             left_out += [strip.column.heading] if any(strip.cells) else []
-    # What no dropped column makes fit is cut, the longest words first.
-    for limit in range(MAX_PATH, MIN_WORD - 1, -1):
-        if room() >= 0:
-            break
+    if room() < 0:
         for strip in strips:
-            strip.least = strip.least if strip.is_rigid else min(strip.least, max(limit, measure(strip.column.heading)))
-    widths, left = {}, max(0, room())
+            strip.cut()
+    left = max(0, room())
     for strip in sorted(strips, key=lambda one: one.natural - one.least):  # most columns get what they want
-        widths[id(strip)] = strip.least + min(left, strip.natural - strip.least)
-        left -= widths[id(strip)] - strip.least
-    return _draw(strips, [widths[id(strip)] for strip in strips]), left_out
-
-
-def _build_strip(values: Sequence[Any], column: str | Column, *, is_wide: bool) -> _Strip:
-    chosen = column if isinstance(column, Column) else Column(column)
-    cells = [_write(value, chosen.kind, is_wide=is_wide) for value in values]
-    numeric = bool(values) and all(isinstance(value, int | float) for value in values)
-    is_rigid = numeric or chosen.kind in _RIGID
-    lines = [chosen.heading, *(line for cell in cells for line in cell.split("\n"))]
-    natural = max(map(measure, lines))
-    is_path = chosen.kind is Kind.PATH
-    words = [word for line in lines for word in ([line] if is_path else line.split())]
-    longest = max([measure(chosen.heading), *(min(MAX_PATH if is_path else MAX_WORD, measure(one)) for one in words)])
-    is_right = numeric and chosen.kind is not Kind.MOMENT
-    return _Strip(chosen, cells, is_rigid, is_right, natural if is_rigid else longest, natural)
+        more = min(left, strip.natural - strip.least)
+        strip.least, left = strip.least + more, left - more
+    return _draw(strips, [strip.least for strip in strips]), left_out
 
 
 def _write(value: Any, kind: Kind, *, is_wide: bool) -> str:

@@ -21,7 +21,7 @@ from eaves.config import iter_leaves
 from eaves.errors import PlatformError
 from eaves.http_client import proxies
 from eaves.local.client import LocalPlatform
-from eaves.local.console.listening import prepare_exposure
+from eaves.local.console.manager import prepare_exposure
 from eaves.local.processes.process import INHERITED
 from eaves.local.service import BOOTED, SystemdService, find_service, install, render_unit, uninstall
 from eaves.local.settings import LocalSettings

@@ -1,8 +1,9 @@
-"""Runs and artifacts as pages list them, and the files of a run: directories that other people may have made.
+"""Runs and artifacts as pages list and show them: directories that other people may have made.
 
-Nothing here runs a model, or imports TensorFlow or onnxruntime. NumPy is imported, so pages import this module when
-there is something to show. Content that isn't what Eaves writes raises an EavesError with a message for people, and
-what is read has a limited size.
+A run's page has what its report can't have: what the model takes for what, beside the mistaken photos. Nothing here
+runs a model, or imports TensorFlow or onnxruntime. NumPy is imported, so pages import this module when there is
+something to show. Content that isn't what Eaves writes raises an EavesError with a message for people, and what is read
+has a limited size.
 """
 
 from __future__ import annotations
@@ -11,19 +12,20 @@ import functools
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from eaves.artifact import FP32, Artifact, open_artifact
 from eaves.base.files import Stamp, find_stamp
+from eaves.base.statistics import round_outward, wilson
 from eaves.base.strict_json import parse_json
 from eaves.console.backend import Backend, ModelLocation
-from eaves.console.model.words import clean_text, describe_size
-from eaves.console.run_page import CURVES, Share, describe_accuracy, describe_level, parse_time
+from eaves.console.model.words import clean_text, count_noun, describe_size
 from eaves.errors import ArtifactError, EavesError, RunError
 from trainer.data.split.splitting import HELD_OUT_FILE, HeldOutAnswer, parse_held_out
 from trainer.run.run import MANIFEST, Run, load_run
@@ -36,8 +38,25 @@ SHOWN = 100
 MAX_TEXT_BYTES, MAX_IMAGE_BYTES, MAX_ANSWERS_BYTES = 16 << 20, 20 << 20, 24_000_000
 """Maximum size of a text file, of a photo (a function accepts as many by default) and of the answers to the held-out
 images (100,000, which take three times as much in memory), bytes."""
-MAX_CLASSES, MAX_EPOCHS = 2_000, 2_000
+MAX_CLASSES = 2_000
+REPORT = "report.html"
+"""File in which a training has reported on its run, for people."""
+MATRIX_CLASSES = 20
+"""Maximum number of classes for which the page has a matrix; with more it lists the pairs confused most often."""
+PAIRS = 50
+HEATS = 5
+"""Number of shades of a cell, besides none."""
+PHOTOS = 12
+"""Maximum number of mistaken photos on one page."""
 DIGEST = re.compile(r"[0-9a-f]{64}")
+LEVELS = {
+    "usable": "usable",
+    "uncertain": "not shown to be usable",
+    "weak": "weak",
+    "guessing": "no better than guessing",
+    "unknown": "too few images to tell",
+}
+"""Kind of a run's verdict to its words for a badge."""
 _UNEXPECTED = (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 """Exceptions that code raises which reads a value of another type or size than Eaves writes."""
 
@@ -69,62 +88,49 @@ class ModelRow:
     fault: str = ""
 
 
-def list_locations(backend: Backend, kind: str) -> list[ModelLocation]:
-    """Return the places of each `run` or `artifact` whose name can be part of an address."""
-    found = (one for one in backend.models() if one.kind == kind and one.name not in ("", ".", ".."))
-    return [one for one in found if one.name.isprintable() and "/" not in one.name]
+def list_models(backend: Backend) -> tuple[list[ModelRow], list[ModelRow]]:
+    """Return the rows of artifacts, those that are served first, and of runs, the newest first."""
+    found = [one for one in backend.models() if one.name not in ("", ".", "..")]
+    named = [one for one in found if one.name.isprintable() and "/" not in one.name]  # it can be part of an address
+    runs, artifacts = ([one for one in named if one.kind == kind] for kind in ("run", "artifact"))
+    digests = {hashlib.sha256(read_file(one.path / MANIFEST) or b"").hexdigest(): one.name for one in runs}
+    rows = [_describe(one, digests) for one in (*artifacts[:SHOWN], *runs[:SHOWN])]
+    return (
+        sorted(
+            (row for row in rows if row.location.kind == "artifact"),
+            key=lambda row: (not row.location.functions, not row.location.previous_of),
+        ),
+        sorted((row for row in rows if row.location.kind == "run"), key=lambda row: row.created or 0.0, reverse=True),
+    )
 
 
-def list_artifacts(backend: Backend) -> list[ModelRow]:
-    """Return the rows of artifacts: those that are served first, then the newest."""
-    runs = {
-        hashlib.sha256(read_file(run.path / MANIFEST) or b"").hexdigest(): run.name
-        for run in list_locations(backend, "run")
-    }
-    rows = [_build_artifact(location, runs) for location in list_locations(backend, "artifact")[:SHOWN]]
-    return sorted(rows, key=lambda row: (not row.location.functions, not row.location.previous_of))
-
-
-def list_runs(backend: Backend) -> list[ModelRow]:
-    """Return the rows of runs, the newest first."""
-    rows = [_build_run(location) for location in list_locations(backend, "run")[:SHOWN]]
-    return sorted(rows, key=lambda row: row.created or 0.0, reverse=True)
-
-
-def _build_artifact(location: ModelLocation, runs: Mapping[str, str]) -> ModelRow:
+def _describe(location: ModelLocation, runs: Mapping[str, str]) -> ModelRow:
+    """Return the row of a run or an artifact; `runs` has the names of runs by the digest of their manifest."""
     try:
-        with foreign_content(f"the artifact {location.name}"):
+        with foreign_content(f"the {location.kind} {location.name}"):
+            if location.kind == "run":
+                files = open_run(location.path)
+                return ModelRow(
+                    location=location,
+                    title=clean_text(f"{files.run.name} {files.run.version}", 200),
+                    note="{} ({})".format(*files.accuracy),
+                    badge=LEVELS.get(str(files.run.verdict.get("kind", "")), "not rated"),
+                    created=parse_time(files.run.created),
+                )
             artifact = _open_artifact(location.path, find_stamp(location.path / "manifest.json"))
-            found = artifact.manifest.quantisation
-            run = runs.get(artifact.manifest.source.digest, "")
+            manifest, found = artifact.manifest, artifact.manifest.quantisation
+            serving = f"serves {', '.join(location.functions)}" if location.functions else ""
+            return ModelRow(
+                location=location,
+                title=f"{manifest.name} {manifest.version}",
+                note=clean_text(f"{manifest.precision}: {found.reason}", 300),
+                badge=serving or ("previous deployment" if location.previous_of else ""),
+                size=describe_size(artifact.size_bytes),
+                run=runs.get(manifest.source.digest, ""),
+                is_warning=found.asked != FP32 and not (found.shipped and found.evidence.passed),
+            )
     except EavesError as error:
         return ModelRow(location=location, fault=error.message[:300])
-    badge = f"serves {', '.join(location.functions)}" if location.functions else ""
-    return ModelRow(
-        location=location,
-        title=f"{artifact.manifest.name} {artifact.manifest.version}",
-        note=clean_text(f"{artifact.manifest.precision}: {found.reason}", 300),
-        badge=badge or ("previous deployment" if location.previous_of else ""),
-        size=describe_size(artifact.size_bytes),
-        run=run,
-        is_warning=found.asked != FP32 and not (found.shipped and found.evidence.passed),
-    )
-
-
-def _build_run(location: ModelLocation) -> ModelRow:
-    try:
-        with foreign_content(f"the run {location.name}"):
-            files = open_run(location)
-            kind = str(files.run.verdict.get("kind", ""))
-    except EavesError as error:
-        return ModelRow(location=location, fault=error.message[:300])
-    return ModelRow(
-        location=location,
-        title=clean_text(f"{files.run.name} {files.run.version}", 200),
-        note=describe_accuracy(files.accuracy),
-        badge=describe_level(kind),
-        created=parse_time(files.run.created),
-    )
 
 
 @functools.lru_cache(maxsize=KEPT_ARTIFACTS)
@@ -159,15 +165,11 @@ def read_file(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> bytes | None:
     return content if len(content) <= max_bytes else None
 
 
-def read_json(path: Path) -> Any:
-    """Return the value of a JSON file; an ArtifactError when it is missing or no JSON."""
+def _read_json(path: Path) -> Any:
     content = read_file(path)
     if content is None:
         raise ArtifactError(f"{path} is missing, or can't be read", hint="copy the whole directory again")
-    try:
-        return parse_json(content)
-    except ValueError as error:
-        raise ArtifactError(f"{path} is not JSON: {error}", hint="copy it again") from error
+    return parse_json(content)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,22 +179,23 @@ class RunFiles:
     Attributes:
         run: Content of run.json.
         confusion: Number of held-out images by true class (rows) and predicted class (columns).
-        interval: 95 % confidence interval of the accuracy; None if the run has none.
-        history: Figures of each epoch by name, those of `CURVES` that it has.
-        trained_s: Duration of the training, seconds.
+        interval: 95 % confidence interval of the accuracy; None computes it from the numbers.
     """
 
     run: Run
-    confusion: tuple[tuple[int, ...], ...]
+    confusion: Sequence[Sequence[int]]
     interval: tuple[float, float] | None
-    history: tuple[Mapping[str, float], ...]
-    trained_s: float
 
     @property
-    def accuracy(self) -> Share:
-        """Accuracy on the held-out images."""
+    def accuracy(self) -> tuple[str, str]:
+        """Accuracy on the held-out images and its evidence, as text."""
         right = sum(row[number] for number, row in enumerate(self.confusion))
-        return Share(right=right, images=sum(map(sum, self.confusion)), ends=self.interval)
+        images = sum(map(sum, self.confusion))
+        if not images:
+            return "not known", "no image"
+        low, high = round_outward(self.interval or wilson(right, images), 3)
+        ends = f"95% interval {_format_percent(low)} to {_format_percent(high)}"
+        return _format_percent(right / images), f"{right:,} of {count_noun(images, 'image')}, {ends}"
 
     @cached_property
     def answers(self) -> Mapping[str, HeldOutAnswer] | None:
@@ -205,7 +208,7 @@ class RunFiles:
 
     @cached_property
     def _samples(self) -> Mapping[str, str]:
-        listed = read_json(self.run.path / "samples.json")
+        listed = _read_json(self.run.path / "samples.json")
         return {str(item["sha256"]): str(name) for name, item in listed.items()}
 
     def find_photos(self, digest: str) -> list[Path]:
@@ -231,52 +234,160 @@ class RunFiles:
         return None
 
 
-def open_run(location: ModelLocation) -> RunFiles:
+def open_run(path: Path) -> RunFiles:
     """Load what the page of a run shows.
 
     Raises:
         RunError: The directory holds no run that this version of Eaves reads.
         ArtifactError: A file holds something that Eaves does not write.
     """
-    return _load_run(location.path, f"the run {location.name}", find_stamp(location.path / MANIFEST))
+    return _load_run(path, find_stamp(path / MANIFEST))
 
 
 @functools.lru_cache(maxsize=KEPT_RUNS)
-def _load_run(path: Path, origin: str, _: Stamp | None) -> RunFiles:
-    with foreign_content(origin):
+def _load_run(path: Path, _: Stamp | None) -> RunFiles:
+    with foreign_content(f"the run {path.name}"):
         if read_file(path / MANIFEST) is None:
             raise RunError(f"{path} holds no {MANIFEST} that can be read", hint="copy the whole run again")
         run = load_run(path)
-        names = all(isinstance(label, str) and label.isprintable() for label in run.labels)
-        if not names or not 1 <= len(run.labels) <= MAX_CLASSES:
-            message = f"{origin} can't be shown: it must have 1 to {MAX_CLASSES:,} classes with printable names"
+        count, names = len(run.labels), all(isinstance(one, str) and one.isprintable() for one in run.labels)
+        if not names or not 1 <= count <= MAX_CLASSES:
+            message = f"{path} can't be shown: it must have 1 to {MAX_CLASSES:,} classes with printable names"
             raise RunError(message, hint="train the model again")
-        measured = read_json(path / "metrics.json")
-        return RunFiles(
-            run=run,
-            confusion=_parse_confusion(measured["confusion"], len(run.labels)),
-            interval=_parse_interval(measured.get("val_accuracy_interval_95")),
-            history=tuple(_parse_epoch(epoch) for epoch in read_json(path / "history.json")[:MAX_EPOCHS]),
-            trained_s=sum(float(value) for value in measured.get("seconds", {}).values()),
-        )
+        measured = _read_json(path / "metrics.json")
+        confusion = [[int(images) for images in row] for row in measured["confusion"]]
+        if len(confusion) != count or any(len(row) != count or min(row) < 0 for row in confusion):
+            raise ValueError("the confusion matrix does not fit the classes")
+        ends = measured.get("val_accuracy_interval_95")
+        low, high = (0.0, 0.0) if ends is None else map(float, ends)
+        if not 0 <= low <= high <= 1:
+            raise ValueError("the interval of the accuracy is none")
+        return RunFiles(run=run, confusion=confusion, interval=None if ends is None else (low, high))
 
 
-def _parse_confusion(rows: Any, classes: int) -> tuple[tuple[int, ...], ...]:
-    parsed = tuple(tuple(int(count) for count in row) for row in rows)
-    if len(parsed) != classes or any(len(row) != classes or min(row) < 0 for row in parsed):
-        raise ValueError("the confusion matrix does not fit the classes")
-    return parsed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A cell of the matrix.
+
+    Attributes:
+        truth: Position of the true class.
+        predicted: Position of the predicted class.
+        count: Number of images.
+        heat: Shade by the share of the true class's images, 0 (none) to `HEATS`.
+        text: The cell as a sentence.
+    """
+
+    truth: int
+    predicted: int
+    count: int
+    heat: int
+    text: str
 
 
-def _parse_interval(ends: Any) -> tuple[float, float] | None:
-    if ends is None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistakes:
+    """A page of photos that the model mistakes.
+
+    Attributes:
+        title: What the photos are, as a sentence.
+        photos: The model's answers to the photos of this page, the most confident mistake first.
+        total: Number of photos on all pages.
+        page: Number of this page, from 1.
+        pages: Number of pages.
+    """
+
+    title: str
+    photos: Sequence[HeldOutAnswer]
+    total: int
+    page: int
+    pages: int
+
+
+def build_run_page(files: RunFiles) -> dict[str, Any]:
+    """Return what the template of a run's page shows; unexpected content raises what `foreign_content` translates."""
+    run, labels = files.run, files.run.labels
+    return {
+        "title": clean_text(f"{run.name} {run.version}"),
+        "created": parse_time(run.created),
+        "verdict": clean_text(run.verdict.get("text", "")),
+        "accuracy": files.accuracy,
+        "labels": labels,
+        "matrix": build_cells(labels, files.confusion) if len(labels) <= MATRIX_CLASSES else (),
+        "pairs": build_pairs(labels, files.confusion),
+        "has_report": (run.path / REPORT).is_file(),
+    }
+
+
+def build_cells(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[list[Cell]]:
+    """Return the cells of the matrix: rows are true classes, columns are predicted classes."""
+    known = range(len(labels))
+    return [[_build_cell(labels, confusion, truth, predicted) for predicted in known] for truth in known]
+
+
+def build_pairs(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[Cell]:
+    """Return the pairs of classes that are confused most often, at most `PAIRS`."""
+    wrong = [
+        (-count, truth, predicted)
+        for truth, row in enumerate(confusion)
+        for predicted, count in enumerate(row)
+        if count and truth != predicted
+    ]
+    return [_build_cell(labels, confusion, truth, predicted) for _, truth, predicted in sorted(wrong)[:PAIRS]]
+
+
+def _build_cell(labels: Sequence[str], confusion: Sequence[Sequence[int]], truth: int, predicted: int) -> Cell:
+    count, images = confusion[truth][predicted], sum(confusion[truth])
+    verb = "found" if truth == predicted else f"taken for {labels[predicted]}"
+    return Cell(
+        truth=truth,
+        predicted=predicted,
+        count=count,
+        heat=math.ceil(count / images * HEATS) if images else 0,
+        text=f"{count:,} of {count_noun(images, 'image')} of {labels[truth]} {verb}",
+    )
+
+
+def select_mistakes(
+    answers: Mapping[str, HeldOutAnswer],
+    labels: Sequence[str],
+    *,
+    truth: int | None = None,
+    predicted: int | None = None,
+    page: int = 1,
+) -> Mistakes:
+    """Return the photos of one cell, or all photos that the model mistakes.
+
+    Args:
+        answers: The model's answer to each held-out image.
+        labels: Class names.
+        truth: Position of the true class; None, or a position that no class has, selects all mistakes.
+        predicted: Position of the predicted class.
+        page: Number of the page; a number beyond the last page gives the last page.
+    """
+    known = dict(enumerate(labels))
+    wanted = known.get(-1 if truth is None else truth), known.get(-1 if predicted is None else predicted)
+    if None not in wanted:
+        found = [answer for answer in answers.values() if (answer.label, answer.predicted) == wanted]
+        how = "gets right" if truth == predicted else f"takes for {wanted[1]}"
+        title = f"{count_noun(len(found), 'image')} of {wanted[0]} that the model {how}"
+    else:
+        found = [answer for answer in answers.values() if answer.label != answer.predicted]
+        title = f"{count_noun(len(found), 'image')} that the model gets wrong"
+    found.sort(key=lambda answer: (-answer.score, answer.digest))
+    pages = max(1, math.ceil(len(found) / PHOTOS))
+    page = min(max(1, page), pages)
+    shown = found[(page - 1) * PHOTOS : page * PHOTOS]
+    return Mistakes(title=title, photos=shown, total=len(found), page=page, pages=pages)
+
+
+def parse_time(text: object) -> float | None:
+    """Return an ISO 8601 time as Unix seconds; None when it is none."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except (ValueError, OverflowError, OSError):
         return None
-    low, high = (float(end) for end in ends)
-    if not 0 <= low <= high <= 1:
-        raise ValueError("the interval of the accuracy is none")
-    return low, high
 
 
-def _parse_epoch(epoch: Mapping[str, Any]) -> Mapping[str, float]:
-    values = {name: float(epoch[name]) for name in CURVES if name in epoch}
-    return {name: value for name, value in values.items() if math.isfinite(value) and abs(value) < 1e12}
+def _format_percent(share: float) -> str:
+    """Return a share as a percentage; a share between 0 and 1 is never rounded to 0 or 100."""
+    return f"{(min(max(share, 0.001), 0.999) if 0 < share < 1 else share) * 100:.1f}%"

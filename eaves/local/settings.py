@@ -65,12 +65,6 @@ class LocalSettings:
         "times its usual interval when that is longer. 0: it calls none silent.",
         minimum=0,
     )
-    console_thumbnails: str = setting(
-        "looking",
-        "When the console makes thumbnails of new images: `looking`, while somebody looks; `always`, so that each "
-        "prediction keeps its image. With `always` the console's process never ends.",
-        choices=("looking", "always"),
-    )
     console_thumbnails_max_bytes: int = setting(
         32_000_000,
         "Maximum size in bytes of the thumbnails on disk; the oldest are deleted. The default holds about 3,000.",

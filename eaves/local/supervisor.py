@@ -27,8 +27,7 @@ from eaves.http_client.proxies import parse_proxies
 from eaves.local.access_token import AccessToken
 from eaves.local.apps import Apps
 from eaves.local.broker import Broker, lane_of
-from eaves.local.console.listening import prepare_exposure
-from eaves.local.console.manager import ConsoleManager
+from eaves.local.console.manager import ConsoleManager, prepare_exposure
 from eaves.local.processes.activator import Activator
 from eaves.local.processes.app_processes import AppProcesses
 from eaves.local.processes.logs import rotate
@@ -95,9 +94,9 @@ class Supervisor:
         address = resolve_host(settings.host)
         self._lock = _take_lock(state)
         self._token = open_token(address, settings.token_file, state)
-        exposure = prepare_exposure(settings, state)
+        notices = prepare_exposure(settings, state)
         processes = ProcessHost(state=state, inherit=environ, clock=clock, launch=launch)
-        self.console = ConsoleManager(settings, processes, exposure=exposure)
+        self.console = ConsoleManager(settings, processes, notices=notices)
         self._port = TcpPort(settings.port, address if address in EVERY_ADDRESS else HOST)
         self._spool = Spool(state.spool, limits=settings.limits(), clock=clock)
         self._history = FileHistory(state.history, max_bytes=settings.history_max_bytes, clock=clock)

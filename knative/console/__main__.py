@@ -13,12 +13,10 @@ import click
 from eaves import logs
 from eaves.base.allocator import return_freed_memory
 from eaves.base.clock import SYSTEM
-from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext, ConsoleSettings
-from eaves.console.security import SecuritySettings, check_exposure
-from eaves.console.server import ConsoleServer
-from eaves.console.thumbnails.collector import LOOKING_S, ThumbnailCollector
-from eaves.console.thumbnails.gallery import Gallery
+from eaves.console.app import ConsoleServer, create_app
+from eaves.console.backend import ConsoleContext, ConsoleSettings
+from eaves.console.security.exposure import SecuritySettings, check_exposure
+from eaves.console.thumbnails import Gallery
 from eaves.delivery import SinkClient, SinkResponse
 from eaves.events import Event
 from eaves.history import FileHistory, HistoryReader
@@ -114,23 +112,16 @@ def open_console(
         records=reader,
         images=images,
     )
-    server = _open_pages(settings, backend, security)
-    collector = ThumbnailCollector(reader, images, watching=lambda: server.idle_s() < LOOKING_S)
-    collector.start()
-    stack.callback(collector.stop)
-    stack.callback(server.stop)
-    return server
-
-
-def _open_pages(settings: SiteConsoleSettings, backend: SiteBackend, security: SecuritySettings) -> ConsoleServer:
-    oldest = backend.records.next(after=0, limit=1)  # of an earlier container of the same pod
+    oldest = reader.next(after=0, limit=1)  # of an earlier container of the same pod
     pages = ConsoleSettings(
         read_only=settings.read_only,
         silent_after_s=settings.silent_after_s,
         site_since=oldest[0].at if oldest else SYSTEM.now(),
     )
     app = create_app(ConsoleContext(backend=backend, settings=pages, security=security))
-    return ConsoleServer(app, host=settings.host, port=settings.port, tls=security.build_tls())
+    server = ConsoleServer(app, host=settings.host, port=settings.port, tls=security.build_tls())
+    stack.callback(server.stop)
+    return server
 
 
 if __name__ == "__main__":

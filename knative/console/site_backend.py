@@ -8,8 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from eaves.admin import Queue
 from eaves.base.clock import SYSTEM, Clock
-from eaves.console.backend import Images, ModelLocation
-from eaves.console.reused_answers import ReusedAnswer
+from eaves.console.backend import Images, ModelLocation, ReusedAnswer
 from eaves.delivery import SinkResponse
 from eaves.errors import ClusterError, NotFoundError, UnreachableClusterError
 from eaves.events import Event

@@ -11,13 +11,14 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from eaves.errors import AbsentError, ConflictError, DeniedError, InvalidError
 from knative.client.kinds import NAMESPACE, STATEFUL_SET, SUBSCRIPTION, TRIGGER, kind_of
-from knative.deploy.inventory import Inventory, Key, Manifests, change_inventory, read_inventory
+from knative.deploy.inventory import Inventory, Manifests, ObjectKey, change_inventory, read_inventory
 from knative.deploy.ownership import (
     ADOPTED,
     CHANGED,
@@ -28,15 +29,16 @@ from knative.deploy.ownership import (
     AppOwner,
     Object,
     find_known,
-    find_left,
+    is_pin_key,
     is_satisfied,
+    is_shared,
     key_of,
     kind_named,
-    list_applied,
-    list_intended,
-    remove_items,
+    order_removal,
+    prune,
 )
 from knative.readiness.refusals import explain_denial
+from knative.resources.function import is_pin
 from knative.resources.metadata import MANAGER
 
 if TYPE_CHECKING:
@@ -95,28 +97,45 @@ def apply_app(
     """
     inventory = read_inventory(cluster, owner.app) if inventory is None else inventory
     known = find_known(cluster, manifests, owner, adopt=adopt)
-    left = find_left(cluster, inventory, manifests)
-    if not dry_run:
-        inventory = change_inventory(
-            cluster,
-            inventory,
-            lambda one: list_intended(cluster, one, manifests, known),
-            before="anything was applied",
+    left = _find_left(cluster, inventory, manifests)
+    own = {key_of(one, cluster) for one in manifests if not is_shared(one)}
+    uids = {key: str(known[key]["metadata"].get("uid", "")) if key in known else "" for key in own}
+
+    def intend(one: Inventory) -> Inventory:
+        """List every object before it is made; one whose UID isn't listed belongs to the app once it is applied."""
+        return replace(
+            one, items=one.items | {key: uid if one.items.get(key) == uid else "" for key, uid in uids.items()}
         )
+
+    if not dry_run:
+        inventory = change_inventory(cluster, inventory, intend, before="anything was applied")
     done: list[ApplyResult] = []
-    answers: dict[Key, Object] = {}
+    answers: list[Object] = []
     for applied, _, answer in _apply_each(cluster, manifests, known, adopt=adopt, dry_run=dry_run, check=check):
-        answers[key_of(answer, cluster)] = answer
+        answers.append(answer)
         done.append(applied)
     if not dry_run:
-        _repair_subscriptions(cluster, [one for one in answers.values() if kind_of(one) is TRIGGER])
+        _repair_subscriptions(cluster, [one for one in answers if kind_of(one) is TRIGGER])
+        made = {key_of(one, cluster): str(one["metadata"]["uid"]) for one in answers if not is_shared(one)}
         inventory = change_inventory(
             cluster,
             inventory,
-            lambda one: list_applied(cluster, one, answers.values()),
+            lambda one: replace(one, items=one.items | made),
             before="anything was removed",
         )
-    return [*done, *remove_items(cluster, inventory, left, dry_run=dry_run)]
+    return [*done, *prune(cluster, inventory, left, dry_run=dry_run)]
+
+
+def _find_left(cluster: Cluster, inventory: Inventory, manifests: Manifests) -> list[ObjectKey]:
+    """Return the objects of the inventory that are no longer rendered, in the order of removal.
+
+    Pins stay while the app has one; `knative.deploy.ownership` removes those that no revision needs any more.
+    """
+    wanted = {key_of(one, cluster) for one in manifests}
+    pinned = any(is_pin(one) for one in manifests)
+    return order_removal(
+        key for key in inventory.items if key not in wanted and not (pinned and is_pin_key(inventory.app, key))
+    )
 
 
 def diff_app(cluster: Cluster, manifests: Manifests, owner: AppOwner) -> Iterator[str]:
@@ -134,16 +153,16 @@ def diff_app(cluster: Cluster, manifests: Manifests, owner: AppOwner) -> Iterato
     for applied, before, after in _apply_each(cluster, manifests, known, adopt=True, dry_run=True):
         if applied.outcome != UNCHANGED:
             yield from _diff(before, after)
-    for item in find_left(cluster, inventory, manifests):
-        one = cluster.get(kind_named(item), item.name, namespace=item.namespace)
-        if one is not None and item.uid in {"", one["metadata"]["uid"]}:
+    for key in _find_left(cluster, inventory, manifests):
+        one = cluster.get(kind_named(key), key.name, namespace=key.namespace)
+        if one is not None and inventory.items[key] in {"", one["metadata"]["uid"]}:
             yield from _diff(one, None)
 
 
 def _apply_each(
     cluster: Cluster,
     manifests: Manifests,
-    known: Mapping[Key, Object],
+    known: Mapping[ObjectKey, Object],
     *,
     adopt: bool,
     dry_run: bool,

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eaves.artifact.manifest import CLASSIFY
 from eaves.errors import ConflictError, DeniedError, InvalidError
@@ -39,43 +39,14 @@ It differs from `eaves`, because applying an empty ConfigMap as `eaves` would em
 ATTEMPTS = 5
 """Number of attempts to change the inventory while other commands of the same deployment change it."""
 Manifests = Sequence[Mapping[str, Any]]
-Key = tuple[str, str, str]
-"""Identity of an object: kind as `item_kind` names it, namespace, name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InventoryItem:
-    """One object of an app.
-
-    Attributes:
-        kind: Kind of the object as `item_kind` names it: `DaemonSet`, `Service` for Knative's, `v1/Service` for
-            Kubernetes' own.
-        name: Name of the object.
-        namespace: Namespace of the object; empty for an object of the whole cluster.
-        uid: UID that the API server gave it; empty before the object was applied.
-    """
+class ObjectKey(NamedTuple):
+    """Identity of an object: kind as `item_kind` names it, namespace (empty for the whole cluster), name."""
 
     kind: str
-    name: str
     namespace: str
-    uid: str
-
-    @property
-    def key(self) -> Key:
-        """Identity of the object."""
-        return self.kind, self.namespace, self.name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeploymentMark:
-    """Identity of one deployment of an app.
-
-    The time distinguishes deployments with the same number, since the sequence starts again after an app was removed.
-    It is Unix time in seconds by the site's clock, and compared for equality only.
-    """
-
-    sequence: int
-    at: float
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +76,9 @@ class DeploymentRecord:
     rendered: str = ""
 
     @property
-    def mark(self) -> DeploymentMark:
-        """The identity of the deployment."""
-        return DeploymentMark(sequence=self.sequence, at=self.at)
+    def mark(self) -> str:
+        """The identity of the deployment. The numbers begin again after an app was removed, so it has the time too."""
+        return f"{self.sequence} at {self.at}"
 
     @property
     def function_image(self) -> FunctionImage:
@@ -126,21 +97,17 @@ class Inventory:
 
     Attributes:
         app: Name of the app.
-        items: The app's objects, sorted by kind, namespace and name.
+        items: UIDs of the app's objects, as the API server gave them; empty before an object was applied.
         deployment: Last deployment of the app; None when no deploy recorded one.
         version: resourceVersion of the ConfigMap; empty when the ConfigMap doesn't exist yet.
         uid: UID of the ConfigMap; empty when the ConfigMap doesn't exist yet.
     """
 
     app: str
-    items: tuple[InventoryItem, ...] = ()
+    items: dict[ObjectKey, str] = field(default_factory=dict)
     deployment: DeploymentRecord | None = None
     version: str = ""
     uid: str = ""
-
-    def with_items(self, items: Iterable[InventoryItem]) -> Inventory:
-        """Return the inventory with other objects."""
-        return replace(self, items=tuple(sorted(items, key=lambda item: item.key)))
 
     def require_newest(self, cluster: Cluster, *, before: str) -> Inventory:
         """Raise an error when another user deployed or removed the app since this inventory's deployment was recorded.
@@ -157,8 +124,8 @@ class Inventory:
             ClusterError: When a request to the cluster is refused or fails.
         """
         found = read_inventory(cluster, self.app)
-        if found.deployment is None or found.deployment != self.deployment:
-            raise _overtaken(cluster, self, found.deployment, before)
+        if found.deployment != self.deployment:
+            raise _overtaken(cluster, self.app, self.deployment, found.deployment, before)
         return found
 
 
@@ -286,9 +253,9 @@ def change_inventory(
             if last.deployment is None and mine is None:
                 raise
             if inventory.deployment != last.deployment:
-                working = replace(last, deployment=mine or last.deployment)
-                raise _overtaken(cluster, working, inventory.deployment, before) from None
-    raise _changed(cluster, inventory.app)
+                working = mine or last.deployment
+                raise _overtaken(cluster, last.app, working, inventory.deployment, before) from None
+    raise changed(cluster, inventory.app)
 
 
 def write_inventory(cluster: Cluster, inventory: Inventory) -> Inventory:
@@ -307,11 +274,16 @@ def write_inventory(cluster: Cluster, inventory: Inventory) -> Inventory:
     version, uid = (inventory.version, inventory.uid) if inventory.version else _create(cluster, inventory.app)
     manifest = _manifest(inventory.app)
     manifest["metadata"] |= {"resourceVersion": version, "uid": uid}
-    manifest["data"] = {DATA_KEY: _encode(inventory)}
+    document = {
+        "app": inventory.app,
+        "items": [{**key._asdict(), "uid": uid} for key, uid in sorted(inventory.items.items())],
+        "deployment": inventory.deployment and asdict(inventory.deployment),
+    }
+    manifest["data"] = {DATA_KEY: json.dumps(document, sort_keys=True, indent=1)}
     try:
         written = cluster.apply(manifest, manager=MANAGER, force=True)
     except ConflictError as error:
-        raise _changed(cluster, inventory.app) from error
+        raise changed(cluster, inventory.app) from error
     return replace(inventory, version=str(written["metadata"]["resourceVersion"]), uid=str(written["metadata"]["uid"]))
 
 
@@ -323,7 +295,7 @@ def _create(cluster: Cluster, app: str) -> tuple[str, str]:
     """
     made = cluster.apply(_manifest(app), manager=CREATOR)
     if made.get("data"):
-        raise _changed(cluster, app)
+        raise changed(cluster, app)
     return str(made["metadata"]["resourceVersion"]), str(made["metadata"]["uid"])
 
 
@@ -331,11 +303,6 @@ def _manifest(app: str) -> dict[str, Any]:
     labels = {MANAGED_LABEL: MANAGED_VALUE, PART_LABEL: PART, APP_LABEL: app}
     metadata = {"name": inventory_name(app), "labels": labels}
     return {"apiVersion": CONFIG_MAP.api_version, "kind": CONFIG_MAP.kind, "metadata": metadata}
-
-
-def _encode(inventory: Inventory) -> str:
-    document = asdict(inventory.with_items(inventory.items))
-    return json.dumps({key: document[key] for key in ("app", "items", "deployment")}, sort_keys=True, indent=1)
 
 
 def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
@@ -352,7 +319,7 @@ def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
         return Inventory(app=app, version=version, uid=uid)
     try:
         document = json.loads(text)
-        items = tuple(InventoryItem(**one) for one in document["items"])
+        items = {ObjectKey(one["kind"], one["namespace"], one["name"]): str(one["uid"]) for one in document["items"]}
         deployment = document["deployment"] and DeploymentRecord(**document["deployment"])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         delete = f"kubectl --context {cluster.name} -n {cluster.namespace} delete configmap {name}"
@@ -363,20 +330,25 @@ def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
     return Inventory(app=app, items=items, deployment=deployment, version=version, uid=uid)
 
 
-def _overtaken(cluster: Cluster, mine: Inventory, last: DeploymentRecord | None, before: str) -> ConflictError:
+def _overtaken(
+    cluster: Cluster, app: str, mine: DeploymentRecord | None, last: DeploymentRecord | None, before: str
+) -> ConflictError:
     """Build the error for a command whose deployment another user has replaced or removed."""
-    image, site = (mine.deployment.image, mine.deployment.site) if mine.deployment is not None else ("", "")
-    who = f"{mine.app} was removed by another user" if last is None else f"{last.describe()},"
+    if mine is None or not mine.image:
+        return ConflictError(
+            f"{cluster.name}: another user deployed {app} while it was being removed",
+            hint="eaves status --on knative   # shows what is deployed now",
+        )
+    who = f"{app} was removed by another user" if last is None else f"{last.describe()},"
     precedence = "which" if last is None else "the later deploy takes precedence, and this one"
     return ConflictError(
         f"{cluster.name}: {who} during this deploy; {precedence} stopped before {before}",
-        hint=f"{take_over(image, site)}   # to replace that deploy after it has finished"
-        if image
-        else "eaves status --on knative   # shows what is deployed now",
+        hint=f"{take_over(mine.image, mine.site)}   # to replace that deploy after it has finished",
     )
 
 
-def _changed(cluster: Cluster, app: str) -> ConflictError:
+def changed(cluster: Cluster, app: str) -> ConflictError:
+    """Build the error for a command that found another one at work on the same app."""
     return ConflictError(
         f"{cluster.name}: the inventory of {app} has changed: another user is deploying or removing {app}",
         hint="wait until they have finished, then try again",

@@ -1,24 +1,27 @@
 """Which objects of a cluster belong to an app: those that its inventory lists by UID.
 
 Any user can set a label, so a label proves no ownership. It only tells an object of the app from one of another owner
-that has the same name, which Eaves takes over only with `adopt`.
+that has the same name, which Eaves takes over only with `adopt`. The objects are removed in an order, by UID.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from eaves.errors import ConflictError, DeniedError, InvalidError
+from eaves.errors import ConflictError, DeniedError, InvalidError, NotFoundError
 from knative.client.kinds import (
     BROKER,
+    CONFIG_MAP,
     DAEMON_SET,
     EVENT_TYPE,
     JOB_SINK,
     KSERVICE,
     NAMESPACE,
     NETWORK_POLICY,
+    REVISION,
     SERVICE,
     SERVICE_ACCOUNT,
     SINK_BINDING,
@@ -27,19 +30,32 @@ from knative.client.kinds import (
     ObjectKind,
     kind_of,
 )
-from knative.deploy.inventory import Inventory, InventoryItem, Key, Manifests, change_inventory, item_kind
-from knative.resources.function import is_pin, is_pin_name
+from knative.deploy.inventory import (
+    Inventory,
+    Manifests,
+    ObjectKey,
+    change_inventory,
+    changed,
+    inventory_name,
+    item_kind,
+    read_inventory,
+)
+from knative.readiness.conditions import image_of
+from knative.resources.function import is_pin_name, pin_name
 from knative.resources.metadata import (
     APP_LABEL,
     MANAGED_LABEL,
     MANAGED_VALUE,
     MANAGER,
     NAMESPACE_LABEL,
+    PIN_ANNOTATION,
     SITE_LABEL,
 )
+from knative.rollout import parse_rollout_status
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
+
 
 AT_HOME = (
     TRIGGER,
@@ -106,12 +122,6 @@ def is_ours(one: Object) -> bool:
     return bool((one["metadata"].get("labels") or {}).get(MANAGED_LABEL) == MANAGED_VALUE)
 
 
-def is_applied_by_eaves(one: Object) -> bool:
-    """Return whether Eaves applied an object, by its labels and its field managers."""
-    entries = one["metadata"].get("managedFields") or ()
-    return is_ours(one) and any(entry.get("manager") == MANAGER for entry in entries)
-
-
 def is_shared(manifest: Object) -> bool:
     """Return whether several apps share an object, such as a Broker or the namespace of agents."""
     return APP_LABEL not in (manifest["metadata"].get("labels") or {})
@@ -123,42 +133,36 @@ def is_satisfied(manifest: Object, namespace: Object) -> bool:
     return all(has.get(name) == value for name, value in wanted.items() if name != MANAGED_LABEL)
 
 
-def key_of(one: Object, cluster: Cluster) -> Key:
+def key_of(one: Object, cluster: Cluster) -> ObjectKey:
     """Return the identity of an object, as an inventory has it."""
     metadata, kind = one["metadata"], kind_of(one)
     namespace = (metadata.get("namespace") or cluster.namespace) if kind.namespaced else ""
-    return item_kind(kind), namespace, str(metadata["name"])
+    return ObjectKey(item_kind(kind), namespace, str(metadata["name"]))
 
 
-def build_item(one: Object, cluster: Cluster) -> InventoryItem:
-    """Build the inventory item of an object; it has no UID when the object is a manifest that isn't applied yet."""
-    kind, namespace, name = key_of(one, cluster)
-    return InventoryItem(kind=kind, name=name, namespace=namespace, uid=str(one["metadata"].get("uid", "")))
-
-
-def kind_named(item: InventoryItem) -> ObjectKind:
+def kind_named(key: ObjectKey) -> ObjectKind:
     """Return the kind of an object in the inventory.
 
     Raises:
         InvalidError: When this version of Eaves doesn't know the kind.
     """
-    if item.kind not in _KINDS:
+    if key.kind not in _KINDS:
         raise InvalidError(
-            f"the inventory lists {item.kind} {item.name} in {item.namespace}, but this version of Eaves does not "
-            f"support {item.kind}",
+            f"the inventory lists {key.kind} {key.name} in {key.namespace}, but this version of Eaves does not "
+            f"support {key.kind}",
             hint="use the version of Eaves that deployed the app",
         )
-    return _KINDS[item.kind]
+    return _KINDS[key.kind]
 
 
-def order_removal(items: Iterable[InventoryItem]) -> list[InventoryItem]:
+def order_removal(keys: Iterable[ObjectKey]) -> list[ObjectKey]:
     """Sort objects into the order of removal: an object is removed before the objects that it depends on."""
-    return sorted(items, key=lambda item: (AT_HOME.index(kind_named(item)), item.namespace, item.name))
+    return sorted(keys, key=lambda key: (AT_HOME.index(kind_named(key)), key.namespace, key.name))
 
 
-def is_pin_item(app: str, item: InventoryItem) -> bool:
-    """Return whether an inventory lists a pin of the app."""
-    return item.kind == item_kind(DAEMON_SET) and is_pin_name(app, item.name)
+def is_pin_key(app: str, key: ObjectKey) -> bool:
+    """Return whether an object is a pin of the app."""
+    return key.kind == item_kind(DAEMON_SET) and is_pin_name(app, key.name)
 
 
 def find_labelled(cluster: Cluster, owner: AppOwner) -> list[Object]:
@@ -178,14 +182,16 @@ def find_labelled(cluster: Cluster, owner: AppOwner) -> list[Object]:
     return [one for one, by in owners if not any(owner.get("controller") for owner in by)]
 
 
-def find_known(cluster: Cluster, manifests: Manifests, owner: AppOwner, *, adopt: bool = True) -> dict[Key, Object]:
+def find_known(
+    cluster: Cluster, manifests: Manifests, owner: AppOwner, *, adopt: bool = True
+) -> dict[ObjectKey, Object]:
     """Return the existing objects that have the name of a rendered object.
 
     Raises:
         ConflictError: Without `adopt`, when an object of another owner has a name that the app renders.
         ClusterError: When a request to the cluster is refused or fails.
     """
-    found: dict[Key, Object] = {}
+    found: dict[ObjectKey, Object] = {}
     for manifest in manifests:
         one = _read(cluster, manifest)
         if one is None:
@@ -198,85 +204,6 @@ def find_known(cluster: Cluster, manifests: Manifests, owner: AppOwner, *, adopt
                 hint=_remedy(manifest),
             )
     return found
-
-
-def find_left(cluster: Cluster, inventory: Inventory, manifests: Manifests) -> list[InventoryItem]:
-    """Return the objects of the inventory that are no longer rendered, in the order of removal.
-
-    Pins stay while the app has one; `knative.deploy.removal` removes those that no revision needs any more.
-    """
-    wanted = {key_of(one, cluster) for one in manifests}
-    pinned = any(is_pin(one) for one in manifests)
-    return order_removal(
-        item for item in inventory.items if item.key not in wanted and not (pinned and is_pin_item(inventory.app, item))
-    )
-
-
-def list_intended(
-    cluster: Cluster, inventory: Inventory, manifests: Manifests, known: Mapping[Key, Object]
-) -> Inventory:
-    """Add the objects that are about to be applied, so that a killed deploy leaves no object unlisted.
-
-    An object that doesn't exist, or whose UID differs from the inventory's, is added without a UID; it belongs to the
-    app once it is applied.
-    """
-    listed = {item.key: item.uid for item in inventory.items}
-    there = {key: str(one["metadata"].get("uid", "")) for key, one in known.items()}
-    keys = {key_of(one, cluster): one for one in manifests}
-    return list_applied(
-        cluster, inventory, [one for key, one in keys.items() if key not in listed or listed[key] != there.get(key, "")]
-    )
-
-
-def list_applied(cluster: Cluster, inventory: Inventory, applied: Iterable[Object]) -> Inventory:
-    """Add objects of the app, with the UIDs that the API server gave to those that are applied."""
-    added = [build_item(one, cluster) for one in applied if not is_shared(one)]
-    return inventory.with_items({item.key: item for item in (*inventory.items, *added)}.values())
-
-
-def remove_items(
-    cluster: Cluster, inventory: Inventory, left: Sequence[InventoryItem], *, dry_run: bool = False
-) -> list[ApplyResult]:
-    """Delete objects by UID and take them off the inventory; an object that is already gone has no result.
-
-    Raises:
-        ClusterError: When a request to the cluster is refused or fails.
-    """
-    removed = [one for item in left for one in delete_item(cluster, item, inventory.app, dry_run=dry_run)]
-    if left and not dry_run:
-        change_inventory(
-            cluster,
-            inventory,
-            lambda one: one.with_items(item for item in one.items if item not in left),
-            before="the rest was removed",
-        )
-    return removed
-
-
-def delete_item(cluster: Cluster, item: InventoryItem, app: str, *, dry_run: bool = False) -> list[ApplyResult]:
-    """Delete an object of an app by its UID, and never another object of the same name.
-
-    Returns:
-        One result, `removed`, or `left` when the object of that name belongs to another owner; none for no object.
-
-    Raises:
-        ClusterError: When a request to the cluster is refused or fails.
-    """
-    kind, uid, outcome = kind_named(item), item.uid, REMOVED
-    if not uid:
-        one = cluster.get(kind, item.name, namespace=item.namespace)
-        if one is None:
-            return []
-        uid = str(one["metadata"]["uid"])
-        if not (is_applied_by_eaves(one) and one["metadata"]["labels"].get(APP_LABEL) == app):
-            outcome = LEFT
-    if outcome == REMOVED:
-        try:
-            if not cluster.delete(kind, item.name, namespace=item.namespace, dry_run=dry_run, uid=uid):
-                return []
-        except ConflictError:
-            outcome = LEFT
-    return [ApplyResult(kind=kind.kind, name=item.name, outcome=outcome)]
 
 
 def _read(cluster: Cluster, manifest: Object) -> Object | None:
@@ -316,3 +243,183 @@ def _remedy(manifest: Object) -> str:
         wanted = " ".join(f"{name}={value}" for name, value in metadata["labels"].items() if name != MANAGED_LABEL)
         return f"kubectl label namespace {metadata['name']} {wanted}; or name another in knative.agent_namespace"
     return adopt
+
+
+SERVICE_LABEL = "serving.knative.dev/service"
+"""Label of a Revision with its Service. Source: knative/serving, pkg/apis/serving/register.go."""
+
+
+def remove_app(cluster: Cluster, owner: AppOwner, *, adopt: bool = False) -> list[ApplyResult]:
+    """Delete every object of an app. The Broker stays, since other apps may use it.
+
+    When the removal is killed at any point, the next call continues it. Volumes with images that the broker hasn't
+    accepted yet stay, because Kubernetes keeps the volumes of a deleted StatefulSet.
+
+    Args:
+        cluster: Connection to the cluster, in the app's namespace.
+        owner: The app.
+        adopt: Delete also objects that `eaves render` rendered and another tool applied.
+
+    Raises:
+        ConflictError: When `deploy` applied none of the objects, or another user deploys the app at the same time.
+        NotFoundError: When the app has no objects.
+        ClusterError: When a request to the cluster is refused or fails.
+    """
+    inventory = read_inventory(cluster, owner.app)
+    items = find_removable(cluster, owner, inventory, adopt=adopt)
+    if not items and not inventory.version:
+        services = cluster.list(KSERVICE, selector=f"{MANAGED_LABEL}={MANAGED_VALUE}")
+        known = ", ".join(sorted(one["metadata"]["name"] for one in services)) or "none"
+        raise NotFoundError(
+            f"the function {owner.app!r} does not exist in {cluster.namespace} of {cluster.name} (known "
+            f"functions: {known})",
+            hint="eaves status --on knative",
+        )
+    done = delete_objects(cluster, inventory, items)
+    if inventory.version:
+        try:
+            cluster.delete(CONFIG_MAP, inventory_name(inventory.app), version=inventory.version)
+        except ConflictError:
+            inventory.require_newest(cluster, before="")
+            raise changed(cluster, owner.app) from None
+    return done
+
+
+def delete_objects(
+    cluster: Cluster, inventory: Inventory, items: Mapping[ObjectKey, str], *, dry_run: bool = False
+) -> list[ApplyResult]:
+    """Delete objects of an app by UID, in order, and stop with an error when another user deploys the app meanwhile.
+
+    Never is another object of the same name deleted; the result of one is then `left`. An object that is already gone
+    has no result.
+
+    Raises:
+        ConflictError: When another user deployed or removed the app.
+        ClusterError: When a request to the cluster is refused or fails.
+    """
+    done = []
+    for key in order_removal(items):
+        kind, uid, outcome = kind_named(key), items[key], REMOVED
+        inventory.require_newest(cluster, before="the rest was removed")
+        if not uid:
+            one = cluster.get(kind, key.name, namespace=key.namespace)
+            if one is None:
+                continue
+            uid = str(one["metadata"]["uid"])
+            managers = [entry.get("manager") for entry in one["metadata"].get("managedFields") or ()]
+            if not (is_ours(one) and one["metadata"]["labels"].get(APP_LABEL) == inventory.app and MANAGER in managers):
+                outcome = LEFT
+        try:
+            if outcome == REMOVED and not cluster.delete(
+                kind, key.name, namespace=key.namespace, dry_run=dry_run, uid=uid
+            ):
+                continue
+        except ConflictError:
+            outcome = LEFT
+        done.append(ApplyResult(kind=kind.kind, name=key.name, outcome=outcome))
+    return done
+
+
+def prune(
+    cluster: Cluster, inventory: Inventory, left: Iterable[ObjectKey], *, dry_run: bool = False
+) -> list[ApplyResult]:
+    """Delete objects that the app no longer has, and take them off the inventory.
+
+    Raises:
+        ConflictError: When another user deployed or removed the app.
+        ClusterError: When a request to the cluster is refused or fails.
+    """
+    gone = {key: inventory.items[key] for key in left}
+    done = delete_objects(cluster, inventory, gone, dry_run=dry_run)
+    if gone and not dry_run:
+        change_inventory(
+            cluster,
+            inventory,
+            lambda one: replace(one, items={key: uid for key, uid in one.items.items() if key not in gone}),
+            before="the rest was removed",
+        )
+    return done
+
+
+def find_removable(
+    cluster: Cluster, owner: AppOwner, inventory: Inventory | None = None, *, adopt: bool = False
+) -> dict[ObjectKey, str]:
+    """Find the objects that `remove_app` deletes, with their UIDs: those that the inventory lists.
+
+    Args:
+        cluster: Connection to the cluster, in the app's namespace.
+        owner: The app.
+        inventory: The app's inventory if it was read already; None reads it.
+        adopt: Include objects with the app's labels that another tool applied, or that a deploy left which a removal
+            overtook.
+
+    Raises:
+        ConflictError: When the app has no inventory, but objects carry its labels.
+        ClusterError: When a request to the cluster is refused or fails.
+    """
+    inventory = read_inventory(cluster, owner.app) if inventory is None else inventory
+    found = dict(inventory.items)
+    if adopt or not inventory.version:
+        labelled = find_labelled(cluster, owner)
+        if labelled and not adopt:
+            raise _not_deployed(cluster, owner, labelled)
+        for one in labelled:
+            found.setdefault(key_of(one, cluster), str(one["metadata"]["uid"]))
+    return found
+
+
+def prune_pins(cluster: Cluster, app: str, *, inventory: Inventory | None = None) -> list[ApplyResult]:
+    """Remove the pins that no revision of an app needs any more; do nothing if the user lacks a right for that.
+
+    A deploy applies the pin of the container image that it renders. The pins of earlier deploys stay until no revision
+    that serves, or that a rollback returns to, needs them.
+
+    A pin that isn't in the app's inventory stays, and so does a pin that another user made again under the same name.
+    All pins stay while the inventory is damaged, and while a deploy is in progress, which may need one of them again.
+
+    Args:
+        cluster: Connection to the cluster.
+        app: Name of the app.
+        inventory: The app's inventory if it was read just now; None reads it.
+
+    Raises:
+        ClusterError: When a request to the cluster fails.
+    """
+    with suppress(DeniedError, ConflictError, InvalidError):
+        inventory = read_inventory(cluster, app) if inventory is None else inventory
+        pins = [key for key in inventory.items if is_pin_key(app, key)]
+        service = cluster.get(KSERVICE, app) if len(pins) > 1 else None
+        if service is None or not service["metadata"].get("annotations", {}).get(PIN_ANNOTATION):
+            return []  # one pin is needed by the newest revision; without one, the app is being removed
+        if inventory.deployment is not None and inventory.deployment.image != image_of(service):
+            return []  # a deploy has yet to apply its revision
+        needed = {service["metadata"]["annotations"][PIN_ANNOTATION], *_needed_pins(cluster, app, service)}
+        return prune(cluster, inventory, [key for key in pins if key.name not in needed])
+    return []
+
+
+def _needed_pins(cluster: Cluster, app: str, service: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of the pins of revisions that get requests, or that `rollback` would give all requests to.
+
+    Only revisions that exist and that Eaves deployed by digest have a pin.
+    """
+    standing = parse_rollout_status(service)
+    names = {*standing.shares, standing.preview, standing.other, standing.newest}
+    if (state := standing.current) is not None:
+        names |= {state.old, state.new if state.served else ""}
+    elif standing.state is not None:
+        names.add(standing.state.serving)
+    for one in cluster.list(REVISION, selector=f"{SERVICE_LABEL}={app}"):
+        image = image_of(one)
+        if one["metadata"]["name"] in names and is_ours(one) and "@sha256:" in image:
+            yield pin_name(app, image, one["spec"].get("nodeSelector") or {})
+
+
+def _not_deployed(cluster: Cluster, owner: AppOwner, found: Sequence[Mapping[str, Any]]) -> ConflictError:
+    listed = ", ".join(f"{one['kind']} {one['metadata']['name']}" for one in found)
+    return ConflictError(
+        f"{cluster.name}: {owner.app} in {cluster.namespace} was not deployed by `eaves deploy`, so Eaves does "
+        f"not know which of these objects belong to it: {listed}",
+        hint="remove them by the tool that applied them (kubectl delete -f, Git); or run `eaves remove "
+        f"{owner.app} --on knative --adopt`, which shows what it deletes",
+    )

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from eaves.errors import EavesError, NotFoundError, UnreachableClusterError
@@ -18,7 +17,6 @@ from knative import rollout
 from knative.client.kinds import KSERVICE
 from knative.deploy.function_image import FunctionImage
 from knative.deploy.inventory import (
-    DeploymentMark,
     DeploymentRecord,
     Inventory,
     Manifests,
@@ -27,7 +25,7 @@ from knative.deploy.inventory import (
     take_number,
     take_over,
 )
-from knative.deploy.removal import prune_pins
+from knative.deploy.ownership import prune_pins
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, apply_newest
 from knative.readiness.conditions import image_of
 from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE
@@ -46,14 +44,14 @@ class WorkspaceMemory:
     """What a workspace (a directory with an eaves.yaml) remembers about a site between two commands.
 
     Attributes:
-        known: Newest deployment of the site when this workspace last wanted the same as the cluster; None when it never
-            did.
+        known: `DeploymentRecord.mark` of the newest deployment of the site when this workspace last wanted the same as
+            the cluster; empty when it never did.
         pending: Container image of a deploy from this workspace that hasn't reached the site yet; None when there is
             none.
         pending_declared: Container image that eaves.yaml named at that deploy.
     """
 
-    known: DeploymentMark | None = None
+    known: str = ""
     pending: FunctionImage | None = None
     pending_declared: str = ""
 
@@ -85,40 +83,20 @@ class WantedDeployment:
         return None if wanted is None or (last is not None and wanted.name == last.image) else wanted
 
 
-class ReconcileAction(StrEnum):
-    """What `reconcile` does at a site."""
-
-    KEEP = "keep"
-    """Apply the last deployment again."""
-    BRING = "bring"
-    """Deploy the container image that this workspace wants."""
-    LEAVE = "leave"
-    """Apply nothing."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileDecision:
     """What `reconcile` does at a site.
 
     Attributes:
-        verb: The action.
-        image: Container image to deploy, for `BRING`.
+        image: Container image to apply; None to apply nothing.
+        is_new: Whether that is what this workspace wants, and not the last deployment again.
         reason: Reason for people why what this workspace wants isn't applied; empty when it is, since the workspace
             wants the same as the cluster's record.
     """
 
-    verb: ReconcileAction
     image: FunctionImage | None = None
+    is_new: bool = False
     reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RolloutStep:
-    """One step of the rollout of one function: its outcome, or the error with which it failed."""
-
-    name: str
-    outcome: rollout.RolloutOutcome | None = None
-    error: EavesError | None = None
 
 
 def decide_reconcile(last: DeploymentRecord | None, serving: str, wish: WantedDeployment) -> ReconcileDecision:
@@ -132,24 +110,24 @@ def decide_reconcile(last: DeploymentRecord | None, serving: str, wish: WantedDe
     wanted, memory = wish.newer_than(last), wish.memory
     if last is not None:
         if not last.image:
-            return _leave(f"{last.describe()}, and has not finished")
+            return ReconcileDecision(reason=f"{last.describe()}, and has not finished")
         if wanted is None:
-            return ReconcileDecision(verb=ReconcileAction.KEEP)
+            return ReconcileDecision(image=last.function_image)
         if memory.known == last.mark:
-            return ReconcileDecision(verb=ReconcileAction.BRING, image=wanted)
+            return ReconcileDecision(image=wanted, is_new=True)
         text = f"{last.describe()}; that deployment is kept, because {wanted.name} in this workspace may be older"
         reason = f"{text} (try: {take_over(wanted.name, wish.site)})"
-        return ReconcileDecision(verb=ReconcileAction.KEEP, reason=reason)
+        return ReconcileDecision(image=last.function_image, reason=reason)
     if wanted is None:
         text = "this workspace has deployed nothing to this site, and eaves.yaml names no container image"
-        return _leave(f"{text} (try: {take_over('IMAGE', wish.site)})")
-    if serving == wanted.name or (memory.known is None and (not serving or memory.pending is not None)):
-        return ReconcileDecision(verb=ReconcileAction.BRING, image=wanted)
+        return ReconcileDecision(reason=f"{text} (try: {take_over('IMAGE', wish.site)})")
+    if serving == wanted.name or (not memory.known and (not serving or memory.pending is not None)):
+        return ReconcileDecision(image=wanted, is_new=True)
     if serving:
         text = f"nobody recorded who deployed {serving}; it is kept"
     else:
         text = "the function was removed, or the cluster was set up again, since this workspace deployed to it"
-    return _leave(f"{text} (try: {take_over(wanted.name, wish.site)})")
+    return ReconcileDecision(reason=f"{text} (try: {take_over(wanted.name, wish.site)})")
 
 
 def reconcile_site(
@@ -180,33 +158,34 @@ def reconcile_site(
     last = inventory.deployment
     serving = image_of(cluster.get(KSERVICE, app)) if last is None else ""
     decision = decide_reconcile(last, serving, wish)
-    if decision.verb is ReconcileAction.KEEP and last is not None:
-        wanted = build(last.function_image)
-        manifests = render_app(wanted.app)
-        if last.rendered == digest_manifests(manifests):
-            if not decision.reason:
-                agreed(last)
-            return _apply(cluster, wanted, manifests, inventory, decision)
-        if not decision.reason and wish.memory.known == last.mark:
-            decision = ReconcileDecision(verb=ReconcileAction.BRING, image=last.function_image)
-        elif not decision.reason:
-            text = f"{last.describe()}, with another eaves.yaml or another version of Eaves than this workspace"
-            decision = _leave(f"{text}; nothing is applied (try: {take_over(last.image, site.name)})")
-    if decision.verb is not ReconcileAction.BRING or decision.image is None:
-        with suppress(NotFoundError):
-            outcome = advance_and_prune(cluster, app)
-            return SiteUpdate(applied=(), outcome=outcome, note=decision.reason)
-        return SiteUpdate(applied=(), note=decision.reason)
+    if decision.image is None:
+        return _only_advance(cluster, app, decision.reason)
     wanted = build(decision.image)
-    manifests = render_app(wanted.app)
+    manifests, reason = render_app(wanted.app), decision.reason
+    if last is not None and not decision.is_new:
+        if last.rendered == digest_manifests(manifests):
+            if not reason:
+                agreed(last)
+            return _apply(cluster, wanted, manifests, inventory, reason)
+        if reason or wish.memory.known != last.mark:
+            text = f"{last.describe()}, with another eaves.yaml or another version of Eaves than this workspace"
+            text = f"{text}; nothing is applied (try: {take_over(last.image, site.name)})"
+            return _only_advance(cluster, app, reason or text)
     inventory, _ = take_number(cluster, app, wanted.record(manifests), seen=inventory)
     if inventory.deployment is not None:
         agreed(inventory.deployment)
-    return _apply(cluster, wanted, manifests, inventory, decision)
+    return _apply(cluster, wanted, manifests, inventory, reason)
+
+
+def _only_advance(cluster: Cluster, app: str, reason: str) -> SiteUpdate:
+    """Advance the rollout of an app, if there is one, and apply nothing."""
+    with suppress(NotFoundError):
+        return SiteUpdate(applied=(), outcome=advance_and_prune(cluster, app), note=reason)
+    return SiteUpdate(applied=(), note=reason)
 
 
 def _apply(
-    cluster: Cluster, wanted: SiteDeployment, manifests: Manifests, inventory: Inventory, decision: ReconcileDecision
+    cluster: Cluster, wanted: SiteDeployment, manifests: Manifests, inventory: Inventory, note: str
 ) -> SiteUpdate:
     name = wanted.app.function.name
     try:
@@ -217,19 +196,31 @@ def _apply(
         raise
     outcome = rollout.advance_rollout(cluster, name, settings=wanted.rollout)
     pruned = prune_pins(cluster, name) if outcome.changed else []
-    return SiteUpdate(applied=(*applied, *pruned), outcome=outcome, note=decision.reason)
+    return SiteUpdate(applied=(*applied, *pruned), outcome=outcome, note=note)
 
 
-def advance_all(cluster: Cluster) -> list[RolloutStep]:
+def advance_all(cluster: Cluster) -> dict[str, rollout.RolloutOutcome | EavesError]:
     """Advance every rollout of a namespace by one step; a failure for one function never stops the other functions.
+
+    Returns:
+        Outcome of each function by its name, or the error with which its step failed.
 
     Raises:
         UnreachableClusterError: When the API server doesn't answer; the functions that are left are not tried.
         ClusterError: When the functions can't be listed.
     """
-    services = cluster.list(KSERVICE, selector=f"{MANAGED_LABEL}={MANAGED_VALUE}")
-    steps = (_advance_one(cluster, str(one["metadata"]["name"])) for one in services)
-    return [step for step in steps if step is not None]
+    steps: dict[str, rollout.RolloutOutcome | EavesError] = {}
+    for service in cluster.list(KSERVICE, selector=f"{MANAGED_LABEL}={MANAGED_VALUE}"):
+        name = str(service["metadata"]["name"])
+        try:
+            steps[name] = advance_and_prune(cluster, name)
+        except NotFoundError:
+            continue  # it was removed at the same time
+        except UnreachableClusterError:
+            raise  # a request for another function would wait as long
+        except EavesError as error:
+            steps[name] = error
+    return steps
 
 
 def advance_and_prune(cluster: Cluster, name: str) -> rollout.RolloutOutcome:
@@ -238,19 +229,3 @@ def advance_and_prune(cluster: Cluster, name: str) -> rollout.RolloutOutcome:
     if outcome.changed:
         prune_pins(cluster, name)
     return outcome
-
-
-def _advance_one(cluster: Cluster, name: str) -> RolloutStep | None:
-    """Advance the rollout of one function; return None when the function was removed at the same time."""
-    try:
-        return RolloutStep(name=name, outcome=advance_and_prune(cluster, name))
-    except NotFoundError:
-        return None
-    except UnreachableClusterError:
-        raise  # a request for another function would wait as long
-    except EavesError as error:
-        return RolloutStep(name=name, error=error)
-
-
-def _leave(reason: str) -> ReconcileDecision:
-    return ReconcileDecision(verb=ReconcileAction.LEAVE, reason=reason)

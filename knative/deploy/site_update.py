@@ -15,8 +15,7 @@ from knative import rollout
 from knative.client.kinds import KSERVICE, REVISION, kind_of
 from knative.deploy.apply import apply_app
 from knative.deploy.inventory import DeploymentRecord, Inventory, Manifests, digest_manifests, take_number
-from knative.deploy.ownership import UNCHANGED, ApplyResult, AppOwner, Object, is_pin_item
-from knative.deploy.removal import prune_pins
+from knative.deploy.ownership import UNCHANGED, ApplyResult, AppOwner, Object, is_pin_key, prune_pins
 from knative.readiness.conditions import image_of, observed
 from knative.readiness.diagnosis import read_function
 from knative.readiness.wait import Rows, wait_ready
@@ -173,7 +172,7 @@ def apply_newest(
     rollout.fix_traffic(cluster, name, adopt=wanted.adopt)
     applied = apply_app(cluster, manifests, wanted.owner, inventory=inventory, adopt=wanted.adopt, check=check)
     rendered = {str(one["metadata"]["name"]) for one in manifests if is_pin(one)}
-    if any(is_pin_item(name, item) and item.name not in rendered for item in inventory.items):
+    if any(is_pin_key(name, key) and key.name not in rendered for key in inventory.items):
         applied += prune_pins(cluster, name)
     if all(one.outcome == UNCHANGED for one in applied if one.kind == KSERVICE.kind):
         _retry_revision(cluster, name)
@@ -218,8 +217,6 @@ def follow_rollout(
     reported, heard = "", time.monotonic()
     outcome: rollout.RolloutOutcome | None = None
     while outcome is None or outcome.advancing:
-        if outcome is not None or reported:
-            time.sleep(poll_s)
         try:
             newest.require_newest(cluster, before="its rollout ended")
             outcome = rollout.advance_rollout(cluster, name)
@@ -227,10 +224,12 @@ def follow_rollout(
         except UnreachableClusterError as error:
             if time.monotonic() - heard > PATIENCE_S:
                 raise
-            text = error.message
+            outcome, text = None, error.message
         if text != reported:
             tell(text)
             reported = text
+        if outcome is None or outcome.advancing:
+            time.sleep(poll_s)
     if outcome.state is None or outcome.state.phase is not rollout.RolloutPhase.DONE:
         raise StartError(f"{name} was not promoted: {text}", hint=f"eaves rollout {name}")
     return outcome

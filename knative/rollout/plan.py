@@ -13,14 +13,12 @@ from knative.rollout.decision import RolloutAction, RolloutDecision
 from knative.rollout.state import RolloutPhase, RolloutState, RolloutStatus, Traffic, find_largest_share, split_traffic
 from knative.settings import RolloutSettings
 
-BEGUN = "begun"
-"""Text in a rollout's history for the start of the rollout."""
 _ENDS = {
-    RolloutAction.HOLD: (RolloutPhase.HELD, "held"),
-    RolloutAction.ROLL_BACK: (RolloutPhase.ROLLED_BACK, "rolled back"),
-    RolloutAction.FINISH: (RolloutPhase.DONE, "done"),
+    RolloutAction.HOLD: RolloutPhase.HELD,
+    RolloutAction.ROLL_BACK: RolloutPhase.ROLLED_BACK,
+    RolloutAction.FINISH: RolloutPhase.DONE,
 }
-"""Phase after an action that ends the rollout, and its text in the history."""
+"""Phase after an action that ends the rollout."""
 KEPT_RETRIES = 8
 """Maximum number of revisions whose refused images are still to be retried; the oldest are dropped."""
 
@@ -33,9 +31,9 @@ class Plan:
         state: State of the rollout.
         traffic: Traffic to set; None leaves it unchanged.
         preview: Revision at 0 % that gets an address of its own; empty for none.
-        needs: Revisions that must be ready before the plan is written.
-        bears: Revisions that must exist and must not have failed before the plan is written; they needn't be ready.
-        what: Action of an automatic rollout, for its outcome; empty for a command's.
+        needs: Revisions that must exist and must not have failed before the plan is written; the newest one must also
+            be ready.
+        what: Action, for the outcome: `begin`, `set`, `roll back`, `fix`, or a value of `RolloutAction`.
         reason: Reason for people; empty for the state's own.
     """
 
@@ -43,8 +41,7 @@ class Plan:
     traffic: Traffic | None = None
     preview: str = ""
     needs: tuple[str, ...] = ()
-    bears: tuple[str, ...] = ()
-    what: str = ""
+    what: str
     reason: str = ""
 
 
@@ -63,7 +60,7 @@ def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan | No
         is_done = current is not None and current.phase is RolloutPhase.DONE
         if is_done and dict(standing.traffic) == {new: 100}:
             return None
-        return _move(state, RolloutPhase.DONE, {new: 100}, now, what="done", why="promoted by a user", needs=(new,))
+        return _move(state, RolloutPhase.DONE, {new: 100}, now, "promoted by a user", what="set", needs=(new,))
     if not old:
         raise NotFoundError(
             f"{new} is the only known revision of {standing.name}, so it gets all requests",
@@ -74,8 +71,8 @@ def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan | No
         RolloutPhase.HELD,
         split_traffic(new, percent, old),
         now,
-        what=f"{percent} %",
-        why=f"set to {percent} % by a user",
+        f"set to {percent} % by a user",
+        what="set",
         preview=new if percent == 0 else "",
         needs=(new,) if old in standing.shares else (new, old),
     )
@@ -106,7 +103,7 @@ def plan_rollback(standing: RolloutStatus, now: float, *, undo: bool = True) -> 
                 hint=f"eaves promote {standing.name}   # to send all requests to {state.new} in spite of that",
             )
         why = "the rollback was undone by a user"
-        return _move(state, RolloutPhase.DONE, {new: 100}, now, what="done", why=why, needs=(new,))
+        return _move(state, RolloutPhase.DONE, {new: 100}, now, why, what="roll back", needs=(new,))
     old = (state.old if state is not None else "") or standing.other
     if not old:
         why = f" ({standing.fault})" if standing.fault else ""
@@ -115,9 +112,9 @@ def plan_rollback(standing: RolloutStatus, now: float, *, undo: bool = True) -> 
             hint=f"kn service update {standing.name} --traffic REVISION=100   # `kn revision list` lists the revisions",
         )
     # One that serves already keeps what it has, whatever its condition says; the rollout is stopped in any case.
-    bears = () if old in standing.shares else (old,)
+    needs = () if old in standing.shares else (old,)
     before, why = _about(standing, old, new), "rolled back by a user"
-    return _move(before, RolloutPhase.ROLLED_BACK, {old: 100}, now, what="rolled back", why=why, bears=bears)
+    return _move(before, RolloutPhase.ROLLED_BACK, {old: 100}, now, why, what="roll back", needs=needs)
 
 
 def plan_begin(standing: RolloutStatus, settings: RolloutSettings, now: float, *, again: bool = False) -> Plan:
@@ -132,18 +129,18 @@ def plan_begin(standing: RolloutStatus, settings: RolloutSettings, now: float, *
     new, state = standing.newest, standing.current
     if state is not None and not (again and state.phase is not RolloutPhase.DONE):
         is_advancing = state.phase is RolloutPhase.ADVANCING
-        return Plan(state=state if is_advancing else replace(state, settings=settings))
+        return Plan(state=state if is_advancing else replace(state, settings=settings), what="begin")
     old = standing.other
     if new and dict(standing.shares) == {new: 100}:
         # It has all requests: Knative gave them to a first revision, or another tool did.
         before = RolloutState(old=old, new=new, phase=RolloutPhase.ADVANCING, settings=settings)
-        after = before.become(RolloutPhase.DONE, {new: 100}, now, what="done", why="no other revision gets requests")
-        return Plan(state=after, traffic=None if standing.fixed else after.traffic)
-    before = replace(_about(standing, old, new, settings), served=False)
+        after = before.become(RolloutPhase.DONE, {new: 100}, now, "no other revision gets requests")
+        return Plan(state=after, traffic=None if standing.fixed else after.traffic, what="begin")
+    before = replace(_about(standing, old, new, settings), served=False, observed=False)
     share = standing.shares.get(new, 0) if old else 0
-    after = before.become(RolloutPhase.ADVANCING, before.shared(share), now, what=BEGUN)
+    after = before.become(RolloutPhase.ADVANCING, before.shared(share), now)
     as_it_is = dict(after.traffic) == dict(standing.traffic) and not standing.preview
-    return Plan(state=after, traffic=None if as_it_is or not old else after.traffic)
+    return Plan(state=after, traffic=None if as_it_is or not old else after.traffic, what="begin")
 
 
 def plan_fixed(standing: RolloutStatus) -> Plan | None:
@@ -156,7 +153,7 @@ def plan_fixed(standing: RolloutStatus) -> Plan | None:
     state = standing.state or RolloutState(
         old="", new=find_largest_share(standing.shares), phase=RolloutPhase.DONE, served=True
     )
-    return Plan(state=replace(state, traffic=dict(standing.shares)), traffic=standing.shares)
+    return Plan(state=replace(state, traffic=dict(standing.shares)), traffic=standing.shares, what="fix")
 
 
 def plan_decision(
@@ -174,16 +171,16 @@ def plan_decision(
     verb, percent, why = decision.verb, decision.percent, decision.reason
     if verb is RolloutAction.WAIT:
         since = min(state.since, now)  # the clock may have been set back
-        plan = Plan(state=replace(state, since=since, counts=state.counts.close_window(now, since)))
-    elif verb is RolloutAction.HOLD and (percent >= state.percent or dict(seen) != dict(state.traffic)):
+        return Plan(
+            state=replace(state, since=since, counts=state.counts.close_window(now, since)), what=verb.value, reason=why
+        )
+    if verb is RolloutAction.HOLD and (percent >= state.percent or dict(seen) != dict(state.traffic)):
         shares = seen if sum(seen.values()) == 100 else {}
-        plan = Plan(state=state.become(RolloutPhase.HELD, shares, now, what="held", why=why))
-    else:
-        phase, what = _ENDS.get(verb, (RolloutPhase.ADVANCING, f"{percent} %"))
-        plan = _move(state, phase, state.shared(percent), now, what=what, why=why)
-        if phase is RolloutPhase.ADVANCING:
-            plan = replace(plan, state=replace(plan.state, counts=plan.state.counts.begin_step(unread)))
-    return replace(plan, what=verb.value, reason=why)
+        return Plan(state=state.become(RolloutPhase.HELD, shares, now, why), what=verb.value)
+    phase = _ENDS.get(verb, RolloutPhase.ADVANCING)
+    if phase is RolloutPhase.ADVANCING:
+        state = replace(state, counts=state.counts.begin_step(unread))
+    return _move(state, phase, state.shared(percent), now, why, what=verb.value)
 
 
 def note_retries(plan: Plan, standing: RolloutStatus) -> Plan:
@@ -198,11 +195,9 @@ def note_retries(plan: Plan, standing: RolloutStatus) -> Plan:
     return replace(plan, state=replace(plan.state, to_retry=names[-KEPT_RETRIES:]))
 
 
-def _move(
-    state: RolloutState, phase: RolloutPhase, traffic: Traffic, now: float, *, what: str, why: str, **how: Any
-) -> Plan:
+def _move(state: RolloutState, phase: RolloutPhase, traffic: Traffic, now: float, why: str, **how: Any) -> Plan:
     """Plan another phase with its traffic; `how` has further attributes of the plan."""
-    after = state.become(phase, traffic, now, what=what, why=why)
+    after = state.become(phase, traffic, now, why)
     return Plan(state=after, traffic=after.traffic, **how)
 
 
@@ -220,4 +215,4 @@ def _about(standing: RolloutStatus, old: str, new: str, settings: RolloutSetting
     kept = settings or state.settings
     if (state.old, state.new) == (old, new):
         return replace(state, settings=kept)
-    return RolloutState(old=old, new=new, phase=RolloutPhase.HELD, settings=kept, history=state.history)
+    return RolloutState(old=old, new=new, phase=RolloutPhase.HELD, settings=kept)

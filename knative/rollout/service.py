@@ -7,6 +7,7 @@ No operator runs in the cluster: each call reads the Service, plans a change and
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,9 @@ from knative.client.kinds import KSERVICE, REVISION
 from knative.readiness.conditions import condition
 from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE, ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.counters import accumulate
-from knative.rollout.decision import RevisionHealth, RolloutObservation, decide_rollout
+from knative.rollout.decision import RevisionHealth, RolloutAction, RolloutObservation, decide_rollout
 from knative.rollout.pinning import hold_unpinned, require_pinned
 from knative.rollout.plan import (
-    BEGUN,
     Plan,
     note_retries,
     plan_begin,
@@ -65,8 +65,7 @@ class RolloutOutcome:
 
     Attributes:
         name: Name of the function.
-        what: Action of the call: a value of `knative.rollout.decision.RolloutAction`, `begin`, `set`, `fix`, or
-            `nothing`.
+        what: Action of the call: `Plan.what`, or `nothing`.
         reason: Reason for people.
         changed: Whether the Service was written.
         state: State of the rollout; None when there is none.
@@ -119,7 +118,7 @@ def begin_rollout(
             plan = replace(plan, traffic=standing.shares)
         return plan
 
-    return _change(cluster, name, propose, what="begin", now=now, adopt=adopt, settle_s=SETTLE_S)
+    return _change(cluster, name, propose, now=now, adopt=adopt, settle_s=SETTLE_S)
 
 
 def advance_rollout(
@@ -150,13 +149,12 @@ def advance_rollout(
             if kept is None:
                 return standing.fault or "no rollout was started"
             plan = plan_begin(standing, kept, moment)
-            reason = plan.state.reason or f"the rollout of {standing.newest} starts"
-            return replace(plan, what="begin", reason=reason)
+            return replace(plan, reason=plan.state.reason or f"the rollout of {standing.newest} starts")
         if state.phase is not RolloutPhase.ADVANCING:
             return state.reason or state.phase.value
         return _observe(cluster, service, standing, state, moment)
 
-    return _change(cluster, name, propose, what="nothing", now=now)
+    return _change(cluster, name, propose, now=now)
 
 
 def _observe(cluster: Cluster, service: Manifest, standing: RolloutStatus, state: RolloutState, now: float) -> Plan:
@@ -166,10 +164,10 @@ def _observe(cluster: Cluster, service: Manifest, standing: RolloutStatus, state
     is_counting = bool(new.ready) and old is not None
     seen = scrape_metrics(cluster, (state.new, state.old)) if is_counting else MetricsScrape(present=None)
     if seen.present is not None:
-        fresh = state.percent and not state.counts.totals and state.history and state.history[-1].what == BEGUN
         counts = accumulate(state.counts, seen.readings, seen.present)
-        # Requests that pods counted before the first observation don't belong to this step.
-        state = replace(state, counts=counts.begin_step(seen.unread) if fresh else counts)
+        if state.percent and not state.observed:  # what pods counted before doesn't belong to this step
+            counts = counts.begin_step(seen.unread)
+        state = replace(state, counts=counts, observed=True)
     observation = RolloutObservation(new=new, old=old, traffic=standing.traffic, unread=seen.unread)
     decision = hold_unpinned(cluster, service, state, decide_rollout(state, observation, now), now)
     return plan_decision(state, decision, standing.traffic, now, tuple(seen.unread))
@@ -205,16 +203,16 @@ def set_percent(
         ClusterError: When the API server refuses, or Knative doesn't reconcile the last change.
     """
 
-    def propose(service: Manifest, standing: RolloutStatus, moment: float) -> Plan | None:
+    def propose(_: Manifest, standing: RolloutStatus, moment: float) -> Plan | None:
         if not standing.settled:
             raise ClusterError(
                 f"Knative has not processed the last deployment of {name}, so its newest revision is not known",
                 hint="kubectl -n knative-serving get pods   # the controller must run",
             )
-        plan = plan_percent(standing, percent, moment)
-        return plan and _require(cluster, service, standing, plan, pin_wait_s=None if unpinned else pin_wait_s)
+        return plan_percent(standing, percent, moment)
 
-    return _change(cluster, name, propose, what="set", now=now, settle_s=SETTLE_S)
+    pin_s = None if unpinned else pin_wait_s
+    return _change(cluster, name, propose, now=now, settle_s=SETTLE_S, pin_wait_s=pin_s)
 
 
 def promote(cluster: Cluster, name: str, *, unpinned: bool = False, pin_wait_s: float = PIN_WAIT_S) -> RolloutOutcome:
@@ -242,12 +240,13 @@ def rollback(cluster: Cluster, name: str, *, undo: bool = True, now: float | Non
         ConflictError: When another manager set the traffic.
         ClusterError: When the API server refuses.
     """
-
-    def propose(service: Manifest, standing: RolloutStatus, moment: float) -> Plan | None:
-        plan = plan_rollback(standing, moment, undo=undo)
-        return plan and _require(cluster, service, standing, plan, pin_wait_s=None)
-
-    return _change(cluster, name, propose, what="roll back", now=now, settle_s=SETTLE_S)
+    return _change(
+        cluster,
+        name,
+        lambda _, standing, moment: plan_rollback(standing, moment, undo=undo),
+        now=now,
+        settle_s=SETTLE_S,
+    )
 
 
 def fix_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> bool:
@@ -267,12 +266,14 @@ def fix_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> bool:
         ConflictError: When another manager set the traffic.
         ClusterError: When the API server refuses.
     """
-    service = cluster.get(KSERVICE, name)
-    if service is None or parse_rollout_status(service).fixed:
-        return False  # the first deploy has no traffic to keep, and most later deploys find it named already
-    if not adopt and (service["metadata"].get("labels") or {}).get(MANAGED_LABEL) != MANAGED_VALUE:
-        return False
-    return _change(cluster, name, lambda _, standing, moment: plan_fixed(standing), what="fix", adopt=adopt).changed
+
+    def propose(service: Manifest, standing: RolloutStatus, _: float) -> Plan | None:
+        is_ours = (service["metadata"].get("labels") or {}).get(MANAGED_LABEL) == MANAGED_VALUE
+        return plan_fixed(standing) if adopt or is_ours else None
+
+    with suppress(NotFoundError):  # the first deploy has no traffic to keep
+        return _change(cluster, name, propose, adopt=adopt).changed
+    return False
 
 
 def forget_retries(cluster: Cluster, name: str, revisions: Collection[str]) -> None:
@@ -286,7 +287,7 @@ def forget_retries(cluster: Cluster, name: str, revisions: Collection[str]) -> N
     state = parse_rollout_status(service).state
     if state is not None:
         left = tuple(one for one in state.to_retry if one not in revisions)
-        _write(cluster, service, Plan(state=replace(state, to_retry=left)))
+        _write(cluster, service, Plan(state=replace(state, to_retry=left), what="forget"))
 
 
 def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> dict[str, Any]:
@@ -329,10 +330,10 @@ def _change(
     name: str,
     propose: Propose,
     *,
-    what: str,
     now: float | None = None,
     adopt: bool = False,
     settle_s: float = 0.0,
+    pin_wait_s: float | None = None,
 ) -> RolloutOutcome:
     """Read a Service, plan a change and write it; start again when another process wrote in between.
 
@@ -352,6 +353,9 @@ def _change(
             reason = standing.fault or (state.reason if state is not None else "") if plan is None else plan
             shares = standing.shares
             return RolloutOutcome(name=name, what="nothing", reason=reason, changed=False, state=state, shares=shares)
+        _require(cluster, plan, standing)
+        if pin_wait_s is not None:
+            require_pinned(cluster, service, standing, plan, wait_s=pin_wait_s)
         plan = note_retries(plan, standing)
         try:
             changed = _write(cluster, service, plan, force=adopt)
@@ -367,7 +371,7 @@ def _change(
             ) from error
         return RolloutOutcome(
             name=name,
-            what=plan.what or (what if changed else "nothing"),
+            what=plan.what if changed or plan.what == RolloutAction.WAIT else "nothing",
             reason=plan.reason or plan.state.reason or plan.state.phase.value,
             changed=changed,
             state=plan.state,
@@ -376,33 +380,26 @@ def _change(
     raise ConflictError(f"the Service {name} changes too often to be updated", hint="try again in a moment")
 
 
-def _require(
-    cluster: Cluster, service: Manifest, standing: RolloutStatus, plan: Plan, *, pin_wait_s: float | None
-) -> Plan:
-    """Return a plan whose revisions can take requests; Knative would otherwise change no share at all.
-
-    Without `pin_wait_s`, pins don't matter.
+def _require(cluster: Cluster, plan: Plan, standing: RolloutStatus) -> None:
+    """Raise an error unless a plan's revisions can take requests; Knative would otherwise change no share at all.
 
     Raises:
         NotFoundError: When a revision no longer exists.
-        StartError: When a revision has failed, or isn't ready or pinned and must be.
+        StartError: When a revision has failed, or isn't ready and must be.
     """
-    for revision in (*plan.needs, *plan.bears):
+    for revision in plan.needs:
         health = read_health(cluster, revision)
         if not health.exists:
             raise NotFoundError(
                 f"the revision {revision} no longer exists; Knative deletes old revisions",
                 hint="deploy its container image again",
             )
-        if health.ready is False or (health.ready is None and revision in plan.needs):
+        if health.ready is False or (health.ready is None and revision == standing.newest):
             state = "failed" if health.ready is False else "isn't ready yet"
             raise StartError(
                 f"{revision} {state}: {health.message or 'no reason given'}",
                 hint=f"eaves logs {standing.name} --on knative",
             )
-    if pin_wait_s is not None:
-        require_pinned(cluster, service, standing, plan, wait_s=pin_wait_s)
-    return plan
 
 
 def _write(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool = False) -> bool:

@@ -25,8 +25,6 @@ from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.counters import RevisionCounts
 from knative.settings import RolloutSettings
 
-KEPT_ENTRIES = 8
-"""Maximum number of entries in a rollout's history. It is small, since people read the annotation too."""
 MAX_TEXT = 300
 """Maximum characters of a text that are stored, since a reason may quote a long message."""
 MAX_NUMBER = 1e15
@@ -57,23 +55,6 @@ class RolloutPhase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryEntry:
-    """One entry of a rollout's history.
-
-    Attributes:
-        at: Unix time in seconds.
-        revision: The new revision at that time.
-        what: `begun`, `10 %`, `done`, `held`, `rolled back`.
-        why: Reason for people.
-    """
-
-    at: float = 0.0
-    revision: str = ""
-    what: str
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutState:
     """The state of a rollout.
 
@@ -87,7 +68,7 @@ class RolloutState:
         served: Whether the new revision has had all requests at some time.
         settings: Settings that the rollout was begun with, so that continuing it needs no eaves.yaml.
         counts: Requests that replicas have counted.
-        history: History of the rollout, oldest first.
+        observed: Whether the requests that pods had counted when the rollout began were read.
         to_retry: Revisions that lost all requests, and whose refused images are still to be retried by the revision
             that serves (`knative.status.agent_queue`).
     """
@@ -101,7 +82,7 @@ class RolloutState:
     served: bool = False
     settings: RolloutSettings = field(default_factory=RolloutSettings)
     counts: RevisionCounts = field(default_factory=RevisionCounts)
-    history: tuple[HistoryEntry, ...] = ()
+    observed: bool = False
     to_retry: tuple[str, ...] = ()
 
     @property
@@ -123,8 +104,8 @@ class RolloutState:
             return split_traffic(self.new, percent, self.old)
         return {self.new: 100} if percent == 100 else {}
 
-    def become(self, phase: RolloutPhase, traffic: Traffic, now: float, *, what: str, why: str = "") -> RolloutState:
-        """Return the state in another phase, with a new entry of the history.
+    def become(self, phase: RolloutPhase, traffic: Traffic, now: float, why: str = "") -> RolloutState:
+        """Return the state in another phase, with the reason for people.
 
         The counters of requests are dropped in phases in which they are not compared any more.
         """
@@ -136,7 +117,6 @@ class RolloutState:
             reason=why,
             served=self.served or phase is RolloutPhase.DONE,
             counts=self.counts if phase in (RolloutPhase.ADVANCING, RolloutPhase.HELD) else RevisionCounts(),
-            history=(*self.history, HistoryEntry(at=now, revision=self.new, what=what, why=why))[-KEPT_ENTRIES:],
         )
 
 
@@ -329,7 +309,11 @@ def parse_rollout_status(service: Mapping[str, Any]) -> RolloutStatus:
     metadata, status = service.get("metadata", {}), service.get("status") or {}
     latest_ready = str(status.get("latestReadyRevisionName") or "")
     traffic, shares, preview = parse_traffic(service.get("spec", {}).get("traffic") or (), latest_ready)
-    state, fault = parse_annotation(service)
+    text, state, fault = (metadata.get("annotations") or {}).get(ROLLOUT_ANNOTATION), None, ""
+    try:
+        state = None if text is None else parse_state(str(text))
+    except ValueError as error:
+        fault = f"the annotation {ROLLOUT_ANNOTATION} can't be read, so there is no rollout: {error}"
     return RolloutStatus(
         name=str(metadata.get("name", "")),
         newest=str(status.get("latestCreatedRevisionName") or ""),
@@ -340,17 +324,6 @@ def parse_rollout_status(service: Mapping[str, Any]) -> RolloutStatus:
         fault=fault,
         settled=observed(service) and condition(service, "ConfigurationsReady").get("reason") != "OutOfDate",
     )
-
-
-def parse_annotation(manifest: Mapping[str, Any]) -> tuple[RolloutState | None, str]:
-    """Return (state of the rollout, reason why it can't be parsed) from a Service's annotation."""
-    text = (manifest.get("metadata", {}).get("annotations") or {}).get(ROLLOUT_ANNOTATION)
-    if text is None:
-        return None, ""
-    try:
-        return parse_state(str(text)), ""
-    except ValueError as error:
-        return None, f"the annotation {ROLLOUT_ANNOTATION} can't be read, so there is no rollout: {error}"
 
 
 def owns_traffic(service: Mapping[str, Any]) -> bool:

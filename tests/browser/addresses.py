@@ -10,7 +10,7 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
+from eaves.console.backend import ConsoleContext
 from tests.fakes.console.backend import FakeBackend
 
 PARTS = frozenset(
@@ -20,6 +20,7 @@ PARTS = frozenset(
         "functions.reasons",
         "images.full",
         "login.show",
+        "models.run_report",
     }
 )
 """Endpoints whose answers are files or parts of a page; and the login page, which has a test of its own."""

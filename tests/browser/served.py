@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
-from eaves.console.security import LOOPBACK, SecuritySettings
-from eaves.console.server import ConsoleServer
+from eaves.console.app import ConsoleServer, create_app
+from eaves.console.backend import ConsoleContext
+from eaves.console.security.exposure import LOOPBACK, SecuritySettings
 from tests.browser.addresses import address_of
 from tests.browser.plant import Plant
 

@@ -10,8 +10,7 @@ from eaves.platform import TriggerSpec
 from knative.client.cluster import Cluster
 from knative.deploy.apply import apply_app
 from knative.deploy.inventory import DeploymentRecord, read_inventory
-from knative.deploy.ownership import ApplyResult, AppOwner
-from knative.deploy.removal import remove_app
+from knative.deploy.ownership import ApplyResult, AppOwner, remove_app
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
 from knative.readiness.wait import Rows
 from knative.resources.metadata import APP_LABEL

@@ -15,13 +15,13 @@ DEMO = Path(__file__).parent.parent.parent / "examples" / "demo" / "demo.py"
     ("arguments", "message"),
     [
         (("--data", "nix"), "DATA=nix: no such file or folder"),
-        (("--data", "build/demo/digits"), "DATA=build/demo/digits is inside build/demo"),
+        (("--data", "build/demo/photos"), "DATA=build/demo/photos is inside build/demo"),
         (("--data", "photos/daisy"), "DATA=photos/daisy: 1 images lie directly in photos/daisy"),
         (("--weights", "empty"), "WEIGHTS=empty is a folder"),
     ],
 )
 def test_a_wrong_path_leaves_the_last_demo_alone(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
-    kept = tmp_path / "build" / "demo" / "digits" / "0" / "0000.png"
+    kept = tmp_path / "build" / "demo" / "photos" / "0" / "0000.png"
     kept.parent.mkdir(parents=True)
     kept.write_bytes(b"of the last demo")
     for name in ("empty", "photos/daisy"):

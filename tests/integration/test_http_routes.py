@@ -276,7 +276,7 @@ def test_off_loopback_a_page_of_another_site_is_refused_even_with_the_token(rout
 SERVERS = {
     "eaves/admin/server.py": "asked here by way of relay, publisher and receiver",
     "eaves/console/app.py": "its routes are asked in unit/console",
-    "eaves/local/console/listening.py": "opens the console's port, see local/console",
+    "eaves/local/console/manager.py": "opens the console's port, see local/console",
     "eaves/ingress/server.py": "asked here by way of relay, publisher and receiver",
     "eaves/local/server.py": "asked here; its Unix socket has mode 0600, see local/test_web.py",
     "functions/http/app.py": "its routes are asked here",

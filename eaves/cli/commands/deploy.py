@@ -1,4 +1,4 @@
-"""The command `eaves deploy`, which deploys a model on this machine or at sites."""
+"""The commands `eaves deploy`, `diff`, `render`, `reconcile` and `remove`: a model on this machine or at sites."""
 
 from __future__ import annotations
 
@@ -8,17 +8,29 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from eaves.cli.app import build_local_app
+from eaves.cli.app import build_local_app, build_site_app, warn_of_attributes
+from eaves.cli.deploy_notes import forget_sites
+from eaves.cli.deployment import build_deploy_request, reconcile_sites
 from eaves.cli.latest import ARTIFACT, find_latest, newest
-from eaves.cli.output import describe_count, describe_kept, replay_with_progress, say
+from eaves.cli.output import (
+    confirm,
+    describe_count,
+    describe_kept,
+    output_option,
+    print_line,
+    print_manifests,
+    replay_with_progress,
+    say,
+)
 from eaves.cli.registry import ImageChoice, image_options
-from eaves.cli.site import Place, place_options
-from eaves.errors import ArtifactError
+from eaves.cli.site import Place, Visit, place_options
+from eaves.errors import ArtifactError, EavesError, PlatformError
 
 if TYPE_CHECKING:
     from eaves.artifact import Artifact
     from eaves.local.specs import LocalApp
     from eaves.local.state import StateDirectory
+
 
 OF_CLUSTERS = (
     *("wait", "detach", "timeout", "adopt", "yes", "dry_run"),
@@ -54,7 +66,7 @@ OF_CLUSTERS = (
 )
 @place_options("file", "state", "on", "all", "fleet")
 @image_options
-def command(what: str, place: Place, images: ImageChoice, **options: Any) -> None:
+def deploy(what: str, place: Place, images: ImageChoice, **options: Any) -> None:
     """Deploy a model as a function. On this machine the model is ARTIFACT, by default the newest; `eaves up` runs it.
 
     At sites (--on knative) the model is IMAGE, the container image that `eaves package` pushed to a registry. The
@@ -123,3 +135,162 @@ def _report_removed(state: StateDirectory, app: LocalApp) -> None:
                 f"trigger {trigger} is removed: {describe_count(count, 'queued event')} {describe_kept(count)} "
                 "(`eaves queue list --dead`); they are delivered when the trigger is deployed again"
             )
+
+
+@click.command()
+@click.argument("image", metavar="[IMAGE]", default="")
+@place_options("file", "on", "all")
+@image_options
+def diff(image: str, place: Place, images: ImageChoice) -> None:
+    """Show the changes that `eaves deploy IMAGE --on knative` would make to the objects at each site.
+
+    The API server computes them, and changes nothing. The command ends with exit code 1 when there are changes.
+    """
+    from eaves.cli.deployment import build_deploy_request, diff_sites
+
+    outcomes = diff_sites(build_deploy_request(image, place, images))
+    for outcome in outcomes:
+        if outcome.result and len(outcomes) > 1:
+            print_line(f"# {outcome.site}")
+        for line in outcome.result or ():
+            print_line(line)
+        if outcome.error is not None:
+            say(f"{outcome.site}: {outcome.error}")
+    place.report(outcomes, "eaves diff")
+    if any(outcome.result for outcome in outcomes):
+        raise EavesError("objects in the cluster differ from those of a deploy", hint="eaves deploy --on knative")
+    say("a deploy would change nothing")
+
+
+@click.command()
+@click.argument("image", metavar="[IMAGE]", default="")
+@click.option(
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to write one file for each object into, below a folder for each site when there are several.",
+)
+@click.option(
+    "--training",
+    type=click.Choice(["job", "pipeline", "jobsink"]),
+    help="Write a training instead: a training Job (job), a pipeline from training to the published model (pipeline), "
+    "or a JobSink that starts one when a data set has changed (jobsink), for the cluster in the section `job`.",
+)
+@place_options("file", "all")
+@image_options
+def render(image: str, folder: Path | None, training: str | None, place: Place, images: ImageChoice) -> None:
+    """Write the Kubernetes objects that `eaves deploy --on knative IMAGE` would apply, as YAML.
+
+    kubectl, kn, Argo CD and Flux apply the objects unchanged. Prints YAML, or with --output the paths of the files.
+    """
+    from knative.resources.faults import advise_relay_secret
+    from knative.resources.rendering import render_app
+
+    workspace = place.workspace
+    if training:
+        from eaves.cli.remote_training import build_training
+        from knative.training.job import render_training
+
+        print_manifests({"": render_training(build_training(workspace, namespace=place.namespace), training)}, folder)
+        return
+    project, sites = workspace.project, place.chosen  # before a registry is asked
+    chosen = images.require(workspace, image)
+    warn_of_attributes(workspace)
+    rendered = {site.name: render_app(build_site_app(project, chosen, site)) for site in sites}
+    advice = [advise_relay_secret(project.relay, site) for site in sites if project.relay.enabled]
+    print_manifests(rendered, folder, advice)
+
+
+@click.command()
+@click.argument("image", metavar="[IMAGE]", default="")
+@place_options("file", "all", "fleet")
+@image_options
+@output_option
+def reconcile(image: str, place: Place, images: ImageChoice, form: str) -> None:
+    """Continue the deployment and rollout of each chosen site by one step. Safe to run from a timer on any machine.
+
+    The record of the last deploy in each cluster says what is wanted there; objects that differ from it are corrected.
+    A site that a deploy from this workspace couldn't reach gets that deploy now (or IMAGE), unless somebody else has
+    deployed there since: a newer deploy is never reverted. A rollout whose revision does well gets its next share of
+    requests; one whose revision does not is rolled back. Without an eaves.yaml, the command only continues the rollouts
+    of all functions in the namespace.
+    """
+    if place.file.exists():
+        reconcile_sites(build_deploy_request(image, place, images, kept=True), named=bool(image), form=form)
+    else:
+        place.run(_advance_all, again="eaves reconcile", form=form)
+
+
+def _advance_all(visit: Visit) -> str:
+    """Continue each rollout in a namespace by one step, and return the state of each, one line each.
+
+    Raises:
+        PlatformError: When the step of one or several rollouts failed; the message also has the states of the others.
+    """
+    from knative.deploy.reconcile import advance_all
+
+    cluster = visit.cluster()
+    steps = advance_all(cluster)
+    failed = [(name, step) for name, step in steps.items() if isinstance(step, EavesError)]
+    lines = [f"{name}: {visit.finish(cluster, one)}" for name, one in steps.items() if not isinstance(one, EavesError)]
+    if not failed:
+        return "\n".join(lines) or "the namespace has no functions"
+    report = [f"{len(failed)} of {len(steps)} rollouts can't be advanced:"]
+    report += [f"{name}: {error.message}" + (f" (try: {error.hint})" if error.hint else "") for name, error in failed]
+    report += ["the others are advanced:", *lines] if lines else []
+    raise PlatformError("\n".join(report))
+
+
+@click.command()
+@click.argument("name")
+@place_options("state", "file", "on", "all", "fleet")
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="In a cluster, also delete objects that `eaves render` wrote and kubectl applied, after showing them.",
+)
+@click.option("--yes", is_flag=True, help="Don't ask before deleting what --adopt shows.")
+def remove(name: str, place: Place, adopt: bool, yes: bool) -> None:
+    """Remove function NAME with its triggers and sources. Its artifact, logs and dead letters stay.
+
+    In a cluster, the objects that `eaves deploy` applied and recorded in its inventory are deleted. Volumes with images
+    that the broker hasn't taken yet stay. Only `eaves deploy` brings the function back to the site; `eaves reconcile`
+    does not.
+    """
+    if not place.is_cluster:
+        if adopt:
+            raise click.UsageError("--adopt is for clusters; add --on knative.")
+        _remove_here(place, name)
+        return
+    if adopt:
+        for outcome in place.visit(lambda visit: visit.platform().find_removable(name, adopt=True)):
+            for line in outcome.result or ([str(outcome.error)] if outcome.error else []):
+                say(f"{outcome.site}: {line}")
+        confirm("Delete these objects?", yes=yes, asks="--adopt")
+    if name == place.project.name:
+        forget_sites(place.workspace, place.chosen)
+
+    def remove(visit: Visit) -> str:
+        visit.platform().remove(name, adopt=adopt)
+        return f"removed {name}"
+
+    place.run(remove, again=f"eaves remove {name}" + (" --adopt" if adopt else ""))
+
+
+def _remove_here(place: Place, name: str) -> None:
+    """Remove a function from the local platform, and print what happens to the events that wait for it."""
+    from eaves.local.client import LocalPlatform
+    from eaves.local.queues import count_captured, count_queued
+    from eaves.local.state import StateDirectory
+
+    state = StateDirectory(root=place.state_dir)
+    queued, captured = sum(count_queued(state, name).values()), count_captured(state, name)
+    LocalPlatform(place.state_dir).remove(name)
+    say(f"removed {name}")
+    if queued:
+        say(
+            f"{describe_count(queued, 'queued event')} of {name} {describe_kept(queued)} (`eaves queue list --dead`); "
+            f"they are delivered when {name} is deployed again"
+        )
+    if captured:
+        say(f"{captured:,} captured images of {name} stay in the queue of its agent until it is deployed again")

@@ -1,19 +1,29 @@
-"""The command `eaves events`, which shows events of the local platform."""
+"""The commands `eaves events` and `eaves logs`, which show what the platform writes down."""
 
 from __future__ import annotations
 
 import json
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from eaves.base.terminal import escape_json
-from eaves.cli.live import find_best, follow_events, format_record, matches_type, parse_data, repeat
+from eaves.cli.live import (
+    find_best,
+    follow_events,
+    follow_tail,
+    format_record,
+    matches_type,
+    parse_data,
+    repeat,
+    show_log_line,
+)
 from eaves.cli.output import Column, Columns, Kind, output_option, print_line, print_rows, say
-from eaves.cli.site import describe_stopped, state_option
+from eaves.cli.site import Place, describe_stopped, place_options, state_option
 from eaves.events import TYPE_PREFIX
 from eaves.history import KEEP, HistoryReader, Record, RecordFilter
 
@@ -27,7 +37,7 @@ COLUMNS: Columns = {
     "id": Column("EVENT", Kind.ID, drop=3),
 }
 POLL_S = 0.25
-"""Pause between two readings of the history of events, seconds."""
+"""Pause between two readings of the history of events, or of a log file, seconds."""
 MAX_KNOWN = 10
 """Maximum number of recorded event types that the message about an unknown type lists."""
 
@@ -52,7 +62,7 @@ MAX_KNOWN = 10
 )
 @output_option
 @state_option
-def command(lines: int, follow: bool, kind: str, form: str, state_dir: Path) -> None:
+def events(lines: int, follow: bool, kind: str, form: str, state_dir: Path) -> None:
     """Show the newest events that the local platform accepted, oldest first.
 
     With --follow, each event is one line: time, type, label, score, subject and the beginning of the id. With
@@ -106,3 +116,49 @@ def _row(record: Record) -> dict[str, Any]:
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.at))
     data = parse_data(record.text)
     return {**asdict(record), "time": moment, **find_best(data, record.extensions), "data": data}
+
+
+CLUSTER_POLL_S = 2.0
+"""Pause between two readings of the logs of a cluster's pods, seconds; each asks the API server once for each pod."""
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(0, 100_000),
+    default=100,
+    show_default=True,
+    help="Number of past lines; the newest are shown.",
+)
+@click.option("-f", "--follow", is_flag=True, help="Show new lines as they are written, until Ctrl-C.")
+@place_options("state", "long_file", "on", "all")
+def logs(name: str, lines: int, follow: bool, place: Place) -> None:
+    """Show the log lines of function NAME, oldest first.
+
+    NAME may also be FUNCTION.SOURCE, for the lines of one source, or FUNCTION.agent, for those of all sources of the
+    function. At a site, it may also be FUNCTION.relay, or FUNCTION.TRIGGER-mqtt for a trigger that publishes to MQTT.
+    For a process that ends again and again, the lines of its last run are shown.
+
+    On a terminal a line of JSON is shown as time, level, message and fields; in a pipe, as it was written.
+
+    With --follow, `eaves up`, functions and pods may be stopped and started meanwhile.
+    """
+    platform = place.open_platform()
+    if not follow:
+        for line in platform.logs(name, lines=max(lines, 1))[-lines:] if lines else []:
+            print_line(show_log_line(line))
+        return
+    if place.is_cluster:
+        step, every_s = follow_tail(lambda count: platform.logs(name, lines=count), lines), CLUSTER_POLL_S
+    else:
+        from eaves.local.client import LocalPlatform
+
+        step, every_s = partial(next, LocalPlatform(place.state_dir).follow_logs(name, lines=lines)), POLL_S
+
+    def show() -> None:
+        for line in step():
+            print_line(show_log_line(line))
+
+    repeat(show, every_s=every_s)

@@ -7,7 +7,7 @@ import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
@@ -15,11 +15,15 @@ import yaml
 from eaves.base.files import write_atomically
 from eaves.base.names import NAME_PATTERN
 from eaves.cli.latest import ARTIFACT, newest
-from eaves.cli.output import say
-from eaves.cli.project import ARTIFACTS, load_workspace
+from eaves.cli.output import progress, say
+from eaves.cli.project import ARTIFACTS, Workspace, load_workspace
 from eaves.cli.site import FILE
 from eaves.credentials.redact import has_secrets, redact
-from eaves.errors import ConfigError, Fault
+from eaves.errors import CancelledError, ConfigError, Fault
+
+if TYPE_CHECKING:
+    from eaves.sources.agent.counters import SourceCounters
+
 
 _HEAD = """\
 # Settings of a model, its function, and the sources that send images to it.
@@ -51,6 +55,9 @@ _TRIGGERS_EXAMPLE = """\
 #    mqtt: {format: json, home_assistant: true}
 """
 _EXAMPLE = "eaves init --from-source http://camera.example/snapshot.jpg --crop 0.2,0.1,0.6,0.8"
+
+UNSORTED = "-unsorted"
+"""Ending of the folder of collected images: images for `data` are collected into `data-unsorted` beside it."""
 
 
 @click.command()
@@ -123,8 +130,8 @@ def _advise(directory: Path, data: str) -> str:
 def _init_from_source(
     file: Path, name: str, data: str, source: str, wanted: int, options: dict[str, Any], *, force: bool
 ) -> None:
-    from eaves.cli.image_collection import collect_images, is_same_source
     from eaves.cli.project import parse_source
+    from eaves.config.yaml_text import load_yaml
 
     options["every_s"] = options.pop("every")
     if options["credentials"] is not None:
@@ -132,7 +139,8 @@ def _init_from_source(
     if "://" in data:
         raise ConfigError([Fault(origin="--data", path="", message=f"must be a folder here (got {redact(data)!r})")])
     values = parse_source(source, options, origin="--from-source", hint=_EXAMPLE)
-    if force or not (file.exists() and is_same_source(load_workspace(file), values)):
+    written = load_yaml(yaml.safe_dump(values))  # in eaves.yaml every number is a text
+    if force or not file.exists() or written not in (load_workspace(file).values.get("sources") or []):
         _refuse_to_replace(file, force=force)
         is_private = any(has_secrets(str(value)) for value in values.values())
         _write(file, write_project(name=name, data=data, sources=(values,)), private=is_private)
@@ -180,3 +188,52 @@ def write_project(*, name: str, data: str, sources: Sequence[Mapping[str, Any]] 
 def _inline(value: str) -> str:
     """Return a text as a YAML scalar on one line."""
     return str(yaml.safe_dump(value, default_flow_style=True, width=10_000)).splitlines()[0]
+
+
+def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
+    """Collect images from a source of eaves.yaml into a folder beside the labelled images, which training doesn't read.
+
+    Args:
+        workspace: The project.
+        name: Name of the source.
+        wanted: Number of images that the folder holds at the end.
+
+    Returns:
+        Path of the folder with the collected images.
+
+    Raises:
+        CancelledError: When the user stopped the collection before all images were collected.
+        ConfigError: When the source has faults.
+    """
+    from eaves.admin.report import NOT_STARTED
+    from eaves.cli.app import configure_guest, resolve_sources
+    from eaves.http_client.proxies import parse_proxies
+    from eaves.sources.collecting import CollectedImages, collect
+
+    site = workspace.project.site
+    spec = next(source for source in resolve_sources(workspace) if source.name == name)
+    configured = configure_guest(spec.settings, workspace.origin, command="init", site=site)
+    labelled = workspace.path(Path(workspace.project.data.path)).absolute()
+    labelled = Path(os.path.normpath(labelled))  # else `.` has no name and `..` a wrong one
+    unsorted = labelled.parent / f"{labelled.name}{UNSORTED}"
+    images = CollectedImages(unsorted, labelled)
+    shown = left_out = ""
+
+    with progress(f"collecting {wanted} images", wanted) as bar:
+
+        def watch(counters: SourceCounters) -> None:
+            nonlocal shown, left_out
+            bar.update(min(len(images), wanted) - bar.pos)
+            if counters.reason not in {"", shown} and (counters.state, counters.reason) != NOT_STARTED:
+                say(f"\n{name} is {counters.state}: {counters.reason}")  # below the bar
+            shown = counters.reason
+            dropped = ", ".join(f"{cause} {number}" for cause, number in sorted(counters.dropped.items()))
+            left_out = f"; images left out: {dropped}" if dropped else ""
+
+        try:
+            collect(configured, images, site=site, wanted=wanted, proxies=parse_proxies(os.environ), watch=watch)
+        except KeyboardInterrupt:
+            message = f"stopped: {len(images)} of {wanted} images are in {unsorted}{left_out}"
+            raise CancelledError(message, hint="run the same command again to collect the other images") from None
+    say(f"{len(images)} of {wanted} images collected{left_out}")
+    return unsorted

@@ -1,4 +1,4 @@
-"""The command `eaves package`, which builds a function's container image."""
+"""The commands `eaves package` and `eaves sign`, which build a function's container image and sign it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from eaves.oci.descriptor import Descriptor
     from eaves.oci.package import Packaged
     from eaves.oci.registry.registry import Access
+
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "eaves" / "oci"
 """Folder for downloaded layers of base images. Source: XDG Base Directory Specification."""
@@ -66,7 +67,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "eaves" / "oci"
 @click.option("--site", default="home", show_default=True, help="Site in that event's source, /eaves/SITE/NAME.")
 @access_options
 @output_option
-def command(
+def package(
     path: Path, target: str, base: str, platforms: tuple[str, ...], python: str, allow_handler: bool,
     sink: str, site: str, access: Callable[[], Access], form: str,
 ) -> None:  # fmt: skip
@@ -76,10 +77,10 @@ def command(
     """
     from eaves.artifact import open_artifact
     from eaves.artifact.store import HANDLER
+    from eaves.oci import package as builder
     from eaves.oci.copy import open_location
     from eaves.oci.descriptor import parse_image_platform
     from eaves.oci.layout import create_layout
-    from eaves.oci.package import Base, package
 
     wanted = [parse_image_platform(text) for text in dict.fromkeys(platforms or (default_platform(),))]
     if "@sha256:" in target:
@@ -89,7 +90,7 @@ def command(
     below = open_location(base, access())
     target = target.replace("{version}", artifact.manifest.version)
     known_as = str(below.reference) if below.reference else ""
-    ground = Base(source=below.store, descriptor=below.resolve(), name=known_as, python=python)
+    ground = builder.Base(source=below.store, descriptor=below.resolve(), name=known_as, python=python)
     goal = open_location(target, access(), create=True)
     reference = goal.reference
     if sink and reference is None:
@@ -98,7 +99,7 @@ def command(
         replayed = beside.submit(
             replay_with_progress, artifact, run_handler=allow_handler and HANDLER in artifact.manifest.files
         )
-        made = package(
+        made = builder.package(
             artifact,
             ground,
             create_layout(Path(folder) / "layout"),
@@ -171,3 +172,27 @@ def _folder(target: str) -> str:
     """Return the target `oci:DIR:NAME` without its name, as `oci:DIR`; any other target is unchanged."""
     head, colon, name = target.rpartition(":")
     return head if colon and "/" not in name and head != "oci" else target
+
+
+@click.command()
+@click.argument("name", metavar="IMAGE")
+@click.option("--key", required=True, help="File of the private key, or a key in a service that cosign knows.")
+@access_options
+def sign(name: str, key: str, access: Callable[[], Access]) -> None:
+    """Sign the container image IMAGE, HOST/REPOSITORY[:TAG|@DIGEST], by the program cosign.
+
+    Name the image by the digest that `eaves package` printed, because others may move a tag before it is signed. Prints
+    the image's name by digest. Nothing is sent to a public log. The key's password is read from COSIGN_PASSWORD, or
+    asked for; `cosign generate-key-pair` makes a key.
+    """
+    from eaves.oci import signatures
+    from eaves.oci.descriptor import parse_reference
+    from eaves.oci.registry.registry import Registry
+
+    reference, registry = parse_reference(name), access()
+    descriptor = Registry(reference, registry).resolve(reference.name)
+    if not reference.digest:
+        say(f"the tag {name} names {descriptor.digest} now; name the digest to be sure what is signed")
+    pinned = reference.pinned(descriptor.digest)
+    signatures.sign(pinned, key, registry)
+    click.echo(str(pinned))

@@ -6,7 +6,7 @@ They work on the local platform, or at the sites of clusters.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -205,7 +205,6 @@ def _rows(standing: RolloutStatus) -> Iterator[dict[str, Any]]:
         if revision == standing.newest:
             phase = state.phase.value if state is not None else ""
             row |= {"phase": phase, "reason": standing.fault or _reason(state)}
-            row |= {"history": [asdict(entry) for entry in state.history]} if state is not None else {}
         yield row
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eaves.console.thumbnails.gallery import digest_of
+from eaves.console.thumbnails import digest_of
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_REJECTED, TENSOR_PREDICTED
 from eaves.history import Record
 
@@ -107,27 +107,12 @@ def parse_answer(document: Mapping[str, Any], extensions: Mapping[str, str]) -> 
 
 
 def parse_document(text: str) -> Mapping[str, Any]:
-    """Return an event's data, of which the end may be missing; empty when it is no JSON object."""
+    """Return an event's data; empty when it is no JSON object, or so long that the history keeps only its beginning."""
     try:
         found = json.loads(text) if text else {}
     except (ValueError, RecursionError):
-        return {"predictions": list(_list_complete(text, '"predictions"'))}
+        return {}
     return found if isinstance(found, dict) else {}
-
-
-def _list_complete(text: str, key: str) -> Iterator[Any]:
-    """Return the items of a list in JSON that was cut off, up to the first item that isn't complete."""
-    decoder, start = json.JSONDecoder(), text.find("[", text.find(key)) if key in text else -1
-    while start >= 0 and (start := start + 1) < len(text):
-        while start < len(text) and text[start].isspace():
-            start += 1
-        try:
-            item, start = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            return
-        yield item
-        if text[start : start + 1] != ",":
-            return
 
 
 def _list_scored(values: Any) -> Iterator[Scored]:

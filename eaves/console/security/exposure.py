@@ -6,7 +6,6 @@ import hashlib
 import re
 import secrets
 import shlex
-import shutil
 import socket
 import ssl
 import subprocess
@@ -137,13 +136,15 @@ def prepare_credentials(folder: Path, *, host: str, needs_tls: bool = True) -> t
     try:
         make_directory(folder)
         if not password.exists():
-            write_atomically(password, f"{generate_password()}\n")
+            groups = ("".join(secrets.choice(ALPHABET) for _ in range(GROUP_CHARACTERS)) for _ in range(GROUPS))
+            write_atomically(password, f"{'-'.join(groups)}\n")
             notices.append(f"the console's password was created: {password}")
         if needs_tls and not certificate.exists():
             _create_certificate(folder, list_names(host))
+            der = ssl.PEM_cert_to_DER_cert(certificate.read_text())
             notices.append(
                 "a certificate was created, which browsers don't know; they show this fingerprint (SHA-256): "
-                f"{read_fingerprint(certificate)}"
+                f"{hashlib.sha256(der).digest().hex(':').upper()}"
             )
         for path in (password, key):
             if path.exists():
@@ -152,24 +153,6 @@ def prepare_credentials(folder: Path, *, host: str, needs_tls: bool = True) -> t
         message = f"{folder}: the console's credentials can't be created or read: {error.strerror or error}"
         raise StorageError(message, hint=f"ls -la {folder}") from error
     return tuple(notices)
-
-
-def generate_password() -> str:
-    """Return a random password that a person can type."""
-    groups = ("".join(secrets.choice(ALPHABET) for _ in range(GROUP_CHARACTERS)) for _ in range(GROUPS))
-    return "-".join(groups)
-
-
-def read_fingerprint(certificate: Path) -> str:
-    """Return the SHA-256 fingerprint of the first certificate in a PEM file, as browsers show it: `AB:CD:...`.
-
-    Raises:
-        OSError: When the file can't be read.
-    """
-    text = certificate.read_text(errors="replace")
-    begin, end = text.find("-----BEGIN CERTIFICATE-----"), text.find("-----END CERTIFICATE-----")
-    der = ssl.PEM_cert_to_DER_cert(text[begin : end + len("-----END CERTIFICATE-----")])
-    return hashlib.sha256(der).digest().hex(":").upper()
 
 
 def list_names(host: str) -> Sequence[str]:
@@ -213,29 +196,25 @@ def _create_certificate(folder: Path, names: Sequence[str]) -> None:
         ConfigError: When there is no `openssl` command, or it fails.
         OSError: When the files can't be written.
     """
-    program = shutil.which("openssl")
-    hint = f"put {CERTIFICATE} and {KEY} in PEM form into {folder}, or install the `openssl` command"
-    if program is None:
-        raise _fault(folder, f"has no {CERTIFICATE}, and this machine has no `openssl` command to make one", hint)
     existing = folder / KEY
     key = ["-key", str(existing.resolve())] if existing.exists() else [*NEW_KEY, "-keyout", KEY]
-    command = [program, "req", "-x509", *key, "-days", str(DAYS), "-config", "request.conf", "-out", CERTIFICATE]
+    command = ["openssl", "req", "-x509", *key, "-days", str(DAYS), "-config", "/dev/stdin", "-out", CERTIFICATE]
     with tempfile.TemporaryDirectory(dir=folder, prefix=".certificate-") as made:
-        (Path(made) / "request.conf").write_text(REQUEST.format(names=",".join(names)))
+        text = REQUEST.format(names=",".join(names))
         try:
             done = subprocess.run(
-                command, cwd=made, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=OPENSSL_S,
-                check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as error:
-            raise _fault(folder, f"`openssl req` made no certificate within {OPENSSL_S:.0f} s", hint) from error
-        if done.returncode:
-            raise _fault(folder, f"`openssl req` made no certificate: {done.stderr.strip()[-200:]}", hint)
+                command, cwd=made, input=text, capture_output=True, text=True, timeout=OPENSSL_S, check=False
+            )
+            problem = done.stderr.strip()[-200:] if done.returncode else ""
+        except FileNotFoundError:
+            problem = "this machine has no `openssl` command"
+        except subprocess.TimeoutExpired:
+            problem = f"it took longer than {OPENSSL_S:.0f} s"
+        if problem:
+            message = f"{folder} has no {CERTIFICATE}, and `openssl req` made none: {problem}"
+            fault = Fault(origin="eaves up", path="console_credentials", message=message)
+            hint = f"put {CERTIFICATE} and {KEY} in PEM form into {folder}, or install the `openssl` command"
+            raise ConfigError([fault], hint=hint)
         for name in (KEY, CERTIFICATE):
             if (Path(made) / name).exists():
                 write_atomically(folder / name, (Path(made) / name).read_bytes())
-
-
-def _fault(path: Path, message: str, hint: str) -> ConfigError:
-    fault = Fault(origin="eaves up", path="console_credentials", message=f"{path} {message}")
-    return ConfigError([fault], hint=hint)

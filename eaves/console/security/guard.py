@@ -1,4 +1,14 @@
-"""Checks every request before its view runs, and completes every response."""
+"""Checks every request before its view runs, and completes every response.
+
+A browser on this machine can be made to send requests to the console by a page of any site. It names the page's origin
+(Origin) and its relation to the console (Sec-Fetch-Site), or, with DNS rebinding, uses that site's host name as Host.
+Source: Fetch standard, section 3.1, `Origin`; W3C Fetch Metadata Request Headers.
+
+There is no Strict-Transport-Security: it applies to a host and not to a port, and would lock people out of other
+servers of the same machine that speak plain HTTP. This port speaks only TLS when it speaks TLS, and the cookies are
+bound to it. The pages have no nonces and no hx-csp: scripts come from files only, no template has an inline handler,
+and foreign text is escaped, so it can't become an htmx attribute.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +16,9 @@ import hashlib
 import hmac
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import timedelta
-from enum import Enum, auto
 from http import HTTPStatus
-from typing import Any, TypeVar
 
 from flask import Flask, Response, abort, g, render_template, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
@@ -18,9 +26,9 @@ from markupsafe import Markup
 
 from eaves.base.clock import SYSTEM, Clock
 from eaves.console.security.exposure import SecuritySettings, check_exposure
-from eaves.console.security.headers import add_headers, find_foreign_caller
 from eaves.console.security.logins import ConsolePassword, LoginLimit, Logouts, load_signing_key
 from eaves.ingress.wsgi import ADMIT
+from eaves.web.origin import is_loopback, is_same_site
 
 FORM_BYTES, UPLOAD_BYTES = 65_536, 20_000_000
 """Maximum size of a request's body, bytes: of forms, and of photos."""
@@ -31,38 +39,55 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 CLOCK_S = 60.0
 """Time by which a session may begin in the future, seconds: a clock that was corrected since the login. Sessions of a
 later future end, as a wrong clock would let them live longer than intended."""
+KNOWN_DAYS = 365
+"""Time after its last login for which a browser is known to the limit of logins, days; its session ends far earlier."""
 OUT_OF_DATE = "This page is out of date. Load it again, and repeat what you did."
 READ_ONLY = "This console is read-only, so it changes nothing."
-_MARKS = "console_marks"
+FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Real-Ip")
+"""Headers that a proxy adds. Source: RFC 7239, section 4; RFC 9110, section 7.6.3."""
+_OWN = frozenset({"same-origin", "none"})
+"""Values of Sec-Fetch-Site of requests by the console's own pages and by a person, such as a typed address."""
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'{images}; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'{more}"
+)
+PAGE_POLICY = _POLICY.format(images="", more="")
+"""Content-Security-Policy of pages. Source: CSP level 3."""
+CAMERA_POLICY = _POLICY.format(images=" blob:", more="; media-src 'self' blob:")
+"""Policy of pages that show a photo before it is sent."""
+FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'"
+"""Policy of images and other files, in case that a browser opens one as a page. An icon may have its own style."""
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'none'"
+"""Policy of the page that a training wrote, maybe on another machine: it runs nothing and sends nothing."""
+TYPES = frozenset({
+    "text/html", "text/plain", "text/css", "text/csv", "text/javascript",
+    "application/json", "application/problem+json", "application/octet-stream",
+    "image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp",
+})  # fmt: skip
+"""Media types of responses. Foreign bytes with another one, such as `image/svg+xml`, which can hold scripts, are sent
+as a download."""
+FIXED = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Headers of every response. With `no-referrer`, browsers would send `Origin: null` with forms.
+Source: Fetch standard, section 3.1, "append a request Origin header"."""
+_UNUSED = "microphone=(), geolocation=(), display-capture=(), payment=(), usb=()"
 
 _log = logging.getLogger(__name__)
-_View = TypeVar("_View", bound=Callable[..., Any])
 
 
-class Mark(Enum):
-    """What a view needs or may do beyond the usual, declared next to it.
-
-    Attributes:
-        PUBLIC: The view answers a person who hasn't logged in.
-        CHANGES_NOTHING: The view takes a POST but stores and sends nothing, so a read-only console answers it.
-        UPLOAD: The view takes a photo; other views take small forms only.
-        CAMERA: The page may use the device's camera.
-    """
-
-    PUBLIC = auto()
-    CHANGES_NOTHING = auto()
-    UPLOAD = auto()
-    CAMERA = auto()
-
-
-def marked(*marks: Mark) -> Callable[[_View], _View]:
-    """Return a decorator that marks a view; it must be below the decorator of the route."""
-
-    def decorate(view: _View) -> _View:
-        setattr(view, _MARKS, frozenset(marks))
-        return view
-
-    return decorate
+PUBLIC = frozenset({"static", "login.show", "login.log_in"})
+"""Endpoints that answer a person who hasn't logged in. Files of the `static` folder are part of the login page."""
+CHANGES_NOTHING = frozenset({"login.log_in", "login.log_out", "try_it.predict"})
+"""Endpoints that take a POST but store and send nothing, so a read-only console answers them."""
+UPLOADS = frozenset({"try_it.predict"})
+"""Endpoints that take a photo; other ones take small forms only."""
+CAMERAS = frozenset({"try_it.show", "try_it.predict"})
+"""Endpoints whose page may use the device's camera."""
 
 
 def install_security(
@@ -113,7 +138,6 @@ class Guard:
 
     def __init__(self, app: Flask, settings: SecuritySettings, *, read_only: bool, clock: Clock) -> None:
         check_exposure(settings)
-        self._app = app
         self._settings = settings
         self._is_read_only = read_only
         self._clock = clock
@@ -128,7 +152,7 @@ class Guard:
             SESSION_COOKIE_NAME=f"eaves-{hashlib.sha256(self._key).hexdigest()[:8]}",
             SESSION_COOKIE_SAMESITE="Lax",
             SESSION_REFRESH_EACH_REQUEST=False,
-            PERMANENT_SESSION_LIFETIME=timedelta(seconds=settings.session_s),
+            PERMANENT_SESSION_LIFETIME=timedelta(days=KNOWN_DAYS),
         )
 
     @property
@@ -142,15 +166,14 @@ class Guard:
 
     def check(self) -> Response | None:
         """Return the response that refuses the present request; None when its view may answer it."""
-        marks = self._find_marks()
-        request.max_content_length = UPLOAD_BYTES if Mark.UPLOAD in marks else FORM_BYTES
+        request.max_content_length = UPLOAD_BYTES if request.endpoint in UPLOADS else FORM_BYTES
         if not self._settings.is_local and not request.is_secure:
             return refuse(403, "This page is available by https:// only.")
         if reason := find_foreign_caller(request.method, dict(request.headers), loopback_only=self._password is None):
             return refuse(403, reason)
-        if (refusal := self._check_login(marks)) or request.method in SAFE:
+        if (refusal := self._check_login()) or request.method in SAFE:
             return refusal
-        if self._is_read_only and Mark.CHANGES_NOTHING not in marks:
+        if self._is_read_only and request.endpoint not in CHANGES_NOTHING:
             return refuse(403, READ_ONLY)
         return None if self._has_form_token() else refuse(403, OUT_OF_DATE)
 
@@ -163,16 +186,20 @@ class Guard:
         """
         if self._password is None:
             return "", 0
-        address, now = request.remote_addr or "", int(self._clock.now())
-        if wait_s := self._limit.take(address):
+        address, now, version = request.remote_addr or "", int(self._clock.now()), self._password.version
+        browser = str(session.get("browser", ""))
+        if not browser.endswith(version):
+            browser = ""  # a new password makes every browser a stranger
+        if wait_s := self._limit.take(browser):
             return f"Too many attempts. Wait {wait_s} seconds, then try again.", wait_s
         if not self._password.matches(password.strip()):
             _log.warning("a login from %s failed: wrong password", address)
             return "This is not the password.", 0
-        self._limit.give_back(address)
+        self._limit.give_back(browser)
         session.clear()
         session.permanent = True
-        session.update(id=secrets.token_urlsafe(16), since=now, password=self._password.version)
+        session.update(id=secrets.token_urlsafe(16), since=now, password=version)
+        session["browser"] = browser or f"{secrets.token_urlsafe(16)} {version}"
         _log.info("a person at %s has logged in", address)
         return "", 0
 
@@ -181,7 +208,8 @@ class Guard:
         if self.is_logged_in():
             until = session["since"] + self._settings.session_s
             self._logouts.add(session["id"], until=until, now=self._clock.now())
-            session.clear()
+            for name in ("id", "since", "password"):  # the browser stays known to the limit of logins
+                del session[name]
             g.is_logged_in, g.is_logged_out = False, True
 
     def form_token(self) -> str:
@@ -193,24 +221,24 @@ class Guard:
         return hmac.digest(self._key, f"form {name}".encode(), "sha256").hex()[:32]
 
     def complete(self, response: Response) -> Response:
-        """Add headers to a response."""
+        """Add headers to a response; a Cache-Control or policy of its own is kept."""
+        headers, uses_camera = response.headers, request.endpoint in CAMERAS
         if g.get("is_logged_out", False):
-            response.headers["Clear-Site-Data"] = '"cache"'
-        uses_camera = Mark.CAMERA in self._find_marks()
-        add_headers(response, is_own_file=request.endpoint == "static", uses_camera=uses_camera)
+            headers["Clear-Site-Data"] = '"cache"'
+        headers.update(FIXED)
+        headers["Permissions-Policy"] = f"camera={'(self)' if uses_camera else '()'}, {_UNUSED}"
+        if request.endpoint != "static" and response.mimetype not in TYPES and response.status_code == 200:
+            response.content_type = "application/octet-stream"
+            headers["Content-Disposition"] = "attachment"
+        page_policy = CAMERA_POLICY if uses_camera else PAGE_POLICY
+        headers.setdefault("Content-Security-Policy", page_policy if response.mimetype == "text/html" else FILE_POLICY)
+        headers.setdefault("Cache-Control", "no-store")
         return response
 
-    def _find_marks(self) -> frozenset[Mark]:
-        """Return the marks of the present request's view. Files of the `static` folder are part of the login page."""
-        if request.endpoint == "static":
-            return frozenset({Mark.PUBLIC})
-        found: frozenset[Mark] = getattr(self._app.view_functions.get(request.endpoint or ""), _MARKS, frozenset())
-        return found
-
-    def _check_login(self, marks: frozenset[Mark]) -> Response | None:
+    def _check_login(self) -> Response | None:
         if self._password is not None:
             if not self._is_session_valid(self._password.version):
-                return None if Mark.PUBLIC in marks else ask_to_log_in()
+                return None if request.endpoint in PUBLIC else ask_to_log_in()
             g.is_logged_in = True
         request.environ.get(ADMIT, bool)()  # the server closes connections of strangers first
         return None
@@ -265,3 +293,30 @@ def ask_to_log_in() -> Response:
 def wants_page() -> bool:
     """Return whether the present request accepts HTML."""
     return "text/html" in request.headers.get("Accept", "")
+
+
+def find_foreign_caller(method: str, headers: Mapping[str, str], *, loopback_only: bool) -> str:
+    """Return why a request may come from a page of another site or by a proxy; empty when it doesn't.
+
+    A link from another site to a page of the console is allowed: the browser shows that page at the top level, the
+    other site can't read it, and a GET changes nothing.
+
+    Args:
+        method: HTTP method.
+        headers: Headers of the request by name, such as `Sec-Fetch-Site`.
+        loopback_only: Whether only programs of this machine may call, because no password is needed.
+    """
+    host = headers.get("Host", "")
+    if loopback_only:
+        if not is_loopback(f"//{host}"):
+            return f"Only programs on this machine may open this page (Host is {host[:80]!r})."
+        if named := next((name for name in FORWARDED if name in headers), None):
+            return f"This page has no password, so it may not be opened through a proxy (the request has {named})."
+    origin = headers.get("Origin")
+    if origin is not None and not is_same_site(host, origin):
+        return f"A page of another site sent this request (Origin is {origin[:80]!r})."
+    site = headers.get("Sec-Fetch-Site", "none")
+    is_page = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
+    if site not in _OWN and not (is_page and method in {"GET", "HEAD"}):
+        return f"A page of another site sent this request (Sec-Fetch-Site is {site[:20]!r})."
+    return ""

@@ -14,8 +14,6 @@ import logging
 import math
 import secrets
 import threading
-from collections import OrderedDict
-from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 
 from eaves.base.clock import SYSTEM, Clock
@@ -24,16 +22,12 @@ from eaves.credentials.folder import PASSWORD, read_credentials
 from eaves.errors import ConfigError, Fault, StorageError
 
 MIN_CHARACTERS = 12
-"""Minimum length of a password, characters. The limit of logins allows 16 million guesses a year, so even three
+"""Minimum length of a password, characters. The limit of logins allows a million guesses a year, so even three
 random words, which 12 characters are, last for thousands of years."""
 MAX_CHARACTERS = 1_024
 """Maximum length of a password that is compared, characters."""
-PER_ADDRESS, PER_ADDRESS_REFILL_S = 5, 30.0
-"""Number of failed logins of one address at once, and the time after which one more is allowed, seconds."""
-MAX_ADDRESSES = 1_000
-"""Number of addresses that are remembered; the one that was seen least recently is forgotten first."""
-LOG_EVERY_S = 60.0
-"""Minimum time between two log lines about refused attempts, seconds, so that a guesser can't fill the log."""
+ATTEMPTS, REFILL_S = 5, 30.0
+"""Number of failed logins at once, and the time after which one more is allowed, seconds."""
 KEY_FILE, LOGOUTS_FILE = "console.key", "console-logouts.json"
 KEY_BYTES = 32
 MAX_LOGOUTS = 1_000
@@ -133,54 +127,43 @@ class ConsolePassword:
 
 
 class LoginLimit:
-    """Counts failed logins of each address. Safe to use from many threads.
+    """Counts failed logins, those of each known browser apart from those of all others. Safe to use from many threads.
 
-    Source: the generic cell rate algorithm, ITU-T I.371, annex A: a bucket is the time at which it is full again.
+    A browser that has logged in before is known by a signed cookie, so strangers who guess can't keep it out; all
+    others share one budget, so guesses are few however many addresses they come from.
+
+    Source: OWASP, Slow Down Online Guessing Attacks with Device Cookies; the generic cell rate algorithm, ITU-T I.371,
+    annex A: a bucket is the time at which it is full again.
     """
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._full_at: OrderedDict[str, float] = OrderedDict()
-        self._logged_at = -math.inf
+        self._full_at: dict[str, float] = {}
 
-    def take(self, address: str) -> int:
+    def take(self, browser: str) -> int:
         """Count an attempt before its password is compared.
+
+        Args:
+            browser: Name of a known browser; empty for all others.
 
         Returns:
             0 when the attempt may be made; otherwise the time after which another may be, in whole seconds.
         """
         now = self._clock.monotonic()
-        key = _group(address)
         with self._lock:
-            full_at = max(now, self._full_at.pop(key, now))
-            wait_s = full_at - now - (PER_ADDRESS - 1) * PER_ADDRESS_REFILL_S
+            self._full_at = {name: at for name, at in self._full_at.items() if at > now}
+            full_at = self._full_at.get(browser, now)
+            wait_s = full_at - now - (ATTEMPTS - 1) * REFILL_S
             if wait_s <= 0:
-                full_at += PER_ADDRESS_REFILL_S
-            elif now - self._logged_at >= LOG_EVERY_S:
-                self._logged_at = now
-                _log.warning("logins from %s are refused for now: too many failed attempts", address)
-            self._full_at[key] = full_at
-            if len(self._full_at) > MAX_ADDRESSES:
-                self._full_at.popitem(last=False)
+                self._full_at[browser] = full_at + REFILL_S
         return max(0, math.ceil(wait_s))
 
-    def give_back(self, address: str) -> None:
+    def give_back(self, browser: str) -> None:
         """Forget an attempt, because its password was right."""
         with self._lock:
-            if (key := _group(address)) in self._full_at:
-                self._full_at[key] -= PER_ADDRESS_REFILL_S
-
-
-def _group(address: str) -> str:
-    """Return the address, or the /64 network of an IPv6 address, of which one machine usually has all addresses."""
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return "unknown"
-    if not isinstance(parsed, IPv6Address):
-        return str(parsed)
-    return str(parsed.ipv4_mapped or ip_network((parsed, 64), strict=False))
+            if browser in self._full_at:
+                self._full_at[browser] -= REFILL_S
 
 
 class Logouts:

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from eaves.admin import DEAD, Action, Selector
 from eaves.admin.queue import MAX_SEQ
-from eaves.console.context import ConsoleContext
+from eaves.console.backend import ConsoleContext
 from eaves.console.model.dead_letters import (
     PAGE,
     SAMPLE,
@@ -61,7 +61,7 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
 
     @pages.get(f"/<queue>/<{SEQ}:seq>/image")
     def image(queue: str, seq: int) -> AnyResponse:
-        from eaves.console.thumbnails.maker import make_thumbnail
+        from eaves.console.thumbnails import make_thumbnail
 
         try:
             with backend.open_queue(queue) as found:
@@ -134,7 +134,7 @@ def _show_list(context: ConsoleContext, name: str) -> str:
 
 
 def _show_entry(context: ConsoleContext, name: str, seq: int) -> str | tuple[str, int]:
-    from eaves.console.thumbnails.maker import make_thumbnail
+    from eaves.console.thumbnails import make_thumbnail
 
     try:
         with context.backend.open_queue(name) as queue:

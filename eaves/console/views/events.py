@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from datetime import datetime
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 
-from eaves.console.backend import Backend
-from eaves.console.context import ConsoleContext
+from eaves.console.backend import Backend, ConsoleContext
 from eaves.console.model.event import build_detail, find_forwarding
 from eaves.console.model.prediction import ANSWERED, PREDICTED, SHOWN, EventRow, build_row, name_source
 from eaves.console.model.words import describe_zone
@@ -34,50 +32,11 @@ MAX_TEXT = 200
 """Maximum number of characters of one field; longer ones are cut."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventFilter:
-    """What a person has chosen in the filter of the events page.
-
-    Attributes:
-        kind: A key of `KINDS`.
-        label: Label of the prediction.
-        source: Name of the source, or of the function.
-        confidence: `high`, `low` or empty.
-        since: Earliest time, as a field of the type datetime-local has it; empty without.
-        until: Latest time, likewise.
-        text: Text within the image's path.
-    """
-
-    kind: str = ""
-    label: str = ""
-    source: str = ""
-    confidence: str = ""
-    since: str = ""
-    until: str = ""
-    text: str = ""
-
-    @property
-    def is_set(self) -> bool:
-        """Whether anything is filtered."""
-        return self != EventFilter()
-
-    def to_query(self, **more: int) -> str:
-        """Return the query of an address with the fields that are set, such as `label=rose&before=120`."""
-        own = {one.name: getattr(self, one.name) for one in fields(self) if getattr(self, one.name)}
-        return urlencode({**own, **more})
-
-    def to_records(self) -> RecordFilter:
-        """Return the conditions; times are in this machine's time zone, and `until` includes its whole last minute."""
-        until = _parse_time(self.until)
-        return RecordFilter(
-            types=KINDS[self.kind][1],
-            label=self.label,
-            source=self.source,
-            confidence=self.confidence,
-            since=_parse_time(self.since),
-            until=None if until is None else until + (59.999 if len(self.until) <= len("2026-11-26T14:02") else 0.999),
-            text=self.text,
-        )
+FIELDS = ("kind", "label", "source", "confidence", "since", "until", "text")
+"""Fields of the filter: a key of `KINDS`, the prediction's label, the name of the source or function, `high` or `low`,
+earliest and latest time as a field of the type datetime-local has them, and a text within the image's path."""
+EventFilter = Mapping[str, str]
+"""What a person has chosen in the filter, by the name of the field; only fields that are set."""
 
 
 def parse_filter(query: Mapping[str, str]) -> EventFilter:
@@ -86,15 +45,22 @@ def parse_filter(query: Mapping[str, str]) -> EventFilter:
     Args:
         query: Fields by name; other fields are ignored.
     """
-    texts = {one.name: query.get(one.name, "").strip()[:MAX_TEXT] for one in fields(EventFilter)}
-    if texts["kind"] not in KINDS:
-        texts["kind"] = ""
-    if texts["confidence"] not in ("high", "low"):
-        texts["confidence"] = ""
-    for name in ("since", "until"):
-        if _parse_time(texts[name]) is None:
-            texts[name] = ""
-    return EventFilter(**texts)
+    wanted = {name: query.get(name, "").strip()[:MAX_TEXT] for name in FIELDS}
+    valid = {"kind": wanted["kind"] in KINDS, "confidence": wanted["confidence"] in ("high", "low")}
+    valid |= {name: _parse_time(wanted[name]) is not None for name in ("since", "until")}
+    return {name: text for name, text in wanted.items() if text and valid.get(name, True)}
+
+
+def build_record_filter(wanted: EventFilter) -> RecordFilter:
+    """Return the conditions; times are in this machine's time zone, and `until` includes its whole last minute."""
+    until = _parse_time(wanted.get("until", ""))
+    is_minute = len(wanted.get("until", "")) <= len("2026-11-26T14:02")
+    return RecordFilter(
+        types=KINDS[wanted.get("kind", "")][1],
+        since=_parse_time(wanted.get("since", "")),
+        until=None if until is None else until + (59.999 if is_minute else 0.999),
+        **{name: wanted.get(name, "") for name in ("label", "source", "confidence", "text")},
+    )
 
 
 def parse_seq(text: str | None) -> int | None:
@@ -123,7 +89,7 @@ def show_list(context: ConsoleContext, *, as_pictures: bool = False) -> Response
     """Answer with the newest events that the filter in the address wants; as pictures, with those that have one."""
     wanted, before = parse_filter(request.args), parse_seq(request.args.get("before"))
     records = context.backend.records
-    rows = _find_rows(context.backend, wanted.to_records(), before, as_pictures=as_pictures)
+    rows = _find_rows(context.backend, build_record_filter(wanted), before, as_pictures=as_pictures)
     shown = rows[:PAGE]
     values = {
         "what": "images" if as_pictures else "events",
@@ -136,8 +102,8 @@ def show_list(context: ConsoleContext, *, as_pictures: bool = False) -> Response
     if not _is_fragment():
         choices = {
             "kinds": {value: name for value, (name, _) in KINDS.items()},
-            "labels": _with(records.labels(), wanted.label),
-            "sources": _with(sorted({name_source(one) for one in records.sources()}), wanted.source),
+            "labels": _with(records.labels(), wanted.get("label", "")),
+            "sources": _with(sorted({name_source(one) for one in records.sources()}), wanted.get("source", "")),
             "zone": describe_zone(context.clock.now()),
         }
         return _respond("events/show.html", **values, **choices)
@@ -190,7 +156,7 @@ def _is_fragment() -> bool:
 
 
 def _address(wanted: EventFilter, **more: int) -> str:
-    query = wanted.to_query(**more)
+    query = urlencode({**wanted, **more})
     return url_for(".show") + (f"?{query}" if query else "")
 
 

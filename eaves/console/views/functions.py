@@ -10,7 +10,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from eaves.admin import DEAD, Selector
-from eaves.console.context import ConsoleContext
+from eaves.console.backend import ConsoleContext, ReusedAnswer
 from eaves.console.model.dead_letters import (
     SAMPLE,
     DeadLetterView,
@@ -28,7 +28,6 @@ from eaves.console.model.functions import (
     build_row,
     read_latency,
 )
-from eaves.console.reused_answers import ReusedAnswer
 from eaves.console.security.guard import refuse_when_read_only
 from eaves.errors import EavesError, NotFoundError
 from eaves.logs import format_log_line

@@ -7,7 +7,7 @@ import re
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from eaves.console.security import Guard, Mark, marked
+from eaves.console.security.guard import Guard
 
 OWN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]{0,2000}")
 r"""A path of this server. Browsers read `\` as `/` and ignore line breaks and tabs, so `/\host` leads to another host.
@@ -27,14 +27,12 @@ def build_blueprint(guard: Guard) -> Blueprint:
         return Response(body, status, headers)
 
     @pages.get("/login")
-    @marked(Mark.PUBLIC)
     def show() -> AnyResponse:
         if not guard.needs_login or guard.is_logged_in():
             return redirect(_return_address(), 303)
         return render_form(200)
 
     @pages.post("/login")
-    @marked(Mark.PUBLIC, Mark.CHANGES_NOTHING)
     def log_in() -> AnyResponse:
         fault, wait_s = guard.log_in(request.form.get("password", ""))
         if wait_s:
@@ -42,7 +40,6 @@ def build_blueprint(guard: Guard) -> Blueprint:
         return render_form(403, fault) if fault else redirect(_return_address(), 303)
 
     @pages.post("/logout")
-    @marked(Mark.CHANGES_NOTHING)
     def log_out() -> AnyResponse:
         guard.log_out()
         return redirect(url_for("login.show"), 303)

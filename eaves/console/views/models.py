@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, abort, render_template, request
 
-from eaves.console.backend import ModelLocation
-from eaves.console.context import ConsoleContext
+from eaves.console.backend import ConsoleContext, ModelLocation
+from eaves.console.security.guard import REPORT_POLICY
 from eaves.console.views.images import send_picture
 from eaves.errors import EavesError
 
@@ -26,11 +26,10 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
     def show() -> str:
         if not (known := backend.models()):
             return render_template("models/show.html", artifacts=(), runs=(), known=0)
-        from eaves.console.catalog import list_artifacts, list_runs
+        from eaves.console.catalog import list_models
 
-        return render_template(
-            "models/show.html", artifacts=list_artifacts(backend), runs=list_runs(backend), known=len(known)
-        )
+        artifacts, runs = list_models(backend)
+        return render_template("models/show.html", artifacts=artifacts, runs=runs, known=len(known))
 
     @pages.get("/models/runs/<name>")
     def run(name: str) -> str | tuple[str, int]:
@@ -44,22 +43,29 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
     def run_photo(name: str, digest: str) -> Response:
         location = find_run(name)
         from eaves.console.catalog import open_run
-        from eaves.console.thumbnails.maker import make_thumbnail
+        from eaves.console.thumbnails import make_thumbnail
 
         try:
-            photo = open_run(location).read_photo(digest)
+            photo = open_run(location.path).read_photo(digest)
         except EavesError:
             abort(404)
         return send_picture(None if photo is None else make_thumbnail(photo), max_age_s=86_400)
+
+    @pages.get("/models/runs/<name>/report.html")
+    def run_report(name: str) -> Response:
+        location = find_run(name)
+        from eaves.console.catalog import REPORT, read_file
+
+        content = read_file(location.path / REPORT)
+        return Response(content, headers={"Content-Security-Policy": REPORT_POLICY}) if content else abort(404)
 
     return pages
 
 
 def _show_run(location: ModelLocation) -> str:
-    from eaves.console.catalog import foreign_content, open_run
-    from eaves.console.run_page import build_run_page, select_mistakes
+    from eaves.console.catalog import build_run_page, foreign_content, open_run, select_mistakes
 
-    files = open_run(location)
+    files = open_run(location.path)
     truth, predicted = (request.args.get(name, type=int) for name in ("truth", "predicted"))
     number = request.args.get("page", 1, type=int)
     with foreign_content(f"the run {location.name}"):

@@ -12,11 +12,10 @@ from typing import Any
 
 from flask import Blueprint, Response, render_template, request
 
-from eaves.console.context import ConsoleContext
+from eaves.console.backend import ConsoleContext, ReusedAnswer
 from eaves.console.model.overview import Overview, build_overview
 from eaves.console.model.prediction import ANSWERED, EventRow, build_row
 from eaves.console.model.tiles import find_rhythm
-from eaves.console.reused_answers import ReusedAnswer
 from eaves.errors import EavesError
 from eaves.events import IMAGE_CAPTURED, source_uri
 from eaves.history import Record, RecordFilter, SourceRecords

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import signal
 import socket
@@ -18,11 +17,9 @@ from pathlib import Path
 from eaves import logs
 from eaves.base.allocator import return_freed_memory
 from eaves.config import SettingsLayer, build
-from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext, ConsoleSettings
-from eaves.console.security import SecuritySettings
-from eaves.console.server import ConsoleServer
-from eaves.console.thumbnails.collector import LOOKING_S, ThumbnailCollector
+from eaves.console.app import ConsoleServer, create_app
+from eaves.console.backend import ConsoleContext, ConsoleSettings
+from eaves.console.security.exposure import SecuritySettings
 from eaves.local.console.backend import LocalBackend
 from eaves.local.settings import LocalSettings
 from eaves.local.state import StateDirectory
@@ -51,32 +48,7 @@ def main() -> None:
     number, root, project, values = sys.argv[1:]
     settings = build(LocalSettings, SettingsLayer(origin="eaves up", values=json.loads(values)))
     state = StateDirectory(root=Path(root))
-    keeps_thumbnails = settings.console_thumbnails == "always"
     backend = LocalBackend(state, Path(project), thumbnails_max_bytes=settings.console_thumbnails_max_bytes)
-    server = build_server(settings, backend, state, socket.socket(fileno=int(number)))
-    collector = ThumbnailCollector(
-        backend.records,
-        backend.images,
-        watching=lambda: keeps_thumbnails or server.idle_s() < LOOKING_S,
-    )
-    collector.start()
-    try:
-        serve(server, idle_s=math.inf if keeps_thumbnails else IDLE_S)
-    finally:
-        server.stop()
-        collector.stop()
-        backend.close()
-
-
-def build_server(
-    settings: LocalSettings, backend: LocalBackend, state: StateDirectory, listening: socket.socket
-) -> ConsoleServer:
-    """Build the running server of the pages.
-
-    Raises:
-        ConfigError: When the credentials can't be used.
-        StorageError: When the key of signatures can't be read or written.
-    """
     pages = ConsoleSettings(read_only=settings.console_read_only, silent_after_s=settings.console_silent_after_s)
     security = SecuritySettings(
         host=settings.console_host,
@@ -85,15 +57,20 @@ def build_server(
         session_s=settings.console_session_hours * 3_600,
     )
     app = create_app(ConsoleContext(backend=backend, settings=pages, security=security))
-    return ConsoleServer(app, listening=listening, tls=security.build_tls())
+    server = ConsoleServer(app, listening=socket.socket(fileno=int(number)), tls=security.build_tls())
+    try:
+        wait(server)
+    finally:
+        server.stop()
+        backend.close()
 
 
-def serve(server: ConsoleServer, *, idle_s: float) -> None:
-    """Return when a signal has come, nobody has looked for `idle_s` seconds, or the server doesn't listen any more."""
+def wait(server: ConsoleServer) -> None:
+    """Return when a signal has come, nobody has looked for `IDLE_S`, or the server doesn't listen any more."""
     while server.is_alive():
         if signal.sigtimedwait(STOP_SIGNALS, CHECK_S) is not None:
             return
-        if server.idle_s() >= idle_s:
+        if server.idle_s() >= IDLE_S:
             return
 
 

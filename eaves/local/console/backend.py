@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import socket
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
 from eaves.admin import Queue
 from eaves.base.clock import SYSTEM, Clock
-from eaves.console.backend import ModelLocation
-from eaves.console.reused_answers import ReusedAnswer
-from eaves.console.thumbnails.gallery import MAX_BYTES, Gallery
+from eaves.console.backend import ModelLocation, ReusedAnswer
+from eaves.console.thumbnails import MAX_BYTES, Gallery
 from eaves.errors import NotFoundError, NotRunningError
 from eaves.history import HistoryReader
 from eaves.local.client import LocalPlatform
-from eaves.local.console.models import list_models
 from eaves.local.queues import open_local_queue
+from eaves.local.specs import LocalApp
 from eaves.local.state import StateDirectory
 from eaves.platform import RELAY, FunctionStatus
 
@@ -98,3 +99,61 @@ class LocalBackend(LocalPlatform):
         with contextlib.suppress(NotRunningError):
             return self.fetch(f"/images?{urlencode({'source': source, 'id': event_id})}")
         return None
+
+
+RUN, ARTIFACT = "run", "artifact"
+MARKERS = {RUN: "run.json", ARTIFACT: "manifest.json"}
+"""File that is written last into a run and into an artifact: a directory that has it is complete."""
+FOLDERS = ("runs", "artifacts")
+"""Folders of a project in which trainings and conversions write."""
+
+
+def list_models(state: StateDirectory, project: Path) -> list[ModelLocation]:
+    """Return the deployed artifacts, those of previous deployments, and the runs and artifacts of the project.
+
+    The directories that lie beside a deployed artifact are searched too, as a project may keep its artifacts elsewhere.
+
+    Args:
+        state: State directory of the platform.
+        project: Directory in which `eaves up` was started.
+
+    Returns:
+        Locations: those that functions serve or served, then the others, the newest first.
+    """
+    served, previous = _list_functions(state.read_specs()[0]), _list_functions(state.read_previous())
+    places = [*served, *previous]
+    for folder in [*(project / folder for folder in FOLDERS), *sorted({path.parent for path in places})]:
+        with contextlib.suppress(OSError):
+            places += [path for path in folder.iterdir() if not path.name.startswith(".")]
+    found: dict[Path, tuple[str, float]] = {}  # kind, and the time of the last change
+    for path in places:
+        for kind, marker in MARKERS.items():
+            with contextlib.suppress(OSError, RuntimeError):
+                found.setdefault(path.resolve(), (kind, (path / marker).stat().st_mtime))
+    shown = sorted(found, key=lambda path: (path not in served and path not in previous, -found[path][1], path))
+    names = Counter((found[path][0], path.name) for path in shown)
+
+    def name(path: Path) -> str:
+        """Return the name of a directory, with a digest of its path where another one has this name."""
+        digest = hashlib.sha256(str(path).encode(errors="surrogateescape")).hexdigest()[:8]
+        return path.name if names[found[path][0], path.name] == 1 else f"{path.name}-{digest}"
+
+    return [
+        ModelLocation(
+            name=name(path),
+            kind=found[path][0],
+            path=path,
+            functions=served.get(path, ()),
+            previous_of=previous.get(path, ()),
+        )
+        for path in shown
+    ]
+
+
+def _list_functions(apps: Mapping[str, LocalApp]) -> dict[Path, tuple[str, ...]]:
+    """Return the names of the functions by the artifact that they serve."""
+    found: defaultdict[Path, tuple[str, ...]] = defaultdict(tuple)
+    for name, app in sorted(apps.items()):
+        with contextlib.suppress(OSError, RuntimeError):  # a loop of links
+            found[app.function.artifact.resolve()] += (name,)
+    return found

@@ -8,6 +8,7 @@ and the supervisor waits for the next one: with nobody looking, the console take
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import select
@@ -17,13 +18,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from eaves.base.backoff import Backoff
+from eaves.credentials.folder import CERTIFICATE
+from eaves.errors import EavesError
 from eaves.history.recent_images import RecentImages
-from eaves.local.console.listening import Exposure, describe_failure, open_port
 from eaves.local.processes.process import Child, ProcessHost, Supervised, describe_exception
+from eaves.local.server import EVERY_ADDRESS, TcpPort, build_port_error, resolve_host
 from eaves.local.settings import LocalSettings
-from eaves.local.state import CONSOLE
+from eaves.local.state import CONSOLE, StateDirectory
+from eaves.web.origin import is_loopback_address, listens_on_loopback
 
 MODULE = "eaves.local.console"
+BACKLOG = 128
+"""Number of connections that wait while the console's process starts."""
 WATCH_S = 0.5
 """Interval at which a running process is looked at, seconds."""
 HUNG_S = 15.0
@@ -48,7 +54,7 @@ class ConsoleManager:
     Args:
         settings: Settings of the platform.
         host: What all processes of the platform have in common.
-        exposure: How people reach it.
+        notices: What `prepare_exposure` returned.
         hung_s: Interval of the check for a process that hangs, seconds.
         min_run_s: Running time below which an end with exit code 0 is a failure too, seconds.
         restart: Pauses before the process is started again after it failed.
@@ -64,18 +70,17 @@ class ConsoleManager:
         settings: LocalSettings,
         host: ProcessHost,
         *,
-        exposure: Exposure,
+        notices: tuple[str, ...] = (),
         hung_s: float = HUNG_S,
         min_run_s: float = MIN_RUN_S,
         restart: Backoff = RESTART,
     ) -> None:
         self._settings = settings
         self._host = host
-        self._exposure = exposure
+        self._notices = notices
         self._project = Path.cwd()
         self._listener: socket.socket | None = None
         self._is_awaited = False
-        self._notice = ""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._process = Supervised(
@@ -94,25 +99,54 @@ class ConsoleManager:
 
     def start(self) -> None:
         """Open the port, if the console is wanted, and wait for browsers."""
-        settings = self._settings
-        if not settings.console:
+        if not self._settings.console:
             return
         try:
-            self._listener, self.url, self._notice = open_port(
-                settings.console_host, settings.console_port, uses_tls=self._exposure.uses_tls
-            )
+            self._listener = self._open_port(self._settings.console_host, self._settings.console_port)
         except Exception as error:  # noqa: BLE001 - the platform runs without its console
-            self.reason = describe_failure(error, settings.console_port)
+            if isinstance(error, OSError):
+                error = build_port_error(error, f"port {self._settings.console_port}")
+            self.reason = error.message if isinstance(error, EavesError) else str(error)
             _log.warning("there is no console: %s", self.reason)
         else:
             self._thread = threading.Thread(target=self._run, args=(self._listener,), name="console", daemon=True)
             self._thread.start()
 
+    def _open_port(self, host: str, port: int) -> socket.socket:
+        """Return a socket that listens and accepts nothing yet, and note its address for people.
+
+        On loopback a free port is taken when the wanted one is in use, so that two projects on one machine both have a
+        console. Off loopback it isn't: firewalls and other people know the number of the port.
+        """
+        address, folder = resolve_host(host), self._settings.console_credentials
+        try:
+            bound = TcpPort(port, address).bind()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not is_loopback_address(address):
+                raise
+            notice = f"port {port} is in use by another program, so the console has a free one"
+            self._notices = (notice, *self._notices)
+            bound = TcpPort(0, address).bind()
+        try:
+            bound.listen(BACKLOG)
+        except OSError:
+            bound.close()
+            raise
+        shown = host
+        if address in EVERY_ADDRESS:  # in this machine's network, if it has one
+            from eaves.console.security.exposure import find_own_addresses
+
+            shown = next(iter(find_own_addresses()), socket.gethostname())
+        name = f"[{shown}]" if ":" in shown else shown
+        uses_tls = folder is not None and (not listens_on_loopback(host) or (folder / CERTIFICATE).exists())
+        self.url = f"{'https' if uses_tls else 'http'}://{name}:{bound.getsockname()[1]}/"
+        return bound
+
     def describe(self) -> tuple[str, ...]:
         """Return lines for the person who starts the platform: the console's address, or why there is none."""
         if not self.url:
             return (f"there is no console: {self.reason}",) if self.reason else ()
-        return (*filter(None, [self._notice]), *self._exposure.notices, f"console: {self.url}")
+        return (*self._notices, f"console: {self.url}")
 
     @property
     def pid(self) -> int:
@@ -151,8 +185,7 @@ class ConsoleManager:
         if self._process.look() or not self._process.failures.due():
             self._stop.wait(WATCH_S)
             return
-        is_needed = self._settings.console_thumbnails == "always" or _has_connection(listener, timeout_s=None)
-        if is_needed and not self._stop.is_set():
+        if _has_connection(listener, timeout_s=None) and not self._stop.is_set():
             self._is_awaited = False
             self._process.start()
 
@@ -178,3 +211,26 @@ def _has_connection(listener: socket.socket, *, timeout_s: float | None) -> bool
     waiting = select.poll()
     waiting.register(listener, select.POLLIN)
     return bool(waiting.poll(None if timeout_s is None else timeout_s * 1000))
+
+
+def prepare_exposure(settings: LocalSettings, state: StateDirectory) -> tuple[str, ...]:
+    """Check and create the credentials of the console, so that a wrong setting is an error at the start.
+
+    Returns:
+        Lines about created files, for the person who starts the platform.
+
+    Raises:
+        ConfigError: When other machines could open the console without a password, or a file can't be used.
+        StorageError: When a file can't be created or read.
+    """
+    folder = settings.console_credentials
+    is_local = listens_on_loopback(settings.console_host)
+    if not settings.console or (is_local and folder is None):
+        return ()
+    from eaves.console.security.exposure import SecuritySettings, check_exposure, prepare_credentials
+
+    security = SecuritySettings(host=settings.console_host, credentials=folder)
+    check_exposure(security, folder=state.root / "console")
+    notices = () if folder is None else prepare_credentials(folder, host=settings.console_host, needs_tls=not is_local)
+    security.build_tls()
+    return notices

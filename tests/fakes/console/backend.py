@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from eaves.admin import Queue
 from eaves.console.backend import ModelLocation
-from eaves.console.thumbnails.gallery import digest_of
+from eaves.console.thumbnails import digest_of
 from eaves.delivery import SinkResponse
 from eaves.errors import NotFoundError
 from eaves.events import Event

@@ -12,8 +12,7 @@ from werkzeug.test import TestResponse
 
 from eaves.base.clock import SYSTEM, Clock
 from eaves.console.app import create_app
-from eaves.console.backend import Backend
-from eaves.console.context import ConsoleContext, ConsoleSettings
+from eaves.console.backend import Backend, ConsoleContext, ConsoleSettings
 
 NAVIGATION = {
     "Accept": "text/html,application/xhtml+xml,*/*;q=0.8",

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
-from eaves.console.security import SecuritySettings, prepare_credentials
-from eaves.console.server import ConsoleServer
+from eaves.console.app import ConsoleServer, create_app
+from eaves.console.backend import ConsoleContext
+from eaves.console.security.exposure import SecuritySettings, prepare_credentials
 from eaves.errors import ConfigError
 from tests.fakes.console.backend import FakeBackend
 from tests.https_browser import HttpsBrowser

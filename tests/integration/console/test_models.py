@@ -60,4 +60,4 @@ def test_a_photo_is_predicted_and_what_is_no_photo_is_named(browser: Browser, ti
     assert "the model: " in text
     with (tiny_artifact / "labels.txt").open("rb") as photo:
         text = browser.submit("/try", {"function": "digits", "photo": (photo, "labels.txt")}).text
-    assert "This file is not a photo that can be read." in text
+    assert "The function refused the photo (422)." in text

@@ -7,9 +7,8 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
-from eaves.console.server import ConsoleServer
+from eaves.console.app import ConsoleServer, create_app
+from eaves.console.backend import ConsoleContext
 from tests.fakes.console.backend import FakeBackend
 from tests.waiting import wait_until
 

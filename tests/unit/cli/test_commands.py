@@ -174,8 +174,6 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(
     ("arguments", "message", "hint"),
     [
         (["train"], "no such file", "eaves init"),
-        (["convert"], "no such file", "eaves init"),
-        (["deploy"], "no such file", "eaves init"),
         (["convert", "--file", "e.yaml"], "holds no finished run to convert", "eaves train"),
         (["deploy", "--file", "e.yaml"], "holds no artifact to deploy", "eaves convert"),
         (["convert", "e.yaml", "--file", "other.yaml"], "other.yaml: no such file", "eaves init"),

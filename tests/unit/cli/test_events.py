@@ -38,10 +38,7 @@ def test_the_table_and_json_name_a_type_in_full(state: Path) -> None:
     [
         (IMAGE_CLASSIFIED, ["1"]),
         ("image.classified", ["1"]),
-        ("image.classified.v1", ["1"]),
         ("dev.eaves.", ["0", "1"]),
-        ("org.example.seen.v2", ["2"]),
-        ("", ["0", "1", "2"]),
     ],
 )
 def test_what_is_shown_as_a_type_finds_its_events(state: Path, wanted: str, ids: list[str]) -> None:

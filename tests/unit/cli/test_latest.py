@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-
-from eaves.cli.latest import LATEST, find_latest, newest, refuse_latest, update_latest
-from eaves.errors import ConfigError
+from eaves.cli.latest import LATEST, newest, update_latest
 
 
 def finish(folder: Path, name: str, *, at: int, marker: str = "run.json") -> Path:
@@ -39,12 +36,6 @@ def test_neither_the_link_nor_an_unfinished_run_is_the_newest(tmp_path: Path) ->
     assert newest(tmp_path, "run.json") == made
 
 
-def test_without_anything_finished_there_is_no_link(tmp_path: Path) -> None:
-    update_latest(tmp_path, "run.json")
-    update_latest(tmp_path / "nowhere", "run.json")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_what_a_person_named_latest_is_left_alone(tmp_path: Path) -> None:
     finish(tmp_path, "a", at=10)
     (tmp_path / LATEST).mkdir()
@@ -55,15 +46,3 @@ def test_what_a_person_named_latest_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / LATEST).symlink_to(blessed)
     update_latest(tmp_path, "run.json")
     assert (tmp_path / LATEST).readlink() == blessed
-
-
-def test_a_command_gets_the_directory_itself(tmp_path: Path) -> None:
-    made = finish(tmp_path, "a", at=10)
-    update_latest(tmp_path, "run.json")
-    assert [find_latest(path) for path in (tmp_path / LATEST, made, Path("x/latest"))] == [made, made, Path("x/latest")]
-
-
-def test_nothing_new_is_named_latest(tmp_path: Path) -> None:
-    refuse_latest(tmp_path / "a", "--run")
-    with pytest.raises(ConfigError, match="--run: latest is reserved for the link to the newest directory"):
-        refuse_latest(tmp_path / LATEST, "--run")

@@ -79,7 +79,7 @@ def show(rows: list[dict[str, Any]], columns: Columns, *words: str, **env: str) 
 
 def test_tables_of_every_command_are_found() -> None:
     names = {name.rpartition(".")[0] for name in TABLES}
-    assert names >= {"status", "events", "queue", "send", "relay", "receiver", "doctor", "verify", "site", "rollout"}
+    assert names >= {"status", "events", "queue", "send", "relay", "receiver", "doctor", "inspect", "site", "rollout"}
 
 
 @pytest.mark.parametrize("name", [name for name in TABLES if name != "relay.COLUMNS"])  # only numbers, which stay whole

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
+from eaves.console.backend import ConsoleContext
 from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.browser import Browser, open_console
 

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from eaves.console.run_page import PHOTOS, build_cells, build_classes, build_pairs, select_mistakes
+from eaves.console.catalog import PHOTOS, build_pairs, select_mistakes
 from trainer.data.split.splitting import HeldOutAnswer
 
 LABELS = ("daisy", "rose", "tulip")
 CONFUSION = ((8, 2, 0), (1, 3, 1), (0, 0, 0))
-
-
-def test_a_cell_says_what_it_counts() -> None:
-    cells = build_cells(LABELS, CONFUSION)
-    assert [[cell.count for cell in row] for row in cells] == [[8, 2, 0], [1, 3, 1], [0, 0, 0]]
-    assert cells[0][1].text == "2 of 10 images of daisy taken for rose"
-    assert cells[0][0].text == "8 of 10 images of daisy found"
-    assert [cell.heat for cell in cells[0]] == [4, 1, 0]
-    assert [cell.heat for cell in cells[2]] == [0, 0, 0]
 
 
 def test_pairs_are_the_confused_classes_the_most_frequent_first() -> None:
@@ -23,15 +14,6 @@ def test_pairs_are_the_confused_classes_the_most_frequent_first() -> None:
         (0, 1, 2),
         (1, 0, 1),
         (1, 2, 1),
-    ]
-
-
-def test_classes_have_their_evidence_and_the_weakest_is_first() -> None:
-    rows = build_classes(LABELS, CONFUSION)
-    assert [label for label, _, _ in rows] == ["rose", "daisy", "tulip"]
-    assert [(recall.percent, recall.evidence) for _, recall, _ in rows[::2]] == [
-        ("60.0%", "3 of 5 images, 95% interval 23.0% to 88.3%"),
-        ("not known", "no image"),
     ]
 
 
@@ -59,11 +41,3 @@ def test_all_mistakes_are_shown_the_surest_first_page_by_page() -> None:
     last = select_mistakes(answers, LABELS, page=99)
     assert last.page == 2
     assert {photo.file for photo in first.photos}.isdisjoint(photo.file for photo in last.photos)
-
-
-def test_a_cell_selects_its_photos() -> None:
-    answers = build_answers(6)
-    wrong = select_mistakes(answers, LABELS, truth=0, predicted=1)
-    assert wrong.title == "3 images of daisy that the model takes for rose"
-    assert {photo.predicted for photo in wrong.photos} == {"rose"}
-    assert select_mistakes(answers, LABELS, truth=7, predicted=1).total == 3  # no such class: all mistakes

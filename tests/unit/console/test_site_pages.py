@@ -6,7 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext, ConsoleSettings
+from eaves.console.backend import ConsoleContext, ConsoleSettings
 from eaves.platform import FunctionStatus
 from tests.fakes.clock import START, FrozenClock
 from tests.fakes.console.backend import FakeBackend
@@ -28,7 +28,7 @@ def open_pages(site_since: float | None) -> FlaskClient:
         ("/", "It was started <time", "No image was predicted yet."),
         ("/events", "those of an earlier pod are lost", "No image was predicted yet."),
         ("/events?label=rose", "keeps events since it was started, <time", "keeps the newest 10,000 events"),
-        ("/images", "<code>through: broker</code> only", "--console-thumbnails always"),
+        ("/images", "<code>through: broker</code> only", "that an open page shows"),
         ("/dead-letters/", "eaves queue list --dead --on knative", "Every accepted event was delivered"),
         ("/try", "Neither the photo nor the answer is listed among", "The answer is listed among the events"),
         ("/models", "The artifacts of a site are on the machine that made them", ""),

@@ -12,7 +12,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
+from eaves.console.backend import ConsoleContext
 from eaves.console.security.guard import UPLOAD_BYTES
 from eaves.console.views.try_it import PARALLEL
 from eaves.delivery import SinkResponse

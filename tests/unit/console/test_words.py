@@ -30,14 +30,6 @@ def test_a_share_is_never_rounded_to_certainty(share: float, text: str) -> None:
     assert words.describe_share(share) == text
 
 
-@pytest.mark.parametrize(
-    ("ms", "text"),
-    [(0.06, "0.1 ms"), (9.94, "9.9 ms"), (1_400, "1.4 s"), (61_000, "1 minute")],
-)
-def test_a_short_time_has_a_fitting_unit(ms: float, text: str) -> None:
-    assert words.describe_ms(ms) == text
-
-
 def test_a_time_out_of_range_is_no_error() -> None:
     assert words.format_utc(1e20) == ""
     assert words.format_time(1e20, 0.0) == "at an unknown time"
@@ -48,11 +40,6 @@ def test_the_script_counts_with_the_same_units() -> None:
     (table,) = re.findall(r"UNITS = (\[.+?\]);", text)
     assert table == str([[size, unit] for size, unit in words.UNITS]).replace("'", '"')
     assert f'seconds < {words.NOW_S} ? "just now"' in text
-
-
-def test_an_anchor_is_an_identifier_whatever_the_key() -> None:
-    assert re.fullmatch(r"tile-[0-9a-f]{10}", words.build_anchor('"><script>\ud800', "tile"))
-    assert words.build_anchor("a", "tile") != words.build_anchor("b", "tile")
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ class Blocker:
 
 sys.meta_path.insert(0, Blocker())
 import knative.console.__main__
-import eaves.console.thumbnails.maker
+import eaves.console.thumbnails
 from tests.integration.knative.console.site_pages import open_site_pages
 print(json.dumps(open_site_pages()))
 """

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from eaves.console.security import prepare_credentials
-from eaves.console.server import ConsoleServer
+from eaves.console.app import ConsoleServer
+from eaves.console.security.exposure import prepare_credentials
 from eaves.delivery import SinkClient
 from eaves.errors import ConfigError
 from eaves.events import Event, encode_binary

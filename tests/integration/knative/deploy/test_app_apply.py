@@ -223,7 +223,7 @@ def after(requests: int, reply: Reply) -> Callable[[Request], Reply | None]:
     return fault
 
 
-@pytest.mark.parametrize(("writes", "status"), [(0, 0), (5, 503)], ids=["dropped", "503"])
+@pytest.mark.parametrize(("writes", "status"), [(5, 503)])
 def test_a_link_that_goes_down_on_the_way_is_said_and_the_next_call_continues(
     writes: int, status: int, cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:

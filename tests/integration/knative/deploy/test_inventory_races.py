@@ -11,7 +11,7 @@ from knative import rollout
 from knative.client.cluster import Cluster
 from knative.deploy.apply import apply_app
 from knative.deploy.inventory import Inventory, inventory_name, read_inventory, write_inventory
-from knative.deploy.removal import prune_pins
+from knative.deploy.ownership import prune_pins
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings
 from tests.cluster.apps import IMAGE, NAME, plain_app
@@ -34,7 +34,7 @@ def platform(cluster: Cluster) -> KnativePlatform:
 
 
 def listed(cluster: Cluster) -> set[tuple[str, str, str]]:
-    return {(item.kind, item.name, item.uid) for item in read_inventory(cluster, NAME).items}
+    return {(key.kind, key.name, uid) for key, uid in read_inventory(cluster, NAME).items.items()}
 
 
 def there(apiserver: FakeCluster) -> set[tuple[str, str, str]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from knative import rollout
 from knative.client.cluster import Cluster
 from knative.deploy.inventory import read_inventory
+from knative.deploy.ownership import prune_pins
 from knative.deploy.reconcile import advance_all
-from knative.deploy.removal import prune_pins
 from tests.cluster.apps import IMAGE, NAME
 from tests.cluster.deploys import HOME
 from tests.cluster.pins import IMAGES, PIN_KIND, names, pinned, update
@@ -79,6 +79,6 @@ def test_a_user_who_may_not_remove_pins_deploys_and_advances_all_the_same(
     update(cluster, IMAGES[2])
     assert pinned(apiserver) == set(IMAGES[:3])
     apiserver.denied |= {("list", "daemonsets.apps"), ("get", "configmaps")}
-    (step,) = advance_all(cluster)
-    assert step.outcome is not None
-    assert step.outcome.shares == {SECOND: 90, THIRD: 10}
+    (outcome,) = advance_all(cluster).values()
+    assert isinstance(outcome, rollout.RolloutOutcome)
+    assert outcome.shares == {SECOND: 90, THIRD: 10}

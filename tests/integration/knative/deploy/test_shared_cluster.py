@@ -14,12 +14,12 @@ from eaves.platform import SourceSpec
 from knative.client.cluster import Cluster, open_cluster
 from knative.client.kinds import KSERVICE
 from knative.deploy.inventory import (
-    InventoryItem,
+    Inventory,
+    ObjectKey,
     item_kind,
     read_inventory,
 )
-from knative.deploy.ownership import ADOPTED, CREATED, LEFT, REMOVED, UNCHANGED, AppOwner, delete_item
-from knative.deploy.removal import remove_app
+from knative.deploy.ownership import ADOPTED, CREATED, LEFT, REMOVED, UNCHANGED, AppOwner, delete_objects, remove_app
 from knative.settings import ClusterApp, KnativeSettings
 from tests.cluster.apps import full_app, full_settings, plain_app
 from tests.cluster.deploys import (
@@ -217,10 +217,10 @@ def test_without_a_recorded_uid_what_another_app_owns_by_now_stays(cluster: Clus
     """A deploy that was killed lists objects that it hadn't applied; another app may have taken the name since."""
     deploy(cluster, plain_app())
     deploy(cluster, plain_app(name="roses"), owner=ROSES)
-    item = InventoryItem(kind=item_kind(KSERVICE), name="roses", namespace="cams", uid="")
-    assert [one.outcome for one in delete_item(cluster, item, "flowers")] == [LEFT]
+    items = {ObjectKey(item_kind(KSERVICE), "cams", "roses"): ""}
+    assert [one.outcome for one in delete_objects(cluster, Inventory(app="flowers"), items)] == [LEFT]
     assert cluster.get(KSERVICE, "roses") is not None
-    assert [one.outcome for one in delete_item(cluster, item, "roses")] == [REMOVED]
+    assert [one.outcome for one in delete_objects(cluster, Inventory(app="roses"), items)] == [REMOVED]
     assert cluster.get(KSERVICE, "roses") is None
 
 

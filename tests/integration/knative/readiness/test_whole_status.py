@@ -11,7 +11,7 @@ import pytest
 from eaves.admin.report import from_json, to_json
 from eaves.platform import FunctionStatus
 from knative.client.cluster import Cluster
-from knative.deploy.inventory import InventoryItem, read_inventory, write_inventory
+from knative.deploy.inventory import ObjectKey, read_inventory, write_inventory
 from knative.platform import KnativePlatform
 from tests.cluster.apps import at_site, full_app, full_settings, plain_app
 from tests.cluster.deploys import HOME, SITE
@@ -48,9 +48,9 @@ def test_what_the_inventory_lists_and_is_not_there_is_missing(
 ) -> None:
     platform = open_platform(cluster)
     platform.deploy(at_site(plain_app(), site=SITE))
-    item = InventoryItem(kind="Trigger", name="flowers-alarm", namespace=HOME, uid="u-1")
+    item = {ObjectKey("Trigger", HOME, "flowers-alarm"): "u-1"}
     inventory = read_inventory(cluster, "flowers")
-    write_inventory(cluster, replace(inventory, items=(*inventory.items, item)))
+    write_inventory(cluster, replace(inventory, items=inventory.items | item))
     assert left(platform) == {"Trigger flowers-alarm": ("missing", "missing")}
     (status,) = platform.status()
     assert status.deployed is not None

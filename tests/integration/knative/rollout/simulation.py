@@ -97,7 +97,7 @@ def simulate(old: Revision, new: Revision, *, per_second: float, seed: int) -> E
     kinds = {OLD: old, NEW: new}
     pods = {OLD: [Pod("old-0", OLD), Pod("old-1", OLD)], NEW: [Pod("new-0", NEW)]}
     state = RolloutState(old=OLD, new=NEW, phase=RolloutPhase.ADVANCING, settings=RolloutSettings())
-    state = state.become(RolloutPhase.ADVANCING, {OLD: 100}, 0.0, what="begun")
+    state = state.become(RolloutPhase.ADVANCING, {OLD: 100}, 0.0)
     now, failed, born = 0.0, 0, 3
     while state.phase is RolloutPhase.ADVANCING:
         poll_s = POLL_S if now - state.since < LATER_AFTER_S else LATER_S

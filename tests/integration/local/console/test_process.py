@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from eaves.console.thumbnails.gallery import Gallery, digest_of
+from eaves.console.thumbnails import Gallery, digest_of
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.history import HistoryReader
 from eaves.local.state import CONSOLE
@@ -137,14 +137,17 @@ def test_a_second_platform_has_its_console_on_a_free_port(up: LocalHarness, tmp_
         assert get(address_of(second))[0] == 200
 
 
-def test_while_somebody_looks_each_new_image_is_kept_with_its_thumbnail(up: LocalHarness) -> None:
-    get(address_of(up))
+def test_an_image_that_a_page_shows_is_kept_as_a_small_picture(up: LocalHarness) -> None:
     picture = io.BytesIO()
     Image.new("RGB", (640, 480), "green").save(picture, "JPEG")
     event = replace(captured(9), data=picture.getvalue(), datacontenttype="image/jpeg", subject="9.jpg")
     up.platform.publish(event)
-    gallery, digest = Gallery(up.state / "thumbnails.db", lambda *_: None), digest_of(event.source, event.id)
-    jpeg: bytes = wait_until(lambda: gallery.kept_thumbnail(digest), 10, what="the thumbnail")  # type: ignore[assignment]
+    address, digest = address_of(up), digest_of(event.source, event.id)
+    page = get(address, "/events?kind=captured")[1].decode()
+    (shown,) = set(re.findall(rf'src="(/images/\d+-{digest}/thumbnail.jpg)"', page))
+    status, jpeg = get(address, shown)
+    gallery = Gallery(up.state / "thumbnails.db", lambda *_: None)
+    assert (status, gallery.kept_thumbnail(digest)) == (200, jpeg)
     gallery.close()
     with Image.open(io.BytesIO(jpeg)) as thumbnail:
         assert thumbnail.size == (320, 240)

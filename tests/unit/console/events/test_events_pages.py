@@ -11,8 +11,8 @@ from flask.testing import FlaskClient
 import eaves.console
 from eaves.admin.queue import SpoolQueue
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
-from eaves.console.thumbnails.gallery import Gallery
+from eaves.console.backend import ConsoleContext
+from eaves.console.thumbnails import Gallery
 from eaves.spool import LedgerLimits, Spool
 from tests.fakes.clock import START, FrozenClock
 from tests.fakes.console.backend import FakeBackend
@@ -105,7 +105,7 @@ def test_a_picture_that_is_not_kept_is_not_asked_for(backend: FakeBackend, clien
 def test_images_are_in_the_order_of_their_events_however_late_each_picture_was_drawn(
     backend: FakeBackend, client: FlaskClient, tmp_path: Path
 ) -> None:
-    gallery = Gallery(tmp_path / "thumbnails.db", backend.images.image, clock=FrozenClock(START + 200))
+    gallery = Gallery(tmp_path / "thumbnails.db", backend.images.image, clock=FrozenClock(START + 2_000))
     backend.images = gallery  # type: ignore[assignment] # a real one, in place of the fake
     captured = [one for one in backend.records.kept if one.cause is None]
     for record in (*captured[30:], *captured[5:30]):

@@ -9,7 +9,7 @@ import pytest
 
 from eaves.admin.report import QueueReport, SourceReport
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
+from eaves.console.backend import ConsoleContext
 from eaves.history import Record, RecordFilter
 from eaves.platform import FunctionStatus
 from tests.fakes.clock import START, ManualClock

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from eaves.console.context import ConsoleContext
-from eaves.console.security import SecuritySettings
+from eaves.console.backend import ConsoleContext
+from eaves.console.security.exposure import SecuritySettings
 from eaves.platform import FunctionStatus
 from tests.fakes.clock import ManualClock
 from tests.fakes.console.backend import FakeBackend

@@ -5,8 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Flask, request
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
-from eaves.console.security import Mark, marked
+from eaves.console.backend import ConsoleContext
 
 PASSWORD = "three random words"
 HTTPS = "https://line-3.example:8481"
@@ -20,11 +19,6 @@ def build_pages() -> Blueprint:
     @pages.post("/change")
     def change() -> str:
         return f"changed {request.form.get('value', '')[:10]}"
-
-    @pages.post("/predict")
-    @marked(Mark.UPLOAD, Mark.CHANGES_NOTHING, Mark.CAMERA)
-    def predict() -> str:
-        return str(len(request.files["photo"].read()))
 
     @pages.get("/poll")
     def poll() -> str:

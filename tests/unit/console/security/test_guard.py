@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext, ConsoleSettings
-from eaves.console.security import Mark, SecuritySettings
+from eaves.console.backend import ConsoleContext, ConsoleSettings
+from eaves.console.security.exposure import SecuritySettings
+from eaves.console.security.guard import CHANGES_NOTHING
 from tests.fakes.console.browser import Browser
 from tests.unit.console.security.sample_app import SVG, build_app
 
@@ -69,8 +70,7 @@ def test_every_route_of_a_read_only_console_that_changes_something_answers_403(l
     browser = Browser(app)
     token = browser.token()
     for rule in app.url_map.iter_rules():
-        view = app.view_functions[rule.endpoint]
-        if Mark.CHANGES_NOTHING in getattr(view, "console_marks", ()):
+        if rule.endpoint in CHANGES_NOTHING:
             continue
         path = re.sub(r"<[^>]+>", "1", rule.rule)
         for method in (rule.methods or set()) - {"GET", "HEAD", "OPTIONS"}:
@@ -84,8 +84,8 @@ def test_every_route_of_a_read_only_console_that_changes_something_answers_403(l
 def test_bodies_are_limited(local: ConsoleContext) -> None:
     browser = Browser(build_app(local))
     assert browser.submit("/change", {"value": "x" * 70_000}).status_code == 413
-    assert browser.submit("/predict", {"photo": (io.BytesIO(b"x" * 1_000_000), "a")}).text == "1000000"
-    assert browser.submit("/predict", {"photo": (io.BytesIO(b"x" * 20_000_001), "a")}).status_code == 413
+    assert browser.submit("/try", {"photo": (io.BytesIO(b"x" * 1_000_000), "a")}).status_code == 200
+    assert browser.submit("/try", {"photo": (io.BytesIO(b"x" * 20_000_001), "a")}).status_code == 413
 
 
 @pytest.mark.parametrize("path", ["/", "/missing", "/static/console.css", "/fails"])
@@ -106,7 +106,7 @@ def test_every_response_has_the_headers(local: ConsoleContext, path: str) -> Non
 
 
 def test_only_a_page_that_takes_photos_may_use_the_camera(local: ConsoleContext) -> None:
-    response = Browser(build_app(local)).submit("/predict", {"photo": (io.BytesIO(b"x"), "a")})
+    response = Browser(build_app(local)).open("/try")
     assert response.headers["Permissions-Policy"].startswith("camera=(self),")
     assert "img-src 'self' blob:" in response.headers["Content-Security-Policy"]
 

@@ -15,7 +15,7 @@ from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
+from eaves.console.backend import ConsoleContext
 from eaves.delivery import SinkResponse
 from eaves.spool import Spool
 from tests.fakes.clock import START, FrozenClock

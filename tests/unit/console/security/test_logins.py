@@ -10,8 +10,8 @@ import pytest
 from flask import Flask
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
-from eaves.console.security import SecuritySettings
+from eaves.console.backend import ConsoleContext
+from eaves.console.security.exposure import SecuritySettings
 from eaves.errors import ConfigError
 from tests.fakes.clock import ManualClock
 from tests.fakes.console.browser import Browser
@@ -86,6 +86,25 @@ def test_guesses_are_limited_even_when_the_last_one_is_right(browser: Browser, c
     assert "Wait 30 seconds" in response.text
     clock.turn(30)
     assert browser.log_in(PASSWORD).status_code == 303
+
+
+def test_guesses_of_others_never_keep_out_a_browser_that_logged_in_before(
+    app: Flask, browser: Browser, guarded: ConsoleContext
+) -> None:
+    stranger, again = Browser(app, HTTPS), Browser(app, HTTPS)
+    browser.log_in(PASSWORD)
+    browser.submit("/logout")
+    while stranger.log_in("a guess").status_code != 429:
+        pass
+    assert again.log_in(PASSWORD).status_code == 429, "all strangers share the guesses"
+    assert [browser.log_in("a typo").status_code for _ in range(4)] == [403] * 4
+    assert browser.log_in(PASSWORD).status_code == 303
+    browser.submit("/logout")
+    while browser.log_in("a guess").status_code != 429:
+        pass  # a known browser's guesses are bounded too
+    assert guarded.security.credentials is not None
+    (guarded.security.credentials / "password").write_text("another password")
+    assert browser.log_in("another password").status_code == 429, "with a new password it is a stranger"
 
 
 def test_logins_with_the_right_password_are_not_limited(app: Flask) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.console.thumbnails.gallery import RECENT_S, Gallery, digest_of, has_image
-from eaves.events import TENSOR_CAPTURED, TENSOR_PREDICTED
+from eaves.console.thumbnails import RECENT_S, Gallery, digest_of
 from tests.fakes.clock import ManualClock
 from tests.fakes.console.material import Flow, build_flow, captured_event, record_of, small_jpeg
 
@@ -64,15 +63,6 @@ def test_kept_and_recent_images_are_shown_and_one_that_can_not_be_decoded_is_fet
     assert gallery.find_shown(flow.records) == {1, 2, 5, 6}
     old = [replace(record, at=record.at - RECENT_S - 10) for record in flow.records]
     assert gallery.find_shown(old) == {1, 2}
-
-
-def test_events_without_an_image_are_not_shown(flow: Flow) -> None:
-    captured, prediction = flow.records[:2]
-    assert [has_image(captured), has_image(prediction)] == [True, True]
-    assert has_image(replace(captured, type="com.acme.photo"))
-    assert not has_image(replace(captured, type=TENSOR_CAPTURED, text="[1, 2]"))
-    assert not has_image(replace(captured, size_bytes=0))
-    assert not has_image(replace(prediction, type=TENSOR_PREDICTED))
 
 
 def test_the_file_stays_within_its_bound_and_the_oldest_images_go(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from PIL import Image
 
-from eaves.console.thumbnails.maker import make_thumbnail
+from eaves.console.thumbnails import make_thumbnail
 from tests.inputs import hostile, pictures
 from tests.inputs.hostile import encode, jpeg_segment
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eaves.console.model.trial import describe_answer
+from eaves.console.views.try_it import describe_answer
 from eaves.delivery import SinkResponse
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.web.problem_document import build_problem
@@ -75,17 +75,15 @@ def test_answers_of_handlers_and_embeddings_are_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "title"),
+    ("status", "title", "advice"),
     [
-        (422, "image", "This file is not a photo that can be read."),
-        (413, "http-413", "The photo is too large."),
-        (503, "http-503", "The function can't answer at present."),
-        (418, "teapot", "The function answered with an error (418)."),
+        (422, "The function refused the photo (422).", "send JPEG"),
+        (503, "The function can't answer at present.", "Try again in a moment."),
+        (500, "The function answered with an error (500).", "Look at the function's log: eaves logs FUNCTION"),
     ],
 )
-def test_a_refusal_says_what_to_do(status: int, kind: str, title: str) -> None:
-    response = SinkResponse(status=status, body=build_problem(status, "details of it", kind=kind))
+def test_a_refusal_says_what_to_do(status: int, title: str, advice: str) -> None:
+    response = SinkResponse(status=status, body=build_problem(status, "details of it", "send JPEG"))
     outcome = describe_answer("a.jpg", response)
-    assert (outcome.title, outcome.detail) == (title, "details of it")
+    assert (outcome.title, outcome.detail, outcome.advice) == (title, "details of it", advice)
     assert outcome.is_fault
-    assert outcome.advice

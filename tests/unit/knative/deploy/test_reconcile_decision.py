@@ -7,13 +7,8 @@ from dataclasses import replace
 import pytest
 
 from knative.deploy.function_image import FunctionImage
-from knative.deploy.inventory import DeploymentMark, DeploymentRecord
-from knative.deploy.reconcile import (
-    ReconcileAction,
-    WantedDeployment,
-    WorkspaceMemory,
-    decide_reconcile,
-)
+from knative.deploy.inventory import DeploymentRecord
+from knative.deploy.reconcile import ReconcileDecision, WantedDeployment, WorkspaceMemory, decide_reconcile
 
 OLD = FunctionImage(name="r/f@sha256:1")
 NEW = FunctionImage(name="r/f@sha256:2")
@@ -21,26 +16,32 @@ THEIRS = FunctionImage(name="r/f@sha256:3")
 LAST = DeploymentRecord(
     sequence=7, at=1_800_000_000, by="jane@laptop", site="barn", image=THEIRS.name, artifact="", declared=""
 )
-BEFORE = DeploymentMark(sequence=6, at=1_700_000_000)
+BEFORE = replace(LAST, sequence=6, at=1_700_000_000).mark
+KEPT, BROUGHT, NOTHING = (THEIRS.name, False), (NEW.name, True), (None, False)
+
+
+def done(decision: ReconcileDecision) -> tuple[str | None, bool]:
+    """What is applied, and whether it is what this workspace wants."""
+    return (decision.image.name if decision.image else None), decision.is_new
 
 
 def test_a_pending_deploy_is_brought_while_nobody_else_deployed() -> None:
     decision = decide_reconcile(
         LAST, "", WantedDeployment(site="barn", image=NEW, memory=WorkspaceMemory(known=LAST.mark, pending=NEW))
     )
-    assert (decision.verb, decision.image) == (ReconcileAction.BRING, NEW)
+    assert done(decision) == BROUGHT
 
 
 @pytest.mark.parametrize(
     "known",
-    [None, BEFORE, DeploymentMark(sequence=7, at=LAST.at - 1)],
+    ["", BEFORE, replace(LAST, at=LAST.at - 1).mark],
     ids=["never there", "older", "the same number after a removal"],
 )
-def test_a_pending_deploy_is_kept_back_once_somebody_else_deployed(known: DeploymentMark | None) -> None:
+def test_a_pending_deploy_is_kept_back_once_somebody_else_deployed(known: str) -> None:
     decision = decide_reconcile(
         LAST, "", WantedDeployment(site="barn", image=NEW, memory=WorkspaceMemory(known=known, pending=NEW))
     )
-    assert decision.verb is ReconcileAction.KEEP
+    assert done(decision) == KEPT
     assert decision.reason == (
         f"jane@laptop deployed {THEIRS.name} at 2027-01-15 08:00:00 UTC (the site's clock); that deployment is "
         f"kept, because {NEW.name} in this workspace may be older (try: eaves deploy {NEW.name} --site barn)"
@@ -48,23 +49,23 @@ def test_a_pending_deploy_is_kept_back_once_somebody_else_deployed(known: Deploy
 
 
 @pytest.mark.parametrize(
-    ("declared", "known", "verb", "agreed"),
+    ("declared", "known", "outcome", "agreed"),
     [
-        ("", LAST.mark, ReconcileAction.KEEP, True),
-        ("r/f@sha256:2", LAST.mark, ReconcileAction.BRING, True),
-        ("r/f@sha256:2", BEFORE, ReconcileAction.KEEP, False),
-        ("r/f@sha256:9", LAST.mark, ReconcileAction.KEEP, True),
+        ("", LAST.mark, KEPT, True),
+        ("r/f@sha256:2", LAST.mark, BROUGHT, True),
+        ("r/f@sha256:2", BEFORE, KEPT, False),
+        ("r/f@sha256:9", LAST.mark, KEPT, True),
     ],
     ids=["eaves.yaml names none", "changed since", "changed, and deployed elsewhere", "the same as at that deploy"],
 )
 def test_what_eaves_yaml_names_counts_when_it_changed_since_the_last_deploy(
-    declared: str, known: DeploymentMark, verb: ReconcileAction, agreed: bool
+    declared: str, known: str, outcome: tuple[str | None, bool], agreed: bool
 ) -> None:
     last = replace(LAST, declared="r/f@sha256:9")
     decision = decide_reconcile(
         last, "", WantedDeployment(site="barn", image=NEW, declared=declared, memory=WorkspaceMemory(known=known))
     )
-    assert (decision.verb, not decision.reason) == (verb, agreed)
+    assert (done(decision), not decision.reason) == (outcome, agreed)
 
 
 def test_a_pending_deploy_is_forgotten_once_eaves_yaml_names_another_container_image() -> None:
@@ -78,26 +79,28 @@ def test_a_pending_deploy_is_forgotten_once_eaves_yaml_names_another_container_i
 
 
 @pytest.mark.parametrize(
-    ("serving", "memory", "verb", "reason"),
+    ("serving", "memory", "outcome", "reason"),
     [
-        ("", WorkspaceMemory(), ReconcileAction.BRING, ""),
-        ("", WorkspaceMemory(known=BEFORE, pending=NEW), ReconcileAction.LEAVE, "the function was removed"),
-        (NEW.name, WorkspaceMemory(known=BEFORE), ReconcileAction.BRING, ""),
-        (OLD.name, WorkspaceMemory(), ReconcileAction.LEAVE, f"nobody recorded who deployed {OLD.name}"),
-        (OLD.name, WorkspaceMemory(pending=NEW), ReconcileAction.BRING, ""),
+        ("", WorkspaceMemory(), BROUGHT, ""),
+        ("", WorkspaceMemory(known=BEFORE, pending=NEW), NOTHING, "the function was removed"),
+        (NEW.name, WorkspaceMemory(known=BEFORE), BROUGHT, ""),
+        (OLD.name, WorkspaceMemory(), NOTHING, f"nobody recorded who deployed {OLD.name}"),
+        (OLD.name, WorkspaceMemory(pending=NEW), BROUGHT, ""),
     ],
     ids=["a new site", "removed since", "it is there", "no record", "no record, then a deploy it missed"],
 )
-def test_a_cluster_without_a_record(serving: str, memory: WorkspaceMemory, verb: ReconcileAction, reason: str) -> None:
+def test_a_cluster_without_a_record(
+    serving: str, memory: WorkspaceMemory, outcome: tuple[str | None, bool], reason: str
+) -> None:
     decision = decide_reconcile(None, serving, WantedDeployment(site="barn", image=NEW, memory=memory))
-    assert decision.verb is verb
+    assert done(decision) == outcome
     assert decision.reason.startswith(reason)
-    assert ("(try: eaves deploy r/f@sha256:2 --site barn)" in decision.reason) == (verb is ReconcileAction.LEAVE)
+    assert ("(try: eaves deploy r/f@sha256:2 --site barn)" in decision.reason) == (outcome == NOTHING)
 
 
 def test_nothing_to_bring_and_nothing_there() -> None:
     decision = decide_reconcile(None, "", WantedDeployment(site="barn", image=None))
-    assert decision.verb is ReconcileAction.LEAVE
+    assert done(decision) == NOTHING
     assert "this workspace has deployed nothing to this site" in decision.reason
 
 
@@ -107,5 +110,5 @@ def test_a_removal_that_was_begun_is_not_undone() -> None:
         "",
         WantedDeployment(site="barn", image=NEW, memory=WorkspaceMemory(known=LAST.mark, pending=NEW)),
     )
-    assert decision.verb is ReconcileAction.LEAVE
+    assert done(decision) == NOTHING
     assert decision.reason.startswith("jane@laptop started to remove the function at 2027-01-15 08:00:00 UTC")

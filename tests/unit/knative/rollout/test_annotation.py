@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from knative.resources.metadata import ROLLOUT_ANNOTATION
 from knative.rollout.counters import PodReading, RequestCounters, RevisionCounts, StepWindows, WindowTimes
 from knative.rollout.state import (
-    HistoryEntry,
     RolloutPhase,
     RolloutState,
-    parse_annotation,
+    parse_rollout_status,
     parse_state,
     render_state,
 )
@@ -44,7 +43,7 @@ FULL = RolloutState(
             times={"a-2": TIMES},
         ),
     ),
-    history=(HistoryEntry(at=1.0, revision="a-2", what="held", why="so"), HistoryEntry(what="begun")),
+    observed=True,
     to_retry=("a-0",),
 )
 STATE = RolloutState(old="a-1", new="a-2", phase=RolloutPhase.ADVANCING, traffic={"a-1": 90, "a-2": 10}, since=1000.0)
@@ -93,17 +92,15 @@ def test_windows_keep_an_annotation_small() -> None:
         ({"settings": {"min_requests": 0}}, "min_requests: must be >= 1"),
         ({"counts": {"windows": []}}, "is not a dict"),
         ({"counts": {"windows": {"times": {"a-2": {"windows": 9, "timed": 3}}}}}, "3 predictions in 9 windows"),
-        ({"history": [{"at": 1}]}, "missing 1 required"),
-        ({"history": {}}, "is not a list"),
     ],
 )
 def test_a_damaged_state_is_none_and_the_reason_is_reported(changes: dict[str, object], message: str) -> None:
     text = json.dumps(json.loads(render_state(STATE)) | changes)
     with pytest.raises(ValueError, match=message):
         parse_state(text)
-    state, fault = parse_annotation({"metadata": {"annotations": {ROLLOUT_ANNOTATION: text}}})
-    assert state is None
-    assert "so there is no rollout" in fault
+    status = parse_rollout_status({"metadata": {"annotations": {ROLLOUT_ANNOTATION: text}}})
+    assert status.state is None
+    assert "so there is no rollout" in status.fault
 
 
 @pytest.mark.parametrize("text", ["{", "null", "[" * 100_000])
@@ -115,8 +112,8 @@ def test_what_is_no_state_at_all_is_none(text: str) -> None:
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=9), st.lists, max_leaves=5), st.data())
 def test_any_member_may_hold_anything(value: object, data: st.DataObject) -> None:
     reported = json.loads(render_state(STATE))
-    name = data.draw(st.sampled_from([*reported, "reason", "served", "settings", "counts", "history"]))
-    state, fault = parse_annotation(
+    name = data.draw(st.sampled_from([*reported, "reason", "served", "settings", "counts", "to_retry"]))
+    status = parse_rollout_status(
         {"metadata": {"annotations": {ROLLOUT_ANNOTATION: json.dumps(reported | {name: value})}}}
     )
-    assert (state is None) == bool(fault)
+    assert (status.state is None) == bool(status.fault)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eaves.errors import NotFoundError
-from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
+from knative.resources.metadata import ROLLOUT_ANNOTATION
 from knative.rollout.plan import (
     Plan,
     note_retries,
@@ -19,14 +19,11 @@ from knative.rollout.plan import (
     plan_rollback,
 )
 from knative.rollout.state import (
-    KEPT_ENTRIES,
     LATEST,
-    NEXT_TAG,
     RolloutPhase,
     RolloutState,
     RolloutStatus,
     build_traffic,
-    owns_traffic,
     parse_rollout_status,
     parse_traffic,
     render_state,
@@ -44,20 +41,6 @@ def standing(
 ) -> RolloutStatus:
     shares = {name or ready: percent for name, percent in traffic.items() if name or ready}
     return RolloutStatus(name="a", newest=newest, traffic=traffic, shares=shares, state=state)
-
-
-def after(before: RolloutStatus, plan: Plan | None, *, newest: str = "") -> RolloutStatus:
-    """How things stand once a plan was carried out, and perhaps another revision was made."""
-    assert plan is not None
-    traffic = before.traffic if plan.traffic is None else plan.traffic
-    return replace(
-        before,
-        newest=newest or before.newest,
-        traffic=traffic,
-        shares=before.shares if plan.traffic is None else plan.traffic,
-        preview=plan.preview if plan.traffic is not None else before.preview,
-        state=plan.state,
-    )
 
 
 def share(before: RolloutStatus, percent: int) -> Plan:
@@ -101,7 +84,6 @@ def test_in_the_middle_of_a_rollout_the_old_revision_gets_everything(phase: Roll
     assert plan is not None
     assert (plan.traffic, plan.state.phase) == ({"a-1": 100}, RolloutPhase.ROLLED_BACK)
     assert not plan.needs, "it must work whatever fails"
-    assert not plan.bears
 
 
 def test_there_may_be_nothing_before_it() -> None:
@@ -117,12 +99,12 @@ def test_there_may_be_nothing_before_it() -> None:
 
 def test_what_a_revision_refused_before_it_lost_everything_is_kept_in_mind() -> None:
     there = standing({"a-1": 90, "a-2": 10}, state=replace(rolling(10), to_retry=("a-0",)))
-    back = Plan(state=rolling(0, RolloutPhase.HELD), traffic={"a-1": 100})
+    back = Plan(what="hold", state=rolling(0, RolloutPhase.HELD), traffic={"a-1": 100})
     assert note_retries(back, there).state.to_retry == ("a-0", "a-2")
-    assert note_retries(Plan(state=rolling(10)), there).state.to_retry == ("a-0",), "nothing changes"
+    assert note_retries(Plan(what="wait", state=rolling(10)), there).state.to_retry == ("a-0",), "nothing changes"
 
     there = standing({"a-1": 90, "a-2": 10}, state=replace(rolling(10), to_retry=("a-2",)))
-    promoted = Plan(state=rolling(100, RolloutPhase.DONE), traffic={"a-2": 100})
+    promoted = Plan(what="set", state=rolling(100, RolloutPhase.DONE), traffic={"a-2": 100})
     assert note_retries(promoted, there).state.to_retry == ()
 
 
@@ -148,15 +130,6 @@ def test_the_next_revision_after_shares_set_by_other_means_is_set_against_the_la
     assert (plan.state.old, plan.traffic) == ("a-0", {"a-0": 100})
 
 
-def test_the_history_is_kept_and_bounded() -> None:
-    there = standing({"a-1": 100})
-    for number in range(20):
-        there = after(there, share(there, number))
-    assert there.state is not None
-    assert [entry.what for entry in there.state.history][-2:] == ["18 %", "19 %"]
-    assert len(there.state.history) == KEPT_ENTRIES
-
-
 # Reading a Service
 
 
@@ -176,18 +149,6 @@ def test_what_knative_has_not_taken_up_yet_is_not_relied_on() -> None:
     assert not parse_rollout_status({"metadata": {"name": "a", "generation": 1}}).settled
 
 
-def test_who_owns_the_shares_is_read_from_the_managed_fields() -> None:
-    def owned(manager: str, *, operation: str = "Apply", field: str = "f:traffic") -> bool:
-        entry = {"manager": manager, "operation": operation, "fieldsV1": {"f:spec": {field: {}}}}
-        return owns_traffic({"metadata": {"managedFields": [{"manager": "kn"}, entry]}})
-
-    assert owned(ROLLOUT_MANAGER)
-    assert not owned("kn")
-    assert not owned(ROLLOUT_MANAGER, operation="Update")
-    assert not owned(ROLLOUT_MANAGER, field="f:template")
-    assert not owns_traffic({"metadata": {}})
-
-
 PERCENT = st.integers(0, 100)
 
 
@@ -198,15 +159,6 @@ def test_two_revisions_always_share_all_requests(percent: int) -> None:
     assert shares.get("new", 0) == percent
     assert all(shares.values())
     assert parse_traffic(build_traffic(shares), "") == (shares, shares, "")
-
-
-def test_a_revision_at_zero_stands_in_the_list_only_to_be_tried_under_an_address_of_its_own() -> None:
-    entries = build_traffic({"a-1": 100, "a-2": 0})
-    assert [entry["revisionName"] for entry in entries] == ["a-1"]
-    entries = build_traffic({"a-1": 100}, preview="a-2")
-    assert entries[1] == {"revisionName": "a-2", "percent": 0, "latestRevision": False, "tag": NEXT_TAG}
-    assert parse_traffic(entries, "") == ({"a-1": 100}, {"a-1": 100}, "a-2")
-    assert build_traffic({"a-1": 100}, preview="a-1") == build_traffic({"a-1": 100})
 
 
 def test_what_follows_the_newest_revision_is_distinguished_and_can_be_resolved() -> None:

@@ -12,12 +12,10 @@ from typing import Any
 import pytest
 
 from eaves.base.backoff import Backoff
-from eaves.local.console.listening import Exposure
 from eaves.local.console.manager import ConsoleManager
 from eaves.local.processes.process import ProcessHost
 from eaves.local.settings import LocalSettings
 from eaves.local.state import StateDirectory
-from eaves.web.origin import listens_on_loopback
 from tests.fakes.processes import FakeChild
 from tests.waiting import wait_until
 
@@ -71,9 +69,8 @@ def start(launches: Launches, tmp_path: Path) -> Iterator[Start]:
 
     def begin(times: dict[str, Any] = QUICK, **settings: object) -> ConsoleManager:
         values = LocalSettings(**{"console_port": 0, **settings})  # type: ignore[arg-type]
-        exposure = Exposure(uses_tls=not listens_on_loopback(values.console_host))
         host = ProcessHost(state=StateDirectory(root=tmp_path), inherit={}, launch=launches)
-        made.append(ConsoleManager(values, host, exposure=exposure, **times))
+        made.append(ConsoleManager(values, host, **times))
         made[-1].start()
         return made[-1]
 
@@ -148,11 +145,6 @@ def test_a_process_that_takes_no_connection_is_ended(launches: Launches, start: 
     with looking(start({**QUICK, "hung_s": 0.2})):
         wait_until(lambda: len(launches.children) == 2, 10, what="the next process")
         assert launches.children[0].code is not None
-
-
-def test_with_thumbnails_always_the_process_runs_without_a_connection(launches: Launches, start: Start) -> None:
-    start(console_thumbnails="always")
-    wait_until(lambda: launches.children, what="the process")
 
 
 def test_a_port_in_use_off_loopback_leaves_the_platform_running(start: Start, tmp_path: Path) -> None:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.local.console import models
-from eaves.local.console.models import ARTIFACT, RUN, list_models
+from eaves.local.console.backend import ARTIFACT, MARKERS, RUN, list_models
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
 
@@ -25,7 +24,7 @@ def project(state: StateDirectory) -> Path:
 
 def make(folder: Path, kind: str, *, at: float = 1_000.0) -> Path:
     folder.mkdir(parents=True)
-    marker = folder / models.MARKERS[kind]
+    marker = folder / MARKERS[kind]
     marker.write_text("{}")
     os.utime(marker, (at, at))
     return folder

@@ -1,14 +1,21 @@
-"""Pictures for pages: kept thumbnails in one SQLite file, bounded in bytes, and a platform's recent images."""
+"""Thumbnails: small JPEGs of images that flowed, kept in one SQLite file, bounded in bytes.
+
+Each is made when a page first asks for it, while the platform still holds the image. Only re-encoded pixels are kept
+and shown, so no metadata and no hostile structure of an image reaches a browser.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import sqlite3
+import threading
 from collections.abc import Callable, Collection, Set
 from pathlib import Path
 
 from eaves.base.clock import SYSTEM, Clock
+from eaves.errors import ImageError
 from eaves.events import TENSOR_PREDICTED
 from eaves.history import Record
 from eaves.history.expendable_file import ExpendableFile
@@ -17,8 +24,18 @@ MAX_BYTES = 32_000_000
 """Default size limit of the file, bytes: about 2,500 thumbnails."""
 DIGEST_CHARACTERS = 32
 """Number of hexadecimal digits of SHA-256 that stand for an image's identity."""
-RECENT_S = 60.0
+RECENT_S = 600.0
 """Age below which an image that isn't kept yet is assumed to be still in the platform's memory, seconds."""
+SIDE = 320
+"""Longest side of a thumbnail, pixels: a tile of 160 pixels on a screen with two dots per pixel."""
+QUALITY = 75
+"""JPEG quality; a photo then takes about 10 KB."""
+MAX_WHOLE_PIXELS = 25_000_000
+"""Maximum number of pixels of an image that must be decoded at its full size, which takes 100 MB; for others, such as
+most JPEGs, `eaves.images.MAX_PIXELS` applies."""
+
+_one_at_a_time = threading.Lock()
+"""Held while an image is decoded, so that the memory is needed once, however many threads ask."""
 _STEP = 20
 """Maximum number of thumbnails that are deleted when one is added, for example after the limit was lowered."""
 _SCHEMA = """
@@ -66,8 +83,6 @@ class Gallery:
 
         It is made and kept when the platform still holds the image; one that can't be decoded is remembered as such.
         """
-        from eaves.console.thumbnails.maker import make_thumbnail  # Pillow is loaded with the first image
-
         digest = digest_of(*captured.identity)
         if self.find([digest]):
             return self.kept_thumbnail(digest)
@@ -114,3 +129,29 @@ def has_image(record: Record) -> bool:
     if record.cause is not None:
         return record.type != TENSOR_PREDICTED
     return record.size_bytes > 0 and not record.text
+
+
+def make_thumbnail(data: bytes) -> bytes | None:
+    """Return a JPEG of the image whose longest side has at most `SIDE` pixels; None when it can't be decoded.
+
+    Args:
+        data: The encoded file, from anybody.
+    """
+    from eaves.images import MAX_PIXELS  # Pillow is loaded with the first image
+    from eaves.images.decoder import load
+    from eaves.images.envelope import open_envelope
+
+    try:
+        with _one_at_a_time:
+            envelope = open_envelope(data)
+            small = envelope.scalable and not envelope.buffered
+            size = envelope.size or (1, 1)
+            # libjpeg scales while neither side falls below what is needed; the shorter side of the thumbnail decides.
+            needed = max(1, -(-SIDE * min(size) // max(*size, 1)))
+            image = load(data, at_least=(needed, needed), max_pixels=MAX_PIXELS if small else MAX_WHOLE_PIXELS)
+            image.thumbnail((SIDE, SIDE))
+            stream = io.BytesIO()
+            image.save(stream, "JPEG", quality=QUALITY)
+            return stream.getvalue()
+    except (ImageError, MemoryError):
+        return None
