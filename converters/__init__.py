@@ -2,7 +2,7 @@
 
 `python -m converters MODEL --output ARTIFACT` converts one model.
 
-    convert              the conversion, step by step;  tensor_conversion: for models that don't take images
+    convert              the conversion, step by step
     settings             settings of a conversion and of publishing
     model_source         the model to convert;  declaration: `model.yaml`;  untrusted_onnx: checks a foreign ONNX file
     tensorflow_export    exports TensorFlow models in a child process, with weightless_graph and tensorflow_model

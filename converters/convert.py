@@ -14,14 +14,13 @@ import onnx
 from converters.child_process import run_child
 from converters.int8.precision_choice import PrecisionChooser
 from converters.model_source import ModelSource, open_source
-from converters.onnx.adapter import adapt
+from converters.onnx.adapter import adapt, check_names, check_numbers
 from converters.onnx.graph import read_signature, show_features, write_graph
 from converters.onnx.graph_preparation import fuse, prepare
 from converters.previous_artifacts import find_converted, find_previous, write_settings
-from converters.proof import ParityTolerance, prove_parity, run_reference, run_session
+from converters.proof import prove_parity, run_original, run_session
 from converters.settings import ConvertSettings
 from converters.staging import (
-    StagingDirectory,
     build_manifest,
     check_staged,
     choose_goldens,
@@ -29,11 +28,10 @@ from converters.staging import (
     open_staging,
     write_goldens,
 )
-from converters.tensor_conversion import convert_tensor
 from converters.untrusted_onnx import load_foreign, opset_of
 from eaves.artifact import Artifact, write_artifact
 from eaves.artifact.conversion_results import FP32, INT8
-from eaves.artifact.manifest import EMBED, TENSOR
+from eaves.artifact.manifest import EMBED, FEATURES, PROBABILITIES, TENSOR
 from eaves.artifact.store import MODEL
 from eaves.base.disk_errors import disk_errors
 from eaves.errors import ArtifactError, ConversionError
@@ -83,36 +81,37 @@ def convert(
     if (made := find_converted(model, output, settings)) is not None:
         _log.info("already converted: %s, from the same run with the same settings", output)
         return made
-    with disk_errors(output), open_staging(output) as place, disk_errors(place.folder):
+    with disk_errors(output), open_staging(output) as (staging, folder), disk_errors(folder):
         with progress.phase("Checking the model", 1) as step:
-            handler = copy_handler(settings.handler, place.staging)
-            source = open_source(model, declaration, handler=handler)
-            if source.task != TENSOR:
-                source = _as_asked(source, settings.task)
+            handler = copy_handler(settings.handler, staging)
+            source = _as_asked(open_source(model, declaration, handler=handler), settings)
             step()
-        if source.task == TENSOR:
-            return convert_tensor(source, place, output, settings, progress)
-        return _convert_classifier(source, place, output, settings, progress, cache)
+        return _convert(source, staging, folder, output, settings, progress, cache)
 
 
-def _convert_classifier(
+def _convert(
     source: ModelSource,
-    place: StagingDirectory,
+    staging: Path,
+    folder: Path,
     output: Path,
     settings: ConvertSettings,
     progress: TrainingProgress,
     cache: Path | None,
 ) -> Artifact:
-    """Convert a model that takes images; the arguments are those of `convert`."""
-    folder, staging = place.folder, place.staging
-    prepared_file, fp32 = folder / "prepared.onnx", folder / FP32 / MODEL
+    """Convert a model in the folders of `open_staging`; the other arguments are those of `convert`."""
+    exported, prepared_file, fp32 = folder / "exported.onnx", folder / "prepared.onnx", folder / FP32 / MODEL
     with progress.phase("Exporting to ONNX", 1) as step:
-        opset, warnings = export(source, folder / "exported.onnx", settings)
+        opset, warnings = export(source, exported, settings)
         step()
     for warning in warnings:
         _log.warning("%s", warning)
     with progress.phase("Preparing the graph", 1) as step:
-        prepared = prepare(folder / "exported.onnx", split=source.split)
+        takes_images = source.task != TENSOR
+        prepared = prepare(exported, split=source.split, images=takes_images)
+        given, outputs = read_signature(prepared, classifier=takes_images)
+        if not takes_images:
+            check_numbers(given, outputs, source.labels)
+            source = replace(source, input=given)
         onnx.save(prepared, str(prepared_file))
         fp32.parent.mkdir()
         write_graph(fuse(prepared_file, folder), fp32, split=source.split)
@@ -122,16 +121,8 @@ def _convert_classifier(
     samples = tuple({sample.sha256: sample for sample in (*source.samples, *goldens)}.values())
     paths = tuple(sample.path for sample in samples)
     with progress.phase("Proving parity", 1) as step:
-        truth = run_reference(source, paths, timeout_s=settings.timeout_s)
-        parity = prove_parity(
-            Session(fp32),
-            source.recipe,
-            paths,
-            truth,
-            ParityTolerance(probabilities=settings.tolerance, logits=settings.tolerance),
-            decision=source.decision if source.route == "run" else None,
-            temperature=source.temperature,
-        )
+        truth = run_original(source, paths, timeout_s=settings.timeout_s)
+        parity = prove_parity(Session(fp32), source, paths, truth, settings.tolerance)
         step()
     # Training uses the same cache folder, so that labelled images aren't downloaded twice.
     beside = source.model.absolute().parent if source.route == "run" else output.absolute()
@@ -151,22 +142,25 @@ def _convert_classifier(
     shutil.copytree((choice.model or fp32).parent, staging, dirs_exist_ok=True)
     expected = truth
     if int8:
-        expected = run_session(Session(staging / MODEL, optimise=False), source.recipe, paths, truth)
+        expected = run_session(Session(staging / MODEL, optimise=False), source, paths, truth)
     elif source.task == EMBED:
-        expected = replace(truth, features=run_session(Session(fp32), source.recipe, paths, truth).features)
+        own = run_session(Session(fp32), source, paths, truth).outputs
+        both = zip(truth.outputs, own, strict=True)
+        expected = replace(truth, outputs=tuple({**one, FEATURES: graph[FEATURES]} for one, graph in both))
     write_goldens(staging, goldens, samples, expected)
-    right = [
-        source.labels[int(np.argmax(one))] == sample.label
-        for one, sample in zip(truth.probabilities, samples, strict=True)
-    ]
+    right: list[bool] = []
+    if source.route != "run" and takes_images:
+        best = truth.stack(PROBABILITIES).argmax(axis=1)
+        right = [source.labels[index] == sample.label for index, sample in zip(best, samples, strict=True)]
     int8_tolerance = MIXED_TOLERANCE if int8 and found.trials[-1].kept_fp32 else INT8_TOLERANCE
     manifest = build_manifest(
         source,
-        place,
-        read_signature(prepared),
+        staging,
         settings,
-        right=() if source.route == "run" else right,
-        recipe=source.recipe,
+        right=right,
+        input=given,
+        outputs=outputs,
+        recipe=source.recipe if takes_images else None,
         parity=choice.parity or parity,
         golden_tolerance=int8_tolerance if int8 else settings.tolerance,
         precision=INT8 if int8 else FP32,
@@ -176,18 +170,24 @@ def _convert_classifier(
         decision=source.decision,
         opset=opset,
     )
-    check_staged(place, manifest, source.handler, settings.timeout_s)
+    check_staged(staging, manifest, source.handler, settings.timeout_s)
     if source.route == "run":  # first, so that no kill leaves an artifact that can't be recognised
         write_settings(output, manifest.digest(), settings)
     return write_artifact(staging, output, manifest)
 
 
-def _as_asked(source: ModelSource, task: str) -> ModelSource:
+def _as_asked(source: ModelSource, settings: ConvertSettings) -> ModelSource:
     """Return the model source with the task that the settings name; unchanged if the settings name none.
 
     Raises:
-        ConversionError: The declaration lacks what the task needs.
+        ConversionError: The model or its declaration lacks what the task or the precision needs.
     """
+    task = settings.task
+    if source.task == TENSOR and (settings.precision == INT8 or task):
+        raise ConversionError(
+            f"{source.name} is declared for the task tensor, which has no other task and only the precision fp32",
+            hint="leave convert.task empty and convert.precision at auto",
+        )
     if task in ("", source.task):
         return source
     if task == EMBED and source.route != "run":
@@ -199,9 +199,10 @@ def _as_asked(source: ModelSource, task: str) -> ModelSource:
 
 
 def export(source: ModelSource, output: Path, settings: ConvertSettings) -> tuple[int, tuple[str, ...]]:
-    """Write the model as ONNX: from `image` uint8 (batch, H, W, 3) RGB to `logits` and `probabilities`.
+    """Write the model as ONNX; one that takes images from uint8 RGB to `logits` and `probabilities`.
 
-    Both are (batch, labels) float32. For the task embed, the graph also gives `features` (batch, any) float32.
+    Its input is `image`, (batch, H, W, 3), and both outputs are (batch, labels) float32. For the task embed, the graph
+    also gives `features` (batch, any) float32.
 
     TensorFlow runs in a child process for three reasons: tf2onnx names nodes and dimensions from process-wide counters,
     so a second conversion in one process gives other bytes; the child's memory is freed when it ends; and a crash in
@@ -221,7 +222,10 @@ def export(source: ModelSource, output: Path, settings: ConvertSettings) -> tupl
     """
     if source.route == "onnx":
         model, warnings = load_foreign(source.model, opset=settings.opset)
-        adapt(model, source.interface, source.recipe, len(source.labels))
+        if source.task == TENSOR:
+            check_names(model)
+        else:
+            adapt(model, source.interface, source.recipe, len(source.labels))
         output.write_bytes(model.SerializeToString(deterministic=True))
         opset = opset_of(model)
     else:
@@ -230,7 +234,7 @@ def export(source: ModelSource, output: Path, settings: ConvertSettings) -> tupl
         model = onnx.load(str(output), load_external_data=False)
         show_features(model)
         output.write_bytes(model.SerializeToString(deterministic=True))
-    if source.route != "run":
+    if source.route != "run" and source.task != TENSOR:
         _try_batch(output, source)
     return opset, warnings
 

@@ -84,12 +84,6 @@ class Interface:
         )
 
 
-def parse_interface(values: dict[str, Any]) -> Interface:
-    """Parse an interface as a dict, after JSON has turned its tuples into lists."""
-    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    return Interface(**fields)
-
-
 def check_input(shape: Sequence[int | None] | None, interface: Interface, height: int, width: int) -> None:
     """Check that images of the declared size fit the shape of a model's input; None in a shape means any size.
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from converters.declaration import NAME, Declaration, Interface, load_declaration
-from eaves.artifact.manifest import CLASSIFY, DecisionRule
+from eaves.artifact import DecisionRule, TensorSpec
+from eaves.artifact.manifest import CLASSIFY
 from eaves.artifact.store import file_digest
 from eaves.errors import ConfigError, ConversionError, Fault
 from eaves.recipe import Recipe
@@ -48,6 +49,7 @@ class ModelSource:
         task: Task of the artifact.
         handler: Path of the handler.py that is copied into the artifact, or None.
         weights: What a run says about the weights that its training began with: `file_sha256`, `origin`, `licence`.
+        input: Input of the graph; it is only known, and needed, for the task `tensor`.
     """
 
     route: Route
@@ -69,6 +71,7 @@ class ModelSource:
     task: str = CLASSIFY
     handler: Path | None = None
     weights: Mapping[str, str] = field(default_factory=dict)
+    input: TensorSpec | None = None
 
     def job(self) -> dict[str, Any]:
         """Return the properties that child processes need, as plain data."""
@@ -76,12 +79,10 @@ class ModelSource:
             "route": self.route,
             "model": str(self.model.absolute()),
             "signature": self.signature,
-            "layout": self.interface.layout,
-            "height": self.recipe.height,
-            "width": self.recipe.width,
             "recipe": self.recipe.to_dict(),
             "interface": asdict(self.interface),
             "handler": str(self.handler.absolute()) if self.handler else None,
+            "input": self.input and asdict(self.input),
         }
 
 

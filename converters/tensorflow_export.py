@@ -1,4 +1,4 @@
-"""Child process that converts to ONNX: `python -P -m converters.tensorflow_export FACTS`.
+"""Child process that converts to ONNX: `python -P -m converters.tensorflow_export`.
 
 Weights above 16 KiB are written to one file beside the ONNX file, one by one, directly from TensorFlow's variables.
 """
@@ -17,9 +17,9 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
-from converters.child_process import run_child_main
 from converters.untrusted_onnx import refuse_control_flow
 from eaves.base.telemetry import TELEMETRY_OFF
+from eaves.inference.child_process import run_child_main
 
 if TYPE_CHECKING:
     from converters.weightless_graph import WeightlessGraph
@@ -30,7 +30,7 @@ FOLDED = (ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplem
 """Errors that tf2onnx raises when an operator needs a constant, but the weight has been replaced by an input."""
 
 
-def work(job: Mapping[str, Any]) -> dict[str, Any]:
+def work(job: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Convert a SavedModel's signature or a Keras file.
 
     Args:
@@ -42,7 +42,7 @@ def work(job: Mapping[str, Any]) -> dict[str, Any]:
     from converters.tensorflow_model import open_model
 
     opened = open_model(job)
-    return {"warnings": _convert(opened.function, opened.names, job)}
+    return [{"warnings": _convert(opened.function, opened.names, job)}]
 
 
 def _convert(function: Any, names: Mapping[str, str], job: Mapping[str, Any]) -> list[str]:

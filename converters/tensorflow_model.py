@@ -15,7 +15,6 @@ class OpenedModel:
 
     Attributes:
         function: Concrete function of the model.
-        input: Name of the model's input, for people.
         names: Name of the input and of every output by the name of its tensor.
         dtype: NumPy type of the input.
         call: Function from a batch to the outputs by name.
@@ -23,7 +22,6 @@ class OpenedModel:
     """
 
     function: Any
-    input: str
     names: Mapping[str, str]
     dtype: Any
     call: Callable[[Any], Mapping[str, Any]]
@@ -59,7 +57,6 @@ def open_model(job: Mapping[str, Any]) -> OpenedModel:
 
     return OpenedModel(
         function=function,
-        input=name,
         names={inputs[0].name: name, **outputs},
         dtype=inputs[0].dtype.as_numpy_dtype,
         call=call,
@@ -126,6 +123,6 @@ def _refused(reason: str) -> ConversionError:
 
 def _shape(shape: Any, job: Mapping[str, Any]) -> tuple[int | None, ...]:
     """Return the input's shape, with the declared size if the model takes any."""
-    sizes = (job["height"], job["width"])
-    declared = (3, *sizes) if job["layout"] == "NCHW" else (*sizes, 3)
+    sizes = (job["recipe"]["height"], job["recipe"]["width"])
+    declared = (3, *sizes) if job["interface"]["layout"] == "NCHW" else (*sizes, 3)
     return (None, *(own or other for own, other in zip(shape[1:], declared, strict=True)))

@@ -22,11 +22,11 @@ from converters.int8.quantizer import convolutions, quantize, rank, with_makers
 from converters.model_source import ModelSource
 from converters.onnx.graph import write_graph
 from converters.previous_artifacts import calibration_key, find_calibrated, reuse_backbone
-from converters.proof import ParityTolerance, ReferenceOutputs, compare, run_session
+from converters.proof import Answers, compare, run_session
 from converters.settings import ConvertSettings
 from eaves.artifact import Artifact, DecisionRule, Evidence, Parity, Quantisation, Trial
 from eaves.artifact.conversion_results import FP32, INT8
-from eaves.artifact.manifest import EMBED
+from eaves.artifact.manifest import EMBED, TENSOR
 from eaves.artifact.store import MODEL
 from eaves.errors import ConversionError, ImageError
 from eaves.inference.session import Session
@@ -86,7 +86,7 @@ class PrecisionChooser:
     prepared: onnx.ModelProto
     fp32: Path
     samples: tuple[Path, ...]
-    truth: ReferenceOutputs
+    truth: Answers
     previous: tuple[Artifact, ...]
     folder: Path
     cache: Path
@@ -113,9 +113,11 @@ class PrecisionChooser:
     def _check(self) -> None:
         """Check that int8 can be made and assessed for this kind of model."""
         why = ""
-        if self.source.task == EMBED:
+        if self.source.task == TENSOR:
+            why = "it is judged on labelled images, and this model does not take images"
+        elif self.source.task == EMBED:
             why = "int8 is judged by predicted labels, and this model predicts features"
-        elif self.truth.tensors is not None:
+        elif self.truth.tensors:
             why = "int8 is judged on images, and this model's inputs are made by a handler"
         elif not convolutions(self.prepared):
             why = "the model has no convolutions, and only convolutions are quantised"
@@ -139,9 +141,15 @@ class PrecisionChooser:
         )
         found = self._judge(fp32, int8, images, asked, trials)
         evidence = found.evidence
-        demand = ParityTolerance(probabilities=settings.tolerance_int8, agreement=settings.agreement_int8)
-        answers = run_session(int8, source.recipe, self.samples, self.truth)
-        parity = compare(answers, self.truth, demand, source.decision)
+        answers = run_session(int8, source, self.samples, self.truth)
+        parity, _ = compare(
+            answers,
+            self.truth,
+            source,
+            settings.tolerance_int8,
+            agreement=settings.agreement_int8,
+            probabilities_only=True,
+        )
         reason = explain(evidence, found.max_accuracy_drop)
         if not parity.passed:
             reason = explain_difference(parity)

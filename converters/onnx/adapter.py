@@ -8,7 +8,8 @@ module.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from converters.declaration import Interface, check_input
-from eaves.artifact.manifest import FEATURES
-from eaves.errors import ConversionError
+from eaves.artifact import TensorSpec
+from eaves.artifact.manifest import FEATURES, label_output
+from eaves.errors import ArtifactError, ConversionError
 from eaves.recipe import Recipe
 
 OWN = "eaves/own/"
@@ -29,6 +31,52 @@ OURS = ("image", "logits", "probabilities")
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 SMALLEST = 1e-12
 """Lower bound of probabilities before their logarithm is taken."""
+
+
+NUMBERS = ["float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+_OURS = re.compile(r"(head/)?t[0-9]{4}(_[0-9]+)?|(head|backbone)/[0-9]{4}")
+"""Pattern of the names that `canonicalize` gives to tensors within a graph; a model's inputs and outputs may not have
+them."""
+
+
+def check_names(model: onnx.ModelProto) -> None:
+    """Check that inputs and outputs have usable names, not those the conversion itself gives, and a batch axis.
+
+    For a model that takes no images, whose own input and outputs a function serves unchanged.
+
+    Raises:
+        ConversionError: The name or the shape of one is not supported.
+    """
+    for value in (*model.graph.input, *model.graph.output):
+        if not (0 < len(value.name) <= 64 and value.name.isprintable()) or _OURS.fullmatch(value.name):
+            raise ConversionError(
+                f"the input or output name {value.name[:80]!r} is not supported",
+                hint="export the model with another name",
+            )
+        dims = value.type.tensor_type.shape.dim
+        if not dims or (dims[0].HasField("dim_value") and dims[0].dim_value != 1):
+            sizes = [dim.dim_value or dim.dim_param or "any" for dim in dims]
+            raise ConversionError(
+                f"{value.name} has the shape {sizes}; its first axis must be the batch axis, with the size 1 or any",
+                hint="export the model with the batch as the first axis of the input and of every output",
+            )
+
+
+def check_numbers(own: TensorSpec, outputs: Sequence[TensorSpec], labels: Sequence[str]) -> None:
+    """Check that a function can serve the input and the outputs of a graph that takes no images.
+
+    Raises:
+        ConversionError: They aren't numbers, or don't fit the labels.
+    """
+    for spec in (own, *outputs):
+        if spec.dtype not in NUMBERS:
+            raise ConversionError(f"{spec.name} has the type {spec.dtype}; supported are {', '.join(NUMBERS)}")
+    if len(own.shape) < 2:
+        raise ConversionError(f"the input {own.name} has only a batch axis; at least one more axis is needed")
+    try:
+        label_output(labels, outputs)
+    except ArtifactError as error:
+        raise ConversionError(error.message, hint=error.hint) from error
 
 
 def adapt(model: onnx.ModelProto, interface: Interface, recipe: Recipe, classes: int) -> None:

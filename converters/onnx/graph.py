@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -11,7 +10,7 @@ from onnx import TensorProto
 from onnx.external_data_helper import set_external_data
 
 from eaves.artifact import TensorSpec
-from eaves.artifact.manifest import FEATURES
+from eaves.artifact.manifest import FEATURES, OUTPUTS
 from eaves.errors import ConversionError
 
 WEIGHTS = "weights"
@@ -24,19 +23,10 @@ ALIGN_BYTES = 4096
 
 Source: onnx/docs/ExternalData.md.
 """
-OUTPUTS = ("logits", "probabilities")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signature:
-    """Input and outputs of a graph, as the manifest states them."""
-
-    input: TensorSpec
-    outputs: tuple[TensorSpec, ...]
-
-
-def read_signature(model: onnx.ModelProto, *, classifier: bool = True) -> Signature:
-    """Return the input and outputs of a graph.
+def read_signature(model: onnx.ModelProto, *, classifier: bool = True) -> tuple[TensorSpec, tuple[TensorSpec, ...]]:
+    """Return the input and the outputs of a graph, as the manifest states them.
 
     Raises:
         ConversionError: The graph doesn't have exactly one input, or isn't a classifier's.
@@ -51,7 +41,7 @@ def read_signature(model: onnx.ModelProto, *, classifier: bool = True) -> Signat
         )
     if len(inputs) != 1:
         raise ConversionError(f"the model must have one input; it has {', '.join(i.name for i in inputs) or 'none'}")
-    return Signature(input=inputs[0], outputs=outputs)
+    return inputs[0], outputs
 
 
 def is_head(name: str) -> bool:

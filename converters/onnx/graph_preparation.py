@@ -64,12 +64,13 @@ def optimize(model: Path, output: Path, level: Level, *, portable: bool = True) 
     return onnx.load(str(output))
 
 
-def prepare(exported: Path, *, split: bool) -> onnx.ModelProto:
+def prepare(exported: Path, *, split: bool, images: bool = True) -> onnx.ModelProto:
     """Fold constants, apply rewrites that onnxruntime doesn't do, and name everything.
 
     Args:
         exported: Path of the exported ONNX file.
         split: Whether a head was trained on a frozen backbone.
+        images: Whether the model takes images; the graph of another model is only folded and named.
 
     Returns:
         model: Graph of ONNX's own operators with the weights inside, which is then fused or quantised.
@@ -81,13 +82,12 @@ def prepare(exported: Path, *, split: bool) -> onnx.ModelProto:
         model = onnx.load(str(exported))
     except Exception as error:  # protobuf raises its own exceptions, and the file may not exist
         raise ConversionError(f"the exported ONNX graph can't be read: {error}") from error
-    read_signature(model)
+    read_signature(model, classifier=images)
     with tempfile.TemporaryDirectory(dir=exported.parent) as folder:
-        pool_globally(model)
+        if images:
+            pool_globally(model)
         model = _again(model, Path(folder))
-        folded = fold_scaling(model)
-        swapped = project_before_pooling(model)
-        if folded or swapped:
+        if images and any([fold_scaling(model), project_before_pooling(model)]):
             model = _again(model, Path(folder))
     canonicalize(model, heads=split)
     return model

@@ -13,12 +13,12 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from eaves.artifact.conversion_results import INT8
-from eaves.artifact.manifest import TENSOR, Manifest, TensorSpec, check_path
+from eaves.artifact.manifest import OUTPUTS, PROBABILITIES, TENSOR, Manifest, TensorSpec, check_path
 from eaves.artifact.store import Artifact
 from eaves.errors import ArtifactError, GoldenError, InputError
 
@@ -46,24 +46,14 @@ class GoldenCase:
         label: The image's true label; empty when it is not known.
         tensor_sha256: Digest of the input tensor's bytes, which proves the recipe's part of the prediction.
         tensor: Path of the stored input tensor, .npy, one example; empty unless a handler makes the input.
-        logits: Logits that the model must give; empty for a tensor model.
-        probabilities: Probabilities that the model must give; empty for a tensor model.
-        outputs: Further outputs by name, or all outputs of a tensor model; numbers in C order.
+        outputs: Outputs that the model must give, by name; numbers in C order.
     """
 
     file: str
     label: str
     tensor_sha256: str
     tensor: str = ""
-    logits: tuple[float, ...] = ()
-    probabilities: tuple[float, ...] = ()
-    outputs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the case as plain data for golden.json; `outputs` is left out when it is empty."""
-        made = {**asdict(self), "logits": list(self.logits), "probabilities": list(self.probabilities)}
-        further = {name: list(values) for name, values in made.pop("outputs").items()}
-        return {**made, "outputs": further} if further else made
+    outputs: Mapping[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +113,7 @@ def load_golden(artifact: Artifact) -> tuple[GoldenCase, ...]:
 
 def write_index(path: Path, cases: Sequence[GoldenCase]) -> None:
     """Write the golden cases to golden.json."""
-    path.write_text(json.dumps([case.to_dict() for case in cases], indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps([asdict(case) for case in cases], indent=1) + "\n", encoding="utf-8")
 
 
 def tensor_digest(tensor: Tensor) -> str:
@@ -192,12 +182,13 @@ def replay(artifact: Artifact, predict: Predict, case: GoldenCase, *, prepare: P
             else "change handler.py so that the same bytes always give the same tensor, on every machine",
         )
     outputs = predict(tensor[None])
-    logits = [difference(outputs.get(name), expected) for name, expected in case.outputs.items()]
-    probabilities = 0.0
-    if artifact.manifest.task != TENSOR:
-        logits.append(difference(outputs["logits"], case.logits, relative=False))
-        probabilities = difference(outputs["probabilities"], case.probabilities, relative=False)
-    compared = replace(result, logits=max(logits, default=math.inf), probabilities=probabilities)
+    exact = () if manifest.task == TENSOR else OUTPUTS
+    off = {
+        name: difference(outputs.get(name), case.outputs.get(name, ()), relative=name not in exact)
+        for name in {*case.outputs, *exact}
+    }
+    probabilities = off.pop(PROBABILITIES) if exact else 0.0
+    compared = replace(result, logits=max(off.values(), default=math.inf), probabilities=probabilities)
     fault = _fault(compared)
     return replace(compared, fault=fault, hint=_hint(manifest)) if fault else compared
 
@@ -228,11 +219,7 @@ def _parse_case(artifact: Artifact, entry: Any) -> GoldenCase:
         label=_printable(str(entry["label"])),
         tensor_sha256=str(entry["tensor_sha256"]),
         tensor=tensor and _check_listed(artifact, tensor),
-        logits=tuple(float(value) for value in entry["logits"]),
-        probabilities=tuple(float(value) for value in entry["probabilities"]),
-        outputs={
-            str(name): tuple(float(value) for value in values) for name, values in entry.get("outputs", {}).items()
-        },
+        outputs={name: tuple(float(value) for value in values) for name, values in entry["outputs"].items()},
     )
 
 

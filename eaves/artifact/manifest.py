@@ -63,6 +63,9 @@ MAX_TEXT = 256
 """Maximum number of characters in a label, in a model's name and in its version. Each is an attribute of every reply,
 and thus an HTTP header."""
 CLASSIFY, EMBED, TENSOR = "classify", "embed", "tensor"
+LOGITS, PROBABILITIES = "logits", "probabilities"
+OUTPUTS = (LOGITS, PROBABILITIES)
+"""Outputs of every model that takes images."""
 FEATURES = "features"
 """Name of the output that the task `embed` has in addition to the outputs of `classify`: (N, D) float32, the features
 from which the classification head computes the labels."""

@@ -1,7 +1,6 @@
-"""Preparation of an artifact's graph for this machine, in a child process.
+"""Preparation of an artifact's graph for this machine, in a child process, because it runs a foreign graph.
 
-The child is `python -P -m eaves.inference.graph_preparation ARTIFACT FOLDER`. It runs a foreign graph, as in
-`eaves.inference.replay`. The graph gets its name only after each golden image was reproduced with it, so a function
+The graph gets its name only after each golden image was reproduced with it, so a function
 never finds a graph with other outputs.
 """
 
@@ -9,18 +8,19 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from eaves.artifact import Artifact, check, load_golden, open_artifact
 from eaves.artifact.store import MODEL, file_entries
+from eaves.base.disk_errors import disk_errors
 from eaves.base.files import make_directory, rename_durably, write_atomically
 from eaves.base.locks import locked
 from eaves.errors import ArtifactError, EavesError
+from eaves.inference.child_process import ChildFault, run_child, run_child_main
 from eaves.inference.handler import Handler
 from eaves.inference.prepared_graphs import INDEX, WEIGHTS, check_graph, detect_layout, graph_name
 from eaves.inference.session import Session
@@ -47,20 +47,18 @@ def prepare_in_child(artifact: Artifact, folder: Path, *, timeout_s: float = TIM
     try:
         if _missing_graph(artifact, folder) is None:
             return
-        ended = _run_child(artifact, folder, timeout_s)
-    except OSError as error:
-        raise ArtifactError(f"{artifact.path}: the graph can't be prepared for this machine: {error}") from error
-    except subprocess.TimeoutExpired as error:
-        raise ArtifactError(f"{artifact.path}: preparing the graph took longer than {timeout_s:g} s") from error
-    if ended.returncode:
-        reason = ended.stdout.decode(errors="replace").strip() or f"exit {ended.returncode}"
-        raise ArtifactError(f"{artifact.path}: the graph can't be prepared for this machine: {reason:.300}")
+        job = {"artifact": str(artifact.path.absolute()), "folder": str(folder)}
+        run_child("eaves.inference.graph_preparation", job, timeout_s=timeout_s)
+    except ChildFault as fault:
+        if fault.late:
+            raise ArtifactError(f"{artifact.path}: preparing the graph took longer than {timeout_s:g} s") from fault
+        raise _unprepared(artifact, f"exit {fault.code}") from fault
+    except (OSError, EavesError) as error:
+        raise _unprepared(artifact, str(error)) from error
 
 
-def _run_child(artifact: Artifact, folder: Path, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
-    module = "eaves.inference.graph_preparation"
-    words = [sys.executable, "-P", "-m", module, str(artifact.path.absolute()), str(folder)]
-    return subprocess.run(words, capture_output=True, timeout=timeout_s, check=False)
+def _unprepared(artifact: Artifact, reason: str) -> ArtifactError:
+    return ArtifactError(f"{artifact.path}: the graph can't be prepared for this machine: {reason:.300}")
 
 
 def prepare_graph(artifact: Artifact, folder: Path, *, detect: Callable[[], str] = detect_layout) -> Path | None:
@@ -132,15 +130,12 @@ def _prove(artifact: Artifact, path: Path) -> None:
     check(artifact, handler.follow(session.attempt), load_golden(artifact), prepare=handler.preprocess)
 
 
-def main(path: str, folder: str) -> int:
-    """Run the child's work, and print the reason of a failure."""
-    try:
-        prepare_graph(open_artifact(Path(path)), Path(folder))
-    except (EavesError, OSError) as error:
-        print(error)  # noqa: T201 - the parent reads it
-        return 1
-    return 0
+def _work(job: Mapping[str, Any]) -> list[None]:
+    folder = Path(job["folder"])
+    with disk_errors(folder):
+        prepare_graph(open_artifact(Path(job["artifact"])), folder)
+    return [None]
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    run_child_main(_work)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eaves.artifact import Artifact, Manifest, TensorSpec
-from eaves.artifact.manifest import TENSOR
+from eaves.artifact.manifest import OUTPUTS, TENSOR
 from eaves.errors import ArtifactError
 from eaves.inference.prepared_graphs import detect_layout, find_graph, log_unused
 from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, RunOptions, SessionOptions
@@ -18,8 +18,6 @@ from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, RunOptio
 Floats = npt.NDArray[np.float32]
 SPIN_US = "10"
 """Microseconds that a thread without work spins within a run before it sleeps."""
-OUTPUTS = ("logits", "probabilities")
-"""Outputs of every model that takes images."""
 
 
 class Runner(Protocol):

@@ -98,7 +98,7 @@ class LoadingModel:
             raise StoppedError("the process is shutting down", hint="send the request to another replica")
         if (predictor := self.proven) is None:
             raise self._build_refusal("loading")
-        self._timing.mark_once("first probe")
+        self._timing.mark("first probe")
         return predictor
 
     def wait(self, timeout_s: float) -> None:
@@ -118,7 +118,7 @@ class LoadingModel:
             LoadingError: When it doesn't become ready in time.
         """
         deadline = time.monotonic() + wait_s
-        self._timing.mark_once("first request")
+        self._timing.mark("first request")
         self._opened.wait(wait_s)
         if self._predictor is None:
             raise self._build_refusal("loading")

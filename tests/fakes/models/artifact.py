@@ -77,11 +77,10 @@ def fill(staging: Path) -> Path:
         name = f"{GOLDEN}/{number:03d}.png"
         (staging / name).write_bytes(encode_png(colour))
         tensor = RECIPE.tensor((staging / name).read_bytes())
-        logits, probabilities = (tuple(output[0].tolist()) for output in ColourSession().run(tensor[np.newaxis]))
+        answers = ColourSession().answer(tensor[np.newaxis])
         digest = tensor_digest(tensor)
-        cases.append(
-            GoldenCase(file=name, label=label, tensor_sha256=digest, logits=logits, probabilities=probabilities)
-        )
+        outputs = {name: tuple(output[0].tolist()) for name, output in answers.items()}
+        cases.append(GoldenCase(file=name, label=label, tensor_sha256=digest, outputs=outputs))
     write_index(staging / INDEX, cases)
     return staging
 

@@ -19,8 +19,7 @@ from eaves.options import build_settings
 from functions.http.app import create_app
 from functions.http.listening_socket import open_listening_socket
 from functions.http.server import Server
-from functions.model.image_tasks import Classifier
-from functions.model.pipeline import Prediction, Turn
+from functions.model.pipeline import Classifier, Prediction, Turn
 from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.models.artifact import ColourSession
 from tests.fakes.models.model import FakeModel

@@ -170,8 +170,8 @@ def test_a_graph_the_low_memory_way_cannot_take_is_frozen_and_says_so(tiny_run: 
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A child that does what its job says."""
     text = (
-        "import os, sys, time\nfrom converters.child_process import run_child_main\n"
-        "def work(job):\n    print('last words', file=sys.stderr, flush=True)\n    exec(job['code'])\n    return {}\n"
+        "import os, sys, time\nfrom eaves.inference.child_process import run_child_main\n"
+        "def work(job):\n    print('last words', file=sys.stderr, flush=True)\n    exec(job['code'])\n    return [{}]\n"
         "run_child_main(work)\n"
     )
     (tmp_path / "obedient_child.py").write_text(text)
@@ -227,9 +227,9 @@ def test_a_large_model_converts_in_less_memory_than_training_took(tmp_path: Path
         "route": "saved_model",
         "model": str(tmp_path / "model"),
         "signature": "serving_default",
-        "layout": "NHWC",
+        "interface": {"layout": "NHWC"},
     }
-    job |= {"height": 299, "width": 299, "opset": 17, "output": str(tmp_path / "out.onnx")}
+    job |= {"recipe": {"height": 299, "width": 299}, "opset": 17, "output": str(tmp_path / "out.onnx")}
     # Linux counts a parent's memory for its child: this process has more than the one that is measured here.
     code = (
         "import resource; from converters.child_process import run_child\n"

@@ -40,8 +40,8 @@ def test_an_int8_artifact_is_served_alike(start: Start, tiny_int8: Path) -> None
     for case in load_golden(artifact):
         status, _, body = function.request("POST", "/", (tiny_int8 / case.file).read_bytes(), Content_Type="image/png")
         best, *_ = json.loads(body)["predictions"]
-        assert (status, best["label"]) == (200, artifact.manifest.labels[int(np.argmax(case.probabilities))])
-        assert best["score"] == pytest.approx(max(case.probabilities), abs=0.05)
+        assert (status, best["label"]) == (200, artifact.manifest.labels[int(np.argmax(case.outputs["probabilities"]))])
+        assert best["score"] == pytest.approx(max(case.outputs["probabilities"]), abs=0.05)
 
 
 def test_requests_that_overlap_open_a_second_session_that_predicts_the_same(

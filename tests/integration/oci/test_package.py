@@ -198,7 +198,7 @@ def test_a_model_that_answers_otherwise_goes_nowhere(
     for path in (index, manifest, index.parent, manifest.parent):
         path.chmod(0o755)
     cases = json.loads(index.read_bytes())
-    cases[0]["logits"][0] += 1
+    cases[0]["outputs"]["logits"][0] += 1
     index.write_text(json.dumps(cases))
     values = json.loads(manifest.read_bytes())
     values["files"]["golden/golden.json"] = {

@@ -15,8 +15,7 @@ from eaves.errors import EavesError, GoldenError, ImageError
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary
 from eaves.inference.session import Session
 from functions.http.app import create_app
-from functions.model.image_tasks import Classifier
-from functions.model.pipeline import Prediction, Turn
+from functions.model.pipeline import Classifier, Prediction, Turn
 from functions.settings import FunctionSettings
 from tests.fakes.models.artifact import ColourSession, encode_png, write_colours
 from tests.fakes.models.model import FakeModel

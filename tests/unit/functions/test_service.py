@@ -20,8 +20,7 @@ from eaves.artifact import Artifact
 from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event, encode_binary, encode_structured
 from eaves.inference.session import Session
 from functions.http.app import create_app
-from functions.model.image_tasks import Classifier
-from functions.model.pipeline import Prediction, Turn
+from functions.model.pipeline import Classifier, Prediction, Turn
 from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import FakeModel

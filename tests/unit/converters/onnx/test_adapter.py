@@ -62,13 +62,12 @@ def expected(model: onnx.ModelProto, interface: Interface, dtype: Any, folder: P
 
     session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
+    rows = [session.run(names, {"x": build_input(image, interface, dtype)}) for image in IMAGES]
     answers = [
-        read_outputs(
-            dict(zip(names, session.run(names, {"x": build_input(image, interface, dtype)}), strict=True)), interface
-        )
-        for image in IMAGES
+        read_outputs({name: value[0] for name, value in zip(names, row, strict=True)}, interface) for row in rows
     ]
-    return np.asarray([logits for logits, _ in answers]), np.asarray([other for _, other in answers])
+    logits, probabilities = (np.asarray([one[name] for one in answers]) for name in ("logits", "probabilities"))
+    return logits, probabilities
 
 
 @pytest.mark.parametrize(

@@ -81,9 +81,9 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_interface_is_what_the_manifest_says() -> None:
-    graph = read_signature(build_model())
-    assert graph.input == TensorSpec(name="image", dtype="float32", shape=(-1, 4, 4, 3))
-    assert graph.outputs == (
+    given, outputs = read_signature(build_model())
+    assert given == TensorSpec(name="image", dtype="float32", shape=(-1, 4, 4, 3))
+    assert outputs == (
         TensorSpec(name="logits", dtype="float32", shape=(-1, 10)),
         TensorSpec(name="probabilities", dtype="float32", shape=(-1, 10)),
     )
