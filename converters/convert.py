@@ -7,8 +7,6 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 
 from converters.child_process import run_child
@@ -34,7 +32,7 @@ from eaves.artifact.conversion_results import FP32, INT8
 from eaves.artifact.manifest import EMBED, FEATURES, PROBABILITIES, TENSOR
 from eaves.artifact.store import MODEL
 from eaves.base.disk_errors import disk_errors
-from eaves.errors import ArtifactError, ConversionError
+from eaves.errors import ConversionError
 from eaves.inference.session import Session
 from trainer.progress import SilentProgress, TrainingProgress
 
@@ -234,8 +232,6 @@ def export(source: ModelSource, output: Path, settings: ConvertSettings) -> tupl
         model = onnx.load(str(output), load_external_data=False)
         show_features(model)
         output.write_bytes(model.SerializeToString(deterministic=True))
-    if source.route != "run" and source.task != TENSOR:
-        _try_batch(output, source)
     return opset, warnings
 
 
@@ -251,39 +247,3 @@ def _export_tensorflow(source: ModelSource, output: Path, settings: ConvertSetti
         adapt(model, source.interface, source.recipe, len(source.labels))
         output.write_bytes(model.SerializeToString(deterministic=True))
     return tuple(result["warnings"])
-
-
-def _try_batch(model: Path, source: ModelSource) -> None:
-    """Check that a batch of two images gives the same outputs as each image alone.
-
-    A model that was saved for batches of one image often fails this check.
-
-    Raises:
-        ConversionError: The outputs differ, or the model can't take two images.
-    """
-    shape = (2, source.recipe.height, source.recipe.width, 3)
-    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    try:
-        session = Session(model)
-    except ArtifactError as error:
-        raise ConversionError(error.message) from error
-    alone = _run(session, images[:1], "an image of the declared size", "correct `height`, `width` or `layout`")
-    if alone.shape != (1, len(source.labels)):
-        raise ConversionError(
-            f"the model gives {alone.shape[-1]} numbers for an image, but the declaration has "
-            f"{len(source.labels)} labels",
-            hint="declare as many labels as the model has classes",
-        )
-    again = "export the model again with a dynamic batch dimension (PyTorch: `dynamic_axes` or `dynamic_shapes`)"
-    both = _run(session, images, "two images at once: its batch size is fixed in the graph", again)
-    if both.shape[0] != 2 or not np.allclose(both[:1], alone, rtol=1e-3, atol=1e-3):
-        raise ConversionError(
-            "the model gives another answer for an image in a batch of two than for the image alone", hint=again
-        )
-
-
-def _run(session: Session, batch: npt.NDArray[np.uint8], given: str, hint: str) -> npt.NDArray[np.float32]:
-    try:
-        return session.run(batch)[0]
-    except Exception as error:  # onnxruntime raises its own exceptions, which share no public base class
-        raise ConversionError(f"the model can't process {given}: {str(error)[:300]}", hint=hint) from error

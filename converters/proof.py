@@ -86,6 +86,12 @@ def run_original(source: ModelSource, samples: Sequence[Path], *, timeout_s: flo
         outputs = [read_outputs(answer, source.interface) for answer in answers]
         if source.route != "run" and answers:
             logits, probabilities = (np.asarray([one[name] for one in outputs]) for name in OUTPUTS)
+            if logits.shape[1:] != (len(source.labels),):
+                raise ConversionError(
+                    f"the model gives {logits.shape[-1]} numbers for an image, but the declaration has "
+                    f"{len(source.labels)} labels",
+                    hint="declare as many labels as the model has classes",
+                )
             check_declared(logits, probabilities, source.interface, answers[0])
     for path, answer in zip(samples, outputs, strict=True):
         if infinite := [name for name, value in answer.items() if not np.all(np.isfinite(value))]:

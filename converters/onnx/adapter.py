@@ -108,7 +108,7 @@ def adapt(model: onnx.ModelProto, interface: Interface, recipe: Recipe, classes:
         behind += _chain(flat, f"{OWN}{features}", FEATURES, "behind_features")
     nodes = [*before, *graph.node, *behind]
     del graph.node[:], graph.input[:], graph.output[:], graph.value_info[:]  # shapes may hold another batch size
-    graph.node.extend(_needed(nodes, {"logits", "probabilities", *([FEATURES] if features else [])}))
+    graph.node.extend(nodes)
     shape: list[str | int | None] = ["batch", recipe.height, recipe.width, 3]
     graph.input.append(helper.make_tensor_value_info("image", TensorProto.UINT8, shape))
     for name in OURS[1:]:
@@ -227,13 +227,3 @@ def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
         node.output[:] = [names.get(name, name) for name in node.output]
     for item in [*graph.initializer, *graph.input]:
         item.name = names.get(item.name, item.name)
-
-
-def _needed(nodes: list[onnx.NodeProto], wanted: set[str]) -> list[onnx.NodeProto]:
-    """Return the nodes that the `wanted` tensors depend on, in order, so that nodes for unused outputs are dropped."""
-    kept = []
-    for node in reversed(nodes):
-        if not wanted.isdisjoint(node.output):
-            kept.append(node)
-            wanted = wanted | set(node.input)
-    return kept[::-1]

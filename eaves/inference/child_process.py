@@ -120,8 +120,8 @@ def run_child_main(work: Callable[[Any], Iterable[Any]]) -> None:
             for result in work(job):
                 answer.write(json.dumps({"result": result}) + "\n")
         except EavesError as error:
-            told = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
-            answer.write(json.dumps({"error": told}) + "\n")
+            report = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+            answer.write(json.dumps({"error": report}) + "\n")
             sys.exit(error.exit_code)
 
 

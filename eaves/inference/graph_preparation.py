@@ -6,23 +6,21 @@ never finds a graph with other outputs.
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from eaves.artifact import Artifact, check, load_golden, open_artifact
-from eaves.artifact.store import MODEL, file_entries
+from eaves.artifact.store import MODEL
 from eaves.base.disk_errors import disk_errors
-from eaves.base.files import make_directory, rename_durably, write_atomically
+from eaves.base.files import make_directory, rename_durably
 from eaves.base.locks import locked
 from eaves.errors import ArtifactError, EavesError
 from eaves.inference.child_process import ChildFault, run_child, run_child_main
 from eaves.inference.handler import Handler
-from eaves.inference.prepared_graphs import INDEX, WEIGHTS, check_graph, detect_layout, graph_name
+from eaves.inference.prepared_graphs import WEIGHTS, detect_layout, find_graph, graph_name
 from eaves.inference.session import Session
 from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
@@ -45,7 +43,7 @@ def prepare_in_child(artifact: Artifact, folder: Path, *, timeout_s: float = TIM
             and functions open the artifact's own.
     """
     try:
-        if _missing_graph(artifact, folder) is None:
+        if _missing_graph(artifact, folder, detect_layout) is None:
             return
         job = {"artifact": str(artifact.path.absolute()), "folder": str(folder)}
         run_child("eaves.inference.graph_preparation", job, timeout_s=timeout_s)
@@ -84,9 +82,7 @@ def _prepare(artifact: Artifact, folder: Path, name: str) -> Path:
     try:
         _write(artifact, staging / MODEL)
         _prove(artifact, staging / MODEL)
-        entries = {path: asdict(entry) for path, entry in file_entries(staging).items()}
-        write_atomically(staging / INDEX, json.dumps(entries, indent=2, sort_keys=True))
-        shutil.rmtree(folder / name, ignore_errors=True)  # a damaged one
+        shutil.rmtree(folder / name, ignore_errors=True)  # one without its graph
         rename_durably(staging, folder / name)
         for old in folder.glob(f"{name.rpartition('-')[0]}-*"):  # of other versions of onnxruntime
             if old.name != name:
@@ -96,16 +92,9 @@ def _prepare(artifact: Artifact, folder: Path, name: str) -> Path:
     return folder / name
 
 
-def _missing_graph(artifact: Artifact, folder: Path, detect: Callable[[], str] = detect_layout) -> str | None:
-    """Return the name of the graph to prepare; None if it is there and undamaged, or would change nothing."""
-    name = graph_name(artifact, detect())
-    if name is None or not (folder / name).is_dir():
-        return name
-    try:
-        check_graph(folder / name, digests=True)
-    except ArtifactError:
-        return name
-    return None
+def _missing_graph(artifact: Artifact, folder: Path, detect: Callable[[], str]) -> str | None:
+    """Return the name of the graph to prepare; None if it is there, or would change nothing."""
+    return None if find_graph(folder, artifact, detect) else graph_name(artifact, detect())
 
 
 def _write(artifact: Artifact, path: Path) -> None:
@@ -121,7 +110,6 @@ def _write(artifact: Artifact, path: Path) -> None:
         InferenceSession(str(artifact.model_path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own exceptions, which have no public base class
         raise ArtifactError(f"onnxruntime can't optimise {artifact.model_path}: {str(error)[:300]}") from error
-    (path.parent / WEIGHTS).touch()  # onnxruntime writes no file if all weights are small
 
 
 def _prove(artifact: Artifact, path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from eaves.artifact import Artifact, Manifest, TensorSpec
 from eaves.artifact.manifest import OUTPUTS, TENSOR
 from eaves.errors import ArtifactError
-from eaves.inference.prepared_graphs import detect_layout, find_graph, log_unused
+from eaves.inference.prepared_graphs import detect_layout, discard_graph, find_graph
 from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, RunOptions, SessionOptions
 
 Floats = npt.NDArray[np.float32]
@@ -159,7 +159,7 @@ def open_session(
 ) -> Session:
     """Open a session with the graph that this machine has prepared, else with the artifact's own.
 
-    A prepared graph that can't be opened is logged, and the artifact's own is opened.
+    A prepared graph that can't be opened is removed, and the artifact's own is opened.
 
     Args:
         artifact: Opened artifact.
@@ -177,7 +177,7 @@ def open_session(
     except ArtifactError as error:
         if final is None:
             raise
-        log_unused(error)
+        discard_graph(final, error.message)
         return _open(artifact, threads, None)
 
 

@@ -20,7 +20,7 @@ from eaves.base.disk_errors import disk_errors
 from eaves.errors import OciError
 from eaves.oci.copy import Overlay
 from eaves.oci.descriptor import Descriptor, ImagePlatform
-from eaves.oci.layers.image import Image, Start, build_image, build_index, load_images, pick_image
+from eaves.oci.layers.image import Image, build_image, build_index, load_images, pick_image
 from eaves.oci.layers.layer import ALTERED_HINT, TITLE, Layer, LayerFile, kept_layer, read_layer, write_layer
 from eaves.oci.layout import ContentSource, Layout
 from eaves.oci.runtime import ENVIRONMENT, LIBRARY, OLDEST, RuntimeTarget, build_layers, build_library_layer
@@ -31,6 +31,7 @@ BACKBONE = "weights/backbone.bin"
 TITLES = (BACKBONE, "graphs", "golden inputs", "head, labels, manifest", HANDLER)
 """Titles of the layers of an artifact, from below up."""
 USER = "65532:65532"
+"""Numeric user and group, because Kubernetes can check runAsNonRoot only for a number."""
 PORT = 8080
 ENTRYPOINT = ("python", "-P", "-m", "functions")
 HANDLER_LABEL = "dev.eaves.handler"
@@ -103,18 +104,18 @@ def package(
     runtimes = [_runtime_of(image, base) for image in images]
     below = [_layers_below(base, image, runtime, cache, say) for image, runtime in zip(images, runtimes, strict=True)]
     above = [_write_part(artifact, title, paths, layout, cache) for title, paths in parts.items()]
-    start = Start(
-        entrypoint=ENTRYPOINT,
-        environment={**ENVIRONMENT, "EAVES_ARTIFACT_DIGEST": artifact.digest},
-        user=USER,
-        port=PORT,
-        labels=build_labels(artifact, base),
-    )
-    made = [
-        build_image(layout, image, [*runtime, *above], _with_library_label(start, runtime))
-        for image, runtime in zip(images, below, strict=True)
-    ]
-    descriptor = replace(made[0], platform=None) if len(made) == 1 else build_index(layout, made, start.labels)
+    labels = build_labels(artifact, base)
+    run = {
+        "Entrypoint": list(ENTRYPOINT),
+        "Env": {**ENVIRONMENT, "EAVES_ARTIFACT_DIGEST": artifact.digest},
+        "User": USER,
+        "ExposedPorts": {f"{PORT}/tcp": {}},
+    }
+    made = []
+    for image, runtime in zip(images, below, strict=True):
+        form = COMPILED if any(layer.title == LIBRARY for layer in runtime) else SOURCES
+        made.append(build_image(layout, image, [*runtime, *above], {**run, "Labels": {**labels, LIBRARY_LABEL: form}}))
+    descriptor = replace(made[0], platform=None) if len(made) == 1 else build_index(layout, made, labels)
     return Packaged(descriptor=descriptor, source=Overlay([layout, cache], base.source))
 
 
@@ -125,11 +126,6 @@ def _layers_below(
     above = build_layers(runtime, cache, say)
     library = build_library_layer(base.source, image, runtime, cache, say)
     return above if library is None else [library, *above]
-
-
-def _with_library_label(start: Start, runtime: Sequence[Layer]) -> Start:
-    form = COMPILED if any(layer.title == LIBRARY for layer in runtime) else SOURCES
-    return replace(start, labels={**start.labels, LIBRARY_LABEL: form})
 
 
 def find_library_form(image: Image) -> str:

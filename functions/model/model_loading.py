@@ -193,8 +193,9 @@ class LoadingModel:
         if self._settings.self_test != "none":
             try:
                 _replay(artifact, session, handler, every=self._settings.self_test == "all")
-            except ArtifactError:
-                discard_graph(self._settings.prepared_graphs, artifact)
+            except ArtifactError as error:
+                if (prepared := find_graph(self._settings.prepared_graphs, artifact)) is not None:
+                    discard_graph(prepared, error.message)
                 raise
             self._timing.mark("golden check")
         self.pool.allow_second(lambda: _open_second(artifact, handler, self._settings.prepared_graphs))

@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 import sysconfig
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
@@ -32,35 +31,21 @@ OFFICIAL = "usr/local/"
 """Folder above the standard library of an official image of Python; its `python` is the one that PATH finds first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StandardLibrary:
-    """The standard library of one Python installation.
-
-    Attributes:
-        root: Folder relative to the container's root, such as `usr/local/lib/python3.13`.
-        sources: Source of each module by its path below the folder.
-    """
-
-    root: str
-    sources: Mapping[str, bytes]
-
-
-def load_standard_library() -> StandardLibrary:
-    """Read the standard library of the interpreter that runs this."""
+def load_standard_library() -> Mapping[str, bytes]:
+    """Return the standard library of the interpreter that runs this: each source by its path below the root."""
     root = Path(sysconfig.get_path("stdlib")).resolve()
     paths = [path for path in root.rglob("*.py") if not LEFT_OUT & {*path.relative_to(root).parts}]
     files = [path for path in paths if path.is_file() and not path.is_symlink()]  # a link's target may be configuration
-    sources = {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
-    return StandardLibrary(root=root.as_posix().removeprefix("/"), sources=sources)
+    return {path.as_posix().removeprefix("/"): path.read_bytes() for path in files}
 
 
-def compile_standard_library(library: StandardLibrary, compiler: Compiler) -> list[LayerFile]:
+def compile_standard_library(library: Mapping[str, bytes], compiler: Compiler) -> list[LayerFile]:
     """Compile the modules of a standard library; the byte code is returned without the sources.
 
     A base that has byte code already gets it anew, so that the interpreter doesn't check it against its source either.
 
     Args:
-        library: The base's standard library.
+        library: The base's standard library: each source by its path below the container's root.
         compiler: Interpreter of the same minor version.
 
     Raises:
@@ -68,10 +53,9 @@ def compile_standard_library(library: StandardLibrary, compiler: Compiler) -> li
     """
     with TemporaryDirectory(prefix="eaves-library-") as made:
         folder = Path(made)
-        for path, source in library.sources.items():
-            target = folder / library.root / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(source)
+        for path, source in library.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(source)
         try:
             compile_folder(compiler, folder)
         except OciError as error:
@@ -84,8 +68,8 @@ def compile_standard_library(library: StandardLibrary, compiler: Compiler) -> li
 
 def find_standard_library(
     source: ContentSource, image: Image, python: str, say: Callable[[str], object] = lambda text: None
-) -> StandardLibrary:
-    """Find the standard library of a base.
+) -> Mapping[str, bytes]:
+    """Find the standard library of a base: each source by its path below the container's root.
 
     Layers are fetched from the top, and only down to the one that contains `os.py` below usr/local: an official
     container image of Python has its standard library above the layers of Debian. A library elsewhere counts when no
@@ -118,8 +102,7 @@ def find_standard_library(
         raise StandardLibraryError(
             f"no layer of the base contains lib/python{python}/os.py", hint="use an official image of Python"
         )
-    below = {path.removeprefix(f"{root}/"): path for path in found if path.startswith(f"{root}/")}
-    return StandardLibrary(root=root, sources={name: found[path] for name, path in below.items()})
+    return {path: source for path, source in found.items() if path.startswith(f"{root}/")}
 
 
 def _root_of(found: Mapping[str, bytes], place: re.Pattern[str]) -> str:

@@ -21,18 +21,18 @@ from eaves.oci.descriptor import (
     build_descriptor,
     render_document,
 )
-from eaves.oci.layers.image import Start, build_image, build_index, load_images, pick_image
+from eaves.oci.layers.image import build_image, build_index, load_images, pick_image
 from eaves.oci.layers.layer import LayerFile, write_layer
 from eaves.oci.layout import Layout, create_layout
 
 AMD64, ARM64 = ImagePlatform(architecture="amd64"), ImagePlatform(architecture="arm64", variant="v8")
-START = Start(
-    entrypoint=("python", "-m", "functions"),
-    environment={"HOME": "/tmp", "PYTHON_VERSION": "3.14.0"},
-    user="65532:65532",
-    port=8080,
-    labels={"a": "b"},
-)
+START = {
+    "Entrypoint": ["python", "-m", "functions"],
+    "Env": {"HOME": "/tmp", "PYTHON_VERSION": "3.14.0"},
+    "User": "65532:65532",
+    "ExposedPorts": {"8080/tcp": {}},
+    "Labels": {"a": "b"},
+}
 
 
 @pytest.fixture
