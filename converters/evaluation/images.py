@@ -271,18 +271,7 @@ def load_labelled_images(
     known, repeats = drop_repeats(read_records(listing, not_used, progress or SilentProgress()), not_used)
     if repeats:
         raise in_two_classes(repeats)
-    images = [
-        LabelledImage(
-            path=item.entry.path,
-            name=item.name,
-            label=item.label,
-            digest=item.digest,
-            group=item.digest,
-            look=item.look,
-        )
-        for item in known
-        if item.digest not in trained_on
-    ]
+    images = [build_labelled(item) for item in known if item.digest not in trained_on]
     if not images and known:
         raise DatasetError(
             f"the model was trained on all {len(known)} images in {path}",
@@ -294,6 +283,18 @@ def load_labelled_images(
         )
     trained = tuple(item for item in known if item.digest in trained_on)
     return LabelledImages(images=tuple(images), faults=tuple(not_used), trained=trained)
+
+
+def build_labelled(item: ImageRecord, groups: Mapping[str, str] | None = None) -> LabelledImage:
+    """Return the labelled image of a file that was read; `groups` has the name of its group by digest, if known."""
+    return LabelledImage(
+        path=item.entry.path,
+        name=item.name,
+        label=item.label,
+        digest=item.digest,
+        group=(groups or {}).get(item.digest, item.digest),
+        look=item.look,
+    )
 
 
 def check_labels(found: Collection[str], known: Sequence[str], model: str) -> None:

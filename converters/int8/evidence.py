@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -40,40 +40,12 @@ differed from fp32 on 2 to 7 % of answers."""
 Indices = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AllowedLoss:
-    """Loss that the owner of the model allows.
-
-    Attributes:
-        drop: Largest loss of accuracy, a fraction of 1.
-        agreement: Smallest share of images on which int8 gives fp32's label.
-    """
-
-    drop: float
-    agreement: float
-
-    @classmethod
-    def of(cls, settings: ConvertSettings) -> AllowedLoss:
-        """Return the loss that the settings allow."""
-        return cls(drop=settings.max_accuracy_drop / 100, agreement=settings.min_agreement)
-
-    @property
-    def class_drop(self) -> float:
-        """Largest loss of accuracy on the images of one class, a fraction of 1."""
-        return min(1.0, CLASS_FACTOR * self.drop)
-
-    @property
-    def class_difference(self) -> float:
-        """Maximum share of the images with one fp32 label to which int8 may give another label, a fraction of 1."""
-        return min(1.0, CLASS_FACTOR * (1 - self.agreement))
-
-
 def assess_candidate(
     truth: Indices,
     fp32: Indices,
     int8: Indices,
     labels: Sequence[str],
-    allowed: AllowedLoss,
+    settings: ConvertSettings,
     *,
     groups: Sequence[str] | None = None,
     is_balanced: bool = False,
@@ -85,10 +57,12 @@ def assess_candidate(
         fp32: (N,) label that fp32 gives every image.
         int8: (N,) label that int8 gives every image.
         labels: Class names.
-        allowed: Loss that is allowed.
+        settings: Settings with the allowed loss of accuracy, and the smallest allowed agreement.
         groups: (N,) name of each image's group; None if every image is a group.
         is_balanced: Whether the loss is that of the mean recall, and not of the accuracy.
     """
+    allowed, least = settings.max_accuracy_drop / 100, settings.min_agreement
+    of_a_class = min(1.0, CLASS_FACTOR * allowed)
     everything = JudgedImages.of_names(range(len(truth)) if groups is None else groups)
     known = truth != NO_LABEL
     n = int(known.sum())
@@ -99,23 +73,23 @@ def assess_candidate(
     lost, gained = int((right_fp32 & ~right_int8).sum()), int((~right_fp32 & right_int8).sum())
     bound = judged.bound_drop(right_fp32, right_int8, CONFIDENCE)
     by_class = replace(judged, strata=truth[known])
-    beyond = shown_above(by_class, right_fp32.astype(np.float64) - right_int8, len(labels), allowed.class_drop)
+    change = right_fp32.astype(np.float64) - right_int8
+    beyond = shown_above(by_class, change, len(labels), of_a_class)
     images, same = len(truth), fp32 == int8
     agreement_bound = _bound_agreement(everything, same)
-    by_labels = n > 0 and bound <= allowed.drop and not beyond
-    change = right_fp32.astype(np.float64) - right_int8
+    by_labels = n > 0 and bound <= allowed and not beyond
     drop = judged.average(change)
-    contradicted = bool(beyond) or drop > allowed.drop
+    contradicted = bool(beyond) or drop > allowed
     worth = judged.count_worth(change)  # the planning of more images counts those that are independent
     scale = worth / n if n else 1.0
     counted = lost * scale, gained * scale, max(1, round(worth)) if n else 0
-    suffices = labels_suffice(*counted, allowed.drop)
+    suffices = labels_suffice(*counted, allowed)
     kind, passed = LABELS if n else NONE, by_labels
     if not (by_labels or contradicted or suffices) and images >= AGREEMENT_IMAGES:
         kind = AGREEMENT
         by_label = replace(everything, strata=fp32)
-        beyond = shown_above(by_label, (~same).astype(np.float64), len(labels), allowed.class_difference)
-        passed = agreement_bound >= allowed.agreement and not beyond
+        beyond = shown_above(by_label, (~same).astype(np.float64), len(labels), min(1.0, CLASS_FACTOR * (1 - least)))
+        passed = agreement_bound >= least and not beyond
     return Evidence(
         kind=kind,
         passed=passed,
@@ -127,22 +101,22 @@ def assess_candidate(
         images=images,
         agreement=float(same.mean()) if images else 0.0,
         agreement_bound_95=agreement_bound,
-        min_agreement=allowed.agreement,
+        min_agreement=least,
         classes_beyond=tuple(labels[index] for index in beyond),
-        missing_labelled=0 if by_labels else math.ceil(count_missing(*counted, allowed.drop) / scale),
+        missing_labelled=0 if by_labels else math.ceil(count_missing(*counted, allowed) / scale),
         missing_images=0 if suffices else max(0, AGREEMENT_IMAGES - images),
     )
 
 
-def can_pass(labelled: int, images: int, allowed: AllowedLoss) -> bool:
+def can_pass(labelled: int, images: int, drop: float) -> bool:
     """Return whether int8 could pass with these numbers of images if it gave the same answers as fp32.
 
     Args:
         labelled: Number of images with labels.
         images: Number of images with and without labels.
-        allowed: Loss that is allowed.
+        drop: Loss of accuracy that is allowed, a fraction of 1.
     """
-    return images >= AGREEMENT_IMAGES or allowed.drop <= 0 or labelled >= images_needed(0.0, allowed.drop)
+    return images >= AGREEMENT_IMAGES or drop <= 0 or labelled >= images_needed(0.0, drop)
 
 
 def labels_suffice(lost: float, gained: float, n: int, drop: float) -> bool:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from converters.evaluation.images import find_copies
-from converters.int8.evidence import AGREEMENT_IMAGES, AllowedLoss, can_pass
+from converters.evaluation.images import LabelledImage, build_labelled, find_copies
+from converters.int8.evidence import AGREEMENT_IMAGES, can_pass
 from converters.model_source import ModelSource
 from converters.settings import ConvertSettings
 from eaves.artifact.conversion_results import INT8
@@ -27,7 +27,6 @@ from trainer.data.split.groups import group_copies
 from trainer.data.split.near_duplicates import ImageFingerprint
 from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, find_trained_mates, parse_split
 from trainer.progress import TrainingProgress
-from trainer.run.run import ParitySample
 from trainer.settings import DataSettings
 
 AT_MOST = 5000
@@ -46,44 +45,29 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelledSplit:
-    """Labelled images of a model: training images for calibration, held-out images for assessing int8.
+class Int8Images:
+    """Images by purpose; no image has two purposes, except calibration and selection if there are few images.
 
     Attributes:
         calibration: Training images on which ranges are measured.
-        judged: Held-out images with their labels, on which int8 is assessed.
-        groups: Name of the group of each image that is in one, by its sha256.
+        judged: Held-out images with their labels, on which the selected candidate is assessed first.
+        picking: Training images on which a candidate is selected.
+        unlabelled: Images without labels on which, with the labelled ones, its agreement with fp32 is assessed.
         trained: sha256 of every image of the training side, hex.
         looks: Fingerprints of the images of both sides, except images that can't be decoded or are flat.
     """
 
     calibration: tuple[Path, ...]
-    judged: tuple[ParitySample, ...]
-    groups: Mapping[str, str] = field(default_factory=dict)
+    judged: tuple[LabelledImage, ...]
+    picking: tuple[Path, ...] = ()
+    unlabelled: tuple[Path, ...] = ()
     trained: frozenset[str] = frozenset()
     looks: tuple[ImageFingerprint, ...] = ()
 
     def digest(self) -> str:
         """Return the sha256 of the assessed images and their labels, hex."""
-        lines = "".join(f"{sample.sha256} {sample.label}\n" for sample in self.judged)
+        lines = "".join(f"{image.digest} {image.label}\n" for image in self.judged)
         return hashlib.sha256(lines.encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Int8Images:
-    """Images by purpose; no image has two purposes, except calibration and selection if there are few images.
-
-    Attributes:
-        calibration: Images on which ranges are measured.
-        picking: Images on which a candidate is selected.
-        labelled: Images with labels on which the selected candidate is assessed first.
-        unlabelled: Images without labels on which, with the labelled ones, its agreement with fp32 is assessed.
-    """
-
-    calibration: tuple[Path, ...]
-    picking: tuple[Path, ...]
-    labelled: LabelledSplit
-    unlabelled: tuple[Path, ...]
 
 
 def find_images(source: ModelSource, settings: ConvertSettings, cache: Path, progress: TrainingProgress) -> Int8Images:
@@ -93,32 +77,31 @@ def find_images(source: ModelSource, settings: ConvertSettings, cache: Path, pro
         ConversionError: There are no images to fit int8 to, or too few to show that int8 is accurate enough. Too few
             images are no error when the precision is set to int8.
     """
-    count = settings.calibration_images
-    labelled = load_labelled(source, settings.data, images=count + PICKING_IMAGES, cache=cache, progress=progress)
+    count, drop = settings.calibration_images, settings.max_accuracy_drop
+    found = load_labelled(source, settings.data, images=count + PICKING_IMAGES, cache=cache, progress=progress)
     unlabelled = find_unlabelled(
         settings.unlabelled,
-        known=labelled.trained | {sample.sha256 for sample in labelled.judged},
-        looks=labelled.looks,
-        at_most=AT_MOST - len(labelled.judged),
+        known=found.trained | {image.digest for image in found.judged},
+        looks=found.looks,
+        at_most=AT_MOST - len(found.judged),
         progress=progress,
     )
-    fitted = labelled.calibration
+    fitted = found.calibration
     if not fitted:
         raise ConversionError("there are no training images to calibrate int8 on")
-    total, allowed = len(labelled.judged) + len(unlabelled), AllowedLoss.of(settings)
-    if settings.precision != INT8 and not can_pass(len(labelled.judged), total, allowed):
+    if settings.precision != INT8 and not can_pass(len(found.judged), len(found.judged) + len(unlabelled), drop / 100):
         raise ConversionError(
-            f"{len(labelled.judged)} held-out labelled images are too few to show that int8 loses at most "
-            f"{settings.max_accuracy_drop:g} points: it takes at least {images_needed(0.0, allowed.drop)}, or "
-            f"{AGREEMENT_IMAGES} photos with or without labels (convert.unlabelled)"
+            f"{len(found.judged)} held-out labelled images are too few to show that int8 loses at most {drop:g} "
+            f"points: it takes at least {images_needed(0.0, drop / 100)}, or {AGREEMENT_IMAGES} photos with or without "
+            "labels (convert.unlabelled)"
         )
     picking = fitted[count:] if len(fitted) >= count + FEWEST_TO_PICK else fitted
-    return Int8Images(calibration=fitted[:count], picking=picking, labelled=labelled, unlabelled=unlabelled)
+    return replace(found, calibration=fitted[:count], picking=picking, unlabelled=unlabelled)
 
 
 def load_labelled(
     source: ModelSource, data: str, *, images: int, cache: Path, progress: TrainingProgress
-) -> LabelledSplit:
+) -> Int8Images:
     """Find the labelled images of a model, on the sides that its run stores.
 
     Int8 is never assessed on an image that the run was trained on, nor on one in whose group an image of its class
@@ -156,13 +139,9 @@ def load_labelled(
     ordered = sorted(found.seen, key=lambda item: item.digest)
     mates = find_trained_mates(split)
     held_out = [item for item in ordered if sides.get(item.digest) == "val" and item.digest not in mates]
-    return LabelledSplit(
+    return Int8Images(
         calibration=tuple(item.entry.path for item in ordered if sides.get(item.digest) == "train")[:images],
-        judged=tuple(
-            ParitySample(path=item.entry.path, label=item.entry.label, sha256=item.digest)
-            for item in held_out[:AT_MOST]
-        ),
-        groups=groups,
+        judged=tuple(build_labelled(item, groups) for item in held_out[:AT_MOST]),
         trained=frozenset(digest for digest, side in sides.items() if side == "train"),
         looks=tuple(item.look for item in ordered if item.look is not None and item.digest in sides),
     )

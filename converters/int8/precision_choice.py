@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx
 
 from converters.int8.equalizer import calibrate, equalize
-from converters.int8.evidence import NO_LABEL, AllowedLoss, assess_candidate, explain, explain_difference
+from converters.int8.evidence import NO_LABEL, assess_candidate, explain, explain_difference
 from converters.int8.images import Int8Images, find_images
 from converters.int8.quantizer import convolutions, quantize, rank, with_makers
 from converters.model_source import ModelSource
@@ -24,13 +24,12 @@ from converters.onnx.graph import write_graph
 from converters.previous_artifacts import calibration_key, find_calibrated, reuse_backbone
 from converters.proof import Answers, compare, run_session
 from converters.settings import ConvertSettings
-from eaves.artifact import Artifact, DecisionRule, Evidence, Parity, Quantisation, Trial
+from eaves.artifact import Artifact, Evidence, Parity, Quantisation, Trial
 from eaves.artifact.conversion_results import FP32, INT8
 from eaves.artifact.manifest import EMBED, TENSOR
 from eaves.artifact.store import MODEL
 from eaves.errors import ConversionError, ImageError
 from eaves.inference.session import Session
-from eaves.recipe import Recipe
 from trainer.evaluation import MEAN_RECALL
 from trainer.evaluation.grouped_statistics import JudgedImages
 from trainer.progress import TrainingProgress
@@ -133,7 +132,7 @@ class PrecisionChooser:
         int8 = Session(model, optimise=False)
         asked = replace(
             asked,
-            data_digest=images.labelled.digest(),
+            data_digest=images.digest(),
             picking_images=len(images.picking),
             size_bytes_fp32=_size(self.fp32),
             calibration_images=len(images.calibration),
@@ -170,7 +169,7 @@ class PrecisionChooser:
         If none is, the one that gives fp32's label to the most images is selected; of equal ones the most quantised.
         """
         at_most, allowed = self.settings.tolerance_int8, SHARE_ON_TRAINED * self.settings.max_accuracy_drop / 100
-        exact, likely = self._classify(fp32, images.picking, "Predicting with fp32")
+        exact, likely = classify(fp32, self.source, images.picking, self.progress, "Predicting with fp32")
         is_seen = exact != UNREADABLE
         seen: list[tuple[bool, float, Trial, Path]] = []
         for number, (graph, kept) in enumerate(self._make_graphs(images, key)):
@@ -178,7 +177,7 @@ class PrecisionChooser:
             model.parent.mkdir()
             write_graph(graph, model, split=self.source.split)
             what = f"Predicting with int8, {len(kept)} layers in fp32"
-            found, scores = self._classify(Session(model, optimise=False), images.picking, what)
+            found, scores = classify(Session(model, optimise=False), self.source, images.picking, self.progress, what)
             different = float(np.mean(exact[is_seen] != found[is_seen]))
             trial = Trial(judged=False, kept_fp32=kept, picking_agreement=1 - different, size_bytes=_size(model))
             is_far = float(np.max(np.abs(likely - scores))) > at_most
@@ -222,15 +221,15 @@ class PrecisionChooser:
 
         Photos without labels are used only if the labels don't suffice.
         """
-        labels, labelled = self.source.labels, images.labelled
+        labels = self.source.labels
 
         def predict(paths: Sequence[Path]) -> Predicted:
             graphs = (fp32, f"Judging {FP32}"), (int8, f"Judging {INT8}")
-            return np.array([self._classify(session, paths, what)[0] for session, what in graphs])
+            return np.array([classify(session, self.source, paths, self.progress, what)[0] for session, what in graphs])
 
-        truth = np.array([labels.index(sample.label) for sample in labelled.judged], np.int64)
-        groups = [labelled.groups.get(sample.sha256, sample.sha256) for sample in labelled.judged]
-        known = predict([sample.path for sample in labelled.judged])
+        truth = np.array([labels.index(image.label) for image in images.judged], np.int64)
+        groups = [image.group for image in images.judged]
+        known = predict([image.path for image in images.judged])
         evidence = self._weigh(truth, known, groups)
         if not evidence.passed and (more := images.unlabelled):
             every = np.concatenate([truth, np.full(len(more), NO_LABEL, np.int64)])
@@ -265,25 +264,15 @@ class PrecisionChooser:
             predicted[0][seen],
             predicted[1][seen],
             self.source.labels,
-            AllowedLoss.of(self.settings),
+            self.settings,
             groups=[name for name, is_seen in zip(groups, seen, strict=True) if is_seen],
             is_balanced=self.source.figure == MEAN_RECALL,
         )
 
-    def _classify(self, session: Session, paths: Sequence[Path], what: str) -> tuple[Predicted, Scores]:
-        source = self.source
-        return classify(session, source.recipe, paths, self.progress, decision=source.decision, what=what)
-
 
 def classify(
-    session: Session,
-    recipe: Recipe,
-    paths: Sequence[Path],
-    progress: TrainingProgress,
-    *,
-    decision: DecisionRule,
-    what: str,
-) -> tuple[Predicted, npt.NDArray[np.float32]]:
+    session: Session, source: ModelSource, paths: Sequence[Path], progress: TrainingProgress, what: str
+) -> tuple[Predicted, Scores]:
     """Classify images with a session; `what` is the title of the phase.
 
     Returns:
@@ -297,7 +286,7 @@ def classify(
     with progress.phase(what, len(paths)) as step:
         for path in paths:
             try:
-                rows.append(session.run(recipe.tensor(path.read_bytes())[np.newaxis])[1][0])
+                rows.append(session.run(source.recipe.tensor(path.read_bytes())[np.newaxis])[1][0])
             except ImageError:  # training has left the image out too
                 rows.append(None)
             step()
@@ -308,7 +297,7 @@ def classify(
             hint="see the list of unreadable files in the run's report.html",
         )
     nothing = np.zeros(width, np.float32)
-    predicted = np.array([UNREADABLE if row is None else decision.choose(row) for row in rows], np.int64)
+    predicted = np.array([UNREADABLE if row is None else source.decision.choose(row) for row in rows], np.int64)
     likely = np.array([nothing if row is None else row for row in rows], np.float32)
     return predicted, likely.reshape(len(rows), width)
 

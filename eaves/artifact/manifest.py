@@ -187,6 +187,9 @@ class Manifest:
     def _task_faults(self) -> Iterator[tuple[str, str]]:
         if not self.labels and self.task != TENSOR:
             yield "labels", "must be a list with at least one string"
+        scores = {output.name: output.shape[-1:] for output in self.outputs if output.name in OUTPUTS}
+        if self.task != TENSOR and scores != dict.fromkeys(OUTPUTS, (len(self.labels),)):
+            yield "outputs", f"must have one number for each label in {' and '.join(OUTPUTS)}"
         if self.task == EMBED and FEATURES not in {output.name for output in self.outputs}:
             yield "outputs", f"must name {FEATURES} if the task is {EMBED}"
         if self.task == TENSOR and (not self.outputs or self.precision == INT8):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -47,9 +48,9 @@ def parse_tensor(data: bytes, spec: TensorSpec) -> Tensor:
     try:
         sent = parse_json(data, max_values=count * (len(shape) + 1) + VALUES_BESIDE)
         values = sent.get("values") if isinstance(sent, dict) else sent
-        sizes = list(shape)
-        flat: list[int | float] = []
-        _flatten(values, sizes, 0, flat)
+        flat, sizes = flatten(values, shape)
+        if strange := next((value for value in flat if type(value) not in (int, float)), None):
+            raise ValueError(f"found {_kind(strange)} instead of a number")
         made = build_array(flat, sizes, np.dtype(spec.dtype))
     except UnicodeDecodeError as error:
         raise TensorError(f"the data is not UTF-8; the model takes {wanted} in JSON") from error
@@ -60,21 +61,27 @@ def parse_tensor(data: bytes, spec: TensorSpec) -> Tensor:
     return made
 
 
-def _flatten(value: Any, sizes: list[int], axis: int, flat: list[int | float]) -> None:
-    """Collect numbers in C order; the first list along a free axis sets the length of all others."""
-    if axis == len(sizes):
-        if type(value) not in (int, float):  # isinstance counts a bool as an int
-            raise ValueError(f"found {_kind(value)} instead of a number")
-        flat.append(value)
-        return
-    if not isinstance(value, list):
-        raise ValueError(f"found {_kind(value)} instead of a list")  # noqa: TRY004 - one kind for all faults
-    if sizes[axis] == -1 and value:
-        sizes[axis] = len(value)
-    if len(value) != sizes[axis]:
-        raise ValueError(f"found {len(value)} values on axis {axis}")
-    for item in value:
-        _flatten(item, sizes, axis + 1, flat)
+def flatten(values: Any, shape: Sequence[int]) -> tuple[list[Any], list[int]]:
+    """Return the values of nested lists in C order, and the length of each axis.
+
+    Args:
+        values: Nested lists in the shape.
+        shape: Length of each axis; along a free one, -1, the first list sets the length of all others.
+
+    Raises:
+        ValueError: When something else is found; the message says what.
+    """
+    level, sizes = [values], list(shape)
+    for axis in range(len(shape)):
+        for one in level:
+            if not isinstance(one, list):
+                raise ValueError(f"found {_kind(one)} instead of a list")  # noqa: TRY004 - one kind for all faults
+            if sizes[axis] == -1 and one:
+                sizes[axis] = len(one)
+            if len(one) != sizes[axis]:
+                raise ValueError(f"found {len(one)} values on axis {axis}")
+        level = list(chain.from_iterable(level))
+    return level, sizes
 
 
 def build_array(flat: Sequence[int | float], shape: Sequence[int], dtype: np.dtype[Any]) -> Tensor | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from eaves.artifact import Artifact, Manifest, TensorSpec
-from eaves.artifact.manifest import OUTPUTS, TENSOR
+from eaves.artifact import Artifact
+from eaves.artifact.manifest import OUTPUTS
 from eaves.errors import ArtifactError
 from eaves.inference.prepared_graphs import detect_layout, discard_graph, find_graph
 from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, RunOptions, SessionOptions
@@ -73,43 +73,13 @@ class Session:
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
             raise ArtifactError(
-                f"{model}: a model must have one input; this graph has {_describe(inputs)}",
+                f"{model}: a model must have one input; this graph has {len(inputs)}",
                 hint="convert the run again",
             )
         self.maps_weights = not optimise
         self._model = model
         self._input = inputs[0].name
         self._names = sorted(value.name for value in self._session.get_outputs())
-
-    def check(self, manifest: Manifest) -> None:
-        """Check that the graph matches the manifest.
-
-        Raises:
-            ArtifactError: When they differ: requests would fail, or get another label.
-        """
-        (given,) = self._session.get_inputs()
-        found = {value.name: value for value in self._session.get_outputs()}
-        wanted = [*manifest.outputs]
-        if manifest.task != TENSOR:
-            names = sorted(output.name for output in manifest.outputs)
-            if not set(OUTPUTS) <= set(names):
-                raise ArtifactError(
-                    f"{self._model}: a classifier must have the outputs logits and probabilities; "
-                    f"the manifest lists {names!s:.200}",
-                    hint="convert the run again",
-                )
-            wanted += [TensorSpec(name=name, shape=(-1, len(manifest.labels))) for name in OUTPUTS]
-        for kind, value, want in [
-            ("input", given, manifest.input),
-            *(("output", found.get(want.name), want) for want in wanted),
-        ]:
-            if value is None or _dtype(value) != want.dtype or not _same_shape(value.shape, want.shape):
-                described = _describe(found.values() if value is None else [value])
-                raise ArtifactError(
-                    f"{self._model}: the {kind} {want.name!r:.60} is {described}, but the manifest says "
-                    f"{want.dtype} {list(want.shape)}",
-                    hint="convert the run again",
-                )
 
     def run(self, batch: npt.NDArray[Any]) -> tuple[Floats, Floats]:
         """Run a model that takes images.
@@ -162,49 +132,18 @@ def open_session(
     A prepared graph that can't be opened is removed, and the artifact's own is opened.
 
     Args:
-        artifact: Opened artifact.
+        artifact: Opened artifact; its golden images show whether the graph fits the manifest.
         threads: Threads within one run, see `Session`.
         detect: Returns this machine's block layout; called only when there are prepared graphs.
         prepared: Folder of graphs that this machine has prepared, see `eaves.inference.prepared_graphs`; None means
             that there is none.
 
     Raises:
-        ArtifactError: When graph and manifest differ.
+        ArtifactError: When onnxruntime refuses the graph.
     """
-    final = find_graph(prepared, artifact, detect)
-    try:
-        return _open(artifact, threads, final)
-    except ArtifactError as error:
-        if final is None:
-            raise
-        discard_graph(final, error.message)
-        return _open(artifact, threads, None)
-
-
-def _open(artifact: Artifact, threads: int, final: Path | None) -> Session:
-    manifest = artifact.manifest
-    session = Session(
-        final or artifact.model_path,
-        threads=threads,
-        optimise=manifest.optimise_on_open and final is None,
-    )
-    session.check(manifest)
-    return session
-
-
-def _dtype(value: Any) -> str:
-    """Return numpy's name of a graph's type; onnxruntime uses C++ names."""
-    name = str(value.type).removeprefix("tensor(").removesuffix(")")
-    return {"float": "float32", "double": "float64"}.get(name, name)
-
-
-def _same_shape(found: Sequence[int | str | None], wanted: Sequence[int]) -> bool:
-    """Return whether two shapes agree on every axis that has a size in both; a free axis has a name, None or -1."""
-    return len(found) == len(wanted) and all(
-        want in (size, -1) or not isinstance(size, int) for size, want in zip(found, wanted, strict=True)
-    )
-
-
-def _describe(values: Iterable[Any]) -> str:
-    described = ", ".join(f"{value.name!r:.60} {_dtype(value):.20} {value.shape!s:.60}" for value in values)
-    return described[:300] or "(none)"
+    if (final := find_graph(prepared, artifact, detect)) is not None:
+        try:
+            return Session(final, threads=threads, optimise=False)
+        except ArtifactError as error:
+            discard_graph(final, error.message)
+    return Session(artifact.model_path, threads=threads, optimise=artifact.manifest.optimise_on_open)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -218,12 +217,6 @@ class Layout:
         if self.has(descriptor):
             progress(descriptor.size)
             return
-        free = shutil.disk_usage(self.path).free
-        if free < descriptor.size:
-            raise OciError(
-                f"{self.path} has {free / 1e6:.1f} MB free, but {descriptor.size / 1e6:.1f} MB are needed",
-                hint="free space on this disk, or choose another folder",
-            )
         with self.new_file(descriptor.digest) as (temporary, file), source.open(descriptor) as stream:
             for piece in verified(stream, descriptor):
                 file.write(piece)

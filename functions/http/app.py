@@ -12,10 +12,9 @@ from types import MappingProxyType
 from typing import Any
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
 
 import eaves
-from eaves.errors import EavesError, InputError, NotFoundError
+from eaves.errors import InputError, NotFoundError
 from eaves.web.origin import listens_on_loopback
 from functions import metrics, process_usage
 from functions.http import problems
@@ -79,9 +78,7 @@ def build_flask(service: Service, environ: Mapping[str, str]) -> Flask:
     app = Flask("functions", static_folder=None)
     app.url_map.merge_slashes = app.url_map.strict_slashes = False  # redirects, which senders of events don't follow
     app.config[problems.REVISION] = environ.get(REVISION_VARIABLE, "")
-    app.register_error_handler(EavesError, problems.error_response)
-    app.register_error_handler(HTTPException, problems.http_error_response)
-    app.register_error_handler(Exception, problems.fault_response)
+    app.register_error_handler(Exception, problems.error_response)
     app.before_request(_raise_failure)
     is_local = listens_on_loopback(service.settings.host)
     app.before_request(lambda: check_request(request.environ, is_local=is_local))

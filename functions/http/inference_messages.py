@@ -16,7 +16,6 @@ import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -25,23 +24,14 @@ import numpy.typing as npt
 from eaves.artifact import TensorSpec
 from eaves.base.strict_json import narrow, parse_json
 from eaves.errors import InputError, TensorError
-from eaves.inference.json_values import build_array
+from eaves.inference.json_values import build_array, flatten
 
 Array = npt.NDArray[Any]
 
+_NUMBERS = ("bool", *(f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)))
 DATATYPES = {
-    "bool": "BOOL",
-    "uint8": "UINT8",
-    "uint16": "UINT16",
-    "uint32": "UINT32",
-    "uint64": "UINT64",
-    "int8": "INT8",
-    "int16": "INT16",
-    "int32": "INT32",
-    "int64": "INT64",
-    "float16": "FP16",
-    "float32": "FP32",
-    "float64": "FP64",
+    **{name: name.upper() for name in _NUMBERS},
+    **{f"float{bits}": f"FP{bits}" for bits in (16, 32, 64)},
     "object": "BYTES",
 }
 """Names of data types in the protocol, by the name of the numpy type."""
@@ -241,7 +231,11 @@ def _from_values(values: Sequence[Any], shape: Sequence[int], spec: TensorSpec) 
     The values' types are checked before numpy converts them: for one long string, numpy would give every element its
     size.
     """
-    numbers, dtype = _flatten(values, shape), np.dtype(spec.dtype)
+    dtype = np.dtype(spec.dtype)
+    try:
+        numbers = flatten(values, shape)[0] if values and isinstance(values[0], list) else values
+    except ValueError:
+        numbers = ()
     if len(numbers) != math.prod(shape) or not set(map(type, numbers)) <= _KINDS.get(dtype.kind, {int, float}):
         raise InputError(
             f"the data must be {math.prod(shape)} numbers, as many as the shape "
@@ -251,20 +245,6 @@ def _from_values(values: Sequence[Any], shape: Sequence[int], spec: TensorSpec) 
     if made is None:
         raise InputError(f"the data contains numbers that are not {DATATYPES[spec.dtype]}")
     return made
-
-
-def _flatten(values: Sequence[Any], shape: Sequence[int]) -> Sequence[Any]:
-    """Flatten nested lists whose lengths agree with the shape.
-
-    A flat list is returned unchanged, and lists of other lengths give an empty sequence.
-    """
-    if not (values and isinstance(values[0], list)) or len(values) != shape[0]:
-        return values
-    for size in shape[1:]:
-        if not all(isinstance(one, list) and len(one) == size for one in values):
-            return ()
-        values = list(chain.from_iterable(values))
-    return values
 
 
 def _from_elements(content: memoryview, count: int) -> Iterator[bytes]:

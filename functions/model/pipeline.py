@@ -295,5 +295,5 @@ def elapsed_ms(start: float, end: float) -> float:
 
 def open_predictor(artifact: Artifact, session: Runner, settings: ServeSettings, handler: Handler) -> Pipeline:
     """Open the predictor for an artifact's task."""
-    task: type[Pipeline] = {TENSOR: TensorPredictor, EMBED: Embedder}.get(artifact.manifest.task, Classifier)
-    return task(artifact, session, settings, handler=handler)
+    tasks: dict[str, Callable[..., Pipeline]] = {TENSOR: TensorPredictor, EMBED: Embedder}
+    return tasks.get(artifact.manifest.task, Classifier)(artifact, session, settings, handler=handler)

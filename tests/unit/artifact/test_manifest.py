@@ -124,7 +124,7 @@ def test_whatever_a_field_holds_there_is_a_manifest_or_an_artifact_error(changes
             version="v",
             labels=("a",),
             input=TensorSpec(),
-            outputs=(),
+            outputs=tuple(TensorSpec(name=name, shape=(-1, 1)) for name in ("logits", "probabilities")),
             recipe=Recipe(height=8, width=8),
             parity=Parity(),
             files={"model.onnx": FileEntry(size_bytes=1, sha256=DIGEST)},

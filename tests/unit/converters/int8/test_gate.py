@@ -11,15 +11,15 @@ import pytest
 from converters.int8.evidence import (
     CONFIDENCE,
     NO_LABEL,
-    AllowedLoss,
     assess_candidate,
     shown_above,
 )
+from converters.settings import ConvertSettings
 from eaves.base.statistics import paired_p_value
 from trainer.evaluation.grouped_statistics import JudgedImages
 
-ALLOWED = AllowedLoss(drop=0.03, agreement=0.95)
-CLASS_DROP = ALLOWED.class_drop
+ALLOWED = ConvertSettings(max_accuracy_drop=3, min_agreement=0.95)
+CLASS_DROP = 2 * 0.03
 
 
 DISCORDANCES = (0.02, 0.04, 0.08)
@@ -67,7 +67,11 @@ def test_the_probabilities_are_of_the_gate_itself() -> None:
 
 def simulate(n: int, drop: float, lost_share: float, gained_share: float, *, photos: int = 0, runs: int = 600) -> float:
     """Share of conversions that ship a graph, by `weigh` itself: labels first, then with the photos."""
-    random, allowed, passed = np.random.default_rng(0), AllowedLoss(drop=drop, agreement=0.95), 0
+    random, allowed, passed = (
+        np.random.default_rng(0),
+        ConvertSettings(max_accuracy_drop=100 * drop, min_agreement=0.95),
+        0,
+    )
 
     @cache
     def passes(lost: int, gained: int, more: int, different: int) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from converters.declaration import Interface
-from converters.int8.images import LabelledSplit, load_labelled
+from converters.int8.images import Int8Images, load_labelled
 from converters.int8.precision_choice import UNREADABLE, Predicted, Scores, classify
 from converters.model_source import ModelSource
 from eaves.artifact import DecisionRule
@@ -53,7 +53,7 @@ def build_source(tmp_path: Path, data: Path | None, **changes: Any) -> ModelSour
     return replace(source, **changes)
 
 
-def load(source: ModelSource, tmp_path: Path, data: str = "", images: int = 100) -> LabelledSplit:
+def load(source: ModelSource, tmp_path: Path, data: str = "", images: int = 100) -> Int8Images:
     return load_labelled(source, data, images=images, cache=tmp_path / "cache", progress=SilentProgress())
 
 
@@ -87,8 +87,8 @@ def test_few_images_calibrate_and_their_choice_is_always_the_same(tmp_path: Path
 
 
 def answers(paths: list[Path], *weights: float) -> tuple[Predicted, Scores]:
-    session, decision = cast(Session, ColourSession()), DecisionRule(label_weights=weights)
-    return classify(session, RECIPE, paths, SilentProgress(), decision=decision, what="Judging colours")
+    source = build_source(paths[0].parent, None, decision=DecisionRule(label_weights=weights))
+    return classify(cast(Session, ColourSession()), source, paths, SilentProgress(), "Judging colours")
 
 
 def test_an_image_that_cannot_be_decoded_has_no_answer(tmp_path: Path) -> None:
