@@ -107,7 +107,11 @@ def _open_keras(job: Mapping[str, Any]) -> tuple[Any, Any]:
         flat = answer if isinstance(answer, list | tuple) else [answer]
         return dict(zip(outputs, flat, strict=True))
 
-    spec = tf.TensorSpec(_shape(given.shape, job), given.dtype, name=given.name)
+    # The declared size, where the model takes any.
+    sizes = (job["recipe"]["height"], job["recipe"]["width"])
+    declared = (3, *sizes) if job["interface"]["layout"] == "NCHW" else (*sizes, 3)
+    shape = (None, *(own or other for own, other in zip(given.shape[1:], declared, strict=True)))
+    spec = tf.TensorSpec(shape, given.dtype, name=given.name)
     return tf.function(serve).get_concrete_function(spec), model
 
 
@@ -119,10 +123,3 @@ def _refused(reason: str) -> ConversionError:
         hint="on a machine that has the model's code, write a SavedModel with `model.export(FOLDER)`, and "
         "convert that folder",
     )
-
-
-def _shape(shape: Any, job: Mapping[str, Any]) -> tuple[int | None, ...]:
-    """Return the input's shape, with the declared size if the model takes any."""
-    sizes = (job["recipe"]["height"], job["recipe"]["width"])
-    declared = (3, *sizes) if job["interface"]["layout"] == "NCHW" else (*sizes, 3)
-    return (None, *(own or other for own, other in zip(shape[1:], declared, strict=True)))

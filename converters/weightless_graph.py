@@ -90,12 +90,19 @@ def _replace(graph: Any, captured: Mapping[str, Any]) -> tuple[Any, dict[str, Ca
     made.versions.CopyFrom(graph.versions)
     made.library.CopyFrom(graph.library)
     readers: dict[str, Callable[[], npt.NDArray[Any]]] = {}
-    kernels = _kernels(graph)
+    uses: dict[str, set[tuple[str, int]]] = {}
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            uses.setdefault(name.split(":")[0], set()).add((node.op, index))
+    kernels = {name for name, used in uses.items() if used <= KERNELS}
     for node in graph.node:
         if node.name in captured and captured[node.name].dtype != tf.resource:
             _add_constant(made, node.name, captured[node.name].numpy())
         elif node.op == "ReadVariableOp":
-            read, shape = _open_variable(captured, _source(nodes, node.input[0]), node.attr["dtype"].type)
+            handle = nodes[node.input[0].split(":")[0]]  # of a variable, behind Identity nodes
+            while handle.op == "Identity":
+                handle = nodes[handle.input[0].split(":")[0]]
+            read, shape = _open_variable(captured, str(handle.name), node.attr["dtype"].type)
             size = int(np.prod(shape)) * tf.as_dtype(node.attr["dtype"].type).size
             if size <= LARGE_BYTES or node.name not in kernels:
                 _add_constant(made, node.name, read())
@@ -112,23 +119,6 @@ def _replace(graph: Any, captured: Mapping[str, Any]) -> tuple[Any, dict[str, Ca
             del added.input[:]
             added.input.extend(data)
     return made, readers
-
-
-def _kernels(graph: Any) -> set[str]:
-    """Return the names of the nodes whose value is only used as a kernel of the operators in `KERNELS`."""
-    uses: dict[str, set[tuple[str, int]]] = {}
-    for node in graph.node:
-        for index, name in enumerate(node.input):
-            uses.setdefault(name.split(":")[0], set()).add((node.op, index))
-    return {name for name, used in uses.items() if used <= KERNELS}
-
-
-def _source(nodes: Mapping[str, Any], name: str) -> str:
-    """Return the name of the node that a resource (a variable's handle) comes from, skipping Identity nodes."""
-    node = nodes[name.split(":", maxsplit=1)[0]]
-    while node.op == "Identity":
-        node = nodes[node.input[0].split(":")[0]]
-    return str(node.name)
 
 
 def _open_variable(

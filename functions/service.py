@@ -136,9 +136,14 @@ class Service:
             DeliveryError: When the data can't be fetched at present, or may be those of a captive portal: their digest
                 differs from the event's, or they are no valid input and nothing shows that they are the store's.
         """
+        if self._desk is None:
+            raise ClaimError(
+                "this function doesn't fetch data by reference (dataref)",
+                hint="set dataref_hosts, or send the data itself",
+            )
         expected = _find_digest(event)
         start = time.perf_counter()
-        fetched = self._fetch(event.extensions[DATAREF], take)
+        fetched = self._desk.fetch(event.extensions[DATAREF], take)
         self.metrics.observe("fetch", time.perf_counter() - start)
         if expected and expected != (digest := hashlib.sha256(fetched.data).hexdigest()):
             raise DeliveryError(
@@ -153,14 +158,6 @@ class Service:
                 f"the host of a dataref answered with other data than the store's, or with bad data: {error.message}",
                 hint=_LATER,
             ) from error
-
-    def _fetch(self, reference: str, take: Callable[[int], None]) -> FetchedData:
-        if self._desk is None:
-            raise ClaimError(
-                "this function doesn't fetch data by reference (dataref)",
-                hint="set dataref_hosts, or send the data itself",
-            )
-        return self._desk.fetch(reference, take)
 
     def _predict(self, data: bytes, content_type: str) -> tuple[Prediction, Pipeline]:
         media_type = content_type.partition(";")[0].strip().lower()

@@ -76,7 +76,8 @@ def assess_candidate(
     change = right_fp32.astype(np.float64) - right_int8
     beyond = shown_above(by_class, change, len(labels), of_a_class)
     images, same = len(truth), fp32 == int8
-    agreement_bound = _bound_agreement(everything, same)
+    alike = math.floor(everything.count_worth(same.astype(np.float64)) + 1e-9)
+    agreement_bound = lower_bound(math.floor(float(same.mean()) * alike + 1e-9), alike, CONFIDENCE) if alike else 0.0
     by_labels = n > 0 and bound <= allowed and not beyond
     drop = judged.average(change)
     contradicted = bool(beyond) or drop > allowed
@@ -161,12 +162,6 @@ def _discordance(lost: float, gained: float, n: int) -> float:
     return (lost + gained + PRIOR_DIFFERENT) / (n + PRIOR_IMAGES)
 
 
-def _bound_agreement(judged: JudgedImages, same: npt.NDArray[np.bool_]) -> float:
-    """Return the lower bound of the share of images on which both graphs give the same label."""
-    counted = math.floor(judged.count_worth(same.astype(np.float64)) + 1e-9)
-    return lower_bound(math.floor(float(same.mean()) * counted + 1e-9), counted, CONFIDENCE) if counted else 0.0
-
-
 def shown_above(judged: JudgedImages, values: npt.NDArray[np.float64], classes: int, allowed: float) -> list[int]:
     """Return the strata whose mean value exceeds `allowed`, as far as the images show it (95 %, Bonferroni)."""
     counts, totals = judged.count_strata(values, classes)
@@ -186,8 +181,9 @@ def explain(evidence: Evidence, max_drop: float) -> str:
         return _explain_agreement(evidence)
     if not evidence.labelled_images:
         return f"no image has a label; {_ask_for_photos(evidence)}"
+    change = f"gained {_points(-evidence.drop)}" if evidence.drop < 0 else f"lost {_points(evidence.drop)}"
     text = (
-        f"int8 {_change(evidence)}, at most {format_bound(evidence.drop_bound_95)} with 95 % confidence, "
+        f"int8 {change}, at most {format_bound(evidence.drop_bound_95)} with 95 % confidence, "
         f"on {evidence.labelled_images:,} images"
     )
     if evidence.classes_beyond:
@@ -196,7 +192,9 @@ def explain(evidence: Evidence, max_drop: float) -> str:
         return text
     if not evidence.missing_labelled or evidence.drop > max_drop:
         return f"{text}; the limit is {_points(max_drop)}"
-    return f"{text}; the limit is {_points(max_drop)}: {_ask_for_labels(evidence)}"
+    more = f"{round_up(evidence.missing_labelled)} more labelled images would be enough to decide"
+    photos = f", or {_ask_for_photos(evidence)}" if evidence.missing_images else ""
+    return f"{text}; the limit is {_points(max_drop)}: {more}{photos}"
 
 
 def explain_difference(parity: Parity) -> str:
@@ -237,21 +235,11 @@ def _explain_agreement(evidence: Evidence) -> str:
     return text
 
 
-def _ask_for_labels(evidence: Evidence) -> str:
-    more = f"{round_up(evidence.missing_labelled)} more labelled images would be enough to decide"
-    return f"{more}, or {_ask_for_photos(evidence)}" if evidence.missing_images else more
-
-
 def _ask_for_photos(evidence: Evidence) -> str:
     return (
         f"{evidence.missing_images:,} more photos without labels (convert.unlabelled) would be enough to "
         "compare it with fp32"
     )
-
-
-def _change(evidence: Evidence) -> str:
-    net = evidence.drop
-    return f"gained {_points(-net)}" if net < 0 else f"lost {_points(net)}"
 
 
 def _points(share: float) -> str:

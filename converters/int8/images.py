@@ -134,7 +134,13 @@ def load_labelled(
             f"({', '.join(source.labels[:5])})",
             hint=hint,
         )
-    split = _load_split(source.model.parent) if source.route == "run" else {}
+    split: Mapping[str, SplitEntry] = {}
+    if source.route == "run":
+        file = source.model.parent / SPLIT_FILE
+        try:
+            split = parse_split(file.read_text(encoding="utf-8"), str(file))
+        except (OSError, UnicodeDecodeError, RunError) as error:
+            raise ConversionError(f"{file} can't be read: {error}", hint="train the model again") from error
     sides, groups = _choose_sides(split, found, progress)
     ordered = sorted(found.seen, key=lambda item: item.digest)
     mates = find_trained_mates(split)
@@ -145,14 +151,6 @@ def load_labelled(
         trained=frozenset(digest for digest, side in sides.items() if side == "train"),
         looks=tuple(item.look for item in ordered if item.look is not None and item.digest in sides),
     )
-
-
-def _load_split(run: Path) -> Mapping[str, SplitEntry]:
-    file = run / SPLIT_FILE
-    try:
-        return parse_split(file.read_text(encoding="utf-8"), str(file))
-    except (OSError, UnicodeDecodeError, RunError) as error:
-        raise ConversionError(f"{file} can't be read: {error}", hint="train the model again") from error
 
 
 def _choose_sides(
@@ -181,14 +179,11 @@ def _choose_sides(
     groups = {seen[position].digest: seen[group[0]].digest for group in alike.groups for position in group}
     for item in seen:
         declared = (item.entry.split or "train") if found.listing.declared else None
-        sides[item.digest] = declared or _draw_side(groups.get(item.digest, item.digest))
+        # Of a group of which the model was trained on no image, a hash of its name draws the side.
+        name = f"0:{groups.get(item.digest, item.digest)}"
+        drawn = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+        sides[item.digest] = declared or ("val" if drawn < DECLARED_SHARE else "train")
     return sides, groups
-
-
-def _draw_side(group: str) -> Split:
-    """Return the side of a group of which the model was trained on no image, by a hash of its name."""
-    number = int.from_bytes(hashlib.sha256(f"0:{group}".encode()).digest()[:8], "big")
-    return "val" if number / 2**64 < DECLARED_SHARE else "train"
 
 
 def find_unlabelled(

@@ -96,13 +96,20 @@ def adapt(model: onnx.ModelProto, interface: Interface, recipe: Recipe, classes:
     logits, probabilities = interface.pick_outputs([value.name for value in graph.output])
     (value,) = graph.input
     check_input(_shape(value), interface, recipe.height, recipe.width)
-    single = probabilities is not None and _is_single(graph, probabilities, classes)
+    # A sigmoid gives the probability of the second of two labels alone.
+    shapes = [_shape(output) for output in graph.output if output.name == probabilities]
+    single = classes == 2 and shapes and shapes[0] is not None and shapes[0][1:] == [1]
     read = {name: _check_output(graph, name, 1 if single else classes) for name in (logits, probabilities) if name}
     features = interface.features
-    _rename(graph, {name: f"{OWN}{name}" for name in (*OURS, FEATURES, own_input, *read, features)})
+    names = {name: f"{OWN}{name}" for name in (*OURS, FEATURES, own_input, *read, features)}
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for item in [*graph.initializer, *graph.input]:
+        item.name = names.get(item.name, item.name)
     before = _before(graph, value, interface)
     own_logits, own_probabilities = (name and f"{OWN}{name}" for name in (logits, probabilities))
-    behind = _behind(graph, own_logits, own_probabilities, read, single=single)
+    behind = _behind(graph, own_logits, own_probabilities, read, single=bool(single))
     if features:
         flat: list[Step] = [("Flatten", [], {"axis": 1}), ("Cast", [], {"to": TensorProto.FLOAT})]
         behind += _chain(flat, f"{OWN}{features}", FEATURES, "behind_features")
@@ -191,12 +198,6 @@ def _constant(graph: onnx.GraphProto, name: str, value: npt.NDArray[Any]) -> str
     return f"eaves/{name}"
 
 
-def _is_single(graph: onnx.GraphProto, name: str, classes: int) -> bool:
-    """Return whether an output has the probability of the second of two labels alone, as a sigmoid gives it."""
-    shape = next(_shape(value) for value in graph.output if value.name == name)
-    return classes == 2 and shape is not None and len(shape) == 2 and shape[1] == 1
-
-
 def _check_output(graph: onnx.GraphProto, name: str, classes: int) -> int:
     """Check that an output has one float for each label, and return its element type."""
     value = next(value for value in graph.output if value.name == name)
@@ -219,11 +220,3 @@ def _shape(value: onnx.ValueInfoProto) -> list[int | None] | None:
     if not value.type.tensor_type.HasField("shape"):
         return None
     return [dim.dim_value if dim.HasField("dim_value") else None for dim in value.type.tensor_type.shape.dim]
-
-
-def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
-    for node in graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-    for item in [*graph.initializer, *graph.input]:
-        item.name = names.get(item.name, item.name)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from eaves.artifact.conversion_results import INT8
-from eaves.artifact.manifest import OUTPUTS, PROBABILITIES, TENSOR, Manifest, TensorSpec, check_path
+from eaves.artifact.manifest import OUTPUTS, PROBABILITIES, TENSOR, TensorSpec, check_path
 from eaves.artifact.store import Artifact
 from eaves.errors import ArtifactError, GoldenError, InputError
 
@@ -170,7 +170,13 @@ def replay(artifact: Artifact, predict: Predict, case: GoldenCase, *, prepare: P
         allowed_probabilities=min(manifest.golden_tolerance, 1.0),
     )
     try:
-        tensor = _input(artifact, case, prepare)
+        if prepare is None and case.tensor:
+            tensor = _load_tensor(artifact.path / case.tensor, manifest.input)
+        elif prepare is None and manifest.task == TENSOR:  # only the stored tensor can be the input
+            message = f"{artifact.path}/{INDEX} names no tensor for {case.file}"
+            raise ArtifactError(message, hint="convert the run again")
+        else:
+            tensor = (prepare or manifest.image_recipe.tensor)(_read(artifact.path / case.file))
     except InputError as error:
         return replace(result, fault=f"golden image {case.file}: {error.message}", hint="convert the run again")
     if tensor_digest(tensor) != case.tensor_sha256:
@@ -190,7 +196,10 @@ def replay(artifact: Artifact, predict: Predict, case: GoldenCase, *, prepare: P
     probabilities = off.pop(PROBABILITIES) if exact else 0.0
     compared = replace(result, logits=max(off.values(), default=math.inf), probabilities=probabilities)
     fault = _fault(compared)
-    return replace(compared, fault=fault, hint=_hint(manifest)) if fault else compared
+    hint = "this onnxruntime can't reproduce the model: install the locked requirements, or convert the run again"
+    if manifest.precision == INT8:
+        hint = "this CPU can't reproduce the int8 model: convert with precision fp32"
+    return replace(compared, fault=fault, hint=hint) if fault else compared
 
 
 def _fault(result: GoldenResult) -> str:
@@ -206,35 +215,17 @@ def _fault(result: GoldenResult) -> str:
     return ""
 
 
-def _hint(manifest: Manifest) -> str:
-    if manifest.precision == INT8:
-        return "this CPU can't reproduce the int8 model: convert with precision fp32"
-    return "this onnxruntime can't reproduce the model: install the locked requirements, or convert the run again"
-
-
 def _parse_case(artifact: Artifact, entry: Any) -> GoldenCase:
-    tensor = entry["tensor"]
+    tensor, label = entry["tensor"], str(entry["label"])
+    if not label.isprintable():
+        raise ValueError(f"the label {label[:80]!r} is not printable")
     return GoldenCase(
         file=_check_listed(artifact, entry["file"]),
-        label=_printable(str(entry["label"])),
+        label=label,
         tensor_sha256=str(entry["tensor_sha256"]),
         tensor=tensor and _check_listed(artifact, tensor),
         outputs={name: tuple(float(value) for value in values) for name, values in entry["outputs"].items()},
     )
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError(f"the label {text[:80]!r} is not printable")
-    return text
-
-
-def _input(artifact: Artifact, case: GoldenCase, prepare: Prepare | None) -> Tensor:
-    if prepare is None and case.tensor:
-        return _load_tensor(artifact.path / case.tensor, artifact.manifest.input)
-    if prepare is None and artifact.manifest.task == TENSOR:  # only the stored tensor can be the input
-        raise ArtifactError(f"{artifact.path}/{INDEX} names no tensor for {case.file}", hint="convert the run again")
-    return (prepare or artifact.manifest.image_recipe.tensor)(_read(artifact.path / case.file))
 
 
 def _load_tensor(path: Path, spec: TensorSpec) -> Tensor:

@@ -265,10 +265,14 @@ def _manifest(values: Mapping[str, Any]) -> Manifest:
     for name in ("licences", "toolchain"):
         if not all(isinstance(value, str) for value in values[name].values()):
             raise ArtifactError(f"manifest.json: {name} must hold strings only")
-    files = {check_path(path): _section(FileEntry, entry, f"files[{path}]") for path, entry in values["files"].items()}
-    for path, entry in files.items():
-        if not _SHA256.fullmatch(entry.sha256):
-            raise ArtifactError(f"manifest.json: files: {path}: sha256 is not 64 hex digits")
+    files = {}
+    for path, entry in values["files"].items():
+        origin = f"manifest.json: files[{check_path(path)}]"
+        if not isinstance(entry, Mapping):
+            raise ArtifactError(f"{origin} must be an object")
+        files[path] = build(FileEntry, SettingsLayer(origin=origin, values=entry))
+        if not _SHA256.fullmatch(files[path].sha256):
+            raise ArtifactError(f"{origin}: sha256 is not 64 hex digits")
     recipe = None if values["task"] == TENSOR and values["recipe"] is None else parse_recipe(values["recipe"])
     made = build(Manifest, SettingsLayer(origin="manifest.json", values={**values, "files": {}, "recipe": None}))
     if recipe is not None and made.task == TENSOR:
@@ -279,12 +283,6 @@ def _manifest(values: Mapping[str, Any]) -> Manifest:
 def _shows(text: str) -> bool:
     """Return whether a text is safe to print: it has no escape sequence, line break or direction override."""
     return 0 < len(text) <= MAX_TEXT and text.isprintable()
-
-
-def _section(cls: type[Any], values: Any, where: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise ArtifactError(f"manifest.json: {where} must be an object")
-    return build(cls, SettingsLayer(origin=f"manifest.json: {where}", values=values))
 
 
 def check_path(path: str) -> str:

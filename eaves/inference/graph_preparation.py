@@ -12,14 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from eaves.artifact import Artifact, check, load_golden, open_artifact
+from eaves.artifact import Artifact, check, open_artifact
 from eaves.artifact.store import MODEL
 from eaves.base.disk_errors import disk_errors
 from eaves.base.files import make_directory, rename_durably
 from eaves.base.locks import locked
 from eaves.errors import ArtifactError, EavesError
 from eaves.inference.child_process import ChildFault, run_child, run_child_main
-from eaves.inference.handler import Handler
 from eaves.inference.prepared_graphs import WEIGHTS, detect_layout, find_graph, graph_name
 from eaves.inference.session import Session
 from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
@@ -81,7 +80,7 @@ def _prepare(artifact: Artifact, folder: Path, name: str) -> Path:
     staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=folder))
     try:
         _write(artifact, staging / MODEL)
-        _prove(artifact, staging / MODEL)
+        check(artifact, Session(staging / MODEL, optimise=False).attempt)
         shutil.rmtree(folder / name, ignore_errors=True)  # one without its graph
         rename_durably(staging, folder / name)
         for old in folder.glob(f"{name.rpartition('-')[0]}-*"):  # of other versions of onnxruntime
@@ -110,11 +109,6 @@ def _write(artifact: Artifact, path: Path) -> None:
         InferenceSession(str(artifact.model_path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own exceptions, which have no public base class
         raise ArtifactError(f"onnxruntime can't optimise {artifact.model_path}: {str(error)[:300]}") from error
-
-
-def _prove(artifact: Artifact, path: Path) -> None:
-    session, handler = Session(path, optimise=False), Handler()
-    check(artifact, handler.follow(session.attempt), load_golden(artifact), prepare=handler.preprocess)
 
 
 def _work(job: Mapping[str, Any]) -> list[None]:

@@ -93,7 +93,10 @@ def load_handler(artifact: Artifact) -> Handler:
     if entry is None:
         return Handler()
     path = artifact.path / HANDLER
-    source = _read(path)
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path} can't be read: {error.strerror}", hint="convert the run again") from error
     if hashlib.sha256(source).hexdigest() != entry.sha256:
         raise ArtifactError(f"{path} doesn't match its sha256 in the manifest", hint="convert the run again")
     return open_handler(source, path, artifact.manifest.input)
@@ -224,13 +227,6 @@ def _blames_input(error: BaseException) -> bool:
         and isinstance(getattr(error, "message", None), str)
         and isinstance(getattr(error, "hint", None), str | None)
     )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"{path} can't be read: {error.strerror}", hint="convert the run again") from error
 
 
 def _last_line(error: BaseException, path: Path) -> str:

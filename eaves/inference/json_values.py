@@ -42,8 +42,9 @@ def parse_tensor(data: bytes, spec: TensorSpec) -> Tensor:
         TensorError: When the data is not JSON with numbers in the shape of the input; the message names the accepted
             shape.
     """
-    wanted = f'{spec.dtype} values of the shape {_render_shape(spec.shape[1:])}, as nested lists or {{"values": ...}}'
     shape = spec.shape[1:]
+    sides = " x ".join("any" if size == -1 else str(size) for size in shape)
+    wanted = f'{spec.dtype} values of the shape {sides}, as nested lists or {{"values": ...}}'
     count = MAX_FREE_VALUES if -1 in shape else math.prod(shape)
     try:
         sent = parse_json(data, max_values=count * (len(shape) + 1) + VALUES_BESIDE)
@@ -98,10 +99,6 @@ def build_array(flat: Sequence[int | float], shape: Sequence[int], dtype: np.dty
 def _kind(value: Any) -> str:
     kinds = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null or no value"}
     return kinds.get(type(value), "a number")
-
-
-def _render_shape(shape: tuple[int, ...]) -> str:
-    return " x ".join("any" if size == -1 else str(size) for size in shape)
 
 
 def numbers(array: npt.NDArray[Any]) -> Any:

@@ -73,7 +73,9 @@ def replay_in_child(
             keep_words=False,
             on_result=on_case,
         )
-        results = [_parse(values) for values in found]
+        for values in found:  # handler.py may have written them
+            checked: dict[str, Any] = {name: kind(values[name]) for name, kind in _FIELDS.items()}
+            results.append(GoldenResult(**checked))
         done, code = len(results), 0
     except ChildFault as fault:
         if fault.late:
@@ -85,12 +87,6 @@ def replay_in_child(
         what = f"ended the process that replays the golden images after {done} of {len(expected)}"
         raise _fault(artifact, f"{what} (exit {code})", run_handler=run_handler)
     return tuple(results)
-
-
-def _parse(values: Mapping[str, Any]) -> GoldenResult:
-    """Check the types of a result, because handler.py may have written it."""
-    checked: dict[str, Any] = {name: kind(values[name]) for name, kind in _FIELDS.items()}
-    return GoldenResult(**checked)
 
 
 def _fault(artifact: Artifact, what: str, *, run_handler: bool) -> EavesError:

@@ -166,18 +166,12 @@ def open_location(text: str, access: Access, *, create: bool = False) -> ImageLo
         OciError: When the name is malformed, or the layout doesn't exist.
     """
     if text.startswith(LAYOUT):
-        folder, name = _split(text.removeprefix(LAYOUT))
+        folder, at, name = text.removeprefix(LAYOUT).partition("@")  # DIR, DIR:NAME or DIR@DIGEST
+        head, colon, tail = folder.rpartition(":")
+        if not at and colon and "/" not in tail:
+            folder, name = head, tail
         if not folder:
             raise OciError(f"{text!r} contains no folder", hint="name a folder, for example oci:build/flowers:v1")
         return ImageLocation(store=(create_layout if create else open_layout)(Path(folder)), name=name)
     reference = parse_reference(text)
     return ImageLocation(store=Registry(reference, access), name=reference.name, reference=reference)
-
-
-def _split(text: str) -> tuple[str, str]:
-    """Split `DIR`, `DIR:NAME` or `DIR@DIGEST` into the folder and the name or digest, which may be empty."""
-    folder, at, digest = text.partition("@")
-    if at:
-        return folder, digest
-    folder, colon, name = text.rpartition(":")
-    return (folder, name) if colon and "/" not in name else (text, "")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from eaves.errors import OciError
@@ -30,7 +30,9 @@ def reachable_modules(root: Path, rooms: Iterable[str], entries: Iterable[str]) 
     Raises:
         OciError: When a module in `entries` doesn't exist.
     """
-    modules = _modules_of(root, rooms)
+    files = [path for room in rooms for path in (root / room).rglob("*.py")]
+    names = {path: path.relative_to(root).with_suffix("").as_posix().replace("/", ".") for path in files}
+    modules = {name.removesuffix(".__init__"): path for path, name in names.items()}
     missing = sorted(set(entries) - modules.keys())
     if missing:
         raise OciError(f"the module {missing[0]} is missing from {root}", hint="install Eaves again")
@@ -44,13 +46,6 @@ def reachable_modules(root: Path, rooms: Iterable[str], entries: Iterable[str]) 
                 found.add(name)
                 waiting.extend(find_named_modules(modules[name].read_bytes()))
     return {name: modules[name] for name in sorted(found)}
-
-
-def _modules_of(root: Path, rooms: Iterable[str]) -> Mapping[str, Path]:
-    """Return name and file of every module in the packages below a folder; a package's file is its `__init__.py`."""
-    files = [path for room in rooms for path in (root / room).rglob("*.py")]
-    names = {path: path.relative_to(root).with_suffix("").as_posix().replace("/", ".") for path in files}
-    return {name.removesuffix(".__init__"): path for path, name in names.items()}
 
 
 def find_named_modules(source: bytes) -> Iterator[str]:

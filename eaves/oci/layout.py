@@ -38,6 +38,7 @@ _TEMPORARY = ".new-"
 _UNFINISHED = (f"{_TEMPORARY}*", f".*{STAGING_SUFFIX}")
 """File name patterns of incomplete files, which a process is writing or which a killed process has left."""
 _SWEEP_S = 24 * 3600
+"""Age, seconds, from which an incomplete file is one that a killed process has left."""
 
 Progress = Callable[[int], object]
 """Function that is called with the number of bytes that were transferred since its last call."""
@@ -302,16 +303,13 @@ def create_layout(path: Path) -> Layout:
                 if _INDEX not in there:
                     layout.write_file(_INDEX, _render_index([]))
                 layout.write_file(_LAYOUT, json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
-            _sweep(path)
+            for left in (
+                left for folder in (path, path / _BLOBS) for name in _UNFINISHED for left in folder.glob(name)
+            ):
+                with suppress(OSError):
+                    if left.stat().st_mtime < time.time() - _SWEEP_S:
+                        left.unlink()
     return open_layout(path)
-
-
-def _sweep(path: Path) -> None:
-    """Remove incomplete files that killed processes have left; they are older than `_SWEEP_S` seconds."""
-    for left in (left for folder in (path, path / _BLOBS) for name in _UNFINISHED for left in folder.glob(name)):
-        with suppress(OSError):
-            if left.stat().st_mtime < time.time() - _SWEEP_S:
-                left.unlink()
 
 
 def _render_index(entries: list[dict[str, Any]]) -> bytes:

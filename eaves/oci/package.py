@@ -102,7 +102,6 @@ def package(
     parts = split_parts(artifact, allow_handler=allow_handler)
     images = [pick_image(base.source, base.descriptor, platform) for platform in platforms]
     runtimes = [_runtime_of(image, base) for image in images]
-    below = [_layers_below(base, image, runtime, cache, say) for image, runtime in zip(images, runtimes, strict=True)]
     above = [_write_part(artifact, title, paths, layout, cache) for title, paths in parts.items()]
     labels = build_labels(artifact, base)
     run = {
@@ -112,20 +111,14 @@ def package(
         "ExposedPorts": {f"{PORT}/tcp": {}},
     }
     made = []
-    for image, runtime in zip(images, below, strict=True):
+    for image, target in zip(images, runtimes, strict=True):
+        runtime = build_layers(target, cache, say)
+        if (library := build_library_layer(base.source, image, target, cache, say)) is not None:
+            runtime.insert(0, library)
         form = COMPILED if any(layer.title == LIBRARY for layer in runtime) else SOURCES
         made.append(build_image(layout, image, [*runtime, *above], {**run, "Labels": {**labels, LIBRARY_LABEL: form}}))
     descriptor = replace(made[0], platform=None) if len(made) == 1 else build_index(layout, made, labels)
     return Packaged(descriptor=descriptor, source=Overlay([layout, cache], base.source))
-
-
-def _layers_below(
-    base: Base, image: Image, runtime: RuntimeTarget, cache: Layout, say: Callable[[str], object]
-) -> list[Layer]:
-    """Return the layers between a base and an artifact, lowest first."""
-    above = build_layers(runtime, cache, say)
-    library = build_library_layer(base.source, image, runtime, cache, say)
-    return above if library is None else [library, *above]
 
 
 def find_library_form(image: Image) -> str:
@@ -209,7 +202,8 @@ def _runtime_of(image: Image, base: Base) -> RuntimeTarget:
     Raises:
         OciError: When the base image doesn't declare its Python version, or when its Python is too old.
     """
-    declared = base.python or _variable(image, "PYTHON_VERSION")
+    environment = dict(str(entry).partition("=")[::2] for entry in image.values.get("config", {}).get("Env") or [])
+    declared = base.python or environment.get("PYTHON_VERSION", "")
     found = re.fullmatch(_VERSION, declared)
     if found is None:
         raise OciError(
@@ -224,12 +218,6 @@ def _runtime_of(image: Image, base: Base) -> RuntimeTarget:
             hint=("choose another base image"),
         )
     return RuntimeTarget(platform=replace(image.platform, variant=""), python=found["python"], release=declared)
-
-
-def _variable(image: Image, name: str) -> str:
-    """Return the value of an environment variable in a base image's config; empty when the variable isn't set."""
-    entries = image.values.get("config", {}).get("Env") or []
-    return next((str(entry).partition("=")[2] for entry in entries if str(entry).startswith(f"{name}=")), "")
 
 
 def find_artifact(source: ContentSource, descriptor: Descriptor) -> str:
@@ -265,7 +253,10 @@ def unpack_artifact(source: ContentSource, descriptor: Descriptor, layout: Layou
         for layer in image.layers:
             if layer.annotations.get(TITLE, "") in TITLES:
                 layout.write(layer, source)
-                _unpack(layout, layer, Path(made))
+                with read_layer(layout.blob_path(layer.digest), layer) as tar:
+                    for member in tar:  # only the artifact's files
+                        if member.isfile() and PurePosixPath(member.name).parts[:1] == (ROOT,):
+                            tar.extract(member, Path(made), filter="data")
         found = open_artifact(Path(made) / ROOT, level="full")
         if f"sha256:{found.digest}" != wanted:
             raise OciError(
@@ -274,15 +265,3 @@ def unpack_artifact(source: ContentSource, descriptor: Descriptor, layout: Layou
             )
         shutil.move(Path(made) / ROOT, folder)
     return open_artifact(folder)
-
-
-def _unpack(layout: Layout, layer: Descriptor, folder: Path) -> None:
-    """Unpack the artifact's files from one layer, those below the directory `ROOT`, and no other files.
-
-    Raises:
-        OciError: When the layer is no tar, or has a file whose path leads out of the folder.
-    """
-    with read_layer(layout.blob_path(layer.digest), layer) as tar:
-        for member in tar:
-            if member.isfile() and PurePosixPath(member.name).parts[:1] == (ROOT,):
-                tar.extract(member, folder, filter="data")

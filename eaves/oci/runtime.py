@@ -101,7 +101,9 @@ def build_layers(
         say(f"building the layer {title} for {runtime.platform}, Python {runtime.python}")
         with TemporaryDirectory(prefix="eaves-layer-") as folder:
             unpack(files, compiler, Path(folder))
-            return write_layer(cache, _files_of(Path(folder)), title, level=SMALL)
+            paths = (path for path in Path(folder).rglob("*") if path.is_file())
+            made = (LayerFile(path=path.relative_to(folder).as_posix(), content=path) for path in paths)
+            return write_layer(cache, made, title, level=SMALL)
 
     ours = f"eaves {eaves.__version__}"
     needed = (str(runtime.platform), lock.read_bytes(), packing)
@@ -210,12 +212,6 @@ def code_files(image: str = "function") -> Iterator[LayerFile]:
     root = Path(eaves.__file__).parents[1]
     for path in reachable_modules(root, ROOMS, PROCESSES[image]).values():
         yield LayerFile(path=f"{CODE}/{path.relative_to(root).as_posix()}", content=path)
-
-
-def _files_of(root: Path) -> Iterator[LayerFile]:
-    for path in root.rglob("*"):
-        if path.is_file():
-            yield LayerFile(path=path.relative_to(root).as_posix(), content=path)
 
 
 def _bytes_of(file: LayerFile) -> bytes:

@@ -79,9 +79,14 @@ def build_flask(service: Service, environ: Mapping[str, str]) -> Flask:
     app.url_map.merge_slashes = app.url_map.strict_slashes = False  # redirects, which senders of events don't follow
     app.config[problems.REVISION] = environ.get(REVISION_VARIABLE, "")
     app.register_error_handler(Exception, problems.error_response)
-    app.before_request(_raise_failure)
     is_local = listens_on_loopback(service.settings.host)
-    app.before_request(lambda: check_request(request.environ, is_local=is_local))
+
+    @app.before_request
+    def check() -> None:
+        if FAILED in request.environ:  # `FunctionApp` could not answer
+            raise request.environ.pop(FAILED)  # the error refers to the environment and to the image in it
+        check_request(request.environ, is_local=is_local)
+
     _add_routes(app, service)
     _add_protocol(app, service)
     app.extensions[metrics.EXTENSION] = service.metrics
@@ -196,12 +201,6 @@ def _respond(answer: DirectAnswer) -> Response:
     response = Response(answer.body, status=answer.status, headers=dict(answer.headers))
     response.call_on_close(answer.close)
     return response
-
-
-def _raise_failure() -> None:
-    """Raise the error of a request that `FunctionApp` could not answer, for the error handlers."""
-    if FAILED in request.environ:
-        raise request.environ.pop(FAILED)  # the error refers to the environment and to the image in it
 
 
 def _describe(service: Service) -> dict[str, Any]:

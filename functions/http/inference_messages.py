@@ -94,7 +94,11 @@ def parse_request(body: bytes, json_bytes: int | None, spec: TensorSpec, outputs
         raise InputError(f"the name of the input must be {spec.name!r} (got {str(tensor.get('name'))[:40]!r})")
     rest = memoryview(body)[len(body) if json_bytes is None else json_bytes :]
     chosen, binary = _outputs(fields, outputs)
-    return InferRequest(id=_id(fields), examples=_examples(tensor, rest, spec), outputs=chosen, binary=binary)
+    given = fields.get("id")
+    request_id = "" if given is None else str(given) if type(given) is int else given
+    if not isinstance(request_id, str) or len(request_id) > MAX_ID:
+        raise InputError(f"the request's id must be a string of at most {MAX_ID} characters")
+    return InferRequest(id=request_id, examples=_examples(tensor, rest, spec), outputs=chosen, binary=binary)
 
 
 def build_response(
@@ -128,7 +132,8 @@ def build_response(
                 f"some numbers of {name!r:.60} are not finite, and JSON can represent finite numbers only", hint=_BINARY
             )
         else:
-            output["data"] = [_number(value) for value in array.ravel().tolist()]
+            # Nine significant digits restore any float32.
+            output["data"] = [float(f"{x:.9g}") if isinstance(x, float) else x for x in array.ravel().tolist()]
         described.append(output)
     document = {"model_name": model, "model_version": version, "outputs": described}
     head = json.dumps({"id": request.id, **document} if request.id else document).encode()
@@ -158,14 +163,6 @@ def _parse_json(text: bytes) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise InputError("the request must be a JSON object")
     return fields
-
-
-def _id(fields: Mapping[str, Any]) -> str:
-    found = fields.get("id")
-    text = "" if found is None else str(found) if type(found) is int else found
-    if not isinstance(text, str) or len(text) > MAX_ID:
-        raise InputError(f"the request's id must be a string of at most {MAX_ID} characters")
-    return text
 
 
 def _outputs(fields: Mapping[str, Any], known: Sequence[str]) -> tuple[tuple[str, ...], frozenset[str]]:
@@ -199,7 +196,8 @@ def _examples(tensor: Mapping[str, Any], rest: memoryview, spec: TensorSpec) -> 
     if (datatype == "BYTES" and len(shape) not in (1, 2)) or (shape[1:] not in ([], [1]) and datatype == "BYTES"):
         raise InputError(f"the shape of a BYTES input must be [n] (got {shape})")
     if datatype != "BYTES" and not (len(shape) == len(spec.shape) and spec.fits(tuple(shape[1:]))):
-        raise InputError(f"the input's shape must be {_shape(spec)} (got {shape})")
+        sizes = ", ".join("n" if size == -1 else str(size) for size in spec.shape)
+        raise InputError(f"the input's shape must be [{sizes}] (got {shape})")
     if shape[0] > MAX_EXAMPLES:
         raise InputError(
             f"a request may contain at most {MAX_EXAMPLES} examples (got {shape[0]})",
@@ -279,12 +277,3 @@ def _to_bytes(array: Array) -> bytes:
         return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
     elements = [str(value).encode() for value in array.flat]
     return b"".join(struct.pack("<I", len(element)) + element for element in elements)
-
-
-def _number(value: Any) -> Any:
-    """Round a float to nine significant digits, which restore any float32; return other values unchanged."""
-    return float(f"{value:.9g}") if isinstance(value, float) else value
-
-
-def _shape(spec: TensorSpec) -> str:
-    return "[" + ", ".join("n" if size == -1 else str(size) for size in spec.shape) + "]"

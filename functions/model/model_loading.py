@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eaves.artifact import Artifact, check, load_golden, open_artifact
@@ -198,7 +197,13 @@ class LoadingModel:
                     discard_graph(prepared, error.message)
                 raise
             self._timing.mark("golden check")
-        self.pool.allow_second(lambda: _open_second(artifact, handler, self._settings.prepared_graphs))
+
+        def open_second() -> Session:  # it reproduces a golden case too before it gets requests
+            second = open_session(artifact, threads=1, prepared=self._settings.prepared_graphs)
+            _replay(artifact, second, handler, every=False)
+            return second
+
+        self.pool.allow_second(open_second)
         return artifact
 
 
@@ -215,13 +220,6 @@ def _plan(artifact: Artifact, settings: FunctionSettings) -> ThreadPlan:
         fits=second_session_fits(weights_bytes=weights, maps_weights=maps_weights, memory_bytes=read_memory_limit()),
         limit=settings.threads,
     )
-
-
-def _open_second(artifact: Artifact, handler: Handler, prepared: Path | None) -> Session:
-    """Open the session of one thread per run, which reproduces a golden case too before it gets requests."""
-    session = open_session(artifact, threads=1, prepared=prepared)
-    _replay(artifact, session, handler, every=False)
-    return session
 
 
 def _replay(artifact: Artifact, session: Session, handler: Handler, *, every: bool) -> None:

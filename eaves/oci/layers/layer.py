@@ -91,7 +91,7 @@ def _plain(layout: Layout, files: list[LayerFile], title: str) -> Layer:
         hashed = HashedStream(stream)
         _write_tar(hashed, files)
         stream.flush()
-        descriptor = Descriptor(media_type=LAYER, digest=hashed.digest, size=hashed.size, annotations=_titled(title))
+        descriptor = Descriptor(media_type=LAYER, digest=hashed.digest, size=hashed.size, annotations={TITLE: title})
         layout.adopt(temporary, descriptor)
     return Layer(descriptor=descriptor, diff_id=descriptor.digest, title=title)
 
@@ -104,7 +104,7 @@ def _compressed(layout: Layout, files: list[LayerFile], title: str, level: int) 
     _write_tar(buffer, files)
     plain = buffer.getbuffer()
     content = bytes(deflate.gzip_compress(plain, level))
-    descriptor = build_descriptor(content, LAYER_GZIP, **_titled(title))
+    descriptor = build_descriptor(content, LAYER_GZIP, **{TITLE: title})
     layout.write_bytes(content, descriptor)
     return Layer(descriptor=descriptor, diff_id=f"sha256:{hashlib.sha256(plain).hexdigest()}", title=title)
 
@@ -137,10 +137,6 @@ def _size(file: LayerFile) -> int:
 
 def _unreadable(path: Path, error: OSError) -> OciError:
     return OciError(f"{path} can't be read or packed: {error.strerror or error}")
-
-
-def _titled(title: str) -> dict[str, str]:
-    return {TITLE: title}
 
 
 def _check(files: list[LayerFile]) -> None:
@@ -222,7 +218,11 @@ def kept_layer(cache: Layout, parts: tuple[str | bytes, ...], make: Callable[[],
     Raises:
         OciError: When the layer can't be made.
     """
-    key = _key(compressor(), Path(__file__).read_bytes(), *parts)
+    seen = hashlib.sha256()
+    for part in (compressor(), Path(__file__).read_bytes(), *parts):
+        content = part.encode() if isinstance(part, str) else part
+        seen.update(len(content).to_bytes(8, "big") + content)
+    key = seen.hexdigest()
     found = _find(cache, key)
     if found is not None:
         return found
@@ -230,14 +230,6 @@ def kept_layer(cache: Layout, parts: tuple[str | bytes, ...], make: Callable[[],
     values = {"descriptor": made.descriptor.to_dict(), "diff_id": made.diff_id, "title": made.title}
     cache.write_file(f"{key}.json", json.dumps(values).encode())
     return made
-
-
-def _key(*parts: str | bytes) -> str:
-    seen = hashlib.sha256()
-    for part in parts:
-        content = part.encode() if isinstance(part, str) else part
-        seen.update(len(content).to_bytes(8, "big") + content)
-    return seen.hexdigest()
 
 
 def _find(cache: Layout, key: str) -> Layer | None:
