@@ -13,8 +13,7 @@ from converters.child_process import run_child
 from converters.int8.precision_choice import PrecisionChooser
 from converters.model_source import ModelSource, open_source
 from converters.onnx.adapter import adapt, check_names, check_numbers
-from converters.onnx.graph import read_signature, show_features, write_graph
-from converters.onnx.graph_preparation import fuse, prepare
+from converters.onnx.graph import fuse, prepare, read_signature, show_features, write_graph
 from converters.previous_artifacts import find_converted, find_previous, write_settings
 from converters.proof import prove_parity, run_original, run_session
 from converters.settings import ConvertSettings

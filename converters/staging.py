@@ -145,34 +145,25 @@ def choose_goldens(source: ModelSource, previous: Sequence[Artifact], limit: int
     for sample in sorted(source.samples, key=lambda sample: sample.sha256):
         first.setdefault(sample.label or sample.sha256, sample)
     labels = sorted(first)[:limit]
+    own = file_digest(source.handler) if source.handler else ""
     for artifact in previous:
-        old = _read_goldens(artifact) if _is_of(artifact.manifest, source) and is_intact(artifact) else ()
+        manifest = artifact.manifest
+        handler = manifest.files[HANDLER].sha256 if HANDLER in manifest.files else ""
+        makes = (manifest.name, manifest.labels, manifest.recipe, handler)
+        if makes != (source.name, source.labels, source.recipe, own) or not is_intact(artifact):
+            continue
+        try:
+            cases = load_golden(artifact)
+        except ArtifactError:  # an unreadable artifact is nothing to build on
+            continue
+        paths = [artifact.path / case.file for case in cases]
+        old = tuple(
+            ParitySample(path=path, label=case.label, sha256=file_digest(path))
+            for path, case in zip(paths, cases, strict=True)
+        )
         if 0 < len(old) <= limit and {sample.label for sample in old} >= set(labels):
             return old
     return tuple(first[label] for label in labels)
-
-
-def _is_of(manifest: Manifest, source: ModelSource) -> bool:
-    handler = manifest.files[HANDLER].sha256 if HANDLER in manifest.files else ""
-    own = file_digest(source.handler) if source.handler else ""
-    return (manifest.name, manifest.labels, manifest.recipe, handler) == (
-        source.name,
-        source.labels,
-        source.recipe,
-        own,
-    )
-
-
-def _read_goldens(artifact: Artifact) -> tuple[ParitySample, ...]:
-    try:
-        cases = load_golden(artifact)
-    except ArtifactError:  # an unreadable artifact is nothing to build on
-        return ()
-    paths = [artifact.path / case.file for case in cases]
-    return tuple(
-        ParitySample(path=path, label=case.label, sha256=file_digest(path))
-        for path, case in zip(paths, cases, strict=True)
-    )
 
 
 def write_goldens(

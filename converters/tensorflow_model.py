@@ -85,7 +85,14 @@ def _open_keras(job: Mapping[str, Any]) -> tuple[Any, Any]:
         model = keras.saving.load_model(job["model"], compile=False, safe_mode=True)
     # Keras raises ValueError, TypeError and its own exceptions, and a broken zip raises others
     except Exception as error:
-        raise _refused(str(error)) from error
+        reason = str(error)
+        if "lambda" in reason.lower() or "safe_mode" in reason:
+            reason = "a layer holds Python code (a Lambda), which Eaves never runs"
+        raise ConversionError(
+            f"Keras can't open the file: {reason[:300]}",
+            hint="on a machine that has the model's code, write a SavedModel with `model.export(FOLDER)`, and "
+            "convert that folder",
+        ) from error
     inputs = getattr(model, "inputs", None) or []  # a subclass of Model may not know its inputs
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         found = ", ".join(str(tuple(tensor.shape)) for tensor in inputs) or "inputs that it does not name"
@@ -113,13 +120,3 @@ def _open_keras(job: Mapping[str, Any]) -> tuple[Any, Any]:
     shape = (None, *(own or other for own, other in zip(given.shape[1:], declared, strict=True)))
     spec = tf.TensorSpec(shape, given.dtype, name=given.name)
     return tf.function(serve).get_concrete_function(spec), model
-
-
-def _refused(reason: str) -> ConversionError:
-    if "lambda" in reason.lower() or "safe_mode" in reason:
-        reason = "a layer holds Python code (a Lambda), which Eaves never runs"
-    return ConversionError(
-        f"Keras can't open the file: {reason[:300]}",
-        hint="on a machine that has the model's code, write a SavedModel with `model.export(FOLDER)`, and "
-        "convert that folder",
-    )

@@ -251,19 +251,15 @@ def build_reply(cause: Event, prediction: Prediction, predictor: Pipeline, setti
         time=cause.time or datetime.now(UTC).isoformat().replace("+00:00", "Z"),
         datacontenttype="application/json",
         data=_encode(build_prediction_document(prediction, artifact)).encode(),
-        extensions=_extensions(cause, prediction, artifact),
+        extensions={
+            **{name: cause.extensions[name] for name in PASSED_ON if name in cause.extensions},
+            "causeid": cause.id,
+            "causesource": cause.source,
+            **prediction.attributes,
+            "model": artifact.manifest.name,
+            "modelversion": artifact.manifest.version,
+        },
     )
-
-
-def _extensions(cause: Event, prediction: Prediction, artifact: Artifact) -> Mapping[str, str]:
-    return {
-        **{name: cause.extensions[name] for name in PASSED_ON if name in cause.extensions},
-        "causeid": cause.id,
-        "causesource": cause.source,
-        **prediction.attributes,
-        "model": artifact.manifest.name,
-        "modelversion": artifact.manifest.version,
-    }
 
 
 def _open_desk(settings: FunctionSettings, environ: Mapping[str, str]) -> DatarefFetcher:

@@ -87,7 +87,7 @@ def calibrate(model: onnx.ModelProto, images: Iterable[npt.NDArray[np.uint8]]) -
     """Run a prepared graph over images and measure every tensor.
 
     Args:
-        model: Graph from `graph_preparation`.
+        model: Graph from `prepare`.
         images: Input tensors, (H, W, 3) uint8.
     """
     watched = onnx.ModelProto()

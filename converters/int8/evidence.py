@@ -84,7 +84,9 @@ def assess_candidate(
     worth = judged.count_worth(change)  # the planning of more images counts those that are independent
     scale = worth / n if n else 1.0
     counted = lost * scale, gained * scale, max(1, round(worth)) if n else 0
-    suffices = labels_suffice(*counted, allowed)
+    # With so many labelled images a graph that fails by labels probably loses accuracy, so labels decide alone:
+    # agreement with fp32 doesn't show which answers are right, so it could still pass the graph.
+    suffices = allowed > 0 and counted[2] >= images_needed(_discordance(*counted), allowed)
     kind, passed = LABELS if n else NONE, by_labels
     if not (by_labels or contradicted or suffices) and images >= AGREEMENT_IMAGES:
         kind = AGREEMENT
@@ -118,21 +120,6 @@ def can_pass(labelled: int, images: int, drop: float) -> bool:
         drop: Loss of accuracy that is allowed, a fraction of 1.
     """
     return images >= AGREEMENT_IMAGES or drop <= 0 or labelled >= images_needed(0.0, drop)
-
-
-def labels_suffice(lost: float, gained: float, n: int, drop: float) -> bool:
-    """Return whether there are so many labelled images that an int8 graph without any loss would nearly always pass.
-
-    If there are, a graph that fails by labels probably loses accuracy, so labels decide alone. Agreement with fp32 is
-    not used then: it doesn't show which answers are right, so it could still pass the graph.
-
-    Args:
-        lost: Number of images that only fp32 classifies correctly.
-        gained: Number of images that only int8 classifies correctly.
-        n: Number of labelled images.
-        drop: Loss of accuracy that is to be excluded, a fraction of 1.
-    """
-    return drop > 0 and n >= images_needed(_discordance(lost, gained, n), drop)
 
 
 def count_missing(lost: float, gained: float, n: int, drop: float) -> int:
@@ -181,11 +168,10 @@ def explain(evidence: Evidence, max_drop: float) -> str:
         return _explain_agreement(evidence)
     if not evidence.labelled_images:
         return f"no image has a label; {_ask_for_photos(evidence)}"
+    # The bound is rounded up, so that it is never understated, as the one below is rounded down.
+    at_most = f"{math.ceil(evidence.drop_bound_95 * 1000 - 1e-6) / 10:.1f}".removesuffix(".0")
     change = f"gained {_points(-evidence.drop)}" if evidence.drop < 0 else f"lost {_points(evidence.drop)}"
-    text = (
-        f"int8 {change}, at most {format_bound(evidence.drop_bound_95)} with 95 % confidence, "
-        f"on {evidence.labelled_images:,} images"
-    )
+    text = f"int8 {change}, at most {at_most} with 95 % confidence, on {evidence.labelled_images:,} images"
     if evidence.classes_beyond:
         return f"{text}; the accuracy of {', '.join(evidence.classes_beyond)} dropped too much"
     if evidence.passed:
@@ -206,16 +192,6 @@ def explain_difference(parity: Parity) -> str:
     )
 
 
-def format_bound(share: float) -> str:
-    """Format an upper bound in percentage points, rounded up to one decimal so that it is never understated."""
-    return f"{math.ceil(share * 1000 - 1e-6) / 10:.1f}".removesuffix(".0")
-
-
-def format_lower_bound(share: float) -> str:
-    """Format a lower bound as a percentage, rounded down to one decimal so that it is never overstated."""
-    return f"{round_outward((share, share), 3)[0]:.1%}"
-
-
 def round_up(images: int) -> str:
     """Round a number of images up to two significant digits: 1,300 for 1,243."""
     unit: int = 10 ** max(0, len(str(images)) - 2)
@@ -223,10 +199,11 @@ def round_up(images: int) -> str:
 
 
 def _explain_agreement(evidence: Evidence) -> str:
+    at_least, _ = round_outward((evidence.agreement_bound_95, evidence.agreement_bound_95), 3)
     verb = "agrees" if evidence.passed else "agrees too little"
     text = (
         f"int8 {verb} with fp32: on {evidence.agreement:.1%} of {evidence.images:,} images, at least "
-        f"{format_lower_bound(evidence.agreement_bound_95)} with 95 % confidence, {evidence.min_agreement:.0%} required"
+        f"{at_least:.1%} with 95 % confidence, {evidence.min_agreement:.0%} required"
     )
     if evidence.classes_beyond:
         text += f"; its answers differ on too many images of {', '.join(evidence.classes_beyond)}"

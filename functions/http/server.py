@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from types import FrameType
 from typing import Any
 
 from waitress import create_server, wasyncore
@@ -108,7 +107,7 @@ class Server:
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then finish the accepted requests."""
         for number in STOP_SIGNALS:
-            signal.signal(number, self._stop)
+            signal.signal(number, lambda number, frame: self._stop())
         _log.info("listening on %s:%s", self._server.effective_host, self._server.effective_port)
         while not self._stopping.is_set():
             self._poll(POLL_S)
@@ -132,7 +131,7 @@ class Server:
             self._threads = wanted
             self._server.task_dispatcher.set_thread_count(wanted)
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
+    def _stop(self) -> None:
         self._stopping.set()
         self._server.pull_trigger()
 

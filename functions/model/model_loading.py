@@ -18,8 +18,15 @@ from eaves.artifact import Artifact, check, load_golden, open_artifact
 from eaves.artifact.store import MODEL
 from eaves.errors import ArtifactError, EavesError, HandlerError, LoadingError, StoppedError
 from eaves.inference.prepared_graphs import discard_graph, find_graph
-from eaves.inference.session import Session, open_session
-from eaves.inference.session_pool import ActivePredictions, SessionPool, ThreadPlan, plan_threads, second_session_fits
+from eaves.inference.session import (
+    ActivePredictions,
+    Session,
+    SessionPool,
+    ThreadPlan,
+    open_session,
+    plan_threads,
+    second_session_fits,
+)
 from eaves.resource_limits import count_usable_cpus, read_memory_limit
 from functions.settings import FunctionSettings
 from functions.start_timing import StartTiming

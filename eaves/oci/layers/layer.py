@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from eaves.errors import OciError
-from eaves.oci.descriptor import LAYER, LAYER_GZIP, Descriptor, build_descriptor, parse_descriptor
+from eaves.oci.descriptor import LAYER_GZIP, Descriptor, build_descriptor, parse_descriptor
 from eaves.oci.layout import HashedStream, Layout, verified
 
 TITLE = "org.opencontainers.image.title"
@@ -29,9 +29,6 @@ TITLE = "org.opencontainers.image.title"
 FAST, SMALL = 1, 9
 """Compression levels: FAST for model files, which a higher level hardly makes smaller (int8 weights shrink by 20 %),
 and SMALL for code."""
-MAX_COMPRESSED_BYTES = 2**29
-"""Maximum size of a layer's files for which the layer is compressed, bytes, because compression takes place in memory.
-A larger layer is an uncompressed tar."""
 ALTERED_HINT = "the container image was altered or damaged; package and push it again"
 
 
@@ -82,26 +79,11 @@ def write_layer(layout: Layout, files: Iterable[LayerFile], title: str, *, level
     """
     ordered = sorted(files, key=lambda file: PurePosixPath(file.path).parts)
     _check(ordered)
-    small = sum(map(_size, ordered)) <= MAX_COMPRESSED_BYTES
-    return _compressed(layout, ordered, title, level) if small else _plain(layout, ordered, title)
-
-
-def _plain(layout: Layout, files: list[LayerFile], title: str) -> Layer:
-    with layout.new_file(f"the layer {title}") as (temporary, stream):
-        hashed = HashedStream(stream)
-        _write_tar(hashed, files)
-        stream.flush()
-        descriptor = Descriptor(media_type=LAYER, digest=hashed.digest, size=hashed.size, annotations={TITLE: title})
-        layout.adopt(temporary, descriptor)
-    return Layer(descriptor=descriptor, diff_id=descriptor.digest, title=title)
-
-
-def _compressed(layout: Layout, files: list[LayerFile], title: str, level: int) -> Layer:
     compressor()
     import deflate
 
     buffer = io.BytesIO()
-    _write_tar(buffer, files)
+    _write_tar(buffer, ordered)
     plain = buffer.getbuffer()
     content = bytes(deflate.gzip_compress(plain, level))
     descriptor = build_descriptor(content, LAYER_GZIP, **{TITLE: title})
@@ -124,15 +106,6 @@ def compressor() -> str:
             "layers can't be compressed: the package deflate is not installed",
             hint="pip install '.[oci]'   # in a checkout of Eaves",
         ) from error
-
-
-def _size(file: LayerFile) -> int:
-    if isinstance(file.content, bytes):
-        return len(file.content)
-    try:
-        return file.content.stat().st_size
-    except OSError as error:
-        raise _unreadable(file.content, error) from error
 
 
 def _unreadable(path: Path, error: OSError) -> OciError:

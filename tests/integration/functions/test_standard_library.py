@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from eaves.events import Event, encode_binary
-from eaves.oci.layers.standard_library import load_standard_library
+from eaves.oci.layers.bytecode import load_standard_library
 from tests.processes.function import Start
 
 FROZEN = {"importlib._bootstrap", "importlib._bootstrap_external", "sitecustomize"}

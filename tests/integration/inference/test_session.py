@@ -46,14 +46,6 @@ def outside(tmp_path: Path) -> Path:
     return secret
 
 
-def test_weights_inside_the_models_folder_are_read(tmp_path: Path) -> None:
-    path = save(build_graph(location="weights/w.bin"), tmp_path / "model" / MODEL)
-    outside(tmp_path).rename(tmp_path / "w.bin")
-    (path.parent / "weights").mkdir()
-    (tmp_path / "w.bin").rename(path.parent / "weights/w.bin")
-    assert Session(path).run(IMAGE)[0][0, 0] == pytest.approx(8.0, rel=1e-5)
-
-
 # Our own check of the list in the manifest doesn't see what the graph names: onnxruntime's own refusal is what keeps
 # external data inside, and these tests are what says that it does.
 @pytest.mark.parametrize("way", ["..", "deep ..", "absolute", "symlink", "symlinked folder", "dangling", "short"])

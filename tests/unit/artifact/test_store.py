@@ -158,15 +158,6 @@ def test_a_flipped_bit_is_found_at_full_only(artifact: Artifact, name: str) -> N
     assert "convert the run again" in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize("name", [MODEL, LABELS])
-def test_an_artifact_without_model_or_labels_is_none(artifact: Artifact, name: str) -> None:
-    values = json.loads((artifact.path / MANIFEST).read_bytes())
-    del values["files"][name]
-    (artifact.path / MANIFEST).write_text(json.dumps(values))
-    with pytest.raises(ArtifactError, match=f"lists no {name}"):
-        open_artifact(artifact.path)
-
-
 def test_other_users_may_read_an_artifact(tmp_path: Path) -> None:
     """A container runs as a user that doesn't own the files; a staging directory made by mkdtemp is private."""
     staging = fill(tmp_path / "staging")

@@ -136,11 +136,6 @@ def test_a_reference_is_not_followed_unless_hosts_are_allowed(client: FlaskClien
     assert "store.example" in send(other, event).text
 
 
-def test_a_compressed_body_is_refused(client: FlaskClient) -> None:
-    response = client.post("/", data=RED, headers={"Content-Type": "image/png", "Content-Encoding": "gzip"})
-    assert (response.status_code, problem(response)) == (415, "unsupported-content")
-
-
 def test_metrics_tell_outcomes_stages_and_the_model(client: FlaskClient, artifact: Artifact) -> None:
     send(client)
     send(client, replace(EVENT, data=b"hello"))

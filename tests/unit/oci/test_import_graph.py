@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.errors import OciError
-from eaves.oci.import_graph import reachable_modules
+from eaves.oci.runtime import reachable_modules
 
 
 def modules_of(root: Path, sources: Mapping[str, str], *entries: str) -> list[str]:
@@ -34,17 +33,6 @@ def test_an_import_counts_wherever_it_stands(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_module_brings_the_packages_that_it_is_in_and_what_these_import(tmp_path: Path) -> None:
-    sources = {
-        "ours/__init__.py": "",
-        "ours/room/__init__.py": "from ours.shared import value",
-        "ours/room/part.py": "",
-        "ours/room/sibling.py": "",
-        "ours/shared.py": "value = 1",
-    }
-    assert modules_of(tmp_path, sources, "ours.room.part") == ["ours", "ours.room", "ours.room.part", "ours.shared"]
-
-
 @pytest.mark.parametrize("text", ["theirs.kind", "theirs.kind:KIND"])
 def test_a_module_that_a_text_names_is_imported_by_it(tmp_path: Path, text: str) -> None:
     sources = {
@@ -54,21 +42,3 @@ def test_a_module_that_a_text_names_is_imported_by_it(tmp_path: Path, text: str)
         "theirs/other.py": "",
     }
     assert modules_of(tmp_path, sources) == ["ours", "theirs", "theirs.kind"]
-
-
-def test_a_package_that_a_text_names_may_be_started_by_its_main_module(tmp_path: Path) -> None:
-    """`python -m` gets a package's name as a text, and runs its `__main__`."""
-    sources = {
-        "ours/__init__.py": "COMMAND = ('python', '-m', 'theirs.child')",
-        "theirs/__init__.py": "",
-        "theirs/child/__init__.py": "",
-        "theirs/child/__main__.py": "import theirs.work",
-        "theirs/work.py": "",
-    }
-    expected = ["ours", "theirs", "theirs.child", "theirs.child.__main__", "theirs.work"]
-    assert modules_of(tmp_path, sources) == expected
-
-
-def test_an_entry_that_is_not_there_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(OciError, match=r"module ours\.gone is missing"):
-        modules_of(tmp_path, {"ours/__init__.py": ""}, "ours", "ours.gone")

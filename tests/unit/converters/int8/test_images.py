@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from converters.int8.images import FEWEST_TO_PICK, PICKING_IMAGES, Int8Images, find_images
+from converters.int8.images import Int8Images, find_images
 from converters.settings import ConvertSettings
 from eaves.config import SettingsLayer, build
 from tests.unit.converters.int8.test_labelled_split import LABELS, build_source, write_data
@@ -38,12 +38,6 @@ def test_what_judges_is_neither_fitted_to_nor_picked_on(tmp_path: Path, calibrat
     assert len(judged) > 20
     assert not judged & (set(found.calibration) | set(found.picking))
     assert len(found.calibration) <= calibration_images
-
-
-def test_images_to_pick_on_are_others_than_those_to_calibrate_on_where_there_are_enough(tmp_path: Path) -> None:
-    found = find(tmp_path, count=40, calibration_images=10)
-    assert not set(found.calibration) & set(found.picking)
-    assert FEWEST_TO_PICK <= len(found.picking) <= PICKING_IMAGES
 
 
 def test_a_copy_of_a_labelled_image_under_other_bytes_is_no_photo_without_one(tmp_path: Path) -> None:

@@ -71,18 +71,6 @@ def test_no_image_is_on_both_sides(tmp_path: Path, route: str) -> None:
     assert all(sample.path.parent.name == sample.label for sample in found.judged)
 
 
-def test_few_images_calibrate_and_their_choice_is_always_the_same(tmp_path: Path) -> None:
-    source = build_source(tmp_path, write_data(tmp_path / "data"))
-    few, all_of_them = load(source, tmp_path, images=4), load(source, tmp_path)
-    assert few.calibration == all_of_them.calibration[:4]
-    assert few.judged == all_of_them.judged
-    assert few.digest() == all_of_them.digest()
-    copied = build_source(tmp_path, write_data(tmp_path / "copied"))
-    assert load(copied, tmp_path).digest() == few.digest()
-    other = build_source(tmp_path, write_data(tmp_path / "data2", count=20))
-    assert load(other, tmp_path).digest() != few.digest()
-
-
 # Answers.
 
 

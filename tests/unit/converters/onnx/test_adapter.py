@@ -144,15 +144,6 @@ def save(model: onnx.ModelProto, path: Path) -> Path:
     return path
 
 
-def test_an_older_operator_set_is_raised_and_a_newer_one_kept_with_a_word(tmp_path: Path) -> None:
-    model, said = load_foreign(save(build(opset=11), tmp_path / "a.onnx"), opset=17)
-    assert model.opset_import[0].version == 17
-    assert said == ("the model was converted from operator set 11 to 17",)
-    model, said = load_foreign(save(build(opset=18), tmp_path / "b.onnx"), opset=17)
-    assert model.opset_import[0].version == 18
-    assert "newer than convert.opset (17)" in said[0]
-
-
 def test_operators_of_others_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match=r"on edge nodes: my\.domain:Identity"):
         load_foreign(save(build(domain="my.domain"), tmp_path / "a.onnx"), opset=17)

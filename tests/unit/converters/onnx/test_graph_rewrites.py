@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from converters.onnx.graph_preparation import optimize, prepare
+from converters.onnx.graph import optimize, prepare
 from converters.onnx.graph_rewrites import fold_scaling, pool_globally, project_before_pooling
 from tests.fakes.models.network import Network, copy, images, operators, run
 
@@ -80,27 +80,6 @@ def test_scaling_that_cannot_move_stays(case: str) -> None:
     assert difference(before, after) == 0
 
 
-def twins(*names: str) -> onnx.ModelProto:
-    """Two convolutions of the same shape one after the other; those of `names` of their weights are the same tensor."""
-    network = Network()
-    first = network.conv(network.floats(*CHANNELS), 3, 3, out="first")
-    second = network.conv(first, 3, 3, out="second")
-    for name in names:
-        node = network.nodes[-1]
-        node.input[:] = [f"first/{name}" if entry == f"second/{name}" else entry for entry in node.input]
-        del network.weights[f"second/{name}"]
-    return network.build(second)
-
-
-@pytest.mark.parametrize("names", [["kernel"], ["bias"], ["kernel", "bias"]])
-def test_weights_that_another_convolution_shares_are_changed_for_one_alone(names: list[str]) -> None:
-    """Exporters merge equal constants, onnxruntime small ones too."""
-    before = twins(*names)
-    after = copy(before)
-    assert fold_scaling(after)
-    assert difference(before, after) < 1e-4
-
-
 def pooled(channels: int = 4, *, kernel: int = 1, conv: Any = None, **pool: Any) -> onnx.ModelProto:
     """Average pooling and a convolution behind it."""
     network = Network()
@@ -126,21 +105,6 @@ def test_a_convolution_that_narrows_goes_before_the_pooling(case: str) -> None:
     assert operators(after) == expected
     assert difference(before, after) < 1e-4
     onnx.checker.check_model(after)
-
-
-KEPT: dict[str, Callable[[], onnx.ModelProto]] = {
-    "a larger kernel": lambda: pooled(kernel=3),
-    "padding of its own": lambda: pooled(conv={"pads": SAME}),
-    "padding that is counted": lambda: pooled(pads=SAME, count_include_pad=1),
-}
-
-
-@pytest.mark.parametrize("case", KEPT)
-def test_other_pairs_stay_in_their_order(case: str) -> None:
-    before = KEPT[case]()
-    after = copy(before)
-    assert project_before_pooling(after) == 0
-    assert after == before
 
 
 def averaged(opset: int) -> onnx.ModelProto:

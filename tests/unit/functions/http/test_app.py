@@ -79,32 +79,6 @@ def test_our_own_replies_are_taken_and_answered_with_nothing(client: FlaskClient
     assert not [name for name, _ in response.headers.items() if name.lower().startswith("ce-")]
 
 
-BAD_REQUESTS: dict[str, tuple[dict[str, str], bytes, int, str]] = {
-    "no id": ({**BINARY, "ce-id": ""}, RED, 400, "event"),
-    "raw bytes that are not UTF-8 either": ({**BINARY, "ce-subject": "\x85"}, RED, 400, "event"),
-    "broken structured JSON": ({"Content-Type": "application/cloudevents+json"}, b"{", 400, "event"),
-    "a batch": ({"Content-Type": "application/cloudevents-batch+json"}, b"[]", 415, "unsupported-content"),
-    "no content type": ({}, RED, 415, "unsupported-content"),
-    "an event of JSON": ({**BINARY, "Content-Type": "application/json"}, b"{}", 415, "unsupported-content"),
-    "an event of nothing": ({**BINARY, "Content-Type": ""}, b"", 422, "image"),
-    "half an image": ({"Content-Type": "image/png"}, RED[:45], 422, "image"),
-    "a body too large": ({"Content-Type": "image/png"}, bytes(50_001), 413, "http-413"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_REQUESTS)
-def test_bad_input_is_refused_for_good(client: FlaskClient, case: str) -> None:
-    headers, body, status, slug = BAD_REQUESTS[case]
-    response = client.post("/", data=body, headers=headers)
-    assert response.status_code == status
-    assert problem(response)["type"].startswith(f"urn:eaves:problem:{slug}")
-    assert post(client, RED, Content_Type="image/png").status_code == 200
-
-
-def test_the_largest_body_allowed_is_read(client: FlaskClient) -> None:
-    assert post(client, RED + bytes(50_000 - len(RED)), Content_Type="image/png").status_code == 200
-
-
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [("POST", "/predict", 404), ("GET", "/favicon.ico", 404), ("PUT", "/", 405), ("POST", "/health/readiness", 405)],

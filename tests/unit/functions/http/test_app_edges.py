@@ -54,14 +54,6 @@ def test_no_path_leads_elsewhere(client: FlaskClient, method: str, path: str) ->
     assert "Location" not in response.headers
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics", "/health/readiness", "/v2", "/v2/models/colours"])
-def test_head_and_options_are_answered_without_a_body(client: FlaskClient, path: str) -> None:
-    for method in ("HEAD", "OPTIONS"):
-        response = client.open(path, method=method)
-        assert (response.status_code, response.data) == (200, b"")
-    assert "GET" in client.open(path, method="OPTIONS").headers["Allow"]
-
-
 TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=60)
 
 

@@ -14,7 +14,6 @@ from eaves.errors import InputError, TensorError
 from functions.http.inference_messages import MAX_MARKS, InferRequest, build_response, parse_request
 
 IMAGE = TensorSpec(name="image", dtype="uint8", shape=(-1, -1, -1, 3))
-WINDOW = TensorSpec(name="window", dtype="float32", shape=(-1, 2, 2))
 OUTPUTS = ("label", "probabilities")
 
 
@@ -82,15 +81,6 @@ def test_a_tensor_of_truths() -> None:
     assert [np.asarray(example).tolist() for example in parse(tensor, spec=spec).examples] == [[True, False]]
     with pytest.raises(InputError):
         parse({**tensor, "data": [1, 0]}, spec=spec)
-
-
-@pytest.mark.parametrize(("given", "reported"), [("x" * 256, "x" * 256), (None, ""), (7, "7"), ("é\x00", "é\x00")])
-def test_an_id_comes_back_as_it_was(given: Any, reported: str) -> None:
-    body, _ = build_response(parse(pixel(1, 2, 3), id=given), RESULTS, "flowers", "1")
-    assert json.loads(body).get("id", "") == reported
-
-
-RESULTS = [{"label": np.array("tulip", object), "probabilities": np.array([0.1, 0.9], np.float32)}]
 
 
 def test_what_is_not_finite_goes_in_binary_only() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from eaves.oci.descriptor import (
     CONFIG,
     DOCKER_LIST,
     DOCKER_MANIFEST,
-    INDEX,
     MANIFEST,
     Descriptor,
     ImagePlatform,
@@ -133,26 +131,3 @@ def test_of_an_index_only_the_wanted_platform_is_read(layout: Layout) -> None:
     assert pick_image(layout, index, ImagePlatform(architecture="arm64")).descriptor.digest == here.digest
     with pytest.raises(OciError, match=r"no container image for linux/s390x \(available: linux/amd64, linux/arm64/v8"):
         pick_image(layout, index, ImagePlatform(architecture="s390x"))
-
-
-HELM = "application/vnd.cncf.helm.config.v1+json"
-WRONG: dict[str, tuple[Callable[[Layout], Descriptor], str]] = {
-    "a Helm chart": (
-        lambda it: write(it, {"config": blob(it, b"{}", HELM), "layers": []}), "contains a application/vnd.cncf.helm"
-    ),
-    "a manifest of nothing": (lambda it: write(it, {}), "it has no 'config'"),
-    "an empty index": (lambda it: write(it, {"manifests": []}, INDEX), "available: none"),
-    "too few layers": (
-        lambda it: write(
-            it, {"config": blob(it, render_document({"rootfs": {"diff_ids": [1]}}), CONFIG), "layers": []}
-        ),
-        "0 layers but 1 diff ids",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_what_is_no_container_image_is_reported(layout: Layout, case: str) -> None:
-    make, message = WRONG[case]
-    with pytest.raises(OciError, match=message):
-        pick_image(layout, make(layout), AMD64)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import OciError
-from eaves.oci.layers.layer import FAST, MAX_COMPRESSED_BYTES, SMALL, Layer, LayerFile, kept_layer, write_layer
+from eaves.oci.layers.layer import FAST, SMALL, Layer, LayerFile, kept_layer, write_layer
 from eaves.oci.layout import Layout, create_layout
 
 FILES = (
@@ -62,15 +62,6 @@ def test_a_layer_holds_files_and_their_folders_without_times_and_owners(layout: 
 def test_paths_that_lead_elsewhere_are_refused(layout: Layout, path: str) -> None:
     with pytest.raises(OciError, match="can't contain"):
         write_layer(layout, [LayerFile(path=path, content=b"")], "x")
-
-
-def test_a_layer_too_large_for_memory_is_a_plain_tar(layout: Layout, tmp_path: Path) -> None:
-    with (tmp_path / "large").open("wb") as stream:
-        stream.truncate(MAX_COMPRESSED_BYTES + 1)  # a hole: nothing is written
-    layer = write_layer(layout, [LayerFile(path="a", content=tmp_path / "large")], "x")
-    assert layer.descriptor.media_type.endswith("tar")
-    assert layer.descriptor.digest == layer.diff_id
-    assert layer.descriptor.size > MAX_COMPRESSED_BYTES
 
 
 class Maker:

@@ -14,12 +14,12 @@ import pytest
 
 from eaves.errors import StandardLibraryError
 from eaves.oci.descriptor import LAYER, LAYER_GZIP, build_descriptor
-from eaves.oci.layers.bytecode import find_compiler
-from eaves.oci.layers.image import Image
-from eaves.oci.layers.standard_library import (
+from eaves.oci.layers.bytecode import (
     compile_standard_library,
+    find_compiler,
     find_standard_library,
 )
+from eaves.oci.layers.image import Image
 from eaves.oci.layout import Layout, create_layout
 from tests.container_images.packaging import VERSION
 
