@@ -226,23 +226,18 @@ def export(source: ModelSource, output: Path, settings: ConvertSettings) -> tupl
         output.write_bytes(model.SerializeToString(deterministic=True))
         opset = opset_of(model)
     else:
-        opset, warnings = settings.opset, _export_tensorflow(source, output, settings)
-    if source.route == "run" and source.task == EMBED:
+        opset = settings.opset
+        result = run_child(
+            "converters.tensorflow_export",
+            {**source.job(), "opset": opset, "output": str(output.absolute())},
+            what="tf2onnx",
+            timeout_s=settings.timeout_s,
+        )
+        warnings = tuple(result["warnings"])
         model = onnx.load(str(output), load_external_data=False)
-        show_features(model)
+        if source.route != "run":
+            adapt(model, source.interface, source.recipe, len(source.labels))
+        elif source.task == EMBED:
+            show_features(model)
         output.write_bytes(model.SerializeToString(deterministic=True))
     return opset, warnings
-
-
-def _export_tensorflow(source: ModelSource, output: Path, settings: ConvertSettings) -> tuple[str, ...]:
-    result = run_child(
-        "converters.tensorflow_export",
-        {**source.job(), "opset": settings.opset, "output": str(output.absolute())},
-        what="tf2onnx",
-        timeout_s=settings.timeout_s,
-    )
-    if source.route != "run":
-        model = onnx.load(str(output), load_external_data=False)
-        adapt(model, source.interface, source.recipe, len(source.labels))
-        output.write_bytes(model.SerializeToString(deterministic=True))
-    return tuple(result["warnings"])

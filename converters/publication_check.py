@@ -239,8 +239,21 @@ def _compare(
     Raises:
         RefusedModelError: The earlier model can't be evaluated on any image.
     """
-    _check_handler(earlier, artifact, reference)
-    trained_on = _find_trained_on(place, earlier.manifest.version)
+    handler, known = (one.manifest.files.get(HANDLER) for one in (earlier, artifact))
+    if handler is not None and (known is None or known.sha256 != handler.sha256):
+        raise RefusedModelError(
+            f"the model is not published: {reference.name} has another {HANDLER}, which is not run here, so the loss "
+            "of accuracy can't be measured",
+            hint=_UNCOMPARED,
+        )
+    trained_on: frozenset[str] | None = None  # as long as the earlier model's run is not found beside this one
+    for name in place.beside().folders():
+        store = place.beside().at(name)
+        with suppress(RunError, ValueError, KeyError, TypeError):  # something else, or a run of an older Eaves
+            if store.exists(SPLIT_FILE) and json.loads(store.read(MANIFEST))["version"] == earlier.manifest.version:
+                split = parse_split(store.read(SPLIT_FILE).decode(), store.uri)
+                trained_on = frozenset(digest for digest, entry in split.items() if entry.split == "train")
+                break
     shared = [image for image in images.images if image.digest not in (trained_on or ())]
     shared = [image for image in shared if image.label in earlier.manifest.labels]
     if not shared:
@@ -271,32 +284,3 @@ def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress
     if not left:
         raise DatasetError(f"none of the images that the run held out is still in {path}", hint="train the model again")
     return leave_out_copies(replace(found, images=tuple(left)), trained_on, (), cache=place.cache, progress=progress)
-
-
-def _find_trained_on(place: RunLocation, version: str) -> frozenset[str] | None:
-    """Return the sha256, hex, of the images that the model of this version was trained on.
-
-    The run of that version is searched for beside the run at `place`; None when it is not there.
-    """
-    for name in place.beside().folders():
-        store = place.beside().at(name)
-        with suppress(RunError, ValueError, KeyError, TypeError):  # something else, or a run of an older Eaves
-            if store.exists(SPLIT_FILE) and json.loads(store.read(MANIFEST))["version"] == version:
-                split = parse_split(store.read(SPLIT_FILE).decode(), store.uri)
-                return frozenset(digest for digest, entry in split.items() if entry.split == "train")
-    return None
-
-
-def _check_handler(earlier: Artifact, artifact: Artifact, last: Published) -> None:
-    """Check that the earlier model has no handler.py or the new model's; no other handler.py is ever run.
-
-    Raises:
-        RefusedModelError: The earlier model's handler.py is other code.
-    """
-    handler, known = (one.manifest.files.get(HANDLER) for one in (earlier, artifact))
-    if handler is not None and (known is None or known.sha256 != handler.sha256):
-        raise RefusedModelError(
-            f"the model is not published: {last.name} has another {HANDLER}, which is not run here, so the loss "
-            "of accuracy can't be measured",
-            hint=_UNCOMPARED,
-        )

@@ -101,7 +101,11 @@ def find_published(tag: str, version: str, access: Access) -> PublishedModels:
         last = _look(tag, access)
     else:
         own = _look(tag.replace(VERSION, version), access)
-        for one in _find_versions(tag, version, access):
+        place, known = open_location(tag.replace(VERSION, version), access), set[str]()
+        if isinstance(place.store, Registry):
+            pattern = re.compile(re.escape(tag.rpartition(":")[2]).replace(re.escape(VERSION), f"({_VERSION})"))
+            known = {found[1] for one in place.store.tags() if (found := pattern.fullmatch(one))}
+        for one in sorted(known - {version}, reverse=True):
             last = _look(tag.replace(VERSION, one), access)
             if last is not None:
                 break
@@ -138,17 +142,6 @@ def tag_roles(models: PublishedModels, tag: str, version: str, best: Published |
         except OciError as error:
             lines.append(f"{name_role(tag, role)} was not changed, so the next model is compared as before: {error}")
     return lines
-
-
-def _find_versions(tag: str, version: str, access: Access) -> list[str]:
-    """Return the other versions that are published, the newest first."""
-    place = open_location(tag.replace(VERSION, version), access)
-    if not isinstance(place.store, Registry):
-        return []
-    name = tag.rpartition(":")[2]
-    pattern = re.compile(re.escape(name).replace(re.escape(VERSION), f"({_VERSION})"))
-    known = {found[1] for one in place.store.tags() if (found := pattern.fullmatch(one))}
-    return sorted(known - {version}, reverse=True)
 
 
 def _look(name: str, access: Access) -> Published | None:

@@ -40,14 +40,10 @@ def work(job: Mapping[str, Any]) -> list[dict[str, Any]]:
         `warnings`: why the conversion took more memory than it should, if it did.
     """
     from converters.tensorflow_model import open_model
-
-    opened = open_model(job)
-    return [{"warnings": _convert(opened.function, opened.names, job)}]
-
-
-def _convert(function: Any, names: Mapping[str, str], job: Mapping[str, Any]) -> list[str]:
     from converters.weightless_graph import UnsupportedError, build_weightless_graph
 
+    opened = open_model(job)  # the model needs a name, because its variables live only as long as it does
+    function, names = opened.function, opened.names
     try:
         weightless = build_weightless_graph(function)
         proto = _to_onnx(weightless, names, job["opset"])
@@ -55,9 +51,10 @@ def _convert(function: Any, names: Mapping[str, str], job: Mapping[str, Any]) ->
         proto = _freeze(function, names, job)
         _renumber(proto.graph)
         Path(job["output"]).write_bytes(proto.SerializeToString(deterministic=True))
-        return [f"the model was converted with its weights in the graph, which takes several times the memory: {error}"]
+        reason = f"the model was converted with its weights in the graph, which takes several times the memory: {error}"
+        return [{"warnings": [reason]}]
     _write(proto, weightless, Path(job["output"]))
-    return []
+    return [{"warnings": []}]
 
 
 def _to_onnx(weightless: WeightlessGraph, names: Mapping[str, str], opset: int) -> onnx.ModelProto:

@@ -34,31 +34,34 @@ def load_foreign(path: Path, *, opset: int) -> tuple[onnx.ModelProto, tuple[str,
         model = onnx.load(str(path))
         if model.functions:
             model = inliner.inline_local_functions(model)
-        _keep_real_inputs(model, path)
+        # Source: onnx, onnx.proto, enum Version: before version 4, initializers are a subset of the graph's inputs.
+        weights = {tensor.name for tensor in model.graph.initializer}
+        own = [value for value in model.graph.input if value.name not in weights]
+        if not own and model.graph.input:
+            raise ConversionError(
+                f"{path.name} takes no images and no numbers: all of its inputs are weights",
+                hint="export the model again, with its input left free",
+            )
+        del model.graph.input[:]
+        model.graph.input.extend(own)
+        model.ir_version = max(model.ir_version, 4)
         onnx.checker.check_model(model)
     except ConversionError:
         raise
     except Exception as error:  # protobuf and onnx raise their own exceptions, which have no common base class
         raise ConversionError(f"{path.name} is not a valid ONNX model: {str(error)[:300]}") from error
-    _check_operators(model)
-    return _raise_opset(model, opset)
-
-
-def _keep_real_inputs(model: onnx.ModelProto, path: Path) -> None:
-    """Remove the weights from a graph's inputs, and raise the IR version to 4, the first that allows this.
-
-    Source: onnx, onnx.proto, enum Version: before version 4, initializers are a subset of the graph's inputs.
-    """
-    weights = {tensor.name for tensor in model.graph.initializer}
-    own = [value for value in model.graph.input if value.name not in weights]
-    if not own and model.graph.input:
+    strange = sorted({f"{node.domain}:{node.op_type}" for node in model.graph.node if node.domain not in DOMAINS})
+    if strange:
         raise ConversionError(
-            f"{path.name} takes no images and no numbers: all of its inputs are weights",
-            hint="export the model again, with its input left free",
+            f"the model uses operators that onnxruntime does not have on edge nodes: {', '.join(strange[:5])}",
+            hint="export the model without custom operators",
         )
-    del model.graph.input[:]
-    model.graph.input.extend(own)
-    model.ir_version = max(model.ir_version, 4)
+    refuse_control_flow(model.graph)
+    used = {node.domain for node in model.graph.node} | {""}
+    kept = [item for item in model.opset_import if (item.domain if item.domain != "ai.onnx" else "") in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    return _raise_opset(model, opset)
 
 
 def external_files(path: Path) -> tuple[Path, ...]:
@@ -101,20 +104,6 @@ def _too_large(path: Path, size_bytes: int) -> ConversionError:
         f"{path.name} has {size_bytes / 1000000000.0:.1f} GB of weights; at most {MAX_BYTES / 1000000000.0:.1f} "
         "GB are supported"
     )
-
-
-def _check_operators(model: onnx.ModelProto) -> None:
-    strange = sorted({f"{node.domain}:{node.op_type}" for node in model.graph.node if node.domain not in DOMAINS})
-    if strange:
-        raise ConversionError(
-            f"the model uses operators that onnxruntime does not have on edge nodes: {', '.join(strange[:5])}",
-            hint="export the model without custom operators",
-        )
-    refuse_control_flow(model.graph)
-    used = {node.domain for node in model.graph.node} | {""}
-    kept = [item for item in model.opset_import if (item.domain if item.domain != "ai.onnx" else "") in used]
-    del model.opset_import[:]
-    model.opset_import.extend(kept)
 
 
 def refuse_control_flow(graph: onnx.GraphProto) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -102,8 +103,12 @@ def _replace(graph: Any, captured: Mapping[str, Any]) -> tuple[Any, dict[str, Ca
             handle = nodes[node.input[0].split(":")[0]]  # of a variable, behind Identity nodes
             while handle.op == "Identity":
                 handle = nodes[handle.input[0].split(":")[0]]
-            read, shape = _open_variable(captured, str(handle.name), node.attr["dtype"].type)
-            size = int(np.prod(shape)) * tf.as_dtype(node.attr["dtype"].type).size
+            if handle.name not in captured:
+                raise UnsupportedError(f"the model creates a variable while it runs ({handle.name})")
+            variable, kind = captured[handle.name], tf.as_dtype(node.attr["dtype"].type)
+            read = partial(_read_variable, variable, kind)
+            shape = [int(side) for side in tf.raw_ops.VariableShape(input=variable).numpy()]
+            size = int(np.prod(shape)) * kind.size
             if size <= LARGE_BYTES or node.name not in kernels:
                 _add_constant(made, node.name, read())
                 continue
@@ -121,20 +126,9 @@ def _replace(graph: Any, captured: Mapping[str, Any]) -> tuple[Any, dict[str, Ca
     return made, readers
 
 
-def _open_variable(
-    captured: Mapping[str, Any], name: str, dtype: int
-) -> tuple[Callable[[], npt.NDArray[Any]], list[int]]:
-    """Return the function that reads a variable's value, and its shape."""
-    if name not in captured:
-        raise UnsupportedError(f"the model creates a variable while it runs ({name})")
-    handle = captured[name]
-    kind = tf.as_dtype(dtype)
-
-    def read() -> npt.NDArray[Any]:
-        value: npt.NDArray[Any] = tf.raw_ops.ReadVariableOp(resource=handle, dtype=kind).numpy()
-        return value
-
-    return read, [int(size) for size in tf.raw_ops.VariableShape(input=handle).numpy()]
+def _read_variable(variable: Any, kind: Any) -> npt.NDArray[Any]:
+    value: npt.NDArray[Any] = tf.raw_ops.ReadVariableOp(resource=variable, dtype=kind).numpy()
+    return value
 
 
 def _add_constant(graph: Any, name: str, value: npt.NDArray[Any]) -> None:

@@ -142,7 +142,14 @@ def fold_scaling(model: onnx.ModelProto) -> bool:
     exact = kernel.astype(np.float64)
     graph.set_value(node.input[2], bias + np.einsum("oihw,i->o", exact, add))
     graph.set_value(node.input[1], exact * multiply[:, np.newaxis, np.newaxis])
-    _feed(model.graph, steps, node)
+    # Transposing the image's bytes moves a quarter of the data that transposing floats would.
+    gone = {step.output[0] for step in steps}
+    node.input[0] = "image/float"
+    fresh = [
+        helper.make_node("Transpose", ["image"], ["image/nchw"], name="image/nchw", perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["image/nchw"], ["image/float"], name="image/float", to=onnx.TensorProto.FLOAT),
+    ]
+    replace_nodes(model.graph, fresh + [one for one in model.graph.node if one.output[0] not in gone])
     return True
 
 
@@ -179,20 +186,6 @@ def _by_channel(value: Values, *, last_axis: bool) -> Values | None:
     if value.size == 3 and value.shape[-len(shape) :] == shape:
         return value.reshape(3).astype(np.float64)
     return None
-
-
-def _feed(graph: onnx.GraphProto, steps: list[onnx.NodeProto], conv: onnx.NodeProto) -> None:
-    """Replace the nodes before the first convolution by a transposition of the image's bytes and a cast to float.
-
-    Transposing bytes moves a quarter of the data that transposing floats would.
-    """
-    gone = {node.output[0] for node in steps}
-    conv.input[0] = "image/float"
-    fresh = [
-        helper.make_node("Transpose", ["image"], ["image/nchw"], name="image/nchw", perm=[0, 3, 1, 2]),
-        helper.make_node("Cast", ["image/nchw"], ["image/float"], name="image/float", to=onnx.TensorProto.FLOAT),
-    ]
-    replace_nodes(graph, fresh + [node for node in graph.node if node.output[0] not in gone])
 
 
 def project_before_pooling(model: onnx.ModelProto) -> int:

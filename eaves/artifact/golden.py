@@ -105,8 +105,22 @@ def load_golden(artifact: Artifact) -> tuple[GoldenCase, ...]:
     if INDEX not in artifact.manifest.files:  # the kind and size of an unlisted file are unchecked: it may be a device
         raise ArtifactError(f"{artifact.path}: manifest.json lists no {INDEX}", hint="convert the run again")
     try:
-        entries = json.loads((artifact.path / INDEX).read_bytes())
-        return tuple(_parse_case(artifact, entry) for entry in entries)
+        cases = []
+        for entry in json.loads((artifact.path / INDEX).read_bytes()):
+            tensor, label = entry["tensor"], str(entry["label"])
+            if not label.isprintable():
+                raise ValueError(f"the label {label[:80]!r} is not printable")
+            outputs = {name: tuple(float(value) for value in values) for name, values in entry["outputs"].items()}
+            cases.append(
+                GoldenCase(
+                    file=_check_listed(artifact, entry["file"]),
+                    label=label,
+                    tensor_sha256=str(entry["tensor_sha256"]),
+                    tensor=tensor and _check_listed(artifact, tensor),
+                    outputs=outputs,
+                )
+            )
+        return tuple(cases)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArtifactError(f"{artifact.path}/{INDEX} can't be read: {error}", hint="convert the run again") from error
 
@@ -213,19 +227,6 @@ def _fault(result: GoldenResult) -> str:
         if found > allowed:
             return f"golden image {result.file}: {what} differ by {found:.2e} from the record; {allowed:.0e} is allowed"
     return ""
-
-
-def _parse_case(artifact: Artifact, entry: Any) -> GoldenCase:
-    tensor, label = entry["tensor"], str(entry["label"])
-    if not label.isprintable():
-        raise ValueError(f"the label {label[:80]!r} is not printable")
-    return GoldenCase(
-        file=_check_listed(artifact, entry["file"]),
-        label=label,
-        tensor_sha256=str(entry["tensor_sha256"]),
-        tensor=tensor and _check_listed(artifact, tensor),
-        outputs={name: tuple(float(value) for value in values) for name, values in entry["outputs"].items()},
-    )
 
 
 def _load_tensor(path: Path, spec: TensorSpec) -> Tensor:

@@ -147,6 +147,12 @@ class Artifact:
         return self.path / MODEL
 
     @property
+    def weights_bytes(self) -> int:
+        """Size of the graph and its weights, bytes."""
+        files = self.manifest.files.items()
+        return sum(entry.size_bytes for path, entry in files if path == MODEL or path.startswith("weights/"))
+
+    @property
     def size_bytes(self) -> int:
         """Total size of all files that the manifest lists, bytes."""
         return sum(entry.size_bytes for entry in self.manifest.files.values())

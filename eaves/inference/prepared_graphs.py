@@ -44,9 +44,7 @@ def graph_name(artifact: Artifact, layout: str) -> str | None:
 
     int8 graphs are final, on ARM onnxruntime has no layout in blocks, and small models gain nothing.
     """
-    manifest = artifact.manifest
-    weights = sum(entry.size_bytes for name, entry in manifest.files.items() if name.startswith("weights/"))
-    if not manifest.optimise_on_open or not layout or weights < MIN_BYTES:
+    if not artifact.manifest.optimise_on_open or not layout or artifact.weights_bytes < MIN_BYTES:
         return None
     return f"{artifact.digest}-{layout}-onnxruntime-{VERSION}"
 

@@ -44,6 +44,8 @@ def replay_in_child(
     run_handler: bool = False,
     on_case: Callable[[int], object] = lambda count: None,
     timeout_s: float = TIMEOUT_S,
+    prepared: Path | None = None,
+    on_unprepared: Callable[[str], object] = lambda reason: None,
 ) -> tuple[GoldenResult, ...]:
     """Run `replay_all` in a child process.
 
@@ -52,6 +54,10 @@ def replay_in_child(
         run_handler: Whether handler.py is run, see `replay_all`.
         on_case: Called with the number of cases that were replayed since the last call.
         timeout_s: Time limit for all cases, seconds.
+        prepared: Folder in which the child then prepares the graph for this machine, see
+            `eaves.inference.graph_preparation`; None means that it isn't prepared.
+        on_unprepared: Called with the reason if the graph can't be prepared, or gives other outputs then. No graph is
+            stored, and functions open the artifact's own.
 
     Raises:
         HandlerError: When the handler is run and fails, ends the process or exceeds the time limit.
@@ -63,16 +69,20 @@ def replay_in_child(
     if not expected:
         raise ArtifactError(f"{artifact.path} has no golden images", hint="convert the run again")
     job = {"artifact": str(artifact.path.absolute()), "run_handler": run_handler}
+    if prepared is not None:
+        job["prepared"] = str(prepared)
     results: list[GoldenResult] = []
     try:
         found = run_child(
             "eaves.inference.replay",
             job,
-            results=len(expected),
+            results=len(expected) + (prepared is not None),
             timeout_s=timeout_s,
             keep_words=False,
             on_result=on_case,
         )
+        if prepared is not None and (reason := found.pop()["unprepared"]):
+            on_unprepared(str(reason))
         for values in found:  # handler.py may have written them
             checked: dict[str, Any] = {name: kind(values[name]) for name, kind in _FIELDS.items()}
             results.append(GoldenResult(**checked))
@@ -98,7 +108,17 @@ def _fault(artifact: Artifact, what: str, *, run_handler: bool) -> EavesError:
 def _work(job: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     run_handler = bool(job["run_handler"])
     artifact = open_artifact(Path(job["artifact"]), level="full" if run_handler else "structure")
-    return (asdict(result) for result in replay_all(artifact, run_handler=run_handler))
+    for result in replay_all(artifact, run_handler=run_handler):
+        yield asdict(result)
+    if "prepared" in job:
+        from eaves.inference.graph_preparation import prepare_graph
+
+        try:
+            prepare_graph(artifact, Path(job["prepared"]))
+        except (EavesError, OSError) as error:
+            yield {"unprepared": f"the graph can't be prepared for this machine: {error!s:.300}"}
+        else:
+            yield {"unprepared": ""}
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,13 +31,6 @@ from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, RunOptio
 Floats = npt.NDArray[np.float32]
 SPIN_US = "10"
 """Microseconds that a thread without work spins within a run before it sleeps."""
-
-
-class Runner(Protocol):
-    """Something that runs a model: one session, or a pool of sessions."""
-
-    def answer(self, batch: npt.NDArray[Any]) -> Mapping[str, npt.NDArray[Any]]:
-        """Run any model and return every output by name, each (N, ...)."""
 
 
 class Session:
@@ -188,7 +181,7 @@ class ThreadPlan:
     second: bool
 
 
-def plan_threads(*, cpus: int, concurrency: int, fits: bool, limit: int = 0) -> ThreadPlan:
+def plan_threads(*, cpus: int, concurrency: int, own_bytes: int, memory_bytes: int, limit: int = 0) -> ThreadPlan:
     """Choose the sessions of one process.
 
     Up to half as many predictions as CPUs share the first session, whose threads would otherwise leave CPUs idle. When
@@ -198,25 +191,15 @@ def plan_threads(*, cpus: int, concurrency: int, fits: bool, limit: int = 0) -> 
     Args:
         cpus: Number of usable CPUs.
         concurrency: Maximum number of concurrent predictions.
-        fits: Whether there is memory for a second session.
+        own_bytes: Memory that a second session takes for weights, bytes.
+        memory_bytes: Memory limit of the process, bytes.
         limit: Maximum number of threads of one prediction; 0 means one for each CPU.
     """
-    threads = limit or cpus
-    wide_runs = max(1, cpus // 2)
+    threads, wide_runs = limit or cpus, max(1, cpus // 2)
+    fits = ACTIVATION_BYTES + own_bytes <= MEMORY_SHARE * memory_bytes
     if threads == 1 or (concurrency > wide_runs and not fits):
         return ThreadPlan(threads=1, wide_runs=concurrency, second=False)
     return ThreadPlan(threads=threads, wide_runs=wide_runs, second=concurrency > wide_runs)
-
-
-def second_session_fits(*, weights_bytes: int, maps_weights: bool, memory_bytes: int) -> bool:
-    """Return whether a second session may be opened.
-
-    Args:
-        weights_bytes: Size of the model's weights, bytes.
-        maps_weights: Whether sessions use the weights as they are in the file, so that they share them.
-        memory_bytes: Memory limit of the process, bytes.
-    """
-    return ACTIVATION_BYTES + (0 if maps_weights else weights_bytes) <= MEMORY_SHARE * memory_bytes
 
 
 class ActivePredictions:
@@ -307,3 +290,7 @@ class SessionPool:
         else:
             duration_ms = (time.perf_counter() - start) * 1000
             _log.info("predictions overlap: opened the session of one thread per run in %.0f ms", duration_ms)
+
+
+Runner = Session | SessionPool
+"""Something that runs a model: one session, or a pool of sessions."""

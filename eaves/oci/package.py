@@ -121,14 +121,6 @@ def package(
     return Packaged(descriptor=descriptor, source=Overlay([layout, cache], base.source))
 
 
-def find_library_form(image: Image) -> str:
-    """Return the form of the standard library in a function's container image: `COMPILED` or `SOURCES`.
-
-    Without the label nothing is known, so `SOURCES`.
-    """
-    return COMPILED if image.labels.get(LIBRARY_LABEL) == COMPILED else SOURCES
-
-
 def build_labels(artifact: Artifact, base: Base) -> dict[str, str]:
     """Return the labels of a function's container image. Source: OCI image-spec, annotations.md."""
     manifest = artifact.manifest
@@ -197,8 +189,6 @@ def _write_part(artifact: Artifact, title: str, paths: Sequence[str], layout: La
 def _runtime_of(image: Image, base: Base) -> RuntimeTarget:
     """Return the platform and Python version of a base image, for which wheels and byte code are made.
 
-    The platform's variant is left out, because there are no wheels for variants.
-
     Raises:
         OciError: When the base image doesn't declare its Python version, or when its Python is too old.
     """
@@ -217,7 +207,7 @@ def _runtime_of(image: Image, base: Base) -> RuntimeTarget:
             f"the base image has Python {declared}; a function needs Python 3.11 or newer",
             hint=("choose another base image"),
         )
-    return RuntimeTarget(platform=replace(image.platform, variant=""), python=found["python"], release=declared)
+    return RuntimeTarget(platform=image.platform, python=found["python"], release=declared)
 
 
 def find_artifact(source: ContentSource, descriptor: Descriptor) -> str:

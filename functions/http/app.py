@@ -22,12 +22,9 @@ from functions.http.function_app import (
     FAILED,
     LIVENESS,
     READINESS,
-    DirectAnswer,
     FunctionApp,
     check_request,
-    predict,
     read_body,
-    tell_liveness,
     tell_readiness,
 )
 from functions.model.model_loading import LoadingModel
@@ -89,16 +86,15 @@ def build_flask(service: Service, environ: Mapping[str, str]) -> Flask:
 
     _add_routes(app, service)
     _add_protocol(app, service)
-    app.extensions[metrics.EXTENSION] = service.metrics
     _count_requests(app, service.metrics)
     return app
 
 
 def _add_routes(app: Flask, service: Service) -> None:
-    """Add the routes; Flask has to know those that `FunctionApp` answers too, for requests that fail there."""
-    app.add_url_rule("/", "predict", lambda: _respond(predict(service, request.environ)), methods=["POST"])
-    app.add_url_rule(READINESS, "readiness", lambda: _respond(tell_readiness(service)))
-    app.add_url_rule(LIVENESS, "liveness", lambda: _respond(tell_liveness()))
+    """Add the routes; Flask knows those that `FunctionApp` answers for other methods, and for what fails there."""
+    app.add_url_rule("/", "predict", lambda: "", methods=["POST"])
+    app.add_url_rule(READINESS, "readiness", lambda: tell_readiness(service).body)
+    app.add_url_rule(LIVENESS, "liveness", lambda: "")
 
     @app.get("/")
     def index() -> Response:
@@ -157,7 +153,10 @@ def _add_protocol(app: Flask, service: Service) -> None:
     def infer(name: str, version: str = "") -> Response:
         from functions.http import inference_messages
 
-        body, json_bytes = read_body(request.environ, service.settings.max_body_bytes), _json_bytes()
+        body, text = read_body(request.environ, service.settings.max_body_bytes), request.headers.get(JSON_BYTES, "0")
+        if not text.isascii() or not text.isdecimal() or len(text) > 12:
+            raise InputError(f"{JSON_BYTES} must be a number of bytes (got {text[:40]!r})")
+        json_bytes = int(text) if JSON_BYTES in request.headers else None
         with service.admission.queue_slot(), service.model.use() as predictor:
             _check_name(service, predictor, name, version)
             names = [spec.name for spec in predictor.outputs]
@@ -184,23 +183,8 @@ def _check_name(service: Service, predictor: Pipeline, name: str, version: str) 
         )
 
 
-def _json_bytes() -> int | None:
-    text = request.headers.get(JSON_BYTES)
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdecimal() or len(text) > 12:
-        raise InputError(f"{JSON_BYTES} must be a number of bytes (got {text[:40]!r})")
-    return int(text)
-
-
 def _json(document: Any) -> Response:
     return Response(json.dumps(document), content_type="application/json")
-
-
-def _respond(answer: DirectAnswer) -> Response:
-    response = Response(answer.body, status=answer.status, headers=dict(answer.headers))
-    response.call_on_close(answer.close)
-    return response
 
 
 def _describe(service: Service) -> dict[str, Any]:

@@ -121,10 +121,19 @@ def build_response(
     """
     described, parts = [], []
     for name in request.outputs:
-        array = _stack(name, [result[name] for result in results])
+        arrays = [result[name] for result in results]
+        if len({array.shape for array in arrays}) > 1:
+            raise TensorError(
+                f"the output {name!r:.60} has a different shape for each example", hint="send one example per request"
+            )
+        array = np.stack(arrays)
         output: dict[str, Any] = {"name": name, "datatype": DATATYPES[array.dtype.name], "shape": list(array.shape)}
         if name in request.binary:
-            content = _to_bytes(array)
+            if array.dtype.kind == "O":
+                texts = [str(value).encode() for value in array.flat]
+                content = b"".join(struct.pack("<I", len(text)) + text for text in texts)
+            else:
+                content = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
             output["parameters"] = {"binary_data_size": len(content)}
             parts.append(content)
         elif array.dtype.kind == "f" and not np.all(np.isfinite(array)):
@@ -143,14 +152,6 @@ def build_response(
 def describe_model(spec: TensorSpec) -> dict[str, Any]:
     """Return the description of an input or output tensor for the model's metadata."""
     return {"name": spec.name, "datatype": DATATYPES[spec.dtype], "shape": list(spec.shape)}
-
-
-def _stack(name: str, arrays: Sequence[Array]) -> Array:
-    if len({array.shape for array in arrays}) > 1:
-        raise TensorError(
-            f"the output {name!r:.60} has a different shape for each example", hint=("send one example per request")
-        )
-    return np.stack(arrays)
 
 
 def _parse_json(text: bytes) -> dict[str, Any]:
@@ -270,10 +271,3 @@ def _from_buffer(content: memoryview, shape: Sequence[int], spec: TensorSpec) ->
             f"a tensor of shape {list(shape)} needs {math.prod(shape) * dtype.itemsize} bytes (got {len(content)})"
         )
     return np.frombuffer(content, dtype).reshape(shape).astype(spec.dtype, copy=False)
-
-
-def _to_bytes(array: Array) -> bytes:
-    if array.dtype.kind != "O":
-        return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    elements = [str(value).encode() for value in array.flat]
-    return b"".join(struct.pack("<I", len(element)) + element for element in elements)

@@ -23,7 +23,6 @@ from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNot
 from waitress.task import ErrorTask, WSGITask
 
 from functions.http.listening_socket import STOP_SIGNALS
-from functions.metrics import EXTENSION
 from functions.settings import FunctionSettings
 
 SPARE_THREADS = 4
@@ -209,15 +208,9 @@ class RefusedRequest(ErrorTask):  # type: ignore[misc]
 
     def execute(self) -> None:
         """Write the problem document, then close the connection."""
-        from functions.http import problems  # with Flask, which a start doesn't wait for
-
-        error, app = self.request.error, self.channel.server.application
-        with app.app_context():
-            # a request whose headers didn't end has no path
-            response = problems.refusal_response(error.code, str(error.body), path=getattr(self.request, "path", ""))
-        if (counted := app.extensions.get(EXTENSION)) is not None:
-            kind = problems.problem_type(response)
-            counted.count("eaves_requests_total", kind="refused", status=str(error.code), problem=kind)
+        error = self.request.error
+        path = getattr(self.request, "path", "")  # a request whose headers didn't end has none
+        response = self.channel.server.application.refuse(error.code, str(error.body), path)
         self.status = f"{error.code} {error.reason}"
         self.response_headers += [item for item in response.headers.items() if item[0] != "Content-Length"]
         self.set_close_on_finish()

@@ -15,17 +15,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from eaves.artifact import Artifact, check, load_golden, open_artifact
-from eaves.artifact.store import MODEL
 from eaves.errors import ArtifactError, EavesError, HandlerError, LoadingError, StoppedError
 from eaves.inference.prepared_graphs import discard_graph, find_graph
 from eaves.inference.session import (
     ActivePredictions,
     Session,
     SessionPool,
-    ThreadPlan,
     open_session,
     plan_threads,
-    second_session_fits,
 )
 from eaves.resource_limits import count_usable_cpus, read_memory_limit
 from functions.settings import FunctionSettings
@@ -184,7 +181,16 @@ class LoadingModel:
                 hint="deploy the artifact again, or restore the one that was deployed",
             )
         self._timing.mark("open artifact")
-        plan = _plan(artifact, self._settings)
+        prepared, cpus = find_graph(self._settings.prepared_graphs, artifact), count_usable_cpus()
+        # Sessions that use the weights as they are in the file share them.
+        shares_weights = not artifact.manifest.optimise_on_open or prepared is not None
+        plan = plan_threads(
+            cpus=cpus,
+            concurrency=self._settings.concurrency or cpus,
+            own_bytes=0 if shares_weights else artifact.weights_bytes,
+            memory_bytes=read_memory_limit(),
+            limit=self._settings.threads,
+        )
         session = open_session(artifact, threads=plan.threads, prepared=self._settings.prepared_graphs)
         self._timing.mark("open session")
         # The main thread imports these modules meanwhile; if it is still at it, the import waits for it.
@@ -212,21 +218,6 @@ class LoadingModel:
 
         self.pool.allow_second(open_second)
         return artifact
-
-
-def _plan(artifact: Artifact, settings: FunctionSettings) -> ThreadPlan:
-    """Choose the sessions of this process by its CPUs and its memory limit."""
-    manifest, cpus = artifact.manifest, count_usable_cpus()
-    weights = sum(
-        entry.size_bytes for path, entry in manifest.files.items() if path == MODEL or path.startswith("weights/")
-    )
-    maps_weights = not manifest.optimise_on_open or find_graph(settings.prepared_graphs, artifact) is not None
-    return plan_threads(
-        cpus=cpus,
-        concurrency=settings.concurrency or cpus,
-        fits=second_session_fits(weights_bytes=weights, maps_weights=maps_weights, memory_bytes=read_memory_limit()),
-        limit=settings.threads,
-    )
 
 
 def _replay(artifact: Artifact, session: Session, handler: Handler, *, every: bool) -> None:

@@ -71,7 +71,12 @@ class Pipeline(ABC):
     content_types: tuple[str, ...]
 
     def __init__(
-        self, artifact: Artifact, session: Runner, settings: ServeSettings, *, handler: Handler | None = None
+        self,
+        artifact: Artifact,
+        session: Runner,
+        settings: ServeSettings,
+        *,
+        handler: Handler | None = None,
     ) -> None:
         self.artifact = artifact
         self.settings = settings
@@ -170,7 +175,12 @@ class ImagePipeline(Pipeline):
     content_types: tuple[str, ...] = ("image/*",)
 
     def __init__(
-        self, artifact: Artifact, session: Runner, settings: ServeSettings, *, handler: Handler | None = None
+        self,
+        artifact: Artifact,
+        session: Runner,
+        settings: ServeSettings,
+        *,
+        handler: Handler | None = None,
     ) -> None:
         super().__init__(artifact, session, settings, handler=handler)
         self._large = threading.Lock()  # large frames are decoded one at a time, whatever the concurrency
@@ -210,7 +220,12 @@ class Classifier(ImagePipeline):
     reply_type = IMAGE_CLASSIFIED
 
     def __init__(
-        self, artifact: Artifact, session: Runner, settings: ServeSettings, *, handler: Handler | None = None
+        self,
+        artifact: Artifact,
+        session: Runner,
+        settings: ServeSettings,
+        *,
+        handler: Handler | None = None,
     ) -> None:
         super().__init__(artifact, session, settings, handler=handler)
         self._labels = artifact.manifest.labels
@@ -263,7 +278,12 @@ class TensorPredictor(Pipeline):
     content_types: tuple[str, ...] = ("application/json",)
 
     def __init__(
-        self, artifact: Artifact, session: Runner, settings: ServeSettings, *, handler: Handler | None = None
+        self,
+        artifact: Artifact,
+        session: Runner,
+        settings: ServeSettings,
+        *,
+        handler: Handler | None = None,
     ) -> None:
         super().__init__(artifact, session, settings, handler=handler)
         self._scores = label_output(artifact.manifest.labels, artifact.manifest.outputs)

@@ -23,9 +23,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from typing import IO, cast
 
 from eaves.errors import OciError, StandardLibraryError
-from eaves.oci.descriptor import Descriptor
 from eaves.oci.layers.image import Image
 from eaves.oci.layers.layer import LayerFile, read_layer
 from eaves.oci.layout import ContentSource, create_layout
@@ -178,7 +178,17 @@ def find_standard_library(
             say(f"reading the base's layer {layer.digest[7:19]}, {layer.size / 1e6:.1f} MB, for its standard library")
             layout.write(layer, source)
             try:
-                _read(layout.blob_path(layer.digest), layer, place, found)
+                with read_layer(layout.blob_path(layer.digest), layer) as tar:
+                    for member in tar:
+                        name = PurePosixPath(member.name).as_posix().removeprefix("/")
+                        # Upper layers come first, and what they have replaced stays. Files that they remove are added:
+                        # Python doesn't use byte code in `__pycache__` without its source.
+                        if not (member.isfile() and name.endswith(".py") and name not in found):
+                            continue
+                        parts = PurePosixPath(name).parts
+                        # Sources are compiled below their paths in a temporary folder, so no path may lead out of it.
+                        if place.fullmatch(name) and not {*LEFT_OUT, ".."} & {*parts}:
+                            found[name] = cast("IO[bytes]", tar.extractfile(member)).read()
             except OciError as error:
                 raise StandardLibraryError(f"the base's standard library can't be read: {error.message}") from error
             if _root_of(found, place).startswith(OFFICIAL):
@@ -195,20 +205,3 @@ def _root_of(found: Mapping[str, bytes], place: re.Pattern[str]) -> str:
     matches = (place.fullmatch(path) for path in found)
     roots = [match["root"] for match in matches if match and match["path"] == "os.py"]
     return min(roots, key=lambda root: (not root.startswith(OFFICIAL), root), default="")
-
-
-def _read(path: Path, layer: Descriptor, place: re.Pattern[str], found: dict[str, bytes]) -> None:
-    """Add the standard library's sources in one layer, unless an upper layer has replaced them.
-
-    Files that an upper layer removes are added: Python doesn't use byte code in `__pycache__` without its source.
-    """
-    with read_layer(path, layer) as tar:
-        for member in tar:
-            name = PurePosixPath(member.name).as_posix().removeprefix("/")
-            match = place.fullmatch(name)
-            if match is None or not member.isfile() or not name.endswith(".py") or name in found:
-                continue
-            parts = PurePosixPath(name).parts
-            # Sources are compiled below their paths in a temporary folder, so no path may lead out of it.
-            if ".." not in parts and not LEFT_OUT & {*parts} and (stream := tar.extractfile(member)):
-                found[name] = stream.read()

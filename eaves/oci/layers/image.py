@@ -52,11 +52,7 @@ class Image:
     @property
     def platform(self) -> ImagePlatform:
         """Platform that the container image runs on."""
-        return ImagePlatform(
-            architecture=str(self.values.get("architecture", "")),
-            os=str(self.values.get("os", "")),
-            variant=str(self.values.get("variant", "")),
-        )
+        return ImagePlatform(architecture=str(self.values.get("architecture", "")), os=str(self.values.get("os", "")))
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -123,9 +119,9 @@ def pick_image(source: ContentSource, descriptor: Descriptor, platform: ImagePla
     """
     there = set()
     for entry in _entries(source, descriptor):
-        if entry.platform is None or entry.platform.runs(platform):
+        if entry.platform in (None, platform):
             image = load_image(source, entry)
-            if image.platform.runs(platform):
+            if image.platform == platform:
                 return image
             there.add(str(image.platform))
         else:

@@ -47,7 +47,7 @@ def main() -> None:
     model = FakeModel(GatedClassifier(artifact, Path(os.environ["GATE"])))
     app = create_app(model, settings, concurrency=settings.concurrency, environ=os.environ)
     Server(
-        app,
+        app.wsgi_app,
         settings,
         listening=open_listening_socket(settings.host, settings.port),
         concurrency=settings.concurrency,

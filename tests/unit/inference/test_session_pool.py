@@ -64,7 +64,8 @@ def answered(pool: SessionPool, active: ActivePredictions, running: int) -> str:
 def test_sessions_by_cpus_concurrency_and_memory(
     cpus: int, concurrency: int, fits: bool, limit: int, plan: tuple[int, int, bool]
 ) -> None:
-    made = plan_threads(cpus=cpus, concurrency=concurrency, fits=fits, limit=limit)
+    own_bytes, memory_bytes = (100_000_000, 640_000_000 if fits else 639_999_999)
+    made = plan_threads(cpus=cpus, concurrency=concurrency, own_bytes=own_bytes, memory_bytes=memory_bytes, limit=limit)
     assert (made.threads, made.wide_runs, made.second) == plan
 
 
