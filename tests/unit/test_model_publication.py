@@ -9,7 +9,6 @@ import jsonschema
 import pytest
 
 from eaves.artifact import Artifact
-from eaves.base.backoff import Backoff
 from eaves.delivery import SinkClient, SinkResponse
 from eaves.errors import DeliveryError, UnreachableError
 from eaves.event_schemas import SCHEMAS
@@ -74,11 +73,6 @@ def test_it_is_sent_until_it_is_taken(artifact: Artifact) -> None:
     assert 0.5 <= pauses[0] <= 1.0 <= pauses[1] <= 2.0
 
 
-def test_a_sink_says_when_to_come_back(artifact: Artifact) -> None:
-    event = build_publication(artifact, IMAGE, site="barn")
-    assert send(event, Sink(429, 200, retry_after_s=40.0)) == [40.0]
-
-
 def test_who_refuses_it_is_not_asked_twice(artifact: Artifact) -> None:
     sink = Sink(403)
     with pytest.raises(
@@ -87,10 +81,3 @@ def test_who_refuses_it_is_not_asked_twice(artifact: Artifact) -> None:
         send(build_publication(artifact, IMAGE, site="barn"), sink)
     assert len(sink.got) == 1
     assert "run the same command again" in str(caught.value.hint)
-
-
-def test_it_gives_up_in_the_end(artifact: Artifact) -> None:
-    sink = Sink(*[500] * 9)
-    with pytest.raises(DeliveryError, match="answered 500"):
-        send(build_publication(artifact, IMAGE, site="barn"), sink, backoff=Backoff(retry=2))
-    assert len(sink.got) == 3

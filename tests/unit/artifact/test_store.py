@@ -88,30 +88,6 @@ def test_damage_is_found_and_named(artifact: Artifact, tmp_path: Path, case: str
         open_artifact(artifact.path, level=level)  # type: ignore[arg-type]
 
 
-LEFTOVERS: dict[str, Callable[[Path], object]] = {
-    "evil.so": lambda at: (at / "evil.so").write_bytes(b"\x7fELF"),
-    "empty": lambda at: (at / "empty").mkdir(),
-    "link": lambda at: (at / "link").symlink_to("/"),
-    "pipe": lambda at: os.mkfifo(at / "pipe"),
-}
-
-
-@pytest.mark.parametrize("name", LEFTOVERS)
-def test_what_lies_there_unlisted_is_found_at_full(artifact: Artifact, name: str) -> None:
-    LEFTOVERS[name](artifact.path)
-    open_artifact(artifact.path)
-    with pytest.raises(ArtifactError, match=f"{name} is not listed in manifest.json") as caught:
-        open_artifact(artifact.path, level="full")
-    assert caught.value.hint == f"rm -r {artifact.path / name}"
-
-
-@pytest.mark.parametrize("content", ["blue\nred\ngreen\n", "blue\ngreen\nred", "blue\r\ngreen\r\nred\r\n", ""])
-def test_labels_that_contradict_the_manifest_are_found_at_full(tmp_path: Path, content: str) -> None:
-    other = write_colours(tmp_path / "a", change=lambda at: (at / LABELS).write_bytes(content.encode()))
-    with pytest.raises(ArtifactError, match=r"labels.txt and manifest.json list different labels"):
-        open_artifact(other.path, level="full")
-
-
 FOREIGN = [
     "evil.so",
     "weights/deep/a.bin",

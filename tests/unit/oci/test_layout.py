@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -55,16 +54,6 @@ def test_a_maker_that_was_killed_leaves_what_the_next_one_completes(layout: Layo
     kept = put(layout, b"{}", "a")
     (layout.path / "oci-layout").unlink()
     assert create_layout(layout.path).resolve("a").digest == kept.digest
-
-
-def test_what_killed_writers_left_is_swept_a_day_later(layout: Layout) -> None:
-    old, young = (layout.path / f"blobs/sha256/.new-{name}" for name in ("old", "young"))
-    for path in (old, young):
-        path.write_bytes(b"x")
-    day_before = old.stat().st_mtime - 25 * 3600
-    os.utime(old, (day_before, day_before))
-    create_layout(layout.path)
-    assert (old.exists(), young.exists()) == (False, True)
 
 
 def test_something_else_is_left_alone(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import shutil
 from pathlib import Path
 
@@ -78,20 +77,6 @@ def test_images_in_whose_group_another_was_trained_on_are_not_judged_on(photos: 
     found = with_groups(load_labelled_images(photos, {item for item in split if split[item].split == "train"}), [split])
     assert {image.path for image in found.images} == of(dataset, "val") - held
     assert found.notes == ("8 images are left out: they are in the group of an image that the model was trained on",)
-
-
-def test_held_out_images_that_are_gone_are_counted(
-    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    dataset = scan(photos, val_fraction=0.2)
-    source = write_run(tmp_path, dataset)
-    gone = sorted(of(dataset, "val"))[:3]
-    for path in gone:
-        path.unlink()
-    with caplog.at_level(logging.WARNING):
-        found = load(source, tmp_path)
-    assert {sample.path for sample in found.judged} == of(dataset, "val") - set(gone)
-    assert "3 of the 16 images that the run held out no longer exist" in caplog.text
 
 
 def test_images_of_which_the_run_knows_none_are_another_set(photos: Path, tmp_path: Path) -> None:

@@ -75,14 +75,6 @@ def test_int8_answers_nearly_as_fp32(tmp_path: Path, seed: int) -> None:
     assert found.argmax(axis=1).tolist() == exact.argmax(axis=1).tolist()
 
 
-def test_a_convolution_of_the_head_stays_fp32(tmp_path: Path) -> None:
-    model = build(head_conv=True)
-    assert len(convolutions(model)) == 3
-    found = convs(quantised(model, tmp_path))
-    assert len(found["QLinearConv"]) == 3
-    assert len(found["Conv"] + found["FusedConv"]) == 1
-
-
 @pytest.mark.parametrize("kept", [(), (1,), (0, 1), (1, 2, 3)])
 def test_kept_convolutions_stay_fp32_and_the_others_use_all_7_bits(tmp_path: Path, kept: tuple[int, ...]) -> None:
     """Also one between two of int8, which onnxruntime would quantise by itself, with weights of 8 bits."""

@@ -87,16 +87,3 @@ def test_a_layer_is_made_once_for_all_that_it_is_made_from(make: Maker) -> None:
     for other in (("a",), ("ab",), ("b", "a"), ("a", b"b", "")):
         kept_layer(make.cache, other, make)
     assert make.times == 5
-
-
-def test_damaged_or_lost_content_is_made_again(make: Maker) -> None:
-    first = kept_layer(make.cache, ("a",), make)
-    blob = make.cache.blob_path(first.descriptor.digest)
-    content = blob.read_bytes()
-    for damaged in (content[:-1], content[:-1] + b"x", content + b"x"):
-        blob.write_bytes(damaged)
-        assert kept_layer(make.cache, ("a",), make) == first
-        assert blob.read_bytes() == content
-    blob.unlink()
-    kept_layer(make.cache, ("a",), make)
-    assert make.times == 5
