@@ -9,13 +9,12 @@ from pathlib import Path
 
 import onnx
 
-from converters.child_process import run_child
 from converters.int8.precision_choice import PrecisionChooser
 from converters.model_source import ModelSource, open_source
 from converters.onnx.adapter import adapt, check_names, check_numbers
 from converters.onnx.graph import fuse, prepare, read_signature, show_features, write_graph
 from converters.previous_artifacts import find_converted, find_previous, write_settings
-from converters.proof import prove_parity, run_original, run_session
+from converters.proof import prove_parity, run_child, run_original, run_session
 from converters.settings import ConvertSettings
 from converters.staging import (
     build_manifest,
@@ -123,7 +122,7 @@ def _convert(
         step()
     # Training uses the same cache folder, so that labelled images aren't downloaded twice.
     beside = source.model.absolute().parent if source.route == "run" else output.absolute()
-    choice = PrecisionChooser(
+    found, int8_model, int8_parity = PrecisionChooser(
         source=source,
         settings=settings,
         progress=progress,
@@ -135,8 +134,8 @@ def _convert(
         folder=folder,
         cache=cache or beside.parent / ".cache",
     ).choose()
-    int8, found = choice.model is not None, choice.quantisation
-    shutil.copytree((choice.model or fp32).parent, staging, dirs_exist_ok=True)
+    int8 = int8_model is not None
+    shutil.copytree((int8_model or fp32).parent, staging, dirs_exist_ok=True)
     expected = truth
     if int8:
         expected = run_session(Session(staging / MODEL, optimise=False), source, paths, truth)
@@ -158,7 +157,7 @@ def _convert(
         input=given,
         outputs=outputs,
         recipe=source.recipe if takes_images else None,
-        parity=choice.parity or parity,
+        parity=int8_parity or parity,
         golden_tolerance=int8_tolerance if int8 else settings.tolerance,
         precision=INT8 if int8 else FP32,
         quantisation=found,

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +23,6 @@ from eaves.inference.child_process import run_child_main
 from eaves.inference.handler import open_handler
 from eaves.inference.json_values import parse_tensor
 from eaves.recipe import Tensor, parse_recipe
-
-if TYPE_CHECKING:
-    from converters.tensorflow_model import OpenedModel
 
 Call = Callable[[Tensor], Mapping[str, Tensor]]
 DTYPES = {  # onnxruntime's names to NumPy's types
@@ -52,7 +49,14 @@ def work(job: Mapping[str, Any]) -> list[dict[str, Any]]:
         kind, call = _open_onnx(job)
         dtype = DTYPES.get(kind)  # the adapter has refused every other type for images
     else:
-        opened = _open_tensorflow(job)  # the model needs a name, because its variables live only as long as it does
+        import tensorflow as tf
+
+        from converters.tensorflow_model import open_model
+
+        # The outputs are stored in the artifact, which must not depend on the number of CPUs.
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        opened = open_model(job)  # the model needs a name, because its variables live only as long as it does
         dtype, call = opened.dtype, opened.call
     interface = None if job["input"] else Interface(**job["interface"])
     prepare, is_own = _open_preprocess(job)
@@ -94,24 +98,13 @@ def _open_preprocess(job: Mapping[str, Any]) -> tuple[Callable[[bytes], Tensor],
     return own or made, own is not None or bool(job["input"])
 
 
-def _open_tensorflow(job: Mapping[str, Any]) -> OpenedModel:
-    import tensorflow as tf
-
-    from converters.tensorflow_model import open_model
-
-    # The outputs are stored in the artifact, which must not depend on the number of CPUs.
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    return open_model(job)
-
-
 def _open_onnx(job: Mapping[str, Any]) -> tuple[str, Call]:
     from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
     options = SessionOptions()
     options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
-    options.intra_op_num_threads = 1  # as in `_open_tensorflow`
+    options.intra_op_num_threads = 1  # as in `work`
     try:
         session = InferenceSession(job["model"], options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own exceptions, which share no public base class

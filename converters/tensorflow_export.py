@@ -22,7 +22,7 @@ from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.inference.child_process import run_child_main
 
 if TYPE_CHECKING:
-    from converters.weightless_graph import WeightlessGraph
+    from converters.tensorflow_model import WeightlessGraph
 
 Reader = Callable[[], npt.NDArray[Any]]
 COUNTED = re.compile(r"(.*)__[0-9]+((?::[0-9]+)?)")
@@ -39,8 +39,7 @@ def work(job: Mapping[str, Any]) -> list[dict[str, Any]]:
     Returns:
         `warnings`: why the conversion took more memory than it should, if it did.
     """
-    from converters.tensorflow_model import open_model
-    from converters.weightless_graph import UnsupportedError, build_weightless_graph
+    from converters.tensorflow_model import UnsupportedError, build_weightless_graph, open_model
 
     opened = open_model(job)  # the model needs a name, because its variables live only as long as it does
     function, names = opened.function, opened.names

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 PASSED_ON = ("partitionkey", "sequence", "datadigest", "traceparent", "tracestate")
 """Extension attributes that a reply copies from the event that caused it."""
-_encode = json.JSONEncoder(allow_nan=False).encode
+encode = json.JSONEncoder(allow_nan=False).encode
 """`json.dumps` with this option would build a new encoder for each reply."""
 _SHA256 = re.compile(r"sha256:([0-9a-f]{64})", re.IGNORECASE)
 _UNKNOWN_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream"})
@@ -250,7 +250,7 @@ def build_reply(cause: Event, prediction: Prediction, predictor: Pipeline, setti
         subject=cause.subject,
         time=cause.time or datetime.now(UTC).isoformat().replace("+00:00", "Z"),
         datacontenttype="application/json",
-        data=_encode(build_prediction_document(prediction, artifact)).encode(),
+        data=encode(build_prediction_document(prediction, artifact)).encode(),
         extensions={
             **{name: cause.extensions[name] for name in PASSED_ON if name in cause.extensions},
             "causeid": cause.id,

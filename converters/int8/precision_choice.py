@@ -47,19 +47,9 @@ Predicted = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrecisionChoice:
-    """The chosen precision.
-
-    Attributes:
-        quantisation: Decision for or against int8 with its reason, and the measurements of all candidates.
-        model: Path of the int8 graph; None if fp32 ships.
-        parity: Parity of the int8 graph with the original.
-    """
-
-    quantisation: Quantisation
-    model: Path | None = None
-    parity: Parity | None = None
+PrecisionChoice = tuple[Quantisation, Path | None, Parity | None]
+"""Decision for or against int8 with its reason and the measurements of all candidates; path of the int8 graph, None if
+fp32 ships; and parity of the int8 graph with the original."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,18 +89,7 @@ class PrecisionChooser:
         settings = self.settings
         asked = Quantisation(asked=settings.precision, max_accuracy_drop=settings.max_accuracy_drop / 100)
         if settings.precision == FP32:
-            return PrecisionChoice(quantisation=replace(asked, reason="convert.precision is fp32"))
-        try:
-            self._check()
-            images = find_images(self.source, settings, self.cache, self.progress)
-            return self._decide(asked, images)
-        except ConversionError as error:
-            if settings.precision == INT8:
-                raise
-            return PrecisionChoice(quantisation=replace(asked, reason=f"int8 was not tried: {error.message}"))
-
-    def _check(self) -> None:
-        """Check that int8 can be made and assessed for this kind of model."""
+            return replace(asked, reason="convert.precision is fp32"), None, None
         why = ""
         if self.source.task == TENSOR:
             why = "it is judged on labelled images, and this model does not take images"
@@ -120,9 +99,16 @@ class PrecisionChooser:
             why = "int8 is judged on images, and this model's inputs are made by a handler"
         elif not convolutions(self.prepared):
             why = "the model has no convolutions, and only convolutions are quantised"
-        if why:
-            what = "int8 can't be tried: " if self.settings.precision == INT8 else ""
-            raise ConversionError(f"{what}{why}", hint="convert with precision fp32")
+        try:
+            if why:
+                what = "int8 can't be tried: " if settings.precision == INT8 else ""
+                raise ConversionError(f"{what}{why}", hint="convert with precision fp32")
+            images = find_images(self.source, settings, self.cache, self.progress)
+            return self._decide(asked, images)
+        except ConversionError as error:
+            if settings.precision == INT8:
+                raise
+            return replace(asked, reason=f"int8 was not tried: {error.message}"), None, None
 
     def _decide(self, asked: Quantisation, images: Int8Images) -> PrecisionChoice:
         """Select a candidate, assess it, and choose the precision."""
@@ -160,8 +146,8 @@ class PrecisionChooser:
         elif evidence.passed or settings.precision == INT8:
             if not evidence.passed:
                 reason = f"int8 was required by convert.precision, although the evidence does not suffice: {reason}"
-            return PrecisionChoice(quantisation=replace(found, shipped=True, reason=reason), model=model, parity=parity)
-        return PrecisionChoice(quantisation=replace(found, reason=reason))
+            return replace(found, shipped=True, reason=reason), model, parity
+        return replace(found, reason=reason), None, None
 
     def _pick(self, fp32: Session, images: Int8Images, key: str) -> tuple[tuple[Trial, ...], Path]:
         """Score int8 graphs on training images until one is close enough to fp32; its trial is the last.

@@ -170,7 +170,18 @@ def open_artifact(path: Path, *, level: Level = "structure") -> Artifact:
     Raises:
         ArtifactError: When a check fails; the message names the first fault, and the hint the fix.
     """
-    content = _read_manifest(path)
+    file, hint = path / MANIFEST, "make an artifact from a run with `eaves convert`"
+    try:
+        status = file.lstat()
+        if not stat.S_ISREG(status.st_mode):  # check before opening: reading a pipe would block for ever
+            raise ArtifactError(f"{path} is not an artifact: {MANIFEST} is not a regular file", hint=hint)
+        if status.st_size > MAX_MANIFEST_BYTES:
+            raise ArtifactError(f"{file} is larger than {MAX_MANIFEST_BYTES} bytes")
+        content = file.read_bytes()
+    except OSError as error:
+        raise ArtifactError(
+            f"{path} is not an artifact: {MANIFEST} can't be read ({error.strerror})", hint=hint
+        ) from error
     manifest = parse_manifest(content)
     check_tree(path, manifest)
     for name, entry in manifest.files.items():
@@ -212,19 +223,3 @@ def file_entries(root: Path) -> Mapping[str, FileEntry]:
         path.relative_to(root).as_posix(): FileEntry(size_bytes=path.stat().st_size, sha256=file_digest(path))
         for path in paths
     }
-
-
-def _read_manifest(path: Path) -> bytes:
-    file = path / MANIFEST
-    hint = "make an artifact from a run with `eaves convert`"
-    try:
-        status = file.lstat()
-        if not stat.S_ISREG(status.st_mode):  # check before opening: reading a pipe would block for ever
-            raise ArtifactError(f"{path} is not an artifact: {MANIFEST} is not a regular file", hint=hint)
-        if status.st_size > MAX_MANIFEST_BYTES:
-            raise ArtifactError(f"{file} is larger than {MAX_MANIFEST_BYTES} bytes")
-        return file.read_bytes()
-    except OSError as error:
-        raise ArtifactError(
-            f"{path} is not an artifact: {MANIFEST} can't be read ({error.strerror})", hint=hint
-        ) from error

@@ -84,9 +84,15 @@ def build_flask(service: Service, environ: Mapping[str, str]) -> Flask:
             raise request.environ.pop(FAILED)  # the error refers to the environment and to the image in it
         check_request(request.environ, is_local=is_local)
 
+    @app.after_request
+    def count(response: Response) -> Response:
+        kind = {"predict": "predict", "infer": "tensor"}.get(request.endpoint or "", "other")
+        problem, status = problems.problem_type(response), str(response.status_code)
+        service.metrics.count("eaves_requests_total", kind=kind, status=status, problem=problem)
+        return response
+
     _add_routes(app, service)
     _add_protocol(app, service)
-    _count_requests(app, service.metrics)
     return app
 
 
@@ -226,14 +232,3 @@ def _gauges(service: Service) -> metrics.Gauges:
     if (pool := service.model.pool) is not None:
         gauges |= {"eaves_sessions": ({}, float(pool.sessions)), "eaves_threads": ({}, float(pool.threads))}
     return gauges | {name: ({}, value) for name, value in process_usage.usage().items()}
-
-
-def _count_requests(app: Flask, counted: metrics.Metrics) -> None:
-    kinds = {"predict": "predict", "infer": "tensor"}
-
-    @app.after_request
-    def count(response: Response) -> Response:
-        kind = kinds.get(request.endpoint or "", "other")
-        problem = problems.problem_type(response)
-        counted.count("eaves_requests_total", kind=kind, status=str(response.status_code), problem=problem)
-        return response

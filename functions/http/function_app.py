@@ -7,7 +7,6 @@ prediction, or by the first request that needs it: one that fails, or has anothe
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -18,7 +17,7 @@ from typing import Any
 from eaves import events
 from eaves.errors import ForbiddenError, UnsupportedContentError
 from eaves.web.origin import HINT, find_foreign, listens_on_loopback
-from functions.service import Service
+from functions.service import Service, encode
 
 FAILED = "eaves.failed"
 """Key of the error in the environment of a request whose response Flask's error handlers make."""
@@ -29,8 +28,6 @@ While a replica starts, Knative's queue-proxy gives a probe 100 ms, and sends th
 Source: knative/serving, pkg/queue/readiness/probe.go, `aggressiveProbeTimeout`."""
 _STATUS_LINES = {200: "200 OK", 202: "202 Accepted"}
 _log = logging.getLogger(__name__)
-encode = json.JSONEncoder(allow_nan=False).encode
-"""`json.dumps` with this option would build a new encoder for each response."""
 
 Environ = dict[str, Any]
 """Variables of one request. Source: PEP 3333, "environ Variables"."""

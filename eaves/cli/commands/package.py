@@ -140,7 +140,7 @@ def _announce(artifact: Artifact, image: str, sink: str, site: str) -> None:
     except ValueError as error:
         raise ConfigError([Fault(origin="environment variable K_CA_CERTS", path="", message=str(error))]) from error
     with client:
-        announce(event, sink, client, say=say)
+        announce(event, sink, client)
     say(f"sent to {sink}: {event.type}, id {event.id}")
 
 

@@ -108,10 +108,6 @@ def compressor() -> str:
         ) from error
 
 
-def _unreadable(path: Path, error: OSError) -> OciError:
-    return OciError(f"{path} can't be read or packed: {error.strerror or error}")
-
-
 def _check(files: list[LayerFile]) -> None:
     seen: set[str] = set()
     for file in files:
@@ -128,21 +124,13 @@ def _check(files: list[LayerFile]) -> None:
 def _write_tar(stream: Any, files: list[LayerFile]) -> None:
     # Owners, times and link targets are set here; none is taken from the disk.
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT, bufsize=1 << 16) as tar:
-        for folder in _folders(files):
-            info = tarfile.TarInfo(folder)
+        parents = [folder for file in files for folder in reversed(PurePosixPath(file.path).parents[:-1])]
+        for folder in dict.fromkeys(parents):
+            info = tarfile.TarInfo(str(folder))
             info.type, info.mode = tarfile.DIRTYPE, 0o755
             tar.addfile(info)
         for file in files:
             _add(tar, file)
-
-
-def _folders(files: list[LayerFile]) -> Iterator[str]:
-    seen: set[PurePosixPath] = set()
-    for file in files:
-        for folder in reversed(PurePosixPath(file.path).parents[:-1]):
-            if folder not in seen:
-                seen.add(folder)
-                yield str(folder)
 
 
 def _add(tar: tarfile.TarFile, file: LayerFile) -> None:
@@ -159,7 +147,7 @@ def _add(tar: tarfile.TarFile, file: LayerFile) -> None:
             read = HashedStream(stream)  # exactly the bytes that are packed are checked
             tar.addfile(info, read)
     except OSError as error:
-        raise _unreadable(file.content, error) from error
+        raise OciError(f"{file.content} can't be read or packed: {error.strerror or error}") from error
     if file.sha256 and read.digest != f"sha256:{file.sha256}":
         raise OciError(
             f"{file.content} was changed while the container image was packaged", hint="run `eaves package` again"

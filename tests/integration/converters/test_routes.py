@@ -17,9 +17,9 @@ import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from converters.child_process import run_child
 from converters.convert import convert, export
 from converters.model_source import open_source
+from converters.proof import run_child
 from converters.settings import ConvertSettings
 from converters.tensorflow_model import open_model
 from eaves.artifact import Artifact, open_artifact
@@ -199,8 +199,7 @@ def test_a_child_dies_with_its_parent(module: str, tmp_path: Path) -> None:
     """Even a parent that is killed leaves none behind."""
     code = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     parent = (
-        "from converters.child_process import run_child\n"
-        f"run_child({module!r}, {{'code': {code!r}}}, what='it', timeout_s=60)"
+        f"from converters.proof import run_child\nrun_child({module!r}, {{'code': {code!r}}}, what='it', timeout_s=60)"
     )
     with subprocess.Popen([sys.executable, "-c", parent]) as process:
         wait_until(lambda: (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text() != "")
@@ -231,7 +230,7 @@ def test_a_large_model_converts_in_less_memory_than_training_took(tmp_path: Path
     job |= {"recipe": {"height": 299, "width": 299}, "opset": 17, "output": str(tmp_path / "out.onnx")}
     # Linux counts a parent's memory for its child: this process has more than the one that is measured here.
     code = (
-        "import resource; from converters.child_process import run_child\n"
+        "import resource; from converters.proof import run_child\n"
         f"said = run_child('converters.tensorflow_export', {job!r}, what='tf2onnx', timeout_s=500)\n"
         "assert said == {'warnings': []}, said\n"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)"
