@@ -12,7 +12,7 @@
     previous_artifacts   finds the parts of previous artifacts that an update can keep
     staging              directory in which an artifact is built, with its golden cases and its manifest
     evaluation/          evaluates models on labelled images
-    publication_check    decides whether a model may be published;  published_models: those that it is compared with
+    publication_check    decides whether a model may be published
 
 TensorFlow is only loaded in child processes, so that its memory is free before the next step and the converted bytes
 don't depend on what this process did before. The ONNX side of every comparison is `eaves.inference.session`, the

@@ -15,15 +15,13 @@ from converters.model_source import ModelSource
 from converters.previous_artifacts import is_intact
 from converters.proof import Answers
 from converters.settings import ConvertSettings
-from eaves.artifact import Artifact, GoldenCase, Manifest, check, load_golden
+from eaves.artifact import Artifact, GoldenCase, Manifest, load_golden
 from eaves.artifact import Source as Origin
 from eaves.artifact.golden import GOLDEN, INDEX, write_index
-from eaves.artifact.store import HANDLER, LABELS, MANIFEST, MAX_HANDLER_BYTES, file_digest, file_entries
+from eaves.artifact.store import HANDLER, LABELS, MAX_HANDLER_BYTES, file_digest, file_entries
 from eaves.base.locks import unfinished_folder
 from eaves.errors import ArtifactError, ConversionError
 from eaves.inference.json_values import numbers
-from eaves.inference.replay import replay_in_child
-from eaves.inference.session import open_session
 from trainer.run.run import ParitySample
 
 TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow")
@@ -117,21 +115,6 @@ def build_manifest(
         files=file_entries(staging),
         **further,
     )
-
-
-def check_staged(staging: Path, manifest: Manifest, handler: Path | None, timeout_s: float) -> None:
-    """Replay every golden case as a function does, also through the handler if there is one.
-
-    Raises:
-        HandlerError: The handler fails.
-        GoldenError: A golden case gives other outputs, or the handler makes other inputs than those recorded.
-    """
-    staged = Artifact(path=staging, manifest=manifest, digest=manifest.digest())
-    check(staged, open_session(staged).attempt)
-    if handler is not None:
-        (staging / MANIFEST).write_bytes(manifest.to_json())
-        for result in replay_in_child(staged, run_handler=True, timeout_s=timeout_s):
-            result.require()
 
 
 def choose_goldens(source: ModelSource, previous: Sequence[Artifact], limit: int) -> tuple[ParitySample, ...]:

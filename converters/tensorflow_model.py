@@ -2,9 +2,9 @@
 
 This is a module of child processes. Freezing copies every weight into the graph (1.7 GB for Inception V3's 87 MB), the
 graph's optimizer copies them again (2.8 GB) and tf2onnx once more (6 GB). In a graph of `build_weightless_graph` a
-large weight is an input with a known shape instead, and no weight is copied. Only kernels of convolutions and matrix products
-are separated: other weights (batch normalisation, biases, depthwise kernels) and captured constants become constants as
-usual, so that both optimizers fold them.
+large weight is an input with a known shape instead, and no weight is copied. Only kernels of convolutions and matrix
+products are separated: other weights (batch normalisation, biases, depthwise kernels) and captured constants become
+constants as usual, so that both optimizers fold them.
 
 It uses TensorFlow's private API: only `convert_to_constants` inlines a function's calls without freezing it. TensorFlow
 is pinned to one minor version, and every conversion is proven by parity. For an unsupported graph `UnsupportedError` is

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
-from onnx import inliner, version_converter
+from onnx import inliner
 
+from converters.settings import OPSET
 from eaves.errors import ConversionError
 
 MAX_BYTES = 2**31 - 1
@@ -16,12 +17,8 @@ DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 CONTROL_FLOW = ("If", "Loop", "Scan")
 
 
-def load_foreign(path: Path, *, opset: int) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """Load an ONNX file with its weights, and raise its operator set to at least `opset`.
-
-    Returns:
-        model: Model without local functions.
-        warnings: Warnings for people.
+def load_foreign(path: Path) -> onnx.ModelProto:
+    """Load an ONNX file with its weights, without local functions.
 
     Raises:
         ConversionError: The file is too large, is broken, points outside its folder, or needs operators that a standard
@@ -61,7 +58,9 @@ def load_foreign(path: Path, *, opset: int) -> tuple[onnx.ModelProto, tuple[str,
     kept = [item for item in model.opset_import if (item.domain if item.domain != "ai.onnx" else "") in used]
     del model.opset_import[:]
     model.opset_import.extend(kept)
-    return _raise_opset(model, opset)
+    if not any(item.domain in {"", "ai.onnx"} for item in model.opset_import):
+        model.opset_import.add(version=OPSET)  # all its operators are of ai.onnx.ml
+    return model
 
 
 def external_files(path: Path) -> tuple[Path, ...]:
@@ -123,28 +122,3 @@ def refuse_control_flow(graph: onnx.GraphProto) -> None:
 def opset_of(model: onnx.ModelProto) -> int:
     """Return the version of ONNX's own operator set; 1 in files that don't state it."""
     return max((item.version for item in model.opset_import if item.domain in {"", "ai.onnx"}), default=1)
-
-
-def _raise_opset(model: onnx.ModelProto, opset: int) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    if not any(item.domain in {"", "ai.onnx"} for item in model.opset_import):
-        model.opset_import.add(version=opset)  # all its operators are of ai.onnx.ml
-    found = opset_of(model)
-    if found == opset:
-        return model, ()
-    if found > opset:
-        warning = (
-            f"the operator set {found} of the file is newer than convert.opset ({opset}); it is kept, and older "
-            "versions of onnxruntime refuse it"
-        )
-        return model, (warning,)
-    try:
-        raised = version_converter.convert_version(model, opset)
-        onnx.checker.check_model(raised)
-    except Exception as error:  # onnx raises its own exceptions
-        nearer = max(found, 13)
-        other = f", or set convert.opset to {nearer}" if nearer < opset else ""
-        raise ConversionError(
-            f"the operator set {found} can't be converted to {opset}: {str(error).rpartition(' failed: ')[2][:300]}",
-            hint=f"export the model again with operator set {opset}{other}",
-        ) from error
-    return raised, (f"the model was converted from operator set {found} to {opset}",)

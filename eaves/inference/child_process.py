@@ -92,7 +92,12 @@ def run_child(
             while len(found) <= results and (line := process.stdout.readline(MAX_LINE_BYTES)):
                 answer = json.loads(line)
                 if "error" in answer:
-                    raise _error(**answer["error"])
+                    kind, message, hint = (answer["error"][name] for name in ("kind", "message", "hint"))
+                    known = getattr(errors, kind, HandlerError)
+                    usable = (
+                        isinstance(known, type) and issubclass(known, EavesError) and known is not errors.ConfigError
+                    )
+                    raise (known if usable else HandlerError)(str(message), hint=hint and str(hint))
                 found.append(answer["result"])
                 on_result(1)
             process.wait()
@@ -128,12 +133,6 @@ def run_child_main(work: Callable[[Any], Iterable[Any]]) -> None:
 def _kill(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-
-
-def _error(kind: str, message: str, hint: str | None) -> EavesError:
-    found = getattr(errors, kind, HandlerError)
-    usable = isinstance(found, type) and issubclass(found, EavesError) and found is not errors.ConfigError
-    return (found if usable else HandlerError)(str(message), hint=hint and str(hint))
 
 
 def _die_with_parent() -> None:

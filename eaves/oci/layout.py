@@ -218,7 +218,7 @@ class Layout:
         if self.has(descriptor):
             progress(descriptor.size)
             return
-        with self.new_file(descriptor.digest) as (temporary, file), source.open(descriptor) as stream:
+        with self.new_file() as (temporary, file), source.open(descriptor) as stream:
             for piece in verified(stream, descriptor):
                 file.write(piece)
                 progress(len(piece))
@@ -254,26 +254,19 @@ class Layout:
         _place(self.path / name, content)
 
     @contextmanager
-    def new_file(self, what: str) -> Iterator[tuple[Path, BinaryIO]]:
+    def new_file(self) -> Iterator[tuple[Path, BinaryIO]]:
         """Yield the path and the stream of a new file for content, which is removed unless it is adopted.
-
-        Args:
-            what: Name of the content, for errors.
 
         Raises:
             OciError: When the disk is full.
         """
         path = self.path / _BLOBS
         try:
-            handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path)
-            path = Path(name)
-            with os.fdopen(handle, "wb") as stream:
-                yield path, stream
-        except OSError as error:
-            raise OciError(
-                f"{what} can't be written to {self.path}: {error.strerror}",
-                hint="free space on this disk, or choose another folder",
-            ) from error
+            with _writing(path):
+                handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path)
+                path = Path(name)
+                with os.fdopen(handle, "wb") as stream:
+                    yield path, stream
         finally:
             if path.name.startswith(_TEMPORARY):
                 path.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from eaves.oci.descriptor import Descriptor, ImagePlatform
 from eaves.oci.layers.image import Image, build_image, build_index, load_images, pick_image
 from eaves.oci.layers.layer import ALTERED_HINT, TITLE, Layer, LayerFile, kept_layer, read_layer, write_layer
 from eaves.oci.layout import ContentSource, Layout
-from eaves.oci.runtime import ENVIRONMENT, LIBRARY, OLDEST, RuntimeTarget, build_layers, build_library_layer
+from eaves.oci.runtime import ENVIRONMENT, OLDEST, RuntimeTarget, build_layers, build_library_layer
 
 ROOT = "artifact"
 """Directory of the artifact in a container, relative to the root directory."""
@@ -36,9 +36,6 @@ PORT = 8080
 ENTRYPOINT = ("python", "-P", "-m", "functions")
 HANDLER_LABEL = "dev.eaves.handler"
 ARTIFACT_LABEL, TASK_LABEL = "dev.eaves.artifact", "dev.eaves.task"
-LIBRARY_LABEL, COMPILED, SOURCES = "dev.eaves.standard-library", "compiled", "sources"
-"""Label that names the form of the standard library in the container image, and its two values. With sources only, each
-start compiles the modules that it imports."""
 KEPT_BYTES = 1 << 20
 """Minimum size of a part of an artifact, bytes, for which the layer is kept in the cache."""
 _VERSION = r"(?P<python>(\d+)\.(\d+))(?:\.\d+)?"
@@ -109,14 +106,14 @@ def package(
         "Env": {**ENVIRONMENT, "EAVES_ARTIFACT_DIGEST": artifact.digest},
         "User": USER,
         "ExposedPorts": {f"{PORT}/tcp": {}},
+        "Labels": labels,
     }
     made = []
     for image, target in zip(images, runtimes, strict=True):
         runtime = build_layers(target, cache, say)
         if (library := build_library_layer(base.source, image, target, cache, say)) is not None:
             runtime.insert(0, library)
-        form = COMPILED if any(layer.title == LIBRARY for layer in runtime) else SOURCES
-        made.append(build_image(layout, image, [*runtime, *above], {**run, "Labels": {**labels, LIBRARY_LABEL: form}}))
+        made.append(build_image(layout, image, [*runtime, *above], run))
     descriptor = replace(made[0], platform=None) if len(made) == 1 else build_index(layout, made, labels)
     return Packaged(descriptor=descriptor, source=Overlay([layout, cache], base.source))
 

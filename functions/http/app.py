@@ -102,13 +102,22 @@ def _add_routes(app: Flask, service: Service) -> None:
     app.add_url_rule(READINESS, "readiness", lambda: tell_readiness(service).body)
     app.add_url_rule(LIVENESS, "liveness", lambda: "")
 
-    @app.get("/")
-    def index() -> Response:
-        return _json(_describe(service))
-
     @app.get("/metrics")
     def show_metrics() -> Response:
-        return Response(service.metrics.render(_gauges(service)), content_type=metrics.CONTENT_TYPE)
+        gauges: dict[str, tuple[dict[str, str], float]] = {
+            "eaves_ready": ({}, float(service.model.ready)),
+            "eaves_in_work": ({}, float(service.admission.inside)),
+        }
+        if (predictor := service.model.proven) is not None:
+            artifact = predictor.artifact
+            manifest = artifact.manifest
+            named = {"model": manifest.name, "version": manifest.version, "artifact": f"sha256:{artifact.digest}"}
+            gauges["eaves_model_info"] = ({**named, "task": manifest.task, "precision": manifest.precision}, 1.0)
+            gauges["eaves_start_seconds"] = ({}, service.model.ready_at - process_usage.started_at())
+        if (pool := service.model.pool) is not None:
+            gauges |= {"eaves_sessions": ({}, float(pool.sessions)), "eaves_threads": ({}, float(pool.threads))}
+        gauges |= {name: ({}, value) for name, value in process_usage.usage().items()}
+        return Response(service.metrics.render(gauges), content_type=metrics.CONTENT_TYPE)
 
 
 def _add_protocol(app: Flask, service: Service) -> None:
@@ -191,44 +200,3 @@ def _check_name(service: Service, predictor: Pipeline, name: str, version: str) 
 
 def _json(document: Any) -> Response:
     return Response(json.dumps(document), content_type="application/json")
-
-
-def _describe(service: Service) -> dict[str, Any]:
-    """Return a description of the function for people who open it in a browser."""
-    model, settings = service.model, service.settings
-    about: dict[str, Any] = {
-        "function": settings.name,
-        "site": settings.site,
-        "software": f"Eaves {eaves.__version__}",
-        "state": "failed" if model.failure else "ending" if model.draining else "ready" if model.ready else "loading",
-    }
-    if model.failure:
-        about["reason"] = model.failure.message
-    if (predictor := model.proven) is not None:
-        manifest = predictor.artifact.manifest
-        about |= {
-            "model": manifest.name,
-            "version": manifest.version,
-            "artifact": f"sha256:{predictor.artifact.digest}",
-            "task": manifest.task,
-            "precision": manifest.precision,
-            "takes": list(predictor.content_types),
-            "replies": predictor.reply_type,
-        }
-    return about
-
-
-def _gauges(service: Service) -> metrics.Gauges:
-    gauges: dict[str, tuple[dict[str, str], float]] = {
-        "eaves_ready": ({}, float(service.model.ready)),
-        "eaves_in_work": ({}, float(service.admission.inside)),
-    }
-    if (predictor := service.model.proven) is not None:
-        artifact = predictor.artifact
-        manifest = artifact.manifest
-        named = {"model": manifest.name, "version": manifest.version, "artifact": f"sha256:{artifact.digest}"}
-        gauges["eaves_model_info"] = ({**named, "task": manifest.task, "precision": manifest.precision}, 1.0)
-        gauges["eaves_start_seconds"] = ({}, service.model.ready_at - process_usage.started_at())
-    if (pool := service.model.pool) is not None:
-        gauges |= {"eaves_sessions": ({}, float(pool.sessions)), "eaves_threads": ({}, float(pool.threads))}
-    return gauges | {name: ({}, value) for name, value in process_usage.usage().items()}

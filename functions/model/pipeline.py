@@ -120,7 +120,14 @@ class Pipeline(ABC):
             return self._answer(example, turn, {})
 
     def _answer(self, example: bytes | Array, turn: Turn, timings_ms: dict[str, float]) -> Mapping[str, Array]:
-        tensor = self._tensor(example, timings_ms) if isinstance(example, bytes) else self._example(example)
+        start = time.perf_counter()
+        if not isinstance(example, bytes):
+            tensor = self._example(example)
+        elif self._handler.preprocess is None:
+            tensor = self._prepare(example, timings_ms)
+        else:
+            tensor = self._handler.preprocess(example)  # it decodes too
+            timings_ms["preprocess"] = elapsed_ms(start, time.perf_counter())
         with turn():
             start = time.perf_counter()
             outputs = self._session.answer(tensor[np.newaxis])
@@ -134,14 +141,6 @@ class Pipeline(ABC):
         """
         has_code = self._handler.preprocess is not None or self._handler.postprocess is not None
         return (turn, nullcontext) if has_code else (nullcontext, turn)
-
-    def _tensor(self, data: bytes, timings_ms: dict[str, float]) -> Array:
-        if self._handler.preprocess is None:
-            return self._prepare(data, timings_ms)
-        start = time.perf_counter()
-        tensor = self._handler.preprocess(data)  # it decodes too
-        timings_ms["preprocess"] = elapsed_ms(start, time.perf_counter())
-        return tensor
 
     def _example(self, example: Array) -> Array:
         """Check shape and dtype of an example that a client sent as a tensor, and return it as the graph's input.

@@ -68,7 +68,7 @@ def _show_container_image(text: str, access: Access, form: str) -> None:
     """
     from eaves.oci.copy import open_location
     from eaves.oci.layers.image import load_images
-    from eaves.oci.package import ARTIFACT_LABEL, LIBRARY_LABEL, SOURCES
+    from eaves.oci.package import ARTIFACT_LABEL
 
     place = open_location(text, access)
     descriptor = place.resolve()
@@ -78,7 +78,6 @@ def _show_container_image(text: str, access: Access, form: str) -> None:
     platforms = [
         {
             "platform": str(image.platform),
-            "standard_library": image.labels.get(LIBRARY_LABEL, SOURCES),
             "labels": dict(image.labels),
             "layers": [
                 {"title": layer.annotations.get(_TITLE, ""), "size_bytes": layer.size, "digest": layer.digest}

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from converters.publication_check import Passed, check_publication
-from converters.published_models import tag_roles
+from converters.publication_check import Passed, check_publication, tag_roles
 from converters.settings import PipelineSettings
 from eaves.artifact import Artifact, open_artifact, write_artifact
 from eaves.artifact.store import HANDLER, LABELS, file_entries

@@ -99,9 +99,6 @@ def test_a_base_without_a_readable_standard_library_is_a_warning_and_a_label(
         f"warning: no layer of the base contains lib/python{VERSION}/os.py; the container image has no byte code of "
         "the standard library, so each cold start compiles it"
     )
-    data = json.loads(CliRunner().invoke(cli, ["inspect", f"oci:{tmp_path}/out:v1", "-o", "json"]).stdout)
-    (platform,) = data["platforms"]
-    assert platform["standard_library"] == platform["labels"]["dev.eaves.standard-library"] == "sources"
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from eaves.errors import OverloadedError
-from functions.admission import AHEAD, Admission, FetchMemory
+from functions.service import AHEAD, Admission, FetchMemory
 from tests.waiting import wait_until
 
 

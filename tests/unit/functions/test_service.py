@@ -152,13 +152,6 @@ def test_metrics_tell_outcomes_stages_and_the_model(client: FlaskClient, artifac
     assert (found["eaves_ready", ""], found["eaves_in_work", ""]) == (1, 0)
 
 
-def test_the_index_says_what_this_is(client: FlaskClient, artifact: Artifact) -> None:
-    about = client.get("/").get_json()
-    assert (about["function"], about["site"], about["state"], about["model"]) == ("colours", "barn", "ready", "colours")
-    assert about["artifact"] == f"sha256:{artifact.digest}"
-    assert about["takes"] == ["image/*"]
-
-
 def infer(client: FlaskClient, name: str = "colours", **tensor: Any) -> TestResponse:
     return client.post(f"/v2/models/{name}/infer", json={"inputs": [{"name": "image", **tensor}]})
 
