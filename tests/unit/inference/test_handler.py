@@ -30,12 +30,6 @@ def behind(body: str) -> Any:
     return load(f"import numpy as np\nfrom eaves.errors import *\ndef postprocess(outputs):\n    {body}\n").postprocess
 
 
-def test_what_is_not_defined_is_the_tasks_own() -> None:
-    handler = load("def postprocess(outputs): return {}\n")
-    assert (handler.preprocess, handler.content_types) == (None, ())
-    assert load("def preprocess(data): return data\n").postprocess is None
-
-
 FAULTS = {
     "a value error": ("raise ValueError('no luck')", r"failed: ValueError: no luck \(line 4\)"),
     "an end": ("raise SystemExit(3)", r"failed: SystemExit: 3 \(line 4\)"),

@@ -56,17 +56,6 @@ def test_a_maker_that_was_killed_leaves_what_the_next_one_completes(layout: Layo
     assert create_layout(layout.path).resolve("a").digest == kept.digest
 
 
-def test_something_else_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "photo.jpg").write_bytes(b"x")
-    with pytest.raises(OciNotFoundError, match="is not an OCI layout"):
-        create_layout(tmp_path)
-    with pytest.raises(OciNotFoundError, match="is not an OCI layout"):
-        create_layout(tmp_path / "photo.jpg")
-    with pytest.raises(OciError, match="can't be written"):
-        create_layout(tmp_path / "photo.jpg" / "layout")
-    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
-
-
 @pytest.mark.parametrize("damage", [b"{ }", b"{}}", b"{"])
 def test_damaged_content_is_never_read(layout: Layout, damage: bytes) -> None:
     descriptor = put(layout, b"{}", "a")

@@ -65,13 +65,6 @@ def test_a_turn_is_held_for_the_run_only_and_for_one_run(artifact: Artifact) -> 
     assert steps.seen == ["turn", "run", "back"] * 2
 
 
-def test_an_image_that_cannot_be_read_takes_no_turn(artifact: Artifact) -> None:
-    steps = Steps()
-    with pytest.raises(Exception, match="image"):
-        build(artifact, steps).predict(b"no image", turn=steps.turn)
-    assert steps.seen == []
-
-
 @pytest.mark.parametrize(
     ("has", "expected"),
     [

@@ -19,7 +19,7 @@ from eaves.oci.descriptor import (
     build_descriptor,
     render_document,
 )
-from eaves.oci.layers.image import build_image, build_index, load_images, pick_image
+from eaves.oci.layers.image import build_image, pick_image
 from eaves.oci.layers.layer import LayerFile, write_layer
 from eaves.oci.layout import Layout, create_layout
 
@@ -98,17 +98,6 @@ def test_what_is_built_keeps_the_base_and_starts_as_configured(layout: Layout, t
     assert [one["created_by"] for one in made["history"]] == ["base", "eaves package: mine"]
     assert (made["created"], "docker_version" in made) == ("2026-01-01T00:00:00Z", False)
     assert base.values["config"]["Cmd"] == ["python3"]
-
-
-def test_an_index_names_each_platform_in_one_order(layout: Layout) -> None:
-    images = [
-        pick_image(layout, manifest(layout, {"architecture": name}), ImagePlatform(architecture=name))
-        for name in ("arm64", "amd64")
-    ]
-    built = [build_image(layout, image, [], START) for image in images]
-    index = build_index(layout, built, {})
-    assert build_index(layout, built[::-1], {}) == index
-    assert [str(image.platform) for image in load_images(layout, index)] == ["linux/amd64", "linux/arm64"]
 
 
 def test_of_an_index_only_the_wanted_platform_is_read(layout: Layout) -> None:
