@@ -23,7 +23,7 @@ from converters.staging import (
     open_staging,
     write_goldens,
 )
-from converters.untrusted_onnx import load_foreign, opset_of
+from converters.untrusted_onnx import load_foreign
 from eaves.artifact import Artifact, check, write_artifact
 from eaves.artifact.conversion_results import FP32, INT8
 from eaves.artifact.manifest import EMBED, FEATURES, PROBABILITIES, TENSOR
@@ -229,7 +229,7 @@ def export(source: ModelSource, output: Path, settings: ConvertSettings) -> tupl
         else:
             adapt(model, source.interface, source.recipe, len(source.labels))
         output.write_bytes(model.SerializeToString(deterministic=True))
-        opset = opset_of(model)
+        opset = max((item.version for item in model.opset_import if item.domain in {"", "ai.onnx"}), default=1)
     else:
         opset = settings.opset
         result = run_child(

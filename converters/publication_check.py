@@ -105,11 +105,6 @@ class PublishedModels:
     serving: Published | None = None
     lines: tuple[str, ...] = ()
 
-    def references(self) -> tuple[Published, ...]:
-        """Return the models that a new one is compared with, each once: the last, the best, the serving one."""
-        given = (self.serving, self.best, self.last)
-        return tuple({found.artifact_digest: found for found in given if found is not None}.values())[::-1]
-
 
 def find_published(tag: str, version: str, access: Access) -> PublishedModels:
     """Find the models that are published at a location.
@@ -338,7 +333,9 @@ def check_publication(
     images = _held_out(place, data, progress)
     evaluation = evaluate(ArtifactModel(path), images, progress)
     lines = [*describe_left_out(images), check_floor(evaluation, settings), *models.lines]
-    references = [found for found in models.references() if found.artifact_digest != artifact.digest]
+    # Each once, the last model first.
+    given = {found.artifact_digest: found for found in (models.serving, models.best, models.last) if found is not None}
+    references = [found for digest, found in reversed(given.items()) if digest != artifact.digest]
     if not references:
         lines.append("the model is not compared: no earlier model is published here")
         return Passed(lines=tuple(lines), published=models)

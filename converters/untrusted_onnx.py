@@ -117,8 +117,3 @@ def refuse_control_flow(graph: onnx.GraphProto) -> None:
             f"the model has branches or loops ({', '.join(control)}), which are not supported",
             hint="export the model by tracing instead of scripting, or simplify it",
         )
-
-
-def opset_of(model: onnx.ModelProto) -> int:
-    """Return the version of ONNX's own operator set; 1 in files that don't state it."""
-    return max((item.version for item in model.opset_import if item.domain in {"", "ai.onnx"}), default=1)

@@ -222,8 +222,8 @@ class PrecisionChooser:
             both = np.concatenate([known, predict(more)], axis=1)
             evidence = self._weigh(every, both, [*groups, *map(str, more)])
         seen = known[0] != UNREADABLE
-        kept = [name for name, is_seen in zip(groups, seen, strict=True) if is_seen]
-        judged = JudgedImages.of_names(kept, truth[seen] if self.source.figure == MEAN_RECALL else None)
+        strata = truth[seen] if self.source.figure == MEAN_RECALL else None
+        judged = JudgedImages.of_names(np.array(groups)[seen].tolist(), strata)
         before, after = (judged.estimate(one[seen] == truth[seen]) for one in known)
         last = replace(
             trials[-1],
@@ -251,7 +251,7 @@ class PrecisionChooser:
             predicted[1][seen],
             self.source.labels,
             self.settings,
-            groups=[name for name, is_seen in zip(groups, seen, strict=True) if is_seen],
+            groups=np.array(groups)[seen].tolist(),
             is_balanced=self.source.figure == MEAN_RECALL,
         )
 

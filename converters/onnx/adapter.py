@@ -33,7 +33,7 @@ SMALLEST = 1e-12
 """Lower bound of probabilities before their logarithm is taken."""
 
 
-NUMBERS = ["float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+NUMBERS = ["float16", "float32", "float64", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))]
 _OURS = re.compile(r"(head/)?t[0-9]{4}(_[0-9]+)?|(head|backbone)/[0-9]{4}")
 """Pattern of the names that `canonicalize` gives to tensors within a graph; a model's inputs and outputs may not have
 them."""

@@ -18,6 +18,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from eaves import errors
@@ -29,6 +30,7 @@ PR_SET_PDEATHSIG = 1
 """Option of prctl that makes Linux send a process a signal when its parent process ends. Source: linux/prctl.h."""
 
 
+@dataclass(eq=False, kw_only=True)
 class ChildFault(Exception):  # noqa: N818 - it is never raised to a person
     """A child took too long, or ended before it had written all results.
 
@@ -39,9 +41,10 @@ class ChildFault(Exception):  # noqa: N818 - it is never raised to a person
         words: What it wrote to stderr, if that was kept.
     """
 
-    def __init__(self, *, late: bool, results: int, code: int, words: str) -> None:
-        super().__init__(f"late: {late}, exit {code}")
-        self.late, self.results, self.code, self.words = late, results, code, words
+    late: bool
+    results: int
+    code: int
+    words: str
 
 
 def run_child(

@@ -209,19 +209,17 @@ def _examples(tensor: Mapping[str, Any], rest: memoryview, spec: TensorSpec) -> 
         values = tensor.get("data")
         if not isinstance(values, list):
             raise InputError("the input has neither `data` nor a `binary_data_size`")
-        return _from_base64(values, shape) if datatype == "BYTES" else list(_from_values(values, shape, spec))
+        if datatype != "BYTES":
+            return list(_from_values(values, shape, spec))
+        if len(values) != shape[0] or not all(isinstance(value, str) for value in values):
+            raise InputError(f"the data must be {shape[0]} strings of base64, one for each example")
+        try:
+            return [base64.b64decode(value, validate=True) for value in values]
+        except (binascii.Error, ValueError) as error:
+            raise InputError(f"the data is not base64: {error}", hint="send images as base64 or as binary") from error
     if type(size) is not int or size != len(rest):
         raise InputError(f"binary_data_size is {str(size)[:20]}, but the JSON is followed by {len(rest)} bytes")
     return list(_from_elements(rest, shape[0])) if datatype == "BYTES" else list(_from_buffer(rest, shape, spec))
-
-
-def _from_base64(values: Sequence[Any], shape: Sequence[int]) -> list[bytes]:
-    if len(values) != shape[0] or not all(isinstance(value, str) for value in values):
-        raise InputError(f"the data must be {shape[0]} strings of base64, one for each example")
-    try:
-        return [base64.b64decode(value, validate=True) for value in values]
-    except (binascii.Error, ValueError) as error:
-        raise InputError(f"the data is not base64: {error}", hint="send images as base64 or as binary data") from error
 
 
 def _from_values(values: Sequence[Any], shape: Sequence[int], spec: TensorSpec) -> Array:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eaves.artifact import FileEntry, Manifest, Parity, TensorSpec, parse_manifest
-from eaves.artifact.manifest import SCHEMA_VERSION, label_output
+from eaves.artifact import Manifest, Parity, TensorSpec
+from eaves.artifact.manifest import SCHEMA_VERSION, FileEntry, label_output, parse_manifest
 from eaves.errors import ArtifactError
 from eaves.recipe import Recipe
 from tests.fakes.models.artifact import build_manifest, fill

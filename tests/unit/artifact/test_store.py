@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from eaves.artifact import Artifact, FileEntry, open_artifact, write_artifact
+from eaves.artifact import Artifact, open_artifact, write_artifact
+from eaves.artifact.manifest import FileEntry
 from eaves.artifact.store import (
     LABELS,
     MANIFEST,
