@@ -119,8 +119,9 @@ def open_source(path: Path, declaration: Path | None = None, *, handler: Path | 
         files += external_files(path)
     elif route == "saved_model":
         files, root = [file for file in path.rglob("*") if file.is_file() and file != path / NAME], path
-    digest = file_digest(path) if files == [path] else ""
-    if not digest:
+    if files == [path]:
+        digest = file_digest(path)
+    else:
         lines = sorted(f"{file.relative_to(root)} {file_digest(file)}\n" for file in files)
         digest = hashlib.sha256("".join(lines).encode()).hexdigest()
     common: dict[str, Any] = {

@@ -109,9 +109,8 @@ def _add_routes(app: Flask, service: Service) -> None:
             "eaves_in_work": ({}, float(service.admission.inside)),
         }
         if (predictor := service.model.proven) is not None:
-            artifact = predictor.artifact
-            manifest = artifact.manifest
-            named = {"model": manifest.name, "version": manifest.version, "artifact": f"sha256:{artifact.digest}"}
+            manifest, digest = predictor.artifact.manifest, f"sha256:{predictor.artifact.digest}"
+            named = {"model": manifest.name, "version": manifest.version, "artifact": digest}
             gauges["eaves_model_info"] = ({**named, "task": manifest.task, "precision": manifest.precision}, 1.0)
             gauges["eaves_start_seconds"] = ({}, service.model.ready_at - process_usage.started_at())
         if (pool := service.model.pool) is not None:

@@ -206,7 +206,7 @@ class LoadingModel:
             try:
                 _replay(artifact, session, handler, every=self._settings.self_test == "all")
             except ArtifactError as error:
-                if (prepared := find_graph(self._settings.prepared_graphs, artifact)) is not None:
+                if prepared is not None:
                     discard_graph(prepared, error.message)
                 raise
             self._timing.mark("golden check")

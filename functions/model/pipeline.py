@@ -276,17 +276,6 @@ class TensorPredictor(Pipeline):
     reply_type = TENSOR_PREDICTED
     content_types: tuple[str, ...] = ("application/json",)
 
-    def __init__(
-        self,
-        artifact: Artifact,
-        session: Runner,
-        settings: ServeSettings,
-        *,
-        handler: Handler | None = None,
-    ) -> None:
-        super().__init__(artifact, session, settings, handler=handler)
-        self._scores = label_output(artifact.manifest.labels, artifact.manifest.outputs)
-
     def _takes(self, content_type: str) -> bool:
         return content_type == "application/json" or content_type.endswith("+json")
 
@@ -301,9 +290,11 @@ class TensorPredictor(Pipeline):
             members: dict[str, Any] = {"outputs": {name: json_values.numbers(value) for name, value in outputs.items()}}
         except ValueError as error:  # such as a logarithm of a negative number: every replica would fail alike
             raise TensorError(f"the model's output for these values can't be put into a reply: {error}") from error
-        if not self._scores:
+        manifest = self.artifact.manifest
+        scores = label_output(manifest.labels, manifest.outputs)
+        if not scores:
             return members, {}
-        label = self.artifact.manifest.labels[int(np.argmax(outputs[self._scores]))]
+        label = manifest.labels[int(np.argmax(outputs[scores]))]
         return {"label": label, **members}, {"label": label}
 
 
