@@ -2,17 +2,17 @@
 
 `python -m converters MODEL --output ARTIFACT` converts one model.
 
-    convert              the conversion, step by step;  tensor_conversion: for models that don't take images
+    convert              the conversion, step by step
     settings             settings of a conversion and of publishing
     model_source         the model to convert;  declaration: `model.yaml`;  untrusted_onnx: checks a foreign ONNX file
-    tensorflow_export    exports TensorFlow models in a child process, with weightless_graph and tensorflow_model
+    tensorflow_export    exports TensorFlow models in a child process, with tensorflow_model
     onnx/                adapts, folds, rewrites, names and writes graphs
     proof                compares the original's outputs, by reference_process, with those of the serving session
     int8/                chooses int8 or fp32 by measurements
     previous_artifacts   finds the parts of previous artifacts that an update can keep
     staging              directory in which an artifact is built, with its golden cases and its manifest
     evaluation/          evaluates models on labelled images
-    publication_check    decides whether a model may be published;  published_models: those that it is compared with
+    publication_check    decides whether a model may be published
 
 TensorFlow is only loaded in child processes, so that its memory is free before the next step and the converted bytes
 don't depend on what this process did before. The ONNX side of every comparison is `eaves.inference.session`, the

@@ -7,37 +7,31 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 
-from converters.child_process import run_child
 from converters.int8.precision_choice import PrecisionChooser
 from converters.model_source import ModelSource, open_source
-from converters.onnx.adapter import adapt
-from converters.onnx.graph import read_signature, show_features, write_graph
-from converters.onnx.graph_preparation import fuse, prepare
+from converters.onnx.adapter import adapt, check_names, check_numbers
+from converters.onnx.graph import fuse, prepare, read_signature, show_features, write_graph
 from converters.previous_artifacts import find_converted, find_previous, write_settings
-from converters.proof import ParityTolerance, prove_parity, run_reference, run_session
+from converters.proof import prove_parity, run_child, run_original, run_session
 from converters.settings import ConvertSettings
 from converters.staging import (
-    StagingDirectory,
     build_manifest,
-    check_staged,
     choose_goldens,
     copy_handler,
     open_staging,
     write_goldens,
 )
-from converters.tensor_conversion import convert_tensor
-from converters.untrusted_onnx import load_foreign, opset_of
-from eaves.artifact import Artifact, write_artifact
+from converters.untrusted_onnx import load_foreign
+from eaves.artifact import Artifact, check, write_artifact
 from eaves.artifact.conversion_results import FP32, INT8
-from eaves.artifact.manifest import EMBED, TENSOR
-from eaves.artifact.store import MODEL
+from eaves.artifact.manifest import EMBED, FEATURES, PROBABILITIES, TENSOR
+from eaves.artifact.store import MANIFEST, MODEL
 from eaves.base.disk_errors import disk_errors
-from eaves.errors import ArtifactError, ConversionError
-from eaves.inference.session import Session
+from eaves.errors import ConversionError
+from eaves.inference.replay import replay_in_child
+from eaves.inference.session import Session, open_session
 from trainer.progress import SilentProgress, TrainingProgress
 
 _log = logging.getLogger(__name__)
@@ -83,36 +77,37 @@ def convert(
     if (made := find_converted(model, output, settings)) is not None:
         _log.info("already converted: %s, from the same run with the same settings", output)
         return made
-    with disk_errors(output), open_staging(output) as place, disk_errors(place.folder):
+    with disk_errors(output), open_staging(output) as (staging, folder), disk_errors(folder):
         with progress.phase("Checking the model", 1) as step:
-            handler = copy_handler(settings.handler, place.staging)
-            source = open_source(model, declaration, handler=handler)
-            if source.task != TENSOR:
-                source = _as_asked(source, settings.task)
+            handler = copy_handler(settings.handler, staging)
+            source = _as_asked(open_source(model, declaration, handler=handler), settings)
             step()
-        if source.task == TENSOR:
-            return convert_tensor(source, place, output, settings, progress)
-        return _convert_classifier(source, place, output, settings, progress, cache)
+        return _convert(source, staging, folder, output, settings, progress, cache)
 
 
-def _convert_classifier(
+def _convert(
     source: ModelSource,
-    place: StagingDirectory,
+    staging: Path,
+    folder: Path,
     output: Path,
     settings: ConvertSettings,
     progress: TrainingProgress,
     cache: Path | None,
 ) -> Artifact:
-    """Convert a model that takes images; the arguments are those of `convert`."""
-    folder, staging = place.folder, place.staging
-    prepared_file, fp32 = folder / "prepared.onnx", folder / FP32 / MODEL
+    """Convert a model in the folders of `open_staging`; the other arguments are those of `convert`."""
+    exported, prepared_file, fp32 = folder / "exported.onnx", folder / "prepared.onnx", folder / FP32 / MODEL
     with progress.phase("Exporting to ONNX", 1) as step:
-        opset, warnings = export(source, folder / "exported.onnx", settings)
+        opset, warnings = export(source, exported, settings)
         step()
     for warning in warnings:
         _log.warning("%s", warning)
     with progress.phase("Preparing the graph", 1) as step:
-        prepared = prepare(folder / "exported.onnx", split=source.split)
+        takes_images = source.task != TENSOR
+        prepared = prepare(exported, split=source.split, images=takes_images)
+        given, outputs = read_signature(prepared, classifier=takes_images)
+        if not takes_images:
+            check_numbers(given, outputs, source.labels)
+            source = replace(source, input=given)
         onnx.save(prepared, str(prepared_file))
         fp32.parent.mkdir()
         write_graph(fuse(prepared_file, folder), fp32, split=source.split)
@@ -122,20 +117,12 @@ def _convert_classifier(
     samples = tuple({sample.sha256: sample for sample in (*source.samples, *goldens)}.values())
     paths = tuple(sample.path for sample in samples)
     with progress.phase("Proving parity", 1) as step:
-        truth = run_reference(source, paths, timeout_s=settings.timeout_s)
-        parity = prove_parity(
-            Session(fp32),
-            source.recipe,
-            paths,
-            truth,
-            ParityTolerance(probabilities=settings.tolerance, logits=settings.tolerance),
-            decision=source.decision if source.route == "run" else None,
-            temperature=source.temperature,
-        )
+        truth = run_original(source, paths, timeout_s=settings.timeout_s)
+        parity = prove_parity(Session(fp32), source, paths, truth, settings.tolerance)
         step()
     # Training uses the same cache folder, so that labelled images aren't downloaded twice.
     beside = source.model.absolute().parent if source.route == "run" else output.absolute()
-    choice = PrecisionChooser(
+    found, int8_model, int8_parity = PrecisionChooser(
         source=source,
         settings=settings,
         progress=progress,
@@ -147,27 +134,30 @@ def _convert_classifier(
         folder=folder,
         cache=cache or beside.parent / ".cache",
     ).choose()
-    int8, found = choice.model is not None, choice.quantisation
-    shutil.copytree((choice.model or fp32).parent, staging, dirs_exist_ok=True)
+    int8 = int8_model is not None
+    shutil.copytree((int8_model or fp32).parent, staging, dirs_exist_ok=True)
     expected = truth
     if int8:
-        expected = run_session(Session(staging / MODEL, optimise=False), source.recipe, paths, truth)
+        expected = run_session(Session(staging / MODEL, optimise=False), source, paths, truth)
     elif source.task == EMBED:
-        expected = replace(truth, features=run_session(Session(fp32), source.recipe, paths, truth).features)
+        own = run_session(Session(fp32), source, paths, truth).outputs
+        both = zip(truth.outputs, own, strict=True)
+        expected = replace(truth, outputs=tuple({**one, FEATURES: graph[FEATURES]} for one, graph in both))
     write_goldens(staging, goldens, samples, expected)
-    right = [
-        source.labels[int(np.argmax(one))] == sample.label
-        for one, sample in zip(truth.probabilities, samples, strict=True)
-    ]
+    right: list[bool] = []
+    if source.route != "run" and takes_images:
+        best = truth.stack(PROBABILITIES).argmax(axis=1)
+        right = [source.labels[index] == sample.label for index, sample in zip(best, samples, strict=True)]
     int8_tolerance = MIXED_TOLERANCE if int8 and found.trials[-1].kept_fp32 else INT8_TOLERANCE
     manifest = build_manifest(
         source,
-        place,
-        read_signature(prepared),
+        staging,
         settings,
-        right=() if source.route == "run" else right,
-        recipe=source.recipe,
-        parity=choice.parity or parity,
+        right=right,
+        input=given,
+        outputs=outputs,
+        recipe=source.recipe if takes_images else None,
+        parity=int8_parity or parity,
         golden_tolerance=int8_tolerance if int8 else settings.tolerance,
         precision=INT8 if int8 else FP32,
         quantisation=found,
@@ -176,18 +166,30 @@ def _convert_classifier(
         decision=source.decision,
         opset=opset,
     )
-    check_staged(place, manifest, source.handler, settings.timeout_s)
+    # Every golden case is replayed as a function does, also through the handler if there is one.
+    staged = Artifact(path=staging, manifest=manifest, digest=manifest.digest())
+    check(staged, open_session(staged).attempt)
+    if source.handler is not None:
+        (staging / MANIFEST).write_bytes(manifest.to_json())
+        for result in replay_in_child(staged, run_handler=True, timeout_s=settings.timeout_s):
+            result.require()
     if source.route == "run":  # first, so that no kill leaves an artifact that can't be recognised
         write_settings(output, manifest.digest(), settings)
     return write_artifact(staging, output, manifest)
 
 
-def _as_asked(source: ModelSource, task: str) -> ModelSource:
+def _as_asked(source: ModelSource, settings: ConvertSettings) -> ModelSource:
     """Return the model source with the task that the settings name; unchanged if the settings name none.
 
     Raises:
-        ConversionError: The declaration lacks what the task needs.
+        ConversionError: The model or its declaration lacks what the task or the precision needs.
     """
+    task = settings.task
+    if source.task == TENSOR and (settings.precision == INT8 or task):
+        raise ConversionError(
+            f"{source.name} is declared for the task tensor, which has no other task and only the precision fp32",
+            hint="leave convert.task empty and convert.precision at auto",
+        )
     if task in ("", source.task):
         return source
     if task == EMBED and source.route != "run":
@@ -199,9 +201,10 @@ def _as_asked(source: ModelSource, task: str) -> ModelSource:
 
 
 def export(source: ModelSource, output: Path, settings: ConvertSettings) -> tuple[int, tuple[str, ...]]:
-    """Write the model as ONNX: from `image` uint8 (batch, H, W, 3) RGB to `logits` and `probabilities`.
+    """Write the model as ONNX; one that takes images from uint8 RGB to `logits` and `probabilities`.
 
-    Both are (batch, labels) float32. For the task embed, the graph also gives `features` (batch, any) float32.
+    Its input is `image`, (batch, H, W, 3), and both outputs are (batch, labels) float32. For the task embed, the graph
+    also gives `features` (batch, any) float32.
 
     TensorFlow runs in a child process for three reasons: tf2onnx names nodes and dimensions from process-wide counters,
     so a second conversion in one process gives other bytes; the child's memory is freed when it ends; and a crash in
@@ -220,66 +223,26 @@ def export(source: ModelSource, output: Path, settings: ConvertSettings) -> tupl
         ConversionError: The export fails, or the model isn't as declared.
     """
     if source.route == "onnx":
-        model, warnings = load_foreign(source.model, opset=settings.opset)
-        adapt(model, source.interface, source.recipe, len(source.labels))
+        model, warnings = load_foreign(source.model), tuple[str, ...]()
+        if source.task == TENSOR:
+            check_names(model)
+        else:
+            adapt(model, source.interface, source.recipe, len(source.labels))
         output.write_bytes(model.SerializeToString(deterministic=True))
-        opset = opset_of(model)
+        opset = max((item.version for item in model.opset_import if item.domain in {"", "ai.onnx"}), default=1)
     else:
-        opset, warnings = settings.opset, _export_tensorflow(source, output, settings)
-    if source.route == "run" and source.task == EMBED:
+        opset = settings.opset
+        result = run_child(
+            "converters.tensorflow_export",
+            {**source.job(), "opset": opset, "output": str(output.absolute())},
+            what="tf2onnx",
+            timeout_s=settings.timeout_s,
+        )
+        warnings = tuple(result["warnings"])
         model = onnx.load(str(output), load_external_data=False)
-        show_features(model)
+        if source.route != "run":
+            adapt(model, source.interface, source.recipe, len(source.labels))
+        elif source.task == EMBED:
+            show_features(model)
         output.write_bytes(model.SerializeToString(deterministic=True))
-    if source.route != "run":
-        _try_batch(output, source)
     return opset, warnings
-
-
-def _export_tensorflow(source: ModelSource, output: Path, settings: ConvertSettings) -> tuple[str, ...]:
-    result = run_child(
-        "converters.tensorflow_export",
-        {**source.job(), "opset": settings.opset, "output": str(output.absolute())},
-        what="tf2onnx",
-        timeout_s=settings.timeout_s,
-    )
-    if source.route != "run":
-        model = onnx.load(str(output), load_external_data=False)
-        adapt(model, source.interface, source.recipe, len(source.labels))
-        output.write_bytes(model.SerializeToString(deterministic=True))
-    return tuple(result["warnings"])
-
-
-def _try_batch(model: Path, source: ModelSource) -> None:
-    """Check that a batch of two images gives the same outputs as each image alone.
-
-    A model that was saved for batches of one image often fails this check.
-
-    Raises:
-        ConversionError: The outputs differ, or the model can't take two images.
-    """
-    shape = (2, source.recipe.height, source.recipe.width, 3)
-    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    try:
-        session = Session(model)
-    except ArtifactError as error:
-        raise ConversionError(error.message) from error
-    alone = _run(session, images[:1], "an image of the declared size", "correct `height`, `width` or `layout`")
-    if alone.shape != (1, len(source.labels)):
-        raise ConversionError(
-            f"the model gives {alone.shape[-1]} numbers for an image, but the declaration has "
-            f"{len(source.labels)} labels",
-            hint="declare as many labels as the model has classes",
-        )
-    again = "export the model again with a dynamic batch dimension (PyTorch: `dynamic_axes` or `dynamic_shapes`)"
-    both = _run(session, images, "two images at once: its batch size is fixed in the graph", again)
-    if both.shape[0] != 2 or not np.allclose(both[:1], alone, rtol=1e-3, atol=1e-3):
-        raise ConversionError(
-            "the model gives another answer for an image in a batch of two than for the image alone", hint=again
-        )
-
-
-def _run(session: Session, batch: npt.NDArray[np.uint8], given: str, hint: str) -> npt.NDArray[np.float32]:
-    try:
-        return session.run(batch)[0]
-    except Exception as error:  # onnxruntime raises its own exceptions, which share no public base class
-        raise ConversionError(f"the model can't process {given}: {str(error)[:300]}", hint=hint) from error

@@ -15,29 +15,28 @@ from eaves.errors import ConfigError, ConversionError, Fault
 from eaves.recipe import Recipe
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots, as a declaration has two bases
 class Interface:
-    """Input and outputs of a model; the defaults are those of a run, which needs no adaptation.
+    """Input and outputs of a model; the defaults are those of a run, which needs no adaptation."""
 
-    Attributes:
-        input: Name of the input; empty means the only one.
-        logits: Name of the output with logits; empty if there is none.
-        probabilities: Name of the output with probabilities; empty if there is none.
-        features: Name of the output with features; empty if they aren't wanted.
-        multiply: Factor for pixels 0..255, one number or one for each channel in the model's own order.
-        add: Number that is added after multiplying, one or one for each channel in the model's own order.
-        layout: Axes of the input, `NHWC` or `NCHW`.
-        channels: Order of the channels in the input, `RGB` or `BGR`.
-    """
-
-    input: str = ""
-    logits: str = ""
-    probabilities: str = ""
-    features: str = ""
-    multiply: tuple[float, ...] = (1.0,)
-    add: tuple[float, ...] = (0.0,)
-    layout: str = "NHWC"
-    channels: str = "RGB"
+    multiply: tuple[float, ...] = setting(
+        (1.0,),
+        "Factor that pixels 0 to 255 are multiplied by: one number, or one for each channel in the "
+        "model's channel order.",
+    )
+    add: tuple[float, ...] = setting(
+        (0.0,), "Offset that is added after multiplying: one number, or one for each channel."
+    )
+    layout: str = setting(
+        "NHWC", "Order of the axes of the model's input; PyTorch models use NCHW.", choices=("NHWC", "NCHW")
+    )
+    channels: str = setting(
+        "RGB", "Order of the channels in the model's input; Caffe models use BGR.", choices=("RGB", "BGR")
+    )
+    input: str = setting("", "Name of the model's input; empty: the only input.")
+    logits: str = setting("", "Name of the output that holds logits.")
+    probabilities: str = setting("", "Name of the output that holds probabilities.")
+    features: str = setting("", "Name of the output that holds features, for the task `embed`.")
 
     @property
     def scales(self) -> bool:
@@ -84,12 +83,6 @@ class Interface:
         )
 
 
-def parse_interface(values: dict[str, Any]) -> Interface:
-    """Parse an interface as a dict, after JSON has turned its tuples into lists."""
-    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    return Interface(**fields)
-
-
 def check_input(shape: Sequence[int | None] | None, interface: Interface, height: int, width: int) -> None:
     """Check that images of the declared size fit the shape of a model's input; None in a shape means any size.
 
@@ -113,7 +106,7 @@ def check_input(shape: Sequence[int | None] | None, interface: Interface, height
 NAME = "model.yaml"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class AnyDeclaration:
     """What is declared of a model of any task."""
 
@@ -132,8 +125,8 @@ class AnyDeclaration:
             yield "version", f"must be at most 64 letters, digits, `_`, `.` and `-` (got {self.version!r})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Declaration(AnyDeclaration):
+@dataclass(frozen=True, kw_only=True)
+class Declaration(AnyDeclaration, Interface):
     """Declaration of an image model, in a file beside the model or named by `--declare`."""
 
     task: str = setting(
@@ -154,25 +147,7 @@ class Declaration(AnyDeclaration):
     filter: str = setting(
         "bilinear", "Filter for resampling, which is antialiased.", choices=("bilinear", "bicubic", "lanczos")
     )
-    multiply: tuple[float, ...] = setting(
-        (1.0,),
-        "Factor that pixels 0 to 255 are multiplied by: one number, or one for each channel in the "
-        "model's channel order.",
-    )
-    add: tuple[float, ...] = setting(
-        (0.0,), "Offset that is added after multiplying: one number, or one for each channel."
-    )
-    layout: str = setting(
-        "NHWC", "Order of the axes of the model's input; PyTorch models use NCHW.", choices=("NHWC", "NCHW")
-    )
-    channels: str = setting(
-        "RGB", "Order of the channels in the model's input; Caffe models use BGR.", choices=("RGB", "BGR")
-    )
     signature: str = setting("serving_default", "Name of the signature to convert, in a SavedModel.")
-    input: str = setting("", "Name of the model's input; empty: the only input.")
-    logits: str = setting("", "Name of the output that holds logits.")
-    probabilities: str = setting("", "Name of the output that holds probabilities.")
-    features: str = setting("", "Name of the output that holds features, for the task `embed`.")
     samples: Path = setting(
         MISSING,
         "Folder with one subfolder of images per label, relative to the declaration; the converted "
@@ -208,11 +183,11 @@ class Declaration(AnyDeclaration):
     @property
     def interface(self) -> Interface:
         """Input and outputs of the model."""
-        own = Interface(**{item.name: getattr(self, item.name) for item in fields(Interface)})
-        return own if self.task == EMBED else replace(own, features="")
+        own = {item.name: getattr(self, item.name) for item in fields(Interface)}
+        return Interface(**own if self.task == EMBED else own | {"features": ""})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TensorDeclaration(AnyDeclaration):
     """Declaration of an ONNX file that doesn't take images; the file states its input and outputs."""
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from converters.declaration import NAME, Declaration, Interface, load_declaration
-from eaves.artifact.manifest import CLASSIFY, DecisionRule
+from eaves.artifact import DecisionRule, TensorSpec
+from eaves.artifact.manifest import CLASSIFY
 from eaves.artifact.store import file_digest
 from eaves.errors import ConfigError, ConversionError, Fault
 from eaves.recipe import Recipe
@@ -48,6 +49,7 @@ class ModelSource:
         task: Task of the artifact.
         handler: Path of the handler.py that is copied into the artifact, or None.
         weights: What a run says about the weights that its training began with: `file_sha256`, `origin`, `licence`.
+        input: Input of the graph; it is only known, and needed, for the task `tensor`.
     """
 
     route: Route
@@ -69,6 +71,7 @@ class ModelSource:
     task: str = CLASSIFY
     handler: Path | None = None
     weights: Mapping[str, str] = field(default_factory=dict)
+    input: TensorSpec | None = None
 
     def job(self) -> dict[str, Any]:
         """Return the properties that child processes need, as plain data."""
@@ -76,12 +79,10 @@ class ModelSource:
             "route": self.route,
             "model": str(self.model.absolute()),
             "signature": self.signature,
-            "layout": self.interface.layout,
-            "height": self.recipe.height,
-            "width": self.recipe.width,
             "recipe": self.recipe.to_dict(),
             "interface": asdict(self.interface),
             "handler": str(self.handler.absolute()) if self.handler else None,
+            "input": self.input and asdict(self.input),
         }
 
 
@@ -101,8 +102,28 @@ def open_source(path: Path, declaration: Path | None = None, *, handler: Path | 
     if (path / MANIFEST).is_file():
         return replace(_open_run(path), handler=handler)
     route = route_of(path)
-    declared = load_declaration(find_declaration(path, declaration))
-    digest = digest_of(path, route)
+    beside = (path if path.is_dir() else path.parent) / NAME
+    if not beside.is_file() and path.is_dir():
+        beside = path.absolute().parent / NAME
+    chosen = declaration or beside
+    if not chosen.is_file():
+        raise ConversionError(
+            f"{path} needs a declaration of its labels and inputs, but {chosen} does not exist",
+            hint=f"write {NAME} with name, labels, height, width, samples and the scale; see docs/02-conversion.md",
+        )
+    declared = load_declaration(chosen)
+    files, root = [path], path.parent
+    if route == "onnx":
+        from converters.untrusted_onnx import external_files
+
+        files += external_files(path)
+    elif route == "saved_model":
+        files, root = [file for file in path.rglob("*") if file.is_file() and file != path / NAME], path
+    if files == [path]:
+        digest = file_digest(path)
+    else:
+        lines = sorted(f"{file.relative_to(root)} {file_digest(file)}\n" for file in files)
+        digest = hashlib.sha256("".join(lines).encode()).hexdigest()
     common: dict[str, Any] = {
         "route": route,
         "model": path,
@@ -188,42 +209,6 @@ def route_of(path: Path) -> Route:
         f"{path} is not a model that can be converted: {found}",
         hint="name a run (it holds run.json), a SavedModel (saved_model.pb), a .keras file or an .onnx file",
     )
-
-
-def find_declaration(path: Path, declaration: Path | None) -> Path:
-    """Return the path of a model's declaration: the named file, or the one beside the model.
-
-    Raises:
-        ConversionError: There is no such file.
-    """
-    beside = (path if path.is_dir() else path.parent) / NAME
-    if declaration is None and not beside.is_file() and path.is_dir():
-        beside = path.absolute().parent / NAME
-    chosen = declaration or beside
-    if not chosen.is_file():
-        raise ConversionError(
-            f"{path} needs a declaration of its labels and inputs, but {chosen} does not exist",
-            hint=f"write {NAME} with name, labels, height, width, samples and the scale; see docs/02-conversion.md",
-        )
-    return chosen
-
-
-def digest_of(path: Path, route: Route) -> str:
-    """Return the sha256, hex, of a model's only file, or of the names and contents of its several files."""
-    if route == "keras":
-        return file_digest(path)
-    if route == "onnx":
-        from converters.untrusted_onnx import external_files
-
-        parts = external_files(path)
-        if not parts:
-            return file_digest(path)
-        files, root = [path, *parts], path.parent
-    else:
-        files = [file for file in path.rglob("*") if file.is_file() and file != path / NAME]
-        root = path
-    lines = sorted(f"{file.relative_to(root)} {file_digest(file)}\n" for file in files)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _samples(declared: Declaration, *, any_kind: bool) -> tuple[ParitySample, ...]:

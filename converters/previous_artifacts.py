@@ -37,7 +37,7 @@ def find_converted(run: Path, output: Path, settings: ConvertSettings) -> Artifa
         made = open_artifact(output, level="full")
         same = (
             made.manifest.source.digest == file_digest(run / MANIFEST)
-            and settings_path(output).read_bytes() == _render_settings(made.digest, settings)
+            and _settings_beside(output).read_bytes() == _render_settings(made.digest, settings)
             and (not settings.handler or file_digest(Path(settings.handler)) == made.manifest.files[HANDLER].sha256)
         )
     except (ArtifactError, OSError):
@@ -56,11 +56,10 @@ def write_settings(output: Path, digest: str, settings: ConvertSettings) -> None
     Raises:
         OSError: The file can't be written.
     """
-    write_atomically(settings_path(output), _render_settings(digest, settings), mode=None)
+    write_atomically(_settings_beside(output), _render_settings(digest, settings), mode=None)
 
 
-def settings_path(artifact: Path) -> Path:
-    """Return the path of the file with the settings that an artifact was made with."""
+def _settings_beside(artifact: Path) -> Path:
     return artifact.with_name(f"{artifact.name}.settings.json")
 
 

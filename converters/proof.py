@@ -6,7 +6,7 @@ The original runs in a child process, `converters.reference_process`.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from converters.child_process import run_child
-from eaves.artifact import DecisionRule, Parity
-from eaves.artifact.golden import tensor_digest
-from eaves.artifact.manifest import FEATURES
+from eaves.artifact import Parity
+from eaves.artifact.golden import difference, tensor_digest
+from eaves.artifact.manifest import FEATURES, LOGITS, OUTPUTS, PROBABILITIES, TENSOR
 from eaves.errors import ConversionError, ParityError
-from eaves.recipe import Recipe, Tensor
+from eaves.inference import child_process
+from eaves.inference.child_process import ChildFault
+from eaves.recipe import Tensor
 
 if TYPE_CHECKING:
     from converters.declaration import Interface
@@ -35,72 +36,39 @@ SUM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReferenceOutputs:
-    """Outputs of the original model, or of the session that is compared with it, for images.
+class Answers:
+    """Outputs of the original model, or of the session that is compared with it, for samples.
 
     Attributes:
-        logits: (N, labels) float32.
-        probabilities: (N, labels) float32.
+        outputs: Outputs by name for each sample, without the batch axis; of a model that takes images `logits` and
+            `probabilities`, perhaps `features`, whatever it calls its own.
         tensor_sha256: Digest of each input tensor.
-        features: (N, any) float32; None if the model gives none.
-        tensors: Inputs that a handler made, (N, ...); None if the recipe made them.
+        tensors: Input tensor of each sample without the batch axis; empty if the recipe makes them.
     """
 
-    logits: npt.NDArray[np.float32]
-    probabilities: npt.NDArray[np.float32]
-    features: npt.NDArray[np.float32] | None = None
-    tensors: npt.NDArray[Any] | None = None
+    outputs: tuple[Mapping[str, Tensor], ...]
     tensor_sha256: tuple[str, ...]
+    tensors: tuple[Tensor, ...] = ()
+
+    def stack(self, name: str) -> Tensor:
+        """Return one output for all samples, (N, ...)."""
+        return np.asarray([one[name] for one in self.outputs])
 
 
-def run_reference(source: ModelSource, images: Sequence[Path], *, timeout_s: float) -> ReferenceOutputs:
-    """Run the original model on encoded images in a child process, and return its outputs.
+def run_original(source: ModelSource, samples: Sequence[Path], *, timeout_s: float) -> Answers:
+    """Run the original model on files of samples in a child process.
 
     The softmax and the logarithm that the conversion adds to the graph are computed here with NumPy.
 
     Raises:
-        ConversionError: The original fails or takes too long, or its outputs are not as declared.
+        ConversionError: The original fails or takes too long, or its outputs are not as declared or not finite.
     """
-    digests, tensors, answers = run_original(source.job(), images, timeout_s)
-    interface = source.interface
-    pairs = [read_outputs(answer, interface) for answer in answers]
-    logits, probabilities = (np.asarray([pair[index] for pair in pairs], np.float32) for index in (0, 1))
-    if source.route != "run" and answers:
-        check_declared(logits, probabilities, interface, answers[0])
-    features = [answer[interface.features][0].ravel() for answer in answers] if interface.features else None
-    return ReferenceOutputs(
-        logits=logits,
-        probabilities=probabilities,
-        features=None if features is None else np.asarray(features, np.float32),
-        tensors=np.asarray(tensors) if tensors else None,
-        tensor_sha256=digests,
-    )
-
-
-def run_original(
-    job: Mapping[str, Any], samples: Sequence[Path], timeout_s: float
-) -> tuple[tuple[str, ...], list[Tensor], list[dict[str, Tensor]]]:
-    """Run an original model on files of samples in a child process.
-
-    Args:
-        job: Result of `ModelSource.job`; for the task `tensor` with `input`, the signature of the model's input.
-        samples: The files.
-        timeout_s: Maximum run time in seconds.
-
-    Returns:
-        digests: Digest of each input tensor.
-        tensors: Input tensor of each sample without the batch axis; empty if the recipe makes it.
-        answers: Outputs for each sample by name, of a batch of one.
-
-    Raises:
-        ConversionError: The original fails or takes too long.
-    """
-    name = "onnxruntime" if job["route"] == "onnx" else "TensorFlow"
+    name = "onnxruntime" if source.route == "onnx" else "TensorFlow"
     with TemporaryDirectory() as folder:
         output = Path(folder) / "truth.npz"
         run_child(
             "converters.reference_process",
-            {**job, "samples": [str(path.absolute()) for path in samples], "output": str(output)},
+            {**source.job(), "samples": [str(path.absolute()) for path in samples], "output": str(output)},
             what=f"the original model {name}, which answers the samples of the parity proof,",
             timeout_s=timeout_s,
         )
@@ -110,30 +78,53 @@ def run_original(
     for key, value in stored.items():
         number, _, output_name = key.partition("/")
         if output_name:
-            answers[int(number)][output_name] = value
-    tensors = [stored[str(number)] for number in range(len(samples)) if str(number) in stored]
-    return tuple(stored["tensor_sha256"].tolist()), tensors, answers
+            if value.shape[:1] != (1,):
+                message = f"the output {output_name} of the original model has the shape {value.shape} for one sample"
+                raise ConversionError(message, hint="export the model with the batch as the first axis of every output")
+            answers[int(number)][output_name] = value[0]
+    outputs: list[Mapping[str, Tensor]] = list(answers)
+    if source.task != TENSOR:
+        outputs = [read_outputs(answer, source.interface) for answer in answers]
+        if source.route != "run" and answers:
+            logits, probabilities = (np.asarray([one[name] for one in outputs]) for name in OUTPUTS)
+            if logits.shape[1:] != (len(source.labels),):
+                raise ConversionError(
+                    f"the model gives {logits.shape[-1]} numbers for an image, but the declaration has "
+                    f"{len(source.labels)} labels",
+                    hint="declare as many labels as the model has classes",
+                )
+            check_declared(logits, probabilities, source.interface, answers[0])
+    for path, answer in zip(samples, outputs, strict=True):
+        if infinite := [name for name, value in answer.items() if not np.all(np.isfinite(value))]:
+            raise ConversionError(
+                f"{path.name}: the output {infinite[0]} of the original model is not finite", hint="remove the sample"
+            )
+    return Answers(
+        outputs=tuple(outputs),
+        tensor_sha256=tuple(stored["tensor_sha256"].tolist()),
+        tensors=tuple(stored[str(number)] for number in range(len(samples)) if str(number) in stored),
+    )
 
 
-def read_outputs(answer: Mapping[str, Tensor], interface: Interface) -> tuple[Floats, Floats]:
-    """Return the logits and probabilities of a batch of one, each (labels,) float32.
+def read_outputs(answer: Mapping[str, Tensor], interface: Interface) -> Mapping[str, Floats]:
+    """Return `logits` and `probabilities`, each (labels,) float32, and the declared `features`, from a model's outputs.
 
     A single probability is that of the second of two labels.
     """
     logits_name, probabilities_name = interface.pick_outputs(answer)
-    probabilities = None
+    further = {FEATURES: answer[interface.features].ravel().astype(np.float32)} if interface.features else {}
     if probabilities_name is not None:
-        probabilities = answer[probabilities_name][0].astype(np.float32)
+        probabilities = answer[probabilities_name].astype(np.float32)
         if len(probabilities) == 1:
             probabilities = np.concatenate([np.float32(1) - probabilities, probabilities])
-    if logits_name is None:
-        probabilities = np.asarray(probabilities)
-        return np.log(np.clip(probabilities, np.float32(SMALLEST), None)), probabilities
-    logits = answer[logits_name][0].astype(np.float32)
-    if probabilities is not None:
-        return logits, probabilities
-    powers = np.exp(logits.astype(np.float64) - np.max(logits))
-    return logits, (powers / np.sum(powers)).astype(np.float32)
+    if logits_name is not None:
+        logits = answer[logits_name].astype(np.float32)
+    else:
+        logits = np.log(np.clip(probabilities, np.float32(SMALLEST), None))
+    if probabilities_name is None:
+        powers = np.exp(logits.astype(np.float64) - np.max(logits))
+        probabilities = (powers / np.sum(powers)).astype(np.float32)
+    return {LOGITS: logits, PROBABILITIES: probabilities, **further}
 
 
 def check_declared(logits: Floats, probabilities: Floats, interface: Interface, names: Collection[str]) -> None:
@@ -179,148 +170,119 @@ DECISION_TOLERANCE = 1e-3
 in float32."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParityTolerance:
-    """Differences from the original that a precision may have.
-
-    Attributes:
-        probabilities: Largest absolute difference of a probability.
-        logits: Largest absolute difference of a logit; None means any, because int8 is assessed by its probabilities.
-        agreement: Smallest share of images with the same label.
-    """
-
-    probabilities: float
-    logits: float | None = None
-    agreement: float = 1.0
-
-
-def run_session(session: Session, recipe: Recipe, images: Sequence[Path], truth: ReferenceOutputs) -> ReferenceOutputs:
-    """Run a session on the images that the original was run on.
+def run_session(session: Session, source: ModelSource, samples: Sequence[Path], truth: Answers) -> Answers:
+    """Run a session on the samples that the original was run on.
 
     Raises:
-        ParityError: There are no images, or an input tensor differs from the original's.
+        ParityError: There are no samples, or an input tensor differs from the original's.
     """
-    if not images:
+    if not samples:
         raise ParityError(
             "there are no images to prove on that the converted model gives the same answers",
             hint="train with more held-out images (train.val_fraction)",
         )
     answers = []
-    for number, (path, expected) in enumerate(zip(images, truth.tensor_sha256, strict=True)):
-        tensor = recipe.tensor(path.read_bytes()) if truth.tensors is None else truth.tensors[number]
+    for number, (path, expected) in enumerate(zip(samples, truth.tensor_sha256, strict=True)):
+        tensor = truth.tensors[number] if truth.tensors else source.recipe.tensor(path.read_bytes())
         if tensor_digest(tensor) != expected:
             raise ParityError(f"{path.name}: training and serving make different input tensors of the same image")
         answers.append({name: output[0] for name, output in session.answer(tensor[np.newaxis]).items()})
-    return replace(
-        truth,
-        logits=np.asarray([one["logits"] for one in answers]),
-        probabilities=np.asarray([one["probabilities"] for one in answers]),
-        features=np.asarray([one[FEATURES] for one in answers]) if FEATURES in answers[0] else None,
-    )
+    return Answers(outputs=tuple(answers), tensor_sha256=truth.tensor_sha256, tensors=truth.tensors)
 
 
 def compare(
-    answers: ReferenceOutputs, truth: ReferenceOutputs, demand: ParityTolerance, decision: DecisionRule
-) -> Parity:
+    found: Answers,
+    truth: Answers,
+    source: ModelSource,
+    tolerance: float,
+    *,
+    agreement: float = 1.0,
+    probabilities_only: bool = False,
+) -> tuple[Parity, Mapping[str, float]]:
     """Compare a session's outputs with the original's.
 
     Args:
-        answers: Outputs of the session.
-        truth: Outputs of the original, whose label is the one with the largest logit.
-        demand: Differences that are allowed.
-        decision: Rule that chooses the label from the session's probabilities.
+        found: Outputs of the session.
+        truth: Outputs of the original; the label of an image is the one with the largest logit.
+        source: The model, whose rule chooses the label from the session's probabilities.
+        tolerance: Largest difference of an output. It is relative to the largest number of the output if that is above
+            1, but absolute for logits and probabilities.
+        agreement: Smallest share of samples with the same label.
+        probabilities_only: Whether logits may differ by any number, as int8 is assessed by its probabilities.
 
     Returns:
         parity: Differences and the verdict.
-
-    Raises:
-        ParityError: The numbers of outputs differ.
+        worst: Largest difference of each output.
     """
-    logits = answers.logits
-    if logits.shape != truth.logits.shape:
-        raise ParityError(
-            f"the converted model differs from the trained one: it has {logits.shape[1]} outputs instead of "
-            f"{truth.logits.shape[1]}"
-        )
-    scale = np.maximum(np.max(np.abs(truth.logits), axis=1, keepdims=True), 1e-6)
-    agreement = float(np.mean(decision.choose(answers.probabilities) == np.argmax(truth.logits, axis=1)))
-    worst, worst_probability = _worst(logits, truth.logits), _worst(answers.probabilities, truth.probabilities)
-    close = worst_probability <= demand.probabilities and worst <= (np.inf if demand.logits is None else demand.logits)
-    return Parity(
-        images=len(logits),
-        max_abs_error=worst,
-        max_abs_error_probabilities=worst_probability,
-        max_rel_error=_worst(logits / scale, truth.logits / scale),
-        top1_agreement=agreement,
-        tolerance=demand.probabilities if demand.logits is None else demand.logits,
-        min_agreement=demand.agreement,
-        passed=bool(close and np.isfinite(worst) and agreement >= demand.agreement),
+    exact = () if source.task == TENSOR else OUTPUTS
+    pairs = list(zip(found.outputs, truth.outputs, strict=True))
+
+    def measure(name: str, *, relative: bool) -> float:
+        return max(difference(one[name][np.newaxis], own[name].ravel(), relative=relative) for one, own in pairs)
+
+    worst = {name: measure(name, relative=name not in exact) for name in truth.outputs[0]}
+    measured = [name for name in worst if name not in (PROBABILITIES, FEATURES)] if exact else list(worst)
+    close = all(off <= tolerance for name, off in worst.items() if name != LOGITS or not probabilities_only)
+    finite = bool(np.all(np.isfinite(list(worst.values()))))
+    same = _share_of_equal_labels(found, truth, source) if finite else 0.0
+    parity = Parity(
+        images=len(pairs),
+        max_abs_error=max(measure(name, relative=False) for name in measured),
+        max_abs_error_probabilities=worst[PROBABILITIES] if exact else 0.0,
+        max_rel_error=max(measure(name, relative=True) for name in measured),
+        top1_agreement=same,
+        tolerance=tolerance,
+        min_agreement=agreement,
+        passed=close and finite and same >= agreement,
     )
+    return parity, worst
+
+
+def _share_of_equal_labels(found: Answers, truth: Answers, source: ModelSource) -> float:
+    if source.task != TENSOR:
+        chosen, expected = source.decision.choose(found.stack(PROBABILITIES)), truth.stack(LOGITS).argmax(axis=1)
+        return float(np.mean(chosen == expected))
+    shape = (len(source.labels),)
+    scores = next((name for name, value in truth.outputs[0].items() if value.shape == shape), None)
+    if not source.labels or scores is None:
+        return 1.0
+    return float(np.mean(found.stack(scores).argmax(axis=1) == truth.stack(scores).argmax(axis=1)))
 
 
 def prove_parity(
-    session: Session,
-    recipe: Recipe,
-    images: Sequence[Path],
-    truth: ReferenceOutputs,
-    demand: ParityTolerance,
-    *,
-    decision: DecisionRule | None = None,
-    temperature: float = 1.0,
+    session: Session, source: ModelSource, samples: Sequence[Path], truth: Answers, tolerance: float
 ) -> Parity:
-    """Prove parity on every image.
-
-    Args:
-        session: Session that serves the graph.
-        recipe: Recipe that turns an image's bytes into a tensor.
-        images: Encoded images.
-        truth: Outputs of the original for these images.
-        demand: Differences that are allowed.
-        decision: Rule that chooses the label from the probabilities of a run's model; None for another tool's model,
-            whose label has the highest probability.
-        temperature: Divisor of the logits of a run's model.
+    """Prove on every sample that a session gives the outputs and labels of the original.
 
     Raises:
         ParityError: The input tensors differ, a difference is too large, the rule does not choose the label with the
-            largest logit, or there are no images.
+            largest logit, or there are no samples.
     """
-    answers = run_session(session, recipe, images, truth)
-    if truth.features is not None and answers.features is not None:
-        _prove_features(answers.features, truth.features, demand.probabilities)
-    parity = compare(answers, truth, demand, decision or DecisionRule())
+    found = run_session(session, source, samples, truth)
+    parity, worst = compare(found, truth, source, tolerance)
     if not parity.passed:
+        differences = ", ".join(f"{name} by up to {off:.2e}" for name, off in worst.items())
         raise ParityError(
-            f"the converted model differs from the trained one: logits by up to {parity.max_abs_error:.2e}, "
-            f"probabilities by up to {parity.max_abs_error_probabilities:.2e} (allowed {parity.tolerance:.0e}), the "
-            f"same label on {parity.top1_agreement:.1%} of {parity.images} images",
-            hint="set another convert.opset, or report the architecture to the developers of Eaves",
+            f"the converted model differs from the trained one: {differences} (allowed {tolerance:.0e}), the same "
+            f"label on {parity.top1_agreement:.1%} of {parity.images} samples",
+            hint="set another convert.opset, or report the model to the developers of Eaves",
         )
-    if decision is not None:
-        _prove_decision(answers, decision, temperature)
+    if source.route == "run":
+        _prove_decision(found, source)
     return parity
 
 
-def _prove_features(found: Floats, expected: Floats, tolerance: float) -> None:
-    """Check that features differ from the original's by at most `tolerance` of each image's largest feature."""
-    scale = np.maximum(np.max(np.abs(expected), axis=1, keepdims=True), 1.0)
-    worst = _worst(found / scale, expected / scale) if found.shape == expected.shape else float("inf")
-    if worst > tolerance:
-        raise ParityError(
-            "the converted model's features differ from those of the original model by up to "
-            f"{worst:.2e} of the largest value"
-        )
-
-
-def _prove_decision(answers: ReferenceOutputs, decision: DecisionRule, temperature: float) -> None:
+def _prove_decision(found: Answers, source: ModelSource) -> None:
     """Check that the rule undoes the correction of the scores: weighed probabilities are softmax(logits / temperature).
 
     Labels alone would prove little, because few images are so near to a boundary that a wrong rule changes their label.
     """
-    weighed, logits = decision.weigh(answers.probabilities.astype(np.float64)), answers.logits.astype(np.float64)
-    trained = np.exp((logits - logits.max(axis=1, keepdims=True)) / temperature)
-    found, expected = (values / values.sum(axis=1, keepdims=True) for values in (weighed, trained))
-    worst = _worst(found, expected)
-    if worst > DECISION_TOLERANCE:
+    logits, probabilities = (found.stack(name).astype(np.float64) for name in OUTPUTS)
+    weighed = source.decision.weigh(probabilities)
+    trained = np.exp((logits - logits.max(axis=1, keepdims=True)) / source.temperature)
+    own, expected = (values / values.sum(axis=1, keepdims=True) for values in (weighed, trained))
+    worst = float(np.max(np.abs(own - expected)))
+    if not worst <= DECISION_TOLERANCE:
         raise ParityError(
             "the decision rule does not choose the labels of the trained model: its weighed probabilities differ from "
             f"those of the training by up to {worst:.2e}",
@@ -328,6 +290,33 @@ def _prove_decision(answers: ReferenceOutputs, decision: DecisionRule, temperatu
         )
 
 
-def _worst(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
-    difference = np.abs(found - expected)
-    return float(np.max(difference)) if np.all(np.isfinite(difference)) else float("inf")
+def run_child(module: str, job: Mapping[str, Any], *, what: str, timeout_s: float) -> dict[str, Any]:
+    """Run `python -P -m module` with a job to its end, and return the result of its work.
+
+    Args:
+        module: Name of the module, whose `__main__` part calls `eaves.inference.child_process.run_child_main`.
+        job: Input of the child as plain data.
+        what: Name of the child process in error messages.
+        timeout_s: Maximum run time in seconds.
+
+    Raises:
+        ConversionError: The child is killed, fails, or takes too long.
+        EavesError: The error that the child's work raised.
+    """
+    try:
+        (result,) = child_process.run_child(module, job, timeout_s=timeout_s)
+    except ChildFault as fault:
+        if fault.late:
+            raise ConversionError(
+                f"{what} was stopped: it took longer than convert.timeout_s ({timeout_s:.0f} s)",
+                hint="raise convert.timeout_s",
+            ) from fault
+        last = "\n".join(fault.words.strip().splitlines()[-8:])
+        if fault.code >= 0:
+            message = f"{what} failed with exit code {fault.code}; the end of its output:\n{last}"
+            raise ConversionError(message) from fault
+        raise ConversionError(
+            f"{what} was killed by signal {-fault.code}; the end of its output:\n{last}",
+            hint="if the signal is 9, this machine ran out of memory: convert on a machine with more memory",
+        ) from fault
+    return dict(result)

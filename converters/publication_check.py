@@ -3,14 +3,26 @@
 A model is evaluated as it would be served, from its artifact, on images that its run held out. Its accuracy is compared
 with a floor, and its answers with those of the models that were published before: the last, the best, and the one that
 serves after a rollback. Too little evidence never counts as a pass. This module trains and publishes nothing.
+
+It is compared with these models:
+
+- The last one. If the tag contains the model's version, it is the newest other version; versions sort by the time of
+  the training. If the tag is the same for every model, it is the container image that the tag names at present.
+- The best one so far, which the tag `best` names. A model becomes the best one when it is shown to be better than the
+  best one before. So a chain of models that each lose less than is allowed ends: it is compared with its beginning.
+- The one that serves again after `eaves rollback`, which the tag `serving` names. The model that was taken back is
+  still the last one.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import tempfile
 from collections import Counter
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from converters.evaluation.images import (
@@ -22,14 +34,17 @@ from converters.evaluation.images import (
 )
 from converters.evaluation.metrics import Evaluation, Pairing, evaluate, pair
 from converters.evaluation.models import ArtifactModel
-from converters.published_models import NOTHING, Published, PublishedModels, find_published
 from converters.settings import NEVER, PipelineSettings
 from eaves.artifact import Artifact, open_artifact
 from eaves.artifact.manifest import CLASSIFY
 from eaves.artifact.store import HANDLER
 from eaves.base.statistics import images_needed, round_outward
-from eaves.errors import DatasetError, OciNotFoundError, RefusedModelError, RunError
-from eaves.oci.registry.registry import Access
+from eaves.errors import DatasetError, OciError, OciNotFoundError, RefusedModelError, RunError
+from eaves.oci.copy import BEST, SERVING, VERSION, ImageLocation, name_role, open_location
+from eaves.oci.descriptor import Descriptor
+from eaves.oci.layout import create_layout
+from eaves.oci.package import find_artifact, unpack_artifact
+from eaves.oci.registry.registry import Access, Registry
 from trainer.data.dataset import find_local
 from trainer.data.split.splitting import SPLIT_FILE, find_trained, parse_split
 from trainer.evaluation import ACCURACY
@@ -38,6 +53,129 @@ from trainer.progress import TrainingProgress
 from trainer.run.run import MANIFEST, open_run
 from trainer.run.run_location import RunLocation
 from trainer.settings import DataSettings
+
+_VERSION = r"\d{8}-\d{6}-[0-9a-f]{8}"
+"""Regular expression of a model's version, as `trainer.run.run` makes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A container image in a registry and the artifact in it.
+
+    Attributes:
+        name: Name of the container image, with its tag.
+        artifact_digest: sha256 of the artifact, hex.
+        place: Location of the container image.
+        descriptor: Descriptor of the container image.
+    """
+
+    name: str
+    artifact_digest: str
+    place: ImageLocation
+    descriptor: Descriptor
+
+    @contextmanager
+    def artifact(self, work: Path) -> Iterator[Artifact]:
+        """Fetch the artifact to a folder below `work`, which is removed at the end of the context.
+
+        Raises:
+            OciError: The artifact can't be fetched, or differs from what the container image says.
+        """
+        work.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="published-", dir=work) as made:
+            layout = create_layout(Path(made) / "layout")
+            yield unpack_artifact(self.place.store, self.descriptor, layout, Path(made) / "artifact")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedModels:
+    """The models that are published at a location.
+
+    Attributes:
+        own: Model with the new model's own tag, if the tag contains the version; None otherwise.
+        last: Model that was published last, except `own`; None when there is none.
+        best: Best model so far; None when no tag names it.
+        serving: Model that serves again after a rollback; None when no tag names it.
+        lines: A line for each model that is left out because it can't be found.
+    """
+
+    own: Published | None = None
+    last: Published | None = None
+    best: Published | None = None
+    serving: Published | None = None
+    lines: tuple[str, ...] = ()
+
+
+def find_published(tag: str, version: str, access: Access) -> PublishedModels:
+    """Find the models that are published at a location.
+
+    Args:
+        tag: Name of a container image in a registry; its tag may contain `VERSION`.
+        version: Version of the model that is to be published.
+        access: Access to the registry.
+
+    Raises:
+        OciError: The registry can't be read.
+    """
+    own, last, lines = None, None, list[str]()
+    if VERSION not in tag:
+        last = _look(tag, access)
+    else:
+        own = _look(tag.replace(VERSION, version), access)
+        place, known = open_location(tag.replace(VERSION, version), access), set[str]()
+        if isinstance(place.store, Registry):
+            pattern = re.compile(re.escape(tag.rpartition(":")[2]).replace(re.escape(VERSION), f"({_VERSION})"))
+            known = {found[1] for one in place.store.tags() if (found := pattern.fullmatch(one))}
+        for one in sorted(known - {version}, reverse=True):
+            last = _look(tag.replace(VERSION, one), access)
+            if last is not None:
+                break
+            lines.append(f"{tag.replace(VERSION, one)} has no model (any more) and is left out")
+    best, serving = (_look(name_role(tag, role), access) for role in (BEST, SERVING))
+    if last is not None and best is None:
+        lines.append(f"{name_role(tag, BEST)} has no model (any more): the best model so far is not known")
+    return PublishedModels(own=own, last=last, best=best, serving=serving, lines=tuple(lines))
+
+
+def tag_roles(models: PublishedModels, tag: str, version: str, best: Published | None, access: Access) -> list[str]:
+    """Tag the best model so far, after a model was published, and stop comparing with the one before it that served.
+
+    Args:
+        models: The models that were published before.
+        tag: Name that the model was published to; it may contain `VERSION`.
+        version: Version of the published model.
+        best: Best model so far; None means the published one.
+        access: Access to the registry.
+
+    Returns:
+        A line for each role that the registry doesn't let change.
+    """
+    lines = list[str]()
+    for role, found in ((BEST, best), (SERVING, None)):
+        if role == SERVING and models.serving is None:
+            continue
+        if role == BEST and best is not None and best is models.best:
+            continue  # another pipeline may have tagged a better one since
+        try:
+            place = open_location(name_role(tag, role), access)
+            new = open_location(tag.replace(VERSION, version), access)
+            place.tag(new.resolve() if found is None else found.descriptor)
+        except OciError as error:
+            lines.append(f"{name_role(tag, role)} was not changed, so the next model is compared as before: {error}")
+    return lines
+
+
+def _look(name: str, access: Access) -> Published | None:
+    """Return the model in the container image of this name; None when there is no such image or no artifact in it."""
+    place = open_location(name, access)
+    try:
+        descriptor = place.resolve()
+        artifact = find_artifact(place.store, descriptor)
+    except OciNotFoundError:
+        return None
+    digest = artifact.removeprefix("sha256:")
+    return Published(name=name, artifact_digest=digest, place=place, descriptor=descriptor) if digest else None
+
 
 _WHERE = "the run and its report are kept"
 
@@ -159,7 +297,7 @@ class Passed:
     """
 
     lines: tuple[str, ...]
-    published: PublishedModels = NOTHING
+    published: PublishedModels = field(default_factory=PublishedModels)
     best: Published | None = None
     again: bool = False
 
@@ -195,7 +333,9 @@ def check_publication(
     images = _held_out(place, data, progress)
     evaluation = evaluate(ArtifactModel(path), images, progress)
     lines = [*describe_left_out(images), check_floor(evaluation, settings), *models.lines]
-    references = [found for found in models.references() if found.artifact_digest != artifact.digest]
+    # Each once, the last model first.
+    given = {found.artifact_digest: found for found in (models.serving, models.best, models.last) if found is not None}
+    references = [found for digest, found in reversed(given.items()) if digest != artifact.digest]
     if not references:
         lines.append("the model is not compared: no earlier model is published here")
         return Passed(lines=tuple(lines), published=models)
@@ -239,8 +379,21 @@ def _compare(
     Raises:
         RefusedModelError: The earlier model can't be evaluated on any image.
     """
-    _check_handler(earlier, artifact, reference)
-    trained_on = _find_trained_on(place, earlier.manifest.version)
+    handler, known = (one.manifest.files.get(HANDLER) for one in (earlier, artifact))
+    if handler is not None and (known is None or known.sha256 != handler.sha256):
+        raise RefusedModelError(
+            f"the model is not published: {reference.name} has another {HANDLER}, which is not run here, so the loss "
+            "of accuracy can't be measured",
+            hint=_UNCOMPARED,
+        )
+    trained_on: frozenset[str] | None = None  # as long as the earlier model's run is not found beside this one
+    for name in place.beside().folders():
+        store = place.beside().at(name)
+        with suppress(RunError, ValueError, KeyError, TypeError):  # something else, or a run of an older Eaves
+            if store.exists(SPLIT_FILE) and json.loads(store.read(MANIFEST))["version"] == earlier.manifest.version:
+                split = parse_split(store.read(SPLIT_FILE).decode(), store.uri)
+                trained_on = frozenset(digest for digest, entry in split.items() if entry.split == "train")
+                break
     shared = [image for image in images.images if image.digest not in (trained_on or ())]
     shared = [image for image in shared if image.label in earlier.manifest.labels]
     if not shared:
@@ -271,31 +424,3 @@ def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress
     if not left:
         raise DatasetError(f"none of the images that the run held out is still in {path}", hint="train the model again")
     return leave_out_copies(replace(found, images=tuple(left)), trained_on, (), cache=place.cache, progress=progress)
-
-
-def _find_trained_on(place: RunLocation, version: str) -> frozenset[str] | None:
-    """Return the sha256, hex, of the images that the model of this version was trained on.
-
-    The run of that version is searched for beside the run at `place`; None when it is not there.
-    """
-    for name in place.beside().folders():
-        store = place.beside().at(name)
-        with suppress(RunError, ValueError, KeyError, TypeError):  # something else, or a run of an older Eaves
-            if store.exists(SPLIT_FILE) and json.loads(store.read(MANIFEST))["version"] == version:
-                return find_trained(parse_split(store.read(SPLIT_FILE).decode(), store.uri))
-    return None
-
-
-def _check_handler(earlier: Artifact, artifact: Artifact, last: Published) -> None:
-    """Check that the earlier model has no handler.py or the new model's; no other handler.py is ever run.
-
-    Raises:
-        RefusedModelError: The earlier model's handler.py is other code.
-    """
-    handler, known = (one.manifest.files.get(HANDLER) for one in (earlier, artifact))
-    if handler is not None and (known is None or known.sha256 != handler.sha256):
-        raise RefusedModelError(
-            f"the model is not published: {last.name} has another {HANDLER}, which is not run here, so the loss "
-            "of accuracy can't be measured",
-            hint=_UNCOMPARED,
-        )

@@ -1,4 +1,4 @@
-"""Child process that runs the original model: `python -P -m converters.reference_process FACTS`.
+"""Child process that runs the original model: `python -P -m converters.reference_process`.
 
 TensorFlow runs its own models. onnxruntime runs an ONNX file with every optimisation off, the most direct execution of
 the file that is still fast enough. The steps that the conversion adds to a model's graph, such as scaling and softmax,
@@ -11,21 +11,18 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from converters.child_process import run_child_main
-from converters.declaration import Interface, parse_interface
+from converters.declaration import Interface
 from eaves.artifact import TensorSpec
 from eaves.artifact.golden import tensor_digest
 from eaves.errors import ConversionError, InputError
+from eaves.inference.child_process import run_child_main
 from eaves.inference.handler import open_handler
 from eaves.inference.json_values import parse_tensor
 from eaves.recipe import Tensor, parse_recipe
-
-if TYPE_CHECKING:
-    from converters.tensorflow_model import OpenedModel
 
 Call = Callable[[Tensor], Mapping[str, Tensor]]
 DTYPES = {  # onnxruntime's names to NumPy's types
@@ -36,15 +33,14 @@ DTYPES = {  # onnxruntime's names to NumPy's types
 }
 
 
-def work(job: Mapping[str, Any]) -> dict[str, Any]:
+def work(job: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Run the model on every sample, and write its inputs and outputs.
 
     The arrays are `tensor_sha256`, the digest of each input tensor; `NUMBER`, a sample's input tensor unless the recipe
     makes it; and `NUMBER/NAME`, a sample's output, of a batch of one.
 
     Args:
-        job: Result of `ModelSource.job` with `samples` and `output`, the .npz file to write. For the task `tensor` it
-            has `input`, the signature of the model's input, instead of a recipe.
+        job: Result of `ModelSource.job` with `samples` and `output`, the .npz file to write.
 
     Raises:
         ConversionError: The model can't be opened, or a sample can't be read or processed.
@@ -53,9 +49,16 @@ def work(job: Mapping[str, Any]) -> dict[str, Any]:
         kind, call = _open_onnx(job)
         dtype = DTYPES.get(kind)  # the adapter has refused every other type for images
     else:
-        opened = _open_tensorflow(job)  # the model needs a name, because its variables live only as long as it does
+        import tensorflow as tf
+
+        from converters.tensorflow_model import open_model
+
+        # The outputs are stored in the artifact, which must not depend on the number of CPUs.
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        opened = open_model(job)  # the model needs a name, because its variables live only as long as it does
         dtype, call = opened.dtype, opened.call
-    interface = None if "input" in job else parse_interface(job["interface"])
+    interface = None if job["input"] else Interface(**job["interface"])
     prepare, is_own = _open_preprocess(job)
     stored: dict[str, Any] = {}
     digests = []
@@ -78,13 +81,13 @@ def work(job: Mapping[str, Any]) -> dict[str, Any]:
         stored |= {f"{number}/{name}": output for name, output in outputs.items()}
     with open(job["output"], "wb") as stream:  # noqa: PTH123 - by name, savez would take names of outputs for its own
         np.savez(stream, tensor_sha256=np.asarray(digests), **stored)
-    return {}
+    return [{}]
 
 
 def _open_preprocess(job: Mapping[str, Any]) -> tuple[Callable[[bytes], Tensor], bool]:
     """Return the function that makes the graph's input of a sample, and whether it is another one than the recipe."""
-    if "input" in job:
-        spec = TensorSpec(name=job["input"]["name"], dtype=job["input"]["dtype"], shape=tuple(job["input"]["shape"]))
+    if job["input"]:
+        spec = TensorSpec(**job["input"] | {"shape": tuple(job["input"]["shape"])})
         made: Callable[[bytes], Tensor] = partial(parse_tensor, spec=spec)
     else:
         recipe = parse_recipe(job["recipe"])
@@ -92,18 +95,7 @@ def _open_preprocess(job: Mapping[str, Any]) -> tuple[Callable[[bytes], Tensor],
         made = recipe.tensor
     path = job["handler"]
     own = open_handler(Path(path).read_bytes(), Path(path), spec).preprocess if path else None
-    return own or made, own is not None or "input" in job
-
-
-def _open_tensorflow(job: Mapping[str, Any]) -> OpenedModel:
-    import tensorflow as tf
-
-    from converters.tensorflow_model import open_model
-
-    # The outputs are stored in the artifact, which must not depend on the number of CPUs.
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    return open_model(job)
+    return own or made, own is not None or bool(job["input"])
 
 
 def _open_onnx(job: Mapping[str, Any]) -> tuple[str, Call]:
@@ -112,7 +104,7 @@ def _open_onnx(job: Mapping[str, Any]) -> tuple[str, Call]:
     options = SessionOptions()
     options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
-    options.intra_op_num_threads = 1  # as in `_open_tensorflow`
+    options.intra_op_num_threads = 1  # as in `work`
     try:
         session = InferenceSession(job["model"], options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own exceptions, which share no public base class

@@ -74,7 +74,10 @@ class ConvertSettings:
         "one.",
     )
     opset: int = setting(
-        OPSET, "Version of the ONNX operator set of the graph; see docs/02-conversion.md.", minimum=13, maximum=18
+        OPSET,
+        "Version of the ONNX operator set that a TensorFlow model is exported to; see docs/02-conversion.md.",
+        minimum=13,
+        maximum=18,
     )
     tolerance: float = setting(
         1e-3,

@@ -1,4 +1,4 @@
-"""Child process that converts to ONNX: `python -P -m converters.tensorflow_export FACTS`.
+"""Child process that converts to ONNX: `python -P -m converters.tensorflow_export`.
 
 Weights above 16 KiB are written to one file beside the ONNX file, one by one, directly from TensorFlow's variables.
 """
@@ -17,12 +17,12 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
-from converters.child_process import run_child_main
 from converters.untrusted_onnx import refuse_control_flow
 from eaves.base.telemetry import TELEMETRY_OFF
+from eaves.inference.child_process import run_child_main
 
 if TYPE_CHECKING:
-    from converters.weightless_graph import WeightlessGraph
+    from converters.tensorflow_model import WeightlessGraph
 
 Reader = Callable[[], npt.NDArray[Any]]
 COUNTED = re.compile(r"(.*)__[0-9]+((?::[0-9]+)?)")
@@ -30,7 +30,7 @@ FOLDED = (ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplem
 """Errors that tf2onnx raises when an operator needs a constant, but the weight has been replaced by an input."""
 
 
-def work(job: Mapping[str, Any]) -> dict[str, Any]:
+def work(job: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Convert a SavedModel's signature or a Keras file.
 
     Args:
@@ -39,15 +39,10 @@ def work(job: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         `warnings`: why the conversion took more memory than it should, if it did.
     """
-    from converters.tensorflow_model import open_model
+    from converters.tensorflow_model import UnsupportedError, build_weightless_graph, open_model
 
-    opened = open_model(job)
-    return {"warnings": _convert(opened.function, opened.names, job)}
-
-
-def _convert(function: Any, names: Mapping[str, str], job: Mapping[str, Any]) -> list[str]:
-    from converters.weightless_graph import UnsupportedError, build_weightless_graph
-
+    opened = open_model(job)  # the model needs a name, because its variables live only as long as it does
+    function, names = opened.function, opened.names
     try:
         weightless = build_weightless_graph(function)
         proto = _to_onnx(weightless, names, job["opset"])
@@ -55,9 +50,10 @@ def _convert(function: Any, names: Mapping[str, str], job: Mapping[str, Any]) ->
         proto = _freeze(function, names, job)
         _renumber(proto.graph)
         Path(job["output"]).write_bytes(proto.SerializeToString(deterministic=True))
-        return [f"the model was converted with its weights in the graph, which takes several times the memory: {error}"]
+        reason = f"the model was converted with its weights in the graph, which takes several times the memory: {error}"
+        return [{"warnings": [reason]}]
     _write(proto, weightless, Path(job["output"]))
-    return []
+    return [{"warnings": []}]
 
 
 def _to_onnx(weightless: WeightlessGraph, names: Mapping[str, str], opset: int) -> onnx.ModelProto:

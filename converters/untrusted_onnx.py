@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
-from onnx import inliner, version_converter
+from onnx import inliner
 
+from converters.settings import OPSET
 from eaves.errors import ConversionError
 
 MAX_BYTES = 2**31 - 1
@@ -16,12 +17,8 @@ DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 CONTROL_FLOW = ("If", "Loop", "Scan")
 
 
-def load_foreign(path: Path, *, opset: int) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """Load an ONNX file with its weights, and raise its operator set to at least `opset`.
-
-    Returns:
-        model: Model without local functions.
-        warnings: Warnings for people.
+def load_foreign(path: Path) -> onnx.ModelProto:
+    """Load an ONNX file with its weights, without local functions.
 
     Raises:
         ConversionError: The file is too large, is broken, points outside its folder, or needs operators that a standard
@@ -34,31 +31,36 @@ def load_foreign(path: Path, *, opset: int) -> tuple[onnx.ModelProto, tuple[str,
         model = onnx.load(str(path))
         if model.functions:
             model = inliner.inline_local_functions(model)
-        _keep_real_inputs(model, path)
+        # Source: onnx, onnx.proto, enum Version: before version 4, initializers are a subset of the graph's inputs.
+        weights = {tensor.name for tensor in model.graph.initializer}
+        own = [value for value in model.graph.input if value.name not in weights]
+        if not own and model.graph.input:
+            raise ConversionError(
+                f"{path.name} takes no images and no numbers: all of its inputs are weights",
+                hint="export the model again, with its input left free",
+            )
+        del model.graph.input[:]
+        model.graph.input.extend(own)
+        model.ir_version = max(model.ir_version, 4)
         onnx.checker.check_model(model)
     except ConversionError:
         raise
     except Exception as error:  # protobuf and onnx raise their own exceptions, which have no common base class
         raise ConversionError(f"{path.name} is not a valid ONNX model: {str(error)[:300]}") from error
-    _check_operators(model)
-    return _raise_opset(model, opset)
-
-
-def _keep_real_inputs(model: onnx.ModelProto, path: Path) -> None:
-    """Remove the weights from a graph's inputs, and raise the IR version to 4, the first that allows this.
-
-    Source: onnx, onnx.proto, enum Version: before version 4, initializers are a subset of the graph's inputs.
-    """
-    weights = {tensor.name for tensor in model.graph.initializer}
-    own = [value for value in model.graph.input if value.name not in weights]
-    if not own and model.graph.input:
+    strange = sorted({f"{node.domain}:{node.op_type}" for node in model.graph.node if node.domain not in DOMAINS})
+    if strange:
         raise ConversionError(
-            f"{path.name} takes no images and no numbers: all of its inputs are weights",
-            hint="export the model again, with its input left free",
+            f"the model uses operators that onnxruntime does not have on edge nodes: {', '.join(strange[:5])}",
+            hint="export the model without custom operators",
         )
-    del model.graph.input[:]
-    model.graph.input.extend(own)
-    model.ir_version = max(model.ir_version, 4)
+    refuse_control_flow(model.graph)
+    used = {node.domain for node in model.graph.node} | {""}
+    kept = [item for item in model.opset_import if (item.domain if item.domain != "ai.onnx" else "") in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    if not any(item.domain in {"", "ai.onnx"} for item in model.opset_import):
+        model.opset_import.add(version=OPSET)  # all its operators are of ai.onnx.ml
+    return model
 
 
 def external_files(path: Path) -> tuple[Path, ...]:
@@ -103,20 +105,6 @@ def _too_large(path: Path, size_bytes: int) -> ConversionError:
     )
 
 
-def _check_operators(model: onnx.ModelProto) -> None:
-    strange = sorted({f"{node.domain}:{node.op_type}" for node in model.graph.node if node.domain not in DOMAINS})
-    if strange:
-        raise ConversionError(
-            f"the model uses operators that onnxruntime does not have on edge nodes: {', '.join(strange[:5])}",
-            hint="export the model without custom operators",
-        )
-    refuse_control_flow(model.graph)
-    used = {node.domain for node in model.graph.node} | {""}
-    kept = [item for item in model.opset_import if (item.domain if item.domain != "ai.onnx" else "") in used]
-    del model.opset_import[:]
-    model.opset_import.extend(kept)
-
-
 def refuse_control_flow(graph: onnx.GraphProto) -> None:
     """Refuse control flow, because weights and names are handled in the main graph only.
 
@@ -129,33 +117,3 @@ def refuse_control_flow(graph: onnx.GraphProto) -> None:
             f"the model has branches or loops ({', '.join(control)}), which are not supported",
             hint="export the model by tracing instead of scripting, or simplify it",
         )
-
-
-def opset_of(model: onnx.ModelProto) -> int:
-    """Return the version of ONNX's own operator set; 1 in files that don't state it."""
-    return max((item.version for item in model.opset_import if item.domain in {"", "ai.onnx"}), default=1)
-
-
-def _raise_opset(model: onnx.ModelProto, opset: int) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    if not any(item.domain in {"", "ai.onnx"} for item in model.opset_import):
-        model.opset_import.add(version=opset)  # all its operators are of ai.onnx.ml
-    found = opset_of(model)
-    if found == opset:
-        return model, ()
-    if found > opset:
-        warning = (
-            f"the operator set {found} of the file is newer than convert.opset ({opset}); it is kept, and older "
-            "versions of onnxruntime refuse it"
-        )
-        return model, (warning,)
-    try:
-        raised = version_converter.convert_version(model, opset)
-        onnx.checker.check_model(raised)
-    except Exception as error:  # onnx raises its own exceptions
-        nearer = max(found, 13)
-        other = f", or set convert.opset to {nearer}" if nearer < opset else ""
-        raise ConversionError(
-            f"the operator set {found} can't be converted to {opset}: {str(error).rpartition(' failed: ')[2][:300]}",
-            hint=f"export the model again with operator set {opset}{other}",
-        ) from error
-    return raised, (f"the model was converted from operator set {found} to {opset}",)

@@ -39,7 +39,7 @@ class Recipe:
         width: Columns of the model's input, pixels.
         resize: `stretch` both sides; `crop` the centre to the input's shape first; `pad` the rest with grey 128.
         filter: Resampling, antialiased: `bilinear`, `bicubic` or `lanczos`.
-        dtype: Type of the input; with `uint8` the model's graph multiplies and adds, with `float32` the recipe does.
+        dtype: Type of the input; only `uint8`, so that the model's graph multiplies and adds.
         multiply: Factor for pixels 0..255.
         add: Number added after multiplying.
         layout: Order of axes; only `NHWC` so far.
@@ -50,7 +50,7 @@ class Recipe:
     width: int
     resize: Literal["stretch", "crop", "pad"] = "stretch"
     filter: Literal["bilinear", "bicubic", "lanczos"] = "bilinear"
-    dtype: Literal["uint8", "float32"] = "uint8"
+    dtype: Literal["uint8"] = "uint8"
     multiply: float = 1 / 255
     add: float = 0.0
     layout: Literal["NHWC"] = "NHWC"
@@ -60,7 +60,7 @@ class Recipe:
         """Convert encoded bytes into one example.
 
         Returns:
-            (height, width, 3), in the recipe's dtype.
+            (height, width, 3) uint8, RGB.
 
         Raises:
             ImageError: When the image can't be decoded, see `eaves.images.pixels.decode`.
@@ -76,7 +76,7 @@ class Recipe:
             image: (H, W, 3) uint8, RGB.
 
         Returns:
-            (height, width, 3), in the recipe's dtype.
+            (height, width, 3) uint8, RGB.
         """
         from PIL import Image
 
@@ -86,10 +86,7 @@ class Recipe:
         """Convert an image from `decoder.load` into one example, without copying it into an array and back."""
         import numpy as np
 
-        pixels = np.asarray(self._resized(image))
-        if self.dtype == "uint8":
-            return pixels
-        return pixels.astype(np.float32) * np.float32(self.multiply) + np.float32(self.add)
+        return np.asarray(self._resized(image))
 
     def _resized(self, image: Image.Image) -> Image.Image:
         from PIL import Image
@@ -144,7 +141,7 @@ def parse_recipe(values: Mapping[str, Any]) -> Recipe:
             and recipe.layout == "NHWC"
             and recipe.resize in ("stretch", "crop", "pad")
             and recipe.filter in _FILTERS
-            and recipe.dtype in ("uint8", "float32")
+            and recipe.dtype == "uint8"
             and 1 <= recipe.height <= MAX_SIDE
             and 1 <= recipe.width <= MAX_SIDE
             and math.isfinite(recipe.multiply)

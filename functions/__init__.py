@@ -5,7 +5,7 @@ status chosen by what the sender should do next (`functions.http.problems`), los
 stopping, and never imports TensorFlow or a cluster's client.
 
 A request passes through `http/server`, `http/connection` (sockets) > `http/app` (HTTP contract) > `service` >
-`admission` (bounded work), `fetch/` (data by reference) > `model/pipeline` of the task
+`fetch/` (data by reference) > `model/pipeline` of the task
 (recipe or handler, then the session of `eaves.inference`).
 
     settings                     settings of a function

@@ -17,9 +17,6 @@ from pathlib import Path
 from eaves.base.prometheus import render_family, render_labels
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-EXTENSION = "eaves_metrics"
-"""Key of the function's `Metrics` in the `extensions` of its Flask application; the HTTP server counts refusals
-there."""
 MAX_SERIES = 500
 """Maximum number of label combinations of one metric, besides the model's own labels. Further combinations are counted
 as `other`, since each combination takes memory until the process ends."""

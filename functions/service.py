@@ -21,10 +21,10 @@ from eaves.errors import (
     DeliveryError,
     Fault,
     InputError,
+    OverloadedError,
     UnsupportedContentError,
 )
 from eaves.events import DATADIGEST, DATAREF, Event, reply_id, source_uri
-from functions.admission import Admission, FetchMemory
 from functions.metrics import Metrics
 from functions.model.model_loading import LoadingModel
 from functions.model.pipeline import Array, Pipeline, Prediction
@@ -33,9 +33,10 @@ from functions.settings import FunctionSettings
 if TYPE_CHECKING:
     from functions.fetch.dataref import DatarefFetcher, FetchedData
 
+
 PASSED_ON = ("partitionkey", "sequence", "datadigest", "traceparent", "tracestate")
 """Extension attributes that a reply copies from the event that caused it."""
-_encode = json.JSONEncoder(allow_nan=False).encode
+encode = json.JSONEncoder(allow_nan=False).encode
 """`json.dumps` with this option would build a new encoder for each reply."""
 _SHA256 = re.compile(r"sha256:([0-9a-f]{64})", re.IGNORECASE)
 _UNKNOWN_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream"})
@@ -136,9 +137,14 @@ class Service:
             DeliveryError: When the data can't be fetched at present, or may be those of a captive portal: their digest
                 differs from the event's, or they are no valid input and nothing shows that they are the store's.
         """
+        if self._desk is None:
+            raise ClaimError(
+                "this function doesn't fetch data by reference (dataref)",
+                hint="set dataref_hosts, or send the data itself",
+            )
         expected = _find_digest(event)
         start = time.perf_counter()
-        fetched = self._fetch(event.extensions[DATAREF], take)
+        fetched = self._desk.fetch(event.extensions[DATAREF], take)
         self.metrics.observe("fetch", time.perf_counter() - start)
         if expected and expected != (digest := hashlib.sha256(fetched.data).hexdigest()):
             raise DeliveryError(
@@ -153,14 +159,6 @@ class Service:
                 f"the host of a dataref answered with other data than the store's, or with bad data: {error.message}",
                 hint=_LATER,
             ) from error
-
-    def _fetch(self, reference: str, take: Callable[[int], None]) -> FetchedData:
-        if self._desk is None:
-            raise ClaimError(
-                "this function doesn't fetch data by reference (dataref)",
-                hint="set dataref_hosts, or send the data itself",
-            )
-        return self._desk.fetch(reference, take)
 
     def _predict(self, data: bytes, content_type: str) -> tuple[Prediction, Pipeline]:
         media_type = content_type.partition(";")[0].strip().lower()
@@ -253,20 +251,16 @@ def build_reply(cause: Event, prediction: Prediction, predictor: Pipeline, setti
         subject=cause.subject,
         time=cause.time or datetime.now(UTC).isoformat().replace("+00:00", "Z"),
         datacontenttype="application/json",
-        data=_encode(build_prediction_document(prediction, artifact)).encode(),
-        extensions=_extensions(cause, prediction, artifact),
+        data=encode(build_prediction_document(prediction, artifact)).encode(),
+        extensions={
+            **{name: cause.extensions[name] for name in PASSED_ON if name in cause.extensions},
+            "causeid": cause.id,
+            "causesource": cause.source,
+            **prediction.attributes,
+            "model": artifact.manifest.name,
+            "modelversion": artifact.manifest.version,
+        },
     )
-
-
-def _extensions(cause: Event, prediction: Prediction, artifact: Artifact) -> Mapping[str, str]:
-    return {
-        **{name: cause.extensions[name] for name in PASSED_ON if name in cause.extensions},
-        "causeid": cause.id,
-        "causesource": cause.source,
-        **prediction.attributes,
-        "model": artifact.manifest.name,
-        "modelversion": artifact.manifest.version,
-    }
 
 
 def _open_desk(settings: FunctionSettings, environ: Mapping[str, str]) -> DatarefFetcher:
@@ -291,3 +285,104 @@ def _open_desk(settings: FunctionSettings, environ: Mapping[str, str]) -> Datare
     return DatarefFetcher(
         reach, max_bytes=settings.max_body_bytes, timeout_s=settings.dataref_timeout_s, proxies=proxies, signer=signer
     )
+
+
+AHEAD = 1
+"""Number of requests that are decoded while all runs of the model are taken. So the next run begins as soon as a run
+ends, while the other request's reply is built."""
+
+
+class Admission:
+    """Counting semaphores with a bounded queue, which limit the predictions, the runs and the requests that wait.
+
+    Args:
+        concurrency: Maximum number of concurrent runs of the model; `AHEAD` more requests hold a permit.
+        queue: Maximum number of requests that wait.
+    """
+
+    def __init__(self, *, concurrency: int, queue: int) -> None:
+        self._permits = threading.Semaphore(concurrency + AHEAD)
+        self._turns = threading.Semaphore(concurrency)
+        self._places = threading.Semaphore(concurrency + queue)
+        self._lock = threading.Lock()
+        self._inside = 0
+
+    @contextmanager
+    def queue_slot(self) -> Iterator[None]:
+        """Hold a queue slot until the end of the block.
+
+        A request holds it while it waits for a permit, or does work that needs no permit.
+
+        Raises:
+            OverloadedError: At once, when the queue is full.
+        """
+        if not self._places.acquire(blocking=False):
+            raise OverloadedError("the function's queue is full", hint="send again later")
+        with self._lock:
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+            self._places.release()
+
+    @contextmanager
+    def permit(self) -> Iterator[None]:
+        """Wait for a permit to make one prediction, and hold it until the end of the block.
+
+        The caller holds a queue slot.
+        """
+        with self._permits:
+            yield
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for a turn to run the model once, and hold it until the end of the block.
+
+        The caller holds a permit.
+        """
+        with self._turns:
+            yield
+
+    @property
+    def inside(self) -> int:
+        """Number of requests that hold a queue slot."""
+        return self._inside
+
+
+class FetchMemory:
+    """Memory budget that all fetches of event data share.
+
+    Fetches draw on it bit by bit, as sizes aren't known in advance.
+
+    Args:
+        size_bytes: Size of the budget, bytes.
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        self._lock = threading.Lock()
+        self._left = size_bytes
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """Return a function that reserves bytes of the budget; all of them are released at the end of the block.
+
+        Raises:
+            OverloadedError: From the returned function, when the budget is used up.
+        """
+        taken = 0
+
+        def take(size_bytes: int) -> None:
+            nonlocal taken
+            with self._lock:
+                if size_bytes > self._left:
+                    raise OverloadedError("the limit of memory for fetched data is reached", hint="send again later")
+                self._left -= size_bytes
+                taken += size_bytes
+
+        try:
+            yield take
+        finally:
+            with self._lock:
+                self._left += taken

@@ -90,7 +90,11 @@ def load_unseen_images(
     for model in models:
         trained_on |= model.trained_on or frozenset()
         if model.trained_on is None and held_out_of is None and model.run_digest not in own:
-            unknown.append(_describe_unknown(model))
+            unknown.append(
+                f"the {model.kind} {model.name} does not list the images that it was trained on (only a run lists "
+                "them): all images are used, and the accuracy is overestimated if the model was trained on some of "
+                "them; name the model's run (--held-out-of RUN), or evaluate it on images that it was not trained on"
+            )
     found = load_labelled_images(path, trained_on, faults, progress=progress)
     runs = [run for run in (*(model.run for model in models), held_out_of) if run is not None]
     files = [run / SPLIT_FILE for run in runs]
@@ -211,14 +215,6 @@ def describe_left_out(found: LabelledImages) -> list[str]:
     """Return a line for people about the copies that are left out, and one for each note."""
     copies = f"{found.copies} images are left out: they are copies of images that the model was trained on"
     return [*([copies] if found.copies else []), *(f"note: {note}" for note in found.notes)]
-
-
-def _describe_unknown(model: EvaluatedModel) -> str:
-    return (
-        f"the {model.kind} {model.name} does not list the images that it was trained on (only a run lists them): all "
-        "images are used, and the accuracy is overestimated if the model was trained on some of them; name the model's "
-        "run (--held-out-of RUN), or evaluate it on images that it was not trained on"
-    )
 
 
 def load_labelled_images(

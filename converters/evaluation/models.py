@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class ImagePrediction:
     time_ms: float
 
 
-class EvaluatedModel(Protocol):
+class EvaluatedModel(ABC):
     """A model that classifies images one after the other.
 
     Attributes:
@@ -74,13 +75,14 @@ class EvaluatedModel(Protocol):
 
     name: str
     kind: str
-    labels: tuple[str, ...]
-    trained_on: frozenset[str] | None
-    run: Path | None
-    run_digest: str
-    proof: str
-    is_balanced: bool | None
+    labels: tuple[str, ...] = ()
+    trained_on: frozenset[str] | None = None
+    run: Path | None = None
+    run_digest = ""
+    proof = ""
+    is_balanced: bool | None = None
 
+    @abstractmethod
     def classify(self, data: bytes) -> ImagePrediction:
         """Classify one encoded image.
 
@@ -88,7 +90,6 @@ class EvaluatedModel(Protocol):
             InputError: The image can't be read, which is not the model's fault.
             EavesError: The model can't answer.
         """
-        ...
 
 
 def open_model(place: str, client: SinkClient, authorization: Mapping[str, str]) -> EvaluatedModel:
@@ -123,7 +124,7 @@ def describe_proof(models: Sequence[EvaluatedModel]) -> str:
     return f"the artifact {own[0].name} was made from this run; {own[0].proof}" if own else ""
 
 
-class ArtifactModel:
+class ArtifactModel(EvaluatedModel):
     """An artifact that is evaluated in this process on one thread; its handler.py runs too, as in a function.
 
     Args:
@@ -134,8 +135,6 @@ class ArtifactModel:
     """
 
     kind = "artifact"
-    trained_on: frozenset[str] | None = None
-    run: Path | None = None
 
     def __init__(self, path: Path) -> None:
         from eaves.inference.handler import load_handler
@@ -153,7 +152,7 @@ class ArtifactModel:
         self.name = f"{path.name} ({found.name} {found.version})"
         self.labels = found.labels
         figure = found.source.figure
-        self.is_balanced: bool | None = figure == MEAN_RECALL if figure else None
+        self.is_balanced = figure == MEAN_RECALL if figure else None
         self.run_digest = found.source.digest if found.source.route == "run" else ""
         proof, int8 = found.parity, found.quantisation
         self.proof = (
@@ -190,7 +189,7 @@ def read_best(predictions: object, time_ms: float) -> ImagePrediction:
         ) from error
 
 
-class RunModel:
+class RunModel(EvaluatedModel):
     """A run's SavedModel that is evaluated in this process.
 
     Args:
@@ -201,7 +200,6 @@ class RunModel:
     """
 
     kind = "run"
-    proof = ""
 
     def __init__(self, path: Path) -> None:
         import tensorflow as tf
@@ -209,10 +207,10 @@ class RunModel:
         run = open_run(path)
         self.name = f"{path.name} ({run.name} {run.version})"
         self.labels = run.labels
-        self.run: Path | None = path
+        self.run = path
         self.run_digest = file_digest(path / MANIFEST)
-        self.is_balanced: bool | None = run.is_balanced
-        self.trained_on: frozenset[str] | None = find_trained(run.split())
+        self.is_balanced = run.is_balanced
+        self.trained_on = find_trained(run.split())
         self._recipe, self._constant = run.recipe, tf.constant
         self._model = tf.saved_model.load(str(run.saved_model))  # the signature lives only as long as its model
         self._serve = self._model.signatures["serving_default"]
@@ -228,7 +226,7 @@ class RunModel:
         return ImagePrediction(label=self.labels[best], score=float(probabilities[best]), time_ms=time_ms)
 
 
-class FunctionModel:
+class FunctionModel(EvaluatedModel):
     """A running function that images are posted to.
 
     Args:
@@ -238,11 +236,6 @@ class FunctionModel:
     """
 
     kind = "function"
-    labels: tuple[str, ...] = ()
-    trained_on: frozenset[str] | None = None
-    run: Path | None = None
-    run_digest = proof = ""
-    is_balanced: bool | None = None
 
     def __init__(self, url: str, client: SinkClient, authorization: Mapping[str, str]) -> None:
         self.name = url

@@ -87,7 +87,7 @@ def calibrate(model: onnx.ModelProto, images: Iterable[npt.NDArray[np.uint8]]) -
     """Run a prepared graph over images and measure every tensor.
 
     Args:
-        model: Graph from `graph_preparation`.
+        model: Graph from `prepare`.
         images: Input tensors, (H, W, 3) uint8.
     """
     watched = onnx.ModelProto()
@@ -128,9 +128,15 @@ def equalize(model: onnx.ModelProto, calibration: ChannelCalibration) -> Channel
         elif node.op_type in _TRANSPARENT and node.input[0] in scales:
             scales[node.output[0]] = scales[node.input[0]]
         elif node.op_type == "Concat" and any(name in scales for name in node.input):
-            scales[node.output[0]] = np.concatenate([_scale_of(name, scales, calibration) for name in node.input])
+            ones = (np.ones(len(calibration.channels[name].peak)) for name in node.input)
+            parts = [scales.get(name, one) for name, one in zip(node.input, ones, strict=True)]
+            scales[node.output[0]] = np.concatenate(parts)
         elif node.op_type == "GlobalAveragePool" and node.input[0] in scales:
-            nodes.append(_restore(model.graph, node, scales[node.input[0]]))
+            # The pooled features get their original scale back, on which the head was trained.
+            out, scale = node.output[0], scales[node.input[0]].astype(np.float32)
+            node.output[0], name = f"{out}/equalised", f"{FEATURES}_{out}"
+            model.graph.initializer.append(numpy_helper.from_array(scale[np.newaxis, :, np.newaxis, np.newaxis], name))
+            nodes.append(helper.make_node("Mul", [node.output[0], name], [out], name=f"restore_{out}"))
     replace_nodes(model.graph, nodes)
     return ChannelCalibration(
         channels={
@@ -163,10 +169,6 @@ def _makes_up(graph: Graph, user: onnx.NodeProto, name: str, free: set[str]) -> 
     if user.op_type == "GlobalAveragePool":
         return not any(value.name == user.output[0] for value in graph.proto.output)
     return user.op_type in _TRANSPARENT and user.output[0] in free
-
-
-def _scale_of(name: str, scales: dict[str, Values], calibration: ChannelCalibration) -> Values:
-    return scales[name] if name in scales else np.ones(len(calibration.channels[name].peak))
 
 
 def _rescale(
@@ -204,13 +206,3 @@ def by_group(channels: Values, shape: tuple[int, ...], groups: int) -> Values:
     group = np.arange(shape[0]) // (shape[0] // groups)
     values: Values = channels[group[:, np.newaxis] * shape[1] + np.arange(shape[1])]
     return values
-
-
-def _restore(graph: onnx.GraphProto, pool: onnx.NodeProto, scale: Values) -> onnx.NodeProto:
-    """Return a node that multiplies the pooled features back to their original scale, on which the head was trained."""
-    out = pool.output[0]
-    pool.output[0] = f"{out}/equalised"
-    value = scale.astype(np.float32)[np.newaxis, :, np.newaxis, np.newaxis]
-    name = f"{FEATURES}_{out}"
-    graph.initializer.append(numpy_helper.from_array(value, name))
-    return helper.make_node("Mul", [pool.output[0], name], [out], name=f"restore_{out}")

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -40,40 +39,12 @@ differed from fp32 on 2 to 7 % of answers."""
 Indices = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AllowedLoss:
-    """Loss that the owner of the model allows.
-
-    Attributes:
-        drop: Largest loss of accuracy, a fraction of 1.
-        agreement: Smallest share of images on which int8 gives fp32's label.
-    """
-
-    drop: float
-    agreement: float
-
-    @classmethod
-    def of(cls, settings: ConvertSettings) -> AllowedLoss:
-        """Return the loss that the settings allow."""
-        return cls(drop=settings.max_accuracy_drop / 100, agreement=settings.min_agreement)
-
-    @property
-    def class_drop(self) -> float:
-        """Largest loss of accuracy on the images of one class, a fraction of 1."""
-        return min(1.0, CLASS_FACTOR * self.drop)
-
-    @property
-    def class_difference(self) -> float:
-        """Maximum share of the images with one fp32 label to which int8 may give another label, a fraction of 1."""
-        return min(1.0, CLASS_FACTOR * (1 - self.agreement))
-
-
 def assess_candidate(
     truth: Indices,
     fp32: Indices,
     int8: Indices,
     labels: Sequence[str],
-    allowed: AllowedLoss,
+    settings: ConvertSettings,
     *,
     groups: Sequence[str] | None = None,
     is_balanced: bool = False,
@@ -85,10 +56,12 @@ def assess_candidate(
         fp32: (N,) label that fp32 gives every image.
         int8: (N,) label that int8 gives every image.
         labels: Class names.
-        allowed: Loss that is allowed.
+        settings: Settings with the allowed loss of accuracy, and the smallest allowed agreement.
         groups: (N,) name of each image's group; None if every image is a group.
         is_balanced: Whether the loss is that of the mean recall, and not of the accuracy.
     """
+    allowed, least = settings.max_accuracy_drop / 100, settings.min_agreement
+    of_a_class = min(1.0, CLASS_FACTOR * allowed)
     everything = JudgedImages(range(len(truth)) if groups is None else groups)
     known = truth != NO_LABEL
     n = int(known.sum())
@@ -97,23 +70,26 @@ def assess_candidate(
     lost, gained = int((right_fp32 & ~right_int8).sum()), int((~right_fp32 & right_int8).sum())
     bound = judged.bound_drop(right_fp32, right_int8, CONFIDENCE)
     by_class = JudgedImages(judged.groups, truth[known])
-    beyond = shown_above(by_class, right_fp32.astype(np.float64) - right_int8, len(labels), allowed.class_drop)
-    images, same = len(truth), fp32 == int8
-    agreement_bound = _bound_agreement(everything, same)
-    by_labels = n > 0 and bound <= allowed.drop and not beyond
     change = right_fp32.astype(np.float64) - right_int8
+    beyond = shown_above(by_class, change, len(labels), of_a_class)
+    images, same = len(truth), fp32 == int8
+    alike = math.floor(everything.count_worth(same.astype(np.float64)) + 1e-9)
+    agreement_bound = lower_bound(math.floor(float(same.mean()) * alike + 1e-9), alike, CONFIDENCE) if alike else 0.0
+    by_labels = n > 0 and bound <= allowed and not beyond
     drop = judged.average(change)
-    contradicted = bool(beyond) or drop > allowed.drop
+    contradicted = bool(beyond) or drop > allowed
     worth = judged.count_worth(change)  # the planning of more images counts those that are independent
     scale = worth / n if n else 1.0
     counted = lost * scale, gained * scale, max(1, round(worth)) if n else 0
-    suffices = labels_suffice(*counted, allowed.drop)
+    # With so many labelled images a graph that fails by labels probably loses accuracy, so labels decide alone:
+    # agreement with fp32 doesn't show which answers are right, so it could still pass the graph.
+    suffices = allowed > 0 and counted[2] >= images_needed(_discordance(*counted), allowed)
     kind, passed = LABELS if n else NONE, by_labels
     if not (by_labels or contradicted or suffices) and images >= AGREEMENT_IMAGES:
         kind = AGREEMENT
         by_label = JudgedImages(everything.groups, fp32)
-        beyond = shown_above(by_label, (~same).astype(np.float64), len(labels), allowed.class_difference)
-        passed = agreement_bound >= allowed.agreement and not beyond
+        beyond = shown_above(by_label, (~same).astype(np.float64), len(labels), min(1.0, CLASS_FACTOR * (1 - least)))
+        passed = agreement_bound >= least and not beyond
     return Evidence(
         kind=kind,
         passed=passed,
@@ -125,37 +101,22 @@ def assess_candidate(
         images=images,
         agreement=float(same.mean()) if images else 0.0,
         agreement_bound_95=agreement_bound,
-        min_agreement=allowed.agreement,
+        min_agreement=least,
         classes_beyond=tuple(labels[index] for index in beyond),
-        missing_labelled=0 if by_labels else math.ceil(count_missing(*counted, allowed.drop) / scale),
+        missing_labelled=0 if by_labels else math.ceil(count_missing(*counted, allowed) / scale),
         missing_images=0 if suffices else max(0, AGREEMENT_IMAGES - images),
     )
 
 
-def can_pass(labelled: int, images: int, allowed: AllowedLoss) -> bool:
+def can_pass(labelled: int, images: int, drop: float) -> bool:
     """Return whether int8 could pass with these numbers of images if it gave the same answers as fp32.
 
     Args:
         labelled: Number of images with labels.
         images: Number of images with and without labels.
-        allowed: Loss that is allowed.
+        drop: Loss of accuracy that is allowed, a fraction of 1.
     """
-    return images >= AGREEMENT_IMAGES or allowed.drop <= 0 or labelled >= images_needed(0.0, allowed.drop)
-
-
-def labels_suffice(lost: float, gained: float, n: int, drop: float) -> bool:
-    """Return whether there are so many labelled images that an int8 graph without any loss would nearly always pass.
-
-    If there are, a graph that fails by labels probably loses accuracy, so labels decide alone. Agreement with fp32 is
-    not used then: it doesn't show which answers are right, so it could still pass the graph.
-
-    Args:
-        lost: Number of images that only fp32 classifies correctly.
-        gained: Number of images that only int8 classifies correctly.
-        n: Number of labelled images.
-        drop: Loss of accuracy that is to be excluded, a fraction of 1.
-    """
-    return drop > 0 and n >= images_needed(_discordance(lost, gained, n), drop)
+    return images >= AGREEMENT_IMAGES or drop <= 0 or labelled >= images_needed(0.0, drop)
 
 
 def count_missing(lost: float, gained: float, n: int, drop: float) -> int:
@@ -185,12 +146,6 @@ def _discordance(lost: float, gained: float, n: int) -> float:
     return (lost + gained + PRIOR_DIFFERENT) / (n + PRIOR_IMAGES)
 
 
-def _bound_agreement(judged: JudgedImages, same: npt.NDArray[np.bool_]) -> float:
-    """Return the lower bound of the share of images on which both graphs give the same label."""
-    counted = math.floor(judged.count_worth(same.astype(np.float64)) + 1e-9)
-    return lower_bound(math.floor(float(same.mean()) * counted + 1e-9), counted, CONFIDENCE) if counted else 0.0
-
-
 def shown_above(judged: JudgedImages, values: npt.NDArray[np.float64], classes: int, allowed: float) -> list[int]:
     """Return the strata whose mean value exceeds `allowed`, as far as the images show it (95 %, Bonferroni)."""
     counts, totals = judged.count_strata(values, classes)
@@ -210,17 +165,19 @@ def explain(evidence: Evidence, max_drop: float) -> str:
         return _explain_agreement(evidence)
     if not evidence.labelled_images:
         return f"no image has a label; {_ask_for_photos(evidence)}"
-    text = (
-        f"int8 {_change(evidence)}, at most {format_bound(evidence.drop_bound_95)} with 95 % confidence, "
-        f"on {evidence.labelled_images:,} images"
-    )
+    # The bound is rounded up, so that it is never understated, as the one below is rounded down.
+    at_most = f"{math.ceil(evidence.drop_bound_95 * 1000 - 1e-6) / 10:.1f}".removesuffix(".0")
+    change = f"gained {_points(-evidence.drop)}" if evidence.drop < 0 else f"lost {_points(evidence.drop)}"
+    text = f"int8 {change}, at most {at_most} with 95 % confidence, on {evidence.labelled_images:,} images"
     if evidence.classes_beyond:
         return f"{text}; the accuracy of {', '.join(evidence.classes_beyond)} dropped too much"
     if evidence.passed:
         return text
     if not evidence.missing_labelled or evidence.drop > max_drop:
         return f"{text}; the limit is {_points(max_drop)}"
-    return f"{text}; the limit is {_points(max_drop)}: {_ask_for_labels(evidence)}"
+    more = f"{round_up(evidence.missing_labelled)} more labelled images would be enough to decide"
+    photos = f", or {_ask_for_photos(evidence)}" if evidence.missing_images else ""
+    return f"{text}; the limit is {_points(max_drop)}: {more}{photos}"
 
 
 def explain_difference(parity: Parity) -> str:
@@ -232,16 +189,6 @@ def explain_difference(parity: Parity) -> str:
     )
 
 
-def format_bound(share: float) -> str:
-    """Format an upper bound in percentage points, rounded up to one decimal so that it is never understated."""
-    return f"{math.ceil(share * 1000 - 1e-6) / 10:.1f}".removesuffix(".0")
-
-
-def format_lower_bound(share: float) -> str:
-    """Format a lower bound as a percentage, rounded down to one decimal so that it is never overstated."""
-    return f"{round_outward((share, share), 3)[0]:.1%}"
-
-
 def round_up(images: int) -> str:
     """Round a number of images up to two significant digits: 1,300 for 1,243."""
     unit: int = 10 ** max(0, len(str(images)) - 2)
@@ -249,10 +196,11 @@ def round_up(images: int) -> str:
 
 
 def _explain_agreement(evidence: Evidence) -> str:
+    at_least, _ = round_outward((evidence.agreement_bound_95, evidence.agreement_bound_95), 3)
     verb = "agrees" if evidence.passed else "agrees too little"
     text = (
         f"int8 {verb} with fp32: on {evidence.agreement:.1%} of {evidence.images:,} images, at least "
-        f"{format_lower_bound(evidence.agreement_bound_95)} with 95 % confidence, {evidence.min_agreement:.0%} required"
+        f"{at_least:.1%} with 95 % confidence, {evidence.min_agreement:.0%} required"
     )
     if evidence.classes_beyond:
         text += f"; its answers differ on too many images of {', '.join(evidence.classes_beyond)}"
@@ -261,21 +209,11 @@ def _explain_agreement(evidence: Evidence) -> str:
     return text
 
 
-def _ask_for_labels(evidence: Evidence) -> str:
-    more = f"{round_up(evidence.missing_labelled)} more labelled images would be enough to decide"
-    return f"{more}, or {_ask_for_photos(evidence)}" if evidence.missing_images else more
-
-
 def _ask_for_photos(evidence: Evidence) -> str:
     return (
         f"{evidence.missing_images:,} more photos without labels (convert.unlabelled) would be enough to "
         "compare it with fp32"
     )
-
-
-def _change(evidence: Evidence) -> str:
-    net = evidence.drop
-    return f"gained {_points(-net)}" if net < 0 else f"lost {_points(net)}"
 
 
 def _points(share: float) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from converters.evaluation.images import find_copies
-from converters.int8.evidence import AGREEMENT_IMAGES, AllowedLoss, can_pass
+from converters.int8.evidence import AGREEMENT_IMAGES, can_pass
 from converters.model_source import ModelSource
 from converters.settings import ConvertSettings
 from eaves.artifact.conversion_results import INT8
@@ -26,7 +26,6 @@ from trainer.data.listing import LabelledImage, Listing, Split
 from trainer.data.split.near_duplicates import ImageFingerprint
 from trainer.data.split.splitting import SPLIT_FILE, SplitEntry, find_trained_mates, parse_split
 from trainer.progress import TrainingProgress
-from trainer.run.run import ParitySample
 from trainer.settings import DataSettings
 
 AT_MOST = 5000
@@ -45,44 +44,29 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelledSplit:
-    """Labelled images of a model: training images for calibration, held-out images for assessing int8.
+class Int8Images:
+    """Images by purpose; no image has two purposes, except calibration and selection if there are few images.
 
     Attributes:
         calibration: Training images on which ranges are measured.
-        judged: Held-out images with their labels, on which int8 is assessed.
-        groups: Name of the group of each image that is in one, by its sha256.
+        judged: Held-out images with their labels, on which the selected candidate is assessed first.
+        picking: Training images on which a candidate is selected.
+        unlabelled: Images without labels on which, with the labelled ones, its agreement with fp32 is assessed.
         trained: sha256 of every image of the training side, hex.
         looks: Fingerprints of the images of both sides, except images that can't be decoded or are flat.
     """
 
     calibration: tuple[Path, ...]
-    judged: tuple[ParitySample, ...]
-    groups: Mapping[str, str] = field(default_factory=dict)
+    judged: tuple[LabelledImage, ...]
+    picking: tuple[Path, ...] = ()
+    unlabelled: tuple[Path, ...] = ()
     trained: frozenset[str] = frozenset()
     looks: tuple[ImageFingerprint, ...] = ()
 
     def digest(self) -> str:
         """Return the sha256 of the assessed images and their labels, hex."""
-        lines = "".join(f"{sample.sha256} {sample.label}\n" for sample in self.judged)
+        lines = "".join(f"{image.digest} {image.label}\n" for image in self.judged)
         return hashlib.sha256(lines.encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Int8Images:
-    """Images by purpose; no image has two purposes, except calibration and selection if there are few images.
-
-    Attributes:
-        calibration: Images on which ranges are measured.
-        picking: Images on which a candidate is selected.
-        labelled: Images with labels on which the selected candidate is assessed first.
-        unlabelled: Images without labels on which, with the labelled ones, its agreement with fp32 is assessed.
-    """
-
-    calibration: tuple[Path, ...]
-    picking: tuple[Path, ...]
-    labelled: LabelledSplit
-    unlabelled: tuple[Path, ...]
 
 
 def find_images(source: ModelSource, settings: ConvertSettings, cache: Path, progress: TrainingProgress) -> Int8Images:
@@ -92,32 +76,31 @@ def find_images(source: ModelSource, settings: ConvertSettings, cache: Path, pro
         ConversionError: There are no images to fit int8 to, or too few to show that int8 is accurate enough. Too few
             images are no error when the precision is set to int8.
     """
-    count = settings.calibration_images
-    labelled = load_labelled(source, settings.data, images=count + PICKING_IMAGES, cache=cache, progress=progress)
+    count, drop = settings.calibration_images, settings.max_accuracy_drop
+    found = load_labelled(source, settings.data, images=count + PICKING_IMAGES, cache=cache, progress=progress)
     unlabelled = find_unlabelled(
         settings.unlabelled,
-        known=labelled.trained | {sample.sha256 for sample in labelled.judged},
-        looks=labelled.looks,
-        at_most=AT_MOST - len(labelled.judged),
+        known=found.trained | {image.digest for image in found.judged},
+        looks=found.looks,
+        at_most=AT_MOST - len(found.judged),
         progress=progress,
     )
-    fitted = labelled.calibration
+    fitted = found.calibration
     if not fitted:
         raise ConversionError("there are no training images to calibrate int8 on")
-    total, allowed = len(labelled.judged) + len(unlabelled), AllowedLoss.of(settings)
-    if settings.precision != INT8 and not can_pass(len(labelled.judged), total, allowed):
+    if settings.precision != INT8 and not can_pass(len(found.judged), len(found.judged) + len(unlabelled), drop / 100):
         raise ConversionError(
-            f"{len(labelled.judged)} held-out labelled images are too few to show that int8 loses at most "
-            f"{settings.max_accuracy_drop:g} points: it takes at least {images_needed(0.0, allowed.drop)}, or "
-            f"{AGREEMENT_IMAGES} photos with or without labels (convert.unlabelled)"
+            f"{len(found.judged)} held-out labelled images are too few to show that int8 loses at most {drop:g} "
+            f"points: it takes at least {images_needed(0.0, drop / 100)}, or {AGREEMENT_IMAGES} photos with or without "
+            "labels (convert.unlabelled)"
         )
     picking = fitted[count:] if len(fitted) >= count + FEWEST_TO_PICK else fitted
-    return Int8Images(calibration=fitted[:count], picking=picking, labelled=labelled, unlabelled=unlabelled)
+    return replace(found, calibration=fitted[:count], picking=picking, unlabelled=unlabelled)
 
 
 def load_labelled(
     source: ModelSource, data: str, *, images: int, cache: Path, progress: TrainingProgress
-) -> LabelledSplit:
+) -> Int8Images:
     """Find the labelled images of a model, on the sides that its run stores.
 
     Int8 is never assessed on an image that the run was trained on, nor on one in whose group an image of its class
@@ -150,26 +133,23 @@ def load_labelled(
             f"({', '.join(source.labels[:5])})",
             hint=hint,
         )
-    split = _load_split(source.model.parent) if source.route == "run" else {}
+    split: Mapping[str, SplitEntry] = {}
+    if source.route == "run":
+        file = source.model.parent / SPLIT_FILE
+        try:
+            split = parse_split(file.read_text(encoding="utf-8"), str(file))
+        except (OSError, UnicodeDecodeError, RunError) as error:
+            raise ConversionError(f"{file} can't be read: {error}", hint="train the model again") from error
     sides, groups = _choose_sides(split, listing, seen, progress)
     ordered = sorted(seen, key=lambda item: item.digest)
     mates = find_trained_mates(split)
     held_out = [item for item in ordered if sides.get(item.digest) == "val" and item.digest not in mates]
-    return LabelledSplit(
+    return Int8Images(
         calibration=tuple(item.path for item in ordered if sides.get(item.digest) == "train")[:images],
-        judged=tuple(ParitySample(path=item.path, label=item.label, sha256=item.digest) for item in held_out[:AT_MOST]),
-        groups=groups,
+        judged=tuple(replace(item, group=groups.get(item.digest, item.digest)) for item in held_out[:AT_MOST]),
         trained=frozenset(digest for digest, side in sides.items() if side == "train"),
         looks=tuple(item.look for item in ordered if item.look is not None and item.digest in sides),
     )
-
-
-def _load_split(run: Path) -> Mapping[str, SplitEntry]:
-    file = run / SPLIT_FILE
-    try:
-        return parse_split(file.read_text(encoding="utf-8"), str(file))
-    except (OSError, UnicodeDecodeError, RunError) as error:
-        raise ConversionError(f"{file} can't be read: {error}", hint="train the model again") from error
 
 
 def _choose_sides(
@@ -191,14 +171,11 @@ def _choose_sides(
     groups = {seen[position].digest: seen[group[0]].digest for group in alike.groups for position in group}
     for item in seen:
         declared = (item.split or "train") if listing.declared else None
-        sides[item.digest] = declared or _draw_side(groups.get(item.digest, item.digest))
+        # Of a group of which the model was trained on no image, a hash of its name draws the side.
+        name = f"0:{groups.get(item.digest, item.digest)}"
+        drawn = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+        sides[item.digest] = declared or ("val" if drawn < DECLARED_SHARE else "train")
     return sides, groups
-
-
-def _draw_side(group: str) -> Split:
-    """Return the side of a group of which the model was trained on no image, by a hash of its name."""
-    number = int.from_bytes(hashlib.sha256(f"0:{group}".encode()).digest()[:8], "big")
-    return "val" if number / 2**64 < DECLARED_SHARE else "train"
 
 
 def find_unlabelled(

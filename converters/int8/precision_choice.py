@@ -16,21 +16,20 @@ import numpy.typing as npt
 import onnx
 
 from converters.int8.equalizer import calibrate, equalize
-from converters.int8.evidence import NO_LABEL, AllowedLoss, assess_candidate, explain, explain_difference
+from converters.int8.evidence import NO_LABEL, assess_candidate, explain, explain_difference
 from converters.int8.images import Int8Images, find_images
 from converters.int8.quantizer import convolutions, quantize, rank, with_makers
 from converters.model_source import ModelSource
 from converters.onnx.graph import write_graph
 from converters.previous_artifacts import calibration_key, find_calibrated, reuse_backbone
-from converters.proof import ParityTolerance, ReferenceOutputs, compare, run_session
+from converters.proof import Answers, compare, run_session
 from converters.settings import ConvertSettings
-from eaves.artifact import Artifact, DecisionRule, Evidence, Parity, Quantisation, Trial
+from eaves.artifact import Artifact, Evidence, Parity, Quantisation, Trial
 from eaves.artifact.conversion_results import FP32, INT8
-from eaves.artifact.manifest import EMBED
+from eaves.artifact.manifest import EMBED, TENSOR
 from eaves.artifact.store import MODEL
 from eaves.errors import ConversionError, ImageError
 from eaves.inference.session import Session
-from eaves.recipe import Recipe
 from trainer.evaluation import MEAN_RECALL
 from trainer.evaluation.grouped_statistics import JudgedImages
 from trainer.progress import TrainingProgress
@@ -48,19 +47,9 @@ Predicted = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrecisionChoice:
-    """The chosen precision.
-
-    Attributes:
-        quantisation: Decision for or against int8 with its reason, and the measurements of all candidates.
-        model: Path of the int8 graph; None if fp32 ships.
-        parity: Parity of the int8 graph with the original.
-    """
-
-    quantisation: Quantisation
-    model: Path | None = None
-    parity: Parity | None = None
+PrecisionChoice = tuple[Quantisation, Path | None, Parity | None]
+"""Decision for or against int8 with its reason and the measurements of all candidates; path of the int8 graph, None if
+fp32 ships; and parity of the int8 graph with the original."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +75,7 @@ class PrecisionChooser:
     prepared: onnx.ModelProto
     fp32: Path
     samples: tuple[Path, ...]
-    truth: ReferenceOutputs
+    truth: Answers
     previous: tuple[Artifact, ...]
     folder: Path
     cache: Path
@@ -100,28 +89,26 @@ class PrecisionChooser:
         settings = self.settings
         asked = Quantisation(asked=settings.precision, max_accuracy_drop=settings.max_accuracy_drop / 100)
         if settings.precision == FP32:
-            return PrecisionChoice(quantisation=replace(asked, reason="convert.precision is fp32"))
+            return replace(asked, reason="convert.precision is fp32"), None, None
+        why = ""
+        if self.source.task == TENSOR:
+            why = "it is judged on labelled images, and this model does not take images"
+        elif self.source.task == EMBED:
+            why = "int8 is judged by predicted labels, and this model predicts features"
+        elif self.truth.tensors:
+            why = "int8 is judged on images, and this model's inputs are made by a handler"
+        elif not convolutions(self.prepared):
+            why = "the model has no convolutions, and only convolutions are quantised"
         try:
-            self._check()
+            if why:
+                what = "int8 can't be tried: " if settings.precision == INT8 else ""
+                raise ConversionError(f"{what}{why}", hint="convert with precision fp32")
             images = find_images(self.source, settings, self.cache, self.progress)
             return self._decide(asked, images)
         except ConversionError as error:
             if settings.precision == INT8:
                 raise
-            return PrecisionChoice(quantisation=replace(asked, reason=f"int8 was not tried: {error.message}"))
-
-    def _check(self) -> None:
-        """Check that int8 can be made and assessed for this kind of model."""
-        why = ""
-        if self.source.task == EMBED:
-            why = "int8 is judged by predicted labels, and this model predicts features"
-        elif self.truth.tensors is not None:
-            why = "int8 is judged on images, and this model's inputs are made by a handler"
-        elif not convolutions(self.prepared):
-            why = "the model has no convolutions, and only convolutions are quantised"
-        if why:
-            what = "int8 can't be tried: " if self.settings.precision == INT8 else ""
-            raise ConversionError(f"{what}{why}", hint="convert with precision fp32")
+            return replace(asked, reason=f"int8 was not tried: {error.message}"), None, None
 
     def _decide(self, asked: Quantisation, images: Int8Images) -> PrecisionChoice:
         """Select a candidate, assess it, and choose the precision."""
@@ -131,7 +118,7 @@ class PrecisionChooser:
         int8 = Session(model, optimise=False)
         asked = replace(
             asked,
-            data_digest=images.labelled.digest(),
+            data_digest=images.digest(),
             picking_images=len(images.picking),
             size_bytes_fp32=_size(self.fp32),
             calibration_images=len(images.calibration),
@@ -139,9 +126,15 @@ class PrecisionChooser:
         )
         found = self._judge(fp32, int8, images, asked, trials)
         evidence = found.evidence
-        demand = ParityTolerance(probabilities=settings.tolerance_int8, agreement=settings.agreement_int8)
-        answers = run_session(int8, source.recipe, self.samples, self.truth)
-        parity = compare(answers, self.truth, demand, source.decision)
+        answers = run_session(int8, source, self.samples, self.truth)
+        parity, _ = compare(
+            answers,
+            self.truth,
+            source,
+            settings.tolerance_int8,
+            agreement=settings.agreement_int8,
+            probabilities_only=True,
+        )
         reason = explain(evidence, found.max_accuracy_drop)
         if not parity.passed:
             reason = explain_difference(parity)
@@ -153,8 +146,8 @@ class PrecisionChooser:
         elif evidence.passed or settings.precision == INT8:
             if not evidence.passed:
                 reason = f"int8 was required by convert.precision, although the evidence does not suffice: {reason}"
-            return PrecisionChoice(quantisation=replace(found, shipped=True, reason=reason), model=model, parity=parity)
-        return PrecisionChoice(quantisation=replace(found, reason=reason))
+            return replace(found, shipped=True, reason=reason), model, parity
+        return replace(found, reason=reason), None, None
 
     def _pick(self, fp32: Session, images: Int8Images, key: str) -> tuple[tuple[Trial, ...], Path]:
         """Score int8 graphs on training images until one is close enough to fp32; its trial is the last.
@@ -162,7 +155,7 @@ class PrecisionChooser:
         If none is, the one that gives fp32's label to the most images is selected; of equal ones the most quantised.
         """
         at_most, allowed = self.settings.tolerance_int8, SHARE_ON_TRAINED * self.settings.max_accuracy_drop / 100
-        exact, likely = self._classify(fp32, images.picking, "Predicting with fp32")
+        exact, likely = classify(fp32, self.source, images.picking, self.progress, "Predicting with fp32")
         is_seen = exact != UNREADABLE
         seen: list[tuple[bool, float, Trial, Path]] = []
         for number, (graph, kept) in enumerate(self._make_graphs(images, key)):
@@ -170,7 +163,7 @@ class PrecisionChooser:
             model.parent.mkdir()
             write_graph(graph, model, split=self.source.split)
             what = f"Predicting with int8, {len(kept)} layers in fp32"
-            found, scores = self._classify(Session(model, optimise=False), images.picking, what)
+            found, scores = classify(Session(model, optimise=False), self.source, images.picking, self.progress, what)
             different = float(np.mean(exact[is_seen] != found[is_seen]))
             trial = Trial(judged=False, kept_fp32=kept, picking_agreement=1 - different, size_bytes=_size(model))
             is_far = float(np.max(np.abs(likely - scores))) > at_most
@@ -214,23 +207,23 @@ class PrecisionChooser:
 
         Photos without labels are used only if the labels don't suffice.
         """
-        labels, labelled = self.source.labels, images.labelled
+        labels = self.source.labels
 
         def predict(paths: Sequence[Path]) -> Predicted:
             graphs = (fp32, f"Judging {FP32}"), (int8, f"Judging {INT8}")
-            return np.array([self._classify(session, paths, what)[0] for session, what in graphs])
+            return np.array([classify(session, self.source, paths, self.progress, what)[0] for session, what in graphs])
 
-        truth = np.array([labels.index(sample.label) for sample in labelled.judged], np.int64)
-        groups = [labelled.groups.get(sample.sha256, sample.sha256) for sample in labelled.judged]
-        known = predict([sample.path for sample in labelled.judged])
+        truth = np.array([labels.index(image.label) for image in images.judged], np.int64)
+        groups = [image.group for image in images.judged]
+        known = predict([image.path for image in images.judged])
         evidence = self._weigh(truth, known, groups)
         if not evidence.passed and (more := images.unlabelled):
             every = np.concatenate([truth, np.full(len(more), NO_LABEL, np.int64)])
             both = np.concatenate([known, predict(more)], axis=1)
             evidence = self._weigh(every, both, [*groups, *map(str, more)])
         seen = known[0] != UNREADABLE
-        kept = [name for name, is_seen in zip(groups, seen, strict=True) if is_seen]
-        judged = JudgedImages(kept, truth[seen] if self.source.figure == MEAN_RECALL else None)
+        strata = truth[seen] if self.source.figure == MEAN_RECALL else None
+        judged = JudgedImages(np.array(groups)[seen].tolist(), strata)
         before, after = (judged.estimate(one[seen] == truth[seen]) for one in known)
         last = replace(
             trials[-1],
@@ -257,25 +250,15 @@ class PrecisionChooser:
             predicted[0][seen],
             predicted[1][seen],
             self.source.labels,
-            AllowedLoss.of(self.settings),
-            groups=[name for name, is_seen in zip(groups, seen, strict=True) if is_seen],
+            self.settings,
+            groups=np.array(groups)[seen].tolist(),
             is_balanced=self.source.figure == MEAN_RECALL,
         )
 
-    def _classify(self, session: Session, paths: Sequence[Path], what: str) -> tuple[Predicted, Scores]:
-        source = self.source
-        return classify(session, source.recipe, paths, self.progress, decision=source.decision, what=what)
-
 
 def classify(
-    session: Session,
-    recipe: Recipe,
-    paths: Sequence[Path],
-    progress: TrainingProgress,
-    *,
-    decision: DecisionRule,
-    what: str,
-) -> tuple[Predicted, npt.NDArray[np.float32]]:
+    session: Session, source: ModelSource, paths: Sequence[Path], progress: TrainingProgress, what: str
+) -> tuple[Predicted, Scores]:
     """Classify images with a session; `what` is the title of the phase.
 
     Returns:
@@ -289,7 +272,7 @@ def classify(
     with progress.phase(what, len(paths)) as step:
         for path in paths:
             try:
-                rows.append(session.run(recipe.tensor(path.read_bytes())[np.newaxis])[1][0])
+                rows.append(session.run(source.recipe.tensor(path.read_bytes())[np.newaxis])[1][0])
             except ImageError:  # training has left the image out too
                 rows.append(None)
             step()
@@ -300,7 +283,7 @@ def classify(
             hint="see the list of unreadable files in the run's report.html",
         )
     nothing = np.zeros(width, np.float32)
-    predicted = np.array([UNREADABLE if row is None else decision.choose(row) for row in rows], np.int64)
+    predicted = np.array([UNREADABLE if row is None else source.decision.choose(row) for row in rows], np.int64)
     likely = np.array([nothing if row is None else row for row in rows], np.float32)
     return predicted, likely.reshape(len(rows), width)
 

@@ -15,8 +15,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from converters.int8.equalizer import ChannelCalibration, by_group
-from converters.onnx.graph import canonicalize, is_head
-from converters.onnx.graph_preparation import optimize
+from converters.onnx.graph import canonicalize, is_head, optimize
 from converters.onnx.graph_rewrites import Graph, attributes, replace_nodes, unshare
 from eaves.onnxruntime import InferenceSession, SessionOptions
 from eaves.onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorData, TensorsData

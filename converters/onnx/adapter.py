@@ -8,7 +8,8 @@ module.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from converters.declaration import Interface, check_input
-from eaves.artifact.manifest import FEATURES
-from eaves.errors import ConversionError
+from eaves.artifact import TensorSpec
+from eaves.artifact.manifest import FEATURES, label_output
+from eaves.errors import ArtifactError, ConversionError
 from eaves.recipe import Recipe
 
 OWN = "eaves/own/"
@@ -29,6 +31,52 @@ OURS = ("image", "logits", "probabilities")
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 SMALLEST = 1e-12
 """Lower bound of probabilities before their logarithm is taken."""
+
+
+NUMBERS = ["float16", "float32", "float64", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))]
+_OURS = re.compile(r"(head/)?t[0-9]{4}(_[0-9]+)?|(head|backbone)/[0-9]{4}")
+"""Pattern of the names that `canonicalize` gives to tensors within a graph; a model's inputs and outputs may not have
+them."""
+
+
+def check_names(model: onnx.ModelProto) -> None:
+    """Check that inputs and outputs have usable names, not those the conversion itself gives, and a batch axis.
+
+    For a model that takes no images, whose own input and outputs a function serves unchanged.
+
+    Raises:
+        ConversionError: The name or the shape of one is not supported.
+    """
+    for value in (*model.graph.input, *model.graph.output):
+        if not (0 < len(value.name) <= 64 and value.name.isprintable()) or _OURS.fullmatch(value.name):
+            raise ConversionError(
+                f"the input or output name {value.name[:80]!r} is not supported",
+                hint="export the model with another name",
+            )
+        dims = value.type.tensor_type.shape.dim
+        if not dims or (dims[0].HasField("dim_value") and dims[0].dim_value != 1):
+            sizes = [dim.dim_value or dim.dim_param or "any" for dim in dims]
+            raise ConversionError(
+                f"{value.name} has the shape {sizes}; its first axis must be the batch axis, with the size 1 or any",
+                hint="export the model with the batch as the first axis of the input and of every output",
+            )
+
+
+def check_numbers(own: TensorSpec, outputs: Sequence[TensorSpec], labels: Sequence[str]) -> None:
+    """Check that a function can serve the input and the outputs of a graph that takes no images.
+
+    Raises:
+        ConversionError: They aren't numbers, or don't fit the labels.
+    """
+    for spec in (own, *outputs):
+        if spec.dtype not in NUMBERS:
+            raise ConversionError(f"{spec.name} has the type {spec.dtype}; supported are {', '.join(NUMBERS)}")
+    if len(own.shape) < 2:
+        raise ConversionError(f"the input {own.name} has only a batch axis; at least one more axis is needed")
+    try:
+        label_output(labels, outputs)
+    except ArtifactError as error:
+        raise ConversionError(error.message, hint=error.hint) from error
 
 
 def adapt(model: onnx.ModelProto, interface: Interface, recipe: Recipe, classes: int) -> None:
@@ -48,19 +96,26 @@ def adapt(model: onnx.ModelProto, interface: Interface, recipe: Recipe, classes:
     logits, probabilities = interface.pick_outputs([value.name for value in graph.output])
     (value,) = graph.input
     check_input(_shape(value), interface, recipe.height, recipe.width)
-    single = probabilities is not None and _is_single(graph, probabilities, classes)
+    # A sigmoid gives the probability of the second of two labels alone.
+    shapes = [_shape(output) for output in graph.output if output.name == probabilities]
+    single = classes == 2 and shapes and shapes[0] is not None and shapes[0][1:] == [1]
     read = {name: _check_output(graph, name, 1 if single else classes) for name in (logits, probabilities) if name}
     features = interface.features
-    _rename(graph, {name: f"{OWN}{name}" for name in (*OURS, FEATURES, own_input, *read, features)})
+    names = {name: f"{OWN}{name}" for name in (*OURS, FEATURES, own_input, *read, features)}
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for item in [*graph.initializer, *graph.input]:
+        item.name = names.get(item.name, item.name)
     before = _before(graph, value, interface)
     own_logits, own_probabilities = (name and f"{OWN}{name}" for name in (logits, probabilities))
-    behind = _behind(graph, own_logits, own_probabilities, read, single=single)
+    behind = _behind(graph, own_logits, own_probabilities, read, single=bool(single))
     if features:
         flat: list[Step] = [("Flatten", [], {"axis": 1}), ("Cast", [], {"to": TensorProto.FLOAT})]
         behind += _chain(flat, f"{OWN}{features}", FEATURES, "behind_features")
     nodes = [*before, *graph.node, *behind]
     del graph.node[:], graph.input[:], graph.output[:], graph.value_info[:]  # shapes may hold another batch size
-    graph.node.extend(_needed(nodes, {"logits", "probabilities", *([FEATURES] if features else [])}))
+    graph.node.extend(nodes)
     shape: list[str | int | None] = ["batch", recipe.height, recipe.width, 3]
     graph.input.append(helper.make_tensor_value_info("image", TensorProto.UINT8, shape))
     for name in OURS[1:]:
@@ -143,12 +198,6 @@ def _constant(graph: onnx.GraphProto, name: str, value: npt.NDArray[Any]) -> str
     return f"eaves/{name}"
 
 
-def _is_single(graph: onnx.GraphProto, name: str, classes: int) -> bool:
-    """Return whether an output has the probability of the second of two labels alone, as a sigmoid gives it."""
-    shape = next(_shape(value) for value in graph.output if value.name == name)
-    return classes == 2 and shape is not None and len(shape) == 2 and shape[1] == 1
-
-
 def _check_output(graph: onnx.GraphProto, name: str, classes: int) -> int:
     """Check that an output has one float for each label, and return its element type."""
     value = next(value for value in graph.output if value.name == name)
@@ -171,21 +220,3 @@ def _shape(value: onnx.ValueInfoProto) -> list[int | None] | None:
     if not value.type.tensor_type.HasField("shape"):
         return None
     return [dim.dim_value if dim.HasField("dim_value") else None for dim in value.type.tensor_type.shape.dim]
-
-
-def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
-    for node in graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-    for item in [*graph.initializer, *graph.input]:
-        item.name = names.get(item.name, item.name)
-
-
-def _needed(nodes: list[onnx.NodeProto], wanted: set[str]) -> list[onnx.NodeProto]:
-    """Return the nodes that the `wanted` tensors depend on, in order, so that nodes for unused outputs are dropped."""
-    kept = []
-    for node in reversed(nodes):
-        if not wanted.isdisjoint(node.output):
-            kept.append(node)
-            wanted = wanted | set(node.input)
-    return kept[::-1]

@@ -1,18 +1,24 @@
-"""Names the parts of graphs by the model alone, and writes graphs with their weights in separate files."""
+"""Prepares graphs for the edge by onnxruntime's optimisers, names their parts, and writes them with weights apart.
+
+A graph stays fp32 and portable, and its parts are named by the model alone.
+"""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import onnx
 from onnx import TensorProto
 from onnx.external_data_helper import set_external_data
 
+from converters.onnx.graph_rewrites import fold_scaling, pool_globally, project_before_pooling
 from eaves.artifact import TensorSpec
-from eaves.artifact.manifest import FEATURES
+from eaves.artifact.manifest import FEATURES, OUTPUTS
 from eaves.errors import ConversionError
+from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
 WEIGHTS = "weights"
 BACKBONE, HEAD = "backbone.bin", "head.bin"
@@ -24,19 +30,10 @@ ALIGN_BYTES = 4096
 
 Source: onnx/docs/ExternalData.md.
 """
-OUTPUTS = ("logits", "probabilities")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signature:
-    """Input and outputs of a graph, as the manifest states them."""
-
-    input: TensorSpec
-    outputs: tuple[TensorSpec, ...]
-
-
-def read_signature(model: onnx.ModelProto, *, classifier: bool = True) -> Signature:
-    """Return the input and outputs of a graph.
+def read_signature(model: onnx.ModelProto, *, classifier: bool = True) -> tuple[TensorSpec, tuple[TensorSpec, ...]]:
+    """Return the input and the outputs of a graph, as the manifest states them.
 
     Raises:
         ConversionError: The graph doesn't have exactly one input, or isn't a classifier's.
@@ -51,7 +48,7 @@ def read_signature(model: onnx.ModelProto, *, classifier: bool = True) -> Signat
         )
     if len(inputs) != 1:
         raise ConversionError(f"the model must have one input; it has {', '.join(i.name for i in inputs) or 'none'}")
-    return Signature(input=inputs[0], outputs=outputs)
+    return inputs[0], outputs
 
 
 def is_head(name: str) -> bool:
@@ -101,20 +98,16 @@ def canonicalize(model: onnx.ModelProto, *, heads: bool = True) -> None:
     domains = [onnx.OperatorSetIdProto.FromString(entry.SerializeToString()) for entry in domains]
     del model.opset_import[:]
     model.opset_import.extend(domains)
-    _name_batch(graph)
-    nodes = _in_order(graph)
-    _rename(graph, nodes, heads=heads)
-    del graph.node[:]
-    graph.node.extend(nodes)
-
-
-def _name_batch(graph: onnx.GraphProto) -> None:
-    """Give unnamed dimensions stable names; tf2onnx names the batch dimension `unk__NNN` by a process-wide counter."""
+    # tf2onnx names the batch dimension `unk__NNN`, by a counter of the process.
     for value in (*graph.input, *graph.output):
         for axis, dim in enumerate(value.type.tensor_type.shape.dim):
             if axis == 0 or dim.dim_param:
                 dim.ClearField("dim_value")
                 dim.dim_param = "batch" if axis == 0 else f"dim_{axis}"
+    nodes = _in_order(graph)
+    _rename(graph, nodes, heads=heads)
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
@@ -212,3 +205,97 @@ def _write_part(tensors: list[TensorProto], folder: Path, location: str, belongs
             tensor.raw_data = raw  # set_external_data needs it to be present
             set_external_data(tensor, location, offset=offset, length=len(raw))
             tensor.ClearField("raw_data")
+
+
+Level = Literal["basic", "extended", "all"]
+LAYOUT_OPTIMISERS = ("NchwcTransformer",)
+"""Optimizers that make a graph for one instruction set: they store the weights in blocks as wide as this CPU's vectors.
+
+Source: onnxruntime, core/optimizer/nchwc_transformer.cc.
+"""
+
+REQUANTISERS = ("WeightBiasQuantization",)
+"""Optimizers that quantise an fp32 convolution between two int8 ones, always with 8-bit weights.
+
+Source: onnxruntime, core/optimizer/qdq_transformer/weight_bias_quantization.cc.
+"""
+
+
+def optimize(model: Path, output: Path, level: Level, *, portable: bool = True) -> onnx.ModelProto:
+    """Optimise a graph and read the result.
+
+    Args:
+        model: Path of the ONNX file.
+        output: File to write, with the weights inside.
+        level: Level of optimisation. `basic`: folds constants and batch normalisation and uses only ONNX's operators;
+            `extended`: also fuses operators to those of onnxruntime; `all`: also changes the layout.
+        portable: Whether to leave out optimisations that only this CPU's instruction set could run.
+
+    Raises:
+        ConversionError: The graph is refused by onnxruntime.
+    """
+    levels = GraphOptimizationLevel
+    options = SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    options.graph_optimization_level = {
+        "basic": levels.ORT_ENABLE_BASIC,
+        "extended": levels.ORT_ENABLE_EXTENDED,
+        "all": levels.ORT_ENABLE_ALL,
+    }[level]
+    options.optimized_model_filepath = str(output)
+    try:
+        InferenceSession(
+            str(model),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=[*REQUANTISERS, *(LAYOUT_OPTIMISERS if portable else ())],
+        )
+    except Exception as error:  # onnxruntime raises its own exceptions, which share no public base class
+        raise ConversionError(
+            f"onnxruntime can't run the exported graph: {str(error)[:300]}", hint="set another convert.opset"
+        ) from error
+    return onnx.load(str(output))
+
+
+def prepare(exported: Path, *, split: bool, images: bool = True) -> onnx.ModelProto:
+    """Fold constants, apply rewrites that onnxruntime doesn't do, and name everything.
+
+    Args:
+        exported: Path of the exported ONNX file.
+        split: Whether a head was trained on a frozen backbone.
+        images: Whether the model takes images; the graph of another model is only folded and named.
+
+    Returns:
+        model: Graph of ONNX's own operators with the weights inside, which is then fused or quantised.
+
+    Raises:
+        ConversionError: The graph can't be read, isn't a classifier's, or onnxruntime refuses it.
+    """
+    try:
+        model = onnx.load(str(exported))
+    except Exception as error:  # protobuf raises its own exceptions, and the file may not exist
+        raise ConversionError(f"the exported ONNX graph can't be read: {error}") from error
+    read_signature(model, classifier=images)
+    with tempfile.TemporaryDirectory(dir=exported.parent) as folder:
+        if images:
+            pool_globally(model)
+        model = _again(model, Path(folder))
+        if images and any([fold_scaling(model), project_before_pooling(model)]):
+            model = _again(model, Path(folder))
+    canonicalize(model, heads=split)
+    return model
+
+
+def fuse(prepared: Path, folder: Path) -> onnx.ModelProto:
+    """Return the fp32 graph with fused operators, in the standard memory layout, so that it runs on every CPU."""
+    fused = optimize(prepared, folder / "fused.onnx", "extended")
+    canonicalize(fused)
+    return fused
+
+
+def _again(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+    del model.graph.value_info[:]
+    path = folder / "rewritten.onnx"
+    onnx.save(model, str(path))
+    return optimize(path, folder / "folded.onnx", "basic")

@@ -83,11 +83,13 @@ def pool_globally(model: onnx.ModelProto) -> None:
     Transpose and the batch normalisation after it would stay.
     """
     graph, weights = model.graph, Graph(model.graph)
-    found = {
-        node.output[0]
-        for node in graph.node
-        if node.op_type == "ReduceMean" and _axes(weights, node) == [1, 2] and not attributes(node).get("keepdims", 1)
-    }
+    found = set[str]()
+    for node in graph.node:
+        if node.op_type == "ReduceMean" and not (given := attributes(node)).get("keepdims", 1):
+            # Source: ONNX, ReduceMean: the axes are an attribute up to operator set 17, an input since.
+            axes = weights.value(node.input[1]) if len(node.input) > 1 else given.get("axes", ())
+            if axes is not None and list(axes) == [1, 2]:
+                found.add(node.output[0])
     known = onnx.shape_inference.infer_shapes(model).graph.value_info if found else ()
     images = {value.name for value in known if len(value.type.tensor_type.shape.dim) == 4}
     nodes: list[onnx.NodeProto] = []
@@ -102,15 +104,6 @@ def pool_globally(model: onnx.ModelProto) -> None:
             helper.make_node("Flatten", [f"{out}/pooled"], [out], name=name),
         ]
     replace_nodes(graph, nodes)
-
-
-def _axes(graph: Graph, node: onnx.NodeProto) -> list[int]:
-    """Return the axes of a ReduceMean.
-
-    Source: ONNX, ReduceMean: an attribute up to operator set 17, an input since.
-    """
-    value = graph.value(node.input[1]) if len(node.input) > 1 else None
-    return list(attributes(node).get("axes", ())) if value is None else [int(axis) for axis in value]
 
 
 def fold_scaling(model: onnx.ModelProto) -> bool:
@@ -149,7 +142,14 @@ def fold_scaling(model: onnx.ModelProto) -> bool:
     exact = kernel.astype(np.float64)
     graph.set_value(node.input[2], bias + np.einsum("oihw,i->o", exact, add))
     graph.set_value(node.input[1], exact * multiply[:, np.newaxis, np.newaxis])
-    _feed(model.graph, steps, node)
+    # Transposing the image's bytes moves a quarter of the data that transposing floats would.
+    gone = {step.output[0] for step in steps}
+    node.input[0] = "image/float"
+    fresh = [
+        helper.make_node("Transpose", ["image"], ["image/nchw"], name="image/nchw", perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["image/nchw"], ["image/float"], name="image/float", to=onnx.TensorProto.FLOAT),
+    ]
+    replace_nodes(model.graph, fresh + [one for one in model.graph.node if one.output[0] not in gone])
     return True
 
 
@@ -188,20 +188,6 @@ def _by_channel(value: Values, *, last_axis: bool) -> Values | None:
     return None
 
 
-def _feed(graph: onnx.GraphProto, steps: list[onnx.NodeProto], conv: onnx.NodeProto) -> None:
-    """Replace the nodes before the first convolution by a transposition of the image's bytes and a cast to float.
-
-    Transposing bytes moves a quarter of the data that transposing floats would.
-    """
-    gone = {node.output[0] for node in steps}
-    conv.input[0] = "image/float"
-    fresh = [
-        helper.make_node("Transpose", ["image"], ["image/nchw"], name="image/nchw", perm=[0, 3, 1, 2]),
-        helper.make_node("Cast", ["image/nchw"], ["image/float"], name="image/float", to=onnx.TensorProto.FLOAT),
-    ]
-    replace_nodes(graph, fresh + [node for node in graph.node if node.output[0] not in gone])
-
-
 def project_before_pooling(model: onnx.ModelProto) -> int:
     """Move a 1x1 convolution that reduces channels before the average pooling that feeds it.
 
@@ -217,29 +203,17 @@ def project_before_pooling(model: onnx.ModelProto) -> int:
     swaps = []
     for pool in model.graph.node:
         conv = graph.only_user(pool.output[0]) if pool.op_type == "AveragePool" else None
-        if conv is not None and _averages_evenly(attributes(pool)) and _narrows(graph, conv):
+        if conv is None or conv.op_type != "Conv" or not graph.weights.keys() >= set(conv.input[1:]):
+            continue
+        given, own = attributes(pool), attributes(conv)
+        counts_padding = given.get("count_include_pad", 0) and not pads_nothing(given)
+        narrow, wide, *kernel = graph.weights[conv.input[1]].dims
+        plain = pads_nothing(own) and own.get("group", 1) == 1 and set(own.get("strides", [1])) == {1}
+        if plain and set(kernel) == {1} and narrow < wide and not counts_padding and not given.get("ceil_mode", 0):
             swaps.append((place[pool.output[0]], place[conv.output[0]]))
     for first, second in swaps:
         _swap(model.graph.node[first], model.graph.node[second])
     return len(swaps)
-
-
-def _averages_evenly(pool: Mapping[str, Any]) -> bool:
-    counts_padding = pool.get("count_include_pad", 0) and not pads_nothing(pool)
-    return not counts_padding and not pool.get("ceil_mode", 0)
-
-
-def _narrows(graph: Graph, node: onnx.NodeProto) -> bool:
-    if node.op_type != "Conv" or not graph.weights.keys() >= set(node.input[1:]):
-        return False
-    given, (wide, narrow, *kernel) = attributes(node), _conv_dims(graph.weights[node.input[1]])
-    plain = pads_nothing(given) and given.get("group", 1) == 1 and set(given.get("strides", [1])) == {1}
-    return plain and set(kernel) == {1} and narrow < wide
-
-
-def _conv_dims(kernel: onnx.TensorProto) -> list[int]:
-    """Return the number of input channels, the number of output channels, and the kernel's sides."""
-    return [kernel.dims[1], kernel.dims[0], *kernel.dims[2:]]
 
 
 def _swap(pool: onnx.NodeProto, conv: onnx.NodeProto) -> None:

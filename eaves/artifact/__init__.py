@@ -13,7 +13,7 @@ file.
 
 from eaves.artifact.conversion_results import FP32, INT8, Evidence, Parity, Quantisation, Trial
 from eaves.artifact.golden import GoldenCase, GoldenResult, Predict, check, load_golden, replay
-from eaves.artifact.manifest import DecisionRule, FileEntry, Manifest, Source, TensorSpec, parse_manifest
+from eaves.artifact.manifest import DecisionRule, Manifest, Source, TensorSpec
 from eaves.artifact.store import Artifact, open_artifact, write_artifact
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "Artifact",
     "DecisionRule",
     "Evidence",
-    "FileEntry",
     "GoldenCase",
     "GoldenResult",
     "Manifest",
@@ -35,7 +34,6 @@ __all__ = [
     "check",
     "load_golden",
     "open_artifact",
-    "parse_manifest",
     "replay",
     "write_artifact",
 ]

@@ -13,12 +13,12 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from eaves.artifact.conversion_results import INT8
-from eaves.artifact.manifest import TENSOR, Manifest, TensorSpec, check_path
+from eaves.artifact.manifest import OUTPUTS, PROBABILITIES, TENSOR, TensorSpec, check_path
 from eaves.artifact.store import Artifact
 from eaves.errors import ArtifactError, GoldenError, InputError
 
@@ -46,24 +46,14 @@ class GoldenCase:
         label: The image's true label; empty when it is not known.
         tensor_sha256: Digest of the input tensor's bytes, which proves the recipe's part of the prediction.
         tensor: Path of the stored input tensor, .npy, one example; empty unless a handler makes the input.
-        logits: Logits that the model must give; empty for a tensor model.
-        probabilities: Probabilities that the model must give; empty for a tensor model.
-        outputs: Further outputs by name, or all outputs of a tensor model; numbers in C order.
+        outputs: Outputs that the model must give, by name; numbers in C order.
     """
 
     file: str
     label: str
     tensor_sha256: str
     tensor: str = ""
-    logits: tuple[float, ...] = ()
-    probabilities: tuple[float, ...] = ()
-    outputs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the case as plain data for golden.json; `outputs` is left out when it is empty."""
-        made = {**asdict(self), "logits": list(self.logits), "probabilities": list(self.probabilities)}
-        further = {name: list(values) for name, values in made.pop("outputs").items()}
-        return {**made, "outputs": further} if further else made
+    outputs: Mapping[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,15 +105,29 @@ def load_golden(artifact: Artifact) -> tuple[GoldenCase, ...]:
     if INDEX not in artifact.manifest.files:  # the kind and size of an unlisted file are unchecked: it may be a device
         raise ArtifactError(f"{artifact.path}: manifest.json lists no {INDEX}", hint="convert the run again")
     try:
-        entries = json.loads((artifact.path / INDEX).read_bytes())
-        return tuple(_parse_case(artifact, entry) for entry in entries)
+        cases = []
+        for entry in json.loads((artifact.path / INDEX).read_bytes()):
+            tensor, label = entry["tensor"], str(entry["label"])
+            if not label.isprintable():
+                raise ValueError(f"the label {label[:80]!r} is not printable")
+            outputs = {name: tuple(float(value) for value in values) for name, values in entry["outputs"].items()}
+            cases.append(
+                GoldenCase(
+                    file=_check_listed(artifact, entry["file"]),
+                    label=label,
+                    tensor_sha256=str(entry["tensor_sha256"]),
+                    tensor=tensor and _check_listed(artifact, tensor),
+                    outputs=outputs,
+                )
+            )
+        return tuple(cases)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArtifactError(f"{artifact.path}/{INDEX} can't be read: {error}", hint="convert the run again") from error
 
 
 def write_index(path: Path, cases: Sequence[GoldenCase]) -> None:
     """Write the golden cases to golden.json."""
-    path.write_text(json.dumps([case.to_dict() for case in cases], indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps([asdict(case) for case in cases], indent=1) + "\n", encoding="utf-8")
 
 
 def tensor_digest(tensor: Tensor) -> str:
@@ -180,7 +184,13 @@ def replay(artifact: Artifact, predict: Predict, case: GoldenCase, *, prepare: P
         allowed_probabilities=min(manifest.golden_tolerance, 1.0),
     )
     try:
-        tensor = _input(artifact, case, prepare)
+        if prepare is None and case.tensor:
+            tensor = _load_tensor(artifact.path / case.tensor, manifest.input)
+        elif prepare is None and manifest.task == TENSOR:  # only the stored tensor can be the input
+            message = f"{artifact.path}/{INDEX} names no tensor for {case.file}"
+            raise ArtifactError(message, hint="convert the run again")
+        else:
+            tensor = (prepare or manifest.image_recipe.tensor)(_read(artifact.path / case.file))
     except InputError as error:
         return replace(result, fault=f"golden image {case.file}: {error.message}", hint="convert the run again")
     if tensor_digest(tensor) != case.tensor_sha256:
@@ -192,14 +202,18 @@ def replay(artifact: Artifact, predict: Predict, case: GoldenCase, *, prepare: P
             else "change handler.py so that the same bytes always give the same tensor, on every machine",
         )
     outputs = predict(tensor[None])
-    logits = [difference(outputs.get(name), expected) for name, expected in case.outputs.items()]
-    probabilities = 0.0
-    if artifact.manifest.task != TENSOR:
-        logits.append(difference(outputs["logits"], case.logits, relative=False))
-        probabilities = difference(outputs["probabilities"], case.probabilities, relative=False)
-    compared = replace(result, logits=max(logits, default=math.inf), probabilities=probabilities)
+    exact = () if manifest.task == TENSOR else OUTPUTS
+    off = {
+        name: difference(outputs.get(name), case.outputs.get(name, ()), relative=name not in exact)
+        for name in {*case.outputs, *exact}
+    }
+    probabilities = off.pop(PROBABILITIES) if exact else 0.0
+    compared = replace(result, logits=max(off.values(), default=math.inf), probabilities=probabilities)
     fault = _fault(compared)
-    return replace(compared, fault=fault, hint=_hint(manifest)) if fault else compared
+    hint = "this onnxruntime can't reproduce the model: install the locked requirements, or convert the run again"
+    if manifest.precision == INT8:
+        hint = "this CPU can't reproduce the int8 model: convert with precision fp32"
+    return replace(compared, fault=fault, hint=hint) if fault else compared
 
 
 def _fault(result: GoldenResult) -> str:
@@ -213,41 +227,6 @@ def _fault(result: GoldenResult) -> str:
         if found > allowed:
             return f"golden image {result.file}: {what} differ by {found:.2e} from the record; {allowed:.0e} is allowed"
     return ""
-
-
-def _hint(manifest: Manifest) -> str:
-    if manifest.precision == INT8:
-        return "this CPU can't reproduce the int8 model: convert with precision fp32"
-    return "this onnxruntime can't reproduce the model: install the locked requirements, or convert the run again"
-
-
-def _parse_case(artifact: Artifact, entry: Any) -> GoldenCase:
-    tensor = entry["tensor"]
-    return GoldenCase(
-        file=_check_listed(artifact, entry["file"]),
-        label=_printable(str(entry["label"])),
-        tensor_sha256=str(entry["tensor_sha256"]),
-        tensor=tensor and _check_listed(artifact, tensor),
-        logits=tuple(float(value) for value in entry["logits"]),
-        probabilities=tuple(float(value) for value in entry["probabilities"]),
-        outputs={
-            str(name): tuple(float(value) for value in values) for name, values in entry.get("outputs", {}).items()
-        },
-    )
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError(f"the label {text[:80]!r} is not printable")
-    return text
-
-
-def _input(artifact: Artifact, case: GoldenCase, prepare: Prepare | None) -> Tensor:
-    if prepare is None and case.tensor:
-        return _load_tensor(artifact.path / case.tensor, artifact.manifest.input)
-    if prepare is None and artifact.manifest.task == TENSOR:  # only the stored tensor can be the input
-        raise ArtifactError(f"{artifact.path}/{INDEX} names no tensor for {case.file}", hint="convert the run again")
-    return (prepare or artifact.manifest.image_recipe.tensor)(_read(artifact.path / case.file))
 
 
 def _load_tensor(path: Path, spec: TensorSpec) -> Tensor:

@@ -63,6 +63,9 @@ MAX_TEXT = 256
 """Maximum number of characters in a label, in a model's name and in its version. Each is an attribute of every reply,
 and thus an HTTP header."""
 CLASSIFY, EMBED, TENSOR = "classify", "embed", "tensor"
+LOGITS, PROBABILITIES = "logits", "probabilities"
+OUTPUTS = (LOGITS, PROBABILITIES)
+"""Outputs of every model that takes images."""
 FEATURES = "features"
 """Name of the output that the task `embed` has in addition to the outputs of `classify`: (N, D) float32, the features
 from which the classification head computes the labels."""
@@ -184,6 +187,9 @@ class Manifest:
     def _task_faults(self) -> Iterator[tuple[str, str]]:
         if not self.labels and self.task != TENSOR:
             yield "labels", "must be a list with at least one string"
+        scores = {output.name: output.shape[-1:] for output in self.outputs if output.name in OUTPUTS}
+        if self.task != TENSOR and scores != dict.fromkeys(OUTPUTS, (len(self.labels),)):
+            yield "outputs", f"must have one number for each label in {' and '.join(OUTPUTS)}"
         if self.task == EMBED and FEATURES not in {output.name for output in self.outputs}:
             yield "outputs", f"must name {FEATURES} if the task is {EMBED}"
         if self.task == TENSOR and (not self.outputs or self.precision == INT8):
@@ -259,10 +265,14 @@ def _manifest(values: Mapping[str, Any]) -> Manifest:
     for name in ("licences", "toolchain"):
         if not all(isinstance(value, str) for value in values[name].values()):
             raise ArtifactError(f"manifest.json: {name} must hold strings only")
-    files = {check_path(path): _section(FileEntry, entry, f"files[{path}]") for path, entry in values["files"].items()}
-    for path, entry in files.items():
-        if not _SHA256.fullmatch(entry.sha256):
-            raise ArtifactError(f"manifest.json: files: {path}: sha256 is not 64 hex digits")
+    files = {}
+    for path, entry in values["files"].items():
+        origin = f"manifest.json: files[{check_path(path)}]"
+        if not isinstance(entry, Mapping):
+            raise ArtifactError(f"{origin} must be an object")
+        files[path] = build(FileEntry, SettingsLayer(origin=origin, values=entry))
+        if not _SHA256.fullmatch(files[path].sha256):
+            raise ArtifactError(f"{origin}: sha256 is not 64 hex digits")
     recipe = None if values["task"] == TENSOR and values["recipe"] is None else parse_recipe(values["recipe"])
     made = build(Manifest, SettingsLayer(origin="manifest.json", values={**values, "files": {}, "recipe": None}))
     if recipe is not None and made.task == TENSOR:
@@ -273,12 +283,6 @@ def _manifest(values: Mapping[str, Any]) -> Manifest:
 def _shows(text: str) -> bool:
     """Return whether a text is safe to print: it has no escape sequence, line break or direction override."""
     return 0 < len(text) <= MAX_TEXT and text.isprintable()
-
-
-def _section(cls: type[Any], values: Any, where: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise ArtifactError(f"manifest.json: {where} must be an object")
-    return build(cls, SettingsLayer(origin=f"manifest.json: {where}", values=values))
 
 
 def check_path(path: str) -> str:

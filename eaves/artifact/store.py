@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -96,7 +96,12 @@ def check_content(root: Path, manifest: Manifest) -> None:
     Raises:
         ArtifactError: When a check fails; the message names the first fault.
     """
-    _check_nothing_else(root, manifest)
+    listed = {MANIFEST, *manifest.files}
+    folders = {parent.as_posix() for name in manifest.files for parent in Path(name).parents}
+    found = (Path(folder, name) for folder, inner, files in os.walk(root) for name in (*inner, *files))
+    for name in sorted(path.relative_to(root).as_posix() for path in found):
+        if name not in listed | folders:
+            raise ArtifactError(f"{root}: {name} is not listed in manifest.json", hint=f"rm -r {root / name}")
     name = LABELS
     try:
         for name, entry in manifest.files.items():
@@ -114,22 +119,6 @@ def file_digest(path: Path) -> str:
     """Return the sha256 of a file, hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _check_nothing_else(root: Path, manifest: Manifest) -> None:
-    listed = {MANIFEST, *manifest.files}
-    folders = {parent.as_posix() for name in manifest.files for parent in Path(name).parents}
-    for name in _walk(root):
-        if name not in listed and name not in folders:
-            raise ArtifactError(f"{root}: {name} is not listed in manifest.json", hint=f"rm -r {root / name}")
-
-
-def _walk(root: Path) -> Iterator[str]:
-    """Return every file and directory below `root`, sorted, without following symbolic links."""
-    for folder, folders, files in os.walk(root):
-        folders.sort()
-        for name in sorted([*folders, *files]):
-            yield (Path(folder) / name).relative_to(root).as_posix()
 
 
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
@@ -158,6 +147,12 @@ class Artifact:
         return self.path / MODEL
 
     @property
+    def weights_bytes(self) -> int:
+        """Size of the graph and its weights, bytes."""
+        files = self.manifest.files.items()
+        return sum(entry.size_bytes for path, entry in files if path == MODEL or path.startswith("weights/"))
+
+    @property
     def size_bytes(self) -> int:
         """Total size of all files that the manifest lists, bytes."""
         return sum(entry.size_bytes for entry in self.manifest.files.values())
@@ -175,7 +170,18 @@ def open_artifact(path: Path, *, level: Level = "structure") -> Artifact:
     Raises:
         ArtifactError: When a check fails; the message names the first fault, and the hint the fix.
     """
-    content = _read_manifest(path)
+    file, hint = path / MANIFEST, "make an artifact from a run with `eaves convert`"
+    try:
+        status = file.lstat()
+        if not stat.S_ISREG(status.st_mode):  # check before opening: reading a pipe would block for ever
+            raise ArtifactError(f"{path} is not an artifact: {MANIFEST} is not a regular file", hint=hint)
+        if status.st_size > MAX_MANIFEST_BYTES:
+            raise ArtifactError(f"{file} is larger than {MAX_MANIFEST_BYTES} bytes")
+        content = file.read_bytes()
+    except OSError as error:
+        raise ArtifactError(
+            f"{path} is not an artifact: {MANIFEST} can't be read ({error.strerror})", hint=hint
+        ) from error
     manifest = parse_manifest(content)
     check_tree(path, manifest)
     for name, entry in manifest.files.items():
@@ -201,7 +207,9 @@ def write_artifact(staging: Path, target: Path, manifest: Manifest) -> Artifact:
     (staging / MANIFEST).write_bytes(manifest.to_json())
     staged = open_artifact(staging)
     try:
-        staging.chmod(0o777 & ~_umask())  # mkdtemp makes private directories, and a container's user is not the owner
+        mask = os.umask(0o022)
+        os.umask(mask)
+        staging.chmod(0o777 & ~mask)  # mkdtemp makes private directories, and a container's user is not the owner
         rename_durably(staging, target)
     except OSError as error:
         raise ArtifactError(f"{target} can't be written: {error.strerror}", hint="choose another --output") from error
@@ -215,25 +223,3 @@ def file_entries(root: Path) -> Mapping[str, FileEntry]:
         path.relative_to(root).as_posix(): FileEntry(size_bytes=path.stat().st_size, sha256=file_digest(path))
         for path in paths
     }
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
-
-
-def _read_manifest(path: Path) -> bytes:
-    file = path / MANIFEST
-    hint = "make an artifact from a run with `eaves convert`"
-    try:
-        status = file.lstat()
-        if not stat.S_ISREG(status.st_mode):  # check before opening: reading a pipe would block for ever
-            raise ArtifactError(f"{path} is not an artifact: {MANIFEST} is not a regular file", hint=hint)
-        if status.st_size > MAX_MANIFEST_BYTES:
-            raise ArtifactError(f"{file} is larger than {MAX_MANIFEST_BYTES} bytes")
-        return file.read_bytes()
-    except OSError as error:
-        raise ArtifactError(
-            f"{path} is not an artifact: {MANIFEST} can't be read ({error.strerror})", hint=hint
-        ) from error

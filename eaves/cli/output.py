@@ -375,8 +375,13 @@ def progress(label: str, length: int, *, is_hidden: bool = False) -> Any:
     return click.progressbar(length=length, label=label, file=sys.stderr, hidden=is_hidden)
 
 
-def replay_with_progress(artifact: Artifact, *, run_handler: bool = False) -> Sequence[GoldenResult]:
+def replay_with_progress(
+    artifact: Artifact, *, run_handler: bool = False, prepared: Path | None = None
+) -> Sequence[GoldenResult]:
     """Replay every golden case of an artifact in a child process, with a progress bar.
+
+    The child then prepares the graph for this machine's CPU in the folder `prepared`. A failure is a warning, because
+    the artifact's own graph suffices.
 
     Raises:
         EavesError: When the child process can't replay a case; `eaves.inference.replay` lists the causes.
@@ -385,7 +390,15 @@ def replay_with_progress(artifact: Artifact, *, run_handler: bool = False) -> Se
     from eaves.inference.replay import replay_in_child
 
     with progress("replaying golden images", len(load_golden(artifact))) as bar:
-        return replay_in_child(artifact, run_handler=run_handler, on_case=bar.update)
+        return replay_in_child(
+            artifact,
+            run_handler=run_handler,
+            on_case=bar.update,
+            prepared=prepared,
+            on_unprepared=lambda reason: say(
+                f"warning: {reason}; the function starts without a prepared graph, which takes longer"
+            ),
+        )
 
 
 def confirm(question: str, *, yes: bool, asks: str = "the command") -> None:

@@ -1,66 +1,27 @@
-"""Preparation of an artifact's graph for this machine, in a child process.
+"""Preparation of an artifact's graph for this machine, in the child process that replays its golden images.
 
-The child is `python -P -m eaves.inference.graph_preparation ARTIFACT FOLDER`. It runs a foreign graph, as in
-`eaves.inference.replay`. The graph gets its name only after each golden image was reproduced with it, so a function
+The graph gets its name only after each golden image was reproduced with it, so a function
 never finds a graph with other outputs.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
-from eaves.artifact import Artifact, check, load_golden, open_artifact
-from eaves.artifact.store import MODEL, file_entries
-from eaves.base.files import make_directory, rename_durably, write_atomically
+from eaves.artifact import Artifact, check
+from eaves.artifact.store import MODEL
+from eaves.base.files import make_directory, rename_durably
 from eaves.base.locks import locked
-from eaves.errors import ArtifactError, EavesError
-from eaves.inference.handler import Handler
-from eaves.inference.prepared_graphs import INDEX, WEIGHTS, check_graph, detect_layout, graph_name
+from eaves.errors import ArtifactError
+from eaves.inference.prepared_graphs import WEIGHTS, detect_layout, find_graph, graph_name
 from eaves.inference.session import Session
 from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
-TIMEOUT_S = 600.0
-"""Time limit of the child process, seconds; Inception V3 takes 3 s."""
 _STAGING = ".staging-"
 _INLINE_BYTES = "1024"
-
-
-def prepare_in_child(artifact: Artifact, folder: Path, *, timeout_s: float = TIMEOUT_S) -> None:
-    """Prepare an artifact's graph for this machine in a child process, unless it is there or would change nothing.
-
-    Args:
-        artifact: Opened artifact.
-        folder: Folder of prepared graphs; it is made if it is missing.
-        timeout_s: Time limit, seconds.
-
-    Raises:
-        ArtifactError: When the graph can't be prepared, or the prepared graph gives other outputs. No graph is stored,
-            and functions open the artifact's own.
-    """
-    try:
-        if _missing_graph(artifact, folder) is None:
-            return
-        ended = _run_child(artifact, folder, timeout_s)
-    except OSError as error:
-        raise ArtifactError(f"{artifact.path}: the graph can't be prepared for this machine: {error}") from error
-    except subprocess.TimeoutExpired as error:
-        raise ArtifactError(f"{artifact.path}: preparing the graph took longer than {timeout_s:g} s") from error
-    if ended.returncode:
-        reason = ended.stdout.decode(errors="replace").strip() or f"exit {ended.returncode}"
-        raise ArtifactError(f"{artifact.path}: the graph can't be prepared for this machine: {reason:.300}")
-
-
-def _run_child(artifact: Artifact, folder: Path, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
-    module = "eaves.inference.graph_preparation"
-    words = [sys.executable, "-P", "-m", module, str(artifact.path.absolute()), str(folder)]
-    return subprocess.run(words, capture_output=True, timeout=timeout_s, check=False)
 
 
 def prepare_graph(artifact: Artifact, folder: Path, *, detect: Callable[[], str] = detect_layout) -> Path | None:
@@ -74,40 +35,24 @@ def prepare_graph(artifact: Artifact, folder: Path, *, detect: Callable[[], str]
         OSError: When the folder can't be written.
     """
     make_directory(folder)
-    with locked(folder / ".lock"):
-        name = _missing_graph(artifact, folder, detect)
-        return None if name is None else _prepare(artifact, folder, name)
-
-
-def _prepare(artifact: Artifact, folder: Path, name: str) -> Path:
-    for left in folder.glob(f"{_STAGING}*"):  # of a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=folder))
-    try:
-        _write(artifact, staging / MODEL)
-        _prove(artifact, staging / MODEL)
-        entries = {path: asdict(entry) for path, entry in file_entries(staging).items()}
-        write_atomically(staging / INDEX, json.dumps(entries, indent=2, sort_keys=True))
-        shutil.rmtree(folder / name, ignore_errors=True)  # a damaged one
-        rename_durably(staging, folder / name)
-        for old in folder.glob(f"{name.rpartition('-')[0]}-*"):  # of other versions of onnxruntime
-            if old.name != name:
-                shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return folder / name
-
-
-def _missing_graph(artifact: Artifact, folder: Path, detect: Callable[[], str] = detect_layout) -> str | None:
-    """Return the name of the graph to prepare; None if it is there and undamaged, or would change nothing."""
     name = graph_name(artifact, detect())
-    if name is None or not (folder / name).is_dir():
-        return name
-    try:
-        check_graph(folder / name, digests=True)
-    except ArtifactError:
-        return name
-    return None
+    with locked(folder / ".lock"):
+        if name is None or find_graph(folder, artifact, detect):
+            return None
+        for left in folder.glob(f"{_STAGING}*"):  # of a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=folder))
+        try:
+            _write(artifact, staging / MODEL)
+            check(artifact, Session(staging / MODEL, optimise=False).attempt)
+            shutil.rmtree(folder / name, ignore_errors=True)  # one without its graph
+            rename_durably(staging, folder / name)
+            for old in folder.glob(f"{name.rpartition('-')[0]}-*"):  # of other versions of onnxruntime
+                if old.name != name:
+                    shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    return folder / name
 
 
 def _write(artifact: Artifact, path: Path) -> None:
@@ -123,24 +68,3 @@ def _write(artifact: Artifact, path: Path) -> None:
         InferenceSession(str(artifact.model_path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own exceptions, which have no public base class
         raise ArtifactError(f"onnxruntime can't optimise {artifact.model_path}: {str(error)[:300]}") from error
-    (path.parent / WEIGHTS).touch()  # onnxruntime writes no file if all weights are small
-
-
-def _prove(artifact: Artifact, path: Path) -> None:
-    session, handler = Session(path, optimise=False), Handler()
-    session.check(artifact.manifest)
-    check(artifact, handler.follow(session.attempt), load_golden(artifact), prepare=handler.preprocess)
-
-
-def main(path: str, folder: str) -> int:
-    """Run the child's work, and print the reason of a failure."""
-    try:
-        prepare_graph(open_artifact(Path(path)), Path(folder))
-    except (EavesError, OSError) as error:
-        print(error)  # noqa: T201 - the parent reads it
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

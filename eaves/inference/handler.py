@@ -14,6 +14,7 @@ import traceback
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,10 @@ def load_handler(artifact: Artifact) -> Handler:
     if entry is None:
         return Handler()
     path = artifact.path / HANDLER
-    source = _read(path)
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path} can't be read: {error.strerror}", hint="convert the run again") from error
     if hashlib.sha256(source).hexdigest() != entry.sha256:
         raise ArtifactError(f"{path} doesn't match its sha256 in the manifest", hint="convert the run again")
     return open_handler(source, path, artifact.manifest.input)
@@ -127,72 +131,59 @@ def open_handler(source: bytes, path: Path, spec: TensorSpec) -> Handler:
             f"{HANDLER} defines neither a function preprocess nor a function postprocess; it defines: {found[:200]}"
         )
     return Handler(
-        preprocess=before and _Preprocess(before, path, spec),
-        postprocess=behind and _Postprocess(behind, path),
+        preprocess=before and partial(_preprocess, before, path, spec),
+        postprocess=behind and partial(_postprocess, behind, path),
         content_types=_content_types(module),
     )
 
 
-class _Guarded:
-    """A user's function whose exceptions become HandlerErrors."""
-
-    def __init__(self, function: Callable[[Any], Any], path: Path) -> None:
-        self._function = function
-        self._path = path
-
-    def call(self, argument: Any, what: str) -> Any:
-        try:
-            return self._function(argument)
-        except KeyboardInterrupt:
+def _call(function: Callable[[Any], Any], argument: Any, name: str, path: Path) -> Any:
+    """Call a user's function, whose exceptions become HandlerErrors."""
+    try:
+        return function(argument)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too: a handler must not end the process
+        if _blames_input(error):
             raise
-        except BaseException as error:  # SystemExit too: a handler must not end the process
-            if _blames_input(error):
-                raise
-            raise HandlerError(f"{HANDLER}: {what} failed: {_last_line(error, self._path)}", hint=_MEND) from error
+        raise HandlerError(f"{HANDLER}: {name} failed: {_last_line(error, path)}", hint=_MEND) from error
 
 
-class _Preprocess(_Guarded):
-    def __init__(self, function: Callable[[Any], Any], path: Path, spec: TensorSpec) -> None:
-        super().__init__(function, path)
-        self._spec = spec
+def _preprocess(function: Callable[[Any], Any], path: Path, spec: TensorSpec, data: bytes) -> Tensor:
+    made = _call(function, data, "preprocess", path)
+    if not isinstance(made, np.ndarray):
+        raise HandlerError(f"{HANDLER}: preprocess returned {type(made).__name__}, not a numpy array")
+    tensor = made[0] if made.ndim == len(spec.shape) and made.shape[0] == 1 else made
+    if not spec.fits(tensor.shape) or tensor.dtype != spec.dtype:
+        raise HandlerError(
+            f"{HANDLER}: preprocess returned {tensor.dtype} {tensor.shape}, but the graph "
+            f"takes {spec.dtype} {spec.shape[1:]}",
+            hint="return one example with the shape and type that `input` has in manifest.json",
+        )
+    return tensor
 
-    def __call__(self, data: bytes) -> Tensor:
-        made = self.call(data, "preprocess")
-        if not isinstance(made, np.ndarray):
-            raise HandlerError(f"{HANDLER}: preprocess returned {type(made).__name__}, not a numpy array")
-        tensor = made[0] if made.ndim == len(self._spec.shape) and made.shape[0] == 1 else made
-        if not self._spec.fits(tensor.shape) or tensor.dtype != self._spec.dtype:
+
+def _postprocess(function: Callable[[Any], Any], path: Path, outputs: Mapping[str, Tensor]) -> Mapping[str, Any]:
+    made = _call(function, outputs, "postprocess", path)
+    if not isinstance(made, Mapping):
+        raise HandlerError(f"{HANDLER}: postprocess returned {type(made).__name__}, not a mapping", hint=_MEND)
+    try:
+        members: dict[str, Any] = json_values.plain(made)
+    except Exception as error:  # values of the user's own types may raise any exception
+        raise HandlerError(f"{HANDLER}: postprocess returned {str(error)[:200]}", hint=_MEND) from error
+    for name in RESERVED:
+        if name in members:
             raise HandlerError(
-                f"{HANDLER}: preprocess returned {tensor.dtype} {tensor.shape}, but the graph "
-                f"takes {self._spec.dtype} {self._spec.shape[1:]}",
-                hint="return one example with the shape and type that `input` has in manifest.json",
+                f"{HANDLER}: postprocess returned {name!r}, a name that every reply already has",
+                hint=f"choose another name; reserved names: {', '.join(RESERVED)}",
             )
-        return tensor
-
-
-class _Postprocess(_Guarded):
-    def __call__(self, outputs: Mapping[str, Tensor]) -> Mapping[str, Any]:
-        made = self.call(outputs, "postprocess")
-        if not isinstance(made, Mapping):
-            raise HandlerError(f"{HANDLER}: postprocess returned {type(made).__name__}, not a mapping", hint=_MEND)
-        try:
-            members: dict[str, Any] = json_values.plain(made)
-        except Exception as error:  # values of the user's own types may raise any exception
-            raise HandlerError(f"{HANDLER}: postprocess returned {str(error)[:200]}", hint=_MEND) from error
-        for name in RESERVED:
-            if name in members:
-                raise HandlerError(
-                    f"{HANDLER}: postprocess returned {name!r}, a name that every reply already has",
-                    hint=f"choose another name; reserved names: {', '.join(RESERVED)}",
-                )
-        for name, text in attributes(members).items():
-            if not (0 < len(text) <= MAX_ATTRIBUTE and text.isprintable()):
-                raise HandlerError(
-                    f"{HANDLER}: postprocess returned the {name} {text[:40]!r}, which can't be "
-                    "an attribute of an event",
-                    hint=f"return a string of 1 to {MAX_ATTRIBUTE} printable characters",
-                )
-        return members
+    for name, text in attributes(members).items():
+        if not (0 < len(text) <= MAX_ATTRIBUTE and text.isprintable()):
+            raise HandlerError(
+                f"{HANDLER}: postprocess returned the {name} {text[:40]!r}, which can't be an attribute of an event",
+                hint=f"return a string of 1 to {MAX_ATTRIBUTE} printable characters",
+            )
+    return members
 
 
 def _function(module: types.ModuleType, name: str) -> Callable[[Any], Any] | None:
@@ -224,13 +215,6 @@ def _blames_input(error: BaseException) -> bool:
         and isinstance(getattr(error, "message", None), str)
         and isinstance(getattr(error, "hint", None), str | None)
     )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"{path} can't be read: {error.strerror}", hint="convert the run again") from error
 
 
 def _last_line(error: BaseException, path: Path) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -41,15 +42,16 @@ def parse_tensor(data: bytes, spec: TensorSpec) -> Tensor:
         TensorError: When the data is not JSON with numbers in the shape of the input; the message names the accepted
             shape.
     """
-    wanted = f'{spec.dtype} values of the shape {_render_shape(spec.shape[1:])}, as nested lists or {{"values": ...}}'
     shape = spec.shape[1:]
+    sides = " x ".join("any" if size == -1 else str(size) for size in shape)
+    wanted = f'{spec.dtype} values of the shape {sides}, as nested lists or {{"values": ...}}'
     count = MAX_FREE_VALUES if -1 in shape else math.prod(shape)
     try:
         sent = parse_json(data, max_values=count * (len(shape) + 1) + VALUES_BESIDE)
         values = sent.get("values") if isinstance(sent, dict) else sent
-        sizes = list(shape)
-        flat: list[int | float] = []
-        _flatten(values, sizes, 0, flat)
+        flat, sizes = flatten(values, shape)
+        if strange := next((value for value in flat if type(value) not in (int, float)), None):
+            raise ValueError(f"found {_kind(strange)} instead of a number")
         made = build_array(flat, sizes, np.dtype(spec.dtype))
     except UnicodeDecodeError as error:
         raise TensorError(f"the data is not UTF-8; the model takes {wanted} in JSON") from error
@@ -60,21 +62,27 @@ def parse_tensor(data: bytes, spec: TensorSpec) -> Tensor:
     return made
 
 
-def _flatten(value: Any, sizes: list[int], axis: int, flat: list[int | float]) -> None:
-    """Collect numbers in C order; the first list along a free axis sets the length of all others."""
-    if axis == len(sizes):
-        if type(value) not in (int, float):  # isinstance counts a bool as an int
-            raise ValueError(f"found {_kind(value)} instead of a number")
-        flat.append(value)
-        return
-    if not isinstance(value, list):
-        raise ValueError(f"found {_kind(value)} instead of a list")  # noqa: TRY004 - one kind for all faults
-    if sizes[axis] == -1 and value:
-        sizes[axis] = len(value)
-    if len(value) != sizes[axis]:
-        raise ValueError(f"found {len(value)} values on axis {axis}")
-    for item in value:
-        _flatten(item, sizes, axis + 1, flat)
+def flatten(values: Any, shape: Sequence[int]) -> tuple[list[Any], list[int]]:
+    """Return the values of nested lists in C order, and the length of each axis.
+
+    Args:
+        values: Nested lists in the shape.
+        shape: Length of each axis; along a free one, -1, the first list sets the length of all others.
+
+    Raises:
+        ValueError: When something else is found; the message says what.
+    """
+    level, sizes = [values], list(shape)
+    for axis in range(len(shape)):
+        for one in level:
+            if not isinstance(one, list):
+                raise ValueError(f"found {_kind(one)} instead of a list")  # noqa: TRY004 - one kind for all faults
+            if sizes[axis] == -1 and one:
+                sizes[axis] = len(one)
+            if len(one) != sizes[axis]:
+                raise ValueError(f"found {len(one)} values on axis {axis}")
+        level = list(chain.from_iterable(level))
+    return level, sizes
 
 
 def build_array(flat: Sequence[int | float], shape: Sequence[int], dtype: np.dtype[Any]) -> Tensor | None:
@@ -91,10 +99,6 @@ def build_array(flat: Sequence[int | float], shape: Sequence[int], dtype: np.dty
 def _kind(value: Any) -> str:
     kinds = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null or no value"}
     return kinds.get(type(value), "a number")
-
-
-def _render_shape(shape: tuple[int, ...]) -> str:
-    return " x ".join("any" if size == -1 else str(size) for size in shape)
 
 
 def numbers(array: npt.NDArray[Any]) -> Any:

@@ -1,32 +1,36 @@
-"""The ONNX session, the only serving module that uses onnxruntime; parity and golden checks use it too."""
+"""The ONNX session, which parity and golden checks use too, and the pool of a function's sessions.
+
+A function has a wide session, whose threads share each run, and one of a single thread per run. A request that is
+alone gets every CPU. When there are as many requests as CPUs, each gets one thread, because threads that divide a run
+cost more processor time than one thread. onnxruntime fixes a session's threads when the session is opened, so the two
+ways need two sessions. The wide session is opened first; the other one is opened in the background when predictions
+first overlap, so a function that gets one request at a time never has it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from eaves.artifact import Artifact, Manifest, TensorSpec
-from eaves.artifact.manifest import TENSOR
-from eaves.errors import ArtifactError
-from eaves.inference.prepared_graphs import detect_layout, find_graph, log_unused
+from eaves.artifact import Artifact
+from eaves.artifact.manifest import OUTPUTS
+from eaves.errors import ArtifactError, EavesError
+from eaves.inference.prepared_graphs import detect_layout, discard_graph, find_graph
 from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, RunOptions, SessionOptions
 
 Floats = npt.NDArray[np.float32]
 SPIN_US = "10"
 """Microseconds that a thread without work spins within a run before it sleeps."""
-OUTPUTS = ("logits", "probabilities")
-"""Outputs of every model that takes images."""
-
-
-class Runner(Protocol):
-    """Something that runs a model: one session, or a pool of sessions."""
-
-    def answer(self, batch: npt.NDArray[Any]) -> Mapping[str, npt.NDArray[Any]]:
-        """Run any model and return every output by name, each (N, ...)."""
 
 
 class Session:
@@ -75,43 +79,13 @@ class Session:
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
             raise ArtifactError(
-                f"{model}: a model must have one input; this graph has {_describe(inputs)}",
+                f"{model}: a model must have one input; this graph has {len(inputs)}",
                 hint="convert the run again",
             )
         self.maps_weights = not optimise
         self._model = model
         self._input = inputs[0].name
         self._names = sorted(value.name for value in self._session.get_outputs())
-
-    def check(self, manifest: Manifest) -> None:
-        """Check that the graph matches the manifest.
-
-        Raises:
-            ArtifactError: When they differ: requests would fail, or get another label.
-        """
-        (given,) = self._session.get_inputs()
-        found = {value.name: value for value in self._session.get_outputs()}
-        wanted = [*manifest.outputs]
-        if manifest.task != TENSOR:
-            names = sorted(output.name for output in manifest.outputs)
-            if not set(OUTPUTS) <= set(names):
-                raise ArtifactError(
-                    f"{self._model}: a classifier must have the outputs logits and probabilities; "
-                    f"the manifest lists {names!s:.200}",
-                    hint="convert the run again",
-                )
-            wanted += [TensorSpec(name=name, shape=(-1, len(manifest.labels))) for name in OUTPUTS]
-        for kind, value, want in [
-            ("input", given, manifest.input),
-            *(("output", found.get(want.name), want) for want in wanted),
-        ]:
-            if value is None or _dtype(value) != want.dtype or not _same_shape(value.shape, want.shape):
-                described = _describe(found.values() if value is None else [value])
-                raise ArtifactError(
-                    f"{self._model}: the {kind} {want.name!r:.60} is {described}, but the manifest says "
-                    f"{want.dtype} {list(want.shape)}",
-                    hint="convert the run again",
-                )
 
     def run(self, batch: npt.NDArray[Any]) -> tuple[Floats, Floats]:
         """Run a model that takes images.
@@ -161,52 +135,162 @@ def open_session(
 ) -> Session:
     """Open a session with the graph that this machine has prepared, else with the artifact's own.
 
-    A prepared graph that can't be opened is logged, and the artifact's own is opened.
+    A prepared graph that can't be opened is removed, and the artifact's own is opened.
 
     Args:
-        artifact: Opened artifact.
+        artifact: Opened artifact; its golden images show whether the graph fits the manifest.
         threads: Threads within one run, see `Session`.
         detect: Returns this machine's block layout; called only when there are prepared graphs.
         prepared: Folder of graphs that this machine has prepared, see `eaves.inference.prepared_graphs`; None means
             that there is none.
 
     Raises:
-        ArtifactError: When graph and manifest differ.
+        ArtifactError: When onnxruntime refuses the graph.
     """
-    final = find_graph(prepared, artifact, detect)
-    try:
-        return _open(artifact, threads, final)
-    except ArtifactError as error:
-        if final is None:
-            raise
-        log_unused(error)
-        return _open(artifact, threads, None)
+    if (final := find_graph(prepared, artifact, detect)) is not None:
+        try:
+            return Session(final, threads=threads, optimise=False)
+        except ArtifactError as error:
+            discard_graph(final, error.message)
+    return Session(artifact.model_path, threads=threads, optimise=artifact.manifest.optimise_on_open)
 
 
-def _open(artifact: Artifact, threads: int, final: Path | None) -> Session:
-    manifest = artifact.manifest
-    session = Session(
-        final or artifact.model_path,
-        threads=threads,
-        optimise=manifest.optimise_on_open and final is None,
-    )
-    session.check(manifest)
-    return session
+MEMORY_SHARE = 0.25
+"""Maximum share of the process's memory limit that the second session may take."""
+ACTIVATION_BYTES = 60_000_000
+"""Memory that a second session takes besides weights, bytes. Measured for Inception V3 in int8 with two predictions at
+the same time: 57 MB."""
+OPENING_NICENESS = 10
+"""Niceness of the thread that opens the second session, so that opening delays no prediction much."""
+
+_log = logging.getLogger(__name__)
 
 
-def _dtype(value: Any) -> str:
-    """Return numpy's name of a graph's type; onnxruntime uses C++ names."""
-    name = str(value.type).removeprefix("tensor(").removesuffix(")")
-    return {"float": "float32", "double": "float64"}.get(name, name)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadPlan:
+    """Choice of sessions and threads.
+
+    Attributes:
+        threads: Threads of the session that is opened first.
+        wide_runs: Maximum number of concurrent predictions that all run in the first session.
+        second: Whether a session of one thread per run is opened when more predictions than `wide_runs` overlap.
+    """
+
+    threads: int
+    wide_runs: int
+    second: bool
 
 
-def _same_shape(found: Sequence[int | str | None], wanted: Sequence[int]) -> bool:
-    """Return whether two shapes agree on every axis that has a size in both; a free axis has a name, None or -1."""
-    return len(found) == len(wanted) and all(
-        want in (size, -1) or not isinstance(size, int) for size, want in zip(found, wanted, strict=True)
-    )
+def plan_threads(*, cpus: int, concurrency: int, own_bytes: int, memory_bytes: int, limit: int = 0) -> ThreadPlan:
+    """Choose the sessions of one process.
+
+    Up to half as many predictions as CPUs share the first session, whose threads would otherwise leave CPUs idle. When
+    the second session is needed and doesn't fit, the only session has one thread per run, which gives the most
+    predictions per second.
+
+    Args:
+        cpus: Number of usable CPUs.
+        concurrency: Maximum number of concurrent predictions.
+        own_bytes: Memory that a second session takes for weights, bytes.
+        memory_bytes: Memory limit of the process, bytes.
+        limit: Maximum number of threads of one prediction; 0 means one for each CPU.
+    """
+    threads, wide_runs = limit or cpus, max(1, cpus // 2)
+    fits = ACTIVATION_BYTES + own_bytes <= MEMORY_SHARE * memory_bytes
+    if threads == 1 or (concurrency > wide_runs and not fits):
+        return ThreadPlan(threads=1, wide_runs=concurrency, second=False)
+    return ThreadPlan(threads=threads, wide_runs=wide_runs, second=concurrency > wide_runs)
 
 
-def _describe(values: Iterable[Any]) -> str:
-    described = ", ".join(f"{value.name!r:.60} {_dtype(value):.20} {value.shape!s:.60}" for value in values)
-    return described[:300] or "(none)"
+class ActivePredictions:
+    """Number of predictions that run or wait for their turn; safe to use from many threads.
+
+    Those that wait count too: when one prediction ends, the next one begins at once.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.count = 0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count one prediction until the end of the block; its turn and its decoding are within the block."""
+        with self._lock:
+            self.count += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.count -= 1
+
+
+class SessionPool:
+    """Runs each batch in the session that suits the number of concurrent predictions; safe to call from many threads.
+
+    Args:
+        first: The session that is opened first.
+        plan: The choice of sessions.
+        active: Counter of the predictions that run or wait.
+    """
+
+    def __init__(self, first: Session, plan: ThreadPlan, active: ActivePredictions) -> None:
+        self._first = first
+        self._second: Session | None = None
+        self._plan = plan
+        self._active = active
+        self._open: Callable[[], Session] | None = None
+        self._lock = threading.Lock()
+
+    def answer(self, batch: npt.NDArray[Any]) -> Mapping[str, npt.NDArray[Any]]:
+        """Run any model and return every output by name, each (N, ...)."""
+        if self._active.count <= self._plan.wide_runs or not self._plan.second:
+            return self._first.answer(batch)
+        if self._second is None:
+            self._begin_opening()
+        return (self._second or self._first).answer(batch)
+
+    def allow_second(self, open_checked: Callable[[], Session]) -> None:
+        """Allow the pool to open its second session, once the first one is ready.
+
+        Args:
+            open_checked: Opens the session and checks that it reproduces a golden case; called at most once.
+        """
+        self._open = open_checked
+
+    @property
+    def sessions(self) -> int:
+        """Number of open sessions."""
+        return 1 if self._second is None else 2
+
+    @property
+    def threads(self) -> int:
+        """Number of threads of a prediction that runs alone."""
+        return self._plan.threads
+
+    def _begin_opening(self) -> None:
+        with self._lock:
+            open_checked, self._open = self._open, None
+        if open_checked is None:
+            return
+        try:
+            threading.Thread(target=self._open_second, args=(open_checked,), name="second", daemon=True).start()
+        except RuntimeError as error:  # the process may have no more threads; the prediction needs none
+            _log.error("the session of one thread per run isn't used: %s", error)
+
+    def _open_second(self, open_checked: Callable[[], Session]) -> None:
+        with suppress(OSError, AttributeError):  # Linux sets the niceness of one thread; elsewhere it stays
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), OPENING_NICENESS)
+        start = time.perf_counter()
+        try:
+            self._second = open_checked()
+        except EavesError as error:
+            _log.error("the session of one thread per run isn't used: %s", error.message)
+        except Exception:  # noqa: BLE001 - the first session still serves
+            _log.exception("the session of one thread per run isn't used")
+        else:
+            duration_ms = (time.perf_counter() - start) * 1000
+            _log.info("predictions overlap: opened the session of one thread per run in %.0f ms", duration_ms)
+
+
+Runner = Session | SessionPool
+"""Something that runs a model: one session, or a pool of sessions."""

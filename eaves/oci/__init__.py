@@ -7,7 +7,6 @@
     signatures      signing a container image, and verifying its signature
     package         building a container image from an artifact and a base, and getting the artifact out of it
     runtime         building the runtime's layers: standard library, locked wheels, Eaves' own code
-    import_graph    the modules that a process may import
     copy            opening what a name stands for, and copying a container image: missing content first, its name last
 
 Source: OCI image-spec 1.1 and distribution-spec 1.1.

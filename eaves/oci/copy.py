@@ -18,21 +18,6 @@ from eaves.oci.layout import ContentSource, ContentTarget, Layout, Progress, cre
 from eaves.oci.registry.registry import Access, Registry
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopySummary:
-    """The blobs of a copied container image, by how each came to the target; manifests aren't listed.
-
-    Attributes:
-        moved: Content that was transferred.
-        mounted: Content that the target took from another of its repositories.
-        present: Content that the target had already.
-    """
-
-    moved: tuple[Descriptor, ...]
-    mounted: tuple[Descriptor, ...]
-    present: tuple[Descriptor, ...]
-
-
 class Overlay:
     """A content source that reads each piece from the first layout that has it, otherwise from a base source."""
 
@@ -60,7 +45,7 @@ def copy_image(
     name: str | None = None,
     mounts: Sequence[str] = (),
     progress: Callable[[Descriptor], Progress] = lambda descriptor: lambda size: None,
-) -> CopySummary:
+) -> tuple[list[Descriptor], list[Descriptor]]:
     """Copy a manifest or index with everything that it refers to.
 
     Args:
@@ -73,7 +58,8 @@ def copy_image(
             called with the size of each part of that blob.
 
     Returns:
-        The blobs that were moved, mounted or already present.
+        moved: The blobs that were transferred; manifests aren't listed.
+        kept: The blobs that the target had already, or took from another of its repositories.
 
     Raises:
         OciError: When content is missing or altered, or the target refuses it. Content that was copied before stays at
@@ -84,12 +70,10 @@ def copy_image(
     # Documents are read before the layers, so that a missing document is noticed before layers are fetched for hours.
     manifests = {one.digest: source.read(one) for one in (*(image.descriptor for image in images), descriptor)}
 
-    moved, mounted, present = [], [], []
+    moved, kept = [], []
     for blob in blobs.values():
-        if target.has(blob):
-            present.append(blob)
-        elif any(target.mount(blob, other) for other in mounts):
-            mounted.append(blob)
+        if target.has(blob) or any(target.mount(blob, other) for other in mounts):
+            kept.append(blob)
         else:
             target.write(blob, source, progress(blob))
             moved.append(blob)
@@ -97,7 +81,7 @@ def copy_image(
         if image.descriptor.digest != descriptor.digest:
             target.write_manifest(image.descriptor, manifests[image.descriptor.digest])
     target.write_manifest(descriptor, manifests[descriptor.digest], name)
-    return CopySummary(moved=tuple(moved), mounted=tuple(mounted), present=tuple(present))
+    return moved, kept
 
 
 def check_content(source: ContentSource, descriptor: Descriptor, progress: Progress = lambda size: None) -> None:
@@ -182,18 +166,12 @@ def open_location(text: str, access: Access, *, create: bool = False) -> ImageLo
         OciError: When the name is malformed, or the layout doesn't exist.
     """
     if text.startswith(LAYOUT):
-        folder, name = _split(text.removeprefix(LAYOUT))
+        folder, at, name = text.removeprefix(LAYOUT).partition("@")  # DIR, DIR:NAME or DIR@DIGEST
+        head, colon, tail = folder.rpartition(":")
+        if not at and colon and "/" not in tail:
+            folder, name = head, tail
         if not folder:
             raise OciError(f"{text!r} contains no folder", hint="name a folder, for example oci:build/flowers:v1")
         return ImageLocation(store=(create_layout if create else open_layout)(Path(folder)), name=name)
     reference = parse_reference(text)
     return ImageLocation(store=Registry(reference, access), name=reference.name, reference=reference)
-
-
-def _split(text: str) -> tuple[str, str]:
-    """Split `DIR`, `DIR:NAME` or `DIR@DIGEST` into the folder and the name or digest, which may be empty."""
-    folder, at, digest = text.partition("@")
-    if at:
-        return folder, digest
-    folder, colon, name = text.rpartition(":")
-    return (folder, name) if colon and "/" not in name else (text, "")

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from eaves.base.strict_json import parse_json
@@ -52,38 +52,22 @@ MAX_REPOSITORY = 255
 class ImagePlatform:
     """The operating system and architecture that a container image runs on, with the names that Go uses.
 
+    Variants are left out: of the architectures for which there are wheels, `arm64` has one only.
+
     Attributes:
         architecture: Architecture such as `amd64` or `arm64`.
         os: Operating system, `linux`.
-        variant: Variant of the architecture, such as `v8`; empty when none is given.
     """
 
     architecture: str
     os: str = "linux"
-    variant: str = ""
 
     def __str__(self) -> str:
-        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
-
-    def runs(self, wanted: ImagePlatform) -> bool:
-        """Return whether a container image of this platform runs on a machine of the wanted platform.
-
-        Variants are compared only when both platforms have one.
-        """
-        same = (self.os, self.architecture) == (wanted.os, wanted.architecture)
-        return same and (not self.variant or not wanted.variant or self.variant == wanted.variant)
-
-    def to_dict(self) -> dict[str, str]:
-        """Return the platform as plain data for JSON."""
-        return {
-            "architecture": self.architecture,
-            "os": self.os,
-            **({"variant": self.variant} if self.variant else {}),
-        }
+        return f"{self.os}/{self.architecture}"
 
 
 def parse_image_platform(text: str) -> ImagePlatform:
-    """Parse a platform such as `linux/arm64` or `linux/arm/v7`.
+    """Parse a platform such as `linux/arm64`.
 
     Raises:
         OciError: When the text has another form.
@@ -94,7 +78,7 @@ def parse_image_platform(text: str) -> ImagePlatform:
             f"a platform must be OS/ARCHITECTURE (got {text[:40]!r})",
             hint="name linux/amd64 or linux/arm64, for example",
         )
-    return ImagePlatform(os=parts[0], architecture=parts[1], variant=parts[2] if len(parts) == 3 else "")
+    return ImagePlatform(os=parts[0], architecture=parts[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +106,7 @@ class Descriptor:
             "digest": self.digest,
             "size": self.size,
             **({"annotations": dict(self.annotations)} if self.annotations else {}),
-            **({"platform": self.platform.to_dict()} if self.platform else {}),
+            **({"platform": asdict(self.platform)} if self.platform else {}),
         }
 
 
@@ -135,9 +119,7 @@ def parse_descriptor(values: Any) -> Descriptor:
     try:
         digest, size, media_type = values["digest"], values["size"], values["mediaType"]
         annotations, found = values.get("annotations") or {}, values.get("platform")
-        platform = found and ImagePlatform(
-            architecture=str(found["architecture"]), os=str(found["os"]), variant=str(found.get("variant", ""))
-        )
+        platform = found and ImagePlatform(architecture=str(found["architecture"]), os=str(found["os"]))
         texts = [media_type, *annotations, *annotations.values()]
     except (KeyError, TypeError, AttributeError) as error:
         raise OciError(f"an OCI descriptor is malformed: {error!r}"[:200]) from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -39,6 +38,7 @@ _TEMPORARY = ".new-"
 _UNFINISHED = (f"{_TEMPORARY}*", f".*{STAGING_SUFFIX}")
 """File name patterns of incomplete files, which a process is writing or which a killed process has left."""
 _SWEEP_S = 24 * 3600
+"""Age, seconds, from which an incomplete file is one that a killed process has left."""
 
 Progress = Callable[[int], object]
 """Function that is called with the number of bytes that were transferred since its last call."""
@@ -218,13 +218,7 @@ class Layout:
         if self.has(descriptor):
             progress(descriptor.size)
             return
-        free = shutil.disk_usage(self.path).free
-        if free < descriptor.size:
-            raise OciError(
-                f"{self.path} has {free / 1e6:.1f} MB free, but {descriptor.size / 1e6:.1f} MB are needed",
-                hint="free space on this disk, or choose another folder",
-            )
-        with self.new_file(descriptor.digest) as (temporary, file), source.open(descriptor) as stream:
+        with self.new_file() as (temporary, file), source.open(descriptor) as stream:
             for piece in verified(stream, descriptor):
                 file.write(piece)
                 progress(len(piece))
@@ -260,26 +254,19 @@ class Layout:
         _place(self.path / name, content)
 
     @contextmanager
-    def new_file(self, what: str) -> Iterator[tuple[Path, BinaryIO]]:
+    def new_file(self) -> Iterator[tuple[Path, BinaryIO]]:
         """Yield the path and the stream of a new file for content, which is removed unless it is adopted.
-
-        Args:
-            what: Name of the content, for errors.
 
         Raises:
             OciError: When the disk is full.
         """
         path = self.path / _BLOBS
         try:
-            handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path)
-            path = Path(name)
-            with os.fdopen(handle, "wb") as stream:
-                yield path, stream
-        except OSError as error:
-            raise OciError(
-                f"{what} can't be written to {self.path}: {error.strerror}",
-                hint="free space on this disk, or choose another folder",
-            ) from error
+            with _writing(path):
+                handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path)
+                path = Path(name)
+                with os.fdopen(handle, "wb") as stream:
+                    yield path, stream
         finally:
             if path.name.startswith(_TEMPORARY):
                 path.unlink(missing_ok=True)
@@ -309,16 +296,13 @@ def create_layout(path: Path) -> Layout:
                 if _INDEX not in there:
                     layout.write_file(_INDEX, _render_index([]))
                 layout.write_file(_LAYOUT, json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
-            _sweep(path)
+            for left in (
+                left for folder in (path, path / _BLOBS) for name in _UNFINISHED for left in folder.glob(name)
+            ):
+                with suppress(OSError):
+                    if left.stat().st_mtime < time.time() - _SWEEP_S:
+                        left.unlink()
     return open_layout(path)
-
-
-def _sweep(path: Path) -> None:
-    """Remove incomplete files that killed processes have left; they are older than `_SWEEP_S` seconds."""
-    for left in (left for folder in (path, path / _BLOBS) for name in _UNFINISHED for left in folder.glob(name)):
-        with suppress(OSError):
-            if left.stat().st_mtime < time.time() - _SWEEP_S:
-                left.unlink()
 
 
 def _render_index(entries: list[dict[str, Any]]) -> bytes:

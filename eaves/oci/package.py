@@ -20,10 +20,10 @@ from eaves.base.disk_errors import disk_errors
 from eaves.errors import OciError
 from eaves.oci.copy import Overlay
 from eaves.oci.descriptor import Descriptor, ImagePlatform
-from eaves.oci.layers.image import Image, Start, build_image, build_index, load_images, pick_image
+from eaves.oci.layers.image import Image, build_image, build_index, load_images, pick_image
 from eaves.oci.layers.layer import ALTERED_HINT, TITLE, Layer, LayerFile, kept_layer, read_layer, write_layer
 from eaves.oci.layout import ContentSource, Layout
-from eaves.oci.runtime import ENVIRONMENT, LIBRARY, OLDEST, RuntimeTarget, build_layers, build_library_layer
+from eaves.oci.runtime import ENVIRONMENT, OLDEST, RuntimeTarget, build_layers, build_library_layer
 
 ROOT = "artifact"
 """Directory of the artifact in a container, relative to the root directory."""
@@ -31,13 +31,11 @@ BACKBONE = "weights/backbone.bin"
 TITLES = (BACKBONE, "graphs", "golden inputs", "head, labels, manifest", HANDLER)
 """Titles of the layers of an artifact, from below up."""
 USER = "65532:65532"
+"""Numeric user and group, because Kubernetes can check runAsNonRoot only for a number."""
 PORT = 8080
 ENTRYPOINT = ("python", "-P", "-m", "functions")
 HANDLER_LABEL = "dev.eaves.handler"
 ARTIFACT_LABEL, TASK_LABEL = "dev.eaves.artifact", "dev.eaves.task"
-LIBRARY_LABEL, COMPILED, SOURCES = "dev.eaves.standard-library", "compiled", "sources"
-"""Label that names the form of the standard library in the container image, and its two values. With sources only, each
-start compiles the modules that it imports."""
 KEPT_BYTES = 1 << 20
 """Minimum size of a part of an artifact, bytes, for which the layer is kept in the cache."""
 _VERSION = r"(?P<python>(\d+)\.(\d+))(?:\.\d+)?"
@@ -101,43 +99,23 @@ def package(
     parts = split_parts(artifact, allow_handler=allow_handler)
     images = [pick_image(base.source, base.descriptor, platform) for platform in platforms]
     runtimes = [_runtime_of(image, base) for image in images]
-    below = [_layers_below(base, image, runtime, cache, say) for image, runtime in zip(images, runtimes, strict=True)]
     above = [_write_part(artifact, title, paths, layout, cache) for title, paths in parts.items()]
-    start = Start(
-        entrypoint=ENTRYPOINT,
-        environment={**ENVIRONMENT, "EAVES_ARTIFACT_DIGEST": artifact.digest},
-        user=USER,
-        port=PORT,
-        labels=build_labels(artifact, base),
-    )
-    made = [
-        build_image(layout, image, [*runtime, *above], _with_library_label(start, runtime))
-        for image, runtime in zip(images, below, strict=True)
-    ]
-    descriptor = replace(made[0], platform=None) if len(made) == 1 else build_index(layout, made, start.labels)
+    labels = build_labels(artifact, base)
+    run = {
+        "Entrypoint": list(ENTRYPOINT),
+        "Env": {**ENVIRONMENT, "EAVES_ARTIFACT_DIGEST": artifact.digest},
+        "User": USER,
+        "ExposedPorts": {f"{PORT}/tcp": {}},
+        "Labels": labels,
+    }
+    made = []
+    for image, target in zip(images, runtimes, strict=True):
+        runtime = build_layers(target, cache, say)
+        if (library := build_library_layer(base.source, image, target, cache, say)) is not None:
+            runtime.insert(0, library)
+        made.append(build_image(layout, image, [*runtime, *above], run))
+    descriptor = replace(made[0], platform=None) if len(made) == 1 else build_index(layout, made, labels)
     return Packaged(descriptor=descriptor, source=Overlay([layout, cache], base.source))
-
-
-def _layers_below(
-    base: Base, image: Image, runtime: RuntimeTarget, cache: Layout, say: Callable[[str], object]
-) -> list[Layer]:
-    """Return the layers between a base and an artifact, lowest first."""
-    above = build_layers(runtime, cache, say)
-    library = build_library_layer(base.source, image, runtime, cache, say)
-    return above if library is None else [library, *above]
-
-
-def _with_library_label(start: Start, runtime: Sequence[Layer]) -> Start:
-    form = COMPILED if any(layer.title == LIBRARY for layer in runtime) else SOURCES
-    return replace(start, labels={**start.labels, LIBRARY_LABEL: form})
-
-
-def find_library_form(image: Image) -> str:
-    """Return the form of the standard library in a function's container image: `COMPILED` or `SOURCES`.
-
-    Without the label nothing is known, so `SOURCES`.
-    """
-    return COMPILED if image.labels.get(LIBRARY_LABEL) == COMPILED else SOURCES
 
 
 def build_labels(artifact: Artifact, base: Base) -> dict[str, str]:
@@ -208,12 +186,11 @@ def _write_part(artifact: Artifact, title: str, paths: Sequence[str], layout: La
 def _runtime_of(image: Image, base: Base) -> RuntimeTarget:
     """Return the platform and Python version of a base image, for which wheels and byte code are made.
 
-    The platform's variant is left out, because there are no wheels for variants.
-
     Raises:
         OciError: When the base image doesn't declare its Python version, or when its Python is too old.
     """
-    declared = base.python or _variable(image, "PYTHON_VERSION")
+    environment = dict(str(entry).partition("=")[::2] for entry in image.values.get("config", {}).get("Env") or [])
+    declared = base.python or environment.get("PYTHON_VERSION", "")
     found = re.fullmatch(_VERSION, declared)
     if found is None:
         raise OciError(
@@ -227,13 +204,7 @@ def _runtime_of(image: Image, base: Base) -> RuntimeTarget:
             f"the base image has Python {declared}; a function needs Python 3.11 or newer",
             hint=("choose another base image"),
         )
-    return RuntimeTarget(platform=replace(image.platform, variant=""), python=found["python"], release=declared)
-
-
-def _variable(image: Image, name: str) -> str:
-    """Return the value of an environment variable in a base image's config; empty when the variable isn't set."""
-    entries = image.values.get("config", {}).get("Env") or []
-    return next((str(entry).partition("=")[2] for entry in entries if str(entry).startswith(f"{name}=")), "")
+    return RuntimeTarget(platform=image.platform, python=found["python"], release=declared)
 
 
 def find_artifact(source: ContentSource, descriptor: Descriptor) -> str:
@@ -269,7 +240,10 @@ def unpack_artifact(source: ContentSource, descriptor: Descriptor, layout: Layou
         for layer in image.layers:
             if layer.annotations.get(TITLE, "") in TITLES:
                 layout.write(layer, source)
-                _unpack(layout, layer, Path(made))
+                with read_layer(layout.blob_path(layer.digest), layer) as tar:
+                    for member in tar:  # only the artifact's files
+                        if member.isfile() and PurePosixPath(member.name).parts[:1] == (ROOT,):
+                            tar.extract(member, Path(made), filter="data")
         found = open_artifact(Path(made) / ROOT, level="full")
         if f"sha256:{found.digest}" != wanted:
             raise OciError(
@@ -278,15 +252,3 @@ def unpack_artifact(source: ContentSource, descriptor: Descriptor, layout: Layou
             )
         shutil.move(Path(made) / ROOT, folder)
     return open_artifact(folder)
-
-
-def _unpack(layout: Layout, layer: Descriptor, folder: Path) -> None:
-    """Unpack the artifact's files from one layer, those below the directory `ROOT`, and no other files.
-
-    Raises:
-        OciError: When the layer is no tar, or has a file whose path leads out of the folder.
-    """
-    with read_layer(layout.blob_path(layer.digest), layer) as tar:
-        for member in tar:
-            if member.isfile() and PurePosixPath(member.name).parts[:1] == (ROOT,):
-                tar.extract(member, folder, filter="data")

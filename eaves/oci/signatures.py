@@ -23,6 +23,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -111,21 +112,9 @@ class Signed:
     repository: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Signature:
-    """One signature at the registry.
-
-    Attributes:
-        signed: The bytes that were signed.
-        value: The signature, DER; empty when it isn't valid base64, so that no key matches it.
-        payload: The bytes that say what was signed.
-        parse: Parses them.
-    """
-
-    signed: bytes
-    value: bytes
-    payload: bytes
-    parse: Callable[[bytes], Signed]
+Signature = tuple[bytes, bytes, Callable[[], Signed]]
+"""One signature at the registry: the bytes that were signed, the signature in DER, which is empty when it isn't valid
+base64, so that no key matches it, and a function that parses what was signed."""
 
 
 def find_signature(store: Registry, descriptor: Descriptor, key: PublicKey, repository: Reference) -> Signed:
@@ -142,11 +131,11 @@ def find_signature(store: Registry, descriptor: Descriptor, key: PublicKey, repo
         SignatureError: When there is no signature by this key.
     """
     others = set()
-    signatures = list(_signatures(store, descriptor))
-    for one in signatures:
-        if not key.matches(one.signed, one.value):
+    signatures = [*_tagged_signatures(store, descriptor), *_bundles(store, descriptor)]
+    for content, value, parse in signatures:
+        if not key.matches(content, value):
             continue
-        signed = one.parse(one.payload)
+        signed = parse()
         if signed.digest != descriptor.digest:
             others.add(f"for the digest {signed.digest[:80]!r}")
         elif signed.repository and _named(signed.repository) != (repository.host, repository.repository):
@@ -206,12 +195,7 @@ def signature_tag(digest: str) -> str:
     return f"{digest.replace(':', '-')}.sig"
 
 
-def _signatures(store: Registry, descriptor: Descriptor) -> Iterator[_Signature]:
-    yield from _tagged_signatures(store, descriptor)
-    yield from _bundles(store, descriptor)
-
-
-def _tagged_signatures(store: Registry, descriptor: Descriptor) -> Iterator[_Signature]:
+def _tagged_signatures(store: Registry, descriptor: Descriptor) -> Iterator[Signature]:
     tag = signature_tag(descriptor.digest)
     try:
         found = store.resolve(tag)
@@ -226,11 +210,10 @@ def _tagged_signatures(store: Registry, descriptor: Descriptor) -> Iterator[_Sig
         entry = parse_descriptor(layer)
         if entry.media_type == PAYLOAD:
             payload = store.read(entry)
-            value = _decode(entry.annotations.get(ANNOTATION, ""))
-            yield _Signature(signed=payload, value=value, payload=payload, parse=parse_payload)
+            yield payload, _decode(entry.annotations.get(ANNOTATION, "")), partial(parse_payload, payload)
 
 
-def _bundles(store: Registry, descriptor: Descriptor) -> Iterator[_Signature]:
+def _bundles(store: Registry, descriptor: Descriptor) -> Iterator[Signature]:
     for referrer in store.referrers(descriptor.digest)[:MAX_SIGNATURES]:
         layers = parse_document(store.read(referrer)).get("layers")
         for layer in layers[:1] if isinstance(layers, list) else []:
@@ -239,7 +222,7 @@ def _bundles(store: Registry, descriptor: Descriptor) -> Iterator[_Signature]:
                 yield from _parse_bundle(store.read(entry))
 
 
-def _parse_bundle(content: bytes) -> Iterator[_Signature]:
+def _parse_bundle(content: bytes) -> Iterator[Signature]:
     """Yield the signatures of a bundle's statement; none of a bundle that holds another kind of signature."""
     try:
         envelope = parse_json(content)["dsseEnvelope"]
@@ -251,7 +234,7 @@ def _parse_bundle(content: bytes) -> Iterator[_Signature]:
         return
     signed = b"DSSEv1 %d %b %d %b" % (len(kind), kind.encode(), len(payload), payload)
     for value in values:
-        yield _Signature(signed=signed, value=value, payload=payload, parse=parse_statement)
+        yield signed, value, partial(parse_statement, payload)
 
 
 def _decode(text: str) -> bytes:

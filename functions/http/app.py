@@ -12,11 +12,10 @@ from types import MappingProxyType
 from typing import Any
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
 
 import eaves
 from eaves.base.prometheus import CONTENT_TYPE
-from eaves.errors import EavesError, InputError, NotFoundError
+from eaves.errors import InputError, NotFoundError
 from eaves.web.origin import listens_on_loopback
 from functions import metrics
 from functions.http import problems
@@ -24,12 +23,9 @@ from functions.http.function_app import (
     FAILED,
     LIVENESS,
     READINESS,
-    DirectAnswer,
     FunctionApp,
     check_request,
-    predict,
     read_body,
-    tell_liveness,
     tell_readiness,
 )
 from functions.model.model_loading import LoadingModel
@@ -80,32 +76,48 @@ def build_flask(service: Service, environ: Mapping[str, str]) -> Flask:
     app = Flask("functions", static_folder=None)
     app.url_map.merge_slashes = app.url_map.strict_slashes = False  # redirects, which senders of events don't follow
     app.config[problems.REVISION] = environ.get(REVISION_VARIABLE, "")
-    app.register_error_handler(EavesError, problems.error_response)
-    app.register_error_handler(HTTPException, problems.http_error_response)
-    app.register_error_handler(Exception, problems.fault_response)
-    app.before_request(_raise_failure)
+    app.register_error_handler(Exception, problems.error_response)
     is_local = listens_on_loopback(service.settings.host)
-    app.before_request(lambda: check_request(request.environ, is_local=is_local))
+
+    @app.before_request
+    def check() -> None:
+        if FAILED in request.environ:  # `FunctionApp` could not answer
+            raise request.environ.pop(FAILED)  # the error refers to the environment and to the image in it
+        check_request(request.environ, is_local=is_local)
+
+    @app.after_request
+    def count(response: Response) -> Response:
+        kind = {"predict": "predict", "infer": "tensor"}.get(request.endpoint or "", "other")
+        problem, status = problems.problem_type(response), str(response.status_code)
+        service.metrics.count("eaves_requests_total", kind=kind, status=status, problem=problem)
+        return response
+
     _add_routes(app, service)
     _add_protocol(app, service)
-    app.extensions[metrics.EXTENSION] = service.metrics
-    _count_requests(app, service.metrics)
     return app
 
 
 def _add_routes(app: Flask, service: Service) -> None:
-    """Add the routes; Flask has to know those that `FunctionApp` answers too, for requests that fail there."""
-    app.add_url_rule("/", "predict", lambda: _respond(predict(service, request.environ)), methods=["POST"])
-    app.add_url_rule(READINESS, "readiness", lambda: _respond(tell_readiness(service)))
-    app.add_url_rule(LIVENESS, "liveness", lambda: _respond(tell_liveness()))
-
-    @app.get("/")
-    def index() -> Response:
-        return _json(_describe(service))
+    """Add the routes; Flask knows those that `FunctionApp` answers for other methods, and for what fails there."""
+    app.add_url_rule("/", "predict", lambda: "", methods=["POST"])
+    app.add_url_rule(READINESS, "readiness", lambda: tell_readiness(service).body)
+    app.add_url_rule(LIVENESS, "liveness", lambda: "")
 
     @app.get("/metrics")
     def show_metrics() -> Response:
-        return Response(service.metrics.render(_gauges(service)), content_type=CONTENT_TYPE)
+        gauges: dict[str, tuple[dict[str, str], float]] = {
+            "eaves_ready": ({}, float(service.model.ready)),
+            "eaves_in_work": ({}, float(service.admission.inside)),
+        }
+        if (predictor := service.model.proven) is not None:
+            manifest, digest = predictor.artifact.manifest, f"sha256:{predictor.artifact.digest}"
+            named = {"model": manifest.name, "version": manifest.version, "artifact": digest}
+            gauges["eaves_model_info"] = ({**named, "task": manifest.task, "precision": manifest.precision}, 1.0)
+            gauges["eaves_start_seconds"] = ({}, service.model.ready_at - metrics.started_at())
+        if (pool := service.model.pool) is not None:
+            gauges |= {"eaves_sessions": ({}, float(pool.sessions)), "eaves_threads": ({}, float(pool.threads))}
+        gauges |= {name: ({}, value) for name, value in metrics.read_usage().items()}
+        return Response(service.metrics.render(gauges), content_type=CONTENT_TYPE)
 
 
 def _add_protocol(app: Flask, service: Service) -> None:
@@ -156,7 +168,10 @@ def _add_protocol(app: Flask, service: Service) -> None:
     def infer(name: str, version: str = "") -> Response:
         from functions.http import inference_messages
 
-        body, json_bytes = read_body(request.environ, service.settings.max_body_bytes), _json_bytes()
+        body, text = read_body(request.environ, service.settings.max_body_bytes), request.headers.get(JSON_BYTES, "0")
+        if not text.isascii() or not text.isdecimal() or len(text) > 12:
+            raise InputError(f"{JSON_BYTES} must be a number of bytes (got {text[:40]!r})")
+        json_bytes = int(text) if JSON_BYTES in request.headers else None
         with service.admission.queue_slot(), service.model.use() as predictor:
             _check_name(service, predictor, name, version)
             names = [spec.name for spec in predictor.outputs]
@@ -183,78 +198,5 @@ def _check_name(service: Service, predictor: Pipeline, name: str, version: str) 
         )
 
 
-def _json_bytes() -> int | None:
-    text = request.headers.get(JSON_BYTES)
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdecimal() or len(text) > 12:
-        raise InputError(f"{JSON_BYTES} must be a number of bytes (got {text[:40]!r})")
-    return int(text)
-
-
 def _json(document: Any) -> Response:
     return Response(json.dumps(document), content_type="application/json")
-
-
-def _respond(answer: DirectAnswer) -> Response:
-    response = Response(answer.body, status=answer.status, headers=dict(answer.headers))
-    response.call_on_close(answer.close)
-    return response
-
-
-def _raise_failure() -> None:
-    """Raise the error of a request that `FunctionApp` could not answer, for the error handlers."""
-    if FAILED in request.environ:
-        raise request.environ.pop(FAILED)  # the error refers to the environment and to the image in it
-
-
-def _describe(service: Service) -> dict[str, Any]:
-    """Return a description of the function for people who open it in a browser."""
-    model, settings = service.model, service.settings
-    about: dict[str, Any] = {
-        "function": settings.name,
-        "site": settings.site,
-        "software": f"Eaves {eaves.__version__}",
-        "state": "failed" if model.failure else "ending" if model.draining else "ready" if model.ready else "loading",
-    }
-    if model.failure:
-        about["reason"] = model.failure.message
-    if (predictor := model.proven) is not None:
-        manifest = predictor.artifact.manifest
-        about |= {
-            "model": manifest.name,
-            "version": manifest.version,
-            "artifact": f"sha256:{predictor.artifact.digest}",
-            "task": manifest.task,
-            "precision": manifest.precision,
-            "takes": list(predictor.content_types),
-            "replies": predictor.reply_type,
-        }
-    return about
-
-
-def _gauges(service: Service) -> metrics.Gauges:
-    gauges: dict[str, tuple[dict[str, str], float]] = {
-        "eaves_ready": ({}, float(service.model.ready)),
-        "eaves_in_work": ({}, float(service.admission.inside)),
-    }
-    if (predictor := service.model.proven) is not None:
-        artifact = predictor.artifact
-        manifest = artifact.manifest
-        named = {"model": manifest.name, "version": manifest.version, "artifact": f"sha256:{artifact.digest}"}
-        gauges["eaves_model_info"] = ({**named, "task": manifest.task, "precision": manifest.precision}, 1.0)
-        gauges["eaves_start_seconds"] = ({}, service.model.ready_at - metrics.started_at())
-    if (pool := service.model.pool) is not None:
-        gauges |= {"eaves_sessions": ({}, float(pool.sessions)), "eaves_threads": ({}, float(pool.threads))}
-    return gauges | {name: ({}, value) for name, value in metrics.read_usage().items()}
-
-
-def _count_requests(app: Flask, counted: metrics.Metrics) -> None:
-    kinds = {"predict": "predict", "infer": "tensor"}
-
-    @app.after_request
-    def count(response: Response) -> Response:
-        kind = kinds.get(request.endpoint or "", "other")
-        problem = problems.problem_type(response)
-        counted.count("eaves_requests_total", kind=kind, status=str(response.status_code), problem=problem)
-        return response

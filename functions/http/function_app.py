@@ -7,19 +7,17 @@ prediction, or by the first request that needs it: one that fails, or has anothe
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from eaves import events
 from eaves.errors import ForbiddenError, UnsupportedContentError
 from eaves.web.origin import HINT, find_foreign, listens_on_loopback
-from functions.service import Service
+from functions.service import Service, encode
 
 FAILED = "eaves.failed"
 """Key of the error in the environment of a request whose response Flask's error handlers make."""
@@ -30,8 +28,6 @@ While a replica starts, Knative's queue-proxy gives a probe 100 ms, and sends th
 Source: knative/serving, pkg/queue/readiness/probe.go, `aggressiveProbeTimeout`."""
 _STATUS_LINES = {200: "200 OK", 202: "202 Accepted"}
 _log = logging.getLogger(__name__)
-encode = json.JSONEncoder(allow_nan=False).encode
-"""`json.dumps` with this option would build a new encoder for each response."""
 
 Environ = dict[str, Any]
 """Variables of one request. Source: PEP 3333, "environ Variables"."""
@@ -77,15 +73,15 @@ class FunctionApp:
                 self._flask = self._build()
         return self._flask
 
-    def app_context(self) -> Any:
-        """Return Flask's context, in which the HTTP server makes the problem document of a request that it refuses."""
-        return self.flask.app_context()
+    def refuse(self, status: int, detail: str, path: str) -> Any:
+        """Return the response to a request that the HTTP server refuses, and count it."""
+        from functions.http import problems  # with Flask, which a start doesn't wait for
 
-    @property
-    def extensions(self) -> Mapping[str, Any]:
-        """The extensions of the Flask application."""
-        extensions: Mapping[str, Any] = self.flask.extensions
-        return extensions
+        with self.flask.app_context():
+            response = problems.refusal_response(status, detail, path=path)
+        problem = problems.problem_type(response)
+        self._service.metrics.count("eaves_requests_total", kind="refused", status=str(status), problem=problem)
+        return response
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """DirectAnswer one request."""
@@ -160,7 +156,10 @@ def predict(service: Service, environ: Environ) -> DirectAnswer:
         RequestEntityTooLarge: When the body is too large.
     """
     start = time.perf_counter()
-    headers = _read_headers(environ)
+    # Source: PEP 3333, `HTTP_` variables; such as `Ce-Id`.
+    headers = {name[5:].replace("_", "-").title(): value for name, value in environ.items() if name.startswith("HTTP_")}
+    if environ.get("CONTENT_TYPE"):
+        headers["Content-Type"] = environ["CONTENT_TYPE"]
     body = read_body(environ, service.settings.max_body_bytes)
     with service.reading:
         event = events.decode(headers, body) if events.is_event(headers) else None
@@ -172,7 +171,16 @@ def predict(service: Service, environ: Environ) -> DirectAnswer:
     else:
         reply_headers, body = service.predict_event(event)
         headers = dict(reply_headers)
-    log = partial(_log_response, service, event, time.perf_counter() - start)
+    duration_s = time.perf_counter() - start
+
+    def log() -> None:  # after the response is written, so that it isn't delayed
+        service.metrics.observe("request", duration_s)
+        duration_ms = round(duration_s * 1000, 1)
+        extra = {"function": service.settings.name, "duration_ms": duration_ms}
+        if event is not None:
+            extra |= {"event_id": event.id[:256], "event_type": event.type[:256]}
+        _log.info("predicted in %.1f ms", duration_ms, extra=extra)
+
     return DirectAnswer(headers=headers, body=body, close=log)
 
 
@@ -192,14 +200,6 @@ def tell_liveness() -> DirectAnswer:
     return DirectAnswer(headers={"Content-Type": "application/json"}, body=encode({"status": "alive"}).encode())
 
 
-def _read_headers(environ: Environ) -> dict[str, str]:
-    """Return the header fields by name, such as `Ce-Id`. Source: PEP 3333, `HTTP_` variables."""
-    headers = {name[5:].replace("_", "-").title(): value for name, value in environ.items() if name.startswith("HTTP_")}
-    if environ.get("CONTENT_TYPE"):
-        headers["Content-Type"] = environ["CONTENT_TYPE"]
-    return headers
-
-
 def read_body(environ: Environ, max_bytes: int) -> bytes:
     """Return the whole body in one piece: waitress has received it, and werkzeug would copy it in pieces.
 
@@ -212,13 +212,3 @@ def read_body(environ: Environ, max_bytes: int) -> bytes:
 
         raise RequestEntityTooLarge
     return body
-
-
-def _log_response(service: Service, event: events.Event | None, duration_s: float) -> None:
-    """Count and log a prediction; this happens after its response is written, so that the response isn't delayed."""
-    service.metrics.observe("request", duration_s)
-    duration_ms = round(duration_s * 1000, 1)
-    extra = {"function": service.settings.name, "duration_ms": duration_ms}
-    if event is not None:
-        extra |= {"event_id": event.id[:256], "event_type": event.type[:256]}
-    _log.info("predicted in %.1f ms", duration_ms, extra=extra)

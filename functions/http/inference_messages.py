@@ -16,7 +16,6 @@ import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -25,23 +24,14 @@ import numpy.typing as npt
 from eaves.artifact import TensorSpec
 from eaves.base.strict_json import narrow, parse_json
 from eaves.errors import InputError, TensorError
-from eaves.inference.json_values import build_array
+from eaves.inference.json_values import build_array, flatten
 
 Array = npt.NDArray[Any]
 
+_NUMBERS = ("bool", *(f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)))
 DATATYPES = {
-    "bool": "BOOL",
-    "uint8": "UINT8",
-    "uint16": "UINT16",
-    "uint32": "UINT32",
-    "uint64": "UINT64",
-    "int8": "INT8",
-    "int16": "INT16",
-    "int32": "INT32",
-    "int64": "INT64",
-    "float16": "FP16",
-    "float32": "FP32",
-    "float64": "FP64",
+    **{name: name.upper() for name in _NUMBERS},
+    **{f"float{bits}": f"FP{bits}" for bits in (16, 32, 64)},
     "object": "BYTES",
 }
 """Names of data types in the protocol, by the name of the numpy type."""
@@ -104,7 +94,11 @@ def parse_request(body: bytes, json_bytes: int | None, spec: TensorSpec, outputs
         raise InputError(f"the name of the input must be {spec.name!r} (got {str(tensor.get('name'))[:40]!r})")
     rest = memoryview(body)[len(body) if json_bytes is None else json_bytes :]
     chosen, binary = _outputs(fields, outputs)
-    return InferRequest(id=_id(fields), examples=_examples(tensor, rest, spec), outputs=chosen, binary=binary)
+    given = fields.get("id")
+    request_id = "" if given is None else str(given) if type(given) is int else given
+    if not isinstance(request_id, str) or len(request_id) > MAX_ID:
+        raise InputError(f"the request's id must be a string of at most {MAX_ID} characters")
+    return InferRequest(id=request_id, examples=_examples(tensor, rest, spec), outputs=chosen, binary=binary)
 
 
 def build_response(
@@ -127,10 +121,19 @@ def build_response(
     """
     described, parts = [], []
     for name in request.outputs:
-        array = _stack(name, [result[name] for result in results])
+        arrays = [result[name] for result in results]
+        if len({array.shape for array in arrays}) > 1:
+            raise TensorError(
+                f"the output {name!r:.60} has a different shape for each example", hint="send one example per request"
+            )
+        array = np.stack(arrays)
         output: dict[str, Any] = {"name": name, "datatype": DATATYPES[array.dtype.name], "shape": list(array.shape)}
         if name in request.binary:
-            content = _to_bytes(array)
+            if array.dtype.kind == "O":
+                texts = [str(value).encode() for value in array.flat]
+                content = b"".join(struct.pack("<I", len(text)) + text for text in texts)
+            else:
+                content = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
             output["parameters"] = {"binary_data_size": len(content)}
             parts.append(content)
         elif array.dtype.kind == "f" and not np.all(np.isfinite(array)):
@@ -138,7 +141,8 @@ def build_response(
                 f"some numbers of {name!r:.60} are not finite, and JSON can represent finite numbers only", hint=_BINARY
             )
         else:
-            output["data"] = [_number(value) for value in array.ravel().tolist()]
+            # Nine significant digits restore any float32.
+            output["data"] = [float(f"{x:.9g}") if isinstance(x, float) else x for x in array.ravel().tolist()]
         described.append(output)
     document = {"model_name": model, "model_version": version, "outputs": described}
     head = json.dumps({"id": request.id, **document} if request.id else document).encode()
@@ -148,14 +152,6 @@ def build_response(
 def describe_model(spec: TensorSpec) -> dict[str, Any]:
     """Return the description of an input or output tensor for the model's metadata."""
     return {"name": spec.name, "datatype": DATATYPES[spec.dtype], "shape": list(spec.shape)}
-
-
-def _stack(name: str, arrays: Sequence[Array]) -> Array:
-    if len({array.shape for array in arrays}) > 1:
-        raise TensorError(
-            f"the output {name!r:.60} has a different shape for each example", hint=("send one example per request")
-        )
-    return np.stack(arrays)
 
 
 def _parse_json(text: bytes) -> dict[str, Any]:
@@ -168,14 +164,6 @@ def _parse_json(text: bytes) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise InputError("the request must be a JSON object")
     return fields
-
-
-def _id(fields: Mapping[str, Any]) -> str:
-    found = fields.get("id")
-    text = "" if found is None else str(found) if type(found) is int else found
-    if not isinstance(text, str) or len(text) > MAX_ID:
-        raise InputError(f"the request's id must be a string of at most {MAX_ID} characters")
-    return text
 
 
 def _outputs(fields: Mapping[str, Any], known: Sequence[str]) -> tuple[tuple[str, ...], frozenset[str]]:
@@ -209,7 +197,8 @@ def _examples(tensor: Mapping[str, Any], rest: memoryview, spec: TensorSpec) -> 
     if (datatype == "BYTES" and len(shape) not in (1, 2)) or (shape[1:] not in ([], [1]) and datatype == "BYTES"):
         raise InputError(f"the shape of a BYTES input must be [n] (got {shape})")
     if datatype != "BYTES" and not (len(shape) == len(spec.shape) and spec.fits(tuple(shape[1:]))):
-        raise InputError(f"the input's shape must be {_shape(spec)} (got {shape})")
+        sizes = ", ".join("n" if size == -1 else str(size) for size in spec.shape)
+        raise InputError(f"the input's shape must be [{sizes}] (got {shape})")
     if shape[0] > MAX_EXAMPLES:
         raise InputError(
             f"a request may contain at most {MAX_EXAMPLES} examples (got {shape[0]})",
@@ -220,19 +209,17 @@ def _examples(tensor: Mapping[str, Any], rest: memoryview, spec: TensorSpec) -> 
         values = tensor.get("data")
         if not isinstance(values, list):
             raise InputError("the input has neither `data` nor a `binary_data_size`")
-        return _from_base64(values, shape) if datatype == "BYTES" else list(_from_values(values, shape, spec))
+        if datatype != "BYTES":
+            return list(_from_values(values, shape, spec))
+        if len(values) != shape[0] or not all(isinstance(value, str) for value in values):
+            raise InputError(f"the data must be {shape[0]} strings of base64, one for each example")
+        try:
+            return [base64.b64decode(value, validate=True) for value in values]
+        except (binascii.Error, ValueError) as error:
+            raise InputError(f"the data is not base64: {error}", hint="send images as base64 or as binary") from error
     if type(size) is not int or size != len(rest):
         raise InputError(f"binary_data_size is {str(size)[:20]}, but the JSON is followed by {len(rest)} bytes")
     return list(_from_elements(rest, shape[0])) if datatype == "BYTES" else list(_from_buffer(rest, shape, spec))
-
-
-def _from_base64(values: Sequence[Any], shape: Sequence[int]) -> list[bytes]:
-    if len(values) != shape[0] or not all(isinstance(value, str) for value in values):
-        raise InputError(f"the data must be {shape[0]} strings of base64, one for each example")
-    try:
-        return [base64.b64decode(value, validate=True) for value in values]
-    except (binascii.Error, ValueError) as error:
-        raise InputError(f"the data is not base64: {error}", hint="send images as base64 or as binary data") from error
 
 
 def _from_values(values: Sequence[Any], shape: Sequence[int], spec: TensorSpec) -> Array:
@@ -241,7 +228,11 @@ def _from_values(values: Sequence[Any], shape: Sequence[int], spec: TensorSpec) 
     The values' types are checked before numpy converts them: for one long string, numpy would give every element its
     size.
     """
-    numbers, dtype = _flatten(values, shape), np.dtype(spec.dtype)
+    dtype = np.dtype(spec.dtype)
+    try:
+        numbers = flatten(values, shape)[0] if values and isinstance(values[0], list) else values
+    except ValueError:
+        numbers = ()
     if len(numbers) != math.prod(shape) or not set(map(type, numbers)) <= _KINDS.get(dtype.kind, {int, float}):
         raise InputError(
             f"the data must be {math.prod(shape)} numbers, as many as the shape "
@@ -251,20 +242,6 @@ def _from_values(values: Sequence[Any], shape: Sequence[int], spec: TensorSpec) 
     if made is None:
         raise InputError(f"the data contains numbers that are not {DATATYPES[spec.dtype]}")
     return made
-
-
-def _flatten(values: Sequence[Any], shape: Sequence[int]) -> Sequence[Any]:
-    """Flatten nested lists whose lengths agree with the shape.
-
-    A flat list is returned unchanged, and lists of other lengths give an empty sequence.
-    """
-    if not (values and isinstance(values[0], list)) or len(values) != shape[0]:
-        return values
-    for size in shape[1:]:
-        if not all(isinstance(one, list) and len(one) == size for one in values):
-            return ()
-        values = list(chain.from_iterable(values))
-    return values
 
 
 def _from_elements(content: memoryview, count: int) -> Iterator[bytes]:
@@ -292,19 +269,3 @@ def _from_buffer(content: memoryview, shape: Sequence[int], spec: TensorSpec) ->
             f"a tensor of shape {list(shape)} needs {math.prod(shape) * dtype.itemsize} bytes (got {len(content)})"
         )
     return np.frombuffer(content, dtype).reshape(shape).astype(spec.dtype, copy=False)
-
-
-def _to_bytes(array: Array) -> bytes:
-    if array.dtype.kind != "O":
-        return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    elements = [str(value).encode() for value in array.flat]
-    return b"".join(struct.pack("<I", len(element)) + element for element in elements)
-
-
-def _number(value: Any) -> Any:
-    """Round a float to nine significant digits, which restore any float32; return other values unchanged."""
-    return float(f"{value:.9g}") if isinstance(value, float) else value
-
-
-def _shape(spec: TensorSpec) -> str:
-    return "[" + ", ".join("n" if size == -1 else str(size) for size in spec.shape) + "]"

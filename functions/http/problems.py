@@ -43,26 +43,30 @@ _LOOK = "find this id in the function's log"
 _log = logging.getLogger(__name__)
 
 
-def error_response(error: EavesError, *, path: str = "") -> Response:
-    """Build the response to a request that failed for a known reason."""
-    if isinstance(error, HandlerError):
-        return _answer_handler(error)
-    response = _problem(error.http_status, error_type(type(error)), error.message, error.hint, path=path)
-    if isinstance(error, OverloadedError):
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return response
+def error_response(error: Exception, *, path: str = "") -> Response:
+    """Build the response to a request that failed; for a fault, the log gets the traceback, and the sender its id.
 
-
-def http_error_response(error: HTTPException) -> Response:
-    """Build the response to a request that Flask or werkzeug refused (404, 405, 413, ...)."""
-    response = _problem(error.code or 500, f"http-{error.code}", error.description or error.name, None)
-    if isinstance(error, MethodNotAllowed) and error.valid_methods:
-        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))  # RFC 9110, section 15.5.6
+    What a handler's failure says may quote the request's data, so the sender gets only the id of that too.
+    """
+    match error:
+        case HandlerError():
+            what = "the artifact's handler failed"
+            return _problem(error.http_status, "handler", f"{what}, error {_log_fault(what, error)}", _LOOK)
+        case EavesError():
+            response = _problem(error.http_status, error_type(type(error)), error.message, error.hint, path=path)
+            if isinstance(error, OverloadedError):
+                response.headers["Retry-After"] = str(RETRY_AFTER_S)
+        case HTTPException():  # Flask or werkzeug refused the request (404, 405, 413, ...)
+            response = refusal_response(error.code or 500, error.description or error.name, path=path)
+            if isinstance(error, MethodNotAllowed) and error.valid_methods:
+                response.headers["Allow"] = ", ".join(sorted(error.valid_methods))  # RFC 9110, section 15.5.6
+        case _:
+            response = _problem(500, "internal", f"unexpected error {_log_fault('unexpected error', error)}", _LOOK)
     return response
 
 
 def refusal_response(status: int, detail: str, *, path: str = "") -> Response:
-    """Build the response to a request that the HTTP server refused before Flask saw it."""
+    """Build the response to a request that Flask, or the HTTP server before it, refused."""
     return _problem(status, f"http-{status}", detail, None, path=path)
 
 
@@ -71,20 +75,6 @@ def problem_type(response: Response) -> str:
     if response.status_code < 400 or response.content_type not in (CONTENT_TYPE, PROTOCOL_CONTENT_TYPE):
         return ""
     return find_kind(parse_problem(response.get_data()))
-
-
-def fault_response(error: Exception, *, hint: str = _LOOK) -> Response:
-    """Build the response to an unexpected error: the sender gets an error id, the log gets the id and the traceback."""
-    return _problem(500, "internal", f"unexpected error {_log_fault('unexpected error', error)}", hint)
-
-
-def _answer_handler(error: HandlerError) -> Response:
-    """Build the response to a failure of the artifact's handler.
-
-    It holds only an error id, since the failure's message may quote the request's data.
-    """
-    error_id = _log_fault("the artifact's handler failed", error)
-    return _problem(error.http_status, "handler", f"the artifact's handler failed, error {error_id}", _LOOK)
 
 
 def _log_fault(what: str, error: Exception) -> str:

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from types import FrameType
 from typing import Any
 
 from waitress import create_server, wasyncore
@@ -24,7 +23,6 @@ from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNot
 from waitress.task import ErrorTask, WSGITask
 
 from functions.http.listening_socket import STOP_SIGNALS
-from functions.metrics import EXTENSION
 from functions.settings import FunctionSettings
 
 SPARE_THREADS = 4
@@ -108,7 +106,7 @@ class Server:
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then finish the accepted requests."""
         for number in STOP_SIGNALS:
-            signal.signal(number, self._stop)
+            signal.signal(number, lambda number, frame: self._stop())
         _log.info("listening on %s:%s", self._server.effective_host, self._server.effective_port)
         while not self._stopping.is_set():
             self._poll(POLL_S)
@@ -132,7 +130,7 @@ class Server:
             self._threads = wanted
             self._server.task_dispatcher.set_thread_count(wanted)
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
+    def _stop(self) -> None:
         self._stopping.set()
         self._server.pull_trigger()
 
@@ -210,15 +208,9 @@ class RefusedRequest(ErrorTask):  # type: ignore[misc]
 
     def execute(self) -> None:
         """Write the problem document, then close the connection."""
-        from functions.http import problems  # with Flask, which a start doesn't wait for
-
-        error, app = self.request.error, self.channel.server.application
-        with app.app_context():
-            # a request whose headers didn't end has no path
-            response = problems.refusal_response(error.code, str(error.body), path=getattr(self.request, "path", ""))
-        if (counted := app.extensions.get(EXTENSION)) is not None:
-            kind = problems.problem_type(response)
-            counted.count("eaves_requests_total", kind="refused", status=str(error.code), problem=kind)
+        error = self.request.error
+        path = getattr(self.request, "path", "")  # a request whose headers didn't end has none
+        response = self.channel.server.application.refuse(error.code, str(error.body), path)
         self.status = f"{error.code} {error.reason}"
         self.response_headers += [item for item in response.headers.items() if item[0] != "Content-Length"]
         self.set_close_on_finish()

@@ -12,15 +12,18 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eaves.artifact import Artifact, check, load_golden, open_artifact
-from eaves.artifact.store import MODEL
 from eaves.errors import ArtifactError, EavesError, HandlerError, LoadingError, StoppedError
 from eaves.inference.prepared_graphs import discard_graph, find_graph
-from eaves.inference.session import Session, open_session
-from eaves.inference.session_pool import ActivePredictions, SessionPool, ThreadPlan, plan_threads, second_session_fits
+from eaves.inference.session import (
+    ActivePredictions,
+    Session,
+    SessionPool,
+    open_session,
+    plan_threads,
+)
 from eaves.resource_limits import count_usable_cpus, read_memory_limit
 from functions.settings import FunctionSettings
 from functions.start_timing import StartTiming
@@ -98,7 +101,7 @@ class LoadingModel:
             raise StoppedError("the process is shutting down", hint="send the request to another replica")
         if (predictor := self.proven) is None:
             raise self._build_refusal("loading")
-        self._timing.mark_once("first probe")
+        self._timing.mark("first probe")
         return predictor
 
     def wait(self, timeout_s: float) -> None:
@@ -118,7 +121,7 @@ class LoadingModel:
             LoadingError: When it doesn't become ready in time.
         """
         deadline = time.monotonic() + wait_s
-        self._timing.mark_once("first request")
+        self._timing.mark("first request")
         self._opened.wait(wait_s)
         if self._predictor is None:
             raise self._build_refusal("loading")
@@ -178,7 +181,16 @@ class LoadingModel:
                 hint="deploy the artifact again, or restore the one that was deployed",
             )
         self._timing.mark("open artifact")
-        plan = _plan(artifact, self._settings)
+        prepared, cpus = find_graph(self._settings.prepared_graphs, artifact), count_usable_cpus()
+        # Sessions that use the weights as they are in the file share them.
+        shares_weights = not artifact.manifest.optimise_on_open or prepared is not None
+        plan = plan_threads(
+            cpus=cpus,
+            concurrency=self._settings.concurrency or cpus,
+            own_bytes=0 if shares_weights else artifact.weights_bytes,
+            memory_bytes=read_memory_limit(),
+            limit=self._settings.threads,
+        )
         session = open_session(artifact, threads=plan.threads, prepared=self._settings.prepared_graphs)
         self._timing.mark("open session")
         # The main thread imports these modules meanwhile; if it is still at it, the import waits for it.
@@ -193,34 +205,19 @@ class LoadingModel:
         if self._settings.self_test != "none":
             try:
                 _replay(artifact, session, handler, every=self._settings.self_test == "all")
-            except ArtifactError:
-                discard_graph(self._settings.prepared_graphs, artifact)
+            except ArtifactError as error:
+                if prepared is not None:
+                    discard_graph(prepared, error.message)
                 raise
             self._timing.mark("golden check")
-        self.pool.allow_second(lambda: _open_second(artifact, handler, self._settings.prepared_graphs))
+
+        def open_second() -> Session:  # it reproduces a golden case too before it gets requests
+            second = open_session(artifact, threads=1, prepared=self._settings.prepared_graphs)
+            _replay(artifact, second, handler, every=False)
+            return second
+
+        self.pool.allow_second(open_second)
         return artifact
-
-
-def _plan(artifact: Artifact, settings: FunctionSettings) -> ThreadPlan:
-    """Choose the sessions of this process by its CPUs and its memory limit."""
-    manifest, cpus = artifact.manifest, count_usable_cpus()
-    weights = sum(
-        entry.size_bytes for path, entry in manifest.files.items() if path == MODEL or path.startswith("weights/")
-    )
-    maps_weights = not manifest.optimise_on_open or find_graph(settings.prepared_graphs, artifact) is not None
-    return plan_threads(
-        cpus=cpus,
-        concurrency=settings.concurrency or cpus,
-        fits=second_session_fits(weights_bytes=weights, maps_weights=maps_weights, memory_bytes=read_memory_limit()),
-        limit=settings.threads,
-    )
-
-
-def _open_second(artifact: Artifact, handler: Handler, prepared: Path | None) -> Session:
-    """Open the session of one thread per run, which reproduces a golden case too before it gets requests."""
-    session = open_session(artifact, threads=1, prepared=prepared)
-    _replay(artifact, session, handler, every=False)
-    return session
 
 
 def _replay(artifact: Artifact, session: Session, handler: Handler, *, every: bool) -> None:

@@ -6,14 +6,14 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from eaves.oci.copy import check_content
 from eaves.oci.descriptor import Descriptor
-from eaves.oci.layers.image import Image, Start, build_image, build_index, load_image, load_images
+from eaves.oci.layers.image import Image, build_image, build_index, load_image, load_images
 from eaves.oci.layers.layer import LayerFile, write_layer
 from eaves.oci.layout import ContentSource, Layout, create_layout
 from tests.container_images.packaging import build_base, need
@@ -115,11 +115,11 @@ def small_index(
     """
     layout = create_layout(folder / "layout")
     layer = write_layer(layout, [LayerFile(path="etc/data", content=content)], "data")
-    start = Start(entrypoint=("true",), environment={}, user="1:1", port=8080, labels={"for": "tests"})
+    start = {"Entrypoint": ["true"], "Env": {}, "User": "1:1", "Labels": {"for": "tests"}}
     made = []
     for number, architecture in enumerate(architectures):
         if labels:
-            start = replace(start, labels=labels[number % len(labels)])
+            start = {**start, "Labels": dict(labels[number % len(labels)])}
         base = build_base(folder / architecture, architecture=architecture)
         image = load_image(base, base.resolve("base"))
         for blob in image.layers:

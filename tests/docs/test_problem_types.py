@@ -15,7 +15,7 @@ import functions
 from eaves import errors
 from eaves.errors import EavesError
 from eaves.web.problem_document import TYPE_PREFIX, error_type
-from functions.http.problems import error_response, fault_response
+from functions.http.problems import error_response
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/04-function.md"
@@ -71,7 +71,7 @@ def test_each_has_the_status_that_the_page_says() -> None:
         assert str(error_response(cls("x")).status_code) in found[error_type(cls)], cls
     for kind, status in found.items():
         assert not kind.startswith("http-") or kind.removeprefix("http-") in status
-    assert fault_response(ValueError()).get_json(force=True)["type"] == f"{TYPE_PREFIX}internal"
+    assert error_response(ValueError()).get_json(force=True)["type"] == f"{TYPE_PREFIX}internal"
 
 
 def test_a_class_of_a_handlers_own_has_the_type_of_ours() -> None:

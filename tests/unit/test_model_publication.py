@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, cast
 
 import jsonschema
 import pytest
 
 from eaves.artifact import Artifact
-from eaves.base.backoff import Backoff
 from eaves.delivery import SinkClient, SinkResponse
-from eaves.errors import DeliveryError, UnreachableError
+from eaves.errors import DeliveryError
 from eaves.event_schemas import SCHEMAS
 from eaves.events import MODEL_PUBLISHED, Event, decode, encode_binary
 from eaves.model_publication import announce, build_publication
@@ -27,25 +25,15 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 
 class Sink:
-    """Answers each attempt in turn."""
+    """Answers each event alike."""
 
-    def __init__(self, *answers: int | DeliveryError, retry_after_s: float | None = None) -> None:
-        self._answers: Iterator[int | DeliveryError] = iter(answers)
-        self._retry_after_s = retry_after_s
+    def __init__(self, status: int) -> None:
+        self._status = status
         self.got: list[Event] = []
 
     def post(self, url: str, event: Event, **_: Any) -> SinkResponse:
         self.got.append(event)
-        answer = next(self._answers)
-        if isinstance(answer, DeliveryError):
-            raise answer
-        return SinkResponse(status=answer, body=b"reported", retry_after_s=self._retry_after_s)
-
-
-def send(event: Event, sink: Sink, **options: Any) -> list[float]:
-    pauses: list[float] = []
-    announce(event, URL, cast(SinkClient, sink), pause=pauses.append, **options)
-    return pauses
+        return SinkResponse(status=self._status, body=b"reported")
 
 
 def test_it_says_what_is_there_as_its_schema_has_it(artifact: Artifact) -> None:
@@ -65,32 +53,12 @@ def test_a_repeated_step_sends_the_same_event(artifact: Artifact) -> None:
     assert build_publication(artifact, IMAGE, site="yard").source != first.source
 
 
-def test_it_is_sent_until_it_is_taken(artifact: Artifact) -> None:
-    event = build_publication(artifact, IMAGE, site="barn")
-    sink = Sink(503, UnreachableError("no connection"), 202)
-    pauses = send(event, sink)
-    assert sink.got == [event] * 3
-    assert len(pauses) == 2
-    assert 0.5 <= pauses[0] <= 1.0 <= pauses[1] <= 2.0
-
-
-def test_a_sink_says_when_to_come_back(artifact: Artifact) -> None:
-    event = build_publication(artifact, IMAGE, site="barn")
-    assert send(event, Sink(429, 200, retry_after_s=40.0)) == [40.0]
-
-
-def test_who_refuses_it_is_not_asked_twice(artifact: Artifact) -> None:
-    sink = Sink(403)
-    with pytest.raises(
-        DeliveryError, match=r"was not accepted: http://broker\.example/ answered 403: reported"
-    ) as caught:
-        send(build_publication(artifact, IMAGE, site="barn"), sink)
-    assert len(sink.got) == 1
+@pytest.mark.parametrize("status", [403, 503])
+def test_a_sink_that_does_not_take_it_is_an_error_with_its_reason(artifact: Artifact, status: int) -> None:
+    event, sink = build_publication(artifact, IMAGE, site="barn"), Sink(status)
+    reason = rf"was not accepted: http://broker\.example/ answered {status}: reported"
+    with pytest.raises(DeliveryError, match=reason) as caught:
+        announce(event, URL, cast(SinkClient, sink))
+    assert sink.got == [event]
     assert "run the same command again" in str(caught.value.hint)
-
-
-def test_it_gives_up_in_the_end(artifact: Artifact) -> None:
-    sink = Sink(*[500] * 9)
-    with pytest.raises(DeliveryError, match="answered 500"):
-        send(build_publication(artifact, IMAGE, site="barn"), sink, backoff=Backoff(retry=2))
-    assert len(sink.got) == 3
+    announce(event, URL, cast(SinkClient, Sink(202)))

@@ -27,7 +27,6 @@ from eaves.cli.site import Place, Visit, place_options
 from eaves.errors import ArtifactError, EavesError, PlatformError
 
 if TYPE_CHECKING:
-    from eaves.artifact import Artifact
     from eaves.local.specs import LocalApp
     from eaves.local.state import StateDirectory
 
@@ -99,10 +98,10 @@ def _deploy_here(artifact: Path | None, place: Place) -> None:
         raise ArtifactError(f"{workspace.artifacts} holds no artifact to deploy", hint="eaves convert")
     opened = open_artifact(chosen.absolute(), level="full")
     app = build_local_app(workspace, opened)
-    for result in replay_with_progress(opened):
+    state.prepare()
+    for result in replay_with_progress(opened, prepared=state.graphs):
         result.require()
     platform = LocalPlatform(place.state_dir)
-    _prepare_graph(opened, state)
     _report_removed(state, app)
     platform.deploy(app)
     click.echo(app.function.name)
@@ -110,17 +109,6 @@ def _deploy_here(artifact: Path | None, place: Place) -> None:
         say("deployed; `eaves up` is not running here, so start it to run the function")
         return
     say("deployed; `eaves up` runs the function")
-
-
-def _prepare_graph(artifact: Artifact, state: StateDirectory) -> None:
-    """Prepare the graph for this machine's CPU; a failure is a warning, because the artifact's own graph suffices."""
-    from eaves.inference.graph_preparation import prepare_in_child
-
-    state.prepare()
-    try:
-        prepare_in_child(artifact, state.graphs)
-    except ArtifactError as error:
-        say(f"warning: {error.message}; the function starts without a prepared graph, which takes longer")
 
 
 def _report_removed(state: StateDirectory, app: LocalApp) -> None:

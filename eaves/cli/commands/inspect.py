@@ -83,7 +83,7 @@ def _show_container_image(text: str, access: Access, form: str) -> None:
     """
     from eaves.oci.copy import open_location
     from eaves.oci.layers.image import load_images
-    from eaves.oci.package import ARTIFACT_LABEL, find_library_form
+    from eaves.oci.package import ARTIFACT_LABEL
 
     place = open_location(text, access)
     descriptor = place.resolve()
@@ -93,7 +93,6 @@ def _show_container_image(text: str, access: Access, form: str) -> None:
     platforms = [
         {
             "platform": str(image.platform),
-            "standard_library": find_library_form(image),
             "labels": dict(image.labels),
             "layers": [
                 {"title": layer.annotations.get(_TITLE, ""), "size_bytes": layer.size, "digest": layer.digest}

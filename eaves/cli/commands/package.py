@@ -20,7 +20,7 @@ from eaves.errors import ConfigError, Fault, OciError
 
 if TYPE_CHECKING:
     from eaves.artifact import Artifact
-    from eaves.oci.copy import CopySummary, ImageLocation
+    from eaves.oci.copy import ImageLocation
     from eaves.oci.descriptor import Descriptor
     from eaves.oci.package import Packaged
     from eaves.oci.registry.registry import Access
@@ -110,12 +110,11 @@ def package(
         )
         for result in replayed.result():
             result.require()
-        copied, name = _put(made, target, goal, below)
+        copied, present, name = _put(made, target, goal, below)
     if reference is not None and sink:
         _announce(artifact, str(replace(reference, tag="").pinned(made.descriptor.digest)), sink, site)
-    moved = sum(one.size for one in copied.moved)
-    kept = sum(one.size for one in (*copied.mounted, *copied.present))
-    say(f"copied {moved / 1e6:.2f} MB in {len(copied.moved)} pieces; {kept / 1e6:.2f} MB were already there")
+    moved, kept = (sum(one.size for one in blobs) for blobs in (copied, present))
+    say(f"copied {moved / 1e6:.2f} MB in {len(copied)} pieces; {kept / 1e6:.2f} MB were already there")
     if form == "table":
         click.echo(name)
     else:
@@ -142,12 +141,14 @@ def _announce(artifact: Artifact, image: str, sink: str, site: str) -> None:
     except ValueError as error:
         raise ConfigError([Fault(origin="environment variable K_CA_CERTS", path="", message=str(error))]) from error
     with client:
-        announce(event, sink, client, say=say)
+        announce(event, sink, client)
     say(f"sent to {sink}: {event.type}, id {event.id}")
 
 
-def _put(made: Packaged, target: str, goal: ImageLocation, below: ImageLocation) -> tuple[CopySummary, str]:
-    """Copy the container image to its target; return what was copied, and the image's name at the target."""
+def _put(
+    made: Packaged, target: str, goal: ImageLocation, below: ImageLocation
+) -> tuple[list[Descriptor], list[Descriptor], str]:
+    """Copy the container image to its target; return what was copied and was there, and its name at the target."""
     from eaves.oci.copy import copy_image
     from eaves.oci.descriptor import DEFAULT_TAG
 
@@ -163,9 +164,9 @@ def _put(made: Packaged, target: str, goal: ImageLocation, below: ImageLocation)
         return lambda _: None
 
     name = goal.name or DEFAULT_TAG
-    copied = copy_image(made.source, goal.store, made.descriptor, name=name, mounts=mounts, progress=begin)
+    moved, kept = copy_image(made.source, goal.store, made.descriptor, name=name, mounts=mounts, progress=begin)
     digest = made.descriptor.digest
-    return copied, str(to.pinned(digest)) if to else f"{_folder(target)}@{digest}"
+    return moved, kept, str(to.pinned(digest)) if to else f"{_folder(target)}@{digest}"
 
 
 def _folder(target: str) -> str:

@@ -119,8 +119,10 @@ def command(
         data = build_settings(DataSettings, named, *layers.get("data", ()), section="data.")
         access = build_access(plain_http=plain_http)
 
-        from converters.publication_check import check_publication  # after the steps, which need the memory
-        from converters.published_models import tag_roles
+        from converters.publication_check import (
+            check_publication,  # after the steps, which need the memory
+            tag_roles,
+        )
         from eaves.artifact import open_artifact
 
         _log.info("the step judge begins", extra={"step": "judge"})

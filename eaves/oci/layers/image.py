@@ -52,35 +52,12 @@ class Image:
     @property
     def platform(self) -> ImagePlatform:
         """Platform that the container image runs on."""
-        return ImagePlatform(
-            architecture=str(self.values.get("architecture", "")),
-            os=str(self.values.get("os", "")),
-            variant=str(self.values.get("variant", "")),
-        )
+        return ImagePlatform(architecture=str(self.values.get("architecture", "")), os=str(self.values.get("os", "")))
 
     @property
     def labels(self) -> Mapping[str, str]:
         """Labels of the container image."""
         return self.values.get("config", {}).get("Labels") or {}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """How a container starts: its command, environment, user, port and labels.
-
-    Attributes:
-        entrypoint: Command that the container runs.
-        environment: Environment variables, which are added to those of the base image.
-        user: Numeric user and group, because Kubernetes can check runAsNonRoot only for a number.
-        port: TCP port that the container listens on.
-        labels: Labels of the container image.
-    """
-
-    entrypoint: tuple[str, ...]
-    environment: Mapping[str, str]
-    user: str
-    port: int
-    labels: Mapping[str, str]
 
 
 def load_images(source: ContentSource, descriptor: Descriptor) -> Iterator[Image]:
@@ -142,9 +119,9 @@ def pick_image(source: ContentSource, descriptor: Descriptor, platform: ImagePla
     """
     there = set()
     for entry in _entries(source, descriptor):
-        if entry.platform is None or entry.platform.runs(platform):
+        if entry.platform in (None, platform):
             image = load_image(source, entry)
-            if image.platform.runs(platform):
+            if image.platform == platform:
                 return image
             there.add(str(image.platform))
         else:
@@ -155,19 +132,20 @@ def pick_image(source: ContentSource, descriptor: Descriptor, platform: ImagePla
     )
 
 
-def build_image(layout: Layout, base: Image, layers: Sequence[Layer], start: Start) -> Descriptor:
+def build_image(layout: Layout, base: Image, layers: Sequence[Layer], run: Mapping[str, Any]) -> Descriptor:
     """Build a container image that has the layers of a base image and further layers on top.
 
     Args:
         layout: Layout that has the layers' content and receives the config and the manifest.
         base: Base image; the content of its layers needn't be in `layout`.
         layers: Layers to add, lowest first.
-        start: Start configuration of the container.
+        run: How the container starts, as `config` in the container image's config; `Env` and `Labels` are mappings,
+            which are added to those of the base image.
 
     Returns:
         The descriptor of the manifest, with its platform.
     """
-    values = _build_config(base, layers, start)
+    values = _build_config(base, layers, run)
     content = render_document(values)
     config = build_descriptor(content, CONFIG)
     layout.write_bytes(content, config)
@@ -178,7 +156,7 @@ def build_image(layout: Layout, base: Image, layers: Sequence[Layer], start: Sta
             "mediaType": MANIFEST,
             "config": config.to_dict(),
             "layers": [layer.to_dict() for layer in [*below, *(layer.descriptor for layer in layers)]],
-            "annotations": dict(start.labels),
+            "annotations": dict(run["Labels"]),
         }
     )
     descriptor = replace(build_descriptor(manifest, MANIFEST), platform=base.platform)
@@ -202,18 +180,16 @@ def build_index(layout: Layout, manifests: Sequence[Descriptor], annotations: Ma
     return descriptor
 
 
-def _build_config(base: Image, layers: Sequence[Layer], start: Start) -> dict[str, Any]:
+def _build_config(base: Image, layers: Sequence[Layer], run: Mapping[str, Any]) -> dict[str, Any]:
     values = copy.deepcopy(dict(base.values))
-    run = values.get("config") or {}
-    run = {key: value for key, value in run.items() if key not in _OF_THE_BASE}
-    environment = dict(entry.partition("=")[::2] for entry in run.get("Env") or []) | {**start.environment}
-    values["config"] = run | {
-        "Entrypoint": list(start.entrypoint),
+    own = {key: value for key, value in (values.get("config") or {}).items() if key not in _OF_THE_BASE}
+    environment = dict(entry.partition("=")[::2] for entry in own.get("Env") or []) | run["Env"]
+    values["config"] = {
+        **own,
+        **run,
         "Env": [f"{name}={value}" for name, value in environment.items()],
-        "User": start.user,
+        "Labels": {**(own.get("Labels") or {}), **run["Labels"]},
         "WorkingDir": "/",
-        "ExposedPorts": {f"{start.port}/tcp": {}},
-        "Labels": {**(run.get("Labels") or {}), **start.labels},
     }
     values["rootfs"] = {
         "type": "layers",

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from eaves.errors import OciError
-from eaves.oci.descriptor import LAYER, LAYER_GZIP, Descriptor, build_descriptor, parse_descriptor
+from eaves.oci.descriptor import LAYER_GZIP, Descriptor, build_descriptor, parse_descriptor
 from eaves.oci.layout import HashedStream, Layout, verified
 
 TITLE = "org.opencontainers.image.title"
@@ -29,9 +29,6 @@ TITLE = "org.opencontainers.image.title"
 FAST, SMALL = 1, 9
 """Compression levels: FAST for model files, which a higher level hardly makes smaller (int8 weights shrink by 20 %),
 and SMALL for code."""
-MAX_COMPRESSED_BYTES = 2**29
-"""Maximum size of a layer's files for which the layer is compressed, bytes, because compression takes place in memory.
-A larger layer is an uncompressed tar."""
 ALTERED_HINT = "the container image was altered or damaged; package and push it again"
 
 
@@ -82,29 +79,14 @@ def write_layer(layout: Layout, files: Iterable[LayerFile], title: str, *, level
     """
     ordered = sorted(files, key=lambda file: PurePosixPath(file.path).parts)
     _check(ordered)
-    small = sum(map(_size, ordered)) <= MAX_COMPRESSED_BYTES
-    return _compressed(layout, ordered, title, level) if small else _plain(layout, ordered, title)
-
-
-def _plain(layout: Layout, files: list[LayerFile], title: str) -> Layer:
-    with layout.new_file(f"the layer {title}") as (temporary, stream):
-        hashed = HashedStream(stream)
-        _write_tar(hashed, files)
-        stream.flush()
-        descriptor = Descriptor(media_type=LAYER, digest=hashed.digest, size=hashed.size, annotations=_titled(title))
-        layout.adopt(temporary, descriptor)
-    return Layer(descriptor=descriptor, diff_id=descriptor.digest, title=title)
-
-
-def _compressed(layout: Layout, files: list[LayerFile], title: str, level: int) -> Layer:
     compressor()
     import deflate
 
     buffer = io.BytesIO()
-    _write_tar(buffer, files)
+    _write_tar(buffer, ordered)
     plain = buffer.getbuffer()
     content = bytes(deflate.gzip_compress(plain, level))
-    descriptor = build_descriptor(content, LAYER_GZIP, **_titled(title))
+    descriptor = build_descriptor(content, LAYER_GZIP, **{TITLE: title})
     layout.write_bytes(content, descriptor)
     return Layer(descriptor=descriptor, diff_id=f"sha256:{hashlib.sha256(plain).hexdigest()}", title=title)
 
@@ -126,23 +108,6 @@ def compressor() -> str:
         ) from error
 
 
-def _size(file: LayerFile) -> int:
-    if isinstance(file.content, bytes):
-        return len(file.content)
-    try:
-        return file.content.stat().st_size
-    except OSError as error:
-        raise _unreadable(file.content, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> OciError:
-    return OciError(f"{path} can't be read or packed: {error.strerror or error}")
-
-
-def _titled(title: str) -> dict[str, str]:
-    return {TITLE: title}
-
-
 def _check(files: list[LayerFile]) -> None:
     seen: set[str] = set()
     for file in files:
@@ -159,21 +124,13 @@ def _check(files: list[LayerFile]) -> None:
 def _write_tar(stream: Any, files: list[LayerFile]) -> None:
     # Owners, times and link targets are set here; none is taken from the disk.
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT, bufsize=1 << 16) as tar:
-        for folder in _folders(files):
-            info = tarfile.TarInfo(folder)
+        parents = [folder for file in files for folder in reversed(PurePosixPath(file.path).parents[:-1])]
+        for folder in dict.fromkeys(parents):
+            info = tarfile.TarInfo(str(folder))
             info.type, info.mode = tarfile.DIRTYPE, 0o755
             tar.addfile(info)
         for file in files:
             _add(tar, file)
-
-
-def _folders(files: list[LayerFile]) -> Iterator[str]:
-    seen: set[PurePosixPath] = set()
-    for file in files:
-        for folder in reversed(PurePosixPath(file.path).parents[:-1]):
-            if folder not in seen:
-                seen.add(folder)
-                yield str(folder)
 
 
 def _add(tar: tarfile.TarFile, file: LayerFile) -> None:
@@ -190,7 +147,7 @@ def _add(tar: tarfile.TarFile, file: LayerFile) -> None:
             read = HashedStream(stream)  # exactly the bytes that are packed are checked
             tar.addfile(info, read)
     except OSError as error:
-        raise _unreadable(file.content, error) from error
+        raise OciError(f"{file.content} can't be read or packed: {error.strerror or error}") from error
     if file.sha256 and read.digest != f"sha256:{file.sha256}":
         raise OciError(
             f"{file.content} was changed while the container image was packaged", hint="run `eaves package` again"
@@ -222,7 +179,11 @@ def kept_layer(cache: Layout, parts: tuple[str | bytes, ...], make: Callable[[],
     Raises:
         OciError: When the layer can't be made.
     """
-    key = _key(compressor(), Path(__file__).read_bytes(), *parts)
+    seen = hashlib.sha256()
+    for part in (compressor(), Path(__file__).read_bytes(), *parts):
+        content = part.encode() if isinstance(part, str) else part
+        seen.update(len(content).to_bytes(8, "big") + content)
+    key = seen.hexdigest()
     found = _find(cache, key)
     if found is not None:
         return found
@@ -230,14 +191,6 @@ def kept_layer(cache: Layout, parts: tuple[str | bytes, ...], make: Callable[[],
     values = {"descriptor": made.descriptor.to_dict(), "diff_id": made.diff_id, "title": made.title}
     cache.write_file(f"{key}.json", json.dumps(values).encode())
     return made
-
-
-def _key(*parts: str | bytes) -> str:
-    seen = hashlib.sha256()
-    for part in parts:
-        content = part.encode() if isinstance(part, str) else part
-        seen.update(len(content).to_bytes(8, "big") + content)
-    return seen.hexdigest()
 
 
 def _find(cache: Layout, key: str) -> Layer | None:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from eaves.artifact import Artifact, GoldenCase, Manifest, Parity, Source, TensorSpec, write_artifact
 from eaves.artifact.golden import GOLDEN, INDEX, tensor_digest, write_index
+from eaves.artifact.manifest import OUTPUTS
 from eaves.artifact.store import LABELS, MODEL, file_entries
 from eaves.recipe import Recipe
 
@@ -47,12 +48,13 @@ class ColourSession:
 
 def build_manifest(staging: Path, **changes: Any) -> Manifest:
     """A manifest of what lies in a staging directory."""
+    labels = changes.get("labels", tuple(COLOURS))
     manifest = Manifest(
         name="colours",
         version="20261124-120000-abcdef01",
-        labels=tuple(COLOURS),
+        labels=labels,
         input=TensorSpec(name="image", dtype="uint8", shape=(-1, 8, 8, 3)),
-        outputs=(TensorSpec(name="logits", shape=(-1, 3)), TensorSpec(name="probabilities", shape=(-1, 3))),
+        outputs=tuple(TensorSpec(name=name, shape=(-1, len(labels))) for name in OUTPUTS),
         recipe=RECIPE,
         parity=Parity(images=3, top1_agreement=1.0, tolerance=1e-3, passed=True),
         opset=17,
@@ -77,11 +79,10 @@ def fill(staging: Path) -> Path:
         name = f"{GOLDEN}/{number:03d}.png"
         (staging / name).write_bytes(encode_png(colour))
         tensor = RECIPE.tensor((staging / name).read_bytes())
-        logits, probabilities = (tuple(output[0].tolist()) for output in ColourSession().run(tensor[np.newaxis]))
+        answers = ColourSession().answer(tensor[np.newaxis])
         digest = tensor_digest(tensor)
-        cases.append(
-            GoldenCase(file=name, label=label, tensor_sha256=digest, logits=logits, probabilities=probabilities)
-        )
+        outputs = {name: tuple(output[0].tolist()) for name, output in answers.items()}
+        cases.append(GoldenCase(file=name, label=label, tensor_sha256=digest, outputs=outputs))
     write_index(staging / INDEX, cases)
     return staging
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from converters.evaluation.models import ImagePrediction
+from converters.evaluation.models import EvaluatedModel, ImagePrediction
 from eaves.images.pixels import decode
 
 COLOURS: Mapping[str, tuple[int, int, int]] = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
 
 
-class ColourModel:
+class ColourModel(EvaluatedModel):
     """Names the colour that an image has most of; `answers` replaces the name of a colour by another."""
 
     is_balanced: bool | None = False
@@ -29,9 +29,7 @@ class ColourModel:
         self.name = name
         self.kind = "artifact"
         self.labels = tuple(COLOURS)
-        self.trained_on: frozenset[str] | None = frozenset()
-        self.run: Path | None = None
-        self.run_digest, self.proof = "", ""
+        self.trained_on = frozenset()
         self._answers = answers or {}
         self._score = score
 

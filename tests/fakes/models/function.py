@@ -16,11 +16,12 @@ from eaves import logs
 from eaves.artifact import Artifact, open_artifact
 from eaves.inference.session import Session
 from eaves.options import build_settings
-from functions.http.app import create_app
+from functions.http.app import build_flask
+from functions.http.function_app import FunctionApp
 from functions.http.listening_socket import open_listening_socket
 from functions.http.server import Server
-from functions.model.image_tasks import Classifier
-from functions.model.pipeline import Prediction, Turn
+from functions.model.pipeline import Classifier, Prediction, Turn
+from functions.service import Service
 from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.models.artifact import ColourSession
 from tests.fakes.models.model import FakeModel
@@ -46,9 +47,9 @@ def main() -> None:
     logs.configure(as_json=True)
     artifact = open_artifact(settings.artifact)
     model = FakeModel(GatedClassifier(artifact, Path(os.environ["GATE"])))
-    app = create_app(model, settings, concurrency=settings.concurrency, environ=os.environ)
+    service = Service(model, settings, concurrency=settings.concurrency, environ=os.environ)
     Server(
-        app,
+        FunctionApp(service, lambda: build_flask(service, os.environ)),
         settings,
         listening=open_listening_socket(settings.host, settings.port),
         concurrency=settings.concurrency,

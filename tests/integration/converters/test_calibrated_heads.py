@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -19,7 +18,6 @@ from eaves.config import SettingsLayer, build
 from eaves.inference.session import open_session
 from tests.inputs.artifacts import CLASSES, PER_CLASS, build_tiny_dataset
 from tests.once import build_once_here
-from trainer.evaluation.metrics import prior_correction, softmax
 from trainer.run.run import Run, open_run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.train import train
@@ -101,18 +99,3 @@ def test_so_they_do_in_int8(int8_pair: list[Artifact]) -> None:
     assert keys[0] == keys[1]
     for artifact in int8_pair:
         assert check(open_artifact(artifact.path, level="full"), open_session(artifact).answer) == 4
-
-
-def test_scores_are_divided_by_the_temperature_and_logits_are_not(pair: list[tuple[Run, Artifact]]) -> None:
-    for run, artifact in pair:
-        temperature, weights = artifact.manifest.temperature, artifact.manifest.decision.label_weights
-        assert temperature == run.metrics()["temperature"] != 1.0
-        assert list(weights) == run.metrics()["decision"]["label_weights"]
-        assert bool(weights) is (run is pair[1][0])
-        bias = prior_correction(weights)
-        batch = np.stack([run.recipe.tensor(sample.path.read_bytes()) for sample in run.samples()])
-        logits, probabilities = open_session(artifact).run(batch)
-        assert np.allclose(probabilities, softmax(logits, temperature, bias), atol=1e-5)
-        serve = tf.saved_model.load(str(run.saved_model)).signatures["serving_default"]
-        assert np.allclose(serve(image=tf.constant(batch))["logits"], logits, atol=1e-4)
-        assert artifact.manifest.parity.max_abs_error_probabilities <= 1e-4

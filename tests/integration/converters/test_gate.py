@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 
-from converters.publication_check import Passed, check_publication
-from converters.published_models import tag_roles
+from converters.publication_check import Passed, check_publication, tag_roles
 from converters.settings import PipelineSettings
 from eaves.artifact import Artifact, open_artifact, write_artifact
 from eaves.artifact.store import HANDLER, LABELS, file_entries
 from eaves.errors import OciError, RefusedModelError
 from eaves.oci.copy import Overlay, copy_image, open_location
-from eaves.oci.layers.image import Start, build_image, load_image
+from eaves.oci.layers.image import build_image, load_image
 from eaves.oci.layers.layer import write_layer
 from eaves.oci.layout import create_layout
 from eaves.oci.package import ARTIFACT_LABEL, part_files, split_parts
@@ -67,7 +66,7 @@ def push(artifact: Artifact, name: str, folder: Path, *, says: str = "") -> None
     parts = split_parts(artifact, allow_handler=True)
     layers = [write_layer(layout, part_files(artifact, paths), title) for title, paths in parts.items()]
     labels = {ARTIFACT_LABEL: says or f"sha256:{artifact.digest}"}
-    start = Start(entrypoint=("true",), environment={}, user="1:1", port=8080, labels=labels)
+    start = {"Entrypoint": ["true"], "Env": {}, "User": "1:1", "Labels": labels}
     made = build_image(layout, load_image(base, base.resolve("base")), layers, start)
     copy_image(Overlay([layout], base), open_location(name, ACCESS).store, made, name=name.rpartition(":")[2])
 

@@ -13,10 +13,9 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from eaves.artifact import load_golden, open_artifact
+from eaves.artifact import open_artifact
 from eaves.artifact.store import HANDLER
 from eaves.events import Event, decode, encode_binary, encode_structured, reply_id
 from tests.fakes.models.graph import write_graph_artifact
@@ -31,17 +30,6 @@ def test_a_plain_image_gets_plain_json(shared_function: Function, image: bytes, 
     document = json.loads(body)
     assert document["artifact"] == f"sha256:{open_artifact(tiny_artifact).digest}"
     assert sorted(entry["label"] for entry in document["predictions"]) == ["0", "1", "2", "3"]
-
-
-def test_an_int8_artifact_is_served_alike(start: Start, tiny_int8: Path) -> None:
-    function = start(artifact=tiny_int8, EAVES_SELF_TEST="all")
-    function.wait_ready()
-    artifact = open_artifact(tiny_int8)
-    for case in load_golden(artifact):
-        status, _, body = function.request("POST", "/", (tiny_int8 / case.file).read_bytes(), Content_Type="image/png")
-        best, *_ = json.loads(body)["predictions"]
-        assert (status, best["label"]) == (200, artifact.manifest.labels[int(np.argmax(case.probabilities))])
-        assert best["score"] == pytest.approx(max(case.probabilities), abs=0.05)
 
 
 def test_requests_that_overlap_open_a_second_session_that_predicts_the_same(

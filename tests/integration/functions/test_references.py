@@ -20,8 +20,7 @@ from eaves.errors import ConfigError
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary
 from eaves.inference.session import Session
 from functions.http.app import create_app
-from functions.model.image_tasks import Classifier
-from functions.model.pipeline import Prediction, Turn
+from functions.model.pipeline import Classifier, Prediction, Turn
 from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.http.proxy import open_proxy
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from eaves.events import Event, encode_binary
-from eaves.oci.layers.standard_library import load_standard_library
+from eaves.oci.layers.bytecode import load_standard_library
 from tests.processes.function import Start
 
 FROZEN = {"importlib._bootstrap", "importlib._bootstrap_external", "sitecustomize"}
@@ -31,10 +31,9 @@ def test_every_module_that_a_function_imports_is_compiled(start: Start, image: b
     function.stop()
     imported = set(re.findall(r"import time: +\d+ \| +\d+ \| +([\w.]+)", function.log))
     assert {"waitress.task", "numpy._core", "json.decoder"} <= imported
-    library = load_standard_library()
-    assert sysconfig.get_path("stdlib").endswith(library.root)
-    compiled = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in library.sources}
     folder = Path(sysconfig.get_path("stdlib"))
+    names = [Path("/", path).relative_to(folder.resolve()).as_posix() for path in load_standard_library()]
+    compiled = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in names}
     sources = {name: folder / name.replace(".", "/") for name in imported - FROZEN}
     needed = {
         name for name, path in sources.items() if path.with_suffix(".py").exists() or (path / "__init__.py").exists()

@@ -11,8 +11,8 @@ import pytest
 
 from eaves.artifact import Artifact
 from eaves.errors import OciError
-from eaves.oci.copy import CopySummary, copy_image
-from eaves.oci.descriptor import parse_reference
+from eaves.oci.copy import copy_image
+from eaves.oci.descriptor import Descriptor, parse_reference
 from eaves.oci.layout import create_layout
 from eaves.oci.package import Base, Packaged, package
 from eaves.oci.registry.registry import Access, Registry
@@ -50,9 +50,9 @@ class Shop:
         platforms = [this_platform()]
         return package(artifact, self._base, layout, self._cache, platforms=platforms, allow_handler=allow_handler)
 
-    def push(self, artifact: Artifact, name: str) -> CopySummary:
+    def push(self, artifact: Artifact, name: str) -> list[Descriptor]:
         made, reference = self.package(artifact), parse_reference(f"{self.registry.host}/{name}")
-        return copy_image(made.source, Registry(reference, ACCESS), made.descriptor, name=reference.tag)
+        return copy_image(made.source, Registry(reference, ACCESS), made.descriptor, name=reference.tag)[0]
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_new_head_moves_a_head(shop: Shop, tmp_path: Path) -> None:
     arrived = {digest: size for digest, size in shop.registry.blobs().items() if digest not in before}
     moved = sum(arrived.values())
     assert moved < len(BACKBONE) / 50
-    titles = [one.annotations.get("org.opencontainers.image.title", "config") for one in copied.moved]
+    titles = [one.annotations.get("org.opencontainers.image.title", "config") for one in copied]
     assert sorted(titles) == ["config", "head, labels, manifest"]
     # What the registry was asked to take in is that and nothing else.
     asked = shop.registry.log.read_bytes()[log:].decode()

@@ -99,9 +99,6 @@ def test_a_base_without_a_readable_standard_library_is_a_warning_and_a_label(
         f"warning: no layer of the base contains lib/python{VERSION}/os.py; the container image has no byte code of "
         "the standard library, so each cold start compiles it"
     )
-    data = json.loads(CliRunner().invoke(cli, ["inspect", f"oci:{tmp_path}/out:v1", "-o", "json"]).stdout)
-    (platform,) = data["platforms"]
-    assert platform["standard_library"] == platform["labels"]["dev.eaves.standard-library"] == "sources"
 
 
 @pytest.mark.slow
@@ -198,7 +195,7 @@ def test_a_model_that_answers_otherwise_goes_nowhere(
     for path in (index, manifest, index.parent, manifest.parent):
         path.chmod(0o755)
     cases = json.loads(index.read_bytes())
-    cases[0]["logits"][0] += 1
+    cases[0]["outputs"]["logits"][0] += 1
     index.write_text(json.dumps(cases))
     values = json.loads(manifest.read_bytes())
     values["files"]["golden/golden.json"] = {

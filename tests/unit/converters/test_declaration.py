@@ -92,18 +92,6 @@ def test_what_cannot_be_converted_is_listed(tmp_path: Path) -> None:
         open_source(tmp_path / "m.onnx")
 
 
-@pytest.mark.parametrize(
-    ("interface", "names", "expected"),
-    [
-        (Interface(), ["probabilities", "logits"], ("logits", "probabilities")),
-        (Interface(logits="y"), ["y", "features"], ("y", None)),
-        (Interface(probabilities="p"), ["y", "p"], (None, "p")),
-    ],
-)
-def test_outputs_are_picked(interface: Interface, names: list[str], expected: tuple[str | None, str | None]) -> None:
-    assert interface.pick_outputs(names) == expected
-
-
 @pytest.mark.parametrize("interface", [Interface(), Interface(logits="z")])
 def test_outputs_nobody_declared_are_not_guessed(interface: Interface) -> None:
     with pytest.raises(ConversionError, match=r"(it has|outputs are) out"):

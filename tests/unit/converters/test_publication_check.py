@@ -71,14 +71,6 @@ def test_a_model_that_answers_the_same_passes_once_there_are_enough_images() -> 
     assert "hold out about 59 images" in str(refused.value.hint)
 
 
-def test_where_shots_belong_together_no_number_of_images_is_promised() -> None:
-    """400 shots of 20 parts were refused, with the advice to hold out 215 images."""
-    shots = replace(paired(12, 12, 400), judged=JudgedImages([number // 20 for number in range(400)]))
-    with pytest.raises(RefusedModelError) as refused:
-        check_replacement(shots, "flowers:1", PipelineSettings(max_accuracy_drop=5.0))
-    assert str(refused.value.hint).startswith("hold out more images, of other groups, or raise")
-
-
 def test_a_worse_model_is_refused_and_a_better_one_is_not() -> None:
     settings = PipelineSettings(max_accuracy_drop=5.0)
     with pytest.raises(RefusedModelError, match="wrong on 25 that") as refused:

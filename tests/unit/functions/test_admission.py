@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from eaves.errors import OverloadedError
-from functions.admission import AHEAD, Admission, FetchMemory
+from functions.service import AHEAD, Admission, FetchMemory
 from tests.waiting import wait_until
 
 
@@ -54,17 +54,6 @@ def test_one_more_request_than_runs_is_let_in_to_be_decoded() -> None:
         finally:
             go.set()
     assert [future.exception() for future in futures] == [None] * 5
-
-
-def test_a_full_queue_refuses_and_frees_its_place_after_a_failure() -> None:
-    admission = Admission(concurrency=1, queue=0)
-    with pytest.raises(ZeroDivisionError), admission.queue_slot():  # noqa: PT012
-        with pytest.raises(OverloadedError) as caught, admission.queue_slot():
-            pytest.fail("let in")
-        assert caught.value.http_status == 429
-        raise ZeroDivisionError
-    with admission.queue_slot():
-        pass
 
 
 def test_room_is_shared_and_given_back() -> None:

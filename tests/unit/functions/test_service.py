@@ -20,8 +20,7 @@ from eaves.artifact import Artifact
 from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event, encode_binary, encode_structured
 from eaves.inference.session import Session
 from functions.http.app import create_app
-from functions.model.image_tasks import Classifier
-from functions.model.pipeline import Prediction, Turn
+from functions.model.pipeline import Classifier, Prediction, Turn
 from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import FakeModel
@@ -137,11 +136,6 @@ def test_a_reference_is_not_followed_unless_hosts_are_allowed(client: FlaskClien
     assert "store.example" in send(other, event).text
 
 
-def test_a_compressed_body_is_refused(client: FlaskClient) -> None:
-    response = client.post("/", data=RED, headers={"Content-Type": "image/png", "Content-Encoding": "gzip"})
-    assert (response.status_code, problem(response)) == (415, "unsupported-content")
-
-
 def test_metrics_tell_outcomes_stages_and_the_model(client: FlaskClient, artifact: Artifact) -> None:
     send(client)
     send(client, replace(EVENT, data=b"hello"))
@@ -156,13 +150,6 @@ def test_metrics_tell_outcomes_stages_and_the_model(client: FlaskClient, artifac
     version = artifact.manifest.version
     assert found["eaves_model_info", f"colours {version} sha256:{artifact.digest} classify fp32"] == 1
     assert (found["eaves_ready", ""], found["eaves_in_work", ""]) == (1, 0)
-
-
-def test_the_index_says_what_this_is(client: FlaskClient, artifact: Artifact) -> None:
-    about = client.get("/").get_json()
-    assert (about["function"], about["site"], about["state"], about["model"]) == ("colours", "barn", "ready", "colours")
-    assert about["artifact"] == f"sha256:{artifact.digest}"
-    assert about["takes"] == ["image/*"]
 
 
 def infer(client: FlaskClient, name: str = "colours", **tensor: Any) -> TestResponse:

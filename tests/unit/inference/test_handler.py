@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,6 @@ def before(body: str) -> Any:
 
 def behind(body: str) -> Any:
     return load(f"import numpy as np\nfrom eaves.errors import *\ndef postprocess(outputs):\n    {body}\n").postprocess
-
-
-def test_what_is_not_defined_is_the_tasks_own() -> None:
-    handler = load("def postprocess(outputs): return {}\n")
-    assert (handler.preprocess, handler.content_types) == (None, ())
-    assert load("def preprocess(data): return data\n").postprocess is None
 
 
 FAULTS = {
@@ -128,12 +121,3 @@ def test_goldens_go_through_postprocessing_and_stay_what_they_are() -> None:
     with pytest.raises(HandlerError, match="KeyError: 'no'"):
         failing(np.ones((1, 3)))
     assert Handler().follow(predict) is predict
-
-
-def test_threads_call_it_at_once() -> None:
-    source = "import threading\nmet = threading.Barrier(4, timeout=30)\ndef postprocess(outputs):\n    met.wait()\n"
-    postprocess = load(f"{source}    return {{'x': outputs['x']}}\n").postprocess
-    assert postprocess is not None
-    with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda number: postprocess({"x": np.array([number])}), range(4)))
-    assert made == [{"x": [number]} for number in range(4)]

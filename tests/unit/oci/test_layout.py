@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -55,27 +54,6 @@ def test_a_maker_that_was_killed_leaves_what_the_next_one_completes(layout: Layo
     kept = put(layout, b"{}", "a")
     (layout.path / "oci-layout").unlink()
     assert create_layout(layout.path).resolve("a").digest == kept.digest
-
-
-def test_what_killed_writers_left_is_swept_a_day_later(layout: Layout) -> None:
-    old, young = (layout.path / f"blobs/sha256/.new-{name}" for name in ("old", "young"))
-    for path in (old, young):
-        path.write_bytes(b"x")
-    day_before = old.stat().st_mtime - 25 * 3600
-    os.utime(old, (day_before, day_before))
-    create_layout(layout.path)
-    assert (old.exists(), young.exists()) == (False, True)
-
-
-def test_something_else_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "photo.jpg").write_bytes(b"x")
-    with pytest.raises(OciNotFoundError, match="is not an OCI layout"):
-        create_layout(tmp_path)
-    with pytest.raises(OciNotFoundError, match="is not an OCI layout"):
-        create_layout(tmp_path / "photo.jpg")
-    with pytest.raises(OciError, match="can't be written"):
-        create_layout(tmp_path / "photo.jpg" / "layout")
-    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
 
 
 @pytest.mark.parametrize("damage", [b"{ }", b"{}}", b"{"])

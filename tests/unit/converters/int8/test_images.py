@@ -1,18 +1,254 @@
-"""Which images an int8 graph is fitted to, picked on and judged on: what judges it is nothing that it was picked on."""
+"""Which images an int8 graph is fitted to, picked on and judged on: what judges it is nothing that it was picked on.
+
+The sides of labelled images are those that the run tells, whatever has become of them; photos without labels count
+once.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import logging
+import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from converters.int8.images import FEWEST_TO_PICK, PICKING_IMAGES, Int8Images, find_images
+from converters.declaration import Interface
+from converters.evaluation.images import load_labelled_images, with_groups
+from converters.int8.images import (
+    Int8Images,
+    find_images,
+    find_unlabelled,
+    load_labelled,
+)
+from converters.int8.precision_choice import UNREADABLE, Predicted, Scores, classify
+from converters.model_source import ModelSource
 from converters.settings import ConvertSettings
+from eaves.artifact import DecisionRule
 from eaves.config import SettingsLayer, build
-from tests.unit.converters.int8.test_labelled_split import LABELS, build_source, write_data
-from tests.unit.converters.int8.test_unlabelled import draw, encode, write
+from eaves.errors import ConversionError
+from eaves.inference.session import Session
+from tests.fakes.models.artifact import COLOURS, RECIPE, ColourSession, encode_png
+from trainer.data.dataset import Dataset, scan
+from trainer.data.listing import Split
+from trainer.data.split.splitting import SPLIT_FILE, parse_split, render_lines
 from trainer.progress import SilentProgress
+
+LABELS = tuple(COLOURS)
+
+
+def write_data(root: Path, labels: tuple[str, ...] = LABELS, count: int = 10) -> Path:
+    """Images of different sizes in a folder per label."""
+    for label in labels:
+        (root / label).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            colour = COLOURS.get(label, (1, 2, 3))
+            (root / label / f"{number}.png").write_bytes(encode_png(colour, size=(20 + 3 * number, 20)))
+    return root
+
+
+def build_source(tmp_path: Path, data: Path | None, **changes: Any) -> ModelSource:
+    """A run's source: its data and how these were split."""
+    (tmp_path / "run").mkdir(exist_ok=True)
+    if data is not None and (data / LABELS[0]).is_dir():
+        entries = scan(data, val_fraction=0.3, seed=1, near_copies="off").split_entries()
+        (tmp_path / "run" / SPLIT_FILE).write_text(render_lines(entries))
+    source = ModelSource(
+        route="run",
+        model=tmp_path / "run/model",
+        name="colours",
+        version="1",
+        labels=LABELS,
+        recipe=RECIPE,
+        interface=Interface(),
+        digest="0" * 64,
+        data_path=None if data is None else str(data),
+    )
+    return replace(source, **changes)
+
+
+def load(source: ModelSource, tmp_path: Path, data: str = "", images: int = 100) -> Int8Images:
+    return load_labelled(source, data, images=images, cache=tmp_path / "cache", progress=SilentProgress())
+
+
+@pytest.mark.parametrize("route", ["run", "onnx"])
+def test_no_image_is_on_both_sides(tmp_path: Path, route: str) -> None:
+    data = write_data(tmp_path / "data")
+    found = load(build_source(tmp_path, data, route=route), tmp_path)
+    judged = {sample.path for sample in found.judged}
+    assert judged
+    assert found.calibration
+    assert not judged & set(found.calibration)
+    assert found.trained == {hashlib.sha256(path.read_bytes()).hexdigest() for path in found.calibration}
+    assert len(judged) + len(found.calibration) == 30
+    assert {sample.label for sample in found.judged} == set(LABELS)
+    assert all(sample.path.parent.name == sample.label for sample in found.judged)
+
+
+# Answers.
+
+
+def answers(paths: list[Path], *weights: float) -> tuple[Predicted, Scores]:
+    source = build_source(paths[0].parent, None, decision=DecisionRule(label_weights=weights))
+    return classify(cast(Session, ColourSession()), source, paths, SilentProgress(), "Judging colours")
+
+
+def test_an_image_that_cannot_be_decoded_has_no_answer(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", count=2)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    paths = [data / label / f"{number}.png" for label in LABELS for number in range(2)]
+    found = answers([*paths, tmp_path / "broken.png", data / "red/0.png"])
+    assert found[0].tolist() == [0, 0, 1, 1, 2, 2, UNREADABLE, 2]
+    assert found[1].shape == (8, 3)
+    assert found[1][6].tolist() == [0, 0, 0]
+    assert answers(paths, 1.0, 1e-30, 1.0)[0][2] != 1, "the decision rule chooses the label"
+
+
+def draw(seed: int, side: int = 96) -> Image.Image:
+    """A picture that no other seed's looks like."""
+    patches = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(patches).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def encode(image: Image.Image, kind: str = "PNG", **options: int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def write(path: Path, seed: int) -> str:
+    """A picture; its sha256."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode(draw(seed)))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def find(folder: Path | str, at_most: int = 100) -> tuple[Path, ...]:
+    return find_unlabelled(str(folder), known=set(), looks=(), at_most=at_most, progress=SilentProgress())
+
+
+def test_images_of_all_subfolders_are_found_once_and_in_an_order_of_their_contents(tmp_path: Path) -> None:
+    digests = {write(tmp_path / f"{number % 2}/day/{number}.png", number): number for number in range(6)}
+    write(tmp_path / "copy.png", 3)
+    (tmp_path / "notes.txt").write_text("no image")
+    write(tmp_path / ".hidden.png", 9)
+    found = find(tmp_path)
+    assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in found] == sorted(digests)
+    assert find(tmp_path, at_most=2) == found[:2]
+
+
+def test_one_picture_in_many_files_is_one_photo(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Other bytes after the picture's, other sizes and other encodings are no other photo."""
+    for number in range(20):
+        (tmp_path / f"{number}.png").write_bytes(encode(draw(1)) + bytes([number]))
+    for quality in (60, 75, 90):
+        (tmp_path / f"{quality}.jpg").write_bytes(encode(draw(1), "JPEG", quality=quality))
+    (tmp_path / "large.png").write_bytes(encode(draw(1, side=200)))
+    write(tmp_path / "other.png", 2)
+    with caplog.at_level(logging.WARNING):
+        found = find(tmp_path)
+    assert len(found) == 2
+    assert tmp_path / "other.png" in found
+    (message,) = caplog.messages
+    assert message == (
+        "2 of 25 photos without labels differ and can judge int8: 23 are copies of others or of labelled images, "
+        "and 0 have only one colour or can't be read"
+    )
+
+
+def test_pictures_of_one_colour_show_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for shade in range(20):
+        (tmp_path / f"{shade}.png").write_bytes(encode_png((shade, 0, 0)))
+    write(tmp_path / "photo.png", 1)
+    assert find(tmp_path) == (tmp_path / "photo.png",)
+    assert "20 have only one colour or can't be read" in caplog.text
+
+
+def test_no_folder_is_no_photo_and_a_wrong_one_an_error(tmp_path: Path) -> None:
+    assert find("") == ()
+    with pytest.raises(ConversionError, match=r"photos without labels can't be read: .* is not a folder") as caught:
+        find(tmp_path / "gone")
+    assert caught.value.hint == "set convert.unlabelled to a folder of photos"
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 photos of each of two classes."""
+    folder = tmp_path_factory.mktemp("drawn")
+    for index, label in enumerate(("a", "b")):
+        (folder / label).mkdir()
+        for number in range(40):
+            draw(100 * index + number).save(folder / label / f"{number:03d}.png")
+    return folder
+
+
+@pytest.fixture
+def photos(drawn: Path, tmp_path: Path) -> Path:
+    """A copy of them, which a test may change."""
+    return Path(shutil.copytree(drawn, tmp_path / "photos"))
+
+
+def write_run(tmp_path: Path, dataset: Dataset) -> ModelSource:
+    """A run as a training leaves it, as far as conversion reads it here."""
+    source = build_source(tmp_path, dataset.root, labels=("a", "b"))
+    (tmp_path / "run" / SPLIT_FILE).write_text(render_lines(dataset.split_entries()))
+    return source
+
+
+def of(dataset: Dataset, side: Split) -> set[Path]:
+    return {item.path for item in dataset.examples if item.split == side}
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_sides_are_those_of_the_run_and_not_of_what_is_there_now(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each trained image gets a copy, as label tools make: none of them is judged on."""
+    dataset = scan(photos, val_fraction=0.2)
+    source = write_run(tmp_path, dataset)
+    for path in of(dataset, "train"):
+        Image.open(path).convert("RGB").save(path.with_name(path.stem + "_again.jpg"), quality=92)
+    found = load(source, tmp_path)
+    assert {sample.path for sample in found.judged} == of(dataset, "val")
+    assert set(found.calibration) == of(dataset, "train")
+    assert "no longer exist" not in caplog.text
+
+
+def test_images_in_whose_group_another_was_trained_on_are_not_judged_on(photos: Path, tmp_path: Path) -> None:
+    """The class a is one group, so that it is on both sides; it was judged on by the gate and int8."""
+    for path in sorted((photos / "a").iterdir()):
+        path.rename(path.with_name(f"part_{path.name}"))
+    dataset = scan(photos, val_fraction=0.2, group_by="name:(part)_")
+    held = {path for path in of(dataset, "val") if path.parent.name == "a"}
+    assert len(held) == len(dataset.lookalikes) == 8
+    source = write_run(tmp_path, dataset)
+    assert {sample.path for sample in load(source, tmp_path).judged} == of(dataset, "val") - held
+    split = parse_split((tmp_path / "run" / SPLIT_FILE).read_text(), "the split")
+    found = with_groups(load_labelled_images(photos, {item for item in split if split[item].split == "train"}), [split])
+    assert {image.path for image in found.images} == of(dataset, "val") - held
+    assert found.notes == ("8 images are left out: they are in the group of an image that the model was trained on",)
+
+
+def test_images_of_which_the_run_knows_none_are_another_set(photos: Path, tmp_path: Path) -> None:
+    dataset = scan(photos, val_fraction=0.2)
+    source = write_run(tmp_path, dataset)
+    for index, label in enumerate(("a", "b")):
+        (tmp_path / "more" / label).mkdir(parents=True)
+        for number in range(20):
+            draw(1000 + 100 * index + number).save(tmp_path / "more" / label / f"{number}.png")
+    found = load(source, tmp_path, str(tmp_path / "more"))
+    assert len(found.judged) + len(found.calibration) == 40
+    assert found.judged
+    assert not {sample.path for sample in found.judged} & set(found.calibration)
+    assert {sha256(path) for path in of(dataset, "train")} < found.trained
 
 
 def write_photos(folder: Path, count: int) -> Path:
@@ -23,7 +259,7 @@ def write_photos(folder: Path, count: int) -> Path:
     return folder
 
 
-def find(tmp_path: Path, count: int = 10, **values: Any) -> Int8Images:
+def find_all(tmp_path: Path, count: int = 10, **values: Any) -> Int8Images:
     """The images of a model whose data hold `count` of each of three labels, most of them on the training side."""
     data = write_data(tmp_path / "data", count=count) if count else tmp_path / "gone"
     settings = build(ConvertSettings, SettingsLayer(origin="test", values={"precision": "int8", **values}))
@@ -33,17 +269,11 @@ def find(tmp_path: Path, count: int = 10, **values: Any) -> Int8Images:
 @pytest.mark.parametrize("calibration_images", [5, 100])
 def test_what_judges_is_neither_fitted_to_nor_picked_on(tmp_path: Path, calibration_images: int) -> None:
     photos = write_photos(tmp_path / "photos", 20)
-    found = find(tmp_path, count=40, calibration_images=calibration_images, unlabelled=str(photos))
-    judged = {sample.path for sample in found.labelled.judged} | set(found.unlabelled)
+    found = find_all(tmp_path, count=40, calibration_images=calibration_images, unlabelled=str(photos))
+    judged = {sample.path for sample in found.judged} | set(found.unlabelled)
     assert len(judged) > 20
     assert not judged & (set(found.calibration) | set(found.picking))
-    assert len(found.calibration) == min(calibration_images, len(found.labelled.calibration))
-
-
-def test_images_to_pick_on_are_others_than_those_to_calibrate_on_where_there_are_enough(tmp_path: Path) -> None:
-    found = find(tmp_path, count=40, calibration_images=10)
-    assert not set(found.calibration) & set(found.picking)
-    assert FEWEST_TO_PICK <= len(found.picking) <= PICKING_IMAGES
+    assert len(found.calibration) <= calibration_images
 
 
 def test_a_copy_of_a_labelled_image_under_other_bytes_is_no_photo_without_one(tmp_path: Path) -> None:

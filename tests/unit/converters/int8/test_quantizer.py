@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from converters.int8.equalizer import calibrate, equalize
-from converters.int8.quantizer import LIMIT, convolutions, fake_quantize, quantize, rank, with_makers
+from converters.int8.quantizer import LIMIT, convolutions, fake_quantize, quantize, rank
 from converters.onnx.graph import canonicalize
 from tests.fakes.models.network import Network, copy, images, run
 from trainer.progress import SilentProgress
@@ -60,21 +60,6 @@ def kernels(model: onnx.ModelProto) -> list[npt.NDArray[np.int8]]:
 # Ranges.
 
 
-def test_ranges_and_means_are_those_of_every_channel_over_all_images() -> None:
-    model = build()
-    name = next(node.output[0] for node in model.graph.node if node.op_type == "Conv")
-    shown = copy(model)
-    shown.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-    exact = run(shown, BATCH, name)[0]
-    found = calibrate(model, BATCH)
-    channels = found.channels[name]
-    assert found.images == len(BATCH)
-    assert np.allclose(channels.low, np.minimum(exact.min(axis=(0, 2, 3)), 0), atol=1e-5)
-    assert np.allclose(channels.high, np.maximum(exact.max(axis=(0, 2, 3)), 0), atol=1e-5)
-    assert np.allclose(channels.mean, exact.mean(axis=(0, 2, 3)), atol=1e-5)
-    assert np.allclose(channels.peak, np.maximum(np.abs(exact).max(axis=(0, 2, 3)), 0), atol=1e-5)
-
-
 # int8.
 
 
@@ -88,14 +73,6 @@ def test_int8_answers_nearly_as_fp32(tmp_path: Path, seed: int) -> None:
     exact, found = (run(one, fresh, "logits")[0] for one in (model, int8))
     assert 0 < np.max(np.abs(found - exact)) < 0.1 * np.ptp(exact)
     assert found.argmax(axis=1).tolist() == exact.argmax(axis=1).tolist()
-
-
-def test_a_convolution_of_the_head_stays_fp32(tmp_path: Path) -> None:
-    model = build(head_conv=True)
-    assert len(convolutions(model)) == 3
-    found = convs(quantised(model, tmp_path))
-    assert len(found["QLinearConv"]) == 3
-    assert len(found["Conv"] + found["FusedConv"]) == 1
 
 
 @pytest.mark.parametrize("kept", [(), (1,), (0, 1), (1, 2, 3)])
@@ -121,16 +98,6 @@ def test_rounding_weights_does_not_move_the_means(tmp_path: Path) -> None:
 
 
 # Which layers.
-
-
-def test_a_convolution_is_kept_with_those_that_make_its_inputs() -> None:
-    model = build()
-    first, one, other, last = convolutions(model)
-    assert with_makers(model, [last]) == (one, other, last)
-    assert with_makers(model, [one]) == (first, one)
-    assert with_makers(model, [first]) == (first,)
-    assert with_makers(model, []) == ()
-    assert with_makers(model, [last, one]) == (first, one, other, last)
 
 
 def test_the_layer_that_suffers_most_comes_first() -> None:

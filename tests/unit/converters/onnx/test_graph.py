@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +10,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from converters.onnx.graph import (
-    ALIGN_BYTES,
     BACKBONE,
     HEAD,
     WEIGHTS,
     canonicalize,
-    is_head,
-    read_signature,
     write_graph,
 )
-from converters.onnx.graph_preparation import prepare
-from eaves.artifact import TensorSpec
-from eaves.errors import ConversionError
 
 
 def build_model(
@@ -80,15 +73,6 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_the_interface_is_what_the_manifest_says() -> None:
-    graph = read_signature(build_model())
-    assert graph.input == TensorSpec(name="image", dtype="float32", shape=(-1, 4, 4, 3))
-    assert graph.outputs == (
-        TensorSpec(name="logits", dtype="float32", shape=(-1, 10)),
-        TensorSpec(name="probabilities", dtype="float32", shape=(-1, 10)),
-    )
-
-
 def test_weights_are_split_where_training_froze_them(tmp_path: Path) -> None:
     path = write(tmp_path / "a", build_model())
     assert (tmp_path / "a" / WEIGHTS / BACKBONE).stat().st_size == 48 * 32 * 4
@@ -137,45 +121,3 @@ def test_neither_the_order_nor_the_names_of_nodes_and_weights_reach_the_bytes(tm
     write(tmp_path / "a", build_model())
     write(tmp_path / "b", other)
     assert content(tmp_path / "a") == content(tmp_path / "b")
-
-
-def test_small_tensors_stay_in_the_graph_and_large_ones_are_aligned(tmp_path: Path) -> None:
-    path = write(tmp_path / "a", build_model(), split=False)
-    graph = load(path)
-    inline = {tensor.name for tensor in graph.initializer if tensor.data_location != TensorProto.EXTERNAL}
-    assert inline == {"backbone/0000"}
-    offsets = [
-        int(entry.value) for tensor in graph.initializer for entry in tensor.external_data if entry.key == "offset"
-    ]
-    assert sorted(offset % ALIGN_BYTES for offset in offsets) == [0, 0]
-    assert len(set(offsets)) == 2
-
-
-NO_CLASSIFIER: dict[str, Callable[[], onnx.ModelProto]] = {
-    "another input": lambda: build_model(input_name="picture"),
-    "another output": lambda: build_model(logits="scores"),
-}
-
-
-@pytest.mark.parametrize("case", NO_CLASSIFIER)
-def test_a_graph_that_is_no_classifiers_is_refused(tmp_path: Path, case: str) -> None:
-    model = NO_CLASSIFIER[case]()
-    onnx.save(model, str(tmp_path / "exported.onnx"))
-    for read in (lambda: read_signature(model), lambda: prepare(tmp_path / "exported.onnx", split=True)):
-        with pytest.raises(
-            ConversionError, match="must have the input `image` and the outputs `logits` and `probabilities`"
-        ):
-            read()
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("StatefulPartitionedCall/model/head_1/MatMul/ReadVariableOp:0", True),
-        ("head", True),
-        ("model/header/MatMul", False),
-        ("model/attention_head/MatMul", False),
-    ],
-)
-def test_what_belongs_to_the_head(name: str, expected: bool) -> None:
-    assert is_head(name) is expected

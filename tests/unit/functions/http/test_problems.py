@@ -9,7 +9,6 @@ import pytest
 from flask import Response
 
 from eaves import errors
-from eaves.errors import EavesError
 from eaves.web.problem_document import MAX_BYTES
 from functions.http.problems import (
     error_response,
@@ -26,34 +25,6 @@ def document(response: Response) -> dict[str, Any]:
     assert values["status"] == response.status_code
     assert values["type"].startswith("urn:eaves:problem:")
     return values
-
-
-STATUS = {
-    errors.EventError: (400, "event"),
-    errors.UnsupportedContentError: (415, "unsupported-content"),
-    errors.ImageError: (422, "image"),
-    errors.ImageTooLargeError: (413, "image-too-large"),
-    errors.OverloadedError: (429, "overloaded"),
-    errors.DamagedError: (503, "damaged"),
-    errors.LoadingError: (503, "loading"),
-    errors.ArtifactError: (503, "artifact"),
-    errors.GoldenError: (503, "golden"),
-}
-
-
-@pytest.mark.parametrize("cls", STATUS)
-def test_each_kind_of_error_has_its_status_and_its_type(cls: type[EavesError]) -> None:
-    status, slug = STATUS[cls]
-    response = error_response(cls("what failed", hint="what to do"))
-    assert response.status_code == status
-    assert document(response) == {
-        "type": f"urn:eaves:problem:{slug}",
-        "title": slug.replace("-", " "),
-        "status": status,
-        "detail": "what failed",
-        "hint": "what to do",
-    }
-    assert response.headers.get("Retry-After") == ("1" if status == 429 else None)
 
 
 def test_under_the_open_inference_protocol_an_error_is_json_with_its_reason() -> None:

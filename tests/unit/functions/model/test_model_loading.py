@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eaves.artifact import Artifact
-from eaves.errors import ArtifactError, GoldenError, ImageError, LoadingError
+from eaves.errors import GoldenError, ImageError, LoadingError
 from tests.fakes.models.artifact import write_colours
 from tests.fakes.models.model import FakeModel, build_classifier
 
@@ -15,14 +15,6 @@ from tests.fakes.models.model import FakeModel, build_classifier
 @pytest.fixture
 def artifact(tmp_path: Path) -> Artifact:
     return write_colours(tmp_path / "artifact")
-
-
-def test_a_proven_model_is_used_and_its_errors_pass(artifact: Artifact) -> None:
-    model = FakeModel(build_classifier(artifact))
-    with model.use() as predictor:
-        assert predictor.artifact == artifact
-    with pytest.raises(ImageError), model.use():
-        raise ImageError("corrupt")
 
 
 def test_nobody_is_answered_before_the_check_has_passed(artifact: Artifact) -> None:
@@ -50,10 +42,3 @@ def test_what_an_unproven_model_did_counts_for_nothing_when_the_check_fails(
     with pytest.raises(GoldenError, match="logits differ"):
         work()
     assert not model.ready
-
-
-def test_without_a_model_there_is_nothing_to_use() -> None:
-    with pytest.raises(LoadingError), FakeModel().use():
-        pass
-    with pytest.raises(ArtifactError, match="broken"), FakeModel(failure=ArtifactError("broken")).use():
-        pass

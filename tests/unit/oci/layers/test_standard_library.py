@@ -14,13 +14,12 @@ import pytest
 
 from eaves.errors import StandardLibraryError
 from eaves.oci.descriptor import LAYER, LAYER_GZIP, build_descriptor
-from eaves.oci.layers.bytecode import find_compiler
-from eaves.oci.layers.image import Image
-from eaves.oci.layers.standard_library import (
-    StandardLibrary,
+from eaves.oci.layers.bytecode import (
     compile_standard_library,
+    find_compiler,
     find_standard_library,
 )
+from eaves.oci.layers.image import Image
 from eaves.oci.layout import Layout, create_layout
 from tests.container_images.packaging import VERSION
 
@@ -28,7 +27,7 @@ ROOT = f"usr/local/lib/python{VERSION}"
 
 
 def test_the_byte_code_is_of_the_bases_own_source_and_never_checked() -> None:
-    library = StandardLibrary(root=ROOT, sources={"json.py": b"VALUE = 'of this base'"})
+    library = {f"{ROOT}/json.py": b"VALUE = 'of this base'"}
     (file,) = compile_standard_library(library, find_compiler(VERSION))
     assert file.path == f"{ROOT}/__pycache__/json.cpython-{VERSION.replace('.', '')}.pyc"
     assert isinstance(file.content, bytes)
@@ -40,7 +39,7 @@ def test_the_byte_code_is_of_the_bases_own_source_and_never_checked() -> None:
 
 
 def test_a_source_that_does_not_compile_is_an_error() -> None:
-    library = StandardLibrary(root=ROOT, sources={"json.py": b"match = ("})
+    library = {f"{ROOT}/json.py": b"match = ("}
     with pytest.raises(StandardLibraryError, match="the base's standard library can't be compiled"):
         compile_standard_library(library, find_compiler(VERSION))
 
@@ -66,7 +65,7 @@ def base_of(folder: Path, *layers: Mapping[str, str] | bytes) -> tuple[Layout, I
     return layout, Image(descriptor=empty, config=empty, layers=tuple(descriptors), values={})
 
 
-def found_in(tmp_path: Path, *layers: Mapping[str, str] | bytes) -> tuple[StandardLibrary, Sequence[str]]:
+def found_in(tmp_path: Path, *layers: Mapping[str, str] | bytes) -> tuple[Mapping[str, bytes], Sequence[str]]:
     layout, image = base_of(tmp_path, *layers)
     lines: list[str] = []
     return find_standard_library(layout, image, VERSION, lines.append), lines
@@ -75,7 +74,7 @@ def found_in(tmp_path: Path, *layers: Mapping[str, str] | bytes) -> tuple[Standa
 def test_it_is_found_in_the_highest_layer_and_lower_ones_are_not_fetched(tmp_path: Path) -> None:
     files = {f"./{ROOT}/os.py": "A = 1", f"{ROOT}/json/__init__.py": "B = 1", f"{ROOT}/test/x.py": "", "etc/os.py": ""}
     library, lines = found_in(tmp_path, {"bin/sh": ""}, files, {"etc/hosts": ""})
-    assert (library.root, library.sources) == (ROOT, {"os.py": b"A = 1", "json/__init__.py": b"B = 1"})
+    assert library == {f"{ROOT}/os.py": b"A = 1", f"{ROOT}/json/__init__.py": b"B = 1"}
     assert len(lines) == 2, "the lowest layer has none of it"
 
 
@@ -85,7 +84,7 @@ def test_a_path_that_leads_out_of_the_root_is_not_read(tmp_path: Path, outside: 
     with pytest.raises(StandardLibraryError, match="no layer of the base contains"):
         found_in(tmp_path, {outside.format(VERSION): "evil"})
     library, _ = found_in(tmp_path / "more", {f"{ROOT}/os.py": "", f"{ROOT}/json/../../../../evil.py": "evil"})
-    assert library.sources == {"os.py": b""}
+    assert library == {f"{ROOT}/os.py": b""}
 
 
 @pytest.mark.parametrize(
