@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from eaves.delivery.client import HttpAnswer
+from eaves.http_client.client import HttpAnswer
 from knative.client.cluster import Cluster
 from knative.client.kinds import KSERVICE, POD
 from knative.client.pods import find_route

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from eaves import events
 from eaves.delivery import SinkResponse
-from eaves.delivery.client import HttpAnswer
 from eaves.errors import ClusterError, ConflictError, NotFoundError, PlatformError
 from eaves.events import Event
+from eaves.http_client.client import HttpAnswer
 from eaves.platform import FunctionStatus
 from knative import rollout
 from knative.client.kinds import BROKER, KSERVICE, POD, ObjectKind

@@ -26,7 +26,7 @@ from eaves.errors import (
     StatusError,
     UnreachableError,
 )
-from eaves.http_client.connection_errors import find_connection_fault
+from eaves.http_client.explain import ProxyError, explain
 from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.http_client.trust import build_tls_context
 
@@ -233,10 +233,11 @@ class AwsClient:
 
     def _explain(self, error: Exception) -> EavesError:
         """Return the error for a request without a usable answer; the same fault gives the same text each time."""
-        cause = getattr(error, "kwargs", {}).get("error")
-        fault = find_connection_fault(cause) if isinstance(cause, Exception) else None
-        if fault is not None:
-            return UnreachableError(f"no connection to the {self._shown}: {fault.reason[:256]}", hint=fault.hint)
+        if isinstance(error, aws.EndpointConnectionError | aws.SSLError | aws.ProxyConnectionError):
+            found = explain(error.kwargs["error"])
+            if isinstance(error, aws.ProxyConnectionError):
+                found = explain(ProxyError(f"the proxy can't be reached: {found.reason}"))
+            return UnreachableError(f"no connection to the {self._shown}: {found.reason[:256]}", hint=found.hint)
         if isinstance(error, aws.ReadTimeoutError | aws.ConnectTimeoutError):
             return UnreachableError(f"the {self._shown} did not send anything for {READ_TIMEOUT_S:g} s")
         if isinstance(error, aws.HTTPClientError | aws.ResponseStreamingError | aws.IncompleteReadError):

@@ -6,7 +6,7 @@ source and id. The lanes that an event was put in decide where it is delivered.
 """
 
 from eaves.delivery.attempts import AttemptResult, EventSender, Sender
-from eaves.delivery.client import HttpAnswer, SinkClient
+from eaves.delivery.client import SinkClient
 from eaves.delivery.deliverer import Deliverer, DeliveryAttempt, DeliveryOutcome
 from eaves.delivery.response_rules import DeliveryAction, SinkResponse, choose_action
 from eaves.delivery.status import LaneDelivery, SinkView
@@ -18,7 +18,6 @@ __all__ = [
     "DeliveryAttempt",
     "DeliveryOutcome",
     "EventSender",
-    "HttpAnswer",
     "LaneDelivery",
     "Sender",
     "SinkClient",

@@ -17,11 +17,11 @@ from eaves.admin.queue import SpoolQueue
 from eaves.admin.summary import LanePause
 from eaves.base.clock import SYSTEM, Clock
 from eaves.base.locks import take_lock
-from eaves.delivery import HttpAnswer
 from eaves.errors import ConfigError, EventError, Fault, PlatformError
 from eaves.events import Event, decode, is_event
 from eaves.history import FileHistory
 from eaves.history.recent_images import RecentImages
+from eaves.http_client.client import HttpAnswer
 from eaves.http_client.proxies import parse_proxies
 from eaves.local.access_token import AccessToken
 from eaves.local.apps import Apps

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from eaves.delivery import HttpAnswer, SinkClient
+from eaves.delivery import SinkClient
 from eaves.errors import DeliveryError, EventError, ForbiddenError, NotFoundError, UnsupportedContentError
 from eaves.events import Event, encode_binary
+from eaves.http_client.client import HttpAnswer
 from eaves.ingress import MemoryBudget, Request, Response
 from eaves.ingress.store_route import is_batch, read_events
 from eaves.receiver.counters import FAILED, FORGED, PREDICTED, SiteCounters
@@ -72,7 +73,7 @@ class FunctionProxy:
         headers, body = encode_binary(event)
         headers["Prefer"] = "reply"
         try:
-            return self._client.exchange("POST", url, headers=headers, body=body, timeout_s=self._timeout_s)
+            return self._client.request("POST", url, headers=headers, body=body, timeout_s=self._timeout_s)
         except DeliveryError as error:
             self._counters.refuse(site, FAILED, error.message)
             # The caller isn't given the function's address, which is internal to the cloud.

@@ -9,13 +9,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from eaves.delivery.client import HttpAnswer
 from eaves.delivery.response_rules import shorten
 from eaves.errors import ClusterError
+from eaves.http_client.client import HttpAnswer
 from knative.client.api_errors import ApiCall, build_api_error, parse_status
 from knative.client.kinds import POD, SERVICE
 from knative.client.port_forward import forward
-from knative.client.transport import ApiRequest, ApiTransport, Deadline
+from knative.client.transport import ApiRequest, ApiTransport
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -115,7 +115,7 @@ class Pods:
             headers=headers,
             body=body or None,
         )
-        answer = self._transport.send_once(request, Deadline(timeout_s))
+        answer = self._transport.send_once(request, timeout_s)
         if answer.status >= 400 and parse_status(answer.body) is not None:  # the answer is the API server's own
             raise _not_proxied(call, answer)
         return answer
@@ -149,7 +149,7 @@ class Pods:
         route, _, query = path.partition("?")
         call = self._common(verb="create", resource="pods", subresource="portforward", name=pod, namespace=space)
         request = ApiRequest(call=call, path=route, query=query, headers=headers)
-        return forward(self._transport, POD.path(space, pod), port, request, Deadline(timeout_s))
+        return forward(self._transport, POD.path(space, pod), port, request, timeout_s)
 
     def _common(self, **values: str) -> ApiCall:
         return replace(self._transport.call, **values)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eaves.config import build, env_layer
-from functions.fetch.url_policy import PORTS
+from eaves.http_client.proxies import PORTS
 from functions.settings import ServeSettings
 from knative.client.kinds import NETWORK_POLICY, SERVICE_ACCOUNT
 from knative.resources.metadata import build_namespace_peer

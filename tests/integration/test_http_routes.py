@@ -23,8 +23,8 @@ from flask import Flask
 import eaves
 from eaves.admin import agent
 from eaves.admin.report import QueueReport
-from eaves.delivery import HttpAnswer
 from eaves.events import Event
+from eaves.http_client.client import HttpAnswer
 from eaves.link import paths
 from eaves.local.access_token import AccessToken
 from eaves.local.routes import PlatformRoutes

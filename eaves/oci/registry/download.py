@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 
-import urllib3
-
 from eaves.base.backoff import Backoff
 from eaves.errors import RegistryError
-from eaves.oci.registry.response import PassingError
-from eaves.oci.registry.transport import RegistryTransport, describe_interruption
+from eaves.http_client.client import BROKEN, HttpResponse
+from eaves.http_client.explain import explain
+from eaves.oci.registry.authentication import PassingError
+from eaves.oci.registry.transport import RegistryTransport
 
 PIECE_BYTES = 1 << 16
 """Maximum number of bytes that are read at once from the connection. Bytes that have arrived are returned immediately,
@@ -48,7 +48,7 @@ class Download:
         self._got, self._size = 0, size
         self._backoff = Backoff(retry=None, first_s=transport.pause_s, cap_s=max(PAUSE_CAP_S, transport.pause_s))
         self._start_counting()
-        self._response: urllib3.BaseHTTPResponse | None = None
+        self._response: HttpResponse | None = None
         self._response = self._open()
 
     def read(self, size: int) -> bytes:
@@ -63,8 +63,8 @@ class Download:
             try:
                 # Not decoded, because the digest is of the bytes that are transferred, whatever encoding a cache
                 # claims.
-                piece = self._response.read1(min(size, PIECE_BYTES), decode_content=False)
-            except urllib3.exceptions.HTTPError as error:
+                piece = self._response.read1(min(size, PIECE_BYTES))
+            except BROKEN as error:
                 self.close()
                 if self._got == self._size:
                     return b""
@@ -90,7 +90,7 @@ class Download:
         self._moved_at, self._is_reported = time.monotonic(), False
         self._report_at = self._moved_at + FIRST_REPORT_S
 
-    def _open(self) -> urllib3.BaseHTTPResponse:
+    def _open(self) -> HttpResponse:
         """Request the content from the next byte on, with retries, and return the response positioned at that byte."""
         while True:
             try:
@@ -103,7 +103,7 @@ class Download:
             try:
                 if self._continues_at_next_byte(response):
                     return response
-            except urllib3.exceptions.HTTPError as error:
+            except BROKEN as error:
                 self.close()
                 self._wait(self._interrupted(error))
                 continue
@@ -113,7 +113,7 @@ class Download:
                 hint="run the command again",
             )
 
-    def _continues_at_next_byte(self, response: urllib3.BaseHTTPResponse) -> bool:
+    def _continues_at_next_byte(self, response: HttpResponse) -> bool:
         """Return whether a response begins at the next byte that is needed.
 
         A response with the whole content is read up to that byte, and the result is then True.
@@ -123,19 +123,19 @@ class Download:
             return start == f"bytes {self._got}"
         left = self._got
         while left:
-            piece = response.read1(min(left, PIECE_BYTES), decode_content=False)
+            piece = response.read1(min(left, PIECE_BYTES))
             if not piece:
                 raise RegistryError(f"{self._what} became shorter during the download", hint="run the command again")
             left -= len(piece)
         return True
 
-    def _interrupted(self, error: urllib3.exceptions.HTTPError) -> PassingError:
+    def _interrupted(self, error: Exception) -> PassingError:
         """Return the error of a response that broke off; it counts as an attempt, as the registry has responded."""
         here = describe_amount(self._got, self._size)
         return PassingError(
             f"the download of {self._what} was interrupted too many times at {here}: {error}"[:300],
             hint=_AGAIN,
-            reason=describe_interruption(error),
+            reason=explain(error).reason,
         )
 
     def _wait(self, error: PassingError) -> None:

@@ -11,7 +11,7 @@ from eaves.delivery import AttemptResult, Deliverer, EventSender, SinkClient, Si
 from eaves.delivery.rejection import build_refusal
 from eaves.errors import ConfigError, UnreachableError
 from eaves.events import Event
-from eaves.link.credentialed import CredentialedClient
+from eaves.link.client import CredentialedClient
 from eaves.sources.agent_lanes import IMAGES, REPLIES
 from eaves.sources.settings import AgentSettings
 from eaves.spool import Entry, Puts, Spool

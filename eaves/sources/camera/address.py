@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from eaves.credentials.folder import AUTHORITIES, Credentials
 from eaves.credentials.placeholders import fill_in
 from eaves.credentials.redact import redact, redact_values
-from eaves.http_client.connection_errors import describe_os_error
+from eaves.http_client.explain import explain
 from eaves.reachability import PORTS
 from eaves.sources.camera.kind import CameraSettings
 from eaves.sources.camera.wire import StreamRequest
@@ -43,10 +43,8 @@ def probe(url: str) -> str:
     parts = urlsplit(url)
     try:
         socket.create_connection((parts.hostname, parts.port or PORTS[parts.scheme]), PROBE_S).close()
-    except (socket.gaierror, UnicodeError):
-        return "the camera can't be reached: its name is not found"
-    except OSError as error:
-        return f"the camera can't be reached: {describe_os_error(error)}"
+    except (OSError, UnicodeError) as error:
+        return f"the camera can't be reached: {explain(error).reason}"
     return ""
 
 

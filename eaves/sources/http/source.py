@@ -76,7 +76,7 @@ class HttpSource:
         """Request one picture; return the minimum pause before the next request, seconds, 0 when it succeeded."""
         context = self._context
         try:
-            snapshot = self._connect().fetch(context.clock.now())
+            snapshot = self._connect().fetch()
         except (NoSnapshotError, ConfigError) as error:
             if context.stopping:
                 return 0.0

@@ -165,7 +165,7 @@ def test_faults_without_end_take_no_memory_thread_or_descriptor() -> None:
         for _ in range(4):
             for client in [wrong] * 60 + [hanging] * 20:
                 with pytest.raises(NoSnapshotError):
-                    client.fetch(time.time())
+                    client.fetch()
             wait_until(lambda: threading.active_count() < threads_before + 10, 20, what="the end of threads")
             sizes.append(size())
         wrong.close()

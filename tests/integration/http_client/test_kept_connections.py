@@ -10,9 +10,10 @@ from functools import partial
 
 import pytest
 
+from eaves.delivery import SinkClient
 from eaves.errors import DeliveryError
 from eaves.events import IMAGE_CAPTURED, Event
-from eaves.local.processes.replica_client import KEEP_S, ReplicaClient
+from eaves.http_client.client import KEEP_S
 from functions.http.server import IDLE_S
 from tests.ports import find_port
 from tests.waiting import wait_until
@@ -37,7 +38,8 @@ class Replica:
         self.connections = 0
         self.closed = 0
         self._listener = socket.create_server(("127.0.0.1", find_port()))
-        self.client = ReplicaClient(self._listener.getsockname()[1], keep_s=keep_s)
+        self.client = SinkClient(keep_s=keep_s)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def stop(self) -> None:
@@ -81,7 +83,8 @@ def replica(answer: bytes, *, closes: bool = False, keep_s: float = KEEP_S) -> I
 
 
 def post(one: Replica, timeout_s: float = 30.0) -> int:
-    return one.client.post(EVENT, timeout_s=timeout_s, now=0.0, more_headers={"traceparent": "00-1"}).status
+    more = {"traceparent": "00-1"}
+    return one.client.post(one.url, EVENT, prefer_reply=True, timeout_s=timeout_s, more_headers=more).status
 
 
 def test_many_events_take_one_connection_and_arrive_as_they_are() -> None:
@@ -134,4 +137,4 @@ def test_an_answer_that_breaks_off_is_none(answer: bytes) -> None:
 def test_a_refusal_that_closes_its_connection_is_read() -> None:
     refused = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
     with replica(refused, closes=True) as one:
-        assert one.client.exchange({}, b"x" * 1_000_000, timeout_s=30).status == 413
+        assert one.client.request("POST", one.url, body=b"x" * 1_000_000, timeout_s=30).status == 413
