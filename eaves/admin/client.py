@@ -5,7 +5,6 @@ When no process delivers the queue, `open_queue` opens the spool's file directly
 
 from __future__ import annotations
 
-import http.client
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Action, Changed, EntryContent
 from eaves.admin.report import QueueReport, parse_report
 from eaves.admin.routes import LEDGER, LEDGER_EVENT, PREFIX
 from eaves.admin.selector import Selector
-from eaves.admin.unix_socket import UnixConnection
+from eaves.admin.unix_socket import ask_socket
 from eaves.errors import EavesError, InputError, NotFoundError, NotRunningError, PlatformError
 from eaves.link.ledger_lines import parse_line, read_lines
 from eaves.spool import Lease, LedgerLine, Spool
@@ -28,8 +27,6 @@ from eaves.web.problem_document import parse_problem
 
 TIMEOUT_S = 60.0
 """Time limit of one request, seconds; purging a million entries takes about as long."""
-MAX_BYTES = 64 << 20
-"""Maximum size of an answer that is read, bytes; an image has at most 20 MB."""
 
 
 class SocketQueue:
@@ -127,23 +124,11 @@ class SocketQueue:
     def _request(
         self, method: str, path: str, query: Mapping[str, str] | None = None, *, allowed: Sequence[int] = ()
     ) -> bytes:
-        connection = UnixConnection(self._path, self._timeout_s)
-        try:
-            connection.request(method, f"{path}?{urlencode(query)}" if query else path)
-            response = connection.getresponse()
-            body = response.read(MAX_BYTES + 1)
-        except (FileNotFoundError, ConnectionRefusedError) as error:
-            raise NotRunningError(f"no process listens on {self._path}") from error
-        except (OSError, http.client.HTTPException) as error:
-            detail = str(error) or type(error).__name__
-            raise PlatformError(f"the process at {self._path} doesn't answer: {detail}") from error
-        finally:
-            connection.close()
-        if len(body) > MAX_BYTES:
-            raise PlatformError(f"{self._path} answered with more than {MAX_BYTES} bytes")
-        if response.status >= 300 and response.status not in allowed:
-            _raise(response.status, body)
-        return body
+        target = f"{path}?{urlencode(query)}" if query else path
+        answer = ask_socket(self._path, method, target, timeout_s=self._timeout_s)
+        if answer.status >= 300 and answer.status not in allowed:
+            _raise(answer.status, answer.body)
+        return answer.body
 
 
 def list_hung_parts(path: Path, *, timeout_s: float) -> list[str]:
@@ -155,16 +140,11 @@ def list_hung_parts(path: Path, *, timeout_s: float) -> list[str]:
         path: Path of the socket.
         timeout_s: Maximum wait for an answer, seconds.
     """
-    connection = UnixConnection(path, timeout_s)
     try:
-        connection.request("GET", LIVE)
-        response = connection.getresponse()
-        body = response.read(MAX_BYTES)
-        return list(map(str, json.loads(body)["reasons"])) if response.status == 503 else []
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        answer = ask_socket(path, "GET", LIVE, timeout_s=timeout_s)
+        return list(map(str, json.loads(answer.body)["reasons"])) if answer.status == 503 else []
+    except (PlatformError, ValueError, KeyError, TypeError):
         return []
-    finally:
-        connection.close()
 
 
 @contextmanager

@@ -1,29 +1,51 @@
-"""HTTP client connection over a Unix socket whose path may have any length."""
+"""HTTP requests to the process that listens on a Unix socket, whose path may have any length."""
 
 from __future__ import annotations
 
-import http.client
 import socket
 from pathlib import Path
+from typing import Any
 
 from eaves.base.files import short_path
+from eaves.errors import DeliveryError, NotRunningError, PlatformError
+from eaves.http_client.client import HttpAnswer, HttpClient
+
+MAX_BYTES = 64 << 20
+"""Maximum size of an answer that is read, bytes; an image has at most 20 MB."""
 
 
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP connection to the process that listens on a Unix socket.
+def ask_socket(path: Path, method: str, target: str, *, timeout_s: float, **options: Any) -> HttpAnswer:
+    """Send one request to a Unix socket and return the answer of any status.
 
     Args:
         path: Path of the socket.
-        timeout_s: Time limit for connecting, and for each wait for bytes, seconds.
+        method: HTTP method.
+        target: Path and query.
+        timeout_s: Maximum wait for an answer, seconds.
+        options: `headers` and `body` of the request.
+
+    Raises:
+        NotRunningError: When no process listens on the socket.
+        PlatformError: When it doesn't answer.
     """
 
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._path = path
+    def dial(_: str, __: int, seconds: float) -> socket.socket:
+        made = socket.socket(socket.AF_UNIX)
+        made.settimeout(seconds)
+        try:
+            with short_path(path) as short:
+                made.connect(short)
+        except OSError:
+            made.close()
+            raise
+        return made
 
-    def connect(self) -> None:
-        """Connect to the socket's path."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        with short_path(self._path) as path:
-            self.sock.connect(path)
+    client = HttpClient(dial=dial, connections=0, socket_options=())
+    try:
+        url = f"http://localhost{target}"
+        return client.request(method, url, timeout_s=timeout_s, max_bytes=MAX_BYTES, **options)
+    except DeliveryError as error:
+        if isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError):
+            raise NotRunningError(f"no process listens on {path}") from error
+        detail = str(error.__cause__) or type(error.__cause__).__name__
+        raise PlatformError(f"the process at {path} doesn't answer: {detail}") from error

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from email.message import Message
 from email.utils import parsedate_to_datetime
-from functools import partial
+from functools import lru_cache, partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Self, cast
@@ -280,13 +280,10 @@ class HttpClient:
             HTTPException: When the answer isn't HTTP.
             ValueError: When the URL or a header is malformed.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in PORTS or not parts.hostname:
-            raise ValueError("the address must begin with http:// or https://, and name a host")
-        key, proxy = (parts.scheme, parts.hostname, parts.port or PORTS[parts.scheme]), self._proxies.find(url)
-        sent, target = dict(headers or {}), find_target(url)
-        if proxy is not None and parts.scheme == "http":
-            sent, target = sent | proxy.headers, f"http://{parts.netloc.rpartition('@')[2]}{target}"
+        key, place, target = split_url(url)
+        sent, proxy = dict(headers or {}), self._proxies.find(url)
+        if proxy is not None and key[0] == "http":
+            sent, target = sent | proxy.headers, f"http://{place}{target}"
 
         def exchange(connection: _Connection) -> HttpResponse:
             sock = connection.sock
@@ -327,21 +324,21 @@ class HttpClient:
         Raises:
             UnreachableError: When there is no connection.
         """
-        parts = urlsplit(url)
-        host, port, proxy = parts.hostname or "", parts.port or PORTS[parts.scheme], self._proxies.find(url)
+        (scheme, host, port), _, _ = split_url(url)
+        proxy = self._proxies.find(url)
         sock: socket.socket | None = None
         try:
             if self._dial is not None:
                 sock = self._dial(host, port, timeout_s)
             elif proxy is not None:
                 sock = connect_to_proxy(proxy, timeout_s)
-                if tunnel or parts.scheme == "https":
+                if tunnel or scheme == "https":
                     open_tunnel(sock, proxy, host, port)
             else:
                 sock = socket.create_connection((host, port), timeout_s)
             for option in self._socket_options:
                 sock.setsockopt(*option)
-            if parts.scheme == "https":
+            if scheme == "https":
                 name = self._server_name or host.rstrip(".")
                 sock = self._find_context().wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
             with self._lock:
@@ -461,10 +458,19 @@ def unpack_gzip(packed: Iterable[bytes]) -> Iterator[bytes]:
         yield unpacked
 
 
-def find_target(url: str) -> str:
-    """Return path and query of a URL as they are sent."""
+@lru_cache(maxsize=1024)
+def split_url(url: str) -> tuple[tuple[str, str, int], str, str]:
+    """Return (scheme, host, port), the place as a Host header names it, and path and query as they are sent.
+
+    Raises:
+        ValueError: When it isn't the URL of an HTTP server.
+    """
     parts = urlsplit(url)
-    return quote(urlunsplit(("", "", parts.path or "/", parts.query, "")), safe=_PRINTABLE)
+    if parts.scheme not in PORTS or not parts.hostname:
+        raise ValueError("the address must begin with http:// or https://, and name a host")
+    target = quote(urlunsplit(("", "", parts.path or "/", parts.query, "")), safe=_PRINTABLE)
+    key = (parts.scheme, parts.hostname, parts.port or PORTS[parts.scheme])
+    return key, parts.netloc.rpartition("@")[2], target
 
 
 def parse_retry_after(headers: Mapping[str, str] | Message) -> float | None:

@@ -6,6 +6,7 @@ object: a pod that tries the addresses, sends no data, and is always deleted. Ap
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from eaves.errors import DeniedError
 from eaves.mqtt.address import parse_address
 from eaves.platform import RELAY, TriggerSpec
 from eaves.platform.findings import Finding, error, note, ok, warning
-from eaves.reachability import TLS, ReachabilityTarget, Reached, find_address, parse_report, to_text
+from eaves.reachability import TLS, Reached, find_address, parse_report
 from knative.client.kinds import POD
 from knative.doctor.site import ExaminedSite
 from knative.resources.metadata import MANAGER
@@ -197,17 +198,12 @@ def build_reachability_pod(
         site: Site whose namespace the pod runs in.
     """
     secrets = sorted({one.secret for one in destinations if one.secret})
-    attempts = [
-        ReachabilityTarget(
-            address=one.address, authorities=f"{SECRETS}/{one.secret}/{AUTHORITIES}" if one.secret else ""
-        )
-        for one in destinations
-    ]
+    attempts = [(one.address, f"{SECRETS}/{one.secret}/{AUTHORITIES}" if one.secret else "") for one in destinations]
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": find_any_agent_image(settings),
         "command": ["python", "-P", "-m", "eaves.reachability"],
-        "args": [to_text(attempts), REPORT],
+        "args": [json.dumps(attempts), REPORT],
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
         "securityContext": build_security(),

@@ -25,10 +25,10 @@ from eaves.http_client.client import (
     HttpClient,
     HttpResponse,
     find_redirect,
-    find_target,
     iter_body,
     parse_retry_after,
     read_answer,
+    split_url,
 )
 from eaves.http_client.explain import explain
 from eaves.sources.context import SourceContext
@@ -142,7 +142,7 @@ class SnapshotClient:
     def _follow(self, deadline: float) -> Snapshot:
         url, answered = self._url, False
         for _ in range(MAX_STEPS):
-            headers = {**_HEADERS, **self._authentication.headers("GET", find_target(url))}
+            headers = {**_HEADERS, **self._authentication.headers("GET", split_url(url)[2])}
             left_s = max(deadline - time.monotonic(), 0.001)
             with self._http.open(
                 "GET", url, headers=headers, connect_s=min(CONNECT_TIMEOUT_S, left_s), wait_s=left_s
