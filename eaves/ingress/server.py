@@ -7,7 +7,6 @@ the connection that has been idle for longest is closed, or else the oldest.
 
 from __future__ import annotations
 
-import enum
 import errno
 import logging
 import select
@@ -37,12 +36,8 @@ MAX_LOGGED = 1_000
 _log = logging.getLogger(__name__)
 
 
-class ConnectionState(enum.Enum):
-    """State of a connection, which decides which connection is closed to make room for a new one."""
-
-    NEW = "new"
-    IDLE = "idle"
-    BUSY = "busy"
+NEW, IDLE, BUSY = "new", "idle", "busy"
+"""States of a connection, which decide which one is closed to make room for a new one."""
 
 
 class IngressServer:
@@ -93,7 +88,7 @@ class IngressServer:
         self.budget = MemoryBudget(limits.in_flight_bytes, largest=limits.max_bytes, name=name)
         self.programs_only = limits.programs_only and path is None and listens_on_loopback(bound[0])
         self._lock = threading.Lock()
-        self._open: dict[socket.socket, ConnectionState] = {}
+        self._open: dict[socket.socket, str] = {}
         """Open connections, those whose state has changed last at the end."""
         self.failed_handshakes = 0
         self._logged_at: dict[str, float] = {}
@@ -159,7 +154,7 @@ class IngressServer:
             connection = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         with self._lock:
             self._make_room()
-            self._open[connection] = ConnectionState.NEW
+            self._open[connection] = NEW
         threading.Thread(
             target=self._run, args=(connection, address), name=f"{self._name} connection", daemon=True
         ).start()
@@ -179,16 +174,15 @@ class IngressServer:
         """Note whether a connection whose caller a route has accepted is answered; no effect after it was closed."""
         with self._lock:
             if self._open.pop(connection, None):
-                self._open[connection] = ConnectionState.BUSY if is_busy else ConnectionState.IDLE
+                self._open[connection] = BUSY if is_busy else IDLE
 
     def _make_room(self) -> None:
         """Close a connection when there are too many; the caller holds the lock."""
-        by_state = {state: [one for one, found in self._open.items() if found is state] for state in ConnectionState}
-        new = by_state[ConnectionState.NEW]
+        new, idle, busy = ([one for one, found in self._open.items() if found == state] for state in (NEW, IDLE, BUSY))
         if len(new) >= max(1, self.limits.connections // 2):
             closed = new[0]
         elif len(self._open) >= self.limits.connections:
-            closed = (by_state[ConnectionState.IDLE] or by_state[ConnectionState.BUSY])[0]
+            closed = (idle or busy)[0]
         else:
             return
         del self._open[closed]

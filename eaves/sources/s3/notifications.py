@@ -129,6 +129,9 @@ class Notifications:
         answer = self._client.request(lambda sqs: sqs.receive_message(QueueUrl=queue, **asked), "its messages")
         entries = []
         for number, message in enumerate(answer.get("Messages", ())):
+            if "ReceiptHandle" not in message:
+                _log.warning("source %s: a message of its queue has no ReceiptHandle: skipped", self._context.name)
+                continue
             entries.append({"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]})
             try:
                 self.offer(parse_notification(message.get("Body", ""), bucket=location.name, prefix=location.prefix))
