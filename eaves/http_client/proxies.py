@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from eaves.errors import ConfigError, Fault
+from eaves.web.origin import is_loopback_host
 
 VARIABLES = (
     *("https_proxy", "http_proxy", "all_proxy", "no_proxy"),
@@ -25,8 +26,6 @@ VARIABLES = (
 """Environment variables that a child process needs in order to find the same proxies."""
 PORTS = {"http": 80, "https": 443}
 _ENTRY = re.compile(r"(?P<name>\[[^\]]*\]|[^:]+)(?::(?P<port>[0-9]{1,5}))?")
-
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,8 +147,7 @@ def parse_bypasses(text: str) -> tuple[str, ...]:
 
 def is_loopback(host: str) -> bool:
     """Return whether a host, in lower case and without brackets, is this machine itself."""
-    address = _parse_address(host)
-    return host == "localhost" or host.endswith(".localhost") or (address is not None and address.is_loopback)
+    return host.endswith(".localhost") or is_loopback_host(host)
 
 
 def _covers(item: str, host: str, port: int) -> bool:
@@ -168,17 +166,11 @@ def _covers(item: str, host: str, port: int) -> bool:
         domain = name if name == "*" else name.removeprefix("*")
         named = host == domain.strip(".") and not domain.startswith(".")
         return domain == "*" or named or host.endswith(f".{domain.strip('.')}")
-    address = _parse_address(host)
-    return address is not None and address in network
-
-
-def _parse_address(host: str) -> _Address | None:
-    """Parse an address; return None for other text. An IPv4-mapped IPv6 address gives the IPv4 address."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address) in network
 
 
 def _authorization(parts: SplitResult) -> str:

@@ -22,7 +22,7 @@ from eaves.ingress.connection import Connection, IngressLimits
 from eaves.ingress.memory import MemoryBudget
 from eaves.ingress.request import Serve
 from eaves.ingress.tls import ServerTls
-from eaves.web.origin import listens_on_loopback
+from eaves.web.origin import is_loopback_host
 
 BACKLOG = 128
 PAUSE_S = 0.1
@@ -86,7 +86,7 @@ class IngressServer:
         self._name = name
         self.serve, self.limits = serve, limits
         self.budget = MemoryBudget(limits.in_flight_bytes, largest=limits.max_bytes, name=name)
-        self.programs_only = limits.programs_only and path is None and listens_on_loopback(bound[0])
+        self.programs_only = limits.programs_only and path is None and is_loopback_host(bound[0])
         self._lock = threading.Lock()
         self._open: dict[socket.socket, str] = {}
         """Open connections, those whose state has changed last at the end."""

@@ -40,7 +40,7 @@ from eaves.local.specs import LocalApp
 from eaves.local.state import StateDirectory
 from eaves.platform import RELAY, FunctionStatus
 from eaves.spool import Spool
-from eaves.web.origin import is_loopback_address
+from eaves.web.origin import is_loopback_host
 
 RECONCILE_S = 1.0
 """Interval at which the supervisor checks the spec files, seconds. `eaves deploy` also triggers a check."""
@@ -345,7 +345,7 @@ def open_token(host: str, path: Path | None, state: StateDirectory) -> AccessTok
         StorageError: When the file can't be read or written.
     """
     address = resolve_host(host)
-    if is_loopback_address(address):
+    if is_loopback_host(address):
         return None
     if path is None:
         message = f"{host} is open to other machines, so callers need a token: name a token file"

@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 
 import eaves
 from eaves.errors import EavesError, InputError, NotFoundError
-from eaves.web.origin import listens_on_loopback
+from eaves.web.origin import is_loopback_host
 from functions import metrics, process_usage
 from functions.http import problems
 from functions.http.function_app import (
@@ -83,7 +83,7 @@ def build_flask(service: Service, environ: Mapping[str, str]) -> Flask:
     app.register_error_handler(HTTPException, problems.http_error_response)
     app.register_error_handler(Exception, problems.fault_response)
     app.before_request(_raise_failure)
-    is_local = listens_on_loopback(service.settings.host)
+    is_local = is_loopback_host(service.settings.host)
     app.before_request(lambda: check_request(request.environ, is_local=is_local))
     _add_routes(app, service)
     _add_protocol(app, service)

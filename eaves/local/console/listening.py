@@ -10,7 +10,7 @@ from eaves.errors import EavesError
 from eaves.local.server import EVERY_ADDRESS, TcpPort, build_port_error, resolve_host
 from eaves.local.settings import LocalSettings
 from eaves.local.state import StateDirectory
-from eaves.web.origin import is_loopback_address, listens_on_loopback
+from eaves.web.origin import is_loopback_host
 
 BACKLOG = 128
 """Number of connections that wait while the console's process starts."""
@@ -37,7 +37,7 @@ def prepare_exposure(settings: LocalSettings, state: StateDirectory) -> Exposure
         StorageError: When a file can't be created or read.
     """
     folder = settings.console_credentials
-    is_local = listens_on_loopback(settings.console_host)
+    is_local = is_loopback_host(settings.console_host)
     if not settings.console or (is_local and folder is None):
         return Exposure()
     from eaves.console.security import SecuritySettings, check_exposure, prepare_credentials
@@ -73,7 +73,7 @@ def open_port(host: str, port: int, *, uses_tls: bool) -> tuple[socket.socket, s
     try:
         bound = TcpPort(port, address).bind()
     except OSError as error:
-        if error.errno != errno.EADDRINUSE or not is_loopback_address(address):
+        if error.errno != errno.EADDRINUSE or not is_loopback_host(address):
             raise
         notice = f"port {port} is in use by another program, so the console has a free one"
         bound = TcpPort(0, address).bind()

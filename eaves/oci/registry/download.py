@@ -43,10 +43,11 @@ class Download:
     """
 
     def __init__(self, transport: RegistryTransport, url: str, scope: str, what: str, size: int) -> None:
-        self._transport = transport
+        self._transport, self._access = transport, transport.access
+        access = transport.access
         self._url, self._scope, self._what = url, scope, what
         self._got, self._size = 0, size
-        self._backoff = Backoff(retry=None, first_s=transport.pause_s, cap_s=max(PAUSE_CAP_S, transport.pause_s))
+        self._backoff = Backoff(retry=None, first_s=access.pause_s, cap_s=max(PAUSE_CAP_S, access.pause_s))
         self._start_counting()
         self._response: HttpResponse | None = None
         self._response = self._open()
@@ -74,8 +75,9 @@ class Download:
                 self._got += len(piece)
                 if self._is_reported:
                     here, lasted_s = describe_amount(self._got, self._size), time.monotonic() - self._moved_at
-                    say = self._transport.say
-                    say(f"the registry answers again after {lasted_s:.0f} s; the download continues at {here}")
+                    self._access.say(
+                        f"the registry answers again after {lasted_s:.0f} s; the download continues at {here}"
+                    )
                 self._start_counting()
             return piece
 
@@ -95,7 +97,9 @@ class Download:
         while True:
             try:
                 headers = {"Range": f"bytes={self._got}-"} if self._got else {}
-                response = self._transport.stream(self._url, self._scope, headers, self._what)
+                wanted = (200, 206)
+                response = self._transport.stream("GET", self._url, self._scope, self._what, wanted, headers=headers)
+                response.limit(self._access.stall_s)  # shorter, as asking for the rest costs little
             except PassingError as error:
                 self._wait(error)
                 continue
@@ -146,11 +150,11 @@ class Download:
         """
         self._failures += 1
         self._answered += not error.is_away
-        if self._answered >= self._transport.attempts:
+        if self._answered >= self._access.attempts:
             raise error
         now, here = time.monotonic(), describe_amount(self._got, self._size)
         idle_s = now - self._moved_at
-        left_s = self._transport.outage_s - idle_s
+        left_s = self._access.outage_s - idle_s
         if left_s <= 0:
             raise RegistryError(
                 f"the download of {self._what} received no data for {idle_s:.0f} s ({error.reason}), after {here}",
@@ -158,7 +162,7 @@ class Download:
             ) from error
         if now >= self._report_at:
             self._report_at, self._is_reported = now + REPORT_EVERY_S, True
-            self._transport.say(f"waiting for the registry: {error.reason} ({idle_s:.0f} s); {here} downloaded")
+            self._access.say(f"waiting for the registry: {error.reason} ({idle_s:.0f} s); {here} downloaded")
         time.sleep(min(max(self._backoff.pause_s(self._failures), error.wait_s), left_s))
 
 

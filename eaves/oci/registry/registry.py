@@ -27,7 +27,7 @@ from eaves.oci.descriptor import (
 from eaves.oci.layout import ContentSource, Progress, read_document, verified
 from eaves.oci.registry.authentication import PassingError
 from eaves.oci.registry.download import Download
-from eaves.oci.registry.transport import Access, RegistryTransport, follow
+from eaves.oci.registry.transport import Access, RegistryTransport
 
 __all__ = ["Access", "Registry"]
 TAGS_A_PAGE = 1000
@@ -42,7 +42,7 @@ _STORED = frozenset({201, 204})
 _PULL, _PUSH = "pull", "pull,push"
 
 
-class Registry:
+class Registry(RegistryTransport):
     """One repository of a registry, as a `ContentSource` and a `ContentTarget`.
 
     Args:
@@ -54,9 +54,8 @@ class Registry:
     """
 
     def __init__(self, reference: Reference, access: Access) -> None:
-        self._reference = reference
-        self._transport = RegistryTransport(reference, access)
-        self._base = f"{self._transport.root}{reference.repository}/"
+        super().__init__(reference, access)
+        self._base = f"{self._root}{reference.repository}/"
 
     def resolve(self, name: str) -> Descriptor:
         """Return the descriptor of the manifest or index that a tag or digest names.
@@ -88,7 +87,7 @@ class Registry:
             RegistryError: When the registry fails, or is out of reach for longer than `Access.outage_s`.
         """
         url, what = f"{self._base}blobs/{descriptor.digest}", self._where(descriptor.digest)
-        with closing(Download(self._transport, url, self._scope(_PULL), what, descriptor.size)) as stream:
+        with closing(Download(self, url, self._scope(_PULL), what, descriptor.size)) as stream:
             yield cast("BinaryIO", stream)
 
     def tags(self) -> Iterator[str]:
@@ -149,7 +148,7 @@ class Registry:
         url = f"{self._base}blobs/uploads/?{urlencode({'mount': descriptor.digest, 'from': other})}"
         scope = f"{self._scope(_PUSH)} repository:{other}:{_PULL}"
         try:
-            answer = self._transport.send("POST", url, scope, self._where(""), range(200, 500), body=b"")
+            answer = self.retry(lambda: self.once("POST", url, scope, self._where(""), range(200, 500), body=b""))
         except RegistryError:
             return False  # a user who may not read there, or a registry that fails to mount, may still take an upload
         return answer.status == 201
@@ -173,7 +172,7 @@ class Registry:
         """
         sent: list[int] = []
         try:
-            self._transport.retry(lambda: self._upload(descriptor, source, progress, sent))
+            self.retry(lambda: self._upload(descriptor, source, progress, sent))
         except PassingError as error:
             raise RegistryError(
                 f"the upload of {descriptor.digest} stopped: {error.message}"[:400],
@@ -208,19 +207,19 @@ class Registry:
         if descriptor.size:
             headers = {**_OCTETS, "Content-Length": str(descriptor.size)}
             try:
-                answer = self._transport.once("PATCH", place, scope, what, _ACCEPTED, body=content, headers=headers)
+                answer = self.once("PATCH", place, scope, what, _ACCEPTED, body=content, headers=headers)
             except RegistryError:
                 if failures:
                     raise failures[0] from None
                 raise
-            place = follow(place, answer.headers.get("location", ""))
+            place = self._follow(place, answer.headers.get("location", ""))
         place += f"{'&' if '?' in place else '?'}{urlencode({'digest': descriptor.digest})}"
-        self._transport.once("PUT", place, scope, what, _STORED, body=b"", headers=_OCTETS)
+        self.once("PUT", place, scope, what, _STORED, body=b"", headers=_OCTETS)
 
     def _begin_upload(self) -> str:
         """Start an upload; return its URL."""
         url, where = f"{self._base}blobs/uploads/", self._where("")
-        answer = self._transport.once("POST", url, self._scope(_PUSH), f"an upload to {where}", {202, 404}, body=b"")
+        answer = self.once("POST", url, self._scope(_PUSH), f"an upload to {where}", {202, 404}, body=b"")
         if answer.status == 404:
             raise OciNotFoundError(
                 f"{where} accepts no uploads",
@@ -228,7 +227,7 @@ class Registry:
             )
         if not answer.headers.get("location"):
             raise RegistryError(f"{where} started an upload without an address for it", hint="use another registry")
-        return follow(url, answer.headers["location"])
+        return self._follow(url, answer.headers["location"])
 
     def write_manifest(self, descriptor: Descriptor, content: bytes, name: str | None = None) -> None:
         """Upload a manifest or index, under a tag when `name` is given, otherwise by its digest only.
@@ -276,4 +275,5 @@ class Registry:
     def _send(
         self, method: str, url: str, rights: str, name: str, wanted: Collection[int], **options: Any
     ) -> HttpAnswer:
-        return self._transport.send(method, url, self._scope(rights), self._where(name), wanted, **options)
+        scope, what = self._scope(rights), self._where(name)
+        return self.retry(lambda: self.once(method, url, scope, what, wanted, **options))

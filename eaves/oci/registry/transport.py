@@ -6,15 +6,15 @@ Location, and it is sent over plain HTTP only when the user has allowed that.
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Callable, Collection, Generator, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import eaves
 from eaves.base.backoff import Backoff
@@ -29,9 +29,10 @@ from eaves.http_client.client import (
     build_socket_options,
     parse_retry_after,
     read_answer,
+    split_url,
 )
 from eaves.http_client.explain import CERTIFICATE, PROXY, TLS, explain
-from eaves.http_client.proxies import DIRECT, PORTS, Proxies
+from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.http_client.trust import build_tls_context
 from eaves.oci.descriptor import DEFAULT_HOST, MAX_DOCUMENT_BYTES, Reference
 from eaves.oci.registry.authentication import PassingError, RegistryLogin, load_credentials
@@ -93,10 +94,10 @@ class Access:
 
 
 class RegistryTransport:
-    """Sends HTTP requests to one registry.
+    """Sends HTTP requests to one registry about one repository.
 
     Args:
-        reference: Reference whose host is the registry.
+        reference: Host and repository.
         access: Settings for reaching registries.
 
     Raises:
@@ -104,26 +105,20 @@ class RegistryTransport:
     """
 
     def __init__(self, reference: Reference, access: Access) -> None:
-        self.attempts, self.pause_s, self.outage_s = access.attempts, access.pause_s, access.outage_s
-        self.say = access.say
-        self._stall_s = access.stall_s
+        self.access = access
+        self._reference, self._host = reference, reference.host
         self._backoff = Backoff(retry=access.attempts - 1, first_s=access.pause_s, cap_s=MAX_PAUSE_S)
-        self._host = reference.host
         self._plain = access.plain_http and reference.host != DEFAULT_HOST
-        self.root = f"{'http' if self._plain else 'https'}://{reference.api_host}/v2/"
+        self._root = f"{'http' if self._plain else 'https'}://{reference.api_host}/v2/"
+        self._times = {"connect_s": access.connect_s, "wait_s": access.read_s}
         self._http = HttpClient(
             proxies=access.proxies,
             ca_certs_pem="" if self._plain else _read_authorities(access.authorities),
             socket_options=SOCKET_OPTIONS,
         )
-        self._times = {"connect_s": access.connect_s, "wait_s": access.read_s}
         self._login = RegistryLogin(
             self._http, lambda: load_credentials(reference.host, access.config.expanduser()), plain=self._plain
         )
-
-    def send(self, method: str, url: str, scope: str, what: str, wanted: Collection[int], **options: Any) -> HttpAnswer:
-        """Send a request and return the response, as `once`; retry after failures that may pass."""
-        return self.retry(lambda: self.once(method, url, scope, what, wanted, **options))
 
     def retry(self, act: Callable[[], T]) -> T:
         """Return the result of a function, which is called again after a PassingError, at most `attempts` times.
@@ -131,7 +126,7 @@ class RegistryTransport:
         Raises:
             PassingError: When the last call raises it.
         """
-        for attempt in range(1, self.attempts):
+        for attempt in range(1, self.access.attempts):
             try:
                 return act()
             except PassingError as error:
@@ -139,7 +134,11 @@ class RegistryTransport:
             time.sleep(wait_s)
         return act()
 
-    def once(
+    def once(self, method: str, url: str, scope: str, what: str, wanted: Collection[int], **options: Any) -> HttpAnswer:
+        """Send a request once and return the answer; arguments and errors are those of `stream`."""
+        return self._read(self.stream(method, url, scope, what, wanted, **options))
+
+    def stream(
         self,
         method: str,
         url: str,
@@ -148,9 +147,9 @@ class RegistryTransport:
         wanted: Collection[int],
         *,
         body: Body | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> HttpAnswer:
-        """Send a request once and return the response.
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> HttpResponse:
+        """Send a request once, with a login, and follow redirects where repeating it is safe.
 
         Args:
             method: HTTP method.
@@ -162,78 +161,62 @@ class RegistryTransport:
                 the time limit applies separately; an exception from it ends the request.
             headers: Headers of the request; Content-Length too when the body is a function.
 
+        Returns:
+            The response with its body unread; the caller closes it.
+
         Raises:
             AccessError: When the registry refuses access.
             PassingError: When the registry can't be reached, the response breaks off, or its status may pass.
             OciError: When the registry responds with another status.
         """
-        answer = self._read(self._open(method, url, scope, body=body, headers=headers or {}))
-        if answer.status not in wanted:
-            raise build_error(answer, what)
-        return answer
-
-    def stream(self, url: str, scope: str, headers: Mapping[str, str], what: str) -> HttpResponse:
-        """Send a GET request once and return a response of 200 or 206 with its body unread.
-
-        The caller closes the response.
-
-        Args:
-            url: URL of the request.
-            scope: Scope that a token must allow.
-            headers: Headers of the request.
-            what: Name of the content, for errors.
-
-        Raises:
-            PassingError: When the registry can't be reached, or fails in a way that may pass.
-            OciError: When the registry responds with another status.
-        """
-        response = self._open("GET", url, scope, headers=headers)
-        if response.status in (200, 206):
-            response.limit(self._stall_s)
-            return response
-        raise build_error(self._read(response), what)
-
-    def _open(self, method: str, url: str, scope: str, **options: Any) -> HttpResponse:
-        """Send a request, following redirects where repeating it is safe; return the response with its body unread."""
         for _ in range(MAX_REDIRECTS + 1):
-            response = self._send_authenticated(method, url, scope, **options)
-            place = response.headers.get("Location")
-            if response.status not in REDIRECTS or not place or method not in ("GET", "HEAD"):
-                return response
-            self._read(response)
-            url = follow(url, place)
-        raise RegistryError(f"{self._host} redirects more than {MAX_REDIRECTS} times")
+            try:
+                response = self._send_authenticated(method, url, scope, headers, body)
+                place = response.headers.get("Location")
+                if response.status not in REDIRECTS or not place or method not in ("GET", "HEAD"):
+                    break
+                self._read(response)
+                url = self._follow(url, place)
+            except (DeliveryError, ValueError, *BROKEN) as error:
+                raise self._explain(error) from error
+        else:
+            raise RegistryError(f"{self._host} redirects more than {MAX_REDIRECTS} times")
+        if response.status not in wanted:
+            raise build_error(self._read(response), what)
+        return response
 
-    def _send_authenticated(self, method: str, url: str, scope: str, **options: Any) -> HttpResponse:
+    def _send_authenticated(
+        self, method: str, url: str, scope: str, headers: Mapping[str, str], body: Body | None
+    ) -> HttpResponse:
         """Send a request, and send it again with a login when the registry asks for one."""
-        origin = _origin(url)
+        origin = split_url(url)[0]
         if origin[0] != "https" and not self._plain:
             raise RegistryError(
                 f"{self._host} redirects to {url[:120]!r}, which is not https",
                 hint="have the registry's proxy set X-Forwarded-Proto: https",
             )
-        ours = origin == _origin(self.root)
-        response = self._send(method, url, self._login.header(scope) if ours else {}, **options)
-        challenge = response.headers.get("WWW-Authenticate")
-        if response.status != 401 or not challenge or not ours:
-            return response
-        self._read(response)
-        try:
+        ours = origin == split_url(self._root)[0]
+        for may_log_in in (ours, False):
+            sent = {
+                "User-Agent": f"eaves/{eaves.__version__}",
+                **headers,
+                **(self._login.header(scope) if ours else {}),
+            }
+            content: Any = body() if callable(body) else body
+            with closing(content) if callable(body) else nullcontext():
+                response = self._http.open(method, url, body=content, headers=sent, **self._times)
+            challenge = response.headers.get("WWW-Authenticate")
+            if response.status != 401 or not challenge or not may_log_in:
+                break
+            self._read(response)
             self._login.authenticate(challenge, scope)
-        except DeliveryError as error:
-            raise self._explain(error) from error
-        return self._send(method, url, self._login.header(scope), **options)
+        return response
 
-    def _send(
-        self, method: str, url: str, login: Mapping[str, str], *, headers: Mapping[str, str], body: Body | None = None
-    ) -> HttpResponse:
-        sent = {"User-Agent": f"eaves/{eaves.__version__}", **headers, **login}
-        content: Any = body() if callable(body) else io.BytesIO(body or b"")
+    def _follow(self, url: str, place: str) -> str:
+        """Return the absolute URL of a Location header, which may be relative to the URL of the request."""
         try:
-            with closing(content):
-                given = content if callable(body) else body
-                return self._http.open(method, url, body=given, headers=sent, **self._times)
-        except (DeliveryError, ValueError, *BROKEN) as error:
+            return urljoin(url, place)
+        except ValueError as error:
             raise self._explain(error) from error
 
     def _read(self, response: HttpResponse) -> HttpAnswer:
@@ -243,7 +226,7 @@ class RegistryTransport:
         except LargeAnswerError as error:
             message = f"the registry's answer is larger than the limit for a document, {MAX_DOCUMENT_BYTES} bytes"
             raise RegistryError(message) from error
-        except BROKEN as error:
+        except (ValueError, *BROKEN) as error:
             raise self._explain(error) from error
 
     def _explain(self, error: Exception) -> RegistryError:
@@ -255,7 +238,9 @@ class RegistryTransport:
         if found.kind == TLS and ("WRONG_VERSION_NUMBER" in found.reason or "record layer" in found.reason):
             return RegistryError(f"{self._host} doesn't support TLS", hint="allow plain HTTP with --plain-http")
         if isinstance(error, ValueError):
-            return RegistryError(f"{self._host} can't be reached: {error}"[:300], hint="check the registry's name")
+            return RegistryError(
+                f"{self._host} names what is not a valid address: {error}", hint="check the registry's name"
+            )
         hint = "check the registry's name and the network, then run the command again"
         # A proxy that refuses (4xx) stays so; with 5xx it can't reach the registry itself.
         refuses = 400 <= getattr(error.__cause__, "status", 0) < 500
@@ -265,28 +250,6 @@ class RegistryTransport:
             reason=found.reason,
             is_away=not refuses,
         )
-
-
-def follow(url: str, place: str) -> str:
-    """Return the absolute URL of a Location header, which may be relative to the URL of the request.
-
-    Raises:
-        RegistryError: When the header holds no URL.
-    """
-    try:
-        return urljoin(url, place)
-    except ValueError as error:
-        raise RegistryError(f"{place[:120]!r} is not a valid address: {error}", hint="use another registry") from error
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme, parts.hostname, parts.port or PORTS.get(parts.scheme)
-    except ValueError as error:
-        raise RegistryError(
-            f"{url[:120]!r} is not a valid address: {error}", hint="check the registry's name"
-        ) from error
 
 
 def _read_authorities(path: Path | None) -> str:

@@ -17,7 +17,7 @@ from eaves.local.console.manager import ConsoleManager
 from eaves.local.processes.process import ProcessHost
 from eaves.local.settings import LocalSettings
 from eaves.local.state import StateDirectory
-from eaves.web.origin import listens_on_loopback
+from eaves.web.origin import is_loopback_host
 from tests.fakes.processes import FakeChild
 from tests.waiting import wait_until
 
@@ -71,7 +71,7 @@ def start(launches: Launches, tmp_path: Path) -> Iterator[Start]:
 
     def begin(times: dict[str, Any] = QUICK, **settings: object) -> ConsoleManager:
         values = LocalSettings(**{"console_port": 0, **settings})  # type: ignore[arg-type]
-        exposure = Exposure(uses_tls=not listens_on_loopback(values.console_host))
+        exposure = Exposure(uses_tls=not is_loopback_host(values.console_host))
         host = ProcessHost(state=StateDirectory(root=tmp_path), inherit={}, launch=launches)
         made.append(ConsoleManager(values, host, exposure=exposure, **times))
         made[-1].start()
