@@ -57,11 +57,11 @@ class WsgiGateway:
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
         body = io.BufferedReader(_Body(request, self._bound))
-        found = WsgiResponse.from_app(self._app, build_environ(request, scheme=self._scheme, body=body), buffered=True)
-        if found.status_code == HTTPStatus.OK:
-            compress(found, str(request.headers.get("accept-encoding", "")))
-        fields = tuple((name, value) for name, value in found.headers if name.lower() not in SET_BY_SERVER)
-        return Response(status=found.status_code, repeated=fields, body=found.get_data())
+        with WsgiResponse.from_app(self._app, build_environ(request, scheme=self._scheme, body=body)) as found:
+            if found.status_code == HTTPStatus.OK:
+                compress(found, str(request.headers.get("accept-encoding", "")))
+            fields = tuple((name, value) for name, value in found.headers if name.lower() not in SET_BY_SERVER)
+            return Response(status=found.status_code, repeated=fields, body=found.get_data())
 
     def _bound(self, request: Request) -> int:
         return self._max_bytes if request.admitted else self._stranger_bytes
