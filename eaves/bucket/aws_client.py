@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from eaves.credentials.folder import AUTHORITIES, AwsKeys, read_aws_keys, read_credentials
+from eaves.credentials.folder import AUTHORITIES, AwsKeys, build_fault, read_aws_keys, read_credentials
 from eaves.errors import (
     ConfigError,
     EavesError,
@@ -216,8 +216,7 @@ class AwsClient:
         try:
             build_tls_context(pem)
         except ValueError as error:
-            fault = Fault(origin="credentials", path=path, message=str(error))
-            raise ConfigError([fault], hint=f"ls -l {self._credentials}") from error
+            raise build_fault(Path(path), str(error), f"ls -l {self._credentials}") from error
         return path
 
     def _find_proxies(self) -> dict[str, str]:

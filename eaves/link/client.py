@@ -11,7 +11,17 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from eaves.base.files import Stamp, find_stamp
-from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, TOKEN, Credentials, read_credentials
+from eaves.credentials.folder import (
+    AUTHORITIES,
+    CERTIFICATE,
+    KEY,
+    PASSWORD,
+    TOKEN,
+    USERNAME,
+    Credentials,
+    build_fault,
+    read_credentials,
+)
 from eaves.delivery import SinkClient
 from eaves.delivery.response_rules import describe_response, shorten
 from eaves.errors import ConfigError, DeliveryError, Fault, StatusError, UnreachableError
@@ -77,11 +87,14 @@ class CredentialedClient:
     Safe to use from many threads.
 
     Args:
-        folder: Folder with `token`, `ca.crt`, and `tls.crt` with `tls.key`, as far as they are needed; None for no
-            credentials.
+        folder: Folder with those of `token`, `username`, `password`, `ca.crt`, and `tls.crt` with `tls.key` that are
+            needed; None for no credentials.
         connections: Number of connections that are kept.
         ca_certs_pem: Certificate authorities to trust in addition to the system's and `ca.crt`, as PEM.
         proxies: Proxies of the process.
+
+    Attributes:
+        credentials: Credentials with which the client was built.
     """
 
     def __init__(
@@ -90,6 +103,7 @@ class CredentialedClient:
         self._folder = folder
         self._connections, self._ca_certs_pem, self._proxies = connections, ca_certs_pem, proxies
         self._lock = threading.Lock()
+        self.credentials = Credentials()
         self._client: SinkClient | None = None
         self._headers: Mapping[str, str] = {}
         self._seen: list[Stamp | None] = []
@@ -108,11 +122,11 @@ class CredentialedClient:
                 token = found.token
                 if not token.isascii() or not token.isprintable():
                     message = "the token contains characters that are not allowed in an HTTP header"
-                    raise self._fault(message, "write the token into this file again")
+                    raise build_fault(self._folder, message, "write the token into this file again")
                 if self._client is None or stamps[1:] != self._used[1:]:  # a token needs no new connections
                     made = self._build(found)
                     self.close()
-                    self._client = made
+                    self._client, self.credentials = made, found
                 self._headers = {"Authorization": f"Bearer {token}"} if token else {}
                 self._used = stamps
             return self._client, self._headers
@@ -171,14 +185,11 @@ class CredentialedClient:
                 socket_options=SOCKET_OPTIONS,
             )
         except ValueError as error:
-            raise self._fault(str(error), f"ls -l {self._folder}") from error
+            raise build_fault(self._folder, str(error), f"ls -l {self._folder}") from error
 
     def _find_stamps(self) -> list[Stamp | None]:
-        names = (TOKEN, AUTHORITIES, CERTIFICATE, KEY)
+        names = (TOKEN, AUTHORITIES, CERTIFICATE, KEY, USERNAME, PASSWORD)
         return [] if self._folder is None else [find_stamp(self._folder / name) for name in names]
-
-    def _fault(self, message: str, hint: str) -> ConfigError:
-        return ConfigError([Fault(origin="credentials", path=str(self._folder), message=message)], hint=hint)
 
 
 class LinkClient:

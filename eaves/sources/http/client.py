@@ -16,7 +16,7 @@ from eaves import media_type
 from eaves.credentials.folder import Credentials
 from eaves.credentials.placeholders import fill_in
 from eaves.credentials.redact import redact, redact_values
-from eaves.errors import ConfigError, DeliveryError, Fault, UnreachableError
+from eaves.errors import DeliveryError, UnreachableError
 from eaves.http_client.client import (
     BROKEN,
     CONNECT_TIMEOUT_S,
@@ -78,30 +78,19 @@ class NoSnapshotError(DeliveryError):
 
 
 class SnapshotClient:
-    """Requests pictures from one server, with the credentials of one moment. Not thread-safe, except for `abort`.
+    """Requests pictures from one server, with the credentials of one moment. Not thread-safe.
 
     Args:
         settings: Picture to request.
         context: Interface to the agent.
         credentials: Credentials from the files; when they have no user name, that in the URL is used.
-
-    Raises:
-        ConfigError: When a certificate of the credentials can't be used.
+        http: HTTP client with these credentials.
     """
 
-    def __init__(self, settings: HttpSourceSettings, context: SourceContext, credentials: Credentials) -> None:
-        self._context = context
-        pair = (credentials.certificate, credentials.key)
-        try:
-            self._http = HttpClient(
-                proxies=context.proxies,
-                ca_certs_pem=credentials.authorities_pem,
-                certificate=(pair[0], pair[1]) if pair[0] and pair[1] else None,
-                connections=1,
-            )
-        except ValueError as error:
-            fault = Fault(origin="credentials", path=str(context.credentials), message=str(error))
-            raise ConfigError([fault], hint=f"ls -l {context.credentials}") from error
+    def __init__(
+        self, settings: HttpSourceSettings, context: SourceContext, credentials: Credentials, http: HttpClient
+    ) -> None:
+        self._context, self.http = context, http
         url = fill_in(settings.url, credentials)
         parts = urlsplit(url)
         username, password = credentials.username, credentials.password
@@ -114,19 +103,11 @@ class SnapshotClient:
         self._timeout_s = settings.timeout_s
         self._receiving = False
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._http.close()
-
-    def abort(self) -> None:
-        """End the current exchange. May be called from any thread."""
-        self._http.abort()
-
     def fetch(self) -> Snapshot:
         """Return the current picture, or raise NoSnapshotError."""
         deadline, self._receiving = time.monotonic() + self._timeout_s, False
         try:
-            with self._http.limit(self._timeout_s):
+            with self.http.limit(self._timeout_s):
                 return self._follow(deadline)
         except (DeliveryError, ValueError, *BROKEN) as error:
             if time.monotonic() >= deadline:  # the connection was ended, so its error isn't the reason
@@ -144,7 +125,7 @@ class SnapshotClient:
         for _ in range(MAX_STEPS):
             headers = {**_HEADERS, **self._authentication.headers("GET", split_url(url)[2])}
             left_s = max(deadline - time.monotonic(), 0.001)
-            with self._http.open(
+            with self.http.open(
                 "GET", url, headers=headers, connect_s=min(CONNECT_TIMEOUT_S, left_s), wait_s=left_s
             ) as response:
                 if response.status == 200:
