@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import math
+import re
 import select
 import socket
 import ssl
@@ -47,6 +48,10 @@ CHUNK_BYTES = 64 << 10
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 _GZIP_WINDOW = 31
 """zlib window for gzip. Source: zlib's manual, inflateInit2: 15 bits of window, and 16 for a gzip header."""
+
+MAX_CHALLENGE = 8_192
+"""Maximum number of characters of a WWW-Authenticate header that are parsed."""
+_SCHEME = re.compile(r"(?:^|,)\s*(basic|digest|bearer)(?=[\s,]|$)", re.IGNORECASE)
 
 Body = bytes | memoryview | Iterable[bytes | memoryview]
 Dial = Callable[[str, int, float], socket.socket]
@@ -569,21 +574,36 @@ def find_redirect(url: str, location: str) -> str:
         ValueError: When the redirect leads to another host or port, from https:// to http://, or to no valid URL; the
             message continues a sentence.
     """
-    here = urlsplit(url)
+    (scheme, host, port), _, _ = split_url(url)
     try:
-        there = urlsplit(urljoin(url, location.strip()))
-        port = there.port
+        (to_scheme, to_host, to_port), place, target = split_url(urljoin(url, location.strip()))
     except ValueError:
         raise ValueError("redirects to an invalid address") from None
-    if there.scheme not in PORTS or there.hostname != here.hostname:
-        raise ValueError(f"redirects to another host, {(there.hostname or '')[:100]!r}")
-    if (here.scheme, there.scheme) != ("http", "https"):
-        if there.scheme != here.scheme:
-            raise ValueError("redirects from https:// to http://")
-        if (port or PORTS[there.scheme]) != (here.port or PORTS[here.scheme]):
-            raise ValueError(f"redirects to another port, {port}")
-    host = there.netloc.rpartition("@")[2]  # a user name in a redirect is not sent
-    return urlunsplit((there.scheme, host, there.path or "/", there.query, ""))
+    if to_host != host:
+        raise ValueError(f"redirects to another host, {to_host[:100]!r}")
+    if (scheme, to_scheme) == ("https", "http"):
+        raise ValueError("redirects from https:// to http://")
+    if scheme == to_scheme and to_port != port:
+        raise ValueError(f"redirects to another port, {to_port}")
+    return f"{to_scheme}://{place}{target}"
+
+
+def parse_challenges(headers: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
+    """Return scheme, in lower case, and parameters of the challenges by Basic, Digest and Bearer, in order.
+
+    Args:
+        headers: Values of the WWW-Authenticate headers of an answer. Source: RFC 9110, section 11.
+    """
+    from urllib.request import parse_http_list  # which imports much that most processes never need
+
+    found = []
+    for header in headers:
+        _, *parts = _SCHEME.split(header[:MAX_CHALLENGE])
+        for scheme, text in zip(parts[::2], parts[1::2], strict=True):
+            listed = [one.partition("=") for one in parse_http_list(text)]
+            named = {name.strip().lower(): value.strip().strip('"') for name, _, value in listed}
+            found.append((scheme.lower(), named))
+    return found
 
 
 def _build_unreachable(url: str, error: BaseException) -> UnreachableError:

@@ -84,6 +84,18 @@ class Proxies:
         return None if direct else proxy
 
 
+_UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
+
+
+def is_http_url(url: str) -> bool:
+    """Return whether a text is an http:// or https:// URL with a host and without control characters and spaces."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in PORTS and bool(parts.hostname) and parts.port != 0 and not _UNSAFE.search(url)
+    except ValueError:
+        return False
+
+
 DIRECT = Proxies()
 """Configuration without proxies."""
 

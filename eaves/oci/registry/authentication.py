@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
-from urllib.request import parse_http_list
 
 from eaves.errors import AccessError, OciError, RegistryError
-from eaves.http_client.client import HttpAnswer, HttpClient
+from eaves.http_client.client import HttpAnswer, HttpClient, parse_challenges
 from eaves.oci.descriptor import DEFAULT_HOST
 
 _ANY = ""
@@ -74,11 +73,11 @@ class RegistryLogin:
             RegistryError: When the challenge can't be answered.
             DeliveryError: When the token service can't be reached.
         """
-        kind, _, rest = challenge.strip().partition(" ")
-        if kind.lower() == "basic":
+        kind, values = next(iter(parse_challenges([challenge])), (challenge.split(" ", maxsplit=1)[0], {}))
+        if kind == "basic":
             self._headers[_ANY] = self._basic()
-        elif kind.lower() == "bearer":
-            self._headers[scope] = f"Bearer {self._token(_parameters(rest), scope)}"
+        elif kind == "bearer":
+            self._headers[scope] = f"Bearer {self._token(values, scope)}"
         else:
             raise AccessError(f"the registry asks for the authentication scheme {kind[:40]!r}, which is not supported")
 
@@ -131,19 +130,6 @@ class RegistryLogin:
         headers = {"Authorization": self._basic()} if known is not None else {}
         mark = "&" if "?" in realm else "?"
         return self._http.request("GET", f"{realm}{mark}{query}", headers=headers, timeout_s=TIMEOUT_S)
-
-
-def _parameters(text: str) -> dict[str, str]:
-    """Return the parameters of the first challenge in a header, with names in lower case.
-
-    It replaces `urllib.request.parse_keqv_list`, which raises IndexError for a parameter without a value.
-    """
-    pairs = (one.partition("=") for one in parse_http_list(text) if "=" in one)
-    return {name.strip().lower(): _unquoted(value.strip()) for name, _, value in pairs}
-
-
-def _unquoted(value: str) -> str:
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
 
 
 TIMEOUT_S = 30.0

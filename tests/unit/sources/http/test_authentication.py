@@ -7,7 +7,8 @@ import hashlib
 
 import pytest
 
-from eaves.sources.http.login import Authentication, answer_digest, parse_challenges
+from eaves.http_client.client import parse_challenges
+from eaves.sources.http.login import Authentication, answer_digest
 
 RFC_7616 = (
     'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm={}, '
