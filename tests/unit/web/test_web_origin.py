@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import http.client
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 
-from eaves.admin.routes import AdminResponse
-from eaves.admin.server import AdminServer
-from eaves.ingress import IngressLimits, IngressServer
-from eaves.ingress.store_route import StoreRoute
 from eaves.web.origin import find_foreign, is_loopback_host
 from functions.http.app import create_app
 from functions.settings import FunctionSettings
@@ -49,40 +41,8 @@ def test_a_connection_from_elsewhere_is_known_by_its_address(peer: str) -> None:
     assert not is_loopback_host(peer)
 
 
-@contextmanager
-def running(kind: str, host: str) -> Iterator[int]:
-    if kind == "admin":
-        server: AdminServer | IngressServer = AdminServer(
-            lambda *_: AdminResponse(status=200, content_type="text/plain", body=b""), host=host
-        )
-    else:
-        limits = IngressLimits(max_bytes=1000, in_flight_bytes=10_000, programs_only=True)
-        server = IngressServer(StoreRoute(lambda _: None, max_bytes=1000), host=host, port=0, limits=limits)
-    try:
-        yield server.port
-    finally:
-        server.stop()
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-@pytest.mark.parametrize("kind", ["admin", "ingress"])
-def test_a_rebound_name_is_refused_on_either_loopback(kind: str, host: str) -> None:
-    with running(kind, host) as port:
-        assert ask(host, port, "evil.example") == 403
-        assert ask(host, port, "localhost") != 403
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_a_function_refuses_a_rebound_name_on_either_loopback(host: str) -> None:
     client = create_app(FakeModel(), FunctionSettings(name="digits", host=host), concurrency=1).test_client()
     assert client.get("/health/liveness", headers={"Host": "evil.example"}).status_code == 403
     assert client.get("/health/liveness", headers={"Host": "[::1]:8080"}).status_code == 200
-
-
-def ask(host: str, port: int, named: str) -> int:
-    connection = http.client.HTTPConnection(host, port, timeout=10)
-    try:
-        connection.request("GET", "/health", headers={"Host": named})
-        return connection.getresponse().status
-    finally:
-        connection.close()

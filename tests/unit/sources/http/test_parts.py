@@ -7,24 +7,12 @@ import pytest
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from eaves.sources.http.client import has_end
-from eaves.sources.http.kind import KIND, HttpSourceSettings
+from eaves.sources.http.kind import HttpSourceSettings
 from tests.inputs import hostile
 
 
 def settings(url: str) -> HttpSourceSettings:
     return build(HttpSourceSettings, SettingsLayer(origin="eaves.yaml", values={"url": url}))
-
-
-@pytest.mark.parametrize(
-    ("url", "address"),
-    [
-        ("http://cam/snap.jpg", "cam:80"),
-        ("http://user:secret@10.0.0.7:8080/", "10.0.0.7:8080"),
-        ("https://[fe80::1]:8443/x", "tls://[fe80::1]:8443"),
-    ],
-)
-def test_the_doctor_gets_host_and_port(url: str, address: str) -> None:
-    assert list(KIND.addresses(settings(url))) == [address]
 
 
 @pytest.mark.parametrize(
