@@ -16,10 +16,13 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
+from eaves.base.clock import SYSTEM, Clock
 from eaves.base.terminal import escape, escape_json
 from eaves.credentials.redact import redact
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+HOUR_S = 3600.0
 
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 """`json.dumps` with these options would build a new encoder for each record."""
@@ -42,6 +45,31 @@ def log_once(log: logging.Logger, logged: set[object], error: BaseException, tex
     if place not in logged:
         logged.add(place)
         log.error(text, *args, exc_info=error)
+
+
+class HourlyLog:
+    """Lets a line of each kind into the log once an hour. For one thread only.
+
+    Args:
+        clock: Monotonic clock.
+        max_keys: Maximum number of kinds of lines that are remembered; beyond it all are forgotten.
+    """
+
+    def __init__(self, clock: Clock = SYSTEM, *, max_keys: int = 16) -> None:
+        self._clock, self._max_keys = clock, max_keys
+        self._lines: dict[str, tuple[float, int]] = {}
+
+    def admit(self, key: str, text: str) -> str:
+        """Return the line, with how many were left out since the last one; empty when it is left out itself."""
+        now_s = self._clock.monotonic()
+        logged_s, repeats = self._lines.get(key, (now_s - HOUR_S, 0))
+        if now_s - logged_s < HOUR_S:
+            self._lines[key] = logged_s, repeats + 1
+            return ""
+        if len(self._lines) >= self._max_keys:
+            self._lines.clear()
+        self._lines[key] = now_s, 0
+        return f"{text} ({repeats} more times since the last such line)" if repeats else text
 
 
 class BoundFields(logging.Filter):

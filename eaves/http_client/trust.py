@@ -41,7 +41,8 @@ def build_tls_context(ca_certs_pem: str = "", certificate: tuple[Path, Path] | N
             raise ValueError(f"it contains a certificate that can't be read: {error}") from error
     if certificate is not None:
         try:
-            context.load_cert_chain(*certificate)
+            # A key with a passphrase fails here; otherwise OpenSSL would ask for it at the terminal.
+            context.load_cert_chain(*certificate, password="")
         except OSError as error:
             raise ValueError(f"{certificate[0]} and its key can't be used: {error.strerror or error}") from error
     return context

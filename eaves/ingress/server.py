@@ -22,14 +22,12 @@ from eaves.ingress.connection import Connection, IngressLimits
 from eaves.ingress.memory import MemoryBudget
 from eaves.ingress.request import Serve
 from eaves.ingress.tls import ServerTls
+from eaves.logs import HourlyLog
 from eaves.web.origin import is_loopback_host
 
 BACKLOG = 128
 PAUSE_S = 0.1
 """Pause after a connection couldn't be accepted, such as for want of a file descriptor, seconds."""
-LOG_EVERY_S = 3_600.0
-"""Minimum time between two log lines about failed handshakes of one address, seconds; a relay that doesn't trust a
-certificate tries every few seconds."""
 MAX_LOGGED = 1_000
 """Maximum number of addresses whose failures are remembered."""
 
@@ -91,7 +89,7 @@ class IngressServer:
         self._open: dict[socket.socket, str] = {}
         """Open connections, those whose state has changed last at the end."""
         self.failed_handshakes = 0
-        self._logged_at: dict[str, float] = {}
+        self._failures = HourlyLog(max_keys=MAX_LOGGED)  # a relay that doesn't trust a certificate tries all the time
         self._stop, self._stopped = socket.socketpair()
         self._thread = threading.Thread(target=self._accept, name=name, daemon=True)
         self._thread.start()
@@ -190,19 +188,11 @@ class IngressServer:
 
     def count_handshake(self, address: str, reason: str) -> None:
         """Count a failed handshake, and log the first of each address in an hour."""
-        now = time.monotonic()
         with self._lock:
             self.failed_handshakes += 1
-            if now < self._logged_at.get(address, now):
-                return
-            if len(self._logged_at) >= MAX_LOGGED:
-                self._logged_at.clear()
-            self._logged_at[address] = now + LOG_EVERY_S
-        _log.warning(
-            "a TLS handshake with %s failed: %s; further failures with this address are logged at most once an hour",
-            address,
-            reason[:256],
-        )
+            line = self._failures.admit(address, f"a TLS handshake with {address} failed: {reason[:256]}")
+        if line:
+            _log.warning("%s", line)
 
 
 def _bind_port(host: str, port: int) -> socket.socket:

@@ -1,11 +1,10 @@
-"""What keeps a source from capturing: a spool that accepts no image, images with faults, lines once an hour."""
+"""What keeps a source from capturing: a spool that accepts no image, and images with faults."""
 
 from __future__ import annotations
 
 import logging
 
 from eaves.base.backoff import Backoff
-from eaves.base.clock import Clock
 from eaves.errors import SpoolError, SpoolFullError
 from eaves.sources.context import SourceContext
 from eaves.sources.frame import Cause, Frame, Outcome
@@ -16,34 +15,7 @@ MAX_LOGGED, LOGGED_S = 20, 3600.0
 """Maximum number of faults that are logged within this time, seconds: anybody who may write to a folder or bucket could
 flood the log otherwise."""
 
-MAX_KEYS = 16
-"""Maximum number of kinds of lines that an `HourlyLog` remembers."""
-
 _log = logging.getLogger(__name__)
-
-
-class HourlyLog:
-    """Lets a line of each kind into the log once an hour. For one thread only.
-
-    Args:
-        clock: Monotonic clock.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._lines: dict[str, tuple[float, int]] = {}
-
-    def admit(self, key: str, text: str) -> str:
-        """Return the line, with how many were left out since the last one; empty when it is left out itself."""
-        now_s = self._clock.monotonic()
-        logged_s, repeats = self._lines.get(key, (now_s - LOGGED_S, 0))
-        if now_s - logged_s < LOGGED_S:
-            self._lines[key] = logged_s, repeats + 1
-            return ""
-        if len(self._lines) >= MAX_KEYS:
-            self._lines.clear()
-        self._lines[key] = now_s, 0
-        return f"{text} ({repeats} more times since the last such line)" if repeats else text
 
 
 class ImageFaults:
