@@ -231,6 +231,16 @@ def test_what_goes_wrong_there_says_whether_to_send_again(
     assert caught.value.http_status == status
 
 
+def test_by_its_certificate_any_server_proves_an_answer_to_be_its_own(store: Store, tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path / "tls", HOST)
+    store.socket = build_server_context(certificate).wrap_socket(store.socket, server_side=True)
+    store.acts.update({"/a": answer(b"data"), "/gone": answer(b"<html>Not found", 404)})
+    fetcher = desk(store, schemes=["https"], context=ssl.create_default_context(cafile=str(certificate[0])))
+    assert fetcher.fetch(store.url("/a", scheme="https")).proven
+    with pytest.raises(ClaimError, match="answered 404"):
+        fetcher.fetch(store.url("/gone", scheme="https"))
+
+
 def test_a_certificate_proves_nothing_behind_a_redirect_of_somebody(store: Store, tmp_path: Path) -> None:
     """The object behind it may be any object of the host, since anybody may have sent the redirect."""
     certificate = make_certificate(tmp_path / "tls", HOST)
@@ -346,6 +356,15 @@ def test_an_address_that_may_not_be_reached_is_not_asked_for_through_a_proxy(sto
     with pytest.raises(DeliveryError, match="are not allowed"):
         desk(store, proxies=through(proxy)).fetch(store.url("/a"))
     assert proxy.targets() == [f"CONNECT 127.0.0.1:{store.server_port}"]
+
+
+@pytest.mark.parametrize("status", [403, 407, 502])
+def test_a_proxy_that_refuses_is_named_without_its_password(store: Store, proxy: FakeProxy, status: int) -> None:
+    proxy.status = status
+    with pytest.raises(UnreachableError, match=f"through the proxy: .*answered {status}") as caught:
+        desk(store, proxies=through(proxy)).fetch(store.url("/a"))
+    assert "secret" not in f"{caught.value.message}{caught.value.hint}"
+    assert store.seen == []
 
 
 def test_tls_through_a_proxy_ends_at_the_host(store: Store, proxy: FakeProxy, tmp_path: Path) -> None:

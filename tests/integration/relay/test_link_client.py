@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -156,6 +158,41 @@ def test_a_page_that_is_no_receivers_is_no_probe(receiver: FakeReceiver, client:
     receiver.site_reply = lambda: Reply(body=body)
     with pytest.raises(DeliveryError, match="no receiver answers at"):
         client.probe()
+
+
+def test_a_receiver_that_is_silent_ends_the_request_in_time(receiver: FakeReceiver, client: LinkClient) -> None:
+    receiver.script = lambda events: Reply(silent=True)
+    began = time.monotonic()
+    with pytest.raises(DeliveryError, match=r"no answer from .* within 0\.4 s"):
+        send(client, EVENTS, timeout_s=0.4)
+    assert time.monotonic() - began < PATIENT_S
+
+
+def test_a_server_that_sends_a_byte_now_and_then_holds_nobody(tmp_path: Path) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    stop = threading.Event()
+
+    def trickle() -> None:
+        peer, _ = listener.accept()
+        with peer:
+            peer.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not stop.wait(0.05):
+                try:
+                    peer.sendall(b"x")
+                except OSError:
+                    return
+
+    thread = threading.Thread(target=trickle, daemon=True)
+    thread.start()
+    client = LinkClient(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    began = time.monotonic()
+    with pytest.raises(DeliveryError, match="within 1 s"):
+        send(client, EVENTS, timeout_s=1.0)
+    assert time.monotonic() - began < PATIENT_S
+    stop.set()
+    thread.join()
+    listener.close()
+    client.close()
 
 
 def test_no_receiver_no_name_and_plain_http_are_distinguished(tmp_path: Path) -> None:
