@@ -61,7 +61,7 @@ lock:  ## pin requirements/*.txt from pyproject.toml (needs uv; UPGRADE=--upgrad
 	$(LOCK) pyproject.toml --all-extras --group dev --output-file requirements/dev.txt
 	$(LOCK) --group build --output-file requirements/build.txt
 	$(LOCK) -c requirements/dev.txt --group bench --output-file requirements/bench.txt
-	$(LOCK) pyproject.toml -c requirements/dev.txt --extra serve $(EDGE) --no-emit-package urllib3 --no-emit-package paho-mqtt --output-file requirements/serve.txt
+	$(LOCK) pyproject.toml -c requirements/dev.txt --extra serve $(EDGE) --no-emit-package paho-mqtt --output-file requirements/serve.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra sources $(EDGE) --no-emit-package numpy --output-file requirements/agent.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra camera $(BESIDE_AGENT) --output-file requirements/agent-camera.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra s3 $(BESIDE_AGENT) --output-file requirements/agent-s3.txt

@@ -12,10 +12,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from eaves.delivery.client import HttpAnswer
+from eaves.http_client.client import HttpAnswer
 from knative.client.cluster import Cluster
 from knative.client.kinds import KSERVICE, POD
-from knative.client.pods import find_route
 
 FIRST_PREDICTION = "first prediction"
 STAGES: Mapping[str, str] = {
@@ -94,12 +93,8 @@ def find_stages(lines: Iterable[str]) -> dict[str, float]:
 
 def _send(cluster: Cluster, name: str, body: bytes) -> HttpAnswer:
     service = cluster.get(KSERVICE, name) or {}
-    route = find_route(cluster, str(service["status"]["address"]["url"]))
-    headers = {"Host": route.host} | ({"Content-Type": "image/jpeg"} if body else {})
-    method = "POST" if body else "GET"
-    answer = cluster.proxy(
-        route.target, route.path, method=method, headers=headers, body=body, timeout_s=120.0, namespace=route.namespace
-    )
+    url, headers = str(service["status"]["address"]["url"]), {"Content-Type": "image/jpeg"} if body else {}
+    answer = cluster.send(url, method="POST" if body else "GET", headers=headers, body=body, timeout_s=120.0)
     if answer.status >= 400:
         raise RuntimeError(f"{name} answered {answer.status}: {answer.body[:200].decode(errors='replace')}")
     return answer

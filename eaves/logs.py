@@ -17,10 +17,16 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from eaves.base.clock import SYSTEM, Clock
 from eaves.base.terminal import escape, escape_json
 from eaves.credentials.redact import redact
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+HOUR_S = 3600.0
+MAX_LOGGED = 20
+"""Maximum number of lines of a kind that are logged within an hour: anybody who may write to a folder could flood the
+log otherwise."""
 
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 """`json.dumps` with these options would build a new encoder for each record."""
@@ -46,6 +52,30 @@ def log_once(log: logging.Logger, logged: set[object], error: BaseException, tex
     if place not in logged:
         logged.add(place)
         log.error(text, *args, exc_info=error)
+
+
+class HourlyLog:
+    """Lets a line into the log once an hour, and at most `MAX_LOGGED` lines of a kind. Its caller holds a lock.
+
+    Args:
+        clock: Monotonic clock.
+    """
+
+    def __init__(self, clock: Clock = SYSTEM) -> None:
+        self._clock = clock
+        self._lines: dict[str, set[str]] = {}
+        self._since_s = float("-inf")
+
+    def admit(self, kind: str, line: str) -> bool:
+        """Return whether a line is logged; there are few kinds."""
+        now_s = self._clock.monotonic()
+        if now_s - self._since_s >= HOUR_S:
+            self._since_s, self._lines = now_s, {}
+        lines = self._lines.setdefault(kind, set())
+        if line in lines or len(lines) >= MAX_LOGGED:
+            return False
+        lines.add(line)
+        return True
 
 
 class JsonFormatter(logging.Formatter):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import socket
-import ssl
 import sys
-from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from eaves.http_client.explain import explain
+from eaves.http_client.trust import build_tls_context
 
 TLS = "tls://"
 """Prefix of an address at which a TLS handshake is tried as well."""
@@ -27,20 +28,6 @@ _TLS_SCHEMES = ("https", "rtsps", "rtmps")
 MESSAGE_CHARACTERS = 160
 """Maximum number of characters in a result's message: a pod's termination message has 4,096 bytes in all. Source:
 Kubernetes, `terminationMessagePath`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReachabilityTarget:
-    """One address to connect to.
-
-    Attributes:
-        address: `HOST:PORT`, or `tls://HOST:PORT`.
-        authorities: Path of a PEM file with certificate authorities to trust beside the system's; empty or missing:
-            none.
-    """
-
-    address: str
-    authorities: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,41 +69,27 @@ def parse_address(address: str) -> tuple[str, int, bool]:
     return host.removeprefix("[").removesuffix("]"), int(port), address.startswith(TLS)
 
 
-def reach(attempt: ReachabilityTarget, *, timeout_s: float = TIMEOUT_S) -> Reached:
-    """Try to connect to one address."""
+def reach(address: str, authorities: str = "", *, timeout_s: float = TIMEOUT_S) -> Reached:
+    """Try to connect to one address.
 
-    def failed(what: str, why: object) -> Reached:
-        return Reached(address=attempt.address, failed=what, message=str(why)[:MESSAGE_CHARACTERS])
-
-    host, port, with_tls = parse_address(attempt.address)
+    Args:
+        address: `HOST:PORT`, or `tls://HOST:PORT`.
+        authorities: Path of a PEM file with certificate authorities to trust beside the system's; empty or missing:
+            none.
+        timeout_s: Time limit for the connection, and again for its handshake, seconds.
+    """
+    host, port, with_tls = parse_address(address)
+    trusted = Path(authorities).read_text("utf-8") if authorities and Path(authorities).exists() else ""
     try:
         with socket.create_connection((host, port), timeout_s) as connection:
             if with_tls:
-                with _trusting(attempt.authorities).wrap_socket(connection, server_hostname=host):
-                    pass
-    except socket.gaierror as error:
-        return failed("name", error.strerror)
-    except ssl.SSLCertVerificationError as error:
-        return failed("certificate", error.verify_message)
-    except ssl.SSLError as error:
-        if "ALERT" not in str(error.reason):  # an alert is a response; the server may ask for a client certificate
-            return failed("tls", error.reason or error)
-    except TimeoutError:
-        return failed("connection", f"no answer within {timeout_s:g} s")
-    except OSError as error:
-        return failed("connection", error.strerror or error)
-    return Reached(address=attempt.address)
-
-
-def reach_all(attempts: Sequence[ReachabilityTarget]) -> list[Reached]:
-    """Try to connect to all addresses in parallel; the results have their order."""
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        return list(threads.map(reach, attempts))
-
-
-def to_text(attempts: Iterable[ReachabilityTarget]) -> str:
-    """Return the targets as JSON, the argument of `python -P -m eaves.reachability`."""
-    return json.dumps([asdict(attempt) for attempt in attempts])
+                build_tls_context(trusted).wrap_socket(connection, server_hostname=host).close()
+    except (OSError, ValueError) as error:
+        if "ALERT" in str(getattr(error, "reason", "")):  # a response; the server may ask for a client certificate
+            return Reached(address=address)
+        found = explain(error)
+        return Reached(address=address, failed=found.kind, message=found.reason[:MESSAGE_CHARACTERS])
+    return Reached(address=address)
 
 
 def parse_report(text: str) -> list[Reached]:
@@ -130,19 +103,13 @@ def parse_report(text: str) -> list[Reached]:
     return found
 
 
-def _trusting(authorities: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if authorities and Path(authorities).exists():
-        context.load_verify_locations(authorities)
-    return context
-
-
 def main() -> None:
-    """Connect to the targets in the first argument and write the results to stdout.
+    """Connect to the addresses in the first argument, a list of (address, authorities), and write the results.
 
-    Any further arguments are files that the results are written to as well.
+    They are written to stdout, and to the file that a further argument names.
     """
-    found = reach_all([ReachabilityTarget(**values) for values in json.loads(sys.argv[1])])
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        found = threads.map(lambda attempt: reach(*attempt), json.loads(sys.argv[1]))
     text = "".join(f"{json.dumps({key: value for key, value in asdict(one).items() if value})}\n" for one in found)
     sys.stdout.write(text)
     for path in sys.argv[2:]:

@@ -16,10 +16,8 @@ from eaves import events
 from eaves.artifact import Artifact
 from eaves.errors import (
     ClaimError,
-    ConfigError,
     DamagedError,
     DeliveryError,
-    Fault,
     InputError,
     OverloadedError,
     UnsupportedContentError,
@@ -272,18 +270,17 @@ def _open_desk(settings: FunctionSettings, environ: Mapping[str, str]) -> Datare
     reach = UrlPolicy(
         hosts=settings.dataref_hosts, schemes=settings.dataref_schemes, networks=settings.dataref_networks
     )
-    proxies = parse_proxies(environ)
-    if any(proxy is not None and proxy.tls for proxy in (proxies.https, proxies.http)):
-        # The standard library has no TLS within TLS, and a function's container image has no urllib3.
-        fault = Fault(origin="HTTPS_PROXY, HTTP_PROXY or ALL_PROXY", path="", message="must be an http:// address")
-        raise ConfigError([fault], hint="give the http:// address of the proxy; a function can't use a proxy over TLS")
     signer = None
     if settings.dataref_credentials is not None:
         from functions.fetch.request_signer import RequestSigner
 
         signer = RequestSigner(settings.dataref_credentials, region=settings.dataref_region)
     return DatarefFetcher(
-        reach, max_bytes=settings.max_body_bytes, timeout_s=settings.dataref_timeout_s, proxies=proxies, signer=signer
+        reach,
+        max_bytes=settings.max_body_bytes,
+        timeout_s=settings.dataref_timeout_s,
+        proxies=parse_proxies(environ),
+        signer=signer,
     )
 
 

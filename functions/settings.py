@@ -122,15 +122,11 @@ class ServeSettings:
             if self.dataref_credentials:
                 yield "dataref_credentials", "has no effect without dataref_hosts"
             return
-        from functions.fetch.url_policy import (  # imported only when used: a cold start pays for imports
-            PORTS,
-            is_host,
-            is_network,
-        )
+        from functions.fetch.url_policy import SCHEMES, is_host, is_network  # only when used: a cold start pays
 
         rules = (
             ("dataref_hosts", self.dataref_hosts, is_host, "hosts, such as store.example or *.store.example:8443"),
-            ("dataref_schemes", self.dataref_schemes, PORTS.__contains__, "https or http"),
+            ("dataref_schemes", self.dataref_schemes, SCHEMES.__contains__, "https or http"),
             ("dataref_networks", self.dataref_networks, is_network, "networks, such as 10.0.0.0/8"),
         )
         for name, values, is_good, wanted in rules:

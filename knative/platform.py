@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from eaves import events
 from eaves.delivery import SinkResponse
-from eaves.delivery.client import HttpAnswer
 from eaves.errors import ClusterError, ConflictError, NotFoundError, PlatformError
 from eaves.events import Event
+from eaves.http_client.client import HttpAnswer
 from eaves.platform import FunctionStatus
 from knative import rollout
 from knative.client.kinds import BROKER, KSERVICE, POD, ObjectKind
-from knative.client.pods import find_route
 from knative.deploy.inventory import note_removal, read_deployment
 from knative.deploy.ownership import AppOwner, find_removable, order_removal, prune_pins, remove_app
 from knative.deploy.site_update import SOMEBODY, SiteDeployment, update_site
@@ -196,18 +195,9 @@ class KnativePlatform:
         return AppOwner(app=name, agents=self._settings.agent_namespace)
 
     def _send(self, kind: ObjectKind, name: str, event: Event, *, reply: bool, timeout_s: float) -> HttpAnswer:
-        route = find_route(self.cluster, self.find_address(name, kind))
         headers, body = events.encode_binary(event)
-        headers |= {"Host": route.host} | ({"Prefer": "reply"} if reply else {})
-        return self.cluster.proxy(
-            route.target,
-            route.path,
-            method="POST",
-            headers=headers,
-            body=body,
-            timeout_s=timeout_s,
-            namespace=route.namespace,
-        )
+        headers |= {"Prefer": "reply"} if reply else {}
+        return self.cluster.send(self.find_address(name, kind), headers=headers, body=body, timeout_s=timeout_s)
 
     def _require(self, kind: ObjectKind, name: str) -> dict[str, Any]:
         found = self.cluster.get(kind, name)

@@ -248,7 +248,7 @@ class FunctionModel(EvaluatedModel):
         headers = {"Content-Type": "image/*" if media_type == UNKNOWN else media_type, **self._authorization}
         end = time.monotonic() + BUSY_S
         while True:
-            answer = self._client.exchange("POST", self.name, headers=headers, body=data, timeout_s=ANSWER_S)
+            answer = self._client.request("POST", self.name, headers=headers, body=data, timeout_s=ANSWER_S)
             if answer.status not in BUSY or time.monotonic() + RETRY_S > end:
                 break
             StopFlag().wait(RETRY_S)

@@ -5,46 +5,25 @@ When no process delivers the queue, `open_queue` opens the spool's file directly
 
 from __future__ import annotations
 
-import http.client
 import json
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
 from eaves.admin.queue import RemoteQueue, SpoolQueue, raise_refusal
 from eaves.admin.report import HEALTH, LIVE
 from eaves.base.files import short_path
-from eaves.errors import EavesError, NotFoundError, NotRunningError, PlatformError
+from eaves.errors import DeliveryError, EavesError, NotFoundError, NotRunningError, PlatformError
+from eaves.http_client.client import HttpAnswer, HttpClient
 from eaves.spool import Lease, Spool
 
 TIMEOUT_S = 60.0
 """Time limit of one request, seconds; purging a million entries takes about as long."""
 MAX_BYTES = 64 << 20
 """Maximum size of an answer that is read, bytes; an image has at most 20 MB, and a third more as base64."""
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP connection to the process that listens on a Unix socket, whose path may have any length.
-
-    Args:
-        path: Path of the socket.
-        timeout_s: Time limit for connecting, and for each wait for bytes, seconds.
-    """
-
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket's path."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        with short_path(self._path) as path:
-            self.sock.connect(path)
 
 
 class SocketQueue(RemoteQueue):
@@ -77,41 +56,47 @@ class SocketQueue(RemoteQueue):
         return self._request("POST", f"/queues?{quote(request)}")
 
     def _request(self, method: str, target: str, *, allowed: Sequence[int] = ()) -> bytes:
-        status, _, body = ask_socket(self._path, method, target, timeout_s=self._timeout_s)
-        if status >= 300 and status not in allowed:
-            raise_refusal(body, status)
-        return body
+        answer = ask_socket(self._path, method, target, timeout_s=self._timeout_s)
+        if answer.status >= 300 and answer.status not in allowed:
+            raise_refusal(answer.body, answer.status)
+        return answer.body
 
 
-def ask_socket(
-    path: Path,
-    method: str,
-    target: str,
-    headers: Mapping[str, str] = MappingProxyType({}),
-    body: bytes = b"",
-    *,
-    timeout_s: float,
-) -> tuple[int, dict[str, str], bytes]:
-    """Return status, headers by lower-case name, and body of an answer of the process that listens on a Unix socket.
+def ask_socket(path: Path, method: str, target: str, *, timeout_s: float, **options: Any) -> HttpAnswer:
+    """Send one request to a Unix socket and return the answer of any status.
+
+    Args:
+        path: Path of the socket.
+        method: HTTP method.
+        target: Path and query.
+        timeout_s: Maximum wait for an answer, seconds.
+        options: `headers` and `body` of the request.
 
     Raises:
-        NotRunningError: When no process listens there.
-        PlatformError: When it doesn't answer, or answers with too much.
+        NotRunningError: When no process listens on the socket.
+        PlatformError: When it doesn't answer.
     """
-    connection = UnixConnection(path, timeout_s)
+
+    def dial(_: str, __: int, seconds: float) -> socket.socket:
+        made = socket.socket(socket.AF_UNIX)
+        made.settimeout(seconds)
+        try:
+            with short_path(path) as short:
+                made.connect(short)
+        except OSError:
+            made.close()
+            raise
+        return made
+
+    client = HttpClient(dial=dial, connections=0, socket_options=())
     try:
-        connection.request(method, target, body=body or None, headers=dict(headers))
-        response = connection.getresponse()
-        found = response.read(MAX_BYTES + 1)
-    except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise NotRunningError(f"no process listens on {path}") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise PlatformError(f"the process at {path} doesn't answer: {str(error) or type(error).__name__}") from error
-    finally:
-        connection.close()
-    if len(found) > MAX_BYTES:
-        raise PlatformError(f"{path} answered with more than {MAX_BYTES} bytes")
-    return response.status, {name.lower(): value for name, value in response.getheaders()}, found
+        url = f"http://localhost{target}"
+        return client.request(method, url, timeout_s=timeout_s, max_bytes=MAX_BYTES, **options)
+    except DeliveryError as error:
+        if isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError):
+            raise NotRunningError(f"no process listens on {path}") from error
+        detail = str(error.__cause__) or type(error.__cause__).__name__
+        raise PlatformError(f"the process at {path} doesn't answer: {detail}") from error
 
 
 def list_hung_parts(path: Path, *, timeout_s: float) -> list[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from eaves.credentials.folder import AUTHORITIES, AwsKeys, read_aws_keys, read_credentials
+from eaves.credentials.folder import AUTHORITIES, AwsKeys, build_fault, read_aws_keys, read_credentials
 from eaves.errors import (
     ConfigError,
     EavesError,
@@ -26,7 +26,7 @@ from eaves.errors import (
     StatusError,
     UnreachableError,
 )
-from eaves.http_client.connection_errors import find_connection_fault
+from eaves.http_client.explain import ProxyError, explain
 from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.http_client.trust import build_tls_context
 
@@ -216,8 +216,7 @@ class AwsClient:
         try:
             build_tls_context(pem)
         except ValueError as error:
-            fault = Fault(origin="credentials", path=path, message=str(error))
-            raise ConfigError([fault], hint=f"ls -l {self._credentials}") from error
+            raise build_fault(Path(path), str(error), f"ls -l {self._credentials}") from error
         return path
 
     def _find_proxies(self) -> dict[str, str]:
@@ -233,10 +232,11 @@ class AwsClient:
 
     def _explain(self, error: Exception) -> EavesError:
         """Return the error for a request without a usable answer; the same fault gives the same text each time."""
-        cause = getattr(error, "kwargs", {}).get("error")
-        fault = find_connection_fault(cause) if isinstance(cause, Exception) else None
-        if fault is not None:
-            return UnreachableError(f"no connection to the {self._shown}: {fault.reason[:256]}", hint=fault.hint)
+        if isinstance(error, aws.EndpointConnectionError | aws.SSLError | aws.ProxyConnectionError):
+            found = explain(error.kwargs["error"])
+            if isinstance(error, aws.ProxyConnectionError):
+                found = explain(ProxyError(f"the proxy can't be reached: {found.reason}"))
+            return UnreachableError(f"no connection to the {self._shown}: {found.reason[:256]}", hint=found.hint)
         if isinstance(error, aws.ReadTimeoutError | aws.ConnectTimeoutError):
             return UnreachableError(f"the {self._shown} did not send anything for {READ_TIMEOUT_S:g} s")
         if isinstance(error, aws.HTTPClientError | aws.ResponseStreamingError | aws.IncompleteReadError):

@@ -6,15 +6,15 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
+from eaves.http_client.proxies import is_http_url
+
 DEFAULT_REGION = "us-east-1"
 """Region for stores that have none, such as MinIO by default, and AWS's own default."""
 EXAMPLE = "s3://photos/gate/"
-PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 """Names of buckets. AWS allowed upper case and `_` until 2018, and other stores still do. Source: Amazon S3 User Guide,
 Bucket naming rules."""
 _REGION = re.compile(r"[A-Za-z0-9-]{1,40}")
-_UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 _UNRESERVED = "/-_.~"
 """Characters that aren't percent-encoded in a path beside letters and digits. Source: AWS Signature Version 4,
 UriEncode."""
@@ -75,18 +75,8 @@ def parse_location(address: str, *, endpoint: str = "", region: str = "") -> Buc
     name, _, prefix = rest.partition("/")
     if scheme != "s3" or not separator or not _NAME.fullmatch(name) or ".." in name:
         raise ValueError(f"address: must be the address of a bucket, such as {EXAMPLE} (got {address[:80]!r})")
-    if endpoint and not _is_endpoint(endpoint):
+    if endpoint and (not is_http_url(endpoint) or set("?#@") & set(endpoint)):
         raise ValueError("endpoint: must be http://HOST:PORT or https://HOST:PORT, such as https://minio.example:9000")
     if region and not _REGION.fullmatch(region):
         raise ValueError(f"region: must be the name of a region, such as eu-central-1 (got {region[:80]!r})")
     return BucketLocation(name=name, prefix=prefix, endpoint=endpoint.rstrip("/"), region=region or DEFAULT_REGION)
-
-
-def _is_endpoint(endpoint: str) -> bool:
-    try:
-        parts = urlsplit(endpoint)
-        port = parts.port
-    except ValueError:
-        return False
-    bare = not parts.query and not parts.fragment and "@" not in parts.netloc and not _UNSAFE.search(endpoint)
-    return parts.scheme in PORTS and bool(parts.hostname) and port != 0 and bare

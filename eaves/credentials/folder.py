@@ -88,7 +88,7 @@ def read_credentials(folder: Path | None) -> Credentials:
     _check_folder(folder)
     certificate, key = folder / CERTIFICATE, folder / KEY
     if certificate.exists() != key.exists():
-        raise _fault(folder, f"must hold both {CERTIFICATE} and {KEY}, or neither", "add the file that is missing")
+        raise build_fault(folder, f"must hold both {CERTIFICATE} and {KEY}, or neither", "add the file that is missing")
     return Credentials(
         username=_read(folder / USERNAME),
         password=_read(folder / PASSWORD),
@@ -135,10 +135,10 @@ def read_aws_keys(folder: Path) -> AwsKeys | None:
     _check_folder(folder)
     access_key, secret_key, token = (_read(folder / name).strip() for name in (ACCESS_KEY, SECRET_KEY, SESSION_TOKEN))
     if bool(access_key) != bool(secret_key):
-        raise _fault(folder, f"must hold both {ACCESS_KEY} and {SECRET_KEY}", "add the file that is missing")
+        raise build_fault(folder, f"must hold both {ACCESS_KEY} and {SECRET_KEY}", "add the file that is missing")
     for name, value in ((ACCESS_KEY, access_key), (SECRET_KEY, secret_key), (SESSION_TOKEN, token)):
         if not (value.isascii() and value.isprintable()) or " " in value:
-            raise _fault(folder / name, "must be printable ASCII characters without spaces", "")
+            raise build_fault(folder / name, "must be printable ASCII characters without spaces", "")
     return AwsKeys(access_key=access_key, secret_key=secret_key, session_token=token) if access_key else None
 
 
@@ -155,14 +155,14 @@ def read_authorization(path: Path | None) -> dict[str, str]:
         return {}
     token = _read(path).strip()
     if not (token and token.isascii() and token.isprintable()):
-        raise _fault(path, "holds no token, which is one line of letters and digits", f"ls -l {path}")
+        raise build_fault(path, "holds no token, which is one line of letters and digits", f"ls -l {path}")
     return {"Authorization": f"Bearer {token}"}
 
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         hint = f"create the folder with `mkdir -p {folder}`, and put the credential files in it"
-        raise _fault(folder, "is not a folder", hint)
+        raise build_fault(folder, "is not a folder", hint)
 
 
 def _read(path: Path) -> str:
@@ -170,15 +170,16 @@ def _read(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            raise _fault(path, f"has more than {MAX_BYTES} bytes", "")
+            raise build_fault(path, f"has more than {MAX_BYTES} bytes", "")
         return data.decode().removesuffix("\n").removesuffix("\r")
     except FileNotFoundError:
         return ""
     except UnicodeDecodeError:
-        raise _fault(path, "is not UTF-8", "") from None  # the cause contains what was read
+        raise build_fault(path, "is not UTF-8", "") from None  # the cause contains what was read
     except OSError as error:
-        raise _fault(path, f"can't be read: {error.strerror}", f"ls -l {path}") from error
+        raise build_fault(path, f"can't be read: {error.strerror}", f"ls -l {path}") from error
 
 
-def _fault(path: Path, message: str, hint: str) -> ConfigError:
+def build_fault(path: Path | None, message: str, hint: str) -> ConfigError:
+    """Build the error about a folder of credentials, or a file in it."""
     return ConfigError([Fault(origin="credentials", path=str(path), message=message)], hint=hint)

@@ -6,7 +6,7 @@ source and id. The lanes that an event was put in decide where it is delivered.
 """
 
 from eaves.delivery.attempts import AttemptResult, EventSender, Sender
-from eaves.delivery.client import HttpAnswer, SinkClient
+from eaves.delivery.client import SinkClient
 from eaves.delivery.deliverer import Deliverer, DeliveryOutcome
 from eaves.delivery.response_rules import DeliveryAction, SinkResponse, choose_action
 from eaves.delivery.sink_state import LaneDelivery, SinkView
@@ -17,7 +17,6 @@ __all__ = [
     "DeliveryAction",
     "DeliveryOutcome",
     "EventSender",
-    "HttpAnswer",
     "LaneDelivery",
     "Sender",
     "SinkClient",

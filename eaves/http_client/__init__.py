@@ -1,16 +1,11 @@
-"""The only place that builds HTTP clients, with their certificate authorities, proxies and time limits.
+"""The HTTP client of all rooms, with its certificate authorities, proxies, time limits and words for what fails.
 
-pools                  the client on which all others are built, and how soon it notices lost packets
-proxies, trust         HTTPS_PROXY and NO_PROXY; certificate authorities
-retry_after            the Retry-After header
-response_body          reading a response's body within limits of size and time
-connection_errors      reasons why a request was never sent
-open_sockets           ending an exchange from another thread
+client            one exchange over a kept connection; reading an answer within limits; Retry-After, redirects, tunnels
+explain           why a connection failed, with the setting to check
+proxies, trust    HTTPS_PROXY and NO_PROXY; certificate authorities
 
-`pools`, `connection_errors` and `open_sockets` import urllib3; the others need the standard library only, so a
-function's process can use them. No module here reads `os.environ`; entry points pass the environment in. No module here
-retries, follows redirects or depends on what is sent.
+It needs the standard library only, so a function's process can use it. No module here reads `os.environ`; entry points
+pass the environment in. No module here follows redirects or depends on what is sent.
 
-The `kubernetes` client sets up the API server's pool from a kubeconfig (`knative.client.kubeconfig`). A training reads
-its data through fsspec (`trainer.data.remote`), whose packages bring clients of their own.
+boto3 and fsspec, which read buckets and training data, bring clients of their own.
 """

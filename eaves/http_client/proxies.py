@@ -17,16 +17,15 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from eaves.errors import ConfigError, Fault
+from eaves.web.origin import is_loopback_host
 
 VARIABLES = (
     *("https_proxy", "http_proxy", "all_proxy", "no_proxy"),
     *("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"),
 )
 """Environment variables that a child process needs in order to find the same proxies."""
-_PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443}
 _ENTRY = re.compile(r"(?P<name>\[[^\]]*\]|[^:]+)(?::(?P<port>[0-9]{1,5}))?")
-
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,20 +35,18 @@ class Proxy:
     Attributes:
         host: Host name or address, without brackets.
         port: TCP port.
-        tls: Whether the connection to the proxy itself uses TLS.
         authorization: Value of the Proxy-Authorization header, a secret; empty without a user name.
     """
 
     host: str
     port: int
-    tls: bool = False
     authorization: str = field(default="", repr=False)
 
     @property
     def url(self) -> str:
         """Address without user name and password, for clients and messages."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+        return f"http://{host}:{self.port}"
 
     @property
     def headers(self) -> dict[str, str]:
@@ -65,23 +62,38 @@ class Proxies:
         https: Proxy for https:// URLs, or None.
         http: Proxy for http:// URLs, or None.
         bypasses: Items of NO_PROXY in lower case: hosts that are reached without a proxy.
+        everywhere: Whether every host is reached through the proxy, loopback too.
     """
 
     https: Proxy | None = None
     http: Proxy | None = None
     bypasses: tuple[str, ...] = ()
+    everywhere: bool = False
 
     def find(self, url: str) -> Proxy | None:
         """Return the proxy for a URL; None when there is none, or when the URL isn't http:// or https://."""
         try:
             parts = urlsplit(url)
-            host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme, 0)
+            host, port = (parts.hostname or "").rstrip("."), parts.port or PORTS.get(parts.scheme, 0)
         except ValueError:
             return None
         proxy = {"https": self.https, "http": self.http}.get(parts.scheme)
-        if proxy is None or not host or is_loopback(host) or any(_covers(item, host, port) for item in self.bypasses):
-            return None
-        return proxy
+        if proxy is None or not host or self.everywhere:
+            return proxy
+        direct = is_loopback(host) or any(_covers(item, host, port) for item in self.bypasses)
+        return None if direct else proxy
+
+
+_UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
+
+
+def is_http_url(url: str) -> bool:
+    """Return whether a text is an http:// or https:// URL with a host and without control characters and spaces."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in PORTS and bool(parts.hostname) and parts.port != 0 and not _UNSAFE.search(url)
+    except ValueError:
+        return False
 
 
 DIRECT = Proxies()
@@ -97,7 +109,7 @@ def parse_proxies(environ: Mapping[str, str]) -> Proxies:
         environ: Environment variables.
 
     Raises:
-        ConfigError: When a proxy isn't an http:// or https:// address. The value isn't shown, because it may hold a
+        ConfigError: When a proxy isn't an http:// address. The value isn't shown, because it may hold a
             password.
     """
     chosen: dict[str, Proxy | None] = {}
@@ -125,18 +137,17 @@ def parse_proxy(text: str) -> Proxy:
         ValueError: When the text is no such address; the message doesn't contain the text.
     """
     text = text.strip()
-    fault = ValueError("must be the address of a proxy, http://HOST:PORT or https://HOST:PORT")
+    fault = ValueError("must be the address of a proxy without TLS, http://HOST:PORT")
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         port = parts.port
     except ValueError:
         raise fault from None  # its message quotes what may be a password
-    if parts.scheme not in _PORTS or not parts.hostname:
+    if parts.scheme != "http" or not parts.hostname:
         raise fault
     return Proxy(
         host=parts.hostname,
-        port=port or _PORTS[parts.scheme],
-        tls=parts.scheme == "https",
+        port=port or 80,
         authorization=_authorization(parts),
     )
 
@@ -148,8 +159,7 @@ def parse_bypasses(text: str) -> tuple[str, ...]:
 
 def is_loopback(host: str) -> bool:
     """Return whether a host, in lower case and without brackets, is this machine itself."""
-    address = _parse_address(host)
-    return host == "localhost" or host.endswith(".localhost") or (address is not None and address.is_loopback)
+    return host.endswith(".localhost") or is_loopback_host(host)
 
 
 def _covers(item: str, host: str, port: int) -> bool:
@@ -168,17 +178,11 @@ def _covers(item: str, host: str, port: int) -> bool:
         domain = name if name == "*" else name.removeprefix("*")
         named = host == domain.strip(".") and not domain.startswith(".")
         return domain == "*" or named or host.endswith(f".{domain.strip('.')}")
-    address = _parse_address(host)
-    return address is not None and address in network
-
-
-def _parse_address(host: str) -> _Address | None:
-    """Parse an address; return None for other text. An IPv4-mapped IPv6 address gives the IPv4 address."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address) in network
 
 
 def _authorization(parts: SplitResult) -> str:

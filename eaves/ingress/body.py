@@ -9,14 +9,13 @@ Memory is reserved for bytes that have arrived and were unpacked, not for the si
 from __future__ import annotations
 
 import re
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from email.message import Message
 from io import BufferedIOBase
 
 from eaves.errors import EventError, ImageTooLargeError
+from eaves.http_client.client import unpack_gzip
 
 LINE_BYTES = 1024
 """Maximum length of a line with the size of a chunk, and of a trailer, bytes."""
@@ -28,30 +27,12 @@ FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\0\r\n]*)")
 blanks would search for hours where a malformed value has thousands of them."""
 ONCE = frozenset({"host", "content-length", "content-type", "transfer-encoding"})
 """Headers that a request may have once, as the attributes of an event."""
-_GZIP_WINDOW = 31
-"""zlib window for gzip. Source: zlib's manual, inflateInit2: 15 bits of window, and 16 for a gzip header."""
+CHUNKED = -1
+"""Size of a body that is sent in chunks."""
 
 
 class BrokenOffError(EventError):
     """The connection ended within a body, because the sender or the link failed; the event isn't at fault."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Framing:
-    """Framing of a body.
-
-    Attributes:
-        chunked: Whether the body is sent in chunks.
-        length: Size of a body that isn't sent in chunks, bytes; None when the request doesn't give the size.
-    """
-
-    chunked: bool = False
-    length: int | None = None
-
-    @property
-    def has_body(self) -> bool:
-        """Whether a body follows the headers."""
-        return self.chunked or bool(self.length)
 
 
 def parse_headers(lines: list[str]) -> Message:
@@ -72,34 +53,32 @@ def parse_headers(lines: list[str]) -> Message:
     return headers
 
 
-def parse_framing(headers: Message) -> Framing:
-    """Parse the framing of a request's body.
+def parse_length(headers: Message) -> int | None:
+    """Return the size of a request's body in bytes, or `CHUNKED`; None when the headers don't give it.
 
     Raises:
-        EventError: When the headers give no valid framing, or give it in two ways.
+        EventError: When the headers give it in two ways, or in none that is valid.
     """
     coding, length = headers.get("transfer-encoding"), headers.get("content-length")
     if coding is not None and length is not None:
         raise EventError("the request has both Content-Length and Transfer-Encoding")
-    if coding is not None:
-        if coding.lower() != "chunked":
-            raise EventError(f"Transfer-Encoding must be chunked (got {coding[:40]!r})")
-        return Framing(chunked=True)
-    if length is None:
-        return Framing()
+    if coding is not None and coding.lower() != "chunked":
+        raise EventError(f"Transfer-Encoding must be chunked (got {coding[:40]!r})")
+    if coding is not None or length is None:
+        return None if coding is None else CHUNKED
     if not (length.isascii() and length.isdecimal() and len(length) <= 18):
         raise EventError(f"Content-Length must be one number (got {length[:40]!r})")
-    return Framing(length=int(length))
+    return int(length)
 
 
 def read_body(
-    stream: BufferedIOBase, framing: Framing, *, max_bytes: int, take: Callable[[int], None], gzipped: bool = False
+    stream: BufferedIOBase, length: int | None, *, max_bytes: int, take: Callable[[int], None], gzipped: bool = False
 ) -> bytes:
     """Read a request's body.
 
     Args:
         stream: Stream of the request, after its headers.
-        framing: Framing of the body.
+        length: Size of the body, as `parse_length` returns it.
         max_bytes: Maximum size of the body, packed and unpacked, bytes.
         take: Reserves memory for bytes that were read; it raises OverloadedError when there is none.
         gzipped: Whether the body is one gzip member.
@@ -111,12 +90,18 @@ def read_body(
         OverloadedError: When no memory is available now.
         OSError: When the connection ends.
     """
+    if length is None:
+        raise EventError("the request has neither Content-Length nor Transfer-Encoding: chunked")
     body = bytearray()
-    sent = _iter_body(stream, framing, max_bytes)
-    for piece in _unpack(sent) if gzipped else sent:
-        check_size(len(body) + len(piece), max_bytes)
-        take(len(piece))
-        body += piece
+    sent = _iter_chunks(stream, max_bytes) if length == CHUNKED else _iter_pieces(stream, length)
+    check_size(length, max_bytes)
+    try:
+        for piece in unpack_gzip(sent) if gzipped else sent:
+            check_size(len(body) + len(piece), max_bytes)
+            take(len(piece))
+            body += piece
+    except ValueError as error:
+        raise EventError(str(error)) from error
     return bytes(body)
 
 
@@ -126,16 +111,6 @@ def check_size(size: int, max_bytes: int) -> None:
         raise ImageTooLargeError(
             f"the request has more than {max_bytes} bytes", hint="send a smaller body, or raise max_bytes"
         )
-
-
-def _iter_body(stream: BufferedIOBase, framing: Framing, max_bytes: int) -> Iterator[bytes]:
-    if framing.chunked:
-        yield from _iter_chunks(stream, max_bytes)
-        return
-    if framing.length is None:
-        raise EventError("the request has neither Content-Length nor Transfer-Encoding: chunked")
-    check_size(framing.length, max_bytes)
-    yield from _iter_pieces(stream, framing.length)
 
 
 def _iter_chunks(stream: BufferedIOBase, max_bytes: int) -> Iterator[bytes]:
@@ -176,24 +151,3 @@ def _read_line(stream: BufferedIOBase) -> bytes:
     if not line.endswith(b"\r\n"):
         raise EventError("a line between two chunks of the request is too long, or doesn't end with CR and LF")
     return line[:-2]
-
-
-def _unpack(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    inflating = zlib.decompressobj(wbits=_GZIP_WINDOW)
-    for piece in pieces:
-        packed = piece
-        while packed:
-            if inflating.eof:
-                raise EventError("data follows the end of the gzip body")
-            try:
-                unpacked = inflating.decompress(packed, PIECE_BYTES)
-            except zlib.error as error:
-                raise EventError(f"the body is not gzip: {error}") from error
-            if unpacked:
-                yield unpacked
-            packed = inflating.unconsumed_tail or inflating.unused_data
-    while not inflating.eof:  # output that the last call had no room for
-        unpacked = inflating.decompress(b"", PIECE_BYTES)
-        if not unpacked:
-            raise EventError("the gzip body is incomplete")
-        yield unpacked

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import EavesError
-from eaves.ingress.body import PIECE_BYTES, BrokenOffError, Framing, check_size, parse_headers, read_body
+from eaves.ingress.body import CHUNKED, PIECE_BYTES, BrokenOffError, check_size, parse_headers, read_body
 from eaves.ingress.memory import MemoryReservation
 from eaves.ingress.request import Caller, Request, Response, answer_error, answer_problem
 from eaves.web.origin import HINT, find_foreign
@@ -186,9 +186,9 @@ class Connection:
         kept = headers.get("connection", "keep-alive" if not self._is_old else "").lower()
         with self._server.budget.share() as share:
             request = Request(self, found[1], found[2], headers, share)
-            if self._is_old and request.framing.chunked:
+            if self._is_old and request.length == CHUNKED:
                 raise RefusedError(400, "a request of HTTP/1.0 can't have a body in chunks")
-            self._asks_first = request.framing.has_body and headers.get("expect", "").lower() == "100-continue"
+            self._asks_first = not request.is_read and headers.get("expect", "").lower() == "100-continue"
             response = self._ask(request)
         if self._is_broken:
             return
@@ -246,14 +246,14 @@ class Connection:
         self._is_admitted = True
         self._server.mark(self._socket, is_busy=True)
 
-    def read(self, framing: Framing, share: MemoryReservation, *, max_bytes: int, gzipped: bool) -> bytes:
+    def read(self, length: int | None, share: MemoryReservation, *, max_bytes: int, gzipped: bool) -> bytes:
         """Return the unpacked body of the current request; see `Request.read_body`."""
-        check_size(framing.length or 0, max_bytes)  # before the sender is asked for the body
+        check_size(length or 0, max_bytes)  # before the sender is asked for the body
         self._incoming.limit(stall_s=self._limits.stall_s, total_s=BODY_S)
         try:
             if self._asks_first:
                 self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            return read_body(self._stream, framing, max_bytes=max_bytes, take=share, gzipped=gzipped)
+            return read_body(self._stream, length, max_bytes=max_bytes, take=share, gzipped=gzipped)
         except OSError as error:
             self._is_broken = True  # there is no one to answer
             raise BrokenOffError(str(error)) from error

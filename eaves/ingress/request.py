@@ -9,7 +9,7 @@ from email.message import Message
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import EavesError, UnsupportedContentError
-from eaves.ingress.body import parse_framing
+from eaves.ingress.body import parse_length
 from eaves.ingress.memory import MemoryBudget, MemoryReservation
 from eaves.web.problem_document import CONTENT_TYPE, build_problem, error_type
 
@@ -42,7 +42,7 @@ class Request:
         query: Text after `?` in the target.
         headers: Headers by name, in any case.
         caller: Peer that sends the request.
-        framing: Framing of the body.
+        length: Size of the body in bytes, `eaves.ingress.body.CHUNKED`, or None when it isn't given.
         admitted: Whether a route has accepted the caller.
         is_read: Whether nothing of the body is left to read.
     """
@@ -54,9 +54,9 @@ class Request:
         self.path, _, self.query = target.partition("?")
         self.headers = headers
         self.caller = connection.caller
-        self.framing = parse_framing(headers)
+        self.length = parse_length(headers)
         self.admitted = False
-        self.is_read = not self.framing.has_body
+        self.is_read = not self.length
         self._connection = connection
         self._share = share
 
@@ -100,7 +100,7 @@ class Request:
         if coding not in ("identity", "", "gzip", "x-gzip"):
             raise UnsupportedContentError(f"Content-Encoding must be gzip (got {coding[:40]!r})")
         is_packed = coding.endswith("gzip")
-        body = self._connection.read(self.framing, self._share, max_bytes=max_bytes, gzipped=is_packed)
+        body = self._connection.read(self.length, self._share, max_bytes=max_bytes, gzipped=is_packed)
         self.is_read = True
         return body
 

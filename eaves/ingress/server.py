@@ -7,7 +7,6 @@ the connection that has been idle for longest is closed, or else the oldest.
 
 from __future__ import annotations
 
-import enum
 import errno
 import logging
 import select
@@ -23,26 +22,20 @@ from eaves.ingress.connection import Connection, IngressLimits
 from eaves.ingress.memory import MemoryBudget
 from eaves.ingress.request import Serve
 from eaves.ingress.tls import ServerTls
-from eaves.web.origin import listens_on_loopback
+from eaves.logs import HourlyLog
+from eaves.web.origin import is_loopback_host
 
 BACKLOG = 128
 PAUSE_S = 0.1
 """Pause after a connection couldn't be accepted, such as for want of a file descriptor, seconds."""
-LOG_EVERY_S = 3_600.0
-"""Minimum time between two log lines about failed handshakes of one address, seconds; a relay that doesn't trust a
-certificate tries every few seconds."""
 MAX_LOGGED = 1_000
 """Maximum number of addresses whose failures are remembered."""
 
 _log = logging.getLogger(__name__)
 
 
-class ConnectionState(enum.Enum):
-    """State of a connection, which decides which connection is closed to make room for a new one."""
-
-    NEW = "new"
-    IDLE = "idle"
-    BUSY = "busy"
+NEW, IDLE, BUSY = "new", "idle", "busy"
+"""States of a connection, which decide which one is closed to make room for a new one."""
 
 
 class IngressServer:
@@ -91,12 +84,12 @@ class IngressServer:
         self._name = name
         self.serve, self.limits = serve, limits
         self.budget = MemoryBudget(limits.in_flight_bytes, largest=limits.max_bytes, name=name)
-        self.programs_only = limits.programs_only and path is None and listens_on_loopback(bound[0])
+        self.programs_only = limits.programs_only and path is None and is_loopback_host(bound[0])
         self._lock = threading.Lock()
-        self._open: dict[socket.socket, ConnectionState] = {}
+        self._open: dict[socket.socket, str] = {}
         """Open connections, those whose state has changed last at the end."""
         self.failed_handshakes = 0
-        self._logged_at: dict[str, float] = {}
+        self._failures = HourlyLog()  # a relay that doesn't trust a certificate tries all the time
         self._stop, self._stopped = socket.socketpair()
         self._thread = threading.Thread(target=self._accept, name=name, daemon=True)
         self._thread.start()
@@ -159,7 +152,7 @@ class IngressServer:
             connection = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         with self._lock:
             self._make_room()
-            self._open[connection] = ConnectionState.NEW
+            self._open[connection] = NEW
         threading.Thread(
             target=self._run, args=(connection, address), name=f"{self._name} connection", daemon=True
         ).start()
@@ -179,16 +172,15 @@ class IngressServer:
         """Note whether a connection whose caller a route has accepted is answered; no effect after it was closed."""
         with self._lock:
             if self._open.pop(connection, None):
-                self._open[connection] = ConnectionState.BUSY if is_busy else ConnectionState.IDLE
+                self._open[connection] = BUSY if is_busy else IDLE
 
     def _make_room(self) -> None:
         """Close a connection when there are too many; the caller holds the lock."""
-        by_state = {state: [one for one, found in self._open.items() if found is state] for state in ConnectionState}
-        new = by_state[ConnectionState.NEW]
+        new, idle, busy = ([one for one, found in self._open.items() if found == state] for state in (NEW, IDLE, BUSY))
         if len(new) >= max(1, self.limits.connections // 2):
             closed = new[0]
         elif len(self._open) >= self.limits.connections:
-            closed = (by_state[ConnectionState.IDLE] or by_state[ConnectionState.BUSY])[0]
+            closed = (idle or busy)[0]
         else:
             return
         del self._open[closed]
@@ -196,19 +188,11 @@ class IngressServer:
 
     def count_handshake(self, address: str, reason: str) -> None:
         """Count a failed handshake, and log the first of each address in an hour."""
-        now = time.monotonic()
         with self._lock:
             self.failed_handshakes += 1
-            if now < self._logged_at.get(address, now):
-                return
-            if len(self._logged_at) >= MAX_LOGGED:
-                self._logged_at.clear()
-            self._logged_at[address] = now + LOG_EVERY_S
-        _log.warning(
-            "a TLS handshake with %s failed: %s; further failures with this address are logged at most once an hour",
-            address,
-            reason[:256],
-        )
+            is_logged = self._failures.admit("handshake", address)
+        if is_logged:
+            _log.warning("a TLS handshake with %s failed: %s", address, reason[:256])
 
 
 def _bind_port(host: str, port: int) -> socket.socket:

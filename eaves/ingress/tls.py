@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 
 from eaves.base.files import Stamp, find_stamp
-from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, read_credentials
-from eaves.errors import ConfigError, Fault
+from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, build_fault, read_credentials
+from eaves.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def build_context(folder: Path) -> ssl.SSLContext:
     """
     credentials = read_credentials(folder)
     if credentials.certificate is None or credentials.key is None:
-        raise _fault(
+        raise build_fault(
             folder, f"contains no {CERTIFICATE} and {KEY}", "put the server's certificate and key there, in PEM form"
         )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -73,9 +73,5 @@ def build_context(folder: Path) -> ssl.SSLContext:
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         message = f"{CERTIFICATE}, {KEY} or {AUTHORITIES} can't be used: {error}"
-        raise _fault(folder, message, f"openssl x509 -in {folder / CERTIFICATE} -noout -subject -dates") from error
+        raise build_fault(folder, message, f"openssl x509 -in {folder / CERTIFICATE} -noout -subject -dates") from error
     return context
-
-
-def _fault(folder: Path, message: str, hint: str) -> ConfigError:
-    return ConfigError([Fault(origin="credentials", path=str(folder), message=message)], hint=hint)

@@ -6,13 +6,18 @@ import gzip
 import io
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urlsplit
+
+from werkzeug.wrappers import Response as WsgiResponse
 
 from eaves.errors import EventError
 from eaves.ingress.request import Request, Response
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 ADMIT = "eaves.admit"
 """Key of a function by which the application accepts the caller, so that its connection stays open for further requests
@@ -32,9 +37,6 @@ MIN_BYTES, LEVEL = 1_024, 6
 GZIP = re.compile(r"\bgzip(?!\s*;\s*q=0(\.0*)?\s*(,|$))", re.IGNORECASE)
 """An Accept-Encoding header that allows gzip. Source: RFC 9110, section 12.5.3."""
 
-StartResponse = Callable[..., Callable[[bytes], object]]
-WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
-
 
 class WsgiGateway:
     """Answers requests with a WSGI application. A response is collected as a whole before it is sent.
@@ -46,7 +48,7 @@ class WsgiGateway:
         stranger_bytes: Maximum size of the body of a caller that the application hasn't accepted, bytes.
     """
 
-    def __init__(self, app: WsgiApp, *, scheme: str, max_bytes: int, stranger_bytes: int = 0) -> None:
+    def __init__(self, app: WSGIApplication, *, scheme: str, max_bytes: int, stranger_bytes: int = 0) -> None:
         self._app = app
         self._scheme = scheme
         self._max_bytes = max_bytes
@@ -54,30 +56,18 @@ class WsgiGateway:
 
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
-        status, fields, written = 500, [("", "")], list[bytes]()
-
-        def start(line: str, headers: Iterable[tuple[str, str]], _: object = None) -> Callable[[bytes], object]:
-            nonlocal status, fields
-            status = int(line[:3])
-            fields = [(name, value) for name, value in headers if name.lower() not in SET_BY_SERVER]
-            return written.append
-
-        environ = build_environ(request, scheme=self._scheme, body=io.BufferedReader(_Body(request, self._bound)))
-        parts = self._app(environ, start)
-        try:
-            body = b"".join([*written, *parts])
-        finally:
-            if close := getattr(parts, "close", None):
-                close()
-        if status == HTTPStatus.OK:
-            fields, body = compress(fields, body, str(request.headers.get("accept-encoding", "")))
-        return Response(status=status, repeated=tuple(fields), body=body)
+        body = io.BufferedReader(_Body(request, self._bound))
+        with WsgiResponse.from_app(self._app, build_environ(request, scheme=self._scheme, body=body)) as found:
+            if found.status_code == HTTPStatus.OK:
+                compress(found, str(request.headers.get("accept-encoding", "")))
+            fields = tuple((name, value) for name, value in found.headers if name.lower() not in SET_BY_SERVER)
+            return Response(status=found.status_code, repeated=fields, body=found.get_data())
 
     def _bound(self, request: Request) -> int:
         return self._max_bytes if request.admitted else self._stranger_bytes
 
 
-def build_environ(request: Request, *, scheme: str, body: io.BufferedReader) -> dict[str, Any]:
+def build_environ(request: Request, *, scheme: str, body: Any) -> dict[str, Any]:
     """Build the WSGI environment of a request.
 
     HEAD becomes GET, as the server leaves the body out: then Content-Length is that of GET's response. A header's name
@@ -160,18 +150,20 @@ class _Body(io.RawIOBase):
         return len(piece)
 
 
-def compress(fields: list[tuple[str, str]], body: bytes, accepts: str) -> tuple[list[tuple[str, str]], bytes]:
-    """Return a response's headers and body, compressed when it is a text and the client accepts gzip.
+def compress(response: WsgiResponse, accepts: str) -> None:
+    """Compress a response that is a text, when the client accepts gzip.
 
     Another representation must not have the same strong ETag, so the ETag becomes a weak one. Source: RFC 9110,
     sections 8.8.1 and 12.5.3.
     """
-    named = {name.lower(): value for name, value in fields}
-    if not named.get("content-type", "").startswith(TEXTS) or len(body) < MIN_BYTES or "content-encoding" in named:
-        return fields, body
-    vary = ", ".join(filter(None, (named.pop("vary", ""), "Accept-Encoding")))
-    kept = [(name, value) for name, value in fields if name.lower() != "vary"] + [("Vary", vary)]
+    body = response.get_data()
+    is_text = response.headers.get("content-type", "").startswith(TEXTS)
+    if not is_text or len(body) < MIN_BYTES or "content-encoding" in response.headers:
+        return
+    response.vary.add("Accept-Encoding")
     if GZIP.search(accepts) is None:
-        return kept, body
-    kept = [(name, f"W/{value}" if name.lower() == "etag" and value.startswith('"') else value) for name, value in kept]
-    return [*kept, ("Content-Encoding", "gzip")], gzip.compress(body, LEVEL, mtime=0)
+        return
+    response.set_data(gzip.compress(body, LEVEL, mtime=0))
+    response.headers["Content-Encoding"] = "gzip"
+    if (etag := response.get_etag()[0]) is not None:
+        response.set_etag(etag, weak=True)

@@ -1,4 +1,4 @@
-"""HTTP client that sends requests to a receiver over the link, on connections that are kept open."""
+"""HTTP clients of a receiver, with a token or a certificate from a folder that is read again at each use."""
 
 from __future__ import annotations
 
@@ -10,16 +10,26 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from eaves.base.clock import SYSTEM, Clock
-from eaves.delivery import HttpAnswer
+from eaves.base.files import Stamp, find_stamp
+from eaves.credentials.folder import (
+    AUTHORITIES,
+    CERTIFICATE,
+    KEY,
+    PASSWORD,
+    TOKEN,
+    USERNAME,
+    Credentials,
+    build_fault,
+    read_credentials,
+)
+from eaves.delivery import SinkClient
 from eaves.delivery.response_rules import describe_response, shorten
 from eaves.errors import ConfigError, DeliveryError, Fault, StatusError, UnreachableError
-from eaves.http_client.connection_errors import NOT_TRUSTED
-from eaves.http_client.pools import build_socket_options
+from eaves.http_client.client import HttpAnswer, build_socket_options, parse_retry_after
+from eaves.http_client.explain import CERTIFICATE as NOT_TRUSTED
+from eaves.http_client.explain import explain
 from eaves.http_client.proxies import DIRECT, Proxies, is_loopback
-from eaves.http_client.retry_after import parse_retry_after
 from eaves.link.batch import BatchAnswer, Packed, parse_batch_answer
-from eaves.link.credentialed import CredentialedClient
 from eaves.link.paths import EVENTS, LEDGER, PARTS, SITE, UPLOAD
 from eaves.web.problem_document import parse_problem
 
@@ -69,6 +79,118 @@ def check_receiver(address: str, *, with_path: bool = False) -> str:
     return ""
 
 
+class CredentialedClient:
+    """Provides a `SinkClient` and headers for the folder's current content.
+
+    A renewed token or certificate needs no restart. Connections are kept until a certificate or an authority changes.
+    Safe to use from many threads.
+
+    Args:
+        folder: Folder with those of `token`, `username`, `password`, `ca.crt`, and `tls.crt` with `tls.key` that are
+            needed; None for no credentials.
+        connections: Number of connections that are kept.
+        ca_certs_pem: Certificate authorities to trust in addition to the system's and `ca.crt`, as PEM.
+        proxies: Proxies of the process.
+
+    Attributes:
+        credentials: Credentials with which the client was built.
+    """
+
+    def __init__(
+        self, folder: Path | None, *, connections: int = 1, ca_certs_pem: str = "", proxies: Proxies = DIRECT
+    ) -> None:
+        self._folder = folder
+        self._connections, self._ca_certs_pem, self._proxies = connections, ca_certs_pem, proxies
+        self._lock = threading.Lock()
+        self.credentials = Credentials()
+        self._client: SinkClient | None = None
+        self._headers: Mapping[str, str] = {}
+        self._seen: list[Stamp | None] = []
+        self._used: list[Stamp | None] = []
+
+    def current(self) -> tuple[SinkClient, Mapping[str, str]]:
+        """Return the client, and the headers that authenticate the caller.
+
+        Raises:
+            ConfigError: When the folder or a file in it can't be read or used.
+        """
+        with self._lock:
+            self._seen = stamps = self._find_stamps()  # first, so that a change during the read is noticed later
+            if self._client is None or stamps != self._used:
+                found = read_credentials(self._folder)
+                token = found.token
+                if not token.isascii() or not token.isprintable():
+                    message = "the token contains characters that are not allowed in an HTTP header"
+                    raise build_fault(self._folder, message, "write the token into this file again")
+                if self._client is None or stamps[1:] != self._used[1:]:  # a token needs no new connections
+                    made = self._build(found)
+                    self.close()
+                    self._client, self.credentials = made, found
+                self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+                self._used = stamps
+            return self._client, self._headers
+
+    def is_changed(self) -> bool:
+        """Return whether a file of the folder has changed since `current` read it."""
+        return self._find_stamps() != self._seen
+
+    def explain_refusal(self) -> str:
+        """Return a text that explains what may be wrong with the client's credentials when the server rejects them."""
+        if self._folder is None:
+            return "no credentials folder is set on this side, so no token was sent"
+        try:
+            found = read_credentials(self._folder)
+        except ConfigError as error:
+            return error.message
+        token = self._folder / TOKEN
+        if found.token:
+            return f"the token in {token} was sent; compare it with the file of this site at the receiver"
+        if found.certificate is None:
+            return f"{token} is missing or empty, and there is no tls.crt, so the request doesn't identify this site"
+        return (
+            f"only the certificate {found.certificate} was sent, because {token} is missing; "
+            "the certificate's name must be the name of a site"
+        )
+
+    def explain_trust(self) -> str:
+        """Return a text that explains what may be wrong with `ca.crt` when the server's certificate is not trusted."""
+        if self._folder is None:
+            return "put the certificate of its authority into the file ca.crt of the credentials folder"
+        authorities = self._folder / AUTHORITIES
+        if authorities.exists():
+            return (
+                f"{authorities} must contain the certificate of its authority, and the "
+                "server's certificate must be valid now, and for the host in the address"
+            )
+        return f"put the certificate of its authority into {authorities}"
+
+    def abort(self) -> None:
+        """End every current exchange. May be called from any thread."""
+        if (client := self._client) is not None:
+            client.abort()
+
+    def close(self) -> None:
+        """Close every connection."""
+        if (client := self._client) is not None:
+            client.close()
+
+    def _build(self, found: Credentials) -> SinkClient:
+        try:
+            return SinkClient(
+                connections=self._connections,
+                ca_certs_pem="\n".join(filter(None, (found.authorities_pem, self._ca_certs_pem))),
+                proxies=self._proxies,
+                certificate=(found.certificate, found.key) if found.certificate and found.key else None,
+                socket_options=SOCKET_OPTIONS,
+            )
+        except ValueError as error:
+            raise build_fault(self._folder, str(error), f"ls -l {self._folder}") from error
+
+    def _find_stamps(self) -> list[Stamp | None]:
+        names = (TOKEN, AUTHORITIES, CERTIFICATE, KEY, USERNAME, PASSWORD)
+        return [] if self._folder is None else [find_stamp(self._folder / name) for name in names]
+
+
 class LinkClient:
     """Client of one receiver, with one connection. Safe to use from many threads.
 
@@ -77,7 +199,6 @@ class LinkClient:
         credentials: Folder with `token`, `ca.crt`, and `tls.crt` with `tls.key`; read at each request.
         ca_certs_pem: Certificate authorities to trust in addition to the system's and `ca.crt`, as PEM.
         proxies: Proxies of the process.
-        clock: Wall clock for dates in Retry-After. Time limits use real time, because sockets support nothing else.
 
     Raises:
         ConfigError: When the address can't be a receiver's.
@@ -94,22 +215,13 @@ class LinkClient:
         *,
         ca_certs_pem: str = "",
         proxies: Proxies = DIRECT,
-        clock: Clock = SYSTEM,
     ) -> None:
         if fault := check_receiver(to):
             raise ConfigError([Fault(origin="link", path="to", message=fault)], hint="to: https://HOST:8443")
         self.to = to.rstrip("/")
         self.bytes_sent = 0
-        self._clock = clock
         self._counting = threading.Lock()
-        self._clients = CredentialedClient(
-            credentials,
-            connections=1,
-            ca_certs_pem=ca_certs_pem,
-            proxies=proxies,
-            socket_options=SOCKET_OPTIONS,
-            clock=clock,
-        )
+        self._clients = CredentialedClient(credentials, ca_certs_pem=ca_certs_pem, proxies=proxies)
 
     def close(self) -> None:
         """Close the connections."""
@@ -218,29 +330,25 @@ class LinkClient:
     ) -> HttpAnswer:
         """Make one request and require status 200; another thread ends the request when its time limit is exceeded."""
         client, own = self._clients.current()
-        headers = {**(headers or {}), **own, "Content-Length": str(len(body))} if body else {**(headers or {}), **own}
+        headers = {**(headers or {}), **own} | ({"Content-Length": str(len(body))} if body else {})
         ends_at = time.monotonic() + timeout_s
-        limit = threading.Timer(timeout_s + GRACE_S, client.abort)
-        limit.daemon = True
-        limit.start()
         try:
-            answer = client.exchange(
-                method,
-                f"{self.to}{path}",
-                headers=headers,
-                body=self._count(body) if body else b"",
-                timeout_s=timeout_s,
-                connect_s=connect_s,
-            )
+            with client.limit(timeout_s + GRACE_S):
+                answer = client.request(
+                    method,
+                    f"{self.to}{path}",
+                    headers=headers,
+                    body=self._count(body) if body else b"",
+                    timeout_s=timeout_s,
+                    connect_s=connect_s,
+                )
         except DeliveryError as error:
-            if NOT_TRUSTED in error.message:
+            if explain(error).kind == NOT_TRUSTED:
                 message = f"{error.message}; {self._clients.explain_trust()}"
                 raise UnreachableError(message, hint="docs/15-receiver.md#a-certificate-of-your-own") from error
             if time.monotonic() >= ends_at:
                 raise DeliveryError(f"no answer from {self.to} within {timeout_s:.3g} s", hint=error.hint) from error
             raise
-        finally:
-            limit.cancel()
         if answer.status != 200:
             raise self._refused(method, path, answer)
         return answer
@@ -266,9 +374,7 @@ class LinkClient:
             f"{method} {self.to}{path.partition('?')[0]} {reason}",
             status=answer.status,
             detail=reason,
-            retry_after_s=parse_retry_after(
-                answer.headers.get("retry-after"), self._clock.now(), answer.headers.get("date")
-            ),
+            retry_after_s=parse_retry_after(answer.headers),
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from urllib.parse import parse_qsl
 
-from eaves.delivery import HttpAnswer, SinkClient
+from eaves.delivery import SinkClient
 from eaves.errors import (
     BatchTooLargeError,
     DeliveryError,
@@ -20,6 +20,7 @@ from eaves.errors import (
     UnsupportedContentError,
 )
 from eaves.events import Event, decode, encode_binary
+from eaves.http_client.client import HttpAnswer
 from eaves.ingress import MemoryBudget, Request, Response, answer_error, answer_json, answer_problem
 from eaves.ingress.body import BrokenOffError
 from eaves.ingress.store_route import is_batch, is_structured, read_events
@@ -206,7 +207,7 @@ class ReceiverRoutes:
         headers["Prefer"] = "reply"
         timeout_s = self._settings.function_timeout_s
         try:
-            return self._client.exchange("POST", url, headers=headers, body=body, timeout_s=timeout_s)
+            return self._client.request("POST", url, headers=headers, body=body, timeout_s=timeout_s)
         except DeliveryError as error:
             self._counters.refuse(site, "failed", error.message)
             # The caller isn't given the function's address, which is internal to the cloud.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from eaves import events
@@ -14,6 +13,7 @@ from eaves.base.names import NAME_PATTERN
 from eaves.delivery import SinkResponse
 from eaves.errors import EavesError, NotFoundError, NotRunningError, PlatformError, SpoolFullError, StartError
 from eaves.events import Event
+from eaves.http_client.client import HttpAnswer
 from eaves.local.processes.logs import LogFollower, is_of_source, tail, tail_source
 from eaves.local.queues import find_lanes
 from eaves.local.specs import LocalApp
@@ -72,10 +72,10 @@ class LocalPlatform:
     def status(self) -> list[FunctionStatus]:
         """Return every deployed function, by name; all are `stopped` when no supervisor runs."""
         try:
-            _, _, body = self._request("GET", "/status")
+            answer = self._request("GET", "/status")
         except NotRunningError:
             return self._describe_stopped()
-        return [from_json(FunctionStatus, values) for values in json.loads(body)]
+        return [from_json(FunctionStatus, values) for values in json.loads(answer.body)]
 
     def _describe_stopped(self) -> list[FunctionStatus]:
         """Return the status of every deployed function while no supervisor runs; the queue is read from its file."""
@@ -119,14 +119,15 @@ class LocalPlatform:
             NotFoundError: When the supervisor runs no function with this name.
         """
         headers, body = events.encode_binary(event)
-        start = time.perf_counter()
-        status, answered, content = self._request(
-            "POST", f"/functions/{name}", {**headers, "Prefer": "reply"}, body, timeout_s=timeout_s
+        headers["Prefer"] = "reply"
+        answer = self._request("POST", f"/functions/{name}", headers, body, timeout_s=timeout_s)
+        is_reply = answer.status < 300 and events.is_event(answer.headers)
+        return SinkResponse(
+            status=answer.status,
+            event=events.decode(answer.headers, answer.body) if is_reply else None,
+            body=b"" if is_reply else answer.body,
+            latency_ms=answer.latency_ms,
         )
-        latency_ms = (time.perf_counter() - start) * 1000
-        if status < 300 and events.is_event(answered):
-            return SinkResponse(status=status, event=events.decode(answered, content), latency_ms=latency_ms)
-        return SinkResponse(status=status, body=content, latency_ms=latency_ms)
 
     def publish(self, event: Event) -> None:
         """Hand one event to the broker.
@@ -137,11 +138,11 @@ class LocalPlatform:
             PlatformError: When the broker refuses the event for another reason.
         """
         headers, body = events.encode_binary(event)
-        status, _, content = self._request("POST", "/", headers, body)
-        if status == SpoolFullError.http_status:
-            raise SpoolFullError(_detail(content), hint="send again later")
-        if status >= 300:
-            raise PlatformError(f"the broker answered {status}: {_detail(content)}")
+        answer = self._request("POST", "/", headers, body)
+        if answer.status == SpoolFullError.http_status:
+            raise SpoolFullError(_detail(answer.body), hint="send again later")
+        if answer.status >= 300:
+            raise PlatformError(f"the broker answered {answer.status}: {_detail(answer.body)}")
 
     def logs(self, name: str, *, lines: int = 100) -> list[str]:
         """Return the last log lines of a function, of a source (`FUNCTION.SOURCE`) or of an agent (`FUNCTION.agent`).
@@ -211,12 +212,12 @@ class LocalPlatform:
             NotRunningError: When no supervisor runs.
             PlatformError: When it doesn't answer, or answers with an error.
         """
-        status, _, body = self._request("GET", path)
-        if status == NotFoundError.http_status:
+        answer = self._request("GET", path)
+        if answer.status == NotFoundError.http_status:
             return None
-        if status >= 300:
-            raise PlatformError(f"`eaves up` on {self._state.root} answered {status}")
-        return body
+        if answer.status >= 300:
+            raise PlatformError(f"`eaves up` on {self._state.root} answered {answer.status}")
+        return answer.body
 
     def reconcile(self, name: str, done: str) -> None:
         """Make a running supervisor apply the changed spec.
@@ -229,10 +230,10 @@ class LocalPlatform:
             StartError: When the supervisor could not apply it.
         """
         try:
-            status, _, body = self._request("POST", "/reconcile", timeout_s=RECONCILE_TIMEOUT_S)
+            answer = self._request("POST", "/reconcile", timeout_s=RECONCILE_TIMEOUT_S)
         except NotRunningError:
             return  # `eaves up` will read the spec when it starts
-        failed = json.loads(body)["failed"] if status == 200 else {"": _detail(body)}
+        failed = json.loads(answer.body)["failed"] if answer.status == 200 else {"": _detail(answer.body)}
         reason = failed.get(name) or failed.get("")
         if reason:
             but = "but it still runs" if done == "removed" else "but it is not running yet"
@@ -243,20 +244,20 @@ class LocalPlatform:
         self,
         method: str,
         path: str,
-        headers: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
         body: bytes = b"",
         *,
         timeout_s: float = QUERY_TIMEOUT_S,
-    ) -> tuple[int, dict[str, str], bytes]:
+    ) -> HttpAnswer:
         try:
-            answer = ask_socket(self._state.socket, method, path, headers or {}, body, timeout_s=timeout_s)
+            answer = ask_socket(self._state.socket, method, path, headers=headers, body=body, timeout_s=timeout_s)
         except NotRunningError as error:
             raise NotRunningError(
                 f"no local platform runs with the state directory {self._state.root}",
                 hint="start `eaves up` in another terminal",
             ) from error
-        if answer[0] == NotFoundError.http_status and path.startswith("/functions/"):
-            raise NotFoundError(_detail(answer[2]), hint="eaves status")
+        if answer.status == NotFoundError.http_status and path.startswith("/functions/"):
+            raise NotFoundError(_detail(answer.body), hint="eaves status")
         return answer
 
 

@@ -18,11 +18,11 @@ from eaves.admin.queue import SpoolQueue
 from eaves.admin.report import QueueReport
 from eaves.base.clock import SYSTEM, Clock
 from eaves.base.locks import take_lock
-from eaves.delivery import HttpAnswer
 from eaves.errors import ConfigError, EventError, Fault, PlatformError
 from eaves.events import Event, decode, is_event
 from eaves.history import FileHistory
 from eaves.history.recent_images import RecentImages
+from eaves.http_client.client import HttpAnswer
 from eaves.http_client.proxies import parse_proxies
 from eaves.local.access_token import AccessToken
 from eaves.local.apps import Apps
@@ -40,7 +40,7 @@ from eaves.local.specs import LocalApp
 from eaves.local.state import StateDirectory
 from eaves.platform import FunctionStatus
 from eaves.spool import Spool
-from eaves.web.origin import is_loopback_address
+from eaves.web.origin import is_loopback_host
 
 RECONCILE_S = 1.0
 """Interval at which the supervisor checks the spec files, seconds. `eaves deploy` also triggers a check."""
@@ -347,7 +347,7 @@ def open_token(host: str, path: Path | None, state: StateDirectory) -> AccessTok
         StorageError: When the file can't be read or written.
     """
     address = resolve_host(host)
-    if is_loopback_address(address):
+    if is_loopback_host(address):
         return None
     if path is None:
         message = f"{host} is open to other machines, so callers need a token: name a token file"

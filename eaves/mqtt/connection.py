@@ -27,8 +27,10 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from eaves.base.backoff import UNLIMITED
 from eaves.base.clock import SYSTEM, Clock, StopFlag
-from eaves.credentials.folder import AUTHORITIES, Credentials, read_credentials
-from eaves.errors import ConfigError, DeliveryError, Fault, UnreachableError
+from eaves.credentials.folder import Credentials, build_fault, read_credentials
+from eaves.errors import ConfigError, DeliveryError, UnreachableError
+from eaves.http_client.explain import CERTIFICATE as NOT_TRUSTED
+from eaves.http_client.explain import TLS, explain
 from eaves.http_client.trust import build_tls_context
 from eaves.logs import log_once
 from eaves.mqtt.message import Acknowledgement, ConnectionSettings, Message, Publication, SessionInfo
@@ -471,22 +473,13 @@ class _ClosingSocket(ssl.SSLSocket):
 
 
 def _build_tls_context(credentials: Credentials, folder: Path | None) -> ssl.SSLContext:
+    pair = (credentials.certificate, credentials.key) if credentials.certificate and credentials.key else None
     try:
-        context = build_tls_context(credentials.authorities_pem)
+        context = build_tls_context(credentials.authorities_pem, pair)
     except ValueError as error:
-        raise _fault(f"{folder}/{AUTHORITIES}", str(error)) from error
+        raise build_fault(folder, str(error), f"ls -l {folder}") from error
     context.sslsocket_class = _ClosingSocket
-    if credentials.certificate and credentials.key:
-        try:
-            # A key with a passphrase fails here; otherwise OpenSSL would ask for it at the terminal.
-            context.load_cert_chain(credentials.certificate, credentials.key, password="")
-        except (ssl.SSLError, OSError) as error:
-            raise _fault(str(credentials.certificate), f"can't be used with {credentials.key}: {error}") from error
     return context
-
-
-def _fault(path: str, message: str) -> ConfigError:
-    return ConfigError([Fault(origin="credentials", path=path, message=message)])
 
 
 def describe_refusal(code: ReasonCode, settings: ConnectionSettings) -> str:
@@ -506,13 +499,15 @@ def describe_refusal(code: ReasonCode, settings: ConnectionSettings) -> str:
 def describe_error(error: OSError, settings: ConnectionSettings) -> str:
     """Return why a connection failed, from the error that was raised."""
     broker = f"the broker {settings.address.endpoint}"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate of {broker} isn't trusted: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS with {broker} failed: {error.reason or error}"
     if isinstance(error, TimeoutError):
         return f"{broker} doesn't answer"
-    return f"can't connect to {broker}: {error.strerror or error}"
+    found = explain(error)
+    why = found.reason.partition(": ")[2]
+    if found.kind == NOT_TRUSTED:
+        return f"the certificate of {broker} isn't trusted: {why}"
+    if found.kind == TLS:
+        return f"TLS with {broker} failed: {why}"
+    return f"can't connect to {broker}: {found.reason}"
 
 
 def _fail(future: Future[Acknowledgement]) -> None:

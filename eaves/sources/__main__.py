@@ -18,8 +18,7 @@ from eaves.base.allocator import return_freed_memory
 from eaves.delivery import Deliverer, SinkClient
 from eaves.events import Event
 from eaves.http_client.proxies import DIRECT, Proxies, parse_proxies
-from eaves.link.client import SOCKET_OPTIONS
-from eaves.link.credentialed import CredentialedClient
+from eaves.link.client import CredentialedClient
 from eaves.options import build_settings, report_errors, settings_options
 from eaves.sources.agent.configuration import (
     ConfiguredSource,
@@ -91,7 +90,6 @@ def build_function_client(settings: AgentSettings, proxies: Proxies) -> Credenti
         connections=settings.parallel,
         ca_certs_pem=settings.ca_certs,
         proxies=proxies,
-        socket_options=SOCKET_OPTIONS,
     )
 
 

@@ -32,7 +32,7 @@ from eaves.errors import (
 from eaves.events import Event
 from eaves.http_client.proxies import Proxies
 from eaves.images.decoder import load
-from eaves.reachability import TIMEOUT_S, ReachabilityTarget, parse_address, reach
+from eaves.reachability import TIMEOUT_S, parse_address, reach
 from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.collecting import NoIndex, run_without_spool
@@ -236,13 +236,13 @@ def _check_server(address: str, credentials: Path | None, timeout_s: float) -> I
     authorities = (
         credentials / AUTHORITIES if credentials else Path(f"{AUTHORITIES} in a folder that --credentials names")
     )
-    found = reach(ReachabilityTarget(address=address, authorities=str(authorities)), timeout_s=timeout_s)
+    found = reach(address, str(authorities), timeout_s=timeout_s)
     steps = [("address", host), ("connection", f"TCP port {port} answers"), ("TLS", "the certificate is trusted")]
     passed = {"": 2 + with_tls, "name": 0, "connection": 1}.get(found.failed, 2)
     for name, detail in steps[:passed]:
         yield TrialStep(name=name, detail=detail)
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    why = found.message.lower()
+    why = found.message.removeprefix("its certificate is not trusted: ").removeprefix("TLS failed: ").lower()
     message, hint = {
         "name": (f"the name {host} is not found", "check the spelling, or use the IP address of the server"),
         "connection": (

@@ -9,10 +9,9 @@ Source: Fetch standard, section 3.1, `Origin`; RFC 9112, section 3.2, Host.
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-_USUAL = frozenset({"127.0.0.1", "localhost", "::1"})
 HINT = "call it as http://127.0.0.1 or http://localhost, from a program on this machine"
 
 
@@ -38,34 +37,22 @@ def is_same_site(host: str, origin: str) -> bool:
         return False
 
 
-def listens_on_loopback(host: str) -> bool:
-    """Return whether the address that a server listens on is reachable only from this machine.
-
-    Args:
-        host: A name or an address, without brackets.
-    """
-    return is_loopback(f"//[{host}]" if ":" in host else f"//{host}")
-
-
-def is_loopback_address(peer: str) -> bool:
-    """Return whether an IP address, such as that of a connection's other end, is on this machine's loopback.
+def is_loopback_host(host: str) -> bool:
+    """Return whether `localhost` or an address, without brackets, is reachable only from this machine.
 
     An IPv6 socket that also accepts IPv4 names an IPv4 peer `::ffff:127.0.0.1`. Source: RFC 4291, section 2.5.5.2.
     """
     try:
-        address = ip_address(peer)
+        address = ip_address(host)
     except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
+        return host == "localhost"
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def is_loopback(address: str) -> bool:
     """Return whether a URL, or `//` and a host, names this machine's loopback, without a user name."""
     try:
         parts = urlsplit(address)
-        name = parts.hostname or ""
-        is_plain = parts.username is None and parts.port != 0
-        return is_plain and (name in _USUAL or ip_address(name).is_loopback)
+        return parts.username is None and parts.port != 0 and is_loopback_host(parts.hostname or "")
     except ValueError:  # no address, or a port that isn't a number
         return False

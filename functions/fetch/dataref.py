@@ -21,7 +21,6 @@ Source: CloudEvents extension dataref (extensions/dataref.md).
 
 from __future__ import annotations
 
-import http.client
 import io
 import ipaddress
 import re
@@ -29,16 +28,16 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin
 
 from eaves.errors import ClaimDeniedError, ClaimError, ClaimTooLargeError, DeliveryError, EavesError, UnreachableError
-from eaves.http_client.proxies import DIRECT, Proxies, Proxy
+from eaves.http_client.client import BROKEN, CHUNK_BYTES, REDIRECTS, HttpClient, HttpResponse, open_tunnel
+from eaves.http_client.proxies import DIRECT, PORTS, Proxies, Proxy
 from eaves.http_client.trust import build_tls_context
-from functions.fetch.url_policy import PORTS, IpAddress, UrlPolicy, is_presigned
+from functions.fetch.url_policy import IpAddress, UrlPolicy, is_presigned
 
 if TYPE_CHECKING:
     from functions.fetch.request_signer import RequestSigner
@@ -73,12 +72,12 @@ class Trail:
     misled: bool
 
 
-def is_from_store(response: http.client.HTTPResponse, trail: Trail) -> bool:
+def is_from_store(response: HttpResponse, trail: Trail) -> bool:
     """Return whether the headers of an answer, or a verified certificate, show that it is the store's own."""
     return not trail.misled and (trail.verified or _STORE_HEADER in response.headers)
 
 
-def read_refusal(response: http.client.HTTPResponse, *, signed: bool, presigned: bool, trail: Trail) -> EavesError:
+def read_refusal(response: HttpResponse, *, signed: bool, presigned: bool, trail: Trail) -> EavesError:
     """Return the error for an answer that isn't the data of a dataref.
 
     Args:
@@ -101,8 +100,6 @@ def read_refusal(response: http.client.HTTPResponse, *, signed: bool, presigned:
 
 
 MAX_REDIRECTS = 3
-CHUNK_BYTES = 1 << 16
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 Resolve = Callable[[str, int], Sequence[str]]
 """Function from a host name and a port to the IP addresses of the host, as text."""
@@ -207,35 +204,32 @@ class DatarefFetcher:
         """
         headers = {"Accept-Encoding": "identity", "User-Agent": "eaves"}
         signature = self._signer.sign(url) if self._signer is not None and signed else {}
-        host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
-        with self._connected(host, port, parts.scheme, self._proxies.find(url), end) as sock:
-            connection = http.client.HTTPConnection(host, port if port != PORTS[parts.scheme] else None)
-            connection.sock = sock
-            connection.auto_open = 0  # it would connect by name, to an unchecked address
-            try:
-                if isinstance(sock, ssl.SSLSocket):
-                    sock.do_handshake()
-                target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-                connection.request("GET", target, headers={**headers, **signature})
-                with connection.getresponse() as response:
-                    if response.status in _REDIRECTS and (place := response.headers.get("Location")):
-                        return place, is_from_store(response, trail)
-                    if response.status != 200:
-                        raise read_refusal(
-                            response,
-                            signed=bool(signature),
-                            presigned=is_presigned(parts.query),
-                            trail=trail,
-                        )
-                    found = self._read(response, take, proven=is_from_store(response, trail))
-                    left = response.length
-            except (OSError, http.client.HTTPException) as error:
-                self._left_s(end)
-                what = str(error) or type(error).__name__
-                raise DeliveryError(f"the data of a dataref can't be fetched: {what[:200]}", hint=LATER) from error
+        proxy = self._proxies.find(url)
+
+        def dial(host: str, port: int, _: float) -> socket.socket:
+            addresses = self._reach.allowed_addresses(host, self._look_up(host, port, end))
+            if proxy is not None:
+                return self._tunnel(host, addresses, port, proxy, end)
+            return self._connect(host, addresses, port, end)
+
+        http = HttpClient(tls=self._find_context, dial=dial, connections=0)
+        left_s = self._left_s(end)
+        try:
+            with (
+                http.limit(left_s),
+                http.open("GET", url, headers={**headers, **signature}, connect_s=left_s, wait_s=left_s) as response,
+            ):
+                if response.status in REDIRECTS and (place := response.headers.get("Location")):
+                    return place, is_from_store(response, trail)
+                if response.status != 200:
+                    presigned = is_presigned(parts.query)
+                    raise read_refusal(response, signed=bool(signature), presigned=presigned, trail=trail)
+                found = self._read(response, take, proven=is_from_store(response, trail))
+        except BROKEN as error:
+            self._left_s(end)
+            what = str(error) or type(error).__name__
+            raise DeliveryError(f"the data of a dataref can't be fetched: {what[:200]}", hint=LATER) from error
         self._left_s(end)  # a connection that was cut off looks as if it had ended
-        if left:
-            raise DeliveryError("the data of a dataref is incomplete", hint=LATER)
         return found
 
     def _follow(self, url: str, place: str) -> tuple[str, SplitResult]:
@@ -256,22 +250,8 @@ class DatarefFetcher:
             raise DeliveryError(f"the data of a dataref did not arrive within {self._timeout_s:g} s", hint=LATER)
         return left_s
 
-    @contextmanager
-    def _connected(self, host: str, port: int, scheme: str, proxy: Proxy | None, end: float) -> Iterator[socket.socket]:
-        """Open a checked connection to a host, and shut it down at the time `end`, even while bytes still arrive."""
-        addresses = self._reach.allowed_addresses(host, self._look_up(host, port, end))
-        sock = self._tunnel(host, addresses, port, proxy, end) if proxy else self._connect(host, addresses, port, end)
-        try:
-            if scheme == "https":
-                sock = self._secure(sock, host)
-            sock.settimeout(self._left_s(end))
-            with _cut_at(end, sock):
-                yield sock
-        finally:
-            sock.close()
-
-    def _secure(self, sock: socket.socket, host: str) -> ssl.SSLSocket:
-        """Wrap a socket in TLS; the caller starts the handshake."""
+    def _find_context(self) -> ssl.SSLContext:
+        """Return the TLS context, which trusts the authorities beside the signer's keys too."""
         authorities_pem = self._signer.read_authorities() if self._signer is not None else ""
         if self._context is None or authorities_pem != self._authorities_pem:
             try:
@@ -279,12 +259,7 @@ class DatarefFetcher:
             except ValueError as error:
                 raise ClaimDeniedError(f"the file ca.crt of the function's keys can't be used: {error}") from error
             self._authorities_pem = authorities_pem
-        try:
-            return self._context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
-        except OSError as error:
-            raise DeliveryError(
-                f"the host {host[:80]!r} of a dataref closed the connection: {error}", hint=LATER
-            ) from error
+        return self._context
 
     def _connect(self, host: str, addresses: Sequence[IpAddress], port: int, end: float) -> socket.socket:
         fault: OSError | None = None
@@ -298,23 +273,25 @@ class DatarefFetcher:
     def _tunnel(self, host: str, addresses: Sequence[IpAddress], port: int, proxy: Proxy, end: float) -> socket.socket:
         """Return a connection through a proxy to the first of the host's addresses that the proxy can connect to.
 
+        The proxy gets the address and never the host name: it would resolve the name itself, to an unchecked address,
+        and an allowed name could then lead into the proxy's own network. So there is a tunnel for http:// as well.
         The proxy's own address is not checked: the operator of the function chose it, not the event.
         """
         own = [ipaddress.ip_address(text.partition("%")[0]) for text in self._look_up(proxy.host, proxy.port, end)]
-        fault: Exception | None = None
+        fault: OSError | None = None
         for address in addresses:
             sock = self._connect(proxy.host, own, proxy.port, end)
             try:
-                with _cut_at(end, sock):
-                    open_tunnel(sock, proxy, address, port)
-            except (UnreachableError, OSError, http.client.HTTPException) as error:
+                open_tunnel(sock, proxy, str(address), port)
+            except OSError as error:
                 sock.close()
                 fault = error
             else:
                 return sock
         self._left_s(end)
+        hint = "allow this host in the proxy, or add it to NO_PROXY; else it is tried again later"
         raise UnreachableError(
-            f"the host {host[:80]!r} of a dataref can't be reached through the proxy: {fault}", hint=LATER
+            f"the host {host[:80]!r} of a dataref can't be reached through the proxy: {fault}", hint=hint
         ) from fault
 
     def _look_up(self, host: str, port: int, end: float) -> Sequence[str]:
@@ -336,7 +313,7 @@ class DatarefFetcher:
         why = fault[0] if fault else "no answer in time"
         raise UnreachableError(f"the host {host[:80]!r} of a dataref can't be resolved: {why}", hint=LATER)
 
-    def _read(self, response: http.client.HTTPResponse, take: Take, *, proven: bool) -> FetchedData:
+    def _read(self, response: HttpResponse, take: Take, *, proven: bool) -> FetchedData:
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             text = "the data of a dataref is compressed, although the request asked for uncompressed data"
             raise ClaimError(text) if proven else DeliveryError(text, hint=LATER)
@@ -355,46 +332,3 @@ class DatarefFetcher:
 
 def _origin(parts: SplitResult) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme]
-
-
-@contextmanager
-def _cut_at(end: float, sock: socket.socket) -> Iterator[None]:
-    """Shut a connection down at the time `end` of the monotonic clock, unless the block ends before."""
-
-    def cut() -> None:
-        with suppress(OSError):
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # ssl's own shutdown changes what another thread reads from
-
-    timer = threading.Timer(max(0.0, end - time.monotonic()), cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def open_tunnel(sock: socket.socket, proxy: Proxy, address: IpAddress, port: int) -> None:
-    """Make a proxy connect to an address; the socket, a connection to the proxy, is then connected to that address.
-
-    The proxy gets the address and never the host name: it would resolve the name itself, to an unchecked address, and
-    an allowed name could then lead into the proxy's own network. So there is a tunnel for http:// as well as for https://.
-
-    Source: RFC 9110, section 9.3.6 (CONNECT).
-
-    Raises:
-        UnreachableError: When the proxy refuses.
-        OSError: When the connection breaks or time is up.
-        http.client.HTTPException: When the proxy doesn't speak HTTP.
-    """
-    place = f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
-    lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}", *(f"{key}: {text}" for key, text in proxy.headers.items())]
-    sock.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
-    # Nothing arrives before the client sends, so the response's buffer takes none of the server's bytes.
-    with http.client.HTTPResponse(sock, method="CONNECT") as answer:
-        answer.begin()
-        if answer.status != 200:
-            raise UnreachableError(
-                f"the proxy {proxy.url} refuses a connection to {place}: it answered {answer.status}",
-                hint="allow this host in the proxy, or add it to NO_PROXY",
-            )

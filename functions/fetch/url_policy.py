@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from eaves.errors import ClaimError, UnreachableError
+from eaves.http_client.proxies import PORTS
 
-PORTS = {"http": 80, "https": 443}
+SCHEMES = frozenset(PORTS)
 MAX_URL = 2048
 MAX_HOST = 253
 _HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
@@ -42,7 +43,7 @@ class UrlPolicy:
         self, *, hosts: Sequence[str], schemes: Sequence[str] = ("https",), networks: Sequence[str] = ()
     ) -> None:
         self._hosts = [host.lower() for host in hosts]
-        self._schemes = frozenset(schemes) & PORTS.keys()
+        self._schemes = frozenset(schemes) & SCHEMES
         self._networks = [ipaddress.ip_network(network) for network in networks]
 
     def check_url(self, url: str) -> SplitResult:

@@ -16,7 +16,7 @@ from flask import Flask, Response, request
 import eaves
 from eaves.base.prometheus import CONTENT_TYPE
 from eaves.errors import InputError, NotFoundError
-from eaves.web.origin import listens_on_loopback
+from eaves.web.origin import is_loopback_host
 from functions import metrics
 from functions.http import problems
 from functions.http.function_app import (
@@ -77,7 +77,7 @@ def build_flask(service: Service, environ: Mapping[str, str]) -> Flask:
     app.url_map.merge_slashes = app.url_map.strict_slashes = False  # redirects, which senders of events don't follow
     app.config[problems.REVISION] = environ.get(REVISION_VARIABLE, "")
     app.register_error_handler(Exception, problems.error_response)
-    is_local = listens_on_loopback(service.settings.host)
+    is_local = is_loopback_host(service.settings.host)
 
     @app.before_request
     def check() -> None:

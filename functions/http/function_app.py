@@ -16,7 +16,7 @@ from typing import Any
 
 from eaves import events
 from eaves.errors import ForbiddenError, UnsupportedContentError
-from eaves.web.origin import HINT, find_foreign, listens_on_loopback
+from eaves.web.origin import HINT, find_foreign, is_loopback_host
 from functions.service import Service, encode
 
 FAILED = "eaves.failed"
@@ -62,7 +62,7 @@ class FunctionApp:
         self._service = service
         self._build = build_flask
         self._flask: Any = None
-        self._is_local = listens_on_loopback(service.settings.host)
+        self._is_local = is_loopback_host(service.settings.host)
         self._lock = threading.Lock()
 
     @property

@@ -12,16 +12,6 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    NameResolutionError,
-    NewConnectionError,
-    ProtocolError,
-    ProxyError,
-    ReadTimeoutError,
-    SSLError,
-)
-
 from eaves.delivery.response_rules import shorten
 from eaves.errors import (
     AbsentError,
@@ -30,7 +20,9 @@ from eaves.errors import (
     DeniedError,
     InvalidError,
     UnreachableClusterError,
+    UnreachableError,
 )
+from eaves.http_client.explain import CERTIFICATE, NAME, TLS, explain
 
 MAX_MESSAGE = 1000
 """Maximum number of characters of an API server's message in an error; webhooks list every fault in one message."""
@@ -200,39 +192,32 @@ class BrokenConnectionError(UnreachableClusterError):
 
 
 def build_unreachable_error(error: Exception, call: ApiCall, limit_s: float) -> UnreachableClusterError:
-    """Build the error for an exception of urllib3 or of a socket.
+    """Build the error for a request without an answer, or whose connection broke.
 
     Args:
-        error: The exception.
+        error: Exception of `HttpClient`, or of a connection.
         call: Description of the request.
         limit_s: Time limit of the request in seconds.
     """
-    if isinstance(error, ProtocolError | ConnectionError) and not isinstance(error, NewConnectionError):
-        return build_broken_error(error, call)
-    what = f"can't connect to {call.server}: {_reason(error)}"
-    ready = call.kubectl("get --raw /readyz")
-    hint = f"check the network, and try again when this command answers ok: {ready}"
-    if isinstance(error, NameResolutionError):
+    found, ready = explain(error), call.kubectl("get --raw /readyz")
+    hint = f"try again when this command answers ok: {ready}"
+    if isinstance(error, TimeoutError):
+        return UnreachableClusterError(
+            f"{call.where}: {call.server} did not answer within {limit_s:.3g} s", hint=f"check the network, and {hint}"
+        )
+    if not isinstance(error, UnreachableError):
+        reason = shorten(str(error), 200) or found.reason
+        return BrokenConnectionError(f"{call.where}: the connection to {call.server} broke: {reason}", hint=hint)
+    what, hint = f"can't connect to {call.server}: {shorten(found.reason, 200)}", f"check the network, and {hint}"
+    if found.kind == NAME:
         what = f"the name of {call.server} can't be resolved"
-    elif isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
-        what = f"can't connect to {call.server}: the connection timed out"
-    elif isinstance(error, ReadTimeoutError | TimeoutError):
-        what = f"{call.server} did not answer within {limit_s:.3g} s"
-    elif isinstance(error, SSLError):
-        what = f"the certificate of {call.server} can't be verified: {_reason(error)}"
+    elif found.kind in (CERTIFICATE, TLS):
+        what = f"the certificate of {call.server} can't be verified: {shorten(found.reason, 200)}"
         hint = (
             "check the clock of this machine and the certificate authority in the kubeconfig: "
             f"{call.kubectl('config view --minify')}"
         )
     return UnreachableClusterError(f"{call.where}: {what}", hint=hint)
-
-
-def build_broken_error(error: Exception, call: ApiCall) -> BrokenConnectionError:
-    """Build the error for a connection that broke during a request."""
-    return BrokenConnectionError(
-        f"{call.where}: the connection to {call.server} broke: {_reason(error)}",
-        hint=f"try again when this command answers ok: {call.kubectl('get --raw /readyz')}",
-    )
 
 
 def build_foreign_error(body: bytes, call: ApiCall) -> ClusterError:
@@ -242,9 +227,3 @@ def build_foreign_error(body: bytes, call: ApiCall) -> ClusterError:
         f"{call.where}: {call.server} is not an API server: it answered {answer_text}",
         hint=f"check the server's address in the kubeconfig: {call.kubectl('config view --minify')}",
     )
-
-
-def _reason(error: Exception) -> str:
-    """Return the reason from the text of a urllib3 exception, without the Python objects in that text."""
-    text = str(error.original_error if isinstance(error, ProxyError) else error)
-    return shorten(re.sub(r"<[^>]*>:? ?|\w+\(host=[^)]*\): ?", "", text), 200)

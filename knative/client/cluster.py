@@ -16,8 +16,9 @@ from types import MappingProxyType
 from typing import Any
 
 from eaves.errors import ClusterError
+from eaves.http_client.client import HttpAnswer, split_url
 from knative.client.api_errors import ApiCall
-from knative.client.kinds import ObjectKind, kind_of
+from knative.client.kinds import SERVICE, ObjectKind, kind_of
 from knative.client.kubeconfig import connect_inside, find_context, inside_namespace
 from knative.client.pods import Pods
 from knative.client.transport import ApiRequest, ApiTransport, parse_object
@@ -195,6 +196,31 @@ class Cluster(Pods):
                 return
             time.sleep(min(POLL_S, left_s))
 
+    def send(
+        self, url: str, *, method: str = "POST", headers: Mapping[str, str], body: bytes = b"", timeout_s: float = 30.0
+    ) -> HttpAnswer:
+        """Send a request through the API server to an address inside the cluster, `http://NAME.NAMESPACE.svc...`.
+
+        The Service of a function is an alias (ExternalName) of the gateway's Service, and the gateway tells functions
+        apart by the Host header.
+
+        Raises:
+            ClusterError: When the address isn't inside the cluster, or its Service doesn't exist or doesn't answer.
+        """
+        (scheme, host, port), _, path = split_url(url)
+        name, namespace = _split(host)
+        service = self.get(SERVICE, name, namespace=namespace)
+        if service is None:
+            message = f"{url} can't be reached: the Service {name} does not exist in {namespace}"
+            raise ClusterError(message, hint="eaves doctor")
+        if alias := str(service.get("spec", {}).get("externalName", "")):
+            name, namespace = _split(alias)
+        target = f"services/{'https:' if scheme == 'https' else ''}{name}:{port}"
+        sent = {**headers, "Host": host}
+        return self.proxy(
+            target, path, method=method, headers=sent, body=body, timeout_s=timeout_s, namespace=namespace
+        )
+
     def allowed(
         self, verb: str, kind: ObjectKind, *, subresource: str = "", namespace: str | None = None, name: str = ""
     ) -> bool:
@@ -265,6 +291,14 @@ class Cluster(Pods):
         space = self.namespace if namespace is None else namespace
         call = self._common(verb=verb, resource=kind.resource, name=name, namespace=space if kind.namespaced else "")
         return ApiRequest(call=call, path=kind.path(space, name), headers=headers, **more)
+
+
+def _split(host: str) -> tuple[str, str]:
+    """Return (name, namespace) of a Service from its host name."""
+    labels = host.split(".")
+    if len(labels) < 3 or labels[2] != "svc":
+        raise ClusterError(f"{host} is not an address inside the cluster", hint="eaves doctor")
+    return labels[0], labels[1]
 
 
 def open_cluster(

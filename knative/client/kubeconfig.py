@@ -25,22 +25,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import urllib3
 import yaml
-from kubernetes.client import ApiClient, Configuration
+from kubernetes.client import Configuration
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config_from_dict
-from urllib3.exceptions import InsecureRequestWarning
 
 from eaves import __version__
 from eaves.delivery.response_rules import shorten
 from eaves.errors import ConfigError, DeniedError, Fault
-from eaves.http_client.proxies import Proxies, Proxy, parse_bypasses, parse_proxy
+from eaves.http_client.client import HttpClient
+from eaves.http_client.proxies import DIRECT, Proxies, parse_bypasses, parse_proxy
 from knative.client.transport import ApiConnection
 
 KUBECONFIG = Path("~/.kube/config")
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 CONNECTIONS = 32
-"""Number of open connections that are kept for each cluster; urllib3 logs a warning when more are used."""
+"""Number of open connections that are kept for each cluster."""
 _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """YAML loader; the C parser, if PyYAML has it, reads 200 contexts in a tenth of the time."""
 PLUGIN_S = 120.0
@@ -76,7 +75,7 @@ class Context:
             ConfigError: When the files lack a value that a connection needs.
             DeniedError: When a login plugin fails.
         """
-        configuration = _configuration()
+        configuration = Configuration()
         with _as_faults(self.files):
             config = _load(self.files)
             context = config["contexts"][self.name]
@@ -95,8 +94,8 @@ class Context:
                 load_kube_config_from_dict(
                     config, context=self.name, client_configuration=configuration, persist_config=False
                 )
-        _choose_proxy(configuration, own=str(cluster.get("proxy-url") or ""))
-        return _connection(configuration, self.files, self.name)
+            proxies = _find_proxies(configuration, own=str(cluster.get("proxy-url") or ""))
+        return _connection(configuration, proxies, self.files, self.name)
 
 
 def find_context(kubeconfig: Path | None, name: str) -> Context | None:
@@ -136,11 +135,11 @@ def connect_inside() -> ApiConnection:
     Raises:
         ConfigError: When no service account is mounted.
     """
-    configuration = _configuration()
+    configuration = Configuration()
     with _as_faults(str(SERVICE_ACCOUNT)):
         load_incluster_config(configuration)
-    _choose_proxy(configuration)
-    return _connection(configuration, str(SERVICE_ACCOUNT), "")
+        proxies = _find_proxies(configuration)
+    return _connection(configuration, proxies, str(SERVICE_ACCOUNT), "")
 
 
 def inside_namespace() -> str:
@@ -277,43 +276,18 @@ def _describe(error: Exception) -> str:
     return shorten(f"{type(error).__name__}: {error}" if named else str(error), 300)
 
 
-def _configuration() -> Configuration:
-    configuration = Configuration()
-    configuration.retries = False
-    configuration.keep_alive = True  # so that a watch over a lost connection ends
-    configuration.connection_pool_maxsize = CONNECTIONS
-    return configuration
-
-
-def _choose_proxy(configuration: Configuration, *, own: str = "") -> None:
-    """Set the proxy that kubectl would use for the configured server.
-
-    The client reads the proxy from the environment, but it would send requests for loopback to the proxy too, and would
-    send the proxy no user name and password.
+def _find_proxies(configuration: Configuration, *, own: str = "") -> Proxies:
+    """Return the proxies that kubectl would use; `own` is the `proxy-url` of the kubeconfig's cluster, or empty.
 
     Source: client-go, rest.Config.Proxy: a kubeconfig's `proxy-url` is for every host, whatever NO_PROXY says.
-
-    Args:
-        configuration: Client configuration whose server is set.
-        own: The `proxy-url` of the kubeconfig's cluster; empty when it has none.
     """
-    if own:
-        configuration.no_proxy = None
-    address = own or configuration.proxy
-    if not address:
-        return
-    try:
-        proxy: Proxy | None = parse_proxy(address)
-    except ValueError:
-        return  # another scheme, such as socks5://, which the client supports with another package
-    if not own:
-        bypasses = parse_bypasses(configuration.no_proxy or "")
-        proxy = Proxies(https=proxy, http=proxy, bypasses=bypasses).find(str(configuration.host))
-    configuration.proxy = proxy.url if proxy else None
-    configuration.proxy_headers = proxy.headers if proxy else None
+    if not (address := own or configuration.proxy):
+        return DIRECT
+    proxy, bypasses = parse_proxy(address), parse_bypasses(configuration.no_proxy or "")
+    return Proxies(https=proxy, http=proxy, bypasses=bypasses, everywhere=bool(own))
 
 
-def _connection(configuration: Configuration, origin: str, name: str) -> ApiConnection:
+def _connection(configuration: Configuration, proxies: Proxies, origin: str, name: str) -> ApiConnection:
     server = str(configuration.host).rstrip("/")
     parts = urlsplit(server)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -323,24 +297,18 @@ def _connection(configuration: Configuration, origin: str, name: str) -> ApiConn
         raise ConfigError([fault], hint="kubectl config set-cluster NAME --server=https://HOST:6443")
     if not configuration.verify_ssl:
         _log.warning("%s: the certificate of %s is not verified (insecure-skip-tls-verify)", name or origin, server)
-        urllib3.disable_warnings(InsecureRequestWarning)  # logged once above; urllib3 would warn on every request
-    client = ApiClient(configuration)
-    client.user_agent = f"eaves/{__version__}"
 
     def authorize() -> Mapping[str, str]:
-        headers = dict(client.default_headers)
-        client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
-        return headers
+        token = configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        return {"User-Agent": f"eaves/{__version__}"} | ({"Authorization": token} if token else {})
 
-    return ApiConnection(
-        pool=client.rest_client.pool_manager,
-        server=server,
-        authorize=authorize,
+    http = HttpClient(
+        proxies=proxies,
+        connections=CONNECTIONS,
         tls=cache(lambda: _tls(configuration)),
         server_name=str(configuration.tls_server_name or ""),
-        proxy=str(configuration.proxy or ""),
-        proxy_headers=dict(configuration.proxy_headers or {}),
     )
+    return ApiConnection(http=http, server=server, authorize=authorize)
 
 
 def _tls(configuration: Configuration) -> ssl.SSLContext:

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from eaves.delivery.client import HttpAnswer
 from eaves.delivery.response_rules import shorten
 from eaves.errors import ClusterError
+from eaves.http_client.client import HttpAnswer
 from knative.client.api_errors import ApiCall, build_api_error, parse_status
-from knative.client.kinds import POD, SERVICE
+from knative.client.kinds import POD
 from knative.client.port_forward import forward
-from knative.client.transport import ApiRequest, ApiTransport, Deadline
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
-
+from knative.client.transport import ApiRequest, ApiTransport
 
 Lines = list[str]
 
@@ -115,7 +109,7 @@ class Pods:
             headers=headers,
             body=body or None,
         )
-        answer = self._transport.send_once(request, Deadline(timeout_s))
+        answer = self._transport.send_once(request, timeout_s)
         if answer.status >= 400 and parse_status(answer.body) is not None:  # the answer is the API server's own
             raise _not_proxied(call, answer)
         return answer
@@ -149,7 +143,7 @@ class Pods:
         route, _, query = path.partition("?")
         call = self._common(verb="create", resource="pods", subresource="portforward", name=pod, namespace=space)
         request = ApiRequest(call=call, path=route, query=query, headers=headers)
-        return forward(self._transport, POD.path(space, pod), port, request, Deadline(timeout_s))
+        return forward(self._transport, POD.path(space, pod), port, request, timeout_s)
 
     def _common(self, **values: str) -> ApiCall:
         return replace(self._transport.call, **values)
@@ -163,53 +157,3 @@ def _not_proxied(call: ApiCall, answer: HttpAnswer) -> ClusterError:
     return ClusterError(
         f"{call.where}: {call.what} does not answer: {answer_text}", hint=f"this command shows what runs: {see}"
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProxyRoute:
-    """A route through the API server's proxy to an address inside the cluster.
-
-    Attributes:
-        namespace: Namespace of the Service that listens.
-        target: Service and port in the form of the API server's proxy, `services/NAME:80`.
-        path: Path of the request at the Service.
-        host: Value of the request's Host header.
-    """
-
-    namespace: str
-    target: str
-    path: str
-    host: str
-
-
-def find_route(cluster: Cluster, url: str) -> ProxyRoute:
-    """Find the route to an address inside the cluster, `http://NAME.NAMESPACE.svc...`.
-
-    The Service of a function is an alias (ExternalName) of the gateway's Service, and the gateway tells functions apart
-    by the Host header.
-
-    Raises:
-        ClusterError: When the address isn't inside the cluster, or its Service doesn't exist.
-    """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    name, namespace = _split(host)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    service = cluster.get(SERVICE, name, namespace=namespace)
-    if service is None:
-        raise ClusterError(
-            f"{url} can't be reached: the Service {name} does not exist in {namespace}", hint="eaves doctor"
-        )
-    alias = str(service.get("spec", {}).get("externalName", ""))
-    if alias:
-        name, namespace = _split(alias)
-    scheme = "https:" if parts.scheme == "https" else ""
-    return ProxyRoute(namespace=namespace, target=f"services/{scheme}{name}:{port}", path=parts.path or "/", host=host)
-
-
-def _split(host: str) -> tuple[str, str]:
-    """Return (name, namespace) of a Service from its host name."""
-    labels = host.split(".")
-    if len(labels) < 3 or labels[2] != "svc":
-        raise ClusterError(f"{host} is not an address inside the cluster", hint="eaves doctor")
-    return labels[0], labels[1]

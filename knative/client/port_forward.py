@@ -16,16 +16,14 @@ from __future__ import annotations
 
 import io
 import re
-import socket
-import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from http.client import HTTPConnection, HTTPException
+from dataclasses import replace
+from http.client import HTTPConnection
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from urllib3.exceptions import HTTPError, SSLError
 from websocket import (
     ABNF,
     WebSocket,
@@ -35,31 +33,17 @@ from websocket import (
     WebSocketTimeoutException,
 )
 
-from eaves.delivery.client import HttpAnswer
 from eaves.delivery.response_rules import shorten
-from eaves.errors import ClusterError, DeniedError
-from eaves.http_client.response_body import MAX_ERROR_BYTES
-from knative.client.api_errors import (
-    ApiCall,
-    build_api_error,
-    build_broken_error,
-    build_unreachable_error,
-    parse_status,
-)
-from knative.client.transport import (
-    CONNECT_TIMEOUT_S,
-    MAX_BODY_BYTES,
-    ApiConnection,
-    ApiRequest,
-    ApiTransport,
-    Deadline,
-)
+from eaves.errors import ClusterError, DeniedError, UnreachableError
+from eaves.http_client.client import BROKEN, CONNECT_TIMEOUT_S, HttpAnswer, HttpResponse, read_answer
+from knative.client.api_errors import ApiCall, build_api_error, build_unreachable_error, parse_status
+from knative.client.transport import MAX_BODY_BYTES, ApiConnection, ApiRequest, ApiTransport
 
 PROTOCOL = "v4.channel.k8s.io"
 _DATA, _ERRORS = 0, 1
 
 
-def forward(transport: ApiTransport, path: str, port: int, request: ApiRequest, deadline: Deadline) -> HttpAnswer:
+def forward(transport: ApiTransport, path: str, port: int, request: ApiRequest, timeout_s: float) -> HttpAnswer:
     """Send one request to a port of a pod; return its answer of any status.
 
     Args:
@@ -67,7 +51,7 @@ def forward(transport: ApiTransport, path: str, port: int, request: ApiRequest, 
         path: Path of the pod at the API server.
         port: TCP port in the pod.
         request: The request to send to the pod; its `call` names the pod's subresource `portforward`.
-        deadline: Deadline of the request and its answer.
+        timeout_s: Time limit of the request and its answer, seconds.
 
     Raises:
         DeniedError: When the current user may not forward ports, or is not logged in.
@@ -76,46 +60,47 @@ def forward(transport: ApiTransport, path: str, port: int, request: ApiRequest, 
         ClusterError: When nothing listens at that port, or a proxy before the API server passes no WebSockets.
     """
     started = time.monotonic()
-    websocket = _open(transport, f"{path}/portforward?ports={port}", request.call, deadline)
-    stream = _Stream(websocket, deadline)
+    ends_at = started + timeout_s
+    websocket = _open(transport, f"{path}/portforward?ports={port}", request.call, ends_at, timeout_s)
+    stream = _Stream(websocket, ends_at)
     try:
-        answer = _exchange(stream, request, started)
-    except (HTTPException, WebSocketException, OSError) as error:
+        client = HTTPConnection("localhost")
+        client.response_class = HttpResponse
+        client.sock = cast(Any, stream)  # it is connected already
+        client.request(request.method, request.url(""), body=request.body, headers=dict(request.headers))
+        answer = read_answer(cast("HttpResponse", client.getresponse()), ends_at, max_bytes=MAX_BODY_BYTES)
+    except (WebSocketException, *BROKEN) as error:
         if stream.refusal:
             raise _nobody_listens(stream.refusal, port, request.call) from error
-        if isinstance(error, WebSocketTimeoutException | TimeoutError):
-            raise build_unreachable_error(TimeoutError(str(error)), request.call, deadline.limit_s) from error
-        raise build_broken_error(error, request.call) from error
+        raise build_unreachable_error(_translate(error), request.call, timeout_s) from error
     finally:
         with suppress(WebSocketException, OSError):
             websocket.send_close()
         websocket.shutdown()  # type: ignore[no-untyped-call]
-    return answer
+    return replace(answer, latency_ms=(time.monotonic() - started) * 1000)
 
 
-def _open(transport: ApiTransport, path: str, call: ApiCall, deadline: Deadline) -> WebSocket:
+def _translate(error: Exception) -> Exception:
+    return TimeoutError(str(error)) if isinstance(error, WebSocketTimeoutException) else error
+
+
+def _open(transport: ApiTransport, path: str, call: ApiCall, ends_at: float, limit_s: float) -> WebSocket:
     """Open a WebSocket to a pod's port-forward at the API server; renew credentials once if they are refused."""
     renewed = False
     while True:
         connection, identity, generation = transport.credentials()
         try:
-            return _handshake(connection, path, identity, deadline)
+            return _handshake(connection, path, identity, max(ends_at - time.monotonic(), 0.001))
         except WebSocketBadStatusException as error:
             if error.status_code == 401 and not renewed:
                 transport.renew(generation)
                 renewed = True
                 continue
             raise _refused(error, call) from error
-        except (WebSocketTimeoutException, TimeoutError) as error:
-            raise build_unreachable_error(TimeoutError(str(error)), call, deadline.limit_s) from error
-        except ssl.SSLError as error:
-            raise build_unreachable_error(SSLError(error), call, deadline.limit_s) from error
-        except WebSocketConnectionClosedException as error:
-            raise build_broken_error(error, call) from error
+        except (WebSocketTimeoutException, WebSocketConnectionClosedException, UnreachableError, *BROKEN) as error:
+            raise build_unreachable_error(_translate(error), call, limit_s) from error
         except WebSocketException as error:  # a redirect, or an answer without a WebSocket
             raise _no_websocket(call, str(error)) from error
-        except (HTTPException, OSError) as error:
-            raise build_unreachable_error(HTTPError(str(error)), call, deadline.limit_s) from error
 
 
 def _refused(error: WebSocketBadStatusException, call: ApiCall) -> ClusterError:
@@ -139,9 +124,9 @@ def _no_websocket(call: ApiCall, reason: str) -> ClusterError:
     )
 
 
-def _handshake(connection: ApiConnection, path: str, identity: Mapping[str, str], deadline: Deadline) -> WebSocket:
-    server = urlsplit(connection.server)
-    sock = _dial(connection, max(min(CONNECT_TIMEOUT_S, deadline.left_s), 0.001))
+def _handshake(connection: ApiConnection, path: str, identity: Mapping[str, str], left_s: float) -> WebSocket:
+    server, timeout_s = urlsplit(connection.server), min(CONNECT_TIMEOUT_S, left_s)
+    sock = connection.http.connect(connection.server, timeout_s, tunnel=True)
     websocket = WebSocket()
     try:
         websocket.connect(  # type: ignore[no-untyped-call]
@@ -149,7 +134,7 @@ def _handshake(connection: ApiConnection, path: str, identity: Mapping[str, str]
             header=[f"{name}: {value}" for name, value in identity.items()],
             subprotocols=[PROTOCOL],
             suppress_origin=True,
-            timeout=sock.gettimeout(),
+            timeout=timeout_s,
             redirect_limit=0,
             socket=sock,  # the library would look for proxies in the environment
         )
@@ -159,53 +144,15 @@ def _handshake(connection: ApiConnection, path: str, identity: Mapping[str, str]
     return websocket
 
 
-def _dial(connection: ApiConnection, timeout_s: float) -> socket.socket:
-    """Open a socket to the API server, through the proxy that other requests to it use."""
-    server, proxy = urlsplit(connection.server), urlsplit(connection.proxy)
-    if proxy.scheme not in {"", "http"}:
-        raise ClusterError(f"ports can't be forwarded through a proxy with the scheme {proxy.scheme}")
-    host, port = server.hostname or "", server.port or {"http": 80, "https": 443}[server.scheme]
-    dialled = HTTPConnection(
-        proxy.hostname or host, proxy.port or (80 if connection.proxy else port), timeout=timeout_s
-    )
-    if connection.proxy:
-        dialled.set_tunnel(host, port, headers=dict(connection.proxy_headers))
-    dialled.connect()
-    if server.scheme == "http":
-        return dialled.sock
-    try:
-        return connection.tls().wrap_socket(dialled.sock, server_hostname=connection.server_name or host)
-    except BaseException:
-        dialled.close()
-        raise
-
-
-def _exchange(stream: _Stream, request: ApiRequest, started: float) -> HttpAnswer:
-    client = HTTPConnection("localhost")
-    client.sock = cast(Any, stream)  # it is connected already
-    client.request(request.method, request.url(""), body=request.body, headers=dict(request.headers))
-    response = client.getresponse()
-    limit = MAX_BODY_BYTES if response.status < 300 else MAX_ERROR_BYTES
-    content = response.read(limit + 1)
-    if len(content) > limit and response.status < 300:
-        raise ClusterError(f"{request.call.where}: the answer of {request.call.what} is larger than {limit} bytes")
-    return HttpAnswer(
-        status=response.status,
-        headers={name.lower(): value for name, value in response.getheaders()},
-        body=content[:limit],
-        latency_ms=(time.monotonic() - started) * 1000,
-    )
-
-
 class _Stream(io.RawIOBase):
     """A forwarded port, with the methods of a socket that Python's HTTPConnection calls.
 
     Its `refusal` is the container runtime's reason when the port can't be reached.
     """
 
-    def __init__(self, websocket: WebSocket, deadline: Deadline) -> None:
+    def __init__(self, websocket: WebSocket, ends_at: float) -> None:
         self.refusal = ""
-        self._websocket, self._deadline = websocket, deadline
+        self._websocket, self._ends_at = websocket, ends_at
         self._data, self._greeted, self._ended = b"", {_DATA: False, _ERRORS: False}, False
 
     def sendall(self, data: Any) -> None:
@@ -248,7 +195,7 @@ class _Stream(io.RawIOBase):
             self._ended = True
 
     def _wait(self) -> None:
-        left_s = self._deadline.left_s
+        left_s = self._ends_at - time.monotonic()
         if left_s <= 0:
             raise TimeoutError("the time limit has passed")
         self._websocket.settimeout(left_s)

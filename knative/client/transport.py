@@ -1,14 +1,13 @@
 """Requests to one API server, with time limits, a bounded number of retries, renewed credentials and errors of Eaves.
 
 The official client's own calls retry without bound or not at all, have no time limit and can't send every body
-unchanged. So requests are made here, on the connections that the client has set up.
+unchanged. So requests are made here.
 """
 
 from __future__ import annotations
 
 import json
 import random
-import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,14 +15,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import urllib3
-from urllib3.exceptions import HTTPError
-
 from eaves.base.backoff import Backoff
-from eaves.delivery.client import HttpAnswer
-from eaves.errors import ClusterError
-from eaves.http_client.response_body import LargeAnswerError, read_body
-from eaves.http_client.retry_after import parse_retry_after
+from eaves.errors import DeliveryError
+from eaves.http_client.client import BROKEN, CONNECT_TIMEOUT_S, HttpAnswer, HttpClient, parse_retry_after, read_answer
 from knative.client.api_errors import (
     ApiCall,
     BrokenConnectionError,
@@ -33,7 +27,6 @@ from knative.client.api_errors import (
     parse_status,
 )
 
-CONNECT_TIMEOUT_S = 10.0
 MAX_BODY_BYTES = 64 << 20
 RETRIES = Backoff(retry=3, first_s=0.25, cap_s=4.0)
 _AGAIN = frozenset({429, 503})
@@ -44,23 +37,15 @@ class ApiConnection:
     """A connection to an API server with the credentials of one user.
 
     Attributes:
-        pool: Connection pool with the server's trust and the user's certificates.
+        http: HTTP client with the server's trust, the user's certificates and the proxy.
         server: URL of the API server, without a slash at its end.
         authorize: Function that returns the user's authentication headers; it may renew a token that is about to
             expire.
-        tls: Function that builds a TLS context with the pool's trust and client certificate, for other connections.
-        server_name: Name that the server's certificate is checked for; empty means the URL's host.
-        proxy: URL of the proxy that the server is reached through; empty means none.
-        proxy_headers: Headers for the proxy.
     """
 
-    pool: urllib3.PoolManager
+    http: HttpClient
     server: str
     authorize: Callable[[], Mapping[str, str]]
-    tls: Callable[[], ssl.SSLContext] = ssl.create_default_context
-    server_name: str = ""
-    proxy: str = ""
-    proxy_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,19 +74,6 @@ class ApiRequest:
         """Build the request's URL at a server."""
         query = self.query if isinstance(self.query, str) else urlencode(self.query)
         return server + quote(self.path, safe="/:@!$&'()*+,;=~%") + (f"?{query}" if query else "")
-
-
-class Deadline:
-    """A point in time that is a number of seconds after the object was created."""
-
-    def __init__(self, limit_s: float) -> None:
-        self.limit_s = limit_s
-        self._end = time.monotonic() + limit_s
-
-    @property
-    def left_s(self) -> float:
-        """Seconds left until the deadline; negative after the deadline."""
-        return self._end - time.monotonic()
 
 
 class ApiTransport:
@@ -142,65 +114,59 @@ class ApiTransport:
         Raises:
             UnreachableClusterError: When there is no answer within `timeout_s`, or the transport's own limit.
         """
-        deadline, failures = Deadline(timeout_s or self._timeout_s), 0
+        limit_s, started, failures = timeout_s or self._timeout_s, time.monotonic(), 0
         while True:
             failures += 1
+            left_s = limit_s - (time.monotonic() - started)
             try:
-                answer = self.send_once(request, deadline)
+                answer = self.send_once(request, left_s, limit_s=limit_s)
             except BrokenConnectionError:
-                pause_s = self._pause_s(failures, None, deadline)
+                pause_s = self._pause_s(failures, None, left_s)
                 if not request.repeatable or pause_s is None:
                     raise
             else:
-                asked_s = parse_retry_after(answer.headers.get("retry-after"), time.time())
+                asked_s = parse_retry_after(answer.headers)
                 if answer.status not in _AGAIN and (asked_s is None or answer.status < 500):
                     return answer
-                pause_s = self._pause_s(failures, asked_s, deadline)
+                pause_s = self._pause_s(failures, asked_s, left_s)
                 if pause_s is None:
                     return answer
             time.sleep(pause_s)
 
-    def send_once(self, request: ApiRequest, deadline: Deadline) -> HttpAnswer:
+    def send_once(self, request: ApiRequest, timeout_s: float, *, limit_s: float = 0.0) -> HttpAnswer:
         """Send a request once and return its answer of any status; renew refused credentials once.
+
+        Args:
+            request: The request.
+            timeout_s: Time that is left, seconds.
+            limit_s: The whole time limit, for messages; 0: `timeout_s`.
 
         Raises:
             UnreachableClusterError: When there is no answer.
         """
         started, renewed = time.monotonic(), False
         while True:
-            response, generation = self._send(request, deadline)
-            content = _read(request.call, response, deadline)
+            connection, identity, generation = self.credentials()
+            left_s = max(timeout_s - (time.monotonic() - started), 0.001)
+            try:
+                response = connection.http.open(
+                    request.method,
+                    request.url(connection.server),
+                    body=request.body,
+                    headers={**request.headers, **identity},
+                    connect_s=min(CONNECT_TIMEOUT_S, left_s),
+                    wait_s=left_s,
+                )
+                answer = read_answer(response, started + timeout_s, max_bytes=MAX_BODY_BYTES)
+            except (DeliveryError, ValueError, *BROKEN) as error:
+                raise build_unreachable_error(error, request.call, limit_s or timeout_s) from error
             # A backend behind the API server's proxy may answer 401 too; its answer has no Status. Nor has that of a
             # login proxy before the API server, through which some clusters are reached.
-            is_backend = request.call.subresource == "proxy" and parse_status(content) is None
-            if response.status != 401 or renewed or is_backend:
-                return HttpAnswer(
-                    status=response.status,
-                    headers={name.lower(): value for name, value in response.headers.items()},
-                    body=content,
-                    latency_ms=(time.monotonic() - started) * 1000,
-                )
+            is_backend = request.call.subresource == "proxy" and parse_status(answer.body) is None
+            if answer.status != 401 or renewed or is_backend:
+                return replace(answer, latency_ms=(time.monotonic() - started) * 1000)
             self.renew(generation)
             renewed = True
-
-    def _send(self, request: ApiRequest, deadline: Deadline) -> tuple[urllib3.BaseHTTPResponse, int]:
-        """Send a request; return the response, whose body is not read yet, and the generation of the credentials."""
-        connection, identity, generation = self.credentials()
-        left_s = max(deadline.left_s, 0.001)
-        try:
-            response = connection.pool.request(
-                request.method,
-                request.url(connection.server),
-                body=request.body,
-                headers={**request.headers, **identity},
-                timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT_S, left_s), total=left_s),
-                retries=False,
-                redirect=False,
-                preload_content=False,
-            )
-        except (HTTPError, OSError) as error:
-            raise build_unreachable_error(error, request.call, deadline.limit_s) from error
-        return response, generation
 
     def credentials(self) -> tuple[ApiConnection, Mapping[str, str], int]:
         """Return (connection, authentication headers of the user, generation of these credentials) for one request.
@@ -217,14 +183,11 @@ class ApiTransport:
                 self._connection = self._connect()
                 self._generation += 1
 
-    def _pause_s(self, failures: int, asked_s: float | None, deadline: Deadline) -> float | None:
+    def _pause_s(self, failures: int, asked_s: float | None, left_s: float) -> float | None:
         """Return the seconds to wait before the next attempt; None when the request must not be sent again."""
-        pause_s = RETRIES.pause_s(
-            failures,
-            jitter=random.random(),  # noqa: S311 - it only spreads retries
-            retry_after_s=asked_s,
-        )
-        return None if RETRIES.exhausted(failures) or pause_s >= deadline.left_s else pause_s
+        jitter = random.random()  # noqa: S311 - it only spreads retries
+        pause_s = RETRIES.pause_s(failures, jitter=jitter, retry_after_s=asked_s)
+        return None if RETRIES.exhausted(failures) or pause_s >= left_s else pause_s
 
 
 def parse_object(call: ApiCall, answer: HttpAnswer) -> dict[str, Any]:
@@ -242,13 +205,3 @@ def parse_object(call: ApiCall, answer: HttpAnswer) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise build_foreign_error(answer.body, call)
     return value
-
-
-def _read(call: ApiCall, response: urllib3.BaseHTTPResponse, deadline: Deadline) -> bytes:
-    try:
-        return read_body(response, time.monotonic() + deadline.left_s, max_bytes=MAX_BODY_BYTES)
-    except LargeAnswerError as error:
-        message = f"{call.where}: the answer to a request for {call.what} is larger than {MAX_BODY_BYTES} bytes"
-        raise ClusterError(message) from error
-    except (HTTPError, OSError) as error:
-        raise build_unreachable_error(error, call, deadline.limit_s) from error

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
-import time
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from eaves.delivery.client import HttpAnswer
-from eaves.errors import AbsentError, ClusterError
+from eaves.errors import AbsentError, ClusterError, DeliveryError
+from eaves.http_client.client import HttpAnswer, HttpClient
+from eaves.http_client.explain import explain
 from knative.client.api_errors import ApiCall
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD
@@ -26,6 +25,8 @@ class InsideCluster(Cluster):
     cluster to the metrics and health of relays and publishers, and agents have no policy. A function's policy admits
     Serving only, so the reason of a function that doesn't start is then read from its log.
     """
+
+    _pods = HttpClient(connections=0)
 
     def ask_pod(
         self,
@@ -49,20 +50,14 @@ class InsideCluster(Cluster):
         address = str(found.get("status", {}).get("podIP") or "")
         if not address:
             raise ClusterError(f"the pod {pod} has no address yet")
-        began = time.monotonic()
-        connection = http.client.HTTPConnection(address, port, timeout=timeout_s)
+        host = f"[{address}]" if ":" in address else address
         try:
-            connection.request("GET", path, headers=dict(headers))
-            answer = connection.getresponse()
-            body = answer.read(MAX_BYTES)
-        except (OSError, http.client.HTTPException) as error:
-            reason = f"{type(error).__name__}: {error}"
+            return self._pods.request(
+                "GET", f"http://{host}:{port}{path}", headers=headers, timeout_s=timeout_s, max_bytes=MAX_BYTES
+            )
+        except DeliveryError as error:
+            reason = explain(error).reason
             raise ClusterError(f"the pod {pod} doesn't answer at {address} port {port}: {reason}") from error
-        finally:
-            connection.close()
-        names = {name.lower(): value for name, value in answer.getheaders()}
-        latency_ms = (time.monotonic() - began) * 1000
-        return HttpAnswer(status=answer.status, headers=names, body=body, latency_ms=latency_ms)
 
 
 def open_inside(*, timeout_s: float = 10.0) -> InsideCluster:

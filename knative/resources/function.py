@@ -17,8 +17,8 @@ from typing import Any
 
 from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.config import iter_leaves
+from eaves.http_client.proxies import PORTS
 from eaves.platform import MAX_TIMEOUT_S
-from functions.fetch.url_policy import PORTS
 from functions.settings import FunctionSettings
 from knative.client.kinds import DAEMON_SET, KSERVICE, NETWORK_POLICY, SERVICE_ACCOUNT
 from knative.resources.metadata import (

@@ -66,6 +66,7 @@ class LocalSink:
 
     url: str = ""
     received: list[Event] = field(default_factory=list)
+    heads: list[Mapping[str, str]] = field(default_factory=list)
     answers: tuple[Reported, ...] = (Reported(),)
     decide: Callable[[Event], Reported] | None = None
     """In place of `answers`: what only a sink in the test's own process can do."""
@@ -76,6 +77,7 @@ class LocalSink:
     def take(self, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         """Record one event; (status, headers, body) of the answer."""
         self.received.append(decode(headers, body))
+        self.heads.append(headers)
         reported = self.answers[min(len(self.received), len(self.answers)) - 1]
         if self.decide is not None:
             reported = self.decide(self.received[-1])

@@ -17,7 +17,6 @@ from eaves.local.specs import LocalApp
 from eaves.platform import DeliverySettings, FunctionSpec
 from knative.client.cluster import Cluster
 from knative.client.kinds import BROKER, POD, TRIGGER
-from knative.client.pods import find_route
 from knative.platform import KnativePlatform
 from knative.resources.pod import build_security
 from knative.settings import ClusterApp, KnativeSettings, SiteSettings
@@ -146,12 +145,8 @@ def publish(cluster: Cluster, event: Event, *, broker: str = "eaves") -> None:
     """Send an event to a Broker of the namespace."""
     found = cluster.get(BROKER, broker)
     assert found is not None
-    route = find_route(cluster, found["status"]["address"]["url"])
     headers, body = encode_structured(event)
-    headers["Host"] = route.host
-    answer = cluster.proxy(
-        route.target, route.path, method="POST", headers=headers, body=body, namespace=route.namespace
-    )
+    answer = cluster.send(found["status"]["address"]["url"], headers=headers, body=body)
     assert answer.status < 300, (answer.status, answer.body)
 
 

@@ -23,8 +23,8 @@ from flask import Flask
 import eaves
 from eaves.admin import report
 from eaves.admin.report import QueueReport
-from eaves.delivery import HttpAnswer
 from eaves.events import Event
+from eaves.http_client.client import HttpAnswer
 from eaves.link import paths, relay
 from eaves.link.relay_intake import FROM_BROKER
 from eaves.local.access_token import AccessToken

@@ -173,7 +173,7 @@ def open_ways(folder: Path) -> Iterator[tuple[type[Receiver], dict[str, str]]]:
 
 def _answers(client: SinkClient, url: str) -> bool:
     try:
-        return client.exchange("GET", url, timeout_s=5.0).status > 0
+        return client.request("GET", url, timeout_s=5.0).status > 0
     except Exception:  # noqa: BLE001 - it doesn't listen yet
         return False
 

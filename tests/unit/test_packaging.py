@@ -14,11 +14,11 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("eaves", "trainer", "converters", "functions", "knative")
-BESIDE_AGENT = {"rich", "pyyaml", "numpy", "click", "cloudevents", "paho-mqtt", "pillow", "urllib3"}
+BESIDE_AGENT = {"rich", "pyyaml", "numpy", "click", "cloudevents", "paho-mqtt", "pillow"}
 LOCKS = {  # lock: what it is made from, and what of that the container image leaves out on purpose
-    "build.txt": ([], {"rich", "pyyaml", "urllib3", "click", "cloudevents", "numpy", "pillow", "paho-mqtt"}),
-    "bench.txt": ([], {"rich", "pyyaml", "urllib3", "click", "cloudevents", "paho-mqtt"}),
-    "serve.txt": (["serve"], {"rich", "pyyaml", "urllib3", "paho-mqtt"}),
+    "build.txt": ([], {"rich", "pyyaml", "click", "cloudevents", "numpy", "pillow", "paho-mqtt"}),
+    "bench.txt": ([], {"rich", "pyyaml", "click", "cloudevents", "paho-mqtt"}),
+    "serve.txt": (["serve"], {"rich", "pyyaml", "paho-mqtt"}),
     "agent.txt": (["sources"], {"rich", "pyyaml", "numpy"}),
     "agent-camera.txt": (["camera"], BESIDE_AGENT),
     "agent-s3.txt": (["s3"], BESIDE_AGENT),

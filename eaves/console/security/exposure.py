@@ -20,7 +20,7 @@ from eaves.base.files import make_directory, write_atomically
 from eaves.credentials.folder import CERTIFICATE, KEY, PASSWORD, check_private
 from eaves.errors import ConfigError, Fault, StorageError
 from eaves.ingress import ServerTls
-from eaves.web.origin import listens_on_loopback
+from eaves.web.origin import is_loopback_host
 
 HOUR_S = 3_600.0
 
@@ -75,7 +75,7 @@ class SecuritySettings:
     @property
     def is_local(self) -> bool:
         """Whether only programs of this machine can connect."""
-        return listens_on_loopback(self.host)
+        return is_loopback_host(self.host)
 
     def build_tls(self) -> ServerTls | None:
         """Return the certificates of the server; None on loopback, unless the folder of credentials has some.

@@ -25,7 +25,7 @@ from eaves.local.processes.process import Child, ProcessHost, Supervised, descri
 from eaves.local.server import EVERY_ADDRESS, TcpPort, build_port_error, resolve_host
 from eaves.local.settings import LocalSettings
 from eaves.local.state import CONSOLE, StateDirectory
-from eaves.web.origin import is_loopback_address, listens_on_loopback
+from eaves.web.origin import is_loopback_host
 
 MODULE = "eaves.local.console"
 BACKLOG = 128
@@ -122,7 +122,7 @@ class ConsoleManager:
         try:
             bound = TcpPort(port, address).bind()
         except OSError as error:
-            if error.errno != errno.EADDRINUSE or not is_loopback_address(address):
+            if error.errno != errno.EADDRINUSE or not is_loopback_host(address):
                 raise
             notice = f"port {port} is in use by another program, so the console has a free one"
             self._notices = (notice, *self._notices)
@@ -138,7 +138,7 @@ class ConsoleManager:
 
             shown = next(iter(find_own_addresses()), socket.gethostname())
         name = f"[{shown}]" if ":" in shown else shown
-        uses_tls = folder is not None and (not listens_on_loopback(host) or (folder / CERTIFICATE).exists())
+        uses_tls = folder is not None and (not is_loopback_host(host) or (folder / CERTIFICATE).exists())
         self.url = f"{'https' if uses_tls else 'http'}://{name}:{bound.getsockname()[1]}/"
         return bound
 
@@ -224,7 +224,7 @@ def prepare_exposure(settings: LocalSettings, state: StateDirectory) -> tuple[st
         StorageError: When a file can't be created or read.
     """
     folder = settings.console_credentials
-    is_local = listens_on_loopback(settings.console_host)
+    is_local = is_loopback_host(settings.console_host)
     if not settings.console or (is_local and folder is None):
         return ()
     from eaves.console.security.exposure import SecuritySettings, check_exposure, prepare_credentials

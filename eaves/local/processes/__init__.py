@@ -2,7 +2,6 @@
 
 process         one child process: started, watched, started again, stopped in order
 activator       scaling of a function's replicas from zero and back
-replica_client  requests to a replica over persistent connections
 app_processes   the agents and the relays of the apps, restarted when they end
 logs            log files of the processes, bounded on disk
 """

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from eaves.base.backoff import Backoff
-from eaves.delivery import HttpAnswer, SinkClient, SinkResponse
+from eaves.delivery import SinkClient, SinkResponse
 from eaves.errors import DeliveryError, OverloadedError, StartError
 from eaves.events import Event
+from eaves.http_client.client import HttpAnswer
 from eaves.local.processes.process import HOST, Child, Failures, ProcessHost, describe_exception, find_free_port
-from eaves.local.processes.replica_client import ReplicaClient
 from eaves.local.specs import LocalFunction
 from eaves.web.problem_document import find_kind, parse_problem
 
@@ -48,6 +48,7 @@ class Replica:
     Attributes:
         process: The process.
         client: Client for requests to the process.
+        url: URL of the process.
         started_at: Time of the start, by the clock's monotonic seconds.
         idle_since: End of the last request, or the time when the replica became ready, by the clock's monotonic
             seconds.
@@ -56,7 +57,8 @@ class Replica:
     """
 
     process: Child
-    client: ReplicaClient
+    client: SinkClient
+    url: str
     started_at: float
     idle_since: float
     ready: bool = False
@@ -73,7 +75,7 @@ def capacity_of(spec: LocalFunction) -> int:
     return concurrency_of(spec) * spec.scale.max
 
 
-def probe(client: SinkClient, replica: Replica) -> tuple[bool, str]:
+def probe(replica: Replica) -> tuple[bool, str]:
     """Probe whether a replica is ready.
 
     Returns:
@@ -81,7 +83,7 @@ def probe(client: SinkClient, replica: Replica) -> tuple[bool, str]:
             still loads its model.
     """
     try:
-        answer = client.exchange("GET", replica.client.url + "health/readiness", timeout_s=PROBE_TIMEOUT_S)
+        answer = replica.client.request("GET", f"{replica.url}health/readiness", timeout_s=PROBE_TIMEOUT_S)
     except DeliveryError:
         return False, ""
     if answer.status == 200:
@@ -108,7 +110,6 @@ class Activator:
         self._host = host
         self._clock = host.clock
         self._failures = Failures(RESTART, host.clock)
-        self._client = SinkClient()
         lock = threading.RLock()
         self._changed = threading.Condition(lock)
         self._freed = threading.Condition(lock)
@@ -151,9 +152,8 @@ class Activator:
         """
         deadline = self._clock.monotonic() + timeout_s
         with self._slot(deadline) as replica:
-            return replica.client.post(
-                event, timeout_s=self._left(deadline), now=self._clock.now(), more_headers=headers
-            )
+            timeout_s = self._left(deadline)
+            return replica.client.post(replica.url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers)
 
     def forward(self, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> HttpAnswer:
         """Send an HTTP request unchanged to a replica, starting one when there is none, and return its response.
@@ -162,7 +162,8 @@ class Activator:
         """
         deadline = self._clock.monotonic() + timeout_s
         with self._slot(deadline) as replica:
-            return replica.client.exchange(headers, body, timeout_s=self._left(deadline))
+            timeout_s = self._left(deadline)
+            return replica.client.request("POST", replica.url, headers=headers, body=body, timeout_s=timeout_s)
 
     def stop(self) -> None:
         """Stop every replica after it has answered its accepted requests."""
@@ -178,7 +179,6 @@ class Activator:
             process.terminate()
         for process in processes:
             process.stop()
-        self._client.close()
 
     def _left(self, deadline: float) -> float:
         return max(1.0, deadline - self._clock.monotonic())
@@ -301,13 +301,15 @@ class Activator:
         }
         process, now = self._host.start("functions", environ, spec.name), self._clock.monotonic()
         with self._changed:
-            self._replicas.append(Replica(process=process, client=ReplicaClient(port), started_at=now, idle_since=now))
+            url = f"http://{HOST}:{port}/"
+            made = Replica(process=process, client=SinkClient(), url=url, started_at=now, idle_since=now)
+            self._replicas.append(made)
         _log.info("function %s: started a replica, pid %d", spec.name, process.pid)
 
     def _watch_start(self) -> None:
         """Check whether each starting replica has become ready, has failed, or takes too long."""
         for replica in [one for one in self._replicas if not one.ready and one.process.running]:
-            ready, reason = probe(self._client, replica)
+            ready, reason = probe(replica)
             late = self._clock.monotonic() - replica.started_at > self.spec.scale.start_timeout_s
             if ready:
                 with self._changed:

@@ -16,16 +16,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
-from urllib.request import parse_http_list
 
 from eaves.errors import AccessError, OciError, RegistryError
-from eaves.http_client.pools import HttpClient
+from eaves.http_client.client import HttpAnswer, HttpClient, parse_challenges
 from eaves.oci.descriptor import DEFAULT_HOST
-from eaves.oci.registry.response import PassingError, RegistryResponse, read_response
 
 _ANY = ""
 """Key for Basic credentials in the mapping of scopes to headers, because they are valid for every scope."""
 _TOKEN = re.compile(r"[!-~]+")
+
+
+class PassingError(RegistryError):
+    """Error of a request that may succeed later; every other RegistryError of a request lasts.
+
+    Args:
+        message: Message of the error.
+        hint: Hint of the error, or None.
+        reason: Reason in a few words, for a message while a download waits.
+        is_away: Whether the registry or the link is out of reach, so that the registry itself has refused nothing.
+        wait_s: Time that the registry asks to wait, in seconds; 0 when it doesn't say.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, reason: str = "", is_away: bool = False, wait_s: float = 0.0
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.reason, self.is_away, self.wait_s = reason, is_away, wait_s
 
 
 class RegistryLogin:
@@ -55,13 +71,13 @@ class RegistryLogin:
         Raises:
             AccessError: When the registry refuses access.
             RegistryError: When the challenge can't be answered.
-            urllib3.exceptions.HTTPError: When the token service can't be reached.
+            DeliveryError: When the token service can't be reached.
         """
-        kind, _, rest = challenge.strip().partition(" ")
-        if kind.lower() == "basic":
+        kind, values = next(iter(parse_challenges([challenge])), (challenge.split(" ", maxsplit=1)[0], {}))
+        if kind == "basic":
             self._headers[_ANY] = self._basic()
-        elif kind.lower() == "bearer":
-            self._headers[scope] = f"Bearer {self._token(_parameters(rest), scope)}"
+        elif kind == "bearer":
+            self._headers[scope] = f"Bearer {self._token(values, scope)}"
         else:
             raise AccessError(f"the registry asks for the authentication scheme {kind[:40]!r}, which is not supported")
 
@@ -88,7 +104,7 @@ class RegistryLogin:
         if answer.status != 200:
             raise PassingError(f"the token service of the registry answered {answer.status}", hint="try again later")
         try:
-            values = json.loads(answer.content)
+            values = json.loads(answer.body)
             token = str(values.get("token") or values["access_token"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RegistryError("the token service of the registry answered without a token") from error
@@ -96,7 +112,7 @@ class RegistryLogin:
             raise RegistryError("the token service of the registry answered with an invalid token")
         return token
 
-    def _fetch(self, realm: str, service: str, scope: str) -> RegistryResponse:
+    def _fetch(self, realm: str, service: str, scope: str) -> HttpAnswer:
         # HttpClient follows no redirects, so a secret is sent only to the address that the registry names.
         known = self._credentials()
         if known is not None and known.refresh_token:
@@ -108,24 +124,12 @@ class RegistryLogin:
                 "client_id": "eaves",
             }
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            return read_response(self._http.request("POST", realm, body=urlencode(fields), headers=headers))
+            body = urlencode(fields).encode()
+            return self._http.request("POST", realm, body=body, headers=headers, timeout_s=TIMEOUT_S)
         query = urlencode([("service", service), *(("scope", one) for one in scope.split(" "))])
         headers = {"Authorization": self._basic()} if known is not None else {}
         mark = "&" if "?" in realm else "?"
-        return read_response(self._http.request("GET", f"{realm}{mark}{query}", headers=headers))
-
-
-def _parameters(text: str) -> dict[str, str]:
-    """Return the parameters of the first challenge in a header, with names in lower case.
-
-    It replaces `urllib.request.parse_keqv_list`, which raises IndexError for a parameter without a value.
-    """
-    pairs = (one.partition("=") for one in parse_http_list(text) if "=" in one)
-    return {name.strip().lower(): _unquoted(value.strip()) for name, _, value in pairs}
-
-
-def _unquoted(value: str) -> str:
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
+        return self._http.request("GET", f"{realm}{mark}{query}", headers=headers, timeout_s=TIMEOUT_S)
 
 
 TIMEOUT_S = 30.0

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 
-import urllib3
-
 from eaves.base.backoff import Backoff
 from eaves.errors import RegistryError
-from eaves.oci.registry.response import PassingError
-from eaves.oci.registry.transport import RegistryTransport, describe_interruption
+from eaves.http_client.client import BROKEN, HttpResponse
+from eaves.http_client.explain import explain
+from eaves.oci.registry.authentication import PassingError
+from eaves.oci.registry.transport import RegistryTransport
 
 PIECE_BYTES = 1 << 16
 """Maximum number of bytes that are read at once from the connection. Bytes that have arrived are returned immediately,
@@ -43,12 +43,13 @@ class Download:
     """
 
     def __init__(self, transport: RegistryTransport, url: str, scope: str, what: str, size: int) -> None:
-        self._transport = transport
+        self._transport, self._access = transport, transport.access
+        access = transport.access
         self._url, self._scope, self._what = url, scope, what
         self._got, self._size = 0, size
-        self._backoff = Backoff(retry=None, first_s=transport.pause_s, cap_s=max(PAUSE_CAP_S, transport.pause_s))
+        self._backoff = Backoff(retry=None, first_s=access.pause_s, cap_s=max(PAUSE_CAP_S, access.pause_s))
         self._start_counting()
-        self._response: urllib3.BaseHTTPResponse | None = None
+        self._response: HttpResponse | None = None
         self._response = self._open()
 
     def read(self, size: int) -> bytes:
@@ -63,8 +64,8 @@ class Download:
             try:
                 # Not decoded, because the digest is of the bytes that are transferred, whatever encoding a cache
                 # claims.
-                piece = self._response.read1(min(size, PIECE_BYTES), decode_content=False)
-            except urllib3.exceptions.HTTPError as error:
+                piece = self._response.read1(min(size, PIECE_BYTES))
+            except BROKEN as error:
                 self.close()
                 if self._got == self._size:
                     return b""
@@ -74,8 +75,9 @@ class Download:
                 self._got += len(piece)
                 if self._is_reported:
                     here, lasted_s = describe_amount(self._got, self._size), time.monotonic() - self._moved_at
-                    say = self._transport.say
-                    say(f"the registry answers again after {lasted_s:.0f} s; the download continues at {here}")
+                    self._access.say(
+                        f"the registry answers again after {lasted_s:.0f} s; the download continues at {here}"
+                    )
                 self._start_counting()
             return piece
 
@@ -90,12 +92,14 @@ class Download:
         self._moved_at, self._is_reported = time.monotonic(), False
         self._report_at = self._moved_at + FIRST_REPORT_S
 
-    def _open(self) -> urllib3.BaseHTTPResponse:
+    def _open(self) -> HttpResponse:
         """Request the content from the next byte on, with retries, and return the response positioned at that byte."""
         while True:
             try:
                 headers = {"Range": f"bytes={self._got}-"} if self._got else {}
-                response = self._transport.stream(self._url, self._scope, headers, self._what)
+                wanted = (200, 206)
+                response = self._transport.stream("GET", self._url, self._scope, self._what, wanted, headers=headers)
+                response.limit(self._access.stall_s)  # shorter, as asking for the rest costs little
             except PassingError as error:
                 self._wait(error)
                 continue
@@ -103,7 +107,7 @@ class Download:
             try:
                 if self._continues_at_next_byte(response):
                     return response
-            except urllib3.exceptions.HTTPError as error:
+            except BROKEN as error:
                 self.close()
                 self._wait(self._interrupted(error))
                 continue
@@ -113,7 +117,7 @@ class Download:
                 hint="run the command again",
             )
 
-    def _continues_at_next_byte(self, response: urllib3.BaseHTTPResponse) -> bool:
+    def _continues_at_next_byte(self, response: HttpResponse) -> bool:
         """Return whether a response begins at the next byte that is needed.
 
         A response with the whole content is read up to that byte, and the result is then True.
@@ -123,19 +127,19 @@ class Download:
             return start == f"bytes {self._got}"
         left = self._got
         while left:
-            piece = response.read1(min(left, PIECE_BYTES), decode_content=False)
+            piece = response.read1(min(left, PIECE_BYTES))
             if not piece:
                 raise RegistryError(f"{self._what} became shorter during the download", hint="run the command again")
             left -= len(piece)
         return True
 
-    def _interrupted(self, error: urllib3.exceptions.HTTPError) -> PassingError:
+    def _interrupted(self, error: Exception) -> PassingError:
         """Return the error of a response that broke off; it counts as an attempt, as the registry has responded."""
         here = describe_amount(self._got, self._size)
         return PassingError(
             f"the download of {self._what} was interrupted too many times at {here}: {error}"[:300],
             hint=_AGAIN,
-            reason=describe_interruption(error),
+            reason=explain(error).reason,
         )
 
     def _wait(self, error: PassingError) -> None:
@@ -146,11 +150,11 @@ class Download:
         """
         self._failures += 1
         self._answered += not error.is_away
-        if self._answered >= self._transport.attempts:
+        if self._answered >= self._access.attempts:
             raise error
         now, here = time.monotonic(), describe_amount(self._got, self._size)
         idle_s = now - self._moved_at
-        left_s = self._transport.outage_s - idle_s
+        left_s = self._access.outage_s - idle_s
         if left_s <= 0:
             raise RegistryError(
                 f"the download of {self._what} received no data for {idle_s:.0f} s ({error.reason}), after {here}",
@@ -158,7 +162,7 @@ class Download:
             ) from error
         if now >= self._report_at:
             self._report_at, self._is_reported = now + REPORT_EVERY_S, True
-            self._transport.say(f"waiting for the registry: {error.reason} ({idle_s:.0f} s); {here} downloaded")
+            self._access.say(f"waiting for the registry: {error.reason} ({idle_s:.0f} s); {here} downloaded")
         time.sleep(min(max(self._backoff.pause_s(self._failures), error.wait_s), left_s))
 
 

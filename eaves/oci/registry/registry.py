@@ -1,8 +1,7 @@
 """A registry over HTTP, for reading and writing container images.
 
 oras, the Python library for this, reads each blob into memory, can't mount, can't resume a broken upload and keeps one
-token for all repositories. Therefore this module makes the requests itself, with urllib3's connection pools and time
-limits.
+token for all repositories. Therefore this module makes the requests itself.
 
 Source: OCI distribution-spec 1.1.
 """
@@ -15,6 +14,7 @@ from typing import Any, BinaryIO, cast
 from urllib.parse import urlencode
 
 from eaves.errors import OciError, OciNotFoundError, RegistryError
+from eaves.http_client.client import HttpAnswer
 from eaves.oci.descriptor import (
     INDEXES,
     MANIFESTS,
@@ -25,9 +25,9 @@ from eaves.oci.descriptor import (
     parse_document,
 )
 from eaves.oci.layout import ContentSource, Progress, read_document, verified
+from eaves.oci.registry.authentication import PassingError
 from eaves.oci.registry.download import Download
-from eaves.oci.registry.response import PassingError, RegistryResponse
-from eaves.oci.registry.transport import Access, RegistryTransport, follow
+from eaves.oci.registry.transport import Access, RegistryTransport
 
 __all__ = ["Access", "Registry"]
 TAGS_A_PAGE = 1000
@@ -42,7 +42,7 @@ _STORED = frozenset({201, 204})
 _PULL, _PUSH = "pull", "pull,push"
 
 
-class Registry:
+class Registry(RegistryTransport):
     """One repository of a registry, as a `ContentSource` and a `ContentTarget`.
 
     Args:
@@ -54,9 +54,8 @@ class Registry:
     """
 
     def __init__(self, reference: Reference, access: Access) -> None:
-        self._reference = reference
-        self._transport = RegistryTransport(reference, access)
-        self._base = f"{self._transport.root}{reference.repository}/"
+        super().__init__(reference, access)
+        self._base = f"{self._root}{reference.repository}/"
 
     def resolve(self, name: str) -> Descriptor:
         """Return the descriptor of the manifest or index that a tag or digest names.
@@ -88,7 +87,7 @@ class Registry:
             RegistryError: When the registry fails, or is out of reach for longer than `Access.outage_s`.
         """
         url, what = f"{self._base}blobs/{descriptor.digest}", self._where(descriptor.digest)
-        with closing(Download(self._transport, url, self._scope(_PULL), what, descriptor.size)) as stream:
+        with closing(Download(self, url, self._scope(_PULL), what, descriptor.size)) as stream:
             yield cast("BinaryIO", stream)
 
     def tags(self) -> Iterator[str]:
@@ -105,11 +104,11 @@ class Registry:
             answer = self._send("GET", url, _PULL, "", {200, 404})
             if answer.status == 404:
                 return
-            tags = parse_document(answer.content).get("tags") or []
+            tags = parse_document(answer.body).get("tags") or []
             if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
                 raise RegistryError(f"{self._where('')}: the registry's list of tags is malformed")
             yield from tags
-            if not tags or not answer.headers.get("Link") or tags[-1] == last:
+            if not tags or not answer.headers.get("link") or tags[-1] == last:
                 return
             last = tags[-1]
 
@@ -124,7 +123,7 @@ class Registry:
         Source: OCI distribution-spec, "Listing Referrers".
         """
         answer = self._send("GET", f"{self._base}referrers/{digest}", _PULL, digest, {200, 400, 404, 405})
-        content = answer.content
+        content = answer.body
         if answer.status != 200:
             try:
                 content, _ = self._manifest(digest.replace(":", "-"))
@@ -149,7 +148,7 @@ class Registry:
         url = f"{self._base}blobs/uploads/?{urlencode({'mount': descriptor.digest, 'from': other})}"
         scope = f"{self._scope(_PUSH)} repository:{other}:{_PULL}"
         try:
-            answer = self._transport.send("POST", url, scope, self._where(""), range(200, 500), body=b"")
+            answer = self.retry(lambda: self.once("POST", url, scope, self._where(""), range(200, 500), body=b""))
         except RegistryError:
             return False  # a user who may not read there, or a registry that fails to mount, may still take an upload
         return answer.status == 201
@@ -173,7 +172,7 @@ class Registry:
         """
         sent: list[int] = []
         try:
-            self._transport.retry(lambda: self._upload(descriptor, source, progress, sent))
+            self.retry(lambda: self._upload(descriptor, source, progress, sent))
         except PassingError as error:
             raise RegistryError(
                 f"the upload of {descriptor.digest} stopped: {error.message}"[:400],
@@ -208,27 +207,27 @@ class Registry:
         if descriptor.size:
             headers = {**_OCTETS, "Content-Length": str(descriptor.size)}
             try:
-                answer = self._transport.once("PATCH", place, scope, what, _ACCEPTED, body=content, headers=headers)
+                answer = self.once("PATCH", place, scope, what, _ACCEPTED, body=content, headers=headers)
             except RegistryError:
                 if failures:
                     raise failures[0] from None
                 raise
-            place = follow(place, answer.headers.get("Location", ""))
+            place = self._follow(place, answer.headers.get("location", ""))
         place += f"{'&' if '?' in place else '?'}{urlencode({'digest': descriptor.digest})}"
-        self._transport.once("PUT", place, scope, what, _STORED, body=b"", headers=_OCTETS)
+        self.once("PUT", place, scope, what, _STORED, body=b"", headers=_OCTETS)
 
     def _begin_upload(self) -> str:
         """Start an upload; return its URL."""
         url, where = f"{self._base}blobs/uploads/", self._where("")
-        answer = self._transport.once("POST", url, self._scope(_PUSH), f"an upload to {where}", {202, 404}, body=b"")
+        answer = self.once("POST", url, self._scope(_PUSH), f"an upload to {where}", {202, 404}, body=b"")
         if answer.status == 404:
             raise OciNotFoundError(
                 f"{where} accepts no uploads",
                 hint="create the repository or its project at the registry, or check the name",
             )
-        if not answer.headers.get("Location"):
+        if not answer.headers.get("location"):
             raise RegistryError(f"{where} started an upload without an address for it", hint="use another registry")
-        return follow(url, answer.headers["Location"])
+        return self._follow(url, answer.headers["location"])
 
     def write_manifest(self, descriptor: Descriptor, content: bytes, name: str | None = None) -> None:
         """Upload a manifest or index, under a tag when `name` is given, otherwise by its digest only.
@@ -248,23 +247,23 @@ class Registry:
         """
         accept = {"Accept": ", ".join(sorted(INDEXES | MANIFESTS))}
         answer = self._send("GET", f"{self._base}manifests/{name}", _PULL, name, {200}, headers=accept)
-        declared = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        declared = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         if declared not in INDEXES | MANIFESTS:
             raise OciError(
                 f"{self._where(name)} is not a container image but a {declared[:80] or 'document without a type'}",
                 hint="check the name; push images of the old Docker format again with a current tool",
             )
-        is_altered = name.startswith("sha256:") and name != digest_of(answer.content)
+        is_altered = name.startswith("sha256:") and name != digest_of(answer.body)
         if is_altered or media_type not in ("", declared):
             raise OciError(
                 f"{self._where(name)}: the registry answered with other content than the digest names",
                 hint="the content was altered; push the container image again",
             )
-        values = parse_document(answer.content)
+        values = parse_document(answer.body)
         both = "manifests" in values and ("layers" in values or "config" in values)
         if values.get("mediaType", declared) != declared or both or (declared in INDEXES) != ("manifests" in values):
             raise OciError(f"{self._where(name)} is declared as {declared}, but its content is of another type")
-        return answer.content, declared
+        return answer.body, declared
 
     def _scope(self, rights: str) -> str:
         return f"repository:{self._reference.repository}:{rights}"
@@ -275,5 +274,6 @@ class Registry:
 
     def _send(
         self, method: str, url: str, rights: str, name: str, wanted: Collection[int], **options: Any
-    ) -> RegistryResponse:
-        return self._transport.send(method, url, self._scope(rights), self._where(name), wanted, **options)
+    ) -> HttpAnswer:
+        scope, what = self._scope(rights), self._where(name)
+        return self.retry(lambda: self.once(method, url, scope, what, wanted, **options))

@@ -1,4 +1,4 @@
-"""HTTP requests to one registry, with logins, redirects, time limits and retries.
+"""HTTP requests to one registry, with logins, redirects, time limits, retries, and the errors for its statuses.
 
 A secret is sent only to the registry that it is for. It isn't sent to the target of a redirect or of an upload's
 Location, and it is sent over plain HTTP only when the user has allowed that.
@@ -6,34 +6,36 @@ Location, and it is sent over plain HTTP only when the user has allowed that.
 
 from __future__ import annotations
 
-import io
+import json
 import time
 from collections.abc import Callable, Collection, Generator, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
-from urllib.parse import urljoin, urlsplit
-
-import urllib3
-from urllib3.connection import HTTPConnection
+from urllib.parse import urljoin
 
 import eaves
 from eaves.base.backoff import Backoff
-from eaves.errors import OciError, RegistryError
-from eaves.http_client.connection_errors import find_connection_fault
-from eaves.http_client.pools import HttpClient, build_socket_options
+from eaves.errors import AccessError, DeliveryError, OciError, OciNotFoundError, RegistryError
+from eaves.http_client.client import (
+    BROKEN,
+    REDIRECTS,
+    HttpAnswer,
+    HttpClient,
+    HttpResponse,
+    LargeAnswerError,
+    build_socket_options,
+    parse_retry_after,
+    read_answer,
+    split_url,
+)
+from eaves.http_client.explain import CERTIFICATE, PROXY, TLS, explain
 from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.http_client.trust import build_tls_context
-from eaves.oci.descriptor import DEFAULT_HOST, Reference
-from eaves.oci.registry.authentication import RegistryLogin, load_credentials
-from eaves.oci.registry.response import (
-    MAX_PAUSE_S,
-    PassingError,
-    RegistryResponse,
-    build_error,
-    read_response,
-)
+from eaves.oci.descriptor import DEFAULT_HOST, MAX_DOCUMENT_BYTES, Reference
+from eaves.oci.registry.authentication import PassingError, RegistryLogin, load_credentials
 
 T = TypeVar("T")
 Body = bytes | Callable[[], Generator[bytes]]
@@ -41,20 +43,20 @@ ATTEMPTS = 5
 """Maximum number of attempts for one request, and for one upload. The pause after an attempt is twice the previous one,
 from `PAUSE_S` on, unless the registry asks for another time."""
 PAUSE_S = 0.5
+MAX_PAUSE_S = 60.0
 MAX_REDIRECTS = 5
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_REFUSED_BY_PROXY = "Tunnel connection failed: 4"
-"""Beginning of urllib3's error when a proxy refuses to connect (a 4xx status). A 5xx status means that the proxy itself
-can't reach the registry."""
-_PORTS = {"http": 80, "https": 443}
+RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+"""Statuses after which the same request may succeed."""
+GATEWAY = frozenset({502, 503, 504})
+"""Statuses that a gateway returns when the registry behind it is out of reach. Source: RFC 9110, sections 15.6.3 to
+15.6.5.
+"""
+_WRONG_PROTOCOL = (b"HTTP request to an HTTPS server", b"plain HTTP request was sent to HTTPS port")
+"""Texts with which servers (Go's and nginx) respond to plain HTTP on a port that expects TLS."""
 SILENT_S = 20
 """Time after which the kernel ends a connection whose other end doesn't react, seconds: sent bytes are not
 acknowledged, or keepalive packets are not answered."""
 SOCKET_OPTIONS = build_socket_options(idle_s=10, silent_s=SILENT_S)
-
-
-def _ignore_message(text: str) -> None:
-    """Do nothing with a message: the default of `Access.say`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,14 +90,14 @@ class Access:
     read_s: float = 120.0
     stall_s: float = 30.0
     outage_s: float = 600.0
-    say: Callable[[str], object] = _ignore_message
+    say: Callable[[str], object] = lambda text: None
 
 
 class RegistryTransport:
-    """Sends HTTP requests to one registry.
+    """Sends HTTP requests to one registry about one repository.
 
     Args:
-        reference: Reference whose host is the registry.
+        reference: Host and repository.
         access: Settings for reaching registries.
 
     Raises:
@@ -103,29 +105,20 @@ class RegistryTransport:
     """
 
     def __init__(self, reference: Reference, access: Access) -> None:
-        self.attempts, self.pause_s, self.outage_s = access.attempts, access.pause_s, access.outage_s
-        self.say = access.say
-        self._stall_s = access.stall_s
+        self.access = access
+        self._reference, self._host = reference, reference.host
         self._backoff = Backoff(retry=access.attempts - 1, first_s=access.pause_s, cap_s=MAX_PAUSE_S)
-        self._host = reference.host
         self._plain = access.plain_http and reference.host != DEFAULT_HOST
-        self.root = f"{'http' if self._plain else 'https'}://{reference.api_host}/v2/"
+        self._root = f"{'http' if self._plain else 'https'}://{reference.api_host}/v2/"
+        self._times = {"connect_s": access.connect_s, "wait_s": access.read_s}
         self._http = HttpClient(
             proxies=access.proxies,
             ca_certs_pem="" if self._plain else _read_authorities(access.authorities),
-            timeout=urllib3.Timeout(connect=access.connect_s, read=access.read_s),
-            headers={"User-Agent": f"eaves/{eaves.__version__}"},
             socket_options=SOCKET_OPTIONS,
         )
         self._login = RegistryLogin(
             self._http, lambda: load_credentials(reference.host, access.config.expanduser()), plain=self._plain
         )
-
-    def send(
-        self, method: str, url: str, scope: str, what: str, wanted: Collection[int], **options: Any
-    ) -> RegistryResponse:
-        """Send a request and return the response, as `once`; retry after failures that may pass."""
-        return self.retry(lambda: self.once(method, url, scope, what, wanted, **options))
 
     def retry(self, act: Callable[[], T]) -> T:
         """Return the result of a function, which is called again after a PassingError, at most `attempts` times.
@@ -133,7 +126,7 @@ class RegistryTransport:
         Raises:
             PassingError: When the last call raises it.
         """
-        for attempt in range(1, self.attempts):
+        for attempt in range(1, self.access.attempts):
             try:
                 return act()
             except PassingError as error:
@@ -141,7 +134,11 @@ class RegistryTransport:
             time.sleep(wait_s)
         return act()
 
-    def once(
+    def once(self, method: str, url: str, scope: str, what: str, wanted: Collection[int], **options: Any) -> HttpAnswer:
+        """Send a request once and return the answer; arguments and errors are those of `stream`."""
+        return self._read(self.stream(method, url, scope, what, wanted, **options))
+
+    def stream(
         self,
         method: str,
         url: str,
@@ -150,9 +147,9 @@ class RegistryTransport:
         wanted: Collection[int],
         *,
         body: Body | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> RegistryResponse:
-        """Send a request once and return the response.
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> HttpResponse:
+        """Send a request once, with a login, and follow redirects where repeating it is safe.
 
         Args:
             method: HTTP method.
@@ -164,144 +161,95 @@ class RegistryTransport:
                 the time limit applies separately; an exception from it ends the request.
             headers: Headers of the request; Content-Length too when the body is a function.
 
+        Returns:
+            The response with its body unread; the caller closes it.
+
         Raises:
             AccessError: When the registry refuses access.
             PassingError: When the registry can't be reached, the response breaks off, or its status may pass.
             OciError: When the registry responds with another status.
         """
-        answer = self._read(self._open(method, url, scope, body=body, headers=headers or {}))
-        if answer.status not in wanted:
-            raise build_error(answer, what)
-        return answer
-
-    def stream(self, url: str, scope: str, headers: Mapping[str, str], what: str) -> urllib3.BaseHTTPResponse:
-        """Send a GET request once and return a response of 200 or 206 with its body unread.
-
-        The caller closes the response.
-
-        Args:
-            url: URL of the request.
-            scope: Scope that a token must allow.
-            headers: Headers of the request.
-            what: Name of the content, for errors.
-
-        Raises:
-            PassingError: When the registry can't be reached, or fails in a way that may pass.
-            OciError: When the registry responds with another status.
-        """
-        response = self._open("GET", url, scope, headers=headers)
-        if response.status in (200, 206):
-            connection = response.connection
-            if isinstance(connection, HTTPConnection) and connection.sock is not None:
-                connection.sock.settimeout(self._stall_s)  # applies until the connection's next request
-            return response
-        raise build_error(self._read(response), what)
-
-    def _open(self, method: str, url: str, scope: str, **options: Any) -> urllib3.BaseHTTPResponse:
-        """Send a request, following redirects where repeating it is safe; return the response with its body unread."""
         for _ in range(MAX_REDIRECTS + 1):
-            response = self._send_authenticated(method, url, scope, **options)
-            place = response.headers.get("Location")
-            if response.status not in _REDIRECTS or not place or method not in ("GET", "HEAD"):
-                return response
-            self._read(response)
-            url = follow(url, place)
-        raise RegistryError(f"{self._host} redirects more than {MAX_REDIRECTS} times")
+            try:
+                response = self._send_authenticated(method, url, scope, headers, body)
+                place = response.headers.get("Location")
+                if response.status not in REDIRECTS or not place or method not in ("GET", "HEAD"):
+                    break
+                self._read(response)
+                url = self._follow(url, place)
+            except (DeliveryError, ValueError, *BROKEN) as error:
+                raise self._explain(error) from error
+        else:
+            raise RegistryError(f"{self._host} redirects more than {MAX_REDIRECTS} times")
+        if response.status not in wanted:
+            raise build_error(self._read(response), what)
+        return response
 
-    def _send_authenticated(self, method: str, url: str, scope: str, **options: Any) -> urllib3.BaseHTTPResponse:
+    def _send_authenticated(
+        self, method: str, url: str, scope: str, headers: Mapping[str, str], body: Body | None
+    ) -> HttpResponse:
         """Send a request, and send it again with a login when the registry asks for one."""
-        origin = _origin(url)
+        origin = split_url(url)[0]
         if origin[0] != "https" and not self._plain:
             raise RegistryError(
                 f"{self._host} redirects to {url[:120]!r}, which is not https",
                 hint="have the registry's proxy set X-Forwarded-Proto: https",
             )
-        ours = origin == _origin(self.root)
-        response = self._send(method, url, self._login.header(scope) if ours else {}, **options)
-        challenge = response.headers.get("WWW-Authenticate")
-        if response.status != 401 or not challenge or not ours:
-            return response
-        self._read(response)
-        try:
+        ours = origin == split_url(self._root)[0]
+        for may_log_in in (ours, False):
+            sent = {
+                "User-Agent": f"eaves/{eaves.__version__}",
+                **headers,
+                **(self._login.header(scope) if ours else {}),
+            }
+            content: Any = body() if callable(body) else body
+            with closing(content) if callable(body) else nullcontext():
+                response = self._http.open(method, url, body=content, headers=sent, **self._times)
+            challenge = response.headers.get("WWW-Authenticate")
+            if response.status != 401 or not challenge or not may_log_in:
+                break
+            self._read(response)
             self._login.authenticate(challenge, scope)
-        except urllib3.exceptions.HTTPError as error:
-            raise self._translated(error) from error
-        return self._send(method, url, self._login.header(scope), **options)
+        return response
 
-    def _send(
-        self,
-        method: str,
-        url: str,
-        login: Mapping[str, str],
-        *,
-        headers: Mapping[str, str],
-        body: Body | None = None,
-    ) -> urllib3.BaseHTTPResponse:
-        length = {"Content-Length": str(len(body))} if isinstance(body, bytes) else {}
-        content = body() if callable(body) else io.BytesIO(body or b"")
+    def _follow(self, url: str, place: str) -> str:
+        """Return the absolute URL of a Location header, which may be relative to the URL of the request."""
         try:
-            with closing(content):
-                return self._http.request(
-                    method, url, body=None if body is None else content, headers={**headers, **length, **login}
-                )
-        except urllib3.exceptions.HTTPError as error:
-            raise self._translated(error) from error
+            return urljoin(url, place)
+        except ValueError as error:
+            raise self._explain(error) from error
 
-    def _read(self, response: urllib3.BaseHTTPResponse) -> RegistryResponse:
+    def _read(self, response: HttpResponse) -> HttpAnswer:
+        """Read a response to its end, so that its connection can be used again."""
         try:
-            return read_response(response)
-        except urllib3.exceptions.HTTPError as error:
-            raise self._translated(error) from error
+            return read_answer(response, max_bytes=MAX_DOCUMENT_BYTES)
+        except LargeAnswerError as error:
+            message = f"the registry's answer is larger than the limit for a document, {MAX_DOCUMENT_BYTES} bytes"
+            raise RegistryError(message) from error
+        except (ValueError, *BROKEN) as error:
+            raise self._explain(error) from error
 
-    def _translated(self, error: Exception) -> RegistryError:
-        """Return the error for an exception of urllib3."""
-        text = str(error)
-        if "CERTIFICATE_VERIFY_FAILED" in text:
-            return RegistryError(
-                f"the certificate of {self._host} is not trusted: {text}"[:300],
-                hint="name its certificate authority with --registry-ca",
-            )
-        if "WRONG_VERSION_NUMBER" in text or "record layer" in text:
+    def _explain(self, error: Exception) -> RegistryError:
+        """Return the error for a request without a response."""
+        found = explain(error)
+        if found.kind == CERTIFICATE:
+            message, hint = f"the certificate of {self._host} is not trusted: {found.reason}", "--registry-ca"
+            return RegistryError(message[:300], hint=f"name its certificate authority with {hint}")
+        if found.kind == TLS and ("WRONG_VERSION_NUMBER" in found.reason or "record layer" in found.reason):
             return RegistryError(f"{self._host} doesn't support TLS", hint="allow plain HTTP with --plain-http")
-        if isinstance(error, urllib3.exceptions.LocationValueError):
-            return RegistryError(f"{self._host} can't be reached: {text}"[:300], hint="check the registry's name")
-        fault, hint = (
-            find_connection_fault(error),
-            "check the registry's name and the network, then run the command again",
+        if isinstance(error, ValueError):
+            return RegistryError(
+                f"{self._host} names what is not a valid address: {error}", hint="check the registry's name"
+            )
+        hint = "check the registry's name and the network, then run the command again"
+        # A proxy that refuses (4xx) stays so; with 5xx it can't reach the registry itself.
+        refuses = 400 <= getattr(error.__cause__, "status", 0) < 500
+        return PassingError(
+            f"{self._host} can't be reached: {found.reason}"[:300],
+            hint=found.hint if found.kind == PROXY else hint,
+            reason=found.reason,
+            is_away=not refuses,
         )
-        is_reset = isinstance(error.__cause__ or error.__context__, ConnectionResetError)
-        reason = describe_interruption(error) if fault is None or is_reset else fault.reason
-        if fault is not None and isinstance(error, urllib3.exceptions.ProxyError):
-            text, hint = fault.reason, fault.hint
-        message = f"{self._host} can't be reached: {text}"[:300]
-        return PassingError(message, hint=hint, reason=reason, is_away=_REFUSED_BY_PROXY not in text)
-
-
-def describe_interruption(error: Exception) -> str:
-    """Return in a few words why a response broke off."""
-    return "no answer" if isinstance(error, urllib3.exceptions.TimeoutError) else "the connection was interrupted"
-
-
-def follow(url: str, place: str) -> str:
-    """Return the absolute URL of a Location header, which may be relative to the URL of the request.
-
-    Raises:
-        RegistryError: When the header holds no URL.
-    """
-    try:
-        return urljoin(url, place)
-    except ValueError as error:
-        raise RegistryError(f"{place[:120]!r} is not a valid address: {error}", hint="use another registry") from error
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
-    except ValueError as error:
-        raise RegistryError(
-            f"{url[:120]!r} is not a valid address: {error}", hint="check the registry's name"
-        ) from error
 
 
 def _read_authorities(path: Path | None) -> str:
@@ -321,3 +269,48 @@ def _read_authorities(path: Path | None) -> str:
             hint=("give a file with certificates in PEM form"),
         ) from error
     return text
+
+
+def build_error(answer: HttpAnswer, what: str) -> OciError:
+    """Return the error for a status, a PassingError when the request may be sent again within `MAX_PAUSE_S`."""
+    error, wait_s = _build_status_error(answer, what), parse_retry_after(answer.headers) or 0.0
+    if answer.status not in RETRIED or wait_s > MAX_PAUSE_S:
+        return error
+    reason, is_away = f"the registry answered {answer.status}", answer.status in GATEWAY
+    return PassingError(error.message, hint=error.hint, reason=reason, is_away=is_away, wait_s=wait_s)
+
+
+def _build_status_error(answer: HttpAnswer, what: str) -> OciError:
+    """Return the error for a status: an AccessError for 401 and 403, an OciNotFoundError for 404."""
+    details = _describe_errors(answer)
+    hint: str | None
+    match answer.status:
+        case 401 | 403:
+            text, hint = (
+                f"access denied ({answer.status})",
+                "log in with your container tool, for example `docker login`",
+            )
+            return AccessError(f"{what}: {text}{details}", hint=hint)
+        case 404:
+            return OciNotFoundError(f"{what} doesn't exist at the registry{details}", hint="check the name")
+        case 413:
+            text, hint = f"{what} is larger than the registry's limit", "raise the limit at the registry"
+        case 429:
+            wait_s = parse_retry_after(answer.headers)
+            wait = " for now" if wait_s is None else f" for {wait_s:.0f} s"
+            text, hint = f"{what}: the registry accepts no more requests{wait}", "try again later"
+        case _ if any(phrase in answer.body for phrase in _WRONG_PROTOCOL):
+            text, hint, details = f"{what}: the registry accepts only TLS", "remove --plain-http", ""
+        case status:
+            text, hint = f"{what}: the registry answered {status}", "try again later" if status >= 500 else None
+    return RegistryError(f"{text}{details}", hint=hint)
+
+
+def _describe_errors(answer: HttpAnswer) -> str:
+    """Return the registry's error messages as text. Source: distribution-spec, error codes."""
+    try:
+        errors = json.loads(answer.body)["errors"]
+        text = "; ".join(f"{one.get('code')}: {one.get('message')}" for one in errors)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ""
+    return f": {text[:200]}" if text.isprintable() else ""

@@ -16,9 +16,9 @@ from eaves.credentials.redact import redact
 from eaves.errors import SpoolFullError
 from eaves.events import CONTEXT_ATTRIBUTES, Event, event_id, source_uri
 from eaves.http_client.proxies import DIRECT, Proxies
+from eaves.logs import HourlyLog
 from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.context import ERRORS, Cause, Dropped, Frame, Outcome, SentIndex, State
-from eaves.sources.faults import HourlyLog
 from eaves.sources.files import build_capture, build_text
 from eaves.sources.options import FrameEditor, FrameOptions
 from eaves.spool.settings import ATTRIBUTES_BYTES

@@ -21,7 +21,7 @@ from eaves.delivery.rejection import build_refusal
 from eaves.errors import ConfigError, DeliveryError, EavesError, UnreachableError
 from eaves.events import DATADIGEST, DATAREF, IMAGE_REJECTED, Event, source_uri
 from eaves.http_client.proxies import Proxies
-from eaves.link.credentialed import CredentialedClient
+from eaves.link.client import CredentialedClient
 from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.agent_lanes import IMAGES, REPLIES, UPLOADS
 from eaves.sources.settings import AgentSettings

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass
-from urllib.parse import urlsplit
 
 from eaves.config import setting
+from eaves.http_client.proxies import is_http_url
 from eaves.reachability import find_address
 from eaves.sources.context import SourceContext
 from eaves.sources.kind import SourceKind
-
-PORTS = {"http": 80, "https": 443}
-_UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +33,7 @@ class HttpSourceSettings:
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Return path and message of each violated rule that concerns several settings."""
-        try:
-            parts = urlsplit(self.url)
-            usable = parts.scheme in PORTS and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # its message may quote a password
-            usable = False
-        if not usable or _UNSAFE.search(self.url):
+        if not is_http_url(self.url):
             yield "url", "must be an http:// or https:// address, such as http://camera.example/snapshot.jpg"
 
 

@@ -9,28 +9,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 import secrets
 from collections.abc import Iterable, Mapping
-from urllib.request import parse_http_list
+
+from eaves.http_client.client import parse_challenges
 
 _ALGORITHMS = {"MD5": "md5", "SHA-256": "sha256"}
-_SCHEME = re.compile(r"(?:^|,)\s*(basic|digest)(?=[\s,]|$)", re.IGNORECASE)
-MAX_HEADER = 8_192
-"""Maximum number of characters of a WWW-Authenticate header that are parsed."""
-
-
-def parse_challenges(headers: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
-    """Return scheme, in lower case, and parameters of the challenges by Basic and Digest, in order."""
-    found = []
-    for header in headers:
-        _, *parts = _SCHEME.split(header[:MAX_HEADER])
-        for scheme, text in zip(parts[::2], parts[1::2], strict=True):
-            listed = [one.partition("=") for one in parse_http_list(text)]
-            found.append(
-                (scheme.lower(), {name.strip().lower(): value.strip().strip('"') for name, _, value in listed})
-            )
-    return found
 
 
 class Authentication:
@@ -59,7 +43,8 @@ class Authentication:
         Args:
             headers: Values of the answer's WWW-Authenticate headers.
         """
-        offered = [one for one in parse_challenges(headers) if one[0] == "basic" or _is_supported(one[1])]
+        known = [one for one in parse_challenges(headers) if one[0] != "bearer"]
+        offered = [one for one in known if one[0] == "basic" or _is_supported(one[1])]
         self._challenge = max(offered, key=lambda one: one[0], default=None)
         self._count = 0
         return self._challenge is not None and bool(self.username)

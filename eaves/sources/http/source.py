@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 from eaves.base.backoff import Backoff
-from eaves.credentials.folder import find_versions, read_credentials
 from eaves.errors import ConfigError
+from eaves.link.client import CredentialedClient
 from eaves.sources.context import Frame, SourceContext
 from eaves.sources.faults import capture_when_possible
 from eaves.sources.http.client import NoSnapshotError, Snapshot, SnapshotClient
@@ -46,17 +45,17 @@ class HttpSource:
         self._settings = settings
         self._context = context
         self._identity = SnapshotIdentity()
+        self._clients = CredentialedClient(context.credentials, proxies=context.proxies)
         self._client: SnapshotClient | None = None
-        self._versions: Mapping[str, int] = {}
         self._failures = 0
 
     def run(self) -> None:
         """Request pictures until the agent stops."""
         try:
-            with self._context.on_stop(self._abort):
+            with self._context.on_stop(self._clients.abort):
                 self._run()
         finally:
-            self._close()
+            self._clients.close()
 
     def _run(self) -> None:
         context, every_s = self._context, self._settings.every_s
@@ -75,7 +74,7 @@ class HttpSource:
         """Request one picture; return the minimum pause before the next request, seconds, 0 when it succeeded."""
         context = self._context
         try:
-            snapshot = self._connect().fetch(context.clock.now())
+            snapshot = self._connect().fetch()
         except (NoSnapshotError, ConfigError) as error:
             if context.stopping:
                 return 0.0
@@ -109,27 +108,15 @@ class HttpSource:
         """Wait after a failure until a monotonic time, seconds, and return earlier when the credentials change."""
         context = self._context
         while (left_s := until - context.clock.monotonic()) > 0 and context.wait(min(left_s, POLL_S)):
-            if find_versions(context.credentials) != self._versions:
+            if self._clients.is_changed():
                 return
 
     def _connect(self) -> SnapshotClient:
-        """Return the HTTP client, or a new one when the files of the credentials have changed."""
-        versions = find_versions(self._context.credentials)
-        if self._client is None or versions != self._versions:
-            self._close()
-            self._versions = versions
-            credentials = read_credentials(self._context.credentials)
-            self._client = SnapshotClient(self._settings, self._context, credentials)
+        """Return the client, or a new one when the files of the credentials have changed."""
+        http, _ = self._clients.current()
+        if self._client is None or self._client.http is not http:
+            self._client = SnapshotClient(self._settings, self._context, self._clients.credentials, http)
         return self._client
-
-    def _abort(self) -> None:
-        if (client := self._client) is not None:
-            client.abort()
-
-    def _close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
 
 
 class SnapshotIdentity:

@@ -16,7 +16,6 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from eaves.errors import ConfigError
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary
 from eaves.inference.session import Session
 from functions.http.app import create_app
@@ -118,13 +117,6 @@ def test_it_is_fetched_through_the_proxy_of_the_process(store: Store, tmp_path: 
         headers, body = encode_binary(EVENT.with_extensions(dataref=f"http://{place}/a.png"))
         assert app.test_client().post("/", data=body, headers=headers).headers["ce-label"] == "red"
     assert proxy.targets() == [f"CONNECT {place}:80"]
-
-
-def test_a_proxy_that_is_reached_by_tls_is_refused_at_the_start(store: Store) -> None:
-    model, environ = FakeModel(), {"HTTPS_PROXY": "https://proxy.example"}
-    create_app(model, FunctionSettings(), concurrency=1, environ=environ)  # without datarefs it matters to nobody
-    with pytest.raises(ConfigError, match="must be an http:// address"):
-        create_app(model, FunctionSettings(dataref_hosts=("store.example",)), concurrency=1, environ=environ)
 
 
 @pytest.mark.parametrize(("said", "status"), [("upper", 200), ("other", 503), ("sha256:abc", 422), ("md5:abc", 422)])

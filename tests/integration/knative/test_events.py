@@ -7,7 +7,6 @@ import pytest
 from eaves.errors import ClusterError, NotFoundError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from knative.client.cluster import Cluster
-from knative.client.pods import find_route
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings
 from tests.cluster.apps import at_site, plain_app
@@ -88,9 +87,13 @@ def test_an_address_in_the_cluster_is_a_service_and_its_port(
         apiserver.put(
             {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}, namespace="cams"
         )
-    route = find_route(cluster, url)
-    assert (route.target, route.namespace, route.path) == (target, namespace, path)
-    assert route.host == url.split("//")[1].partition("/")[0].partition(":")[0]
+    gateway = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "gateway"}, "spec": {}}
+    apiserver.put(gateway, namespace="edge-system")
+    apiserver.backend = lambda _: Reply()
+    cluster.send(url, headers={})
+    (request,) = apiserver.asked("POST", f"/{namespace}/{target}/proxy")
+    assert request.path.endswith(f"/proxy{path}")
+    assert request.headers["Host"] == url.split("//")[1].partition("/")[0].partition(":")[0]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +105,7 @@ def test_an_address_in_the_cluster_is_a_service_and_its_port(
 )
 def test_other_addresses_are_refused(url: str, message: str, cluster: Cluster) -> None:
     with pytest.raises(ClusterError, match=message):
-        find_route(cluster, url)
+        cluster.send(url, headers={})
 
 
 def test_an_api_server_that_is_overloaded_is_not_sent_an_event_twice(

@@ -12,8 +12,8 @@ from typing import cast
 
 import pytest
 
-from eaves.delivery import HttpAnswer
 from eaves.events import Event
+from eaves.http_client.client import HttpAnswer
 from eaves.local.routes import PlatformRoutes
 from eaves.local.server import TcpPort, WebServer
 from eaves.local.supervisor import Supervisor

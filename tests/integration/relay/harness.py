@@ -82,7 +82,7 @@ class Rig:
         self.clock = clock or FrozenClock()
         self.spool = Spool(folder / "relay.db", clock=self.clock, connect=connect)
         self.receiver = receiver
-        self._link = LinkClient(receiver.url, folder / "link", clock=self.clock)
+        self._link = LinkClient(receiver.url, folder / "link")
         sends = {name: options.pop(name) for name in ("rate_bytes", "probe_s") if name in options}
         self._sender = LinkSender(self._link, site="north", clock=self.clock, **sends)
         known = {"leases": [self.spool.lease("link")], "clock": self.clock}

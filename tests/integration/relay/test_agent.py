@@ -16,7 +16,7 @@ from eaves.config import SettingsLayer, build
 from eaves.delivery import SinkClient
 from eaves.errors import ConfigError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event, decode, encode_binary
-from eaves.link.credentialed import CredentialedClient
+from eaves.link.client import CredentialedClient
 from eaves.sources.agent.deliverers import build_deliverers
 from eaves.sources.agent_lanes import IMAGES, REPLIES
 from eaves.sources.settings import AgentSettings

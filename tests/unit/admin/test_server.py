@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from eaves.admin.client import UnixConnection
+from eaves.admin.client import ask_socket
 from eaves.admin.server import AdminServer
 from eaves.errors import ConfigError
+from eaves.http_client.client import HttpAnswer, HttpClient
 from eaves.ingress import Response
 
 
@@ -22,31 +24,29 @@ def echo(method: str, path: str, query: str) -> Response:
     return Response(status=200, body=f"{method} {path} {query}".encode())
 
 
+Ask = Callable[..., HttpAnswer]
+
+
 @pytest.fixture(params=["port", "socket", "socket on a long path"])
-def connection(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[http.client.HTTPConnection]:
+def ask(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ask]:
     if request.param == "port":
         server = AdminServer(echo)
-        made: http.client.HTTPConnection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        yield partial(ask_port, server.port)
     else:
         path = tmp_path / ("d" * (150 if "long" in request.param else 1)) / "socket"
         server = AdminServer(echo, path=path)
-        made = UnixConnection(path, 10)
-    try:
-        yield made
-    finally:
-        made.close()
-        server.stop()
+        yield partial(ask_socket, path, timeout_s=10)
+    server.stop()
 
 
-def ask(connection: http.client.HTTPConnection, method: str, target: str) -> tuple[int, bytes]:
-    connection.request(method, target)
-    response = connection.getresponse()
-    return response.status, response.read()
+def ask_port(port: int, method: str, target: str, **options: Any) -> HttpAnswer:
+    return HttpClient(connections=0).request(method, f"http://127.0.0.1:{port}{target}", timeout_s=10, **options)
 
 
-def test_a_request_is_answered(connection: http.client.HTTPConnection) -> None:
-    assert ask(connection, "GET", "/a/b?c=d") == (200, b"GET /a/b c=d")
-    assert ask(connection, "POST", "/a") == (200, b"POST /a ")
+def test_a_request_is_answered_and_the_next_after_a_defect_as_ever(ask: Ask) -> None:
+    assert ask("GET", "/a/b?c=d").body == b"GET /a/b c=d"
+    assert ask("GET", "/fails").status == 500
+    assert ask("POST", "/a").body == b"POST /a "
 
 
 def test_the_socket_and_its_folder_are_the_users_own_and_a_stale_one_is_replaced(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_the_socket_and_its_folder_are_the_users_own_and_a_stale_one_is_replaced
     try:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-        assert ask(UnixConnection(path, 10), "GET", "/a")[0] == 200
+        assert ask_socket(path, "GET", "/a", timeout_s=10).status == 200
     finally:
         server.stop()
     assert not path.exists()
@@ -70,7 +70,7 @@ def test_a_second_server_leaves_the_socket_of_the_first_one_to_it(tmp_path: Path
     try:
         with pytest.raises(ConfigError, match="another process listens there"):
             AdminServer(echo, path=path)
-        assert ask(UnixConnection(path, 10), "GET", "/a")[0] == 200
+        assert ask_socket(path, "GET", "/a", timeout_s=10).status == 200
         path.unlink()
         with socket.socket(socket.AF_UNIX) as other:
             other.bind(str(path))
@@ -80,6 +80,5 @@ def test_a_second_server_leaves_the_socket_of_the_first_one_to_it(tmp_path: Path
         first.stop()
 
 
-def test_a_body_is_refused(connection: http.client.HTTPConnection) -> None:
-    connection.request("POST", "/a", body=b"x")
-    assert connection.getresponse().status == 413
+def test_a_body_is_refused(ask: Ask) -> None:
+    assert ask("POST", "/a", body=b"x").status == 413

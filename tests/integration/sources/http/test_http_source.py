@@ -14,6 +14,7 @@ import pytest
 
 from eaves.credentials.folder import Credentials
 from eaves.errors import SpoolFullError
+from eaves.http_client.client import HttpClient
 from eaves.sources.http.client import NoSnapshotError, SnapshotClient
 from eaves.sources.http.kind import HttpSourceSettings
 from tests.fakes.clock import ManualClock
@@ -159,17 +160,19 @@ def test_faults_without_end_take_no_memory_thread_or_descriptor() -> None:
     context = RecordingContext()
     context.max_bytes = 10**6
     with open_camera(answer) as camera:
-        wrong = SnapshotClient(HttpSourceSettings(url=camera.url, timeout_s=5), context, login)
-        hanging = SnapshotClient(HttpSourceSettings(url=f"{camera.url}/hang", timeout_s=0.02), context, login)
+        wrong = SnapshotClient(HttpSourceSettings(url=camera.url, timeout_s=5), context, login, HttpClient())
+        hanging = SnapshotClient(
+            HttpSourceSettings(url=f"{camera.url}/hang", timeout_s=0.02), context, login, HttpClient()
+        )
         sizes = []
         for _ in range(4):
             for client in [wrong] * 60 + [hanging] * 20:
                 with pytest.raises(NoSnapshotError):
-                    client.fetch(time.time())
+                    client.fetch()
             wait_until(lambda: threading.active_count() < threads_before + 10, 20, what="the end of threads")
             sizes.append(size())
-        wrong.close()
-        hanging.close()
+        wrong.http.close()
+        hanging.http.close()
     (_, threads, descriptors), (last, last_threads, last_descriptors) = sizes[0], sizes[-1]
     assert last - sizes[1][0] < 3_000_000, sizes
     assert last_threads <= threads + 4

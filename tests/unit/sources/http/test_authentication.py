@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 
 import pytest
 
-from eaves.sources.http.login import Authentication, answer_digest, parse_challenges
+from eaves.http_client.client import parse_challenges
+from eaves.sources.http.login import Authentication, answer_digest
 
 RFC_7616 = (
     'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm={}, '
@@ -82,27 +82,3 @@ def test_challenges_are_read_from_one_header_and_from_several() -> None:
         ("basic", {"realm": 'a "b", c'}),
         ("digest", {"nonce": "n", "realm": "r", "qop": "auth"}),
     ]
-
-
-def test_digest_is_preferred_to_basic_wherever_it_stands() -> None:
-    login = Authentication("u", "p")
-    assert login.challenge(['Basic realm="a", Digest realm="a", nonce="n", qop="auth"'])
-    assert login.headers("GET", "/")["Authorization"].startswith("Digest ")
-
-
-def test_basic_is_the_pair_in_base64() -> None:
-    login = Authentication("Aladdin", "open ses\u00e4me")
-    assert login.headers("GET", "/") == {}
-    assert login.challenge(['Basic realm="a"'])
-    scheme, _, pair = login.headers("GET", "/")["Authorization"].partition(" ")
-    assert (scheme, base64.b64decode(pair).decode()) == ("Basic", "Aladdin:open ses\u00e4me")
-
-
-def test_requests_with_one_nonce_are_counted() -> None:
-    login = Authentication("u", "p")
-    login.challenge(['Digest realm="a", nonce="n", qop="auth"'])
-    sent = [parameters(login.headers("GET", "/")["Authorization"]) for _ in range(3)]
-    assert [one["nc"] for one in sent] == ["00000001", "00000002", "00000003"]
-    assert len({one["cnonce"] for one in sent}) == 3
-    login.challenge(['Digest realm="a", nonce="other", qop="auth", stale=true'])
-    assert parameters(login.headers("GET", "/")["Authorization"])["nc"] == "00000001"

@@ -34,20 +34,10 @@ def test_a_picture_that_comes_back_is_another_one_when_its_validator_is() -> Non
     assert len(set(positions(day, night))) == 2
 
 
-def test_without_validators_equal_bytes_one_after_another_are_one_picture() -> None:
-    first, again, other, back = positions(snapshot(b"1"), snapshot(b"1"), snapshot(b"2"), snapshot(b"1"))
-    assert again is None
-    assert len({first, other, back}) == 3
-
-
 def captured(*snapshots: Snapshot) -> list[float]:
     identity = SnapshotIdentity()
     found = [identity.identify(one, NOW + number) for number, one in enumerate(snapshots)]
     return [one[1] / 1e9 for one in found if one]
-
-
-def test_the_capture_time_is_last_modified() -> None:
-    assert captured(snapshot(b"1", last_modified=date(NOW - 300))) == [NOW - 300]
 
 
 def test_a_last_modified_that_stands_still_ahead_or_makes_no_sense_is_no_capture_time() -> None:

@@ -1,4 +1,4 @@
-"""Settings, redirects and the ends of images."""
+"""Settings, and the ends of images."""
 
 from __future__ import annotations
 
@@ -6,25 +6,13 @@ import pytest
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
-from eaves.sources.http.client import RedirectError, find_target, has_end
-from eaves.sources.http.kind import KIND, HttpSourceSettings
+from eaves.sources.http.client import has_end
+from eaves.sources.http.kind import HttpSourceSettings
 from tests.inputs import hostile
 
 
 def settings(url: str) -> HttpSourceSettings:
     return build(HttpSourceSettings, SettingsLayer(origin="eaves.yaml", values={"url": url}))
-
-
-@pytest.mark.parametrize(
-    ("url", "address"),
-    [
-        ("http://cam/snap.jpg", "cam:80"),
-        ("http://user:secret@10.0.0.7:8080/", "10.0.0.7:8080"),
-        ("https://[fe80::1]:8443/x", "tls://[fe80::1]:8443"),
-    ],
-)
-def test_the_doctor_gets_host_and_port(url: str, address: str) -> None:
-    assert list(KIND.addresses(settings(url))) == [address]
 
 
 @pytest.mark.parametrize(
@@ -42,34 +30,6 @@ def test_a_url_that_is_none_is_a_fault_that_does_not_show_it(url: str) -> None:
     with pytest.raises(ConfigError, match=r"eaves.yaml: url: must be an http") as caught:
         settings(url)
     assert "99999" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("location", "target"),
-    [
-        ("/other.jpg", "http://cam/other.jpg"),
-        ("now.jpg?x=1#top", "http://cam/path/now.jpg?x=1"),
-        ("https://cam/x", "https://cam/x"),
-        ("http://user:password@cam/x", "http://cam/x"),
-    ],
-)
-def test_a_redirect_within_the_host_is_followed(location: str, target: str) -> None:
-    assert find_target("http://cam/path/snap.jpg", location) == target
-
-
-@pytest.mark.parametrize(
-    ("url", "location"),
-    [
-        ("http://cam/", "http://evil.example/"),
-        ("http://cam/", "http://cam:8080/"),
-        ("http://cam/", "file:///etc/passwd"),
-        ("http://cam/", "http://[bad/"),
-        ("https://cam/", "http://cam/"),
-    ],
-)
-def test_a_redirect_to_elsewhere_is_not(url: str, location: str) -> None:
-    with pytest.raises(RedirectError, match="redirects "):
-        find_target(url, location)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "GIF"])
