@@ -17,7 +17,7 @@ import pytest
 
 import eaves
 from eaves.base.files import write_atomically
-from eaves.oci.runtime import reachable_modules
+from eaves.oci.import_graph import reachable_modules
 
 ROOT = Path(__file__).resolve().parents[1]
 IS_CHECKOUT = Path(eaves.__file__).resolve().is_relative_to(ROOT)
