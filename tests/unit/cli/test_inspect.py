@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from eaves.artifact import Artifact, Evidence, Parity, Quantisation, Trial, write_artifact
+from eaves.artifact import Artifact, Parity, Quantisation, Trial, write_artifact
+from eaves.artifact.manifest import Evidence
 from eaves.artifact.store import LABELS
 from eaves.cli import cli
 from tests.fakes.models.artifact import build_manifest, fill, write_colours
