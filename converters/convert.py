@@ -25,8 +25,7 @@ from converters.staging import (
 )
 from converters.untrusted_onnx import load_foreign
 from eaves.artifact import Artifact, check, write_artifact
-from eaves.artifact.conversion_results import FP32, INT8
-from eaves.artifact.manifest import EMBED, FEATURES, PROBABILITIES, TENSOR
+from eaves.artifact.manifest import EMBED, FEATURES, FP32, INT8, PROBABILITIES, TENSOR
 from eaves.artifact.store import MANIFEST, MODEL
 from eaves.base.disk_errors import disk_errors
 from eaves.errors import ConversionError

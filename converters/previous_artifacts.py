@@ -14,7 +14,7 @@ from converters.model_source import ModelSource
 from converters.onnx.graph import is_head
 from converters.settings import ConvertSettings
 from eaves.artifact import Artifact, open_artifact
-from eaves.artifact.conversion_results import INT8
+from eaves.artifact.manifest import INT8
 from eaves.artifact.store import HANDLER, file_digest
 from eaves.base.files import write_atomically
 from eaves.errors import ArtifactError

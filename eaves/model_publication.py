@@ -5,15 +5,22 @@ The event is built only from the model's own data, so when the publication is re
 
 from __future__ import annotations
 
+import itertools
 import json
+import random
+import time
+from collections.abc import Callable
 
 from eaves.artifact import Artifact
+from eaves.base.backoff import Backoff
 from eaves.delivery import DeliveryAction, SinkClient, choose_action
 from eaves.delivery.response_rules import describe_response
 from eaves.errors import DeliveryError
 from eaves.event_schemas import schema_uri
 from eaves.events import MODEL_PUBLISHED, Event, event_id, source_uri
 
+BACKOFF = Backoff(retry=8, first_s=1.0, cap_s=60.0)
+"""Retries over about three minutes, in which a broker that restarts becomes available again."""
 TIMEOUT_S = 30.0
 
 
@@ -47,20 +54,25 @@ def build_publication(artifact: Artifact, image: str, *, site: str) -> Event:
     )
 
 
-def announce(event: Event, url: str, client: SinkClient) -> None:
-    """Send the event to a sink.
+def announce(event: Event, url: str, client: SinkClient, *, pause: Callable[[float], object] = time.sleep) -> None:
+    """Send the event until the sink accepts it; `pause` waits for a number of seconds before each retry.
 
     Raises:
-        DeliveryError: When the sink doesn't accept the event.
+        DeliveryError: When the sink refuses the event, or doesn't accept it within all retries.
     """
-    try:
-        answer = client.post(url, event, prefer_reply=False, timeout_s=TIMEOUT_S)
-        failure = f"{url} {describe_response(answer.status, answer.body)}"
-        if choose_action(answer.status) is DeliveryAction.DONE:
+    for failures in itertools.count(1):
+        retry_after_s = None
+        try:
+            answer = client.post(url, event, prefer_reply=False, timeout_s=TIMEOUT_S)
+            decided, retry_after_s = choose_action(answer.status), answer.retry_after_s
+            failure = f"{url} {describe_response(answer.status, answer.body)}"
+        except DeliveryError as error:
+            decided, failure = DeliveryAction.RETRY, error.message
+        if decided is DeliveryAction.DONE:
             return
-    except DeliveryError as error:
-        failure = error.message
-    raise DeliveryError(
-        f"the event about the published model was not accepted: {failure}",
-        hint="the container image is in the registry; correct the sink, then run the same command again",
-    )
+        if decided is DeliveryAction.REFUSED or BACKOFF.exhausted(failures):
+            raise DeliveryError(
+                f"the event about the published model was not accepted: {failure}",
+                hint="the container image is in the registry; correct the sink, then run the same command again",
+            )
+        pause(BACKOFF.pause_s(failures, jitter=random.random(), retry_after_s=retry_after_s))  # noqa: S311 - jitter

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from converters.settings import ConvertSettings
-from eaves.artifact.conversion_results import AGREEMENT, LABELS, NONE, Evidence, Parity
+from eaves.artifact.manifest import AGREEMENT, LABELS, NONE, Evidence, Parity
 from eaves.base.statistics import images_needed, lower_bound, round_outward
 from trainer.evaluation.grouped_statistics import JudgedImages
 

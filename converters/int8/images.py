@@ -17,7 +17,7 @@ from converters.evaluation.images import find_copies
 from converters.int8.evidence import AGREEMENT_IMAGES, can_pass
 from converters.model_source import ModelSource
 from converters.settings import ConvertSettings
-from eaves.artifact.conversion_results import INT8
+from eaves.artifact.manifest import INT8
 from eaves.base.statistics import images_needed
 from eaves.errors import ConversionError, DatasetError, RunError, StorageError
 from eaves.media_type import UNKNOWN

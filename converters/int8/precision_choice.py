@@ -24,9 +24,8 @@ from converters.onnx.graph import write_graph
 from converters.previous_artifacts import calibration_key, find_calibrated, reuse_backbone
 from converters.proof import Answers, compare, run_session
 from converters.settings import ConvertSettings
-from eaves.artifact import Artifact, Evidence, Parity, Quantisation, Trial
-from eaves.artifact.conversion_results import FP32, INT8
-from eaves.artifact.manifest import EMBED, TENSOR
+from eaves.artifact import Artifact, Parity, Quantisation, Trial
+from eaves.artifact.manifest import EMBED, FP32, INT8, TENSOR, Evidence
 from eaves.artifact.store import MODEL
 from eaves.errors import ConversionError, ImageError
 from eaves.inference.session import Session

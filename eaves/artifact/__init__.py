@@ -11,9 +11,18 @@ The contents are not trusted: opening an artifact checks names, sizes and digest
 file.
 """
 
-from eaves.artifact.conversion_results import FP32, INT8, Evidence, Parity, Quantisation, Trial
 from eaves.artifact.golden import GoldenCase, GoldenResult, Predict, check, load_golden, replay
-from eaves.artifact.manifest import DecisionRule, Manifest, Source, TensorSpec
+from eaves.artifact.manifest import (
+    FP32,
+    INT8,
+    DecisionRule,
+    Manifest,
+    Parity,
+    Quantisation,
+    Source,
+    TensorSpec,
+    Trial,
+)
 from eaves.artifact.store import Artifact, open_artifact, write_artifact
 
 __all__ = [
@@ -21,7 +30,6 @@ __all__ = [
     "INT8",
     "Artifact",
     "DecisionRule",
-    "Evidence",
     "GoldenCase",
     "GoldenResult",
     "Manifest",

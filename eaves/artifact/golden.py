@@ -17,8 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from eaves.artifact.conversion_results import INT8
-from eaves.artifact.manifest import OUTPUTS, PROBABILITIES, TENSOR, TensorSpec, check_path
+from eaves.artifact.manifest import INT8, OUTPUTS, PROBABILITIES, TENSOR, TensorSpec, check_path
 from eaves.artifact.store import Artifact
 from eaves.errors import ArtifactError, GoldenError, InputError
 

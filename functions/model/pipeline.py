@@ -81,7 +81,7 @@ class Pipeline(ABC):
         self.artifact = artifact
         self.settings = settings
         self.input = artifact.manifest.input
-        self.outputs = artifact.manifest.outputs
+        self.outputs = self._describe_outputs()
         self._session = session
         self._handler = handler or Handler()
         if self._handler.content_types:
@@ -155,6 +155,10 @@ class Pipeline(ABC):
             )
         return example
 
+    def _describe_outputs(self) -> tuple[TensorSpec, ...]:
+        """Return the types and shapes of the outputs of `run`: by default the graph's."""
+        return self.artifact.manifest.outputs
+
     @abstractmethod
     def _takes(self, content_type: str) -> bool:
         """Return whether the task accepts a media type when no handler decides."""
@@ -218,26 +222,15 @@ class Classifier(ImagePipeline):
 
     reply_type = IMAGE_CLASSIFIED
 
-    def __init__(
-        self,
-        artifact: Artifact,
-        session: Runner,
-        settings: ServeSettings,
-        *,
-        handler: Handler | None = None,
-    ) -> None:
-        super().__init__(artifact, session, settings, handler=handler)
-        self._labels = artifact.manifest.labels
-        width = len(self._labels)
-        self.outputs = (
-            TensorSpec(name="label", dtype="object", shape=(-1,)),
-            *(TensorSpec(name=name, shape=(-1, width)) for name in reversed(OUTPUTS)),
-        )
+    def _describe_outputs(self) -> tuple[TensorSpec, ...]:
+        width = len(self.artifact.manifest.labels)
+        scores = (TensorSpec(name=name, shape=(-1, width)) for name in reversed(OUTPUTS))
+        return TensorSpec(name="label", dtype="object", shape=(-1,)), *scores
 
     def run(self, example: bytes | Array, *, turn: Turn = nullcontext) -> Mapping[str, Array]:
         """Return `label`, `probabilities` and `logits` of one image, which is encoded or (H, W, 3) uint8, RGB."""
         outputs = super().run(example, turn=turn)
-        label = self._labels[int(self.artifact.manifest.decision.choose(outputs["probabilities"]))]
+        label = self.artifact.manifest.labels[int(self.artifact.manifest.decision.choose(outputs["probabilities"]))]
         return {"label": np.array(label, object), **outputs}
 
     def _present(self, outputs: Mapping[str, Array]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
@@ -248,7 +241,7 @@ class Classifier(ImagePipeline):
         """
         probabilities = outputs["probabilities"]
         order = self.artifact.manifest.decision.rank(probabilities)[: self.settings.top_k]
-        scored = [(self._labels[index], round(float(probabilities[index]), 6)) for index in order]
+        scored = [(self.artifact.manifest.labels[index], round(float(probabilities[index]), 6)) for index in order]
         best, score = scored[0]
         attributes = {"confidence": "high" if score >= self.settings.high_confidence else "low"}
         if score < self.settings.threshold:

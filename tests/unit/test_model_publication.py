@@ -25,15 +25,15 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 
 class Sink:
-    """Answers each event alike."""
+    """Answers each attempt in turn."""
 
-    def __init__(self, status: int) -> None:
-        self._status = status
+    def __init__(self, *statuses: int) -> None:
+        self._statuses = iter(statuses)
         self.got: list[Event] = []
 
     def post(self, url: str, event: Event, **_: Any) -> SinkResponse:
         self.got.append(event)
-        return SinkResponse(status=self._status, body=b"reported")
+        return SinkResponse(status=next(self._statuses), body=b"reported")
 
 
 def test_it_says_what_is_there_as_its_schema_has_it(artifact: Artifact) -> None:
@@ -53,12 +53,16 @@ def test_a_repeated_step_sends_the_same_event(artifact: Artifact) -> None:
     assert build_publication(artifact, IMAGE, site="yard").source != first.source
 
 
-@pytest.mark.parametrize("status", [403, 503])
-def test_a_sink_that_does_not_take_it_is_an_error_with_its_reason(artifact: Artifact, status: int) -> None:
-    event, sink = build_publication(artifact, IMAGE, site="barn"), Sink(status)
-    reason = rf"was not accepted: http://broker\.example/ answered {status}: reported"
+def test_it_is_sent_until_it_is_taken(artifact: Artifact) -> None:
+    event, sink, pauses = build_publication(artifact, IMAGE, site="barn"), Sink(503, 503, 202), list[float]()
+    announce(event, URL, cast(SinkClient, sink), pause=pauses.append)
+    assert sink.got == [event] * 3
+    assert 0.5 <= pauses[0] <= 1.0 <= pauses[1] <= 2.0
+
+
+def test_who_refuses_it_is_not_asked_twice(artifact: Artifact) -> None:
+    sink, reason = Sink(403), r"was not accepted: http://broker\.example/ answered 403: reported"
     with pytest.raises(DeliveryError, match=reason) as caught:
-        announce(event, URL, cast(SinkClient, sink))
-    assert sink.got == [event]
+        announce(build_publication(artifact, IMAGE, site="barn"), URL, cast(SinkClient, sink))
+    assert len(sink.got) == 1
     assert "run the same command again" in str(caught.value.hint)
-    announce(event, URL, cast(SinkClient, Sink(202)))

@@ -18,7 +18,8 @@ from sklearn.datasets import load_digits
 
 from converters.convert import convert
 from converters.settings import ConvertSettings
-from eaves.artifact import Artifact, Evidence, check, load_golden, open_artifact
+from eaves.artifact import Artifact, check, load_golden, open_artifact
+from eaves.artifact.manifest import Evidence
 from eaves.base.statistics import paired_drop_bound
 from eaves.cli import cli
 from eaves.config import SettingsLayer, build

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from eaves.artifact import Artifact, Evidence, Quantisation, Trial, write_artifact
+from eaves.artifact import Artifact, Quantisation, Trial, write_artifact
+from eaves.artifact.manifest import Evidence
 from eaves.artifact.store import LABELS
 from eaves.cli import cli
 from tests.fakes.models.artifact import build_manifest, fill, write_colours

@@ -17,11 +17,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
 from eaves.artifact import Artifact
-from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event, encode_binary, encode_structured
+from eaves.events import IMAGE_CAPTURED, Event, encode_binary, encode_structured
 from eaves.inference.session import Session
 from functions.http.app import create_app
 from functions.model.pipeline import Classifier, Prediction, Turn
-from functions.settings import FunctionSettings, ServeSettings
+from functions.settings import FunctionSettings
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import FakeModel
 
@@ -201,11 +201,3 @@ def test_while_loading_the_protocol_says_so() -> None:
     for path in ("/v2/health/ready", "/v2/models/colours/ready", "/v2/models/colours"):
         assert client.get(path).status_code == 503
     assert infer(client, datatype="BYTES", shape=[1], data=[""]).status_code == 503
-
-
-@pytest.mark.parametrize("name", sorted(REPLY_TYPES))
-def test_types_that_are_never_predicted_can_not_be_asked_for(name: str) -> None:
-    faults = list(ServeSettings(accept_types=("a.b", name)).faults())
-    assert faults == [
-        ("accept_types", f"must not contain {name}: a function answers events of its own types with 202 and no reply")
-    ]

@@ -12,7 +12,7 @@ from converters.int8.evidence import (
     count_missing,
 )
 from converters.settings import ConvertSettings
-from eaves.artifact import Evidence
+from eaves.artifact.manifest import Evidence
 from eaves.base.statistics import images_needed, lower_bound, paired_drop_bound
 
 LABELS = ("daisy", "rose", "tulip", "weed")

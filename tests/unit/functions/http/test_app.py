@@ -72,10 +72,6 @@ def problem(response: TestResponse) -> dict[str, Any]:
     return values
 
 
-def test_the_subject_goes_back_percent_encoded(client: FlaskClient) -> None:
-    assert client.post("/", data=RED, headers=BINARY).headers["ce-subject"] == "T%C3%BCr%20100%25.jpg"
-
-
 @pytest.mark.parametrize("kind", sorted(REPLY_TYPES))
 def test_our_own_replies_are_taken_and_answered_with_nothing(client: FlaskClient, kind: str) -> None:
     headers = {**BINARY, "ce-type": kind, "Content-Type": "application/json"}
