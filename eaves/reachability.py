@@ -1,16 +1,9 @@
-"""Connection test: `python -P -m eaves.reachability JSON` connects to addresses and writes the results.
-
-`eaves doctor` runs it in a pod, because only a pod of the site has the DNS, network policies and routes that an agent
-there has. It sends nothing but what TCP and TLS need to connect.
-"""
+"""Connection test of `eaves sources try`. It sends nothing but what TCP and TLS need to connect."""
 
 from __future__ import annotations
 
-import json
 import socket
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,13 +14,9 @@ TLS = "tls://"
 """Prefix of an address at which a TLS handshake is tried as well."""
 TIMEOUT_S = 5.0
 """Time limit for one connection, and again for its handshake, seconds."""
-AT_ONCE = 16
 PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443}
 """Protocols whose URLs have the address of a server, and their usual ports."""
 _TLS_SCHEMES = ("https", "rtsps", "rtmps")
-MESSAGE_CHARACTERS = 160
-"""Maximum number of characters in a result's message: a pod's termination message has 4,096 bytes in all. Source:
-Kubernetes, `terminationMessagePath`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,33 +77,5 @@ def reach(address: str, authorities: str = "", *, timeout_s: float = TIMEOUT_S) 
         if "ALERT" in str(getattr(error, "reason", "")):  # a response; the server may ask for a client certificate
             return Reached(address=address)
         found = explain(error)
-        return Reached(address=address, failed=found.kind, message=found.reason[:MESSAGE_CHARACTERS])
+        return Reached(address=address, failed=found.kind, message=found.reason)
     return Reached(address=address)
-
-
-def parse_report(text: str) -> list[Reached]:
-    """Parse the output of `python -P -m eaves.reachability`; a truncated last line is left out."""
-    found = []
-    for line in text.splitlines():
-        try:
-            found.append(Reached(**json.loads(line)))
-        except (ValueError, TypeError):
-            continue
-    return found
-
-
-def main() -> None:
-    """Connect to the addresses in the first argument, a list of (address, authorities), and write the results.
-
-    They are written to stdout, and to the file that a further argument names.
-    """
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        found = threads.map(lambda attempt: reach(*attempt), json.loads(sys.argv[1]))
-    text = "".join(f"{json.dumps({key: value for key, value in asdict(one).items() if value})}\n" for one in found)
-    sys.stdout.write(text)
-    for path in sys.argv[2:]:
-        Path(path).write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

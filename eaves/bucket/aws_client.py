@@ -1,4 +1,4 @@
-"""boto3's clients of S3 and SQS: credentials, time limits, and what an error means. The one import of boto3.
+"""boto3's client of S3: credentials, time limits, and what an error means. The one import of boto3.
 
 boto3 limits the wait for the next bytes only, and its requests can't be ended from another thread. Therefore each
 request runs in a thread of its own, and its caller stops waiting when the time is over or `abort` is called.
@@ -74,14 +74,13 @@ T = TypeVar("T")
 
 
 class AwsClient:
-    """Sends requests to one service by boto3. Many threads can use it.
+    """Sends requests to one store by boto3. Many threads can use it.
 
     With keys in the folder `credentials`, requests are signed with them. Otherwise boto3 finds credentials itself:
     environment variables, a profile or SSO session, a web identity (IRSA), the role of the container or the machine.
     Without any, requests are not signed, as public buckets accept them.
 
     Args:
-        service: `s3` or `sqs`.
         endpoint: Address of the service; empty for that of Amazon.
         region: Region of the service.
         shown: Name of what is used, for messages, such as `bucket photos at minio.example`.
@@ -93,7 +92,6 @@ class AwsClient:
 
     def __init__(
         self,
-        service: str,
         *,
         endpoint: str,
         region: str,
@@ -102,7 +100,6 @@ class AwsClient:
         proxies: Proxies = DIRECT,
         timeout_s: float = TOTAL_TIMEOUT_S,
     ) -> None:
-        self._service = service
         self._endpoint = endpoint
         self._region = region
         self._shown = shown
@@ -134,7 +131,7 @@ class AwsClient:
             if self._aborted:
                 raise UnreachableError("the request was not sent, because its sender stops")
             self._waiting.add(future)
-        threading.Thread(target=self._send, args=(future, send), name=self._service, daemon=True).start()
+        threading.Thread(target=self._send, args=(future, send), name="s3", daemon=True).start()
         try:
             return future.result(self._timeout_s)
         except TimeoutError as error:
@@ -200,7 +197,7 @@ class AwsClient:
         if session.get_credentials() is None:
             config = config.merge(Config(signature_version=UNSIGNED))
         client = session.client(
-            self._service,
+            "s3",
             endpoint_url=self._endpoint or None,
             config=config,
             verify=self._find_authorities(authorities_pem),
@@ -223,7 +220,7 @@ class AwsClient:
         """Return the proxy by scheme, with its user name and password."""
         found = {}
         for scheme in ("http", "https"):
-            address = self._endpoint or f"https://{self._service}.{self._region}.amazonaws.com"
+            address = self._endpoint or f"https://s3.{self._region}.amazonaws.com"
             if address.startswith(f"{scheme}:") and (proxy := self._proxies.find(address)):
                 user, _, password = base64.b64decode(proxy.authorization.partition(" ")[2]).decode().partition(":")
                 login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user else ""

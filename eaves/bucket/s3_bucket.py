@@ -46,7 +46,6 @@ class S3Bucket:
         self.location = location
         self._page_keys = page_keys
         self._client = AwsClient(
-            "s3",
             endpoint=location.endpoint,
             region=location.region,
             shown=location.shown,

@@ -168,13 +168,6 @@ def parse_rows(rows: Iterable[tuple[Any, ...]]) -> list[Record]:
     return [Record(**{**values, "extensions": _parse(values["extensions"])}) for values in found]
 
 
-def build_values(record: Record) -> tuple[object, ...]:
-    """Return the values of `COLUMNS` for a record, to store it in another table."""
-    extensions = json.dumps(record.extensions, ensure_ascii=False)
-    about = (record.seq, record.at, record.id, record.type, record.source, record.subject)
-    return *about, extensions, record.size_bytes, record.text
-
-
 def _cut(text: str) -> str:
     """Truncate an attribute, and replace characters that UTF-8 can't encode."""
     return text[:MAX_ATTRIBUTE].encode(errors="replace").decode()

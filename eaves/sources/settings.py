@@ -11,7 +11,6 @@ from eaves.base.names import NAME_PATTERN
 from eaves.config import setting
 from eaves.http_client.trust import build_tls_context
 from eaves.link.client import check_receiver
-from eaves.reachability import find_address
 from eaves.spool.settings import SpoolSettings
 
 if TYPE_CHECKING:
@@ -84,12 +83,6 @@ class ClaimCheckSettings:
         return parse_location(
             self.claim_check_bucket, endpoint=self.claim_check_endpoint, region=self.claim_check_region
         )
-
-    def addresses(self) -> Iterator[str]:
-        """Yield the `HOST:PORT` of the bucket, `tls://HOST:PORT` with TLS; nothing when no image is stored in one."""
-        location = self.location()
-        if location is not None:
-            yield find_address(location.base_url)
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Return path and message of each violated rule that concerns several settings."""

@@ -297,19 +297,19 @@ class Spool:
 
         The file itself never shrinks; SQLite reuses the space of deleted entries.
         """
-        return int(self._usage("queued_bytes"))
+        return self._usage("queued_bytes")
 
     def dead_bytes(self) -> int:
         """Return the size of the dead letters in bytes, as their budget counts them."""
-        return int(self._usage("dead_bytes"))
+        return self._usage("dead_bytes")
 
     def expired(self) -> int:
         """Return how many dead letters were deleted to keep their budget since the file was created."""
-        return int(self._usage("expired"))
+        return self._usage("expired")
 
     def remembered(self) -> int:
         """Return how many ids `put(once=True)` remembers in the `seen` table."""
-        return int(self._usage("seen"))
+        return self._usage("seen")
 
     def tried(self, lane: str, limit: int) -> list[tuple[int, float]]:
         """Return the entries of a lane that failed and wait for another attempt, ordered by due time.

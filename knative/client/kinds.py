@@ -77,7 +77,6 @@ SECRET = ObjectKind("v1", "Secret")
 POD = ObjectKind("v1", "Pod")
 EVENT = ObjectKind("v1", "Event")
 CLAIM = ObjectKind("v1", "PersistentVolumeClaim")
-LIMIT_RANGE = ObjectKind("v1", "LimitRange")
 NODE = ObjectKind("v1", "Node", namespaced=False)
 NAMESPACE = ObjectKind("v1", "Namespace", namespaced=False)
 

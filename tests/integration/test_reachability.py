@@ -1,12 +1,9 @@
-"""`python -P -m eaves.reachability` against real sockets: what it says of each thing that can be in the way."""
+"""The connection test against real sockets: what it says of each thing that can be in the way."""
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.reachability import Reached, parse_address, parse_report, reach
+from eaves.reachability import Reached, parse_address, reach
 from tests.inputs.certificates import build_server_context, make_certificate
 from tests.ports import find_port
 
@@ -79,23 +76,6 @@ def test_a_certificate_is_trusted_by_the_authorities_that_are_named(tmp_path: Pa
 def test_a_server_without_tls_where_tls_is_asked() -> None:
     with listening() as port:
         assert reach(f"tls://127.0.0.1:{port}").failed in {"tls", "connection"}
-
-
-def test_the_command_writes_what_the_doctor_reads(tmp_path: Path) -> None:
-    report = tmp_path / "termination-log"
-    with listening() as port:
-        attempts = [
-            (f"127.0.0.1:{port}", ""),
-            ("no-such-host.invalid:1", ""),
-        ]
-        command = [sys.executable, "-P", "-m", "eaves.reachability", json.dumps(attempts), str(report)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout == report.read_text()
-    assert [(one.address, one.failed) for one in parse_report(done.stdout)] == [
-        (f"127.0.0.1:{port}", ""),
-        ("no-such-host.invalid:1", "name"),
-    ]
-    assert len(parse_report(done.stdout[:-5])) == 1, "a line that was cut off is left out"
 
 
 @pytest.mark.parametrize(
