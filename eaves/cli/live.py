@@ -34,7 +34,7 @@ BATCH = 500
 """Maximum number of events that are read at a time, so that memory stays small however many there are."""
 STOP_S = 1.0
 """Maximum time that `eaves up` waits at its end for predictions to be printed, seconds."""
-PRINT_S = 0.25
+PRINT_S = 0.5
 """Pause between two readings of the events whose predictions are printed, seconds."""
 WINDOW = 1_000
 """Minimum number of lines of a cluster's log that each step of a view requests. Lines are lost when more than this are
@@ -149,11 +149,13 @@ def follow_events(reader: HistoryReader, after: int) -> Callable[[], Sequence[Re
 
     def step() -> Sequence[Record]:
         nonlocal after
-        records = reader.next(after=after, limit=BATCH)
-        if records:
-            after = records[-1].seq
-        elif reader.newest() < after:
+        newest = reader.newest()
+        if newest == after:
+            return ()
+        if newest < after:
             after = 0  # `eaves up` has begun a new history
+        records = reader.next(after=after, limit=BATCH)
+        after = records[-1].seq if records else after
         return records
 
     return step

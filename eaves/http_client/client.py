@@ -14,6 +14,7 @@ import socket
 import ssl
 import threading
 import time
+import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -134,6 +135,11 @@ class _Connection(http.client.HTTPConnection):
         self.key, self.sock = key, sock
 
 
+def _close_all(connections: Iterable[_Connection]) -> None:
+    for connection in connections:
+        connection.close()
+
+
 class HttpClient:
     """Sends single HTTP requests; many threads can use it.
 
@@ -171,6 +177,8 @@ class HttpClient:
     ) -> None:
         self._idle: list[_Connection] = []
         """Unused connections, those that were used last at the end."""
+        # `__del__` would come after the sockets' own finalizers where a client is in a cycle of references.
+        weakref.finalize(self, _close_all, self._idle).atexit = False
         self._proxies = proxies
         self._connections, self._keep_s = connections, keep_s
         self._socket_options = socket_options
@@ -188,17 +196,13 @@ class HttpClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        for connection in self._idle:
-            connection.close()
-
     def close(self) -> None:
         """Close all unused connections; those in use are closed when their exchange ends."""
         with self._lock:
             self._is_closed = True
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+            idle = self._idle[:]
+            self._idle.clear()
+        _close_all(idle)
 
     def abort(self) -> None:
         """End every exchange in progress, from any thread; each thread that waits in one gets an exception."""

@@ -172,14 +172,13 @@ class AppSpec:
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield the path and message of each fault that involves several settings."""
-        for index, source in enumerate(self.sources if self.relay.enabled else ()):
-            if source.through == BROKER and self.through == CLOUD:
-                why = "`through` is cloud"
-            elif source.through == BROKER and self.relay.images == LOW:
-                why = "relay.images is low"
-            else:
-                continue
-            yield f"sources[{index}].through", f"must be function, as the agent must ask the function itself, if {why}"
+        why = (
+            "`through` is cloud" if self.through == CLOUD else "relay.images is low" if self.relay.images == LOW else ""
+        )
+        for index, source in enumerate(self.sources):
+            if why and self.relay.enabled and source.through == BROKER:
+                needed = "must be function, as the agent must ask the function itself"
+                yield f"sources[{index}].through", f"{needed}, if {why}"
 
     @property
     def asks_function(self) -> bool:

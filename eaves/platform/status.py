@@ -151,17 +151,17 @@ class FunctionStatus:
     @property
     def queued(self) -> int:
         """Number of accepted events without an answer yet: in the lanes of its triggers, and in its agents' queues."""
-        return sum(lane.queued for lane in self.lanes) + sum(agent.queued or 0 for agent in self._own_agents)
+        return sum(one.queued or 0 for one in self._queues)
 
     @property
     def dead(self) -> int:
         """Number of dead letters, which are kept for inspection."""
-        return sum(lane.dead for lane in self.lanes) + sum(agent.dead or 0 for agent in self._own_agents)
+        return sum(one.dead or 0 for one in self._queues)
 
     @property
-    def _own_agents(self) -> tuple[QueueReport, ...]:
-        """The reports of agents, without the relay's, whose events are answered already."""
-        return tuple(agent for agent in self.agents if agent.link is None and agent.sources)
+    def _queues(self) -> tuple[LaneReport | QueueReport, ...]:
+        """The lanes, and the queues of agents, without the relay's, whose events are answered already."""
+        return *self.lanes, *(agent for agent in self.agents if agent.sources)
 
     @property
     def pauses(self) -> tuple[LaneReport, ...]:

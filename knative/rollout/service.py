@@ -272,7 +272,7 @@ def fix_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> bool:
         return plan_fixed(standing) if adopt or is_ours else None
 
     with suppress(NotFoundError):  # the first deploy has no traffic to keep
-        return _change(cluster, name, propose, adopt=adopt).changed
+        return _change(cluster, name, propose, now=0.0, adopt=adopt).changed  # the clock isn't needed
     return False
 
 

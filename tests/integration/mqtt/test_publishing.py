@@ -111,7 +111,7 @@ def test_a_broker_that_is_away_for_long_costs_one_line_and_no_memory(
         wait_until(lambda: len(out.attempts) > attempts + 5, 30, what="more attempts")
         assert _resident_bytes() - before_bytes < 2_000_000
         (warning,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-        reason = f"can't connect to the broker 127.0.0.1:{broker.port}: Connection refused"
+        reason = f"can't connect to the broker 127.0.0.1:{broker.port}: connection refused"
         assert warning == f"queue out is paused; its events are kept: {reason}"
         broker.start()
         with subscribed(broker.port, "plant") as subscriber:

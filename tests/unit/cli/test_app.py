@@ -95,6 +95,7 @@ def test_images_that_the_function_would_refuse_are_a_fault(folder: Path) -> None
     large = {
         "name": "a",
         "path": "inbox",
+        "through": "broker",  # with `function`, the agent asks it with the bytes
         "claim_check_over_bytes": 1_000_000,
         "claim_check_bucket": "s3://photos/gate",
         "claim_check_endpoint": "http://minio.lan:9000",
