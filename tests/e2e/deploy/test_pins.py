@@ -15,7 +15,7 @@ import pytest
 from eaves.errors import StartError
 from eaves.events import Event
 from knative import rollout
-from knative.client.kinds import LIMIT_RANGE, POD
+from knative.client.kinds import POD, ObjectKind
 from knative.resources.pod import build_security
 from tests.e2e.conftest import PutImage
 from tests.e2e.harness import MANAGER
@@ -24,6 +24,8 @@ from tests.e2e.places import NAME, Place
 from tests.e2e.stream import ask_version
 from tests.inputs.artifacts import copy_artifact
 from tests.waiting import wait_until
+
+LIMIT_RANGE = ObjectKind("v1", "LimitRange")
 
 pytestmark = pytest.mark.timeout(1800)
 FIRST, SECOND = f"{NAME}-00001", f"{NAME}-00002"
