@@ -146,9 +146,12 @@ def tree(pid: int) -> Iterator[int]:
     """Yield the id of a process, and the ids of all its descendants; none when it has ended."""
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        children = [int(word) for task in tasks for word in (task / "children").read_text().split()]
     except OSError:
         return
+    children: list[int] = []
+    for task in tasks:
+        with suppress(OSError):  # a thread that has ended meanwhile
+            children += map(int, (task / "children").read_text().split())
     yield pid
     for child in children:
         yield from tree(child)
