@@ -69,7 +69,7 @@ class Service:
         self.admission = Admission(concurrency=concurrency, queue=settings.queue)
         self.metrics = Metrics()
         self.reading = threading.Lock()  # parsing JSON takes tens of MB, and blocks the interpreter
-        self._desk = _open_desk(settings, environ) if settings.dataref_hosts else None
+        self._fetcher = _open_fetcher(settings, environ) if settings.dataref_hosts else None
         self._fetch_memory = FetchMemory(max(settings.dataref_max_bytes, settings.max_body_bytes))
 
     def predict_event(self, event: Event) -> tuple[Mapping[str, str], bytes]:
@@ -135,14 +135,14 @@ class Service:
             DeliveryError: When the data can't be fetched at present, or may be those of a captive portal: their digest
                 differs from the event's, or they are no valid input and nothing shows that they are the store's.
         """
-        if self._desk is None:
+        if self._fetcher is None:
             raise ClaimError(
                 "this function doesn't fetch data by reference (dataref)",
                 hint="set dataref_hosts, or send the data itself",
             )
         expected = _find_digest(event)
         start = time.perf_counter()
-        fetched = self._desk.fetch(event.extensions[DATAREF], take)
+        fetched = self._fetcher.fetch(event.extensions[DATAREF], take)
         self.metrics.observe("fetch", time.perf_counter() - start)
         if expected and expected != (digest := hashlib.sha256(fetched.data).hexdigest()):
             raise DeliveryError(
@@ -261,7 +261,7 @@ def build_reply(cause: Event, prediction: Prediction, predictor: Pipeline, setti
     )
 
 
-def _open_desk(settings: FunctionSettings, environ: Mapping[str, str]) -> DatarefFetcher:
+def _open_fetcher(settings: FunctionSettings, environ: Mapping[str, str]) -> DatarefFetcher:
     """Create the fetcher of datarefs; its modules are imported only when used, because TLS delays a cold start."""
     from eaves.http_client.proxies import parse_proxies
     from functions.fetch.dataref import DatarefFetcher

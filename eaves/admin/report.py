@@ -29,38 +29,24 @@ MAX_FLOAT = 1e300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LaneReport:
-    """Report on one lane of a spool.
+class LaneReport(LaneDelivery):
+    """Report on one lane of a spool: what it holds, and the state of its delivery.
 
     Attributes:
-        lane: Name of the lane.
         queued: Number of entries that wait to be delivered.
         queued_bytes: Size of the waiting entries' data and attributes, bytes.
         dead: Number of dead letters.
         dead_bytes: Size of the dead letters' data and attributes, bytes.
         oldest_age_s: Age of the oldest waiting entry, seconds; None when none waits.
         delivering: Whether this process delivers the lane.
-        paused: Whether delivery is paused because the lane's sink can't be reached or refuses everything.
-        reason: Why delivery is paused; empty when it isn't.
-        status: HTTP status that caused the pause, 0 when there was no answer.
-        since: When the pause began, Unix seconds; None when it isn't known.
-        next_try_at: When the next attempt is made, Unix seconds.
-        attempts: Number of attempts since the process started, by outcome.
     """
 
-    lane: str
     queued: int = 0
     queued_bytes: int = 0
     dead: int = 0
     dead_bytes: int = 0
     oldest_age_s: float | None = None
     delivering: bool = False
-    paused: bool = False
-    reason: str = ""
-    status: int = 0
-    since: float | None = None
-    next_try_at: float | None = None
-    attempts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

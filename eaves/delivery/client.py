@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from eaves.delivery.response_rules import ACCEPTED, DeliveryAction, SinkResponse, choose_action, shorten
 from eaves.errors import EventError, UnreachableError
 from eaves.events import Event, decode, encode_binary, is_event
-from eaves.http_client.client import HttpAnswer, HttpClient, parse_retry_after
+from eaves.http_client.client import HttpAnswer, HttpClient
+from eaves.http_client.headers import parse_retry_after
 
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 

@@ -1,6 +1,7 @@
 """The HTTP client of all rooms, with its certificate authorities, proxies, time limits and words for what fails.
 
-client            one exchange over a kept connection; reading an answer within limits; Retry-After, redirects, tunnels
+client            one exchange over a kept connection, directly or by a tunnel; reading an answer within limits
+headers           the server of a URL, redirects, Retry-After, challenges
 explain           why a connection failed, with the setting to check
 proxies, trust    HTTPS_PROXY and NO_PROXY; certificate authorities
 

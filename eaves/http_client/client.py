@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import math
-import re
 import select
 import socket
 import ssl
@@ -19,22 +18,17 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC
-from email.message import Message
-from email.utils import parsedate_to_datetime
-from functools import lru_cache, partial
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Self, cast
-from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from eaves.errors import DeliveryError, UnreachableError
 from eaves.http_client.explain import CONNECTION, NAME, TLS, ProxyError, explain
+from eaves.http_client.headers import shorten_url, split_url
 from eaves.http_client.proxies import DIRECT, PORTS, Proxies, Proxy
 from eaves.http_client.trust import build_tls_context
 
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
-"""Statuses of redirects whose target has the same content. Source: RFC 9110, section 15.4."""
 CONNECT_TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 16 << 20
 MAX_ERROR_BYTES = 64 << 10
@@ -46,13 +40,8 @@ BROKEN = (OSError, HTTPException)
 """Exceptions of a connection that breaks, or of an answer that isn't HTTP."""
 NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 CHUNK_BYTES = 64 << 10
-_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 _GZIP_WINDOW = 31
 """zlib window for gzip. Source: zlib's manual, inflateInit2: 15 bits of window, and 16 for a gzip header."""
-
-MAX_CHALLENGE = 8_192
-"""Maximum number of characters of a WWW-Authenticate header that are parsed."""
-_SCHEME = re.compile(r"(?:^|,)\s*(basic|digest|bearer)(?=[\s,]|$)", re.IGNORECASE)
 
 Body = bytes | memoryview | Iterable[bytes | memoryview]
 Dial = Callable[[str, int, float], socket.socket]
@@ -467,46 +456,6 @@ def unpack_gzip(packed: Iterable[bytes]) -> Iterator[bytes]:
         yield unpacked
 
 
-@lru_cache(maxsize=1024)
-def split_url(url: str) -> tuple[tuple[str, str, int], str, str]:
-    """Return (scheme, host, port), the place as a Host header names it, and path and query as they are sent.
-
-    Raises:
-        ValueError: When it isn't the URL of an HTTP server.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in PORTS or not parts.hostname:
-        raise ValueError("the address must begin with http:// or https://, and name a host")
-    target = quote(urlunsplit(("", "", parts.path or "/", parts.query, "")), safe=_PRINTABLE)
-    key = (parts.scheme, parts.hostname, parts.port or PORTS[parts.scheme])
-    return key, parts.netloc.rpartition("@")[2], target
-
-
-def parse_retry_after(headers: Mapping[str, str] | Message) -> float | None:
-    """Return the seconds to wait by the header Retry-After; None when there is none or it is invalid.
-
-    The value has no upper limit here; `Backoff.pause_s` uses at most an hour of it. A time in it is relative to the
-    answer's own Date, so that it doesn't matter how wrong the clock of this machine is.
-    Source: RFC 9110, section 10.2.3: seconds or an HTTP date.
-
-    Args:
-        headers: Headers with names in lower case, or found in any case.
-    """
-    text = headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdecimal():
-        return float(text)
-    until, now = _parse_date(text), _parse_date(headers.get("date", ""))
-    return None if until is None else max(0.0, until - (time.time() if now is None else now))
-
-
-def _parse_date(text: str) -> float | None:
-    try:
-        moment = parsedate_to_datetime(text)
-        return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
-    except (ValueError, OverflowError):  # a time zone such as +999999999999 is invalid
-        return None
-
-
 def connect_to_proxy(proxy: Proxy, timeout_s: float) -> socket.socket:
     """Connect to a proxy.
 
@@ -562,52 +511,6 @@ def build_socket_options(*, idle_s: int, silent_s: int) -> tuple[tuple[int, int,
         (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
         (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, silent_s * 1000),
     )
-
-
-def shorten_url(url: str) -> str:
-    """Return a URL for messages, without its user name, password and query."""
-    scheme, separator, rest = url.partition("?")[0].partition("://")
-    place, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{place.rpartition('@')[2]}{slash}{path}"
-
-
-def find_redirect(url: str, location: str) -> str:
-    """Return the URL that a redirect leads to: only the same host is allowed, because requests carry credentials.
-
-    Raises:
-        ValueError: When the redirect leads to another host or port, from https:// to http://, or to no valid URL; the
-            message continues a sentence.
-    """
-    (scheme, host, port), _, _ = split_url(url)
-    try:
-        (to_scheme, to_host, to_port), place, target = split_url(urljoin(url, location.strip()))
-    except ValueError:
-        raise ValueError("redirects to an invalid address") from None
-    if to_host != host:
-        raise ValueError(f"redirects to another host, {to_host[:100]!r}")
-    if (scheme, to_scheme) == ("https", "http"):
-        raise ValueError("redirects from https:// to http://")
-    if scheme == to_scheme and to_port != port:
-        raise ValueError(f"redirects to another port, {to_port}")
-    return f"{to_scheme}://{place}{target}"
-
-
-def parse_challenges(headers: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
-    """Return scheme, in lower case, and parameters of the challenges by Basic, Digest and Bearer, in order.
-
-    Args:
-        headers: Values of the WWW-Authenticate headers of an answer. Source: RFC 9110, section 11.
-    """
-    from urllib.request import parse_http_list  # which imports much that most processes never need
-
-    found = []
-    for header in headers:
-        _, *parts = _SCHEME.split(header[:MAX_CHALLENGE])
-        for scheme, text in zip(parts[::2], parts[1::2], strict=True):
-            listed = [one.partition("=") for one in parse_http_list(text)]
-            named = {name.strip().lower(): value.strip().strip('"') for name, _, value in listed}
-            found.append((scheme.lower(), named))
-    return found
 
 
 def _build_unreachable(url: str, error: BaseException) -> UnreachableError:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from eaves.base.backoff import Backoff
 from eaves.base.files import Stamp, find_stamp
 from eaves.credentials.folder import (
     AUTHORITIES,
@@ -25,13 +26,18 @@ from eaves.credentials.folder import (
 from eaves.delivery import SinkClient
 from eaves.delivery.response_rules import describe_response, shorten
 from eaves.errors import ConfigError, DeliveryError, Fault, StatusError, UnreachableError
-from eaves.http_client.client import HttpAnswer, build_socket_options, parse_retry_after
+from eaves.http_client.client import HttpAnswer, build_socket_options
 from eaves.http_client.explain import CERTIFICATE as NOT_TRUSTED
 from eaves.http_client.explain import explain
+from eaves.http_client.headers import parse_retry_after
 from eaves.http_client.proxies import DIRECT, Proxies, is_loopback
 from eaves.link.batch import BatchAnswer, Packed, parse_batch_answer
 from eaves.link.paths import EVENTS, LEDGER, PARTS, SITE, UPLOAD
 from eaves.web.problem_document import parse_problem
+
+LINK_PAUSES = Backoff(retry=None, first_s=0.5, cap_s=4.0)
+"""Pauses between attempts while the link is down. A link that is up for 10 s of every 30 must be found soon, and an
+attempt costs some hundred bytes."""
 
 PIECE_BYTES = 8_192
 """Number of bytes of a body that are handed to the socket at a time. Each piece has its own time limit, so a slow link

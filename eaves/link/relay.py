@@ -15,13 +15,13 @@ from typing import Any
 import click
 
 from eaves.admin.report import LinkReport
-from eaves.base.backoff import UNLIMITED, Backoff
+from eaves.base.backoff import UNLIMITED
 from eaves.delivery import Deliverer, DeliveryOutcome, SinkClient
 from eaves.delivery.sink_state import SinkStatus
 from eaves.http_client.proxies import parse_proxies
 from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import PATH, StoreRoute
-from eaves.link.client import LinkClient
+from eaves.link.client import LINK_PAUSES, LinkClient
 from eaves.link.process import CONTEXT, MAX_ENTRIES, build_sender, running, start, wait_for_stop
 from eaves.link.relay_intake import BROKER, CLASSES, FROM_BROKER, RelayIntake, set_apart_former_site
 from eaves.link.sender import LinkSender
@@ -31,9 +31,6 @@ from eaves.spool import LedgerLimits, Spool
 
 BROKER_TIMEOUT_S = 60.0
 """Time that the site's own Broker may take to acknowledge one event, seconds."""
-LINK_PAUSES = Backoff(retry=None, first_s=0.5, cap_s=4.0)
-"""Pauses between attempts while the link is down. A link that is up for 10 s of every 30 must be found soon, and an
-attempt costs some hundred bytes."""
 LINK = "link"
 """Name of the lease that the deliverer holds on the link."""
 

@@ -195,7 +195,8 @@ class Supervisor:
         self._note(headers, body)
         answer = activator.forward(headers, body, timeout_s=DIRECT_TIMEOUT_S)
         if answer.status < 300:
-            self._answered[name] += 1
+            with self._noting:
+                self._answered[name] += 1
         self._note(answer.headers, answer.body)
         return answer
 

@@ -6,8 +6,10 @@ from eaves.base.backoff import Backoff
 from eaves.errors import SpoolError, SpoolFullError
 from eaves.sources.context import Frame, Outcome, SourceContext
 
-REFUSED = Backoff(retry=None, first_s=0.5, cap_s=10.0)
-"""Pauses between attempts to store an image in a spool that accepts none."""
+LOCAL_RETRY = Backoff(retry=None, first_s=0.5, cap_s=10.0)
+"""Pauses between attempts at what fails on this machine: a spool that accepts no image, a folder that is missing."""
+SERVER_RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
+"""Pauses between requests to a server or a bucket that gives no image."""
 UNSUPPORTED = "functions can't read HEIC and AVIF; set the camera or the export to JPEG"
 
 
@@ -26,5 +28,5 @@ def capture_when_possible(context: SourceContext, frame: Frame) -> Outcome | Non
         except SpoolError as error:
             failures += 1
             context.report("paused", explain_refusal(error))
-            context.wait(REFUSED.pause_s(failures))
+            context.wait(LOCAL_RETRY.pause_s(failures))
     return None

@@ -18,7 +18,6 @@ from dataclasses import MISSING, dataclass
 from itertools import islice
 
 from eaves import media_type
-from eaves.base.backoff import Backoff
 from eaves.bucket.bucket import Bucket, StoredObject
 from eaves.bucket.location import BucketLocation, parse_location
 from eaves.config import setting
@@ -33,13 +32,11 @@ from eaves.errors import (
 from eaves.events import event_id
 from eaves.reachability import find_address
 from eaves.sources.context import Frame, SourceContext
-from eaves.sources.faults import UNSUPPORTED, explain_refusal
+from eaves.sources.faults import SERVER_RETRY, UNSUPPORTED, explain_refusal
 from eaves.sources.files import build_text
 from eaves.sources.kind import SourceKind
 from eaves.sources.sent_images import SentImages
 
-RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
-"""Pauses between attempts to read a bucket that can't be read."""
 PAGE = 1_000
 """Number of objects that one step of a pass handles, which one request lists."""
 TAIL = 5
@@ -166,7 +163,7 @@ class S3Source:
                 self._context.report(
                     "waiting", explain_refusal(error) if isinstance(error, SpoolError) else error.message
                 )
-                self._context.wait(RETRY.pause_s(failures, jitter=random.random()))  # noqa: S311
+                self._context.wait(SERVER_RETRY.pause_s(failures, jitter=random.random()))  # noqa: S311
                 continue
             if failures:
                 self._context.reconnected()

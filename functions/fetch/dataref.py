@@ -34,7 +34,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin
 
 from eaves.errors import ClaimDeniedError, ClaimError, ClaimTooLargeError, DeliveryError, EavesError, UnreachableError
-from eaves.http_client.client import BROKEN, CHUNK_BYTES, REDIRECTS, HttpClient, HttpResponse, open_tunnel
+from eaves.http_client.client import BROKEN, CHUNK_BYTES, HttpClient, HttpResponse, open_tunnel
+from eaves.http_client.headers import REDIRECTS
 from eaves.http_client.proxies import DIRECT, PORTS, Proxies, Proxy
 from eaves.http_client.trust import build_tls_context
 from functions.fetch.url_policy import IpAddress, UrlPolicy, is_presigned

@@ -16,7 +16,8 @@ from types import MappingProxyType
 from typing import Any
 
 from eaves.errors import ClusterError
-from eaves.http_client.client import HttpAnswer, split_url
+from eaves.http_client.client import HttpAnswer
+from eaves.http_client.headers import split_url
 from knative.client.api_errors import ApiCall
 from knative.client.kinds import SERVICE, ObjectKind, kind_of
 from knative.client.kubeconfig import connect_inside, find_context, inside_namespace

@@ -17,7 +17,8 @@ from urllib.parse import quote, urlencode
 
 from eaves.base.backoff import Backoff
 from eaves.errors import DeliveryError
-from eaves.http_client.client import BROKEN, CONNECT_TIMEOUT_S, HttpAnswer, HttpClient, parse_retry_after, read_answer
+from eaves.http_client.client import BROKEN, CONNECT_TIMEOUT_S, HttpAnswer, HttpClient, read_answer
+from eaves.http_client.headers import parse_retry_after
 from knative.client.api_errors import (
     ApiCall,
     BrokenConnectionError,

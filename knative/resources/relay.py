@@ -42,7 +42,7 @@ AGENTS = "source"
 MEMORY = "512Mi"
 """Memory limit of a relay's pod. An image of 20 MB takes several times its size in memory while it is stored, packed
 and sent."""
-PATIENCE = {"retry": 600, "backoffPolicy": "linear", "backoffDelay": duration(1)}
+RETRY = {"retry": 600, "backoffPolicy": "linear", "backoffDelay": duration(1)}
 """Fields of a Trigger's delivery to the relay: retries after pauses of 1 s, 2 s, ..., 600 s, for 50 hours.
 
 With pauses that double, they would grow to days, and a relay that is available again would wait for its events as long.
@@ -106,7 +106,7 @@ def _trigger(app: ClusterApp, name: str, filters: list[dict[str, Any]]) -> dict[
         "broker": app.knative.broker,
         "filters": filters,
         "subscriber": {"ref": relay_reference(app), "uri": FROM_BROKER},
-        "delivery": {**build_delivery(DeliverySettings(), app.knative.sink_of_all()), **PATIENCE},
+        "delivery": {**build_delivery(DeliverySettings(), app.knative.sink_of_all()), **RETRY},
     }
     return build_app_part(app, name, "trigger").build(TRIGGER, spec)
 

@@ -151,7 +151,7 @@ def refuse_size(size_bytes: int, limit_bytes: int, *, broker: str) -> SinkRespon
     return SinkResponse(status=TOO_LARGE, body=reason.encode(), is_receivers=True)
 
 
-SETTLE_S = 3.0
+CONNECT_S = 3.0
 """Maximum wait for a connection that is being made, in seconds; after it an event counts as not sent. It is long enough
 for the first attempt after a lost connection to fail, so that the reason of that failure is logged.
 """
@@ -252,7 +252,7 @@ class BrokerLink(ConnectionListener):
                 f"the broker {self.broker} didn't acknowledge the message within {timeout_s:g} s"
             ) from error
         except UnreachableError as error:
-            self._settle()
+            self._wait_for_connection()
             reason = self._unavailable or f"the connection to the broker {self.broker} was lost"
             raise DeliveryError(reason, hint="check that the broker runs") from error
 
@@ -289,7 +289,7 @@ class BrokerLink(ConnectionListener):
                     self.send([self.home.availability(ONLINE)])
 
     def _require(self) -> SessionInfo:
-        self._settle()
+        self._wait_for_connection()
         session = self._connection.session
         if self._closing:
             raise UnreachableError(f"the client for the broker {self.broker} is closed")
@@ -298,11 +298,11 @@ class BrokerLink(ConnectionListener):
             raise UnreachableError(reason, hint="check that the broker runs")
         return session
 
-    def _settle(self) -> None:
+    def _wait_for_connection(self) -> None:
         """Wait until there is a connection, or until it is known why there is none."""
         with self._state:
             self._state.wait_for(
-                lambda: self._closing or self._unavailable or self._connection.session is not None, SETTLE_S
+                lambda: self._closing or self._unavailable or self._connection.session is not None, CONNECT_S
             )
 
     def _notify(self, _: object) -> None:

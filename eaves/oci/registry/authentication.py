@@ -18,7 +18,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from eaves.errors import AccessError, OciError, RegistryError
-from eaves.http_client.client import HttpAnswer, HttpClient, parse_challenges
+from eaves.http_client.client import HttpAnswer, HttpClient
+from eaves.http_client.headers import parse_challenges
 from eaves.oci.descriptor import DEFAULT_HOST
 
 _ANY = ""

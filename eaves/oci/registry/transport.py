@@ -21,17 +21,15 @@ from eaves.base.backoff import Backoff
 from eaves.errors import AccessError, DeliveryError, OciError, OciNotFoundError, RegistryError
 from eaves.http_client.client import (
     BROKEN,
-    REDIRECTS,
     HttpAnswer,
     HttpClient,
     HttpResponse,
     LargeAnswerError,
     build_socket_options,
-    parse_retry_after,
     read_answer,
-    split_url,
 )
 from eaves.http_client.explain import CERTIFICATE, PROXY, TLS, explain
+from eaves.http_client.headers import REDIRECTS, parse_retry_after, split_url
 from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.http_client.trust import build_tls_context
 from eaves.oci.descriptor import DEFAULT_HOST, MAX_DOCUMENT_BYTES, Reference

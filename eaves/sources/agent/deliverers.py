@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from eaves import media_type
-from eaves.base.backoff import Backoff
+from eaves.base.backoff import UNLIMITED
 from eaves.credentials.folder import read_authorization
 from eaves.credentials.redact import redact
 from eaves.delivery import AttemptResult, Deliverer, EventSender, SinkClient, SinkResponse
@@ -21,7 +21,7 @@ from eaves.delivery.rejection import build_refusal
 from eaves.errors import ConfigError, DeliveryError, EavesError, UnreachableError
 from eaves.events import DATADIGEST, DATAREF, IMAGE_REJECTED, Event, source_uri
 from eaves.http_client.proxies import Proxies
-from eaves.link.client import CredentialedClient
+from eaves.link.client import LINK_PAUSES, CredentialedClient
 from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.agent_lanes import IMAGES, REPLIES, UPLOADS
 from eaves.sources.settings import AgentSettings
@@ -30,9 +30,6 @@ from eaves.spool import Entry, Puts, Spool
 if TYPE_CHECKING:
     from eaves.bucket.bucket import Bucket
 
-OVER_LINK = Backoff(retry=None, first_s=0.5, cap_s=5.0)
-"""Pauses between attempts to reach a function behind the link. They are as short as those of a relay, so that a link
-that is up for only ten seconds of every thirty is used."""
 NO_SINK = "the address of the sink is unknown: K_SINK is not set, so the SinkBinding is missing or finds no Broker"
 LOW = "low"
 """Value of the extension attribute `confidence` of an uncertain prediction."""
@@ -180,7 +177,6 @@ def build_deliverers(
         refused = build_refusal(entry.event, settings.site, by=by, status=status, reason=reason)
         return keep(entry, refused)
 
-    patience = Backoff(retry=None, first_s=0.5, cap_s=30.0)
     images = Deliverer(
         spool,
         IMAGES,
@@ -190,15 +186,15 @@ def build_deliverers(
             on_reply=keep if settings.function else None,
             reply_required=bool(settings.function),
         ),
-        backoff=patience if function_client is None else OVER_LINK,
+        backoff=UNLIMITED if function_client is None else LINK_PAUSES,
         report_dead=report if settings.function else None,
         leases=[spool.lease(IMAGES)],
     )
-    replies = Deliverer(spool, REPLIES, EventSender(to_sink), backoff=patience, leases=[spool.lease(REPLIES)])
+    replies = Deliverer(spool, REPLIES, EventSender(to_sink), backoff=UNLIMITED, leases=[spool.lease(REPLIES)])
     if not claims and not spool.depth(UPLOADS):
         return [images, replies]
     sender = UploadSender(claims, REPLIES if _is_at_site(settings) else IMAGES)
-    return [images, replies, Deliverer(spool, UPLOADS, sender, backoff=patience, leases=[spool.lease(UPLOADS)])]
+    return [images, replies, Deliverer(spool, UPLOADS, sender, backoff=UNLIMITED, leases=[spool.lease(UPLOADS)])]
 
 
 def _is_same_server(url: str, sink: str) -> bool:

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eaves.base.backoff import Backoff
 from eaves.config import setting
 from eaves.errors import ImageTooLargeError, SpoolError, StorageError
 from eaves.events import event_id
 from eaves.media_type import is_image_path
 from eaves.sources.context import Frame, SourceContext
-from eaves.sources.faults import UNSUPPORTED, explain_refusal
+from eaves.sources.faults import LOCAL_RETRY, UNSUPPORTED, explain_refusal
 from eaves.sources.files import build_subject, position
 from eaves.sources.folder.reader import FileVersion, find_version, identify, read_file, scan
 from eaves.sources.kind import SourceKind
@@ -45,8 +44,6 @@ OVERWRITTEN_S = 1.0
 """Maximum time for which a file that is closed, overwritten and closed again waits to stay unchanged, seconds."""
 CHANGED_S = 1.0
 """Minimum time before a file that changed while it was read is read again, seconds."""
-RETRY = Backoff(retry=None, first_s=0.5, cap_s=10.0)
-"""Pauses between attempts to find a missing folder, and to read or write the memory of sent images."""
 MAX_CANDIDATES = 10_000
 """Maximum number of files that wait until they are complete, which take about 4 MB of memory. A later scan of the
 folder finds files for which there is no room now."""
@@ -166,7 +163,7 @@ class FolderSource:
                     except (StorageError, SpoolError) as error:
                         failures += 1
                         self._interrupt(error)
-                        self._context.wait(RETRY.pause_s(failures))
+                        self._context.wait(LOCAL_RETRY.pause_s(failures))
                     else:
                         failures = 0
                         self._context.report("watching")

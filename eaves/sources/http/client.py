@@ -21,16 +21,13 @@ from eaves.http_client.client import (
     BROKEN,
     CONNECT_TIMEOUT_S,
     MAX_ERROR_BYTES,
-    REDIRECTS,
     HttpClient,
     HttpResponse,
-    find_redirect,
     iter_body,
-    parse_retry_after,
     read_answer,
-    split_url,
 )
 from eaves.http_client.explain import explain
+from eaves.http_client.headers import REDIRECTS, find_redirect, parse_retry_after, split_url
 from eaves.sources.context import Cause, SourceContext
 from eaves.sources.http.kind import HttpSourceSettings
 from eaves.sources.http.login import Authentication

@@ -12,7 +12,7 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Mapping
 
-from eaves.http_client.client import parse_challenges
+from eaves.http_client.headers import parse_challenges
 
 _ALGORITHMS = {"MD5": "md5", "SHA-256": "sha256"}
 

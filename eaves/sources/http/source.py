@@ -15,16 +15,13 @@ import hashlib
 import random
 from email.utils import parsedate_to_datetime
 
-from eaves.base.backoff import Backoff
 from eaves.errors import ConfigError
 from eaves.link.client import CredentialedClient
 from eaves.sources.context import Frame, SourceContext
-from eaves.sources.faults import capture_when_possible
+from eaves.sources.faults import SERVER_RETRY, capture_when_possible
 from eaves.sources.http.client import NoSnapshotError, Snapshot, SnapshotClient
 from eaves.sources.http.kind import HttpSourceSettings
 
-RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
-"""Pauses between requests to a server that gives no picture; a longer `every_s` takes precedence."""
 POLL_S = 2.0
 """Interval at which the source checks for new credentials while a server gives no picture, seconds."""
 
@@ -102,7 +99,7 @@ class HttpSource:
             if error.cause is not None:
                 self._context.drop(error.cause)
         self._context.report("waiting", error.message)
-        return RETRY.pause_s(self._failures, jitter=random.random(), retry_after_s=retry_after_s)  # noqa: S311
+        return SERVER_RETRY.pause_s(self._failures, jitter=random.random(), retry_after_s=retry_after_s)  # noqa: S311
 
     def _rest(self, until: float) -> None:
         """Wait after a failure until a monotonic time, seconds, and return earlier when the credentials change."""

@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from eaves.http_client.client import find_redirect, parse_retry_after
+from eaves.http_client.headers import find_redirect, parse_retry_after
 
 NOW = 1_000_000.0
 

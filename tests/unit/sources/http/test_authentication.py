@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from eaves.http_client.client import parse_challenges
+from eaves.http_client.headers import parse_challenges
 from eaves.sources.http.login import Authentication, answer_digest
 
 RFC_7616 = (
