@@ -131,7 +131,7 @@ class Broker:
             lanes = (*lanes, relay)
         if lanes:
             self._spool.put(kept, lanes=lanes)
-        else:
+        elif "causeid" not in event.extensions:  # an agent's predictions need no trigger
             _log.info("no trigger matches events of type %s", event.type[:128])
         self._remember(detach(event))
 

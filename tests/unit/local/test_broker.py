@@ -87,3 +87,12 @@ def test_a_paused_queue_is_reported_with_its_reason(broker: Broker) -> None:
     broker.subscribe(subscription("app", Subscriber()))
     broker.accept(image(0))
     wait_until(lambda: [lane.reason for lane in broker.deliveries() if lane.paused] == ["no connection"])
+
+
+def test_an_event_that_no_trigger_wants_is_logged_unless_it_is_about_another(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    broker.accept(image(1))
+    broker.accept(image(2).with_extensions(causeid="1", causesource="/eaves/test/x"))
+    assert [record.getMessage().partition(" of type")[0] for record in caplog.records] == ["no trigger matches events"]
