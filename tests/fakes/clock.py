@@ -74,6 +74,11 @@ class ManualClock:
             return sum(at > self._elapsed for at, _ in self._waiting.values())
 
     def next_due_s(self) -> float | None:
-        """Seconds until the first of those that wait is due; None when nobody waits for a time."""
+        """Seconds until the first of those that wait is due; None when nobody waits for a time.
+
+        A thread that was notified and hasn't run since is due now: `notify_all` empties the condition's list of waiters
+        at once, and on a busy machine time would pass a hundred times before that thread looks at it.
+        """
         with self._lock:
-            return min((at - self._elapsed for at, _ in self._waiting.values()), default=None)
+            due = [at - self._elapsed if condition._waiters else 0.0 for at, condition in self._waiting.values()]  # type: ignore[attr-defined]
+        return min(due, default=None)
