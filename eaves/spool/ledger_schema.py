@@ -110,9 +110,7 @@ CREATE TRIGGER ledger_delivery_out AFTER DELETE ON deliveries BEGIN
     UPDATE ledger SET eid = NULL WHERE eid = old.eid AND NOT {_IN_SPOOL};
 END;
 
-CREATE INDEX ledger_by_site ON ledger({SITE.format("source")});
-
-CREATE INDEX ledger_settled ON ledger(number) WHERE eid IS NULL"""  # noqa: S608 - constants
+CREATE INDEX ledger_by_site ON ledger({SITE.format("source")})"""  # noqa: S608 - constants
 """Statements that create the tables and triggers."""
 _FOLLOW = f"""\
 INSERT INTO ledger(key, digest, source, id, taken_at, changed_at, eid)
