@@ -7,6 +7,7 @@ exchange from another thread, and isn't in a function's container image, which f
 from __future__ import annotations
 
 import http.client
+import io
 import math
 import select
 import socket
@@ -16,15 +17,16 @@ import time
 import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Self, cast
 
+from eaves.base.timed_reader import TimedReader
 from eaves.errors import DeliveryError, UnreachableError
-from eaves.http_client.explain import CONNECTION, NAME, TLS, ProxyError, explain
+from eaves.http_client.explain import CONNECTION, NAME, ProxyError, explain
 from eaves.http_client.headers import shorten_url, split_url
 from eaves.http_client.proxies import DIRECT, PORTS, Proxies, Proxy
 from eaves.http_client.trust import build_tls_context
@@ -73,6 +75,7 @@ class HttpResponse(http.client.HTTPResponse):
     """A response whose body isn't read yet. `close` keeps its connection only if the body was read to its end.
 
     Attributes:
+        incoming: Reads the socket, within the time limits.
         on_close: Function that is called once with the socket, and whether the connection can be used again.
     """
 
@@ -81,15 +84,23 @@ class HttpResponse(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
         self._socket, self._is_whole = sock, False
+        self._raw = self.fp.detach()
+        self.incoming = TimedReader(sock, self._raw.readinto)
+        self.fp = io.BufferedReader(self.incoming)
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Read the first line of an answer; `begin` skips interim answers, which the standard library takes for final.
+
+        Source: RFC 9110, section 15.2: a client must be able to parse any number of 1xx before the final answer.
+        """
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        is_interim = 100 <= status < 200 and status != http.client.SWITCHING_PROTOCOLS
+        return version, http.client.CONTINUE if is_interim else status, reason
 
     @property
     def is_framed(self) -> bool:
         """Whether the response says where its body ends."""
         return self.chunked or self.length is not None
-
-    def limit(self, seconds: float) -> None:
-        """Set the maximum wait for the next bytes, seconds."""
-        self._socket.settimeout(seconds)
 
     def read1(self, n: int = -1, /) -> bytes:
         """Return at most `n` bytes that have arrived; empty at the end.
@@ -106,22 +117,29 @@ class HttpResponse(http.client.HTTPResponse):
     def close(self) -> None:
         """Close the response; closing it again has no effect."""
         super().close()
+        self._raw.close()
         on_close, self.on_close = self.on_close, None
         if on_close is not None:
             on_close(self._socket, keep=self._is_whole and not self.will_close)
 
 
 class _Connection(http.client.HTTPConnection):
-    """A connection to the server `key`: scheme, host and port."""
+    """A connection to the server `key`: scheme, host and port. The head of an answer must be there at `head_by`."""
 
-    response_class = HttpResponse
     auto_open = 0  # it would connect by name, without TLS
     used_at = 0.0
+    head_by = math.inf
 
     def __init__(self, key: tuple[str, str, int], sock: socket.socket) -> None:
         self.default_port = PORTS[key[0]]
         super().__init__(key[1], key[2])
         self.key, self.sock = key, sock
+
+    def response_class(self, sock: socket.socket, *args: Any, **options: Any) -> HttpResponse:  # type: ignore[override]
+        """Return the response whose head is read next."""
+        response = HttpResponse(sock, *args, **options)
+        response.incoming.deadline = self.head_by
+        return response
 
 
 def _close_all(connections: Iterable[_Connection]) -> None:
@@ -201,20 +219,6 @@ class HttpClient:
                 with suppress(OSError):  # ssl's own shutdown changes what another thread reads from
                     socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
-    @contextmanager
-    def limit(self, seconds: float) -> Iterator[None]:
-        """End all exchanges when the block takes longer.
-
-        A socket's own limit applies to each wait, so an answer that arrives byte by byte never exceeds it.
-        """
-        timer = threading.Timer(max(seconds, 0.0), self.abort)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
     def request(
         self,
         method: str,
@@ -230,8 +234,7 @@ class HttpClient:
         Args:
             method: HTTP method.
             url: URL of the request.
-            timeout_s: Time limit for connecting and then for every wait for bytes, in seconds. A response that arrives
-                slowly is cut off when this time is over.
+            timeout_s: Time limit from connecting to the last byte of the answer, in seconds.
             max_bytes: Maximum size of the body of a success.
             connect_s: Time limit for connecting, and for each part that is sent, in seconds.
             options: `headers` and `body` as for `open`.
@@ -243,8 +246,8 @@ class HttpClient:
         started = time.monotonic()
         try:
             connect_s = min(connect_s, timeout_s)
-            response = self.open(method, url, connect_s=connect_s, wait_s=timeout_s, **options)
-            answer = read_answer(response, started + timeout_s, max_bytes=max_bytes)
+            response = self.open(method, url, connect_s=connect_s, wait_s=timeout_s, total_s=timeout_s, **options)
+            answer = read_answer(response, max_bytes=max_bytes)
         except (*BROKEN, ValueError) as error:
             what = " ".join(str(error).split())[:256] or type(error).__name__
             raise DeliveryError(
@@ -261,6 +264,7 @@ class HttpClient:
         body: Body | None = None,
         connect_s: float = CONNECT_TIMEOUT_S,
         wait_s: float,
+        total_s: float = math.inf,
     ) -> HttpResponse:
         """Send one request and return the response with its body unread; the caller closes it.
 
@@ -269,8 +273,9 @@ class HttpClient:
             url: An http:// or https:// URL.
             headers: Headers of the request.
             body: Body of the request; one in parts needs a Content-Length header.
-            connect_s: Time limit for connecting, and for each part that is sent, in seconds.
-            wait_s: Time limit for each wait for bytes of the response, in seconds.
+            connect_s: Time limit for connecting, and for each 64 KB that are sent, in seconds.
+            wait_s: Time limit for the head of the response, and for each wait for bytes of its body, in seconds.
+            total_s: Time limit from connecting to the last byte of the body, in seconds.
 
         Raises:
             UnreachableError: When nothing was sent.
@@ -282,19 +287,24 @@ class HttpClient:
         sent, proxy = dict(headers or {}), self._proxies.find(url)
         if proxy is not None and key[0] == "http":
             sent, target = sent | proxy.headers, f"http://{place}{target}"
+        if isinstance(body, bytes | memoryview) and body:
+            sent.setdefault("Content-Length", str(len(body)))
+        deadline = time.monotonic() + total_s
 
         def exchange(connection: _Connection) -> HttpResponse:
             sock = connection.sock
             try:
                 sock.settimeout(connect_s)
+                pieces = _cut_body(sock, body, connect_s, deadline) if body else None
                 # A server may refuse a body by its headers and close before it has read it; its response can be read.
                 with suppress(BrokenPipeError, ConnectionResetError):
-                    connection.request(method, target, cast("Any", body or None), sent)
-                sock.settimeout(wait_s)
+                    connection.request(method, target, cast("Any", pieces), sent)
+                connection.head_by = min(deadline, time.monotonic() + wait_s)
                 response = cast("HttpResponse", connection.getresponse())
+                response.incoming.stall_s, response.incoming.deadline = wait_s, deadline
             except BaseException as error:
                 self._end(connection, sock)
-                if explain(error).kind == TLS:  # in TLS 1.3 a server refuses the certificate after the handshake
+                if _refuses_certificate(error):
                     raise _build_unreachable(url, error) from error
                 raise
             response.on_close = partial(self._end, connection)
@@ -387,12 +397,11 @@ class HttpClient:
         return self._context
 
 
-def read_answer(response: HttpResponse, deadline: float = math.inf, *, max_bytes: int) -> HttpAnswer:
+def read_answer(response: HttpResponse, *, max_bytes: int) -> HttpAnswer:
     """Read a response, whose gzip is unpacked: the body of a success, or the first `MAX_ERROR_BYTES` of another.
 
     Args:
         response: Response whose body isn't read yet; it is closed.
-        deadline: Time by which the body must be read, monotonic seconds.
         max_bytes: Maximum size of a success's body in bytes.
 
     Raises:
@@ -406,8 +415,6 @@ def read_answer(response: HttpResponse, deadline: float = math.inf, *, max_bytes
     with response:
         for part in iter_body(response):
             content += part
-            if time.monotonic() > deadline:
-                raise TimeoutError("the time limit ended before the answer was complete")
             if len(content) > limit and success:
                 raise LargeAnswerError(f"the answer is larger than {limit} bytes")
             if len(content) > limit:
@@ -481,7 +488,8 @@ def open_tunnel(sock: socket.socket, proxy: Proxy, host: str, port: int) -> None
     try:
         sock.sendall("\r\n".join([*lines, "", ""]).encode("idna" if not place.isascii() else "ascii"))
         # Nothing arrives before the client sends, so the response's buffer takes none of the server's bytes.
-        with http.client.HTTPResponse(sock, method="CONNECT") as answer:
+        with HttpResponse(sock, method="CONNECT") as answer:
+            answer.incoming.limit(stall_s=math.inf, total_s=sock.gettimeout() or math.inf)
             answer.begin()
             if answer.status != 200:
                 message = f"the proxy refuses the connection: it answered {answer.status} {answer.reason}"
@@ -511,6 +519,24 @@ def build_socket_options(*, idle_s: int, silent_s: int) -> tuple[tuple[int, int,
         (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
         (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, silent_s * 1000),
     )
+
+
+def _cut_body(sock: socket.socket, body: Body, piece_s: float, deadline: float) -> Iterator[memoryview]:
+    """Yield a body in pieces, each of which has a time limit of its own: that of `sendall` is for the whole call."""
+    for part in (body,) if isinstance(body, bytes | memoryview) else body:
+        view = memoryview(part)
+        for start in range(0, len(view), CHUNK_BYTES):
+            left_s = min(piece_s, deadline - time.monotonic())
+            if left_s <= 0:
+                raise TimeoutError("the time limit ended before everything was sent")
+            sock.settimeout(left_s)
+            yield view[start : start + CHUNK_BYTES]
+
+
+def _refuses_certificate(error: BaseException) -> bool:
+    """Return whether the server refuses the client's certificate, which it does after the handshake in TLS 1.3."""
+    reason = error.reason or "" if isinstance(error, ssl.SSLError) else ""
+    return "ALERT" in reason and any(word in reason for word in ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED"))
 
 
 def _build_unreachable(url: str, error: BaseException) -> UnreachableError:

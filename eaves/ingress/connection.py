@@ -15,6 +15,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from eaves.base.timed_reader import TimedReader
 from eaves.errors import EavesError
 from eaves.ingress.body import CHUNKED, PIECE_BYTES, BrokenOffError, check_size, parse_headers, read_body
 from eaves.ingress.memory import MemoryReservation
@@ -69,40 +70,6 @@ class IngressLimits:
     headers_s: float = 10.0
     stall_s: float = 30.0
     programs_only: bool = False
-
-
-class TimedReader(io.RawIOBase):
-    """Reads a socket with time limits, which a sender of single bytes can't evade.
-
-    Args:
-        connection: Socket to read.
-    """
-
-    def __init__(self, connection: socket.socket) -> None:
-        super().__init__()
-        self._connection = connection
-        self._stall_s = self._deadline = 0.0
-
-    def limit(self, *, stall_s: float, total_s: float) -> None:
-        """Set the maximum wait for the next bytes, and the time limit for all following reads together, seconds."""
-        self._stall_s = stall_s
-        self._deadline = time.monotonic() + total_s
-
-    def readable(self) -> bool:
-        """Return True, as the stream can be read."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read the bytes that have arrived, or wait for some.
-
-        Raises:
-            OSError: When a time limit is exceeded (TimeoutError), or the connection is broken.
-        """
-        left_s = min(self._stall_s, self._deadline - time.monotonic())
-        if left_s <= 0:
-            raise TimeoutError("the request takes too long")
-        self._connection.settimeout(left_s)
-        return self._connection.recv_into(buffer)
 
 
 class RefusedError(EavesError):

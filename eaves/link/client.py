@@ -47,9 +47,6 @@ PIECE_S = 10.0
 PROBE_S = 5.0
 """Time limit of a probe, a small request that tests the link, seconds. DNS, TCP, TLS and the answer take four round
 trips, 2.4 s over a geostationary satellite."""
-GRACE_S = 0.5
-"""Time after a request's limit at which another thread ends it, seconds. A socket's own limit applies to each wait, so
-an answer that arrives byte by byte never exceeds it."""
 SILENT_S = 12
 """Time without an acknowledgement of the peer after which the kernel ends the connection, seconds."""
 SOCKET_OPTIONS = build_socket_options(idle_s=30, silent_s=SILENT_S)
@@ -334,20 +331,19 @@ class LinkClient:
         timeout_s: float,
         connect_s: float = PIECE_S,
     ) -> HttpAnswer:
-        """Make one request and require status 200; another thread ends the request when its time limit is exceeded."""
+        """Make one request and require status 200."""
         client, own = self._clients.current()
         headers = {**(headers or {}), **own} | ({"Content-Length": str(len(body))} if body else {})
         ends_at = time.monotonic() + timeout_s
         try:
-            with client.limit(timeout_s + GRACE_S):
-                answer = client.request(
-                    method,
-                    f"{self.to}{path}",
-                    headers=headers,
-                    body=self._count(body) if body else b"",
-                    timeout_s=timeout_s,
-                    connect_s=connect_s,
-                )
+            answer = client.request(
+                method,
+                f"{self.to}{path}",
+                headers=headers,
+                body=self._count(body) if body else b"",
+                timeout_s=timeout_s,
+                connect_s=connect_s,
+            )
         except DeliveryError as error:
             if explain(error).kind == NOT_TRUSTED:
                 message = f"{error.message}; {self._clients.explain_trust()}"

@@ -216,10 +216,8 @@ class DatarefFetcher:
         http = HttpClient(tls=self._find_context, dial=dial, connections=0)
         left_s = self._left_s(end)
         try:
-            with (
-                http.limit(left_s),
-                http.open("GET", url, headers={**headers, **signature}, connect_s=left_s, wait_s=left_s) as response,
-            ):
+            sent = {**headers, **signature}
+            with http.open("GET", url, headers=sent, connect_s=left_s, wait_s=left_s, total_s=left_s) as response:
                 if response.status in REDIRECTS and (place := response.headers.get("Location")):
                     return place, is_from_store(response, trail)
                 if response.status != 200:

@@ -68,7 +68,7 @@ def forward(transport: ApiTransport, path: str, port: int, request: ApiRequest, 
         client.response_class = HttpResponse
         client.sock = cast(Any, stream)  # it is connected already
         client.request(request.method, request.url(""), body=request.body, headers=dict(request.headers))
-        answer = read_answer(cast("HttpResponse", client.getresponse()), ends_at, max_bytes=MAX_BODY_BYTES)
+        answer = read_answer(cast("HttpResponse", client.getresponse()), max_bytes=MAX_BODY_BYTES)
     except (WebSocketException, *BROKEN) as error:
         if stream.refusal:
             raise _nobody_listens(stream.refusal, port, request.call) from error
@@ -163,6 +163,9 @@ class _Stream(io.RawIOBase):
     def makefile(self, *args: Any, **options: Any) -> io.BufferedReader:
         """Return a reader of the bytes that the forwarded port sends."""
         return io.BufferedReader(self)
+
+    def settimeout(self, _: float | None) -> None:
+        """Do nothing, since the stream has a time limit of its own."""
 
     def close(self) -> None:
         """Do nothing, since the function that opened the WebSocket closes it."""

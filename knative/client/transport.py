@@ -157,8 +157,9 @@ class ApiTransport:
                     headers={**request.headers, **identity},
                     connect_s=min(CONNECT_TIMEOUT_S, left_s),
                     wait_s=left_s,
+                    total_s=left_s,
                 )
-                answer = read_answer(response, started + timeout_s, max_bytes=MAX_BODY_BYTES)
+                answer = read_answer(response, max_bytes=MAX_BODY_BYTES)
             except (DeliveryError, ValueError, *BROKEN) as error:
                 raise build_unreachable_error(error, request.call, limit_s or timeout_s) from error
             # A backend behind the API server's proxy may answer 401 too; its answer has no Status. Nor has that of a

@@ -99,7 +99,7 @@ class Download:
                 headers = {"Range": f"bytes={self._got}-"} if self._got else {}
                 wanted = (200, 206)
                 response = self._transport.stream("GET", self._url, self._scope, self._what, wanted, headers=headers)
-                response.limit(self._access.stall_s)  # shorter, as asking for the rest costs little
+                response.incoming.stall_s = self._access.stall_s  # shorter, as asking for the rest costs little
             except PassingError as error:
                 self._wait(error)
                 continue

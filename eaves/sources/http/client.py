@@ -103,8 +103,7 @@ class SnapshotClient:
         """Return the current picture, or raise NoSnapshotError."""
         deadline, self._receiving = time.monotonic() + self._timeout_s, False
         try:
-            with self.http.limit(self._timeout_s):
-                return self._follow(deadline)
+            return self._follow(deadline)
         except (DeliveryError, ValueError, *BROKEN) as error:
             if time.monotonic() >= deadline:  # the connection was ended, so its error isn't the reason
                 what = f"did not send a complete image within {self._timeout_s:g} s"
@@ -122,11 +121,11 @@ class SnapshotClient:
             headers = {**_HEADERS, **self._authentication.headers("GET", split_url(url)[2])}
             left_s = max(deadline - time.monotonic(), 0.001)
             with self.http.open(
-                "GET", url, headers=headers, connect_s=min(CONNECT_TIMEOUT_S, left_s), wait_s=left_s
+                "GET", url, headers=headers, connect_s=min(CONNECT_TIMEOUT_S, left_s), wait_s=left_s, total_s=left_s
             ) as response:
                 if response.status == 200:
                     return Snapshot(data=self._read(response), headers=response.headers, url=self._shown)
-                read_answer(response, deadline, max_bytes=MAX_ERROR_BYTES)
+                read_answer(response, max_bytes=MAX_ERROR_BYTES)
             if response.status == 401:
                 self._log_in(response, answered=answered)
                 answered = True
