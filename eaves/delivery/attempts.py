@@ -47,7 +47,8 @@ class AttemptResult:
         answer: Response of the sink; None when there was none.
         puts: Events to store for the reply, with their lanes.
         reached: Whether any part of the request was sent.
-        store: Host of the store that the receiver couldn't fetch the event's data from; empty for another result.
+        store: Store that the receiver couldn't fetch the event's data from, or that an image goes to; else empty. Only
+            results with the same store show whether an entry is refused alone.
     """
 
     status: int = ACCEPTED

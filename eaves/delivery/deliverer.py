@@ -419,8 +419,8 @@ class Deliverer:
             self._sink.succeeded()
             lane = accepted[0][0].lane
             self._attempts[lane][DeliveryOutcome.DELIVERED.value] += len(accepted)
-            for entry, _ in accepted:
-                self._evidence[lane].passed(entry.seq, find_store(entry.event))
+            for entry, result in accepted:
+                self._evidence[lane].passed(entry.seq, result.store or find_store(entry.event))
                 if entry.attempts:
                     self._failed.discard(lane, entry.seq)
         for entry, result in accepted if self._observe is not None else ():

@@ -21,6 +21,7 @@ LANES: Mapping[str, str] = {
     "sink": "images from the sources",
     "replies": "predictions to the broker",
     "uploads": "large images to their bucket",
+    "forwards": "large images, with their predictions, to their bucket",
     "alarms": "alarms to the cloud",
     "archive": "predictions to the cloud",
     "images": "images to the cloud",

@@ -18,12 +18,12 @@ from eaves.credentials.folder import read_authorization
 from eaves.credentials.redact import redact
 from eaves.delivery import AttemptResult, Deliverer, EventSender, SinkClient, SinkResponse
 from eaves.delivery.rejection import build_refusal
-from eaves.errors import ConfigError, DeliveryError, EavesError, UnreachableError
+from eaves.errors import ConfigError, DeliveryError, EavesError, EventError, UnreachableError
 from eaves.events import DATADIGEST, DATAREF, IMAGE_REJECTED, Event, source_uri
 from eaves.http_client.proxies import Proxies
 from eaves.link.client import LINK_PAUSES, CredentialedClient
 from eaves.sources.agent.configuration import ConfiguredSource
-from eaves.sources.agent_lanes import IMAGES, REPLIES, UPLOADS
+from eaves.sources.agent_lanes import FORWARDS, IMAGES, REPLIES, UPLOADS
 from eaves.sources.settings import AgentSettings
 from eaves.spool import Entry, Puts, Spool
 
@@ -72,12 +72,13 @@ def choose_lanes(
     cloud, and images that `forward_images` sends along with their predictions.
     """
     claim = buckets.get(image.source)
-    leaves = UPLOADS if claim is not None and len(image.data) > claim.over_bytes else ""
+    is_large = claim is not None and len(image.data) > claim.over_bytes
     if reply is None:
-        return (IMAGES if _is_at_site(settings) else leaves or IMAGES,)
+        return (UPLOADS if is_large and not _is_at_site(settings) else IMAGES,)
     is_hard = reply.type == IMAGE_REJECTED or reply.extensions.get("confidence") == LOW
     wanted = (LOW, "all") if is_hard else ("all",)
-    return (leaves or REPLIES,) if settings.forward_images in wanted else ()
+    lane = FORWARDS if is_large else REPLIES
+    return (lane,) if settings.forward_images in wanted else ()
 
 
 def _is_at_site(settings: AgentSettings) -> bool:
@@ -88,17 +89,28 @@ def _is_at_site(settings: AgentSettings) -> bool:
 class UploadSender(EventSender):
     """Puts images into the buckets of their sources.
 
-    An image that is uploaded again, because the agent was killed before the commit, has the same key. An image whose
-    source has no bucket any more keeps its data.
+    An image that is uploaded again, because the agent was killed before the commit, has the same key. An image keeps
+    its data when its source has no bucket any more, and when the function that it goes to is at the site by now.
 
     Args:
         buckets: Bucket of each source.
-        lane: Lane of the events of uploaded images.
+        is_at_site: Whether images without a prediction go to a function at the site.
     """
 
-    def __init__(self, buckets: Mapping[str, ClaimBucket], lane: str) -> None:
-        super().__init__(self._upload, on_reply=lambda _, event: [(event, (lane,))])
-        self._buckets = buckets
+    def __init__(self, buckets: Mapping[str, ClaimBucket], *, is_at_site: bool) -> None:
+        super().__init__(self._upload, on_reply=self._pass_on)
+        self._buckets, self._is_at_site = buckets, is_at_site
+
+    def send(self, lane: str, entries: Sequence[Entry]) -> Sequence[AttemptResult]:
+        """Upload one image. Only other images of its source, and so of its bucket, show whether it is refused alone."""
+        event = entries[0].event
+        if lane == UPLOADS and self._is_at_site:
+            return [AttemptResult(puts=self._pass_on(entries[0], event))]
+        (result,) = super().send(lane, entries)
+        return [replace(result, store=event.source)]
+
+    def _pass_on(self, entry: Entry, event: Event) -> Puts:
+        return [(event, (REPLIES if entry.lane == FORWARDS else IMAGES,))]
 
     def abort(self) -> None:
         """End the upload in progress."""
@@ -120,6 +132,66 @@ class UploadSender(EventSender):
         return SinkResponse(status=200, event=replace(event, data=b"").with_extensions(**{DATAREF: url}))
 
 
+class _Receivers:
+    """The function and the sink of an agent, and what is stored for their answers; see `build_deliverers`."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        client: SinkClient,
+        overrides: Mapping[str, str],
+        function_client: CredentialedClient | None,
+        buckets: Mapping[str, ClaimBucket],
+    ) -> None:
+        self._settings, self._client, self._overrides = settings, client, overrides
+        self._function_client, self._buckets = function_client, buckets
+
+    def send_to_sink(self, event: Event) -> SinkResponse:
+        """Send an event to the sink."""
+        if not self._settings.sink:
+            raise UnreachableError(NO_SINK, hint="check: kubectl get brokers,sinkbindings")
+        return self._post(self._settings.sink, event, prefer_reply=False)
+
+    def send_to_function(self, event: Event) -> SinkResponse:
+        """Send an image to the function."""
+        if self._function_client is None:
+            return self._post(self._settings.function, event, prefer_reply=True)
+        try:
+            own, headers = self._function_client.current()
+        except ConfigError as error:  # for example a Secret that is being renewed
+            raise UnreachableError(error.message, hint=error.hint) from error
+        url, timeout_s = self._settings.function, self._settings.timeout_s
+        return own.post(url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers)
+
+    def keep_reply(self, entry: Entry, reply: Event) -> Puts:
+        """Return what is stored for a prediction: itself, and the image where it is forwarded."""
+        if reply.extensions.get("causeid", entry.event.id) != entry.event.id:
+            raise EventError("the reply is to another event")
+        lanes = choose_lanes(self._settings, self._buckets, entry.event, reply)
+        forwarded = [(entry.event, lanes)] if lanes else []
+        return [(reply.with_extensions(**self._overrides), (REPLIES,)), *forwarded]
+
+    def report_refusal(self, entry: Entry, judged: AttemptResult) -> Puts:
+        """Return what is stored for an image that the function refuses."""
+        return self.keep_reply(entry, self._build_refusal(entry, judged, redact(self._settings.function)))
+
+    def report_upload(self, entry: Entry, judged: AttemptResult) -> Puts:
+        """Return what is stored for an image that its bucket refuses."""
+        return [(self._build_refusal(entry, judged, "its bucket").with_extensions(**self._overrides), (REPLIES,))]
+
+    def _build_refusal(self, entry: Entry, judged: AttemptResult, by: str) -> Event:
+        return build_refusal(entry.event, self._settings.site, by=by, status=judged.status, reason=judged.reason)
+
+    def _post(self, url: str, event: Event, *, prefer_reply: bool) -> SinkResponse:
+        settings = self._settings
+        try:
+            headers = read_authorization(settings.sink_token) if _is_same_server(url, settings.sink) else {}
+        except ConfigError as error:  # for example a file that is being replaced
+            raise UnreachableError(error.message, hint=error.hint) from error
+        timeout_s = settings.timeout_s
+        return self._client.post(url, event, prefer_reply=prefer_reply, timeout_s=timeout_s, more_headers=headers)
+
+
 def build_deliverers(
     settings: AgentSettings,
     spool: Spool,
@@ -130,7 +202,8 @@ def build_deliverers(
 ) -> list[Deliverer]:
     """Build the deliverers: images go to the function and its predictions to the sink.
 
-    Without a function, images go to the sink. A lane of uploads is only served when there is a bucket, or was one.
+    Without a function, images go to the sink. The lanes of uploads are only served when there is a bucket, or when they
+    have entries of one that there was.
 
     An image is released in the commit that stores its prediction, so neither a link nor a broker that is down loses it.
     The commit that makes a dead letter of an image also queues an event about it for the sink, because the image itself
@@ -145,56 +218,34 @@ def build_deliverers(
         buckets: Buckets of the sources that have one.
     """
     claims = buckets or {}
-
-    def post(url: str, event: Event, *, prefer_reply: bool) -> SinkResponse:
-        try:
-            headers = read_authorization(settings.sink_token) if _is_same_server(url, settings.sink) else {}
-        except ConfigError as error:  # for example a file that is being replaced
-            raise UnreachableError(error.message, hint=error.hint) from error
-        return client.post(url, event, prefer_reply=prefer_reply, timeout_s=settings.timeout_s, more_headers=headers)
-
-    def to_sink(event: Event) -> SinkResponse:
-        if not settings.sink:
-            raise UnreachableError(NO_SINK, hint="check: kubectl get brokers,sinkbindings")
-        return post(settings.sink, event, prefer_reply=False)
-
-    def to_function(event: Event) -> SinkResponse:
-        if function_client is None:
-            return post(settings.function, event, prefer_reply=True)
-        try:
-            own, headers = function_client.current()
-        except ConfigError as error:  # for example a Secret that is being renewed
-            raise UnreachableError(error.message, hint=error.hint) from error
-        return own.post(settings.function, event, prefer_reply=True, timeout_s=settings.timeout_s, more_headers=headers)
-
-    def keep(entry: Entry, reply: Event) -> Puts:
-        lanes = choose_lanes(settings, claims, entry.event, reply)
-        forwarded = [(entry.event, lanes)] if lanes else []
-        return [(reply.with_extensions(**overrides), (REPLIES,)), *forwarded]
-
-    def report(entry: Entry, judged: AttemptResult) -> Puts:
-        by, status, reason = redact(settings.function), judged.status, judged.reason
-        refused = build_refusal(entry.event, settings.site, by=by, status=status, reason=reason)
-        return keep(entry, refused)
-
+    receivers = _Receivers(settings, client, overrides, function_client, claims)
+    asks = bool(settings.function)
     images = Deliverer(
         spool,
         IMAGES,
         EventSender(
-            to_function if settings.function else to_sink,
+            receivers.send_to_function if asks else receivers.send_to_sink,
             parallel=settings.parallel,
-            on_reply=keep if settings.function else None,
-            reply_required=bool(settings.function),
+            on_reply=receivers.keep_reply if asks else None,
+            reply_required=asks,
         ),
         backoff=UNLIMITED if function_client is None else LINK_PAUSES,
-        report_dead=report if settings.function else None,
+        report_dead=receivers.report_refusal if asks else None,
         leases=[spool.lease(IMAGES)],
     )
-    replies = Deliverer(spool, REPLIES, EventSender(to_sink), backoff=UNLIMITED, leases=[spool.lease(REPLIES)])
-    if not claims and not spool.depth(UPLOADS):
+    sender = EventSender(receivers.send_to_sink)
+    replies = Deliverer(spool, REPLIES, sender, backoff=UNLIMITED, leases=[spool.lease(REPLIES)])
+    if not claims and not {UPLOADS, FORWARDS} & spool.counts().keys():
         return [images, replies]
-    sender = UploadSender(claims, REPLIES if _is_at_site(settings) else IMAGES)
-    return [images, replies, Deliverer(spool, UPLOADS, sender, backoff=UNLIMITED, leases=[spool.lease(UPLOADS)])]
+    uploads = Deliverer(
+        spool,
+        (UPLOADS, FORWARDS),
+        UploadSender(claims, is_at_site=_is_at_site(settings)),
+        backoff=UNLIMITED,
+        report_dead=receivers.report_upload,
+        leases=[spool.lease(UPLOADS)],
+    )
+    return [images, replies, uploads]
 
 
 def _is_same_server(url: str, sink: str) -> bool:

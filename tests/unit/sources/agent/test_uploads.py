@@ -6,24 +6,28 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from eaves.base.backoff import Backoff
 from eaves.config import SettingsLayer, build
-from eaves.delivery import SinkClient
+from eaves.delivery import Deliverer, SinkClient
 from eaves.errors import EavesError, ForbiddenError, UnreachableError
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.sources.agent.deliverers import ClaimBucket, UploadSender, build_deliverers, choose_lanes
-from eaves.sources.agent_lanes import IMAGES, REPLIES, UPLOADS
+from eaves.sources.agent_lanes import FORWARDS, IMAGES, REPLIES, UPLOADS
 from eaves.sources.files import build_capture
 from eaves.sources.settings import AgentSettings
-from eaves.spool import Spool
+from eaves.spool import Selection, Spool
+from eaves.spool.admin import redrive
 from tests.fakes.bucket import DictBucket
 from tests.waiting import wait_until
 
 SOURCE, OVER_BYTES = "/eaves/test/cam", 100
+OTHER = "/eaves/test/other"
 SMALL, LARGE = b"\xff\xd8\xff" + bytes(97), b"\xff\xd8\xff" + bytes(98)
 EDGE = {"function": "http://127.0.0.1:9/"}
 CLOUD = {"function": "https://cloud.example/", "function_credentials": "/link"}
@@ -89,8 +93,8 @@ REPLIES_OF = {
         ({}, UPLOADS, None, None),
         (CLOUD, UPLOADS, None, None),
         ({**EDGE, "forward_images": "none"}, IMAGES, None, None),
-        ({**EDGE, "forward_images": "low"}, IMAGES, UPLOADS, None),
-        ({**EDGE, "forward_images": "all"}, IMAGES, UPLOADS, UPLOADS),
+        ({**EDGE, "forward_images": "low"}, IMAGES, FORWARDS, None),
+        ({**EDGE, "forward_images": "all"}, IMAGES, FORWARDS, FORWARDS),
     ],
 )
 def test_one_policy_decides_which_images_leave_the_site_and_how(
@@ -99,8 +103,8 @@ def test_one_policy_decides_which_images_leave_the_site_and_how(
     given, claims = make_settings(**settings), make_claims(GatedBucket())
     for image, renamed in (
         (make_image(), {}),
-        (make_image(SMALL), {UPLOADS: REPLIES}),
-        (make_image(source="/eaves/test/other"), {UPLOADS: REPLIES}),
+        (make_image(SMALL), {FORWARDS: REPLIES}),
+        (make_image(source=OTHER), {FORWARDS: REPLIES}),
     ):
         assert choose_lanes(given, claims, image) == ((IMAGES,) if renamed else (captured,))
         for level, lane in (("low", low), ("high", high)):
@@ -109,13 +113,16 @@ def test_one_policy_decides_which_images_leave_the_site_and_how(
                 assert choose_lanes(given, claims, image, REPLIES_OF[level]) == expected
 
 
-@pytest.mark.parametrize(("settings", "lane"), [(EDGE, REPLIES), ({}, IMAGES)], ids=["forwarded", "to the sink"])
+@pytest.mark.parametrize(
+    ("settings", "uploaded", "lane"), [(EDGE, FORWARDS, REPLIES), ({}, FORWARDS, REPLIES), ({}, UPLOADS, IMAGES)]
+)
 def test_an_uploaded_image_is_replaced_by_its_reference_on_the_lane_to_the_receiver(
-    tmp_path: Path, settings: dict[str, str], lane: str
+    tmp_path: Path, settings: dict[str, str], uploaded: str, lane: str
 ) -> None:
+    """What it was put there for decides where it goes, not the settings of today."""
     bucket = GatedBucket()
     with delivering(tmp_path, make_claims(bucket, prefix="images"), **settings) as spool:
-        spool.put(make_image(), lanes=(UPLOADS,))
+        spool.put(make_image(), lanes=(uploaded,))
         wait_until(lambda: spool.depth(lane))
         (entry,) = spool.peek(lane)
         assert spool.depth() == 1
@@ -161,7 +168,7 @@ def test_an_agent_that_is_killed_after_an_upload_repeats_it_and_leaves_no_other_
     claims = make_claims(bucket)
     with Spool(tmp_path / "agent.db") as spool:
         spool.put(make_image(), lanes=(UPLOADS,))
-        UploadSender(claims, IMAGES).send(UPLOADS, spool.peek(UPLOADS))  # killed before its commit
+        UploadSender(claims, is_at_site=False).send(UPLOADS, spool.peek(UPLOADS))  # killed before its commit
     with delivering(tmp_path, claims) as spool:
         wait_until(lambda: spool.counts() == {IMAGES: (1, 0)})
         assert spool.peek(IMAGES)[0].event.extensions["dataref"].endswith(next(iter(bucket.objects)))
@@ -183,3 +190,45 @@ def test_without_its_bucket_a_waiting_image_goes_on_with_its_bytes(tmp_path: Pat
     with delivering(tmp_path, {}) as spool:  # the settings have changed
         wait_until(lambda: spool.counts() == {IMAGES: (1, 0)})
         assert spool.peek(IMAGES)[0].event.data == LARGE
+
+
+def test_a_waiting_image_goes_to_a_function_that_is_at_the_site_by_now(tmp_path: Path) -> None:
+    bucket = GatedBucket()
+    with delivering(tmp_path, make_claims(bucket), **EDGE) as spool:
+        spool.put(make_image(), lanes=(UPLOADS,))
+        wait_until(lambda: spool.counts() == {IMAGES: (1, 0)})
+        assert (spool.peek(IMAGES)[0].event.data, bucket.puts) == (LARGE, [])
+
+
+def test_dead_letters_of_a_bucket_that_is_gone_are_delivered_when_they_are_queued_again(tmp_path: Path) -> None:
+    with Spool(tmp_path / "agent.db") as spool:
+        spool.put(make_image(), lanes=(UPLOADS,))
+        spool.dead_letter(spool.peek(UPLOADS)[0], "answered 403", 403)
+    with delivering(tmp_path, {}) as spool:
+        redrive(spool, Selection())
+        wait_until(lambda: spool.counts() == {IMAGES: (1, 0)}, 20)
+
+
+def test_a_bucket_that_is_down_makes_no_dead_letters_while_another_one_works(tmp_path: Path) -> None:
+    """Only images of the same bucket show that one is refused alone."""
+    down, up = GatedBucket(), GatedBucket()
+    down.error = UnreachableError("no connection")
+    claims = {
+        SOURCE: ClaimBucket(bucket=down, over_bytes=OVER_BYTES),
+        OTHER: ClaimBucket(bucket=up, over_bytes=OVER_BYTES),
+    }
+    backoff = Backoff(retry=None, first_s=0.01, cap_s=0.02)
+    with Spool(tmp_path / "agent.db") as spool:
+        deliverer = Deliverer(spool, UPLOADS, UploadSender(claims, is_at_site=False), backoff=backoff)
+        spool.put(make_image(), lanes=(UPLOADS,))
+        deliverer.start()
+        for number in range(40):
+            tried = len(down.puts)
+            spool.put(make_image(identity=str(number), source=OTHER), lanes=(UPLOADS,))
+            wait_until(partial(_is_tried, up, number, down, tried))
+        assert deliverer.stop(10)
+        assert spool.counts()[UPLOADS] == (1, 0)
+
+
+def _is_tried(up: GatedBucket, stored: int, down: GatedBucket, tried: int) -> bool:
+    return len(up.puts) > stored and len(down.puts) > tried
