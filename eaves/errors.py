@@ -114,6 +114,16 @@ class InputError(EavesError):
     http_status = 400
 
 
+class MalformedRequestError(EavesError):
+    """A request that can't be parsed, or holds no event at all.
+
+    Something on the way may have damaged it, so this type of problem blames no event.
+    """
+
+    exit_code = InputError.exit_code
+    http_status = 400
+
+
 class EventError(InputError):
     """Input that is not a well-formed CloudEvent."""
 

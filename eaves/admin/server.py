@@ -183,11 +183,10 @@ class AdminServer(IngressServer):
 
 
 def _prepare_folder(folder: Path) -> None:
-    """Create a folder that only this user can enter; an OSError when it belongs to another user."""
+    """Create a folder that only this user can enter, unless there is one; an OSError when it is another user's."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.geteuid():
         raise PermissionError(f"{folder} belongs to another user")
-    folder.chmod(0o700)
 
 
 def _serve(answer: Answer, request: Request) -> Response:

@@ -47,6 +47,9 @@ READ_TIMEOUT_S = 20.0
 """Time limit for each wait for the next bytes of an answer, seconds. It is longer than `WAIT_S` of a queue."""
 TOTAL_TIMEOUT_S = 60.0
 """Time limit for one request with its answer, seconds. 20 MB at 3 Mbit/s take 53 s."""
+MAX_ABANDONED = 2
+"""Maximum number of requests that nobody waits for any more and that boto3 hasn't ended. It limits each wait, and not
+the whole of an answer that comes byte by byte. Each of them takes a thread, a connection and perhaps an image."""
 MAX_ATTEMPTS = 2
 """Number of attempts for one request; callers try again after longer pauses."""
 _REFUSED: Mapping[str, str] = {
@@ -110,6 +113,7 @@ class AwsClient:
         self._client: Any = None
         self._built_for: tuple[AwsKeys | None, str] | None = None
         self._waiting: set[Future[Any]] = set()
+        self._running: set[Future[Any]] = set()
         self._aborted = False
 
     def request(self, send: Callable[[Any], T], what: str) -> T:
@@ -130,7 +134,10 @@ class AwsClient:
         with self._lock:
             if self._aborted:
                 raise UnreachableError("the request was not sent, because its sender stops")
+            if len(self._running - self._waiting) >= MAX_ABANDONED:
+                raise UnreachableError(f"the {self._shown} doesn't finish its answers to earlier requests")
             self._waiting.add(future)
+            self._running.add(future)
         threading.Thread(target=self._send, args=(future, send), name="s3", daemon=True).start()
         try:
             return future.result(self._timeout_s)
@@ -165,6 +172,9 @@ class AwsClient:
                 future.set_result(send(self._connect()))
             except Exception as error:  # noqa: BLE001 - it is raised where somebody waits
                 future.set_exception(error)
+            finally:
+                with self._lock:
+                    self._running.discard(future)
 
     def _connect(self) -> Any:
         """Return boto3's client, or a new one when the files of the credentials have changed."""

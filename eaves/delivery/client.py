@@ -9,7 +9,7 @@ from eaves.delivery.response_rules import ACCEPTED, DeliveryAction, SinkResponse
 from eaves.errors import EventError, UnreachableError
 from eaves.events import Event, decode, encode_binary, is_event
 from eaves.http_client.client import HttpAnswer, HttpClient
-from eaves.http_client.headers import parse_retry_after
+from eaves.http_client.headers import parse_retry_after, shorten_url
 
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 
@@ -49,8 +49,9 @@ class SinkClient(HttpClient):
             headers["Prefer"] = "reply"
         answer = self.request("POST", url, headers=headers, body=body, timeout_s=timeout_s)
         if what := _find_foreign_answer(answer):
+            where = shorten_url(url)
             raise UnreachableError(
-                f"{url} answered {answer.status} with {what}, so it is not the receiver of events that answered",
+                f"{where} answered {answer.status} with {what}, so it is not the receiver of events that answered",
                 hint="check the address, and whether a login page or a proxy is in between",
             )
         reply, fault = None, ""
@@ -61,7 +62,8 @@ class SinkClient(HttpClient):
                 reply = decode(answer.headers, answer.body)
             except EventError as error:
                 fault = shorten(str(error))
-                _log.warning("%s answered event %s with an invalid CloudEvent: %s", url, event.id[:64], error)
+                where, number = shorten_url(url), event.id[:64]
+                _log.warning("%s answered event %s with an invalid CloudEvent: %s", where, number, error)
         return SinkResponse(
             status=answer.status,
             event=reply,

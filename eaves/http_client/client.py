@@ -35,9 +35,10 @@ CONNECT_TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 16 << 20
 MAX_ERROR_BYTES = 64 << 10
 """Maximum number of bytes that are read of the body of a response that isn't a success."""
-KEEP_S = 60.0
-"""Time for which an unused connection is kept, seconds. It is shorter than the time after which a function closes one
-(`functions.http.server.IDLE_S`), because a request that is sent at that moment would get no response."""
+KEEP_S = 45.0
+"""Time for which an unused connection is kept, seconds. It is shorter than the times after which servers close one
+(`functions.http.server.IDLE_S`, `IngressLimits.idle_s`), because a request that is sent at that moment would get no
+response."""
 BROKEN = (OSError, HTTPException)
 """Exceptions of a connection that breaks, or of an answer that isn't HTTP."""
 NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
@@ -335,23 +336,25 @@ class HttpClient:
         (scheme, host, port), _, _ = split_url(url)
         proxy = self._proxies.find(url)
         sock: socket.socket | None = None
+        aborts = self._aborts
         try:
             if self._dial is not None:
                 sock = self._dial(host, port, timeout_s)
             elif proxy is not None:
                 sock = connect_to_proxy(proxy, timeout_s)
-                if tunnel or scheme == "https":
-                    open_tunnel(sock, proxy, host, port)
             else:
                 sock = socket.create_connection((host, port), timeout_s)
+            self._use(sock, aborts)
+            if self._dial is None and proxy is not None and (tunnel or scheme == "https"):
+                open_tunnel(sock, proxy, host, port)
             for option in self._socket_options:
                 sock.setsockopt(*option)
             if scheme == "https":
-                name = self._server_name or host.rstrip(".")
-                sock = self._find_context().wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
-            with self._lock:
-                self._used.add(sock)
-            if isinstance(sock, ssl.SSLSocket):
+                name, plain = self._server_name or host.rstrip("."), sock
+                sock = self._find_context().wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False)
+                with self._lock:
+                    self._used.discard(plain)
+                self._use(sock, aborts)
                 sock.do_handshake()
         except BaseException as error:
             if sock is not None:
@@ -362,6 +365,13 @@ class HttpClient:
                 raise _build_unreachable(url, error) from error
             raise
         return sock
+
+    def _use(self, sock: socket.socket, aborts: int) -> None:
+        """Make a socket known to `abort`, unless that was called since its connection was begun."""
+        with self._lock:
+            if self._aborts != aborts:
+                raise ConnectionAbortedError("the exchange was ended")
+            self._used.add(sock)
 
     def _take(self, key: tuple[str, str, int]) -> _Connection | None:
         """Return the unused connection to a server that was used last; None when there is none that can be used."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from email.message import Message
 from io import BufferedIOBase
 
-from eaves.errors import EventError, ImageTooLargeError
+from eaves.errors import ImageTooLargeError, MalformedRequestError
 from eaves.http_client.client import unpack_gzip
 
 LINE_BYTES = 1024
@@ -31,25 +31,25 @@ CHUNKED = -1
 """Size of a body that is sent in chunks."""
 
 
-class BrokenOffError(EventError):
-    """The connection ended within a body, because the sender or the link failed; the event isn't at fault."""
+class BrokenOffError(MalformedRequestError):
+    """The connection ended within a body, because the sender or the link failed."""
 
 
 def parse_headers(lines: list[str]) -> Message:
     """Parse the lines of a request's headers, without their ends.
 
     Raises:
-        EventError: When a header is malformed or ambiguous.
+        MalformedRequestError: When a header is malformed or ambiguous.
     """
     headers = Message()
     for line in lines:
         found = FIELD.fullmatch(line)
         if found is None:
-            raise EventError(f"the header {line.partition(':')[0][:40].strip()!r} is malformed")
+            raise MalformedRequestError(f"the header {line.partition(':')[0][:40].strip()!r} is malformed")
         headers[found[1]] = found[2].strip(" \t")
     for name, times in Counter(map(str.lower, headers.keys())).items():
         if times > 1 and (name in ONCE or name.startswith("ce-")):
-            raise EventError(f"the header {name[:40]} occurs {times} times")
+            raise MalformedRequestError(f"the header {name[:40]} occurs {times} times")
     return headers
 
 
@@ -57,17 +57,17 @@ def parse_length(headers: Message) -> int | None:
     """Return the size of a request's body in bytes, or `CHUNKED`; None when the headers don't give it.
 
     Raises:
-        EventError: When the headers give it in two ways, or in none that is valid.
+        MalformedRequestError: When the headers give it in two ways, or in none that is valid.
     """
     coding, length = headers.get("transfer-encoding"), headers.get("content-length")
     if coding is not None and length is not None:
-        raise EventError("the request has both Content-Length and Transfer-Encoding")
+        raise MalformedRequestError("the request has both Content-Length and Transfer-Encoding")
     if coding is not None and coding.lower() != "chunked":
-        raise EventError(f"Transfer-Encoding must be chunked (got {coding[:40]!r})")
+        raise MalformedRequestError(f"Transfer-Encoding must be chunked (got {coding[:40]!r})")
     if coding is not None or length is None:
         return None if coding is None else CHUNKED
     if not (length.isascii() and length.isdecimal() and len(length) <= 18):
-        raise EventError(f"Content-Length must be one number (got {length[:40]!r})")
+        raise MalformedRequestError(f"Content-Length must be one number (got {length[:40]!r})")
     return int(length)
 
 
@@ -85,13 +85,13 @@ def read_body(
 
     Raises:
         BrokenOffError: When the sender ends the connection within the body.
-        EventError: When the body isn't well-formed.
+        MalformedRequestError: When the body isn't well-formed.
         ImageTooLargeError: When the body is larger than allowed.
         OverloadedError: When no memory is available now.
         OSError: When the connection ends.
     """
     if length is None:
-        raise EventError("the request has neither Content-Length nor Transfer-Encoding: chunked")
+        raise MalformedRequestError("the request has neither Content-Length nor Transfer-Encoding: chunked")
     body = bytearray()
     sent = _iter_chunks(stream, max_bytes) if length == CHUNKED else _iter_pieces(stream, length)
     check_size(length, max_bytes)
@@ -101,7 +101,7 @@ def read_body(
             take(len(piece))
             body += piece
     except ValueError as error:
-        raise EventError(str(error)) from error
+        raise MalformedRequestError(str(error)) from error
     return bytes(body)
 
 
@@ -121,11 +121,11 @@ def _iter_chunks(stream: BufferedIOBase, max_bytes: int) -> Iterator[bytes]:
         check_size(total, max_bytes)
         yield from _iter_pieces(stream, size)
         if _read_line(stream):
-            raise EventError("a chunk of the request is longer than its declared size")
+            raise MalformedRequestError("a chunk of the request is longer than its declared size")
     for _ in range(TRAILERS):  # trailers are ignored
         if not _read_line(stream):
             return
-    raise EventError(f"the request has more than {TRAILERS} trailers")
+    raise MalformedRequestError(f"the request has more than {TRAILERS} trailers")
 
 
 def _iter_pieces(stream: BufferedIOBase, size: int) -> Iterator[bytes]:
@@ -140,7 +140,7 @@ def _iter_pieces(stream: BufferedIOBase, size: int) -> Iterator[bytes]:
 def _read_size(stream: BufferedIOBase) -> int:
     text = _read_line(stream).partition(b";")[0].strip(b" \t")
     if re.fullmatch(rb"[0-9A-Fa-f]{1,16}", text) is None:
-        raise EventError(f"the request has a chunk without a size (got {text[:20]!r})")
+        raise MalformedRequestError(f"the request has a chunk without a size (got {text[:20]!r})")
     return int(text, 16)
 
 
@@ -149,5 +149,7 @@ def _read_line(stream: BufferedIOBase) -> bytes:
     if not line.endswith(b"\n") and len(line) < LINE_BYTES:
         raise BrokenOffError("the connection was closed between two chunks of the request")
     if not line.endswith(b"\r\n"):
-        raise EventError("a line between two chunks of the request is too long, or doesn't end with CR and LF")
+        raise MalformedRequestError(
+            "a line between two chunks of the request is too long, or doesn't end with CR and LF"
+        )
     return line[:-2]

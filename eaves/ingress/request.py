@@ -34,7 +34,7 @@ class Request:
     """A request whose body isn't read yet.
 
     Raises:
-        EventError: When the headers give the end of the body in no valid way.
+        MalformedRequestError: When the headers give the end of the body in no valid way.
 
     Attributes:
         method: HTTP method, such as `GET` or `POST`.
@@ -92,7 +92,7 @@ class Request:
         Raises:
             UnsupportedContentError: When the content coding isn't gzip.
             BrokenOffError: When the sender ends the connection within the body, or is too slow.
-            EventError: When the body isn't well-formed, or its length isn't given.
+            MalformedRequestError: When the body isn't well-formed, or its length isn't given.
             ImageTooLargeError: When the body is larger than allowed.
             OverloadedError: When no memory is available now.
         """

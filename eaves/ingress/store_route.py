@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable, Sequence
 
 from eaves.delivery.response_rules import ACCEPTED
-from eaves.errors import EventError, UnsupportedContentError
+from eaves.errors import EventError, MalformedRequestError, UnsupportedContentError
 from eaves.event_batch import MEDIA_TYPE, decode_batch
-from eaves.events import BATCH, STRUCTURED, Event, decode
+from eaves.events import BATCH, STRUCTURED, Event, decode, is_event
 from eaves.ingress.request import Request, Response, answer_problem
 
 PATH = "/"
@@ -73,15 +73,18 @@ def read_events(request: Request, max_bytes: int) -> list[Event | EventError]:
 
     Raises:
         UnsupportedContentError: For a content type or coding that isn't supported.
+        MalformedRequestError: When the request is no CloudEvent, or damaged.
         EventError: When the body contains no event, or the only one is not well-formed.
         ImageTooLargeError: When the body is larger than allowed.
         BatchTooLargeError: When it contains more events than allowed.
         OverloadedError: When no memory is available now.
     """
     if not is_batch(request):
-        body = request.read_body(max_bytes)
+        body, headers = request.read_body(max_bytes), request.header_fields()
+        if not is_event(headers):
+            raise MalformedRequestError("the request is no CloudEvent: it has no ce-specversion")
         with _parsing:
-            return [decode(request.header_fields(), body)]
+            return [decode(headers, body)]
     media_type = _content_type(request).partition(";")[0].strip()
     if media_type != MEDIA_TYPE:
         raise UnsupportedContentError(f"a batch of CloudEvents must be {MEDIA_TYPE} (got {media_type[:64]!r})")

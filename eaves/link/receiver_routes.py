@@ -15,6 +15,7 @@ from eaves.errors import (
     ForbiddenError,
     ImageTooLargeError,
     InputError,
+    MalformedRequestError,
     NotFoundError,
     OverloadedError,
     UnsupportedContentError,
@@ -221,7 +222,7 @@ def _find_outcome(error: EavesError) -> str:
     if isinstance(error, OverloadedError):
         return "overloaded"
     is_cut = isinstance(error, BrokenOffError)  # the link was cut, or the relay sends something else first
-    return "malformed" if isinstance(error, EventError) and not is_cut else ""
+    return "malformed" if isinstance(error, EventError | MalformedRequestError) and not is_cut else ""
 
 
 def _number(given: Mapping[str, str], name: str, default: int) -> int:

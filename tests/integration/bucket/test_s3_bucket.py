@@ -137,6 +137,17 @@ def test_a_store_that_does_not_answer_ends_within_the_time_limit(behave: Callabl
         assert time.monotonic() - began < 3
 
 
+def test_answers_that_never_end_leave_two_threads_and_no_more() -> None:
+    """boto3 limits each wait, and not the whole of an answer."""
+    with open_camera(serving(b"")) as fake:
+        fake.answer = trickle_body(fake)
+        bucket = build(fake.url, timeout_s=0.3)
+        for _ in range(4):
+            with pytest.raises(UnreachableError):
+                bucket.get(FOUND, 1_000_000)
+        assert sum(thread.name == "s3" for thread in threading.enumerate()) <= 2
+
+
 def test_a_request_in_progress_is_ended_from_another_thread_and_none_is_sent_afterwards() -> None:
     with open_camera(serving(b"")) as fake:
         fake.answer = hang(fake)

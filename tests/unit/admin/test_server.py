@@ -49,15 +49,19 @@ def test_a_request_is_answered_and_the_next_after_a_defect_as_ever(ask: Ask) -> 
     assert ask("POST", "/a").body == b"POST /a "
 
 
-def test_the_socket_and_its_folder_are_the_users_own_and_a_stale_one_is_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [None, 0o1777], ids=["made", "of others"])
+def test_the_socket_is_the_users_own_and_a_stale_one_is_replaced(tmp_path: Path, mode: int | None) -> None:
+    """A folder that is made is the user's own too; one that there is, such as /run, stays as it is."""
     path = tmp_path / "admin" / "socket"
-    path.parent.mkdir(mode=0o755)
-    with socket.socket(socket.AF_UNIX) as stale:
-        stale.bind(str(path))
+    if mode is not None:
+        path.parent.mkdir()
+        path.parent.chmod(mode)
+        with socket.socket(socket.AF_UNIX) as stale:
+            stale.bind(str(path))
     server = AdminServer(echo, path=path)
     try:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert stat.S_IMODE(path.parent.stat().st_mode) == (0o700 if mode is None else mode)
         assert ask_socket(path, "GET", "/a", timeout_s=10).status == 200
     finally:
         server.stop()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eaves.errors import EventError, ImageTooLargeError
+from eaves.errors import ImageTooLargeError, MalformedRequestError
 from eaves.ingress.body import CHUNKED, read_body
 
 
@@ -56,7 +56,7 @@ def test_extensions_and_trailers_are_passed_over() -> None:
     ],
 )
 def test_what_is_not_well_formed_is_refused(body: bytes) -> None:
-    with pytest.raises(EventError):
+    with pytest.raises(MalformedRequestError):
         read_chunks(body, 10)
 
 
@@ -84,7 +84,7 @@ def fixed_gzip(data: bytes) -> bytes:
     ],
 )
 def test_what_is_no_gzip_is_refused(packed: bytes) -> None:
-    with pytest.raises(EventError):
+    with pytest.raises(MalformedRequestError):
         unpack(packed)
 
 

@@ -6,8 +6,10 @@ import time
 
 import pytest
 
-from eaves.errors import EventError
+from eaves.delivery.response_rules import Blame, find_blame
+from eaves.errors import EventError, MalformedRequestError
 from eaves.ingress.body import CHUNKED, parse_headers, parse_length
+from eaves.web.problem_document import build_problem, error_type
 
 
 def parse(text: str) -> int | None:
@@ -45,12 +47,19 @@ def test_it_says_where_the_body_ends(text: str, length: int | None) -> None:
     ],
 )
 def test_what_is_ambiguous_is_refused(text: str) -> None:
-    with pytest.raises(EventError):
+    with pytest.raises(MalformedRequestError):
         parse(text)
 
 
 def test_a_malformed_header_is_refused_at_once_however_many_blanks_it_has() -> None:
     began = time.process_time()
-    with pytest.raises(EventError):
+    with pytest.raises(MalformedRequestError):
         parse(f"Accept:{' ' * 1_000}\0\r\n")  # with a head's 64 KB, a search that tries every split would take days
     assert time.process_time() - began < 0.1
+
+
+def test_a_damaged_request_blames_no_event() -> None:
+    """A proxy on the way that damages one request damages those of every event."""
+    document = build_problem(400, "", kind=error_type(MalformedRequestError))
+    assert find_blame(400, document) is Blame.UNKNOWN
+    assert find_blame(400, build_problem(400, "", kind=error_type(EventError))) is Blame.EVENT
