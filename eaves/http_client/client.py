@@ -121,7 +121,7 @@ class HttpResponse(http.client.HTTPResponse):
         self._raw.close()
         on_close, self.on_close = self.on_close, None
         if on_close is not None:
-            on_close(self._socket, keep=self._is_whole and not self.will_close)
+            on_close(self._socket, keep=self._is_whole and not self.will_close and self.status >= http.client.OK)
 
 
 class _Connection(http.client.HTTPConnection):

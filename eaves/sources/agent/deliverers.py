@@ -165,8 +165,9 @@ class _Receivers:
 
     def keep_reply(self, entry: Entry, reply: Event) -> Puts:
         """Return what is stored for a prediction: itself, and the image where it is forwarded."""
-        if reply.extensions.get("causeid", entry.event.id) != entry.event.id:
-            raise EventError("the reply is to another event")
+        found = reply.extensions
+        if found.get("causesource") == entry.event.source and found.get("causeid") != entry.event.id:
+            raise EventError("the reply is to another image of this source")
         lanes = choose_lanes(self._settings, self._buckets, entry.event, reply)
         forwarded = [(entry.event, lanes)] if lanes else []
         return [(reply.with_extensions(**self._overrides), (REPLIES,)), *forwarded]
