@@ -20,8 +20,8 @@ from eaves.errors import ConfigError, Fault, NotFoundError
 from eaves.events import DATAREF
 from eaves.http_client.proxies import parse_proxies
 from eaves.platform import SourceSpec
+from eaves.plugins.camera.kind import lacks_scheme
 from eaves.sources.agent.configuration import ConfiguredSource
-from eaves.sources.camera.kind import lacks_scheme
 from eaves.sources.places import parse_place
 from eaves.sources.trial import try_source
 

@@ -10,13 +10,13 @@ import click
 
 from eaves.base.backoff import UNLIMITED
 from eaves.delivery import Deliverer, EventSender
-from eaves.delivery.mqtt.sink import MqttSink, build_link
 from eaves.events import Event
 from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import StoreRoute
 from eaves.link.process import CONTEXT, STOP_S, running, start, wait_for_stop
 from eaves.link.settings import PublisherSettings
 from eaves.options import report_errors, settings_options
+from eaves.plugins.mqtt.sink import MqttSink, build_link
 from eaves.spool import Spool
 
 LANE = "sink"

@@ -10,10 +10,10 @@ from typing import Any
 
 from eaves.base.names import NAME_PATTERN
 from eaves.config import setting
-from eaves.delivery.mqtt.settings import SCHEMES, MqttTriggerSettings, find_url_fault, is_mqtt
 from eaves.http_client.proxies import is_loopback
 from eaves.http_client.trust import build_tls_context
 from eaves.link.client import check_receiver
+from eaves.plugins.mqtt.sink_settings import SCHEMES, MqttTriggerSettings, find_url_fault, is_mqtt
 from eaves.spool.settings import SpoolSettings
 
 _SCHEMES = ("http://", "https://")

@@ -73,12 +73,12 @@ AnyKind = SourceKind[Any]
 GROUP = "eaves.sources"
 """Entry point group in which packages register kinds of sources. The name of an entry point is that of the kind."""
 OWN: Mapping[str, str] = {
-    "camera": "eaves.sources.camera.kind:KIND",
+    "camera": "eaves.plugins.camera.kind:KIND",
     "folder": "eaves.sources.folder.source:KIND",
     "http": "eaves.sources.http.kind:KIND",
-    "mqtt": "eaves.sources.mqtt.source:KIND",
-    "replay": "eaves.sources.replay:KIND",
-    "s3": "eaves.sources.s3:KIND",
+    "mqtt": "eaves.plugins.mqtt.source:KIND",
+    "replay": "eaves.plugins.replay:KIND",
+    "s3": "eaves.plugins.s3:KIND",
 }
 """Name of each of Eaves' own kinds of sources to its module and attribute."""
 

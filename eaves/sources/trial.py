@@ -36,7 +36,7 @@ from eaves.reachability import TIMEOUT_S, parse_address, reach
 from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.collecting import NoIndex, run_without_spool
-from eaves.sources.options.settings import parse_interval_ns
+from eaves.sources.options import parse_interval_ns
 
 TICK_S = 0.05
 """Interval between two looks at the state of the source, seconds."""

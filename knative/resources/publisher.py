@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from eaves.config import iter_leaves
-from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.link.settings import PublisherSettings
 from eaves.platform import TriggerSpec
 from eaves.platform.quantities import find_room
+from eaves.plugins.mqtt.sink_settings import MqttTriggerSettings
 from knative.resources.eventing import publisher_name
 from knative.resources.metadata import EVENTING_NAMESPACE, build_namespace_peer
 from knative.resources.pod import (

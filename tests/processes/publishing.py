@@ -13,9 +13,9 @@ from typing import Any
 
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
-from eaves.delivery.mqtt.settings import MqttTriggerSettings
-from eaves.delivery.mqtt.sink import BrokerLink, MqttSink, build_link
 from eaves.events import IMAGE_CLASSIFIED, Event
+from eaves.plugins.mqtt.sink import BrokerLink, MqttSink, build_link
+from eaves.plugins.mqtt.sink_settings import MqttTriggerSettings
 from eaves.spool import Spool
 from tests.attempts import Attempts
 from tests.unit.delivery.harness import Lane, delivering

@@ -13,7 +13,7 @@ from eaves.events import Event
 from eaves.platform import AppSpec, TriggerSpec
 
 if TYPE_CHECKING:
-    from eaves.delivery.mqtt.sink import BrokerLink, MqttSink
+    from eaves.plugins.mqtt.sink import BrokerLink, MqttSink
 
 
 class Publishers:
@@ -69,7 +69,7 @@ class Publishers:
 
     def _open(self, app: AppSpec, trigger: TriggerSpec) -> MqttSink:
         # Importing paho takes 0.1 s, which `eaves up` spends only with such a trigger.
-        from eaves.delivery.mqtt.sink import MqttSink, build_link
+        from eaves.plugins.mqtt.sink import MqttSink, build_link
 
         function = app.function
         name, spec = (function.name, trigger.name), (function.site, trigger)

@@ -23,8 +23,7 @@ from eaves.events import DATADIGEST, DATAREF, IMAGE_REJECTED, Event, source_uri
 from eaves.http_client.proxies import Proxies
 from eaves.link.client import LINK_PAUSES, CredentialedClient
 from eaves.sources.agent.configuration import ConfiguredSource
-from eaves.sources.agent_lanes import IMAGES, REPLIES, UPLOADS
-from eaves.sources.settings import AgentSettings
+from eaves.sources.settings import IMAGES, REPLIES, UPLOADS, AgentSettings
 from eaves.spool import Entry, Puts, Spool
 
 if TYPE_CHECKING:

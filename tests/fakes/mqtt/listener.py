@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eaves.mqtt import BrokerConnection, ConnectionListener, Message, SessionInfo
+from eaves.plugins.mqtt.connection import BrokerConnection, ConnectionListener
+from eaves.plugins.mqtt.message import Message, SessionInfo
 
 
 class RecordingListener(ConnectionListener):

@@ -69,7 +69,7 @@ def test_the_spool_must_hold_the_largest_image_of_every_source() -> None:
 def test_loading_a_kind_imports_no_other_and_no_metadata() -> None:
     code = (
         "import sys; from eaves.sources.kind import load_kind; load_kind('folder');"
-        "print([name for name in sys.modules if name.startswith(('eaves.sources.mqtt', 'eaves.sources.http', 'paho',"
+        "print([name for name in sys.modules if name.startswith(('eaves.plugins.mqtt', 'eaves.sources.http', 'paho',"
         " 'watchdog', 'importlib.metadata'))])"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -16,9 +16,8 @@ from eaves.delivery import SinkClient
 from eaves.errors import EavesError, ForbiddenError, UnreachableError
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.sources.agent.deliverers import ClaimBucket, UploadSender, build_deliverers, choose_lanes
-from eaves.sources.agent_lanes import IMAGES, REPLIES, UPLOADS
 from eaves.sources.files import build_capture
-from eaves.sources.settings import AgentSettings
+from eaves.sources.settings import IMAGES, REPLIES, UPLOADS, AgentSettings
 from eaves.spool import Spool
 from tests.fakes.bucket import DictBucket
 from tests.waiting import wait_until

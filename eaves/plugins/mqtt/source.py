@@ -1,0 +1,344 @@
+"""The mqtt source: one thread receives messages from the broker, another stores and acknowledges them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, dataclass, replace
+from typing import cast
+
+from eaves import media_type
+from eaves.config import setting
+from eaves.errors import InputError, SpoolError
+from eaves.plugins.mqtt.connection import BrokerConnection, ConnectionListener
+from eaves.plugins.mqtt.message import (
+    WEEK_S,
+    ConnectionSettings,
+    Message,
+    SessionInfo,
+    Version,
+    find_filter_fault,
+    matches,
+    parse_address,
+)
+from eaves.plugins.mqtt.payload import HeldMessage, Inbox, MessageContent, UnusableError, read_message
+from eaves.reachability import TLS
+from eaves.sources.context import Frame, SourceContext
+from eaves.sources.faults import capture_when_possible
+from eaves.sources.kind import SourceKind
+
+ENVELOPE_BYTES = 65_536
+"""Maximum size of a message's topic, properties and JSON text beside the image, bytes."""
+INBOX_BYTES = 32_000_000
+"""Memory for messages that were received and are not stored yet, bytes. It is more when two messages of the maximum
+size need more."""
+POLL_S = 1.0
+"""Maximum time for which the source waits for a message before it checks whether it must stop, seconds."""
+
+_log = logging.getLogger(__name__)
+
+
+class MqttSource(ConnectionListener):
+    """Captures images from the topics of a broker until the context says to stop.
+
+    Args:
+        settings: Settings with the topics.
+        context: Interface to the agent.
+    """
+
+    def __init__(self, settings: MqttSourceSettings, context: SourceContext) -> None:
+        self._settings = settings
+        self._context = context
+        largest = context.max_bytes * 4 // 3 + ENVELOPE_BYTES  # base64; its line breaks fit into the envelope's room
+        self._inbox = Inbox(max(INBOX_BYTES, 2 * largest), clock=context.clock)
+        self._missed = self._is_overflow_logged = False
+        self._unavailable = "not connected yet"
+        self._reporting = threading.Lock()
+        self._connection = BrokerConnection(
+            ConnectionSettings(
+                address=parse_address(settings.url),
+                # The agent's id keeps the sessions of apps and machines with equal names apart.
+                client_id=settings.client_id or f"{context.source.strip('/').replace('/', '-')}-{context.agent_id}",
+                credentials=context.credentials,
+                version="5" if settings.id_property else cast(Version, settings.version),
+                session_expiry_s=settings.session_expiry_s,
+                receive_maximum=settings.in_flight,
+                max_packet_bytes=largest,
+                keepalive_s=settings.keepalive_s,
+            ),
+            self,
+            clock=context.clock,
+        )
+
+    def run(self) -> None:
+        """Store received messages until the context says to stop.
+
+        Raises:
+            RuntimeError: When the connection's thread has ended. The agent then restarts the source.
+        """
+        with self._context.on_stop(self._inbox.wake):
+            self._connection.start()
+            try:
+                while not self._context.stopping:
+                    if not self._connection.is_alive():
+                        raise RuntimeError("the thread of the connection to the broker has ended")
+                    held = self._inbox.peek(POLL_S)
+                    if held is None:
+                        self._ask_again()
+                    elif not held.wanted:
+                        self._leave_out(held.message)
+                        self._finish(held)
+                    elif self._store(held):
+                        self._finish(held)
+            finally:
+                self._connection.stop()
+
+    def connected(self, session: SessionInfo) -> None:
+        """Subscribe to the topics on a new connection.
+
+        It is done each time, because the broker may have lost the session, or the settings may name other topics.
+        """
+        if self._connection.connections > 1:
+            self._context.reconnected()
+            if not session.present:
+                _log.warning(
+                    "the broker of source %s has lost its session; messages that it kept for this source are lost",
+                    self._context.name,
+                )
+        if not session.present:
+            self._inbox.forget()
+        self._missed = False
+        self._connection.subscribe(self._settings.topics)
+
+    def subscribed(self, refused: Sequence[str]) -> None:
+        """Report whether the broker has accepted the subscription; `refused` has the refused topics."""
+        self._report(f"the broker refuses the subscription to {', '.join(refused)}" if refused else "")
+
+    def unavailable(self, reason: str) -> None:
+        """Report why there is no connection."""
+        self._report(reason)
+
+    def received(self, message: Message) -> None:
+        """Queue a message for the source's thread; without room, leave a message with QoS 1 to the broker.
+
+        A message with QoS 0 is dropped then.
+        """
+        wanted = self._is_wanted(message)
+        if not wanted and message.qos == 0:
+            self._leave_out(message)
+            return
+        if self._missed and message.qos:
+            return  # acknowledgements must be in the order of arrival
+        if not wanted:
+            message = replace(message, payload=b"")
+        digest = hashlib.sha256(message.payload).digest()
+        held = HeldMessage(message, digest, wanted)
+        if self._inbox.put(held):
+            return
+        if message.qos:
+            self._missed = True
+            if not self._is_overflow_logged:
+                self._is_overflow_logged = True
+                text = (
+                    "source %s: messages arrive faster than they can be stored; it connects again to receive the rest"
+                )
+                _log.warning(text, self._context.name)
+            return
+        self._context.drop("late")
+
+    def _is_wanted(self, message: Message) -> bool:
+        return matches(self._settings.topics, message.topic) and not message.retain
+
+    def _leave_out(self, message: Message) -> None:
+        """Count a message of a topic that the settings don't name; retained messages aren't counted."""
+        if not matches(self._settings.topics, message.topic):
+            reason = "a message has a topic outside `topics`; it comes from an earlier subscription, or from another "
+            self._context.drop("topic", reason=reason + "client with the same client_id")
+
+    def _ask_again(self) -> None:
+        """Connect again when there was no room for some messages, so that the broker sends them again.
+
+        While a connection is being made, nothing is done, because the new connection has the same effect.
+        """
+        if self._missed and self._connection.session is not None:
+            self._connection.reconnect()
+
+    def _finish(self, held: HeldMessage) -> None:
+        message = self._inbox.remove(held)
+        if self._connection.acknowledge(message):
+            self._inbox.close(held)
+
+    def _store(self, held: HeldMessage) -> bool:
+        """Store the image of a message, or count why it is dropped; return False when the source must stop.
+
+        While the queue is full, a message with QoS 1 is retried, and one with QoS 0 is dropped.
+        """
+        try:
+            frame = self._build_frame(held)
+        except UnusableError as error:
+            self._context.drop(error.cause, reason=str(error))
+            return True
+        except Exception as error:  # noqa: BLE001 - a message that makes the code fail must not stop the others
+            reason = f"a message was not captured because of an unexpected {type(error).__name__}"
+            self._context.drop("failed", reason=reason, error=error)
+            return True
+        try:
+            if held.message.qos:
+                if capture_when_possible(self._context, frame) is None:
+                    return False
+            else:
+                self._context.capture(frame)
+        except InputError as error:
+            self._context.drop("unreadable", reason=f"an image can't be made into an event ({str(error)[:200]})")
+        except SpoolError:
+            self._context.drop("spool_full")
+        else:
+            self._report()
+        return True
+
+    def _build_frame(self, held: HeldMessage) -> Frame:
+        """Build the frame of a message's image.
+
+        Raises:
+            UnusableError: When the message contains no usable image.
+        """
+        message = held.message
+        if message.is_cut:
+            raise UnusableError("too_large", "a message is too large")
+        found = read_message(message, self._settings)
+        known = media_type.is_readable(found.data)
+        if not known and not found.content_type:
+            raise UnusableError("unsupported", "a message contains no image in a format that functions can read")
+        return Frame(
+            data=found.data,
+            position=self._build_position(held, found),
+            subject=_build_subject(message.topic),
+            captured_at_ns=found.captured_at_ns,
+            camera=self._find_camera(message.topic) or found.camera,
+            content_type="" if known else found.content_type,
+            extensions=found.extensions,
+        )
+
+    def _build_position(self, held: HeldMessage, found: MessageContent) -> str:
+        digest = held.digest if found.data is held.message.payload else hashlib.sha256(found.data).digest()
+        identity = f"id\0{found.sender_id}" if found.sender_id else f"arrival\0{held.number}"
+        return f"{held.message.topic}\0{digest.hex()}\0{identity}"
+
+    def _find_camera(self, topic: str) -> str:
+        levels, wanted = topic.split("/"), self._settings.camera_level
+        if wanted == 0 or abs(wanted) > len(levels):
+            return ""
+        return _build_subject(levels[wanted - 1 if wanted > 0 else wanted])
+
+    def _report(self, unavailable: str | None = None) -> None:
+        """Report the source's state, after noting why the broker is unavailable; empty when it is there.
+
+        The thread of the connection and that of the source report, and the last report must say what is so.
+        """
+        with self._reporting:
+            if unavailable is not None:
+                self._unavailable = unavailable
+            self._context.report("waiting" if self._unavailable else "watching", self._unavailable)
+
+
+def _build_subject(topic: str) -> str:
+    """Return a topic as the subject of an event, without control characters and with at most 4,096 bytes."""
+    text = "".join(char if char.isprintable() else "\ufffd" for char in topic)
+    return text.encode(errors="replace")[:4096].decode(errors="ignore")
+
+
+def _list_addresses(settings: MqttSourceSettings) -> Iterator[str]:
+    address = parse_address(settings.url)
+    yield f"{TLS}{address.endpoint}" if address.tls else address.endpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttSourceSettings:
+    """Settings of a source that takes images from the topics of an MQTT broker."""
+
+    url: str = setting(MISSING, "Address of the broker: mqtt://HOST[:1883], or mqtts://HOST[:8883] with TLS.")
+    topics: tuple[str, ...] = setting(MISSING, "Topics to subscribe to, with QoS 1. The wildcards + and # are allowed.")
+    client_id: str = setting(
+        "",
+        "MQTT client id, under which the broker keeps messages while the agent is away. No "
+        "other client of the broker may have the same id. The default is empty: "
+        "eaves-SITE-NAME-ID is used, where ID is random and stored beside the spool.",
+    )
+    version: str = setting(
+        "auto",
+        "MQTT version. `auto`, the default, uses 5, or 3.1.1 if the broker doesn't support 5.",
+        choices=("auto", "5", "3.1.1"),
+    )
+    image_at: str = setting("", "Place of the image in the JSON, as a JSON Pointer such as /image/data (RFC 6901).")
+    id_at: str = setting("", "Place of the sender's message id in the JSON, as a JSON Pointer; empty if there is none.")
+    id_property: str = setting(
+        "",
+        "MQTT 5 user property that contains the sender's message id; empty if there is none. "
+        "If this is set, only MQTT 5 is used.",
+    )
+    time_at: str = setting(
+        "",
+        "Place of the capture time in the JSON, as a JSON Pointer to an RFC 3339 timestamp, or "
+        "to seconds or milliseconds since 1970. If it is empty, or the value is missing, the "
+        "time of arrival is used.",
+    )
+    camera_level: int = setting(
+        0,
+        "Level of the topic that contains the camera's name, from 1, or from -1 for the last "
+        "level. The default, 0, uses the source's name as the camera.",
+        minimum=-64,
+        maximum=64,
+    )
+    in_flight: int = setting(
+        8,
+        "Maximum number of unacknowledged messages from the broker (Receive Maximum of MQTT "
+        "5). They are held in memory, and as many may arrive twice after a lost connection; a "
+        "larger value is faster over a slow link.",
+        minimum=1,
+        maximum=1000,
+    )
+    session_expiry_s: int = setting(
+        WEEK_S,
+        "Seconds that the broker keeps messages while the agent is away (MQTT 5). The default "
+        "is 7 days. Brokers have limits of their own, for example mosquitto's 1,000 messages "
+        "(max_queued_messages).",
+        minimum=60,
+        maximum=0xFFFF_FFFE,
+    )
+    keepalive_s: int = setting(
+        30, "Seconds of silence after which the client checks whether the broker answers.", minimum=5, maximum=65_535
+    )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Return path and message of each violated rule that concerns several settings."""
+        try:
+            if parse_address(self.url).path:
+                yield "url", "must have no path; set the topics in `topics`"
+        except ValueError as error:
+            yield "url", str(error)
+        if not self.topics:
+            yield "topics", "must contain at least one topic, such as cameras/+/image"
+        for number, topic in enumerate(self.topics):
+            if fault := find_filter_fault(topic):
+                yield f"topics[{number}]", f"{fault} (got {topic[:80]!r})"
+        yield from self._find_pointer_faults()
+        if self.id_property and self.version == "3.1.1":
+            yield "id_property", "can't be set with version 3.1.1, which has no user properties"
+
+    def _find_pointer_faults(self) -> Iterator[tuple[str, str]]:
+        for name, pointer in (("image_at", self.image_at), ("id_at", self.id_at), ("time_at", self.time_at)):
+            if pointer and not pointer.startswith("/"):
+                yield name, f"must begin with / (got {pointer[:80]!r}); write a.b as /a/b"
+        for name, pointer in (("id_at", self.id_at), ("time_at", self.time_at)):
+            if pointer and not self.image_at:
+                yield name, "needs image_at, because only JSON messages with an image are parsed"
+
+
+KIND = SourceKind(
+    settings=MqttSourceSettings,
+    run=lambda settings, context: MqttSource(settings, context).run(),
+    runs_as=("service",),
+    addresses=_list_addresses,
+)
