@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ TIMEOUT_S = 5.0
 PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443}
 """Protocols whose URLs have the address of a server, and their usual ports."""
 _TLS_SCHEMES = ("https", "rtsps", "rtmps")
+_HOST = re.compile(r"([^/@]*@)?((\d{1,3}\.){3}\d{1,3}(:\d+)?|[A-Za-z0-9.-]+:\d+)(/.*)?", re.DOTALL)
+"""An IPv4 address with or without a port, or a name with a port, and a path: an address without its scheme."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,11 @@ def find_address(url: str) -> str:
     host = parts.hostname or ""
     address = f"{f'[{host}]' if ':' in host else host}:{parts.port or PORTS[parts.scheme]}"
     return f"{TLS}{address}" if parts.scheme in _TLS_SCHEMES else address
+
+
+def lacks_scheme(text: str) -> bool:
+    """Return whether a text looks like the address of a stream without its scheme, as in `192.168.1.20/stream1`."""
+    return _HOST.fullmatch(text) is not None
 
 
 def parse_address(address: str) -> tuple[str, int, bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import secrets
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -31,7 +32,8 @@ from eaves.local.specs import LocalApp, LocalFunction
 from eaves.platform import FunctionSpec, RelaySpec, SourceSpec, TriggerSpec, default_trigger
 from eaves.plugins.mqtt.sink_settings import find_names
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
-from eaves.sources.places import find_guest_settings
+from eaves.sources.kind import load_kind
+from eaves.sources.settings import DEFAULT_KIND
 from functions.settings import ServeSettings
 from knative.settings import ClusterApp
 
@@ -166,7 +168,8 @@ def configure_guest(values: Mapping[str, Any], origin: str, *, command: str, sit
     Raises:
         ConfigError: When the settings have faults.
     """
-    guest = find_guest_settings(values, command=command, site=site)
+    name = f"eaves-{command}-{site}-{values.get('name', '')}-{secrets.token_hex(4)}"
+    guest = load_kind(values.get("kind", DEFAULT_KIND)).guest(values, name)
     configured, faults = read_source({**values, **guest}, origin, "")
     if configured is None:
         raise ConfigError(faults)
@@ -198,8 +201,8 @@ def _resolve_options(workspace: Workspace, number: int, spec: ProjectSource, fau
                     hint = f": mkdir -p {shlex.quote(str(path))}" if source.common.kind == "folder" else ""
                     waits = f"{path} does not exist; the source waits for it{hint}"
                     say(f"warning: {workspace.origin}: {prefix}{name}: {waits}")
-    if (file := options.get(kind.path_setting)) is not None and kind.is_file(str(file)):
-        options[kind.path_setting] = str(workspace.path(Path(str(file))))
+    if (file := options.get(kind.place_setting)) is not None and kind.is_file(str(file)):
+        options[kind.place_setting] = str(workspace.path(Path(str(file))))
     return options
 
 

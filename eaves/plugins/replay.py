@@ -33,9 +33,10 @@ from eaves.media_type import is_image_path
 from eaves.sources.context import Frame, SourceContext
 from eaves.sources.files import build_subject, position
 from eaves.sources.folder.reader import FileVersion, read_file, scan
-from eaves.sources.kind import SourceKind
+from eaves.sources.kind import SourceKind, explain_empty
 from eaves.sources.sent_images import SentImages
 
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 MAX_IMAGES = 100_000
 """Maximum number of images in a recording that is played once, because their ids are remembered so that a restart
 doesn't play them again."""
@@ -305,9 +306,23 @@ class ReplaySource:
         return True
 
 
+def is_archive(path: str) -> bool:
+    """Return whether a path is that of an archive, by its suffix."""
+    return path.lower().endswith(ARCHIVES)
+
+
+def parse_place(text: str) -> dict[str, str] | None:
+    """Return the settings for the path of an archive; None for any other text."""
+    return {"path": str(Path(text).absolute())} if is_archive(text) and Path(text).exists() else None
+
+
 KIND = SourceKind(
     settings=ReplaySourceSettings,
     run=lambda settings, context: ReplaySource(settings, context).run(),
     runs_as=("claim",),
     remembers=lambda _: MAX_IMAGES,
+    is_file=is_archive,
+    parse_place=parse_place,
+    idle_s=lambda _: 1.0,
+    explain=lambda settings, failed: explain_empty(failed, f"recording {settings.path}"),
 )

@@ -14,7 +14,7 @@ import random
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, replace
 from itertools import islice
 
 from eaves import media_type
@@ -34,7 +34,7 @@ from eaves.reachability import find_address
 from eaves.sources.context import Frame, SourceContext
 from eaves.sources.faults import SERVER_RETRY, UNSUPPORTED, explain_refusal
 from eaves.sources.files import build_text
-from eaves.sources.kind import SourceKind
+from eaves.sources.kind import FailedStep, SourceKind, explain_empty
 from eaves.sources.sent_images import SentImages
 
 PAGE = 1_000
@@ -306,12 +306,26 @@ def _open_bucket(location: BucketLocation, context: SourceContext) -> Bucket:
     return S3Bucket(location, credentials=context.credentials, proxies=context.proxies)
 
 
+def explain(settings: S3SourceSettings, failed: FailedStep) -> FailedStep:
+    """Name the files with the keys, or say that the bucket has no image."""
+    if failed.name == "login":
+        folder = failed.credentials or "a folder that --credentials names"
+        hint = f"check the files access_key and secret_key in {folder}, and the rights of the key"
+        return replace(failed, hint=hint)
+    return explain_empty(failed, f"bucket {settings.bucket}")
+
+
 KIND = SourceKind(
     settings=S3SourceSettings,
     run=lambda settings, context: S3Source(settings, context).run(),
-    runs_as=("service",),
     remembers=lambda settings: settings.max_objects,
+    place_setting="bucket",
     extra="s3",
+    schemes=("s3",),
+    parse_place=lambda text: {"bucket": text} if text.lower().startswith("s3://") else None,
+    every_s=lambda _: 0.0,  # the setting of this name is the interval of its listings
+    idle_s=lambda _: 5.0,
+    explain=explain,
     addresses=lambda settings: [find_address(settings.location.base_url)],
     refers=lambda settings: settings.location.base_url if settings.sends == "reference" else "",
 )

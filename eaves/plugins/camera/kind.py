@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-import re
+import os
+import shlex
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from eaves.config import setting
 from eaves.credentials.redact import has_secrets_in_path
-from eaves.reachability import PORTS, find_address
+from eaves.reachability import PORTS, find_address, lacks_scheme
 from eaves.sources.context import SourceContext
-from eaves.sources.kind import SourceKind
+from eaves.sources.http.kind import is_stream
+from eaves.sources.kind import FailedStep, SourceKind
 
 PLAYLIST = ".m3u8"
 """End of the path of an HLS playlist."""
-_HOST = re.compile(r"([^/@]*@)?((\d{1,3}\.){3}\d{1,3}(:\d+)?|[A-Za-z0-9.-]+:\d+)(/.*)?", re.DOTALL)
-"""An IPv4 address with or without a port, or a name with a port, and a path: the address of a stream without `rtsp://`."""
+
+SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts", ".flv", ".mjpg", ".mjpeg", ".h264", ".h265")
+RTSP_PATHS = (
+    "/Streaming/Channels/101 (Hikvision), /cam/realmonitor?channel=1&subtype=0 (Dahua), "
+    "/axis-media/media.amp (Axis), /h264Preview_01_main (Reolink)"
+)
+"""Usual paths of RTSP streams, as installers list them; not taken from the makers' own pages."""
+KEY_FRAMES = (
+    "set the interval of key frames (I frames, GOP) to 1 to 4 seconds in the camera, or wait longer with --timeout 60"
+)
+_LOCAL_HINTS = {
+    "path": "ls -l {place}; v4l2-ctl --list-devices lists the cameras of this machine",
+    "connection": "ls -l {place}; a device belongs to the group video: sudo usermod -aG video $USER",
+}
+"""Remedies for a video file or a device, by step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +93,6 @@ class CameraSettings:
             yield "url", message + "values into the files `username` and `password` of the folder `credentials`"
 
 
-def lacks_scheme(text: str) -> bool:
-    """Return whether a text looks like the address of a stream without its scheme, as in `192.168.1.20/stream1`."""
-    return _HOST.fullmatch(text) is not None
-
-
 def _is_usable(url: str) -> bool:
     try:
         parts = urlsplit(url)
@@ -93,12 +106,6 @@ def run(settings: CameraSettings, context: SourceContext) -> None:
     from eaves.plugins.camera.source import CameraSource  # settings are read where no stream is opened, too
 
     CameraSource(settings, context).run()
-
-
-def find_addresses(settings: CameraSettings) -> Iterator[str]:
-    """Yield the server's `HOST:PORT`, or `tls://HOST:PORT` with TLS; nothing for a file or device."""
-    if urlsplit(settings.url).scheme in PORTS:
-        yield find_address(settings.url)
 
 
 def is_file(url: str) -> bool:
@@ -117,13 +124,54 @@ def count_remembered(settings: CameraSettings) -> int:
     return 1_000 if "://" in settings.url or settings.url.startswith("/dev/") else 100_000
 
 
+def parse_place(text: str) -> dict[str, str] | None:
+    """Return the settings for the address of a stream, a video file or a device; None for any other text."""
+    scheme, separator, _ = text.partition("://")
+    if separator:
+        is_own = scheme.lower() in SCHEMES or (scheme.lower() in ("http", "https") and is_stream(text))
+        return {"url": text} if is_own else None
+    path = Path(text)
+    if path.is_char_device() or (path.suffix.lower() in VIDEO_SUFFIXES and path.exists()):
+        return {"url": str(path.absolute())}
+    return {"url": text} if text.startswith("/dev/video") else None  # a device may be plugged in later
+
+
+def check_machine(settings: CameraSettings) -> Iterator[tuple[str, str]]:
+    """Yield what this machine lacks to read the stream, with the fix."""
+    if find_spec("av") is None:
+        yield "PyAV is not installed, which reads cameras", "pip install '.[camera]'"
+    if settings.url.startswith("/") and not os.access(settings.url, os.R_OK):
+        lacking = "can't be read by this user" if Path(settings.url).exists() else "does not exist"
+        yield f"{settings.url} {lacking}", "sudo usermod -aG video $USER"
+
+
+def explain(settings: CameraSettings, failed: FailedStep) -> FailedStep:
+    """Add what is known about cameras, devices and video files."""
+    if failed.name == "login" and not failed.credentials and "@" not in settings.url:
+        return replace(failed, message="the camera asks for a login, and there is no user name")
+    if failed.name in _LOCAL_HINTS and "://" not in settings.url:
+        return replace(failed, hint=_LOCAL_HINTS[failed.name].format(place=shlex.quote(settings.url)))
+    if failed.name == "path":
+        return replace(failed, hint=f"check the path of the address; usual ones: {RTSP_PATHS}")
+    if failed.name == "empty" and "codec" in failed.facts:
+        opened = f"the stream is open ({failed.facts['codec']})"
+        message = f"{opened}, and no key frame came within {failed.timeout_s:g} s"
+        return replace(failed, message=message, hint=KEY_FRAMES)
+    return failed
+
+
 KIND = SourceKind(
     settings=CameraSettings,
     run=run,
     runs_as=("service", "node"),
     remembers=count_remembered,
-    addresses=find_addresses,
-    path_setting="url",
+    addresses=lambda settings: [find_address(settings.url)] if urlsplit(settings.url).scheme in PORTS else (),
+    place_setting="url",
+    schemes=SCHEMES,
+    parse_place=parse_place,
+    check=check_machine,
+    rated=True,
+    explain=explain,
     is_file=is_file,
     extra="camera",
     child_bytes=lambda settings: settings.decoder_max_bytes,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
-
-from paho.mqtt.client import topic_matches_sub
 
 Version = Literal["auto", "5", "3.1.1"]
 """Version of the protocol. `auto` is MQTT 5, and 3.1.1 with a broker that refuses it."""
@@ -205,8 +202,3 @@ def find_filter_fault(text: str) -> str:
     if any(level != "+" and "+" in level for level in levels):
         return "must have + only as a whole level"
     return ""
-
-
-def matches(filters: Iterable[str], topic: str) -> bool:
-    """Return whether one of the filters matches the topic; `$share/GROUP/` before a filter is ignored."""
-    return any(topic_matches_sub(one.split("/", 2)[2] if one.startswith(SHARED) else one, topic) for one in filters)

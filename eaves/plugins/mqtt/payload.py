@@ -26,7 +26,7 @@ from eaves.plugins.mqtt.message import Message
 from eaves.sources.context import Cause
 
 if TYPE_CHECKING:
-    from eaves.plugins.mqtt.source import MqttSourceSettings
+    from eaves.plugins.mqtt.kind import MqttSourceSettings
 
 MAX_ID = 1024
 """Maximum length of a sender's id that is copied into an event, characters. A longer id is still used to recognise a

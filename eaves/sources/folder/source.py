@@ -22,7 +22,7 @@ from eaves.sources.context import Frame, SourceContext
 from eaves.sources.faults import LOCAL_RETRY, UNSUPPORTED, explain_refusal
 from eaves.sources.files import build_subject, position
 from eaves.sources.folder.reader import FileVersion, find_version, identify, read_file, scan
-from eaves.sources.kind import SourceKind
+from eaves.sources.kind import SourceKind, explain_empty
 from eaves.sources.sent_images import SentImages
 
 if TYPE_CHECKING:
@@ -374,4 +374,7 @@ KIND = SourceKind(
     run=lambda settings, context: FolderSource(settings, context).run(),
     runs_as=("claim", "node"),
     remembers=lambda settings: settings.max_files,
+    parse_place=lambda text: {"path": str(Path(text).absolute())} if Path(text).is_dir() else None,
+    idle_s=lambda settings: 1.0 + settings.settle_s,
+    explain=lambda settings, failed: explain_empty(failed, f"folder {settings.path}"),
 )

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from eaves.plugins.mqtt.connection import BrokerConnection
+from eaves.plugins.mqtt.kind import MqttSourceSettings
 from eaves.plugins.mqtt.message import ConnectionSettings, Publication, parse_address
-from eaves.plugins.mqtt.source import MqttSource, MqttSourceSettings
+from eaves.plugins.mqtt.source import MqttSource
 from tests.fakes.mqtt.listener import RecordingListener
 from tests.fakes.sources.source_context import RecordingContext
 from tests.waiting import wait_until

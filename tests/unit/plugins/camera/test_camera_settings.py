@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.plugins.camera.kind import CameraSettings, lacks_scheme
+from eaves.plugins.camera.kind import CameraSettings
+from eaves.reachability import lacks_scheme
 
 
 def find_fault(url: str) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from eaves.plugins.mqtt.kind import MqttSourceSettings
 from eaves.plugins.mqtt.message import Message
 from eaves.plugins.mqtt.payload import UnusableError, read_message
-from eaves.plugins.mqtt.source import MqttSourceSettings
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 IN_BASE64 = base64.b64encode(PNG).decode()

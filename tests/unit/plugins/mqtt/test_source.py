@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from eaves.errors import EventError
+from eaves.plugins.mqtt.kind import MqttSourceSettings
 from eaves.plugins.mqtt.message import Message, SessionInfo
 from eaves.plugins.mqtt.payload import HeldMessage
-from eaves.plugins.mqtt.source import INBOX_BYTES, MqttSource, MqttSourceSettings
+from eaves.plugins.mqtt.source import INBOX_BYTES, MqttSource
 from eaves.sources.context import Frame
 from tests.fakes.sources.source_context import RecordingContext
 from tests.waiting import wait_until

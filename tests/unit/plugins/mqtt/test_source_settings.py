@@ -8,7 +8,7 @@ import pytest
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
-from eaves.plugins.mqtt.source import KIND, MqttSourceSettings
+from eaves.plugins.mqtt.kind import KIND, MqttSourceSettings
 
 
 def read(**values: Any) -> MqttSourceSettings:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.plugins.mqtt.message import find_filter_fault, matches
+from eaves.plugins.mqtt.message import find_filter_fault
+from eaves.plugins.mqtt.source import matches
 
 
 @pytest.mark.parametrize("text", ["a", "/", "+", "#", "a/+/b/#", "+/+", "$share/g/a/#", "a b/ä"])

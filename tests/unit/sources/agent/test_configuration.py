@@ -13,7 +13,7 @@ import pytest
 from eaves.errors import ConfigError, NotFoundError
 from eaves.sources.agent.configuration import count_remembered, parse_sources
 from eaves.sources.folder.source import KIND, FolderSourceSettings
-from eaves.sources.kind import list_kinds, load_kind
+from eaves.sources.kind import KINDS, load_kind
 from eaves.sources.settings import AgentSettings, SourceSettings
 
 
@@ -98,7 +98,7 @@ def test_a_kind_that_cannot_be_loaded_is_said_so(
     add_package(tmp_path, value, source)
     monkeypatch.syspath_prepend(tmp_path)
     sys.modules.pop("theirs", None)
-    assert "theirs" in list_kinds()
+    assert "theirs" in KINDS.names()
     with pytest.raises(NotFoundError, match=message):
         load_kind("theirs")
 
