@@ -26,7 +26,7 @@ class PluginRegistry:
 
     Args:
         group: Group of the entry points.
-        type_: Type of the plug-ins.
+        type_: Type of the plug-ins, or the class that plug-ins which are classes derive from.
         what: What they are, for messages.
         own: Module and attribute of those that need no entry point, by name. Metadata isn't searched for them, which
             takes time at each start.
@@ -57,7 +57,8 @@ class PluginRegistry:
             why = f"{type(error).__name__}: {error}"
             message = f"the {self._what} {name} can't be loaded from {point.value}: {why}"
             raise NotFoundError(message[:512]) from error
-        if not isinstance(found, self._type):
+        is_valid = issubclass(found, self._type) if isinstance(found, type) else isinstance(found, self._type)
+        if not is_valid:
             wanted = f"{self._type.__module__}.{self._type.__name__}"
             raise NotFoundError(f"the {self._what} {name} is a {type(found).__name__}, not an {wanted}")
         return found

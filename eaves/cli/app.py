@@ -30,7 +30,6 @@ from eaves.events import (
 )
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.platform import FunctionSpec, RelaySpec, SourceSpec, TriggerSpec, default_trigger
-from eaves.plugins.mqtt.sink_settings import find_names
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
 from eaves.sources.kind import load_kind
 from eaves.sources.settings import DEFAULT_KIND
@@ -52,6 +51,8 @@ _ATTRIBUTES = (
     *("causeid", "causesource", "model", "modelversion", "label", "confidence"),
 )
 """Attributes that events of Eaves may have."""
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+"""An event attribute in the url of a trigger, such as `{label}`."""
 _SYNONYMS = {"camera": "partitionkey", "version": "modelversion", "file": "subject", "path": "subject"}
 """Wrong attribute name that people may write to the attribute that they mean, such as `camera` to `partitionkey`."""
 _OF_BROKERS = re.compile(r"knative[a-z0-9]*")
@@ -279,7 +280,7 @@ def warn_of_attributes(workspace: Workspace) -> None:
     """
     for number, trigger in enumerate(workspace.project.triggers):
         used = [(f"filter.{name}", name) for name in trigger.filter]
-        used += [("url", name) for name in (find_names(trigger.url) if trigger.is_mqtt else ())]
+        used += [("url", name) for name in (_PLACEHOLDER.findall(trigger.url) if trigger.needs_publisher else ())]
         for warning in _find_warnings(trigger.filter, used):
             say(f"warning: {workspace.origin}: triggers[{number}].{warning}")
     for number, alarm in enumerate(workspace.project.relay.alarms):

@@ -63,7 +63,7 @@ def _find_trigger_faults(app: ClusterApp, trigger: TriggerSpec) -> Iterator[tupl
     start_s = app.function.scale.start_timeout_s
     if not trigger.url and trigger.delivery.timeout_s <= start_s:
         yield "delivery.timeout_s", f"must be above scale.start_timeout_s ({start_s:g}), the time limit of a cold start"
-    if not trigger.is_mqtt:
+    if not trigger.needs_publisher:
         return
     if has_secrets(trigger.url):
         yield "url", _advise_credentials(app.site, trigger.name, "mqtt.secret")

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from eaves.config import iter_leaves
+from eaves.delivery.sinks import MqttTriggerSettings
 from eaves.link.settings import PublisherSettings
 from eaves.platform import TriggerSpec
 from eaves.platform.quantities import find_room
-from eaves.plugins.mqtt.sink_settings import MqttTriggerSettings
 from knative.resources.eventing import publisher_name
 from knative.resources.metadata import EVENTING_NAMESPACE, build_namespace_peer
 from knative.resources.pod import (
@@ -40,7 +40,7 @@ def build_publishers(app: ClusterApp) -> Iterator[dict[str, Any]]:
     A publisher admits events only from Eventing's dispatchers, which apply the Trigger's filters.
     """
     for trigger in app.triggers:
-        if not trigger.is_mqtt:
+        if not trigger.needs_publisher:
             continue
         name, own = publisher_name(app, trigger), {TRIGGER_LABEL: trigger.name}
         publisher = build_app_part(app, name, PART, own=own)

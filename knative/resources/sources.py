@@ -122,7 +122,7 @@ def find_agent_image(source: SourceSpec, settings: KnativeSettings) -> str:
 def find_missing_images(app: ClusterApp) -> Iterator[tuple[str, str]]:
     """Yield setting and message for each container image of agents that an app needs and that isn't set."""
     needed = {_name_image(source): source.name for source in app.sources}
-    if app.relay.enabled or any(trigger.is_mqtt for trigger in app.triggers):
+    if app.relay.enabled or any(trigger.needs_publisher for trigger in app.triggers):
         needed["agent_image"] = ""
     for setting, name in sorted(needed.items()):
         if getattr(app.knative, setting):

@@ -3,9 +3,9 @@
 message         received and published messages, a connection's settings, a broker's address, topic filters
 connection      paho's client; reconnects for as long as the process lives; publishes and acknowledges
 payload         image, sender's id and time in a received message; messages that are received and not stored yet
-source          the kind of source: the connection's thread hands messages over, the source's thread stores them
-sink_settings   settings of a trigger with an mqtt:// or mqtts:// url; the topic template in the url
-encoding        an event as a message, by the CloudEvents binding or as plain JSON; the newest event of a topic
+kind            the kind of source and its settings in eaves.yaml
+source          the connection's thread hands messages over, the source's thread stores them
+encoding        an event as a message: topic, payload and properties, by the CloudEvents binding or as plain JSON
 home_assistant  discovery and state messages, so that each camera appears as sensors in Home Assistant
 sink            publishes an event with QoS 1; a broker's reason codes as statuses of HTTP
 

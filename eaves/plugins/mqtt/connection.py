@@ -33,7 +33,14 @@ from eaves.http_client.explain import CERTIFICATE as NOT_TRUSTED
 from eaves.http_client.explain import TLS, explain
 from eaves.http_client.trust import build_tls_context
 from eaves.logs import log_once
-from eaves.plugins.mqtt.message import Acknowledgement, ConnectionSettings, Message, Publication, SessionInfo
+from eaves.plugins.mqtt.message import (
+    Acknowledgement,
+    ConnectionListener,
+    ConnectionSettings,
+    Message,
+    Publication,
+    SessionInfo,
+)
 
 STEADY_S = 2.0
 """Minimum duration of a connection, seconds, for the pause before the next one to be the shortest again. Two clients
@@ -60,35 +67,6 @@ _V5, _V311 = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
 _SPELLED = {_V5: "5", _V311: "3.1.1"}
 
 _log = logging.getLogger(__name__)
-
-
-class ConnectionListener:
-    """Interface of an object whose methods a `BrokerConnection` calls when something happens on the connection.
-
-    The methods are called on the connection's thread and must not wait, because that thread answers the broker's
-    keepalive. An exception is a bug: it is logged with its traceback and ends the connection, which is made again.
-    """
-
-    def connected(self, session: SessionInfo) -> None:
-        """Handle a connection that the broker has accepted."""
-
-    def lost(self) -> None:
-        """Handle the end of a connection for which the broker gave no reason; it is made again after a short pause."""
-
-    def unavailable(self, reason: str) -> None:
-        """Handle a failed attempt to connect, or the end of a connection for which the broker gave a reason.
-
-        `reason` is a sentence without credentials.
-        """
-
-    def subscribed(self, refused: Sequence[str]) -> None:
-        """Handle the broker's answer to a subscription.
-
-        `refused` has the filters that it doesn't allow, with the reason.
-        """
-
-    def received(self, message: Message) -> None:
-        """Handle a message."""
 
 
 class BrokerConnection:

@@ -1,4 +1,4 @@
-"""Encoding of an event as an MQTT message, by the CloudEvents binding or as plain JSON.
+"""Encoding of an event as an MQTT message: topic, payload and properties, by the CloudEvents binding or as plain JSON.
 
 Source: CloudEvents 1.0.2, bindings/mqtt-protocol-binding.md. In binary mode (section 3.1, MQTT 5 only) the payload is
 the data, the content type its media type, and each attribute a user property of the same name. In structured mode (3.2)
@@ -8,6 +8,7 @@ the payload is the whole event as JSON; MQTT 3.1.1 can't say that a payload is i
 from __future__ import annotations
 
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -158,3 +159,69 @@ def _parse_time(event: Event) -> float | None:
         return parse_timestamp(event.time).timestamp() if event.time else None
     except ValueError:
         return None
+
+
+MISSING = "unknown"
+"""Value of an attribute that an event doesn't have; the trigger's filter decides which events are published."""
+REPLACEMENT = "_"
+PATHS = frozenset({"subject", "source"})
+"""Attributes whose slashes separate levels of the topic: `subject`, a relative path or a topic, and `source`, which is
+`/eaves/SITE/NAME`. In any other attribute a slash becomes `_`."""
+MAX_BYTES = 1024
+"""Maximum size of one attribute's value in a topic, in bytes. MQTT allows 65,535 bytes for a whole topic, but many
+brokers allow fewer.
+"""
+MAX_LEVELS = 20
+"""Maximum number of levels in one attribute's value; mosquitto closes the connection at a topic with more than 200
+levels.
+"""
+MAX_PLACEHOLDERS = 8
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_NAME = re.compile(r"[a-z0-9]{1,64}")
+_FORBIDDEN = re.compile(r"[+#\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+
+
+def find_topic_fault(template: str) -> str:
+    """Return why a topic template can't be used; empty when it can be used."""
+    plain = _PLACEHOLDER.sub("", template)
+    names = _PLACEHOLDER.findall(template)
+    if not template:
+        return "is empty; write the topic after the host: mqtt://HOST/TOPIC"
+    if "{" in plain or "}" in plain:
+        return "has an opening or closing brace without its counterpart"
+    if wrong := [name for name in names if not _NAME.fullmatch(name)]:
+        return (
+            f"{{{wrong[0]}}} is not the name of an event attribute; write lower-case letters "
+            f"and digits, for example {{label}}"
+        )
+    if len(names) > MAX_PLACEHOLDERS:
+        return f"has {len(names)} attributes in braces; at most {MAX_PLACEHOLDERS} are allowed"
+    if found := _FORBIDDEN.search(plain):
+        return f"contains {found[0]!r}, which MQTT forbids in the topic of a message"
+    if template.startswith("$"):
+        return "must not begin with $: these topics are reserved for the broker"
+    if len(plain.encode()) > MAX_BYTES:
+        return f"has more than {MAX_BYTES} bytes"
+    return ""
+
+
+def build_topic(template: str, event: Event) -> str:
+    """Fill in a template that `find_topic_fault` accepts.
+
+    A character that no topic may hold (`+`, `#`, control characters) becomes `_`. A slash becomes `_` too, except in
+    `subject` and `source`, so that a label can't add levels. Values are cut at 1,024 bytes. A `$` at the topic's
+    beginning becomes `_`. An attribute that the event doesn't have becomes `unknown`.
+    """
+    attributes = event.attributes()
+    topic = _PLACEHOLDER.sub(lambda found: _clean(found[1], attributes.get(found[1], "")), template)
+    return REPLACEMENT + topic[1:] if topic.startswith("$") else topic
+
+
+def _clean(name: str, value: str) -> str:
+    text = _FORBIDDEN.sub(REPLACEMENT, value)
+    text = text.encode()[:MAX_BYTES].decode(errors="ignore")
+    if name not in PATHS:
+        return text.replace("/", REPLACEMENT) or MISSING
+    levels = [level for level in text.split("/") if level]
+    return "/".join([*levels[: MAX_LEVELS - 1], *filter(None, [REPLACEMENT.join(levels[MAX_LEVELS - 1 :])])]) or MISSING

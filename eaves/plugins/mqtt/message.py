@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -122,11 +123,41 @@ class ConnectionSettings:
     connect_timeout_s: float = 5.0
 
 
+class ConnectionListener:
+    """Interface of an object whose methods a `BrokerConnection` calls when something happens on the connection.
+
+    The methods are called on the connection's thread and must not wait, because that thread answers the broker's
+    keepalive. An exception is a bug: it is logged with its traceback and ends the connection, which is made again.
+    """
+
+    def connected(self, session: SessionInfo) -> None:
+        """Handle a connection that the broker has accepted."""
+
+    def lost(self) -> None:
+        """Handle the end of a connection for which the broker gave no reason; it is made again after a short pause."""
+
+    def unavailable(self, reason: str) -> None:
+        """Handle a failed attempt to connect, or the end of a connection for which the broker gave a reason.
+
+        `reason` is a sentence without credentials.
+        """
+
+    def subscribed(self, refused: Sequence[str]) -> None:
+        """Handle the broker's answer to a subscription.
+
+        `refused` has the filters that it doesn't allow, with the reason.
+        """
+
+    def received(self, message: Message) -> None:
+        """Handle a message."""
+
+
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 """Default port by scheme. Source: IANA, service names mqtt and secure-mqtt."""
 MAX_BYTES = 65_535
 """Maximum size of a topic in UTF-8, bytes. Source: MQTT 5.0, section 4.7.3."""
 SHARED = "$share/"
+_MALFORMED = "must be mqtt://HOST[:PORT] or mqtts://HOST[:PORT], with a host and a port from 1 to 65535"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,9 +199,9 @@ def parse_address(text: str) -> BrokerAddress:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError:  # its message may quote the part with the password
-        raise ValueError("must be mqtt://HOST:PORT, with a port from 1 to 65535") from None
+        raise ValueError(_MALFORMED) from None
     if not host or any(char.isspace() for char in host) or port == 0:
-        raise ValueError("must be mqtt://HOST:PORT, with a host and a port from 1 to 65535")
+        raise ValueError(_MALFORMED)
     if "?" in text or "#" in text:
         raise ValueError("must not contain ? or #; write them as %3F and %23")
     scheme = scheme.lower()

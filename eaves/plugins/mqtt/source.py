@@ -13,10 +13,11 @@ from paho.mqtt.client import topic_matches_sub
 
 from eaves import media_type
 from eaves.errors import InputError, SpoolError
-from eaves.plugins.mqtt.connection import BrokerConnection, ConnectionListener
+from eaves.plugins.mqtt.connection import BrokerConnection
 from eaves.plugins.mqtt.kind import MqttSourceSettings
 from eaves.plugins.mqtt.message import (
     SHARED,
+    ConnectionListener,
     ConnectionSettings,
     Message,
     SessionInfo,

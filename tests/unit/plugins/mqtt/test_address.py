@@ -12,6 +12,7 @@ from eaves.plugins.mqtt.message import BrokerAddress, parse_address
     [
         ("mqtt://broker", BrokerAddress(host="broker", port=1883)),
         ("mqtts://broker", BrokerAddress(host="broker", port=8883, tls=True)),
+        ("mqtt://hub//a/", BrokerAddress(host="hub", port=1883, path="/a/")),
         ("mqtt://[::1]:1884/a/b", BrokerAddress(host="::1", port=1884, path="a/b")),
         ("mqtt://h/eaves/{label}/a%23b", BrokerAddress(host="h", port=1883, path="eaves/{label}/a#b")),
         ("mqtt://u%40x:p%3Aw@h", BrokerAddress(host="h", port=1883, username="u@x", password="p:w")),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eaves.events import IMAGE_CLASSIFIED, Event
-from eaves.plugins.mqtt.sink_settings import MAX_BYTES, build_topic, find_topic_fault
+from eaves.plugins.mqtt.encoding import MAX_BYTES, build_topic, find_topic_fault
 
 
 def prediction(**attributes: str) -> Event:
