@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from eaves.base.timestamps import parse_timestamp
 from eaves.errors import EventError, UnsupportedContentError
 from eaves.events import REPLY_TYPES, STRUCTURED, Event, build_event, decode, is_json
 from eaves.plugins.mqtt.message import Message
-from eaves.sources.context import Cause
+from eaves.sources.context import Cause, Frame
 
 if TYPE_CHECKING:
     from eaves.plugins.mqtt.kind import MqttSourceSettings
@@ -35,27 +35,6 @@ MAX_SECONDS = 100_000_000_000
 """Limit above which a number in a message is a time in milliseconds and not in seconds. It is the year 5138 in seconds
 and the year 1973 in milliseconds."""
 NO_POINTER = "a message is JSON, but image_at is not set; set it to the place of the image in the JSON"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageContent:
-    """The image in an MQTT message, and what the sender says about it.
-
-    Attributes:
-        data: Encoded image.
-        content_type: Media type according to the sender; empty when it gives none.
-        sender_id: Id that the sender gives the message; empty without one.
-        captured_at_ns: Capture time according to the sender, nanoseconds since 1970.
-        camera: Name of the camera according to the sender.
-        extensions: Further attributes of the event.
-    """
-
-    data: bytes = field(repr=False)
-    content_type: str = ""
-    sender_id: str = ""
-    captured_at_ns: int | None = None
-    camera: str = ""
-    extensions: Mapping[str, str] = field(default_factory=dict)
 
 
 class UnusableError(Exception):
@@ -71,8 +50,8 @@ class UnusableError(Exception):
         self.cause = cause
 
 
-def read_message(message: Message, settings: MqttSourceSettings) -> MessageContent:
-    """Extract the content of a message.
+def read_message(message: Message, settings: MqttSourceSettings) -> Frame:
+    """Extract the image of a message, and what the sender says about it; `position` is the sender's id of the message.
 
     Raises:
         UnusableError: When the message contains no image.
@@ -85,10 +64,10 @@ def read_message(message: Message, settings: MqttSourceSettings) -> MessageConte
         return _read_json(message.payload, settings, sender_id)
     if _is_object(message.payload) and not _image_type(message.content_type):
         raise UnusableError("unsupported", NO_POINTER)
-    return MessageContent(
+    return Frame(
         data=message.payload,
         content_type=_image_type(message.content_type),
-        sender_id=sender_id,
+        position=sender_id,
         extensions=_build_sender(sender_id),
     )
 
@@ -113,7 +92,7 @@ def _read_event(message: Message) -> Event | None:
     return None
 
 
-def _read_event_data(event: Event, settings: MqttSourceSettings) -> MessageContent:
+def _read_event_data(event: Event, settings: MqttSourceSettings) -> Frame:
     if event.type in REPLY_TYPES:
         raise UnusableError("unsupported", "")  # predictions arrive on topics that a wildcard subscribes to
     traced = {name: value for name, value in event.extensions.items() if name in ("traceparent", "tracestate")}
@@ -129,17 +108,17 @@ def _read_event_data(event: Event, settings: MqttSourceSettings) -> MessageConte
         raise UnusableError("unsupported", NO_POINTER)
     if not data:
         raise UnusableError("unsupported", "a CloudEvent has no data")
-    return MessageContent(
+    return Frame(
         data=data,
         content_type=_image_type(content_type),
-        sender_id=sender_id,
+        position=sender_id,
         captured_at_ns=captured_at_ns,
         camera=event.extensions.get("partitionkey", ""),
         extensions=extensions,
     )
 
 
-def _read_json(payload: bytes, settings: MqttSourceSettings, sender_id: str) -> MessageContent:
+def _read_json(payload: bytes, settings: MqttSourceSettings, sender_id: str) -> Frame:
     try:
         document = parse_json(payload)
     except ValueError as error:
@@ -149,9 +128,9 @@ def _read_json(payload: bytes, settings: MqttSourceSettings, sender_id: str) -> 
         raise UnusableError("unsupported", f"a message has no string at {settings.image_at}")
     found = sender_id or (_spell_id(find_value(document, settings.id_at)) if settings.id_at else "")
     data = _decode_base64(text, settings.image_at)
-    return MessageContent(
+    return Frame(
         data=data,
-        sender_id=found,
+        position=found,
         captured_at_ns=_parse_time(find_value(document, settings.time_at)) if settings.time_at else None,
         extensions=_build_sender(found),
     )

@@ -24,7 +24,7 @@ from eaves.plugins.mqtt.message import (
     Version,
     parse_address,
 )
-from eaves.plugins.mqtt.payload import HeldMessage, Inbox, MessageContent, UnusableError, read_message
+from eaves.plugins.mqtt.payload import HeldMessage, Inbox, UnusableError, read_message
 from eaves.sources.context import Frame, SourceContext
 from eaves.sources.faults import capture_when_possible
 
@@ -85,7 +85,7 @@ class MqttSource(ConnectionListener):
                         raise RuntimeError("the thread of the connection to the broker has ended")
                     held = self._inbox.peek(POLL_S)
                     if held is None:
-                        self._ask_again()
+                        self._request_missed()
                     elif not held.wanted:
                         self._leave_out(held.message)
                         self._finish(held)
@@ -156,7 +156,7 @@ class MqttSource(ConnectionListener):
             reason = "a message has a topic outside `topics`; it comes from an earlier subscription, or from another "
             self._context.drop("topic", reason=reason + "client with the same client_id")
 
-    def _ask_again(self) -> None:
+    def _request_missed(self) -> None:
         """Connect again when there was no room for some messages, so that the broker sends them again.
 
         While a connection is being made, nothing is done, because the new connection has the same effect.
@@ -210,20 +210,15 @@ class MqttSource(ConnectionListener):
         known = media_type.is_readable(found.data)
         if not known and not found.content_type:
             raise UnusableError("unsupported", "a message contains no image in a format that functions can read")
-        return Frame(
-            data=found.data,
-            position=self._build_position(held, found),
+        digest = held.digest if found.data is message.payload else hashlib.sha256(found.data).digest()
+        identity = f"id\0{found.position}" if found.position else f"arrival\0{held.number}"
+        return replace(
+            found,
+            position=f"{message.topic}\0{digest.hex()}\0{identity}",
             subject=_build_subject(message.topic),
-            captured_at_ns=found.captured_at_ns,
             camera=self._find_camera(message.topic) or found.camera,
             content_type="" if known else found.content_type,
-            extensions=found.extensions,
         )
-
-    def _build_position(self, held: HeldMessage, found: MessageContent) -> str:
-        digest = held.digest if found.data is held.message.payload else hashlib.sha256(found.data).digest()
-        identity = f"id\0{found.sender_id}" if found.sender_id else f"arrival\0{held.number}"
-        return f"{held.message.topic}\0{digest.hex()}\0{identity}"
 
     def _find_camera(self, topic: str) -> str:
         levels, wanted = topic.split("/"), self._settings.camera_level

@@ -31,7 +31,7 @@ def in_json(value: Any) -> Message:
 
 def test_an_image() -> None:
     found = read_message(message(PNG), settings())
-    assert (found.data, found.sender_id, found.extensions) == (PNG, "", {})
+    assert (found.data, found.position, found.extensions) == (PNG, "", {})
 
 
 @pytest.mark.parametrize(
@@ -40,20 +40,19 @@ def test_an_image() -> None:
 def test_base64_in_json(text: str) -> None:
     sent = in_json({"image": {"data/x": [text]}, "seq": 12})
     found = read_message(sent, settings(image_at="/image/data~1x/0", id_at="/seq"))
-    assert (found.data, found.sender_id, found.extensions) == (PNG, "12", {"senderid": "12"})
+    assert (found.data, found.position, found.extensions) == (PNG, "12", {"senderid": "12"})
 
 
 @pytest.mark.parametrize(("value", "sender_id"), [("x", "x"), (7, "7"), (True, ""), ({}, "")])
 def test_only_texts_and_integers_are_ids(value: Any, sender_id: str) -> None:
     assert (
-        read_message(in_json({"i": IN_BASE64, "id": value}), settings(image_at="/i", id_at="/id")).sender_id
-        == sender_id
+        read_message(in_json({"i": IN_BASE64, "id": value}), settings(image_at="/i", id_at="/id")).position == sender_id
     )
 
 
 def test_an_id_that_no_attribute_can_hold_identifies_all_the_same() -> None:
     found = read_message(in_json({"i": IN_BASE64, "id": "a\nb"}), settings(image_at="/i", id_at="/id"))
-    assert (found.sender_id, found.extensions) == ("a\nb", {})
+    assert (found.position, found.extensions) == ("a\nb", {})
 
 
 @pytest.mark.parametrize(
@@ -102,7 +101,7 @@ def test_json_without_an_image(payload: bytes, cause: str) -> None:
 def test_a_cloudevent_in_binary_mode() -> None:
     properties = (*EVENT.items(), ("time", "2026-11-25T20:00:00.123456Z"), ("station", "ä 3"), ("Own-Name", "x"))
     found = read_message(message(PNG, content_type="image/png", properties=properties), settings())
-    assert (found.data, found.content_type, found.sender_id) == (PNG, "image/png", "/gate\x007")
+    assert (found.data, found.content_type, found.position) == (PNG, "image/png", "/gate\x007")
     assert found.extensions == {"senderid": "7", "sendersource": "/gate"}
     assert found.captured_at_ns == 1_795_636_800_123_456_000
 
@@ -110,7 +109,7 @@ def test_a_cloudevent_in_binary_mode() -> None:
 def test_a_cloudevent_whose_data_is_json_with_an_image() -> None:
     event = {**EVENT, "datacontenttype": "application/json", "data": {"image": IN_BASE64, "id": "other"}}
     found = read_message(in_json(event), settings(image_at="/image", id_at="/id"))
-    assert (found.data, found.sender_id) == (PNG, "/gate\x007")
+    assert (found.data, found.position) == (PNG, "/gate\x007")
 
 
 @pytest.mark.parametrize(

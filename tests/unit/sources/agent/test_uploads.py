@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from eaves.delivery import SinkClient
 from eaves.errors import EavesError, ForbiddenError, UnreachableError
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.sources.agent.deliverers import ClaimBucket, UploadSender, build_deliverers, choose_lanes
+from eaves.sources.context import Frame
 from eaves.sources.files import build_capture
 from eaves.sources.settings import IMAGES, REPLIES, UPLOADS, AgentSettings
 from eaves.spool import Spool
@@ -52,7 +54,7 @@ class GatedBucket(DictBucket):
 
 
 def make_image(data: bytes = LARGE, source: str = SOURCE, identity: str = "1") -> Event:
-    return build_capture(source=source, identity=identity, subject="", captured_at_ns=None, data=data, camera="cam")
+    return replace(build_capture(Frame(data=data, position="p"), source=source, camera="cam"), id=identity)
 
 
 def make_settings(**values: Any) -> AgentSettings:
