@@ -29,6 +29,7 @@ from eaves.errors import (
     UnreachableError,
 )
 from eaves.events import Event
+from eaves.http_client.explain import CERTIFICATE, CONNECTION, NAME, TLS
 from eaves.http_client.proxies import Proxies
 from eaves.images.decoder import load
 from eaves.reachability import TIMEOUT_S, parse_address, reach
@@ -221,31 +222,32 @@ def _check_server(address: str, credentials: Path | None, timeout_s: float) -> I
     )
     found = reach(address, str(authorities), timeout_s=timeout_s)
     steps = [("address", host), ("connection", f"TCP port {port} answers"), ("TLS", "the certificate is trusted")]
-    passed = {"": 2 + with_tls, "name": 0, "connection": 1}.get(found.failed, 2)
+    passed = {NAME: 0, CONNECTION: 1}.get(found.kind, 2) if found else 2 + with_tls
     for name, detail in steps[:passed]:
         yield TrialStep(name=name, detail=detail)
+    if found is None:
+        return
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    why = found.message.removeprefix("its certificate is not trusted: ").removeprefix("TLS failed: ").lower()
+    why = found.reason.removeprefix("its certificate is not trusted: ").removeprefix("TLS failed: ").lower()
     message, hint = {
-        "name": (f"the name {host} is not found", "check the spelling, or use the IP address of the server"),
-        "connection": (
+        NAME: (f"the name {host} is not found", "check the spelling, or use the IP address of the server"),
+        CONNECTION: (
             f"can't connect to {where}: {why}",
             f"check that the device is on, and that no firewall is between it and this machine: ping {host}",
         ),
-        "certificate": (
+        CERTIFICATE: (
             f"the certificate of {where} is not trusted: {why}",
             f"write the certificate of its authority, or its own if it signs itself, to {authorities}",
         ),
-        "tls": (f"TLS with {where} failed: {why}", "check whether the server uses TLS at this port"),
-    }.get(found.failed, ("", ""))
+        TLS: (f"TLS with {where} failed: {why}", "check whether the server uses TLS at this port"),
+    }[found.kind]
     if "refused" in why:
         hint = f"check the port in the address; nothing listens at {port}"
     elif "mismatch" in why:
         hint = "use a name in the address that the certificate is for"
     elif "expired" in why or "not yet valid" in why:
         hint = "check the clocks of this machine and of the server; the certificate isn't valid now"
-    if found.failed:
-        raise StepError(steps[passed][0], UnreachableError(message, hint=hint))
+    raise StepError(steps[passed][0], UnreachableError(message, hint=hint))
 
 
 def _run(

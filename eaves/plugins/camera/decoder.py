@@ -13,8 +13,15 @@ import sys
 import threading
 import traceback
 
-from eaves.plugins.camera.messages import DroppedFrames, Ended, Message, StreamRequest, build_message, parse_request
-from eaves.sources.context import Cause
+from eaves.plugins.camera.messages import (
+    DropCause,
+    DroppedFrames,
+    Ended,
+    Message,
+    StreamRequest,
+    build_message,
+    parse_request,
+)
 
 CLOSE_S = 0.5
 """Seconds that closing the stream may take after SIGTERM; a camera that is asked to end the stream does so at once."""
@@ -86,7 +93,7 @@ class Output:
         except OSError:
             os._exit(0)  # the parent has ended or closed the pipe, so nobody needs this process
 
-    def drop(self, cause: Cause, reason: str = "") -> None:
+    def drop(self, cause: DropCause, reason: str = "") -> None:
         """Say that a frame was dropped."""
         self.put(DroppedFrames(cause=cause, reason=reason))
 

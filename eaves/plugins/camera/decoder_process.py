@@ -17,6 +17,7 @@ from functools import partial
 
 from eaves.base.clock import Clock
 from eaves.plugins.camera.messages import (
+    DropCause,
     DroppedFrames,
     Ended,
     Message,
@@ -27,7 +28,6 @@ from eaves.plugins.camera.messages import (
     build_request,
     read_message,
 )
-from eaves.sources.context import Cause
 
 DECODER = (sys.executable, "-P", "-m", "eaves.plugins.camera.decoder")
 """Command of the decoder."""
@@ -86,7 +86,7 @@ class DecoderProcess:
         self._news = threading.Condition()
         self._woken = False
         self._frame: StreamFrame | None = None
-        self._dropped: dict[Cause, DroppedFrames] = {}
+        self._dropped: dict[DropCause, DroppedFrames] = {}
         self._process = subprocess.Popen(
             command,
             env=build_environ(),

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any, Literal, get_args, get_type_hints
 
-from eaves.sources.context import Cause
-
 HEADER = struct.Struct("<II")
 """Lengths of the JSON object and of the image, bytes."""
 MAX_JSON_BYTES = 65_536
 
+DropCause = Literal["late", "too_large", "unreadable"]
+"""Those causes of `eaves.sources.context` for which a decoder or its parent drops frames."""
 EndCode = Literal[
     "unreachable",
     "refused_login",
@@ -119,7 +119,7 @@ class Alive:
 class DroppedFrames:
     """Number of frames that were dropped, and what was wrong with the last one; empty for `late` and `rate`."""
 
-    cause: Cause
+    cause: DropCause
     count: int = 1
     reason: str = ""
 
