@@ -25,12 +25,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from eaves.base.backoff import Backoff
 from eaves.config import setting
 from eaves.errors import ImageTooLargeError, SpoolError, StorageError
 from eaves.events import event_id
 from eaves.media_type import is_image_path
 from eaves.sources.context import Frame, SourceContext
+from eaves.sources.faults import repeat
 from eaves.sources.files import build_subject, position
 from eaves.sources.folder.reader import FileVersion, read_file, scan
 from eaves.sources.kind import SourceKind, explain_empty
@@ -207,8 +207,6 @@ def _is_image(name: str) -> bool:
     return is_image_path(PurePosixPath(name).as_posix())
 
 
-RETRY = Backoff(retry=None, first_s=0.5, cap_s=60.0)
-"""Pauses between attempts to play a recording that is missing or damaged."""
 IDLE_S = 60.0
 """Interval at which the source calls its context after the last image was played, seconds, so that it doesn't count as
 hung."""
@@ -233,28 +231,23 @@ class ReplaySource:
         self._sent = SentImages(context, max_present=sys.maxsize, limit=0 if settings.loop else max_images)
         self._due = context.clock.monotonic()
         self._played = 0
+        self._finished = False
 
     def run(self) -> None:
         """Play until the agent stops."""
-        context, failures = self._context, 0
-        while not context.stopping:
+        repeat(self._context, self._step, (StorageError,))
+
+    def _step(self) -> float:
+        """Play one round; return the seconds until the next one."""
+        if not self._finished:
             before = self._played
-            try:
-                self._play_round(f"{int(context.clock.now() * 1e9)}" if self._settings.loop else "")
-            except StorageError as error:
-                failures += 1
-                context.report("waiting", error.message)
-                context.wait(RETRY.pause_s(failures))
-                continue
-            failures = 0
-            if not self._settings.loop:
-                break
-            if self._played == before:
-                context.wait(EMPTY_S)
-        if not context.stopping:
-            context.report("finished", f"all images of {self._settings.path} were played")
-        while context.wait(IDLE_S):
-            pass
+            self._play_round(f"{int(self._context.clock.now() * 1e9)}" if self._settings.loop else "")
+            if self._settings.loop:
+                return EMPTY_S if self._played == before else 0.0
+            self._finished = True
+            if not self._context.stopping:
+                self._context.report("finished", f"all images of {self._settings.path} were played")
+        return IDLE_S
 
     def _play_round(self, number: str) -> None:
         images = open_recording(

@@ -10,7 +10,6 @@ is overwritten all the time, such as `gate/latest.jpg`, may be the last one fore
 from __future__ import annotations
 
 import heapq
-import random
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -32,7 +31,7 @@ from eaves.errors import (
 from eaves.events import event_id
 from eaves.reachability import find_address
 from eaves.sources.context import Frame, SourceContext
-from eaves.sources.faults import SERVER_RETRY, UNSUPPORTED, explain_refusal
+from eaves.sources.faults import UNSUPPORTED, repeat
 from eaves.sources.files import build_text
 from eaves.sources.kind import FailedStep, SourceKind, explain_empty
 from eaves.sources.sent_images import SentImages
@@ -144,34 +143,20 @@ class S3Source:
         """Capture images until the agent stops. Waits for a bucket that can't be read and for a spool that is full."""
         try:
             with self._context.on_stop(self._bucket.abort):
-                self._run()
+                repeat(self._context, self._list, _UNAVAILABLE)
         finally:
             with suppress(SpoolError):  # then the next start reads these images again
                 self._sent.save()
             self._bucket.close()
 
-    def _run(self) -> None:
-        failures = 0
-        while not self._context.stopping:
-            try:
-                self._list_some()
-                self._sent.save()
-            except (SpoolError, *_UNAVAILABLE) as error:
-                if self._context.stopping:
-                    return
-                failures += 1
-                self._context.report(
-                    "waiting", explain_refusal(error) if isinstance(error, SpoolError) else error.message
-                )
-                self._context.wait(SERVER_RETRY.pause_s(failures, jitter=random.random()))  # noqa: S311
-                continue
-            if failures:
-                self._context.reconnected()
-            failures = 0
-            self._report_state()
-            if self._cursor is None:
-                left_s = min(self._full_at, self._tails_at) - self._clock.monotonic()
-                self._context.wait(max(0.0, min(POLL_S, left_s)))
+    def _list(self) -> float:
+        """List and capture what is due; return the seconds until more is."""
+        self._list_some()
+        self._sent.save()
+        self._report_state()
+        if self._cursor is not None:
+            return 0.0
+        return max(0.0, min(POLL_S, min(self._full_at, self._tails_at) - self._clock.monotonic()))
 
     def _list_some(self) -> None:
         """Look at the next objects if a pass is due: of a whole pass at most a thousand."""

@@ -19,7 +19,7 @@ from eaves.errors import ImageTooLargeError, SpoolError, StorageError
 from eaves.events import event_id
 from eaves.media_type import is_image_path
 from eaves.sources.context import Frame, SourceContext
-from eaves.sources.faults import LOCAL_RETRY, UNSUPPORTED, explain_refusal
+from eaves.sources.faults import LOCAL_RETRY, UNSUPPORTED, repeat
 from eaves.sources.files import build_subject, position
 from eaves.sources.folder.reader import FileVersion, find_version, identify, read_file, scan
 from eaves.sources.kind import SourceKind, explain_empty
@@ -152,24 +152,23 @@ class FolderSource:
 
     def run(self) -> None:
         """Watch and capture until the agent stops. Waits for a folder that is missing and for a spool that is full."""
-        failures = 0
         with self._context.on_stop(self._wake):
             try:
-                while not self._context.stopping:
-                    try:
-                        self._ensure_watch()
-                        self._scan()
-                        self._capture_complete()
-                    except (StorageError, SpoolError) as error:
-                        failures += 1
-                        self._interrupt(error)
-                        self._context.wait(LOCAL_RETRY.pause_s(failures))
-                    else:
-                        failures = 0
-                        self._context.report("watching")
-                        self._wait()
+                repeat(self._context, self._step, (StorageError,), retry=LOCAL_RETRY)
             finally:
                 self._close_watch()
+
+    def _step(self) -> float:
+        try:
+            self._ensure_watch()
+            self._scan()
+            self._capture_complete()
+        except StorageError as error:
+            self._close_watch()
+            raise StorageError(f"{error.message}; capture is paused until it can be opened", hint=error.hint) from error
+        self._context.report("watching")
+        self._wait()
+        return 0.0
 
     def _ensure_watch(self) -> None:
         """Make sure that the folder now at the path is watched, and scan it when files may have been missed.
@@ -327,14 +326,6 @@ class FolderSource:
             self._candidates[relative] = WaitingFile(version, due, closed_s)
             if due < self._wake_at:
                 self._changed.notify_all()
-
-    def _interrupt(self, error: StorageError | SpoolError) -> None:
-        """Report that the folder or the spool can't be used now, and stop watching a folder that is missing."""
-        if isinstance(error, SpoolError):
-            self._context.report("paused", explain_refusal(error))
-        else:
-            self._context.report("waiting", f"{error.message}; capture is paused until it can be opened")
-            self._close_watch()
 
     def _wake(self) -> None:
         with self._changed:
