@@ -1,4 +1,4 @@
-"""Connection test of `eaves sources try`. It sends nothing but what TCP and TLS need to connect."""
+"""Addresses of servers and streams, and a connection test, which sends nothing but what TCP and TLS need to connect."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ TIMEOUT_S = 5.0
 PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443}
 """Protocols whose URLs have the address of a server, and their usual ports."""
 _TLS_SCHEMES = ("https", "rtsps", "rtmps")
+STREAM_SUFFIXES = (".m3u8", ".mjpg", ".mjpeg")
+"""Endings of the path of an http address of a stream: the usual names of MJPEG, and HLS, which is refused."""
 _HOST = re.compile(r"([^/@]*@)?((\d{1,3}\.){3}\d{1,3}(:\d+)?|[A-Za-z0-9.-]+:\d+)(/.*)?", re.DOTALL)
 """An IPv4 address with or without a port, or a name with a port, and a path: an address without its scheme."""
 
@@ -36,6 +38,14 @@ def find_address(url: str) -> str:
 def lacks_scheme(text: str) -> bool:
     """Return whether a text looks like the address of a stream without its scheme, as in `192.168.1.20/stream1`."""
     return _HOST.fullmatch(text) is not None
+
+
+def is_stream(url: str) -> bool:
+    """Return whether the path of an address ends as those of streams do."""
+    try:
+        return urlsplit(url).path.lower().endswith(STREAM_SUFFIXES)
+    except ValueError:
+        return False
 
 
 def parse_address(address: str) -> tuple[str, int, bool]:

@@ -12,9 +12,8 @@ from urllib.parse import urlsplit
 
 from eaves.config import setting
 from eaves.credentials.redact import has_secrets_in_path
-from eaves.reachability import PORTS, find_address, lacks_scheme
+from eaves.reachability import PORTS, find_address, is_stream, lacks_scheme
 from eaves.sources.context import SourceContext
-from eaves.sources.http.kind import is_stream
 from eaves.sources.kind import FailedStep, SourceKind
 
 PLAYLIST = ".m3u8"

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, replace
-from urllib.parse import urlsplit
 
 from eaves.config import setting
 from eaves.http_client.proxies import is_http_url
-from eaves.reachability import find_address
+from eaves.reachability import find_address, is_stream
 from eaves.sources.context import SourceContext
 from eaves.sources.kind import FailedStep, SourceKind
 
 SCHEMES = ("http", "https")
-STREAM_SUFFIXES = (".m3u8", ".mjpg", ".mjpeg")
-"""Endings of the path of an http address of a stream: the usual names of MJPEG, and HLS, which is refused."""
 SNAPSHOT_PATHS = (
     "/ISAPI/Streaming/channels/101/picture (Hikvision), /cgi-bin/snapshot.cgi (Dahua), /axis-cgi/jpg/image.cgi (Axis)"
 )
@@ -57,14 +54,6 @@ def parse_place(text: str) -> dict[str, str] | None:
     """Return the settings for an http(s) address; None for any other, and for one of a stream."""
     is_address = text.partition("://")[0].lower() in SCHEMES and "://" in text
     return {"url": text} if is_address and not is_stream(text) else None
-
-
-def is_stream(url: str) -> bool:
-    """Return whether the path of an address ends as those of streams do."""
-    try:
-        return urlsplit(url).path.lower().endswith(STREAM_SUFFIXES)
-    except ValueError:
-        return False
 
 
 def explain(_: HttpSourceSettings, failed: FailedStep) -> FailedStep:

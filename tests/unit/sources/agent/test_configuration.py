@@ -103,6 +103,12 @@ def test_a_kind_that_cannot_be_loaded_is_said_so(
         load_kind("theirs")
 
 
+def test_no_package_replaces_a_kind_of_eaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_package(tmp_path, "theirs:KIND\ncamera = theirs:KIND\nfolder = theirs:KIND", "1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert [load_kind(name).place_setting for name in ("camera", "folder")] == ["url", "path"]
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
