@@ -107,10 +107,10 @@ class S3SourceSettings:
     def faults(self) -> Iterator[tuple[str, str]]:
         """Return path and message of each violated rule that concerns several settings."""
         try:
-            parse_location(self.bucket, endpoint=self.endpoint, region=self.region)
+            self.location  # noqa: B018 - parsed
         except ValueError as error:
             name, _, message = str(error).partition(": ")
-            yield {"address": "bucket"}.get(name, name), message
+            yield "bucket" if name == "address" else name, message
 
 
 class S3Source:
@@ -130,7 +130,11 @@ class S3Source:
         self._clock = context.clock
         self._location = settings.location
         self._prefix = self._location.prefix
-        self._bucket = bucket or _open_bucket(self._location, context)
+        if bucket is None:
+            from eaves.bucket.s3_bucket import S3Bucket  # settings are read where boto3 isn't installed, too
+
+            bucket = S3Bucket(self._location, credentials=context.credentials, proxies=context.proxies)
+        self._bucket = bucket
         self._sent = SentImages(context, max_present=settings.max_objects)
         self._tails: dict[str, Tail] = {}
         self._found_tails: dict[str, Tail] = {}
@@ -283,12 +287,6 @@ class S3Source:
 def _newest(tails: dict[str, Tail]) -> dict[str, Tail]:
     """Return the folders that changed last."""
     return dict(heapq.nlargest(MAX_TAILS, tails.items(), key=lambda one: max(found.modified_at_ns for found in one[1])))
-
-
-def _open_bucket(location: BucketLocation, context: SourceContext) -> Bucket:
-    from eaves.bucket.s3_bucket import S3Bucket  # settings are read where boto3 isn't installed, too
-
-    return S3Bucket(location, credentials=context.credentials, proxies=context.proxies)
 
 
 def explain(settings: S3SourceSettings, failed: FailedStep) -> FailedStep:

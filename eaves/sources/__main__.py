@@ -16,7 +16,7 @@ from eaves.admin.server import open_endpoints
 from eaves.base.allocator import return_freed_memory
 from eaves.delivery import Deliverer, SinkClient
 from eaves.events import Event
-from eaves.http_client.proxies import Proxies, parse_proxies
+from eaves.http_client.proxies import parse_proxies
 from eaves.link.client import CredentialedClient
 from eaves.options import build_settings, report_errors, settings_options
 from eaves.sources.agent.configuration import (
@@ -65,7 +65,11 @@ def main(**options: Any) -> None:
             build_source(one, site=settings.site, index=spool, store=store, proxies=proxies, **given)
             for one in configured
         ]
-        function_client = build_function_client(settings, proxies)
+        function_client = None
+        if folder := settings.function_credentials:
+            function_client = CredentialedClient(
+                folder, connections=settings.parallel, ca_certs_pem=settings.ca_certs, proxies=proxies
+            )
         deliverers = build_deliverers(settings, spool, client, overrides, function_client, buckets)
         for deliverer in deliverers:
             deliverer.start()
@@ -88,19 +92,6 @@ def main(**options: Any) -> None:
             signal.sigwait(STOP_SIGNALS)
         finally:
             stop(sources, deliverers)
-
-
-def build_function_client(settings: AgentSettings, proxies: Proxies) -> CredentialedClient | None:
-    """Build the HTTP client for a function that requires credentials; None when the function doesn't require any."""
-    folder = settings.function_credentials
-    if folder is None:
-        return None
-    return CredentialedClient(
-        folder,
-        connections=settings.parallel,
-        ca_certs_pem=settings.ca_certs,
-        proxies=proxies,
-    )
 
 
 def stop(sources: Sequence[SupervisedSource], deliverers: Sequence[Deliverer]) -> None:

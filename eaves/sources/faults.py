@@ -56,11 +56,12 @@ def repeat(
         min_pause_s: Minimum pause after an error, seconds.
         is_changed: Returns whether a pause must end because the credentials have changed.
     """
+    expected: tuple[type[EavesError], ...] = (SpoolError, *unavailable)
     failures, lost = 0, False
     while not context.stopping:
         try:
             pause_s = step()
-        except (SpoolError, *unavailable) as error:
+        except expected as error:
             if context.stopping:
                 return
             failures += 1

@@ -328,7 +328,11 @@ class FrameEditor:
         self._hours = parse_hours(options.hours, options.time_zone)
         interval_ns = parse_interval_ns(options.rate)
         self._pacer = Pacer(interval_ns) if interval_ns else None
-        self._pixels = _build_pixel_editor(options)
+        self._pixels: PixelEditor | None = None
+        if options.pixel_options:
+            from eaves.sources.pixels import PixelEditor  # an agent whose sources have no such option needs no Pillow
+
+            self._pixels = PixelEditor(options)
         self._selects = bool(self._hours or self._pacer or options.unchanged)
         self._last_position = ""
         self._lock = threading.Lock()
@@ -364,19 +368,6 @@ class FrameEditor:
             if self._pacer is not None and not self._pacer.admit(frame.camera, moment_ns):
                 return "rate"
         return None
-
-
-def _build_pixel_editor(options: FrameOptions) -> PixelEditor | None:
-    if not options.pixel_options:
-        return None
-    from eaves.sources.pixels import PixelEditor  # an agent whose sources have no such option needs no Pillow
-
-    return PixelEditor(
-        crop=options.crop,
-        unchanged=options.unchanged,
-        max_side=options.max_side,
-        quality=options.jpeg_quality,
-    )
 
 
 def _cause(frame: Frame, error: ImageError) -> Cause:

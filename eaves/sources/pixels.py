@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Sequence
 from dataclasses import replace
 
 from PIL import Image, ImageChops
 
 from eaves.images.decoder import load
 from eaves.sources.context import Frame
-from eaves.sources.options import MAX_CAMERAS, Box, RecentValues, find_box
+from eaves.sources.options import MAX_CAMERAS, Box, FrameOptions, RecentValues, find_box
 
 SIDE = 32
 """Width and height to which pictures are reduced for a comparison, pixels. Each pixel is then the mean of about 900
@@ -53,18 +52,11 @@ class PixelEditor:
     """Crops, compares, shrinks and encodes frames. Safe to use from many threads.
 
     Args:
-        crop: Rectangle that is kept, as in the option; empty for the whole image.
-        unchanged: Minimum difference from the last kept frame of the camera, in grey levels; other frames are dropped.
-            0 keeps all.
-        max_side: Maximum length of the longest side, pixels; 0 for no limit.
-        quality: JPEG quality; 0 encodes only changed images, with `QUALITY`.
+        options: Options of the source.
     """
 
-    def __init__(self, *, crop: Sequence[float], unchanged: float, max_side: int, quality: int) -> None:
-        self._crop = crop
-        self._unchanged = unchanged
-        self._max_side = max_side
-        self._quality = quality
+    def __init__(self, options: FrameOptions) -> None:
+        self._options = options
         self._kept: RecentValues[Image.Image] = RecentValues(MAX_CAMERAS)
 
     def edit(self, frame: Frame, *, compare: bool) -> Frame | None:
@@ -80,15 +72,15 @@ class PixelEditor:
         with _one_at_a_time:
             image = load(frame.data, at_least=self._at_least(), max_pixels=MAX_PIXELS)
             done: dict[str, str] = {}
-            if self._crop:
-                image = _crop(image, find_box(self._crop, image.size), done)
-            if self._unchanged and not self._differs(frame.camera, image) and compare:
+            if self._options.crop:
+                image = _crop(image, find_box(self._options.crop, image.size), done)
+            if self._options.unchanged and not self._differs(frame.camera, image) and compare:
                 return None
-            if self._max_side and max(image.size) > self._max_side:
-                image = _scale(image, self._max_side, done)
-            if not done and not self._quality:
+            if self._options.max_side and max(image.size) > self._options.max_side:
+                image = _scale(image, self._options.max_side, done)
+            if not done and not self._options.jpeg_quality:
                 return frame
-            quality = self._quality or QUALITY
+            quality = self._options.jpeg_quality or QUALITY
             done["reencoded"] = f"image/jpeg;quality={quality}"
             stream = io.BytesIO()
             image.save(stream, "JPEG", quality=quality)
@@ -98,7 +90,7 @@ class PixelEditor:
     def _differs(self, camera: str, image: Image.Image) -> bool:
         """Return whether an image differs enough from the last kept one of its camera, which it then replaces."""
         small, last = shrink(image), self._kept.get(camera)
-        differs = last is None or difference(small, last) >= self._unchanged
+        differs = last is None or difference(small, last) >= self._options.unchanged
         if differs:
             self._kept.put(camera, small)
         return differs
@@ -109,9 +101,9 @@ class PixelEditor:
         None when the full size is needed. The side is one more than `max_side`, so that an image that must be shrunk is
         still recognised as too large after it was decoded at a reduced size.
         """
-        if self._crop or (self._quality and not self._max_side):
+        if self._options.crop or (self._options.jpeg_quality and not self._options.max_side):
             return None
-        side = max(self._max_side + 1, DECODED_SIDE)
+        side = max(self._options.max_side + 1, DECODED_SIDE)
         return side, side
 
 

@@ -68,10 +68,6 @@ class SupervisedSource:
         """Start the thread that runs the source."""
         self._thread.start()
 
-    def ask_to_stop(self) -> None:
-        """Ask the source to stop, without waiting for it."""
-        self.context.stop()
-
     def join(self, timeout_s: float) -> bool:
         """Wait at most `timeout_s` for the source to stop; return whether it has."""
         self._thread.join(timeout_s)
@@ -130,7 +126,7 @@ def build_source(
 def stop_sources(sources: Sequence[SupervisedSource], timeout_s: float = STOP_S) -> None:
     """Stop sources in parallel and wait for them, at most `timeout_s` seconds for all."""
     for source in sources:
-        source.ask_to_stop()
+        source.context.stop()
     deadline = time.monotonic() + timeout_s
     for source in sources:
         if not source.join(max(0.0, deadline - time.monotonic())):
