@@ -30,10 +30,10 @@ from eaves.errors import ImageTooLargeError, SpoolError, StorageError
 from eaves.events import event_id
 from eaves.media_type import is_image_path
 from eaves.sources.context import Frame, SourceContext
-from eaves.sources.faults import repeat
 from eaves.sources.files import build_subject, position
 from eaves.sources.folder.reader import FileVersion, read_file, scan
 from eaves.sources.kind import SourceKind, explain_empty
+from eaves.sources.retry import repeat
 from eaves.sources.sent_images import SentImages
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")

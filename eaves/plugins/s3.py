@@ -31,9 +31,9 @@ from eaves.errors import (
 from eaves.events import event_id
 from eaves.reachability import find_address
 from eaves.sources.context import Frame, SourceContext
-from eaves.sources.faults import UNSUPPORTED, repeat
 from eaves.sources.files import build_text
 from eaves.sources.kind import FailedStep, SourceKind, explain_empty
+from eaves.sources.retry import UNSUPPORTED, repeat
 from eaves.sources.sent_images import SentImages
 
 PAGE = 1_000
@@ -187,7 +187,7 @@ class S3Source:
             found = next(objects, None)
             if found is None:
                 return True
-            self._look_at(found)
+            self._check_object(found)
             self._cursor = found.key
             self._count += 1
             self._found_tails.setdefault(self._folder(found.key), deque(maxlen=TAIL)).append(found)
@@ -216,7 +216,7 @@ class S3Source:
             tail.clear()
             tail.append(first)
             for found in islice(self._bucket.list(folder, after=first.key), PAGE):
-                self._look_at(found)
+                self._check_object(found)
                 if self._folder(found.key) == folder:
                     tail.append(found)
                 if self._context.stopping:
@@ -227,7 +227,7 @@ class S3Source:
         slash = below.find("/", 1)  # a prefix without a slash at its end may be followed by one
         return key[: len(self._prefix) + slash + 1] if slash >= 0 else self._prefix
 
-    def _look_at(self, found: StoredObject) -> None:
+    def _check_object(self, found: StoredObject) -> None:
         """Capture an object of the listing unless it was sent."""
         if self._is_image(found.key) and found.size_bytes:
             identity = event_id(self._context.source, self._position(found))

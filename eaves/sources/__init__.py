@@ -10,7 +10,7 @@ context     the interface between a source and its agent; kind: a kind of source
 settings    settings of an agent and of every source; options, pixels: which images become events, and what of them
 agent/      the parts of an agent's process that all sources share; __main__: the process itself
 folder/, http/   the kinds of sources that need no plug-in; `eaves.plugins` has the others
-sent_images, files, faults   what kinds of sources have in common: images sent before, events of files, a full spool
+sent_images, files, retry   what kinds of sources have in common: images sent before, events of files, a full spool
 trial, collecting   a source run by a command, without a spool; queue: one request to the agent's queue
 """
 

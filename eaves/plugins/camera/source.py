@@ -22,8 +22,8 @@ from eaves.plugins.camera.decoder_process import DECODER, TERM_S, DecoderProcess
 from eaves.plugins.camera.kind import CameraSettings
 from eaves.plugins.camera.messages import EndCode, Ended, Opened, StreamFrame
 from eaves.sources.context import Frame, SourceContext, State
-from eaves.sources.faults import explain_refusal
 from eaves.sources.files import build_text
+from eaves.sources.retry import explain_refusal
 
 POLL_S = 2.0
 """Interval at which the source looks for new credentials while it isn't connected, seconds."""

@@ -26,7 +26,7 @@ from eaves.plugins.mqtt.message import (
 )
 from eaves.plugins.mqtt.payload import HeldMessage, Inbox, UnusableError, read_message
 from eaves.sources.context import Frame, SourceContext
-from eaves.sources.faults import capture_when_possible
+from eaves.sources.retry import capture_when_possible
 
 ENVELOPE_BYTES = 65_536
 """Maximum size of a message's topic, properties and JSON text beside the image, bytes."""

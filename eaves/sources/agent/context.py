@@ -142,10 +142,10 @@ class AgentContext:
         self._mark_alive()
         edited = self._editor.edit(frame)
         if isinstance(edited, Dropped):
-            return self._pass_over(frame, edited)
+            return self._count_drop(frame, edited)
         if len(edited.data) > self.max_bytes:
             reason = f"the edited image has {len(edited.data)} bytes, more than {self.max_bytes}"
-            return self._pass_over(frame, Dropped("too_large", reason))
+            return self._count_drop(frame, Dropped("too_large", reason))
         if wrong := sorted(CONTEXT_ATTRIBUTES & edited.extensions.keys()):
             named = ", ".join(wrong)
             raise ValueError(f"a frame's extensions must not name attributes of the event itself (got {named})")
@@ -202,7 +202,7 @@ class AgentContext:
         """Keep what was found in the source's input."""
         self.facts = facts
 
-    def _pass_over(self, frame: Frame, dropped: Dropped) -> Outcome:
+    def _count_drop(self, frame: Frame, dropped: Dropped) -> Outcome:
         """Count a frame that becomes no event."""
         self.counters.count_dropped(dropped.cause, reason=dropped.reason)
         if dropped.reason:

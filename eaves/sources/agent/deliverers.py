@@ -166,15 +166,15 @@ def build_deliverers(
             raise UnreachableError(error.message, hint=error.hint) from error
         return own.post(settings.function, event, prefer_reply=True, timeout_s=settings.timeout_s, more_headers=headers)
 
-    def keep(entry: Entry, reply: Event) -> Puts:
+    def store_reply(entry: Entry, reply: Event) -> Puts:
         lanes = choose_lanes(settings, claims, entry.event, reply)
         forwarded = [(entry.event, lanes)] if lanes else []
         return [(reply.with_extensions(**overrides), (REPLIES,)), *forwarded]
 
-    def report(entry: Entry, judged: AttemptResult) -> Puts:
+    def report_refusal(entry: Entry, judged: AttemptResult) -> Puts:
         by, status, reason = redact(settings.function), judged.status, judged.reason
         refused = build_refusal(entry.event, settings.site, by=by, status=status, reason=reason)
-        return keep(entry, refused)
+        return store_reply(entry, refused)
 
     images = Deliverer(
         spool,
@@ -182,11 +182,11 @@ def build_deliverers(
         EventSender(
             to_function if settings.function else to_sink,
             parallel=settings.parallel,
-            on_reply=keep if settings.function else None,
+            on_reply=store_reply if settings.function else None,
             reply_required=bool(settings.function),
         ),
         backoff=UNLIMITED if function_client is None else LINK_PAUSES,
-        report_dead=report if settings.function else None,
+        report_dead=report_refusal if settings.function else None,
         leases=[spool.lease(IMAGES)],
     )
     replies = Deliverer(spool, REPLIES, EventSender(to_sink), backoff=UNLIMITED, leases=[spool.lease(REPLIES)])

@@ -20,8 +20,8 @@ from eaves.http_client.proxies import Proxies
 from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.agent.context import SILENT_S, AgentContext
 from eaves.sources.context import SentIndex, SourceContext
-from eaves.sources.faults import explain_refusal
 from eaves.sources.options import FrameOptions
+from eaves.sources.retry import explain_refusal
 
 RESTART = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 STEADY_S = 300.0

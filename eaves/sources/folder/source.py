@@ -19,10 +19,10 @@ from eaves.errors import ImageTooLargeError, SpoolError, StorageError
 from eaves.events import event_id
 from eaves.media_type import is_image_path
 from eaves.sources.context import Frame, SourceContext
-from eaves.sources.faults import LOCAL_RETRY, UNSUPPORTED, repeat
 from eaves.sources.files import build_subject, position
 from eaves.sources.folder.reader import FileVersion, find_version, identify, read_file, scan
 from eaves.sources.kind import SourceKind, explain_empty
+from eaves.sources.retry import LOCAL_RETRY, UNSUPPORTED, repeat
 from eaves.sources.sent_images import SentImages
 
 if TYPE_CHECKING:
@@ -211,11 +211,11 @@ class FolderSource:
             for number, (relative, version) in enumerate(found, 1):
                 if number % SCAN_SLICE == 0 or self._is_full:
                     length_s += self._clock.monotonic() - began
-                    self._make_room()
+                    self._wait_for_room()
                     began = self._clock.monotonic()
                 if self._context.stopping:
                     return
-                self._look_at(relative, version)
+                self._check_file(relative, version)
             self._sent.end_scan()
             ended = True
         finally:
@@ -229,7 +229,7 @@ class FolderSource:
         with self._changed:
             self._next_scan_at = min(self._next_scan_at, max(now + pause_s, self._soonest_scan_at))
 
-    def _make_room(self) -> None:
+    def _wait_for_room(self) -> None:
         """Capture what is complete, within a scan, until another file may wait."""
         while True:
             self._capture_complete()
@@ -237,7 +237,7 @@ class FolderSource:
                 return
             self._wait()
 
-    def _look_at(self, relative: str, version: FileVersion) -> None:
+    def _check_file(self, relative: str, version: FileVersion) -> None:
         """Queue a file that a scan has found for capture, unless it is empty, was sent, or waits already."""
         identity = self._identify(relative, version)
         self._sent.find(identity)

@@ -17,9 +17,9 @@ from email.utils import parsedate_to_datetime
 from eaves.errors import ConfigError
 from eaves.link.client import CredentialedClient
 from eaves.sources.context import Frame, SourceContext
-from eaves.sources.faults import capture_when_possible, repeat
 from eaves.sources.http.client import NoSnapshotError, Snapshot, SnapshotClient
 from eaves.sources.http.kind import HttpSourceSettings
+from eaves.sources.retry import capture_when_possible, repeat
 
 MAX_AHEAD_S = 60.0
 """Maximum time that Last-Modified may be ahead of this machine's clock, seconds. If it is more, the camera's clock is
