@@ -145,26 +145,24 @@ def build_deliverers(
     """
     claims = buckets or {}
 
-    def post(url: str, event: Event, *, prefer_reply: bool) -> SinkResponse:
+    def post(to: CredentialedClient | None, url: str, event: Event, *, prefer_reply: bool) -> SinkResponse:
         try:
-            headers = read_authorization(settings.sink_token) if _is_same_server(url, settings.sink) else {}
-        except ConfigError as error:  # for example a file that is being replaced
+            if to is not None:
+                own, headers = to.current()
+            else:
+                is_sink = urlsplit(url)[:2] == urlsplit(settings.sink)[:2]  # no other server may get its token
+                own, headers = client, read_authorization(settings.sink_token) if is_sink else {}
+        except ConfigError as error:  # for example a file or a Secret that is being replaced
             raise UnreachableError(error.message, hint=error.hint) from error
-        return client.post(url, event, prefer_reply=prefer_reply, timeout_s=settings.timeout_s, more_headers=headers)
+        return own.post(url, event, prefer_reply=prefer_reply, timeout_s=settings.timeout_s, more_headers=headers)
 
     def to_sink(event: Event) -> SinkResponse:
         if not settings.sink:
             raise UnreachableError(NO_SINK, hint="check: kubectl get brokers,sinkbindings")
-        return post(settings.sink, event, prefer_reply=False)
+        return post(None, settings.sink, event, prefer_reply=False)
 
     def to_function(event: Event) -> SinkResponse:
-        if function_client is None:
-            return post(settings.function, event, prefer_reply=True)
-        try:
-            own, headers = function_client.current()
-        except ConfigError as error:  # for example a Secret that is being renewed
-            raise UnreachableError(error.message, hint=error.hint) from error
-        return own.post(settings.function, event, prefer_reply=True, timeout_s=settings.timeout_s, more_headers=headers)
+        return post(function_client, settings.function, event, prefer_reply=True)
 
     def store_reply(entry: Entry, reply: Event) -> Puts:
         lanes = choose_lanes(settings, claims, entry.event, reply)
@@ -194,8 +192,3 @@ def build_deliverers(
         return [images, replies]
     sender = UploadSender(claims, REPLIES if _is_at_site(settings) else IMAGES)
     return [images, replies, Deliverer(spool, UPLOADS, sender, backoff=UNLIMITED, leases=[spool.lease(UPLOADS)])]
-
-
-def _is_same_server(url: str, sink: str) -> bool:
-    """Return whether an address is on the server of the sink, whose token no other server may get."""
-    return urlsplit(url)[:2] == urlsplit(sink)[:2]
