@@ -55,8 +55,8 @@ FROM agent-environment AS agent-s3-packages
 COPY requirements/agent-s3.txt requirements/
 RUN /tools/bin/add-lock agent-s3
 
-# The stage keeps the modules of Eaves that an agent's processes import. The metadata lets pip recognise that Eaves is installed, when it
-# adds packages with other kinds of sources.
+# The stage keeps the modules of Eaves that an agent's processes import. The metadata has the entry points of Eaves' own plug-ins, and lets
+# pip recognise that Eaves is installed, when it adds packages with other kinds of sources.
 FROM code AS agent-code
 RUN PYTHONPATH=/src /tools/bin/python -P -m eaves.oci.runtime agent /out \
     && cp -R /opt/code/*.dist-info /out/code/opt/code/

@@ -21,7 +21,7 @@ from eaves.link.settings import PublisherSettings, ReceiverSettings, RelaySettin
 from eaves.local.settings import LocalSettings
 from eaves.options import describe_range, parameter_name
 from eaves.platform import DeliverySettings, MqttSection, SourceSpec, TriggerSpec
-from eaves.sources.kind import OWN, load_kind
+from eaves.sources.kind import iter_kinds
 from eaves.sources.options import FrameOptions
 from eaves.sources.settings import AgentSettings, ClaimCheckSettings, SourceSettings
 from functions.settings import FunctionSettings
@@ -45,8 +45,8 @@ def build_reference() -> str:
     parts += ["### Each of its sources (EAVES_SOURCES)\n", *_settings(SourceSettings, env=False)]
     parts += ["### ... to pick and edit its images\n", *_settings(FrameOptions, env=False)]
     parts += ["### ... to store large images in a bucket\n", *_settings(ClaimCheckSettings, env=False)]
-    for kind in OWN:
-        parts += [f"### ... of kind `{kind}`\n", *_settings(load_kind(kind).settings, env=False)]
+    for name, kind in iter_kinds():
+        parts += [f"### ... of kind `{name}`\n", *_settings(kind.settings, env=False)]
     parts += ["## A publisher's process (`python -P -m eaves.link.publisher`)\n", *_settings(PublisherSettings)]
     parts += ["## A relay's process (`python -P -m eaves.link.relay`)\n", *_settings(RelaySettings)]
     parts += ["## A receiver's process (`python -P -m eaves.link.receiver`)\n", *_settings(ReceiverSettings)]

@@ -21,7 +21,7 @@ CAMERAS = 4
 CORE_PERCENT, OWN_MB = 15.0, 25.0
 SETTLE_S = 3.0
 OURS, FLOOR = "Eaves", "PyAV, nothing decoded (floor)"
-DECODER = "eaves.sources.camera.decoder"
+DECODER = "eaves.plugins.camera.decoder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,7 @@
 
 bucket      interface to one bucket, and the object in it
 location    location of a bucket: `s3://NAME/PREFIX`, endpoint and region
-aws_client  boto3's client of S3, and the meaning of its errors for a person; the one import of boto3
-s3_bucket   the bucket itself
+s3_bucket   the bucket itself, by boto3, and the meaning of its errors for a person; the one import of boto3
 
 Only `bucket` and `location` can be imported without boto3, which the extra `s3` has.
 """

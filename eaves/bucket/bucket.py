@@ -45,9 +45,6 @@ class Bucket(Protocol):
         one page, a thousand objects, is in memory at the same time.
         """
 
-    def find(self, key: str) -> StoredObject:
-        """Return the present version of an object, exactly as `list` yields it."""
-
     def inspect(self, found: StoredObject) -> StoredObject:
         """Return the object with its version id and digest, as far as the store knows them.
 

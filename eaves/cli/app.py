@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import secrets
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -15,7 +16,6 @@ from eaves.cli.project import Project, ProjectSource, Workspace
 from eaves.config import iter_leaves
 from eaves.credentials.folder import read_aws_keys, read_credentials
 from eaves.credentials.redact import has_secrets
-from eaves.delivery.mqtt.settings import find_names
 from eaves.errors import ConfigError, Fault
 from eaves.events import (
     DATASET_UPDATED,
@@ -31,7 +31,8 @@ from eaves.events import (
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.platform import FunctionSpec, RelaySpec, SourceSpec, TriggerSpec, default_trigger
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
-from eaves.sources.places import find_guest_settings
+from eaves.sources.kind import load_kind
+from eaves.sources.settings import DEFAULT_KIND
 from functions.settings import ServeSettings
 from knative.settings import ClusterApp
 
@@ -50,6 +51,8 @@ _ATTRIBUTES = (
     *("causeid", "causesource", "model", "modelversion", "label", "confidence"),
 )
 """Attributes that events of Eaves may have."""
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+"""An event attribute in the url of a trigger, such as `{label}`."""
 _SYNONYMS = {"camera": "partitionkey", "version": "modelversion", "file": "subject", "path": "subject"}
 """Wrong attribute name that people may write to the attribute that they mean, such as `camera` to `partitionkey`."""
 _OF_BROKERS = re.compile(r"knative[a-z0-9]*")
@@ -166,7 +169,8 @@ def configure_guest(values: Mapping[str, Any], origin: str, *, command: str, sit
     Raises:
         ConfigError: When the settings have faults.
     """
-    guest = find_guest_settings(values, command=command, site=site)
+    name = f"eaves-{command}-{site}-{values.get('name', '')}-{secrets.token_hex(4)}"
+    guest = load_kind(values.get("kind", DEFAULT_KIND)).guest(values, name)
     configured, faults = read_source({**values, **guest}, origin, "")
     if configured is None:
         raise ConfigError(faults)
@@ -198,8 +202,8 @@ def _resolve_options(workspace: Workspace, number: int, spec: ProjectSource, fau
                     hint = f": mkdir -p {shlex.quote(str(path))}" if source.common.kind == "folder" else ""
                     waits = f"{path} does not exist; the source waits for it{hint}"
                     say(f"warning: {workspace.origin}: {prefix}{name}: {waits}")
-    if (file := options.get(kind.path_setting)) is not None and kind.is_file(str(file)):
-        options[kind.path_setting] = str(workspace.path(Path(str(file))))
+    if (file := options.get(kind.place_setting)) is not None and kind.is_file(str(file)):
+        options[kind.place_setting] = str(workspace.path(Path(str(file))))
     return options
 
 
@@ -276,7 +280,7 @@ def warn_of_attributes(workspace: Workspace) -> None:
     """
     for number, trigger in enumerate(workspace.project.triggers):
         used = [(f"filter.{name}", name) for name in trigger.filter]
-        used += [("url", name) for name in (find_names(trigger.url) if trigger.is_mqtt else ())]
+        used += [("url", name) for name in (_PLACEHOLDER.findall(trigger.url) if trigger.needs_publisher else ())]
         for warning in _find_warnings(trigger.filter, used):
             say(f"warning: {workspace.origin}: triggers[{number}].{warning}")
     for number, alarm in enumerate(workspace.project.relay.alarms):

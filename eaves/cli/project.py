@@ -17,7 +17,7 @@ from eaves.errors import ConfigError, Fault
 from eaves.platform import RELAY, RelaySpec, ScaleSettings, SourceSpec, TriggerSpec
 from eaves.platform.app import FUNCTION
 from eaves.platform.relay import CLOUD, EDGE
-from eaves.sources.places import DEFAULT_NAME, SCHEMES, parse_place
+from eaves.sources.kind import iter_kinds, parse_place
 from functions.fetch.url_policy import find_url_fault
 from functions.settings import ServeSettings
 from knative.settings import JobSettings, KnativeSettings, RolloutSettings, SiteSettings
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 ARTIFACTS = "artifacts"
 """Name of the folder beside eaves.yaml that conversions write artifacts into."""
+DEFAULT_SOURCE_NAME = "camera"
+"""Name of a source that is given as an address or a path."""
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,31}")
 """Pattern of a URI's scheme in lower case. Source: RFC 3986, section 3.1."""
 
@@ -217,7 +219,7 @@ def parse_source(text: str, options: Mapping[str, Any], *, origin: str, hint: st
     Raises:
         ConfigError: When the settings have faults; it holds all of them.
     """
-    values = {"name": DEFAULT_NAME, **_parse_text(text, origin)}
+    values = {"name": DEFAULT_SOURCE_NAME, **_parse_text(text, origin)}
     values |= {name: value for name, value in options.items() if value is not None}
     try:
         build(ProjectSource, SettingsLayer(origin=origin, values=values))
@@ -240,6 +242,7 @@ def _parse_text(text: str, origin: str) -> dict[str, Any]:
         message = "must be a URL, a folder, a video, a .yaml file, or a mapping such as {kind: http, url: ...}"
         scheme = text.partition("://")[0].lower()
         if _SCHEME.fullmatch(scheme) and "://" in text:
-            message = f"{scheme}:// isn't supported; a URL starts with {'://, '.join(SCHEMES)}://"
+            known = [f"{one}://" for _, kind in iter_kinds() for one in kind.schemes]
+            message = f"{scheme}:// isn't supported; a URL starts with {', '.join(known)}"
         raise ConfigError([Fault(origin=origin, path="", message=message)])  # without the text: it may hold a password
     return {str(name): value for name, value in values.items()}

@@ -20,9 +20,9 @@ from eaves.errors import ConfigError, Fault, NotFoundError
 from eaves.events import DATAREF
 from eaves.http_client.proxies import parse_proxies
 from eaves.platform import SourceSpec
+from eaves.reachability import lacks_scheme
 from eaves.sources.agent.configuration import ConfiguredSource
-from eaves.sources.camera.kind import lacks_scheme
-from eaves.sources.places import parse_place
+from eaves.sources.kind import parse_place
 from eaves.sources.trial import try_source
 
 if TYPE_CHECKING:
@@ -100,13 +100,14 @@ def save_image(trial: SourceTrial, settings: Any, target: Path | None) -> Path |
     Without a target the file is a new one in the current folder, and the image of a folder or archive isn't written.
     """
     event = trial.event
-    if event is None or not event.data or (target is None and trial.kind in ("folder", "replay")):
+    folder = Path(settings.path) if trial.in_folder else None
+    if event is None or not event.data or (target is None and folder):
         return None
     if target is None:
         suffix = media_type.suffix(event.datacontenttype) or ".jpg"
         names = (f"{trial.name}{f'-{number}' if number > 1 else ''}{suffix}" for number in itertools.count(1))
         target = next(Path(name) for name in names if not Path(name).exists())
-    if trial.kind == "folder" and target.absolute().is_relative_to(Path(settings.path).absolute()):
+    if folder and target.absolute().is_relative_to(folder.absolute()):
         message = f"must not be in the folder that the source watches (got {target})"
         raise ConfigError([Fault(origin="--save", path="", message=message)])
     write_atomically(target, event.data, durability="none", mode=None)
@@ -181,5 +182,5 @@ def _describe_image(trial: SourceTrial, event: Event) -> Iterator[tuple[str, str
 
 def _describe_rate(trial: SourceTrial) -> str:
     if not trial.interval_s:
-        return f"one event for each {'message with an image' if trial.kind == 'mqtt' else 'image'}"
+        return "one event for each image"
     return f"at most one image every {describe_duration(trial.interval_s)}"

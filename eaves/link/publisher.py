@@ -10,7 +10,7 @@ import click
 
 from eaves.base.backoff import UNLIMITED
 from eaves.delivery import Deliverer, EventSender
-from eaves.delivery.mqtt.sink import MqttSink, build_link
+from eaves.delivery.sinks import SinkTarget, load_sink
 from eaves.events import Event
 from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import StoreRoute
@@ -31,8 +31,8 @@ def main(**options: Any) -> None:
     """Take events over HTTP and publish them to an MQTT broker, however long it is away."""
     settings = start(PublisherSettings, options)
     with Spool(settings.spool, limits=settings.limits()) as spool:
-        link = build_link(settings.url, settings.mqtt, site=settings.site, app=settings.app)
-        sink = MqttSink(settings.url, settings.mqtt, link)
+        target = SinkTarget(url=settings.url, settings=settings.mqtt, site=settings.site, app=settings.app)
+        sink = load_sink(settings.url)(target)
         sender = EventSender(partial(sink.send, timeout_s=TIMEOUT_S), parallel=PARALLEL)
         deliverer = Deliverer(spool, LANE, sender, backoff=UNLIMITED, leases=[spool.lease(LANE)])
         server = IngressServer(
@@ -46,10 +46,9 @@ def main(**options: Any) -> None:
                 programs_only=True,
             ),
         )
-        link.start()
-        with running(settings, spool, server, {f"lane {LANE}": deliverer}, parts={"the connection": link.is_alive}):
+        with running(settings, spool, server, {f"lane {LANE}": deliverer}, parts={"the connection": sink.is_alive}):
             wait_for_stop()
-        link.close(grace_s=0)
+        sink.close(grace_s=0)
         deliverer.stop(STOP_S)
 
 

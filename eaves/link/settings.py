@@ -10,7 +10,7 @@ from typing import Any
 
 from eaves.base.names import NAME_PATTERN
 from eaves.config import setting
-from eaves.delivery.mqtt.settings import SCHEMES, MqttTriggerSettings, find_url_fault, is_mqtt
+from eaves.delivery.sinks import SINKS, MqttTriggerSettings, find_scheme, load_sink
 from eaves.http_client.proxies import is_loopback
 from eaves.http_client.trust import build_tls_context
 from eaves.link.client import check_receiver
@@ -67,10 +67,10 @@ class PublisherSettings(QueueSettings):
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield the path and message of each fault that involves several settings."""
-        if not is_mqtt(self.url):
-            yield "url", f"must start with {' or '.join(SCHEMES)}"
-        elif fault := find_url_fault(self.url):
-            yield "url", fault
+        if find_scheme(self.url) in SINKS.names():
+            yield from load_sink(self.url).find_faults(self.url, self.mqtt)
+        else:
+            yield "url", f"must start with {' or '.join(f'{scheme}://' for scheme in SINKS.names())}"
         yield from QueueSettings.faults(self)
 
 

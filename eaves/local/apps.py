@@ -205,7 +205,7 @@ class Apps:
 
     def _build_send(self, app: LocalApp, trigger: TriggerSpec) -> Send:
         timeout_s = trigger.delivery.timeout_s
-        if trigger.is_mqtt:
+        if trigger.needs_publisher:
             return lambda event, _: self._publishers.send(app, trigger, event)
         if trigger.url:
             return partial(_post, self._client, trigger.url, timeout_s)

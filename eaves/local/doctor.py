@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from eaves.platform import SourceSpec
 from eaves.platform.findings import Finding, error, note, ok, warning
 from eaves.resource_limits import read_memory_limit
+from eaves.sources.agent.configuration import read_source
 
 NAMES = ("eaves", "trainer", "functions", "converters", "knative")
 INSTALL_AGAIN = "pip install --force-reinstall --no-deps .   # in a checkout of Eaves"
@@ -51,14 +51,10 @@ def examine_machine(file: Path, sources: Sequence[SourceSpec], port: int) -> Ite
             yield ok("port", f"the port {port} of `eaves up` is free")
         else:
             yield note("port", f"a program listens at port {port}, such as a running `eaves up`", "eaves status")
-    cameras = [source for source in sources if source.kind == "camera"]
-    if cameras and find_spec("av") is None:
-        yield error("cameras", "PyAV is not installed, which reads cameras", "pip install '.[camera]'")
-    for source in cameras:
-        path = str(source.options.get("url", ""))
-        if path.startswith("/") and not os.access(path, os.R_OK):
-            lacking = "can't be read by this user" if Path(path).exists() else "does not exist"
-            yield error("cameras", f"{path} of the source {source.name} {lacking}", "sudo usermod -aG video $USER")
+    for source in sources:
+        configured, _ = read_source(source.settings, str(file), "")
+        for problem, fix in configured.kind.check(configured.settings) if configured else ():
+            yield error("sources", f"{source.name}: {problem}", fix)
 
 
 def check_packages() -> Iterator[Finding]:

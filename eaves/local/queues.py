@@ -16,7 +16,7 @@ from eaves.link.relay_intake import BROKER
 from eaves.local.broker import lane_of, lane_of_sink
 from eaves.local.state import StateDirectory
 from eaves.platform import RELAY, PartStatus
-from eaves.sources.agent_lanes import LANES
+from eaves.sources.settings import LANES
 from eaves.spool import lease_path
 
 LINK = "link"

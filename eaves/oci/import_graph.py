@@ -8,6 +8,7 @@ kinds of sources, `python -m`); of a package, its `__main__` too.
 from __future__ import annotations
 
 import ast
+import fnmatch
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ def reachable_modules(root: Path, rooms: Iterable[str], entries: Iterable[str]) 
     Args:
         root: Folder that contains the packages.
         rooms: Top-level packages of Eaves, such as `eaves`.
-        entries: Modules that the processes are started with, as `python -m` takes them.
+        entries: Modules that the processes are started with, as `python -m` takes them; `NAME.*` for all of a package.
 
     Raises:
         OciError: When a module in `entries` doesn't exist.
@@ -32,10 +33,11 @@ def reachable_modules(root: Path, rooms: Iterable[str], entries: Iterable[str]) 
     files = [path for room in rooms for path in (root / room).rglob("*.py")]
     names = {path: path.relative_to(root).with_suffix("").as_posix().replace("/", ".") for path in files}
     modules = {name.removesuffix(".__init__"): path for path, name in names.items()}
-    missing = sorted(set(entries) - modules.keys())
+    started = {name for entry in entries for name in fnmatch.filter(modules, entry) or [entry]}
+    missing = sorted(started - modules.keys())
     if missing:
         raise OciError(f"the module {missing[0]} is missing from {root}", hint="install Eaves again")
-    waiting = [name for entry in entries for name in (entry, f"{entry}.__main__")]
+    waiting = [name for entry in started for name in (entry, f"{entry}.__main__")]
     found: set[str] = set()
     while waiting:
         parts = waiting.pop().split(".")

@@ -49,6 +49,8 @@ PROCESSES = {
     ),
 }
 """Name of a container image for the edge to the modules that are started in it by `python -m`."""
+PLUGINS = {"agent": ("eaves.plugins.*",)}
+"""Name of a container image to the modules that entry points name, which no import shows."""
 OLDEST = (3, 11)
 """Oldest version of Python that Eaves' code runs on, as (major, minor)."""
 ENVIRONMENT = {
@@ -215,7 +217,7 @@ def code_files(image: str = "function") -> Iterator[LayerFile]:
         image: Name of the container image, a key of `PROCESSES`.
     """
     root = Path(eaves.__file__).parents[1]
-    for path in reachable_modules(root, ROOMS, PROCESSES[image]).values():
+    for path in reachable_modules(root, ROOMS, (*PROCESSES[image], *PLUGINS.get(image, ()))).values():
         yield LayerFile(path=f"{CODE}/{path.relative_to(root).as_posix()}", content=path)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from eaves.base.names import NAME_PATTERN, find_object_fault
 from eaves.config import setting
 from eaves.credentials.redact import redact
-from eaves.delivery.mqtt.settings import MqttTriggerSettings, find_url_fault, is_mqtt
+from eaves.delivery.sinks import SINKS, MqttTriggerSettings, find_scheme, load_sink
 from eaves.events import IMAGE_CAPTURED
 from eaves.platform.filters import find_exact_faults, find_filter_faults
 from eaves.platform.quantities import QUANTITY_PATTERN
@@ -74,7 +74,6 @@ class MqttSection(MqttTriggerSettings):
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield violations of rules that concern several fields, as (field, message)."""
-        yield from MqttTriggerSettings.faults(self)
         if not QUANTITY_PATTERN.fullmatch(self.spool_size):
             yield "spool_size", f"must be a quantity such as 1Gi (got {self.spool_size!r})"
         if fault := find_object_fault(self.secret):
@@ -134,19 +133,19 @@ class TriggerSpec:
             yield "delivery.dead_letter_sink", "can't be the trigger itself"
         if self.function and self.url:
             yield "url", "can't be set together with function"
-        if self.is_mqtt:
-            if fault := find_url_fault(self.url):
-                yield "url", fault
+        if self.needs_publisher:
+            yield from load_sink(self.url).find_faults(self.url, self.mqtt)
             return
         if self.url and not is_http(self.url):
-            yield "url", f"must begin with http://, https://, mqtt:// or mqtts:// (got {redact(self.url)!r})"
+            *known, last = (f"{scheme}://" for scheme in ("http", "https", *SINKS.names()))
+            yield "url", f"must begin with {', '.join(known)} or {last} (got {redact(self.url)!r})"
         if self.mqtt != MqttSection():
             yield "mqtt", f"needs a url that begins with mqtt:// or mqtts:// (got {redact(self.url)!r})"
 
     @property
-    def is_mqtt(self) -> bool:
-        """Whether the trigger publishes its events to an MQTT broker."""
-        return is_mqtt(self.url)
+    def needs_publisher(self) -> bool:
+        """Whether the url isn't HTTP's, so that a sink of `eaves.delivery.sinks` delivers the events."""
+        return not is_http(self.url) and find_scheme(self.url) in SINKS.names()
 
 
 def find_dead_letter_target(trigger: TriggerSpec, triggers: Iterable[TriggerSpec]) -> TriggerSpec | None:

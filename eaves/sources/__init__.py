@@ -4,29 +4,18 @@ An agent keeps every image that it found in a spool until the sink has accepted 
 source gives each image an id that is the same whenever it finds the image again (ARCHITECTURE.md, Events), so an image
 that is found twice is sent once.
 
-This package exports the names that another package needs to add its own kind of source (docs/06-sources.md). It imports
-them when they are asked for, because the decoder of each camera is a process that imports this package and needs none.
+This package exports the names that another package needs to add its own kind of source (docs/06-sources.md).
+
+context     the interface between a source and its agent; kind: a kind of source and its members
+settings    settings of an agent and of every source; options, pixels: which images become events, and what of them
+agent/      the parts of an agent's process that all sources share; __main__: the process itself
+folder/, http/   the kinds of sources that need no plug-in; `eaves.plugins` has the others
+sent_images, files, retry   what kinds of sources have in common: images sent before, events of files, a full spool
+trial, collecting   a source run by a command, without a spool; queue: one request to the agent's queue
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from eaves.config import setting
-    from eaves.sources.context import Frame, Outcome, SourceContext
-    from eaves.sources.kind import SourceKind
+from eaves.config import setting
+from eaves.sources.context import Frame, Outcome, SourceContext
+from eaves.sources.kind import SourceKind
 
 __all__ = ["Frame", "Outcome", "SourceContext", "SourceKind", "setting"]
-_MODULES = {
-    "Frame": "eaves.sources.context",
-    "Outcome": "eaves.sources.context",
-    "SourceContext": "eaves.sources.context",
-    "SourceKind": "eaves.sources.kind",
-    "setting": "eaves.config",
-}
-
-
-def __getattr__(name: str) -> Any:  # PEP 562
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 import click
@@ -17,19 +16,17 @@ from eaves.admin.server import open_endpoints
 from eaves.base.allocator import return_freed_memory
 from eaves.delivery import Deliverer, SinkClient
 from eaves.events import Event
-from eaves.http_client.proxies import DIRECT, Proxies, parse_proxies
+from eaves.http_client.proxies import parse_proxies
 from eaves.link.client import CredentialedClient
 from eaves.options import build_settings, report_errors, settings_options
 from eaves.sources.agent.configuration import (
-    ConfiguredSource,
     count_remembered,
     load_agent_id,
     parse_overrides,
     parse_sources,
 )
-from eaves.sources.agent.context import AgentContext
-from eaves.sources.agent.deliverers import ClaimBucket, build_deliverers, choose_lanes, open_buckets
-from eaves.sources.agent.supervision import STOP_S, SupervisedSource, stop_sources
+from eaves.sources.agent.deliverers import build_deliverers, choose_lanes, open_buckets
+from eaves.sources.agent.supervision import STOP_S, SupervisedSource, build_source, stop_sources
 from eaves.sources.settings import AgentSettings
 from eaves.spool import Spool
 
@@ -54,8 +51,25 @@ def main(**options: Any) -> None:
     with Spool(settings.spool, limits=limits) as spool, client, ExitStack() as stack:
         agent_id = load_agent_id(settings.spool)
         buckets = open_buckets(configured, settings, proxies)
-        sources = [build_source(one, settings, spool, overrides, buckets, proxies, agent_id) for one in configured]
-        function_client = build_function_client(settings, proxies)
+
+        def store(event: Event) -> bool:
+            lanes = choose_lanes(settings, buckets, event)
+            return spool.put(event.with_extensions(**overrides), lanes=lanes, once=True)
+
+        given: dict[str, Any] = {
+            "node": settings.node,
+            "spool_max_bytes": settings.spool_max_bytes,
+            "agent_id": agent_id,
+        }
+        sources = [
+            build_source(one, site=settings.site, index=spool, store=store, proxies=proxies, **given)
+            for one in configured
+        ]
+        function_client = None
+        if folder := settings.function_credentials:
+            function_client = CredentialedClient(
+                folder, connections=settings.parallel, ca_certs_pem=settings.ca_certs, proxies=proxies
+            )
         deliverers = build_deliverers(settings, spool, client, overrides, function_client, buckets)
         for deliverer in deliverers:
             deliverer.start()
@@ -78,49 +92,6 @@ def main(**options: Any) -> None:
             signal.sigwait(STOP_SIGNALS)
         finally:
             stop(sources, deliverers)
-
-
-def build_function_client(settings: AgentSettings, proxies: Proxies) -> CredentialedClient | None:
-    """Build the HTTP client for a function that requires credentials; None when the function doesn't require any."""
-    folder = settings.function_credentials
-    if folder is None:
-        return None
-    return CredentialedClient(
-        folder,
-        connections=settings.parallel,
-        ca_certs_pem=settings.ca_certs,
-        proxies=proxies,
-    )
-
-
-def build_source(
-    configured: ConfiguredSource,
-    settings: AgentSettings,
-    spool: Spool,
-    overrides: Mapping[str, str],
-    buckets: Mapping[str, ClaimBucket],
-    proxies: Proxies = DIRECT,
-    agent_id: str | None = None,
-) -> SupervisedSource:
-    """Build one source that puts its images into the spool."""
-
-    def store(event: Event) -> bool:
-        return spool.put(event.with_extensions(**overrides), lanes=choose_lanes(settings, buckets, event), once=True)
-
-    context = AgentContext(
-        configured.common.name,
-        site=settings.site,
-        node=settings.node,
-        index=spool,
-        store=store,
-        max_bytes=configured.common.max_bytes,
-        spool_max_bytes=settings.spool_max_bytes,
-        credentials=configured.common.credentials,
-        proxies=proxies,
-        options=configured.options,
-        agent_id=agent_id,
-    )
-    return SupervisedSource(partial(configured.kind.run, configured.settings), context)
 
 
 def stop(sources: Sequence[SupervisedSource], deliverers: Sequence[Deliverer]) -> None:

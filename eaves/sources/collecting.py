@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 from eaves import media_type
@@ -23,7 +22,7 @@ from eaves.http_client.proxies import Proxies
 from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.counters import SourceCounters
-from eaves.sources.agent.supervision import SupervisedSource, stop_sources
+from eaves.sources.agent.supervision import build_source, stop_sources
 from eaves.sources.context import SentIndex
 from eaves.sources.options import FrameOptions
 from eaves.spool.settings import ATTRIBUTES_BYTES
@@ -164,20 +163,17 @@ def run_without_spool(
     options: FrameOptions | None = None,
 ) -> Iterator[AgentContext]:
     """Run a source in the block exactly as an agent would, with `options` in place of its own; nothing is sent."""
-    context = AgentContext(
-        configured.common.name,
+    source = build_source(
+        configured,
         site=site,
         index=index,
         store=store,
-        max_bytes=configured.common.max_bytes,
-        spool_max_bytes=configured.common.max_bytes + ATTRIBUTES_BYTES,
-        credentials=configured.common.credentials,
         proxies=proxies,
-        options=options or configured.options,
+        options=options,
+        spool_max_bytes=configured.common.max_bytes + ATTRIBUTES_BYTES,
     )
-    source = SupervisedSource(partial(configured.kind.run, configured.settings), context)
     source.start()
     try:
-        yield context
+        yield source.context
     finally:
         stop_sources([source])

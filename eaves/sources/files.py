@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from eaves import media_type
 from eaves.events import DATADIGEST, DATAREF, IMAGE_CAPTURED, TENSOR_CAPTURED, Event, event_id, source_uri
+from eaves.sources.context import Frame
 
 
 def position(subject: str, *, mtime_ns: int, size_bytes: int) -> str:
@@ -32,54 +32,29 @@ def build_text(text: str) -> str:
     return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
-def build_capture(
-    *,
-    source: str,
-    identity: str,
-    subject: str,
-    captured_at_ns: int | None,
-    data: bytes,
-    camera: str,
-    content_type: str = "",
-    extensions: Mapping[str, str] | None = None,
-    dataref: str = "",
-    digest: str = "",
-) -> Event:
-    """Build the event of one captured image.
+def build_capture(frame: Frame, *, source: str, camera: str) -> Event:
+    """Build the event of a frame, of the source `/eaves/SITE/SOURCE`; `camera` is for a frame of no named one.
 
     An event with `dataref` has no data, and a function fetches the image from there. Source: CloudEvents,
     extensions/dataref.md.
-
-    Args:
-        source: `source` attribute, `/eaves/SITE/SOURCE`.
-        identity: Id of the event.
-        subject: Name of the image within the source, for example its path relative to the folder, or a topic; may be
-            empty.
-        captured_at_ns: Capture time, nanoseconds since 1970; None when it isn't known.
-        data: Encoded image; empty with `dataref`.
-        camera: Value of the `partitionkey` attribute.
-        content_type: Media type of `data`; empty to detect it from the first bytes.
-        extensions: Further extension attributes.
-        dataref: URL of the image, when the event has no data.
-        digest: Digest of the image at `dataref`, `sha256:HEX`; empty when it isn't known.
     """
-    if dataref:
-        reference = {DATAREF: dataref, **({DATADIGEST: digest} if digest else {})}
-        media = content_type or None  # the store's own content type counts when the event has none
+    if frame.dataref:
+        reference = {DATAREF: frame.dataref, **({DATADIGEST: frame.digest} if frame.digest else {})}
+        media = frame.content_type or None  # the store's own content type counts when the event has none
     else:
-        reference = {DATADIGEST: f"sha256:{hashlib.sha256(data).hexdigest()}"}
-        media = content_type or media_type.sniff(data)
+        reference = {DATADIGEST: f"sha256:{hashlib.sha256(frame.data).hexdigest()}"}
+        media = frame.content_type or media_type.sniff(frame.data)
     return Event(
-        id=identity,
+        id=event_id(source, frame.position),
         source=source,
         type=IMAGE_CAPTURED,
-        subject=build_text(subject) or None,
-        time=None if captured_at_ns is None else _moment(captured_at_ns),
+        subject=build_text(frame.subject) or None,
+        time=None if frame.captured_at_ns is None else _moment(frame.captured_at_ns),
         datacontenttype=media,
-        data=data,
+        data=frame.data,
         extensions={
-            **{name: build_text(value) for name, value in (extensions or {}).items()},
-            "partitionkey": build_text(camera),
+            **{name: build_text(value) for name, value in frame.extensions.items()},
+            "partitionkey": build_text(frame.camera or camera),
             **reference,
         },
     )
@@ -96,17 +71,13 @@ def _moment(captured_at_ns: int) -> str | None:
 def capture_file(path: Path, *, site: str, name: str = "send") -> Event:
     """Build the event of one file on this machine: an image, or the numbers in a .json file."""
     status = path.stat()
-    source = source_uri(site, name)
-    identity = event_id(source, position(str(path.absolute()), mtime_ns=status.st_mtime_ns, size_bytes=status.st_size))
-    data = path.read_bytes()
-    event = build_capture(
-        source=source,
-        identity=identity,
+    frame = Frame(
+        data=path.read_bytes(),
+        position=position(str(path.absolute()), mtime_ns=status.st_mtime_ns, size_bytes=status.st_size),
         subject=build_subject(Path(path.name)),
         captured_at_ns=status.st_mtime_ns,
-        data=data,
-        camera=name,
     )
+    event = build_capture(frame, source=source_uri(site, name), camera=name)
     if path.suffix.lower() == ".json":
         return replace(event, type=TENSOR_CAPTURED, datacontenttype="application/json")
     return event

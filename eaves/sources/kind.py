@@ -1,34 +1,62 @@
-"""Kinds of sources: the settings of a kind and the function that runs it.
+"""Kinds of sources: the settings of a kind, the function that runs it, and what commands and platforms ask it.
 
 The setting `kind` of a source in eaves.yaml names its kind. Any package may add kinds by entry points of the group
 `eaves.sources`; the name of the entry point is that of the kind, and its object is a `SourceKind`. docs/06-sources.md
-shows such a kind in ten lines.
+shows such a kind in ten lines. The kinds of `eaves.plugins` are registered in the same way.
 
-Only the module of the requested kind is imported, so an agent loads no library that it doesn't use. Eaves' own kinds
-are listed here for three reasons: a checkout on the path has no metadata, searching the metadata of all installed
-packages takes time at each start, and no package can replace one of these kinds.
+Only the module of the requested kind is imported, so an agent loads no library that it doesn't use. The kinds `folder`
+and `http` need no entry point, so their agents search no metadata at their start.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
 
 from eaves.errors import NotFoundError
+from eaves.plugin_registry import PluginRegistry
 from eaves.sources.context import SourceContext
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
 
 S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailedStep:
+    """A step of `eaves sources try` that failed.
+
+    Attributes:
+        name: `login`, `path`, `TLS`, `connection`, `video`, `format` or `image`, found from the reason that the source
+            reported; `empty` when it reported none and no image came.
+        message: What failed, without credentials.
+        hint: What to do; empty for the usual remedy.
+        credentials: Folder of the source's credentials; empty without one.
+        facts: What the source found in its input (`SourceContext.describe`).
+        timeout_s: Time limit of the command, seconds.
+    """
+
+    name: str
+    message: str
+    hint: str = ""
+    credentials: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    timeout_s: float = 0.0
+
+
+def explain_empty(failed: FailedStep, place: str) -> FailedStep:
+    """Say that a place such as `folder /images` has no image, when none came."""
+    if failed.name != "empty":
+        return failed
+    hint = "copy a .jpg, .png, .webp, .bmp, .tif or .gif file into it"
+    return replace(failed, message=f"the {place} has no image", hint=hint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceKind(Generic[S]):
     """A kind of source, such as `folder` or `mqtt`: its settings, and the function that captures images.
+
+    Only `settings` and `run` are needed; the other members are for commands and for clusters.
 
     Attributes:
         settings: Frozen dataclass with fields made by `eaves.config.setting`: the settings of this kind in eaves.yaml,
@@ -44,16 +72,27 @@ class SourceKind(Generic[S]):
             is sent twice.
         addresses: Returns the `HOST:PORT` of each server that the source connects to, `tls://HOST:PORT` with TLS, so
             that `eaves doctor` can test the connections from inside the cluster.
-        path_setting: Name of the setting with the path that the source reads as `claim` or `node`; rendering replaces
-            the path by the one in the pod.
-        is_file: Whether a value of `path_setting` is the path of a file or device, which only an agent on its node can
-            read. The kind then runs as `node`, unless eaves.yaml names another agent.
+        place_setting: Name of the setting with the address or path of what the source reads; rendering replaces the
+            path that a `claim` or `node` reads by the one in the pod.
+        is_file: Whether a path is that of a file or device and not of a folder. A kind without `claim` then runs as
+            `node`, unless eaves.yaml names another agent.
         extra: Extra of Eaves with the library that the kind needs, such as `camera`; on a cluster it selects the
             container image of the agent. Empty when a plain agent suffices.
         child_bytes: Returns the memory that the processes that the source starts may use, bytes.
         refers: Returns the beginning of the URLs of the source's frames when they stay in an object store
             (`Frame.dataref`). Options that need an image's pixels can't be applied to them, and the function must be
             allowed to fetch from there. Empty when frames have data.
+        proxied: Whether the source uses the HTTP proxies of the process.
+        schemes: Schemes of the addresses that `parse_place` knows.
+        parse_place: Returns the settings for an address or a path on the command line; None for one of another kind.
+        guest: Returns the settings to replace so that a command can run the source while an agent runs it, too. It gets
+            the settings as in eaves.yaml, and a name that no other client has.
+        check: Yields problems of this machine, each with its fix, for `eaves doctor`.
+        every_s: Returns the time between two images by the settings, seconds; 0 when they don't say it.
+        rated: Whether `eaves sources try` waits for a second image, to measure the time between two.
+        idle_s: Returns the time without an image and without a reason after which `eaves sources try` ends, seconds.
+        persistent_s: Time for which a reason must last until it ends `eaves sources try`, seconds.
+        explain: Returns a failed step of `eaves sources try` with a better message or remedy.
     """
 
     settings: type[S]
@@ -61,66 +100,50 @@ class SourceKind(Generic[S]):
     runs_as: tuple[str, ...] = ("service",)
     remembers: Callable[[S], int] = lambda _: 100_000
     addresses: Callable[[S], Iterable[str]] = lambda _: ()
-    path_setting: str = "path"
+    place_setting: str = "path"
     is_file: Callable[[str], bool] = lambda _: False
     extra: str = ""
     child_bytes: Callable[[S], int] = lambda _: 0
     refers: Callable[[S], str] = lambda _: ""
+    proxied: bool = False
+    schemes: tuple[str, ...] = ()
+    parse_place: Callable[[str], Mapping[str, Any] | None] = lambda _: None
+    guest: Callable[[Mapping[str, Any], str], Mapping[str, Any]] = lambda *_: {}
+    check: Callable[[S], Iterable[tuple[str, str]]] = lambda _: ()
+    every_s: Callable[[S], float] = lambda settings: getattr(settings, "every_s", 0.0)
+    rated: bool = False
+    idle_s: Callable[[S], float] = lambda _: float("inf")
+    persistent_s: float = 0.0
+    explain: Callable[[S, FailedStep], FailedStep] = lambda _, failed: failed
 
 
 AnyKind = SourceKind[Any]
 
-GROUP = "eaves.sources"
-"""Entry point group in which packages register kinds of sources. The name of an entry point is that of the kind."""
-OWN: Mapping[str, str] = {
-    "camera": "eaves.sources.camera.kind:KIND",
-    "folder": "eaves.sources.folder.source:KIND",
-    "http": "eaves.sources.http.kind:KIND",
-    "mqtt": "eaves.sources.mqtt.source:KIND",
-    "replay": "eaves.sources.replay:KIND",
-    "s3": "eaves.sources.s3:KIND",
-}
-"""Name of each of Eaves' own kinds of sources to its module and attribute."""
-
-
-def list_kinds() -> list[str]:
-    """Return the names of all installed kinds of sources in alphabetical order."""
-    return sorted({*OWN, *_find_added()})
+KINDS = PluginRegistry(
+    "eaves.sources",
+    SourceKind,
+    what="source kind",
+    own={"folder": "eaves.sources.folder.source:KIND", "http": "eaves.sources.http.kind:KIND"},
+)
+"""Every kind of source, by its name."""
 
 
 def load_kind(name: str) -> AnyKind:
-    """Load a kind of source by its name.
-
-    Raises:
-        NotFoundError: When there is no such kind, or when the package that adds the kind can't be imported.
-    """
-    if name in OWN:
-        module, _, attribute = OWN[name].partition(":")
-        found = getattr(import_module(module), attribute)
-    else:
-        added = _find_added()
-        if name not in added:
-            raise NotFoundError(f"there is no source kind {name!r}; {_suggest(name)}")
-        try:
-            found = added[name].load()
-        except Exception as error:  # a third-party package may raise anything
-            raise NotFoundError(
-                f"the source kind {name} can't be loaded from {added[name].value}: {type(error).__name__}: {error}"[
-                    :512
-                ]
-            ) from error
-    if not isinstance(found, SourceKind):
-        raise NotFoundError(f"the source kind {name} is a {type(found).__name__}, not an eaves.sources.kind.SourceKind")
+    """Load a kind of source by its name; NotFoundError when there is none, or its package can't be imported."""
+    found: AnyKind = KINDS.load(name)
     return found
 
 
-def _suggest(name: str) -> str:
-    kinds = list_kinds()
-    near = difflib.get_close_matches(name, kinds, n=1)
-    return f"did you mean {near[0]}?" if near else f"available kinds: {', '.join(kinds)}"
+def iter_kinds() -> Iterator[tuple[str, AnyKind]]:
+    """Yield name and kind of every kind of source that can be imported."""
+    for name in KINDS.names():
+        with suppress(NotFoundError):
+            yield name, load_kind(name)
 
 
-def _find_added() -> dict[str, EntryPoint]:
-    from importlib.metadata import entry_points
-
-    return {point.name: point for point in entry_points(group=GROUP)}
+def parse_place(text: str) -> dict[str, Any] | None:
+    """Return the settings of a source for its address or path; None for a text that no kind knows."""
+    for name, kind in iter_kinds():
+        if (found := kind.parse_place(text)) is not None:
+            return {"kind": name, **found}
+    return None

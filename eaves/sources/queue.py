@@ -18,8 +18,7 @@ from eaves.admin.server import default_socket
 from eaves.config import iter_leaves
 from eaves.errors import EavesError
 from eaves.options import report_errors
-from eaves.sources.agent_lanes import LANES
-from eaves.sources.settings import AgentSettings
+from eaves.sources.settings import LANES, AgentSettings
 from eaves.spool import lease_path
 from eaves.web.problem_document import build_problem, error_type
 

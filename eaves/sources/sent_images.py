@@ -23,7 +23,7 @@ from eaves.errors import (
     StorageError,
 )
 from eaves.sources.context import Frame, Outcome, SourceContext
-from eaves.sources.faults import capture_when_possible
+from eaves.sources.retry import capture_when_possible
 
 KNOWN = 200_000
 """Maximum number of images kept in memory, about 100 bytes each; for further ones, a scan reads the index."""
@@ -63,7 +63,7 @@ class SentImages:
         if key in self._known or (self._found is not None and key in self._found):
             return True
         if self._index.seen(self._context.source, identity, options=self._context.options_digest):
-            self._keep(key)
+            self._cache(key)
             return True
         return False
 
@@ -115,7 +115,7 @@ class SentImages:
     def add(self, identity: str) -> None:
         """Remember an image that was sent or left out: in memory, when there is room."""
         self._present += 1
-        self._keep(bytes.fromhex(identity))
+        self._cache(bytes.fromhex(identity))
 
     def pass_over(self, identity: str) -> None:
         """Remember an image that the source's options leave out, as long as these are the same.
@@ -166,7 +166,7 @@ class SentImages:
         self._found, self._counted = None, 0
         self._batch.clear()
 
-    def _keep(self, key: bytes) -> None:
+    def _cache(self, key: bytes) -> None:
         if len(self) < self._limit:
             (self._known if self._found is None else self._found).add(key)
 

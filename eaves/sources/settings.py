@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 DEFAULT_KIND = "folder"
 """Kind of a source whose settings name none."""
 
+IMAGES, REPLIES, UPLOADS, FORWARDS = "sink", "replies", "uploads", "forwards"
+"""Lane of captured images, which go to the function or the sink; lane of predictions, and of images that are forwarded
+with them, which go to the sink; and lane of large images, which go to their bucket before their events go further."""
+LANES = (IMAGES, REPLIES, UPLOADS, FORWARDS)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSettings:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,42 +29,28 @@ from eaves.errors import (
     UnreachableError,
 )
 from eaves.events import Event
+from eaves.http_client.explain import CERTIFICATE, CONNECTION, NAME, TLS
 from eaves.http_client.proxies import Proxies
 from eaves.images.decoder import load
 from eaves.reachability import TIMEOUT_S, parse_address, reach
 from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.collecting import NoIndex, run_without_spool
-from eaves.sources.options.settings import parse_interval_ns
+from eaves.sources.kind import FailedStep
+from eaves.sources.options import parse_interval_ns
 
 TICK_S = 0.05
 """Interval between two looks at the state of the source, seconds."""
-RATED = ("camera", "mqtt")
-"""Kinds whose rate is measured, because no setting has it."""
 WATCH_S = 4.0
 """Time in which a second image is waited for, seconds: cameras send a key frame every 1 to 4 seconds."""
 MEASURE_S = 1.0
 """Minimum time in which the rate of images is measured, seconds."""
-PERSISTENT_S = 1.5
-"""Time for which a broker must be unavailable for the same reason, seconds: the agent connects again at once with MQTT
-3.1.1 when a broker doesn't support 5. Any other source's first reason ends the trial."""
-IDLE_S = {"folder": 1.0, "replay": 1.0, "s3": 5.0}
-"""Time without an image, in addition to `settle_s`, after which a source of files counts as empty, seconds."""
 DARK, BRIGHT = 24.0, 235.0
 """Mean grey levels below and above which an image is called dark or overexposed."""
 FLAT = 4.0
 """Standard deviation of the grey levels below which an image counts as one colour. The noise of a camera behind a lens
 cap has 1 to 3; a street at night has more than 10."""
-RTSP_PATHS = (
-    "/Streaming/Channels/101 (Hikvision), /cam/realmonitor?channel=1&subtype=0 (Dahua), "
-    "/axis-media/media.amp (Axis), /h264Preview_01_main (Reolink)"
-)
-"""Usual paths of RTSP streams, as installers list them; not taken from the makers' own pages."""
-SNAPSHOT_PATHS = (
-    "/ISAPI/Streaming/channels/101/picture (Hikvision), /cgi-bin/snapshot.cgi (Dahua), /axis-cgi/jpg/image.cgi (Axis)"
-)
-"""Usual paths of snapshots over HTTP, as installers list them; not taken from the makers' own pages."""
-_AGAIN = re.compile(r"; (?:connecting|it is (?:started|tried)) again.*")
+_RETRY_NOTE = re.compile(r"; (?:connecting|it is (?:started|tried)) again.*")
 """End of a reason that says what an agent does next, which a trial doesn't do."""
 _FAILURES: tuple[tuple[str, str, type[EavesError], str], ...] = (
     (
@@ -113,11 +98,6 @@ _FAILURES: tuple[tuple[str, str, type[EavesError], str], ...] = (
     (r"", "image", EavesError, ""),
 )
 """Pattern of the reason that a source reports, the step that fails, the error that ends the command, and a hint."""
-_LOCAL_HINTS = {
-    "path": "ls -l {place}; v4l2-ctl --list-devices lists the cameras of this machine",
-    "connection": "ls -l {place}; a device belongs to the group video: sudo usermod -aG video $USER",
-}
-"""Hints about a video file or a device, by step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +126,7 @@ class SourceTrial:
         name: Name of the source.
         kind: Kind of the source.
         place: Address or path of the source, without credentials.
+        in_folder: Whether the images are files of this machine, in the folder or archive `settings.path`.
         steps: Steps in order; the last one may have failed.
         stream: What the source found in its input, a camera in its stream (`Opened`); else empty.
         first_image_s: Seconds from the start of the source to its first image; None without an image.
@@ -160,6 +141,7 @@ class SourceTrial:
     name: str
     kind: str
     place: str
+    in_folder: bool = False
     steps: list[TrialStep] = field(default_factory=list)
     stream: Mapping[str, Any] = field(default_factory=dict)
     first_image_s: float | None = None
@@ -188,11 +170,12 @@ def try_source(
         report: Called with a sentence when something begins that may take seconds.
     """
     deadline = time.monotonic() + timeout_s
-    places = (getattr(configured.settings, name, None) for name in ("url", "path", "bucket"))
+    kind = configured.kind
     trial = SourceTrial(
         name=configured.common.name,
         kind=configured.common.kind,
-        place=redact(str(next(filter(None, places), ""))),
+        place=redact(str(getattr(configured.settings, kind.place_setting, ""))),
+        in_folder="claim" in kind.runs_as,
     )
     try:
         for step in _check_servers(configured, proxies, deadline):
@@ -215,12 +198,13 @@ def try_source(
 
 
 def _check_servers(configured: ConfiguredSource, proxies: Proxies, deadline: float) -> Iterator[TrialStep]:
-    proxy = proxies.find(str(getattr(configured.settings, "url", "")))
-    if proxy is not None and configured.common.kind != "camera":
+    kind, settings = configured.kind, configured.settings
+    proxy = proxies.find(str(getattr(settings, kind.place_setting))) if kind.proxied else None
+    if proxy is not None:
         yield TrialStep(name="proxy", detail=f"the connection leads through {redact(proxy.url)}")
         return
     folder = configured.common.credentials
-    for address in configured.kind.addresses(configured.settings):
+    for address in kind.addresses(settings):
         yield from _check_server(address, folder, max(0.1, min(TIMEOUT_S, deadline - time.monotonic())))
 
 
@@ -238,31 +222,32 @@ def _check_server(address: str, credentials: Path | None, timeout_s: float) -> I
     )
     found = reach(address, str(authorities), timeout_s=timeout_s)
     steps = [("address", host), ("connection", f"TCP port {port} answers"), ("TLS", "the certificate is trusted")]
-    passed = {"": 2 + with_tls, "name": 0, "connection": 1}.get(found.failed, 2)
+    passed = {NAME: 0, CONNECTION: 1}.get(found.kind, 2) if found else 2 + with_tls
     for name, detail in steps[:passed]:
         yield TrialStep(name=name, detail=detail)
+    if found is None:
+        return
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    why = found.message.removeprefix("its certificate is not trusted: ").removeprefix("TLS failed: ").lower()
+    why = found.reason.removeprefix("its certificate is not trusted: ").removeprefix("TLS failed: ").lower()
     message, hint = {
-        "name": (f"the name {host} is not found", "check the spelling, or use the IP address of the server"),
-        "connection": (
+        NAME: (f"the name {host} is not found", "check the spelling, or use the IP address of the server"),
+        CONNECTION: (
             f"can't connect to {where}: {why}",
             f"check that the device is on, and that no firewall is between it and this machine: ping {host}",
         ),
-        "certificate": (
+        CERTIFICATE: (
             f"the certificate of {where} is not trusted: {why}",
             f"write the certificate of its authority, or its own if it signs itself, to {authorities}",
         ),
-        "tls": (f"TLS with {where} failed: {why}", "check whether the server uses TLS at this port"),
-    }.get(found.failed, ("", ""))
+        TLS: (f"TLS with {where} failed: {why}", "check whether the server uses TLS at this port"),
+    }[found.kind]
     if "refused" in why:
         hint = f"check the port in the address; nothing listens at {port}"
     elif "mismatch" in why:
         hint = "use a name in the address that the certificate is for"
     elif "expired" in why or "not yet valid" in why:
         hint = "check the clocks of this machine and of the server; the certificate isn't valid now"
-    if found.failed:
-        raise StepError(steps[passed][0], UnreachableError(message, hint=hint))
+    raise StepError(steps[passed][0], UnreachableError(message, hint=hint))
 
 
 def _run(
@@ -298,9 +283,7 @@ def _wait(
     configured: ConfiguredSource, counters: SourceCounters, times: Sequence[float], began: float, deadline: float
 ) -> None:
     """Wait until a run has to end; a second image is waited for where it shows the rate."""
-    kind = configured.common.kind
-    idle_s = IDLE_S.get(kind, float("inf")) + getattr(configured.settings, "settle_s", 0.0)
-    persistent_s = PERSISTENT_S if kind == "mqtt" else 0.0
+    kind, idle_s = configured.kind, configured.kind.idle_s(configured.settings)
     reason, since = "", began
     while (now := time.monotonic()) < deadline:
         time.sleep(TICK_S)
@@ -308,9 +291,9 @@ def _wait(
             reason, since = _read_reason(counters), now
         if times:
             watched_s = now - began - times[0]
-            if kind not in RATED or watched_s >= (MEASURE_S if len(times) > 1 else WATCH_S):
+            if not kind.rated or watched_s >= (MEASURE_S if len(times) > 1 else WATCH_S):
                 return
-        elif counters.state == "finished" or now - since >= (persistent_s if reason else idle_s):
+        elif counters.state == "finished" or now - since >= (kind.persistent_s if reason else idle_s):
             return
 
 
@@ -325,14 +308,12 @@ def _find_interval(configured: ConfiguredSource, stream: Mapping[str, Any], time
 
     It is the one that was measured, but at least the setting `every_s` of the kind and that of the option `rate`.
     """
-    kind, interval_s = configured.common.kind, 0.0
-    if kind in RATED and len(times) > 1:
-        interval_s = (times[-1] - times[0]) / (len(times) - 1)
-        interval_s = round(interval_s, 1 if interval_s >= 0.95 else 2)
+    interval_s = configured.kind.every_s(configured.settings)
     if stream.get("rate") and stream["decoding"] != "key":
-        interval_s = 1 / stream["rate"]
-    if kind != "s3":  # its interval is that of its listing
-        interval_s = max(interval_s, getattr(configured.settings, "every_s", 0.0))
+        interval_s = max(interval_s, 1 / stream["rate"])
+    elif configured.kind.rated and len(times) > 1:
+        measured_s = (times[-1] - times[0]) / (len(times) - 1)
+        interval_s = max(interval_s, round(measured_s, 1 if measured_s >= 0.95 else 2))
     return max(interval_s, parse_interval_ns(configured.options.rate) / 1e9) if interval_s else 0.0
 
 
@@ -358,54 +339,29 @@ def _explain_absence(
     trial: SourceTrial, configured: ConfiguredSource, counters: SourceCounters, timeout_s: float
 ) -> StepError:
     """Return why a run has no image, from the reason that the source reported, or from what it did instead."""
-    if reason := _read_reason(counters):
-        reason = _AGAIN.sub("", redact(reason))
-        return explain(reason, trial.kind, trial.place, str(configured.common.credentials or ""))
-    if trial.dropped:
+    credentials, reason = str(configured.common.credentials or ""), _read_reason(counters)
+    if not reason and trial.dropped:
         causes = ", ".join(f"{cause} {count}" for cause, count in sorted(trial.dropped.items()))
         why = counters.unusable.replace("every image was dropped: ", "; ")
         return StepError("format", InputError(f"{trial.name} dropped every image ({causes}){why}"))
-    message, hint = f"no image came from {trial.place or trial.name} within {timeout_s:g} s", ""
-    if place := {"folder": "folder", "replay": "recording", "s3": "bucket"}.get(trial.kind):
-        message = f"the {place} {trial.place} has no image"
-        hint = "copy a .jpg, .png, .webp, .bmp, .tif or .gif file into it"
-    elif trial.kind == "mqtt":
-        message = f"no message came on {', '.join(configured.settings.topics)} within {timeout_s:g} s"
-        hint = "check the topic and the user's rights; wait longer with --timeout 60"
-    elif "codec" in trial.stream:
-        message = f"the stream is open ({trial.stream['codec']}), and no key frame came within {timeout_s:g} s"
-        hint = (
-            "set the interval of key frames (I frames, GOP) to 1 to 4 seconds in the camera, or wait longer with "
-            "--timeout 60"
-        )
-    return StepError("image", DeliveryError(message, hint=hint or None))
+    message = _RETRY_NOTE.sub("", redact(reason))
+    error: type[EavesError] = DeliveryError
+    step, hint = "empty", ""
+    if reason:
+        _, step, error, hint = next(one for one in _FAILURES if re.search(one[0], message))
+    else:
+        message = f"no image came from {trial.place or trial.name} within {timeout_s:g} s"
+    failed = FailedStep(
+        name=step, message=message, hint=hint, credentials=credentials, facts=trial.stream, timeout_s=timeout_s
+    )
+    failed = configured.kind.explain(configured.settings, failed)
+    hint = failed.hint
+    if step == "login" and not hint:
+        hint = _hint_login(failed.message, credentials)
+    return StepError("image" if step == "empty" else step, error(redact(failed.message), hint=hint or None))
 
 
-def explain(reason: str, kind: str, place: str, credentials: str) -> StepError:
-    """Return the step that failed and what to do, found from the reason that a source reports.
-
-    Args:
-        reason: Reason, as `eaves status` shows it too.
-        kind: Kind of the source.
-        place: Address or path of the source.
-        credentials: Folder of the source's credentials; empty without one.
-    """
-    _, step, error, hint = next(one for one in _FAILURES if re.search(one[0], reason))
-    if step == "login":
-        if kind == "camera" and not credentials and "@" not in place:
-            reason = "the camera asks for a login, and there is no user name"
-        hint = _hint_login(reason, kind, credentials)
-    elif kind == "camera" and "://" not in place:
-        hint = _LOCAL_HINTS.get(step, hint).format(place=shlex.quote(place))
-    elif step == "path" and (paths := {"camera": RTSP_PATHS, "http": SNAPSHOT_PATHS}.get(kind)):
-        hint = f"check the path of the address; usual ones: {paths}"
-    return StepError(step, error(reason, hint=hint or None))
-
-
-def _hint_login(message: str, kind: str, credentials: str) -> str:
-    if kind == "s3":
-        where = credentials or "a folder that --credentials names"
-        return f"check the files access_key and secret_key in {where}, and the rights of the key"
+def _hint_login(message: str, credentials: str) -> str:
     if credentials:
         return f"check the files username and password in {credentials}; many cameras lock an account after 5 attempts"
     if "no user name" in message:

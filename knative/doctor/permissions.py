@@ -83,7 +83,7 @@ def list_needed(subject: ExaminedSite) -> Iterator[NeededPermission]:
     yield need("logs", POD, ("get",), here, "log")
     yield need("status, rollout", POD, CONNECT, here, "portforward")
     runners = {find_runner(source) for source in subject.app.sources}
-    if runners - {NODE} or any(trigger.is_mqtt for trigger in subject.app.triggers):
+    if runners - {NODE} or any(trigger.needs_publisher for trigger in subject.app.triggers):
         yield need("queue", POD, CONNECT, here, "exec")
     if NODE in runners:
         agents = subject.settings.agent_namespace

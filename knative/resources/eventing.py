@@ -46,7 +46,7 @@ def _dead_letter_sink(app: ClusterApp, trigger: TriggerSpec) -> dict[str, Any] |
 
 
 def _subscriber(app: ClusterApp, trigger: TriggerSpec) -> dict[str, Any]:
-    if trigger.is_mqtt:
+    if trigger.needs_publisher:
         return {"ref": reference(SERVICE, publisher_name(app, trigger), app.site.namespace)}
     if trigger.url:
         return {"uri": trigger.url}

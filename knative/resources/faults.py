@@ -63,7 +63,7 @@ def _find_trigger_faults(app: ClusterApp, trigger: TriggerSpec) -> Iterator[tupl
     start_s = app.function.scale.start_timeout_s
     if not trigger.url and trigger.delivery.timeout_s <= start_s:
         yield "delivery.timeout_s", f"must be above scale.start_timeout_s ({start_s:g}), the time limit of a cold start"
-    if not trigger.is_mqtt:
+    if not trigger.needs_publisher:
         return
     if has_secrets(trigger.url):
         yield "url", _advise_credentials(app.site, trigger.name, "mqtt.secret")
@@ -132,7 +132,7 @@ def _find_source_faults(app: ClusterApp, source: SourceSpec) -> Iterator[tuple[s
         return
     if reads_file(source):
         message = "must be the address of a server; a source with the path of a device or file needs `agent: node`"
-        yield kind.path_setting, message
+        yield kind.place_setting, message
     if runner == CLAIM and not source.claim:
         also = ", or set `agent: node`" if NODE in kind.runs_as else ""
         yield "claim", f"must name the volume that the agent {source.name!r} reads{also}"
@@ -145,7 +145,7 @@ def _find_node_faults(source: SourceSpec, site: SiteSettings) -> Iterator[tuple[
     what = "folder" if CLAIM in kind.runs_as else "device or a video file"
     known = PurePosixPath(path)
     if not path.startswith("/") or ".." in known.parts or (reads_file(source) and str(known.parent) == "/"):
-        yield kind.path_setting, f"must be the absolute path of a {what} on the nodes (got {redact(path)!r})"
+        yield kind.place_setting, f"must be the absolute path of a {what} on the nodes (got {redact(path)!r})"
     if not site.namespace:
         yield "sites.namespace", f"must be set, as the agent {source.name!r} on the nodes runs in another namespace"
 

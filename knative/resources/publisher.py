@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from eaves.config import iter_leaves
-from eaves.delivery.mqtt.settings import MqttTriggerSettings
+from eaves.delivery.sinks import MqttTriggerSettings
 from eaves.link.settings import PublisherSettings
 from eaves.platform import TriggerSpec
 from eaves.platform.quantities import find_room
@@ -40,7 +40,7 @@ def build_publishers(app: ClusterApp) -> Iterator[dict[str, Any]]:
     A publisher admits events only from Eventing's dispatchers, which apply the Trigger's filters.
     """
     for trigger in app.triggers:
-        if not trigger.is_mqtt:
+        if not trigger.needs_publisher:
             continue
         name, own = publisher_name(app, trigger), {TRIGGER_LABEL: trigger.name}
         publisher = build_app_part(app, name, PART, own=own)

@@ -18,10 +18,6 @@ CREDENTIALS = "credentials"
 IMAGES = "/images"
 """Mount path in the pod of the folder that an agent reads, or of the folder with the file."""
 DEVICES = "/dev/"
-ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"})
-"""Suffixes of archives' file names (in upper or lower case). A source of kind `replay` reads an archive if its path has
-one of them, and else a folder."""
-
 
 CLAIM, NODE, SERVICE = "claim", "node", "service"
 """Kinds of workloads that run sources (`eaves.sources.kind.SourceKind.runs_as`)."""
@@ -34,12 +30,13 @@ def find_runner(source: SourceSpec) -> str:
 
 def find_path(source: SourceSpec) -> str:
     """Return the path or address in eaves.yaml that a source reads; empty when there is none."""
-    return str(source.options.get(load_kind(source.kind).path_setting, ""))
+    return str(source.options.get(load_kind(source.kind).place_setting, ""))
 
 
 def reads_file(source: SourceSpec) -> bool:
     """Return whether a source reads a device or a file of its node, instead of a folder or a server."""
-    return load_kind(source.kind).is_file(find_path(source))
+    kind = load_kind(source.kind)
+    return CLAIM not in kind.runs_as and kind.is_file(find_path(source))
 
 
 def reads_device(source: SourceSpec) -> bool:
@@ -57,7 +54,7 @@ def source_values(source: SourceSpec) -> dict[str, Any]:
     """Build the settings that a source's agent gets in a pod, with the mount paths of its volume and its Secret."""
     values = source.settings
     if find_runner(source) != SERVICE:
-        values |= {load_kind(source.kind).path_setting: _path_in_pod(source)}
+        values |= {load_kind(source.kind).place_setting: _path_in_pod(source)}
     if source.secret:
         values[CREDENTIALS] = CREDENTIALS_FOLDER
     return values
@@ -68,8 +65,7 @@ def _path_in_pod(source: SourceSpec) -> str:
     path = PurePath(find_path(source))
     if reads_device(source):
         return str(path)
-    is_archive = source.kind == "replay" and path.suffix.lower() in ARCHIVES
-    return f"{IMAGES}/{path.name}" if is_archive or reads_file(source) else IMAGES
+    return f"{IMAGES}/{path.name}" if load_kind(source.kind).is_file(str(path)) else IMAGES
 
 
 def configure(source: SourceSpec) -> ConfiguredSource:
@@ -126,7 +122,7 @@ def find_agent_image(source: SourceSpec, settings: KnativeSettings) -> str:
 def find_missing_images(app: ClusterApp) -> Iterator[tuple[str, str]]:
     """Yield setting and message for each container image of agents that an app needs and that isn't set."""
     needed = {_name_image(source): source.name for source in app.sources}
-    if app.relay.enabled or any(trigger.is_mqtt for trigger in app.triggers):
+    if app.relay.enabled or any(trigger.needs_publisher for trigger in app.triggers):
         needed["agent_image"] = ""
     for setting, name in sorted(needed.items()):
         if getattr(app.knative, setting):

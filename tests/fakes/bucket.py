@@ -58,12 +58,6 @@ class DictBucket:
                 return
             after = page[-1].key
 
-    def find(self, key: str) -> StoredObject:
-        self._request("find", key)
-        if key not in self.objects:
-            raise NotFoundError(f"the object {key} does not exist")
-        return self.objects[key]
-
     def inspect(self, found: StoredObject) -> StoredObject:
         self._check("inspect", found)
         digest = f"sha256:{hashlib.sha256(self.data[found.key]).hexdigest()}"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from eaves.sources.camera.wire import (
+from eaves.plugins.camera.messages import (
     Ended,
     Message,
     StreamFrame,
@@ -22,7 +22,7 @@ from eaves.sources.camera.wire import (
     read_message,
 )
 
-COMMAND = (sys.executable, "-P", "-m", "eaves.sources.camera.decoder")
+COMMAND = (sys.executable, "-P", "-m", "eaves.plugins.camera.decoder")
 ROOT = Path(__file__).parents[2]
 M = TypeVar("M")
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
-from eaves.delivery.mqtt.settings import MqttTriggerSettings
-from eaves.delivery.mqtt.sink import BrokerLink, MqttSink, build_link
+from eaves.delivery.sinks import MqttTriggerSettings, SinkTarget
 from eaves.events import IMAGE_CLASSIFIED, Event
+from eaves.plugins.mqtt.sink import MqttSink
 from eaves.spool import Spool
 from tests.attempts import Attempts
 from tests.unit.delivery.harness import Lane, delivering
@@ -45,13 +45,11 @@ class Publishing:
 
     Attributes:
         spool: The queue.
-        link: Connection to the broker.
         sink: Sink that it delivers to.
         lane: Its only lane.
     """
 
     spool: Spool
-    link: BrokerLink
     sink: MqttSink
     lane: Lane
 
@@ -83,13 +81,11 @@ def publishing(
 ) -> Iterator[Publishing]:
     """A queue whose events are published while the block runs."""
     mqtt = MqttTriggerSettings(**settings)
-    link = build_link(url, mqtt, site="home", app="flowers", clock=clock)
-    sink = MqttSink(url, mqtt, link)
     with ExitStack() as stack:
         spool = stack.enter_context(Spool(folder / "publishing.db"))
+        sink = MqttSink(SinkTarget(url=url, settings=mqtt, site="home", app="flowers", clock=clock))
         send = partial(sink.send, timeout_s=timeout_s)
         options = {"parallel": parallel, "jitter": random.random}
         lane = stack.enter_context(delivering(spool, send, backoff=IMPATIENT, lane=LANE, **options))
-        stack.callback(link.close)  # before the lane, whose attempts may wait for it
-        link.start()
-        yield Publishing(spool, link, sink, lane)
+        stack.callback(sink.close)  # before the lane, whose attempts may wait for it
+        yield Publishing(spool, sink, lane)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from eaves.plugins.s3 import S3Source, S3SourceSettings
 from eaves.sources.options import FrameOptions
-from eaves.sources.s3 import S3Source, S3SourceSettings
 from tests.fakes.bucket import DictBucket
 from tests.fakes.clock import ManualClock
 from tests.fakes.sources.sent_index import DictIndex

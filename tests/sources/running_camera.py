@@ -14,10 +14,10 @@ from typing import Any
 from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import SpoolError
 from eaves.events import Event
+from eaves.plugins.camera.decoder_process import DECODER
+from eaves.plugins.camera.kind import CameraSettings
+from eaves.plugins.camera.source import CameraSource
 from eaves.sources.agent.context import AgentContext
-from eaves.sources.camera.decoder_process import DECODER
-from eaves.sources.camera.kind import CameraSettings
-from eaves.sources.camera.source import CameraSource
 from tests.fakes.clock import ManualClock
 from tests.sources.contexts import build_context
 from tests.waiting import wait_until

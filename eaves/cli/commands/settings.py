@@ -40,11 +40,11 @@ def command(section: str) -> None:
 def _list_settings() -> Iterator[tuple[SettingsLeaf, str]]:
     """Yield each setting of eaves.yaml and of its lists with its variable, which settings in lists don't have."""
     from eaves.cli.project import Project
-    from eaves.sources.kind import OWN, load_kind
+    from eaves.sources.kind import iter_kinds
     from eaves.sources.options import FrameOptions
     from eaves.sources.settings import ClaimCheckSettings
 
-    lists = {f"sources.{kind}.": load_kind(kind).settings for kind in OWN}
+    lists = {f"sources.{name}.": kind.settings for name, kind in iter_kinds()}
     lists |= {"sources.options.": FrameOptions, "sources.claim_check.": ClaimCheckSettings}
     hints = typing.get_type_hints(Project)
     for leaf in iter_leaves(Project):

@@ -246,7 +246,7 @@ def _send(subscription: Subscription, event: Event) -> SinkResponse:
 
 def _build_backoff(subscription: Subscription) -> Backoff:
     delivery = subscription.trigger.delivery
-    retry = None if subscription.trigger.is_mqtt or subscription.is_relay else delivery.retry
+    retry = None if subscription.trigger.needs_publisher or subscription.is_relay else delivery.retry
     return Backoff(retry=retry, first_s=delivery.backoff_s, cap_s=delivery.backoff_cap_s)
 
 

@@ -1,23 +1,20 @@
-"""Publishing of events to MQTT brokers for triggers, each over a connection of its own."""
+"""Delivery of events to sinks (`eaves.delivery.sinks`) for triggers, each over a connection of its own."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from eaves.base.clock import SYSTEM, Clock
 from eaves.delivery import SinkResponse
+from eaves.delivery.sinks import Sink, SinkTarget, load_sink
 from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.platform import AppSpec, TriggerSpec
 
-if TYPE_CHECKING:
-    from eaves.delivery.mqtt.sink import BrokerLink, MqttSink
-
 
 class Publishers:
-    """The MQTT sinks of all apps, by app and trigger; safe to use from several threads.
+    """The sinks of all apps, by app and trigger; safe to use from several threads.
 
     Args:
         clock: Clock for pauses and deadlines.
@@ -27,7 +24,7 @@ class Publishers:
         self._clock = clock
         self._lock = threading.Lock()
         self._closed = False
-        self._sinks: dict[tuple[str, str], tuple[tuple[str, TriggerSpec], BrokerLink, MqttSink]] = {}
+        self._sinks: dict[tuple[str, str], tuple[SinkTarget, Sink]] = {}
 
     def send(self, app: AppSpec, trigger: TriggerSpec, event: Event) -> SinkResponse:
         """Publish one event of a trigger, and wait until its broker has acknowledged it.
@@ -38,7 +35,7 @@ class Publishers:
         """
         with self._lock:
             if self._closed:
-                raise UnreachableError("the MQTT publishers are stopped", hint="start `eaves up`")
+                raise UnreachableError("the sinks are closed", hint="start `eaves up`")
             sink = self._open(app, trigger)
         return sink.send(event, timeout_s=trigger.delivery.timeout_s)
 
@@ -48,7 +45,7 @@ class Publishers:
             (app.function.name, trigger.name): (app, trigger)
             for app in apps
             for trigger in app.triggers
-            if trigger.is_mqtt
+            if trigger.needs_publisher
         }
         with self._lock:
             if self._closed:
@@ -62,31 +59,29 @@ class Publishers:
         """Close every connection, after a short wait for messages in flight."""
         with self._lock:
             self._closed = True
-            leaving = [link for _, link, _ in self._sinks.values()]
+            leaving = [sink for _, sink in self._sinks.values()]
             self._sinks.clear()
         for thread in _close(leaving):
             thread.join()
 
-    def _open(self, app: AppSpec, trigger: TriggerSpec) -> MqttSink:
-        # Importing paho takes 0.1 s, which `eaves up` spends only with such a trigger.
-        from eaves.delivery.mqtt.sink import MqttSink, build_link
-
+    def _open(self, app: AppSpec, trigger: TriggerSpec) -> Sink:
         function = app.function
-        name, spec = (function.name, trigger.name), (function.site, trigger)
-        if name in self._sinks:
-            known, link, sink = self._sinks[name]
-            if known == spec:
-                return sink
-            _close([link])
-        link = build_link(trigger.url, trigger.mqtt, site=function.site, app=function.name, clock=self._clock)
-        link.start()
-        self._sinks[name] = spec, link, MqttSink(trigger.url, trigger.mqtt, link, clock=self._clock)
-        return self._sinks[name][2]
+        name = function.name, trigger.name
+        target = SinkTarget(
+            url=trigger.url, settings=trigger.mqtt, site=function.site, app=function.name, clock=self._clock
+        )
+        known, sink = self._sinks.get(name, (None, None))
+        if sink is None or known != target:
+            if sink is not None:
+                _close([sink])
+            sink = load_sink(trigger.url)(target)
+            self._sinks[name] = target, sink
+        return sink
 
 
-def _close(links: Iterable[BrokerLink]) -> list[threading.Thread]:
-    """Close several connections at the same time, because each may take some seconds."""
-    threads = [threading.Thread(target=link.close, name="mqtt-close", daemon=True) for link in links]
+def _close(sinks: Iterable[Sink]) -> list[threading.Thread]:
+    """Close several sinks at the same time, because each may take some seconds."""
+    threads = [threading.Thread(target=sink.close, name="sink-close", daemon=True) for sink in sinks]
     for thread in threads:
         thread.start()
     return threads

@@ -165,11 +165,11 @@ def load_agent_id(spool: Path) -> str:
         known = path.read_text(encoding="ascii", errors="replace").strip() if path.exists() else ""
         if _ID.fullmatch(known):
             return known
-        made = secrets.token_hex(4)
-        write_atomically(path, f"{made}\n")
+        created = secrets.token_hex(4)
+        write_atomically(path, f"{created}\n")
     except OSError as error:
         raise SpoolError(f"the agent's id can't be stored in {path}: {error}") from error
-    return made
+    return created
 
 
 OVERRIDES_VARIABLE = "K_CE_OVERRIDES"

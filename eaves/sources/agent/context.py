@@ -14,7 +14,7 @@ from typing import Any
 from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.credentials.redact import redact
 from eaves.errors import SpoolFullError
-from eaves.events import CONTEXT_ATTRIBUTES, Event, event_id, source_uri
+from eaves.events import CONTEXT_ATTRIBUTES, Event, source_uri
 from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.logs import HourlyLog
 from eaves.sources.agent.counters import SourceCounters
@@ -142,11 +142,14 @@ class AgentContext:
         self._mark_alive()
         edited = self._editor.edit(frame)
         if isinstance(edited, Dropped):
-            return self._pass_over(frame, edited)
+            return self._count_drop(frame, edited)
         if len(edited.data) > self.max_bytes:
             reason = f"the edited image has {len(edited.data)} bytes, more than {self.max_bytes}"
-            return self._pass_over(frame, Dropped("too_large", reason))
-        event = self._build_event(frame, edited)
+            return self._count_drop(frame, Dropped("too_large", reason))
+        if wrong := sorted(CONTEXT_ATTRIBUTES & edited.extensions.keys()):
+            named = ", ".join(wrong)
+            raise ValueError(f"a frame's extensions must not name attributes of the event itself (got {named})")
+        event = build_capture(edited, source=self.source, camera=self._camera)
         try:
             stored = self._store(event)
         except SpoolFullError as error:
@@ -157,25 +160,6 @@ class AgentContext:
         self.counters.count_captured()
         _log.info("captured %s", (event.subject or event.id)[:256], extra={"event_id": event.id, "source": self.source})
         return Outcome.CAPTURED
-
-    def _build_event(self, frame: Frame, edited: Frame) -> Event:
-        """Build the event of an edited frame; ValueError for extensions that would replace one of its attributes."""
-        if wrong := sorted(CONTEXT_ATTRIBUTES & edited.extensions.keys()):
-            raise ValueError(
-                f"a frame's extensions must not name attributes of the event itself (got {', '.join(wrong)})"
-            )
-        return build_capture(
-            source=self.source,
-            identity=event_id(self.source, frame.position),
-            subject=edited.subject,
-            captured_at_ns=edited.captured_at_ns,
-            data=edited.data,
-            camera=edited.camera or self._camera,
-            content_type=edited.content_type,
-            extensions=edited.extensions,
-            dataref=edited.dataref,
-            digest=edited.digest,
-        )
 
     def drop(
         self, cause: Cause, count: int = 1, *, reason: str = "", key: str = "", error: Exception | None = None
@@ -218,7 +202,7 @@ class AgentContext:
         """Keep what was found in the source's input."""
         self.facts = facts
 
-    def _pass_over(self, frame: Frame, dropped: Dropped) -> Outcome:
+    def _count_drop(self, frame: Frame, dropped: Dropped) -> Outcome:
         """Count a frame that becomes no event."""
         self.counters.count_dropped(dropped.cause, reason=dropped.reason)
         if dropped.reason:

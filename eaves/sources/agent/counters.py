@@ -146,11 +146,6 @@ class SourceCounters:
             self._set_error(reason)
             return True
 
-    def note(self, error: str) -> None:
-        """Store an error that doesn't stop the source, as its last one."""
-        with self._lock:
-            self._set_error(_shorten(error))
-
     def fail(self, failure: str) -> None:
         """Store the error with which the source ended; an empty text when it is restarted."""
         failure = _shorten(failure)

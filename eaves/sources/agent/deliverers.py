@@ -23,8 +23,7 @@ from eaves.events import DATADIGEST, DATAREF, IMAGE_REJECTED, Event, source_uri
 from eaves.http_client.proxies import Proxies
 from eaves.link.client import LINK_PAUSES, CredentialedClient
 from eaves.sources.agent.configuration import ConfiguredSource
-from eaves.sources.agent_lanes import FORWARDS, IMAGES, REPLIES, UPLOADS
-from eaves.sources.settings import AgentSettings
+from eaves.sources.settings import FORWARDS, IMAGES, REPLIES, UPLOADS, AgentSettings
 from eaves.spool import Entry, Puts, Spool
 
 if TYPE_CHECKING:
@@ -150,18 +149,11 @@ class _Receivers:
         """Send an event to the sink."""
         if not self._settings.sink:
             raise UnreachableError(NO_SINK, hint="check: kubectl get brokers,sinkbindings")
-        return self._post(self._settings.sink, event, prefer_reply=False)
+        return self._post(None, self._settings.sink, event, prefer_reply=False)
 
     def send_to_function(self, event: Event) -> SinkResponse:
         """Send an image to the function."""
-        if self._function_client is None:
-            return self._post(self._settings.function, event, prefer_reply=True)
-        try:
-            own, headers = self._function_client.current()
-        except ConfigError as error:  # for example a Secret that is being renewed
-            raise UnreachableError(error.message, hint=error.hint) from error
-        url, timeout_s = self._settings.function, self._settings.timeout_s
-        return own.post(url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers)
+        return self._post(self._function_client, self._settings.function, event, prefer_reply=True)
 
     def keep_reply(self, entry: Entry, reply: Event) -> Puts:
         """Return what is stored for a prediction: itself, and the image where it is forwarded."""
@@ -183,14 +175,17 @@ class _Receivers:
     def _build_refusal(self, entry: Entry, judged: AttemptResult, by: str) -> Event:
         return build_refusal(entry.event, self._settings.site, by=by, status=judged.status, reason=judged.reason)
 
-    def _post(self, url: str, event: Event, *, prefer_reply: bool) -> SinkResponse:
+    def _post(self, to: CredentialedClient | None, url: str, event: Event, *, prefer_reply: bool) -> SinkResponse:
         settings = self._settings
         try:
-            headers = read_authorization(settings.sink_token) if _is_same_server(url, settings.sink) else {}
-        except ConfigError as error:  # for example a file that is being replaced
+            if to is not None:
+                own, headers = to.current()
+            else:
+                is_sink = urlsplit(url)[:2] == urlsplit(settings.sink)[:2]  # no other server may get its token
+                own, headers = self._client, read_authorization(settings.sink_token) if is_sink else {}
+        except ConfigError as error:  # for example a file or a Secret that is being replaced
             raise UnreachableError(error.message, hint=error.hint) from error
-        timeout_s = settings.timeout_s
-        return self._client.post(url, event, prefer_reply=prefer_reply, timeout_s=timeout_s, more_headers=headers)
+        return own.post(url, event, prefer_reply=prefer_reply, timeout_s=settings.timeout_s, more_headers=headers)
 
 
 def build_deliverers(
@@ -247,8 +242,3 @@ def build_deliverers(
         leases=[spool.lease(UPLOADS)],
     )
     return [images, replies, uploads]
-
-
-def _is_same_server(url: str, sink: str) -> bool:
-    """Return whether an address is on the server of the sink, whose token no other server may get."""
-    return urlsplit(url)[:2] == urlsplit(sink)[:2]

@@ -7,15 +7,21 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from eaves import logs
 from eaves.admin.report import SourceReport
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import SpoolError
+from eaves.events import Event
+from eaves.http_client.proxies import Proxies
+from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.agent.context import SILENT_S, AgentContext
-from eaves.sources.context import SourceContext
-from eaves.sources.faults import explain_refusal
+from eaves.sources.context import SentIndex, SourceContext
+from eaves.sources.options import FrameOptions
+from eaves.sources.retry import explain_refusal
 
 RESTART = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 STEADY_S = 300.0
@@ -62,10 +68,6 @@ class SupervisedSource:
         """Start the thread that runs the source."""
         self._thread.start()
 
-    def ask_to_stop(self) -> None:
-        """Ask the source to stop, without waiting for it."""
-        self.context.stop()
-
     def join(self, timeout_s: float) -> bool:
         """Wait at most `timeout_s` for the source to stop; return whether it has."""
         self._thread.join(timeout_s)
@@ -95,10 +97,36 @@ class SupervisedSource:
             self.context.counters.fail("")
 
 
+def build_source(
+    configured: ConfiguredSource,
+    *,
+    site: str,
+    index: SentIndex,
+    store: Callable[[Event], bool],
+    proxies: Proxies,
+    options: FrameOptions | None = None,
+    **given: Any,
+) -> SupervisedSource:
+    """Build a source with its context, which gets `given` too; `options` take the place of the source's own."""
+    common = configured.common
+    context = AgentContext(
+        common.name,
+        site=site,
+        index=index,
+        store=store,
+        max_bytes=common.max_bytes,
+        credentials=common.credentials,
+        proxies=proxies,
+        options=options or configured.options,
+        **given,
+    )
+    return SupervisedSource(partial(configured.kind.run, configured.settings), context)
+
+
 def stop_sources(sources: Sequence[SupervisedSource], timeout_s: float = STOP_S) -> None:
     """Stop sources in parallel and wait for them, at most `timeout_s` seconds for all."""
     for source in sources:
-        source.ask_to_stop()
+        source.context.stop()
     deadline = time.monotonic() + timeout_s
     for source in sources:
         if not source.join(max(0.0, deadline - time.monotonic())):

@@ -19,10 +19,10 @@ from eaves.errors import ImageTooLargeError, SpoolError, StorageError
 from eaves.events import event_id
 from eaves.media_type import is_image_path
 from eaves.sources.context import Frame, SourceContext
-from eaves.sources.faults import LOCAL_RETRY, UNSUPPORTED, explain_refusal
 from eaves.sources.files import build_subject, position
 from eaves.sources.folder.reader import FileVersion, find_version, identify, read_file, scan
-from eaves.sources.kind import SourceKind
+from eaves.sources.kind import SourceKind, explain_empty
+from eaves.sources.retry import LOCAL_RETRY, UNSUPPORTED, repeat
 from eaves.sources.sent_images import SentImages
 
 if TYPE_CHECKING:
@@ -152,24 +152,23 @@ class FolderSource:
 
     def run(self) -> None:
         """Watch and capture until the agent stops. Waits for a folder that is missing and for a spool that is full."""
-        failures = 0
         with self._context.on_stop(self._wake):
             try:
-                while not self._context.stopping:
-                    try:
-                        self._ensure_watch()
-                        self._scan()
-                        self._capture_complete()
-                    except (StorageError, SpoolError) as error:
-                        failures += 1
-                        self._interrupt(error)
-                        self._context.wait(LOCAL_RETRY.pause_s(failures))
-                    else:
-                        failures = 0
-                        self._context.report("watching")
-                        self._wait()
+                repeat(self._context, self._step, (StorageError,), retry=LOCAL_RETRY)
             finally:
                 self._close_watch()
+
+    def _step(self) -> float:
+        try:
+            self._ensure_watch()
+            self._scan()
+            self._capture_complete()
+        except StorageError as error:
+            self._close_watch()
+            raise StorageError(f"{error.message}; capture is paused until it can be opened", hint=error.hint) from error
+        self._context.report("watching")
+        self._wait()
+        return 0.0
 
     def _ensure_watch(self) -> None:
         """Make sure that the folder now at the path is watched, and scan it when files may have been missed.
@@ -212,11 +211,11 @@ class FolderSource:
             for number, (relative, version) in enumerate(found, 1):
                 if number % SCAN_SLICE == 0 or self._is_full:
                     length_s += self._clock.monotonic() - began
-                    self._make_room()
+                    self._wait_for_room()
                     began = self._clock.monotonic()
                 if self._context.stopping:
                     return
-                self._look_at(relative, version)
+                self._check_file(relative, version)
             self._sent.end_scan()
             ended = True
         finally:
@@ -230,7 +229,7 @@ class FolderSource:
         with self._changed:
             self._next_scan_at = min(self._next_scan_at, max(now + pause_s, self._soonest_scan_at))
 
-    def _make_room(self) -> None:
+    def _wait_for_room(self) -> None:
         """Capture what is complete, within a scan, until another file may wait."""
         while True:
             self._capture_complete()
@@ -238,7 +237,7 @@ class FolderSource:
                 return
             self._wait()
 
-    def _look_at(self, relative: str, version: FileVersion) -> None:
+    def _check_file(self, relative: str, version: FileVersion) -> None:
         """Queue a file that a scan has found for capture, unless it is empty, was sent, or waits already."""
         identity = self._identify(relative, version)
         self._sent.find(identity)
@@ -328,14 +327,6 @@ class FolderSource:
             if due < self._wake_at:
                 self._changed.notify_all()
 
-    def _interrupt(self, error: StorageError | SpoolError) -> None:
-        """Report that the folder or the spool can't be used now, and stop watching a folder that is missing."""
-        if isinstance(error, SpoolError):
-            self._context.report("paused", explain_refusal(error))
-        else:
-            self._context.report("waiting", f"{error.message}; capture is paused until it can be opened")
-            self._close_watch()
-
     def _wake(self) -> None:
         with self._changed:
             self._changed.notify_all()
@@ -374,4 +365,7 @@ KIND = SourceKind(
     run=lambda settings, context: FolderSource(settings, context).run(),
     runs_as=("claim", "node"),
     remembers=lambda settings: settings.max_files,
+    parse_place=lambda text: {"path": str(Path(text).absolute())} if Path(text).is_dir() else None,
+    idle_s=lambda settings: 1.0 + settings.settle_s,
+    explain=lambda settings, failed: explain_empty(failed, f"folder {settings.path}"),
 )

@@ -68,28 +68,15 @@ class KernelWatch:
 class _Handler(FileSystemEventHandler):
     def __init__(self, root: str, notice: Callable[[str, float], None], check: Callable[[], None]) -> None:
         self.root_deleted = False
-        self._root = root
-        self._prefix = root.rstrip("/") + "/"
+        self._root, self._prefix = root, root.rstrip("/") + "/"
         self._notice, self._check = notice, check
 
-    def on_created(self, event: FileSystemEvent) -> None:
-        self._notify(event.src_path, wait_s=OPEN_S)
-
-    def on_modified(self, event: FileSystemEvent) -> None:
-        self._notify(event.src_path, wait_s=OPEN_S)
-
-    def on_closed(self, event: FileSystemEvent) -> None:
-        self._notify(event.src_path, wait_s=0.0)
-
-    def on_moved(self, event: FileSystemEvent) -> None:
-        self._notify(event.dest_path, wait_s=0.0)
-
-    def on_deleted(self, event: FileSystemEvent) -> None:
-        if os.fsdecode(event.src_path) == self._root:
-            self.root_deleted = True
-            self._check()
-
-    def _notify(self, path: bytes | str, *, wait_s: float) -> None:
-        text = os.fsdecode(path)
-        if text.startswith(self._prefix):
-            self._notice(text.removeprefix(self._prefix), wait_s)
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        path = os.fsdecode(event.dest_path if isinstance(event, FileMovedEvent) else event.src_path)
+        if isinstance(event, DirDeletedEvent):
+            if path == self._root:
+                self.root_deleted = True
+                self._check()
+        elif path.startswith(self._prefix):
+            is_complete = isinstance(event, FileClosedEvent | FileMovedEvent)
+            self._notice(path.removeprefix(self._prefix), 0.0 if is_complete else OPEN_S)

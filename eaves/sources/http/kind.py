@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, replace
 
 from eaves.config import setting
 from eaves.http_client.proxies import is_http_url
-from eaves.reachability import find_address
+from eaves.reachability import find_address, is_stream
 from eaves.sources.context import SourceContext
-from eaves.sources.kind import SourceKind
+from eaves.sources.kind import FailedStep, SourceKind
+
+SCHEMES = ("http", "https")
+SNAPSHOT_PATHS = (
+    "/ISAPI/Streaming/channels/101/picture (Hikvision), /cgi-bin/snapshot.cgi (Dahua), /axis-cgi/jpg/image.cgi (Axis)"
+)
+"""Usual paths of snapshots over HTTP, as installers list them; not taken from the makers' own pages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +50,27 @@ def run(settings: HttpSourceSettings, context: SourceContext) -> None:
     HttpSource(settings, context).run()
 
 
-def find_addresses(settings: HttpSourceSettings) -> Iterator[str]:
-    """Yield the server's `HOST:PORT`, or `tls://HOST:PORT` with TLS."""
-    yield find_address(settings.url)
+def parse_place(text: str) -> dict[str, str] | None:
+    """Return the settings for an http(s) address; None for any other, and for one of a stream."""
+    is_address = text.partition("://")[0].lower() in SCHEMES and "://" in text
+    return {"url": text} if is_address and not is_stream(text) else None
+
+
+def explain(_: HttpSourceSettings, failed: FailedStep) -> FailedStep:
+    """Add the usual paths of snapshots to a wrong path."""
+    if failed.name != "path":
+        return failed
+    return replace(failed, hint=f"check the path of the address; usual ones: {SNAPSHOT_PATHS}")
 
 
 KIND = SourceKind(
     settings=HttpSourceSettings,
     run=run,
-    runs_as=("service",),
     remembers=lambda _: 1_000,
-    addresses=find_addresses,
+    addresses=lambda settings: [find_address(settings.url)],
+    place_setting="url",
+    proxied=True,
+    schemes=SCHEMES,
+    parse_place=parse_place,
+    explain=explain,
 )

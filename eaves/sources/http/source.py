@@ -12,18 +12,14 @@ The capture time is Last-Modified as long as it changes with the picture, else t
 from __future__ import annotations
 
 import hashlib
-import random
 from email.utils import parsedate_to_datetime
 
 from eaves.errors import ConfigError
 from eaves.link.client import CredentialedClient
 from eaves.sources.context import Frame, SourceContext
-from eaves.sources.faults import SERVER_RETRY, capture_when_possible
 from eaves.sources.http.client import NoSnapshotError, Snapshot, SnapshotClient
 from eaves.sources.http.kind import HttpSourceSettings
-
-POLL_S = 2.0
-"""Interval at which the source checks for new credentials while a server gives no picture, seconds."""
+from eaves.sources.retry import capture_when_possible, repeat
 
 MAX_AHEAD_S = 60.0
 """Maximum time that Last-Modified may be ahead of this machine's clock, seconds. If it is more, the camera's clock is
@@ -44,69 +40,39 @@ class HttpSource:
         self._identity = SnapshotIdentity()
         self._clients = CredentialedClient(context.credentials, proxies=context.proxies)
         self._client: SnapshotClient | None = None
-        self._failures = 0
+        self._due = context.clock.monotonic()
 
     def run(self) -> None:
         """Request pictures until the agent stops."""
+        context, every_s = self._context, self._settings.every_s
+        unavailable = (NoSnapshotError, ConfigError)
         try:
-            with self._context.on_stop(self._clients.abort):
-                self._run()
+            with context.on_stop(self._clients.abort):
+                repeat(context, self._poll, unavailable, min_pause_s=every_s, is_changed=self._clients.is_changed)
         finally:
             self._clients.close()
 
-    def _run(self) -> None:
-        context, every_s = self._context, self._settings.every_s
-        due = context.clock.monotonic()
-        while not context.stopping:
-            pause_s = self._poll()
-            now = context.clock.monotonic()
-            if pause_s:
-                due = now + max(every_s, pause_s)
-                self._rest(due)
-            else:
-                due = max(due + every_s, now)
-                context.wait(due - now)
-
     def _poll(self) -> float:
-        """Request one picture; return the minimum pause before the next request, seconds, 0 when it succeeded."""
-        context = self._context
+        """Request one picture and capture it; return the seconds until the next request."""
+        context, clock = self._context, self._context.clock
+        self._due = max(self._due + self._settings.every_s, clock.monotonic())
         try:
             snapshot = self._connect().fetch()
-        except (NoSnapshotError, ConfigError) as error:
-            if context.stopping:
-                return 0.0
-            return self._fail(error)
-        if self._failures:
-            self._failures = 0
-            context.reconnected()
+        except NoSnapshotError as error:
+            if error.cause is not None and not context.stopping:
+                context.drop(error.cause)
+            raise
         context.report("watching")
-        found = self._identity.identify(snapshot, context.clock.now())
+        found = self._identity.identify(snapshot, clock.now())
         if found is None:
             context.drop("duplicate")
-            return 0.0
-        position, captured_at_ns = found
-        # The path of an address may hold a password, which would go with each event.
-        frame = Frame(data=snapshot.data, position=position, subject=context.name, captured_at_ns=captured_at_ns)
-        if capture_when_possible(context, frame) is not None:
-            context.report("watching")
-        return 0.0
-
-    def _fail(self, error: NoSnapshotError | ConfigError) -> float:
-        self._failures += 1
-        retry_after_s = None
-        if isinstance(error, NoSnapshotError):
-            retry_after_s = error.retry_after_s
-            if error.cause is not None:
-                self._context.drop(error.cause)
-        self._context.report("waiting", error.message)
-        return SERVER_RETRY.pause_s(self._failures, jitter=random.random(), retry_after_s=retry_after_s)  # noqa: S311
-
-    def _rest(self, until: float) -> None:
-        """Wait after a failure until a monotonic time, seconds, and return earlier when the credentials change."""
-        context = self._context
-        while (left_s := until - context.clock.monotonic()) > 0 and context.wait(min(left_s, POLL_S)):
-            if self._clients.is_changed():
-                return
+        else:
+            position, captured_at_ns = found
+            # The path of an address may hold a password, which would go with each event.
+            frame = Frame(data=snapshot.data, position=position, subject=context.name, captured_at_ns=captured_at_ns)
+            if capture_when_possible(context, frame) is not None:
+                context.report("watching")
+        return max(0.0, self._due - clock.monotonic())
 
     def _connect(self) -> SnapshotClient:
         """Return the client, or a new one when the files of the credentials have changed."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eaves.mqtt import BrokerConnection, ConnectionListener, Message, SessionInfo
+from eaves.plugins.mqtt.connection import BrokerConnection
+from eaves.plugins.mqtt.message import ConnectionListener, Message, SessionInfo
 
 
 class RecordingListener(ConnectionListener):

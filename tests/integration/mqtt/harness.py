@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from eaves.mqtt import BrokerConnection, ConnectionSettings, Publication, parse_address
-from eaves.sources.mqtt.source import MqttSource, MqttSourceSettings
+from eaves.plugins.mqtt.connection import BrokerConnection
+from eaves.plugins.mqtt.kind import MqttSourceSettings
+from eaves.plugins.mqtt.message import ConnectionSettings, Publication, parse_address
+from eaves.plugins.mqtt.source import MqttSource
 from tests.fakes.mqtt.listener import RecordingListener
 from tests.fakes.sources.source_context import RecordingContext
 from tests.waiting import wait_until

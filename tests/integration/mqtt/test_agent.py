@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from eaves.mqtt import BrokerConnection, Publication
+from eaves.plugins.mqtt.connection import BrokerConnection
+from eaves.plugins.mqtt.message import Publication
 from tests.contract.sinks import LocalSink, open_sink
 from tests.integration.mqtt.harness import connect_publisher, number_of, picture, publish
 from tests.processes.agents import AgentProcess

@@ -23,7 +23,8 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from eaves.errors import UnreachableError
-from eaves.mqtt import BrokerConnection, Publication
+from eaves.plugins.mqtt.connection import BrokerConnection
+from eaves.plugins.mqtt.message import Publication
 from tests.fakes.sources.source_context import RecordingContext
 from tests.integration.mqtt.harness import connect_publisher, number_of, picture, run_source
 from tests.processes.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import UnreachableError
-from eaves.mqtt import BrokerConnection, ConnectionSettings, Publication, parse_address
+from eaves.plugins.mqtt.connection import BrokerConnection
+from eaves.plugins.mqtt.message import ConnectionSettings, Publication, parse_address
 from tests.fakes.mqtt.listener import RecordingListener
 from tests.fakes.mqtt.old_broker import OldBroker
 from tests.processes.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto

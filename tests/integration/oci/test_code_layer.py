@@ -18,8 +18,8 @@ from eaves.oci.layers.bytecode import Compiler
 from eaves.oci.layers.image import Image, load_image
 from eaves.oci.layout import open_layout
 from eaves.oci.runtime import CODE, PROCESSES, code_files, unpack
-from eaves.sources.camera.decoder_process import DECODER
-from eaves.sources.camera.wire import Ended, StreamRequest, build_request, read_message
+from eaves.plugins.camera.decoder_process import DECODER
+from eaves.plugins.camera.messages import Ended, StreamRequest, build_request, read_message
 from tests.container_images.packaging import VERSION, build_base, run_package
 from tests.fakes.models.graph import write_graph_artifact
 from tests.inputs.videos import need_av

@@ -18,8 +18,7 @@ from eaves.errors import ConfigError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event, decode, encode_binary
 from eaves.link.client import CredentialedClient
 from eaves.sources.agent.deliverers import build_deliverers
-from eaves.sources.agent_lanes import IMAGES, REPLIES
-from eaves.sources.settings import AgentSettings
+from eaves.sources.settings import IMAGES, REPLIES, AgentSettings
 from eaves.spool import Spool
 from tests.inputs.certificates import build_server_context, make_certificate
 from tests.waiting import wait_until

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from eaves.events import Event
+from eaves.plugins.replay import ReplaySource, ReplaySourceSettings
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.folder.source import FolderSource, FolderSourceSettings
 from eaves.sources.options import FrameOptions
-from eaves.sources.replay import ReplaySource, ReplaySourceSettings
 from eaves.spool import Spool
 from tests.inputs.hostile import encode
 from tests.inputs.pictures import picture

@@ -8,7 +8,7 @@ from eaves.cli import cli
 from eaves.cli.project import Project
 from eaves.config import iter_leaves
 from eaves.errors import NotFoundError
-from eaves.sources.kind import OWN
+from eaves.sources.kind import KINDS
 
 
 def settings(*arguments: str) -> Result:
@@ -21,7 +21,7 @@ def test_every_setting_of_eaves_yaml_is_explained() -> None:
     wanted = {leaf.path for leaf in iter_leaves(Project)} - {"triggers", "sources", "sites"}
     assert wanted | {"triggers.url", "sites.context"} <= named
     assert [line for line in lines if line.endswith("]") and "default: " in line] == lines
-    assert [kind for kind in OWN if not any(name.startswith(f"sources.{kind}.") for name in named)] == []
+    assert [kind for kind in KINDS.names() if not any(name.startswith(f"sources.{kind}.") for name in named)] == []
 
 
 def test_a_section_and_one_setting_have_all_that_a_person_needs() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from eaves.events import decode, encode_binary, encode_structured
+from eaves.sources.context import Frame
 from eaves.sources.files import build_capture, capture_file, position
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -51,5 +52,5 @@ def test_the_same_file_has_the_same_id_until_it_changes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mtime_ns", [300_000_000_000 * 10**9])
 def test_a_time_that_is_none_is_left_out(mtime_ns: int) -> None:
-    event = build_capture(source="/s", identity="1", subject="a", captured_at_ns=mtime_ns, data=PNG, camera="c")
+    event = build_capture(Frame(data=PNG, position="1", captured_at_ns=mtime_ns), source="/s", camera="c")
     assert event.time is None

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eaves.sources.places import find_guest_settings, parse_place
+from eaves.sources.kind import load_kind, parse_place
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_folder_has_an_absolute_path(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("topics", ["$share/eaves/a/b,c/#", ["$share/eaves/a/b", "c/#"]])
 def test_a_guest_takes_no_message_from_others(topics: Any) -> None:
-    guest = find_guest_settings({"kind": "mqtt", "name": "gate", "topics": topics}, command="try", site="hall")
+    guest = load_kind("mqtt").guest({"kind": "mqtt", "name": "gate", "topics": topics}, "eaves-try-hall-gate-1")
     assert guest["topics"] == ["a/b", "c/#"]
-    assert guest["client_id"].startswith("eaves-try-hall-gate-")
-    assert find_guest_settings({"kind": "folder"}, command="try", site="hall") == {}
+    assert guest["client_id"] == "eaves-try-hall-gate-1"
+    assert load_kind("folder").guest({"kind": "folder"}, "eaves-try-hall-gate-1") == {}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from eaves.sources.camera.wire import (
+from eaves.plugins.camera.messages import (
     HEADER,
     Alive,
     Ended,

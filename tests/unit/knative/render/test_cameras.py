@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from eaves.platform import SourceSpec
+from eaves.plugins.camera.source import STOPPING_S
 from eaves.sources.agent.supervision import STOP_S
-from eaves.sources.camera.source import STOPPING_S
 from knative.client.kinds import DAEMON_SET, STATEFUL_SET
 from knative.resources.agent import CHILD_STOP_S
 from knative.resources.rendering import render_app

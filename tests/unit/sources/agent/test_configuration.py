@@ -13,7 +13,7 @@ import pytest
 from eaves.errors import ConfigError, NotFoundError
 from eaves.sources.agent.configuration import count_remembered, parse_sources
 from eaves.sources.folder.source import KIND, FolderSourceSettings
-from eaves.sources.kind import list_kinds, load_kind
+from eaves.sources.kind import KINDS, load_kind
 from eaves.sources.settings import AgentSettings, SourceSettings
 
 
@@ -69,7 +69,7 @@ def test_the_spool_must_hold_the_largest_image_of_every_source() -> None:
 def test_loading_a_kind_imports_no_other_and_no_metadata() -> None:
     code = (
         "import sys; from eaves.sources.kind import load_kind; load_kind('folder');"
-        "print([name for name in sys.modules if name.startswith(('eaves.sources.mqtt', 'eaves.sources.http', 'paho',"
+        "print([name for name in sys.modules if name.startswith(('eaves.plugins.mqtt', 'eaves.sources.http', 'paho',"
         " 'watchdog', 'importlib.metadata'))])"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=60)
@@ -98,9 +98,15 @@ def test_a_kind_that_cannot_be_loaded_is_said_so(
     add_package(tmp_path, value, source)
     monkeypatch.syspath_prepend(tmp_path)
     sys.modules.pop("theirs", None)
-    assert "theirs" in list_kinds()
+    assert "theirs" in KINDS.names()
     with pytest.raises(NotFoundError, match=message):
         load_kind("theirs")
+
+
+def test_no_package_replaces_a_kind_of_eaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_package(tmp_path, "theirs:KIND\ncamera = theirs:KIND\nfolder = theirs:KIND", "1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert [load_kind(name).place_setting for name in ("camera", "folder")] == ["url", "path"]
 
 
 @pytest.mark.parametrize(

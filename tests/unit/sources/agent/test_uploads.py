@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from eaves.delivery import Deliverer, SinkClient
 from eaves.errors import EavesError, ForbiddenError, UnreachableError
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.sources.agent.deliverers import ClaimBucket, UploadSender, build_deliverers, choose_lanes
-from eaves.sources.agent_lanes import FORWARDS, IMAGES, REPLIES, UPLOADS
+from eaves.sources.context import Frame
 from eaves.sources.files import build_capture
-from eaves.sources.settings import AgentSettings
+from eaves.sources.settings import FORWARDS, IMAGES, REPLIES, UPLOADS, AgentSettings
 from eaves.spool import Selection, Spool
 from eaves.spool.admin import redrive
 from tests.fakes.bucket import DictBucket
@@ -57,7 +58,7 @@ class GatedBucket(DictBucket):
 
 
 def make_image(data: bytes = LARGE, source: str = SOURCE, identity: str = "1") -> Event:
-    return build_capture(source=source, identity=identity, subject="", captured_at_ns=None, data=data, camera="cam")
+    return replace(build_capture(Frame(data=data, position="p"), source=source, camera="cam"), id=identity)
 
 
 def make_settings(**values: Any) -> AgentSettings:

@@ -1,0 +1,148 @@
+"""The decoder with every kind of stream: which frames it sends, and when they were captured."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+
+import pytest
+
+from eaves.plugins.camera.messages import Alive, Opened, StreamFrame, StreamRequest
+from tests.fakes.http.camera import open_camera
+from tests.fakes.sources.camera.mjpeg import stream_live
+from tests.fakes.sources.camera.rtsp import RtspRequest, RtspSession, describe, open_rtsp_camera
+from tests.inputs.videos import Video, make_video, read_number
+from tests.processes.decoder import Decoder, run_decoder
+from tests.processes.rtmp_server import run_rtmp_server
+from tests.processes.rtsp_server import run_rtsp_server
+
+pytestmark = pytest.mark.disk  # below /dev, where tests have files in memory, a camera's file is a device
+
+LATE_S = 0.3
+"""Seconds by which a capture time may be wrong."""
+
+
+def _check(video: Video, decoder: Decoder, frames: list[StreamFrame]) -> list[int]:
+    """The numbers that are drawn into the frames, whose capture times are checked."""
+    numbers = [read_number(frame.data) for frame in frames]
+    for number, frame in zip(numbers, frames, strict=True):
+        captured_s = frame.captured_at_ns / 1e9
+        assert abs(captured_s - video.shown_at_s(number, captured_s + 1)) < LATE_S
+    return numbers
+
+
+def _opened(decoder: Decoder) -> list[tuple[str, int, int, str]]:
+    opened = [message for message in decoder.messages if isinstance(message, Opened)]
+    return [(one.codec, one.width, one.height, one.decoding) for one in opened]
+
+
+@pytest.mark.parametrize(("codec", "transport"), [("h264", "tcp"), ("hevc", "udp")])
+def test_key_frames_by_rtsp(tmp_path: Path, codec: str, transport: str) -> None:
+    video = make_video(codec)
+    with (
+        run_rtsp_server(tmp_path, {"/stream": video}) as server,
+        run_decoder(StreamRequest(url=server.url(), transport=transport)) as decoder,
+    ):
+        numbers = _check(video, decoder, decoder.frames(3))
+        decoder.next(Alive)
+    assert all(video.packets[number].key for number in numbers)
+    assert _opened(decoder) == [(codec, 320, 180, "key")]
+
+
+def test_all_frames_are_decoded_when_key_frames_come_too_seldom(tmp_path: Path) -> None:
+    video = make_video(key_every=20)
+    with (
+        run_rtsp_server(tmp_path, {"/stream": video}) as server,
+        run_decoder(StreamRequest(url=server.url(), every_s=0.5)) as decoder,
+    ):
+        numbers = _check(video, decoder, decoder.frames(6))
+    steps = [(after - before) % len(video.packets) for before, after in itertools.pairwise(numbers[2:])]
+    assert all(4 <= step <= 6 for step in steps)  # the first capture times of a busy machine are a little late
+    assert sum(steps) == pytest.approx(15, abs=1)
+    assert [decoding for *_, decoding in _opened(decoder)] == ["all"]
+
+
+@pytest.mark.parametrize("lengths", [True, False])
+def test_jpeg_images_by_http_arrive_as_they_are(*, lengths: bool) -> None:
+    video = make_video("mjpeg")
+    with open_camera(lambda _: stream_live(camera, video, lengths=lengths)) as camera:
+        with run_decoder(StreamRequest(url=f"{camera.url}/video")) as decoder:
+            frames = decoder.frames(5)
+        numbers = _check(video, decoder, frames) if lengths else [read_number(frame.data) for frame in frames]
+    assert [frame.data for frame in frames] == [video.packets[number].data for number in numbers]
+    assert _opened(decoder) == [("mjpeg", 320, 180, "none")]
+
+
+def test_rtmp(tmp_path: Path) -> None:
+    with (
+        run_rtmp_server(tmp_path, make_video()) as server,
+        run_decoder(StreamRequest(url=server.url, connect_timeout_s=15)) as decoder,
+    ):
+        frames = decoder.frames(3)
+    assert all(read_number(frame.data) % 10 == 0 for frame in frames)
+    assert _opened(decoder)[-1] == ("h264", 320, 180, "key")
+
+
+def test_a_stream_that_begins_between_key_frames_is_open_at_once() -> None:
+    """A camera may send its next key frame after seconds; the limit of a connection doesn't cover them."""
+    video = make_video(key_every=20)
+
+    def play(session: RtspSession) -> None:
+        for number in range(3, 60):
+            session.send_frame(number)
+            session.pause(0.1)
+
+    with open_rtsp_camera(video, play) as camera:
+        began = time.monotonic()
+        with run_decoder(StreamRequest(url=camera.url(), connect_timeout_s=1.0)) as decoder:
+            decoder.next(Opened)
+            assert time.monotonic() - began < 1.0
+            assert read_number(decoder.frames(1)[0].data) == 20
+
+
+def test_a_server_that_describes_no_parameters() -> None:
+    """The frames have the parameter sets then, and the size is known with the first one."""
+    video = make_video()
+
+    def describe_less(session: RtspSession, request: RtspRequest) -> None:
+        lines = describe(video).decode().splitlines()
+        body = "\r\n".join([line for line in lines if "fmtp" not in line and "framerate" not in line] + [""]).encode()
+        session.respond(request, body, Content_Type="application/sdp", Content_Base=f"{request.url}/")
+
+    with (
+        open_rtsp_camera(video, answers={"DESCRIBE": describe_less}) as camera,
+        run_decoder(StreamRequest(url=camera.url())) as decoder,
+    ):
+        assert read_number(decoder.frames(1)[0].data) % 10 == 0
+    assert _opened(decoder)[-1] == ("h264", 320, 180, "key")
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("mp4", "h264"), ("avi", "mjpeg")])
+def test_a_file_is_read_to_its_end(tmp_path: Path, suffix: str, codec: str) -> None:
+    video = make_video(codec)
+    file = video.write(tmp_path / f"video.{suffix}")
+    request = StreamRequest(url=str(file), paced=False, every_s=1.0)
+    seen = []
+    for _ in range(2):
+        with run_decoder(request) as decoder:
+            assert decoder.end().code == "finished"
+        frames = [message for message in decoder.messages if isinstance(message, StreamFrame)]
+        assert [read_number(frame.data) for frame in frames] == [0, 10, 20, 30]
+        ended_s = file.stat().st_mtime
+        for index, frame in enumerate(frames):
+            assert frame.captured_at_ns / 1e9 == pytest.approx(ended_s - 4 + index, abs=0.3)
+        seen.append([(frame.number, frame.captured_at_ns) for frame in frames])
+    assert seen[0] == seen[1]
+
+
+def test_recordings_that_were_put_together(tmp_path: Path) -> None:
+    video = make_video(seconds=2)
+    parts = [video.write(tmp_path / f"{first_s}.ts", first_s=first_s).read_bytes() for first_s in (0, 3600)]
+    file = tmp_path / "both.ts"
+    file.write_bytes(b"".join(parts))
+    began = time.monotonic()
+    with run_decoder(StreamRequest(url=str(file))) as decoder:
+        decoder.end()
+    assert sum(isinstance(message, StreamFrame) for message in decoder.messages) == 4
+    assert 3 < time.monotonic() - began < 9
