@@ -12,15 +12,16 @@ from eaves.http_client.client import HttpAnswer
 from eaves.platform import FunctionStatus
 from knative import rollout
 from knative.client.kinds import BROKER, KSERVICE, POD, ObjectKind
-from knative.deploy.inventory import note_removal, read_deployment
-from knative.deploy.ownership import AppOwner, find_removable, order_removal, prune_pins, remove_app
+from knative.deploy.ownership import find_removable, order_removal, prune_pins, remove_app
 from knative.deploy.site_update import SOMEBODY, SiteDeployment, update_site
-from knative.readiness.conditions import name_of
-from knative.readiness.wait import wait_ready, wait_routed
+from knative.inventory import note_removal, read_deployment
 from knative.resources.function import CONTAINER
+from knative.resources.metadata import AppOwner
 from knative.settings import ClusterApp, KnativeSettings, SiteSettings
 from knative.status.agents import read_agent_logs, read_logs
+from knative.status.conditions import name_of
 from knative.status.function_status import read_status
+from knative.status.wait import wait_ready, wait_routed
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

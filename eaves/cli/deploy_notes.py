@@ -18,9 +18,8 @@ from eaves.errors import StorageError
 
 if TYPE_CHECKING:
     from eaves.cli.project import Workspace
-    from knative.deploy.function_image import FunctionImage
-    from knative.deploy.inventory import DeploymentRecord
     from knative.deploy.reconcile import WorkspaceMemory
+    from knative.inventory import DeploymentRecord, FunctionImage
     from knative.settings import SiteSettings
 
 
@@ -144,15 +143,15 @@ def _change(
 
 
 def _parse(values: Mapping[str, Any]) -> DeployNote:
-    from knative.deploy.function_image import FunctionImage
+    from knative.inventory import FunctionImage
 
     sites = {name: _memory(value) for name, value in values["sites"].items()}
     return DeployNote(image=FunctionImage(**values["image"]), declared=str(values["declared"]), sites=sites)
 
 
 def _memory(value: Mapping[str, Any]) -> WorkspaceMemory:
-    from knative.deploy.function_image import FunctionImage
     from knative.deploy.reconcile import WorkspaceMemory
+    from knative.inventory import FunctionImage
 
     pending = value["pending"]
     return WorkspaceMemory(

@@ -18,12 +18,11 @@ from eaves.errors import StartError
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
-    from knative.deploy.function_image import FunctionImage
-    from knative.deploy.inventory import DeploymentRecord
     from knative.deploy.site_update import SiteDeployment, SiteUpdate
+    from knative.inventory import DeploymentRecord, FunctionImage
     from knative.multi_site import SiteOutcome
-    from knative.readiness.wait import Rows
     from knative.settings import SiteSettings
+    from knative.status.wait import Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +44,8 @@ class DeployRequest:
 
         `image` replaces the container image of the request, and `how` has further options of `SiteDeployment`.
         """
-        from knative.deploy.function_image import FunctionImage
         from knative.deploy.site_update import SiteDeployment
+        from knative.inventory import FunctionImage
 
         project = self.place.project
         chosen = image or self.image or FunctionImage(name=f"eaves.invalid/none@sha256:{'0' * 64}")

@@ -18,7 +18,6 @@ import yaml
 
 from eaves.errors import AbsentError, ConflictError, DeniedError, InvalidError
 from knative.client.kinds import NAMESPACE, STATEFUL_SET, SUBSCRIPTION, TRIGGER, kind_of
-from knative.deploy.inventory import Inventory, Manifests, ObjectKey, change_inventory, read_inventory
 from knative.deploy.ownership import (
     ADOPTED,
     CHANGED,
@@ -26,7 +25,6 @@ from knative.deploy.ownership import (
     UNCHANGED,
     UNJUDGED,
     ApplyResult,
-    AppOwner,
     Object,
     find_known,
     is_pin_key,
@@ -37,9 +35,10 @@ from knative.deploy.ownership import (
     order_removal,
     prune,
 )
-from knative.readiness.refusals import explain_denial
+from knative.inventory import Inventory, Manifests, ObjectKey, change_inventory, read_inventory
 from knative.resources.function import is_pin
-from knative.resources.metadata import MANAGER
+from knative.resources.metadata import MANAGER, AppOwner
+from knative.status.refusals import explain_denial
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

@@ -30,7 +30,7 @@ from knative.client.kinds import (
     ObjectKind,
     kind_of,
 )
-from knative.deploy.inventory import (
+from knative.inventory import (
     Inventory,
     Manifests,
     ObjectKey,
@@ -40,7 +40,6 @@ from knative.deploy.inventory import (
     item_kind,
     read_inventory,
 )
-from knative.readiness.conditions import image_of
 from knative.resources.function import is_pin_name, pin_name
 from knative.resources.metadata import (
     APP_LABEL,
@@ -50,8 +49,10 @@ from knative.resources.metadata import (
     NAMESPACE_LABEL,
     PIN_ANNOTATION,
     SITE_LABEL,
+    AppOwner,
 )
 from knative.rollout import parse_rollout_status
+from knative.status.conditions import image_of
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -91,30 +92,6 @@ class ApplyResult:
     kind: str
     name: str
     outcome: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppOwner:
-    """The app that owns objects in a cluster.
-
-    Attributes:
-        app: Name of the app; empty means every app.
-        agents: Namespace of the agents on nodes; empty when there is none.
-    """
-
-    app: str
-    agents: str = ""
-
-    def owns(self, one: Object, home: str) -> bool:
-        """Return whether an object carries the labels of the app in the namespace `home`."""
-        metadata = one["metadata"]
-        labels = metadata.get("labels") or {}
-        elsewhere = metadata.get("namespace", home) != home
-        return labels.get(APP_LABEL) == self.app and (not elsewhere or labels.get(NAMESPACE_LABEL) == home)
-
-    def has_agent(self, labels: Mapping[str, Any], home: str) -> bool:
-        """Return whether an agent on nodes with these labels belongs to an app in the namespace `home`."""
-        return labels.get(NAMESPACE_LABEL) == home
 
 
 def is_ours(one: Object) -> bool:

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 from eaves.errors import EavesError, NotFoundError, UnreachableClusterError
 from knative import rollout
 from knative.client.kinds import KSERVICE
-from knative.deploy.function_image import FunctionImage
-from knative.deploy.inventory import (
+from knative.deploy.ownership import prune_pins
+from knative.deploy.site_update import SiteDeployment, SiteUpdate, apply_newest
+from knative.inventory import (
     DeploymentRecord,
+    FunctionImage,
     Inventory,
     Manifests,
     digest_manifests,
@@ -25,12 +27,10 @@ from knative.deploy.inventory import (
     take_number,
     take_over,
 )
-from knative.deploy.ownership import prune_pins
-from knative.deploy.site_update import SiteDeployment, SiteUpdate, apply_newest
-from knative.readiness.conditions import image_of
 from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE
 from knative.resources.rendering import render_app
 from knative.settings import SiteSettings
+from knative.status.conditions import image_of
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

@@ -14,14 +14,15 @@ from eaves.errors import StartError, UnreachableClusterError
 from knative import rollout
 from knative.client.kinds import KSERVICE, REVISION, kind_of
 from knative.deploy.apply import apply_app
-from knative.deploy.inventory import DeploymentRecord, Inventory, Manifests, digest_manifests, take_number
-from knative.deploy.ownership import UNCHANGED, ApplyResult, AppOwner, Object, is_pin_key, prune_pins
-from knative.readiness.conditions import image_of, observed
-from knative.readiness.diagnosis import read_function
-from knative.readiness.wait import Rows, wait_ready
+from knative.deploy.ownership import UNCHANGED, ApplyResult, Object, is_pin_key, prune_pins
+from knative.inventory import DeploymentRecord, Inventory, Manifests, digest_manifests, take_number
 from knative.resources.function import is_pin
+from knative.resources.metadata import AppOwner
 from knative.resources.rendering import render_app
 from knative.settings import ClusterApp, RolloutSettings
+from knative.status.conditions import image_of, observed
+from knative.status.diagnosis import read_function
+from knative.status.wait import Rows, wait_ready
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

@@ -18,10 +18,10 @@ from eaves.platform.findings import Finding, error, note, ok, warning
 from knative.client.kinds import BROKER, NAMESPACE, POD
 from knative.doctor.cluster_checks import architecture_of
 from knative.doctor.site import EVENTING_NAMESPACE, ExaminedSite
-from knative.readiness.pods import explain_pod
-from knative.readiness.refusals import explain_denial
 from knative.resources.eventing import CLASS
 from knative.resources.metadata import MANAGER
+from knative.status.pods import explain_pod
+from knative.status.refusals import explain_denial
 
 CHANNEL_BROKER = "MTChannelBasedBroker"
 DURABLE = frozenset({"Kafka", "KafkaNamespaced", "RabbitMQBroker", "KafkaChannel"})

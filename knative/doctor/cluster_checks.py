@@ -19,8 +19,8 @@ from eaves.platform.findings import Finding, error, note, ok, warning
 from functions.settings import ServeSettings
 from knative.client.kinds import BROKER, DEPLOYMENT, KSERVICE, POD, SERVICE
 from knative.doctor.site import EVENTING_NAMESPACE, SERVING_NAMESPACE, ExaminedSite
-from knative.readiness.conditions import condition, is_true, name_of
-from knative.readiness.pods import find_untolerated
+from knative.status.conditions import condition, is_true, name_of
+from knative.status.pods import find_untolerated
 
 KUBERNETES = (34, 37)
 """Minor versions of Kubernetes: the oldest that Knative 1.23 supports, and the newest that Eaves was tested with."""

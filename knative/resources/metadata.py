@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from knative.client.kinds import ObjectKind
@@ -45,6 +47,30 @@ PIN_ANNOTATION = "eaves.dev/pin"
 """Annotation of a Service with the DaemonSet that pins its last deployed container image; absent without a pin."""
 ROLLOUT_ANNOTATION = "eaves.dev/rollout"
 """Annotation with the rollout's state as JSON (`knative.rollout`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppOwner:
+    """The app that owns objects in a cluster.
+
+    Attributes:
+        app: Name of the app; empty means every app.
+        agents: Namespace of the agents on nodes; empty when there is none.
+    """
+
+    app: str
+    agents: str = ""
+
+    def owns(self, one: Mapping[str, Any], home: str) -> bool:
+        """Return whether an object carries the labels of the app in the namespace `home`."""
+        metadata = one["metadata"]
+        labels = metadata.get("labels") or {}
+        elsewhere = metadata.get("namespace", home) != home
+        return labels.get(APP_LABEL) == self.app and (not elsewhere or labels.get(NAMESPACE_LABEL) == home)
+
+    def has_agent(self, labels: Mapping[str, Any], home: str) -> bool:
+        """Return whether an agent on nodes with these labels belongs to an app in the namespace `home`."""
+        return labels.get(NAMESPACE_LABEL) == home
 
 
 def labels(app: str, site: str, part: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ Service, so any later command continues it: there is no operator.
     state                 the state as JSON of an annotation, and the traffic of revisions, as a Service has both; pure
     plan                  the next state and traffic; pure
     pinning               whether the newest revision's container image is on every node
+    refused_images        retries the images that a revision refused before it lost all requests
     service               reads and writes a Service: `set_percent`, `promote`, `rollback`; `begin`, `advance`
 
 This package must never change a field of a Service except `spec.traffic` and its own annotation, overwrite traffic that

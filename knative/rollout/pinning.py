@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import DeniedError, StartError
 from knative.client.kinds import DAEMON_SET
-from knative.readiness.conditions import image_of
-from knative.readiness.parts import READY, judge_parts
 from knative.resources.metadata import PIN_ANNOTATION
 from knative.rollout.decision import RolloutAction, RolloutDecision
 from knative.rollout.plan import Plan
 from knative.rollout.state import RolloutState, RolloutStatus
+from knative.status.conditions import image_of
+from knative.status.parts import READY, judge_parts
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ClusterError, DeniedError
 from knative.client.kinds import POD
-from knative.readiness.conditions import SIDECAR, is_alive, name_of
-from knative.readiness.diagnosis import REVISION_LABEL
 from knative.rollout.counters import MetricsReading, RequestCounters
+from knative.status.conditions import SIDECAR, is_alive, name_of
+from knative.status.diagnosis import REVISION_LABEL
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

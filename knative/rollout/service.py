@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ClusterError, ConflictError, NotFoundError, StartError
 from knative.client.kinds import KSERVICE, REVISION
-from knative.readiness.conditions import condition
 from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE, ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.counters import accumulate
 from knative.rollout.decision import RevisionHealth, RolloutAction, RolloutObservation, decide_rollout
@@ -40,6 +39,7 @@ from knative.rollout.state import (
     render_state,
 )
 from knative.settings import RolloutSettings
+from knative.status.conditions import condition
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

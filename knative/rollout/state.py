@@ -20,10 +20,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
-from knative.readiness.conditions import condition, observed
 from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.counters import RevisionCounts
 from knative.settings import RolloutSettings
+from knative.status.conditions import condition, observed
 
 MAX_TEXT = 300
 """Maximum characters of a text that are stored, since a reason may quote a long message."""
@@ -70,7 +70,7 @@ class RolloutState:
         counts: Requests that replicas have counted.
         observed: Whether the requests that pods had counted when the rollout began were read.
         to_retry: Revisions that lost all requests, and whose refused images are still to be retried by the revision
-            that serves (`knative.status.agent_queue`).
+            that serves (`knative.rollout.refused_images`).
     """
 
     old: str = ""

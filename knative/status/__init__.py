@@ -1,7 +1,14 @@
-"""Reads the status of a site: its functions, the parts of their apps, and its agents.
+"""Status of an app on a cluster: whether each part is ready, why not with the fix, and waiting until all are.
 
-function_status   functions, their revisions, and the other objects of their apps
-agents            agents, publishers and relays: their pods, sources, queues and logs
-agent_queue       one agent's queue, by `kubectl exec`, and the retry of images that a revision refused before it lost
-                  all requests
+conditions       what an object's status says, and the values of a diagnosis
+refusals         what kubelets, the scheduler, the API server and webhooks say, with the fix of each
+pods             why a pod isn't ready
+diagnosis        why a function isn't ready
+parts            the other objects of an app, each with its readiness
+wait             waits until a deployment is ready
+agents           agents, publishers and relays: their pods, sources, logs and queues
+function_status  all of that of a site's functions, as `eaves status` shows it
+
+The package must never change an object, read the values of a Secret, or call a fault final that may still disappear by
+itself.
 """

@@ -7,28 +7,33 @@ reported as such; their numbers are never estimated.
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eaves.admin.queue import RemoteQueue, raise_refusal
 from eaves.admin.report import HEALTH, QueueReport, describe_silent, from_json
+from eaves.delivery.response_rules import shorten
 from eaves.errors import AbsentError, ClusterError, DeniedError, InvalidError, NotFoundError
 from knative.client.kinds import POD
-from knative.deploy.ownership import AppOwner
-from knative.readiness.conditions import condition, name_of
-from knative.readiness.parts import agent_of
 from knative.resources import publisher, relay
 from knative.resources.agent import CONTAINER, PART
-from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
+from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, AppOwner
 from knative.resources.server import METRICS_PORT
+from knative.status.conditions import condition, name_of
+from knative.status.parts import agent_of
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
-TIMEOUT_S = 5.0
+REPORT_TIMEOUT_S = 5.0
 """Maximum seconds for one agent's answer."""
 AT_ONCE = 8
 """Number of agents that are read at the same time."""
@@ -163,7 +168,7 @@ def _read(cluster: Cluster, pod: AgentPod) -> QueueReport:
     if pod.phase != "Running":
         return describe_silent(pod.agent, sources, pod=pod.name, state=pod.phase.lower())
     try:
-        answer = cluster.ask_pod(pod.name, METRICS_PORT, HEALTH, timeout_s=TIMEOUT_S, namespace=pod.namespace)
+        answer = cluster.ask_pod(pod.name, METRICS_PORT, HEALTH, timeout_s=REPORT_TIMEOUT_S, namespace=pod.namespace)
         report = from_json(QueueReport, json.loads(answer.body)["report"])
         return replace(report, name=pod.agent, pod=pod.name)
     except ClusterError as error:
@@ -172,3 +177,74 @@ def _read(cluster: Cluster, pod: AgentPod) -> QueueReport:
         answer_text = answer.body[:200].decode(errors="replace")
         reason = f"{HEALTH} answered {answer.status} without a report: {answer_text}"
         return describe_silent(pod.agent, sources, pod=pod.name, state="unknown", reason=reason)
+
+
+MODULE = ("python", "-P", "-m", "eaves.sources.queue")
+TIMEOUT_S = 120.0
+"""Maximum seconds for one command; purging a million entries takes about a minute."""
+ROLE_HINT = "the permission to create pods/exec is missing; docs/10-knative.md has the Role that grants it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kubectl:
+    """The program kubectl and the options by which it connects to the cluster.
+
+    Attributes:
+        program: Name or path of kubectl.
+        kubeconfig: The kubeconfig, or several with `:` between them; None leaves the choice to kubectl.
+        context: Context of the kubeconfig; empty means the current one.
+    """
+
+    program: str = "kubectl"
+    kubeconfig: Path | None = None
+    context: str = ""
+
+    def build_exec(self, namespace: str, pod: str, command: Sequence[str], *, container: str = CONTAINER) -> list[str]:
+        """Build the command line that runs a command in a container, which is the agent's by default."""
+        variables = ["env", f"KUBECONFIG={self.kubeconfig}"] if self.kubeconfig is not None else []
+        context = ["--context", self.context] if self.context else []
+        where = ["--namespace", namespace, "exec", pod, "--container", container, "--"]
+        return [*variables, self.program, *context, *where, *command]
+
+
+class PodQueue(RemoteQueue):
+    """The queue of the agent of one pod.
+
+    A request raises ClusterError when kubectl isn't installed or can't run the command in the pod, and DeniedError when
+    the current user may not run commands there.
+
+    Args:
+        kubectl: The program kubectl and its options for the cluster.
+        namespace: Namespace of the pod.
+        pod: Name of the pod.
+        container: Container with the queue.
+    """
+
+    def __init__(self, kubectl: Kubectl, namespace: str, pod: str, *, container: str = CONTAINER) -> None:
+        super().__init__(pod)
+        self._kubectl = kubectl
+        self._build = partial(kubectl.build_exec, namespace, pod, container=container)
+
+    def _send(self, request: str) -> bytes:
+        command = self._build([*MODULE, request])
+        shown = shlex.join(command)
+        if shutil.which(self._kubectl.program) is None:
+            raise ClusterError(
+                f"{self._kubectl.program} is not installed on this machine, and reading the queue of {self._name} "
+                "needs it",
+                hint=f"install {self._kubectl.program}, or run this command on a machine that has it: {shown}",
+            )
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ClusterError(f"{self._name} did not answer within {TIMEOUT_S:g} s", hint=shown) from error
+        if done.returncode == 0:
+            return done.stdout
+        if done.stdout.strip():  # the command ran in the pod, and answered with a problem document
+            raise_refusal(done.stdout, name=self._name)
+        stderr = done.stderr.decode(errors="replace")
+        denied = "forbidden" in stderr.lower()
+        kind = DeniedError if denied else ClusterError
+        raise kind(f"{self._name}: kubectl exec failed: {shorten(stderr)}", hint=ROLE_HINT if denied else shown)

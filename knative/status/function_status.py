@@ -10,11 +10,21 @@ from typing import TYPE_CHECKING, Any
 from eaves.errors import ConflictError, DeniedError, InvalidError
 from eaves.platform import DeployedStatus, FunctionStatus, PartStatus, PinnedStatus, ServedStatus
 from knative.client.kinds import CONFIG_MAP, DAEMON_SET, KSERVICE, POD_AUTOSCALER, REVISION, SINK_BINDING
-from knative.deploy.inventory import Inventory, item_kind, read_inventory
-from knative.deploy.ownership import AppOwner
-from knative.readiness.conditions import Object, condition, is_ready, is_true, name_of, observed, parse_time
-from knative.readiness.diagnosis import read_function
-from knative.readiness.parts import (
+from knative.inventory import Inventory, item_kind, read_inventory
+from knative.resources.function import PIN_PART
+from knative.resources.metadata import (
+    APP_LABEL,
+    ARTIFACT_ANNOTATION,
+    MANAGED_LABEL,
+    MANAGED_VALUE,
+    PART_LABEL,
+    SITE_LABEL,
+    AppOwner,
+)
+from knative.status.agents import list_agent_pods, read_agents
+from knative.status.conditions import Object, condition, is_ready, is_true, name_of, observed, parse_time
+from knative.status.diagnosis import read_function
+from knative.status.parts import (
     FAILED,
     MISSING,
     PART_KINDS,
@@ -26,16 +36,6 @@ from knative.readiness.parts import (
     missing_part,
     unknown_part,
 )
-from knative.resources.function import PIN_PART
-from knative.resources.metadata import (
-    APP_LABEL,
-    ARTIFACT_ANNOTATION,
-    MANAGED_LABEL,
-    MANAGED_VALUE,
-    PART_LABEL,
-    SITE_LABEL,
-)
-from knative.status.agents import list_agent_pods, read_agents
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

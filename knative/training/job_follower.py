@@ -26,8 +26,8 @@ from eaves.errors import (
     UnreachableClusterError,
 )
 from knative.client.kinds import JOB, POD
-from knative.readiness.conditions import condition, containers, is_true, name_of
 from knative.resources.metadata import MANAGER, RUN_LABEL
+from knative.status.conditions import condition, containers, is_true, name_of
 from knative.training.job import CONTAINER
 from trainer.lifecycle import ENDINGS
 

@@ -27,7 +27,7 @@ from knative.resources.pod import build_security
 from knative.resources.relay import AGENTS, CONTAINER, build_relay
 from knative.resources.server import METRICS_PORT
 from knative.settings import ClusterApp, KnativeSettings, SiteSettings
-from knative.status.agent_queue import Kubectl, PodQueue
+from knative.status.agents import Kubectl, PodQueue
 from tests.cluster.apps import NAME, plain_app
 from tests.container_images.packaging import need
 from tests.e2e.harness import MANAGER, is_pod_ready

@@ -22,9 +22,9 @@ from eaves.events import DATASET_UPDATED, Event
 from knative.client.cluster import Cluster
 from knative.client.kinds import BROKER, CLAIM, CONFIG_MAP, JOB, JOB_SINK, POD, TRIGGER
 from knative.platform import KnativePlatform
-from knative.readiness.conditions import condition
 from knative.resources.pod import USER, build_security
 from knative.settings import JobSettings, KnativeSettings, SiteSettings
+from knative.status.conditions import condition
 from knative.training.job import TrainingJob, build_job, render_training
 from knative.training.job_follower import create_job, find_ending, follow_job, pods_of
 from knative.training.run_download import download_run

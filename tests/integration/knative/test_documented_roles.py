@@ -13,13 +13,12 @@ from eaves.errors import DeniedError, RunError
 from eaves.platform import DeliverySettings
 from knative import rollout
 from knative.client.cluster import Cluster
-from knative.deploy.function_image import FunctionImage
-from knative.deploy.inventory import read_inventory
 from knative.deploy.reconcile import WantedDeployment, WorkspaceMemory, advance_all, reconcile_site
 from knative.deploy.site_update import SiteDeployment, update_site
 from knative.doctor import examine
 from knative.doctor.permissions import list_needed
 from knative.doctor.site import ExaminedSite
+from knative.inventory import FunctionImage, read_inventory
 from knative.platform import KnativePlatform
 from knative.settings import ClusterApp, JobSettings, KnativeSettings, RolloutSettings
 from knative.status.function_status import read_status

@@ -11,7 +11,7 @@ import pytest
 from eaves.admin.report import from_json, to_json
 from eaves.platform import FunctionStatus
 from knative.client.cluster import Cluster
-from knative.deploy.inventory import ObjectKey, read_inventory, write_inventory
+from knative.inventory import ObjectKey, read_inventory, write_inventory
 from knative.platform import KnativePlatform
 from tests.cluster.apps import at_site, full_app, full_settings, plain_app
 from tests.cluster.deploys import HOME, SITE

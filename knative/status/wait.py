@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from eaves.errors import StartError, UnreachableClusterError
 from eaves.platform import PartStatus
 from knative.client.kinds import KSERVICE
-from knative.readiness.conditions import Object, condition, is_ready, is_true, name_of, observed
-from knative.readiness.diagnosis import TRAFFIC, UNSEEN, ObservedFunction, read_function
-from knative.readiness.parts import READY, UNKNOWN, read_parts, unready_part, wanted_parts
+from knative.status.conditions import Object, condition, is_ready, is_true, name_of, observed
+from knative.status.diagnosis import TRAFFIC, UNSEEN, ObservedFunction, read_function
+from knative.status.parts import READY, UNKNOWN, read_parts, unready_part, wanted_parts
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

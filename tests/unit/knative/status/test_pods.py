@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from knative.readiness.conditions import CAUSES, Diagnosis
-from knative.readiness.pods import explain_pod
+from knative.status.conditions import CAUSES, Diagnosis
+from knative.status.pods import explain_pod
 from tests.cluster.expanded import POD, container, ended, event, pod, waiting
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import NotFoundError
 from knative.client.kinds import KSERVICE, POD, REVISION
-from knative.readiness.conditions import (
+from knative.resources.function import CONTAINER
+from knative.status.conditions import (
     Diagnosis,
     Object,
     condition,
@@ -29,9 +30,8 @@ from knative.readiness.conditions import (
     parse_time,
     quote,
 )
-from knative.readiness.pods import diagnose_pods, explain_pod, read_permitted
-from knative.readiness.refusals import explain_refusal
-from knative.resources.function import CONTAINER
+from knative.status.pods import diagnose_pods, explain_pod, read_permitted
+from knative.status.refusals import explain_refusal
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

@@ -30,7 +30,11 @@ from knative.client.kinds import (
     ObjectKind,
     kind_of,
 )
-from knative.readiness.conditions import (
+from knative.resources import agent, publisher, relay
+from knative.resources.agent import SOURCE_LABEL
+from knative.resources.function import PIN_PART, is_pin
+from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
+from knative.status.conditions import (
     Diagnosis,
     Object,
     condition,
@@ -43,13 +47,9 @@ from knative.readiness.conditions import (
     parse_time,
     quote,
 )
-from knative.readiness.diagnosis import explain_unseen
-from knative.readiness.pods import diagnose_pods, list_events, read_permitted
-from knative.readiness.refusals import ROOM, explain_refusal, explain_scheduling
-from knative.resources import agent, publisher, relay
-from knative.resources.agent import SOURCE_LABEL
-from knative.resources.function import PIN_PART, is_pin
-from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
+from knative.status.diagnosis import explain_unseen
+from knative.status.pods import diagnose_pods, list_events, read_permitted
+from knative.status.refusals import ROOM, explain_refusal, explain_scheduling
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

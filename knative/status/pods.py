@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from eaves.errors import ClusterError, DeniedError
 from knative.client.kinds import EVENT, NODE
-from knative.readiness.conditions import (
+from knative.status.conditions import (
     SIDECAR,
     Diagnosis,
     Object,
@@ -28,7 +28,7 @@ from knative.readiness.conditions import (
     namespace_of,
     quote,
 )
-from knative.readiness.refusals import ARCHITECTURE, PULLS, explain_pull, explain_scheduling, explain_start
+from knative.status.refusals import ARCHITECTURE, PULLS, explain_pull, explain_scheduling, explain_start
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from eaves.artifact.manifest import CLASSIFY
 from eaves.errors import ConflictError, DeniedError, InvalidError
 from knative.client.kinds import CONFIG_MAP, SERVICE, ObjectKind
-from knative.deploy.function_image import FunctionImage
 from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL
 
 if TYPE_CHECKING:
@@ -47,6 +46,21 @@ class ObjectKey(NamedTuple):
     kind: str
     namespace: str
     name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionImage:
+    """The container image that a cluster runs for a function.
+
+    Attributes:
+        name: Name by digest, `REPOSITORY@sha256:...`.
+        artifact_digest: sha256 of the artifact's manifest in hexadecimal; empty when the registry wasn't asked.
+        task: Task of the artifact: classify, embed or tensor.
+    """
+
+    name: str
+    artifact_digest: str = ""
+    task: str = CLASSIFY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
