@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from eaves.artifact.manifest import CLASSIFY
 from eaves.errors import ConflictError, DeniedError, InvalidError
 from knative.client.kinds import CONFIG_MAP, SERVICE, ObjectKind
-from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL
+from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL, labels_of
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -321,7 +321,7 @@ def _manifest(app: str) -> dict[str, Any]:
 
 def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
     metadata, name = found["metadata"], inventory_name(app)
-    labels = metadata.get("labels") or {}
+    labels = labels_of(found)
     if labels.get(PART_LABEL) != PART or labels.get(APP_LABEL) != app:
         raise ConflictError(
             f"{cluster.name}: the labels of ConfigMap {name} in {cluster.namespace} are not those of an inventory",

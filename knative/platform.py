@@ -19,7 +19,7 @@ from knative.resources.function import CONTAINER
 from knative.resources.metadata import AppOwner
 from knative.settings import ClusterApp, KnativeSettings, SiteSettings
 from knative.status.agents import read_agent_logs, read_logs
-from knative.status.conditions import name_of
+from knative.status.conditions import absent_function, name_of
 from knative.status.function_status import read_status
 from knative.status.wait import wait_ready, wait_routed
 
@@ -202,11 +202,9 @@ class KnativePlatform:
 
     def _require(self, kind: ObjectKind, name: str) -> dict[str, Any]:
         found = self.cluster.get(kind, name)
+        if found is None and kind is KSERVICE:
+            raise absent_function(self.cluster, name)
         if found is None:
-            known = ", ".join(name_of(one) for one in self.cluster.list(kind)) or "none"
-            raise NotFoundError(
-                f"the {kind.kind} {name!r} does not exist in {self.cluster.namespace} of {self.cluster.name} "
-                f"(existing: {known})",
-                hint="eaves status --on knative",
-            )
+            message = f"the {kind.kind} {name!r} does not exist in {self.cluster.namespace} of {self.cluster.name}"
+            raise NotFoundError(message, hint="eaves status --on knative")
         return found

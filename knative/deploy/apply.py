@@ -29,7 +29,6 @@ from knative.deploy.ownership import (
     find_known,
     is_pin_key,
     is_satisfied,
-    is_shared,
     key_of,
     kind_named,
     order_removal,
@@ -37,7 +36,7 @@ from knative.deploy.ownership import (
 )
 from knative.inventory import Inventory, Manifests, ObjectKey, change_inventory, read_inventory
 from knative.resources.function import is_pin
-from knative.resources.metadata import MANAGER, AppOwner
+from knative.resources.metadata import MANAGER, AppOwner, is_shared
 from knative.status.refusals import explain_denial
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from eaves.errors import ConflictError, DeniedError, InvalidError, NotFoundError
+from eaves.errors import ConflictError, DeniedError, InvalidError
 from knative.client.kinds import (
     BROKER,
     CONFIG_MAP,
@@ -44,15 +44,18 @@ from knative.resources.function import is_pin_name, pin_name
 from knative.resources.metadata import (
     APP_LABEL,
     MANAGED_LABEL,
-    MANAGED_VALUE,
     MANAGER,
     NAMESPACE_LABEL,
+    OURS,
     PIN_ANNOTATION,
     SITE_LABEL,
     AppOwner,
+    is_ours,
+    is_shared,
+    labels_of,
 )
 from knative.rollout import parse_rollout_status
-from knative.status.conditions import image_of
+from knative.status.conditions import absent_function, image_of
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -94,19 +97,9 @@ class ApplyResult:
     outcome: str
 
 
-def is_ours(one: Object) -> bool:
-    """Return whether an object has the label that all objects of Eaves carry."""
-    return bool((one["metadata"].get("labels") or {}).get(MANAGED_LABEL) == MANAGED_VALUE)
-
-
-def is_shared(manifest: Object) -> bool:
-    """Return whether several apps share an object, such as a Broker or the namespace of agents."""
-    return APP_LABEL not in (manifest["metadata"].get("labels") or {})
-
-
 def is_satisfied(manifest: Object, namespace: Object) -> bool:
     """Return whether an existing namespace, of any owner, has the labels that agents on nodes need."""
-    wanted, has = manifest["metadata"]["labels"], namespace["metadata"].get("labels") or {}
+    wanted, has = labels_of(manifest), labels_of(namespace)
     return all(has.get(name) == value for name, value in wanted.items() if name != MANAGED_LABEL)
 
 
@@ -150,7 +143,7 @@ def find_labelled(cluster: Cluster, owner: AppOwner) -> list[Object]:
     Raises:
         ClusterError: When a request to the cluster is refused or fails.
     """
-    selector = f"{APP_LABEL}={owner.app},{MANAGED_LABEL}={MANAGED_VALUE}"
+    selector = f"{APP_LABEL}={owner.app},{OURS}"
     found = [one for kind in AT_HOME for one in cluster.list(kind, selector=selector)]
     if owner.agents and owner.agents != cluster.namespace:
         selector += f",{NAMESPACE_LABEL}={cluster.namespace}"
@@ -200,7 +193,7 @@ def _is_known(manifest: Object, one: Object, owner: AppOwner, home: str) -> bool
 
 
 def _whose(one: Object) -> str:
-    labels = one["metadata"].get("labels") or {}
+    labels = labels_of(one)
     if labels.get(APP_LABEL):
         return f"it belongs to the app {labels[APP_LABEL]} of the site {labels.get(SITE_LABEL, '?')}"
     entries = one["metadata"].get("managedFields") or ()
@@ -245,13 +238,7 @@ def remove_app(cluster: Cluster, owner: AppOwner, *, adopt: bool = False) -> lis
     inventory = read_inventory(cluster, owner.app)
     items = find_removable(cluster, owner, inventory, adopt=adopt)
     if not items and not inventory.version:
-        services = cluster.list(KSERVICE, selector=f"{MANAGED_LABEL}={MANAGED_VALUE}")
-        known = ", ".join(sorted(one["metadata"]["name"] for one in services)) or "none"
-        raise NotFoundError(
-            f"the function {owner.app!r} does not exist in {cluster.namespace} of {cluster.name} (known "
-            f"functions: {known})",
-            hint="eaves status --on knative",
-        )
+        raise absent_function(cluster, owner.app)
     done = delete_objects(cluster, inventory, items)
     if inventory.version:
         try:

@@ -27,7 +27,7 @@ from knative.inventory import (
     take_number,
     take_over,
 )
-from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE
+from knative.resources.metadata import OURS
 from knative.resources.rendering import render_app
 from knative.settings import SiteSettings
 from knative.status.conditions import image_of
@@ -210,7 +210,7 @@ def advance_all(cluster: Cluster) -> dict[str, rollout.RolloutOutcome | EavesErr
         ClusterError: When the functions can't be listed.
     """
     steps: dict[str, rollout.RolloutOutcome | EavesError] = {}
-    for service in cluster.list(KSERVICE, selector=f"{MANAGED_LABEL}={MANAGED_VALUE}"):
+    for service in cluster.list(KSERVICE, selector=OURS):
         name = str(service["metadata"]["name"])
         try:
             steps[name] = advance_and_prune(cluster, name)

@@ -19,6 +19,7 @@ from eaves.platform.findings import Finding, error, note, ok, warning
 from functions.settings import ServeSettings
 from knative.client.kinds import BROKER, DEPLOYMENT, KSERVICE, POD, SERVICE
 from knative.doctor.site import EVENTING_NAMESPACE, SERVING_NAMESPACE, ExaminedSite
+from knative.resources.metadata import labels_of
 from knative.status.conditions import condition, is_true, name_of
 from knative.status.pods import find_untolerated
 
@@ -104,7 +105,7 @@ def _check_part(
     if down:
         yield error(check, f"{', '.join(down)} in {namespace} does not run", f"kubectl -n {namespace} get pods")
         return
-    labels = (there[name]["metadata"].get("labels") or {} for name in wanted)
+    labels = (labels_of(there[name]) for name in wanted)
     versions = sorted({str(one.get("app.kubernetes.io/version", "unknown")) for one in labels})
     installed = f"Knative {check.capitalize()} {' and '.join(versions)}"
     known = re.fullmatch(r"v?1\.(\d+)(\.\d+)?", " ".join(versions))
@@ -210,7 +211,7 @@ def check_nodes(subject: ExaminedSite) -> Iterator[Finding]:
 
 def architecture_of(node: Mapping[str, Any]) -> str:
     """Return the processor architecture of a node, such as `arm64`."""
-    return str((node["metadata"].get("labels") or {}).get("kubernetes.io/arch", "unknown"))
+    return str(labels_of(node).get("kubernetes.io/arch", "unknown"))
 
 
 def _accepts_pods(node: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConfigError, Fault
 from knative.client.kinds import CONFIG_MAP, KSERVICE, NODE, ObjectKind, kind_of
+from knative.resources.metadata import labels_of
 from knative.resources.rendering import render_app
 from knative.settings import ClusterApp, KnativeSettings
 
@@ -71,7 +72,7 @@ class ExaminedSite:
         """The nodes that the function's selector chooses."""
         wanted = dict(self.function_pod.get("nodeSelector") or {}).items()
         nodes = self.cluster.list(NODE, namespace="")
-        return [node for node in nodes if wanted <= (node["metadata"].get("labels") or {}).items()]
+        return [node for node in nodes if wanted <= labels_of(node).items()]
 
     @property
     def function_pod(self) -> Mapping[str, Any]:

@@ -29,6 +29,7 @@ from knative.resources.metadata import (
     VERSION_LABEL,
     build_namespace_peer,
     labels,
+    labels_of,
 )
 from knative.resources.pod import (
     CREDENTIALS_FOLDER,
@@ -187,8 +188,7 @@ def build_pin(app: ClusterApp) -> dict[str, Any]:
 
 def is_pin(one: Mapping[str, Any]) -> bool:
     """Return whether an object is a pin's DaemonSet."""
-    labels = one["metadata"].get("labels") or {}
-    return one.get("kind") == DAEMON_SET.kind and labels.get(PART_LABEL) == PIN_PART
+    return one.get("kind") == DAEMON_SET.kind and labels_of(one).get(PART_LABEL) == PIN_PART
 
 
 def is_pin_name(app: str, name: str) -> bool:

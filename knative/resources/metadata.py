@@ -31,6 +31,8 @@ one of `TRAINING_PARTS`.
 TRAINING_PARTS = ("training", "pipeline")
 """Values of PART_LABEL on the objects of an app's trainings, which a deploy neither applies nor removes."""
 MANAGED_LABEL, MANAGED_VALUE = "app.kubernetes.io/managed-by", "eaves"
+OURS = f"{MANAGED_LABEL}={MANAGED_VALUE}"
+"""Selector of every object of Eaves."""
 NAME_LABEL, PRODUCT = "app.kubernetes.io/name", "eaves"
 INSTANCE_LABEL = "app.kubernetes.io/instance"
 """Label with the app, or with the name of a server that belongs to no app."""
@@ -63,14 +65,27 @@ class AppOwner:
 
     def owns(self, one: Mapping[str, Any], home: str) -> bool:
         """Return whether an object carries the labels of the app in the namespace `home`."""
-        metadata = one["metadata"]
-        labels = metadata.get("labels") or {}
-        elsewhere = metadata.get("namespace", home) != home
-        return labels.get(APP_LABEL) == self.app and (not elsewhere or labels.get(NAMESPACE_LABEL) == home)
+        elsewhere = one["metadata"].get("namespace", home) != home
+        return labels_of(one).get(APP_LABEL) == self.app and (not elsewhere or self.has_agent(one, home))
 
-    def has_agent(self, labels: Mapping[str, Any], home: str) -> bool:
-        """Return whether an agent on nodes with these labels belongs to an app in the namespace `home`."""
-        return labels.get(NAMESPACE_LABEL) == home
+    def has_agent(self, one: Mapping[str, Any], home: str) -> bool:
+        """Return whether an object of an agent on nodes belongs to an app in the namespace `home`."""
+        return labels_of(one).get(NAMESPACE_LABEL) == home
+
+
+def labels_of(one: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the labels of an object; empty when it has none."""
+    return one["metadata"].get("labels") or {}
+
+
+def is_ours(one: Mapping[str, Any]) -> bool:
+    """Return whether an object has the label that all objects of Eaves carry."""
+    return labels_of(one).get(MANAGED_LABEL) == MANAGED_VALUE
+
+
+def is_shared(manifest: Mapping[str, Any]) -> bool:
+    """Return whether several apps share an object, such as a Broker or the namespace of agents."""
+    return APP_LABEL not in labels_of(manifest)
 
 
 def labels(app: str, site: str, part: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from knative.rollout.judges import Assessment, AssessmentResult, Judge, judge_errors, judge_refusals, judge_times
 from knative.rollout.state import RolloutPhase, RolloutState, Traffic, render_traffic
@@ -34,18 +35,17 @@ class RolloutAction(StrEnum):
     HOLD = "hold"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RolloutDecision:
+class RolloutDecision(NamedTuple):
     """The next action of a rollout, with its reason.
 
     Attributes:
-        verb: The action.
+        action: The action.
         percent: The new revision's share of requests from now on, in percent. A rollout that is held goes back to 0,
             unless another user has changed the shares or the old revision is gone.
         reason: Reason for people; never empty.
     """
 
-    verb: RolloutAction
+    action: RolloutAction
     percent: int
     reason: str
 
@@ -95,60 +95,53 @@ def decide_rollout(
         now: Unix time in seconds. A clock that was set back makes a step longer, never shorter.
         judges: Judges that assess a revision that answers requests.
     """
+    percent, elapsed_s = state.percent, max(0.0, now - state.since)
     if state.phase is not RolloutPhase.ADVANCING:
-        return _keep_share(RolloutAction.WAIT, state, state.reason or state.phase.value)
+        return RolloutDecision(RolloutAction.WAIT, percent, state.reason or state.phase.value)
     if state.traffic and dict(seen.traffic) != dict(state.traffic):
         was, found = render_traffic(state.traffic), render_traffic(seen.traffic)
-        return _keep_share(RolloutAction.HOLD, state, f"another user changed the shares from {was} to {found}")
+        return RolloutDecision(RolloutAction.HOLD, percent, f"another user changed the shares from {was} to {found}")
     if seen.old is not None and not seen.old.exists:
-        return _keep_share(
-            RolloutAction.HOLD,
-            state,
-            f"{state.old} was deleted, so there is no revision to compare with or to roll back to",
-        )
-    elapsed_s = max(0.0, now - state.since)
+        reason = f"{state.old} was deleted, so there is no revision to compare with or to roll back to"
+        return RolloutDecision(RolloutAction.HOLD, percent, reason)
     if not seen.new.exists or seen.new.ready is not True:
-        return _unready(state, seen.new, elapsed_s)
+        return _decide_unready(state, seen.new, elapsed_s)
     if seen.old is None:
-        return RolloutDecision(
-            verb=RolloutAction.FINISH, percent=100, reason="the revision is ready, and it is the first one"
-        )
-    if state.percent == 0:
-        return _step(state, "the revision is ready")
-    return _judge(state, seen, elapsed_s, judges)
+        return RolloutDecision(RolloutAction.FINISH, 100, "the revision is ready, and it is the first one")
+    if percent == 0:
+        return _decide_step(state, "the revision is ready")
+    return _decide_by_judges(state, seen, elapsed_s, judges)
 
 
-def _unready(state: RolloutState, new: RevisionHealth, elapsed_s: float) -> RolloutDecision:
+def _decide_unready(state: RolloutState, new: RevisionHealth, elapsed_s: float) -> RolloutDecision:
     suffix = f": {new.message}" if new.message else ""
     if not state.old:  # no other revision could serve, so waiting is the only useful action
-        return _keep_share(RolloutAction.WAIT, state, f"{new.name} isn't ready{suffix}")
+        return RolloutDecision(RolloutAction.WAIT, state.percent, f"{new.name} isn't ready{suffix}")
     if not new.exists:
-        return RolloutDecision(verb=RolloutAction.ROLL_BACK, percent=0, reason=f"{new.name} was deleted")
+        return RolloutDecision(RolloutAction.ROLL_BACK, 0, f"{new.name} was deleted")
     if new.ready is False:
-        return RolloutDecision(verb=RolloutAction.ROLL_BACK, percent=0, reason=f"{new.name} failed{suffix}")
+        return RolloutDecision(RolloutAction.ROLL_BACK, 0, f"{new.name} failed{suffix}")
     if elapsed_s >= state.settings.deadline_s:
-        return _hold(f"{new.name} isn't ready after {elapsed_s:.0f} s{suffix}")
-    return _keep_share(RolloutAction.WAIT, state, f"{new.name} isn't ready yet{suffix}")
+        return RolloutDecision(RolloutAction.HOLD, 0, f"{new.name} isn't ready after {elapsed_s:.0f} s{suffix}")
+    return RolloutDecision(RolloutAction.WAIT, state.percent, f"{new.name} isn't ready yet{suffix}")
 
 
-def _judge(state: RolloutState, seen: RolloutObservation, elapsed_s: float, judges: Sequence[Judge]) -> RolloutDecision:
-    settings = state.settings
-    verdicts = [judge(state) for judge in judges]
-    evidence = _evidence(seen, verdicts)
-    if worse := [verdict for verdict in verdicts if verdict.finding is AssessmentResult.WORSE]:
-        return RolloutDecision(verb=RolloutAction.ROLL_BACK, percent=0, reason=f"{worse[0].why}; {evidence}")
-    if silence := _describe_silence(state, seen, elapsed_s):
-        return RolloutDecision(verb=RolloutAction.ROLL_BACK, percent=0, reason=f"{silence}; {evidence}")
-    missing = [verdict.why for verdict in verdicts if verdict.finding is AssessmentResult.OPEN]
+def _decide_by_judges(
+    state: RolloutState, seen: RolloutObservation, elapsed_s: float, judges: Sequence[Judge]
+) -> RolloutDecision:
+    settings, verdicts = state.settings, [judge(state) for judge in judges]
+    evidence = _describe_evidence(seen, verdicts)
+    worse = [verdict.why for verdict in verdicts if verdict.finding is AssessmentResult.WORSE]
+    if reason := next(iter(worse), "") or _describe_silence(state, seen, elapsed_s):
+        return RolloutDecision(RolloutAction.ROLL_BACK, 0, f"{reason}; {evidence}")
+    missing = ", ".join(verdict.why for verdict in verdicts if verdict.finding is AssessmentResult.OPEN)
     if missing and elapsed_s >= settings.deadline_s:
-        return _hold(f"undecided after {elapsed_s:.0f} s: {', '.join(missing)}; {evidence}")
+        return RolloutDecision(RolloutAction.HOLD, 0, f"undecided after {elapsed_s:.0f} s: {missing}; {evidence}")
+    if not missing and elapsed_s < settings.step_s:
+        missing = f"{elapsed_s:.0f} of {settings.step_s:.0f} s of the step have passed"
     if missing:
-        return _keep_share(RolloutAction.WAIT, state, f"{', '.join(missing)}; {evidence}")
-    if elapsed_s < settings.step_s:
-        return _keep_share(
-            RolloutAction.WAIT, state, f"{elapsed_s:.0f} of {settings.step_s:.0f} s of the step have passed; {evidence}"
-        )
-    return _step(state, evidence)
+        return RolloutDecision(RolloutAction.WAIT, state.percent, f"{missing}; {evidence}")
+    return _decide_step(state, evidence)
 
 
 def _describe_silence(state: RolloutState, seen: RolloutObservation, elapsed_s: float) -> str:
@@ -163,24 +156,14 @@ def _describe_silence(state: RolloutState, seen: RolloutObservation, elapsed_s: 
     return f"the new revision has answered none of about {expected:,.0f} requests"
 
 
-def _step(state: RolloutState, why: str) -> RolloutDecision:
+def _decide_step(state: RolloutState, reason: str) -> RolloutDecision:
     percent = next((step for step in state.settings.percents() if step > state.percent), 100)
-    return RolloutDecision(
-        verb=RolloutAction.FINISH if percent == 100 else RolloutAction.ADVANCE, percent=percent, reason=why
-    )
+    return RolloutDecision(RolloutAction.FINISH if percent == 100 else RolloutAction.ADVANCE, percent, reason)
 
 
-def _evidence(seen: RolloutObservation, verdicts: Sequence[Assessment]) -> str:
+def _describe_evidence(seen: RolloutObservation, verdicts: Sequence[Assessment]) -> str:
     parts = [verdict.evidence for verdict in verdicts if verdict.evidence]
     if seen.unread:
-        pod, why = next(iter(sorted(seen.unread.items())))
-        parts.append(f"the metrics of {len(seen.unread)} of the pods can't be read ({pod}: {why[:120]})")
+        pod, reason = min(seen.unread.items())
+        parts.append(f"the metrics of {len(seen.unread)} of the pods can't be read ({pod}: {reason[:120]})")
     return ", ".join(parts)
-
-
-def _hold(reason: str) -> RolloutDecision:
-    return RolloutDecision(verb=RolloutAction.HOLD, percent=0, reason=reason)
-
-
-def _keep_share(verb: RolloutAction, state: RolloutState, reason: str) -> RolloutDecision:
-    return RolloutDecision(verb=verb, percent=state.percent, reason=reason)

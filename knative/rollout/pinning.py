@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import DeniedError, StartError
@@ -77,7 +76,7 @@ def hold_unpinned(
     Raises:
         ClusterError: When a request to the API server fails.
     """
-    if decision.verb not in (RolloutAction.ADVANCE, RolloutAction.FINISH) or not state.old:
+    if decision.action not in (RolloutAction.ADVANCE, RolloutAction.FINISH) or not state.old:
         return decision  # before the first revision nothing serves, so waiting would be useless
     unpinned = describe_unpinned(cluster, service)
     if not unpinned:
@@ -85,9 +84,9 @@ def hold_unpinned(
     elapsed_s = max(0.0, now - state.since)
     if elapsed_s >= state.settings.deadline_s:
         reason = f"after {elapsed_s:.0f} s the container image of {state.new} is {unpinned}"
-        return RolloutDecision(verb=RolloutAction.HOLD, percent=0, reason=reason)
+        return RolloutDecision(RolloutAction.HOLD, 0, reason)
     reason = f"{state.new} waits until its container image is on every node; it is {unpinned}"
-    return replace(decision, verb=RolloutAction.WAIT, percent=state.percent, reason=reason)
+    return RolloutDecision(RolloutAction.WAIT, state.percent, reason)
 
 
 def require_pinned(cluster: Cluster, service: Manifest, standing: RolloutStatus, plan: Plan, *, wait_s: float) -> None:

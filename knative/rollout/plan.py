@@ -168,19 +168,18 @@ def plan_decision(
         now: Unix time in seconds.
         unread: Names of the new and the old revision's pods whose metrics couldn't be read.
     """
-    verb, percent, why = decision.verb, decision.percent, decision.reason
-    if verb is RolloutAction.WAIT:
+    action, percent, why = decision
+    if action is RolloutAction.WAIT:
         since = min(state.since, now)  # the clock may have been set back
-        return Plan(
-            state=replace(state, since=since, counts=state.counts.close_window(now, since)), what=verb.value, reason=why
-        )
-    if verb is RolloutAction.HOLD and (percent >= state.percent or dict(seen) != dict(state.traffic)):
+        waiting = replace(state, since=since, counts=state.counts.close_window(now, since))
+        return Plan(state=waiting, what=action.value, reason=why)
+    if action is RolloutAction.HOLD and (percent >= state.percent or dict(seen) != dict(state.traffic)):
         shares = seen if sum(seen.values()) == 100 else {}
-        return Plan(state=state.become(RolloutPhase.HELD, shares, now, why), what=verb.value)
-    phase = _ENDS.get(verb, RolloutPhase.ADVANCING)
+        return Plan(state=state.become(RolloutPhase.HELD, shares, now, why), what=action.value)
+    phase = _ENDS.get(action, RolloutPhase.ADVANCING)
     if phase is RolloutPhase.ADVANCING:
         state = replace(state, counts=state.counts.begin_step(unread))
-    return _move(state, phase, state.shared(percent), now, why, what=verb.value)
+    return _move(state, phase, state.shared(percent), now, why, what=action.value)
 
 
 def note_retries(plan: Plan, standing: RolloutStatus) -> Plan:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ClusterError, DeniedError
 from knative.client.kinds import POD
+from knative.resources.metadata import labels_of
 from knative.rollout.counters import MetricsReading, RequestCounters
-from knative.status.conditions import SIDECAR, is_alive, name_of
+from knative.status.conditions import SIDECAR, Object, containers, find_ended_state, is_alive, name_of
 from knative.status.diagnosis import REVISION_LABEL
 
 if TYPE_CHECKING:
@@ -81,25 +82,26 @@ def _ask(cluster: Cluster, pod: Mapping[str, Any]) -> MetricsReading | str:
     text = answer.body.decode(errors="replace")
     if REQUESTS not in text:
         return "/metrics has no counters of requests: the pod is not a function of Eaves"
-    restarts, crashed = _restarts(pod)
+    restarts, crashed = _count_restarts(pod)
     tally, slowest = parse_counters(text)
-    revision = pod["metadata"].get("labels", {}).get(REVISION_LABEL, "")
     return MetricsReading(
-        pod=name_of(pod), revision=revision, restarts=restarts, crashed=crashed, tally=tally, slowest=slowest
+        pod=name_of(pod),
+        revision=labels_of(pod).get(REVISION_LABEL, ""),
+        restarts=restarts,
+        crashed=crashed,
+        tally=tally,
+        slowest=slowest,
     )
 
 
-def _restarts(pod: Mapping[str, Any]) -> tuple[int, bool]:
+def _count_restarts(pod: Mapping[str, Any]) -> tuple[int, bool]:
     """Return (number of restarts of the function's container, whether its last end was a crash).
 
     A container that ended with its node has the reason `Unknown`; one that was asked to end has the exit code 0.
     """
-    for container in pod.get("status", {}).get("containerStatuses") or []:
-        if container.get("name") != SIDECAR:
-            ended = (container.get("lastState") or {}).get("terminated") or {}
-            crashed = ended.get("exitCode", 0) != 0 and ended.get("reason") != "Unknown"
-            return int(container.get("restartCount", 0)), crashed
-    return 0, False
+    own: Object = next((one for one in containers(pod) if one.get("name") != SIDECAR), {})
+    ended = find_ended_state(own)
+    return int(own.get("restartCount", 0)), ended.get("exitCode", 0) != 0 and ended.get("reason") != "Unknown"
 
 
 REQUESTS, STAGES = "eaves_requests_total", "eaves_stage_duration_seconds"

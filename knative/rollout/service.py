@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ClusterError, ConflictError, NotFoundError, StartError
 from knative.client.kinds import KSERVICE, REVISION
-from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE, ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
+from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER, is_ours
 from knative.rollout.counters import accumulate
 from knative.rollout.decision import RevisionHealth, RolloutAction, RolloutObservation, decide_rollout
 from knative.rollout.pinning import hold_unpinned, require_pinned
@@ -39,7 +39,7 @@ from knative.rollout.state import (
     render_state,
 )
 from knative.settings import RolloutSettings
-from knative.status.conditions import condition
+from knative.status.conditions import absent_function, condition
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -159,10 +159,10 @@ def advance_rollout(
 
 def _observe(cluster: Cluster, service: Manifest, standing: RolloutStatus, state: RolloutState, now: float) -> Plan:
     """Observe both revisions of a rollout, and plan the next change that follows."""
-    new = read_health(cluster, state.new)
-    old = read_health(cluster, state.old) if state.old else None
-    is_counting = bool(new.ready) and old is not None
-    seen = scrape_metrics(cluster, (state.new, state.old)) if is_counting else MetricsScrape(present=None)
+    new, old = read_health(cluster, state.new), read_health(cluster, state.old) if state.old else None
+    seen = MetricsScrape(present=None)
+    if new.ready and old is not None:
+        seen = scrape_metrics(cluster, (state.new, state.old))
     if seen.present is not None:
         counts = accumulate(state.counts, seen.readings, seen.present)
         if state.percent and not state.observed:  # what pods counted before doesn't belong to this step
@@ -178,7 +178,6 @@ def set_percent(
     name: str,
     percent: int,
     *,
-    now: float | None = None,
     unpinned: bool = False,
     pin_wait_s: float = PIN_WAIT_S,
 ) -> RolloutOutcome:
@@ -191,7 +190,6 @@ def set_percent(
         cluster: Connection to the cluster, in the function's namespace.
         name: Name of the function.
         percent: Share in percent, 0 to 100.
-        now: Unix time in seconds; None uses the API server's clock.
         unpinned: Raise the share although the revision's container image isn't on every node yet.
         pin_wait_s: Maximum seconds to wait until the container image is on every node.
 
@@ -211,8 +209,7 @@ def set_percent(
             )
         return plan_percent(standing, percent, moment)
 
-    pin_s = None if unpinned else pin_wait_s
-    return _change(cluster, name, propose, now=now, settle_s=SETTLE_S, pin_wait_s=pin_s)
+    return _change(cluster, name, propose, settle_s=SETTLE_S, pin_wait_s=None if unpinned else pin_wait_s)
 
 
 def promote(cluster: Cluster, name: str, *, unpinned: bool = False, pin_wait_s: float = PIN_WAIT_S) -> RolloutOutcome:
@@ -220,7 +217,7 @@ def promote(cluster: Cluster, name: str, *, unpinned: bool = False, pin_wait_s: 
     return set_percent(cluster, name, 100, unpinned=unpinned, pin_wait_s=pin_wait_s)
 
 
-def rollback(cluster: Cluster, name: str, *, undo: bool = True, now: float | None = None) -> RolloutOutcome:
+def rollback(cluster: Cluster, name: str, *, undo: bool = True) -> RolloutOutcome:
     """Give all requests to the previous revision at once.
 
     Only the traffic is changed, so this also works while the new revision fails. During a rollout, the previous
@@ -232,7 +229,6 @@ def rollback(cluster: Cluster, name: str, *, undo: bool = True, now: float | Non
         cluster: Connection to the cluster, in the function's namespace.
         name: Name of the function.
         undo: Whether a second rollback restores the revision that was rolled back; with False it changes nothing.
-        now: Unix time in seconds; None uses the API server's clock.
 
     Raises:
         NotFoundError: When there is no such function, or no revision before it (any more).
@@ -240,13 +236,7 @@ def rollback(cluster: Cluster, name: str, *, undo: bool = True, now: float | Non
         ConflictError: When another manager set the traffic.
         ClusterError: When the API server refuses.
     """
-    return _change(
-        cluster,
-        name,
-        lambda _, standing, moment: plan_rollback(standing, moment, undo=undo),
-        now=now,
-        settle_s=SETTLE_S,
-    )
+    return _change(cluster, name, lambda _, standing, now: plan_rollback(standing, now, undo=undo), settle_s=SETTLE_S)
 
 
 def fix_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> bool:
@@ -268,8 +258,7 @@ def fix_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> bool:
     """
 
     def propose(service: Manifest, standing: RolloutStatus, _: float) -> Plan | None:
-        is_ours = (service["metadata"].get("labels") or {}).get(MANAGED_LABEL) == MANAGED_VALUE
-        return plan_fixed(standing) if adopt or is_ours else None
+        return plan_fixed(standing) if adopt or is_ours(service) else None
 
     with suppress(NotFoundError):  # the first deploy has no traffic to keep
         return _change(cluster, name, propose, now=0.0, adopt=adopt).changed  # the clock isn't needed
@@ -308,10 +297,7 @@ def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> dict[
             if service is None or parse_rollout_status(service).settled:
                 break
     if service is None:
-        raise NotFoundError(
-            f"the function {name!r} does not exist in {cluster.namespace} of {cluster.name}",
-            hint="eaves status --on knative",
-        )
+        raise absent_function(cluster, name)
     return service
 
 
@@ -349,10 +335,15 @@ def _change(
         standing = parse_rollout_status(service)
         plan = propose(service, standing, cluster.clock() if now is None else now)
         if not isinstance(plan, Plan):
-            state = standing.state
-            reason = standing.fault or (state.reason if state is not None else "") if plan is None else plan
-            shares = standing.shares
-            return RolloutOutcome(name=name, what="nothing", reason=reason, changed=False, state=state, shares=shares)
+            kept = standing.fault or (standing.state.reason if standing.state is not None else "")
+            return RolloutOutcome(
+                name=name,
+                what="nothing",
+                reason=kept if plan is None else plan,
+                changed=False,
+                state=standing.state,
+                shares=standing.shares,
+            )
         _require(cluster, plan, standing)
         if pin_wait_s is not None:
             require_pinned(cluster, service, standing, plan, wait_s=pin_wait_s)
@@ -410,23 +401,18 @@ def _write(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool = Fal
             since it was read (it then has none).
         ClusterError: When the API server refuses.
     """
-    annotation = render_state(plan.state)
-    metadata, before = service["metadata"], service.get("spec", {}).get("traffic")
-    wanted = before
+    annotation, metadata = render_state(plan.state), service["metadata"]
+    wanted = before = service.get("spec", {}).get("traffic")
     if plan.traffic is not None:
         wanted = [*build_traffic(plan.traffic, preview=plan.preview), *_keep_tags(service, plan.state)]
     if wanted == before and annotation == (metadata.get("annotations") or {}).get(ROLLOUT_ANNOTATION):
         return False
+    # With its UID, a Service that was removed since isn't made again.
+    named = {field: metadata[field] for field in ("name", "namespace", "resourceVersion", "uid")}
     manifest: dict[str, Any] = {
         "apiVersion": KSERVICE.api_version,
         "kind": KSERVICE.kind,
-        "metadata": {
-            "name": metadata["name"],
-            "namespace": metadata.get("namespace") or cluster.namespace,
-            "resourceVersion": metadata["resourceVersion"],
-            "uid": metadata["uid"],  # a Service that was removed since isn't made again
-            "annotations": {ROLLOUT_ANNOTATION: annotation},
-        },
+        "metadata": {**named, "annotations": {ROLLOUT_ANNOTATION: annotation}},
     }
     # Server-side apply removes fields that a manager owns and leaves out; other managers' fields stay.
     if plan.traffic is not None or owns_traffic(service):

@@ -15,9 +15,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
-from functools import cache
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
+from eaves.admin.report import from_json
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
@@ -189,10 +189,15 @@ def parse_state(text: str) -> RolloutState:
     Raises:
         ValueError: When the value is unreadable or contradicts itself; the message names the fault.
     """
+    known = {one.name for one in fields(RolloutSettings)}
     try:
-        state: RolloutState = _load(RolloutState, json.loads(text))
-    except (TypeError, RecursionError) as error:  # a member without a default is missing, or the text is too deep
-        raise ValueError(str(error)[:80]) from error
+        values = json.loads(text, parse_int=_parse_number, parse_float=_parse_number)
+        given = {name: one for name, one in dict(values.get("settings", {})).items() if name in known}
+        settings = build(RolloutSettings, SettingsLayer(origin="the annotation", values=given))
+        read = values | {"settings": settings, "phase": RolloutPhase(values["phase"])}
+        state = from_json(RolloutState, read)
+    except (TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise ValueError(f"it is not a state: {error}"[:80]) from error
     except ConfigError as error:
         raise ValueError(str(error.faults[0])) from error
     if state.traffic and (sum(state.traffic.values()) != 100 or min(state.traffic.values()) < 1):
@@ -203,6 +208,13 @@ def parse_state(text: str) -> RolloutState:
         if not 1 <= times.windows <= times.timed:
             raise ValueError(f"{times.timed} predictions in {times.windows} windows are not possible")
     return state
+
+
+def _parse_number(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < MAX_NUMBER:
+        raise ValueError(f"{text[:40]} is not a number in the allowed range")
+    return number if "." in text else int(number)
 
 
 def _dump(value: Any) -> Any:
@@ -219,37 +231,6 @@ def _dump(value: Any) -> Any:
 
 def _default(field: Field[Any]) -> Any:
     return field.default if field.default_factory is MISSING else field.default_factory()
-
-
-def _load(kind: Any, value: object) -> Any:
-    """Build a part of a state, of the type that its dataclass declares, from a value of JSON."""
-    if kind is RolloutSettings:
-        known = {one.name for one in fields(RolloutSettings)}
-        values = {name: one for name, one in _require(dict, value).items() if name in known}
-        return build(RolloutSettings, SettingsLayer(origin="the annotation", values=values))
-    if isinstance(kind, type) and is_dataclass(kind):
-        members = _require(dict, value)
-        return kind(**{name: _load(part, members[name]) for name, part in _types(kind).items() if name in members})
-    if get_origin(kind) is tuple:
-        return tuple(_load(get_args(kind)[0], one) for one in _require(list, value))
-    if get_origin(kind) is Mapping:
-        return {name: _load(get_args(kind)[1], one) for name, one in _require(dict, value).items()}
-    if kind is float or kind is int:
-        if isinstance(value, bool) or not isinstance(value, (int, kind)) or not 0 <= value < MAX_NUMBER:
-            raise ValueError(f"{str(value)[:40]!r} is not a number in the allowed range")
-        return value
-    return kind(value) if issubclass(kind, StrEnum) else _require(kind, value)
-
-
-def _require(kind: type, value: object) -> Any:
-    if not isinstance(value, kind):
-        raise ValueError(f"{str(value)[:40]!r} is not a {kind.__name__}")  # noqa: TRY004 - the text is at fault
-    return value
-
-
-@cache
-def _types(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

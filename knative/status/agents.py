@@ -25,7 +25,7 @@ from eaves.errors import AbsentError, ClusterError, DeniedError, InvalidError, N
 from knative.client.kinds import POD
 from knative.resources import publisher, relay
 from knative.resources.agent import CONTAINER, PART
-from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, AppOwner
+from knative.resources.metadata import APP_LABEL, OURS, PART_LABEL, AppOwner, labels_of
 from knative.resources.server import METRICS_PORT
 from knative.status.conditions import condition, name_of
 from knative.status.parts import agent_of
@@ -77,14 +77,14 @@ def list_agent_pods(cluster: Cluster, owner: AppOwner, *, all_namespaces: bool =
         DeniedError: When the user may not list the pods.
         ClusterError: When a request to the cluster is refused or fails.
     """
-    ours = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL} in ({PART},{publisher.PART},{relay.PART})"
+    ours = f"{OURS},{PART_LABEL} in ({PART},{publisher.PART},{relay.PART})"
     ours += f",{APP_LABEL}={owner.app}" if owner.app else ""
     found = cluster.list(POD, selector=ours)
     if owner.agents and owner.agents != cluster.namespace:
         # A user who may not list that namespace gets the other agents. It may hold pods of other owners.
         with nullcontext() if all_namespaces else suppress(DeniedError):
             there = cluster.list(POD, namespace=owner.agents, selector=ours)
-            found += [pod for pod in there if owner.has_agent(pod["metadata"].get("labels") or {}, cluster.namespace)]
+            found += [pod for pod in there if owner.has_agent(pod, cluster.namespace)]
     return sorted(map(_describe, found), key=lambda pod: (pod.agent, pod.name))
 
 
@@ -151,11 +151,11 @@ def read_logs(cluster: Cluster, name: str, containers: Sequence[tuple[str, str, 
 
 
 def _describe(pod: Mapping[str, Any]) -> AgentPod:
-    labels, status = pod["metadata"].get("labels", {}), pod.get("status", {})
+    labels, status = labels_of(pod), pod.get("status", {})
     return AgentPod(
         app=str(labels.get(APP_LABEL, "")),
         agent=agent_of(labels),
-        container=_CONTAINERS.get(labels.get(PART_LABEL), CONTAINER),
+        container=_CONTAINERS.get(labels.get(PART_LABEL, ""), CONTAINER),
         name=name_of(pod),
         namespace=str(pod["metadata"]["namespace"]),
         phase=str(status.get("phase", "Unknown")),

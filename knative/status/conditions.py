@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from eaves.errors import NotFoundError
+from knative.client.kinds import KSERVICE
+from knative.resources.metadata import OURS
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
 
 Object = Mapping[str, Any]
 """An object as in the API server's JSON."""
@@ -62,6 +69,15 @@ def image_of(value: Object | None) -> str:
     return str(containers[0].get("image", ""))
 
 
+def absent_function(cluster: Cluster, name: str) -> NotFoundError:
+    """Build the error for a function that a site doesn't have."""
+    known = ", ".join(sorted(map(name_of, cluster.list(KSERVICE, selector=OURS)))) or "none"
+    return NotFoundError(
+        f"the function {name!r} does not exist in {cluster.namespace} of {cluster.name} (known functions: {known})",
+        hint="eaves status --on knative",
+    )
+
+
 def condition(value: Object | None, kind: str) -> Object:
     """Return the condition of one type from an object's status; empty when the object doesn't have it."""
     found = (value or {}).get("status", {}).get("conditions") or []
@@ -78,6 +94,13 @@ def containers(pod: Object) -> Iterator[Object]:
     status = pod.get("status", {})
     found = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
     yield from sorted(found, key=lambda one: one.get("name") == SIDECAR)
+
+
+def find_ended_state(status: Object) -> Object:
+    """Return the state `terminated` of a container's last process that ended; empty when none has ended."""
+    state = status.get("state") or {}
+    ended: Object = state.get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
+    return ended
 
 
 def is_alive(pod: Object) -> bool:

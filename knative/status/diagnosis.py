@@ -12,12 +12,12 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from eaves.errors import NotFoundError
 from knative.client.kinds import KSERVICE, POD, REVISION
 from knative.resources.function import CONTAINER
 from knative.status.conditions import (
     Diagnosis,
     Object,
+    absent_function,
     condition,
     image_of,
     is_alive,
@@ -88,8 +88,7 @@ def read_function(cluster: Cluster, name: str, *, service: Object | None = None,
     """
     service = service or cluster.get(KSERVICE, name)
     if service is None:
-        message = f"the function {name!r} does not exist in {cluster.namespace}"
-        raise NotFoundError(message, hint="eaves deploy IMAGE --on knative")
+        raise absent_function(cluster, name)
     if is_ready(service):
         return ObservedFunction(service=service)
     created = str(service.get("status", {}).get("latestCreatedRevisionName", ""))

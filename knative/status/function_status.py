@@ -11,15 +11,14 @@ from eaves.errors import ConflictError, DeniedError, InvalidError
 from eaves.platform import DeployedStatus, FunctionStatus, PartStatus, PinnedStatus, ServedStatus
 from knative.client.kinds import CONFIG_MAP, DAEMON_SET, KSERVICE, POD_AUTOSCALER, REVISION, SINK_BINDING
 from knative.inventory import Inventory, item_kind, read_inventory
-from knative.resources.function import PIN_PART
+from knative.resources.function import is_pin
 from knative.resources.metadata import (
     APP_LABEL,
     ARTIFACT_ANNOTATION,
-    MANAGED_LABEL,
-    MANAGED_VALUE,
-    PART_LABEL,
+    OURS,
     SITE_LABEL,
     AppOwner,
+    labels_of,
 )
 from knative.status.agents import list_agent_pods, read_agents
 from knative.status.conditions import Object, condition, is_ready, is_true, name_of, observed, parse_time
@@ -40,7 +39,6 @@ from knative.status.parts import (
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
-_OURS = f"{MANAGED_LABEL}={MANAGED_VALUE}"
 _ON_NODES = (SINK_BINDING, DAEMON_SET)
 READY, IDLE, DEGRADED = "ready", "idle", "degraded"
 
@@ -57,7 +55,7 @@ def read_status(cluster: Cluster, owner: AppOwner) -> list[FunctionStatus]:
     Raises:
         ClusterError: When a request to the cluster is refused or fails.
     """
-    services = sorted(cluster.list(KSERVICE, selector=_OURS), key=name_of)
+    services = sorted(cluster.list(KSERVICE, selector=OURS), key=name_of)
     if not services:
         return []
     site = _Site(cluster, owner)
@@ -81,7 +79,7 @@ class _Site:
         if owner.agents and owner.agents != cluster.namespace:
             # A user who may not list the namespace of agents gets the agents that they may see.
             there, elsewhere = list_values(cluster, _ON_NODES, owner.agents)
-            found += [one for one in there if owner.has_agent(one["metadata"].get("labels") or {}, cluster.namespace)]
+            found += [one for one in there if owner.has_agent(one, cluster.namespace)]
             hidden += elsewhere
         self._hidden = {(part.kind, part.namespace) for part in hidden}
         self._values = {key_of(value): value for value in found}
@@ -96,7 +94,7 @@ class _Site:
         """Build the status of one function."""
         status, template = service.get("status", {}), service["spec"]["template"]
         name = name_of(service)
-        own = {key: value for key, value in self._values.items() if _label(value, APP_LABEL) == name}
+        own = {key: value for key, value in self._values.items() if labels_of(value).get(APP_LABEL) == name}
         inventory, unreadable = self._read_inventory(name)
         parts = [*self._list_parts(own, inventory), *self._unseen, *unreadable]
         seen = None if is_ready(service) else read_function(self._cluster, name, service=service, now=self._now)
@@ -117,7 +115,7 @@ class _Site:
             since=parse_time(unready.get("lastTransitionTime")) if unready.get("status") != "True" else None,
             artifact=str(template["spec"]["containers"][0].get("image", "")),
             artifact_digest=template.get("metadata", {}).get("annotations", {}).get(ARTIFACT_ANNOTATION, ""),
-            site=_label(service, SITE_LABEL),
+            site=labels_of(service).get(SITE_LABEL, ""),
             parts=tuple(parts),
             serving=tuple(self._describe_served(entry) for entry in routed),
             deployed=self._describe_deployment(inventory),
@@ -187,12 +185,8 @@ def _state(service: Mapping[str, Any], replicas: int, *, serving: bool, failed: 
 def _list_pinned(values: Iterable[Object]) -> Iterable[PinnedStatus]:
     """Yield each container image that is pinned on nodes, with its number of ready nodes."""
     for value in values:
-        if value["kind"] == DAEMON_SET.kind and _label(value, PART_LABEL) == PIN_PART:
+        if is_pin(value):
             (container, *_) = value["spec"]["template"]["spec"]["containers"]
             status = value.get("status", {})
             wanted, ready = status.get("desiredNumberScheduled") or 0, status.get("numberReady") or 0
             yield PinnedStatus(image=str(container.get("image", "")), ready=int(ready), wanted=int(wanted))
-
-
-def _label(value: Object, label: str) -> str:
-    return str((value["metadata"].get("labels") or {}).get(label, ""))

@@ -33,7 +33,7 @@ from knative.client.kinds import (
 from knative.resources import agent, publisher, relay
 from knative.resources.agent import SOURCE_LABEL
 from knative.resources.function import PIN_PART, is_pin
-from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
+from knative.resources.metadata import APP_LABEL, OURS, PART_LABEL, labels_of
 from knative.status.conditions import (
     Diagnosis,
     Object,
@@ -58,7 +58,6 @@ PART_KINDS = (BROKER, TRIGGER, EVENT_TYPE, SINK_BINDING, JOB_SINK, STATEFUL_SET,
 """Kinds of parts whose readiness is read; a kind comes before the kinds that depend on it."""
 WORKLOADS = frozenset(kind.kind for kind in (STATEFUL_SET, DAEMON_SET))
 """Kinds of objects that run pods."""
-OURS = f"{MANAGED_LABEL}={MANAGED_VALUE}"
 PODS = f"{OURS},{PART_LABEL} in ({agent.PART},{publisher.PART},{relay.PART},{PIN_PART})"
 READY, STARTING, FAILED, MISSING, UNKNOWN = "ready", "starting", "failed", "missing", "unknown"
 """States of a part (`PartStatus.state`)."""
@@ -152,7 +151,7 @@ def judge_parts(cluster: Cluster, values: Sequence[Object], *, now: float) -> li
 
 
 def _judge(cluster: Cluster, value: Object, pods: Sequence[Object], now: float) -> PartStatus:
-    labels = value["metadata"].get("labels") or {}
+    labels = labels_of(value)
     part = PartStatus(
         kind=str(value["kind"]),
         name=name_of(value),
@@ -169,7 +168,7 @@ def _judge(cluster: Cluster, value: Object, pods: Sequence[Object], now: float) 
     if min(ready, updated) >= wanted and (wanted or part.component == PIN_PART):
         return part
     selector = value.get("spec", {}).get("selector", {}).get("matchLabels", {}).items()
-    own = [pod for pod in pods if is_alive(pod) and selector <= (pod["metadata"].get("labels") or {}).items()]
+    own = [pod for pod in pods if is_alive(pod) and selector <= labels_of(pod).items()]
     unready = [pod for pod in own if not is_true(pod, "Ready")]
     times = (parse_time(condition(pod, "Ready").get("lastTransitionTime")) for pod in unready)
     since = min(filter(None, times), default=applied)

@@ -23,6 +23,7 @@ from knative.status.conditions import (
     Object,
     condition,
     containers,
+    find_ended_state,
     is_true,
     name_of,
     namespace_of,
@@ -149,7 +150,7 @@ def _read_log(cluster: Cluster, pod: Object) -> list[str]:
     """
     for status in containers(pod):
         state, container = status.get("state") or {}, str(status.get("name", ""))
-        ended = bool(_ended_state(status)) and not status.get("ready")
+        ended = bool(find_ended_state(status)) and not status.get("ready")
         if container == SIDECAR or not (ended or "running" in state) or is_true(pod, "Ready"):
             continue
         with suppress(ClusterError):  # the user may not read it, the pod has just gone, or its node is off
@@ -165,7 +166,7 @@ def _read_log(cluster: Cluster, pod: Object) -> list[str]:
 
 def _explain_crash(pod: Object, container: Object, log: Sequence[str]) -> Diagnosis | None:
     """Explain why a container's process ended, from the container's status; return None when no process has ended."""
-    ended = _ended_state(container)
+    ended = find_ended_state(container)
     if not ended:
         return None
     restarts, code = int(container.get("restartCount") or 0), int(ended.get("exitCode") or 0)
@@ -204,13 +205,6 @@ def _explain_log(lines: Sequence[str]) -> Diagnosis | None:
                 final=True,
             )
     return None
-
-
-def _ended_state(status: Object) -> Object:
-    """Return the state `terminated` of a container's last process that ended; empty when none has ended."""
-    state = status.get("state") or {}
-    ended: Object = state.get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
-    return ended
 
 
 def _explain_waiting(pod: Object, container: Object) -> Diagnosis | None:
