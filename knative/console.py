@@ -42,7 +42,7 @@ from knative.client.kinds import POD
 from knative.client.kubeconfig import connect_inside, inside_namespace
 from knative.client.transport import ApiTransport
 from knative.platform import KnativePlatform
-from knative.resources.console import SiteConsoleSettings
+from knative.resources.standalone_servers import SiteConsoleSettings
 from knative.settings import KnativeSettings, SiteSettings
 
 MAX_BYTES = 4_000_000

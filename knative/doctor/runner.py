@@ -11,6 +11,7 @@ from knative.doctor.app_checks import (
     check_admission,
     check_broker,
     check_images,
+    check_permissions,
     check_settings,
     check_triggers,
 )
@@ -22,7 +23,6 @@ from knative.doctor.cluster_checks import (
     check_server,
     check_serving,
 )
-from knative.doctor.permissions import check_permissions
 from knative.doctor.site import ExaminedSite
 from knative.settings import ClusterApp
 

@@ -11,7 +11,7 @@ process takes longer and would distort a mean of few predictions, so it is left 
 much the mean varies is measured from one time window to the next.
 
 Another judge, for example one for labels that arrive later, is one more such function in
-`knative.rollout.decision.JUDGES`.
+`knative.rollout.plan.JUDGES`.
 """
 
 from __future__ import annotations

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from eaves.errors import DeniedError, StartError
 from knative.client.kinds import DAEMON_SET
 from knative.resources.metadata import PIN_ANNOTATION
-from knative.rollout.decision import RolloutAction, RolloutDecision
-from knative.rollout.plan import Plan
+from knative.rollout.plan import Plan, RolloutAction, RolloutDecision
 from knative.rollout.state import RolloutState, RolloutStatus
 from knative.status.conditions import image_of
 from knative.status.parts import READY, judge_parts
@@ -70,7 +69,7 @@ def hold_unpinned(
         cluster: Connection to the cluster.
         service: The Knative Service.
         state: State of the rollout.
-        decision: Decision of `knative.rollout.decision`.
+        decision: Decision of `knative.rollout.plan`.
         now: Unix time in seconds.
 
     Raises:

@@ -15,10 +15,13 @@ from eaves.errors import ClusterError, ConflictError, NotFoundError, StartError
 from knative.client.kinds import KSERVICE, REVISION
 from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER, is_ours
 from knative.rollout.counters import accumulate
-from knative.rollout.decision import RevisionHealth, RolloutAction, RolloutObservation, decide_rollout
 from knative.rollout.pinning import hold_unpinned, require_pinned
 from knative.rollout.plan import (
     Plan,
+    RevisionHealth,
+    RolloutAction,
+    RolloutObservation,
+    decide_rollout,
     note_retries,
     plan_begin,
     plan_decision,

@@ -23,10 +23,10 @@ from eaves.admin.report import HEALTH, QueueReport, describe_silent, from_json
 from eaves.delivery.response_rules import shorten
 from eaves.errors import AbsentError, ClusterError, DeniedError, InvalidError, NotFoundError
 from knative.client.kinds import POD
-from knative.resources import publisher, relay
 from knative.resources.agent import CONTAINER, PART
+from knative.resources.app_servers import PUBLISHER_PART, RELAY_PART
 from knative.resources.metadata import APP_LABEL, OURS, PART_LABEL, AppOwner, labels_of
-from knative.resources.server import METRICS_PORT
+from knative.resources.workload import METRICS_PORT
 from knative.status.conditions import condition, name_of
 from knative.status.parts import agent_of
 
@@ -39,7 +39,6 @@ AT_ONCE = 8
 """Number of agents that are read at the same time."""
 ALL = "agent"
 """Name that stands for all agents of a function in a command, as in `eaves logs flowers.agent`."""
-_CONTAINERS = {publisher.PART: publisher.CONTAINER, relay.PART: relay.CONTAINER}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +76,7 @@ def list_agent_pods(cluster: Cluster, owner: AppOwner, *, all_namespaces: bool =
         DeniedError: When the user may not list the pods.
         ClusterError: When a request to the cluster is refused or fails.
     """
-    ours = f"{OURS},{PART_LABEL} in ({PART},{publisher.PART},{relay.PART})"
+    ours = f"{OURS},{PART_LABEL} in ({PART},{PUBLISHER_PART},{RELAY_PART})"
     ours += f",{APP_LABEL}={owner.app}" if owner.app else ""
     found = cluster.list(POD, selector=ours)
     if owner.agents and owner.agents != cluster.namespace:
@@ -155,7 +154,7 @@ def _describe(pod: Mapping[str, Any]) -> AgentPod:
     return AgentPod(
         app=str(labels.get(APP_LABEL, "")),
         agent=agent_of(labels),
-        container=_CONTAINERS.get(labels.get(PART_LABEL, ""), CONTAINER),
+        container=part if (part := labels.get(PART_LABEL, "")) != PART else CONTAINER,
         name=name_of(pod),
         namespace=str(pod["metadata"]["namespace"]),
         phase=str(status.get("phase", "Unknown")),

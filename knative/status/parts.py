@@ -30,8 +30,9 @@ from knative.client.kinds import (
     ObjectKind,
     kind_of,
 )
-from knative.resources import agent, publisher, relay
+from knative.resources import agent
 from knative.resources.agent import SOURCE_LABEL
+from knative.resources.app_servers import PUBLISHER_PART, RELAY_PART, TRIGGER_LABEL
 from knative.resources.function import PIN_PART, is_pin
 from knative.resources.metadata import APP_LABEL, OURS, PART_LABEL, labels_of
 from knative.status.conditions import (
@@ -58,7 +59,7 @@ PART_KINDS = (BROKER, TRIGGER, EVENT_TYPE, SINK_BINDING, JOB_SINK, STATEFUL_SET,
 """Kinds of parts whose readiness is read; a kind comes before the kinds that depend on it."""
 WORKLOADS = frozenset(kind.kind for kind in (STATEFUL_SET, DAEMON_SET))
 """Kinds of objects that run pods."""
-PODS = f"{OURS},{PART_LABEL} in ({agent.PART},{publisher.PART},{relay.PART},{PIN_PART})"
+PODS = f"{OURS},{PART_LABEL} in ({agent.PART},{PUBLISHER_PART},{RELAY_PART},{PIN_PART})"
 READY, STARTING, FAILED, MISSING, UNKNOWN = "ready", "starting", "failed", "missing", "unknown"
 """States of a part (`PartStatus.state`)."""
 DESTINATION = "destination"
@@ -230,10 +231,10 @@ def agent_of(labels: Mapping[str, str]) -> str:
     A publisher is `FUNCTION.TRIGGER-mqtt`, a relay `FUNCTION.relay`.
     """
     component, name = labels.get(PART_LABEL, ""), labels.get(SOURCE_LABEL, "")
-    if component == publisher.PART:
-        name = f"{labels.get(publisher.TRIGGER_LABEL, '')}-mqtt"
-    elif component == relay.PART:
-        name = relay.PART
+    if component == PUBLISHER_PART:
+        name = f"{labels.get(TRIGGER_LABEL, '')}-mqtt"
+    elif component == RELAY_PART:
+        name = RELAY_PART
     return f"{labels.get(APP_LABEL, '')}.{name}" if name else ""
 
 

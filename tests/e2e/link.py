@@ -15,7 +15,7 @@ from eaves.spool.ledger import to_dict
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD, STATEFUL_SET
 from knative.resources.pod import build_security
-from knative.resources.receiver import PART, ReceiverDeployment, build_receiver
+from knative.resources.standalone_servers import RECEIVER_PART, ReceiverDeployment, build_receiver
 from knative.status.agents import Kubectl, PodQueue
 from tests.e2e.harness import MANAGER, is_pod_ready
 from tests.inputs.certificates import make_certificate
@@ -72,7 +72,7 @@ class Cloud:
 
     def write_ledger(self, file: Path) -> int:
         """Write what the receiver has received as JSON lines; how many they are."""
-        queue = PodQueue(self.kubectl, self.cluster.namespace, f"{RECEIVER}-0", container=PART)
+        queue = PodQueue(self.kubectl, self.cluster.namespace, f"{RECEIVER}-0", container=RECEIVER_PART)
         last, count = 0, 0
         with file.open("w", encoding="utf-8") as stream:
             while lines := queue.ledger(after=last, limit=LINES):

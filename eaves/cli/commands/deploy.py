@@ -171,8 +171,7 @@ def render(image: str, folder: Path | None, training: str | None, place: Place, 
 
     kubectl, kn, Argo CD and Flux apply the objects unchanged. Prints YAML, or with --output the paths of the files.
     """
-    from knative.resources.faults import advise_relay_secret
-    from knative.resources.rendering import render_app
+    from knative.resources.rendering import advise_relay_secret, render_app
 
     workspace = place.workspace
     if training:

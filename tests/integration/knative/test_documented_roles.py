@@ -16,7 +16,7 @@ from knative.client.cluster import Cluster
 from knative.deploy.reconcile import WantedDeployment, WorkspaceMemory, advance_all, reconcile_site
 from knative.deploy.site_update import SiteDeployment, update_site
 from knative.doctor import examine
-from knative.doctor.permissions import list_needed
+from knative.doctor.app_checks import list_needed
 from knative.doctor.site import ExaminedSite
 from knative.inventory import FunctionImage, read_inventory
 from knative.platform import KnativePlatform

@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knative.rollout.counters import RequestCounters, RevisionCounts
-from knative.rollout.decision import (
+from knative.rollout.judges import Assessment, AssessmentResult
+from knative.rollout.plan import (
     JUDGES,
     RevisionHealth,
     RolloutAction,
     RolloutDecision,
     RolloutObservation,
     decide_rollout,
+    plan_decision,
 )
-from knative.rollout.judges import Assessment, AssessmentResult
-from knative.rollout.plan import plan_decision
 from knative.rollout.state import RolloutPhase, RolloutState, split_traffic
 from knative.settings import RolloutSettings
 
