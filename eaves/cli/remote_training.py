@@ -71,7 +71,7 @@ def train_remotely(workspace: Workspace, place: Place, *, data: str, output: Pat
         EavesError: When the training fails, with the trainer's exit code; or when the Job can't be created.
         CancelledError: When Ctrl-C ends this command; the Job continues in the cluster.
     """
-    from knative.training.job import build_job, training_faults
+    from knative.training.job import build_job, find_faults
     from knative.training.job_follower import create_job, explain_failure, find_ending, follow_job
     from knative.training.run_download import download_run
     from trainer.progress import build_progress
@@ -80,7 +80,7 @@ def train_remotely(workspace: Workspace, place: Place, *, data: str, output: Pat
     cluster = open_trainings(workspace, place)
     run = build_name(output.name) if output else ""
     training = build_training(workspace, data=data, run=run, namespace=cluster.namespace)
-    if faults := list(training_faults(training)):
+    if faults := list(find_faults(training)):
         raise ConfigError(faults)
     manifest = build_job(training)
     name = manifest["metadata"]["name"]
