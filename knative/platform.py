@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eaves import events
 from eaves.delivery import SinkResponse
@@ -11,6 +11,7 @@ from eaves.events import Event
 from eaves.http_client.client import HttpAnswer
 from eaves.platform import FunctionStatus
 from knative import rollout
+from knative.client.cluster import Cluster
 from knative.client.kinds import BROKER, KSERVICE, POD, ObjectKind
 from knative.deploy.ownership import find_removable, order_removal, prune_pins, remove_app
 from knative.deploy.site_update import SOMEBODY, SiteDeployment, update_site
@@ -22,9 +23,6 @@ from knative.status.agents import read_agent_logs, read_logs
 from knative.status.conditions import absent_function, name_of
 from knative.status.function_status import read_status
 from knative.status.wait import wait_ready, wait_routed
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
 
 READY_TIMEOUT_S = 600.0
 

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from eaves.errors import AbsentError, ConflictError, DeniedError, InvalidError
+from knative.client.cluster import Cluster
 from knative.client.kinds import NAMESPACE, STATEFUL_SET, SUBSCRIPTION, TRIGGER, kind_of
 from knative.deploy.ownership import (
     ADOPTED,
@@ -38,9 +39,6 @@ from knative.inventory import Inventory, Manifests, ObjectKey, change_inventory,
 from knative.resources.function import is_pin
 from knative.resources.metadata import MANAGER, AppOwner, is_shared
 from knative.status.refusals import explain_denial
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
 
 _IMMUTABLE = ("Immutable fields changed", "updates to statefulset spec", "field is immutable")
 """Texts in the API server's message when a change of an immutable field is refused.

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eaves.errors import ConflictError, DeniedError, InvalidError
+from knative.client.cluster import Cluster
 from knative.client.kinds import (
     BROKER,
     CONFIG_MAP,
@@ -56,10 +57,6 @@ from knative.resources.metadata import (
 )
 from knative.rollout import parse_rollout_status
 from knative.status.conditions import absent_function, image_of
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
-
 
 AT_HOME = (
     TRIGGER,

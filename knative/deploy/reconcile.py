@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from eaves.errors import EavesError, NotFoundError, UnreachableClusterError
 from knative import rollout
+from knative.client.cluster import Cluster
 from knative.client.kinds import KSERVICE
 from knative.deploy.ownership import prune_pins
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, apply_newest
@@ -31,9 +31,6 @@ from knative.resources.metadata import OURS
 from knative.resources.rendering import render_app
 from knative.settings import SiteSettings
 from knative.status.conditions import image_of
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
 
 Build = Callable[[FunctionImage], SiteDeployment]
 Agreed = Callable[[DeploymentRecord], object]

@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from eaves.errors import StartError, UnreachableClusterError
 from knative import rollout
+from knative.client.cluster import Cluster
 from knative.client.kinds import KSERVICE, REVISION, kind_of
 from knative.deploy.apply import apply_app
 from knative.deploy.ownership import UNCHANGED, ApplyResult, Object, is_pin_key, prune_pins
@@ -24,14 +24,11 @@ from knative.status.conditions import image_of, observed
 from knative.status.diagnosis import read_function
 from knative.status.wait import Rows, wait_ready
 
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
-
 SOMEBODY = "somebody"
 """Name that is recorded for the user who deploys, when the caller gives none."""
 POLL_S = 5.0
 """Seconds between two steps of a rollout that a command waits for."""
-PATIENCE_S = 900.0
+MAX_SILENCE_S = 900.0
 """Seconds without a connection after which waiting for a rollout fails."""
 INTERVAL_S = 1.0
 """Seconds between two reads of the inventory while objects are applied, to detect another user's deploy."""
@@ -212,7 +209,7 @@ def follow_rollout(
         ConflictError: When another user deployed or removed the app during the wait; the rollout then belongs to that
             deployment.
         StartError: When the rollout was rolled back or is held.
-        UnreachableClusterError: When the cluster is silent for `PATIENCE_S` seconds; a later `reconcile` continues.
+        UnreachableClusterError: When the cluster is silent for `MAX_SILENCE_S` seconds; a later `reconcile` continues.
         ClusterError: When a request to the cluster is refused or fails.
     """
     reported, heard = "", time.monotonic()
@@ -223,7 +220,7 @@ def follow_rollout(
             outcome = rollout.advance_rollout(cluster, name)
             text, heard = describe_outcome(outcome), time.monotonic()
         except UnreachableClusterError as error:
-            if time.monotonic() - heard > PATIENCE_S:
+            if time.monotonic() - heard > MAX_SILENCE_S:
                 raise
             outcome, text = None, error.message
         if text != reported:

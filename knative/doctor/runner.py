@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eaves.errors import ClusterError, DeniedError, UnreachableClusterError
 from eaves.platform.findings import Finding, error, note
+from knative.client.cluster import Cluster
 from knative.doctor.app_checks import (
     check_admission,
     check_broker,
@@ -25,9 +26,6 @@ from knative.doctor.cluster_checks import (
 )
 from knative.doctor.site import ExaminedSite
 from knative.settings import ClusterApp
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
 
 CHECKS: tuple[Callable[[ExaminedSite], Iterator[Finding]], ...] = (
     check_serving,

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eaves.errors import ConfigError, Fault
+from knative.client.cluster import Cluster
 from knative.client.kinds import CONFIG_MAP, KSERVICE, NODE, ObjectKind, kind_of
 from knative.resources.metadata import labels_of
 from knative.resources.rendering import render_app
 from knative.settings import ClusterApp, KnativeSettings
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
 
 SERVING_NAMESPACE, EVENTING_NAMESPACE = "knative-serving", "knative-eventing"
 _ANY_IMAGE = "example.invalid/none@sha256:" + 64 * "0"

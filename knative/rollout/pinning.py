@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eaves.errors import DeniedError, StartError
+from knative.client.cluster import Cluster
 from knative.client.kinds import DAEMON_SET
 from knative.resources.metadata import PIN_ANNOTATION
 from knative.rollout.plan import Plan, RolloutAction, RolloutDecision
 from knative.rollout.state import RolloutState, RolloutStatus
 from knative.status.conditions import image_of
 from knative.status.parts import READY, judge_parts
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
 
 POLL_S = 1.0
 """Seconds between two reads of a pin."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from eaves.admin.queue import DEAD, Action, Selector
 from eaves.errors import ConflictError, DeniedError, EavesError
 from eaves.web.problem_document import revision_mark
+from knative.client.cluster import Cluster
 from knative.inventory import read_inventory
 from knative.resources.agent import CONTAINER
 from knative.resources.metadata import AppOwner
@@ -17,9 +17,6 @@ from knative.rollout.service import forget_retries, read_service
 from knative.rollout.state import RolloutState, parse_rollout_status
 from knative.status.agents import AT_ONCE, AgentPod, Kubectl, PodQueue, list_agent_pods
 from knative.status.wait import wait_routed
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
 
 LATE_S = 60.0
 """Seconds after a change of shares for which the agents are asked again, since a request that the replaced revision

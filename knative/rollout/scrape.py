@@ -11,18 +11,15 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eaves.errors import ClusterError, DeniedError
+from knative.client.cluster import Cluster
 from knative.client.kinds import POD
 from knative.resources.metadata import labels_of
 from knative.rollout.counters import MetricsReading, RequestCounters
 from knative.status.conditions import SIDECAR, Object, containers, find_ended_state, is_alive, name_of
 from knative.status.diagnosis import REVISION_LABEL
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
-
 
 PORT = 8080
 """Port of the function's container. The sidecar `queue-proxy` listens at another port, which isn't read."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eaves.errors import ClusterError, ConflictError, NotFoundError, StartError
+from knative.client.cluster import Cluster
 from knative.client.kinds import KSERVICE, REVISION
 from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER, is_ours
 from knative.rollout.counters import accumulate
@@ -43,9 +44,6 @@ from knative.rollout.state import (
 )
 from knative.settings import RolloutSettings
 from knative.status.conditions import absent_function, condition
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
 
 ATTEMPTS = 5
 """Number of attempts to read and write a Service while other processes change it."""

@@ -16,12 +16,13 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eaves.admin.queue import RemoteQueue, raise_refusal
 from eaves.admin.report import HEALTH, QueueReport, describe_silent, from_json
 from eaves.delivery.response_rules import shorten
 from eaves.errors import AbsentError, ClusterError, DeniedError, InvalidError, NotFoundError
+from knative.client.cluster import Cluster
 from knative.client.kinds import POD
 from knative.resources.agent import CONTAINER, PART
 from knative.resources.app_servers import PUBLISHER_PART, RELAY_PART
@@ -29,9 +30,6 @@ from knative.resources.metadata import APP_LABEL, OURS, PART_LABEL, AppOwner, la
 from knative.resources.workload import METRICS_PORT
 from knative.status.conditions import condition, name_of
 from knative.status.parts import agent_of
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
 
 REPORT_TIMEOUT_S = 5.0
 """Maximum seconds for one agent's answer."""

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eaves.errors import NotFoundError
+from knative.client.cluster import Cluster
 from knative.client.kinds import KSERVICE
 from knative.resources.metadata import OURS
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
 
 Object = Mapping[str, Any]
 """An object as in the API server's JSON."""
@@ -25,7 +23,7 @@ SIDECAR = "queue-proxy"
 MAX_SAID = 300
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Diagnosis:
     """The reason why a function or another part of an app isn't ready, with the fix.
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from knative.client.cluster import Cluster
 from knative.client.kinds import KSERVICE, POD, REVISION
 from knative.resources.function import CONTAINER
 from knative.status.conditions import (
@@ -33,11 +34,8 @@ from knative.status.conditions import (
 from knative.status.pods import diagnose_pods, explain_pod, read_permitted
 from knative.status.refusals import explain_refusal
 
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
-
 REVISION_LABEL = "serving.knative.dev/revision"
-PATIENCE_S = 15.0
+MAX_DELAY_S = 15.0
 """Maximum seconds that a controller or a networking layer may take before it counts as faulty; one that works takes
 less than 2 s."""
 _DEADLINE = "ProgressDeadlineExceeded"
@@ -129,22 +127,22 @@ def _explain_routes(service: Object, now: float) -> Diagnosis | None:
     gone = _GONE.search(message)
     if gone is not None or reason in _NOT_THERE:
         return Diagnosis(
-            cause="routing",
-            message=f"requests are routed to a revision that does not exist: {quote(gone[0] if gone else message)}",
-            fix=f"eaves promote {name_of(service)} --on knative",
+            "routing",
+            f"requests are routed to a revision that does not exist: {quote(gone[0] if gone else message)}",
+            f"eaves promote {name_of(service)} --on knative",
             final=True,
             key=TRAFFIC,
         )
     since = parse_time(state.get("lastTransitionTime"))
-    late = reason in _INGRESS and bool(now and since and now - since > PATIENCE_S)
+    late = reason in _INGRESS and bool(now and since and now - since > MAX_DELAY_S)
     if not late and (state.get("status") != "False" or reason == "RevisionMissing"):
         return None
     nobody = reason == "IngressNotConfigured"
     why = "no networking layer processes the function's Ingress" if nobody else "the networking layer isn't ready"
     return Diagnosis(
-        cause="routing",
-        message=f"{why} ({quote(message) or reason})",
-        fix="kubectl -n knative-serving get configmap config-network -o jsonpath='{.data.ingress-class}'   # this "
+        "routing",
+        f"{why} ({quote(message) or reason})",
+        "kubectl -n knative-serving get configmap config-network -o jsonpath='{.data.ingress-class}'   # this "
         "networking layer must run; `eaves doctor` checks it",
     )
 
@@ -158,13 +156,13 @@ def explain_unseen(value: Object, now: float) -> Diagnosis | None:
     """
     applied = last_applied(value)
     waited_s = now - applied if now and applied else 0.0
-    if waited_s < PATIENCE_S:
+    if waited_s < MAX_DELAY_S:
         return None
     where = "knative-serving" if value.get("kind") == KSERVICE.kind else "knative-eventing"
     return Diagnosis(
-        cause=UNSEEN,
-        message=f"its controller has not processed the change that was applied {waited_s:.0f} s ago",
-        fix=f"kubectl -n {where} get pods",
+        UNSEEN,
+        f"its controller has not processed the change that was applied {waited_s:.0f} s ago",
+        f"kubectl -n {where} get pods",
     )
 
 
@@ -195,10 +193,9 @@ def _add_deadline(found: Diagnosis | None, seen: ObservedFunction, namespace: st
     again = f"kubectl -n {namespace} delete revisions.serving.knative.dev {name}"
     if found is None:
         return Diagnosis(
-            cause="controller",
-            message=f"the revision {name} did not become ready within its progress deadline, and Knative has stopped "
-            "trying",
-            fix="raise scale.start_timeout_s in eaves.yaml if the function starts slowly; kubectl -n "
+            "controller",
+            f"the revision {name} did not become ready within its progress deadline, and Knative has stopped trying",
+            "raise scale.start_timeout_s in eaves.yaml if the function starts slowly; kubectl -n "
             f"{namespace} get events shows for an hour why; this command makes Knative try again: {again}",
             final=True,
         )

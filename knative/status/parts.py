@@ -11,13 +11,14 @@ object from being ready).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eaves.errors import DeniedError
 from eaves.platform import PartStatus
+from knative.client.cluster import Cluster
 from knative.client.kinds import (
     BROKER,
     DAEMON_SET,
@@ -51,9 +52,6 @@ from knative.status.conditions import (
 from knative.status.diagnosis import explain_unseen
 from knative.status.pods import diagnose_pods, list_events, read_permitted
 from knative.status.refusals import ROOM, explain_refusal, explain_scheduling
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
 
 PART_KINDS = (BROKER, TRIGGER, EVENT_TYPE, SINK_BINDING, JOB_SINK, STATEFUL_SET, DAEMON_SET)
 """Kinds of parts whose readiness is read; a kind comes before the kinds that depend on it."""
@@ -95,47 +93,51 @@ Key = tuple[ObjectKind, str, str]
 """Identity of a part: (kind, name, namespace)."""
 
 
-def list_values(cluster: Cluster, kinds: Iterable[ObjectKind], namespace: str) -> tuple[list[Object], list[PartStatus]]:
-    """List the objects of some kinds that Eaves manages, and Brokers, which may belong to any user.
-
-    For each kind that the user may not list, the second list gets one part of state `unknown`.
-
-    Raises:
-        ClusterError: When a request to the cluster fails.
-    """
-    found: list[Object] = []
-    unseen: list[PartStatus] = []
-    for kind in kinds:
-        try:
-            found += cluster.list(kind, namespace=namespace, selector="" if kind is BROKER else OURS)
-        except DeniedError as error:
-            unseen.append(unknown_part(kind, namespace, error.message))
-    return found, unseen
+def _sort(keys: Iterable[Key]) -> list[Key]:
+    return sorted(dict.fromkeys(keys), key=lambda key: PART_KINDS.index(key[0]))
 
 
-def read_parts(cluster: Cluster, wanted: Sequence[Key], *, now: float) -> list[PartStatus]:
-    """Read the readiness of the given parts, with one list request for each kind.
-
-    A kind that the user may not list gives one part of state `unknown`.
+class PartReader:
+    """The parts of a site's apps, read with one list request for each kind in each namespace.
 
     Args:
         cluster: Connection to the site's cluster.
-        wanted: Kind, name and namespace of the parts.
+        places: Kinds and namespaces that are listed. Brokers may belong to any user, the other objects are Eaves'.
         now: The API server's clock, Unix seconds.
+        keep: Function that returns whether an object counts.
 
     Raises:
-        ClusterError: When a request to the cluster fails.
+        ClusterError: When a request to the cluster fails. A kind that the user may not list is no error: `unseen` gets
+            one part of state `unknown`.
     """
-    values: dict[Key, Object] = {}
-    unseen: list[PartStatus] = []
-    for namespace in dict.fromkeys(key[2] for key in wanted):
-        found, hidden = list_values(cluster, dict.fromkeys(key[0] for key in wanted if key[2] == namespace), namespace)
-        values |= {key_of(value): value for value in found if key_of(value) in wanted}
-        unseen += hidden
-    judged = dict(zip(values, judge_parts(cluster, list(values.values()), now=now), strict=True))
-    hidden_kinds = {(part.kind, part.namespace) for part in unseen}
-    asked = [key for key in wanted if (key[0].kind, key[2]) not in hidden_kinds]
-    return [*(judged.get(key) or missing_part(*key) for key in asked), *unseen]
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        places: Iterable[tuple[ObjectKind, str]],
+        *,
+        now: float,
+        keep: Callable[[Object], bool],
+    ) -> None:
+        self.values: dict[Key, Object] = {}
+        self.unseen: list[PartStatus] = []
+        for kind, namespace in dict.fromkeys(places):
+            try:
+                found = cluster.list(kind, namespace=namespace, selector="" if kind is BROKER else OURS)
+            except DeniedError as error:
+                self.unseen.append(unknown_part(kind, namespace, error.message))
+            else:
+                self.values |= {key_of(value): value for value in found if keep(value)}
+        self._judged = dict(zip(self.values, judge_parts(cluster, [*self.values.values()], now=now), strict=True))
+
+    def find(self, wanted: Iterable[Key]) -> Iterator[PartStatus]:
+        """Yield the given parts in the order of their kinds; those that don't exist are `missing`, as far as known."""
+        hidden = {(part.kind, part.namespace) for part in self.unseen}
+        for key in _sort(wanted):
+            if key in self._judged:
+                yield self._judged[key]
+            elif (key[0].kind, key[2]) not in hidden:
+                yield missing_part(*key)
 
 
 def judge_parts(cluster: Cluster, values: Sequence[Object], *, now: float) -> list[PartStatus]:
@@ -164,7 +166,7 @@ def _judge(cluster: Cluster, value: Object, pods: Sequence[Object], now: float) 
         return unready_part(part, explain_unseen(value, now) or "its controller has not processed it yet", applied, now)
     if value["kind"] not in WORKLOADS:
         return _judge_conditions(part, value, now)
-    ready, wanted, updated = _count(value)
+    ready, wanted, updated = count_pods(value)
     part = replace(part, pods=f"{ready}/{wanted}")
     if min(ready, updated) >= wanted and (wanted or part.component == PIN_PART):
         return part
@@ -200,14 +202,14 @@ def wanted_parts(manifests: Iterable[Mapping[str, Any]], namespace: str) -> list
         manifests: Objects that were applied.
         namespace: Namespace of the manifests that name no namespace.
     """
-    found: dict[Key, None] = {}
+    found: list[Key] = []
     for manifest in manifests:
         kind = kind_of(manifest)
         if kind not in PART_KINDS or is_pin(manifest):
             continue
         space = str(manifest["metadata"].get("namespace") or namespace)
-        found |= dict.fromkeys([*broker_of(manifest, space), (kind, str(manifest["metadata"]["name"]), space)])
-    return sorted(found, key=lambda key: PART_KINDS.index(key[0]))
+        found += [*broker_of(manifest, space), (kind, name_of(manifest), space)]
+    return _sort(found)
 
 
 def broker_of(value: Object, namespace: str) -> Iterator[Key]:
@@ -293,9 +295,9 @@ def _judge_conditions(part: PartStatus, value: Object, now: float) -> PartStatus
         if kind.startswith("Sink"):
             fix = f"{fix}; if it exists: {_LOOK_AGAIN.format(namespace=part.namespace)}"
     found: Diagnosis | str = Diagnosis(
-        cause=cause,
-        message=f"{meaning}: {message}" if message else meaning,
-        fix=f"{fix}; kubectl -n {part.namespace} describe {part.kind.lower()} {part.name}",
+        cause,
+        f"{meaning}: {message}" if message else meaning,
+        f"{fix}; kubectl -n {part.namespace} describe {part.kind.lower()} {part.name}",
     )
     if worst.get("status") != "False":
         found = message or "it is not ready yet"
@@ -304,7 +306,7 @@ def _judge_conditions(part: PartStatus, value: Object, now: float) -> PartStatus
     return unready_part(part, found, parse_time(ready.get("lastTransitionTime")), now)
 
 
-def _count(value: Object) -> tuple[int, int, int]:
+def count_pods(value: Object) -> tuple[int, int, int]:
     """Return the number of a workload's ready pods, of all, and of those with the version that was applied last."""
     status = value.get("status", {})
     if value["kind"] == DAEMON_SET.kind:

@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from eaves.errors import ClusterError, DeniedError
+from knative.client.cluster import Cluster
 from knative.client.kinds import EVENT, NODE
 from knative.status.conditions import (
     SIDECAR,
@@ -30,9 +31,6 @@ from knative.status.conditions import (
     quote,
 )
 from knative.status.refusals import ARCHITECTURE, PULLS, explain_pull, explain_scheduling, explain_start
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
 
 LOG_LINES, _TAIL_LINES = 100, 5
 MAX_PODS = 3
@@ -127,9 +125,9 @@ def explain_pod(pod: Object, *, log: Sequence[str] = (), events: Sequence[Object
     if status.get("reason") == "Evicted":
         node = spec.get("nodeName", "NODE")
         return Diagnosis(
-            cause="unschedulable",
-            message=f"the node {node} has evicted the pod: {quote(str(status.get('message', '')))}",
-            fix=f"kubectl describe node {node} | grep -A8 Conditions",
+            "unschedulable",
+            f"the node {node} has evicted the pod: {quote(str(status.get('message', '')))}",
+            f"kubectl describe node {node} | grep -A8 Conditions",
         )
     for container in containers(pod):
         found = _explain_waiting(pod, container)
@@ -180,10 +178,10 @@ def _explain_crash(pod: Object, container: Object, log: Sequence[str]) -> Diagno
         return _explain_memory(pod, name, restarts, certain=reason == "OOMKilled")
     times = f", {restarts} times" if restarts > 1 else ""
     return _explain_log(tail) or Diagnosis(
-        cause="crash",
-        message=f"the process ended with exit code {code}{times}"
+        "crash",
+        f"the process ended with exit code {code}{times}"
         + (f": {quote(' | '.join(tail))}" if tail else ", and wrote no log"),
-        fix=f"kubectl logs --previous -n {namespace_of(pod)} {name_of(pod)} -c {name}",
+        f"kubectl logs --previous -n {namespace_of(pod)} {name_of(pod)} -c {name}",
         final=code in _CERTAIN_EXITS or restarts >= _GIVEN_UP_AFTER,
     )
 
@@ -199,9 +197,9 @@ def _explain_log(lines: Sequence[str]) -> Diagnosis | None:
                 continue
         if (found := _NEVER_READY.search(text)) is not None:
             return Diagnosis(
-                cause="function",
-                message=f"the function reports: {quote(found[1])}",
-                fix=found[2] or "eaves verify ARTIFACT, then build it again with eaves package",
+                "function",
+                f"the function reports: {quote(found[1])}",
+                found[2] or "eaves verify ARTIFACT, then build it again with eaves package",
                 final=True,
             )
     return None
@@ -230,9 +228,9 @@ def _explain_events(pod: Object, events: Sequence[Object]) -> Diagnosis | None:
         what = _NODE_EVENTS.get(str(event.get("reason", "")))
         if what is not None and event.get("involvedObject", {}).get("uid", uid) == uid:
             return Diagnosis(
-                cause="configuration",
-                message=f"{what}: {quote(str(event.get('message', '')))}",
-                fix=f"kubectl -n {namespace_of(pod)} describe pod {name_of(pod)}",
+                "configuration",
+                f"{what}: {quote(str(event.get('message', '')))}",
+                f"kubectl -n {namespace_of(pod)} describe pod {name_of(pod)}",
             )
     return None
 
@@ -243,9 +241,9 @@ def _explain_memory(pod: Object, container: str, restarts: int, *, certain: bool
     limit = limits[0].get("memory", "") if limits else ""
     how = "was killed because it used" if certain else "was killed, most likely because it used"
     return Diagnosis(
-        cause="memory",
-        message=f"the process {how} more memory than allowed" + (f" ({limit})" if limit else ""),
-        fix="set knative.pod.resources.limits.memory in eaves.yaml to twice as much, then: eaves deploy --on knative",
+        "memory",
+        f"the process {how} more memory than allowed" + (f" ({limit})" if limit else ""),
+        "set knative.pod.resources.limits.memory in eaves.yaml to twice as much, then: eaves deploy --on knative",
         final=restarts >= 1,
         key="memory",
     )

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eaves.errors import StartError, UnreachableClusterError
 from eaves.platform import PartStatus
+from knative.client.cluster import Cluster
 from knative.client.kinds import KSERVICE
 from knative.status.conditions import Object, condition, is_ready, is_true, name_of, observed
 from knative.status.diagnosis import TRAFFIC, UNSEEN, ObservedFunction, read_function
-from knative.status.parts import READY, UNKNOWN, read_parts, unready_part, wanted_parts
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
+from knative.status.parts import READY, UNKNOWN, PartReader, key_of, unready_part, wanted_parts
 
 ROUTED_S = 30.0
 """Maximum seconds to wait until the gateway applies new traffic, which takes a second or two."""
 POLL_S = 1.0
 """Seconds between two reads of an app's objects and pods."""
-PATIENCE_S = 60.0
+MAX_FAULT_S = 60.0
 """Maximum seconds that a part may have the same fault once the function is ready; a new Broker takes a few seconds to
 become ready."""
 Rows = Sequence[Mapping[str, str]]
@@ -35,7 +33,7 @@ def wait_ready(
     timeout_s: float,
     show: Callable[[Rows], object] = lambda rows: None,
     poll_s: float = POLL_S,
-    patience_s: float = PATIENCE_S,
+    max_fault_s: float = MAX_FAULT_S,
 ) -> None:
     """Wait until the function's newest revision can answer requests, whether it gets any yet or not, and other parts.
 
@@ -50,7 +48,7 @@ def wait_ready(
         timeout_s: Maximum seconds to wait for all parts together.
         show: Function that gets the progress after every read, in this thread.
         poll_s: Seconds between two reads.
-        patience_s: Seconds that a part may have the same fault once the function is ready.
+        max_fault_s: Seconds that a part may have the same fault once the function is ready.
 
     Raises:
         StartError: When a part doesn't become ready; the message names the part and the reason, the hint the fix.
@@ -67,7 +65,9 @@ def wait_ready(
         try:
             now = cluster.clock()
             seen = read_function(cluster, name, now=now)
-            parts = read_parts(cluster, wanted, now=now)
+            places = [(kind, namespace) for kind, _, namespace in wanted]
+            reader = PartReader(cluster, places, now=now, keep=lambda value: key_of(value) in wanted)
+            parts = [*reader.find(wanted), *reader.unseen]
         except UnreachableClusterError as error:
             if left_s <= 0:
                 raise
@@ -88,7 +88,7 @@ def wait_ready(
                 before, since = faults.get(part.title, ("", read_at))
                 faults[part.title] = cause, since if cause == before else read_at
                 # One read is not enough: it may show a pod that is just being replaced.
-                limit_s = poll_s / 2 if part.final else patience_s
+                limit_s = poll_s / 2 if part.final else max_fault_s
                 if cause and read_at - faults[part.title][1] >= limit_s:
                     text = f"parts of {name} can't become ready: {_name_parts(part, unready)}"
                     raise StartError(f"{name} can't start: {part.reason}" if part is function else text, hint=part.fix)

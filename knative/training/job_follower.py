@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eaves.errors import (
     ClusterError,
@@ -25,19 +25,16 @@ from eaves.errors import (
     StorageError,
     UnreachableClusterError,
 )
+from knative.client.cluster import Cluster
 from knative.client.kinds import JOB, POD
 from knative.resources.metadata import MANAGER, RUN_LABEL
 from knative.status.conditions import condition, containers, is_true, name_of
 from knative.training.job import CONTAINER
 from trainer.lifecycle import ENDINGS
 
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
-
-
 Say = Callable[[str], object]
 POLL_S = 1.0
-PATIENCE_S = 900.0
+MAX_SILENCE_S = 900.0
 """Seconds without a connection to the cluster after which following ends; the Job continues."""
 GONE_S = 120.0
 
@@ -86,7 +83,7 @@ def follow_job(
     *,
     on_line: Say,
     say: Say,
-    patience_s: float = PATIENCE_S,
+    max_silence_s: float = MAX_SILENCE_S,
 ) -> dict[str, Any]:
     """Follow a Job to its end, report its log lines and the state of its pods, and return the Job.
 
@@ -95,11 +92,11 @@ def follow_job(
         name: Name of the Job.
         on_line: Function that gets each log line of the training.
         say: Function that gets a text when something happens to the Job or its pods.
-        patience_s: Maximum seconds without a connection to the cluster.
+        max_silence_s: Maximum seconds without a connection to the cluster.
 
     Raises:
         NotFoundError: When the Job was removed.
-        UnreachableClusterError: When there is no connection for `patience_s` seconds.
+        UnreachableClusterError: When there is no connection for `max_silence_s` seconds.
         ClusterError: When the cluster refuses a request.
     """
     follower, lost = _Follower(cluster, name, on_line, say), 0.0
@@ -111,7 +108,7 @@ def follow_job(
             lost = 0.0
         except UnreachableClusterError as error:
             lost = lost or time.monotonic()
-            if time.monotonic() - lost > patience_s:
+            if time.monotonic() - lost > max_silence_s:
                 raise
             follower.report(
                 f"the cluster can't be reached; trying again, while the Job {name} continues ({error.message})"

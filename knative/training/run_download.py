@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from eaves.base.backoff import Backoff
 from eaves.errors import ClusterError, DeniedError, RunError, StorageError, UnreachableClusterError
+from knative.client.cluster import Cluster
 from knative.client.kinds import JOB, POD
 from knative.resources.metadata import MANAGER, reference
 from knative.resources.pod import Mounted, build_pod
@@ -22,10 +23,6 @@ from trainer.reader import PORT
 from trainer.run.run import MANIFEST, Run
 from trainer.run.run_location import fetch_run
 from trainer.storage import is_uri, open_store
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
-
 
 Say = Callable[[str], object]
 PIECE_BYTES = 4 << 20

@@ -67,7 +67,7 @@ def test_a_stale_condition_of_a_trigger_is_waited_for_until_the_deadline(
     waited: list[Rows] = []
     with ThreadPoolExecutor() as threads:
         waiting = threads.submit(
-            wait_ready, cluster, NAME, manifests, timeout_s=30, poll_s=0.1, patience_s=0.3,
+            wait_ready, cluster, NAME, manifests, timeout_s=30, poll_s=0.1, max_fault_s=0.3,
             show=waited.append,
         )  # fmt: skip
         wait_until(lambda: waiting.done() or len(waited) > 10, 10, what="more than the patience")
