@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from types import MappingProxyType
 from typing import Any
 
 import click
@@ -65,7 +64,6 @@ class InsideCluster(Cluster):
         port: int,
         path: str,
         *,
-        headers: Mapping[str, str] = MappingProxyType({}),
         timeout_s: float = 30.0,
         namespace: str | None = None,
     ) -> HttpAnswer:
@@ -83,9 +81,7 @@ class InsideCluster(Cluster):
             raise ClusterError(f"the pod {pod} has no address yet")
         host = f"[{address}]" if ":" in address else address
         try:
-            return self._pods.request(
-                "GET", f"http://{host}:{port}{path}", headers=headers, timeout_s=timeout_s, max_bytes=MAX_BYTES
-            )
+            return self._pods.request("GET", f"http://{host}:{port}{path}", timeout_s=timeout_s, max_bytes=MAX_BYTES)
         except DeliveryError as error:
             reason = explain(error).reason
             raise ClusterError(f"the pod {pod} doesn't answer at {address} port {port}: {reason}") from error

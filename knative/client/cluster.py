@@ -22,17 +22,15 @@ from eaves.errors import ClusterError
 from eaves.http_client.client import HttpAnswer
 from eaves.http_client.headers import split_url
 from knative.client.api_errors import ApiCall, build_api_error, parse_status
-from knative.client.kinds import POD, SERVICE, ObjectKind, kind_of
+from knative.client.kinds import POD, REVIEW, SERVICE, ObjectKind, kind_of
 from knative.client.kubeconfig import connect_inside, find_context, inside_namespace
 from knative.client.port_forward import forward
 from knative.client.transport import ApiRequest, ApiTransport, parse_object
 
 POLL_S = 0.5
 """Seconds between two reads of an object that is watched."""
-_JSON = MappingProxyType({"Accept": "application/json", "Accept-Encoding": "gzip"})
-_APPLY = MappingProxyType({"Accept": "application/json", "Content-Type": "application/apply-patch+yaml"})
-_MERGE = MappingProxyType({"Accept": "application/json", "Content-Type": "application/merge-patch+json"})
-_POST = MappingProxyType({"Accept": "application/json", "Content-Type": "application/json"})
+_HEADERS = MappingProxyType({"Accept": "application/json", "Accept-Encoding": "gzip"})
+_JSON, _APPLY, _MERGE = "application/json", "application/apply-patch+yaml", "application/merge-patch+json"
 
 Objects = list[dict[str, Any]]
 Lines = list[str]
@@ -76,8 +74,7 @@ class Cluster:
         kind, metadata = kind_of(manifest), manifest["metadata"]
         query = {"fieldManager": manager, "fieldValidation": "Strict"}
         query |= ({"force": "true"} if force else {}) | ({"dryRun": "All"} if dry_run else {})
-        namespace = str(metadata.get("namespace", "")) or None
-        return self._patch(kind, namespace, metadata["name"], manifest, query=query, headers=_APPLY)
+        return self._patch(kind, metadata.get("namespace") or None, metadata["name"], manifest, query, _APPLY)
 
     def patch(
         self, kind: ObjectKind, name: str, change: Mapping[str, Any], *, manager: str, namespace: str | None = None
@@ -103,21 +100,28 @@ class Cluster:
             ClusterError: When it can't be changed for another reason.
         """
         body = {"apiVersion": kind.api_version, "kind": kind.kind, **change}
-        return self._patch(kind, namespace, name, body, query={"fieldManager": manager}, headers=_MERGE)
+        return self._patch(kind, namespace, name, body, {"fieldManager": manager}, _MERGE)
 
     def _patch(
-        self, kind: ObjectKind, namespace: str | None, name: str, body: Mapping[str, Any], **more: Any
+        self,
+        kind: ObjectKind,
+        namespace: str | None,
+        name: str,
+        body: Mapping[str, Any],
+        query: Mapping[str, str],
+        media_type: str,
     ) -> dict[str, Any]:
-        versioned = "resourceVersion" in body.get("metadata", {})
         request = self._request(
             "patch",
             kind,
             namespace,
             name,
             method="PATCH",
+            query=query,
+            headers={**_HEADERS, "Content-Type": media_type},
             body=json.dumps(body).encode(),
-            repeatable=not versioned,  # a repetition is refused when the first attempt succeeded
-            **more,
+            # with a version, a repetition is refused when the first attempt succeeded
+            repeatable="resourceVersion" not in body.get("metadata", {}),
         )
         return self._transport.json(request)
 
@@ -180,14 +184,10 @@ class Cluster:
         # The server reads delete options from the query only when the request has no body.
         options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
         options |= ({"preconditions": required} if required else {}) | ({"dryRun": ["All"]} if dry_run else {})
-        request = self._request(
-            "delete", kind, namespace, name, method="DELETE", headers=_POST, body=json.dumps(options).encode()
-        )
+        headers, body = {**_HEADERS, "Content-Type": _JSON}, json.dumps(options).encode()
+        request = self._request("delete", kind, namespace, name, method="DELETE", headers=headers, body=body)
         answer = self._transport.send(request)
-        if answer.status == 404:
-            return False
-        parse_object(request.call, answer)
-        return True
+        return answer.status != 404 and bool(parse_object(request.call, answer))
 
     def watch(self, kind: ObjectKind, name: str, *, timeout_s: float) -> Iterator[dict[str, Any] | None]:
         """Yield an object, and again when a read each half second shows a change; None when there is none (any longer).
@@ -239,18 +239,13 @@ class Cluster:
         Raises:
             ClusterError: When the server doesn't answer the question.
         """
-        space = self.namespace if namespace is None else namespace
-        asked = {"verb": verb, "group": kind.group, "resource": kind.plural, "subresource": subresource}
-        asked |= ({"namespace": space} if kind.namespaced else {}) | ({"name": name} if name else {})
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": asked},
-        }
-        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-        call = self._common(verb="create", resource="selfsubjectaccessreviews.authorization.k8s.io")
-        body = json.dumps(review).encode()
-        answer = self._transport.json(ApiRequest(call=call, method="POST", path=path, headers=_POST, body=body))
+        asked = {"verb": verb, "group": kind.group, "resource": kind.plural, "subresource": subresource, "name": name}
+        if kind.namespaced:
+            asked["namespace"] = self.namespace if namespace is None else namespace
+        spec = {"resourceAttributes": asked}
+        review = {"apiVersion": REVIEW.api_version, "kind": REVIEW.kind, "spec": spec}
+        headers, body = {**_HEADERS, "Content-Type": _JSON}, json.dumps(review).encode()
+        answer = self._transport.json(self._request("create", REVIEW, "", method="POST", headers=headers, body=body))
         return bool(answer.get("status", {}).get("allowed"))
 
     def version(self, *, timeout_s: float | None = None) -> str:
@@ -260,7 +255,7 @@ class Cluster:
             ClusterError: When the server doesn't return its version.
         """
         answer = self._transport.send(self._version(), timeout_s=timeout_s)
-        return str(parse_object(self._common(), answer).get("gitVersion", ""))
+        return str(parse_object(self._transport.call, answer).get("gitVersion", ""))
 
     def serves(self, api_version: str) -> bool:
         """Return whether the cluster has an API, such as `serving.knative.dev/v1`.
@@ -269,8 +264,8 @@ class Cluster:
             ClusterError: When the server doesn't answer the question.
         """
         path = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-        answer = self._transport.send(ApiRequest(call=self._common(), path=path, headers=_JSON))
-        return answer.status != 404 and bool(parse_object(self._common(), answer))
+        answer = self._transport.send(ApiRequest(call=self._transport.call, path=path, headers=_HEADERS))
+        return answer.status != 404 and bool(parse_object(self._transport.call, answer))
 
     def clock(self) -> float:
         """Read the API server's clock as Unix time, in whole seconds.
@@ -316,12 +311,11 @@ class Cluster:
         return [(written, line) for written, _, line in found if written > moment]
 
     def _read_log(self, pod: str, container: str, query: Mapping[str, str], namespace: str | None) -> str:
-        space = self.namespace if namespace is None else namespace
-        call = self._common(verb="get", resource="pods", subresource="log", name=pod, namespace=space)
         chosen = {**query, **({"container": container} if container else {})}
-        answer = self._transport.send(ApiRequest(call=call, path=f"{POD.path(space, pod)}/log", query=chosen))
+        request = self._request("get", POD, namespace, pod, subresource="log", headers={}, query=chosen)
+        answer = self._transport.send(request)
         if answer.status != 200:
-            raise build_api_error(answer.status, answer.body, call)
+            raise build_api_error(answer.status, answer.body, request.call)
         return answer.body.decode("utf-8", "replace")
 
     def proxy(
@@ -350,21 +344,24 @@ class Cluster:
             ClusterError: When the API server refuses, or the target doesn't answer.
         """
         plural, _, name = target.partition("/")
-        space = self.namespace if namespace is None else namespace
+        kind = SERVICE if plural == SERVICE.plural else POD
         verb = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(method, "get")
-        call = self._common(verb=verb, resource=plural, subresource="proxy", name=name, namespace=space)
         route, _, query = path.partition("?")
-        request = ApiRequest(
-            call=call,
+        request = self._request(
+            verb,
+            kind,
+            namespace,
+            name,
+            subresource="proxy",
+            route=f"/{route.removeprefix('/')}",
             method=method,
-            path=f"/api/v1/namespaces/{space}/{plural}/{name}/proxy/{route.removeprefix('/')}",
             query=query,
             headers=headers,
             body=body or None,
         )
         answer = self._transport.send_once(request, timeout_s)
         if answer.status >= 400 and parse_status(answer.body) is not None:  # the answer is the API server's own
-            raise _not_proxied(call, answer)
+            raise _not_proxied(request.call, answer)
         return answer
 
     def ask_pod(
@@ -373,7 +370,6 @@ class Cluster:
         port: int,
         path: str,
         *,
-        headers: Mapping[str, str] = MappingProxyType({}),
         timeout_s: float = 30.0,
         namespace: str | None = None,
     ) -> HttpAnswer:
@@ -383,7 +379,6 @@ class Cluster:
             pod: Name of the pod.
             port: TCP port of the pod.
             path: Path of the request, with its query.
-            headers: Headers of the request.
             timeout_s: Maximum seconds for the request and its answer.
             namespace: Namespace of the pod; None means the cluster's default.
 
@@ -392,17 +387,11 @@ class Cluster:
             AbsentError: When there is no such pod.
             ClusterError: When the API server isn't reached, or nothing answers at that port.
         """
-        space = self.namespace if namespace is None else namespace
-        route, _, query = path.partition("?")
-        call = self._common(verb="create", resource="pods", subresource="portforward", name=pod, namespace=space)
-        request = ApiRequest(call=call, path=route, query=query, headers=headers)
-        return forward(self._transport, POD.path(space, pod), port, request, timeout_s)
-
-    def _common(self, **values: str) -> ApiCall:
-        return replace(self._transport.call, **values)
+        request = self._request("create", POD, namespace, pod, subresource="portforward", headers={})
+        return forward(self._transport, request, port, path, timeout_s)
 
     def _version(self) -> ApiRequest:
-        return ApiRequest(call=self._common(), path="/version", headers=_JSON)
+        return ApiRequest(call=self._transport.call, path="/version", headers=_HEADERS)
 
     def _request(
         self,
@@ -411,13 +400,26 @@ class Cluster:
         namespace: str | None,
         name: str = "",
         *,
-        headers: Mapping[str, str] = _JSON,
+        subresource: str = "",
+        route: str = "",
+        headers: Mapping[str, str] = _HEADERS,
         **more: Any,
     ) -> ApiRequest:
-        """Build a request for objects of a kind; None as the namespace means the cluster's default."""
+        """Build a request for objects of a kind; None as the namespace means the cluster's default.
+
+        `route` is the path below the subresource, `more` are other attributes of the request.
+        """
         space = self.namespace if namespace is None else namespace
-        call = self._common(verb=verb, resource=kind.resource, name=name, namespace=space if kind.namespaced else "")
-        return ApiRequest(call=call, path=kind.path(space, name), headers=headers, **more)
+        call = replace(
+            self._transport.call,
+            verb=verb,
+            resource=kind.resource,
+            subresource=subresource,
+            name=name,
+            namespace=space if kind.namespaced else "",
+        )
+        path = kind.path(space, name) + (f"/{subresource}{route}" if subresource else "")
+        return ApiRequest(call=call, path=path, headers=headers, **more)
 
 
 def _split(host: str) -> tuple[str, str]:

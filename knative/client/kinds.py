@@ -78,6 +78,7 @@ POD = ObjectKind("v1", "Pod")
 EVENT = ObjectKind("v1", "Event")
 CLAIM = ObjectKind("v1", "PersistentVolumeClaim")
 NODE = ObjectKind("v1", "Node", namespaced=False)
+REVIEW = ObjectKind("authorization.k8s.io/v1", "SelfSubjectAccessReview", namespaced=False)
 NAMESPACE = ObjectKind("v1", "Namespace", namespaced=False)
 
 _KINDS = {(value.api_version, value.kind): value for value in list(globals().values()) if isinstance(value, ObjectKind)}
