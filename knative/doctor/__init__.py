@@ -1,7 +1,6 @@
 """Checks of a site before an app is deployed to it. They take a cluster and return findings with fixes.
 
-    site            the input of the checks: a cluster, and the objects that an app would have there
-    cluster_checks  checks of the cluster: versions, networking layer, DNS, nodes
+    cluster_checks  the site that is examined, and checks of its cluster: versions, networking layer, DNS, nodes
     app_checks      checks of what the app needs: settings, admission, container images, Broker, permissions
     runner          runs every check in turn
 

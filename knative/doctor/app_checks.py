@@ -31,8 +31,7 @@ from knative.client.kinds import (
     ObjectKind,
 )
 from knative.deploy.ownership import AT_HOME
-from knative.doctor.cluster_checks import GATEWAYS, architecture_of
-from knative.doctor.site import EVENTING_NAMESPACE, ExaminedSite
+from knative.doctor.cluster_checks import EVENTING_NAMESPACE, GATEWAYS, ExaminedSite, architecture_of
 from knative.resources.agent import NODE, find_runner
 from knative.resources.eventing import CLASS
 from knative.resources.metadata import MANAGER

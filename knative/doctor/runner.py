@@ -17,6 +17,7 @@ from knative.doctor.app_checks import (
     check_triggers,
 )
 from knative.doctor.cluster_checks import (
+    ExaminedSite,
     check_dns,
     check_eventing,
     check_network,
@@ -24,7 +25,6 @@ from knative.doctor.cluster_checks import (
     check_server,
     check_serving,
 )
-from knative.doctor.site import ExaminedSite
 from knative.settings import ClusterApp
 
 CHECKS: tuple[Callable[[ExaminedSite], Iterator[Finding]], ...] = (

@@ -3,12 +3,12 @@
 A deploy makes a revision at 0 %; only this package writes `spec.traffic`. The rollout's state is an annotation of the
 Service, so any later command continues it: there is no operator.
 
-    counters, scrape   requests that pods have counted, added up; read from /metrics
+    counters           requests that pods have counted, added up; pure
     sequential_tests   statistical tests that may be repeated after every request; pure
     judges             assessment of the new revision by errors, refusals and latency; pure
     state              the state as JSON of an annotation, and the traffic of revisions, as a Service has both; pure
     plan               the next action, and the next state and traffic that follow; pure
-    pinning            whether the newest revision's container image is on every node
+    observation        reads the counters of pods, and whether the newest revision's container image is on every node
     service            reads and writes a Service: `set_percent`, `promote`, `rollback`; `begin`, `advance`
     refused_images     retries the images that a revision refused before it lost all requests
 

@@ -16,7 +16,7 @@ from knative.client.cluster import Cluster
 from knative.client.kinds import KSERVICE, REVISION
 from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER, is_ours
 from knative.rollout.counters import accumulate
-from knative.rollout.pinning import hold_unpinned, require_pinned
+from knative.rollout.observation import MetricsScrape, hold_unpinned, require_pinned, scrape_metrics
 from knative.rollout.plan import (
     Plan,
     RevisionHealth,
@@ -30,7 +30,6 @@ from knative.rollout.plan import (
     plan_percent,
     plan_rollback,
 )
-from knative.rollout.scrape import MetricsScrape, scrape_metrics
 from knative.rollout.state import (
     NEXT_TAG,
     RolloutPhase,

@@ -17,7 +17,7 @@ from knative.deploy.reconcile import WantedDeployment, WorkspaceMemory, advance_
 from knative.deploy.site_update import SiteDeployment, update_site
 from knative.doctor import examine
 from knative.doctor.app_checks import list_needed
-from knative.doctor.site import ExaminedSite
+from knative.doctor.cluster_checks import ExaminedSite
 from knative.inventory import FunctionImage, read_inventory
 from knative.platform import KnativePlatform
 from knative.settings import ClusterApp, JobSettings, KnativeSettings, RolloutSettings
