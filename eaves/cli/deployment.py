@@ -145,7 +145,7 @@ def reconcile_sites(request: DeployRequest, *, named: bool, form: str) -> None:
     note, project = load_note(place.workspace), place.project
 
     def reconcile(visit: Visit) -> SiteUpdate:
-        from knative.deploy.reconcile import WantedDeployment, WorkspaceMemory, reconcile_site
+        from knative.deploy.site_update import WantedDeployment, WorkspaceMemory, reconcile_site
 
         memory, cluster, site = note.site(visit.site) if note else WorkspaceMemory(), visit.cluster(), visit.site
         wish = WantedDeployment(site=site.name, image=request.image, declared=project.knative.image, memory=memory)

@@ -126,7 +126,7 @@ def open_receiver(spool: Path) -> Iterator[QueueTarget]:
 
 def _find_pods(place: Place, agent: str, pod: str) -> list[QueueTarget]:
     from knative.resources.metadata import AppOwner
-    from knative.status.agents import Kubectl, PodQueue, list_agent_pods
+    from knative.status.site_status import Kubectl, PodQueue, list_agent_pods
 
     site = place.one
     cluster = place.open_cluster(site)

@@ -378,7 +378,7 @@ class Visit:
         """Queue the images again that replaced revisions of a function refused; return what was done, if anything."""
         from knative.resources.metadata import AppOwner
         from knative.rollout.refused_images import retry_refused
-        from knative.status.agents import Kubectl
+        from knative.status.site_status import Kubectl
 
         owner = AppOwner(app=name, agents=self.place.project.knative.agent_namespace)
         return retry_refused(cluster, owner, Kubectl(kubeconfig=self.place.kubeconfig, context=self.site.context))

@@ -3,9 +3,8 @@
     rendering           every object of an app at a site, in the order of applying, also as YAML files; and settings of
                         eaves.yaml that can't work together on a cluster
     function            the Knative Service, the DaemonSet that pins its container image, ServiceAccount, NetworkPolicy
-    eventing            Broker, Triggers, EventTypes
+    eventing            Broker, Triggers, EventTypes; an app's servers with a queue: relay, publishers to MQTT
     agent               the workload that runs a source, and what a source needs on a cluster
-    app_servers         an app's servers with a queue: the relay of the link, publishers to MQTT
     standalone_servers  servers that belong to no app, with their settings: receiver, console
     workload            what all workloads share: Service, NetworkPolicy, StatefulSet, servers in pods
     pod                 what all pods share, and the user's fields of pods

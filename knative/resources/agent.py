@@ -20,7 +20,7 @@ from eaves.sources.agent.configuration import ConfiguredSource, read_source
 from eaves.sources.kind import load_kind
 from eaves.sources.settings import AgentSettings, SourceSettings
 from knative.client.kinds import BROKER, DAEMON_SET, NAMESPACE, SERVICE_ACCOUNT, STATEFUL_SET
-from knative.resources.app_servers import relay_reference, sends_to_relay
+from knative.resources.eventing import relay_reference, sends_to_relay
 from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE, NAMESPACE_LABEL, reference
 from knative.resources.pod import (
     CREDENTIALS_FOLDER,

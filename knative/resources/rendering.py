@@ -29,8 +29,14 @@ from knative.resources.agent import (
     find_secrets,
     reads_file,
 )
-from knative.resources.app_servers import build_relay_triggers, build_servers
-from knative.resources.eventing import build_broker, build_event_types, build_triggers, publisher_name
+from knative.resources.eventing import (
+    build_broker,
+    build_event_types,
+    build_relay_triggers,
+    build_servers,
+    build_triggers,
+    publisher_name,
+)
 from knative.resources.function import build_account, build_function, build_network_policy, build_pin
 from knative.resources.pod import find_fragment_faults
 from knative.settings import ClusterApp, SiteSettings

@@ -15,7 +15,7 @@ from knative.resources.agent import CONTAINER
 from knative.resources.metadata import AppOwner
 from knative.rollout.service import forget_retries, read_service
 from knative.rollout.state import RolloutState, parse_rollout_status
-from knative.status.agents import AT_ONCE, AgentPod, Kubectl, PodQueue, list_agent_pods
+from knative.status.site_status import AT_ONCE, AgentPod, Kubectl, PodQueue, list_agent_pods
 from knative.status.wait import wait_routed
 
 LATE_S = 60.0

@@ -6,8 +6,7 @@ pods             why a pod isn't ready
 diagnosis        why a function isn't ready
 parts            the other objects of an app, each with its readiness
 wait             waits until a deployment is ready
-agents           agents, publishers and relays: their pods, sources, logs and queues
-function_status  all of that of a site's functions, as `eaves status` shows it
+site_status      all of that for a site's functions, as `eaves status` shows it; agents with their logs and queues
 
 The package must never change an object, read the values of a Secret, or call a fault final that may still disappear by
 itself.

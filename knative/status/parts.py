@@ -33,7 +33,7 @@ from knative.client.kinds import (
 )
 from knative.resources import agent
 from knative.resources.agent import SOURCE_LABEL
-from knative.resources.app_servers import PUBLISHER_PART, RELAY_PART, TRIGGER_LABEL
+from knative.resources.eventing import PUBLISHER_PART, RELAY_PART, TRIGGER_LABEL
 from knative.resources.function import PIN_PART, is_pin
 from knative.resources.metadata import APP_LABEL, OURS, PART_LABEL, labels_of
 from knative.status.conditions import (

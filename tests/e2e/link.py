@@ -16,7 +16,7 @@ from knative.client.cluster import Cluster
 from knative.client.kinds import POD, STATEFUL_SET
 from knative.resources.pod import build_security
 from knative.resources.standalone_servers import RECEIVER_PART, ReceiverDeployment, build_receiver
-from knative.status.agents import Kubectl, PodQueue
+from knative.status.site_status import Kubectl, PodQueue
 from tests.e2e.harness import MANAGER, is_pod_ready
 from tests.inputs.certificates import make_certificate
 from tests.waiting import wait_until

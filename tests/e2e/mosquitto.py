@@ -15,7 +15,7 @@ from typing import Any
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD
 from knative.resources.pod import build_security
-from knative.status.agents import Kubectl
+from knative.status.site_status import Kubectl
 from tests.e2e.harness import MANAGER, is_pod_ready
 from tests.inputs.certificates import make_certificate
 from tests.waiting import wait_until

@@ -214,7 +214,7 @@ def _advance_all(visit: Visit) -> str:
     Raises:
         PlatformError: When the step of one or several rollouts failed; the message also has the states of the others.
     """
-    from knative.deploy.reconcile import advance_all
+    from knative.deploy.site_update import advance_all
 
     cluster = visit.cluster()
     steps = advance_all(cluster)

@@ -21,13 +21,13 @@ from eaves.platform import RelaySpec
 from eaves.spool.ledger import to_dict
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD, SINK_BINDING
-from knative.resources.app_servers import AGENTS, RELAY_PART, build_servers
+from knative.resources.eventing import AGENTS, RELAY_PART, build_servers
 from knative.resources.function import build_account
 from knative.resources.metadata import APP_LABEL, PART_LABEL
 from knative.resources.pod import build_security
 from knative.resources.workload import METRICS_PORT
 from knative.settings import ClusterApp, KnativeSettings, SiteSettings
-from knative.status.agents import Kubectl, PodQueue
+from knative.status.site_status import Kubectl, PodQueue
 from tests.cluster.apps import NAME, plain_app
 from tests.container_images.packaging import need
 from tests.e2e.harness import MANAGER, is_pod_ready

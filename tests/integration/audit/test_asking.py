@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import NotFoundError
-from knative.resources import app_servers as resources
+from knative.resources import eventing as resources
 from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
 from tests.cluster.simulated import pod
 from tests.cluster.sites import NAMESPACE, Sites, open_sites

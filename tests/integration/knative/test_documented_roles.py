@@ -13,15 +13,21 @@ from eaves.errors import DeniedError, RunError
 from eaves.platform import DeliverySettings
 from knative import rollout
 from knative.client.cluster import Cluster
-from knative.deploy.reconcile import WantedDeployment, WorkspaceMemory, advance_all, reconcile_site
-from knative.deploy.site_update import SiteDeployment, update_site
+from knative.deploy.site_update import (
+    SiteDeployment,
+    WantedDeployment,
+    WorkspaceMemory,
+    advance_all,
+    reconcile_site,
+    update_site,
+)
 from knative.doctor import examine
 from knative.doctor.app_checks import list_needed
 from knative.doctor.cluster_checks import ExaminedSite
 from knative.inventory import FunctionImage, read_inventory
 from knative.platform import KnativePlatform
 from knative.settings import ClusterApp, JobSettings, KnativeSettings, RolloutSettings
-from knative.status.function_status import read_status
+from knative.status.site_status import read_status
 from knative.training.job import TrainingJob, build_job
 from knative.training.job_follower import create_job, follow_job
 from knative.training.run_download import download_run

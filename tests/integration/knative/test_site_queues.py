@@ -18,7 +18,7 @@ from eaves.errors import ClusterError, DeniedError, InputError, NotFoundError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Spool
 from knative.resources.agent import SOURCE_LABEL
-from knative.resources.app_servers import PUBLISHER_PART, RELAY_PART, TRIGGER_LABEL
+from knative.resources.eventing import PUBLISHER_PART, RELAY_PART, TRIGGER_LABEL
 from knative.resources.metadata import (
     APP_LABEL,
     MANAGED_LABEL,

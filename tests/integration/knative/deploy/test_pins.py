@@ -5,7 +5,7 @@ from __future__ import annotations
 from knative import rollout
 from knative.client.cluster import Cluster
 from knative.deploy.ownership import prune_pins
-from knative.deploy.reconcile import advance_all
+from knative.deploy.site_update import advance_all
 from knative.inventory import read_inventory
 from tests.cluster.apps import IMAGE, NAME
 from tests.cluster.deploys import HOME

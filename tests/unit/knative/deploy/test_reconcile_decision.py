@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from knative.deploy.reconcile import ReconcileDecision, WantedDeployment, WorkspaceMemory, decide_reconcile
+from knative.deploy.site_update import ReconcileDecision, WantedDeployment, WorkspaceMemory, decide_reconcile
 from knative.inventory import DeploymentRecord, FunctionImage
 
 OLD = FunctionImage(name="r/f@sha256:1")
