@@ -189,7 +189,9 @@ class Cluster:
         answer = self._transport.send(request)
         return answer.status != 404 and bool(parse_object(request.call, answer))
 
-    def watch(self, kind: ObjectKind, name: str, *, timeout_s: float) -> Iterator[dict[str, Any] | None]:
+    def watch(
+        self, kind: ObjectKind, name: str, *, timeout_s: float, namespace: str | None = None
+    ) -> Iterator[dict[str, Any] | None]:
         """Yield an object, and again when a read each half second shows a change; None when there is none (any longer).
 
         Raises:
@@ -197,7 +199,7 @@ class Cluster:
         """
         deadline, version = time.monotonic() + timeout_s, "unknown"
         while True:
-            found = self.get(kind, name)
+            found = self.get(kind, name, namespace=namespace)
             before, version = version, found["metadata"]["resourceVersion"] if found else ""
             if version != before:
                 yield found

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -38,6 +37,7 @@ from knative.deploy.ownership import (
 from knative.inventory import Inventory, Manifests, ObjectKey, change_inventory, read_inventory
 from knative.resources.function import is_pin
 from knative.resources.metadata import MANAGER, AppOwner, is_shared
+from knative.status.conditions import name_of
 from knative.status.refusals import explain_denial
 
 _IMMUTABLE = ("Immutable fields changed", "updates to statefulset spec", "field is immutable")
@@ -54,7 +54,6 @@ TRIGGER_LABEL = "eventing.knative.dev/trigger"
 WAIT_S = 60.0
 """Maximum seconds to wait until Knative has observed a changed Trigger, or an object that is being deleted is gone;
 Knative's controllers take seconds."""
-POLL_S = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -167,7 +166,7 @@ def _apply_each(
     """Apply objects in order; yield each one's result, the object before (None: it didn't exist), and after."""
     absent: set[str] = set()  # namespaces that a dry run doesn't make
     for manifest in manifests:
-        kind, name = kind_of(manifest), str(manifest["metadata"]["name"])
+        kind, name = kind_of(manifest), name_of(manifest)
         before = known.get(key_of(manifest, cluster))
         check(manifest)
         if manifest["metadata"].get("namespace") in absent:
@@ -184,7 +183,7 @@ def _apply(
     cluster: Cluster, manifest: Object, before: Object | None, *, adopt: bool, dry_run: bool
 ) -> tuple[str, Object]:
     """Apply one object; return (outcome, object that the API server answered)."""
-    kind, name = kind_of(manifest), str(manifest["metadata"]["name"])
+    kind, name = kind_of(manifest), name_of(manifest)
     outcome = CREATED if before is None else CHANGED
     try:
         after = cluster.apply(manifest, manager=MANAGER, dry_run=dry_run)
@@ -212,33 +211,26 @@ def _apply(
 def _wait_gone(cluster: Cluster, leaving: Object) -> None:
     """Wait until an object that is being deleted is gone: what is applied to it meanwhile goes with it."""
     kind, (_, namespace, name) = kind_of(leaving), key_of(leaving, cluster)
-    deadline, there = time.monotonic() + WAIT_S, cluster.get(kind, name, namespace=namespace)
-    while there is not None and "deletionTimestamp" in there["metadata"]:
-        if time.monotonic() > deadline:
-            raise ConflictError(
-                f"{cluster.name}: {kind.kind} {name} is being deleted, and still exists after {WAIT_S:.0f} s",
-                hint=f"kubectl -n {namespace} get {kind.plural} {name} -o yaml   # its finalizers keep it; then deploy "
-                "again",
-            )
-        time.sleep(POLL_S)
-        there = cluster.get(kind, name, namespace=namespace)
+    for found in cluster.watch(kind, name, timeout_s=WAIT_S, namespace=namespace):
+        if found is None or "deletionTimestamp" not in found["metadata"]:
+            return
+    raise ConflictError(
+        f"{cluster.name}: {kind.kind} {name} is being deleted, and still exists after {WAIT_S:.0f} s",
+        hint=f"kubectl -n {namespace} get {kind.plural} {name} -o yaml   # its finalizers keep it; then deploy again",
+    )
 
 
 def _explained(error: InvalidError, cluster: Cluster, manifest: Object) -> InvalidError:
     """Return the error for a refused object with a fix, if the cause of the refusal is known."""
     kind, (_, namespace, name) = kind_of(manifest), key_of(manifest, cluster)
-    found = explain_denial(error.message, namespace)
-    if found is not None:
+    if (found := explain_denial(error.message, namespace)) is not None:
         return InvalidError(f"{cluster.name}: the cluster refuses {kind.kind} {name}: {found.message}", hint=found.fix)
+    hint = error.hint or "eaves doctor"
     if any(text in error.message for text in _IMMUTABLE):
         kept = " --cascade=orphan" if kind is STATEFUL_SET else ""
-        full = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
-        delete = f"kubectl --context {cluster.name} -n {namespace} delete {full} {name}{kept}"
-        return InvalidError(
-            f"{error.message} ({kind.kind} {name})",
-            hint=f"the object must be created again: {delete}; then deploy again",
-        )
-    return InvalidError(f"{error.message} ({kind.kind} {name})", hint=error.hint or "eaves doctor")
+        delete = f"kubectl --context {cluster.name} -n {namespace} delete {kind.resource} {name}{kept}"
+        hint = f"the object must be created again: {delete}; then deploy again"
+    return InvalidError(f"{error.message} ({kind.kind} {name})", hint=hint)
 
 
 def _repair_subscriptions(cluster: Cluster, triggers: Sequence[Object]) -> None:
@@ -266,7 +258,7 @@ def _repair_subscriptions(cluster: Cluster, triggers: Sequence[Object]) -> None:
             _wait_observed(cluster, trigger)
             with suppress(AbsentError):  # Knative has made it again, as the Trigger has it now
                 change = {"spec": {"delivery": hidden}}
-                cluster.patch(SUBSCRIPTION, str(one["metadata"]["name"]), change, manager=MANAGER)
+                cluster.patch(SUBSCRIPTION, name_of(one), change, manager=MANAGER)
 
 
 def _find_hidden(trigger: Object, subscription: Object) -> dict[str, Any]:

@@ -56,7 +56,7 @@ from knative.resources.metadata import (
     labels_of,
 )
 from knative.rollout import parse_rollout_status
-from knative.status.conditions import absent_function, image_of
+from knative.status.conditions import absent_function, image_of, name_of
 
 AT_HOME = (
     TRIGGER,
@@ -165,7 +165,7 @@ def find_known(
             continue
         found[key_of(manifest, cluster)] = one
         if not (adopt or _is_known(manifest, one, owner, cluster.namespace)):
-            kind, name = kind_of(manifest), manifest["metadata"]["name"]
+            kind, name = kind_of(manifest), name_of(manifest)
             raise ConflictError(
                 f"{cluster.name}: {kind.kind} {name} exists already and does not belong to this app: {_whose(one)}",
                 hint=_remedy(manifest),
@@ -372,12 +372,12 @@ def _needed_pins(cluster: Cluster, app: str, service: Mapping[str, Any]) -> Iter
         names.add(standing.state.serving)
     for one in cluster.list(REVISION, selector=f"{SERVICE_LABEL}={app}"):
         image = image_of(one)
-        if one["metadata"]["name"] in names and is_ours(one) and "@sha256:" in image:
+        if name_of(one) in names and is_ours(one) and "@sha256:" in image:
             yield pin_name(app, image, one["spec"].get("nodeSelector") or {})
 
 
 def _not_deployed(cluster: Cluster, owner: AppOwner, found: Sequence[Mapping[str, Any]]) -> ConflictError:
-    listed = ", ".join(f"{one['kind']} {one['metadata']['name']}" for one in found)
+    listed = ", ".join(f"{one['kind']} {name_of(one)}" for one in found)
     return ConflictError(
         f"{cluster.name}: {owner.app} in {cluster.namespace} was not deployed by `eaves deploy`, so Eaves does "
         f"not know which of these objects belong to it: {listed}",

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from eaves.errors import EavesError, NotFoundError, StartError, UnreachableClusterError
 from knative import rollout
@@ -35,7 +36,7 @@ from knative.resources.function import is_pin
 from knative.resources.metadata import OURS, AppOwner
 from knative.resources.rendering import render_app
 from knative.settings import ClusterApp, RolloutSettings, SiteSettings
-from knative.status.conditions import image_of, observed
+from knative.status.conditions import image_of, name_of, observed
 from knative.status.diagnosis import read_function
 from knative.status.wait import Rows, wait_ready
 
@@ -184,7 +185,7 @@ def apply_newest(
 
     rollout.fix_traffic(cluster, name, adopt=wanted.adopt)
     applied = apply_app(cluster, manifests, wanted.owner, inventory=inventory, adopt=wanted.adopt, check=check)
-    rendered = {str(one["metadata"]["name"]) for one in manifests if is_pin(one)}
+    rendered = {name_of(one) for one in manifests if is_pin(one)}
     if any(is_pin_key(name, key) and key.name not in rendered for key in inventory.items):
         applied += prune_pins(cluster, name)
     if all(one.outcome == UNCHANGED for one in applied if one.kind == KSERVICE.kind):
@@ -304,8 +305,7 @@ class WantedDeployment:
         return None if wanted is None or (last is not None and wanted.name == last.image) else wanted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReconcileDecision:
+class ReconcileDecision(NamedTuple):
     """What `reconcile` does at a site.
 
     Attributes:
@@ -333,17 +333,17 @@ def decide_reconcile(last: DeploymentRecord | None, serving: str, wish: WantedDe
         if not last.image:
             return ReconcileDecision(reason=f"{last.describe()}, and has not finished")
         if wanted is None:
-            return ReconcileDecision(image=last.function_image)
+            return ReconcileDecision(last.function_image)
         if memory.known == last.mark:
-            return ReconcileDecision(image=wanted, is_new=True)
+            return ReconcileDecision(wanted, is_new=True)
         text = f"{last.describe()}; that deployment is kept, because {wanted.name} in this workspace may be older"
         reason = f"{text} (try: {take_over(wanted.name, wish.site)})"
-        return ReconcileDecision(image=last.function_image, reason=reason)
+        return ReconcileDecision(last.function_image, reason=reason)
     if wanted is None:
         text = "this workspace has deployed nothing to this site, and eaves.yaml names no container image"
         return ReconcileDecision(reason=f"{text} (try: {take_over('IMAGE', wish.site)})")
     if serving == wanted.name or (not memory.known and (not serving or memory.pending is not None)):
-        return ReconcileDecision(image=wanted, is_new=True)
+        return ReconcileDecision(wanted, is_new=True)
     if serving:
         text = f"nobody recorded who deployed {serving}; it is kept"
     else:
@@ -432,7 +432,7 @@ def advance_all(cluster: Cluster) -> dict[str, rollout.RolloutOutcome | EavesErr
     """
     steps: dict[str, rollout.RolloutOutcome | EavesError] = {}
     for service in cluster.list(KSERVICE, selector=OURS):
-        name = str(service["metadata"]["name"])
+        name = name_of(service)
         try:
             steps[name] = advance_and_prune(cluster, name)
         except NotFoundError:

@@ -9,9 +9,8 @@ Trigger without a dead letter sink takes its Broker's).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -198,8 +197,7 @@ CONNECT = ("get", "create")
 `create`."""
 
 
-@dataclass(frozen=True, slots=True)
-class NeededPermission:
+class NeededPermission(NamedTuple):
     """A permission that a command needs on the cluster.
 
     Attributes:

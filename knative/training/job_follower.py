@@ -52,23 +52,23 @@ def create_job(cluster: Cluster, manifest: Mapping[str, Any], *, again: bool, sa
         ConflictError: When another Job makes the same run.
         ClusterError: When a request to the cluster is refused or fails.
     """
-    name = manifest["metadata"]["name"]
+    name = name_of(manifest)
     found = cluster.get(JOB, name)
     if found is not None and again and find_ending(found):
         cluster.delete(JOB, name)
-        deadline = time.monotonic() + GONE_S
-        while (found := cluster.get(JOB, name)) is not None:
-            if time.monotonic() > deadline:
-                message = f"the Job {name} still exists {GONE_S:g} s after its deletion"
-                raise ClusterError(message, hint="kubectl get job NAME -o yaml   # its finalizers keep it")
-            time.sleep(POLL_S)
+        for found in cluster.watch(JOB, name, timeout_s=GONE_S):
+            if found is None:
+                break
+        else:
+            message = f"the Job {name} still exists {GONE_S:g} s after its deletion"
+            raise ClusterError(message, hint="kubectl get job NAME -o yaml   # its finalizers keep it")
     if found is not None:
         say(f"the Job {name} exists already and {'has ended' if find_ending(found) else 'is running'}")
         return
     run = manifest["metadata"]["labels"][RUN_LABEL]
     for other in cluster.list(JOB, selector=f"{RUN_LABEL}={run}"):
         if not find_ending(other):
-            stands = other["metadata"]["name"]
+            stands = name_of(other)
             raise ConflictError(
                 f"the Job {stands} is writing the run {run} already, and two Jobs can't write one run",
                 hint=f"wait until it has ended, or stop it: kubectl delete job {stands} -n {cluster.namespace}",
