@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from eaves.artifact.manifest import CLASSIFY
 from eaves.errors import ConflictError, DeniedError, InvalidError
-from knative.client.kinds import CONFIG_MAP, SERVICE, ObjectKind
+from knative.client.kinds import CONFIG_MAP, SERVICE, Manifest, Object, ObjectKind
 from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL, labels_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ It differs from `eaves`, because applying an empty ConfigMap as `eaves` would em
 """
 ATTEMPTS = 5
 """Number of attempts to change the inventory while other commands of the same deployment change it."""
-Manifests = Sequence[Mapping[str, Any]]
+Manifests = Sequence[Object]
 
 
 class ObjectKey(NamedTuple):
@@ -313,13 +313,13 @@ def _create(cluster: Cluster, app: str) -> tuple[str, str]:
     return str(made["metadata"]["resourceVersion"]), str(made["metadata"]["uid"])
 
 
-def _manifest(app: str) -> dict[str, Any]:
+def _manifest(app: str) -> Manifest:
     labels = {MANAGED_LABEL: MANAGED_VALUE, PART_LABEL: PART, APP_LABEL: app}
     metadata = {"name": inventory_name(app), "labels": labels}
     return {"apiVersion": CONFIG_MAP.api_version, "kind": CONFIG_MAP.kind, "metadata": metadata}
 
 
-def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
+def _parse(found: Object, cluster: Cluster, app: str) -> Inventory:
     metadata, name = found["metadata"], inventory_name(app)
     labels = labels_of(found)
     if labels.get(PART_LABEL) != PART or labels.get(APP_LABEL) != app:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from eaves import events
 from eaves.delivery import SinkResponse
 from eaves.errors import ClusterError, ConflictError, NotFoundError, PlatformError
@@ -12,7 +10,7 @@ from eaves.http_client.client import HttpAnswer
 from eaves.platform import FunctionStatus
 from knative import rollout
 from knative.client.cluster import Cluster
-from knative.client.kinds import BROKER, KSERVICE, POD, ObjectKind
+from knative.client.kinds import BROKER, KSERVICE, POD, Manifest, ObjectKind
 from knative.deploy.ownership import find_removable, order_removal, prune_pins, remove_app
 from knative.deploy.site_update import SOMEBODY, SiteDeployment, update_site
 from knative.inventory import note_removal, read_deployment
@@ -197,7 +195,7 @@ class KnativePlatform:
         headers |= {"Prefer": "reply"} if reply else {}
         return self.cluster.send(self.find_address(name, kind), headers=headers, body=body, timeout_s=timeout_s)
 
-    def _require(self, kind: ObjectKind, name: str) -> dict[str, Any]:
+    def _require(self, kind: ObjectKind, name: str) -> Manifest:
         found = self.cluster.get(kind, name)
         if found is None and kind is KSERVICE:
             raise absent_function(self.cluster, name)

@@ -22,7 +22,7 @@ from eaves.errors import ClusterError
 from eaves.http_client.client import HttpAnswer
 from eaves.http_client.headers import split_url
 from knative.client.api_errors import ApiCall, build_api_error, parse_status
-from knative.client.kinds import POD, REVIEW, SERVICE, ObjectKind, kind_of
+from knative.client.kinds import POD, REVIEW, SERVICE, Manifest, Object, ObjectKind, kind_of
 from knative.client.kubeconfig import connect_inside, find_context, inside_namespace
 from knative.client.port_forward import forward
 from knative.client.transport import ApiRequest, ApiTransport, parse_object
@@ -32,7 +32,7 @@ POLL_S = 0.5
 _HEADERS = MappingProxyType({"Accept": "application/json", "Accept-Encoding": "gzip"})
 _JSON, _APPLY, _MERGE = "application/json", "application/apply-patch+yaml", "application/merge-patch+json"
 
-Objects = list[dict[str, Any]]
+Objects = list[Manifest]
 Lines = list[str]
 TimedLines = list[tuple[str, str]]
 
@@ -50,9 +50,7 @@ class Cluster:
         self.name, self.namespace = name, namespace
         self._transport = transport
 
-    def apply(
-        self, manifest: Mapping[str, Any], *, manager: str, force: bool = False, dry_run: bool = False
-    ) -> dict[str, Any]:
+    def apply(self, manifest: Object, *, manager: str, force: bool = False, dry_run: bool = False) -> Manifest:
         """Create or change an object by server-side apply, so that it has what the manifest sets.
 
         Args:
@@ -77,8 +75,8 @@ class Cluster:
         return self._patch(kind, metadata.get("namespace") or None, metadata["name"], manifest, query, _APPLY)
 
     def patch(
-        self, kind: ObjectKind, name: str, change: Mapping[str, Any], *, manager: str, namespace: str | None = None
-    ) -> dict[str, Any]:
+        self, kind: ObjectKind, name: str, change: Object, *, manager: str, namespace: str | None = None
+    ) -> Manifest:
         """Change some fields of an object that Eaves doesn't own; for objects of Eaves use `apply`.
 
         Source: RFC 7386, JSON Merge Patch.
@@ -107,10 +105,10 @@ class Cluster:
         kind: ObjectKind,
         namespace: str | None,
         name: str,
-        body: Mapping[str, Any],
+        body: Object,
         query: Mapping[str, str],
         media_type: str,
-    ) -> dict[str, Any]:
+    ) -> Manifest:
         request = self._request(
             "patch",
             kind,
@@ -125,7 +123,7 @@ class Cluster:
         )
         return self._transport.json(request)
 
-    def get(self, kind: ObjectKind, name: str, *, namespace: str | None = None) -> dict[str, Any] | None:
+    def get(self, kind: ObjectKind, name: str, *, namespace: str | None = None) -> Manifest | None:
         """Read an object; return None when it doesn't exist.
 
         Raises:
@@ -182,7 +180,7 @@ class Cluster:
         """
         required = {key: value for key, value in (("uid", uid), ("resourceVersion", version)) if value}
         # The server reads delete options from the query only when the request has no body.
-        options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+        options: Manifest = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
         options |= ({"preconditions": required} if required else {}) | ({"dryRun": ["All"]} if dry_run else {})
         headers, body = {**_HEADERS, "Content-Type": _JSON}, json.dumps(options).encode()
         request = self._request("delete", kind, namespace, name, method="DELETE", headers=headers, body=body)
@@ -191,7 +189,7 @@ class Cluster:
 
     def watch(
         self, kind: ObjectKind, name: str, *, timeout_s: float, namespace: str | None = None
-    ) -> Iterator[dict[str, Any] | None]:
+    ) -> Iterator[Manifest | None]:
         """Yield an object, and again when a read each half second shows a change; None when there is none (any longer).
 
         Raises:

@@ -14,6 +14,11 @@ from typing import Any
 
 from eaves.errors import ClusterError
 
+Object = Mapping[str, Any]
+"""An object as in the API server's JSON, or a part of one."""
+Manifest = dict[str, Any]
+"""The same, to be completed, applied or changed."""
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectKind:
@@ -84,7 +89,7 @@ NAMESPACE = ObjectKind("v1", "Namespace", namespaced=False)
 _KINDS = {(value.api_version, value.kind): value for value in list(globals().values()) if isinstance(value, ObjectKind)}
 
 
-def kind_of(manifest: Mapping[str, Any]) -> ObjectKind:
+def kind_of(manifest: Object) -> ObjectKind:
     """Return the kind of an object, from its `apiVersion` and `kind`.
 
     Raises:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 from urllib.parse import quote, urlencode
 
 from eaves.base.backoff import Backoff
@@ -27,6 +26,7 @@ from knative.client.api_errors import (
     build_unreachable_error,
     parse_status,
 )
+from knative.client.kinds import Manifest
 
 MAX_BODY_BYTES = 64 << 20
 RETRIES = Backoff(retry=3, first_s=0.25, cap_s=4.0)
@@ -99,7 +99,7 @@ class ApiTransport:
         self._generation = 0
         self._lock = threading.Lock()
 
-    def json(self, request: ApiRequest) -> dict[str, Any]:
+    def json(self, request: ApiRequest) -> Manifest:
         """Send a request and return the object in its answer.
 
         Raises:
@@ -191,7 +191,7 @@ class ApiTransport:
         return None if RETRIES.exhausted(failures) or pause_s >= left_s else pause_s
 
 
-def parse_object(call: ApiCall, answer: HttpAnswer) -> dict[str, Any]:
+def parse_object(call: ApiCall, answer: HttpAnswer) -> Manifest:
     """Parse the JSON object in an answer of the API server.
 
     Raises:

@@ -11,13 +11,12 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import yaml
 
 from eaves.errors import AbsentError, ConflictError, DeniedError, InvalidError
 from knative.client.cluster import Cluster
-from knative.client.kinds import NAMESPACE, STATEFUL_SET, SUBSCRIPTION, TRIGGER, kind_of
+from knative.client.kinds import NAMESPACE, STATEFUL_SET, SUBSCRIPTION, TRIGGER, Manifest, Object, kind_of
 from knative.deploy.ownership import (
     ADOPTED,
     CHANGED,
@@ -25,7 +24,6 @@ from knative.deploy.ownership import (
     UNCHANGED,
     UNJUDGED,
     ApplyResult,
-    Object,
     find_known,
     is_pin_key,
     is_satisfied,
@@ -261,7 +259,7 @@ def _repair_subscriptions(cluster: Cluster, triggers: Sequence[Object]) -> None:
                 cluster.patch(SUBSCRIPTION, name_of(one), change, manager=MANAGER)
 
 
-def _find_hidden(trigger: Object, subscription: Object) -> dict[str, Any]:
+def _find_hidden(trigger: Object, subscription: Object) -> Manifest:
     """Return a merge patch with the delivery fields that Knative doesn't carry over to a Subscription.
 
     They are the fields that the Trigger no longer has, and those that it sets to zero.
@@ -280,7 +278,7 @@ def _wait_observed(cluster: Cluster, trigger: Object) -> None:
     _log.warning("Knative has not processed the change of the Trigger %s; deploy again later", metadata["name"])
 
 
-def _content(one: Object) -> dict[str, Any]:
+def _content(one: Object) -> Manifest:
     """Return the fields of an object that users set, without the metadata and the status that the cluster writes."""
     metadata = {key: value for key, value in one["metadata"].items() if key not in _OF_THE_SERVER}
     annotations = {key: value for key, value in (metadata.pop("annotations", None) or {}).items() if key != _COUNTED}

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 from eaves.errors import ConflictError, DeniedError, InvalidError
 from knative.client.cluster import Cluster
@@ -28,6 +27,7 @@ from knative.client.kinds import (
     SINK_BINDING,
     STATEFUL_SET,
     TRIGGER,
+    Object,
     ObjectKind,
     kind_of,
 )
@@ -74,7 +74,6 @@ AT_HOME = (
 that it depends on."""
 ON_NODES = (SINK_BINDING, DAEMON_SET, SERVICE_ACCOUNT)
 """Kinds of an app's objects in the namespace of the agents on nodes, in the order of removal."""
-Object = Mapping[str, Any]
 _KINDS = {item_kind(kind): kind for kind in AT_HOME}
 
 CREATED, CHANGED, UNCHANGED, REMOVED, ADOPTED = "created", "changed", "unchanged", "removed", "adopted"
@@ -359,7 +358,7 @@ def prune_pins(cluster: Cluster, app: str, *, inventory: Inventory | None = None
     return []
 
 
-def _needed_pins(cluster: Cluster, app: str, service: Mapping[str, Any]) -> Iterator[str]:
+def _needed_pins(cluster: Cluster, app: str, service: Object) -> Iterator[str]:
     """Yield the names of the pins of revisions that get requests, or that `rollback` would give all requests to.
 
     Only revisions that exist and that Eaves deployed by digest have a pin.
@@ -376,7 +375,7 @@ def _needed_pins(cluster: Cluster, app: str, service: Mapping[str, Any]) -> Iter
             yield pin_name(app, image, one["spec"].get("nodeSelector") or {})
 
 
-def _not_deployed(cluster: Cluster, owner: AppOwner, found: Sequence[Mapping[str, Any]]) -> ConflictError:
+def _not_deployed(cluster: Cluster, owner: AppOwner, found: Sequence[Object]) -> ConflictError:
     listed = ", ".join(f"{one['kind']} {name_of(one)}" for one in found)
     return ConflictError(
         f"{cluster.name}: {owner.app} in {cluster.namespace} was not deployed by `eaves deploy`, so Eaves does "

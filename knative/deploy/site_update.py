@@ -19,9 +19,9 @@ from typing import NamedTuple
 from eaves.errors import EavesError, NotFoundError, StartError, UnreachableClusterError
 from knative import rollout
 from knative.client.cluster import Cluster
-from knative.client.kinds import KSERVICE, REVISION, kind_of
+from knative.client.kinds import KSERVICE, REVISION, Object, kind_of
 from knative.deploy.apply import apply_app
-from knative.deploy.ownership import UNCHANGED, ApplyResult, Object, is_pin_key, prune_pins
+from knative.deploy.ownership import UNCHANGED, ApplyResult, is_pin_key, prune_pins
 from knative.inventory import (
     DeploymentRecord,
     FunctionImage,

@@ -8,9 +8,9 @@ Trigger without a dead letter sink takes its Broker's).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
 
@@ -27,6 +27,7 @@ from knative.client.kinds import (
     REVISION,
     SERVICE,
     SUBSCRIPTION,
+    Object,
     ObjectKind,
 )
 from knative.deploy.ownership import AT_HOME
@@ -155,7 +156,7 @@ def check_broker(subject: ExaminedSite) -> Iterator[Finding]:
         yield note("broker", f"Eaves does not know {kind or 'the channel'}, so whether {what} keeps events is unknown")
 
 
-def _channel_kind(subject: ExaminedSite, config: Mapping[str, Any]) -> str:
+def _channel_kind(subject: ExaminedSite, config: Object) -> str:
     """Return the kind of a channel-based Broker's channel; empty when its ConfigMap names none."""
     name, namespace = str(config.get("name", "config-br-default-channel")), str(config.get("namespace", ""))
     values = subject.config(name, namespace or EVENTING_NAMESPACE)
@@ -163,7 +164,7 @@ def _channel_kind(subject: ExaminedSite, config: Mapping[str, Any]) -> str:
     return str(_parse(template).get("kind", ""))
 
 
-def _parse(text: str) -> Mapping[str, Any]:
+def _parse(text: str) -> Object:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:

@@ -13,14 +13,25 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
 
 from eaves.config import iter_leaves
 from eaves.errors import ConfigError, Fault
 from eaves.platform.findings import Finding, error, note, ok, warning
 from functions.settings import ServeSettings
 from knative.client.cluster import Cluster
-from knative.client.kinds import BROKER, CONFIG_MAP, DEPLOYMENT, KSERVICE, NODE, POD, SERVICE, ObjectKind, kind_of
+from knative.client.kinds import (
+    BROKER,
+    CONFIG_MAP,
+    DEPLOYMENT,
+    KSERVICE,
+    NODE,
+    POD,
+    SERVICE,
+    Manifest,
+    Object,
+    ObjectKind,
+    kind_of,
+)
 from knative.resources.metadata import labels_of
 from knative.resources.rendering import render_app
 from knative.settings import ClusterApp, KnativeSettings
@@ -52,7 +63,7 @@ class ExaminedSite:
     app: ClusterApp
     platforms: Callable[[str], set[str]] | None = None
     trains_in: str = ""
-    manifests: tuple[dict[str, Any], ...] = ()
+    manifests: tuple[Manifest, ...] = ()
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
@@ -79,14 +90,14 @@ class ExaminedSite:
         return (self.cluster.get(CONFIG_MAP, name, namespace=namespace) or {}).get("data") or {}
 
     @cached_property
-    def edge(self) -> list[dict[str, Any]]:
+    def edge(self) -> list[Manifest]:
         """The nodes that the function's selector chooses."""
         wanted = dict(self.function_pod.get("nodeSelector") or {}).items()
         nodes = self.cluster.list(NODE, namespace="")
         return [node for node in nodes if wanted <= labels_of(node).items()]
 
     @property
-    def function_pod(self) -> Mapping[str, Any]:
+    def function_pod(self) -> Object:
         """Spec of the function's pod; empty when eaves.yaml has faults."""
         return next((spec for kind, spec in self.pods() if kind == KSERVICE.kind), {})
 
@@ -98,7 +109,7 @@ class ExaminedSite:
             key=lambda found: (found[1], found[0].plural),
         )
 
-    def pods(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def pods(self) -> Iterator[tuple[str, Object]]:
         """Yield the spec of every pod that a deployment of the app would create, after the kind of its object."""
         for one in self.manifests:
             if spec := one.get("spec", {}).get("template", {}).get("spec"):
@@ -291,10 +302,10 @@ def check_nodes(subject: ExaminedSite) -> Iterator[Finding]:
             )
 
 
-def architecture_of(node: Mapping[str, Any]) -> str:
+def architecture_of(node: Object) -> str:
     """Return the processor architecture of a node, such as `arm64`."""
     return str(labels_of(node).get("kubernetes.io/arch", "unknown"))
 
 
-def _accepts_pods(node: Mapping[str, Any]) -> bool:
+def _accepts_pods(node: Object) -> bool:
     return is_true(node, "Ready") and not node["spec"].get("unschedulable")

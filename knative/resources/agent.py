@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath, PurePosixPath
-from typing import Any
 
 from eaves.admin.report import LIVE
 from eaves.config import iter_leaves
@@ -19,7 +18,7 @@ from eaves.platform.relay import NONE
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
 from eaves.sources.kind import load_kind
 from eaves.sources.settings import AgentSettings, SourceSettings
-from knative.client.kinds import BROKER, DAEMON_SET, NAMESPACE, SERVICE_ACCOUNT, STATEFUL_SET
+from knative.client.kinds import BROKER, DAEMON_SET, NAMESPACE, SERVICE_ACCOUNT, STATEFUL_SET, Manifest, Object
 from knative.resources.eventing import relay_reference, sends_to_relay
 from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE, NAMESPACE_LABEL, reference
 from knative.resources.pod import (
@@ -44,7 +43,7 @@ from knative.resources.workload import (
     metrics_peers,
     mount_spool,
 )
-from knative.settings import ClusterApp, KnativeSettings
+from knative.settings import ClusterApp, Faults, KnativeSettings
 
 PART = "source"
 SOURCE_LABEL = "eaves.dev/source"
@@ -83,7 +82,7 @@ _NODE_NAME = ({"name": VARIABLES["node"], "valueFrom": {"fieldRef": {"fieldPath"
 """Variable of an agent that reads a device or file of its node, as the same source on several nodes has one name."""
 
 
-def build_agents(app: ClusterApp) -> Iterator[dict[str, Any]]:
+def build_agents(app: ClusterApp) -> Iterator[Manifest]:
     """Build every object that runs an app's sources.
 
     Pod Security forbids folders of a node, so agents on nodes get a namespace of their own that allows them, and the
@@ -97,7 +96,7 @@ def build_agents(app: ClusterApp) -> Iterator[dict[str, Any]]:
         yield from _build_agent(app, source)
 
 
-def _build_agent(app: ClusterApp, source: SourceSpec) -> Iterator[dict[str, Any]]:
+def _build_agent(app: ClusterApp, source: SourceSpec) -> Iterator[Manifest]:
     """Build the objects of the agent of one source; a SinkBinding gives it its sink."""
     on_node, home = find_runner(source) == NODE, ""
     if on_node:
@@ -139,7 +138,7 @@ def build_name(*parts: str) -> str:
     return f"{name[: MAX_NAME - 1 - _DIGEST].rstrip('-')}-{digest}"
 
 
-def _pod(app: ClusterApp, source: SourceSpec) -> dict[str, Any]:
+def _pod(app: ClusterApp, source: SourceSpec) -> Manifest:
     """Build the spec of an agent's pod.
 
     On a node, the agent is root, since the kubelet makes the spool's folder as root.
@@ -151,13 +150,13 @@ def _pod(app: ClusterApp, source: SourceSpec) -> dict[str, Any]:
         folders.append(build_credentials(source.secret))
     if app.cloud_function:
         folders.append(build_credentials(app.relay.secret, volume=RELAY_VOLUME, folder=RELAY_FOLDER))
-    container: dict[str, Any] = {**_PROBES}
+    container: Manifest = {**_PROBES}
     security = build_security(user=0 if on_node else None)
     if reads_device(source) and not has_device_plugin(source):
         security = PRIVILEGED
         # the default is below /dev, where the runtime can't create a file in a mount that is read-only
         container["terminationMessagePath"] = "/tmp/last-message"  # noqa: S108 - the container's own
-    fields: dict[str, Any] = {"serviceAccountName": build_name(app.name, app.site.namespace) if on_node else app.name}
+    fields: Manifest = {"serviceAccountName": build_name(app.name, app.site.namespace) if on_node else app.name}
     if not on_node:
         fields["securityContext"] = {"fsGroup": USER}  # so that the agent's user may write the spool and read Secrets
     if child:
@@ -196,7 +195,7 @@ def _resources(max_bytes: int, child: int) -> dict[str, dict[str, str]]:
     return {"requests": requests, "limits": {"memory": f"{limit}Mi"}}
 
 
-def _namespace(name: str) -> dict[str, Any]:
+def _namespace(name: str) -> Manifest:
     """Build the namespace of the agents on nodes.
 
     All apps share it, so it has no app's label, and `remove` doesn't delete it.
@@ -205,7 +204,7 @@ def _namespace(name: str) -> dict[str, Any]:
     return {"apiVersion": NAMESPACE.api_version, "kind": NAMESPACE.kind, "metadata": {"name": name, "labels": labels}}
 
 
-def build_variables(app: ClusterApp, source: SourceSpec) -> list[dict[str, Any]]:
+def build_variables(app: ClusterApp, source: SourceSpec) -> list[Manifest]:
     """Build an agent's environment variables.
 
     Their number and order are always the same, with defaults for unused ones.
@@ -230,7 +229,7 @@ def build_variables(app: ClusterApp, source: SourceSpec) -> list[dict[str, Any]]
         "timeout_s": f"{timeout_s:g}",
         "forward_images": app.relay.images if sends_to_relay(app, source) and not cloud else NONE,
     }
-    variables: list[dict[str, Any]] = [*build_env({VARIABLES[path]: value for path, value in values.items()})]
+    variables: list[Manifest] = [*build_env({VARIABLES[path]: value for path, value in values.items()})]
     address = cloud.replace("$", "$$")
     if not cloud and source.through == "function":
         address = f"http://{app.name}.{namespace or '$(NAMESPACE)'}.svc/"
@@ -278,7 +277,7 @@ def has_device_plugin(source: SourceSpec) -> bool:
     return reads_file(source) and any("/" in name for name in limits)
 
 
-def source_values(source: SourceSpec) -> dict[str, Any]:
+def source_values(source: SourceSpec) -> Manifest:
     """Build the settings that a source's agent gets in a pod, with the mount paths of its volume and its Secret."""
     values = source.settings
     if find_runner(source) != SERVICE:
@@ -309,7 +308,7 @@ def configure(source: SourceSpec) -> ConfiguredSource:
     return configured
 
 
-def find_secrets(values: Mapping[str, Any], path: str = "") -> Iterator[str]:
+def find_secrets(values: Object, path: str = "") -> Iterator[str]:
     """Yield the path of each setting whose value is an address with a password or token."""
     for name, value in values.items():
         if isinstance(value, Mapping):
@@ -318,7 +317,7 @@ def find_secrets(values: Mapping[str, Any], path: str = "") -> Iterator[str]:
             yield f"{path}{name}"
 
 
-def build_node_input(source: SourceSpec) -> tuple[dict[str, Any], dict[str, Any]]:
+def build_node_input(source: SourceSpec) -> tuple[Manifest, Manifest]:
     """Build (volume, mount) of the folder, file or device of the node that a source reads.
 
     The kubelet never makes the folder: with a mistyped path the pod waits, and says so, until the folder exists.
@@ -348,7 +347,7 @@ def find_agent_image(source: SourceSpec, settings: KnativeSettings) -> str:
     return str(getattr(settings, _name_image(source)))
 
 
-def find_missing_images(app: ClusterApp) -> Iterator[tuple[str, str]]:
+def find_missing_images(app: ClusterApp) -> Faults:
     """Yield setting and message for each container image of agents that an app needs and that isn't set."""
     needed = {_name_image(source): source.name for source in app.sources}
     if app.relay.enabled or any(trigger.is_mqtt for trigger in app.triggers):

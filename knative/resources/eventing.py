@@ -10,8 +10,7 @@ there. Knative delivers by HTTP only, so a trigger to MQTT has a publisher as it
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from eaves.config import iter_leaves
 from eaves.delivery.mqtt.settings import MqttTriggerSettings
@@ -23,7 +22,7 @@ from eaves.platform import RELAY, DeliverySettings, SourceSpec, TriggerSpec, fin
 from eaves.platform.filters import rewrite_matches
 from eaves.platform.quantities import find_room
 from eaves.platform.relay import ALL, EDGE
-from knative.client.kinds import BROKER, EVENT_TYPE, KSERVICE, SERVICE, STATEFUL_SET, TRIGGER
+from knative.client.kinds import BROKER, EVENT_TYPE, KSERVICE, SERVICE, STATEFUL_SET, TRIGGER, Manifest, Object
 from knative.resources.metadata import (
     APP_LABEL,
     EVENTING_NAMESPACE,
@@ -52,7 +51,7 @@ CLASS = "eventing.knative.dev/broker.class"
 SCHEMA_ANNOTATION = "eaves.dev/schema"
 
 
-def build_broker(app: ClusterApp) -> dict[str, Any]:
+def build_broker(app: ClusterApp) -> Manifest:
     """Build the Broker for an app's events; several apps of a namespace share it."""
     chosen = {CLASS: app.knative.broker_class} if app.knative.broker_class else None
     broker = build_app_part(app, app.knative.broker, "broker").build(BROKER, {}, annotations=chosen)
@@ -60,7 +59,7 @@ def build_broker(app: ClusterApp) -> dict[str, Any]:
     return broker
 
 
-def build_triggers(app: ClusterApp) -> Iterator[dict[str, Any]]:
+def build_triggers(app: ClusterApp) -> Iterator[Manifest]:
     """Build a Trigger for each trigger of an app."""
     for trigger in app.triggers:
         spec = {"broker": app.knative.broker, **build_filters(trigger), "subscriber": _subscriber(app, trigger)}
@@ -69,7 +68,7 @@ def build_triggers(app: ClusterApp) -> Iterator[dict[str, Any]]:
         yield part.build(TRIGGER, {**spec, "delivery": delivery})
 
 
-def _dead_letter_sink(app: ClusterApp, trigger: TriggerSpec) -> dict[str, Any] | None:
+def _dead_letter_sink(app: ClusterApp, trigger: TriggerSpec) -> Manifest | None:
     """Return the dead letter sink of a trigger: its own sink, the sink for all triggers, or the relay."""
     if target := find_dead_letter_target(trigger, app.triggers):
         return _subscriber(app, target)
@@ -78,7 +77,7 @@ def _dead_letter_sink(app: ClusterApp, trigger: TriggerSpec) -> dict[str, Any] |
     return app.knative.sink_of_all()
 
 
-def _subscriber(app: ClusterApp, trigger: TriggerSpec) -> dict[str, Any]:
+def _subscriber(app: ClusterApp, trigger: TriggerSpec) -> Manifest:
     if trigger.is_mqtt:
         return {"ref": reference(SERVICE, publisher_name(app, trigger), app.site.namespace)}
     if trigger.url:
@@ -102,14 +101,14 @@ def relay_name(app: ClusterApp) -> str:
     return f"{app.name}-{RELAY}"
 
 
-def build_delivery(delivery: DeliverySettings, dead_letter_sink: Mapping[str, Any] | None) -> dict[str, Any]:
+def build_delivery(delivery: DeliverySettings, dead_letter_sink: Object | None) -> Manifest:
     """Build the `delivery` of a Trigger: retries, time limits, and the dead letter sink.
 
     Knative doubles the pause after each attempt and has no upper bound for it: `backoff_cap_s` has no effect here.
 
     Source: knative/specs, specs/eventing/control-plane.md, delivery spec; durations are ISO 8601.
     """
-    built: dict[str, Any] = {
+    built: Manifest = {
         "retry": delivery.retry,
         "backoffPolicy": "exponential",
         "backoffDelay": duration(delivery.backoff_s),
@@ -123,7 +122,7 @@ def duration(seconds: float) -> str:
     return f"PT{seconds:g}S"
 
 
-def build_event_types(app: ClusterApp) -> Iterator[dict[str, Any]]:
+def build_event_types(app: ClusterApp) -> Iterator[Manifest]:
     """Build an EventType for each type that the app sends: captures of its sources, and replies of its function."""
     function = app.function
     emitted = [(function.captured, source.name, source.name) for source in app.sources]
@@ -144,7 +143,7 @@ def build_event_types(app: ClusterApp) -> Iterator[dict[str, Any]]:
         yield described.build(EVENT_TYPE, about, annotations=annotations)
 
 
-def build_filters(trigger: TriggerSpec) -> dict[str, Any]:
+def build_filters(trigger: TriggerSpec) -> Manifest:
     """Build the filter fields of a Trigger's spec; there are none for a trigger that gets every event."""
     if trigger.filters:
         return {"filters": rewrite_matches(trigger.filters, _compare)}
@@ -159,9 +158,9 @@ def build_filters(trigger: TriggerSpec) -> dict[str, Any]:
     }
 
 
-def _compare(dialect: str, name: str, value: str) -> Mapping[str, Any]:
+def _compare(dialect: str, name: str, value: str) -> Object:
     forms = dict.fromkeys((value, _encoded(value)))
-    compared: list[Mapping[str, Any]] = [{dialect: {name: form}} for form in forms]
+    compared: list[Object] = [{dialect: {name: form}} for form in forms]
     return compared[0] if len(compared) == 1 else {"any": compared}
 
 
@@ -187,7 +186,7 @@ With pauses that double, they would grow to days, and a relay that is available 
 Source: knative/eventing, pkg/kncloudevents/retries.go: neither `retry` nor a pause has an upper bound."""
 
 
-def build_servers(app: ClusterApp) -> Iterator[dict[str, Any]]:
+def build_servers(app: ClusterApp) -> Iterator[Manifest]:
     """Build every object of an app's relay, if it has one, and of its publishers.
 
     They admit events only from Eventing's dispatchers, which apply the Triggers' filters, the relay also from agents.
@@ -208,7 +207,7 @@ def build_servers(app: ClusterApp) -> Iterator[dict[str, Any]]:
         yield relay.build_stateful_set(_build_relay_pod(app), {"spool": app.relay.spool_size})
 
 
-def _build_entrance(app: ClusterApp, server: Workload, *senders: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _build_entrance(app: ClusterApp, server: Workload, *senders: Manifest) -> Iterator[Manifest]:
     """Build the NetworkPolicy, which admits events of the senders, and the Service of a server."""
     if app.knative.network_policy:
         readers = metrics_peers(app.knative.metrics_namespaces)
@@ -216,7 +215,7 @@ def _build_entrance(app: ClusterApp, server: Workload, *senders: dict[str, Any])
     yield server.build_service(("http", 80, "events"))
 
 
-def build_relay_triggers(app: ClusterApp) -> Iterator[dict[str, Any]]:
+def build_relay_triggers(app: ClusterApp) -> Iterator[Manifest]:
     """Build the Triggers that send the function's replies (and images, if all are forwarded) from Broker to relay.
 
     Events that an agent sends to the relay directly are left out.
@@ -224,7 +223,7 @@ def build_relay_triggers(app: ClusterApp) -> Iterator[dict[str, Any]]:
     if not app.relay.enabled:
         return
     function, place = app.name, app.function.site
-    filters: list[dict[str, Any]] = [{"exact": {"source": source_uri(place, function)}}]
+    filters: list[Manifest] = [{"exact": {"source": source_uri(place, function)}}]
     filters += [
         {"not": {"exact": {"causesource": source_uri(place, source.name)}}}
         for source in app.sources
@@ -247,7 +246,7 @@ def relay_reference(app: ClusterApp) -> dict[str, str]:
     return reference(SERVICE, relay_name(app), app.site.namespace)
 
 
-def _trigger(app: ClusterApp, name: str, filters: list[dict[str, Any]]) -> dict[str, Any]:
+def _trigger(app: ClusterApp, name: str, filters: list[Manifest]) -> Manifest:
     """Build a Trigger that sends the events that match the filters to the relay.
 
     Its dead letters are not sent to the relay, which has just refused them.
@@ -261,7 +260,7 @@ def _trigger(app: ClusterApp, name: str, filters: list[dict[str, Any]]) -> dict[
     return build_app_part(app, name, "trigger").build(TRIGGER, spec)
 
 
-def _agents(app: ClusterApp) -> list[dict[str, Any]]:
+def _agents(app: ClusterApp) -> list[Manifest]:
     """Return the peers that are agents of the app, in its namespace and on nodes."""
     labels = {APP_LABEL: app.name, PART_LABEL: AGENTS}
     home = {NAMESPACE_LABEL: app.site.namespace} if app.site.namespace else {}
@@ -271,13 +270,13 @@ def _agents(app: ClusterApp) -> list[dict[str, Any]]:
     ]
 
 
-def _build_relay_pod(app: ClusterApp) -> dict[str, Any]:
+def _build_relay_pod(app: ClusterApp) -> Manifest:
     values = {"site": app.function.site, **app.relay.settings, "credentials": CREDENTIALS_FOLDER, "has_broker": "true"}
     values |= build_queue_values(RELAY_PART, EVENTS_PORT)
     return _build_pod(app, "eaves.link.relay", RelaySettings, values, app.relay.secret)
 
 
-def _build_publisher_pod(app: ClusterApp, trigger: TriggerSpec) -> dict[str, Any]:
+def _build_publisher_pod(app: ClusterApp, trigger: TriggerSpec) -> Manifest:
     """Build the pod of a publisher; of its section `mqtt` it gets only the values that differ from the defaults."""
     values = {"app": app.name, "site": app.function.site, "url": trigger.url}
     values |= find_room(trigger.mqtt.spool_size) | build_queue_values(PUBLISHER_PART, EVENTS_PORT)
@@ -290,7 +289,7 @@ def _build_publisher_pod(app: ClusterApp, trigger: TriggerSpec) -> dict[str, Any
     return _build_pod(app, "eaves.link.publisher", PublisherSettings, values, trigger.mqtt.secret)
 
 
-def _build_pod(app: ClusterApp, module: str, settings: type, values: dict[str, str], secret: str) -> dict[str, Any]:
+def _build_pod(app: ClusterApp, module: str, settings: type, values: dict[str, str], secret: str) -> Manifest:
     return build_server_pod(
         module,
         app.knative.agent_image,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from knative.client.kinds import ObjectKind
+from knative.client.kinds import Manifest, Object, ObjectKind
 
 MANAGER = "eaves"
 """Field manager of every field except traffic."""
@@ -63,27 +62,27 @@ class AppOwner:
     app: str
     agents: str = ""
 
-    def owns(self, one: Mapping[str, Any], home: str) -> bool:
+    def owns(self, one: Object, home: str) -> bool:
         """Return whether an object carries the labels of the app in the namespace `home`."""
         elsewhere = one["metadata"].get("namespace", home) != home
         return labels_of(one).get(APP_LABEL) == self.app and (not elsewhere or self.has_agent(one, home))
 
-    def has_agent(self, one: Mapping[str, Any], home: str) -> bool:
+    def has_agent(self, one: Object, home: str) -> bool:
         """Return whether an object of an agent on nodes belongs to an app in the namespace `home`."""
         return labels_of(one).get(NAMESPACE_LABEL) == home
 
 
-def labels_of(one: Mapping[str, Any]) -> Mapping[str, str]:
+def labels_of(one: Object) -> Mapping[str, str]:
     """Return the labels of an object; empty when it has none."""
     return one["metadata"].get("labels") or {}
 
 
-def is_ours(one: Mapping[str, Any]) -> bool:
+def is_ours(one: Object) -> bool:
     """Return whether an object has the label that all objects of Eaves carry."""
     return labels_of(one).get(MANAGED_LABEL) == MANAGED_VALUE
 
 
-def is_shared(manifest: Mapping[str, Any]) -> bool:
+def is_shared(manifest: Object) -> bool:
     """Return whether several apps share an object, such as a Broker or the namespace of agents."""
     return APP_LABEL not in labels_of(manifest)
 
@@ -104,7 +103,7 @@ EVENTING_NAMESPACE = "knative-eventing"
 """Namespace of Eventing's dispatchers, which deliver the events that Triggers select."""
 
 
-def build_namespace_peer(name: str) -> dict[str, Any]:
+def build_namespace_peer(name: str) -> Manifest:
     """Build the NetworkPolicy peer that selects every pod of a namespace.
 
     Source: Kubernetes, the label that each namespace carries.

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
@@ -18,6 +17,7 @@ from eaves.errors import ConfigError, Fault, StorageError
 from eaves.http_client.proxies import is_loopback
 from eaves.platform import RelaySpec, SourceSpec, TriggerSpec
 from eaves.sources.kind import load_kind
+from knative.client.kinds import Manifest, Object
 from knative.resources.agent import (
     CLAIM,
     CREDENTIALS,
@@ -39,12 +39,12 @@ from knative.resources.eventing import (
 )
 from knative.resources.function import build_account, build_function, build_network_policy, build_pin
 from knative.resources.pod import find_fragment_faults
-from knative.settings import ClusterApp, SiteSettings
+from knative.settings import ClusterApp, Faults, SiteSettings
 
 HEAD = "# Written by `eaves render` for `kubectl apply -f`. To change it, change eaves.yaml and render again.\n"
 
 
-def render_app(app: ClusterApp) -> tuple[dict[str, Any], ...]:
+def render_app(app: ClusterApp) -> tuple[Manifest, ...]:
     """Render every object of an app at a site, in the order of applying.
 
     Raises:
@@ -56,7 +56,7 @@ def render_app(app: ClusterApp) -> tuple[dict[str, Any], ...]:
     return tuple(sorted(_objects(app), key=lambda one: one["kind"] != "Namespace"))
 
 
-def _objects(app: ClusterApp) -> Iterator[dict[str, Any]]:
+def _objects(app: ClusterApp) -> Iterator[Manifest]:
     yield build_account(app)
     if app.knative.network_policy:
         yield build_network_policy(app)
@@ -87,12 +87,12 @@ def _represent_text(dumper: _Plain, text: str) -> yaml.ScalarNode:
 _Plain.add_representer(str, _represent_text)
 
 
-def to_yaml(manifest: Mapping[str, Any]) -> str:
+def to_yaml(manifest: Object) -> str:
     """Render an object as YAML."""
     return yaml.dump(dict(manifest), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=10_000)
 
 
-def write_files(manifests: Sequence[Mapping[str, Any]], folder: Path, *, head: str = HEAD) -> list[Path]:
+def write_files(manifests: Sequence[Object], folder: Path, *, head: str = HEAD) -> list[Path]:
     """Write one file for each object, and remove files of an earlier rendering that are no longer wanted.
 
     Args:
@@ -134,7 +134,7 @@ def find_faults(app: ClusterApp) -> Iterator[Fault]:
         yield Fault(origin="eaves.yaml", path=path, message=message)
 
 
-def _find_all(app: ClusterApp) -> Iterator[tuple[str, str]]:
+def _find_all(app: ClusterApp) -> Faults:
     if "@sha256:" not in app.image:
         got = f"got {app.image!r}" if app.image else "no container image is named"
         yield "knative.image", f"must name the function's container image by digest ({got})"
@@ -155,7 +155,7 @@ def _find_all(app: ClusterApp) -> Iterator[tuple[str, str]]:
             yield path if path.startswith("sites.") else f"sources[{index}].{path}", message
 
 
-def _find_trigger_faults(app: ClusterApp, trigger: TriggerSpec) -> Iterator[tuple[str, str]]:
+def _find_trigger_faults(app: ClusterApp, trigger: TriggerSpec) -> Faults:
     start_s = app.function.scale.start_timeout_s
     if not trigger.url and trigger.delivery.timeout_s <= start_s:
         yield "delivery.timeout_s", f"must be above scale.start_timeout_s ({start_s:g}), the time limit of a cold start"
@@ -168,13 +168,13 @@ def _find_trigger_faults(app: ClusterApp, trigger: TriggerSpec) -> Iterator[tupl
     yield from _find_name_faults(publisher_name(app, trigger), trigger.name)
 
 
-def _find_name_faults(stateful_set: str, name: str) -> Iterator[tuple[str, str]]:
+def _find_name_faults(stateful_set: str, name: str) -> Faults:
     most = MAX_STATEFUL_SET - len(stateful_set) + len(name)
     if len(name) > most:
         yield "name", f"must be at most {most} characters long, as the StatefulSet {stateful_set} is named after it"
 
 
-def _find_relay_faults(app: ClusterApp) -> Iterator[tuple[str, str]]:
+def _find_relay_faults(app: ClusterApp) -> Faults:
     """Yield (path, text) of every fault that prevents rendering an app's relay; nothing when the app has none."""
     relay = app.relay
     if not relay.enabled:
@@ -211,7 +211,7 @@ def _show_kubectl(site: SiteSettings) -> str:
     return f"kubectl -n {site.namespace}" if site.namespace else "kubectl"
 
 
-def _find_source_faults(app: ClusterApp, source: SourceSpec) -> Iterator[tuple[str, str]]:
+def _find_source_faults(app: ClusterApp, source: SourceSpec) -> Faults:
     """Yield (path, message) of each fault of a source; the path is that of the source's setting, or a whole one."""
     kind = load_kind(source.kind)
     yield from ((f"pod.{path}", message) for path, message in find_fragment_faults(source.pod))
@@ -235,7 +235,7 @@ def _find_source_faults(app: ClusterApp, source: SourceSpec) -> Iterator[tuple[s
     yield from _find_name_faults(f"{app.name}-{source.name}", source.name)
 
 
-def _find_node_faults(source: SourceSpec, site: SiteSettings) -> Iterator[tuple[str, str]]:
+def _find_node_faults(source: SourceSpec, site: SiteSettings) -> Faults:
     """Yield the faults of a source that runs on nodes."""
     kind, path = load_kind(source.kind), find_path(source)
     what = "folder" if CLAIM in kind.runs_as else "device or a video file"

@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from eaves.base.names import NAME_PATTERN, find_object_fault
 from eaves.config import setting
@@ -19,7 +18,17 @@ from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY
 from eaves.link.paths import HEALTH
 from eaves.link.settings import ReceiverSettings
 from eaves.platform.quantities import QUANTITY_PATTERN, find_room
-from knative.client.kinds import BROKER, DEPLOYMENT, ROLE, ROLE_BINDING, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET, TRIGGER
+from knative.client.kinds import (
+    BROKER,
+    DEPLOYMENT,
+    ROLE,
+    ROLE_BINDING,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    STATEFUL_SET,
+    TRIGGER,
+    Manifest,
+)
 from knative.resources.metadata import (
     EVENTING_NAMESPACE,
     INSTANCE_LABEL,
@@ -42,6 +51,7 @@ from knative.resources.workload import (
     mount_files,
     mount_spool,
 )
+from knative.settings import Faults
 
 RECEIVER_PART, CONSOLE_PART = "receiver", "console"
 """Values of PART_LABEL, and names of the containers."""
@@ -79,7 +89,7 @@ class ServerDeployment:
         made = {MANAGED_LABEL: MANAGED_VALUE, NAME_LABEL: PRODUCT, **selector}
         return Workload(name=self.name, namespace=self.namespace, labels=made, selector=selector)
 
-    def faults(self) -> Iterator[tuple[str, str]]:
+    def faults(self) -> Faults:
         """Yield violations of rules that concern several fields, as (field, message)."""
         for path, value in (("name", self.name), ("namespace", self.namespace or "x")):
             if not NAME_PATTERN.fullmatch(value):
@@ -93,7 +103,7 @@ class ServerDeployment:
         else:
             yield from ((f"pod.{path}", message) for path, message in find_fragment_faults(fragment))
 
-    def secret_faults(self, *, needed: Sequence[str], optional: Sequence[str]) -> Iterator[tuple[str, str]]:
+    def secret_faults(self, *, needed: Sequence[str], optional: Sequence[str]) -> Faults:
         """Yield the faults of settings that name an object, those of `needed` also when they are empty."""
         for path in (*needed, *optional):
             if fault := find_object_fault(getattr(self, path)):
@@ -150,7 +160,7 @@ class ReceiverDeployment(ServerDeployment):
         """Return the address of each function, by the function's name."""
         return {name: url for name, _, url in (one.partition("=") for one in self.functions)}
 
-    def faults(self) -> Iterator[tuple[str, str]]:
+    def faults(self) -> Faults:
         """Yield violations of rules that concern several fields, as (field, message)."""
         yield from ServerDeployment.faults(self)
         yield from self.secret_faults(needed=("tls_secret", "sites_secret"), optional=("client_ca_secret", "broker"))
@@ -160,7 +170,7 @@ class ReceiverDeployment(ServerDeployment):
                 yield path, f"must be a quantity such as 5Gi (got {value!r})"
         yield from self._destination_faults()
 
-    def _destination_faults(self) -> Iterator[tuple[str, str]]:
+    def _destination_faults(self) -> Faults:
         given = [name for name in ("broker", "sink", "folder_size") if getattr(self, name)]
         if len(given) != 1:
             got = f"{' and '.join(given)} are set" if given else "none is set"
@@ -172,7 +182,7 @@ class ReceiverDeployment(ServerDeployment):
                 yield "functions", f"must be NAME=ADDRESS, such as flowers=http://flowers.cloud.svc (got {name}={url})"
 
 
-def build_receiver(wanted: ReceiverDeployment) -> Iterator[dict[str, Any]]:
+def build_receiver(wanted: ReceiverDeployment) -> Iterator[Manifest]:
     """Build every object of a receiver in the order of applying, except the Secrets that it needs.
 
     Its NetworkPolicy admits sites from any address, since the receiver checks their token or certificate.
@@ -187,7 +197,7 @@ def build_receiver(wanted: ReceiverDeployment) -> Iterator[dict[str, Any]]:
     yield receiver.build_stateful_set(_build_receiver_pod(wanted), {"spool": wanted.spool_size, **received})
 
 
-def _build_receiver_pod(wanted: ReceiverDeployment) -> dict[str, Any]:
+def _build_receiver_pod(wanted: ReceiverDeployment) -> Manifest:
     values = {
         "credentials": CREDENTIALS_FOLDER,
         "sites": SITES,
@@ -274,7 +284,7 @@ class ConsoleDeployment(ServerDeployment):
         minimum=0,
     )
 
-    def faults(self) -> Iterator[tuple[str, str]]:
+    def faults(self) -> Faults:
         """Yield violations of rules that concern several fields, as (field, message)."""
         yield from ServerDeployment.faults(self)
         if self.site and not NAME_PATTERN.fullmatch(self.site):
@@ -302,7 +312,7 @@ class SiteConsoleSettings:
     )
 
 
-def build_console(wanted: ConsoleDeployment) -> Iterator[dict[str, Any]]:
+def build_console(wanted: ConsoleDeployment) -> Iterator[Manifest]:
     """Build every object of a console in the order of applying, except the Secrets that it needs.
 
     Its NetworkPolicy admits browsers, which must log in, and events of Eventing's dispatchers.
@@ -329,7 +339,7 @@ def build_console(wanted: ConsoleDeployment) -> Iterator[dict[str, Any]]:
         yield console.build(TRIGGER, {"broker": wanted.broker, "subscriber": subscriber, "delivery": delivery})
 
 
-def _build_console_pod(wanted: ConsoleDeployment) -> dict[str, Any]:
+def _build_console_pod(wanted: ConsoleDeployment) -> Manifest:
     """Build the console's pod. It has a token, to read the site."""
     values = {
         "host": LISTEN_ALL,

@@ -8,7 +8,7 @@ from typing import Any
 
 from eaves.admin.report import LIVE
 from eaves.config import iter_leaves
-from knative.client.kinds import NETWORK_POLICY, SERVICE, SINK_BINDING, STATEFUL_SET, ObjectKind
+from knative.client.kinds import NETWORK_POLICY, SERVICE, SINK_BINDING, STATEFUL_SET, Manifest, Object, ObjectKind
 from knative.resources.metadata import (
     APP_LABEL,
     PART_LABEL,
@@ -27,8 +27,6 @@ from knative.resources.pod import (
     build_pod,
 )
 from knative.settings import ClusterApp, Fragment
-
-Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +48,7 @@ class Workload:
     def build(
         self,
         kind: ObjectKind,
-        spec: Mapping[str, Any] | None = None,
+        spec: Object | None = None,
         *,
         annotations: Mapping[str, str] | None = None,
         **fields: Any,
@@ -73,7 +71,7 @@ class Workload:
         opened = [{"name": name, "port": port, "targetPort": target} for name, port, target in ports]
         return self.build(SERVICE, {**kind, "selector": dict(self.selector), "ports": opened})
 
-    def build_policy(self, *rules: tuple[int, Sequence[Mapping[str, Any]]]) -> Manifest:
+    def build_policy(self, *rules: tuple[int, Sequence[Object]]) -> Manifest:
         """Build the NetworkPolicy that admits connections to this part's pods.
 
         Args:
@@ -86,7 +84,7 @@ class Workload:
         spec = {"podSelector": {"matchLabels": dict(self.selector)}, "policyTypes": ["Ingress"], "ingress": ingress}
         return self.build(NETWORK_POLICY, spec)
 
-    def build_sink_binding(self, kind: ObjectKind, sink: Mapping[str, Any]) -> Manifest:
+    def build_sink_binding(self, kind: ObjectKind, sink: Object) -> Manifest:
         """Build the SinkBinding that sets the variable `K_SINK` of this part's pods to the address of a sink.
 
         It is applied before the workload of the given kind, which so starts only once, with its sink.
@@ -94,11 +92,11 @@ class Workload:
         subject = reference(kind, self.name, self.namespace)
         return self.build(SINK_BINDING, {"subject": subject, "sink": {"ref": sink}})
 
-    def build_template(self, pod: Mapping[str, Any]) -> Manifest:
+    def build_template(self, pod: Object) -> Manifest:
         """Build the template of this part's pods."""
         return {"metadata": {"labels": dict(self.labels)}, "spec": pod}
 
-    def build_stateful_set(self, pod: Mapping[str, Any], volumes: Mapping[str, str]) -> Manifest:
+    def build_stateful_set(self, pod: Object, volumes: Mapping[str, str]) -> Manifest:
         """Build the StatefulSet of this part, one pod that keeps its volumes.
 
         With `Parallel`, a pod that can't start is replaced as soon as its template is corrected, and a pod that isn't
@@ -168,14 +166,14 @@ PROBES = {
 REQUESTS = {"cpu": "20m", "memory": "64Mi"}
 
 
-def metrics_peers(namespaces: Sequence[str], *, home: str = "") -> list[dict[str, Any]]:
+def metrics_peers(namespaces: Sequence[str], *, home: str = "") -> list[Manifest]:
     """Return the peers that may read the metrics of a pod.
 
     Args:
         namespaces: Namespaces whose pods may read them.
         home: Namespace of the pod's app; empty when the pod is in it.
     """
-    own: dict[str, Any] = build_namespace_peer(home) if home else {"podSelector": {}}
+    own: Manifest = build_namespace_peer(home) if home else {"podSelector": {}}
     return [own, *(build_namespace_peer(name) for name in namespaces)]
 
 
@@ -190,7 +188,7 @@ def build_server_pod(
     folders: Sequence[Mounted],
     memory: str,
     requests: Mapping[str, str] = REQUESTS,
-    probes: Mapping[str, Any] = PROBES,
+    probes: Object = PROBES,
     **fields: Any,
 ) -> Manifest:
     """Build the spec of a pod with one server of Eaves.

@@ -16,17 +16,16 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 from eaves.errors import ClusterError, DeniedError, StartError
 from knative.client.cluster import Cluster
-from knative.client.kinds import DAEMON_SET, POD
+from knative.client.kinds import DAEMON_SET, POD, Object
 from knative.resources.function import PORT
 from knative.resources.metadata import PIN_ANNOTATION, labels_of
 from knative.rollout.counters import MetricsReading, RequestCounters
 from knative.rollout.plan import Plan, RolloutAction, RolloutDecision
 from knative.rollout.state import RolloutState, RolloutStatus
-from knative.status.conditions import SIDECAR, Object, containers, find_ended_state, image_of, is_alive, name_of
+from knative.status.conditions import SIDECAR, containers, find_ended_state, image_of, is_alive, name_of
 from knative.status.diagnosis import REVISION_LABEL
 from knative.status.parts import READY, judge_parts
 
@@ -75,7 +74,7 @@ def scrape_metrics(cluster: Cluster, revisions: Iterable[str]) -> MetricsScrape:
     )
 
 
-def _read_pod(cluster: Cluster, pod: Mapping[str, Any]) -> MetricsReading | str:
+def _read_pod(cluster: Cluster, pod: Object) -> MetricsReading | str:
     """Read the metrics of one pod; return the reading, or the reason why there is none."""
     try:
         answer = cluster.ask_pod(name_of(pod), PORT, "/metrics", timeout_s=TIMEOUT_S)
@@ -98,7 +97,7 @@ def _read_pod(cluster: Cluster, pod: Mapping[str, Any]) -> MetricsReading | str:
     )
 
 
-def _count_restarts(pod: Mapping[str, Any]) -> tuple[int, bool]:
+def _count_restarts(pod: Object) -> tuple[int, bool]:
     """Return (number of restarts of the function's container, whether its last end was a crash).
 
     A container that ended with its node has the reason `Unknown`; one that was asked to end has the exit code 0.
@@ -192,10 +191,8 @@ def _value(samples: Samples, name: str, stage: str) -> float:
 POLL_S = 1.0
 """Seconds between two reads of a pin."""
 
-Manifest = Mapping[str, Any]
 
-
-def describe_unpinned(cluster: Cluster, service: Manifest) -> str:
+def describe_unpinned(cluster: Cluster, service: Object) -> str:
     """Describe why the container image of a Service's last deployment isn't on every node yet.
 
     The text is such as `pinned on 2 of 3 nodes (node edge-3 can't pull the container image ...)`. It is empty when
@@ -227,7 +224,7 @@ def describe_unpinned(cluster: Cluster, service: Manifest) -> str:
 
 
 def hold_unpinned(
-    cluster: Cluster, service: Manifest, state: RolloutState, decision: RolloutDecision, now: float
+    cluster: Cluster, service: Object, state: RolloutState, decision: RolloutDecision, now: float
 ) -> RolloutDecision:
     """Change a rollout's decision to waiting while the new revision isn't pinned, and to holding after the deadline.
 
@@ -256,7 +253,7 @@ def hold_unpinned(
     return RolloutDecision(RolloutAction.WAIT, state.percent, reason)
 
 
-def require_pinned(cluster: Cluster, service: Manifest, standing: RolloutStatus, plan: Plan, *, wait_s: float) -> None:
+def require_pinned(cluster: Cluster, service: Object, standing: RolloutStatus, plan: Plan, *, wait_s: float) -> None:
     """Raise an error if a plan raises the newest revision's share and the revision isn't pinned on every node in time.
 
     Args:

@@ -6,14 +6,13 @@ No operator runs in the cluster: each call reads the Service, plans a change and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 from eaves.errors import ClusterError, ConflictError, NotFoundError, StartError
 from knative.client.cluster import Cluster
-from knative.client.kinds import KSERVICE, REVISION
+from knative.client.kinds import KSERVICE, REVISION, Manifest, Object
 from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER, is_ours
 from knative.rollout.counters import accumulate
 from knative.rollout.observation import MetricsScrape, hold_unpinned, require_pinned, scrape_metrics
@@ -53,8 +52,7 @@ PIN_WAIT_S = 60.0
 """Maximum seconds that a command waits for a pin; on nodes that have the container image, its pod starts in one or two
 seconds."""
 
-Manifest = Mapping[str, Any]
-Propose = Callable[[Manifest, RolloutStatus, float], Plan | str | None]
+Propose = Callable[[Object, RolloutStatus, float], Plan | str | None]
 """Function that plans a change, given the Service, its status and the time. A text is the reason why nothing changes;
 None leaves it to the rollout's state."""
 
@@ -112,7 +110,7 @@ def begin_rollout(
         ClusterError: When the API server refuses.
     """
 
-    def propose(_: Manifest, standing: RolloutStatus, moment: float) -> Plan:
+    def propose(_: Object, standing: RolloutStatus, moment: float) -> Plan:
         plan = plan_begin(standing, settings, moment, again=again)
         if adopt and plan.traffic is None and sum(standing.shares.values()) == 100:
             plan = replace(plan, traffic=standing.shares)
@@ -139,7 +137,7 @@ def advance_rollout(
         ClusterError: When the API server refuses. Pods that can't be read are no error; the reason names them.
     """
 
-    def propose(service: Manifest, standing: RolloutStatus, moment: float) -> Plan | str:
+    def propose(service: Object, standing: RolloutStatus, moment: float) -> Plan | str:
         if not standing.settled:
             return "Knative has not processed the last deployment yet"
         if not standing.newest:
@@ -157,7 +155,7 @@ def advance_rollout(
     return _change(cluster, name, propose, now=now)
 
 
-def _observe(cluster: Cluster, service: Manifest, standing: RolloutStatus, state: RolloutState, now: float) -> Plan:
+def _observe(cluster: Cluster, service: Object, standing: RolloutStatus, state: RolloutState, now: float) -> Plan:
     """Observe both revisions of a rollout, and plan the next change that follows."""
     new, old = read_health(cluster, state.new), read_health(cluster, state.old) if state.old else None
     seen = MetricsScrape(present=None)
@@ -201,7 +199,7 @@ def set_percent(
         ClusterError: When the API server refuses, or Knative doesn't reconcile the last change.
     """
 
-    def propose(_: Manifest, standing: RolloutStatus, moment: float) -> Plan | None:
+    def propose(_: Object, standing: RolloutStatus, moment: float) -> Plan | None:
         if not standing.settled:
             raise ClusterError(
                 f"Knative has not processed the last deployment of {name}, so its newest revision is not known",
@@ -257,7 +255,7 @@ def fix_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> bool:
         ClusterError: When the API server refuses.
     """
 
-    def propose(service: Manifest, standing: RolloutStatus, _: float) -> Plan | None:
+    def propose(service: Object, standing: RolloutStatus, _: float) -> Plan | None:
         return plan_fixed(standing) if adopt or is_ours(service) else None
 
     with suppress(NotFoundError):  # the first deploy has no traffic to keep
@@ -279,7 +277,7 @@ def forget_retries(cluster: Cluster, name: str, revisions: Collection[str]) -> N
         _write(cluster, service, Plan(state=replace(state, to_retry=left), what="forget"))
 
 
-def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> dict[str, Any]:
+def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> Manifest:
     """Read a function's Service.
 
     Args:
@@ -393,7 +391,7 @@ def _require(cluster: Cluster, plan: Plan, standing: RolloutStatus) -> None:
             )
 
 
-def _write(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool = False) -> bool:
+def _write(cluster: Cluster, service: Object, plan: Plan, *, force: bool = False) -> bool:
     """Write a plan to a Service; return whether a write was necessary.
 
     Raises:
@@ -409,7 +407,7 @@ def _write(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool = Fal
         return False
     # With its UID, a Service that was removed since isn't made again.
     named = {field: metadata[field] for field in ("name", "namespace", "resourceVersion", "uid")}
-    manifest: dict[str, Any] = {
+    manifest: Manifest = {
         "apiVersion": KSERVICE.api_version,
         "kind": KSERVICE.kind,
         "metadata": {**named, "annotations": {ROLLOUT_ANNOTATION: annotation}},
@@ -421,7 +419,7 @@ def _write(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool = Fal
     return True
 
 
-def _keep_tags(service: Manifest, state: RolloutState) -> list[Manifest]:
+def _keep_tags(service: Object, state: RolloutState) -> list[Object]:
     """Return the entries of a Service's traffic with tags of other people, at 0 %: addresses at which revisions answer.
 
     Knative changes no share while a revision in the traffic can't answer. So the tags go while the route isn't ready,

@@ -20,6 +20,7 @@ from typing import Any
 from eaves.admin.report import from_json
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
+from knative.client.kinds import Manifest, Object
 from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.counters import RevisionCounts
 from knative.settings import RolloutSettings
@@ -120,7 +121,7 @@ class RolloutState:
         )
 
 
-def parse_traffic(entries: Sequence[Mapping[str, Any]], latest_ready: str) -> tuple[Traffic, Traffic, str]:
+def parse_traffic(entries: Sequence[Object], latest_ready: str) -> tuple[Traffic, Traffic, str]:
     """Parse `spec.traffic` of a Service.
 
     Returns:
@@ -142,7 +143,7 @@ def parse_traffic(entries: Sequence[Mapping[str, Any]], latest_ready: str) -> tu
     return traffic, shares, preview
 
 
-def build_traffic(traffic: Traffic, *, preview: str = "") -> list[dict[str, Any]]:
+def build_traffic(traffic: Traffic, *, preview: str = "") -> list[Manifest]:
     """Build the value of `spec.traffic`.
 
     Args:
@@ -150,7 +151,7 @@ def build_traffic(traffic: Traffic, *, preview: str = "") -> list[dict[str, Any]
         preview: Revision that gets no requests but an address of its own; empty for none.
     """
     # Knative's webhook adds a missing `latestRevision`, and then the applied value would always differ.
-    entries: list[dict[str, Any]] = [
+    entries: list[Manifest] = [
         {"latestRevision": False, "percent": percent, "revisionName": revision}
         if revision
         else {"latestRevision": True, "percent": percent}
@@ -282,7 +283,7 @@ class RolloutStatus:
         return find_largest_share(self.shares, apart_from=self.newest) or (state.old if state is not None else "")
 
 
-def parse_rollout_status(service: Mapping[str, Any]) -> RolloutStatus:
+def parse_rollout_status(service: Object) -> RolloutStatus:
     """Parse the rollout status of a function from its Knative Service.
 
     Source: knative/serving, pkg/reconciler/service/service.go (`MarkConfigurationNotReconciled`: OutOfDate).
@@ -307,7 +308,7 @@ def parse_rollout_status(service: Mapping[str, Any]) -> RolloutStatus:
     )
 
 
-def owns_traffic(service: Mapping[str, Any]) -> bool:
+def owns_traffic(service: Object) -> bool:
     """Return whether the field manager `eaves-rollout` owns `spec.traffic`.
 
     If it does, `spec.traffic` is removed when that manager applies the Service without it.

@@ -6,18 +6,15 @@ Serving, pkg/apis/serving/v1/service_lifecycle.go (IsReady).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from eaves.errors import NotFoundError
 from knative.client.cluster import Cluster
-from knative.client.kinds import KSERVICE
+from knative.client.kinds import KSERVICE, Object
 from knative.resources.metadata import OURS
 
-Object = Mapping[str, Any]
-"""An object as in the API server's JSON."""
 SIDECAR = "queue-proxy"
 """Name of the container in a function's pod that Knative adds."""
 MAX_SAID = 300

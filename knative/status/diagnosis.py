@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any
 
 from knative.client.cluster import Cluster
-from knative.client.kinds import KSERVICE, POD, REVISION
+from knative.client.kinds import KSERVICE, POD, REVISION, Manifest, Object
 from knative.resources.function import CONTAINER
 from knative.status.conditions import (
     Diagnosis,
-    Object,
     absent_function,
     condition,
     image_of,
@@ -109,7 +107,7 @@ def _diagnose(cluster: Cluster, seen: ObservedFunction, created: str, now: float
     if is_true(seen.revision, "Ready"):
         return _explain_routes(service, now)
     selector = f"{REVISION_LABEL}={created}"
-    pods = read_permitted(lambda: cluster.list(POD, selector=selector), list[dict[str, Any]]())
+    pods = read_permitted(lambda: cluster.list(POD, selector=selector), list[Manifest]())
     living = [pod for pod in pods if is_alive(pod)]
     found = diagnose_pods(cluster, living)
     if not living:
@@ -175,7 +173,7 @@ def _explain_revision(revision: Object | None, namespace: str) -> Diagnosis | No
             continue
         if reason == "FailedCreate":
             return explain_refusal(message, namespace)
-        said: dict[str, Any] = {"waiting": {"reason": reason, "message": message}}
+        said: Manifest = {"waiting": {"reason": reason, "message": message}}
         if reason.startswith("ExitCode"):
             code, text = reason.removeprefix("ExitCode"), message.removeprefix("Container failed with: ")
             said = {"terminated": {"exitCode": code, "message": text}}

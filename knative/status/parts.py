@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from eaves.errors import DeniedError
 from eaves.platform import PartStatus
@@ -28,6 +27,7 @@ from knative.client.kinds import (
     SINK_BINDING,
     STATEFUL_SET,
     TRIGGER,
+    Object,
     ObjectKind,
     kind_of,
 )
@@ -38,7 +38,6 @@ from knative.resources.function import PIN_PART, is_pin
 from knative.resources.metadata import APP_LABEL, OURS, PART_LABEL, labels_of
 from knative.status.conditions import (
     Diagnosis,
-    Object,
     condition,
     is_alive,
     is_true,
@@ -193,7 +192,7 @@ def _judge(cluster: Cluster, value: Object, pods: Sequence[Object], now: float) 
     return unready_part(part, f"{ready} of {wanted} pods are ready", since, now)
 
 
-def wanted_parts(manifests: Iterable[Mapping[str, Any]], namespace: str) -> list[Key]:
+def wanted_parts(manifests: Iterable[Object], namespace: str) -> list[Key]:
     """Return the parts of an app whose readiness a deploy waits for, and the Brokers that they name.
 
     Pins of container images aren't among them, since nodes may be switched off.

@@ -13,15 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from eaves.errors import ClusterError, DeniedError
 from knative.client.cluster import Cluster
-from knative.client.kinds import EVENT, NODE
+from knative.client.kinds import EVENT, NODE, Manifest, Object
 from knative.status.conditions import (
     SIDECAR,
     Diagnosis,
-    Object,
     condition,
     containers,
     find_ended_state,
@@ -81,7 +80,7 @@ def diagnose_pod(cluster: Cluster, pod: Object) -> Diagnosis | None:
     events = list_events(cluster, pod) if waits else []
     found = explain_pod(pod, log=_read_log(cluster, pod), events=events)
     if found is not None and "key: KEY" in found.fix:  # the scheduler didn't name the taint
-        nodes = read_permitted(partial(cluster.list, NODE, namespace=""), list[dict[str, Any]]())
+        nodes = read_permitted(partial(cluster.list, NODE, namespace=""), list[Manifest]())
         taints = [taint["key"] for node in nodes for taint in find_untolerated(node, pod.get("spec", {}))]
         return replace(found, fix=found.fix.replace("KEY", taints[0])) if taints else found
     return found
@@ -102,10 +101,10 @@ def find_untolerated(node: Object, spec: Object) -> list[Mapping[str, str]]:
     return [taint for taint in taints if not any(covers(one, taint) for one in spec.get("tolerations") or ())]
 
 
-def list_events(cluster: Cluster, value: Object) -> list[dict[str, Any]]:
+def list_events(cluster: Cluster, value: Object) -> list[Manifest]:
     """List the Events about an object, the newest first; empty when the user may not read them."""
     namespace, fields = namespace_of(value), f"involvedObject.name={name_of(value)}"
-    found = read_permitted(lambda: cluster.list(EVENT, namespace=namespace, fields=fields), list[dict[str, Any]]())
+    found = read_permitted(lambda: cluster.list(EVENT, namespace=namespace, fields=fields), list[Manifest]())
     # the scheduler writes only `eventTime`
     return sorted(found, key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime")), reverse=True)
 

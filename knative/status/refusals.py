@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 
 from eaves.errors import OciError
 from eaves.oci.descriptor import parse_reference
+from knative.client.kinds import Object
 from knative.resources.pod import FIELDS
-from knative.status.conditions import Diagnosis, Object, quote
+from knative.status.conditions import Diagnosis, quote
 
 PULLS = frozenset({
     "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError",

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from eaves.admin.queue import RemoteQueue, raise_refusal
 from eaves.admin.report import HEALTH, QueueReport, describe_silent, from_json
@@ -25,7 +24,17 @@ from eaves.delivery.response_rules import shorten
 from eaves.errors import AbsentError, ClusterError, ConflictError, DeniedError, InvalidError, NotFoundError
 from eaves.platform import DeployedStatus, FunctionStatus, PartStatus, PinnedStatus, ServedStatus
 from knative.client.cluster import Cluster
-from knative.client.kinds import CONFIG_MAP, DAEMON_SET, KSERVICE, POD, POD_AUTOSCALER, REVISION, SINK_BINDING
+from knative.client.kinds import (
+    CONFIG_MAP,
+    DAEMON_SET,
+    KSERVICE,
+    POD,
+    POD_AUTOSCALER,
+    REVISION,
+    SINK_BINDING,
+    Manifest,
+    Object,
+)
 from knative.inventory import DeploymentRecord, ObjectKey, item_kind, read_inventory
 from knative.resources.agent import CONTAINER, PART
 from knative.resources.eventing import PUBLISHER_PART, RELAY_PART
@@ -41,7 +50,6 @@ from knative.resources.metadata import (
 )
 from knative.resources.workload import METRICS_PORT
 from knative.status.conditions import (
-    Object,
     condition,
     image_of,
     is_ready,
@@ -181,7 +189,7 @@ def read_logs(cluster: Cluster, name: str, containers: Sequence[tuple[str, str, 
     return found[-lines:]
 
 
-def _describe(pod: Mapping[str, Any]) -> AgentPod:
+def _describe(pod: Object) -> AgentPod:
     labels, status = labels_of(pod), pod.get("status", {})
     return AgentPod(
         app=str(labels.get(APP_LABEL, "")),
@@ -312,7 +320,7 @@ class _Site:
         self._replicas = {
             name_of(one): int(one.get("status", {}).get("actualScale") or 0) for one in cluster.list(POD_AUTOSCALER)
         }
-        revisions = read_permitted(lambda: cluster.list(REVISION), list[dict[str, Any]]())
+        revisions = read_permitted(lambda: cluster.list(REVISION), list[Manifest]())
         self._revisions = {name_of(one): one for one in revisions}
         home = cluster.namespace
         places = [(kind, home) for kind in PART_KINDS]
@@ -378,7 +386,7 @@ class _Site:
         listed = [item for item in items if item.kind in kinds and item.namespace in spaces]
         return self._parts.find([*wanted, *((kinds[item.kind], item.name, item.namespace) for item in listed)])
 
-    def _describe_served(self, entry: Mapping[str, Any]) -> ServedStatus:
+    def _describe_served(self, entry: Object) -> ServedStatus:
         name = str(entry.get("revisionName"))
         revision = self._revisions.get(name, {})
         image, digest = image_of(revision), _find_artifact(revision)
@@ -400,7 +408,7 @@ def _find_artifact(value: Object) -> str:
     return str((value.get("metadata", {}).get("annotations") or {}).get(ARTIFACT_ANNOTATION, ""))
 
 
-def _state(service: Mapping[str, Any], replicas: int, *, serving: bool, failed: bool) -> str:
+def _state(service: Object, replicas: int, *, serving: bool, failed: bool) -> str:
     """Return the state of a function.
 
     While its route leads to a ready revision, the function serves, even when a newer revision fails.

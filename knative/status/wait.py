@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from eaves.errors import StartError, UnreachableClusterError
 from eaves.platform import PartStatus
 from knative.client.cluster import Cluster
-from knative.client.kinds import KSERVICE
-from knative.status.conditions import Object, condition, is_ready, is_true, name_of, observed
+from knative.client.kinds import KSERVICE, Object
+from knative.status.conditions import condition, is_ready, is_true, name_of, observed
 from knative.status.diagnosis import TRAFFIC, UNSEEN, ObservedFunction, read_function
 from knative.status.parts import READY, UNKNOWN, PartReader, key_of, unready_part, wanted_parts
 
@@ -28,7 +27,7 @@ Rows = Sequence[Mapping[str, str]]
 def wait_ready(
     cluster: Cluster,
     name: str,
-    manifests: Iterable[Mapping[str, Any]] = (),
+    manifests: Iterable[Object] = (),
     *,
     timeout_s: float,
     show: Callable[[Rows], object] = lambda rows: None,

@@ -22,7 +22,7 @@ from eaves.config.complete import FLAG, collect_settings, render_complete
 from eaves.errors import ConfigError, Fault, RefusedModelError
 from eaves.events import DATASET_UPDATED
 from eaves.platform import DeliverySettings
-from knative.client.kinds import BROKER, JOB, JOB_SINK, SINK_BINDING, TRIGGER
+from knative.client.kinds import BROKER, JOB, JOB_SINK, SINK_BINDING, TRIGGER, Manifest
 from knative.resources.eventing import build_delivery
 from knative.resources.metadata import APP_LABEL, PART_LABEL, RUN_LABEL, labels, reference
 from knative.resources.pod import (
@@ -34,7 +34,7 @@ from knative.resources.pod import (
     find_fragment_faults,
 )
 from knative.resources.workload import Workload
-from knative.settings import JobSettings, KnativeSettings
+from knative.settings import Faults, JobSettings, KnativeSettings
 from trainer.data.remote import redact_uri
 from trainer.lifecycle import ENDINGS
 from trainer.settings import DataSettings, TrainSettings
@@ -102,7 +102,7 @@ class TrainingJob:
         return Workload(name=name, namespace=self.namespace, labels=made, selector={})
 
     @property
-    def fragment(self) -> dict[str, Any]:
+    def fragment(self) -> Manifest:
         """The user's fields of the training's pods."""
         return common_fragment(self.knative.pod, self.job.pod)
 
@@ -142,7 +142,7 @@ def find_faults(training: TrainingJob, kind: str = "job") -> Iterator[Fault]:
             yield Fault(origin="eaves.yaml", path=path, message=message)
 
 
-def _find_faults(training: TrainingJob, *, by_event: bool) -> Iterator[tuple[str, str]]:
+def _find_faults(training: TrainingJob, *, by_event: bool) -> Faults:
     job, weights = training.job, training.train.weights
     if not training.knative.trainer_image:
         yield "knative.trainer_image", "must name the trainer's container image by digest"
@@ -170,7 +170,7 @@ def _find_faults(training: TrainingJob, *, by_event: bool) -> Iterator[tuple[str
         yield "train.weights", f"must be a URI, or a path below {DATA}, {message}"
 
 
-def _find_pipeline_faults(training: TrainingJob) -> Iterator[tuple[str, str]]:
+def _find_pipeline_faults(training: TrainingJob) -> Faults:
     job, handler = training.job, training.convert.handler
     if not job.repository:
         yield "job.repository", "must name the repository of the function's container image: HOST/REPOSITORY"
@@ -184,7 +184,7 @@ def _find_pipeline_faults(training: TrainingJob) -> Iterator[tuple[str, str]]:
         yield "convert.handler", f"must be a path below {DATA}, {message}"
 
 
-def build_job(training: TrainingJob, *, publishes: bool = False) -> dict[str, Any]:
+def build_job(training: TrainingJob, *, publishes: bool = False) -> Manifest:
     """Build the Job of a training, or of a pipeline that also publishes the model.
 
     Its name contains a digest of the spec's immutable fields, so applying it twice gives one Job. Two Jobs that differ
@@ -201,9 +201,7 @@ def _queue_labels(training: TrainingJob) -> dict[str, str]:
     return {QUEUE_LABEL: training.job.queue} if training.job.queue else {}
 
 
-def _build_spec(
-    training: TrainingJob, output: str, *, publishes: bool = False, by_event: bool = False
-) -> dict[str, Any]:
+def _build_spec(training: TrainingJob, output: str, *, publishes: bool = False, by_event: bool = False) -> Manifest:
     """Build a Job's spec with one container.
 
     Args:
@@ -224,7 +222,7 @@ def _build_spec(
         volume = {"name": "docker", "secret": {"secretName": job.push_secret, "items": items}}
         folders.append((volume, {"name": "docker", "mountPath": DOCKER, "readOnly": True}))
     arguments.append(_settings_option(training, by_event=by_event, publishes=publishes))
-    fields: dict[str, Any] = {}
+    fields: Manifest = {}
     if job.output_claim or job.work_claim:
         fields["securityContext"] = {"fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"}
     pod = build_pod(
@@ -267,7 +265,7 @@ def _list_publication(training: TrainingJob) -> Iterator[str]:
         yield f"--published-to={job.sink}"
 
 
-def _failure_rules(codes: Sequence[int]) -> list[dict[str, Any]]:
+def _failure_rules(codes: Sequence[int]) -> list[Manifest]:
     """Build the rules of a Job's podFailurePolicy.
 
     The first matching rule decides; a failure without a matching rule counts against `backoffLimit`.
@@ -316,7 +314,7 @@ def _folders(training: TrainingJob) -> Iterator[Mounted]:
         yield {"name": "runs", **_claim(job.output_claim)}, {"name": "runs", "mountPath": RUNS}
 
 
-def _claim(name: str, *, read_only: bool = False) -> dict[str, Any]:
+def _claim(name: str, *, read_only: bool = False) -> Manifest:
     return {"persistentVolumeClaim": {"claimName": name, **({"readOnly": True} if read_only else {})}}
 
 
@@ -335,7 +333,7 @@ def _digest(value: Any) -> str:
 # JobSink adds to `containers` only.
 #
 # Source: knative/eventing v1.22, cmd/jobsink/main.go and pkg/apis/sinks/v1alpha1/job_sink_validation.go.
-def build_binding(training: TrainingJob) -> dict[str, Any]:
+def build_binding(training: TrainingJob) -> Manifest:
     """Build the SinkBinding that sets the variable `K_SINK`, the address for a pipeline's event.
 
     With `job.sink`, the event goes to the address in that setting instead. The SinkBinding must be ready before a Job
@@ -353,7 +351,7 @@ ACCEPT_S = 30.0
 exist."""
 
 
-def build_jobsink(training: TrainingJob) -> dict[str, Any]:
+def build_jobsink(training: TrainingJob) -> Manifest:
     """Build the JobSink, which makes a Job for each event of a changed data set."""
     publishes = bool(training.job.repository)
     spec = _build_spec(training, f"{training.place}/{training.name}", publishes=publishes, by_event=True)
@@ -362,7 +360,7 @@ def build_jobsink(training: TrainingJob) -> dict[str, Any]:
     return training.describe(f"{training.name}-dataset", PART).build(JOB_SINK, {"job": job})
 
 
-def build_dataset_trigger(training: TrainingJob) -> dict[str, Any]:
+def build_dataset_trigger(training: TrainingJob) -> Manifest:
     """Build the Trigger that sends `dataset.updated` events of the Broker to the JobSink."""
     name = f"{training.name}-dataset"
     spec = {
@@ -374,7 +372,7 @@ def build_dataset_trigger(training: TrainingJob) -> dict[str, Any]:
     return training.describe(name, PART).build(TRIGGER, spec)
 
 
-def render_training(training: TrainingJob, kind: str) -> tuple[dict[str, Any], ...]:
+def render_training(training: TrainingJob, kind: str) -> tuple[Manifest, ...]:
     """Render the objects of a training, in the order of applying: the output of `eaves render --training`.
 
     Args:

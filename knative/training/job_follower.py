@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from eaves.errors import (
     ClusterError,
@@ -26,7 +25,7 @@ from eaves.errors import (
     UnreachableClusterError,
 )
 from knative.client.cluster import Cluster
-from knative.client.kinds import JOB, POD
+from knative.client.kinds import JOB, POD, Manifest, Object
 from knative.resources.metadata import MANAGER, RUN_LABEL
 from knative.status.conditions import condition, containers, is_true, name_of
 from knative.training.job import CONTAINER
@@ -39,7 +38,7 @@ MAX_SILENCE_S = 900.0
 GONE_S = 120.0
 
 
-def create_job(cluster: Cluster, manifest: Mapping[str, Any], *, again: bool, say: Say) -> None:
+def create_job(cluster: Cluster, manifest: Object, *, again: bool, say: Say) -> None:
     """Create a training's Job, unless it exists already.
 
     Args:
@@ -84,7 +83,7 @@ def follow_job(
     on_line: Say,
     say: Say,
     max_silence_s: float = MAX_SILENCE_S,
-) -> dict[str, Any]:
+) -> Manifest:
     """Follow a Job to its end, report its log lines and the state of its pods, and return the Job.
 
     Args:
@@ -124,7 +123,7 @@ class _Follower:
         self.pod = self.last_line = self.heard = ""
         self.readable = True
 
-    def look(self) -> dict[str, Any]:
+    def look(self) -> Manifest:
         """Read the Job and then what its newest pod has logged, so that an ended Job's log is complete."""
         job = self.cluster.get(JOB, self.name)
         if job is None:
@@ -144,7 +143,7 @@ class _Follower:
             self.report(f"{self.name} is suspended: its queue starts it when there is room")
         return job
 
-    def _read(self, pod: Mapping[str, Any]) -> None:
+    def _read(self, pod: Object) -> None:
         if pod.get("status", {}).get("phase", "Pending") == "Pending":
             self.report(f"{self.pod}: {find_waiting_reason(pod)}")
         elif self.readable:
@@ -174,24 +173,24 @@ Source: https://kubernetes.io/docs/reference/labels-annotations-taints/.
 """
 
 
-def find_ending(job: Mapping[str, Any]) -> str:
+def find_ending(job: Object) -> str:
     """Return `Complete` or `Failed`; empty while the Job runs."""
     return next((kind for kind in ("Complete", "Failed") if is_true(job, kind)), "")
 
 
-def pods_of(cluster: Cluster, job: Mapping[str, Any]) -> list[dict[str, Any]]:
+def pods_of(cluster: Cluster, job: Object) -> list[Manifest]:
     """List a Job's pods, the oldest first, without pods of an earlier Job of the same name."""
     found = cluster.list(POD, selector=f"{_OWNER}={job['metadata']['uid']}")
     return sorted(found, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), name_of(pod)))
 
 
-def find_exit(pod: Mapping[str, Any]) -> dict[str, Any]:
+def find_exit(pod: Object) -> Manifest:
     """Return how the trainer in a pod ended (`exitCode`, `reason`, `finishedAt`); empty while that isn't known."""
     ends = (one.get("state", {}).get("terminated") for one in containers(pod) if one["name"] == CONTAINER)
     return dict(next(ends, None) or {})
 
 
-def find_waiting_reason(pod: Mapping[str, Any]) -> str:
+def find_waiting_reason(pod: Object) -> str:
     """Return why a pod hasn't started, in the words of its status."""
     said = [(one.get("state") or {}).get("waiting") or {} for one in containers(pod)]
     if (placed := condition(pod, "PodScheduled")).get("status") == "False":
@@ -199,7 +198,7 @@ def find_waiting_reason(pod: Mapping[str, Any]) -> str:
     return next(filter(None, map(_join, said)), "the pod is waiting to start on its node")
 
 
-def _join(state: Mapping[str, Any]) -> str:
+def _join(state: Object) -> str:
     return ": ".join(str(state[name]) for name in ("reason", "message") if state.get(name))
 
 
@@ -239,7 +238,7 @@ RETRY_COMMAND = "eaves train --on knative --again"
 _CLASSES: Mapping[int, type[EavesError]] = {65: InputError, 74: StorageError, 75: StoppedError}
 
 
-def explain_failure(cluster: Cluster, job: Mapping[str, Any]) -> EavesError:
+def explain_failure(cluster: Cluster, job: Object) -> EavesError:
     """Build the error for a failed Job. The error's exit code is the trainer's, if the trainer ended with one.
 
     Raises:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from eaves.base.backoff import Backoff
 from eaves.errors import ClusterError, DeniedError, RunError, StorageError, UnreachableClusterError
 from knative.client.cluster import Cluster
-from knative.client.kinds import JOB, POD
+from knative.client.kinds import JOB, POD, Manifest, Object
 from knative.resources.metadata import MANAGER, reference
 from knative.resources.pod import Mounted, build_pod
 from knative.training.job import RUNS, TrainingJob
@@ -38,7 +37,7 @@ READY_S = 300.0
 def download_run(
     cluster: Cluster,
     training: TrainingJob,
-    job: Mapping[str, Any],
+    job: Object,
     local: Path,
     *,
     say: Say,
@@ -172,7 +171,7 @@ LIFE_S = 1800
 """Seconds after which the cluster ends the reader pod, even if the process that created it has ended."""
 
 
-def build_reader(training: TrainingJob, name: str, job: Mapping[str, Any]) -> dict[str, Any]:
+def build_reader(training: TrainingJob, name: str, job: Object) -> Manifest:
     """Build the reader pod, which serves the files of a run.
 
     Args:
