@@ -22,7 +22,18 @@ from eaves.errors import ClusterError
 from eaves.http_client.client import HttpAnswer
 from eaves.http_client.headers import split_url
 from knative.client.api_errors import ApiCall, build_api_error, parse_status
-from knative.client.kinds import POD, REVIEW, SERVICE, Manifest, Object, ObjectKind, kind_of
+from knative.client.kinds import (
+    POD,
+    REVIEW,
+    SERVICE,
+    Manifest,
+    Object,
+    ObjectKind,
+    kind_of,
+    metadata_of,
+    spec_of,
+    status_of,
+)
 from knative.client.kubeconfig import connect_inside, find_context, inside_namespace
 from knative.client.port_forward import forward
 from knative.client.transport import ApiRequest, ApiTransport, parse_object
@@ -119,7 +130,7 @@ class Cluster:
             headers={**_HEADERS, "Content-Type": media_type},
             body=json.dumps(body).encode(),
             # with a version, a repetition is refused when the first attempt succeeded
-            repeatable="resourceVersion" not in body.get("metadata", {}),
+            repeatable="resourceVersion" not in metadata_of(body),
         )
         return self._transport.json(request)
 
@@ -223,7 +234,7 @@ class Cluster:
         if service is None:
             message = f"{url} can't be reached: the Service {name} does not exist in {namespace}"
             raise ClusterError(message, hint="eaves doctor")
-        if alias := str(service.get("spec", {}).get("externalName", "")):
+        if alias := str(spec_of(service).get("externalName", "")):
             name, namespace = _split(alias)
         target = f"services/{'https:' if scheme == 'https' else ''}{name}:{port}"
         sent = {**headers, "Host": host}
@@ -246,7 +257,7 @@ class Cluster:
         review = {"apiVersion": REVIEW.api_version, "kind": REVIEW.kind, "spec": spec}
         headers, body = {**_HEADERS, "Content-Type": _JSON}, json.dumps(review).encode()
         answer = self._transport.json(self._request("create", REVIEW, "", method="POST", headers=headers, body=body))
-        return bool(answer.get("status", {}).get("allowed"))
+        return bool(status_of(answer).get("allowed"))
 
     def version(self, *, timeout_s: float | None = None) -> str:
         """Read the version of Kubernetes, such as `v1.36.2`, within the given seconds, or those of the connection.

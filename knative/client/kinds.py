@@ -89,6 +89,26 @@ NAMESPACE = ObjectKind("v1", "Namespace", namespaced=False)
 _KINDS = {(value.api_version, value.kind): value for value in list(globals().values()) if isinstance(value, ObjectKind)}
 
 
+def metadata_of(one: Object) -> Object:
+    """Return an object's metadata."""
+    return one.get("metadata") or {}
+
+
+def annotations_of(one: Object) -> Object:
+    """Return an object's annotations."""
+    return metadata_of(one).get("annotations") or {}
+
+
+def spec_of(one: Object) -> Object:
+    """Return an object's spec."""
+    return one.get("spec") or {}
+
+
+def status_of(one: Object) -> Object:
+    """Return an object's status, which its controller writes."""
+    return one.get("status") or {}
+
+
 def kind_of(manifest: Object) -> ObjectKind:
     """Return the kind of an object, from its `apiVersion` and `kind`.
 

@@ -16,7 +16,7 @@ import yaml
 
 from eaves.errors import AbsentError, ConflictError, DeniedError, InvalidError
 from knative.client.cluster import Cluster
-from knative.client.kinds import NAMESPACE, STATEFUL_SET, SUBSCRIPTION, TRIGGER, Manifest, Object, kind_of
+from knative.client.kinds import NAMESPACE, STATEFUL_SET, SUBSCRIPTION, TRIGGER, Manifest, Object, kind_of, status_of
 from knative.deploy.ownership import (
     ADOPTED,
     CHANGED,
@@ -273,7 +273,7 @@ def _wait_observed(cluster: Cluster, trigger: Object) -> None:
     """Wait until Knative has observed a changed Trigger; it would restore the Subscription from the older one."""
     metadata = trigger["metadata"]
     for found in cluster.watch(TRIGGER, metadata["name"], timeout_s=WAIT_S):
-        if found is None or found.get("status", {}).get("observedGeneration", 0) >= metadata["generation"]:
+        if found is None or status_of(found).get("observedGeneration", 0) >= metadata["generation"]:
             return
     _log.warning("Knative has not processed the change of the Trigger %s; deploy again later", metadata["name"])
 

@@ -29,6 +29,7 @@ from knative.client.kinds import (
     TRIGGER,
     Object,
     ObjectKind,
+    annotations_of,
     kind_of,
 )
 from knative.inventory import (
@@ -349,11 +350,11 @@ def prune_pins(cluster: Cluster, app: str, *, inventory: Inventory | None = None
         inventory = read_inventory(cluster, app) if inventory is None else inventory
         pins = [key for key in inventory.items if is_pin_key(app, key)]
         service = cluster.get(KSERVICE, app) if len(pins) > 1 else None
-        if service is None or not service["metadata"].get("annotations", {}).get(PIN_ANNOTATION):
+        if service is None or not annotations_of(service).get(PIN_ANNOTATION):
             return []  # one pin is needed by the newest revision; without one, the app is being removed
         if inventory.deployment is not None and inventory.deployment.image != image_of(service):
             return []  # a deploy has yet to apply its revision
-        needed = {service["metadata"]["annotations"][PIN_ANNOTATION], *_needed_pins(cluster, app, service)}
+        needed = {annotations_of(service)[PIN_ANNOTATION], *_needed_pins(cluster, app, service)}
         return prune(cluster, inventory, [key for key in pins if key.name not in needed])
     return []
 

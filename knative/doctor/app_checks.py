@@ -29,6 +29,7 @@ from knative.client.kinds import (
     SUBSCRIPTION,
     Object,
     ObjectKind,
+    spec_of,
 )
 from knative.deploy.ownership import AT_HOME
 from knative.doctor.cluster_checks import EVENTING_NAMESPACE, GATEWAYS, ExaminedSite, architecture_of
@@ -176,7 +177,7 @@ def check_triggers(subject: ExaminedSite) -> Iterator[Finding]:
     """Check whether each trigger has a dead letter sink, which gets the events that can't be delivered."""
     settings, relay = subject.settings, subject.app.relay
     broker = subject.cluster.get(BROKER, settings.broker, namespace=subject.namespace) or {}
-    if settings.dead_letter_sink or (broker.get("spec", {}).get("delivery") or {}).get("deadLetterSink"):
+    if settings.dead_letter_sink or (spec_of(broker).get("delivery") or {}).get("deadLetterSink"):
         yield ok("triggers", "every trigger has a dead letter sink")
         return
     for trigger in subject.app.triggers:

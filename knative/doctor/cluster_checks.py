@@ -31,6 +31,7 @@ from knative.client.kinds import (
     Object,
     ObjectKind,
     kind_of,
+    spec_of,
 )
 from knative.resources.metadata import labels_of
 from knative.resources.rendering import render_app
@@ -112,7 +113,7 @@ class ExaminedSite:
     def pods(self) -> Iterator[tuple[str, Object]]:
         """Yield the spec of every pod that a deployment of the app would create, after the kind of its object."""
         for one in self.manifests:
-            if spec := one.get("spec", {}).get("template", {}).get("spec"):
+            if spec := spec_of(one).get("template", {}).get("spec"):
                 yield one["kind"], spec
 
 

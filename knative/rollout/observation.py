@@ -19,7 +19,7 @@ from itertools import pairwise
 
 from eaves.errors import ClusterError, DeniedError, StartError
 from knative.client.cluster import Cluster
-from knative.client.kinds import DAEMON_SET, POD, Object
+from knative.client.kinds import DAEMON_SET, POD, Object, annotations_of, status_of
 from knative.resources.function import PORT
 from knative.resources.metadata import PIN_ANNOTATION, labels_of
 from knative.rollout.counters import MetricsReading, RequestCounters
@@ -61,7 +61,7 @@ def scrape_metrics(cluster: Cluster, revisions: Iterable[str]) -> MetricsScrape:
         pods = cluster.list(POD, selector=f"{REVISION_LABEL} in ({wanted})")
     except DeniedError as error:
         return MetricsScrape(present=None, unread={"all": error.message})
-    running = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running"]
+    running = [pod for pod in pods if status_of(pod).get("phase") == "Running"]
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="metrics") as threads:
         found = list(threads.map(lambda pod: _read_pod(cluster, pod), running))
     unread = {
@@ -201,7 +201,7 @@ def describe_unpinned(cluster: Cluster, service: Object) -> str:
     Raises:
         ClusterError: When a request to the API server fails. A missing right is described.
     """
-    name = (service["metadata"].get("annotations") or {}).get(PIN_ANNOTATION, "")
+    name = annotations_of(service).get(PIN_ANNOTATION, "")
     if not name:
         return ""
     fault = ""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from eaves.errors import ClusterError, ConflictError, NotFoundError, StartError
 from knative.client.cluster import Cluster
-from knative.client.kinds import KSERVICE, REVISION, Manifest, Object
+from knative.client.kinds import KSERVICE, REVISION, Manifest, Object, spec_of
 from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER, is_ours
 from knative.rollout.counters import accumulate
 from knative.rollout.observation import MetricsScrape, hold_unpinned, require_pinned, scrape_metrics
@@ -400,7 +400,7 @@ def _write(cluster: Cluster, service: Object, plan: Plan, *, force: bool = False
         ClusterError: When the API server refuses.
     """
     annotation, metadata = render_state(plan.state), service["metadata"]
-    wanted = before = service.get("spec", {}).get("traffic")
+    wanted = before = spec_of(service).get("traffic")
     if plan.traffic is not None:
         wanted = [*build_traffic(plan.traffic, preview=plan.preview), *_keep_tags(service, plan.state)]
     if wanted == before and annotation == (metadata.get("annotations") or {}).get(ROLLOUT_ANNOTATION):

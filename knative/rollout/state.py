@@ -20,7 +20,7 @@ from typing import Any
 from eaves.admin.report import from_json
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
-from knative.client.kinds import Manifest, Object
+from knative.client.kinds import Manifest, Object, metadata_of, spec_of, status_of
 from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.counters import RevisionCounts
 from knative.settings import RolloutSettings
@@ -288,9 +288,9 @@ def parse_rollout_status(service: Object) -> RolloutStatus:
 
     Source: knative/serving, pkg/reconciler/service/service.go (`MarkConfigurationNotReconciled`: OutOfDate).
     """
-    metadata, status = service.get("metadata", {}), service.get("status") or {}
+    metadata, status = metadata_of(service), status_of(service)
     latest_ready = str(status.get("latestReadyRevisionName") or "")
-    traffic, shares, preview = parse_traffic(service.get("spec", {}).get("traffic") or (), latest_ready)
+    traffic, shares, preview = parse_traffic(spec_of(service).get("traffic") or (), latest_ready)
     text, state, fault = (metadata.get("annotations") or {}).get(ROLLOUT_ANNOTATION), None, ""
     try:
         state = None if text is None else parse_state(str(text))
@@ -316,5 +316,5 @@ def owns_traffic(service: Object) -> bool:
     return any(
         (entry.get("manager"), entry.get("operation")) == (ROLLOUT_MANAGER, "Apply")
         and "f:traffic" in entry.get("fieldsV1", {}).get("f:spec", {})
-        for entry in service.get("metadata", {}).get("managedFields") or ()
+        for entry in metadata_of(service).get("managedFields") or ()
     )

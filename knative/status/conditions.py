@@ -12,7 +12,7 @@ from datetime import datetime
 
 from eaves.errors import NotFoundError
 from knative.client.cluster import Cluster
-from knative.client.kinds import KSERVICE, Object
+from knative.client.kinds import KSERVICE, Object, metadata_of, status_of
 from knative.resources.metadata import OURS
 
 SIDECAR = "queue-proxy"
@@ -49,12 +49,12 @@ CAUSES = frozenset({
 
 def name_of(value: Object) -> str:
     """Return an object's name."""
-    return str(value.get("metadata", {}).get("name", ""))
+    return str(metadata_of(value).get("name", ""))
 
 
 def namespace_of(value: Object) -> str:
     """Return an object's namespace."""
-    return str(value.get("metadata", {}).get("namespace", ""))
+    return str(metadata_of(value).get("namespace", ""))
 
 
 def image_of(value: Object | None) -> str:
@@ -86,7 +86,7 @@ def is_true(value: Object | None, kind: str) -> bool:
 
 def containers(pod: Object) -> Iterator[Object]:
     """Yield the status of each container of a pod; Knative's sidecar comes last."""
-    status = pod.get("status", {})
+    status = status_of(pod)
     found = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
     yield from sorted(found, key=lambda one: one.get("name") == SIDECAR)
 
@@ -100,17 +100,17 @@ def find_ended_state(status: Object) -> Object:
 
 def is_alive(pod: Object) -> bool:
     """Return whether a pod is not being deleted."""
-    return not pod.get("metadata", {}).get("deletionTimestamp")
+    return not metadata_of(pod).get("deletionTimestamp")
 
 
 def observed(value: Object) -> bool:
     """Return whether an object's controller has processed the object's last change."""
-    return bool(value.get("status", {}).get("observedGeneration") == value.get("metadata", {}).get("generation"))
+    return bool(status_of(value).get("observedGeneration") == metadata_of(value).get("generation"))
 
 
 def is_ready(service: Object) -> bool:
     """Return whether the newest revision of a Knative Service and its routes are ready."""
-    status = service.get("status", {})
+    status = status_of(service)
     created = status.get("latestCreatedRevisionName")
     return (
         observed(service)
@@ -133,10 +133,10 @@ def last_applied(value: Object) -> float | None:
 
     The time is by the API server's clock.
     """
-    fields = value.get("metadata", {}).get("managedFields") or []
+    fields = metadata_of(value).get("managedFields") or []
     times = [parse_time(entry.get("time")) for entry in fields if entry.get("subresource") != "status"]
     known = [at for at in times if at is not None]
-    return max(known) if known else parse_time(value.get("metadata", {}).get("creationTimestamp"))
+    return max(known) if known else parse_time(metadata_of(value).get("creationTimestamp"))
 
 
 def quote(message: str) -> str:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, replace
 
 from knative.client.cluster import Cluster
-from knative.client.kinds import KSERVICE, POD, REVISION, Manifest, Object
+from knative.client.kinds import KSERVICE, POD, REVISION, Manifest, Object, status_of
 from knative.resources.function import CONTAINER
 from knative.status.conditions import (
     Diagnosis,
@@ -87,7 +87,7 @@ def read_function(cluster: Cluster, name: str, *, service: Object | None = None,
         raise absent_function(cluster, name)
     if is_ready(service):
         return ObservedFunction(service=service)
-    created = str(service.get("status", {}).get("latestCreatedRevisionName", ""))
+    created = str(status_of(service).get("latestCreatedRevisionName", ""))
     revision = read_permitted(lambda: cluster.get(REVISION, created), None) if created else None
     seen = ObservedFunction(service=service, revision=revision)
     return replace(seen, diagnosis=_diagnose(cluster, seen, created, now))

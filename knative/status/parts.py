@@ -30,6 +30,8 @@ from knative.client.kinds import (
     Object,
     ObjectKind,
     kind_of,
+    spec_of,
+    status_of,
 )
 from knative.resources import agent
 from knative.resources.agent import SOURCE_LABEL
@@ -169,7 +171,7 @@ def _judge(cluster: Cluster, value: Object, pods: Sequence[Object], now: float) 
     part = replace(part, pods=f"{ready}/{wanted}")
     if min(ready, updated) >= wanted and (wanted or part.component == PIN_PART):
         return part
-    selector = value.get("spec", {}).get("selector", {}).get("matchLabels", {}).items()
+    selector = spec_of(value).get("selector", {}).get("matchLabels", {}).items()
     own = [pod for pod in pods if is_alive(pod) and selector <= labels_of(pod).items()]
     unready = [pod for pod in own if not is_true(pod, "Ready")]
     times = (parse_time(condition(pod, "Ready").get("lastTransitionTime")) for pod in unready)
@@ -185,7 +187,7 @@ def _judge(cluster: Cluster, value: Object, pods: Sequence[Object], now: float) 
     if fault is not None:
         return unready_part(part, fault, since, now)
     if not wanted:
-        spec = value.get("spec", {}).get("template", {}).get("spec", {})
+        spec = spec_of(value).get("template", {}).get("spec", {})
         return unready_part(part, explain_scheduling("no node selector fits", spec, part.namespace), applied, now)
     if updated < wanted:
         return unready_part(part, f"{updated} of {wanted} pods have the version that was deployed last", since, now)
@@ -213,7 +215,7 @@ def wanted_parts(manifests: Iterable[Object], namespace: str) -> list[Key]:
 
 def broker_of(value: Object, namespace: str) -> Iterator[Key]:
     """Yield the Broker that a part names, if it names one."""
-    spec = value.get("spec", {})
+    spec = spec_of(value)
     if value["kind"] == TRIGGER.kind and spec.get("broker"):
         yield BROKER, str(spec["broker"]), namespace
     sink = (spec.get("sink") or {}).get("ref") or {}
@@ -282,7 +284,7 @@ def _judge_conditions(part: PartStatus, value: Object, now: float) -> PartStatus
         return part
     others = [
         one
-        for one in value.get("status", {}).get("conditions") or ()
+        for one in status_of(value).get("conditions") or ()
         if one.get("type") != "Ready" and one.get("status") != "True" and not one.get("severity")
     ]
     worst = min(others, key=lambda one: one.get("status") != "False", default=ready)
@@ -307,12 +309,12 @@ def _judge_conditions(part: PartStatus, value: Object, now: float) -> PartStatus
 
 def count_pods(value: Object) -> tuple[int, int, int]:
     """Return the number of a workload's ready pods, of all, and of those with the version that was applied last."""
-    status = value.get("status", {})
+    status = status_of(value)
     if value["kind"] == DAEMON_SET.kind:
         counts = ("numberReady", "desiredNumberScheduled", "updatedNumberScheduled")
         ready, wanted, updated = (int(status.get(name) or 0) for name in counts)
         return ready, wanted, updated
-    wanted = int(value.get("spec", {}).get("replicas", 1))
+    wanted = int(spec_of(value).get("replicas", 1))
     current = status.get("updateRevision") == status.get("currentRevision")
     updated = wanted if current else int(status.get("updatedReplicas") or 0)
     return int(status.get("readyReplicas") or 0), wanted, updated

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from eaves.errors import ClusterError, DeniedError
 from knative.client.cluster import Cluster
-from knative.client.kinds import EVENT, NODE, Manifest, Object
+from knative.client.kinds import EVENT, NODE, Manifest, Object, metadata_of, spec_of, status_of
 from knative.status.conditions import (
     SIDECAR,
     Diagnosis,
@@ -81,7 +81,7 @@ def diagnose_pod(cluster: Cluster, pod: Object) -> Diagnosis | None:
     found = explain_pod(pod, log=_read_log(cluster, pod), events=events)
     if found is not None and "key: KEY" in found.fix:  # the scheduler didn't name the taint
         nodes = read_permitted(partial(cluster.list, NODE, namespace=""), list[Manifest]())
-        taints = [taint["key"] for node in nodes for taint in find_untolerated(node, pod.get("spec", {}))]
+        taints = [taint["key"] for node in nodes for taint in find_untolerated(node, spec_of(pod))]
         return replace(found, fix=found.fix.replace("KEY", taints[0])) if taints else found
     return found
 
@@ -117,7 +117,7 @@ def explain_pod(pod: Object, *, log: Sequence[str] = (), events: Sequence[Object
         log: Last lines of the log of its own container; from the process before the last restart if it waits.
         events: Core Events about the pod, the newest first.
     """
-    status, spec, namespace = pod.get("status", {}), pod.get("spec", {}), namespace_of(pod)
+    status, spec, namespace = status_of(pod), spec_of(pod), namespace_of(pod)
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         return explain_scheduling(str(scheduled.get("message", "")), spec, namespace)
@@ -207,7 +207,7 @@ def _explain_log(lines: Sequence[str]) -> Diagnosis | None:
 def _explain_waiting(pod: Object, container: Object) -> Diagnosis | None:
     waiting = (container.get("state") or {}).get("waiting") or {}
     reason, said = waiting.get("reason"), f"{waiting.get('reason')} {waiting.get('message', '')}"
-    spec = pod.get("spec", {})
+    spec = spec_of(pod)
     if reason in PULLS:
         return explain_pull(
             str(container.get("image", "")),
@@ -222,7 +222,7 @@ def _explain_waiting(pod: Object, container: Object) -> Diagnosis | None:
 
 def _explain_events(pod: Object, events: Sequence[Object]) -> Diagnosis | None:
     """Explain from Events why the containers of a pod don't exist yet; the pod's status doesn't contain the reason."""
-    uid = pod.get("metadata", {}).get("uid")
+    uid = metadata_of(pod).get("uid")
     for event in events:
         what = _NODE_EVENTS.get(str(event.get("reason", "")))
         if what is not None and event.get("involvedObject", {}).get("uid", uid) == uid:
@@ -235,7 +235,7 @@ def _explain_events(pod: Object, events: Sequence[Object]) -> Diagnosis | None:
 
 
 def _explain_memory(pod: Object, container: str, restarts: int, *, certain: bool) -> Diagnosis:
-    found = (one for one in pod.get("spec", {}).get("containers") or () if one.get("name") == container)
+    found = (one for one in spec_of(pod).get("containers") or () if one.get("name") == container)
     limits = [(one.get("resources") or {}).get("limits") or {} for one in found]
     limit = limits[0].get("memory", "") if limits else ""
     how = "was killed because it used" if certain else "was killed, most likely because it used"

@@ -34,6 +34,8 @@ from knative.client.kinds import (
     SINK_BINDING,
     Manifest,
     Object,
+    annotations_of,
+    status_of,
 )
 from knative.inventory import DeploymentRecord, ObjectKey, item_kind, read_inventory
 from knative.resources.agent import CONTAINER, PART
@@ -190,7 +192,7 @@ def read_logs(cluster: Cluster, name: str, containers: Sequence[tuple[str, str, 
 
 
 def _describe(pod: Object) -> AgentPod:
-    labels, status = labels_of(pod), pod.get("status", {})
+    labels, status = labels_of(pod), status_of(pod)
     return AgentPod(
         app=str(labels.get(APP_LABEL, "")),
         agent=agent_of(labels),
@@ -318,7 +320,7 @@ class _Site:
     def __init__(self, cluster: Cluster, owner: AppOwner) -> None:
         self._cluster, self._owner, self._now = cluster, owner, cluster.clock()
         self._replicas = {
-            name_of(one): int(one.get("status", {}).get("actualScale") or 0) for one in cluster.list(POD_AUTOSCALER)
+            name_of(one): int(status_of(one).get("actualScale") or 0) for one in cluster.list(POD_AUTOSCALER)
         }
         revisions = read_permitted(lambda: cluster.list(REVISION), list[Manifest]())
         self._revisions = {name_of(one): one for one in revisions}
@@ -354,7 +356,7 @@ class _Site:
         parts = [*self._list_parts(own, items), *unseen]
         seen = None if is_ready(service) else read_function(self._cluster, name, service=service, now=self._now)
         wrong = seen.diagnosis if seen is not None else None
-        routed = [entry for entry in service.get("status", {}).get("traffic", ()) if entry.get("percent")]
+        routed = [entry for entry in status_of(service).get("traffic", ()) if entry.get("percent")]
         replicas = sum(self._replicas.get(str(entry.get("revisionName")), 0) for entry in routed)
         state = _state(service, replicas, serving=bool(routed), failed=wrong is not None and wrong.final)
         if state in {READY, IDLE} and any(part.state in {FAILED, MISSING} for part in parts):
@@ -405,7 +407,7 @@ class _Site:
 
 def _find_artifact(value: Object) -> str:
     """Return the digest of the artifact of a Revision, or of a Service's template; empty when it has none."""
-    return str((value.get("metadata", {}).get("annotations") or {}).get(ARTIFACT_ANNOTATION, ""))
+    return str(annotations_of(value).get(ARTIFACT_ANNOTATION, ""))
 
 
 def _state(service: Object, replicas: int, *, serving: bool, failed: bool) -> str:

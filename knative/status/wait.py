@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from eaves.errors import StartError, UnreachableClusterError
 from eaves.platform import PartStatus
 from knative.client.cluster import Cluster
-from knative.client.kinds import KSERVICE, Object
+from knative.client.kinds import KSERVICE, Object, status_of
 from knative.status.conditions import condition, is_ready, is_true, name_of, observed
 from knative.status.diagnosis import TRAFFIC, UNSEEN, ObservedFunction, read_function
 from knative.status.parts import READY, UNKNOWN, PartReader, key_of, unready_part, wanted_parts
@@ -156,7 +156,7 @@ def _row(what: str, state: str, detail: str) -> dict[str, str]:
 
 def _describe_revision(service: Object) -> tuple[str, str, str]:
     """Return name, state and shares of requests of a function's latest created revision."""
-    status = service.get("status", {})
+    status = status_of(service)
     state = condition(service, "Ready") if observed(service) else {"reason": "OutOfDate"}
     why = f" ({state['reason']})" if state.get("reason") else ""
     routed = [one for one in status.get("traffic") or () if one.get("percent")]

@@ -25,7 +25,7 @@ from eaves.errors import (
     UnreachableClusterError,
 )
 from knative.client.cluster import Cluster
-from knative.client.kinds import JOB, POD, Manifest, Object
+from knative.client.kinds import JOB, POD, Manifest, Object, status_of
 from knative.resources.metadata import MANAGER, RUN_LABEL
 from knative.status.conditions import condition, containers, is_true, name_of
 from knative.training.job import CONTAINER
@@ -144,7 +144,7 @@ class _Follower:
         return job
 
     def _read(self, pod: Object) -> None:
-        if pod.get("status", {}).get("phase", "Pending") == "Pending":
+        if status_of(pod).get("phase", "Pending") == "Pending":
             self.report(f"{self.pod}: {find_waiting_reason(pod)}")
         elif self.readable:
             try:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from eaves.base.backoff import Backoff
 from eaves.errors import ClusterError, DeniedError, RunError, StorageError, UnreachableClusterError
 from knative.client.cluster import Cluster
-from knative.client.kinds import JOB, POD, Manifest, Object
+from knative.client.kinds import JOB, POD, Manifest, Object, status_of
 from knative.resources.metadata import MANAGER, reference
 from knative.resources.pod import Mounted, build_pod
 from knative.training.job import RUNS, TrainingJob
@@ -104,7 +104,7 @@ class PodRunReader:
         deadline, reported = time.monotonic() + ready_s, ""
         while True:
             pod = self._cluster.get(POD, self._pod) or {}
-            phase = pod.get("status", {}).get("phase", "Pending")
+            phase = status_of(pod).get("phase", "Pending")
             reason = find_waiting_reason(pod) if phase == "Pending" else f"its phase is {phase}"
             if phase == "Running":
                 try:
