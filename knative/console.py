@@ -35,11 +35,8 @@ from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import StoreRoute
 from eaves.options import build_settings, report_errors, settings_options
 from eaves.platform import FunctionStatus
-from knative.client.api_errors import ApiCall
-from knative.client.cluster import Cluster
+from knative.client.cluster import Cluster, open_inside
 from knative.client.kinds import POD
-from knative.client.kubeconfig import connect_inside, inside_namespace
-from knative.client.transport import ApiTransport
 from knative.platform import KnativePlatform
 from knative.resources.standalone_servers import SiteConsoleSettings
 from knative.settings import KnativeSettings, SiteSettings
@@ -87,19 +84,8 @@ class InsideCluster(Cluster):
             raise ClusterError(f"the pod {pod} doesn't answer at {address} port {port}: {reason}") from error
 
 
-def open_inside(*, timeout_s: float = 10.0) -> InsideCluster:
-    """Open the cluster that this process runs in, with the service account of its pod.
-
-    Args:
-        timeout_s: Maximum seconds for a call.
-
-    Raises:
-        ConfigError: When no service account is mounted.
-    """
-    transport = ApiTransport(ApiCall(context="", server=""), connect_inside, timeout_s=timeout_s)
-    return InsideCluster("in-cluster", inside_namespace(), transport)
-
-
+API_TIMEOUT_S = 10.0
+"""Maximum seconds for a call of the API server."""
 STATUS_S = 5.0
 """Time for which a status is shown again, seconds. One status takes some 20 requests to the API server and the agents,
 and many people may look at the pages."""
@@ -206,7 +192,7 @@ def main(**options: Any) -> None:
     logs.configure(as_json=True)
     with ExitStack() as stack:
         client = stack.enter_context(SinkClient(connections=4, proxies=parse_proxies(os.environ)))
-        open_console(settings, open_inside(), client, stack)
+        open_console(settings, open_inside(InsideCluster, timeout_s=API_TIMEOUT_S), client, stack)
         signal.sigwait(STOP_SIGNALS)
 
 

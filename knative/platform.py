@@ -18,8 +18,8 @@ from knative.resources.function import CONTAINER
 from knative.resources.metadata import AppOwner
 from knative.settings import ClusterApp, KnativeSettings, SiteSettings
 from knative.status.conditions import absent_function, name_of
+from knative.status.readiness import wait_ready, wait_routed
 from knative.status.site_status import read_agent_logs, read_logs, read_status
-from knative.status.wait import wait_ready, wait_routed
 
 READY_TIMEOUT_S = 600.0
 

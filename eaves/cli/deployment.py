@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from knative.inventory import DeploymentRecord, FunctionImage
     from knative.multi_site import SiteOutcome
     from knative.settings import SiteSettings
-    from knative.status.wait import Rows
+    from knative.status.readiness import Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from eaves.delivery.response_rules import shorten
 from eaves.errors import ClusterError
@@ -44,6 +44,7 @@ _HEADERS = MappingProxyType({"Accept": "application/json", "Accept-Encoding": "g
 _JSON, _APPLY, _MERGE = "application/json", "application/apply-patch+yaml", "application/merge-patch+json"
 
 Objects = list[Manifest]
+C = TypeVar("C", bound="Cluster")
 Lines = list[str]
 TimedLines = list[tuple[str, str]]
 
@@ -85,9 +86,7 @@ class Cluster:
         query |= ({"force": "true"} if force else {}) | ({"dryRun": "All"} if dry_run else {})
         return self._patch(kind, metadata.get("namespace") or None, metadata["name"], manifest, query, _APPLY)
 
-    def patch(
-        self, kind: ObjectKind, name: str, change: Object, *, manager: str, namespace: str | None = None
-    ) -> Manifest:
+    def patch(self, kind: ObjectKind, name: str, change: Object, *, manager: str) -> Manifest:
         """Change some fields of an object that Eaves doesn't own; for objects of Eaves use `apply`.
 
         Source: RFC 7386, JSON Merge Patch.
@@ -98,7 +97,6 @@ class Cluster:
             change: New values of fields; None removes a field. With a metadata.resourceVersion, the call fails when the
                 object has changed since.
             manager: Field manager.
-            namespace: Namespace of the object; None means the cluster's default.
 
         Returns:
             The object after the change.
@@ -109,7 +107,7 @@ class Cluster:
             ClusterError: When it can't be changed for another reason.
         """
         body = {"apiVersion": kind.api_version, "kind": kind.kind, **change}
-        return self._patch(kind, namespace, name, body, {"fieldManager": manager}, _MERGE)
+        return self._patch(kind, None, name, body, {"fieldManager": manager}, _MERGE)
 
     def _patch(
         self,
@@ -459,10 +457,24 @@ def open_cluster(
     """
     found = find_context(kubeconfig, context)
     if found is None:
-        transport = ApiTransport(ApiCall(context="", server=""), connect_inside, timeout_s=timeout_s)
-        return Cluster("in-cluster", namespace or inside_namespace(), transport)
+        return open_inside(Cluster, namespace=namespace, timeout_s=timeout_s)
     transport = ApiTransport(ApiCall(context=found.name, server=""), found.connect, timeout_s=timeout_s)
     return Cluster(found.name, namespace or found.namespace, transport)
+
+
+def open_inside(kind: type[C], *, namespace: str = "", timeout_s: float) -> C:
+    """Open the cluster that this process runs in, with the service account of its pod.
+
+    Args:
+        kind: Class of the connection.
+        namespace: Default namespace of calls; empty means the pod's.
+        timeout_s: Maximum seconds for a call.
+
+    Raises:
+        ConfigError: When no service account is mounted.
+    """
+    transport = ApiTransport(ApiCall(context="", server=""), connect_inside, timeout_s=timeout_s)
+    return kind("in-cluster", namespace or inside_namespace(), transport)
 
 
 def _not_proxied(call: ApiCall, answer: HttpAnswer) -> ClusterError:

@@ -37,8 +37,7 @@ from knative.resources.metadata import OURS, AppOwner
 from knative.resources.rendering import render_app
 from knative.settings import ClusterApp, RolloutSettings, SiteSettings
 from knative.status.conditions import image_of, name_of, observed
-from knative.status.diagnosis import read_function
-from knative.status.wait import Rows, wait_ready
+from knative.status.readiness import Rows, read_function, wait_ready
 
 SOMEBODY = "somebody"
 """Name that is recorded for the user who deploys, when the caller gives none."""

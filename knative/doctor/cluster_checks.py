@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 
 from eaves.config import iter_leaves
 from eaves.errors import ConfigError, Fault
@@ -36,7 +36,7 @@ from knative.client.kinds import (
 from knative.resources.metadata import labels_of
 from knative.resources.rendering import render_app
 from knative.settings import ClusterApp, KnativeSettings
-from knative.status.conditions import condition, is_true, name_of
+from knative.status.conditions import is_true, name_of
 from knative.status.pods import find_untolerated
 
 SERVING_NAMESPACE, EVENTING_NAMESPACE = "knative-serving", "knative-eventing"
@@ -136,7 +136,6 @@ _INSTALL_KOURIER = (
     """'{"data":{"ingress-class":"kourier.ingress.networking.knative.dev"}}'"""
 )
 _HOSTS = next(leaf.env for leaf in iter_leaves(ServeSettings) if leaf.path == "dataref_hosts")
-_PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure")
 
 
 def check_server(subject: ExaminedSite) -> Iterator[Finding]:
@@ -273,7 +272,8 @@ def check_nodes(subject: ExaminedSite) -> Iterator[Finding]:
         fix = f"kubectl label node NODE {selector.replace(',', ' ')}" if selector else "kubectl get nodes"
         yield error("nodes", what, fix)
         return
-    usable = [node for node in subject.edge if _accepts_pods(node) and not find_untolerated(node, subject.function_pod)]
+    untolerated = {name_of(node): find_untolerated(node, subject.function_pod) for node in subject.edge}
+    usable = [node for node in subject.edge if _accepts_pods(node) and not untolerated[name_of(node)]]
     if usable:
         kinds = Counter(map(architecture_of, usable))
         chosen = f", chosen by {selector}" if selector else ""
@@ -281,19 +281,8 @@ def check_nodes(subject: ExaminedSite) -> Iterator[Finding]:
         yield ok("nodes", f"{len(usable)} of {len(subject.edge)} nodes are ready{chosen}: {shown}")
     else:
         yield error("nodes", f"none of {len(subject.edge)} nodes is ready and accepts the pods", "kubectl get nodes")
-    for node in subject.edge:
-        name = name_of(node)
-        if not is_true(node, "Ready"):
-            why = condition(node, "Ready").get("message", "it gives no reason")
-            yield warning("nodes", f"node {name} is not ready: {why}", f"kubectl describe node {name}")
-            continue
-        for kind in filter(partial(is_true, node), _PRESSURES):
-            message = f"node {name} reports {kind}: it evicts pods and deletes unused container images"
-            yield warning("nodes", message, f"kubectl describe node {name}")
-        if node["spec"].get("unschedulable"):
-            yield note("nodes", f"node {name} accepts no new pods (it is cordoned)", f"kubectl uncordon {name}")
-            continue
-        for taint in find_untolerated(node, subject.function_pod):
+    for name, taints in untolerated.items():
+        for taint in taints:
             value = f"={taint['value']}" if taint.get("value") else ""
             yield (warning if usable else error)(
                 "nodes",

@@ -129,11 +129,8 @@ def build_event_types(app: ClusterApp) -> Iterator[Manifest]:
     emitted.append((function.replied, function.name, ""))
     for event_type, emitter, name in emitted:
         schema = SCHEMAS.get(event_type)
-        attributes = [
-            {"name": "type", "required": True, "value": event_type},
-            {"name": "source", "required": True, "value": f"/eaves/{function.site}/{emitter}"},
-            {"name": "specversion", "required": True, "value": "1.0"},
-        ]
+        values = {"type": event_type, "source": source_uri(function.site, emitter), "specversion": "1.0"}
+        attributes: list[Object] = [{"name": key, "required": True, "value": value} for key, value in values.items()]
         if schema is not None:
             attributes.append({"name": "dataschema", "required": False, "value": schema_uri(event_type)})
         annotations = {SCHEMA_ANNOTATION: json.dumps(schema, separators=(",", ":"))} if schema is not None else None

@@ -284,10 +284,8 @@ def accumulate(counts: RevisionCounts, readings: Iterable[MetricsReading], prese
     for reading in readings:
         last = seen.get(reading.pod)
         gained = _gained(reading, last)
-        totals[reading.revision] = totals.get(reading.revision, RequestCounters()) + gained
-        if last is not None and last.unread:
-            base[reading.revision] = base.get(reading.revision, RequestCounters()) + gained
-            open_base[reading.revision] = open_base.get(reading.revision, RequestCounters()) + gained
+        for added in (totals, base, open_base) if last is not None and last.unread else (totals,):
+            added[reading.revision] = added.get(reading.revision, RequestCounters()) + gained
         seen[reading.pod] = PodReading(restarts=reading.restarts, tally=reading.tally)
     return RevisionCounts(totals=totals, base=base, seen=seen, windows=replace(counts.windows, base=open_base))
 

@@ -25,8 +25,7 @@ from knative.resources.metadata import PIN_ANNOTATION, labels_of
 from knative.rollout.counters import MetricsReading, RequestCounters
 from knative.rollout.plan import Plan, RolloutAction, RolloutDecision
 from knative.rollout.state import RolloutState, RolloutStatus
-from knative.status.conditions import SIDECAR, containers, find_ended_state, image_of, is_alive, name_of
-from knative.status.diagnosis import REVISION_LABEL
+from knative.status.conditions import REVISION_LABEL, SIDECAR, containers, find_ended_state, image_of, is_alive, name_of
 from knative.status.parts import READY, judge_parts
 
 TIMEOUT_S = 5.0

@@ -15,8 +15,8 @@ from knative.resources.agent import CONTAINER
 from knative.resources.metadata import AppOwner
 from knative.rollout.service import forget_retries, read_service
 from knative.rollout.state import RolloutState, parse_rollout_status
+from knative.status.readiness import wait_routed
 from knative.status.site_status import AT_ONCE, AgentPod, Kubectl, PodQueue, list_agent_pods
-from knative.status.wait import wait_routed
 
 LATE_S = 60.0
 """Seconds after a change of shares for which the agents are asked again, since a request that the replaced revision

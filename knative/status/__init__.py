@@ -3,9 +3,8 @@
 conditions       what an object's status says, and the values of a diagnosis
 refusals         what kubelets, the scheduler, the API server and webhooks say, with the fix of each
 pods             why a pod isn't ready
-diagnosis        why a function isn't ready
-parts            the other objects of an app, each with its readiness
-wait             waits until a deployment is ready
+parts            the objects of an app other than the function, each with its readiness
+readiness        why a function isn't ready, and the wait until all are ready
 site_status      all of that for a site's functions, as `eaves status` shows it; agents with their logs and queues
 
 The package must never change an object, read the values of a Secret, or call a fault final that may still disappear by

@@ -18,6 +18,12 @@ from knative.resources.metadata import OURS
 SIDECAR = "queue-proxy"
 """Name of the container in a function's pod that Knative adds."""
 MAX_SAID = 300
+REVISION_LABEL = "serving.knative.dev/revision"
+MAX_DELAY_S = 15.0
+"""Maximum seconds that a controller or a networking layer may take before it counts as faulty; one that works takes
+less than 2 s."""
+UNSEEN = "controller"
+"""Value of `Diagnosis.cause` when an object's controller hasn't processed its last change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,3 +149,22 @@ def quote(message: str) -> str:
     """Shorten a message of another program to one line; the end is kept, which names the reason of nested errors."""
     text = " ".join(message.split()).rstrip(".")
     return text if len(text) <= MAX_SAID else f"...{text[-MAX_SAID:]}"
+
+
+def explain_unseen(value: Object, now: float) -> Diagnosis | None:
+    """Report that a controller hasn't processed an object's last change; return None in the first seconds.
+
+    Args:
+        value: The object.
+        now: The API server's clock, Unix seconds; 0 when it isn't known.
+    """
+    applied = last_applied(value)
+    waited_s = now - applied if now and applied else 0.0
+    if waited_s < MAX_DELAY_S:
+        return None
+    where = "knative-serving" if value.get("kind") == KSERVICE.kind else "knative-eventing"
+    return Diagnosis(
+        UNSEEN,
+        f"its controller has not processed the change that was applied {waited_s:.0f} s ago",
+        f"kubectl -n {where} get pods",
+    )

@@ -41,6 +41,7 @@ from knative.resources.metadata import APP_LABEL, OURS, PART_LABEL, labels_of
 from knative.status.conditions import (
     Diagnosis,
     condition,
+    explain_unseen,
     is_alive,
     is_true,
     last_applied,
@@ -50,7 +51,6 @@ from knative.status.conditions import (
     parse_time,
     quote,
 )
-from knative.status.diagnosis import explain_unseen
 from knative.status.pods import diagnose_pods, list_events, read_permitted
 from knative.status.refusals import ROOM, explain_refusal, explain_scheduling
 

@@ -61,7 +61,6 @@ from knative.status.conditions import (
     observed,
     parse_time,
 )
-from knative.status.diagnosis import read_function
 from knative.status.parts import (
     FAILED,
     MISSING,
@@ -74,6 +73,7 @@ from knative.status.parts import (
     unknown_part,
 )
 from knative.status.pods import read_permitted
+from knative.status.readiness import read_function
 
 REPORT_TIMEOUT_S = 5.0
 """Maximum seconds for one agent's answer."""
@@ -206,20 +206,21 @@ def _describe(pod: Object) -> AgentPod:
 
 def _read(cluster: Cluster, pod: AgentPod) -> QueueReport:
     sources = (pod.agent.partition(".")[2],) if pod.container == CONTAINER else ()
+    silent = partial(describe_silent, pod.agent, sources, pod=pod.name)
     if pod.phase != "Running":
-        return describe_silent(pod.agent, sources, pod=pod.name, state=pod.phase.lower())
+        return silent(state=pod.phase.lower())
     try:
         answer = cluster.ask_pod(pod.name, METRICS_PORT, HEALTH, timeout_s=REPORT_TIMEOUT_S, namespace=pod.namespace)
         report = from_json(QueueReport, json.loads(answer.body)["report"])
-        return replace(report, name=pod.agent, pod=pod.name)
     except ClusterError as error:
-        return describe_silent(pod.agent, sources, pod=pod.name, state="unknown", reason=error.message)
+        return silent(state="unknown", reason=error.message)
     except (ValueError, KeyError, TypeError):
-        answer_text = answer.body[:200].decode(errors="replace")
-        reason = f"{HEALTH} answered {answer.status} without a report: {answer_text}"
-        return describe_silent(pod.agent, sources, pod=pod.name, state="unknown", reason=reason)
+        text = answer.body[:200].decode(errors="replace")
+        return silent(state="unknown", reason=f"{HEALTH} answered {answer.status} without a report: {text}")
+    return replace(report, name=pod.agent, pod=pod.name)
 
 
+KUBECTL = "kubectl"
 MODULE = ("python", "-P", "-m", "eaves.sources.queue")
 TIMEOUT_S = 120.0
 """Maximum seconds for one command; purging a million entries takes about a minute."""
@@ -231,12 +232,10 @@ class Kubectl:
     """The program kubectl and the options by which it connects to the cluster.
 
     Attributes:
-        program: Name or path of kubectl.
         kubeconfig: The kubeconfig, or several with `:` between them; None leaves the choice to kubectl.
         context: Context of the kubeconfig; empty means the current one.
     """
 
-    program: str = "kubectl"
     kubeconfig: Path | None = None
     context: str = ""
 
@@ -245,7 +244,7 @@ class Kubectl:
         variables = ["env", f"KUBECONFIG={self.kubeconfig}"] if self.kubeconfig is not None else []
         context = ["--context", self.context] if self.context else []
         where = ["--namespace", namespace, "exec", pod, "--container", container, "--"]
-        return [*variables, self.program, *context, *where, *command]
+        return [*variables, KUBECTL, *context, *where, *command]
 
 
 class PodQueue(RemoteQueue):
@@ -263,17 +262,15 @@ class PodQueue(RemoteQueue):
 
     def __init__(self, kubectl: Kubectl, namespace: str, pod: str, *, container: str = CONTAINER) -> None:
         super().__init__(pod)
-        self._kubectl = kubectl
         self._build = partial(kubectl.build_exec, namespace, pod, container=container)
 
     def _send(self, request: str) -> bytes:
         command = self._build([*MODULE, request])
         shown = shlex.join(command)
-        if shutil.which(self._kubectl.program) is None:
+        if shutil.which(KUBECTL) is None:
             raise ClusterError(
-                f"{self._kubectl.program} is not installed on this machine, and reading the queue of {self._name} "
-                "needs it",
-                hint=f"install {self._kubectl.program}, or run this command on a machine that has it: {shown}",
+                f"{KUBECTL} is not installed on this machine, and reading the queue of {self._name} needs it",
+                hint=f"install {KUBECTL}, or run this command on a machine that has it: {shown}",
             )
         try:
             done = subprocess.run(

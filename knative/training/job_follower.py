@@ -82,7 +82,6 @@ def follow_job(
     *,
     on_line: Say,
     say: Say,
-    max_silence_s: float = MAX_SILENCE_S,
 ) -> Manifest:
     """Follow a Job to its end, report its log lines and the state of its pods, and return the Job.
 
@@ -91,11 +90,10 @@ def follow_job(
         name: Name of the Job.
         on_line: Function that gets each log line of the training.
         say: Function that gets a text when something happens to the Job or its pods.
-        max_silence_s: Maximum seconds without a connection to the cluster.
 
     Raises:
         NotFoundError: When the Job was removed.
-        UnreachableClusterError: When there is no connection for `max_silence_s` seconds.
+        UnreachableClusterError: When there is no connection for `MAX_SILENCE_S` seconds.
         ClusterError: When the cluster refuses a request.
     """
     follower, lost = _Follower(cluster, name, on_line, say), 0.0
@@ -107,7 +105,7 @@ def follow_job(
             lost = 0.0
         except UnreachableClusterError as error:
             lost = lost or time.monotonic()
-            if time.monotonic() - lost > max_silence_s:
+            if time.monotonic() - lost > MAX_SILENCE_S:
                 raise
             follower.report(
                 f"the cluster can't be reached; trying again, while the Job {name} continues ({error.message})"

@@ -89,19 +89,18 @@ class PodRunReader:
     def __init__(self, cluster: Cluster, pod: str, place: str) -> None:
         self._cluster, self._pod, self.uri = cluster, pod, place
 
-    def wait(self, say: Say, *, ready_s: float = READY_S) -> None:
+    def wait(self, say: Say) -> None:
         """Wait until the reader pod answers.
 
         Args:
             say: Function that gets a line on what the pod waits for.
-            ready_s: Maximum seconds to wait.
 
         Raises:
             StorageError: When the pod doesn't answer in that time.
             DeniedError: When the current user may not reach it by port-forward.
             ClusterError: When a request to the cluster is refused or fails.
         """
-        deadline, reported = time.monotonic() + ready_s, ""
+        deadline, reported = time.monotonic() + READY_S, ""
         while True:
             pod = self._cluster.get(POD, self._pod) or {}
             phase = status_of(pod).get("phase", "Pending")

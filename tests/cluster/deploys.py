@@ -15,7 +15,7 @@ from knative.inventory import DeploymentRecord, read_inventory
 from knative.resources.metadata import APP_LABEL, AppOwner
 from knative.resources.rendering import render_app
 from knative.settings import ClusterApp, KnativeSettings, RolloutSettings, SiteSettings
-from knative.status.wait import Rows
+from knative.status.readiness import Rows
 from tests.cluster.apps import IMAGE, NAME, at_site, plain_app
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
 

@@ -6,7 +6,7 @@ import pytest
 
 from knative.client.cluster import Cluster
 from knative.status.conditions import CAUSES, Diagnosis
-from knative.status.diagnosis import read_function
+from knative.status.readiness import read_function
 from tests.cluster.expanded import (
     APPLIED_S,
     NAME,

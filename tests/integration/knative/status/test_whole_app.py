@@ -13,7 +13,7 @@ from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
 from knative.resources.rendering import render_app
 from knative.rollout import parse_rollout_status
 from knative.settings import ClusterApp, KnativeSettings
-from knative.status.wait import Rows, wait_ready
+from knative.status.readiness import Rows, wait_ready
 from tests.cluster.apps import NAME, at_site, full_app, full_settings, plain_app
 from tests.cluster.deploys import HOME, OWNER, SITE
 from tests.fakes.controllers.knative import Knative
