@@ -64,12 +64,7 @@ class InsideCluster(Cluster):
         timeout_s: float = 30.0,
         namespace: str | None = None,
     ) -> HttpAnswer:
-        """Send a GET to a pod at its address.
-
-        Raises:
-            AbsentError: When there is no such pod.
-            ClusterError: When the pod has no address yet, or doesn't answer.
-        """
+        """Send a GET to a pod at its address."""
         found = self.get(POD, pod, namespace=namespace)
         if found is None:
             raise AbsentError(f"there is no pod {pod}", hint="eaves status --on knative")
@@ -98,7 +93,6 @@ class SiteBackend:
     pod, and a pod has neither the runs nor the artifacts of its functions.
 
     Args:
-        site: The site.
         send: Sends an event to a function, by its name, and returns the function's answer.
         title: Name of the site for people.
         records: History of the events that the console received.
@@ -203,16 +197,11 @@ def open_console(
 
     Args:
         settings: Settings of the process.
-        cluster: Connection to the site's cluster.
         client: Client for requests to functions.
         stack: Closes everything in order.
 
     Returns:
         The server of the pages.
-
-    Raises:
-        ConfigError: When other machines could open the pages without a password, or a port can't be used.
-        StorageError: When a file can't be read or written.
     """
     security = SecuritySettings(host=settings.host, credentials=settings.credentials, state=settings.data)
     check_exposure(security, command="python -P -m knative.console")

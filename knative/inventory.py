@@ -127,15 +127,10 @@ class Inventory:
         """Raise an error when another user deployed or removed the app since this inventory's deployment was recorded.
 
         Args:
-            cluster: Connection to the site's cluster.
             before: The next action, for the error's message, such as `its rollout began`.
 
         Returns:
             The inventory as it is now.
-
-        Raises:
-            ConflictError: When the deployment is no longer the newest; the message names who deployed what, and when.
-            ClusterError: When a request to the cluster is refused or fails.
         """
         found = read_inventory(cluster, self.app)
         if found.deployment != self.deployment:
@@ -169,13 +164,7 @@ def take_over(image: str, site: str) -> str:
 
 
 def read_inventory(cluster: Cluster, app: str) -> Inventory:
-    """Read the inventory of an app from the cluster's namespace; it is empty when the app has none.
-
-    Raises:
-        ConflictError: When a ConfigMap of that name is not an inventory of this app.
-        InvalidError: When the inventory is damaged.
-        ClusterError: When a request to the cluster is refused or fails.
-    """
+    """Read the inventory of an app from the cluster's namespace; it is empty when the app has none."""
     found = cluster.get(CONFIG_MAP, inventory_name(app))
     return Inventory(app=app) if found is None else _parse(found, cluster, app)
 
@@ -199,17 +188,11 @@ def take_number(
     When the deploy is killed after this, `eaves reconcile` applies the recorded deployment.
 
     Args:
-        cluster: Connection to the site's cluster.
-        app: Name of the app.
         deployment: The deployment to record, without number and time.
         seen: The inventory that the decision to deploy was based on; None replaces whatever deployment is recorded.
 
     Returns:
         The inventory with the recorded deployment, and the deployment that it replaced.
-
-    Raises:
-        ConflictError: When another user deployed at the same time, or since `seen` was read; then nothing is recorded.
-        ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, app) if seen is None else seen
     number = (inventory.deployment.sequence if inventory.deployment is not None else 0) + 1
@@ -224,10 +207,6 @@ def note_removal(cluster: Cluster, app: str, by: str) -> None:
     """Record that an app is being removed, so that neither a deploy in progress nor `reconcile` applies objects again.
 
     Nothing is recorded for an app without a record of a deployment.
-
-    Raises:
-        ConflictError: When another user deploys at the same time.
-        ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, app)
     if inventory.deployment is not None and inventory.deployment.image:
@@ -248,16 +227,11 @@ def change_inventory(
     removed during a deploy, or two processes reconcile. Their changes are kept.
 
     Args:
-        cluster: Connection to the cluster, in the app's namespace.
         inventory: The inventory as it was read or written last.
         change: Function that returns the new inventory, given the present one; it is called again when another process
             wrote first.
         before: The next action, for the error's message.
         mine: The deployment that the caller works on; None means that of `inventory`.
-
-    Raises:
-        ConflictError: When another user deployed or removed the app since the inventory was read.
-        ClusterError: When a request to the cluster is refused or fails.
     """
     for _ in range(ATTEMPTS):
         try:
@@ -280,10 +254,6 @@ def write_inventory(cluster: Cluster, inventory: Inventory) -> Inventory:
 
     Returns:
         The inventory with its new `version`.
-
-    Raises:
-        ConflictError: When the inventory has changed since it was read.
-        ClusterError: When the inventory can't be written.
     """
     version, uid = (inventory.version, inventory.uid) if inventory.version else _create(cluster, inventory.app)
     manifest = _manifest(inventory.app)

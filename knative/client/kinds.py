@@ -110,11 +110,7 @@ def status_of(one: Object) -> Object:
 
 
 def kind_of(manifest: Object) -> ObjectKind:
-    """Return the kind of an object, from its `apiVersion` and `kind`.
-
-    Raises:
-        ClusterError: When Eaves doesn't know the kind.
-    """
+    """Return the kind of an object, from its `apiVersion` and `kind`."""
     key = (str(manifest.get("apiVersion", "")), str(manifest.get("kind", "")))
     if key not in _KINDS:
         raise ClusterError(

@@ -52,12 +52,6 @@ def forward(transport: ApiTransport, request: ApiRequest, port: int, path: str, 
         port: TCP port in the pod.
         path: Path in the pod, with its query.
         timeout_s: Time limit of the request and its answer, seconds.
-
-    Raises:
-        DeniedError: When the current user may not forward ports, or is not logged in.
-        AbsentError: When there is no such pod.
-        UnreachableClusterError: When the API server isn't reached, or the answer doesn't come in time.
-        ClusterError: When nothing listens at that port, or a proxy before the API server passes no WebSockets.
     """
     started = time.monotonic()
     ends_at = started + timeout_s

@@ -100,20 +100,13 @@ class ApiTransport:
         self._lock = threading.Lock()
 
     def json(self, request: ApiRequest) -> Manifest:
-        """Send a request and return the object in its answer.
-
-        Raises:
-            ClusterError: When the API server refuses the request, or its answer isn't an object.
-        """
+        """Send a request and return the object in its answer."""
         return parse_object(request.call, self.send(request))
 
     def send(self, request: ApiRequest, *, timeout_s: float | None = None) -> HttpAnswer:
         """Send a request; return its answer of any status.
 
         The request is repeated when the server is overloaded or the connection breaks.
-
-        Raises:
-            UnreachableClusterError: When there is no answer within `timeout_s`, or the transport's own limit.
         """
         limit_s, started, failures = timeout_s or self._timeout_s, time.monotonic(), 0
         while True:
@@ -138,12 +131,8 @@ class ApiTransport:
         """Send a request once and return its answer of any status; renew refused credentials once.
 
         Args:
-            request: The request.
             timeout_s: Time that is left, seconds.
             limit_s: The whole time limit, for messages; 0: `timeout_s`.
-
-        Raises:
-            UnreachableClusterError: When there is no answer.
         """
         started, renewed = time.monotonic(), False
         while True:
@@ -192,11 +181,7 @@ class ApiTransport:
 
 
 def parse_object(call: ApiCall, answer: HttpAnswer) -> Manifest:
-    """Parse the JSON object in an answer of the API server.
-
-    Raises:
-        ClusterError: When the answer is a refusal, or isn't an object.
-    """
+    """Parse the JSON object in an answer of the API server."""
     if not 200 <= answer.status < 300:
         raise build_api_error(answer.status, answer.body, call)
     try:

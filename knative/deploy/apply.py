@@ -73,20 +73,10 @@ def apply_app(
     removed, by UID.
 
     Args:
-        cluster: Connection to the cluster, in the app's namespace.
-        manifests: Objects that `render_app` returned.
-        owner: The app.
         inventory: The app's inventory if it was read or written already; None reads it.
         adopt: Take over objects that others made, and fields that other managers own.
         dry_run: Let the API server and its webhooks validate the objects, and change nothing.
         check: Function that gets each object before it is applied, and raises an error to stop.
-
-    Raises:
-        ConflictError: Without `adopt`, when others made an object of the same name (then nothing is applied), or when
-            another manager owns a field (then no later object is applied). Also when another user deploys or removes
-            the app at the same time; then nothing is removed.
-        InvalidError: When the cluster refuses an object; the hint names the fix.
-        ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, owner.app) if inventory is None else inventory
     known = find_known(cluster, manifests, owner, adopt=adopt)

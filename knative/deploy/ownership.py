@@ -108,11 +108,7 @@ def key_of(one: Object, cluster: Cluster) -> ObjectKey:
 
 
 def kind_named(key: ObjectKey) -> ObjectKind:
-    """Return the kind of an object in the inventory.
-
-    Raises:
-        InvalidError: When this version of Eaves doesn't know the kind.
-    """
+    """Return the kind of an object in the inventory."""
     if key.kind not in _KINDS:
         raise InvalidError(
             f"the inventory lists {key.kind} {key.name} in {key.namespace}, but this version of Eaves does not "
@@ -136,9 +132,6 @@ def find_labelled(cluster: Cluster, owner: AppOwner) -> list[Object]:
     """List the objects that carry an app's labels, without those that another object controls.
 
     Knative copies the labels of a Knative Service to the Kubernetes Services that it makes for that Service.
-
-    Raises:
-        ClusterError: When a request to the cluster is refused or fails.
     """
     selector = f"{APP_LABEL}={owner.app},{OURS}"
     found = [one for kind in AT_HOME for one in cluster.list(kind, selector=selector)]
@@ -152,12 +145,7 @@ def find_labelled(cluster: Cluster, owner: AppOwner) -> list[Object]:
 def find_known(
     cluster: Cluster, manifests: Manifests, owner: AppOwner, *, adopt: bool = True
 ) -> dict[ObjectKey, Object]:
-    """Return the existing objects that have the name of a rendered object.
-
-    Raises:
-        ConflictError: Without `adopt`, when an object of another owner has a name that the app renders.
-        ClusterError: When a request to the cluster is refused or fails.
-    """
+    """Return the existing objects that have the name of a rendered object."""
     found: dict[ObjectKey, Object] = {}
     for manifest in manifests:
         one = _read(cluster, manifest)
@@ -223,14 +211,7 @@ def remove_app(cluster: Cluster, owner: AppOwner, *, adopt: bool = False) -> lis
     accepted yet stay, because Kubernetes keeps the volumes of a deleted StatefulSet.
 
     Args:
-        cluster: Connection to the cluster, in the app's namespace.
-        owner: The app.
         adopt: Delete also objects that `eaves render` rendered and another tool applied.
-
-    Raises:
-        ConflictError: When `deploy` applied none of the objects, or another user deploys the app at the same time.
-        NotFoundError: When the app has no objects.
-        ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, owner.app)
     items = find_removable(cluster, owner, inventory, adopt=adopt)
@@ -253,10 +234,6 @@ def delete_objects(
 
     Never is another object of the same name deleted; the result of one is then `left`. An object that is already gone
     has no result.
-
-    Raises:
-        ConflictError: When another user deployed or removed the app.
-        ClusterError: When a request to the cluster is refused or fails.
     """
     done = []
     for key in order_removal(items):
@@ -284,12 +261,7 @@ def delete_objects(
 def prune(
     cluster: Cluster, inventory: Inventory, left: Iterable[ObjectKey], *, dry_run: bool = False
 ) -> list[ApplyResult]:
-    """Delete objects that the app no longer has, and take them off the inventory.
-
-    Raises:
-        ConflictError: When another user deployed or removed the app.
-        ClusterError: When a request to the cluster is refused or fails.
-    """
+    """Delete objects that the app no longer has, and take them off the inventory."""
     gone = {key: inventory.items[key] for key in left}
     done = delete_objects(cluster, inventory, gone, dry_run=dry_run)
     if gone and not dry_run:
@@ -308,15 +280,9 @@ def find_removable(
     """Find the objects that `remove_app` deletes, with their UIDs: those that the inventory lists.
 
     Args:
-        cluster: Connection to the cluster, in the app's namespace.
-        owner: The app.
         inventory: The app's inventory if it was read already; None reads it.
         adopt: Include objects with the app's labels that another tool applied, or that a deploy left which a removal
             overtook.
-
-    Raises:
-        ConflictError: When the app has no inventory, but objects carry its labels.
-        ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, owner.app) if inventory is None else inventory
     found = dict(inventory.items)
@@ -339,12 +305,7 @@ def prune_pins(cluster: Cluster, app: str, *, inventory: Inventory | None = None
     All pins stay while the inventory is damaged, and while a deploy is in progress, which may need one of them again.
 
     Args:
-        cluster: Connection to the cluster.
-        app: Name of the app.
         inventory: The app's inventory if it was read just now; None reads it.
-
-    Raises:
-        ClusterError: When a request to the cluster fails.
     """
     with suppress(DeniedError, ConflictError, InvalidError):
         inventory = read_inventory(cluster, app) if inventory is None else inventory

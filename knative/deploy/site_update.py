@@ -168,11 +168,6 @@ def apply_newest(
 
     The inventory is read before the function's Service is applied, and every second. When the inventory is written,
     before the first object and before any is removed, the API server detects a newer deployment.
-
-    Raises:
-        ConflictError: When another manager owns a field that would change, or another user deployed or removed the app
-            since.
-        ClusterError: When a request to the cluster is refused or fails.
     """
     name, looked = wanted.app.function.name, time.monotonic()
 
@@ -214,18 +209,9 @@ def follow_rollout(
     """Advance a rollout until it ends; while the cluster can't be reached, wait for it.
 
     Args:
-        cluster: Connection to the site's cluster.
-        name: Name of the function.
         newest: Inventory with the deployment whose rollout is followed.
         tell: Function that gets a line whenever the rollout's state changes.
         poll_s: Seconds between two steps.
-
-    Raises:
-        ConflictError: When another user deployed or removed the app during the wait; the rollout then belongs to that
-            deployment.
-        StartError: When the rollout was rolled back or is held.
-        UnreachableClusterError: When the cluster is silent for `MAX_SILENCE_S` seconds; a later `reconcile` continues.
-        ClusterError: When a request to the cluster is refused or fails.
     """
     reported, heard = "", time.monotonic()
     outcome: rollout.RolloutOutcome | None = None

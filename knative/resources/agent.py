@@ -297,11 +297,7 @@ def _path_in_pod(source: SourceSpec) -> str:
 
 
 def configure(source: SourceSpec) -> ConfiguredSource:
-    """Parse a source's settings the way its agent does.
-
-    Raises:
-        ConfigError: When the settings have faults, which the file eaves.yaml that was loaded doesn't have.
-    """
+    """Parse a source's settings the way its agent does."""
     configured, faults = read_source(source_values(source), "eaves.yaml", "")
     if configured is None:
         raise ConfigError(faults)

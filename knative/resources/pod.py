@@ -121,11 +121,7 @@ def common_fragment(shared: Fragment, own: Fragment | None = None) -> Manifest:
 
 
 def load_fragment(text: str) -> Manifest:
-    """Parse a fragment that is given as YAML or JSON text, as on a command line.
-
-    Raises:
-        ValueError: When the text is neither empty nor a mapping.
-    """
+    """Parse a fragment that is given as YAML or JSON text, as on a command line."""
     loaded = load_yaml(text) if text else {}
     if not isinstance(loaded, dict):
         raise ValueError("must be a mapping, such as {imagePullSecrets: [{name: registry}]}")  # noqa: TRY004

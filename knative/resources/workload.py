@@ -135,10 +135,8 @@ def build_app_part(
     """Build the workload of a part of an app.
 
     Args:
-        app: The app.
         name: Name of the part's objects.
         part: The part, the value of PART_LABEL.
-        namespace: Namespace of the objects; empty leaves it out, None is the site's.
         own: Labels that distinguish it from parts of the same kind; without them PART_LABEL does.
     """
     selected, space = own or {PART_LABEL: part}, app.site.namespace if namespace is None else namespace

@@ -147,7 +147,6 @@ def _judge(state: RolloutState, counts: RevisionCounts, words: _Words, margin: f
     """Assess the new revision by the failed requests in `counts`.
 
     Args:
-        state: State of the rollout.
         counts: Counts in which the requests that count against a revision are the failed ones.
         words: Words for these requests.
         margin: Increase of their share that must be ruled out for the step to pass.

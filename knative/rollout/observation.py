@@ -50,11 +50,7 @@ class MetricsScrape:
 
 
 def scrape_metrics(cluster: Cluster, revisions: Iterable[str]) -> MetricsScrape:
-    """Read the metrics of every pod of some revisions.
-
-    Raises:
-        UnreachableClusterError: When the API server doesn't list the pods.
-    """
+    """Read the metrics of every pod of some revisions."""
     wanted = ",".join(sorted(filter(None, revisions)))
     try:
         pods = cluster.list(POD, selector=f"{REVISION_LABEL} in ({wanted})")
@@ -196,9 +192,6 @@ def describe_unpinned(cluster: Cluster, service: Object) -> str:
 
     The text is such as `pinned on 2 of 3 nodes (node edge-3 can't pull the container image ...)`. It is empty when
     every node that the revision may run on has the container image, and for a deployment without a pin.
-
-    Raises:
-        ClusterError: When a request to the API server fails. A missing right is described.
     """
     name = annotations_of(service).get(PIN_ANNOTATION, "")
     if not name:
@@ -230,14 +223,7 @@ def hold_unpinned(
     Only decisions that would raise the new revision's share are changed.
 
     Args:
-        cluster: Connection to the cluster.
-        service: The Knative Service.
-        state: State of the rollout.
         decision: Decision of `knative.rollout.plan`.
-        now: Unix time in seconds.
-
-    Raises:
-        ClusterError: When a request to the API server fails.
     """
     if decision.action not in (RolloutAction.ADVANCE, RolloutAction.FINISH) or not state.old:
         return decision  # before the first revision nothing serves, so waiting would be useless
@@ -256,15 +242,9 @@ def require_pinned(cluster: Cluster, service: Object, standing: RolloutStatus, p
     """Raise an error if a plan raises the newest revision's share and the revision isn't pinned on every node in time.
 
     Args:
-        cluster: Connection to the cluster.
-        service: The Knative Service.
         standing: Status of the rollout, as the Service has it.
         plan: Plan that is about to be written.
         wait_s: Seconds to wait for the pin.
-
-    Raises:
-        StartError: When the revision isn't pinned in that time.
-        ClusterError: When a request to the API server fails.
     """
     new, until = standing.newest, time.monotonic() + wait_s
     more = plan.traffic is not None and plan.traffic.get(new, 0) > standing.shares.get(new, 0)

@@ -216,9 +216,6 @@ def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan | No
     """Plan a share of requests for the newest revision, as chosen by a user; None when it has all of them already.
 
     From then on, no automatic rollout changes the share of this revision.
-
-    Raises:
-        NotFoundError: When there is no other revision to get the rest.
     """
     new = _newest(standing)
     old = find_largest_share(standing.shares, apart_from=new) or standing.other
@@ -249,14 +246,9 @@ def plan_rollback(standing: RolloutStatus, now: float, *, undo: bool = True) -> 
     """Plan to give all requests to the previous revision; return None when it has them already.
 
     Args:
-        standing: Status of the rollout.
-        now: Unix time in seconds.
         undo: Whether a second rollback restores the revision that was rolled back, if it had all requests before. With
             False it does nothing, so that a command for many sites can be repeated for the sites that could not be
             reached.
-
-    Raises:
-        NotFoundError: When there is no revision before it.
     """
     new = _newest(standing)
     state = standing.current
@@ -288,9 +280,6 @@ def plan_begin(standing: RolloutStatus, settings: RolloutSettings, now: float, *
     """Plan a rollout of the newest revision in steps.
 
     Args:
-        standing: Status of the rollout.
-        settings: Settings of the rollout.
-        now: Unix time in seconds.
         again: Continue a rollout that is held or was rolled back, at its present share.
     """
     new, state = standing.newest, standing.current
@@ -330,9 +319,7 @@ def plan_decision(
 
     Args:
         state: State that the decision was made for.
-        decision: The decision.
         seen: Traffic that the Service has now.
-        now: Unix time in seconds.
         unread: Names of the new and the old revision's pods whose metrics couldn't be read.
     """
     action, percent, why = decision

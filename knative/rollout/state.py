@@ -185,11 +185,7 @@ def render_state(state: RolloutState) -> str:
 
 
 def parse_state(text: str) -> RolloutState:
-    """Parse an annotation's value; members that this version doesn't know are left out.
-
-    Raises:
-        ValueError: When the value is unreadable or contradicts itself; the message names the fault.
-    """
+    """Parse an annotation's value; members that this version doesn't know are left out."""
     known = {one.name for one in fields(RolloutSettings)}
     try:
         values = json.loads(text, parse_int=_parse_number, parse_float=_parse_number)

@@ -152,12 +152,7 @@ def quote(message: str) -> str:
 
 
 def explain_unseen(value: Object, now: float) -> Diagnosis | None:
-    """Report that a controller hasn't processed an object's last change; return None in the first seconds.
-
-    Args:
-        value: The object.
-        now: The API server's clock, Unix seconds; 0 when it isn't known.
-    """
+    """Report that a controller hasn't processed an object's last change; return None in the first seconds."""
     applied = last_applied(value)
     waited_s = now - applied if now and applied else 0.0
     if waited_s < MAX_DELAY_S:

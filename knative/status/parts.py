@@ -102,14 +102,8 @@ class PartReader:
     """The parts of a site's apps, read with one list request for each kind in each namespace.
 
     Args:
-        cluster: Connection to the site's cluster.
         places: Kinds and namespaces that are listed. Brokers may belong to any user, the other objects are Eaves'.
-        now: The API server's clock, Unix seconds.
         keep: Function that returns whether an object counts.
-
-    Raises:
-        ClusterError: When a request to the cluster fails. A kind that the user may not list is no error: `unseen` gets
-            one part of state `unknown`.
     """
 
     def __init__(
@@ -142,11 +136,7 @@ class PartReader:
 
 
 def judge_parts(cluster: Cluster, values: Sequence[Object], *, now: float) -> list[PartStatus]:
-    """Return the readiness of the given objects; the pods of workloads among them are read from the cluster.
-
-    Raises:
-        ClusterError: When a request to the cluster fails.
-    """
+    """Return the readiness of the given objects; the pods of workloads among them are read from the cluster."""
     pods: dict[str, Sequence[Object]] = {}
     for space in dict.fromkeys(namespace_of(value) for value in values if value["kind"] in WORKLOADS):
         # without the pods, the counts in a workload's status show whether it is ready
@@ -198,10 +188,6 @@ def wanted_parts(manifests: Iterable[Object], namespace: str) -> list[Key]:
     """Return the parts of an app whose readiness a deploy waits for, and the Brokers that they name.
 
     Pins of container images aren't among them, since nodes may be switched off.
-
-    Args:
-        manifests: Objects that were applied.
-        namespace: Namespace of the manifests that name no namespace.
     """
     found: list[Key] = []
     for manifest in manifests:

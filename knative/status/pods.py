@@ -66,9 +66,6 @@ def diagnose_pods(cluster: Cluster, pods: Sequence[Object]) -> Diagnosis | None:
     """Explain why pods of one workload aren't ready; faults that don't go away by themselves come first.
 
     The first pods' Events are read if they wait, and the logs of their own containers.
-
-    Raises:
-        ClusterError: When a request to the cluster fails; objects that the user may not read are left out.
     """
     explained = (diagnose_pod(cluster, pod) for pod in pods[:MAX_PODS])
     return min((one for one in explained if one is not None), key=lambda one: not one.final, default=None)
@@ -113,7 +110,6 @@ def explain_pod(pod: Object, *, log: Sequence[str] = (), events: Sequence[Object
     """Explain why a pod isn't ready; return None when it is, or when it only needs more time.
 
     Args:
-        pod: The pod.
         log: Last lines of the log of its own container; from the process before the last restart if it waits.
         events: Core Events about the pod, the newest first.
     """

@@ -225,14 +225,7 @@ def read_function(cluster: Cluster, name: str, *, service: Object | None = None,
     """Read a function, and diagnose it if it isn't ready.
 
     Args:
-        cluster: Connection to the site's cluster.
-        name: Name of the Service, in the cluster's namespace.
         service: The Service if it was read already.
-        now: The API server's clock, Unix seconds; 0 when it isn't known.
-
-    Raises:
-        NotFoundError: When there is no such Service.
-        ClusterError: When a request to the cluster fails; objects that the user may not read are left out.
     """
     service = service or cluster.get(KSERVICE, name)
     if service is None:

@@ -241,7 +241,6 @@ def explain_pull(image: str, said: str, *, node: str, namespace: str) -> Diagnos
         image: Name of the container image.
         said: Reason and message of the waiting container or of the Revision.
         node: Node that failed to pull; empty when Knative's controller failed to resolve the tag.
-        namespace: Namespace of the pod.
     """
     try:
         host = parse_reference(image).host

@@ -139,15 +139,10 @@ def read_agent_logs(cluster: Cluster, owner: AppOwner, name: str, *, lines: int)
     """Read the last log lines of an agent, pod by pod; those of the process before a restart if there are none yet.
 
     Args:
-        cluster: Connection to the site's cluster.
         owner: The function, and the namespace of its agents on nodes.
         name: `FUNCTION.SOURCE`, `FUNCTION.relay` or `FUNCTION.TRIGGER-mqtt` for one agent, `FUNCTION.agent` for all
             agents.
         lines: Maximum number of lines for each pod, and in total.
-
-    Raises:
-        NotFoundError: When there is no such agent, or none of its pods has started.
-        ClusterError: When a request to the cluster is refused or fails.
     """
     pods = list_agent_pods(cluster, owner)
     chosen = [pod for pod in pods if name in (pod.agent, f"{owner.app}.{ALL}")]
@@ -164,14 +159,9 @@ def read_logs(cluster: Cluster, name: str, containers: Sequence[tuple[str, str, 
     """Read the last log lines of containers; those of the process before a restart if there are none yet.
 
     Args:
-        cluster: Connection to the cluster.
         name: Name of what the containers belong to, for the error.
         containers: Pod, container and namespace of each; at least one.
         lines: Maximum number of lines of each, and in total.
-
-    Raises:
-        NotFoundError: When no container has started.
-        ClusterError: When a log can't be read.
     """
     found: list[str] = []
     silent: list[ClusterError] = []
@@ -298,11 +288,7 @@ def read_status(cluster: Cluster, owner: AppOwner) -> list[FunctionStatus]:
     The queue of Knative's broker can't be read from here.
 
     Args:
-        cluster: Connection to the cluster.
         owner: The site, and the namespace of its agents on nodes.
-
-    Raises:
-        ClusterError: When a request to the cluster is refused or fails.
     """
     services = sorted(cluster.list(KSERVICE, selector=OURS), key=name_of)
     if not services:

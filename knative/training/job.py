@@ -205,7 +205,6 @@ def _build_spec(training: TrainingJob, output: str, *, publishes: bool = False, 
     """Build a Job's spec with one container.
 
     Args:
-        training: The training.
         output: Path or URI below which runs are stored, or of the run itself.
         publishes: Whether the model is converted and published too.
         by_event: Whether an event names the images.
@@ -287,7 +286,6 @@ def _settings_option(training: TrainingJob, *, by_event: bool, publishes: bool) 
     defaults.
 
     Args:
-        training: The training.
         by_event: Whether an event names the images.
         publishes: Whether the model is converted and published too.
     """

@@ -81,7 +81,6 @@ class PodRunReader:
     """Reader of a run's files through a reader pod, by port-forward.
 
     Args:
-        cluster: Connection to the pod's cluster.
         pod: Name of the pod.
         place: Path or URI of the run, for error messages.
     """
@@ -94,11 +93,6 @@ class PodRunReader:
 
         Args:
             say: Function that gets a line on what the pod waits for.
-
-        Raises:
-            StorageError: When the pod doesn't answer in that time.
-            DeniedError: When the current user may not reach it by port-forward.
-            ClusterError: When a request to the cluster is refused or fails.
         """
         deadline, reported = time.monotonic() + READY_S, ""
         while True:
@@ -127,11 +121,7 @@ class PodRunReader:
         return self._piece(name, 0, 1) is not None
 
     def read(self, name: str) -> bytes:
-        """Read a file of the run.
-
-        Raises:
-            StorageError: When the file doesn't exist, or can't be read.
-        """
+        """Read a file of the run."""
         content = bytearray()
         while True:
             piece = self._piece(name, len(content), PIECE_BYTES)
