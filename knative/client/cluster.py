@@ -263,7 +263,7 @@ class Cluster:
         Raises:
             ClusterError: When the server doesn't return its version.
         """
-        answer = self._transport.send(self._version(), timeout_s=timeout_s)
+        answer = self._read("/version", timeout_s=timeout_s)
         return str(parse_object(self._transport.call, answer).get("gitVersion", ""))
 
     def serves(self, api_version: str) -> bool:
@@ -272,8 +272,7 @@ class Cluster:
         Raises:
             ClusterError: When the server doesn't answer the question.
         """
-        path = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-        answer = self._transport.send(ApiRequest(call=self._transport.call, path=path, headers=_HEADERS))
+        answer = self._read(f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}")
         return answer.status != 404 and bool(parse_object(self._transport.call, answer))
 
     def clock(self) -> float:
@@ -282,7 +281,7 @@ class Cluster:
         Raises:
             ClusterError: When the server's answer has no date.
         """
-        answer = self._transport.send(self._version())
+        answer = self._read("/version")
         try:
             return parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
         except ValueError as error:
@@ -399,8 +398,9 @@ class Cluster:
         request = self._request("create", POD, namespace, pod, subresource="portforward", headers={})
         return forward(self._transport, request, port, path, timeout_s)
 
-    def _version(self) -> ApiRequest:
-        return ApiRequest(call=self._transport.call, path="/version", headers=_HEADERS)
+    def _read(self, path: str, *, timeout_s: float | None = None) -> HttpAnswer:
+        request = ApiRequest(call=self._transport.call, path=path, headers=_HEADERS)
+        return self._transport.send(request, timeout_s=timeout_s)
 
     def _request(
         self,

@@ -45,7 +45,7 @@ POLL_S = 5.0
 """Seconds between two steps of a rollout that a command waits for."""
 MAX_SILENCE_S = 900.0
 """Seconds without a connection after which waiting for a rollout fails."""
-INTERVAL_S = 1.0
+CHECK_S = 1.0
 """Seconds between two reads of the inventory while objects are applied, to detect another user's deploy."""
 
 
@@ -169,13 +169,13 @@ def apply_newest(
     The inventory is read before the function's Service is applied, and every second. When the inventory is written,
     before the first object and before any is removed, the API server detects a newer deployment.
     """
-    name, looked = wanted.app.function.name, time.monotonic()
+    name, checked_at = wanted.app.function.name, time.monotonic()
 
     def check(manifest: Object) -> None:
-        nonlocal looked
-        if kind_of(manifest) is KSERVICE or time.monotonic() - looked > INTERVAL_S:
+        nonlocal checked_at
+        if kind_of(manifest) is KSERVICE or time.monotonic() - checked_at > CHECK_S:
             inventory.require_newest(cluster, before="the rest was applied")
-            looked = time.monotonic()
+            checked_at = time.monotonic()
 
     rollout.fix_traffic(cluster, name, adopt=wanted.adopt)
     applied = apply_app(cluster, manifests, wanted.owner, inventory=inventory, adopt=wanted.adopt, check=check)
@@ -214,8 +214,8 @@ def follow_rollout(
         poll_s: Seconds between two steps.
     """
     reported, heard = "", time.monotonic()
-    outcome: rollout.RolloutOutcome | None = None
-    while outcome is None or outcome.advancing:
+    while True:
+        outcome: rollout.RolloutOutcome | None = None
         try:
             newest.require_newest(cluster, before="its rollout ended")
             outcome = rollout.advance_rollout(cluster, name)
@@ -223,12 +223,13 @@ def follow_rollout(
         except UnreachableClusterError as error:
             if time.monotonic() - heard > MAX_SILENCE_S:
                 raise
-            outcome, text = None, error.message
+            text = error.message
         if text != reported:
             tell(text)
             reported = text
-        if outcome is None or outcome.advancing:
-            time.sleep(poll_s)
+        if outcome is not None and not outcome.advancing:
+            break
+        time.sleep(poll_s)
     if outcome.state is None or outcome.state.phase is not rollout.RolloutPhase.DONE:
         raise StartError(f"{name} was not promoted: {text}", hint=f"eaves rollout {name}")
     return outcome
