@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from eaves.errors import OciError
 from eaves.platform import DeliverySettings, TriggerSpec
 from eaves.platform.findings import ERROR, NOTE, OK, WARNING, worst
@@ -46,16 +44,6 @@ def test_nothing_is_changed(cluster: Cluster, server: FakeCluster) -> None:
     examine(cluster, APP)
     asked = {one.path for one in server.log if one.method != "GET" and one.query.get("dryRun") != "All"}
     assert asked == {"/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"}
-
-
-@pytest.mark.parametrize(("version", "severity"), [("v1.31.4+k3s1", WARNING), ("v1.99.0", NOTE), ("unknown", NOTE)])
-def test_versions_of_kubernetes_that_were_not_tried(
-    patient: Patient, server: FakeCluster, version: str, severity: str
-) -> None:
-    server.version = version
-    found = patient.one("server")
-    assert found.severity == severity
-    assert version in found.message
 
 
 def test_a_cluster_without_knative(patient: Patient, server: FakeCluster) -> None:

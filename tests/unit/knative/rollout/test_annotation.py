@@ -87,6 +87,7 @@ def test_windows_keep_an_annotation_small() -> None:
         ({"new": None}, "str expected, got 'None'"),
         ({"old": "a-2"}, "its old and new revision are the same"),
         ({"traffic": {"a-1": 50, "a-2": 60}}, "its shares do not add up to 100 %"),
+        ({"since": -1}, "-1 is not a number in the allowed range"),
         ({"since": True}, "float expected, got 'True'"),
         ({"since": float("nan")}, "float expected, got 'nan'"),
         ({"settings": {"min_requests": 0}}, "min_requests: must be >= 1"),
