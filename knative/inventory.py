@@ -106,6 +106,23 @@ class DeploymentRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceMemory:
+    """What a workspace (a directory with an eaves.yaml) remembers about a site between two commands.
+
+    Attributes:
+        known: `DeploymentRecord.mark` of the newest deployment of the site when this workspace last wanted the same as
+            the cluster; empty when it never did.
+        pending: Container image of a deploy from this workspace that hasn't reached the site yet; None when there is
+            none.
+        pending_declared: Container image that eaves.yaml named at that deploy.
+    """
+
+    known: str = ""
+    pending: FunctionImage | None = None
+    pending_declared: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
     """The record of an app's objects in a cluster.
 

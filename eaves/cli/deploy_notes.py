@@ -18,8 +18,7 @@ from eaves.errors import StorageError
 
 if TYPE_CHECKING:
     from eaves.cli.project import Workspace
-    from knative.deploy.site_update import WorkspaceMemory
-    from knative.inventory import DeploymentRecord, FunctionImage
+    from knative.inventory import DeploymentRecord, FunctionImage, WorkspaceMemory
     from knative.settings import SiteSettings
 
 
@@ -39,7 +38,7 @@ class DeployNote:
 
     def site(self, site: SiteSettings) -> WorkspaceMemory:
         """Return the note about a site; an empty one for a site that was never deployed to."""
-        from knative.deploy.site_update import WorkspaceMemory
+        from knative.inventory import WorkspaceMemory
 
         return self.sites.get(site_key(site)) or WorkspaceMemory()
 
@@ -150,8 +149,7 @@ def _parse(values: Mapping[str, Any]) -> DeployNote:
 
 
 def _memory(value: Mapping[str, Any]) -> WorkspaceMemory:
-    from knative.deploy.site_update import WorkspaceMemory
-    from knative.inventory import FunctionImage
+    from knative.inventory import FunctionImage, WorkspaceMemory
 
     pending = value["pending"]
     return WorkspaceMemory(

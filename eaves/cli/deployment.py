@@ -117,7 +117,7 @@ def deploy_to_sites(
         try:
             if not visit.is_alone:
                 return _finish(visit, cluster, update_site(cluster, wanted, taken=taken))
-            updated = update_site(cluster, wanted, show=_show_changes(), tell=say, taken=taken)
+            updated = update_site(cluster, wanted, show=_show_changes(), notify=say, taken=taken)
         except StartError:
             if wait and (retried := visit.retry_refused(cluster, place.project.name)):
                 say(f"{site.name}: {retried}")
@@ -145,7 +145,8 @@ def reconcile_sites(request: DeployRequest, *, named: bool, form: str) -> None:
     note, project = load_note(place.workspace), place.project
 
     def reconcile(visit: Visit) -> SiteUpdate:
-        from knative.deploy.site_update import WantedDeployment, WorkspaceMemory, reconcile_site
+        from knative.deploy.site_update import WantedDeployment, reconcile_site
+        from knative.inventory import WorkspaceMemory
 
         memory, cluster, site = note.site(visit.site) if note else WorkspaceMemory(), visit.cluster(), visit.site
         wish = WantedDeployment(site=site.name, image=request.image, declared=project.knative.image, memory=memory)

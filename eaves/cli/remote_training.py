@@ -85,12 +85,12 @@ def train_remotely(workspace: Workspace, place: Place, *, data: str, output: Pat
     manifest = build_job(training)
     name = manifest["metadata"]["name"]
     try:
-        create_job(cluster, manifest, again=again, say=say)
-        job = follow_job(cluster, name, on_line=say, say=say)
+        create_job(cluster, manifest, again=again, notify=say)
+        job = follow_job(cluster, name, on_line=say, notify=say)
         if find_ending(job) == "Failed":
             raise explain_failure(cluster, job)
         target = output or workspace.runs / training.run_name
-        return download_run(cluster, training, job, target, say=say, progress=build_progress(sys.stderr))
+        return download_run(cluster, training, job, target, notify=say, progress=build_progress(sys.stderr))
     except KeyboardInterrupt as error:
         message = f"this command no longer shows the Job {name}, which continues in the cluster"
         raise CancelledError(message, hint=_attach(name, cluster)) from error

@@ -353,7 +353,7 @@ class Cluster:
         """
         plural, _, name = target.partition("/")
         kind = SERVICE if plural == SERVICE.plural else POD
-        verb = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(method, "get")
+        verb = "get" if method == "GET" else "create"
         route, _, query = path.partition("?")
         request = self._request(
             verb,

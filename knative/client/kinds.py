@@ -18,6 +18,8 @@ Object = Mapping[str, Any]
 """An object as in the API server's JSON, or a part of one."""
 Manifest = dict[str, Any]
 """The same, to be completed, applied or changed."""
+Labels = Mapping[str, str]
+"""Labels or annotations of an object, or a selector of labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def metadata_of(one: Object) -> Object:
     return one.get("metadata") or {}
 
 
-def annotations_of(one: Object) -> Object:
+def annotations_of(one: Object) -> Labels:
     """Return an object's annotations."""
     return metadata_of(one).get("annotations") or {}
 

@@ -80,7 +80,7 @@ def apply_app(
     """
     inventory = read_inventory(cluster, owner.app) if inventory is None else inventory
     known = find_known(cluster, manifests, owner, adopt=adopt)
-    left = _find_left(cluster, inventory, manifests)
+    obsolete = _find_obsolete(cluster, inventory, manifests)
     own = {key_of(one, cluster) for one in manifests if not is_shared(one)}
     uids = {key: str(known[key]["metadata"].get("uid", "")) if key in known else "" for key in own}
 
@@ -106,10 +106,10 @@ def apply_app(
             lambda one: replace(one, items=one.items | made),
             before="anything was removed",
         )
-    return [*done, *prune(cluster, inventory, left, dry_run=dry_run)]
+    return [*done, *prune(cluster, inventory, obsolete, dry_run=dry_run)]
 
 
-def _find_left(cluster: Cluster, inventory: Inventory, manifests: Manifests) -> list[ObjectKey]:
+def _find_obsolete(cluster: Cluster, inventory: Inventory, manifests: Manifests) -> list[ObjectKey]:
     """Return the objects of the inventory that are no longer rendered, in the order of removal.
 
     Pins stay while the app has one; `knative.deploy.ownership` removes those that no revision needs any more.
@@ -136,7 +136,7 @@ def diff_app(cluster: Cluster, manifests: Manifests, owner: AppOwner) -> Iterato
     for applied, before, after in _apply_each(cluster, manifests, known, adopt=True, dry_run=True):
         if applied.outcome != UNCHANGED:
             yield from _diff(before, after)
-    for key in _find_left(cluster, inventory, manifests):
+    for key in _find_obsolete(cluster, inventory, manifests):
         one = cluster.get(kind_named(key), key.name, namespace=key.namespace)
         if one is not None and inventory.items[key] in {"", one["metadata"]["uid"]}:
             yield from _diff(one, None)

@@ -259,10 +259,10 @@ def delete_objects(
 
 
 def prune(
-    cluster: Cluster, inventory: Inventory, left: Iterable[ObjectKey], *, dry_run: bool = False
+    cluster: Cluster, inventory: Inventory, obsolete: Iterable[ObjectKey], *, dry_run: bool = False
 ) -> list[ApplyResult]:
     """Delete objects that the app no longer has, and take them off the inventory."""
-    gone = {key: inventory.items[key] for key in left}
+    gone = {key: inventory.items[key] for key in obsolete}
     done = delete_objects(cluster, inventory, gone, dry_run=dry_run)
     if gone and not dry_run:
         change_inventory(

@@ -27,6 +27,7 @@ from knative.inventory import (
     FunctionImage,
     Inventory,
     Manifests,
+    WorkspaceMemory,
     digest_manifests,
     read_inventory,
     take_number,
@@ -114,7 +115,7 @@ def update_site(
     wanted: SiteDeployment,
     *,
     show: Callable[[Rows], object] = lambda rows: None,
-    tell: Callable[[str], object] = lambda text: None,
+    notify: Callable[[str], object] = lambda text: None,
     taken: Callable[[DeploymentRecord], object] = lambda deployment: None,
     poll_s: float = POLL_S,
 ) -> SiteUpdate:
@@ -124,7 +125,7 @@ def update_site(
         cluster: Connection to the site's cluster.
         wanted: The deployment that the site is to have.
         show: Function that gets the progress while the app becomes ready.
-        tell: Function that gets a line for each step of the rollout, and a line on whose deployment is replaced.
+        notify: Function that gets a line for each step of the rollout, and a line on whose deployment is replaced.
         taken: Function that is called with the deployment once the cluster has recorded it.
         poll_s: Seconds between two steps of a rollout that is followed.
 
@@ -144,7 +145,7 @@ def update_site(
     note = ""
     if replaced is not None and replaced.by != wanted.by and replaced.image != wanted.app.image:
         note = f"{replaced.describe()}; this deploy replaces it"
-        tell(note)
+        notify(note)
     newest = inventory
     for _ in range(2):
         applied = apply_newest(cluster, manifests, wanted, newest)
@@ -156,7 +157,7 @@ def update_site(
             break  # else, an earlier deploy applied its Service once more before it read this deploy's record
     outcome = rollout.begin_rollout(cluster, name, wanted.rollout, adopt=wanted.adopt)
     if wanted.follow:
-        outcome = follow_rollout(cluster, name, newest=newest, tell=tell, poll_s=poll_s)
+        outcome = follow_rollout(cluster, name, newest=newest, notify=notify, poll_s=poll_s)
     pruned = prune_pins(cluster, name, inventory=newest) if outcome.changed else []
     return SiteUpdate(applied=(*applied, *pruned), outcome=outcome, note=note)
 
@@ -203,14 +204,14 @@ def follow_rollout(
     name: str,
     *,
     newest: Inventory,
-    tell: Callable[[str], object] = lambda text: None,
+    notify: Callable[[str], object] = lambda text: None,
     poll_s: float = POLL_S,
 ) -> rollout.RolloutOutcome:
     """Advance a rollout until it ends; while the cluster can't be reached, wait for it.
 
     Args:
         newest: Inventory with the deployment whose rollout is followed.
-        tell: Function that gets a line whenever the rollout's state changes.
+        notify: Function that gets a line whenever the rollout's state changes.
         poll_s: Seconds between two steps.
     """
     reported, heard = "", time.monotonic()
@@ -225,7 +226,7 @@ def follow_rollout(
                 raise
             text = error.message
         if text != reported:
-            tell(text)
+            notify(text)
             reported = text
         if outcome is not None and not outcome.advancing:
             break
@@ -248,23 +249,6 @@ Agreed = Callable[[DeploymentRecord], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkspaceMemory:
-    """What a workspace (a directory with an eaves.yaml) remembers about a site between two commands.
-
-    Attributes:
-        known: `DeploymentRecord.mark` of the newest deployment of the site when this workspace last wanted the same as
-            the cluster; empty when it never did.
-        pending: Container image of a deploy from this workspace that hasn't reached the site yet; None when there is
-            none.
-        pending_declared: Container image that eaves.yaml named at that deploy.
-    """
-
-    known: str = ""
-    pending: FunctionImage | None = None
-    pending_declared: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WantedDeployment:
     """The deployment that a workspace (a directory with an eaves.yaml) wants at a site.
 
@@ -279,7 +263,7 @@ class WantedDeployment:
     site: str
     image: FunctionImage | None
     declared: str = ""
-    memory: WorkspaceMemory = WorkspaceMemory()
+    memory: WorkspaceMemory = field(default_factory=WorkspaceMemory)
 
     def newer_than(self, last: DeploymentRecord | None) -> FunctionImage | None:
         """Return the container image to deploy instead of the last deployment's; None if there is no other."""

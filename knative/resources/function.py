@@ -12,14 +12,14 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.config import iter_leaves
 from eaves.http_client.proxies import PORTS
 from eaves.platform import MAX_TIMEOUT_S
 from functions.settings import FunctionSettings
-from knative.client.kinds import DAEMON_SET, KSERVICE, NETWORK_POLICY, SERVICE_ACCOUNT, Manifest, Object
+from knative.client.kinds import DAEMON_SET, KSERVICE, NETWORK_POLICY, SERVICE_ACCOUNT, Labels, Manifest, Object
 from knative.resources.metadata import (
     ARTIFACT_ANNOTATION,
     PART_LABEL,
@@ -195,12 +195,12 @@ def is_pin_name(app: str, name: str) -> bool:
     return re.fullmatch(rf"{re.escape(app)}-pin-[0-9a-f]{{8}}(-[0-9a-f]{{4}})?", name) is not None
 
 
-def pin_name(app: str, image: str, selector: Mapping[str, str]) -> str:
+def pin_name(app: str, image: str, selector: Labels) -> str:
     """Return the name of the pin of a container image, such as `APP-pin-1a2b3c4d`."""
     return f"{app}-pin-{pin_key(image, selector)}"
 
 
-def pin_key(image: str, selector: Mapping[str, str]) -> str:
+def pin_key(image: str, selector: Labels) -> str:
     """Return the end of a pin's name: the beginning of the digest, and a hash of the nodes' labels if there are any.
 
     Two revisions with the same container image share a pin, unless they run on different nodes.

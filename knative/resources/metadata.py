@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from knative.client.kinds import Manifest, Object, ObjectKind
+from knative.client.kinds import Labels, Manifest, Object, ObjectKind
 
 MANAGER = "eaves"
 """Field manager of every field except traffic."""
@@ -72,7 +71,7 @@ class AppOwner:
         return labels_of(one).get(NAMESPACE_LABEL) == home
 
 
-def labels_of(one: Object) -> Mapping[str, str]:
+def labels_of(one: Object) -> Labels:
     """Return the labels of an object; empty when it has none."""
     return one["metadata"].get("labels") or {}
 

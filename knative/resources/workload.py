@@ -8,7 +8,16 @@ from typing import Any
 
 from eaves.admin.report import LIVE
 from eaves.config import iter_leaves
-from knative.client.kinds import NETWORK_POLICY, SERVICE, SINK_BINDING, STATEFUL_SET, Manifest, Object, ObjectKind
+from knative.client.kinds import (
+    NETWORK_POLICY,
+    SERVICE,
+    SINK_BINDING,
+    STATEFUL_SET,
+    Labels,
+    Manifest,
+    Object,
+    ObjectKind,
+)
 from knative.resources.metadata import (
     APP_LABEL,
     PART_LABEL,
@@ -42,15 +51,15 @@ class Workload:
 
     name: str
     namespace: str
-    labels: Mapping[str, str]
-    selector: Mapping[str, str]
+    labels: Labels
+    selector: Labels
 
     def build(
         self,
         kind: ObjectKind,
         spec: Object | None = None,
         *,
-        annotations: Mapping[str, str] | None = None,
+        annotations: Labels | None = None,
         **fields: Any,
     ) -> Manifest:
         """Build an object of this part with its metadata."""
@@ -130,7 +139,7 @@ def build_app_part(
     part: str,
     *,
     namespace: str | None = None,
-    own: Mapping[str, str] | None = None,
+    own: Labels | None = None,
 ) -> Workload:
     """Build the workload of a part of an app.
 

@@ -11,7 +11,7 @@ object from being ready).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -27,6 +27,7 @@ from knative.client.kinds import (
     SINK_BINDING,
     STATEFUL_SET,
     TRIGGER,
+    Labels,
     Object,
     ObjectKind,
     kind_of,
@@ -214,7 +215,7 @@ def key_of(value: Object) -> Key:
     return kind_of(value), name_of(value), namespace_of(value)
 
 
-def agent_of(labels: Mapping[str, str]) -> str:
+def agent_of(labels: Labels) -> str:
     """Return the name of an agent in commands, `FUNCTION.SOURCE`, by its labels; empty for a pin.
 
     A publisher is `FUNCTION.TRIGGER-mqtt`, a relay `FUNCTION.relay`.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +22,7 @@ from eaves.config.complete import FLAG, collect_settings, render_complete
 from eaves.errors import ConfigError, Fault, RefusedModelError
 from eaves.events import DATASET_UPDATED
 from eaves.platform import DeliverySettings
-from knative.client.kinds import BROKER, JOB, JOB_SINK, SINK_BINDING, TRIGGER, Manifest
+from knative.client.kinds import BROKER, JOB, JOB_SINK, SINK_BINDING, TRIGGER, Labels, Manifest
 from knative.resources.eventing import build_delivery
 from knative.resources.metadata import APP_LABEL, PART_LABEL, RUN_LABEL, labels, reference
 from knative.resources.pod import (
@@ -96,7 +96,7 @@ class TrainingJob:
     namespace: str = ""
     run: str = ""
 
-    def describe(self, name: str, part: str, own: Mapping[str, str] = MappingProxyType({})) -> Workload:
+    def describe(self, name: str, part: str, own: Labels = MappingProxyType({})) -> Workload:
         """Return what all objects of a part of the training have: their name, namespace and labels."""
         made = {**labels(self.name, self.site, part), **own}
         return Workload(name=name, namespace=self.namespace, labels=made, selector={})

@@ -31,21 +31,21 @@ from knative.status.conditions import condition, containers, is_true, name_of
 from knative.training.job import CONTAINER
 from trainer.lifecycle import ENDINGS
 
-Say = Callable[[str], object]
+Notify = Callable[[str], object]
 POLL_S = 1.0
 MAX_SILENCE_S = 900.0
 """Seconds without a connection to the cluster after which following ends; the Job continues."""
 GONE_S = 120.0
 
 
-def create_job(cluster: Cluster, manifest: Object, *, again: bool, say: Say) -> None:
+def create_job(cluster: Cluster, manifest: Object, *, again: bool, notify: Notify) -> None:
     """Create a training's Job, unless it exists already.
 
     Args:
         cluster: Connection to the cluster.
         manifest: Manifest of the Job, built by `knative.training.job`.
         again: Replace a Job that has ended.
-        say: Function that gets a text on whether the Job was created or found.
+        notify: Function that gets a text on whether the Job was created or found.
 
     Raises:
         ConflictError: When another Job makes the same run.
@@ -62,26 +62,26 @@ def create_job(cluster: Cluster, manifest: Object, *, again: bool, say: Say) -> 
             message = f"the Job {name} still exists {GONE_S:g} s after its deletion"
             raise ClusterError(message, hint="kubectl get job NAME -o yaml   # its finalizers keep it")
     if found is not None:
-        say(f"the Job {name} exists already and {'has ended' if find_ending(found) else 'is running'}")
+        notify(f"the Job {name} exists already and {'has ended' if find_ending(found) else 'is running'}")
         return
     run = manifest["metadata"]["labels"][RUN_LABEL]
     for other in cluster.list(JOB, selector=f"{RUN_LABEL}={run}"):
         if not find_ending(other):
-            stands = name_of(other)
+            running = name_of(other)
             raise ConflictError(
-                f"the Job {stands} is writing the run {run} already, and two Jobs can't write one run",
-                hint=f"wait until it has ended, or stop it: kubectl delete job {stands} -n {cluster.namespace}",
+                f"the Job {running} is writing the run {run} already, and two Jobs can't write one run",
+                hint=f"wait until it has ended, or stop it: kubectl delete job {running} -n {cluster.namespace}",
             )
     cluster.apply(manifest, manager=MANAGER)
-    say(f"the Job {name} was created in {cluster.namespace} of {cluster.name}")
+    notify(f"the Job {name} was created in {cluster.namespace} of {cluster.name}")
 
 
 def follow_job(
     cluster: Cluster,
     name: str,
     *,
-    on_line: Say,
-    say: Say,
+    on_line: Notify,
+    notify: Notify,
 ) -> Manifest:
     """Follow a Job to its end, report its log lines and the state of its pods, and return the Job.
 
@@ -89,17 +89,17 @@ def follow_job(
         cluster: Connection to the Job's cluster.
         name: Name of the Job.
         on_line: Function that gets each log line of the training.
-        say: Function that gets a text when something happens to the Job or its pods.
+        notify: Function that gets a text when something happens to the Job or its pods.
 
     Raises:
         NotFoundError: When the Job was removed.
         UnreachableClusterError: When there is no connection for `MAX_SILENCE_S` seconds.
         ClusterError: When the cluster refuses a request.
     """
-    follower, lost = _Follower(cluster, name, on_line, say), 0.0
+    follower, lost = _Follower(cluster, name, on_line, notify), 0.0
     while True:
         try:
-            job = follower.look()
+            job = follower.poll()
             if find_ending(job):
                 return job
             lost = 0.0
@@ -116,12 +116,12 @@ def follow_job(
 class _Follower:
     """What was shown of one Job: of its log as its pods are replaced, and of their states."""
 
-    def __init__(self, cluster: Cluster, name: str, on_line: Say, say: Say) -> None:
-        self.cluster, self.name, self.on_line, self.say = cluster, name, on_line, say
-        self.pod = self.last_line = self.heard = ""
+    def __init__(self, cluster: Cluster, name: str, on_line: Notify, notify: Notify) -> None:
+        self.cluster, self.name, self.on_line, self.notify = cluster, name, on_line, notify
+        self.pod = self.last_line = self.last_moment = ""
         self.readable = True
 
-    def look(self) -> Manifest:
+    def poll(self) -> Manifest:
         """Read the Job and then what its newest pod has logged, so that an ended Job's log is complete."""
         job = self.cluster.get(JOB, self.name)
         if job is None:
@@ -135,7 +135,7 @@ class _Follower:
                 end = "was deleted" if code is None else f"ended with {code} ({_describe_code(code)})"
                 self.report(f"{self.pod} {end}; {newest} continues")
             if self.pod != newest:
-                self.pod, self.heard = newest, ""
+                self.pod, self.last_moment = newest, ""
             self._read(pods[newest])
         elif job["spec"].get("suspend"):
             self.report(f"{self.name} is suspended: its queue starts it when there is room")
@@ -146,8 +146,8 @@ class _Follower:
             self.report(f"{self.pod}: {find_waiting_reason(pod)}")
         elif self.readable:
             try:
-                for moment, line in self.cluster.log_after(self.pod, self.heard, container=CONTAINER):
-                    self.heard = moment
+                for moment, line in self.cluster.log_after(self.pod, self.last_moment, container=CONTAINER):
+                    self.last_moment = moment
                     self.on_line(parse_line(line))
             except DeniedError as error:
                 self.readable = False
@@ -158,10 +158,10 @@ class _Follower:
                 self.report(f"{self.pod}: {error.message}")
 
     def report(self, text: str) -> None:
-        """Say a text, unless it was the last one."""
+        """Report a text, unless it was the last one."""
         if text != self.last_line:
             self.last_line = text
-            self.say(text)
+            self.notify(text)
 
 
 _OWNER = "batch.kubernetes.io/controller-uid"

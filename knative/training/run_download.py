@@ -23,7 +23,7 @@ from trainer.run.run import MANIFEST, Run
 from trainer.run.run_location import fetch_run
 from trainer.storage import is_uri, open_store
 
-Say = Callable[[str], object]
+Notify = Callable[[str], object]
 PIECE_BYTES = 4 << 20
 """Maximum bytes of a file that are read with one request; each request is a separate connection to the pod."""
 RETRIES = Backoff(retry=5, first_s=1.0, cap_s=30.0)
@@ -40,7 +40,7 @@ def download_run(
     job: Object,
     local: Path,
     *,
-    say: Say,
+    notify: Notify,
     progress: TrainingProgress,
 ) -> Run:
     """Download the run of a training, and check it.
@@ -50,7 +50,7 @@ def download_run(
         training: The training.
         job: The Job that made the run.
         local: Directory for the run on this machine; a different run in it is replaced.
-        say: Function that gets a line on what the download waits for.
+        notify: Function that gets a line on what the download waits for.
         progress: Object that gets the download's progress.
 
     Raises:
@@ -62,13 +62,13 @@ def download_run(
         try:
             return fetch_run(open_store(training.output), local, progress)
         except (RunError, StorageError) as error:  # for example, a bucket of that name in another account has no run
-            say(f"{error.message}; reading the run through a pod instead")
+            notify(f"{error.message}; reading the run through a pod instead")
     name = f"{training.run_name}-read-{secrets.token_hex(2)}"
     try:
         cluster.apply(build_reader(training, name, job), manager=MANAGER)
-        shelf = PodRunReader(cluster, name, training.output)
-        shelf.wait(say)
-        return fetch_run(shelf, local, progress)
+        reader = PodRunReader(cluster, name, training.output)
+        reader.wait(notify)
+        return fetch_run(reader, local, progress)
     except DeniedError as error:
         hint = "ask for the permissions to create pods and to get and create pods/portforward, or read its storage"
         raise DeniedError(f"{training.output} can't be read from this machine: {error.message}", hint=hint) from error
@@ -88,11 +88,11 @@ class PodRunReader:
     def __init__(self, cluster: Cluster, pod: str, place: str) -> None:
         self._cluster, self._pod, self.uri = cluster, pod, place
 
-    def wait(self, say: Say) -> None:
+    def wait(self, notify: Notify) -> None:
         """Wait until the reader pod answers.
 
         Args:
-            say: Function that gets a line on what the pod waits for.
+            notify: Function that gets a line on what the pod waits for.
         """
         deadline, reported = time.monotonic() + READY_S, ""
         while True:
@@ -113,7 +113,7 @@ class PodRunReader:
                 raise StorageError(f"the pod that reads {self.uri} does not answer: {reason}", hint=hint)
             if reason != reported and phase == "Pending":
                 reported = reason
-                say(f"{self._pod}: {reason}")
+                notify(f"{self._pod}: {reason}")
             time.sleep(POLL_S)
 
     def exists(self, name: str) -> bool:

@@ -147,7 +147,7 @@ def update(
         app = replace(app, triggers=(*app.triggers, trigger))
     values = {"by": "jane@laptop", "rollout": HALVES, "ready_s": ready_s, **how}
     wanted = SiteDeployment(app=at_site(app, knative, site), **values)
-    return update_site(cluster, wanted, show=show, tell=tell, poll_s=0.01)
+    return update_site(cluster, wanted, show=show, notify=tell, poll_s=0.01)
 
 
 def last(cluster: Cluster) -> DeploymentRecord:

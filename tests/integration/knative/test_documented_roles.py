@@ -198,11 +198,11 @@ TRAINING = TrainingJob(
 def train(cluster: Cluster, apiserver: FakeCluster, folder: Path, *, again: bool = False) -> None:
     """What one who trains does: a Job that is watched to its end, and its run read through a pod."""
     manifest = build_job(TRAINING)
-    create_job(cluster, manifest, again=again, say=lambda text: None)
+    create_job(cluster, manifest, again=again, notify=lambda text: None)
     play = JobPlay(apiserver, manifest["metadata"]["name"], namespace=HOME)
     play.exit(play.start(f"{play.name}-{again}"), 0)
     play.end()
-    job = follow_job(cluster, play.name, on_line=lambda line: None, say=lambda text: None)
+    job = follow_job(cluster, play.name, on_line=lambda line: None, notify=lambda text: None)
 
     def run(manifest: dict[str, Any]) -> None:
         if manifest["kind"] == "Pod":
@@ -211,7 +211,7 @@ def train(cluster: Cluster, apiserver: FakeCluster, folder: Path, *, again: bool
     apiserver.on_apply(run)
     apiserver.backend = lambda request: Reply(status=404)
     with pytest.raises(RunError, match=r"is not a run"):
-        download_run(cluster, TRAINING, job, folder, say=lambda text: None, progress=SilentProgress())
+        download_run(cluster, TRAINING, job, folder, notify=lambda text: None, progress=SilentProgress())
 
 
 def test_who_trains_may_do_all_that_training_takes(

@@ -10,8 +10,7 @@ import pytest
 from eaves.cli.deploy_notes import forget_sites, load_note, note_agreement, note_deploy
 from eaves.cli.project import Workspace, load_workspace
 from eaves.errors import StorageError
-from knative.deploy.site_update import WorkspaceMemory
-from knative.inventory import DeploymentRecord, FunctionImage
+from knative.inventory import DeploymentRecord, FunctionImage, WorkspaceMemory
 from knative.settings import SiteSettings
 
 FIRST = FunctionImage(name="r/f@sha256:1")
