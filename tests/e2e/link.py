@@ -93,7 +93,7 @@ def kill_pod(kubectl: Kubectl, cluster: Cluster, name: str) -> None:
     """End a pod without a grace period, so that its processes get SIGKILL; its StatefulSet makes another."""
     config = [f"--kubeconfig={kubectl.kubeconfig}"] if kubectl.kubeconfig else []
     words = ["delete", "pod", name, "--namespace", cluster.namespace, "--grace-period=0", "--force"]
-    subprocess.run([kubectl.program, *config, *words], check=True, capture_output=True, timeout=120)
+    subprocess.run(["kubectl", *config, *words], check=True, capture_output=True, timeout=120)
 
 
 def host_of(cluster: Cluster) -> str:

@@ -78,7 +78,7 @@ class Mosquitto:
         where = ["--namespace", self.cluster.namespace, "exec", "-i", NAME, "--", program, *login, *words]
         config = [f"--kubeconfig={self.kubectl.kubeconfig}"] if self.kubectl.kubeconfig else []
         done = subprocess.run(
-            [self.kubectl.program, *config, *where], input=stdin, capture_output=True, timeout=60, check=False
+            [self."kubectl", *config, *where], input=stdin, capture_output=True, timeout=60, check=False
         )
         assert done.returncode in codes, done.stderr
         return done.stdout.decode()

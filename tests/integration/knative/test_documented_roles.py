@@ -16,7 +16,6 @@ from knative.client.cluster import Cluster
 from knative.deploy.site_update import (
     SiteDeployment,
     WantedDeployment,
-    WorkspaceMemory,
     advance_all,
     reconcile_site,
     update_site,
@@ -24,7 +23,7 @@ from knative.deploy.site_update import (
 from knative.doctor import examine
 from knative.doctor.app_checks import list_needed
 from knative.doctor.cluster_checks import ExaminedSite
-from knative.inventory import FunctionImage, read_inventory
+from knative.inventory import FunctionImage, WorkspaceMemory, read_inventory
 from knative.platform import KnativePlatform
 from knative.settings import ClusterApp, JobSettings, KnativeSettings, RolloutSettings
 from knative.status.site_status import read_status
