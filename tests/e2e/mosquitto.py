@@ -77,9 +77,7 @@ class Mosquitto:
         login = ("-h", "127.0.0.1", "-p", str(PLAIN), "-u", USER, "-P", self.password)
         where = ["--namespace", self.cluster.namespace, "exec", "-i", NAME, "--", program, *login, *words]
         config = [f"--kubeconfig={self.kubectl.kubeconfig}"] if self.kubectl.kubeconfig else []
-        done = subprocess.run(
-            [self."kubectl", *config, *where], input=stdin, capture_output=True, timeout=60, check=False
-        )
+        done = subprocess.run(["kubectl", *config, *where], input=stdin, capture_output=True, timeout=60, check=False)
         assert done.returncode in codes, done.stderr
         return done.stdout.decode()
 
