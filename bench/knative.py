@@ -23,9 +23,9 @@ from bench.report import Figure, Section, Table, UnavailableError
 from eaves.platform import FunctionSpec, ScaleSettings
 from knative.client.cluster import Cluster, open_cluster
 from knative.client.kinds import KSERVICE, NAMESPACE
-from knative.readiness.wait import wait_ready, wait_routed
 from knative.resources.function import build_function
 from knative.settings import ClusterApp, KnativeSettings, SiteSettings
+from knative.status.readiness import wait_ready, wait_routed
 
 ROUNDS = 7
 BAR_S = 0.25

@@ -25,8 +25,7 @@ from eaves.sources.kind import iter_kinds
 from eaves.sources.options import FrameOptions
 from eaves.sources.settings import AgentSettings, ClaimCheckSettings, SourceSettings
 from functions.settings import FunctionSettings
-from knative.resources.console import ConsoleDeployment, SiteConsoleSettings
-from knative.resources.receiver import ReceiverDeployment
+from knative.resources.standalone_servers import ConsoleDeployment, ReceiverDeployment, SiteConsoleSettings
 from knative.settings import SiteSettings
 from trainer.settings import DataSettings, TrainSettings
 

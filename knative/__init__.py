@@ -2,19 +2,18 @@
 
 A site is a namespace of a cluster.
 
-    platform       implements the Protocol for one site
-    settings       settings of clusters, rollouts and sites; cluster_dns parses a cluster's DNS resolvers
-    multi_site     runs one operation on many sites
-    client/        a connection to one API server as one user, with objects as plain dicts; the packages below use it
-    resources/     builds objects from specs as plain dicts; pure
-    render/        renders every object of an app, as dicts and as commented YAML
-    deploy/        updates or reconciles one site: applies, pins and removes objects; the app's inventory
-    rollout/       shifts traffic between revisions, and decides when
-    diagnosis/     finds the reason why a function isn't ready
-    readiness/     checks whether the parts of an app are ready, and waits for them
-    status/        reads functions, parts, agents, queues and logs of a site
-    doctor/        finds problems of a site before an app is deployed to it
-    training/      makes a Job, follows it, and downloads its run
+    settings     settings of clusters, rollouts and sites
+    client/      a connection to one API server as one user, with objects as plain dicts
+    resources/   builds all objects of an app from specs, as dicts and as YAML; pure
+    inventory    the list of an app's objects in a cluster, and the record of its last deployment
+    status/      whether the parts of an app are ready and why not; agents, queues and logs; waits until all are ready
+    rollout/     shifts traffic between revisions, and decides when
+    deploy/      updates or reconciles one site: applies, pins and removes objects
+    training/    makes a Job, follows it, and downloads its run
+    doctor/      finds problems of a site before an app is deployed to it
+    platform     implements the Protocol for one site
+    multi_site   runs one operation on many sites
+    console      the process that shows a site as web pages: `python -P -m knative.console`
 
 This package must never apply an object that `render` doesn't show, except for an app's inventory. It must never set
 `spec.traffic` as the field manager `eaves`: that field belongs to `eaves-rollout`, which is the package `rollout`. It

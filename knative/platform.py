@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from eaves import events
 from eaves.delivery import SinkResponse
 from eaves.errors import ClusterError, ConflictError, NotFoundError, PlatformError
@@ -11,19 +9,17 @@ from eaves.events import Event
 from eaves.http_client.client import HttpAnswer
 from eaves.platform import FunctionStatus
 from knative import rollout
-from knative.client.kinds import BROKER, KSERVICE, POD, ObjectKind
-from knative.deploy.inventory import note_removal, read_deployment
-from knative.deploy.ownership import AppOwner, find_removable, order_removal, prune_pins, remove_app
+from knative.client.cluster import Cluster
+from knative.client.kinds import BROKER, KSERVICE, POD, Manifest, ObjectKind
+from knative.deploy.ownership import find_removable, order_removal, prune_pins, remove_app
 from knative.deploy.site_update import SOMEBODY, SiteDeployment, update_site
-from knative.readiness.conditions import name_of
-from knative.readiness.wait import wait_ready, wait_routed
+from knative.inventory import note_removal, read_deployment
 from knative.resources.function import CONTAINER
+from knative.resources.metadata import AppOwner
 from knative.settings import ClusterApp, KnativeSettings, SiteSettings
-from knative.status.agents import read_agent_logs, read_logs
-from knative.status.function_status import read_status
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
+from knative.status.conditions import absent_function, name_of
+from knative.status.readiness import wait_ready, wait_routed
+from knative.status.site_status import read_agent_logs, read_logs, read_status
 
 READY_TIMEOUT_S = 600.0
 
@@ -199,13 +195,11 @@ class KnativePlatform:
         headers |= {"Prefer": "reply"} if reply else {}
         return self.cluster.send(self.find_address(name, kind), headers=headers, body=body, timeout_s=timeout_s)
 
-    def _require(self, kind: ObjectKind, name: str) -> dict[str, Any]:
+    def _require(self, kind: ObjectKind, name: str) -> Manifest:
         found = self.cluster.get(kind, name)
+        if found is None and kind is KSERVICE:
+            raise absent_function(self.cluster, name)
         if found is None:
-            known = ", ".join(name_of(one) for one in self.cluster.list(kind)) or "none"
-            raise NotFoundError(
-                f"the {kind.kind} {name!r} does not exist in {self.cluster.namespace} of {self.cluster.name} "
-                f"(existing: {known})",
-                hint="eaves status --on knative",
-            )
+            message = f"the {kind.kind} {name!r} does not exist in {self.cluster.namespace} of {self.cluster.name}"
+            raise NotFoundError(message, hint="eaves status --on knative")
         return found

@@ -19,6 +19,8 @@ CLUSTER_DNS = "kube-system/k8s-app=kube-dns"
 
 Source: Kubernetes, cluster/addons/dns/coredns; kubeadm, k3s, RKE2, GKE, EKS and AKS keep namespace and label.
 """
+Faults = Iterator[tuple[str, str]]
+"""Path and message of each fault of settings."""
 Fragment = Mapping[str, Any]
 """Fields of a Kubernetes pod that eaves.yaml may name (`knative.resources.pod`)."""
 _PODS = re.compile(
@@ -130,7 +132,7 @@ class KnativeSettings:
         """Return the dead letter sink of triggers that name none, as a Trigger names it; None when there is none."""
         return {"uri": self.dead_letter_sink} if self.dead_letter_sink else None
 
-    def faults(self) -> Iterator[tuple[str, str]]:
+    def faults(self) -> Faults:
         """Yield violations of rules that concern several fields, as (field, message)."""
         for name in ("image", "agent_image", "agent_camera_image", "agent_s3_image", "trainer_image"):
             value = getattr(self, name)
@@ -191,7 +193,7 @@ class RolloutSettings:
         """Return the share of the new revision in each step of a rollout in percent; the last one is 100."""
         return (*(int(step) for step in self.steps), 100)
 
-    def faults(self) -> Iterator[tuple[str, str]]:
+    def faults(self) -> Faults:
         """Yield violations of rules that concern several fields, as (field, message)."""
         numbers = [int(step) if step.isdecimal() else 0 for step in self.steps]
         if any(not 1 <= number <= 99 for number in numbers) or numbers != sorted(set(numbers)):
@@ -215,7 +217,7 @@ class SiteSettings:
         1, "Number of the wave in which the site is deployed; sites of a lower wave come first.", minimum=1, maximum=100
     )
 
-    def faults(self) -> Iterator[tuple[str, str]]:
+    def faults(self) -> Faults:
         """Yield violations of rules that concern several fields, as (field, message)."""
         for field, value in (("name", self.name), ("namespace", self.namespace or "x")):
             if not NAME_PATTERN.fullmatch(value):
@@ -339,7 +341,7 @@ class JobSettings:
         "SinkBinding.",
     )
 
-    def faults(self) -> Iterator[tuple[str, str]]:
+    def faults(self) -> Faults:
         """Yield violations of rules that concern several fields, as (field, message)."""
         if not QUANTITY_PATTERN.fullmatch(self.work_size):
             yield "work_size", f"must be a quantity such as 4Gi (got {self.work_size!r})"

@@ -38,7 +38,7 @@ from knative.settings import ClusterApp
 
 if TYPE_CHECKING:
     from eaves.artifact import Artifact
-    from knative.deploy.function_image import FunctionImage
+    from knative.inventory import FunctionImage
     from knative.settings import SiteSettings
 
 _TYPES = (

@@ -18,9 +18,7 @@ from eaves.errors import StorageError
 
 if TYPE_CHECKING:
     from eaves.cli.project import Workspace
-    from knative.deploy.function_image import FunctionImage
-    from knative.deploy.inventory import DeploymentRecord
-    from knative.deploy.reconcile import WorkspaceMemory
+    from knative.inventory import DeploymentRecord, FunctionImage, WorkspaceMemory
     from knative.settings import SiteSettings
 
 
@@ -40,7 +38,7 @@ class DeployNote:
 
     def site(self, site: SiteSettings) -> WorkspaceMemory:
         """Return the note about a site; an empty one for a site that was never deployed to."""
-        from knative.deploy.reconcile import WorkspaceMemory
+        from knative.inventory import WorkspaceMemory
 
         return self.sites.get(site_key(site)) or WorkspaceMemory()
 
@@ -144,15 +142,14 @@ def _change(
 
 
 def _parse(values: Mapping[str, Any]) -> DeployNote:
-    from knative.deploy.function_image import FunctionImage
+    from knative.inventory import FunctionImage
 
     sites = {name: _memory(value) for name, value in values["sites"].items()}
     return DeployNote(image=FunctionImage(**values["image"]), declared=str(values["declared"]), sites=sites)
 
 
 def _memory(value: Mapping[str, Any]) -> WorkspaceMemory:
-    from knative.deploy.function_image import FunctionImage
-    from knative.deploy.reconcile import WorkspaceMemory
+    from knative.inventory import FunctionImage, WorkspaceMemory
 
     pending = value["pending"]
     return WorkspaceMemory(

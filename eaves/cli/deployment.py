@@ -18,12 +18,11 @@ from eaves.errors import StartError
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
-    from knative.deploy.function_image import FunctionImage
-    from knative.deploy.inventory import DeploymentRecord
     from knative.deploy.site_update import SiteDeployment, SiteUpdate
+    from knative.inventory import DeploymentRecord, FunctionImage
     from knative.multi_site import SiteOutcome
-    from knative.readiness.wait import Rows
     from knative.settings import SiteSettings
+    from knative.status.readiness import Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +44,8 @@ class DeployRequest:
 
         `image` replaces the container image of the request, and `how` has further options of `SiteDeployment`.
         """
-        from knative.deploy.function_image import FunctionImage
         from knative.deploy.site_update import SiteDeployment
+        from knative.inventory import FunctionImage
 
         project = self.place.project
         chosen = image or self.image or FunctionImage(name=f"eaves.invalid/none@sha256:{'0' * 64}")
@@ -118,7 +117,7 @@ def deploy_to_sites(
         try:
             if not visit.is_alone:
                 return _finish(visit, cluster, update_site(cluster, wanted, taken=taken))
-            updated = update_site(cluster, wanted, show=_show_changes(), tell=say, taken=taken)
+            updated = update_site(cluster, wanted, show=_show_changes(), notify=say, taken=taken)
         except StartError:
             if wait and (retried := visit.retry_refused(cluster, place.project.name)):
                 say(f"{site.name}: {retried}")
@@ -146,7 +145,8 @@ def reconcile_sites(request: DeployRequest, *, named: bool, form: str) -> None:
     note, project = load_note(place.workspace), place.project
 
     def reconcile(visit: Visit) -> SiteUpdate:
-        from knative.deploy.reconcile import WantedDeployment, WorkspaceMemory, reconcile_site
+        from knative.deploy.site_update import WantedDeployment, reconcile_site
+        from knative.inventory import WorkspaceMemory
 
         memory, cluster, site = note.site(visit.site) if note else WorkspaceMemory(), visit.cluster(), visit.site
         wish = WantedDeployment(site=site.name, image=request.image, declared=project.knative.image, memory=memory)

@@ -125,9 +125,8 @@ def open_receiver(spool: Path) -> Iterator[QueueTarget]:
 
 
 def _find_pods(place: Place, agent: str, pod: str) -> list[QueueTarget]:
-    from knative.deploy.ownership import AppOwner
-    from knative.status.agent_queue import Kubectl, PodQueue
-    from knative.status.agents import list_agent_pods
+    from knative.resources.metadata import AppOwner
+    from knative.status.site_status import Kubectl, PodQueue, list_agent_pods
 
     site = place.one
     cluster = place.open_cluster(site)

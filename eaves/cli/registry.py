@@ -19,7 +19,7 @@ from eaves.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
     from eaves.oci.registry.registry import Access
-    from knative.deploy.function_image import FunctionImage
+    from knative.inventory import FunctionImage
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PLAIN_HTTP = "EAVES_PLAIN_HTTP"

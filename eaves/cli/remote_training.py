@@ -71,7 +71,7 @@ def train_remotely(workspace: Workspace, place: Place, *, data: str, output: Pat
         EavesError: When the training fails, with the trainer's exit code; or when the Job can't be created.
         CancelledError: When Ctrl-C ends this command; the Job continues in the cluster.
     """
-    from knative.training.job import build_job, training_faults
+    from knative.training.job import build_job, find_faults
     from knative.training.job_follower import create_job, explain_failure, find_ending, follow_job
     from knative.training.run_download import download_run
     from trainer.progress import build_progress
@@ -80,17 +80,17 @@ def train_remotely(workspace: Workspace, place: Place, *, data: str, output: Pat
     cluster = open_trainings(workspace, place)
     run = build_name(output.name) if output else ""
     training = build_training(workspace, data=data, run=run, namespace=cluster.namespace)
-    if faults := list(training_faults(training)):
+    if faults := list(find_faults(training)):
         raise ConfigError(faults)
     manifest = build_job(training)
     name = manifest["metadata"]["name"]
     try:
-        create_job(cluster, manifest, again=again, say=say)
-        job = follow_job(cluster, name, on_line=say, say=say)
+        create_job(cluster, manifest, again=again, notify=say)
+        job = follow_job(cluster, name, on_line=say, notify=say)
         if find_ending(job) == "Failed":
             raise explain_failure(cluster, job)
         target = output or workspace.runs / training.run_name
-        return download_run(cluster, training, job, target, say=say, progress=build_progress(sys.stderr))
+        return download_run(cluster, training, job, target, notify=say, progress=build_progress(sys.stderr))
     except KeyboardInterrupt as error:
         message = f"this command no longer shows the Job {name}, which continues in the cluster"
         raise CancelledError(message, hint=_attach(name, cluster)) from error

@@ -376,8 +376,9 @@ class Visit:
 
     def retry_refused(self, cluster: Cluster, name: str) -> str:
         """Queue the images again that replaced revisions of a function refused; return what was done, if anything."""
-        from knative.deploy.ownership import AppOwner
-        from knative.status.agent_queue import Kubectl, retry_refused
+        from knative.resources.metadata import AppOwner
+        from knative.rollout.refused_images import retry_refused
+        from knative.status.site_status import Kubectl
 
         owner = AppOwner(app=name, agents=self.place.project.knative.agent_namespace)
         return retry_refused(cluster, owner, Kubectl(kubeconfig=self.place.kubeconfig, context=self.site.context))

@@ -23,7 +23,7 @@ class PartStatus:
         state: `ready`; `starting`, not ready without a known fault; `failed`, not ready for a known cause; `missing`;
             or `unknown`, when reading it is not allowed.
         pods: Ready pods of all, `2/3`; empty for an object that runs none.
-        cause: The known cause, one of `knative.readiness.conditions.CAUSES`; empty when none is known.
+        cause: The known cause, one of `knative.status.conditions.CAUSES`; empty when none is known.
         reason: Why the object isn't ready, in words; empty when it is ready.
         fix: Command or edit that fixes it; empty when there is none.
         final: Whether it stays so without the fix, so that waiting is useless.
@@ -113,7 +113,7 @@ class FunctionStatus:
             another part of the app isn't ready), `starting`, `failed`, `stopped` (nothing runs it).
         replicas: Number of running replicas.
         reason: Why the function failed; empty otherwise.
-        cause: On a cluster: cause of the failure, one of `knative.readiness.conditions.CAUSES`; empty otherwise.
+        cause: On a cluster: cause of the failure, one of `knative.status.conditions.CAUSES`; empty otherwise.
         fix: Command or edit that fixes it; empty when there is none.
         since: On a cluster: Unix time in seconds since which it isn't ready; None when it is ready or that isn't known.
         artifact: Directory of the served artifact, or address of its container image.

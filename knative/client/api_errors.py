@@ -90,7 +90,6 @@ def build_api_error(code: int, body: bytes, call: ApiCall) -> ClusterError:
     Args:
         code: HTTP status of the answer.
         body: Body of the answer, in most cases a Status.
-        call: Description of the request.
     """
     status = parse_status(body)
     answer_text = shorten(
@@ -196,7 +195,6 @@ def build_unreachable_error(error: Exception, call: ApiCall, limit_s: float) -> 
 
     Args:
         error: Exception of `HttpClient`, or of a connection.
-        call: Description of the request.
         limit_s: Time limit of the request in seconds.
     """
     found, ready = explain(error), call.kubectl("get --raw /readyz")

@@ -8,33 +8,48 @@ holds the kinds instead.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
+from eaves.delivery.response_rules import shorten
 from eaves.errors import ClusterError
 from eaves.http_client.client import HttpAnswer
 from eaves.http_client.headers import split_url
-from knative.client.api_errors import ApiCall
-from knative.client.kinds import SERVICE, ObjectKind, kind_of
+from knative.client.api_errors import ApiCall, build_api_error, parse_status
+from knative.client.kinds import (
+    POD,
+    REVIEW,
+    SERVICE,
+    Manifest,
+    Object,
+    ObjectKind,
+    kind_of,
+    metadata_of,
+    spec_of,
+    status_of,
+)
 from knative.client.kubeconfig import connect_inside, find_context, inside_namespace
-from knative.client.pods import Pods
+from knative.client.port_forward import forward
 from knative.client.transport import ApiRequest, ApiTransport, parse_object
 
 POLL_S = 0.5
 """Seconds between two reads of an object that is watched."""
-_JSON = MappingProxyType({"Accept": "application/json", "Accept-Encoding": "gzip"})
-_APPLY = MappingProxyType({"Accept": "application/json", "Content-Type": "application/apply-patch+yaml"})
-_MERGE = MappingProxyType({"Accept": "application/json", "Content-Type": "application/merge-patch+json"})
-_POST = MappingProxyType({"Accept": "application/json", "Content-Type": "application/json"})
+_HEADERS = MappingProxyType({"Accept": "application/json", "Accept-Encoding": "gzip"})
+_JSON, _APPLY, _MERGE = "application/json", "application/apply-patch+yaml", "application/merge-patch+json"
 
-Objects = list[dict[str, Any]]
+Objects = list[Manifest]
+C = TypeVar("C", bound="Cluster")
+Lines = list[str]
+TimedLines = list[tuple[str, str]]
 
 
-class Cluster(Pods):
+class Cluster:
     """A connection to one API server as one user; it is safe to use from many threads, and every call has a time limit.
 
     Args:
@@ -43,9 +58,11 @@ class Cluster(Pods):
         transport: Transport to the cluster's API server.
     """
 
-    def apply(
-        self, manifest: Mapping[str, Any], *, manager: str, force: bool = False, dry_run: bool = False
-    ) -> dict[str, Any]:
+    def __init__(self, name: str, namespace: str, transport: ApiTransport) -> None:
+        self.name, self.namespace = name, namespace
+        self._transport = transport
+
+    def apply(self, manifest: Object, *, manager: str, force: bool = False, dry_run: bool = False) -> Manifest:
         """Create or change an object by server-side apply, so that it has what the manifest sets.
 
         Args:
@@ -67,12 +84,9 @@ class Cluster(Pods):
         kind, metadata = kind_of(manifest), manifest["metadata"]
         query = {"fieldManager": manager, "fieldValidation": "Strict"}
         query |= ({"force": "true"} if force else {}) | ({"dryRun": "All"} if dry_run else {})
-        namespace = str(metadata.get("namespace", "")) or None
-        return self._patch(kind, namespace, metadata["name"], manifest, query=query, headers=_APPLY)
+        return self._patch(kind, metadata.get("namespace") or None, metadata["name"], manifest, query, _APPLY)
 
-    def patch(
-        self, kind: ObjectKind, name: str, change: Mapping[str, Any], *, manager: str, namespace: str | None = None
-    ) -> dict[str, Any]:
+    def patch(self, kind: ObjectKind, name: str, change: Object, *, manager: str) -> Manifest:
         """Change some fields of an object that Eaves doesn't own; for objects of Eaves use `apply`.
 
         Source: RFC 7386, JSON Merge Patch.
@@ -83,7 +97,6 @@ class Cluster(Pods):
             change: New values of fields; None removes a field. With a metadata.resourceVersion, the call fails when the
                 object has changed since.
             manager: Field manager.
-            namespace: Namespace of the object; None means the cluster's default.
 
         Returns:
             The object after the change.
@@ -94,25 +107,32 @@ class Cluster(Pods):
             ClusterError: When it can't be changed for another reason.
         """
         body = {"apiVersion": kind.api_version, "kind": kind.kind, **change}
-        return self._patch(kind, namespace, name, body, query={"fieldManager": manager}, headers=_MERGE)
+        return self._patch(kind, None, name, body, {"fieldManager": manager}, _MERGE)
 
     def _patch(
-        self, kind: ObjectKind, namespace: str | None, name: str, body: Mapping[str, Any], **more: Any
-    ) -> dict[str, Any]:
-        versioned = "resourceVersion" in body.get("metadata", {})
+        self,
+        kind: ObjectKind,
+        namespace: str | None,
+        name: str,
+        body: Object,
+        query: Mapping[str, str],
+        media_type: str,
+    ) -> Manifest:
         request = self._request(
             "patch",
             kind,
             namespace,
             name,
             method="PATCH",
+            query=query,
+            headers={**_HEADERS, "Content-Type": media_type},
             body=json.dumps(body).encode(),
-            repeatable=not versioned,  # a repetition is refused when the first attempt succeeded
-            **more,
+            # with a version, a repetition is refused when the first attempt succeeded
+            repeatable="resourceVersion" not in metadata_of(body),
         )
         return self._transport.json(request)
 
-    def get(self, kind: ObjectKind, name: str, *, namespace: str | None = None) -> dict[str, Any] | None:
+    def get(self, kind: ObjectKind, name: str, *, namespace: str | None = None) -> Manifest | None:
         """Read an object; return None when it doesn't exist.
 
         Raises:
@@ -169,18 +189,16 @@ class Cluster(Pods):
         """
         required = {key: value for key, value in (("uid", uid), ("resourceVersion", version)) if value}
         # The server reads delete options from the query only when the request has no body.
-        options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+        options: Manifest = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
         options |= ({"preconditions": required} if required else {}) | ({"dryRun": ["All"]} if dry_run else {})
-        request = self._request(
-            "delete", kind, namespace, name, method="DELETE", headers=_POST, body=json.dumps(options).encode()
-        )
+        headers, body = {**_HEADERS, "Content-Type": _JSON}, json.dumps(options).encode()
+        request = self._request("delete", kind, namespace, name, method="DELETE", headers=headers, body=body)
         answer = self._transport.send(request)
-        if answer.status == 404:
-            return False
-        parse_object(request.call, answer)
-        return True
+        return answer.status != 404 and bool(parse_object(request.call, answer))
 
-    def watch(self, kind: ObjectKind, name: str, *, timeout_s: float) -> Iterator[dict[str, Any] | None]:
+    def watch(
+        self, kind: ObjectKind, name: str, *, timeout_s: float, namespace: str | None = None
+    ) -> Iterator[Manifest | None]:
         """Yield an object, and again when a read each half second shows a change; None when there is none (any longer).
 
         Raises:
@@ -188,7 +206,7 @@ class Cluster(Pods):
         """
         deadline, version = time.monotonic() + timeout_s, "unknown"
         while True:
-            found = self.get(kind, name)
+            found = self.get(kind, name, namespace=namespace)
             before, version = version, found["metadata"]["resourceVersion"] if found else ""
             if version != before:
                 yield found
@@ -214,7 +232,7 @@ class Cluster(Pods):
         if service is None:
             message = f"{url} can't be reached: the Service {name} does not exist in {namespace}"
             raise ClusterError(message, hint="eaves doctor")
-        if alias := str(service.get("spec", {}).get("externalName", "")):
+        if alias := str(spec_of(service).get("externalName", "")):
             name, namespace = _split(alias)
         target = f"services/{'https:' if scheme == 'https' else ''}{name}:{port}"
         sent = {**headers, "Host": host}
@@ -230,19 +248,14 @@ class Cluster(Pods):
         Raises:
             ClusterError: When the server doesn't answer the question.
         """
-        space = self.namespace if namespace is None else namespace
-        asked = {"verb": verb, "group": kind.group, "resource": kind.plural, "subresource": subresource}
-        asked |= ({"namespace": space} if kind.namespaced else {}) | ({"name": name} if name else {})
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": asked},
-        }
-        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-        call = self._common(verb="create", resource="selfsubjectaccessreviews.authorization.k8s.io")
-        body = json.dumps(review).encode()
-        answer = self._transport.json(ApiRequest(call=call, method="POST", path=path, headers=_POST, body=body))
-        return bool(answer.get("status", {}).get("allowed"))
+        asked = {"verb": verb, "group": kind.group, "resource": kind.plural, "subresource": subresource, "name": name}
+        if kind.namespaced:
+            asked["namespace"] = self.namespace if namespace is None else namespace
+        spec = {"resourceAttributes": asked}
+        review = {"apiVersion": REVIEW.api_version, "kind": REVIEW.kind, "spec": spec}
+        headers, body = {**_HEADERS, "Content-Type": _JSON}, json.dumps(review).encode()
+        answer = self._transport.json(self._request("create", REVIEW, "", method="POST", headers=headers, body=body))
+        return bool(status_of(answer).get("allowed"))
 
     def version(self, *, timeout_s: float | None = None) -> str:
         """Read the version of Kubernetes, such as `v1.36.2`, within the given seconds, or those of the connection.
@@ -250,8 +263,8 @@ class Cluster(Pods):
         Raises:
             ClusterError: When the server doesn't return its version.
         """
-        answer = self._transport.send(self._version(), timeout_s=timeout_s)
-        return str(parse_object(self._common(), answer).get("gitVersion", ""))
+        answer = self._read("/version", timeout_s=timeout_s)
+        return str(parse_object(self._transport.call, answer).get("gitVersion", ""))
 
     def serves(self, api_version: str) -> bool:
         """Return whether the cluster has an API, such as `serving.knative.dev/v1`.
@@ -259,9 +272,8 @@ class Cluster(Pods):
         Raises:
             ClusterError: When the server doesn't answer the question.
         """
-        path = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-        answer = self._transport.send(ApiRequest(call=self._common(), path=path, headers=_JSON))
-        return answer.status != 404 and bool(parse_object(self._common(), answer))
+        answer = self._read(f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}")
+        return answer.status != 404 and bool(parse_object(self._transport.call, answer))
 
     def clock(self) -> float:
         """Read the API server's clock as Unix time, in whole seconds.
@@ -269,14 +281,126 @@ class Cluster(Pods):
         Raises:
             ClusterError: When the server's answer has no date.
         """
-        answer = self._transport.send(self._version())
+        answer = self._read("/version")
         try:
             return parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
         except ValueError as error:
             raise ClusterError(f"{self.name}: the API server's answer has no time (header Date)") from error
 
-    def _version(self) -> ApiRequest:
-        return ApiRequest(call=self._common(), path="/version", headers=_JSON)
+    def logs(
+        self,
+        pod: str,
+        *,
+        container: str = "",
+        lines: int = 100,
+        previous: bool = False,
+        namespace: str | None = None,
+    ) -> Lines:
+        """Read the last lines that a container wrote.
+
+        Raises:
+            InvalidError: When the container hasn't started, or `previous` is set and the container has not been
+                restarted.
+            ClusterError: When the log can't be read.
+        """
+        query = {"tailLines": str(lines)} | ({"previous": "true"} if previous else {})
+        return self._read_log(pod, container, query, namespace).splitlines()
+
+    def log_after(self, pod: str, moment: str, *, container: str = "") -> TimedLines:
+        """Read what a container wrote after a moment, each line with its own moment; every line after an empty one.
+
+        Raises:
+            InvalidError: When the container hasn't started.
+            ClusterError: When the log can't be read.
+        """
+        since = {"sinceTime": re.sub(r"\.\d+", "", moment)} if moment else {}  # the API server reads whole seconds
+        text = self._read_log(pod, container, {"timestamps": "true"} | since, None)
+        found = (line.partition(" ") for line in text.split("\n") if line)
+        return [(written, line) for written, _, line in found if written > moment]
+
+    def _read_log(self, pod: str, container: str, query: Mapping[str, str], namespace: str | None) -> str:
+        chosen = {**query, **({"container": container} if container else {})}
+        request = self._request("get", POD, namespace, pod, subresource="log", headers={}, query=chosen)
+        answer = self._transport.send(request)
+        if answer.status != 200:
+            raise build_api_error(answer.status, answer.body, request.call)
+        return answer.body.decode("utf-8", "replace")
+
+    def proxy(
+        self,
+        target: str,
+        path: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] = MappingProxyType({}),
+        body: bytes = b"",
+        timeout_s: float = 30.0,
+        namespace: str | None = None,
+    ) -> HttpAnswer:
+        """Send a request through the API server to a pod or Service; return its answer of any status.
+
+        Args:
+            target: `pods/NAME:8080` or `services/NAME:80`.
+            path: Path at the target, with its query.
+            method: HTTP method.
+            headers: Headers of the request; a Host header is passed on.
+            body: Body of the request.
+            timeout_s: Maximum seconds for the request and its answer.
+            namespace: Namespace of the target; None means the cluster's default.
+
+        Raises:
+            ClusterError: When the API server refuses, or the target doesn't answer.
+        """
+        plural, _, name = target.partition("/")
+        kind = SERVICE if plural == SERVICE.plural else POD
+        verb = "get" if method == "GET" else "create"
+        route, _, query = path.partition("?")
+        request = self._request(
+            verb,
+            kind,
+            namespace,
+            name,
+            subresource="proxy",
+            route=f"/{route.removeprefix('/')}",
+            method=method,
+            query=query,
+            headers=headers,
+            body=body or None,
+        )
+        answer = self._transport.send_once(request, timeout_s)
+        if answer.status >= 400 and parse_status(answer.body) is not None:  # the answer is the API server's own
+            raise _not_proxied(request.call, answer)
+        return answer
+
+    def ask_pod(
+        self,
+        pod: str,
+        port: int,
+        path: str,
+        *,
+        timeout_s: float = 30.0,
+        namespace: str | None = None,
+    ) -> HttpAnswer:
+        """Send a GET to a port of a pod by port-forward, to which no NetworkPolicy applies; return the answer.
+
+        Args:
+            pod: Name of the pod.
+            port: TCP port of the pod.
+            path: Path of the request, with its query.
+            timeout_s: Maximum seconds for the request and its answer.
+            namespace: Namespace of the pod; None means the cluster's default.
+
+        Raises:
+            DeniedError: When the current user lacks the right: `get` and `create` on pods/portforward.
+            AbsentError: When there is no such pod.
+            ClusterError: When the API server isn't reached, or nothing answers at that port.
+        """
+        request = self._request("create", POD, namespace, pod, subresource="portforward", headers={})
+        return forward(self._transport, request, port, path, timeout_s)
+
+    def _read(self, path: str, *, timeout_s: float | None = None) -> HttpAnswer:
+        request = ApiRequest(call=self._transport.call, path=path, headers=_HEADERS)
+        return self._transport.send(request, timeout_s=timeout_s)
 
     def _request(
         self,
@@ -285,13 +409,26 @@ class Cluster(Pods):
         namespace: str | None,
         name: str = "",
         *,
-        headers: Mapping[str, str] = _JSON,
+        subresource: str = "",
+        route: str = "",
+        headers: Mapping[str, str] = _HEADERS,
         **more: Any,
     ) -> ApiRequest:
-        """Build a request for objects of a kind; None as the namespace means the cluster's default."""
+        """Build a request for objects of a kind; None as the namespace means the cluster's default.
+
+        `route` is the path below the subresource, `more` are other attributes of the request.
+        """
         space = self.namespace if namespace is None else namespace
-        call = self._common(verb=verb, resource=kind.resource, name=name, namespace=space if kind.namespaced else "")
-        return ApiRequest(call=call, path=kind.path(space, name), headers=headers, **more)
+        call = replace(
+            self._transport.call,
+            verb=verb,
+            resource=kind.resource,
+            subresource=subresource,
+            name=name,
+            namespace=space if kind.namespaced else "",
+        )
+        path = kind.path(space, name) + (f"/{subresource}{route}" if subresource else "")
+        return ApiRequest(call=call, path=path, headers=headers, **more)
 
 
 def _split(host: str) -> tuple[str, str]:
@@ -320,7 +457,31 @@ def open_cluster(
     """
     found = find_context(kubeconfig, context)
     if found is None:
-        transport = ApiTransport(ApiCall(context="", server=""), connect_inside, timeout_s=timeout_s)
-        return Cluster("in-cluster", namespace or inside_namespace(), transport)
+        return open_inside(Cluster, namespace=namespace, timeout_s=timeout_s)
     transport = ApiTransport(ApiCall(context=found.name, server=""), found.connect, timeout_s=timeout_s)
     return Cluster(found.name, namespace or found.namespace, transport)
+
+
+def open_inside(kind: type[C], *, namespace: str = "", timeout_s: float) -> C:
+    """Open the cluster that this process runs in, with the service account of its pod.
+
+    Args:
+        kind: Class of the connection.
+        namespace: Default namespace of calls; empty means the pod's.
+        timeout_s: Maximum seconds for a call.
+
+    Raises:
+        ConfigError: When no service account is mounted.
+    """
+    transport = ApiTransport(ApiCall(context="", server=""), connect_inside, timeout_s=timeout_s)
+    return kind("in-cluster", namespace or inside_namespace(), transport)
+
+
+def _not_proxied(call: ApiCall, answer: HttpAnswer) -> ClusterError:
+    if answer.status < 500:
+        return build_api_error(answer.status, answer.body, call)
+    answer_text = shorten(str((parse_status(answer.body) or {}).get("message")))
+    see = call.kubectl("get pods,endpointslices", namespaced=True)
+    return ClusterError(
+        f"{call.where}: {call.what} does not answer: {answer_text}", hint=f"this command shows what runs: {see}"
+    )

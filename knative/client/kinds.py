@@ -14,6 +14,13 @@ from typing import Any
 
 from eaves.errors import ClusterError
 
+Object = Mapping[str, Any]
+"""An object as in the API server's JSON, or a part of one."""
+Manifest = dict[str, Any]
+"""The same, to be completed, applied or changed."""
+Labels = Mapping[str, str]
+"""Labels or annotations of an object, or a selector of labels."""
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectKind:
@@ -78,17 +85,34 @@ POD = ObjectKind("v1", "Pod")
 EVENT = ObjectKind("v1", "Event")
 CLAIM = ObjectKind("v1", "PersistentVolumeClaim")
 NODE = ObjectKind("v1", "Node", namespaced=False)
+REVIEW = ObjectKind("authorization.k8s.io/v1", "SelfSubjectAccessReview", namespaced=False)
 NAMESPACE = ObjectKind("v1", "Namespace", namespaced=False)
 
 _KINDS = {(value.api_version, value.kind): value for value in list(globals().values()) if isinstance(value, ObjectKind)}
 
 
-def kind_of(manifest: Mapping[str, Any]) -> ObjectKind:
-    """Return the kind of an object, from its `apiVersion` and `kind`.
+def metadata_of(one: Object) -> Object:
+    """Return an object's metadata."""
+    return one.get("metadata") or {}
 
-    Raises:
-        ClusterError: When Eaves doesn't know the kind.
-    """
+
+def annotations_of(one: Object) -> Labels:
+    """Return an object's annotations."""
+    return metadata_of(one).get("annotations") or {}
+
+
+def spec_of(one: Object) -> Object:
+    """Return an object's spec."""
+    return one.get("spec") or {}
+
+
+def status_of(one: Object) -> Object:
+    """Return an object's status, which its controller writes."""
+    return one.get("status") or {}
+
+
+def kind_of(manifest: Object) -> ObjectKind:
+    """Return the kind of an object, from its `apiVersion` and `kind`."""
     key = (str(manifest.get("apiVersion", "")), str(manifest.get("kind", "")))
     if key not in _KINDS:
         raise ClusterError(

@@ -69,12 +69,7 @@ class Context:
     namespace: str
 
     def connect(self) -> ApiConnection:
-        """Open a connection with the credentials that the kubeconfig files hold now.
-
-        Raises:
-            ConfigError: When the files lack a value that a connection needs.
-            DeniedError: When a login plugin fails.
-        """
+        """Open a connection with the credentials that the kubeconfig files hold now."""
         configuration = Configuration()
         with _as_faults(self.files):
             config = _load(self.files)
@@ -104,9 +99,6 @@ def find_context(kubeconfig: Path | None, name: str) -> Context | None:
     Args:
         kubeconfig: The file, or several with `:` between them; None means kubectl's default file, if it exists.
         name: Name of the context; empty means the current one.
-
-    Raises:
-        ConfigError: When there is no usable kubeconfig, or no such context.
     """
     files = str(kubeconfig or KUBECONFIG.expanduser())
     if not any(path.is_file() for path in _split(files)):
@@ -130,11 +122,7 @@ def find_context(kubeconfig: Path | None, name: str) -> Context | None:
 
 
 def connect_inside() -> ApiConnection:
-    """Open a connection with the service account of the pod that this process runs in.
-
-    Raises:
-        ConfigError: When no service account is mounted.
-    """
+    """Open a connection with the service account of the pod that this process runs in."""
     configuration = Configuration()
     with _as_faults(str(SERVICE_ACCOUNT)):
         load_incluster_config(configuration)
@@ -191,9 +179,6 @@ def run_plugin(
     name: str, plugin: Mapping[str, Any], cluster: Mapping[str, Any], *, timeout_s: float = PLUGIN_S
 ) -> dict[str, Any]:
     """Run the login plugin of a context's user; return the user with the credential that it printed.
-
-    Raises:
-        DeniedError: When the plugin can't be run, fails, exceeds the time limit, or prints no credential.
 
     Source: Kubernetes, client.authentication.k8s.io/v1 (ExecCredential), and client-go, plugin/pkg/client/auth/exec.
     """

@@ -43,31 +43,25 @@ PROTOCOL = "v4.channel.k8s.io"
 _DATA, _ERRORS = 0, 1
 
 
-def forward(transport: ApiTransport, path: str, port: int, request: ApiRequest, timeout_s: float) -> HttpAnswer:
-    """Send one request to a port of a pod; return its answer of any status.
+def forward(transport: ApiTransport, request: ApiRequest, port: int, path: str, timeout_s: float) -> HttpAnswer:
+    """Send a GET to a port of a pod; return its answer of any status.
 
     Args:
         transport: Transport to the API server.
-        path: Path of the pod at the API server.
+        request: Request for the pod's subresource `portforward`.
         port: TCP port in the pod.
-        request: The request to send to the pod; its `call` names the pod's subresource `portforward`.
+        path: Path in the pod, with its query.
         timeout_s: Time limit of the request and its answer, seconds.
-
-    Raises:
-        DeniedError: When the current user may not forward ports, or is not logged in.
-        AbsentError: When there is no such pod.
-        UnreachableClusterError: When the API server isn't reached, or the answer doesn't come in time.
-        ClusterError: When nothing listens at that port, or a proxy before the API server passes no WebSockets.
     """
     started = time.monotonic()
     ends_at = started + timeout_s
-    websocket = _open(transport, f"{path}/portforward?ports={port}", request.call, ends_at, timeout_s)
+    websocket = _open(transport, f"{request.path}?ports={port}", request.call, ends_at, timeout_s)
     stream = _Stream(websocket, ends_at)
     try:
         client = HTTPConnection("localhost")
         client.response_class = HttpResponse
         client.sock = cast(Any, stream)  # it is connected already
-        client.request(request.method, request.url(""), body=request.body, headers=dict(request.headers))
+        client.request("GET", path)
         answer = read_answer(cast("HttpResponse", client.getresponse()), max_bytes=MAX_BODY_BYTES)
     except (WebSocketException, *BROKEN) as error:
         if stream.refusal:

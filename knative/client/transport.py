@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 from urllib.parse import quote, urlencode
 
 from eaves.base.backoff import Backoff
@@ -27,6 +26,7 @@ from knative.client.api_errors import (
     build_unreachable_error,
     parse_status,
 )
+from knative.client.kinds import Manifest
 
 MAX_BODY_BYTES = 64 << 20
 RETRIES = Backoff(retry=3, first_s=0.25, cap_s=4.0)
@@ -99,21 +99,14 @@ class ApiTransport:
         self._generation = 0
         self._lock = threading.Lock()
 
-    def json(self, request: ApiRequest) -> dict[str, Any]:
-        """Send a request and return the object in its answer.
-
-        Raises:
-            ClusterError: When the API server refuses the request, or its answer isn't an object.
-        """
+    def json(self, request: ApiRequest) -> Manifest:
+        """Send a request and return the object in its answer."""
         return parse_object(request.call, self.send(request))
 
     def send(self, request: ApiRequest, *, timeout_s: float | None = None) -> HttpAnswer:
         """Send a request; return its answer of any status.
 
         The request is repeated when the server is overloaded or the connection breaks.
-
-        Raises:
-            UnreachableClusterError: When there is no answer within `timeout_s`, or the transport's own limit.
         """
         limit_s, started, failures = timeout_s or self._timeout_s, time.monotonic(), 0
         while True:
@@ -138,12 +131,8 @@ class ApiTransport:
         """Send a request once and return its answer of any status; renew refused credentials once.
 
         Args:
-            request: The request.
             timeout_s: Time that is left, seconds.
             limit_s: The whole time limit, for messages; 0: `timeout_s`.
-
-        Raises:
-            UnreachableClusterError: When there is no answer.
         """
         started, renewed = time.monotonic(), False
         while True:
@@ -192,12 +181,8 @@ class ApiTransport:
         return None if RETRIES.exhausted(failures) or pause_s >= left_s else pause_s
 
 
-def parse_object(call: ApiCall, answer: HttpAnswer) -> dict[str, Any]:
-    """Parse the JSON object in an answer of the API server.
-
-    Raises:
-        ClusterError: When the answer is a refusal, or isn't an object.
-    """
+def parse_object(call: ApiCall, answer: HttpAnswer) -> Manifest:
+    """Parse the JSON object in an answer of the API server."""
     if not 200 <= answer.status < 300:
         raise build_api_error(answer.status, answer.body, call)
     try:

@@ -1,9 +1,8 @@
 """Deploys to one site: recorded as the newest deploy, applied, rolled out, reconciled and removed.
 
-site_update      deploys to one site, from the deploy's number to its rollout
+site_update      deploys to one site, from the deploy's number to its rollout; repeats the recorded deploy, and advances
+                 rollouts by one step
 apply            applies objects in order and removes those that are no longer rendered; shows the differences
-inventory        the ConfigMap that lists an app's objects by UID and numbers its deploys
 ownership        which objects of a cluster belong to the app, and their removal in order
-reconcile        repeats the recorded deploy, and advances rollouts by one step
 function_image   resolves a function's container image at a registry, by digest
 """

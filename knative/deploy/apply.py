@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import difflib
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from eaves.errors import AbsentError, ConflictError, DeniedError, InvalidError
-from knative.client.kinds import NAMESPACE, STATEFUL_SET, SUBSCRIPTION, TRIGGER, kind_of
-from knative.deploy.inventory import Inventory, Manifests, ObjectKey, change_inventory, read_inventory
+from knative.client.cluster import Cluster
+from knative.client.kinds import NAMESPACE, STATEFUL_SET, SUBSCRIPTION, TRIGGER, Manifest, Object, kind_of, status_of
 from knative.deploy.ownership import (
     ADOPTED,
     CHANGED,
@@ -26,23 +24,19 @@ from knative.deploy.ownership import (
     UNCHANGED,
     UNJUDGED,
     ApplyResult,
-    AppOwner,
-    Object,
     find_known,
     is_pin_key,
     is_satisfied,
-    is_shared,
     key_of,
     kind_named,
     order_removal,
     prune,
 )
-from knative.readiness.refusals import explain_denial
+from knative.inventory import Inventory, Manifests, ObjectKey, change_inventory, read_inventory
 from knative.resources.function import is_pin
-from knative.resources.metadata import MANAGER
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
+from knative.resources.metadata import MANAGER, AppOwner, is_shared
+from knative.status.conditions import name_of
+from knative.status.refusals import explain_denial
 
 _IMMUTABLE = ("Immutable fields changed", "updates to statefulset spec", "field is immutable")
 """Texts in the API server's message when a change of an immutable field is refused.
@@ -58,7 +52,6 @@ TRIGGER_LABEL = "eventing.knative.dev/trigger"
 WAIT_S = 60.0
 """Maximum seconds to wait until Knative has observed a changed Trigger, or an object that is being deleted is gone;
 Knative's controllers take seconds."""
-POLL_S = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -80,24 +73,14 @@ def apply_app(
     removed, by UID.
 
     Args:
-        cluster: Connection to the cluster, in the app's namespace.
-        manifests: Objects that `render_app` returned.
-        owner: The app.
         inventory: The app's inventory if it was read or written already; None reads it.
         adopt: Take over objects that others made, and fields that other managers own.
         dry_run: Let the API server and its webhooks validate the objects, and change nothing.
         check: Function that gets each object before it is applied, and raises an error to stop.
-
-    Raises:
-        ConflictError: Without `adopt`, when others made an object of the same name (then nothing is applied), or when
-            another manager owns a field (then no later object is applied). Also when another user deploys or removes
-            the app at the same time; then nothing is removed.
-        InvalidError: When the cluster refuses an object; the hint names the fix.
-        ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, owner.app) if inventory is None else inventory
     known = find_known(cluster, manifests, owner, adopt=adopt)
-    left = _find_left(cluster, inventory, manifests)
+    obsolete = _find_obsolete(cluster, inventory, manifests)
     own = {key_of(one, cluster) for one in manifests if not is_shared(one)}
     uids = {key: str(known[key]["metadata"].get("uid", "")) if key in known else "" for key in own}
 
@@ -123,10 +106,10 @@ def apply_app(
             lambda one: replace(one, items=one.items | made),
             before="anything was removed",
         )
-    return [*done, *prune(cluster, inventory, left, dry_run=dry_run)]
+    return [*done, *prune(cluster, inventory, obsolete, dry_run=dry_run)]
 
 
-def _find_left(cluster: Cluster, inventory: Inventory, manifests: Manifests) -> list[ObjectKey]:
+def _find_obsolete(cluster: Cluster, inventory: Inventory, manifests: Manifests) -> list[ObjectKey]:
     """Return the objects of the inventory that are no longer rendered, in the order of removal.
 
     Pins stay while the app has one; `knative.deploy.ownership` removes those that no revision needs any more.
@@ -153,7 +136,7 @@ def diff_app(cluster: Cluster, manifests: Manifests, owner: AppOwner) -> Iterato
     for applied, before, after in _apply_each(cluster, manifests, known, adopt=True, dry_run=True):
         if applied.outcome != UNCHANGED:
             yield from _diff(before, after)
-    for key in _find_left(cluster, inventory, manifests):
+    for key in _find_obsolete(cluster, inventory, manifests):
         one = cluster.get(kind_named(key), key.name, namespace=key.namespace)
         if one is not None and inventory.items[key] in {"", one["metadata"]["uid"]}:
             yield from _diff(one, None)
@@ -171,7 +154,7 @@ def _apply_each(
     """Apply objects in order; yield each one's result, the object before (None: it didn't exist), and after."""
     absent: set[str] = set()  # namespaces that a dry run doesn't make
     for manifest in manifests:
-        kind, name = kind_of(manifest), str(manifest["metadata"]["name"])
+        kind, name = kind_of(manifest), name_of(manifest)
         before = known.get(key_of(manifest, cluster))
         check(manifest)
         if manifest["metadata"].get("namespace") in absent:
@@ -188,7 +171,7 @@ def _apply(
     cluster: Cluster, manifest: Object, before: Object | None, *, adopt: bool, dry_run: bool
 ) -> tuple[str, Object]:
     """Apply one object; return (outcome, object that the API server answered)."""
-    kind, name = kind_of(manifest), str(manifest["metadata"]["name"])
+    kind, name = kind_of(manifest), name_of(manifest)
     outcome = CREATED if before is None else CHANGED
     try:
         after = cluster.apply(manifest, manager=MANAGER, dry_run=dry_run)
@@ -216,33 +199,26 @@ def _apply(
 def _wait_gone(cluster: Cluster, leaving: Object) -> None:
     """Wait until an object that is being deleted is gone: what is applied to it meanwhile goes with it."""
     kind, (_, namespace, name) = kind_of(leaving), key_of(leaving, cluster)
-    deadline, there = time.monotonic() + WAIT_S, cluster.get(kind, name, namespace=namespace)
-    while there is not None and "deletionTimestamp" in there["metadata"]:
-        if time.monotonic() > deadline:
-            raise ConflictError(
-                f"{cluster.name}: {kind.kind} {name} is being deleted, and still exists after {WAIT_S:.0f} s",
-                hint=f"kubectl -n {namespace} get {kind.plural} {name} -o yaml   # its finalizers keep it; then deploy "
-                "again",
-            )
-        time.sleep(POLL_S)
-        there = cluster.get(kind, name, namespace=namespace)
+    for found in cluster.watch(kind, name, timeout_s=WAIT_S, namespace=namespace):
+        if found is None or "deletionTimestamp" not in found["metadata"]:
+            return
+    raise ConflictError(
+        f"{cluster.name}: {kind.kind} {name} is being deleted, and still exists after {WAIT_S:.0f} s",
+        hint=f"kubectl -n {namespace} get {kind.plural} {name} -o yaml   # its finalizers keep it; then deploy again",
+    )
 
 
 def _explained(error: InvalidError, cluster: Cluster, manifest: Object) -> InvalidError:
     """Return the error for a refused object with a fix, if the cause of the refusal is known."""
     kind, (_, namespace, name) = kind_of(manifest), key_of(manifest, cluster)
-    found = explain_denial(error.message, namespace)
-    if found is not None:
+    if (found := explain_denial(error.message, namespace)) is not None:
         return InvalidError(f"{cluster.name}: the cluster refuses {kind.kind} {name}: {found.message}", hint=found.fix)
+    hint = error.hint or "eaves doctor"
     if any(text in error.message for text in _IMMUTABLE):
         kept = " --cascade=orphan" if kind is STATEFUL_SET else ""
-        full = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
-        delete = f"kubectl --context {cluster.name} -n {namespace} delete {full} {name}{kept}"
-        return InvalidError(
-            f"{error.message} ({kind.kind} {name})",
-            hint=f"the object must be created again: {delete}; then deploy again",
-        )
-    return InvalidError(f"{error.message} ({kind.kind} {name})", hint=error.hint or "eaves doctor")
+        delete = f"kubectl --context {cluster.name} -n {namespace} delete {kind.resource} {name}{kept}"
+        hint = f"the object must be created again: {delete}; then deploy again"
+    return InvalidError(f"{error.message} ({kind.kind} {name})", hint=hint)
 
 
 def _repair_subscriptions(cluster: Cluster, triggers: Sequence[Object]) -> None:
@@ -270,10 +246,10 @@ def _repair_subscriptions(cluster: Cluster, triggers: Sequence[Object]) -> None:
             _wait_observed(cluster, trigger)
             with suppress(AbsentError):  # Knative has made it again, as the Trigger has it now
                 change = {"spec": {"delivery": hidden}}
-                cluster.patch(SUBSCRIPTION, str(one["metadata"]["name"]), change, manager=MANAGER)
+                cluster.patch(SUBSCRIPTION, name_of(one), change, manager=MANAGER)
 
 
-def _find_hidden(trigger: Object, subscription: Object) -> dict[str, Any]:
+def _find_hidden(trigger: Object, subscription: Object) -> Manifest:
     """Return a merge patch with the delivery fields that Knative doesn't carry over to a Subscription.
 
     They are the fields that the Trigger no longer has, and those that it sets to zero.
@@ -287,12 +263,12 @@ def _wait_observed(cluster: Cluster, trigger: Object) -> None:
     """Wait until Knative has observed a changed Trigger; it would restore the Subscription from the older one."""
     metadata = trigger["metadata"]
     for found in cluster.watch(TRIGGER, metadata["name"], timeout_s=WAIT_S):
-        if found is None or found.get("status", {}).get("observedGeneration", 0) >= metadata["generation"]:
+        if found is None or status_of(found).get("observedGeneration", 0) >= metadata["generation"]:
             return
     _log.warning("Knative has not processed the change of the Trigger %s; deploy again later", metadata["name"])
 
 
-def _content(one: Object) -> dict[str, Any]:
+def _content(one: Object) -> Manifest:
     """Return the fields of an object that users set, without the metadata and the status that the cluster writes."""
     metadata = {key: value for key, value in one["metadata"].items() if key not in _OF_THE_SERVER}
     annotations = {key: value for key, value in (metadata.pop("annotations", None) or {}).items() if key != _COUNTED}

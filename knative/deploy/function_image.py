@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
 from eaves.errors import OciError
 from eaves.oci.descriptor import parse_reference
+from knative.inventory import FunctionImage
 
 if TYPE_CHECKING:
     from eaves.oci.registry.registry import Access
     from eaves.oci.signatures import PublicKey
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionImage:
-    """The container image that a cluster runs for a function.
-
-    Attributes:
-        name: Name by digest, `REPOSITORY@sha256:...`.
-        artifact_digest: sha256 of the artifact's manifest in hexadecimal; empty when the registry wasn't asked.
-        task: Task of the artifact: classify, embed or tensor.
-    """
-
-    name: str
-    artifact_digest: str = ""
-    task: str = CLASSIFY
 
 
 def trust_image(text: str) -> FunctionImage:

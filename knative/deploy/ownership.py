@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
 
-from eaves.errors import ConflictError, DeniedError, InvalidError, NotFoundError
+from eaves.errors import ConflictError, DeniedError, InvalidError
+from knative.client.cluster import Cluster
 from knative.client.kinds import (
     BROKER,
     CONFIG_MAP,
@@ -27,10 +27,12 @@ from knative.client.kinds import (
     SINK_BINDING,
     STATEFUL_SET,
     TRIGGER,
+    Object,
     ObjectKind,
+    annotations_of,
     kind_of,
 )
-from knative.deploy.inventory import (
+from knative.inventory import (
     Inventory,
     Manifests,
     ObjectKey,
@@ -40,22 +42,22 @@ from knative.deploy.inventory import (
     item_kind,
     read_inventory,
 )
-from knative.readiness.conditions import image_of
 from knative.resources.function import is_pin_name, pin_name
 from knative.resources.metadata import (
     APP_LABEL,
     MANAGED_LABEL,
-    MANAGED_VALUE,
     MANAGER,
     NAMESPACE_LABEL,
+    OURS,
     PIN_ANNOTATION,
     SITE_LABEL,
+    AppOwner,
+    is_ours,
+    is_shared,
+    labels_of,
 )
 from knative.rollout import parse_rollout_status
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
-
+from knative.status.conditions import absent_function, image_of, name_of
 
 AT_HOME = (
     TRIGGER,
@@ -73,7 +75,6 @@ AT_HOME = (
 that it depends on."""
 ON_NODES = (SINK_BINDING, DAEMON_SET, SERVICE_ACCOUNT)
 """Kinds of an app's objects in the namespace of the agents on nodes, in the order of removal."""
-Object = Mapping[str, Any]
 _KINDS = {item_kind(kind): kind for kind in AT_HOME}
 
 CREATED, CHANGED, UNCHANGED, REMOVED, ADOPTED = "created", "changed", "unchanged", "removed", "adopted"
@@ -93,43 +94,9 @@ class ApplyResult:
     outcome: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppOwner:
-    """The app that owns objects in a cluster.
-
-    Attributes:
-        app: Name of the app; empty means every app.
-        agents: Namespace of the agents on nodes; empty when there is none.
-    """
-
-    app: str
-    agents: str = ""
-
-    def owns(self, one: Object, home: str) -> bool:
-        """Return whether an object carries the labels of the app in the namespace `home`."""
-        metadata = one["metadata"]
-        labels = metadata.get("labels") or {}
-        elsewhere = metadata.get("namespace", home) != home
-        return labels.get(APP_LABEL) == self.app and (not elsewhere or labels.get(NAMESPACE_LABEL) == home)
-
-    def has_agent(self, labels: Mapping[str, Any], home: str) -> bool:
-        """Return whether an agent on nodes with these labels belongs to an app in the namespace `home`."""
-        return labels.get(NAMESPACE_LABEL) == home
-
-
-def is_ours(one: Object) -> bool:
-    """Return whether an object has the label that all objects of Eaves carry."""
-    return bool((one["metadata"].get("labels") or {}).get(MANAGED_LABEL) == MANAGED_VALUE)
-
-
-def is_shared(manifest: Object) -> bool:
-    """Return whether several apps share an object, such as a Broker or the namespace of agents."""
-    return APP_LABEL not in (manifest["metadata"].get("labels") or {})
-
-
 def is_satisfied(manifest: Object, namespace: Object) -> bool:
     """Return whether an existing namespace, of any owner, has the labels that agents on nodes need."""
-    wanted, has = manifest["metadata"]["labels"], namespace["metadata"].get("labels") or {}
+    wanted, has = labels_of(manifest), labels_of(namespace)
     return all(has.get(name) == value for name, value in wanted.items() if name != MANAGED_LABEL)
 
 
@@ -141,11 +108,7 @@ def key_of(one: Object, cluster: Cluster) -> ObjectKey:
 
 
 def kind_named(key: ObjectKey) -> ObjectKind:
-    """Return the kind of an object in the inventory.
-
-    Raises:
-        InvalidError: When this version of Eaves doesn't know the kind.
-    """
+    """Return the kind of an object in the inventory."""
     if key.kind not in _KINDS:
         raise InvalidError(
             f"the inventory lists {key.kind} {key.name} in {key.namespace}, but this version of Eaves does not "
@@ -169,11 +132,8 @@ def find_labelled(cluster: Cluster, owner: AppOwner) -> list[Object]:
     """List the objects that carry an app's labels, without those that another object controls.
 
     Knative copies the labels of a Knative Service to the Kubernetes Services that it makes for that Service.
-
-    Raises:
-        ClusterError: When a request to the cluster is refused or fails.
     """
-    selector = f"{APP_LABEL}={owner.app},{MANAGED_LABEL}={MANAGED_VALUE}"
+    selector = f"{APP_LABEL}={owner.app},{OURS}"
     found = [one for kind in AT_HOME for one in cluster.list(kind, selector=selector)]
     if owner.agents and owner.agents != cluster.namespace:
         selector += f",{NAMESPACE_LABEL}={cluster.namespace}"
@@ -185,12 +145,7 @@ def find_labelled(cluster: Cluster, owner: AppOwner) -> list[Object]:
 def find_known(
     cluster: Cluster, manifests: Manifests, owner: AppOwner, *, adopt: bool = True
 ) -> dict[ObjectKey, Object]:
-    """Return the existing objects that have the name of a rendered object.
-
-    Raises:
-        ConflictError: Without `adopt`, when an object of another owner has a name that the app renders.
-        ClusterError: When a request to the cluster is refused or fails.
-    """
+    """Return the existing objects that have the name of a rendered object."""
     found: dict[ObjectKey, Object] = {}
     for manifest in manifests:
         one = _read(cluster, manifest)
@@ -198,7 +153,7 @@ def find_known(
             continue
         found[key_of(manifest, cluster)] = one
         if not (adopt or _is_known(manifest, one, owner, cluster.namespace)):
-            kind, name = kind_of(manifest), manifest["metadata"]["name"]
+            kind, name = kind_of(manifest), name_of(manifest)
             raise ConflictError(
                 f"{cluster.name}: {kind.kind} {name} exists already and does not belong to this app: {_whose(one)}",
                 hint=_remedy(manifest),
@@ -223,7 +178,7 @@ def _is_known(manifest: Object, one: Object, owner: AppOwner, home: str) -> bool
 
 
 def _whose(one: Object) -> str:
-    labels = one["metadata"].get("labels") or {}
+    labels = labels_of(one)
     if labels.get(APP_LABEL):
         return f"it belongs to the app {labels[APP_LABEL]} of the site {labels.get(SITE_LABEL, '?')}"
     entries = one["metadata"].get("managedFields") or ()
@@ -256,25 +211,12 @@ def remove_app(cluster: Cluster, owner: AppOwner, *, adopt: bool = False) -> lis
     accepted yet stay, because Kubernetes keeps the volumes of a deleted StatefulSet.
 
     Args:
-        cluster: Connection to the cluster, in the app's namespace.
-        owner: The app.
         adopt: Delete also objects that `eaves render` rendered and another tool applied.
-
-    Raises:
-        ConflictError: When `deploy` applied none of the objects, or another user deploys the app at the same time.
-        NotFoundError: When the app has no objects.
-        ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, owner.app)
     items = find_removable(cluster, owner, inventory, adopt=adopt)
     if not items and not inventory.version:
-        services = cluster.list(KSERVICE, selector=f"{MANAGED_LABEL}={MANAGED_VALUE}")
-        known = ", ".join(sorted(one["metadata"]["name"] for one in services)) or "none"
-        raise NotFoundError(
-            f"the function {owner.app!r} does not exist in {cluster.namespace} of {cluster.name} (known "
-            f"functions: {known})",
-            hint="eaves status --on knative",
-        )
+        raise absent_function(cluster, owner.app)
     done = delete_objects(cluster, inventory, items)
     if inventory.version:
         try:
@@ -292,10 +234,6 @@ def delete_objects(
 
     Never is another object of the same name deleted; the result of one is then `left`. An object that is already gone
     has no result.
-
-    Raises:
-        ConflictError: When another user deployed or removed the app.
-        ClusterError: When a request to the cluster is refused or fails.
     """
     done = []
     for key in order_removal(items):
@@ -321,15 +259,10 @@ def delete_objects(
 
 
 def prune(
-    cluster: Cluster, inventory: Inventory, left: Iterable[ObjectKey], *, dry_run: bool = False
+    cluster: Cluster, inventory: Inventory, obsolete: Iterable[ObjectKey], *, dry_run: bool = False
 ) -> list[ApplyResult]:
-    """Delete objects that the app no longer has, and take them off the inventory.
-
-    Raises:
-        ConflictError: When another user deployed or removed the app.
-        ClusterError: When a request to the cluster is refused or fails.
-    """
-    gone = {key: inventory.items[key] for key in left}
+    """Delete objects that the app no longer has, and take them off the inventory."""
+    gone = {key: inventory.items[key] for key in obsolete}
     done = delete_objects(cluster, inventory, gone, dry_run=dry_run)
     if gone and not dry_run:
         change_inventory(
@@ -347,15 +280,9 @@ def find_removable(
     """Find the objects that `remove_app` deletes, with their UIDs: those that the inventory lists.
 
     Args:
-        cluster: Connection to the cluster, in the app's namespace.
-        owner: The app.
         inventory: The app's inventory if it was read already; None reads it.
         adopt: Include objects with the app's labels that another tool applied, or that a deploy left which a removal
             overtook.
-
-    Raises:
-        ConflictError: When the app has no inventory, but objects carry its labels.
-        ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, owner.app) if inventory is None else inventory
     found = dict(inventory.items)
@@ -378,27 +305,22 @@ def prune_pins(cluster: Cluster, app: str, *, inventory: Inventory | None = None
     All pins stay while the inventory is damaged, and while a deploy is in progress, which may need one of them again.
 
     Args:
-        cluster: Connection to the cluster.
-        app: Name of the app.
         inventory: The app's inventory if it was read just now; None reads it.
-
-    Raises:
-        ClusterError: When a request to the cluster fails.
     """
     with suppress(DeniedError, ConflictError, InvalidError):
         inventory = read_inventory(cluster, app) if inventory is None else inventory
         pins = [key for key in inventory.items if is_pin_key(app, key)]
         service = cluster.get(KSERVICE, app) if len(pins) > 1 else None
-        if service is None or not service["metadata"].get("annotations", {}).get(PIN_ANNOTATION):
+        if service is None or not annotations_of(service).get(PIN_ANNOTATION):
             return []  # one pin is needed by the newest revision; without one, the app is being removed
         if inventory.deployment is not None and inventory.deployment.image != image_of(service):
             return []  # a deploy has yet to apply its revision
-        needed = {service["metadata"]["annotations"][PIN_ANNOTATION], *_needed_pins(cluster, app, service)}
+        needed = {annotations_of(service)[PIN_ANNOTATION], *_needed_pins(cluster, app, service)}
         return prune(cluster, inventory, [key for key in pins if key.name not in needed])
     return []
 
 
-def _needed_pins(cluster: Cluster, app: str, service: Mapping[str, Any]) -> Iterator[str]:
+def _needed_pins(cluster: Cluster, app: str, service: Object) -> Iterator[str]:
     """Yield the names of the pins of revisions that get requests, or that `rollback` would give all requests to.
 
     Only revisions that exist and that Eaves deployed by digest have a pin.
@@ -411,12 +333,12 @@ def _needed_pins(cluster: Cluster, app: str, service: Mapping[str, Any]) -> Iter
         names.add(standing.state.serving)
     for one in cluster.list(REVISION, selector=f"{SERVICE_LABEL}={app}"):
         image = image_of(one)
-        if one["metadata"]["name"] in names and is_ours(one) and "@sha256:" in image:
+        if name_of(one) in names and is_ours(one) and "@sha256:" in image:
             yield pin_name(app, image, one["spec"].get("nodeSelector") or {})
 
 
-def _not_deployed(cluster: Cluster, owner: AppOwner, found: Sequence[Mapping[str, Any]]) -> ConflictError:
-    listed = ", ".join(f"{one['kind']} {one['metadata']['name']}" for one in found)
+def _not_deployed(cluster: Cluster, owner: AppOwner, found: Sequence[Object]) -> ConflictError:
+    listed = ", ".join(f"{one['kind']} {name_of(one)}" for one in found)
     return ConflictError(
         f"{cluster.name}: {owner.app} in {cluster.namespace} was not deployed by `eaves deploy`, so Eaves does "
         f"not know which of these objects belong to it: {listed}",

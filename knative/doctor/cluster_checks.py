@@ -1,4 +1,4 @@
-"""Checks of the cluster: versions, Knative and its networking layer, DNS, nodes.
+"""The site that is examined, and checks of its cluster: versions, Knative and its networking layer, DNS, nodes.
 
 Source: knative.dev/pkg, version/version.go (DefaultKubernetesMinVersion of Knative 1.23: v1.34.0); the Deployments and
 the label app.kubernetes.io/version in Serving's config/core/deployments and Eventing's config/; knative.dev/networking,
@@ -10,17 +10,112 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from eaves.config import iter_leaves
+from eaves.errors import ConfigError, Fault
 from eaves.platform.findings import Finding, error, note, ok, warning
 from functions.settings import ServeSettings
-from knative.client.kinds import BROKER, DEPLOYMENT, KSERVICE, POD, SERVICE
-from knative.doctor.site import EVENTING_NAMESPACE, SERVING_NAMESPACE, ExaminedSite
-from knative.readiness.conditions import condition, is_true, name_of
-from knative.readiness.pods import find_untolerated
+from knative.client.cluster import Cluster
+from knative.client.kinds import (
+    BROKER,
+    CONFIG_MAP,
+    DEPLOYMENT,
+    KSERVICE,
+    NODE,
+    POD,
+    SERVICE,
+    Manifest,
+    Object,
+    ObjectKind,
+    kind_of,
+    spec_of,
+)
+from knative.resources.metadata import labels_of
+from knative.resources.rendering import render_app
+from knative.settings import ClusterApp, KnativeSettings
+from knative.status.conditions import is_true, name_of
+from knative.status.pods import find_untolerated
+
+SERVING_NAMESPACE, EVENTING_NAMESPACE = "knative-serving", "knative-eventing"
+_ANY_IMAGE = "example.invalid/none@sha256:" + 64 * "0"
+"""Placeholder for the function's container image when eaves.yaml names none, so that the other settings can be
+checked."""
+
+
+@dataclass(kw_only=True)
+class ExaminedSite:
+    """A site's cluster and an app that would be deployed there.
+
+    Attributes:
+        cluster: Connection to the site's cluster.
+        app: The app that would be deployed; its function may have no container image yet.
+            When the app's site names no namespace, it becomes the one of the connection.
+        platforms: Function that asks a registry for the architectures of a container image; it raises OciError. None
+            asks no registry.
+        trains_in: Namespace of this cluster where trainings run; empty when none run in it.
+        manifests: Every object that `deploy` would apply; none when eaves.yaml has faults.
+        faults: Faults of eaves.yaml for this site; a missing container image of the function doesn't count.
+    """
+
+    cluster: Cluster
+    app: ClusterApp
+    platforms: Callable[[str], set[str]] | None = None
+    trains_in: str = ""
+    manifests: tuple[Manifest, ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Render the app's objects."""
+        site = self.app.site
+        self.app = replace(self.app, site=replace(site, namespace=site.namespace or self.cluster.namespace))
+        try:
+            self.manifests = render_app(replace(self.app, image=self.app.image or _ANY_IMAGE))
+        except ConfigError as found:
+            self.faults = found.faults
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of the app."""
+        return self.app.site.namespace
+
+    @property
+    def settings(self) -> KnativeSettings:
+        """Settings of the app's objects."""
+        return self.app.knative
+
+    def config(self, name: str, namespace: str = SERVING_NAMESPACE) -> Mapping[str, str]:
+        """Read the values of a ConfigMap; they are empty when it doesn't exist."""
+        return (self.cluster.get(CONFIG_MAP, name, namespace=namespace) or {}).get("data") or {}
+
+    @cached_property
+    def edge(self) -> list[Manifest]:
+        """The nodes that the function's selector chooses."""
+        wanted = dict(self.function_pod.get("nodeSelector") or {}).items()
+        nodes = self.cluster.list(NODE, namespace="")
+        return [node for node in nodes if wanted <= labels_of(node).items()]
+
+    @property
+    def function_pod(self) -> Object:
+        """Spec of the function's pod; empty when eaves.yaml has faults."""
+        return next((spec for kind, spec in self.pods() if kind == KSERVICE.kind), {})
+
+    def kinds(self) -> Iterator[tuple[ObjectKind, str]]:
+        """Yield each kind of object that a deploy would apply, with its namespace."""
+        seen = {(kind_of(one), str(one["metadata"].get("namespace", ""))) for one in self.manifests}
+        yield from sorted(
+            ((kind, (namespace or self.namespace) if kind.namespaced else "") for kind, namespace in seen),
+            key=lambda found: (found[1], found[0].plural),
+        )
+
+    def pods(self) -> Iterator[tuple[str, Object]]:
+        """Yield the spec of every pod that a deployment of the app would create, after the kind of its object."""
+        for one in self.manifests:
+            if spec := spec_of(one).get("template", {}).get("spec"):
+                yield one["kind"], spec
+
 
 KUBERNETES = (34, 37)
 """Minor versions of Kubernetes: the oldest that Knative 1.23 supports, and the newest that Eaves was tested with."""
@@ -41,7 +136,6 @@ _INSTALL_KOURIER = (
     """'{"data":{"ingress-class":"kourier.ingress.networking.knative.dev"}}'"""
 )
 _HOSTS = next(leaf.env for leaf in iter_leaves(ServeSettings) if leaf.path == "dataref_hosts")
-_PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure")
 
 
 def check_server(subject: ExaminedSite) -> Iterator[Finding]:
@@ -104,7 +198,7 @@ def _check_part(
     if down:
         yield error(check, f"{', '.join(down)} in {namespace} does not run", f"kubectl -n {namespace} get pods")
         return
-    labels = (there[name]["metadata"].get("labels") or {} for name in wanted)
+    labels = (labels_of(there[name]) for name in wanted)
     versions = sorted({str(one.get("app.kubernetes.io/version", "unknown")) for one in labels})
     installed = f"Knative {check.capitalize()} {' and '.join(versions)}"
     known = re.fullmatch(r"v?1\.(\d+)(\.\d+)?", " ".join(versions))
@@ -178,7 +272,8 @@ def check_nodes(subject: ExaminedSite) -> Iterator[Finding]:
         fix = f"kubectl label node NODE {selector.replace(',', ' ')}" if selector else "kubectl get nodes"
         yield error("nodes", what, fix)
         return
-    usable = [node for node in subject.edge if _accepts_pods(node) and not find_untolerated(node, subject.function_pod)]
+    untolerated = {name_of(node): find_untolerated(node, subject.function_pod) for node in subject.edge}
+    usable = [node for node in subject.edge if _accepts_pods(node) and not untolerated[name_of(node)]]
     if usable:
         kinds = Counter(map(architecture_of, usable))
         chosen = f", chosen by {selector}" if selector else ""
@@ -186,19 +281,8 @@ def check_nodes(subject: ExaminedSite) -> Iterator[Finding]:
         yield ok("nodes", f"{len(usable)} of {len(subject.edge)} nodes are ready{chosen}: {shown}")
     else:
         yield error("nodes", f"none of {len(subject.edge)} nodes is ready and accepts the pods", "kubectl get nodes")
-    for node in subject.edge:
-        name = name_of(node)
-        if not is_true(node, "Ready"):
-            why = condition(node, "Ready").get("message", "it gives no reason")
-            yield warning("nodes", f"node {name} is not ready: {why}", f"kubectl describe node {name}")
-            continue
-        for kind in filter(partial(is_true, node), _PRESSURES):
-            message = f"node {name} reports {kind}: it evicts pods and deletes unused container images"
-            yield warning("nodes", message, f"kubectl describe node {name}")
-        if node["spec"].get("unschedulable"):
-            yield note("nodes", f"node {name} accepts no new pods (it is cordoned)", f"kubectl uncordon {name}")
-            continue
-        for taint in find_untolerated(node, subject.function_pod):
+    for name, taints in untolerated.items():
+        for taint in taints:
             value = f"={taint['value']}" if taint.get("value") else ""
             yield (warning if usable else error)(
                 "nodes",
@@ -208,10 +292,10 @@ def check_nodes(subject: ExaminedSite) -> Iterator[Finding]:
             )
 
 
-def architecture_of(node: Mapping[str, Any]) -> str:
+def architecture_of(node: Object) -> str:
     """Return the processor architecture of a node, such as `arm64`."""
-    return str((node["metadata"].get("labels") or {}).get("kubernetes.io/arch", "unknown"))
+    return str(labels_of(node).get("kubernetes.io/arch", "unknown"))
 
 
-def _accepts_pods(node: Mapping[str, Any]) -> bool:
+def _accepts_pods(node: Object) -> bool:
     return is_true(node, "Ready") and not node["spec"].get("unschedulable")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eaves.errors import ClusterError, DeniedError, UnreachableClusterError
 from eaves.platform.findings import Finding, error, note
+from knative.client.cluster import Cluster
 from knative.doctor.app_checks import (
     check_admission,
     check_broker,
     check_images,
+    check_permissions,
     check_settings,
     check_triggers,
 )
 from knative.doctor.cluster_checks import (
+    ExaminedSite,
     check_dns,
     check_eventing,
     check_network,
@@ -22,12 +25,7 @@ from knative.doctor.cluster_checks import (
     check_server,
     check_serving,
 )
-from knative.doctor.permissions import check_permissions
-from knative.doctor.site import ExaminedSite
 from knative.settings import ClusterApp
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
 
 CHECKS: tuple[Callable[[ExaminedSite], Iterator[Finding]], ...] = (
     check_serving,

@@ -1,16 +1,14 @@
 """Builders of Kubernetes objects as plain dicts from specs and settings. Pure: the same values give the same objects.
 
-    rendering   every object of an app at a site, in the order of applying, also as YAML files
-    faults      settings of eaves.yaml that can't work together on a cluster
-    function    the Knative Service, the DaemonSet that pins its container image, ServiceAccount and NetworkPolicy
-    eventing    Broker, Triggers, EventTypes
-    agent       the workload that runs a source, of whose settings `sources` knows what a cluster needs
-    relay       the workload that forwards predictions over the link
-    publisher   the workload that publishes a trigger's events to MQTT
-    receiver    the workload that accepts events of many sites in the cloud, with its settings
-    console     the workload that shows a site as web pages, with its settings
-    metadata, pod, workload, server  what several of them share: names and labels, pods with the user's fields,
-                Service, NetworkPolicy and StatefulSet, a container with one of Eaves' servers
+    rendering           every object of an app at a site, in the order of applying, also as YAML files; and settings of
+                        eaves.yaml that can't work together on a cluster
+    function            the Knative Service, the DaemonSet that pins its container image, ServiceAccount, NetworkPolicy
+    eventing            Broker, Triggers, EventTypes; an app's servers with a queue: relay, publishers to MQTT
+    agent               the workload that runs a source, and what a source needs on a cluster
+    standalone_servers  servers that belong to no app, with their settings: receiver, console
+    workload            what all workloads share: Service, NetworkPolicy, StatefulSet, servers in pods
+    pod                 what all pods share, and the user's fields of pods
+    metadata            names and labels, and which objects belong to an app
 
 This package reads no file, no environment and no cluster.
 """

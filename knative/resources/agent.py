@@ -5,18 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath, PurePosixPath
 
 from eaves.admin.report import LIVE
 from eaves.config import iter_leaves
+from eaves.credentials.redact import has_secrets
+from eaves.errors import ConfigError
 from eaves.platform import SourceSpec, find_timeout_s
 from eaves.platform.quantities import find_room
 from eaves.platform.relay import NONE
+from eaves.sources.agent.configuration import ConfiguredSource, read_source
+from eaves.sources.kind import load_kind
 from eaves.sources.settings import AgentSettings, SourceSettings
-from knative.client.kinds import BROKER, DAEMON_SET, NAMESPACE, SERVICE_ACCOUNT, STATEFUL_SET
+from knative.client.kinds import BROKER, DAEMON_SET, NAMESPACE, SERVICE_ACCOUNT, STATEFUL_SET, Manifest, Object
+from knative.resources.eventing import relay_reference, sends_to_relay
 from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE, NAMESPACE_LABEL, reference
 from knative.resources.pod import (
+    CREDENTIALS_FOLDER,
     LISTEN_ALL,
     RELAY_FOLDER,
     RELAY_VOLUME,
@@ -28,23 +34,16 @@ from knative.resources.pod import (
     build_security,
     common_fragment,
 )
-from knative.resources.relay import relay_reference, sends_to_relay
-from knative.resources.server import LIVENESS_PROBE, METRICS_PORT, SPOOL, metrics_peers, mount_spool
-from knative.resources.sources import (
-    CLAIM,
-    IMAGES,
-    NODE,
-    build_node_input,
-    configure,
-    find_agent_image,
-    find_runner,
-    has_device_plugin,
-    reads_device,
-    reads_file,
-    source_values,
+from knative.resources.workload import (
+    LIVENESS_PROBE,
+    METRICS_PORT,
+    SPOOL,
+    Workload,
+    build_app_part,
+    metrics_peers,
+    mount_spool,
 )
-from knative.resources.workload import Workload, build_app_part
-from knative.settings import ClusterApp
+from knative.settings import ClusterApp, Faults, KnativeSettings
 
 PART = "source"
 SOURCE_LABEL = "eaves.dev/source"
@@ -83,7 +82,7 @@ _NODE_NAME = ({"name": VARIABLES["node"], "valueFrom": {"fieldRef": {"fieldPath"
 """Variable of an agent that reads a device or file of its node, as the same source on several nodes has one name."""
 
 
-def build_agents(app: ClusterApp) -> Iterator[dict[str, Any]]:
+def build_agents(app: ClusterApp) -> Iterator[Manifest]:
     """Build every object that runs an app's sources.
 
     Pod Security forbids folders of a node, so agents on nodes get a namespace of their own that allows them, and the
@@ -97,7 +96,7 @@ def build_agents(app: ClusterApp) -> Iterator[dict[str, Any]]:
         yield from _build_agent(app, source)
 
 
-def _build_agent(app: ClusterApp, source: SourceSpec) -> Iterator[dict[str, Any]]:
+def _build_agent(app: ClusterApp, source: SourceSpec) -> Iterator[Manifest]:
     """Build the objects of the agent of one source; a SinkBinding gives it its sink."""
     on_node, home = find_runner(source) == NODE, ""
     if on_node:
@@ -139,7 +138,7 @@ def build_name(*parts: str) -> str:
     return f"{name[: MAX_NAME - 1 - _DIGEST].rstrip('-')}-{digest}"
 
 
-def _pod(app: ClusterApp, source: SourceSpec) -> dict[str, Any]:
+def _pod(app: ClusterApp, source: SourceSpec) -> Manifest:
     """Build the spec of an agent's pod.
 
     On a node, the agent is root, since the kubelet makes the spool's folder as root.
@@ -151,13 +150,13 @@ def _pod(app: ClusterApp, source: SourceSpec) -> dict[str, Any]:
         folders.append(build_credentials(source.secret))
     if app.cloud_function:
         folders.append(build_credentials(app.relay.secret, volume=RELAY_VOLUME, folder=RELAY_FOLDER))
-    container: dict[str, Any] = {**_PROBES}
+    container: Manifest = {**_PROBES}
     security = build_security(user=0 if on_node else None)
     if reads_device(source) and not has_device_plugin(source):
         security = PRIVILEGED
         # the default is below /dev, where the runtime can't create a file in a mount that is read-only
         container["terminationMessagePath"] = "/tmp/last-message"  # noqa: S108 - the container's own
-    fields: dict[str, Any] = {"serviceAccountName": build_name(app.name, app.site.namespace) if on_node else app.name}
+    fields: Manifest = {"serviceAccountName": build_name(app.name, app.site.namespace) if on_node else app.name}
     if not on_node:
         fields["securityContext"] = {"fsGroup": USER}  # so that the agent's user may write the spool and read Secrets
     if child:
@@ -196,7 +195,7 @@ def _resources(max_bytes: int, child: int) -> dict[str, dict[str, str]]:
     return {"requests": requests, "limits": {"memory": f"{limit}Mi"}}
 
 
-def _namespace(name: str) -> dict[str, Any]:
+def _namespace(name: str) -> Manifest:
     """Build the namespace of the agents on nodes.
 
     All apps share it, so it has no app's label, and `remove` doesn't delete it.
@@ -205,7 +204,7 @@ def _namespace(name: str) -> dict[str, Any]:
     return {"apiVersion": NAMESPACE.api_version, "kind": NAMESPACE.kind, "metadata": {"name": name, "labels": labels}}
 
 
-def build_variables(app: ClusterApp, source: SourceSpec) -> list[dict[str, Any]]:
+def build_variables(app: ClusterApp, source: SourceSpec) -> list[Manifest]:
     """Build an agent's environment variables.
 
     Their number and order are always the same, with defaults for unused ones.
@@ -230,10 +229,130 @@ def build_variables(app: ClusterApp, source: SourceSpec) -> list[dict[str, Any]]
         "timeout_s": f"{timeout_s:g}",
         "forward_images": app.relay.images if sends_to_relay(app, source) and not cloud else NONE,
     }
-    variables: list[dict[str, Any]] = [*build_env({VARIABLES[path]: value for path, value in values.items()})]
+    variables: list[Manifest] = [*build_env({VARIABLES[path]: value for path, value in values.items()})]
     address = cloud.replace("$", "$$")
     if not cloud and source.through == "function":
         address = f"http://{app.name}.{namespace or '$(NAMESPACE)'}.svc/"
     if not namespace:  # the namespace in the URL is then that of the pod
         variables.append({"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}})
     return [*variables, {"name": VARIABLES["function"], "value": address}]
+
+
+CREDENTIALS = "credentials"
+IMAGES = "/images"
+"""Mount path in the pod of the folder that an agent reads, or of the folder with the file."""
+DEVICES = "/dev/"
+
+
+CLAIM, NODE, SERVICE = "claim", "node", "service"
+"""Kinds of workloads that run sources (`eaves.sources.kind.SourceKind.runs_as`)."""
+
+
+def find_runner(source: SourceSpec) -> str:
+    """Return the kind of workload for a source: the one in eaves.yaml, or the one that suits the source's kind best."""
+    return source.agent or (NODE if reads_file(source) else load_kind(source.kind).runs_as[0])
+
+
+def find_path(source: SourceSpec) -> str:
+    """Return the path or address in eaves.yaml that a source reads; empty when there is none."""
+    return str(source.options.get(load_kind(source.kind).place_setting, ""))
+
+
+def reads_file(source: SourceSpec) -> bool:
+    """Return whether a source reads a device or a file of its node, instead of a folder or a server."""
+    kind = load_kind(source.kind)
+    return CLAIM not in kind.runs_as and kind.is_file(find_path(source))
+
+
+def reads_device(source: SourceSpec) -> bool:
+    """Return whether a source reads a device of its node, such as /dev/video0."""
+    return reads_file(source) and find_path(source).startswith(DEVICES)
+
+
+def has_device_plugin(source: SourceSpec) -> bool:
+    """Return whether a source's agent gets its device from a device plugin, as a resource such as squat.ai/video."""
+    limits = (source.pod.get("resources") or {}).get("limits") or {}
+    return reads_file(source) and any("/" in name for name in limits)
+
+
+def source_values(source: SourceSpec) -> Manifest:
+    """Build the settings that a source's agent gets in a pod, with the mount paths of its volume and its Secret."""
+    values = source.settings
+    if find_runner(source) != SERVICE:
+        values |= {load_kind(source.kind).place_setting: _path_in_pod(source)}
+    if source.secret:
+        values[CREDENTIALS] = CREDENTIALS_FOLDER
+    return values
+
+
+def _path_in_pod(source: SourceSpec) -> str:
+    """Return the path that a source reads in the pod: a folder, an archive or video file in it, or a device."""
+    path = PurePath(find_path(source))
+    if reads_device(source):
+        return str(path)
+    return f"{IMAGES}/{path.name}" if load_kind(source.kind).is_file(str(path)) else IMAGES
+
+
+def configure(source: SourceSpec) -> ConfiguredSource:
+    """Parse a source's settings the way its agent does."""
+    configured, faults = read_source(source_values(source), "eaves.yaml", "")
+    if configured is None:
+        raise ConfigError(faults)
+    return configured
+
+
+def find_secrets(values: Object, path: str = "") -> Iterator[str]:
+    """Yield the path of each setting whose value is an address with a password or token."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from find_secrets(value, f"{path}{name}.")
+        elif isinstance(value, str) and has_secrets(value):
+            yield f"{path}{name}"
+
+
+def build_node_input(source: SourceSpec) -> tuple[Manifest, Manifest]:
+    """Build (volume, mount) of the folder, file or device of the node that a source reads.
+
+    The kubelet never makes the folder: with a mistyped path the pod waits, and says so, until the folder exists.
+
+    For a device, the mount is the node's whole folder of devices. A mount of the device alone would keep a pod from
+    starting while the device is missing (type `CharDevice`), or create a folder in its place (no type), and it would
+    not follow a device that is unplugged and plugged in again. A mount that is read-only still lets devices be written
+    to, as a camera's settings are.
+    """
+    path, mounted = find_path(source), IMAGES
+    if reads_device(source):
+        path = mounted = DEVICES.rstrip("/")
+    elif reads_file(source):
+        path = str(PurePosixPath(path).parent)
+    volume = {"name": "images", "hostPath": {"path": path, "type": "Directory"}}
+    return volume, {"name": "images", "mountPath": mounted, "readOnly": True}
+
+
+def _name_image(source: SourceSpec) -> str:
+    """Return the setting in the section `knative` of the container image of a source's agent, by the extra it needs."""
+    extra = load_kind(source.kind).extra or ("s3" if source.options.get("claim_check_bucket") else "")
+    return f"agent_{extra}_image" if extra else "agent_image"
+
+
+def find_agent_image(source: SourceSpec, settings: KnativeSettings) -> str:
+    """Return the container image of a source's agent; empty when it isn't set."""
+    return str(getattr(settings, _name_image(source)))
+
+
+def find_missing_images(app: ClusterApp) -> Faults:
+    """Yield setting and message for each container image of agents that an app needs and that isn't set."""
+    needed = {_name_image(source): source.name for source in app.sources}
+    if app.relay.enabled or any(trigger.needs_publisher for trigger in app.triggers):
+        needed["agent_image"] = ""
+    for setting, name in sorted(needed.items()):
+        if getattr(app.knative, setting):
+            continue
+        target = setting.removesuffix("_image").replace("_", "-")
+        message = (
+            f"must name the container image of the Dockerfile's target {target} by digest, because sources such as "
+        )
+        if setting == "agent_image":
+            yield setting, "must be set if the app has sources, a relay, or triggers that publish to MQTT"
+        else:
+            yield setting, f"{message}{name} need it"

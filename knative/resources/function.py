@@ -12,15 +12,14 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.config import iter_leaves
 from eaves.http_client.proxies import PORTS
 from eaves.platform import MAX_TIMEOUT_S
 from functions.settings import FunctionSettings
-from knative.client.kinds import DAEMON_SET, KSERVICE, NETWORK_POLICY, SERVICE_ACCOUNT
+from knative.client.kinds import DAEMON_SET, KSERVICE, NETWORK_POLICY, SERVICE_ACCOUNT, Labels, Manifest, Object
 from knative.resources.metadata import (
     ARTIFACT_ANNOTATION,
     PART_LABEL,
@@ -29,6 +28,7 @@ from knative.resources.metadata import (
     VERSION_LABEL,
     build_namespace_peer,
     labels,
+    labels_of,
 )
 from knative.resources.pod import (
     CREDENTIALS_FOLDER,
@@ -57,7 +57,7 @@ PULL_S = 600
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(FunctionSettings)}
 
 
-def build_function(app: ClusterApp) -> dict[str, Any]:
+def build_function(app: ClusterApp) -> Manifest:
     """Build the Knative Service of an app. It never sets traffic, which the rollout owns.
 
     The Knative Service names no ServiceAccount. The API server's dry run makes a pod from the Knative Service, for
@@ -104,7 +104,7 @@ def _scaling(app: ClusterApp) -> dict[str, str]:
     }
 
 
-def _pod(app: ClusterApp) -> dict[str, Any]:
+def _pod(app: ClusterApp) -> Manifest:
     secret = app.knative.dataref_secret
     # Without successThreshold, Knative's default, it refuses to change shares if the revision has a name. There is no
     # period, as the sidecar probes many times a second.
@@ -164,7 +164,7 @@ Source: Kubernetes, apps/v1 RollingUpdateDaemonSet (`maxSurge`, stable since 1.2
 """
 
 
-def build_pin(app: ClusterApp) -> dict[str, Any]:
+def build_pin(app: ClusterApp) -> Manifest:
     """Build the DaemonSet that pins an app's container image. It is applied before the function's new revision."""
     image = app.image
     placed = {name: value for name, value in app.pod.items() if name in PLACEMENT}
@@ -185,10 +185,9 @@ def build_pin(app: ClusterApp) -> dict[str, Any]:
     return pin.build(DAEMON_SET, {"selector": selected, "updateStrategy": UPDATE_STRATEGY, "template": template})
 
 
-def is_pin(one: Mapping[str, Any]) -> bool:
+def is_pin(one: Object) -> bool:
     """Return whether an object is a pin's DaemonSet."""
-    labels = one["metadata"].get("labels") or {}
-    return one.get("kind") == DAEMON_SET.kind and labels.get(PART_LABEL) == PIN_PART
+    return one.get("kind") == DAEMON_SET.kind and labels_of(one).get(PART_LABEL) == PIN_PART
 
 
 def is_pin_name(app: str, name: str) -> bool:
@@ -196,12 +195,12 @@ def is_pin_name(app: str, name: str) -> bool:
     return re.fullmatch(rf"{re.escape(app)}-pin-[0-9a-f]{{8}}(-[0-9a-f]{{4}})?", name) is not None
 
 
-def pin_name(app: str, image: str, selector: Mapping[str, str]) -> str:
+def pin_name(app: str, image: str, selector: Labels) -> str:
     """Return the name of the pin of a container image, such as `APP-pin-1a2b3c4d`."""
     return f"{app}-pin-{pin_key(image, selector)}"
 
 
-def pin_key(image: str, selector: Mapping[str, str]) -> str:
+def pin_key(image: str, selector: Labels) -> str:
     """Return the end of a pin's name: the beginning of the digest, and a hash of the nodes' labels if there are any.
 
     Two revisions with the same container image share a pin, unless they run on different nodes.
@@ -227,12 +226,12 @@ used by nothing unless the cluster collects its metrics. Source: knative/serving
 pkg/autoscaler/metrics."""
 
 
-def build_account(app: ClusterApp) -> dict[str, Any]:
+def build_account(app: ClusterApp) -> Manifest:
     """Build the ServiceAccount of every pod of an app. No role is bound to it, and no pod gets its token."""
     return build_app_part(app, app.name, "access").build(SERVICE_ACCOUNT, automountServiceAccountToken=False)
 
 
-def build_network_policy(app: ClusterApp) -> dict[str, Any]:
+def build_network_policy(app: ClusterApp) -> Manifest:
     """Build the function's NetworkPolicy: it allows requests of Serving, and connections to DNS and to dataref hosts.
 
     A node's own kubelet can always connect, for probes. The function's metrics are read by port-forward, to which no
@@ -251,7 +250,7 @@ def build_network_policy(app: ClusterApp) -> dict[str, Any]:
     return build_app_part(app, app.name, "access").build(NETWORK_POLICY, spec)
 
 
-def _references(app: ClusterApp) -> list[dict[str, Any]]:
+def _references(app: ClusterApp) -> list[Manifest]:
     """Build the egress rules for the hosts that the function fetches data from by `dataref`.
 
     A NetworkPolicy can only name addresses; the function itself checks the names of the hosts.
@@ -273,7 +272,7 @@ Source: RFC 6890; `functions.fetch.url_policy` refuses them too, unless `dataref
 """
 
 
-def build_dns_egress(resolvers: Sequence[str]) -> list[dict[str, Any]]:
+def build_dns_egress(resolvers: Sequence[str]) -> list[Manifest]:
     """Build the egress rules that allow DNS queries only to the given resolvers, one rule for each port.
 
     A rule for port 53 to any address would let all data out, because DNS tunnels carry other traffic to any server.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
-from knative.client.kinds import ObjectKind
+from knative.client.kinds import Labels, Manifest, Object, ObjectKind
 
 MANAGER = "eaves"
 """Field manager of every field except traffic."""
@@ -29,6 +29,8 @@ one of `TRAINING_PARTS`.
 TRAINING_PARTS = ("training", "pipeline")
 """Values of PART_LABEL on the objects of an app's trainings, which a deploy neither applies nor removes."""
 MANAGED_LABEL, MANAGED_VALUE = "app.kubernetes.io/managed-by", "eaves"
+OURS = f"{MANAGED_LABEL}={MANAGED_VALUE}"
+"""Selector of every object of Eaves."""
 NAME_LABEL, PRODUCT = "app.kubernetes.io/name", "eaves"
 INSTANCE_LABEL = "app.kubernetes.io/instance"
 """Label with the app, or with the name of a server that belongs to no app."""
@@ -47,6 +49,43 @@ ROLLOUT_ANNOTATION = "eaves.dev/rollout"
 """Annotation with the rollout's state as JSON (`knative.rollout`)."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppOwner:
+    """The app that owns objects in a cluster.
+
+    Attributes:
+        app: Name of the app; empty means every app.
+        agents: Namespace of the agents on nodes; empty when there is none.
+    """
+
+    app: str
+    agents: str = ""
+
+    def owns(self, one: Object, home: str) -> bool:
+        """Return whether an object carries the labels of the app in the namespace `home`."""
+        elsewhere = one["metadata"].get("namespace", home) != home
+        return labels_of(one).get(APP_LABEL) == self.app and (not elsewhere or self.has_agent(one, home))
+
+    def has_agent(self, one: Object, home: str) -> bool:
+        """Return whether an object of an agent on nodes belongs to an app in the namespace `home`."""
+        return labels_of(one).get(NAMESPACE_LABEL) == home
+
+
+def labels_of(one: Object) -> Labels:
+    """Return the labels of an object; empty when it has none."""
+    return one["metadata"].get("labels") or {}
+
+
+def is_ours(one: Object) -> bool:
+    """Return whether an object has the label that all objects of Eaves carry."""
+    return labels_of(one).get(MANAGED_LABEL) == MANAGED_VALUE
+
+
+def is_shared(manifest: Object) -> bool:
+    """Return whether several apps share an object, such as a Broker or the namespace of agents."""
+    return APP_LABEL not in labels_of(manifest)
+
+
 def labels(app: str, site: str, part: str) -> dict[str, str]:
     """Build the labels that every object of an app carries."""
     common = {MANAGED_LABEL: MANAGED_VALUE, NAME_LABEL: PRODUCT, INSTANCE_LABEL: app}
@@ -63,7 +102,7 @@ EVENTING_NAMESPACE = "knative-eventing"
 """Namespace of Eventing's dispatchers, which deliver the events that Triggers select."""
 
 
-def build_namespace_peer(name: str) -> dict[str, Any]:
+def build_namespace_peer(name: str) -> Manifest:
     """Build the NetworkPolicy peer that selects every pod of a namespace.
 
     Source: Kubernetes, the label that each namespace carries.

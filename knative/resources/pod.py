@@ -7,12 +7,13 @@ pod are merged, and the result is merged into the pod that Eaves builds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eaves.config.yaml_text import load_yaml
 from eaves.platform.quantities import QUANTITY_PATTERN
-from knative.settings import Fragment, merge_fragments
+from knative.client.kinds import Manifest, Object
+from knative.settings import Faults, Fragment, merge_fragments
 
 USER = 65532
 """User id that the container images of Eaves run as."""
@@ -38,7 +39,7 @@ OWNER_READS, READABLE = 0o400, 0o444
 LISTEN_ALL = "0.0.0.0"  # noqa: S104 - the pod's own; other pods, the kubelet and metrics scrapers connect from outside
 """Address on which servers in pods listen."""
 
-Mounted = tuple[Mapping[str, Any] | None, Mapping[str, Any]]
+Mounted = tuple[Object | None, Object]
 """Volume and mount of a folder of a pod; no volume for one that a StatefulSet claims."""
 
 
@@ -47,17 +48,17 @@ def build_pod(
     image: str,
     fragment: Fragment,
     *,
-    resources: Mapping[str, Any],
+    resources: Object,
     command: Sequence[str] = (),
     args: Sequence[str] = (),
-    env: Sequence[Mapping[str, Any]] = (),
+    env: Sequence[Object] = (),
     ports: Mapping[str, int] | None = None,
     folders: Sequence[Mounted] = (),
     temporary: str = "64Mi",
-    security: Mapping[str, Any] | None = None,
-    container: Mapping[str, Any] | None = None,
+    security: Object | None = None,
+    container: Object | None = None,
     **fields: Any,
-) -> dict[str, Any]:
+) -> Manifest:
     """Build the spec of a pod with one container and without access to the cluster.
 
     Args:
@@ -111,7 +112,7 @@ def find_selector(fragment: Fragment) -> dict[str, str]:
     return {name: value for name, value in (fragment.get("nodeSelector") or {}).items() if value is not None}
 
 
-def common_fragment(shared: Fragment, own: Fragment | None = None) -> dict[str, Any]:
+def common_fragment(shared: Fragment, own: Fragment | None = None) -> Manifest:
     """Return the fragment of a pod that is not the function's.
 
     The `resources` of the shared fragments, `knative.pod` and `sites.pod`, are the function's.
@@ -119,19 +120,15 @@ def common_fragment(shared: Fragment, own: Fragment | None = None) -> dict[str, 
     return merge_fragments({name: value for name, value in shared.items() if name != "resources"}, own or {})
 
 
-def load_fragment(text: str) -> dict[str, Any]:
-    """Parse a fragment that is given as YAML or JSON text, as on a command line.
-
-    Raises:
-        ValueError: When the text is neither empty nor a mapping.
-    """
+def load_fragment(text: str) -> Manifest:
+    """Parse a fragment that is given as YAML or JSON text, as on a command line."""
     loaded = load_yaml(text) if text else {}
     if not isinstance(loaded, dict):
         raise ValueError("must be a mapping, such as {imagePullSecrets: [{name: registry}]}")  # noqa: TRY004
     return loaded
 
 
-def find_fragment_faults(fragment: Fragment) -> Iterator[tuple[str, str]]:
+def find_fragment_faults(fragment: Fragment) -> Faults:
     """Yield (path below the fragment, message) of each value that Kubernetes' schema of a pod does not allow."""
     if not fragment:
         return
@@ -173,7 +170,7 @@ def _with_integers(value: Any, name: str = "") -> Any:
     return int(value) if name in _INTEGERS and isinstance(value, str) and value.isdecimal() else value
 
 
-def build_security(*, user: int | None = None) -> dict[str, Any]:
+def build_security(*, user: int | None = None) -> Manifest:
     """Build a container's securityContext.
 
     Source: Kubernetes, Pod Security Standards, `restricted`.
@@ -181,7 +178,7 @@ def build_security(*, user: int | None = None) -> dict[str, Any]:
     Args:
         user: User id to run as instead of the container image's own; 0 is root, which `restricted` refuses.
     """
-    security: dict[str, Any] = {
+    security: Manifest = {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
         "readOnlyRootFilesystem": True,

@@ -3,13 +3,14 @@
 A deploy makes a revision at 0 %; only this package writes `spec.traffic`. The rollout's state is an annotation of the
 Service, so any later command continues it: there is no operator.
 
-    counters, scrape      requests that pods have counted, added up; read from /metrics
-    sequential_tests      statistical tests that may be repeated after every request; pure
-    judges, decision      assessment of the new revision, and the next action of the rollout; pure
-    state                 the state as JSON of an annotation, and the traffic of revisions, as a Service has both; pure
-    plan                  the next state and traffic; pure
-    pinning               whether the newest revision's container image is on every node
-    service               reads and writes a Service: `set_percent`, `promote`, `rollback`; `begin`, `advance`
+    counters           requests that pods have counted, added up; pure
+    sequential_tests   statistical tests that may be repeated after every request; pure
+    judges             assessment of the new revision by errors, refusals and latency; pure
+    state              the state as JSON of an annotation, and the traffic of revisions, as a Service has both; pure
+    plan               the next action, and the next state and traffic that follow; pure
+    observation        reads the counters of pods, and whether the newest revision's container image is on every node
+    service            reads and writes a Service: `set_percent`, `promote`, `rollback`; `begin`, `advance`
+    refused_images     retries the images that a revision refused before it lost all requests
 
 This package must never change a field of a Service except `spec.traffic` and its own annotation, overwrite traffic that
 another manager sets, or promote a revision that has not answered requests.

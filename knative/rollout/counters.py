@@ -226,8 +226,12 @@ class RevisionCounts:
 
     def window(self) -> Window:
         """Return the requests of each revision in the time window that is still open."""
-        base = self.windows.base if self.windows.since else self.base
+        base = self._open_base
         return {name: total - base.get(name, RequestCounters()) for name, total in self.totals.items()}
+
+    @property
+    def _open_base(self) -> Window:
+        return self.windows.base if self.windows.since else self.base
 
     def steady(self, new: str, old: str, *, apart_from: str) -> tuple[RequestCounters, RequestCounters]:
         """Return both revisions' requests in the present step, without the time windows in which most requests failed.
@@ -252,8 +256,7 @@ class RevisionCounts:
         """
         began = self.windows.since or since
         if now < began:
-            base = self.windows.base if self.windows.since else self.base
-            return replace(self, windows=replace(self.windows, since=now, base=base))
+            return replace(self, windows=replace(self.windows, since=now, base=self._open_base))
         window = self.window()
         if now - began < WINDOW_S or not any(tally.judged or tally.refused for tally in window.values()):
             return self
@@ -284,10 +287,8 @@ def accumulate(counts: RevisionCounts, readings: Iterable[MetricsReading], prese
     for reading in readings:
         last = seen.get(reading.pod)
         gained = _gained(reading, last)
-        totals[reading.revision] = totals.get(reading.revision, RequestCounters()) + gained
-        if last is not None and last.unread:
-            base[reading.revision] = base.get(reading.revision, RequestCounters()) + gained
-            open_base[reading.revision] = open_base.get(reading.revision, RequestCounters()) + gained
+        for added in (totals, base, open_base) if last is not None and last.unread else (totals,):
+            added[reading.revision] = added.get(reading.revision, RequestCounters()) + gained
         seen[reading.pod] = PodReading(restarts=reading.restarts, tally=reading.tally)
     return RevisionCounts(totals=totals, base=base, seen=seen, windows=replace(counts.windows, base=open_base))
 

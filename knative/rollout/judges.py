@@ -11,7 +11,7 @@ process takes longer and would distort a mean of few predictions, so it is left 
 much the mean varies is measured from one time window to the next.
 
 Another judge, for example one for labels that arrive later, is one more such function in
-`knative.rollout.decision.JUDGES`.
+`knative.rollout.plan.JUDGES`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from knative.rollout.counters import WINDOW_S, RequestCounters, RevisionCounts, WindowTimes
 from knative.rollout.sequential_tests import chance_of_ratio, chance_of_split, evidence_of_no_worse
@@ -48,8 +49,7 @@ class AssessmentResult(StrEnum):
     """The judge has no data for a decision, and doesn't prevent the step from passing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assessment:
+class Assessment(NamedTuple):
     """The assessment of a new revision by one judge.
 
     Attributes:
@@ -139,7 +139,7 @@ def judge_refusals(state: RolloutState) -> Assessment:
     counts = state.counts.refusals
     new, old = counts.step(state.new), counts.step(state.old)
     if not new.failed and not old.failed:
-        return Assessment(finding=AssessmentResult.SILENT, evidence="")
+        return Assessment(AssessmentResult.SILENT, "")
     return _judge(state, counts, _REFUSALS, max(_margin(state), old.error_rate))
 
 
@@ -147,7 +147,6 @@ def _judge(state: RolloutState, counts: RevisionCounts, words: _Words, margin: f
     """Assess the new revision by the failed requests in `counts`.
 
     Args:
-        state: State of the rollout.
         counts: Counts in which the requests that count against a revision are the failed ones.
         words: Words for these requests.
         margin: Increase of their share that must be ruled out for the step to pass.
@@ -157,29 +156,26 @@ def _judge(state: RolloutState, counts: RevisionCounts, words: _Words, margin: f
     steady = counts.steady(state.new, state.old, apart_from=state.new)
     evidence = _evidence(new, old, new.failed - steady[0].failed, words)
 
-    def found(finding: AssessmentResult, why: str = "") -> Assessment:
-        return Assessment(finding=finding, evidence=evidence, why=why)
-
     if new.failed >= FAILURE_LIMIT and not new.answered and old.answered >= max(1, old.failed):
         # A sender may cause many refusals, so ten of them say something only if the old revision has few.
         chance = chance_of_split(new.failed, new.judged, old.failed, old.judged) if words is _REFUSALS else 0.0
         if chance <= false_alarm(state):
-            return found(AssessmentResult.WORSE, words.always)
+            return Assessment(AssessmentResult.WORSE, evidence, words.always)
     if new.judged < settings.min_requests:
-        return found(AssessmentResult.OPEN, f"{words.few}: {new.judged} of {settings.min_requests}")
+        return Assessment(AssessmentResult.OPEN, evidence, f"{words.few}: {new.judged} of {settings.min_requests}")
     chance = _chance(*steady, settings.max_error_increase)
     odds = f"by chance, this happens in fewer than 1 of {_whole(1 / max(chance, 1e-09)):,} steps"
     if chance <= false_alarm(state):
-        return found(AssessmentResult.WORSE, f"{words.worse} ({odds})")
+        return Assessment(AssessmentResult.WORSE, evidence, f"{words.worse} ({odds})")
     if chance <= SUSPICION:
-        return found(AssessmentResult.OPEN, f"{words.maybe} ({odds})")
+        return Assessment(AssessmentResult.OPEN, evidence, f"{words.maybe} ({odds})")
     if new.error_rate > old.error_rate + max(settings.max_error_increase, GROSS_INCREASE):
-        return found(AssessmentResult.OPEN, f"too few requests to decide whether {words.keeps}")
+        return Assessment(AssessmentResult.OPEN, evidence, f"too few requests to decide whether {words.keeps}")
     calm = counts.steady(state.new, state.old, apart_from=state.old)
     if (missing := _missing(*calm, margin)) <= 0:
-        return found(AssessmentResult.FINE)
+        return Assessment(AssessmentResult.FINE, evidence)
     why = f"{words.undecided}: {_requests_missing(*calm, margin, missing)}"
-    return found(AssessmentResult.OPEN, why)
+    return Assessment(AssessmentResult.OPEN, evidence, why)
 
 
 def _evidence(new: RequestCounters, old: RequestCounters, together: int, words: _Words) -> str:
@@ -272,30 +268,20 @@ def judge_times(state: RolloutState) -> Assessment:
     settings = state.settings
     new, old = state.counts.step(state.new), state.counts.step(state.old)
     if min(new.timed, old.timed) < settings.min_requests / 2:
-        note = (
-            "times are not compared: there are too few predictions besides the first one of each process"
-            if new.judged
-            else ""
-        )
-        return Assessment(finding=AssessmentResult.SILENT, evidence=note)
+        note = "times are not compared: there are too few predictions besides the first one of each process"
+        return Assessment(AssessmentResult.SILENT, note if new.judged else "")
     evidence = f"a prediction takes {new.mean_ms:.1f} ms (before: {old.mean_ms:.1f} ms)"
     if new.mean_ms <= old.mean_ms * settings.max_latency_ratio:
-        return Assessment(finding=AssessmentResult.FINE, evidence=evidence)
-    measured = state.counts.windows.times
-    new_times, old_times = measured.get(state.new, WindowTimes()), measured.get(state.old, WindowTimes())
+        return Assessment(AssessmentResult.FINE, evidence)
+    new_times, old_times = (state.counts.windows.times.get(name, WindowTimes()) for name in (state.new, state.old))
     windows = min(new_times.windows, old_times.windows)
     if windows < ENOUGH_WINDOWS:
-        why = (
-            f"the new revision seems slow; {windows} of {ENOUGH_WINDOWS} time windows of {WINDOW_S:.0f} s are measured"
-        )
-        return Assessment(finding=AssessmentResult.OPEN, evidence=evidence, why=why)
+        missing = f"{windows} of {ENOUGH_WINDOWS} time windows of {WINDOW_S:.0f} s are measured"
+        return Assessment(AssessmentResult.OPEN, evidence, f"the new revision seems slow; {missing}")
     if _chance_of_times(new_times, old_times, settings.max_latency_ratio) <= false_alarm(state):
-        return Assessment(finding=AssessmentResult.WORSE, evidence=evidence, why="the new revision is too slow")
-    return Assessment(
-        finding=AssessmentResult.OPEN,
-        evidence=evidence,
-        why="the new revision seems slow, but the times vary too much to decide",
-    )
+        return Assessment(AssessmentResult.WORSE, evidence, "the new revision is too slow")
+    why = "the new revision seems slow, but the times vary too much to decide"
+    return Assessment(AssessmentResult.OPEN, evidence, why)
 
 
 def _chance_of_times(new: WindowTimes, old: WindowTimes, most: float) -> float:

@@ -6,20 +6,22 @@ No operator runs in the cluster: each call reads the Service, plans a change and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ClusterError, ConflictError, NotFoundError, StartError
-from knative.client.kinds import KSERVICE, REVISION
-from knative.readiness.conditions import condition
-from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE, ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
+from knative.client.cluster import Cluster
+from knative.client.kinds import KSERVICE, REVISION, Manifest, Object, spec_of
+from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER, is_ours
 from knative.rollout.counters import accumulate
-from knative.rollout.decision import RevisionHealth, RolloutAction, RolloutObservation, decide_rollout
-from knative.rollout.pinning import hold_unpinned, require_pinned
+from knative.rollout.observation import MetricsScrape, hold_unpinned, require_pinned, scrape_metrics
 from knative.rollout.plan import (
     Plan,
+    RevisionHealth,
+    RolloutAction,
+    RolloutObservation,
+    decide_rollout,
     note_retries,
     plan_begin,
     plan_decision,
@@ -27,7 +29,6 @@ from knative.rollout.plan import (
     plan_percent,
     plan_rollback,
 )
-from knative.rollout.scrape import MetricsScrape, scrape_metrics
 from knative.rollout.state import (
     NEXT_TAG,
     RolloutPhase,
@@ -40,9 +41,7 @@ from knative.rollout.state import (
     render_state,
 )
 from knative.settings import RolloutSettings
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
+from knative.status.conditions import absent_function, condition
 
 ATTEMPTS = 5
 """Number of attempts to read and write a Service while other processes change it."""
@@ -53,8 +52,7 @@ PIN_WAIT_S = 60.0
 """Maximum seconds that a command waits for a pin; on nodes that have the container image, its pod starts in one or two
 seconds."""
 
-Manifest = Mapping[str, Any]
-Propose = Callable[[Manifest, RolloutStatus, float], Plan | str | None]
+Propose = Callable[[Object, RolloutStatus, float], Plan | str | None]
 """Function that plans a change, given the Service, its status and the time. A text is the reason why nothing changes;
 None leaves it to the rollout's state."""
 
@@ -112,7 +110,7 @@ def begin_rollout(
         ClusterError: When the API server refuses.
     """
 
-    def propose(_: Manifest, standing: RolloutStatus, moment: float) -> Plan:
+    def propose(_: Object, standing: RolloutStatus, moment: float) -> Plan:
         plan = plan_begin(standing, settings, moment, again=again)
         if adopt and plan.traffic is None and sum(standing.shares.values()) == 100:
             plan = replace(plan, traffic=standing.shares)
@@ -139,7 +137,7 @@ def advance_rollout(
         ClusterError: When the API server refuses. Pods that can't be read are no error; the reason names them.
     """
 
-    def propose(service: Manifest, standing: RolloutStatus, moment: float) -> Plan | str:
+    def propose(service: Object, standing: RolloutStatus, moment: float) -> Plan | str:
         if not standing.settled:
             return "Knative has not processed the last deployment yet"
         if not standing.newest:
@@ -157,12 +155,12 @@ def advance_rollout(
     return _change(cluster, name, propose, now=now)
 
 
-def _observe(cluster: Cluster, service: Manifest, standing: RolloutStatus, state: RolloutState, now: float) -> Plan:
+def _observe(cluster: Cluster, service: Object, standing: RolloutStatus, state: RolloutState, now: float) -> Plan:
     """Observe both revisions of a rollout, and plan the next change that follows."""
-    new = read_health(cluster, state.new)
-    old = read_health(cluster, state.old) if state.old else None
-    is_counting = bool(new.ready) and old is not None
-    seen = scrape_metrics(cluster, (state.new, state.old)) if is_counting else MetricsScrape(present=None)
+    new, old = read_health(cluster, state.new), read_health(cluster, state.old) if state.old else None
+    seen = MetricsScrape(present=None)
+    if new.ready and old is not None:
+        seen = scrape_metrics(cluster, (state.new, state.old))
     if seen.present is not None:
         counts = accumulate(state.counts, seen.readings, seen.present)
         if state.percent and not state.observed:  # what pods counted before doesn't belong to this step
@@ -178,7 +176,6 @@ def set_percent(
     name: str,
     percent: int,
     *,
-    now: float | None = None,
     unpinned: bool = False,
     pin_wait_s: float = PIN_WAIT_S,
 ) -> RolloutOutcome:
@@ -191,7 +188,6 @@ def set_percent(
         cluster: Connection to the cluster, in the function's namespace.
         name: Name of the function.
         percent: Share in percent, 0 to 100.
-        now: Unix time in seconds; None uses the API server's clock.
         unpinned: Raise the share although the revision's container image isn't on every node yet.
         pin_wait_s: Maximum seconds to wait until the container image is on every node.
 
@@ -203,7 +199,7 @@ def set_percent(
         ClusterError: When the API server refuses, or Knative doesn't reconcile the last change.
     """
 
-    def propose(_: Manifest, standing: RolloutStatus, moment: float) -> Plan | None:
+    def propose(_: Object, standing: RolloutStatus, moment: float) -> Plan | None:
         if not standing.settled:
             raise ClusterError(
                 f"Knative has not processed the last deployment of {name}, so its newest revision is not known",
@@ -211,8 +207,7 @@ def set_percent(
             )
         return plan_percent(standing, percent, moment)
 
-    pin_s = None if unpinned else pin_wait_s
-    return _change(cluster, name, propose, now=now, settle_s=SETTLE_S, pin_wait_s=pin_s)
+    return _change(cluster, name, propose, settle_s=SETTLE_S, pin_wait_s=None if unpinned else pin_wait_s)
 
 
 def promote(cluster: Cluster, name: str, *, unpinned: bool = False, pin_wait_s: float = PIN_WAIT_S) -> RolloutOutcome:
@@ -220,7 +215,7 @@ def promote(cluster: Cluster, name: str, *, unpinned: bool = False, pin_wait_s: 
     return set_percent(cluster, name, 100, unpinned=unpinned, pin_wait_s=pin_wait_s)
 
 
-def rollback(cluster: Cluster, name: str, *, undo: bool = True, now: float | None = None) -> RolloutOutcome:
+def rollback(cluster: Cluster, name: str, *, undo: bool = True) -> RolloutOutcome:
     """Give all requests to the previous revision at once.
 
     Only the traffic is changed, so this also works while the new revision fails. During a rollout, the previous
@@ -232,7 +227,6 @@ def rollback(cluster: Cluster, name: str, *, undo: bool = True, now: float | Non
         cluster: Connection to the cluster, in the function's namespace.
         name: Name of the function.
         undo: Whether a second rollback restores the revision that was rolled back; with False it changes nothing.
-        now: Unix time in seconds; None uses the API server's clock.
 
     Raises:
         NotFoundError: When there is no such function, or no revision before it (any more).
@@ -240,13 +234,7 @@ def rollback(cluster: Cluster, name: str, *, undo: bool = True, now: float | Non
         ConflictError: When another manager set the traffic.
         ClusterError: When the API server refuses.
     """
-    return _change(
-        cluster,
-        name,
-        lambda _, standing, moment: plan_rollback(standing, moment, undo=undo),
-        now=now,
-        settle_s=SETTLE_S,
-    )
+    return _change(cluster, name, lambda _, standing, now: plan_rollback(standing, now, undo=undo), settle_s=SETTLE_S)
 
 
 def fix_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> bool:
@@ -267,9 +255,8 @@ def fix_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> bool:
         ClusterError: When the API server refuses.
     """
 
-    def propose(service: Manifest, standing: RolloutStatus, _: float) -> Plan | None:
-        is_ours = (service["metadata"].get("labels") or {}).get(MANAGED_LABEL) == MANAGED_VALUE
-        return plan_fixed(standing) if adopt or is_ours else None
+    def propose(service: Object, standing: RolloutStatus, _: float) -> Plan | None:
+        return plan_fixed(standing) if adopt or is_ours(service) else None
 
     with suppress(NotFoundError):  # the first deploy has no traffic to keep
         return _change(cluster, name, propose, now=0.0, adopt=adopt).changed  # the clock isn't needed
@@ -290,7 +277,7 @@ def forget_retries(cluster: Cluster, name: str, revisions: Collection[str]) -> N
         _write(cluster, service, Plan(state=replace(state, to_retry=left), what="forget"))
 
 
-def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> dict[str, Any]:
+def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> Manifest:
     """Read a function's Service.
 
     Args:
@@ -308,10 +295,7 @@ def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> dict[
             if service is None or parse_rollout_status(service).settled:
                 break
     if service is None:
-        raise NotFoundError(
-            f"the function {name!r} does not exist in {cluster.namespace} of {cluster.name}",
-            hint="eaves status --on knative",
-        )
+        raise absent_function(cluster, name)
     return service
 
 
@@ -349,10 +333,15 @@ def _change(
         standing = parse_rollout_status(service)
         plan = propose(service, standing, cluster.clock() if now is None else now)
         if not isinstance(plan, Plan):
-            state = standing.state
-            reason = standing.fault or (state.reason if state is not None else "") if plan is None else plan
-            shares = standing.shares
-            return RolloutOutcome(name=name, what="nothing", reason=reason, changed=False, state=state, shares=shares)
+            kept = standing.fault or (standing.state.reason if standing.state is not None else "")
+            return RolloutOutcome(
+                name=name,
+                what="nothing",
+                reason=kept if plan is None else plan,
+                changed=False,
+                state=standing.state,
+                shares=standing.shares,
+            )
         _require(cluster, plan, standing)
         if pin_wait_s is not None:
             require_pinned(cluster, service, standing, plan, wait_s=pin_wait_s)
@@ -402,7 +391,7 @@ def _require(cluster: Cluster, plan: Plan, standing: RolloutStatus) -> None:
             )
 
 
-def _write(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool = False) -> bool:
+def _write(cluster: Cluster, service: Object, plan: Plan, *, force: bool = False) -> bool:
     """Write a plan to a Service; return whether a write was necessary.
 
     Raises:
@@ -410,23 +399,18 @@ def _write(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool = Fal
             since it was read (it then has none).
         ClusterError: When the API server refuses.
     """
-    annotation = render_state(plan.state)
-    metadata, before = service["metadata"], service.get("spec", {}).get("traffic")
-    wanted = before
+    annotation, metadata = render_state(plan.state), service["metadata"]
+    wanted = before = spec_of(service).get("traffic")
     if plan.traffic is not None:
         wanted = [*build_traffic(plan.traffic, preview=plan.preview), *_keep_tags(service, plan.state)]
     if wanted == before and annotation == (metadata.get("annotations") or {}).get(ROLLOUT_ANNOTATION):
         return False
-    manifest: dict[str, Any] = {
+    # With its UID, a Service that was removed since isn't made again.
+    named = {field: metadata[field] for field in ("name", "namespace", "resourceVersion", "uid")}
+    manifest: Manifest = {
         "apiVersion": KSERVICE.api_version,
         "kind": KSERVICE.kind,
-        "metadata": {
-            "name": metadata["name"],
-            "namespace": metadata.get("namespace") or cluster.namespace,
-            "resourceVersion": metadata["resourceVersion"],
-            "uid": metadata["uid"],  # a Service that was removed since isn't made again
-            "annotations": {ROLLOUT_ANNOTATION: annotation},
-        },
+        "metadata": {**named, "annotations": {ROLLOUT_ANNOTATION: annotation}},
     }
     # Server-side apply removes fields that a manager owns and leaves out; other managers' fields stay.
     if plan.traffic is not None or owns_traffic(service):
@@ -435,7 +419,7 @@ def _write(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool = Fal
     return True
 
 
-def _keep_tags(service: Manifest, state: RolloutState) -> list[Manifest]:
+def _keep_tags(service: Object, state: RolloutState) -> list[Object]:
     """Return the entries of a Service's traffic with tags of other people, at 0 %: addresses at which revisions answer.
 
     Knative changes no share while a revision in the traffic can't answer. So the tags go while the route isn't ready,

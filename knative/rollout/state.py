@@ -15,15 +15,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
-from functools import cache
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
+from eaves.admin.report import from_json
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
-from knative.readiness.conditions import condition, observed
+from knative.client.kinds import Manifest, Object, metadata_of, spec_of, status_of
 from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.counters import RevisionCounts
 from knative.settings import RolloutSettings
+from knative.status.conditions import condition, observed
 
 MAX_TEXT = 300
 """Maximum characters of a text that are stored, since a reason may quote a long message."""
@@ -70,7 +71,7 @@ class RolloutState:
         counts: Requests that replicas have counted.
         observed: Whether the requests that pods had counted when the rollout began were read.
         to_retry: Revisions that lost all requests, and whose refused images are still to be retried by the revision
-            that serves (`knative.status.agent_queue`).
+            that serves (`knative.rollout.refused_images`).
     """
 
     old: str = ""
@@ -120,7 +121,7 @@ class RolloutState:
         )
 
 
-def parse_traffic(entries: Sequence[Mapping[str, Any]], latest_ready: str) -> tuple[Traffic, Traffic, str]:
+def parse_traffic(entries: Sequence[Object], latest_ready: str) -> tuple[Traffic, Traffic, str]:
     """Parse `spec.traffic` of a Service.
 
     Returns:
@@ -142,7 +143,7 @@ def parse_traffic(entries: Sequence[Mapping[str, Any]], latest_ready: str) -> tu
     return traffic, shares, preview
 
 
-def build_traffic(traffic: Traffic, *, preview: str = "") -> list[dict[str, Any]]:
+def build_traffic(traffic: Traffic, *, preview: str = "") -> list[Manifest]:
     """Build the value of `spec.traffic`.
 
     Args:
@@ -150,7 +151,7 @@ def build_traffic(traffic: Traffic, *, preview: str = "") -> list[dict[str, Any]
         preview: Revision that gets no requests but an address of its own; empty for none.
     """
     # Knative's webhook adds a missing `latestRevision`, and then the applied value would always differ.
-    entries: list[dict[str, Any]] = [
+    entries: list[Manifest] = [
         {"latestRevision": False, "percent": percent, "revisionName": revision}
         if revision
         else {"latestRevision": True, "percent": percent}
@@ -184,15 +185,16 @@ def render_state(state: RolloutState) -> str:
 
 
 def parse_state(text: str) -> RolloutState:
-    """Parse an annotation's value; members that this version doesn't know are left out.
-
-    Raises:
-        ValueError: When the value is unreadable or contradicts itself; the message names the fault.
-    """
+    """Parse an annotation's value; members that this version doesn't know are left out."""
+    known = {one.name for one in fields(RolloutSettings)}
     try:
-        state: RolloutState = _load(RolloutState, json.loads(text))
-    except (TypeError, RecursionError) as error:  # a member without a default is missing, or the text is too deep
-        raise ValueError(str(error)[:80]) from error
+        values = json.loads(text, parse_int=_parse_number, parse_float=_parse_number)
+        given = {name: one for name, one in dict(values.get("settings", {})).items() if name in known}
+        settings = build(RolloutSettings, SettingsLayer(origin="the annotation", values=given))
+        read = values | {"settings": settings, "phase": RolloutPhase(values["phase"])}
+        state = from_json(RolloutState, read)
+    except (TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise ValueError(f"it is not a state: {error}"[:80]) from error
     except ConfigError as error:
         raise ValueError(str(error.faults[0])) from error
     if state.traffic and (sum(state.traffic.values()) != 100 or min(state.traffic.values()) < 1):
@@ -203,6 +205,13 @@ def parse_state(text: str) -> RolloutState:
         if not 1 <= times.windows <= times.timed:
             raise ValueError(f"{times.timed} predictions in {times.windows} windows are not possible")
     return state
+
+
+def _parse_number(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < MAX_NUMBER:
+        raise ValueError(f"{text[:40]} is not a number in the allowed range")
+    return number if "." in text else int(number)
 
 
 def _dump(value: Any) -> Any:
@@ -219,37 +228,6 @@ def _dump(value: Any) -> Any:
 
 def _default(field: Field[Any]) -> Any:
     return field.default if field.default_factory is MISSING else field.default_factory()
-
-
-def _load(kind: Any, value: object) -> Any:
-    """Build a part of a state, of the type that its dataclass declares, from a value of JSON."""
-    if kind is RolloutSettings:
-        known = {one.name for one in fields(RolloutSettings)}
-        values = {name: one for name, one in _require(dict, value).items() if name in known}
-        return build(RolloutSettings, SettingsLayer(origin="the annotation", values=values))
-    if isinstance(kind, type) and is_dataclass(kind):
-        members = _require(dict, value)
-        return kind(**{name: _load(part, members[name]) for name, part in _types(kind).items() if name in members})
-    if get_origin(kind) is tuple:
-        return tuple(_load(get_args(kind)[0], one) for one in _require(list, value))
-    if get_origin(kind) is Mapping:
-        return {name: _load(get_args(kind)[1], one) for name, one in _require(dict, value).items()}
-    if kind is float or kind is int:
-        if isinstance(value, bool) or not isinstance(value, (int, kind)) or not 0 <= value < MAX_NUMBER:
-            raise ValueError(f"{str(value)[:40]!r} is not a number in the allowed range")
-        return value
-    return kind(value) if issubclass(kind, StrEnum) else _require(kind, value)
-
-
-def _require(kind: type, value: object) -> Any:
-    if not isinstance(value, kind):
-        raise ValueError(f"{str(value)[:40]!r} is not a {kind.__name__}")  # noqa: TRY004 - the text is at fault
-    return value
-
-
-@cache
-def _types(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,14 +279,14 @@ class RolloutStatus:
         return find_largest_share(self.shares, apart_from=self.newest) or (state.old if state is not None else "")
 
 
-def parse_rollout_status(service: Mapping[str, Any]) -> RolloutStatus:
+def parse_rollout_status(service: Object) -> RolloutStatus:
     """Parse the rollout status of a function from its Knative Service.
 
     Source: knative/serving, pkg/reconciler/service/service.go (`MarkConfigurationNotReconciled`: OutOfDate).
     """
-    metadata, status = service.get("metadata", {}), service.get("status") or {}
+    metadata, status = metadata_of(service), status_of(service)
     latest_ready = str(status.get("latestReadyRevisionName") or "")
-    traffic, shares, preview = parse_traffic(service.get("spec", {}).get("traffic") or (), latest_ready)
+    traffic, shares, preview = parse_traffic(spec_of(service).get("traffic") or (), latest_ready)
     text, state, fault = (metadata.get("annotations") or {}).get(ROLLOUT_ANNOTATION), None, ""
     try:
         state = None if text is None else parse_state(str(text))
@@ -326,7 +304,7 @@ def parse_rollout_status(service: Mapping[str, Any]) -> RolloutStatus:
     )
 
 
-def owns_traffic(service: Mapping[str, Any]) -> bool:
+def owns_traffic(service: Object) -> bool:
     """Return whether the field manager `eaves-rollout` owns `spec.traffic`.
 
     If it does, `spec.traffic` is removed when that manager applies the Service without it.
@@ -334,5 +312,5 @@ def owns_traffic(service: Mapping[str, Any]) -> bool:
     return any(
         (entry.get("manager"), entry.get("operation")) == (ROLLOUT_MANAGER, "Apply")
         and "f:traffic" in entry.get("fieldsV1", {}).get("f:spec", {})
-        for entry in service.get("metadata", {}).get("managedFields") or ()
+        for entry in metadata_of(service).get("managedFields") or ()
     )

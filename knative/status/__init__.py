@@ -1,7 +1,12 @@
-"""Reads the status of a site: its functions, the parts of their apps, and its agents.
+"""Status of an app on a cluster: whether each part is ready, why not with the fix, and waiting until all are.
 
-function_status   functions, their revisions, and the other objects of their apps
-agents            agents, publishers and relays: their pods, sources, queues and logs
-agent_queue       one agent's queue, by `kubectl exec`, and the retry of images that a revision refused before it lost
-                  all requests
+conditions       what an object's status says, and the values of a diagnosis
+refusals         what kubelets, the scheduler, the API server and webhooks say, with the fix of each
+pods             why a pod isn't ready
+parts            the objects of an app other than the function, each with its readiness
+readiness        why a function isn't ready, and the wait until all are ready
+site_status      all of that for a site's functions, as `eaves status` shows it; agents with their logs and queues
+
+The package must never change an object, read the values of a Secret, or call a fault final that may still disappear by
+itself.
 """

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +22,7 @@ from eaves.config.complete import FLAG, collect_settings, render_complete
 from eaves.errors import ConfigError, Fault, RefusedModelError
 from eaves.events import DATASET_UPDATED
 from eaves.platform import DeliverySettings
-from knative.client.kinds import BROKER, JOB, JOB_SINK, SINK_BINDING, TRIGGER
+from knative.client.kinds import BROKER, JOB, JOB_SINK, SINK_BINDING, TRIGGER, Labels, Manifest
 from knative.resources.eventing import build_delivery
 from knative.resources.metadata import APP_LABEL, PART_LABEL, RUN_LABEL, labels, reference
 from knative.resources.pod import (
@@ -34,7 +34,7 @@ from knative.resources.pod import (
     find_fragment_faults,
 )
 from knative.resources.workload import Workload
-from knative.settings import JobSettings, KnativeSettings
+from knative.settings import Faults, JobSettings, KnativeSettings
 from trainer.data.remote import redact_uri
 from trainer.lifecycle import ENDINGS
 from trainer.settings import DataSettings, TrainSettings
@@ -55,6 +55,15 @@ CHANGEABLE = ("activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"
 """Fields of a Job's spec that may be changed after its creation. Source: kubernetes, pkg/apis/batch/validation."""
 DATA_VARIABLE, WEIGHTS_VARIABLE = "EAVES_DATA_PATH", "EAVES_TRAIN_WEIGHTS"
 """Environment variables that override settings of a Job; they may come from a Secret."""
+PIPELINE, JOBSINK = "pipeline", "jobsink"
+PIPELINE_COMMAND = ("python", "-P", "-m", "eaves.cli", "pipeline")
+DOCKER = "/docker"
+FAILING = (66, 77, RefusedModelError.exit_code)
+"""Exit codes, in addition to the trainer's, after which the Job fails at once, since another pod would fail the same
+way.
+
+They stand for a missing base image, a registry that denies access, and a model that is not good enough. A failed
+conversion (70) is tried again: images that are unavailable at the moment may be the cause, and the run is kept."""
 _NOT_DECIDING = ("checkpoint_s", "cache", "usable_accuracy")
 _HASH = 10
 
@@ -87,13 +96,13 @@ class TrainingJob:
     namespace: str = ""
     run: str = ""
 
-    def describe(self, name: str, part: str, own: Mapping[str, str] = MappingProxyType({})) -> Workload:
+    def describe(self, name: str, part: str, own: Labels = MappingProxyType({})) -> Workload:
         """Return what all objects of a part of the training have: their name, namespace and labels."""
         made = {**labels(self.name, self.site, part), **own}
         return Workload(name=name, namespace=self.namespace, labels=made, selector={})
 
     @property
-    def fragment(self) -> dict[str, Any]:
+    def fragment(self) -> Manifest:
         """The user's fields of the training's pods."""
         return common_fragment(self.knative.pod, self.job.pod)
 
@@ -123,121 +132,139 @@ class TrainingJob:
         return f"{self.place}/{self.run_name}"
 
 
-def fault(path: str, message: str) -> Fault:
-    """Return a fault of eaves.yaml."""
-    return Fault(origin="eaves.yaml", path=path, message=message)
+def find_faults(training: TrainingJob, kind: str = "job") -> Iterator[Fault]:
+    """Yield the faults of eaves.yaml that prevent a training, a pipeline, or a start of either by events."""
+    by_event = kind == JOBSINK
+    for path, message in _find_faults(training, by_event=by_event):
+        yield Fault(origin="eaves.yaml", path=path, message=message)
+    if kind == PIPELINE or (by_event and training.job.repository):
+        for path, message in _find_pipeline_faults(training):
+            yield Fault(origin="eaves.yaml", path=path, message=message)
 
 
-def training_faults(training: TrainingJob) -> Iterator[Fault]:
-    """Yield the faults of eaves.yaml that prevent a training on a cluster."""
-    job = training.job
+def _find_faults(training: TrainingJob, *, by_event: bool) -> Faults:
+    job, weights = training.job, training.train.weights
     if not training.knative.trainer_image:
-        yield fault("knative.trainer_image", "must name the trainer's container image by digest")
+        yield "knative.trainer_image", "must name the trainer's container image by digest"
     if not job.output and not job.output_claim:
-        yield fault("job.output", "must be a URI that runs are written to, unless `job.output_claim` names a volume")
-    if not job.data_claim and not is_uri(training.images):
-        yield fault(
-            "job.data",
-            f"must be a URI, unless `job.data_claim` names a volume; {training.images!r} is a path on this machine",
-        )
+        yield "job.output", "must be a URI that runs are written to, unless `job.output_claim` names a volume"
+    if by_event and not training.data.allowed_prefixes:
+        message = "must list the URI prefixes that events may name images under, such as s3://photos"
+        yield "data.allowed_prefixes", message
+    if not by_event and not job.data_claim and not is_uri(training.images):
+        message = f"{training.images!r} is a path on this machine"
+        yield "job.data", f"must be a URI, unless `job.data_claim` names a volume; {message}"
     for section, fragment in (("knative", training.knative.pod), ("job", job.pod)):
-        for path, message in find_fragment_faults(fragment):
-            yield fault(f"{section}.pod.{path}", message)
-    secret = (("job.data", training.images, DATA_VARIABLE), ("train.weights", training.train.weights, WEIGHTS_VARIABLE))
-    for path, uri, variable in secret:
+        yield from ((f"{section}.pod.{path}", message) for path, message in find_fragment_faults(fragment))
+    uris = [("train.weights", weights, WEIGHTS_VARIABLE)]
+    uris += [] if by_event else [("job.data", training.images, DATA_VARIABLE)]
+    for path, uri, variable in uris:
         if redact_uri(uri) != uri:
             message = (
                 "must not have a password, signature or query, as everyone who can read Jobs can read it "
                 f"({redact_uri(uri)}?...)"
             )
-            yield fault(path, f"{message}; store the whole URI as {variable} in the Secret that job.secret names")
-    weights = training.train.weights
+            yield path, f"{message}; store the whole URI as {variable} in the Secret that job.secret names"
     if training.train.weights_kind == "file" and not is_uri(weights) and not weights.startswith(f"{DATA}/"):
-        message = (
-            f"must be a URI, or a path below {DATA}, where the volume `job.data_claim` is mounted (got {weights!r})"
-        )
-        yield fault("train.weights", message)
+        message = f"where the volume `job.data_claim` is mounted (got {weights!r})"
+        yield "train.weights", f"must be a URI, or a path below {DATA}, {message}"
 
 
-def build_job(training: TrainingJob) -> dict[str, Any]:
-    """Build the Job of a training. Its name depends on its spec, so applying it twice gives one Job.
+def _find_pipeline_faults(training: TrainingJob) -> Faults:
+    job, handler = training.job, training.convert.handler
+    if not job.repository:
+        yield "job.repository", "must name the repository of the function's container image: HOST/REPOSITORY"
+    if not job.base:
+        message = "which the function's container image is built on"
+        yield "job.base", f"must name the base container image with Python, {message}"
+    if "@" in urlsplit(job.sink).netloc:
+        yield "job.sink", "must not have a password, as everyone who can read Jobs can read it"
+    if handler and not handler.startswith(f"{DATA}/"):
+        message = f"where the volume `job.data_claim` is mounted (got {handler!r})"
+        yield "convert.handler", f"must be a path below {DATA}, {message}"
 
-    Two Jobs that differ only in resources, such as memory, make the same run, so only one may run at a time.
+
+def build_job(training: TrainingJob, *, publishes: bool = False) -> Manifest:
+    """Build the Job of a training, or of a pipeline that also publishes the model.
+
+    Its name contains a digest of the spec's immutable fields, so applying it twice gives one Job. Two Jobs that differ
+    only in resources, such as memory, make the same run, so only one may run at a time.
     """
-    arguments = [f"--output={training.output}", f"--name={training.name}", settings_option(training)]
-    return name_job(training, PART, build_spec(training, PART, COMMAND, arguments))
-
-
-def name_job(training: TrainingJob, part: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Build a Job whose name contains a digest of the spec's immutable fields.
-
-    So a Job with another spec has another name, and an equal one has the same name.
-    """
+    spec = _build_spec(training, training.output, publishes=publishes)
     fixed = {key: value for key, value in spec.items() if key not in CHANGEABLE}
-    short = {PART: "train"}.get(part, part)
-    own = job_labels(training) | {RUN_LABEL: training.run_name}
+    part, short = (PIPELINE, PIPELINE) if publishes else (PART, "train")
+    own = _queue_labels(training) | {RUN_LABEL: training.run_name}
     return training.describe(f"{training.name}-{short}-{_digest(fixed)}", part, own).build(JOB, spec)
 
 
-def job_labels(training: TrainingJob) -> dict[str, str]:
-    """Return the labels of a Job in addition to the labels of its app."""
+def _queue_labels(training: TrainingJob) -> dict[str, str]:
     return {QUEUE_LABEL: training.job.queue} if training.job.queue else {}
 
 
-def build_spec(
-    training: TrainingJob,
-    part: str,
-    command: Sequence[str],
-    arguments: Sequence[str],
-    *,
-    env: Mapping[str, str] = MappingProxyType({}),
-    folders: Sequence[Mounted] = (),
-    codes: Sequence[int] = (),
-) -> dict[str, Any]:
+def _build_spec(training: TrainingJob, output: str, *, publishes: bool = False, by_event: bool = False) -> Manifest:
     """Build a Job's spec with one container.
 
     Args:
-        training: The training.
-        part: Part of the app, the value of `knative.resources.metadata.PART_LABEL`.
-        command: Command of the container.
-        arguments: Arguments of the command.
-        env: Its environment variables besides those that every training has.
-        folders: Its folders besides those that every training has.
-        codes: Exit codes, in addition to the trainer's, after which the Job fails at once, since another pod would fail
-            the same way.
+        output: Path or URI below which runs are stored, or of the run itself.
+        publishes: Whether the model is converted and published too.
+        by_event: Whether an event names the images.
     """
-    job, image = training.job, training.knative.trainer_image
-    spec: dict[str, Any] = {
-        "backoffLimit": job.retries,
-        "ttlSecondsAfterFinished": job.ttl_s,
-        "podFailurePolicy": {"rules": _failure_rules(codes)},
-    }
-    if job.deadline_s:
-        spec["activeDeadlineSeconds"] = job.deadline_s
-    owned = job.output_claim or job.work_claim
-    group: dict[str, Any] = (
-        {"securityContext": {"fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"}} if owned else {}
-    )
+    job, folders = training.job, [*_folders(training)]
+    arguments = [f"--output={output}", f"--name={training.name}"]
+    places = {"EAVES_WORK": WORK, "KERAS_HOME": f"{WORK}/keras"}
+    if publishes:
+        arguments += _list_publication(training)
+        places["XDG_CACHE_HOME"] = f"{WORK}/cache"
+    if publishes and job.push_secret:
+        places["DOCKER_CONFIG"] = DOCKER
+        items = [{"key": ".dockerconfigjson", "path": "config.json"}]
+        volume = {"name": "docker", "secret": {"secretName": job.push_secret, "items": items}}
+        folders.append((volume, {"name": "docker", "mountPath": DOCKER, "readOnly": True}))
+    arguments.append(_settings_option(training, by_event=by_event, publishes=publishes))
+    fields: Manifest = {}
+    if job.output_claim or job.work_claim:
+        fields["securityContext"] = {"fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"}
     pod = build_pod(
         CONTAINER,
-        image,
+        training.knative.trainer_image,
         training.fragment,
-        command=command,
+        command=PIPELINE_COMMAND if publishes else COMMAND,
         args=arguments,
-        env=build_env({**TELEMETRY_OFF, "EAVES_WORK": WORK, "KERAS_HOME": f"{WORK}/keras", **env}),
+        env=build_env({**TELEMETRY_OFF, **places}),
         resources=RESOURCES,
-        folders=[*_folders(training), *folders],
+        folders=folders,
         temporary=job.work_size,
         container={"envFrom": [{"secretRef": {"name": job.secret}}]} if job.secret else None,
         restartPolicy="Never",
         terminationGracePeriodSeconds=job.grace_s,
-        **group,
+        **fields,
     )
-    template = {"metadata": {"labels": labels(training.name, training.site, part)}, "spec": pod}
-    return {**spec, "template": template}
+    made = labels(training.name, training.site, PIPELINE if publishes else PART)
+    return {
+        "backoffLimit": job.retries,
+        "ttlSecondsAfterFinished": job.ttl_s,
+        "podFailurePolicy": {"rules": _failure_rules(FAILING if publishes else ())},
+        **({"activeDeadlineSeconds": job.deadline_s} if job.deadline_s else {}),
+        "template": {"metadata": {"labels": made}, "spec": pod},
+    }
 
 
-def _failure_rules(codes: Sequence[int]) -> list[dict[str, Any]]:
+def _list_publication(training: TrainingJob) -> Iterator[str]:
+    """Yield the arguments of a pipeline besides those of a training."""
+    job = training.job
+    # The tag is the model's version, unless the repository has a tag already.
+    tag = job.repository if ":" in job.repository.rpartition("/")[2] else f"{job.repository}:{{version}}"
+    yield from (f"--site={training.site}", f"--tag={tag}", f"--base={job.base}")
+    yield from (f"--platform={platform}" for platform in job.platforms)
+    if job.plain_http:
+        yield "--plain-http"
+    if training.convert.handler:
+        yield "--allow-handler"
+    if job.sink:
+        yield f"--published-to={job.sink}"
+
+
+def _failure_rules(codes: Sequence[int]) -> list[Manifest]:
     """Build the rules of a Job's podFailurePolicy.
 
     The first matching rule decides; a failure without a matching rule counts against `backoffLimit`.
@@ -251,7 +278,7 @@ def _failure_rules(codes: Sequence[int]) -> list[dict[str, Any]]:
     return [drained, *rules]
 
 
-def settings_option(training: TrainingJob, *, by_event: bool = False, publishes: bool = False) -> str:
+def _settings_option(training: TrainingJob, *, by_event: bool, publishes: bool) -> str:
     """Build the command line option with the complete settings of a training.
 
     It is an option and not an environment variable. A trainer of another version that doesn't know the option ends with
@@ -259,7 +286,6 @@ def settings_option(training: TrainingJob, *, by_event: bool = False, publishes:
     defaults.
 
     Args:
-        training: The training.
         by_event: Whether an event names the images.
         publishes: Whether the model is converted and published too.
     """
@@ -286,7 +312,7 @@ def _folders(training: TrainingJob) -> Iterator[Mounted]:
         yield {"name": "runs", **_claim(job.output_claim)}, {"name": "runs", "mountPath": RUNS}
 
 
-def _claim(name: str, *, read_only: bool = False) -> dict[str, Any]:
+def _claim(name: str, *, read_only: bool = False) -> Manifest:
     return {"persistentVolumeClaim": {"claimName": name, **({"readOnly": True} if read_only else {})}}
 
 
@@ -305,90 +331,17 @@ def _digest(value: Any) -> str:
 # JobSink adds to `containers` only.
 #
 # Source: knative/eventing v1.22, cmd/jobsink/main.go and pkg/apis/sinks/v1alpha1/job_sink_validation.go.
-PIPELINE, JOBSINK = "pipeline", "jobsink"
-PIPELINE_COMMAND = ("python", "-P", "-m", "eaves.cli", "pipeline")
-DOCKER = "/docker"
-FAILING = (66, 77, RefusedModelError.exit_code)
-"""Exit codes, in addition to the trainer's, after which the Job fails at once, since another pod would fail the same
-way.
-
-They stand for a missing base image, a registry that denies access, and a model that is not good enough. A failed
-conversion (70) is tried again: images that are unavailable at the moment may be the cause, and the run is kept."""
-
-
-def find_faults(training: TrainingJob, kind: str) -> Iterator[Fault]:
-    """Yield the faults of eaves.yaml that prevent a training, a pipeline, or a start of either by events."""
-    by_event = kind == JOBSINK  # the event names the images
-    for one in training_faults(training):
-        if not (by_event and one.path in ("job.data", "data.path")):
-            yield one
-    if by_event and not training.data.allowed_prefixes:
-        message = "must list the URI prefixes that events may name images under, such as s3://photos"
-        yield fault("data.allowed_prefixes", message)
-    job, handler = training.job, training.convert.handler
-    if kind != PIPELINE and not (by_event and job.repository):
-        return
-    if not job.repository:
-        yield fault("job.repository", "must name the repository of the function's container image: HOST/REPOSITORY")
-    if not job.base:
-        yield fault(
-            "job.base",
-            "must name the base container image with Python, which the function's container image is built on",
-        )
-    if "@" in urlsplit(job.sink).netloc:
-        yield fault("job.sink", "must not have a password, as everyone who can read Jobs can read it")
-    if handler and not handler.startswith(f"{DATA}/"):
-        message = f"must be a path below {DATA}, where the volume `job.data_claim` is mounted (got {handler!r})"
-        yield fault("convert.handler", message)
-
-
-def build_pipeline(training: TrainingJob) -> dict[str, Any]:
-    """Build the Job of a pipeline; applying it twice gives one Job."""
-    spec = build_spec_for(training, training.output)
-    return name_job(training, PIPELINE, spec)
-
-
-def build_spec_for(training: TrainingJob, output: str, *, by_event: bool = False) -> dict[str, Any]:
-    """Build the spec of a pipeline's Job, for images that the settings or an event name.
-
-    Args:
-        training: The training.
-        output: Path or URI below which runs are stored, or of the run itself.
-        by_event: Whether an event names the images.
-    """
-    job = training.job
-    arguments = [f"--output={output}", f"--name={training.name}", f"--site={training.site}"]
-    arguments += [f"--tag={_target(job.repository)}", f"--base={job.base}"]
-    arguments += [f"--platform={platform}" for platform in job.platforms]
-    arguments += ["--plain-http"] if job.plain_http else []
-    arguments += ["--allow-handler"] if training.convert.handler else []
-    arguments += [f"--published-to={job.sink}"] if job.sink else []
-    arguments.append(settings_option(training, by_event=by_event, publishes=True))
-    places = {"XDG_CACHE_HOME": f"{WORK}/cache", **({"DOCKER_CONFIG": DOCKER} if job.push_secret else {})}
-    items = [{"key": ".dockerconfigjson", "path": "config.json"}]
-    volume = {"name": "docker", "secret": {"secretName": job.push_secret, "items": items}}
-    logins = [(volume, {"name": "docker", "mountPath": DOCKER, "readOnly": True})] if job.push_secret else []
-    return build_spec(training, PIPELINE, PIPELINE_COMMAND, arguments, env=places, folders=logins, codes=FAILING)
-
-
-def build_binding(training: TrainingJob) -> dict[str, Any]:
+def build_binding(training: TrainingJob) -> Manifest:
     """Build the SinkBinding that sets the variable `K_SINK`, the address for a pipeline's event.
 
     With `job.sink`, the event goes to the address in that setting instead. The SinkBinding must be ready before a Job
     is made, because the variables of a Job's pods can't be changed later.
     """
     chosen = {"matchLabels": {APP_LABEL: training.name, PART_LABEL: PIPELINE}}
-    subject: dict[str, Any] = {"apiVersion": JOB.api_version, "kind": JOB.kind}
-    if training.namespace:
-        subject["namespace"] = training.namespace
-    sink = {"ref": reference(BROKER, training.knative.broker, training.namespace)}
-    spec = {"subject": {**subject, "selector": chosen}, "sink": sink}
+    namespace = {"namespace": training.namespace} if training.namespace else {}
+    subject = {"apiVersion": JOB.api_version, "kind": JOB.kind, **namespace, "selector": chosen}
+    spec = {"subject": subject, "sink": {"ref": reference(BROKER, training.knative.broker, training.namespace)}}
     return training.describe(f"{training.name}-{PIPELINE}", PIPELINE).build(SINK_BINDING, spec)
-
-
-def _target(repository: str) -> str:
-    """Return the name to push to: the repository with the model's version as its tag, unless it has a tag already."""
-    return repository if ":" in repository.rpartition("/")[2] else f"{repository}:{{version}}"
 
 
 ACCEPT_S = 30.0
@@ -396,34 +349,28 @@ ACCEPT_S = 30.0
 exist."""
 
 
-def build_jobsink(training: TrainingJob) -> dict[str, Any]:
+def build_jobsink(training: TrainingJob) -> Manifest:
     """Build the JobSink, which makes a Job for each event of a changed data set."""
-    place = f"{training.place}/{training.name}"
-    if training.job.repository:
-        part, spec = PIPELINE, build_spec_for(training, place, by_event=True)
-    else:
-        arguments = [f"--output={place}", f"--name={training.name}", settings_option(training, by_event=True)]
-        part, spec = PART, build_spec(training, PART, COMMAND, arguments)
-    job = {"metadata": {"labels": training.describe("", part, job_labels(training)).labels}, "spec": spec}
-    return training.describe(_name(training), PART).build(JOB_SINK, {"job": job})
+    publishes = bool(training.job.repository)
+    spec = _build_spec(training, f"{training.place}/{training.name}", publishes=publishes, by_event=True)
+    made = training.describe("", PIPELINE if publishes else PART, _queue_labels(training)).labels
+    job = {"metadata": {"labels": made}, "spec": spec}
+    return training.describe(f"{training.name}-dataset", PART).build(JOB_SINK, {"job": job})
 
 
-def build_dataset_trigger(training: TrainingJob) -> dict[str, Any]:
+def build_dataset_trigger(training: TrainingJob) -> Manifest:
     """Build the Trigger that sends `dataset.updated` events of the Broker to the JobSink."""
+    name = f"{training.name}-dataset"
     spec = {
         "broker": training.knative.broker,
         "filter": {"attributes": {"type": DATASET_UPDATED}},
-        "subscriber": {"ref": reference(JOB_SINK, _name(training), training.namespace)},
+        "subscriber": {"ref": reference(JOB_SINK, name, training.namespace)},
         "delivery": build_delivery(DeliverySettings(timeout_s=ACCEPT_S), training.knative.sink_of_all()),
     }
-    return training.describe(_name(training), PART).build(TRIGGER, spec)
+    return training.describe(name, PART).build(TRIGGER, spec)
 
 
-def _name(training: TrainingJob) -> str:
-    return f"{training.name}-dataset"
-
-
-def render_training(training: TrainingJob, kind: str) -> tuple[dict[str, Any], ...]:
+def render_training(training: TrainingJob, kind: str) -> tuple[Manifest, ...]:
     """Render the objects of a training, in the order of applying: the output of `eaves render --training`.
 
     Args:
@@ -436,10 +383,8 @@ def render_training(training: TrainingJob, kind: str) -> tuple[dict[str, Any], .
     """
     if found := list(find_faults(training, kind)):
         raise ConfigError(found)
-    if kind not in (PIPELINE, JOBSINK):
-        return (build_job(training),)
-    publishes = kind == PIPELINE or training.job.repository
+    publishes = kind == PIPELINE or (kind == JOBSINK and bool(training.job.repository))
     binding = (build_binding(training),) if publishes and not training.job.sink else ()
-    if kind == PIPELINE:
-        return (*binding, build_pipeline(training))
-    return (*binding, build_jobsink(training), build_dataset_trigger(training))
+    if kind == JOBSINK:
+        return (*binding, build_jobsink(training), build_dataset_trigger(training))
+    return (*binding, build_job(training, publishes=publishes))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from eaves.errors import (
     ClusterError,
@@ -25,93 +24,88 @@ from eaves.errors import (
     StorageError,
     UnreachableClusterError,
 )
-from knative.client.kinds import JOB, POD
-from knative.readiness.conditions import condition, containers, is_true, name_of
+from knative.client.cluster import Cluster
+from knative.client.kinds import JOB, POD, Manifest, Object, status_of
 from knative.resources.metadata import MANAGER, RUN_LABEL
+from knative.status.conditions import condition, containers, is_true, name_of
 from knative.training.job import CONTAINER
 from trainer.lifecycle import ENDINGS
 
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
-
-
-Say = Callable[[str], object]
+Notify = Callable[[str], object]
 POLL_S = 1.0
-PATIENCE_S = 900.0
+MAX_SILENCE_S = 900.0
 """Seconds without a connection to the cluster after which following ends; the Job continues."""
 GONE_S = 120.0
 
 
-def create_job(cluster: Cluster, manifest: Mapping[str, Any], *, again: bool, say: Say) -> None:
+def create_job(cluster: Cluster, manifest: Object, *, again: bool, notify: Notify) -> None:
     """Create a training's Job, unless it exists already.
 
     Args:
         cluster: Connection to the cluster.
         manifest: Manifest of the Job, built by `knative.training.job`.
         again: Replace a Job that has ended.
-        say: Function that gets a text on whether the Job was created or found.
+        notify: Function that gets a text on whether the Job was created or found.
 
     Raises:
         ConflictError: When another Job makes the same run.
         ClusterError: When a request to the cluster is refused or fails.
     """
-    name = manifest["metadata"]["name"]
+    name = name_of(manifest)
     found = cluster.get(JOB, name)
     if found is not None and again and find_ending(found):
         cluster.delete(JOB, name)
-        deadline = time.monotonic() + GONE_S
-        while (found := cluster.get(JOB, name)) is not None:
-            if time.monotonic() > deadline:
-                message = f"the Job {name} still exists {GONE_S:g} s after its deletion"
-                raise ClusterError(message, hint="kubectl get job NAME -o yaml   # its finalizers keep it")
-            time.sleep(POLL_S)
+        for found in cluster.watch(JOB, name, timeout_s=GONE_S):
+            if found is None:
+                break
+        else:
+            message = f"the Job {name} still exists {GONE_S:g} s after its deletion"
+            raise ClusterError(message, hint="kubectl get job NAME -o yaml   # its finalizers keep it")
     if found is not None:
-        say(f"the Job {name} exists already and {'has ended' if find_ending(found) else 'is running'}")
+        notify(f"the Job {name} exists already and {'has ended' if find_ending(found) else 'is running'}")
         return
     run = manifest["metadata"]["labels"][RUN_LABEL]
     for other in cluster.list(JOB, selector=f"{RUN_LABEL}={run}"):
         if not find_ending(other):
-            stands = other["metadata"]["name"]
+            running = name_of(other)
             raise ConflictError(
-                f"the Job {stands} is writing the run {run} already, and two Jobs can't write one run",
-                hint=f"wait until it has ended, or stop it: kubectl delete job {stands} -n {cluster.namespace}",
+                f"the Job {running} is writing the run {run} already, and two Jobs can't write one run",
+                hint=f"wait until it has ended, or stop it: kubectl delete job {running} -n {cluster.namespace}",
             )
     cluster.apply(manifest, manager=MANAGER)
-    say(f"the Job {name} was created in {cluster.namespace} of {cluster.name}")
+    notify(f"the Job {name} was created in {cluster.namespace} of {cluster.name}")
 
 
 def follow_job(
     cluster: Cluster,
     name: str,
     *,
-    on_line: Say,
-    say: Say,
-    patience_s: float = PATIENCE_S,
-) -> dict[str, Any]:
+    on_line: Notify,
+    notify: Notify,
+) -> Manifest:
     """Follow a Job to its end, report its log lines and the state of its pods, and return the Job.
 
     Args:
         cluster: Connection to the Job's cluster.
         name: Name of the Job.
         on_line: Function that gets each log line of the training.
-        say: Function that gets a text when something happens to the Job or its pods.
-        patience_s: Maximum seconds without a connection to the cluster.
+        notify: Function that gets a text when something happens to the Job or its pods.
 
     Raises:
         NotFoundError: When the Job was removed.
-        UnreachableClusterError: When there is no connection for `patience_s` seconds.
+        UnreachableClusterError: When there is no connection for `MAX_SILENCE_S` seconds.
         ClusterError: When the cluster refuses a request.
     """
-    follower, lost = _Follower(cluster, name, on_line, say), 0.0
+    follower, lost = _Follower(cluster, name, on_line, notify), 0.0
     while True:
         try:
-            job = follower.look()
+            job = follower.poll()
             if find_ending(job):
                 return job
             lost = 0.0
         except UnreachableClusterError as error:
             lost = lost or time.monotonic()
-            if time.monotonic() - lost > patience_s:
+            if time.monotonic() - lost > MAX_SILENCE_S:
                 raise
             follower.report(
                 f"the cluster can't be reached; trying again, while the Job {name} continues ({error.message})"
@@ -122,12 +116,12 @@ def follow_job(
 class _Follower:
     """What was shown of one Job: of its log as its pods are replaced, and of their states."""
 
-    def __init__(self, cluster: Cluster, name: str, on_line: Say, say: Say) -> None:
-        self.cluster, self.name, self.on_line, self.say = cluster, name, on_line, say
-        self.pod = self.last_line = self.heard = ""
+    def __init__(self, cluster: Cluster, name: str, on_line: Notify, notify: Notify) -> None:
+        self.cluster, self.name, self.on_line, self.notify = cluster, name, on_line, notify
+        self.pod = self.last_line = self.last_moment = ""
         self.readable = True
 
-    def look(self) -> dict[str, Any]:
+    def poll(self) -> Manifest:
         """Read the Job and then what its newest pod has logged, so that an ended Job's log is complete."""
         job = self.cluster.get(JOB, self.name)
         if job is None:
@@ -141,19 +135,19 @@ class _Follower:
                 end = "was deleted" if code is None else f"ended with {code} ({_describe_code(code)})"
                 self.report(f"{self.pod} {end}; {newest} continues")
             if self.pod != newest:
-                self.pod, self.heard = newest, ""
+                self.pod, self.last_moment = newest, ""
             self._read(pods[newest])
         elif job["spec"].get("suspend"):
             self.report(f"{self.name} is suspended: its queue starts it when there is room")
         return job
 
-    def _read(self, pod: Mapping[str, Any]) -> None:
-        if pod.get("status", {}).get("phase", "Pending") == "Pending":
+    def _read(self, pod: Object) -> None:
+        if status_of(pod).get("phase", "Pending") == "Pending":
             self.report(f"{self.pod}: {find_waiting_reason(pod)}")
         elif self.readable:
             try:
-                for moment, line in self.cluster.log_after(self.pod, self.heard, container=CONTAINER):
-                    self.heard = moment
+                for moment, line in self.cluster.log_after(self.pod, self.last_moment, container=CONTAINER):
+                    self.last_moment = moment
                     self.on_line(parse_line(line))
             except DeniedError as error:
                 self.readable = False
@@ -164,10 +158,10 @@ class _Follower:
                 self.report(f"{self.pod}: {error.message}")
 
     def report(self, text: str) -> None:
-        """Say a text, unless it was the last one."""
+        """Report a text, unless it was the last one."""
         if text != self.last_line:
             self.last_line = text
-            self.say(text)
+            self.notify(text)
 
 
 _OWNER = "batch.kubernetes.io/controller-uid"
@@ -177,24 +171,24 @@ Source: https://kubernetes.io/docs/reference/labels-annotations-taints/.
 """
 
 
-def find_ending(job: Mapping[str, Any]) -> str:
+def find_ending(job: Object) -> str:
     """Return `Complete` or `Failed`; empty while the Job runs."""
     return next((kind for kind in ("Complete", "Failed") if is_true(job, kind)), "")
 
 
-def pods_of(cluster: Cluster, job: Mapping[str, Any]) -> list[dict[str, Any]]:
+def pods_of(cluster: Cluster, job: Object) -> list[Manifest]:
     """List a Job's pods, the oldest first, without pods of an earlier Job of the same name."""
     found = cluster.list(POD, selector=f"{_OWNER}={job['metadata']['uid']}")
     return sorted(found, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), name_of(pod)))
 
 
-def find_exit(pod: Mapping[str, Any]) -> dict[str, Any]:
+def find_exit(pod: Object) -> Manifest:
     """Return how the trainer in a pod ended (`exitCode`, `reason`, `finishedAt`); empty while that isn't known."""
     ends = (one.get("state", {}).get("terminated") for one in containers(pod) if one["name"] == CONTAINER)
     return dict(next(ends, None) or {})
 
 
-def find_waiting_reason(pod: Mapping[str, Any]) -> str:
+def find_waiting_reason(pod: Object) -> str:
     """Return why a pod hasn't started, in the words of its status."""
     said = [(one.get("state") or {}).get("waiting") or {} for one in containers(pod)]
     if (placed := condition(pod, "PodScheduled")).get("status") == "False":
@@ -202,7 +196,7 @@ def find_waiting_reason(pod: Mapping[str, Any]) -> str:
     return next(filter(None, map(_join, said)), "the pod is waiting to start on its node")
 
 
-def _join(state: Mapping[str, Any]) -> str:
+def _join(state: Object) -> str:
     return ": ".join(str(state[name]) for name in ("reason", "message") if state.get(name))
 
 
@@ -242,7 +236,7 @@ RETRY_COMMAND = "eaves train --on knative --again"
 _CLASSES: Mapping[int, type[EavesError]] = {65: InputError, 74: StorageError, 75: StoppedError}
 
 
-def explain_failure(cluster: Cluster, job: Mapping[str, Any]) -> EavesError:
+def explain_failure(cluster: Cluster, job: Object) -> EavesError:
     """Build the error for a failed Job. The error's exit code is the trainer's, if the trainer ended with one.
 
     Raises:

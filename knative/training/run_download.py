@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from eaves.base.backoff import Backoff
 from eaves.errors import ClusterError, DeniedError, RunError, StorageError, UnreachableClusterError
-from knative.client.kinds import JOB, POD
+from knative.client.cluster import Cluster
+from knative.client.kinds import JOB, POD, Manifest, Object, status_of
 from knative.resources.metadata import MANAGER, reference
 from knative.resources.pod import Mounted, build_pod
 from knative.training.job import RUNS, TrainingJob
@@ -23,11 +23,7 @@ from trainer.run.run import MANIFEST, Run
 from trainer.run.run_location import fetch_run
 from trainer.storage import is_uri, open_store
 
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
-
-
-Say = Callable[[str], object]
+Notify = Callable[[str], object]
 PIECE_BYTES = 4 << 20
 """Maximum bytes of a file that are read with one request; each request is a separate connection to the pod."""
 RETRIES = Backoff(retry=5, first_s=1.0, cap_s=30.0)
@@ -41,10 +37,10 @@ READY_S = 300.0
 def download_run(
     cluster: Cluster,
     training: TrainingJob,
-    job: Mapping[str, Any],
+    job: Object,
     local: Path,
     *,
-    say: Say,
+    notify: Notify,
     progress: TrainingProgress,
 ) -> Run:
     """Download the run of a training, and check it.
@@ -54,7 +50,7 @@ def download_run(
         training: The training.
         job: The Job that made the run.
         local: Directory for the run on this machine; a different run in it is replaced.
-        say: Function that gets a line on what the download waits for.
+        notify: Function that gets a line on what the download waits for.
         progress: Object that gets the download's progress.
 
     Raises:
@@ -66,13 +62,13 @@ def download_run(
         try:
             return fetch_run(open_store(training.output), local, progress)
         except (RunError, StorageError) as error:  # for example, a bucket of that name in another account has no run
-            say(f"{error.message}; reading the run through a pod instead")
+            notify(f"{error.message}; reading the run through a pod instead")
     name = f"{training.run_name}-read-{secrets.token_hex(2)}"
     try:
         cluster.apply(build_reader(training, name, job), manager=MANAGER)
-        shelf = PodRunReader(cluster, name, training.output)
-        shelf.wait(say)
-        return fetch_run(shelf, local, progress)
+        reader = PodRunReader(cluster, name, training.output)
+        reader.wait(notify)
+        return fetch_run(reader, local, progress)
     except DeniedError as error:
         hint = "ask for the permissions to create pods and to get and create pods/portforward, or read its storage"
         raise DeniedError(f"{training.output} can't be read from this machine: {error.message}", hint=hint) from error
@@ -85,7 +81,6 @@ class PodRunReader:
     """Reader of a run's files through a reader pod, by port-forward.
 
     Args:
-        cluster: Connection to the pod's cluster.
         pod: Name of the pod.
         place: Path or URI of the run, for error messages.
     """
@@ -93,22 +88,16 @@ class PodRunReader:
     def __init__(self, cluster: Cluster, pod: str, place: str) -> None:
         self._cluster, self._pod, self.uri = cluster, pod, place
 
-    def wait(self, say: Say, *, ready_s: float = READY_S) -> None:
+    def wait(self, notify: Notify) -> None:
         """Wait until the reader pod answers.
 
         Args:
-            say: Function that gets a line on what the pod waits for.
-            ready_s: Maximum seconds to wait.
-
-        Raises:
-            StorageError: When the pod doesn't answer in that time.
-            DeniedError: When the current user may not reach it by port-forward.
-            ClusterError: When a request to the cluster is refused or fails.
+            notify: Function that gets a line on what the pod waits for.
         """
-        deadline, reported = time.monotonic() + ready_s, ""
+        deadline, reported = time.monotonic() + READY_S, ""
         while True:
             pod = self._cluster.get(POD, self._pod) or {}
-            phase = pod.get("status", {}).get("phase", "Pending")
+            phase = status_of(pod).get("phase", "Pending")
             reason = find_waiting_reason(pod) if phase == "Pending" else f"its phase is {phase}"
             if phase == "Running":
                 try:
@@ -124,7 +113,7 @@ class PodRunReader:
                 raise StorageError(f"the pod that reads {self.uri} does not answer: {reason}", hint=hint)
             if reason != reported and phase == "Pending":
                 reported = reason
-                say(f"{self._pod}: {reason}")
+                notify(f"{self._pod}: {reason}")
             time.sleep(POLL_S)
 
     def exists(self, name: str) -> bool:
@@ -132,11 +121,7 @@ class PodRunReader:
         return self._piece(name, 0, 1) is not None
 
     def read(self, name: str) -> bytes:
-        """Read a file of the run.
-
-        Raises:
-            StorageError: When the file doesn't exist, or can't be read.
-        """
+        """Read a file of the run."""
         content = bytearray()
         while True:
             piece = self._piece(name, len(content), PIECE_BYTES)
@@ -175,7 +160,7 @@ LIFE_S = 1800
 """Seconds after which the cluster ends the reader pod, even if the process that created it has ended."""
 
 
-def build_reader(training: TrainingJob, name: str, job: Mapping[str, Any]) -> dict[str, Any]:
+def build_reader(training: TrainingJob, name: str, job: Object) -> Manifest:
     """Build the reader pod, which serves the files of a run.
 
     Args:

@@ -9,13 +9,13 @@ from typing import Any
 from eaves.platform import TriggerSpec
 from knative.client.cluster import Cluster
 from knative.deploy.apply import apply_app
-from knative.deploy.inventory import DeploymentRecord, read_inventory
-from knative.deploy.ownership import ApplyResult, AppOwner, remove_app
+from knative.deploy.ownership import ApplyResult, remove_app
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
-from knative.readiness.wait import Rows
-from knative.resources.metadata import APP_LABEL
+from knative.inventory import DeploymentRecord, read_inventory
+from knative.resources.metadata import APP_LABEL, AppOwner
 from knative.resources.rendering import render_app
 from knative.settings import ClusterApp, KnativeSettings, RolloutSettings, SiteSettings
+from knative.status.readiness import Rows
 from tests.cluster.apps import IMAGE, NAME, at_site, plain_app
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
 
@@ -147,7 +147,7 @@ def update(
         app = replace(app, triggers=(*app.triggers, trigger))
     values = {"by": "jane@laptop", "rollout": HALVES, "ready_s": ready_s, **how}
     wanted = SiteDeployment(app=at_site(app, knative, site), **values)
-    return update_site(cluster, wanted, show=show, tell=tell, poll_s=0.01)
+    return update_site(cluster, wanted, show=show, notify=tell, poll_s=0.01)
 
 
 def last(cluster: Cluster) -> DeploymentRecord:

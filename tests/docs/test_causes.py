@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from knative.doctor.runner import CHECKS, name_of
-from knative.readiness.conditions import CAUSES
+from knative.status.conditions import CAUSES
 
 DOCS = Path(__file__).parents[2] / "docs"
 

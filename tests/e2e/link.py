@@ -15,8 +15,8 @@ from eaves.spool.ledger import to_dict
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD, STATEFUL_SET
 from knative.resources.pod import build_security
-from knative.resources.receiver import PART, ReceiverDeployment, build_receiver
-from knative.status.agent_queue import Kubectl, PodQueue
+from knative.resources.standalone_servers import RECEIVER_PART, ReceiverDeployment, build_receiver
+from knative.status.site_status import Kubectl, PodQueue
 from tests.e2e.harness import MANAGER, is_pod_ready
 from tests.inputs.certificates import make_certificate
 from tests.waiting import wait_until
@@ -72,7 +72,7 @@ class Cloud:
 
     def write_ledger(self, file: Path) -> int:
         """Write what the receiver has received as JSON lines; how many they are."""
-        queue = PodQueue(self.kubectl, self.cluster.namespace, f"{RECEIVER}-0", container=PART)
+        queue = PodQueue(self.kubectl, self.cluster.namespace, f"{RECEIVER}-0", container=RECEIVER_PART)
         last, count = 0, 0
         with file.open("w", encoding="utf-8") as stream:
             while lines := queue.ledger(after=last, limit=LINES):
@@ -93,7 +93,7 @@ def kill_pod(kubectl: Kubectl, cluster: Cluster, name: str) -> None:
     """End a pod without a grace period, so that its processes get SIGKILL; its StatefulSet makes another."""
     config = [f"--kubeconfig={kubectl.kubeconfig}"] if kubectl.kubeconfig else []
     words = ["delete", "pod", name, "--namespace", cluster.namespace, "--grace-period=0", "--force"]
-    subprocess.run([kubectl.program, *config, *words], check=True, capture_output=True, timeout=120)
+    subprocess.run(["kubectl", *config, *words], check=True, capture_output=True, timeout=120)
 
 
 def host_of(cluster: Cluster) -> str:

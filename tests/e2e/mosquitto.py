@@ -15,7 +15,7 @@ from typing import Any
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD
 from knative.resources.pod import build_security
-from knative.status.agent_queue import Kubectl
+from knative.status.site_status import Kubectl
 from tests.e2e.harness import MANAGER, is_pod_ready
 from tests.inputs.certificates import make_certificate
 from tests.waiting import wait_until
@@ -77,9 +77,7 @@ class Mosquitto:
         login = ("-h", "127.0.0.1", "-p", str(PLAIN), "-u", USER, "-P", self.password)
         where = ["--namespace", self.cluster.namespace, "exec", "-i", NAME, "--", program, *login, *words]
         config = [f"--kubeconfig={self.kubectl.kubeconfig}"] if self.kubectl.kubeconfig else []
-        done = subprocess.run(
-            [self.kubectl.program, *config, *where], input=stdin, capture_output=True, timeout=60, check=False
-        )
+        done = subprocess.run(["kubectl", *config, *where], input=stdin, capture_output=True, timeout=60, check=False)
         assert done.returncode in codes, done.stderr
         return done.stdout.decode()
 

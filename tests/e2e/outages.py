@@ -12,8 +12,8 @@ from eaves.errors import OciError
 from eaves.oci.copy import open_location
 from eaves.oci.registry.registry import Access
 from knative.client.kinds import DAEMON_SET, NODE, POD
-from knative.readiness.parts import READY, judge_parts
 from knative.resources.function import pin_name
+from knative.status.parts import READY, judge_parts
 from tests.e2e.places import NAME, Place
 from tests.waiting import wait_until
 

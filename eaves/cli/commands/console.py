@@ -11,7 +11,7 @@ from eaves.cli import CommandGroup
 from eaves.cli.link import named_by_flag
 from eaves.cli.output import print_manifests
 from eaves.options import build_settings, settings_options
-from knative.resources.console import ConsoleDeployment
+from knative.resources.standalone_servers import ConsoleDeployment
 
 SECTION = "console."
 """Name of the settings section; the names of the settings' environment variables begin with it."""
@@ -42,7 +42,7 @@ def render(output: Path | None, **options: Any) -> None:
     --writable is given. Prints YAML, or with --output the paths of the files. The Secrets that the objects refer to
     must be created separately; the command prints how.
     """
-    from knative.resources.console import build_console
+    from knative.resources.standalone_servers import build_console
 
     with named_by_flag(HINTS):
         wanted = build_settings(ConsoleDeployment, options, section=SECTION)

@@ -171,8 +171,7 @@ def render(image: str, folder: Path | None, training: str | None, place: Place, 
 
     kubectl, kn, Argo CD and Flux apply the objects unchanged. Prints YAML, or with --output the paths of the files.
     """
-    from knative.resources.faults import advise_relay_secret
-    from knative.resources.rendering import render_app
+    from knative.resources.rendering import advise_relay_secret, render_app
 
     workspace = place.workspace
     if training:
@@ -215,7 +214,7 @@ def _advance_all(visit: Visit) -> str:
     Raises:
         PlatformError: When the step of one or several rollouts failed; the message also has the states of the others.
     """
-    from knative.deploy.reconcile import advance_all
+    from knative.deploy.site_update import advance_all
 
     cluster = visit.cluster()
     steps = advance_all(cluster)

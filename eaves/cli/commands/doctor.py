@@ -77,8 +77,8 @@ def _examine_sites(place: Place, access: Access) -> list[tuple[str, Finding]]:
     from eaves.oci.copy import open_location
     from eaves.oci.layers.image import load_images
     from eaves.platform.findings import error
-    from knative.deploy.function_image import FunctionImage
     from knative.doctor.runner import examine
+    from knative.inventory import FunctionImage
 
     project, job = replace(place.project, name=place.project.name or UNNAMED), place.project.job
     kept = load_note(place.workspace) if place.file.exists() else None

@@ -31,7 +31,7 @@ from eaves.config import SettingsLayer
 from eaves.errors import NotRunningError
 from eaves.link.settings import ReceiverSettings
 from eaves.options import build_settings, settings_options
-from knative.resources.receiver import ReceiverDeployment
+from knative.resources.standalone_servers import ReceiverDeployment
 
 SECTION = "receiver."
 """Name of the settings section; the names of the settings' environment variables begin with it."""
@@ -200,7 +200,7 @@ def render(output: Path | None, **options: Any) -> None:
     kubectl, Argo CD and Flux apply the objects unchanged. Prints YAML, or with --output the paths of the files. The
     Secrets that the objects refer to must be created separately; the command prints how.
     """
-    from knative.resources.receiver import build_receiver
+    from knative.resources.standalone_servers import build_receiver
 
     with named_by_flag(RENDER_HINTS):
         wanted = build_settings(ReceiverDeployment, options, section=SECTION)

@@ -96,7 +96,7 @@ def promote(name: str, place: Place, unpinned: bool) -> None:
         return
 
     def change(visit: Visit) -> str:
-        from knative.deploy.inventory import read_deployment
+        from knative.inventory import read_deployment
 
         platform = visit.platform()
         platform.promote(function, unpinned=unpinned)

@@ -18,7 +18,7 @@ from eaves.errors import ClusterError, DeniedError
 from eaves.events import Event
 from knative.client.cluster import Cluster, open_cluster
 from knative.client.kinds import POD
-from knative.rollout.scrape import MetricsScrape, scrape_metrics
+from knative.rollout.observation import MetricsScrape, scrape_metrics
 from tests.container_images.packaging import need
 from tests.e2e.places import NAME, Place
 from tests.waiting import wait_until

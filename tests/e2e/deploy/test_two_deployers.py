@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from knative.client.kinds import KSERVICE, REVISION
-from knative.deploy.inventory import DeploymentRecord, read_inventory
-from knative.readiness.conditions import image_of
+from knative.inventory import DeploymentRecord, read_inventory
+from knative.status.conditions import image_of
 from tests.e2e.places import NAME, SITE, Place
 from tests.waiting import wait_until
 

@@ -11,7 +11,7 @@ import pytest
 from eaves.events import IMAGE_CLASSIFIED
 from knative.client.cluster import Cluster, open_cluster
 from knative.client.kinds import DAEMON_SET, NAMESPACE, POD, SINK_BINDING
-from knative.deploy.inventory import read_inventory
+from knative.inventory import read_inventory
 from knative.resources.agent import NODE_SPOOLS, SOURCE_LABEL
 from knative.resources.metadata import NAMESPACE_LABEL
 from tests.contract.sinks import of, subjects

@@ -21,13 +21,13 @@ from eaves.platform import RelaySpec
 from eaves.spool.ledger import to_dict
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD, SINK_BINDING
+from knative.resources.eventing import AGENTS, RELAY_PART, build_servers
 from knative.resources.function import build_account
 from knative.resources.metadata import APP_LABEL, PART_LABEL
 from knative.resources.pod import build_security
-from knative.resources.relay import AGENTS, CONTAINER, build_relay
-from knative.resources.server import METRICS_PORT
+from knative.resources.workload import METRICS_PORT
 from knative.settings import ClusterApp, KnativeSettings, SiteSettings
-from knative.status.agent_queue import Kubectl, PodQueue
+from knative.status.site_status import Kubectl, PodQueue
 from tests.cluster.apps import NAME, plain_app
 from tests.container_images.packaging import need
 from tests.e2e.harness import MANAGER, is_pod_ready
@@ -76,7 +76,7 @@ def site(namespaces: Namespaces, cloud: Cloud, agent_image: str) -> Iterator[Clu
     relay = RelaySpec(to=cloud.url, secret="link", spool_size="500Mi")
     where = SiteSettings(name=SITE, namespace=cluster.namespace)
     app: ClusterApp = replace(plain_app(), relay=relay, knative=KnativeSettings(agent_image=agent_image), site=where)
-    for manifest in (build_account(app), *build_relay(app)):
+    for manifest in (build_account(app), *build_servers(app)):
         if manifest["kind"] != SINK_BINDING.kind:
             cluster.apply(manifest, manager=MANAGER)
     wait_until(lambda: is_pod_ready(cluster.get(POD, RELAY_POD)), 240, pause_s=0.5, what="the relay")
@@ -114,7 +114,7 @@ def link_of(site: Cluster) -> LinkReport | None:
 
 def write_sent(site: Cluster, kubectl: Kubectl, file: Path) -> None:
     """Write the relay's ledger as JSON lines."""
-    queue, last = PodQueue(kubectl, site.namespace, RELAY_POD, container=CONTAINER), 0
+    queue, last = PodQueue(kubectl, site.namespace, RELAY_POD, container=RELAY_PART), 0
     with file.open("w", encoding="utf-8") as stream:
         while lines := queue.ledger(after=last, limit=LINES):
             stream.writelines(f"{json.dumps(to_dict(line))}\n" for line in lines)

@@ -19,7 +19,7 @@ from eaves.admin.report import LinkReport
 from knative.client.kinds import CLAIM, NETWORK_POLICY, POD, SERVICE, STATEFUL_SET
 from knative.resources.metadata import APP_LABEL
 from knative.resources.pod import build_security
-from knative.status.agent_queue import Kubectl
+from knative.status.site_status import Kubectl
 from tests.container_images.packaging import need
 from tests.e2e.conftest import open_project
 from tests.e2e.harness import MANAGER

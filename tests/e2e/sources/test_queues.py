@@ -14,8 +14,8 @@ import pytest
 from knative.client import kinds
 from knative.client.cluster import Cluster
 from knative.client.kinds import BROKER, STATEFUL_SET
-from knative.resources.server import METRICS_PORT
-from knative.rollout.scrape import parse_metrics
+from knative.resources.workload import METRICS_PORT
+from knative.rollout.observation import parse_metrics
 from tests.container_images.packaging import need
 from tests.e2e.harness import KnativeSink, is_pod_ready
 from tests.e2e.places import NAME, Place

@@ -22,9 +22,9 @@ from eaves.events import DATASET_UPDATED, Event
 from knative.client.cluster import Cluster
 from knative.client.kinds import BROKER, CLAIM, CONFIG_MAP, JOB, JOB_SINK, POD, TRIGGER
 from knative.platform import KnativePlatform
-from knative.readiness.conditions import condition
 from knative.resources.pod import USER, build_security
 from knative.settings import JobSettings, KnativeSettings, SiteSettings
+from knative.status.conditions import condition
 from knative.training.job import TrainingJob, build_job, render_training
 from knative.training.job_follower import create_job, find_ending, follow_job, pods_of
 from knative.training.run_download import download_run
@@ -103,7 +103,7 @@ class Watched:
     def __init__(self, cluster: Cluster, name: str, pool: ThreadPoolExecutor) -> None:
         self.lines: list[str] = []
         self.said: list[str] = []
-        self.result = pool.submit(follow_job, cluster, name, on_line=self.lines.append, say=self.said.append)
+        self.result = pool.submit(follow_job, cluster, name, on_line=self.lines.append, notify=self.said.append)
 
     def done(self) -> int:
         return max(self.steps(), default=0)
@@ -126,7 +126,7 @@ def test_a_training_whose_pod_is_lost_continues_and_its_run_comes_here(
     name = manifest["metadata"]["name"]
     said: list[str] = []
     for _ in range(2):
-        create_job(cluster, manifest, again=False, say=said.append)
+        create_job(cluster, manifest, again=False, notify=said.append)
     assert said[1] == f"the Job {name} exists already and is running"
     watched = watch(name)
     wait_until(lambda: watched.done() > 0, 400, pause_s=0.5, what="the first steps")
@@ -138,7 +138,7 @@ def test_a_training_whose_pod_is_lost_continues_and_its_run_comes_here(
     assert any("continues" in text for text in watched.said)
     resumed = list(filter(None, watched.steps()))
     assert resumed == sorted(resumed), "it went on where it was"
-    run = download_run(cluster, longer, job, tmp_path / "run", say=said.append, progress=SilentProgress())
+    run = download_run(cluster, longer, job, tmp_path / "run", notify=said.append, progress=SilentProgress())
     assert (run.name, run.epochs) == ("digits", 1500)
     assert (run.path / "report.html").stat().st_size > 1000
     assert not [pod for pod in cluster.list(POD) if "-read-" in pod["metadata"]["name"] and alive(pod)]

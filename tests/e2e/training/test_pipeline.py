@@ -19,8 +19,8 @@ from eaves.oci.copy import BEST
 from eaves.oci.layers import wheels
 from eaves.oci.runtime import find_lock
 from knative.client.kinds import BROKER, JOB, JOB_SINK, SECRET, SINK_BINDING, TRIGGER
-from knative.readiness.conditions import condition
 from knative.resources.metadata import APP_LABEL, PART_LABEL
+from knative.status.conditions import condition
 from knative.training.job_follower import find_ending, find_exit, pods_of
 from tests.container_images.packaging import build_base, this_platform
 from tests.e2e.harness import MANAGER, KnativeSink, is_ready, start_server, start_sink

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import NotFoundError
-from knative.resources import relay as resources
+from knative.resources import eventing as resources
 from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
 from tests.cluster.simulated import pod
 from tests.cluster.sites import NAMESPACE, Sites, open_sites
@@ -52,7 +52,7 @@ def site(tmp_path: Path, relay: RelayProcess, monkeypatch: pytest.MonkeyPatch) -
         sites.write_project()
         labels = {
             MANAGED_LABEL: MANAGED_VALUE,
-            PART_LABEL: resources.PART,
+            PART_LABEL: resources.RELAY_PART,
             APP_LABEL: "flowers",
             SITE_LABEL: "s000",
         }

@@ -13,16 +13,20 @@ from eaves.errors import DeniedError, RunError
 from eaves.platform import DeliverySettings
 from knative import rollout
 from knative.client.cluster import Cluster
-from knative.deploy.function_image import FunctionImage
-from knative.deploy.inventory import read_inventory
-from knative.deploy.reconcile import WantedDeployment, WorkspaceMemory, advance_all, reconcile_site
-from knative.deploy.site_update import SiteDeployment, update_site
+from knative.deploy.site_update import (
+    SiteDeployment,
+    WantedDeployment,
+    advance_all,
+    reconcile_site,
+    update_site,
+)
 from knative.doctor import examine
-from knative.doctor.permissions import list_needed
-from knative.doctor.site import ExaminedSite
+from knative.doctor.app_checks import list_needed
+from knative.doctor.cluster_checks import ExaminedSite
+from knative.inventory import FunctionImage, WorkspaceMemory, read_inventory
 from knative.platform import KnativePlatform
 from knative.settings import ClusterApp, JobSettings, KnativeSettings, RolloutSettings
-from knative.status.function_status import read_status
+from knative.status.site_status import read_status
 from knative.training.job import TrainingJob, build_job
 from knative.training.job_follower import create_job, follow_job
 from knative.training.run_download import download_run
@@ -193,11 +197,11 @@ TRAINING = TrainingJob(
 def train(cluster: Cluster, apiserver: FakeCluster, folder: Path, *, again: bool = False) -> None:
     """What one who trains does: a Job that is watched to its end, and its run read through a pod."""
     manifest = build_job(TRAINING)
-    create_job(cluster, manifest, again=again, say=lambda text: None)
+    create_job(cluster, manifest, again=again, notify=lambda text: None)
     play = JobPlay(apiserver, manifest["metadata"]["name"], namespace=HOME)
     play.exit(play.start(f"{play.name}-{again}"), 0)
     play.end()
-    job = follow_job(cluster, play.name, on_line=lambda line: None, say=lambda text: None)
+    job = follow_job(cluster, play.name, on_line=lambda line: None, notify=lambda text: None)
 
     def run(manifest: dict[str, Any]) -> None:
         if manifest["kind"] == "Pod":
@@ -206,7 +210,7 @@ def train(cluster: Cluster, apiserver: FakeCluster, folder: Path, *, again: bool
     apiserver.on_apply(run)
     apiserver.backend = lambda request: Reply(status=404)
     with pytest.raises(RunError, match=r"is not a run"):
-        download_run(cluster, TRAINING, job, folder, say=lambda text: None, progress=SilentProgress())
+        download_run(cluster, TRAINING, job, folder, notify=lambda text: None, progress=SilentProgress())
 
 
 def test_who_trains_may_do_all_that_training_takes(

@@ -58,7 +58,7 @@ def test_a_function_without_an_address_cant_be_asked_yet(cluster: Cluster, knati
     with pytest.raises(ClusterError, match="Service flowers has no address yet"):
         platform.invoke("flowers", EVENT)
     with pytest.raises(
-        NotFoundError, match=r"the Service 'roses' does not exist in cams of edge \(existing: flowers\)"
+        NotFoundError, match=r"the function 'roses' does not exist in cams of edge \(known functions: flowers\)"
     ):
         platform.invoke("roses", EVENT)
 

@@ -17,8 +17,8 @@ from eaves.delivery import LaneDelivery
 from eaves.errors import ClusterError, DeniedError, InputError, NotFoundError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Spool
-from knative.resources import publisher, relay
 from knative.resources.agent import SOURCE_LABEL
+from knative.resources.eventing import PUBLISHER_PART, RELAY_PART, TRIGGER_LABEL
 from knative.resources.metadata import (
     APP_LABEL,
     MANAGED_LABEL,
@@ -27,7 +27,7 @@ from knative.resources.metadata import (
     PART_LABEL,
     SITE_LABEL,
 )
-from knative.resources.server import METRICS_PORT
+from knative.resources.workload import METRICS_PORT
 from tests.cluster.simulated import pod, service
 from tests.cluster.sites import NAMESPACE, Sites, open_sites
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
@@ -224,8 +224,8 @@ def test_status_shows_what_each_agent_says(site: Sites, spools: Mapping[str, Pat
 @pytest.mark.parametrize(
     ("name", "part", "agent", "container"),
     [
-        ("flowers-out-mqtt-0", publisher.PART, "flowers.out-mqtt", "publisher"),
-        ("flowers-relay-0", relay.PART, "flowers.relay", "relay"),
+        ("flowers-out-mqtt-0", PUBLISHER_PART, "flowers.out-mqtt", "publisher"),
+        ("flowers-relay-0", RELAY_PART, "flowers.relay", "relay"),
     ],
 )
 def test_the_queue_of_a_publisher_and_a_relay_is_shown_and_asked_like_an_agents(
@@ -234,13 +234,13 @@ def test_the_queue_of_a_publisher_and_a_relay_is_shown_and_asked_like_an_agents(
     server = deployed(site)
     one = pod(name, NAMESPACE)
     labels = {MANAGED_LABEL: MANAGED_VALUE, PART_LABEL: part, APP_LABEL: "flowers", SITE_LABEL: "s000"}
-    one["metadata"]["labels"] = {**labels, publisher.TRIGGER_LABEL: "out"}
+    one["metadata"]["labels"] = {**labels, TRIGGER_LABEL: "out"}
     server.put({**one, "status": {"phase": "Running"}}, namespace=NAMESPACE)
     proxy(server, {**spools, name: spools[INBOX]})
     (row,) = json.loads(site.run("status", "-o", "json", "--on", "knative").stdout)
     found = {reported["pod"]: reported for reported in row["agents"]}
     assert (found[name]["name"], found[name]["state"], found[name]["queued"]) == (agent, "running", 1)
     links = {pod: reported["link"] and reported["link"]["state"] for pod, reported in found.items()}
-    assert (links[INBOX], links[name]) == (None, "down" if part == relay.PART else None)
+    assert (links[INBOX], links[name]) == (None, "down" if part == RELAY_PART else None)
     site.run("queue", "list", "--on", "knative", "--agent", agent)
     assert kubectl.calls[-1]["own"][-3:] == [name, "--container", container]  # type: ignore[index]

@@ -10,9 +10,7 @@ import pytest
 from eaves.cli.deploy_notes import forget_sites, load_note, note_agreement, note_deploy
 from eaves.cli.project import Workspace, load_workspace
 from eaves.errors import StorageError
-from knative.deploy.function_image import FunctionImage
-from knative.deploy.inventory import DeploymentRecord
-from knative.deploy.reconcile import WorkspaceMemory
+from knative.inventory import DeploymentRecord, FunctionImage, WorkspaceMemory
 from knative.settings import SiteSettings
 
 FIRST = FunctionImage(name="r/f@sha256:1")

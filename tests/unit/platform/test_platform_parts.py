@@ -11,7 +11,7 @@ from eaves.cli.project import Workspace, load_workspace
 from eaves.local.client import LocalPlatform
 from eaves.local.specs import LocalApp
 from eaves.platform import Platform
-from knative.deploy.function_image import FunctionImage
+from knative.inventory import FunctionImage
 from knative.platform import KnativePlatform
 from knative.settings import ClusterApp, SiteSettings
 

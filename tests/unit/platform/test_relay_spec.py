@@ -13,7 +13,7 @@ from eaves.cli.project import load_workspace
 from eaves.errors import ConfigError
 from eaves.local.specs import LocalApp, LocalFunction, parse_app
 from eaves.platform import RelaySpec
-from knative.deploy.function_image import FunctionImage
+from knative.inventory import FunctionImage
 from knative.settings import SiteSettings
 
 TO = "https://cloud.example:8443"

@@ -16,8 +16,7 @@ from knative.client.api_errors import ApiCall
 from knative.client.cluster import Cluster
 from knative.client.kubeconfig import find_context
 from knative.client.transport import ApiTransport
-from knative.console.inside_cluster import InsideCluster
-from knative.console.site_backend import STATUS_S, SiteBackend
+from knative.console import STATUS_S, InsideCluster, SiteBackend
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings
 from tests.cluster.apps import NAME

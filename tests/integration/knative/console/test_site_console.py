@@ -17,8 +17,8 @@ from eaves.delivery import SinkClient
 from eaves.errors import ConfigError
 from eaves.events import Event, encode_binary
 from knative.client.cluster import Cluster
-from knative.console.__main__ import open_console
-from knative.resources.console import SiteConsoleSettings
+from knative.console import open_console
+from knative.resources.standalone_servers import SiteConsoleSettings
 from tests.cluster.apps import NAME
 from tests.fakes.console.material import captured_event, classified_event, small_jpeg
 from tests.fakes.controllers.knative import Knative

@@ -129,14 +129,6 @@ def heads(lines: list[str]) -> list[str]:
     return [line.removeprefix("+++ ").removesuffix(" (rendered)") for line in lines if line.startswith("+++ ")]
 
 
-def test_before_the_first_deploy_everything_is_new(cluster: Cluster, apiserver: FakeCluster) -> None:
-    lines = diff(cluster, full_app(), full_settings())
-    rendered = render(full_app(), full_settings())
-    assert heads(lines) == [f"{one['kind'].lower()}/{one['metadata']['name']}" for one in rendered]
-    assert not [line for line in lines if line.startswith("-") and not line.startswith("--- ")]
-    assert objects(apiserver) == {}
-
-
 def test_only_the_lines_that_change_and_what_goes(cluster: Cluster, knative: Knative) -> None:
     deploy(cluster, full_app(), full_settings())
     before, app = objects(knative.server), full_app()

@@ -8,7 +8,7 @@ import pytest
 
 from eaves.errors import ConflictError, InvalidError
 from knative.client.cluster import Cluster
-from knative.deploy.inventory import (
+from knative.inventory import (
     DATA_KEY,
     DeploymentRecord,
     Inventory,

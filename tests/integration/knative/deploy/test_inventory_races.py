@@ -10,8 +10,8 @@ from eaves.errors import ConflictError, NotFoundError
 from knative import rollout
 from knative.client.cluster import Cluster
 from knative.deploy.apply import apply_app
-from knative.deploy.inventory import Inventory, inventory_name, read_inventory, write_inventory
 from knative.deploy.ownership import prune_pins
+from knative.inventory import Inventory, inventory_name, read_inventory, write_inventory
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings
 from tests.cluster.apps import IMAGE, NAME, plain_app

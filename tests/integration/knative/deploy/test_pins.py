@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from knative import rollout
 from knative.client.cluster import Cluster
-from knative.deploy.inventory import read_inventory
 from knative.deploy.ownership import prune_pins
-from knative.deploy.reconcile import advance_all
+from knative.deploy.site_update import advance_all
+from knative.inventory import read_inventory
 from tests.cluster.apps import IMAGE, NAME
 from tests.cluster.deploys import HOME
 from tests.cluster.pins import IMAGES, PIN_KIND, names, pinned, update

@@ -13,13 +13,14 @@ from eaves.errors import ConflictError, NotFoundError
 from eaves.platform import SourceSpec
 from knative.client.cluster import Cluster, open_cluster
 from knative.client.kinds import KSERVICE
-from knative.deploy.inventory import (
+from knative.deploy.ownership import ADOPTED, CREATED, LEFT, REMOVED, UNCHANGED, delete_objects, remove_app
+from knative.inventory import (
     Inventory,
     ObjectKey,
     item_kind,
     read_inventory,
 )
-from knative.deploy.ownership import ADOPTED, CREATED, LEFT, REMOVED, UNCHANGED, AppOwner, delete_objects, remove_app
+from knative.resources.metadata import AppOwner
 from knative.settings import ClusterApp, KnativeSettings
 from tests.cluster.apps import full_app, full_settings, plain_app
 from tests.cluster.deploys import (

@@ -13,7 +13,7 @@ import pytest
 
 from eaves.errors import PlatformError, UnreachableClusterError
 from knative.client.cluster import Cluster, open_cluster
-from knative.deploy.inventory import DeploymentRecord, read_inventory, write_inventory
+from knative.inventory import DeploymentRecord, read_inventory, write_inventory
 from tests.cluster.sites import IMAGE, OTHER, Sites, open_sites
 from tests.fakes.kubernetes.apiserver import Reply, Request, refusing_url
 from tests.waiting import wait_until

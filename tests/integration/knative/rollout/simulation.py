@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from knative.rollout.counters import MetricsReading, RequestCounters, accumulate
-from knative.rollout.decision import RevisionHealth, RolloutObservation, decide_rollout
-from knative.rollout.plan import plan_decision
+from knative.rollout.plan import RevisionHealth, RolloutObservation, decide_rollout, plan_decision
 from knative.rollout.state import RolloutPhase, RolloutState
 from knative.settings import RolloutSettings
 

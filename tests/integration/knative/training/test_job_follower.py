@@ -67,7 +67,7 @@ class Watcher:
         self.texts: list[str] = []
         self.said: list[str] = []
         self.result: Future[dict[str, Any]] = pool.submit(
-            follow_job, cluster, NAME, on_line=self.texts.append, say=self.said.append, **options
+            follow_job, cluster, NAME, on_line=self.texts.append, notify=self.said.append, **options
         )
 
     def heard(self, text: str) -> None:
@@ -85,7 +85,7 @@ def watch(cluster: Cluster) -> Iterator[Callable[..., Watcher]]:
 
 @pytest.fixture
 def play(fake: FakeCluster, cluster: Cluster) -> JobPlay:
-    create_job(cluster, JOB, again=False, say=lambda text: None)
+    create_job(cluster, JOB, again=False, notify=lambda text: None)
     return JobPlay(fake, NAME)
 
 
@@ -139,7 +139,7 @@ def test_images_that_cant_be_used_end_with_the_trainers_own_words_and_code(clust
     play.write(pod, step(1), "error: s3://photos/digits has no images", "try: name a folder per class")
     play.exit(pod, 65)
     play.end("Failed", reason="PodFailurePolicy", message="Container trainer failed with exit code 65")
-    job = follow_job(cluster, NAME, on_line=lambda line: None, say=lambda text: None)
+    job = follow_job(cluster, NAME, on_line=lambda line: None, notify=lambda text: None)
     error = explain_failure(cluster, job)
     assert isinstance(error, InputError)
     assert error.exit_code == 65
@@ -207,10 +207,10 @@ def test_who_may_not_read_logs_still_learns_how_it_ends(
 def test_two_jobs_never_write_one_run(fake: FakeCluster, cluster: Cluster, play: JobPlay) -> None:
     larger = build_job(replace(TRAINING, job=replace(TRAINING.job, pod={"resources": {"requests": {"memory": "8Gi"}}})))
     with pytest.raises(ConflictError, match=f"the Job {NAME} is writing the run") as caught:
-        create_job(cluster, larger, again=False, say=lambda text: None)
+        create_job(cluster, larger, again=False, notify=lambda text: None)
     assert caught.value.hint == f"wait until it has ended, or stop it: kubectl delete job {NAME} -n default"
     play.end("Failed", reason="BackoffLimitExceeded")
-    create_job(cluster, larger, again=False, say=lambda text: None)
+    create_job(cluster, larger, again=False, notify=lambda text: None)
     assert len(fake.all("Job")) == 2
 
 
@@ -218,11 +218,11 @@ def test_a_job_that_failed_is_made_anew_only_when_asked(fake: FakeCluster, clust
     play.end("Failed", reason="PodFailurePolicy")
     before = fake.get("Job", NAME)["metadata"]["uid"]
     said: list[str] = []
-    create_job(cluster, JOB, again=False, say=said.append)
+    create_job(cluster, JOB, again=False, notify=said.append)
     assert fake.get("Job", NAME)["metadata"]["uid"] == before
-    create_job(cluster, JOB, again=True, say=said.append)
+    create_job(cluster, JOB, again=True, notify=said.append)
     assert fake.get("Job", NAME)["metadata"]["uid"] != before
-    create_job(cluster, JOB, again=True, say=said.append)
+    create_job(cluster, JOB, again=True, notify=said.append)
     assert said == [
         f"the Job {NAME} exists already and has ended",
         f"the Job {NAME} was created in default of edge",

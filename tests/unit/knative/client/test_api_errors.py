@@ -66,18 +66,6 @@ def test_a_missing_right_is_the_one_that_the_server_names() -> None:
     assert str(error.hint).endswith("kubectl --context barn auth can-i get pods --subresource=log -n cams")
 
 
-def test_a_missing_right_over_the_whole_cluster_has_no_namespace() -> None:
-    said = 'nodes is forbidden: User "jane" cannot list resource "nodes" in API group "" at the cluster scope'
-    error = build_api_error(403, status(403, said), ApiCall(context="", server="", verb="list", resource="nodes"))
-    assert error.message == "this cluster: jane may not list nodes in the whole cluster"
-    assert str(error.hint).endswith("kubectl auth can-i list nodes")
-
-
-def test_a_403_without_a_word_is_a_missing_right() -> None:
-    error = build_api_error(403, b"", CALL)
-    assert error.message == "barn: this user may not patch services.serving.knative.dev in namespace cams"
-
-
 @pytest.mark.parametrize(
     ("code", "said", "error"),
     [
@@ -97,11 +85,6 @@ def test_each_status_is_an_error_with_the_servers_word(code: int, said: str, err
     assert type(found) is error
     assert found.message.startswith("barn: ")
     assert said in found.message
-
-
-def test_a_quota_comes_with_the_command_that_shows_it() -> None:
-    quota = build_api_error(403, status(403, 'pods "a" is forbidden: exceeded quota: q'), CALL)
-    assert quota.hint == "kubectl --context barn describe resourcequota -n cams"
 
 
 def test_a_missing_namespace_is_distinguished_from_a_missing_object_and_a_missing_kind() -> None:

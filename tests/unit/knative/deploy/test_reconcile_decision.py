@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from knative.deploy.function_image import FunctionImage
-from knative.deploy.inventory import DeploymentRecord
-from knative.deploy.reconcile import ReconcileDecision, WantedDeployment, WorkspaceMemory, decide_reconcile
+from knative.deploy.site_update import ReconcileDecision, WantedDeployment, decide_reconcile
+from knative.inventory import DeploymentRecord, FunctionImage, WorkspaceMemory
 
 OLD = FunctionImage(name="r/f@sha256:1")
 NEW = FunctionImage(name="r/f@sha256:2")

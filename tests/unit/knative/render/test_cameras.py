@@ -9,10 +9,7 @@ from typing import Any
 import pytest
 
 from eaves.platform import SourceSpec
-from eaves.plugins.camera.source import STOPPING_S
-from eaves.sources.agent.supervision import STOP_S
 from knative.client.kinds import DAEMON_SET, STATEFUL_SET
-from knative.resources.agent import CHILD_STOP_S
 from knative.resources.rendering import render_app
 from knative.settings import ClusterApp
 from tests.cluster.apps import at_site, full_settings, plain_app
@@ -55,11 +52,6 @@ def test_the_memory_holds_the_agent_and_its_decoder() -> None:
     assert container["resources"]["requests"] == {"cpu": "100m", "memory": "192Mi"}
     _, larger = read_pod(render(app({**STREAM, "decoder_max_bytes": 1_000 * 2**20})))
     assert larger["resources"]["limits"] == {"memory": "1512Mi"}
-
-
-def test_a_pod_with_a_decoder_ends_sooner_than_others() -> None:
-    pod, _ = read_pod(render(app(STREAM)))
-    assert pod["terminationGracePeriodSeconds"] == CHILD_STOP_S > STOP_S + STOPPING_S
 
 
 def test_a_device_is_opened_by_a_privileged_container_that_sees_the_nodes_devices() -> None:

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 from eaves.cli.commands.console import render as command
 from eaves.config import build, env_layer, iter_leaves
-from knative.resources.console import SiteConsoleSettings
 from knative.resources.rendering import to_yaml
+from knative.resources.standalone_servers import SiteConsoleSettings
 from tests.cluster.apps import AGENT_IMAGE
 from tests.cluster.manifests import pod_templates, restricted_faults, validate
 

@@ -9,8 +9,8 @@ import pytest
 
 from eaves.platform import SourceSpec
 from knative.client.kinds import KSERVICE
+from knative.resources.agent import find_agent_image, find_missing_images
 from knative.resources.rendering import render_app
-from knative.resources.sources import find_agent_image, find_missing_images
 from knative.settings import ClusterApp
 from tests.cluster.apps import AGENT_IMAGE, S3_IMAGE, at_site, full_settings, plain_app
 from tests.cluster.manifests import restricted_faults

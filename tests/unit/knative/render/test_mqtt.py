@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from eaves.config import iter_leaves
@@ -52,12 +51,6 @@ def test_a_password_in_the_address_is_refused_with_what_to_do() -> None:
     assert found.keys() == {"triggers[0].url"}
     assert "kubectl -n eaves create secret generic out --from-literal=username=USER" in found["triggers[0].url"]
     assert "hunter2" not in str(found)
-
-
-def test_a_folder_of_this_machine_is_no_secret() -> None:
-    found = find_faults(app(credentials=Path("secrets/broker")))
-    assert "create secret generic out --from-file=secrets/broker" in found["triggers[0].mqtt.secret"]
-    render(app(credentials=Path("secrets/broker"), secret="login"))
 
 
 def test_names_that_a_stateful_set_cannot_have() -> None:

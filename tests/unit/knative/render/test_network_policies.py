@@ -10,8 +10,8 @@ import pytest
 
 from knative.resources.agent import SOURCE_LABEL
 from knative.resources.metadata import APP_LABEL, NAMESPACE_LABEL, PART_LABEL
-from knative.resources.receiver import ReceiverDeployment, build_receiver
 from knative.resources.rendering import render_app
+from knative.resources.standalone_servers import ReceiverDeployment, build_receiver
 from knative.settings import CLUSTER_DNS
 from tests.cluster.apps import AGENT_IMAGE, at_site, full_app, full_settings, plain_app, plain_site, relayed_app
 from tests.cluster.manifests import pod_templates

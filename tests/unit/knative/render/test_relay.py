@@ -10,7 +10,7 @@ import pytest
 
 from eaves.config import build, env_layer, iter_leaves
 from eaves.link.settings import RelaySettings
-from eaves.platform import RelaySpec, TriggerSpec
+from eaves.platform import TriggerSpec
 from eaves.sources.settings import AgentSettings
 from knative.resources.rendering import render_app
 from knative.settings import ClusterApp
@@ -42,12 +42,6 @@ def reported(objects: Objects, kind: str, name: str) -> dict[str, str]:
 def through_cloud(app: ClusterApp) -> ClusterApp:
     sources = tuple(replace(source, through="function") for source in app.sources)
     return replace(app, through="cloud", sources=sources)
-
-
-def test_an_app_without_a_receiver_is_rendered_as_before() -> None:
-    bare = replace(relayed_app(), relay=RelaySpec())
-    assert not [name for kind, name in render(bare) if "relay" in name]
-    assert render(bare) == render(replace(bare, relay=RelaySpec(images="all", secret="link")))
 
 
 def test_a_trigger_brings_what_does_not_come_from_agents_and_nothing_twice() -> None:

@@ -135,18 +135,6 @@ def test_only_a_selector_places_the_function_and_then_it_never_goes_to_zero() ->
     assert anywhere["metadata"]["annotations"]["autoscaling.knative.dev/min-scale"] == "0"
 
 
-def test_the_broker_belongs_to_no_single_app() -> None:
-    assert "eaves.dev/app" not in only(render_app(CASES["plain"]), "Broker")["metadata"]["labels"]
-
-
-def test_nothing_is_let_out_but_names_until_references_are_allowed() -> None:
-    closed = only(render_app(CASES["plain"]), "NetworkPolicy")["spec"]["egress"]
-    assert [sorted({port["port"] for port in rule["ports"]}) for rule in closed] == [[53]]
-    opened = only(render_app(CASES["full"]), "NetworkPolicy", "flowers")["spec"]["egress"][1]
-    assert [port["port"] for port in opened["ports"]] == [443, 8443]
-    assert [block["ipBlock"]["cidr"] for block in opened["to"]] == ["0.0.0.0/0", "10.1.0.0/16"]
-
-
 def test_what_a_cluster_needs_and_eaves_yaml_lacks_is_said_all_at_once() -> None:
     sources = (SourceSpec(name="inbox"), SourceSpec(name="camera", agent="node", options={"path": "camera"}))
     short = TriggerSpec(name="short", delivery=DeliverySettings(timeout_s=30))

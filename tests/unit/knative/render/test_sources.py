@@ -132,9 +132,3 @@ def test_a_password_in_a_path_is_refused_and_its_placeholder_is_not() -> None:
     assert "{password}" in found["sources[0].url"]
     assert "hunter2" not in str(found)
     render(app("http", options={"url": url.format("{password}")}, secret="login"))
-
-
-def test_a_folder_of_this_machine_is_no_secret() -> None:
-    found = find_faults(app(options={**MQTT, "credentials": "secrets/broker"}))
-    assert "create secret generic gate --from-file=secrets/broker" in found["sources[0].secret"]
-    render(app(options={**MQTT, "credentials": "secrets/broker"}, secret="login"))

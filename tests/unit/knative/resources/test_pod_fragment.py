@@ -11,9 +11,9 @@ import pytest
 from eaves.config import build
 from eaves.config.declarations import SettingsLayer
 from eaves.config.yaml_text import load_yaml
-from knative.resources.console import ConsoleDeployment, build_console
 from knative.resources.pod import find_fragment_faults
 from knative.resources.rendering import render_app
+from knative.resources.standalone_servers import ConsoleDeployment, build_console
 from knative.settings import KnativeSettings, merge_fragments
 from tests.cluster.apps import (
     AGENT_IMAGE,

@@ -84,13 +84,14 @@ def test_windows_keep_an_annotation_small() -> None:
     ("changes", "message"),
     [
         ({"phase": "flying"}, "'flying' is not a valid RolloutPhase"),
-        ({"new": None}, "'None' is not a str"),
+        ({"new": None}, "str expected, got 'None'"),
         ({"old": "a-2"}, "its old and new revision are the same"),
         ({"traffic": {"a-1": 50, "a-2": 60}}, "its shares do not add up to 100 %"),
-        ({"since": True}, "'True' is not a number"),
-        ({"since": float("nan")}, "'nan' is not a number"),
+        ({"since": -1}, "-1 is not a number in the allowed range"),
+        ({"since": True}, "float expected, got 'True'"),
+        ({"since": float("nan")}, "float expected, got 'nan'"),
         ({"settings": {"min_requests": 0}}, "min_requests: must be >= 1"),
-        ({"counts": {"windows": []}}, "is not a dict"),
+        ({"counts": {"windows": []}}, r"StepWindows expected, got '\[\]'"),
         ({"counts": {"windows": {"times": {"a-2": {"windows": 9, "timed": 3}}}}}, "3 predictions in 9 windows"),
     ],
 )

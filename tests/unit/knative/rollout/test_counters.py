@@ -34,12 +34,6 @@ def see(counts: RevisionCounts, *readings: MetricsReading, also: tuple[str, ...]
     return accumulate(counts, readings, [reading.pod for reading in readings] + list(also))
 
 
-def test_a_pod_that_cant_be_read_for_once_is_not_counted_twice() -> None:
-    counts = see(RevisionCounts(), said("p", answered=3))
-    counts = see(counts, also=("p",))
-    assert see(counts, said("p", answered=4)).total(NEW).answered == 4
-
-
 def test_a_process_that_starts_again_counts_from_zero() -> None:
     counts = see(RevisionCounts(), said("p", answered=30))
     assert see(counts, said("p", answered=2)).total(NEW).answered == 32, "it counts less than before"
@@ -67,14 +61,6 @@ def test_the_first_prediction_of_each_process_is_left_out_of_the_times() -> None
     assert counts.total(NEW).mean_ms == pytest.approx(100)
     counts = see(RevisionCounts(), said("p"))
     assert see(counts, said("p", answered=2)).total(NEW).timed == 1, "seen before it had answered any"
-
-
-def test_a_step_counts_from_its_beginning() -> None:
-    counts = see(RevisionCounts(), said("p", answered=5), said("o", answered=1000, revision=OLD)).begin_step()
-    assert counts.step(NEW) == RequestCounters()
-    counts = see(counts, said("p", answered=8, failed=1), said("o", answered=1010, revision=OLD))
-    assert (counts.step(NEW).answered, counts.step(NEW).failed, counts.step(OLD).answered) == (3, 1, 10)
-    assert counts.total(OLD).answered == 1010
 
 
 def test_what_a_pod_counted_before_the_step_that_could_not_be_read_then_is_not_of_the_step() -> None:

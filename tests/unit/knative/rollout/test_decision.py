@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knative.rollout.counters import RequestCounters, RevisionCounts
-from knative.rollout.decision import (
+from knative.rollout.judges import Assessment, AssessmentResult
+from knative.rollout.plan import (
     JUDGES,
     RevisionHealth,
     RolloutAction,
     RolloutDecision,
     RolloutObservation,
     decide_rollout,
+    plan_decision,
 )
-from knative.rollout.judges import Assessment, AssessmentResult
-from knative.rollout.plan import plan_decision
 from knative.rollout.state import RolloutPhase, RolloutState, split_traffic
 from knative.settings import RolloutSettings
 
@@ -90,7 +90,7 @@ def test_shares_that_changed_in_the_meantime_are_left_alone_when_it_is_held() ->
 
 def test_a_single_failed_request_decides_nothing() -> None:
     decision = decided(at(new=tally(19, 1), old=tally(180), settings=STRICT), after_s=5)
-    assert decision.verb is RolloutAction.WAIT
+    assert decision.action is RolloutAction.WAIT
     assert decision.reason == (
         "too few requests to decide: about 60 more are needed if the new revision is as good as the old one; "
         "1 of 20 requests failed (before: 0 of 180), a prediction takes 100.0 ms (before: 100.0 ms)"
@@ -100,7 +100,7 @@ def test_a_single_failed_request_decides_nothing() -> None:
 def test_one_that_keeps_failing_more_often_is_rolled_back_without_waiting_for_the_end_of_the_step() -> None:
     state = looked(at(settings=STRICT), new=tally(5, 1), old=tally(54), times=8)
     decision = decided(state, after_s=50)
-    assert (decision.verb, decision.percent) == (RolloutAction.ROLL_BACK, 0)
+    assert (decision.action, decision.percent) == (RolloutAction.ROLL_BACK, 0)
     assert decision.reason.startswith(
         "the new revision fails more often (by chance, this happens in fewer than 1 of 100,000 steps); "
         "8 of 48 requests failed (before: 0 of 432)"
@@ -111,10 +111,10 @@ def test_failed_requests_of_one_moment_never_roll_back() -> None:
     state = looked(at(50, settings=STRICT), new=tally(50), old=tally(50), times=4)
     state = looked(state, new=tally(0, 40), old=tally(50))
     decision = decided(state, after_s=100)
-    assert decision.verb is RolloutAction.WAIT
+    assert decision.action is RolloutAction.WAIT
     assert "40 of 240 requests failed, 40 of them within one or two time windows (before: 0 of 250)" in decision.reason
     state = looked(looked(state, new=tally(0, 40), old=tally(50)), new=tally(0, 40), old=tally(50))
-    assert decided(state, after_s=130).verb is RolloutAction.ROLL_BACK, "a third moment"
+    assert decided(state, after_s=130).action is RolloutAction.ROLL_BACK, "a third moment"
 
 
 def test_no_share_grows_while_most_of_what_it_answered_has_failed() -> None:
@@ -122,21 +122,21 @@ def test_no_share_grows_while_most_of_what_it_answered_has_failed() -> None:
     state = looked(at(20), new=tally(11), old=tally(40))
     state = looked(state, new=tally(0, 12), old=tally(33))
     decision = decided(state)
-    assert decision.verb is RolloutAction.WAIT
+    assert decision.action is RolloutAction.WAIT
     assert decision.reason.startswith(
         "too few requests to decide whether the new revision keeps failing; 12 of 23 requests failed, 12 of"
     )
     after = looked(state, new=tally(20), old=tally(80), times=2)
-    assert decided(after).verb is RolloutAction.ADVANCE, "it was a moment"
+    assert decided(after).action is RolloutAction.ADVANCE, "it was a moment"
     worse = looked(state, new=tally(0, 12), old=tally(40), times=3)
-    assert decided(worse).verb is RolloutAction.ROLL_BACK
+    assert decided(worse).action is RolloutAction.ROLL_BACK
 
 
 def test_one_that_fails_as_often_as_the_old_one_continues_when_enough_was_seen() -> None:
     state = at(50, settings=STRICT)
-    assert decided(looked(state, new=tally(99, 1), old=tally(99, 1), times=10)).verb is RolloutAction.WAIT
-    assert decided(looked(state, new=tally(99, 1), old=tally(99, 1), times=50)).verb is RolloutAction.FINISH
-    assert decided(looked(state, new=tally(199, 1), old=tally(200), times=40)).verb is RolloutAction.FINISH, (
+    assert decided(looked(state, new=tally(99, 1), old=tally(99, 1), times=10)).action is RolloutAction.WAIT
+    assert decided(looked(state, new=tally(99, 1), old=tally(99, 1), times=50)).action is RolloutAction.FINISH
+    assert decided(looked(state, new=tally(199, 1), old=tally(200), times=40)).action is RolloutAction.FINISH, (
         "half is allowed"
     )
 
@@ -156,13 +156,13 @@ def least_good(percent: int, old: int) -> int:
 
 def test_one_of_which_no_request_was_answered_is_rolled_back_at_once() -> None:
     decision = decided(at(new=tally(0, 10), old=tally(5), settings=STRICT), after_s=5)
-    assert decision.verb is RolloutAction.ROLL_BACK
+    assert decision.action is RolloutAction.ROLL_BACK
     assert decision.reason.startswith(
         "the new revision has answered no request; 10 of 10 requests failed (before: 0 of 5)"
     )
-    assert decided(at(new=tally(0, 9), old=tally(5)), after_s=5).verb is RolloutAction.WAIT
-    assert decided(at(new=tally(1, 10), old=tally(5)), after_s=5).verb is RolloutAction.WAIT
-    assert decided(at(new=tally(0, 10), old=tally(1, 5)), after_s=5).verb is RolloutAction.WAIT, (
+    assert decided(at(new=tally(0, 9), old=tally(5)), after_s=5).action is RolloutAction.WAIT
+    assert decided(at(new=tally(1, 10), old=tally(5)), after_s=5).action is RolloutAction.WAIT
+    assert decided(at(new=tally(0, 10), old=tally(1, 5)), after_s=5).action is RolloutAction.WAIT, (
         "the old one fails as well"
     )
 
@@ -171,10 +171,10 @@ def test_a_step_stays_open_while_chance_hardly_explains_the_errors() -> None:
     state = looked(at(settings=STRICT), new=tally(30), old=tally(270), times=2)
     suspicious = looked(state, new=tally(29, 1), old=tally(270), times=5)
     decision = decided(suspicious)
-    assert decision.verb is RolloutAction.WAIT
+    assert decision.action is RolloutAction.WAIT
     assert "may fail more often (by chance, this happens in fewer than 1 of 200 steps)" in decision.reason
     both = looked(state, new=tally(29, 1), old=tally(261, 9), times=5)
-    assert decided(both).verb is RolloutAction.ADVANCE, "the same number without a suspicion"
+    assert decided(both).action is RolloutAction.ADVANCE, "the same number without a suspicion"
 
 
 # Refusals
@@ -183,7 +183,7 @@ def test_a_step_stays_open_while_chance_hardly_explains_the_errors() -> None:
 def test_broken_images_that_both_refuse_roll_nothing_back() -> None:
     state = looked(at(50, settings=STRICT), new=tally(50, refused=50), old=tally(50, refused=50), times=20)
     decision = decided(state, after_s=300)
-    assert decision.verb is RolloutAction.FINISH
+    assert decision.action is RolloutAction.FINISH
     assert "1,000 of 2,000 requests were refused (4xx) (before: 1,000 of 2,000)" in decision.reason
 
 
@@ -193,15 +193,15 @@ def test_broken_images_that_both_refuse_roll_nothing_back() -> None:
 def test_one_that_answers_nothing_while_the_old_one_answers_is_rolled_back() -> None:
     silent = at(10, old=tally(900))
     decision = decided(silent, after_s=300)
-    assert (decision.verb, decision.percent) == (RolloutAction.ROLL_BACK, 0)
+    assert (decision.action, decision.percent) == (RolloutAction.ROLL_BACK, 0)
     assert decision.reason.startswith("the new revision has answered none of about 100 requests; ")
-    assert decided(silent, after_s=299).verb is RolloutAction.WAIT, "a first start may be slow"
-    assert decided(at(10, old=tally(899)), after_s=300).verb is RolloutAction.WAIT
-    assert decided(at(50, old=tally(100)), after_s=300).verb is RolloutAction.ROLL_BACK
+    assert decided(silent, after_s=299).action is RolloutAction.WAIT, "a first start may be slow"
+    assert decided(at(10, old=tally(899)), after_s=300).action is RolloutAction.WAIT
+    assert decided(at(50, old=tally(100)), after_s=300).action is RolloutAction.ROLL_BACK
     for counted in (tally(1), tally(0, 1), tally(refused=1)):
-        assert decided(at(10, new=counted, old=tally(900)), after_s=300).verb is RolloutAction.WAIT
+        assert decided(at(10, new=counted, old=tally(900)), after_s=300).action is RolloutAction.WAIT
     unread = decide_rollout(silent, seen(silent, pod="403: no"), BEGUN + 300)
-    assert unread.verb is RolloutAction.WAIT, "a pod that can't be read may have answered"
+    assert unread.action is RolloutAction.WAIT, "a pod that can't be read may have answered"
 
 
 # Times
@@ -210,23 +210,23 @@ def test_one_that_answers_nothing_while_the_old_one_answers_is_rolled_back() -> 
 def test_one_that_is_too_slow_is_rolled_back_once_it_is_known_how_much_times_vary() -> None:
     state = looked(at(), new=tally(5, ms=155), old=tally(45, ms=100), times=7)
     decision = decided(state, after_s=110)
-    assert decision.verb is RolloutAction.WAIT
+    assert decision.action is RolloutAction.WAIT
     assert "the new revision seems slow; 7 of 8 time windows of 15 s are measured" in decision.reason
     decision = decided(looked(state, new=tally(5, ms=155), old=tally(45, ms=100)), after_s=125)
-    assert decision.verb is RolloutAction.ROLL_BACK
+    assert decision.action is RolloutAction.ROLL_BACK
     assert decision.reason.startswith("the new revision is too slow; 0 of 40 requests failed (before: 0 of 360)")
     assert "155.0 ms (before: 100.0 ms)" in decision.reason
     allowed = looked(at(), new=tally(5, ms=150), old=tally(45, ms=100), times=20)
-    assert decided(allowed, after_s=300).verb is RolloutAction.ADVANCE
+    assert decided(allowed, after_s=300).action is RolloutAction.ADVANCE
 
 
 def test_a_few_very_slow_predictions_roll_nothing_back() -> None:
     state = looked(at(), new=tally(5, ms=100), old=tally(45, ms=100), times=9)
     state = looked(state, new=tally(5, ms=1500), old=tally(45, ms=100))
     decision = decided(state, after_s=150)
-    assert decision.verb is RolloutAction.WAIT
+    assert decision.action is RolloutAction.WAIT
     assert "the new revision seems slow, but the times vary too much to decide" in decision.reason
-    assert decided(state, after_s=600).verb is RolloutAction.HOLD
+    assert decided(state, after_s=600).action is RolloutAction.HOLD
 
 
 def test_part_of_the_allowed_ratio_is_tolerated_since_times_are_measured_inexactly() -> None:
@@ -235,7 +235,7 @@ def test_part_of_the_allowed_ratio_is_tolerated_since_times_are_measured_inexact
         state = looked(state, new=tally(5, ms=110 if number % 2 else 200), old=tally(45, ms=100))
     decision = decided(state, after_s=180)
     assert "a prediction takes 155.0 ms (before: 100.0 ms)" in decision.reason
-    assert decision.verb is RolloutAction.WAIT, "compared with equal times, this would roll back"
+    assert decision.action is RolloutAction.WAIT, "compared with equal times, this would roll back"
 
 
 def test_times_are_not_compared_where_either_has_few_and_that_is_reported() -> None:
@@ -245,7 +245,7 @@ def test_times_are_not_compared_where_either_has_few_and_that_is_reported() -> N
         at(new=tally(20, ms=900, timed=9), old=tally(100)),
     ):
         decision = decided(state)
-        assert decision.verb is RolloutAction.ADVANCE
+        assert decision.action is RolloutAction.ADVANCE
         assert "times are not compared" in decision.reason
 
 
@@ -260,7 +260,7 @@ def test_any_judge_rolls_back_and_each_that_is_undecided_is_waited_for() -> None
         decision = decide_rollout(state, seen(state), BEGUN + 60, (*JUDGES, lambda _: verdict))
         assert "90 of 100 labels agree" in decision.reason
         assert ("labels say so" in decision.reason) == (finding in (AssessmentResult.WORSE, AssessmentResult.OPEN))
-        return decision.verb
+        return decision.action
 
     assert says(AssessmentResult.WORSE) is RolloutAction.ROLL_BACK
     assert says(AssessmentResult.OPEN) is RolloutAction.WAIT
@@ -271,11 +271,11 @@ def test_any_judge_rolls_back_and_each_that_is_undecided_is_waited_for() -> None
 def test_a_clock_that_goes_back_makes_a_step_longer_and_never_shorter() -> None:
     state = at(10, new=tally(1000))
     decision = decide_rollout(state, seen(state), BEGUN - 5000)
-    assert decision.verb is RolloutAction.WAIT
+    assert decision.action is RolloutAction.WAIT
     plan = plan_decision(state, decision, state.traffic, BEGUN - 5000, ())
     assert plan.state.since == BEGUN - 5000
-    assert decide_rollout(plan.state, seen(state), BEGUN - 4941).verb is RolloutAction.WAIT
-    assert decide_rollout(plan.state, seen(state), BEGUN - 4940).verb is RolloutAction.ADVANCE
+    assert decide_rollout(plan.state, seen(state), BEGUN - 4941).action is RolloutAction.WAIT
+    assert decide_rollout(plan.state, seen(state), BEGUN - 4940).action is RolloutAction.ADVANCE
 
 
 TALLIES = st.builds(tally, st.integers(0, 60), st.integers(0, 5), ms=st.floats(1, 1000), refused=st.integers(0, 50))
@@ -314,7 +314,7 @@ def test_whatever_is_seen_no_share_grows_on_less_than_the_requests_and_the_time_
         assert decision.percent in SETTINGS.percents()
         assert new.error_rate <= old.error_rate + 0.2 or percent < 50
     elif decision.percent < percent:
-        assert (decision.verb, plan.state.phase) in (
+        assert (decision.action, plan.state.phase) in (
             (RolloutAction.ROLL_BACK, RolloutPhase.ROLLED_BACK),
             (RolloutAction.HOLD, RolloutPhase.HELD),
         )

@@ -6,11 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from eaves.errors import NotFoundError
-from knative.resources.metadata import ROLLOUT_ANNOTATION
 from knative.rollout.plan import (
     Plan,
     note_retries,
@@ -23,12 +20,8 @@ from knative.rollout.state import (
     RolloutPhase,
     RolloutState,
     RolloutStatus,
-    build_traffic,
-    parse_rollout_status,
     parse_traffic,
-    render_state,
     render_traffic,
-    split_traffic,
 )
 from knative.settings import RolloutSettings
 
@@ -77,15 +70,6 @@ def test_the_only_revision_has_everything_and_cant_have_less() -> None:
 # rollback
 
 
-@pytest.mark.parametrize("phase", [RolloutPhase.ADVANCING, RolloutPhase.HELD])
-def test_in_the_middle_of_a_rollout_the_old_revision_gets_everything(phase: RolloutPhase) -> None:
-    state = rolling(10, phase)
-    plan = plan_rollback(standing(dict(state.traffic), state=state), NOW)
-    assert plan is not None
-    assert (plan.traffic, plan.state.phase) == ({"a-1": 100}, RolloutPhase.ROLLED_BACK)
-    assert not plan.needs, "it must work whatever fails"
-
-
 def test_there_may_be_nothing_before_it() -> None:
     with pytest.raises(NotFoundError, match="no known revision before a-2"):
         plan_rollback(standing({"a-2": 100}), NOW)
@@ -119,46 +103,12 @@ def test_what_has_come_to_its_end_stays_there_and_takes_the_settings_for_the_nex
     assert plan.state == replace(state, settings=SETTINGS)
 
 
-def test_the_next_revision_after_a_rollout_is_set_against_the_one_that_won() -> None:
-    for state, serving in ((rolling(100, RolloutPhase.DONE), "a-2"), (rolling(0, RolloutPhase.ROLLED_BACK), "a-1")):
-        plan = plan_begin(standing(dict(state.traffic), newest="a-3", state=state), SETTINGS, NOW)
-        assert (plan.state.old, plan.traffic) == (serving, None)
-
-
 def test_the_next_revision_after_shares_set_by_other_means_is_set_against_the_largest() -> None:
     plan = plan_begin(standing({"a-0": 70, "a-9": 30}, newest="a-3", state=rolling(10)), SETTINGS, NOW)
     assert (plan.state.old, plan.traffic) == ("a-0", {"a-0": 100})
 
 
 # Reading a Service
-
-
-def service(**status: Any) -> dict[str, Any]:
-    return {
-        "metadata": {"name": "a", "generation": 2, "annotations": {ROLLOUT_ANNOTATION: render_state(rolling(10))}},
-        "spec": {"traffic": [{"latestRevision": True, "percent": 100}]},
-        "status": {"observedGeneration": 2, "latestCreatedRevisionName": "a-2", "latestReadyRevisionName": "a-1"}
-        | status,
-    }
-
-
-def test_what_knative_has_not_taken_up_yet_is_not_relied_on() -> None:
-    assert not parse_rollout_status(service(observedGeneration=1)).settled
-    stale = {"type": "ConfigurationsReady", "status": "Unknown", "reason": "OutOfDate"}
-    assert not parse_rollout_status(service(conditions=[stale])).settled
-    assert not parse_rollout_status({"metadata": {"name": "a", "generation": 1}}).settled
-
-
-PERCENT = st.integers(0, 100)
-
-
-@given(percent=PERCENT)
-def test_two_revisions_always_share_all_requests(percent: int) -> None:
-    shares = split_traffic("new", percent, "old")
-    assert sum(shares.values()) == 100
-    assert shares.get("new", 0) == percent
-    assert all(shares.values())
-    assert parse_traffic(build_traffic(shares), "") == (shares, shares, "")
 
 
 def test_what_follows_the_newest_revision_is_distinguished_and_can_be_resolved() -> None:

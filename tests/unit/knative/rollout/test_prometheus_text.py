@@ -15,7 +15,7 @@ from functions.http.app import create_app
 from functions.metrics import Metrics
 from functions.settings import FunctionSettings
 from knative.rollout.counters import RequestCounters
-from knative.rollout.scrape import parse_counters
+from knative.rollout.observation import parse_counters
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import BrokenClassifier, FakeModel, build_classifier
 

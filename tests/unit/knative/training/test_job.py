@@ -24,10 +24,8 @@ from knative.training.job import (
     build_dataset_trigger,
     build_job,
     build_jobsink,
-    build_pipeline,
     find_faults,
     render_training,
-    training_faults,
 )
 from knative.training.run_download import build_reader
 from tests.cluster.manifests import pod_templates, restricted_faults, validate
@@ -86,7 +84,7 @@ JOB = {"metadata": {"name": "flowers-train-0123456789", "uid": "0b0e6e0c-7d5a-4b
 MANIFESTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "job": lambda: build_job(BARE),
     "job-volumes": lambda: build_job(ON_VOLUMES),
-    "pipeline": lambda: build_pipeline(FULL),
+    "pipeline": lambda: build_job(FULL, publishes=True),
     "pipeline-binding": lambda: build_binding(FULL),
     "jobsink": lambda: build_jobsink(replace(FULL, job=replace(FULL.job, repository=""))),
     "jobsink-pipeline": lambda: build_jobsink(FULL),
@@ -150,7 +148,7 @@ def test_another_training_is_another_job_and_another_run(other: TrainingJob) -> 
 
 def test_the_longest_name_fits() -> None:
     longest = replace(FULL, name="a" * 40)
-    for manifest in (build_job(longest), build_pipeline(longest), build_jobsink(longest)):
+    for manifest in (build_job(longest), build_job(longest, publishes=True), build_jobsink(longest)):
         name = manifest["metadata"]["name"]
         assert len(f"{name}-99") <= 63
         assert len(manifest["metadata"]["labels"].get(RUN_LABEL, "")) <= 63
@@ -180,7 +178,7 @@ def test_a_job_tells_every_setting_those_at_their_defaults_too() -> None:
 
 
 def test_a_pipeline_tells_the_conversion_and_what_it_asks_of_a_model_too() -> None:
-    reported = settings_of(container_of(build_pipeline(FULL)["spec"]))
+    reported = settings_of(container_of(build_job(FULL, publishes=True)["spec"]))
     assert set(reported["convert"]) == {leaf.path for leaf in iter_leaves(ConvertSettings)}
     assert reported["pipeline"] == {"floor": 0.0, "class_floor": 0.5, "max_accuracy_drop": 5.0}
     by_event = settings_of(container_of(build_jobsink(FULL)["spec"]["job"]["spec"]))
@@ -201,7 +199,7 @@ def test_a_password_or_a_signature_never_gets_into_a_job() -> None:
         data=DataSettings(path="https://photos.example/flowers.zip?signature=c2VjcmV0"),
         train=TrainSettings(weights="https://me:secret@weights.example/notop.weights.h5"),
     )
-    faults = reported(list(training_faults(lacking)))
+    faults = reported(list(find_faults(lacking)))
     assert set(faults) == {"job.data", "train.weights"}
     assert "c2VjcmV0" not in str(faults)
     assert "secret@" not in str(faults)
@@ -219,10 +217,10 @@ def test_what_a_cluster_lacks_is_reported_all_at_once() -> None:
         job=JobSettings(),
         knative=KnativeSettings(),
     )
-    faults = reported(list(training_faults(lacking)))
+    faults = reported(list(find_faults(lacking)))
     assert set(faults) == {"knative.trainer_image", "job.output", "job.data", "train.weights"}
     assert "'photos' is a path on this machine" in faults["job.data"]
-    assert list(training_faults(BARE)) == list(training_faults(ON_VOLUMES)) == []
+    assert list(find_faults(BARE)) == list(find_faults(ON_VOLUMES)) == []
 
 
 def test_a_pipeline_wants_a_place_to_push_and_a_base() -> None:
@@ -245,7 +243,7 @@ def test_a_jobsink_wants_to_know_whom_to_trust_and_takes_the_data_from_the_event
     ],
 )
 def test_a_container_images_tag_is_the_models_version_unless_given(repository: str, tag: str) -> None:
-    pipeline = build_pipeline(replace(FULL, job=replace(FULL.job, repository=repository)))
+    pipeline = build_job(replace(FULL, job=replace(FULL.job, repository=repository)), publishes=True)
     assert f"--tag={tag}" in pipeline["spec"]["template"]["spec"]["containers"][0]["args"]
 
 

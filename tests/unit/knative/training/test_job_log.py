@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from knative.training.job_follower import find_last_words, parse_line
+from knative.training.job_follower import parse_line
 
 
 @pytest.mark.parametrize(
@@ -29,14 +29,3 @@ def test_any_other_line_is_text_that_moves_no_cursor(raw: str, text: str) -> Non
 def test_a_line_is_bounded() -> None:
     assert len(parse_line("x" * 10_000)) == 500
     assert len(parse_line(json.dumps({"message": "x" * 10_000}))) == 500
-
-
-def test_an_eaves_process_ends_with_its_own_words() -> None:
-    raw = ["error: old", '{"message": "going on"}', "error: no images", "error: in s3://photos", "try: name a folder"]
-    assert find_last_words(raw) == (["old", "no images", "in s3://photos"], "name a folder")
-
-
-def test_any_other_process_ends_with_its_last_lines() -> None:
-    raw = [*(f"line {number}" for number in range(9)), "", '{"message": "the last"}']
-    assert find_last_words(raw) == (["line 5", "line 6", "line 7", "line 8", "the last"], "")
-    assert find_last_words([]) == ([], "")

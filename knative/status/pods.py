@@ -13,25 +13,23 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
 from eaves.errors import ClusterError, DeniedError
-from knative.client.kinds import EVENT, NODE
-from knative.readiness.conditions import (
+from knative.client.cluster import Cluster
+from knative.client.kinds import EVENT, NODE, Manifest, Object, metadata_of, spec_of, status_of
+from knative.status.conditions import (
     SIDECAR,
     Diagnosis,
-    Object,
     condition,
     containers,
+    find_ended_state,
     is_true,
     name_of,
     namespace_of,
     quote,
 )
-from knative.readiness.refusals import ARCHITECTURE, PULLS, explain_pull, explain_scheduling, explain_start
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
+from knative.status.refusals import ARCHITECTURE, PULLS, explain_pull, explain_scheduling, explain_start
 
 LOG_LINES, _TAIL_LINES = 100, 5
 MAX_PODS = 3
@@ -68,9 +66,6 @@ def diagnose_pods(cluster: Cluster, pods: Sequence[Object]) -> Diagnosis | None:
     """Explain why pods of one workload aren't ready; faults that don't go away by themselves come first.
 
     The first pods' Events are read if they wait, and the logs of their own containers.
-
-    Raises:
-        ClusterError: When a request to the cluster fails; objects that the user may not read are left out.
     """
     explained = (diagnose_pod(cluster, pod) for pod in pods[:MAX_PODS])
     return min((one for one in explained if one is not None), key=lambda one: not one.final, default=None)
@@ -82,8 +77,8 @@ def diagnose_pod(cluster: Cluster, pod: Object) -> Diagnosis | None:
     events = list_events(cluster, pod) if waits else []
     found = explain_pod(pod, log=_read_log(cluster, pod), events=events)
     if found is not None and "key: KEY" in found.fix:  # the scheduler didn't name the taint
-        nodes = read_permitted(partial(cluster.list, NODE, namespace=""), list[dict[str, Any]]())
-        taints = [taint["key"] for node in nodes for taint in find_untolerated(node, pod.get("spec", {}))]
+        nodes = read_permitted(partial(cluster.list, NODE, namespace=""), list[Manifest]())
+        taints = [taint["key"] for node in nodes for taint in find_untolerated(node, spec_of(pod))]
         return replace(found, fix=found.fix.replace("KEY", taints[0])) if taints else found
     return found
 
@@ -103,10 +98,10 @@ def find_untolerated(node: Object, spec: Object) -> list[Mapping[str, str]]:
     return [taint for taint in taints if not any(covers(one, taint) for one in spec.get("tolerations") or ())]
 
 
-def list_events(cluster: Cluster, value: Object) -> list[dict[str, Any]]:
+def list_events(cluster: Cluster, value: Object) -> list[Manifest]:
     """List the Events about an object, the newest first; empty when the user may not read them."""
     namespace, fields = namespace_of(value), f"involvedObject.name={name_of(value)}"
-    found = read_permitted(lambda: cluster.list(EVENT, namespace=namespace, fields=fields), list[dict[str, Any]]())
+    found = read_permitted(lambda: cluster.list(EVENT, namespace=namespace, fields=fields), list[Manifest]())
     # the scheduler writes only `eventTime`
     return sorted(found, key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime")), reverse=True)
 
@@ -115,20 +110,19 @@ def explain_pod(pod: Object, *, log: Sequence[str] = (), events: Sequence[Object
     """Explain why a pod isn't ready; return None when it is, or when it only needs more time.
 
     Args:
-        pod: The pod.
         log: Last lines of the log of its own container; from the process before the last restart if it waits.
         events: Core Events about the pod, the newest first.
     """
-    status, spec, namespace = pod.get("status", {}), pod.get("spec", {}), namespace_of(pod)
+    status, spec, namespace = status_of(pod), spec_of(pod), namespace_of(pod)
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         return explain_scheduling(str(scheduled.get("message", "")), spec, namespace)
     if status.get("reason") == "Evicted":
         node = spec.get("nodeName", "NODE")
         return Diagnosis(
-            cause="unschedulable",
-            message=f"the node {node} has evicted the pod: {quote(str(status.get('message', '')))}",
-            fix=f"kubectl describe node {node} | grep -A8 Conditions",
+            "unschedulable",
+            f"the node {node} has evicted the pod: {quote(str(status.get('message', '')))}",
+            f"kubectl describe node {node} | grep -A8 Conditions",
         )
     for container in containers(pod):
         found = _explain_waiting(pod, container)
@@ -149,7 +143,7 @@ def _read_log(cluster: Cluster, pod: Object) -> list[str]:
     """
     for status in containers(pod):
         state, container = status.get("state") or {}, str(status.get("name", ""))
-        ended = bool(_ended_state(status)) and not status.get("ready")
+        ended = bool(find_ended_state(status)) and not status.get("ready")
         if container == SIDECAR or not (ended or "running" in state) or is_true(pod, "Ready"):
             continue
         with suppress(ClusterError):  # the user may not read it, the pod has just gone, or its node is off
@@ -165,7 +159,7 @@ def _read_log(cluster: Cluster, pod: Object) -> list[str]:
 
 def _explain_crash(pod: Object, container: Object, log: Sequence[str]) -> Diagnosis | None:
     """Explain why a container's process ended, from the container's status; return None when no process has ended."""
-    ended = _ended_state(container)
+    ended = find_ended_state(container)
     if not ended:
         return None
     restarts, code = int(container.get("restartCount") or 0), int(ended.get("exitCode") or 0)
@@ -179,10 +173,10 @@ def _explain_crash(pod: Object, container: Object, log: Sequence[str]) -> Diagno
         return _explain_memory(pod, name, restarts, certain=reason == "OOMKilled")
     times = f", {restarts} times" if restarts > 1 else ""
     return _explain_log(tail) or Diagnosis(
-        cause="crash",
-        message=f"the process ended with exit code {code}{times}"
+        "crash",
+        f"the process ended with exit code {code}{times}"
         + (f": {quote(' | '.join(tail))}" if tail else ", and wrote no log"),
-        fix=f"kubectl logs --previous -n {namespace_of(pod)} {name_of(pod)} -c {name}",
+        f"kubectl logs --previous -n {namespace_of(pod)} {name_of(pod)} -c {name}",
         final=code in _CERTAIN_EXITS or restarts >= _GIVEN_UP_AFTER,
     )
 
@@ -198,25 +192,18 @@ def _explain_log(lines: Sequence[str]) -> Diagnosis | None:
                 continue
         if (found := _NEVER_READY.search(text)) is not None:
             return Diagnosis(
-                cause="function",
-                message=f"the function reports: {quote(found[1])}",
-                fix=found[2] or "eaves verify ARTIFACT, then build it again with eaves package",
+                "function",
+                f"the function reports: {quote(found[1])}",
+                found[2] or "eaves verify ARTIFACT, then build it again with eaves package",
                 final=True,
             )
     return None
 
 
-def _ended_state(status: Object) -> Object:
-    """Return the state `terminated` of a container's last process that ended; empty when none has ended."""
-    state = status.get("state") or {}
-    ended: Object = state.get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
-    return ended
-
-
 def _explain_waiting(pod: Object, container: Object) -> Diagnosis | None:
     waiting = (container.get("state") or {}).get("waiting") or {}
     reason, said = waiting.get("reason"), f"{waiting.get('reason')} {waiting.get('message', '')}"
-    spec = pod.get("spec", {})
+    spec = spec_of(pod)
     if reason in PULLS:
         return explain_pull(
             str(container.get("image", "")),
@@ -231,27 +218,27 @@ def _explain_waiting(pod: Object, container: Object) -> Diagnosis | None:
 
 def _explain_events(pod: Object, events: Sequence[Object]) -> Diagnosis | None:
     """Explain from Events why the containers of a pod don't exist yet; the pod's status doesn't contain the reason."""
-    uid = pod.get("metadata", {}).get("uid")
+    uid = metadata_of(pod).get("uid")
     for event in events:
         what = _NODE_EVENTS.get(str(event.get("reason", "")))
         if what is not None and event.get("involvedObject", {}).get("uid", uid) == uid:
             return Diagnosis(
-                cause="configuration",
-                message=f"{what}: {quote(str(event.get('message', '')))}",
-                fix=f"kubectl -n {namespace_of(pod)} describe pod {name_of(pod)}",
+                "configuration",
+                f"{what}: {quote(str(event.get('message', '')))}",
+                f"kubectl -n {namespace_of(pod)} describe pod {name_of(pod)}",
             )
     return None
 
 
 def _explain_memory(pod: Object, container: str, restarts: int, *, certain: bool) -> Diagnosis:
-    found = (one for one in pod.get("spec", {}).get("containers") or () if one.get("name") == container)
+    found = (one for one in spec_of(pod).get("containers") or () if one.get("name") == container)
     limits = [(one.get("resources") or {}).get("limits") or {} for one in found]
     limit = limits[0].get("memory", "") if limits else ""
     how = "was killed because it used" if certain else "was killed, most likely because it used"
     return Diagnosis(
-        cause="memory",
-        message=f"the process {how} more memory than allowed" + (f" ({limit})" if limit else ""),
-        fix="set knative.pod.resources.limits.memory in eaves.yaml to twice as much, then: eaves deploy --on knative",
+        "memory",
+        f"the process {how} more memory than allowed" + (f" ({limit})" if limit else ""),
+        "set knative.pod.resources.limits.memory in eaves.yaml to twice as much, then: eaves deploy --on knative",
         final=restarts >= 1,
         key="memory",
     )

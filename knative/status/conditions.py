@@ -6,19 +6,27 @@ Serving, pkg/apis/serving/v1/service_lifecycle.go (IsReady).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-Object = Mapping[str, Any]
-"""An object as in the API server's JSON."""
+from eaves.errors import NotFoundError
+from knative.client.cluster import Cluster
+from knative.client.kinds import KSERVICE, Object, metadata_of, status_of
+from knative.resources.metadata import OURS
+
 SIDECAR = "queue-proxy"
 """Name of the container in a function's pod that Knative adds."""
 MAX_SAID = 300
+REVISION_LABEL = "serving.knative.dev/revision"
+MAX_DELAY_S = 15.0
+"""Maximum seconds that a controller or a networking layer may take before it counts as faulty; one that works takes
+less than 2 s."""
+UNSEEN = "controller"
+"""Value of `Diagnosis.cause` when an object's controller hasn't processed its last change."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Diagnosis:
     """The reason why a function or another part of an app isn't ready, with the fix.
 
@@ -47,12 +55,12 @@ CAUSES = frozenset({
 
 def name_of(value: Object) -> str:
     """Return an object's name."""
-    return str(value.get("metadata", {}).get("name", ""))
+    return str(metadata_of(value).get("name", ""))
 
 
 def namespace_of(value: Object) -> str:
     """Return an object's namespace."""
-    return str(value.get("metadata", {}).get("namespace", ""))
+    return str(metadata_of(value).get("namespace", ""))
 
 
 def image_of(value: Object | None) -> str:
@@ -60,6 +68,15 @@ def image_of(value: Object | None) -> str:
     spec = (value or {}).get("spec", {})
     containers = spec.get("template", {}).get("spec", spec).get("containers") or [{}]
     return str(containers[0].get("image", ""))
+
+
+def absent_function(cluster: Cluster, name: str) -> NotFoundError:
+    """Build the error for a function that a site doesn't have."""
+    known = ", ".join(sorted(map(name_of, cluster.list(KSERVICE, selector=OURS)))) or "none"
+    return NotFoundError(
+        f"the function {name!r} does not exist in {cluster.namespace} of {cluster.name} (known functions: {known})",
+        hint="eaves status --on knative",
+    )
 
 
 def condition(value: Object | None, kind: str) -> Object:
@@ -75,24 +92,31 @@ def is_true(value: Object | None, kind: str) -> bool:
 
 def containers(pod: Object) -> Iterator[Object]:
     """Yield the status of each container of a pod; Knative's sidecar comes last."""
-    status = pod.get("status", {})
+    status = status_of(pod)
     found = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
     yield from sorted(found, key=lambda one: one.get("name") == SIDECAR)
 
 
+def find_ended_state(status: Object) -> Object:
+    """Return the state `terminated` of a container's last process that ended; empty when none has ended."""
+    state = status.get("state") or {}
+    ended: Object = state.get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
+    return ended
+
+
 def is_alive(pod: Object) -> bool:
     """Return whether a pod is not being deleted."""
-    return not pod.get("metadata", {}).get("deletionTimestamp")
+    return not metadata_of(pod).get("deletionTimestamp")
 
 
 def observed(value: Object) -> bool:
     """Return whether an object's controller has processed the object's last change."""
-    return bool(value.get("status", {}).get("observedGeneration") == value.get("metadata", {}).get("generation"))
+    return bool(status_of(value).get("observedGeneration") == metadata_of(value).get("generation"))
 
 
 def is_ready(service: Object) -> bool:
     """Return whether the newest revision of a Knative Service and its routes are ready."""
-    status = service.get("status", {})
+    status = status_of(service)
     created = status.get("latestCreatedRevisionName")
     return (
         observed(service)
@@ -115,13 +139,27 @@ def last_applied(value: Object) -> float | None:
 
     The time is by the API server's clock.
     """
-    fields = value.get("metadata", {}).get("managedFields") or []
+    fields = metadata_of(value).get("managedFields") or []
     times = [parse_time(entry.get("time")) for entry in fields if entry.get("subresource") != "status"]
     known = [at for at in times if at is not None]
-    return max(known) if known else parse_time(value.get("metadata", {}).get("creationTimestamp"))
+    return max(known) if known else parse_time(metadata_of(value).get("creationTimestamp"))
 
 
 def quote(message: str) -> str:
     """Shorten a message of another program to one line; the end is kept, which names the reason of nested errors."""
     text = " ".join(message.split()).rstrip(".")
     return text if len(text) <= MAX_SAID else f"...{text[-MAX_SAID:]}"
+
+
+def explain_unseen(value: Object, now: float) -> Diagnosis | None:
+    """Report that a controller hasn't processed an object's last change; return None in the first seconds."""
+    applied = last_applied(value)
+    waited_s = now - applied if now and applied else 0.0
+    if waited_s < MAX_DELAY_S:
+        return None
+    where = "knative-serving" if value.get("kind") == KSERVICE.kind else "knative-eventing"
+    return Diagnosis(
+        UNSEEN,
+        f"its controller has not processed the change that was applied {waited_s:.0f} s ago",
+        f"kubectl -n {where} get pods",
+    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from knative.readiness.conditions import CAUSES, Diagnosis
-from knative.readiness.refusals import explain_denial, explain_pull, explain_refusal, explain_scheduling, explain_start
+from knative.status.conditions import CAUSES, Diagnosis
+from knative.status.refusals import explain_denial, explain_pull, explain_refusal, explain_scheduling, explain_start
 from tests.cluster.expanded import IMAGE
 
 CONTAINERD = f'failed to pull and unpack image "{IMAGE}": failed to resolve reference "{IMAGE}": '

@@ -9,9 +9,9 @@ import pytest
 from eaves.platform import PartStatus
 from knative.client.cluster import Cluster
 from knative.client.kinds import BROKER, DAEMON_SET
-from knative.readiness.conditions import CAUSES
-from knative.readiness.parts import FAILED, READY, STARTING, judge_parts, wanted_parts
 from knative.resources.rendering import render_app
+from knative.status.conditions import CAUSES
+from knative.status.parts import FAILED, READY, STARTING, judge_parts, wanted_parts
 from tests.cluster.apps import at_site, full_app, full_settings, plain_site
 from tests.cluster.deploys import HOME
 from tests.cluster.expanded import condition

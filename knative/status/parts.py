@@ -11,13 +11,13 @@ object from being ready).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 from eaves.errors import DeniedError
 from eaves.platform import PartStatus
+from knative.client.cluster import Cluster
 from knative.client.kinds import (
     BROKER,
     DAEMON_SET,
@@ -27,13 +27,22 @@ from knative.client.kinds import (
     SINK_BINDING,
     STATEFUL_SET,
     TRIGGER,
+    Labels,
+    Object,
     ObjectKind,
     kind_of,
+    spec_of,
+    status_of,
 )
-from knative.readiness.conditions import (
+from knative.resources import agent
+from knative.resources.agent import SOURCE_LABEL
+from knative.resources.eventing import PUBLISHER_PART, RELAY_PART, TRIGGER_LABEL
+from knative.resources.function import PIN_PART, is_pin
+from knative.resources.metadata import APP_LABEL, OURS, PART_LABEL, labels_of
+from knative.status.conditions import (
     Diagnosis,
-    Object,
     condition,
+    explain_unseen,
     is_alive,
     is_true,
     last_applied,
@@ -43,23 +52,14 @@ from knative.readiness.conditions import (
     parse_time,
     quote,
 )
-from knative.readiness.diagnosis import explain_unseen
-from knative.readiness.pods import diagnose_pods, list_events, read_permitted
-from knative.readiness.refusals import ROOM, explain_refusal, explain_scheduling
-from knative.resources import agent, publisher, relay
-from knative.resources.agent import SOURCE_LABEL
-from knative.resources.function import PIN_PART, is_pin
-from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
-
-if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
+from knative.status.pods import diagnose_pods, list_events, read_permitted
+from knative.status.refusals import ROOM, explain_refusal, explain_scheduling
 
 PART_KINDS = (BROKER, TRIGGER, EVENT_TYPE, SINK_BINDING, JOB_SINK, STATEFUL_SET, DAEMON_SET)
 """Kinds of parts whose readiness is read; a kind comes before the kinds that depend on it."""
 WORKLOADS = frozenset(kind.kind for kind in (STATEFUL_SET, DAEMON_SET))
 """Kinds of objects that run pods."""
-OURS = f"{MANAGED_LABEL}={MANAGED_VALUE}"
-PODS = f"{OURS},{PART_LABEL} in ({agent.PART},{publisher.PART},{relay.PART},{PIN_PART})"
+PODS = f"{OURS},{PART_LABEL} in ({agent.PART},{PUBLISHER_PART},{RELAY_PART},{PIN_PART})"
 READY, STARTING, FAILED, MISSING, UNKNOWN = "ready", "starting", "failed", "missing", "unknown"
 """States of a part (`PartStatus.state`)."""
 DESTINATION = "destination"
@@ -95,55 +95,49 @@ Key = tuple[ObjectKind, str, str]
 """Identity of a part: (kind, name, namespace)."""
 
 
-def list_values(cluster: Cluster, kinds: Iterable[ObjectKind], namespace: str) -> tuple[list[Object], list[PartStatus]]:
-    """List the objects of some kinds that Eaves manages, and Brokers, which may belong to any user.
-
-    For each kind that the user may not list, the second list gets one part of state `unknown`.
-
-    Raises:
-        ClusterError: When a request to the cluster fails.
-    """
-    found: list[Object] = []
-    unseen: list[PartStatus] = []
-    for kind in kinds:
-        try:
-            found += cluster.list(kind, namespace=namespace, selector="" if kind is BROKER else OURS)
-        except DeniedError as error:
-            unseen.append(unknown_part(kind, namespace, error.message))
-    return found, unseen
+def _sort(keys: Iterable[Key]) -> list[Key]:
+    return sorted(dict.fromkeys(keys), key=lambda key: PART_KINDS.index(key[0]))
 
 
-def read_parts(cluster: Cluster, wanted: Sequence[Key], *, now: float) -> list[PartStatus]:
-    """Read the readiness of the given parts, with one list request for each kind.
-
-    A kind that the user may not list gives one part of state `unknown`.
+class PartReader:
+    """The parts of a site's apps, read with one list request for each kind in each namespace.
 
     Args:
-        cluster: Connection to the site's cluster.
-        wanted: Kind, name and namespace of the parts.
-        now: The API server's clock, Unix seconds.
-
-    Raises:
-        ClusterError: When a request to the cluster fails.
+        places: Kinds and namespaces that are listed. Brokers may belong to any user, the other objects are Eaves'.
+        keep: Function that returns whether an object counts.
     """
-    values: dict[Key, Object] = {}
-    unseen: list[PartStatus] = []
-    for namespace in dict.fromkeys(key[2] for key in wanted):
-        found, hidden = list_values(cluster, dict.fromkeys(key[0] for key in wanted if key[2] == namespace), namespace)
-        values |= {key_of(value): value for value in found if key_of(value) in wanted}
-        unseen += hidden
-    judged = dict(zip(values, judge_parts(cluster, list(values.values()), now=now), strict=True))
-    hidden_kinds = {(part.kind, part.namespace) for part in unseen}
-    asked = [key for key in wanted if (key[0].kind, key[2]) not in hidden_kinds]
-    return [*(judged.get(key) or missing_part(*key) for key in asked), *unseen]
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        places: Iterable[tuple[ObjectKind, str]],
+        *,
+        now: float,
+        keep: Callable[[Object], bool],
+    ) -> None:
+        self.values: dict[Key, Object] = {}
+        self.unseen: list[PartStatus] = []
+        for kind, namespace in dict.fromkeys(places):
+            try:
+                found = cluster.list(kind, namespace=namespace, selector="" if kind is BROKER else OURS)
+            except DeniedError as error:
+                self.unseen.append(unknown_part(kind, namespace, error.message))
+            else:
+                self.values |= {key_of(value): value for value in found if keep(value)}
+        self._judged = dict(zip(self.values, judge_parts(cluster, [*self.values.values()], now=now), strict=True))
+
+    def find(self, wanted: Iterable[Key]) -> Iterator[PartStatus]:
+        """Yield the given parts in the order of their kinds; those that don't exist are `missing`, as far as known."""
+        hidden = {(part.kind, part.namespace) for part in self.unseen}
+        for key in _sort(wanted):
+            if key in self._judged:
+                yield self._judged[key]
+            elif (key[0].kind, key[2]) not in hidden:
+                yield missing_part(*key)
 
 
 def judge_parts(cluster: Cluster, values: Sequence[Object], *, now: float) -> list[PartStatus]:
-    """Return the readiness of the given objects; the pods of workloads among them are read from the cluster.
-
-    Raises:
-        ClusterError: When a request to the cluster fails.
-    """
+    """Return the readiness of the given objects; the pods of workloads among them are read from the cluster."""
     pods: dict[str, Sequence[Object]] = {}
     for space in dict.fromkeys(namespace_of(value) for value in values if value["kind"] in WORKLOADS):
         # without the pods, the counts in a workload's status show whether it is ready
@@ -152,7 +146,7 @@ def judge_parts(cluster: Cluster, values: Sequence[Object], *, now: float) -> li
 
 
 def _judge(cluster: Cluster, value: Object, pods: Sequence[Object], now: float) -> PartStatus:
-    labels = value["metadata"].get("labels") or {}
+    labels = labels_of(value)
     part = PartStatus(
         kind=str(value["kind"]),
         name=name_of(value),
@@ -164,12 +158,12 @@ def _judge(cluster: Cluster, value: Object, pods: Sequence[Object], now: float) 
         return unready_part(part, explain_unseen(value, now) or "its controller has not processed it yet", applied, now)
     if value["kind"] not in WORKLOADS:
         return _judge_conditions(part, value, now)
-    ready, wanted, updated = _count(value)
+    ready, wanted, updated = count_pods(value)
     part = replace(part, pods=f"{ready}/{wanted}")
     if min(ready, updated) >= wanted and (wanted or part.component == PIN_PART):
         return part
-    selector = value.get("spec", {}).get("selector", {}).get("matchLabels", {}).items()
-    own = [pod for pod in pods if is_alive(pod) and selector <= (pod["metadata"].get("labels") or {}).items()]
+    selector = spec_of(value).get("selector", {}).get("matchLabels", {}).items()
+    own = [pod for pod in pods if is_alive(pod) and selector <= labels_of(pod).items()]
     unready = [pod for pod in own if not is_true(pod, "Ready")]
     times = (parse_time(condition(pod, "Ready").get("lastTransitionTime")) for pod in unready)
     since = min(filter(None, times), default=applied)
@@ -184,35 +178,31 @@ def _judge(cluster: Cluster, value: Object, pods: Sequence[Object], now: float) 
     if fault is not None:
         return unready_part(part, fault, since, now)
     if not wanted:
-        spec = value.get("spec", {}).get("template", {}).get("spec", {})
+        spec = spec_of(value).get("template", {}).get("spec", {})
         return unready_part(part, explain_scheduling("no node selector fits", spec, part.namespace), applied, now)
     if updated < wanted:
         return unready_part(part, f"{updated} of {wanted} pods have the version that was deployed last", since, now)
     return unready_part(part, f"{ready} of {wanted} pods are ready", since, now)
 
 
-def wanted_parts(manifests: Iterable[Mapping[str, Any]], namespace: str) -> list[Key]:
+def wanted_parts(manifests: Iterable[Object], namespace: str) -> list[Key]:
     """Return the parts of an app whose readiness a deploy waits for, and the Brokers that they name.
 
     Pins of container images aren't among them, since nodes may be switched off.
-
-    Args:
-        manifests: Objects that were applied.
-        namespace: Namespace of the manifests that name no namespace.
     """
-    found: dict[Key, None] = {}
+    found: list[Key] = []
     for manifest in manifests:
         kind = kind_of(manifest)
         if kind not in PART_KINDS or is_pin(manifest):
             continue
         space = str(manifest["metadata"].get("namespace") or namespace)
-        found |= dict.fromkeys([*broker_of(manifest, space), (kind, str(manifest["metadata"]["name"]), space)])
-    return sorted(found, key=lambda key: PART_KINDS.index(key[0]))
+        found += [*broker_of(manifest, space), (kind, name_of(manifest), space)]
+    return _sort(found)
 
 
 def broker_of(value: Object, namespace: str) -> Iterator[Key]:
     """Yield the Broker that a part names, if it names one."""
-    spec = value.get("spec", {})
+    spec = spec_of(value)
     if value["kind"] == TRIGGER.kind and spec.get("broker"):
         yield BROKER, str(spec["broker"]), namespace
     sink = (spec.get("sink") or {}).get("ref") or {}
@@ -225,16 +215,16 @@ def key_of(value: Object) -> Key:
     return kind_of(value), name_of(value), namespace_of(value)
 
 
-def agent_of(labels: Mapping[str, str]) -> str:
+def agent_of(labels: Labels) -> str:
     """Return the name of an agent in commands, `FUNCTION.SOURCE`, by its labels; empty for a pin.
 
     A publisher is `FUNCTION.TRIGGER-mqtt`, a relay `FUNCTION.relay`.
     """
     component, name = labels.get(PART_LABEL, ""), labels.get(SOURCE_LABEL, "")
-    if component == publisher.PART:
-        name = f"{labels.get(publisher.TRIGGER_LABEL, '')}-mqtt"
-    elif component == relay.PART:
-        name = relay.PART
+    if component == PUBLISHER_PART:
+        name = f"{labels.get(TRIGGER_LABEL, '')}-mqtt"
+    elif component == RELAY_PART:
+        name = RELAY_PART
     return f"{labels.get(APP_LABEL, '')}.{name}" if name else ""
 
 
@@ -281,7 +271,7 @@ def _judge_conditions(part: PartStatus, value: Object, now: float) -> PartStatus
         return part
     others = [
         one
-        for one in value.get("status", {}).get("conditions") or ()
+        for one in status_of(value).get("conditions") or ()
         if one.get("type") != "Ready" and one.get("status") != "True" and not one.get("severity")
     ]
     worst = min(others, key=lambda one: one.get("status") != "False", default=ready)
@@ -293,9 +283,9 @@ def _judge_conditions(part: PartStatus, value: Object, now: float) -> PartStatus
         if kind.startswith("Sink"):
             fix = f"{fix}; if it exists: {_LOOK_AGAIN.format(namespace=part.namespace)}"
     found: Diagnosis | str = Diagnosis(
-        cause=cause,
-        message=f"{meaning}: {message}" if message else meaning,
-        fix=f"{fix}; kubectl -n {part.namespace} describe {part.kind.lower()} {part.name}",
+        cause,
+        f"{meaning}: {message}" if message else meaning,
+        f"{fix}; kubectl -n {part.namespace} describe {part.kind.lower()} {part.name}",
     )
     if worst.get("status") != "False":
         found = message or "it is not ready yet"
@@ -304,14 +294,14 @@ def _judge_conditions(part: PartStatus, value: Object, now: float) -> PartStatus
     return unready_part(part, found, parse_time(ready.get("lastTransitionTime")), now)
 
 
-def _count(value: Object) -> tuple[int, int, int]:
+def count_pods(value: Object) -> tuple[int, int, int]:
     """Return the number of a workload's ready pods, of all, and of those with the version that was applied last."""
-    status = value.get("status", {})
+    status = status_of(value)
     if value["kind"] == DAEMON_SET.kind:
         counts = ("numberReady", "desiredNumberScheduled", "updatedNumberScheduled")
         ready, wanted, updated = (int(status.get(name) or 0) for name in counts)
         return ready, wanted, updated
-    wanted = int(value.get("spec", {}).get("replicas", 1))
+    wanted = int(spec_of(value).get("replicas", 1))
     current = status.get("updateRevision") == status.get("currentRevision")
     updated = wanted if current else int(status.get("updatedReplicas") or 0)
     return int(status.get("readyReplicas") or 0), wanted, updated

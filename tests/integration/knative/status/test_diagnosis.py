@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from knative.client.cluster import Cluster
-from knative.readiness.conditions import CAUSES, Diagnosis
-from knative.readiness.diagnosis import read_function
+from knative.status.conditions import CAUSES, Diagnosis
+from knative.status.readiness import read_function
 from tests.cluster.expanded import (
     APPLIED_S,
     NAME,
@@ -21,7 +21,7 @@ from tests.cluster.expanded import (
     service,
 )
 from tests.fakes.kubernetes.apiserver import FakeCluster
-from tests.integration.knative.readiness.test_wait import put
+from tests.integration.knative.status.test_wait import put
 
 READY_REVISION = revision(condition("Ready", "True"))
 GIVEN_UP = "Knative has stopped trying to start the revision flowers-00001"

@@ -11,7 +11,7 @@ import pytest
 from eaves.admin.report import from_json, to_json
 from eaves.platform import FunctionStatus
 from knative.client.cluster import Cluster
-from knative.deploy.inventory import ObjectKey, read_inventory, write_inventory
+from knative.inventory import ObjectKey, read_inventory, write_inventory
 from knative.platform import KnativePlatform
 from tests.cluster.apps import at_site, full_app, full_settings, plain_app
 from tests.cluster.deploys import HOME, SITE
@@ -87,6 +87,8 @@ def test_what_may_not_be_listed_is_reported_and_the_rest_is_shown(
         "ConfigMap *": ("unknown", ""),
     }
     assert platform.status()[0].state == "idle"
+    apiserver.denied -= {("get", "configmaps")}
+    assert set(left(platform)) == {"Trigger *", "SinkBinding *"}, "what the inventory lists of them isn't missing"
 
 
 def test_the_table_has_a_line_for_each_part_that_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

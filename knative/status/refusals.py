@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 
 from eaves.errors import OciError
 from eaves.oci.descriptor import parse_reference
-from knative.readiness.conditions import Diagnosis, Object, quote
+from knative.client.kinds import Object
 from knative.resources.pod import FIELDS
+from knative.status.conditions import Diagnosis, quote
 
 PULLS = frozenset({
     "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError",
@@ -40,7 +41,7 @@ ARCHITECTURE = "exec format error"
 ROOM = "kubectl describe nodes | grep -A8 'Allocated resources'"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Known:
     """A known text: its pattern, and the message and fix for it, in which groups of the pattern may be named.
 
@@ -48,7 +49,7 @@ class _Known:
     """
 
     text: str
-    message: str = "{said}"
+    message: str
     fix: str
     final: bool = False
     key: str = ""
@@ -56,73 +57,77 @@ class _Known:
 
 _PULLING = (
     _Known(
-        text=r"no match for platform|no matching manifest for|no image found .* for arch",
-        fix=PLATFORMS,
+        r"no match for platform|no matching manifest for|no image found .* for arch",
+        "{said}",
+        PLATFORMS,
         final=True,
         key="package",
     ),
     _Known(
-        text=r"x509:|server gave HTTP response to HTTPS client|first record does not look",
-        fix="write the registry's certificate authority, or that it uses plain HTTP, into "
+        r"x509:|server gave HTTP response to HTTPS client|first record does not look",
+        "{said}",
+        "write the registry's certificate authority, or that it uses plain HTTP, into "
         "/etc/containerd/certs.d/{host}/hosts.toml of each node (k3s: /etc/rancher/k3s/registries.yaml)",
         final=True,
     ),
     _Known(
-        text=r"(?i)dial tcp|i/o timeout|no such host|connection re(fused|set)|no route to host|deadline|timed? ?out"
+        r"(?i)dial tcp|i/o timeout|no such host|connection re(fused|set)|no route to host|deadline|timed? ?out"
         r"|unreachable|unexpected EOF|: EOF|RegistryUnavailable|no space left|toomanyrequests|429 Too Many"
         r"|\b50[0-4] (Internal Server Error|Bad Gateway|Service Unavailable|Gateway Time)",
-        fix="run on the node: curl -I https://{host}/v2/   # the registry must answer 200 or 401",
+        "{said}",
+        "run on the node: curl -I https://{host}/v2/   # the registry must answer 200 or 401",
     ),
     _Known(
-        text=r"(?i)\b40[13]\b|unauthorized|denied|insufficient_scope|authorization|basic auth", fix=_LOGIN, final=True
+        r"(?i)\b40[13]\b|unauthorized|denied|insufficient_scope|authorization|basic auth", "{said}", _LOGIN, final=True
     ),
     _Known(
-        text=r"(?i)not found|manifest unknown|name unknown|\b404\b|not present with pull policy|InvalidImageName"
+        r"(?i)not found|manifest unknown|name unknown|\b404\b|not present with pull policy|InvalidImageName"
         r"|invalid reference format|couldn't parse image|signature validation failed",
-        fix=PACKAGE,
+        "{said}",
+        PACKAGE,
         final=True,
         key="package",
     ),
-    _Known(text="", fix="kubectl -n {namespace} get events --field-selector reason=Failed"),
+    _Known("", "{said}", "kubectl -n {namespace} get events --field-selector reason=Failed"),
 )
 """A registry may become unreachable while a token is fetched, and many messages contain `not found`."""
 _UNPLACED = "the pod can't be scheduled on any node: {said}"
 _SCHEDULING = (
     _Known(
-        text=r"unbound immediate PersistentVolumeClaims|persistentvolumeclaim \"(?P<claim>[^\"]+)\""
+        r"unbound immediate PersistentVolumeClaims|persistentvolumeclaim \"(?P<claim>[^\"]+)\""
         r"|available persistent volumes to bind|PersistentVolume's node affinity|bound to non-existent pv"
         r"|no available volume zone|enough free storage",
-        message="a volume that the pod needs does not exist: {said}",
-        fix="kubectl -n {namespace} get persistentvolumeclaims {claim}; volumes are created only if the cluster has a "
+        "a volume that the pod needs does not exist: {said}",
+        "kubectl -n {namespace} get persistentvolumeclaims {claim}; volumes are created only if the cluster has a "
         "default storage class (kubectl get storageclasses)",
     ),
     # A device comes before a selector, which no node but one fits of a DaemonSet's pod.
     _Known(
-        text=r"\d+ Insufficient (?P<device>[a-z0-9.-]*/[a-z0-9./-]*[a-z0-9])",
-        message="the pod can't be scheduled on any node: it requests {device}; {said}",
-        fix="kubectl describe nodes | grep {device} shows where a device plugin provides it; `pod.nodeSelector` of the "
+        r"\d+ Insufficient (?P<device>[a-z0-9.-]*/[a-z0-9./-]*[a-z0-9])",
+        "the pod can't be scheduled on any node: it requests {device}; {said}",
+        "kubectl describe nodes | grep {device} shows where a device plugin provides it; `pod.nodeSelector` of the "
         "source in eaves.yaml selects nodes by their labels",
     ),
     # Reasons that are permanent on every node come first; a full node may have room tomorrow.
     _Known(
-        text=r"node affinity/selector|node selector",
-        message=_UNPLACED,
-        fix="kubectl get nodes -l {selector}; if no node is listed: kubectl label node NODE {labels}, or change "
+        r"node affinity/selector|node selector",
+        _UNPLACED,
+        "kubectl get nodes -l {selector}; if no node is listed: kubectl label node NODE {labels}, or change "
         "nodeSelector of knative.pod, or of pod of the site or source, in eaves.yaml",
     ),
     _Known(
-        text=r"\d+ Insufficient (?P<resource>cpu|memory)",
-        message=_UNPLACED,
-        fix="lower knative.pod.resources.requests.{resource} in eaves.yaml, or free resources on a node: " + ROOM,
+        r"\d+ Insufficient (?P<resource>cpu|memory)",
+        _UNPLACED,
+        "lower knative.pod.resources.requests.{resource} in eaves.yaml, or free resources on a node: " + ROOM,
         key="room",
     ),
     _Known(
-        text=r"untolerated taints? ?\{(?P<key>[^:}]+)|untolerated taint|didn't tolerate",
-        message=_UNPLACED,
-        fix="set knative.pod.tolerations in eaves.yaml to [{{key: {key}, operator: Exists}}], or remove the taint: "
+        r"untolerated taints? ?\{(?P<key>[^:}]+)|untolerated taint|didn't tolerate",
+        _UNPLACED,
+        "set knative.pod.tolerations in eaves.yaml to [{{key: {key}, operator: Exists}}], or remove the taint: "
         "kubectl taint node NODE {key}-",
     ),
-    _Known(text="", message=_UNPLACED, fix="kubectl describe nodes"),
+    _Known("", _UNPLACED, "kubectl describe nodes"),
 )
 _SIDECAR_LIMITS = (
     "kubectl -n knative-serving patch configmap config-features --type merge -p "
@@ -130,98 +135,96 @@ _SIDECAR_LIMITS = (
 )
 _ADMISSION = (
     _Known(
-        text=r"(?P<said>Failed to parse image reference.*)",
-        message="Knative can't read the container image's name: {said}",
-        fix="set knative.image in eaves.yaml to REPOSITORY@sha256:..., as eaves package prints it",
+        r"(?P<said>Failed to parse image reference.*)",
+        "Knative can't read the container image's name: {said}",
+        "set knative.image in eaves.yaml to REPOSITORY@sha256:..., as eaves package prints it",
         final=True,
     ),
     _Known(
-        text=r'existing (placeholder )?(?P<kind>\w+) "?(?P<name>[^" ]+)"? that we (do not|don\'t) own',
-        message="the name is in use: {kind} {name} in the namespace {namespace} does not belong to Knative",
-        fix="set another name in eaves.yaml, or, if it is not needed: kubectl -n {namespace} delete {kind} {name}",
+        r'existing (placeholder )?(?P<kind>\w+) "?(?P<name>[^" ]+)"? that we (do not|don\'t) own',
+        "the name is in use: {kind} {name} in the namespace {namespace} does not belong to Knative",
+        "set another name in eaves.yaml, or, if it is not needed: kubectl -n {namespace} delete {kind} {name}",
         final=True,
     ),
     _Known(
-        text=r'violates PodSecurity "(?P<level>restricted|baseline)(?P<version>[^"]*)": (?P<said>.*)',
-        message="the namespace enforces the Pod Security level {level}{version}, which refuses the pod: {said}",
-        fix="deploy into a namespace of its own (namespace of the site in eaves.yaml), or: kubectl label namespace "
+        r'violates PodSecurity "(?P<level>restricted|baseline)(?P<version>[^"]*)": (?P<said>.*)',
+        "the namespace enforces the Pod Security level {level}{version}, which refuses the pod: {said}",
+        "deploy into a namespace of its own (namespace of the site in eaves.yaml), or: kubectl label namespace "
         "{namespace} --overwrite pod-security.kubernetes.io/enforce=baseline (privileged for folders of nodes)",
         final=True,
     ),
     _Known(
-        text=r"exceeded quota: (?P<quota>\S+), (?P<said>.*)",
-        message="the quota {quota} of the namespace is used up: {said}",
-        fix="kubectl -n {namespace} describe resourcequota {quota}; raise the quota, or lower "
-        "knative.pod.resources or scale.max in eaves.yaml",  # not final: there may be room once the old pod is gone
+        r"exceeded quota: (?P<quota>\S+), (?P<said>.*)",
+        "the quota {quota} of the namespace is used up: {said}",
+        "kubectl -n {namespace} describe resourcequota {quota}; raise the quota, or lower "
+        "knative.pod.resources or scale.max in eaves.yaml",
     ),
     _Known(
-        text=r"failed quota: (?P<quota>\S+): must specify (?P<said>.*)",
-        message="the quota {quota} of the namespace requires every container to specify {said}",
-        fix=f"set knative.pod.resources.limits in eaves.yaml; for queue-proxy: {_SIDECAR_LIMITS}",
+        r"failed quota: (?P<quota>\S+): must specify (?P<said>.*)",
+        "the quota {quota} of the namespace requires every container to specify {said}",
+        f"set knative.pod.resources.limits in eaves.yaml; for queue-proxy: {_SIDECAR_LIMITS}",
         final=True,
     ),
     _Known(
-        text=r"(?P<said>(maximum|minimum) \w+ usage per \w+ is.*"
+        r"(?P<said>(maximum|minimum) \w+ usage per \w+ is.*"
         r"|is invalid: .*must be less than or equal to .* limit.*)",
-        message="a limit range of the namespace refuses the pod: {said}",
-        fix="kubectl -n {namespace} describe limitrange; change knative.pod.resources in "
+        "a limit range of the namespace refuses the pod: {said}",
+        "kubectl -n {namespace} describe limitrange; change knative.pod.resources in "
         "eaves.yaml, or the limit range; Knative's sidecar requests 25m CPU",
         final=True,
     ),
     _Known(
-        text=r'failed calling webhook "(?P<webhook>[^"]+)"',
-        message="the webhook {webhook} doesn't answer, so the cluster accepts no such object: {said}",
-        fix="kubectl get pods --all-namespaces --field-selector=status.phase!=Running shows the pods that don't run",
+        r'failed calling webhook "(?P<webhook>[^"]+)"',
+        "the webhook {webhook} doesn't answer, so the cluster accepts no such object: {said}",
+        "kubectl get pods --all-namespaces --field-selector=status.phase!=Running shows the pods that don't run",
     ),
 )
 _REFUSED = (
     _Known(
-        text=r'admission webhook "(?P<webhook>[^"]+)" denied the request: (validation failed: )?(?P<said>.*)',
-        message="the webhook {webhook} refuses the object: {said}",
-        fix="kubectl -n {namespace} get events --field-selector reason=FailedCreate",
+        r'admission webhook "(?P<webhook>[^"]+)" denied the request: (validation failed: )?(?P<said>.*)',
+        "the webhook {webhook} refuses the object: {said}",
+        "kubectl -n {namespace} get events --field-selector reason=FailedCreate",
     ),
     _Known(
-        text="",
-        message="the cluster refuses the object: {said}",
-        fix="kubectl -n {namespace} get events --field-selector reason=FailedCreate",
+        "",
+        "the cluster refuses the object: {said}",
+        "kubectl -n {namespace} get events --field-selector reason=FailedCreate",
     ),
 )
 _STARTING = (
     _Known(
-        text=ARCHITECTURE,
-        message="{image} is built for another processor architecture than the node's (exec format error)",
-        fix=PLATFORMS,
+        ARCHITECTURE,
+        "{image} is built for another processor architecture than the node's (exec format error)",
+        PLATFORMS,
         final=True,
         key="package",
     ),
     _Known(
-        text=r'(?P<kind>secret|configmap) "(?P<name>[^"]+)" not found',
-        message="the container needs the {kind} {name}, which does not exist",
-        fix="kubectl -n {namespace} get {kind} {name}; create it, and the pod then starts by itself",
+        r'(?P<kind>secret|configmap) "(?P<name>[^"]+)" not found',
+        "the container needs the {kind} {name}, which does not exist",
+        "kubectl -n {namespace} get {kind} {name}; create it, and the pod then starts by itself",
     ),
     _Known(
-        text=r"couldn't find key (?P<key>\S+) in (?P<kind>Secret|ConfigMap) [^ ]*/(?P<name>\S+)",
-        message="the container needs the key {key} of the {kind} {name}, which does not exist",
-        fix="kubectl -n {namespace} get {kind} {name}; add the key, and the pod then starts by itself",
+        r"couldn't find key (?P<key>\S+) in (?P<kind>Secret|ConfigMap) [^ ]*/(?P<name>\S+)",
+        "the container needs the key {key} of the {kind} {name}, which does not exist",
+        "kubectl -n {namespace} get {kind} {name}; add the key, and the pod then starts by itself",
     ),
     _Known(
-        text=r"run as root|breaks non-root policy|non-numeric user",
-        message="the container image runs as root, which the cluster does not allow: {said}",
-        fix=PACKAGE,
+        r"run as root|breaks non-root policy|non-numeric user",
+        "the container image runs as root, which the cluster does not allow: {said}",
+        PACKAGE,
         final=True,
         key="package",
     ),
     _Known(
-        text=r"executable file not found|no such file or directory|permission denied",
-        message="the container can't be started: {said}",
-        fix=PACKAGE,
+        r"executable file not found|no such file or directory|permission denied",
+        "the container can't be started: {said}",
+        PACKAGE,
         final=True,
         key="package",
     ),
     _Known(
-        text="",
-        message="the container can't be started: {said}",
-        fix="kubectl -n {namespace} get events --field-selector type=Warning",
+        "", "the container can't be started: {said}", "kubectl -n {namespace} get events --field-selector type=Warning"
     ),
 )
 _FLAG = "kubernetes.podspec-"
@@ -238,7 +241,6 @@ def explain_pull(image: str, said: str, *, node: str, namespace: str) -> Diagnos
         image: Name of the container image.
         said: Reason and message of the waiting container or of the Revision.
         node: Node that failed to pull; empty when Knative's controller failed to resolve the tag.
-        namespace: Namespace of the pod.
     """
     try:
         host = parse_reference(image).host
@@ -292,10 +294,10 @@ def explain_denial(said: str, namespace: str) -> Diagnosis | None:
         warn = f" ({' and '.join(lasting)} cannot safely be disabled once enabled)" if lasting else ""
         patch = json.dumps({"data": dict.fromkeys(keys, "enabled")})
         return Diagnosis(
-            cause="flag",
-            message=f"Knative accepts {', '.join(flags)} only if {' and '.join(keys)} is enabled in its "
+            "flag",
+            f"Knative accepts {', '.join(flags)} only if {' and '.join(keys)} is enabled in its "
             f"ConfigMap config-features{warn}",
-            fix=f"kubectl -n knative-serving patch configmap config-features --type merge -p '{patch}'",
+            f"kubectl -n knative-serving patch configmap config-features --type merge -p '{patch}'",
             final=True,
         )
     known = any(re.search(row.text, said, re.DOTALL) for row in _ADMISSION)
@@ -307,10 +309,4 @@ def _explain(cause: str, rows: Sequence[_Known], said: str, **values: str) -> Di
     row, found = next((row, found) for row in rows if (found := re.search(row.text, said, re.DOTALL)) is not None)
     groups = {name: text or name.upper() for name, text in found.groupdict().items()}
     shown = {**values, **groups, "said": quote(groups.get("said", said))}
-    return Diagnosis(
-        cause=cause,
-        message=row.message.format(**shown),
-        fix=row.fix.format(**shown),
-        final=row.final,
-        key=row.key,
-    )
+    return Diagnosis(cause, row.message.format(**shown), row.fix.format(**shown), final=row.final, key=row.key)

@@ -8,7 +8,7 @@ import pytest
 
 from eaves.errors import NotFoundError, StartError, UnreachableClusterError
 from knative.client.cluster import Cluster
-from knative.readiness.wait import Rows, wait_ready
+from knative.status.readiness import Rows, wait_ready
 from tests.cluster.expanded import (
     NAME,
     NAMESPACE,

@@ -10,15 +10,15 @@ from eaves.errors import StartError
 from knative.client.cluster import Cluster
 from knative.deploy.apply import apply_app
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
-from knative.readiness.wait import Rows, wait_ready
 from knative.resources.rendering import render_app
 from knative.rollout import parse_rollout_status
 from knative.settings import ClusterApp, KnativeSettings
+from knative.status.readiness import Rows, wait_ready
 from tests.cluster.apps import NAME, at_site, full_app, full_settings, plain_app
 from tests.cluster.deploys import HOME, OWNER, SITE
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster
-from tests.integration.knative.readiness.test_parts import put_pod
+from tests.integration.knative.status.test_parts import put_pod
 from tests.waiting import wait_until
 
 STATEFUL_SET, TRIGGER = "apps/v1/StatefulSet", "eventing.knative.dev/v1/Trigger"
@@ -67,7 +67,7 @@ def test_a_stale_condition_of_a_trigger_is_waited_for_until_the_deadline(
     waited: list[Rows] = []
     with ThreadPoolExecutor() as threads:
         waiting = threads.submit(
-            wait_ready, cluster, NAME, manifests, timeout_s=30, poll_s=0.1, patience_s=0.3,
+            wait_ready, cluster, NAME, manifests, timeout_s=30, poll_s=0.1, max_fault_s=0.3,
             show=waited.append,
         )  # fmt: skip
         wait_until(lambda: waiting.done() or len(waited) > 10, 10, what="more than the patience")

@@ -15,16 +15,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from eaves.artifact.manifest import CLASSIFY
 from eaves.errors import ConflictError, DeniedError, InvalidError
-from knative.client.kinds import CONFIG_MAP, SERVICE, ObjectKind
-from knative.deploy.function_image import FunctionImage
-from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL
+from knative.client.kinds import CONFIG_MAP, SERVICE, Manifest, Object, ObjectKind
+from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL, labels_of
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -38,7 +37,7 @@ It differs from `eaves`, because applying an empty ConfigMap as `eaves` would em
 """
 ATTEMPTS = 5
 """Number of attempts to change the inventory while other commands of the same deployment change it."""
-Manifests = Sequence[Mapping[str, Any]]
+Manifests = Sequence[Object]
 
 
 class ObjectKey(NamedTuple):
@@ -47,6 +46,21 @@ class ObjectKey(NamedTuple):
     kind: str
     namespace: str
     name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionImage:
+    """The container image that a cluster runs for a function.
+
+    Attributes:
+        name: Name by digest, `REPOSITORY@sha256:...`.
+        artifact_digest: sha256 of the artifact's manifest in hexadecimal; empty when the registry wasn't asked.
+        task: Task of the artifact: classify, embed or tensor.
+    """
+
+    name: str
+    artifact_digest: str = ""
+    task: str = CLASSIFY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +106,23 @@ class DeploymentRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceMemory:
+    """What a workspace (a directory with an eaves.yaml) remembers about a site between two commands.
+
+    Attributes:
+        known: `DeploymentRecord.mark` of the newest deployment of the site when this workspace last wanted the same as
+            the cluster; empty when it never did.
+        pending: Container image of a deploy from this workspace that hasn't reached the site yet; None when there is
+            none.
+        pending_declared: Container image that eaves.yaml named at that deploy.
+    """
+
+    known: str = ""
+    pending: FunctionImage | None = None
+    pending_declared: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
     """The record of an app's objects in a cluster.
 
@@ -113,15 +144,10 @@ class Inventory:
         """Raise an error when another user deployed or removed the app since this inventory's deployment was recorded.
 
         Args:
-            cluster: Connection to the site's cluster.
             before: The next action, for the error's message, such as `its rollout began`.
 
         Returns:
             The inventory as it is now.
-
-        Raises:
-            ConflictError: When the deployment is no longer the newest; the message names who deployed what, and when.
-            ClusterError: When a request to the cluster is refused or fails.
         """
         found = read_inventory(cluster, self.app)
         if found.deployment != self.deployment:
@@ -155,13 +181,7 @@ def take_over(image: str, site: str) -> str:
 
 
 def read_inventory(cluster: Cluster, app: str) -> Inventory:
-    """Read the inventory of an app from the cluster's namespace; it is empty when the app has none.
-
-    Raises:
-        ConflictError: When a ConfigMap of that name is not an inventory of this app.
-        InvalidError: When the inventory is damaged.
-        ClusterError: When a request to the cluster is refused or fails.
-    """
+    """Read the inventory of an app from the cluster's namespace; it is empty when the app has none."""
     found = cluster.get(CONFIG_MAP, inventory_name(app))
     return Inventory(app=app) if found is None else _parse(found, cluster, app)
 
@@ -185,17 +205,11 @@ def take_number(
     When the deploy is killed after this, `eaves reconcile` applies the recorded deployment.
 
     Args:
-        cluster: Connection to the site's cluster.
-        app: Name of the app.
         deployment: The deployment to record, without number and time.
         seen: The inventory that the decision to deploy was based on; None replaces whatever deployment is recorded.
 
     Returns:
         The inventory with the recorded deployment, and the deployment that it replaced.
-
-    Raises:
-        ConflictError: When another user deployed at the same time, or since `seen` was read; then nothing is recorded.
-        ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, app) if seen is None else seen
     number = (inventory.deployment.sequence if inventory.deployment is not None else 0) + 1
@@ -210,10 +224,6 @@ def note_removal(cluster: Cluster, app: str, by: str) -> None:
     """Record that an app is being removed, so that neither a deploy in progress nor `reconcile` applies objects again.
 
     Nothing is recorded for an app without a record of a deployment.
-
-    Raises:
-        ConflictError: When another user deploys at the same time.
-        ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, app)
     if inventory.deployment is not None and inventory.deployment.image:
@@ -234,16 +244,11 @@ def change_inventory(
     removed during a deploy, or two processes reconcile. Their changes are kept.
 
     Args:
-        cluster: Connection to the cluster, in the app's namespace.
         inventory: The inventory as it was read or written last.
         change: Function that returns the new inventory, given the present one; it is called again when another process
             wrote first.
         before: The next action, for the error's message.
         mine: The deployment that the caller works on; None means that of `inventory`.
-
-    Raises:
-        ConflictError: When another user deployed or removed the app since the inventory was read.
-        ClusterError: When a request to the cluster is refused or fails.
     """
     for _ in range(ATTEMPTS):
         try:
@@ -266,10 +271,6 @@ def write_inventory(cluster: Cluster, inventory: Inventory) -> Inventory:
 
     Returns:
         The inventory with its new `version`.
-
-    Raises:
-        ConflictError: When the inventory has changed since it was read.
-        ClusterError: When the inventory can't be written.
     """
     version, uid = (inventory.version, inventory.uid) if inventory.version else _create(cluster, inventory.app)
     manifest = _manifest(inventory.app)
@@ -299,15 +300,15 @@ def _create(cluster: Cluster, app: str) -> tuple[str, str]:
     return str(made["metadata"]["resourceVersion"]), str(made["metadata"]["uid"])
 
 
-def _manifest(app: str) -> dict[str, Any]:
+def _manifest(app: str) -> Manifest:
     labels = {MANAGED_LABEL: MANAGED_VALUE, PART_LABEL: PART, APP_LABEL: app}
     metadata = {"name": inventory_name(app), "labels": labels}
     return {"apiVersion": CONFIG_MAP.api_version, "kind": CONFIG_MAP.kind, "metadata": metadata}
 
 
-def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
+def _parse(found: Object, cluster: Cluster, app: str) -> Inventory:
     metadata, name = found["metadata"], inventory_name(app)
-    labels = metadata.get("labels") or {}
+    labels = labels_of(found)
     if labels.get(PART_LABEL) != PART or labels.get(APP_LABEL) != app:
         raise ConflictError(
             f"{cluster.name}: the labels of ConfigMap {name} in {cluster.namespace} are not those of an inventory",
