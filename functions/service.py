@@ -24,12 +24,12 @@ from eaves.errors import (
 )
 from eaves.events import DATADIGEST, DATAREF, Event, reply_id, source_uri
 from functions.metrics import Metrics
-from functions.model.model_loading import LoadingModel
-from functions.model.pipeline import Array, Pipeline, Prediction
+from functions.model_loading import LoadingModel
+from functions.pipeline import Array, Pipeline, Prediction
 from functions.settings import FunctionSettings
 
 if TYPE_CHECKING:
-    from functions.fetch.dataref import DatarefFetcher, FetchedData
+    from functions.dataref import DatarefFetcher, FetchedData
 
 
 PASSED_ON = ("partitionkey", "sequence", "datadigest", "traceparent", "tracestate")
@@ -264,15 +264,15 @@ def build_reply(cause: Event, prediction: Prediction, predictor: Pipeline, setti
 def _open_fetcher(settings: FunctionSettings, environ: Mapping[str, str]) -> DatarefFetcher:
     """Create the fetcher of datarefs; its modules are imported only when used, because TLS delays a cold start."""
     from eaves.http_client.proxies import parse_proxies
-    from functions.fetch.dataref import DatarefFetcher
-    from functions.fetch.url_policy import UrlPolicy
+    from functions.dataref import DatarefFetcher
+    from functions.url_policy import UrlPolicy
 
     reach = UrlPolicy(
         hosts=settings.dataref_hosts, schemes=settings.dataref_schemes, networks=settings.dataref_networks
     )
     signer = None
     if settings.dataref_credentials is not None:
-        from functions.fetch.request_signer import RequestSigner
+        from functions.request_signer import RequestSigner
 
         signer = RequestSigner(settings.dataref_credentials, region=settings.dataref_region)
     return DatarefFetcher(

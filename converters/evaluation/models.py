@@ -139,7 +139,7 @@ class ArtifactModel(EvaluatedModel):
     def __init__(self, path: Path) -> None:
         from eaves.inference.handler import load_handler
         from eaves.inference.session import open_session
-        from functions.model.pipeline import open_predictor
+        from functions.pipeline import open_predictor
         from functions.settings import ServeSettings
 
         artifact = open_artifact(path)

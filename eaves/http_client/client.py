@@ -35,7 +35,7 @@ MAX_ERROR_BYTES = 64 << 10
 """Maximum number of bytes that are read of the body of a response that isn't a success."""
 KEEP_S = 60.0
 """Time for which an unused connection is kept, seconds. It is shorter than the time after which a function closes one
-(`functions.http.server.IDLE_S`), because a request that is sent at that moment would get no response."""
+(`functions.server.IDLE_S`), because a request that is sent at that moment would get no response."""
 BROKEN = (OSError, HTTPException)
 """Exceptions of a connection that breaks, or of an answer that isn't HTTP."""
 NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)

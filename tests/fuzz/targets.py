@@ -17,8 +17,8 @@ from eaves import events
 from eaves.errors import EavesError
 from eaves.recipe import Recipe
 from eaves.web.problem_document import MAX_BYTES
-from functions.http.app import create_app
-from functions.http.server import FunctionParser
+from functions.routes import create_app
+from functions.server import FunctionParser
 from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.models.artifact import write_colours
 from tests.fakes.models.model import FakeModel, build_classifier

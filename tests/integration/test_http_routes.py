@@ -31,7 +31,7 @@ from eaves.local.access_token import AccessToken
 from eaves.local.routes import PlatformRoutes
 from eaves.local.server import TcpPort, WebServer
 from eaves.local.supervisor import Supervisor
-from functions.http import app as functions_app
+from functions import routes as functions_app
 from functions.settings import FunctionSettings
 from tests.fakes.models.model import FakeModel
 from tests.integration.mqtt.test_publisher import running as publishing
@@ -279,9 +279,9 @@ SERVERS = {
     "eaves/local/console/manager.py": "opens the console's port, see local/console",
     "eaves/ingress/server.py": "asked here by way of relay, publisher and receiver",
     "eaves/local/server.py": "asked here; its Unix socket has mode 0600, see local/test_web.py",
-    "functions/http/app.py": "its routes are asked here",
-    "functions/http/listening_socket.py": "opens the function's port, see functions/test_process.py",
-    "functions/http/server.py": "asked here",
+    "functions/routes.py": "its routes are asked here",
+    "functions/start.py": "opens the function's port, see functions/test_process.py",
+    "functions/server.py": "asked here",
     "trainer/reader.py": "on the loopback address of a pod, see knative/training/test_train_command.py",
 }
 """What listens or has routes, and where it is tested."""

@@ -10,10 +10,10 @@ import numpy as np
 from eaves.artifact import Artifact
 from eaves.errors import EavesError
 from eaves.inference.session import Session
-from functions.model.model_loading import LoadingModel
-from functions.model.pipeline import Classifier, Pipeline, Prediction, Turn
+from functions.model_loading import LoadingModel
+from functions.pipeline import Classifier, Pipeline, Prediction, Turn
 from functions.settings import FunctionSettings, ServeSettings
-from functions.start_timing import StartTiming
+from functions.start import StartTiming
 from tests.fakes.models.artifact import ColourSession
 
 

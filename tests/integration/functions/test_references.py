@@ -18,8 +18,8 @@ from werkzeug.test import TestResponse
 
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary
 from eaves.inference.session import Session
-from functions.http.app import create_app
-from functions.model.pipeline import Classifier, Prediction, Turn
+from functions.pipeline import Classifier, Prediction, Turn
+from functions.routes import create_app
 from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.http.proxy import open_proxy
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours

@@ -15,9 +15,9 @@ from eaves.inference.graph_preparation import prepare_graph
 from eaves.inference.prepared_graphs import MIN_BYTES, detect_layout, find_graph, graph_name
 from eaves.inference.session import open_session
 from eaves.onnxruntime import VERSION
-from functions.model.model_loading import LoadingModel
+from functions.model_loading import LoadingModel
 from functions.settings import FunctionSettings
-from functions.start_timing import StartTiming
+from functions.start import StartTiming
 from tests.fakes.models.graph import build_graph, save, write_graph_artifact
 
 IMAGE = np.full((1, 8, 8, 3), 200, np.uint8)

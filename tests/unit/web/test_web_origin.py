@@ -12,7 +12,7 @@ from eaves.admin.server import AdminServer
 from eaves.ingress import IngressLimits, IngressServer, Response
 from eaves.ingress.store_route import StoreRoute
 from eaves.web.origin import find_foreign, is_loopback_host
-from functions.http.app import create_app
+from functions.routes import create_app
 from functions.settings import FunctionSettings
 from tests.fakes.models.model import FakeModel
 

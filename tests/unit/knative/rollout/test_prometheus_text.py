@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from eaves.errors import GoldenError
 from eaves.inference.session import Session
-from functions.http.app import create_app
 from functions.metrics import Metrics
+from functions.routes import create_app
 from functions.settings import FunctionSettings
 from knative.rollout.counters import RequestCounters
 from knative.rollout.scrape import parse_counters

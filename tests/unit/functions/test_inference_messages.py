@@ -13,7 +13,7 @@ import pytest
 
 from eaves.artifact import TensorSpec
 from eaves.errors import InputError, TensorError
-from functions.http.inference_messages import (
+from functions.inference_messages import (
     MAX_EXAMPLES,
     MAX_MARKS,
     MAX_VALUES,

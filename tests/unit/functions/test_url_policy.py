@@ -6,8 +6,8 @@ import pytest
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ClaimError, ConfigError, UnreachableError
-from functions.fetch.url_policy import UrlPolicy
 from functions.settings import FunctionSettings
+from functions.url_policy import UrlPolicy
 
 REACH = UrlPolicy(hosts=["store.example", "*.cdn.example", "minio.example:9000"])
 

@@ -3,7 +3,7 @@
 A host's addresses are resolved once and checked, and the connection uses the checked address itself, so a name that
 resolves to another address a moment later has no effect. Each redirect passes the same checks; bytes and time are
 limited. A tunnel through a proxy leads to the checked address too. Requests for
-private objects are signed (`functions.fetch.request_signer`), and never after a redirect to another host.
+private objects are signed (`functions.request_signer`), and never after a redirect to another host.
 
 While a link is down, something else may answer in the store's place: a router, a captive portal, a proxy. So the event
 is at fault only by an answer that proves to be the store's own:
@@ -38,10 +38,10 @@ from eaves.http_client.client import BROKEN, CHUNK_BYTES, HttpClient, HttpRespon
 from eaves.http_client.headers import REDIRECTS
 from eaves.http_client.proxies import DIRECT, PORTS, Proxies, Proxy
 from eaves.http_client.trust import build_tls_context
-from functions.fetch.url_policy import IpAddress, UrlPolicy, is_presigned
+from functions.url_policy import IpAddress, UrlPolicy, is_presigned
 
 if TYPE_CHECKING:
-    from functions.fetch.request_signer import RequestSigner
+    from functions.request_signer import RequestSigner
 
 
 LATER = "send again later"
@@ -115,7 +115,7 @@ class FetchedData:
     Attributes:
         data: The data.
         content_type: Their content type; empty when the answer had none.
-        proven: Whether the answer was the store's own (`functions.fetch.dataref`).
+        proven: Whether the answer was the store's own (`functions.dataref`).
     """
 
     data: bytes

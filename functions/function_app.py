@@ -75,7 +75,7 @@ class FunctionApp:
 
     def refuse(self, status: int, detail: str, path: str) -> Any:
         """Return the response to a request that the HTTP server refuses, and count it."""
-        from functions.http import problems  # with Flask, which a start doesn't wait for
+        from functions import problems  # with Flask, which a start doesn't wait for
 
         with self.flask.app_context():
             response = problems.refusal_response(status, detail, path=path)

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 from eaves.credentials.folder import AwsKeys, read_aws_keys, read_credentials
 from eaves.errors import ClaimDeniedError, ConfigError
 from eaves.http_client.proxies import PORTS
-from functions.fetch.url_policy import is_presigned
+from functions.url_policy import is_presigned
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _UNRESERVED = "-_.~"

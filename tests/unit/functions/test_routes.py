@@ -1,4 +1,4 @@
-"""The HTTP contract: every row of the status table of functions/http/problems.py, in every way a request can come."""
+"""The HTTP contract: every row of the status table of functions/problems.py, in every way a request can come."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from eaves.errors import GoldenError, ImageTooLargeError
 from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event, decode, encode_binary, encode_structured
 from eaves.inference.session import Session
 from eaves.web.problem_document import MAX_BYTES
-from functions.http.app import create_app
-from functions.model.model_loading import LoadingModel
-from functions.model.pipeline import Turn
+from functions.model_loading import LoadingModel
+from functions.pipeline import Turn
+from functions.routes import create_app
 from functions.settings import FunctionSettings
-from functions.start_timing import StartTiming
+from functions.start import StartTiming
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import BrokenClassifier, FakeModel, build_classifier
 from tests.waiting import wait_until

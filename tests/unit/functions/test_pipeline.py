@@ -13,7 +13,7 @@ import pytest
 from eaves.artifact import Artifact
 from eaves.inference.handler import Handler
 from eaves.inference.session import Session
-from functions.model.pipeline import Classifier
+from functions.pipeline import Classifier
 from functions.settings import ServeSettings
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 

@@ -1,7 +1,7 @@
 """The HTTP routes of a function, and the responses to requests that fail. `functions.service` makes the predictions.
 
 Requests that succeed at the routes that a cold start waits for are answered before Flask, by
-`functions.http.function_app`.
+`functions.function_app`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ import eaves
 from eaves.base.prometheus import CONTENT_TYPE
 from eaves.errors import InputError, NotFoundError
 from eaves.web.origin import is_loopback_host
-from functions import metrics
-from functions.http import problems
-from functions.http.function_app import (
+from functions import metrics, problems
+from functions.function_app import (
     FAILED,
     LIVENESS,
     READINESS,
@@ -28,8 +27,8 @@ from functions.http.function_app import (
     read_body,
     tell_readiness,
 )
-from functions.model.model_loading import LoadingModel
-from functions.model.pipeline import Pipeline
+from functions.model_loading import LoadingModel
+from functions.pipeline import Pipeline
 from functions.service import Service
 from functions.settings import FunctionSettings
 
@@ -150,7 +149,7 @@ def _add_protocol(app: Flask, service: Service) -> None:
     @app.get(model)
     @app.get(version)
     def model_metadata(name: str, version: str = "") -> Response:
-        from functions.http import inference_messages  # with the first request that needs it: a start pays for imports
+        from functions import inference_messages  # with the first request that needs it: a start pays for imports
 
         predictor = service.model.require_ready()
         _check_name(service, predictor, name, version)
@@ -166,7 +165,7 @@ def _add_protocol(app: Flask, service: Service) -> None:
     @app.post(f"{model}/infer")
     @app.post(f"{version}/infer")
     def infer(name: str, version: str = "") -> Response:
-        from functions.http import inference_messages
+        from functions import inference_messages
 
         body, text = read_body(request.environ, service.settings.max_body_bytes), request.headers.get(JSON_BYTES, "0")
         if not text.isascii() or not text.isdecimal() or len(text) > 12:

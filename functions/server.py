@@ -22,8 +22,8 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNotImplemented
 from waitress.task import ErrorTask, WSGITask
 
-from functions.http.listening_socket import STOP_SIGNALS
 from functions.settings import FunctionSettings
+from functions.start import STOP_SIGNALS
 
 SPARE_THREADS = 4
 """Number of threads in addition to those for accepted requests. They answer probes, and requests that are refused at

@@ -7,7 +7,7 @@ import time
 import pytest
 from waitress.adjustments import Adjustments
 
-from functions.http.server import FunctionParser
+from functions.server import FunctionParser
 
 
 def parse(head: bytes) -> int:

@@ -10,7 +10,7 @@ from flask import Response
 
 from eaves import errors
 from eaves.web.problem_document import MAX_BYTES
-from functions.http.problems import (
+from functions.problems import (
     error_response,
     problem_type,
     refusal_response,

@@ -1,4 +1,4 @@
-"""Policy of the URLs and addresses that a function may fetch event data from; `functions.fetch.dataref` fetches them.
+"""Policy of the URLs and addresses that a function may fetch event data from; `functions.dataref` fetches them.
 
 Source: OWASP Server-Side Request Forgery Prevention; RFC 6890 (special-purpose addresses), RFC 6052 (NAT64).
 """

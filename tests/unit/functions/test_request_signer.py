@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from eaves.credentials.folder import AwsKeys
-from functions.fetch.request_signer import sign_get
+from functions.request_signer import sign_get
 
 S3_KEYS = AwsKeys(access_key="AKIAIOSFODNN7EXAMPLE", secret_key="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 S3_TIME = datetime(2013, 5, 24, tzinfo=UTC)

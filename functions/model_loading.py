@@ -26,13 +26,13 @@ from eaves.inference.session import (
 )
 from eaves.resource_limits import count_usable_cpus, read_memory_limit
 from functions.settings import FunctionSettings
-from functions.start_timing import StartTiming
+from functions.start import StartTiming
 
 if TYPE_CHECKING:
     from eaves.inference.handler import Handler
-    from functions.model.pipeline import Pipeline
+    from functions.pipeline import Pipeline
 
-LATER_MODULES = ("eaves.cloudevents_sdk", "functions.http.app")
+LATER_MODULES = ("eaves.cloudevents_sdk", "functions.routes")
 """Modules that a prediction for an image doesn't need: those for events, and Flask. Their import takes 70 ms."""
 LATER_IMPORT_WAIT_S = 0.5
 """Maximum seconds from the end of the loading to the import of `LATER_MODULES`, which waits for the first prediction.
@@ -195,7 +195,7 @@ class LoadingModel:
         self._timing.mark("open session")
         # The main thread imports these modules meanwhile; if it is still at it, the import waits for it.
         from eaves.inference.handler import load_handler
-        from functions.model.pipeline import open_predictor
+        from functions.pipeline import open_predictor
 
         handler = load_handler(artifact)
         self.pool = SessionPool(session, plan, self.active)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from werkzeug.test import Client
 
-from functions.http.app import build_flask
-from functions.http.function_app import FunctionApp
+from functions.function_app import FunctionApp
+from functions.routes import build_flask
 from functions.service import Service
 from functions.settings import FunctionSettings
 from tests.fakes.models.artifact import COLOURS, encode_png, write_colours
