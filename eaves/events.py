@@ -19,8 +19,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
+from eaves.base.clock import parse_timestamp
 from eaves.base.strict_json import parse_json, render_json
-from eaves.base.timestamps import parse_timestamp
 from eaves.errors import EventError, UnsupportedContentError
 
 TYPE_PREFIX = "dev.eaves."

@@ -65,8 +65,8 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
     # Two threads that import alternate on the interpreter's lock. So only what opens the session is imported first: the
     # model's own thread then opens it, which hardly needs the lock, while this thread imports what predicts and then
     # what serves.
-    timing.import_modules("numpy", "eaves.onnxruntime", "functions.model_loading")
-    from eaves.base.allocator import return_freed_memory
+    timing.import_modules("numpy", "eaves.inference.onnxruntime", "functions.model_loading")
+    from eaves.resource_limits import return_freed_memory
     from functions.model_loading import LoadingModel
 
     # Before there are threads, which keep the arena that they start with. One arena is enough, since Python's

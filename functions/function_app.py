@@ -16,7 +16,7 @@ from typing import Any
 
 from eaves import events
 from eaves.errors import ForbiddenError, UnsupportedContentError
-from eaves.web.origin import HINT, find_foreign, is_loopback_host
+from eaves.origin import HINT, find_foreign, is_loopback_host
 from functions.service import Service, encode
 
 FAILED = "eaves.failed"

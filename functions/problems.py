@@ -29,7 +29,7 @@ from flask import Response, current_app, has_app_context, has_request_context, r
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from eaves.errors import EavesError, HandlerError, OverloadedError
-from eaves.web.problem_document import CONTENT_TYPE, build_problem, error_type, find_kind, parse_problem
+from eaves.problem_document import CONTENT_TYPE, build_problem, error_type, find_kind, parse_problem
 
 PROTOCOL_CONTENT_TYPE = "application/json"
 """Content type of problem documents for requests under /v2: KServe's client reads the reason only from this type.

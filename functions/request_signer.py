@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
-from eaves.credentials.folder import AwsKeys, read_aws_keys, read_credentials
+from eaves.credentials import AwsKeys, read_aws_keys, read_credentials
 from eaves.errors import ClaimDeniedError, ConfigError
 from eaves.http_client.proxies import PORTS
 from functions.url_policy import is_presigned

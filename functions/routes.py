@@ -16,7 +16,7 @@ from flask import Flask, Response, request
 import eaves
 from eaves.base.prometheus import CONTENT_TYPE
 from eaves.errors import InputError, NotFoundError
-from eaves.web.origin import is_loopback_host
+from eaves.origin import is_loopback_host
 from functions import metrics, problems
 from functions.function_app import (
     FAILED,

@@ -21,7 +21,7 @@ from eaves.artifact.store import file_digest
 from eaves.base.clock import StopFlag
 from eaves.errors import ArtifactError, DeliveryError, ImageError
 from eaves.media_type import UNKNOWN, sniff
-from eaves.web.problem_document import parse_problem
+from eaves.problem_document import parse_problem
 from trainer.data.split.splitting import find_trained
 from trainer.evaluation import MEAN_RECALL
 from trainer.run.run import MANIFEST, open_run

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from eaves.credentials.folder import AUTHORITIES, AwsKeys, build_fault, read_aws_keys, read_credentials
+from eaves.credentials import AUTHORITIES, AwsKeys, build_fault, read_aws_keys, read_credentials
 from eaves.errors import (
     ConfigError,
     EavesError,

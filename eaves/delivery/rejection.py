@@ -10,7 +10,7 @@ from typing import Any
 
 from eaves.delivery.response_rules import shorten
 from eaves.events import DATAREF, IMAGE_REJECTED, Event, event_id, source_uri
-from eaves.web.problem_document import TYPE_PREFIX, parse_problem
+from eaves.problem_document import TYPE_PREFIX, parse_problem
 
 DESTINATION, CODE, DATA = "knativeerrordest", "knativeerrorcode", "knativeerrordata"
 """Extensions that a Knative broker adds to a dead letter: the URL that refused it, the status, and the first 1,024

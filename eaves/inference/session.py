@@ -25,8 +25,8 @@ import numpy.typing as npt
 from eaves.artifact import Artifact
 from eaves.artifact.manifest import OUTPUTS
 from eaves.errors import ArtifactError, EavesError
+from eaves.inference.onnxruntime import GraphOptimizationLevel, InferenceSession, RunOptions, SessionOptions
 from eaves.inference.prepared_graphs import detect_layout, discard_graph, find_graph
-from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, RunOptions, SessionOptions
 
 Floats = npt.NDArray[np.float32]
 SPIN_US = "10"

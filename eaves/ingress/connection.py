@@ -19,7 +19,7 @@ from eaves.errors import EavesError
 from eaves.ingress.body import CHUNKED, PIECE_BYTES, BrokenOffError, check_size, parse_headers, read_body
 from eaves.ingress.memory import MemoryReservation
 from eaves.ingress.request import Caller, Request, Response, answer_error, answer_problem
-from eaves.web.origin import HINT, find_foreign
+from eaves.origin import HINT, find_foreign
 
 if TYPE_CHECKING:
     from eaves.ingress.server import IngressServer

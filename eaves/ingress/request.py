@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from eaves.errors import EavesError, UnsupportedContentError
 from eaves.ingress.body import parse_length
 from eaves.ingress.memory import MemoryBudget, MemoryReservation
-from eaves.web.problem_document import CONTENT_TYPE, build_problem, error_type
+from eaves.problem_document import CONTENT_TYPE, build_problem, error_type
 
 if TYPE_CHECKING:
     from eaves.ingress.connection import Connection

@@ -23,7 +23,7 @@ from eaves.ingress.memory import MemoryBudget
 from eaves.ingress.request import Serve
 from eaves.ingress.tls import ServerTls
 from eaves.logs import HourlyLog
-from eaves.web.origin import is_loopback_host
+from eaves.origin import is_loopback_host
 
 BACKLOG = 128
 PAUSE_S = 0.1

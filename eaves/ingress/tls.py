@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 from eaves.base.files import Stamp, find_stamp
-from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, build_fault, read_credentials
+from eaves.credentials import AUTHORITIES, CERTIFICATE, KEY, build_fault, read_credentials
 from eaves.errors import ConfigError
 
 _log = logging.getLogger(__name__)

@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from eaves import logs
-from eaves.base.allocator import return_freed_memory
 from eaves.base.clock import SYSTEM
 from eaves.console.app import ConsoleServer, create_app
 from eaves.console.backend import ConsoleContext, ConsoleSettings
@@ -25,6 +24,7 @@ from eaves.http_client.proxies import parse_proxies
 from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import StoreRoute
 from eaves.options import build_settings, report_errors, settings_options
+from eaves.resource_limits import return_freed_memory
 from knative.client.cluster import Cluster
 from knative.console.inside_cluster import open_inside
 from knative.console.site_backend import SiteBackend

@@ -12,7 +12,7 @@ from typing import Any
 
 from eaves.base.names import NAME_PATTERN
 from eaves.config import setting
-from eaves.credentials.folder import CERTIFICATE, KEY
+from eaves.credentials import CERTIFICATE, KEY
 from knative.client.kinds import DEPLOYMENT, ROLE, ROLE_BINDING, SERVICE, SERVICE_ACCOUNT, TRIGGER
 from knative.resources.metadata import EVENTING_NAMESPACE, build_namespace_peer, reference
 from knative.resources.pod import CREDENTIALS_FOLDER, LISTEN_ALL, load_fragment

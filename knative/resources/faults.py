@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
-from eaves.credentials.redact import has_secrets, redact
 from eaves.errors import Fault
 from eaves.http_client.proxies import is_loopback
 from eaves.platform import RelaySpec, SourceSpec, TriggerSpec
+from eaves.redact import has_secrets, redact
 from eaves.sources.kind import load_kind
 from knative.resources.eventing import publisher_name
 from knative.resources.pod import find_fragment_faults

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath, PurePosixPath
 from typing import Any
 
-from eaves.credentials.redact import has_secrets
 from eaves.errors import ConfigError
 from eaves.platform import SourceSpec
+from eaves.redact import has_secrets
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
 from eaves.sources.kind import load_kind
 from knative.resources.pod import CREDENTIALS_FOLDER

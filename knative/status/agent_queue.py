@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from eaves.admin.queue import DEAD, Action, RemoteQueue, Selector, raise_refusal
 from eaves.delivery.response_rules import shorten
 from eaves.errors import ClusterError, ConflictError, DeniedError, EavesError
-from eaves.web.problem_document import revision_mark
+from eaves.problem_document import revision_mark
 from knative.deploy.inventory import read_inventory
 from knative.deploy.ownership import AppOwner
 from knative.readiness.wait import wait_routed

@@ -14,7 +14,7 @@ from werkzeug import exceptions
 import functions
 from eaves import errors
 from eaves.errors import EavesError
-from eaves.web.problem_document import TYPE_PREFIX, error_type
+from eaves.problem_document import TYPE_PREFIX, error_type
 from functions.problems import error_response
 
 ROOT = Path(__file__).parents[2]

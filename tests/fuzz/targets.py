@@ -15,8 +15,8 @@ from waitress.adjustments import Adjustments
 
 from eaves import events
 from eaves.errors import EavesError
+from eaves.problem_document import MAX_BYTES
 from eaves.recipe import Recipe
-from eaves.web.problem_document import MAX_BYTES
 from functions.routes import create_app
 from functions.server import FunctionParser
 from functions.settings import FunctionSettings, ServeSettings

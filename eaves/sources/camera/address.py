@@ -6,10 +6,9 @@ import ssl
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from eaves.credentials.folder import AUTHORITIES, Credentials
-from eaves.credentials.placeholders import fill_in
-from eaves.credentials.redact import redact, redact_values
+from eaves.credentials import AUTHORITIES, Credentials, fill_in
 from eaves.reachability import PORTS
+from eaves.redact import redact, redact_values
 from eaves.sources.camera.kind import CameraSettings
 from eaves.sources.camera.wire import StreamRequest
 

@@ -8,8 +8,8 @@ from dataclasses import MISSING, dataclass
 from urllib.parse import urlsplit
 
 from eaves.config import setting
-from eaves.credentials.redact import has_secrets_in_path
 from eaves.reachability import PORTS, find_address
+from eaves.redact import has_secrets_in_path
 from eaves.sources.context import SourceContext
 from eaves.sources.kind import SourceKind
 

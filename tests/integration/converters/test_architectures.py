@@ -14,8 +14,8 @@ from converters.convert import convert
 from converters.settings import ConvertSettings
 from eaves.artifact import check
 from eaves.config import SettingsLayer, build
+from eaves.inference.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 from eaves.inference.session import open_session
-from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 from tests.inputs.artifacts import CLASSES, build_tiny_dataset
 from trainer.model.architectures import ARCHITECTURES, SCALES
 from trainer.run.run import Run

@@ -12,9 +12,9 @@ from eaves.artifact import Artifact
 from eaves.artifact.store import MODEL
 from eaves.errors import ArtifactError, GoldenError
 from eaves.inference.graph_preparation import prepare_graph
+from eaves.inference.onnxruntime import VERSION
 from eaves.inference.prepared_graphs import MIN_BYTES, detect_layout, find_graph, graph_name
 from eaves.inference.session import open_session
-from eaves.onnxruntime import VERSION
 from functions.model_loading import LoadingModel
 from functions.settings import FunctionSettings
 from functions.start import StartTiming

@@ -19,8 +19,8 @@ NEEDLESS = {
         "functions.url_policy",
         "functions.request_signer",
         "eaves.http_client",
-        "eaves.credentials.folder",
-        "eaves.credentials.placeholders",
+        "eaves.credentials",
+        "eaves.credentials",
     ),  # only where they are used
 }
 

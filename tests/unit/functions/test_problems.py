@@ -9,7 +9,7 @@ import pytest
 from flask import Response
 
 from eaves import errors
-from eaves.web.problem_document import MAX_BYTES
+from eaves.problem_document import MAX_BYTES
 from functions.problems import (
     error_response,
     problem_type,

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from eaves.credentials.folder import AwsKeys
+from eaves.credentials import AwsKeys
 from functions.request_signer import sign_get
 
 S3_KEYS = AwsKeys(access_key="AKIAIOSFODNN7EXAMPLE", secret_key="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")

@@ -18,7 +18,7 @@ from eaves.artifact import Artifact
 from eaves.errors import GoldenError, ImageTooLargeError
 from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event, decode, encode_binary, encode_structured
 from eaves.inference.session import Session
-from eaves.web.problem_document import MAX_BYTES
+from eaves.problem_document import MAX_BYTES
 from functions.model_loading import LoadingModel
 from functions.pipeline import Turn
 from functions.routes import create_app

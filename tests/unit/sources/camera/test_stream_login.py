@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.credentials.folder import Credentials, read_credentials
+from eaves.credentials import Credentials, read_credentials
 from eaves.sources.camera.address import StreamLogin, build_url
 from eaves.sources.camera.kind import CameraSettings
 

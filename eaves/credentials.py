@@ -1,4 +1,4 @@
-"""Credentials in a folder with one file each, as Kubernetes mounts a Secret.
+"""Credentials of a process, in a folder with one file each, as Kubernetes mounts a Secret.
 
 The same folder works on a laptop and in a pod. Files are read at each connection, so that a changed password or a
 renewed certificate is used without a restart.
@@ -10,6 +10,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from eaves.errors import ConfigError, Fault
 
@@ -183,3 +184,20 @@ def _read(path: Path) -> str:
 def build_fault(path: Path | None, message: str, hint: str) -> ConfigError:
     """Build the error about a folder of credentials, or a file in it."""
     return ConfigError([Fault(origin="credentials", path=str(path), message=message)], hint=hint)
+
+
+def fill_in(address: str, credentials: Credentials) -> str:
+    """Return the address with `{username}` and `{password}` replaced by the credentials, percent-encoded.
+
+    Some cameras require them in the path or the query, and eaves.yaml should contain no credentials. They aren't
+    replaced in the host, which would be looked up by name.
+    """
+
+    def fill(text: str) -> str:
+        for name, value in (("username", credentials.username), ("password", credentials.password)):
+            text = text.replace(f"{{{name}}}", quote(value, safe=""))
+        return text
+
+    parts = urlsplit(address)
+    user, at, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{fill(user)}{at}{host}", path=fill(parts.path), query=fill(parts.query)))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from eaves.base.timestamps import parse_timestamp
+from eaves.base.clock import parse_timestamp
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

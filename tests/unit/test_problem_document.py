@@ -13,7 +13,7 @@ from eaves.ingress.request import answer_error
 from eaves.local.routes import PlatformRoutes
 from eaves.local.server import TcpPort, WebServer
 from eaves.local.supervisor import Supervisor
-from eaves.web.problem_document import (
+from eaves.problem_document import (
     CONTENT_TYPE,
     MAX_BYTES,
     build_problem,

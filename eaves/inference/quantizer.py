@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import eaves.inference.onnxruntime  # noqa: F401 - it switches the telemetry off, before the imports below
+
+# isort: split
 from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer

@@ -11,7 +11,7 @@ import pytest
 from eaves.admin.server import AdminServer
 from eaves.ingress import IngressLimits, IngressServer, Response
 from eaves.ingress.store_route import StoreRoute
-from eaves.web.origin import find_foreign, is_loopback_host
+from eaves.origin import find_foreign, is_loopback_host
 from functions.routes import create_app
 from functions.settings import FunctionSettings
 from tests.fakes.models.model import FakeModel

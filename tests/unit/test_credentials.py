@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from eaves.credentials.folder import AwsKeys, Credentials, read_aws_keys, read_credentials
-from eaves.credentials.placeholders import fill_in
-from eaves.credentials.redact import has_secrets, redact, redact_values
+from eaves.credentials import AwsKeys, Credentials, fill_in, read_aws_keys, read_credentials
 from eaves.errors import ConfigError
+from eaves.redact import has_secrets, redact, redact_values
 
 
 def test_a_folder_as_kubernetes_mounts_a_secret(tmp_path: Path) -> None:
