@@ -22,6 +22,9 @@ from functions.service import Service, encode
 FAILED = "eaves.failed"
 """Key of the error in the environment of a request whose response Flask's error handlers make."""
 LIVENESS, READINESS = "/health/liveness", "/health/readiness"
+PREDICT = ("POST", "/")
+DIRECT = (PREDICT, ("GET", READINESS), ("GET", LIVENESS))
+"""Method and path of the requests that are answered before Flask."""
 PROBE_WAIT_S = 0.09
 """Maximum seconds that a readiness probe waits for a model that loads, so that it is answered when the model is ready.
 While a replica starts, Knative's queue-proxy gives a probe 100 ms, and sends the next one after that.
@@ -101,17 +104,13 @@ class FunctionApp:
         """Return the response to a prediction or a probe; None for requests of Flask's routes."""
         service, kind = self._service, "other"
         request = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-        if request == ("POST", "/"):
-            check_request(environ, is_local=self._is_local)
-            answer, kind = predict(service, environ), "predict"
-        elif request == ("GET", READINESS):
-            check_request(environ, is_local=self._is_local)
-            answer = tell_readiness(service)
-        elif request == ("GET", LIVENESS):
-            check_request(environ, is_local=self._is_local)
-            answer = tell_liveness()
-        else:
+        if request not in DIRECT:
             return None
+        check_request(environ, is_local=self._is_local)
+        if request == PREDICT:
+            answer, kind = predict(service, environ), "predict"
+        else:
+            answer = answer_readiness(service) if request[1] == READINESS else _answer_status("alive")
         service.metrics.count("eaves_requests_total", kind=kind, status=str(answer.status), problem="")
         return answer
 
@@ -184,7 +183,7 @@ def predict(service: Service, environ: Environ) -> DirectAnswer:
     return DirectAnswer(headers=headers, body=body, close=log)
 
 
-def tell_readiness(service: Service) -> DirectAnswer:
+def answer_readiness(service: Service) -> DirectAnswer:
     """Answer a readiness probe, which waits a little for a model that loads.
 
     Raises:
@@ -192,12 +191,11 @@ def tell_readiness(service: Service) -> DirectAnswer:
     """
     service.model.wait(PROBE_WAIT_S)
     service.model.require_ready()
-    return DirectAnswer(headers={"Content-Type": "application/json"}, body=encode({"status": "ready"}).encode())
+    return _answer_status("ready")
 
 
-def tell_liveness() -> DirectAnswer:
-    """Answer a liveness probe."""
-    return DirectAnswer(headers={"Content-Type": "application/json"}, body=encode({"status": "alive"}).encode())
+def _answer_status(status: str) -> DirectAnswer:
+    return DirectAnswer(headers={"Content-Type": "application/json"}, body=encode({"status": status}).encode())
 
 
 def read_body(environ: Environ, max_bytes: int) -> bytes:

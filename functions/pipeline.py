@@ -29,7 +29,7 @@ from eaves.inference.session import Runner
 from functions.settings import ServeSettings
 
 Array = npt.NDArray[Any]
-Turn = Callable[[], AbstractContextManager[None]]
+Turn = Callable[[], AbstractContextManager[object]]
 """Function whose context manager waits for a turn to run the model, and holds it until the end of the block."""
 
 

@@ -43,7 +43,7 @@ _LOOK = "find this id in the function's log"
 _log = logging.getLogger(__name__)
 
 
-def error_response(error: Exception, *, path: str = "") -> Response:
+def error_response(error: Exception) -> Response:
     """Build the response to a request that failed; for a fault, the log gets the traceback, and the sender its id.
 
     What a handler's failure says may quote the request's data, so the sender gets only the id of that too.
@@ -53,11 +53,11 @@ def error_response(error: Exception, *, path: str = "") -> Response:
             what = "the artifact's handler failed"
             return _problem(error.http_status, "handler", f"{what}, error {_log_fault(what, error)}", _LOOK)
         case EavesError():
-            response = _problem(error.http_status, error_type(type(error)), error.message, error.hint, path=path)
+            response = _problem(error.http_status, error_type(type(error)), error.message, error.hint)
             if isinstance(error, OverloadedError):
                 response.headers["Retry-After"] = str(RETRY_AFTER_S)
         case HTTPException():  # Flask or werkzeug refused the request (404, 405, 413, ...)
-            response = refusal_response(error.code or 500, error.description or error.name, path=path)
+            response = refusal_response(error.code or 500, error.description or error.name)
             if isinstance(error, MethodNotAllowed) and error.valid_methods:
                 response.headers["Allow"] = ", ".join(sorted(error.valid_methods))  # RFC 9110, section 15.5.6
         case _:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from flask import Flask, Response, request
@@ -22,47 +21,18 @@ from functions.function_app import (
     FAILED,
     LIVENESS,
     READINESS,
-    FunctionApp,
+    answer_readiness,
     check_request,
     read_body,
-    tell_readiness,
 )
-from functions.model_loading import LoadingModel
 from functions.pipeline import Pipeline
 from functions.service import Service
-from functions.settings import FunctionSettings
 
 JSON_BYTES = "Inference-Header-Content-Length"
 PLATFORM = "onnxruntime_onnx"
 REVISION_VARIABLE = "K_REVISION"
 """Environment variable with the name of the function's revision; Knative Serving sets it in each pod.
 Source: knative/serving, docs/runtime-contract.md, "Process" > "Environment variables"."""
-
-
-def create_app(
-    model: LoadingModel,
-    settings: FunctionSettings,
-    *,
-    concurrency: int,
-    environ: Mapping[str, str] = MappingProxyType({}),
-) -> Flask:
-    """Create the application of one function as a Flask application, which answers every request as the process does.
-
-    Args:
-        model: The model, loading or loaded.
-        settings: The function's settings.
-        concurrency: Number of concurrent predictions.
-        environ: Environment variables, for the proxies that datarefs are fetched through, and for the name of the
-            function's revision.
-
-    Raises:
-        ConfigError: When datarefs are enabled and a proxy's address is invalid.
-    """
-    service = Service(model, settings, concurrency=concurrency, environ=environ)
-    app = build_flask(service, environ)
-    others = app.wsgi_app
-    app.wsgi_app = FunctionApp(service, lambda: others)  # type: ignore[method-assign]
-    return app
 
 
 def build_flask(service: Service, environ: Mapping[str, str]) -> Flask:
@@ -99,7 +69,7 @@ def build_flask(service: Service, environ: Mapping[str, str]) -> Flask:
 def _add_routes(app: Flask, service: Service) -> None:
     """Add the routes; Flask knows those that `FunctionApp` answers for other methods, and for what fails there."""
     app.add_url_rule("/", "predict", lambda: "", methods=["POST"])
-    app.add_url_rule(READINESS, "readiness", lambda: tell_readiness(service).body)
+    app.add_url_rule(READINESS, "readiness", lambda: answer_readiness(service).body)
     app.add_url_rule(LIVENESS, "liveness", lambda: "")
 
     @app.get("/metrics")

@@ -120,9 +120,9 @@ class Service:
         """
         results = []
         for example in examples:
-            with self.model.active.running(), self.admission.permit():
+            with self.model.active.running(), self.admission.permits:
                 start = time.perf_counter()
-                results.append(predictor.run(example, turn=self.admission.turn))
+                results.append(predictor.run(example, turn=lambda: self.admission.turns))
             self.metrics.observe("tensor", time.perf_counter() - start)
         return results
 
@@ -159,41 +159,30 @@ class Service:
             ) from error
 
     def _predict(self, data: bytes, content_type: str) -> tuple[Prediction, Pipeline]:
-        media_type = content_type.partition(";")[0].strip().lower()
+        media_type, waited_s = content_type.partition(";")[0].strip().lower(), 0.0
+
+        @contextmanager
+        def waiting(permit: AbstractContextManager[object]) -> Iterator[None]:
+            nonlocal waited_s
+            start = time.perf_counter()
+            with permit:
+                waited_s += time.perf_counter() - start
+                yield
+
         with self.model.use() as predictor:
             if data and not predictor.accepts(media_type):
                 raise UnsupportedContentError(
                     f"the content type {content_type[:64]!r} is not supported",
                     hint=f"send one of: {', '.join(predictor.content_types)}",
                 )
-            queue = Waiting()
-            with self.model.active.running(), queue.until(self.admission.permit()):
-                prediction = predictor.predict(data, turn=lambda: queue.until(self.admission.turn()))
-        self.metrics.observe("queue", queue.seconds)
+            with self.model.active.running(), waiting(self.admission.permits):
+                prediction = predictor.predict(data, turn=lambda: waiting(self.admission.turns))
+        self.metrics.observe("queue", waited_s)
         for stage, duration_ms in prediction.timings_ms.items():
             self.metrics.observe(stage, duration_ms / 1000)
         known = len(predictor.artifact.manifest.labels)
         self.metrics.count("eaves_predictions_total", known=known, label=prediction.attributes.get("label", ""))
         return prediction, predictor
-
-
-class Waiting:
-    """Time that one request waits for permits.
-
-    Attributes:
-        seconds: Sum of all waits so far, seconds.
-    """
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    @contextmanager
-    def until(self, permit: AbstractContextManager[None]) -> Iterator[None]:
-        """Wait for a permit, and hold it until the end of the block."""
-        start = time.perf_counter()
-        with permit:
-            self.seconds += time.perf_counter() - start
-            yield
 
 
 def _find_type(fetched: FetchedData) -> str:
@@ -295,14 +284,19 @@ class Admission:
     Args:
         concurrency: Maximum number of concurrent runs of the model; `AHEAD` more requests hold a permit.
         queue: Maximum number of requests that wait.
+
+    Attributes:
+        permits: Permits to make one prediction; their holder holds a queue slot.
+        turns: Turns to run the model once; their holder holds a permit.
+        inside: Number of requests that hold a queue slot.
     """
 
     def __init__(self, *, concurrency: int, queue: int) -> None:
-        self._permits = threading.Semaphore(concurrency + AHEAD)
-        self._turns = threading.Semaphore(concurrency)
-        self._places = threading.Semaphore(concurrency + queue)
+        self.permits = threading.Semaphore(concurrency + AHEAD)
+        self.turns = threading.Semaphore(concurrency)
+        self._max_inside = concurrency + queue
         self._lock = threading.Lock()
-        self._inside = 0
+        self.inside = 0
 
     @contextmanager
     def queue_slot(self) -> Iterator[None]:
@@ -313,39 +307,15 @@ class Admission:
         Raises:
             OverloadedError: At once, when the queue is full.
         """
-        if not self._places.acquire(blocking=False):
-            raise OverloadedError("the function's queue is full", hint="send again later")
         with self._lock:
-            self._inside += 1
+            if self.inside >= self._max_inside:
+                raise OverloadedError("the function's queue is full", hint="send again later")
+            self.inside += 1
         try:
             yield
         finally:
             with self._lock:
-                self._inside -= 1
-            self._places.release()
-
-    @contextmanager
-    def permit(self) -> Iterator[None]:
-        """Wait for a permit to make one prediction, and hold it until the end of the block.
-
-        The caller holds a queue slot.
-        """
-        with self._permits:
-            yield
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for a turn to run the model once, and hold it until the end of the block.
-
-        The caller holds a permit.
-        """
-        with self._turns:
-            yield
-
-    @property
-    def inside(self) -> int:
-        """Number of requests that hold a queue slot."""
-        return self._inside
+                self.inside -= 1
 
 
 class FetchMemory:

@@ -10,7 +10,7 @@ from eaves.errors import OciError
 from eaves.oci.descriptor import parse_reference
 
 if TYPE_CHECKING:
-    from eaves.oci.registry.registry import Access
+    from eaves.oci.registry.transport import Access
     from eaves.oci.signatures import PublicKey
 
 

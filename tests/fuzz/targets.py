@@ -17,11 +17,10 @@ from eaves import events
 from eaves.errors import EavesError
 from eaves.problem_document import MAX_BYTES
 from eaves.recipe import Recipe
-from functions.routes import create_app
 from functions.server import FunctionParser
 from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.models.artifact import write_colours
-from tests.fakes.models.model import FakeModel, build_classifier
+from tests.fakes.models.model import FakeModel, build_classifier, create_app
 from tests.fuzz.mutations import mutate, text
 from tests.inputs import hostile, pictures
 

@@ -31,9 +31,8 @@ from eaves.local.access_token import AccessToken
 from eaves.local.routes import PlatformRoutes
 from eaves.local.server import TcpPort, WebServer
 from eaves.local.supervisor import Supervisor
-from functions import routes as functions_app
 from functions.settings import FunctionSettings
-from tests.fakes.models.model import FakeModel
+from tests.fakes.models.model import FakeModel, create_app
 from tests.integration.mqtt.test_publisher import running as publishing
 from tests.processes.function import Function
 from tests.processes.receiving import TOKEN, receiving
@@ -105,7 +104,7 @@ FUNCTION = FunctionSettings(name="digits", host="127.0.0.1")
 ROUTES = [
     *list_platform("broker"),
     *list_platform("open broker"),
-    *list_flask("function", functions_app.create_app(FakeModel(), FUNCTION, concurrency=1)),
+    *list_flask("function", create_app(FakeModel(), FUNCTION, concurrency=1)),
     *list_module("relay", relay, Route("relay", "POST", "/")),
     Route("publisher", "POST", "/"),
     Route("publisher", "GET", "/nowhere"),

@@ -12,9 +12,8 @@ from eaves.admin.server import AdminServer
 from eaves.ingress import IngressLimits, IngressServer, Response
 from eaves.ingress.store_route import StoreRoute
 from eaves.origin import find_foreign, is_loopback_host
-from functions.routes import create_app
 from functions.settings import FunctionSettings
-from tests.fakes.models.model import FakeModel
+from tests.fakes.models.model import FakeModel, create_app
 
 
 @pytest.mark.parametrize("host", ["127.0.0.2", "localhost", "::1"])

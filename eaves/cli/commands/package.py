@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from eaves.oci.copy import ImageLocation
     from eaves.oci.descriptor import Descriptor
     from eaves.oci.package import Packaged
-    from eaves.oci.registry.registry import Access
+    from eaves.oci.registry.transport import Access
 
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "eaves" / "oci"

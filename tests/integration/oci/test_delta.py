@@ -15,7 +15,8 @@ from eaves.oci.copy import copy_image
 from eaves.oci.descriptor import Descriptor, parse_reference
 from eaves.oci.layout import create_layout
 from eaves.oci.package import Base, Packaged, package
-from eaves.oci.registry.registry import Access, Registry
+from eaves.oci.registry.registry import Registry
+from eaves.oci.registry.transport import Access
 from tests.container_images.packaging import build_base, this_platform
 from tests.container_images.registries import LocalRegistry, serve_registry
 from tests.fakes.models.artifact import write_colours

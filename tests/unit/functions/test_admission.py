@@ -19,7 +19,7 @@ def test_as_many_as_fit_are_let_in_and_the_next_is_refused(concurrency: int, que
 
     def work() -> None:
         nonlocal inside, most
-        with admission.queue_slot(), admission.permit(), admission.turn():
+        with admission.queue_slot(), admission.permits, admission.turns:
             with lock:
                 inside += 1
                 most = max(most, inside)
@@ -43,7 +43,7 @@ def test_one_more_request_than_runs_is_let_in_to_be_decoded() -> None:
     admission, go, inside = Admission(concurrency=2, queue=3), threading.Event(), []
 
     def work() -> None:
-        with admission.queue_slot(), admission.permit():
+        with admission.queue_slot(), admission.permits:
             inside.append(True)
             go.wait(10)
 

@@ -21,11 +21,10 @@ from eaves.inference.session import Session
 from eaves.problem_document import MAX_BYTES
 from functions.model_loading import LoadingModel
 from functions.pipeline import Turn
-from functions.routes import create_app
 from functions.settings import FunctionSettings
 from functions.start import StartTiming
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
-from tests.fakes.models.model import BrokenClassifier, FakeModel, build_classifier
+from tests.fakes.models.model import BrokenClassifier, FakeModel, build_classifier, create_app
 from tests.waiting import wait_until
 
 SETTINGS = FunctionSettings(name="colours", site="barn", max_body_bytes=50_000, queue=0)

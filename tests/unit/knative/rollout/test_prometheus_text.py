@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from eaves.errors import GoldenError
 from eaves.inference.session import Session
 from functions.metrics import Metrics
-from functions.routes import create_app
 from functions.settings import FunctionSettings
 from knative.rollout.counters import RequestCounters
 from knative.rollout.scrape import parse_counters
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
-from tests.fakes.models.model import BrokenClassifier, FakeModel, build_classifier
+from tests.fakes.models.model import BrokenClassifier, FakeModel, build_classifier, create_app
 
 
 def page(*requests: tuple[str, int, str], times: dict[str, list[float]] | None = None) -> str:
