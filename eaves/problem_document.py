@@ -93,14 +93,9 @@ def describe_reason(text: str) -> str:
 
     A reason holds the beginning of a receiver's answer, so the document may be cut off. Source: RFC 9457.
     """
-    before, brace, after = text.partition("{")
+    before, _, after = text.partition("{")
     found = _DETAIL.search(after)
-    if not brace or found is None:
-        return text
-    detail = parse_problem(brace + after).get("detail")
-    if not isinstance(detail, str):
-        detail = _unescape(found[1])
-    return f"{before}{detail}"
+    return text if found is None else f"{before}{_unescape(found[1])}"
 
 
 def _shorten(document: dict[str, Any], name: str, kept: int) -> None:

@@ -23,7 +23,7 @@ def count_usable_cpus(root: Path = Path("/")) -> int:
         root: Directory with /proc and /sys.
     """
     cpus = len(os.sched_getaffinity(0))
-    quotas = [quota for folder in _groups(root, "cpu") for quota in (_quota_v1(folder), _quota_v2(folder)) if quota > 0]
+    quotas = [quota for group in _groups(root, "cpu") if (quota := _read_quota(group)) > 0]
     return max(1, min([cpus, *(math.ceil(quota) for quota in quotas)]))
 
 
@@ -49,28 +49,16 @@ def _parse_count(text: str) -> int:
     return int(text) if text.strip().isdecimal() else 0
 
 
-def _quota_v2(group: Path) -> float:
-    """Return the number of CPUs that a cgroup of version 2 may use; 0 means that it has no limit.
+def _read_quota(group: Path) -> float:
+    """Return the number of CPUs that a cgroup may use; 0 means that it has no limit.
 
-    Source: Linux, Documentation/admin-guide/cgroup-v2.rst, `cpu.max`: "$MAX $PERIOD", `max` for none.
+    Version 2 writes "$MAX $PERIOD" in one file, `max` for none; version 1, of RHEL 8 and Ubuntu 20.04, has two files,
+    with -1 for none. Source: Linux, Documentation/admin-guide/cgroup-v2.rst, `cpu.max`; scheduler/sched-bwc.rst.
     """
-    quota, *period = _read(group / "cpu.max").split() or ["max"]
-    return _ratio(quota, period[0] if period else "100000")
-
-
-def _quota_v1(group: Path) -> float:
-    """Return the number of CPUs that a cgroup of version 1 may use; 0 means that it has no limit.
-
-    RHEL 8 and Ubuntu 20.04 use version 1.
-
-    Source: Linux, Documentation/scheduler/sched-bwc.rst: microseconds, a quota of -1 for none.
-    """
-    return _ratio(_read(group / "cpu.cfs_quota_us"), _read(group / "cpu.cfs_period_us"))
-
-
-def _ratio(quota: str, period: str) -> float:
+    names = ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")
+    quota, period, *_ = [*" ".join(_read(group / name) for name in names).split(), "", ""]
     try:
-        return max(0, int(quota)) / int(period)
+        return max(0, int(quota)) / int(period or 100_000)
     except (ValueError, ZeroDivisionError):
         return 0
 

@@ -29,8 +29,8 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import SplitResult, urljoin
 
 from eaves.errors import ClaimDeniedError, ClaimError, ClaimTooLargeError, DeliveryError, EavesError, UnreachableError
@@ -59,8 +59,7 @@ _BODY_BYTES = 4096
 _CHECK = "check the keys in dataref_credentials, dataref_region, the bucket's policy and the function's clock"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trail:
+class Trail(NamedTuple):
     """What is known of the way from a dataref to the URL that answers.
 
     Attributes:
@@ -179,12 +178,12 @@ class DatarefFetcher:
         end, url, parts = time.monotonic() + self._timeout_s, reference, self._reach.check_url(reference)
         first, trail = _origin(parts), Trail(verified=True, misled=False)
         for _ in range(MAX_REDIRECTS + 1):
-            trail = replace(trail, verified=trail.verified and parts.scheme == "https")
+            trail = trail._replace(verified=trail.verified and parts.scheme == "https")
             found = self._get(url, parts, end, take, signed=_origin(parts) == first, trail=trail)
             if isinstance(found, FetchedData):
                 return found
             place, is_stores = found
-            trail = replace(trail, misled=not is_stores)
+            trail = trail._replace(misled=not is_stores)
             url, parts = self._follow(url, place)
         raise DeliveryError(f"the dataref redirects more than {MAX_REDIRECTS} times", hint=LATER)
 

@@ -72,14 +72,13 @@ class Metrics:
             gauges: Present values of the gauges that `_GAUGES` names.
         """
         with self._lock:
-            return "\n".join([*self._counter_lines(), *self._stage_lines(), *_gauge_lines(gauges), ""])
+            return "\n".join([*self._iter_lines(gauges), ""])
 
-    def _counter_lines(self) -> Iterator[str]:
+    def _iter_lines(self, gauges: Gauges) -> Iterator[str]:
         for name, text in _COUNTERS.items():
-            series = [(dict(labels), value) for labels, value in self._counters[name].items()]
-            yield from render_family(name, text, series)
-
-    def _stage_lines(self) -> Iterator[str]:
+            yield from render_family(name, text, [(dict(labels), n) for labels, n in self._counters[name].items()])
+        for name, gauge in gauges.items():
+            yield from render_family(name, _GAUGES[name], [gauge])
         name = "eaves_stage_duration_seconds"
         yield from render_family(name, "Seconds that a request spent in each stage.", (), kind="histogram")
         for stage, histogram in self._stages.items():
@@ -105,11 +104,6 @@ _GAUGES = {
     "process_cpu_seconds_total": "Processor time of this process in seconds.",
     "process_start_time_seconds": "Time when this process started, in Unix seconds.",
 }
-
-
-def _gauge_lines(gauges: Gauges) -> Iterator[str]:
-    for name, one in gauges.items():
-        yield from render_family(name, _GAUGES[name], [one])
 
 
 def started_at() -> float:

@@ -16,9 +16,20 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import EavesError
-from eaves.ingress.body import CHUNKED, PIECE_BYTES, BrokenOffError, check_size, parse_headers, read_body
 from eaves.ingress.memory import MemoryReservation
-from eaves.ingress.request import Caller, Request, Response, answer_error, answer_problem
+from eaves.ingress.request import (
+    CHUNKED,
+    PIECE_BYTES,
+    BrokenOffError,
+    Caller,
+    Request,
+    Response,
+    answer_error,
+    answer_problem,
+    check_size,
+    parse_headers,
+    read_body,
+)
 from eaves.origin import HINT, find_foreign
 
 if TYPE_CHECKING:

@@ -59,7 +59,7 @@ def graphs(tmp_path: Path) -> Path:
 
 def opens_prepared(artifact: Artifact, graphs: Path | None, layout: str = AVX2) -> bool:
     session = open_session(artifact, prepared=graphs, detect=lambda: layout)
-    assert session.run(IMAGE)[0][0, 0] == pytest.approx(8.0, rel=1e-5)
+    assert session.answer(IMAGE)["logits"][0, 0] == pytest.approx(8.0, rel=1e-5)
     return session.maps_weights
 
 

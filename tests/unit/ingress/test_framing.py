@@ -7,7 +7,7 @@ import time
 import pytest
 
 from eaves.errors import EventError
-from eaves.ingress.body import CHUNKED, parse_headers, parse_length
+from eaves.ingress.request import CHUNKED, parse_headers, parse_length
 
 
 def parse(text: str) -> int | None:
