@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from functions.request_signer import RequestSigner
 
 
-LATER = "send again later"
-_RETRIED = frozenset({408, 409, 425, 429})
+RETRY_HINT = "send again later"
+_TRANSIENT = frozenset({408, 409, 425, 429})
 """HTTP statuses 4xx after which fetching the same data may succeed on a later attempt."""
 _DENIED = frozenset({401, 403})
 _DENIED_IF_SIGNED = frozenset({301, 307, 400})
@@ -56,7 +56,7 @@ _STORE_HEADER = "x-amz-request-id"
 _CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,64})</Code>")
 """The code of an error in the body of S3's answer, such as `SignatureDoesNotMatch`."""
 _BODY_BYTES = 4096
-_CHECK = "check the keys in dataref_credentials, dataref_region, the bucket's policy and the function's clock"
+_ACCESS_HINT = "check the keys in dataref_credentials, dataref_region, the bucket's policy and the function's clock"
 
 
 class Trail(NamedTuple):
@@ -87,23 +87,23 @@ def read_refusal(response: HttpResponse, *, signed: bool, presigned: bool, trail
         trail: What is known of the way to the URL that answers.
     """
     status = response.status
-    if status >= 500 or status in _RETRIED:
-        return DeliveryError(f"the host of a dataref answered {status}", hint=LATER)
+    if status >= 500 or status in _TRANSIENT:
+        return DeliveryError(f"the host of a dataref answered {status}", hint=RETRY_HINT)
     code = _CODE.search(response.read(_BODY_BYTES))
     answered = f"the host of a dataref answered {status}" + (f" ({code[1].decode('ascii')})" if code else "")
     if (status in _DENIED and not presigned) or (status in _DENIED_IF_SIGNED and signed):
-        hint = _CHECK if signed else "set dataref_credentials, or allow reading without a key"
+        hint = _ACCESS_HINT if signed else "set dataref_credentials, or allow reading without a key"
         return ClaimDeniedError(answered, hint=hint)
     if (code and not trail.misled) or is_from_store(response, trail):
         return ClaimError(answered, hint="send the data itself")
-    return DeliveryError(f"{answered}, and nothing shows that the answer is the store's own", hint=LATER)
+    return DeliveryError(f"{answered}, and nothing shows that the answer is the store's own", hint=RETRY_HINT)
 
 
 MAX_REDIRECTS = 3
 
 Resolve = Callable[[str, int], Sequence[str]]
 """Function from a host name and a port to the IP addresses of the host, as text."""
-Take = Callable[[int], None]
+Reserve = Callable[[int], None]
 """Function that reserves memory for a number of bytes, and raises an exception when there is none left."""
 
 
@@ -131,7 +131,7 @@ class DatarefFetcher:
     """Fetches data that events refer to; safe to use from many threads.
 
     Args:
-        reach: Policy that says which URLs and addresses may be fetched.
+        policy: Policy that says which URLs and addresses may be fetched.
         max_bytes: Maximum size of the data, bytes.
         timeout_s: Time limit of one fetch including its redirects, seconds.
         resolve: Function that returns a host's IP addresses.
@@ -142,7 +142,7 @@ class DatarefFetcher:
 
     def __init__(
         self,
-        reach: UrlPolicy,
+        policy: UrlPolicy,
         *,
         max_bytes: int,
         timeout_s: float,
@@ -151,7 +151,7 @@ class DatarefFetcher:
         proxies: Proxies = DIRECT,
         signer: RequestSigner | None = None,
     ) -> None:
-        self._reach = reach
+        self._policy = policy
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
         self._resolve = resolve
@@ -160,12 +160,12 @@ class DatarefFetcher:
         self._signer = signer
         self._authorities_pem = ""
 
-    def fetch(self, reference: str, take: Take = lambda size_bytes: None) -> FetchedData:
+    def fetch(self, reference: str, reserve: Reserve = lambda size_bytes: None) -> FetchedData:
         """Fetch the data that a dataref refers to.
 
         Args:
             reference: URL of the data.
-            take: Function that is called with each number of bytes before they are stored; its exceptions end the
+            reserve: Function that is called with each number of bytes before they are stored; its exceptions end the
                 fetch.
 
         Raises:
@@ -175,20 +175,20 @@ class DatarefFetcher:
             UnreachableError: When the data's host can't be reached.
             DeliveryError: When the data don't arrive in time, their host fails, or the answer isn't the store's own.
         """
-        end, url, parts = time.monotonic() + self._timeout_s, reference, self._reach.check_url(reference)
+        end, url, parts = time.monotonic() + self._timeout_s, reference, self._policy.check_url(reference)
         first, trail = _origin(parts), Trail(verified=True, misled=False)
         for _ in range(MAX_REDIRECTS + 1):
             trail = trail._replace(verified=trail.verified and parts.scheme == "https")
-            found = self._get(url, parts, end, take, signed=_origin(parts) == first, trail=trail)
+            found = self._get(url, parts, end, reserve, signed=_origin(parts) == first, trail=trail)
             if isinstance(found, FetchedData):
                 return found
             place, is_stores = found
             trail = trail._replace(misled=not is_stores)
             url, parts = self._follow(url, place)
-        raise DeliveryError(f"the dataref redirects more than {MAX_REDIRECTS} times", hint=LATER)
+        raise DeliveryError(f"the dataref redirects more than {MAX_REDIRECTS} times", hint=RETRY_HINT)
 
     def _get(
-        self, url: str, parts: SplitResult, end: float, take: Take, *, signed: bool, trail: Trail
+        self, url: str, parts: SplitResult, end: float, reserve: Reserve, *, signed: bool, trail: Trail
     ) -> FetchedData | tuple[str, bool]:
         """Send one GET request; return the data, or where the store, or something in its place, redirects to.
 
@@ -198,7 +198,7 @@ class DatarefFetcher:
             url: URL to fetch, which has passed the policy.
             parts: Parts of the URL.
             end: Time at which the fetch ends, of the monotonic clock.
-            take: Function that reserves memory.
+            reserve: Function that reserves memory.
             signed: Whether to sign the request, which only requests to the host of the dataref itself are.
             trail: What is known of the way to this URL.
         """
@@ -207,7 +207,7 @@ class DatarefFetcher:
         proxy = self._proxies.find(url)
 
         def dial(host: str, port: int, _: float) -> socket.socket:
-            addresses = self._reach.allowed_addresses(host, self._look_up(host, port, end))
+            addresses = self._policy.allowed_addresses(host, self._look_up(host, port, end))
             if proxy is not None:
                 return self._tunnel(host, addresses, port, proxy, end)
             return self._connect(host, addresses, port, end)
@@ -224,11 +224,11 @@ class DatarefFetcher:
                 if response.status != 200:
                     presigned = is_presigned(parts.query)
                     raise read_refusal(response, signed=bool(signature), presigned=presigned, trail=trail)
-                found = self._read(response, take, proven=is_from_store(response, trail))
+                found = self._read(response, reserve, proven=is_from_store(response, trail))
         except BROKEN as error:
             self._left_s(end)
             what = str(error) or type(error).__name__
-            raise DeliveryError(f"the data of a dataref can't be fetched: {what[:200]}", hint=LATER) from error
+            raise DeliveryError(f"the data of a dataref can't be fetched: {what[:200]}", hint=RETRY_HINT) from error
         self._left_s(end)  # a connection that was cut off looks as if it had ended
         return found
 
@@ -236,7 +236,7 @@ class DatarefFetcher:
         """Return the URL that an answer redirects to, and its parts; a fault of it isn't the event's."""
         try:
             target = urljoin(url, place)
-            return target, self._reach.check_url(target)
+            return target, self._policy.check_url(target)
         except (ValueError, ClaimError) as error:
             why = error.message if isinstance(error, ClaimError) else "it is not a URL"
             raise DeliveryError(
@@ -247,7 +247,7 @@ class DatarefFetcher:
     def _left_s(self, end: float) -> float:
         left_s = end - time.monotonic()
         if left_s <= 0:
-            raise DeliveryError(f"the data of a dataref did not arrive within {self._timeout_s:g} s", hint=LATER)
+            raise DeliveryError(f"the data of a dataref did not arrive within {self._timeout_s:g} s", hint=RETRY_HINT)
         return left_s
 
     def _find_context(self) -> ssl.SSLContext:
@@ -268,7 +268,9 @@ class DatarefFetcher:
                 return socket.create_connection((str(address), port), timeout=self._left_s(end))
             except OSError as error:
                 fault = error
-        raise UnreachableError(f"the host {host[:80]!r} of a dataref can't be reached: {fault}", hint=LATER) from fault
+        raise UnreachableError(
+            f"the host {host[:80]!r} of a dataref can't be reached: {fault}", hint=RETRY_HINT
+        ) from fault
 
     def _tunnel(self, host: str, addresses: Sequence[IpAddress], port: int, proxy: Proxy, end: float) -> socket.socket:
         """Return a connection through a proxy to the first of the host's addresses that the proxy can connect to.
@@ -311,12 +313,12 @@ class DatarefFetcher:
         if answer:
             return answer[0]
         why = fault[0] if fault else "no answer in time"
-        raise UnreachableError(f"the host {host[:80]!r} of a dataref can't be resolved: {why}", hint=LATER)
+        raise UnreachableError(f"the host {host[:80]!r} of a dataref can't be resolved: {why}", hint=RETRY_HINT)
 
-    def _read(self, response: HttpResponse, take: Take, *, proven: bool) -> FetchedData:
+    def _read(self, response: HttpResponse, reserve: Reserve, *, proven: bool) -> FetchedData:
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             text = "the data of a dataref is compressed, although the request asked for uncompressed data"
-            raise ClaimError(text) if proven else DeliveryError(text, hint=LATER)
+            raise ClaimError(text) if proven else DeliveryError(text, hint=RETRY_HINT)
         too_large = ClaimTooLargeError(f"the data of a dataref has more than {self._max_bytes} bytes")
         if (response.length or 0) > self._max_bytes:
             raise too_large
@@ -324,7 +326,7 @@ class DatarefFetcher:
         while chunk := response.read1(CHUNK_BYTES):
             if whole.tell() + len(chunk) > self._max_bytes:
                 raise too_large
-            take(len(chunk))
+            reserve(len(chunk))
             whole.write(chunk)
         content_type = response.headers.get("Content-Type", "")
         return FetchedData(data=whole.getvalue(), content_type=content_type, proven=proven)

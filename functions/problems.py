@@ -38,7 +38,7 @@ REVISION = "REVISION"
 """Key of the name of the function's revision in the `config` of its Flask application. Problem documents name it, so
 that images that a revision refused can be found after another revision has replaced it."""
 RETRY_AFTER_S = 1
-_LOOK = "find this id in the function's log"
+_LOG_HINT = "find this id in the function's log"
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def error_response(error: Exception) -> Response:
     match error:
         case HandlerError():
             what = "the artifact's handler failed"
-            return _problem(error.http_status, "handler", f"{what}, error {_log_fault(what, error)}", _LOOK)
+            return _problem(error.http_status, "handler", f"{what}, error {_log_fault(what, error)}", _LOG_HINT)
         case EavesError():
             response = _problem(error.http_status, error_type(type(error)), error.message, error.hint)
             if isinstance(error, OverloadedError):
@@ -61,7 +61,7 @@ def error_response(error: Exception) -> Response:
             if isinstance(error, MethodNotAllowed) and error.valid_methods:
                 response.headers["Allow"] = ", ".join(sorted(error.valid_methods))  # RFC 9110, section 15.5.6
         case _:
-            response = _problem(500, "internal", f"unexpected error {_log_fault('unexpected error', error)}", _LOOK)
+            response = _problem(500, "internal", f"unexpected error {_log_fault('unexpected error', error)}", _LOG_HINT)
     return response
 
 

@@ -22,7 +22,7 @@ from eaves.errors import (
     OverloadedError,
     UnsupportedContentError,
 )
-from eaves.events import DATADIGEST, DATAREF, Event, reply_id, source_uri
+from eaves.events import COPIED_EXTENSIONS, DATADIGEST, DATAREF, Event, reply_id, source_uri
 from functions.metrics import Metrics
 from functions.model_loading import LoadingModel
 from functions.pipeline import Array, Pipeline, Prediction
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from functions.dataref import DatarefFetcher, FetchedData
 
 
-PASSED_ON = ("partitionkey", "sequence", "datadigest", "traceparent", "tracestate")
-"""Extension attributes that a reply copies from the event that caused it."""
 encode = json.JSONEncoder(allow_nan=False).encode
 """`json.dumps` with this option would build a new encoder for each reply."""
 _SHA256 = re.compile(r"sha256:([0-9a-f]{64})", re.IGNORECASE)
@@ -42,7 +40,7 @@ _UNKNOWN_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream
 _ALGORITHM = "sha256:"
 _DEFAULT_TYPE = "application/json"
 """Content type of data whose event names none. Source: CloudEvents, JSON event format, section 3.1.1."""
-_LATER = "send again later"
+_RETRY_HINT = "send again later"
 
 
 class Service:
@@ -85,9 +83,9 @@ class Service:
                 f"events of the type {event.type[:80]!r} are not accepted",
                 hint=(f"send an event of one of these types: {', '.join(accepted)[:200]}"),
             )
-        with self.admission.queue_slot(), self._fetch_memory.share() as take:
+        with self.admission.queue_slot(), self._fetch_memory.share() as reserve:
             if not event.data and DATAREF in event.extensions:
-                prediction, predictor = self._predict_reference(event, take)
+                prediction, predictor = self._predict_reference(event, reserve)
             else:
                 expected = _find_digest(event)
                 if expected and expected != (digest := hashlib.sha256(event.data).hexdigest()):
@@ -126,7 +124,7 @@ class Service:
             self.metrics.observe("tensor", time.perf_counter() - start)
         return results
 
-    def _predict_reference(self, event: Event, take: Callable[[int], None]) -> tuple[Prediction, Pipeline]:
+    def _predict_reference(self, event: Event, reserve: Callable[[int], None]) -> tuple[Prediction, Pipeline]:
         """Return the prediction for the data that an event refers to.
 
         Raises:
@@ -142,11 +140,12 @@ class Service:
             )
         expected = _find_digest(event)
         start = time.perf_counter()
-        fetched = self._fetcher.fetch(event.extensions[DATAREF], take)
+        fetched = self._fetcher.fetch(event.extensions[DATAREF], reserve)
         self.metrics.observe("fetch", time.perf_counter() - start)
         if expected and expected != (digest := hashlib.sha256(fetched.data).hexdigest()):
             raise DeliveryError(
-                f"the data of a dataref has the digest sha256:{digest}, which differs from its datadigest", hint=_LATER
+                f"the data of a dataref has the digest sha256:{digest}, which differs from its datadigest",
+                hint=_RETRY_HINT,
             )
         try:
             return self._predict(fetched.data, event.datacontenttype or _find_type(fetched) or _DEFAULT_TYPE)
@@ -155,7 +154,7 @@ class Service:
                 raise
             raise DeliveryError(
                 f"the host of a dataref answered with other data than the store's, or with bad data: {error.message}",
-                hint=_LATER,
+                hint=_RETRY_HINT,
             ) from error
 
     def _predict(self, data: bytes, content_type: str) -> tuple[Prediction, Pipeline]:
@@ -240,7 +239,7 @@ def build_reply(cause: Event, prediction: Prediction, predictor: Pipeline, setti
         datacontenttype="application/json",
         data=encode(build_prediction_document(prediction, artifact)).encode(),
         extensions={
-            **{name: cause.extensions[name] for name in PASSED_ON if name in cause.extensions},
+            **{name: cause.extensions[name] for name in COPIED_EXTENSIONS if name in cause.extensions},
             "causeid": cause.id,
             "causesource": cause.source,
             **prediction.attributes,
@@ -256,7 +255,7 @@ def _open_fetcher(settings: FunctionSettings, environ: Mapping[str, str]) -> Dat
     from functions.dataref import DatarefFetcher
     from functions.url_policy import UrlPolicy
 
-    reach = UrlPolicy(
+    policy = UrlPolicy(
         hosts=settings.dataref_hosts, schemes=settings.dataref_schemes, networks=settings.dataref_networks
     )
     signer = None
@@ -265,7 +264,7 @@ def _open_fetcher(settings: FunctionSettings, environ: Mapping[str, str]) -> Dat
 
         signer = RequestSigner(settings.dataref_credentials, region=settings.dataref_region)
     return DatarefFetcher(
-        reach,
+        policy,
         max_bytes=settings.max_body_bytes,
         timeout_s=settings.dataref_timeout_s,
         proxies=parse_proxies(environ),
@@ -273,7 +272,7 @@ def _open_fetcher(settings: FunctionSettings, environ: Mapping[str, str]) -> Dat
     )
 
 
-AHEAD = 1
+EXTRA_PERMITS = 1
 """Number of requests that are decoded while all runs of the model are taken. So the next run begins as soon as a run
 ends, while the other request's reply is built."""
 
@@ -282,7 +281,7 @@ class Admission:
     """Counting semaphores with a bounded queue, which limit the predictions, the runs and the requests that wait.
 
     Args:
-        concurrency: Maximum number of concurrent runs of the model; `AHEAD` more requests hold a permit.
+        concurrency: Maximum number of concurrent runs of the model; `EXTRA_PERMITS` more requests hold a permit.
         queue: Maximum number of requests that wait.
 
     Attributes:
@@ -292,7 +291,7 @@ class Admission:
     """
 
     def __init__(self, *, concurrency: int, queue: int) -> None:
-        self.permits = threading.Semaphore(concurrency + AHEAD)
+        self.permits = threading.Semaphore(concurrency + EXTRA_PERMITS)
         self.turns = threading.Semaphore(concurrency)
         self._max_inside = concurrency + queue
         self._lock = threading.Lock()
@@ -340,7 +339,7 @@ class FetchMemory:
         """
         taken = 0
 
-        def take(size_bytes: int) -> None:
+        def reserve(size_bytes: int) -> None:
             nonlocal taken
             with self._lock:
                 if size_bytes > self._left:
@@ -349,7 +348,7 @@ class FetchMemory:
                 taken += size_bytes
 
         try:
-            yield take
+            yield reserve
         finally:
             with self._lock:
                 self._left += taken

@@ -120,7 +120,7 @@ class IngressServer:
                     self._path.unlink()
         with self._lock:
             for connection in self._open:
-                _hang_up(connection)
+                _shut_down(connection)
 
     def _accept(self) -> None:
         waiting = select.poll()  # `select` refuses numbers of files above 1,023
@@ -150,7 +150,7 @@ class IngressServer:
             context = self._tls.context()
             connection = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         with self._lock:
-            self._make_room()
+            self._close_excess()
             self._open[connection] = NEW
         threading.Thread(
             target=self._run, args=(connection, address), name=f"{self._name} connection", daemon=True
@@ -164,7 +164,7 @@ class IngressServer:
         finally:
             with self._lock:
                 self._open.pop(connection, None)
-            _hang_up(connection)
+            _shut_down(connection)
             connection.close()
 
     def mark(self, connection: socket.socket, *, is_busy: bool) -> None:
@@ -173,7 +173,7 @@ class IngressServer:
             if self._open.pop(connection, None):
                 self._open[connection] = BUSY if is_busy else IDLE
 
-    def _make_room(self) -> None:
+    def _close_excess(self) -> None:
         """Close a connection when there are too many; the caller holds the lock."""
         new, idle, busy = ([one for one, found in self._open.items() if found == state] for state in (NEW, IDLE, BUSY))
         if len(new) >= max(1, self.limits.connections // 2):
@@ -183,7 +183,7 @@ class IngressServer:
         else:
             return
         del self._open[closed]
-        _hang_up(closed)
+        _shut_down(closed)
 
     def count_handshake(self, address: str, reason: str) -> None:
         """Count a failed handshake, and log the first of each address in an hour."""
@@ -230,7 +230,7 @@ def _bind_path(path: Path) -> socket.socket:
     return bound
 
 
-def _hang_up(connection: socket.socket) -> None:
+def _shut_down(connection: socket.socket) -> None:
     try:
         # The method of ssl.SSLSocket would take TLS away from the thread that reads the connection.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)

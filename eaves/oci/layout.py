@@ -34,7 +34,7 @@ _INDEX = "index.json"
 _LAYOUT = "oci-layout"
 _UNFINISHED = f".*{STAGING_SUFFIX}"
 """File name pattern of incomplete files, which a process is writing or which a killed process has left."""
-_SWEEP_S = 24 * 3600
+_STALE_S = 24 * 3600
 """Age, seconds, from which an incomplete file is one that a killed process has left."""
 
 Progress = Callable[[int], object]
@@ -219,7 +219,7 @@ class Layout:
 
     def write_bytes(self, content: bytes, descriptor: Descriptor) -> None:
         """Store content that is in memory."""
-        _place(self.blob_path(descriptor.digest), content)
+        _replace_file(self.blob_path(descriptor.digest), content)
 
     def write_manifest(self, descriptor: Descriptor, content: bytes, name: str | None = None) -> None:
         """Write a manifest or index; when `name` is given, it replaces the previous entry with that name.
@@ -243,7 +243,7 @@ class Layout:
         Raises:
             OciError: When the disk is full.
         """
-        _place(self.path / name, content)
+        _replace_file(self.path / name, content)
 
 
 def create_layout(path: Path) -> Layout:
@@ -267,7 +267,7 @@ def create_layout(path: Path) -> Layout:
                 layout.write_file(_LAYOUT, json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
             for left in (*path.glob(_UNFINISHED), *path.glob(f"{_BLOBS}/{_UNFINISHED}")):
                 with suppress(OSError):
-                    if left.stat().st_mtime < time.time() - _SWEEP_S:
+                    if left.stat().st_mtime < time.time() - _STALE_S:
                         left.unlink()
     return open_layout(path)
 
@@ -300,7 +300,7 @@ def _read(path: Path, max_bytes: int) -> bytes:
     return content
 
 
-def _place(target: Path, content: bytes) -> None:
+def _replace_file(target: Path, content: bytes) -> None:
     with _writing(target):
         write_atomically(target, content, durability="none", mode=0o644)
 

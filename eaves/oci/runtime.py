@@ -37,7 +37,7 @@ CODE = "opt/code"
 LIBRARY = "standard library"
 """Title of the layer with the standard library's byte code."""
 LOCK = "serve.txt"
-ROOMS = ("eaves", "functions")
+TOP_PACKAGES = ("eaves", "functions")
 """Eaves' top-level packages whose modules container images for the edge may include."""
 PROCESSES = {
     "function": ("functions",),
@@ -216,7 +216,7 @@ def code_files(image: str = "function") -> Iterator[LayerFile]:
         image: Name of the container image, a key of `PROCESSES`.
     """
     root = Path(eaves.__file__).parents[1]
-    for path in reachable_modules(root, ROOMS, PROCESSES[image]).values():
+    for path in reachable_modules(root, TOP_PACKAGES, PROCESSES[image]).values():
         yield LayerFile(path=f"{CODE}/{path.relative_to(root).as_posix()}", content=path)
 
 

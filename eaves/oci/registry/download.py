@@ -24,7 +24,7 @@ PAUSE_CAP_S = 5.0
 ten seconds is used."""
 FIRST_REPORT_S, REPORT_EVERY_S = 3.0, 30.0
 """Time without arriving bytes after which the first message about it is printed, and between further ones, seconds."""
-_AGAIN = "run the command again when the registry can be reached; layers that have arrived completely are kept"
+_RETRY_HINT = "run the command again when the registry can be reached; layers that have arrived completely are kept"
 
 
 class Download:
@@ -123,7 +123,7 @@ class Download:
         here = describe_amount(self._got, self._size)
         return PassingError(
             f"the download of {self._what} was interrupted too many times at {here}: {error}"[:300],
-            hint=_AGAIN,
+            hint=_RETRY_HINT,
             reason=explain(error).reason,
         )
 
@@ -143,7 +143,7 @@ class Download:
         if left_s <= 0:
             raise RegistryError(
                 f"the download of {self._what} received no data for {idle_s:.0f} s ({error.reason}), after {here}",
-                hint=_AGAIN,
+                hint=_RETRY_HINT,
             ) from error
         if now >= self._report_at:
             self._report_at, self._is_reported = now + REPORT_EVERY_S, True

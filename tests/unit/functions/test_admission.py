@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from eaves.errors import OverloadedError
-from functions.service import AHEAD, Admission, FetchMemory
+from functions.service import EXTRA_PERMITS, Admission, FetchMemory
 from tests.waiting import wait_until
 
 
@@ -50,7 +50,7 @@ def test_one_more_request_than_runs_is_let_in_to_be_decoded() -> None:
     with ThreadPoolExecutor(5) as pool:
         futures = [pool.submit(work) for _ in range(5)]
         try:
-            wait_until(lambda: len(inside) == 2 + AHEAD and admission.inside == 5)
+            wait_until(lambda: len(inside) == 2 + EXTRA_PERMITS and admission.inside == 5)
         finally:
             go.set()
     assert [future.exception() for future in futures] == [None] * 5
