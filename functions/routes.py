@@ -74,19 +74,16 @@ def _add_routes(app: Flask, service: Service) -> None:
 
     @app.get("/metrics")
     def show_metrics() -> Response:
-        gauges: dict[str, tuple[dict[str, str], float]] = {
-            "eaves_ready": ({}, float(service.model.ready)),
-            "eaves_in_work": ({}, float(service.admission.inside)),
-        }
+        gauges: dict[str, float] = {"eaves_ready": service.model.ready, "eaves_in_work": service.admission.inside}
+        artifact: dict[str, str] = {}
         if (predictor := service.model.proven) is not None:
             manifest, digest = predictor.artifact.manifest, f"sha256:{predictor.artifact.digest}"
-            named = {"model": manifest.name, "version": manifest.version, "artifact": digest}
-            gauges["eaves_model_info"] = ({**named, "task": manifest.task, "precision": manifest.precision}, 1.0)
-            gauges["eaves_start_seconds"] = ({}, service.model.ready_at - metrics.started_at())
+            artifact = {"model": manifest.name, "version": manifest.version, "artifact": digest}
+            artifact |= {"task": manifest.task, "precision": manifest.precision}
+            gauges["eaves_start_seconds"] = service.model.ready_at - metrics.started_at()
         if (pool := service.model.pool) is not None:
-            gauges |= {"eaves_sessions": ({}, float(pool.sessions)), "eaves_threads": ({}, float(pool.threads))}
-        gauges |= {name: ({}, value) for name, value in metrics.read_usage().items()}
-        return Response(service.metrics.render(gauges), content_type=CONTENT_TYPE)
+            gauges |= {"eaves_sessions": pool.sessions, "eaves_threads": pool.threads}
+        return Response(service.metrics.render(gauges | metrics.read_usage(), artifact), content_type=CONTENT_TYPE)
 
 
 def _add_protocol(app: Flask, service: Service) -> None:

@@ -35,7 +35,7 @@ class Function:
 
     def requests(self) -> list[str]:
         """Return the counted requests, as the metrics have them."""
-        return [line for line in self.service.metrics.render({}).splitlines() if line.startswith("eaves_requests_")]
+        return [line for line in self.service.metrics.render({}, {}).splitlines() if line.startswith("eaves_requests_")]
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def page(*requests: tuple[str, int, str], times: dict[str, list[float]] | None =
     for stage, seconds in (times or {}).items():
         for one in seconds:
             metrics.observe(stage, one)
-    return metrics.render({})
+    return metrics.render({}, {})
 
 
 def test_what_a_revision_is_to_blame_for_is_distinguished_from_what_senders_and_starts_are() -> None:
