@@ -19,7 +19,7 @@ from knative.client.kinds import KSERVICE, POD
 FIRST_PREDICTION = "first prediction"
 STAGES: Mapping[str, str] = {
     "interpreter": "interpreter",
-    "imports": "import functions.model.model_loading",
+    "imports": "import functions.model_loading",
     "session": "open session",
     "golden": "golden check",
     "server": "listening",

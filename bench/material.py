@@ -24,7 +24,7 @@ ARCHITECTURES = {"efficientnet_lite0": None, "inception_v3": "weights/inception_
 """Architectures that are measured, the default one first, each with the file of its weights below `SHARED`; None: the
 weights are installed with Eaves."""
 OPSET = "17"
-SOURCES = ("converters", "eaves/artifact", "eaves/inference", "eaves/onnxruntime")
+SOURCES = ("converters", "eaves/artifact", "eaves/inference")
 """Folders whose code decides what a conversion writes."""
 
 

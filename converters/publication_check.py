@@ -44,7 +44,8 @@ from eaves.oci.copy import BEST, SERVING, VERSION, ImageLocation, name_role, ope
 from eaves.oci.descriptor import Descriptor
 from eaves.oci.layout import create_layout
 from eaves.oci.package import find_artifact, unpack_artifact
-from eaves.oci.registry.registry import Access, Registry
+from eaves.oci.registry.registry import Registry
+from eaves.oci.registry.transport import Access
 from trainer.data.dataset import find_local
 from trainer.data.split.splitting import SPLIT_FILE, find_trained, parse_split
 from trainer.evaluation import ACCURACY

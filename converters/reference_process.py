@@ -99,7 +99,7 @@ def _open_preprocess(job: Mapping[str, Any]) -> tuple[Callable[[bytes], Tensor],
 
 
 def _open_onnx(job: Mapping[str, Any]) -> tuple[str, Call]:
-    from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
+    from eaves.inference.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
     options = SessionOptions()
     options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL

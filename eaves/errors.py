@@ -106,6 +106,11 @@ class ConfigError(EavesError):
         super().__init__("\n".join(str(fault) for fault in faults), hint=hint)
         self.faults = tuple(faults)
 
+    @classmethod
+    def single(cls, origin: str, path: str, message: str, *, hint: str | None = None) -> ConfigError:
+        """Return the error for one fault, whose parts are those of `Fault`."""
+        return cls([Fault(origin=origin, path=path, message=message)], hint=hint)
+
 
 class InputError(EavesError):
     """Unusable input; sending it again doesn't help."""

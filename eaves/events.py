@@ -19,8 +19,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
+from eaves.base.clock import parse_timestamp
 from eaves.base.strict_json import parse_json, render_json
-from eaves.base.timestamps import parse_timestamp
 from eaves.errors import EventError, UnsupportedContentError
 
 TYPE_PREFIX = "dev.eaves."
@@ -38,6 +38,8 @@ REPLY_TYPES = frozenset({IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_REJECTED, TENSO
 DATAREF, DATADIGEST = "dataref", "datadigest"
 """Extension attributes with the URL of an event's data and with their digest, `sha256:HEX`. Source: CloudEvents,
 extensions/dataref.md; `datadigest` is an attribute of Eaves."""
+COPIED_EXTENSIONS = ("partitionkey", "sequence", DATADIGEST, "traceparent", "tracestate")
+"""Extension attributes that a reply copies from the event that caused it."""
 STRUCTURED = "application/cloudevents"
 BATCH = "application/cloudevents-batch"
 MAX_ATTRIBUTES = 100
@@ -113,7 +115,9 @@ class Event:
 
 def is_event(headers: Mapping[str, str]) -> bool:
     """Return whether a request claims to be a CloudEvent, in any content mode (HTTP binding, section 3)."""
-    return _content_type(headers).startswith(STRUCTURED) or any(name.lower() == "ce-specversion" for name in headers)
+    return _find_content_type(headers).strip().lower().startswith(STRUCTURED) or any(
+        name.lower() == "ce-specversion" for name in headers
+    )
 
 
 def decode(headers: Mapping[str, str], body: bytes) -> Event:
@@ -123,7 +127,7 @@ def decode(headers: Mapping[str, str], body: bytes) -> Event:
         UnsupportedContentError: For batches and structured formats other than JSON.
         EventError: When the message is not a well-formed CloudEvents 1.0 event; it names every fault.
     """
-    content_type = _content_type(headers)
+    content_type = _find_content_type(headers).strip().lower()
     if content_type.startswith(BATCH):
         raise UnsupportedContentError("batches of CloudEvents are not supported", hint="send one event per request")
     if content_type.startswith(STRUCTURED):
@@ -182,8 +186,8 @@ def _hash(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:32]
 
 
-def _content_type(headers: Mapping[str, str]) -> str:
-    return next((value for name, value in headers.items() if name.lower() == "content-type"), "").strip().lower()
+def _find_content_type(headers: Mapping[str, str]) -> str:
+    return next((value for name, value in headers.items() if name.lower() == "content-type"), "")
 
 
 def is_json(content_type: str | None) -> bool:
@@ -197,13 +201,13 @@ def is_json(content_type: str | None) -> bool:
 
 def _decode_binary(headers: Mapping[str, str], body: bytes) -> Event:
     present = {name.lower()[3:]: value for name, value in headers.items() if name.lower().startswith("ce-")}
+    content_type = _find_content_type(headers)
     try:
         attributes: dict[str, Any] = {name: _header_text(value) for name, value in present.items()}
     except UnicodeDecodeError as error:
         raise EventError(
             "a ce- header contains bytes that are not UTF-8", hint=("encode the text as UTF-8, then percent-encode it")
         ) from error
-    content_type = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
     if content_type:
         attributes["datacontenttype"] = content_type
     return build_event(attributes, body)

@@ -19,7 +19,7 @@ from typing import Any
 
 from eaves.base.clock import SYSTEM, Clock
 from eaves.base.terminal import escape, escape_json
-from eaves.credentials.redact import redact
+from eaves.redact import redact
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 

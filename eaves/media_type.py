@@ -55,11 +55,13 @@ def suffix(media: str | None) -> str:
 
 def is_image_path(relative: str) -> bool:
     """Return whether a relative path or key has an image's suffix and no hidden part."""
-    parts = relative.split("/")
-    return parts[-1].lower().endswith(SUFFIXES) and not any(part.startswith(".") for part in parts)
+    return _has_suffix(relative, SUFFIXES)
 
 
 def is_unsupported_path(relative: str) -> bool:
     """Return whether a relative path or key has the suffix of an image that no function reads, and no hidden part."""
-    parts = relative.split("/")
-    return parts[-1].lower().endswith(UNSUPPORTED_SUFFIXES) and not any(part.startswith(".") for part in parts)
+    return _has_suffix(relative, UNSUPPORTED_SUFFIXES)
+
+
+def _has_suffix(relative: str, suffixes: tuple[str, ...]) -> bool:
+    return relative.lower().endswith(suffixes) and not any(part.startswith(".") for part in relative.split("/"))

@@ -77,12 +77,10 @@ def describe_default(default: Any) -> str:
 
 def describe_range(leaf: SettingsLeaf) -> str:
     """Return the range of a number as click writes that of its own options, `0<=x<=1`; empty when there is none."""
-    low, high = leaf.minimum, leaf.maximum
-    if low is not None and high is not None:
-        return f"{format_number(low)}<=x<={format_number(high)}"
-    if low is not None:
-        return f"x>={format_number(low)}"
-    return f"x<={format_number(high)}" if high is not None else ""
+    low, high = ("" if limit is None else format_number(limit) for limit in (leaf.minimum, leaf.maximum))
+    if not high:
+        return f"x>={low}" if low else ""
+    return f"{low}<=x<={high}" if low else f"x<={high}"
 
 
 _UNITS = {"s": "SECONDS", "ms": "MILLISECONDS", "bytes": "BYTES", "mb": "MB", "gb": "GB", "days": "DAYS"}

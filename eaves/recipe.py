@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL import Image
 
-    from eaves.images.pixels import Pixels
+    from eaves.images.decoder import Pixels
 
 Tensor: TypeAlias = "npt.NDArray[Any]"
 VERSION = 1
@@ -63,7 +63,7 @@ class Recipe:
             (height, width, 3) uint8, RGB.
 
         Raises:
-            ImageError: When the image can't be decoded, see `eaves.images.pixels.decode`.
+            ImageError: When the image can't be decoded, see `eaves.images.decoder.decode`.
         """
         from eaves.images.decoder import load
 

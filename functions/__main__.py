@@ -11,9 +11,8 @@ from typing import Any
 
 from eaves import logs
 from eaves.options import build_settings, report_errors, settings_options
-from functions.http.listening_socket import STOP_SIGNALS, open_listening_socket
 from functions.settings import FunctionSettings
-from functions.start_timing import StartTiming
+from functions.start import STOP_SIGNALS, StartTiming, open_listening_socket
 
 SWITCH_INTERVAL_S = 0.0005
 """Seconds for which a thread may keep the interpreter's lock while another one waits. With Python's 5 ms, the model's
@@ -66,25 +65,23 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
     # Two threads that import alternate on the interpreter's lock. So only what opens the session is imported first: the
     # model's own thread then opens it, which hardly needs the lock, while this thread imports what predicts and then
     # what serves.
-    timing.import_modules("numpy", "eaves.onnxruntime", "functions.model.model_loading")
-    from eaves.base.allocator import return_freed_memory
-    from functions.model.model_loading import LoadingModel
+    timing.import_modules("numpy", "eaves.inference.onnxruntime", "functions.model_loading")
+    from eaves.resource_limits import return_freed_memory
+    from functions.model_loading import LoadingModel
 
     # Before there are threads, which keep the arena that they start with. One arena is enough, since Python's
     # interpreter lock lets one thread run at a time: with eight per CPU, twenty bodies of 5 to 20 MB left 340 MB.
     return_freed_memory(KEPT_BYTES, arenas=1)
     model = LoadingModel(settings, timing)
     model.start()
-    timing.import_modules(
-        "PIL.Image", "functions.model.pipeline", "functions.http.function_app", "functions.http.server"
-    )
+    timing.import_modules("PIL.Image", "functions.pipeline", "functions.function_app", "functions.server")
     from eaves.resource_limits import count_usable_cpus
-    from functions.http.function_app import FunctionApp
-    from functions.http.server import Server
+    from functions.function_app import FunctionApp
+    from functions.server import Server
     from functions.service import Service
 
     def build_flask() -> Any:
-        from functions.http.app import build_flask
+        from functions.routes import build_flask
 
         return build_flask(service, os.environ)
 

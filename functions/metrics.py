@@ -24,8 +24,6 @@ _STARTTIME = 22
 """Number of the field in /proc/PID/stat that holds the process's start, in clock ticks since boot."""
 
 Labels = tuple[tuple[str, str], ...]
-Gauges = Mapping[str, tuple[Mapping[str, str], float]]
-"""Labels and value of each gauge, by its name."""
 
 
 @dataclass(slots=True)
@@ -65,21 +63,24 @@ class Metrics:
             histogram.buckets[bisect_left(BUCKETS_S, seconds)] += 1
             histogram.sum_s += seconds
 
-    def render(self, gauges: Gauges) -> str:
+    def render(self, gauges: Mapping[str, float], artifact: Mapping[str, str]) -> str:
         """Return all metrics as text.
 
         Args:
             gauges: Present values of the gauges that `_GAUGES` names.
+            artifact: Labels that name the artifact; empty while none is served.
         """
         with self._lock:
-            return "\n".join([*self._counter_lines(), *self._stage_lines(), *_gauge_lines(gauges), ""])
+            return "\n".join([*self._iter_lines(gauges, artifact), ""])
 
-    def _counter_lines(self) -> Iterator[str]:
+    def _iter_lines(self, gauges: Mapping[str, float], artifact: Mapping[str, str]) -> Iterator[str]:
         for name, text in _COUNTERS.items():
-            series = [(dict(labels), value) for labels, value in self._counters[name].items()]
-            yield from render_family(name, text, series)
-
-    def _stage_lines(self) -> Iterator[str]:
+            yield from render_family(name, text, [(dict(labels), n) for labels, n in self._counters[name].items()])
+        if artifact:
+            text = "Always 1; its labels name the artifact that is served."
+            yield from render_family("eaves_model_info", text, [(artifact, 1)])
+        for name, value in gauges.items():
+            yield from render_family(name, _GAUGES[name], [({}, value)])
         name = "eaves_stage_duration_seconds"
         yield from render_family(name, "Seconds that a request spent in each stage.", (), kind="histogram")
         for stage, histogram in self._stages.items():
@@ -95,7 +96,6 @@ _COUNTERS = {
     "eaves_predictions_total": "Predictions by their best label (empty: a task without labels).",
 }
 _GAUGES = {
-    "eaves_model_info": "Always 1; its labels name the artifact that is served.",
     "eaves_ready": "1 if the function is ready to answer predictions, 0 otherwise.",
     "eaves_in_work": "Requests that are running or waiting.",
     "eaves_sessions": "Open sessions of the model: 2 once predictions have overlapped, if memory allows.",
@@ -105,11 +105,6 @@ _GAUGES = {
     "process_cpu_seconds_total": "Processor time of this process in seconds.",
     "process_start_time_seconds": "Time when this process started, in Unix seconds.",
 }
-
-
-def _gauge_lines(gauges: Gauges) -> Iterator[str]:
-    for name, one in gauges.items():
-        yield from render_family(name, _GAUGES[name], [one])
 
 
 def started_at() -> float:

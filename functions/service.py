@@ -22,18 +22,16 @@ from eaves.errors import (
     OverloadedError,
     UnsupportedContentError,
 )
-from eaves.events import DATADIGEST, DATAREF, Event, reply_id, source_uri
+from eaves.events import COPIED_EXTENSIONS, DATADIGEST, DATAREF, Event, reply_id, source_uri
 from functions.metrics import Metrics
-from functions.model.model_loading import LoadingModel
-from functions.model.pipeline import Array, Pipeline, Prediction
+from functions.model_loading import LoadingModel
+from functions.pipeline import Array, Pipeline, Prediction
 from functions.settings import FunctionSettings
 
 if TYPE_CHECKING:
-    from functions.fetch.dataref import DatarefFetcher, FetchedData
+    from functions.dataref import DatarefFetcher, FetchedData
 
 
-PASSED_ON = ("partitionkey", "sequence", "datadigest", "traceparent", "tracestate")
-"""Extension attributes that a reply copies from the event that caused it."""
 encode = json.JSONEncoder(allow_nan=False).encode
 """`json.dumps` with this option would build a new encoder for each reply."""
 _SHA256 = re.compile(r"sha256:([0-9a-f]{64})", re.IGNORECASE)
@@ -42,7 +40,7 @@ _UNKNOWN_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream
 _ALGORITHM = "sha256:"
 _DEFAULT_TYPE = "application/json"
 """Content type of data whose event names none. Source: CloudEvents, JSON event format, section 3.1.1."""
-_LATER = "send again later"
+_RETRY_HINT = "send again later"
 
 
 class Service:
@@ -85,9 +83,9 @@ class Service:
                 f"events of the type {event.type[:80]!r} are not accepted",
                 hint=(f"send an event of one of these types: {', '.join(accepted)[:200]}"),
             )
-        with self.admission.queue_slot(), self._fetch_memory.share() as take:
+        with self.admission.queue_slot(), self._fetch_memory.share() as reserve:
             if not event.data and DATAREF in event.extensions:
-                prediction, predictor = self._predict_reference(event, take)
+                prediction, predictor = self._predict_reference(event, reserve)
             else:
                 expected = _find_digest(event)
                 if expected and expected != (digest := hashlib.sha256(event.data).hexdigest()):
@@ -120,13 +118,13 @@ class Service:
         """
         results = []
         for example in examples:
-            with self.model.active.running(), self.admission.permit():
+            with self.model.active.running(), self.admission.permits:
                 start = time.perf_counter()
-                results.append(predictor.run(example, turn=self.admission.turn))
+                results.append(predictor.run(example, turn=lambda: self.admission.turns))
             self.metrics.observe("tensor", time.perf_counter() - start)
         return results
 
-    def _predict_reference(self, event: Event, take: Callable[[int], None]) -> tuple[Prediction, Pipeline]:
+    def _predict_reference(self, event: Event, reserve: Callable[[int], None]) -> tuple[Prediction, Pipeline]:
         """Return the prediction for the data that an event refers to.
 
         Raises:
@@ -142,11 +140,12 @@ class Service:
             )
         expected = _find_digest(event)
         start = time.perf_counter()
-        fetched = self._fetcher.fetch(event.extensions[DATAREF], take)
+        fetched = self._fetcher.fetch(event.extensions[DATAREF], reserve)
         self.metrics.observe("fetch", time.perf_counter() - start)
         if expected and expected != (digest := hashlib.sha256(fetched.data).hexdigest()):
             raise DeliveryError(
-                f"the data of a dataref has the digest sha256:{digest}, which differs from its datadigest", hint=_LATER
+                f"the data of a dataref has the digest sha256:{digest}, which differs from its datadigest",
+                hint=_RETRY_HINT,
             )
         try:
             return self._predict(fetched.data, event.datacontenttype or _find_type(fetched) or _DEFAULT_TYPE)
@@ -155,45 +154,34 @@ class Service:
                 raise
             raise DeliveryError(
                 f"the host of a dataref answered with other data than the store's, or with bad data: {error.message}",
-                hint=_LATER,
+                hint=_RETRY_HINT,
             ) from error
 
     def _predict(self, data: bytes, content_type: str) -> tuple[Prediction, Pipeline]:
-        media_type = content_type.partition(";")[0].strip().lower()
+        media_type, waited_s = content_type.partition(";")[0].strip().lower(), 0.0
+
+        @contextmanager
+        def waiting(permit: AbstractContextManager[object]) -> Iterator[None]:
+            nonlocal waited_s
+            start = time.perf_counter()
+            with permit:
+                waited_s += time.perf_counter() - start
+                yield
+
         with self.model.use() as predictor:
             if data and not predictor.accepts(media_type):
                 raise UnsupportedContentError(
                     f"the content type {content_type[:64]!r} is not supported",
                     hint=f"send one of: {', '.join(predictor.content_types)}",
                 )
-            queue = Waiting()
-            with self.model.active.running(), queue.until(self.admission.permit()):
-                prediction = predictor.predict(data, turn=lambda: queue.until(self.admission.turn()))
-        self.metrics.observe("queue", queue.seconds)
+            with self.model.active.running(), waiting(self.admission.permits):
+                prediction = predictor.predict(data, turn=lambda: waiting(self.admission.turns))
+        self.metrics.observe("queue", waited_s)
         for stage, duration_ms in prediction.timings_ms.items():
             self.metrics.observe(stage, duration_ms / 1000)
         known = len(predictor.artifact.manifest.labels)
         self.metrics.count("eaves_predictions_total", known=known, label=prediction.attributes.get("label", ""))
         return prediction, predictor
-
-
-class Waiting:
-    """Time that one request waits for permits.
-
-    Attributes:
-        seconds: Sum of all waits so far, seconds.
-    """
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    @contextmanager
-    def until(self, permit: AbstractContextManager[None]) -> Iterator[None]:
-        """Wait for a permit, and hold it until the end of the block."""
-        start = time.perf_counter()
-        with permit:
-            self.seconds += time.perf_counter() - start
-            yield
 
 
 def _find_type(fetched: FetchedData) -> str:
@@ -251,7 +239,7 @@ def build_reply(cause: Event, prediction: Prediction, predictor: Pipeline, setti
         datacontenttype="application/json",
         data=encode(build_prediction_document(prediction, artifact)).encode(),
         extensions={
-            **{name: cause.extensions[name] for name in PASSED_ON if name in cause.extensions},
+            **{name: cause.extensions[name] for name in COPIED_EXTENSIONS if name in cause.extensions},
             "causeid": cause.id,
             "causesource": cause.source,
             **prediction.attributes,
@@ -264,19 +252,19 @@ def build_reply(cause: Event, prediction: Prediction, predictor: Pipeline, setti
 def _open_fetcher(settings: FunctionSettings, environ: Mapping[str, str]) -> DatarefFetcher:
     """Create the fetcher of datarefs; its modules are imported only when used, because TLS delays a cold start."""
     from eaves.http_client.proxies import parse_proxies
-    from functions.fetch.dataref import DatarefFetcher
-    from functions.fetch.url_policy import UrlPolicy
+    from functions.dataref import DatarefFetcher
+    from functions.url_policy import UrlPolicy
 
-    reach = UrlPolicy(
+    policy = UrlPolicy(
         hosts=settings.dataref_hosts, schemes=settings.dataref_schemes, networks=settings.dataref_networks
     )
     signer = None
     if settings.dataref_credentials is not None:
-        from functions.fetch.request_signer import RequestSigner
+        from functions.request_signer import RequestSigner
 
         signer = RequestSigner(settings.dataref_credentials, region=settings.dataref_region)
     return DatarefFetcher(
-        reach,
+        policy,
         max_bytes=settings.max_body_bytes,
         timeout_s=settings.dataref_timeout_s,
         proxies=parse_proxies(environ),
@@ -284,7 +272,7 @@ def _open_fetcher(settings: FunctionSettings, environ: Mapping[str, str]) -> Dat
     )
 
 
-AHEAD = 1
+EXTRA_PERMITS = 1
 """Number of requests that are decoded while all runs of the model are taken. So the next run begins as soon as a run
 ends, while the other request's reply is built."""
 
@@ -293,16 +281,21 @@ class Admission:
     """Counting semaphores with a bounded queue, which limit the predictions, the runs and the requests that wait.
 
     Args:
-        concurrency: Maximum number of concurrent runs of the model; `AHEAD` more requests hold a permit.
+        concurrency: Maximum number of concurrent runs of the model; `EXTRA_PERMITS` more requests hold a permit.
         queue: Maximum number of requests that wait.
+
+    Attributes:
+        permits: Permits to make one prediction; their holder holds a queue slot.
+        turns: Turns to run the model once; their holder holds a permit.
+        inside: Number of requests that hold a queue slot.
     """
 
     def __init__(self, *, concurrency: int, queue: int) -> None:
-        self._permits = threading.Semaphore(concurrency + AHEAD)
-        self._turns = threading.Semaphore(concurrency)
-        self._places = threading.Semaphore(concurrency + queue)
+        self.permits = threading.Semaphore(concurrency + EXTRA_PERMITS)
+        self.turns = threading.Semaphore(concurrency)
+        self._max_inside = concurrency + queue
         self._lock = threading.Lock()
-        self._inside = 0
+        self.inside = 0
 
     @contextmanager
     def queue_slot(self) -> Iterator[None]:
@@ -313,39 +306,15 @@ class Admission:
         Raises:
             OverloadedError: At once, when the queue is full.
         """
-        if not self._places.acquire(blocking=False):
-            raise OverloadedError("the function's queue is full", hint="send again later")
         with self._lock:
-            self._inside += 1
+            if self.inside >= self._max_inside:
+                raise OverloadedError("the function's queue is full", hint="send again later")
+            self.inside += 1
         try:
             yield
         finally:
             with self._lock:
-                self._inside -= 1
-            self._places.release()
-
-    @contextmanager
-    def permit(self) -> Iterator[None]:
-        """Wait for a permit to make one prediction, and hold it until the end of the block.
-
-        The caller holds a queue slot.
-        """
-        with self._permits:
-            yield
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for a turn to run the model once, and hold it until the end of the block.
-
-        The caller holds a permit.
-        """
-        with self._turns:
-            yield
-
-    @property
-    def inside(self) -> int:
-        """Number of requests that hold a queue slot."""
-        return self._inside
+                self.inside -= 1
 
 
 class FetchMemory:
@@ -370,7 +339,7 @@ class FetchMemory:
         """
         taken = 0
 
-        def take(size_bytes: int) -> None:
+        def reserve(size_bytes: int) -> None:
             nonlocal taken
             with self._lock:
                 if size_bytes > self._left:
@@ -379,7 +348,7 @@ class FetchMemory:
                 taken += size_bytes
 
         try:
-            yield take
+            yield reserve
         finally:
             with self._lock:
                 self._left += taken

@@ -122,7 +122,7 @@ class ServeSettings:
             if self.dataref_credentials:
                 yield "dataref_credentials", "has no effect without dataref_hosts"
             return
-        from functions.fetch.url_policy import SCHEMES, is_host, is_network  # only when used: a cold start pays
+        from functions.url_policy import SCHEMES, is_host, is_network  # only when used: a cold start pays
 
         rules = (
             ("dataref_hosts", self.dataref_hosts, is_host, "hosts, such as store.example or *.store.example:8443"),

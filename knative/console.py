@@ -17,7 +17,6 @@ import click
 
 from eaves import logs
 from eaves.admin import Queue
-from eaves.base.allocator import return_freed_memory
 from eaves.base.clock import SYSTEM, Clock
 from eaves.console.app import ConsoleServer, create_app
 from eaves.console.backend import ConsoleContext, ConsoleSettings, Images, ModelLocation, ReusedAnswer
@@ -35,6 +34,7 @@ from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import StoreRoute
 from eaves.options import build_settings, report_errors, settings_options
 from eaves.platform import FunctionStatus
+from eaves.resource_limits import return_freed_memory
 from knative.client.cluster import Cluster, open_inside
 from knative.client.kinds import POD
 from knative.platform import KnativePlatform

@@ -72,7 +72,7 @@ def serve(artifact: str, image: str) -> None:
 
 def open_run(model: Path, threads: int, *, optimise: bool) -> Callable[[Any], object]:
     """Open the model with `threads` threads that don't spin, and return the function that runs a batch."""
-    from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
+    from eaves.inference.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
     options, levels = SessionOptions(), GraphOptimizationLevel
     options.intra_op_num_threads = threads

@@ -21,7 +21,7 @@ from eaves.artifact.store import file_digest
 from eaves.base.clock import StopFlag
 from eaves.errors import ArtifactError, DeliveryError, ImageError
 from eaves.media_type import UNKNOWN, sniff
-from eaves.web.problem_document import parse_problem
+from eaves.problem_document import parse_problem
 from trainer.data.split.splitting import find_trained
 from trainer.evaluation import MEAN_RECALL
 from trainer.run.run import MANIFEST, open_run
@@ -139,7 +139,7 @@ class ArtifactModel(EvaluatedModel):
     def __init__(self, path: Path) -> None:
         from eaves.inference.handler import load_handler
         from eaves.inference.session import open_session
-        from functions.model.pipeline import open_predictor
+        from functions.pipeline import open_predictor
         from functions.settings import ServeSettings
 
         artifact = open_artifact(path)

@@ -21,7 +21,7 @@ from onnx import helper, numpy_helper
 
 from converters.onnx.graph import is_head
 from converters.onnx.graph_rewrites import Graph, attributes, replace_nodes, unshare
-from eaves.onnxruntime import InferenceSession, SessionOptions
+from eaves.inference.onnxruntime import InferenceSession, SessionOptions
 
 STRENGTH = 0.5
 """Exponent of the equalisation, 0 to 1: each channel is divided by its range to this power. At 1, all channels of an

@@ -25,7 +25,7 @@ from converters.previous_artifacts import calibration_key, find_calibrated, reus
 from converters.proof import Answers, compare, run_session
 from converters.settings import ConvertSettings
 from eaves.artifact import Artifact, Parity, Quantisation, Trial
-from eaves.artifact.manifest import EMBED, FP32, INT8, TENSOR, Evidence
+from eaves.artifact.manifest import EMBED, FP32, INT8, PROBABILITIES, TENSOR, Evidence
 from eaves.artifact.store import MODEL
 from eaves.errors import ConversionError, ImageError
 from eaves.inference.session import Session
@@ -271,7 +271,8 @@ def classify(
     with progress.phase(what, len(paths)) as step:
         for path in paths:
             try:
-                rows.append(session.run(source.recipe.tensor(path.read_bytes())[np.newaxis])[1][0])
+                batch = source.recipe.tensor(path.read_bytes())[np.newaxis]
+                rows.append(session.answer(batch)[PROBABILITIES][0])
             except ImageError:  # training has left the image out too
                 rows.append(None)
             step()

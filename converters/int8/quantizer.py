@@ -17,8 +17,8 @@ from onnx import helper, numpy_helper
 from converters.int8.equalizer import ChannelCalibration, by_group
 from converters.onnx.graph import canonicalize, is_head, optimize
 from converters.onnx.graph_rewrites import Graph, attributes, replace_nodes, unshare
-from eaves.onnxruntime import InferenceSession, SessionOptions
-from eaves.onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorData, TensorsData
+from eaves.inference.onnxruntime import InferenceSession, SessionOptions
+from eaves.inference.quantizer import CalibrationMethod, QDQQuantizer, QuantType, TensorData, TensorsData
 from trainer.progress import TrainingProgress
 
 OPERATORS = ("Conv", "Relu", "Clip", "MaxPool", "AveragePool", "Concat", "Add", "Mul")

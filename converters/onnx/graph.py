@@ -18,7 +18,7 @@ from converters.onnx.graph_rewrites import fold_scaling, pool_globally, project_
 from eaves.artifact import TensorSpec
 from eaves.artifact.manifest import FEATURES, OUTPUTS
 from eaves.errors import ConversionError
-from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
+from eaves.inference.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
 WEIGHTS = "weights"
 BACKBONE, HEAD = "backbone.bin", "head.bin"

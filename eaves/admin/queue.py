@@ -18,10 +18,10 @@ from typing import Any, NoReturn, TypeVar
 from eaves.admin.report import LinkReport, QueueReport, SourceReport, build_report, from_json, to_json
 from eaves.delivery.sink_state import LaneDelivery
 from eaves.errors import EavesError, InputError, NotFoundError, PlatformError
+from eaves.problem_document import parse_problem
 from eaves.spool import Ledger, LedgerLine, Selection, Spool
 from eaves.spool.admin import drop, list_entries, measure, redrive, retry_now
 from eaves.spool.selection import Stored
-from eaves.web.problem_document import parse_problem
 
 T = TypeVar("T")
 

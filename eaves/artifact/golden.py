@@ -104,24 +104,21 @@ def load_golden(artifact: Artifact) -> tuple[GoldenCase, ...]:
     if INDEX not in artifact.manifest.files:  # the kind and size of an unlisted file are unchecked: it may be a device
         raise ArtifactError(f"{artifact.path}: manifest.json lists no {INDEX}", hint="convert the run again")
     try:
-        cases = []
-        for entry in json.loads((artifact.path / INDEX).read_bytes()):
-            tensor, label = entry["tensor"], str(entry["label"])
-            if not label.isprintable():
-                raise ValueError(f"the label {label[:80]!r} is not printable")
-            outputs = {name: tuple(float(value) for value in values) for name, values in entry["outputs"].items()}
-            cases.append(
-                GoldenCase(
-                    file=_check_listed(artifact, entry["file"]),
-                    label=label,
-                    tensor_sha256=str(entry["tensor_sha256"]),
-                    tensor=tensor and _check_listed(artifact, tensor),
-                    outputs=outputs,
-                )
-            )
-        return tuple(cases)
+        return tuple(_parse_case(artifact, entry) for entry in json.loads((artifact.path / INDEX).read_bytes()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArtifactError(f"{artifact.path}/{INDEX} can't be read: {error}", hint="convert the run again") from error
+
+
+def _parse_case(artifact: Artifact, entry: Mapping[str, Any]) -> GoldenCase:
+    if not str(entry["label"]).isprintable():
+        raise ValueError(f"the label {str(entry['label'])[:80]!r} is not printable")
+    return GoldenCase(
+        file=_check_listed(artifact, entry["file"]),
+        label=str(entry["label"]),
+        tensor_sha256=str(entry["tensor_sha256"]),
+        tensor=entry["tensor"] and _check_listed(artifact, entry["tensor"]),
+        outputs={name: tuple(map(float, values)) for name, values in entry["outputs"].items()},
+    )
 
 
 def write_index(path: Path, cases: Sequence[GoldenCase]) -> None:

@@ -102,15 +102,13 @@ def check_content(root: Path, manifest: Manifest) -> None:
     for name in sorted(path.relative_to(root).as_posix() for path in found):
         if name not in listed | folders:
             raise ArtifactError(f"{root}: {name} is not listed in manifest.json", hint=f"rm -r {root / name}")
-    name = LABELS
     try:
         for name, entry in manifest.files.items():
             if file_digest(root / name) != entry.sha256:
                 raise ArtifactError(f"{root}: {name} doesn't match its sha256 in the manifest", hint=_DAMAGED)
-        name = LABELS
-        labels = (root / name).read_bytes()
+        labels = (root / LABELS).read_bytes()
     except OSError as error:
-        raise ArtifactError(f"{root}: {name} can't be read: {error.strerror}", hint=_DAMAGED) from error
+        raise ArtifactError(f"{error.filename} can't be read: {error.strerror}", hint=_DAMAGED) from error
     if labels != "".join(f"{label}\n" for label in manifest.labels).encode():
         raise ArtifactError(f"{root}: {LABELS} and manifest.json list different labels", hint="convert the run again")
 

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from eaves.bucket.bucket import StoredObject
 from eaves.bucket.location import BucketLocation
-from eaves.credentials.folder import AUTHORITIES, AwsKeys, build_fault, read_aws_keys, read_credentials
+from eaves.credentials import AUTHORITIES, AwsKeys, build_fault, read_aws_keys, read_credentials
 from eaves.errors import (
     ConfigError,
     EavesError,

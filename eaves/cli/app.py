@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from eaves.cli.output import say
 from eaves.cli.project import Project, ProjectSource, Workspace
 from eaves.config import iter_leaves
-from eaves.credentials.folder import read_aws_keys, read_credentials
-from eaves.credentials.redact import has_secrets
+from eaves.credentials import read_aws_keys, read_credentials
 from eaves.errors import ConfigError, Fault
 from eaves.events import (
     DATASET_UPDATED,
@@ -30,6 +29,7 @@ from eaves.events import (
 )
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.platform import FunctionSpec, RelaySpec, SourceSpec, TriggerSpec, default_trigger
+from eaves.redact import has_secrets
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
 from eaves.sources.kind import load_kind
 from eaves.sources.settings import DEFAULT_KIND

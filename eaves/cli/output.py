@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from eaves.base.terminal import escape, escape_json, is_safe
-from eaves.web.problem_document import describe_reason
+from eaves.problem_document import describe_reason
 
 if TYPE_CHECKING:
     from eaves.artifact import Artifact, GoldenResult

@@ -18,8 +18,8 @@ from eaves.platform import RELAY, RelaySpec, ScaleSettings, SourceSpec, TriggerS
 from eaves.platform.app import FUNCTION
 from eaves.platform.relay import CLOUD, EDGE
 from eaves.sources.kind import iter_kinds, parse_place
-from functions.fetch.url_policy import find_url_fault
 from functions.settings import ServeSettings
+from functions.url_policy import find_url_fault
 from knative.settings import JobSettings, KnativeSettings, RolloutSettings, SiteSettings
 from trainer.settings import DataSettings, TrainSettings
 

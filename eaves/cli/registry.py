@@ -18,7 +18,7 @@ from eaves.cli.project import Workspace
 from eaves.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
-    from eaves.oci.registry.registry import Access
+    from eaves.oci.registry.transport import Access
     from knative.inventory import FunctionImage
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -88,7 +88,7 @@ def build_access(*, plain_http: bool, registry_ca: Path | None = None) -> Access
         ConfigError: When an environment variable of a proxy holds no address.
     """
     from eaves.http_client.proxies import parse_proxies
-    from eaves.oci.registry.registry import Access
+    from eaves.oci.registry.transport import Access
 
     folder = Path(os.environ.get("DOCKER_CONFIG") or "~/.docker")
     return Access(

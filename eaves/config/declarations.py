@@ -135,16 +135,12 @@ def _has_own_variable(cls: type, name: str) -> bool:
 
 def is_scalar(hint: Any) -> bool:
     """Return whether one string (a flag or an environment variable) can hold the whole value; lists use commas."""
-    return hint in (str, int, float, bool, Path, tuple[str, ...]) or (
-        typing.get_origin(hint) in (Union, types.UnionType)
-        and all(a in (str, int, float, bool, Path, type(None)) for a in typing.get_args(hint))
-    )
+    options = _list_options(hint)
+    return hint == tuple[str, ...] or all(one in (str, int, float, bool, Path, type(None)) for one in options)
 
 
-def can_be_unset(hint: Any) -> bool:
-    """Return whether a setting may be None and is not a string, so that an empty text means None."""
-    options = typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else ()
-    return type(None) in options and str not in options
+def _list_options(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
 ENVIRONMENT, COMMAND_LINE = "environment", "command line"
@@ -182,8 +178,8 @@ def env_layer(cls: type, environ: Mapping[str, str], section: str = "") -> Setti
         path = leaf.path.removeprefix(section)
         if not leaf.env or leaf.env not in environ or not is_scalar(leaf.type):
             continue
-        text = environ[leaf.env]
-        put(values, path, None if not text and can_be_unset(leaf.type) else text)
+        text, options = environ[leaf.env], _list_options(leaf.type)
+        put(values, path, text or (None if type(None) in options and str not in options else text))
         origins[path] = f"environment variable {leaf.env}"
     return SettingsLayer(origin=ENVIRONMENT, values=values, origins=origins)
 

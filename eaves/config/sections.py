@@ -34,9 +34,7 @@ def build(cls: type[T], *layers: SettingsLayer) -> T:
             across fields.
     """
     reader = _Reader()
-    result = reader.build(cls, list(layers), "")
-    if result is not None and not reader.faults:
-        reader.check(result, "", layers[0].origin if layers else "configuration")
+    result = reader.read(cls, list(layers), "", layers[0].origin if layers else "configuration")
     if reader.faults or result is None:
         raise ConfigError(reader.faults)
     return result
@@ -63,11 +61,7 @@ def build_flat(
     reader.refuse_unknown(values, owners, [*owners, *beside], origin, prefix)
     for cls in classes:
         own = {key: value for key, value in values.items() if owners.get(key) is cls}
-        before = len(reader.faults)
-        section = reader.build(cls, [SettingsLayer(origin=origin, values=own)], prefix)
-        if len(reader.faults) == before:
-            reader.check(section, prefix, origin)
-        sections.append(section)
+        sections.append(reader.read(cls, [SettingsLayer(origin=origin, values=own)], prefix, origin))
     return sections, reader.faults
 
 
@@ -96,6 +90,13 @@ class _Reader:
                 near = difflib.get_close_matches(str(key), suggested, n=1)
                 advice = f"did you mean {near[0]}?" if near else f"known here: {', '.join(suggested)}"
                 self.fault(origin, f"{prefix}{key}", f"unknown setting; {advice}")
+
+    def read(self, cls: type[T], layers: list[SettingsLayer], prefix: str, origin: str) -> T | None:
+        """Build a section and check its rules across fields; None when a value has faults."""
+        section = self.build(cls, layers, prefix)
+        if section is not None:
+            self.check(section, prefix, origin)
+        return section
 
     def build(self, cls: type[T], layers: list[SettingsLayer], prefix: str) -> T | None:
         """Build a section; None when it has faults."""
@@ -197,9 +198,7 @@ class _Reader:
                 parsed.append(self.parse(entry, item, metadata, origin, where))
             elif isinstance(entry, Mapping):
                 layer = SettingsLayer(origin=origin, values=entry)
-                if (made := self.build(typing.cast(type, item), [layer], where + ".")) is not None:
-                    self.check(made, where + ".", origin)
-                    parsed.append(made)
+                parsed.append(self.read(typing.cast(type, item), [layer], where + ".", origin))
             else:
                 self.fault(origin, where, f"must be a mapping (got {entry!r})")
         return tuple(parsed)

@@ -19,7 +19,7 @@ from eaves.console.views import dead_letters, events, functions, images, login, 
 from eaves.errors import EavesError
 from eaves.ingress import IngressLimits, IngressServer, ServerTls
 from eaves.ingress.wsgi import WsgiGateway
-from eaves.web.problem_document import describe_reason
+from eaves.problem_document import describe_reason
 
 PAGES = (overview, events, images, functions, dead_letters, models, try_it)
 """Modules with `build_blueprint(context)`, which builds the routes of a page."""

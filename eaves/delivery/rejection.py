@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from eaves.delivery.response_rules import shorten
-from eaves.events import DATAREF, IMAGE_REJECTED, Event, event_id, source_uri
-from eaves.web.problem_document import TYPE_PREFIX, parse_problem
+from eaves.events import COPIED_EXTENSIONS, DATAREF, IMAGE_REJECTED, Event, event_id, source_uri
+from eaves.problem_document import TYPE_PREFIX, parse_problem
 
 DESTINATION, CODE, DATA = "knativeerrordest", "knativeerrorcode", "knativeerrordata"
 """Extensions that a Knative broker adds to a dead letter: the URL that refused it, the status, and the first 1,024
@@ -21,7 +21,6 @@ Source: knative/eventing, pkg/kncloudevents/attributes/dead_letter_attributes.go
 """
 ADDED = frozenset({DESTINATION, CODE, DATA, "knativearrivaltime", "knativebrokerttl"})
 """Extensions that a broker adds in transit; their values differ each time the same event is sent."""
-PASSED_ON = ("partitionkey", "sequence", "datadigest", "traceparent", "tracestate")
 NAME = "relay"
 """Last part of the `source` of rejection events."""
 PROBLEM_TYPE = f"{TYPE_PREFIX}rejected"
@@ -59,7 +58,7 @@ def build_rejection(letter: Event, site: str) -> Event:
         datacontenttype="application/json",
         data=json.dumps(_build_problem(letter)).encode(),
         extensions={
-            **{name: extensions[name] for name in PASSED_ON if name in extensions},
+            **{name: extensions[name] for name in COPIED_EXTENSIONS if name in extensions},
             "causeid": letter.id,
             "causesource": letter.source,
         },

@@ -9,9 +9,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from eaves.credentials.redact import redact
 from eaves.events import DATAREF, Event
-from eaves.web.problem_document import find_kind, parse_problem
+from eaves.problem_document import find_kind, parse_problem
+from eaves.redact import redact
 
 NO_ANSWER = 0
 """Value used in place of an HTTP status when there was no response."""

@@ -37,7 +37,7 @@ MAX_ERROR_BYTES = 64 << 10
 """Maximum number of bytes that are read of the body of a response that isn't a success."""
 KEEP_S = 45.0
 """Time for which an unused connection is kept, seconds. It is shorter than the times after which servers close one
-(`functions.http.server.IDLE_S`, `IngressLimits.idle_s`), because a request that is sent at that moment would get no
+(`functions.server.IDLE_S`, `IngressLimits.idle_s`), because a request that is sent at that moment would get no
 response."""
 BROKEN = (OSError, HTTPException)
 """Exceptions of a connection that breaks, or of an answer that isn't HTTP."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from eaves.errors import ConfigError, Fault
-from eaves.web.origin import is_loopback_host
+from eaves.origin import is_loopback_host
 
 VARIABLES = (
     *("https_proxy", "http_proxy", "all_proxy", "no_proxy"),

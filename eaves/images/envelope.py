@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from eaves.errors import ImageError
 from eaves.images import tiff
-from eaves.media_type import sniff
+from eaves.media_type import UNSUPPORTED, sniff
 
 MAX_PARTS = 50_000
 """Maximum number of segments, chunks or blocks in one file; a 20 MB PNG written in pieces of 8 KB has 2,500."""
@@ -52,10 +52,10 @@ def open_envelope(data: bytes) -> Envelope:
     Raises:
         ImageError: When the format is not known, or the file is built to cost more than its picture.
     """
-    opener = _OPENERS.get(sniff(data))
-    if opener is not None:
-        return opener(data)
-    if data[4:8] == b"ftyp" and data[8:12] in {b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis"}:
+    kind = sniff(data)
+    if kind in _OPENERS:
+        return _OPENERS[kind](data)
+    if kind in UNSUPPORTED:
         raise ImageError(
             "HEIC and AVIF images are not supported",
             hint="send JPEG; on an iPhone: Settings, Camera, Formats, Most Compatible",

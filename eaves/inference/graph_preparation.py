@@ -16,9 +16,9 @@ from eaves.artifact.store import MODEL
 from eaves.base.files import make_directory, rename_durably
 from eaves.base.locks import locked
 from eaves.errors import ArtifactError
+from eaves.inference.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 from eaves.inference.prepared_graphs import WEIGHTS, detect_layout, find_graph, graph_name
 from eaves.inference.session import Session
-from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
 _STAGING = ".staging-"
 _INLINE_BYTES = "1024"

@@ -34,7 +34,7 @@ FILTERED = ("label", "confidence")
 MAX_ATTRIBUTE = 256
 
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{0,64}")
-_MEND = "correct handler.py, then convert the run again"
+_HINT = "correct handler.py, then convert the run again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ def open_handler(source: bytes, path: Path, spec: TensorSpec) -> Handler:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise HandlerError(f"{HANDLER} can't be loaded: {_last_line(error, path)}", hint=_MEND) from error
+        raise HandlerError(f"{HANDLER} can't be loaded: {_last_line(error, path)}", hint=_HINT) from error
     before, behind = (_function(module, name) for name in ("preprocess", "postprocess"))
     if before is None and behind is None:
         found = ", ".join(name for name in vars(module) if not name.startswith("__")) or "nothing"
@@ -146,7 +146,7 @@ def _call(function: Callable[[Any], Any], argument: Any, name: str, path: Path) 
     except BaseException as error:  # SystemExit too: a handler must not end the process
         if _blames_input(error):
             raise
-        raise HandlerError(f"{HANDLER}: {name} failed: {_last_line(error, path)}", hint=_MEND) from error
+        raise HandlerError(f"{HANDLER}: {name} failed: {_last_line(error, path)}", hint=_HINT) from error
 
 
 def _preprocess(function: Callable[[Any], Any], path: Path, spec: TensorSpec, data: bytes) -> Tensor:
@@ -166,11 +166,11 @@ def _preprocess(function: Callable[[Any], Any], path: Path, spec: TensorSpec, da
 def _postprocess(function: Callable[[Any], Any], path: Path, outputs: Mapping[str, Tensor]) -> Mapping[str, Any]:
     made = _call(function, outputs, "postprocess", path)
     if not isinstance(made, Mapping):
-        raise HandlerError(f"{HANDLER}: postprocess returned {type(made).__name__}, not a mapping", hint=_MEND)
+        raise HandlerError(f"{HANDLER}: postprocess returned {type(made).__name__}, not a mapping", hint=_HINT)
     try:
         members: dict[str, Any] = json_values.plain(made)
     except Exception as error:  # values of the user's own types may raise any exception
-        raise HandlerError(f"{HANDLER}: postprocess returned {str(error)[:200]}", hint=_MEND) from error
+        raise HandlerError(f"{HANDLER}: postprocess returned {str(error)[:200]}", hint=_HINT) from error
     for name in RESERVED:
         if name in members:
             raise HandlerError(
@@ -189,7 +189,7 @@ def _postprocess(function: Callable[[Any], Any], path: Path, outputs: Mapping[st
 def _function(module: types.ModuleType, name: str) -> Callable[[Any], Any] | None:
     found = getattr(module, name, None)
     if found is not None and not callable(found):
-        raise HandlerError(f"{HANDLER}: {name} is a {type(found).__name__}, not a function", hint=_MEND)
+        raise HandlerError(f"{HANDLER}: {name} is a {type(found).__name__}, not a function", hint=_HINT)
     return found
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from eaves.artifact import Artifact
 from eaves.artifact.store import MODEL
-from eaves.onnxruntime import VERSION
+from eaves.inference.onnxruntime import VERSION
 
 WEIGHTS = "weights.bin"
 MIN_BYTES = 4_000_000

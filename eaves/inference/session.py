@@ -19,22 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from eaves.artifact import Artifact
-from eaves.artifact.manifest import OUTPUTS
 from eaves.errors import ArtifactError, EavesError
+from eaves.inference.onnxruntime import GraphOptimizationLevel, InferenceSession, RunOptions, SessionOptions
 from eaves.inference.prepared_graphs import detect_layout, discard_graph, find_graph
-from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, RunOptions, SessionOptions
 
-Floats = npt.NDArray[np.float32]
 SPIN_US = "10"
 """Microseconds that a thread without work spins within a run before it sleeps."""
 
 
 class Session:
-    """One loaded model; several threads may call `run` at once.
+    """One loaded model; several threads may call `answer` at once.
 
     Args:
         model: Path of the ONNX file.
@@ -86,19 +83,6 @@ class Session:
         self._model = model
         self._input = inputs[0].name
         self._names = sorted(value.name for value in self._session.get_outputs())
-
-    def run(self, batch: npt.NDArray[Any]) -> tuple[Floats, Floats]:
-        """Run a model that takes images.
-
-        Args:
-            batch: (N, H, W, 3), in the recipe's dtype.
-
-        Returns:
-            logits: (N, labels) float32.
-            probabilities: (N, labels) float32, each row sums to 1.
-        """
-        logits, probabilities = self._session.run(OUTPUTS, {self._input: batch})
-        return logits, probabilities
 
     def answer(self, batch: npt.NDArray[Any]) -> Mapping[str, npt.NDArray[Any]]:
         """Run any model and return every output by name, each (N, ...)."""

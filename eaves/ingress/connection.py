@@ -17,10 +17,21 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.base.timed_reader import TimedReader
 from eaves.errors import EavesError
-from eaves.ingress.body import CHUNKED, PIECE_BYTES, BrokenOffError, check_size, parse_headers, read_body
 from eaves.ingress.memory import MemoryReservation
-from eaves.ingress.request import Caller, Request, Response, answer_error, answer_problem
-from eaves.web.origin import HINT, find_foreign
+from eaves.ingress.request import (
+    CHUNKED,
+    PIECE_BYTES,
+    BrokenOffError,
+    Caller,
+    Request,
+    Response,
+    answer_error,
+    answer_problem,
+    check_size,
+    parse_headers,
+    read_body,
+)
+from eaves.origin import HINT, find_foreign
 
 if TYPE_CHECKING:
     from eaves.ingress.server import IngressServer
@@ -97,7 +108,7 @@ class Connection:
         self.caller = Caller(address=address)
         self._incoming = TimedReader(connection)
         self._stream = io.BufferedReader(self._incoming, PIECE_BYTES)  # an image arrives in one or two reads
-        self._is_admitted = self._is_broken = self._closes = self._asks_first = self._is_old = False
+        self._is_admitted = self._is_broken = self._closes = self._expects_continue = self._is_http_1_0 = False
 
     def run(self) -> None:
         """Answer requests in sequence.
@@ -140,7 +151,7 @@ class Connection:
         Raises:
             EavesError: When its head is refused.
         """
-        self._closes, self._is_old = True, False
+        self._closes, self._is_http_1_0 = True, False
         self._incoming.limit(stall_s=self._limits.headers_s, total_s=self._limits.headers_s)
         line, *fields = self._read_head()
         found = REQUEST_LINE.fullmatch(line)
@@ -149,19 +160,19 @@ class Connection:
         if found is None:
             raise RefusedError(400, f"the request line {line[:40]!r} is malformed")
         headers = parse_headers(fields)
-        self._is_old = found[3] == "0"
-        kept = headers.get("connection", "keep-alive" if not self._is_old else "").lower()
+        self._is_http_1_0 = found[3] == "0"
+        kept = headers.get("connection", "keep-alive" if not self._is_http_1_0 else "").lower()
         with self._server.budget.share() as share:
             request = Request(self, found[1], found[2], headers, share)
-            if self._is_old and request.length == CHUNKED:
+            if self._is_http_1_0 and request.length == CHUNKED:
                 raise RefusedError(400, "a request of HTTP/1.0 can't have a body in chunks")
-            self._asks_first = not request.is_read and headers.get("expect", "").lower() == "100-continue"
-            response = self._ask(request)
+            self._expects_continue = not request.is_read and headers.get("expect", "").lower() == "100-continue"
+            response = self._serve(request)
         if self._is_broken:
             return
         # The rest of a body must not be read as the next request.
         may_stay = self._limits.keep_alive and request.is_read and request.admitted
-        self._closes = not may_stay or "close" in kept or (self._is_old and "keep-alive" not in kept)
+        self._closes = not may_stay or "close" in kept or (self._is_http_1_0 and "keep-alive" not in kept)
         self._send(response, with_body=request.method != "HEAD")
         if not request.is_read:
             self._linger()
@@ -193,7 +204,7 @@ class Connection:
             elif lines:  # an empty line before a request is passed over. Source: RFC 9112, section 2.2
                 return lines
 
-    def _ask(self, request: Request) -> Response:
+    def _serve(self, request: Request) -> Response:
         if self._server.programs_only:
             headers = request.headers
             if reason := find_foreign(headers.get("host", ""), headers.get("origin")):
@@ -218,7 +229,7 @@ class Connection:
         check_size(length or 0, max_bytes)  # before the sender is asked for the body
         self._incoming.limit(stall_s=self._limits.stall_s, total_s=BODY_S)
         try:
-            if self._asks_first:
+            if self._expects_continue:
                 self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
             return read_body(self._stream, length, max_bytes=max_bytes, take=share, gzipped=gzipped)
         except OSError as error:
@@ -231,7 +242,7 @@ class Connection:
             headers["Content-Length"] = str(len(response.body))
         if self._closes:
             headers["Connection"] = "close"
-        elif self._is_old:
+        elif self._is_http_1_0:
             headers["Connection"] = "keep-alive"
         try:
             phrase = HTTPStatus(response.status).phrase

@@ -1,4 +1,4 @@
-"""Server that gives each connection a thread of its own, and limits their number.
+"""Server that gives each connection a thread of its own, and limits their number; its certificates may be renewed.
 
 A connection is new until a route has accepted its caller. New connections have half of the places; when those are
 taken, the oldest new one is closed. So unknown callers can't displace known ones. When known callers have all places,
@@ -11,25 +11,24 @@ import errno
 import logging
 import select
 import socket
+import ssl
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 
-from eaves.base.files import short_path
+from eaves.base.files import Stamp, find_stamp, short_path
+from eaves.credentials import AUTHORITIES, CERTIFICATE, KEY, build_fault, read_credentials
 from eaves.errors import ConfigError, Fault
 from eaves.ingress.connection import Connection, IngressLimits
 from eaves.ingress.memory import MemoryBudget
 from eaves.ingress.request import Serve
-from eaves.ingress.tls import ServerTls
 from eaves.logs import HourlyLog
-from eaves.web.origin import is_loopback_host
+from eaves.origin import is_loopback_host
 
 BACKLOG = 128
 PAUSE_S = 0.1
 """Pause after a connection couldn't be accepted, such as for want of a file descriptor, seconds."""
-MAX_LOGGED = 1_000
-"""Maximum number of addresses whose failures are remembered."""
 
 _log = logging.getLogger(__name__)
 
@@ -121,7 +120,7 @@ class IngressServer:
                     self._path.unlink()
         with self._lock:
             for connection in self._open:
-                _hang_up(connection)
+                _shut_down(connection)
 
     def _accept(self) -> None:
         waiting = select.poll()  # `select` refuses numbers of files above 1,023
@@ -151,7 +150,7 @@ class IngressServer:
             context = self._tls.context()
             connection = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         with self._lock:
-            self._make_room()
+            self._close_excess()
             self._open[connection] = NEW
         threading.Thread(
             target=self._run, args=(connection, address), name=f"{self._name} connection", daemon=True
@@ -165,7 +164,7 @@ class IngressServer:
         finally:
             with self._lock:
                 self._open.pop(connection, None)
-            _hang_up(connection)
+            _shut_down(connection)
             connection.close()
 
     def mark(self, connection: socket.socket, *, is_busy: bool) -> None:
@@ -174,7 +173,7 @@ class IngressServer:
             if self._open.pop(connection, None):
                 self._open[connection] = BUSY if is_busy else IDLE
 
-    def _make_room(self) -> None:
+    def _close_excess(self) -> None:
         """Close a connection when there are too many; the caller holds the lock."""
         new, idle, busy = ([one for one, found in self._open.items() if found == state] for state in (NEW, IDLE, BUSY))
         if len(new) >= max(1, self.limits.connections // 2):
@@ -184,7 +183,7 @@ class IngressServer:
         else:
             return
         del self._open[closed]
-        _hang_up(closed)
+        _shut_down(closed)
 
     def count_handshake(self, address: str, reason: str) -> None:
         """Count a failed handshake, and log the first of each address in an hour."""
@@ -231,9 +230,75 @@ def _bind_path(path: Path) -> socket.socket:
     return bound
 
 
-def _hang_up(connection: socket.socket) -> None:
+def _shut_down(connection: socket.socket) -> None:
     try:
         # The method of ssl.SSLSocket would take TLS away from the thread that reads the connection.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
     except OSError:
         return  # the peer has closed the connection
+
+
+_log = logging.getLogger(__name__)
+
+
+class ServerTls:
+    """Certificate of a folder, and the authorities of clients' certificates.
+
+    A changed file is used from the next connection on. A file that can't be used, for example one that is half written,
+    is logged, and the last valid certificate stays in use until the file is changed again.
+
+    Args:
+        folder: Folder with `tls.crt` and `tls.key`; with `ca.crt`, clients may show a certificate that an authority in
+            it has signed.
+
+    Raises:
+        ConfigError: When the files can't be used at the start.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._signature = self._sign()
+        self._context = build_context(folder)
+
+    def context(self) -> ssl.SSLContext:
+        """Return the TLS context for the next connection."""
+        with self._lock:
+            signature = self._sign()
+            if signature != self._signature:
+                self._signature = signature
+                try:
+                    self._context = build_context(self._folder)
+                    _log.info("the certificate in %s was read again", self._folder)
+                except ConfigError as error:
+                    _log.error("%s; the certificate that was read before stays in use", error.message)
+            return self._context
+
+    def _sign(self) -> list[Stamp | None]:
+        return [find_stamp(self._folder / name) for name in (CERTIFICATE, KEY, AUTHORITIES)]
+
+
+def build_context(folder: Path) -> ssl.SSLContext:
+    """Build a TLS context with the files of a folder.
+
+    Raises:
+        ConfigError: When the folder has no certificate, or one that can't be used.
+    """
+    credentials = read_credentials(folder)
+    if credentials.certificate is None or credentials.key is None:
+        raise build_fault(
+            folder, f"contains no {CERTIFICATE} and {KEY}", "put the server's certificate and key there, in PEM form"
+        )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    try:
+        context.load_cert_chain(credentials.certificate, credentials.key)
+        if credentials.authorities_pem:
+            context.load_verify_locations(cadata=credentials.authorities_pem)
+            context.verify_mode = ssl.CERT_OPTIONAL
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        message = f"{CERTIFICATE}, {KEY} or {AUTHORITIES} can't be used: {error}"
+        raise build_fault(folder, message, f"openssl x509 -in {folder / CERTIFICATE} -noout -subject -dates") from error
+    return context

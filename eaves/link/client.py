@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 from eaves.base.backoff import Backoff
 from eaves.base.files import Stamp, find_stamp
-from eaves.credentials.folder import (
+from eaves.credentials import (
     AUTHORITIES,
     CERTIFICATE,
     KEY,
@@ -33,7 +33,7 @@ from eaves.http_client.headers import parse_retry_after
 from eaves.http_client.proxies import DIRECT, Proxies, is_loopback
 from eaves.link.batch import BatchAnswer, Packed, parse_batch_answer
 from eaves.link.paths import EVENTS, LEDGER, PARTS, SITE, UPLOAD
-from eaves.web.problem_document import parse_problem
+from eaves.problem_document import parse_problem
 
 LINK_PAUSES = Backoff(retry=None, first_s=0.5, cap_s=4.0)
 """Pauses between attempts while the link is down. A link that is up for 10 s of every 30 must be found soon, and an

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 from eaves import logs
 from eaves.admin.server import open_endpoints
-from eaves.base.allocator import return_freed_memory
 from eaves.delivery import Deliverer, EventSender, SinkClient, SinkResponse
 from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.ingress import IngressServer
 from eaves.link.settings import QueueSettings
 from eaves.options import build_settings
+from eaves.resource_limits import return_freed_memory
 from eaves.spool import Spool
 
 Settings = TypeVar("Settings", bound=QueueSettings)

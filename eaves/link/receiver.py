@@ -18,9 +18,7 @@ import click
 
 from eaves.admin.report import HEALTH, METRICS
 from eaves.admin.server import Answer as AdminAnswer
-from eaves.base.allocator import return_freed_memory
 from eaves.base.backoff import UNLIMITED
-from eaves.credentials.redact import redact
 from eaves.delivery import Deliverer, Sender, SinkClient
 from eaves.http_client.proxies import Proxies, parse_proxies
 from eaves.ingress import IngressLimits, IngressServer, Response, ServerTls, answer_json
@@ -31,6 +29,8 @@ from eaves.link.receiver_routes import ReceiverRoutes
 from eaves.link.settings import ReceiverSettings
 from eaves.link.sites import Sites
 from eaves.options import report_errors, settings_options
+from eaves.redact import redact
+from eaves.resource_limits import return_freed_memory
 from eaves.spool import Lease, LedgerLimits, Spool
 
 HANDSHAKES = "eaves_receiver_failed_handshakes_total"

@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 
 from eaves.base.files import write_atomically
-from eaves.credentials.folder import check_private
+from eaves.credentials import check_private
 from eaves.errors import ConfigError, Fault, StorageError
 
 TOKEN_BYTES = 32

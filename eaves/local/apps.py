@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from eaves.base.clock import SYSTEM, Clock
-from eaves.credentials.redact import redact
 from eaves.delivery import SinkClient, SinkResponse
 from eaves.errors import NotFoundError, PlatformError, StartError, UnreachableError
 from eaves.events import Event
@@ -21,6 +20,7 @@ from eaves.local.processes.activator import Activator, capacity_of
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
 from eaves.platform import TriggerSpec, find_dead_letter_target
+from eaves.redact import redact
 
 URL_PARALLEL = 4
 """Maximum number of concurrent deliveries to the address (`url`) of one trigger."""

@@ -19,8 +19,8 @@ from eaves.local.queues import find_lanes
 from eaves.local.specs import LocalApp
 from eaves.local.state import AGENT, StateDirectory
 from eaves.platform import FunctionStatus
+from eaves.problem_document import parse_problem
 from eaves.spool import Spool
-from eaves.web.problem_document import parse_problem
 
 QUERY_TIMEOUT_S = 10.0
 RECONCILE_TIMEOUT_S = 120.0

@@ -13,7 +13,7 @@ from eaves.events import decode
 from eaves.ingress import Request, Response, answer_error, answer_json, answer_problem
 from eaves.local.access_token import UNAUTHORISED, AccessToken
 from eaves.local.broker import read_trace
-from eaves.web.origin import HINT, find_foreign, is_same_site
+from eaves.origin import HINT, find_foreign, is_same_site
 
 if TYPE_CHECKING:
     from eaves.local.supervisor import Supervisor

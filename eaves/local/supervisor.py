@@ -38,9 +38,9 @@ from eaves.local.server import EVERY_ADDRESS, HOST, TcpPort, WebServer, build_po
 from eaves.local.settings import LocalSettings
 from eaves.local.specs import LocalApp
 from eaves.local.state import StateDirectory
+from eaves.origin import is_loopback_host
 from eaves.platform import FunctionStatus
 from eaves.spool import Spool
-from eaves.web.origin import is_loopback_host
 
 RECONCILE_S = 1.0
 """Interval at which the supervisor checks the spec files, seconds. `eaves deploy` also triggers a check."""

@@ -15,7 +15,8 @@ from eaves.errors import OciError
 from eaves.oci.descriptor import Descriptor, Reference, parse_reference
 from eaves.oci.layers.image import load_images
 from eaves.oci.layout import ContentSource, ContentTarget, Layout, Progress, create_layout, open_layout, verified
-from eaves.oci.registry.registry import Access, Registry
+from eaves.oci.registry.registry import Registry
+from eaves.oci.registry.transport import Access
 
 
 class Overlay:

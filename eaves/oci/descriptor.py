@@ -205,7 +205,7 @@ def parse_reference(text: str) -> Reference:
     """
     rest, at, digest = text.partition("@")
     if at and not _DIGEST.fullmatch(digest):
-        raise _wrong(text, "its digest must be sha256: and 64 hex digits")
+        raise _build_error(text, "its digest must be sha256: and 64 hex digits")
     first, slash, others = rest.partition("/")
     named = bool(slash) and ("." in first or ":" in first or first == "localhost")
     host, path = (first, others) if named else (DEFAULT_HOST, rest)
@@ -215,15 +215,15 @@ def parse_reference(text: str) -> Reference:
     if not named and "/" not in path:
         path = f"library/{path}"
     if colon and not _TAG.fullmatch(tag):
-        raise _wrong(text, "its tag must be letters, digits, `_`, `.` and `-`, at most 128")
+        raise _build_error(text, "its tag must be letters, digits, `_`, `.` and `-`, at most 128")
     if not _HOST.fullmatch(host):
-        raise _wrong(text, f"{host[:80]!r} is not a host")
+        raise _build_error(text, f"{host[:80]!r} is not a host")
     if not _REPOSITORY.fullmatch(path) or len(path) > MAX_REPOSITORY:
-        raise _wrong(text, "its repository must be lower-case letters, digits, `.`, `_`, `-` and `/`")
+        raise _build_error(text, "its repository must be lower-case letters, digits, `.`, `_`, `-` and `/`")
     return Reference(host=host, repository=path, tag=tag, digest=digest)
 
 
-def _wrong(text: str, why: str) -> OciError:
+def _build_error(text: str, why: str) -> OciError:
     return OciError(
         f"{text[:200]!r} is not the name of a container image: {why}", hint="write the name as in HOST/site/flowers:v1"
     )

@@ -1,7 +1,7 @@
 """Search for the modules of Eaves that a process may import, in the source files and without importing any.
 
 An import counts wherever it is, also in a function's body, where heavy modules are imported late, but not below `if
-TYPE_CHECKING`. A module whose name is in a string counts as well (`import_module("functions.http.app")`, the table of
+TYPE_CHECKING`. A module whose name is in a string counts as well (`import_module("functions.routes")`, the table of
 kinds of sources, `python -m`); of a package, its `__main__` too.
 """
 

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from eaves.base.files import STAGING_SUFFIX, write_atomically
+from eaves.base.files import STAGING_SUFFIX, replacing, write_atomically
 from eaves.base.locks import locked
 from eaves.errors import OciError, OciNotFoundError
 from eaves.oci.descriptor import (
@@ -34,10 +32,9 @@ NAME = "org.opencontainers.image.ref.name"
 _BLOBS = "blobs/sha256"
 _INDEX = "index.json"
 _LAYOUT = "oci-layout"
-_TEMPORARY = ".new-"
-_UNFINISHED = (f"{_TEMPORARY}*", f".*{STAGING_SUFFIX}")
-"""File name patterns of incomplete files, which a process is writing or which a killed process has left."""
-_SWEEP_S = 24 * 3600
+_UNFINISHED = f".*{STAGING_SUFFIX}"
+"""File name pattern of incomplete files, which a process is writing or which a killed process has left."""
+_STALE_S = 24 * 3600
 """Age, seconds, from which an incomplete file is one that a killed process has left."""
 
 Progress = Callable[[int], object]
@@ -75,7 +72,7 @@ class ContentTarget(Protocol):
 
 
 class HashedStream:
-    """A stream that counts and hashes the bytes that are read from it or written to it."""
+    """A stream that counts and hashes the bytes that are read from it."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream, self._seen = stream, hashlib.sha256()
@@ -84,22 +81,14 @@ class HashedStream:
     def read(self, size: int = CHUNK_BYTES) -> bytes:
         """Return the next bytes of the stream."""
         piece = self._stream.read(size)
-        self._count(piece)
+        self._seen.update(piece)
+        self.size += len(piece)
         return piece
-
-    def write(self, piece: bytes) -> int:
-        """Write bytes to the stream."""
-        self._count(piece)
-        return self._stream.write(piece)
 
     @property
     def digest(self) -> str:
         """Digest of the bytes so far."""
         return f"sha256:{self._seen.hexdigest()}"
-
-    def _count(self, piece: bytes) -> None:
-        self._seen.update(piece)
-        self.size += len(piece)
 
 
 def verified(stream: BinaryIO, descriptor: Descriptor) -> Iterator[bytes]:
@@ -218,16 +207,19 @@ class Layout:
         if self.has(descriptor):
             progress(descriptor.size)
             return
-        with self.new_file() as (temporary, file), source.open(descriptor) as stream:
+        path = self.blob_path(descriptor.digest)
+        with (
+            _writing(path),
+            replacing(path, durability="none", mode=0o644) as file,
+            source.open(descriptor) as stream,
+        ):
             for piece in verified(stream, descriptor):
                 file.write(piece)
                 progress(len(piece))
-            file.flush()
-            self.adopt(temporary, descriptor)
 
     def write_bytes(self, content: bytes, descriptor: Descriptor) -> None:
         """Store content that is in memory."""
-        _place(self.blob_path(descriptor.digest), content)
+        _replace_file(self.blob_path(descriptor.digest), content)
 
     def write_manifest(self, descriptor: Descriptor, content: bytes, name: str | None = None) -> None:
         """Write a manifest or index; when `name` is given, it replaces the previous entry with that name.
@@ -251,30 +243,7 @@ class Layout:
         Raises:
             OciError: When the disk is full.
         """
-        _place(self.path / name, content)
-
-    @contextmanager
-    def new_file(self) -> Iterator[tuple[Path, BinaryIO]]:
-        """Yield the path and the stream of a new file for content, which is removed unless it is adopted.
-
-        Raises:
-            OciError: When the disk is full.
-        """
-        path = self.path / _BLOBS
-        try:
-            with _writing(path):
-                handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path)
-                path = Path(name)
-                with os.fdopen(handle, "wb") as stream:
-                    yield path, stream
-        finally:
-            if path.name.startswith(_TEMPORARY):
-                path.unlink(missing_ok=True)
-
-    def adopt(self, path: Path, descriptor: Descriptor) -> None:
-        """Move a complete file of `new_file` to the path of its digest."""
-        path.chmod(0o644)
-        path.replace(self.blob_path(descriptor.digest))
+        _replace_file(self.path / name, content)
 
 
 def create_layout(path: Path) -> Layout:
@@ -289,18 +258,16 @@ def create_layout(path: Path) -> Layout:
     layout = Layout(path)
     if path.is_dir():
         with locked(path, folder=True):  # another process may be making the same one
-            there = {entry.name for entry in path.iterdir() if not any(map(entry.match, _UNFINISHED))}
+            there = {entry.name for entry in path.iterdir() if not entry.match(_UNFINISHED)}
             if there <= {"blobs", _INDEX}:  # empty, or left by a killed process
                 with _writing(path):
                     (path / _BLOBS).mkdir(parents=True, exist_ok=True)
                 if _INDEX not in there:
                     layout.write_file(_INDEX, _render_index([]))
                 layout.write_file(_LAYOUT, json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
-            for left in (
-                left for folder in (path, path / _BLOBS) for name in _UNFINISHED for left in folder.glob(name)
-            ):
+            for left in (*path.glob(_UNFINISHED), *path.glob(f"{_BLOBS}/{_UNFINISHED}")):
                 with suppress(OSError):
-                    if left.stat().st_mtime < time.time() - _SWEEP_S:
+                    if left.stat().st_mtime < time.time() - _STALE_S:
                         left.unlink()
     return open_layout(path)
 
@@ -333,7 +300,7 @@ def _read(path: Path, max_bytes: int) -> bytes:
     return content
 
 
-def _place(target: Path, content: bytes) -> None:
+def _replace_file(target: Path, content: bytes) -> None:
     with _writing(target):
         write_atomically(target, content, durability="none", mode=0o644)
 

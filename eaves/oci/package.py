@@ -59,19 +59,6 @@ class Base:
     python: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Packaged:
-    """A container image that was built.
-
-    Attributes:
-        descriptor: Descriptor of the manifest, or of the index over several platforms.
-        source: Source with all content of the container image.
-    """
-
-    descriptor: Descriptor
-    source: ContentSource
-
-
 def package(
     artifact: Artifact,
     base: Base,
@@ -81,7 +68,7 @@ def package(
     platforms: Sequence[ImagePlatform],
     allow_handler: bool = False,
     say: Callable[[str], object] = lambda text: None,
-) -> Packaged:
+) -> tuple[Descriptor, ContentSource]:
     """Build the container image of a function.
 
     Args:
@@ -92,6 +79,9 @@ def package(
         platforms: Platforms to build for; several make one index.
         allow_handler: Whether an artifact's handler.py may be included.
         say: Function that is called with each line of progress.
+
+    Returns:
+        Descriptor of the manifest, or of the index over several platforms, and a source with all content of it.
 
     Raises:
         OciError: When the base isn't suitable, wheels can't be fetched, or the disk is full.
@@ -115,7 +105,7 @@ def package(
             runtime.insert(0, library)
         made.append(build_image(layout, image, [*runtime, *above], run))
     descriptor = replace(made[0], platform=None) if len(made) == 1 else build_index(layout, made, labels)
-    return Packaged(descriptor=descriptor, source=Overlay([layout, cache], base.source))
+    return descriptor, Overlay([layout, cache], base.source)
 
 
 def build_labels(artifact: Artifact, base: Base) -> dict[str, str]:
@@ -230,8 +220,7 @@ def unpack_artifact(source: ContentSource, descriptor: Descriptor, layout: Layou
         ArtifactError: When the artifact is damaged.
     """
     image = next(load_images(source, descriptor), None)
-    wanted = image.labels.get(ARTIFACT_LABEL) if image else None
-    if image is None or not wanted:
+    if image is None or not (wanted := image.labels.get(ARTIFACT_LABEL)):
         raise OciError(
             f"{descriptor.digest} is not the container image of a function", hint="make one with `eaves package`"
         )

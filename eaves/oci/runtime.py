@@ -20,6 +20,7 @@ from eaves.oci.descriptor import ImagePlatform
 from eaves.oci.import_graph import reachable_modules
 from eaves.oci.layers import bytecode, wheels
 from eaves.oci.layers.bytecode import (
+    LEFT_OUT,
     Compiler,
     compile_folder,
     compile_standard_library,
@@ -36,7 +37,7 @@ CODE = "opt/code"
 LIBRARY = "standard library"
 """Title of the layer with the standard library's byte code."""
 LOCK = "serve.txt"
-ROOMS = ("eaves", "functions")
+TOP_PACKAGES = ("eaves", "functions")
 """Eaves' top-level packages whose modules container images for the edge may include."""
 PROCESSES = {
     "function": ("functions",),
@@ -217,7 +218,7 @@ def code_files(image: str = "function") -> Iterator[LayerFile]:
         image: Name of the container image, a key of `PROCESSES`.
     """
     root = Path(eaves.__file__).parents[1]
-    for path in reachable_modules(root, ROOMS, (*PROCESSES[image], *PLUGINS.get(image, ()))).values():
+    for path in reachable_modules(root, TOP_PACKAGES, (*PROCESSES[image], *PLUGINS.get(image, ()))).values():
         yield LayerFile(path=f"{CODE}/{path.relative_to(root).as_posix()}", content=path)
 
 
@@ -235,10 +236,11 @@ def main(image: str, root: str) -> None:
     platform = ImagePlatform(architecture=names.get(machine, machine))
     runtime = RuntimeTarget(platform=platform, python=f"{sys.version_info.major}.{sys.version_info.minor}")
     compiler, made = find_compiler(runtime.python), Path(root)
+    library = load_standard_library(LEFT_OUT) if image == "agent" else load_standard_library()
     if image == "function":
         unpack(package_files(runtime, find_lock()), compiler, made / "packages")
     unpack(code_files(image), compiler, made / "code")
-    _write(compile_standard_library(load_standard_library(), compiler), made / "library")
+    _write(compile_standard_library(library, compiler), made / "library")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -99,8 +100,7 @@ def load_public_key(path: Path) -> PublicKey:
     return PublicKey(point=key)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signed:
+class Signed(NamedTuple):
     """What a signature says about the signed container image.
 
     Attributes:
@@ -109,7 +109,7 @@ class Signed:
     """
 
     digest: str
-    repository: str
+    repository: str = ""
 
 
 Signature = tuple[bytes, bytes, Callable[[], Signed]]
@@ -168,7 +168,7 @@ def parse_payload(payload: bytes) -> Signed:
         repository = critical["identity"]["docker-reference"]
         if kind != TYPE or not isinstance(digest, str) or not isinstance(repository, str) or not repository:
             raise TypeError(kind)
-        return Signed(digest=digest, repository=repository)
+        return Signed(digest, repository)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SignatureError(f"the key signed content that is not a container image: {error}"[:200]) from error
 
@@ -185,7 +185,7 @@ def parse_statement(payload: bytes) -> Signed:
         digest = subject["digest"]["sha256"]
         if values["predicateType"] != PREDICATE or not isinstance(digest, str):
             raise TypeError(values["predicateType"])
-        return Signed(digest=f"sha256:{digest}", repository="")
+        return Signed(f"sha256:{digest}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SignatureError(f"the key signed content that is not a container image: {error}"[:200]) from error
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from eaves.base.names import NAME_PATTERN, find_object_fault
 from eaves.config import setting
-from eaves.credentials.redact import redact
 from eaves.delivery.sinks import SINKS, MqttTriggerSettings, find_scheme, load_sink
 from eaves.events import IMAGE_CAPTURED
 from eaves.platform.filters import find_exact_faults, find_filter_faults
 from eaves.platform.quantities import QUANTITY_PATTERN
+from eaves.redact import redact
 
 MAX_TIMEOUT_S = 600.0
 """Maximum time limit of an attempt. Source: knative/serving, config-defaults: max-revision-timeout-seconds."""

@@ -13,12 +13,12 @@ import click
 
 from eaves import logs
 from eaves.admin.server import open_endpoints
-from eaves.base.allocator import return_freed_memory
 from eaves.delivery import Deliverer, SinkClient
 from eaves.events import Event
 from eaves.http_client.proxies import parse_proxies
 from eaves.link.client import CredentialedClient
 from eaves.options import build_settings, report_errors, settings_options
+from eaves.resource_limits import return_freed_memory
 from eaves.sources.agent.configuration import (
     count_remembered,
     load_agent_id,

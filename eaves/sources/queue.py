@@ -18,9 +18,9 @@ from eaves.admin.server import default_socket
 from eaves.config import iter_leaves
 from eaves.errors import EavesError
 from eaves.options import report_errors
+from eaves.problem_document import build_problem, error_type
 from eaves.sources.settings import LANES, AgentSettings
 from eaves.spool import lease_path
-from eaves.web.problem_document import build_problem, error_type
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -17,8 +17,7 @@ from typing import Any
 from PIL import ImageStat
 
 from eaves.admin.report import NOT_STARTED
-from eaves.credentials.folder import AUTHORITIES
-from eaves.credentials.redact import redact
+from eaves.credentials import AUTHORITIES
 from eaves.errors import (
     DeliveryError,
     EavesError,
@@ -33,6 +32,7 @@ from eaves.http_client.explain import CERTIFICATE, CONNECTION, NAME, TLS
 from eaves.http_client.proxies import Proxies
 from eaves.images.decoder import load
 from eaves.reachability import TIMEOUT_S, parse_address, reach
+from eaves.redact import redact
 from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.collecting import NoIndex, run_without_spool

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from eaves.errors import EventError
 from eaves.events import Event, decode
-from eaves.web.origin import find_foreign
+from eaves.origin import find_foreign
 
 KEPT = 20
 MAX_BYTES = 1_000_000

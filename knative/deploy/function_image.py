@@ -10,7 +10,7 @@ from eaves.oci.descriptor import parse_reference
 from knative.inventory import FunctionImage
 
 if TYPE_CHECKING:
-    from eaves.oci.registry.registry import Access
+    from eaves.oci.registry.transport import Access
     from eaves.oci.signatures import PublicKey
 
 

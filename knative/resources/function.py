@@ -268,7 +268,7 @@ def _references(app: ClusterApp) -> list[Manifest]:
 PRIVATE = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
 """Private networks, which the function may not fetch data from.
 
-Source: RFC 6890; `functions.fetch.url_policy` refuses them too, unless `dataref_networks` allows them.
+Source: RFC 6890; `functions.url_policy` refuses them too, unless `dataref_networks` allows them.
 """
 
 

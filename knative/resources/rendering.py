@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import yaml
 
 from eaves.base.files import write_atomically
-from eaves.credentials.redact import has_secrets, redact
 from eaves.errors import ConfigError, Fault, StorageError
 from eaves.http_client.proxies import is_loopback
 from eaves.platform import RelaySpec, SourceSpec, TriggerSpec
+from eaves.redact import has_secrets, redact
 from eaves.sources.kind import load_kind
 from knative.client.kinds import Manifest, Object
 from knative.resources.agent import (

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from eaves.admin.queue import DEAD, Action, Selector
 from eaves.errors import ConflictError, DeniedError, EavesError
-from eaves.web.problem_document import revision_mark
+from eaves.problem_document import revision_mark
 from knative.client.cluster import Cluster
 from knative.inventory import read_inventory
 from knative.resources.agent import CONTAINER

@@ -2,7 +2,7 @@
 
 Source: Kubernetes 1.36, pkg/kubelet/kuberuntime/kuberuntime_container.go, pkg/kubelet/container/sync_result.go and
 pkg/kubelet/events/event.go (the reasons), security_context.go and kuberuntime_manager.go (their messages); runc's
-texts; `functions.model.model_loading` for the texts of the function's own log.
+texts; `functions.model_loading` for the texts of the function's own log.
 """
 
 from __future__ import annotations

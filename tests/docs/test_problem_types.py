@@ -14,8 +14,8 @@ from werkzeug import exceptions
 import functions
 from eaves import errors
 from eaves.errors import EavesError
-from eaves.web.problem_document import TYPE_PREFIX, error_type
-from functions.http.problems import error_response
+from eaves.problem_document import TYPE_PREFIX, error_type
+from functions.problems import error_response
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/04-function.md"

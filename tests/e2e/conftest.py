@@ -10,7 +10,7 @@ import pytest
 
 from eaves.artifact import open_artifact
 from eaves.oci.copy import open_location
-from eaves.oci.registry.registry import Access
+from eaves.oci.registry.transport import Access
 from eaves.platform import RelaySpec
 from knative.client.cluster import Cluster, open_cluster
 from knative.client.kinds import NAMESPACE

@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from eaves.base.timestamps import parse_timestamp
+from eaves.base.clock import parse_timestamp
 from eaves.events import Event, encode_structured
 from eaves.local.specs import LocalApp
 from eaves.platform import DeliverySettings, FunctionSpec

@@ -10,7 +10,7 @@ import pytest
 
 from eaves.errors import OciError
 from eaves.oci.copy import open_location
-from eaves.oci.registry.registry import Access
+from eaves.oci.registry.transport import Access
 from knative.client.kinds import DAEMON_SET, NODE, POD
 from knative.resources.function import pin_name
 from knative.status.parts import READY, judge_parts

@@ -15,13 +15,12 @@ from waitress.adjustments import Adjustments
 
 from eaves import events
 from eaves.errors import EavesError
+from eaves.problem_document import MAX_BYTES
 from eaves.recipe import Recipe
-from eaves.web.problem_document import MAX_BYTES
-from functions.http.app import create_app
-from functions.http.server import FunctionParser
+from functions.server import FunctionParser
 from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.models.artifact import write_colours
-from tests.fakes.models.model import FakeModel, build_classifier
+from tests.fakes.models.model import FakeModel, build_classifier, create_app
 from tests.fuzz.mutations import mutate, text
 from tests.inputs import hostile, pictures
 

@@ -31,9 +31,8 @@ from eaves.local.access_token import AccessToken
 from eaves.local.routes import PlatformRoutes
 from eaves.local.server import TcpPort, WebServer
 from eaves.local.supervisor import Supervisor
-from functions.http import app as functions_app
 from functions.settings import FunctionSettings
-from tests.fakes.models.model import FakeModel
+from tests.fakes.models.model import FakeModel, create_app
 from tests.integration.mqtt.test_publisher import running as publishing
 from tests.processes.function import Function
 from tests.processes.receiving import TOKEN, receiving
@@ -105,7 +104,7 @@ FUNCTION = FunctionSettings(name="digits", host="127.0.0.1")
 ROUTES = [
     *list_platform("broker"),
     *list_platform("open broker"),
-    *list_flask("function", functions_app.create_app(FakeModel(), FUNCTION, concurrency=1)),
+    *list_flask("function", create_app(FakeModel(), FUNCTION, concurrency=1)),
     *list_module("relay", relay, Route("relay", "POST", "/")),
     Route("publisher", "POST", "/"),
     Route("publisher", "GET", "/nowhere"),
@@ -279,9 +278,9 @@ SERVERS = {
     "eaves/local/console/manager.py": "opens the console's port, see local/console",
     "eaves/ingress/server.py": "asked here by way of relay, publisher and receiver",
     "eaves/local/server.py": "asked here; its Unix socket has mode 0600, see local/test_web.py",
-    "functions/http/app.py": "its routes are asked here",
-    "functions/http/listening_socket.py": "opens the function's port, see functions/test_process.py",
-    "functions/http/server.py": "asked here",
+    "functions/routes.py": "its routes are asked here",
+    "functions/start.py": "opens the function's port, see functions/test_process.py",
+    "functions/server.py": "asked here",
     "trainer/reader.py": "on the loopback address of a pod, see knative/training/test_train_command.py",
 }
 """What listens or has routes, and where it is tested."""

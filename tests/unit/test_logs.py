@@ -13,7 +13,7 @@ from eaves.logs import JsonFormatter, PlainFormatter, bind
 
 
 def test_a_record_becomes_one_line_of_json() -> None:
-    record = logging.LogRecord("functions.http.app", logging.WARNING, "x.py", 1, "grün\n%s", ("line",), None)
+    record = logging.LogRecord("functions.routes", logging.WARNING, "x.py", 1, "grün\n%s", ("line",), None)
     record.created, record.msecs = 1_795_521_600.25, 250.0
     record.event_id, record.path = "1", {"not": "plain", "set": {1}}
     line = JsonFormatter().format(record)
@@ -21,7 +21,7 @@ def test_a_record_becomes_one_line_of_json() -> None:
     assert json.loads(line) == {
         "time": "2026-11-24T12:00:00.250Z",
         "level": "warning",
-        "logger": "functions.http.app",
+        "logger": "functions.routes",
         "message": "grün\nline",
         "event_id": "1",
         "path": {"not": "plain", "set": "{1}"},

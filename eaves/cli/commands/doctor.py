@@ -15,7 +15,7 @@ from eaves.cli.registry import access_options
 from eaves.cli.site import LOCAL, Place, Visit, place_options
 
 if TYPE_CHECKING:
-    from eaves.oci.registry.registry import Access
+    from eaves.oci.registry.transport import Access
     from eaves.platform.findings import Finding
 
 EXIT_CODES = {"ok": 0, "note": 0, "warning": 3, "error": 69}

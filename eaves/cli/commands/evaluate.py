@@ -91,7 +91,7 @@ def _measure(
     from converters.evaluation.images import load_unseen_images
     from converters.evaluation.metrics import evaluate, pair
     from converters.evaluation.models import describe_proof, open_model
-    from eaves.credentials.folder import read_authorization
+    from eaves.credentials import read_authorization
     from eaves.delivery.client import SinkClient
     from eaves.http_client.proxies import parse_proxies
     from trainer.tensorflow_notices import prepare_tensorflow

@@ -18,8 +18,8 @@ from eaves.cli.latest import ARTIFACT, newest
 from eaves.cli.output import progress, say
 from eaves.cli.project import ARTIFACTS, Workspace, load_workspace
 from eaves.cli.site import FILE
-from eaves.credentials.redact import has_secrets, redact
 from eaves.errors import CancelledError, ConfigError, Fault
+from eaves.redact import has_secrets, redact
 
 if TYPE_CHECKING:
     from eaves.sources.agent.counters import SourceCounters

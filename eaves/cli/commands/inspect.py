@@ -30,7 +30,7 @@ from eaves.errors import ArtifactError, OciError
 
 if TYPE_CHECKING:
     from eaves.artifact import GoldenResult
-    from eaves.oci.registry.registry import Access
+    from eaves.oci.registry.transport import Access
 
 
 MANY = 12

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from eaves.artifact import Artifact
     from eaves.oci.copy import ImageLocation
     from eaves.oci.descriptor import Descriptor
-    from eaves.oci.package import Packaged
-    from eaves.oci.registry.registry import Access
+    from eaves.oci.layout import ContentSource
+    from eaves.oci.registry.transport import Access
 
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "eaves" / "oci"
@@ -99,7 +99,7 @@ def package(
         replayed = beside.submit(
             replay_with_progress, artifact, run_handler=allow_handler and HANDLER in artifact.manifest.files
         )
-        made = builder.package(
+        made, source = builder.package(
             artifact,
             ground,
             create_layout(Path(folder) / "layout"),
@@ -110,15 +110,15 @@ def package(
         )
         for result in replayed.result():
             result.require()
-        copied, present, name = _put(made, target, goal, below)
+        copied, present, name = _put(source, made, target, goal, below)
     if reference is not None and sink:
-        _announce(artifact, str(replace(reference, tag="").pinned(made.descriptor.digest)), sink, site)
+        _announce(artifact, str(replace(reference, tag="").pinned(made.digest)), sink, site)
     moved, kept = (sum(one.size for one in blobs) for blobs in (copied, present))
     say(f"copied {moved / 1e6:.2f} MB in {len(copied)} pieces; {kept / 1e6:.2f} MB were already there")
     if form == "table":
         click.echo(name)
     else:
-        row = {"name": name, "digest": made.descriptor.digest, "moved_bytes": moved, "present_bytes": kept}
+        row = {"name": name, "digest": made.digest, "moved_bytes": moved, "present_bytes": kept}
         print_value(row, form)
 
 
@@ -146,7 +146,7 @@ def _announce(artifact: Artifact, image: str, sink: str, site: str) -> None:
 
 
 def _put(
-    made: Packaged, target: str, goal: ImageLocation, below: ImageLocation
+    source: ContentSource, made: Descriptor, target: str, goal: ImageLocation, below: ImageLocation
 ) -> tuple[list[Descriptor], list[Descriptor], str]:
     """Copy the container image to its target; return what was copied and was there, and its name at the target."""
     from eaves.oci.copy import copy_image
@@ -164,9 +164,8 @@ def _put(
         return lambda _: None
 
     name = goal.name or DEFAULT_TAG
-    moved, kept = copy_image(made.source, goal.store, made.descriptor, name=name, mounts=mounts, progress=begin)
-    digest = made.descriptor.digest
-    return moved, kept, str(to.pinned(digest)) if to else f"{_folder(target)}@{digest}"
+    moved, kept = copy_image(source, goal.store, made, name=name, mounts=mounts, progress=begin)
+    return moved, kept, str(to.pinned(made.digest)) if to else f"{_folder(target)}@{made.digest}"
 
 
 def _folder(target: str) -> str:

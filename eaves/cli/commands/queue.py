@@ -28,9 +28,9 @@ from eaves.cli.output import (
     say,
 )
 from eaves.cli.site import Place
-from eaves.credentials.redact import redact
 from eaves.errors import EavesError, InputError, PlatformError
 from eaves.events import DATAREF
+from eaves.redact import redact
 
 if TYPE_CHECKING:
     from eaves.admin import Queue

@@ -17,7 +17,7 @@ from eaves.cli.site import LOCAL, REACH_S, Place, Visit, place_options
 from eaves.errors import OciError
 
 if TYPE_CHECKING:
-    from eaves.oci.registry.registry import Access
+    from eaves.oci.registry.transport import Access
     from knative.client.cluster import Cluster
     from knative.rollout import RolloutOutcome, RolloutState, RolloutStatus
 

@@ -13,7 +13,7 @@ from eaves.cli.output import Column, Columns, Kind, describe_count, output_optio
 from eaves.cli.site import Place, place_options
 from eaves.errors import InputError, NotFoundError, PlatformError
 from eaves.media_type import UNKNOWN, UNSUPPORTED, is_image_path, is_unsupported_path
-from eaves.web.problem_document import parse_problem
+from eaves.problem_document import parse_problem
 
 if TYPE_CHECKING:
     from eaves.delivery import SinkResponse

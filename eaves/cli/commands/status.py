@@ -12,7 +12,7 @@ from eaves.admin.report import to_json
 from eaves.cli.link import describe_link
 from eaves.cli.output import Column, Columns, Kind, describe_age, output_option, print_rows, print_sentence, say
 from eaves.cli.site import Place, describe_stopped, place_options
-from eaves.web.problem_document import describe_reason
+from eaves.problem_document import describe_reason
 
 if TYPE_CHECKING:
     from eaves.admin import LaneReport, QueueReport, SourceReport

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from eaves.admin import DEAD, LaneReport
 from eaves.console.model.words import count_noun
 from eaves.platform import FunctionStatus
+from eaves.problem_document import describe_reason
 from eaves.spool.selection import Stored
-from eaves.web.problem_document import describe_reason
 
 TRIGGER, SINK = "trigger/", "dead-letters/"
 """Beginnings of the names of the local broker's lanes, before the name of the app."""

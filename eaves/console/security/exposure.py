@@ -17,10 +17,10 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from eaves.base.files import make_directory, write_atomically
-from eaves.credentials.folder import CERTIFICATE, KEY, PASSWORD, check_private
+from eaves.credentials import CERTIFICATE, KEY, PASSWORD, check_private
 from eaves.errors import ConfigError, Fault, StorageError
 from eaves.ingress import ServerTls
-from eaves.web.origin import is_loopback_host
+from eaves.origin import is_loopback_host
 
 HOUR_S = 3_600.0
 

@@ -28,7 +28,7 @@ from eaves.base.clock import SYSTEM, Clock
 from eaves.console.security.exposure import SecuritySettings, check_exposure
 from eaves.console.security.logins import ConsolePassword, LoginLimit, Logouts, load_signing_key
 from eaves.ingress.wsgi import ADMIT
-from eaves.web.origin import is_loopback, is_same_site
+from eaves.origin import is_loopback, is_same_site
 
 FORM_BYTES, UPLOAD_BYTES = 65_536, 20_000_000
 """Maximum size of a request's body, bytes: of forms, and of photos."""

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from eaves.base.clock import SYSTEM, Clock
 from eaves.base.files import find_stamp, write_atomically
-from eaves.credentials.folder import PASSWORD, read_credentials
+from eaves.credentials import PASSWORD, read_credentials
 from eaves.errors import ConfigError, Fault, StorageError
 
 MIN_CHARACTERS = 12

@@ -24,7 +24,7 @@ from eaves.errors import EavesError
 from eaves.events import IMAGE_CAPTURED, Event, event_id, source_uri
 from eaves.media_type import UNKNOWN, sniff
 from eaves.platform import FunctionStatus
-from eaves.web.problem_document import parse_problem
+from eaves.problem_document import parse_problem
 
 PARALLEL = 2
 """Maximum number of requests whose photos are predicted at the same time, so that the images of cameras don't wait."""

@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 
 from eaves import logs
-from eaves.base.allocator import return_freed_memory
 from eaves.config import SettingsLayer, build
 from eaves.console.app import ConsoleServer, create_app
 from eaves.console.backend import ConsoleContext, ConsoleSettings
@@ -24,6 +23,7 @@ from eaves.local.console.backend import LocalBackend
 from eaves.local.settings import LocalSettings
 from eaves.local.state import StateDirectory
 from eaves.options import report_errors
+from eaves.resource_limits import return_freed_memory
 
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 IDLE_S = 600.0

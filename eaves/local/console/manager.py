@@ -18,14 +18,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from eaves.base.backoff import Backoff
-from eaves.credentials.folder import CERTIFICATE
+from eaves.credentials import CERTIFICATE
 from eaves.errors import EavesError
 from eaves.history.recent_images import RecentImages
 from eaves.local.processes.process import Child, ProcessHost, Supervised, describe_exception
 from eaves.local.server import EVERY_ADDRESS, TcpPort, build_port_error, resolve_host
 from eaves.local.settings import LocalSettings
 from eaves.local.state import CONSOLE, StateDirectory
-from eaves.web.origin import is_loopback_host
+from eaves.origin import is_loopback_host
 
 MODULE = "eaves.local.console"
 BACKLOG = 128

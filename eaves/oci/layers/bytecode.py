@@ -110,16 +110,24 @@ def _run(command: list[str]) -> tuple[int, str]:
 LEFT_OUT = frozenset({
     "site-packages", "dist-packages", "test", "tests", "unittest", "idlelib", "ensurepip", "lib2to3", "distutils",
     "venv", "tkinter", "turtledemo", "curses", "dbm", "asyncio", "pydoc_data", "wsgiref", "xmlrpc", "_pyrepl",
+    "tomllib", "_pydecimal.py", "_pyio.py", "argparse.py", "bdb.py", "doctest.py", "ftplib.py", "imaplib.py",
+    "mailbox.py", "optparse.py", "pdb.py", "pickletools.py", "plistlib.py", "pstats.py", "pydoc.py", "smtplib.py",
+    "statistics.py", "trace.py", "turtle.py", "webbrowser.py",
 })  # fmt: skip
-"""Folders of the standard library that no container of Eaves imports from when it starts."""
+"""Folders and large files of the standard library that no container of Eaves imports. A process that imported such a
+module would compile it at each start."""
+OF_AGENTS = frozenset({
+    "concurrent", "configparser.py", "gzip.py", "multiprocessing", "sqlite3", "tarfile.py", "xml", "zoneinfo",
+})  # fmt: skip
+"""Folders and files that agents import, by boto3 and for their queue, and that a function doesn't."""
 OFFICIAL = "usr/local/"
 """Folder above the standard library of an official image of Python; its `python` is the one that PATH finds first."""
 
 
-def load_standard_library() -> Mapping[str, bytes]:
+def load_standard_library(left_out: frozenset[str] = LEFT_OUT | OF_AGENTS) -> Mapping[str, bytes]:
     """Return the standard library of the interpreter that runs this: each source by its path below the root."""
     root = Path(sysconfig.get_path("stdlib")).resolve()
-    paths = [path for path in root.rglob("*.py") if not LEFT_OUT & {*path.relative_to(root).parts}]
+    paths = [path for path in root.rglob("*.py") if not left_out & {*path.relative_to(root).parts}]
     files = [path for path in paths if path.is_file() and not path.is_symlink()]  # a link's target may be configuration
     return {path.as_posix().removeprefix("/"): path.read_bytes() for path in files}
 
@@ -187,7 +195,7 @@ def find_standard_library(
                             continue
                         parts = PurePosixPath(name).parts
                         # Sources are compiled below their paths in a temporary folder, so no path may lead out of it.
-                        if place.fullmatch(name) and not {*LEFT_OUT, ".."} & {*parts}:
+                        if place.fullmatch(name) and not {*LEFT_OUT, *OF_AGENTS, ".."} & {*parts}:
                             found[name] = cast("IO[bytes]", tar.extractfile(member)).read()
             except OciError as error:
                 raise StandardLibraryError(f"the base's standard library can't be read: {error.message}") from error

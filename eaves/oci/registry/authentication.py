@@ -165,7 +165,7 @@ def load_credentials(host: str, config: Path) -> RegistryCredentials | None:
     helpers = _mapping(values, "credHelpers")
     for key in keys:
         helper = helpers.get(key) or values.get("credsStore")
-        if isinstance(helper, str) and (found := _ask(helper, key)):
+        if isinstance(helper, str) and (found := _run_helper(helper, key)):
             return found
     auths = _mapping(values, "auths")
     for key in keys:
@@ -207,7 +207,7 @@ def _parse(entry: Mapping[str, Any], config: Path) -> RegistryCredentials | None
     return None
 
 
-def _ask(helper: str, key: str) -> RegistryCredentials | None:
+def _run_helper(helper: str, key: str) -> RegistryCredentials | None:
     """Ask one of Docker's credential helpers for credentials; return None when it has none."""
     command = f"docker-credential-{helper}"
     if "/" in helper:

@@ -24,7 +24,7 @@ PAUSE_CAP_S = 5.0
 ten seconds is used."""
 FIRST_REPORT_S, REPORT_EVERY_S = 3.0, 30.0
 """Time without arriving bytes after which the first message about it is printed, and between further ones, seconds."""
-_AGAIN = "run the command again when the registry can be reached; layers that have arrived completely are kept"
+_RETRY_HINT = "run the command again when the registry can be reached; layers that have arrived completely are kept"
 
 
 class Download:
@@ -44,13 +44,12 @@ class Download:
 
     def __init__(self, transport: RegistryTransport, url: str, scope: str, what: str, size: int) -> None:
         self._transport, self._access = transport, transport.access
-        access = transport.access
         self._url, self._scope, self._what = url, scope, what
         self._got, self._size = 0, size
-        self._backoff = Backoff(retry=None, first_s=access.pause_s, cap_s=max(PAUSE_CAP_S, access.pause_s))
+        self._backoff = Backoff(retry=None, first_s=self._access.pause_s, cap_s=max(PAUSE_CAP_S, self._access.pause_s))
         self._start_counting()
         self._response: HttpResponse | None = None
-        self._response = self._open()
+        self._read(0)
 
     def read(self, size: int) -> bytes:
         """Wait for the next bytes and return at most `size` of them; empty at the end of the content.
@@ -58,28 +57,15 @@ class Download:
         Raises:
             RegistryError: When the registry sends no more bytes, or is out of reach for too long.
         """
-        while True:
-            if self._response is None:
-                self._response = self._open()
-            try:
-                # Not decoded, because the digest is of the bytes that are transferred, whatever encoding a cache
-                # claims.
-                piece = self._response.read1(min(size, PIECE_BYTES))
-            except BROKEN as error:
-                self.close()
-                if self._got == self._size:
-                    return b""
-                self._wait(self._interrupted(error))
-                continue
-            if piece:
-                self._got += len(piece)
-                if self._is_reported:
-                    here, lasted_s = describe_amount(self._got, self._size), time.monotonic() - self._moved_at
-                    self._access.say(
-                        f"the registry answers again after {lasted_s:.0f} s; the download continues at {here}"
-                    )
-                self._start_counting()
-            return piece
+        # Not decoded, because the digest is of the bytes that are transferred, whatever encoding a cache claims.
+        piece = self._read(min(size, PIECE_BYTES))
+        if piece:
+            self._got += len(piece)
+            if self._is_reported:
+                here, lasted_s = describe_amount(self._got, self._size), time.monotonic() - self._moved_at
+                self._access.say(f"the registry answers again after {lasted_s:.0f} s; the download continues at {here}")
+            self._start_counting()
+        return piece
 
     def close(self) -> None:
         """Close the connection, unless the content was read completely."""
@@ -92,53 +78,52 @@ class Download:
         self._moved_at, self._is_reported = time.monotonic(), False
         self._report_at = self._moved_at + FIRST_REPORT_S
 
-    def _open(self) -> HttpResponse:
-        """Request the content from the next byte on, with retries, and return the response positioned at that byte."""
+    def _read(self, size: int) -> bytes:
+        """Return at most `size` of the next bytes, none at the end; with a size of 0, only wait for a response."""
         while True:
             try:
-                headers = {"Range": f"bytes={self._got}-"} if self._got else {}
-                wanted = (200, 206)
-                response = self._transport.stream("GET", self._url, self._scope, self._what, wanted, headers=headers)
-                response.incoming.stall_s = self._access.stall_s  # shorter, as asking for the rest costs little
+                self._response = self._response or self._open()
+                return self._response.read1(size) if size else b""
             except PassingError as error:
-                self._wait(error)
-                continue
-            self._response = response
-            try:
-                if self._continues_at_next_byte(response):
-                    return response
+                failure = error
             except BROKEN as error:
-                self.close()
-                self._wait(self._interrupted(error))
-                continue
+                if self._got == self._size:
+                    return b""
+                failure = self._interrupted(error)
             self.close()
-            raise RegistryError(
-                f"{self._what}: the registry's answer starts at another byte than requested",
-                hint="run the command again",
-            )
+            self._wait(failure)
 
-    def _continues_at_next_byte(self, response: HttpResponse) -> bool:
-        """Return whether a response begins at the next byte that is needed.
-
-        A response with the whole content is read up to that byte, and the result is then True.
-        """
-        if response.status == 206:
+    def _open(self) -> HttpResponse:
+        """Request the content from the next byte on, and return the response positioned at that byte."""
+        headers = {"Range": f"bytes={self._got}-"} if self._got else {}
+        response = self._transport.stream("GET", self._url, self._scope, self._what, (200, 206), headers=headers)
+        try:
+            response.incoming.stall_s = self._access.stall_s  # shorter, as asking for the rest costs little
             start = response.headers.get("Content-Range", "").partition("-")[0].strip()
-            return start == f"bytes {self._got}"
-        left = self._got
-        while left:
-            piece = response.read1(min(left, PIECE_BYTES))
-            if not piece:
-                raise RegistryError(f"{self._what} became shorter during the download", hint="run the command again")
-            left -= len(piece)
-        return True
+            if response.status == 206 and start != f"bytes {self._got}":
+                raise RegistryError(
+                    f"{self._what}: the registry's answer starts at another byte than requested",
+                    hint="run the command again",
+                )
+            left = self._got if response.status == 200 else 0
+            while left:
+                piece = response.read1(min(left, PIECE_BYTES))
+                if not piece:
+                    raise RegistryError(
+                        f"{self._what} became shorter during the download", hint="run the command again"
+                    )
+                left -= len(piece)
+        except BaseException:
+            response.close()
+            raise
+        return response
 
     def _interrupted(self, error: Exception) -> PassingError:
         """Return the error of a response that broke off; it counts as an attempt, as the registry has responded."""
         here = describe_amount(self._got, self._size)
         return PassingError(
             f"the download of {self._what} was interrupted too many times at {here}: {error}"[:300],
-            hint=_AGAIN,
+            hint=_RETRY_HINT,
             reason=explain(error).reason,
         )
 
@@ -158,7 +143,7 @@ class Download:
         if left_s <= 0:
             raise RegistryError(
                 f"the download of {self._what} received no data for {idle_s:.0f} s ({error.reason}), after {here}",
-                hint=_AGAIN,
+                hint=_RETRY_HINT,
             ) from error
         if now >= self._report_at:
             self._report_at, self._is_reported = now + REPORT_EVERY_S, True

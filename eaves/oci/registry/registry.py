@@ -29,7 +29,6 @@ from eaves.oci.registry.authentication import PassingError
 from eaves.oci.registry.download import Download
 from eaves.oci.registry.transport import Access, RegistryTransport
 
-__all__ = ["Access", "Registry"]
 TAGS_A_PAGE = 1000
 PART_BYTES = 1 << 14
 """Size of the parts in which a blob is sent. The time limit for sending applies to each part separately."""

@@ -270,38 +270,31 @@ def _read_authorities(path: Path | None) -> str:
 
 
 def build_error(answer: HttpAnswer, what: str) -> OciError:
-    """Return the error for a status, a PassingError when the request may be sent again within `MAX_PAUSE_S`."""
-    error, wait_s = _build_status_error(answer, what), parse_retry_after(answer.headers) or 0.0
-    if answer.status not in RETRIED or wait_s > MAX_PAUSE_S:
-        return error
-    reason, is_away = f"the registry answered {answer.status}", answer.status in GATEWAY
-    return PassingError(error.message, hint=error.hint, reason=reason, is_away=is_away, wait_s=wait_s)
+    """Return the error for a status: an AccessError for 401 and 403, an OciNotFoundError for 404.
 
-
-def _build_status_error(answer: HttpAnswer, what: str) -> OciError:
-    """Return the error for a status: an AccessError for 401 and 403, an OciNotFoundError for 404."""
-    details = _describe_errors(answer)
+    It is a PassingError when the request may be sent again within `MAX_PAUSE_S`.
+    """
+    details, wait_s = _describe_errors(answer), parse_retry_after(answer.headers)
     hint: str | None
     match answer.status:
         case 401 | 403:
-            text, hint = (
-                f"access denied ({answer.status})",
-                "log in with your container tool, for example `docker login`",
-            )
-            return AccessError(f"{what}: {text}{details}", hint=hint)
+            hint = "log in with your container tool, for example `docker login`"
+            return AccessError(f"{what}: access denied ({answer.status}){details}", hint=hint)
         case 404:
             return OciNotFoundError(f"{what} doesn't exist at the registry{details}", hint="check the name")
         case 413:
             text, hint = f"{what} is larger than the registry's limit", "raise the limit at the registry"
         case 429:
-            wait_s = parse_retry_after(answer.headers)
             wait = " for now" if wait_s is None else f" for {wait_s:.0f} s"
             text, hint = f"{what}: the registry accepts no more requests{wait}", "try again later"
         case _ if any(phrase in answer.body for phrase in _WRONG_PROTOCOL):
             text, hint, details = f"{what}: the registry accepts only TLS", "remove --plain-http", ""
         case status:
             text, hint = f"{what}: the registry answered {status}", "try again later" if status >= 500 else None
-    return RegistryError(f"{text}{details}", hint=hint)
+    if answer.status not in RETRIED or (wait_s or 0) > MAX_PAUSE_S:
+        return RegistryError(f"{text}{details}", hint=hint)
+    reason, is_away = f"the registry answered {answer.status}", answer.status in GATEWAY
+    return PassingError(f"{text}{details}", hint=hint, reason=reason, is_away=is_away, wait_s=wait_s or 0)
 
 
 def _describe_errors(answer: HttpAnswer) -> str:

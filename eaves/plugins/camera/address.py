@@ -6,12 +6,11 @@ import ssl
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from eaves.credentials.folder import AUTHORITIES, Credentials
-from eaves.credentials.placeholders import fill_in
-from eaves.credentials.redact import redact, redact_values
+from eaves.credentials import AUTHORITIES, Credentials, fill_in
 from eaves.plugins.camera.kind import CameraSettings
 from eaves.plugins.camera.messages import StreamRequest
 from eaves.reachability import PORTS
+from eaves.redact import redact, redact_values
 
 DEVICES = Path("/dev")
 _SYSTEM_AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")

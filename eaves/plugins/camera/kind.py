@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from eaves.config import setting
-from eaves.credentials.redact import has_secrets_in_path
 from eaves.reachability import PORTS, find_address, is_stream, lacks_scheme
+from eaves.redact import has_secrets_in_path
 from eaves.sources.context import SourceContext
 from eaves.sources.kind import FailedStep, SourceKind
 

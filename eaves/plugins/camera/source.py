@@ -15,7 +15,7 @@ from dataclasses import asdict
 
 from eaves import media_type
 from eaves.base.backoff import Backoff
-from eaves.credentials.folder import find_versions, read_credentials
+from eaves.credentials import find_versions, read_credentials
 from eaves.errors import ConfigError, SpoolError
 from eaves.plugins.camera.address import StreamLogin, find_path, is_recording
 from eaves.plugins.camera.decoder_process import DECODER, TERM_S, DecoderProcess

@@ -27,7 +27,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from eaves.base.backoff import UNLIMITED
 from eaves.base.clock import SYSTEM, Clock, StopFlag
-from eaves.credentials.folder import Credentials, build_fault, read_credentials
+from eaves.credentials import Credentials, build_fault, read_credentials
 from eaves.errors import ConfigError, DeliveryError, UnreachableError
 from eaves.http_client.explain import CERTIFICATE as NOT_TRUSTED
 from eaves.http_client.explain import TLS, explain

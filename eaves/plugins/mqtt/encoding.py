@@ -13,8 +13,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from eaves.base.clock import SYSTEM, Clock
-from eaves.base.timestamps import parse_timestamp
+from eaves.base.clock import SYSTEM, Clock, parse_timestamp
 from eaves.errors import EventError
 from eaves.events import Event, encode_structured, is_json
 from eaves.plugins.mqtt.message import Publication

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from eaves.base.clock import Clock
+from eaves.base.clock import Clock, parse_timestamp
 from eaves.base.strict_json import parse_json
-from eaves.base.timestamps import parse_timestamp
 from eaves.errors import EventError, UnsupportedContentError
 from eaves.events import REPLY_TYPES, STRUCTURED, Event, build_event, decode, is_json
 from eaves.plugins.mqtt.message import Message

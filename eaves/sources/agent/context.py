@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from eaves.base.clock import SYSTEM, Clock, StopFlag
-from eaves.credentials.redact import redact
 from eaves.errors import SpoolFullError
 from eaves.events import CONTEXT_ATTRIBUTES, Event, source_uri
 from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.logs import HourlyLog
+from eaves.redact import redact
 from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.context import ERRORS, Cause, Dropped, Frame, Outcome, SentIndex, State
 from eaves.sources.files import build_capture, build_text

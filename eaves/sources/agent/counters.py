@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from eaves.admin.report import NOT_STARTED, SourceReport
 from eaves.base.clock import Clock
-from eaves.credentials.redact import redact
+from eaves.redact import redact
 from eaves.sources.context import ERRORS, Cause
 
 HOUR_S = 3600.0

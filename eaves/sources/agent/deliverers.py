@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 
 from eaves import media_type
 from eaves.base.backoff import UNLIMITED
-from eaves.credentials.folder import read_authorization
-from eaves.credentials.redact import redact
+from eaves.credentials import read_authorization
 from eaves.delivery import AttemptResult, Deliverer, EventSender, SinkClient, SinkResponse
 from eaves.delivery.rejection import build_refusal
 from eaves.errors import ConfigError, DeliveryError, EavesError, EventError, UnreachableError
 from eaves.events import DATADIGEST, DATAREF, IMAGE_REJECTED, Event, source_uri
 from eaves.http_client.proxies import Proxies
 from eaves.link.client import LINK_PAUSES, CredentialedClient
+from eaves.redact import redact
 from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.settings import FORWARDS, IMAGES, REPLIES, UPLOADS, AgentSettings
 from eaves.spool import Entry, Puts, Spool

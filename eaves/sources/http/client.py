@@ -13,9 +13,7 @@ from email.message import Message
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from eaves import media_type
-from eaves.credentials.folder import Credentials
-from eaves.credentials.placeholders import fill_in
-from eaves.credentials.redact import redact, redact_values
+from eaves.credentials import Credentials, fill_in
 from eaves.errors import DeliveryError, UnreachableError
 from eaves.http_client.client import (
     BROKEN,
@@ -28,6 +26,7 @@ from eaves.http_client.client import (
 )
 from eaves.http_client.explain import explain
 from eaves.http_client.headers import REDIRECTS, find_redirect, parse_retry_after, split_url
+from eaves.redact import redact, redact_values
 from eaves.sources.context import Cause, SourceContext
 from eaves.sources.http.kind import HttpSourceSettings
 from eaves.sources.http.login import Authentication

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from eaves.oci.copy import copy_image, open_location
 from eaves.oci.layers import wheels
-from eaves.oci.registry.registry import Access
+from eaves.oci.registry.transport import Access
 from eaves.oci.runtime import find_lock
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD

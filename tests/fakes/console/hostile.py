@@ -15,8 +15,8 @@ from eaves.delivery import SinkResponse
 from eaves.history import Record
 from eaves.platform import FunctionStatus
 from eaves.platform.status import PartStatus, ServedStatus
+from eaves.problem_document import build_problem
 from eaves.spool import Spool
-from eaves.web.problem_document import build_problem
 from tests.fakes.clock import START
 from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.material import build_flow, captured_event, small_jpeg

@@ -179,5 +179,5 @@ class Serving:
         pod = self.pods[request.target.split("/")[1].partition(":")[0]]
         if request.path != "/metrics" or not request.target.endswith(":8080"):
             return Reply(status=404)
-        text = pod.metrics.render({}).encode()
+        text = pod.metrics.render({}, {}).encode()
         return pod.answer or Reply(headers={"Content-Type": CONTENT_TYPE}, body=text)

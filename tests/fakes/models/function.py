@@ -16,13 +16,13 @@ from eaves import logs
 from eaves.artifact import Artifact, open_artifact
 from eaves.inference.session import Session
 from eaves.options import build_settings
-from functions.http.app import build_flask
-from functions.http.function_app import FunctionApp
-from functions.http.listening_socket import open_listening_socket
-from functions.http.server import Server
-from functions.model.pipeline import Classifier, Prediction, Turn
+from functions.function_app import FunctionApp
+from functions.pipeline import Classifier, Prediction, Turn
+from functions.routes import build_flask
+from functions.server import Server
 from functions.service import Service
 from functions.settings import FunctionSettings, ServeSettings
+from functions.start import open_listening_socket
 from tests.fakes.models.artifact import ColourSession
 from tests.fakes.models.model import FakeModel
 from tests.waiting import wait_until

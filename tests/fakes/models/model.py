@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import _GeneratorContextManager, nullcontext
+from types import MappingProxyType
 from typing import cast
 
 import numpy as np
+from flask import Flask
 
 from eaves.artifact import Artifact
 from eaves.errors import EavesError
 from eaves.inference.session import Session
-from functions.model.model_loading import LoadingModel
-from functions.model.pipeline import Classifier, Pipeline, Prediction, Turn
+from functions.function_app import FunctionApp
+from functions.model_loading import LoadingModel
+from functions.pipeline import Classifier, Pipeline, Prediction, Turn
+from functions.routes import build_flask
+from functions.service import Service
 from functions.settings import FunctionSettings, ServeSettings
-from functions.start_timing import StartTiming
+from functions.start import StartTiming
 from tests.fakes.models.artifact import ColourSession
 
 
@@ -55,3 +61,18 @@ class BrokenClassifier(Classifier):
     def predict(self, data: bytes, *, turn: Turn = nullcontext) -> Prediction:
         """Always fails."""
         raise ZeroDivisionError(f"secret {np.frombuffer(data[:4], np.uint8).tolist()}")
+
+
+def create_app(
+    model: LoadingModel,
+    settings: FunctionSettings,
+    *,
+    concurrency: int,
+    environ: Mapping[str, str] = MappingProxyType({}),
+) -> Flask:
+    """Create a function as one Flask application, which answers every request as the process does."""
+    service = Service(model, settings, concurrency=concurrency, environ=environ)
+    app = build_flask(service, environ)
+    others = app.wsgi_app
+    app.wsgi_app = FunctionApp(service, lambda: others)  # type: ignore[method-assign]
+    return app

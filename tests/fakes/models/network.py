@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
+from eaves.inference.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
 Floats = npt.NDArray[np.float32]
 SIDE, LABELS = 12, 3

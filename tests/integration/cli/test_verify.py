@@ -24,7 +24,7 @@ from eaves.inference.handler import load_handler
 from eaves.inference.prepared_graphs import MIN_BYTES, detect_layout, graph_name
 from eaves.inference.replay import replay_in_child
 from eaves.inference.session import open_session
-from functions.model.pipeline import Classifier
+from functions.pipeline import Classifier
 from functions.settings import ServeSettings
 from tests.fakes.models.artifact import COLOURS, RECIPE, encode_png
 from tests.fakes.models.graph import write_graph_artifact

@@ -83,7 +83,8 @@ def test_an_event_has_the_label_of_the_training_and_the_score_of_the_data(
     corrected = 0
     for grey in GREYS:
         data = draw(grey, grey)
-        logits, probabilities = session.run(recipe.tensor(data)[np.newaxis])
+        outputs = session.answer(recipe.tensor(data)[np.newaxis])
+        logits, probabilities = outputs["logits"], outputs["probabilities"]
         scores = softmax(logits, manifest.temperature, bias)[0]
         best = int(np.argmax(logits))
         label = run.labels[best]

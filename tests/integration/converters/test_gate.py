@@ -21,7 +21,7 @@ from eaves.oci.layers.image import build_image, load_image
 from eaves.oci.layers.layer import write_layer
 from eaves.oci.layout import create_layout
 from eaves.oci.package import ARTIFACT_LABEL, part_files, split_parts
-from eaves.oci.registry.registry import Access
+from eaves.oci.registry.transport import Access
 from tests.container_images.packaging import build_base
 from tests.container_images.registries import LocalRegistry
 from trainer.progress import SilentProgress

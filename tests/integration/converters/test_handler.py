@@ -16,7 +16,7 @@ from eaves.errors import ConversionError, EavesError, GoldenError, HandlerError
 from eaves.inference.handler import load_handler
 from eaves.inference.replay import replay_in_child
 from eaves.inference.session import open_session
-from functions.model.pipeline import open_predictor
+from functions.pipeline import open_predictor
 from functions.settings import ServeSettings
 
 SOURCE = """

@@ -104,7 +104,7 @@ def test_int8_computes_in_int8_and_answers_nearly_the_same(tiny_int8: Path, tiny
     batch = np.stack(
         [fp32.manifest.image_recipe.tensor((tiny_artifact / case.file).read_bytes()) for case in load_golden(fp32)]
     )
-    (_, scores), (_, exact) = (open_session(artifact).run(batch) for artifact in (int8, fp32))
+    scores, exact = (open_session(artifact).answer(batch)["probabilities"] for artifact in (int8, fp32))
     assert scores.argmax(axis=1).tolist() == exact.argmax(axis=1).tolist()
     assert 0 < np.max(np.abs(scores - exact)) < 0.1
 

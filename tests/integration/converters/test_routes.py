@@ -44,7 +44,7 @@ def declare(folder: Path, run: Path, **changes: Any) -> Path:
 
 def logits(artifact: Artifact) -> Any:
     batch = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
-    return open_session(artifact).run(batch)[0]
+    return open_session(artifact).answer(batch)["logits"]
 
 
 @pytest.mark.parametrize("name", ["model", "model.keras"])

@@ -22,7 +22,7 @@ from eaves.events import TENSOR_CAPTURED, Event, decode, encode_binary, encode_s
 from eaves.inference.handler import load_handler
 from eaves.inference.replay import replay_in_child
 from eaves.inference.session import open_session
-from functions.model.pipeline import open_predictor
+from functions.pipeline import open_predictor
 from functions.settings import ServeSettings
 from tests.fakes.models.sensors import LABELS, build_sensor_graph, write_sensors
 from tests.processes.function import Function, serving

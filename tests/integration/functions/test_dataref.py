@@ -14,9 +14,9 @@ import pytest
 
 from eaves.errors import ClaimDeniedError, ClaimError, ClaimTooLargeError, DeliveryError, EavesError, UnreachableError
 from eaves.http_client.proxies import DIRECT, Proxies, parse_proxies
-from functions.fetch.dataref import DatarefFetcher, FetchedData
-from functions.fetch.request_signer import RequestSigner
-from functions.fetch.url_policy import UrlPolicy
+from functions.dataref import DatarefFetcher, FetchedData
+from functions.request_signer import RequestSigner
+from functions.url_policy import UrlPolicy
 from tests.fakes.http.proxy import FakeProxy, open_proxy
 from tests.inputs.certificates import build_server_context, make_certificate
 

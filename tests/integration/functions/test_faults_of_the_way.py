@@ -22,12 +22,11 @@ from eaves.base.backoff import Backoff
 from eaves.delivery import Deliverer, EventSender, SinkResponse
 from eaves.delivery.response_rules import FETCH_PROBLEMS
 from eaves.events import IMAGE_CAPTURED, Event, decode, encode_binary
+from eaves.problem_document import find_kind, parse_problem
 from eaves.spool import Entry, Puts, Spool
-from eaves.web.problem_document import find_kind, parse_problem
-from functions.http.app import create_app
 from functions.settings import FunctionSettings
 from tests.fakes.models.artifact import COLOURS, encode_png, write_colours
-from tests.fakes.models.model import FakeModel, build_classifier
+from tests.fakes.models.model import FakeModel, build_classifier, create_app
 from tests.waiting import wait_until
 
 LANE = "images"

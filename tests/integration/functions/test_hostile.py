@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from eaves.web.problem_document import MAX_BYTES
+from eaves.problem_document import MAX_BYTES
 from tests.inputs import hostile
 from tests.processes.function import Function
 

@@ -9,13 +9,12 @@ import pytest
 
 from eaves.errors import ClaimDeniedError
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary
-from functions.fetch.dataref import DatarefFetcher
-from functions.fetch.request_signer import RequestSigner
-from functions.fetch.url_policy import UrlPolicy
-from functions.http.app import create_app
+from functions.dataref import DatarefFetcher
+from functions.request_signer import RequestSigner
 from functions.settings import FunctionSettings
+from functions.url_policy import UrlPolicy
 from tests.fakes.models.artifact import COLOURS, encode_png, write_colours
-from tests.fakes.models.model import FakeModel, build_classifier
+from tests.fakes.models.model import FakeModel, build_classifier, create_app
 from tests.object_store import REGION, ObjectStore, open_store
 
 RED = encode_png(COLOURS["red"])

@@ -138,7 +138,13 @@ def test_timing_tells_where_the_start_went(start: Start, image: bytes) -> None:
     assert function.request("POST", "/", image, Content_Type="image/png")[0] == 200
     (reported,) = (record for record in map(json.loads, function.log.splitlines()) if "start_ms" in record)
     stages = reported["start_ms"]
-    assert set(stages) > {"interpreter", "import numpy", "import eaves.onnxruntime", "open session", "golden check"}
+    assert set(stages) > {
+        "interpreter",
+        "import numpy",
+        "import eaves.inference.onnxruntime",
+        "open session",
+        "golden check",
+    }
     assert list(stages)[-1] == "first prediction" in reported["message"]
 
 

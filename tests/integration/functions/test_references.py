@@ -18,12 +18,11 @@ from werkzeug.test import TestResponse
 
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary
 from eaves.inference.session import Session
-from functions.http.app import create_app
-from functions.model.pipeline import Classifier, Prediction, Turn
+from functions.pipeline import Classifier, Prediction, Turn
 from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.http.proxy import open_proxy
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
-from tests.fakes.models.model import FakeModel, build_classifier
+from tests.fakes.models.model import FakeModel, build_classifier, create_app
 
 RED, GREEN = encode_png(COLOURS["red"]), encode_png(COLOURS["green"])
 EVENT = Event(id="1", source="/eaves/barn/camera", type=IMAGE_CAPTURED, datacontenttype="image/png")

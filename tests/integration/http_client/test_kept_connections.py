@@ -12,7 +12,7 @@ from functools import partial
 from eaves.delivery import SinkClient
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.http_client.client import KEEP_S
-from functions.http.server import IDLE_S
+from functions.server import IDLE_S
 from tests.waiting import wait_until
 
 ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"

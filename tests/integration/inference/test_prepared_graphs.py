@@ -12,12 +12,12 @@ from eaves.artifact import Artifact
 from eaves.artifact.store import MODEL
 from eaves.errors import ArtifactError, GoldenError
 from eaves.inference.graph_preparation import prepare_graph
+from eaves.inference.onnxruntime import VERSION
 from eaves.inference.prepared_graphs import MIN_BYTES, detect_layout, find_graph, graph_name
 from eaves.inference.session import open_session
-from eaves.onnxruntime import VERSION
-from functions.model.model_loading import LoadingModel
+from functions.model_loading import LoadingModel
 from functions.settings import FunctionSettings
-from functions.start_timing import StartTiming
+from functions.start import StartTiming
 from tests.fakes.models.graph import build_graph, save, write_graph_artifact
 
 IMAGE = np.full((1, 8, 8, 3), 200, np.uint8)
@@ -59,7 +59,7 @@ def graphs(tmp_path: Path) -> Path:
 
 def opens_prepared(artifact: Artifact, graphs: Path | None, layout: str = AVX2) -> bool:
     session = open_session(artifact, prepared=graphs, detect=lambda: layout)
-    assert session.run(IMAGE)[0][0, 0] == pytest.approx(8.0, rel=1e-5)
+    assert session.answer(IMAGE)["logits"][0, 0] == pytest.approx(8.0, rel=1e-5)
     return session.maps_weights
 
 

@@ -15,7 +15,7 @@ from eaves.errors import (
     EavesError,
 )
 from eaves.oci.copy import copy_image, open_location
-from eaves.oci.registry.registry import Access
+from eaves.oci.registry.transport import Access
 from tests.cluster.sites import IMAGE, OTHER, Sites, open_sites
 from tests.container_images.packaging import build_base
 from tests.container_images.registries import LocalRegistry

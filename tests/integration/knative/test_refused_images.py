@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from eaves.events import Event
-from eaves.web.problem_document import CONTENT_TYPE, build_problem
+from eaves.problem_document import CONTENT_TYPE, build_problem
 from knative.resources.agent import SOURCE_LABEL
 from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
 from knative.rollout import RolloutState, parse_rollout_status

@@ -66,7 +66,8 @@ def test_a_push_that_is_stopped_ends_soon(fake: FakeRegistry, tmp_path: Path) ->
     code = (
         "import sys\nfrom pathlib import Path\n"
         "from tests.container_images.registries import small_index\nfrom eaves.oci.copy import copy_image\n"
-        "from eaves.oci.descriptor import parse_reference\nfrom eaves.oci.registry.registry import Access, Registry\n"
+        "from eaves.oci.descriptor import parse_reference\nfrom eaves.oci.registry.registry import Registry\n"
+        "from eaves.oci.registry.transport import Access\n"
         "layout, descriptor = small_index(Path(sys.argv[1]), b'x' * 300_000, architectures=('amd64',))\n"
         "access = Access(plain_http=True, config=Path('/nowhere'))\n"
         "copy_image(layout, Registry(parse_reference(sys.argv[2]), access), descriptor, name='v1')\n"

@@ -13,9 +13,10 @@ from eaves.artifact import Artifact
 from eaves.errors import OciError
 from eaves.oci.copy import copy_image
 from eaves.oci.descriptor import Descriptor, parse_reference
-from eaves.oci.layout import create_layout
-from eaves.oci.package import Base, Packaged, package
-from eaves.oci.registry.registry import Access, Registry
+from eaves.oci.layout import ContentSource, create_layout
+from eaves.oci.package import Base, package
+from eaves.oci.registry.registry import Registry
+from eaves.oci.registry.transport import Access
 from tests.container_images.packaging import build_base, this_platform
 from tests.container_images.registries import LocalRegistry, serve_registry
 from tests.fakes.models.artifact import write_colours
@@ -45,14 +46,14 @@ class Shop:
         layout = build_base(folder / "base")
         self._base = Base(source=layout, descriptor=layout.resolve("base"), name="")
 
-    def package(self, artifact: Artifact, *, allow_handler: bool = False) -> Packaged:
+    def package(self, artifact: Artifact, *, allow_handler: bool = False) -> tuple[Descriptor, ContentSource]:
         layout = create_layout(self._folder / f"of-{artifact.digest[:12]}")
         platforms = [this_platform()]
         return package(artifact, self._base, layout, self._cache, platforms=platforms, allow_handler=allow_handler)
 
     def push(self, artifact: Artifact, name: str) -> list[Descriptor]:
-        made, reference = self.package(artifact), parse_reference(f"{self.registry.host}/{name}")
-        return copy_image(made.source, Registry(reference, ACCESS), made.descriptor, name=reference.tag)[0]
+        (made, source), reference = self.package(artifact), parse_reference(f"{self.registry.host}/{name}")
+        return copy_image(source, Registry(reference, ACCESS), made, name=reference.tag)[0]
 
 
 @pytest.fixture
@@ -81,8 +82,8 @@ def test_a_handler_comes_along_only_when_allowed_and_is_labelled(shop: Shop, tmp
     with pytest.raises(OciError, match=r"handler\.py, code that runs") as caught:
         shop.package(artifact)
     assert caught.value.hint == "read handler.py, then package with --allow-handler"
-    made = shop.package(artifact, allow_handler=True)
-    manifest = json.loads(made.source.read(made.descriptor))
+    made, source = shop.package(artifact, allow_handler=True)
+    manifest = json.loads(source.read(made))
     digest = artifact.manifest.files["handler.py"].sha256
     assert manifest["annotations"]["dev.eaves.handler"] == f"sha256:{digest}"
     assert manifest["layers"][-1]["annotations"] == {"org.opencontainers.image.title": "handler.py"}

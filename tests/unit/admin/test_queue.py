@@ -25,9 +25,9 @@ from eaves.admin.queue import (
 from eaves.admin.report import from_json
 from eaves.errors import InputError, NotFoundError, PlatformError
 from eaves.events import IMAGE_CAPTURED, Event
+from eaves.problem_document import build_problem
 from eaves.spool import LedgerLimits, Spool
 from eaves.spool.schema import FREED
-from eaves.web.problem_document import build_problem
 from tests.fakes.clock import ManualClock
 
 TEXT = st.text(max_size=20)

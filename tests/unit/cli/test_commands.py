@@ -26,8 +26,8 @@ from eaves.events import IMAGE_CLASSIFIED, decode, encode_binary
 from eaves.ingress import Request, Response, answer_json
 from eaves.local.server import WebServer
 from eaves.platform import FunctionStatus
+from eaves.problem_document import build_problem
 from eaves.sources.files import capture_file
-from eaves.web.problem_document import build_problem
 
 
 def eaves(*arguments: str | Path) -> Result:

@@ -18,7 +18,7 @@ from eaves.cli import cli
 from eaves.cli.registry import access_options
 from eaves.cli.site import Place, place_options
 from eaves.errors import ConfigError, OciError
-from eaves.oci.registry.registry import Access
+from eaves.oci.registry.transport import Access
 
 IMAGE = "registry.example/barn/flowers@sha256:" + "b" * 64
 KNOWN: list[dict[str, Any]] = [{"name": "mill", "wave": 2}, {"name": "barn"}, {"name": "yard", "context": "y"}]

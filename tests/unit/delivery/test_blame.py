@@ -16,9 +16,9 @@ from eaves.delivery import SinkResponse
 from eaves.delivery.response_rules import EVENT_PROBLEMS
 from eaves.errors import DeliveryError, EavesError, EventError, InputError, UnreachableError
 from eaves.events import Event
+from eaves.problem_document import build_problem, error_type
 from eaves.spool import Selection, Spool, SpoolLimits, WhenFull
 from eaves.spool.admin import retry_now
-from eaves.web.problem_document import build_problem, error_type
 from tests.fakes.clock import ManualClock
 from tests.unit.delivery.harness import (
     FOR_EVER,

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from eaves.errors import OverloadedError
-from functions.service import AHEAD, Admission, FetchMemory
+from functions.service import EXTRA_PERMITS, Admission, FetchMemory
 from tests.waiting import wait_until
 
 
@@ -19,7 +19,7 @@ def test_as_many_as_fit_are_let_in_and_the_next_is_refused(concurrency: int, que
 
     def work() -> None:
         nonlocal inside, most
-        with admission.queue_slot(), admission.permit(), admission.turn():
+        with admission.queue_slot(), admission.permits, admission.turns:
             with lock:
                 inside += 1
                 most = max(most, inside)
@@ -43,14 +43,14 @@ def test_one_more_request_than_runs_is_let_in_to_be_decoded() -> None:
     admission, go, inside = Admission(concurrency=2, queue=3), threading.Event(), []
 
     def work() -> None:
-        with admission.queue_slot(), admission.permit():
+        with admission.queue_slot(), admission.permits:
             inside.append(True)
             go.wait(10)
 
     with ThreadPoolExecutor(5) as pool:
         futures = [pool.submit(work) for _ in range(5)]
         try:
-            wait_until(lambda: len(inside) == 2 + AHEAD and admission.inside == 5)
+            wait_until(lambda: len(inside) == 2 + EXTRA_PERMITS and admission.inside == 5)
         finally:
             go.set()
     assert [future.exception() for future in futures] == [None] * 5

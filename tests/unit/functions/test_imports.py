@@ -14,21 +14,21 @@ NEEDLESS = {
     *(
         "eaves.cloudevents_sdk",
         "cloudevents",
-        "functions.http.inference_messages",
-        "functions.fetch.dataref",
-        "functions.fetch.url_policy",
-        "functions.fetch.request_signer",
+        "functions.inference_messages",
+        "functions.dataref",
+        "functions.url_policy",
+        "functions.request_signer",
         "eaves.http_client",
-        "eaves.credentials.folder",
-        "eaves.credentials.placeholders",
+        "eaves.credentials",
+        "eaves.credentials",
     ),  # only where they are used
 }
 
 
 def test_a_function_imports_nothing_it_does_not_need() -> None:
     code = (
-        "import sys, functions.__main__, functions.model.model_loading, functions.http.function_app\n"
-        "import functions.http.server, functions.model.pipeline\n"
+        "import sys, functions.__main__, functions.model_loading, functions.function_app\n"
+        "import functions.server, functions.pipeline\n"
         f"print(sorted({NEEDLESS!r} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
@@ -38,10 +38,10 @@ def test_a_function_imports_nothing_it_does_not_need() -> None:
 def test_the_session_opens_before_what_only_a_prediction_needs_is_imported() -> None:
     later = {
         *("PIL", "flask", "werkzeug", "eaves.images.decoder", "eaves.events", "eaves.inference.handler"),
-        "functions.model.pipeline",
+        "functions.pipeline",
     }
     code = (
-        "import sys, functions.__main__, functions.model.model_loading\n"
+        "import sys, functions.__main__, functions.model_loading\n"
         f"print(sorted({later!r} & set(sys.modules)), 'onnxruntime' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
@@ -57,7 +57,7 @@ def test_a_function_listens_before_it_imports_what_is_slow() -> None:
 
 def test_a_listening_socket_needs_no_codec_for_international_names() -> None:
     code = (
-        "import sys\nfrom functions.http.listening_socket import open_listening_socket\n"
+        "import sys\nfrom functions.start import open_listening_socket\n"
         "open_listening_socket('127.0.0.1', 0).close()\n"
         "print(sorted({'encodings.idna', 'stringprep'} & set(sys.modules)))"
     )

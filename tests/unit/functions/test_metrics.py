@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from functions.metrics import MAX_SERIES, Gauges, Metrics
+from functions.metrics import MAX_SERIES, Metrics
 
 
-def samples(metrics: Metrics, gauges: Gauges | None = None) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    families = text_string_to_metric_families(metrics.render(gauges or {}))
+def samples(metrics: Metrics, **gauges: float) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    families = text_string_to_metric_families(metrics.render(gauges, {}))
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in families

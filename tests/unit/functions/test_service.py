@@ -19,11 +19,10 @@ from werkzeug.test import TestResponse
 from eaves.artifact import Artifact
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary, encode_structured
 from eaves.inference.session import Session
-from functions.http.app import create_app
-from functions.model.pipeline import Classifier, Prediction, Turn
+from functions.pipeline import Classifier, Prediction, Turn
 from functions.settings import FunctionSettings
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
-from tests.fakes.models.model import FakeModel
+from tests.fakes.models.model import FakeModel, create_app
 
 SETTINGS = FunctionSettings(name="colours", site="barn")
 RED = encode_png(COLOURS["red"])

@@ -14,11 +14,10 @@ import pytest
 from PIL import Image
 
 from eaves.errors import ImageError
-from eaves.images.decoder import load
-from eaves.images.pixels import Pixels, decode
+from eaves.images.decoder import Pixels, decode, load
 from eaves.inference.session import Session
 from eaves.media_type import sniff
-from functions.model.pipeline import Classifier
+from functions.pipeline import Classifier
 from functions.settings import ServeSettings
 from tests.fakes.models.artifact import RECIPE, ColourSession, write_colours
 from tests.fakes.models.lossless_jpeg import encode_lossless

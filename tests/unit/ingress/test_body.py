@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eaves.errors import ImageTooLargeError, MalformedRequestError
-from eaves.ingress.body import CHUNKED, read_body
+from eaves.ingress.request import CHUNKED, read_body
 
 
 def take(size: int) -> None:

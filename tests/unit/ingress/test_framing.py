@@ -8,8 +8,8 @@ import pytest
 
 from eaves.delivery.response_rules import Blame, find_blame
 from eaves.errors import EventError, MalformedRequestError
-from eaves.ingress.body import CHUNKED, parse_headers, parse_length
-from eaves.web.problem_document import build_problem, error_type
+from eaves.ingress.request import CHUNKED, parse_headers, parse_length
+from eaves.problem_document import build_problem, error_type
 
 
 def parse(text: str) -> int | None:

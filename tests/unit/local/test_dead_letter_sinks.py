@@ -15,9 +15,9 @@ from eaves.errors import DeliveryError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.local.broker import Broker, DeadLetterSink, Subscription, lane_of, lane_of_sink
 from eaves.platform import DeliverySettings, TriggerSpec
+from eaves.problem_document import build_problem
 from eaves.spool import Selection, Spool, SpoolLimits
 from eaves.spool.admin import drop, redrive
-from eaves.web.problem_document import build_problem
 from tests.waiting import wait_until
 
 LANE, SINK_LANE = lane_of("app", "app"), lane_of_sink("app", "app")

@@ -11,7 +11,8 @@ from eaves.errors import OciError
 from eaves.oci.copy import copy_image
 from eaves.oci.descriptor import Reference
 from eaves.oci.package import ARTIFACT_LABEL, TASK_LABEL
-from eaves.oci.registry.registry import Access, Registry
+from eaves.oci.registry.registry import Registry
+from eaves.oci.registry.transport import Access
 from knative.deploy.function_image import resolve_image
 from tests.container_images.registries import small_index
 from tests.fakes.http.registry import FakeRegistry, serve_fake

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.credentials.folder import Credentials
+from eaves.credentials import Credentials
 from eaves.errors import SpoolFullError
 from eaves.http_client.client import HttpClient
 from eaves.sources.http.client import NoSnapshotError, SnapshotClient

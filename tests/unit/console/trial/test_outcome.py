@@ -11,7 +11,7 @@ import pytest
 from eaves.console.views.try_it import describe_answer
 from eaves.delivery import SinkResponse
 from eaves.events import IMAGE_CLASSIFIED, Event
-from eaves.web.problem_document import build_problem
+from eaves.problem_document import build_problem
 
 ANSWER = {
     "predictions": [{"label": "rose", "score": 0.9375}, {"label": "tulip", "score": 0.05}],

@@ -58,7 +58,7 @@ def build(
 
 def expected(model: onnx.ModelProto, interface: Interface, dtype: Any, folder: Path) -> tuple[Any, Any]:
     """The original, fed and read by NumPy."""
-    from eaves.onnxruntime import InferenceSession
+    from eaves.inference.onnxruntime import InferenceSession
 
     session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 
 from eaves.errors import GoldenError
 from eaves.inference.session import Session
-from functions.http.app import create_app
 from functions.metrics import Metrics
 from functions.settings import FunctionSettings
 from knative.rollout.counters import RequestCounters
 from knative.rollout.observation import parse_counters
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
-from tests.fakes.models.model import BrokenClassifier, FakeModel, build_classifier
+from tests.fakes.models.model import BrokenClassifier, FakeModel, build_classifier, create_app
 
 
 def page(*requests: tuple[str, int, str], times: dict[str, list[float]] | None = None) -> str:
@@ -28,7 +27,7 @@ def page(*requests: tuple[str, int, str], times: dict[str, list[float]] | None =
     for stage, seconds in (times or {}).items():
         for one in seconds:
             metrics.observe(stage, one)
-    return metrics.render({})
+    return metrics.render({}, {})
 
 
 def test_what_a_revision_is_to_blame_for_is_distinguished_from_what_senders_and_starts_are() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.credentials.folder import Credentials, read_credentials
+from eaves.credentials import Credentials, read_credentials
 from eaves.plugins.camera.address import StreamLogin, build_url
 from eaves.plugins.camera.kind import CameraSettings
 
