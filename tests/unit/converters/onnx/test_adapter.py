@@ -93,7 +93,8 @@ def test_it_answers_what_numpy_makes_of_the_original(
     adapt(model, interface, RECIPE, 5)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(tmp_path / "model.onnx"))
-    found, likely = Session(tmp_path / "model.onnx").run(IMAGES)
+    outputs = Session(tmp_path / "model.onnx").answer(IMAGES)
+    found, likely = outputs["logits"], outputs["probabilities"]
     assert np.allclose(found, logits, atol=1e-4)
     assert np.allclose(likely, probabilities, atol=1e-5)
     assert np.ptp(logits) > 0.01
@@ -106,7 +107,8 @@ def test_one_probability_is_that_of_the_second_of_two_labels(tmp_path: Path) -> 
     adapt(model, interface, RECIPE, 2)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(tmp_path / "model.onnx"))
-    found, likely = Session(tmp_path / "model.onnx").run(IMAGES)
+    outputs = Session(tmp_path / "model.onnx").answer(IMAGES)
+    found, likely = outputs["logits"], outputs["probabilities"]
     assert likely.shape == (3, 2)
     assert np.allclose(likely, probabilities, atol=1e-6)
     assert np.allclose(found, logits, atol=1e-4)
