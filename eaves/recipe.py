@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL import Image
 
-    from eaves.images.decoder import Pixels
+    from eaves.images.pixels import Pixels
 
 Tensor: TypeAlias = "npt.NDArray[Any]"
 VERSION = 1

@@ -2,8 +2,8 @@
 
 When the caller says how many pixels it needs, large JPEGs are decoded at a fraction of their size (libjpeg's scaled
 DCT), which is faster and nearer to an antialiased resize than full decoding. Other formats are held in memory once, 4
-bytes per pixel, and twice when the image has to be rotated. NumPy is imported only to decode into an array,
-because an agent uses the module to crop images and has no NumPy.
+bytes per pixel, and twice when the image has to be rotated. The module doesn't import NumPy, because an agent uses it
+to crop images and has no NumPy.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 from PIL import Image
 
@@ -22,11 +22,6 @@ from eaves.errors import ImageError, ImageTooLargeError
 from eaves.images import MAX_PIXELS
 from eaves.images.envelope import Envelope, open_envelope
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-Pixels: TypeAlias = "npt.NDArray[np.uint8]"
 MAX_SIDE = 65_535
 """Maximum number of pixels per side; JPEG's own limit. Pillow keeps a pointer per row, which for a 1x50000000 PNG takes
 400 MB."""
@@ -183,22 +178,3 @@ def _scale_16_bit(strip: Image.Image) -> Image.Image:
 def _scale_float(strip: Image.Image) -> Image.Image:
     """Convert 32-bit floating point grey: 0..65535 to 0..255, rounded down; NaN becomes 0."""
     return strip.point(lambda value: value * (1 / 257) + 0).convert("L")
-
-
-def decode(data: bytes, *, at_least: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Decode one image into an array.
-
-    Args:
-        data: The encoded file.
-        at_least: Smallest (height, width) that is needed, see `load`.
-        max_pixels: Maximum number of pixels, see `load`.
-
-    Returns:
-        (H, W, 3) uint8, RGB.
-
-    Raises:
-        ImageError: When the image can't be decoded, see `load`.
-    """
-    import numpy as np
-
-    return np.asarray(load(data, at_least=at_least, max_pixels=max_pixels))

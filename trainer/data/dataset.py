@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eaves.errors import DatasetError, ImageError
-from eaves.images.decoder import decode
+from eaves.images.pixels import decode
 from eaves.media_type import UNKNOWN, sniff
 from eaves.resource_limits import count_usable_cpus
 from trainer.data.listing import DataFault, LabelledImage, Listing, Split, check_labels, in_two_classes, load_listing

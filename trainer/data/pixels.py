@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from eaves.errors import DatasetError, ImageError
-from eaves.images.decoder import Pixels
+from eaves.images.pixels import Pixels
 from eaves.recipe import Recipe
 from eaves.resource_limits import count_usable_cpus
 from trainer.data.dataset import Example

@@ -12,7 +12,7 @@ import jinja2
 from PIL import Image
 
 from eaves.errors import ImageError
-from eaves.images.decoder import decode
+from eaves.images.pixels import decode
 from trainer.data.listing import DataFault, group_by_cause
 from trainer.data.split.splitting import HeldOutAnswer
 from trainer.report.charts import draw_history

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from converters.evaluation.models import EvaluatedModel, ImagePrediction
-from eaves.images.decoder import decode
+from eaves.images.pixels import decode
 
 COLOURS: Mapping[str, tuple[int, int, int]] = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
 

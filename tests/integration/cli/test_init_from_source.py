@@ -19,7 +19,7 @@ from PIL import Image
 from eaves.cli import cli
 from eaves.cli.project import load_workspace
 from eaves.errors import ConfigError
-from eaves.images.decoder import decode
+from eaves.images.pixels import decode
 from tests.contract.sinks import open_sink
 from tests.fakes.http.camera import Asked, FakeCamera, open_camera, respond
 from tests.inputs.hostile import encode

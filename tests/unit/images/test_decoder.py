@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from eaves.errors import ImageError, ImageTooLargeError
-from eaves.images.decoder import FORMATS, decode, load
+from eaves.images.decoder import FORMATS, load
+from eaves.images.pixels import decode
 from eaves.media_type import SUFFIXES, sniff
 from tests.inputs import hostile
 from tests.inputs.hostile import encode

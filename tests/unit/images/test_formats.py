@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from eaves.errors import ImageError
-from eaves.images.decoder import Pixels, decode, load
+from eaves.images.decoder import load
+from eaves.images.pixels import Pixels, decode
 from eaves.inference.session import Session
 from eaves.media_type import sniff
 from functions.pipeline import Classifier

@@ -13,7 +13,7 @@ from PIL import Image
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
-from eaves.images.decoder import decode
+from eaves.images.pixels import decode
 from eaves.sources.context import Dropped, Frame
 from eaves.sources.options import FrameEditor, FrameOptions
 from tests.inputs import hostile

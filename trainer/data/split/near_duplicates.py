@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from eaves.images.decoder import Pixels
+from eaves.images.pixels import Pixels
 from trainer.progress import SILENT, TrainingProgress
 
 MAX_DISTANCE = 0.04

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError, DatasetError, StoppedError
-from eaves.images.decoder import decode
+from eaves.images.pixels import decode
 from tests.inputs.fixture import write_fixture
 from trainer.data.dataset import scan
 from trainer.data.split import near_duplicates
