@@ -63,7 +63,7 @@ class Recipe:
             (height, width, 3) uint8, RGB.
 
         Raises:
-            ImageError: When the image can't be decoded, see `eaves.images.decoder.decode`.
+            ImageError: When the image can't be decoded, see `eaves.images.pixels.decode`.
         """
         from eaves.images.decoder import load
 
