@@ -46,10 +46,10 @@ from eaves.oci.layout import create_layout
 from eaves.oci.package import find_artifact, unpack_artifact
 from eaves.oci.registry.registry import Access, Registry
 from trainer.data.dataset import find_local
-from trainer.data.split.splitting import SPLIT_FILE, find_trained, parse_split
-from trainer.evaluation import ACCURACY
-from trainer.evaluation.model_quality import MIN_GROUPS, count_images
+from trainer.data.splitting import SPLIT_FILE, find_trained, parse_split
 from trainer.progress import TrainingProgress
+from trainer.run import ACCURACY
+from trainer.run.model_quality import MIN_GROUPS, count_images
 from trainer.run.run import MANIFEST, open_run
 from trainer.run.run_location import RunLocation
 from trainer.settings import DataSettings

@@ -25,10 +25,10 @@ from trainer.data.listing import (
     group_by_cause,
     load_listing,
 )
-from trainer.data.split.splitting import check_sizes
+from trainer.data.splitting import check_sizes
+from trainer.model.candidates import RECIPES, compute_features, estimate_interval, score_folds
+from trainer.model.linear_head import LabelledRows
 from trainer.progress import TrainingProgress
-from trainer.selection.candidates import RECIPES, compute_features, estimate_interval, score_folds
-from trainer.selection.linear_head import LabelledRows
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore
 

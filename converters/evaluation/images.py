@@ -19,8 +19,8 @@ from converters.evaluation.models import EvaluatedModel
 from eaves.errors import DatasetError, StorageError
 from trainer.data.dataset import find_local, read_once, read_records
 from trainer.data.listing import DataFault, LabelledImage, check_not_loose, load_listing
-from trainer.data.split.near_duplicates import FingerprintIndex, ImageFingerprint
-from trainer.data.split.splitting import CONFIG, SPLIT_FILE, SplitEntry, find_trained_mates, parse_split
+from trainer.data.near_duplicates import FingerprintIndex, ImageFingerprint
+from trainer.data.splitting import CONFIG, SPLIT_FILE, SplitEntry, find_trained_mates, parse_split
 from trainer.progress import SILENT, TrainingProgress
 from trainer.run.run import load_trained_on
 from trainer.settings import DataSettings

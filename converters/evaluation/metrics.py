@@ -13,13 +13,14 @@ import numpy.typing as npt
 from converters.evaluation.images import LabelledImages, check_labels
 from converters.evaluation.models import NO_LABEL, EvaluatedModel, ImagePrediction
 from eaves.errors import ArtifactError, DatasetError, InputError
+from trainer.calibration import calibration_error
 from trainer.data.dataset import is_imbalanced
 from trainer.data.listing import DataFault, LabelledImage
-from trainer.evaluation import ACCURACY, MEAN_RECALL
-from trainer.evaluation.grouped_statistics import CONFIDENCE, JudgedImages
-from trainer.evaluation.metrics import calibration_error, summarize
-from trainer.evaluation.model_quality import ModelQuality, describe_evaluated, rate_model
+from trainer.grouped_statistics import CONFIDENCE, JudgedImages
 from trainer.progress import TrainingProgress
+from trainer.run import ACCURACY, MEAN_RECALL
+from trainer.run.metrics import summarize
+from trainer.run.model_quality import ModelQuality, describe_evaluated, rate_model
 from trainer.settings import TrainSettings
 
 MISTAKES = 24
@@ -37,7 +38,7 @@ class Evaluation:
         answers: Answer to each of these images.
         refused: Images that the model could not read; they count neither as right nor as wrong.
         measured: Accuracy with its interval, confusion matrix and figures by class, the result of
-            `trainer.evaluation.metrics.summarize`.
+            `trainer.run.metrics.summarize`.
         maybe_trained_on: Whether the model may have been trained on some of the images.
     """
 

@@ -22,8 +22,8 @@ from eaves.base.clock import StopFlag
 from eaves.errors import ArtifactError, DeliveryError, ImageError
 from eaves.media_type import UNKNOWN, sniff
 from eaves.web.problem_document import parse_problem
-from trainer.data.split.splitting import find_trained
-from trainer.evaluation import MEAN_RECALL
+from trainer.data.splitting import find_trained
+from trainer.run import MEAN_RECALL
 from trainer.run.run import MANIFEST, open_run
 from trainer.tensorflow_notices import native_stderr
 

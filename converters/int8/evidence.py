@@ -21,7 +21,7 @@ import numpy.typing as npt
 from converters.settings import ConvertSettings
 from eaves.artifact.manifest import AGREEMENT, LABELS, NONE, Evidence, Parity
 from eaves.base.statistics import images_needed, lower_bound, round_outward
-from trainer.evaluation.grouped_statistics import JudgedImages
+from trainer.grouped_statistics import JudgedImages
 
 NO_LABEL = -1
 """Value for an image without a label in an array of true labels."""

@@ -23,8 +23,8 @@ from eaves.errors import ConversionError, DatasetError, RunError, StorageError
 from eaves.media_type import UNKNOWN
 from trainer.data.dataset import find_local, group_images, read_images, read_once
 from trainer.data.listing import LabelledImage, Listing, Split
-from trainer.data.split.near_duplicates import ImageFingerprint
-from trainer.data.split.splitting import SPLIT_FILE, SplitEntry, find_trained_mates, parse_split
+from trainer.data.near_duplicates import ImageFingerprint
+from trainer.data.splitting import SPLIT_FILE, SplitEntry, find_trained_mates, parse_split
 from trainer.progress import TrainingProgress
 from trainer.settings import DataSettings
 

@@ -29,9 +29,9 @@ from eaves.artifact.manifest import EMBED, FP32, INT8, TENSOR, Evidence
 from eaves.artifact.store import MODEL
 from eaves.errors import ConversionError, ImageError
 from eaves.inference.session import Session
-from trainer.evaluation import MEAN_RECALL
-from trainer.evaluation.grouped_statistics import JudgedImages
+from trainer.grouped_statistics import JudgedImages
 from trainer.progress import TrainingProgress
+from trainer.run import MEAN_RECALL
 
 KEPT_LAYERS = 3
 """Number of the most sensitive layers that stay fp32 in the second graph, with the layers that make their inputs. On

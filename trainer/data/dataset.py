@@ -22,11 +22,11 @@ from eaves.errors import DatasetError, ImageError
 from eaves.images.pixels import decode
 from eaves.media_type import UNKNOWN, sniff
 from eaves.resource_limits import count_usable_cpus
+from trainer.data import near_duplicates
+from trainer.data.groups import COPIES, CopyGroups, find_time, group_copies, parse_group_by, propose_group_by
 from trainer.data.listing import DataFault, LabelledImage, Listing, Split, check_labels, in_two_classes, load_listing
 from trainer.data.remote import ARCHIVES, mirror, unpack_once
-from trainer.data.split import near_duplicates
-from trainer.data.split.groups import COPIES, CopyGroups, find_time, group_copies, parse_group_by, propose_group_by
-from trainer.data.split.splitting import SplitEntry, assign_sides
+from trainer.data.splitting import SplitEntry, assign_sides
 from trainer.progress import SILENT, TrainingProgress
 from trainer.settings import DataSettings
 from trainer.storage import is_uri

@@ -23,7 +23,7 @@ from eaves.errors import DatasetError
 from eaves.media_type import SUFFIXES, UNSUPPORTED_SUFFIXES
 
 if TYPE_CHECKING:
-    from trainer.data.split.near_duplicates import ImageFingerprint
+    from trainer.data.near_duplicates import ImageFingerprint
 
 Split = Literal["train", "val"]
 DECLARED = ("train", "val")

@@ -35,8 +35,8 @@ from eaves.base.files import rename_durably
 from eaves.base.locks import unfinished_folder, unfinished_path
 from eaves.errors import ArtifactError, RunError
 from eaves.recipe import Recipe, parse_recipe
-from trainer.data.split.splitting import CONFIG, SPLIT_FILE, SplitEntry, find_trained, parse_split
-from trainer.evaluation import MEAN_RECALL
+from trainer.data.splitting import CONFIG, SPLIT_FILE, SplitEntry, find_trained, parse_split
+from trainer.run import MEAN_RECALL
 
 SCHEMA_VERSION = 1
 MANIFEST = "run.json"
@@ -69,10 +69,10 @@ class Run:
         dataset: Digest, split and counts of the dataset.
         data_faults: Faults of the dataset's files, each with its `file`, `reason` and whether the file was `used`.
         val_accuracy: Accuracy on the held-out images, 0 to 1.
-        verdict: Verdict on the model, the fields of `trainer.evaluation.model_quality.ModelQuality`.
-        calibration: Temperature of the logits and its reason, the result of `trainer.evaluation.metrics.calibrate`.
+        verdict: Verdict on the model, the fields of `trainer.run.model_quality.ModelQuality`.
+        calibration: Temperature of the logits and its reason, the result of `trainer.calibration.calibrate`.
         selection: Input size and pixel scale that the training began with, the result of
-            `trainer.selection.selector.ModelSelection.to_dict`.
+            `trainer.model.selector.ModelSelection.to_dict`.
         head: How the head was fitted, as text; empty if it was trained with the whole network.
         versions: Versions of Python and of every installed distribution.
         files: Relative path of every file but run.json, to its `sha256` and `size_bytes`.

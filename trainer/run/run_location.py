@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import RunError
-from trainer.data.split.splitting import CONFIG
+from trainer.data.splitting import CONFIG
 from trainer.progress import SILENT, TrainingProgress
 from trainer.run.run import (
     CHECKPOINTS,

@@ -19,18 +19,19 @@ import numpy as np
 
 from eaves.artifact.store import file_digest
 from eaves.resource_limits import count_usable_cpus
+from trainer.calibration import prior_correction, softmax
 from trainer.data.dataset import Dataset, Example
-from trainer.data.split.splitting import CONFIG, HELD_OUT_FILE, SPLIT_FILE, HeldOutAnswer, render_lines
-from trainer.evaluation.metrics import measure_quality, prior_correction, softmax, summarize
-from trainer.evaluation.model_quality import describe_trained, rate_model
-from trainer.report.report import build_report
+from trainer.data.splitting import CONFIG, HELD_OUT_FILE, SPLIT_FILE, HeldOutAnswer, render_lines
+from trainer.model.candidates import INFLATION
+from trainer.model.checkpoint import TrainingIdentity
+from trainer.run.metrics import measure_quality, summarize
+from trainer.run.model_quality import describe_trained, rate_model
+from trainer.run.report import build_report
 from trainer.run.run import render_json
-from trainer.selection.candidates import INFLATION
 from trainer.settings import DataSettings, TrainSettings
-from trainer.training.checkpoint import TrainingIdentity
 
 if TYPE_CHECKING:
-    from trainer.training.fit import TrainingResult, TrainingTask
+    from trainer.model.fit import TrainingResult, TrainingTask
 
 NOT_DECIDING = ("checkpoint_s", "cache", "weights", "split", "usable_accuracy")
 """Settings that are left out when two trainings are compared. They don't change the trained model, or (`weights`,

@@ -14,16 +14,16 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from eaves.config import SettingsLayer, build
+from trainer.calibration import likelihoods, prior_correction, softmax
 from trainer.data.dataset import Dataset, Example
-from trainer.evaluation.metrics import likelihoods, prior_correction, softmax
+from trainer.model import fit
+from trainer.model.checkpoint import Checkpoints, TrainingIdentity
+from trainer.model.fit import TrainingTask
 from trainer.model.keras_model import build_model
+from trainer.model.selector import ModelSelection
 from trainer.progress import SilentProgress
-from trainer.selection.selector import ModelSelection
 from trainer.settings import TrainSettings
 from trainer.storage import open_store
-from trainer.training import fit
-from trainer.training.checkpoint import Checkpoints, TrainingIdentity
-from trainer.training.fit import TrainingTask
 
 FEW, MANY = 6, 30
 """Training images of the two classes."""

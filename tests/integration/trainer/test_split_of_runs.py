@@ -12,7 +12,7 @@ from PIL import Image
 
 from eaves.config import SettingsLayer, build
 from trainer.data.listing import Split
-from trainer.data.split.splitting import SPLIT_FILE
+from trainer.data.splitting import SPLIT_FILE
 from trainer.run.run import Run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.train import train

@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from eaves.config import SettingsLayer, build
 from tests.page import Page
 from trainer.data.dataset import scan
-from trainer.data.split.splitting import HELD_OUT_FILE, parse_held_out
+from trainer.data.splitting import HELD_OUT_FILE, parse_held_out
 from trainer.run.run import Run, open_run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.tensorflow_notices import ENVIRONMENT

@@ -15,7 +15,7 @@ from converters.int8.evidence import (
 )
 from converters.settings import ConvertSettings
 from eaves.base.statistics import paired_p_value
-from trainer.evaluation.grouped_statistics import JudgedImages
+from trainer.grouped_statistics import JudgedImages
 
 ALLOWED = ConvertSettings(max_accuracy_drop=3, min_agreement=0.95)
 CLASS_DROP = 2 * 0.03

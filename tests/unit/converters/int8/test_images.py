@@ -36,7 +36,7 @@ from eaves.inference.session import Session
 from tests.fakes.models.artifact import COLOURS, RECIPE, ColourSession, encode_png
 from trainer.data.dataset import Dataset, scan
 from trainer.data.listing import Split
-from trainer.data.split.splitting import SPLIT_FILE, parse_split, render_lines
+from trainer.data.splitting import SPLIT_FILE, parse_split, render_lines
 from trainer.progress import SilentProgress
 
 LABELS = tuple(COLOURS)
