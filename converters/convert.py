@@ -13,15 +13,17 @@ from converters.int8.precision_choice import PrecisionChooser
 from converters.model_source import ModelSource, open_source
 from converters.onnx.adapter import adapt, check_names, check_numbers
 from converters.onnx.graph import fuse, prepare, read_signature, show_features, write_graph
-from converters.previous_artifacts import find_converted, find_previous, write_settings
 from converters.proof import prove_parity, run_child, run_original, run_session
 from converters.settings import ConvertSettings
 from converters.staging import (
     build_manifest,
     choose_goldens,
     copy_handler,
+    find_converted,
+    find_previous,
     open_staging,
     write_goldens,
+    write_settings,
 )
 from converters.untrusted_onnx import load_foreign
 from eaves.artifact import Artifact, check, write_artifact

@@ -78,14 +78,9 @@ def find_images(source: ModelSource, settings: ConvertSettings, cache: Path, pro
     """
     count, drop = settings.calibration_images, settings.max_accuracy_drop
     found = load_labelled(source, settings.data, images=count + PICKING_IMAGES, cache=cache, progress=progress)
-    unlabelled = find_unlabelled(
-        settings.unlabelled,
-        known=found.trained | {image.digest for image in found.judged},
-        looks=found.looks,
-        at_most=AT_MOST - len(found.judged),
-        progress=progress,
-    )
-    fitted = found.calibration
+    known = found.trained | {image.digest for image in found.judged}
+    most, fitted = AT_MOST - len(found.judged), found.calibration
+    unlabelled = find_unlabelled(settings.unlabelled, known=known, looks=found.looks, at_most=most, progress=progress)
     if not fitted:
         raise ConversionError("there are no training images to calibrate int8 on")
     if settings.precision != INT8 and not can_pass(len(found.judged), len(found.judged) + len(unlabelled), drop / 100):
@@ -141,7 +136,7 @@ def load_labelled(
         except (OSError, UnicodeDecodeError, RunError) as error:
             raise ConversionError(f"{file} can't be read: {error}", hint="train the model again") from error
     sides, groups = _choose_sides(split, listing, seen, progress)
-    ordered = sorted(seen, key=lambda item: item.digest)
+    ordered = sorted((item for item in seen if not item.fault), key=lambda item: item.digest)
     mates = find_trained_mates(split)
     held_out = [item for item in ordered if sides.get(item.digest) == "val" and item.digest not in mates]
     return Int8Images(
