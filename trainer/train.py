@@ -139,7 +139,7 @@ def _prepare(
     with clock.phase("import_tensorflow"), native_stderr(), progress.at_once("the import of TensorFlow"):
         from trainer.model.fit import TrainingTask
         from trainer.model.keras_model import build_model
-    trained = [example.path for example in dataset.examples if example.split == "train"]
+    trained = [example.path for example in dataset.on("train")]
     candidates, reason = list_candidates(settings, trained)
     if reason:
         _logger.info("%s", reason)

@@ -21,7 +21,8 @@ from eaves.artifact.manifest import INT8
 from eaves.base.statistics import images_needed
 from eaves.errors import ConversionError, DatasetError, RunError, StorageError
 from eaves.media_type import UNKNOWN
-from trainer.data.dataset import find_local, group_images, read_images, read_once
+from trainer.data.dataset import find_local, read_images, read_once
+from trainer.data.groups import group_copies
 from trainer.data.listing import LabelledImage, Listing, Split
 from trainer.data.near_duplicates import ImageFingerprint
 from trainer.data.splitting import SPLIT_FILE, SplitEntry, find_trained_mates, parse_split
@@ -162,7 +163,7 @@ def _choose_sides(
                 len(held_out),
             )
         return sides, {digest: entry.group for digest, entry in split.items() if entry.group}
-    alike = group_images(seen, listing.labels, "similar", progress)
+    alike = group_copies(seen, "similar", progress)
     groups = {seen[position].digest: seen[group[0]].digest for group in alike.groups for position in group}
     for item in seen:
         declared = (item.split or "train") if listing.declared else None

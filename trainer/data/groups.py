@@ -14,7 +14,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from trainer.data.near_duplicates import FingerprintIndex, ImageFingerprint, Positions, unite
+from trainer.data.listing import LabelledImage
+from trainer.data.near_duplicates import FingerprintIndex, Positions, unite
 from trainer.progress import SILENT, TrainingProgress
 
 NEAR_COPIES = ("similar", "exact", "off")
@@ -71,31 +72,22 @@ class CopyGroups:
     note: str = ""
 
 
-def group_copies(
-    looks: Sequence[ImageFingerprint | None],
-    digests: Sequence[str],
-    labels: Sequence[int],
-    near_copies: str,
-    progress: TrainingProgress = SILENT,
-) -> CopyGroups:
+def group_copies(images: Sequence[LabelledImage], near_copies: str, progress: TrainingProgress = SILENT) -> CopyGroups:
     """Group the images that look alike, and the copies of one photo, whatever their classes.
 
     Args:
-        looks: Fingerprint of each image.
-        digests: sha256 of each image, hex; the images of a group are in this order, whatever the order of `looks` is.
-        labels: Class of each image.
+        images: The images; those of a group are in the order of their digests, whatever the order here is.
         near_copies: Images that are grouped. `similar`: pictures of one class that look alike, and copies of one
             photo; `exact`: only copies of one photo; `off`: none.
         progress: Receives one step for each image of a comparison.
     """
     if near_copies == "off":
         return CopyGroups(groups=[], alike=[], copies=[])
-    ranked = [
-        (position, item) for position in sorted(range(len(looks)), key=digests.__getitem__) if (item := looks[position])
-    ]
+    order = sorted(range(len(images)), key=lambda position: images[position].digest)
+    ranked = [(position, look) for position in order if (look := images[position].look)]
     positions = [position for position, _ in ranked]
-    of = np.array([labels[position] for position in positions], dtype=np.int64)
-    index = FingerprintIndex([item for _, item in ranked], of, progress)
+    labels = np.unique([images[position].label for position in positions], return_inverse=True)[1].astype(np.int64)
+    index = FingerprintIndex([look for _, look in ranked], labels, progress)
     copied = np.arange(len(ranked))
     for first, second in index.copies(sets=copied):
         unite(copied, first, second)
@@ -112,7 +104,7 @@ def group_copies(
     chosen = groups if near_copies == "similar" else copies
     kept = sum(map(len, chosen))
     note = (
-        f"fixed camera: {index.shots} of {len(looks)} images are nearly the same picture and are compared by what "
+        f"fixed camera: {index.shots} of {len(images)} images are nearly the same picture and are compared by what "
         f"differs from their mean picture; {kept} images are in {len(chosen)} groups that look alike, and the others "
         "are taken for different parts; if several show one part, name the part in data.group_by"
     )
@@ -141,17 +133,14 @@ def find_time(data: bytes) -> str:
     return min((item[:-1].decode() for item in TAKEN.findall(head, start)), default="") if start >= 0 else ""
 
 
-def propose_group_by(
-    paths: Sequence[PurePosixPath], labels: Sequence[str], times: Sequence[str], groups: Sequence[str]
-) -> str:
+def propose_group_by(images: Sequence[LabelledImage], groups: Sequence[str]) -> str:
     """Return a sentence for people that proposes a value of `data.group_by`; empty when none is plausible.
 
     Args:
-        paths: Path of each image below its class's folder.
-        labels: Name of each image's class.
-        times: Time in each image's EXIF, as `find_time` returns it.
+        images: The images.
         groups: Name of each image's group without the proposal; another one for each image that is in none.
     """
+    paths, labels = [image.below for image in images], [image.label for image in images]
     for text in ("folder:2", "folder:1", *_name_settings([path.name for path in paths])):
         by = parse_group_by(text)
         keys = [by(path, {}) if by else "" for path in paths]
@@ -161,7 +150,7 @@ def propose_group_by(
                 f"by their {kind}, {len(paths)} images show {len(set(keys) - {''})} parts, days or cameras; if these "
                 f"succeed or fail together, set data.group_by: {text}"
             )
-    if _is_plausible(keys := _burst_keys(labels, times), labels, groups):
+    if _is_plausible(keys := _burst_keys(labels, [image.taken for image in images]), labels, groups):
         bound = sum(count for key, count in Counter(keys).items() if key and count > 1)
         return (
             f"by their EXIF times, {bound} images were taken within {BURST_S} seconds of another one of their class; "

@@ -70,7 +70,7 @@ class LabelledImage:
 
     path: Path
     label: str
-    below: PurePosixPath
+    below: PurePosixPath = field(default_factory=PurePosixPath)
     split: Split | None = None
     columns: Mapping[str, str] = field(default_factory=dict, compare=False)
     name: str = ""

@@ -24,7 +24,7 @@ from eaves.errors import DatasetError, ImageError
 from eaves.images.pixels import Pixels
 from eaves.recipe import Recipe
 from eaves.resource_limits import count_usable_cpus
-from trainer.data.dataset import Example
+from trainer.data.listing import LabelledImage
 from trainer.progress import Step, TrainingProgress
 
 KEPT_BYTES = 2 * 2**30
@@ -35,7 +35,7 @@ LEFT_FREE_BYTES = 2**30
 _CHUNK = 64
 
 
-def read_tensor(example: Example, recipe: Recipe) -> Pixels:
+def read_tensor(example: LabelledImage, recipe: Recipe) -> Pixels:
     """Decode an image, (H, W, 3), whose file must have the bytes that it had when the dataset was read.
 
     Raises:
@@ -57,7 +57,7 @@ def read_tensor(example: Example, recipe: Recipe) -> Pixels:
 
 @contextmanager
 def open_pixels(
-    examples: Sequence[Example],
+    examples: Sequence[LabelledImage],
     recipe: Recipe,
     progress: TrainingProgress,
     *,
@@ -101,7 +101,12 @@ class PixelRows:
     """
 
     def __init__(
-        self, examples: Sequence[Example], recipe: Recipe, pool: ThreadPoolExecutor, file: IO[bytes], max_bytes: int
+        self,
+        examples: Sequence[LabelledImage],
+        recipe: Recipe,
+        pool: ThreadPoolExecutor,
+        file: IO[bytes],
+        max_bytes: int,
     ) -> None:
         self._examples, self._recipe, self._pool, self._file = examples, recipe, pool, file
         self._shape = (recipe.height, recipe.width, 3)

@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from eaves.errors import DatasetError, RunError
-from trainer.data.listing import DECLARED, Split
+from trainer.data.listing import DECLARED, LabelledImage, Split
 from trainer.data.remote import redact_uri
 from trainer.storage import FileStore
 
@@ -60,7 +60,7 @@ class SplitEntry:
 
 
 def assign_sides(
-    items: Sequence[SplitEntry], *, fraction: float, seed: int, known: Mapping[str, Split]
+    items: Sequence[SplitEntry | LabelledImage], *, fraction: float, seed: int, known: Mapping[str, Split]
 ) -> tuple[list[Split], dict[str, int]]:
     """Assign every image to a side of the split.
 
@@ -95,7 +95,9 @@ def assign_sides(
 class _Placing:
     """State of a split while it is computed: the images that are held out so far; all other images are trained on."""
 
-    def __init__(self, items: Sequence[SplitEntry], fraction: float, seed: int, known: Mapping[str, Split]) -> None:
+    def __init__(
+        self, items: Sequence[SplitEntry | LabelledImage], fraction: float, seed: int, known: Mapping[str, Split]
+    ) -> None:
         self._items, self._known = items, known
         self._sizes = Counter(item.label for item in items)
         self._targets = {
@@ -176,7 +178,7 @@ def _rank(seed: int, digest: str) -> bytes:
     return hashlib.sha256(f"{seed}:{digest}".encode()).digest()
 
 
-def _parted(items: Sequence[SplitEntry], of: Sequence[Split]) -> dict[str, int]:
+def _parted(items: Sequence[SplitEntry | LabelledImage], of: Sequence[Split]) -> dict[str, int]:
     sides: dict[str, set[Split]] = {}
     for item, side in zip(items, of, strict=True):
         sides.setdefault(item.group, set()).add(side)
@@ -198,7 +200,7 @@ def check_sizes(sizes: Mapping[str, int]) -> None:
         )
 
 
-def _check_sides(items: Sequence[SplitEntry], of: Sequence[Split], known: bool) -> None:
+def _check_sides(items: Sequence[SplitEntry | LabelledImage], of: Sequence[Split], known: bool) -> None:
     counts = Counter((item.label, side) for item, side in zip(items, of, strict=True))
     for label in sorted({item.label for item in items}):
         held, trained = counts[label, "val"], counts[label, "train"]

@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 from eaves.base.statistics import wilson
 from eaves.resource_limits import count_usable_cpus
 from trainer.calibration import likelihoods
-from trainer.data.dataset import Example
+from trainer.data.listing import LabelledImage
 from trainer.data.pixels import read_tensor
 from trainer.grouped_statistics import JudgedImages, mean_interval
 from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, SCALES, SMALL
@@ -146,7 +146,7 @@ def list_scales(candidate: TrainSettings) -> list[TrainSettings]:
 
 def compute_features(
     settings: TrainSettings,
-    examples: Sequence[Example],
+    examples: Sequence[LabelledImage],
     store: FileStore,
     progress: TrainingProgress,
     *,

@@ -101,7 +101,7 @@ def fit_frozen(task: TrainingTask) -> TrainingResult:
 def fit_full(task: TrainingTask) -> TrainingResult:
     """Train every layer on pixels; each epoch uses another variant of every image."""
     dataset, settings, progress = task.dataset, task.settings, task.progress
-    labels = np.array([example.label for example in dataset.examples], np.int64)
+    labels = dataset.truth(dataset.examples)
     # This model wraps the same layers, so that the saved model carries no optimizer.
     model = keras.Model(task.model.input, task.model.get_layer("head").output)
     with open_pixels(dataset.examples, settings.recipe(), progress, folder=task.work) as pixels:
@@ -128,7 +128,7 @@ def _fit_head(task: TrainingTask, features: npt.NDArray[np.float32]) -> tuple[Li
         examples = choose_examples(dataset.examples, IMAGES)
         inside = features[[row_of[example.digest] for example in examples]]
         best = cross_validate(inside, describe_rows(dataset, examples))
-        rows = describe_rows(dataset, [dataset.examples[row] for row in train])
+        rows = describe_rows(dataset, dataset.on("train"))
         linear = fit_linear(best.recipe, features[train], rows)
         step()
     return linear.divide(best.divisor), best.recipe

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from eaves.base.statistics import round_outward
-from trainer.data.dataset import Dataset, Example
+from trainer.data.dataset import Dataset
+from trainer.data.listing import LabelledImage
 from trainer.model.architectures import SCALES
 from trainer.model.candidates import (
     MAX_LOSS,
@@ -90,27 +91,27 @@ def select(
     return selection
 
 
-def describe_rows(dataset: Dataset, examples: Sequence[Example]) -> LabelledRows:
+def describe_rows(dataset: Dataset, examples: Sequence[LabelledImage]) -> LabelledRows:
     """Return classes, groups and weights of some examples of a dataset; each class weighs as in the whole training."""
     counted, wanted = Counter(example.label for example in examples), dataset.class_weights()
-    trained = list(dataset.counts("train").values())
-    weights = {label: wanted[label] * trained[label] / count for label, count in counted.items()}
+    trained, index = dataset.counts("train"), dataset.labels.index
+    weights = {label: wanted[index(label)] * trained[label] / count for label, count in counted.items()}
     mean = sum(weights[label] * count for label, count in counted.items()) / len(examples)
     return LabelledRows(
-        labels=np.array([example.label for example in examples], np.int64),
+        labels=dataset.truth(examples),
         groups=tuple(example.group_name for example in examples),
         weights=np.array([weights[example.label] / mean for example in examples]),
         classes=len(dataset.labels),
     )
 
 
-def choose_examples(examples: Sequence[Example], most: int) -> list[Example]:
+def choose_examples(examples: Sequence[LabelledImage], most: int) -> list[LabelledImage]:
     """Choose training images by their digests, equally of all classes and first one of each group.
 
     Names and order of the files don't matter.
     """
-    of_class: dict[int, list[tuple[int, str, Example]]] = defaultdict(list)
-    before = Counter[tuple[int, str]]()
+    of_class: dict[str, list[tuple[int, str, LabelledImage]]] = defaultdict(list)
+    before = Counter[tuple[str, str]]()
     for example in sorted(examples, key=lambda example: example.digest):
         if example.split == "train":
             of_class[example.label].append((before[example.label, example.group_name], example.digest, example))
@@ -167,8 +168,7 @@ class _Selector:
             return before
         examples = self._dataset.examples
         if self._nested:
-            trained = [example for example in examples if example.split == "train"]
-            held_out = [example for example in examples if example.split == "val"]
+            trained, held_out = self._dataset.on("train"), self._dataset.on("val")
         else:
             trained, held_out = choose_examples(examples, IMAGES), []
         measured, late = self._measure_in_time([*trained, *held_out], len(trained))
@@ -219,7 +219,9 @@ class _Selector:
             figures=[one.describe(rows, "taken" if one is best else "") for one in measured],
         )
 
-    def _measure_in_time(self, examples: Sequence[Example], trained: int) -> tuple[list[_Measured], list[Figures]]:
+    def _measure_in_time(
+        self, examples: Sequence[LabelledImage], trained: int
+    ) -> tuple[list[_Measured], list[Figures]]:
         """Measure the candidates in order of their cost as long as the time allows; return rows for the others too."""
         measured: list[_Measured] = []
         started, late = time.monotonic(), f"not measured within {self._limit_s:g} s"
@@ -232,13 +234,13 @@ class _Selector:
             measured.append(self._measure(candidate, examples, trained))
         return measured, [_name(one, late) for one in self._candidates[len(measured) :]]
 
-    def _measure(self, candidate: TrainSettings, examples: Sequence[Example], trained: int) -> _Measured:
+    def _measure(self, candidate: TrainSettings, examples: Sequence[LabelledImage], trained: int) -> _Measured:
         features = compute_features(candidate, examples, self._store, self._progress)
         rows = describe_rows(self._dataset, examples[:trained])
         answers = cross_validate(features.values[:trained], rows)
         return _Measured(features=features, answers=answers)
 
-    def _predict(self, measured: Sequence[_Measured], examples: Sequence[Example]) -> Mapping[str, int]:
+    def _predict(self, measured: Sequence[_Measured], examples: Sequence[LabelledImage]) -> Mapping[str, int]:
         rows = describe_rows(self._dataset, examples)
         answers = predict_nested([one.features.values for one in measured], rows)
         return dict(zip((example.digest for example in examples), answers.tolist(), strict=True))

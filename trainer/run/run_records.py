@@ -20,7 +20,8 @@ import numpy as np
 from eaves.artifact.store import file_digest
 from eaves.resource_limits import count_usable_cpus
 from trainer.calibration import prior_correction, softmax
-from trainer.data.dataset import Dataset, Example
+from trainer.data.dataset import Dataset
+from trainer.data.listing import LabelledImage
 from trainer.data.splitting import CONFIG, HELD_OUT_FILE, SPLIT_FILE, HeldOutAnswer, render_lines
 from trainer.model.candidates import INFLATION
 from trainer.model.checkpoint import TrainingIdentity
@@ -94,11 +95,15 @@ def summarize_cross_validation(dataset: Dataset, predicted: Mapping[str, int]) -
         predicted: Index of the class that each image got, by the image's digest.
     """
     examples = [example for example in dataset.examples if example.digest in predicted]
-    truth = np.array([example.label for example in examples], np.int64)
     answers = np.array([predicted[example.digest] for example in examples], np.int64)
     groups = [example.group_name for example in examples]
     return summarize(
-        truth, answers, dataset.labels, groups=groups, is_balanced=dataset.is_balanced, inflation=INFLATION
+        dataset.truth(examples),
+        answers,
+        dataset.labels,
+        groups=groups,
+        is_balanced=dataset.is_balanced,
+        inflation=INFLATION,
     )
 
 
@@ -126,9 +131,9 @@ def write_records(
     from trainer.model import keras_model as models
 
     dataset, model, label_weights = task.dataset, task.model, task.dataset.label_weights()
-    held_out = [example for example in dataset.examples if example.split == "val"]
+    held_out = dataset.on("val")
     measured = measure_quality(
-        np.array([example.label for example in held_out], np.int64),
+        dataset.truth(held_out),
         fitted.val_logits,
         dataset.labels,
         label_weights=label_weights,
@@ -149,8 +154,8 @@ def write_records(
     answers = [
         HeldOutAnswer(
             digest=image.digest,
-            file=image.path.relative_to(dataset.root).as_posix(),
-            label=dataset.labels[image.label],
+            file=image.name,
+            label=image.label,
             predicted=dataset.labels[best],
             score=float(of_image[best]),
             group=image.group,
@@ -214,19 +219,16 @@ def _describe_run(name: str, task: TrainingTask, fitted: TrainingResult, measure
     }
 
 
-def choose_samples(dataset: Dataset) -> list[Example]:
+def choose_samples(dataset: Dataset) -> list[LabelledImage]:
     """Choose held-out images of every class that has some; the same dataset gives the same images.
 
     There are at most `AT_MOST` of them, or one of each class.
     """
     per_class = max(1, min(PER_CLASS, AT_MOST // len(dataset.labels)))
-    chosen: list[Example] = []
-    for label in range(len(dataset.labels)):
-        held_out = sorted(
-            (item for item in dataset.examples if item.label == label and item.split == "val"),
-            key=lambda item: item.digest,
-        )
-        chosen.extend(held_out[:per_class])
+    chosen: list[LabelledImage] = []
+    for label in dataset.labels:
+        of_class = [item for item in dataset.on("val") if item.label == label]
+        chosen += sorted(of_class, key=lambda item: item.digest)[:per_class]
     return chosen
 
 
@@ -241,7 +243,7 @@ def copy_samples(dataset: Dataset, folder: Path) -> dict[str, Any]:
     for number, item in enumerate(choose_samples(dataset)):
         name = f"samples/{number:03d}{item.path.suffix.lower()}"
         shutil.copyfile(item.path, folder / name)
-        listing[name] = {"label": dataset.labels[item.label], "sha256": item.digest}
+        listing[name] = {"label": item.label, "sha256": item.digest}
     return listing
 
 

@@ -22,6 +22,7 @@ from tests.inputs.fixture import write_fixture
 from trainer.data import near_duplicates
 from trainer.data.dataset import scan
 from trainer.data.groups import group_copies
+from trainer.data.listing import LabelledImage
 from trainer.data.near_duplicates import BLOCK
 from trainer.lifecycle import Stoppable
 from trainer.progress import SilentProgress, Step
@@ -64,10 +65,17 @@ def look(data: Sequence[bytes]) -> list[near_duplicates.ImageFingerprint | None]
 
 
 def group(data: Sequence[bytes], near_copies: str = "exact", labels: Sequence[int] | None = None) -> list[list[int]]:
-    digests = [f"{number:04d}" for number in range(len(data))]
-    return sorted(
-        sorted(found) for found in group_copies(look(data), digests, labels or [0] * len(data), near_copies).groups
-    )
+    return sorted(sorted(found) for found in group_copies(shown(look(data), labels), near_copies).groups)
+
+
+def shown(
+    looks: Sequence[near_duplicates.ImageFingerprint | None], labels: Sequence[int] | None = None
+) -> list[LabelledImage]:
+    """Images with these fingerprints, whose digests are in their order."""
+    return [
+        LabelledImage(path=Path(), label=str(label), digest=f"{number:05d}", look=found)
+        for number, (found, label) in enumerate(zip(looks, labels or [0] * len(looks), strict=True))
+    ]
 
 
 @pytest.mark.parametrize(("quality", "by"), [(20, 3), (95, 1)])
@@ -149,11 +157,11 @@ def test_a_chain_is_one_group_whatever_the_order() -> None:
     chain = np.zeros((30, 256), np.float32)
     chain[:10, 0], chain[:10, 1] = np.cos(angles), np.sin(angles)
     chain[np.arange(10, 30), np.arange(10, 30)] = 1
-    looks, digests = plain_looks(chain), [f"{number:02d}" for number in range(30)]
-    found = group_copies(looks, digests, [0] * 30, "similar")
+    images = shown(plain_looks(chain))
+    found = group_copies(images, "similar")
     assert found.groups == [list(range(10))]
     assert found.note == ""
-    turned = group_copies(looks[::-1], digests[::-1], [0] * 30, "similar").groups
+    turned = group_copies(images[::-1], "similar").groups
     assert [sorted(29 - item for item in one) for one in turned] == found.groups
 
 
@@ -171,8 +179,7 @@ def test_groups_are_those_of_all_pairs_whatever_the_number_of_blocks(near_copies
         names = np.array([names[row].min() for row in near])
     expected = [np.flatnonzero(names == name).tolist() for name in np.flatnonzero(np.bincount(names) > 1)]
     looks = [None, *plain_looks(thumbnails, copies=near_copies == "exact"), None]
-    digests = [f"{number:05d}" for number in range(len(looks))]
-    found = group_copies(looks, digests, [0, *labels.tolist(), 0], near_copies)
+    found = group_copies(shown(looks, [0, *labels.tolist(), 0]), near_copies)
     assert [[position - 1 for position in one] for one in found.groups] == expected
     assert len(looks) > 2 * BLOCK
     assert len(expected) > 50
@@ -197,9 +204,9 @@ class Phases(SilentProgress):
 
 def test_shots_of_a_fixed_camera_take_little_time() -> None:
     """4,000 shots took 6.6 s of processor time and 20,000 took 160 s; now they take 1 and 11 s."""
-    looks, digests = plain_looks(clusters(1, 4000, 0.05)), [f"{number:04d}" for number in range(4000)]
+    images = shown(plain_looks(clusters(1, 4000, 0.05)), [number % 2 for number in range(4000)])
     phases, started = Phases(), time.process_time()
-    found = group_copies(looks, digests, [number % 2 for number in range(4000)], "similar", phases)
+    found = group_copies(images, "similar", phases)
     assert time.process_time() - started < 5
     assert found.groups == []
     assert found.note.startswith("fixed camera: 4000 of 4000 images")
@@ -210,7 +217,7 @@ def test_shots_of_a_fixed_camera_take_little_time() -> None:
 def test_a_stop_is_heeded_after_one_block(title: str) -> None:
     looks, phases = plain_looks(clusters(1, 1000, 0)), Phases(title)
     with pytest.raises(StoppedError, match=title):
-        group_copies(looks, [f"{n:04d}" for n in range(1000)], [0] * 1000, "similar", Stoppable(phases, phases.stop))
+        group_copies(shown(looks), "similar", Stoppable(phases, phases.stop))
     assert phases.steps[title] <= BLOCK
 
 
@@ -252,7 +259,7 @@ def fill(root: Path) -> Path:
 @pytest.mark.parametrize("text", ["folder:1", r"name:^(p\d+)_"])
 def test_a_part_is_on_one_side_in_both_classes(tmp_path: Path, text: str) -> None:
     dataset = scan(fill(tmp_path), val_fraction=0.2, group_by=text)
-    sides: dict[str, set[str]] = {}
+    sides: dict[str, set[str | None]] = {}
     for item in dataset.examples:
         sides.setdefault(item.path.parent.name, set()).add(item.split)
         assert item.group in (f"part{item.path.parent.name[-1]}", f"p{item.path.parent.name[-1]}")

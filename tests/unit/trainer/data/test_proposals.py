@@ -13,14 +13,17 @@ from PIL import Image
 from tests.inputs.bursts import write_bursts
 from trainer.data.dataset import scan
 from trainer.data.groups import find_time, propose_group_by
+from trainer.data.listing import LabelledImage
 
 
 def propose(names: Sequence[str], taken: Sequence[str] = (), groups: Sequence[str] = ()) -> str:
     """What is proposed for images of two classes by turns."""
     labels = [("ok", "scratch")[number % 2] for number in range(len(names))]
-    return propose_group_by(
-        [PurePosixPath(name) for name in names], labels, taken or [""] * len(names), groups or names
-    )
+    images = [
+        LabelledImage(path=Path(), label=label, below=PurePosixPath(name), taken=time)
+        for name, label, time in zip(names, labels, taken or [""] * len(names), strict=True)
+    ]
+    return propose_group_by(images, groups or names)
 
 
 def numbered(form: str, parts: int = 10, shots: int = 6) -> list[str]:

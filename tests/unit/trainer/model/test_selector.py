@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from trainer.data.dataset import Dataset, Example
+from trainer.data.dataset import Dataset
+from trainer.data.listing import LabelledImage
 from trainer.model.selector import choose_examples, describe_rows
 
 
 def build_dataset(train: tuple[int, ...], *, balance: str, group: int = 1) -> Dataset:
     """Return a dataset with so many training images of each class, and one held out; `group` shots show one part."""
     examples = tuple(
-        Example(
+        LabelledImage(
             path=Path(f"{label}/{number}.png"),
-            label=label,
+            label=f"c{label}",
             digest=f"{label:02d}{number:062d}",
             split="val" if number == count else "train",
             group=f"{label}-{number // group}" if group > 1 else "",
