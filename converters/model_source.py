@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from converters.declaration import NAME, Declaration, Interface, load_declaration
+from converters.declaration import NAME, Declaration, Interface, declaration_error, load_declaration
 from eaves.artifact import DecisionRule, TensorSpec
 from eaves.artifact.manifest import CLASSIFY
 from eaves.artifact.store import file_digest
-from eaves.errors import ConfigError, ConversionError, Fault
+from eaves.errors import ConversionError
 from eaves.recipe import Recipe
 from trainer.run.run import MANIFEST, ParitySample, open_run
 
@@ -153,7 +153,7 @@ def open_source(path: Path, declaration: Path | None = None, *, handler: Path | 
     files = sorted(file for file in found if file.is_file())[:AT_MOST]
     if not files:
         message = f"the folder of samples {declared.samples} has no .json files"
-        raise ConfigError([Fault(origin=NAME, path="samples", message=message)])
+        raise declaration_error(NAME, "samples", message)
     samples = tuple(ParitySample(path=file, label="", sha256=file_digest(file)) for file in files)
     return ModelSource(**common, samples=samples, recipe=Recipe(height=1, width=1), interface=Interface())
 
@@ -227,5 +227,5 @@ def _samples(declared: Declaration, *, any_kind: bool) -> tuple[ParitySample, ..
         message = (
             f"the folder of samples {declared.samples} has no images in subfolders named like the labels ({named})"
         )
-        raise ConfigError([Fault(origin=NAME, path="samples", message=message)])
+        raise declaration_error(NAME, "samples", message)
     return tuple(chosen[:: -(-len(chosen) // AT_MOST)])

@@ -46,7 +46,7 @@ from eaves.oci.layout import create_layout
 from eaves.oci.package import find_artifact, unpack_artifact
 from eaves.oci.registry.registry import Access, Registry
 from trainer.data.dataset import find_local
-from trainer.data.splitting import SPLIT_FILE, find_trained, parse_split
+from trainer.data.splitting import SPLIT_FILE, SplitEntry, find_trained, load_split, parse_lines
 from trainer.progress import TrainingProgress
 from trainer.run import ACCURACY
 from trainer.run.model_quality import MIN_GROUPS, count_images
@@ -391,8 +391,8 @@ def _compare(
         store = place.beside().at(name)
         with suppress(RunError, ValueError, KeyError, TypeError):  # something else, or a run of an older Eaves
             if store.exists(SPLIT_FILE) and json.loads(store.read(MANIFEST))["version"] == earlier.manifest.version:
-                split = parse_split(store.read(SPLIT_FILE).decode(), store.uri)
-                trained_on = frozenset(digest for digest, entry in split.items() if entry.split == "train")
+                split = parse_lines(store.read(SPLIT_FILE).decode(), store.uri, SplitEntry)
+                trained_on = find_trained(split)
                 break
     shared = [image for image in images.images if image.digest not in (trained_on or ())]
     shared = [image for image in shared if image.label in earlier.manifest.labels]
@@ -416,7 +416,7 @@ def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress
         RunError: The run is damaged.
         DatasetError: None of the images exists any more.
     """
-    split = open_run(place.local).split()
+    split = load_split(open_run(place.local).path)
     path, faults = find_local(data, cache=place.cache, progress=progress)
     trained_on = find_trained(split)
     found = with_groups(load_labelled_images(path, trained_on, faults, progress=progress), [split])

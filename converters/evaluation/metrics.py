@@ -136,7 +136,12 @@ def evaluate(model: EvaluatedModel, found: LabelledImages, progress: TrainingPro
             except OSError as error:
                 refused.append(DataFault(file=image.name, reason=f"the file can't be read: {error.strerror}"))
             else:
-                _check_score(model, image, answer)
+                if not math.isfinite(answer.score):
+                    message = f"{model.name} answered {image.name} with the score {answer.score}"
+                    raise ArtifactError(
+                        f"{message}, which is not a finite number",
+                        hint="train the model again; if a handler computes the scores, correct it",
+                    )
                 images.append(image)
                 answers.append(answer)
             step()
@@ -151,15 +156,6 @@ def evaluate(model: EvaluatedModel, found: LabelledImages, progress: TrainingPro
         measured=_measure(model, images, answers),
         maybe_trained_on=found.maybe_trained_on,
     )
-
-
-def _check_score(model: EvaluatedModel, image: LabelledImage, answer: ImagePrediction) -> None:
-    if not math.isfinite(answer.score):
-        message = f"{model.name} answered {image.name} with the score {answer.score}, which is not a finite number"
-        raise ArtifactError(
-            message,
-            hint="train the model again; if a handler computes the scores, correct it",
-        )
 
 
 def _measure(

@@ -25,7 +25,7 @@ from trainer.data.dataset import find_local, read_images, read_once
 from trainer.data.groups import group_copies
 from trainer.data.listing import LabelledImage, Listing, Split
 from trainer.data.near_duplicates import ImageFingerprint
-from trainer.data.splitting import SPLIT_FILE, SplitEntry, find_trained_mates, parse_split
+from trainer.data.splitting import SplitEntry, find_trained_mates, load_split
 from trainer.progress import TrainingProgress
 from trainer.settings import DataSettings
 
@@ -131,11 +131,10 @@ def load_labelled(
         )
     split: Mapping[str, SplitEntry] = {}
     if source.route == "run":
-        file = source.model.parent / SPLIT_FILE
         try:
-            split = parse_split(file.read_text(encoding="utf-8"), str(file))
-        except (OSError, UnicodeDecodeError, RunError) as error:
-            raise ConversionError(f"{file} can't be read: {error}", hint="train the model again") from error
+            split = load_split(source.model.parent)
+        except RunError as error:
+            raise ConversionError(error.message, hint=error.hint) from error
     sides, groups = _choose_sides(split, listing, seen, progress)
     ordered = sorted((item for item in seen if not item.fault), key=lambda item: item.digest)
     mates = find_trained_mates(split)

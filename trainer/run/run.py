@@ -35,7 +35,7 @@ from eaves.base.files import rename_durably
 from eaves.base.locks import unfinished_folder, unfinished_path
 from eaves.errors import ArtifactError, RunError
 from eaves.recipe import Recipe, parse_recipe
-from trainer.data.splitting import CONFIG, SPLIT_FILE, SplitEntry, find_trained, parse_split
+from trainer.data.splitting import CONFIG, find_trained, load_split
 from trainer.run import MEAN_RECALL
 
 SCHEMA_VERSION = 1
@@ -125,15 +125,6 @@ class Run:
             for name, item in listed.items()
         )
 
-    def split(self) -> dict[str, SplitEntry]:
-        """Load the label, side and group of each image by its digest.
-
-        Raises:
-            RunError: `split.jsonl` can't be read.
-        """
-        file = self.path / SPLIT_FILE
-        return parse_split(file.read_text(encoding="utf-8"), str(file))
-
     def metrics(self) -> dict[str, Any]:
         """Load the results on the held-out images from metrics.json."""
         values: dict[str, Any] = json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
@@ -203,7 +194,7 @@ def load_trained_on(path: Path) -> frozenset[str]:
     Raises:
         RunError: There is no run, or it is damaged.
     """
-    return find_trained(open_run(path).split())
+    return find_trained(load_split(open_run(path).path))
 
 
 def render_json(values: Any) -> bytes:

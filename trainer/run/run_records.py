@@ -87,26 +87,6 @@ def describe_weights(settings: TrainSettings) -> dict[str, str]:
     return {"kind": kind, "file": path.name, "file_sha256": digest, **known}
 
 
-def summarize_cross_validation(dataset: Dataset, predicted: Mapping[str, int]) -> dict[str, Any]:
-    """Return the result of `summarize` for the images that nested cross-validation predicted, with its interval.
-
-    Args:
-        dataset: The images.
-        predicted: Index of the class that each image got, by the image's digest.
-    """
-    examples = [example for example in dataset.examples if example.digest in predicted]
-    answers = np.array([predicted[example.digest] for example in examples], np.int64)
-    groups = [example.group_name for example in examples]
-    return summarize(
-        dataset.truth(examples),
-        answers,
-        dataset.labels,
-        groups=groups,
-        is_balanced=dataset.is_balanced,
-        inflation=INFLATION,
-    )
-
-
 def write_records(
     work: Path,
     name: str,
@@ -142,7 +122,15 @@ def write_records(
     )
     # A split that the data declare with the same pictures on both sides is a fault that a person must mend.
     if task.selection.predicted and not (dataset.declared and dataset.lookalikes):
-        measured["cross_validation"] = summarize_cross_validation(dataset, task.selection.predicted)
+        crossed = [example for example in dataset.examples if example.digest in task.selection.predicted]
+        measured["cross_validation"] = summarize(
+            dataset.truth(crossed),
+            np.array([task.selection.predicted[example.digest] for example in crossed], np.int64),
+            dataset.labels,
+            groups=[example.group_name for example in crossed],
+            is_balanced=dataset.is_balanced,
+            inflation=INFLATION,
+        )
     bias = prior_correction(label_weights)
     models.set_calibration(model, measured["temperature"], bias)
     with clock.phase("save"):
@@ -184,6 +172,7 @@ def _describe_run(name: str, task: TrainingTask, fitted: TrainingResult, measure
     """Return the content of run.json except for what only Keras knows and the list of files."""
     settings, dataset, identity = task.settings, task.dataset, task.checkpoints.identity
     epochs, rate = settings.schedule()
+    distributions = ((one.metadata["Name"].lower(), one.version) for one in metadata.distributions())
     crossed = measured.get("cross_validation")
     quality = rate_model(crossed or measured, usable_accuracy=settings.usable_accuracy)
     verdict = describe_trained(quality, arch=settings.arch, evidence="cross-validated" if crossed else "held-out")
@@ -214,8 +203,13 @@ def _describe_run(name: str, task: TrainingTask, fitted: TrainingResult, measure
         "calibration": measured["calibration"],
         "fingerprint": identity.fingerprint,
         "code": identity.code,
-        "versions": installed_versions(),
-        "hardware": describe_hardware(),
+        "versions": {"python": platform.python_version(), **dict(sorted(distributions))},
+        "hardware": {
+            "processor": platform.processor() or platform.machine(),
+            "CPUs usable": str(count_usable_cpus()),
+            "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB",
+            "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        },
     }
 
 
@@ -233,11 +227,7 @@ def choose_samples(dataset: Dataset) -> list[LabelledImage]:
 
 
 def copy_samples(dataset: Dataset, folder: Path) -> dict[str, Any]:
-    """Copy the held-out images that `choose_samples` chooses to `folder`/samples.
-
-    Returns:
-        listing: Path of each file relative to `folder`, to its `label` and `sha256`.
-    """
+    """Copy the images of `choose_samples` to `folder`/samples; return `label` and `sha256` of each by its path."""
     (folder / "samples").mkdir()
     listing = {}
     for number, item in enumerate(choose_samples(dataset)):
@@ -254,20 +244,3 @@ def code_digest() -> str:
     for file in sorted(file for package in PACKAGES for file in (root / package).rglob("*.py")):
         digest.update(f"{file.relative_to(root).as_posix()}\0{file_digest(file)}\n".encode())
     return digest.hexdigest()
-
-
-def installed_versions() -> dict[str, str]:
-    """Return Python's version and the version of every installed distribution, by name."""
-    found = {dist.metadata["Name"].lower(): dist.version for dist in metadata.distributions()}
-    return {"python": platform.python_version(), **dict(sorted(found.items()))}
-
-
-def describe_hardware() -> dict[str, str]:
-    """Return the processor, the number of usable CPUs, the memory and the system."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "CPUs usable": str(count_usable_cpus()),
-        "memory": f"{memory:.1f} GiB",
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-    }

@@ -36,7 +36,7 @@ from eaves.inference.session import Session
 from tests.fakes.models.artifact import COLOURS, RECIPE, ColourSession, encode_png
 from trainer.data.dataset import Dataset, scan
 from trainer.data.listing import Split
-from trainer.data.splitting import SPLIT_FILE, parse_split, render_lines
+from trainer.data.splitting import SPLIT_FILE, load_split, render_lines
 from trainer.progress import SilentProgress
 
 LABELS = tuple(COLOURS)
@@ -230,7 +230,7 @@ def test_images_in_whose_group_another_was_trained_on_are_not_judged_on(photos: 
     assert len(held) == len(dataset.lookalikes) == 8
     source = write_run(tmp_path, dataset)
     assert {sample.path for sample in load(source, tmp_path).judged} == of(dataset, "val") - held
-    split = parse_split((tmp_path / "run" / SPLIT_FILE).read_text(), "the split")
+    split = load_split(tmp_path / "run")
     found = with_groups(load_labelled_images(photos, {item for item in split if split[item].split == "train"}), [split])
     assert {image.path for image in found.images} == of(dataset, "val") - held
     assert found.notes == ("8 images are left out: they are in the group of an image that the model was trained on",)

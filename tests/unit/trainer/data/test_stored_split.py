@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eaves.errors import RunError
-from trainer.data.splitting import SplitEntry, parse_split, render_lines
+from trainer.data.splitting import SplitEntry, parse_lines, render_lines
 
 ENTRIES = [
     SplitEntry(digest="bb", label="daisy", split="val", group="part07"),
@@ -15,12 +15,12 @@ ENTRIES = [
 
 def test_a_split_survives_writing_and_reading() -> None:
     text = render_lines(ENTRIES)
-    assert parse_split(text, "split.jsonl") == {entry.digest: entry for entry in ENTRIES}
+    assert parse_lines(text, "split.jsonl", SplitEntry) == {entry.digest: entry for entry in ENTRIES}
 
 
 @pytest.mark.parametrize("line", ["{", '{"digest": "a"}', '{"digest": "a", "label": "b", "split": "test"}'])
 def test_a_damaged_line_is_named(line: str) -> None:
     good = render_lines(ENTRIES[:1])
     with pytest.raises(RunError, match="line 2 can't be read") as caught:
-        parse_split(good + line + "\n", "runs/x/split.jsonl")
+        parse_lines(good + line + "\n", "runs/x/split.jsonl", SplitEntry)
     assert caught.value.message.startswith("runs/x/split.jsonl")
