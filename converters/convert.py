@@ -81,7 +81,7 @@ def convert(
     with disk_errors(output), open_staging(output) as (staging, folder), disk_errors(folder):
         with progress.phase("Checking the model", 1) as step:
             handler = copy_handler(settings.handler, staging)
-            source = _as_asked(open_source(model, declaration, handler=handler), settings)
+            source = _with_task(open_source(model, declaration, handler=handler), settings)
             step()
         return _convert(source, staging, folder, output, settings, progress, cache)
 
@@ -179,7 +179,7 @@ def _convert(
     return write_artifact(staging, output, manifest)
 
 
-def _as_asked(source: ModelSource, settings: ConvertSettings) -> ModelSource:
+def _with_task(source: ModelSource, settings: ConvertSettings) -> ModelSource:
     """Return the model source with the task that the settings name; unchanged if the settings name none.
 
     Raises:

@@ -81,7 +81,7 @@ def _scale(logits: Floats, temperature: float | Floats, bias: Floats | None) -> 
     return divided if bias is None else divided + bias
 
 
-LOWEST, HIGHEST = 0.05, 20.0
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 """Bounds of the fitted temperature. It reaches a bound only if the logits carry no information or no answer is wrong.
 """
 MIN_GROUPS = 50
@@ -171,7 +171,7 @@ def fit_temperature(logits: Floats, truth: Labels, bias: Floats | None = None) -
     values = np.asarray(logits, np.float64)
     chosen = values[np.arange(len(truth)), truth]
     # In beta = 1 / T the likelihood is concave: halve the interval in which its slope changes sign.
-    low, high = np.log(1 / HIGHEST), np.log(1 / LOWEST)
+    low, high = np.log(1 / MAX_TEMPERATURE), np.log(1 / MIN_TEMPERATURE)
     for _ in range(60):
         middle = (low + high) / 2
         expected = np.sum(softmax(values, 1 / np.exp(middle), bias) * values, axis=1)
@@ -179,7 +179,7 @@ def fit_temperature(logits: Floats, truth: Labels, bias: Floats | None = None) -
             high = middle
         else:
             low = middle
-    return float(np.clip(np.exp(-(low + high) / 2), LOWEST, HIGHEST))
+    return float(np.clip(np.exp(-(low + high) / 2), MIN_TEMPERATURE, MAX_TEMPERATURE))
 
 
 def _number(groups: Sequence[str] | None, images: int) -> npt.NDArray[np.int64]:

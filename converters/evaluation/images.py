@@ -26,7 +26,7 @@ from trainer.run.run import load_trained_on
 from trainer.settings import DataSettings
 
 Marks = npt.NDArray[np.bool_]
-SHOWN = 10
+MAX_SHOWN = 10
 """Maximum number of class names that an error message lists."""
 
 
@@ -270,4 +270,4 @@ def check_labels(found: Collection[str], known: Sequence[str], model: str) -> No
 
 
 def _list(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return ", ".join(names[:MAX_SHOWN]) + (f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else "")

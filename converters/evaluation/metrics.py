@@ -23,7 +23,7 @@ from trainer.run.metrics import summarize
 from trainer.run.model_quality import ModelQuality, describe_evaluated, rate_model
 from trainer.settings import TrainSettings
 
-MISTAKES = 24
+MAX_MISTAKES = 24
 """Maximum number of wrongly classified images that are listed."""
 
 
@@ -86,10 +86,10 @@ class Evaluation:
         return {"median": round(float(np.median(times)), 2), "p95": round(float(np.percentile(times, 95)), 2)}
 
     def mistakes(self) -> list[tuple[LabelledImage, ImagePrediction]]:
-        """Return the wrong answers, the highest score first, at most `MISTAKES`."""
+        """Return the wrong answers, the highest score first, at most `MAX_MISTAKES`."""
         pairs = zip(self.images, self.answers, strict=True)
         wrong = [(image, answer) for image, answer in pairs if image.label != answer.label]
-        return sorted(wrong, key=lambda pair: -pair[1].score)[:MISTAKES]
+        return sorted(wrong, key=lambda pair: -pair[1].score)[:MAX_MISTAKES]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evaluation as plain data for JSON."""

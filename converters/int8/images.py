@@ -29,7 +29,7 @@ from trainer.data.splitting import SplitEntry, find_trained_mates, load_split
 from trainer.progress import TrainingProgress
 from trainer.settings import DataSettings
 
-AT_MOST = 5000
+MAX_IMAGES = 5000
 """Maximum number of images that int8 is assessed on. That many can show that the loss is at most 1 percentage point if
 6 % of the answers differ from fp32's. Inception V3 takes 7 minutes for them."""
 DECLARED_SHARE = 0.5
@@ -37,7 +37,7 @@ DECLARED_SHARE = 0.5
 calibration."""
 PICKING_IMAGES = 200
 """Number of training images, other than the calibration images, on which a candidate is selected."""
-FEWEST_TO_PICK = 50
+MIN_PICKING_IMAGES = 50
 """Minimum number of training images, other than the calibration images, on which a candidate is selected; if there are
 fewer, the calibration images are used for the selection too."""
 
@@ -80,7 +80,7 @@ def find_images(source: ModelSource, settings: ConvertSettings, cache: Path, pro
     count, drop = settings.calibration_images, settings.max_accuracy_drop
     found = load_labelled(source, settings.data, images=count + PICKING_IMAGES, cache=cache, progress=progress)
     known = found.trained | {image.digest for image in found.judged}
-    most, fitted = AT_MOST - len(found.judged), found.calibration
+    most, fitted = MAX_IMAGES - len(found.judged), found.calibration
     unlabelled = find_unlabelled(settings.unlabelled, known=known, looks=found.looks, at_most=most, progress=progress)
     if not fitted:
         raise ConversionError("there are no training images to calibrate int8 on")
@@ -90,7 +90,7 @@ def find_images(source: ModelSource, settings: ConvertSettings, cache: Path, pro
             f"points: it takes at least {images_needed(0.0, drop / 100)}, or {AGREEMENT_IMAGES} photos with or without "
             "labels (convert.unlabelled)"
         )
-    picking = fitted[count:] if len(fitted) >= count + FEWEST_TO_PICK else fitted
+    picking = fitted[count:] if len(fitted) >= count + MIN_PICKING_IMAGES else fitted
     return replace(found, calibration=fitted[:count], picking=picking, unlabelled=unlabelled)
 
 
@@ -141,7 +141,7 @@ def load_labelled(
     held_out = [item for item in ordered if sides.get(item.digest) == "val" and item.digest not in mates]
     return Int8Images(
         calibration=tuple(item.path for item in ordered if sides.get(item.digest) == "train")[:images],
-        judged=tuple(replace(item, group=groups.get(item.digest, item.digest)) for item in held_out[:AT_MOST]),
+        judged=tuple(replace(item, group=groups.get(item.digest, item.digest)) for item in held_out[:MAX_IMAGES]),
         trained=frozenset(digest for digest, side in sides.items() if side == "train"),
         looks=tuple(item.look for item in ordered if item.look is not None and item.digest in sides),
     )

@@ -275,9 +275,9 @@ def prepare(exported: Path, *, split: bool, images: bool = True) -> onnx.ModelPr
     with tempfile.TemporaryDirectory(dir=exported.parent) as folder:
         if images:
             pool_globally(model)
-        model = _again(model, Path(folder))
+        model = _fold(model, Path(folder))
         if images and any([fold_scaling(model), project_before_pooling(model)]):
-            model = _again(model, Path(folder))
+            model = _fold(model, Path(folder))
     canonicalize(model, heads=split)
     return model
 
@@ -289,7 +289,7 @@ def fuse(prepared: Path, folder: Path) -> onnx.ModelProto:
     return fused
 
 
-def _again(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+def _fold(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     del model.graph.value_info[:]
     path = folder / "rewritten.onnx"
     onnx.save(model, str(path))

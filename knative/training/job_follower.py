@@ -29,7 +29,7 @@ from knative.client.kinds import JOB, POD
 from knative.readiness.conditions import condition, containers, is_true, name_of
 from knative.resources.metadata import MANAGER, RUN_LABEL
 from knative.training.job import CONTAINER
-from trainer.lifecycle import ENDINGS
+from trainer.lifecycle import EXIT_CODES
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -271,7 +271,7 @@ def explain_failure(cluster: Cluster, job: Mapping[str, Any]) -> EavesError:
 
 
 def _describe_code(code: int) -> str:
-    return next((ending.meaning for ending in ENDINGS if ending.code == code), "the reason is not known")
+    return next((ending.meaning for ending in EXIT_CODES if ending.code == code), "the reason is not known")
 
 
 def _hint(reason: str, name: str, cluster: Cluster) -> str:

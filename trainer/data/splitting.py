@@ -32,9 +32,9 @@ from trainer.data.listing import DECLARED, LabelledImage, Split
 from trainer.data.remote import redact_uri
 from trainer.storage import FileStore
 
-LEAST = 2
+MIN_PER_SIDE = 2
 """Minimum number of images of a class on each side; with one image, a class's accuracy is either 0 or 1."""
-MOST_HELD_OUT = 0.5
+MAX_HELD_OUT_SHARE = 0.5
 """Maximum share of a class that is held out when a whole group exceeds `fraction`."""
 
 
@@ -105,7 +105,8 @@ class _Placing:
         self._items, self._known = items, known
         self._sizes = Counter(item.label for item in items)
         self._targets = {
-            label: min(max(LEAST, round(fraction * size)), size - LEAST) for label, size in self._sizes.items()
+            label: min(max(MIN_PER_SIDE, round(fraction * size)), size - MIN_PER_SIDE)
+            for label, size in self._sizes.items()
         }
         self._val = {position for position, item in enumerate(items) if known.get(item.digest) == "val"}
         self._held = Counter(items[position].label for position in self._val)
@@ -165,10 +166,10 @@ class _Placing:
         ]
 
     def _limits(self) -> dict[str, int]:
-        return {label: int(size * MOST_HELD_OUT) for label, size in self._sizes.items()}
+        return {label: int(size * MAX_HELD_OUT_SHARE) for label, size in self._sizes.items()}
 
     def _lacks(self, label: str) -> bool:
-        return self._held[label] < max(LEAST, self._targets[label] / 2)
+        return self._held[label] < max(MIN_PER_SIDE, self._targets[label] / 2)
 
     def _labels(self, block: Sequence[int]) -> Counter[str]:
         return Counter(self._items[position].label for position in block)
@@ -187,7 +188,7 @@ def check_sizes(sizes: Mapping[str, int]) -> None:
     Raises:
         DatasetError: A class has fewer than 4 images.
     """
-    few = [f"{label} has {size}" for label, size in sorted(sizes.items()) if size < 2 * LEAST]
+    few = [f"{label} has {size}" for label, size in sorted(sizes.items()) if size < 2 * MIN_PER_SIDE]
     if few:
         raise DatasetError(
             f"a class needs 4 images, 2 to train on and 2 to hold out, but {', '.join(few)}",
@@ -199,7 +200,7 @@ def _check_sides(items: Sequence[SplitEntry | LabelledImage], of: Sequence[Split
     counts = Counter((item.label, side) for item, side in zip(items, of, strict=True))
     for label in sorted({item.label for item in items}):
         held, trained = counts[label, "val"], counts[label, "train"]
-        if min(held, trained) < LEAST:
+        if min(held, trained) < MIN_PER_SIDE:
             raise DatasetError(
                 f"the class {label} has {trained} images to train on and {held} held out, and needs 2 of each"
                 + ("; the split is taken from an earlier run" if known else ""),

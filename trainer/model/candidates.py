@@ -47,14 +47,14 @@ from trainer.settings import TrainSettings
 from trainer.storage import FileStore
 from trainer.tensorflow_notices import native_stderr
 
-ENLARGED = 1.5
+MAX_ENLARGEMENT = 1.5
 """Maximum ratio of an input to the median shorter side of the pictures; a larger input would show nothing more."""
-LOOKED_AT = 50
+MAX_SIZED_IMAGES = 50
 """Maximum number of pictures whose size is read; their median size decides."""
 KERAS_FOLDER = Path(".keras", "models")
 """Folder below the home directory in which Keras keeps downloaded weights. Source: keras/src/utils/file_utils.py,
 get_file."""
-TIMED = 8
+TIMED_IMAGES = 8
 """Number of images on which the processor time of one is measured."""
 
 
@@ -109,7 +109,7 @@ def list_candidates(
     for one in chosen:
         arch, sizes = one.architecture, [one.image_size]
         if one.frozen and not one.image_size:
-            sizes = [arch.size, *(size for size in arch.more_sizes if size <= ENLARGED * side)]
+            sizes = [arch.size, *(size for size in arch.more_sizes if size <= MAX_ENLARGEMENT * side)]
         sized += [replace(one, image_size=size) for size in sizes]
     return sorted(sized, key=lambda one: one.gmacs), reason
 
@@ -188,7 +188,7 @@ def compute_features(
             title=title,
         )
         if is_compared:
-            batch = read(range(min(TIMED, len(examples))))
+            batch = read(range(min(TIMED_IMAGES, len(examples))))
             compute(batch)  # the first call may take longer
             started_cpu = time.process_time()
             compute(batch)
@@ -201,7 +201,7 @@ def compute_features(
 def _median_side(files: Sequence[Path]) -> float:
     """Return the median of the shorter sides of some pictures in pixels; 0 when no picture can be read."""
     sides = []
-    for file in files[:: max(1, len(files) // LOOKED_AT)]:
+    for file in files[:: max(1, len(files) // MAX_SIZED_IMAGES)]:
         try:
             with Image.open(file) as picture:
                 sides.append(min(picture.size))

@@ -1,6 +1,6 @@
 """Caches the features that a frozen network computes of each image, and prepares batches while a network computes.
 
-    KEY/SHARD.npz    up to 64 images: `digests` (N,) and `values` (N, ...)
+    KEY/SHARD_IMAGES.npz    up to 64 images: `digests` (N,) and `values` (N, ...)
 
 KEY identifies how the values were computed (`cache_key`), and a shard's name identifies its images. A file (here called
 a shard) is written as soon as it is full, so that a killed pass loses at most the values of one file. The values of a
@@ -31,7 +31,7 @@ from eaves.resource_limits import count_usable_cpus
 from trainer.progress import TrainingProgress
 from trainer.storage import DAMAGED, FileStore
 
-SHARD = 64
+SHARD_IMAGES = 64
 """Number of images in one file of the cache: 0.5 MB for Inception V3's features."""
 
 Array = npt.NDArray[Any]
@@ -66,7 +66,7 @@ def compute_cached(
     progress: TrainingProgress,
     title: str,
 ) -> int:
-    """Fill `out` from the cache, and compute missing values with the network, `SHARD` images at a time.
+    """Fill `out` from the cache, and compute missing values with the network, `SHARD_IMAGES` images at a time.
 
     Other threads read the next batches while the network computes one.
 
@@ -92,7 +92,9 @@ def compute_cached(
     missing = sorted(rows_of.values())
     if not missing:
         return 0
-    shards = [_split(missing[start : start + SHARD], batch_size) for start in range(0, len(missing), SHARD)]
+    shards = [
+        _split(missing[start : start + SHARD_IMAGES], batch_size) for start in range(0, len(missing), SHARD_IMAGES)
+    ]
     with (
         progress.phase(title, len(missing)) as step,
         closing(prefetch(read, chain.from_iterable(shards))) as inputs,
@@ -126,7 +128,7 @@ def _read_shard(store: FileStore, name: str, out: Array) -> tuple[list[str], Arr
     return digests, values
 
 
-WORKERS = 4
+MAX_WORKERS = 4
 """Maximum number of threads that prepare batches. Augmenting a batch of 32 images of 299x299 pixels takes one thread
 about 35 ms, so that four threads prepare 3,600 images/s."""
 
@@ -145,7 +147,7 @@ def prefetch(
     Args:
         load: Function from a key to a batch; several threads call it at the same time.
         keys: Keys of the batches.
-        workers: Number of threads; None means one per usable CPU, at most `WORKERS`.
+        workers: Number of threads; None means one per usable CPU, at most `MAX_WORKERS`.
 
     Raises:
         Exception: Errors of `load`, at the place of the batch that failed.
@@ -165,4 +167,4 @@ def prefetch(
 @cache
 def _count_workers() -> int:
     """Return the number of threads; counting CPUs takes a millisecond, as long as a step of a head."""
-    return min(WORKERS, count_usable_cpus())
+    return min(MAX_WORKERS, count_usable_cpus())

@@ -32,7 +32,7 @@ from trainer.model.checkpoint import Checkpoints
 from trainer.model.feature_cache import Network, prefetch
 from trainer.model.keras_model import compile_network
 from trainer.model.linear_head import HeadRecipe, LinearHead, fit_linear
-from trainer.model.selector import IMAGES, ModelSelection, choose_examples, describe_rows
+from trainer.model.selector import MAX_COMPARED_IMAGES, ModelSelection, choose_examples, describe_rows
 from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore
@@ -125,7 +125,7 @@ def _fit_head(task: TrainingTask, features: npt.NDArray[np.float32]) -> tuple[Li
     dataset, train = task.dataset, task.dataset.rows("train")
     row_of = {example.digest: row for row, example in enumerate(dataset.examples)}
     with task.progress.phase("Fitting the head", 1) as step:
-        examples = choose_examples(dataset.examples, IMAGES)
+        examples = choose_examples(dataset.examples, MAX_COMPARED_IMAGES)
         inside = features[[row_of[example.digest] for example in examples]]
         best = cross_validate(inside, describe_rows(dataset, examples))
         rows = describe_rows(dataset, dataset.on("train"))

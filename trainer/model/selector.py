@@ -39,11 +39,11 @@ from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore
 
-IMAGES = 500
+MAX_COMPARED_IMAGES = 500
 """Maximum number of training images that backbones and sizes are compared on."""
-SCALE_IMAGES, MIN_SCALE_IMAGES = 160, 30
+MAX_SCALE_IMAGES, MIN_SCALE_IMAGES = 160, 30
 """Maximum number of training images that pixel scales are compared on, and the number below which they are not."""
-FEW_HELD_OUT, MAX_NESTED = 100, 600
+MIN_HELD_OUT, MAX_NESTED = 100, 600
 """Number of held-out images below which all images are predicted in nested cross-validation, and the maximum number of
 these."""
 _ADVICE = "set train.scale (--scale) if you know the scale that the weights were trained with"
@@ -153,7 +153,7 @@ class _Selector:
         self._scales = list_scales(candidates[0])
         frozen, held_out = candidates[0].frozen, sum(dataset.counts("val").values())
         self._compares = frozen and len(self._candidates) > 1
-        self._nested = frozen and held_out < FEW_HELD_OUT and len(dataset.examples) <= MAX_NESTED
+        self._nested = frozen and held_out < MIN_HELD_OUT and len(dataset.examples) <= MAX_NESTED
 
     @property
     def is_needed(self) -> bool:
@@ -170,7 +170,7 @@ class _Selector:
         if self._nested:
             trained, held_out = self._dataset.on("train"), self._dataset.on("val")
         else:
-            trained, held_out = choose_examples(examples, IMAGES), []
+            trained, held_out = choose_examples(examples, MAX_COMPARED_IMAGES), []
         measured, late = self._measure_in_time([*trained, *held_out], len(trained))
         rows = describe_rows(self._dataset, trained)
         number = choose_candidate([one.answers for one in measured], rows)
@@ -193,7 +193,7 @@ class _Selector:
     def _measure_scales(self) -> ModelSelection:
         """Take the scale under which most training images are predicted, and warn if another one is about as good."""
         first, own = self.take_first(), self._scales[0].own_scale
-        examples = choose_examples(self._dataset.examples, SCALE_IMAGES)
+        examples = choose_examples(self._dataset.examples, MAX_SCALE_IMAGES)
         if len(examples) < MIN_SCALE_IMAGES:
             doubt = (
                 f"train.scale: auto took the network's own, {own.name} (pixels {own.words}), because {len(examples)} "

@@ -164,17 +164,17 @@ def _rate(low: float, high: float, baseline: float, bound: float) -> Kind:
     return "unknown" if high > bound else "guessing"
 
 
-NAMED = 3
+MAX_NAMED = 3
 """Maximum number of classes that a sentence names; the pages list all of them."""
-FEW = 1000
+FEW_IMAGES = 1000
 """Number of images below which a share is written with two digits; with so few images a third digit means nothing."""
 MAX_DIGITS = 6
 """Maximum number of digits of a share where fewer would hide on which side of a bound the interval's end is."""
 FEW_GROUPS = 20
 """Number of groups below which the sentence says how much one more group can change the figure."""
-GROUPED = 0.8
+MAX_GROUP_SHARE = 0.8
 """Maximum ratio of the number of groups to that of images at which the sentence names the groups."""
-EVEN = 1.5
+MAX_EVEN_RATIO = 1.5
 """Maximum ratio of the most frequent class's share to 1 / number of classes at which the sentence calls the baseline
 `guessing`; above it, the sentence says `always answering CLASS`."""
 
@@ -285,7 +285,7 @@ def _describe_figures(quality: ModelQuality, which: str) -> str:
     figures = f"{name}{format_share(quality.accuracy, digits)} on {images} (95 % interval {low}-{high})"
     if quality.baseline >= 1:
         return figures
-    is_even = quality.baseline * len(quality.classes) <= EVEN
+    is_even = quality.baseline * len(quality.classes) <= MAX_EVEN_RATIO
     guessing = "guessing" if is_even else f"always answering {quality.baseline_class}"
     baseline, bound = (format_share(share, digits) for share in (quality.baseline, quality.bound))
     return f"{figures}, {guessing} gives {baseline}, a usable model is above {bound}"
@@ -293,7 +293,7 @@ def _describe_figures(quality: ModelQuality, which: str) -> str:
 
 def _choose_digits(quality: ModelQuality) -> int:
     """Return the fewest digits with which no end of the interval seems to be on the other side of a bound."""
-    fewest = 2 if quality.images < FEW else 3
+    fewest = 2 if quality.images < FEW_IMAGES else 3
     for digits in range(fewest, MAX_DIGITS):
         ends = tuple(zip(quality.interval_95, round_outward(quality.interval_95, digits), strict=True))
         bounds = [(share, float(format_share(share, digits))) for share in (quality.baseline, quality.bound)]
@@ -311,7 +311,7 @@ def count_images(images: int, groups: int, which: str = "") -> str:
         which: What the images are, such as `held-out`.
     """
     text = " ".join(filter(None, (f"{images:,}", which, "image" if images == 1 else "images")))
-    return f"{text} of {groups:,} group{'' if groups == 1 else 's'}" if groups <= GROUPED * images else text
+    return f"{text} of {groups:,} group{'' if groups == 1 else 's'}" if groups <= MAX_GROUP_SHARE * images else text
 
 
 def format_share(share: float, digits: int = 2) -> str:
@@ -341,7 +341,7 @@ def _count(item: ClassRecall) -> str:
 
 
 def _join(names: Sequence[str]) -> str:
-    shown = list(names[:NAMED])
-    if len(names) > NAMED:
-        return f"{', '.join(shown)} and {len(names) - NAMED} more"
+    shown = list(names[:MAX_NAMED])
+    if len(names) > MAX_NAMED:
+        return f"{', '.join(shown)} and {len(names) - MAX_NAMED} more"
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

@@ -19,13 +19,13 @@ from trainer.data.listing import DataFault, group_by_cause
 from trainer.data.splitting import HeldOutAnswer
 from trainer.model.selector import COLUMNS, describe_row
 
-MATRIX_CLASSES = 20
+MAX_MATRIX_CLASSES = 20
 """Maximum number of classes for which the report has a confusion matrix; with more, it lists the pairs confused most.
 """
-PAIRS = 20
-MISTAKES = 12
+MAX_PAIRS = 20
+MAX_MISTAKES = 12
 THUMBNAIL_PIXELS = 96
-FILES = 10
+MAX_FILES = 10
 """Maximum number of file names that the report lists for each fault of files."""
 
 
@@ -62,13 +62,13 @@ def build_report(
         curves=draw_history(history),
         columns=COLUMNS,
         selection=[describe_row(row) for row in about["selection"]["figures"]],
-        matrix=build_matrix(measured) if len(about["labels"]) <= MATRIX_CLASSES else None,
+        matrix=build_matrix(measured) if len(about["labels"]) <= MAX_MATRIX_CLASSES else None,
         pairs=build_pairs(measured),
         classes=build_classes(measured),
         mistakes=_mistakes(answers, Path(about["dataset"]["root"])),
         fault_count=len(faults),
         not_used=group_by_cause(faults),
-        shown_files=FILES,
+        shown_files=MAX_FILES,
         seconds=seconds,
         hardware=about["hardware"],
         config=config,
@@ -90,7 +90,7 @@ def build_matrix(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def build_pairs(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the pairs of classes that are confused most often, at most `PAIRS`."""
+    """Return the pairs of classes that are confused most often, at most `MAX_PAIRS`."""
     labels = measured["labels"]
     pairs = [
         {"truth": truth, "predicted": other, "count": count, "images": sum(row)}
@@ -98,7 +98,7 @@ def build_pairs(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
         for other, count in zip(labels, row, strict=True)
         if count and truth != other
     ]
-    return sorted(pairs, key=lambda pair: -pair["count"])[:PAIRS]
+    return sorted(pairs, key=lambda pair: -pair["count"])[:MAX_PAIRS]
 
 
 def build_classes(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -108,7 +108,7 @@ def build_classes(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _mistakes(answers: Sequence[HeldOutAnswer], root: Path) -> list[dict[str, Any]]:
-    """Return the wrongly classified held-out images with the highest scores, at most `MISTAKES`."""
+    """Return the wrongly classified held-out images with the highest scores, at most `MAX_MISTAKES`."""
     wrong = sorted((item for item in answers if item.predicted != item.label), key=lambda item: -item.score)
     return [
         {
@@ -118,7 +118,7 @@ def _mistakes(answers: Sequence[HeldOutAnswer], root: Path) -> list[dict[str, An
             "score": item.score,
             "image": build_thumbnail(root / item.file),
         }
-        for item in wrong[:MISTAKES]
+        for item in wrong[:MAX_MISTAKES]
     ]
 
 

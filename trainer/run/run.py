@@ -41,11 +41,11 @@ from trainer.run import MEAN_RECALL
 SCHEMA_VERSION = 1
 MANIFEST = "run.json"
 WORK, CHECKPOINTS = "run", "checkpoints"
-TAKEN = "name another directory for the run, or remove the existing one"
+TAKEN_HINT = "name another directory for the run, or remove the existing one"
 """Hint of the errors about a directory that holds something already."""
 LATEST = "latest.npz"
 """Name of the newest checkpoint, in `CHECKPOINTS`."""
-_AGAIN = "train the model again, or copy the whole run again"
+_REPAIR_HINT = "train the model again, or copy the whole run again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,9 +156,9 @@ def open_run(path: Path) -> Run:
     for name, entry in run.files.items():
         file = path / name
         if not file.is_file():
-            raise RunError(f"the run in {path} is not complete: {name} is missing", hint=_AGAIN)
+            raise RunError(f"the run in {path} is not complete: {name} is missing", hint=_REPAIR_HINT)
         if file.stat().st_size != entry["size_bytes"] or file_digest(file) != entry["sha256"]:
-            raise RunError(f"the run in {path} is damaged: {name} has changed since it was written", hint=_AGAIN)
+            raise RunError(f"the run in {path} is damaged: {name} has changed since it was written", hint=_REPAIR_HINT)
     return run
 
 
@@ -185,7 +185,7 @@ def load_run(path: Path) -> Run:
     except ArtifactError as error:
         raise RunError(f"{manifest}: {error.message}", hint=error.hint) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RunError(f"{manifest} can't be read: {error}", hint=_AGAIN) from error
+        raise RunError(f"{manifest} can't be read: {error}", hint=_REPAIR_HINT) from error
 
 
 def load_trained_on(path: Path) -> frozenset[str]:
@@ -209,7 +209,7 @@ def check_output(output: Path) -> None:
         RunError: The output holds something else.
     """
     if output.exists() and not (output / MANIFEST).is_file() and (not output.is_dir() or any(output.iterdir())):
-        raise RunError(f"{output} exists and is not a run", hint=TAKEN)
+        raise RunError(f"{output} exists and is not a run", hint=TAKEN_HINT)
 
 
 @contextmanager
@@ -225,7 +225,7 @@ def new_run(output: Path) -> Iterator[Path]:
     output = output.absolute()
     check_output(output)
     if (output / MANIFEST).is_file():
-        raise RunError(f"{output} exists and holds a run", hint=TAKEN)
+        raise RunError(f"{output} exists and holds a run", hint=TAKEN_HINT)
     busy = RunError(
         f"another process is writing {output}", hint="wait until it has finished, or name another directory for the run"
     )

@@ -41,10 +41,10 @@ NOT_DECIDING = ("checkpoint_s", "cache", "weights", "split", "usable_accuracy")
 
 PACKAGES = ("eaves", "trainer")
 """Python packages of Eaves whose code a training executes."""
-PER_CLASS = 4
-"""Maximum number of images of each class; it is reduced, but not below 1, if all classes together exceed `AT_MOST`."""
-AT_MOST = 64
-"""Maximum number of images of all classes together; with more than `AT_MOST` classes, each class has one image."""
+MAX_PER_CLASS = 4
+"""Maximum number of images of each class; it is reduced, but not below 1, if all classes together exceed `MAX_SAMPLES`."""
+MAX_SAMPLES = 64
+"""Maximum number of images of all classes together; with more classes than this, each class has one image."""
 
 
 class PhaseTimer:
@@ -216,9 +216,9 @@ def _describe_run(name: str, task: TrainingTask, fitted: TrainingResult, measure
 def choose_samples(dataset: Dataset) -> list[LabelledImage]:
     """Choose held-out images of every class that has some; the same dataset gives the same images.
 
-    There are at most `AT_MOST` of them, or one of each class.
+    There are at most `MAX_SAMPLES` of them, or one of each class.
     """
-    per_class = max(1, min(PER_CLASS, AT_MOST // len(dataset.labels)))
+    per_class = max(1, min(MAX_PER_CLASS, MAX_SAMPLES // len(dataset.labels)))
     chosen: list[LabelledImage] = []
     for label in dataset.labels:
         of_class = [item for item in dataset.on("val") if item.label == label]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer.model.feature_cache import SHARD, compute_cached
+from trainer.model.feature_cache import SHARD_IMAGES, compute_cached
 from trainer.progress import SilentProgress
 from trainer.storage import FileStore, open_store
 
@@ -60,17 +60,17 @@ def run(store: FileStore, rows: Sequence[int], *, model: Sum | None = None, key:
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-30], lambda data: b""])
 def test_a_damaged_shard_is_computed_again(store: FileStore, damage: Any, caplog: pytest.LogCaptureFixture) -> None:
-    rows = range(SHARD + 20)
+    rows = range(SHARD_IMAGES + 20)
     run(store, rows)
     name = max(store.list(), key=lambda name: len(store.read(name)))
     store.write(name, damage(store.read(name)))
-    assert run(store, rows)[0] == SHARD
+    assert run(store, rows)[0] == SHARD_IMAGES
     assert "damaged" in caplog.text
     assert run(store, rows)[0] == 0
 
 
 def test_a_killed_pass_loses_at_most_one_shard(store: FileStore) -> None:
-    rows = range(3 * SHARD)
+    rows = range(3 * SHARD_IMAGES)
     with pytest.raises(KeyboardInterrupt):
-        run(store, rows, model=Sum(limit=2 * SHARD + 5))
-    assert run(store, rows)[0] == SHARD
+        run(store, rows, model=Sum(limit=2 * SHARD_IMAGES + 5))
+    assert run(store, rows)[0] == SHARD_IMAGES

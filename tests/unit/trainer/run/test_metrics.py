@@ -9,10 +9,10 @@ import pytest
 
 from eaves.media_type import SUFFIXES
 from trainer.data.dataset import scan
-from trainer.run.run_records import AT_MOST, choose_samples, copy_samples
+from trainer.run.run_records import MAX_SAMPLES, choose_samples, copy_samples
 
 
-@pytest.mark.parametrize("classes", [2, 30, AT_MOST + 40])
+@pytest.mark.parametrize("classes", [2, 30, MAX_SAMPLES + 40])
 def test_samples_cover_every_class_and_are_held_out(tmp_path: Path, classes: int) -> None:
     data, work = tmp_path / "data", tmp_path / "work"
     for label in range(classes):
@@ -25,7 +25,7 @@ def test_samples_cover_every_class_and_are_held_out(tmp_path: Path, classes: int
     chosen = choose_samples(dataset)
     assert {item.label for item in chosen} == set(dataset.labels)
     assert {item.split for item in chosen} == {"val"}
-    assert len(chosen) <= max(AT_MOST, classes)
+    assert len(chosen) <= max(MAX_SAMPLES, classes)
     work.mkdir()
     for name, item in copy_samples(dataset, work).items():
         assert hashlib.sha256((work / name).read_bytes()).hexdigest() == item["sha256"]
