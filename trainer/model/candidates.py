@@ -28,7 +28,7 @@ from eaves.resource_limits import count_usable_cpus
 from trainer.calibration import likelihoods
 from trainer.data.listing import LabelledImage
 from trainer.data.pixels import read_tensor
-from trainer.grouped_statistics import JudgedImages, mean_interval
+from trainer.grouped_statistics import CONFIDENCE, JudgedImages, mean_interval
 from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, SCALES, SMALL
 from trainer.model.efficientnet_lite import PackagedWeights
 from trainer.model.feature_cache import cache_key, compute_cached
@@ -223,8 +223,6 @@ INFLATION = 2.0
 with 40 to 200 images and a true accuracy of 0.5 to 0.94 it was 1.4 to 2.0. The interval of half as many images then
 held the true accuracy in 96 to 97 % of the cases, that of all images in 83 to 94 %. Source: Nadeau and Bengio 2003,
 Inference for the Generalization Error, section 3 (2.1 for ten folds)."""
-CONFIDENCE = 0.95
-"""Confidence of the one-sided bound of a loss."""
 
 Right = npt.NDArray[np.bool_]
 

@@ -31,7 +31,7 @@ from trainer.model.candidates import compute_features, cross_validate
 from trainer.model.checkpoint import Checkpoints
 from trainer.model.feature_cache import Network, prefetch
 from trainer.model.keras_model import compile_network
-from trainer.model.linear_head import HeadRecipe, LinearHead, fit_linear
+from trainer.model.linear_head import fit_linear
 from trainer.model.selector import MAX_COMPARED_IMAGES, ModelSelection, choose_examples, describe_rows
 from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
@@ -87,15 +87,24 @@ def fit(task: TrainingTask) -> TrainingResult:
 
 
 def fit_frozen(task: TrainingTask) -> TrainingResult:
-    """Run every image once through the frozen backbone and fit the head to the features."""
+    """Run every image once through the frozen backbone, and fit the head to the features of the training images.
+
+    Cross-validation on some of them chooses how the head is fitted; the problem is convex and is solved in a second.
+    """
     model, dataset = task.model, task.dataset
     features = compute_features(
         task.settings, dataset.examples, task.features, task.progress, backbone=model.get_layer("backbone")
     ).values
-    head, recipe = _fit_head(task, features)
+    row_of = {example.digest: row for row, example in enumerate(dataset.examples)}
+    with task.progress.phase("Fitting the head", 1) as step:
+        chosen = choose_examples(dataset.examples, MAX_COMPARED_IMAGES)
+        best = cross_validate(features[[row_of[example.digest] for example in chosen]], describe_rows(dataset, chosen))
+        rows = describe_rows(dataset, dataset.on("train"))
+        head = fit_linear(best.recipe, features[dataset.rows("train")], rows).divide(best.divisor)
+        step()
     model.get_layer("head").set_weights([head.kernel.astype(np.float32), head.bias.astype(np.float32)])
     val_logits = head(features[dataset.rows("val")]).astype(np.float32)
-    return TrainingResult(history=[], val_logits=val_logits, head=str(recipe))
+    return TrainingResult(history=[], val_logits=val_logits, head=str(best.recipe))
 
 
 def fit_full(task: TrainingTask) -> TrainingResult:
@@ -115,23 +124,6 @@ def fit_full(task: TrainingTask) -> TrainingResult:
             class_weight=dataset.class_weights(),
         )
     return TrainingResult(history=history, val_logits=val_logits)
-
-
-def _fit_head(task: TrainingTask, features: npt.NDArray[np.float32]) -> tuple[LinearHead, HeadRecipe]:
-    """Choose how the head is fitted by cross-validation, and fit it to the features of all training images.
-
-    The problem is convex and is solved in a second. `features`: (images, features), a row for each image.
-    """
-    dataset, train = task.dataset, task.dataset.rows("train")
-    row_of = {example.digest: row for row, example in enumerate(dataset.examples)}
-    with task.progress.phase("Fitting the head", 1) as step:
-        examples = choose_examples(dataset.examples, MAX_COMPARED_IMAGES)
-        inside = features[[row_of[example.digest] for example in examples]]
-        best = cross_validate(inside, describe_rows(dataset, examples))
-        rows = describe_rows(dataset, dataset.on("train"))
-        linear = fit_linear(best.recipe, features[train], rows)
-        step()
-    return linear.divide(best.divisor), best.recipe
 
 
 def _build_augment(task: TrainingTask) -> Augment | None:

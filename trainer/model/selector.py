@@ -76,7 +76,7 @@ def select(
     """
     selector = _Selector(candidates, dataset, features, progress)
     if not selector.is_needed:
-        return selector.take_first()
+        return ModelSelection(settings=candidates[0])
     compared = [[one.arch, one.side, one.own_scale.name] for one in candidates]
     owner = hashlib.sha256(json.dumps([fingerprint, compared]).encode()).hexdigest()[:32]
     places = ((unfinished, SELECTION_FILE), (features.at("selections"), f"{owner}.json"))
@@ -159,11 +159,8 @@ class _Selector:
     def is_needed(self) -> bool:
         return self._compares or self._nested or len(self._scales) > 1
 
-    def take_first(self) -> ModelSelection:
-        return ModelSelection(settings=self._candidates[0])
-
     def measure(self) -> ModelSelection:
-        before = self._measure_scales() if len(self._scales) > 1 else self.take_first()
+        before = self._measure_scales() if len(self._scales) > 1 else ModelSelection(settings=self._candidates[0])
         if not (self._compares or self._nested):
             return before
         examples = self._dataset.examples
@@ -192,14 +189,14 @@ class _Selector:
 
     def _measure_scales(self) -> ModelSelection:
         """Take the scale under which most training images are predicted, and warn if another one is about as good."""
-        first, own = self.take_first(), self._scales[0].own_scale
+        own = self._scales[0].own_scale
         examples = choose_examples(self._dataset.examples, MAX_SCALE_IMAGES)
         if len(examples) < MIN_SCALE_IMAGES:
             doubt = (
                 f"train.scale: auto took the network's own, {own.name} (pixels {own.words}), because {len(examples)} "
                 f"training images can't tell which scale the file of weights expects; {_ADVICE}"
             )
-            return replace(first, doubt=doubt)
+            return ModelSelection(settings=self._candidates[0], doubt=doubt)
         measured = [self._measure(one, examples, len(examples)) for one in self._scales]
         rows = describe_rows(self._dataset, examples)
         best = max(measured, key=lambda one: one.answers.accuracy)
@@ -211,8 +208,7 @@ class _Selector:
             f"train.scale: auto took {scale.name} (pixels {scale.words}), under which most of {len(rows.labels)} "
             "training images are predicted by fits to the others"
         )
-        return replace(
-            first,
+        return ModelSelection(
             settings=best.settings,
             reasons=[reason],
             doubt=f"{len(examples)} images don't exclude train.scale {' or '.join(close)}; {_ADVICE}" if close else "",

@@ -42,7 +42,7 @@ NOT_DECIDING = ("checkpoint_s", "cache", "weights", "split", "usable_accuracy")
 PACKAGES = ("eaves", "trainer")
 """Python packages of Eaves whose code a training executes."""
 MAX_PER_CLASS = 4
-"""Maximum number of images of each class; it is reduced, but not below 1, if all classes together exceed `MAX_SAMPLES`."""
+"""Maximum number of images of each class; it is reduced, but not below 1, for `MAX_SAMPLES` in all."""
 MAX_SAMPLES = 64
 """Maximum number of images of all classes together; with more classes than this, each class has one image."""
 
