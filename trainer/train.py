@@ -21,9 +21,9 @@ from trainer.model.selector import select
 from trainer.progress import SILENT, TrainingProgress
 from trainer.run import run_records
 from trainer.run.run import Run, build_name, finish, new_run, render_json
-from trainer.run.run_location import RunLocation, build_location
+from trainer.run.run_location import FEATURES, RunLocation, build_location
 from trainer.settings import DataSettings, TrainSettings, build_config
-from trainer.storage import is_uri
+from trainer.storage import is_uri, open_store
 from trainer.tensorflow_notices import native_stderr
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _prepare(
     checkpoints: Checkpoints,
 ) -> TrainingTask:
     """Select what the training begins with, and return its task with a built model."""
-    features, identity = place.features(settings.cache), checkpoints.identity
+    features, identity = open_store(settings.cache or place.cache / FEATURES), checkpoints.identity
     with clock.phase("import_tensorflow"), native_stderr(), progress.at_once("the import of TensorFlow"):
         from trainer.model.fit import TrainingTask
         from trainer.model.keras_model import build_model

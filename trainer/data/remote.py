@@ -193,7 +193,15 @@ class _Mirror:
         part = self.folder.parent / "parts" / hashlib.sha256(name.encode()).hexdigest()
         for folder in (part.parent, target.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        self._retried(path, lambda: self._download(path, part, info.get("size")))
+
+        def download() -> None:
+            self._files.get_file(path, str(part))
+            got, size = part.stat().st_size, info.get("size")
+            if size is not None and got != size:
+                message = f"{redact_uri(path)}: the download ended after {got} of {size} bytes"
+                raise StorageError(message, hint="try again")
+
+        self._retried(path, download)
         part.replace(target)
         with self._lock, self._log.open("a", encoding="utf-8") as log:
             log.write(json.dumps({"file": name, "version": version}) + "\n")
@@ -209,12 +217,6 @@ class _Mirror:
                 if self._backoff.exhausted(failures):
                     raise
                 time.sleep(self._backoff.pause_s(failures))
-
-    def _download(self, path: str, part: Path, size: int | None) -> None:
-        self._files.get_file(path, str(part))
-        got = part.stat().st_size
-        if size is not None and got != size:
-            raise StorageError(f"{redact_uri(path)}: the download ended after {got} of {size} bytes", hint="try again")
 
 
 @contextmanager

@@ -120,25 +120,8 @@ def choose_examples(examples: Sequence[LabelledImage], most: int) -> list[Labell
     return [row[2] for label in sorted(of_class) for row in sorted(of_class[label], key=lambda row: row[:2])[:each]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Measured:
-    """A candidate with the features of some images, and its cross-validated answers."""
-
-    features: CandidateFeatures
-    answers: CandidateAnswers
-
-    @property
-    def settings(self) -> TrainSettings:
-        return self.features.settings
-
-    def describe(self, rows: LabelledRows, note: str = "") -> Figures:
-        return _name(self.settings, note) | {
-            "accuracy": self.answers.accuracy,
-            "interval_95": list(estimate_interval(self.answers.right, rows)),
-            "cpu_ms": self.features.cpu_ms,
-            "megabytes": self.features.megabytes,
-            "head": str(self.answers.recipe),
-        }
+_Measured = tuple[CandidateFeatures, CandidateAnswers]
+"""A candidate with the features of some images, and its cross-validated answers."""
 
 
 class _Selector:
@@ -170,14 +153,13 @@ class _Selector:
             trained, held_out = choose_examples(examples, MAX_COMPARED_IMAGES), []
         measured, late = self._measure_in_time([*trained, *held_out], len(trained))
         rows = describe_rows(self._dataset, trained)
-        number = choose_candidate([one.answers for one in measured], rows)
-        chosen = measured[number]
+        chosen, answers = measured[choose_candidate([answers for _, answers in measured], rows)]
         reason = (
             f"selected {chosen.settings.arch} at {chosen.settings.side} pixels, the smallest that loses at most "
-            f"{MAX_LOSS:.0%} of the images with 95 % confidence: {chosen.answers.accuracy:.3f} of {len(rows.labels)} "
+            f"{MAX_LOSS:.0%} of the images with 95 % confidence: {answers.accuracy:.3f} of {len(rows.labels)} "
             "training images are right"
         )
-        compared = [one.describe(rows, "selected" if one is chosen else "") for one in measured]
+        compared = [_describe(one, rows, "selected" if one[0] is chosen else "") for one in measured]
         return ModelSelection(
             settings=chosen.settings,
             reasons=[*before.reasons, *([reason] if len(measured) > 1 else [])],
@@ -199,8 +181,8 @@ class _Selector:
             return ModelSelection(settings=self._candidates[0], doubt=doubt)
         measured = [self._measure(one, examples, len(examples)) for one in self._scales]
         rows = describe_rows(self._dataset, examples)
-        best = max(measured, key=lambda one: one.answers.accuracy)
-        gains = ((one, one.answers.right.astype(float) - best.answers.right) for one in measured if one is not best)
+        best, answers = max(measured, key=lambda one: one[1].accuracy)
+        gains = ((one, other.right.astype(float) - answers.right) for one, other in measured if one is not best)
         close = [one.settings.own_scale.name for one, gain in gains if bound_mean(gain, rows) >= 0]
         scale = best.settings.own_scale
         self._candidates = [replace(one, scale=scale.name) for one in self._candidates]
@@ -212,7 +194,7 @@ class _Selector:
             settings=best.settings,
             reasons=[reason],
             doubt=f"{len(examples)} images don't exclude train.scale {' or '.join(close)}; {_ADVICE}" if close else "",
-            figures=[one.describe(rows, "taken" if one is best else "") for one in measured],
+            figures=[_describe(one, rows, "taken" if one[0] is best else "") for one in measured],
         )
 
     def _measure_in_time(
@@ -223,8 +205,8 @@ class _Selector:
         started, late = time.monotonic(), f"not measured within {self._limit_s:g} s"
         for candidate in self._candidates:
             if measured:
-                last = measured[-1]
-                expected_s = last.features.seconds * candidate.gmacs / last.settings.gmacs
+                last, _ = measured[-1]
+                expected_s = last.seconds * candidate.gmacs / last.settings.gmacs
                 if time.monotonic() - started + expected_s > self._limit_s:
                     break
             measured.append(self._measure(candidate, examples, trained))
@@ -233,13 +215,23 @@ class _Selector:
     def _measure(self, candidate: TrainSettings, examples: Sequence[LabelledImage], trained: int) -> _Measured:
         features = compute_features(candidate, examples, self._store, self._progress)
         rows = describe_rows(self._dataset, examples[:trained])
-        answers = cross_validate(features.values[:trained], rows)
-        return _Measured(features=features, answers=answers)
+        return features, cross_validate(features.values[:trained], rows)
 
     def _predict(self, measured: Sequence[_Measured], examples: Sequence[LabelledImage]) -> Mapping[str, int]:
         rows = describe_rows(self._dataset, examples)
-        answers = predict_nested([one.features.values for one in measured], rows)
+        answers = predict_nested([features.values for features, _ in measured], rows)
         return dict(zip((example.digest for example in examples), answers.tolist(), strict=True))
+
+
+def _describe(measured: _Measured, rows: LabelledRows, note: str) -> Figures:
+    features, answers = measured
+    return _name(features.settings, note) | {
+        "accuracy": answers.accuracy,
+        "interval_95": list(estimate_interval(answers.right, rows)),
+        "cpu_ms": features.cpu_ms,
+        "megabytes": features.megabytes,
+        "head": str(answers.recipe),
+    }
 
 
 def _name(settings: TrainSettings, note: str) -> dict[str, Any]:

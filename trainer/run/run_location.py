@@ -89,10 +89,6 @@ class RunLocation:
         """Return the storage of the folder or URI above this run, in which other runs may be."""
         return open_store(self.uri.rpartition("/")[0] if self.uri else self.local.parent)
 
-    def features(self, wanted: str) -> FileStore:
-        """Return the storage of cached features: `wanted`, a folder or URI, or the default if that is empty."""
-        return open_store(wanted or self.cache / FEATURES)
-
     def finish(self, run: Run) -> None:
         """Upload the run when it has a URI; then remove its checkpoints there."""
         if self.uri is None:
