@@ -9,8 +9,7 @@
     onnx/                adapts, folds, rewrites, names and writes graphs
     proof                compares the original's outputs, by reference_process, with those of the serving session
     int8/                chooses int8 or fp32 by measurements
-    previous_artifacts   finds the parts of previous artifacts that an update can keep
-    staging              directory in which an artifact is built, with its golden cases and its manifest
+    staging              directory in which an artifact is built, golden cases, manifest; what earlier artifacts give
     evaluation/          evaluates models on labelled images
     publication_check    decides whether a model may be published
 

@@ -13,15 +13,17 @@ from converters.int8.precision_choice import PrecisionChooser
 from converters.model_source import ModelSource, open_source
 from converters.onnx.adapter import adapt, check_names, check_numbers
 from converters.onnx.graph import fuse, prepare, read_signature, show_features, write_graph
-from converters.previous_artifacts import find_converted, find_previous, write_settings
 from converters.proof import prove_parity, run_child, run_original, run_session
 from converters.settings import ConvertSettings
 from converters.staging import (
     build_manifest,
     choose_goldens,
     copy_handler,
+    find_converted,
+    find_previous,
     open_staging,
     write_goldens,
+    write_settings,
 )
 from converters.untrusted_onnx import load_foreign
 from eaves.artifact import Artifact, check, write_artifact
@@ -79,7 +81,7 @@ def convert(
     with disk_errors(output), open_staging(output) as (staging, folder), disk_errors(folder):
         with progress.phase("Checking the model", 1) as step:
             handler = copy_handler(settings.handler, staging)
-            source = _as_asked(open_source(model, declaration, handler=handler), settings)
+            source = _with_task(open_source(model, declaration, handler=handler), settings)
             step()
         return _convert(source, staging, folder, output, settings, progress, cache)
 
@@ -177,7 +179,7 @@ def _convert(
     return write_artifact(staging, output, manifest)
 
 
-def _as_asked(source: ModelSource, settings: ConvertSettings) -> ModelSource:
+def _with_task(source: ModelSource, settings: ConvertSettings) -> ModelSource:
     """Return the model source with the task that the settings name; unchanged if the settings name none.
 
     Raises:

@@ -204,6 +204,11 @@ class TensorDeclaration(AnyDeclaration):
     )
 
 
+def declaration_error(origin: str, name: str, message: str) -> ConfigError:
+    """Return the error about one setting of a declaration, or about the whole file if `name` is empty."""
+    return ConfigError([Fault(origin=origin, path=name, message=message)])
+
+
 def load_declaration(path: Path) -> Declaration | TensorDeclaration:
     """Load a declaration; labels in a file are replaced by their names, and the samples' folder by a complete path.
 
@@ -213,44 +218,34 @@ def load_declaration(path: Path) -> Declaration | TensorDeclaration:
     try:
         values: Any = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            [Fault(origin=str(path), path="", message=f"the declaration can't be read: {error}")]
-        ) from error
+        raise declaration_error(str(path), "", f"the declaration can't be read: {error}") from error
     if not isinstance(values, dict):
-        raise ConfigError([Fault(origin=str(path), path="", message="must be a mapping of settings")])
+        raise declaration_error(str(path), "", "must be a mapping of settings")
     for key in ("multiply", "add"):
         if isinstance(values.get(key), int | float):
             values[key] = [values[key]]
-    layer, faults = SettingsLayer(origin=path.name, values=values), list[Fault]()
+    layer, faults = SettingsLayer(origin=path.name, values=values), dict[str, str]()
     declared = build(TensorDeclaration, layer) if values.get("task") == TENSOR else build(Declaration, layer)
     labels = _load_labels(declared.labels, path, faults) if declared.labels else ()
     samples = path.parent / declared.samples
     if not samples.is_dir():
-        faults.append(
-            Fault(origin=path.name, path="samples", message=f"must be an existing folder (got {str(samples)!r})")
-        )
+        faults["samples"] = f"must be an existing folder (got {str(samples)!r})"
     if faults:
-        raise ConfigError(faults)
+        raise ConfigError([Fault(origin=path.name, path=name, message=message) for name, message in faults.items()])
     return replace(declared, labels=labels, samples=samples)
 
 
-def _load_labels(labels: tuple[str, ...], path: Path, faults: list[Fault]) -> tuple[str, ...]:
+def _load_labels(labels: tuple[str, ...], path: Path, faults: dict[str, str]) -> tuple[str, ...]:
     if len(labels) == 1:
         try:
             text = (path.parent / labels[0]).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
-            faults.append(
-                Fault(origin=path.name, path="labels", message=f"the file of class names can't be read: {error}")
-            )
+            faults["labels"] = f"the file of class names can't be read: {error}"
             return labels
         labels = tuple(line.strip() for line in text.splitlines() if line.strip())
     double = sorted({label for label in labels if labels.count(label) > 1})
     if len(labels) < 2:
-        faults.append(Fault(origin=path.name, path="labels", message=f"must be two or more (got {len(labels)})"))
+        faults["labels"] = f"must be two or more (got {len(labels)})"
     if double:
-        faults.append(
-            Fault(
-                origin=path.name, path="labels", message=f"must be different names (repeated: {', '.join(double[:5])})"
-            )
-        )
+        faults["labels"] = f"must be different names (repeated: {', '.join(double[:5])})"
     return labels

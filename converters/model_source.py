@@ -9,16 +9,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from converters.declaration import NAME, Declaration, Interface, load_declaration
+from converters.declaration import NAME, Declaration, Interface, declaration_error, load_declaration
 from eaves.artifact import DecisionRule, TensorSpec
 from eaves.artifact.manifest import CLASSIFY
 from eaves.artifact.store import file_digest
-from eaves.errors import ConfigError, ConversionError, Fault
+from eaves.errors import ConversionError
 from eaves.recipe import Recipe
 from trainer.run.run import MANIFEST, ParitySample, open_run
 
 Route = Literal["run", "keras", "saved_model", "onnx"]
-PER_LABEL, AT_MOST = 8, 200
+MAX_PER_LABEL, MAX_SAMPLES = 8, 200
 """Maximum number of sample images for each label and in total that are used to prove parity; a declared folder may hold
 thousands."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -150,10 +150,10 @@ def open_source(path: Path, declaration: Path | None = None, *, handler: Path | 
             hint="export the model to ONNX: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx",
         )
     found = declared.samples.glob("[!.]*" if handler else "*.json")
-    files = sorted(file for file in found if file.is_file())[:AT_MOST]
+    files = sorted(file for file in found if file.is_file())[:MAX_SAMPLES]
     if not files:
         message = f"the folder of samples {declared.samples} has no .json files"
-        raise ConfigError([Fault(origin=NAME, path="samples", message=message)])
+        raise declaration_error(NAME, "samples", message)
     samples = tuple(ParitySample(path=file, label="", sha256=file_digest(file)) for file in files)
     return ModelSource(**common, samples=samples, recipe=Recipe(height=1, width=1), interface=Interface())
 
@@ -213,7 +213,7 @@ def route_of(path: Path) -> Route:
 
 def _samples(declared: Declaration, *, any_kind: bool) -> tuple[ParitySample, ...]:
     """Return the first images of each label by name, the same number for each label."""
-    per_label = max(1, min(PER_LABEL, AT_MOST // len(declared.labels)))
+    per_label = max(1, min(MAX_PER_LABEL, MAX_SAMPLES // len(declared.labels)))
     chosen: list[ParitySample] = []
     for label in declared.labels:
         folder = declared.samples / label
@@ -227,5 +227,5 @@ def _samples(declared: Declaration, *, any_kind: bool) -> tuple[ParitySample, ..
         message = (
             f"the folder of samples {declared.samples} has no images in subfolders named like the labels ({named})"
         )
-        raise ConfigError([Fault(origin=NAME, path="samples", message=message)])
-    return tuple(chosen[:: -(-len(chosen) // AT_MOST)])
+        raise declaration_error(NAME, "samples", message)
+    return tuple(chosen[:: -(-len(chosen) // MAX_SAMPLES)])

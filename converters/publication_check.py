@@ -47,10 +47,10 @@ from eaves.oci.package import find_artifact, unpack_artifact
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
 from trainer.data.dataset import find_local
-from trainer.data.split.splitting import SPLIT_FILE, find_trained, parse_split
-from trainer.evaluation import ACCURACY
-from trainer.evaluation.model_quality import MIN_GROUPS, count_images
+from trainer.data.splitting import SPLIT_FILE, SplitEntry, find_trained, load_split, parse_lines
 from trainer.progress import TrainingProgress
+from trainer.run import ACCURACY
+from trainer.run.model_quality import MIN_GROUPS, count_images
 from trainer.run.run import MANIFEST, open_run
 from trainer.run.run_location import RunLocation
 from trainer.settings import DataSettings
@@ -120,19 +120,19 @@ def find_published(tag: str, version: str, access: Access) -> PublishedModels:
     """
     own, last, lines = None, None, list[str]()
     if VERSION not in tag:
-        last = _look(tag, access)
+        last = _find_model(tag, access)
     else:
-        own = _look(tag.replace(VERSION, version), access)
+        own = _find_model(tag.replace(VERSION, version), access)
         place, known = open_location(tag.replace(VERSION, version), access), set[str]()
         if isinstance(place.store, Registry):
             pattern = re.compile(re.escape(tag.rpartition(":")[2]).replace(re.escape(VERSION), f"({_VERSION})"))
             known = {found[1] for one in place.store.tags() if (found := pattern.fullmatch(one))}
         for one in sorted(known - {version}, reverse=True):
-            last = _look(tag.replace(VERSION, one), access)
+            last = _find_model(tag.replace(VERSION, one), access)
             if last is not None:
                 break
             lines.append(f"{tag.replace(VERSION, one)} has no model (any more) and is left out")
-    best, serving = (_look(name_role(tag, role), access) for role in (BEST, SERVING))
+    best, serving = (_find_model(name_role(tag, role), access) for role in (BEST, SERVING))
     if last is not None and best is None:
         lines.append(f"{name_role(tag, BEST)} has no model (any more): the best model so far is not known")
     return PublishedModels(own=own, last=last, best=best, serving=serving, lines=tuple(lines))
@@ -166,7 +166,7 @@ def tag_roles(models: PublishedModels, tag: str, version: str, best: Published |
     return lines
 
 
-def _look(name: str, access: Access) -> Published | None:
+def _find_model(name: str, access: Access) -> Published | None:
     """Return the model in the container image of this name; None when there is no such image or no artifact in it."""
     place = open_location(name, access)
     try:
@@ -178,7 +178,7 @@ def _look(name: str, access: Access) -> Published | None:
     return Published(name=name, artifact_digest=digest, place=place, descriptor=descriptor) if digest else None
 
 
-_WHERE = "the run and its report are kept"
+_KEPT_HINT = "the run and its report are kept"
 
 
 def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
@@ -202,20 +202,20 @@ def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
     if figure["groups"] < MIN_GROUPS:
         raise RefusedModelError(
             f"the model is not published: {figures}; at least {MIN_GROUPS} images or groups of images are needed",
-            hint=f"hold out more images; {_WHERE}",
+            hint=f"hold out more images; {_KEPT_HINT}",
         )
     if evaluation.interval[0] < settings.floor:
         raise RefusedModelError(
             f"the model is not published: {figures}; the lower end of the interval must reach pipeline.floor "
             f"({settings.floor:g})",
-            hint=f"add images, or lower pipeline.floor if this {figure['name']} is good enough; {_WHERE}",
+            hint=f"add images, or lower pipeline.floor if this {figure['name']} is good enough; {_KEPT_HINT}",
         )
     if evaluation.interval[0] <= figure["baseline"]:
         label = Counter(image.label for image in evaluation.images).most_common(1)[0][0]
         raise RefusedModelError(
             f"the model is not published: {figures}; always answering {label!r} gives {figure['baseline']:.3f}, and "
             "the lower end of the interval must exceed that",
-            hint=f"add images, or choose another architecture; {_WHERE}",
+            hint=f"add images, or choose another architecture; {_KEPT_HINT}",
         )
     missed = [
         f"{item.name} ({item.right} of {item.images} right)"
@@ -226,7 +226,7 @@ def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
         raise RefusedModelError(
             f"the model is not published: {figures}; with 95 % confidence, fewer than {settings.class_floor:.0%} of "
             f"the images of these classes are right: {', '.join(missed)}",
-            hint=f"add images of these classes, or lower pipeline.class_floor (0 for no floor); {_WHERE}",
+            hint=f"add images of these classes, or lower pipeline.class_floor (0 for no floor); {_KEPT_HINT}",
         )
     return figures
 
@@ -260,12 +260,12 @@ def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *
         return f"{figures}; pipeline.max_accuracy_drop is {allowed:g}"
     raise RefusedModelError(
         f"the model is not published: {figures}, and pipeline.max_accuracy_drop allows {allowed:g}{note}",
-        hint=f"{_advise(pairing, allowed)}, or raise pipeline.max_accuracy_drop (100 turns the comparison off); "
-        f"{_WHERE}",
+        hint=f"{_build_hint(pairing, allowed)}, or raise pipeline.max_accuracy_drop (100 turns the comparison off); "
+        f"{_KEPT_HINT}",
     )
 
 
-def _advise(pairing: Pairing, allowed: float) -> str:
+def _build_hint(pairing: Pairing, allowed: float) -> str:
     """Return advice for a refused model: more held-out images, unless the measured loss itself is too large."""
     if -100 * pairing.difference > allowed or not allowed:
         return "look at the wrong answers in the report"
@@ -280,8 +280,8 @@ def _advise(pairing: Pairing, allowed: float) -> str:
     )
 
 
-_UNCOMPARED = "set pipeline.max_accuracy_drop to 100 for this training, to publish it without a comparison"
-AT_MOST = 5000
+_COMPARISON_HINT = "set pipeline.max_accuracy_drop to 100 for this training, to publish it without a comparison"
+MAX_IMAGES = 5000
 """Maximum number of images that a model is evaluated on. That many images suffice to detect a loss of 1 percentage
 point of accuracy if the models give different answers to 6 % of the images."""
 
@@ -385,15 +385,15 @@ def _compare(
         raise RefusedModelError(
             f"the model is not published: {reference.name} has another {HANDLER}, which is not run here, so the loss "
             "of accuracy can't be measured",
-            hint=_UNCOMPARED,
+            hint=_COMPARISON_HINT,
         )
     trained_on: frozenset[str] | None = None  # as long as the earlier model's run is not found beside this one
     for name in place.beside().folders():
         store = place.beside().at(name)
         with suppress(RunError, ValueError, KeyError, TypeError):  # something else, or a run of an older Eaves
             if store.exists(SPLIT_FILE) and json.loads(store.read(MANIFEST))["version"] == earlier.manifest.version:
-                split = parse_split(store.read(SPLIT_FILE).decode(), store.uri)
-                trained_on = frozenset(digest for digest, entry in split.items() if entry.split == "train")
+                split = parse_lines(store.read(SPLIT_FILE).decode(), store.uri, SplitEntry)
+                trained_on = find_trained(split)
                 break
     shared = [image for image in images.images if image.digest not in (trained_on or ())]
     shared = [image for image in shared if image.label in earlier.manifest.labels]
@@ -401,7 +401,7 @@ def _compare(
         raise RefusedModelError(
             f"the model is not published: {reference.name} has none of the held-out images' classes, or was trained on "
             "all their images, so the loss of accuracy can't be measured",
-            hint=_UNCOMPARED,
+            hint=_COMPARISON_HINT,
         )
     before = evaluate(ArtifactModel(earlier.path), replace(images, images=tuple(shared)), progress)
     note = f"; {reference.name} may have been trained on some of them: its run is not beside this one"
@@ -409,7 +409,7 @@ def _compare(
 
 
 def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress) -> LabelledImages:
-    """Load the images that the run held out and that still exist, at most `AT_MOST` of them, chosen by digest.
+    """Load the images that the run held out and that still exist, at most `MAX_IMAGES` of them, chosen by digest.
 
     Copies of its training images, which a split that the data declare may hold out, are left out.
 
@@ -417,11 +417,13 @@ def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress
         RunError: The run is damaged.
         DatasetError: None of the images exists any more.
     """
-    split = open_run(place.local).split()
+    split = load_split(open_run(place.local).path)
     path, faults = find_local(data, cache=place.cache, progress=progress)
     trained_on = find_trained(split)
     found = with_groups(load_labelled_images(path, trained_on, faults, progress=progress), [split])
-    left = sorted((image for image in found.images if image.digest in split), key=lambda image: image.digest)[:AT_MOST]
+    left = sorted((image for image in found.images if image.digest in split), key=lambda image: image.digest)[
+        :MAX_IMAGES
+    ]
     if not left:
         raise DatasetError(f"none of the images that the run held out is still in {path}", hint="train the model again")
     return leave_out_copies(replace(found, images=tuple(left)), trained_on, (), cache=place.cache, progress=progress)

@@ -99,14 +99,10 @@ def _open_preprocess(job: Mapping[str, Any]) -> tuple[Callable[[bytes], Tensor],
 
 
 def _open_onnx(job: Mapping[str, Any]) -> tuple[str, Call]:
-    from eaves.inference.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
+    from converters.onnx.graph import open_session
 
-    options = SessionOptions()
-    options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1  # as in `work`
     try:
-        session = InferenceSession(job["model"], options, providers=["CPUExecutionProvider"])
+        session = open_session(Path(job["model"]), "DISABLE_ALL")
     except Exception as error:  # onnxruntime raises its own exceptions, which share no public base class
         raise ConversionError(f"onnxruntime can't load the original file: {str(error)[:300]}") from error
     taken = session.get_inputs()[0]  # several inputs were refused before

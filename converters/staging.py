@@ -1,10 +1,15 @@
-"""Opens the directory in which an artifact is built, describes it in its manifest, and checks it."""
+"""Builds an artifact: its directory, handler, golden images and manifest; and finds artifacts of earlier conversions.
+
+A repeated conversion finds the artifact that it has made already; an update keeps parts of the artifacts before it.
+"""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,17 +17,17 @@ from typing import Any
 import numpy as np
 
 from converters.model_source import ModelSource
-from converters.previous_artifacts import is_intact
 from converters.proof import Answers
 from converters.settings import ConvertSettings
-from eaves.artifact import Artifact, GoldenCase, Manifest, load_golden
+from eaves.artifact import Artifact, GoldenCase, Manifest, load_golden, open_artifact
 from eaves.artifact import Source as Origin
 from eaves.artifact.golden import GOLDEN, INDEX, write_index
 from eaves.artifact.store import HANDLER, LABELS, MAX_HANDLER_BYTES, file_digest, file_entries
+from eaves.base.files import write_atomically
 from eaves.base.locks import unfinished_folder
 from eaves.errors import ArtifactError, ConversionError
 from eaves.inference.json_values import numbers
-from trainer.run.run import ParitySample
+from trainer.run.run import MANIFEST, ParitySample
 
 TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow")
 UNKNOWN = "NOASSERTION"
@@ -185,3 +190,77 @@ def write_goldens(
             )
         )
     write_index(staging / INDEX, cases)
+
+
+def find_converted(run: Path, output: Path, settings: ConvertSettings) -> Artifact | None:
+    """Return the artifact that an earlier conversion of the same run with the same settings made; None without one.
+
+    Args:
+        run: Directory of the run.
+        output: Directory of the artifact.
+        settings: Settings of the conversion.
+    """
+    try:
+        made = open_artifact(output, level="full")
+        same = (
+            made.manifest.source.digest == file_digest(run / MANIFEST)
+            and _settings_beside(output).read_bytes() == _render_settings(made.digest, settings)
+            and (not settings.handler or file_digest(Path(settings.handler)) == made.manifest.files[HANDLER].sha256)
+        )
+    except (ArtifactError, OSError):
+        return None
+    return made if same else None
+
+
+def write_settings(output: Path, digest: str, settings: ConvertSettings) -> None:
+    """Write the settings that an artifact is made with beside it; the artifact itself holds no path of this machine.
+
+    Args:
+        output: Directory of the artifact.
+        digest: Digest of the artifact.
+        settings: Settings of the conversion.
+
+    Raises:
+        OSError: The file can't be written.
+    """
+    write_atomically(_settings_beside(output), _render_settings(digest, settings), mode=None)
+
+
+def _settings_beside(artifact: Path) -> Path:
+    return artifact.with_name(f"{artifact.name}.settings.json")
+
+
+def _render_settings(digest: str, settings: ConvertSettings) -> bytes:
+    return json.dumps({"artifact": digest, "convert": asdict(settings)}, indent=2, sort_keys=True).encode() + b"\n"
+
+
+def find_previous(named: str, output: Path) -> tuple[Artifact, ...]:
+    """Find earlier artifacts whose parts a new artifact may reuse, the highest version first.
+
+    Args:
+        named: Path of the artifact to use; empty means all artifacts in the output's parent folder. Only the manifests
+            are read; check an artifact with `is_intact` before its parts are used.
+        output: Directory of the new artifact.
+
+    Raises:
+        ArtifactError: The named path holds no artifact.
+    """
+    if named:
+        return (open_artifact(Path(named), level="full"),)
+    found = []
+    # Hidden folders belong to running or killed conversions.
+    for manifest in sorted(output.absolute().parent.glob("[!.]*/manifest.json")):
+        try:
+            found.append(open_artifact(manifest.parent))
+        # an artifact of another version, or no artifact, is nothing to build on and no fault of this conversion
+        except ArtifactError:
+            continue
+    return tuple(sorted(found, key=lambda artifact: (artifact.manifest.version, artifact.path.name), reverse=True))
+
+
+def is_intact(artifact: Artifact) -> bool:
+    """Return whether every byte of an artifact matches its manifest; parts of a damaged artifact are not reused."""
+    try:
+        return open_artifact(artifact.path, level="full").digest == artifact.digest
+    except ArtifactError:
+        return False

@@ -239,8 +239,7 @@ def _replace(graph: Any, captured: Mapping[str, Any]) -> tuple[Any, dict[str, Ca
 
 
 def _read_variable(variable: Any, kind: Any) -> npt.NDArray[Any]:
-    value: npt.NDArray[Any] = tf.raw_ops.ReadVariableOp(resource=variable, dtype=kind).numpy()
-    return value
+    return np.asarray(tf.raw_ops.ReadVariableOp(resource=variable, dtype=kind).numpy())
 
 
 def _add_constant(graph: Any, name: str, value: npt.NDArray[Any]) -> None:

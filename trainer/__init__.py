@@ -8,13 +8,10 @@ same from a command line; the container of a training Job starts it.
     settings             settings of a training
     training_event       the `dataset.updated` event that starts a training
     data/                finds labelled images, splits them and decodes them to pixels
-    model/               the table of architectures, and the Keras model of one architecture
-    selection/           backbone, input size, pixel scale and head, selected by cross-validation on training images
-    training/            training of the head or of the whole network, resumed from a checkpoint
-    evaluation/          accuracy on the held-out images, and the temperature of the scores
-    feature_cache        cache of the outputs of the frozen layers; prepares the next batches while a network computes
-    run/                 the run directory, its upload and its files
-    report/              report.html
+    model/               architectures; what a training begins with, by cross-validation; training, resumed
+    grouped_statistics   shares of right answers and their bounds, where the images of a group count together
+    calibration          the temperature of the scores
+    run/                 the run directory: its figures, verdict and report, its upload and its files
     check                inspection of labelled images before training
     lifecycle            signals and exit codes;  progress: progress bars
     reader               command of the pod that serves a run over HTTP
@@ -22,6 +19,6 @@ same from a command line; the container of a training Job starts it.
     tensorflow_notices   prepares a process for TensorFlow, and keeps its messages off the terminal
 
 A training writes only into its output, its cache and temporary folders, never chooses a model by its held-out images,
-and never prints. tensorflow and keras are imported by `model.keras_model`, `training.fit` and the modules that these
+and never prints. tensorflow and keras are imported by `model.keras_model`, `model.fit` and the modules that these
 import, and inside functions.
 """

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from eaves.errors import ConfigError, DatasetError
-from trainer.data.dataset import Example, describe_black, drop_repeats, group_images, propose_groups, read_records
+from trainer.data.dataset import describe_black, drop_repeats, read_records
+from trainer.data.groups import group_copies, propose_group_by
 from trainer.data.listing import (
     Cause,
     DataFault,
@@ -25,10 +26,10 @@ from trainer.data.listing import (
     group_by_cause,
     load_listing,
 )
-from trainer.data.split.splitting import check_sizes
+from trainer.data.splitting import check_sizes
+from trainer.model.candidates import RECIPES, compute_features, estimate_interval, score_folds
+from trainer.model.linear_head import LabelledRows
 from trainer.progress import TrainingProgress
-from trainer.selection.candidates import RECIPES, compute_features, estimate_interval, score_folds
-from trainer.selection.linear_head import LabelledRows
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore
 
@@ -92,7 +93,7 @@ def inspect_data(
     left_out += [DataFault(file=record.name, reason=record.fault) for record in records if record.fault]
     usable = [record for record in records if not record.fault]
     kept, repeats = drop_repeats(usable, left_out)
-    groups, notes = _find_copies(usable, listing, progress)
+    groups, notes = _find_copies(usable, progress)
     counts = Counter(image.label for image in kept)
     names = [[image.name for image in group] for group in groups]
     across = [len({image.label for image in group}) > 1 for group in groups]
@@ -119,12 +120,9 @@ def _judge_labels(
 ) -> tuple[list[dict[str, str]], str]:
     """Compare the labels with predictions by features of the default network; return doubtful ones and a sentence."""
     names = sorted({image.label for image in images})
-    examples = [
-        Example(path=image.path, label=names.index(image.label), digest=image.digest, split="train") for image in images
-    ]
-    labels = np.array([example.label for example in examples], np.int64)
+    labels = np.array([names.index(image.label) for image in images], np.int64)
     try:
-        features = compute_features(TrainSettings(), examples, store, progress).values
+        features = compute_features(TrainSettings(), images, store, progress).values
     except (ConfigError, DatasetError) as error:  # an image can't be read, or the weights aren't installed
         return [], f"labels are not judged: {error.message}"
     agreement, low, found = find_doubtful(features, labels)
@@ -173,12 +171,12 @@ def find_doubtful(
 
 
 def _find_copies(
-    images: Sequence[LabelledImage], listing: Listing, progress: TrainingProgress
+    images: Sequence[LabelledImage], progress: TrainingProgress
 ) -> tuple[list[list[LabelledImage]], tuple[str, str]]:
     """Return sets of images that show the same picture, and the notes on a fixed camera and on `data.group_by`."""
-    found, digests = group_images(images, listing.labels, "similar", progress), [image.digest for image in images]
+    found, digests = group_copies(images, "similar", progress), [image.digest for image in images]
     group_of = {position: digests[group[0]] for group in found.groups for position in group}
-    proposal = propose_groups(images, [group_of.get(row, digest) for row, digest in enumerate(digests)])
+    proposal = propose_group_by(images, [group_of.get(row, digest) for row, digest in enumerate(digests)])
     return [[images[row] for row in group] for group in sorted(map(sorted, found.copies))], (found.note, proposal)
 
 

@@ -35,7 +35,7 @@ class ExitCode:
     action: str
 
 
-ENDINGS = (
+EXIT_CODES = (
     ExitCode(code=0, meaning="the run is complete, from this training or an earlier one", action=""),
     ExitCode(code=1, meaning="a defect of Eaves or a library", action="Count"),
     ExitCode(code=2, meaning="the command line is not valid", action="FailJob"),

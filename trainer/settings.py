@@ -9,8 +9,8 @@ from typing import Any, Literal, cast
 
 from eaves.config import setting
 from eaves.recipe import Recipe
+from trainer.data.groups import NEAR_COPIES, parse_group_by
 from trainer.data.remote import redact_uri
-from trainer.data.split.groups import NEAR_COPIES, parse_group_by
 from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, SCALES, Architecture, Scale
 
 

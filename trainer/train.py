@@ -13,21 +13,21 @@ from eaves.base.disk_errors import disk_errors
 from trainer.data.dataset import Dataset, load_dataset
 from trainer.data.listing import log_not_used
 from trainer.data.remote import mirror_file, redact_uri
-from trainer.data.split.splitting import CONFIG, SPLIT_FILE, EarlierSplit, find_earlier, render_lines
+from trainer.data.splitting import CONFIG, SPLIT_FILE, EarlierSplit, find_earlier, render_lines
 from trainer.lifecycle import Stoppable
+from trainer.model.candidates import list_candidates
+from trainer.model.checkpoint import Checkpoints
+from trainer.model.selector import select
 from trainer.progress import SILENT, TrainingProgress
 from trainer.run import run_records
 from trainer.run.run import Run, build_name, finish, new_run, render_json
-from trainer.run.run_location import RunLocation, build_location
-from trainer.selection.candidates import list_candidates
-from trainer.selection.selector import select
+from trainer.run.run_location import FEATURES, RunLocation, build_location
 from trainer.settings import DataSettings, TrainSettings, build_config
-from trainer.storage import is_uri
+from trainer.storage import is_uri, open_store
 from trainer.tensorflow_notices import native_stderr
-from trainer.training.checkpoint import Checkpoints
 
 if TYPE_CHECKING:
-    from trainer.training.fit import TrainingTask
+    from trainer.model.fit import TrainingTask
 
 _logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def train(
                 place.unfinished(), identity, interval_s=settings.checkpoint_s, stop=stop, beside=beside
             )
             task = _prepare(dataset, settings, place, work, progress, clock, checkpoints)
-            from trainer.training.fit import fit
+            from trainer.model.fit import fit
 
             with clock.phase("fit"):
                 fitted = fit(task)
@@ -135,11 +135,11 @@ def _prepare(
     checkpoints: Checkpoints,
 ) -> TrainingTask:
     """Select what the training begins with, and return its task with a built model."""
-    features, identity = place.features(settings.cache), checkpoints.identity
+    features, identity = open_store(settings.cache or place.cache / FEATURES), checkpoints.identity
     with clock.phase("import_tensorflow"), native_stderr(), progress.at_once("the import of TensorFlow"):
+        from trainer.model.fit import TrainingTask
         from trainer.model.keras_model import build_model
-        from trainer.training.fit import TrainingTask
-    trained = [example.path for example in dataset.examples if example.split == "train"]
+    trained = [example.path for example in dataset.on("train")]
     candidates, reason = list_candidates(settings, trained)
     if reason:
         _logger.info("%s", reason)

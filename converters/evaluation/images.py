@@ -19,14 +19,14 @@ from converters.evaluation.models import EvaluatedModel
 from eaves.errors import DatasetError, StorageError
 from trainer.data.dataset import find_local, read_once, read_records
 from trainer.data.listing import DataFault, LabelledImage, check_not_loose, load_listing
-from trainer.data.split.near_duplicates import FingerprintIndex, ImageFingerprint
-from trainer.data.split.splitting import CONFIG, SPLIT_FILE, SplitEntry, find_trained_mates, parse_split
+from trainer.data.near_duplicates import FingerprintIndex, ImageFingerprint
+from trainer.data.splitting import CONFIG, SPLIT_FILE, SplitEntry, find_trained_mates, load_split
 from trainer.progress import SILENT, TrainingProgress
 from trainer.run.run import load_trained_on
 from trainer.settings import DataSettings
 
 Marks = npt.NDArray[np.bool_]
-SHOWN = 10
+MAX_SHOWN = 10
 """Maximum number of class names that an error message lists."""
 
 
@@ -97,8 +97,7 @@ def load_unseen_images(
             )
     found = load_labelled_images(path, trained_on, faults, progress=progress)
     runs = [run for run in (*(model.run for model in models), held_out_of) if run is not None]
-    files = [run / SPLIT_FILE for run in runs]
-    splits = [parse_split(file.read_text(encoding="utf-8"), str(file)) for file in files if file.is_file()]
+    splits = [load_split(run) for run in runs if (run / SPLIT_FILE).is_file()]
     found = with_groups(replace(found, notes=tuple(unknown), maybe_trained_on=bool(unknown)), splits)
     return leave_out_copies(found, trained_on, map(_find_data_path, runs), cache=cache, progress=progress)
 
@@ -271,4 +270,4 @@ def check_labels(found: Collection[str], known: Sequence[str], model: str) -> No
 
 
 def _list(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return ", ".join(names[:MAX_SHOWN]) + (f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else "")

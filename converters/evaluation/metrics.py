@@ -13,16 +13,17 @@ import numpy.typing as npt
 from converters.evaluation.images import LabelledImages, check_labels
 from converters.evaluation.models import NO_LABEL, EvaluatedModel, ImagePrediction
 from eaves.errors import ArtifactError, DatasetError, InputError
+from trainer.calibration import calibration_error
 from trainer.data.dataset import is_imbalanced
 from trainer.data.listing import DataFault, LabelledImage
-from trainer.evaluation import ACCURACY, MEAN_RECALL
-from trainer.evaluation.grouped_statistics import CONFIDENCE, JudgedImages
-from trainer.evaluation.metrics import calibration_error, summarize
-from trainer.evaluation.model_quality import ModelQuality, describe_evaluated, rate_model
+from trainer.grouped_statistics import CONFIDENCE, JudgedImages
 from trainer.progress import TrainingProgress
+from trainer.run import ACCURACY, MEAN_RECALL
+from trainer.run.metrics import summarize
+from trainer.run.model_quality import ModelQuality, describe_evaluated, rate_model
 from trainer.settings import TrainSettings
 
-MISTAKES = 24
+MAX_MISTAKES = 24
 """Maximum number of wrongly classified images that are listed."""
 
 
@@ -37,7 +38,7 @@ class Evaluation:
         answers: Answer to each of these images.
         refused: Images that the model could not read; they count neither as right nor as wrong.
         measured: Accuracy with its interval, confusion matrix and figures by class, the result of
-            `trainer.evaluation.metrics.summarize`.
+            `trainer.run.metrics.summarize`.
         maybe_trained_on: Whether the model may have been trained on some of the images.
     """
 
@@ -85,10 +86,10 @@ class Evaluation:
         return {"median": round(float(np.median(times)), 2), "p95": round(float(np.percentile(times, 95)), 2)}
 
     def mistakes(self) -> list[tuple[LabelledImage, ImagePrediction]]:
-        """Return the wrong answers, the highest score first, at most `MISTAKES`."""
+        """Return the wrong answers, the highest score first, at most `MAX_MISTAKES`."""
         pairs = zip(self.images, self.answers, strict=True)
         wrong = [(image, answer) for image, answer in pairs if image.label != answer.label]
-        return sorted(wrong, key=lambda pair: -pair[1].score)[:MISTAKES]
+        return sorted(wrong, key=lambda pair: -pair[1].score)[:MAX_MISTAKES]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evaluation as plain data for JSON."""
@@ -135,7 +136,12 @@ def evaluate(model: EvaluatedModel, found: LabelledImages, progress: TrainingPro
             except OSError as error:
                 refused.append(DataFault(file=image.name, reason=f"the file can't be read: {error.strerror}"))
             else:
-                _check_score(model, image, answer)
+                if not math.isfinite(answer.score):
+                    message = f"{model.name} answered {image.name} with the score {answer.score}"
+                    raise ArtifactError(
+                        f"{message}, which is not a finite number",
+                        hint="train the model again; if a handler computes the scores, correct it",
+                    )
                 images.append(image)
                 answers.append(answer)
             step()
@@ -150,15 +156,6 @@ def evaluate(model: EvaluatedModel, found: LabelledImages, progress: TrainingPro
         measured=_measure(model, images, answers),
         maybe_trained_on=found.maybe_trained_on,
     )
-
-
-def _check_score(model: EvaluatedModel, image: LabelledImage, answer: ImagePrediction) -> None:
-    if not math.isfinite(answer.score):
-        message = f"{model.name} answered {image.name} with the score {answer.score}, which is not a finite number"
-        raise ArtifactError(
-            message,
-            hint="train the model again; if a handler computes the scores, correct it",
-        )
 
 
 def _measure(

@@ -22,8 +22,8 @@ from eaves.base.clock import StopFlag
 from eaves.errors import ArtifactError, DeliveryError, ImageError
 from eaves.media_type import UNKNOWN, sniff
 from eaves.problem_document import parse_problem
-from trainer.data.split.splitting import find_trained
-from trainer.evaluation import MEAN_RECALL
+from trainer.data.splitting import find_trained, load_split
+from trainer.run import MEAN_RECALL
 from trainer.run.run import MANIFEST, open_run
 from trainer.tensorflow_notices import native_stderr
 
@@ -210,7 +210,7 @@ class RunModel(EvaluatedModel):
         self.run = path
         self.run_digest = file_digest(path / MANIFEST)
         self.is_balanced = run.is_balanced
-        self.trained_on = find_trained(run.split())
+        self.trained_on = find_trained(load_split(path))
         self._recipe, self._constant = run.recipe, tf.constant
         self._model = tf.saved_model.load(str(run.saved_model))  # the signature lives only as long as its model
         self._serve = self._model.signatures["serving_default"]

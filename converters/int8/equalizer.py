@@ -10,8 +10,8 @@ section 4.1; with ranges measured on images instead of derived from weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,8 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from converters.onnx.graph import is_head
+from converters.onnx.graph import is_head, open_session
 from converters.onnx.graph_rewrites import Graph, attributes, replace_nodes, unshare
-from eaves.inference.onnxruntime import InferenceSession, SessionOptions
 
 STRENGTH = 0.5
 """Exponent of the equalisation, 0 to 1: each channel is divided by its range to this power. At 1, all channels of an
@@ -36,7 +35,7 @@ _TRANSPARENT = ("Relu", "LeakyRelu", "MaxPool", "AveragePool")
 Values = npt.NDArray[np.float64]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ChannelRanges:
     """Ranges of the channels of one tensor (N, C, H, W) over all images.
 
@@ -60,50 +59,39 @@ class ChannelRanges:
         return ChannelRanges(self.low / scale, self.high / scale, self.mean / scale)
 
 
-@dataclass(slots=True)
-class ChannelCalibration:
-    """Value ranges of the channels of every tensor that int8 may quantise, and the number of measured images."""
-
-    channels: dict[str, ChannelRanges] = field(default_factory=dict)
-    images: int = 0
-
-    def add(self, tensors: dict[str, npt.NDArray[Any]]) -> None:
-        """Extend the ranges by the values of one image's tensors."""
-        for name, value in tensors.items():
-            if value.ndim != 4:
-                continue
-            low, high = value.min(axis=(0, 2, 3)).astype(np.float64), value.max(axis=(0, 2, 3)).astype(np.float64)
-            mean = value.mean(axis=(0, 2, 3), dtype=np.float64)
-            found = ChannelRanges(np.minimum(low, 0), np.maximum(high, 0), mean)
-            old = self.channels.get(name)
-            if old is not None:
-                found.low, found.high = np.minimum(old.low, found.low), np.maximum(old.high, found.high)
-                found.mean = old.mean + (found.mean - old.mean) / (self.images + 1)
-            self.channels[name] = found
-        self.images += 1
+ChannelCalibration = Mapping[str, ChannelRanges]
+"""Ranges of the channels of every tensor that int8 may quantise, by the tensor's name."""
 
 
-def calibrate(model: onnx.ModelProto, images: Iterable[npt.NDArray[np.uint8]]) -> ChannelCalibration:
-    """Run a prepared graph over images and measure every tensor.
-
-    Args:
-        model: Graph from `prepare`.
-        images: Input tensors, (H, W, 3) uint8.
-    """
+def calibrate(
+    model: onnx.ModelProto, images: Iterable[npt.NDArray[np.uint8]], step: Callable[[], object] = lambda: None
+) -> ChannelCalibration:
+    """Run a prepared graph over images, (H, W, 3) uint8, and measure every tensor; `step` is called for each image."""
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     results = {value.name for value in model.graph.output}
     names = [name for node in model.graph.node for name in node.output if name not in results]
     watched.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
-    options = SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1  # several threads would sum in another order each time
-    session = InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(watched)
     del watched
-    calibration = ChannelCalibration()
-    for image in images:
-        calibration.add(dict(zip(names, session.run(names, {"image": image[np.newaxis]}), strict=True)))
-    return calibration
+    found: dict[str, ChannelRanges] = {}
+    for number, image in enumerate(images, start=1):
+        for name, value in zip(names, session.run(names, {"image": image[np.newaxis]}), strict=True):
+            if value.ndim != 4:
+                continue
+            low, high, mean = (np.asarray(reduce(value, (0, 2, 3)), np.float64) for reduce in (np.min, np.max, _mean))
+            old = found.get(name)
+            if old is None:
+                found[name] = ChannelRanges(np.minimum(low, 0), np.maximum(high, 0), mean)
+            else:
+                mean = old.mean + (mean - old.mean) / number
+                found[name] = ChannelRanges(np.minimum(old.low, low), np.maximum(old.high, high), mean)
+        step()
+    return found
+
+
+def _mean(value: npt.NDArray[Any], axis: tuple[int, ...]) -> Values:
+    return np.asarray(value.mean(axis, dtype=np.float64))
 
 
 def equalize(model: onnx.ModelProto, calibration: ChannelCalibration) -> ChannelCalibration:
@@ -118,7 +106,7 @@ def equalize(model: onnx.ModelProto, calibration: ChannelCalibration) -> Channel
     """
     unshare(model)
     graph = Graph(model.graph)
-    free = _find_free(graph) & set(calibration.channels)
+    free = _find_free(graph) & set(calibration)
     scales: dict[str, Values] = {}
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
@@ -128,7 +116,7 @@ def equalize(model: onnx.ModelProto, calibration: ChannelCalibration) -> Channel
         elif node.op_type in _TRANSPARENT and node.input[0] in scales:
             scales[node.output[0]] = scales[node.input[0]]
         elif node.op_type == "Concat" and any(name in scales for name in node.input):
-            ones = (np.ones(len(calibration.channels[name].peak)) for name in node.input)
+            ones = (np.ones(len(calibration[name].peak)) for name in node.input)
             parts = [scales.get(name, one) for name, one in zip(node.input, ones, strict=True)]
             scales[node.output[0]] = np.concatenate(parts)
         elif node.op_type == "GlobalAveragePool" and node.input[0] in scales:
@@ -138,13 +126,9 @@ def equalize(model: onnx.ModelProto, calibration: ChannelCalibration) -> Channel
             model.graph.initializer.append(numpy_helper.from_array(scale[np.newaxis, :, np.newaxis, np.newaxis], name))
             nodes.append(helper.make_node("Mul", [node.output[0], name], [out], name=f"restore_{out}"))
     replace_nodes(model.graph, nodes)
-    return ChannelCalibration(
-        channels={
-            name: channels.scaled(scales[name]) if name in scales else channels
-            for name, channels in calibration.channels.items()
-        },
-        images=calibration.images,
-    )
+    return {
+        name: channels.scaled(scales[name]) if name in scales else channels for name, channels in calibration.items()
+    }
 
 
 def _find_free(graph: Graph) -> set[str]:
@@ -181,7 +165,7 @@ def _rescale(
     if out in free:
         after = graph.only_user(out)
         seen = after.output[0] if after is not None and after.op_type == "Relu" else out
-        peak = calibration.channels[seen].peak
+        peak = calibration[seen].peak
         scale = np.maximum(np.maximum(peak, peak.max() * FLOOR), 1e-6) ** STRENGTH
         scales[out] = scale
         kernel /= scale[:, None, None, None]

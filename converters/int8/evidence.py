@@ -21,11 +21,10 @@ import numpy.typing as npt
 from converters.settings import ConvertSettings
 from eaves.artifact.manifest import AGREEMENT, LABELS, NONE, Evidence, Parity
 from eaves.base.statistics import images_needed, lower_bound, round_outward
-from trainer.evaluation.grouped_statistics import JudgedImages
+from trainer.grouped_statistics import CONFIDENCE, JudgedImages
 
 NO_LABEL = -1
 """Value for an image without a label in an array of true labels."""
-CONFIDENCE = 0.95
 CLASS_FACTOR = 2.0
 """Factor of the allowed loss or difference for one class; int8's losses are uneven, and 2 keeps a class usable."""
 AGREEMENT_IMAGES = 500

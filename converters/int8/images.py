@@ -21,14 +21,15 @@ from eaves.artifact.manifest import INT8
 from eaves.base.statistics import images_needed
 from eaves.errors import ConversionError, DatasetError, RunError, StorageError
 from eaves.media_type import UNKNOWN
-from trainer.data.dataset import find_local, group_images, read_images, read_once
+from trainer.data.dataset import find_local, read_images, read_once
+from trainer.data.groups import group_copies
 from trainer.data.listing import LabelledImage, Listing, Split
-from trainer.data.split.near_duplicates import ImageFingerprint
-from trainer.data.split.splitting import SPLIT_FILE, SplitEntry, find_trained_mates, parse_split
+from trainer.data.near_duplicates import ImageFingerprint
+from trainer.data.splitting import SplitEntry, find_trained_mates, load_split
 from trainer.progress import TrainingProgress
 from trainer.settings import DataSettings
 
-AT_MOST = 5000
+MAX_IMAGES = 5000
 """Maximum number of images that int8 is assessed on. That many can show that the loss is at most 1 percentage point if
 6 % of the answers differ from fp32's. Inception V3 takes 7 minutes for them."""
 DECLARED_SHARE = 0.5
@@ -36,7 +37,7 @@ DECLARED_SHARE = 0.5
 calibration."""
 PICKING_IMAGES = 200
 """Number of training images, other than the calibration images, on which a candidate is selected."""
-FEWEST_TO_PICK = 50
+MIN_PICKING_IMAGES = 50
 """Minimum number of training images, other than the calibration images, on which a candidate is selected; if there are
 fewer, the calibration images are used for the selection too."""
 
@@ -78,14 +79,9 @@ def find_images(source: ModelSource, settings: ConvertSettings, cache: Path, pro
     """
     count, drop = settings.calibration_images, settings.max_accuracy_drop
     found = load_labelled(source, settings.data, images=count + PICKING_IMAGES, cache=cache, progress=progress)
-    unlabelled = find_unlabelled(
-        settings.unlabelled,
-        known=found.trained | {image.digest for image in found.judged},
-        looks=found.looks,
-        at_most=AT_MOST - len(found.judged),
-        progress=progress,
-    )
-    fitted = found.calibration
+    known = found.trained | {image.digest for image in found.judged}
+    most, fitted = MAX_IMAGES - len(found.judged), found.calibration
+    unlabelled = find_unlabelled(settings.unlabelled, known=known, looks=found.looks, at_most=most, progress=progress)
     if not fitted:
         raise ConversionError("there are no training images to calibrate int8 on")
     if settings.precision != INT8 and not can_pass(len(found.judged), len(found.judged) + len(unlabelled), drop / 100):
@@ -94,7 +90,7 @@ def find_images(source: ModelSource, settings: ConvertSettings, cache: Path, pro
             f"points: it takes at least {images_needed(0.0, drop / 100)}, or {AGREEMENT_IMAGES} photos with or without "
             "labels (convert.unlabelled)"
         )
-    picking = fitted[count:] if len(fitted) >= count + FEWEST_TO_PICK else fitted
+    picking = fitted[count:] if len(fitted) >= count + MIN_PICKING_IMAGES else fitted
     return replace(found, calibration=fitted[:count], picking=picking, unlabelled=unlabelled)
 
 
@@ -135,18 +131,17 @@ def load_labelled(
         )
     split: Mapping[str, SplitEntry] = {}
     if source.route == "run":
-        file = source.model.parent / SPLIT_FILE
         try:
-            split = parse_split(file.read_text(encoding="utf-8"), str(file))
-        except (OSError, UnicodeDecodeError, RunError) as error:
-            raise ConversionError(f"{file} can't be read: {error}", hint="train the model again") from error
+            split = load_split(source.model.parent)
+        except RunError as error:
+            raise ConversionError(error.message, hint=error.hint) from error
     sides, groups = _choose_sides(split, listing, seen, progress)
-    ordered = sorted(seen, key=lambda item: item.digest)
+    ordered = sorted((item for item in seen if not item.fault), key=lambda item: item.digest)
     mates = find_trained_mates(split)
     held_out = [item for item in ordered if sides.get(item.digest) == "val" and item.digest not in mates]
     return Int8Images(
         calibration=tuple(item.path for item in ordered if sides.get(item.digest) == "train")[:images],
-        judged=tuple(replace(item, group=groups.get(item.digest, item.digest)) for item in held_out[:AT_MOST]),
+        judged=tuple(replace(item, group=groups.get(item.digest, item.digest)) for item in held_out[:MAX_IMAGES]),
         trained=frozenset(digest for digest, side in sides.items() if side == "train"),
         looks=tuple(item.look for item in ordered if item.look is not None and item.digest in sides),
     )
@@ -167,7 +162,7 @@ def _choose_sides(
                 len(held_out),
             )
         return sides, {digest: entry.group for digest, entry in split.items() if entry.group}
-    alike = group_images(seen, listing.labels, "similar", progress)
+    alike = group_copies(seen, "similar", progress)
     groups = {seen[position].digest: seen[group[0]].digest for group in alike.groups for position in group}
     for item in seen:
         declared = (item.split or "train") if listing.declared else None

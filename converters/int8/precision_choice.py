@@ -6,6 +6,7 @@ selected graph is run on those images, and the assessment needs no correction.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -18,20 +19,20 @@ import onnx
 from converters.int8.equalizer import calibrate, equalize
 from converters.int8.evidence import NO_LABEL, assess_candidate, explain, explain_difference
 from converters.int8.images import Int8Images, find_images
-from converters.int8.quantizer import convolutions, quantize, rank, with_makers
+from converters.int8.quantizer import RANKING_IMAGES, convolutions, quantize, rank, with_makers
 from converters.model_source import ModelSource
-from converters.onnx.graph import write_graph
-from converters.previous_artifacts import calibration_key, find_calibrated, reuse_backbone
+from converters.onnx.graph import is_head, write_graph
 from converters.proof import Answers, compare, run_session
 from converters.settings import ConvertSettings
+from converters.staging import is_intact
 from eaves.artifact import Artifact, Parity, Quantisation, Trial
 from eaves.artifact.manifest import EMBED, FP32, INT8, PROBABILITIES, TENSOR, Evidence
 from eaves.artifact.store import MODEL
 from eaves.errors import ConversionError, ImageError
 from eaves.inference.session import Session
-from trainer.evaluation import MEAN_RECALL
-from trainer.evaluation.grouped_statistics import JudgedImages
+from trainer.grouped_statistics import JudgedImages
 from trainer.progress import TrainingProgress
+from trainer.run import MEAN_RECALL
 
 KEPT_LAYERS = 3
 """Number of the most sensitive layers that stay fp32 in the second graph, with the layers that make their inputs. On
@@ -41,7 +42,9 @@ SHARE_ON_TRAINED = 0.25
 another label than fp32. It is small, because a network is more certain about images that it was trained on: int8 with
 7-bit weights of Inception V3 on flowers gave another label on 1.5 % of the training images and on 6.7 % of other
 images."""
-UNREADABLE = -1
+QUANTISER_VERSION = 1
+"""Version of the quantiser; it is raised with each change that makes another int8 graph of the same backbone and
+images."""
 Predicted = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float32]
 
@@ -104,7 +107,7 @@ class PrecisionChooser:
                 raise ConversionError(f"{what}{why}", hint="convert with precision fp32")
             images = find_images(self.source, settings, self.cache, self.progress)
             return self._decide(asked, images)
-        except ConversionError as error:
+        except (ConversionError, ImageError) as error:
             if settings.precision == INT8:
                 raise
             return replace(asked, reason=f"int8 was not tried: {error.message}"), None, None
@@ -155,7 +158,6 @@ class PrecisionChooser:
         """
         at_most, allowed = self.settings.tolerance_int8, SHARE_ON_TRAINED * self.settings.max_accuracy_drop / 100
         exact, likely = classify(fp32, self.source, images.picking, self.progress, "Predicting with fp32")
-        is_seen = exact != UNREADABLE
         seen: list[tuple[bool, float, Trial, Path]] = []
         for number, (graph, kept) in enumerate(self._make_graphs(images, key)):
             model = self.folder / f"trial{number}" / MODEL
@@ -163,7 +165,7 @@ class PrecisionChooser:
             write_graph(graph, model, split=self.source.split)
             what = f"Predicting with int8, {len(kept)} layers in fp32"
             found, scores = classify(Session(model, optimise=False), self.source, images.picking, self.progress, what)
-            different = float(np.mean(exact[is_seen] != found[is_seen]))
+            different = float(np.mean(exact != found))
             trial = Trial(judged=False, kept_fp32=kept, picking_agreement=1 - different, size_bytes=_size(model))
             is_far = float(np.max(np.abs(likely - scores))) > at_most
             seen.append((is_far, different, trial, model))
@@ -180,24 +182,17 @@ class PrecisionChooser:
         reused = reuse_backbone(previous, self.prepared) if previous is not None else None
         if previous is not None and reused is not None:
             yield reused, previous.manifest.quantisation.trials[-1].kept_fp32
-        tensors: list[npt.NDArray[np.uint8]] = []
         model = onnx.ModelProto()
         model.CopyFrom(self.prepared)
-        calibration = equalize(model, calibrate(model, self._read(images.calibration, tensors)))
+        with self.progress.phase("Calibrating", len(images.calibration)) as step:
+            calibration = equalize(model, calibrate(model, map(self._read, images.calibration), step))
         yield quantize(model, calibration, self.folder), ()
+        tensors = [self._read(path) for path in images.calibration[:RANKING_IMAGES]]
         kept = with_makers(model, rank(model, calibration, tensors, self.progress)[:KEPT_LAYERS])
         yield quantize(model, calibration, self.folder, keep=kept), kept
 
-    def _read(self, paths: Sequence[Path], tensors: list[npt.NDArray[np.uint8]]) -> Iterator[npt.NDArray[np.uint8]]:
-        """Yield the input tensors of the calibration images, and add them to `tensors`."""
-        with self.progress.phase("Calibrating", len(paths)) as step:
-            for path in paths:
-                step()
-                try:
-                    tensors.append(self.source.recipe.tensor(path.read_bytes()))
-                except ImageError:  # training has left the image out too
-                    continue
-                yield tensors[-1]
+    def _read(self, path: Path) -> npt.NDArray[np.uint8]:
+        return self.source.recipe.tensor(path.read_bytes())
 
     def _judge(
         self, fp32: Session, int8: Session, images: Int8Images, asked: Quantisation, trials: tuple[Trial, ...]
@@ -206,24 +201,28 @@ class PrecisionChooser:
 
         Photos without labels are used only if the labels don't suffice.
         """
-        labels = self.source.labels
+        is_balanced = self.source.figure == MEAN_RECALL
 
-        def predict(paths: Sequence[Path]) -> Predicted:
+        def predict(paths: Sequence[Path]) -> list[Predicted]:
             graphs = (fp32, f"Judging {FP32}"), (int8, f"Judging {INT8}")
-            return np.array([classify(session, self.source, paths, self.progress, what)[0] for session, what in graphs])
+            return [classify(session, self.source, paths, self.progress, title)[0] for session, title in graphs]
 
-        truth = np.array([labels.index(image.label) for image in images.judged], np.int64)
+        def assess(truth: Predicted, predicted: Sequence[Predicted], groups: Sequence[str]) -> Evidence:
+            exact, rounded = predicted
+            return assess_candidate(
+                truth, exact, rounded, self.source.labels, self.settings, groups=groups, is_balanced=is_balanced
+            )
+
+        truth = np.array([self.source.labels.index(image.label) for image in images.judged], np.int64)
         groups = [image.group for image in images.judged]
         known = predict([image.path for image in images.judged])
-        evidence = self._weigh(truth, known, groups)
+        evidence = assess(truth, known, groups)
         if not evidence.passed and (more := images.unlabelled):
             every = np.concatenate([truth, np.full(len(more), NO_LABEL, np.int64)])
-            both = np.concatenate([known, predict(more)], axis=1)
-            evidence = self._weigh(every, both, [*groups, *map(str, more)])
-        seen = known[0] != UNREADABLE
-        strata = truth[seen] if self.source.figure == MEAN_RECALL else None
-        judged = JudgedImages(np.array(groups)[seen].tolist(), strata)
-        before, after = (judged.estimate(one[seen] == truth[seen]) for one in known)
+            both = [np.concatenate(pair) for pair in zip(known, predict(more), strict=True)]
+            evidence = assess(every, both, [*groups, *map(str, more)])
+        judged = JudgedImages(groups, truth if is_balanced else None)
+        before, after = (judged.estimate(one == truth) for one in known)
         last = replace(
             trials[-1],
             judged=True,
@@ -241,51 +240,72 @@ class PrecisionChooser:
             trials=(*trials[:-1], last),
         )
 
-    def _weigh(self, truth: Predicted, predicted: Predicted, groups: Sequence[str]) -> Evidence:
-        """Assess a candidate by what fp32 and it, in this order, predict for the images that can be decoded."""
-        seen = predicted[0] != UNREADABLE
-        return assess_candidate(
-            truth[seen],
-            predicted[0][seen],
-            predicted[1][seen],
-            self.source.labels,
-            self.settings,
-            groups=np.array(groups)[seen].tolist(),
-            is_balanced=self.source.figure == MEAN_RECALL,
-        )
-
 
 def classify(
-    session: Session, source: ModelSource, paths: Sequence[Path], progress: TrainingProgress, what: str
+    session: Session, source: ModelSource, paths: Sequence[Path], progress: TrainingProgress, title: str
 ) -> tuple[Predicted, Scores]:
-    """Classify images with a session; `what` is the title of the phase.
-
-    Returns:
-        predicted: (N,) index of the label predicted for each image; `UNREADABLE` if it can't be decoded.
-        probabilities: (N, classes); 0 if the image can't be decoded.
+    """Return the index of the label that a session predicts for each image, (N,), and the probabilities, (N, classes).
 
     Raises:
-        ConversionError: There are images, and none can be decoded.
+        ImageError: An image can't be decoded at the size of the model's input.
     """
-    rows: list[npt.NDArray[np.float32] | None] = []
-    with progress.phase(what, len(paths)) as step:
+    rows = []
+    with progress.phase(title, len(paths)) as step:
         for path in paths:
-            try:
-                batch = source.recipe.tensor(path.read_bytes())[np.newaxis]
-                rows.append(session.answer(batch)[PROBABILITIES][0])
-            except ImageError:  # training has left the image out too
-                rows.append(None)
+            batch = source.recipe.tensor(path.read_bytes())[np.newaxis]
+            rows.append(session.answer(batch)[PROBABILITIES][0])
             step()
-    width = max((len(row) for row in rows if row is not None), default=0)
-    if paths and not width:
-        raise ConversionError(
-            f"none of the {len(paths)} images can be decoded",
-            hint="see the list of unreadable files in the run's report.html",
-        )
-    nothing = np.zeros(width, np.float32)
-    predicted = np.array([UNREADABLE if row is None else source.decision.choose(row) for row in rows], np.int64)
-    likely = np.array([nothing if row is None else row for row in rows], np.float32)
-    return predicted, likely.reshape(len(rows), width)
+    probabilities = np.asarray(rows, np.float32).reshape(len(rows), len(source.labels))
+    return np.asarray(source.decision.choose(probabilities), np.int64), probabilities
+
+
+def calibration_key(model: onnx.ModelProto, source: ModelSource, runtime: str) -> str:
+    """Return the digest of everything that an int8 backbone depends on: the fp32 backbone and the rounding.
+
+    Args:
+        model: Prepared graph; the result doesn't depend on its head.
+        source: The model with its recipe.
+        runtime: Version of onnxruntime.
+    """
+    digest = hashlib.sha256(f"{QUANTISER_VERSION} {runtime} {source.recipe.digest()}\n".encode())
+    for node in model.graph.node:
+        digest.update(node.SerializeToString(deterministic=True))
+    for tensor in model.graph.initializer:
+        digest.update(f"{tensor.name} {tensor.data_type} {list(tensor.dims)}\n".encode())
+        if not is_head(tensor.name):
+            digest.update(onnx.numpy_helper.to_array(tensor).tobytes())
+    return digest.hexdigest()
+
+
+def find_calibrated(previous: Sequence[Artifact], key: str) -> Artifact | None:
+    """Return the artifact whose int8 backbone was made from the same inputs, whatever its name and head are."""
+    for artifact in previous:
+        found = artifact.manifest.quantisation
+        if (
+            artifact.manifest.precision == INT8
+            and found.calibration_key == key
+            and found.trials
+            and is_intact(artifact)
+        ):
+            return artifact
+    return None
+
+
+def reuse_backbone(previous: Artifact, model: onnx.ModelProto) -> onnx.ModelProto | None:
+    """Return a previous artifact's int8 graph with a new head; None when the heads have different shapes.
+
+    Args:
+        previous: Result of `find_calibrated`.
+        model: Prepared graph of the new model.
+    """
+    reused = onnx.load(str(previous.model_path))
+    old = [tensor for tensor in reused.graph.initializer if is_head(tensor.name)]
+    new = [tensor for tensor in model.graph.initializer if is_head(tensor.name)]
+    if [(list(tensor.dims), tensor.data_type) for tensor in old] != [(list(t.dims), t.data_type) for t in new]:
+        return None
+    for tensor, fresh in zip(old, new, strict=True):
+        tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(fresh), tensor.name))
+    return reused
 
 
 def _size(model: Path) -> int:

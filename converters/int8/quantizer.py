@@ -15,9 +15,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from converters.int8.equalizer import ChannelCalibration, by_group
-from converters.onnx.graph import canonicalize, is_head, optimize
+from converters.onnx.graph import canonicalize, is_head, open_session, optimize
 from converters.onnx.graph_rewrites import Graph, attributes, replace_nodes, unshare
-from eaves.inference.onnxruntime import InferenceSession, SessionOptions
 from eaves.inference.quantizer import CalibrationMethod, QDQQuantizer, QuantType, TensorData, TensorsData
 from trainer.progress import TrainingProgress
 
@@ -71,7 +70,7 @@ def quantize(
     _take_bytes(quantised)
     path = folder / "qdq.onnx"
     onnx.save(quantised, str(path))
-    optimised = optimize(path, folder / "int8.onnx", "all")
+    optimised = optimize(path, folder / "int8.onnx", "ENABLE_ALL")
     canonicalize(optimised)
     return optimised
 
@@ -106,7 +105,7 @@ def with_makers(model: onnx.ModelProto, names: Collection[str]) -> tuple[str, ..
 def _spared(graph: Graph, keep: set[str], calibration: ChannelCalibration) -> set[str]:
     """Return the nodes that stay fp32: head, nodes in `keep`, nodes without ranges, nodes with only fp32 inputs."""
     spared = {node.name for node in graph.proto.node if is_head(node.name) or node.name in keep}
-    known = {*calibration.channels, *graph.weights, ""}
+    known = {*calibration, *graph.weights, ""}
     spared |= {node.name for node in graph.proto.node if not known.issuperset((*node.input, *node.output))}
     exact: set[str] = set()
     for node in graph.proto.node:
@@ -124,7 +123,7 @@ def _correct_bias(graph: Graph, conv: onnx.NodeProto, calibration: ChannelCalibr
     Source: Nagel et al. 2019 (arXiv:1906.04721), section 4.2, with means measured on images.
     """
     kernel = graph.value(conv.input[1])
-    channels = calibration.channels.get(conv.input[0])
+    channels = calibration.get(conv.input[0])
     if kernel is None or channels is None or len(conv.input) < 3 or graph.value(conv.input[2]) is None:
         return
     exact = kernel.astype(np.float64)
@@ -148,9 +147,9 @@ def _ranges(graph: Graph, calibration: ChannelCalibration) -> TensorsData:
     A tensor before a ReLU gets the range after it, because the ReLU cuts off the rest. The image gets 0 to 255.
     """
     data = {}
-    for name, channels in calibration.channels.items():
+    for name, channels in calibration.items():
         after = graph.only_user(name)
-        cut = calibration.channels.get(after.output[0], channels) if after and after.op_type == "Relu" else channels
+        cut = calibration.get(after.output[0], channels) if after and after.op_type == "Relu" else channels
         low, high = float(cut.low.min()), float(cut.high.max())
         data[name] = TensorData(lowest=np.float32(low), highest=np.float32(high))
     for node in graph.proto.node:
@@ -197,24 +196,20 @@ def rank(
     Args:
         model: Prepared graph.
         calibration: Calibration of the graph.
-        images: Input tensors of calibration, (H, W, 3) uint8; the first `RANKING_IMAGES` are used.
+        images: Input tensors of `RANKING_IMAGES` calibration images, (H, W, 3) uint8.
         progress: Receives one step for each layer.
     """
-    chosen = images[:RANKING_IMAGES]
-    exact, names = _logits(model, chosen), convolutions(model)
+    exact, names = _logits(model, images), convolutions(model)
     errors: dict[str, float] = {}
     with progress.phase("Measuring the layers' sensitivity to int8", len(names)) as step:
         for name in names:
-            errors[name] = float(np.mean((_logits(fake_quantize(model, calibration, name), chosen) - exact) ** 2))
+            errors[name] = float(np.mean((_logits(fake_quantize(model, calibration, name), images) - exact) ** 2))
             step()
     return sorted(errors, key=lambda name: (-errors[name], name))
 
 
 def _logits(model: onnx.ModelProto, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
-    options = SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    session = InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(model)
     return np.concatenate([session.run(["logits"], {"image": image[np.newaxis]})[0] for image in images])
 
 
@@ -228,7 +223,7 @@ def fake_quantize(model: onnx.ModelProto, calibration: ChannelCalibration, name:
     _correct_bias(graph, conv, calibration)
     kernel = numpy_helper.to_array(graph.weights[conv.input[1]]).astype(np.float64)
     graph.set_value(conv.input[1], _round(kernel))
-    channels = calibration.channels.get(conv.input[0])
+    channels = calibration.get(conv.input[0])
     if channels is None:
         return fresh
     low, high = float(channels.low.min()), float(channels.high.max())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import onnx
 from onnx import TensorProto
@@ -207,50 +207,45 @@ def _write_part(tensors: list[TensorProto], folder: Path, location: str, belongs
             tensor.ClearField("raw_data")
 
 
-Level = Literal["basic", "extended", "all"]
-LAYOUT_OPTIMISERS = ("NchwcTransformer",)
-"""Optimizers that make a graph for one instruction set: they store the weights in blocks as wide as this CPU's vectors.
+DISABLED_OPTIMISERS = ["WeightBiasQuantization", "NchwcTransformer"]
+"""The first quantises an fp32 convolution between two int8 ones, always with 8-bit weights; the second makes a graph
+for one instruction set: it stores the weights in blocks as wide as this CPU's vectors.
 
-Source: onnxruntime, core/optimizer/nchwc_transformer.cc.
-"""
-
-REQUANTISERS = ("WeightBiasQuantization",)
-"""Optimizers that quantise an fp32 convolution between two int8 ones, always with 8-bit weights.
-
-Source: onnxruntime, core/optimizer/qdq_transformer/weight_bias_quantization.cc.
+Source: onnxruntime, core/optimizer/qdq_transformer/weight_bias_quantization.cc and nchwc_transformer.cc.
 """
 
 
-def optimize(model: Path, output: Path, level: Level, *, portable: bool = True) -> onnx.ModelProto:
-    """Optimise a graph and read the result.
+def open_session(model: onnx.ModelProto | Path, level: str = "ENABLE_ALL", **options: Any) -> InferenceSession:
+    """Open a graph in onnxruntime on one thread, because several would sum in another order each time.
+
+    Args:
+        model: The graph, or its file.
+        level: Level of optimisation, the end of the name in `GraphOptimizationLevel`.
+        options: Further arguments of `InferenceSession`, and `output`: file that the optimised graph is written to.
+    """
+    chosen = SessionOptions()
+    chosen.intra_op_num_threads = 1
+    chosen.log_severity_level = 3
+    chosen.graph_optimization_level = getattr(GraphOptimizationLevel, f"ORT_{level}")
+    chosen.optimized_model_filepath = str(options.pop("output", ""))
+    given = str(model) if isinstance(model, Path) else model.SerializeToString()
+    return InferenceSession(given, chosen, providers=["CPUExecutionProvider"], **options)
+
+
+def optimize(model: Path, output: Path, level: str) -> onnx.ModelProto:
+    """Optimise a graph for any CPU, write it to `output` with the weights inside, and read it.
 
     Args:
         model: Path of the ONNX file.
-        output: File to write, with the weights inside.
-        level: Level of optimisation. `basic`: folds constants and batch normalisation and uses only ONNX's operators;
-            `extended`: also fuses operators to those of onnxruntime; `all`: also changes the layout.
-        portable: Whether to leave out optimisations that only this CPU's instruction set could run.
+        output: File to write.
+        level: `ENABLE_BASIC`: folds constants and batch normalisation and uses only ONNX's operators;
+            `ENABLE_EXTENDED`: also fuses operators to those of onnxruntime; `ENABLE_ALL`: also changes the layout.
 
     Raises:
         ConversionError: The graph is refused by onnxruntime.
     """
-    levels = GraphOptimizationLevel
-    options = SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    options.graph_optimization_level = {
-        "basic": levels.ORT_ENABLE_BASIC,
-        "extended": levels.ORT_ENABLE_EXTENDED,
-        "all": levels.ORT_ENABLE_ALL,
-    }[level]
-    options.optimized_model_filepath = str(output)
     try:
-        InferenceSession(
-            str(model),
-            options,
-            providers=["CPUExecutionProvider"],
-            disabled_optimizers=[*REQUANTISERS, *(LAYOUT_OPTIMISERS if portable else ())],
-        )
+        open_session(model, level, output=output, disabled_optimizers=DISABLED_OPTIMISERS)
     except Exception as error:  # onnxruntime raises its own exceptions, which share no public base class
         raise ConversionError(
             f"onnxruntime can't run the exported graph: {str(error)[:300]}", hint="set another convert.opset"
@@ -280,22 +275,22 @@ def prepare(exported: Path, *, split: bool, images: bool = True) -> onnx.ModelPr
     with tempfile.TemporaryDirectory(dir=exported.parent) as folder:
         if images:
             pool_globally(model)
-        model = _again(model, Path(folder))
+        model = _fold(model, Path(folder))
         if images and any([fold_scaling(model), project_before_pooling(model)]):
-            model = _again(model, Path(folder))
+            model = _fold(model, Path(folder))
     canonicalize(model, heads=split)
     return model
 
 
 def fuse(prepared: Path, folder: Path) -> onnx.ModelProto:
     """Return the fp32 graph with fused operators, in the standard memory layout, so that it runs on every CPU."""
-    fused = optimize(prepared, folder / "fused.onnx", "extended")
+    fused = optimize(prepared, folder / "fused.onnx", "ENABLE_EXTENDED")
     canonicalize(fused)
     return fused
 
 
-def _again(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+def _fold(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     del model.graph.value_info[:]
     path = folder / "rewritten.onnx"
     onnx.save(model, str(path))
-    return optimize(path, folder / "folded.onnx", "basic")
+    return optimize(path, folder / "folded.onnx", "ENABLE_BASIC")

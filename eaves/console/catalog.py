@@ -27,7 +27,7 @@ from eaves.base.strict_json import parse_json
 from eaves.console.backend import Backend, ModelLocation
 from eaves.console.model.words import clean_text, count_noun, describe_size
 from eaves.errors import ArtifactError, EavesError, RunError
-from trainer.data.split.splitting import HELD_OUT_FILE, HeldOutAnswer, parse_held_out
+from trainer.data.splitting import HELD_OUT_FILE, HeldOutAnswer, parse_lines
 from trainer.run.run import MANIFEST, Run, load_run
 
 KEPT_RUNS, KEPT_ARTIFACTS = 2, 8
@@ -203,7 +203,7 @@ class RunFiles:
         content = read_file(self.run.path / HELD_OUT_FILE, max_bytes=MAX_ANSWERS_BYTES)
         if content is None:
             return None
-        parsed = parse_held_out(content.decode("utf-8", "replace"), HELD_OUT_FILE)
+        parsed = parse_lines(content.decode("utf-8", "replace"), HELD_OUT_FILE, HeldOutAnswer)
         return {digest: answer for digest, answer in parsed.items() if DIGEST.fullmatch(digest)}
 
     @cached_property

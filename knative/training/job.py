@@ -36,7 +36,7 @@ from knative.resources.pod import (
 from knative.resources.workload import Workload
 from knative.settings import Faults, JobSettings, KnativeSettings
 from trainer.data.remote import redact_uri
-from trainer.lifecycle import ENDINGS
+from trainer.lifecycle import EXIT_CODES
 from trainer.settings import DataSettings, TrainSettings
 from trainer.storage import is_uri
 
@@ -269,7 +269,7 @@ def _failure_rules(codes: Sequence[int]) -> list[Manifest]:
 
     The first matching rule decides; a failure without a matching rule counts against `backoffLimit`.
     """
-    of = {action: [ending.code for ending in ENDINGS if ending.action == action] for action in ("Ignore", "FailJob")}
+    of = {action: [ending.code for ending in EXIT_CODES if ending.action == action] for action in ("Ignore", "FailJob")}
     of["FailJob"] += codes
     drained = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     rules = [

@@ -29,7 +29,7 @@ from knative.client.kinds import JOB, POD, Manifest, Object, status_of
 from knative.resources.metadata import MANAGER, RUN_LABEL
 from knative.status.conditions import condition, containers, is_true, name_of
 from knative.training.job import CONTAINER
-from trainer.lifecycle import ENDINGS
+from trainer.lifecycle import EXIT_CODES
 
 Notify = Callable[[str], object]
 POLL_S = 1.0
@@ -265,7 +265,7 @@ def explain_failure(cluster: Cluster, job: Object) -> EavesError:
 
 
 def _describe_code(code: int) -> str:
-    return next((ending.meaning for ending in ENDINGS if ending.code == code), "the reason is not known")
+    return next((ending.meaning for ending in EXIT_CODES if ending.code == code), "the reason is not known")
 
 
 def _hint(reason: str, name: str, cluster: Cluster) -> str:

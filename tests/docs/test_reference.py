@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from trainer.lifecycle import ENDINGS
+from trainer.lifecycle import EXIT_CODES
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,6 +49,6 @@ def test_every_page_of_docs_is_reachable_from_a_folder_listing_in_order() -> Non
 
 def test_the_training_page_shows_every_exit_code() -> None:
     page = (ROOT / "docs/01-training.md").read_text()
-    for ending in ENDINGS:
+    for ending in EXIT_CODES:
         action = f"`{ending.action}` " if ending.action else ""
         assert f"| {ending.code} | {ending.meaning} | {action}|" in page

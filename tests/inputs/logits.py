@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer.evaluation.metrics import softmax
+from trainer.calibration import softmax
 
 Floats = npt.NDArray[Any]
 Labels = npt.NDArray[np.int64]

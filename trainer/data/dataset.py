@@ -22,11 +22,11 @@ from eaves.errors import DatasetError, ImageError
 from eaves.images.pixels import decode
 from eaves.media_type import UNKNOWN, sniff
 from eaves.resource_limits import count_usable_cpus
+from trainer.data import near_duplicates
+from trainer.data.groups import COPIES, find_time, group_copies, parse_group_by, propose_group_by
 from trainer.data.listing import DataFault, LabelledImage, Listing, Split, check_labels, in_two_classes, load_listing
 from trainer.data.remote import ARCHIVES, mirror, unpack_once
-from trainer.data.split import near_duplicates
-from trainer.data.split.groups import COPIES, CopyGroups, find_time, group_copies, parse_group_by, propose_group_by
-from trainer.data.split.splitting import SplitEntry, assign_sides
+from trainer.data.splitting import SplitEntry, assign_sides
 from trainer.progress import SILENT, TrainingProgress
 from trainer.settings import DataSettings
 from trainer.storage import is_uri
@@ -43,37 +43,13 @@ def is_imbalanced(counts: Iterable[int]) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
-    """One labelled image.
-
-    Attributes:
-        path: Path of the file.
-        label: Index into the dataset's labels.
-        digest: sha256 of the file's bytes, hex.
-        split: Side of the split: trained on (`train`) or held out (`val`).
-        group: Name of the group that stays on one side; empty when the image is in none.
-    """
-
-    path: Path
-    label: int
-    digest: str
-    split: Split
-    group: str = ""
-
-    @property
-    def group_name(self) -> str:
-        """Name of the image's group; an image in none is a group of its own."""
-        return self.group or self.digest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """Labelled images, split into training and validation.
 
     Attributes:
         root: Local folder that holds the images.
-        labels: Class names, sorted; an example's label is an index into them.
-        examples: The images, in order of class and path.
+        labels: Class names, sorted; the numbers of classes elsewhere are indices into them.
+        examples: The images, in order of class and path, without their fingerprints; each has a side.
         faults: Faults of the files that are left out.
         broken: Faults of files among the examples that can't be decoded.
         declared: Whether the data declare the split.
@@ -89,7 +65,7 @@ class Dataset:
 
     root: Path
     labels: tuple[str, ...]
-    examples: tuple[Example, ...]
+    examples: tuple[LabelledImage, ...]
     faults: tuple[DataFault, ...]
     declared: bool
     broken: tuple[DataFault, ...] = ()
@@ -102,11 +78,20 @@ class Dataset:
     def counts(self, split: Split) -> dict[str, int]:
         """Return the name of each class and its number of examples on one side."""
         count = Counter(example.label for example in self.examples if example.split == split)
-        return {name: count[index] for index, name in enumerate(self.labels)}
+        return {name: count[name] for name in self.labels}
 
     def rows(self, split: Split) -> npt.NDArray[np.int64]:
         """Return the positions of one side's examples."""
         return np.array([row for row, item in enumerate(self.examples) if item.split == split], np.int64)
+
+    def on(self, split: Split) -> list[LabelledImage]:
+        """Return one side's examples."""
+        return [example for example in self.examples if example.split == split]
+
+    def truth(self, examples: Iterable[LabelledImage]) -> npt.NDArray[np.int64]:
+        """Return the index of each example's class, (N,)."""
+        index = {name: number for number, name in enumerate(self.labels)}
+        return np.array([index[example.label] for example in examples], np.int64)
 
     @property
     def is_balanced(self) -> bool:
@@ -139,13 +124,13 @@ class Dataset:
 
     def digest(self) -> str:
         """Return the sha256 of contents, labels and sides of the examples, hex; file names don't count."""
-        lines = sorted(f"{item.digest} {item.split} {self.labels[item.label]}\n" for item in self.examples)
+        lines = sorted(f"{item.digest} {item.split} {item.label}\n" for item in self.examples)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def split_entries(self) -> list[SplitEntry]:
         """Return one entry for each example; together they are the content of the run's `split.jsonl`."""
         return [
-            SplitEntry(digest=item.digest, label=self.labels[item.label], split=item.split, group=item.group)
+            SplitEntry(digest=item.digest, label=item.label, split=item.split or "train", group=item.group)
             for item in self.examples
         ]
 
@@ -156,7 +141,7 @@ class Dataset:
             DatasetError: A class or the validation side has no images left.
         """
         gone = {fault.file for fault in faults}
-        kept = tuple(item for item in self.examples if str(item.path.relative_to(self.root)) not in gone)
+        kept = tuple(item for item in self.examples if item.name not in gone)
         lookalikes = self.lookalikes & {item.digest for item in kept}
         left = replace(self, examples=kept, faults=(*self.faults, *faults), lookalikes=lookalikes)
         _check_sides(left)
@@ -227,17 +212,14 @@ def scan(
             classes, or nothing to validate on.
     """
     listing, images, faults = read_images(path, progress)
-    copied = group_images(images, listing.labels, near_copies, progress)
+    copied = group_copies(images, near_copies, progress)
     names, by_person = _group_names(images, copied.groups, group_by)
+    images = [replace(image, group=name) for image, name in zip(images, names, strict=True)]
     notes = [describe_black(images), "" if group_by else copied.note]
     if listing.declared:
         sides = [image.split or "train" for image in images]
     else:
-        entries = [
-            SplitEntry(digest=image.digest, label=image.label, group=name)
-            for image, name in zip(images, names, strict=True)
-        ]
-        sides, parted = assign_sides(entries, fraction=val_fraction, seed=seed, known=known or {})
+        sides, parted = assign_sides(images, fraction=val_fraction, seed=seed, known=known or {})
         if parted:
             groups_are = "1 group are" if len(parted) == 1 else f"{len(parted)} groups are"
             notes.append(
@@ -246,13 +228,8 @@ def scan(
                 "may be overestimated"
             )
         if not group_by:
-            notes.append(
-                propose_groups(images, [name or image.digest for name, image in zip(names, images, strict=True)])
-            )
-    examples = [
-        Example(path=image.path, label=listing.labels.index(image.label), digest=image.digest, split=side, group=name)
-        for image, side, name in zip(images, sides, names, strict=True)
-    ]
+            notes.append(propose_group_by(images, [image.group_name for image in images]))
+    examples = [replace(image, split=side, look=None) for image, side in zip(images, sides, strict=True)]
     # With `similar`, images of a class that look alike are in one group already.
     alike = [] if by_person or (near_copies == "similar" and not listing.declared) else copied.alike
     lookalikes = _find_lookalikes(examples, [*copied.copies, *alike], declared=listing.declared)
@@ -300,7 +277,9 @@ def _group_names(
     return [key or name for key, name in zip(keys, names, strict=True)], frozenset(key for key in keys if key)
 
 
-def _find_lookalikes(examples: Sequence[Example], alike: Sequence[Sequence[int]], *, declared: bool) -> frozenset[str]:
+def _find_lookalikes(
+    examples: Sequence[LabelledImage], alike: Sequence[Sequence[int]], *, declared: bool
+) -> frozenset[str]:
     """Return the digests of the held-out images that are in one set with a training image, as `Dataset` defines them.
 
     Args:
@@ -423,20 +402,6 @@ def drop_repeats(
             repeats.append((first.name, item.name))
         faults.append(DataFault(file=item.name, reason=f"it has the same bytes as {first.name}"))
     return list(known.values()), repeats
-
-
-def group_images(
-    images: Sequence[LabelledImage], labels: Sequence[str], near_copies: str, progress: TrainingProgress
-) -> CopyGroups:
-    """Group the images that look alike, and the copies of one photo; `labels` are all class names."""
-    looks, digests = [image.look for image in images], [image.digest for image in images]
-    return group_copies(looks, digests, [labels.index(image.label) for image in images], near_copies, progress)
-
-
-def propose_groups(images: Sequence[LabelledImage], groups: Sequence[str]) -> str:
-    """Return a sentence that proposes a value of `data.group_by`, or an empty text; `groups` are named without it."""
-    below, labels = [image.below for image in images], [image.label for image in images]
-    return propose_group_by(below, labels, [image.taken for image in images], groups)
 
 
 def describe_black(images: Sequence[LabelledImage]) -> str:

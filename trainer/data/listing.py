@@ -23,12 +23,12 @@ from eaves.errors import DatasetError
 from eaves.media_type import SUFFIXES, UNSUPPORTED_SUFFIXES
 
 if TYPE_CHECKING:
-    from trainer.data.split.near_duplicates import ImageFingerprint
+    from trainer.data.near_duplicates import ImageFingerprint
 
 Split = Literal["train", "val"]
 DECLARED = ("train", "val")
 MANIFEST_SUFFIX = ".csv"
-NAMED = 5
+MAX_NAMED = 5
 """Maximum number of images or of lines that an error names; the others are only counted."""
 
 LOOSE = "the file is beside the class folders and not in one of them"
@@ -70,7 +70,7 @@ class LabelledImage:
 
     path: Path
     label: str
-    below: PurePosixPath
+    below: PurePosixPath = field(default_factory=PurePosixPath)
     split: Split | None = None
     columns: Mapping[str, str] = field(default_factory=dict, compare=False)
     name: str = ""
@@ -161,8 +161,8 @@ def check_labels(listing: Listing) -> None:
 
 def in_two_classes(pairs: Sequence[tuple[str, str]]) -> DatasetError:
     """Return the error about images that are in two classes: for each, two files of the same bytes."""
-    shown = "; ".join(f"{first} and {second}" for first, second in pairs[:NAMED])
-    more = f"; and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
+    shown = "; ".join(f"{first} and {second}" for first, second in pairs[:MAX_NAMED])
+    more = f"; and {len(pairs) - MAX_NAMED} more" if len(pairs) > MAX_NAMED else ""
     hint = "leave each image in one class only; `eaves data check` finds copies"
     return DatasetError(f"the same image is in two classes ({len(pairs)} times): {shown}{more}", hint=hint)
 
@@ -180,7 +180,7 @@ def check_not_loose(listing: Listing) -> None:
         raise DatasetError(f"{loose} images lie directly in {listing.root}, not in the folder of a class", hint=hint)
 
 
-SHOWN = 3
+MAX_SHOWN = 3
 """Number of file names that a log line shows; the report lists all of them."""
 _GENERAL = (
     (r"it has the same bytes as .*", "it has the same bytes as another file"),
@@ -227,8 +227,8 @@ def log_not_used(faults: Iterable[DataFault]) -> None:
 def render_not_used(faults: Iterable[DataFault]) -> Iterator[str]:
     """Yield one line for each reason why files are not used, with the number of files and the first names."""
     for cause in group_by_cause(faults):
-        many, shown = len(cause.files), ", ".join(cause.files[:SHOWN])
-        more = f" and {many - SHOWN} more" if many > SHOWN else ""
+        many, shown = len(cause.files), ", ".join(cause.files[:MAX_SHOWN])
+        more = f" and {many - MAX_SHOWN} more" if many > MAX_SHOWN else ""
         yield f"{many} {'file is' if many == 1 else 'files are'} not used: {cause.reason}: {shown}{more}"
 
 
@@ -384,8 +384,10 @@ def parse_manifest(file: Path) -> dict[str, tuple[int, LabelledImage]]:
     if missing and len(missing) < len(rows):
         wrong.append(f"line {missing[0]} has no split, but other lines have one")
     if wrong:
-        more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
-        raise DatasetError(f"{file.name}: {'; '.join(wrong[:NAMED])}{more}", hint="correct these lines of the manifest")
+        more = f"; and {len(wrong) - MAX_NAMED} more" if len(wrong) > MAX_NAMED else ""
+        raise DatasetError(
+            f"{file.name}: {'; '.join(wrong[:MAX_NAMED])}{more}", hint="correct these lines of the manifest"
+        )
     return rows
 
 

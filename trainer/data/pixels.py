@@ -1,6 +1,6 @@
 """Decodes examples to pixels with the recipe that serving uses, and makes variants of them (augmentation).
 
-A training on pixels decodes every image once at the beginning. Up to `KEPT_BYTES` of decoded pixels are kept in a
+A training on pixels decodes every image once at the beginning. Up to `MAX_KEPT_BYTES` of decoded pixels are kept in a
 temporary file; any further image is decoded again whenever it is read. Memory does not grow with the number of images,
 and disk use does not exceed that file. Variants are the same on every machine and in every training: only the seed, the
 image's digest and the variant's number decide. They are made of the recipe's tensor, and never in serving.
@@ -24,18 +24,18 @@ from eaves.errors import DatasetError, ImageError
 from eaves.images.pixels import Pixels
 from eaves.recipe import Recipe
 from eaves.resource_limits import count_usable_cpus
-from trainer.data.dataset import Example
+from trainer.data.listing import LabelledImage
 from trainer.progress import Step, TrainingProgress
 
-KEPT_BYTES = 2 * 2**30
+MAX_KEPT_BYTES = 2 * 2**30
 """Maximum size of the decoded pixels on disk in bytes: 8,000 images of 299x299 pixels, or 43,000 of 128x128. Reading
 the pixels of an image from disk takes tens of microseconds; decoding a photo takes some milliseconds."""
-LEFT_FREE_BYTES = 2**30
+MIN_FREE_BYTES = 2**30
 """Bytes of the disk that the pixels leave free for features, checkpoints and the run, which a training needs."""
 _CHUNK = 64
 
 
-def read_tensor(example: Example, recipe: Recipe) -> Pixels:
+def read_tensor(example: LabelledImage, recipe: Recipe) -> Pixels:
     """Decode an image, (H, W, 3), whose file must have the bytes that it had when the dataset was read.
 
     Raises:
@@ -57,12 +57,12 @@ def read_tensor(example: Example, recipe: Recipe) -> Pixels:
 
 @contextmanager
 def open_pixels(
-    examples: Sequence[Example],
+    examples: Sequence[LabelledImage],
     recipe: Recipe,
     progress: TrainingProgress,
     *,
     folder: Path | None = None,
-    kept_bytes: int = KEPT_BYTES,
+    kept_bytes: int = MAX_KEPT_BYTES,
 ) -> Iterator[PixelRows]:
     """Decode every image once, and yield the pixels.
 
@@ -97,17 +97,22 @@ class PixelRows:
         recipe: Recipe that turns an image's bytes into pixels.
         pool: Thread pool that decodes images.
         file: Temporary file for the first rows.
-        max_bytes: Maximum size of the file; less where the disk has less than that and `LEFT_FREE_BYTES`.
+        max_bytes: Maximum size of the file; less where the disk has less than that and `MIN_FREE_BYTES`.
     """
 
     def __init__(
-        self, examples: Sequence[Example], recipe: Recipe, pool: ThreadPoolExecutor, file: IO[bytes], max_bytes: int
+        self,
+        examples: Sequence[LabelledImage],
+        recipe: Recipe,
+        pool: ThreadPoolExecutor,
+        file: IO[bytes],
+        max_bytes: int,
     ) -> None:
         self._examples, self._recipe, self._pool, self._file = examples, recipe, pool, file
         self._shape = (recipe.height, recipe.width, 3)
         self._row_bytes = int(np.prod(self._shape, dtype=np.int64))
         disk = os.fstatvfs(file.fileno())
-        free_bytes = max(0, disk.f_bavail * disk.f_frsize - LEFT_FREE_BYTES)
+        free_bytes = max(0, disk.f_bavail * disk.f_frsize - MIN_FREE_BYTES)
         self._kept = min(max_bytes, free_bytes) // self._row_bytes
 
     def keep(self, step: Step) -> None:

@@ -40,7 +40,7 @@ from trainer.storage import open_filesystem, translated
 
 SCHEMES = ("s3", "gs", "http", "https", "file")
 """Supported URI schemes. Other protocols of fsspec, and chains of protocols (`zip::http://...`), are refused."""
-PARALLEL = 16
+MAX_DOWNLOADS = 16
 """Number of parallel downloads; images are small, so most of the time is spent waiting for the first byte."""
 ATTEMPTS = 4
 """Maximum number of attempts to download a file, with pauses of one, two and four seconds between them, so that one
@@ -78,7 +78,7 @@ def mirror(
         DatasetError: The URI holds nothing or can't be used.
         StorageError: The URI can't be reached or read.
     """
-    place = _Place(uri, cache, progress, attempts)
+    place = _Mirror(uri, cache, progress, attempts)
     if place.name.lower().endswith(ARCHIVES):
         return place.fetch_itself(), ()
     if place.name.lower().endswith(MANIFEST_SUFFIX):
@@ -100,10 +100,10 @@ def mirror_file(uri: str, cache: Path, progress: TrainingProgress, *, attempts: 
         DatasetError: The URI holds nothing or can't be used.
         StorageError: The URI can't be reached or read.
     """
-    return _Place(uri, cache, progress, attempts).fetch_itself()
+    return _Mirror(uri, cache, progress, attempts).fetch_itself()
 
 
-class _Place:
+class _Mirror:
     """A URI, the remote filesystem that its files are downloaded from, and their local mirror below `cache`."""
 
     def __init__(self, uri: str, cache: Path, progress: TrainingProgress, attempts: int) -> None:
@@ -178,7 +178,7 @@ class _Place:
                 if is_file(self.folder / name):
                     (self.folder / name).unlink()
 
-        with self._progress.phase("Downloading", len(wanted)) as step, ThreadPoolExecutor(PARALLEL) as pool:
+        with self._progress.phase("Downloading", len(wanted)) as step, ThreadPoolExecutor(MAX_DOWNLOADS) as pool:
             try:
                 for _ in pool.map(one, wanted):
                     step()
@@ -193,7 +193,15 @@ class _Place:
         part = self.folder.parent / "parts" / hashlib.sha256(name.encode()).hexdigest()
         for folder in (part.parent, target.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        self._retried(path, lambda: self._download(path, part, info.get("size")))
+
+        def download() -> None:
+            self._files.get_file(path, str(part))
+            got, size = part.stat().st_size, info.get("size")
+            if size is not None and got != size:
+                message = f"{redact_uri(path)}: the download ended after {got} of {size} bytes"
+                raise StorageError(message, hint="try again")
+
+        self._retried(path, download)
         part.replace(target)
         with self._lock, self._log.open("a", encoding="utf-8") as log:
             log.write(json.dumps({"file": name, "version": version}) + "\n")
@@ -209,12 +217,6 @@ class _Place:
                 if self._backoff.exhausted(failures):
                     raise
                 time.sleep(self._backoff.pause_s(failures))
-
-    def _download(self, path: str, part: Path, size: int | None) -> None:
-        self._files.get_file(path, str(part))
-        got = part.stat().st_size
-        if size is not None and got != size:
-            raise StorageError(f"{redact_uri(path)}: the download ended after {got} of {size} bytes", hint="try again")
 
 
 @contextmanager

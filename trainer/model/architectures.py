@@ -18,7 +18,7 @@ import numpy.typing as npt
 from trainer.model.efficientnet_lite import LITE0_WEIGHTS, PackagedWeights, build_efficientnet_lite0
 
 AUTO = "auto"
-"""Value of `train.arch` that compares all architectures whose weights this machine has (`trainer.selection`)."""
+"""Value of `train.arch` that compares all architectures whose weights this machine has (`trainer.model.selector`)."""
 PRETRAINED, SMALL = "efficientnet_lite0", "small_cnn"
 """Architecture with installed pretrained weights, which is also the default of `train.arch`; and the one that `auto`
 takes where there are no pretrained weights."""

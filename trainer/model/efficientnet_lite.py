@@ -14,7 +14,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -170,23 +170,17 @@ _DTYPES = {"FloatStorage": "<f4", "LongStorage": "<i8"}
 """Name of each kind of storage in `torch` to the type of its elements; the file has no other kinds."""
 
 
-class _TensorReference(NamedTuple):
-    """A tensor as a part of a storage, (type, key) of which are given; `offset` and `stride` count elements."""
-
-    storage: tuple[str, str]
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-
-
 class _Unpickler(pickle.Unpickler):
-    """An unpickler that builds texts, numbers, tuples, lists and dictionaries, and references to tensors."""
+    """An unpickler that builds texts, numbers, tuples, lists and dictionaries, and references to tensors.
+
+    A reference is the (type, key) of its storage, and offset, size and stride, which count elements.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return lambda *parts: _TensorReference(*parts[:4])
+            return lambda *parts: parts[:4]
         if module == "torch" and name in _DTYPES:
             return _DTYPES[name]
         raise pickle.UnpicklingError(f"it names {module[:80]}.{name[:80]}")
@@ -219,17 +213,15 @@ def load_tensors(path: Path, *, sha256: str) -> dict[str, Tensor]:
         raise ValueError(f"{path.name} has the SHA-256 {found}, not {sha256}")
     stream = BytesIO(content)
     _magic, _version, _system, named, keys = (_Unpickler(stream).load() for _ in range(5))
-    dtypes = dict(tensor.storage[::-1] for tensor in named.values())
+    dtypes = dict(storage[::-1] for storage, *_ in named.values())
     storages, start = {}, stream.tell()
     for key in keys:
         count = int.from_bytes(content[start : start + 8], "little")
         storages[key] = np.frombuffer(content, dtypes[key], count, start + 8)
         start += 8 + storages[key].nbytes
-    return {name: _view(tensor, storages[tensor.storage[1]]) for name, tensor in named.items()}
-
-
-def _view(tensor: _TensorReference, elements: Tensor) -> Tensor:
-    """Return the tensor as a view of its storage's elements; it may be transposed."""
-    width = elements.itemsize
-    strides = tuple(step * width for step in tensor.stride)
-    return np.ndarray(tensor.size, elements.dtype, elements, tensor.offset * width, strides)
+    tensors: dict[str, Tensor] = {}
+    for name, ((_, key), offset, size, stride) in named.items():  # a view of the storage, which may be transposed
+        elements = storages[key]
+        strides = tuple(step * elements.itemsize for step in stride)
+        tensors[name] = np.ndarray(size, elements.dtype, elements, offset * elements.itemsize, strides)
+    return tensors

@@ -34,7 +34,7 @@ def build_backbone(settings: TrainSettings) -> Any:
     # same weight names.
     keras.backend.clear_session()
     keras.utils.set_random_seed(settings.seed)
-    backbone = _load_backbone(settings, settings.side)
+    backbone = _load_backbone(settings)
     backbone.trainable = not settings.frozen
     return backbone
 
@@ -59,8 +59,13 @@ def build_model(settings: TrainSettings, classes: int, backbone: Any = None) -> 
     factors, offsets = (values if len(values) > 1 else values[0] for values in (scale.factors(), scale.offsets()))
     scaled = keras.layers.Rescaling(factors, offsets, name="scaling")(image)
     logits = keras.layers.Dense(classes, name="head")(backbone(scaled))
-    temperature = _build_temperature()
-    probabilities = keras.layers.Softmax(name="probabilities")(temperature(logits))
+    # This layer subtracts mean i from the logit of class i and divides by the square root of variance i: every variance
+    # is the temperature T squared, and mean i is -T times the prior correction of class i. A vector stays a weight of
+    # the head when the model is converted; a scalar would become a constant of the graph, so each new head would change
+    # the graph's bytes. Normalization is the layer of Keras that divides by weights without an epsilon, so model.keras
+    # opens without the code of Eaves. EinsumDense would work too, but tf2onnx names its nodes after addresses.
+    scaled_logits = keras.layers.Normalization(name="head_temperature")(logits)
+    probabilities = keras.layers.Softmax(name="probabilities")(scaled_logits)
     model = keras.Model(image, {"logits": logits, "probabilities": probabilities}, name=settings.arch)
     set_calibration(model, 1.0)
     return model
@@ -119,27 +124,13 @@ def save_saved_model(model: Any, path: Path) -> None:
     tf.saved_model.save(module, str(path), signatures={"serving_default": serve})
 
 
-def _build_temperature() -> Any:
-    """Build the layer that divides the logits by the temperature T and adds the prior correction.
-
-    It is a Normalization layer, which subtracts mean i from the logit of class i and divides by the square root of
-    variance i; every variance is T squared, and mean i is -T times the prior correction of class i.
-
-    A vector stays a weight of the head when the model is converted. A scalar would become a constant of the graph, so
-    each new head would change the graph's bytes. Normalization is the layer of Keras that divides by weights without an
-    epsilon, so model.keras opens without the code of Eaves. EinsumDense would work too, but tf2onnx names its nodes
-    after addresses.
-    """
-    return keras.layers.Normalization(name="head_temperature")
-
-
-def _load_backbone(settings: TrainSettings, size: int) -> Any:
+def _load_backbone(settings: TrainSettings) -> Any:
     kind, build = settings.weights_kind, settings.architecture.build
     start = {"none": None, "imagenet": "imagenet", "file": settings.weights}[kind]
     if kind == "file" and not Path(settings.weights).is_file():
         raise _weights_error(settings, "the file does not exist", "name a Keras weights file, imagenet or none")
     try:
-        backbone = build(start, size)
+        backbone = build(start, settings.side)
     except (OSError, ValueError, KeyError) as error:
         hint = f"use weights of {settings.arch} saved without its top (`include_top=False`)"
         if (packaged := settings.architecture.packaged) is not None:

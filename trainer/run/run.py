@@ -35,17 +35,17 @@ from eaves.base.files import rename_durably
 from eaves.base.locks import unfinished_folder, unfinished_path
 from eaves.errors import ArtifactError, RunError
 from eaves.recipe import Recipe, parse_recipe
-from trainer.data.split.splitting import CONFIG, SPLIT_FILE, SplitEntry, find_trained, parse_split
-from trainer.evaluation import MEAN_RECALL
+from trainer.data.splitting import CONFIG, find_trained, load_split
+from trainer.run import MEAN_RECALL
 
 SCHEMA_VERSION = 1
 MANIFEST = "run.json"
 WORK, CHECKPOINTS = "run", "checkpoints"
-TAKEN = "name another directory for the run, or remove the existing one"
+TAKEN_HINT = "name another directory for the run, or remove the existing one"
 """Hint of the errors about a directory that holds something already."""
 LATEST = "latest.npz"
 """Name of the newest checkpoint, in `CHECKPOINTS`."""
-_AGAIN = "train the model again, or copy the whole run again"
+_REPAIR_HINT = "train the model again, or copy the whole run again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +69,10 @@ class Run:
         dataset: Digest, split and counts of the dataset.
         data_faults: Faults of the dataset's files, each with its `file`, `reason` and whether the file was `used`.
         val_accuracy: Accuracy on the held-out images, 0 to 1.
-        verdict: Verdict on the model, the fields of `trainer.evaluation.model_quality.ModelQuality`.
-        calibration: Temperature of the logits and its reason, the result of `trainer.evaluation.metrics.calibrate`.
+        verdict: Verdict on the model, the fields of `trainer.run.model_quality.ModelQuality`.
+        calibration: Temperature of the logits and its reason, the result of `trainer.calibration.calibrate`.
         selection: Input size and pixel scale that the training began with, the result of
-            `trainer.selection.selector.ModelSelection.to_dict`.
+            `trainer.model.selector.ModelSelection.to_dict`.
         head: How the head was fitted, as text; empty if it was trained with the whole network.
         versions: Versions of Python and of every installed distribution.
         files: Relative path of every file but run.json, to its `sha256` and `size_bytes`.
@@ -125,15 +125,6 @@ class Run:
             for name, item in listed.items()
         )
 
-    def split(self) -> dict[str, SplitEntry]:
-        """Load the label, side and group of each image by its digest.
-
-        Raises:
-            RunError: `split.jsonl` can't be read.
-        """
-        file = self.path / SPLIT_FILE
-        return parse_split(file.read_text(encoding="utf-8"), str(file))
-
     def metrics(self) -> dict[str, Any]:
         """Load the results on the held-out images from metrics.json."""
         values: dict[str, Any] = json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
@@ -165,9 +156,9 @@ def open_run(path: Path) -> Run:
     for name, entry in run.files.items():
         file = path / name
         if not file.is_file():
-            raise RunError(f"the run in {path} is not complete: {name} is missing", hint=_AGAIN)
+            raise RunError(f"the run in {path} is not complete: {name} is missing", hint=_REPAIR_HINT)
         if file.stat().st_size != entry["size_bytes"] or file_digest(file) != entry["sha256"]:
-            raise RunError(f"the run in {path} is damaged: {name} has changed since it was written", hint=_AGAIN)
+            raise RunError(f"the run in {path} is damaged: {name} has changed since it was written", hint=_REPAIR_HINT)
     return run
 
 
@@ -194,7 +185,7 @@ def load_run(path: Path) -> Run:
     except ArtifactError as error:
         raise RunError(f"{manifest}: {error.message}", hint=error.hint) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RunError(f"{manifest} can't be read: {error}", hint=_AGAIN) from error
+        raise RunError(f"{manifest} can't be read: {error}", hint=_REPAIR_HINT) from error
 
 
 def load_trained_on(path: Path) -> frozenset[str]:
@@ -203,7 +194,7 @@ def load_trained_on(path: Path) -> frozenset[str]:
     Raises:
         RunError: There is no run, or it is damaged.
     """
-    return find_trained(open_run(path).split())
+    return find_trained(load_split(open_run(path).path))
 
 
 def render_json(values: Any) -> bytes:
@@ -218,7 +209,7 @@ def check_output(output: Path) -> None:
         RunError: The output holds something else.
     """
     if output.exists() and not (output / MANIFEST).is_file() and (not output.is_dir() or any(output.iterdir())):
-        raise RunError(f"{output} exists and is not a run", hint=TAKEN)
+        raise RunError(f"{output} exists and is not a run", hint=TAKEN_HINT)
 
 
 @contextmanager
@@ -234,7 +225,7 @@ def new_run(output: Path) -> Iterator[Path]:
     output = output.absolute()
     check_output(output)
     if (output / MANIFEST).is_file():
-        raise RunError(f"{output} exists and holds a run", hint=TAKEN)
+        raise RunError(f"{output} exists and holds a run", hint=TAKEN_HINT)
     busy = RunError(
         f"another process is writing {output}", hint="wait until it has finished, or name another directory for the run"
     )

@@ -18,12 +18,12 @@ from typing import Any, Protocol
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import RunError
-from trainer.data.split.splitting import CONFIG
+from trainer.data.splitting import CONFIG
 from trainer.progress import SILENT, TrainingProgress
 from trainer.run.run import (
     CHECKPOINTS,
     MANIFEST,
-    TAKEN,
+    TAKEN_HINT,
     Run,
     build_name,
     check_output,
@@ -63,12 +63,12 @@ class RunLocation:
         built = manifest.is_file() and find_fingerprint(manifest.read_bytes()) == fingerprint
         if self.uri is None:
             if manifest.is_file() and not built:
-                raise RunError(taken, hint=TAKEN)
+                raise RunError(taken, hint=TAKEN_HINT)
             return open_run(self.local) if built else None
         store = open_store(self.uri)
         if store.exists(MANIFEST):
             if find_fingerprint(store.read(MANIFEST)) != fingerprint:
-                raise RunError(taken, hint=TAKEN)
+                raise RunError(taken, hint=TAKEN_HINT)
             return fetch_run(store, self.local)
         if built:  # the process was killed before or during the upload
             run = open_run(self.local)
@@ -88,10 +88,6 @@ class RunLocation:
     def beside(self) -> FileStore:
         """Return the storage of the folder or URI above this run, in which other runs may be."""
         return open_store(self.uri.rpartition("/")[0] if self.uri else self.local.parent)
-
-    def features(self, wanted: str) -> FileStore:
-        """Return the storage of cached features: `wanted`, a folder or URI, or the default if that is empty."""
-        return open_store(wanted or self.cache / FEATURES)
 
     def finish(self, run: Run) -> None:
         """Upload the run when it has a URI; then remove its checkpoints there."""
@@ -120,7 +116,7 @@ def build_location(output: str | Path, cache: Path | None) -> RunLocation:
     return RunLocation(local=kept / "runs" / folder / build_name(uri.rpartition("/")[2]), cache=kept, uri=uri)
 
 
-AT_ONCE = 8
+MAX_TRANSFERS = 8
 """Maximum number of files that are transferred at the same time."""
 
 
@@ -194,7 +190,7 @@ def find_fingerprint(manifest: bytes) -> str | None:
 
 
 def _each(names: list[str], action: Callable[[str], None]) -> None:
-    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+    with ThreadPoolExecutor(max_workers=MAX_TRANSFERS) as pool:
         for _ in pool.map(action, names):
             pass
 

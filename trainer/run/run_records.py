@@ -19,18 +19,20 @@ import numpy as np
 
 from eaves.artifact.store import file_digest
 from eaves.resource_limits import count_usable_cpus
-from trainer.data.dataset import Dataset, Example
-from trainer.data.split.splitting import CONFIG, HELD_OUT_FILE, SPLIT_FILE, HeldOutAnswer, render_lines
-from trainer.evaluation.metrics import measure_quality, prior_correction, softmax, summarize
-from trainer.evaluation.model_quality import describe_trained, rate_model
-from trainer.report.report import build_report
+from trainer.calibration import prior_correction, softmax
+from trainer.data.dataset import Dataset
+from trainer.data.listing import LabelledImage
+from trainer.data.splitting import CONFIG, HELD_OUT_FILE, SPLIT_FILE, HeldOutAnswer, render_lines
+from trainer.model.candidates import INFLATION
+from trainer.model.checkpoint import TrainingIdentity
+from trainer.run.metrics import measure_quality, summarize
+from trainer.run.model_quality import describe_trained, rate_model
+from trainer.run.report import build_report
 from trainer.run.run import render_json
-from trainer.selection.candidates import INFLATION
 from trainer.settings import DataSettings, TrainSettings
-from trainer.training.checkpoint import TrainingIdentity
 
 if TYPE_CHECKING:
-    from trainer.training.fit import TrainingResult, TrainingTask
+    from trainer.model.fit import TrainingResult, TrainingTask
 
 NOT_DECIDING = ("checkpoint_s", "cache", "weights", "split", "usable_accuracy")
 """Settings that are left out when two trainings are compared. They don't change the trained model, or (`weights`,
@@ -39,10 +41,10 @@ NOT_DECIDING = ("checkpoint_s", "cache", "weights", "split", "usable_accuracy")
 
 PACKAGES = ("eaves", "trainer")
 """Python packages of Eaves whose code a training executes."""
-PER_CLASS = 4
-"""Maximum number of images of each class; it is reduced, but not below 1, if all classes together exceed `AT_MOST`."""
-AT_MOST = 64
-"""Maximum number of images of all classes together; with more than `AT_MOST` classes, each class has one image."""
+MAX_PER_CLASS = 4
+"""Maximum number of images of each class; it is reduced, but not below 1, for `MAX_SAMPLES` in all."""
+MAX_SAMPLES = 64
+"""Maximum number of images of all classes together; with more classes than this, each class has one image."""
 
 
 class PhaseTimer:
@@ -85,22 +87,6 @@ def describe_weights(settings: TrainSettings) -> dict[str, str]:
     return {"kind": kind, "file": path.name, "file_sha256": digest, **known}
 
 
-def summarize_cross_validation(dataset: Dataset, predicted: Mapping[str, int]) -> dict[str, Any]:
-    """Return the result of `summarize` for the images that nested cross-validation predicted, with its interval.
-
-    Args:
-        dataset: The images.
-        predicted: Index of the class that each image got, by the image's digest.
-    """
-    examples = [example for example in dataset.examples if example.digest in predicted]
-    truth = np.array([example.label for example in examples], np.int64)
-    answers = np.array([predicted[example.digest] for example in examples], np.int64)
-    groups = [example.group_name for example in examples]
-    return summarize(
-        truth, answers, dataset.labels, groups=groups, is_balanced=dataset.is_balanced, inflation=INFLATION
-    )
-
-
 def write_records(
     work: Path,
     name: str,
@@ -125,9 +111,9 @@ def write_records(
     from trainer.model import keras_model as models
 
     dataset, model, label_weights = task.dataset, task.model, task.dataset.label_weights()
-    held_out = [example for example in dataset.examples if example.split == "val"]
+    held_out = dataset.on("val")
     measured = measure_quality(
-        np.array([example.label for example in held_out], np.int64),
+        dataset.truth(held_out),
         fitted.val_logits,
         dataset.labels,
         label_weights=label_weights,
@@ -136,7 +122,15 @@ def write_records(
     )
     # A split that the data declare with the same pictures on both sides is a fault that a person must mend.
     if task.selection.predicted and not (dataset.declared and dataset.lookalikes):
-        measured["cross_validation"] = summarize_cross_validation(dataset, task.selection.predicted)
+        crossed = [example for example in dataset.examples if example.digest in task.selection.predicted]
+        measured["cross_validation"] = summarize(
+            dataset.truth(crossed),
+            np.array([task.selection.predicted[example.digest] for example in crossed], np.int64),
+            dataset.labels,
+            groups=[example.group_name for example in crossed],
+            is_balanced=dataset.is_balanced,
+            inflation=INFLATION,
+        )
     bias = prior_correction(label_weights)
     models.set_calibration(model, measured["temperature"], bias)
     with clock.phase("save"):
@@ -148,8 +142,8 @@ def write_records(
     answers = [
         HeldOutAnswer(
             digest=image.digest,
-            file=image.path.relative_to(dataset.root).as_posix(),
-            label=dataset.labels[image.label],
+            file=image.name,
+            label=image.label,
             predicted=dataset.labels[best],
             score=float(of_image[best]),
             group=image.group,
@@ -178,6 +172,7 @@ def _describe_run(name: str, task: TrainingTask, fitted: TrainingResult, measure
     """Return the content of run.json except for what only Keras knows and the list of files."""
     settings, dataset, identity = task.settings, task.dataset, task.checkpoints.identity
     epochs, rate = settings.schedule()
+    distributions = ((one.metadata["Name"].lower(), one.version) for one in metadata.distributions())
     crossed = measured.get("cross_validation")
     quality = rate_model(crossed or measured, usable_accuracy=settings.usable_accuracy)
     verdict = describe_trained(quality, arch=settings.arch, evidence="cross-validated" if crossed else "held-out")
@@ -208,39 +203,37 @@ def _describe_run(name: str, task: TrainingTask, fitted: TrainingResult, measure
         "calibration": measured["calibration"],
         "fingerprint": identity.fingerprint,
         "code": identity.code,
-        "versions": installed_versions(),
-        "hardware": describe_hardware(),
+        "versions": {"python": platform.python_version(), **dict(sorted(distributions))},
+        "hardware": {
+            "processor": platform.processor() or platform.machine(),
+            "CPUs usable": str(count_usable_cpus()),
+            "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB",
+            "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        },
     }
 
 
-def choose_samples(dataset: Dataset) -> list[Example]:
+def choose_samples(dataset: Dataset) -> list[LabelledImage]:
     """Choose held-out images of every class that has some; the same dataset gives the same images.
 
-    There are at most `AT_MOST` of them, or one of each class.
+    There are at most `MAX_SAMPLES` of them, or one of each class.
     """
-    per_class = max(1, min(PER_CLASS, AT_MOST // len(dataset.labels)))
-    chosen: list[Example] = []
-    for label in range(len(dataset.labels)):
-        held_out = sorted(
-            (item for item in dataset.examples if item.label == label and item.split == "val"),
-            key=lambda item: item.digest,
-        )
-        chosen.extend(held_out[:per_class])
+    per_class = max(1, min(MAX_PER_CLASS, MAX_SAMPLES // len(dataset.labels)))
+    chosen: list[LabelledImage] = []
+    for label in dataset.labels:
+        of_class = [item for item in dataset.on("val") if item.label == label]
+        chosen += sorted(of_class, key=lambda item: item.digest)[:per_class]
     return chosen
 
 
 def copy_samples(dataset: Dataset, folder: Path) -> dict[str, Any]:
-    """Copy the held-out images that `choose_samples` chooses to `folder`/samples.
-
-    Returns:
-        listing: Path of each file relative to `folder`, to its `label` and `sha256`.
-    """
+    """Copy the images of `choose_samples` to `folder`/samples; return `label` and `sha256` of each by its path."""
     (folder / "samples").mkdir()
     listing = {}
     for number, item in enumerate(choose_samples(dataset)):
         name = f"samples/{number:03d}{item.path.suffix.lower()}"
         shutil.copyfile(item.path, folder / name)
-        listing[name] = {"label": dataset.labels[item.label], "sha256": item.digest}
+        listing[name] = {"label": item.label, "sha256": item.digest}
     return listing
 
 
@@ -251,20 +244,3 @@ def code_digest() -> str:
     for file in sorted(file for package in PACKAGES for file in (root / package).rglob("*.py")):
         digest.update(f"{file.relative_to(root).as_posix()}\0{file_digest(file)}\n".encode())
     return digest.hexdigest()
-
-
-def installed_versions() -> dict[str, str]:
-    """Return Python's version and the version of every installed distribution, by name."""
-    found = {dist.metadata["Name"].lower(): dist.version for dist in metadata.distributions()}
-    return {"python": platform.python_version(), **dict(sorted(found.items()))}
-
-
-def describe_hardware() -> dict[str, str]:
-    """Return the processor, the number of usable CPUs, the memory and the system."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "CPUs usable": str(count_usable_cpus()),
-        "memory": f"{memory:.1f} GiB",
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-    }

@@ -150,7 +150,7 @@ def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
 
 
 def _print_model(evaluation: Evaluation) -> None:
-    from trainer.evaluation.model_quality import count_images
+    from trainer.run.model_quality import count_images
 
     (low, high), times = round_outward(evaluation.interval, 3), evaluation.times_ms()
     measured, figure = evaluation.measured, evaluation.measured["figure"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from eaves.recipe import Recipe
 from tests.fakes.models.artifact import encode_png
-from trainer.data.split.splitting import HELD_OUT_FILE, HeldOutAnswer, render_lines
+from trainer.data.splitting import HELD_OUT_FILE, HeldOutAnswer, render_lines
 from trainer.run.run import Run, finish, new_run, render_json
 
 LABELS = ("daisy", "rose", "tulip")

@@ -22,7 +22,7 @@ from eaves.events import IMAGE_CAPTURED, Event, decode, encode_binary
 from eaves.inference.session import open_session
 from tests.once import build_once_here
 from tests.processes.function import Function, serving
-from trainer.evaluation.metrics import prior_correction, softmax
+from trainer.calibration import prior_correction, softmax
 from trainer.run.run import Run, open_run, render_json
 from trainer.settings import DataSettings, TrainSettings
 from trainer.train import train

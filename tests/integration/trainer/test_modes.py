@@ -14,16 +14,17 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from eaves.config import SettingsLayer, build
-from trainer.data.dataset import Dataset, Example
-from trainer.evaluation.metrics import likelihoods, prior_correction, softmax
+from trainer.calibration import likelihoods, prior_correction, softmax
+from trainer.data.dataset import Dataset
+from trainer.data.listing import LabelledImage
+from trainer.model import fit
+from trainer.model.checkpoint import Checkpoints, TrainingIdentity
+from trainer.model.fit import TrainingTask
 from trainer.model.keras_model import build_model
+from trainer.model.selector import ModelSelection
 from trainer.progress import SilentProgress
-from trainer.selection.selector import ModelSelection
 from trainer.settings import TrainSettings
 from trainer.storage import open_store
-from trainer.training import fit
-from trainer.training.checkpoint import Checkpoints, TrainingIdentity
-from trainer.training.fit import TrainingTask
 
 FEW, MANY = 6, 30
 """Training images of the two classes."""
@@ -49,10 +50,10 @@ def build_task(folder: Path, pixels: npt.NDArray[np.uint8], *, balance: str = "a
         values: Settings of the section `train`.
     """
     settings = build(TrainSettings, SettingsLayer(origin="test", values={"image_size": len(pixels), **values}))
-    sides = [(0, "train")] * FEW + [(1, "train")] * MANY + [(0, "val"), (1, "val")] * (HELD_OUT // 2)
+    sides = [("few", "train")] * FEW + [("many", "train")] * MANY + [("few", "val"), ("many", "val")] * (HELD_OUT // 2)
     folder.mkdir(parents=True)
     examples = tuple(
-        Example(path=path, label=label, digest=hashlib.sha256(path.read_bytes()).hexdigest(), split=side)  # type: ignore[arg-type]
+        LabelledImage(path=path, label=label, digest=hashlib.sha256(path.read_bytes()).hexdigest(), split=side)  # type: ignore[arg-type]
         for path, (label, side) in zip(write_images(folder, pixels, len(sides)), sides, strict=True)
     )
     dataset = Dataset(
@@ -104,7 +105,7 @@ def test_full_training_sees_other_variants_and_judges_on_the_images_themselves(t
     losses = {name: tuple(epoch["loss"] for epoch in made.history) for name, made in fitted.items()}
     assert len(set(losses.values())) == 3, "each training saw other pixels"
     varied = fitted["varied"]
-    truth = np.array([example.label for example in tasks["varied"].dataset.examples[-HELD_OUT:]])
+    truth = tasks["varied"].dataset.truth(tasks["varied"].dataset.examples[-HELD_OUT:])
     assert varied.history[-1]["val_loss"] == pytest.approx(likelihoods(varied.val_logits, truth).mean(), abs=1e-4)
     again = fit.fit(build_task(tmp_path / "again", noise, **values))
     assert np.array_equal(again.val_logits, varied.val_logits), "the variants are the same ones each time"

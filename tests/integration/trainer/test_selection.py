@@ -20,9 +20,9 @@ from eaves.errors import StoppedError
 from tests.once import build_once_here
 from trainer.data.dataset import load_dataset
 from trainer.model.architectures import SCALES, UNIT, Scale
+from trainer.model.selector import SELECTION_FILE, ModelSelection, select
 from trainer.progress import SilentProgress, Step
 from trainer.run.run import Run, checkpoints_beside
-from trainer.selection.selector import SELECTION_FILE, ModelSelection, select
 from trainer.settings import DataSettings, TrainSettings
 from trainer.storage import open_store
 from trainer.train import train

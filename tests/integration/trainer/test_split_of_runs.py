@@ -12,7 +12,7 @@ from PIL import Image
 
 from eaves.config import SettingsLayer, build
 from trainer.data.listing import Split
-from trainer.data.split.splitting import SPLIT_FILE
+from trainer.data.splitting import SPLIT_FILE, load_split
 from trainer.run.run import Run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.train import train
@@ -32,7 +32,7 @@ def run_of(data: Path, output: Path, **values: object) -> Run:
 
 
 def sides(run: Run) -> dict[str, Split]:
-    return {digest: entry.split for digest, entry in run.split().items()}
+    return {digest: entry.split for digest, entry in load_split(run.path).items()}
 
 
 def test_a_later_run_keeps_the_split_and_adds_to_it(

@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from eaves.config import SettingsLayer, build
 from tests.page import Page
 from trainer.data.dataset import scan
-from trainer.data.split.splitting import HELD_OUT_FILE, parse_held_out
+from trainer.data.splitting import HELD_OUT_FILE, HeldOutAnswer, load_split, parse_lines
 from trainer.run.run import Run, open_run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.tensorflow_notices import ENVIRONMENT
@@ -61,9 +61,9 @@ def run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_the_run_keeps_the_answer_to_each_held_out_image(run: Run, digits: Path) -> None:
-    answers = parse_held_out((run.path / HELD_OUT_FILE).read_text(), HELD_OUT_FILE)
+    answers = parse_lines((run.path / HELD_OUT_FILE).read_text(), HELD_OUT_FILE, HeldOutAnswer)
     assert run.dataset["root"] == str(digits)
-    held_out = {digest for digest, entry in run.split().items() if entry.split == "val"}
+    held_out = {digest for digest, entry in load_split(run.path).items() if entry.split == "val"}
     assert answers.keys() == held_out
     counted = [
         [sum((one.label, one.predicted) == (truth, other) for one in answers.values()) for other in run.labels]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eaves.console.catalog import PHOTOS, build_pairs, select_mistakes
-from trainer.data.split.splitting import HeldOutAnswer
+from trainer.data.splitting import HeldOutAnswer
 
 LABELS = ("daisy", "rose", "tulip")
 CONFUSION = ((8, 2, 0), (1, 3, 1), (0, 0, 0))

@@ -13,11 +13,11 @@ from onnx import numpy_helper
 
 from converters.declaration import Interface
 from converters.int8.equalizer import calibrate
+from converters.int8.precision_choice import calibration_key, find_calibrated, reuse_backbone
 from converters.int8.quantizer import quantize
 from converters.model_source import ModelSource
 from converters.onnx.graph import canonicalize, write_graph
-from converters.previous_artifacts import calibration_key, find_calibrated, find_previous, reuse_backbone
-from converters.staging import choose_goldens
+from converters.staging import choose_goldens, find_previous
 from eaves.artifact import Artifact, Quantisation, Trial, load_golden, write_artifact
 from eaves.artifact.store import MODEL, file_digest
 from eaves.recipe import Recipe

@@ -14,8 +14,8 @@ from converters.publication_check import check_floor, check_replacement
 from converters.settings import PipelineSettings
 from eaves.errors import RefusedModelError
 from trainer.data.listing import LabelledImage
-from trainer.evaluation.grouped_statistics import JudgedImages
-from trainer.evaluation.metrics import summarize
+from trainer.grouped_statistics import JudgedImages
+from trainer.run.metrics import summarize
 
 
 def evaluated(right: int, images: int, *, classes: int = 4) -> Evaluation:

@@ -91,6 +91,6 @@ def test_an_entry_that_no_run_uses_is_removed(tmp_path: Path, builder: Builder) 
 
 def test_the_code_that_decides_a_model_is_all_that_trains_and_converts_it() -> None:
     found = {str(path.relative_to(ROOT)) for path in find_code("tests.inputs.artifacts")}
-    code = {"trainer/train.py", "trainer/training/fit.py", "converters/convert.py", "eaves/recipe.py"}
-    assert {*code, "trainer/report/report.html.j2", "tests/inputs/artifacts.py", "requirements/dev.txt"} <= found
+    code = {"trainer/train.py", "trainer/model/fit.py", "converters/convert.py", "eaves/recipe.py"}
+    assert {*code, "trainer/run/report.html.j2", "tests/inputs/artifacts.py", "requirements/dev.txt"} <= found
     assert not [path for path in found if path.startswith(("eaves/spool/", "eaves/local/", "knative/"))]

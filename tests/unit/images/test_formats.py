@@ -24,7 +24,7 @@ from tests.fakes.models.artifact import RECIPE, ColourSession, write_colours
 from tests.fakes.models.lossless_jpeg import encode_lossless
 from tests.inputs import hostile
 from tests.inputs.pictures import CASES, picture
-from trainer.data.dataset import Example
+from trainer.data.listing import LabelledImage
 from trainer.data.pixels import open_pixels
 from trainer.progress import SilentProgress
 
@@ -67,7 +67,7 @@ def test_the_trainer_and_the_function_see_the_same_bit_for_bit(tmp_path: Path) -
 def train_on(files: list[Path]) -> Pixels:
     """The rows that a training reads."""
     digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    examples = [Example(path=file, label=0, split="train", digest=of) for file, of in zip(files, digests, strict=True)]
+    examples = [LabelledImage(path=file, label="a", digest=of) for file, of in zip(files, digests, strict=True)]
     with open_pixels(examples, RECIPE, SilentProgress()) as pixels:
         return np.array(pixels[range(len(files))])
 

@@ -10,7 +10,7 @@ import pytest
 
 from eaves import errors
 from eaves.errors import StoppedError
-from trainer.lifecycle import ENDINGS, Stoppable, stop_on_signals
+from trainer.lifecycle import EXIT_CODES, Stoppable, stop_on_signals
 from trainer.progress import SilentProgress
 
 
@@ -32,7 +32,7 @@ def test_a_signal_ends_work_without_steps_at_once_and_says_which_it_was(number: 
 
 def test_the_table_holds_every_code_that_training_ends_with() -> None:
     raised = (errors.ConfigError, errors.DatasetError, errors.RunError, errors.EventError, errors.StorageError)
-    codes = {ending.code: ending for ending in ENDINGS}
+    codes = {ending.code: ending for ending in EXIT_CODES}
     assert {error.exit_code for error in (*raised, errors.StoppedError)} <= set(codes)
     assert codes[errors.StoppedError.exit_code].action == "Ignore"
     assert codes[errors.DatasetError.exit_code].action == codes[errors.ConfigError.exit_code].action == "FailJob"

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from trainer.feature_cache import prefetch
+from trainer.model.feature_cache import prefetch
 from trainer.tensorflow_notices import build_environment
 
 DEADLINE_S = 30

@@ -15,7 +15,7 @@ from converters.evaluation.models import NO_LABEL
 from eaves.base.statistics import wilson
 from eaves.errors import ArtifactError, DatasetError
 from tests.fakes.models.evaluated import ColourModel, write_colours
-from trainer.evaluation.grouped_statistics import JudgedImages
+from trainer.grouped_statistics import JudgedImages
 from trainer.progress import SilentProgress
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from converters.evaluation.images import LabelledImages, describe_left_out, load_unseen_images
 from tests.fakes.models.evaluated import ColourModel
 from tests.unit.converters.int8.test_images import write
-from trainer.data.split.splitting import SPLIT_FILE, SplitEntry, render_lines
+from trainer.data.splitting import SPLIT_FILE, SplitEntry, render_lines
 from trainer.progress import SilentProgress
 
 

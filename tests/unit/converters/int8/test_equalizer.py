@@ -75,3 +75,12 @@ def test_the_answers_stay(case: str) -> None:
 
 def weights(model: onnx.ModelProto) -> dict[str, bytes]:
     return {tensor.name: tensor.raw_data for tensor in model.graph.initializer}
+
+
+def test_ranges_and_means_are_those_of_all_images() -> None:
+    model = chain()
+    together, apart = calibrate(model, BATCH), [calibrate(model, [image]) for image in BATCH]
+    for name, found in together.items():
+        assert np.allclose(found.mean, np.mean([one[name].mean for one in apart], axis=0))
+        assert np.array_equal(found.low, np.min([one[name].low for one in apart], axis=0))
+        assert np.array_equal(found.high, np.max([one[name].high for one in apart], axis=0))

@@ -26,7 +26,7 @@ from converters.int8.images import (
     find_unlabelled,
     load_labelled,
 )
-from converters.int8.precision_choice import UNREADABLE, Predicted, Scores, classify
+from converters.int8.precision_choice import classify
 from converters.model_source import ModelSource
 from converters.settings import ConvertSettings
 from eaves.artifact import DecisionRule
@@ -36,7 +36,7 @@ from eaves.inference.session import Session
 from tests.fakes.models.artifact import COLOURS, RECIPE, ColourSession, encode_png
 from trainer.data.dataset import Dataset, scan
 from trainer.data.listing import Split
-from trainer.data.split.splitting import SPLIT_FILE, parse_split, render_lines
+from trainer.data.splitting import SPLIT_FILE, load_split, render_lines
 from trainer.progress import SilentProgress
 
 LABELS = tuple(COLOURS)
@@ -90,23 +90,22 @@ def test_no_image_is_on_both_sides(tmp_path: Path, route: str) -> None:
     assert all(sample.path.parent.name == sample.label for sample in found.judged)
 
 
-# Answers.
+def test_an_image_that_cannot_be_decoded_is_left_out(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", count=4)
+    for number in range(4):
+        file = data / "red" / f"{number}.png"
+        file.write_bytes(file.read_bytes()[:60])
+    found = load(build_source(tmp_path, data), tmp_path)
+    assert {image.label for image in found.judged} == set(LABELS) - {"red"}
+    assert {path.parent.name for path in found.calibration} == set(LABELS) - {"red"}
 
 
-def answers(paths: list[Path], *weights: float) -> tuple[Predicted, Scores]:
-    source = build_source(paths[0].parent, None, decision=DecisionRule(label_weights=weights))
-    return classify(cast(Session, ColourSession()), source, paths, SilentProgress(), "Judging colours")
-
-
-def test_an_image_that_cannot_be_decoded_has_no_answer(tmp_path: Path) -> None:
-    data = write_data(tmp_path / "data", count=2)
-    (tmp_path / "broken.png").write_bytes(b"no image")
-    paths = [data / label / f"{number}.png" for label in LABELS for number in range(2)]
-    found = answers([*paths, tmp_path / "broken.png", data / "red/0.png"])
-    assert found[0].tolist() == [0, 0, 1, 1, 2, 2, UNREADABLE, 2]
-    assert found[1].shape == (8, 3)
-    assert found[1][6].tolist() == [0, 0, 0]
-    assert answers(paths, 1.0, 1e-30, 1.0)[0][2] != 1, "the decision rule chooses the label"
+def test_the_decision_rule_chooses_the_label(tmp_path: Path) -> None:
+    paths = [write_data(tmp_path / "data", count=1) / label / "0.png" for label in LABELS]
+    for weights, is_first in (((), True), ((1e-30, 1.0, 1.0), False)):
+        source = build_source(tmp_path, None, decision=DecisionRule(label_weights=weights))
+        predicted = classify(cast(Session, ColourSession()), source, paths, SilentProgress(), "Judging colours")[0]
+        assert (predicted[0] == 0) == is_first
 
 
 def draw(seed: int, side: int = 96) -> Image.Image:
@@ -231,7 +230,7 @@ def test_images_in_whose_group_another_was_trained_on_are_not_judged_on(photos: 
     assert len(held) == len(dataset.lookalikes) == 8
     source = write_run(tmp_path, dataset)
     assert {sample.path for sample in load(source, tmp_path).judged} == of(dataset, "val") - held
-    split = parse_split((tmp_path / "run" / SPLIT_FILE).read_text(), "the split")
+    split = load_split(tmp_path / "run")
     found = with_groups(load_labelled_images(photos, {item for item in split if split[item].split == "train"}), [split])
     assert {image.path for image in found.images} == of(dataset, "val") - held
     assert found.notes == ("8 images are left out: they are in the group of an image that the model was trained on",)

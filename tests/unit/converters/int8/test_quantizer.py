@@ -93,8 +93,8 @@ def test_rounding_weights_does_not_move_the_means(tmp_path: Path) -> None:
     name = convolutions(model)[2]
     (out,) = (node.output[0] for node in model.graph.node if node.name == name)
     rounded = fake_quantize(model, calibration, name)
-    before, after = calibration.channels[out].mean, calibrate(rounded, BATCH).channels[out].mean
-    assert np.allclose(after, before, atol=0.02 * calibration.channels[out].peak.max())
+    before, after = calibration[out].mean, calibrate(rounded, BATCH)[out].mean
+    assert np.allclose(after, before, atol=0.02 * calibration[out].peak.max())
 
 
 # Which layers.

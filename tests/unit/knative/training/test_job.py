@@ -29,7 +29,7 @@ from knative.training.job import (
 )
 from knative.training.run_download import build_reader
 from tests.cluster.manifests import pod_templates, restricted_faults, validate
-from trainer.lifecycle import ENDINGS
+from trainer.lifecycle import EXIT_CODES
 from trainer.settings import DataSettings, TrainSettings
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -117,7 +117,7 @@ def test_every_way_a_training_ends_has_its_rule() -> None:
     rules = build_job(BARE)["spec"]["podFailurePolicy"]["rules"]
     assert rules[0]["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
     actions = {code: rule["action"] for rule in rules[1:] for code in rule["onExitCodes"]["values"]}
-    for ending in ENDINGS:
+    for ending in EXIT_CODES:
         assert actions.get(ending.code, "Count") == (ending.action or "Count")
 
 

@@ -15,7 +15,8 @@ from PIL import Image
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError, DatasetError
-from trainer.data.dataset import Dataset, Example, load_dataset, scan
+from trainer.data.dataset import Dataset, load_dataset, scan
+from trainer.data.listing import LabelledImage
 from trainer.data.remote import redact_uri, unpack_once
 from trainer.settings import DataSettings
 
@@ -220,11 +221,11 @@ def test_a_damaged_archive(tmp_path: Path, suffix: str) -> None:
 
 def made(train: dict[str, int], balance: str = "auto") -> Dataset:
     examples = [
-        Example(path=Path(f"{name}/{number}"), label=label, digest=f"{label}{number}", split="train")
-        for label, (name, count) in enumerate(train.items())
+        LabelledImage(path=Path(f"{name}/{number}"), label=name, digest=f"{name}{number}", split="train")
+        for name, count in train.items()
         for number in range(count)
     ]
-    held = Example(path=Path("v"), label=0, digest="v", split="val")
+    held = LabelledImage(path=Path("v"), label="a", digest="v", split="val")
     labels = tuple(train)
     return Dataset(root=Path(), labels=labels, examples=(*examples, held), faults=(), declared=False, balance=balance)
 
@@ -234,7 +235,7 @@ def test_unequal_classes_are_weighted() -> None:
     assert dataset.is_balanced
     weights = dataset.class_weights()
     assert weights == {0: 2.0, 1: pytest.approx(2 / 3), 2: 1.0}
-    assert sum(weights[item.label] for item in dataset.examples if item.split == "train") == pytest.approx(60)
+    assert sum(weights[label] for label in dataset.truth(dataset.on("train")).tolist()) == pytest.approx(60)
     assert dataset.label_weights() == pytest.approx((1, 1 / 3, 1 / 2)), "of the decision rule: the rarest class has 1"
 
 

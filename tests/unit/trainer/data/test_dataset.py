@@ -98,7 +98,7 @@ def test_a_look_alike_of_another_class_counts_in_a_declared_split_only(tmp_path:
     again = {item.digest for item in declared.examples if item.path.name == "again.jpg"}
     assert declared.lookalikes == again
     assert scan(tmp_path, val_fraction=0.2, near_copies="off").lookalikes == frozenset()
-    known = {item.digest: item.split for item in declared.examples}
+    known = {item.digest: item.split or "train" for item in declared.examples}
     for photo in (tmp_path / "val").rglob("*.*"):
         photo.rename(tmp_path / "train" / photo.parent.name / f"val-{photo.name}")
     kept = scan(tmp_path / "train", val_fraction=0.2, known=known)

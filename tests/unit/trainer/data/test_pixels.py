@@ -18,7 +18,7 @@ from PIL import Image
 
 from eaves.errors import DatasetError
 from eaves.recipe import Recipe
-from trainer.data.dataset import Example
+from trainer.data.listing import LabelledImage
 from trainer.data.pixels import PixelRows, open_pixels
 from trainer.progress import SilentProgress
 
@@ -29,25 +29,25 @@ IMAGES = 8
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> list[Example]:
+def photos(tmp_path: Path) -> list[LabelledImage]:
     random, examples = np.random.default_rng(0), []
     for number in range(IMAGES):
         path = tmp_path / f"{number}.png"
         Image.fromarray(random.integers(0, 256, (20, 16, 3), dtype=np.uint8)).save(path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         split = "val" if number < 2 else "train"
-        examples.append(Example(path=path, label=number % 2, digest=digest, split=split))  # type: ignore[arg-type]
+        examples.append(LabelledImage(path=path, label="ab"[number % 2], digest=digest, split=split))  # type: ignore[arg-type]
     return examples
 
 
 @contextmanager
-def opened(photos: list[Example], kept: int = IMAGES) -> Iterator[PixelRows]:
+def opened(photos: list[LabelledImage], kept: int = IMAGES) -> Iterator[PixelRows]:
     with open_pixels(photos, RECIPE, SilentProgress(), kept_bytes=kept * ROW_BYTES) as pixels:
         yield pixels
 
 
 @pytest.mark.parametrize("kept", [0, 4, IMAGES])
-def test_a_row_is_the_same_wherever_it_is_read_from(photos: list[Example], kept: int) -> None:
+def test_a_row_is_the_same_wherever_it_is_read_from(photos: list[LabelledImage], kept: int) -> None:
     with opened(photos, kept) as pixels:
         expected = np.stack([RECIPE.tensor(example.path.read_bytes()) for example in photos])
         assert len(pixels) == IMAGES
@@ -56,7 +56,7 @@ def test_a_row_is_the_same_wherever_it_is_read_from(photos: list[Example], kept:
         assert pixels[[]].shape == (0, SIDE, SIDE, 3)
 
 
-def test_an_image_that_is_changed_meanwhile_is_not_trained_on(photos: list[Example]) -> None:
+def test_an_image_that_is_changed_meanwhile_is_not_trained_on(photos: list[LabelledImage]) -> None:
     with opened(photos, kept=2) as pixels:
         before = pixels[[0, 1]]
         for number in (0, 6):
@@ -69,7 +69,7 @@ def test_an_image_that_is_changed_meanwhile_is_not_trained_on(photos: list[Examp
             pixels[[6]]
 
 
-def test_an_image_that_cant_be_decoded_ends_the_training_with_its_name(photos: list[Example]) -> None:
+def test_an_image_that_cant_be_decoded_ends_the_training_with_its_name(photos: list[LabelledImage]) -> None:
     broken = photos[3].path.read_bytes()[:60]
     photos[3].path.write_bytes(broken)
     photos[3] = replace(photos[3], digest=hashlib.sha256(broken).hexdigest())
@@ -77,7 +77,7 @@ def test_an_image_that_cant_be_decoded_ends_the_training_with_its_name(photos: l
         pytest.fail("went on")
 
 
-def test_pixels_that_the_disk_does_not_take_are_not_trained_on(photos: list[Example]) -> None:
+def test_pixels_that_the_disk_does_not_take_are_not_trained_on(photos: list[LabelledImage]) -> None:
     """The limit of a file's size ends a write as a full disk does."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3 * ROW_BYTES + 100, limits[1]))
@@ -88,7 +88,7 @@ def test_pixels_that_the_disk_does_not_take_are_not_trained_on(photos: list[Exam
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_the_file_has_no_name(photos: list[Example], tmp_path: Path) -> None:
+def test_the_file_has_no_name(photos: list[LabelledImage], tmp_path: Path) -> None:
     """A process that is killed leaves nothing behind."""
     (tmp_path / "work").mkdir()
     with open_pixels(photos, RECIPE, SilentProgress(), folder=tmp_path / "work"):
@@ -102,7 +102,7 @@ READ_ALL = textwrap.dedent("""
     from pathlib import Path
     import numpy as np
     from eaves.recipe import Recipe
-    from trainer.data.dataset import Example
+    from trainer.data.listing import LabelledImage
     from trainer.data.pixels import open_pixels
     from trainer.progress import SilentProgress
 
@@ -110,7 +110,7 @@ READ_ALL = textwrap.dedent("""
     def example(number):
         path = paths[number % len(paths)]
         split = "val" if number % 4 < 2 else "train"
-        return Example(path=path, label=number % 2, digest=path.stem, split=split)
+        return LabelledImage(path=path, label="ab"[number % 2], digest=path.stem, split=split)
     examples = tuple(map(example, range(images)))
     with open_pixels(examples, Recipe(height=299, width=299, dtype="uint8"), SilentProgress()) as pixels:
         for start in range(0, images, 32):

@@ -10,7 +10,7 @@ import pytest
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import RunError
-from trainer.data.split.splitting import CONFIG
+from trainer.data.splitting import CONFIG
 from trainer.run.run import checkpoints_beside
 from trainer.run.run_location import continue_settings, save_settings
 from trainer.settings import DataSettings, TrainSettings
