@@ -1,19 +1,14 @@
 """The `eaves` command: one module per command, which parses its options, calls a library, and prints the result.
 
-    commands/          the commands, named as they are typed; `GROUPS` has those of `eaves --help`
-    source_trial       `eaves sources try`: the source, its trial, the file, and what is shown
-    remote_training    a training as a Job, and the download of its run
-    deployment         deploys a container image to sites; deploy_notes: which sites lack the last deploy
-    registry           options for registries, and the choice of the container image that is deployed
-    service            the systemd service of `eaves up`
-    link               the queues, relays and receivers that options select
-    app                the app that eaves.yaml describes, for this machine and for each site
-    labelled_data      finds the labelled images that a command is given
-    site               options that choose this machine or sites, and work at many sites
-    project            eaves.yaml
-    live               views until Ctrl-C, and the lines of events and logs
-    latest             runs/latest and artifacts/latest, the newest run and the newest artifact
-    output             tables, JSON and YAML on stdout; messages on stderr
+    commands/        the commands; `GROUPS` has those of `eaves --help`, `MODULES` their modules
+    deployment       deploys a container image to sites
+    container_image  registries, the container image that is deployed, and the note of the last deploy
+    link             the queues, relays and receivers that options select
+    app              the app that eaves.yaml describes, for this machine, for each site and for a training
+    site             options that choose this machine or sites, and work at many sites
+    project          eaves.yaml; runs/latest and artifacts/latest
+    live             views until Ctrl-C, and the lines of events and logs
+    output           tables, JSON and YAML on stdout; messages on stderr
 
 Commands are imported when they are called, and heavy libraries within them, so that `eaves --help` loads only Python
 and click. Results go to stdout, messages to stderr. An EavesError is printed as an `error:` and a `try:` line, and the
@@ -79,10 +74,11 @@ MODULES = {
     name: module
     for module, names in {
         "deploy": ("deploy", "diff", "reconcile", "remove", "render"),
-        "evaluate": ("compare", "evaluate"),
+        "evaluate": ("compare", "data", "evaluate"),
         "events": ("events", "logs"),
+        "init": ("init", "settings"),
         "inspect": ("inspect", "verify"),
-        "package": ("package", "sign"),
+        "package": ("package", "pipeline", "sign"),
         "rollout": ("promote", "rollback", "rollout"),
     }.items()
     for name in names

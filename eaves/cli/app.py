@@ -28,7 +28,7 @@ from eaves.events import (
     TENSOR_PREDICTED,
     TYPE_PREFIX,
 )
-from eaves.local.specs import LocalApp, LocalFunction
+from eaves.local.state import LocalApp, LocalFunction
 from eaves.platform import FunctionSpec, RelaySpec, SourceSpec, TriggerSpec, default_trigger
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
 from eaves.sources.places import find_guest_settings
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from eaves.artifact import Artifact
     from knative.deploy.function_image import FunctionImage
     from knative.settings import SiteSettings
+    from knative.training.job import TrainingJob
 
 _TYPES = (
     *(IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSOR_CAPTURED, TENSOR_PREDICTED),
@@ -97,6 +98,34 @@ def build_site_app(project: Project, image: FunctionImage, site: SiteSettings) -
         image=image.name,
         knative=project.knative,
         site=site,
+    )
+
+
+def build_training(workspace: Workspace, *, data: str = "", run: str = "", namespace: str = "") -> TrainingJob:
+    """Build the training that eaves.yaml describes, for a cluster.
+
+    Args:
+        workspace: The project.
+        data: Path or URI of the labelled images, in place of that in eaves.yaml; empty for that in eaves.yaml.
+        run: Name of the run; empty for a name made from the settings.
+        namespace: Namespace of the objects; empty for that in eaves.yaml.
+    """
+    from knative.training.job import TrainingJob
+    from trainer.storage import is_uri
+
+    project = workspace.project
+    job = replace(project.job, data=data, data_claim="" if is_uri(data) else project.job.data_claim) if data else None
+    return TrainingJob(
+        name=project.name,
+        site=project.site,
+        data=project.data,
+        train=project.train,
+        convert=project.convert,
+        pipeline=project.pipeline,
+        job=job or project.job,
+        knative=project.knative,
+        namespace=namespace or project.job.namespace,
+        run=run,
     )
 
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from eaves.cli.app import build_site_app, warn_of_attributes
-from eaves.cli.deploy_notes import load_note, note_agreement, note_deploy
+from eaves.cli.container_image import ImageChoice, load_note, note_agreement, note_deploy
 from eaves.cli.output import confirm, say
-from eaves.cli.registry import ImageChoice
 from eaves.cli.site import Place, Visit, name_person
 from eaves.errors import StartError
 

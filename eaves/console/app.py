@@ -12,10 +12,10 @@ from flask import Flask, Request, Response, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from eaves import ingress
+from eaves.console import words
 from eaves.console.backend import ConsoleContext
-from eaves.console.model import words
-from eaves.console.security.guard import install_security, wants_page
-from eaves.console.views import dead_letters, events, functions, images, login, models, overview, try_it
+from eaves.console.guard import build_login_pages, install_security, wants_page
+from eaves.console.pages import dead_letters, events, functions, images, models, overview, try_it
 from eaves.errors import EavesError
 from eaves.ingress import IngressLimits, IngressServer, ServerTls
 from eaves.ingress.wsgi import WsgiGateway
@@ -67,7 +67,7 @@ def create_app(context: ConsoleContext) -> Flask:
     app.request_class = ConsoleRequest
     install_rendering(app, context)
     guard = install_security(app, context.security, read_only=context.settings.read_only, clock=context.clock)
-    app.register_blueprint(login.build_blueprint(guard))
+    app.register_blueprint(build_login_pages(guard))
     for page in PAGES:
         app.register_blueprint(page.build_blueprint(context))
     install_fault_pages(app)

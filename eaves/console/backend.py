@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 
 from eaves.admin import Queue
 from eaves.base.clock import SYSTEM, Clock
-from eaves.console.security.exposure import LOOPBACK, SecuritySettings
+from eaves.console.exposure import LOOPBACK, SecuritySettings
 from eaves.delivery import SinkResponse
 from eaves.events import Event
 from eaves.history import Record, Records

@@ -25,7 +25,7 @@ from eaves.base.files import Stamp, find_stamp
 from eaves.base.statistics import round_outward, wilson
 from eaves.base.strict_json import parse_json
 from eaves.console.backend import Backend, ModelLocation
-from eaves.console.model.words import clean_text, count_noun, describe_size
+from eaves.console.words import clean_text, count_noun, describe_size
 from eaves.errors import ArtifactError, EavesError, RunError
 from trainer.data.split.splitting import HELD_OUT_FILE, HeldOutAnswer, parse_held_out
 from trainer.run.run import MANIFEST, Run, load_run

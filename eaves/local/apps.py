@@ -18,8 +18,7 @@ from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.local.broker import DeadLetterSink, Send, Subscription, build_relay_trigger
 from eaves.local.broker.publishers import Publishers
 from eaves.local.processes.activator import Activator, capacity_of
-from eaves.local.specs import LocalApp, LocalFunction
-from eaves.local.state import StateDirectory
+from eaves.local.state import LocalApp, LocalFunction, StateDirectory
 from eaves.platform import TriggerSpec, find_dead_letter_target
 
 URL_PARALLEL = 4

@@ -24,20 +24,27 @@ from eaves.history import FileHistory
 from eaves.history.recent_images import RecentImages
 from eaves.http_client.client import HttpAnswer
 from eaves.http_client.proxies import parse_proxies
-from eaves.local.access_token import AccessToken
 from eaves.local.apps import Apps
 from eaves.local.broker import Broker, lane_of
-from eaves.local.console.manager import ConsoleManager, prepare_exposure
+from eaves.local.console_manager import ConsoleManager, prepare_exposure
 from eaves.local.processes.activator import Activator
 from eaves.local.processes.app_processes import AppProcesses
 from eaves.local.processes.logs import rotate
 from eaves.local.processes.process import Launch, Process, ProcessHost, describe_exception
 from eaves.local.queues import find_lanes, list_parts
-from eaves.local.routes import FUNCTIONS, PlatformRoutes
-from eaves.local.server import EVERY_ADDRESS, HOST, TcpPort, WebServer, build_port_error, resolve_host
+from eaves.local.server import (
+    EVERY_ADDRESS,
+    FUNCTIONS,
+    HOST,
+    AccessToken,
+    PlatformRoutes,
+    TcpPort,
+    WebServer,
+    build_port_error,
+    resolve_host,
+)
 from eaves.local.settings import LocalSettings
-from eaves.local.specs import LocalApp
-from eaves.local.state import StateDirectory
+from eaves.local.state import LocalApp, StateDirectory
 from eaves.platform import FunctionStatus
 from eaves.spool import Spool
 from eaves.web.origin import is_loopback_host

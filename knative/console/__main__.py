@@ -15,7 +15,7 @@ from eaves.base.allocator import return_freed_memory
 from eaves.base.clock import SYSTEM
 from eaves.console.app import ConsoleServer, create_app
 from eaves.console.backend import ConsoleContext, ConsoleSettings
-from eaves.console.security.exposure import SecuritySettings, check_exposure
+from eaves.console.exposure import SecuritySettings, check_exposure
 from eaves.console.thumbnails import Gallery
 from eaves.delivery import SinkClient, SinkResponse
 from eaves.events import Event

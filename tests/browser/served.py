@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from eaves.console.app import ConsoleServer, create_app
 from eaves.console.backend import ConsoleContext
-from eaves.console.security.exposure import LOOPBACK, SecuritySettings
+from eaves.console.exposure import LOOPBACK, SecuritySettings
 from tests.browser.addresses import address_of
 from tests.browser.plant import Plant
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eaves.admin import Selector
-from eaves.console.security.exposure import SecuritySettings
+from eaves.console.exposure import SecuritySettings
 from eaves.delivery import SinkResponse
 from eaves.events import Event
 from eaves.spool import Spool

@@ -27,9 +27,7 @@ from eaves.events import Event
 from eaves.http_client.client import HttpAnswer
 from eaves.link import paths, relay
 from eaves.link.relay_intake import FROM_BROKER
-from eaves.local.access_token import AccessToken
-from eaves.local.routes import PlatformRoutes
-from eaves.local.server import TcpPort, WebServer
+from eaves.local.server import AccessToken, PlatformRoutes, TcpPort, WebServer
 from eaves.local.supervisor import Supervisor
 from functions.http import app as functions_app
 from functions.settings import FunctionSettings
@@ -276,7 +274,7 @@ def test_off_loopback_a_page_of_another_site_is_refused_even_with_the_token(rout
 SERVERS = {
     "eaves/admin/server.py": "asked here by way of relay, publisher and receiver",
     "eaves/console/app.py": "its routes are asked in unit/console",
-    "eaves/local/console/manager.py": "opens the console's port, see local/console",
+    "eaves/local/console_manager.py": "opens the console's port, see local/console.py",
     "eaves/ingress/server.py": "asked here by way of relay, publisher and receiver",
     "eaves/local/server.py": "asked here; its Unix socket has mode 0600, see local/test_web.py",
     "functions/http/app.py": "its routes are asked here",

@@ -12,9 +12,8 @@ from click.core import ParameterSource
 
 from converters.settings import ConvertSettings
 from eaves import logs
-from eaves.cli.latest import ARTIFACT, RUN, ModelPath, newest, refuse_latest, update_latest
 from eaves.cli.output import say
-from eaves.cli.project import ARTIFACTS, load_workspace
+from eaves.cli.project import ARTIFACT, ARTIFACTS, RUN, ModelPath, load_workspace, newest, refuse_latest, update_latest
 from eaves.cli.site import file_option
 from eaves.errors import RunError
 from eaves.options import build_settings, given, settings_options

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from eaves.cli.app import build_local_app, build_site_app, warn_of_attributes
-from eaves.cli.deploy_notes import forget_sites
+from eaves.cli.app import build_local_app, build_site_app, build_training, warn_of_attributes
+from eaves.cli.container_image import ImageChoice, forget_sites, image_options
 from eaves.cli.deployment import build_deploy_request, reconcile_sites
-from eaves.cli.latest import ARTIFACT, find_latest, newest
 from eaves.cli.output import (
     confirm,
     describe_count,
@@ -22,13 +21,12 @@ from eaves.cli.output import (
     replay_with_progress,
     say,
 )
-from eaves.cli.registry import ImageChoice, image_options
+from eaves.cli.project import ARTIFACT, find_latest, newest
 from eaves.cli.site import Place, Visit, place_options
 from eaves.errors import ArtifactError, EavesError, PlatformError
 
 if TYPE_CHECKING:
-    from eaves.local.specs import LocalApp
-    from eaves.local.state import StateDirectory
+    from eaves.local.state import LocalApp, StateDirectory
 
 
 OF_CLUSTERS = (
@@ -176,7 +174,6 @@ def render(image: str, folder: Path | None, training: str | None, place: Place, 
 
     workspace = place.workspace
     if training:
-        from eaves.cli.remote_training import build_training
         from knative.training.job import render_training
 
         print_manifests({"": render_training(build_training(workspace, namespace=place.namespace), training)}, folder)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eaves.cli.deploy_notes import load_note
+from eaves.cli.container_image import access_options, load_note
 from eaves.cli.output import output_option, print_line, print_rows
-from eaves.cli.registry import access_options
 from eaves.cli.site import LOCAL, Place, Visit, place_options
 
 if TYPE_CHECKING:

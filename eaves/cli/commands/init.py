@@ -1,11 +1,13 @@
-"""The command `eaves init`, which writes a new eaves.yaml and can collect images from a source."""
+"""The commands `eaves init`, which writes eaves.yaml and can collect images from a source, and `eaves settings`."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 import textwrap
-from collections.abc import Mapping, Sequence
+import typing
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +16,13 @@ import yaml
 
 from eaves.base.files import write_atomically
 from eaves.base.names import NAME_PATTERN
-from eaves.cli.latest import ARTIFACT, newest
-from eaves.cli.output import progress, say
-from eaves.cli.project import ARTIFACTS, Workspace, load_workspace
+from eaves.cli.output import print_sentence, progress, say
+from eaves.cli.project import ARTIFACT, ARTIFACTS, Workspace, load_workspace, newest
 from eaves.cli.site import FILE
+from eaves.config import SettingsLeaf, is_scalar, iter_leaves
 from eaves.credentials.redact import has_secrets, redact
-from eaves.errors import CancelledError, ConfigError, Fault
+from eaves.errors import CancelledError, ConfigError, Fault, NotFoundError
+from eaves.options import describe_default, describe_range, name_type
 
 if TYPE_CHECKING:
     from eaves.sources.agent.counters import SourceCounters
@@ -83,7 +86,7 @@ UNSORTED = "-unsorted"
     type=click.Path(path_type=Path, file_okay=False),
     help="Credentials of the source: folder with the files username and password, or tls.crt and tls.key, and ca.crt.",
 )
-def command(
+def init(
     directory: Path, name: str | None, data: str, *, force: bool, source: str | None, images: int, **options: Any
 ) -> None:
     """Write a short eaves.yaml into DIRECTORY, the current folder when none is given.
@@ -237,3 +240,46 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
             raise CancelledError(message, hint="run the same command again to collect the other images") from None
     say(f"{len(images)} of {wanted} images collected{left_out}")
     return unsorted
+
+
+@click.command()
+@click.argument("section", metavar="[SECTION]", default="")
+def settings(section: str) -> None:
+    """Show the settings of eaves.yaml, each with its meaning, type, range, default and environment variable.
+
+    With SECTION, only those whose names begin with it: train, train.epochs, sources, sources.camera, triggers. No
+    eaves.yaml is needed.
+    """
+    is_known = False
+    for leaf, variable in _list_settings():
+        if f"{leaf.path}.".startswith(f"{section}." if section else ""):
+            is_known = True
+            facts = [
+                name_type(leaf).replace("|", " | "),
+                describe_range(leaf),
+                f"default: {describe_default(leaf.default)}",
+                variable,
+            ]
+            print_sentence(f"{leaf.path}: {leaf.doc} [{'; '.join(filter(None, facts))}]")
+    if not is_known:
+        raise NotFoundError(f"eaves.yaml has no section or setting {section!r}", hint="eaves settings | less")
+
+
+def _list_settings() -> Iterator[tuple[SettingsLeaf, str]]:
+    """Yield each setting of eaves.yaml and of its lists with its variable, which settings in lists don't have."""
+    from eaves.cli.project import Project
+    from eaves.sources.kind import OWN, load_kind
+    from eaves.sources.options import FrameOptions
+    from eaves.sources.settings import ClaimCheckSettings
+
+    lists = {f"sources.{kind}.": load_kind(kind).settings for kind in OWN}
+    lists |= {"sources.options.": FrameOptions, "sources.claim_check.": ClaimCheckSettings}
+    hints = typing.get_type_hints(Project)
+    for leaf in iter_leaves(Project):
+        item = (typing.get_args(hints.get(leaf.path)) or (None,))[0]
+        if dataclasses.is_dataclass(item):
+            lists[f"{leaf.path}."] = typing.cast("type", item)
+        else:
+            yield leaf, leaf.env if is_scalar(leaf.type) else ""
+    for prefix, cls in lists.items():
+        yield from ((leaf, "") for leaf in iter_leaves(cls, prefix))

@@ -13,7 +13,7 @@ import click
 
 from eaves.artifact import open_artifact
 from eaves.artifact.store import HANDLER
-from eaves.cli.latest import find_latest
+from eaves.cli.container_image import access_options, is_container_image
 from eaves.cli.output import (
     Column,
     Columns,
@@ -25,7 +25,7 @@ from eaves.cli.output import (
     replay_with_progress,
     say,
 )
-from eaves.cli.registry import access_options, is_container_image
+from eaves.cli.project import find_latest
 from eaves.errors import ArtifactError, OciError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from eaves.cli.container_image import access_options
 from eaves.cli.output import Column, Columns, Kind, output_option, print_rows, say
-from eaves.cli.registry import access_options
 from eaves.cli.site import LOCAL, REACH_S, Place, Visit, place_options
 from eaves.errors import OciError
 

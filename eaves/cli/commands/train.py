@@ -1,4 +1,4 @@
-"""The command `eaves train`, which trains a model here or in a cluster."""
+"""The command `eaves train`, which trains a model here, or in a cluster as a Job that it follows to its run."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eaves import logs
-from eaves.cli.latest import RUN, refuse_latest, update_latest
+from eaves.cli.app import build_training
 from eaves.cli.output import say
-from eaves.cli.project import load_workspace
+from eaves.cli.project import RUN, Workspace, load_workspace, refuse_latest, update_latest
 from eaves.cli.site import FILE, Place, place_options
-from eaves.errors import CancelledError, StoppedError
+from eaves.errors import CancelledError, ConfigError, Fault, StoppedError, UnreachableClusterError
 from eaves.options import given, settings_options
 from trainer.settings import TrainSettings
 
 if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
     from trainer.run.run import Run
 
 
@@ -47,8 +48,6 @@ def command(data: str | None, output: Path | None, again: bool, place: Place, **
         flags["data.path"] = data if "://" in data else str(Path(data).absolute())
     workspace = load_workspace(place.file, flags, section="train.", needs_data=True)
     if place.is_cluster:
-        from eaves.cli.remote_training import train_remotely
-
         report_run(train_remotely(workspace, place, data=data or "", output=output, again=again))
         return
     project, settings = workspace.project, workspace.project.train
@@ -94,3 +93,61 @@ def report_run(run: Run) -> None:
     say(f"run {run.path.name}, version {run.version}: {run.verdict['text']}")
     say(f"report: {run.path / 'report.html'}")
     click.echo(run.path)
+
+
+def open_trainings(workspace: Workspace, place: Place) -> Cluster:
+    """Connect to the cluster that training Jobs run in: the chosen site's, else that of `job` in eaves.yaml.
+
+    Raises:
+        ConfigError: When several sites are chosen, or when the kubeconfig has no such cluster.
+    """
+    from knative.client.cluster import open_cluster
+
+    if place.every or len(place.sites) > 1:
+        message = "a training runs in one cluster; name one site and leave out --all"
+        raise ConfigError([Fault(origin="--site", path="", message=message)])
+    if place.sites:
+        return place.open_cluster(place.one)
+    job = workspace.project.job
+    context, namespace = place.context or job.context, place.namespace or job.namespace
+    return open_cluster(kubeconfig=place.kubeconfig, context=context, namespace=namespace)
+
+
+def train_remotely(workspace: Workspace, place: Place, *, data: str, output: Path | None, again: bool) -> Run:
+    """Train in a cluster: create or find the Job, show its progress until it ends, and download its run.
+
+    Raises:
+        EavesError: When the training fails, with the trainer's exit code; or when the Job can't be created.
+        CancelledError: When Ctrl-C ends this command; the Job continues in the cluster.
+    """
+    from knative.training.job import build_job, training_faults
+    from knative.training.job_follower import create_job, explain_failure, find_ending, follow_job
+    from knative.training.run_download import download_run
+    from trainer.progress import build_progress
+    from trainer.run.run import build_name
+
+    cluster = open_trainings(workspace, place)
+    run = build_name(output.name) if output else ""
+    training = build_training(workspace, data=data, run=run, namespace=cluster.namespace)
+    if faults := list(training_faults(training)):
+        raise ConfigError(faults)
+    manifest = build_job(training)
+    name = manifest["metadata"]["name"]
+    try:
+        create_job(cluster, manifest, again=again, say=say)
+        job = follow_job(cluster, name, on_line=say, say=say)
+        if find_ending(job) == "Failed":
+            raise explain_failure(cluster, job)
+        target = output or workspace.runs / training.run_name
+        return download_run(cluster, training, job, target, say=say, progress=build_progress(sys.stderr))
+    except KeyboardInterrupt as error:
+        message = f"this command no longer shows the Job {name}, which continues in the cluster"
+        raise CancelledError(message, hint=_attach(name, cluster)) from error
+    except UnreachableClusterError as error:
+        raise UnreachableClusterError(
+            f"{error.message}; the Job {name} continues in the cluster", hint=_attach(name, cluster)
+        ) from error
+
+
+def _attach(name: str, cluster: Cluster) -> str:
+    return f"run the same command to show it again; to end the Job: kubectl delete job {name} -n {cluster.namespace}"

@@ -12,8 +12,10 @@ import click
 from click.core import ParameterSource
 
 from eaves import logs
+from eaves.base.names import NAME_PATTERN
 from eaves.cli.live import STOP_S, StopSignals, follow_events, print_predictions
 from eaves.cli.output import describe_count, say
+from eaves.cli.project import read_yaml
 from eaves.cli.site import FILE, state_option
 from eaves.errors import PlatformError
 from eaves.local.settings import LocalSettings
@@ -48,9 +50,11 @@ def command(*, quiet: bool, state_dir: Path, install_service: bool, uninstall_se
     if install_service and uninstall_service:
         raise click.UsageError("--install-service and --uninstall-service exclude each other")
     if install_service or uninstall_service:
-        from eaves.cli import service
+        from eaves.local import service
 
-        click.echo(service.install_service(settings, state_dir) if install_service else service.uninstall_service())
+        name = _read_name(Path(FILE))
+        done = service.install_service(settings, state_dir, name, say) if install_service else None
+        click.echo(done or service.uninstall_service(name, say))
         return
     is_default = click.get_current_context().get_parameter_source("state_dir") is ParameterSource.DEFAULT
     if is_default and not (Path(FILE).exists() or state_dir.exists()):
@@ -59,6 +63,12 @@ def command(*, quiet: bool, state_dir: Path, install_service: bool, uninstall_se
             hint="run `eaves up` in the folder of eaves.yaml, or make a project with `eaves init`",
         )
     _run(settings, state_dir, quiet=quiet)
+
+
+def _read_name(file: Path) -> str:
+    """Return the project's name in eaves.yaml; empty when there is no file, or no usable name in it."""
+    name = read_yaml(file).get("name") if file.exists() else None
+    return name if isinstance(name, str) and NAME_PATTERN.fullmatch(name) else ""
 
 
 def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:

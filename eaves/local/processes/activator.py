@@ -20,7 +20,7 @@ from eaves.errors import DeliveryError, OverloadedError, StartError
 from eaves.events import Event
 from eaves.http_client.client import HttpAnswer
 from eaves.local.processes.process import HOST, Child, Failures, ProcessHost, describe_exception, find_free_port
-from eaves.local.specs import LocalFunction
+from eaves.local.state import LocalFunction
 from eaves.web.problem_document import find_kind, parse_problem
 
 _log = logging.getLogger(__name__)

@@ -19,9 +19,8 @@ from eaves.link.settings import RelaySettings
 from eaves.local.processes.activator import capacity_of
 from eaves.local.processes.process import HOST, Child, ProcessHost, Supervised, find_free_port
 from eaves.local.queues import read_agent
-from eaves.local.routes import FUNCTIONS, RELAYS
-from eaves.local.specs import LocalApp
-from eaves.local.state import AGENT
+from eaves.local.server import FUNCTIONS, RELAYS
+from eaves.local.state import AGENT, LocalApp
 from eaves.platform import RELAY, find_timeout_s
 
 RESTART = Backoff(retry=None, first_s=2.0, cap_s=60.0)

@@ -14,7 +14,7 @@ import pytest
 
 from eaves.console.app import ConsoleServer, create_app
 from eaves.console.backend import ConsoleContext
-from eaves.console.security.exposure import SecuritySettings, prepare_credentials
+from eaves.console.exposure import SecuritySettings, prepare_credentials
 from eaves.errors import ConfigError
 from tests.fakes.console.backend import FakeBackend
 from tests.https_browser import HttpsBrowser

@@ -14,8 +14,7 @@ from eaves.local.apps import Apps
 from eaves.local.broker import Subscription
 from eaves.local.processes.activator import Activator
 from eaves.local.processes.process import ProcessHost
-from eaves.local.specs import LocalApp, LocalFunction
-from eaves.local.state import StateDirectory
+from eaves.local.state import LocalApp, LocalFunction, StateDirectory
 from eaves.platform import default_trigger
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher

@@ -14,8 +14,7 @@ import pytest
 
 from eaves.events import Event
 from eaves.http_client.client import HttpAnswer
-from eaves.local.routes import PlatformRoutes
-from eaves.local.server import TcpPort, WebServer
+from eaves.local.server import PlatformRoutes, TcpPort, WebServer
 from eaves.local.supervisor import Supervisor
 from tests.syscalls import needs_strace, trace
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from eaves.cli.latest import LATEST, newest, update_latest
+from eaves.cli.project import LATEST, newest, update_latest
 
 
 def finish(folder: Path, name: str, *, at: int, marker: str = "run.json") -> Path:

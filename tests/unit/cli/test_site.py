@@ -15,7 +15,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from eaves.cli import cli
-from eaves.cli.registry import access_options
+from eaves.cli.container_image import access_options
 from eaves.cli.site import Place, place_options
 from eaves.errors import ConfigError, OciError
 from eaves.oci.registry.registry import Access

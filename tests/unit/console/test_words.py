@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import eaves.console
-from eaves.console.model import words
+from eaves.console import words
 
 SCRIPT = Path(eaves.console.__file__).with_name("static") / "console.js"
 

@@ -10,8 +10,7 @@ import pytest
 from eaves.delivery.response_rules import describe_response
 from eaves.errors import NotFoundError, OverloadedError
 from eaves.ingress.request import answer_error
-from eaves.local.routes import PlatformRoutes
-from eaves.local.server import TcpPort, WebServer
+from eaves.local.server import PlatformRoutes, TcpPort, WebServer
 from eaves.local.supervisor import Supervisor
 from eaves.web.problem_document import (
     CONTENT_TYPE,

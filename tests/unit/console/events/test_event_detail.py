@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eaves.console.model.event import Step, build_detail
+from eaves.console.pages.events import Step, build_detail
 from tests.fakes.clock import START
 from tests.fakes.console.material import captured_event, classified_event, record_of, rejected_event
 

@@ -6,8 +6,8 @@ from datetime import datetime
 
 import pytest
 
-from eaves.console.model.prediction import ANSWERED
-from eaves.console.views.events import build_record_filter, parse_filter, parse_seq
+from eaves.console.pages.events import build_record_filter, parse_filter, parse_seq
+from eaves.console.pages.prediction import ANSWERED
 
 
 def test_a_filter_survives_its_address() -> None:

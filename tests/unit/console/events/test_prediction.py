@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from eaves.console.model.prediction import parse_prediction
+from eaves.console.pages.prediction import parse_prediction
 from eaves.history import Record
 from tests.fakes.console.material import TIMINGS_MS, captured_event, classified_event, record_of
 

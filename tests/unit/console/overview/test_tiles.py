@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from eaves.admin.report import QueueReport, SourceReport
-from eaves.console.model.prediction import EventRow
-from eaves.console.model.tiles import SourceTile, build_tile, find_rhythm
+from eaves.console.pages.prediction import EventRow
+from eaves.console.pages.tiles import SourceTile, build_tile, find_rhythm
 from eaves.history import Record
 from eaves.platform import FunctionStatus
 from tests.fakes.clock import START

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 
 from eaves.console.backend import ConsoleContext
-from eaves.console.security.exposure import SecuritySettings
+from eaves.console.exposure import SecuritySettings
 from eaves.platform import FunctionStatus
 from tests.fakes.clock import ManualClock
 from tests.fakes.console.backend import FakeBackend

@@ -11,8 +11,8 @@ import pytest
 
 from eaves.console.app import create_app
 from eaves.console.backend import ConsoleContext, ConsoleSettings
-from eaves.console.security.exposure import SecuritySettings
-from eaves.console.security.guard import CHANGES_NOTHING
+from eaves.console.exposure import SecuritySettings
+from eaves.console.guard import CHANGES_NOTHING
 from tests.fakes.console.browser import Browser
 from tests.unit.console.security.sample_app import SVG, build_app
 

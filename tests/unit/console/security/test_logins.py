@@ -11,7 +11,7 @@ from flask import Flask
 
 from eaves.console.app import create_app
 from eaves.console.backend import ConsoleContext
-from eaves.console.security.exposure import SecuritySettings
+from eaves.console.exposure import SecuritySettings
 from eaves.errors import ConfigError
 from tests.fakes.clock import ManualClock
 from tests.fakes.console.browser import Browser

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.console.security.logins import (
+from eaves.console.logins import (
     KEY_FILE,
     LOGOUTS_FILE,
     MAX_CHARACTERS,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eaves.console.views.try_it import describe_answer
+from eaves.console.pages.try_it import describe_answer
 from eaves.delivery import SinkResponse
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.web.problem_document import build_problem

@@ -15,18 +15,20 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import re
 import secrets
 from collections.abc import Mapping
 from datetime import timedelta
 from http import HTTPStatus
 
-from flask import Flask, Response, abort, g, render_template, request, session, url_for
+from flask import Blueprint, Flask, Response, abort, g, redirect, render_template, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from markupsafe import Markup
+from werkzeug.wrappers import Response as AnyResponse
 
 from eaves.base.clock import SYSTEM, Clock
-from eaves.console.security.exposure import SecuritySettings, check_exposure
-from eaves.console.security.logins import ConsolePassword, LoginLimit, Logouts, load_signing_key
+from eaves.console.exposure import SecuritySettings, check_exposure
+from eaves.console.logins import ConsolePassword, LoginLimit, Logouts, load_signing_key
 from eaves.ingress.wsgi import ADMIT
 from eaves.web.origin import is_loopback, is_same_site
 
@@ -320,3 +322,43 @@ def find_foreign_caller(method: str, headers: Mapping[str, str], *, loopback_onl
     if site not in _OWN and not (is_page and method in {"GET", "HEAD"}):
         return f"A page of another site sent this request (Sec-Fetch-Site is {site[:20]!r})."
     return ""
+
+
+OWN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]{0,2000}")
+r"""A path of this server. Browsers read `\` as `/` and ignore line breaks and tabs, so `/\host` leads to another host.
+Source: URL standard, section 4.4."""
+
+
+def build_login_pages(guard: Guard) -> Blueprint:
+    """Build the login form, and the routes that begin and end a session."""
+    pages = Blueprint("login", __name__)
+
+    def render_form(status: int, fault: str = "", **headers: str) -> Response:
+        body = render_template("login/show.html", fault=fault, next=request.values.get("next", ""))
+        return Response(body, status, headers)
+
+    @pages.get("/login")
+    def show() -> AnyResponse:
+        if not guard.needs_login or guard.is_logged_in():
+            return redirect(_return_address(), 303)
+        return render_form(200)
+
+    @pages.post("/login")
+    def log_in() -> AnyResponse:
+        fault, wait_s = guard.log_in(request.form.get("password", ""))
+        if wait_s:
+            return render_form(429, fault, **{"Retry-After": str(wait_s)})
+        return render_form(403, fault) if fault else redirect(_return_address(), 303)
+
+    @pages.post("/logout")
+    def log_out() -> AnyResponse:
+        guard.log_out()
+        return redirect(url_for("login.show"), 303)
+
+    return pages
+
+
+def _return_address() -> str:
+    """Return the page that a person wanted; the first page when the address isn't one of this console's."""
+    wanted = request.values.get("next", "")
+    return wanted if OWN_PATH.fullmatch(wanted) else "/"

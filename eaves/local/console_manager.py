@@ -134,7 +134,7 @@ class ConsoleManager:
             raise
         shown = host
         if address in EVERY_ADDRESS:  # in this machine's network, if it has one
-            from eaves.console.security.exposure import find_own_addresses
+            from eaves.console.exposure import find_own_addresses
 
             shown = next(iter(find_own_addresses()), socket.gethostname())
         name = f"[{shown}]" if ":" in shown else shown
@@ -227,7 +227,7 @@ def prepare_exposure(settings: LocalSettings, state: StateDirectory) -> tuple[st
     is_local = is_loopback_host(settings.console_host)
     if not settings.console or (is_local and folder is None):
         return ()
-    from eaves.console.security.exposure import SecuritySettings, check_exposure, prepare_credentials
+    from eaves.console.exposure import SecuritySettings, check_exposure, prepare_credentials
 
     security = SecuritySettings(host=settings.console_host, credentials=folder)
     check_exposure(security, folder=state.root / "console")
