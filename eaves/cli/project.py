@@ -1,4 +1,4 @@
-"""The project: eaves.yaml, made of the sections of all packages, sources on the command line, the newest run and artifact."""
+"""The project: eaves.yaml, made of the sections of all packages, sources in words, the newest run and artifact."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The console: a web page that shows people what their cameras see and whether anything is wrong.
 
 It sees a platform only through `backend.Backend`, which `eaves.local.console` and `knative.console` implement; they run
-the app in a process of its own. It changes nothing unless a person asks for it, and nothing at all when it is read-only.
+the app in a process of its own. It changes nothing unless a person asks for it, and nothing when it is read-only.
 
 backend     the platform as the console sees it, and what every page gets
 app         the Flask app, and its server

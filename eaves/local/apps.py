@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from eaves.base.clock import SYSTEM, Clock
 from eaves.credentials.redact import redact
 from eaves.delivery import SinkClient, SinkResponse
 from eaves.errors import NotFoundError, PlatformError, StartError, UnreachableError
@@ -18,7 +17,8 @@ from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.local.broker import DeadLetterSink, Send, Subscription, build_relay_trigger
 from eaves.local.broker.publishers import Publishers
 from eaves.local.processes.activator import Activator, capacity_of
-from eaves.local.state import LocalApp, LocalFunction, StateDirectory
+from eaves.local.processes.process import ProcessHost
+from eaves.local.state import LocalApp
 from eaves.platform import TriggerSpec, find_dead_letter_target
 
 URL_PARALLEL = 4
@@ -38,35 +38,30 @@ class Apps:
             mapping and not in `wanted` aren't known, so its events in the broker are kept.
 
     Args:
-        state: State directory with the specs.
+        host: What all processes of the platform have in common; its state directory has the specs.
         subscribe: Replaces the broker's subscriptions, as `Broker.subscribe` does.
-        activate: Creates the activator of a function.
-        proxies: HTTP proxies for requests to the addresses of triggers.
         send_to_relay: Sends an event to the relay of an app.
         address: Returns the URL of a function, which dead letters record as their destination.
-        clock: Clock for pauses.
+        proxies: HTTP proxies for requests to the addresses of triggers.
     """
 
     def __init__(
         self,
-        state: StateDirectory,
+        host: ProcessHost,
         *,
         subscribe: Callable[..., None],
-        activate: Callable[[LocalFunction], Activator],
         send_to_relay: Callable[[str, Event], SinkResponse],
         address: Callable[[str], str] = str,
         proxies: Proxies = DIRECT,
-        clock: Clock = SYSTEM,
     ) -> None:
         self.wanted: dict[str, LocalApp] = {}
         self.unreadable: dict[str, str] = {}
-        self._state = state
+        self._host = host
         self._set_subscriptions = subscribe
-        self._activate = activate
         self._send_to_relay = send_to_relay
         self._address = address
         self._client = SinkClient(proxies=proxies)
-        self._publishers = Publishers(clock)
+        self._publishers = Publishers(host.clock)
         self._fingerprint: object = None
         self._activators: dict[str, Activator] = {}
         self._leaving: list[Activator] = []
@@ -147,10 +142,10 @@ class Apps:
 
     def _read(self) -> None:
         """Read the specs when one has changed or was unreadable; an unreadable file leaves its app unchanged."""
-        fingerprint = self._state.fingerprint()
+        fingerprint = self._host.state.fingerprint()
         if fingerprint == self._fingerprint and not self.unreadable:
             return
-        found, unreadable = self._state.read_specs()
+        found, unreadable = self._host.state.read_specs()
         found |= {name: self.wanted[name] for name in unreadable if name in self.wanted}
         self.wanted, self.unreadable, self._fingerprint = found, unreadable, fingerprint
 
@@ -160,7 +155,7 @@ class Apps:
             current = self._activators.get(name)
             if current is not None and current.spec == app.function:
                 continue
-            self._activators[name] = self._activate(app.function)
+            self._activators[name] = Activator(app.function, self._host)
             _log.info("function %s: deployed with artifact %s", name, app.function.artifact)
             if current is not None:
                 self._leaving.append(current)
@@ -207,7 +202,9 @@ class Apps:
         if trigger.is_mqtt:
             return lambda event, _: self._publishers.send(app, trigger, event)
         if trigger.url:
-            return partial(_post, self._client, trigger.url, timeout_s)
+            return lambda event, headers: self._client.post(
+                trigger.url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers
+            )
         return partial(self._ask_function, trigger.function or app.function.name, timeout_s)
 
     def _build_sink(self, app: LocalApp, trigger: TriggerSpec) -> DeadLetterSink | None:
@@ -226,10 +223,6 @@ class Apps:
             return self.activator(name).send(event, timeout_s=timeout_s, headers=headers)
         except StartError as error:  # nothing was sent: the event waits until the function can start
             raise UnreachableError(error.message, hint=error.hint) from error
-
-
-def _post(client: SinkClient, url: str, timeout_s: float, event: Event, headers: Mapping[str, str]) -> SinkResponse:
-    return client.post(url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers)
 
 
 def _stop(activator: Activator) -> None:

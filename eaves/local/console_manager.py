@@ -22,7 +22,7 @@ from eaves.credentials.folder import CERTIFICATE
 from eaves.errors import EavesError
 from eaves.history.recent_images import RecentImages
 from eaves.local.processes.process import Child, ProcessHost, Supervised, describe_exception
-from eaves.local.server import EVERY_ADDRESS, TcpPort, build_port_error, resolve_host
+from eaves.local.server import EVERY_ADDRESS, bind_port, build_port_error, resolve_host
 from eaves.local.settings import LocalSettings
 from eaves.local.state import CONSOLE, StateDirectory
 from eaves.web.origin import is_loopback_host
@@ -120,13 +120,13 @@ class ConsoleManager:
         """
         address, folder = resolve_host(host), self._settings.console_credentials
         try:
-            bound = TcpPort(port, address).bind()
+            bound = bind_port(address, port)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or not is_loopback_host(address):
                 raise
             notice = f"port {port} is in use by another program, so the console has a free one"
             self._notices = (notice, *self._notices)
-            bound = TcpPort(0, address).bind()
+            bound = bind_port(address, 0)
         try:
             bound.listen(BACKLOG)
         except OSError:

@@ -43,39 +43,39 @@ connections after 90 s at most: the sender should close first, because it knows 
 net/http, DefaultTransport.IdleConnTimeout."""
 
 
-class TcpPort:
-    """A TCP port, on loopback unless another address is given.
+def bind_port(host: str, port: int) -> socket.socket:
+    """Create a socket that is bound to a TCP port and doesn't listen yet.
 
     Args:
-        port: Port number; 0 for a free one.
         host: IP address of this machine.
-
-    Attributes:
-        port: Port number; 0 until the first `bind` chooses a free one, which is then kept.
+        port: Port number; 0 for a free one.
     """
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # even when connections to it ended just now
+        if made.family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host not in EVERY_ADDRESS))
+        made.bind((host, port))
+    except OSError:
+        made.close()
+        raise
+    return made
 
-    def __init__(self, port: int, host: str = HOST) -> None:
-        self.port = port
-        self._host = host
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the port is open on every address of the machine, and not only on one."""
-        return self._host in EVERY_ADDRESS
+def bind_ports(host: str, port: int) -> list[socket.socket]:
+    """Bind the platform's port on loopback and, for an address off loopback, on that address, with the same number.
 
-    def bind(self) -> socket.socket:
-        """Create a socket that is bound to the port and doesn't listen yet."""
-        made = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET, socket.SOCK_STREAM)
+    Raises:
+        PlatformError: When the port can't be used.
+    """
+    bound: list[socket.socket] = []
+    for one in [host] if host in (HOST, *EVERY_ADDRESS) else [HOST, host]:
+        number = bound[0].getsockname()[1] if bound else port
         try:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # even when connections to it ended just now
-            if made.family == socket.AF_INET6:
-                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(self._host not in EVERY_ADDRESS))
-            made.bind((self._host, self.port))
-        except OSError:
-            made.close()
-            raise
-        self.port = int(made.getsockname()[1])
-        return made
+            bound.append(bind_port(one, number))
+        except OSError as error:
+            raise build_port_error(error, f"{one} port {number}" if bound else f"port {number}") from error
+    return bound
 
 
 def build_port_error(error: OSError, named: str) -> PlatformError:
@@ -105,21 +105,10 @@ def resolve_host(host: str) -> str:
 
 
 class WebServer(IngressServer):
-    """A running server of the platform.
+    """A running server of the platform, on a socket that is bound (`listening`) or a Unix socket (`path`)."""
 
-    Args:
-        serve: Answers requests.
-        address: TCP port, or path of a Unix socket that only its owner can connect to (mode 0600).
-        limits: Limits of the server.
-
-    Raises:
-        OSError: When the port can't be used.
-        ConfigError: When the Unix socket can't be used.
-    """
-
-    def __init__(self, serve: Serve, address: TcpPort | Path, *, limits: IngressLimits = LIMITS) -> None:
-        where: dict[str, Any] = {"path": address} if isinstance(address, Path) else {"listening": address.bind()}
-        super().__init__(serve, limits=limits, name="platform", **where)
+    def __init__(self, serve: Serve, **address: Any) -> None:
+        super().__init__(serve, limits=LIMITS, name="platform", **address)
 
 
 RETRY_AFTER_S = "1"

@@ -166,7 +166,9 @@ def render_unit(
     )
 
 
-def install(service: SystemdService, text: str, *, booted: bool, report: Callable[[str], None]) -> None:
+def install(
+    service: SystemdService, text: str, *, report: Callable[[str], None], booted: bool = BOOTED.is_dir()
+) -> None:
     """Write the unit file, and start the service now and at each boot where systemd runs.
 
     Args:
@@ -199,7 +201,7 @@ def install(service: SystemdService, text: str, *, booted: bool, report: Callabl
         report(f"ran {shlex.join(command)}" if booted else f"  {shlex.join(command)}")
 
 
-def uninstall(service: SystemdService, *, booted: bool, report: Callable[[str], None]) -> None:
+def uninstall(service: SystemdService, *, report: Callable[[str], None], booted: bool = BOOTED.is_dir()) -> None:
     """Stop the service, and remove its unit file. The platform's state and the user's linger setting stay.
 
     Raises:
@@ -284,19 +286,21 @@ def _fault(message: str, hint: str) -> ConfigError:
     return ConfigError([Fault(origin="service", path="", message=message)], hint=hint)
 
 
-def install_service(settings: LocalSettings, state_dir: Path, name: str, say: Callable[[str], None]) -> Path:
-    """Install the service that runs `eaves up` with these settings, and return the path of its unit file.
+def install_service(
+    service: SystemdService, settings: LocalSettings, state_dir: Path, say: Callable[[str], None]
+) -> None:
+    """Install the service that runs `eaves up` with these settings.
 
     The state directory and the token file are created first, so that they belong to the account that the service runs
     as, and so that a wrong setting is an error now and not at the next boot.
 
     Args:
+        service: The service, see `find_service`.
         settings: The settings of `eaves up`.
         state_dir: State directory of the platform.
-        name: Name of the project in the current folder; its folder's name when it is empty.
         say: Shows a line to the person who installs the service.
     """
-    service, state = find_service(name), StateDirectory(root=state_dir.absolute())
+    state = StateDirectory(root=state_dir.absolute())
     paths: dict[str, Any] = {
         leaf.path: value.absolute()
         for leaf in iter_leaves(LocalSettings)
@@ -326,17 +330,9 @@ def install_service(settings: LocalSettings, state_dir: Path, name: str, say: Ca
     )
     if LocalPlatform(state.root).running() and not service.path.exists():
         say("another `eaves up` of this project runs: stop it, and the service starts within a minute")
-    install(service, text, booted=BOOTED.is_dir(), report=say)
+    install(service, text, report=say)
     if service.is_system:
         say(f"the service runs as {account}, the owner of the state directory")
-    return service.path
-
-
-def uninstall_service(name: str, say: Callable[[str], None]) -> Path:
-    """Stop and remove the service of the project in the current folder; return the path of its unit file."""
-    service = find_service(name)
-    uninstall(service, booted=BOOTED.is_dir(), report=say)
-    return service.path
 
 
 def find_owner(path: Path) -> os.stat_result:

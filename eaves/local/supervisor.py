@@ -21,26 +21,22 @@ from eaves.base.locks import take_lock
 from eaves.errors import ConfigError, EventError, Fault, PlatformError
 from eaves.events import Event, decode, is_event
 from eaves.history import FileHistory
-from eaves.history.recent_images import RecentImages
 from eaves.http_client.client import HttpAnswer
 from eaves.http_client.proxies import parse_proxies
 from eaves.local.apps import Apps
 from eaves.local.broker import Broker, lane_of
 from eaves.local.console_manager import ConsoleManager, prepare_exposure
-from eaves.local.processes.activator import Activator
 from eaves.local.processes.app_processes import AppProcesses
 from eaves.local.processes.logs import rotate
 from eaves.local.processes.process import Launch, Process, ProcessHost, describe_exception
 from eaves.local.queues import find_lanes, list_parts
 from eaves.local.server import (
-    EVERY_ADDRESS,
     FUNCTIONS,
     HOST,
     AccessToken,
     PlatformRoutes,
-    TcpPort,
     WebServer,
-    build_port_error,
+    bind_ports,
     resolve_host,
 )
 from eaves.local.settings import LocalSettings
@@ -75,7 +71,8 @@ class Supervisor:
         launch: Starts processes of functions and sources.
 
     Attributes:
-        console: The console's recent images, port and process.
+        console: The console's port and process.
+        images: The newest images, for the console.
         left_queued: Events that wait in the broker's queue when `run` has returned; an event that several triggers
             want counts once for each.
 
@@ -104,7 +101,9 @@ class Supervisor:
         notices = prepare_exposure(settings, state)
         processes = ProcessHost(state=state, inherit=environ, clock=clock, launch=launch)
         self.console = ConsoleManager(settings, processes, notices=notices)
-        self._port = TcpPort(settings.port, address if address in EVERY_ADDRESS else HOST)
+        self.images = self.console.images
+        bound = bind_ports(address, settings.port)
+        self._port: int = bound[0].getsockname()[1]
         self._spool = Spool(state.spool, limits=settings.limits(), clock=clock)
         self._history = FileHistory(state.history, max_bytes=settings.history_max_bytes, clock=clock)
         self._broker = Broker(self._spool, self._remember)
@@ -112,13 +111,11 @@ class Supervisor:
         token = self._token.path if self._token is not None else None
         self._processes = AppProcesses(processes, broker=lambda: self.url, token=token)
         self._apps = Apps(
-            state,
+            processes,
             subscribe=self._broker.subscribe,
-            activate=lambda spec: Activator(spec, processes),
             send_to_relay=self._processes.send_to_relay,
             address=lambda name: f"{self.url}{FUNCTIONS[1:]}/{name}",
             proxies=proxies,
-            clock=clock,
         )
         self._turn = threading.Condition()
         self._asked = self._done = 0
@@ -130,23 +127,14 @@ class Supervisor:
         self._stopping = False
         self.left_queued = 0
         self._attempt({"the specs": self._apps.reconcile})  # an event must find the triggers that want it
-        self._servers = [self._listen(self._port, f"port {settings.port}")]
-        if not self._port.is_open and address != HOST:
-            opened = TcpPort(self._port.port, address)
-            self._servers.append(self._listen(opened, f"{address} port {opened.port}"))
-        self._control = WebServer(PlatformRoutes(self, control=True), state.socket)
+        self._servers = [WebServer(PlatformRoutes(self, token=self._token), listening=one) for one in bound]
+        self._control = WebServer(PlatformRoutes(self, control=True), path=state.socket)
         self.console.start()
-
-    def _listen(self, address: TcpPort, named: str) -> WebServer:
-        try:
-            return WebServer(PlatformRoutes(self, token=self._token), address)
-        except OSError as error:
-            raise build_port_error(error, named) from error
 
     @property
     def url(self) -> str:
         """Address at which the broker accepts events."""
-        return f"http://127.0.0.1:{self._port.port}/"
+        return f"http://{HOST}:{self._port}/"
 
     @property
     def is_open(self) -> bool:
@@ -229,11 +217,6 @@ class Supervisor:
         doing = "is being stopped" if self._stopping else f"is still working after {RECONCILE_TIMEOUT_S:.0f} s"
         raise PlatformError(f"`eaves up` {doing}", hint="eaves status")
 
-    @property
-    def images(self) -> RecentImages:
-        """The newest images."""
-        return self.console.images
-
     def status(self) -> list[FunctionStatus]:
         """Return the status of every deployed function, by name."""
         report = self.queue.report()
@@ -314,8 +297,9 @@ class Supervisor:
                 return
             self._clock.wait(self._turn, left_s)
 
-    def _count_left(self) -> None:
+    def _close_spool(self) -> None:
         self.left_queued = sum(queued for queued, _ in self._spool.counts().values())
+        self._spool.close()
 
     def _shut_down(self) -> None:
         """Stop sources, deliveries and functions in this order; an exception in one step doesn't prevent the others."""
@@ -330,8 +314,7 @@ class Supervisor:
             self.console.stop,
             self._control.stop,
             self._history.close,
-            self._count_left,
-            self._spool.close,
+            self._close_spool,
             lambda: os.close(self._lock),
         ]
         for step in steps:

@@ -52,9 +52,12 @@ def command(*, quiet: bool, state_dir: Path, install_service: bool, uninstall_se
     if install_service or uninstall_service:
         from eaves.local import service
 
-        name = _read_name(Path(FILE))
-        done = service.install_service(settings, state_dir, name, say) if install_service else None
-        click.echo(done or service.uninstall_service(name, say))
+        found = service.find_service(_read_name(Path(FILE)))
+        if install_service:
+            service.install_service(found, settings, state_dir, say)
+        else:
+            service.uninstall(found, report=say)
+        click.echo(found.path)
         return
     is_default = click.get_current_context().get_parameter_source("state_dir") is ParameterSource.DEFAULT
     if is_default and not (Path(FILE).exists() or state_dir.exists()):

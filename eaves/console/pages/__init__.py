@@ -1,4 +1,4 @@
-"""The pages: each module has what its templates show, as pure functions, and `build_blueprint`, which builds its routes.
+"""The pages: each module has what its templates show, as pure functions, and builds its routes (`build_blueprint`).
 
 overview      the first screen: a headline, a tile for each source (tiles), the links to the cloud
 events        the list of events with its filter, and one event with the way of its image

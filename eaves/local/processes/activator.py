@@ -150,20 +150,16 @@ class Activator:
             OverloadedError: When all replicas stay busy for that time.
             DeliveryError: When the replica dies during the request.
         """
-        deadline = self._clock.monotonic() + timeout_s
-        with self._slot(deadline) as replica:
-            timeout_s = self._left(deadline)
-            return replica.client.post(replica.url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers)
+        with self._slot(timeout_s) as (replica, left_s):
+            return replica.client.post(replica.url, event, prefer_reply=True, timeout_s=left_s, more_headers=headers)
 
     def forward(self, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> HttpAnswer:
         """Send an HTTP request unchanged to a replica, starting one when there is none, and return its response.
 
         The same errors are raised as by `send`.
         """
-        deadline = self._clock.monotonic() + timeout_s
-        with self._slot(deadline) as replica:
-            timeout_s = self._left(deadline)
-            return replica.client.request("POST", replica.url, headers=headers, body=body, timeout_s=timeout_s)
+        with self._slot(timeout_s) as (replica, left_s):
+            return replica.client.request("POST", replica.url, headers=headers, body=body, timeout_s=left_s)
 
     def stop(self) -> None:
         """Stop every replica after it has answered its accepted requests."""
@@ -180,14 +176,13 @@ class Activator:
         for process in processes:
             process.stop()
 
-    def _left(self, deadline: float) -> float:
-        return max(1.0, deadline - self._clock.monotonic())
-
     @contextlib.contextmanager
-    def _slot(self, deadline: float) -> Iterator[Replica]:
+    def _slot(self, timeout_s: float) -> Iterator[tuple[Replica, float]]:
+        """Reserve a slot for one request; yield its replica and the seconds that are left, at least one."""
+        deadline = self._clock.monotonic() + timeout_s
         replica = self._acquire(deadline)
         try:
-            yield replica
+            yield replica, max(1.0, deadline - self._clock.monotonic())
         finally:
             with self._changed:
                 replica.inflight -= 1

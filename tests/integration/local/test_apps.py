@@ -12,7 +12,6 @@ from eaves.errors import PlatformError
 from eaves.events import Event
 from eaves.local.apps import Apps
 from eaves.local.broker import Subscription
-from eaves.local.processes.activator import Activator
 from eaves.local.processes.process import ProcessHost
 from eaves.local.state import LocalApp, LocalFunction, StateDirectory
 from eaves.platform import default_trigger
@@ -36,10 +35,7 @@ class Parts:
     def __init__(self, state: StateDirectory, clock: ManualClock) -> None:
         self.error: Exception | None = None
         self.subscriptions: Mapping[str, Subscription] = {}
-        self._host = ProcessHost(state=state, inherit={}, clock=clock, launch=FakeLauncher())
-
-    def activate(self, spec: LocalFunction) -> Activator:
-        return Activator(spec, self._host)
+        self.host = ProcessHost(state=state, inherit={}, clock=clock, launch=FakeLauncher())
 
     def send_to_relay(self, app: str, event: Event) -> SinkResponse:
         return SinkResponse(status=202)
@@ -69,9 +65,7 @@ def parts(state: StateDirectory, clock: ManualClock) -> Parts:
 
 @pytest.fixture
 def apps(state: StateDirectory, clock: ManualClock, parts: Parts) -> Iterator[Apps]:
-    made = Apps(
-        state, subscribe=parts.subscribe, activate=parts.activate, send_to_relay=parts.send_to_relay, clock=clock
-    )
+    made = Apps(parts.host, subscribe=parts.subscribe, send_to_relay=parts.send_to_relay)
     yield made
     made.stop()
 
