@@ -27,7 +27,7 @@ from markupsafe import Markup
 from werkzeug.wrappers import Response as AnyResponse
 
 from eaves.base.clock import SYSTEM, Clock
-from eaves.console.exposure import SecuritySettings, check_exposure
+from eaves.console.exposure import ConsoleSettings, check_exposure
 from eaves.console.logins import ConsolePassword, LoginLimit, Logouts, load_signing_key
 from eaves.ingress.wsgi import ADMIT
 from eaves.web.origin import is_loopback, is_same_site
@@ -92,22 +92,19 @@ CAMERAS = frozenset({"try_it.show", "try_it.predict"})
 """Endpoints whose page may use the device's camera."""
 
 
-def install_security(
-    app: Flask, settings: SecuritySettings, *, read_only: bool = False, clock: Clock = SYSTEM
-) -> Guard:
-    """Let every request pass a guard, and give templates `csrf_token`, `csrf_field` and `is_logged_in`.
+def install_guard(app: Flask, settings: ConsoleSettings, clock: Clock = SYSTEM) -> None:
+    """Let every request pass a guard, give templates `csrf_token`, `csrf_field` and `is_logged_in`, and add the login.
 
     Args:
         app: The console's app, without requests so far.
-        settings: Who may open the console.
-        read_only: Whether every change is refused.
+        settings: Settings of the console.
         clock: Clock for sessions and for the limit of logins.
 
     Raises:
         ConfigError: When other machines could open the console without a password, or the password can't be used.
         StorageError: When the key of signatures can't be read or written.
     """
-    guard = Guard(app, settings, read_only=read_only, clock=clock)
+    guard = Guard(app, settings, clock)
     app.before_request(guard.check)
     app.after_request(guard.complete)
     app.jinja_env.globals.update(
@@ -115,7 +112,7 @@ def install_security(
         csrf_field=lambda: Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, guard.form_token()),
         is_logged_in=guard.is_logged_in,
     )
-    return guard
+    app.register_blueprint(build_login_pages(guard))
 
 
 class ConsoleSessions(SecureCookieSessionInterface):
@@ -136,12 +133,11 @@ class ConsoleSessions(SecureCookieSessionInterface):
 
 
 class Guard:
-    """Decides whether a request may reach its view. Safe to use from many threads. See `install_security`."""
+    """Decides whether a request may reach its view. Safe to use from many threads. See `install_guard`."""
 
-    def __init__(self, app: Flask, settings: SecuritySettings, *, read_only: bool, clock: Clock) -> None:
+    def __init__(self, app: Flask, settings: ConsoleSettings, clock: Clock) -> None:
         check_exposure(settings)
         self._settings = settings
-        self._is_read_only = read_only
         self._clock = clock
         self._key = load_signing_key(settings.state)
         self._password = None if settings.credentials is None else ConsolePassword(settings.credentials, self._key)
@@ -175,7 +171,7 @@ class Guard:
             return refuse(403, reason)
         if (refusal := self._check_login()) or request.method in SAFE:
             return refusal
-        if self._is_read_only and request.endpoint not in CHANGES_NOTHING:
+        if self._settings.read_only and request.endpoint not in CHANGES_NOTHING:
             return refuse(403, READ_ONLY)
         return None if self._has_form_token() else refuse(403, OUT_OF_DATE)
 

@@ -24,8 +24,8 @@ from eaves.base.allocator import return_freed_memory
 from eaves.base.clock import SYSTEM, Clock
 from eaves.config import SettingsLayer, build
 from eaves.console.app import ConsoleServer, create_app
-from eaves.console.backend import ConsoleContext, ConsoleSettings, ModelLocation, ReusedAnswer
-from eaves.console.exposure import SecuritySettings
+from eaves.console.backend import ConsoleContext, ModelLocation, ReusedAnswer
+from eaves.console.exposure import ConsoleSettings
 from eaves.console.thumbnails import MAX_BYTES, Gallery
 from eaves.errors import NotFoundError, NotRunningError
 from eaves.history import HistoryReader
@@ -197,15 +197,16 @@ def main() -> None:
     settings = build(LocalSettings, SettingsLayer(origin="eaves up", values=json.loads(values)))
     state = StateDirectory(root=Path(root))
     backend = LocalBackend(state, Path(project), thumbnails_max_bytes=settings.console_thumbnails_max_bytes)
-    pages = ConsoleSettings(read_only=settings.console_read_only, silent_after_s=settings.console_silent_after_s)
-    security = SecuritySettings(
+    pages = ConsoleSettings(
         host=settings.console_host,
         credentials=settings.console_credentials,
         state=state.root,
         session_s=settings.console_session_hours * 3_600,
+        read_only=settings.console_read_only,
+        silent_after_s=settings.console_silent_after_s,
     )
-    app = create_app(ConsoleContext(backend=backend, settings=pages, security=security))
-    server = ConsoleServer(app, listening=socket.socket(fileno=int(number)), tls=security.build_tls())
+    app = create_app(ConsoleContext(backend=backend, settings=pages))
+    server = ConsoleServer(app, listening=socket.socket(fileno=int(number)), tls=pages.build_tls())
     try:
         wait(server)
     finally:

@@ -227,9 +227,9 @@ def prepare_exposure(settings: LocalSettings, state: StateDirectory) -> tuple[st
     is_local = is_loopback_host(settings.console_host)
     if not settings.console or (is_local and folder is None):
         return ()
-    from eaves.console.exposure import SecuritySettings, check_exposure, prepare_credentials
+    from eaves.console.exposure import ConsoleSettings, check_exposure, prepare_credentials
 
-    security = SecuritySettings(host=settings.console_host, credentials=folder)
+    security = ConsoleSettings(host=settings.console_host, credentials=folder)
     check_exposure(security, folder=state.root / "console")
     notices = () if folder is None else prepare_credentials(folder, host=settings.console_host, needs_tls=not is_local)
     security.build_tls()

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -14,8 +15,8 @@ from eaves import logs
 from eaves.base.allocator import return_freed_memory
 from eaves.base.clock import SYSTEM
 from eaves.console.app import ConsoleServer, create_app
-from eaves.console.backend import ConsoleContext, ConsoleSettings
-from eaves.console.exposure import SecuritySettings, check_exposure
+from eaves.console.backend import ConsoleContext
+from eaves.console.exposure import ConsoleSettings, check_exposure
 from eaves.console.thumbnails import Gallery
 from eaves.delivery import SinkClient, SinkResponse
 from eaves.events import Event
@@ -73,8 +74,14 @@ def open_console(
         ConfigError: When other machines could open the pages without a password, or a port can't be used.
         StorageError: When a file can't be read or written.
     """
-    security = SecuritySettings(host=settings.host, credentials=settings.credentials, state=settings.data)
-    check_exposure(security, command="python -P -m knative.console")
+    pages = ConsoleSettings(
+        host=settings.host,
+        credentials=settings.credentials,
+        state=settings.data,
+        read_only=settings.read_only,
+        silent_after_s=settings.silent_after_s,
+    )
+    check_exposure(pages, command="python -P -m knative.console")
     file = settings.data / "history.db"
     history = FileHistory(file, max_bytes=HISTORY_MAX_BYTES)
     stack.callback(history.close)
@@ -113,13 +120,9 @@ def open_console(
         images=images,
     )
     oldest = reader.next(after=0, limit=1)  # of an earlier container of the same pod
-    pages = ConsoleSettings(
-        read_only=settings.read_only,
-        silent_after_s=settings.silent_after_s,
-        site_since=oldest[0].at if oldest else SYSTEM.now(),
-    )
-    app = create_app(ConsoleContext(backend=backend, settings=pages, security=security))
-    server = ConsoleServer(app, host=settings.host, port=settings.port, tls=security.build_tls())
+    pages = replace(pages, site_since=oldest[0].at if oldest else SYSTEM.now())
+    app = create_app(ConsoleContext(backend=backend, settings=pages))
+    server = ConsoleServer(app, host=settings.host, port=settings.port, tls=pages.build_tls())
     stack.callback(server.stop)
     return server
 

@@ -13,12 +13,10 @@ import click
 
 from eaves.base.terminal import escape_json
 from eaves.cli.live import (
-    find_best,
     follow_events,
     follow_tail,
     format_record,
     matches_type,
-    parse_data,
     repeat,
     show_log_line,
 )
@@ -26,6 +24,7 @@ from eaves.cli.output import Column, Columns, Kind, output_option, print_line, p
 from eaves.cli.site import Place, describe_stopped, place_options, state_option
 from eaves.events import TYPE_PREFIX
 from eaves.history import KEEP, HistoryReader, Record, RecordFilter
+from eaves.history.prediction import parse_data, parse_prediction
 
 COLUMNS: Columns = {
     "at": Column("TIME", Kind.MOMENT),
@@ -114,8 +113,14 @@ def _print_record(record: Record, form: str) -> None:
 
 def _row(record: Record) -> dict[str, Any]:
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.at))
-    data = parse_data(record.text)
-    return {**asdict(record), "time": moment, **find_best(data, record.extensions), "data": data}
+    best = parse_prediction(record)
+    return {
+        **asdict(record),
+        "time": moment,
+        "label": best.label or None,
+        "score": best.score,
+        "data": parse_data(record.text),
+    }
 
 
 CLUSTER_POLL_S = 2.0

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eaves.cli.live import find_best
 from eaves.cli.output import Column, Columns, Kind, describe_count, output_option, print_rows, say
 from eaves.cli.site import Place, place_options
 from eaves.errors import InputError, NotFoundError, PlatformError
+from eaves.history.prediction import parse_answer
 from eaves.media_type import UNKNOWN, UNSUPPORTED, is_image_path, is_unsupported_path
 from eaves.web.problem_document import parse_problem
 
@@ -64,11 +64,13 @@ def command(paths: tuple[Path, ...], name: str | None, timeout: float, form: str
             if answer.event is None:
                 say(f"error: {path}: {describe_refusal(path, event, answer)}")
                 continue
+            best = parse_answer(answer.event.json(), answer.event.extensions)
             rows.append(
                 {
                     "image": str(path),
-                    **find_best(answer.event.json(), answer.event.extensions),
-                    "confidence": answer.event.extensions.get("confidence", ""),
+                    "label": best.label or None,
+                    "score": best.score,
+                    "confidence": best.confidence,
                     "latency_ms": round(answer.latency_ms, 1),
                     "id": answer.event.id,
                     "event": {**answer.event.attributes(), "data": answer.event.json()},

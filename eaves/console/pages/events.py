@@ -5,29 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 
 from eaves.console.backend import Backend, ConsoleContext
-from eaves.console.pages.prediction import (
+from eaves.console.pages.event_row import (
     ANSWERED,
     PREDICTED,
     SHOWN,
     STAGES,
     EventRow,
-    RecordedPrediction,
     build_row,
     name_source,
-    parse_document,
-    parse_prediction,
     source_of,
-    to_text,
 )
 from eaves.console.words import describe_ms, describe_share, describe_size, describe_zone
 from eaves.errors import EavesError, NotFoundError
 from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED, TENSOR_CAPTURED
 from eaves.history import Record, RecordFilter
+from eaves.history.prediction import RecordedPrediction, parse_data, to_text
 
 MAX_REASON = 500
 """Maximum number of characters of a reason that are shown."""
@@ -63,33 +61,8 @@ class Step:
     state: str = "done"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventDetail:
-    """One event with everything that is known of it.
-
-    Attributes:
-        at: Time of arrival, Unix seconds.
-        row: The event that is shown, as in a list.
-        function: Name of the function that answered; empty without an answer.
-        prediction: The answer; an empty one without.
-        summary: Score and confidence in words; empty without a score.
-        steps: The way of the image.
-        stages: Name of each stage, its milliseconds, and their share of the longest stage's.
-        facts: Names and values of the event's attributes.
-    """
-
-    at: float
-    row: EventRow
-    function: str
-    prediction: RecordedPrediction
-    summary: str
-    steps: tuple[Step, ...]
-    stages: tuple[tuple[str, float, float], ...]
-    facts: tuple[tuple[str, str], ...]
-
-
-def build_detail(record: Record, chain: Sequence[Record], *, forwarding: Step | None = None) -> EventDetail:
-    """Return everything that is known of an event.
+def build_detail(record: Record, chain: Sequence[Record], *, forwarding: Step | None = None) -> dict[str, Any]:
+    """Return what the template shows of an event, by name.
 
     Args:
         record: The event; for an image event, its newest answer in the chain is shown.
@@ -98,25 +71,26 @@ def build_detail(record: Record, chain: Sequence[Record], *, forwarding: Step | 
     """
     answers = [one for one in chain if one.type in PREDICTED]
     shown = answers[-1] if record.type in CAPTURED and answers else record
-    prediction, row = parse_prediction(shown), build_row(shown)
-    longest = max(prediction.timings_ms.values(), default=0.0) or 1.0
+    row = build_row(shown)
+    timings_ms = row.prediction.timings_ms
+    longest = max(timings_ms.values(), default=0.0) or 1.0
     own = (("type", shown.type), ("source", shown.source), ("id", shown.id), ("subject", shown.subject))
-    return EventDetail(
-        at=record.at,
-        row=row,
-        function=name_source(shown.source) if shown.type in PREDICTED else "",
-        prediction=prediction,
-        summary=describe_confidence(row.score, row.confidence),
-        steps=(*_list_steps(record, chain), *([forwarding] if forwarding else [])),
-        stages=tuple((STAGES.get(stage, stage), ms, ms / longest) for stage, ms in prediction.timings_ms.items()),
-        facts=tuple((name, value) for name, value in (*own, *sorted(shown.extensions.items())) if value),
-    )
+    return {
+        "at": record.at,
+        "row": row,
+        "function": name_source(shown.source) if shown.type in PREDICTED else "",
+        "summary": describe_confidence(row.prediction),
+        "steps": [*_list_steps(record, chain), *([forwarding] if forwarding else [])],
+        "stages": [(STAGES.get(stage, stage), ms, ms / longest) for stage, ms in timings_ms.items()],
+        "facts": [(name, value) for name, value in (*own, *sorted(shown.extensions.items())) if value],
+    }
 
 
-def describe_confidence(score: float | None, confidence: str) -> str:
-    """Return score and confidence in words, such as `94%, sure`."""
-    word = {"high": "sure", "low": "not sure"}.get(confidence, "")
-    return ", ".join(part for part in ("" if score is None else describe_share(score), word) if part)
+def describe_confidence(prediction: RecordedPrediction) -> str:
+    """Return score and confidence in words, such as `94%, sure`; empty without both."""
+    word = {"high": "sure", "low": "not sure"}.get(prediction.confidence, "")
+    score = "" if prediction.score is None else describe_share(prediction.score)
+    return ", ".join(filter(None, (score, word)))
 
 
 def find_forwarding(backend: Backend, record: Record) -> Step | None:
@@ -165,9 +139,10 @@ def _build_step(record: Record, later: str) -> Step:
         detail = describe_size(record.size_bytes) if record.size_bytes else ""
     elif record.type in PREDICTED:
         title = f"Predicted by {name}"
-        detail = ": ".join(part for part in (row.title, describe_confidence(row.score, row.confidence)) if part)
+        detail = ": ".join(filter(None, (row.title, describe_confidence(row.prediction))))
     elif record.type == IMAGE_REJECTED:
-        document = parse_document(record.text)
+        data = parse_data(record.text)
+        document = data if isinstance(data, dict) else {}
         title, state = f"Refused by {name_source(to_text(document.get('function'))) or name}", "failing"
         detail = (to_text(document.get("detail")) or to_text(document.get("title")))[:MAX_REASON]
     return Step(title=title, at=record.at, later=later, detail=detail, state=state)
@@ -221,11 +196,6 @@ def build_record_filter(wanted: EventFilter) -> RecordFilter:
     )
 
 
-def parse_seq(text: str | None) -> int | None:
-    """Return the number of a record in the query of an address; None when it isn't one."""
-    return int(text) if text and text.isascii() and text.isdecimal() and len(text) <= 18 else None
-
-
 def _parse_time(text: str) -> float | None:
     """Return the Unix time of a field of the type datetime-local; None when it isn't valid."""
     try:
@@ -245,7 +215,7 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
 
 def show_list(context: ConsoleContext, *, as_pictures: bool = False) -> Response:
     """Answer with the newest events that the filter in the address wants; as pictures, with those that have one."""
-    wanted, before = parse_filter(request.args), parse_seq(request.args.get("before"))
+    wanted, before = parse_filter(request.args), request.args.get("before", type=int)
     records = context.backend.records
     rows = _find_rows(context.backend, build_record_filter(wanted), before, as_pictures=as_pictures)
     shown = rows[:PAGE]

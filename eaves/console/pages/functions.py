@@ -27,10 +27,11 @@ from eaves.console.pages.dead_letters import (
     group_by_reason,
     list_deliveries,
 )
-from eaves.console.pages.prediction import PREDICTED, parse_prediction
+from eaves.console.pages.event_row import PREDICTED
 from eaves.console.words import count_noun, describe_duration, join_words
 from eaves.errors import EavesError, NotFoundError
 from eaves.history import Record, RecordFilter, Records
+from eaves.history.prediction import parse_prediction
 from eaves.logs import format_log_line
 from eaves.platform import FunctionStatus
 from eaves.platform.status import ServedStatus

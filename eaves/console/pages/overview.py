@@ -13,7 +13,7 @@ from flask import Blueprint, Response, render_template, request
 
 from eaves.admin.report import LinkReport
 from eaves.console.backend import ConsoleContext, ReusedAnswer
-from eaves.console.pages.prediction import ANSWERED, EventRow, build_row, name_source
+from eaves.console.pages.event_row import ANSWERED, EventRow, build_row, name_source
 from eaves.console.pages.tiles import SourceTile, build_foreign_tile, build_tile, find_rhythm
 from eaves.console.words import count_noun, describe_duration, describe_size
 from eaves.errors import EavesError

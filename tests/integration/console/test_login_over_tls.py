@@ -14,7 +14,7 @@ import pytest
 
 from eaves.console.app import ConsoleServer, create_app
 from eaves.console.backend import ConsoleContext
-from eaves.console.exposure import SecuritySettings, prepare_credentials
+from eaves.console.exposure import ConsoleSettings, prepare_credentials
 from eaves.errors import ConfigError
 from tests.fakes.console.backend import FakeBackend
 from tests.https_browser import HttpsBrowser
@@ -36,8 +36,8 @@ def serve(folder: Path) -> Iterator[Callable[..., HttpsBrowser]]:
     def start(**settings: float) -> HttpsBrowser:
         prepare_credentials(folder, host="127.0.0.1")
         # 127.0.0.1 is loopback; the settings are those of a machine that others can reach.
-        security = SecuritySettings(host="0.0.0.0", credentials=folder, state=folder, **settings)
-        context = ConsoleContext(backend=FakeBackend(), security=security)
+        security = ConsoleSettings(host="0.0.0.0", credentials=folder, state=folder, **settings)
+        context = ConsoleContext(backend=FakeBackend(), settings=security)
         running.append(ConsoleServer(create_app(context), host="127.0.0.1", tls=security.build_tls()))
         return HttpsBrowser(running[-1].port, folder / "tls.crt")
 

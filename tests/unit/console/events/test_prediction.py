@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from eaves.console.pages.prediction import parse_prediction
 from eaves.history import Record
+from eaves.history.prediction import parse_prediction
 from tests.fakes.console.material import TIMINGS_MS, captured_event, classified_event, record_of
 
 
