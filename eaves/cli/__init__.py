@@ -80,6 +80,7 @@ MODULES = {
         "inspect": ("inspect", "verify"),
         "package": ("package", "pipeline", "sign"),
         "rollout": ("promote", "rollback", "rollout"),
+        "train": ("convert", "train"),
     }.items()
     for name in names
 }
@@ -98,23 +99,7 @@ def load_command(name: str) -> click.Command:
 
 
 class CommandGroup(click.Group):
-    """A group of commands whose list isn't shortened and whose errors suggest similar names."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the arguments name.
-
-        Raises:
-            UsageError: When no command has the name; the message suggests commands with similar names.
-        """
-        name = args[0]
-        if not name.startswith("-") and not ctx.resilient_parsing and self.get_command(ctx, name) is None:
-            import difflib  # only for a mistake
-
-            near = difflib.get_close_matches(name, self.list_commands(ctx), n=3)
-            ctx.fail(f"No such command {name!r}." + (f" Did you mean {' or '.join(map(repr, near))}?" if near else ""))
-        return super().resolve_command(ctx, args)
+    """A group of commands whose list isn't shortened."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands in the order in which they were added."""
@@ -165,6 +150,7 @@ zsh_source in ~/.zshrc; for fish, _EAVES_COMPLETE=fish_source eaves | source in 
 
 @click.group(
     cls=Commands,
+    commands=dict.fromkeys(COMMANDS),  # their names are suggested for a mistyped one
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None},
     epilog=_EPILOG,
 )

@@ -14,14 +14,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from eaves.base.files import make_directory, write_atomically
 from eaves.base.locks import locked
-from eaves.cli.output import say
-from eaves.cli.project import Workspace
+from eaves.cli.output import Command, say
+from eaves.cli.project import ANY_PATH, EXISTING_FILE, Workspace
 from eaves.errors import ConfigError, Fault, StorageError
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from knative.settings import SiteSettings
 
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 PLAIN_HTTP = "EAVES_PLAIN_HTTP"
 """Environment variable that sets `--plain-http`, so that every command connects to a registry without TLS."""
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -59,7 +58,7 @@ def access_options(command: Command) -> Command:
     )
     authority = click.option(
         "--registry-ca",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        type=EXISTING_FILE,
         help="PEM file of certificate authorities that are trusted for registries, in addition to the system's.",
     )
 
@@ -75,7 +74,7 @@ def image_options(command: Command) -> Command:
     """Add `--key`, `--offline` and the options for registries to a command, which receives them as `images`."""
     key = click.option(
         "--key",
-        type=click.Path(path_type=Path),
+        type=ANY_PATH,
         help="Public key file; the container image must have a signature that it verifies.",
     )
     offline = click.option(
@@ -298,21 +297,13 @@ def _change(
 
 def _parse(values: Mapping[str, Any]) -> DeployNote:
     from knative.deploy.function_image import FunctionImage
-
-    sites = {name: _memory(value) for name, value in values["sites"].items()}
-    return DeployNote(image=FunctionImage(**values["image"]), declared=str(values["declared"]), sites=sites)
-
-
-def _memory(value: Mapping[str, Any]) -> WorkspaceMemory:
-    from knative.deploy.function_image import FunctionImage
     from knative.deploy.reconcile import WorkspaceMemory
 
-    pending = value["pending"]
-    return WorkspaceMemory(
-        known=str(value["known"]),
-        pending=None if pending is None else FunctionImage(**pending),
-        pending_declared=str(value["pending_declared"]),
-    )
+    sites = {
+        name: WorkspaceMemory(**{**memory, "pending": memory["pending"] and FunctionImage(**memory["pending"])})
+        for name, memory in values["sites"].items()
+    }
+    return DeployNote(image=FunctionImage(**values["image"]), declared=str(values["declared"]), sites=sites)
 
 
 def _place(workspace: Workspace) -> Path:

@@ -307,6 +307,13 @@ def refuse_latest(path: Path, origin: str) -> None:
         raise ConfigError([Fault(origin=origin, path="", message=message)])
 
 
+ANY_PATH = click.Path(path_type=Path)
+DIRECTORY = click.Path(path_type=Path, file_okay=False)
+FILE_PATH = click.Path(path_type=Path, dir_okay=False)
+EXISTING_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+"""Types of options whose values are paths, as the shell has them."""
+
+
 class ModelPath(click.Path):
     """The path of a run, an artifact or a model file on the command line; `latest` becomes the directory it names."""
 

@@ -30,11 +30,11 @@ from eaves.console.thumbnails import MAX_BYTES, Gallery
 from eaves.errors import NotFoundError, NotRunningError
 from eaves.history import HistoryReader
 from eaves.local.client import LocalPlatform
-from eaves.local.queues import open_local_queue
+from eaves.local.queues import list_queues, open_local_queue
 from eaves.local.settings import LocalSettings
 from eaves.local.state import LocalApp, StateDirectory
 from eaves.options import report_errors
-from eaves.platform import RELAY, FunctionStatus
+from eaves.platform import FunctionStatus
 
 STATUS_S = 1.0
 """Time for which a status is used again, seconds: it asks every agent, and many open pages need it."""
@@ -79,11 +79,7 @@ class LocalBackend(LocalPlatform):
 
     def queue_names(self) -> Sequence[str]:
         """Return the names of the broker's queue, and of those of each app's agent and relay that has one."""
-        names = [BROKER]
-        for app in self._state.names():
-            names += [app] if self._state.spool_of(app).is_file() else []
-            names += [f"{app}.{RELAY}"] if self._state.spool_of(app, RELAY).is_file() else []
-        return names
+        return [name or BROKER for name in list_queues(self._state)]
 
     def open_queue(self, name: str) -> contextlib.AbstractContextManager[Queue]:
         """Open a queue by its name, through its process or from its file: the process may start or end any time."""

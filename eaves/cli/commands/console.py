@@ -10,6 +10,7 @@ import click
 from eaves.cli import CommandGroup
 from eaves.cli.link import named_by_flag
 from eaves.cli.output import print_manifests
+from eaves.cli.project import DIRECTORY
 from eaves.options import build_settings, settings_options
 from knative.resources.console import ConsoleDeployment
 
@@ -31,9 +32,7 @@ def command() -> None:
 
 
 @command.command()
-@click.option(
-    "-o", "--output", "output", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files."
-)
+@click.option("-o", "--output", "output", type=DIRECTORY, help="Folder for the files.")
 @settings_options(ConsoleDeployment, section=SECTION)
 def render(output: Path | None, **options: Any) -> None:
     """Write the Kubernetes objects of a site's console as YAML.

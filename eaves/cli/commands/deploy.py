@@ -13,7 +13,6 @@ from eaves.cli.container_image import ImageChoice, forget_sites, image_options
 from eaves.cli.deployment import build_deploy_request, reconcile_sites
 from eaves.cli.output import (
     confirm,
-    describe_count,
     describe_kept,
     output_option,
     print_line,
@@ -21,8 +20,9 @@ from eaves.cli.output import (
     replay_with_progress,
     say,
 )
-from eaves.cli.project import ARTIFACT, find_latest, newest
+from eaves.cli.project import ARTIFACT, DIRECTORY, find_latest, newest
 from eaves.cli.site import Place, Visit, place_options
+from eaves.console.words import count_noun
 from eaves.errors import ArtifactError, EavesError, PlatformError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _report_removed(state: StateDirectory, app: LocalApp) -> None:
     for trigger, count in count_queued(state, app.function.name).items():
         if trigger not in kept:
             say(
-                f"trigger {trigger} is removed: {describe_count(count, 'queued event')} {describe_kept(count)} "
+                f"trigger {trigger} is removed: {count_noun(count, 'queued event')} {describe_kept(count)} "
                 "(`eaves queue list --dead`); they are delivered when the trigger is deployed again"
             )
 
@@ -153,7 +153,7 @@ def diff(image: str, place: Place, images: ImageChoice) -> None:
 @click.option(
     "--output",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=DIRECTORY,
     help="Folder to write one file for each object into, below a folder for each site when there are several.",
 )
 @click.option(
@@ -274,7 +274,7 @@ def _remove_here(place: Place, name: str) -> None:
     say(f"removed {name}")
     if queued:
         say(
-            f"{describe_count(queued, 'queued event')} of {name} {describe_kept(queued)} (`eaves queue list --dead`); "
+            f"{count_noun(queued, 'queued event')} of {name} {describe_kept(queued)} (`eaves queue list --dead`); "
             f"they are delivered when {name} is deployed again"
         )
     if captured:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from eaves.base.statistics import round_outward
 from eaves.cli import CommandGroup
-from eaves.cli.output import Columns, describe_count, output_option, print_rows, print_sentence, print_value, say
-from eaves.cli.project import ModelPath, find_latest, load_workspace
+from eaves.cli.output import Columns, Command, output_option, print_rows, print_sentence, print_value, say
+from eaves.cli.project import EXISTING_FILE, ModelPath, find_latest, load_workspace
 from eaves.cli.site import FILE
+from eaves.console.words import count_noun
 
 if TYPE_CHECKING:
     from converters.evaluation.images import LabelledImages
@@ -32,7 +33,6 @@ COLUMNS = {
     "precision": "PRECISION (95 %)",
     "taken_for": "TAKEN FOR",
 }
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _options(command: Command) -> Command:
@@ -45,7 +45,7 @@ def _options(command: Command) -> Command:
     )
     token_file = click.option(
         "--token-file",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        type=EXISTING_FILE,
         help="File with the token that is sent to a URL, such as that of `eaves up --host`.",
     )
     return held_out_of(token_file(output_option(command)))
@@ -230,11 +230,11 @@ def _print_inspection(found: Inspection) -> None:
     if found.classes:
         print_rows([{"label": label, "images": count} for label, count in found.classes.items()], CLASSES, "table")
     if found.images:
-        print_sentence(describe_count(found.images, "image"))
+        print_sentence(count_noun(found.images, "image"))
     else:
         print_sentence(f"{found.root} holds no image that can be trained on")
     for cause in found.not_used:
-        print_sentence(f"not used: {describe_count(len(cause.files), 'file')}: {cause.reason}: {_some(cause.files)}")
+        print_sentence(f"not used: {count_noun(len(cause.files), 'file')}: {cause.reason}: {_some(cause.files)}")
     for note in found.notes:
         print_sentence(note)
     across, within = "look at these: nearly the same picture in several classes", "same picture in one class"

@@ -17,7 +17,7 @@ import yaml
 from eaves.base.files import write_atomically
 from eaves.base.names import NAME_PATTERN
 from eaves.cli.output import print_sentence, progress, say
-from eaves.cli.project import ARTIFACT, ARTIFACTS, Workspace, load_workspace, newest
+from eaves.cli.project import ARTIFACT, ARTIFACTS, DIRECTORY, Workspace, load_workspace, newest
 from eaves.cli.site import FILE
 from eaves.config import SettingsLeaf, is_scalar, iter_leaves
 from eaves.credentials.redact import has_secrets, redact
@@ -64,7 +64,7 @@ UNSORTED = "-unsorted"
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=Path())
+@click.argument("directory", type=DIRECTORY, default=Path())
 @click.option("--name", help="Name of the model and the function. Default: the directory's name.")
 @click.option("--data", default="photos", show_default=True, help="Folder with one subfolder of images per class.")
 @click.option("--force", is_flag=True, help="Replace an existing eaves.yaml.")
@@ -83,7 +83,7 @@ UNSORTED = "-unsorted"
 )
 @click.option(
     "--credentials",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=DIRECTORY,
     help="Credentials of the source: folder with the files username and password, or tls.crt and tls.key, and ca.crt.",
 )
 def init(

@@ -25,7 +25,7 @@ from eaves.cli.output import (
     replay_with_progress,
     say,
 )
-from eaves.cli.project import find_latest
+from eaves.cli.project import ANY_PATH, find_latest
 from eaves.errors import ArtifactError, OciError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ CASES: Columns = {
 )
 @click.option(
     "--key",
-    type=click.Path(path_type=Path),
+    type=ANY_PATH,
     help="Public key file; the container image must have a signature that it verifies.",
 )
 @click.option(

@@ -20,8 +20,8 @@ import click
 from converters.settings import ConvertSettings, PipelineSettings
 from eaves import logs
 from eaves.cli.container_image import PLAIN_HTTP, access_options, build_access, default_platform
-from eaves.cli.output import describe_bytes, output_option, print_value, replay_with_progress, say
-from eaves.cli.project import ModelPath
+from eaves.cli.output import Command, describe_bytes, output_option, print_value, replay_with_progress, say
+from eaves.cli.project import ANY_PATH, ModelPath
 from eaves.config import complete as complete_settings
 from eaves.errors import CancelledError, ConfigError, Fault, OciError, StoppedError
 from eaves.options import build_settings, settings_options
@@ -39,45 +39,59 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "eaves" / "oci"
 """Folder for downloaded layers of base images. Source: XDG Base Directory Specification."""
 
 
+def _packing_options(command: Command) -> Command:
+    """Add the options of a container image and of its announcement to a command."""
+    for option in (
+        click.option(
+            "--site", default="home", show_default=True, help="Site in the announcement's source, /eaves/SITE/NAME."
+        ),
+        click.option(
+            "--published-to",
+            "sink",
+            envvar="K_SINK",
+            default="",
+            metavar="URL",
+            help="URL that gets a dev.eaves.model.published.v1 event; the event's id is the same each time. Knative's "
+            "SinkBinding sets it. [K_SINK]",
+        ),
+        click.option(
+            "--allow-handler",
+            is_flag=True,
+            help="Include the artifact's handler.py, which is code of the artifact's author.",
+        ),
+        click.option(
+            "--platform",
+            "platforms",
+            multiple=True,
+            help="Platform of the container image, such as linux/arm64; can be repeated, which makes one index of all. "
+            "Default: this machine's.",
+        ),
+        click.option(
+            "--base",
+            required=True,
+            metavar="PLACE",
+            help="Container image with Python to build on: a reference, or oci:DIR[:NAME].",
+        ),
+        click.option(
+            "-t",
+            "--tag",
+            required=True,
+            metavar="PLACE",
+            help="Container image: REPOSITORY[:TAG] at a registry or oci:DIR[:NAME]; {version} is the model's.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("path", metavar="ARTIFACT", type=ModelPath())
-@click.option(
-    "-t",
-    "--tag",
-    "target",
-    required=True,
-    metavar="PLACE",
-    help="Container image: REPOSITORY[:TAG] at a registry or oci:DIR[:NAME]; {version} is the model's.",
-)
-@click.option(
-    "--base",
-    required=True,
-    metavar="PLACE",
-    help="Container image with Python to build on: a reference, or oci:DIR[:NAME].",
-)
-@click.option(
-    "--platform",
-    "platforms",
-    multiple=True,
-    help="Platform of the container image, such as linux/arm64; can be repeated, which makes one index "
-    "of all. Default: this machine's.",
-)
 @click.option("--python", default="", help="Python version of the base, such as 3.13, when the base doesn't state it.")
-@click.option(
-    "--allow-handler", is_flag=True, help="Include the artifact's handler.py, which is code of the artifact's author."
-)
-@click.option(
-    "--published-to",
-    "sink",
-    default="",
-    metavar="URL",
-    help="URL that gets a dev.eaves.model.published.v1 event; the event's id is the same each time.",
-)
-@click.option("--site", default="home", show_default=True, help="Site in that event's source, /eaves/SITE/NAME.")
+@_packing_options
 @access_options
 @output_option
 def package(
-    path: Path, target: str, base: str, platforms: tuple[str, ...], python: str, allow_handler: bool,
+    path: Path, tag: str, base: str, platforms: tuple[str, ...], python: str, allow_handler: bool,
     sink: str, site: str, access: Callable[[], Access], form: str,
 ) -> None:  # fmt: skip
     """Build the container image of ARTIFACT and push it to PLACE, without Docker and without root.
@@ -92,12 +106,12 @@ def package(
     from eaves.oci.layout import create_layout
 
     wanted = [parse_image_platform(text) for text in dict.fromkeys(platforms or (default_platform(),))]
-    if "@sha256:" in target:
-        message = f"{target} names a digest, which follows from the content and can't be chosen"
+    if "@sha256:" in tag:
+        message = f"{tag} names a digest, which follows from the content and can't be chosen"
         raise OciError(message, hint="name a tag instead")
     artifact = open_artifact(path, level="full")
     below = open_location(base, access())
-    target = target.replace("{version}", artifact.manifest.version)
+    target = tag.replace("{version}", artifact.manifest.version)
     known_as = str(below.reference) if below.reference else ""
     ground = builder.Base(source=below.store, descriptor=below.resolve(), name=known_as, python=python)
     goal = open_location(target, access(), create=True)
@@ -217,48 +231,25 @@ POLL_S = 0.2
     "--output", required=True, help="Directory or URI of the run; with --event, the parent of the run's directory."
 )
 @click.option("--name", required=True, help="Name of the model.")
-@click.option("--site", default="home", show_default=True, help="Site in the last event's source, /eaves/SITE/NAME.")
-@click.option(
-    "-t",
-    "--tag",
-    required=True,
-    metavar="PLACE",
-    help="Name of the container image, as for `eaves package`; {version} is the model's version.",
-)
-@click.option("--base", required=True, metavar="PLACE", help="Container image with Python to build on.")
-@click.option(
-    "--platform",
-    "platforms",
-    multiple=True,
-    help="Platform of the container image, such as linux/arm64; several make one index.",
-)
-@click.option("--allow-handler", is_flag=True, help="Include the artifact's handler.py.")
 @click.option(
     "--plain-http", is_flag=True, envvar=PLAIN_HTTP, help=f"Connect to the registry without TLS. [{PLAIN_HTTP}]"
 )
 @click.option(
-    "--published-to",
-    "sink",
-    envvar="K_SINK",
-    default="",
-    metavar="URL",
-    help="URL that gets a dev.eaves.model.published.v1 event; Knative's SinkBinding sets it. [K_SINK]",
-)
-@click.option(
     "--event",
-    type=click.Path(path_type=Path),
+    type=ANY_PATH,
     envvar="K_EVENT_PATH",
     help="Folder with a `dataset.updated` event, as JobSink mounts it. [K_EVENT_PATH]",
 )
 @click.option(
     "--work",
-    type=click.Path(path_type=Path),
+    type=ANY_PATH,
     envvar="EAVES_WORK",
     default=Path(".eaves-pipeline"),
     show_default=True,
     help="Local folder for intermediate files. [EAVES_WORK]",
 )
 @click.option(complete_settings.FLAG, "complete", default="", metavar="JSON", help=complete_settings.HELP)
+@_packing_options
 @settings_options(PipelineSettings, section="pipeline.")
 def pipeline(
     output: str, name: str, site: str, tag: str, base: str, platforms: tuple[str, ...], allow_handler: bool,

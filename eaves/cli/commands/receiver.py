@@ -26,6 +26,7 @@ from eaves.cli.output import (
     print_value,
     say,
 )
+from eaves.cli.project import DIRECTORY, FILE_PATH
 from eaves.cli.site import state_option
 from eaves.config import SettingsLayer
 from eaves.errors import NotRunningError
@@ -51,7 +52,7 @@ COLUMNS = {"site": "SITE", "contact": "LAST CONTACT", "stored": "STORED", "repea
 _TAKEN = ("stored", "repeated", "predicted")
 _spool_option = click.option(
     "--spool",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE_PATH,
     help="Spool file of the receiver. Default: that of `eaves receiver run` on this machine.",
 )
 
@@ -98,7 +99,7 @@ def run(state_dir: Path, **options: Any) -> None:
 @click.argument("site")
 @click.option(
     "--sites",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     default=Path("sites"),
     show_default=True,
     help="Folder of the sites' tokens.",
@@ -190,9 +191,7 @@ def ledger(spool: Path | None, site: str, state_dir: Path) -> None:
 
 
 @command.command()
-@click.option(
-    "-o", "--output", "output", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files."
-)
+@click.option("-o", "--output", "output", type=DIRECTORY, help="Folder for the files.")
 @settings_options(ReceiverDeployment, section=SECTION)
 def render(output: Path | None, **options: Any) -> None:
     """Write the Kubernetes objects of a receiver as YAML, for the cluster that sites send to.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
     from knative.rollout import RolloutOutcome, RolloutState, RolloutStatus
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 COLUMNS: Columns = {
     "site": "SITE",
     "revision": "REVISION",

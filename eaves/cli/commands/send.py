@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eaves.cli.output import Column, Columns, Kind, describe_count, output_option, print_rows, say
+from eaves.cli.output import Column, Columns, Kind, output_option, print_rows, say
 from eaves.cli.site import Place, place_options
+from eaves.console.words import count_noun
 from eaves.errors import InputError, NotFoundError, PlatformError
 from eaves.history.prediction import parse_answer
 from eaves.media_type import UNKNOWN, UNSUPPORTED, is_image_path, is_unsupported_path
@@ -80,7 +81,7 @@ def command(paths: tuple[Path, ...], name: str | None, timeout: float, form: str
         if rows or form != "table":
             print_rows(rows, COLUMNS, form)
     if len(rows) < len(images):
-        raise PlatformError(f"{len(images) - len(rows)} of {describe_count(len(images), 'image')} got no prediction")
+        raise PlatformError(f"{len(images) - len(rows)} of {count_noun(len(images), 'image')} got no prediction")
 
 
 def list_images(paths: Sequence[Path]) -> Iterator[Path]:

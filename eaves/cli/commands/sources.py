@@ -25,7 +25,7 @@ from eaves.cli.output import (
     print_value,
     say,
 )
-from eaves.cli.project import Workspace, load_workspace, parse_source
+from eaves.cli.project import DIRECTORY, FILE_PATH, Workspace, load_workspace, parse_source
 from eaves.cli.site import file_option
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError, Fault, NotFoundError
@@ -51,12 +51,12 @@ def command() -> None:
 @click.argument("source", metavar="NAME|URL")
 @click.option(
     "--credentials",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=DIRECTORY,
     help="Credentials of the source: folder with the files username and password, or tls.crt and tls.key, and ca.crt.",
 )
 @click.option(
     "--save",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE_PATH,
     help="File for the image, which is replaced if it exists. Default: a new file NAME.jpg in the current folder; an "
     "image that is in a folder or archive already isn't copied.",
 )

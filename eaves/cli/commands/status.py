@@ -97,7 +97,7 @@ def command(place: Place, form: str) -> None:
     for pause in (lane for status in here for lane in status.sinks if lane.paused):
         say(f"{pause.lane} is paused{_since(pause)}: {describe_reason(pause.reason)}")
     if any(status.dead or any(agent.dead for agent in status.agents) for status in here):
-        say("dead letters are kept; `eaves queue` shows the broker's, `eaves queue --agent FUNCTION` an agent's")
+        say("dead letters are kept; `eaves queue --dead` shows them")
     if not platform.running():
         say(describe_stopped())
     elif not here:

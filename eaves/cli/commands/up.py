@@ -14,9 +14,10 @@ from click.core import ParameterSource
 from eaves import logs
 from eaves.base.names import NAME_PATTERN
 from eaves.cli.live import STOP_S, StopSignals, follow_events, print_predictions
-from eaves.cli.output import describe_count, say
+from eaves.cli.output import say
 from eaves.cli.project import read_yaml
 from eaves.cli.site import FILE, state_option
+from eaves.console.words import count_noun
 from eaves.errors import PlatformError
 from eaves.local.settings import LocalSettings
 from eaves.options import build_settings, settings_options
@@ -106,5 +107,5 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
         printer.join(STOP_S)
     say("stopped")
     if count := supervisor.left_queued:
-        waits = f"{describe_count(count, 'event')} {'waits' if count == 1 else 'wait'} in the queue"
+        waits = f"{count_noun(count, 'event')} {'waits' if count == 1 else 'wait'} in the queue"
         say(f"{waits}; `eaves up` delivers them when it runs again")

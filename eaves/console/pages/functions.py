@@ -28,13 +28,12 @@ from eaves.console.pages.dead_letters import (
     list_deliveries,
 )
 from eaves.console.pages.event_row import PREDICTED
-from eaves.console.words import count_noun, describe_duration, join_words
+from eaves.console.words import count_noun, describe_duration
 from eaves.errors import EavesError, NotFoundError
 from eaves.history import Record, RecordFilter, Records
 from eaves.history.prediction import parse_prediction
 from eaves.logs import format_log_line
 from eaves.platform import FunctionStatus
-from eaves.platform.status import ServedStatus
 
 _STATES: Mapping[str, tuple[str, str, str]] = {
     "ready": ("ok", "ready", "answers at once"),
@@ -101,7 +100,7 @@ class Latency:
         missing = [f"p{percent}" for percent, least in MIN_SAMPLES.items() if self.predictions < least]
         if not self.predictions or not missing:
             return ""
-        return f"only {count_noun(self.predictions, 'prediction')}: too few for {join_words(missing)}"
+        return f"only {count_noun(self.predictions, 'prediction')}: too few for {' and '.join(missing)}"
 
 
 def read_latency(records: Records, function: str, now: float, *, window: int = WINDOW) -> Latency:
@@ -169,17 +168,16 @@ class FunctionRow:
 
     Attributes:
         status: Its status.
-        tone: Picture and colour of its state: `ok`, `asleep`, `failing` or `starting`.
-        word: The state in one word.
-        meaning: What the state means for the next image.
         latency: Latencies of the newest predictions; None when the history can't be read.
     """
 
     status: FunctionStatus
-    tone: str
-    word: str
-    meaning: str
     latency: Latency | None
+
+    @property
+    def state(self) -> tuple[str, str, str]:
+        """Picture and colour of its state, the state in one word, and what it means for the next image."""
+        return _STATES.get(self.status.state, ("starting", self.status.state, ""))
 
     @property
     def predictions(self) -> str:
@@ -207,39 +205,14 @@ class FunctionRow:
         return self.status.dead + (self.agents_dead or 0)
 
 
-def build_row(status: FunctionStatus, latency: Latency | None) -> FunctionRow:
-    """Build the row of a function; the latencies are None when the history can't be read."""
-    tone, word, meaning = _STATES.get(status.state, ("starting", status.state, ""))
-    return FunctionRow(status=status, tone=tone, word=word, meaning=meaning, latency=latency)
-
-
 def _add(counts: list[int | None]) -> int | None:
     """Return a sum; None when one of the counts isn't known."""
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revisions:
-    """What serves a function.
-
-    Attributes:
-        shares: Revisions that get requests, largest share first; empty on one machine, where one artifact serves.
-        newest: Container image of the latest deployment; empty when it isn't known.
-        can_promote: Whether there is a newer revision that doesn't get every request.
-        can_roll_back: Whether there is a deployment to return to, as far as that is known.
-        seen: Key of what the page shows; a change is refused when it is different by then.
-    """
-
-    shares: tuple[ServedStatus, ...]
-    newest: str
-    can_promote: bool
-    can_roll_back: bool
-    seen: str
-
-
-def build_revisions(status: FunctionStatus, models: Iterable[ModelLocation]) -> Revisions:
-    """Build the view of what serves a function.
+def build_revisions(status: FunctionStatus, models: Iterable[ModelLocation]) -> dict[str, Any]:
+    """Return what templates show of what serves a function: revisions that get requests, and possible changes.
 
     Args:
         status: Status of the function.
@@ -252,13 +225,13 @@ def build_revisions(status: FunctionStatus, models: Iterable[ModelLocation]) -> 
     can_roll_back = any(status.name in one.previous_of for one in models)
     if status.serving or status.deployed:
         can_roll_back = len(serving) > 1 or status.deployed is None or status.deployed.sequence > 1
-    return Revisions(
-        shares=tuple(serving),
-        newest=newest,
-        can_promote=bool(serving) and (len(serving) > 1 or is_waiting),
-        can_roll_back=can_roll_back,
-        seen=build_key(status),
-    )
+    return {
+        "shares": serving,  # empty on one machine, where one artifact serves
+        "newest": newest,
+        "can_promote": bool(serving) and (len(serving) > 1 or is_waiting),
+        "can_roll_back": can_roll_back,
+        "seen": build_key(status),  # a change is refused when it is different by then
+    }
 
 
 def build_key(status: FunctionStatus) -> str:
@@ -302,9 +275,9 @@ class _Functions:
             name, ReusedAnswer(lambda: read_latency(records, name, clock.now()), LATENCY_S, clock)
         )
         try:
-            return build_row(status, latency.get())
+            return FunctionRow(status=status, latency=latency.get())
         except EavesError:
-            return build_row(status, None)
+            return FunctionRow(status=status, latency=None)
 
     def rows(self) -> list[FunctionRow]:
         """Return all functions."""
@@ -320,7 +293,7 @@ class _Functions:
             "meanings": MEANINGS,
         }
 
-    def revisions(self, status: FunctionStatus) -> Revisions:
+    def revisions(self, status: FunctionStatus) -> dict[str, Any]:
         """Return what serves a function."""
         try:
             return build_revisions(status, self._backend.models())
