@@ -75,11 +75,13 @@ MODULES = {
     for module, names in {
         "deploy": ("deploy", "diff", "reconcile", "remove", "render"),
         "evaluate": ("compare", "data", "evaluate"),
-        "events": ("events", "logs"),
+        "events": ("events", "logs", "send"),
         "init": ("init", "settings"),
         "inspect": ("inspect", "verify"),
         "package": ("package", "pipeline", "sign"),
+        "receiver": ("console", "receiver"),
         "rollout": ("promote", "rollback", "rollout"),
+        "status": ("doctor", "status"),
         "train": ("convert", "train"),
     }.items()
     for name in names

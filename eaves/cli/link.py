@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ import click
 from eaves.cli.output import Command, describe_age, describe_bytes
 from eaves.cli.site import Place, place_options
 from eaves.console.words import count_noun
-from eaves.errors import ConfigError, Fault, InputError, NotFoundError
+from eaves.errors import InputError, NotFoundError
 from eaves.platform import RELAY, RelaySpec
 
 if TYPE_CHECKING:
@@ -226,30 +226,6 @@ def print_ledger(lines: Iterable[LedgerLine]) -> None:
 def receiver_spool(state_dir: Path) -> Path:
     """Return the default path of the durable queue of `eaves receiver run`."""
     return state_dir / "receiver" / "receiver.db"
-
-
-@contextmanager
-def named_by_flag(hints: Mapping[str, str]) -> Iterator[None]:
-    """Re-raise a ConfigError of the block so that a fault of a setting that no variable has set names its flag.
-
-    Args:
-        hints: Name of a setting to a hint; the error gets the hint of the first fault whose setting has one.
-
-    Raises:
-        ConfigError: When the block raises one.
-    """
-    try:
-        yield
-    except ConfigError as error:
-        hint = next((hints[fault.path] for fault in error.faults if fault.path in hints), error.hint)
-        raise ConfigError([_name(fault) for fault in error.faults], hint=hint) from error
-
-
-def _name(fault: Fault) -> Fault:
-    flag = f"--{fault.path.replace('_', '-')}"
-    if fault.path and fault.origin in (flag, "receiver", "defaults", "settings", "environment", "command line"):
-        return Fault(origin=flag, path="", message=fault.message)
-    return fault
 
 
 def describe_link(link: LinkReport) -> str:

@@ -19,7 +19,7 @@ from eaves.cli.output import ID_DIGITS, say
 from eaves.errors import EavesError, NotFoundError
 from eaves.events import IMAGE_REJECTED, TYPE_PREFIX
 from eaves.history import HistoryReader, Record
-from eaves.history.prediction import parse_prediction
+from eaves.history.record import parse_prediction
 from eaves.logs import format_log_line
 
 POLL_S = 1.0

@@ -15,7 +15,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from eaves.base.files import Stamp, find_stamp
 from eaves.base.statistics import round_outward
 from eaves.base.strict_json import parse_json
 from eaves.console.backend import Backend, ModelLocation
-from eaves.console.words import clean_text, count_noun, describe_size
+from eaves.console.words import clean_text, count_noun, describe_size, parse_time
 from eaves.errors import ArtifactError, EavesError, RunError
 from trainer.data.split.splitting import HELD_OUT_FILE, HeldOutAnswer, parse_held_out
 from trainer.run.run import MANIFEST, Run, load_run
@@ -380,14 +379,6 @@ def select_mistakes(
     page = min(max(1, page), pages)
     shown = found[(page - 1) * PHOTOS : page * PHOTOS]
     return Mistakes(title=title, photos=shown, total=len(found), page=page, pages=pages)
-
-
-def parse_time(text: object) -> float | None:
-    """Return an ISO 8601 time as Unix seconds; None when it is none."""
-    try:
-        return datetime.fromisoformat(str(text)).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def _format_percent(share: float) -> str:

@@ -86,6 +86,14 @@ def clean_text(value: object, limit: int = 400) -> str:
     )
 
 
+def parse_time(text: object) -> float | None:
+    """Return an ISO 8601 time as Unix seconds; None when it is none."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 def format_utc(at: float) -> str:
     """Return a time as RFC 3339 text in UTC, for the attribute `datetime`; empty for a time out of range."""
     try:

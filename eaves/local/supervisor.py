@@ -157,7 +157,7 @@ class Supervisor:
                 with self._turn:
                     asked = self._asked
                 failed = self._attempt(parts)
-                failed |= self._processes.failed() | self._apps.failed()
+                failed |= self._processes.failed() | self._apps.unreadable
                 with self._turn:
                     self._failed, self._done = failed, asked
                     self._turn.notify_all()

@@ -186,7 +186,7 @@ def _print_model(evaluation: Evaluation) -> None:
     print_rows(rows, COLUMNS, "table")
 
 
-CLASSES: Columns = {"label": "CLASS", "images": "IMAGES"}
+CLASS_COLUMNS: Columns = {"label": "CLASS", "images": "IMAGES"}
 SHOWN = 3
 """Maximum number of file names in one line of text; JSON lists all of them."""
 
@@ -228,7 +228,9 @@ def check(path: str | None, form: str) -> None:
 
 def _print_inspection(found: Inspection) -> None:
     if found.classes:
-        print_rows([{"label": label, "images": count} for label, count in found.classes.items()], CLASSES, "table")
+        print_rows(
+            [{"label": label, "images": count} for label, count in found.classes.items()], CLASS_COLUMNS, "table"
+        )
     if found.images:
         print_sentence(count_noun(found.images, "image"))
     else:

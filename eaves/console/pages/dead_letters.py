@@ -18,6 +18,7 @@ from eaves.admin.queue import MAX_SEQ
 from eaves.console.backend import ConsoleContext
 from eaves.console.guard import refuse_when_read_only
 from eaves.console.pages.images import send_picture
+from eaves.console.thumbnails import make_thumbnail
 from eaves.console.words import count_noun
 from eaves.errors import NotFoundError
 from eaves.events import DATAREF
@@ -205,8 +206,6 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
 
     @pages.get(f"/<queue>/<{SEQ}:seq>/image")
     def image(queue: str, seq: int) -> AnyResponse:
-        from eaves.console.thumbnails import make_thumbnail
-
         try:
             with backend.open_queue(queue) as found:
                 content = found.entry(seq)
@@ -278,8 +277,6 @@ def _show_list(context: ConsoleContext, name: str) -> str:
 
 
 def _show_entry(context: ConsoleContext, name: str, seq: int) -> str | tuple[str, int]:
-    from eaves.console.thumbnails import make_thumbnail
-
     try:
         with context.backend.open_queue(name) as queue:
             content = queue.entry(seq)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from eaves.console.thumbnails import digest_of
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_REJECTED, TENSOR_PREDICTED
 from eaves.history import Record
-from eaves.history.prediction import RecordedPrediction, parse_prediction
+from eaves.history.record import RecordedPrediction, parse_prediction
 
 PREDICTED = (IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSOR_PREDICTED)
 """Types of the events that carry a function's answer."""

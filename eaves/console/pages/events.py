@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,11 +20,11 @@ from eaves.console.pages.event_row import (
     name_source,
     source_of,
 )
-from eaves.console.words import describe_ms, describe_share, describe_size, describe_zone
+from eaves.console.words import describe_ms, describe_share, describe_size, describe_zone, parse_time
 from eaves.errors import EavesError, NotFoundError
 from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED, TENSOR_CAPTURED
 from eaves.history import Record, RecordFilter
-from eaves.history.prediction import RecordedPrediction, parse_data, to_text
+from eaves.history.record import RecordedPrediction, parse_data, to_text
 
 MAX_REASON = 500
 """Maximum number of characters of a reason that are shown."""
@@ -180,28 +179,20 @@ def parse_filter(query: Mapping[str, str]) -> EventFilter:
     """
     wanted = {name: query.get(name, "").strip()[:MAX_TEXT] for name in FIELDS}
     valid = {"kind": wanted["kind"] in KINDS, "confidence": wanted["confidence"] in ("high", "low")}
-    valid |= {name: _parse_time(wanted[name]) is not None for name in ("since", "until")}
+    valid |= {name: parse_time(wanted[name]) is not None for name in ("since", "until")}
     return {name: text for name, text in wanted.items() if text and valid.get(name, True)}
 
 
 def build_record_filter(wanted: EventFilter) -> RecordFilter:
     """Return the conditions; times are in this machine's time zone, and `until` includes its whole last minute."""
-    until = _parse_time(wanted.get("until", ""))
+    until = parse_time(wanted.get("until", ""))
     is_minute = len(wanted.get("until", "")) <= len("2026-11-26T14:02")
     return RecordFilter(
         types=KINDS[wanted.get("kind", "")][1],
-        since=_parse_time(wanted.get("since", "")),
+        since=parse_time(wanted.get("since", "")),
         until=None if until is None else until + (59.999 if is_minute else 0.999),
         **{name: wanted.get(name, "") for name in ("label", "source", "confidence", "text")},
     )
-
-
-def _parse_time(text: str) -> float | None:
-    """Return the Unix time of a field of the type datetime-local; None when it isn't valid."""
-    try:
-        return datetime.fromisoformat(text).timestamp() if text else None
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def build_blueprint(context: ConsoleContext) -> Blueprint:

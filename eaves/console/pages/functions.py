@@ -31,7 +31,7 @@ from eaves.console.pages.event_row import PREDICTED
 from eaves.console.words import count_noun, describe_duration
 from eaves.errors import EavesError, NotFoundError
 from eaves.history import Record, RecordFilter, Records
-from eaves.history.prediction import parse_prediction
+from eaves.history.record import parse_prediction
 from eaves.logs import format_log_line
 from eaves.platform import FunctionStatus
 

@@ -22,7 +22,7 @@ from eaves.delivery import SinkResponse
 from eaves.delivery.response_rules import describe_response
 from eaves.errors import EavesError
 from eaves.events import IMAGE_CAPTURED, Event, event_id, source_uri
-from eaves.history.prediction import Scored, parse_answer
+from eaves.history.record import Scored, parse_answer
 from eaves.media_type import UNKNOWN, sniff
 from eaves.platform import FunctionStatus
 from eaves.web.problem_document import parse_problem

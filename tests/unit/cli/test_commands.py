@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from eaves.admin.report import to_json
 from eaves.cli import COMMANDS, GROUPS, MODULES, cli, commands
-from eaves.cli.commands.send import describe_refusal, list_images
+from eaves.cli.commands.events import describe_refusal, list_images
 from eaves.cli.project import Project, load_workspace, read_yaml
 from eaves.config import iter_leaves
 from eaves.delivery import SinkResponse

@@ -79,7 +79,7 @@ def show(rows: list[dict[str, Any]], columns: Columns, *words: str, **env: str) 
 
 def test_tables_of_every_command_are_found() -> None:
     names = {name.rpartition(".")[0] for name in TABLES}
-    assert names >= {"status", "events", "queue", "send", "receiver", "doctor", "inspect", "site", "rollout"}
+    assert names >= {"status", "events", "queue", "evaluate", "receiver", "inspect", "site", "rollout"}
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -108,7 +108,7 @@ def test_a_table_fits_80_columns_and_breaks_no_word(name: str) -> None:
 def test_a_usual_path_is_whole_at_80_columns() -> None:
     path = "photos/sunflowers/10503217854_e66a804309.jpg"
     rows = [{"image": path, "label": "sunflowers", "score": 0.93, "confidence": "high", "latency_ms": 12.3, "id": ID}]
-    assert path in show(rows, TABLES["send.COLUMNS"], COLUMNS="80").stdout
+    assert path in show(rows, TABLES["events.PREDICTION_COLUMNS"], COLUMNS="80").stdout
 
 
 def test_columns_are_left_out_in_their_order_and_named() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from eaves.history import Record
-from eaves.history.prediction import parse_prediction
+from eaves.history.record import parse_prediction
 from tests.fakes.console.material import TIMINGS_MS, captured_event, classified_event, record_of
 
 
