@@ -19,9 +19,8 @@ import re
 import secrets
 from collections.abc import Mapping
 from datetime import timedelta
-from http import HTTPStatus
 
-from flask import Blueprint, Flask, Response, abort, g, redirect, render_template, request, session, url_for
+from flask import Blueprint, Flask, Response, g, redirect, render_template, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from markupsafe import Markup
 from werkzeug.wrappers import Response as AnyResponse
@@ -86,6 +85,8 @@ PUBLIC = frozenset({"static", "login.show", "login.log_in"})
 """Endpoints that answer a person who hasn't logged in. Files of the `static` folder are part of the login page."""
 CHANGES_NOTHING = frozenset({"login.log_in", "login.log_out", "try_it.predict"})
 """Endpoints that take a POST but store and send nothing, so a read-only console answers them."""
+ASKS_FIRST = frozenset({"dead_letters.ask_delete", "functions.confirm"})
+"""Endpoints of pages that ask before a change, which a read-only console doesn't show."""
 UPLOADS = frozenset({"try_it.predict"})
 """Endpoints that take a photo; other ones take small forms only."""
 CAMERAS = frozenset({"try_it.show", "try_it.predict"})
@@ -169,11 +170,14 @@ class Guard:
             return refuse(403, "This page is available by https:// only.")
         if reason := find_foreign_caller(request.method, dict(request.headers), loopback_only=self._password is None):
             return refuse(403, reason)
-        if (refusal := self._check_login()) or request.method in SAFE:
+        if refusal := self._check_login():
             return refusal
-        if self._settings.read_only and request.endpoint not in CHANGES_NOTHING:
+        changes = request.method not in SAFE
+        if self._settings.read_only and (
+            request.endpoint in ASKS_FIRST or (changes and request.endpoint not in CHANGES_NOTHING)
+        ):
             return refuse(403, READ_ONLY)
-        return None if self._has_form_token() else refuse(403, OUT_OF_DATE)
+        return None if not changes or self._has_form_token() else refuse(403, OUT_OF_DATE)
 
     def log_in(self, password: str) -> tuple[str, int]:
         """Begin a session for the present request if the password is right.
@@ -267,12 +271,6 @@ def refuse(status: int, text: str, **headers: str) -> Response:
         return Response(f"{text}\n", status, named, mimetype="text/plain")
     body = render_template("security/refusal.html", text=text, is_fragment="HX-Request" in request.headers)
     return Response(body, status, named)
-
-
-def refuse_when_read_only(is_read_only: bool) -> None:
-    """Answer 403 when the console is read-only; the guard does so for forms, this for pages that ask first."""
-    if is_read_only:
-        abort(refuse(HTTPStatus.FORBIDDEN, READ_ONLY))
 
 
 def ask_to_log_in() -> Response:

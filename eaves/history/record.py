@@ -111,9 +111,9 @@ class SourceRecords:
     predicted: Record | None = None
 
     @property
-    def newest_seq(self) -> int:
-        """`Record.seq` of the newer one of the two."""
-        return max(record.seq if record else 0 for record in (self.captured, self.predicted))
+    def newest(self) -> Record | None:
+        """The newer one of the two."""
+        return max(filter(None, (self.captured, self.predicted)), key=lambda record: record.seq, default=None)
 
 
 class Records(Protocol):

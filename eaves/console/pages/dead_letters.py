@@ -16,7 +16,6 @@ from werkzeug.wrappers import Response as AnyResponse
 from eaves.admin import DEAD, Action, LaneReport, Selector
 from eaves.admin.queue import MAX_SEQ
 from eaves.console.backend import ConsoleContext
-from eaves.console.guard import refuse_when_read_only
 from eaves.console.pages.images import send_picture
 from eaves.console.thumbnails import make_thumbnail
 from eaves.console.words import count_noun
@@ -232,7 +231,6 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
 
     @pages.get("/<queue>/delete")
     def ask_delete(queue: str) -> str:
-        refuse_when_read_only(context.settings.read_only)
         with backend.open_queue(queue) as found:
             count = found.change(Action.DROP, _read_selector(request.args), dry_run=True)
         return render_template(

@@ -18,7 +18,7 @@ from eaves.console.pages.tiles import SourceTile, build_foreign_tile, build_tile
 from eaves.console.words import count_noun, describe_duration, describe_size
 from eaves.errors import EavesError
 from eaves.events import IMAGE_CAPTURED, source_uri
-from eaves.history import Record, RecordFilter, SourceRecords
+from eaves.history import Record, RecordFilter
 from eaves.platform import FunctionStatus
 
 MAX_TILES = 60
@@ -336,7 +336,7 @@ class _FirstScreen:
         """Return the present state; an EavesError when the platform can't be reached."""
         backend, now = self._context.backend, self._context.clock.now()
         functions, sources = backend.status(), backend.records.by_source()
-        newest = {one.source: found for one in sources if (found := _newest(one)) is not None}
+        newest = {one.source: one.newest for one in sources if one.newest}
         shown = backend.images.find_shown(newest.values())
         images = {source: _build_last(record, record.seq in shown) for source, record in newest.items()}
         agents = [(one.site, agent) for one in functions for agent in one.agents]
@@ -357,12 +357,6 @@ class _FirstScreen:
             known = newest.seq, find_rhythm(self._context.backend.records.find(wanted, limit=RHYTHM_IMAGES))
             self._rhythms[newest.source] = known
         return known[1]
-
-
-def _newest(one: SourceRecords) -> Record | None:
-    """Return the newest answer to an image of a source, or its newest image when that came later."""
-    captured, predicted = one.captured, one.predicted
-    return predicted if predicted is not None and (captured is None or predicted.seq > captured.seq) else captured
 
 
 def _build_last(record: Record, has_picture: bool) -> EventRow:

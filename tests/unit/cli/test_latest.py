@@ -17,16 +17,6 @@ def finish(folder: Path, name: str, *, at: int, marker: str = "run.json") -> Pat
     return made
 
 
-def test_the_link_points_to_what_was_finished_last(tmp_path: Path) -> None:
-    finish(tmp_path, "b", at=10)
-    update_latest(tmp_path, "run.json")
-    assert (tmp_path / LATEST).readlink() == Path("b"), "relative, so that the project can be moved"
-    finish(tmp_path, "a", at=20)
-    update_latest(tmp_path, "run.json")
-    assert (tmp_path / LATEST).readlink() == Path("a")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", LATEST]
-
-
 def test_neither_the_link_nor_an_unfinished_run_is_the_newest(tmp_path: Path) -> None:
     made = finish(tmp_path, "a", at=10)
     finish(tmp_path, ".b.unfinished", at=20)

@@ -47,8 +47,6 @@ def test_an_answer_of_low_confidence_says_so(confidence: str, title: str) -> Non
     "document",
     [
         None,
-        {"predictions": 7},
-        {"predictions": [None, {}, {"label": "a"}, {"score": 1}, {"label": "a", "score": "x"}]},
         {"predictions": [{"label": ["a"], "score": 1e999}], "timings_ms": ["a"]},
         {
             "predictions": [{"label": "a\u202e\n\x00", "score": -5}] * 10_000,
