@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -17,17 +16,8 @@ from eaves.credentials.folder import read_aws_keys, read_credentials
 from eaves.credentials.redact import has_secrets
 from eaves.delivery.mqtt.settings import find_names
 from eaves.errors import ConfigError, Fault
-from eaves.events import (
-    DATASET_UPDATED,
-    IMAGE_CAPTURED,
-    IMAGE_CLASSIFIED,
-    IMAGE_EMBEDDED,
-    IMAGE_REJECTED,
-    MODEL_PUBLISHED,
-    TENSOR_CAPTURED,
-    TENSOR_PREDICTED,
-    TYPE_PREFIX,
-)
+from eaves.event_schemas import SCHEMAS
+from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED, TENSOR_CAPTURED, TYPE_PREFIX
 from eaves.local.state import LocalApp, LocalFunction
 from eaves.platform import FunctionSpec, RelaySpec, SourceSpec, TriggerSpec, default_trigger
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
@@ -41,10 +31,7 @@ if TYPE_CHECKING:
     from knative.settings import SiteSettings
     from knative.training.job import TrainingJob
 
-_TYPES = (
-    *(IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSOR_CAPTURED, TENSOR_PREDICTED),
-    *(IMAGE_REJECTED, DATASET_UPDATED, MODEL_PUBLISHED),
-)
+_TYPES = (*SCHEMAS, IMAGE_CAPTURED, IMAGE_REJECTED, TENSOR_CAPTURED)
 _ATTRIBUTES = (
     *("id", "source", "type", "subject", "time", "datacontenttype", "partitionkey", "datadigest", "sequence"),
     *("traceparent", "tracestate", "crop", "scaledto", "reencoded", "senderid", "sendersource"),
@@ -53,9 +40,6 @@ _ATTRIBUTES = (
 """Attributes that events of Eaves may have."""
 _SYNONYMS = {"camera": "partitionkey", "version": "modelversion", "file": "subject", "path": "subject"}
 """Wrong attribute name that people may write to the attribute that they mean, such as `camera` to `partitionkey`."""
-_OF_BROKERS = re.compile(r"knative[a-z0-9]*")
-"""Pattern of attributes that Knative's brokers add, such as knativearrivaltime and knativebrokerttl. Source:
-knative/eventing, pkg/broker and pkg/kncloudevents."""
 
 
 def build_local_app(workspace: Workspace, artifact: Artifact) -> LocalApp:
@@ -326,7 +310,7 @@ def _find_warnings(filter_: Mapping[str, str], used: list[tuple[str, str]]) -> I
             yield f"filter.type: no event has the type {wanted}; {_suggest(wanted, _TYPES)}"
         return  # the attributes of other programs' events are not known
     for place, name in used:
-        if name not in _ATTRIBUTES and not _OF_BROKERS.fullmatch(name):
+        if name not in _ATTRIBUTES and not name.startswith("knative"):  # which Knative's brokers add
             yield f"{place}: no event of Eaves has the attribute {name}; {_suggest(name, _ATTRIBUTES)}"
 
 

@@ -149,7 +149,7 @@ class ImageChoice:
         note = None if named or (declared and not kept) else load_note(workspace)
         if note is not None and declared in ("", note.declared):
             return note.image
-        return self._ask_registry(named or declared) if named or declared else None
+        return self._resolve(named or declared) if named or declared else None
 
     def require(self, workspace: Workspace, named: str) -> FunctionImage:
         """Return the container image that a command deploys.
@@ -164,7 +164,7 @@ class ImageChoice:
         hint = "name the container image that eaves package ARTIFACT -t REPOSITORY:TAG --base python:3.13-slim prints"
         raise ConfigError([fault], hint=hint)
 
-    def _ask_registry(self, text: str) -> FunctionImage:
+    def _resolve(self, text: str) -> FunctionImage:
         from knative.deploy.function_image import resolve_image, trust_image
 
         if self.offline:
@@ -208,7 +208,7 @@ def load_note(workspace: Workspace) -> DeployNote | None:
     Raises:
         StorageError: When the note is damaged.
     """
-    target = _place(workspace)
+    target = _note_file(workspace)
     try:
         return _parse(json.loads(target.read_text()))
     except FileNotFoundError:
@@ -278,7 +278,7 @@ def _change(
 
     Nothing is written when `start` returns None for the present note, or when nothing changes.
     """
-    target = _place(workspace)
+    target = _note_file(workspace)
     try:
         make_directory(target.parent, mode=0o777)
         with locked(target.with_suffix(".lock"), mode=0o666):
@@ -306,5 +306,5 @@ def _parse(values: Mapping[str, Any]) -> DeployNote:
     return DeployNote(image=FunctionImage(**values["image"]), declared=str(values["declared"]), sites=sites)
 
 
-def _place(workspace: Workspace) -> Path:
+def _note_file(workspace: Workspace) -> Path:
     return workspace.root / ".eaves" / "wanted" / f"{workspace.project.name}.json"

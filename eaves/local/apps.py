@@ -207,7 +207,7 @@ class Apps:
             return lambda event, headers: self._client.post(
                 trigger.url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers
             )
-        return partial(self._ask_function, trigger.function or app.function.name, timeout_s)
+        return partial(self._send_to_function, trigger.function or app.function.name, timeout_s)
 
     def _build_sink(self, app: LocalApp, trigger: TriggerSpec) -> DeadLetterSink | None:
         target = find_dead_letter_target(trigger, app.triggers)
@@ -220,7 +220,7 @@ class Apps:
             give_address=lambda: redact(trigger.url) or self._address(name),
         )
 
-    def _ask_function(self, name: str, timeout_s: float, event: Event, headers: Mapping[str, str]) -> SinkResponse:
+    def _send_to_function(self, name: str, timeout_s: float, event: Event, headers: Mapping[str, str]) -> SinkResponse:
         try:
             return self.activator(name).send(event, timeout_s=timeout_s, headers=headers)
         except StartError as error:  # nothing was sent: the event waits until the function can start

@@ -24,7 +24,7 @@ from eaves.base.allocator import return_freed_memory
 from eaves.base.clock import SYSTEM, Clock
 from eaves.config import SettingsLayer, build
 from eaves.console.app import ConsoleServer, create_app
-from eaves.console.backend import ConsoleContext, ModelLocation, ReusedAnswer
+from eaves.console.backend import CachedAnswer, ConsoleContext, ModelLocation
 from eaves.console.exposure import ConsoleSettings
 from eaves.console.thumbnails import MAX_BYTES, Gallery
 from eaves.errors import NotFoundError, NotRunningError
@@ -67,7 +67,7 @@ class LocalBackend(LocalPlatform):
         self.records = HistoryReader(state.history)
         self.images = Gallery(state.thumbnails, self._fetch_image, max_bytes=thumbnails_max_bytes, clock=clock)
         self._project = project
-        self._reused = ReusedAnswer(super().status, STATUS_S, clock)
+        self._reused = CachedAnswer(super().status, STATUS_S, clock)
 
     def status(self) -> list[FunctionStatus]:
         """Return the status of every function; all are `stopped` when no supervisor runs.

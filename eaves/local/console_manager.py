@@ -182,7 +182,7 @@ class ConsoleManager:
 
     def _watch(self, listener: socket.socket) -> None:
         """Take one step: check the running process, or wait for a connection and start it."""
-        if self._process.look() or not self._process.failures.due():
+        if self._process.check() or not self._process.failures.due():
             self._stop.wait(WATCH_S)
             return
         if _has_connection(listener, timeout_s=None) and not self._stop.is_set():

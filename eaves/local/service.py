@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from eaves.base.files import make_directory, remove_durably, write_atomically
+from eaves.base.names import build_name
 from eaves.config import iter_leaves
 from eaves.errors import ConfigError, Fault, NotFoundError, PlatformError, StorageError
 from eaves.http_client import proxies
@@ -128,7 +129,7 @@ def find_service(name: str) -> SystemdService:
     Without a name it gets the folder's. The manager doesn't see a shell's XDG_CONFIG_HOME.
     """
     folder, is_system = Path.cwd(), os.geteuid() == 0
-    name = name or re.sub("[^a-z0-9]+", "-", folder.name.lower()).strip("-")[:40] or "platform"
+    name = name or build_name(folder.name, "platform")
     units = Path("/etc/systemd/system") if is_system else Path.home() / ".config/systemd/user"
     return SystemdService(name=f"eaves-{name}", project=folder, is_system=is_system, units=units)
 

@@ -117,11 +117,11 @@ class Supervisor:
             address=lambda name: f"{self.url}{FUNCTIONS[1:]}/{name}",
             proxies=proxies,
         )
-        self._turn = threading.Condition()
-        self._asked = self._done = 0
+        self._changed = threading.Condition()
+        self._requested = self._done = 0
         self._answered: Counter[str] = Counter()
-        self._noting = threading.Lock()
-        self._noted: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._recording = threading.Lock()
+        self._recorded: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._failed: dict[str, str] = {}
         self._logged: dict[str, str] = {}
         self._stopping = False
@@ -154,22 +154,22 @@ class Supervisor:
         }
         try:
             while not self._stopping:
-                with self._turn:
-                    asked = self._asked
+                with self._changed:
+                    requested = self._requested
                 failed = self._attempt(parts)
                 failed |= self._processes.failed() | self._apps.unreadable
-                with self._turn:
-                    self._failed, self._done = failed, asked
-                    self._turn.notify_all()
-                    self._wait(RECONCILE_S, lambda: self._asked > self._done)
+                with self._changed:
+                    self._failed, self._done = failed, requested
+                    self._changed.notify_all()
+                    self._wait(RECONCILE_S, lambda: self._requested > self._done)
         finally:
             self._shut_down()
 
     def stop(self) -> None:
         """Ask `run` to return. Any thread may call this, but not a signal handler, because it takes a lock."""
-        with self._turn:
+        with self._changed:
             self._stopping = True
-            self._turn.notify_all()
+            self._changed.notify_all()
 
     def accept(self, event: Event, trace: Mapping[str, str], *, relay_of: str = "") -> None:
         """Pass an event to the broker, as `Broker.accept` does.
@@ -187,12 +187,12 @@ class Supervisor:
             NotFoundError: When there is no function with this name.
         """
         activator = self._apps.activator(name)
-        self._note(headers, body)
+        self._record_request(headers, body)
         answer = activator.forward(headers, body, timeout_s=DIRECT_TIMEOUT_S)
         if answer.status < 300:
-            with self._noting:
+            with self._recording:
                 self._answered[name] += 1
-        self._note(answer.headers, answer.body)
+        self._record_request(answer.headers, answer.body)
         return answer
 
     def reconcile(self) -> dict[str, str]:
@@ -207,10 +207,10 @@ class Supervisor:
         Raises:
             PlatformError: When applying the specs takes too long, or when the platform is being stopped.
         """
-        with self._turn:
-            self._asked += 1
-            mine = self._asked
-            self._turn.notify_all()
+        with self._changed:
+            self._requested += 1
+            mine = self._requested
+            self._changed.notify_all()
             self._wait(RECONCILE_TIMEOUT_S, lambda: self._done >= mine)
             if self._done >= mine:
                 return dict(self._failed)
@@ -253,16 +253,16 @@ class Supervisor:
         agent, are recorded once.
         """
         identity = event.source, event.id
-        with self._noting:
-            if identity in self._noted:
+        with self._recording:
+            if identity in self._recorded:
                 return
-            self._noted[identity] = None
-            if len(self._noted) > MAX_NOTED:
-                self._noted.popitem(last=False)
+            self._recorded[identity] = None
+            if len(self._recorded) > MAX_NOTED:
+                self._recorded.popitem(last=False)
         self.images.add(event)
         self._history.add(event)
 
-    def _note(self, headers: Mapping[str, str], body: bytes) -> None:
+    def _record_request(self, headers: Mapping[str, str], body: bytes) -> None:
         """Add an event that was sent straight to a function to the history; ignore a request that isn't an event."""
         if is_event(headers) and "content-encoding" not in headers:
             with contextlib.suppress(EventError):
@@ -295,7 +295,7 @@ class Supervisor:
             left_s = deadline - self._clock.monotonic()
             if left_s <= 0:
                 return
-            self._clock.wait(self._turn, left_s)
+            self._clock.wait(self._changed, left_s)
 
     def _close_spool(self) -> None:
         self.left_queued = sum(queued for queued, _ in self._spool.counts().values())

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from eaves.admin import Queue
 from eaves.base.clock import SYSTEM, Clock
-from eaves.console.backend import Images, ModelLocation, ReusedAnswer
+from eaves.console.backend import CachedAnswer, Images, ModelLocation
 from eaves.delivery import SinkResponse
 from eaves.errors import ClusterError, NotFoundError, UnreachableClusterError
 from eaves.events import Event
@@ -51,7 +51,7 @@ class SiteBackend:
         self.images = images
         self.invoke = send
         self._site = site
-        self._status = ReusedAnswer(self._read_status, STATUS_S, clock)
+        self._status = CachedAnswer(self._read_status, STATUS_S, clock)
 
     def status(self) -> Sequence[FunctionStatus]:
         """Return the status of every function, at most `STATUS_S` old."""

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from eaves.cli.app import build_local_app, build_site_app, build_training, warn_of_attributes
 from eaves.cli.container_image import ImageChoice, forget_sites, image_options
-from eaves.cli.deployment import build_deploy_request, reconcile_sites
+from eaves.cli.deployment import choose_image, deploy_to_sites, diff_sites, reconcile_sites
 from eaves.cli.output import (
     confirm,
     describe_kept,
@@ -75,9 +75,7 @@ def deploy(what: str, place: Place, images: ImageChoice, **options: Any) -> None
     before it is ready. Prints the function's name.
     """
     if place.is_cluster:
-        from eaves.cli.deployment import build_deploy_request, deploy_to_sites
-
-        deploy_to_sites(build_deploy_request(what, place, images), **options)
+        deploy_to_sites(place, choose_image(what, place, images), **options)
         return
     source = click.get_current_context().get_parameter_source
     if given := [name for name in OF_CLUSTERS if source(name) is ParameterSource.COMMANDLINE]:
@@ -132,9 +130,7 @@ def diff(image: str, place: Place, images: ImageChoice) -> None:
 
     The API server computes them, and changes nothing. The command ends with exit code 1 when there are changes.
     """
-    from eaves.cli.deployment import build_deploy_request, diff_sites
-
-    outcomes = diff_sites(build_deploy_request(image, place, images))
+    outcomes = diff_sites(place, choose_image(image, place, images))
     for outcome in outcomes:
         if outcome.result and len(outcomes) > 1:
             print_line(f"# {outcome.site}")
@@ -201,7 +197,7 @@ def reconcile(image: str, place: Place, images: ImageChoice, form: str) -> None:
     of all functions in the namespace.
     """
     if place.file.exists():
-        reconcile_sites(build_deploy_request(image, place, images, kept=True), named=bool(image), form=form)
+        reconcile_sites(place, choose_image(image, place, images, kept=True), named=bool(image), form=form)
     else:
         place.run(_advance_all, again="eaves reconcile", form=form)
 

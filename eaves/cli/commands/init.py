@@ -15,7 +15,7 @@ import click
 import yaml
 
 from eaves.base.files import write_atomically
-from eaves.base.names import NAME_PATTERN
+from eaves.base.names import NAME_PATTERN, build_name
 from eaves.cli.output import print_sentence, progress, say
 from eaves.cli.project import ARTIFACT, ARTIFACTS, DIRECTORY, Workspace, load_workspace, newest
 from eaves.cli.site import FILE
@@ -97,7 +97,7 @@ def init(
     after they are sorted into DATA. Ctrl-C stops the collection, and the same command continues it.
     """
     file = directory / FILE
-    chosen = name or _name_of(directory)
+    chosen = name or build_name(directory.absolute().name, "images")
     if not NAME_PATTERN.fullmatch(chosen):
         message = f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {chosen!r})"
         raise ConfigError([Fault(origin="--name", path="name", message=message)], hint="eaves init --name flowers")
@@ -165,11 +165,6 @@ def _write(file: Path, text: str, *, private: bool = False) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, text, durability="none", mode=0o600 if private else None, sole_writer=True)
     click.echo(file)
-
-
-def _name_of(directory: Path) -> str:
-    kept = "".join(char if char.isascii() and char.isalnum() else "-" for char in directory.absolute().name.lower())
-    return kept.strip("-")[:40].rstrip("-") or "images"
 
 
 def write_project(*, name: str, data: str, sources: Sequence[Mapping[str, Any]] = ()) -> str:

@@ -153,9 +153,6 @@ def verify(
 
 
 def _verify_artifact(path: Path, *, run_handler: bool, form: str) -> None:
-    from eaves.artifact import open_artifact
-    from eaves.artifact.store import HANDLER
-
     artifact = open_artifact(path, level="full")
     has_handler = HANDLER in artifact.manifest.files
     results = replay_with_progress(artifact, run_handler=run_handler and has_handler)

@@ -143,7 +143,7 @@ def list_(limit: int, form: str, place: Place, **options: Any) -> None:
     selector = _take_selector(options)
     rows: list[dict[str, Any]] = []
     with open_targets(place, every=True, **options) as targets:
-        answered, error = _ask_each(targets, lambda queue: queue.entries(selector, limit=limit))
+        answered, error = _query_each(targets, lambda queue: queue.entries(selector, limit=limit))
     columns = SITE_COLUMNS if place.is_cluster else COLUMNS if len(targets) == 1 else {"agent": "QUEUE OF", **COLUMNS}
     for target, found in answered:
         where = {"agent": target.agent or BROKER, "pod": target.pod} if columns is not COLUMNS or target.agent else {}
@@ -218,7 +218,7 @@ def _change(name: str, *, everything: bool, yes: bool, place: Place, **options: 
     with open_targets(place, **options) as targets:
         if selector.seqs:
             require_one(targets, UNIQUE)
-        counted, error = _ask_each(
+        counted, error = _query_each(
             targets, lambda queue: queue.change(action, selector, everything=everything, dry_run=True)
         )
         entries, size_bytes = sum(one.entries for _, one in counted), sum(one.size_bytes for _, one in counted)
@@ -226,17 +226,17 @@ def _change(name: str, *, everything: bool, yes: bool, place: Place, **options: 
         question = f"Delete {count_noun(entries, 'entry')} ({size_bytes:,} bytes) of {named} for good?"
         confirm(question, yes=yes or not entries)
         chosen = [target for target, count in counted if count.entries]
-        changed, failed = _ask_each(chosen, lambda queue: queue.change(action, selector, everything=everything))
+        changed, failed = _query_each(chosen, lambda queue: queue.change(action, selector, everything=everything))
     done = count_noun(sum(count.entries for _, count in changed), "entry")
     say(f"{done} {'queued again' if name == 'retry' else 'deleted'}" if entries else "no entry matches")
     if (first := error or failed) is not None:
         raise first
 
 
-def _ask_each(
-    targets: Sequence[QueueTarget], ask: Callable[[Queue], T]
+def _query_each(
+    targets: Sequence[QueueTarget], query: Callable[[Queue], T]
 ) -> tuple[list[tuple[QueueTarget, T]], EavesError | None]:
-    """Call `ask` with each queue; return the answers, and the error of the first queue that can't be reached.
+    """Call `query` with each queue; return the answers, and the error of the first queue that can't be reached.
 
     When one of several agents can't be reached, its error is printed and the other queues are still asked.
 
@@ -247,7 +247,7 @@ def _ask_each(
     first: EavesError | None = None
     for target in targets:
         try:
-            answered.append((target, ask(target.queue)))
+            answered.append((target, query(target.queue)))
         except PlatformError as error:
             if len(targets) == 1:
                 raise

@@ -174,13 +174,13 @@ def _tag_serving(cluster: Cluster, outcome: RolloutOutcome, repository: str, acc
 def _show(place: Place, function: str, form: str) -> None:
     """Print the state of a function's rollout at each chosen site."""
 
-    def look(visit: Visit) -> list[dict[str, Any]]:
+    def read_rows(visit: Visit) -> list[dict[str, Any]]:
         from knative.rollout import parse_rollout_status
         from knative.rollout.service import read_service
 
         return list(_rows(parse_rollout_status(read_service(visit.cluster(), function))))
 
-    outcomes = place.visit(look)
+    outcomes = place.visit(read_rows)
     rows: list[dict[str, Any]] = []
     for outcome in outcomes:
         if outcome.error is not None:

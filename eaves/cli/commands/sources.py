@@ -80,7 +80,8 @@ def try_(source: str, credentials: Path | None, save: Path | None, timeout: floa
     can't be reached or sends no image, 77 when it refuses the login, and 66 when there is no such stream.
     """
     configured, site = find_tried_source(source, file, credentials=credentials)
-    trial = run_trial(configured, site, timeout)
+    report = say if sys.stderr.isatty() else lambda _: None
+    trial = try_source(configured, site=site, proxies=parse_proxies(os.environ), timeout_s=timeout, report=report)
     saved = save_image(trial, configured.settings, save)
     if form == "table":
         print_trial(trial, saved)
@@ -147,12 +148,6 @@ def _load(file: Path, *, needed: bool) -> Workspace | None:
 def _build(values: Mapping[str, Any], workspace: Workspace | None, *, origin: str) -> tuple[ConfiguredSource, str]:
     site = workspace.project.site if workspace else DEFAULT_SITE
     return configure_guest(values, origin, command="try", site=site), site
-
-
-def run_trial(configured: ConfiguredSource, site: str, timeout_s: float) -> SourceTrial:
-    """Try the source."""
-    report = say if sys.stderr.isatty() else lambda _: None
-    return try_source(configured, site=site, proxies=parse_proxies(os.environ), timeout_s=timeout_s, report=report)
 
 
 def save_image(trial: SourceTrial, settings: Any, target: Path | None) -> Path | None:

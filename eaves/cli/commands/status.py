@@ -289,7 +289,7 @@ def _examine_sites(place: Place, access: Access) -> list[tuple[str, Finding]]:
         place = open_location(image, access)
         return {one.platform.architecture for one in load_images(place.store, place.resolve())}
 
-    def look(visit: Visit) -> list[Finding]:
+    def examine_site(visit: Visit) -> list[Finding]:
         cluster, site = place.open_cluster(visit.site), visit.site
         trains_here = project.knative.trainer_image and job.context == site.context
         return examine(
@@ -300,7 +300,7 @@ def _examine_sites(place: Place, access: Access) -> list[tuple[str, Finding]]:
         )
 
     found = []
-    for outcome in place.visit(look):
+    for outcome in place.visit(examine_site):
         found += [(outcome.site, finding) for finding in outcome.result or ()]
         if outcome.error is not None:
             hint = outcome.error.hint or f"eaves doctor --site {outcome.site}"

@@ -18,7 +18,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from eaves.admin import DEAD, Selector
-from eaves.console.backend import ConsoleContext, ModelLocation, ReusedAnswer
+from eaves.console.backend import CachedAnswer, ConsoleContext, ModelLocation
 from eaves.console.pages.dead_letters import (
     SAMPLE,
     DeadLetterView,
@@ -257,7 +257,7 @@ class _Functions:
     def __init__(self, context: ConsoleContext) -> None:
         self._backend = context.backend
         self._clock = context.clock
-        self._latencies: dict[str, ReusedAnswer[Latency]] = {}
+        self._latencies: dict[str, CachedAnswer[Latency]] = {}
 
     def find(self, name: str) -> FunctionStatus:
         """Return the status of a function; a NotFoundError when there is no such function."""
@@ -271,7 +271,7 @@ class _Functions:
         """Return a function with its latencies, as far as the history can be read."""
         name, records, clock = status.name, self._backend.records, self._clock
         latency = self._latencies.setdefault(
-            name, ReusedAnswer(lambda: read_latency(records, name, clock.now()), LATENCY_S, clock)
+            name, CachedAnswer(lambda: read_latency(records, name, clock.now()), LATENCY_S, clock)
         )
         try:
             return FunctionRow(status=status, latency=latency.get())

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Response, render_template, request
 
 from eaves.admin.report import LinkReport
-from eaves.console.backend import ConsoleContext, ReusedAnswer
+from eaves.console.backend import CachedAnswer, ConsoleContext
 from eaves.console.pages.event_row import ANSWERED, EventRow, build_row, name_source
 from eaves.console.pages.tiles import SourceTile, build_foreign_tile, build_tile, find_rhythm
 from eaves.console.words import count_noun, describe_duration, describe_size
@@ -290,7 +290,7 @@ _TIMES = re.compile(r"<time .*?</time>", re.DOTALL)
 def build_blueprint(context: ConsoleContext) -> Blueprint:
     """Build the routes of the first screen."""
     pages = Blueprint("overview", __name__)
-    state = ReusedAnswer(_FirstScreen(context).read, STATE_S, context.clock)
+    state = CachedAnswer(_FirstScreen(context).read, STATE_S, context.clock)
 
     def read() -> dict[str, Any]:
         view, fault = None, None
@@ -308,7 +308,7 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
         text = render_template("overview/live.html", **read())
         return text, hashlib.sha256(_TIMES.sub("", text).encode(errors="replace")).hexdigest()[:20]
 
-    rendered = ReusedAnswer(render, RENDERED_S, context.clock)
+    rendered = CachedAnswer(render, RENDERED_S, context.clock)
 
     @pages.get("/")
     def show() -> str:

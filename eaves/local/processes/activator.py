@@ -196,20 +196,20 @@ class Activator:
         The keeper is woken only when no slot is free, because most requests find one.
         """
         with self._changed:
-            if replica := self._take_place():
+            if replica := self._reserve_slot():
                 return replica
             self._waiting += 1
             self._changed.notify_all()
             try:
                 while True:
-                    if replica := self._take_place():
+                    if replica := self._reserve_slot():
                         return replica
                     self._refuse(deadline)
                     self._clock.wait(self._freed, max(0.0, min(deadline - self._clock.monotonic(), 1.0)))
             finally:
                 self._waiting -= 1
 
-    def _take_place(self) -> Replica | None:
+    def _reserve_slot(self) -> Replica | None:
         """Reserve a slot at the least busy ready replica; None when every slot is taken. The caller holds the lock."""
         free = [replica for replica in self._replicas if replica.ready and replica.inflight < self.concurrency]
         if not free or self._stopping:
@@ -253,7 +253,7 @@ class Activator:
         """Remove dead replicas, stop idle ones, start one when needed, and check whether a starting one is ready."""
         with self._changed:
             self._reap()
-            start = self._wants_one() and self._failures.due()
+            start = self._needs_replica() and self._failures.due()
         if start:
             self._start()
         self._watch_start()
@@ -263,7 +263,7 @@ class Activator:
         """Return the keeper's longest wait, seconds; the caller holds the lock."""
         if any(not replica.ready for replica in self._replicas):
             return POLL_S
-        if self._wants_one():
+        if self._needs_replica():
             return max(POLL_S, self._failures.left_s())
         return KEEP_S if self._replicas or self._leaving else REST_S
 
@@ -272,7 +272,7 @@ class Activator:
             self._failed(f"{type(error).__name__}: {describe_exception(error)}")
         _log.error("function %s: unexpected error while its replicas were checked", self.spec.name, exc_info=error)
 
-    def _wants_one(self) -> bool:
+    def _needs_replica(self) -> bool:
         running = len(self._replicas)
         if running < self.spec.scale.min:
             return True

@@ -89,7 +89,7 @@ class AppProcesses:
         for key in wanted:
             if key not in self._members:
                 self._members[key] = self._add(*key)
-            if not self._members[key].look():
+            if not self._members[key].check():
                 self._members[key].start()
 
     def failed(self) -> dict[str, str]:

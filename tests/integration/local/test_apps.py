@@ -83,7 +83,7 @@ def test_triggers_that_can_not_be_made_are_tried_again_and_no_event_passes_them_
         apps.require_routes()
     parts.error = None
     apps.reconcile()
-    assert apps.failed() == {}
+    assert apps.unreadable == {}
     assert {one.app for one in parts.subscriptions.values()} == {"a", "b"}
     apps.require_routes()
 
