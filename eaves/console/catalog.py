@@ -307,22 +307,17 @@ class Mistakes:
 def build_run_page(files: RunFiles) -> dict[str, Any]:
     """Return what the template of a run's page shows; unexpected content raises what `foreign_content` translates."""
     run, labels = files.run, files.run.labels
+    known = range(len(labels)) if len(labels) <= MATRIX_CLASSES else ()
     return {
         "title": clean_text(f"{run.name} {run.version}"),
         "created": parse_time(run.created),
         "verdict": clean_text(run.verdict.get("text", "")),
         "accuracy": files.accuracy,
         "labels": labels,
-        "matrix": build_cells(labels, files.confusion) if len(labels) <= MATRIX_CLASSES else (),
+        "matrix": [[_build_cell(labels, files.confusion, truth, one) for one in known] for truth in known],
         "pairs": build_pairs(labels, files.confusion),
         "has_report": (run.path / REPORT).is_file(),
     }
-
-
-def build_cells(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[list[Cell]]:
-    """Return the cells of the matrix: rows are true classes, columns are predicted classes."""
-    known = range(len(labels))
-    return [[_build_cell(labels, confusion, truth, predicted) for predicted in known] for truth in known]
 
 
 def build_pairs(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[Cell]:

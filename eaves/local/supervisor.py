@@ -96,7 +96,13 @@ class Supervisor:
         self._settings = settings
         self._clock = clock
         address = resolve_host(settings.host)
-        self._lock = _take_lock(state)
+        lock = take_lock(state.lock, wait=False)
+        if lock is None:
+            raise PlatformError(
+                f"another `eaves up` runs with the state directory {state.root}",
+                hint="use that platform, or choose another state directory with --state",
+            )
+        self._lock = lock
         self._token = open_token(address, settings.token_file, state)
         notices = prepare_exposure(settings, state)
         processes = ProcessHost(state=state, inherit=environ, clock=clock, launch=launch)
@@ -347,13 +353,3 @@ def open_token(host: str, path: Path | None, state: StateDirectory) -> AccessTok
             [Fault(origin="eaves up", path="host", message=message)], hint=f"{command}   # a missing file is created"
         )
     return AccessToken(path)
-
-
-def _take_lock(state: StateDirectory) -> int:
-    handle = take_lock(state.lock, wait=False)
-    if handle is None:
-        raise PlatformError(
-            f"another `eaves up` runs with the state directory {state.root}",
-            hint="use that platform, or choose another state directory with --state",
-        )
-    return handle

@@ -15,6 +15,14 @@ ANSWERED = (*PREDICTED, IMAGE_REJECTED)
 """Types of the events that end the way of an image through a function."""
 SHOWN = (IMAGE_CAPTURED, *ANSWERED)
 """Types of the events that concern an image."""
+TITLES = {
+    IMAGE_CAPTURED: "Image captured",
+    IMAGE_REJECTED: "Image refused",
+    IMAGE_CLASSIFIED: "No label is likely enough",
+    IMAGE_EMBEDDED: "Features computed",
+    TENSOR_PREDICTED: "Values predicted",
+}
+"""Type of an event without a label to what it is, in words."""
 STAGES = {
     "decode": "Decode the image",
     "preprocess": "Resize and scale",
@@ -61,7 +69,7 @@ def build_row(record: Record, *, has_picture: bool = True) -> EventRow:
     return EventRow(
         seq=record.seq,
         at=record.at,
-        title=prediction.label or describe_type(record),
+        title=prediction.label or TITLES.get(record.type, record.type),
         picture=build_picture_key(record) if has_image and has_picture else "",
         prediction=prediction,
         source=name_source(source_of(record)),
@@ -73,21 +81,6 @@ def build_row(record: Record, *, has_picture: bool = True) -> EventRow:
 def build_picture_key(record: Record) -> str:
     """Return the key of a record's image in addresses: its number, and a digest that makes the address permanent."""
     return f"{record.seq}-{digest_of(*record.image)}"
-
-
-def describe_type(record: Record) -> str:
-    """Return what an event without a label is, in words."""
-    if record.type == IMAGE_CAPTURED:
-        return "Image captured"
-    if record.type == IMAGE_REJECTED:
-        return "Image refused"
-    if record.type == "dev.eaves.image.embedded.v1":
-        return "Features computed"
-    if record.type == TENSOR_PREDICTED:
-        return "Values predicted"
-    if record.type in PREDICTED:
-        return "No label is likely enough"
-    return record.type
 
 
 def source_of(record: Record) -> str:
