@@ -9,6 +9,7 @@ import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def serve(folder: Path) -> Iterator[Callable[..., HttpsBrowser]]:
     """Start a console that needs TLS and a password."""
     running: list[ConsoleServer] = []
 
-    def start(**settings: float) -> HttpsBrowser:
+    def start(**settings: Any) -> HttpsBrowser:
         prepare_credentials(folder, host="127.0.0.1")
         # 127.0.0.1 is loopback; the settings are those of a machine that others can reach.
         security = ConsoleSettings(host="0.0.0.0", credentials=folder, state=folder, **settings)
