@@ -27,6 +27,11 @@ def test_a_prediction_is_read_whole() -> None:
     assert found.total_ms == pytest.approx(sum(TIMINGS_MS.values()))
 
 
+def test_the_label_of_the_event_counts_before_that_of_its_data() -> None:
+    found = parse_prediction(replace(record(), extensions={"label": "daisy"}))
+    assert (found.label, found.ranked[0].label) == ("daisy", "rose")
+
+
 @pytest.mark.parametrize(
     "text",
     ["", '{"predictions": [[1], {"label": 3}]}', '{"timings_ms": [1]}', "[" * 5_000],
