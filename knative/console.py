@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -19,8 +20,8 @@ from eaves import logs
 from eaves.admin import Queue
 from eaves.base.clock import SYSTEM, Clock
 from eaves.console.app import ConsoleServer, create_app
-from eaves.console.backend import ConsoleContext, ConsoleSettings, Images, ModelLocation, ReusedAnswer
-from eaves.console.security.exposure import SecuritySettings, check_exposure
+from eaves.console.backend import CachedAnswer, ConsoleContext, Images, ModelLocation
+from eaves.console.exposure import ConsoleSettings, check_exposure
 from eaves.console.thumbnails import Gallery
 from eaves.delivery import SinkClient, SinkResponse
 from eaves.errors import AbsentError, ClusterError, DeliveryError, NotFoundError, UnreachableClusterError
@@ -115,7 +116,7 @@ class SiteBackend:
         self.images = images
         self.invoke = send
         self._site = site
-        self._status = ReusedAnswer(self._read_status, STATUS_S, clock)
+        self._status = CachedAnswer(self._read_status, STATUS_S, clock)
 
     def status(self) -> Sequence[FunctionStatus]:
         """Return the status of every function, at most `STATUS_S` old."""
@@ -203,8 +204,14 @@ def open_console(
     Returns:
         The server of the pages.
     """
-    security = SecuritySettings(host=settings.host, credentials=settings.credentials, state=settings.data)
-    check_exposure(security, command="python -P -m knative.console")
+    pages = ConsoleSettings(
+        host=settings.host,
+        credentials=settings.credentials,
+        state=settings.data,
+        read_only=settings.read_only,
+        silent_after_s=settings.silent_after_s,
+    )
+    check_exposure(pages, command="python -P -m knative.console")
     file = settings.data / "history.db"
     history = FileHistory(file, max_bytes=HISTORY_MAX_BYTES)
     stack.callback(history.close)
@@ -243,13 +250,9 @@ def open_console(
         images=images,
     )
     oldest = reader.next(after=0, limit=1)  # of an earlier container of the same pod
-    pages = ConsoleSettings(
-        read_only=settings.read_only,
-        silent_after_s=settings.silent_after_s,
-        site_since=oldest[0].at if oldest else SYSTEM.now(),
-    )
-    app = create_app(ConsoleContext(backend=backend, settings=pages, security=security))
-    server = ConsoleServer(app, host=settings.host, port=settings.port, tls=security.build_tls())
+    pages = replace(pages, site_since=oldest[0].at if oldest else SYSTEM.now())
+    app = create_app(ConsoleContext(backend=backend, settings=pages))
+    server = ConsoleServer(app, host=settings.host, port=settings.port, tls=pages.build_tls())
     stack.callback(server.stop)
     return server
 

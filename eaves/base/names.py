@@ -16,3 +16,8 @@ def find_object_fault(name: str) -> str:
     if not name or SUBDOMAIN_PATTERN.fullmatch(name):
         return ""
     return f"must be a name that Kubernetes allows: at most 253 characters a-z, 0-9, '-' and '.' (got {name!r})"
+
+
+def build_name(text: str, otherwise: str) -> str:
+    """Return a name made of any text, such as a folder's name; `otherwise` when no letter or digit is left."""
+    return re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")[:40].rstrip("-") or otherwise

@@ -1,19 +1,14 @@
 """The `eaves` command: one module per command, which parses its options, calls a library, and prints the result.
 
-    commands/          the commands, named as they are typed; `GROUPS` has those of `eaves --help`
-    source_trial       `eaves sources try`: the source, its trial, the file, and what is shown
-    remote_training    a training as a Job, and the download of its run
-    deployment         deploys a container image to sites; deploy_notes: which sites lack the last deploy
-    registry           options for registries, and the choice of the container image that is deployed
-    service            the systemd service of `eaves up`
-    link               the queues, relays and receivers that options select
-    app                the app that eaves.yaml describes, for this machine and for each site
-    labelled_data      finds the labelled images that a command is given
-    site               options that choose this machine or sites, and work at many sites
-    project            eaves.yaml
-    live               views until Ctrl-C, and the lines of events and logs
-    latest             runs/latest and artifacts/latest, the newest run and the newest artifact
-    output             tables, JSON and YAML on stdout; messages on stderr
+    commands/        the commands; `GROUPS` has those of `eaves --help`, `MODULES` their modules
+    deployment       deploys a container image to sites
+    container_image  registries, the container image that is deployed, and the note of the last deploy
+    link             the queues, relays and receivers that options select
+    app              the app that eaves.yaml describes, for this machine, for each site and for a training
+    site             options that choose this machine or sites, and work at many sites
+    project          eaves.yaml; runs/latest and artifacts/latest
+    live             views until Ctrl-C, and the lines of events and logs
+    output           tables, JSON and YAML on stdout; messages on stderr
 
 Commands are imported when they are called, and heavy libraries within them, so that `eaves --help` loads only Python
 and click. Results go to stdout, messages to stderr. An EavesError is printed as an `error:` and a `try:` line, and the
@@ -79,11 +74,15 @@ MODULES = {
     name: module
     for module, names in {
         "deploy": ("deploy", "diff", "reconcile", "remove", "render"),
-        "evaluate": ("compare", "evaluate"),
-        "events": ("events", "logs"),
+        "evaluate": ("compare", "data", "evaluate"),
+        "events": ("events", "logs", "send"),
+        "init": ("init", "settings"),
         "inspect": ("inspect", "verify"),
-        "package": ("package", "sign"),
+        "package": ("package", "pipeline", "sign"),
+        "receiver": ("console", "receiver"),
         "rollout": ("promote", "rollback", "rollout"),
+        "status": ("doctor", "status"),
+        "train": ("convert", "train"),
     }.items()
     for name in names
 }
@@ -102,23 +101,7 @@ def load_command(name: str) -> click.Command:
 
 
 class CommandGroup(click.Group):
-    """A group of commands whose list isn't shortened and whose errors suggest similar names."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the arguments name.
-
-        Raises:
-            UsageError: When no command has the name; the message suggests commands with similar names.
-        """
-        name = args[0]
-        if not name.startswith("-") and not ctx.resilient_parsing and self.get_command(ctx, name) is None:
-            import difflib  # only for a mistake
-
-            near = difflib.get_close_matches(name, self.list_commands(ctx), n=3)
-            ctx.fail(f"No such command {name!r}." + (f" Did you mean {' or '.join(map(repr, near))}?" if near else ""))
-        return super().resolve_command(ctx, args)
+    """A group of commands whose list isn't shortened."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands in the order in which they were added."""
@@ -169,6 +152,7 @@ zsh_source in ~/.zshrc; for fish, _EAVES_COMPLETE=fish_source eaves | source in 
 
 @click.group(
     cls=Commands,
+    commands=dict.fromkeys(COMMANDS),  # their names are suggested for a mistyped one
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None},
     epilog=_EPILOG,
 )

@@ -16,18 +16,9 @@ from eaves.cli.project import Project, ProjectSource, Workspace
 from eaves.config import iter_leaves
 from eaves.credentials import read_aws_keys, read_credentials
 from eaves.errors import ConfigError, Fault
-from eaves.events import (
-    DATASET_UPDATED,
-    IMAGE_CAPTURED,
-    IMAGE_CLASSIFIED,
-    IMAGE_EMBEDDED,
-    IMAGE_REJECTED,
-    MODEL_PUBLISHED,
-    TENSOR_CAPTURED,
-    TENSOR_PREDICTED,
-    TYPE_PREFIX,
-)
-from eaves.local.specs import LocalApp, LocalFunction
+from eaves.event_schemas import SCHEMAS
+from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED, TENSOR_CAPTURED, TYPE_PREFIX
+from eaves.local.state import LocalApp, LocalFunction
 from eaves.platform import FunctionSpec, RelaySpec, SourceSpec, TriggerSpec, default_trigger
 from eaves.redact import has_secrets
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
@@ -40,11 +31,9 @@ if TYPE_CHECKING:
     from eaves.artifact import Artifact
     from knative.inventory import FunctionImage
     from knative.settings import SiteSettings
+    from knative.training.job import TrainingJob
 
-_TYPES = (
-    *(IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSOR_CAPTURED, TENSOR_PREDICTED),
-    *(IMAGE_REJECTED, DATASET_UPDATED, MODEL_PUBLISHED),
-)
+_TYPES = (*SCHEMAS, IMAGE_CAPTURED, IMAGE_REJECTED, TENSOR_CAPTURED)
 _ATTRIBUTES = (
     *("id", "source", "type", "subject", "time", "datacontenttype", "partitionkey", "datadigest", "sequence"),
     *("traceparent", "tracestate", "crop", "scaledto", "reencoded", "senderid", "sendersource"),
@@ -55,9 +44,6 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 """An event attribute in the url of a trigger, such as `{label}`."""
 _SYNONYMS = {"camera": "partitionkey", "version": "modelversion", "file": "subject", "path": "subject"}
 """Wrong attribute name that people may write to the attribute that they mean, such as `camera` to `partitionkey`."""
-_OF_BROKERS = re.compile(r"knative[a-z0-9]*")
-"""Pattern of attributes that Knative's brokers add, such as knativearrivaltime and knativebrokerttl. Source:
-knative/eventing, pkg/broker and pkg/kncloudevents."""
 
 
 def build_local_app(workspace: Workspace, artifact: Artifact) -> LocalApp:
@@ -100,6 +86,34 @@ def build_site_app(project: Project, image: FunctionImage, site: SiteSettings) -
         image=image.name,
         knative=project.knative,
         site=site,
+    )
+
+
+def build_training(workspace: Workspace, *, data: str = "", run: str = "", namespace: str = "") -> TrainingJob:
+    """Build the training that eaves.yaml describes, for a cluster.
+
+    Args:
+        workspace: The project.
+        data: Path or URI of the labelled images, in place of that in eaves.yaml; empty for that in eaves.yaml.
+        run: Name of the run; empty for a name made from the settings.
+        namespace: Namespace of the objects; empty for that in eaves.yaml.
+    """
+    from knative.training.job import TrainingJob
+    from trainer.storage import is_uri
+
+    project = workspace.project
+    job = replace(project.job, data=data, data_claim="" if is_uri(data) else project.job.data_claim) if data else None
+    return TrainingJob(
+        name=project.name,
+        site=project.site,
+        data=project.data,
+        train=project.train,
+        convert=project.convert,
+        pipeline=project.pipeline,
+        job=job or project.job,
+        knative=project.knative,
+        namespace=namespace or project.job.namespace,
+        run=run,
     )
 
 
@@ -301,7 +315,7 @@ def _find_warnings(filter_: Mapping[str, str], used: list[tuple[str, str]]) -> I
             yield f"filter.type: no event has the type {wanted}; {_suggest(wanted, _TYPES)}"
         return  # the attributes of other programs' events are not known
     for place, name in used:
-        if name not in _ATTRIBUTES and not _OF_BROKERS.fullmatch(name):
+        if name not in _ATTRIBUTES and not name.startswith("knative"):  # which Knative's brokers add
             yield f"{place}: no event of Eaves has the attribute {name}; {_suggest(name, _ATTRIBUTES)}"
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from eaves.cli.app import build_site_app, warn_of_attributes
-from eaves.cli.deploy_notes import load_note, note_agreement, note_deploy
+from eaves.cli.container_image import ImageChoice, load_note, note_agreement, note_deploy
 from eaves.cli.output import confirm, say
-from eaves.cli.registry import ImageChoice
 from eaves.cli.site import Place, Visit, name_person
 from eaves.errors import StartError
 
@@ -25,49 +24,37 @@ if TYPE_CHECKING:
     from knative.status.readiness import Rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeployRequest:
-    """A request to deploy a container image to the chosen sites.
+def build_deployment(
+    place: Place, site: SiteSettings, image: FunctionImage | None, *, ready_s: float = 0.0, **how: bool
+) -> SiteDeployment:
+    """Build the deployment of a container image to one site; `how` has further options of `SiteDeployment`.
 
-    Attributes:
-        place: The sites.
-        image: The container image; None when `reconcile` has no image to deploy.
+    The image is None when `reconcile` has none to deploy.
     """
+    from knative.deploy.site_update import SiteDeployment
+    from knative.inventory import FunctionImage
 
-    place: Place
-    image: FunctionImage | None
-
-    def wanted(
-        self, site: SiteSettings, *, image: FunctionImage | None = None, ready_s: float = 0.0, **how: bool
-    ) -> SiteDeployment:
-        """Build the deployment for one site from this request.
-
-        `image` replaces the container image of the request, and `how` has further options of `SiteDeployment`.
-        """
-        from knative.deploy.site_update import SiteDeployment
-        from knative.inventory import FunctionImage
-
-        project = self.place.project
-        chosen = image or self.image or FunctionImage(name=f"eaves.invalid/none@sha256:{'0' * 64}")
-        return SiteDeployment(
-            app=build_site_app(project, chosen, site),
-            rollout=project.rollout,
-            by=name_person(),
-            declared=project.knative.image,
-            ready_s=ready_s,
-            **how,
-        )
+    project = place.project
+    chosen = image or FunctionImage(name=f"eaves.invalid/none@sha256:{'0' * 64}")
+    return SiteDeployment(
+        app=build_site_app(project, chosen, site),
+        rollout=project.rollout,
+        by=name_person(),
+        declared=project.knative.image,
+        ready_s=ready_s,
+        **how,
+    )
 
 
-def build_deploy_request(named: str, place: Place, images: ImageChoice, *, kept: bool = False) -> DeployRequest:
-    """Build a request from the options of a command, and check eaves.yaml before any site is changed.
+def choose_image(named: str, place: Place, images: ImageChoice, *, kept: bool = False) -> FunctionImage | None:
+    """Return the container image that a command deploys, and check eaves.yaml before any site is changed.
 
     Args:
         named: Name of the container image; empty when none is given.
         place: The sites.
         images: The options that choose the container image.
         kept: Whether the image deployed last from this workspace takes precedence over that in eaves.yaml, and whether
-            both may be missing.
+            both may be missing, which gives None.
 
     Raises:
         EavesError: When no site can be chosen, the container image can't be used, or eaves.yaml has faults.
@@ -77,16 +64,23 @@ def build_deploy_request(named: str, place: Place, images: ImageChoice, *, kept:
     workspace, sites = place.workspace, place.chosen  # before a registry is asked
     image = images.choose(workspace, named, kept=True) if kept else images.require(workspace, named)
     warn_of_attributes(workspace)
-    request = DeployRequest(place=place, image=image)
-    for site in sites:  # what is wrong with eaves.yaml is said once, and before any site is touched
-        render_app(request.wanted(site).app)
-    return request
+    for site in sites:  # what is wrong with eaves.yaml is printed once, and before any site is changed
+        render_app(build_deployment(place, site, image).app)
+    return image
 
 
 def deploy_to_sites(
-    request: DeployRequest, *, wait: bool, detach: bool, timeout: float, adopt: bool, yes: bool, dry_run: str | None
+    place: Place,
+    image: FunctionImage | None,
+    *,
+    wait: bool,
+    detach: bool,
+    timeout: float,
+    adopt: bool,
+    yes: bool,
+    dry_run: str | None,
 ) -> None:
-    """Deploy the request's container image to the chosen sites.
+    """Deploy a container image to the chosen sites.
 
     Raises:
         EavesError: When the function doesn't become ready at the only site, or when the deploy failed or wasn't started
@@ -95,24 +89,23 @@ def deploy_to_sites(
     given = [name for name, value in (("--wait", wait), ("--detach", detach), ("--dry-run", dry_run)) if value]
     if len(given) > 1:
         raise click.UsageError(f"{' and '.join(given)} exclude each other.")
-    place = request.place
     if adopt and not dry_run:
-        for outcome in diff_sites(request):
+        for outcome in diff_sites(place, image):
             for line in outcome.result or ([f"{outcome.site}: {outcome.error}"] if outcome.error else []):
                 say(line)
         confirm("Take over these objects?", yes=yes, asks="--adopt")
-    if request.image is not None and not dry_run:
-        note_deploy(place.workspace, request.image, place.chosen)
+    if image is not None and not dry_run:
+        note_deploy(place.workspace, image, place.chosen)
 
     def deploy(visit: Visit) -> SiteUpdate:
         from knative.deploy.site_update import update_site
 
         cluster, site = visit.cluster(), visit.site
         ready_s = 0.0 if detach else timeout
-        wanted = request.wanted(site, ready_s=ready_s, adopt=adopt, dry_run=bool(dry_run), follow=wait)
+        wanted = build_deployment(place, site, image, ready_s=ready_s, adopt=adopt, dry_run=bool(dry_run), follow=wait)
 
         def taken(deployment: DeploymentRecord) -> None:
-            note_agreement(place.workspace, site, deployment, request.image)
+            note_agreement(place.workspace, site, deployment, image)
 
         try:
             if not visit.is_alone:
@@ -128,20 +121,20 @@ def deploy_to_sites(
     click.echo(place.project.name)
 
 
-def reconcile_sites(request: DeployRequest, *, named: bool, form: str) -> None:
+def reconcile_sites(place: Place, image: FunctionImage | None, *, named: bool, form: str) -> None:
     """Advance each chosen site by one step towards the deployment in its cluster's record.
 
     Args:
-        request: The request; its container image goes to sites where it is pending.
+        place: The sites.
+        image: Container image for sites where it is pending; None when there is none.
         named: Whether the container image was named on the command line; it is then noted as a deploy to the sites.
         form: Format of the table: `table`, `json` or `yaml`.
 
     Raises:
         EavesError: When the step fails at the only site, or when it failed or wasn't started at one of several sites.
     """
-    place = request.place
-    if request.image is not None and named:
-        note_deploy(place.workspace, request.image, place.chosen)
+    if image is not None and named:
+        note_deploy(place.workspace, image, place.chosen)
     note, project = load_note(place.workspace), place.project
 
     def reconcile(visit: Visit) -> SiteUpdate:
@@ -149,13 +142,13 @@ def reconcile_sites(request: DeployRequest, *, named: bool, form: str) -> None:
         from knative.inventory import WorkspaceMemory
 
         memory, cluster, site = note.site(visit.site) if note else WorkspaceMemory(), visit.cluster(), visit.site
-        wish = WantedDeployment(site=site.name, image=request.image, declared=project.knative.image, memory=memory)
+        wish = WantedDeployment(site=site.name, image=image, declared=project.knative.image, memory=memory)
         updated = reconcile_site(
             cluster,
             site,
             project.name,
             wish,
-            lambda image: request.wanted(site, image=image),
+            lambda image: build_deployment(place, site, image),
             agreed=lambda last: note_agreement(place.workspace, site, last, memory.pending),
         )
         return _finish(visit, cluster, updated)
@@ -184,7 +177,7 @@ def describe_update(updated: SiteUpdate) -> str:
     return f"{text}\n{updated.note}" if updated.note else text
 
 
-def diff_sites(request: DeployRequest) -> list[SiteOutcome[list[str]]]:
+def diff_sites(place: Place, image: FunctionImage | None) -> list[SiteOutcome[list[str]]]:
     """Return the changes that a deploy would make at each chosen site, as lines of a diff.
 
     Raises:
@@ -194,10 +187,10 @@ def diff_sites(request: DeployRequest) -> list[SiteOutcome[list[str]]]:
     from knative.resources.rendering import render_app
 
     def diff(visit: Visit) -> list[str]:
-        wanted, cluster = request.wanted(visit.site), visit.cluster()
+        wanted, cluster = build_deployment(place, visit.site, image), visit.cluster()
         return list(diff_app(cluster, render_app(wanted.app), wanted.owner))
 
-    return request.place.visit(diff)
+    return place.visit(diff)
 
 
 def _show_changes() -> Callable[[Rows], None]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from eaves.cli.output import describe_age, describe_bytes, describe_count
+from eaves.cli.output import Command, describe_age, describe_bytes
 from eaves.cli.site import Place, place_options
-from eaves.errors import ConfigError, Fault, InputError, NotFoundError
+from eaves.console.words import count_noun
+from eaves.errors import InputError, NotFoundError
 from eaves.platform import RELAY, RelaySpec
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from eaves.admin.report import LinkReport
     from eaves.spool import LedgerLine
 
+BROKER = "the broker"
 RECEIVER = "receiver"
 """Value of `QueueTarget.agent` for the queue of a receiver on this machine, which belongs to no agent."""
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class QueueTarget:
     def __str__(self) -> str:
         if self.agent == RECEIVER:
             return "the receiver"
-        return self.pod or (f"agent {self.agent}" if self.agent else "the broker")
+        return self.pod or (f"agent {self.agent}" if self.agent else BROKER)
 
     def read_ledger(self, after: int = 0) -> Iterator[LedgerLine]:
         """Yield the lines of the queue's ledger with a higher number than `after`."""
@@ -86,8 +87,12 @@ def relay_options(command: Command) -> Command:
 
 
 @contextmanager
-def open_targets(place: Place, *, agent: str, pod: str, receiver: bool = False) -> Iterator[Sequence[QueueTarget]]:
+def open_targets(
+    place: Place, *, agent: str, pod: str, receiver: bool = False, every: bool = False
+) -> Iterator[Sequence[QueueTarget]]:
     """Open the queues that the options select; there is at least one.
+
+    Without an agent, it is the broker's on this machine, or with `every` each that there is.
 
     Raises:
         EavesError: When the options select no queue, or when a queue can't be reached.
@@ -105,11 +110,15 @@ def open_targets(place: Place, *, agent: str, pod: str, receiver: bool = False) 
         if receiver:
             yield [stack.enter_context(open_receiver(receiver_spool(place.state_dir)))]
         else:
-            from eaves.local.queues import open_local_queue
+            from eaves.local.queues import list_queues, open_local_queue
             from eaves.local.state import StateDirectory
 
-            opened = stack.enter_context(open_local_queue(StateDirectory(root=place.state_dir), agent))
-            yield [QueueTarget(agent=agent, pod="", queue=opened)]
+            state = StateDirectory(root=place.state_dir)
+            names = list_queues(state) if every and not agent else [agent]
+            yield [
+                QueueTarget(agent=name, pod="", queue=stack.enter_context(open_local_queue(state, name)))
+                for name in names
+            ]
 
 
 @contextmanager
@@ -218,30 +227,6 @@ def receiver_spool(state_dir: Path) -> Path:
     return state_dir / "receiver" / "receiver.db"
 
 
-@contextmanager
-def named_by_flag(hints: Mapping[str, str]) -> Iterator[None]:
-    """Re-raise a ConfigError of the block so that a fault of a setting that no variable has set names its flag.
-
-    Args:
-        hints: Name of a setting to a hint; the error gets the hint of the first fault whose setting has one.
-
-    Raises:
-        ConfigError: When the block raises one.
-    """
-    try:
-        yield
-    except ConfigError as error:
-        hint = next((hints[fault.path] for fault in error.faults if fault.path in hints), error.hint)
-        raise ConfigError([_name(fault) for fault in error.faults], hint=hint) from error
-
-
-def _name(fault: Fault) -> Fault:
-    flag = f"--{fault.path.replace('_', '-')}"
-    if fault.path and fault.origin in (flag, "receiver", "defaults", "settings", "environment", "command line"):
-        return Fault(origin=flag, path="", message=fault.message)
-    return fault
-
-
 def describe_link(link: LinkReport) -> str:
     """Return a link's state, its reason and its backlog as one sentence: `link up for 2 h; nothing waits`."""
     state, reason = link.state or ("up" if link.up else "down"), link.reason
@@ -267,5 +252,5 @@ def describe_backlog(events: int, size_bytes: int, oldest_age_s: float | None, r
     if not events:
         return f"nothing waits{to}"
     verb, age = "waits" if events == 1 else "wait", describe_age(oldest_age_s)
-    waiting = f"{describe_count(events, 'event')} ({describe_bytes(size_bytes)}) {verb}{to}"
+    waiting = f"{count_noun(events, 'event')} ({describe_bytes(size_bytes)}) {verb}{to}"
     return f"{waiting}, oldest {age}" if age else waiting

@@ -5,22 +5,21 @@ The views keep no state outside their process: `eaves up` may be stopped and sta
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any
 
 from eaves.base.terminal import escape
 from eaves.cli.output import ID_DIGITS, say
 from eaves.errors import EavesError, NotFoundError
 from eaves.events import IMAGE_REJECTED, TYPE_PREFIX
 from eaves.history import HistoryReader, Record
+from eaves.history.record import parse_prediction
 from eaves.logs import format_log_line
 
 POLL_S = 1.0
@@ -102,46 +101,25 @@ def matches_type(type_: str, wanted: str) -> bool:
     return type_.startswith(wanted) or type_.removeprefix(TYPE_PREFIX).startswith(wanted)
 
 
-def find_best(data: Any, extensions: Mapping[str, str]) -> dict[str, Any]:
-    """Return `label` and `score` of an event's first prediction; each is None when the event lacks it.
-
-    Events of custom handlers may have neither.
-    """
-    scored = data.get("predictions") if isinstance(data, dict) else None
-    best = scored[0] if isinstance(scored, list) and scored and isinstance(scored[0], dict) else {}
-    return {"label": best.get("label", extensions.get("label")), "score": best.get("score")}
-
-
-def parse_data(text: str) -> Any:
-    """Parse the JSON data of an event; None when there are no data or they were shortened."""
-    try:
-        return json.loads(text) if text else None
-    except (ValueError, RecursionError):
-        return None
-
-
 def format_record(record: Record) -> str:
     """Return time, type, label with score, subject and the beginning of the id of a recorded event as one line."""
-    best = find_best(parse_data(record.text), record.extensions)
+    best = parse_prediction(record)
     type_ = record.type.removeprefix(TYPE_PREFIX).ljust(TYPE_WIDTH)
-    return _join(record.at, type_, best, record.subject, record.id[:ID_DIGITS])
+    return _join(record.at, type_, best.label, best.score, record.subject, record.id[:ID_DIGITS])
 
 
 def format_prediction(record: Record) -> str:
     """Return time, function, label with score and subject of a recorded prediction; its type where it has no label."""
-    best = find_best(parse_data(record.text), record.extensions)
-    if best["label"] is None:
-        best["label"] = record.type.removeprefix(TYPE_PREFIX)
-    return _join(record.at, record.source.rpartition("/")[2], best, record.subject)
+    best = parse_prediction(record)
+    label = best.label or record.type.removeprefix(TYPE_PREFIX)
+    return _join(record.at, record.source.rpartition("/")[2], label, best.score, record.subject)
 
 
-def _join(at: float, who: str, best: Mapping[str, Any], *tail: str) -> str:
+def _join(at: float, who: str, label: str, score: float | None, *tail: str) -> str:
     """Join the columns of an event's line, with characters that could steer a terminal made visible."""
-    label, score = best.get("label"), best.get("score")
-    shown = "" if label is None else str(label)[:MAX_LABEL]
-    number = f"{score:4.2f}" if isinstance(score, float) or (isinstance(score, int) and abs(score) < 10**6) else "    "
-    columns = [time.strftime("%H:%M:%S", time.localtime(at)), who, shown.ljust(LABEL_WIDTH), number, *tail]
-    return escape("  ".join(columns).rstrip(), keep="")
+    number = "    " if score is None else f"{score:4.2f}"
+    moment = time.strftime("%H:%M:%S", time.localtime(at))
+    return escape("  ".join([moment, who, label[:MAX_LABEL].ljust(LABEL_WIDTH), number, *tail]).rstrip(), keep="")
 
 
 def follow_events(reader: HistoryReader, after: int) -> Callable[[], Sequence[Record]]:

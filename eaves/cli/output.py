@@ -289,12 +289,6 @@ _NUMBERS: Mapping[Kind, Callable[[float], str]] = {
 }
 
 
-def describe_count(count: int, noun: str) -> str:
-    """Return a number with its noun: `1 entry`, `3 entries`, `1,200 events`."""
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}es" if noun.endswith("ss") else f"{noun}s"
-    return f"{count:,} {noun if count == 1 else plural}"
-
-
 def describe_kept(count: int) -> str:
     """Return what happens to events whose subscriber is removed: `is kept as a dead letter`, or its plural."""
     return "is kept as a dead letter" if count == 1 else "are kept as dead letters"

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Never, TypeVar
 
 import click
 
-from eaves.cli.output import Column, Columns, Kind, print_rows, progress, say
-from eaves.cli.project import Project, Workspace, build_default_project, load_workspace
+from eaves.cli.output import Column, Columns, Command, Kind, print_rows, progress, say
+from eaves.cli.project import ANY_PATH, Project, Workspace, build_default_project, load_workspace
 from eaves.errors import CancelledError, ConfigError, Fault, FleetError
 from eaves.platform import Platform
 from knative.settings import SiteSettings
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from knative.rollout import RolloutOutcome
 
 T = TypeVar("T")
-Command = TypeVar("Command", bound=Callable[..., Any])
 FILE = "eaves.yaml"
 LOCAL, KNATIVE = "local", "knative"
 COLUMNS: Columns = {
@@ -43,9 +42,8 @@ REACH_S = 10.0
 PROBE_S = 0.5
 """Maximum time of a connection to the local platform's port, seconds."""
 
-_path = click.Path(path_type=Path)
 _file: dict[str, Any] = {
-    "type": _path,
+    "type": ANY_PATH,
     "default": Path(FILE),
     "show_default": True,
     "help": "Settings file of the project.",
@@ -55,7 +53,7 @@ file_option = click.option("-f", "--file", **_file)
 state_option = click.option(
     "--state",
     "state_dir",
-    type=_path,
+    type=ANY_PATH,
     default=Path(".eaves"),
     show_default=True,
     envvar="EAVES_STATE",
@@ -75,7 +73,7 @@ _OPTIONS = {
     ),
     "kubeconfig": click.option(
         "--kubeconfig",
-        type=_path,
+        type=ANY_PATH,
         envvar="KUBECONFIG",
         help="Kubeconfig file. Default: the file that kubectl uses. [KUBECONFIG]",
     ),

@@ -12,10 +12,10 @@ from flask import Flask, Request, Response, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from eaves import ingress
+from eaves.console import words
 from eaves.console.backend import ConsoleContext
-from eaves.console.model import words
-from eaves.console.security.guard import install_security, wants_page
-from eaves.console.views import dead_letters, events, functions, images, login, models, overview, try_it
+from eaves.console.guard import install_guard, wants_page
+from eaves.console.pages import dead_letters, events, functions, images, models, overview, try_it
 from eaves.errors import EavesError
 from eaves.ingress import IngressLimits, IngressServer, ServerTls
 from eaves.ingress.wsgi import WsgiGateway
@@ -66,8 +66,7 @@ def create_app(context: ConsoleContext) -> Flask:
     app = Flask("eaves.console", static_folder="static", template_folder="templates")
     app.request_class = ConsoleRequest
     install_rendering(app, context)
-    guard = install_security(app, context.security, read_only=context.settings.read_only, clock=context.clock)
-    app.register_blueprint(login.build_blueprint(guard))
+    install_guard(app, context.settings, context.clock)
     for page in PAGES:
         app.register_blueprint(page.build_blueprint(context))
     install_fault_pages(app)
@@ -137,14 +136,14 @@ until an open page asks again. Each connection has a thread, and opening another
 millisecond."""
 
 
-class ConsoleServer:
+class ConsoleServer(IngressServer):
     """A running console.
 
     Args:
         app: Flask app of the console.
         host: Address of this machine to listen on.
         port: TCP port; 0 takes a free one.
-        listening: A TCP socket that listens already, in place of host and port.
+        listening: A TCP socket that listens already, in place of host and port, which listens on in its own process.
         tls: Certificates; None for plain HTTP.
 
     Raises:
@@ -169,42 +168,24 @@ class ConsoleServer:
         limits = IngressLimits(
             max_bytes=MAX_BYTES, in_flight_bytes=2 * MAX_BYTES, connections=CONNECTIONS, idle_s=IDLE_S
         )
-        self._lock = threading.Lock()
+        self._counting = threading.Lock()
         self._running = 0
         self._ended_at = time.monotonic()
-        self._server = IngressServer(
+        super().__init__(
             self._answer, limits=limits, host=host, port=port, listening=listening, tls=tls, name="console"
         )
 
-    @property
-    def port(self) -> int:
-        """TCP port."""
-        return self._server.port
-
-    @property
-    def connections(self) -> int:
-        """Number of open connections."""
-        return self._server.connections
-
     def idle_s(self) -> float:
         """Return the time since the last request ended, seconds; 0 while one runs."""
-        with self._lock:
+        with self._counting:
             return 0.0 if self._running else time.monotonic() - self._ended_at
 
-    def is_alive(self) -> bool:
-        """Return whether the server accepts connections."""
-        return self._server.is_alive()
-
-    def stop(self) -> None:
-        """Stop listening and close every connection. A socket that was given listens on in its own process."""
-        self._server.stop()
-
     def _answer(self, request: ingress.Request) -> ingress.Response:
-        with self._lock:
+        with self._counting:
             self._running += 1
         try:
             return self._gateway(request)
         finally:
-            with self._lock:
+            with self._counting:
                 self._running -= 1
                 self._ended_at = time.monotonic()

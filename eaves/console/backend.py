@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Sequence, Set
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from eaves.admin import Queue
 from eaves.base.clock import SYSTEM, Clock
-from eaves.console.security.exposure import LOOPBACK, SecuritySettings
+from eaves.console.exposure import ConsoleSettings
 from eaves.delivery import SinkResponse
 from eaves.events import Event
 from eaves.history import Record, Records
@@ -97,67 +97,48 @@ class Backend(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConsoleSettings:
-    """Settings of the pages.
-
-    Attributes:
-        read_only: Whether every change is refused, and no page offers one.
-        silent_after_s: Time without an image after which a source whose images came regularly counts as silent,
-            seconds; five times its usual interval when that is longer. 0: no source does.
-        site_since: Time at which the console of a site began to keep events, Unix seconds; None on one machine, whose
-            history is not lost when the console ends. Pages of a site name the commands for what it can't show.
-    """
-
-    read_only: bool = False
-    silent_after_s: float = 600.0
-    site_since: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ConsoleContext:
     """What every page gets.
 
     Attributes:
         backend: The platform that the pages show.
-        settings: Settings of the pages.
-        security: Who may open the pages.
+        settings: Settings of the console.
         clock: Clock for ages.
     """
 
     backend: Backend
-    settings: ConsoleSettings = ConsoleSettings()
-    security: SecuritySettings = LOOPBACK
+    settings: ConsoleSettings = field(default_factory=ConsoleSettings)
     clock: Clock = SYSTEM
 
 
 T = TypeVar("T")
 
 
-class ReusedAnswer(Generic[T]):
+class CachedAnswer(Generic[T]):
     """An answer that is used again for some time; of several threads that need a new one, one asks for it.
 
     Args:
         ask: Asks the platform.
-        reuse_s: Time for which its answer is used again, seconds.
+        max_age_s: Time for which its answer is used again, seconds.
         clock: Clock for that time.
     """
 
-    def __init__(self, ask: Callable[[], T], reuse_s: float, clock: Clock = SYSTEM) -> None:
+    def __init__(self, ask: Callable[[], T], max_age_s: float, clock: Clock = SYSTEM) -> None:
         self._ask = ask
-        self._reuse_s = reuse_s
+        self._max_age_s = max_age_s
         self._clock = clock
         self._lock = threading.Lock()
-        self._kept: tuple[float, T] | None = None
+        self._cached: tuple[float, T] | None = None
 
     def get(self) -> T:
         """Return the answer; the errors are those of `ask`, and aren't kept."""
         with self._lock:
-            if self._kept is None or self._clock.monotonic() - self._kept[0] >= self._reuse_s:
+            if self._cached is None or self._clock.monotonic() - self._cached[0] >= self._max_age_s:
                 answer = self._ask()  # those who wait for it take it, however long it took
-                self._kept = self._clock.monotonic(), answer
-            return self._kept[1]
+                self._cached = self._clock.monotonic(), answer
+            return self._cached[1]
 
     def forget(self) -> None:
         """Ask again next time."""
         with self._lock:
-            self._kept = None
+            self._cached = None

@@ -15,17 +15,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from eaves.artifact import FP32, Artifact, open_artifact
 from eaves.base.files import Stamp, find_stamp
-from eaves.base.statistics import round_outward, wilson
+from eaves.base.statistics import round_outward
 from eaves.base.strict_json import parse_json
 from eaves.console.backend import Backend, ModelLocation
-from eaves.console.model.words import clean_text, count_noun, describe_size
+from eaves.console.words import clean_text, count_noun, describe_size, parse_time
 from eaves.errors import ArtifactError, EavesError, RunError
 from trainer.data.splitting import HELD_OUT_FILE, HeldOutAnswer, parse_lines
 from trainer.run.run import MANIFEST, Run, load_run
@@ -90,18 +89,21 @@ class ModelRow:
 
 def list_models(backend: Backend) -> tuple[list[ModelRow], list[ModelRow]]:
     """Return the rows of artifacts, those that are served first, and of runs, the newest first."""
-    found = [one for one in backend.models() if one.name not in ("", ".", "..")]
-    named = [one for one in found if one.name.isprintable() and "/" not in one.name]  # it can be part of an address
+    named = [one for one in backend.models() if _fits_address(one.name)]
     runs, artifacts = ([one for one in named if one.kind == kind] for kind in ("run", "artifact"))
     digests = {hashlib.sha256(read_file(one.path / MANIFEST) or b"").hexdigest(): one.name for one in runs}
-    rows = [_describe(one, digests) for one in (*artifacts[:SHOWN], *runs[:SHOWN])]
     return (
         sorted(
-            (row for row in rows if row.location.kind == "artifact"),
+            (_describe(one, digests) for one in artifacts[:SHOWN]),
             key=lambda row: (not row.location.functions, not row.location.previous_of),
         ),
-        sorted((row for row in rows if row.location.kind == "run"), key=lambda row: row.created or 0.0, reverse=True),
+        sorted((_describe(one, digests) for one in runs[:SHOWN]), key=lambda row: row.created or 0.0, reverse=True),
     )
+
+
+def _fits_address(name: str) -> bool:
+    """Return whether a name can be part of a page's address."""
+    return name not in ("", ".", "..") and name.isprintable() and "/" not in name
 
 
 def _describe(location: ModelLocation, runs: Mapping[str, str]) -> ModelRow:
@@ -179,12 +181,12 @@ class RunFiles:
     Attributes:
         run: Content of run.json.
         confusion: Number of held-out images by true class (rows) and predicted class (columns).
-        interval: 95 % confidence interval of the accuracy; None computes it from the numbers.
+        interval: 95 % confidence interval of the accuracy.
     """
 
     run: Run
     confusion: Sequence[Sequence[int]]
-    interval: tuple[float, float] | None
+    interval: tuple[float, float]
 
     @property
     def accuracy(self) -> tuple[str, str]:
@@ -193,7 +195,7 @@ class RunFiles:
         images = sum(map(sum, self.confusion))
         if not images:
             return "not known", "no image"
-        low, high = round_outward(self.interval or wilson(right, images), 3)
+        low, high = round_outward(self.interval, 3)
         ends = f"95% interval {_format_percent(low)} to {_format_percent(high)}"
         return _format_percent(right / images), f"{right:,} of {count_noun(images, 'image')}, {ends}"
 
@@ -258,11 +260,10 @@ def _load_run(path: Path, _: Stamp | None) -> RunFiles:
         confusion = [[int(images) for images in row] for row in measured["confusion"]]
         if len(confusion) != count or any(len(row) != count or min(row) < 0 for row in confusion):
             raise ValueError("the confusion matrix does not fit the classes")
-        ends = measured.get("val_accuracy_interval_95")
-        low, high = (0.0, 0.0) if ends is None else map(float, ends)
+        low, high = map(float, measured["val_accuracy_interval_95"])
         if not 0 <= low <= high <= 1:
             raise ValueError("the interval of the accuracy is none")
-        return RunFiles(run=run, confusion=confusion, interval=None if ends is None else (low, high))
+        return RunFiles(run=run, confusion=confusion, interval=(low, high))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,22 +307,17 @@ class Mistakes:
 def build_run_page(files: RunFiles) -> dict[str, Any]:
     """Return what the template of a run's page shows; unexpected content raises what `foreign_content` translates."""
     run, labels = files.run, files.run.labels
+    known = range(len(labels)) if len(labels) <= MATRIX_CLASSES else ()
     return {
         "title": clean_text(f"{run.name} {run.version}"),
         "created": parse_time(run.created),
         "verdict": clean_text(run.verdict.get("text", "")),
         "accuracy": files.accuracy,
         "labels": labels,
-        "matrix": build_cells(labels, files.confusion) if len(labels) <= MATRIX_CLASSES else (),
+        "matrix": [[_build_cell(labels, files.confusion, truth, one) for one in known] for truth in known],
         "pairs": build_pairs(labels, files.confusion),
         "has_report": (run.path / REPORT).is_file(),
     }
-
-
-def build_cells(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[list[Cell]]:
-    """Return the cells of the matrix: rows are true classes, columns are predicted classes."""
-    known = range(len(labels))
-    return [[_build_cell(labels, confusion, truth, predicted) for predicted in known] for truth in known]
 
 
 def build_pairs(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[Cell]:
@@ -378,14 +374,6 @@ def select_mistakes(
     page = min(max(1, page), pages)
     shown = found[(page - 1) * PHOTOS : page * PHOTOS]
     return Mistakes(title=title, photos=shown, total=len(found), page=page, pages=pages)
-
-
-def parse_time(text: object) -> float | None:
-    """Return an ISO 8601 time as Unix seconds; None when it is none."""
-    try:
-        return datetime.fromisoformat(str(text)).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def _format_percent(share: float) -> str:

@@ -1,6 +1,6 @@
 """The history of a platform's accepted events, for people. It keeps the newest events and may lose any of them.
 
-record        what is stored of one event, and its limits; the filter of records; the Protocol of its readers
+record        what is stored of one event, and the prediction in it; the filter and the Protocol of readers
 file_history  writes the file, which `eaves up` does, and reads it for pages and commands while it is written
 expendable_file  a bounded SQLite file that may be lost; thumbnails are in one, too
 recent_images  the newest images, held in memory by reference

@@ -48,32 +48,26 @@ class ExpendableFile:
         self._closed = False
         self._failing: set[str] = set()
 
-    def write(self, work: Callable[[sqlite3.Connection], object]) -> bool:
-        """Change the file; log the first of consecutive failures, and their end.
-
-        Returns:
-            Whether the change was made.
-        """
-        return self._attempt(work, "written")
+    def write(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Change the file; log the first of consecutive failures, and their end."""
+        self._attempt(work, "written", None)
 
     def read(self, work: Callable[[sqlite3.Connection], T], empty: T) -> T:
         """Return the result of a query; `empty` when the file can't be read, which is logged as in `write`."""
-        found = [empty]
-        self._attempt(lambda db: found.append(work(db)), "read")
-        return found[-1]
+        return self._attempt(work, "read", empty)
 
-    def _attempt(self, work: Callable[[sqlite3.Connection], object], done: str) -> bool:
+    def _attempt(self, work: Callable[[sqlite3.Connection], T], done: str, empty: T) -> T:
         try:
-            self._run(work)
+            found = self._run(work)
         except (sqlite3.Error, OSError) as error:
             if done not in self._failing:
                 _log.error("the %s %s can't be %s, so %s: %s", self._name, self._path, done, self._loss, error)
             self._failing.add(done)
-            return False
+            return empty
         if done in self._failing:
             _log.info("the %s %s can be %s again", self._name, self._path, done)
         self._failing.discard(done)
-        return True
+        return found
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run an operation on the file; when the file turns out to be damaged, run it again on an empty one.

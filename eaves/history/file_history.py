@@ -187,7 +187,8 @@ class HistoryReader:
             )
             for source in (captured.keys() | predicted.keys()) - functions.keys()
         ]
-        return sorted((one for one in found if one.newest_seq), key=lambda one: -one.newest_seq)[:MAX_CHOICES]
+        newest = {one.newest.seq: one for one in found if one.newest}
+        return [newest[seq] for seq in sorted(newest, reverse=True)[:MAX_CHOICES]]
 
     def _list_newest(self, column: str, condition: str, values: Sequence[object] = ()) -> dict[str, int]:
         """Return the values of a column with the newest records, each with `Record.seq` of its newest one."""

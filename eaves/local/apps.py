@@ -1,4 +1,4 @@
-"""The deployed apps of the local platform: their functions and triggers are started from spec files.
+"""The deployed apps of the local platform: their functions, triggers and MQTT publishers are started from spec files.
 
 A spec that can't be read leaves its app as it was, and the other apps run.
 """
@@ -6,20 +6,21 @@ A spec that can't be read leaves its app as it was, and the other apps run.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from eaves.base.clock import SYSTEM, Clock
 from eaves.delivery import SinkClient, SinkResponse
+from eaves.delivery.sinks import Sink, SinkTarget, load_sink
 from eaves.errors import NotFoundError, PlatformError, StartError, UnreachableError
 from eaves.events import Event
 from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.local.broker import DeadLetterSink, Send, Subscription, build_relay_trigger
-from eaves.local.broker.publishers import Publishers
 from eaves.local.processes.activator import Activator, capacity_of
-from eaves.local.specs import LocalApp, LocalFunction
-from eaves.local.state import StateDirectory
-from eaves.platform import TriggerSpec, find_dead_letter_target
+from eaves.local.processes.process import ProcessHost
+from eaves.local.state import LocalApp
+from eaves.platform import AppSpec, TriggerSpec, find_dead_letter_target
 from eaves.redact import redact
 
 URL_PARALLEL = 4
@@ -39,35 +40,30 @@ class Apps:
             mapping and not in `wanted` aren't known, so its events in the broker are kept.
 
     Args:
-        state: State directory with the specs.
+        host: What all processes of the platform have in common; its state directory has the specs.
         subscribe: Replaces the broker's subscriptions, as `Broker.subscribe` does.
-        activate: Creates the activator of a function.
-        proxies: HTTP proxies for requests to the addresses of triggers.
         send_to_relay: Sends an event to the relay of an app.
         address: Returns the URL of a function, which dead letters record as their destination.
-        clock: Clock for pauses.
+        proxies: HTTP proxies for requests to the addresses of triggers.
     """
 
     def __init__(
         self,
-        state: StateDirectory,
+        host: ProcessHost,
         *,
         subscribe: Callable[..., None],
-        activate: Callable[[LocalFunction], Activator],
         send_to_relay: Callable[[str, Event], SinkResponse],
         address: Callable[[str], str] = str,
         proxies: Proxies = DIRECT,
-        clock: Clock = SYSTEM,
     ) -> None:
         self.wanted: dict[str, LocalApp] = {}
         self.unreadable: dict[str, str] = {}
-        self._state = state
+        self._host = host
         self._set_subscriptions = subscribe
-        self._activate = activate
         self._send_to_relay = send_to_relay
         self._address = address
         self._client = SinkClient(proxies=proxies)
-        self._publishers = Publishers(clock)
+        self._publishers = Publishers(host.clock)
         self._fingerprint: object = None
         self._activators: dict[str, Activator] = {}
         self._leaving: list[Activator] = []
@@ -94,10 +90,6 @@ class Apps:
         while self._leaving:
             _stop(self._leaving.pop())
 
-    def failed(self) -> dict[str, str]:
-        """Return the reason by app for each app that doesn't run as its spec says."""
-        return dict(self.unreadable)
-
     def require_routes(self) -> None:
         """Raise an error when the broker may lack triggers, so that an event isn't accepted without them.
 
@@ -112,7 +104,7 @@ class Apps:
         if unknown:
             name = min(unknown)
             message = (
-                f"the triggers of {name} are unknown: {self.failed().get(name, 'the app has not been loaded yet')}"
+                f"the triggers of {name} are unknown: {self.unreadable.get(name, 'the app has not been loaded yet')}"
             )
             raise PlatformError(
                 message, hint=(f"deploy it again with `eaves deploy`, or remove it with `eaves remove {name}`")
@@ -148,10 +140,10 @@ class Apps:
 
     def _read(self) -> None:
         """Read the specs when one has changed or was unreadable; an unreadable file leaves its app unchanged."""
-        fingerprint = self._state.fingerprint()
+        fingerprint = self._host.state.fingerprint()
         if fingerprint == self._fingerprint and not self.unreadable:
             return
-        found, unreadable = self._state.read_specs()
+        found, unreadable = self._host.state.read_specs()
         found |= {name: self.wanted[name] for name in unreadable if name in self.wanted}
         self.wanted, self.unreadable, self._fingerprint = found, unreadable, fingerprint
 
@@ -161,7 +153,7 @@ class Apps:
             current = self._activators.get(name)
             if current is not None and current.spec == app.function:
                 continue
-            self._activators[name] = self._activate(app.function)
+            self._activators[name] = Activator(app.function, self._host)
             _log.info("function %s: deployed with artifact %s", name, app.function.artifact)
             if current is not None:
                 self._leaving.append(current)
@@ -208,8 +200,10 @@ class Apps:
         if trigger.needs_publisher:
             return lambda event, _: self._publishers.send(app, trigger, event)
         if trigger.url:
-            return partial(_post, self._client, trigger.url, timeout_s)
-        return partial(self._ask_function, trigger.function or app.function.name, timeout_s)
+            return lambda event, headers: self._client.post(
+                trigger.url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers
+            )
+        return partial(self._send_to_function, trigger.function or app.function.name, timeout_s)
 
     def _build_sink(self, app: LocalApp, trigger: TriggerSpec) -> DeadLetterSink | None:
         target = find_dead_letter_target(trigger, app.triggers)
@@ -222,15 +216,11 @@ class Apps:
             give_address=lambda: redact(trigger.url) or self._address(name),
         )
 
-    def _ask_function(self, name: str, timeout_s: float, event: Event, headers: Mapping[str, str]) -> SinkResponse:
+    def _send_to_function(self, name: str, timeout_s: float, event: Event, headers: Mapping[str, str]) -> SinkResponse:
         try:
             return self.activator(name).send(event, timeout_s=timeout_s, headers=headers)
         except StartError as error:  # nothing was sent: the event waits until the function can start
             raise UnreachableError(error.message, hint=error.hint) from error
-
-
-def _post(client: SinkClient, url: str, timeout_s: float, event: Event, headers: Mapping[str, str]) -> SinkResponse:
-    return client.post(url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers)
 
 
 def _stop(activator: Activator) -> None:
@@ -238,3 +228,77 @@ def _stop(activator: Activator) -> None:
         activator.stop()
     except Exception:  # noqa: BLE001 - the others must be stopped too
         _log.exception("function %s can't be stopped", activator.spec.name)
+
+
+class Publishers:
+    """The sinks of all apps, by app and trigger; safe to use from several threads.
+
+    Args:
+        clock: Clock for pauses and deadlines.
+    """
+
+    def __init__(self, clock: Clock = SYSTEM) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._closed = False
+        self._sinks: dict[tuple[str, str], tuple[SinkTarget, Sink]] = {}
+
+    def send(self, app: AppSpec, trigger: TriggerSpec, event: Event) -> SinkResponse:
+        """Publish one event of a trigger, and wait until its broker has acknowledged it.
+
+        Raises:
+            EventError: When the event can't be encoded; retries don't help.
+            DeliveryError: When the broker did not acknowledge the event; an UnreachableError when nothing was sent.
+        """
+        with self._lock:
+            if self._closed:
+                raise UnreachableError("the sinks are closed", hint="start `eaves up`")
+            sink = self._open(app, trigger)
+        return sink.send(event, timeout_s=trigger.delivery.timeout_s)
+
+    def reconcile(self, apps: Iterable[AppSpec]) -> None:
+        """Connect to the brokers of these apps' triggers, and close all other connections."""
+        wanted = {
+            (app.function.name, trigger.name): (app, trigger)
+            for app in apps
+            for trigger in app.triggers
+            if trigger.needs_publisher
+        }
+        with self._lock:
+            if self._closed:
+                return
+            for app, trigger in wanted.values():
+                self._open(app, trigger)
+            leaving = [self._sinks.pop(name)[1] for name in self._sinks.keys() - wanted.keys()]
+        _close(leaving)
+
+    def close(self) -> None:
+        """Close every connection, after a short wait for messages in flight."""
+        with self._lock:
+            self._closed = True
+            leaving = [sink for _, sink in self._sinks.values()]
+            self._sinks.clear()
+        for thread in _close(leaving):
+            thread.join()
+
+    def _open(self, app: AppSpec, trigger: TriggerSpec) -> Sink:
+        function = app.function
+        name = function.name, trigger.name
+        target = SinkTarget(
+            url=trigger.url, settings=trigger.mqtt, site=function.site, app=function.name, clock=self._clock
+        )
+        known, sink = self._sinks.get(name, (None, None))
+        if sink is None or known != target:
+            if sink is not None:
+                _close([sink])
+            sink = load_sink(trigger.url)(target)
+            self._sinks[name] = target, sink
+        return sink
+
+
+def _close(sinks: Iterable[Sink]) -> list[threading.Thread]:
+    """Close several sinks at the same time, because each may take some seconds."""
+    threads = [threading.Thread(target=sink.close, name="sink-close", daemon=True) for sink in sinks]
+    for thread in threads:
+        thread.start()
+    return threads

@@ -16,8 +16,7 @@ from eaves.events import Event
 from eaves.http_client.client import HttpAnswer
 from eaves.local.processes.logs import LogFollower, is_of_source, tail, tail_source
 from eaves.local.queues import find_lanes
-from eaves.local.specs import LocalApp
-from eaves.local.state import AGENT, StateDirectory
+from eaves.local.state import AGENT, LocalApp, StateDirectory
 from eaves.platform import FunctionStatus
 from eaves.problem_document import parse_problem
 from eaves.spool import Spool

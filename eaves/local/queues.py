@@ -62,6 +62,15 @@ def count_captured(state: StateDirectory, app: str) -> int:
     return read_report(state, app).queued or 0 if NAME_PATTERN.fullmatch(app) else 0
 
 
+def list_queues(state: StateDirectory) -> list[str]:
+    """Return the queues that `open_local_queue` opens: the broker's, and that of each app's agent and relay."""
+    names = [""]
+    for app in state.names():
+        names += [app] if state.spool_of(app).is_file() else []
+        names += [f"{app}.{RELAY}"] if state.spool_of(app, RELAY).is_file() else []
+    return names
+
+
 @contextmanager
 def open_local_queue(
     state: StateDirectory, agent: str, *, timeout_s: float = TIMEOUT_S

@@ -1,20 +1,36 @@
-"""Web servers of the local platform, on a TCP port or a Unix socket."""
+"""The local platform's servers, on a TCP port or a Unix socket: their ports, routes, and the access token."""
 
 from __future__ import annotations
 
 import errno
+import hmac
+import re
+import secrets
 import socket
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
-from eaves.errors import PlatformError
-from eaves.ingress import IngressLimits, IngressServer
+from eaves.admin.report import to_json
+from eaves.admin.server import QUEUES, answer_metrics, answer_queue
+from eaves.base.files import write_atomically
+from eaves.credentials import check_private
+from eaves.errors import ConfigError, Fault, ForbiddenError, OverloadedError, PlatformError, StorageError
+from eaves.events import decode
+from eaves.ingress import IngressLimits, IngressServer, Request, Response, answer_error, answer_json, answer_problem
 from eaves.ingress.request import Serve
-from eaves.local.routes import MAX_BODY_BYTES
+from eaves.local.broker import read_trace
+from eaves.origin import HINT, find_foreign, is_same_site
+
+if TYPE_CHECKING:
+    from eaves.local.supervisor import Supervisor
+
 
 HOST = "127.0.0.1"
 EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared with the address that the user has chosen
 """IP addresses with which a server listens on every IPv4 address of the machine, and on every address."""
+MAX_BODY_BYTES = 32_000_000
 LIMITS = IngressLimits(
     max_bytes=MAX_BODY_BYTES,
     in_flight_bytes=10 * MAX_BODY_BYTES,
@@ -27,39 +43,39 @@ connections after 90 s at most: the sender should close first, because it knows 
 net/http, DefaultTransport.IdleConnTimeout."""
 
 
-class TcpPort:
-    """A TCP port, on loopback unless another address is given.
+def bind_port(host: str, port: int) -> socket.socket:
+    """Create a socket that is bound to a TCP port and doesn't listen yet.
 
     Args:
-        port: Port number; 0 for a free one.
         host: IP address of this machine.
-
-    Attributes:
-        port: Port number; 0 until the first `bind` chooses a free one, which is then kept.
+        port: Port number; 0 for a free one.
     """
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # even when connections to it ended just now
+        if made.family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host not in EVERY_ADDRESS))
+        made.bind((host, port))
+    except OSError:
+        made.close()
+        raise
+    return made
 
-    def __init__(self, port: int, host: str = HOST) -> None:
-        self.port = port
-        self._host = host
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the port is open on every address of the machine, and not only on one."""
-        return self._host in EVERY_ADDRESS
+def bind_ports(host: str, port: int) -> list[socket.socket]:
+    """Bind the platform's port on loopback and, for an address off loopback, on that address, with the same number.
 
-    def bind(self) -> socket.socket:
-        """Create a socket that is bound to the port and doesn't listen yet."""
-        made = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET, socket.SOCK_STREAM)
+    Raises:
+        PlatformError: When the port can't be used.
+    """
+    bound: list[socket.socket] = []
+    for one in [host] if host in (HOST, *EVERY_ADDRESS) else [HOST, host]:
+        number = bound[0].getsockname()[1] if bound else port
         try:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # even when connections to it ended just now
-            if made.family == socket.AF_INET6:
-                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(self._host not in EVERY_ADDRESS))
-            made.bind((self._host, self.port))
-        except OSError:
-            made.close()
-            raise
-        self.port = int(made.getsockname()[1])
-        return made
+            bound.append(bind_port(one, number))
+        except OSError as error:
+            raise build_port_error(error, f"{one} port {number}" if bound else f"port {number}") from error
+    return bound
 
 
 def build_port_error(error: OSError, named: str) -> PlatformError:
@@ -89,18 +105,192 @@ def resolve_host(host: str) -> str:
 
 
 class WebServer(IngressServer):
-    """A running server of the platform.
+    """A running server of the platform, on a socket that is bound (`listening`) or a Unix socket (`path`)."""
+
+    def __init__(self, serve: Serve, **address: Any) -> None:
+        super().__init__(serve, limits=LIMITS, name="platform", **address)
+
+
+RETRY_AFTER_S = "1"
+FUNCTIONS, RELAYS = "/functions", "/relays"
+"""Routes whose paths have a further part: the name of an app."""
+_FOR_PEOPLE = (
+    "This address takes CloudEvents by POST. `eaves up` prints the console's address; `eaves events --follow` shows "
+    "events as they come, `eaves status` shows what runs."
+)
+_OF_ONE_CONNECTION = frozenset({
+    "connection", "keep-alive", "proxy-connection", "transfer-encoding", "te", "trailer", "upgrade", "expect", "host",
+    "content-length", "server", "date",
+})  # fmt: skip
+"""HTTP headers that aren't passed on, because they concern one connection."""
+_OWN = frozenset({"content-encoding", "origin"})
+"""HTTP headers of a request that aren't passed on either: a body is unpacked here, and a function would compare the
+origin with its own address."""
+
+
+class PlatformRoutes:
+    """Answers the requests to one address of the platform.
 
     Args:
-        serve: Answers requests.
-        address: TCP port, or path of a Unix socket that only its owner can connect to (mode 0600).
-        limits: Limits of the server.
-
-    Raises:
-        OSError: When the port can't be used.
-        ConfigError: When the Unix socket can't be used.
+        runtime: The supervisor.
+        control: Whether to answer control requests; only for a socket that belongs to this user.
+        token: Token that every request must have; None when only this machine can reach the address.
     """
 
-    def __init__(self, serve: Serve, address: TcpPort | Path, *, limits: IngressLimits = LIMITS) -> None:
-        where: dict[str, Any] = {"path": address} if isinstance(address, Path) else {"listening": address.bind()}
-        super().__init__(serve, limits=limits, name="platform", **where)
+    def __init__(self, runtime: Supervisor, *, control: bool = False, token: AccessToken | None = None) -> None:
+        self._runtime = runtime
+        self._is_control = control
+        self._token = token
+        self.routes: dict[str, dict[str, Callable[[Request], Response]]] = {
+            "/": {"POST": self._publish},
+            FUNCTIONS: {"POST": self._invoke},
+            RELAYS: {"POST": self._publish},
+            "/metrics": {"GET": lambda _: answer_metrics(self._runtime.queue.report())},
+        }
+        """Functions that answer, by path and method."""
+        if control:
+            self.routes |= {
+                QUEUES: {"POST": lambda request: answer_queue(self._runtime.queue, request.query)},
+                "/images": {"GET": self._send_image},
+                "/status": {"GET": self._show_status},
+                "/reconcile": {"POST": self._reconcile},
+            }
+
+    def __call__(self, request: Request) -> Response:
+        """Answer one request; a caller that isn't let in is refused before its body is read."""
+        if not self._is_control and (refused := self._refuse(request)) is not None:
+            return refused
+        request.admit()
+        first = "/".join(request.path.split("/")[:2])
+        found = self.routes.get(first if first in (FUNCTIONS, RELAYS) else request.path)
+        if found is None:
+            return answer_problem(404, f"no such endpoint: {request.path[:128]}")
+        handle = found.get("GET" if request.method == "HEAD" else request.method)
+        if handle is None:
+            detail = _FOR_PEOPLE if first == "/" else f"the method {request.method[:16]} is not supported here"
+            return answer_problem(405, detail, Allow=", ".join(found))
+        try:
+            return handle(request)
+        except OverloadedError as error:
+            return answer_error(error, Retry_After=RETRY_AFTER_S)
+
+    def _refuse(self, request: Request) -> Response | None:
+        """Refuse requests of foreign web pages, and requests without the token.
+
+        Raises:
+            ForbiddenError: When the request comes from a foreign web page.
+        """
+        host, origin = request.headers.get("host", ""), request.headers.get("origin")
+        if self._token is None:
+            if reason := find_foreign(host, origin):  # sent directly (Origin) or through DNS rebinding (Host)
+                raise ForbiddenError(reason, hint=HINT)
+            return None
+        if not self._token.is_in(request.headers.get("authorization", "")):
+            return answer_problem(401, UNAUTHORISED, WWW_Authenticate="Bearer")
+        if origin is not None and not is_same_site(host, origin):
+            raise ForbiddenError(f"requests from the pages of another site are refused (Origin is {origin[:80]!r})")
+        return None
+
+    def _publish(self, request: Request) -> Response:
+        headers, relay_of = request.header_fields(), request.path.removeprefix(RELAYS)[1:]
+        self._runtime.accept(decode(headers, _read_body(request)), read_trace(headers), relay_of=relay_of)
+        return Response(status=202)
+
+    def _invoke(self, request: Request) -> Response:
+        left_out = _OF_ONE_CONNECTION | _OWN | ({"authorization"} if self._token is not None else set())
+        passed = {name: value for name, value in request.headers.items() if name.lower() not in left_out}
+        answer = self._runtime.forward(request.path.removeprefix(f"{FUNCTIONS}/"), passed, _read_body(request))
+        kept = {name: value for name, value in answer.headers.items() if name.lower() not in _OF_ONE_CONNECTION}
+        return Response(status=answer.status, headers=kept, body=answer.body)
+
+    def _send_image(self, request: Request) -> Response:
+        """Send the encoded image of an event; the query has source and id, exactly as the event has them."""
+        wanted = dict(parse_qsl(request.query, keep_blank_values=True))
+        event = self._runtime.images.find(wanted.get("source", ""), wanted.get("id", ""))
+        if event is None:
+            return answer_problem(404, "the image is not held any more")
+        # The sender's own type proves nothing.
+        return Response(status=200, headers={"Content-Type": "application/octet-stream"}, body=event.data)
+
+    def _show_status(self, _: Request) -> Response:
+        return answer_json(to_json(self._runtime.status()))
+
+    def _reconcile(self, _: Request) -> Response:
+        return answer_json({"failed": self._runtime.reconcile()})
+
+
+def _read_body(request: Request) -> bytes:
+    """Return the body; an event without data may have neither a length nor chunks."""
+    return b"" if request.is_read else request.read_body(MAX_BODY_BYTES)
+
+
+TOKEN_BYTES = 32
+"""Number of random bytes in a generated token; their base64 text has 43 characters."""
+MIN_CHARACTERS = 16
+"""Minimum length of a token that a user has written, characters. 16 random characters of base64 have 96 bits."""
+MAX_FILE_BYTES = 4096
+"""Maximum size of a token file, bytes, so that a wrong file isn't read into memory at each request."""
+TOKEN_PATTERN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
+"""Characters of a bearer token. Source: RFC 6750, section 2.1, b64token."""
+SCHEME = "bearer"
+UNAUTHORISED = "requests to this address need the platform's token: Authorization: Bearer TOKEN"
+
+
+class AccessToken:
+    """A token in a file, which is read at each request: replacing the file replaces the token at once.
+
+    Connections from 127.0.0.1 need the token too, because a program on this machine that forwards TCP connections
+    makes every caller look like one of this machine.
+
+    Args:
+        path: Path of the file; when missing, it is created with a random token, readable only by this user.
+
+    Attributes:
+        path: Absolute path of the file.
+
+    Raises:
+        ConfigError: When users other than its owner may read the file, or when it holds no valid token.
+        StorageError: When the file can't be read or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        try:
+            created = not path.exists()
+            if created:
+                write_atomically(path, secrets.token_urlsafe(TOKEN_BYTES) + "\n")
+            _check_file(path)
+        except OSError as error:
+            action = "created" if created else "read"
+            message = f"{path}: the token file can't be {action}: {error.strerror or error}"
+            raise StorageError(message, hint=f"ls -ld {path.parent} {path}") from error
+
+    def is_in(self, authorization: str) -> bool:
+        """Return whether an Authorization header has the token. An unreadable or empty file admits no caller."""
+        scheme, _, given = authorization.partition(" ")
+        try:
+            wanted = _read(self.path)
+        except OSError:
+            return False
+        matches = hmac.compare_digest(given.strip().encode(), wanted)
+        return bool(wanted) and scheme.lower() == SCHEME and matches
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(MAX_FILE_BYTES).strip()
+
+
+def _check_file(path: Path) -> None:
+    """Check that only the owner of a token file may read it, and that it holds a valid token.
+
+    Raises:
+        ConfigError: When users other than its owner may read the file, or when it holds no valid token.
+        OSError: When the file can't be read.
+    """
+    check_private(path, setting="token_file")
+    token = _read(path)
+    if len(token) < MIN_CHARACTERS or not TOKEN_PATTERN.fullmatch(token):
+        found = f"holds no token: one line of at least {MIN_CHARACTERS} letters, digits or . _ ~ + / - is needed"
+        fault = Fault(origin="eaves up", path="token_file", message=f"{path} {found}")
+        raise ConfigError([fault], hint=f"rm {path}   # `eaves up` then creates it with a random token")

@@ -1,19 +1,33 @@
-"""The systemd service that starts the local platform at boot: one unit file, and the commands of systemctl.
+"""The systemd service that starts the local platform at boot, which `eaves up --install-service` installs.
 
 Source: systemd.syntax(7), Quoting; systemd.unit(5), Specifiers; systemd.service(5), Command lines.
 """
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 import shlex
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from eaves.base.files import make_directory, remove_durably, write_atomically
+from eaves.base.names import build_name
+from eaves.config import iter_leaves
 from eaves.errors import ConfigError, Fault, NotFoundError, PlatformError, StorageError
+from eaves.http_client import proxies
+from eaves.local.client import LocalPlatform
+from eaves.local.console_manager import prepare_exposure
+from eaves.local.processes.process import INHERITED
+from eaves.local.settings import LocalSettings
+from eaves.local.state import StateDirectory
+from eaves.local.supervisor import open_token
 
 BOOTED = Path("/run/systemd/system")
 """Directory that exists when systemd is the init system. Source: sd_booted(3)."""
@@ -72,6 +86,11 @@ ProtectControlGroups=yes
 """
 
 
+LEFT_TO_SYSTEMD = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR"})
+"""Environment variables that the unit file does not set, because systemd sets them itself or only a shell needs
+them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemdService:
     """A service of systemd's system manager, or of one user's own manager.
@@ -98,11 +117,21 @@ class SystemdService:
         """Beginning of each systemctl command for this service."""
         return ("systemctl",) if self.is_system else ("systemctl", "--user")
 
+    @property
+    def edit(self) -> str:
+        """Command for changes of a person's own."""
+        return shlex.join((*self.systemctl, "edit", self.name))
 
-def find_service(name: str, project: Path, *, is_system: bool) -> SystemdService:
-    """Return a service in its manager's directory. The manager doesn't see a shell's XDG_CONFIG_HOME."""
+
+def find_service(name: str) -> SystemdService:
+    """Return the service of the project in the current folder, `eaves-NAME`, in its manager's directory.
+
+    Without a name it gets the folder's. The manager doesn't see a shell's XDG_CONFIG_HOME.
+    """
+    folder, is_system = Path.cwd(), os.geteuid() == 0
+    name = name or build_name(folder.name, "platform")
     units = Path("/etc/systemd/system") if is_system else Path.home() / ".config/systemd/user"
-    return SystemdService(name=name, project=project, is_system=is_system, units=units)
+    return SystemdService(name=f"eaves-{name}", project=folder, is_system=is_system, units=units)
 
 
 def render_unit(
@@ -126,7 +155,7 @@ def render_unit(
             raise _fault(message, "rename it")
     return _UNIT.format(
         mark=MARK,
-        edit=shlex.join((*service.systemctl, "edit", service.name)),
+        edit=service.edit,
         name=service.name.removeprefix("eaves-"),
         mounts=_MOUNTS.format(state=_quote(str(state))) if service.is_system else "",
         account=f"User={account}\n" if service.is_system else "",
@@ -138,7 +167,9 @@ def render_unit(
     )
 
 
-def install(service: SystemdService, text: str, *, booted: bool, report: Callable[[str], None]) -> None:
+def install(
+    service: SystemdService, text: str, *, report: Callable[[str], None], booted: bool = BOOTED.is_dir()
+) -> None:
     """Write the unit file, and start the service now and at each boot where systemd runs.
 
     Args:
@@ -171,7 +202,7 @@ def install(service: SystemdService, text: str, *, booted: bool, report: Callabl
         report(f"ran {shlex.join(command)}" if booted else f"  {shlex.join(command)}")
 
 
-def uninstall(service: SystemdService, *, booted: bool, report: Callable[[str], None]) -> None:
+def uninstall(service: SystemdService, *, report: Callable[[str], None], booted: bool = BOOTED.is_dir()) -> None:
     """Stop the service, and remove its unit file. The platform's state and the user's linger setting stay.
 
     Raises:
@@ -254,3 +285,116 @@ def _render_folder(path: Path) -> str:
 
 def _fault(message: str, hint: str) -> ConfigError:
     return ConfigError([Fault(origin="service", path="", message=message)], hint=hint)
+
+
+def install_service(
+    service: SystemdService, settings: LocalSettings, state_dir: Path, say: Callable[[str], None]
+) -> None:
+    """Install the service that runs `eaves up` with these settings.
+
+    The state directory and the token file are created first, so that they belong to the account that the service runs
+    as, and so that a wrong setting is an error now and not at the next boot.
+
+    Args:
+        service: The service, see `find_service`.
+        settings: The settings of `eaves up`.
+        state_dir: State directory of the platform.
+        say: Shows a line to the person who installs the service.
+    """
+    state = StateDirectory(root=state_dir.absolute())
+    paths: dict[str, Any] = {
+        leaf.path: value.absolute()
+        for leaf in iter_leaves(LocalSettings)
+        if isinstance(value := getattr(settings, leaf.path), Path)
+    }
+    settings = replace(settings, **paths)
+    owner = find_owner(state.root)
+    try:
+        account = pwd.getpwuid(owner.st_uid).pw_name
+    except KeyError:
+        account = str(owner.st_uid)
+    program = _find_program()
+    with _acting_as(owner):
+        if not os.access(sys.executable, os.X_OK, effective_ids=True):
+            message = f"{account}, the owner of {state.root}, can't run {program[0]}"
+            raise PlatformError(message, hint=f"install Eaves where {account} can read all of it, its Python too")
+        state.prepare()
+        open_token(settings.host, settings.token_file, state)
+        prepare_exposure(settings, state)
+    environment = _choose_environment(service.edit, say)
+    text = render_unit(
+        service,
+        (*program, *_list_arguments(settings, state.root)),
+        state.root,
+        account=account,
+        environment=environment,
+    )
+    if LocalPlatform(state.root).running() and not service.path.exists():
+        say("another `eaves up` of this project runs: stop it, and the service starts within a minute")
+    install(service, text, report=say)
+    if service.is_system:
+        say(f"the service runs as {account}, the owner of the state directory")
+
+
+def find_owner(path: Path) -> os.stat_result:
+    """Return the owner of a path, or of its nearest parent that exists.
+
+    A symbolic link isn't followed: it may lead to a folder in which its owner has no rights.
+    """
+    return next(one for one in (path, *path.parents) if os.path.lexists(one)).lstat()
+
+
+@contextmanager
+def _acting_as(owner: os.stat_result) -> Iterator[None]:
+    """Access files with the rights of an owner within the block, when this process runs as root."""
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        yield
+        return
+    groups, group = os.getgroups(), os.getegid()
+    os.setgroups([owner.st_gid])
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
+
+
+def _find_program() -> tuple[str, ...]:
+    """Return the command line that starts Eaves: the `eaves` script beside this Python, else this Python with `-m`."""
+    python = Path(sys.executable).absolute()
+    script = python.parent / "eaves"
+    return (str(script),) if script.is_file() else (str(python), "-P", "-m", "eaves.cli")
+
+
+def _list_arguments(settings: LocalSettings, state: Path) -> tuple[str, ...]:
+    """Return the arguments of `eaves up` in the unit file: each setting that a flag or a variable has changed."""
+    words = ["up", "--quiet", "--state", str(state)]
+    for leaf in iter_leaves(LocalSettings):
+        value = getattr(settings, leaf.path)
+        if value == leaf.default:
+            continue
+        if isinstance(value, bool):
+            words.append(leaf.flag if value else f"--no-{leaf.flag.removeprefix('--')}")
+        else:
+            words += [leaf.flag, str(value)]
+    return tuple(words)
+
+
+def _choose_environment(edit: str, say: Callable[[str], None]) -> dict[str, str]:
+    """Return the environment variables for the unit file: those that `eaves up` passes to functions and sources.
+
+    A proxy's address with a password is left out with a warning, because every user can read a unit file; `edit` is the
+    command that changes the unit.
+    """
+    chosen = {name: os.environ[name] for name in INHERITED if name not in LEFT_TO_SYSTEMD and os.environ.get(name)}
+    for name in proxies.VARIABLES:
+        if "@" in chosen.get(name, ""):  # a proxy's address may have no scheme
+            del chosen[name]
+            say(
+                f"{name} holds a password, so the unit file, which every user can read, doesn't get it: write it to a "
+                f"file of mode 0600, and name the file with EnvironmentFile= in `{edit}`"
+            )
+    return chosen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,14 +113,6 @@ class LocalSettings:
         "person has made room.",
         choices=("expire", "refuse"),
     )
-
-    def faults(self) -> Iterator[tuple[str, str]]:
-        """Return path and message of each violated rule that concerns several settings."""
-        if not self.host.strip():
-            yield "host", "must be an address of this machine, or 0.0.0.0 for all of them (got an empty text)"
-
-        if not self.console_host.strip():
-            yield "console_host", "must be an address of this machine, or 0.0.0.0 for all of them (got an empty text)"
 
     def limits(self) -> SpoolLimits:
         """Return the limits of the broker's queue."""

@@ -1,4 +1,4 @@
-"""The state directory: location of the specs, queues, logs and control socket of one local platform."""
+"""The state directory of one local platform: its spec files, queues, logs and control socket."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import contextlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from eaves.base.disk_errors import FULL, READ_ONLY
 from eaves.base.files import make_directory, remove_durably, write_atomically
 from eaves.base.names import NAME_PATTERN
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError, Fault, NotFoundError
-from eaves.local.specs import LocalApp, parse_app
+from eaves.platform import AppSpec, FunctionSpec
 
 AGENT = "agent"
 """Last part of the name of an agent's log (`APP.agent`), which can't be the name of a source."""
@@ -214,3 +217,39 @@ def _read_spec(path: Path, name: str) -> LocalApp:
         message = f"must be {name!r}, the name of the file (got {app.function.name!r})"
         raise ConfigError([Fault(origin=path.name, path="function.name", message=message)], hint="eaves deploy")
     return app
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalFunction(FunctionSpec):
+    """Spec of a function on this machine.
+
+    Attributes:
+        artifact: Directory of the artifact.
+    """
+
+    artifact: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalApp(AppSpec):
+    """Spec of an app that one `eaves deploy` deploys on this machine.
+
+    Attributes:
+        function: Spec of the function, with its artifact.
+    """
+
+    function: LocalFunction
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the app as plain data for a file."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        return values
+
+
+def parse_app(values: Mapping[str, Any], origin: str) -> LocalApp:
+    """Parse a spec file's content.
+
+    Raises:
+        ConfigError: When there are faults; it holds all of them.
+    """
+    return build(LocalApp, SettingsLayer(origin=origin, values=values))

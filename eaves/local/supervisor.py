@@ -21,23 +21,26 @@ from eaves.base.locks import take_lock
 from eaves.errors import ConfigError, EventError, Fault, PlatformError
 from eaves.events import Event, decode, is_event
 from eaves.history import FileHistory
-from eaves.history.recent_images import RecentImages
 from eaves.http_client.client import HttpAnswer
 from eaves.http_client.proxies import parse_proxies
-from eaves.local.access_token import AccessToken
 from eaves.local.apps import Apps
 from eaves.local.broker import Broker, lane_of
-from eaves.local.console.manager import ConsoleManager, prepare_exposure
-from eaves.local.processes.activator import Activator
+from eaves.local.console_manager import ConsoleManager, prepare_exposure
 from eaves.local.processes.app_processes import AppProcesses
 from eaves.local.processes.logs import rotate
 from eaves.local.processes.process import Launch, Process, ProcessHost, describe_exception
 from eaves.local.queues import find_lanes, list_parts
-from eaves.local.routes import FUNCTIONS, PlatformRoutes
-from eaves.local.server import EVERY_ADDRESS, HOST, TcpPort, WebServer, build_port_error, resolve_host
+from eaves.local.server import (
+    FUNCTIONS,
+    HOST,
+    AccessToken,
+    PlatformRoutes,
+    WebServer,
+    bind_ports,
+    resolve_host,
+)
 from eaves.local.settings import LocalSettings
-from eaves.local.specs import LocalApp
-from eaves.local.state import StateDirectory
+from eaves.local.state import LocalApp, StateDirectory
 from eaves.origin import is_loopback_host
 from eaves.platform import FunctionStatus
 from eaves.spool import Spool
@@ -68,7 +71,8 @@ class Supervisor:
         launch: Starts processes of functions and sources.
 
     Attributes:
-        console: The console's recent images, port and process.
+        console: The console's port and process.
+        images: The newest images, for the console.
         left_queued: Events that wait in the broker's queue when `run` has returned; an event that several triggers
             want counts once for each.
 
@@ -92,12 +96,20 @@ class Supervisor:
         self._settings = settings
         self._clock = clock
         address = resolve_host(settings.host)
-        self._lock = _take_lock(state)
+        lock = take_lock(state.lock, wait=False)
+        if lock is None:
+            raise PlatformError(
+                f"another `eaves up` runs with the state directory {state.root}",
+                hint="use that platform, or choose another state directory with --state",
+            )
+        self._lock = lock
         self._token = open_token(address, settings.token_file, state)
         notices = prepare_exposure(settings, state)
         processes = ProcessHost(state=state, inherit=environ, clock=clock, launch=launch)
         self.console = ConsoleManager(settings, processes, notices=notices)
-        self._port = TcpPort(settings.port, address if address in EVERY_ADDRESS else HOST)
+        self.images = self.console.images
+        bound = bind_ports(address, settings.port)
+        self._port: int = bound[0].getsockname()[1]
         self._spool = Spool(state.spool, limits=settings.limits(), clock=clock)
         self._history = FileHistory(state.history, max_bytes=settings.history_max_bytes, clock=clock)
         self._broker = Broker(self._spool, self._remember)
@@ -105,41 +117,30 @@ class Supervisor:
         token = self._token.path if self._token is not None else None
         self._processes = AppProcesses(processes, broker=lambda: self.url, token=token)
         self._apps = Apps(
-            state,
+            processes,
             subscribe=self._broker.subscribe,
-            activate=lambda spec: Activator(spec, processes),
             send_to_relay=self._processes.send_to_relay,
             address=lambda name: f"{self.url}{FUNCTIONS[1:]}/{name}",
             proxies=proxies,
-            clock=clock,
         )
-        self._turn = threading.Condition()
-        self._asked = self._done = 0
+        self._changed = threading.Condition()
+        self._requested = self._done = 0
         self._answered: Counter[str] = Counter()
-        self._noting = threading.Lock()
-        self._noted: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._recording = threading.Lock()
+        self._recorded: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._failed: dict[str, str] = {}
         self._logged: dict[str, str] = {}
         self._stopping = False
         self.left_queued = 0
         self._attempt({"the specs": self._apps.reconcile})  # an event must find the triggers that want it
-        self._servers = [self._listen(self._port, f"port {settings.port}")]
-        if not self._port.is_open and address != HOST:
-            opened = TcpPort(self._port.port, address)
-            self._servers.append(self._listen(opened, f"{address} port {opened.port}"))
-        self._control = WebServer(PlatformRoutes(self, control=True), state.socket)
+        self._servers = [WebServer(PlatformRoutes(self, token=self._token), listening=one) for one in bound]
+        self._control = WebServer(PlatformRoutes(self, control=True), path=state.socket)
         self.console.start()
-
-    def _listen(self, address: TcpPort, named: str) -> WebServer:
-        try:
-            return WebServer(PlatformRoutes(self, token=self._token), address)
-        except OSError as error:
-            raise build_port_error(error, named) from error
 
     @property
     def url(self) -> str:
         """Address at which the broker accepts events."""
-        return f"http://127.0.0.1:{self._port.port}/"
+        return f"http://{HOST}:{self._port}/"
 
     @property
     def is_open(self) -> bool:
@@ -159,22 +160,22 @@ class Supervisor:
         }
         try:
             while not self._stopping:
-                with self._turn:
-                    asked = self._asked
+                with self._changed:
+                    requested = self._requested
                 failed = self._attempt(parts)
-                failed |= self._processes.failed() | self._apps.failed()
-                with self._turn:
-                    self._failed, self._done = failed, asked
-                    self._turn.notify_all()
-                    self._wait(RECONCILE_S, lambda: self._asked > self._done)
+                failed |= self._processes.failed() | self._apps.unreadable
+                with self._changed:
+                    self._failed, self._done = failed, requested
+                    self._changed.notify_all()
+                    self._wait(RECONCILE_S, lambda: self._requested > self._done)
         finally:
             self._shut_down()
 
     def stop(self) -> None:
         """Ask `run` to return. Any thread may call this, but not a signal handler, because it takes a lock."""
-        with self._turn:
+        with self._changed:
             self._stopping = True
-            self._turn.notify_all()
+            self._changed.notify_all()
 
     def accept(self, event: Event, trace: Mapping[str, str], *, relay_of: str = "") -> None:
         """Pass an event to the broker, as `Broker.accept` does.
@@ -192,12 +193,12 @@ class Supervisor:
             NotFoundError: When there is no function with this name.
         """
         activator = self._apps.activator(name)
-        self._note(headers, body)
+        self._record_request(headers, body)
         answer = activator.forward(headers, body, timeout_s=DIRECT_TIMEOUT_S)
         if answer.status < 300:
-            with self._noting:
+            with self._recording:
                 self._answered[name] += 1
-        self._note(answer.headers, answer.body)
+        self._record_request(answer.headers, answer.body)
         return answer
 
     def reconcile(self) -> dict[str, str]:
@@ -212,20 +213,15 @@ class Supervisor:
         Raises:
             PlatformError: When applying the specs takes too long, or when the platform is being stopped.
         """
-        with self._turn:
-            self._asked += 1
-            mine = self._asked
-            self._turn.notify_all()
+        with self._changed:
+            self._requested += 1
+            mine = self._requested
+            self._changed.notify_all()
             self._wait(RECONCILE_TIMEOUT_S, lambda: self._done >= mine)
             if self._done >= mine:
                 return dict(self._failed)
         doing = "is being stopped" if self._stopping else f"is still working after {RECONCILE_TIMEOUT_S:.0f} s"
         raise PlatformError(f"`eaves up` {doing}", hint="eaves status")
-
-    @property
-    def images(self) -> RecentImages:
-        """The newest images."""
-        return self.console.images
 
     def status(self) -> list[FunctionStatus]:
         """Return the status of every deployed function, by name."""
@@ -263,16 +259,16 @@ class Supervisor:
         agent, are recorded once.
         """
         identity = event.source, event.id
-        with self._noting:
-            if identity in self._noted:
+        with self._recording:
+            if identity in self._recorded:
                 return
-            self._noted[identity] = None
-            if len(self._noted) > MAX_NOTED:
-                self._noted.popitem(last=False)
+            self._recorded[identity] = None
+            if len(self._recorded) > MAX_NOTED:
+                self._recorded.popitem(last=False)
         self.images.add(event)
         self._history.add(event)
 
-    def _note(self, headers: Mapping[str, str], body: bytes) -> None:
+    def _record_request(self, headers: Mapping[str, str], body: bytes) -> None:
         """Add an event that was sent straight to a function to the history; ignore a request that isn't an event."""
         if is_event(headers) and "content-encoding" not in headers:
             with contextlib.suppress(EventError):
@@ -305,10 +301,11 @@ class Supervisor:
             left_s = deadline - self._clock.monotonic()
             if left_s <= 0:
                 return
-            self._clock.wait(self._turn, left_s)
+            self._clock.wait(self._changed, left_s)
 
-    def _count_left(self) -> None:
+    def _close_spool(self) -> None:
         self.left_queued = sum(queued for queued, _ in self._spool.counts().values())
+        self._spool.close()
 
     def _shut_down(self) -> None:
         """Stop sources, deliveries and functions in this order; an exception in one step doesn't prevent the others."""
@@ -323,8 +320,7 @@ class Supervisor:
             self.console.stop,
             self._control.stop,
             self._history.close,
-            self._count_left,
-            self._spool.close,
+            self._close_spool,
             lambda: os.close(self._lock),
         ]
         for step in steps:
@@ -357,13 +353,3 @@ def open_token(host: str, path: Path | None, state: StateDirectory) -> AccessTok
             [Fault(origin="eaves up", path="host", message=message)], hint=f"{command}   # a missing file is created"
         )
     return AccessToken(path)
-
-
-def _take_lock(state: StateDirectory) -> int:
-    handle = take_lock(state.lock, wait=False)
-    if handle is None:
-        raise PlatformError(
-            f"another `eaves up` runs with the state directory {state.root}",
-            hint="use that platform, or choose another state directory with --state",
-        )
-    return handle

@@ -8,7 +8,7 @@ protocol    the Protocol that every platform implements
 quantities  sizes in Kubernetes' notation
 
 The specs are also the sections of eaves.yaml, with the settings of every platform. Each platform's own app
-(`eaves.local.specs`, `knative.settings`) adds the rest, such as an artifact's directory or a container image, so this
+(`eaves.local.state`, `knative.settings`) adds the rest, such as an artifact's directory or a container image, so this
 package knows neither processes nor clusters.
 `eaves.local` and `knative` implement the Protocol and `tests/contract` tests both.
 """

@@ -7,20 +7,20 @@ from contextlib import contextmanager
 
 from eaves.console.app import ConsoleServer, create_app
 from eaves.console.backend import ConsoleContext
-from eaves.console.security.exposure import LOOPBACK, SecuritySettings
+from eaves.console.exposure import ConsoleSettings
 from tests.browser.addresses import address_of
 from tests.browser.plant import Plant
 
 
 @contextmanager
-def serve(plant: Plant, security: SecuritySettings = LOOPBACK) -> Iterator[ServedConsole]:
+def serve(plant: Plant, settings: ConsoleSettings | None = None) -> Iterator[ServedConsole]:
     """Serve the console of a plant.
 
     Args:
         plant: What the pages show.
         security: Who may open the pages.
     """
-    made = ServedConsole(ConsoleContext(backend=plant.backend, security=security))
+    made = ServedConsole(ConsoleContext(backend=plant.backend, settings=settings or ConsoleSettings()))
     made.start()
     try:
         yield made

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eaves.admin import Selector
-from eaves.console.security.exposure import SecuritySettings
+from eaves.console.exposure import ConsoleSettings
 from eaves.delivery import SinkResponse
 from eaves.events import Event
 from eaves.spool import Spool
@@ -123,7 +123,7 @@ class TestLogin:
         folder.mkdir(mode=0o700)
         (folder / "password").write_text("correct horse\n")
         (folder / "password").chmod(0o600)
-        with serve(plant, SecuritySettings(credentials=folder, session_s=3.0)) as made:
+        with serve(plant, ConsoleSettings(credentials=folder, session_s=3.0)) as made:
             yield made
 
     def test_a_login_that_expires_while_a_page_is_open_asks_for_the_password_again(

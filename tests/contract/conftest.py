@@ -10,7 +10,7 @@ import pytest
 
 from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CAPTURED, Event, event_id
-from eaves.local.specs import LocalApp, LocalFunction
+from eaves.local.state import LocalApp, LocalFunction
 from eaves.platform import RelaySpec, ScaleSettings, TriggerSpec, default_trigger
 from tests.contract.harness import Harness, open_local_harness
 from tests.contract.sinks import Sink

@@ -16,7 +16,7 @@ from typing import Never, Protocol
 
 from eaves.events import Event, encode_structured
 from eaves.local.client import LocalPlatform
-from eaves.local.specs import LocalApp
+from eaves.local.state import LocalApp
 from eaves.platform import DeliverySettings, FunctionStatus, Platform
 from tests.contract.sinks import LocalSink, Sink, open_sink
 from tests.waiting import wait_until

@@ -13,7 +13,7 @@ from typing import Any
 
 from eaves.base.clock import parse_timestamp
 from eaves.events import Event, encode_structured
-from eaves.local.specs import LocalApp
+from eaves.local.state import LocalApp
 from eaves.platform import DeliverySettings, FunctionSpec
 from knative.client.cluster import Cluster
 from knative.client.kinds import BROKER, POD, TRIGGER

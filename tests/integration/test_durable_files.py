@@ -65,7 +65,7 @@ def test_a_renamed_directory_is_on_disk_with_all_that_is_in_it_before_it_has_its
 STATE = """
 import sys, pathlib
 from eaves.local.state import StateDirectory
-from eaves.local.specs import LocalApp, LocalFunction
+from eaves.local.state import LocalApp, LocalFunction
 state = StateDirectory(root=pathlib.Path(sys.argv[1]))
 state.write_spec(LocalApp(function=LocalFunction(name="a", site="s", artifact=pathlib.Path("/x"))))
 """

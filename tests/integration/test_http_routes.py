@@ -27,9 +27,7 @@ from eaves.events import Event
 from eaves.http_client.client import HttpAnswer
 from eaves.link import paths, relay
 from eaves.link.relay_intake import FROM_BROKER
-from eaves.local.access_token import AccessToken
-from eaves.local.routes import PlatformRoutes
-from eaves.local.server import TcpPort, WebServer
+from eaves.local.server import AccessToken, PlatformRoutes, WebServer, bind_port
 from eaves.local.supervisor import Supervisor
 from functions.settings import FunctionSettings
 from tests.fakes.models.model import FakeModel, create_app
@@ -160,10 +158,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     for name in ("function", "relay", "publisher", "receiver"):
         (folder / name).mkdir()
     with ExitStack() as stack:
-        broker = WebServer(PlatformRoutes(RUNTIME), loopback := TcpPort(0))
+        broker = WebServer(PlatformRoutes(RUNTIME), listening=bind_port("127.0.0.1", 0))
         stack.callback(broker.stop)
         token = AccessToken(folder / "token")
-        opened = WebServer(PlatformRoutes(RUNTIME, token=token), off_loopback := TcpPort(0))
+        opened = WebServer(PlatformRoutes(RUNTIME, token=token), listening=bind_port("127.0.0.1", 0))
         stack.callback(opened.stop)
         function = Function(folder / "no artifact", folder / "function")  # it says why it can't load, and serves on
         stack.callback(function.stop)
@@ -171,8 +169,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         publisher = stack.enter_context(publishing(folder / "publisher", "mqtt://127.0.0.1:9/a"))
         receiver = stack.enter_context(receiving(folder / "receiver"))
         yield {
-            "broker": Reached(loopback.port),
-            "open broker": Reached(off_loopback.port, token=(folder / "token").read_text().strip()),
+            "broker": Reached(broker.port),
+            "open broker": Reached(opened.port, token=(folder / "token").read_text().strip()),
             "function": Reached(wait_until(function.port, 30, what="the function")),
             "relay": Reached(relayed.port),
             "relay's health": Reached(relayed.health_port),
@@ -275,7 +273,7 @@ def test_off_loopback_a_page_of_another_site_is_refused_even_with_the_token(rout
 SERVERS = {
     "eaves/admin/server.py": "asked here by way of relay, publisher and receiver",
     "eaves/console/app.py": "its routes are asked in unit/console",
-    "eaves/local/console/manager.py": "opens the console's port, see local/console",
+    "eaves/local/console_manager.py": "opens the console's port, see local/console.py",
     "eaves/ingress/server.py": "asked here by way of relay, publisher and receiver",
     "eaves/local/server.py": "asked here; its Unix socket has mode 0600, see local/test_web.py",
     "functions/routes.py": "its routes are asked here",

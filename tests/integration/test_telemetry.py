@@ -20,8 +20,7 @@ from eaves.artifact import Artifact
 from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.local.client import LocalPlatform
 from eaves.local.processes.process import Process
-from eaves.local.specs import LocalApp, LocalFunction
-from eaves.local.state import StateDirectory
+from eaves.local.state import LocalApp, LocalFunction, StateDirectory
 from eaves.platform import SourceSpec, default_trigger
 from tests.fakes.models.graph import save, write_graph_artifact
 from tests.fakes.models.network import SIDE, Network

@@ -20,8 +20,7 @@ import pytest
 import eaves
 from eaves.artifact import open_artifact
 from eaves.local.client import LocalPlatform
-from eaves.local.specs import LocalApp, LocalFunction
-from eaves.local.state import StateDirectory
+from eaves.local.state import LocalApp, LocalFunction, StateDirectory
 from eaves.platform import ScaleSettings, SourceSpec, default_trigger
 from tests.fakes.http.camera import Asked, open_camera, respond
 from tests.fakes.models.artifact import COLOURS, encode_png

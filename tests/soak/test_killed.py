@@ -15,7 +15,7 @@ import pytest
 
 from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CLASSIFIED
-from eaves.local.specs import LocalApp, LocalFunction
+from eaves.local.state import LocalApp, LocalFunction
 from eaves.platform import DeliverySettings, SourceSpec, TriggerSpec, default_trigger
 from tests.fakes.models.artifact import COLOURS, encode_png
 from tests.fakes.models.graph import write_graph_artifact

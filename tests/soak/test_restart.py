@@ -21,8 +21,7 @@ import pytest
 import eaves
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.local.broker import lane_of
-from eaves.local.specs import LocalApp, LocalFunction
-from eaves.local.state import StateDirectory
+from eaves.local.state import LocalApp, LocalFunction, StateDirectory
 from eaves.platform import TriggerSpec
 from eaves.spool import Spool
 from eaves.spool.entry import to_row

@@ -25,8 +25,7 @@ from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.history import FileHistory
 from eaves.local.processes.activator import Activator
 from eaves.local.processes.process import ProcessHost
-from eaves.local.specs import LocalFunction
-from eaves.local.state import StateDirectory
+from eaves.local.state import LocalFunction, StateDirectory
 from eaves.platform import ScaleSettings
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.supervision import SupervisedSource, stop_sources

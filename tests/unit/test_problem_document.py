@@ -10,8 +10,7 @@ import pytest
 from eaves.delivery.response_rules import describe_response
 from eaves.errors import NotFoundError, OverloadedError
 from eaves.ingress.request import answer_error
-from eaves.local.routes import PlatformRoutes
-from eaves.local.server import TcpPort, WebServer
+from eaves.local.server import PlatformRoutes, WebServer, bind_port
 from eaves.local.supervisor import Supervisor
 from eaves.problem_document import (
     CONTENT_TYPE,
@@ -42,8 +41,8 @@ class FailingSupervisor:
 
 
 def ask_platform(error: Exception) -> tuple[http.client.HTTPResponse, bytes]:
-    server = WebServer(PlatformRoutes(cast(Supervisor, FailingSupervisor(error))), port := TcpPort(0))
-    connection = http.client.HTTPConnection("127.0.0.1", port.port, timeout=10)
+    server = WebServer(PlatformRoutes(cast(Supervisor, FailingSupervisor(error))), listening=bind_port("127.0.0.1", 0))
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     try:
         connection.request("POST", "/functions/flowers", b"")
         answer = connection.getresponse()

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from eaves.cli.app import build_local_app, build_site_app, warn_of_attributes
-from eaves.cli.deploy_notes import forget_sites
-from eaves.cli.deployment import build_deploy_request, reconcile_sites
-from eaves.cli.latest import ARTIFACT, find_latest, newest
+from eaves.cli.app import build_local_app, build_site_app, build_training, warn_of_attributes
+from eaves.cli.container_image import ImageChoice, forget_sites, image_options
+from eaves.cli.deployment import choose_image, deploy_to_sites, diff_sites, reconcile_sites
 from eaves.cli.output import (
     confirm,
-    describe_count,
     describe_kept,
     output_option,
     print_line,
@@ -22,13 +20,13 @@ from eaves.cli.output import (
     replay_with_progress,
     say,
 )
-from eaves.cli.registry import ImageChoice, image_options
+from eaves.cli.project import ARTIFACT, DIRECTORY, find_latest, newest
 from eaves.cli.site import Place, Visit, place_options
+from eaves.console.words import count_noun
 from eaves.errors import ArtifactError, EavesError, PlatformError
 
 if TYPE_CHECKING:
-    from eaves.local.specs import LocalApp
-    from eaves.local.state import StateDirectory
+    from eaves.local.state import LocalApp, StateDirectory
 
 
 OF_CLUSTERS = (
@@ -77,9 +75,7 @@ def deploy(what: str, place: Place, images: ImageChoice, **options: Any) -> None
     before it is ready. Prints the function's name.
     """
     if place.is_cluster:
-        from eaves.cli.deployment import build_deploy_request, deploy_to_sites
-
-        deploy_to_sites(build_deploy_request(what, place, images), **options)
+        deploy_to_sites(place, choose_image(what, place, images), **options)
         return
     source = click.get_current_context().get_parameter_source
     if given := [name for name in OF_CLUSTERS if source(name) is ParameterSource.COMMANDLINE]:
@@ -120,7 +116,7 @@ def _report_removed(state: StateDirectory, app: LocalApp) -> None:
     for trigger, count in count_queued(state, app.function.name).items():
         if trigger not in kept:
             say(
-                f"trigger {trigger} is removed: {describe_count(count, 'queued event')} {describe_kept(count)} "
+                f"trigger {trigger} is removed: {count_noun(count, 'queued event')} {describe_kept(count)} "
                 "(`eaves queue list --dead`); they are delivered when the trigger is deployed again"
             )
 
@@ -134,9 +130,7 @@ def diff(image: str, place: Place, images: ImageChoice) -> None:
 
     The API server computes them, and changes nothing. The command ends with exit code 1 when there are changes.
     """
-    from eaves.cli.deployment import build_deploy_request, diff_sites
-
-    outcomes = diff_sites(build_deploy_request(image, place, images))
+    outcomes = diff_sites(place, choose_image(image, place, images))
     for outcome in outcomes:
         if outcome.result and len(outcomes) > 1:
             print_line(f"# {outcome.site}")
@@ -155,7 +149,7 @@ def diff(image: str, place: Place, images: ImageChoice) -> None:
 @click.option(
     "--output",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=DIRECTORY,
     help="Folder to write one file for each object into, below a folder for each site when there are several.",
 )
 @click.option(
@@ -175,7 +169,6 @@ def render(image: str, folder: Path | None, training: str | None, place: Place, 
 
     workspace = place.workspace
     if training:
-        from eaves.cli.remote_training import build_training
         from knative.training.job import render_training
 
         print_manifests({"": render_training(build_training(workspace, namespace=place.namespace), training)}, folder)
@@ -203,7 +196,7 @@ def reconcile(image: str, place: Place, images: ImageChoice, form: str) -> None:
     of all functions in the namespace.
     """
     if place.file.exists():
-        reconcile_sites(build_deploy_request(image, place, images, kept=True), named=bool(image), form=form)
+        reconcile_sites(place, choose_image(image, place, images, kept=True), named=bool(image), form=form)
     else:
         place.run(_advance_all, again="eaves reconcile", form=form)
 
@@ -276,7 +269,7 @@ def _remove_here(place: Place, name: str) -> None:
     say(f"removed {name}")
     if queued:
         say(
-            f"{describe_count(queued, 'queued event')} of {name} {describe_kept(queued)} (`eaves queue list --dead`); "
+            f"{count_noun(queued, 'queued event')} of {name} {describe_kept(queued)} (`eaves queue list --dead`); "
             f"they are delivered when {name} is deployed again"
         )
     if captured:

@@ -1,22 +1,30 @@
-"""The commands `eaves evaluate` and `eaves compare`, which measure one or two models on labelled images."""
+"""Commands on labelled images: `eaves data` checks them, `evaluate` and `compare` measure models on them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from eaves.base.statistics import round_outward
-from eaves.cli.labelled_data import build_bars, find_image_cache, find_labelled_data
-from eaves.cli.latest import ModelPath, find_latest
-from eaves.cli.output import output_option, print_rows, print_sentence, print_value, say
+from eaves.cli import CommandGroup
+from eaves.cli.output import Columns, Command, output_option, print_rows, print_sentence, print_value, say
+from eaves.cli.project import EXISTING_FILE, ModelPath, find_latest, load_workspace
+from eaves.cli.site import FILE
+from eaves.console.words import count_noun
 
 if TYPE_CHECKING:
     from converters.evaluation.images import LabelledImages
     from converters.evaluation.metrics import Evaluation, Pairing
+    from trainer.check import Inspection
+    from trainer.data.listing import DataFault
+    from trainer.progress import TrainingProgress
+
 
 COLUMNS = {
     "label": "CLASS",
@@ -25,7 +33,6 @@ COLUMNS = {
     "precision": "PRECISION (95 %)",
     "taken_for": "TAKEN FOR",
 }
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _options(command: Command) -> Command:
@@ -38,7 +45,7 @@ def _options(command: Command) -> Command:
     )
     token_file = click.option(
         "--token-file",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        type=EXISTING_FILE,
         help="File with the token that is sent to a URL, such as that of `eaves up --host`.",
     )
     return held_out_of(token_file(output_option(command)))
@@ -177,3 +184,109 @@ def _print_model(evaluation: Evaluation) -> None:
             row[name] = "" if share is None else f"{share:.2f} ({low:.2f}-{high:.2f})"  # None: there were no images
         rows.append(row)
     print_rows(rows, COLUMNS, "table")
+
+
+CLASS_COLUMNS: Columns = {"label": "CLASS", "images": "IMAGES"}
+SHOWN = 3
+"""Maximum number of file names in one line of text; JSON lists all of them."""
+
+
+@click.group(cls=CommandGroup)
+def data() -> None:
+    """Check labelled images before training."""
+
+
+@data.command()
+@click.argument("path", required=False)
+@output_option
+def check(path: str | None, form: str) -> None:
+    """Report what training finds in PATH: classes, copies, unused files and doubtful labels.
+
+    PATH is a path or URI of a folder with one subfolder of images per class, a manifest (.csv) or an archive.
+    Without PATH, it is data.path of eaves.yaml. The command changes no image. It ends with exit code 1 when training
+    would refuse the images.
+    """
+    if path is None:
+        path = str(load_workspace(Path(FILE), needs_data=True).project.data.path)
+    from trainer.check import inspect_data
+    from trainer.run.run_location import FEATURES
+    from trainer.storage import open_store
+    from trainer.tensorflow_notices import prepare_tensorflow
+
+    prepare_tensorflow()
+    progress = build_bars()
+    place, faults = find_labelled_data(path, progress)
+    features = open_store(find_image_cache() / FEATURES)
+    found = inspect_data(place, features=features, progress=progress, faults=faults)
+    if form == "table":
+        _print_inspection(found)
+    else:
+        print_value(asdict(found), form)
+    if found.problems:
+        click.get_current_context().exit(1)
+
+
+def _print_inspection(found: Inspection) -> None:
+    if found.classes:
+        print_rows(
+            [{"label": label, "images": count} for label, count in found.classes.items()], CLASS_COLUMNS, "table"
+        )
+    if found.images:
+        print_sentence(count_noun(found.images, "image"))
+    else:
+        print_sentence(f"{found.root} holds no image that can be trained on")
+    for cause in found.not_used:
+        print_sentence(f"not used: {count_noun(len(cause.files), 'file')}: {cause.reason}: {_some(cause.files)}")
+    for note in found.notes:
+        print_sentence(note)
+    across, within = "look at these: nearly the same picture in several classes", "same picture in one class"
+    for kind, groups in ((across, found.copies_across_classes), (within, found.copies)):
+        for group in groups[:SHOWN]:
+            print_sentence(f"{kind}: {_some(group)}")
+    if found.judgement:
+        print_sentence(found.judgement)
+    for one in found.doubtful_labels[: 2 * SHOWN]:
+        print_sentence(f"doubtful label: {one['file']} is labelled {one['label']}, looks like {one['looks_like']}")
+    for problem in found.problems:
+        print_sentence(f"training would refuse: {problem}")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+CACHE = Path("runs/.cache")
+"""Folder in which trainings keep labelled images that they downloaded or unpacked."""
+
+
+def find_labelled_data(place: str, progress: TrainingProgress) -> tuple[Path, tuple[DataFault, ...]]:
+    """Return the local folder or manifest of labelled images, and the files that were left out, with reasons.
+
+    What is downloaded or unpacked first, as training does, is kept in `find_image_cache()`.
+
+    Args:
+        place: Path or URI of a folder, a manifest or an archive; a path may lead to nothing.
+        progress: Receiver of the progress of every download.
+
+    Raises:
+        DatasetError: When nothing is at the URI, or when the archive isn't safe to unpack.
+        StorageError: When the URI can't be reached, or when the disk is full.
+    """
+    from trainer.data.dataset import find_local
+    from trainer.settings import DataSettings
+
+    return find_local(DataSettings(path=place), cache=find_image_cache(), progress=progress)
+
+
+def find_image_cache() -> Path:
+    """Return the folder for images that are downloaded or unpacked: the project's, else that of the user."""
+    in_project = CACHE.parent.is_dir() or Path(FILE).is_file()
+    return CACHE if in_project else Path.home() / ".cache" / "eaves"
+
+
+def build_bars() -> TrainingProgress:
+    """Return a progress display with bars on stderr when stderr is a terminal, else one that shows nothing."""
+    from trainer.progress import SilentProgress, build_progress
+
+    return build_progress(sys.stderr) if sys.stderr.isatty() else SilentProgress()

@@ -1,11 +1,13 @@
-"""The command `eaves init`, which writes a new eaves.yaml and can collect images from a source."""
+"""The commands `eaves init`, which writes eaves.yaml and can collect images from a source, and `eaves settings`."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 import textwrap
-from collections.abc import Mapping, Sequence
+import typing
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +15,13 @@ import click
 import yaml
 
 from eaves.base.files import write_atomically
-from eaves.base.names import NAME_PATTERN
-from eaves.cli.latest import ARTIFACT, newest
-from eaves.cli.output import progress, say
-from eaves.cli.project import ARTIFACTS, Workspace, load_workspace
+from eaves.base.names import NAME_PATTERN, build_name
+from eaves.cli.output import print_sentence, progress, say
+from eaves.cli.project import ARTIFACT, ARTIFACTS, DIRECTORY, Workspace, load_workspace, newest
 from eaves.cli.site import FILE
-from eaves.errors import CancelledError, ConfigError, Fault
+from eaves.config import SettingsLeaf, is_scalar, iter_leaves
+from eaves.errors import CancelledError, ConfigError, Fault, NotFoundError
+from eaves.options import describe_default, describe_range, name_type
 from eaves.redact import has_secrets, redact
 
 if TYPE_CHECKING:
@@ -61,7 +64,7 @@ UNSORTED = "-unsorted"
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=Path())
+@click.argument("directory", type=DIRECTORY, default=Path())
 @click.option("--name", help="Name of the model and the function. Default: the directory's name.")
 @click.option("--data", default="photos", show_default=True, help="Folder with one subfolder of images per class.")
 @click.option("--force", is_flag=True, help="Replace an existing eaves.yaml.")
@@ -80,10 +83,10 @@ UNSORTED = "-unsorted"
 )
 @click.option(
     "--credentials",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=DIRECTORY,
     help="Credentials of the source: folder with the files username and password, or tls.crt and tls.key, and ca.crt.",
 )
-def command(
+def init(
     directory: Path, name: str | None, data: str, *, force: bool, source: str | None, images: int, **options: Any
 ) -> None:
     """Write a short eaves.yaml into DIRECTORY, the current folder when none is given.
@@ -94,7 +97,7 @@ def command(
     after they are sorted into DATA. Ctrl-C stops the collection, and the same command continues it.
     """
     file = directory / FILE
-    chosen = name or _name_of(directory)
+    chosen = name or build_name(directory.absolute().name, "images")
     if not NAME_PATTERN.fullmatch(chosen):
         message = f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {chosen!r})"
         raise ConfigError([Fault(origin="--name", path="name", message=message)], hint="eaves init --name flowers")
@@ -162,11 +165,6 @@ def _write(file: Path, text: str, *, private: bool = False) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, text, durability="none", mode=0o600 if private else None, sole_writer=True)
     click.echo(file)
-
-
-def _name_of(directory: Path) -> str:
-    kept = "".join(char if char.isascii() and char.isalnum() else "-" for char in directory.absolute().name.lower())
-    return kept.strip("-")[:40].rstrip("-") or "images"
 
 
 def write_project(*, name: str, data: str, sources: Sequence[Mapping[str, Any]] = ()) -> str:
@@ -237,3 +235,46 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
             raise CancelledError(message, hint="run the same command again to collect the other images") from None
     say(f"{len(images)} of {wanted} images collected{left_out}")
     return unsorted
+
+
+@click.command()
+@click.argument("section", metavar="[SECTION]", default="")
+def settings(section: str) -> None:
+    """Show the settings of eaves.yaml, each with its meaning, type, range, default and environment variable.
+
+    With SECTION, only those whose names begin with it: train, train.epochs, sources, sources.camera, triggers. No
+    eaves.yaml is needed.
+    """
+    is_known = False
+    for leaf, variable in _list_settings():
+        if f"{leaf.path}.".startswith(f"{section}." if section else ""):
+            is_known = True
+            facts = [
+                name_type(leaf).replace("|", " | "),
+                describe_range(leaf),
+                f"default: {describe_default(leaf.default)}",
+                variable,
+            ]
+            print_sentence(f"{leaf.path}: {leaf.doc} [{'; '.join(filter(None, facts))}]")
+    if not is_known:
+        raise NotFoundError(f"eaves.yaml has no section or setting {section!r}", hint="eaves settings | less")
+
+
+def _list_settings() -> Iterator[tuple[SettingsLeaf, str]]:
+    """Yield each setting of eaves.yaml and of its lists with its variable, which settings in lists don't have."""
+    from eaves.cli.project import Project
+    from eaves.sources.kind import iter_kinds
+    from eaves.sources.options import FrameOptions
+    from eaves.sources.settings import ClaimCheckSettings
+
+    lists = {f"sources.{name}.": kind.settings for name, kind in iter_kinds()}
+    lists |= {"sources.options.": FrameOptions, "sources.claim_check.": ClaimCheckSettings}
+    hints = typing.get_type_hints(Project)
+    for leaf in iter_leaves(Project):
+        item = (typing.get_args(hints.get(leaf.path)) or (None,))[0]
+        if dataclasses.is_dataclass(item):
+            lists[f"{leaf.path}."] = typing.cast("type", item)
+        else:
+            yield leaf, leaf.env if is_scalar(leaf.type) else ""
+    for prefix, cls in lists.items():
+        yield from ((leaf, "") for leaf in iter_leaves(cls, prefix))

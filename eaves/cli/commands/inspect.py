@@ -13,7 +13,7 @@ import click
 
 from eaves.artifact import open_artifact
 from eaves.artifact.store import HANDLER
-from eaves.cli.latest import find_latest
+from eaves.cli.container_image import access_options, is_container_image
 from eaves.cli.output import (
     Column,
     Columns,
@@ -25,7 +25,7 @@ from eaves.cli.output import (
     replay_with_progress,
     say,
 )
-from eaves.cli.registry import access_options, is_container_image
+from eaves.cli.project import ANY_PATH, find_latest
 from eaves.errors import ArtifactError, OciError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ CASES: Columns = {
 )
 @click.option(
     "--key",
-    type=click.Path(path_type=Path),
+    type=ANY_PATH,
     help="Public key file; the container image must have a signature that it verifies.",
 )
 @click.option(
@@ -153,9 +153,6 @@ def verify(
 
 
 def _verify_artifact(path: Path, *, run_handler: bool, form: str) -> None:
-    from eaves.artifact import open_artifact
-    from eaves.artifact.store import HANDLER
-
     artifact = open_artifact(path, level="full")
     has_handler = HANDLER in artifact.manifest.files
     results = replay_with_progress(artifact, run_handler=run_handler and has_handler)

@@ -14,20 +14,22 @@ import click
 from eaves.admin.queue import DEAD, MAX_SEQ, QUEUED, Selector
 from eaves.base.files import write_atomically
 from eaves.cli import CommandGroup
-from eaves.cli.link import QueueTarget, open_targets, require_one, target_options
+from eaves.cli.link import BROKER, QueueTarget, open_targets, require_one, target_options
 from eaves.cli.output import (
     Column,
     Columns,
+    Command,
     Kind,
     confirm,
     describe_age,
-    describe_count,
     output_option,
     print_rows,
     print_value,
     say,
 )
+from eaves.cli.project import FILE_PATH
 from eaves.cli.site import Place
+from eaves.console.words import count_noun
 from eaves.errors import EavesError, InputError, PlatformError
 from eaves.events import DATAREF
 from eaves.redact import redact
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from eaves.admin import Queue
     from eaves.spool.selection import Stored
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 T = TypeVar("T")
 COLUMNS: Columns = {
     "seq": "NUMBER",
@@ -123,9 +124,10 @@ class QueueGroup(CommandGroup):
 def command() -> None:
     """Show, retry and delete queued events and dead letters.
 
-    `eaves queue` alone is `eaves queue list`, and takes its options. Without options, the queue is the local broker's.
-    Options select the queue of an agent or a relay here (--agent), that of the receiver here (--receiver), or those of
-    the agents at a site (--site, --on).
+    `eaves queue` alone is `eaves queue list`, and takes its options. Without options, it lists the queues of all
+    processes of this machine's platform, and the other commands work on the broker's. Options select the queue of an
+    agent or a relay here (--agent), that of the receiver here (--receiver), or those of the agents at a site (--site,
+    --on).
     """
 
 
@@ -140,23 +142,22 @@ def list_(limit: int, form: str, place: Place, **options: Any) -> None:
     """List queued events and dead letters, in the order in which they were queued. `eaves queue` does the same."""
     selector = _take_selector(options)
     rows: list[dict[str, Any]] = []
-    with open_targets(place, **options) as targets:
-        answered, error = _ask_each(targets, lambda queue: queue.entries(selector, limit=limit))
+    with open_targets(place, every=True, **options) as targets:
+        answered, error = _query_each(targets, lambda queue: queue.entries(selector, limit=limit))
+    columns = SITE_COLUMNS if place.is_cluster else COLUMNS if len(targets) == 1 else {"agent": "QUEUE OF", **COLUMNS}
     for target, found in answered:
-        where = {"agent": target.agent, "pod": target.pod} if target.agent else {}
+        where = {"agent": target.agent or BROKER, "pod": target.pod} if columns is not COLUMNS or target.agent else {}
         rows += [{**where, **_times(one), "age": describe_age(max(0.0, time.time() - one.put_at))} for one in found]
         if len(found) == limit:
             say(f"{target}: only the first {limit} entries are shown; --limit shows more")
-    print_rows(rows, SITE_COLUMNS if place.is_cluster else COLUMNS, form)
+    print_rows(rows, columns, form)
     if error is not None:
         raise error
 
 
 @command.command()
 @click.argument("number", type=click.IntRange(0))
-@click.option(
-    "--save", type=click.Path(dir_okay=False, path_type=Path), help="File for the event's data, which is an image."
-)
+@click.option("--save", type=FILE_PATH, help="File for the event's data, which is an image.")
 @output_option
 @target_options
 def show(number: int, save: Path | None, form: str, place: Place, **options: Any) -> None:
@@ -217,25 +218,25 @@ def _change(name: str, *, everything: bool, yes: bool, place: Place, **options: 
     with open_targets(place, **options) as targets:
         if selector.seqs:
             require_one(targets, UNIQUE)
-        counted, error = _ask_each(
+        counted, error = _query_each(
             targets, lambda queue: queue.change(action, selector, everything=everything, dry_run=True)
         )
         entries, size_bytes = sum(one.entries for _, one in counted), sum(one.size_bytes for _, one in counted)
         named = ", ".join(str(target) for target, _ in counted)
-        question = f"Delete {describe_count(entries, 'entry')} ({size_bytes:,} bytes) of {named} for good?"
+        question = f"Delete {count_noun(entries, 'entry')} ({size_bytes:,} bytes) of {named} for good?"
         confirm(question, yes=yes or not entries)
         chosen = [target for target, count in counted if count.entries]
-        changed, failed = _ask_each(chosen, lambda queue: queue.change(action, selector, everything=everything))
-    done = describe_count(sum(count.entries for _, count in changed), "entry")
+        changed, failed = _query_each(chosen, lambda queue: queue.change(action, selector, everything=everything))
+    done = count_noun(sum(count.entries for _, count in changed), "entry")
     say(f"{done} {'queued again' if name == 'retry' else 'deleted'}" if entries else "no entry matches")
     if (first := error or failed) is not None:
         raise first
 
 
-def _ask_each(
-    targets: Sequence[QueueTarget], ask: Callable[[Queue], T]
+def _query_each(
+    targets: Sequence[QueueTarget], query: Callable[[Queue], T]
 ) -> tuple[list[tuple[QueueTarget, T]], EavesError | None]:
-    """Call `ask` with each queue; return the answers, and the error of the first queue that can't be reached.
+    """Call `query` with each queue; return the answers, and the error of the first queue that can't be reached.
 
     When one of several agents can't be reached, its error is printed and the other queues are still asked.
 
@@ -246,7 +247,7 @@ def _ask_each(
     first: EavesError | None = None
     for target in targets:
         try:
-            answered.append((target, ask(target.queue)))
+            answered.append((target, query(target.queue)))
         except PlatformError as error:
             if len(targets) == 1:
                 raise

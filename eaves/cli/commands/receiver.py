@@ -1,11 +1,12 @@
-"""The command `eaves receiver`, which is about the server in the cloud that accepts the events of sites."""
+"""The commands `eaves receiver`, the server in the cloud that accepts the events of sites, and `eaves console`."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import click
 
 from eaves import logs
 from eaves.cli import CommandGroup
-from eaves.cli.link import describe_backlog, named_by_flag, open_receiver, print_ledger, receiver_spool
+from eaves.cli.link import describe_backlog, open_receiver, print_ledger, receiver_spool
 from eaves.cli.live import StopSignals
 from eaves.cli.output import (
     describe_age,
@@ -26,12 +27,13 @@ from eaves.cli.output import (
     print_value,
     say,
 )
+from eaves.cli.project import DIRECTORY, FILE_PATH
 from eaves.cli.site import state_option
 from eaves.config import SettingsLayer
-from eaves.errors import NotRunningError
+from eaves.errors import ConfigError, Fault, NotRunningError
 from eaves.link.settings import ReceiverSettings
 from eaves.options import build_settings, settings_options
-from knative.resources.standalone_servers import ReceiverDeployment
+from knative.resources.standalone_servers import ConsoleDeployment, ReceiverDeployment
 
 SECTION = "receiver."
 """Name of the settings section; the names of the settings' environment variables begin with it."""
@@ -51,17 +53,41 @@ COLUMNS = {"site": "SITE", "contact": "LAST CONTACT", "stored": "STORED", "repea
 _TAKEN = ("stored", "repeated", "predicted")
 _spool_option = click.option(
     "--spool",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE_PATH,
     help="Spool file of the receiver. Default: that of `eaves receiver run` on this machine.",
 )
 
 
+@contextmanager
+def named_by_flag(hints: Mapping[str, str]) -> Iterator[None]:
+    """Re-raise a ConfigError of the block so that a fault of a setting that no variable has set names its flag.
+
+    Args:
+        hints: Name of a setting to a hint; the error gets the hint of the first fault whose setting has one.
+
+    Raises:
+        ConfigError: When the block raises one.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        hint = next((hints[fault.path] for fault in error.faults if fault.path in hints), error.hint)
+        raise ConfigError([_name(fault) for fault in error.faults], hint=hint) from error
+
+
+def _name(fault: Fault) -> Fault:
+    flag = f"--{fault.path.replace('_', '-')}"
+    if fault.path and fault.origin in (flag, "receiver", "defaults", "settings", "environment", "command line"):
+        return Fault(origin=flag, path="", message=fault.message)
+    return fault
+
+
 @click.group(cls=CommandGroup)
-def command() -> None:
+def receiver() -> None:
     """Receive the events of sites in the cloud, create their tokens, and show what was received."""
 
 
-@command.command()
+@receiver.command()
 @state_option
 @settings_options(
     ReceiverSettings,
@@ -94,11 +120,11 @@ def run(state_dir: Path, **options: Any) -> None:
         signals.wait()
 
 
-@command.command()
+@receiver.command()
 @click.argument("site")
 @click.option(
     "--sites",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     default=Path("sites"),
     show_default=True,
     help="Folder of the sites' tokens.",
@@ -121,7 +147,7 @@ def token(site: str, sites: Path, keep: bool, anew: bool) -> None:
     say(f"keep the token secret: everybody who has it can send events as {site}")
 
 
-@command.command()
+@receiver.command()
 @_spool_option
 @output_option
 @state_option
@@ -175,7 +201,7 @@ def build_rows(found: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
     return rows
 
 
-@command.command()
+@receiver.command()
 @_spool_option
 @click.option("--site", default="", help="Print only events of this site.")
 @state_option
@@ -189,10 +215,8 @@ def ledger(spool: Path | None, site: str, state_dir: Path) -> None:
         print_ledger(line for line in target.read_ledger() if line.source.startswith(prefix))
 
 
-@command.command()
-@click.option(
-    "-o", "--output", "output", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files."
-)
+@receiver.command()
+@click.option("-o", "--output", "output", type=DIRECTORY, help="Folder for the files.")
 @settings_options(ReceiverDeployment, section=SECTION)
 def render(output: Path | None, **options: Any) -> None:
     """Write the Kubernetes objects of a receiver as YAML, for the cluster that sites send to.
@@ -212,3 +236,43 @@ def render(output: Path | None, **options: Any) -> None:
         authorities = f"{create} generic {wanted.client_ca_secret} --from-file=ca.crt=FILE"
         advice.append(f"Secret of the authorities that sign sites' certificates: {authorities}")
     print_manifests({"": tuple(build_receiver(wanted))}, output, advice)
+
+
+CONSOLE_HINTS = {
+    "image": "run make image, push eaves-console to a registry, and add --image NAME@sha256:DIGEST, which the push "
+    "prints; see docs/21-console.md#at-a-site"
+}
+
+
+@click.group(cls=CommandGroup)
+def console() -> None:
+    """Show a platform as a web page.
+
+    `eaves up` serves the page of this machine and prints its address. `eaves console render` writes the Kubernetes
+    objects that serve the page of a site.
+    """
+
+
+@console.command("render")
+@click.option("-o", "--output", "output", type=DIRECTORY, help="Folder for the files.")
+@settings_options(ConsoleDeployment, section="console.")
+def render_console(output: Path | None, **options: Any) -> None:
+    """Write the Kubernetes objects of a site's console as YAML.
+
+    kubectl, Argo CD and Flux apply the objects unchanged. The console can read the site and change nothing unless
+    --writable is given. Prints YAML, or with --output the paths of the files. The Secrets that the objects refer to
+    must be created separately; the command prints how.
+    """
+    from knative.resources.standalone_servers import build_console
+
+    with named_by_flag(CONSOLE_HINTS):
+        wanted = build_settings(ConsoleDeployment, options, section="console.")
+    kubectl = f"kubectl {f'-n {wanted.namespace} ' if wanted.namespace else ''}"
+    certificate = f"{kubectl}create secret tls {wanted.tls_secret} --cert=FILE --key=FILE"
+    password = f"{kubectl}create secret generic {wanted.password_secret} --from-file=password=FILE"
+    advice = [
+        f"Secret of the console's certificate: {certificate}, or a Certificate of cert-manager",
+        f"Secret of the pages' password: {password}",
+        f"to open the pages: {kubectl}port-forward service/{wanted.name} 8443:443, then https://localhost:8443/",
+    ]
+    print_manifests({"": tuple(build_console(wanted))}, output, advice)

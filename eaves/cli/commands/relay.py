@@ -14,6 +14,7 @@ import click
 from eaves.cli import CommandGroup
 from eaves.cli.link import QueueTarget, open_relays, print_ledger, relay_options, require_one
 from eaves.cli.output import output_option, print_rows, print_value, say
+from eaves.cli.project import EXISTING_FILE
 from eaves.cli.site import Place
 from eaves.errors import DeliveryError, InputError, NotFoundError, StatusError
 
@@ -93,7 +94,7 @@ def audit(
 @command.command()
 @click.option(
     "--spool",
-    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    type=EXISTING_FILE,
     help="Spool file of a relay. Default: the relay that is deployed on this machine.",
 )
 @relay_options

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from eaves.cli.container_image import access_options
 from eaves.cli.output import Column, Columns, Kind, output_option, print_rows, say
-from eaves.cli.registry import access_options
 from eaves.cli.site import LOCAL, REACH_S, Place, Visit, place_options
 from eaves.errors import OciError
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
     from knative.rollout import RolloutOutcome, RolloutState, RolloutStatus
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 COLUMNS: Columns = {
     "site": "SITE",
     "revision": "REVISION",
@@ -175,13 +174,13 @@ def _tag_serving(cluster: Cluster, outcome: RolloutOutcome, repository: str, acc
 def _show(place: Place, function: str, form: str) -> None:
     """Print the state of a function's rollout at each chosen site."""
 
-    def look(visit: Visit) -> list[dict[str, Any]]:
+    def read_rows(visit: Visit) -> list[dict[str, Any]]:
         from knative.rollout import parse_rollout_status
         from knative.rollout.service import read_service
 
         return list(_rows(parse_rollout_status(read_service(visit.cluster(), function))))
 
-    outcomes = place.visit(look)
+    outcomes = place.visit(read_rows)
     rows: list[dict[str, Any]] = []
     for outcome in outcomes:
         if outcome.error is not None:

@@ -12,9 +12,12 @@ import click
 from click.core import ParameterSource
 
 from eaves import logs
+from eaves.base.names import NAME_PATTERN
 from eaves.cli.live import STOP_S, StopSignals, follow_events, print_predictions
-from eaves.cli.output import describe_count, say
+from eaves.cli.output import say
+from eaves.cli.project import read_yaml
 from eaves.cli.site import FILE, state_option
+from eaves.console.words import count_noun
 from eaves.errors import PlatformError
 from eaves.local.settings import LocalSettings
 from eaves.options import build_settings, settings_options
@@ -48,9 +51,14 @@ def command(*, quiet: bool, state_dir: Path, install_service: bool, uninstall_se
     if install_service and uninstall_service:
         raise click.UsageError("--install-service and --uninstall-service exclude each other")
     if install_service or uninstall_service:
-        from eaves.cli import service
+        from eaves.local import service
 
-        click.echo(service.install_service(settings, state_dir) if install_service else service.uninstall_service())
+        found = service.find_service(_read_name(Path(FILE)))
+        if install_service:
+            service.install_service(found, settings, state_dir, say)
+        else:
+            service.uninstall(found, report=say)
+        click.echo(found.path)
         return
     is_default = click.get_current_context().get_parameter_source("state_dir") is ParameterSource.DEFAULT
     if is_default and not (Path(FILE).exists() or state_dir.exists()):
@@ -59,6 +67,12 @@ def command(*, quiet: bool, state_dir: Path, install_service: bool, uninstall_se
             hint="run `eaves up` in the folder of eaves.yaml, or make a project with `eaves init`",
         )
     _run(settings, state_dir, quiet=quiet)
+
+
+def _read_name(file: Path) -> str:
+    """Return the project's name in eaves.yaml; empty when there is no file, or no usable name in it."""
+    name = read_yaml(file).get("name") if file.exists() else None
+    return name if isinstance(name, str) and NAME_PATTERN.fullmatch(name) else ""
 
 
 def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
@@ -93,5 +107,5 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
         printer.join(STOP_S)
     say("stopped")
     if count := supervisor.left_queued:
-        waits = f"{describe_count(count, 'event')} {'waits' if count == 1 else 'wait'} in the queue"
+        waits = f"{count_noun(count, 'event')} {'waits' if count == 1 else 'wait'} in the queue"
         say(f"{waits}; `eaves up` delivers them when it runs again")

@@ -26,9 +26,8 @@ from eaves.delivery import (
 from eaves.delivery.rejection import build_refusal
 from eaves.events import IMAGE_REJECTED, Event, source_uri
 from eaves.link.relay_intake import is_image
-from eaves.local.broker import dead_letters
 from eaves.local.broker.context import attach, build_headers, detach, pass_on
-from eaves.local.broker.dead_letters import DeadLetterSink, build_sink_deliverer, lane_of_sink, report_to_sink
+from eaves.local.broker.dead_letters import SINK, DeadLetterSink, build_sink_deliverer, lane_of_sink, report_to_sink
 from eaves.platform import RELAY, AppSpec, RelaySpec, TriggerSpec
 from eaves.platform.app import BROKER
 from eaves.platform.filters import matches_all
@@ -36,7 +35,8 @@ from eaves.platform.relay import ALL, NONE
 from eaves.spool import Entry, Selection, Spool
 from eaves.spool.admin import dead_letter_lane, drop, redrive
 
-LANE_PREFIX = "trigger/"
+TRIGGER = "trigger"
+"""First part of the name of a trigger's lane, before that of the app."""
 REMOVED = "the trigger of this queue was removed"
 """Reason of dead letters whose trigger was removed. They are queued again when the trigger is deployed again."""
 
@@ -92,7 +92,7 @@ class Subscription:
 
 def lane_of(app: str, trigger: str) -> str:
     """Return the spool lane of a trigger."""
-    return f"{LANE_PREFIX}{app}/{trigger}"
+    return f"{TRIGGER}/{app}/{trigger}"
 
 
 class Broker:
@@ -107,8 +107,7 @@ class Broker:
         self._spool = spool
         self._remember = remember
         self._subscriptions: dict[str, Subscription] = {}
-        self._deliverers: dict[str, Deliverer] = {}
-        self._sinks: dict[str, tuple[Subscription, Deliverer]] = {}
+        self._deliverers: dict[str, tuple[Subscription, Deliverer]] = {}
         self.delivered: dict[str, int] = {}
 
     def accept(self, event: Event, trace: Mapping[str, str] = MappingProxyType({}), *, relay_of: str = "") -> None:
@@ -145,39 +144,29 @@ class Broker:
             subscriptions: Subscriptions by lane.
             keep: Apps whose triggers aren't known at present: their lanes are unchanged.
         """
-        for lane in [lane for lane in self._deliverers if subscriptions.get(lane) != self._subscriptions.get(lane)]:
-            self._deliverers.pop(lane).stop()
+        wanted = {**subscriptions, **{one.sink_lane: one for one in subscriptions.values() if one.sink is not None}}
+        for lane in [lane for lane, (one, _) in self._deliverers.items() if wanted.get(lane) != one]:
+            self._deliverers.pop(lane)[1].stop()
         self._subscriptions = dict(subscriptions)
-        self._subscribe_sinks(keep)
         for lane in self._spool.counts():
-            if lane.startswith(LANE_PREFIX) and lane not in subscriptions and lane.split("/")[1] not in keep:
+            prefix, _, rest = lane.partition("/")
+            if lane in wanted or rest.partition("/")[0] in keep:
+                continue
+            if prefix == TRIGGER:
                 count = dead_letter_lane(self._spool, lane, REMOVED)
                 self.delivered.pop(lane, None)
                 if count:
                     _log.warning("queue %s: %s; %d events are kept as dead letters", lane, REMOVED, count)
-        for lane, subscription in subscriptions.items():
-            if lane not in self._deliverers:
-                redrive(self._spool, Selection(lane=lane, reason=REMOVED))
-                self._deliverers[lane] = self._deliverer(subscription)
-                self._deliverers[lane].start()
-
-    def _subscribe_sinks(self, keep: Collection[str]) -> None:
-        """Start and stop deliveries to dead letter sinks; dead letters of a removed sink are only kept."""
-        wanted = {one.sink_lane: one for one in self._subscriptions.values() if one.sink is not None}
-        for lane in [lane for lane, (one, _) in self._sinks.items() if wanted.get(lane) != one]:
-            self._sinks.pop(lane)[1].stop()
-        for lane in self._spool.counts():
-            if lane.startswith(dead_letters.LANE_PREFIX) and lane not in wanted and lane.split("/")[1] not in keep:
+            elif prefix == SINK:  # dead letters of a removed sink are only kept
                 drop(self._spool, Selection(lane=lane))
         for lane, one in wanted.items():
-            if lane not in self._sinks and one.sink is not None:
-                made = build_sink_deliverer(self._spool, lane, one.lane, one.sink, _build_backoff(one))
-                self._sinks[lane] = one, made
-                made.start()
+            if lane not in self._deliverers:
+                self._deliverers[lane] = one, self._build_deliverer(lane, one)
+                self._deliverers[lane][1].start()
 
     def _list_deliverers(self) -> list[Deliverer]:
         """Return a copy of the list of deliverers, which another thread may change while the caller reads it."""
-        return [*list(self._deliverers.values()), *(deliverer for _, deliverer in list(self._sinks.values()))]
+        return [deliverer for _, deliverer in list(self._deliverers.values())]
 
     def deliveries(self) -> list[LaneDelivery]:
         """Return the delivery status of each lane."""
@@ -194,14 +183,18 @@ class Broker:
         for deliverer in self._list_deliverers():
             deliverer.stop()
         self._deliverers.clear()
-        self._sinks.clear()
 
-    def _deliverer(self, subscription: Subscription) -> Deliverer:
+    def _build_deliverer(self, lane: str, subscription: Subscription) -> Deliverer:
+        """Build the deliverer of a trigger's lane or of its sink; queue again what was queued when it was removed."""
+        backoff = _build_backoff(subscription)
+        if lane == subscription.sink_lane and subscription.sink is not None:
+            return build_sink_deliverer(self._spool, lane, subscription.lane, subscription.sink, backoff)
+        redrive(self._spool, Selection(lane=lane, reason=REMOVED))
         return Deliverer(
             self._spool,
-            subscription.lane,
+            lane,
             EventSender(partial(_send, subscription), parallel=subscription.parallel, on_reply=self._route),
-            backoff=_build_backoff(subscription),
+            backoff=backoff,
             report_dead=self._build_dead_report(subscription),
             observe=self._count,
         )

@@ -25,7 +25,8 @@ from eaves.platform import TriggerSpec
 from eaves.spool import Entry, Puts, Selection, Spool
 from eaves.spool.admin import drop, list_entries
 
-LANE_PREFIX = "dead-letters/"
+SINK = "dead-letters"
+"""First part of the name of a sink's lane, before that of the app."""
 MAX_NOTES = 10_000
 """Maximum number of dead letters that wait for delivery to one sink; further ones are kept in the spool and not
 sent."""
@@ -60,7 +61,7 @@ class DeadLetterSink:
 
 def lane_of_sink(app: str, trigger: str) -> str:
     """Return the spool lane of a trigger's dead letter sink."""
-    return f"{LANE_PREFIX}{app}/{trigger}"
+    return f"{SINK}/{app}/{trigger}"
 
 
 def build_note(entry: Entry, judged: AttemptResult, address: str) -> Event:

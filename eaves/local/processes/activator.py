@@ -20,7 +20,7 @@ from eaves.errors import DeliveryError, OverloadedError, StartError
 from eaves.events import Event
 from eaves.http_client.client import HttpAnswer
 from eaves.local.processes.process import HOST, Child, Failures, ProcessHost, describe_exception, find_free_port
-from eaves.local.specs import LocalFunction
+from eaves.local.state import LocalFunction
 from eaves.problem_document import find_kind, parse_problem
 
 _log = logging.getLogger(__name__)
@@ -150,20 +150,16 @@ class Activator:
             OverloadedError: When all replicas stay busy for that time.
             DeliveryError: When the replica dies during the request.
         """
-        deadline = self._clock.monotonic() + timeout_s
-        with self._slot(deadline) as replica:
-            timeout_s = self._left(deadline)
-            return replica.client.post(replica.url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers)
+        with self._slot(timeout_s) as (replica, left_s):
+            return replica.client.post(replica.url, event, prefer_reply=True, timeout_s=left_s, more_headers=headers)
 
     def forward(self, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> HttpAnswer:
         """Send an HTTP request unchanged to a replica, starting one when there is none, and return its response.
 
         The same errors are raised as by `send`.
         """
-        deadline = self._clock.monotonic() + timeout_s
-        with self._slot(deadline) as replica:
-            timeout_s = self._left(deadline)
-            return replica.client.request("POST", replica.url, headers=headers, body=body, timeout_s=timeout_s)
+        with self._slot(timeout_s) as (replica, left_s):
+            return replica.client.request("POST", replica.url, headers=headers, body=body, timeout_s=left_s)
 
     def stop(self) -> None:
         """Stop every replica after it has answered its accepted requests."""
@@ -180,14 +176,13 @@ class Activator:
         for process in processes:
             process.stop()
 
-    def _left(self, deadline: float) -> float:
-        return max(1.0, deadline - self._clock.monotonic())
-
     @contextlib.contextmanager
-    def _slot(self, deadline: float) -> Iterator[Replica]:
+    def _slot(self, timeout_s: float) -> Iterator[tuple[Replica, float]]:
+        """Reserve a slot for one request; yield its replica and the seconds that are left, at least one."""
+        deadline = self._clock.monotonic() + timeout_s
         replica = self._acquire(deadline)
         try:
-            yield replica
+            yield replica, max(1.0, deadline - self._clock.monotonic())
         finally:
             with self._changed:
                 replica.inflight -= 1
@@ -201,20 +196,20 @@ class Activator:
         The keeper is woken only when no slot is free, because most requests find one.
         """
         with self._changed:
-            if replica := self._take_place():
+            if replica := self._reserve_slot():
                 return replica
             self._waiting += 1
             self._changed.notify_all()
             try:
                 while True:
-                    if replica := self._take_place():
+                    if replica := self._reserve_slot():
                         return replica
                     self._refuse(deadline)
                     self._clock.wait(self._freed, max(0.0, min(deadline - self._clock.monotonic(), 1.0)))
             finally:
                 self._waiting -= 1
 
-    def _take_place(self) -> Replica | None:
+    def _reserve_slot(self) -> Replica | None:
         """Reserve a slot at the least busy ready replica; None when every slot is taken. The caller holds the lock."""
         free = [replica for replica in self._replicas if replica.ready and replica.inflight < self.concurrency]
         if not free or self._stopping:
@@ -258,7 +253,7 @@ class Activator:
         """Remove dead replicas, stop idle ones, start one when needed, and check whether a starting one is ready."""
         with self._changed:
             self._reap()
-            start = self._wants_one() and self._failures.due()
+            start = self._needs_replica() and self._failures.due()
         if start:
             self._start()
         self._watch_start()
@@ -268,7 +263,7 @@ class Activator:
         """Return the keeper's longest wait, seconds; the caller holds the lock."""
         if any(not replica.ready for replica in self._replicas):
             return POLL_S
-        if self._wants_one():
+        if self._needs_replica():
             return max(POLL_S, self._failures.left_s())
         return KEEP_S if self._replicas or self._leaving else REST_S
 
@@ -277,7 +272,7 @@ class Activator:
             self._failed(f"{type(error).__name__}: {describe_exception(error)}")
         _log.error("function %s: unexpected error while its replicas were checked", self.spec.name, exc_info=error)
 
-    def _wants_one(self) -> bool:
+    def _needs_replica(self) -> bool:
         running = len(self._replicas)
         if running < self.spec.scale.min:
             return True

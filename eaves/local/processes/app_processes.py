@@ -19,9 +19,8 @@ from eaves.link.settings import RelaySettings
 from eaves.local.processes.activator import capacity_of
 from eaves.local.processes.process import HOST, Child, ProcessHost, Supervised, find_free_port
 from eaves.local.queues import read_agent
-from eaves.local.routes import FUNCTIONS, RELAYS
-from eaves.local.specs import LocalApp
-from eaves.local.state import AGENT
+from eaves.local.server import FUNCTIONS, RELAYS
+from eaves.local.state import AGENT, LocalApp
 from eaves.platform import RELAY, find_timeout_s
 
 RESTART = Backoff(retry=None, first_s=2.0, cap_s=60.0)
@@ -66,8 +65,9 @@ class AppProcesses:
         self._broker = broker
         self._token = token
         self._ask = ask
-        self._members: dict[tuple[str, str], tuple[Mapping[str, str], Supervised]] = {}
-        """Environment and process by app and kind, `agent` or `relay`."""
+        self._members: dict[tuple[str, str], Supervised] = {}
+        """Process by app and kind, `agent` or `relay`."""
+        self._environs: dict[tuple[str, str], Mapping[str, str]] = {}
         self._sources: dict[str, tuple[str, ...]] = {}
         self._ports: dict[str, int] = {}
         self._client = SinkClient()
@@ -80,23 +80,23 @@ class AppProcesses:
         self._sources = {name: tuple(source.name for source in app.sources) for name, app in apps.items()}
         wanted = {(name, RELAY): self._build_relay_environ(app) for name, app in apps.items() if app.relay.enabled}
         wanted |= {(name, AGENT): self._build_agent_environ(app) for name, app in apps.items() if app.sources}
-        for key in [key for key, (environ, _) in self._members.items() if wanted.get(key) != environ]:
+        for key in [key for key in self._members if wanted.get(key) != self._environs[key]]:
             app, kind = key
             if kind == RELAY and key not in wanted:
                 _log.warning("the relay of %s is removed; its events are kept: eaves queue --agent %s.relay", app, app)
-            self._members.pop(key)[1].stop()
-        for key, environ in wanted.items():
+            self._members.pop(key).stop()
+        self._environs = wanted
+        for key in wanted:
             if key not in self._members:
-                self._members[key] = environ, self._add(*key, environ)
-            process = self._members[key][1]
-            if not process.look():
-                process.start()
+                self._members[key] = self._add(*key)
+            if not self._members[key].check():
+                self._members[key].start()
 
     def failed(self) -> dict[str, str]:
         """Return the reason by app for each process that can't be started."""
         return {
             app: f"the {kind} of {app} {process.describe()}"
-            for (app, kind), (_, process) in list(self._members.items())
+            for (app, kind), process in list(self._members.items())
             if process.child is None and process.failures.reason
         }
 
@@ -105,7 +105,7 @@ class AppProcesses:
         queues = {AGENT: (app, self._sources.get(app, ())), RELAY: (f"{app}.{RELAY}", ())}
         found = []
         for kind, (queue, sources) in queues.items():
-            if (process := self._find(app, kind)) is None:
+            if (process := self._members.get((app, kind))) is None:
                 continue
             if process.running:
                 found.append(read_agent(queue, sources, self._state.socket_of(app, kind)))
@@ -120,7 +120,7 @@ class AppProcesses:
             UnreachableError: When the relay doesn't run.
             DeliveryError: When the relay doesn't respond.
         """
-        relay = self._find(app, RELAY)
+        relay = self._members.get((app, RELAY))
         if relay is None or not relay.running:
             state = relay.describe() if relay is not None else "not started yet"
             raise UnreachableError(f"the relay of {app} is {state}", hint=f"eaves logs {app}.{RELAY}")
@@ -129,30 +129,26 @@ class AppProcesses:
 
     def terminate_agents(self) -> None:
         """Ask all agents to finish; return immediately."""
-        for (_, kind), (_, process) in self._members.items():
+        for (_, kind), process in self._members.items():
             if kind == AGENT:
                 process.terminate()
 
     def stop(self) -> None:
         """Ask all processes to finish, and wait until they have."""
-        for _, process in self._members.values():
+        for process in self._members.values():
             process.terminate()
-        for _, process in self._members.values():
+        for process in self._members.values():
             process.stop()
         self._client.close()
 
-    def _find(self, app: str, kind: str) -> Supervised | None:
-        found = self._members.get((app, kind))
-        return None if found is None else found[1]
-
-    def _add(self, app: str, kind: str, environ: Mapping[str, str]) -> Supervised:
+    def _add(self, app: str, kind: str) -> Supervised:
         def find_hang() -> str:
             return "; ".join(self._ask(self._state.socket_of(app, kind), timeout_s=LIVENESS_TIMEOUT_S))
 
         return Supervised(
             f"the {kind} of {app}",
             f"{app}.{kind}",
-            partial(self._launch, app, kind, environ),
+            partial(self._launch, app, kind),
             restart=RESTART,
             steady_s=STEADY_S,
             find_hang=find_hang,
@@ -160,7 +156,8 @@ class AppProcesses:
             clock=self._host.clock,
         )
 
-    def _launch(self, app: str, kind: str, environ: Mapping[str, str]) -> Child:
+    def _launch(self, app: str, kind: str) -> Child:
+        environ = self._environs[app, kind]
         if kind == AGENT:
             return self._host.start("eaves.sources", environ, f"{app}.{kind}")
         self._ports[app] = find_free_port()  # another program may have taken the previous one

@@ -267,7 +267,7 @@ class Supervised:
         code = self.child.exit_code
         return "running" if code is None else f"ended with {code}"
 
-    def look(self) -> bool:
+    def check(self) -> bool:
         """Return whether the process runs; note its end, or that it has run for long enough; stop one that hangs."""
         now = self._clock.monotonic()
         ran_s = now - self._started_at

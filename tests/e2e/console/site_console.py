@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eaves.console.security.exposure import prepare_credentials
+from eaves.console.exposure import prepare_credentials
 from knative.client.kinds import POD
 from tests.container_images.packaging import need
 from tests.e2e.harness import is_pod_ready

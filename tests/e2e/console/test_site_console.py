@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from eaves.console.app import create_app
-from eaves.console.backend import ConsoleContext, ConsoleSettings
+from eaves.console.backend import ConsoleContext
+from eaves.console.exposure import ConsoleSettings
 from eaves.events import Event
 from tests.console_walk import open_every_page
 from tests.e2e.conftest import open_project

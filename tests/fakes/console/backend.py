@@ -55,7 +55,7 @@ class FakeRecords:
             SourceRecords(source=source, captured=captured.get(source), predicted=predicted.get(source))
             for source in captured.keys() | predicted.keys()
         ]
-        return sorted(found, key=lambda one: -one.newest_seq)
+        return sorted(found, key=lambda one: -(one.newest.seq if one.newest else 0))
 
 
 def _matches(wanted: RecordFilter, record: Record) -> bool:

@@ -12,7 +12,8 @@ from werkzeug.test import TestResponse
 
 from eaves.base.clock import SYSTEM, Clock
 from eaves.console.app import create_app
-from eaves.console.backend import Backend, ConsoleContext, ConsoleSettings
+from eaves.console.backend import Backend, ConsoleContext
+from eaves.console.exposure import ConsoleSettings
 
 NAVIGATION = {
     "Accept": "text/html,application/xhtml+xml,*/*;q=0.8",

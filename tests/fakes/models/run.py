@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from eaves.base.statistics import wilson
 from eaves.recipe import Recipe
 from tests.fakes.models.artifact import encode_png
 from trainer.data.splitting import HELD_OUT_FILE, HeldOutAnswer, render_lines
@@ -69,7 +70,9 @@ def write_run(
         (work / "samples.json").write_bytes(
             render_json({"samples/000.png": {"label": answers[0][0], "sha256": given[0].digest}})
         )
-        (work / "metrics.json").write_bytes(render_json({"confusion": confusion, "seconds": {"fit": 30.0}}))
+        interval = wilson(sum(row[at] for at, row in enumerate(confusion)), sum(map(sum, confusion)))
+        measured = {"confusion": confusion, "val_accuracy_interval_95": interval, "seconds": {"fit": 30.0}}
+        (work / "metrics.json").write_bytes(render_json(measured))
         epoch = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.2, "val_accuracy": 0.4}
         history = [epoch, {**epoch, "accuracy": 0.7}] if history is None else history
         (work / "history.json").write_bytes(render_json(history))

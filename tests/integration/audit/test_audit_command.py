@@ -19,7 +19,7 @@ from click.testing import CliRunner
 import eaves
 from eaves.cli import cli
 from eaves.errors import EavesError
-from eaves.local.specs import LocalApp, LocalFunction
+from eaves.local.state import LocalApp, LocalFunction
 from eaves.options import print_error
 from eaves.platform import RelaySpec, default_trigger
 from eaves.spool import Spool

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.disk
 
 OPEN = """
 from pathlib import Path
-from eaves.console.security.logins import KEY_FILE, load_signing_key
+from eaves.console.logins import KEY_FILE, load_signing_key
 assert len(load_signing_key(Path("."))) == 32
 assert not Path(KEY_FILE).exists()
 """

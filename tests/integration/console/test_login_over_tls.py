@@ -9,12 +9,13 @@ import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from eaves.console.app import ConsoleServer, create_app
 from eaves.console.backend import ConsoleContext
-from eaves.console.security.exposure import SecuritySettings, prepare_credentials
+from eaves.console.exposure import ConsoleSettings, prepare_credentials
 from eaves.errors import ConfigError
 from tests.fakes.console.backend import FakeBackend
 from tests.https_browser import HttpsBrowser
@@ -33,11 +34,11 @@ def serve(folder: Path) -> Iterator[Callable[..., HttpsBrowser]]:
     """Start a console that needs TLS and a password."""
     running: list[ConsoleServer] = []
 
-    def start(**settings: float) -> HttpsBrowser:
+    def start(**settings: Any) -> HttpsBrowser:
         prepare_credentials(folder, host="127.0.0.1")
         # 127.0.0.1 is loopback; the settings are those of a machine that others can reach.
-        security = SecuritySettings(host="0.0.0.0", credentials=folder, state=folder, **settings)
-        context = ConsoleContext(backend=FakeBackend(), security=security)
+        security = ConsoleSettings(host="0.0.0.0", credentials=folder, state=folder, **settings)
+        context = ConsoleContext(backend=FakeBackend(), settings=security)
         running.append(ConsoleServer(create_app(context), host="127.0.0.1", tls=security.build_tls()))
         return HttpsBrowser(running[-1].port, folder / "tls.crt")
 

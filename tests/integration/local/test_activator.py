@@ -11,8 +11,7 @@ import pytest
 from eaves.errors import StartError
 from eaves.local.processes.activator import LEAVE_S, RESTART, Activator
 from eaves.local.processes.process import ProcessHost
-from eaves.local.specs import LocalFunction
-from eaves.local.state import StateDirectory
+from eaves.local.state import LocalFunction, StateDirectory
 from eaves.platform import ScaleSettings
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher

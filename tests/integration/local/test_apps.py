@@ -12,10 +12,8 @@ from eaves.errors import PlatformError
 from eaves.events import Event
 from eaves.local.apps import Apps
 from eaves.local.broker import Subscription
-from eaves.local.processes.activator import Activator
 from eaves.local.processes.process import ProcessHost
-from eaves.local.specs import LocalApp, LocalFunction
-from eaves.local.state import StateDirectory
+from eaves.local.state import LocalApp, LocalFunction, StateDirectory
 from eaves.platform import default_trigger
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher
@@ -37,10 +35,7 @@ class Parts:
     def __init__(self, state: StateDirectory, clock: ManualClock) -> None:
         self.error: Exception | None = None
         self.subscriptions: Mapping[str, Subscription] = {}
-        self._host = ProcessHost(state=state, inherit={}, clock=clock, launch=FakeLauncher())
-
-    def activate(self, spec: LocalFunction) -> Activator:
-        return Activator(spec, self._host)
+        self.host = ProcessHost(state=state, inherit={}, clock=clock, launch=FakeLauncher())
 
     def send_to_relay(self, app: str, event: Event) -> SinkResponse:
         return SinkResponse(status=202)
@@ -70,9 +65,7 @@ def parts(state: StateDirectory, clock: ManualClock) -> Parts:
 
 @pytest.fixture
 def apps(state: StateDirectory, clock: ManualClock, parts: Parts) -> Iterator[Apps]:
-    made = Apps(
-        state, subscribe=parts.subscribe, activate=parts.activate, send_to_relay=parts.send_to_relay, clock=clock
-    )
+    made = Apps(parts.host, subscribe=parts.subscribe, send_to_relay=parts.send_to_relay)
     yield made
     made.stop()
 
@@ -90,7 +83,7 @@ def test_triggers_that_can_not_be_made_are_tried_again_and_no_event_passes_them_
         apps.require_routes()
     parts.error = None
     apps.reconcile()
-    assert apps.failed() == {}
+    assert apps.unreadable == {}
     assert {one.app for one in parts.subscriptions.values()} == {"a", "b"}
     apps.require_routes()
 

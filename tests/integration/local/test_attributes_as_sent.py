@@ -22,7 +22,7 @@ from zlib import crc32
 import pytest
 
 from eaves.artifact import open_artifact
-from eaves.local.specs import LocalApp, LocalFunction
+from eaves.local.state import LocalApp, LocalFunction
 from eaves.platform import TriggerSpec
 from tests.contract.harness import QUICK, open_local_harness
 from tests.fakes.models.graph import write_graph_artifact

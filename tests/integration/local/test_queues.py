@@ -102,6 +102,8 @@ def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarn
     assert "digits.inbox" in run(harness, "status").stdout
     (waiting,) = wait_until(lambda: listed(harness, "--agent", "digits"), 60, what="the image, which no function takes")
     assert (waiting["state"], waiting["subject"]) == ("queued", "a.png")
+    assert [(one["agent"], one["seq"]) for one in listed(harness)] == [("digits", waiting["seq"])]
+    assert "QUEUE OF" in run(harness, "queue").stdout
     run(harness, "queue", "purge", "sink", "--yes", "--agent", "digits")
     wait_until(lambda: listed(harness, "--agent", "digits") == [], 60, what="an empty queue")
     assert "captured a.png" in run(harness, "logs", "digits.inbox").stdout

@@ -16,8 +16,7 @@ from eaves.cli.live import StopSignals
 from eaves.errors import StartError
 from eaves.local.client import LocalPlatform
 from eaves.local.settings import LocalSettings
-from eaves.local.specs import LocalApp, LocalFunction
-from eaves.local.state import StateDirectory
+from eaves.local.state import LocalApp, LocalFunction, StateDirectory
 from eaves.local.supervisor import Supervisor
 from eaves.platform import SourceSpec, default_trigger
 from tests.fakes.processes import FakeLauncher

@@ -14,15 +14,14 @@ import pytest
 
 from eaves.events import Event
 from eaves.http_client.client import HttpAnswer
-from eaves.local.routes import PlatformRoutes
-from eaves.local.server import TcpPort, WebServer
+from eaves.local.server import PlatformRoutes, WebServer, bind_port
 from eaves.local.supervisor import Supervisor
 from tests.syscalls import needs_strace, trace
 
 BIND = """
 import sys, pathlib
 from eaves.local.server import WebServer
-server = WebServer(print, pathlib.Path(sys.argv[1]))
+server = WebServer(print, path=pathlib.Path(sys.argv[1]))
 server.stop()
 """
 
@@ -40,8 +39,8 @@ def test_a_socket_is_its_owners_before_anybody_can_connect_and_the_umask_is_left
 @pytest.fixture
 def broker_port() -> Iterator[int]:
     """A port of the platform's web application, behind which nothing is."""
-    server = WebServer(PlatformRoutes(cast(Supervisor, Nothing())), port := TcpPort(0))
-    yield port.port
+    server = WebServer(PlatformRoutes(cast(Supervisor, Nothing())), listening=bind_port("127.0.0.1", 0))
+    yield server.port
     server.stop()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eaves.events import IMAGE_CLASSIFIED, Event, encode_binary
-from eaves.local.specs import LocalApp, LocalFunction
+from eaves.local.state import LocalApp, LocalFunction
 from eaves.platform import MqttSection, TriggerSpec
 from tests.contract.harness import LocalHarness, open_local_harness, status_of
 from tests.processes.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto

@@ -18,7 +18,7 @@ import pytest
 from eaves.admin.report import LinkReport
 from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event, decode, encode_binary
-from eaves.local.specs import LocalApp, LocalFunction
+from eaves.local.state import LocalApp, LocalFunction
 from eaves.platform import RelaySpec, SourceSpec, TriggerSpec, default_trigger
 from tests.contract.harness import LocalHarness, open_local_harness
 from tests.processes.receiving import TOKEN, ReceiverProcess, Served, receiving, write_site

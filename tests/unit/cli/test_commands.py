@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from eaves.admin.report import to_json
 from eaves.cli import COMMANDS, GROUPS, MODULES, cli, commands
-from eaves.cli.commands.send import describe_refusal, list_images
+from eaves.cli.commands.events import describe_refusal, list_images
 from eaves.cli.project import Project, load_workspace, read_yaml
 from eaves.config import iter_leaves
 from eaves.delivery import SinkResponse
@@ -266,7 +266,7 @@ def test_send_prints_the_predictions_before_an_error(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n")
     state = tmp_path / ".eaves"
     state.mkdir()
-    server = WebServer(serve, state / "control.sock")
+    server = WebServer(serve, path=state / "control.sock")
     try:
         result = eaves("send", tmp_path, "--state", state, "--timeout", "1", "-o", "json")
     finally:

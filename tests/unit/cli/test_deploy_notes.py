@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.cli.deploy_notes import forget_sites, load_note, note_agreement, note_deploy
+from eaves.cli.container_image import forget_sites, load_note, note_agreement, note_deploy
 from eaves.cli.project import Workspace, load_workspace
 from eaves.errors import StorageError
 from knative.inventory import DeploymentRecord, FunctionImage, WorkspaceMemory

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from eaves.cli.latest import LATEST, newest, update_latest
+from eaves.cli.project import LATEST, newest, update_latest
 
 
 def finish(folder: Path, name: str, *, at: int, marker: str = "run.json") -> Path:
@@ -15,16 +15,6 @@ def finish(folder: Path, name: str, *, at: int, marker: str = "run.json") -> Pat
     (made / marker).touch()
     os.utime(made / marker, (at, at))
     return made
-
-
-def test_the_link_points_to_what_was_finished_last(tmp_path: Path) -> None:
-    finish(tmp_path, "b", at=10)
-    update_latest(tmp_path, "run.json")
-    assert (tmp_path / LATEST).readlink() == Path("b"), "relative, so that the project can be moved"
-    finish(tmp_path, "a", at=20)
-    update_latest(tmp_path, "run.json")
-    assert (tmp_path / LATEST).readlink() == Path("a")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", LATEST]
 
 
 def test_neither_the_link_nor_an_unfinished_run_is_the_newest(tmp_path: Path) -> None:

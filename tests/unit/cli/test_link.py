@@ -24,7 +24,6 @@ DRAINING = replace(
 @pytest.mark.parametrize(
     ("link", "sentence"),
     [
-        (UP, "link up for 2 h; nothing waits"),
         (DRAINING, "link up for 2 h; 4,210 events (3.2 MB) wait, oldest 11 min, drained in 2 min"),
         (
             LinkReport(to=TO, state="refused", since_age_s=180.0, reason="set site: mill", backlog_events=1),

@@ -20,13 +20,13 @@ from eaves.cli.output import (
     Columns,
     Kind,
     describe_bytes,
-    describe_count,
     describe_duration,
     output_option,
     print_rows,
     render_table,
     shorten_id,
 )
+from eaves.console.words import count_noun
 
 WIDTH = 80
 HOSTILE = "\x1b[31mred\x07 \u202ehidden\u202c 花の写真がここにあります end"
@@ -79,7 +79,7 @@ def show(rows: list[dict[str, Any]], columns: Columns, *words: str, **env: str) 
 
 def test_tables_of_every_command_are_found() -> None:
     names = {name.rpartition(".")[0] for name in TABLES}
-    assert names >= {"status", "events", "queue", "send", "receiver", "doctor", "inspect", "site", "rollout"}
+    assert names >= {"status", "events", "queue", "evaluate", "receiver", "inspect", "site", "rollout"}
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -108,7 +108,7 @@ def test_a_table_fits_80_columns_and_breaks_no_word(name: str) -> None:
 def test_a_usual_path_is_whole_at_80_columns() -> None:
     path = "photos/sunflowers/10503217854_e66a804309.jpg"
     rows = [{"image": path, "label": "sunflowers", "score": 0.93, "confidence": "high", "latency_ms": 12.3, "id": ID}]
-    assert path in show(rows, TABLES["send.COLUMNS"], COLUMNS="80").stdout
+    assert path in show(rows, TABLES["events.PREDICTION_COLUMNS"], COLUMNS="80").stdout
 
 
 def test_columns_are_left_out_in_their_order_and_named() -> None:
@@ -163,7 +163,7 @@ def test_durations_sizes_and_counts_have_units() -> None:
         "4.2 ms", "10 ms", "643 ms", "1.0 s", "1.3 s", "1 min", "2 min", "1 h",
     ]  # fmt: skip
     assert [describe_bytes(value) for value in (0, 999, 20_480, 1.2e9)] == ["0 B", "999 B", "20.5 kB", "1.2 GB"]
-    counts = [describe_count(1, "entry"), describe_count(2, "entry"), describe_count(3, "class")]
+    counts = [count_noun(1, "entry"), count_noun(2, "entry"), count_noun(3, "class")]
     assert counts == ["1 entry", "2 entries", "3 classes"]
     ids = ["0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0", "sha256:" + "ab" * 32, "deadbeef"]
     assert [shorten_id(one) for one in ids] == ["0f1e2d3c", "sha256:abababab", "deadbeef"]

@@ -11,7 +11,7 @@ import pytest
 from eaves.admin.client import SocketQueue
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.server import AdminServer, answer_queue
-from eaves.console.model.event import NO_LINE, NOT_KNOWN, find_forwarding
+from eaves.console.pages.events import NO_LINE, NOT_KNOWN, find_forwarding
 from eaves.ingress import Response
 from eaves.spool import LedgerLimits, Spool
 from tests.fakes.clock import START, ManualClock

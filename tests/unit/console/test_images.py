@@ -10,10 +10,10 @@ from flask.testing import FlaskClient
 
 from eaves.console.app import create_app
 from eaves.console.backend import ConsoleContext
-from eaves.console.model.prediction import build_picture_key
-from eaves.console.security.guard import FILE_POLICY
+from eaves.console.guard import FILE_POLICY
+from eaves.console.pages.event_row import build_picture_key
+from eaves.console.pages.images import build_image_url, build_thumbnail_url
 from eaves.console.thumbnails import digest_of
-from eaves.console.views.images import build_image_url, build_thumbnail_url
 from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.material import Flow, build_flow
 

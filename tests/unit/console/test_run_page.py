@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from eaves.console.catalog import PHOTOS, build_pairs, select_mistakes
+from eaves.console.catalog import PHOTOS, select_mistakes
 from trainer.data.splitting import HeldOutAnswer
 
 LABELS = ("daisy", "rose", "tulip")
-CONFUSION = ((8, 2, 0), (1, 3, 1), (0, 0, 0))
-
-
-def test_pairs_are_the_confused_classes_the_most_frequent_first() -> None:
-    assert [(cell.truth, cell.predicted, cell.count) for cell in build_pairs(LABELS, CONFUSION)] == [
-        (0, 1, 2),
-        (1, 0, 1),
-        (1, 2, 1),
-    ]
 
 
 def build_answers(count: int) -> dict[str, HeldOutAnswer]:

@@ -6,7 +6,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from eaves.console.app import create_app
-from eaves.console.backend import ConsoleContext, ConsoleSettings
+from eaves.console.backend import ConsoleContext
+from eaves.console.exposure import ConsoleSettings
 from eaves.platform import FunctionStatus
 from tests.fakes.clock import START, FrozenClock
 from tests.fakes.console.backend import FakeBackend

@@ -13,8 +13,8 @@ from werkzeug.test import TestResponse
 
 from eaves.console.app import create_app
 from eaves.console.backend import ConsoleContext
-from eaves.console.security.guard import UPLOAD_BYTES
-from eaves.console.views.try_it import PARALLEL
+from eaves.console.guard import UPLOAD_BYTES
+from eaves.console.pages.try_it import PARALLEL
 from eaves.delivery import SinkResponse
 from eaves.errors import NotRunningError
 from eaves.events import IMAGE_CLASSIFIED, Event

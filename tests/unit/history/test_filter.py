@@ -14,12 +14,9 @@ from tests.fakes.console.material import build_flow, captured_event, classified_
 HOSTILE = "'; DROP TABLE records; -- \"<script>\\u0041\n\t%_\\"
 
 FILTERS: dict[str, tuple[RecordFilter, int]] = {
-    "a label": (RecordFilter(label="rose"), 6),
     "a label that is the start of another": (RecordFilter(label="ros"), 0),
     "a hostile label": (RecordFilter(label=HOSTILE), 1),
-    "low confidence": (RecordFilter(confidence="low"), 4),
     "a source": (RecordFilter(source="camera-1"), 30),
-    "a function": (RecordFilter(source="flowers"), 32),
     "the end of a name": (RecordFilter(source="era-1"), 0),
     "since": (RecordFilter(since=START + 20), 46),
     "until": (RecordFilter(until=START + 20), 21),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import ConfigError
-from eaves.local.access_token import AccessToken
+from eaves.local.server import AccessToken
 
 
 def test_a_token_is_made_for_its_owner_only_and_kept(tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ import pytest
 
 from eaves.local.processes.app_processes import LIVENESS_S, STEADY_S, AppProcesses
 from eaves.local.processes.process import ProcessHost
-from eaves.local.specs import LocalApp, LocalFunction
-from eaves.local.state import StateDirectory
+from eaves.local.state import LocalApp, LocalFunction, StateDirectory
 from eaves.platform import SourceSpec
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher

@@ -14,7 +14,7 @@ from eaves.errors import UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.history import FileHistory
 from eaves.local.broker import Broker, Send, Subscription, build_relay_trigger, lane_of
-from eaves.local.specs import LocalApp, LocalFunction
+from eaves.local.state import LocalApp, LocalFunction
 from eaves.platform import RELAY, DeliverySettings, RelaySpec, SourceSpec, TriggerSpec, default_trigger
 from eaves.platform.app import BROKER, FUNCTION
 from eaves.spool import Spool, SpoolLimits

@@ -14,8 +14,7 @@ from eaves.events import Event
 from eaves.link.settings import RelaySettings
 from eaves.local.processes.app_processes import AppProcesses
 from eaves.local.processes.process import ProcessHost
-from eaves.local.specs import LocalApp, LocalFunction
-from eaves.local.state import StateDirectory
+from eaves.local.state import LocalApp, LocalFunction, StateDirectory
 from eaves.platform import RelaySpec, SourceSpec
 from eaves.platform.app import BROKER, FUNCTION
 from eaves.sources.settings import AgentSettings

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.local.specs import LocalApp, LocalFunction
-from eaves.local.state import StateDirectory
+from eaves.local.state import LocalApp, LocalFunction, StateDirectory
 
 
 def app(name: str, version: str = "1") -> LocalApp:

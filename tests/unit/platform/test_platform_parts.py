@@ -9,7 +9,7 @@ import yaml
 from eaves.cli.app import build_site_app
 from eaves.cli.project import Workspace, load_workspace
 from eaves.local.client import LocalPlatform
-from eaves.local.specs import LocalApp
+from eaves.local.state import LocalApp
 from eaves.platform import Platform
 from knative.inventory import FunctionImage
 from knative.platform import KnativePlatform

@@ -11,7 +11,7 @@ import yaml
 from eaves.cli.app import build_site_app, resolve_relay, warn_of_attributes
 from eaves.cli.project import load_workspace
 from eaves.errors import ConfigError
-from eaves.local.specs import LocalApp, LocalFunction, parse_app
+from eaves.local.state import LocalApp, LocalFunction, parse_app
 from eaves.platform import RelaySpec
 from knative.inventory import FunctionImage
 from knative.settings import SiteSettings

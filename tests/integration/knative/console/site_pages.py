@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 
 from eaves.console.app import create_app
-from eaves.console.backend import ConsoleContext, ConsoleSettings
+from eaves.console.backend import ConsoleContext
+from eaves.console.exposure import ConsoleSettings
 from eaves.delivery import SinkResponse
 from eaves.platform import FunctionStatus
 from tests.console_walk import open_every_page

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from eaves.cli.commands.console import render as command
+from eaves.cli.commands.receiver import render_console as command
 from eaves.errors import DeniedError
 from knative.client.cluster import Cluster
 from knative.platform import KnativePlatform

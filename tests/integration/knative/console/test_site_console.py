@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from eaves.console.app import ConsoleServer
-from eaves.console.security.exposure import prepare_credentials
+from eaves.console.exposure import prepare_credentials
 from eaves.delivery import SinkClient
 from eaves.errors import ConfigError
 from eaves.events import Event, encode_binary

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from eaves.console.model.event import find_forwarding
+from eaves.console.pages.events import find_forwarding
 from eaves.errors import NotFoundError, NotRunningError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.history import RecordFilter
-from eaves.local.console.backend import BROKER, LocalBackend
-from eaves.local.specs import LocalApp
-from eaves.local.state import StateDirectory
+from eaves.local.console import BROKER, LocalBackend
+from eaves.local.state import LocalApp, StateDirectory
 from eaves.spool import LedgerLimits, Spool
 from tests.contract.harness import LocalHarness
 from tests.integration.local.apps import digits_app

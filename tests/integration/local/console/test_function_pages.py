@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from eaves.events import IMAGE_CAPTURED, Event
-from eaves.local.console.backend import LocalBackend
+from eaves.local.console import LocalBackend
 from eaves.local.state import StateDirectory
 from tests.contract.harness import LocalHarness
 from tests.fakes.console.browser import Browser, open_console, text_of

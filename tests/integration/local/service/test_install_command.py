@@ -15,9 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from eaves.cli.service import find_owner
 from eaves.local.client import LocalPlatform
-from eaves.local.service import BOOTED
+from eaves.local.service import BOOTED, find_owner
 from tests.disks import DISK
 from tests.integration.local.service.systemd import read_unit, require_systemd, unprivileged, verify
 from tests.ports import find_port

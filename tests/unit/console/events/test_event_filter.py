@@ -6,8 +6,8 @@ from datetime import datetime
 
 import pytest
 
-from eaves.console.model.prediction import ANSWERED
-from eaves.console.views.events import build_record_filter, parse_filter, parse_seq
+from eaves.console.pages.event_row import ANSWERED
+from eaves.console.pages.events import build_record_filter, parse_filter
 
 
 def test_a_filter_survives_its_address() -> None:
@@ -29,8 +29,3 @@ def test_times_are_of_this_machine_and_include_the_last_minute() -> None:
     assert records.until is not None
     assert records.until - records.since == pytest.approx(2 * 60 + 59.999, abs=0.01)
     assert records.types == ANSWERED
-
-
-@pytest.mark.parametrize("text", [None, "", "-1", "1.5", "²", "9" * 19])
-def test_a_number_of_a_record_is_checked(text: str | None) -> None:
-    assert parse_seq(text) is None

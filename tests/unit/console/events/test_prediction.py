@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from eaves.console.model.prediction import parse_prediction
 from eaves.history import Record
+from eaves.history.record import parse_prediction
 from tests.fakes.console.material import TIMINGS_MS, captured_event, classified_event, record_of
 
 
@@ -25,6 +25,11 @@ def test_a_prediction_is_read_whole() -> None:
     assert (found.model, found.version) == ("flowers", "3")
     assert found.timings_ms == TIMINGS_MS
     assert found.total_ms == pytest.approx(sum(TIMINGS_MS.values()))
+
+
+def test_the_label_of_the_event_counts_before_that_of_its_data() -> None:
+    found = parse_prediction(replace(record(), extensions={"label": "daisy"}))
+    assert (found.label, found.ranked[0].label) == ("daisy", "rose")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from eaves.admin import LaneReport, QueueReport
-from eaves.console.model.dead_letters import (
+from eaves.console.pages.dead_letters import (
     MAX_TEXT,
     RETRY_LATER,
     SAME_AGAIN,

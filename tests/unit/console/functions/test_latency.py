@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from eaves.console.model.functions import IN_FUNCTION, STAGES, TOTAL, Latency, build_latency, read_latency
+from eaves.console.pages.functions import IN_FUNCTION, STAGES, TOTAL, Latency, build_latency, read_latency
 from tests.fakes.clock import START
 from tests.fakes.console.backend import FakeRecords
 from tests.fakes.console.material import TIMINGS_MS, build_flow, captured_event, classified_event, record_of

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from eaves.admin.report import LaneReport, LinkReport, QueueReport, SourceReport
-from eaves.console.model.overview import MAX_TILES, Overview, build_overview, list_links
-from eaves.console.model.prediction import EventRow
+from eaves.console.pages.event_row import EventRow
+from eaves.console.pages.overview import MAX_TILES, Overview, build_overview, list_links
 from eaves.platform import FunctionStatus
 from tests.fakes.clock import START
 

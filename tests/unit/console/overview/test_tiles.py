@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 
 from eaves.admin.report import QueueReport, SourceReport
-from eaves.console.model.prediction import EventRow
-from eaves.console.model.tiles import SourceTile, build_tile, find_rhythm
+from eaves.console.pages.event_row import EventRow
+from eaves.console.pages.tiles import SourceTile, build_tile, find_rhythm
 from eaves.history import Record
 from eaves.platform import FunctionStatus
 from tests.fakes.clock import START
 from tests.fakes.console.material import captured_event, record_of
 
 FUNCTION = FunctionStatus(name="flowers", state="ready", replicas=1, site="mill")
-IMAGE = EventRow(seq=9, at=START - 30, title="rose", is_label=True, score=0.9)
+IMAGE = EventRow(seq=9, at=START - 30, title="rose")
 REFUSED = "the camera can't be reached: connection refused"
 
 

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 
 from eaves.console.backend import ConsoleContext
-from eaves.console.security.exposure import SecuritySettings
+from eaves.console.exposure import ConsoleSettings
 from eaves.platform import FunctionStatus
 from tests.fakes.clock import ManualClock
 from tests.fakes.console.backend import FakeBackend
@@ -31,7 +31,7 @@ def local(clock: ManualClock) -> ConsoleContext:
 @pytest.fixture
 def guarded(local: ConsoleContext, tmp_path: Path) -> ConsoleContext:
     (tmp_path / "password").write_text(f"{PASSWORD}\n")
-    return replace(local, security=SecuritySettings(host="0.0.0.0", credentials=tmp_path, state=tmp_path))
+    return replace(local, settings=ConsoleSettings(host="0.0.0.0", credentials=tmp_path, state=tmp_path))
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from eaves.console.app import create_app
-from eaves.console.backend import ConsoleContext, ConsoleSettings
-from eaves.console.security.exposure import SecuritySettings
-from eaves.console.security.guard import CHANGES_NOTHING
+from eaves.console.backend import ConsoleContext
+from eaves.console.exposure import ConsoleSettings
+from eaves.console.guard import CHANGES_NOTHING
 from tests.fakes.console.browser import Browser
 from tests.unit.console.security.sample_app import SVG, build_app
 
@@ -51,7 +51,7 @@ def test_a_page_of_another_site_changes_nothing_even_with_a_token(local: Console
 def test_a_page_that_stays_open_works_after_the_process_has_started_again(
     local: ConsoleContext, tmp_path: Path
 ) -> None:
-    context = replace(local, security=SecuritySettings(state=tmp_path))
+    context = replace(local, settings=ConsoleSettings(state=tmp_path))
     token = Browser(build_app(context)).token()
     assert Browser(build_app(context)).submit("/change", token=token).status_code == 200
 

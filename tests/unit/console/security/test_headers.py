@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.console.security.guard import find_foreign_caller
+from eaves.console.guard import find_foreign_caller
 
 OWN = {"Host": "localhost:8481"}
 LINK = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eaves.console.security.logins import ATTEMPTS, REFILL_S, LoginLimit
+from eaves.console.logins import ATTEMPTS, REFILL_S, LoginLimit
 from tests.fakes.clock import ManualClock
 
 

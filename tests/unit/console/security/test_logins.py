@@ -11,7 +11,7 @@ from flask import Flask
 
 from eaves.console.app import create_app
 from eaves.console.backend import ConsoleContext
-from eaves.console.security.exposure import SecuritySettings
+from eaves.console.exposure import ConsoleSettings
 from eaves.errors import ConfigError
 from tests.fakes.clock import ManualClock
 from tests.fakes.console.browser import Browser
@@ -20,7 +20,7 @@ from tests.unit.console.security.sample_app import HTTPS, PASSWORD, build_app
 
 def test_off_loopback_a_console_without_a_password_does_not_start(local: ConsoleContext) -> None:
     with pytest.raises(ConfigError, match="open to other machines") as found:
-        create_app(replace(local, security=SecuritySettings(host="0.0.0.0")))
+        create_app(replace(local, settings=ConsoleSettings(host="0.0.0.0")))
     assert found.value.hint == (
         "eaves up --console-host 0.0.0.0 --console-credentials console   # missing files are created"
     )
@@ -44,7 +44,7 @@ def test_the_cookie_is_bound_to_this_host_and_no_script_reads_it(browser: Browse
 
 
 def test_a_password_on_loopback_needs_no_tls(guarded: ConsoleContext) -> None:
-    context = replace(guarded, security=replace(guarded.security, host="127.0.0.1"))
+    context = replace(guarded, settings=replace(guarded.settings, host="127.0.0.1"))
     browser = Browser(build_app(context))
     cookie = browser.log_in(PASSWORD).headers["Set-Cookie"]
     assert cookie.startswith("eaves-")
@@ -102,8 +102,8 @@ def test_guesses_of_others_never_keep_out_a_browser_that_logged_in_before(
     browser.submit("/logout")
     while browser.log_in("a guess").status_code != 429:
         pass  # a known browser's guesses are bounded too
-    assert guarded.security.credentials is not None
-    (guarded.security.credentials / "password").write_text("another password")
+    assert guarded.settings.credentials is not None
+    (guarded.settings.credentials / "password").write_text("another password")
     assert browser.log_in("another password").status_code == 429, "with a new password it is a stranger"
 
 
@@ -141,7 +141,7 @@ def test_a_logout_ends_the_session_and_every_copy_of_its_cookie(guarded: Console
 
 def test_a_changed_password_ends_every_session(browser: Browser, guarded: ConsoleContext) -> None:
     browser.log_in(PASSWORD)
-    folder = guarded.security.credentials
+    folder = guarded.settings.credentials
     assert folder is not None
     (folder / "password").write_text("another password")
     assert browser.open("/").status_code == 303

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.console.security.logins import (
+from eaves.console.logins import (
     KEY_FILE,
     LOGOUTS_FILE,
     MAX_CHARACTERS,
@@ -82,12 +82,6 @@ def test_the_key_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
     (tmp_path / KEY_FILE).chmod(0o644)
     assert load_signing_key(tmp_path) != first, "others could read it"
     assert stat.S_IMODE((tmp_path / KEY_FILE).stat().st_mode) == 0o600
-
-
-def test_a_damaged_key_is_replaced(tmp_path: Path) -> None:
-    (tmp_path / KEY_FILE).write_bytes(b"x" * 33)
-    (tmp_path / KEY_FILE).chmod(0o600)
-    assert (tmp_path / KEY_FILE).read_bytes() != load_signing_key(tmp_path) == (tmp_path / KEY_FILE).read_bytes()[:32]
 
 
 def test_logouts_survive_the_process_and_forget_what_expired_anyway(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eaves.console.views.try_it import describe_answer
+from eaves.console.pages.try_it import describe_answer
 from eaves.delivery import SinkResponse
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.problem_document import build_problem
@@ -47,8 +47,6 @@ def test_an_answer_of_low_confidence_says_so(confidence: str, title: str) -> Non
     "document",
     [
         None,
-        {"predictions": 7},
-        {"predictions": [None, {}, {"label": "a"}, {"score": 1}, {"label": "a", "score": "x"}]},
         {"predictions": [{"label": ["a"], "score": 1e999}], "timings_ms": ["a"]},
         {
             "predictions": [{"label": "a\u202e\n\x00", "score": -5}] * 10_000,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.console.views.try_it import build_photo_event, clean_name
+from eaves.console.pages.try_it import build_photo_event, clean_name
 from eaves.events import decode, encode_binary
 from tests.fakes.models.artifact import encode_png
 

@@ -11,11 +11,10 @@ import pytest
 from converters.int8.evidence import assess_candidate, shown_above
 from converters.settings import ConvertSettings
 from eaves.base.statistics import paired_p_value
-from trainer.grouped_statistics import JudgedImages
+from trainer.grouped_statistics import CONFIDENCE, JudgedImages
 
 ALLOWED = ConvertSettings(max_accuracy_drop=3, min_agreement=0.95)
 CLASS_DROP = 2 * 0.03
-from trainer.grouped_statistics import CONFIDENCE
 
 DISCORDANCES = (0.02, 0.04, 0.08)
 """Shares of the images that exactly one of the two graphs names right."""

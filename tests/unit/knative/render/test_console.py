@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from click.testing import CliRunner, Result
 
-from eaves.cli.commands.console import render as command
+from eaves.cli.commands.receiver import render_console as command
 from eaves.config import build, env_layer, iter_leaves
 from knative.resources.rendering import to_yaml
 from knative.resources.standalone_servers import SiteConsoleSettings

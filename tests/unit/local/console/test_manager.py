@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from eaves.base.backoff import Backoff
-from eaves.local.console.manager import ConsoleManager
+from eaves.local.console_manager import ConsoleManager
 from eaves.local.processes.process import ProcessHost
 from eaves.local.settings import LocalSettings
 from eaves.local.state import StateDirectory

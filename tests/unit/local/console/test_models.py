@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from eaves.local.console.backend import ARTIFACT, MARKERS, RUN, list_models
-from eaves.local.specs import LocalApp, LocalFunction
-from eaves.local.state import StateDirectory
+from eaves.local.console import ARTIFACT, MARKERS, RUN, list_models
+from eaves.local.state import LocalApp, LocalFunction, StateDirectory
 
 
 @pytest.fixture

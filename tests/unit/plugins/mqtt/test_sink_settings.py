@@ -10,7 +10,7 @@ import pytest
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
-from eaves.local.specs import LocalApp, LocalFunction, parse_app
+from eaves.local.state import LocalApp, LocalFunction, parse_app
 from eaves.platform import TriggerSpec
 
 T = TypeVar("T")

@@ -15,13 +15,14 @@ from typing import Any
 from flask import Blueprint, render_template, request
 
 from eaves.console.backend import Backend, ConsoleContext
-from eaves.console.model.prediction import STAGES, Scored, parse_answer
-from eaves.console.model.words import clean_text, describe_ms, describe_share
-from eaves.console.security.guard import UPLOAD_BYTES
+from eaves.console.guard import UPLOAD_BYTES
+from eaves.console.pages.event_row import STAGES
+from eaves.console.words import clean_text, describe_ms, describe_share
 from eaves.delivery import SinkResponse
 from eaves.delivery.response_rules import describe_response
 from eaves.errors import EavesError
 from eaves.events import IMAGE_CAPTURED, Event, event_id, source_uri
+from eaves.history.record import Scored, parse_answer
 from eaves.media_type import UNKNOWN, sniff
 from eaves.platform import FunctionStatus
 from eaves.problem_document import parse_problem

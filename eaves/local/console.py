@@ -1,26 +1,40 @@
-"""The local platform as the console sees it."""
+"""The console's process, which `eaves up` starts when somebody looks, and the local platform as its pages see it.
+
+It is `python -P -m eaves.local.console LISTENER STATE PROJECT SETTINGS`: the number of the listening socket, which it
+inherits, the platform's state directory, the directory in which `eaves up` was started, and its settings as JSON.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
+import os
+import signal
 import socket
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
+from eaves import logs
 from eaves.admin import Queue
 from eaves.base.clock import SYSTEM, Clock
-from eaves.console.backend import ModelLocation, ReusedAnswer
+from eaves.config import SettingsLayer, build
+from eaves.console.app import ConsoleServer, create_app
+from eaves.console.backend import CachedAnswer, ConsoleContext, ModelLocation
+from eaves.console.exposure import ConsoleSettings
 from eaves.console.thumbnails import MAX_BYTES, Gallery
 from eaves.errors import NotFoundError, NotRunningError
 from eaves.history import HistoryReader
 from eaves.local.client import LocalPlatform
-from eaves.local.queues import open_local_queue
-from eaves.local.specs import LocalApp
-from eaves.local.state import StateDirectory
-from eaves.platform import RELAY, FunctionStatus
+from eaves.local.queues import list_queues, open_local_queue
+from eaves.local.settings import LocalSettings
+from eaves.local.state import LocalApp, StateDirectory
+from eaves.options import report_errors
+from eaves.platform import FunctionStatus
+from eaves.resource_limits import return_freed_memory
 
 STATUS_S = 1.0
 """Time for which a status is used again, seconds: it asks every agent, and many open pages need it."""
@@ -53,7 +67,7 @@ class LocalBackend(LocalPlatform):
         self.records = HistoryReader(state.history)
         self.images = Gallery(state.thumbnails, self._fetch_image, max_bytes=thumbnails_max_bytes, clock=clock)
         self._project = project
-        self._reused = ReusedAnswer(super().status, STATUS_S, clock)
+        self._reused = CachedAnswer(super().status, STATUS_S, clock)
 
     def status(self) -> list[FunctionStatus]:
         """Return the status of every function; all are `stopped` when no supervisor runs.
@@ -65,11 +79,7 @@ class LocalBackend(LocalPlatform):
 
     def queue_names(self) -> Sequence[str]:
         """Return the names of the broker's queue, and of those of each app's agent and relay that has one."""
-        names = [BROKER]
-        for app in self._state.names():
-            names += [app] if self._state.spool_of(app).is_file() else []
-            names += [f"{app}.{RELAY}"] if self._state.spool_of(app, RELAY).is_file() else []
-        return names
+        return [name or BROKER for name in list_queues(self._state)]
 
     def open_queue(self, name: str) -> contextlib.AbstractContextManager[Queue]:
         """Open a queue by its name, through its process or from its file: the process may start or end any time."""
@@ -157,3 +167,65 @@ def _list_functions(apps: Mapping[str, LocalApp]) -> dict[Path, tuple[str, ...]]
         with contextlib.suppress(OSError, RuntimeError):  # a loop of links
             found[app.function.artifact.resolve()] += (name,)
     return found
+
+
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+IDLE_S = 600.0
+"""Time without a request after which the process ends, seconds: a person who comes back after a break finds the pages
+at once, and a night doesn't cost memory."""
+CHECK_S = 1.0
+"""Interval at which the process checks whether anybody still looks, seconds."""
+NICENESS = 5
+"""Niceness of the process: predictions come before pages."""
+OOM_SCORE = 500
+"""Adjustment of the kernel's score by which it chooses a process to end when memory is short: the console before the
+platform and its functions. Source: proc_pid_oom_score_adj(5)."""
+
+
+def main() -> None:
+    """Serve the console until nobody looks for some time, or until a signal comes."""
+    # As in an agent, the signals stay pending until `sigtimedwait` takes one, so no handler interrupts other code.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    return_freed_memory()
+    logs.configure()
+    give_way()
+    number, root, project, values = sys.argv[1:]
+    settings = build(LocalSettings, SettingsLayer(origin="eaves up", values=json.loads(values)))
+    state = StateDirectory(root=Path(root))
+    backend = LocalBackend(state, Path(project), thumbnails_max_bytes=settings.console_thumbnails_max_bytes)
+    pages = ConsoleSettings(
+        host=settings.console_host,
+        credentials=settings.console_credentials,
+        state=state.root,
+        session_s=settings.console_session_hours * 3_600,
+        read_only=settings.console_read_only,
+        silent_after_s=settings.console_silent_after_s,
+    )
+    app = create_app(ConsoleContext(backend=backend, settings=pages))
+    server = ConsoleServer(app, listening=socket.socket(fileno=int(number)), tls=pages.build_tls())
+    try:
+        wait(server)
+    finally:
+        server.stop()
+        backend.close()
+
+
+def wait(server: ConsoleServer) -> None:
+    """Return when a signal has come, nobody has looked for `IDLE_S`, or the server doesn't listen any more."""
+    while server.is_alive():
+        if signal.sigtimedwait(STOP_SIGNALS, CHECK_S) is not None:
+            return
+        if server.idle_s() >= IDLE_S:
+            return
+
+
+def give_way() -> None:
+    """Make the kernel prefer the platform's other processes for CPU time and memory."""
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE), encoding="ascii")
+
+
+if __name__ == "__main__":
+    report_errors(main)

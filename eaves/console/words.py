@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
@@ -57,20 +56,10 @@ def describe_share(share: float) -> str:
     return f"{shown:.1%}" if shown < 0.0995 or shown >= 0.9895 else f"{shown:.0%}"
 
 
-def count_noun(count: int, noun: str, plural: str = "") -> str:
-    """Return a number with its noun, such as `1 image` or `1,200 images`.
-
-    Args:
-        count: The number.
-        noun: The noun for one.
-        plural: The noun for several; empty to add an s.
-    """
-    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
-
-
-def join_words(words: Sequence[str]) -> str:
-    """Return `a, b and c`."""
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+def count_noun(count: int, noun: str) -> str:
+    """Return a number with its noun: `1 image`, `3 entries`, `1,200 images`."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}es" if noun.endswith("ss") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else plural}"
 
 
 def to_sentence(text: str) -> str:
@@ -95,6 +84,14 @@ def clean_text(value: object, limit: int = 400) -> str:
     return (
         cut if cut.isprintable() else "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in cut)
     )
+
+
+def parse_time(text: object) -> float | None:
+    """Return an ISO 8601 time as Unix seconds; None when it is none."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def format_utc(at: float) -> str:

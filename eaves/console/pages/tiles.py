@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from eaves.admin import QueueReport, SourceReport
-from eaves.console.model.prediction import EventRow, name_source
-from eaves.console.model.words import to_sentence
+from eaves.console.pages.event_row import EventRow, name_source
+from eaves.console.words import to_sentence
 from eaves.events import source_uri
 from eaves.history import Record
 from eaves.platform import FunctionStatus

@@ -1,4 +1,4 @@
-"""Functions for people: their state, what serves them, and their latencies from the newest predictions.
+"""The functions: their state, what serves them, and their latencies from the newest predictions; promote and roll back.
 
 A prediction has the times of its stages, which the function measured. The time from the arrival of the image to the
 arrival of the prediction is known when the history has both records. The rest of that time is `waiting`.
@@ -9,14 +9,30 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
 
-from eaves.console.backend import ModelLocation
-from eaves.console.model.prediction import PREDICTED, parse_prediction
-from eaves.console.model.words import count_noun, describe_duration, join_words
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from eaves.admin import DEAD, Selector
+from eaves.console.backend import CachedAnswer, ConsoleContext, ModelLocation
+from eaves.console.pages.dead_letters import (
+    SAMPLE,
+    DeadLetterView,
+    describe_lane,
+    group_by_reason,
+    list_deliveries,
+)
+from eaves.console.pages.event_row import PREDICTED
+from eaves.console.words import count_noun, describe_duration
+from eaves.errors import EavesError, NotFoundError
 from eaves.history import Record, RecordFilter, Records
+from eaves.history.record import parse_prediction
+from eaves.logs import format_log_line
 from eaves.platform import FunctionStatus
-from eaves.platform.status import ServedStatus
 
 _STATES: Mapping[str, tuple[str, str, str]] = {
     "ready": ("ok", "ready", "answers at once"),
@@ -83,7 +99,7 @@ class Latency:
         missing = [f"p{percent}" for percent, least in MIN_SAMPLES.items() if self.predictions < least]
         if not self.predictions or not missing:
             return ""
-        return f"only {count_noun(self.predictions, 'prediction')}: too few for {join_words(missing)}"
+        return f"only {count_noun(self.predictions, 'prediction')}: too few for {' and '.join(missing)}"
 
 
 def read_latency(records: Records, function: str, now: float, *, window: int = WINDOW) -> Latency:
@@ -151,17 +167,16 @@ class FunctionRow:
 
     Attributes:
         status: Its status.
-        tone: Picture and colour of its state: `ok`, `asleep`, `failing` or `starting`.
-        word: The state in one word.
-        meaning: What the state means for the next image.
         latency: Latencies of the newest predictions; None when the history can't be read.
     """
 
     status: FunctionStatus
-    tone: str
-    word: str
-    meaning: str
     latency: Latency | None
+
+    @property
+    def state(self) -> tuple[str, str, str]:
+        """Picture and colour of its state, the state in one word, and what it means for the next image."""
+        return _STATES.get(self.status.state, ("starting", self.status.state, ""))
 
     @property
     def predictions(self) -> str:
@@ -189,39 +204,14 @@ class FunctionRow:
         return self.status.dead + (self.agents_dead or 0)
 
 
-def build_row(status: FunctionStatus, latency: Latency | None) -> FunctionRow:
-    """Build the row of a function; the latencies are None when the history can't be read."""
-    tone, word, meaning = _STATES.get(status.state, ("starting", status.state, ""))
-    return FunctionRow(status=status, tone=tone, word=word, meaning=meaning, latency=latency)
-
-
 def _add(counts: list[int | None]) -> int | None:
     """Return a sum; None when one of the counts isn't known."""
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revisions:
-    """What serves a function.
-
-    Attributes:
-        shares: Revisions that get requests, largest share first; empty on one machine, where one artifact serves.
-        newest: Container image of the latest deployment; empty when it isn't known.
-        can_promote: Whether there is a newer revision that doesn't get every request.
-        can_roll_back: Whether there is a deployment to return to, as far as that is known.
-        seen: Key of what the page shows; a change is refused when it is different by then.
-    """
-
-    shares: tuple[ServedStatus, ...]
-    newest: str
-    can_promote: bool
-    can_roll_back: bool
-    seen: str
-
-
-def build_revisions(status: FunctionStatus, models: Iterable[ModelLocation]) -> Revisions:
-    """Build the view of what serves a function.
+def build_revisions(status: FunctionStatus, models: Iterable[ModelLocation]) -> dict[str, Any]:
+    """Return what templates show of what serves a function: revisions that get requests, and possible changes.
 
     Args:
         status: Status of the function.
@@ -234,13 +224,13 @@ def build_revisions(status: FunctionStatus, models: Iterable[ModelLocation]) -> 
     can_roll_back = any(status.name in one.previous_of for one in models)
     if status.serving or status.deployed:
         can_roll_back = len(serving) > 1 or status.deployed is None or status.deployed.sequence > 1
-    return Revisions(
-        shares=tuple(serving),
-        newest=newest,
-        can_promote=bool(serving) and (len(serving) > 1 or is_waiting),
-        can_roll_back=can_roll_back,
-        seen=build_key(status),
-    )
+    return {
+        "shares": serving,  # empty on one machine, where one artifact serves
+        "newest": newest,
+        "can_promote": bool(serving) and (len(serving) > 1 or is_waiting),
+        "can_roll_back": can_roll_back,
+        "seen": build_key(status),  # a change is refused when it is different by then
+    }
 
 
 def build_key(status: FunctionStatus) -> str:
@@ -251,3 +241,131 @@ def build_key(status: FunctionStatus) -> str:
     deployed = str(status.deployed.sequence) if status.deployed else ""
     parts = [status.artifact, status.artifact_digest, deployed, *sorted(one.revision for one in status.serving)]
     return hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()[:16]
+
+
+CHANGES = ("promote", "rollback")
+LOG_LINES, MAX_LINE = 100, 2_000
+"""Number of a log's last lines that are shown, and the maximum number of characters of one."""
+LATENCY_S = 5.0
+"""Time for which latencies are used again, seconds: the interval at which pages ask."""
+CHANGED = "The deployment has changed since this page was shown. Check what serves now before you confirm."
+
+
+class _Functions:
+    """Reads what the pages show of a platform's functions."""
+
+    def __init__(self, context: ConsoleContext) -> None:
+        self._backend = context.backend
+        self._clock = context.clock
+        self._latencies: dict[str, CachedAnswer[Latency]] = {}
+
+    def find(self, name: str) -> FunctionStatus:
+        """Return the status of a function; a NotFoundError when there is no such function."""
+        found = {status.name: status for status in self._backend.status()}
+        if name not in found:
+            known = ", ".join(sorted(found)) or "none"
+            raise NotFoundError(f"there is no function {name[:64]!r} (deployed: {known})", hint="eaves status")
+        return found[name]
+
+    def row(self, status: FunctionStatus) -> FunctionRow:
+        """Return a function with its latencies, as far as the history can be read."""
+        name, records, clock = status.name, self._backend.records, self._clock
+        latency = self._latencies.setdefault(
+            name, CachedAnswer(lambda: read_latency(records, name, clock.now()), LATENCY_S, clock)
+        )
+        try:
+            return FunctionRow(status=status, latency=latency.get())
+        except EavesError:
+            return FunctionRow(status=status, latency=None)
+
+    def rows(self) -> list[FunctionRow]:
+        """Return all functions."""
+        return [self.row(status) for status in self._backend.status()]
+
+    def figures(self, status: FunctionStatus) -> dict[str, Any]:
+        """Return what the part of a function's page needs that is refreshed."""
+        return {
+            "row": self.row(status),
+            "status": status,
+            "deliveries": list_deliveries(status),
+            "describe_lane": describe_lane,
+            "meanings": MEANINGS,
+        }
+
+    def revisions(self, status: FunctionStatus) -> dict[str, Any]:
+        """Return what serves a function."""
+        try:
+            return build_revisions(status, self._backend.models())
+        except EavesError:
+            return build_revisions(status, ())
+
+    def reasons(self, status: FunctionStatus) -> list[tuple[str, DeadLetterView, int]]:
+        """Return the reasons of the function's dead letters, each with the name of its queue."""
+        found: list[tuple[str, DeadLetterView, int]] = []
+        for name, lane in list_deliveries(status):
+            if lane.dead:
+                # The queue may have ended meanwhile; the next status says so.
+                with suppress(EavesError), self._backend.open_queue(name) as queue:
+                    letters = queue.entries(Selector(state=DEAD, lane=lane.lane), limit=SAMPLE)
+                    found += [(name, *group) for group in group_by_reason(map(DeadLetterView, letters))]
+        return sorted(found, key=lambda one: -one[2])
+
+
+def build_blueprint(context: ConsoleContext) -> Blueprint:
+    """Build the routes of the functions' pages."""
+    blueprint = Blueprint("functions", __name__)
+    backend, pages = context.backend, _Functions(context)
+
+    @blueprint.get("/functions")
+    def show() -> str:
+        return render_template("functions/show.html", rows=pages.rows())
+
+    @blueprint.get("/parts/functions")
+    def rows() -> str:
+        return render_template("functions/_rows.html", rows=pages.rows())
+
+    @blueprint.get("/functions/<name>")
+    def detail(name: str) -> str:
+        status, done = pages.find(name), request.args.get("done", "")
+        return render_template(
+            "functions/detail.html",
+            revisions=pages.revisions(status),
+            done=done if done in CHANGES else "",
+            **pages.figures(status),
+        )
+
+    @blueprint.get("/functions/<name>/figures")
+    def figures(name: str) -> str:
+        return render_template("functions/_figures.html", **pages.figures(pages.find(name)))
+
+    @blueprint.get("/functions/<name>/reasons")
+    def reasons(name: str) -> str:
+        return render_template("functions/_reasons.html", groups=pages.reasons(pages.find(name)))
+
+    @blueprint.get("/functions/<name>/log")
+    def log(name: str) -> str:
+        lines = [format_log_line(line)[:MAX_LINE] for line in backend.logs(pages.find(name).name)[-LOG_LINES:]]
+        return render_template("functions/log.html", name=name, lines=lines)
+
+    def ask(change: str, status: FunctionStatus, fault: str = "", fix: str = "") -> str:
+        revisions = pages.revisions(status)
+        return render_template(
+            "functions/confirm.html", change=change, status=status, revisions=revisions, fault=fault, fix=fix
+        )
+
+    @blueprint.get("/functions/<name>/<any(promote, rollback):change>")
+    def confirm(name: str, change: str) -> str:
+        return ask(change, pages.find(name))
+
+    @blueprint.post("/functions/<name>/<any(promote, rollback):change>")
+    def make(name: str, change: str) -> str | tuple[str, int] | Response:
+        status = pages.find(name)
+        if request.form.get("seen") != build_key(status):
+            return ask(change, status, CHANGED), HTTPStatus.CONFLICT
+        try:
+            (backend.promote if change == "promote" else backend.rollback)(name)
+        except EavesError as error:
+            return ask(change, status, error.message, error.hint or ""), error.http_status
+        return redirect(url_for("functions.detail", name=name, done=change), HTTPStatus.SEE_OTHER)
+
+    return blueprint

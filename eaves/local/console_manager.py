@@ -22,7 +22,7 @@ from eaves.credentials import CERTIFICATE
 from eaves.errors import EavesError
 from eaves.history.recent_images import RecentImages
 from eaves.local.processes.process import Child, ProcessHost, Supervised, describe_exception
-from eaves.local.server import EVERY_ADDRESS, TcpPort, build_port_error, resolve_host
+from eaves.local.server import EVERY_ADDRESS, bind_port, build_port_error, resolve_host
 from eaves.local.settings import LocalSettings
 from eaves.local.state import CONSOLE, StateDirectory
 from eaves.origin import is_loopback_host
@@ -120,13 +120,13 @@ class ConsoleManager:
         """
         address, folder = resolve_host(host), self._settings.console_credentials
         try:
-            bound = TcpPort(port, address).bind()
+            bound = bind_port(address, port)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or not is_loopback_host(address):
                 raise
             notice = f"port {port} is in use by another program, so the console has a free one"
             self._notices = (notice, *self._notices)
-            bound = TcpPort(0, address).bind()
+            bound = bind_port(address, 0)
         try:
             bound.listen(BACKLOG)
         except OSError:
@@ -134,7 +134,7 @@ class ConsoleManager:
             raise
         shown = host
         if address in EVERY_ADDRESS:  # in this machine's network, if it has one
-            from eaves.console.security.exposure import find_own_addresses
+            from eaves.console.exposure import find_own_addresses
 
             shown = next(iter(find_own_addresses()), socket.gethostname())
         name = f"[{shown}]" if ":" in shown else shown
@@ -182,7 +182,7 @@ class ConsoleManager:
 
     def _watch(self, listener: socket.socket) -> None:
         """Take one step: check the running process, or wait for a connection and start it."""
-        if self._process.look() or not self._process.failures.due():
+        if self._process.check() or not self._process.failures.due():
             self._stop.wait(WATCH_S)
             return
         if _has_connection(listener, timeout_s=None) and not self._stop.is_set():
@@ -227,9 +227,9 @@ def prepare_exposure(settings: LocalSettings, state: StateDirectory) -> tuple[st
     is_local = is_loopback_host(settings.console_host)
     if not settings.console or (is_local and folder is None):
         return ()
-    from eaves.console.security.exposure import SecuritySettings, check_exposure, prepare_credentials
+    from eaves.console.exposure import ConsoleSettings, check_exposure, prepare_credentials
 
-    security = SecuritySettings(host=settings.console_host, credentials=folder)
+    security = ConsoleSettings(host=settings.console_host, credentials=folder)
     check_exposure(security, folder=state.root / "console")
     notices = () if folder is None else prepare_credentials(folder, host=settings.console_host, needs_tls=not is_local)
     security.build_tls()

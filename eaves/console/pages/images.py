@@ -1,7 +1,7 @@
 """Images of events: their page, thumbnails, and the images themselves while the platform still holds them.
 
 An image comes from anybody. It is sent with a fixed media type that can't execute, and in a sandbox (see
-`eaves.console.security.guard`).
+`eaves.console.guard`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from flask import Blueprint, Response, abort, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from eaves.console.backend import ConsoleContext
+from eaves.console.pages.events import show_list
 from eaves.console.thumbnails import DIGEST_CHARACTERS, digest_of
-from eaves.console.views.events import show_list
 from eaves.history import Record
 from eaves.media_type import sniff
 

@@ -55,8 +55,8 @@ _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SecuritySettings:
-    """Settings of who may open the console.
+class ConsoleSettings:
+    """Settings of the console.
 
     Attributes:
         host: Address that the console listens on. Off loopback, `credentials` must be set.
@@ -65,12 +65,20 @@ class SecuritySettings:
         state: Directory in which the key of signatures and the list of logouts survive a restart of the process; None:
             they end with the process, and with them every session.
         session_s: Time after a login at which the session ends, seconds. 12 hours cover a shift with its handover.
+        read_only: Whether every change is refused, and no page offers one.
+        silent_after_s: Time without an image after which a source whose images came regularly counts as silent,
+            seconds; five times its usual interval when that is longer. 0: no source does.
+        site_since: Time at which the console of a site began to keep events, Unix seconds; None on one machine, whose
+            history is not lost when the console ends. Pages of a site name the commands for what it can't show.
     """
 
     host: str = "127.0.0.1"
     credentials: Path | None = None
     state: Path | None = None
     session_s: float = 12 * HOUR_S
+    read_only: bool = False
+    silent_after_s: float = 600.0
+    site_since: float | None = None
 
     @property
     def is_local(self) -> bool:
@@ -88,11 +96,7 @@ class SecuritySettings:
         return ServerTls(self.credentials)
 
 
-LOOPBACK = SecuritySettings()
-"""Only programs of this machine, without a password and without a state directory."""
-
-
-def check_exposure(settings: SecuritySettings, *, folder: Path = Path("console"), command: str = "eaves up") -> None:
+def check_exposure(settings: ConsoleSettings, *, folder: Path = Path("console"), command: str = "eaves up") -> None:
     """Check that a console that other machines can reach has a folder of credentials.
 
     Args:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from flask import Blueprint, Response, abort, render_template, request
 
 from eaves.console.backend import ConsoleContext, ModelLocation
-from eaves.console.security.guard import REPORT_POLICY
-from eaves.console.views.images import send_picture
+from eaves.console.guard import REPORT_POLICY
+from eaves.console.pages.images import send_picture
 from eaves.errors import EavesError
 
 

@@ -15,18 +15,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import re
 import secrets
 from collections.abc import Mapping
 from datetime import timedelta
-from http import HTTPStatus
 
-from flask import Flask, Response, abort, g, render_template, request, session, url_for
+from flask import Blueprint, Flask, Response, g, redirect, render_template, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from markupsafe import Markup
+from werkzeug.wrappers import Response as AnyResponse
 
 from eaves.base.clock import SYSTEM, Clock
-from eaves.console.security.exposure import SecuritySettings, check_exposure
-from eaves.console.security.logins import ConsolePassword, LoginLimit, Logouts, load_signing_key
+from eaves.console.exposure import ConsoleSettings, check_exposure
+from eaves.console.logins import ConsolePassword, LoginLimit, Logouts, load_signing_key
 from eaves.ingress.wsgi import ADMIT
 from eaves.origin import is_loopback, is_same_site
 
@@ -84,28 +85,27 @@ PUBLIC = frozenset({"static", "login.show", "login.log_in"})
 """Endpoints that answer a person who hasn't logged in. Files of the `static` folder are part of the login page."""
 CHANGES_NOTHING = frozenset({"login.log_in", "login.log_out", "try_it.predict"})
 """Endpoints that take a POST but store and send nothing, so a read-only console answers them."""
+ASKS_FIRST = frozenset({"dead_letters.ask_delete", "functions.confirm"})
+"""Endpoints of pages that ask before a change, which a read-only console doesn't show."""
 UPLOADS = frozenset({"try_it.predict"})
 """Endpoints that take a photo; other ones take small forms only."""
 CAMERAS = frozenset({"try_it.show", "try_it.predict"})
 """Endpoints whose page may use the device's camera."""
 
 
-def install_security(
-    app: Flask, settings: SecuritySettings, *, read_only: bool = False, clock: Clock = SYSTEM
-) -> Guard:
-    """Let every request pass a guard, and give templates `csrf_token`, `csrf_field` and `is_logged_in`.
+def install_guard(app: Flask, settings: ConsoleSettings, clock: Clock = SYSTEM) -> None:
+    """Let every request pass a guard, give templates `csrf_token`, `csrf_field` and `is_logged_in`, and add the login.
 
     Args:
         app: The console's app, without requests so far.
-        settings: Who may open the console.
-        read_only: Whether every change is refused.
+        settings: Settings of the console.
         clock: Clock for sessions and for the limit of logins.
 
     Raises:
         ConfigError: When other machines could open the console without a password, or the password can't be used.
         StorageError: When the key of signatures can't be read or written.
     """
-    guard = Guard(app, settings, read_only=read_only, clock=clock)
+    guard = Guard(app, settings, clock)
     app.before_request(guard.check)
     app.after_request(guard.complete)
     app.jinja_env.globals.update(
@@ -113,7 +113,7 @@ def install_security(
         csrf_field=lambda: Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, guard.form_token()),
         is_logged_in=guard.is_logged_in,
     )
-    return guard
+    app.register_blueprint(build_login_pages(guard))
 
 
 class ConsoleSessions(SecureCookieSessionInterface):
@@ -134,12 +134,11 @@ class ConsoleSessions(SecureCookieSessionInterface):
 
 
 class Guard:
-    """Decides whether a request may reach its view. Safe to use from many threads. See `install_security`."""
+    """Decides whether a request may reach its view. Safe to use from many threads. See `install_guard`."""
 
-    def __init__(self, app: Flask, settings: SecuritySettings, *, read_only: bool, clock: Clock) -> None:
+    def __init__(self, app: Flask, settings: ConsoleSettings, clock: Clock) -> None:
         check_exposure(settings)
         self._settings = settings
-        self._is_read_only = read_only
         self._clock = clock
         self._key = load_signing_key(settings.state)
         self._password = None if settings.credentials is None else ConsolePassword(settings.credentials, self._key)
@@ -171,11 +170,14 @@ class Guard:
             return refuse(403, "This page is available by https:// only.")
         if reason := find_foreign_caller(request.method, dict(request.headers), loopback_only=self._password is None):
             return refuse(403, reason)
-        if (refusal := self._check_login()) or request.method in SAFE:
+        if refusal := self._check_login():
             return refusal
-        if self._is_read_only and request.endpoint not in CHANGES_NOTHING:
+        changes = request.method not in SAFE
+        if self._settings.read_only and (
+            request.endpoint in ASKS_FIRST or (changes and request.endpoint not in CHANGES_NOTHING)
+        ):
             return refuse(403, READ_ONLY)
-        return None if self._has_form_token() else refuse(403, OUT_OF_DATE)
+        return None if not changes or self._has_form_token() else refuse(403, OUT_OF_DATE)
 
     def log_in(self, password: str) -> tuple[str, int]:
         """Begin a session for the present request if the password is right.
@@ -271,12 +273,6 @@ def refuse(status: int, text: str, **headers: str) -> Response:
     return Response(body, status, named)
 
 
-def refuse_when_read_only(is_read_only: bool) -> None:
-    """Answer 403 when the console is read-only; the guard does so for forms, this for pages that ask first."""
-    if is_read_only:
-        abort(refuse(HTTPStatus.FORBIDDEN, READ_ONLY))
-
-
 def ask_to_log_in() -> Response:
     """Build the response to a request without a session.
 
@@ -320,3 +316,43 @@ def find_foreign_caller(method: str, headers: Mapping[str, str], *, loopback_onl
     if site not in _OWN and not (is_page and method in {"GET", "HEAD"}):
         return f"A page of another site sent this request (Sec-Fetch-Site is {site[:20]!r})."
     return ""
+
+
+OWN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]{0,2000}")
+r"""A path of this server. Browsers read `\` as `/` and ignore line breaks and tabs, so `/\host` leads to another host.
+Source: URL standard, section 4.4."""
+
+
+def build_login_pages(guard: Guard) -> Blueprint:
+    """Build the login form, and the routes that begin and end a session."""
+    pages = Blueprint("login", __name__)
+
+    def render_form(status: int, fault: str = "", **headers: str) -> Response:
+        body = render_template("login/show.html", fault=fault, next=request.values.get("next", ""))
+        return Response(body, status, headers)
+
+    @pages.get("/login")
+    def show() -> AnyResponse:
+        if not guard.needs_login or guard.is_logged_in():
+            return redirect(_return_address(), 303)
+        return render_form(200)
+
+    @pages.post("/login")
+    def log_in() -> AnyResponse:
+        fault, wait_s = guard.log_in(request.form.get("password", ""))
+        if wait_s:
+            return render_form(429, fault, **{"Retry-After": str(wait_s)})
+        return render_form(403, fault) if fault else redirect(_return_address(), 303)
+
+    @pages.post("/logout")
+    def log_out() -> AnyResponse:
+        guard.log_out()
+        return redirect(url_for("login.show"), 303)
+
+    return pages
+
+
+def _return_address() -> str:
+    """Return the page that a person wanted; the first page when the address isn't one of this console's."""
+    wanted = request.values.get("next", "")
+    return wanted if OWN_PATH.fullmatch(wanted) else "/"

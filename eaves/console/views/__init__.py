@@ -1,1 +1,0 @@
-"""The pages: each module builds the Flask blueprint of one page."""
