@@ -1,6 +1,6 @@
 """The link between the edge and the cloud: a relay forwards a site's events to a receiver, in batches over HTTPS.
 
-batch, paths       one request with events and its answer; the receiver's routes
+protocol           the receiver's routes, one request with events, and its answer
 client             HTTP client of a receiver; `credentialed`: a client with the token of a folder
 settings           settings of both processes
 relay              the site's process; `relay_intake`: what it stores; `sender`: its requests to the receiver

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import EventError, SpoolError, SpoolFullError
 from eaves.events import Event
-from eaves.link.batch import MAX_DETAIL, BatchAnswer, RefusedEvent
+from eaves.link.protocol import MAX_DETAIL, BatchAnswer, RefusedEvent
 from eaves.spool import PutOutcome, Spool
 from eaves.spool.admin import measure_sites
 

@@ -24,7 +24,7 @@ from eaves.http_client.client import HttpAnswer
 from eaves.ingress import MemoryBudget, Request, Response, answer_error, answer_json, answer_problem
 from eaves.ingress.body import BrokenOffError
 from eaves.ingress.store_route import is_batch, is_structured, read_events
-from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, PARTS, SITE, UPLOAD
+from eaves.link.protocol import EVENTS, FUNCTIONS, HEALTH, LEDGER, PARTS, SITE, UPLOAD
 from eaves.link.receiver_intake import ReceiverIntake, SiteCounters, find_forgery
 from eaves.link.settings import ReceiverSettings
 from eaves.link.sites import Sites

@@ -17,8 +17,8 @@ from eaves.delivery import AttemptResult, Sender
 from eaves.delivery.response_rules import NO_ANSWER, Blame, find_blame, shorten
 from eaves.delivery.sink_state import LOGIN_STATUSES
 from eaves.errors import ConfigError, DeliveryError, EavesError, StatusError
-from eaves.link.batch import BatchAnswer, Packed, pack
 from eaves.link.client import UNAUTHORISED, LinkClient
+from eaves.link.protocol import BatchAnswer, Packed, pack
 from eaves.link.relay_intake import CLASSES
 from eaves.spool import Entry
 

@@ -13,7 +13,7 @@ from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
 from eaves.base.names import NAME_PATTERN, find_object_fault
 from eaves.config import setting
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSOR_CAPTURED, TENSOR_PREDICTED
-from eaves.link.paths import FUNCTIONS
+from eaves.link.protocol import FUNCTIONS
 from eaves.platform.quantities import QUANTITY_PATTERN
 from eaves.platform.relay import CLOUD, EDGE, LOW, RelaySpec
 from eaves.platform.triggers import TriggerSpec

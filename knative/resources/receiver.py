@@ -13,7 +13,7 @@ from typing import Any
 from eaves.base.names import NAME_PATTERN
 from eaves.config import setting
 from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY
-from eaves.link.paths import HEALTH
+from eaves.link.protocol import HEALTH
 from eaves.link.settings import ReceiverSettings
 from eaves.platform.quantities import QUANTITY_PATTERN, find_room
 from knative.client.kinds import BROKER, SERVICE_ACCOUNT, STATEFUL_SET

@@ -15,7 +15,7 @@ from eaves.base.strict_json import MAX_JSON_VALUES
 from eaves.errors import DeliveryError, EventError
 from eaves.event_batch import MEDIA_TYPE, decode_batch, encode_batch
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, decode
-from eaves.link.batch import BINARY_FROM, BatchAnswer, RefusedEvent, pack, parse_batch_answer
+from eaves.link.protocol import BINARY_FROM, BatchAnswer, RefusedEvent, pack, parse_batch_answer
 
 
 @given(
