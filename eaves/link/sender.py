@@ -19,7 +19,7 @@ from eaves.delivery.sink_state import LOGIN_STATUSES
 from eaves.errors import ConfigError, DeliveryError, EavesError, StatusError
 from eaves.link.client import UNAUTHORISED, LinkClient
 from eaves.link.protocol import BatchAnswer, Packed, pack
-from eaves.link.relay_intake import CLASSES
+from eaves.link.settings import CLASSES
 from eaves.spool import Entry
 
 FOREIGN = 403

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from eaves.events import source_uri
-from eaves.link.relay_intake import FROM_BROKER
-from eaves.link.settings import RelaySettings
+from eaves.link.settings import FROM_BROKER, RelaySettings
 from eaves.platform import RELAY, DeliverySettings, SourceSpec
 from eaves.platform.relay import ALL, EDGE
 from knative.client.kinds import BROKER, SERVICE, STATEFUL_SET, TRIGGER

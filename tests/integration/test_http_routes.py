@@ -26,7 +26,7 @@ from eaves.admin.report import QueueReport
 from eaves.events import Event
 from eaves.http_client.client import HttpAnswer
 from eaves.link import protocol, relay
-from eaves.link.relay_intake import FROM_BROKER
+from eaves.link.settings import FROM_BROKER
 from eaves.local.access_token import AccessToken
 from eaves.local.routes import PlatformRoutes
 from eaves.local.server import TcpPort, WebServer

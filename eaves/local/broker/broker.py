@@ -25,7 +25,6 @@ from eaves.delivery import (
 )
 from eaves.delivery.rejection import build_refusal
 from eaves.events import IMAGE_REJECTED, Event, source_uri
-from eaves.link.relay_intake import is_image
 from eaves.local.broker import dead_letters
 from eaves.local.broker.context import attach, build_headers, detach, pass_on
 from eaves.local.broker.dead_letters import DeadLetterSink, build_sink_deliverer, lane_of_sink, report_to_sink
@@ -126,7 +125,7 @@ class Broker:
             EventError: When the event has looped until its time to live ended.
         """
         kept = attach(event, trace)
-        lanes = self._lanes(event) if not relay_of or not is_image(event) else ()
+        lanes = self._lanes(event) if not relay_of or not event.is_image else ()
         if (relay := lane_of(relay_of, RELAY)) in self._subscriptions and relay not in lanes:
             lanes = (*lanes, relay)
         if lanes:
@@ -263,7 +262,7 @@ def _report_to_relay(subscription: Subscription, entry: Entry, judged: AttemptRe
         by = subscription.trigger.name
         refusal = build_refusal(event, subscription.site, by=by, status=judged.status, reason=judged.reason)
         found.append((refusal, lanes))
-    if subscription.relay.images != NONE or not is_image(event):
+    if subscription.relay.images != NONE or not event.is_image:
         found.append((event, lanes))
     return found
 

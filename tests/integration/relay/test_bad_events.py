@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eaves.events import Event
-from eaves.link.relay_intake import ALARMS, ARCHIVE, IMAGES
+from eaves.link.settings import ALARMS, ARCHIVE, IMAGES
 from tests.fakes.http.receiver import Reply, Script
 from tests.integration.relay.harness import (
     LOST,
