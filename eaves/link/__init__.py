@@ -4,8 +4,8 @@ protocol           the receiver's routes, one request with events, and its answe
 client             HTTP client of a receiver; `credentialed`: a client with the token of a folder
 settings           settings of both processes
 relay              the site's process, and what it stores; `sender`: its requests to the receiver
-receiver           the cloud's process; `receiver_routes`, `receiver_intake`: what it answers and stores
-sites, uploads     who may send; bodies that arrive in parts
+receiver           the cloud's process; `receiver_routes`: what it answers and stores
+sites, uploads     who may send, counted by outcome; bodies that arrive in parts
 archive            received events in a folder
 audit              comparison of what was sent with what was received
 

@@ -10,7 +10,8 @@ import pytest
 
 from eaves.errors import SpoolFullError
 from eaves.events import IMAGE_CLASSIFIED, Event
-from eaves.link.receiver_intake import LANE, RECOUNT_S, ReceiverIntake, SiteCounters
+from eaves.link.receiver_routes import LANE, RECOUNT_S, ReceiverIntake
+from eaves.link.sites import SiteCounters
 from eaves.spool import LedgerLimits, Spool, SpoolLimits
 from eaves.spool.file import connect
 from tests.fakes.clock import ManualClock
