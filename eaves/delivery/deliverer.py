@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Sequence
 
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
-from eaves.delivery.attempts import AttemptResult, Sender
 from eaves.delivery.evidence import FailedEntries, RefusalHistories
 from eaves.delivery.response_rules import NO_ANSWER, Blame, DeliveryAction, choose_action, find_store
+from eaves.delivery.sender import AttemptResult, Sender
 from eaves.delivery.sink_state import MAX_RETRY_AFTER_S, LaneDelivery, SinkState, SinkView
 from eaves.delivery.workers import Workers
 from eaves.errors import EavesError, SpoolError, SpoolFullError, StatusError

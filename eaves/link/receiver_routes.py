@@ -1,4 +1,4 @@
-"""Requests of sites to the receiver: the caller is authenticated before the body is read, then its events are stored."""
+"""Requests of sites to the receiver: the caller is authenticated before the body is read; its events are stored."""
 
 from __future__ import annotations
 
