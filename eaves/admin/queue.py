@@ -19,8 +19,7 @@ from eaves.admin.report import LinkReport, QueueReport, SourceReport, build_repo
 from eaves.delivery.sink_state import LaneDelivery
 from eaves.errors import EavesError, InputError, NotFoundError, PlatformError
 from eaves.spool import Ledger, LedgerLine, Selection, Spool
-from eaves.spool.admin import drop, list_entries, measure, redrive, retry_now
-from eaves.spool.selection import Stored
+from eaves.spool.admin import Stored, drop, list_entries, measure, redrive, retry_now
 from eaves.web.problem_document import parse_problem
 
 T = TypeVar("T")

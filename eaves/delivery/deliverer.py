@@ -123,6 +123,7 @@ class Deliverer:
         self._silence = (0, 0)
         self._turns = 0
         self._ahead: list[Entry] = []
+        self._ahead_limits = 0, 0
         self._in_flight: set[int] = set()
         self._attempts: dict[str, Counter[str]] = {lane: Counter() for lane in self.lanes}
         self._held_until, self._held_since, self._held_reason = float("-inf"), 0.0, ""
@@ -280,7 +281,7 @@ class Deliverer:
 
     def _prepare_next(self, request: Sequence[Entry]) -> None:
         """Read the entries that will probably follow a request, and have them packed, while it is in progress."""
-        sent = {entry.seq for entry in request}
+        sent, self._ahead_limits = {entry.seq for entry in request}, self._sender.limits(request[0].lane)
         self._ahead = next(iter(self._untried(request[0].lane, 1, sent)), [])
         if self._ahead:
             self._sender.prepare(self._ahead)
@@ -321,15 +322,17 @@ class Deliverer:
         return []
 
     def _untried(self, lane: str, free: int, busy: Collection[int]) -> list[list[Entry]]:
-        max_entries, max_bytes = self._sender.limits(lane)
-        is_single = max_entries == 1 and not max_bytes
+        limits, newest_first = self._sender.limits(lane), self._newest_first or self._tries_newest()
+        is_same = bool(self._ahead) and not busy and (lane, limits) == (self._ahead[0].lane, self._ahead_limits)
+        if is_same and self._spool.is_next(self._ahead, newest_first=newest_first):
+            return [self._ahead]
+        (max_entries, max_bytes), is_single = limits, limits == (1, 0)
         found = self._spool.peek(
             lane,
             limit=free if is_single else max_entries,
             max_bytes=max_bytes,
-            newest_first=self._newest_first or self._tries_newest(),
+            newest_first=newest_first,
             exclude=busy,
-            known=self._ahead,
         )
         return [[entry] for entry in found] if is_single else [found] if found else []
 

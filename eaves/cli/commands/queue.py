@@ -34,7 +34,7 @@ from eaves.events import DATAREF
 
 if TYPE_CHECKING:
     from eaves.admin import Queue
-    from eaves.spool.selection import Stored
+    from eaves.spool.admin import Stored
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from eaves.admin import DEAD, LaneReport
 from eaves.console.model.words import count_noun
 from eaves.platform import FunctionStatus
-from eaves.spool.selection import Stored
+from eaves.spool.admin import Stored
 from eaves.web.problem_document import describe_reason
 
 TRIGGER, SINK = "trigger/", "dead-letters/"
