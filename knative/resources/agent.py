@@ -11,8 +11,8 @@ from typing import Any
 from eaves.admin.report import LIVE
 from eaves.config import iter_leaves
 from eaves.platform import SourceSpec, find_timeout_s
+from eaves.platform.app import NONE
 from eaves.platform.quantities import find_room
-from eaves.platform.relay import NONE
 from eaves.sources.settings import AgentSettings, SourceSettings
 from knative.client.kinds import BROKER, DAEMON_SET, NAMESPACE, SERVICE_ACCOUNT, STATEFUL_SET
 from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE, NAMESPACE_LABEL, reference

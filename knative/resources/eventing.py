@@ -9,7 +9,7 @@ from typing import Any
 from eaves.event_schemas import SCHEMAS, schema_uri
 from eaves.events import Event, encode_binary
 from eaves.platform import RELAY, DeliverySettings, TriggerSpec, find_dead_letter_target
-from eaves.platform.filters import rewrite_matches
+from eaves.platform.triggers import rewrite_matches
 from knative.client.kinds import BROKER, EVENT_TYPE, KSERVICE, SERVICE, TRIGGER
 from knative.resources.metadata import APP_LABEL, reference
 from knative.resources.workload import build_app_part

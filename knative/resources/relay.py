@@ -13,7 +13,7 @@ from typing import Any
 from eaves.events import source_uri
 from eaves.link.settings import FROM_BROKER, RelaySettings
 from eaves.platform import RELAY, DeliverySettings, SourceSpec
-from eaves.platform.relay import ALL, EDGE
+from eaves.platform.app import ALL, EDGE
 from knative.client.kinds import BROKER, SERVICE, STATEFUL_SET, TRIGGER
 from knative.resources.eventing import build_delivery, duration, relay_name
 from knative.resources.metadata import (

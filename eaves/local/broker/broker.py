@@ -29,9 +29,8 @@ from eaves.local.broker import dead_letters
 from eaves.local.broker.context import attach, build_headers, detach, pass_on
 from eaves.local.broker.dead_letters import DeadLetterSink, build_sink_deliverer, lane_of_sink, report_to_sink
 from eaves.platform import RELAY, AppSpec, RelaySpec, TriggerSpec
-from eaves.platform.app import BROKER
-from eaves.platform.filters import matches_all
-from eaves.platform.relay import ALL, NONE
+from eaves.platform.app import ALL, BROKER, NONE
+from eaves.platform.triggers import matches_all
 from eaves.spool import Entry, Selection, Spool
 from eaves.spool.admin import dead_letter_lane, drop, redrive
 
