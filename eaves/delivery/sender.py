@@ -19,9 +19,9 @@ from eaves.delivery.response_rules import (
     is_fetch_failure,
     shorten,
 )
-from eaves.errors import DeliveryError, EavesError, EventError, UnreachableError
+from eaves.errors import DeliveryError, EavesError, EventError, InterceptedError, UnreachableError
 from eaves.events import Event, decode, encode_binary, is_event
-from eaves.http_client.client import HttpAnswer, HttpClient
+from eaves.http_client.client import HttpAnswer, HttpClient, shorten_url
 from eaves.http_client.headers import parse_retry_after
 from eaves.spool import Entry, Puts
 
@@ -50,6 +50,7 @@ class AttemptResult:
         answer: Response of the sink; None when there was none.
         puts: Events to store for the reply, with their lanes.
         reached: Whether any part of the request was sent.
+        intercepted: Whether something else answered than the receiver, perhaps for the event's content.
         store: Host of the store that the receiver couldn't fetch the event's data from; empty for another result.
     """
 
@@ -60,12 +61,16 @@ class AttemptResult:
     answer: SinkResponse | None = None
     puts: Puts = ()
     reached: bool = True
+    intercepted: bool = False
     store: str = ""
 
     @property
-    def is_later(self) -> bool:
-        """Whether the receiver asks for the same event later, and says when (Retry-After)."""
-        return self.blame is Blame.LATER and self.asked_s is not None
+    def is_free(self) -> bool:
+        """Whether the attempt costs none of a limited number of retries.
+
+        Something else answered than the receiver, or the receiver asks for the event later and says when (Retry-After).
+        """
+        return self.intercepted or (self.blame is Blame.LATER and self.asked_s is not None)
 
 
 class Sender:
@@ -100,12 +105,12 @@ class Sender:
         """Return the seconds until the next request may be sent; probes needn't wait for it."""
         return 0.0
 
-    def send(self, lane: str, entries: Sequence[Entry]) -> Sequence[AttemptResult]:
+    def send(self, lane: str, entries: Sequence[Entry]) -> Sequence[AttemptResult] | None:
         """Send one request.
 
         Returns:
-            One result for each entry; one failure for a request that failed as a whole; or none, when only a part of
-            the first entry was sent.
+            One result for each entry; one failure for a request that failed as a whole; none, when only a part of the
+            first entry was sent; or None, when the next request must have another form or size.
         """
         raise NotImplementedError
 
@@ -132,6 +137,7 @@ class EventSender(Sender):
         send: Function that sends one event. A DeliveryError counts as no response, and another EavesError as a response
             with its `http_status`; any other exception is logged with its traceback and retried.
         parallel: Maximum number of requests at the same time.
+        abort: Function that ends the requests in progress.
         on_reply: Function that returns the events to store for a reply, in the commit that acknowledges the entry. With
             it, a body that is no CloudEvent is a failure; without it, no reply is requested and bodies are ignored.
         reply_required: Whether a success without a reply is a failure; status 202, which says that there is no reply,
@@ -139,9 +145,16 @@ class EventSender(Sender):
     """
 
     def __init__(
-        self, send: Send, *, parallel: int = 1, on_reply: OnReply | None = None, reply_required: bool = False
+        self,
+        send: Send,
+        *,
+        parallel: int = 1,
+        abort: Callable[[], None] = lambda: None,
+        on_reply: OnReply | None = None,
+        reply_required: bool = False,
     ) -> None:
         self._send = send
+        self._abort = abort
         self.parallel = parallel
         self._on_reply = on_reply
         self._reply_required = reply_required
@@ -150,12 +163,21 @@ class EventSender(Sender):
         """Send one entry's event and return the result."""
         return [self._attempt(lane, entries[0])]
 
+    def abort(self) -> None:
+        """End the requests in progress."""
+        self._abort()
+
     def _attempt(self, lane: str, entry: Entry) -> AttemptResult:
         try:
             answer = self._send(entry.event)
         except DeliveryError as error:
-            reached = not isinstance(error, UnreachableError)
-            return AttemptResult(status=NO_ANSWER, blame=Blame.WAY, reason=shorten(error.message), reached=reached)
+            return AttemptResult(
+                status=NO_ANSWER,
+                blame=Blame.WAY,
+                reason=shorten(error.message),
+                reached=not isinstance(error, UnreachableError),
+                intercepted=isinstance(error, InterceptedError),
+            )
         except EavesError as error:
             blame = find_blame(error.http_status, is_receivers=True)
             return AttemptResult(status=error.http_status, blame=blame, reason=shorten(error.message))
@@ -235,8 +257,9 @@ class SinkClient(HttpClient):
 
         Raises:
             EventError: When the event can't be encoded; a retry would fail too.
-            UnreachableError: When nothing was sent, because no connection was made, a proxy refused it or TLS failed;
-                or when a web page or a redirect shows that something else answered in place of the sink.
+            UnreachableError: When nothing was sent, because no connection was made, a proxy refused it or TLS failed.
+            InterceptedError: When a web page or a redirect shows that something else answered in place of the sink, or
+                TLS failed after the request was sent.
             DeliveryError: When there is no usable response.
         """
         headers, body = encode_binary(event)
@@ -245,8 +268,9 @@ class SinkClient(HttpClient):
             headers["Prefer"] = "reply"
         answer = self.request("POST", url, headers=headers, body=body, timeout_s=timeout_s)
         if what := _find_foreign_answer(answer):
-            raise UnreachableError(
-                f"{url} answered {answer.status} with {what}, so it is not the receiver of events that answered",
+            raise InterceptedError(
+                f"{shorten_url(url)} answered {answer.status} with {what}, "
+                "so it is not the receiver of events that answered",
                 hint="check the address, and whether a login page or a proxy is in between",
             )
         reply, fault = None, ""
@@ -257,7 +281,9 @@ class SinkClient(HttpClient):
                 reply = decode(answer.headers, answer.body)
             except EventError as error:
                 fault = shorten(str(error))
-                _log.warning("%s answered event %s with an invalid CloudEvent: %s", url, event.id[:64], error)
+                _log.warning(
+                    "%s answered event %s with an invalid CloudEvent: %s", shorten_url(url), event.id[:64], error
+                )
         return SinkResponse(
             status=answer.status,
             event=reply,

@@ -23,7 +23,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Self, cast
 
-from eaves.errors import DeliveryError, UnreachableError
+from eaves.errors import DeliveryError, InterceptedError, UnreachableError
 from eaves.http_client.explain import CONNECTION, NAME, TLS, ProxyError, explain
 from eaves.http_client.headers import shorten_url, split_url
 from eaves.http_client.proxies import DIRECT, PORTS, Proxies, Proxy
@@ -295,7 +295,7 @@ class HttpClient:
             except BaseException as error:
                 self._end(connection, sock)
                 if explain(error).kind == TLS:  # in TLS 1.3 a server refuses the certificate after the handshake
-                    raise _build_unreachable(url, error) from error
+                    raise InterceptedError(_build_unreachable(url, error).message, hint=explain(error).hint) from error
                 raise
             response.on_close = partial(self._end, connection)
             return response

@@ -136,14 +136,24 @@ def parse_batch_answer(body: bytes, sent: int) -> BatchAnswer:
     try:
         values: Mapping[str, Any] = parse_json(body)
         refused = tuple(
-            RefusedEvent(index=int(one["index"]), status=int(one["status"]), detail=str(one["detail"])[:MAX_DETAIL])
+            RefusedEvent(
+                index=_to_count(one["index"]), status=_to_count(one["status"]), detail=str(one["detail"])[:MAX_DETAIL]
+            )
             for one in values["refused"]
         )
-        answer = BatchAnswer(stored=int(values["stored"]), repeated=int(values["repeated"]), refused=refused)
+        stored, repeated = _to_count(values["stored"]), _to_count(values["repeated"])
+        answer = BatchAnswer(stored=stored, repeated=repeated, refused=refused)
     except (ValueError, KeyError, TypeError) as error:
         raise DeliveryError(f"{NO_ANSWER}: it doesn't have the form of a receiver's answer", hint=HINT) from error
     indices = {one.index for one in answer.refused} & set(range(sent))
     counts = (answer.stored, answer.repeated, len(indices))
-    if len(indices) < len(answer.refused) or min(counts) < 0 or sum(counts) != sent:
+    if len(indices) < len(answer.refused) or sum(counts) != sent:
         raise DeliveryError(f"{NO_ANSWER}: it accounts for {sum(counts)} of the {sent} events sent", hint=HINT)
     return answer
+
+
+def _to_count(value: Any) -> int:
+    """Return a number of an answer; a ValueError when it is none."""
+    if type(value) is not int or value < 0:
+        raise ValueError(f"not a number: {str(value)[:64]}")
+    return value

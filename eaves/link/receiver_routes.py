@@ -331,6 +331,9 @@ class ReceiverIntake:
         is_half_free = 2 * free_bytes >= limits.max_bytes and 2 * free_entries >= limits.max_entries
         if is_half_free or not self._has_more_sites():
             return
+        events = [one for one in events if not self._spool.seen(one.source, one.id)]
+        if not events:  # repeated ones need no room
+            return
         with self._lock:
             now = self._spool.clock.monotonic()
             if now - self._counted_at > RECOUNT_S:

@@ -42,6 +42,9 @@ FOREIGN_STATUS = 403
 FORMER_SITE = "the event has the former name of this site; give the relay this name and its token again, or delete it"
 """Reason of dead letters from before the site's name changed."""
 
+NO_BROKER = "the relay sends no copies to a Broker of the site; when it does again, this copy is sent"
+"""Reason of dead letters that were copies for the Broker when this was switched off."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -68,7 +71,10 @@ def main(**options: Any) -> None:
             leases=[spool.lease(LINK)],
         )
         deliverers = {"the forwarder": forwarder}
-        if settings.to_broker:
+        if not settings.to_broker:
+            dead_letter_lane(spool, BROKER, NO_BROKER)
+        else:
+            redrive(spool, Selection(lane=BROKER, reason=NO_BROKER))
             to_broker = build_sender(client, settings.broker, timeout_s=BROKER_TIMEOUT_S)
             leases = [spool.lease(BROKER)]
             deliverers[f"lane {BROKER}"] = Deliverer(spool, BROKER, to_broker, backoff=UNLIMITED, leases=leases)

@@ -17,14 +17,15 @@ from eaves.delivery import AttemptResult, Sender
 from eaves.delivery.response_rules import NO_ANSWER, Blame, find_blame, shorten
 from eaves.delivery.sink_state import LOGIN_STATUSES
 from eaves.errors import ConfigError, DeliveryError, EavesError, StatusError
+from eaves.events import source_uri
 from eaves.link.client import UNAUTHORISED, LinkClient
 from eaves.link.protocol import BatchAnswer, Packed, pack
 from eaves.link.settings import CLASSES
 from eaves.spool import Entry
 
 FOREIGN = 403
-"""Status of an event that the receiver assigns to another site. The relay sends events of its own site only, so the
-receiver has just learnt to know it by another name, which the next probe shows."""
+"""Status of an event that the receiver assigns to another site. For an event of the relay's own site, the receiver has
+just learnt to know it by another name, which the next probe shows."""
 NOT_THERE = 412
 """HTTP status by which a receiver says that it no longer has the uploaded parts."""
 CONFLICT = 409
@@ -262,7 +263,7 @@ class LinkSender(Sender):
         advice = f"set site: {site[:64]}, or use the token of {self._site}"
         raise StatusError(f"{known}, but eaves.yaml says site {self._site!r}; {advice}", status=FOREIGN)
 
-    def send(self, lane: str, entries: Sequence[Entry]) -> Sequence[AttemptResult]:
+    def send(self, lane: str, entries: Sequence[Entry]) -> Sequence[AttemptResult] | None:
         """Send a batch, a single image, or the next part of a large body."""
         began = self._clock.monotonic()
         try:
@@ -285,14 +286,14 @@ class LinkSender(Sender):
         results = [AttemptResult()] * len(entries)
         for one in answer.refused:
             blame, what = Blame.EVENT, f"the receiver refuses the event ({one.status})"
-            if one.status == FOREIGN:
+            if one.status == FOREIGN and entries[one.index].event.source.startswith(source_uri(self._site, "")):
                 blame, what = Blame.WAY, "the waiting events belong to another site than the token"
             results[one.index] = AttemptResult(status=one.status, blame=blame, reason=f"{what}: {one.detail}")
         is_all_foreign = all(one.blame is Blame.WAY for one in results)
         return results[:1] if is_all_foreign else results
 
-    def _judge_failure(self, lane: str, entries: Sequence[Entry], error: EavesError) -> Sequence[AttemptResult]:
-        """Return what a failed request says; nothing when the next one is to be smaller, or another kind of request."""
+    def _judge_failure(self, lane: str, entries: Sequence[Entry], error: EavesError) -> Sequence[AttemptResult] | None:
+        """Return what a failed request says; None when the next one is to be smaller, or another kind of request."""
         status, asked_s = NO_ANSWER, None
         if isinstance(error, StatusError):
             status, asked_s = error.status, error.retry_after_s
@@ -306,14 +307,15 @@ class LinkSender(Sender):
         is_large_part = self._kind == PART and self._body_bytes > MIN_PART_BYTES
         if status == TOO_LARGE and (not alone or is_large_part):
             self._sizes[lane].too_large(len(entries), stored)
-            return []
+            return None
         if self._kind == PICTURE and 400 <= status < 500 and _find_blame(status) is Blame.UNKNOWN:
             self._as_batch, self._upload = entry.seq, None
-            return []
+            return None
         blame = self._find_fault(entry, status)
         is_known = alone and entry.attempts > 0 and self.unfinished(lane) is None
-        if not is_known and (blame in (Blame.UNKNOWN, Blame.EVENT) or status == NO_ANSWER):
-            self._sizes[lane].failed(len(entries), stored)  # a busy receiver needs no smaller requests
+        is_busy = blame is Blame.LATER and asked_s is not None
+        if not (is_known or is_busy):  # a busy receiver needs no smaller requests
+            self._sizes[lane].failed(len(entries), stored)
         reason = shorten(error.message)
         if blame is Blame.EVENT:
             reason = f"the receiver refuses the event ({status}): {reason}"

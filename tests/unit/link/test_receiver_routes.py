@@ -67,6 +67,12 @@ def test_what_waits_is_counted_once_for_all_sites(tmp_path: Path) -> None:
     assert len(counted) == 1
 
 
+def test_an_event_that_comes_again_needs_no_room(spool: Spool) -> None:
+    intake = ReceiverIntake(spool, SiteCounters())
+    assert [fill(intake, site) for site in ("a", "b")] == [10, 5]
+    assert intake.store_events("b", [event("b", 0), event("b", 1)]).repeated == 2
+
+
 def test_what_was_delivered_makes_room_again(spool: Spool) -> None:
     intake = ReceiverIntake(spool, SiteCounters())
     assert (fill(intake, "a"), fill(intake, "b")) == (10, 5)
