@@ -272,7 +272,7 @@ class LinkSender(Sender):
             return self._judge_failure(lane, entries, error)
         now = self._clock.monotonic()
         is_part = answer is None or self._kind == UPLOADED
-        stored = self._body_bytes if is_part else sum(map(entry_bytes, entries))
+        stored = self._body_bytes if is_part else sum(entry.size_bytes for entry in entries)
         self._sizes[lane].succeeded(now - began, len(entries), stored)
         self.throughput.add(now, now - began, 0 if answer is None else len(entries), stored, self._body_bytes)
         self.counts.bytes_sent += self._body_bytes
@@ -301,7 +301,7 @@ class LinkSender(Sender):
         self.counts.failed += 1
         if status == NO_ANSWER:
             self.throughput.stalled()
-        stored = sum(map(entry_bytes, entries))
+        stored = sum(entry.size_bytes for entry in entries)
         if alone:  # perhaps only a part of it was sent
             stored = min(stored, max(self._body_bytes, 1))
         is_large_part = self._kind == PART and self._body_bytes > MIN_PART_BYTES
@@ -383,8 +383,3 @@ def _find_blame(status: int) -> Blame:
     if status in LOGIN_STATUSES | GATEWAY_STATUSES | {CONFLICT, TOO_LARGE}:
         return Blame.UNKNOWN
     return find_blame(status)
-
-
-def entry_bytes(entry: Entry) -> int:
-    """Return the size of an entry's data and attributes, bytes, about as the queue counts them."""
-    return len(entry.event.data) + sum(len(name) + len(value) + 8 for name, value in entry.event.attributes().items())
