@@ -305,7 +305,7 @@ class LinkSender(Sender):
         if alone:  # perhaps only a part of it was sent
             stored = min(stored, max(self._body_bytes, 1))
         is_large_part = self._kind == PART and self._body_bytes > MIN_PART_BYTES
-        if status == TOO_LARGE and (not alone or is_large_part):
+        if status == TOO_LARGE and (not alone or is_large_part or self._kind == PICTURE):  # which goes in parts next
             self._sizes[lane].too_large(len(entries), stored)
             return None
         if self._kind == PICTURE and 400 <= status < 500 and _find_blame(status) is Blame.UNKNOWN:
@@ -323,8 +323,8 @@ class LinkSender(Sender):
 
     def _find_fault(self, entry: Entry, status: int) -> Blame:
         """Return what is at fault for a failed request, after a probe that succeeded."""
-        is_all_refused = self._body_bytes >= LARGE_BYTES or (self._kind == PART and not self._body_bytes)
-        if status == TOO_LARGE and is_all_refused:
+        is_large_batch = self._kind == BATCH and self._body_bytes >= LARGE_BYTES
+        if status == TOO_LARGE and (is_large_batch or (self._kind == PART and not self._body_bytes)):
             is_again, self._doubted = self._doubted == entry.seq, entry.seq
             return Blame.EVENT if is_again else Blame.WAY
         if status in GATEWAY_STATUSES and self._kind == PART:

@@ -200,3 +200,14 @@ def test_an_event_of_another_site_that_was_queued_again_becomes_a_dead_letter_an
         rig.wait_until_empty()
         assert list(rig.dead()) == ["id-0"]
         assert rig.stored() == names(1, 2, 3)
+
+
+def test_a_picture_that_a_proxy_finds_too_large_goes_in_parts(tmp_path: Path) -> None:
+    with forwarding(tmp_path, starts=False) as rig:
+        rig.put(*(picture(number, size) for number, size in enumerate((40_000, 90_000, 150_000))), lane=IMAGES)
+        rig.receiver.script = lambda events: (
+            Reply(status=413) if rig.receiver.sizes[-1] > 100_000 and not rig.receiver.parts else None
+        )
+        rig.start()
+        rig.wait_until_empty()
+        assert (set(rig.stored()), rig.dead()) == (set(names(0, 1, 2)), {})
