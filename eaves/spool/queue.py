@@ -148,7 +148,6 @@ class Spool:
                 limits=self.limits,
                 ledger=self.ledger,
                 now=self.clock.now(),
-                remember=self._remember,
                 keys=[put.key for put in puts] if once else (),
             )
             return [putting.put(put, once=once) for put in puts]
