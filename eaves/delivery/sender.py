@@ -21,8 +21,8 @@ from eaves.delivery.response_rules import (
 )
 from eaves.errors import DeliveryError, EavesError, EventError, InterceptedError, UnreachableError
 from eaves.events import Event, decode, encode_binary, is_event
-from eaves.http_client.client import HttpAnswer, HttpClient, shorten_url
-from eaves.http_client.headers import parse_retry_after
+from eaves.http_client.client import HttpAnswer, HttpClient
+from eaves.http_client.headers import parse_retry_after, shorten_url
 from eaves.spool import Entry, Puts
 
 JUNK_STATUS = 502

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from eaves.admin.report import to_json
-from eaves.admin.server import QUEUES, answer_metrics, answer_queue
+from eaves.admin.report import QUEUES, to_json
+from eaves.admin.server import answer_metrics, answer_queue
 from eaves.errors import ForbiddenError, OverloadedError
 from eaves.events import decode
 from eaves.ingress import Request, Response, answer_error, answer_json, answer_problem
@@ -58,7 +58,7 @@ class PlatformRoutes:
         """Functions that answer, by path and method."""
         if control:
             self.routes |= {
-                QUEUES: {"POST": lambda request: answer_queue(self._runtime.queue, request.query)},
+                QUEUES: {"POST": self._answer_queue},
                 "/images": {"GET": self._send_image},
                 "/status": {"GET": self._show_status},
                 "/reconcile": {"POST": self._reconcile},
@@ -103,6 +103,9 @@ class PlatformRoutes:
         headers, relay_of = request.header_fields(), request.path.removeprefix(RELAYS)[1:]
         self._runtime.accept(decode(headers, _read_body(request)), read_trace(headers), relay_of=relay_of)
         return Response(status=202)
+
+    def _answer_queue(self, request: Request) -> Response:
+        return answer_queue(self._runtime.queue, _read_body(request).decode(errors="replace"))
 
     def _invoke(self, request: Request) -> Response:
         left_out = _OF_ONE_CONNECTION | _OWN | ({"authorization"} if self._token is not None else set())
