@@ -3,7 +3,7 @@
 The SDK is imported with the first event, because the import takes 20 ms.
 
 The SDK validates the attributes of every event that is received or sent, and encodes headers in binary mode.
-`eaves.events` does everything else, and `eaves.link.batch` does batches, because SDK 2.2
+`eaves.events` does everything else, and `eaves.link.protocol` does batches, because SDK 2.2
 
 - invents a missing id, so that a repeated event would not be recognised, and a missing time;
 - returns data that happen to be UTF-8 as text, including an image's, and JSON that doesn't parse as text as well;

@@ -267,9 +267,13 @@ class DeliveryError(EavesError):
 
 
 class UnreachableError(DeliveryError):
-    """A request that didn't reach its receiver; the wait doesn't count as an attempt.
+    """A request that was not sent, because connection, proxy or TLS failed; the wait doesn't count as an attempt."""
 
-    Connection, proxy or TLS failed, or a login page or a redirect answered in place of the receiver.
+
+class InterceptedError(DeliveryError):
+    """A request that something else answered than its receiver: a login page, a redirect, a device within the TLS.
+
+    It may answer only this request so, for its content; it doesn't count as an attempt.
     """
 
 

@@ -97,6 +97,11 @@ class Event:
         }
         return {**{key: value for key, value in own.items() if value is not None}, **self.extensions}
 
+    @property
+    def is_image(self) -> bool:
+        """Whether the content type of its data is that of an image."""
+        return (self.datacontenttype or "").strip().lower().startswith("image/")
+
     def with_extensions(self, **extensions: str) -> Event:
         """Return a copy with these extension attributes added or replaced."""
         return replace(self, extensions={**self.extensions, **extensions})

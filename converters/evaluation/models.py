@@ -28,7 +28,7 @@ from trainer.run.run import MANIFEST, open_run
 from trainer.tensorflow_notices import native_stderr
 
 if TYPE_CHECKING:
-    from eaves.delivery.client import SinkClient
+    from eaves.delivery.sender import SinkClient
 
 NO_LABEL = "(no label)"
 """Label of an answer that names no class: no score reaches a function's threshold, or a handler.py names none."""

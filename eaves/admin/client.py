@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from eaves.admin.queue import RemoteQueue, SpoolQueue, raise_refusal
-from eaves.admin.report import HEALTH, LIVE
+from eaves.admin.report import HEALTH, LIVE, QUEUES
 from eaves.base.files import short_path
 from eaves.errors import DeliveryError, EavesError, NotFoundError, NotRunningError, PlatformError
 from eaves.http_client.client import HttpAnswer, HttpClient
@@ -53,10 +52,10 @@ class SocketQueue(RemoteQueue):
         return found
 
     def _send(self, request: str) -> bytes:
-        return self._request("POST", f"/queues?{quote(request)}")
+        return self._request("POST", QUEUES, body=request.encode())
 
-    def _request(self, method: str, target: str, *, allowed: Sequence[int] = ()) -> bytes:
-        answer = ask_socket(self._path, method, target, timeout_s=self._timeout_s)
+    def _request(self, method: str, target: str, *, body: bytes = b"", allowed: Sequence[int] = ()) -> bytes:
+        answer = ask_socket(self._path, method, target, timeout_s=self._timeout_s, body=body)
         if answer.status >= 300 and answer.status not in allowed:
             raise_refusal(answer.body, answer.status)
         return answer.body

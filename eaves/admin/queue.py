@@ -20,8 +20,7 @@ from eaves.delivery.sink_state import LaneDelivery
 from eaves.errors import EavesError, InputError, NotFoundError, PlatformError
 from eaves.problem_document import parse_problem
 from eaves.spool import Ledger, LedgerLine, Selection, Spool
-from eaves.spool.admin import drop, list_entries, measure, redrive, retry_now
-from eaves.spool.selection import Stored
+from eaves.spool.admin import Stored, drop, list_entries, measure, redrive, retry_now
 
 T = TypeVar("T")
 

@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 LIVE, HEALTH, METRICS = "/health/liveness", "/health", "/metrics"
 """Paths at which a process answers whether it lives, with its report, and with the report as metrics."""
+QUEUES = "/queues"
+"""Path at which a process answers requests to its queue, on its Unix socket only."""
 RUNNING = "running"
 NOT_STARTED = "waiting", "not started"
 """State and reason of a source that has not reported its state yet."""
@@ -252,6 +254,11 @@ def list_faults(report: QueueReport) -> list[str]:
     link = report.link
     faults = [f"the link to {link.to} is {link.state}: {link.reason}"] if link is not None and link.reason else []
     faults += [f"lane {lane.lane} is paused: {lane.reason}" for lane in report.pauses]
+    faults += [
+        f"lane {lane.lane} holds {lane.queued} events, and nothing delivers them"
+        for lane in report.lanes
+        if lane.queued and not lane.delivering
+    ]
     faults += [f"source {source.name} is {source.state}: {source.reason}" for source in report.sources if source.reason]
     return faults
 

@@ -3,7 +3,7 @@
     GET  /health/liveness   503 only when the process must be restarted
     GET  /health            503 while images aren't captured or delivered as they should be; always with the report
     GET  /metrics           Prometheus text
-    POST /queues            a request to the queue (`eaves.admin.queue`) as the URL's query, on the Unix socket only
+    POST /queues            a request to the queue (`eaves.admin.queue`) as the body, on the Unix socket only
 
 Both accept a limited number of connections with one request each. When all connections are in use, the oldest one is
 closed to make room for a new one. So a client that keeps its connections open can't block other clients.
@@ -15,19 +15,28 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from urllib.parse import unquote
 
 from eaves.admin.metrics import CONTENT_TYPE, render_metrics
 from eaves.admin.queue import Queue, SpoolQueue, answer_request
-from eaves.admin.report import HEALTH, LIVE, METRICS, LinkReport, QueueReport, SourceReport, list_faults, to_json
+from eaves.admin.report import (
+    HEALTH,
+    LIVE,
+    METRICS,
+    QUEUES,
+    LinkReport,
+    QueueReport,
+    SourceReport,
+    list_faults,
+    to_json,
+)
 from eaves.delivery import Deliverer
 from eaves.errors import ConfigError, EavesError, Fault
 from eaves.ingress import IngressLimits, IngressServer, Request, Response, answer_error, answer_json, answer_problem
 from eaves.spool import Spool
 
-QUEUES = "/queues"
 CONNECTIONS = 8
 """Maximum number of connections that haven't sent a request yet; as many more may have a request that is being
 answered."""
@@ -43,7 +52,9 @@ LIMITS = IngressLimits(
     programs_only=True,
 )
 Answer = Callable[[str, str, str], Response]
-"""Function that answers a request with method, path and query."""
+"""Function that answers a request with its method, its path, and its query or body."""
+MAX_REQUEST_BYTES = 1_000_000
+"""Maximum size of a request to a queue, bytes, with the numbers of more than 50,000 entries."""
 
 _log = logging.getLogger(__name__)
 
@@ -99,15 +110,16 @@ def open_endpoints(
     )
     answer_port = around(partial(answer_health, queue, parts))
 
-    def answer_socket(method: str, path: str, query: str) -> Response:
-        return answer_queue(queue, query) if (method, path) == ("POST", QUEUES) else answer_port(method, path, query)
+    def answer_socket(method: str, path: str, text: str) -> Response:
+        return answer_queue(queue, text) if (method, path) == ("POST", QUEUES) else answer_port(method, path, text)
 
     with ExitStack() as stack:
         servers = []
         for number in (None, port) if port else (None,):
             try:
                 if number is None:
-                    server = AdminServer(answer_socket, path=socket or default_socket(spool.path))
+                    path = socket or default_socket(spool.path)
+                    server = AdminServer(answer_socket, path=path, max_bytes=MAX_REQUEST_BYTES)
                 else:
                     server = AdminServer(answer_port, host=host, port=number)
             except ConfigError as error:
@@ -118,10 +130,10 @@ def open_endpoints(
         yield servers
 
 
-def answer_queue(queue: Queue, query: str) -> Response:
-    """Answer a request to a queue, the query of a URL. It may delete images: only for sockets of mode 0600."""
+def answer_queue(queue: Queue, text: str) -> Response:
+    """Answer a request to a queue. It may delete images: only for sockets of mode 0600."""
     try:
-        return answer_json(answer_request(queue, unquote(query)))
+        return answer_json(answer_request(queue, text))
     except EavesError as error:
         return answer_error(error)
 
@@ -166,32 +178,47 @@ class AdminServer(IngressServer):
         answer: Returns the response to a request; called from several threads.
         port: TCP port; 0 takes a free one.
         host: Address of this machine to listen on.
-        path: Path of a Unix socket, in place of a port; its folder becomes accessible to this user only.
+        path: Path of a Unix socket, in place of a port; a folder that is made for it is accessible to this user only.
+        max_bytes: Maximum size of a request's body, bytes; 0 refuses every body.
 
     Raises:
         ConfigError: When the server can't listen on the address.
     """
 
-    def __init__(self, answer: Answer, *, host: str = "127.0.0.1", port: int = 0, path: Path | None = None) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        path: Path | None = None,
+        max_bytes: int = 0,
+    ) -> None:
         if path is not None:
             try:
                 _prepare_folder(path.parent)
             except OSError as error:
                 fault = Fault(origin="admin server", path="path", message=f"can't listen on {path}: {error}")
                 raise ConfigError([fault], hint="set another path for the admin socket") from error
-        super().__init__(partial(_serve, answer), host=host, port=port, path=path, limits=LIMITS, name="admin server")
+        limits = replace(LIMITS, max_bytes=max_bytes, in_flight_bytes=max_bytes)
+        serve = partial(_serve, answer, max_bytes)
+        super().__init__(serve, host=host, port=port, path=path, limits=limits, name="admin server")
 
 
 def _prepare_folder(folder: Path) -> None:
-    """Create a folder that only this user can enter, unless there is one; an OSError when it is another user's."""
+    """Create a folder that only this user can enter, unless it exists; an OSError when it belongs to another user.
+
+    An existing folder, perhaps /run, keeps its mode: the socket itself is the user's own.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.geteuid():
         raise PermissionError(f"{folder} belongs to another user")
 
 
-def _serve(answer: Answer, request: Request) -> Response:
-    """Answer a request with `answer`; a request with a body is refused."""
-    if not request.is_read:
+def _serve(answer: Answer, max_bytes: int, request: Request) -> Response:
+    """Answer a request with `answer`; a body is refused where none is accepted."""
+    if not request.is_read and not max_bytes:
         return answer_problem(413, "this endpoint accepts no request body")
     request.admit()
-    return answer(request.method, request.path, request.query)
+    text = request.query if request.is_read else request.read_body(max_bytes).decode(errors="replace")
+    return answer(request.method, request.path, text)

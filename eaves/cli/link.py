@@ -126,7 +126,7 @@ def open_receiver(spool: Path) -> Iterator[QueueTarget]:
     """Open the queue of the receiver on this machine, whether it runs or not."""
     from eaves.admin.client import open_queue
     from eaves.admin.server import default_socket
-    from eaves.link.receiver_intake import LANE
+    from eaves.link.receiver_routes import LANE
     from eaves.spool import lease_path
 
     with open_queue(spool, default_socket(spool), [lease_path(spool, LANE)]) as queue:

@@ -18,8 +18,7 @@ from eaves.config import SettingsLayer, build, env_layer, flag_layer, setting
 from eaves.config.yaml_text import load_yaml
 from eaves.errors import ConfigError, Fault
 from eaves.platform import RELAY, RelaySpec, ScaleSettings, SourceSpec, TriggerSpec
-from eaves.platform.app import FUNCTION
-from eaves.platform.relay import CLOUD, EDGE
+from eaves.platform.app import CLOUD, EDGE, FUNCTION
 from eaves.sources.kind import iter_kinds, parse_place
 from functions.settings import ServeSettings
 from functions.url_policy import find_url_fault

@@ -5,10 +5,9 @@ so a crash between the response and that commit sends the event again. Receivers
 source and id. The lanes that an event was put in decide where it is delivered.
 """
 
-from eaves.delivery.attempts import AttemptResult, EventSender, Sender
-from eaves.delivery.client import SinkClient
 from eaves.delivery.deliverer import Deliverer, DeliveryOutcome
 from eaves.delivery.response_rules import DeliveryAction, SinkResponse, choose_action
+from eaves.delivery.sender import AttemptResult, EventSender, Sender, SinkClient
 from eaves.delivery.sink_state import LaneDelivery, SinkView
 
 __all__ = [

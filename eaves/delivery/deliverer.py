@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Sequence
 
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
-from eaves.delivery.attempts import AttemptResult, Sender
 from eaves.delivery.evidence import FailedEntries, RefusalHistories
 from eaves.delivery.response_rules import NO_ANSWER, Blame, DeliveryAction, choose_action, find_store
+from eaves.delivery.sender import AttemptResult, Sender
 from eaves.delivery.sink_state import MAX_RETRY_AFTER_S, LaneDelivery, SinkState, SinkView
 from eaves.delivery.workers import Workers
 from eaves.errors import EavesError, SpoolError, SpoolFullError, StatusError
@@ -33,9 +33,10 @@ MIN_AHEAD = 50
 """Minimum number of entries of a request for the next one to be prepared meanwhile; smaller ones are packed quickly."""
 SET_ASIDE = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses before the next attempt of an entry that failed in a request of its own; other entries are sent meanwhile."""
-MAX_SILENCES = 3
-"""Number of requests with one entry that get no answer, each right after a successful probe, before others are sent
-first. A device on the way resets the connection for this event, or sending it takes longer than the link is ever up."""
+MAX_UNCLEAR = 3
+"""Number of requests with one entry that fail on the way, each right after a successful probe, before others are sent
+first. A device on the way refuses this event or resets its connection, or sending it takes longer than the link is ever
+up."""
 
 _log = logging.getLogger(__name__)
 
@@ -120,9 +121,11 @@ class Deliverer:
         self._evidence = {lane: RefusalHistories(has_probe=self._has_probe) for lane in self.lanes}
         self._failed = FailedEntries(spool, self.lanes, clock)
         self._has_failed, self._failed_lane = False, ""
-        self._silence = (0, 0)
+        self._unclear = (0, 0)
+        self._unrecorded = 0
         self._turns = 0
         self._ahead: list[Entry] = []
+        self._ahead_limits = 0, 0
         self._in_flight: set[int] = set()
         self._attempts: dict[str, Counter[str]] = {lane: Counter() for lane in self.lanes}
         self._held_until, self._held_since, self._held_reason = float("-inf"), 0.0, ""
@@ -280,7 +283,7 @@ class Deliverer:
 
     def _prepare_next(self, request: Sequence[Entry]) -> None:
         """Read the entries that will probably follow a request, and have them packed, while it is in progress."""
-        sent = {entry.seq for entry in request}
+        sent, self._ahead_limits = {entry.seq for entry in request}, self._sender.limits(request[0].lane)
         self._ahead = next(iter(self._untried(request[0].lane, 1, sent)), [])
         if self._ahead:
             self._sender.prepare(self._ahead)
@@ -321,15 +324,17 @@ class Deliverer:
         return []
 
     def _untried(self, lane: str, free: int, busy: Collection[int]) -> list[list[Entry]]:
-        max_entries, max_bytes = self._sender.limits(lane)
-        is_single = max_entries == 1 and not max_bytes
+        limits, newest_first = self._sender.limits(lane), self._newest_first or self._tries_newest()
+        is_same = bool(self._ahead) and not busy and (lane, limits) == (self._ahead[0].lane, self._ahead_limits)
+        if is_same and self._spool.is_next(self._ahead, newest_first=newest_first):
+            return [self._ahead]
+        (max_entries, max_bytes), is_single = limits, limits == (1, 0)
         found = self._spool.peek(
             lane,
             limit=free if is_single else max_entries,
             max_bytes=max_bytes,
-            newest_first=self._newest_first or self._tries_newest(),
+            newest_first=newest_first,
             exclude=busy,
-            known=self._ahead,
         )
         return [[entry] for entry in found] if is_single else [found] if found else []
 
@@ -364,8 +369,11 @@ class Deliverer:
         try:
             results = self._sender.send(entries[0].lane, entries)
             is_settled = self._record(entries, results)
+            self._unrecorded = 0
         except SpoolError as error:
-            self._hold(f"{error.message}; no event is removed from the queue until this works again")
+            self._unrecorded += 1  # what was sent is sent again, ever less often
+            pause_s = SET_ASIDE.pause_s(self._unrecorded)
+            self._hold(f"{error.message}; no event is removed from the queue until this works again", pause_s)
         except Exception:  # noqa: BLE001 - the sending thread must not end
             event_id = entries[0].event.id[:64]
             _log.exception("queue %s: unexpected error while event %s was delivered", self.lanes[0], event_id)
@@ -377,12 +385,14 @@ class Deliverer:
             if not is_settled:
                 self._spool.wake(entries[0].lane)
 
-    def _record(self, entries: Sequence[Entry], results: Sequence[AttemptResult]) -> bool:
+    def _record(self, entries: Sequence[Entry], results: Sequence[AttemptResult] | None) -> bool:
         """Write the results to the spool; return whether all entries are permanently removed.
 
         A dead letter doesn't count as removed, because an operator may queue it again while it is still listed as in
         flight.
         """
+        if results is None:
+            return False
         if len(results) < len(entries):
             self._record_request(entries, results)
             return False
@@ -398,10 +408,10 @@ class Deliverer:
         """Record a request that failed as a whole, or that sent a part of an entry."""
         with self._state:
             if not results:
-                self._has_failed, self._failed_lane, self._silence = False, "", (0, 0)
+                self._has_failed, self._failed_lane, self._unclear = False, "", (0, 0)
                 self._sink.succeeded()
                 return
-            self._silence = (0, 0)
+            self._unclear = (0, 0)
             if not self._has_probe:
                 self._attempts[entries[0].lane][DeliveryOutcome.RETRIED.value] += 1
             self._fail(results[0])
@@ -414,7 +424,7 @@ class Deliverer:
         else:
             self._spool.ack_many([entry for entry, _ in accepted])
         with self._state:
-            self._has_failed, self._failed_lane, self._silence = False, "", (0, 0)
+            self._has_failed, self._failed_lane, self._unclear = False, "", (0, 0)
             self._held_reason = ""
             self._sink.succeeded()
             lane = accepted[0][0].lane
@@ -442,20 +452,20 @@ class Deliverer:
             self._notify(entry, DeliveryOutcome.DEAD, result)
             return
         with self._state:
-            if self._is_limited and result.reached and not result.is_later:
+            if self._is_limited and result.reached and not result.is_free:
                 self._sink.succeeded()
             else:
                 self._fail(result, entry)
             set_aside = self._is_set_aside(entry, result)
         if set_aside:
-            self._set_aside(entry, result.reason, result.asked_s, counted=not (self._is_limited and result.is_later))
+            self._set_aside(entry, result.reason, result.asked_s, counted=not (self._is_limited and result.is_free))
         if set_aside or not self._has_probe:  # otherwise the link failed, and not the delivery of this entry
             self._notify(entry, DeliveryOutcome.RETRIED, result)
 
     def _is_given_up(self, entry: Entry, result: AttemptResult) -> bool:
         if not result.reached:
             return False
-        if self._is_limited and not result.store and not result.is_later:
+        if self._is_limited and not result.store and not result.is_free:
             refused = choose_action(result.status) is DeliveryAction.REFUSED
             return refused or self._backoff.exhausted(entry.attempts + 1)
         if result.blame is Blame.EVENT:
@@ -467,21 +477,19 @@ class Deliverer:
     def _is_set_aside(self, entry: Entry, result: AttemptResult) -> bool:
         """Return whether other entries are sent before this one is tried again; the caller holds the lock.
 
-        Where a probe shows whether the way works, only a refusal that blames the event, or repeated silence, says
-        something about the entry; elsewhere only other entries can show it.
+        Where a probe shows whether the way works, only a refusal that blames the event, or repeated failures of its
+        requests alone, say something about the entry; elsewhere only other entries can show it.
         """
         if not result.reached:
             return False
         if not self._has_probe:
             return True
         if result.blame is Blame.UNKNOWN:
-            self._silence = (0, 0)
+            self._unclear = (0, 0)
             return True
-        if result.status != NO_ANSWER:
-            return False
-        self._silence = (entry.seq, self._silence[1] + 1 if self._silence[0] == entry.seq else 1)
+        self._unclear = (entry.seq, self._unclear[1] + 1 if self._unclear[0] == entry.seq else 1)
         is_known = entry.attempts > 0 and self._sender.unfinished(entry.lane) is None
-        return self._silence[1] >= (1 if is_known else MAX_SILENCES)
+        return self._unclear[1] >= (1 if is_known else MAX_UNCLEAR)
 
     def _fail(self, result: AttemptResult, entry: Entry | None = None) -> None:
         """Pause deliveries; the caller holds the lock.
@@ -496,7 +504,7 @@ class Deliverer:
             else result.reason,
             result.status,
             asked_s=result.asked_s,
-            lenient=unclear and not (self._is_limited and result.is_later),
+            lenient=unclear and not (self._is_limited and result.is_free),
             again=self._has_probe and entry is not None and entry.attempts > 0 and result.blame is Blame.UNKNOWN,
         )
 

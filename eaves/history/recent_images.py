@@ -40,7 +40,7 @@ class RecentImages:
 
     def add(self, event: Event) -> None:
         """Hold an event if it has an image; other events, and one that is held already, are ignored."""
-        if not event.data or not (event.datacontenttype or "").lower().startswith("image/"):
+        if not (event.data and event.is_image):
             return
         size = measure(event)
         with self._lock:

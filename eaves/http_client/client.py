@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from eaves.base.timed_reader import TimedReader
-from eaves.errors import DeliveryError, UnreachableError
-from eaves.http_client.explain import CONNECTION, NAME, ProxyError, explain
+from eaves.errors import DeliveryError, InterceptedError, UnreachableError
+from eaves.http_client.explain import CONNECTION, NAME, TLS, ProxyError, explain
 from eaves.http_client.headers import shorten_url, split_url
 from eaves.http_client.proxies import DIRECT, PORTS, Proxies, Proxy
 from eaves.http_client.trust import build_tls_context
@@ -307,6 +307,8 @@ class HttpClient:
                 self._end(connection, sock)
                 if _refuses_certificate(error):
                     raise _build_unreachable(url, error) from error
+                if explain(error).kind == TLS:
+                    raise InterceptedError(_build_unreachable(url, error).message, hint=explain(error).hint) from error
                 raise
             response.on_close = partial(self._end, connection)
             return response

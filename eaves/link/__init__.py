@@ -1,11 +1,11 @@
 """The link between the edge and the cloud: a relay forwards a site's events to a receiver, in batches over HTTPS.
 
-batch, paths       one request with events and its answer; the receiver's routes
+protocol           the receiver's routes, one request with events, and its answer
 client             HTTP client of a receiver; `credentialed`: a client with the token of a folder
 settings           settings of both processes
-relay              the site's process; `relay_intake`: what it stores; `sender`: its requests to the receiver
-receiver           the cloud's process; `receiver_routes`, `receiver_intake`: what it answers and stores
-sites, uploads     who may send; bodies that arrive in parts
+relay              the site's process, and what it stores; `sender`: its requests to the receiver
+receiver           the cloud's process; `receiver_routes`: what it answers and stores
+sites, uploads     who may send, counted by outcome; bodies that arrive in parts
 archive            received events in a folder
 audit              comparison of what was sent with what was received
 

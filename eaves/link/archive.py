@@ -93,7 +93,7 @@ class Archive(Sender):
         """Write the images of events, then one line for each event, all of which are on disk when this returns."""
         folders, lines = set(), []
         for event in events:
-            if event.data and (event.datacontenttype or "").lower().startswith("image/"):
+            if event.data and event.is_image:
                 image = self._folder / name_image(event)
                 make_directory(image.parent)
                 write_atomically(image, event.data, durability="file", sole_writer=True)

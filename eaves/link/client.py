@@ -31,8 +31,7 @@ from eaves.http_client.explain import CERTIFICATE as NOT_TRUSTED
 from eaves.http_client.explain import explain
 from eaves.http_client.headers import parse_retry_after
 from eaves.http_client.proxies import DIRECT, Proxies, is_loopback
-from eaves.link.batch import BatchAnswer, Packed, parse_batch_answer
-from eaves.link.paths import EVENTS, LEDGER, PARTS, SITE, UPLOAD
+from eaves.link.protocol import EVENTS, LEDGER, PARTS, SITE, UPLOAD, BatchAnswer, Packed, parse_batch_answer
 from eaves.problem_document import parse_problem
 
 LINK_PAUSES = Backoff(retry=None, first_s=0.5, cap_s=4.0)

@@ -93,4 +93,4 @@ def build_sender(client: SinkClient, address: str, *, timeout_s: float, parallel
             raise UnreachableError(NO_SINK, hint="on a cluster, check: kubectl get brokers,sinkbindings")
         return client.post(address, event, prefer_reply=False, timeout_s=timeout_s)
 
-    return EventSender(send, parallel=parallel)
+    return EventSender(send, parallel=parallel, abort=client.abort)

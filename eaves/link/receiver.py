@@ -24,10 +24,9 @@ from eaves.http_client.proxies import Proxies, parse_proxies
 from eaves.ingress import IngressLimits, IngressServer, Response, ServerTls, answer_json
 from eaves.link.archive import Archive
 from eaves.link.process import CONTEXT, MAX_ENTRIES, build_sender, running, start, wait_for_stop
-from eaves.link.receiver_intake import LANE, SiteCounters
-from eaves.link.receiver_routes import ReceiverRoutes
+from eaves.link.receiver_routes import LANE, ReceiverRoutes
 from eaves.link.settings import ReceiverSettings
-from eaves.link.sites import Sites
+from eaves.link.sites import SiteCounters, Sites
 from eaves.options import report_errors, settings_options
 from eaves.redact import redact
 from eaves.resource_limits import return_freed_memory

@@ -1,8 +1,9 @@
-"""Routes of the receiver, which authenticates the caller before it reads a body."""
+"""Requests of sites to the receiver: the caller is authenticated before the body is read; its events are stored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from urllib.parse import parse_qsl
 
@@ -18,6 +19,8 @@ from eaves.errors import (
     MalformedRequestError,
     NotFoundError,
     OverloadedError,
+    SpoolError,
+    SpoolFullError,
     UnsupportedContentError,
 )
 from eaves.events import Event, decode, encode_binary
@@ -25,12 +28,23 @@ from eaves.http_client.client import HttpAnswer
 from eaves.ingress import MemoryBudget, Request, Response, answer_error, answer_json, answer_problem
 from eaves.ingress.request import BrokenOffError
 from eaves.ingress.store_route import is_batch, is_structured, read_events
-from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, PARTS, SITE, UPLOAD
-from eaves.link.receiver_intake import ReceiverIntake, SiteCounters, find_forgery
+from eaves.link.protocol import (
+    EVENTS,
+    FUNCTIONS,
+    HEALTH,
+    LEDGER,
+    MAX_DETAIL,
+    PARTS,
+    SITE,
+    UPLOAD,
+    BatchAnswer,
+    RefusedEvent,
+)
 from eaves.link.settings import ReceiverSettings
-from eaves.link.sites import Sites
+from eaves.link.sites import SiteCounters, Sites
 from eaves.link.uploads import Uploads
-from eaves.spool import Spool
+from eaves.spool import PutOutcome, Spool
+from eaves.spool.admin import measure_sites
 from eaves.spool.ledger import encode_lines
 
 GET, POST = ("GET", "HEAD"), ("POST",)
@@ -41,6 +55,13 @@ PASSED_ON = ("content-type", "retry-after")
 MAX_LINES, MAX_LINES_BYTES, PIECE = 10_000, 4_000_000, 200
 """Maximum number of the ledger's lines in one answer, about 200 bytes each; size at which an answer ends even before
 that, bytes, because ids may be long; and the number of lines that are read at a time."""
+
+LANE = "sink"
+"""Name of the receiver's only lane. An agent's lane has the same name, so the same commands manage both queues."""
+RECOUNT_S = 10.0
+"""Time for which a count of what waits is used, seconds; counting reads all that waits, a second for half a million."""
+STATUS_OUTCOMES = {403: "forged", 409: "conflicting"}
+"""Outcome under which a refused event is counted, by its HTTP status; every other status is counted as malformed."""
 
 Route = Callable[[str, Request], Response]
 
@@ -230,3 +251,108 @@ def _number(given: Mapping[str, str], name: str, default: int) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 18):
         raise InputError(f"{name} must be a number (got {text[:64]!r})")
     return int(text)
+
+
+class ReceiverIntake:
+    """Stores sites' events in the spool and counts the outcomes. Safe to use from many threads.
+
+    There is room in the spool for all sites while deliveries wait: what waits of one site may take no more room than is
+    still free. So one broken camera, or one stolen token, takes half of the spool, and the alarms of the other sites
+    find room. Source: Choudhury and Hahne, Dynamic Queue Length Thresholds (1998), with a factor of 1.
+
+    Args:
+        spool: Spool with a ledger that stores the events.
+        counters: Counters to update for each event.
+        has_more_sites: Returns whether there is more than one site.
+    """
+
+    def __init__(self, spool: Spool, counters: SiteCounters, has_more_sites: Callable[[], bool] = lambda: True) -> None:
+        self._spool = spool
+        self._counters = counters
+        self._has_more_sites = has_more_sites
+        self._lock = threading.Lock()
+        self._counted_at = float("-inf")
+        self._waiting: dict[str, tuple[int, int]] = {}
+        """Numbers of entries and bytes, by site."""
+
+    def store_events(self, site: str, events: Sequence[Event | EventError]) -> BatchAnswer:
+        """Store a site's events in one commit. All but the refused ones are on disk when this returns.
+
+        Args:
+            site: Name of the site that sends them.
+            events: Events in order; one that is not well-formed is replaced by its error.
+
+        Raises:
+            SpoolFullError: When there is no room for the events; none was stored.
+            SpoolError: When the events can't be written; none was stored.
+        """
+        refused: dict[int, tuple[int, str]] = {}
+        wanted: dict[int, Event] = {}
+        for index, event in enumerate(events):
+            if isinstance(event, EventError):
+                refused[index] = event.http_status, event.message
+            elif fault := find_forgery(site, event):
+                refused[index] = 403, fault
+            else:
+                wanted[index] = event
+        outcomes: Sequence[PutOutcome] = ()
+        try:
+            if wanted:
+                self._check_share(site, wanted.values())
+                outcomes = self._spool.put_many([(event, (LANE,)) for event in wanted.values()], once=True)
+        except SpoolError as error:
+            self._counters.refuse(site, "full", error.message)
+            raise
+        for (index, event), outcome in zip(wanted.items(), outcomes, strict=True):
+            if outcome is PutOutcome.CONFLICTING:
+                about = f"an event from {event.source[:100]} with the id {event.id[:64]!r}"
+                refused[index] = 409, f"{about} but other content was already received"
+        stored = outcomes.count(PutOutcome.STORED)
+        repeated = len(events) - stored - len(refused)
+        self._counters.add(site, "stored", stored)
+        self._counters.add(site, "repeated", repeated)
+        for status, detail in refused.values():
+            self._counters.refuse(site, STATUS_OUTCOMES.get(status, "malformed"), detail)
+        answers = [
+            RefusedEvent(index=index, status=status, detail=detail[:MAX_DETAIL])
+            for index, (status, detail) in sorted(refused.items())
+        ]
+        return BatchAnswer(stored=stored, repeated=repeated, refused=tuple(answers))
+
+    def _check_share(self, site: str, events: Collection[Event]) -> None:
+        """Check that a site's events may be stored.
+
+        Raises:
+            SpoolFullError: When the site has used its share of the room.
+            SpoolError: When the spool can't be read.
+        """
+        limits = self._spool.limits
+        free_bytes = limits.max_bytes - self._spool.size_bytes()
+        free_entries = limits.max_entries - self._spool.depth()
+        is_half_free = 2 * free_bytes >= limits.max_bytes and 2 * free_entries >= limits.max_entries
+        if is_half_free or not self._has_more_sites():
+            return
+        events = [one for one in events if not self._spool.seen(one.source, one.id)]
+        if not events:  # repeated ones need no room
+            return
+        with self._lock:
+            now = self._spool.clock.monotonic()
+            if now - self._counted_at > RECOUNT_S:
+                self._counted_at, self._waiting = now, measure_sites(self._spool, LANE)
+            entries, waiting_bytes = self._waiting.get(site, (0, 0))
+            entries, waiting_bytes = entries + len(events), waiting_bytes + sum(len(event.data) for event in events)
+            if entries > free_entries or waiting_bytes > free_bytes:
+                raise SpoolFullError(
+                    f"{entries - len(events)} events of site {site} wait already, and the rest of the queue is kept "
+                    "for other sites",
+                    hint="send the events again later",
+                )
+            self._waiting[site] = entries, waiting_bytes
+
+
+def find_forgery(site: str, event: Event) -> str:
+    """Return why an event can't be this site's; empty when it can."""
+    prefix = f"/eaves/{site}/"
+    if event.source.startswith(prefix) and len(event.source) > len(prefix):
+        return ""
+    return f"the source of an event from site {site} must begin with {prefix} (got {event.source[:100]!r})"

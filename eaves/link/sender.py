@@ -17,14 +17,15 @@ from eaves.delivery import AttemptResult, Sender
 from eaves.delivery.response_rules import NO_ANSWER, Blame, find_blame, shorten
 from eaves.delivery.sink_state import LOGIN_STATUSES
 from eaves.errors import ConfigError, DeliveryError, EavesError, StatusError
-from eaves.link.batch import BatchAnswer, Packed, pack
+from eaves.events import source_uri
 from eaves.link.client import UNAUTHORISED, LinkClient
-from eaves.link.relay_intake import CLASSES
+from eaves.link.protocol import BatchAnswer, Packed, pack
+from eaves.link.settings import CLASSES
 from eaves.spool import Entry
 
 FOREIGN = 403
-"""Status of an event that the receiver assigns to another site. The relay sends events of its own site only, so the
-receiver has just learnt to know it by another name, which the next probe shows."""
+"""Status of an event that the receiver assigns to another site. For an event of the relay's own site, the receiver has
+just learnt to know it by another name, which the next probe shows."""
 NOT_THERE = 412
 """HTTP status by which a receiver says that it no longer has the uploaded parts."""
 CONFLICT = 409
@@ -262,7 +263,7 @@ class LinkSender(Sender):
         advice = f"set site: {site[:64]}, or use the token of {self._site}"
         raise StatusError(f"{known}, but eaves.yaml says site {self._site!r}; {advice}", status=FOREIGN)
 
-    def send(self, lane: str, entries: Sequence[Entry]) -> Sequence[AttemptResult]:
+    def send(self, lane: str, entries: Sequence[Entry]) -> Sequence[AttemptResult] | None:
         """Send a batch, a single image, or the next part of a large body."""
         began = self._clock.monotonic()
         try:
@@ -271,7 +272,7 @@ class LinkSender(Sender):
             return self._judge_failure(lane, entries, error)
         now = self._clock.monotonic()
         is_part = answer is None or self._kind == UPLOADED
-        stored = self._body_bytes if is_part else sum(map(entry_bytes, entries))
+        stored = self._body_bytes if is_part else sum(entry.size_bytes for entry in entries)
         self._sizes[lane].succeeded(now - began, len(entries), stored)
         self.throughput.add(now, now - began, 0 if answer is None else len(entries), stored, self._body_bytes)
         self.counts.bytes_sent += self._body_bytes
@@ -285,14 +286,14 @@ class LinkSender(Sender):
         results = [AttemptResult()] * len(entries)
         for one in answer.refused:
             blame, what = Blame.EVENT, f"the receiver refuses the event ({one.status})"
-            if one.status == FOREIGN:
+            if one.status == FOREIGN and entries[one.index].event.source.startswith(source_uri(self._site, "")):
                 blame, what = Blame.WAY, "the waiting events belong to another site than the token"
             results[one.index] = AttemptResult(status=one.status, blame=blame, reason=f"{what}: {one.detail}")
         is_all_foreign = all(one.blame is Blame.WAY for one in results)
         return results[:1] if is_all_foreign else results
 
-    def _judge_failure(self, lane: str, entries: Sequence[Entry], error: EavesError) -> Sequence[AttemptResult]:
-        """Return what a failed request says; nothing when the next one is to be smaller, or another kind of request."""
+    def _judge_failure(self, lane: str, entries: Sequence[Entry], error: EavesError) -> Sequence[AttemptResult] | None:
+        """Return what a failed request says; None when the next one is to be smaller, or another kind of request."""
         status, asked_s = NO_ANSWER, None
         if isinstance(error, StatusError):
             status, asked_s = error.status, error.retry_after_s
@@ -300,20 +301,21 @@ class LinkSender(Sender):
         self.counts.failed += 1
         if status == NO_ANSWER:
             self.throughput.stalled()
-        stored = sum(map(entry_bytes, entries))
+        stored = sum(entry.size_bytes for entry in entries)
         if alone:  # perhaps only a part of it was sent
             stored = min(stored, max(self._body_bytes, 1))
         is_large_part = self._kind == PART and self._body_bytes > MIN_PART_BYTES
-        if status == TOO_LARGE and (not alone or is_large_part):
+        if status == TOO_LARGE and (not alone or is_large_part or self._kind == PICTURE):  # which goes in parts next
             self._sizes[lane].too_large(len(entries), stored)
-            return []
+            return None
         if self._kind == PICTURE and 400 <= status < 500 and _find_blame(status) is Blame.UNKNOWN:
             self._as_batch, self._upload = entry.seq, None
-            return []
+            return None
         blame = self._find_fault(entry, status)
         is_known = alone and entry.attempts > 0 and self.unfinished(lane) is None
-        if not is_known and (blame in (Blame.UNKNOWN, Blame.EVENT) or status == NO_ANSWER):
-            self._sizes[lane].failed(len(entries), stored)  # a busy receiver needs no smaller requests
+        is_busy = blame is Blame.LATER and asked_s is not None
+        if not (is_known or is_busy):  # a busy receiver needs no smaller requests
+            self._sizes[lane].failed(len(entries), stored)
         reason = shorten(error.message)
         if blame is Blame.EVENT:
             reason = f"the receiver refuses the event ({status}): {reason}"
@@ -321,8 +323,8 @@ class LinkSender(Sender):
 
     def _find_fault(self, entry: Entry, status: int) -> Blame:
         """Return what is at fault for a failed request, after a probe that succeeded."""
-        is_all_refused = self._body_bytes >= LARGE_BYTES or (self._kind == PART and not self._body_bytes)
-        if status == TOO_LARGE and is_all_refused:
+        is_large_batch = self._kind == BATCH and self._body_bytes >= LARGE_BYTES
+        if status == TOO_LARGE and (is_large_batch or (self._kind == PART and not self._body_bytes)):
             is_again, self._doubted = self._doubted == entry.seq, entry.seq
             return Blame.EVENT if is_again else Blame.WAY
         if status in GATEWAY_STATUSES and self._kind == PART:
@@ -381,8 +383,3 @@ def _find_blame(status: int) -> Blame:
     if status in LOGIN_STATUSES | GATEWAY_STATUSES | {CONFLICT, TOO_LARGE}:
         return Blame.UNKNOWN
     return find_blame(status)
-
-
-def entry_bytes(entry: Entry) -> int:
-    """Return the size of an entry's data and attributes, bytes, about as the queue counts them."""
-    return len(entry.event.data) + sum(len(name) + len(value) + 8 for name, value in entry.event.attributes().items())

@@ -18,6 +18,16 @@ from eaves.spool.settings import SpoolSettings
 
 _SCHEMES = ("http://", "https://")
 
+ALARMS, ARCHIVE, IMAGES = "alarms", "archive", "images"
+CLASSES = (ALARMS, ARCHIVE, IMAGES)
+"""Lanes of the events that a relay forwards over the link, the most urgent first."""
+LINK = "link"
+"""Name of the lease of the deliverer that serves these lanes."""
+BROKER = "broker"
+"""Lane, and name of its lease, of the events that a relay copies to the site's own Broker."""
+FROM_BROKER = "/from-broker"
+"""Path that the site's own Broker posts to; an event that arrives there is not copied to the Broker again."""
+
 Rule = Mapping[str, str]
 """Attribute names mapped to values; an event matches when it has all of them."""
 

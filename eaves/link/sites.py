@@ -1,4 +1,4 @@
-"""Sites that may send events, with their tokens and certificates.
+"""Sites that may send events, with their tokens and certificates, and what is counted of each.
 
 The folder holds one file per site, as Kubernetes mounts a Secret. The file's name is the site's, and each line is a
 token. A site whose file has no token authenticates with a client certificate. Deleting the file locks the site out.
@@ -13,10 +13,11 @@ import re
 import secrets
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from eaves.base.clock import SYSTEM, Clock
 from eaves.base.files import make_directory, write_atomically
 from eaves.base.names import NAME_PATTERN
 from eaves.errors import ConfigError, Fault, InputError, StorageError
@@ -31,6 +32,16 @@ MAX_BYTES = 65_536
 """Maximum size of a file that is read, bytes."""
 SITE_PATTERN = re.compile(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,251}[A-Za-z0-9])?")
 """Pattern of a site's name. Source: Kubernetes, keys of a Secret, without those that begin with a dot."""
+
+OUTCOMES = (
+    *("stored", "repeated", "predicted", "forged", "conflicting", "oversized", "malformed", "unauthorised"),
+    *("overloaded", "full", "failed"),
+)
+"""Every outcome that events are counted by, in the order of the table in docs/15-receiver.md."""
+LOG_S = 60.0
+"""Minimum time between two log lines about refusals of the same kind and site, seconds; a refused sender retries at
+once."""
+METRIC = "eaves_receiver_events_total"
 
 _log = logging.getLogger(__name__)
 
@@ -196,3 +207,65 @@ def add_token(folder: Path, site: str, *, keep: bool = False, replace: bool = Fa
     except (OSError, UnicodeDecodeError) as error:
         raise StorageError(f"{path} can't be written: {error}", hint=f"ls -ld {folder}") from error
     return path
+
+
+class SiteCounters:
+    """Counts events by site and outcome. Safe to use from many threads.
+
+    Args:
+        clock: Wall clock and monotonic clock.
+    """
+
+    def __init__(self, clock: Clock = SYSTEM) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._counts: dict[str, Counter[str]] = {}
+        self._logged: dict[tuple[str, str], float] = {}
+        self._contacts: dict[str, float] = {}
+
+    def add(self, site: str, outcome: str, count: int = 1) -> None:
+        """Count events, or requests that were refused before their events were known.
+
+        Args:
+            site: Name of the site; empty when it isn't known.
+            outcome: One of `OUTCOMES`.
+            count: Number to add.
+        """
+        with self._lock:
+            self._counts.setdefault(site, Counter())[outcome] += count
+
+    def refuse(self, site: str, outcome: str, detail: str) -> None:
+        """Count a refusal, and log it unless a similar refusal of the site was logged recently."""
+        self.add(site, outcome)
+        now = self._clock.monotonic()
+        with self._lock:
+            if now - self._logged.get((site, outcome), float("-inf")) < LOG_S:
+                return
+            self._logged[site, outcome] = now
+        _log.warning("refused as %s, site %s: %s", outcome, site or "unknown", detail[:256], extra={"site": site})
+
+    def meet(self, site: str) -> None:
+        """Record the current time as the last contact of a site, which has just authenticated itself."""
+        with self._lock:
+            self._contacts[site] = self._clock.now()
+
+    def contacts(self) -> Mapping[str, float]:
+        """Return the time of each site's last contact since the process started, Unix seconds."""
+        with self._lock:
+            return dict(self._contacts)
+
+    def to_dict(self) -> Mapping[str, Mapping[str, int]]:
+        """Return counts by site and outcome; unknown sites are counted together under the empty name."""
+        with self._lock:
+            return {site: dict(counts) for site, counts in self._counts.items()}
+
+    def render_metrics(self) -> str:
+        """Render the counters as Prometheus text."""
+        lines = [
+            f"# HELP {METRIC} Events, or requests refused before their events were known, by site and outcome.",
+            f"# TYPE {METRIC} counter",
+        ]
+        for site, counts in sorted(self.to_dict().items()):
+            known = [(outcome, counts[outcome]) for outcome in OUTCOMES if counts.get(outcome)]
+            lines += [f'{METRIC}{{site="{site}",outcome="{outcome}"}} {count}' for outcome, count in known]
+        return "\n".join([*lines, ""])

@@ -12,15 +12,13 @@ from eaves.admin.queue import SpoolQueue
 from eaves.admin.report import LaneReport, QueueReport, describe_silent
 from eaves.base.names import NAME_PATTERN
 from eaves.errors import EavesError, NotFoundError, NotRunningError
-from eaves.link.relay_intake import BROKER
+from eaves.link.settings import BROKER, LINK
 from eaves.local.broker import lane_of, lane_of_sink
 from eaves.local.state import StateDirectory
 from eaves.platform import RELAY, PartStatus
 from eaves.sources.settings import LANES
 from eaves.spool import lease_path
 
-LINK = "link"
-"""Part of the name of the lock file that a relay holds while it forwards events from its spool."""
 AGENT_TIMEOUT_S = 2.0
 """Time limit for one agent's response, seconds, so that a hung agent doesn't delay `eaves status`."""
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from eaves.admin.report import to_json
-from eaves.admin.server import QUEUES, answer_metrics, answer_queue
+from eaves.admin.report import QUEUES, to_json
+from eaves.admin.server import answer_metrics, answer_queue
 from eaves.base.files import write_atomically
 from eaves.credentials import check_private
 from eaves.errors import ConfigError, Fault, ForbiddenError, OverloadedError, PlatformError, StorageError
@@ -150,11 +150,14 @@ class PlatformRoutes:
         """Functions that answer, by path and method."""
         if control:
             self.routes |= {
-                QUEUES: {"POST": lambda request: answer_queue(self._runtime.queue, request.query)},
+                QUEUES: {"POST": self._answer_queue},
                 "/images": {"GET": self._send_image},
                 "/status": {"GET": self._show_status},
                 "/reconcile": {"POST": self._reconcile},
             }
+
+    def _answer_queue(self, request: Request) -> Response:
+        return answer_queue(self._runtime.queue, _read_body(request).decode(errors="replace"))
 
     def __call__(self, request: Request) -> Response:
         """Answer one request; a caller that isn't let in is refused before its body is read."""

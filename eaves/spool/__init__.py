@@ -8,8 +8,7 @@ each of these is counted and logged by id. Sending the events is the task of `ea
     queue          `Spool`: put, peek, ack, retry, dead-letter, counts and sizes
     entry          `Entry` and `DeadLetter`
     put            how events are inserted into the tables
-    selection      which entries are due, in which order; which ones an operator's change applies to
-    admin          changes to many entries: an operator's, and entries that are held together
+    admin          what an operator does with entries: select, list, measure; retry, redrive, drop and purge
     limits         size, number and age of what is kept, and deletion beyond that
     settings       settings of a process with a queue
     ledger         a line for every event that was put, with its outcome; `ledger_schema`: its tables
@@ -18,13 +17,13 @@ each of these is counted and logged by id. Sending the events is the task of `ea
     salvage        replacing a damaged file
 """
 
+from eaves.spool.admin import Selection, Stored
 from eaves.spool.entry import DeadLetter, Entry, LaneStatus, PutOutcome, Puts
 from eaves.spool.file import Lease, lease_path
 from eaves.spool.ledger import Ledger, LedgerCounts, LedgerLimits, LedgerLine
 from eaves.spool.ledger_schema import content_digest
 from eaves.spool.limits import SpoolLimits, WhenFull
 from eaves.spool.queue import Spool
-from eaves.spool.selection import Selection, Stored
 
 __all__ = [
     "DeadLetter",

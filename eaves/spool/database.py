@@ -14,6 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -187,8 +188,8 @@ class Database:
             raise waiting.error
         return cast(T, waiting.result)
 
-    def read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Return the rows of a query.
+    def read(self, sql: str, values: Sequence[Any] = (), *, while_: Callable[[Any], bool] | None = None) -> list[Any]:
+        """Return the rows of a query, or those before the first one for which `while_` is false.
 
         Raises:
             SpoolError: When the file can't be read.
@@ -196,7 +197,8 @@ class Database:
         with self._read_lock:
             self._check_open()
             try:
-                return self._reader.execute(sql, values).fetchall()
+                with contextlib.closing(self._reader.execute(sql, values)) as rows:  # an open one keeps the log long
+                    return rows.fetchall() if while_ is None else list(takewhile(while_, rows))
             except FOREIGN as error:
                 raise self._translated(error) from error
 

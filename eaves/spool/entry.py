@@ -40,6 +40,7 @@ class Entry:
         event: Event to deliver.
         attempts: Number of failed attempts so far.
         first_put_at: Time at which the event was put, Unix seconds.
+        size_bytes: Size of its data and attributes, bytes, as the queue counts them.
     """
 
     seq: int
@@ -47,6 +48,7 @@ class Entry:
     event: Event
     attempts: int
     first_put_at: float
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,4 +179,5 @@ def build_entry(row: Sequence[Any]) -> Entry:
     event = to_event(attributes, data)
     if known is not None and known != crc(attributes, data):
         raise ValueError("its content has changed since it was stored")
-    return Entry(seq=seq, lane=intern(lane), event=event, attempts=attempts, first_put_at=put_at)
+    size_bytes = len(attributes) + len(data)
+    return Entry(seq=seq, lane=intern(lane), event=event, attempts=attempts, first_put_at=put_at, size_bytes=size_bytes)

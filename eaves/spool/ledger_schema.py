@@ -80,17 +80,18 @@ CREATE TABLE ledger_totals(
 INSERT INTO ledger_totals DEFAULT VALUES;
 
 CREATE TRIGGER ledger_in AFTER INSERT ON ledger BEGIN
-    UPDATE ledger_totals SET lines = lines + 1;
+    UPDATE ledger_totals SET lines = lines + 1 WHERE rowid = 1;
+END;
+
+CREATE TRIGGER ledger_full AFTER UPDATE OF lines ON ledger_totals WHEN new.lines > new.max_lines BEGIN
     DELETE FROM ledger WHERE number IN (
-        SELECT number FROM ledger WHERE eid IS NULL ORDER BY number LIMIT (
-            SELECT max(0, min(max(lines - max_lines, (lines > max_lines) * max_lines / 1000), {TRIM}))
-            FROM ledger_totals
-        )
+        SELECT number FROM ledger WHERE eid IS NULL ORDER BY number
+        LIMIT min(max(new.lines - new.max_lines, new.max_lines / 1000), {TRIM})
     );
 END;
 
 CREATE TRIGGER ledger_out AFTER DELETE ON ledger BEGIN
-    UPDATE ledger_totals SET lines = lines - 1, deleted = deleted + 1;
+    UPDATE ledger_totals SET lines = lines - 1, deleted = deleted + 1 WHERE rowid = 1;
 END;
 
 CREATE TRIGGER ledger_delivery_moved AFTER UPDATE OF state ON deliveries
@@ -102,12 +103,13 @@ CREATE TRIGGER ledger_delivery_moved AFTER UPDATE OF state ON deliveries
 END;
 
 CREATE TRIGGER ledger_delivery_out AFTER DELETE ON deliveries BEGIN
-    UPDATE ledger SET state = CASE WHEN {_LEFT_QUEUED} THEN {QUEUED} WHEN {_LEFT} THEN {DEAD}
+    UPDATE ledger SET state = CASE WHEN old.lane IN {_IGNORED} THEN state
+                                   WHEN {_LEFT_QUEUED} THEN {QUEUED} WHEN {_LEFT} THEN {DEAD}
                                    WHEN deleted > 0 OR old.state = 'dead' THEN {REMOVED} ELSE {RELEASED} END,
-                      deleted = deleted + (old.state = 'dead'),
-                      changed_at = {_NOW}
-        WHERE eid = old.eid AND old.lane NOT IN {_IGNORED};
-    UPDATE ledger SET eid = NULL WHERE eid = old.eid AND NOT {_IN_SPOOL};
+                      deleted = deleted + (old.state = 'dead' AND old.lane NOT IN {_IGNORED}),
+                      changed_at = CASE WHEN old.lane IN {_IGNORED} THEN changed_at ELSE {_NOW} END,
+                      eid = CASE WHEN {_IN_SPOOL} THEN eid END
+        WHERE eid = old.eid;
 END;
 
 CREATE INDEX ledger_by_site ON ledger({SITE.format("source")})"""  # noqa: S608 - constants

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 
 from eaves.errors import SpoolFullError
@@ -11,11 +11,8 @@ from eaves.events import Event
 from eaves.spool.entry import PutOutcome, PutRequest, to_row
 from eaves.spool.ledger import Ledger
 from eaves.spool.ledger_schema import content_digest, line_key
-from eaves.spool.limits import SpoolLimits
+from eaves.spool.limits import SpoolLimits, remember
 from eaves.spool.schema import seen_key
-
-Remember = Callable[[sqlite3.Connection, str, bytes, float], bool]
-"""Function that remembers an event's id with a time, and returns False when the id was remembered already."""
 
 
 def build_put(event: Event, lanes: Collection[str], *, ledger: bool) -> PutRequest:
@@ -70,7 +67,6 @@ class PutTransaction:
         limits: Limits of the spool.
         ledger: Ledger that gets a line for each event, or None.
         now: Current time, Unix seconds.
-        remember: Function that remembers an id for `once`.
         keys: Ledger keys of the events to be put with `once`, looked up in one query instead of one by one.
     """
 
@@ -82,7 +78,6 @@ class PutTransaction:
         limits: SpoolLimits,
         ledger: Ledger | None,
         now: float,
-        remember: Remember,
         keys: Collection[int] = (),
     ) -> None:
         self._db = db
@@ -90,7 +85,6 @@ class PutTransaction:
         self._limits = limits
         self._ledger = ledger
         self._now = now
-        self._remember = remember
         self._known = ledger.find_keys(db, keys) if ledger is not None else set()
         sql = "SELECT queued_bytes, (SELECT total(queued) FROM lanes), seen FROM usage"
         self._used, self._entries, self._has_seen = map(int, db.execute(sql).fetchone())
@@ -127,7 +121,8 @@ class PutTransaction:
             return outcome
         if self._ledger is None or not put.lanes:
             self._has_seen = 1
-            is_known = not self._remember(self._db, put.source, seen_key(put.source, put.event_id), self._now)
+            key, most = seen_key(put.source, put.event_id), self._limits.seen_max_entries
+            is_known = not remember(self._db, put.source, key, self._now, most)
         else:  # the event's line in the ledger is what remembers it
             is_known = bool(self._has_seen) and self._is_seen(put)
         return PutOutcome.REPEATED if is_known else None

@@ -22,8 +22,17 @@ from eaves.spool.limits import SpoolLimits
 from eaves.spool.put import PutTransaction, build_put, store
 from eaves.spool.salvage import replace_damaged
 from eaves.spool.schema import seen_key
-from eaves.spool.selection import ENTRY, choose_untried, select_entries
 
+_ENTRY = (
+    "SELECT seq, lane, attributes, data, attempts, put_at, crc, reason, status, died_at,"
+    " ifnull(CAST(size_bytes AS INTEGER), 0) FROM deliveries CROSS JOIN events USING(eid)"
+)
+"""Query for the columns from which `build_entry` makes an `Entry`. CROSS JOIN keeps SQLite from beginning with the
+events, and a lane's entries are read in the order of an index, no more of them than are returned."""
+_UNTRIED = "lane = ? AND state = 'queued' AND not_before = 0"
+"""Condition for the entries of a lane that never failed."""
+_PEEK = f"{_ENTRY} WHERE {_UNTRIED} AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY seq {{}} LIMIT ?"  # noqa: S608 - constants
+_FIRST = f"SELECT seq FROM deliveries WHERE {_UNTRIED} ORDER BY seq {{}} LIMIT ?"  # noqa: S608 - constants
 _RELEASE = "DELETE FROM deliveries WHERE state = 'queued' AND seq IN (SELECT value FROM json_each(?))"
 _RETRY = "UPDATE deliveries SET attempts = attempts + ?, not_before = ?, reason = ? WHERE seq = ? AND state = 'queued'"
 _LANES = (
@@ -139,7 +148,6 @@ class Spool:
                 limits=self.limits,
                 ledger=self.ledger,
                 now=self.clock.now(),
-                remember=self._remember,
                 keys=[put.key for put in puts] if once else (),
             )
             return [putting.put(put, once=once) for put in puts]
@@ -182,7 +190,6 @@ class Spool:
         max_bytes: int = 0,
         newest_first: bool = False,
         exclude: Collection[int] = (),
-        known: Sequence[Entry] = (),
     ) -> list[Entry]:
         """Return the first entries of a lane that never failed; they stay in the queue until they are acknowledged.
 
@@ -194,16 +201,19 @@ class Spool:
             max_bytes: Maximum size of data and attributes in bytes, 0 for any; a larger first entry is returned alone.
             newest_first: Return the newest entries, newest first.
             exclude: Sequence numbers to leave out, such as those of deliveries in flight.
-            known: Entries that the caller has already read; these objects are returned when they are the result.
         """
-        while seqs := choose_untried(
-            self._read, lane, limit=limit, max_bytes=max_bytes, newest_first=newest_first, exclude=exclude
-        ):
-            if known and seqs == [entry.seq for entry in known]:
-                return list(known)
-            if entries := self._entries(select_entries(self._read, seqs, newest_first=newest_first)):
+        sql = _PEEK.format("DESC" if newest_first else "ASC")
+        values = (lane, json.dumps(list(exclude)), limit)
+        while rows := self.database().read(sql, values, while_=_limit_size(max_bytes)):
+            if entries := self._entries(rows):
                 return entries
         return []
+
+    def is_next(self, entries: Sequence[Entry], *, newest_first: bool = False) -> bool:
+        """Return whether entries of one lane are still the first ones that never failed, in this order."""
+        sql = _FIRST.format("DESC" if newest_first else "ASC")
+        rows = self._read(sql, (entries[0].lane, len(entries)))
+        return rows == [(entry.seq,) for entry in entries]
 
     def ack(self, entry: Entry, *, puts: Puts = ()) -> None:
         """Acknowledge an entry, and store the events that result from it in the same commit.
@@ -260,16 +270,16 @@ class Spool:
 
     def get(self, seq: int) -> Entry | None:
         """Return an entry with its data, queued or dead; None when no entry has that sequence number."""
-        rows = self._read(f"{ENTRY} WHERE seq = ?", (seq,))
+        rows = self._read(f"{_ENTRY} WHERE seq = ?", (seq,))
         return self._entry(rows[0]) if rows else None
 
     def get_queued(self, seq: int) -> Entry | None:
         """Return a queued entry with its data, or None. A damaged entry is handled as in `peek`."""
-        return next(iter(self._entries(self._read(f"{ENTRY} WHERE seq = ? AND state = 'queued'", (seq,)))), None)
+        return next(iter(self._entries(self._read(f"{_ENTRY} WHERE seq = ? AND state = 'queued'", (seq,)))), None)
 
     def dead(self, lane: str | None = None, *, limit: int = 100) -> list[DeadLetter]:
         """Return dead letters of one lane or of all lanes with their data, oldest first."""
-        sql = f"{ENTRY} WHERE state = 'dead' AND lane = coalesce(?, lane) ORDER BY seq LIMIT ?"
+        sql = f"{_ENTRY} WHERE state = 'dead' AND lane = coalesce(?, lane) ORDER BY seq LIMIT ?"
         return [
             DeadLetter(entry=entry, reason=row[7], status=row[8], died_at=row[9])
             for row in self._read(sql, (lane, limit))
@@ -443,3 +453,18 @@ class Spool:
                 f"entry {row[0]} of {self.path} is damaged: {error}",
                 hint=(f"delete the entry: eaves queue drop {row[0]}"),
             ) from error
+
+
+def _limit_size(max_bytes: int) -> Callable[[Any], bool]:
+    """Return a function of rows in order that is true until they have more than `max_bytes`, 0 for any number of bytes.
+
+    It is true for the first row in any case.
+    """
+    total = -1
+
+    def fits(row: Any) -> bool:
+        nonlocal total
+        is_first, total = total < 0, max(0, total) + row[-1]
+        return is_first or not 0 < max_bytes < total
+
+    return fits

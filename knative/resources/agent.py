@@ -12,8 +12,8 @@ from eaves.admin.report import LIVE
 from eaves.config import iter_leaves
 from eaves.errors import ConfigError
 from eaves.platform import SourceSpec, find_timeout_s
+from eaves.platform.app import NONE
 from eaves.platform.quantities import find_room
-from eaves.platform.relay import NONE
 from eaves.redact import has_secrets
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
 from eaves.sources.kind import load_kind

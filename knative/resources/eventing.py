@@ -16,12 +16,11 @@ from eaves.config import iter_leaves
 from eaves.delivery.sinks import MqttTriggerSettings
 from eaves.event_schemas import SCHEMAS, schema_uri
 from eaves.events import Event, encode_binary, source_uri
-from eaves.link.relay_intake import FROM_BROKER
-from eaves.link.settings import PublisherSettings, RelaySettings
+from eaves.link.settings import FROM_BROKER, PublisherSettings, RelaySettings
 from eaves.platform import RELAY, DeliverySettings, SourceSpec, TriggerSpec, find_dead_letter_target
-from eaves.platform.filters import rewrite_matches
+from eaves.platform.app import ALL, EDGE
 from eaves.platform.quantities import find_room
-from eaves.platform.relay import ALL, EDGE
+from eaves.platform.triggers import rewrite_matches
 from knative.client.kinds import BROKER, EVENT_TYPE, KSERVICE, SERVICE, STATEFUL_SET, TRIGGER, Manifest, Object
 from knative.resources.metadata import (
     APP_LABEL,

@@ -15,7 +15,7 @@ from pathlib import Path
 from eaves.base.names import NAME_PATTERN, find_object_fault
 from eaves.config import setting
 from eaves.credentials import AUTHORITIES, CERTIFICATE, KEY
-from eaves.link.paths import HEALTH
+from eaves.link.protocol import HEALTH
 from eaves.link.settings import ReceiverSettings
 from eaves.platform.quantities import QUANTITY_PATTERN, find_room
 from knative.client.kinds import (

@@ -21,7 +21,7 @@ from eaves.errors import NotFoundError
 from eaves.event_schemas import SCHEMAS
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.platform import FunctionStatus, ScaleSettings, TriggerSpec
-from eaves.platform.filters import matches_all
+from eaves.platform.triggers import matches_all
 from tests.contract.conftest import NAME, MakeApp, MakeEvent, Receiving
 from tests.contract.harness import Harness, label_of, status_of
 from tests.contract.sinks import Reported, Sink, of, subjects

@@ -12,7 +12,7 @@ from eaves.config import SettingsLayer, build
 from eaves.config.yaml_text import load_yaml
 from eaves.events import IMAGE_CLASSIFIED
 from eaves.platform import TriggerSpec
-from eaves.platform.filters import DIALECTS, matches_all
+from eaves.platform.triggers import DIALECTS, matches_all
 from knative.resources.eventing import build_filters
 
 PAGE = (Path(__file__).parents[2] / "docs/20-triggers.md").read_text()

@@ -112,7 +112,7 @@ from eaves.events import Event
 from eaves.link.archive import Archive
 from eaves.spool import Entry
 image = Event(id="1", source="/eaves/mill/gate", type="t", datacontenttype="image/jpeg", data=b"x")
-entry = Entry(seq=1, lane="sink", event=image, attempts=0, first_put_at=0.0)
+entry = Entry(seq=1, lane="sink", event=image, attempts=0, first_put_at=0.0, size_bytes=0)
 Archive(pathlib.Path(sys.argv[1])).write([entry])
 """
 

@@ -25,8 +25,8 @@ from eaves.admin import report
 from eaves.admin.report import QueueReport
 from eaves.events import Event
 from eaves.http_client.client import HttpAnswer
-from eaves.link import paths, relay
-from eaves.link.relay_intake import FROM_BROKER
+from eaves.link import protocol, relay
+from eaves.link.settings import FROM_BROKER
 from eaves.local.server import AccessToken, PlatformRoutes, WebServer, bind_port
 from eaves.local.supervisor import Supervisor
 from functions.settings import FunctionSettings
@@ -108,12 +108,12 @@ ROUTES = [
     Route("publisher", "GET", "/nowhere"),
     *list_module("relay's health", report),
     *list_module("publisher's health", report),
-    *list_module("receiver", paths),
+    *list_module("receiver", protocol),
     *list_module("receiver's health", report),
 ]
 WITH_TOKEN = ("open broker", "receiver")
 PROGRAMS_ONLY = [route for route in ROUTES if route.server not in WITH_TOKEN]
-BY_TOKEN = [route for route in ROUTES if route.server in WITH_TOKEN and route.path != paths.HEALTH]
+BY_TOKEN = [route for route in ROUTES if route.server in WITH_TOKEN and route.path != protocol.HEALTH]
 
 
 @dataclass
@@ -225,7 +225,7 @@ def test_the_sender_of_a_body_over_the_limit_reads_why_it_is_refused(route: Rout
 
 def takes_bodies(route: Route) -> bool:
     """Whether a route is there and reads a body."""
-    own = {"receiver": (paths.EVENTS,), "relay": ("/", FROM_BROKER), "publisher": ("/",)}
+    own = {"receiver": (protocol.EVENTS,), "relay": ("/", FROM_BROKER), "publisher": ("/",)}
     return route.method == "POST" and (route.server not in own or route.path in own[route.server])
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.link.proxy import FaultProxy, Link
-from eaves.link.relay_intake import ARCHIVE
+from eaves.link.settings import ARCHIVE
 from eaves.spool import LedgerLimits, Spool
 from tests.jepsen.sender import make_prediction
 from tests.jepsen.services import Service, build_receiver, build_relay

@@ -19,8 +19,7 @@ from eaves.event_batch import MEDIA_TYPE, encode_batch
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, encode_binary
 from eaves.http_client.proxies import DIRECT
 from eaves.ingress import IngressServer
-from eaves.link.batch import BatchAnswer, parse_batch_answer
-from eaves.link.paths import EVENTS
+from eaves.link.protocol import EVENTS, BatchAnswer, parse_batch_answer
 from eaves.link.receiver import serving
 from eaves.link.settings import ReceiverSettings
 from tests.inputs.certificates import Certificate, make_certificate

@@ -99,7 +99,7 @@ def _measure(
     from converters.evaluation.metrics import evaluate, pair
     from converters.evaluation.models import describe_proof, open_model
     from eaves.credentials import read_authorization
-    from eaves.delivery.client import SinkClient
+    from eaves.delivery.sender import SinkClient
     from eaves.http_client.proxies import parse_proxies
     from trainer.tensorflow_notices import prepare_tensorflow
 

@@ -36,7 +36,7 @@ from eaves.redact import redact
 
 if TYPE_CHECKING:
     from eaves.admin import Queue
-    from eaves.spool.selection import Stored
+    from eaves.spool.admin import Stored
 
 T = TypeVar("T")
 COLUMNS: Columns = {

@@ -23,7 +23,7 @@ from eaves.errors import NotFoundError
 from eaves.events import DATAREF
 from eaves.platform import FunctionStatus
 from eaves.problem_document import describe_reason
-from eaves.spool.selection import Stored
+from eaves.spool.admin import Stored
 
 TRIGGER, SINK = "trigger/", "dead-letters/"
 """Beginnings of the names of the local broker's lanes, before the name of the app."""

@@ -25,13 +25,11 @@ from eaves.delivery import (
 )
 from eaves.delivery.rejection import build_refusal
 from eaves.events import IMAGE_REJECTED, Event, source_uri
-from eaves.link.relay_intake import is_image
 from eaves.local.broker.context import attach, build_headers, detach, pass_on
 from eaves.local.broker.dead_letters import SINK, DeadLetterSink, build_sink_deliverer, lane_of_sink, report_to_sink
 from eaves.platform import RELAY, AppSpec, RelaySpec, TriggerSpec
-from eaves.platform.app import BROKER
-from eaves.platform.filters import matches_all
-from eaves.platform.relay import ALL, NONE
+from eaves.platform.app import ALL, BROKER, NONE
+from eaves.platform.triggers import matches_all
 from eaves.spool import Entry, Selection, Spool
 from eaves.spool.admin import dead_letter_lane, drop, redrive
 
@@ -125,7 +123,7 @@ class Broker:
             EventError: When the event has looped until its time to live ended.
         """
         kept = attach(event, trace)
-        lanes = self._lanes(event) if not relay_of or not is_image(event) else ()
+        lanes = self._lanes(event) if not relay_of or not event.is_image else ()
         if (relay := lane_of(relay_of, RELAY)) in self._subscriptions and relay not in lanes:
             lanes = (*lanes, relay)
         if lanes:
@@ -256,7 +254,7 @@ def _report_to_relay(subscription: Subscription, entry: Entry, judged: AttemptRe
         by = subscription.trigger.name
         refusal = build_refusal(event, subscription.site, by=by, status=judged.status, reason=judged.reason)
         found.append((refusal, lanes))
-    if subscription.relay.images != NONE or not is_image(event):
+    if subscription.relay.images != NONE or not event.is_image:
         found.append((event, lanes))
     return found
 

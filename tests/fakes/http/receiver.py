@@ -19,8 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 from eaves.errors import EventError
 from eaves.event_batch import MEDIA_TYPE, decode_batch
 from eaves.events import Event, decode
-from eaves.link.batch import BatchAnswer, RefusedEvent
-from eaves.link.paths import EVENTS, FUNCTIONS, LEDGER, PARTS, SITE, UPLOAD
+from eaves.link.protocol import EVENTS, FUNCTIONS, LEDGER, PARTS, SITE, UPLOAD, BatchAnswer, RefusedEvent
 from tests.inputs.certificates import build_server_context, make_certificate
 
 TOKEN = "of-the-site"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from waitress.server import create_server
 
 from eaves.base.backoff import Backoff
 from eaves.delivery import SinkClient, SinkResponse
-from eaves.errors import DeliveryError, UnreachableError
+from eaves.errors import DeliveryError, InterceptedError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, decode, encode_binary, encode_structured
 from eaves.spool import Spool
+from tests.inputs.certificates import build_server_context, make_certificate
 from tests.unit.delivery.harness import delivering
 from tests.waiting import wait_until
 
@@ -159,7 +160,7 @@ def test_a_broken_reply_is_a_body(sink: Sink, client: SinkClient, caplog: pytest
 
 def test_a_redirect_is_not_followed(sink: Sink, client: SinkClient) -> None:
     sink.answer = lambda: Response(status=308, headers={"Location": sink.url})
-    with pytest.raises(UnreachableError, match="answered 308 with a redirect to http://"):
+    with pytest.raises(InterceptedError, match="answered 308 with a redirect to http://"):
         client.post(sink.url, IMAGE, prefer_reply=False, timeout_s=10)
     assert len(sink.got) == 1
 
@@ -197,6 +198,29 @@ def test_a_page_of_a_captive_portal_acknowledges_nothing(
             assert "not the receiver" in lane.status().reason
             sink.answer = lambda: Response(status=202)
             wait_until(lambda: spool.counts() == {})
+
+
+def test_what_a_device_writes_into_the_tls_connection_is_no_answer_of_the_sink(tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path)
+    context = build_server_context(certificate)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection.dup() as raw, context.wrap_socket(connection, server_side=True) as tls:
+                received = b""
+                while not received.endswith(IMAGE.data):
+                    received += tls.recv(65536)
+                raw.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\nblocked by the appliance")
+                with suppress(OSError):  # the client ends it with an alert
+                    tls.recv(1)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
+        with SinkClient(ca_certs_pem=certificate[0].read_text()) as client, pytest.raises(InterceptedError):
+            client.post(url, IMAGE, prefer_reply=False, timeout_s=10)
+        thread.join(10)
 
 
 @pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "text/plain", "application/json"])

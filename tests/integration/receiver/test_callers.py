@@ -12,7 +12,7 @@ import pytest
 
 from eaves.errors import ConfigError
 from eaves.event_batch import MEDIA_TYPE, encode_batch
-from eaves.link.paths import SITE
+from eaves.link.protocol import SITE
 from tests.processes.receiving import TOKEN, Served, classified, make_credentials, receiving, write_site
 from tests.waiting import wait_until
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from eaves.event_batch import MEDIA_TYPE, encode_batch
-from eaves.link.paths import EVENTS, SITE
+from eaves.link.protocol import EVENTS, SITE
 from tests.processes.receiving import TOKEN, Served, captured, classified, receiver_process, receiving
 from tests.waiting import wait_until
 

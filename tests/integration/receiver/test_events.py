@@ -15,8 +15,7 @@ import pytest
 
 from eaves.event_batch import MEDIA_TYPE, encode_batch
 from eaves.events import encode_binary
-from eaves.link.batch import parse_batch_answer
-from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, PARTS, SITE, UPLOAD
+from eaves.link.protocol import EVENTS, FUNCTIONS, HEALTH, LEDGER, PARTS, SITE, UPLOAD, parse_batch_answer
 from tests.inputs.certificates import make_certificate
 from tests.processes.receiving import Sender, Served, captured, classified, receiving, write_site
 from tests.waiting import wait_until

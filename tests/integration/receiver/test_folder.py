@@ -25,7 +25,7 @@ MIDNIGHT = datetime(2026, 11, 26, tzinfo=UTC).timestamp()
 
 
 def entry(number: int, event: Event, at: float = MIDNIGHT) -> Entry:
-    return Entry(seq=number, lane="sink", event=event, attempts=0, first_put_at=at)
+    return Entry(seq=number, lane="sink", event=event, attempts=0, first_put_at=at, size_bytes=0)
 
 
 def read_lines(path: Path) -> list[dict[str, object]]:

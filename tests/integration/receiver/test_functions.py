@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eaves.event_batch import MEDIA_TYPE
 from eaves.events import Event, decode, encode_binary
-from eaves.link.paths import FUNCTIONS
+from eaves.link.protocol import FUNCTIONS
 from tests.contract.sinks import LocalSink, Reported, open_sink
 from tests.processes.receiving import NOWHERE, captured, receiving
 from tests.waiting import wait_until

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from eaves.events import Event, encode_binary
-from eaves.link.paths import EVENTS, FUNCTIONS, PARTS, UPLOAD
+from eaves.link.protocol import EVENTS, FUNCTIONS, PARTS, UPLOAD
 from tests.contract.sinks import Reported, open_sink
 from tests.processes.receiving import TOKEN, Served, captured, classified, receiving, write_site
 from tests.waiting import wait_until

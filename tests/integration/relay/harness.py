@@ -18,8 +18,8 @@ from eaves.base.clock import Clock
 from eaves.delivery import Deliverer, SinkView
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.link.client import LinkClient
-from eaves.link.relay_intake import ARCHIVE, CLASSES
 from eaves.link.sender import ForwardedCounts, LinkSender
+from eaves.link.settings import ARCHIVE, CLASSES
 from eaves.spool import Spool
 from eaves.spool.file import connect
 from tests.fakes.clock import FrozenClock

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eaves.events import Event
-from eaves.link.relay_intake import ALARMS, ARCHIVE, IMAGES
+from eaves.link.settings import ALARMS, ARCHIVE, IMAGES
 from tests.fakes.http.receiver import Reply, Script
 from tests.integration.relay.harness import (
     LOST,
@@ -22,6 +22,7 @@ from tests.integration.relay.harness import (
     names,
     picture,
     poisoned,
+    refusing,
 )
 from tests.waiting import wait_until
 
@@ -133,7 +134,7 @@ def test_a_request_that_is_too_large_is_halved_until_only_the_large_event_is_kep
         assert rig.state() == "up"
 
 
-@pytest.mark.parametrize("status", [403, 422])
+@pytest.mark.parametrize("status", [302, 403, 404, 405, 422, 429, 503])
 def test_one_event_that_fails_every_request_lets_the_others_pass(tmp_path: Path, status: int) -> None:
     with forwarding(tmp_path, *BAD[:8], starts=False) as rig:
         rig.receiver.script = poisoned({"id-3"}, Reply(status=status))
@@ -177,3 +178,36 @@ def test_a_proxy_that_refuses_everything_from_now_on_buries_nothing(tmp_path: Pa
         assert (rig.state(), rig.queued(), rig.dead()) == ("down", 1, {})
         rig.receiver.script, rig.receiver.site_reply = (lambda events: None), lambda: None
         rig.wait_until_empty()
+
+
+def test_pictures_that_a_proxy_refuses_in_any_form_pause_the_link(tmp_path: Path) -> None:
+    with forwarding(tmp_path, starts=False) as rig:
+        rig.put(*(picture(number, 25_000) for number in range(5)), lane=IMAGES)
+        rig.receiver.script = failing(403)
+        rig.start()
+        wait_until(lambda: rig.state() == "down")
+        assert "answered 403" in rig.view().reason
+
+
+def test_an_event_of_another_site_that_was_queued_again_becomes_a_dead_letter_and_lets_others_pass(
+    tmp_path: Path,
+) -> None:
+    with forwarding(tmp_path, starts=False) as rig:
+        rig.put(event(0, source="/eaves/other/flowers"), lane=ALARMS)
+        rig.put(*map(event, range(1, 4)))
+        rig.receiver.script = refusing(lambda one: one.source.startswith("/eaves/other/"), 403)
+        rig.start()
+        rig.wait_until_empty()
+        assert list(rig.dead()) == ["id-0"]
+        assert rig.stored() == names(1, 2, 3)
+
+
+def test_a_picture_that_a_proxy_finds_too_large_goes_in_parts(tmp_path: Path) -> None:
+    with forwarding(tmp_path, starts=False) as rig:
+        rig.put(*(picture(number, size) for number, size in enumerate((40_000, 90_000, 150_000))), lane=IMAGES)
+        rig.receiver.script = lambda events: (
+            Reply(status=413) if rig.receiver.sizes[-1] > 100_000 and not rig.receiver.parts else None
+        )
+        rig.start()
+        rig.wait_until_empty()
+        assert (set(rig.stored()), rig.dead()) == (set(names(0, 1, 2)), {})

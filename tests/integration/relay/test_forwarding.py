@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from eaves.events import Event
-from eaves.link.relay_intake import ALARMS, ARCHIVE, IMAGES
+from eaves.link.settings import ALARMS, ARCHIVE, IMAGES
 from tests.fakes.clock import FrozenClock
 from tests.fakes.http.receiver import Reply
 from tests.integration.relay.harness import (

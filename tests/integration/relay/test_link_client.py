@@ -13,8 +13,8 @@ import pytest
 
 from eaves.errors import ConfigError, DeliveryError, StatusError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
-from eaves.link.batch import BatchAnswer, pack
 from eaves.link.client import LinkClient
+from eaves.link.protocol import BatchAnswer, pack
 from tests.fakes.http.receiver import FakeReceiver, Reply, encode_answer, receiving
 from tests.inputs.certificates import make_certificate
 from tests.processes.receiving import receiving as real_receiver

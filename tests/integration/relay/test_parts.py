@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.link.relay_intake import ALARMS, ARCHIVE, IMAGES
+from eaves.link.settings import ALARMS, ARCHIVE, IMAGES
 from eaves.spool import Selection
 from eaves.spool.admin import drop
 from tests.fakes.http.receiver import Reply

@@ -18,13 +18,14 @@ from typing import Any
 import pytest
 
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
+from eaves.link.settings import BROKER
 from eaves.spool import Spool
 from tests.fakes.http.receiver import FakeReceiver, Reply, receiving
 from tests.fakes.http.tcp_proxy import TcpProxy
 from tests.inputs.certificates import make_certificate
 from tests.processes.receiving import TOKEN, write_site
 from tests.processes.receiving import receiving as real_receiving
-from tests.processes.relaying import relaying
+from tests.processes.relaying import RelayProcess, relaying
 from tests.waiting import wait_until
 
 
@@ -256,3 +257,18 @@ def test_the_sites_own_broker_gets_back_nothing_that_it_has_sent(tmp_path: Path)
         assert relay.post(prediction(3), path="/elsewhere")[0] == 404
         assert relay.lane("archive")["queued"] == 2
         assert relay.lane("broker")["queued"] == 1
+
+
+def test_copies_for_a_broker_that_was_switched_off_take_no_room_and_go_once_it_is_back(tmp_path: Path) -> None:
+    relay = RelayProcess(tmp_path / "relay", "http://127.0.0.1:9", EAVES_HAS_BROKER="true")
+    relay.start()
+    assert relay.post(prediction(1))[0] == 202
+    relay.end()
+    found = []
+    for has_broker in ("false", "true"):
+        relay.environ["EAVES_HAS_BROKER"] = has_broker
+        relay.start()
+        relay.end()
+        with Spool(relay.spool) as spool:
+            found.append(spool.counts()[BROKER])
+    assert found == [(0, 1), (1, 0)]

@@ -133,6 +133,7 @@ def test_metrics_can_be_parsed_whatever_lanes_are_called() -> None:
 def test_faults_are_pauses_and_a_source_that_captures_nothing() -> None:
     assert list_faults(REPORT) == [
         'lane si"nk\n is paused: answered 503: x',
+        "lane left over holds 1 events, and nothing delivers them",
         "source cam is waiting: /images is not there",
     ]
     assert list_faults(QueueReport()) == []

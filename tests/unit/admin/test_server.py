@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from eaves.admin.client import ask_socket
-from eaves.admin.server import AdminServer
+from eaves.admin.client import SocketQueue, ask_socket
+from eaves.admin.queue import Action, Changed, Selector
+from eaves.admin.server import AdminServer, open_endpoints
 from eaves.errors import ConfigError
 from eaves.http_client.client import HttpAnswer, HttpClient
 from eaves.ingress import Response
+from eaves.spool import Spool
 
 
 def echo(method: str, path: str, query: str) -> Response:
@@ -49,19 +51,20 @@ def test_a_request_is_answered_and_the_next_after_a_defect_as_ever(ask: Ask) -> 
     assert ask("POST", "/a").body == b"POST /a "
 
 
-@pytest.mark.parametrize("mode", [None, 0o1777], ids=["made", "of others"])
-def test_the_socket_is_the_users_own_and_a_stale_one_is_replaced(tmp_path: Path, mode: int | None) -> None:
-    """A folder that is made is the user's own too; one that there is, such as /run, stays as it is."""
+@pytest.mark.parametrize(("made", "mode"), [(False, 0o700), (True, 0o755)], ids=["new folder", "existing folder"])
+def test_the_socket_is_the_users_own_and_a_stale_one_is_replaced(tmp_path: Path, made: bool, mode: int) -> None:
+    """A folder such as /run, which others use too, keeps its mode."""
     path = tmp_path / "admin" / "socket"
-    if mode is not None:
-        path.parent.mkdir()
-        path.parent.chmod(mode)
-        with socket.socket(socket.AF_UNIX) as stale:
-            stale.bind(str(path))
+    if made:
+        path.parent.mkdir(mode=0o755)
+    else:
+        AdminServer(echo, path=path).stop()
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
     server = AdminServer(echo, path=path)
     try:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert stat.S_IMODE(path.parent.stat().st_mode) == (0o700 if mode is None else mode)
+        assert stat.S_IMODE(path.parent.stat().st_mode) == mode
         assert ask_socket(path, "GET", "/a", timeout_s=10).status == 200
     finally:
         server.stop()
@@ -86,3 +89,12 @@ def test_a_second_server_leaves_the_socket_of_the_first_one_to_it(tmp_path: Path
 
 def test_a_body_is_refused(ask: Ask) -> None:
     assert ask("POST", "/a", body=b"x").status == 413
+
+
+def test_a_request_may_name_thousands_of_entries(tmp_path: Path) -> None:
+    path, chosen = tmp_path / "admin" / "socket", Selector(seqs=tuple(range(1_000_000, 1_010_000)))
+    with (
+        Spool(tmp_path / "spool.db") as spool,
+        open_endpoints(spool, [], parts={}, socket=path, host="127.0.0.1", port=0),
+    ):
+        assert SocketQueue(path).change(Action.DROP, chosen) == Changed(entries=0, size_bytes=0)

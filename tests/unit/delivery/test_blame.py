@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,7 +15,7 @@ import pytest
 from eaves.base.backoff import Backoff
 from eaves.delivery import SinkResponse
 from eaves.delivery.response_rules import EVENT_PROBLEMS
-from eaves.errors import DeliveryError, EavesError, EventError, InputError, UnreachableError
+from eaves.errors import DeliveryError, EavesError, EventError, InputError, InterceptedError, UnreachableError
 from eaves.events import Event
 from eaves.problem_document import build_problem, error_type
 from eaves.spool import Selection, Spool, SpoolLimits, WhenFull
@@ -150,6 +151,22 @@ def test_what_reached_nobody_is_never_held_against_an_entry(live: Spool) -> None
             live.put(image(number))
         wait_until(lambda: live.depth() == 0, 60)
     assert (left, live.counts()) == (0, {})
+
+
+@pytest.mark.parametrize("backoff", [FOR_EVER, LIMITED], ids=["for ever", "limited"])
+def test_an_image_that_a_firewall_answers_with_its_page_lets_the_others_pass(live: Spool, backoff: Backoff) -> None:
+    counted = Counter[str]()
+
+    def send(event: Event) -> SinkResponse:
+        counted[event.id] += 1
+        if event.id == "id-0":
+            raise InterceptedError("answered 200 with a web page")
+        return TAKEN
+
+    put(live, 6)
+    with delivering(live, send, backoff=backoff):
+        wait_until(lambda: counted["id-0"] > 5)
+        assert live.counts() == {"out": (1, 0)}
 
 
 def test_after_a_failure_one_entry_is_tried_at_a_time(live: Spool) -> None:

@@ -13,7 +13,7 @@ from eaves.errors import DeliveryError, StartError, UnreachableError
 from eaves.events import Event
 from eaves.spool import Entry, Puts, Spool
 from tests.fakes.clock import ManualClock
-from tests.unit.delivery.harness import NOW, TAKEN, FailingDisk, Sink, delivering, forward, image, reply_to
+from tests.unit.delivery.harness import FROZEN, NOW, TAKEN, FailingDisk, Sink, delivering, forward, image, reply_to
 from tests.waiting import wait_until
 
 
@@ -303,3 +303,18 @@ def test_without_the_lease_nothing_is_sent_until_its_holder_lets_go(spool: Spool
         assert not other.acquire()
     assert other.acquire(), "a lane that was stopped gives it back"
     other.release()
+
+
+def test_what_a_full_disk_makes_be_sent_again_is_sent_ever_less_often(tmp_path: Path) -> None:
+    disk, sink, pauses = FailingDisk(), Sink(TAKEN), list[int]()
+    with Spool(tmp_path / "spool.db", connect=disk.connect, clock=FROZEN) as spool:
+        spool.put(image())
+        disk.fails = "COMMIT"
+        with delivering(spool, sink) as lane:
+            for number in range(1, 5):
+                wait_until(lambda number=number: len(sink.got) == number and lane.status().paused)  # type: ignore[misc]
+                pauses.append(round((lane.status().next_try_at or 0.0) - NOW))
+                disk.fails = "" if number == 4 else "COMMIT"
+                lane.try_now()
+            wait_until(lambda: spool.counts() == {})
+    assert pauses == [1, 2, 4, 8]

@@ -73,7 +73,9 @@ class SpoolModel(RuleBasedStateMachine):
 
     def stored(self, event: Event, lanes: tuple[str, ...]) -> None:
         for lane in dict.fromkeys(lanes):
-            entry = Entry(seq=self.next_seq, lane=lane, event=event, attempts=0, first_put_at=NOW)
+            entry = Entry(
+                seq=self.next_seq, lane=lane, event=event, attempts=0, first_put_at=NOW, size_bytes=self.sizes[event.id]
+            )
             self.queued[self.next_seq] = entry
             self.next_seq += 1
 

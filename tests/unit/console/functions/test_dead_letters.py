@@ -17,7 +17,7 @@ from eaves.console.pages.dead_letters import (
     list_deliveries,
 )
 from eaves.platform import FunctionStatus
-from eaves.spool.selection import Stored
+from eaves.spool.admin import Stored
 
 ENTRY = Stored(
     seq=7,

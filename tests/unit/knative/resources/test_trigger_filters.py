@@ -8,7 +8,7 @@ import pytest
 
 from eaves.events import Event, encode_binary
 from eaves.platform import TriggerSpec
-from eaves.platform.filters import find_filter_faults, matches_all
+from eaves.platform.triggers import find_filter_faults, matches_all
 from knative.resources.eventing import build_filters
 
 VALUES = ("plain", "red rose", "100%", "Gänseblümchen", 'a "quoted" word', "日本", "a/b c.png")

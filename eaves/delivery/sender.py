@@ -1,9 +1,9 @@
-"""One attempt to deliver: what sends it, and what its result says."""
+"""What sends entries to a receiver, and what an attempt's result says; the HTTP client of receivers of events."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from eaves.delivery.response_rules import (
@@ -19,8 +19,10 @@ from eaves.delivery.response_rules import (
     is_fetch_failure,
     shorten,
 )
-from eaves.errors import DeliveryError, EavesError, UnreachableError
-from eaves.events import Event
+from eaves.errors import DeliveryError, EavesError, EventError, InterceptedError, UnreachableError
+from eaves.events import Event, decode, encode_binary, is_event
+from eaves.http_client.client import HttpAnswer, HttpClient
+from eaves.http_client.headers import parse_retry_after, shorten_url
 from eaves.spool import Entry, Puts
 
 JUNK_STATUS = 502
@@ -28,6 +30,7 @@ JUNK_STATUS = 502
 
 Source: knative/eventing, filter_handler.go.
 """
+_PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 
 Send = Callable[[Event], SinkResponse]
 OnReply = Callable[[Entry, Event], Puts]
@@ -47,6 +50,7 @@ class AttemptResult:
         answer: Response of the sink; None when there was none.
         puts: Events to store for the reply, with their lanes.
         reached: Whether any part of the request was sent.
+        intercepted: Whether something else answered than the receiver, perhaps for the event's content.
         store: Store that the receiver couldn't fetch the event's data from, or that an image goes to; else empty. Only
             results with the same store show whether an entry is refused alone.
     """
@@ -58,12 +62,16 @@ class AttemptResult:
     answer: SinkResponse | None = None
     puts: Puts = ()
     reached: bool = True
+    intercepted: bool = False
     store: str = ""
 
     @property
-    def is_later(self) -> bool:
-        """Whether the receiver asks for the same event later, and says when (Retry-After)."""
-        return self.blame is Blame.LATER and self.asked_s is not None
+    def is_free(self) -> bool:
+        """Whether the attempt costs none of a limited number of retries.
+
+        Something else answered than the receiver, or the receiver asks for the event later and says when (Retry-After).
+        """
+        return self.intercepted or (self.blame is Blame.LATER and self.asked_s is not None)
 
 
 class Sender:
@@ -98,12 +106,12 @@ class Sender:
         """Return the seconds until the next request may be sent; probes needn't wait for it."""
         return 0.0
 
-    def send(self, lane: str, entries: Sequence[Entry]) -> Sequence[AttemptResult]:
+    def send(self, lane: str, entries: Sequence[Entry]) -> Sequence[AttemptResult] | None:
         """Send one request.
 
         Returns:
-            One result for each entry; one failure for a request that failed as a whole; or none, when only a part of
-            the first entry was sent.
+            One result for each entry; one failure for a request that failed as a whole; none, when only a part of the
+            first entry was sent; or None, when the next request must have another form or size.
         """
         raise NotImplementedError
 
@@ -130,6 +138,7 @@ class EventSender(Sender):
         send: Function that sends one event. A DeliveryError counts as no response, and another EavesError as a response
             with its `http_status`; any other exception is logged with its traceback and retried.
         parallel: Maximum number of requests at the same time.
+        abort: Function that ends the requests in progress.
         on_reply: Function that returns the events to store for a reply, in the commit that acknowledges the entry. With
             it, a body that is no CloudEvent is a failure; without it, no reply is requested and bodies are ignored.
         reply_required: Whether a success without a reply is a failure; status 202, which says that there is no reply,
@@ -137,9 +146,16 @@ class EventSender(Sender):
     """
 
     def __init__(
-        self, send: Send, *, parallel: int = 1, on_reply: OnReply | None = None, reply_required: bool = False
+        self,
+        send: Send,
+        *,
+        parallel: int = 1,
+        abort: Callable[[], None] = lambda: None,
+        on_reply: OnReply | None = None,
+        reply_required: bool = False,
     ) -> None:
         self._send = send
+        self._abort = abort
         self.parallel = parallel
         self._on_reply = on_reply
         self._reply_required = reply_required
@@ -148,12 +164,21 @@ class EventSender(Sender):
         """Send one entry's event and return the result."""
         return [self._attempt(lane, entries[0])]
 
+    def abort(self) -> None:
+        """End the requests in progress."""
+        self._abort()
+
     def _attempt(self, lane: str, entry: Entry) -> AttemptResult:
         try:
             answer = self._send(entry.event)
         except DeliveryError as error:
-            reached = not isinstance(error, UnreachableError)
-            return AttemptResult(status=NO_ANSWER, blame=Blame.WAY, reason=shorten(error.message), reached=reached)
+            return AttemptResult(
+                status=NO_ANSWER,
+                blame=Blame.WAY,
+                reason=shorten(error.message),
+                reached=not isinstance(error, UnreachableError),
+                intercepted=isinstance(error, InterceptedError),
+            )
         except EavesError as error:
             blame = find_blame(error.http_status, is_receivers=True)
             return AttemptResult(status=error.http_status, blame=blame, reason=shorten(error.message))
@@ -208,3 +233,79 @@ def _judge_failure(event: Event, answer: SinkResponse) -> AttemptResult:
         answer=answer,
         store=store,
     )
+
+
+class SinkClient(HttpClient):
+    """The HTTP client of sinks and functions. The spool handles retries."""
+
+    def post(
+        self,
+        url: str,
+        event: Event,
+        *,
+        prefer_reply: bool,
+        timeout_s: float,
+        more_headers: Mapping[str, str] | None = None,
+    ) -> SinkResponse:
+        """Send one event in binary mode and read the response.
+
+        Args:
+            url: URL of the sink.
+            event: Event to send.
+            prefer_reply: Whether to ask for a CloudEvent in the response.
+            timeout_s: Time limit of the exchange in seconds; see `request`.
+            more_headers: Headers to send in addition to those of the event.
+
+        Raises:
+            EventError: When the event can't be encoded; a retry would fail too.
+            UnreachableError: When nothing was sent, because no connection was made, a proxy refused it or TLS failed.
+            InterceptedError: When a web page or a redirect shows that something else answered in place of the sink, or
+                TLS failed after the request was sent.
+            DeliveryError: When there is no usable response.
+        """
+        headers, body = encode_binary(event)
+        headers |= more_headers or {}
+        if prefer_reply:
+            headers["Prefer"] = "reply"
+        answer = self.request("POST", url, headers=headers, body=body, timeout_s=timeout_s)
+        if what := _find_foreign_answer(answer):
+            raise InterceptedError(
+                f"{shorten_url(url)} answered {answer.status} with {what}, "
+                "so it is not the receiver of events that answered",
+                hint="check the address, and whether a login page or a proxy is in between",
+            )
+        reply, fault = None, ""
+        # "Responses with a 202 response code MUST NOT be processed as reply events" (data plane contract).
+        done = choose_action(answer.status) is DeliveryAction.DONE
+        if done and answer.status != ACCEPTED and is_event(answer.headers):
+            try:
+                reply = decode(answer.headers, answer.body)
+            except EventError as error:
+                fault = shorten(str(error))
+                _log.warning(
+                    "%s answered event %s with an invalid CloudEvent: %s", shorten_url(url), event.id[:64], error
+                )
+        return SinkResponse(
+            status=answer.status,
+            event=reply,
+            body=answer.body if reply is None else b"",
+            fault=fault,
+            retry_after_s=parse_retry_after(answer.headers),
+            latency_ms=answer.latency_ms,
+        )
+
+
+def _find_foreign_answer(answer: HttpAnswer) -> str:
+    """Return what shows that an answer is not from a receiver of events, such as that of a captive portal; else empty.
+
+    A receiver acknowledges an event with an empty body, text, JSON or a CloudEvent, and never redirects a POST.
+    Source: RFC 8910 (captive portals redirect or answer with a page), RFC 6585, section 6 (status 511).
+    """
+    if 300 <= answer.status < 400:
+        return f"a redirect to {shorten(answer.headers.get('location', 'nowhere'))}"
+    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    begin = answer.body[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    is_page = begin.startswith((b"<!doctype html", b"<html")) or (media_type in _PAGE_TYPES and begin.startswith(b"<"))
+    if answer.status == 511 or (200 <= answer.status < 300 and is_page):
+        return f"a web page: {shorten(answer.body[:1024].decode('utf-8', 'replace'), 120)}"
+    return ""

@@ -1,4 +1,4 @@
-"""Events as one request over the link, many in one body or a single large image as it is, and the receiver's answer."""
+"""What relay and receiver agree on: the routes, events as one request, and the receiver's answer."""
 
 from __future__ import annotations
 
@@ -11,6 +11,27 @@ from eaves.base.strict_json import parse_json
 from eaves.errors import DeliveryError, EventError
 from eaves.event_batch import MEDIA_TYPE, encode_batch
 from eaves.events import Event, encode_binary, is_json
+
+# Routes of the receiver. All but `HEALTH` need a site's token or client certificate.
+
+EVENTS = "/v1/events"
+"""POST events: a batch, or one event in binary or structured mode. The answer is 200 with a `BatchAnswer`."""
+PARTS = "/v1/parts/"
+"""POST a part of a body to the SHA-256 of the whole body, in hexadecimal. The query has `offset`, the part's position,
+and `size`, the size of the whole body in bytes. The answer is 200 with `{"received": N}`: the receiver has N bytes from
+the beginning, and the next part begins there. An empty part asks for this number."""
+UPLOAD = "Eaves-Upload"
+"""Header of a request to `EVENTS` whose body was sent in parts before; its value is the SHA-256 of the body. The answer
+is 412 when the receiver doesn't have the body."""
+SITE = "/v1/site"
+"""GET `{"site": NAME}`, the site that the receiver identifies the caller as. A success shows that the connection and
+the token work."""
+LEDGER = "/v1/ledger"
+"""GET the ledger's lines about the caller's site; the query has `after`, the number of a line, and `limit`."""
+FUNCTIONS = "/v1/functions/"
+"""POST an image to the function of this name in the cloud; the answer is its prediction."""
+HEALTH = "/health"
+"""GET 200 while the receiver works."""
 
 BINARY_FROM = 16_384
 """Minimum size of a single event's data, other than JSON, for binary mode, bytes. In a batch the data would be base64:
@@ -115,14 +136,24 @@ def parse_batch_answer(body: bytes, sent: int) -> BatchAnswer:
     try:
         values: Mapping[str, Any] = parse_json(body)
         refused = tuple(
-            RefusedEvent(index=int(one["index"]), status=int(one["status"]), detail=str(one["detail"])[:MAX_DETAIL])
+            RefusedEvent(
+                index=_to_count(one["index"]), status=_to_count(one["status"]), detail=str(one["detail"])[:MAX_DETAIL]
+            )
             for one in values["refused"]
         )
-        answer = BatchAnswer(stored=int(values["stored"]), repeated=int(values["repeated"]), refused=refused)
+        stored, repeated = _to_count(values["stored"]), _to_count(values["repeated"])
+        answer = BatchAnswer(stored=stored, repeated=repeated, refused=refused)
     except (ValueError, KeyError, TypeError) as error:
         raise DeliveryError(f"{NO_ANSWER}: it doesn't have the form of a receiver's answer", hint=HINT) from error
     indices = {one.index for one in answer.refused} & set(range(sent))
     counts = (answer.stored, answer.repeated, len(indices))
-    if len(indices) < len(answer.refused) or min(counts) < 0 or sum(counts) != sent:
+    if len(indices) < len(answer.refused) or sum(counts) != sent:
         raise DeliveryError(f"{NO_ANSWER}: it accounts for {sum(counts)} of the {sent} events sent", hint=HINT)
     return answer
+
+
+def _to_count(value: Any) -> int:
+    """Return a number of an answer; a ValueError when it is none."""
+    if type(value) is not int or value < 0:
+        raise ValueError(f"not a number: {str(value)[:64]}")
+    return value

@@ -10,7 +10,8 @@ import pytest
 
 from eaves.errors import SpoolFullError
 from eaves.events import IMAGE_CLASSIFIED, Event
-from eaves.link.receiver_intake import LANE, RECOUNT_S, ReceiverIntake, SiteCounters
+from eaves.link.receiver_routes import LANE, RECOUNT_S, ReceiverIntake
+from eaves.link.sites import SiteCounters
 from eaves.spool import LedgerLimits, Spool, SpoolLimits
 from eaves.spool.file import connect
 from tests.fakes.clock import ManualClock
@@ -64,6 +65,12 @@ def test_what_waits_is_counted_once_for_all_sites(tmp_path: Path) -> None:
         for number in range(20):
             intake.store_events(f"s{number}", [event(f"s{number}", 0, size_bytes=1)])
     assert len(counted) == 1
+
+
+def test_an_event_that_comes_again_needs_no_room(spool: Spool) -> None:
+    intake = ReceiverIntake(spool, SiteCounters())
+    assert [fill(intake, site) for site in ("a", "b")] == [10, 5]
+    assert intake.store_events("b", [event("b", 0), event("b", 1)]).repeated == 2
 
 
 def test_what_was_delivered_makes_room_again(spool: Spool) -> None:

@@ -12,16 +12,8 @@ import pytest
 
 from eaves.errors import ConfigError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
-from eaves.link.relay_intake import (
-    ALARMS,
-    ARCHIVE,
-    BROKER,
-    FORMER_SITE,
-    IMAGES,
-    RelayIntake,
-    set_apart_former_site,
-)
-from eaves.link.settings import RelaySettings
+from eaves.link.relay import FORMER_SITE, RelayIntake, set_apart_former_site
+from eaves.link.settings import ALARMS, ARCHIVE, BROKER, IMAGES, RelaySettings
 from eaves.spool import LedgerLimits, Puts, Spool, SpoolLimits
 
 ALARM_RULES = ({"label": "fire"}, {"label": "smoke", "confidence": "high"}, {"partitionkey": "gate"})

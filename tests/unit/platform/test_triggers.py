@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from eaves.platform import TriggerSpec
-from eaves.platform.filters import MAX_DEPTH, find_filter_faults, matches_all, rewrite_matches
+from eaves.platform.triggers import MAX_DEPTH, find_filter_faults, matches_all, rewrite_matches
 
 EVENT = {"type": "photo", "source": "/cams/7", "subject": "a b/Gänseblümchen 100%.png", "label": "red rose"}
 

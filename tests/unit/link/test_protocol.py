@@ -15,7 +15,7 @@ from eaves.base.strict_json import MAX_JSON_VALUES
 from eaves.errors import DeliveryError, EventError
 from eaves.event_batch import MEDIA_TYPE, decode_batch, encode_batch
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, decode
-from eaves.link.batch import BINARY_FROM, BatchAnswer, RefusedEvent, pack, parse_batch_answer
+from eaves.link.protocol import BINARY_FROM, BatchAnswer, RefusedEvent, pack, parse_batch_answer
 
 
 @given(
@@ -128,6 +128,9 @@ def test_an_answer_to_another_batch_is_refused(sent: int) -> None:
         b'{"stored": 0, "repeated": 0, "refused": [{"index": 1, "status": 400, "detail": ""}]}',
         b'{"stored": 0, "repeated": 0, "refused": [0, 0]}',
         b'{"stored": 0, "repeated": 0, "refused": [], "stored": 1}',
+        b'{"stored": 1e999, "repeated": 0, "refused": []}',
+        b'{"stored": true, "repeated": 0, "refused": []}',
+        b'{"stored": "1", "repeated": 0, "refused": []}',
     ],
 )
 def test_what_is_no_answer_of_a_receiver_releases_nothing(body: bytes) -> None:
