@@ -206,7 +206,7 @@ class TensorDeclaration(AnyDeclaration):
 
 def declaration_error(origin: str, name: str, message: str) -> ConfigError:
     """Return the error about one setting of a declaration, or about the whole file if `name` is empty."""
-    return ConfigError([Fault(origin=origin, path=name, message=message)])
+    return ConfigError.single(origin, name, message)
 
 
 def load_declaration(path: Path) -> Declaration | TensorDeclaration:

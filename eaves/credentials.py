@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from eaves.errors import ConfigError, Fault
+from eaves.errors import ConfigError
 
 USERNAME, PASSWORD = "username", "password"
 """File names of user name and password. Source: Kubernetes, Secrets of type kubernetes.io/basic-auth."""
@@ -69,7 +69,7 @@ def check_private(path: Path, *, setting: str) -> None:
     if stat.S_ISREG(mode):
         found = f"can be read or changed by other users (mode {stat.S_IMODE(mode):04o}, must be 0600)"
         hint = f"chmod 600 {path}"
-    raise ConfigError([Fault(origin="eaves up", path=setting, message=f"{path} {found}")], hint=hint)
+    raise ConfigError.single("eaves up", setting, f"{path} {found}", hint=hint)
 
 
 def read_credentials(folder: Path | None) -> Credentials:
@@ -183,7 +183,7 @@ def _read(path: Path) -> str:
 
 def build_fault(path: Path | None, message: str, hint: str) -> ConfigError:
     """Build the error about a folder of credentials, or a file in it."""
-    return ConfigError([Fault(origin="credentials", path=str(path), message=message)], hint=hint)
+    return ConfigError.single("credentials", str(path), message, hint=hint)
 
 
 def fill_in(address: str, credentials: Credentials) -> str:

@@ -11,7 +11,7 @@ import click
 
 from eaves import logs
 from eaves.config import complete as complete_settings
-from eaves.errors import ConfigError, Fault
+from eaves.errors import ConfigError
 from eaves.options import build_settings, report_errors, settings_options
 from trainer.lifecycle import stop_on_signals
 from trainer.progress import build_progress
@@ -67,7 +67,7 @@ def main(
         if parameters["path"] is not None:
             message = f"the event names the data, but --path {parameters['path']} names data too"
             hint = "leave out --event or --path (the variable K_EVENT_PATH also sets --event)"
-            raise ConfigError([Fault(origin="--event", path="", message=message)], hint=hint)
+            raise ConfigError.single("--event", "", message, hint=hint)
         parameters["path"] = event.dataset
     data = build_settings(DataSettings, parameters, *layers["data"], section="data.")
     settings = build_settings(TrainSettings, parameters, *layers["train"], section="train.")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from eaves.errors import ConfigError, DatasetError, EventError, Fault
+from eaves.errors import ConfigError, DatasetError, EventError
 from eaves.events import DATASET_UPDATED, decode
 
 FILE = "event"
@@ -49,9 +49,11 @@ def read_event(directory: Path) -> TrainingEvent:
     try:
         body = (directory / FILE).read_bytes()
     except OSError as error:
-        fault = Fault(origin="--event", path="", message=f"can't read {directory / FILE}: {error.strerror}")
-        raise ConfigError(
-            [fault], hint="name the folder that JobSink mounts; the variable K_EVENT_PATH holds its path"
+        raise ConfigError.single(
+            "--event",
+            "",
+            f"can't read {directory / FILE}: {error.strerror}",
+            hint="name the folder that JobSink mounts; the variable K_EVENT_PATH holds its path",
         ) from error
     event = decode(_STRUCTURED, body)
     if event.type != DATASET_UPDATED:

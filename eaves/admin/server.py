@@ -33,7 +33,7 @@ from eaves.admin.report import (
     to_json,
 )
 from eaves.delivery import Deliverer
-from eaves.errors import ConfigError, EavesError, Fault
+from eaves.errors import ConfigError, EavesError
 from eaves.ingress import IngressLimits, IngressServer, Request, Response, answer_error, answer_json, answer_problem
 from eaves.spool import Spool
 
@@ -198,8 +198,12 @@ class AdminServer(IngressServer):
             try:
                 _prepare_folder(path.parent)
             except OSError as error:
-                fault = Fault(origin="admin server", path="path", message=f"can't listen on {path}: {error}")
-                raise ConfigError([fault], hint="set another path for the admin socket") from error
+                raise ConfigError.single(
+                    "admin server",
+                    "path",
+                    f"can't listen on {path}: {error}",
+                    hint="set another path for the admin socket",
+                ) from error
         limits = replace(LIMITS, max_bytes=max_bytes, in_flight_bytes=max_bytes)
         serve = partial(_serve, answer, max_bytes)
         super().__init__(serve, host=host, port=port, path=path, limits=limits, name="admin server")

@@ -24,7 +24,6 @@ from eaves.credentials import AUTHORITIES, AwsKeys, build_fault, read_aws_keys, 
 from eaves.errors import (
     ConfigError,
     EavesError,
-    Fault,
     ForbiddenError,
     ImageTooLargeError,
     NotFoundError,
@@ -42,9 +41,11 @@ try:
     from botocore.config import Config
     from botocore.parsers import ResponseParserError
 except ImportError as missing:
-    missing_fault = Fault(origin="packages", path="boto3", message="is not installed; sources with a bucket need it")
-    raise ConfigError(
-        [missing_fault], hint="python -m pip install '.[s3]'   # in a checkout; on a cluster: target agent-s3"
+    raise ConfigError.single(
+        "packages",
+        "boto3",
+        "is not installed; sources with a bucket need it",
+        hint="python -m pip install '.[s3]'   # in a checkout; on a cluster: target agent-s3",
     ) from missing
 
 CONNECT_TIMEOUT_S = 5.0
@@ -309,7 +310,7 @@ class S3Bucket:
         if isinstance(error, aws.PaginationError | ResponseParserError | ValueError):
             return StatusError(f"the answer of the {shown} can't be used: {str(error)[:160]}", status=502)
         message = f"boto3 can't use its credentials or settings ({type(error).__name__}): {str(error)[:160]}"
-        return ConfigError([Fault(origin=shown, path="", message=message)], hint="check the credentials")
+        return ConfigError.single(shown, "", message, hint="check the credentials")
 
     def _explain_refusal(self, response: Mapping[str, Any], what: str) -> EavesError:
         """Return the error for an answer that isn't a success; the same refusal gives the same text each time."""
@@ -329,7 +330,7 @@ class S3Bucket:
         elif code in _REFUSED:
             message, hint = f"{_REFUSED[code]} ({code})", "check the files of the credentials"
         if message:
-            return ConfigError([Fault(origin=shown, path="", message=message)], hint=hint)
+            return ConfigError.single(shown, "", message, hint=hint)
         if status in (401, 403):
             return ForbiddenError(
                 f"the {shown} refuses access to {what} ({code})",

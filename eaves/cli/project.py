@@ -16,7 +16,7 @@ from converters.settings import ConvertSettings, PipelineSettings
 from eaves.base.names import NAME_PATTERN
 from eaves.config import SettingsLayer, build, env_layer, flag_layer, setting
 from eaves.config.yaml_text import load_yaml
-from eaves.errors import ConfigError, Fault
+from eaves.errors import ConfigError
 from eaves.platform import RELAY, RelaySpec, ScaleSettings, SourceSpec, TriggerSpec
 from eaves.platform.app import CLOUD, EDGE, FUNCTION
 from eaves.sources.kind import iter_kinds, parse_place
@@ -197,15 +197,13 @@ def read_yaml(file: Path) -> dict[str, Any]:
     try:
         values = load_yaml(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ConfigError([Fault(origin=str(file), path="", message="no such file")], hint="eaves init") from error
+        raise ConfigError.single(str(file), "", "no such file", hint="eaves init") from error
     except (OSError, ValueError) as error:
-        raise ConfigError([Fault(origin=str(file), path="", message=f"can't be read: {error}")]) from error
+        raise ConfigError.single(str(file), "", f"can't be read: {error}") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError(
-            [Fault(origin=str(file), path="", message="must hold settings, such as `name: flowers`")], hint="eaves init"
-        )
+        raise ConfigError.single(str(file), "", "must hold settings, such as `name: flowers`", hint="eaves init")
     return values
 
 
@@ -247,7 +245,7 @@ def _parse_text(text: str, origin: str) -> dict[str, Any]:
         if _SCHEME.fullmatch(scheme) and "://" in text:
             known = [f"{one}://" for _, kind in iter_kinds() for one in kind.schemes]
             message = f"{scheme}:// isn't supported; a URL starts with {', '.join(known)}"
-        raise ConfigError([Fault(origin=origin, path="", message=message)])  # without the text: it may hold a password
+        raise ConfigError.single(origin, "", message)  # without the text: it may hold a password
     return {str(name): value for name, value in values.items()}
 
 
@@ -306,7 +304,7 @@ def refuse_latest(path: Path, origin: str) -> None:
     """
     if path.name == LATEST:
         message = f"{LATEST} is reserved for the link to the newest directory; name another directory"
-        raise ConfigError([Fault(origin=origin, path="", message=message)])
+        raise ConfigError.single(origin, "", message)
 
 
 ANY_PATH = click.Path(path_type=Path)

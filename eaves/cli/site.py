@@ -417,4 +417,4 @@ def describe_stopped() -> str:
 
 
 def _refuse(message: str, hint: str, *, origin: str = "--site") -> ConfigError:
-    return ConfigError([Fault(origin=origin, path="", message=message)], hint=hint)
+    return ConfigError.single(origin, "", message, hint=hint)

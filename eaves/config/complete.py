@@ -87,8 +87,8 @@ def load_sections(text: str) -> dict[str, dict[str, Any]]:
     try:
         values = json.loads(text)
     except ValueError as error:
-        raise ConfigError([Fault(origin=FLAG, path="", message=f"is not JSON: {error}")]) from error
+        raise ConfigError.single(FLAG, "", f"is not JSON: {error}") from error
     if not isinstance(values, dict) or not all(isinstance(section, dict) for section in values.values()):
         message = f'must be like {{"train": {{"epochs": 5}}}} (got {text[:80]!r})'
-        raise ConfigError([Fault(origin=FLAG, path="", message=message)])
+        raise ConfigError.single(FLAG, "", message)
     return values

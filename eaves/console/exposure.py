@@ -117,7 +117,7 @@ def check_exposure(settings: ConsoleSettings, *, folder: Path = Path("console"),
         f"{command} --console-host {settings.host} --console-credentials {shlex.quote(str(folder))}"
         "   # missing files are created"
     )
-    raise ConfigError([Fault(origin=command, path="console_host", message=message)], hint=hint)
+    raise ConfigError.single(command, "console_host", message, hint=hint)
 
 
 def prepare_credentials(folder: Path, *, host: str, needs_tls: bool = True) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from eaves.base.clock import SYSTEM, Clock
 from eaves.base.files import find_stamp, write_atomically
 from eaves.credentials import PASSWORD, read_credentials
-from eaves.errors import ConfigError, Fault, StorageError
+from eaves.errors import ConfigError, StorageError
 
 MIN_CHARACTERS = 12
 """Minimum length of a password, characters. The limit of logins allows a million guesses a year, so even three
@@ -123,7 +123,7 @@ class ConsolePassword:
             return self._digest(found)
         path, message = self._folder / PASSWORD, f"must hold a password of at least {MIN_CHARACTERS} characters"
         hint = f"rm {path}   # `eaves up` then creates it with a random password"
-        raise ConfigError([Fault(origin="credentials", path=str(path), message=message)], hint=hint)
+        raise ConfigError.single("credentials", str(path), message, hint=hint)
 
 
 class LoginLimit:

@@ -25,7 +25,7 @@ from eaves.credentials import (
 )
 from eaves.delivery import SinkClient
 from eaves.delivery.response_rules import describe_response, shorten
-from eaves.errors import ConfigError, DeliveryError, Fault, StatusError, UnreachableError
+from eaves.errors import ConfigError, DeliveryError, StatusError, UnreachableError
 from eaves.http_client.client import HttpAnswer, build_socket_options
 from eaves.http_client.explain import CERTIFICATE as NOT_TRUSTED
 from eaves.http_client.explain import explain
@@ -219,7 +219,7 @@ class LinkClient:
         proxies: Proxies = DIRECT,
     ) -> None:
         if fault := check_receiver(to):
-            raise ConfigError([Fault(origin="link", path="to", message=fault)], hint="to: https://HOST:8443")
+            raise ConfigError.single("link", "to", fault, hint="to: https://HOST:8443")
         self.to = to.rstrip("/")
         self.bytes_sent = 0
         self._counting = threading.Lock()

@@ -21,7 +21,7 @@ from eaves.base.backoff import UNLIMITED
 from eaves.delivery import Deliverer, DeliveryOutcome, SinkClient
 from eaves.delivery.rejection import build_rejection, is_dead_letter, strip
 from eaves.delivery.sink_state import SinkStatus
-from eaves.errors import ConfigError, Fault
+from eaves.errors import ConfigError
 from eaves.events import IMAGE_REJECTED, Event, source_uri
 from eaves.http_client.proxies import parse_proxies
 from eaves.ingress import IngressLimits, IngressServer
@@ -215,7 +215,7 @@ def set_apart_former_site(spool: Spool, site: str) -> None:
                 f"{count} events ({size_bytes} bytes) of the site's former name wait, more than dead letters may have"
             )
             hint = "give the relay its former name until they are delivered; or raise spool_dead_max_bytes"
-            raise ConfigError([Fault(origin="settings", path="site", message=message)], hint=hint)
+            raise ConfigError.single("settings", "site", message, hint=hint)
     for lane in CLASSES:
         count = dead_letter_lane(spool, lane, FORMER_SITE, outside=prefix)
         if count:

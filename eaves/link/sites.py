@@ -20,7 +20,7 @@ from pathlib import Path
 from eaves.base.clock import SYSTEM, Clock
 from eaves.base.files import make_directory, write_atomically
 from eaves.base.names import NAME_PATTERN
-from eaves.errors import ConfigError, Fault, InputError, StorageError
+from eaves.errors import ConfigError, InputError, StorageError
 
 POLL_S = 1.0
 """Interval at which the files are read again, seconds."""
@@ -67,8 +67,12 @@ class Sites:
         try:
             self._read()
         except OSError as error:
-            fault = Fault(origin="sites", path=str(folder), message=f"can't be read: {error.strerror}")
-            raise ConfigError([fault], hint=f"eaves receiver token SITE --sites {folder}") from error
+            raise ConfigError.single(
+                "sites",
+                str(folder),
+                f"can't be read: {error.strerror}",
+                hint=f"eaves receiver token SITE --sites {folder}",
+            ) from error
         if not self._hashes:
             _log.warning("%s contains no file of a site; every sender is refused until it does", folder)
 
@@ -192,7 +196,7 @@ def add_token(folder: Path, site: str, *, keep: bool = False, replace: bool = Fa
     """
     if not NAME_PATTERN.fullmatch(site):
         message = f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {site[:64]!r})"
-        raise ConfigError([Fault(origin="site", path="", message=message)], hint="use a name such as mill-2")
+        raise ConfigError.single("site", "", message, hint="use a name such as mill-2")
     path = folder / site
     try:
         make_directory(folder)

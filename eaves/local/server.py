@@ -16,7 +16,7 @@ from eaves.admin.report import QUEUES, to_json
 from eaves.admin.server import answer_metrics, answer_queue
 from eaves.base.files import write_atomically
 from eaves.credentials import check_private
-from eaves.errors import ConfigError, Fault, ForbiddenError, OverloadedError, PlatformError, StorageError
+from eaves.errors import ConfigError, ForbiddenError, OverloadedError, PlatformError, StorageError
 from eaves.events import decode
 from eaves.ingress import IngressLimits, IngressServer, Request, Response, answer_error, answer_json, answer_problem
 from eaves.ingress.request import Serve
@@ -295,5 +295,9 @@ def _check_file(path: Path) -> None:
     token = _read(path)
     if len(token) < MIN_CHARACTERS or not TOKEN_PATTERN.fullmatch(token):
         found = f"holds no token: one line of at least {MIN_CHARACTERS} letters, digits or . _ ~ + / - is needed"
-        fault = Fault(origin="eaves up", path="token_file", message=f"{path} {found}")
-        raise ConfigError([fault], hint=f"rm {path}   # `eaves up` then creates it with a random token")
+        raise ConfigError.single(
+            "eaves up",
+            "token_file",
+            f"{path} {found}",
+            hint=f"rm {path}   # `eaves up` then creates it with a random token",
+        )

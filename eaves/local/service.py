@@ -20,7 +20,7 @@ from typing import Any
 from eaves.base.files import make_directory, remove_durably, write_atomically
 from eaves.base.names import build_name
 from eaves.config import iter_leaves
-from eaves.errors import ConfigError, Fault, NotFoundError, PlatformError, StorageError
+from eaves.errors import ConfigError, NotFoundError, PlatformError, StorageError
 from eaves.http_client import proxies
 from eaves.local.client import LocalPlatform
 from eaves.local.console_manager import prepare_exposure
@@ -284,7 +284,7 @@ def _render_folder(path: Path) -> str:
 
 
 def _fault(message: str, hint: str) -> ConfigError:
-    return ConfigError([Fault(origin="service", path="", message=message)], hint=hint)
+    return ConfigError.single("service", "", message, hint=hint)
 
 
 def install_service(

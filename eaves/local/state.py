@@ -15,7 +15,7 @@ from eaves.base.disk_errors import FULL, READ_ONLY
 from eaves.base.files import make_directory, remove_durably, write_atomically
 from eaves.base.names import NAME_PATTERN
 from eaves.config import SettingsLayer, build
-from eaves.errors import ConfigError, Fault, NotFoundError
+from eaves.errors import ConfigError, NotFoundError
 from eaves.platform import AppSpec, FunctionSpec
 
 AGENT = "agent"
@@ -105,8 +105,12 @@ class StateDirectory:
         except OSError as error:
             if error.errno in FULL | READ_ONLY:
                 raise
-            fault = Fault(origin="state directory", path="", message=f"{self.root} can't be created: {error.strerror}")
-            raise ConfigError([fault], hint="choose another directory with --state") from error
+            raise ConfigError.single(
+                "state directory",
+                "",
+                f"{self.root} can't be created: {error.strerror}",
+                hint="choose another directory with --state",
+            ) from error
 
     def write_spec(self, app: LocalApp) -> None:
         """Replace an app's spec file in one step. The previous spec is kept for `roll_back`."""
@@ -215,7 +219,7 @@ def _read_spec(path: Path, name: str) -> LocalApp:
     app = parse_app(json.loads(path.read_text(encoding="utf-8")), origin=path.name)
     if app.function.name != name:
         message = f"must be {name!r}, the name of the file (got {app.function.name!r})"
-        raise ConfigError([Fault(origin=path.name, path="function.name", message=message)], hint="eaves deploy")
+        raise ConfigError.single(path.name, "function.name", message, hint="eaves deploy")
     return app
 
 

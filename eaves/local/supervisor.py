@@ -18,7 +18,7 @@ from eaves.admin.queue import SpoolQueue
 from eaves.admin.report import QueueReport
 from eaves.base.clock import SYSTEM, Clock
 from eaves.base.locks import take_lock
-from eaves.errors import ConfigError, EventError, Fault, PlatformError
+from eaves.errors import ConfigError, EventError, PlatformError
 from eaves.events import Event, decode, is_event
 from eaves.history import FileHistory
 from eaves.http_client.client import HttpAnswer
@@ -349,7 +349,5 @@ def open_token(host: str, path: Path | None, state: StateDirectory) -> AccessTok
     if path is None:
         message = f"{host} is open to other machines, so callers need a token: name a token file"
         command = f"eaves up --host {host} --token-file {shlex.quote(str(state.root / 'token'))}"
-        raise ConfigError(
-            [Fault(origin="eaves up", path="host", message=message)], hint=f"{command}   # a missing file is created"
-        )
+        raise ConfigError.single("eaves up", "host", message, hint=f"{command}   # a missing file is created")
     return AccessToken(path)

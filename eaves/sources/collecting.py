@@ -16,7 +16,7 @@ from pathlib import Path
 
 from eaves import media_type
 from eaves.base.files import write_atomically
-from eaves.errors import ConfigError, Fault, SpoolError
+from eaves.errors import ConfigError, SpoolError
 from eaves.events import Event
 from eaves.http_client.proxies import Proxies
 from eaves.sources.agent.configuration import ConfiguredSource
@@ -132,8 +132,12 @@ def collect(
         ConfigError: When the source's images stay in a bucket.
     """
     if configured.kind.refers(configured.settings):
-        fault = Fault(origin="source", path=configured.common.name, message="its images stay in their bucket")
-        raise ConfigError([fault], hint="set `sends: bytes` to collect the images themselves")
+        raise ConfigError.single(
+            "source",
+            configured.common.name,
+            "its images stay in their bucket",
+            hint="set `sends: bytes` to collect the images themselves",
+        )
     enough = threading.Event()
 
     def store(event: Event) -> bool:

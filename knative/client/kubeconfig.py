@@ -31,7 +31,7 @@ from kubernetes.config import ConfigException, load_incluster_config, load_kube_
 
 from eaves import __version__
 from eaves.delivery.response_rules import shorten
-from eaves.errors import ConfigError, DeniedError, Fault
+from eaves.errors import ConfigError, DeniedError
 from eaves.http_client.client import HttpClient
 from eaves.http_client.proxies import DIRECT, Proxies, parse_bypasses, parse_proxy
 from knative.client.transport import ApiConnection
@@ -104,8 +104,10 @@ def find_context(kubeconfig: Path | None, name: str) -> Context | None:
     if not any(path.is_file() for path in _split(files)):
         if kubeconfig is None and not name and (SERVICE_ACCOUNT / "token").is_file():
             return None
-        raise ConfigError(
-            [Fault(origin=files, path="", message="the kubeconfig does not exist")],
+        raise ConfigError.single(
+            files,
+            "",
+            "the kubeconfig does not exist",
             hint="get a kubeconfig from the cluster's administrator, and run: export KUBECONFIG=FILE",
         )
     with _as_faults(files):
@@ -115,8 +117,10 @@ def find_context(kubeconfig: Path | None, name: str) -> Context | None:
             return Context(files=files, name=chosen, namespace=str(contexts[chosen].get("namespace") or "default"))
     known = sorted(contexts)
     fault = f"the context {chosen!r} does not exist" if chosen else "no current context is set"
-    raise ConfigError(
-        [Fault(origin=files, path="contexts", message=f"{fault} (known contexts: {', '.join(known) or 'none'})")],
+    raise ConfigError.single(
+        files,
+        "contexts",
+        f"{fault} (known contexts: {', '.join(known) or 'none'})",
         hint="kubectl config use-context NAME",
     )
 
@@ -250,8 +254,10 @@ def _as_faults(files: str) -> Iterator[None]:
         command = (
             f"kubectl --kubeconfig {shlex.quote(files)} config view" if ":" not in files else "kubectl config view"
         )
-        raise ConfigError(
-            [Fault(origin=files, path="", message=f"the kubeconfig can't be used: {_describe(error)}")],
+        raise ConfigError.single(
+            files,
+            "",
+            f"the kubeconfig can't be used: {_describe(error)}",
             hint=f"correct the kubeconfig, then check that this command works: {command}",
         ) from error
 
@@ -276,10 +282,12 @@ def _connection(configuration: Configuration, proxies: Proxies, origin: str, nam
     server = str(configuration.host).rstrip("/")
     parts = urlsplit(server)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        fault = Fault(
-            origin=origin, path="clusters", message=f"the server must be https://HOST[:PORT] (got {server!r})"
+        raise ConfigError.single(
+            origin,
+            "clusters",
+            f"the server must be https://HOST[:PORT] (got {server!r})",
+            hint="kubectl config set-cluster NAME --server=https://HOST:6443",
         )
-        raise ConfigError([fault], hint="kubectl config set-cluster NAME --server=https://HOST:6443")
     if not configuration.verify_ssl:
         _log.warning("%s: the certificate of %s is not verified (insecure-skip-tls-verify)", name or origin, server)
 

@@ -16,7 +16,6 @@ from eaves.errors import (
     ConflictError,
     DeniedError,
     EavesError,
-    Fault,
     InputError,
     NotFoundError,
     PlatformError,
@@ -260,7 +259,7 @@ def explain_failure(cluster: Cluster, job: Object) -> EavesError:
     message = "\n".join([f"{name} failed: {meaning} (exit code {code} of {pod})", *words])
     hint = "; ".join(filter(None, (advice, _hint(reason, name, cluster))))
     if code in (2, 78):
-        return ConfigError([Fault(origin="training", path="", message=message)], hint=hint)
+        return ConfigError.single("training", "", message, hint=hint)
     return _CLASSES.get(code, PlatformError)(message, hint=hint)
 
 

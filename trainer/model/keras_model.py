@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from eaves.errors import ConfigError, Fault
+from eaves.errors import ConfigError
 from trainer.settings import TrainSettings
 
 
@@ -154,5 +154,4 @@ def _load_backbone(settings: TrainSettings) -> Any:
 
 def _weights_error(settings: TrainSettings, message: str, hint: str) -> ConfigError:
     got = f" (got {settings.weights!r})" if settings.weights_kind == "file" else ""  # nobody may have typed `auto`
-    fault = Fault(origin="training", path="weights", message=f"{message}{got}")
-    return ConfigError([fault], hint=hint)
+    return ConfigError.single("training", "weights", f"{message}{got}", hint=hint)

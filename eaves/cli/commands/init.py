@@ -20,7 +20,7 @@ from eaves.cli.output import print_sentence, progress, say
 from eaves.cli.project import ARTIFACT, ARTIFACTS, DIRECTORY, Workspace, load_workspace, newest
 from eaves.cli.site import FILE
 from eaves.config import SettingsLeaf, is_scalar, iter_leaves
-from eaves.errors import CancelledError, ConfigError, Fault, NotFoundError
+from eaves.errors import CancelledError, ConfigError, NotFoundError
 from eaves.options import describe_default, describe_range, name_type
 from eaves.redact import has_secrets, redact
 
@@ -100,7 +100,7 @@ def init(
     chosen = name or build_name(directory.absolute().name, "images")
     if not NAME_PATTERN.fullmatch(chosen):
         message = f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {chosen!r})"
-        raise ConfigError([Fault(origin="--name", path="name", message=message)], hint="eaves init --name flowers")
+        raise ConfigError.single("--name", "name", message, hint="eaves init --name flowers")
     if source is not None:
         _init_from_source(file, chosen, data, source, images, options, force=force)
         if directory.absolute() != Path.cwd():
@@ -108,7 +108,7 @@ def init(
         return
     if given := [name for name, value in options.items() if value is not None]:
         flag = f"--{given[0].replace('_', '-')}"
-        raise ConfigError([Fault(origin=flag, path="", message="has no effect without --from-source")])
+        raise ConfigError.single(flag, "", "has no effect without --from-source")
     _refuse_to_replace(file, force=force)
     _write(file, write_project(name=chosen, data=data))
     say(_advise(directory, data))
@@ -140,7 +140,7 @@ def _init_from_source(
     if options["credentials"] is not None:
         options["credentials"] = str(options["credentials"].absolute())
     if "://" in data:
-        raise ConfigError([Fault(origin="--data", path="", message=f"must be a folder here (got {redact(data)!r})")])
+        raise ConfigError.single("--data", "", f"must be a folder here (got {redact(data)!r})")
     values = parse_source(source, options, origin="--from-source", hint=_EXAMPLE)
     written = load_yaml(yaml.safe_dump(values))  # in eaves.yaml every number is a text
     if force or not file.exists() or written not in (load_workspace(file).values.get("sources") or []):
@@ -155,9 +155,7 @@ def _init_from_source(
 
 def _refuse_to_replace(file: Path, *, force: bool) -> None:
     if file.exists() and not force:
-        raise ConfigError(
-            [Fault(origin=str(file), path="", message="already exists")], hint="eaves init --force replaces it"
-        )
+        raise ConfigError.single(str(file), "", "already exists", hint="eaves init --force replaces it")
 
 
 def _write(file: Path, text: str, *, private: bool = False) -> None:

@@ -162,7 +162,7 @@ def _announce(artifact: Artifact, image: str, sink: str, site: str) -> None:
     try:
         client = SinkClient(ca_certs_pem=os.environ.get("K_CA_CERTS", ""), proxies=parse_proxies(os.environ))
     except ValueError as error:
-        raise ConfigError([Fault(origin="environment variable K_CA_CERTS", path="", message=str(error))]) from error
+        raise ConfigError.single("environment variable K_CA_CERTS", "", str(error)) from error
     with client:
         announce(event, sink, client)
     say(f"sent to {sink}: {event.type}, id {event.id}")

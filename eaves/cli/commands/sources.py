@@ -28,7 +28,7 @@ from eaves.cli.output import (
 from eaves.cli.project import DIRECTORY, FILE_PATH, Workspace, load_workspace, parse_source
 from eaves.cli.site import file_option
 from eaves.config import SettingsLayer, build
-from eaves.errors import ConfigError, Fault, NotFoundError
+from eaves.errors import ConfigError, NotFoundError
 from eaves.events import DATAREF
 from eaves.http_client.proxies import parse_proxies
 from eaves.platform import SourceSpec
@@ -164,7 +164,7 @@ def save_image(trial: SourceTrial, settings: Any, target: Path | None) -> Path |
         target = next(Path(name) for name in names if not Path(name).exists())
     if trial.kind == "folder" and target.absolute().is_relative_to(Path(settings.path).absolute()):
         message = f"must not be in the folder that the source watches (got {target})"
-        raise ConfigError([Fault(origin="--save", path="", message=message)])
+        raise ConfigError.single("--save", "", message)
     write_atomically(target, event.data, durability="none", mode=None)
     return target
 

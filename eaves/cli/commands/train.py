@@ -31,7 +31,7 @@ from eaves.cli.project import (
     update_latest,
 )
 from eaves.cli.site import FILE, Place, file_option, place_options
-from eaves.errors import CancelledError, ConfigError, Fault, RunError, StoppedError, UnreachableClusterError
+from eaves.errors import CancelledError, ConfigError, RunError, StoppedError, UnreachableClusterError
 from eaves.options import build_settings, given, settings_options
 from trainer.settings import TrainSettings
 
@@ -119,7 +119,7 @@ def open_trainings(workspace: Workspace, place: Place) -> Cluster:
 
     if place.every or len(place.sites) > 1:
         message = "a training runs in one cluster; name one site and leave out --all"
-        raise ConfigError([Fault(origin="--site", path="", message=message)])
+        raise ConfigError.single("--site", "", message)
     if place.sites:
         return place.open_cluster(place.one)
     job = workspace.project.job

@@ -65,10 +65,10 @@ def parse_sources(settings: AgentSettings) -> list[ConfiguredSource]:
     try:
         listed = parse_json(settings.sources or "[]")
     except ValueError as error:
-        raise ConfigError([Fault(origin=origin, path="sources", message=f"is not JSON: {error}")]) from error
+        raise ConfigError.single(origin, "sources", f"is not JSON: {error}") from error
     if not isinstance(listed, list) or not listed or not all(isinstance(values, dict) for values in listed):
         message = f"must be a JSON list of sources, for example {EXAMPLE}"
-        raise ConfigError([Fault(origin=origin, path="sources", message=message)])
+        raise ConfigError.single(origin, "sources", message)
     sources, faults = read_sources(listed, origin)
     needed = max((source.common.max_bytes for source in sources), default=0) + ATTRIBUTES_BYTES
     if settings.spool_max_bytes < needed:
@@ -211,5 +211,6 @@ def parse_overrides(text: str) -> dict[str, str]:
 
 
 def _config_error(message: str) -> ConfigError:
-    fault = Fault(origin=f"environment variable {OVERRIDES_VARIABLE}", path="", message=message)
-    return ConfigError([fault], hint="correct spec.ceOverrides of the SinkBinding")
+    return ConfigError.single(
+        f"environment variable {OVERRIDES_VARIABLE}", "", message, hint="correct spec.ceOverrides of the SinkBinding"
+    )
