@@ -22,7 +22,7 @@ OUTCOMES = (
     *("stored", "repeated", "predicted", "forged", "conflicting", "oversized", "malformed", "unauthorised"),
     *("overloaded", "full", "failed"),
 )
-"""Every outcome that events are counted by, in the order of the table in docs/15-receiver.md."""
+"""Every outcome that events are counted by, in the order of the table in docs/link.md."""
 STATUS_OUTCOMES = {403: "forged", 409: "conflicting"}
 """Outcome under which a refused event is counted, by its HTTP status; every other status is counted as malformed."""
 LOG_S = 60.0

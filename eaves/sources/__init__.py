@@ -4,7 +4,7 @@ An agent keeps every image that it found in a spool until the sink has accepted 
 source gives each image an id that is the same whenever it finds the image again (ARCHITECTURE.md, Events), so an image
 that is found twice is sent once.
 
-This package exports the names that another package needs to add its own kind of source (docs/06-sources.md). It imports
+This package exports the names that another package needs to add its own kind of source (docs/sources.md). It imports
 them when they are asked for, because the decoder of each camera is a process that imports this package and needs none.
 """
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MODULE = ("python", "-P", "-m", "eaves.sources.queue")
 TIMEOUT_S = 120.0
 """Maximum seconds for one command; purging a million entries takes about a minute."""
-ROLE_HINT = "the permission to create pods/exec is missing; docs/10-knative.md has the Role that grants it"
+ROLE_HINT = "the permission to create pods/exec is missing; examples/roles/queues.yaml grants it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

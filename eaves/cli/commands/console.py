@@ -17,7 +17,7 @@ SECTION = "console."
 """Name of the settings section; the names of the settings' environment variables begin with it."""
 HINTS = {
     "image": "run make image, push eaves-console to a registry, and add --image NAME@sha256:DIGEST, which the push "
-    "prints; see docs/21-console.md#at-a-site"
+    "prints; see docs/local-platform.md#at-a-site"
 }
 
 
