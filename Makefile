@@ -45,7 +45,7 @@ wheel: $(READY)  ## build the wheel, install it into a clean environment, and ru
 bench: $(PLOTS)  ## measure everything, write docs/benchmarks.md (half an hour; BENCH=one_at_a_time,package: some sections; QUICK=1: print rough figures)
 	$(BIN)/python -m bench $(BENCH) $(if $(QUICK),--quick)
 
-experiment: $(PLOTS)  ## compare edge and cloud-only over bad links, write docs/18-link-experiment.md (real packets need root; LINKS=good,down MINUTES=2)
+experiment: $(PLOTS)  ## compare edge and cloud-only over bad links, write docs/evidence.md#the-link-that-fails (real packets need root; LINKS=good,down MINUTES=2)
 	$(BIN)/python -m bench.link $(if $(LINKS),--links "$(LINKS)") $(if $(MINUTES),--minutes "$(MINUTES)")
 
 image:  ## build the container images (OCI=docker, podman or buildah)

@@ -109,7 +109,7 @@ def open_source(path: Path, declaration: Path | None = None, *, handler: Path | 
     if not chosen.is_file():
         raise ConversionError(
             f"{path} needs a declaration of its labels and inputs, but {chosen} does not exist",
-            hint=f"write {NAME} with name, labels, height, width, samples and the scale; see docs/02-conversion.md",
+            hint=f"write {NAME} with name, labels, height, width, samples and the scale; see docs/model.md#convert",
         )
     declared = load_declaration(chosen)
     files, root = [path], path.parent

@@ -26,7 +26,7 @@ class ConvertSettings:
     handler: str = setting(
         "",
         "Path of a handler.py that is copied into the artifact and replaces pre- or post-processing; see "
-        "docs/04-function.md. The conversion runs it.",
+        "docs/function.md. The conversion runs it.",
     )
     precision: str = setting(
         "auto",
@@ -75,7 +75,7 @@ class ConvertSettings:
     )
     opset: int = setting(
         OPSET,
-        "Version of the ONNX operator set that a TensorFlow model is exported to; see docs/02-conversion.md.",
+        "Version of the ONNX operator set that a TensorFlow model is exported to; see docs/model.md.",
         minimum=13,
         maximum=18,
     )

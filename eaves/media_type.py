@@ -6,7 +6,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 """File suffixes of the formats that `eaves.images` decodes."""
 UNSUPPORTED_SUFFIXES = (".heic", ".heif", ".avif")
 """File suffixes of formats that phones and some cameras write and that `eaves.images` doesn't decode;
-docs/01-training.md has the reason."""
+docs/model.md has the reason."""
 UNKNOWN = "application/octet-stream"
 
 UNSUPPORTED = ("image/heic", "image/avif")

@@ -105,7 +105,7 @@ def calibrate(
         groups: Name of each image's group; None means that every image is a group of its own.
 
     Returns:
-        The `calibration` of run.json, plain data: the `temperature` and the evidence for it, as docs/01-training.md
+        The `calibration` of run.json, plain data: the `temperature` and the evidence for it, as docs/model.md
         describes them.
     """
     numbers = _number(groups, len(truth))

@@ -1,4 +1,4 @@
-"""Draws the figures of the experiment, and writes its tables between the markers in docs/18-link-experiment.md."""
+"""Draws the figures of the experiment, and writes its tables between the markers in docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bench.link.summary import (
 )
 from bench.report import DOCS, Table, replace_blocks
 
-PAGE = DOCS / "18-link-experiment.md"
+PAGE = DOCS / "benchmarks.md"
 COURSE = "down"
 """Name of the link for which the waiting time of each photo is drawn over the time of the measurement."""
 ARMS = {"edge": "predicted at the edge", "cloud": "cloud-only"}

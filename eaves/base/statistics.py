@@ -162,7 +162,7 @@ def tango_score(lost: _Floats, gained: _Floats, n: int, drop: float) -> _Floats:
 def images_needed(discordance: float, margin: float, confidence: float = 0.95, power: float = 0.85) -> int:
     """Return the number of images that show that a model without loss loses at most `margin`.
 
-    This is an approximation by normal distributions; the simulation behind the table in docs/02-conversion.md checks it
+    This is an approximation by normal distributions; the simulation behind the table in docs/benchmarks.md checks it
     against the exact test.
 
     Args:

@@ -2,7 +2,7 @@
 
 Events go by HTTP to a url that begins with http:// or https://. For any other scheme a package adds a sink, by an
 entry point of the group `eaves.sinks`: its name is the scheme, its object a class that derives from `Sink`.
-docs/20-triggers.md shows one in ten lines. On one machine the local broker has the sink; in a cluster a publisher has
+docs/events-out.md shows one in ten lines. On one machine the local broker has the sink; in a cluster a publisher has
 it, a process with a queue of its own.
 """
 

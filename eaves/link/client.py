@@ -346,7 +346,7 @@ class LinkClient:
         except DeliveryError as error:
             if explain(error).kind == NOT_TRUSTED:
                 message = f"{error.message}; {self._clients.explain_trust()}"
-                raise UnreachableError(message, hint="docs/15-receiver.md#a-certificate-of-your-own") from error
+                raise UnreachableError(message, hint="docs/link.md#a-certificate-of-your-own") from error
             if time.monotonic() >= ends_at:
                 raise DeliveryError(f"no answer from {self.to} within {timeout_s:.3g} s", hint=error.hint) from error
             raise

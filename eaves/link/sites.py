@@ -37,7 +37,7 @@ OUTCOMES = (
     *("stored", "repeated", "predicted", "forged", "conflicting", "oversized", "malformed", "unauthorised"),
     *("overloaded", "full", "failed"),
 )
-"""Every outcome that events are counted by, in the order of the table in docs/15-receiver.md."""
+"""Every outcome that events are counted by, in the order of the table in docs/link.md."""
 LOG_S = 60.0
 """Minimum time between two log lines about refusals of the same kind and site, seconds; a refused sender retries at
 once."""

@@ -6,6 +6,6 @@ s3       source: objects of a bucket
 replay   source: a recording, played in order
 
 The entry points of pyproject.toml register them, in the groups `eaves.sources` and `eaves.sinks`. No other part of
-Eaves imports this package, and pyproject.toml lists the modules that it may import; docs/06-sources.md has the same
+Eaves imports this package, and pyproject.toml lists the modules that it may import; docs/sources.md has the same
 list.
 """

@@ -4,7 +4,7 @@ An agent keeps every image that it found in a spool until the sink has accepted 
 source gives each image an id that is the same whenever it finds the image again (ARCHITECTURE.md, Events), so an image
 that is found twice is sent once.
 
-This package exports the names that another package needs to add its own kind of source (docs/06-sources.md).
+This package exports the names that another package needs to add its own kind of source (docs/sources.md).
 
 context     the interface between a source and its agent; kind: a kind of source and its members
 settings    settings of an agent and of every source; options, pixels: which images become events, and what of them

@@ -1,7 +1,7 @@
 """Kinds of sources: the settings of a kind, the function that runs it, and what commands and platforms ask it.
 
 The setting `kind` of a source in eaves.yaml names its kind. Any package may add kinds by entry points of the group
-`eaves.sources`; the name of the entry point is that of the kind, and its object is a `SourceKind`. docs/06-sources.md
+`eaves.sources`; the name of the entry point is that of the kind, and its object is a `SourceKind`. docs/sources.md
 shows such a kind in ten lines. The kinds of `eaves.plugins` are registered in the same way.
 
 Only the module of the requested kind is imported, so an agent loads no library that it doesn't use. The kinds `folder`

@@ -176,7 +176,7 @@ MIN_SIDE = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameOptions:
-    """Options that select and change frames. docs/06-sources.md gives their order."""
+    """Options that select and change frames. docs/sources.md gives their order."""
 
     rate: str = setting(
         "",

@@ -57,7 +57,7 @@ class SourceSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimCheckSettings:
-    """Settings that send large images to the cloud through a bucket; docs/23-buckets.md explains them."""
+    """Settings that send large images to the cloud through a bucket; docs/sources.md#s3 explains them."""
 
     claim_check_over_bytes: int = setting(
         0,

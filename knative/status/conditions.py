@@ -50,7 +50,7 @@ CAUSES = frozenset({
     "image", "refused", "unschedulable", "configuration", "crash", "memory", "function", "flag", "routing",
     "controller", "broker", "destination", "missing",
 })  # fmt: skip
-"""Causes of a diagnosis. docs/12-doctor.md explains them."""
+"""Causes of a diagnosis. docs/knative.md explains them."""
 
 
 def name_of(value: Object) -> str:

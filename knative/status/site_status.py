@@ -214,7 +214,7 @@ KUBECTL = "kubectl"
 MODULE = ("python", "-P", "-m", "eaves.sources.queue")
 TIMEOUT_S = 120.0
 """Maximum seconds for one command; purging a million entries takes about a minute."""
-ROLE_HINT = "the permission to create pods/exec is missing; docs/10-knative.md has the Role that grants it"
+ROLE_HINT = "the permission to create pods/exec is missing; docs/knative.md has the Role that grants it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,7 @@
-"""The Roles that docs/10-knative.md hands to administrators, and what they grant on a simulated API server."""
+"""The Roles of examples/roles, for administrators, and what they grant on a simulated API server."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import yaml
 
-PAGE = Path(__file__).parents[2] / "docs" / "10-knative.md"
+FOLDER = Path(__file__).parents[2] / "examples/roles"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +38,8 @@ class Role:
 
 
 def read_roles(namespace: str) -> dict[str, Role]:
-    """The Roles of the page by name, bound in a namespace unless they name their own; a ClusterRole in none."""
-    blocks = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    documents = [one for block in blocks for one in yaml.safe_load_all(block) if isinstance(one, dict)]
+    """The Roles by name, bound in a namespace unless they name their own; a ClusterRole in none."""
+    documents = [one for file in sorted(FOLDER.glob("*.yaml")) for one in yaml.safe_load_all(file.read_text())]
     return {
         one["metadata"]["name"]: Role(
             rules=one["rules"],

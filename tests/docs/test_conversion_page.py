@@ -1,4 +1,4 @@
-"""Commands after a conversion of a model that others made; tests/docs/blocks runs those of docs/02-conversion.md."""
+"""Commands after a conversion of a model that others made; tests/docs/blocks runs those of docs/model.md#convert."""
 
 from __future__ import annotations
 

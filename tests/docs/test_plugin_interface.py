@@ -25,13 +25,13 @@ def test_the_page_lists_the_modules_that_the_contract_allows() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (contract,) = (one for one in contracts if one.get("source_modules") == ["eaves.plugins"])
     allowed = {line.partition(" -> ")[2] for line in contract["ignore_imports"]}
-    table = find_section("06-sources.md").partition("| module |")[2].partition("\n\n")[0]
+    table = find_section("sources.md").partition("| module |")[2].partition("\n\n")[0]
     rows = [row.split("|")[1] for row in table.splitlines()[2:]]
     assert {name for row in rows for name in re.findall(r"`([^`]+)`", row)} == allowed
 
 
 def test_the_sink_of_the_page_is_found_by_its_scheme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    section = find_section("20-triggers.md").partition("## Your own sink")[2]
+    section = find_section("events-out.md").partition("## Your own sink")[2]
     (source,), (entry,) = (re.findall(rf"```{name}\n(.*?)```", section, flags=re.DOTALL) for name in ("python", "toml"))
     (points,) = tomllib.loads(entry)["project"]["entry-points"].values()
     info = tmp_path / "theirs-1.dist-info"

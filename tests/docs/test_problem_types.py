@@ -1,4 +1,4 @@
-"""The `type` of a problem is a contract: docs/04-function.md lists every one that the code can make, and no other."""
+"""The `type` of a problem is a contract: docs/function.md lists every one that the code can make, and no other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from eaves.problem_document import TYPE_PREFIX, error_type
 from functions.problems import error_response
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs/04-function.md"
+PAGE = ROOT / "docs/function.md"
 SOURCES = [
     *Path(functions.__file__).parent.rglob("*.py"),
     *(ROOT / "eaves/inference").glob("*.py"),

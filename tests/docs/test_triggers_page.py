@@ -1,4 +1,4 @@
-"""docs/20-triggers.md: its examples are settings without faults, and they match what the page says."""
+"""docs/events-out.md: its examples are settings without faults, and they match what the page says."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eaves.platform import TriggerSpec
 from eaves.platform.triggers import DIALECTS, matches_all
 from knative.resources.eventing import build_filters
 
-PAGE = (Path(__file__).parents[2] / "docs/20-triggers.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/events-out.md").read_text()
 BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
@@ -32,7 +32,7 @@ def read_triggers() -> list[TriggerSpec]:
 
 def test_the_page_shows_every_dialect() -> None:
     assert [name for name in DIALECTS if f"`{name}: " not in PAGE] == []
-    assert len(read_triggers()) == 4
+    assert len(read_triggers()) == 5
 
 
 @pytest.mark.parametrize(

@@ -38,13 +38,13 @@ from knative.resources.standalone_servers import ConsoleDeployment, ReceiverDepl
 SECTION = "receiver."
 """Name of the settings section; the names of the settings' environment variables begin with it."""
 HINTS = {
-    "credentials": "add --credentials FOLDER; docs/15-receiver.md#a-certificate-of-your-own makes one with openssl",
+    "credentials": "add --credentials FOLDER; docs/link.md#a-certificate-of-your-own makes one with openssl",
     "sink": "add --sink ADDRESS or --folder FOLDER, not both",
     "port": "eaves receiver run --port PORT, with a port that is free",
 }
 RENDER_HINTS = {
     "image": "run make image, push eaves-agent to a registry, and add --image NAME@sha256:DIGEST, which the push "
-    "prints; see docs/15-receiver.md#in-a-cluster",
+    "prints; see docs/link.md#in-a-cluster",
     "broker": "add --broker NAME, --sink ADDRESS or --folder-size 10Gi",
 }
 FOLDER = "received"
@@ -240,7 +240,7 @@ def render(output: Path | None, **options: Any) -> None:
 
 CONSOLE_HINTS = {
     "image": "run make image, push eaves-console to a registry, and add --image NAME@sha256:DIGEST, which the push "
-    "prints; see docs/21-console.md#at-a-site"
+    "prints; see docs/local-platform.md#at-a-site"
 }
 
 

@@ -50,7 +50,7 @@ class Subscription:
     """A trigger that the broker applies, and how its events are delivered to its subscriber.
 
     Retries to an MQTT broker never end, because its responses say less than a function's, and its absence says nothing
-    about an event (docs/05-spool-and-delivery.md). Retries to the relay never end either, because it refuses events
+    about an event (docs/events-out.md). Retries to the relay never end either, because it refuses events
     only while it is full.
 
     Attributes:

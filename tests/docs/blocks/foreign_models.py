@@ -1,4 +1,4 @@
-"""Models that others made, with the samples that docs/02-conversion.md declares: files that a reader brings."""
+"""Models that others made, with the samples that docs/model.md#convert declares: files that a reader brings."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ EXPECTED: dict[str, tuple[str, ...]] = {
         r"image\.classified\.v1",
         r"accuracy [01]\.\d+ \(.* with 95 % confidence\) on \d+ images",
     ),
-    "docs/00-factory.md": (
+    "docs/factory.md": (
         r"accuracy",
         r"image\.classified\.v1",
         r'<p class="label">(daisy|dandelion|roses|sunflowers|tulips)</p>',

@@ -16,7 +16,7 @@ from tests.docs.blocks.script import Script, build_scripts
 from tests.docs.blocks.suite import SHARED, prepare_loopback
 
 FLOWERS = SHARED / "data/flowers/train"
-PAGES = {"README.md", "docs/00-factory.md"}
+PAGES = {"README.md", "docs/factory.md"}
 SCRIPTS = [script for script in build_scripts("local") if script.page in PAGES and "pictures" in script.preparations]
 MIN_ACCURACY = 0.8
 """Below what these photos reach with any split, far above 0.2, which is guessing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.docs.blocks.block import Block
 from tests.docs.blocks.script import Script, build_scripts
 
-PAGE = "docs/10-knative.md"
+PAGE = "docs/knative.md"
 CONTINUED = {"site": "eaves send --on knative", "revision": 'eaves deploy "$NEXT"'}
 """Name in `after` to a command: the reader has typed the blocks of `PAGE` up to the one with this command."""
 

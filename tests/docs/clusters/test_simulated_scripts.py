@@ -31,9 +31,9 @@ def is_simulated(block: Block) -> bool:
 
 SCRIPTS = [script for script in build_scripts("cluster") if any(map(is_simulated, script.blocks))]
 EXPECTED: Mapping[str, tuple[str, ...]] = {
-    "docs/10-knative.md": ("daisy/000.jpg", "flowers-00002", "removed"),
-    "docs/11-rollouts.md": ("flowers-00001", "flowers-00002"),
-    "docs/12-doctor.md": ("permissions",),
+    "docs/knative.md": ("daisy/000.jpg", "flowers-00002", "removed"),
+    "docs/knative.md[rollout]": ("flowers-00001", "flowers-00002"),
+    "docs/knative.md[doctor]": ("permissions",),
 }
 """Texts that the commands of each page print."""
 

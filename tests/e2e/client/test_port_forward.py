@@ -1,4 +1,4 @@
-"""Metrics of pods on a real cluster, by port-forward, with the rights that docs/10-knative.md grants and no others.
+"""Metrics of pods on a real cluster, by port-forward, with the rights that examples/roles grants and no others.
 
 Kubernetes 1.35 and newer ask for both rights; older ones are content with `get`.
 """
@@ -25,7 +25,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
 MakeEvent = Callable[..., Event]
-PAGE = Path(__file__).parents[3] / "docs" / "10-knative.md"
+ROLES = Path(__file__).parents[3] / "examples/roles/reconcile.yaml"
 ACCOUNT, FIRST = "eaves-reconcile", f"{NAME}-00001"
 
 
@@ -39,13 +39,9 @@ def kubectl(place: Place, *words: str, text: str = "") -> str:
     return done.stdout
 
 
-def objects_of_the_page() -> list[dict[str, Any]]:
-    """The account, its Role and the binding, as the page has them."""
-    blocks = PAGE.read_text(encoding="utf-8").split("```yaml\n")
-    (block,) = [
-        block.partition("\n```")[0] for block in blocks if f"kind: ServiceAccount\nmetadata: {{name: {ACCOUNT}" in block
-    ]
-    return [one for one in yaml.safe_load_all(block) if one["kind"] != "CronJob"]
+def objects_for_reconcile() -> list[dict[str, Any]]:
+    """The account, its Role and the binding that people are given."""
+    return [one for one in yaml.safe_load_all(ROLES.read_text()) if one["kind"] != "CronJob"]
 
 
 def log_in(place: Place, folder: Path) -> Cluster:
@@ -74,7 +70,7 @@ def test_metrics_are_read_with_the_rights_of_the_page(
     place: Place, make_event: MakeEvent, image: str, tmp_path: Path
 ) -> None:
     place.eaves("deploy", image, "--plain-http")
-    kubectl(place, "apply", "-f", "-", text=yaml.safe_dump_all(objects_of_the_page()))
+    kubectl(place, "apply", "-f", "-", text=yaml.safe_dump_all(objects_for_reconcile()))
     account = log_in(place, tmp_path)
     assert not account.allowed("get", POD, subresource="proxy")
     seen = ask(place, make_event, account)
@@ -93,7 +89,7 @@ def test_one_of_the_two_rights_is_not_enough_and_it_is_said(
     place: Place, make_event: MakeEvent, image: str, tmp_path: Path, verbs: list[str]
 ) -> None:
     place.eaves("deploy", image, "--plain-http")
-    objects = objects_of_the_page()
+    objects = objects_for_reconcile()
     (role,) = [one for one in objects if one["kind"] == "Role"]
     (rule,) = [one for one in role["rules"] if one["resources"] == ["pods/portforward"]]
     rule["verbs"] = verbs

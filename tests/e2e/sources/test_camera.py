@@ -32,7 +32,7 @@ AWAY_S = 30.0
 WARM_S = 300
 """Seconds that the function stays without requests, so that the time after an outage has no cold start."""
 BACK_S = 8.0
-"""Time from the camera's return to the first prediction, seconds; docs/06-sources.md promises 5 s without a cluster."""
+"""Time from the camera's return to the first prediction, seconds; docs/sources.md promises 5 s without a cluster."""
 
 
 def configure(place: Place, outside: KnativeSink, camera_image: str, source: dict[str, Any], **knative: str) -> None:

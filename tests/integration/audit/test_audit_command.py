@@ -117,8 +117,8 @@ def test_kills_of_both_ends_lose_nothing_and_a_stranger_finds_the_same(
 
 
 def strange(sent: Path, received: Path, folder: Path) -> tuple[str, str]:
-    """What docs/17-audit.md tells a stranger to do: ids in the first list only, and in the second only."""
-    page = (ROOT / "docs" / "17-audit.md").read_text()
+    """What docs/link.md tells a stranger to do: ids in the first list only, and in the second only."""
+    page = (ROOT / "docs" / "link.md").read_text()
     rest = page.partition("```bash\npairs()")[2]
     script = f"pairs(){rest.partition('```')[0]}"
     assert "comm" in script

@@ -1,4 +1,4 @@
-"""The Roles of docs/10-knative.md are enough for what they are for, and `eaves doctor` knows what that takes."""
+"""The Roles of examples/roles are enough for what they are for, and `eaves doctor` knows what that takes."""
 
 from __future__ import annotations
 

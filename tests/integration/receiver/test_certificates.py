@@ -15,7 +15,7 @@ import pytest
 from tests.processes.receiving import receiving
 from tests.waiting import wait_until
 
-PAGE = Path(__file__).parents[3] / "docs" / "15-receiver.md"
+PAGE = Path(__file__).parents[3] / "docs" / "link.md"
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")

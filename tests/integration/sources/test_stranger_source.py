@@ -1,4 +1,4 @@
-"""A source that a package of somebody else adds, as docs/06-sources.md shows it: built, installed and run."""
+"""A source that a package of somebody else adds, as docs/sources.md shows it: built, installed and run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.fakes.models.artifact import COLOURS, encode_png
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
-PAGE = (ROOT / "docs/06-sources.md").read_text(encoding="utf-8").partition("## Your own source")[2]
+PAGE = (ROOT / "docs/sources.md").read_text(encoding="utf-8").partition("## Your own source")[2]
 
 
 def block(language: str) -> str:

@@ -1,4 +1,4 @@
-"""What each kind of picture becomes (the table of docs/04-function.md), in training as in serving."""
+"""What each kind of picture becomes (the table of docs/function.md), in training as in serving."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def test_of_our_code_a_function_gets_what_it_imports() -> None:
 
 
 def test_a_function_has_what_it_loads_late_and_what_a_handler_is_promised() -> None:
-    """Source: docs/04-function.md."""
+    """Source: docs/function.md."""
     paths = {file.path.removeprefix("opt/code/") for file in code_files()}
     late = {"functions/routes.py", "functions/dataref.py", "functions/model_loading.py"}
     promised = {"eaves/errors.py", "eaves/images/__init__.py", "eaves/recipe.py"}

@@ -1,4 +1,4 @@
-"""How often rollouts are judged rightly: a few of the simulated rollouts of docs/11-rollouts.md, with the same seeds.
+"""How often rollouts are judged rightly: a few of the simulated rollouts of docs/benchmarks.md, with the same seeds.
 
 Bars are those of its table. Few rollouts can't show a share of 1 %, so a good revision must not be rolled back even
 once here.
