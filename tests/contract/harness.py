@@ -14,6 +14,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Never, Protocol
 
+from eaves.errors import PlatformError
 from eaves.events import Event, encode_structured
 from eaves.local.client import LocalPlatform
 from eaves.local.state import LocalApp
@@ -107,7 +108,14 @@ class LocalHarness:
         command = [sys.executable, "-P", "-m", "eaves.cli", "up", *flags]
         with self._log.open("ab") as log:
             self._up = subprocess.Popen(command, stdout=log, stderr=log)
-        wait_until(self._platform.running, 30, what="eaves up")
+        wait_until(self._answers, 30, what="eaves up")
+
+    def _answers(self) -> bool:
+        """Whether it answers: what its killed predecessor was about to start holds the old socket for a moment."""
+        try:
+            return self._platform.running()
+        except PlatformError:
+            return False
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)

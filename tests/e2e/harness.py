@@ -16,7 +16,8 @@ from eaves.events import Event, encode_structured
 from eaves.local.state import LocalApp
 from eaves.platform import DeliverySettings, FunctionSpec
 from knative.client.cluster import Cluster
-from knative.client.kinds import BROKER, POD, TRIGGER
+from knative.client.kinds import BROKER, POD, TRIGGER, ObjectKind
+from knative.client.transport import ApiRequest
 from knative.platform import KnativePlatform
 from knative.resources.pod import build_security
 from knative.settings import ClusterApp, KnativeSettings, SiteSettings
@@ -148,6 +149,21 @@ def publish(cluster: Cluster, event: Event, *, broker: str = "eaves") -> None:
     headers, body = encode_structured(event)
     answer = cluster.send(found["status"]["address"]["url"], headers=headers, body=body)
     assert answer.status < 300, (answer.status, answer.body)
+
+
+def create_object(cluster: Cluster, kind: ObjectKind, manifest: dict[str, Any], *, manager: str = MANAGER) -> None:
+    """Create an object by a POST, as other programs than Eaves do; also of a kind that Eaves doesn't know."""
+    transport = cluster._transport
+    transport.json(
+        ApiRequest(
+            call=transport.call,
+            method="POST",
+            path=kind.path(cluster.namespace),
+            query={"fieldManager": manager},
+            headers={"Accept": "application/json", "Content-Type": "application/json"},
+            body=json.dumps({"apiVersion": kind.api_version, "kind": kind.kind, **manifest}).encode(),
+        )
+    )
 
 
 def is_ready(one: dict[str, Any]) -> bool:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from eaves.events import Event
 from knative.client.kinds import BROKER, KSERVICE, SERVICE_ACCOUNT, TRIGGER
-from knative.client.transport import ApiRequest
 from knative.resources.pod import build_security
 from tests.container_images.packaging import need
-from tests.e2e.harness import is_ready
+from tests.e2e.harness import create_object, is_ready
 from tests.e2e.places import NAME, Place
 from tests.e2e.stream import Stream
 from tests.waiting import wait_until
@@ -27,23 +24,8 @@ MakeEvent = Callable[..., Event]
 def create_by_api(place: Place, image: str) -> None:
     """Create a Service as kn does: a POST by the manager `kn`, not an apply."""
     container = {"image": image, "env": [{"name": "WHO", "value": "kn"}], "securityContext": build_security()}
-    service: dict[str, Any] = {
-        "apiVersion": KSERVICE.api_version,
-        "kind": KSERVICE.kind,
-        "metadata": {"name": NAME},
-        "spec": {"template": {"spec": {"containers": [container]}}},
-    }
-    transport = place.cluster._transport
-    transport.json(
-        ApiRequest(
-            call=transport.call,
-            method="POST",
-            path=KSERVICE.path(place.cluster.namespace),
-            query={"fieldManager": "kn"},
-            headers={"Accept": "application/json", "Content-Type": "application/json"},
-            body=json.dumps(service).encode(),
-        )
-    )
+    service = {"metadata": {"name": NAME}, "spec": {"template": {"spec": {"containers": [container]}}}}
+    create_object(place.cluster, KSERVICE, service, manager="kn")
 
 
 def create_by_kn(place: Place, image: str) -> None:

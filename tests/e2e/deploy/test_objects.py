@@ -26,7 +26,9 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
 ANY_AGENT = "registry.example/agent@sha256:" + "c" * 64
-SPOOLS = {f"PersistentVolumeClaim/spool-{NAME}-{agent}-0" for agent in ("inbox", "gate", "yard", "display-mqtt")}
+SPOOLS = {
+    f"PersistentVolumeClaim/spool-{NAME}-{agent}-0" for agent in ("inbox", "archive", "gate", "yard", "display-mqtt")
+}
 BROKER_OBJECTS = {"Broker/eaves", "InMemoryChannel/eaves-kne-trigger", "Service/eaves-kne-trigger-kn-channel"}
 """What stays for the apps of a namespace, which share the Broker."""
 SECRET = "login"
@@ -143,7 +145,7 @@ def test_every_pod_is_admitted_under_restricted_pod_security_and_a_removal_leave
         return len([one for one in pods if one["status"]["phase"] == "Running"])
 
     try:
-        # the function, its pin, agents beside a volume, that read, of a broker and of a camera, and the publisher
+        # the function, its pin, agents beside a volume, of an archive, of a broker and of a camera, and the publisher
         wait_until(lambda: running(place.cluster) >= 7, 180, pause_s=0.5, what="seven kinds of pods")
         wait_until(lambda: running(there) == 1, 180, pause_s=0.5, what="the agent of the node")
         assert refusals(place.cluster) + refusals(there) == []

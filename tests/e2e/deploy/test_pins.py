@@ -18,7 +18,7 @@ from knative import rollout
 from knative.client.kinds import POD, ObjectKind
 from knative.resources.pod import build_security
 from tests.e2e.conftest import PutImage
-from tests.e2e.harness import MANAGER
+from tests.e2e.harness import MANAGER, create_object
 from tests.e2e.outages import is_pinned, lists_image
 from tests.e2e.places import NAME, Place
 from tests.e2e.stream import ask_version
@@ -29,12 +29,7 @@ LIMIT_RANGE = ObjectKind("v1", "LimitRange")
 
 pytestmark = pytest.mark.timeout(1800)
 FIRST, SECOND = f"{NAME}-00001", f"{NAME}-00002"
-NO_PINS = {
-    "apiVersion": "v1",
-    "kind": "LimitRange",
-    "metadata": {"name": "no-pins"},
-    "spec": {"limits": [{"type": "Container", "min": {"memory": "16Mi"}}]},
-}
+NO_PINS = {"metadata": {"name": "no-pins"}, "spec": {"limits": [{"type": "Container", "min": {"memory": "16Mi"}}]}}
 """New pods of a pin, which ask for 12Mi, are refused; those that run stay."""
 FUNCTION_PODS = f"serving.knative.dev/service={NAME}"
 
@@ -76,7 +71,7 @@ def test_with_the_registry_gone_both_revisions_of_a_rollout_start_from_zero(
     place.eaves("deploy", images["first"], "--plain-http")
     wait_until(lambda: is_pinned(place, images["first"]), 60, pause_s=0.5, what="the first pin")
 
-    place.cluster.apply(NO_PINS, manager=MANAGER)
+    create_object(place.cluster, LIMIT_RANGE, NO_PINS)
     place.eaves("deploy", images["second"], "--plain-http")
     (row,) = json.loads(place.eaves("reconcile", "-o", "json").stdout)
     assert f"{SECOND} waits until its container image is on every node; it is pinned on 0 of 1 nodes" in row["what"]
