@@ -1,9 +1,9 @@
 """The recipe: data that defines how an image's bytes become the model's input.
 
-Training, conversion and serving all call `Recipe.tensor`, so serving prepares images exactly as training did. A recipe
-is stored in the run and in the artifact's manifest, and its digest is part of the key of every feature cache. The
-module imports Pillow and NumPy only to prepare an image: a function reads its manifest and opens its session before
-that, and the console, which prepares none, keeps NumPy's 6 MB out of its memory.
+Training and conversion call `Recipe.tensor`, and serving the two calls of which it consists, so serving prepares images
+exactly as training did. A recipe is stored in the run and in the artifact's manifest, and its digest is part of the key
+of every feature cache. The module imports Pillow and NumPy only to prepare an image: a function reads its manifest and
+opens its session before that, and the console, which prepares none, keeps NumPy's 6 MB out of its memory.
 """
 
 from __future__ import annotations

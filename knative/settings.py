@@ -94,7 +94,7 @@ class KnativeSettings:
     )
     pod: dict[str, Any] = setting(
         dict,
-        "Fields of every pod of the app and its trainings, as Kubernetes names them: tolerations, nodeSelector, "
+        "Fields of the pods of the app and its trainings, as Kubernetes names them: tolerations, nodeSelector, "
         "affinity, topologySpreadConstraints, priorityClassName, runtimeClassName, imagePullSecrets, "
         "serviceAccountName, and `resources` of the function's container, which are by default requests of 250m CPU "
         "and 256Mi memory and a limit of 1Gi memory. Inception V3 takes 95 MB (int8) or 165 MB (fp32), a 50-megapixel "

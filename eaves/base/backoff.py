@@ -39,7 +39,7 @@ class Backoff:
         Args:
             failures: Number of failed attempts so far, from 1; any size.
             jitter: A random number in [0, 1); 1 for the whole pause.
-            retry_after_s: Pause that the server asked for, limited to an hour; see `eaves.http_client.client`.
+            retry_after_s: Pause that the server asked for, limited to an hour.
         """
         pause_s = min(self.cap_s, self.first_s * 2.0 ** min(max(failures - 1, 0), MAX_DOUBLINGS))
         pause_s *= 0.5 + 0.5 * jitter

@@ -15,7 +15,7 @@ from eaves.base.clock import SYSTEM, Clock
 from eaves.delivery.evidence import FailedEntries, RefusalHistories
 from eaves.delivery.response_rules import NO_ANSWER, Blame, DeliveryAction, choose_action, find_store
 from eaves.delivery.sender import AttemptResult, Sender
-from eaves.delivery.sink_state import MAX_RETRY_AFTER_S, LaneDelivery, SinkState, SinkView
+from eaves.delivery.sink_state import MAX_ASKED_PAUSE_S, LaneDelivery, SinkState, SinkView
 from eaves.delivery.workers import Workers
 from eaves.errors import EavesError, SpoolError, SpoolFullError, StatusError
 from eaves.spool import Entry, Lease, Puts, Spool
@@ -511,7 +511,7 @@ class Deliverer:
     def _set_aside(self, entry: Entry, reason: str, asked_s: float | None = None, *, counted: bool = True) -> None:
         backoff = self._backoff if self._is_limited or not self._has_probe else SET_ASIDE
         self._sender.put_off(entry)
-        asked_s = min(asked_s or 0.0, MAX_RETRY_AFTER_S)
+        asked_s = min(asked_s or 0.0, MAX_ASKED_PAUSE_S)
         pause_s = backoff.pause_s(entry.attempts + 1, jitter=self._jitter(), retry_after_s=asked_s)
         self._spool.retry(entry, max(0.0, self._clock.now()) + pause_s, reason, counted=counted)
         with self._state:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from eaves.base.backoff import Backoff
 from eaves.base.clock import Clock
 
-MAX_RETRY_AFTER_S = 60.0
+MAX_ASKED_PAUSE_S = 60.0
 """Maximum pause that a receiver may ask for, seconds; a proxy with a wrong clock must not stop a queue for an hour."""
 LOGIN_STATUSES = frozenset({401, 403})
 """HTTP statuses of a probe by which the receiver rejects this sender."""
@@ -131,7 +131,7 @@ class SinkState:
         self.unproven = self._has_probe
         if lenient and self.failures == 1 and not asked_s:
             return
-        asked_s = min(asked_s or 0.0, MAX_RETRY_AFTER_S)
+        asked_s = min(asked_s or 0.0, MAX_ASKED_PAUSE_S)
         pause_s = self._backoff.pause_s(self.failures, jitter=self._jitter(), retry_after_s=asked_s)
         self._until = max(self._until, self._clock.monotonic() + pause_s)
         is_refused = self._has_probe and status in LOGIN_STATUSES and not lenient

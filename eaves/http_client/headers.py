@@ -39,8 +39,8 @@ def split_url(url: str) -> tuple[tuple[str, str, int], str, str]:
 def parse_retry_after(headers: Mapping[str, str] | Message) -> float | None:
     """Return the seconds to wait by the header Retry-After; None when there is none or it is invalid.
 
-    The value has no upper limit here; `Backoff.pause_s` uses at most an hour of it. A time in it is relative to the
-    answer's own Date, so that it doesn't matter how wrong the clock of this machine is.
+    The value has no upper limit here; callers use at most an hour of it, a delivery a minute. A time in it is relative
+    to the answer's own Date, so that it doesn't matter how wrong the clock of this machine is.
     Source: RFC 9110, section 10.2.3: seconds or an HTTP date.
 
     Args:

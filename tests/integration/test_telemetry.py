@@ -148,7 +148,7 @@ LIBRARIES = (
     "flask", "fsspec", "jinja2", "kubernetes", "numpy", "onnx", "rich.progress", "urllib3", "waitress",
     "watchdog.observers", "yaml",
 )  # fmt: skip
-"""Those of pyproject.toml that are imported within seconds; TensorFlow, Keras, tf2onnx and s3fs: docs/container-images.md."""
+"""Those that are imported within seconds; TensorFlow, Keras, tf2onnx and s3fs are in docs/container-images.md."""
 
 
 def test_the_other_libraries_report_nothing_while_they_are_imported(trace: Trace) -> None:
