@@ -129,7 +129,7 @@ def _settings(cls: type, *, env: bool = True, section: str = "") -> Iterator[str
         given = "" if leaf.default in ((), None) else str(leaf.default)
         default = "required" if leaf.default is MISSING else f"`{given}`" if given else ""
         choices = f" One of {', '.join(f'`{choice}`' for choice in leaf.choices)}." if leaf.choices else ""
-        variable = f"`{leaf.env}` | " if env else ""
+        variable = (f"`{leaf.env}` | " if is_scalar(leaf.type) else " | ") if env else ""
         limits = f" Range: {text}." if (text := describe_range(leaf)) else ""
         yield f"| `{leaf.path.removeprefix(section)}` | {variable}{default} | {leaf.doc}{choices}{limits} |"
     yield ""

@@ -20,10 +20,6 @@ TRAINER_PYTHON = "3.13"
 """Minor version of Python in the trainer's container image."""
 SMALL = {
     "EAVES_PLAIN_HTTP": "yes",
-    "EAVES_KNATIVE_CPU": "50m",
-    "EAVES_KNATIVE_MEMORY": "128Mi",
-    "EAVES_JOB_CPU": "100m",
-    "EAVES_JOB_MEMORY": "512Mi",
     "EAVES_JOB_WORK_SIZE": "1Gi",
     "EAVES_TRAIN_ARCH": "small_cnn",
     "EAVES_TRAIN_EPOCHS": "4",
