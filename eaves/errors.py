@@ -16,6 +16,7 @@ process's exit status (numbers as in sysexits.h). `http_status` tells the sender
     │   ├── TensorError                     HTTP 422   JSON that is not a valid input tensor of a model
     │   ├── DatasetError                               no usable training data
     │   └── RunError                                   a directory that is not a complete run
+    ├── MalformedRequestError      exit 65  HTTP 400   a request that can't be parsed, or holds no event
     ├── ArtifactError              exit 65  HTTP 503   an artifact that is damaged or that this version can't serve
     │   ├── GoldenError                                a model that doesn't reproduce its recorded outputs
     │   └── LoadingError                               a model that isn't loaded yet
@@ -31,6 +32,7 @@ process's exit status (numbers as in sysexits.h). `http_status` tells the sender
     ├── CancelledError             exit 130 HTTP 503   an end by Ctrl-C; the message says what is left
     ├── DeliveryError              exit 69  HTTP 503   no usable HTTP response
     │   ├── UnreachableError                           nothing was sent: a failed connection, proxy or TLS handshake
+    │   ├── InterceptedError                           an answer of something before the receiver: a login page
     │   ├── ClaimDeniedError                           a store that refuses the function's access to a dataref
     │   └── StatusError                                an HTTP response whose status is not a success
     ├── DamagedError               exit 75  HTTP 503   data that were changed on their way

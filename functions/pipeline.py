@@ -236,8 +236,8 @@ class Classifier(ImagePipeline):
     def _present(self, outputs: Mapping[str, Array]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         """Return the labels whose score reaches the threshold, and the reply's attributes.
 
-        Below the threshold, the list is empty and there is no attribute `label`. The attribute `confidence` describes
-        the best score in any case.
+        The list is empty, and there is no attribute `label`, if the chosen label's score is below the threshold. The
+        attribute `confidence` describes that score in any case.
         """
         probabilities = outputs["probabilities"]
         order = self.artifact.manifest.decision.rank(probabilities)[: self.settings.top_k]

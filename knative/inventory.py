@@ -1,7 +1,7 @@
 """An app's inventory in the cluster: a ConfigMap that lists its objects by UID, and the number of its last deploy.
 
 `deploy` writes the inventory; it is never rendered. Pruning and removal delete only objects that it lists, because any
-user can set a label, but the API server gives each UID only once.
+user can set a label, but the API server gives each UID only once; `--adopt` adds objects with the app's labels to it.
 
 Each deploy takes the next number before it applies an object. The newest one decides what the cluster runs: a deploy
 that finds a newer number than its own stops, so of two at the same time the later one wins and the earlier one ends

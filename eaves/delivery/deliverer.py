@@ -55,9 +55,10 @@ class Deliverer:
     """Delivers the entries of some lanes to one receiver until it is stopped.
 
     The most urgent lane with due entries is served, in the order in which they were put. An entry that failed in a
-    request of its own is set aside and retried later, so it blocks none behind it; after such a failure the next
-    request holds entries that have never failed, as long as there are any, so these get at least every second request
-    however many fail. A request of several entries that fails as a whole says nothing about one of them.
+    request of its own is set aside and retried later, unless the way is known to have failed, so it blocks none behind;
+    after such a failure the next request holds entries that have never failed, as long as there are any, so these get
+    at least every second request however many fail. A request of several entries that fails as a whole says nothing
+    about one of them.
 
     With a limited number of retries (`Backoff.retry`) Knative's response rules apply: an entry becomes a dead letter
     when it is refused or its retries are used up. An event that didn't reach the receiver costs no attempt, and one

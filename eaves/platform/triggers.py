@@ -88,7 +88,7 @@ class TriggerSpec:
         filter: Attribute to exact value; all must match. Empty: every event matches.
         filters: Filters with prefixes, suffixes and combinations (`eaves.platform.triggers`), in place of `filter`.
         function: Name of the function that receives the events; empty when `url` is set.
-        url: Address that receives the events instead: an HTTP server, or an MQTT broker with a topic.
+        url: Address that receives the events instead: an HTTP server, an MQTT broker with a topic, or a plug-in's sink.
         mqtt: How events are published, when `url` is an MQTT broker.
         delivery: Retries and time limits.
     """

@@ -227,7 +227,7 @@ pkg/autoscaler/metrics."""
 
 
 def build_account(app: ClusterApp) -> Manifest:
-    """Build the ServiceAccount of every pod of an app. No role is bound to it, and no pod gets its token."""
+    """Build the ServiceAccount of an app's pods but the function's. It has no role, and no pod gets its token."""
     return build_app_part(app, app.name, "access").build(SERVICE_ACCOUNT, automountServiceAccountToken=False)
 
 

@@ -1,9 +1,9 @@
 """Loads a dataset: labelled images in local files, checked and split into training and validation.
 
 Images of an earlier run stay on their side of the split. New images are split by content: the sha256 of the files and
-the seed decide, so that neither a file's name nor the machine matters. Each class holds out its share, and images that
-belong together (they look alike, or are a group of `data.group_by`) stay together as far as their number allows. A
-split that the data declare is used unchanged, and copies across it are reported.
+the seed decide, so that the machine doesn't matter, nor a file's name without `data.group_by`. Each class holds out its
+share, and images that belong together (they look alike, or are a group of `data.group_by`) stay together as far as
+their number allows. A split that the data declare is used unchanged, and copies across it are reported.
 """
 
 from __future__ import annotations

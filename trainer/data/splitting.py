@@ -1,6 +1,6 @@
 """Decides which images are held out: a share of each class, in whole groups; earlier images keep their sides.
 
-Only the images' digests and the seed decide the sides, never names or order.
+Only the images' digests, their groups and the seed decide the sides; names only where `data.group_by` asks for it.
 
 A run decides its split once and keeps it in `split.jsonl`: the side, label and group of every image. Later runs keep
 the sides, and conversion evaluates by them, so that an image that was trained on never counts as held out.
@@ -65,8 +65,8 @@ def assign_sides(
 ) -> tuple[list[Split], dict[str, int]]:
     """Assign every image to a side of the split.
 
-    A class of n images holds out `fraction` * n of them, at least 2 and at most n - 2. A group is on one side as a
-    whole. When the groups of a class are too large for that, one of them is split over both sides.
+    A class of n images holds out about `fraction` * n of them, at least 2 and at most n - 2. A group is on one side as
+    a whole, except where the groups of a class are too large for that: then groups are split over both sides.
 
     Args:
         items: The images; each digest occurs once.

@@ -96,7 +96,7 @@ def test_a_body_has_a_time_limit_for_each_piece_and_not_for_all_of_it() -> None:
         while left > 0:
             left -= len(sock.recv(100_000))
             time.sleep(0.05)
-        sock.sendall(OK + b"Content-Length: 0\r\n\r\n")
+        sock.sendall(OK + b"Connection: close\r\nContent-Length: 0\r\n\r\n")
 
     small = ((socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536),)
     with serve(take_slowly) as url, HttpClient(socket_options=small) as client:

@@ -122,4 +122,4 @@ def test_a_frozen_backbone_stays_and_its_head_learns(digits: Path, tmp_path: Pat
     ]
     tensors = np.stack([first.recipe.tensor(item.path.read_bytes()) for item in held_out])
     logits = keras.models.load_model(first.path / "model.keras").predict(tensors, verbose=0)["logits"]
-    assert np.mean(np.argmax(logits, axis=1) == [item.label for item in held_out]) == first.val_accuracy
+    assert np.mean(np.argmax(logits, axis=1) == [int(item.label) for item in held_out]) == first.val_accuracy

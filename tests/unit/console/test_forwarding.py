@@ -49,7 +49,10 @@ def backend(relay: Spool, tmp_path: Path) -> Iterator[FakeBackend]:
     with Spool(tmp_path / "broker.db") as broker:
         found: dict[str, Spool] = {"broker": broker, "flowers.relay": relay}
         paths = {name: tmp_path / name / "socket" for name in found}
-        servers = [AdminServer(partial(_answer, SpoolQueue(found[name])), path=path) for name, path in paths.items()]
+        servers = [
+            AdminServer(partial(_answer, SpoolQueue(found[name])), path=path, max_bytes=10_000)
+            for name, path in paths.items()
+        ]
         yield FakeBackend(named_queues={name: SocketQueue(path) for name, path in paths.items()})
         for server in servers:
             server.stop()

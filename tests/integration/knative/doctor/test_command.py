@@ -106,6 +106,6 @@ def test_a_machine_without_a_cluster_is_examined_itself(project: Path, monkeypat
     result = CliRunner().invoke(cli, arguments, prog_name="eaves")
     assert result.exit_code == 69
     found = {row["check"]: row for row in json.loads(result.stdout)}
-    assert list(found) == ["packages", "settings", "disk", "memory", "clock", "port", "cameras"]
+    assert list(found) == ["packages", "settings", "disk", "memory", "clock", "port", "sources"]
     assert found["packages"]["severity"] == "ok"
-    assert found["cameras"]["message"] == "/dev/no-such-camera of the source gate does not exist"
+    assert found["sources"]["message"] == "gate: /dev/no-such-camera does not exist"
