@@ -279,6 +279,8 @@ class SinkClient(HttpClient):
         done = choose_action(answer.status) is DeliveryAction.DONE
         if done and answer.status != ACCEPTED and is_event(answer.headers):
             try:
+                if not answer.is_framed:
+                    raise EventError("the response has no Content-Length, so its data may be cut off")
                 reply = decode(answer.headers, answer.body)
             except EventError as error:
                 fault = shorten(str(error))

@@ -60,12 +60,14 @@ class HttpAnswer:
         headers: Response headers, with names in lower case; values of a repeated header are joined with a comma.
         body: Whole body of a 2xx response; the first 64 KiB of any other.
         latency_ms: Time from sending to the last byte of the response, in milliseconds.
+        is_framed: Whether the response said where its body ends; otherwise it may have been cut (HTTP/1.0).
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     latency_ms: float = 0.0
+    is_framed: bool = True
 
 
 class LargeAnswerError(OSError):
@@ -423,7 +425,7 @@ def read_answer(response: HttpResponse, *, max_bytes: int) -> HttpAnswer:
     """
     success = 200 <= response.status < 300
     limit = max_bytes if success else MAX_ERROR_BYTES
-    content = bytearray()
+    content, is_framed = bytearray(), response.is_framed
     with response:
         for part in iter_body(response):
             content += part
@@ -431,7 +433,7 @@ def read_answer(response: HttpResponse, *, max_bytes: int) -> HttpAnswer:
                 raise LargeAnswerError(f"the answer is larger than {limit} bytes")
             if len(content) > limit:
                 break
-        if success and not response.is_framed and response.version >= 11:
+        if success and not is_framed and response.version >= 11:
             # The standard library treats the end of the connection as the end of the headers: a success that broke off
             # there looks like an empty one.
             raise OSError("the answer has no length, so an incomplete answer can't be detected")
@@ -439,7 +441,7 @@ def read_answer(response: HttpResponse, *, max_bytes: int) -> HttpAnswer:
     for name, value in response.getheaders():
         known = headers.get(name.lower())
         headers[name.lower()] = value if known is None else f"{known}, {value}"
-    return HttpAnswer(status=response.status, headers=headers, body=bytes(content[:limit]))
+    return HttpAnswer(status=response.status, headers=headers, body=bytes(content[:limit]), is_framed=is_framed)
 
 
 def iter_body(response: HttpResponse) -> Iterator[bytes]:

@@ -11,7 +11,9 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from eaves.delivery import SinkClient
 from eaves.errors import DeliveryError
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, encode_binary
 from eaves.http_client.client import HttpClient
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -105,3 +107,20 @@ def test_a_body_has_a_time_limit_for_each_piece_and_not_for_all_of_it() -> None:
         assert time.monotonic() - began > 1
         with pytest.raises(DeliveryError, match="time"):
             client.request("POST", url, body=b"x" * size, timeout_s=0.5)
+
+
+@pytest.mark.parametrize("data", [b'{"predictions": [{"lab', b'{"predictions": []}'])
+def test_a_reply_without_a_length_may_be_cut_and_releases_nothing(data: bytes) -> None:
+    """HTTP/1.0 ends a body with the connection, so a server that was killed meanwhile looks like one at its end."""
+    reply = Event(id="2", source="/f", type=IMAGE_CLASSIFIED, datacontenttype="application/json", data=data)
+    head = "".join(f"{name}: {value}\r\n" for name, value in encode_binary(reply)[0].items()).encode()
+
+    def answer(sock: socket.socket) -> None:
+        read_head(sock)
+        sock.sendall(b"HTTP/1.0 200 OK\r\n" + head + b"\r\n" + data)
+
+    image = Event(id="1", source="/c", type=IMAGE_CAPTURED)
+    with serve(answer) as url, SinkClient() as client:
+        found = client.post(url, image, prefer_reply=True, timeout_s=5)
+    assert found.event is None
+    assert "no Content-Length" in found.fault
