@@ -1,4 +1,4 @@
-"""The tree of all exceptions that Eaves raises.
+"""The tree of all exceptions that Eaves raises for its users.
 
 A message says what failed, with the value seen; the hint names the command or edit that fixes it. `exit_code` is the
 process's exit status (numbers as in sysexits.h). `http_status` tells the sender of a request what to do next.

@@ -35,7 +35,7 @@ Source: retries.go, SelectiveRetry; the contract lists the same statuses except 
 
 
 class Blame(enum.Enum):
-    """What is at fault when an attempt fails, for lanes with unlimited retries."""
+    """What is at fault when an attempt fails. Lanes with a limited number of retries count attempts instead."""
 
     EVENT = "event"
     """The event is at fault; another attempt doesn't help."""

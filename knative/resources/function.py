@@ -156,7 +156,7 @@ PLACEMENT = (
 """Fields of the function's pods that its pins share; a ServiceAccount may have the pull secrets."""
 DIGEST_CHARACTERS = 8
 UPDATE_STRATEGY = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
-"""Update strategy of a pin's DaemonSet; the DaemonSet changes only with its pull secret or the version of Eaves.
+"""Update strategy of a pin's DaemonSet; the DaemonSet changes only with `PLACEMENT` or the version of Eaves.
 
 On one node after the other, the old pod ends only when the new pod runs, so the container image is always in use.
 

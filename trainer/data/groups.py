@@ -73,7 +73,7 @@ class CopyGroups:
 
 
 def group_copies(images: Sequence[LabelledImage], near_copies: str, progress: TrainingProgress = SILENT) -> CopyGroups:
-    """Group the images that look alike, and the copies of one photo, whatever their classes.
+    """Group the images that look alike, and the copies of one photo, as `near_copies` says.
 
     Args:
         images: The images; those of a group are in the order of their digests, whatever the order here is.

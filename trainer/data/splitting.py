@@ -147,7 +147,7 @@ class _Placing:
                 self._hold(min(fitting, key=len))
 
     def part(self) -> None:
-        """Hold out single images of each class with too few held out; split as few groups as possible."""
+        """Hold out single images of each class with too few held out, group after group, until it has enough."""
         for label in sorted(self._targets):
             if not self._lacks(label):
                 continue
