@@ -94,6 +94,16 @@ class Edge:
             image = self.golden[self._sent % len(self.golden)].read_bytes() if data is None else data
             (self.inbox / f"{self._sent:04d}.png").write_bytes(image)
 
+    def wait_for_agent(self) -> None:
+        """Wait until the agent runs with what was deployed: one that was started before captures images too."""
+        name = self.app.function.name
+
+        def has_captured_nothing() -> bool:
+            agents = [agent for status in self._harness.platform.status() for agent in status.agents]
+            return [source.captured for agent in agents if agent.name == name for source in agent.sources] == [0]
+
+        wait_until(has_captured_nothing, 60, what="a new agent")
+
     def link(self) -> LinkReport | None:
         """How the platform says that the link is."""
         agents = [agent for status in self._harness.platform.status() for agent in status.agents]
@@ -185,6 +195,7 @@ def test_a_relay_that_is_taken_away_keeps_its_queue_and_delivers_it_to_another_r
     edge.put(2)
     wait_until(lambda: harness.platform.status()[0].delivered == 2, 60, what="predictions that nobody wants")
     edge.deploy()
+    edge.wait_for_agent()
     edge.put(3)
     wait_until(lambda: (link := edge.link()) is not None and link.backlog_events == 3, 60, what="three that wait")
     edge.deploy(without)
