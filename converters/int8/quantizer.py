@@ -2,6 +2,9 @@
 
 Layers after the convolutions stay fp32. Weights have 7 bits, because the sum of two products of 7-bit weights and 8-bit
 activations fits into the 16 bits that x86 CPUs without VNNI use for it (VPMADDUBSW saturates).
+
+Ranges by channel, equalising and bias correction are Eaves' own, as onnxruntime's calibrators keep every activation in
+memory or use whole tensors, and none corrects a bias.
 """
 
 from __future__ import annotations

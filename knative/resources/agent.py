@@ -1,4 +1,7 @@
-"""The workload that runs a source: an agent with a queue on a volume, or on each edge node."""
+"""The workload that runs a source: an agent with a queue on a volume, or on each edge node.
+
+On one machine one agent runs all sources of an app; here each has its own, which gets only its Secret and volume.
+"""
 
 from __future__ import annotations
 

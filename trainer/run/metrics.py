@@ -1,4 +1,7 @@
-"""Measures a model on held-out images: accuracy, confusion matrix, figures by class, and the figure it is judged by."""
+"""Measures a model on held-out images: accuracy, confusion matrix, figures by class, and the figure it is judged by.
+
+Without scikit-learn, which adds 199 MB with SciPy, and 0.9 s of CPU to an import of TensorFlow; tests compare with it.
+"""
 
 from __future__ import annotations
 

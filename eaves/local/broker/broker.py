@@ -3,7 +3,8 @@
 An accepted event is on disk before it is acknowledged, and stays there for each matching trigger until that trigger's
 subscriber has answered or the event is a dead letter. Replies are routed as new events. The rules are those of Knative:
 attribute filters, retries by the status table, a reply routed once the event that caused it is acknowledged (here in
-one transaction), and a time to live against loops.
+one transaction), and a time to live against loops. A dead letter is reported to the relay in the commit that makes it,
+and kept: otherwise a full queue could never be emptied.
 """
 
 from __future__ import annotations
