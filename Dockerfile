@@ -1,9 +1,10 @@
 # Build the container image of a role: docker build --target function|trainer|agent|agent-camera|agent-s3|agent-camera-s3|console .
-# Each image has two layers over the base: the packages that requirements/ pins, which change rarely, and Eaves' own code, which is
-# small. The images for the edge have a third layer with byte code of the standard library, which official slim images of Python
-# lack. Nothing writes outside /tmp, so a read-only root file system with an empty /tmp is enough. The base needs Python >= 3.11, as
-# `python` and `python3`, and its venv module; all stages must use the same base. It is named by the digest of its multi-platform
-# index (Python 3.13.15), because a tag can move; --build-arg BASE=... selects another base.
+# Each image has a layer of packages that requirements/ pins, which change rarely, and a layer of Eaves' own code, which is small.
+# Those of functions and agents have one more with byte code of the standard library, which official slim images of Python lack,
+# and `-camera` and `-s3` one more of packages each. Nothing writes outside /tmp, so a read-only root file system with an empty
+# /tmp is enough. The base needs Python >= 3.11, as `python` and `python3`, and its venv module; all stages must use the same
+# base. It is named by the digest of its multi-platform index (Python 3.13.15), because a tag can move; --build-arg BASE=...
+# selects another base.
 ARG BASE=python:3.13-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 
 FROM ${BASE} AS tools

@@ -30,9 +30,10 @@ SECTIONS = {
     "local_platform": "bench.local_platform:measure",
     "camera": "bench.camera.section:measure",
     "package": "bench.package:measure",
+    "anomaly": "bench.anomaly:measure",
 }
 """Module and function of each section, in the order of the page; the function takes a `Setup`."""
-WITHOUT_MODELS = ("local_platform", "camera")
+WITHOUT_MODELS = ("local_platform", "camera", "anomaly")
 
 
 def measure_section(name: str, setup: Setup) -> None:

@@ -25,9 +25,10 @@ from converters.staging import (
     write_goldens,
     write_settings,
 )
+from converters.tensorflow_export import SAVED_MODEL
 from converters.untrusted_onnx import load_foreign
 from eaves.artifact import Artifact, check, write_artifact
-from eaves.artifact.manifest import EMBED, FEATURES, FP32, INT8, PROBABILITIES, TENSOR
+from eaves.artifact.manifest import ANOMALY, EMBED, FEATURES, FP32, INT8, PROBABILITIES, TENSOR
 from eaves.artifact.store import MANIFEST, MODEL
 from eaves.base.disk_errors import disk_errors
 from eaves.errors import ConversionError
@@ -98,10 +99,8 @@ def _convert(
     """Convert a model in the folders of `open_staging`; the other arguments are those of `convert`."""
     exported, prepared_file, fp32 = folder / "exported.onnx", folder / "prepared.onnx", folder / FP32 / MODEL
     with progress.phase("Exporting to ONNX", 1) as step:
-        opset, warnings = export(source, exported, settings)
+        source, opset = export(source, exported, settings)
         step()
-    for warning in warnings:
-        _log.warning("%s", warning)
     with progress.phase("Preparing the graph", 1) as step:
         takes_images = source.task != TENSOR
         prepared = prepare(exported, split=source.split, images=takes_images)
@@ -165,6 +164,7 @@ def _convert(
         optimise_on_open=not int8,
         temperature=source.temperature,
         decision=source.decision,
+        anomaly=source.anomaly,
         opset=opset,
     )
     # Every golden case is replayed as a function does, also through the handler if there is one.
@@ -193,6 +193,8 @@ def _with_task(source: ModelSource, settings: ConvertSettings) -> ModelSource:
         )
     if task in ("", source.task):
         return source
+    if source.task == ANOMALY:
+        raise ConversionError(f"{source.name} is of the task anomaly and has no other", hint="leave convert.task empty")
     if task == EMBED and source.route != "run":
         raise ConversionError(
             f"the declaration of {source.name} does not name the output that holds the features",
@@ -201,30 +203,28 @@ def _with_task(source: ModelSource, settings: ConvertSettings) -> ModelSource:
     return replace(source, task=task, interface=replace(source.interface, features=""))
 
 
-def export(source: ModelSource, output: Path, settings: ConvertSettings) -> tuple[int, tuple[str, ...]]:
+def export(source: ModelSource, output: Path, settings: ConvertSettings) -> tuple[ModelSource, int]:
     """Write the model as ONNX; one that takes images from uint8 RGB to `logits` and `probabilities`.
 
     Its input is `image`, (batch, H, W, 3), and both outputs are (batch, labels) float32. For the task embed, the graph
     also gives `features` (batch, any) float32.
 
-    TensorFlow runs in a child process for three reasons: tf2onnx names nodes and dimensions from process-wide counters,
-    so a second conversion in one process gives other bytes; the child's memory is freed when it ends; and a crash in
-    the child doesn't crash this process.
+    TensorFlow runs in a child process, whose memory is freed when it ends, and whose crash doesn't crash this process.
 
     Args:
         source: Model to convert.
-        output: ONNX file to write; large weights go to `NAME.data` beside it.
+        output: ONNX file to write.
         settings: Operator set and limits.
 
     Returns:
+        source: The model, of a Keras file as the SavedModel that it was exported to.
         opset: Operator set of the ONNX file.
-        warnings: Warnings for people.
 
     Raises:
         ConversionError: The export fails, or the model isn't as declared.
     """
     if source.route == "onnx":
-        model, warnings = load_foreign(source.model), tuple[str, ...]()
+        model = load_foreign(source.model)
         if source.task == TENSOR:
             check_names(model)
         else:
@@ -233,17 +233,18 @@ def export(source: ModelSource, output: Path, settings: ConvertSettings) -> tupl
         opset = max((item.version for item in model.opset_import if item.domain in {"", "ai.onnx"}), default=1)
     else:
         opset = settings.opset
-        result = run_child(
+        run_child(
             "converters.tensorflow_export",
             {**source.job(), "opset": opset, "output": str(output.absolute())},
             what="tf2onnx",
             timeout_s=settings.timeout_s,
         )
-        warnings = tuple(result["warnings"])
-        model = onnx.load(str(output), load_external_data=False)
+        model = onnx.load(str(output))
         if source.route != "run":
             adapt(model, source.interface, source.recipe, len(source.labels))
         elif source.task == EMBED:
             show_features(model)
         output.write_bytes(model.SerializeToString(deterministic=True))
-    return opset, warnings
+    if source.route == "keras":
+        source = replace(source, model=output.with_name(SAVED_MODEL))
+    return source, opset

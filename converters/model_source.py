@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from converters.declaration import NAME, Declaration, Interface, declaration_error, load_declaration
-from eaves.artifact import DecisionRule, TensorSpec
-from eaves.artifact.manifest import CLASSIFY
+from eaves.artifact import AnomalyRule, DecisionRule, TensorSpec
+from eaves.artifact.manifest import CLASSIFY, MAP
 from eaves.artifact.store import file_digest
 from eaves.errors import ConversionError
 from eaves.recipe import Recipe
@@ -50,6 +50,7 @@ class ModelSource:
         handler: Path of the handler.py that is copied into the artifact, or None.
         weights: What a run says about the weights that its training began with: `file_sha256`, `origin`, `licence`.
         input: Input of the graph; it is only known, and needed, for the task `tensor`.
+        anomaly: Rule of a model of the task `anomaly`; None for others.
     """
 
     route: Route
@@ -72,6 +73,12 @@ class ModelSource:
     handler: Path | None = None
     weights: Mapping[str, str] = field(default_factory=dict)
     input: TensorSpec | None = None
+    anomaly: AnomalyRule | None = None
+
+    @property
+    def good(self) -> str:
+        """Name of the class of good images, for the task `anomaly`; else empty."""
+        return self.anomaly.good if self.anomaly else ""
 
     def job(self) -> dict[str, Any]:
         """Return the properties that child processes need, as plain data."""
@@ -81,6 +88,7 @@ class ModelSource:
             "signature": self.signature,
             "recipe": self.recipe.to_dict(),
             "interface": asdict(self.interface),
+            "further": [MAP] if self.anomaly else [],
             "handler": str(self.handler.absolute()) if self.handler else None,
             "input": self.input and asdict(self.input),
         }
@@ -161,6 +169,7 @@ def open_source(path: Path, declaration: Path | None = None, *, handler: Path | 
 def _open_run(path: Path) -> ModelSource:
     run = open_run(path)
     metrics = run.metrics()
+    rule = metrics.get("anomaly", {}).get("rule")
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
         data_path = str(config["data"]["path"])
@@ -176,13 +185,15 @@ def _open_run(path: Path) -> ModelSource:
         recipe=run.recipe,
         interface=Interface(),
         digest=file_digest(path / MANIFEST),
-        split=run.mode == "frozen",
+        split=run.mode != "full",
         samples=run.samples(),
         temperature=float(metrics.get("temperature", 1.0)),
         figure=str(run.verdict.get("figure", "")),
         decision=DecisionRule(label_weights=tuple(metrics.get("decision", {}).get("label_weights", ()))),
         data_path=data_path,
         weights=run.weights,
+        task=run.task,
+        anomaly=AnomalyRule(**rule | {"calibration": tuple(rule["calibration"])}) if rule else None,
     )
 
 

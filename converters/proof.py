@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from eaves.artifact import Parity
 from eaves.artifact.golden import difference, tensor_digest
-from eaves.artifact.manifest import FEATURES, LOGITS, OUTPUTS, PROBABILITIES, TENSOR
+from eaves.artifact.manifest import FEATURES, LOGITS, MAP, OUTPUTS, PROBABILITIES, TENSOR
 from eaves.errors import ConversionError, ParityError
 from eaves.inference import child_process
 from eaves.inference.child_process import ChildFault
@@ -109,10 +109,11 @@ def run_original(source: ModelSource, samples: Sequence[Path], *, timeout_s: flo
 def read_outputs(answer: Mapping[str, Tensor], interface: Interface) -> Mapping[str, Floats]:
     """Return `logits` and `probabilities`, each (labels,) float32, and the declared `features`, from a model's outputs.
 
-    A single probability is that of the second of two labels.
+    The answer has a `map` only for the task `anomaly`. A single probability is that of the second of two labels.
     """
     logits_name, probabilities_name = interface.pick_outputs(answer)
     further = {FEATURES: answer[interface.features].ravel().astype(np.float32)} if interface.features else {}
+    further |= {MAP: answer[MAP]} if MAP in answer else {}
     if probabilities_name is not None:
         probabilities = answer[probabilities_name].astype(np.float32)
         if len(probabilities) == 1:
@@ -185,7 +186,10 @@ def run_session(session: Session, source: ModelSource, samples: Sequence[Path], 
     for number, (path, expected) in enumerate(zip(samples, truth.tensor_sha256, strict=True)):
         tensor = truth.tensors[number] if truth.tensors else source.recipe.tensor(path.read_bytes())
         if tensor_digest(tensor) != expected:
-            raise ParityError(f"{path.name}: training and serving make different input tensors of the same image")
+            raise ParityError(
+                f"{path.name}: training and serving make different input tensors of the same image",
+                hint="install the locked requirements: two versions of Pillow decode differently",
+            )
         answers.append({name: output[0] for name, output in session.answer(tensor[np.newaxis]).items()})
     return Answers(outputs=tuple(answers), tensor_sha256=truth.tensor_sha256, tensors=truth.tensors)
 

@@ -36,7 +36,7 @@ from converters.evaluation.metrics import Evaluation, Pairing, evaluate, pair
 from converters.evaluation.models import ArtifactModel
 from converters.settings import NEVER, PipelineSettings
 from eaves.artifact import Artifact, open_artifact
-from eaves.artifact.manifest import CLASSIFY
+from eaves.artifact.manifest import ANOMALY, CLASSIFY, AnomalyRule
 from eaves.artifact.store import HANDLER
 from eaves.base.statistics import images_needed, round_outward
 from eaves.errors import DatasetError, OciError, OciNotFoundError, RefusedModelError, RunError
@@ -47,6 +47,7 @@ from eaves.oci.package import find_artifact, unpack_artifact
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
 from trainer.data.dataset import find_local
+from trainer.data.drawn_defects import load_drawn
 from trainer.data.splitting import SPLIT_FILE, SplitEntry, find_trained, load_split, parse_lines
 from trainer.progress import TrainingProgress
 from trainer.run import ACCURACY
@@ -323,7 +324,7 @@ def check_publication(
         EavesError: The images, the run or the registry can't be read.
     """
     artifact = open_artifact(path)
-    if artifact.manifest.task != CLASSIFY:
+    if artifact.manifest.task not in (CLASSIFY, ANOMALY):
         line = f"the model is not checked: a model of the task {artifact.manifest.task} has no accuracy"
         return Passed(lines=(line,), again=True)
     models = find_published(tag, artifact.manifest.version, access)
@@ -331,7 +332,7 @@ def check_publication(
         if found is not None and found.artifact_digest == artifact.digest:
             line = f"{found.name} is this model; it was checked before it was published"
             return Passed(lines=(line,), again=True)
-    images = _held_out(place, data, progress)
+    images = _held_out(place, data, artifact.manifest.anomaly, progress)
     evaluation = evaluate(ArtifactModel(path), images, progress)
     lines = [*describe_left_out(images), check_floor(evaluation, settings), *models.lines]
     # Each once, the last model first.
@@ -408,10 +409,13 @@ def _compare(
     return pair(before, evaluation), note if trained_on is None else ""
 
 
-def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress) -> LabelledImages:
+def _held_out(
+    place: RunLocation, data: DataSettings, rule: AnomalyRule | None, progress: TrainingProgress
+) -> LabelledImages:
     """Load the images that the run held out and that still exist, at most `MAX_IMAGES` of them, chosen by digest.
 
-    Copies of its training images, which a split that the data declare may hold out, are left out.
+    A model of the task `anomaly`, which has a rule, is also judged by the drawn defects of its run. Copies of its
+    training images, which a split that the data declare may hold out, are left out.
 
     Raises:
         RunError: The run is damaged.
@@ -420,10 +424,12 @@ def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress
     split = load_split(open_run(place.local).path)
     path, faults = find_local(data, cache=place.cache, progress=progress)
     trained_on = find_trained(split)
-    found = with_groups(load_labelled_images(path, trained_on, faults, progress=progress), [split])
+    good = rule.good if rule else ""
+    found = with_groups(load_labelled_images(path, trained_on, faults, good=good, progress=progress), [split])
     left = sorted((image for image in found.images if image.digest in split), key=lambda image: image.digest)[
         :MAX_IMAGES
     ]
     if not left:
         raise DatasetError(f"none of the images that the run held out is still in {path}", hint="train the model again")
+    left += load_drawn(place.local, split)
     return leave_out_copies(replace(found, images=tuple(left)), trained_on, (), cache=place.cache, progress=progress)

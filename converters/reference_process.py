@@ -49,15 +49,7 @@ def work(job: Mapping[str, Any]) -> list[dict[str, Any]]:
         kind, call = _open_onnx(job)
         dtype = DTYPES.get(kind)  # the adapter has refused every other type for images
     else:
-        import tensorflow as tf
-
-        from converters.tensorflow_model import open_model
-
-        # The outputs are stored in the artifact, which must not depend on the number of CPUs.
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-        opened = open_model(job)  # the model needs a name, because its variables live only as long as it does
-        dtype, call = opened.dtype, opened.call
+        dtype, call = _open_saved_model(job)
     interface = None if job["input"] else Interface(**job["interface"])
     prepare, is_own = _open_preprocess(job)
     stored: dict[str, Any] = {}
@@ -73,7 +65,7 @@ def work(job: Mapping[str, Any]) -> list[dict[str, Any]]:
         except Exception as error:  # onnxruntime and TensorFlow raise their own exceptions without a common base class
             raise ConversionError(f"{path}: the model can't process this sample: {str(error)[:300]}") from error
         if interface is not None:
-            names = (*interface.pick_outputs(outputs), interface.features)
+            names = (*interface.pick_outputs(outputs), interface.features, *job["further"])
             outputs = {name: outputs[name] for name in names if name}
         digests.append(tensor_digest(tensor))
         if is_own:
@@ -96,6 +88,23 @@ def _open_preprocess(job: Mapping[str, Any]) -> tuple[Callable[[bytes], Tensor],
     path = job["handler"]
     own = open_handler(Path(path).read_bytes(), Path(path), spec).preprocess if path else None
     return own or made, own is not None or bool(job["input"])
+
+
+def _open_saved_model(job: Mapping[str, Any]) -> tuple[Any, Call]:
+    import tensorflow as tf
+
+    from converters.tensorflow_export import open_signature
+
+    # The outputs are stored in the artifact, which must not depend on the number of CPUs.
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    function, loaded = open_signature(job)
+    ((name, spec),) = function.structured_input_signature[1].items()
+
+    def call(batch: Tensor, _: Any = loaded) -> Mapping[str, Tensor]:
+        return {key: tensor.numpy() for key, tensor in function(**{name: tf.constant(batch)}).items()}
+
+    return spec.dtype.as_numpy_dtype, call
 
 
 def _open_onnx(job: Mapping[str, Any]) -> tuple[str, Call]:

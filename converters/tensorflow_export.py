@@ -1,33 +1,24 @@
-"""Child process that converts to ONNX: `python -P -m converters.tensorflow_export`.
+"""Child process that converts TensorFlow models to ONNX: `python -P -m converters.tensorflow_export`.
 
-Weights above 16 KiB are written to one file beside the ONNX file, one by one, directly from TensorFlow's variables.
+tf2onnx converts the operators. Its optimizers don't run: onnxruntime's, which run afterwards on every graph, do the
+same in a third of the memory. Names and order in the file vary from run to run, and
+`converters.onnx.graph.canonicalize` gives the prepared graph its own.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import numpy.typing as npt
-import onnx
-from onnx import TensorProto, helper
+from typing import Any
 
 from converters.untrusted_onnx import refuse_control_flow
 from eaves.base.telemetry import TELEMETRY_OFF
+from eaves.errors import ConversionError
 from eaves.inference.child_process import run_child_main
 
-if TYPE_CHECKING:
-    from converters.tensorflow_model import WeightlessGraph
-
-Reader = Callable[[], npt.NDArray[Any]]
-COUNTED = re.compile(r"(.*)__[0-9]+((?::[0-9]+)?)")
-FOLDED = (ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError, RuntimeError)
-"""Errors that tf2onnx raises when an operator needs a constant, but the weight has been replaced by an input."""
+SAVED_MODEL = "saved_model"
+"""Folder beside the ONNX file that a Keras file is exported to. The answers of the SavedModel in it are the truth."""
 
 
 def work(job: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -36,148 +27,88 @@ def work(job: Mapping[str, Any]) -> list[dict[str, Any]]:
     Args:
         job: Result of `ModelSource.job` with `opset` and `output`, the ONNX file to write.
 
-    Returns:
-        `warnings`: why the conversion took more memory than it should, if it did.
+    Raises:
+        ConversionError: The model can't be opened, has not exactly one input, or branches or loops.
     """
-    from converters.tensorflow_model import UnsupportedError, build_weightless_graph, open_model
-
-    opened = open_model(job)  # the model needs a name, because its variables live only as long as it does
-    function, names = opened.function, opened.names
-    try:
-        weightless = build_weightless_graph(function)
-        proto = _to_onnx(weightless, names, job["opset"])
-    except (UnsupportedError, *FOLDED) as error:
-        proto = _freeze(function, names, job)
-        _renumber(proto.graph)
-        Path(job["output"]).write_bytes(proto.SerializeToString(deterministic=True))
-        reason = f"the model was converted with its weights in the graph, which takes several times the memory: {error}"
-        return [{"warnings": [reason]}]
-    _write(proto, weightless, Path(job["output"]))
-    return [{"warnings": []}]
-
-
-def _to_onnx(weightless: WeightlessGraph, names: Mapping[str, str], opset: int) -> onnx.ModelProto:
     import tensorflow as tf
     from tf2onnx import tf_loader
+    from tf2onnx.tf_utils import compress_graph_def
+    from tf2onnx.tfonnx import process_tf_graph
 
-    inputs, outputs = [*weightless.inputs, *weightless.weights], list(weightless.outputs)
-    with tf.Graph().as_default(), tf.compat.v1.Session():
-        tf.import_graph_def(weightless.graph, name="")
-        graph = tf_loader.tf_optimize(inputs, outputs, weightless.graph)
-    return _run_tf2onnx(graph, inputs, outputs, names, opset)
-
-
-def _freeze(function: Any, names: Mapping[str, str], job: Mapping[str, Any]) -> onnx.ModelProto:
-    """Convert with the weights frozen into the graph, as tf2onnx normally does; this also supports lookup tables."""
-    from tf2onnx import tf_loader
-
+    output = Path(job["output"])
     if job["route"] == "keras":
-        outputs = [tensor.name for tensor in function.outputs]
-        inputs = [tensor.name for tensor in function.inputs if tensor.name in names]
-        graph = tf_loader.from_function(function, inputs, outputs)
-        return _run_tf2onnx(graph, inputs, outputs, names, job["opset"])
-    graph, inputs, outputs, tables, renamed = tf_loader.from_saved_model(
-        job["model"],
-        None,
-        None,
-        ["serve"],
-        [job["signature"]],
-        return_initialized_tables=True,
-        return_tensors_to_rename=True,
-    )
-    return _run_tf2onnx(graph, inputs, outputs, renamed, job["opset"], initialized_tables=tables)
-
-
-def _run_tf2onnx(
-    graph: Any, inputs: list[str], outputs: list[str], names: Mapping[str, str], opset: int, **more: Any
-) -> onnx.ModelProto:
-    import tensorflow as tf
-    from tf2onnx import convert
-
-    with tf.device("/cpu:0"):
-        # All commands and functions of tf2onnx freeze first; this function is the part that they share.
-        proto: onnx.ModelProto = convert._convert_common(  # noqa: SLF001
+        _export_keras(job["model"], output.with_name(SAVED_MODEL))
+        job = {**job, "model": str(output.with_name(SAVED_MODEL))}
+    function, loaded = open_signature(job)
+    captured = {tensor.name for tensor in function.graph.internal_captures}
+    inputs = [tensor.name for tensor in function.inputs if tensor.name not in captured]
+    outputs = [tensor.name for tensor in function.outputs]
+    named = [*function.structured_input_signature[1], *sorted(function.structured_outputs)]
+    # With `large_model`, weights are kept apart and copied once, and not by each step.
+    frozen, tables = tf_loader.from_trackable(loaded, function, inputs, outputs, large_model=True)
+    weights = compress_graph_def(frozen)
+    with tf.device("/cpu:0"), tf.Graph().as_default() as graph:
+        tf.import_graph_def(frozen, name="")
+        converted = process_tf_graph(
             graph,
-            name="a TensorFlow model",
-            opset=opset,
+            const_node_values=weights,
+            opset=job["opset"],
             input_names=inputs,
             output_names=outputs,
-            tensors_to_rename=dict(names),
-            **more,
-        )[0]
-    return proto
+            tensors_to_rename=dict(zip([*inputs, *outputs], named, strict=True)),
+            initialized_tables=tables,
+        )
+    model = converted.make_model("a TensorFlow model")
+    refuse_control_flow(model.graph)
+    output.write_bytes(model.SerializeToString(deterministic=True))
+    return [{}]
 
 
-def _write(proto: onnx.ModelProto, weightless: WeightlessGraph, output: Path) -> None:
-    """Write the ONNX file; inputs that replaced large weights become weights, with their values in a second file."""
-    graph = proto.graph
-    readers = _fold_transposes(graph, weightless.weights)
-    fresh = _renumber(graph)
-    readers = {fresh.get(name, name): read for name, read in readers.items()}
-    used = [name for node in graph.node for name in node.input]
-    own = [value for value in graph.input if value.name not in weightless.weights]
-    with (output.parent / f"{output.name}.data").open("wb") as stream:
-        for name in dict.fromkeys(name for name in used if name in readers):
-            graph.initializer.append(_store(name, readers[name](), stream))
-    del graph.input[:]
-    graph.input.extend(own)
-    output.write_bytes(proto.SerializeToString(deterministic=True))
+def open_signature(job: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Load a SavedModel; return the function of its signature, and the loaded object, which keeps its variables alive.
 
+    Args:
+        job: Result of `ModelSource.job`.
 
-def _fold_transposes(graph: onnx.GraphProto, weights: Mapping[str, Reader]) -> dict[str, Reader]:
-    """Remove the Transpose nodes after large weights, and return functions that read the weights already transposed.
-
-    tf2onnx orders nodes that depend on weights alone by their addresses in memory, so the file would differ each time;
-    without the Transpose nodes there are no such nodes.
+    Raises:
+        ConversionError: The signature doesn't exist, or doesn't take exactly one input.
     """
-    readers = dict(weights)
-    kept = []
-    for node in graph.node:
-        if node.op_type == "Transpose" and node.input[0] in weights:
-            (axes,) = (list(attribute.ints) for attribute in node.attribute)
-            readers[node.output[0]] = partial(_transposed, weights[node.input[0]], axes)
-        else:
-            kept.append(node)
-    del graph.node[:]
-    graph.node.extend(kept)
-    return readers
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(job["model"], tags=["serve"])
+    if job["signature"] not in loaded.signatures:
+        found = ", ".join(sorted(loaded.signatures)) or "none"
+        raise ConversionError(
+            f"the SavedModel has no signature {job['signature']}; it has {found}",
+            hint="declare an existing one as `signature`, or save the model again with a signature",
+        )
+    function = loaded.signatures[job["signature"]]
+    names = list(function.structured_input_signature[1])
+    if len(names) != 1:
+        raise ConversionError(f"the model must have one input, the images; it has {', '.join(names) or 'none'}")
+    return function, loaded
 
 
-def _renumber(graph: onnx.GraphProto) -> dict[str, str]:
-    """Number the names of nodes and tensors by their order in the graph, because tf2onnx's numbers vary between runs.
+def _export_keras(file: str, folder: Path) -> None:
+    """Export a Keras file to a SavedModel.
 
-    Returns:
-        names: New name of each old name.
+    Raises:
+        ConversionError: Keras can't open the file without running code in it, or can't export it.
     """
-    refuse_control_flow(graph)
-    names: dict[str, str] = {}
-    known = {value.name for value in (*graph.input, *graph.output)}
+    import keras
 
-    def fresh(name: str) -> str:
-        counted = None if name in known else COUNTED.fullmatch(name)
-        return names.setdefault(name, f"{counted[1]}__{len(names)}{counted[2]}") if counted else name
-
-    for node in graph.node:
-        node.input[:] = [fresh(name) for name in node.input]
-        node.output[:] = [fresh(name) for name in node.output]
-        node.name = fresh(node.name)
-    for tensor in graph.initializer:
-        tensor.name = fresh(tensor.name)
-    return names
-
-
-def _transposed(read: Reader, axes: list[int]) -> Any:
-    return np.ascontiguousarray(read().transpose(axes))
-
-
-def _store(name: str, value: Any, stream: Any) -> TensorProto:
-    tensor = TensorProto(name=name, dims=value.shape, data_type=helper.np_dtype_to_tensor_dtype(value.dtype))
-    tensor.data_location = TensorProto.EXTERNAL
-    location = Path(stream.name).name
-    for key, entry in (("location", location), ("offset", stream.tell()), ("length", value.nbytes)):
-        tensor.external_data.add(key=key, value=str(entry))
-    value.tofile(stream)
-    return tensor
+    try:
+        keras.saving.load_model(file, compile=False, safe_mode=True).export(str(folder), verbose=False)
+    # Keras raises ValueError, TypeError and its own exceptions, and a broken zip raises others
+    except Exception as error:
+        reason = str(error)
+        if "lambda" in reason.lower() or "safe_mode" in reason:
+            reason = "a layer holds Python code (a Lambda), which Eaves never runs"
+        raise ConversionError(
+            f"Keras can't open the file: {reason[:300]}",
+            hint="on a machine that has the model's code, write a SavedModel with `model.export(FOLDER)`, and "
+            "convert that folder",
+        ) from error
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from eaves.sources.settings import AgentSettings, ClaimCheckSettings, SourceSett
 from functions.settings import FunctionSettings
 from knative.resources.standalone_servers import ConsoleDeployment, ReceiverDeployment, SiteConsoleSettings
 from knative.settings import SiteSettings
+from trainer.lifecycle import EXIT_CODES
 from trainer.settings import DataSettings, TrainSettings
 
 
@@ -54,6 +55,7 @@ def build_reference() -> str:
     parts += ["### ... with `task: tensor`\n", *_settings(TensorDeclaration, env=False)]
     parts += ["## Environment variables\n", _VARIABLES, *_variables()]
     parts += ["## Errors and exit codes\n", *_errors()]
+    parts += ["\n## Exit codes of a training\n", *_training_exit_codes()]
     return "\n".join(parts) + "\n"
 
 
@@ -178,6 +180,12 @@ def _variables() -> Iterator[str]:
         for meaning, readers in by_meaning.items():
             yield f"| `{name}` | {', '.join(readers)} | {meaning} |"
     yield ""
+
+
+def _training_exit_codes() -> Iterator[str]:
+    yield "| exit code | meaning | in the Job's `podFailurePolicy` |"
+    yield "|---|---|---|"
+    yield from (f"| {one.code} | {one.meaning} | {one.action} |" for one in EXIT_CODES)
 
 
 def _errors() -> Iterator[str]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import click
 
-from eaves.artifact.manifest import MAX_LABELS, SCHEMA_VERSION, TENSOR, DecisionRule, FileEntry, Manifest
+from eaves.artifact.manifest import ANOMALY, MAX_LABELS, SCHEMA_VERSION, TENSOR, DecisionRule, FileEntry, Manifest
 from eaves.recipe import MAX_SIDE, Recipe
 
 Schema = dict[str, Any]
@@ -46,6 +46,13 @@ def build_schema() -> Schema:
         "if": {"properties": {"task": {"const": TENSOR}}},
         "then": {"properties": {"recipe": {"type": "null"}}},
         "else": {"properties": {"recipe": {"type": "object"}, "labels": {"minItems": 1}}},
+        "allOf": [
+            {
+                "if": {"properties": {"task": {"const": ANOMALY}}},
+                "then": {"required": ["anomaly"]},
+                "else": {"properties": {"anomaly": {"type": "null"}}},
+            }
+        ],
     }
 
 
@@ -59,8 +66,10 @@ def _object(cls: type) -> Schema:
             **_RULES.get((cls, field.name), {}),
             "description": field.metadata.get("doc") or documented[field.name],
         }
-        # A manifest names every field of its own; a section may leave out fields that have a default.
-        if cls is Manifest or field.default is field.default_factory is dataclasses.MISSING:
+        # A manifest names every field but the rule of another task; a section may leave out fields that have a default.
+        if (
+            cls is Manifest and field.default is not None
+        ) or field.default is field.default_factory is dataclasses.MISSING:
             required.append(field.name)
     return {"type": "object", "properties": properties, "required": sorted(required), "additionalProperties": False}
 

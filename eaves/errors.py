@@ -17,6 +17,7 @@ process's exit status (numbers as in sysexits.h). `http_status` tells the sender
     │   ├── DatasetError                               no usable training data
     │   └── RunError                                   a directory that is not a complete run
     ├── MalformedRequestError      exit 65  HTTP 400   a request that can't be parsed, or holds no event
+    │   └── ContentEncodingError            HTTP 415   a body in a content coding that is not supported
     ├── ArtifactError              exit 65  HTTP 503   an artifact that is damaged or that this version can't serve
     │   ├── GoldenError                                a model that doesn't reproduce its recorded outputs
     │   └── LoadingError                               a model that isn't loaded yet
@@ -129,6 +130,12 @@ class MalformedRequestError(EavesError):
 
     exit_code = InputError.exit_code
     http_status = 400
+
+
+class ContentEncodingError(MalformedRequestError):
+    """A body in a coding that is not supported; a proxy may have chosen it, so it says nothing about an event."""
+
+    http_status = 415
 
 
 class EventError(InputError):
@@ -291,19 +298,10 @@ class StatusError(DeliveryError):
         status: The HTTP status.
         detail: The response's own explanation, for people.
         retry_after_s: Value of the response's Retry-After header, seconds; None without it.
-        hint: The command or edit that fixes it.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int,
-        detail: str = "",
-        retry_after_s: float | None = None,
-        hint: str | None = None,
-    ) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, *, status: int, detail: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message)
         self.status, self.detail, self.retry_after_s = status, detail, retry_after_s
 
 

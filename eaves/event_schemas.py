@@ -13,7 +13,9 @@ from eaves.events import (
     DATASET_UPDATED,
     IMAGE_CLASSIFIED,
     IMAGE_EMBEDDED,
+    IMAGE_INSPECTED,
     MODEL_PUBLISHED,
+    MODEL_SHIFTED,
     TENSOR_PREDICTED,
     TYPE_PREFIX,
 )
@@ -41,16 +43,18 @@ def _text(**more: str) -> dict[str, str]:
 
 
 _DIGEST = _text(pattern="^sha256:[0-9a-f]{64}$")
+_NUMBER = {"type": "number"}
+_NUMBERS = {"type": "array", "items": _NUMBER}
+_ROWS = {"type": "array", "items": _NUMBERS}
 _SCORE = {"type": "number", "minimum": 0, "maximum": 1}
 _LABELLED = {
     "type": "object",
     "required": ["label", "score"],
     "properties": {"label": _text(), "score": _SCORE},
 }
+_MODEL: dict[str, Any] = {"model": _text(), "version": _text(), "artifact": _DIGEST}
 _ANSWER: dict[str, Any] = {
-    "model": _text(),
-    "version": _text(),
-    "artifact": _DIGEST,
+    **_MODEL,
     "timings_ms": {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
 }
 _ANSWERED = tuple(_ANSWER)
@@ -59,15 +63,39 @@ SCHEMAS: Mapping[str, Mapping[str, Any]] = {
     IMAGE_CLASSIFIED: _object(
         IMAGE_CLASSIFIED, _ANSWERED, {"predictions": {"type": "array", "items": _LABELLED}, **_ANSWER}
     ),
-    IMAGE_EMBEDDED: _object(
-        IMAGE_EMBEDDED, _ANSWERED, {"embedding": {"type": "array", "items": {"type": "number"}}, **_ANSWER}
+    IMAGE_EMBEDDED: _object(IMAGE_EMBEDDED, _ANSWERED, {"embedding": _NUMBERS, **_ANSWER}),
+    IMAGE_INSPECTED: _object(
+        IMAGE_INSPECTED,
+        _ANSWERED,
+        {
+            "label": _text(),
+            "score": _NUMBER,
+            "p_value": _SCORE,
+            "threshold": _NUMBER,
+            "calibration": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}},
+            "boxes": _ROWS,
+            "map": _ROWS,
+            **_ANSWER,
+        },
     ),
     TENSOR_PREDICTED: _object(TENSOR_PREDICTED, _ANSWERED, {"outputs": {"type": "object"}, **_ANSWER}),
     DATASET_UPDATED: _object(DATASET_UPDATED, ("dataset",), {"dataset": _text(format="uri")}),
     MODEL_PUBLISHED: _object(
         MODEL_PUBLISHED,
         ("image", "artifact", "model", "version"),
-        {"image": _text(pattern="@sha256:[0-9a-f]{64}$"), "artifact": _DIGEST, "model": _text(), "version": _text()},
+        {"image": _text(pattern="@sha256:[0-9a-f]{64}$"), **_MODEL},
+    ),
+    MODEL_SHIFTED: _object(
+        MODEL_SHIFTED,
+        (*_MODEL, "source", "distance", "limit"),
+        {
+            "source": _text(),
+            "distance": _SCORE,
+            "limit": _NUMBER,
+            "counts": _NUMBERS,
+            "expected": _NUMBERS,
+            **_MODEL,
+        },
     ),
 }
 """JSON Schema of the data of each event type. A schema requires only the members that every event of the type has,

@@ -27,12 +27,16 @@ TYPE_PREFIX = "dev.eaves."
 IMAGE_CAPTURED = "dev.eaves.image.captured.v1"
 IMAGE_CLASSIFIED = "dev.eaves.image.classified.v1"
 IMAGE_EMBEDDED = "dev.eaves.image.embedded.v1"
+IMAGE_INSPECTED = "dev.eaves.image.inspected.v1"
 IMAGE_REJECTED = "dev.eaves.image.rejected.v1"
 TENSOR_CAPTURED = "dev.eaves.tensor.captured.v1"
 TENSOR_PREDICTED = "dev.eaves.tensor.predicted.v1"
 DATASET_UPDATED = "dev.eaves.dataset.updated.v1"
 MODEL_PUBLISHED = "dev.eaves.model.published.v1"
-REPLY_TYPES = frozenset({IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_REJECTED, TENSOR_PREDICTED})
+MODEL_SHIFTED = "dev.eaves.model.shifted.v1"
+PREDICTED = (IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_INSPECTED, TENSOR_PREDICTED)
+"""Types of the events that carry a function's answer; a model sends one of them."""
+REPLY_TYPES = frozenset({*PREDICTED, IMAGE_REJECTED, MODEL_SHIFTED})
 """Event types that only Eaves emits: a function answers them with 202 and no body, so that no reply can loop."""
 
 DATAREF, DATADIGEST = "dataref", "datadigest"

@@ -23,6 +23,9 @@ characters."""
 REVISION = "revision"
 """Member that names the revision of a function that wrote the document. It is the first one, so that a text that holds
 only the beginning of a document holds it."""
+COUNTED_HEADER, REVISION_HEADER = "Eaves-Counted", "Eaves-Revision"
+"""Header of a request whose sender counts the outcomes of its requests durably, by the revision that the function then
+names in the other header. The function leaves such requests to the sender, so each is counted once for a rollout."""
 _DETAIL = re.compile(r'"detail":\s*"((?:[^"\\]|\\.)*)')
 """Pattern of the field `detail` in a problem document (RFC 9457), which may be cut off within the field."""
 

@@ -109,6 +109,16 @@ class Recipe:
         canvas.paste(inner, ((self.width - inner.width) // 2, (self.height - inner.height) // 2))
         return canvas
 
+    def window(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Return left, top, width and height of the model's input as shares of an image's width and height.
+
+        The input of a cropped image is a part of it; that of a padded image is larger, and begins outside.
+        """
+        across, down = self.width / width, self.height / height
+        scale = max(across, down) if self.resize == "crop" else min(across, down)
+        wide, high = (1.0, 1.0) if self.resize == "stretch" else (across / scale, down / scale)
+        return (1 - wide) / 2, (1 - high) / 2, wide, high
+
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain data for JSON."""
         return asdict(self)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 
@@ -23,7 +22,7 @@ def count_usable_cpus(root: Path = Path("/")) -> int:
         root: Directory with /proc and /sys.
     """
     cpus = len(os.sched_getaffinity(0))
-    quotas = [quota for group in _groups(root, "cpu") if (quota := _read_quota(group)) > 0]
+    quotas = [quota for group in _groups(root) if (quota := _read_quota(group)) > 0]
     return max(1, min([cpus, *(math.ceil(quota) for quota in quotas)]))
 
 
@@ -33,13 +32,12 @@ def read_memory_limit(root: Path = Path("/")) -> int:
     The smallest limit of the cgroup and those above it counts. An unreadable limit is no limit; 0 means that no limit
     is known.
 
-    Source: Linux, Documentation/admin-guide/cgroup-v2.rst, `memory.max`; cgroup-v1/memory.rst; proc_meminfo(5).
+    Source: Linux, Documentation/admin-guide/cgroup-v2.rst, `memory.max`; proc_meminfo(5).
 
     Args:
         root: Directory with /proc and /sys.
     """
-    names = ("memory.max", "memory.limit_in_bytes")
-    limits = [_parse_count(_read(group / name)) for group in _groups(root, "memory") for name in names]
+    limits = [_parse_count(_read(group / "memory.max")) for group in _groups(root)]
     total_kb = next((line.split()[1] for line in _read(root / "proc/meminfo").splitlines() if "MemTotal:" in line), "")
     return min((limit for limit in [*limits, _parse_count(total_kb) * 1024] if limit > 0), default=0)
 
@@ -50,58 +48,28 @@ def _parse_count(text: str) -> int:
 
 
 def _read_quota(group: Path) -> float:
-    """Return the number of CPUs that a cgroup may use; 0 means that it has no limit.
+    """Return the number of CPUs that a cgroup may use, "$MAX $PERIOD" in its file; 0 means that it has no limit.
 
-    Version 2 writes "$MAX $PERIOD" in one file, `max` for none; version 1, of RHEL 8 and Ubuntu 20.04, has two files,
-    with -1 for none. Source: Linux, Documentation/admin-guide/cgroup-v2.rst, `cpu.max`; scheduler/sched-bwc.rst.
+    Source: Linux, Documentation/admin-guide/cgroup-v2.rst, `cpu.max`.
     """
-    names = ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")
-    quota, period, *_ = [*" ".join(_read(group / name) for name in names).split(), "", ""]
+    quota, period, *_ = [*_read(group / "cpu.max").split(), "", ""]
     try:
         return max(0, int(quota)) / int(period or 100_000)
     except (ValueError, ZeroDivisionError):
         return 0
 
 
-def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Return the directories of this process's cgroup and its parents, in every hierarchy with the controller.
+def _groups(root: Path) -> list[Path]:
+    """Return the directories of this process's cgroup of version 2 and of its parents. Source: cgroups(7).
+
+    Where /proc names the path on the host and only a part of the hierarchy is mounted, the root of that part counts.
 
     Args:
         root: Directory with /proc and /sys.
-        controller: `cpu` or `memory`.
     """
-    for controllers, name in _memberships(root, controller):
-        for mounted, mount_root in _mounts(root, controllers, controller):
-            # Without a cgroup namespace the path starts at the host's root, of which only a part is mounted here.
-            inside = name.relative_to(mount_root) if name.is_relative_to(mount_root) else name.relative_to("/")
-            yield from (mounted / part for part in (inside, *inside.parents))
-            break
-
-
-def _memberships(root: Path, controller: str) -> Iterator[tuple[str, PurePosixPath]]:
-    """Return (controllers, cgroup) of this process in each hierarchy that may have the controller.
-
-    The controllers are empty for version 2. Source: cgroups(7).
-    """
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, name = rest.partition(":")
-        if name.startswith("/") and (not controllers or controller in controllers.split(",")):
-            yield controllers, PurePosixPath(name)
-
-
-def _mounts(root: Path, controllers: str, controller: str) -> Iterator[tuple[Path, PurePosixPath]]:
-    """Return the mount points of a cgroup hierarchy, each with the cgroup that is mounted there.
-
-    Source: proc_pid_mountinfo(5).
-    """
-    for line in _read(root / "proc/self/mountinfo").splitlines():
-        before, _, after = line.partition(" - ")
-        fields, kinds = before.split(), after.split()
-        if len(fields) < 5 or len(kinds) < 3 or not fields[3].startswith("/"):
-            continue
-        if kinds[0] == "cgroup2" if not controllers else kinds[0] == "cgroup" and controller in kinds[2].split(","):
-            yield root / fields[4].lstrip("/"), PurePosixPath(fields[3])
+    lines = _read(root / "proc/self/cgroup").splitlines()
+    own = PurePosixPath(next((line[4:] for line in lines if line.startswith("0::/")), ""))
+    return [root / "sys/fs/cgroup" / part for part in (own, *own.parents)]
 
 
 def _read(path: Path) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from eaves import logs
 from eaves.options import build_settings, report_errors, settings_options
 from functions.settings import FunctionSettings
-from functions.start import STOP_SIGNALS, StartTiming, open_listening_socket
+from functions.start import ShutdownRequest, StartTiming, open_listening_socket
 
 SWITCH_INTERVAL_S = 0.0005
 """Seconds for which a thread may keep the interpreter's lock while another one waits. With Python's 5 ms, the model's
@@ -58,9 +58,8 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
     """Load the model, and serve it over HTTP until the process gets SIGTERM or SIGINT."""
     logs.configure(as_json=settings.log_json)
     timing.mark("settings")
-    stopping = threading.Event()
-    for number in STOP_SIGNALS:  # from here on requests are accepted, so the server answers them before it ends
-        signal.signal(number, lambda number, frame: stopping.set())
+    stopping = ShutdownRequest()
+    stopping.handle_signals()  # from here on requests are accepted, so the server answers them before it ends
     listening = open_listening_socket(settings.host, settings.port)
     # Two threads that import alternate on the interpreter's lock. So only what opens the session is imported first: the
     # model's own thread then opens it, which hardly needs the lock, while this thread imports what predicts and then
@@ -83,7 +82,7 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
     def build_flask() -> Any:
         from functions.routes import build_flask
 
-        return build_flask(service, os.environ)
+        return build_flask(service)
 
     concurrency = settings.concurrency or count_usable_cpus()
     service = Service(model, settings, concurrency=concurrency, environ=os.environ)

@@ -11,11 +11,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from eaves import events
-from eaves.errors import ForbiddenError, UnsupportedContentError
+from eaves.errors import ContentEncodingError, ForbiddenError
 from eaves.origin import HINT, find_foreign, is_loopback_host
 from functions.service import Service, encode
 
@@ -111,8 +111,8 @@ class FunctionApp:
             answer, kind = predict(service, environ), "predict"
         else:
             answer = answer_readiness(service) if request[1] == READINESS else _answer_status("alive")
-        service.metrics.count("eaves_requests_total", kind=kind, status=str(answer.status), problem="")
-        return answer
+        named = service.count_request(environ, kind, answer.status)
+        return replace(answer, headers={**answer.headers, **named}) if named else answer
 
 
 class _Body(list[bytes]):
@@ -135,13 +135,13 @@ def check_request(environ: Environ, *, is_local: bool) -> None:
 
     Raises:
         ForbiddenError: When it does, and a web page may have sent the request.
-        UnsupportedContentError: When the body is compressed.
+        ContentEncodingError: When the body is compressed.
     """
     if is_local and (reason := find_foreign(environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN"))):
         raise ForbiddenError(reason, hint=HINT)
     encoding = environ.get("HTTP_CONTENT_ENCODING", "identity")
     if encoding.lower() != "identity":
-        raise UnsupportedContentError(
+        raise ContentEncodingError(
             f"the content encoding {encoding[:40]!r} is not supported", hint="send the body without a content encoding"
         )
 
@@ -160,15 +160,17 @@ def predict(service: Service, environ: Environ) -> DirectAnswer:
     if environ.get("CONTENT_TYPE"):
         headers["Content-Type"] = environ["CONTENT_TYPE"]
     body = read_body(environ, service.settings.max_body_bytes)
+    # Source: RFC 7240, section 2; such as `Prefer: reply, map`.
+    with_map = "map" in {wish.strip().lower() for wish in headers.get("Prefer", "").split(",")}
     with service.reading:
         event = events.decode(headers, body) if events.is_event(headers) else None
     if event is None:
-        document = service.predict_data(body, headers.get("Content-Type", ""))
+        document = service.predict_data(body, headers.get("Content-Type", ""), with_map=with_map)
         headers, body = {"Content-Type": "application/json"}, encode(document).encode()
     elif event.type in events.REPLY_TYPES:
         return DirectAnswer(status=202, headers={}, body=b"")
     else:
-        reply_headers, body = service.predict_event(event)
+        reply_headers, body = service.predict_event(event, with_map=with_map)
         headers = dict(reply_headers)
     duration_s = time.perf_counter() - start
 

@@ -1,27 +1,23 @@
 """Counters and timings of a function, and the kernel's figures for its process, in Prometheus' text format.
 
-Source: proc_pid_stat(5), proc_pid_statm(5), proc_stat(5).
+Source: proc_pid_stat(5), proc_stat(5).
 """
 
 from __future__ import annotations
 
-import os
 import threading
-import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
-from pathlib import Path
 
+from eaves.base import process_usage
 from eaves.base.prometheus import render_family, render_labels
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 MAX_SERIES = 500
 """Maximum number of label combinations of one metric, besides the model's own labels. Further combinations are counted
 as `other`, since each combination takes memory until the process ends."""
-_STARTTIME = 22
-"""Number of the field in /proc/PID/stat that holds the process's start, in clock ticks since boot."""
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -92,7 +88,7 @@ class Metrics:
 
 
 _COUNTERS = {
-    "eaves_requests_total": "Requests by route, status, and type of problem (empty: none).",
+    "eaves_requests_total": "Requests by route, status, type of problem (empty: none), and who counts them.",
     "eaves_predictions_total": "Predictions by their best label (empty: a task without labels).",
 }
 _GAUGES = {
@@ -101,25 +97,17 @@ _GAUGES = {
     "eaves_sessions": "Open sessions of the model: 2 once predictions have overlapped, if memory allows.",
     "eaves_threads": "Threads of a prediction that runs alone.",
     "eaves_start_seconds": "Seconds from the start of the process until it was ready.",
-    "process_resident_memory_bytes": "Resident memory of this process in bytes.",
-    "process_cpu_seconds_total": "Processor time of this process in seconds.",
+    "process_resident_memory_bytes": "Resident memory of this process and its children in bytes.",
+    "process_cpu_seconds_total": "Processor time of this process and its children in seconds.",
     "process_start_time_seconds": "Time when this process started, in Unix seconds.",
 }
 
 
-def started_at() -> float:
-    """Return when this process started, in Unix seconds, to a hundredth of a second."""
-    # The second field is the command's name in brackets, which may hold brackets too.
-    fields = Path("/proc/self/stat").read_text().rpartition(") ")[2].split()
-    ticks = int(fields[_STARTTIME - 3]) / os.sysconf("SC_CLK_TCK")
-    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks
-
-
 def read_usage() -> dict[str, float]:
     """Return memory, CPU time and start time of this process, by the names of Prometheus' metrics."""
-    resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    usage = process_usage.read_usage()
     return {
-        "process_resident_memory_bytes": resident,
-        "process_cpu_seconds_total": time.process_time(),
-        "process_start_time_seconds": started_at(),
+        "process_resident_memory_bytes": usage.memory_bytes,
+        "process_cpu_seconds_total": usage.cpu_s,
+        "process_start_time_seconds": process_usage.read_start(),
     }

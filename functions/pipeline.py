@@ -1,7 +1,8 @@
 """The tasks of a function: prepare an input, run the ONNX session, convert the outputs, call handler.py.
 
-`classify` predicts labels with scores for an image, `embed` computes a feature vector of an image, and `tensor`
-predicts numbers from numbers, such as windows of sensor readings, in the form of `eaves.inference.json_values`.
+`classify` predicts labels with scores for an image, `embed` computes a feature vector of an image, `anomaly` finds what
+is unusual in an image, and `tensor` predicts numbers from numbers, such as windows of sensor readings, in the form of
+`eaves.inference.json_values`.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from eaves.artifact import Artifact, TensorSpec
-from eaves.artifact.manifest import EMBED, FEATURES, OUTPUTS, TENSOR, label_output
+from eaves.artifact.manifest import ANOMALOUS, ANOMALY, EMBED, FEATURES, MAP, NORMAL, OUTPUTS, TENSOR, label_output
 from eaves.errors import TensorError
-from eaves.events import IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSOR_PREDICTED
+from eaves.events import IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_INSPECTED, TENSOR_PREDICTED
 from eaves.images import decoder
 from eaves.inference import handler as handlers
 from eaves.inference import json_values
@@ -42,11 +43,21 @@ class Prediction:
         attributes: Extension attributes of the reply that triggers can filter by; brokers can't filter by the reply's
             data.
         timings_ms: Milliseconds by stage: `decode`, `preprocess`, `infer`, `postprocess`; only stages that ran.
+        outputs: The graph's outputs for the example.
     """
 
     payload: Mapping[str, Any]
     attributes: Mapping[str, str]
     timings_ms: Mapping[str, float]
+    outputs: Mapping[str, Array] = field(default_factory=dict)
+
+    def with_map(self) -> Prediction:
+        """Return the prediction with the model's map, if it makes one, in its payload."""
+        found = self.outputs.get(MAP)
+        if found is None or found.ndim != 2:
+            return self
+        rows = [[float(f"{value:.3g}") for value in row] for row in found.tolist()]
+        return replace(self, payload={**self.payload, MAP: rows})
 
 
 class Pipeline(ABC):
@@ -111,7 +122,7 @@ class Pipeline(ABC):
                 members = self._handler.postprocess(outputs)
                 attributes = handlers.attributes(members)
                 timings_ms["postprocess"] = elapsed_ms(start, time.perf_counter())
-        return Prediction(payload=members, attributes=attributes, timings_ms=timings_ms)
+        return Prediction(payload=members, attributes=attributes, timings_ms=timings_ms, outputs=outputs)
 
     def run(self, example: bytes | Array, *, turn: Turn = nullcontext) -> Mapping[str, Array]:
         """Return the graph's outputs for one example, given as encoded bytes or as a tensor that fits `input`."""
@@ -188,6 +199,7 @@ class ImagePipeline(Pipeline):
         super().__init__(artifact, session, settings, handler=handler)
         self._large = threading.Lock()  # large frames are decoded one at a time, whatever the concurrency
         self._recipe = artifact.manifest.image_recipe
+        self._seen = threading.local()  # what this thread's prediction has seen of its image
         if self._handler.preprocess is None:
             self.input = TensorSpec(name="image", dtype="uint8", shape=(-1, -1, -1, 3))
 
@@ -204,6 +216,7 @@ class ImagePipeline(Pipeline):
             large=self._large,
         )
         decoded = time.perf_counter()
+        self._seen.window = self._recipe.window(*image.size)
         tensor = self._recipe.prepare(image)
         timings_ms["decode"] = elapsed_ms(start, decoded)
         timings_ms["preprocess"] = elapsed_ms(decoded, time.perf_counter())
@@ -230,8 +243,11 @@ class Classifier(ImagePipeline):
     def run(self, example: bytes | Array, *, turn: Turn = nullcontext) -> Mapping[str, Array]:
         """Return `label`, `probabilities` and `logits` of one image, which is encoded or (H, W, 3) uint8, RGB."""
         outputs = super().run(example, turn=turn)
-        label = self.artifact.manifest.labels[int(self.artifact.manifest.decision.choose(outputs["probabilities"]))]
-        return {"label": np.array(label, object), **outputs}
+        return {"label": np.array(self._label(outputs), object), **outputs}
+
+    def _label(self, outputs: Mapping[str, Array]) -> str:
+        manifest = self.artifact.manifest
+        return manifest.labels[int(manifest.decision.choose(outputs["probabilities"]))]
 
     def _present(self, outputs: Mapping[str, Array]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         """Return the labels whose score reaches the threshold, and the reply's attributes.
@@ -251,6 +267,80 @@ class Classifier(ImagePipeline):
             **attributes,
             "label": best,
         }
+
+
+class Inspector(Classifier):
+    """Predictor of whether an image is normal, or anomalous: a number of the model's map is above the threshold."""
+
+    reply_type = IMAGE_INSPECTED
+
+    @property
+    def _threshold(self) -> float:
+        return self.settings.anomaly_threshold or self.artifact.manifest.anomaly_rule.threshold
+
+    def _describe_outputs(self) -> tuple[TensorSpec, ...]:
+        own = (spec for spec in self.artifact.manifest.outputs if spec.name == MAP)
+        return *super()._describe_outputs(), *own
+
+    def _label(self, outputs: Mapping[str, Array]) -> str:
+        return ANOMALOUS if np.any(outputs[MAP] > self._threshold) else NORMAL
+
+    def _present(self, outputs: Mapping[str, Array]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """Return label, score, p-value and boxes, and the reply's attributes.
+
+        The label is doubtful if fewer than 5 in 100 good images score as high as this normal one, or if the score is
+        near the threshold: within a tenth of the threshold's distance from the median of good images.
+        """
+        rule, threshold, label = self.artifact.manifest.anomaly_rule, self._threshold, self._label(outputs)
+        score = float(outputs[MAP].max())
+        p_value = rule.p_value(score)
+        margin = abs(threshold - rule.calibration[len(rule.calibration) // 2]) / 10
+        is_doubtful = abs(score - threshold) <= margin or (label == NORMAL and p_value < 0.05)
+        members = {
+            "label": label,
+            "score": _round(score),
+            "p_value": _round(p_value),
+            "threshold": _round(threshold),
+            "calibration": {"images": len(rule.calibration), "groups": rule.groups},
+            # A handler.py that decodes the image doesn't say which part of it the model has seen.
+            "boxes": find_boxes(outputs[MAP], threshold, getattr(self._seen, "window", (0.0, 0.0, 1.0, 1.0))),
+        }
+        return members, {"label": label, "confidence": "low" if is_doubtful else "high"}
+
+
+MAX_BOXES = 20
+
+
+def find_boxes(grid: Array, threshold: float, window: tuple[float, float, float, float]) -> list[list[float]]:
+    """Return the boxes around connected positions of a map with numbers above a threshold, highest score first.
+
+    Args:
+        grid: Map, (h, w) float32.
+        threshold: Number that each position in a box exceeds.
+        window: Result of `Recipe.window`.
+
+    Returns:
+        At most `MAX_BOXES` of [left, top, width, height, score] in shares of the image's width and height.
+    """
+    rest = set(map(tuple, np.argwhere(grid > threshold).tolist()))
+    boxes = []
+    while rest:
+        region = [rest.pop()]
+        for row, column in region:  # it grows
+            near = rest & {(row + down, column + across) for down in (-1, 0, 1) for across in (-1, 0, 1)}
+            rest -= near
+            region += near
+        cells = np.array(region)
+        sides = np.array([cells.min(axis=0), cells.max(axis=0) + 1]) / grid.shape
+        begin, end = np.clip(window[:2] + sides[:, ::-1] * window[2:], 0, 1)
+        if np.all(begin < end):  # else it is in the grey beside a padded image
+            box = np.round([*begin, *(end - begin)], 4).tolist()
+            boxes.append([*box, _round(grid[tuple(cells.T)].max())])
+    return sorted(boxes, key=lambda box: (-box[4], box))[:MAX_BOXES]
+
+
+def _round(number: float) -> float:
+    return float(f"{number:.6g}")
 
 
 class Embedder(ImagePipeline):
@@ -298,5 +388,5 @@ def elapsed_ms(start: float, end: float) -> float:
 
 def open_predictor(artifact: Artifact, session: Runner, settings: ServeSettings, handler: Handler) -> Pipeline:
     """Open the predictor for an artifact's task."""
-    tasks: dict[str, Callable[..., Pipeline]] = {TENSOR: TensorPredictor, EMBED: Embedder}
+    tasks: dict[str, Callable[..., Pipeline]] = {TENSOR: TensorPredictor, EMBED: Embedder, ANOMALY: Inspector}
     return tasks.get(artifact.manifest.task, Classifier)(artifact, session, settings, handler=handler)

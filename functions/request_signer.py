@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes, urlsplit
@@ -37,15 +37,11 @@ class RequestSigner:
         folder: Folder with the files `access_key`, `secret_key` and, for temporary keys, `session_token`; perhaps with
             `ca.crt`, certificate authorities to trust in addition to the system's.
         region: Region of the buckets; empty to find it in the host's name.
-        now: Function that returns the time.
     """
 
-    def __init__(
-        self, folder: Path, *, region: str = "", now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, folder: Path, *, region: str = "") -> None:
         self._folder = folder
         self._region = region
-        self._now = now
 
     def sign(self, url: str) -> Mapping[str, str]:
         """Return the headers that sign a GET request; none for a URL that carries its own signature.
@@ -65,7 +61,7 @@ class RequestSigner:
                 hint="put the files access_key and secret_key into the folder that dataref_credentials names",
             )
         region = self._region or find_region(urlsplit(url).hostname or "")
-        return sign_get(url, keys=keys, region=region, at=self._now())
+        return sign_get(url, keys=keys, region=region, at=datetime.now(UTC))
 
     def read_authorities(self) -> str:
         """Return the certificate authorities in the file `ca.crt`, as PEM; empty without such a file.

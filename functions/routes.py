@@ -7,12 +7,12 @@ Requests that succeed at the routes that a cold start waits for are answered bef
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask, Response, request
 
 import eaves
+from eaves.base.process_usage import read_start
 from eaves.base.prometheus import CONTENT_TYPE
 from eaves.errors import InputError, NotFoundError
 from eaves.origin import is_loopback_host
@@ -30,21 +30,13 @@ from functions.service import Service
 
 JSON_BYTES = "Inference-Header-Content-Length"
 PLATFORM = "onnxruntime_onnx"
-REVISION_VARIABLE = "K_REVISION"
-"""Environment variable with the name of the function's revision; Knative Serving sets it in each pod.
-Source: knative/serving, docs/runtime-contract.md, "Process" > "Environment variables"."""
 
 
-def build_flask(service: Service, environ: Mapping[str, str]) -> Flask:
-    """Build the Flask application of one function.
-
-    Args:
-        service: The function.
-        environ: Environment variables, for the name of the function's revision.
-    """
+def build_flask(service: Service) -> Flask:
+    """Build the Flask application of one function."""
     app = Flask("functions", static_folder=None)
     app.url_map.merge_slashes = app.url_map.strict_slashes = False  # redirects, which senders of events don't follow
-    app.config[problems.REVISION] = environ.get(REVISION_VARIABLE, "")
+    app.config[problems.REVISION] = service.revision
     app.register_error_handler(Exception, problems.error_response)
     is_local = is_loopback_host(service.settings.host)
 
@@ -57,8 +49,8 @@ def build_flask(service: Service, environ: Mapping[str, str]) -> Flask:
     @app.after_request
     def count(response: Response) -> Response:
         kind = {"predict": "predict", "infer": "tensor"}.get(request.endpoint or "", "other")
-        problem, status = problems.problem_type(response), str(response.status_code)
-        service.metrics.count("eaves_requests_total", kind=kind, status=status, problem=problem)
+        problem = problems.problem_type(response)
+        response.headers.extend(service.count_request(request.environ, kind, response.status_code, problem))
         return response
 
     _add_routes(app, service)
@@ -80,7 +72,7 @@ def _add_routes(app: Flask, service: Service) -> None:
             manifest, digest = predictor.artifact.manifest, f"sha256:{predictor.artifact.digest}"
             artifact = {"model": manifest.name, "version": manifest.version, "artifact": digest}
             artifact |= {"task": manifest.task, "precision": manifest.precision}
-            gauges["eaves_start_seconds"] = service.model.ready_at - metrics.started_at()
+            gauges["eaves_start_seconds"] = service.model.ready_at - read_start()
         if (pool := service.model.pool) is not None:
             gauges |= {"eaves_sessions": pool.sessions, "eaves_threads": pool.threads}
         return Response(service.metrics.render(gauges | metrics.read_usage(), artifact), content_type=CONTENT_TYPE)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-import signal
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -23,7 +21,7 @@ from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNot
 from waitress.task import ErrorTask, WSGITask
 
 from functions.settings import FunctionSettings
-from functions.start import STOP_SIGNALS
+from functions.start import ShutdownRequest
 
 SPARE_THREADS = 4
 """Number of threads in addition to those for accepted requests. They answer probes, and requests that are refused at
@@ -63,7 +61,7 @@ class Server:
         settings: The function's settings.
         listening: The socket that listens at the function's address, see `open_listening_socket`.
         concurrency: Maximum number of concurrent predictions.
-        stopping: Event that is set when the process is asked to end; it may be set before the server runs.
+        stopping: Whether the process is asked to end; it may be before the server runs.
         on_stop: Function that is called when the process is asked to end, while it still answers requests.
     """
 
@@ -74,7 +72,7 @@ class Server:
         *,
         listening: socket.socket,
         concurrency: int,
-        stopping: threading.Event,
+        stopping: ShutdownRequest,
         on_stop: Callable[[], None] = lambda: None,
     ) -> None:
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a full queue is answered, and counted
@@ -105,10 +103,9 @@ class Server:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then finish the accepted requests."""
-        for number in STOP_SIGNALS:
-            signal.signal(number, lambda number, frame: self._stop())
+        self._stopping.wake = self._server.pull_trigger
         _log.info("listening on %s:%s", self._server.effective_host, self._server.effective_port)
-        while not self._stopping.is_set():
+        while not self._stopping.asked:
             self._poll(POLL_S)
         self._server.draining = True
         self._on_stop()
@@ -129,10 +126,6 @@ class Server:
         if wanted > self._threads:
             self._threads = wanted
             self._server.task_dispatcher.set_thread_count(wanted)
-
-    def _stop(self) -> None:
-        self._stopping.set()
-        self._server.pull_trigger()
 
     def _finish(self, connections: Iterable[FunctionConnection] | None, deadline: float) -> None:
         """Answer all requests of the given connections, also those that still arrive; don't wait for idle connections.

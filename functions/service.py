@@ -23,6 +23,7 @@ from eaves.errors import (
     UnsupportedContentError,
 )
 from eaves.events import COPIED_EXTENSIONS, DATADIGEST, DATAREF, Event, reply_id, source_uri
+from eaves.problem_document import COUNTED_HEADER, REVISION_HEADER
 from functions.metrics import Metrics
 from functions.model_loading import LoadingModel
 from functions.pipeline import Array, Pipeline, Prediction
@@ -41,6 +42,10 @@ _ALGORITHM = "sha256:"
 _DEFAULT_TYPE = "application/json"
 """Content type of data whose event names none. Source: CloudEvents, JSON event format, section 3.1.1."""
 _RETRY_HINT = "send again later"
+_COUNTED = "HTTP_" + COUNTED_HEADER.upper().replace("-", "_")
+REVISION_VARIABLE = "K_REVISION"
+"""Environment variable with the name of the function's revision; Knative Serving sets it in each pod.
+Source: knative/serving, docs/runtime-contract.md, "Process" > "Environment variables"."""
 
 
 class Service:
@@ -50,12 +55,13 @@ class Service:
         model: The model, loading or loaded.
         settings: The function's settings.
         concurrency: Maximum number of concurrent predictions.
-        environ: Environment variables, which may name proxies for fetching datarefs.
+        environ: Environment variables: the function's revision, and perhaps proxies for fetching datarefs.
 
     Raises:
         ConfigError: When datarefs are enabled and a proxy's address is invalid.
 
     Attributes:
+        revision: Name of the function's revision; empty where there are none.
         reading: Lock to hold while a request that may be JSON is parsed, since parsing takes tens of MB of memory.
     """
 
@@ -64,14 +70,26 @@ class Service:
     ) -> None:
         self.model = model
         self.settings = settings
+        self.revision = environ.get(REVISION_VARIABLE, "")
         self.admission = Admission(concurrency=concurrency, queue=settings.queue)
         self.metrics = Metrics()
         self.reading = threading.Lock()  # parsing JSON takes tens of MB, and blocks the interpreter
         self._fetcher = _open_fetcher(settings, environ) if settings.dataref_hosts else None
         self._fetch_memory = FetchMemory(max(settings.dataref_max_bytes, settings.max_body_bytes))
 
-    def predict_event(self, event: Event) -> tuple[Mapping[str, str], bytes]:
+    def count_request(self, environ: Mapping[str, Any], kind: str, status: int, problem: str = "") -> Mapping[str, str]:
+        """Count a request, and return header fields for its response: the revision, for a sender that counts."""
+        own = not self.revision or kind == "other" or _COUNTED not in environ
+        labels: dict[str, Any] = {} if own else {"counted": "sender"}
+        self.metrics.count("eaves_requests_total", kind=kind, status=str(status), problem=problem, **labels)
+        return {} if own else {REVISION_HEADER: self.revision}
+
+    def predict_event(self, event: Event, *, with_map: bool = False) -> tuple[Mapping[str, str], bytes]:
         """Return the headers and the body of the reply to an event, whose id is the same at each repetition.
+
+        Args:
+            event: The event.
+            with_map: Whether the reply has the model's map, if it makes one.
 
         Raises:
             InputError: When the sent data are invalid.
@@ -94,9 +112,10 @@ class Service:
                         hint="send the complete event again",
                     )
                 prediction, predictor = self._predict(event.data, event.datacontenttype or _DEFAULT_TYPE)
+        prediction = prediction.with_map() if with_map else prediction
         return events.encode_binary(build_reply(event, prediction, predictor, self.settings))
 
-    def predict_data(self, data: bytes, content_type: str) -> dict[str, Any]:
+    def predict_data(self, data: bytes, content_type: str, *, with_map: bool = False) -> dict[str, Any]:
         """Return the JSON document of the prediction for data that came without an event.
 
         Raises:
@@ -105,7 +124,7 @@ class Service:
         """
         with self.admission.queue_slot():
             prediction, predictor = self._predict(data, content_type)
-        return build_prediction_document(prediction, predictor.artifact)
+        return build_prediction_document(prediction.with_map() if with_map else prediction, predictor.artifact)
 
     def run(self, predictor: Pipeline, examples: Sequence[bytes | Array]) -> list[Mapping[str, Array]]:
         """Return the model's outputs for each example.

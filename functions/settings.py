@@ -66,6 +66,11 @@ class ServeSettings:
     high_confidence: float = setting(
         0.7, "Score from which the extension attribute `confidence` is `high`; below it, `low`.", minimum=0, maximum=1
     )
+    anomaly_threshold: float = setting(
+        0.0,
+        "Score above which an image is anomalous, for a model with the task anomaly; 0 means the artifact's threshold.",
+        minimum=0,
+    )
     accept_types: tuple[str, ...] = setting(
         (),
         "Event types that the function accepts; all others are refused with 415. If none "

@@ -12,6 +12,8 @@ import logging
 import signal
 import socket
 import time
+from collections.abc import Callable
+from types import FrameType
 
 from eaves.errors import StartError
 
@@ -54,6 +56,33 @@ class StartTiming:
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 """Signals that ask a function to end. From the opening of its socket on it answers accepted requests before it ends."""
+
+
+class ShutdownRequest:
+    """Whether the process has been asked to end, by one of STOP_SIGNALS.
+
+    The handler takes no lock, not even that of an Event: the next signal may interrupt it while it holds the lock, and
+    would wait for ever. The supervisor sends two signals, one after the other.
+
+    Attributes:
+        asked: Whether a signal has come.
+        wake: Function that ends a wait of the main thread, called after each signal.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.wake: Callable[[], object] = lambda: None
+
+    def handle_signals(self) -> None:
+        """Handle the signals from now on."""
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        self.wake()
+
+
 BACKLOG = 1024
 """Maximum number of connections that wait in the kernel until the server accepts them; waitress has the same limit."""
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,7 +21,7 @@ from eaves import logs
 from eaves.admin import Queue
 from eaves.base.clock import SYSTEM, Clock
 from eaves.console.app import ConsoleServer, create_app
-from eaves.console.backend import CachedAnswer, ConsoleContext, Images, ModelLocation
+from eaves.console.backend import CachedAnswer, ConsoleContext, Images
 from eaves.console.exposure import ConsoleSettings, check_exposure
 from eaves.console.thumbnails import Gallery
 from eaves.delivery import SinkClient, SinkResponse
@@ -124,7 +125,7 @@ class SiteBackend:
 
     def _read_status(self) -> Sequence[FunctionStatus]:
         with _seen_from_a_pod():
-            return self._site.status()
+            return self._site.status(usage=True)
 
     def queue_names(self) -> Sequence[str]:
         """Return no queue."""
@@ -134,9 +135,9 @@ class SiteBackend:
         """Refuse to open a queue."""
         raise NotFoundError("the console of a site opens no queues", hint="eaves queue list --on knative")
 
-    def models(self) -> Sequence[ModelLocation]:
-        """Return no models."""
-        return ()
+    def runs(self) -> Mapping[str, Path]:
+        """Return no runs: they are on the machine that made them."""
+        return {}
 
     def logs(self, function: str) -> Sequence[str]:
         """Return the last lines of a function's log, oldest first."""
@@ -169,8 +170,6 @@ def _seen_from_a_pod() -> Iterator[None]:
 
 
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
-HISTORY_MAX_BYTES, THUMBNAILS_MAX_BYTES = 64_000_000, 32_000_000
-"""Maximum sizes of the history and of all thumbnails; the oldest are deleted."""
 EVENT_MAX_BYTES = 20_000_000
 FUNCTION_TIMEOUT_S = 120.0
 """Maximum seconds for a function's answer, its cold start included."""
@@ -213,7 +212,7 @@ def open_console(
     )
     check_exposure(pages, command="python -P -m knative.console")
     file = settings.data / "history.db"
-    history = FileHistory(file, max_bytes=HISTORY_MAX_BYTES)
+    history = FileHistory(file)
     stack.callback(history.close)
     reader = HistoryReader(file)
     recent = RecentImages()
@@ -228,7 +227,7 @@ def open_console(
         found = recent.find(source, event_id)
         return None if found is None else found.data
 
-    images = Gallery(settings.data / "thumbnails.db", find_image, max_bytes=THUMBNAILS_MAX_BYTES)
+    images = Gallery(settings.data / "thumbnails.db", find_image)
     stack.callback(images.close)
     if settings.events_port:
         limits = IngressLimits(max_bytes=EVENT_MAX_BYTES, in_flight_bytes=2 * EVENT_MAX_BYTES, programs_only=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -56,11 +56,13 @@ class FunctionImage:
         name: Name by digest, `REPOSITORY@sha256:...`.
         artifact_digest: sha256 of the artifact's manifest in hexadecimal; empty when the registry wasn't asked.
         task: Task of the artifact: classify, embed or tensor.
+        classes: Labels that the model predicts, as a JSON list; empty when they aren't known.
     """
 
     name: str
     artifact_digest: str = ""
     task: str = CLASSIFY
+    classes: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,7 @@ class DeploymentRecord:
         image: Container image, by digest; empty for a removal that has begun.
         artifact: Digest of the artifact, hexadecimal.
         task: Task of the artifact.
+        classes: Labels that the model predicts, as a JSON list; empty when they aren't known.
         declared: Container image as eaves.yaml named it.
         rendered: Digest of the rendered objects, by `digest_manifests`.
     """
@@ -86,6 +89,7 @@ class DeploymentRecord:
     image: str
     artifact: str = ""
     task: str = CLASSIFY
+    classes: str = ""
     declared: str = ""
     rendered: str = ""
 
@@ -97,7 +101,7 @@ class DeploymentRecord:
     @property
     def function_image(self) -> FunctionImage:
         """The container image, so that the same can be deployed again."""
-        return FunctionImage(name=self.image, artifact_digest=self.artifact, task=self.task)
+        return FunctionImage(name=self.image, artifact_digest=self.artifact, task=self.task, classes=self.classes)
 
     def describe(self) -> str:
         """Return a sentence (without full stop) that says who deployed what, and when."""
@@ -321,7 +325,11 @@ def _parse(found: Object, cluster: Cluster, app: str) -> Inventory:
     try:
         document = json.loads(text)
         items = {ObjectKey(one["kind"], one["namespace"], one["name"]): str(one["uid"]) for one in document["items"]}
-        deployment = document["deployment"] and DeploymentRecord(**document["deployment"])
+        known = {one.name for one in fields(DeploymentRecord)}  # a newer Eaves may have written others, too
+        record = document["deployment"]
+        deployment = None
+        if record:
+            deployment = DeploymentRecord(**{name: value for name, value in record.items() if name in known})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         delete = f"kubectl --context {cluster.name} -n {cluster.namespace} delete configmap {name}"
         raise InvalidError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eaves import events
-from eaves.delivery import SinkResponse
+from eaves.delivery import SinkResponse, read_reply
 from eaves.errors import ClusterError, ConflictError, NotFoundError, PlatformError
 from eaves.events import Event
 from eaves.http_client.client import HttpAnswer
@@ -117,9 +117,9 @@ class KnativePlatform:
         found = find_removable(self.cluster, self._owner(name), adopt=adopt)
         return [f"{key.kind} {key.namespace}/{key.name}" for key in order_removal(found)]
 
-    def status(self) -> list[FunctionStatus]:
-        """Read the status of every function of the site, sorted by name."""
-        return read_status(self.cluster, self._owner(""))
+    def status(self, *, usage: bool = False) -> list[FunctionStatus]:
+        """Read the status of every function of the site, sorted by name; with `usage` its replicas are asked, too."""
+        return read_status(self.cluster, self._owner(""), usage=usage)
 
     def invoke(self, name: str, event: Event, *, timeout_s: float = 120.0) -> SinkResponse:
         """Send one event to a function, through the API server and the gateway; return the function's answer.
@@ -128,11 +128,7 @@ class KnativePlatform:
             NotFoundError: When there is no such function.
             PlatformError: When the function has no address yet.
         """
-        answer = self._send(KSERVICE, name, event, reply=True, timeout_s=timeout_s)
-        if answer.status < 300 and events.is_event(answer.headers):
-            reply = events.decode(answer.headers, answer.body)
-            return SinkResponse(status=answer.status, event=reply, latency_ms=answer.latency_ms)
-        return SinkResponse(status=answer.status, body=answer.body, latency_ms=answer.latency_ms)
+        return read_reply(self._send(KSERVICE, name, event, reply=True, timeout_s=timeout_s))
 
     def publish(self, event: Event) -> None:
         """Send one event to the Broker.

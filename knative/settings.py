@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eaves.base.names import NAME_PATTERN, find_object_fault
+from eaves.base.names import ADDRESS_OR_NONE, NAME, NAME_OR_NONE, OBJECT_OR_NONE
 from eaves.config import build, env_layer, setting
-from eaves.platform import QUANTITY_PATTERN, AppSpec
+from eaves.platform import QUANTITY, AppSpec
 from functions.settings import ServeSettings
 
 DNS_PORT = 53
@@ -74,8 +75,11 @@ class KnativeSettings:
         "",
         "Secret with the files `access_key` and `secret_key`, which is mounted in place of "
         "`function.dataref_credentials`, so that the function can fetch images from private buckets.",
+        form=OBJECT_OR_NONE,
     )
-    broker: str = setting("eaves", "Name of the Broker that events are sent through, in the function's namespace.")
+    broker: str = setting(
+        "eaves", "Name of the Broker that events are sent through, in the function's namespace.", form=NAME
+    )
     create_broker: bool = setting(
         True, "Whether Eaves creates the Broker; no: the Broker exists already and is managed elsewhere."
     )
@@ -87,6 +91,7 @@ class KnativeSettings:
         "",
         "The http(s) address that gets undeliverable events of the function's trigger and of other triggers that "
         "have no dead letter sink; empty: the Broker drops these events.",
+        form=ADDRESS_OR_NONE,
     )
     public: bool = setting(
         False,
@@ -138,17 +143,11 @@ class KnativeSettings:
             value = getattr(self, name)
             if value and "@sha256:" not in value:
                 yield name, f"must name a digest, REPOSITORY@sha256:..., as a tag can be moved (got {value!r})"
-        if self.dead_letter_sink and not self.dead_letter_sink.startswith(("http://", "https://")):
-            yield "dead_letter_sink", f"must start with http:// or https:// (got {self.dead_letter_sink!r})"
         for text in self.dns:
             try:
                 parse_resolver(text)
             except ValueError:
                 yield "dns", f"must be NAMESPACE/LABEL=VALUE[:PORT], an address or a network (got {text!r})"
-        if fault := find_object_fault(self.dataref_secret):
-            yield "dataref_secret", fault
-        if not NAME_PATTERN.fullmatch(self.broker):
-            yield "broker", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.broker!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +161,7 @@ class RolloutSettings:
     )
     step_s: float = setting(60.0, "Minimum duration of each step, seconds.", minimum=1, maximum=86400)
     deadline_s: float = setting(
-        7200.0,
+        43200.0,
         "Seconds after which a rollout whose step is still undecided is held for a user to decide: the old revision "
         "gets all requests, and the new one is never promoted automatically.",
         minimum=1,
@@ -204,9 +203,9 @@ class RolloutSettings:
 class SiteSettings:
     """One site: a context of the kubeconfig and a namespace."""
 
-    name: str = setting("", "Name of the site, which is part of its events' source: /eaves/SITE/NAME.")
+    name: str = setting("", "Name of the site, which is part of its events' source: /eaves/SITE/NAME.", form=NAME)
     context: str = setting("", "Context of the kubeconfig for the site's cluster; empty: the current context.")
-    namespace: str = setting("", "Namespace of the site; empty: the namespace of the context.")
+    namespace: str = setting("", "Namespace of the site; empty: the namespace of the context.", form=NAME_OR_NONE)
     pod: dict[str, Any] = setting(
         dict,
         "Fields of the site's pods besides `knative.pod`. With a `nodeSelector`, if the site is a part of a larger "
@@ -217,11 +216,11 @@ class SiteSettings:
         1, "Number of the wave in which the site is deployed; sites of a lower wave come first.", minimum=1, maximum=100
     )
 
-    def faults(self) -> Faults:
-        """Yield violations of rules that concern several fields, as (field, message)."""
-        for field, value in (("name", self.name), ("namespace", self.namespace or "x")):
-            if not NAME_PATTERN.fullmatch(value):
-                yield field, f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {value!r})"
+    @property
+    def options(self) -> str:
+        """Options that choose the site in another command."""
+        values = {"--site": self.name, "--context": self.context, "--namespace": self.namespace}
+        return shlex.join(word for option, value in values.items() if value for word in (option, value))
 
 
 def merge_fragments(*fragments: Fragment) -> dict[str, Any]:
@@ -250,11 +249,13 @@ class ClusterApp(AppSpec):
     Attributes:
         image: Container image that holds the artifact, `REPOSITORY@sha256:...`; empty when none is named, which `eaves
             doctor` accepts and rendering refuses.
+        classes: Labels that its model predicts, as a JSON list; empty when they aren't known.
         knative: Settings of the app's objects.
         site: The site.
     """
 
     image: str
+    classes: str = ""
     knative: KnativeSettings
     site: SiteSettings
 
@@ -274,7 +275,9 @@ class JobSettings:
     """Settings of a training's Job on a cluster, and of the run that the Job leaves."""
 
     context: str = setting("", "Context of the kubeconfig for the cluster that trains; empty: the current context.")
-    namespace: str = setting("", "Namespace of the training Job; empty: the namespace of the context.")
+    namespace: str = setting(
+        "", "Namespace of the training Job; empty: the namespace of the context.", form=NAME_OR_NONE
+    )
     data: str = setting(
         "",
         "Location of the images for the pods: a URI, or a path in the volume `data_claim`; empty: the whole "
@@ -292,7 +295,9 @@ class JobSettings:
         "PersistentVolumeClaim that keeps downloads, features and artifacts for the next training; empty: they "
         "are kept on the pod's disk and deleted with the pod.",
     )
-    work_size: str = setting("20Gi", "Maximum size of a pod's files on its node's disk: downloads, features, the run.")
+    work_size: str = setting(
+        "20Gi", "Maximum size of a pod's files on its node's disk: downloads, features, the run.", form=QUANTITY
+    )
     secret: str = setting(
         "",
         "Secret whose entries become environment variables, such as AWS_ACCESS_KEY_ID and other credentials "
@@ -304,6 +309,12 @@ class JobSettings:
         "`resources`, which are by default requests of 2 CPUs and 4Gi memory. Inception V3 takes 2 GB with a frozen "
         "backbone, and 3 GB in full at batch size 16. A GPU is a limit such as `nvidia.com/gpu: 1`.",
         nested=True,
+    )
+    pods: int = setting(
+        1,
+        "Number of pods that compute the features of a training, each those of a part of the images, for `train.mode: "
+        "sums` and `train.task: anomaly`. Volumes must allow several pods (ReadWriteMany).",
+        minimum=1,
     )
     queue: str = setting("", "Kueue LocalQueue that trainings wait in; empty: trainings start at once.")
     retries: int = setting(
@@ -339,14 +350,11 @@ class JobSettings:
         "",
         "The http(s) address that gets the event `model.published`; empty: the Broker `knative.broker`, by a "
         "SinkBinding.",
+        form=ADDRESS_OR_NONE,
     )
 
     def faults(self) -> Faults:
         """Yield violations of rules that concern several fields, as (field, message)."""
-        if not QUANTITY_PATTERN.fullmatch(self.work_size):
-            yield "work_size", f"must be a quantity such as 4Gi (got {self.work_size!r})"
-        if self.namespace and not NAME_PATTERN.fullmatch(self.namespace):
-            yield "namespace", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter ({self.namespace!r})"
         if self.output and "://" not in self.output:
             yield "output", f"must be a URI such as s3://models/runs (got {self.output!r})"
         if self.output and self.output_claim:
@@ -355,5 +363,3 @@ class JobSettings:
             yield "data", f"must be a path in the volume {self.data_claim} (got {self.data!r})"
         if "@" in self.repository:
             yield "repository", f"must not name a digest, which depends on the content (got {self.repository!r})"
-        if self.sink and not self.sink.startswith(("http://", "https://")):
-            yield "sink", f"must start with http:// or https:// (got {self.sink!r})"

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.disks import DISK, MEMORY, find_fault
+from trainer.tensorflow_notices import prepare_tensorflow
 
 TESTS = Path(__file__).parent
 FOLDER_MARKERS = frozenset({"unit", "contract", "integration", "e2e", "browser", "docs", "soak"})
@@ -37,6 +38,8 @@ os.environ |= {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
+
+prepare_tensorflow()  # weights depend on the number of threads, which is that of a training's own process so
 
 # Container images often forbid Python to keep what it has compiled. Then every run compiles 800 files of tests, and
 # each process that a test starts compiles hundreds of our modules.
@@ -70,7 +73,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(f"--{name}-image", default=reported, metavar="REFERENCE", help=text)
     group.addoption("--relay-events", type=int, default=5000, help="for --e2e: images that the test of a relay takes")
     group.addoption("--relay-cut-s", type=float, default=600.0, help="for --e2e: how long its link is cut, seconds")
+    group.addoption("--edge-node", default="", metavar="NODE", help="for --e2e: a node whose link can be cut")
+    group.addoption("--edge-cut-s", type=float, default=600.0, help="for --e2e: how long that link is cut, seconds")
     for name, what in (
+        ("--cut-edge", "cuts the link of --edge-node"),
+        ("--join-edge", "connects it again"),
         ("--stop-registry", "ends that registry"),
         ("--start-registry", "starts it again"),
         ("--restart-kubelet", "restarts the kubelets"),
@@ -147,6 +154,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # one of their files takes longer than any other.
         items.sort(key=lambda item: (not item.nodeid.startswith("tests/docs/"), digest_of_file(item)))
     for item in items:
+        if (marker := item.get_closest_marker("long")) is not None:
+            item.user_properties.append(("long", marker.args[0]))  # which reports carry from xdist's processes, too
         if TESTS not in item.path.parents:
             continue
         folder = item.path.relative_to(TESTS).parts[0]
@@ -154,6 +163,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(folder)
         if folder == "e2e" and not config.getoption("--e2e"):
             item.add_marker(pytest.mark.skip(reason="needs a cluster; run with --e2e [--kubeconfig FILE]"))
+
+
+REPORT_FROM_S = 5.0
+"""A test that takes longer is listed at the end of a run, with the reason that its marker `long` has, seconds."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the tests that took long, the longest first; a fixture counts to the first test that uses it."""
+    took: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+    for report in (entry for entries in terminalreporter.stats.values() for entry in entries):
+        if isinstance(report, pytest.TestReport):
+            took[report.nodeid] = took.get(report.nodeid, 0.0) + report.duration
+            reasons[report.nodeid] = str(dict(report.user_properties).get("long", "no reason is given"))
+    long = sorted(((took_s, name) for name, took_s in took.items() if took_s > REPORT_FROM_S), reverse=True)
+    if long:
+        terminalreporter.section(f"tests over {REPORT_FROM_S:g} s")
+    for took_s, name in long:
+        terminalreporter.write_line(f"{took_s:6.1f} s  {name}: {reasons[name]}")
 
 
 @pytest.fixture(autouse=True)

@@ -34,3 +34,9 @@ def find_ports(count: int) -> list[int]:
         if len(found) == count:
             return found
     raise AssertionError(f"no {count} free ports below the ephemeral range")
+
+
+def is_listening(port: int) -> bool:
+    """Whether a server on loopback accepts connections."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

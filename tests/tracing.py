@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import eaves
+from tests.processes.commands import run_command
 from tests.waiting import wait_until
 
 _ADDRESS = re.compile(r'sa_family=AF_INET6?\b.*?(?:inet_addr\("|inet_pton\(AF_INET6, ")([^"]+)"')
@@ -63,10 +64,9 @@ class Trace:
         Returns:
             What it wrote to stdout.
         """
-        done = subprocess.run(
-            [*self.prefix, *command], env=self.environ, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, check=False, timeout=timeout_s,
-        )  # fmt: skip
+        done = run_command(
+            [*self.prefix, *command], env=self.environ, cwd=self.folder, stdin=subprocess.DEVNULL, timeout=timeout_s
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 

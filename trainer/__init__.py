@@ -14,7 +14,6 @@ same from a command line; the container of a training Job starts it.
     run/                 the run directory: its figures, verdict and report, its upload and its files
     check                inspection of labelled images before training
     lifecycle            signals and exit codes;  progress: progress bars
-    reader               command of the pod that serves a run over HTTP
     storage              files on disk or at a URI
     tensorflow_notices   prepares a process for TensorFlow, and keeps its messages off the terminal
 

@@ -18,7 +18,7 @@ from trainer.progress import build_progress
 from trainer.run.run import build_name
 from trainer.settings import DataSettings, TrainSettings
 from trainer.tensorflow_notices import prepare_tensorflow
-from trainer.train import train
+from trainer.train import train_in_parts
 from trainer.training_event import check_allowed, read_event
 
 SECTIONS = {"data": DataSettings, "train": TrainSettings}
@@ -54,10 +54,22 @@ _logger = logging.getLogger("trainer")
     help="Local folder for downloads, and for building a run that is uploaded to a URI; it may be removed at any "
     "time. Default: .cache beside a local run, ~/.cache/eaves for a run at a URI. [EAVES_WORK]",
 )
+@click.option(
+    "--parts",
+    default=1,
+    help="Number of pods of a Job that share the images of mode sums or task anomaly, each with another --part.",
+)
+@click.option(
+    "--part",
+    default=0,
+    envvar="JOB_COMPLETION_INDEX",
+    help="Part of --parts that this pod computes; the pod of part 0 also trains. [JOB_COMPLETION_INDEX]",
+)
 @click.option(complete_settings.FLAG, "complete", default="", metavar="JSON", help=complete_settings.HELP)
 def main(
-    output: str, work: Path | None, name: str | None, folder: Path | None, complete: str, **parameters: Any
-) -> None:
+    output: str, work: Path | None, name: str | None, folder: Path | None, parts: int, part: int, complete: str,
+    **parameters: Any,
+) -> None:  # fmt: skip
     """Train a model on labelled images and leave a run in OUTPUT."""
     prepare_tensorflow()
     logs.configure()
@@ -76,7 +88,9 @@ def main(
         name, output = name or build_name(Path(output).name), event.output(output)
     progress = build_progress(sys.stderr)
     with stop_on_signals() as stop:
-        run = train(data, settings, output, name=name, progress=progress, cache=work, stop=stop)
+        run = train_in_parts(data, settings, output, name, progress, work, stop, part if parts > 1 else 0, parts)
+    if run is None:  # the process of part 0 writes it
+        return
     _logger.info("%s", run.verdict["text"], extra={"verdict": run.verdict})
     click.echo(f"{output}: {run.name} {run.version}")
 

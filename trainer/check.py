@@ -32,6 +32,7 @@ from trainer.model.linear_head import LabelledRows
 from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore
+from trainer.tensorflow_notices import native_stderr
 
 MIN_MARGIN = 0.3
 """Minimum margin by which the score of another class must exceed that of an image's own class for the label to be
@@ -53,7 +54,7 @@ class Inspection:
         images: Number of usable images, without files that repeat the bytes of an earlier file.
         classes: Name of each class to its number of usable images.
         not_used: Files that training would leave out, by cause.
-        copies: Sets of images of one class that show the same picture, by name.
+        copies: Sets of images of one class that show the same or nearly the same picture, by name.
         copies_across_classes: Sets of images in two or more classes that show the same or nearly the same picture.
         notes: Sentences for people about the images as a whole: nearly black, by a fixed camera, a `data.group_by`.
         judgement: How many labels the other images predict, or why labels aren't judged; one sentence.
@@ -121,6 +122,10 @@ def _judge_labels(
     """Compare the labels with predictions by features of the default network; return doubtful ones and a sentence."""
     names = sorted({image.label for image in images})
     labels = np.array([names.index(image.label) for image in images], np.int64)
+    with progress.phase("Loading TensorFlow", 1) as step:
+        with native_stderr():
+            from trainer.model import keras_model  # noqa: F401  # takes seconds, of which the phase tells
+        step()
     try:
         features = compute_features(TrainSettings(), images, store, progress).values
     except (ConfigError, DatasetError) as error:  # an image can't be read, or the weights aren't installed
@@ -131,7 +136,8 @@ def _judge_labels(
     baseline = float(np.mean(labels == largest))
     if low < baseline + MIN_GAIN:
         why = f"{share} (with 95 % confidence {math.floor(100 * low)}% or more)"
-        return [], f"labels are not judged: {why}, and always naming {names[largest]} is right for {baseline:.0%}"
+        surer = f"too close to what always naming {names[largest]} gives, {baseline:.0%}"
+        return [], f"labels are not judged: {why}, {surer}; more photos help"
     doubtful = [
         {"file": images[row].name, "label": images[row].label, "looks_like": names[label]} for row, label in found
     ]
@@ -186,6 +192,6 @@ def _problems(listing: Listing, counts: Counter[str], repeats: Sequence[tuple[st
         check_labels(listing)
         check_sizes({label: counts[label] for label in listing.labels})
     except DatasetError as error:
-        yield error.message
+        yield f"{error.message}; {error.hint}" if error.hint else error.message
     for one, other in repeats:
         yield f"the same image is in several classes: {one}, {other}"

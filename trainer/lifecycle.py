@@ -47,7 +47,7 @@ EXIT_CODES = (
         code=137, meaning="the process was killed (SIGKILL, out of memory); the last checkpoint is kept", action="Count"
     ),
 )
-"""Every exit code, in order; docs/model.md shows this table.
+"""Every exit code, in order; docs/reference.md shows this table.
 
 Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy (actions).
 """

@@ -7,6 +7,7 @@ from dataclasses import MISSING, asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from eaves.artifact.manifest import ANOMALY, CLASSIFY, METHODS
 from eaves.config import setting
 from eaves.recipe import Recipe
 from trainer.data.groups import NEAR_COPIES, parse_group_by
@@ -73,6 +74,27 @@ class DataSettings:
 class TrainSettings:
     """Settings of a training. `auto` and 0 mean the value that suits the architecture; a run records that value."""
 
+    task: str = setting(
+        CLASSIFY,
+        "What the model tells of an image. `classify`: its class. `anomaly`: whether it is unusual, learnt from good "
+        "photos alone; images of other classes, if there are any, only judge the model.",
+        choices=(CLASSIFY, ANOMALY),
+    )
+    good: str = setting("good", "Name of the class of good photos, for the task anomaly.")
+    false_alarms: float = setting(
+        0.05,
+        "Largest share of good images that may raise an alarm, for the task anomaly. It is promised with 95 % "
+        "confidence where enough groups of good images are held out: 59 for 0.05, 149 for 0.02, 299 for 0.01.",
+        minimum=0.0001,
+        maximum=0.5,
+    )
+    method: str = setting(
+        "auto",
+        "How images are compared with good ones, for the task anomaly. `gaussian`: at each position, for parts in a "
+        "fixed pose; `diagonal`: the same without correlations, in a tenth of the bytes; `patches`: with good features "
+        "of any position. `auto`: gaussian, or patches if these find clearly more drawn defects.",
+        choices=("auto", *METHODS),
+    )
     arch: str = setting(
         PRETRAINED,
         "Architecture of the network; `auto` compares those whose pretrained weights are on this machine, on the "
@@ -88,9 +110,10 @@ class TrainSettings:
     mode: str = setting(
         "auto",
         "Which layers are trained. `frozen`: only the head, on features that are computed once; takes minutes. "
-        "`full`: all layers; needs thousands of images. `auto`: frozen if the backbone has pretrained weights, else "
-        "full.",
-        choices=("auto", "frozen", "full"),
+        "`sums`: as frozen, with a head that is solved from sums over the features, which the run keeps, so that the "
+        "next run on the same data computes only its new images. `full`: all layers; needs thousands of images. "
+        "`auto`: frozen if the backbone has pretrained weights, else full.",
+        choices=("auto", "frozen", "sums", "full"),
     )
     augment: bool = setting(
         True,
@@ -193,11 +216,13 @@ class TrainSettings:
                 f"must be auto, as train.arch is auto: name the network of the weights (got {self.weights!r})",
             )
         if self.arch == AUTO and self.mode == "full":
-            yield "mode", "must be auto or frozen, as train.arch is auto (got 'full')"
+            yield "mode", "must be auto, frozen or sums, as train.arch is auto (got 'full')"
         if not arch.pretrained and self.weights not in ("auto", "none"):
             yield "weights", f"must be auto or none, as {arch.name} has no pretrained weights (got {self.weights!r})"
-        if not arch.pretrained and self.mode == "frozen":
+        if not arch.pretrained and self.mode in ("frozen", "sums"):
             yield "mode", f"must be auto or full, as {arch.name} is always trained in full (got {self.mode!r})"
+        if self.task == ANOMALY and (not self.frozen or not arch.pretrained):
+            yield "task", f"anomaly needs a network with pretrained weights that stay as they are (got {arch.name})"
         if self.image_size and self.image_size < arch.min_size:
             yield "image_size", f"must be >= {arch.min_size} for {arch.name} (got {self.image_size})"
 
@@ -216,14 +241,16 @@ class TrainSettings:
     @property
     def frozen(self) -> bool:
         """Whether only the head is trained; a `train.mode` of `auto` is replaced by the mode that it stands for."""
-        return self.resolved_mode == "frozen"
+        return self.resolved_mode != "full"
 
     @property
-    def resolved_mode(self) -> Literal["frozen", "full"]:
+    def resolved_mode(self) -> Literal["frozen", "sums", "full"]:
         """Part of the network that is trained; `auto` means `full` if `weights_kind` is `none`, else `frozen`."""
+        if self.task == ANOMALY and self.mode != "full" and self.weights_kind != "none":
+            return "sums"
         if self.mode == "auto":
             return "frozen" if self.weights_kind != "none" else "full"
-        return cast(Literal["frozen", "full"], self.mode)
+        return cast(Literal["frozen", "sums", "full"], self.mode)
 
     @property
     def own_scale(self) -> Scale:

@@ -1,8 +1,8 @@
 """Evaluates models on labelled images, and compares two models on the same images.
 
     images    labelled images, without those that a model was trained on and without copies of them
-    models    a run, executed by TensorFlow, an artifact, run by what serves it, or a running function
+    models    a run, executed by TensorFlow, or an artifact, run by what serves it
     metrics   accuracy with its interval, figures by class, calibration and times; the difference of two models
 
-The package changes no model, no image and no running function.
+The package changes no model and no image.
 """

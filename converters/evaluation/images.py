@@ -18,7 +18,7 @@ import numpy.typing as npt
 from converters.evaluation.models import EvaluatedModel
 from eaves.errors import DatasetError, StorageError
 from trainer.data.dataset import find_local, read_once, read_records
-from trainer.data.listing import DataFault, LabelledImage, check_not_loose, load_listing
+from trainer.data.listing import DataFault, LabelledImage, check_not_loose, judge_as_anomalies, load_listing
 from trainer.data.near_duplicates import FingerprintIndex, ImageFingerprint
 from trainer.data.splitting import CONFIG, SPLIT_FILE, SplitEntry, find_trained_mates, load_split
 from trainer.progress import SILENT, TrainingProgress
@@ -95,7 +95,8 @@ def load_unseen_images(
                 "them): all images are used, and the accuracy is overestimated if the model was trained on some of "
                 "them; name the model's run (--held-out-of RUN), or evaluate it on images that it was not trained on"
             )
-    found = load_labelled_images(path, trained_on, faults, progress=progress)
+    good = next((model.good for model in models if model.good), "")
+    found = load_labelled_images(path, trained_on, faults, good=good, progress=progress)
     runs = [run for run in (*(model.run for model in models), held_out_of) if run is not None]
     splits = [load_split(run) for run in runs if (run / SPLIT_FILE).is_file()]
     found = with_groups(replace(found, notes=tuple(unknown), maybe_trained_on=bool(unknown)), splits)
@@ -221,6 +222,7 @@ def load_labelled_images(
     trained_on: Collection[str] = (),
     faults: Collection[DataFault] = (),
     *,
+    good: str = "",
     progress: TrainingProgress = SILENT,
 ) -> LabelledImages:
     """Find labelled images; in a folder with `train` and `val`, only the images in `val`.
@@ -230,6 +232,7 @@ def load_labelled_images(
             manifest.
         trained_on: sha256 of images that a model was trained on, hex; they are left out.
         faults: Faults of files that were left out already, when the images were downloaded.
+        good: Name of the class of good images, for models of the task `anomaly`; empty for others.
         progress: Receives one step for each file.
 
     Raises:
@@ -240,6 +243,8 @@ def load_labelled_images(
     held_out = (entry for entry in listing.entries if not (listing.declared and entry.split == "train"))
     listing = replace(listing, entries=tuple(sorted(held_out, key=lambda entry: (entry.label, entry.path))))
     not_used = [*faults, *listing.faults]
+    if good:
+        listing = judge_as_anomalies(listing, good)
     known = read_once(listing, not_used, progress)
     images = tuple(image for image in known if image.digest not in trained_on)
     if not images and known:

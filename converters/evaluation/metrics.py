@@ -12,11 +12,13 @@ import numpy.typing as npt
 
 from converters.evaluation.images import LabelledImages, check_labels
 from converters.evaluation.models import NO_LABEL, EvaluatedModel, ImagePrediction
+from eaves.artifact.manifest import ANOMALOUS
 from eaves.errors import ArtifactError, DatasetError, InputError
 from trainer.calibration import calibration_error
 from trainer.data.dataset import is_imbalanced
 from trainer.data.listing import DataFault, LabelledImage
 from trainer.grouped_statistics import CONFIDENCE, JudgedImages
+from trainer.model.anomaly import measure_kinds
 from trainer.progress import TrainingProgress
 from trainer.run import ACCURACY, MEAN_RECALL
 from trainer.run.metrics import summarize
@@ -169,13 +171,17 @@ def _measure(
     is_balanced = model.is_balanced
     if is_balanced is None:
         is_balanced = is_imbalanced(np.unique(truth, return_counts=True)[1].tolist())
-    return summarize(
+    measured = summarize(
         truth,
         predicted,
         labels,
         groups=[image.group_name for image in images],
         is_balanced=is_balanced,
     )
+    if model.good:
+        scores, alarms = np.array([answer.score for answer in answers]), predicted == index[ANOMALOUS]
+        measured["kinds"] = measure_kinds(images, scores, alarms)
+    return measured
 
 
 TWO_SIDED = 0.975

@@ -1,45 +1,29 @@
-"""Opens the models that are evaluated: a run, an artifact or a running function.
+"""Opens the models that are evaluated: a run or an artifact.
 
 TensorFlow and onnxruntime are imported only by the kind of model that needs them.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eaves.artifact import open_artifact
-from eaves.artifact.manifest import CLASSIFY
+from eaves.artifact.manifest import ANOMALY, CLASSIFY, MAP
 from eaves.artifact.store import file_digest
-from eaves.base.clock import StopFlag
-from eaves.errors import ArtifactError, DeliveryError, ImageError
-from eaves.media_type import UNKNOWN, sniff
-from eaves.problem_document import parse_problem
+from eaves.errors import ArtifactError
 from trainer.data.splitting import find_trained, load_split
 from trainer.run import MEAN_RECALL
 from trainer.run.run import MANIFEST, open_run
 from trainer.tensorflow_notices import native_stderr
 
-if TYPE_CHECKING:
-    from eaves.delivery.sender import SinkClient
-
 NO_LABEL = "(no label)"
 """Label of an answer that names no class: no score reaches a function's threshold, or a handler.py names none."""
-ANSWER_S = 120.0
-"""Seconds to wait for a function's answer; one that starts from zero first loads its model."""
-BUSY_S = 60.0
-"""Maximum seconds for which an image is sent again while a function has no capacity."""
-RETRY_S = 1.0
-BUSY = (429, 503)
-REFUSED = (400, 413, 415, 422)
-"""HTTP statuses of a function that can't use the image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +32,7 @@ class ImagePrediction:
 
     Attributes:
         label: Name of the class that the model gives the image.
-        score: Score of that class, 0 to 1.
+        score: Score of that class, 0 to 1; for the task `anomaly`, how unusual the image is.
         time_ms: Milliseconds from the encoded image to the answer.
     """
 
@@ -62,13 +46,14 @@ class EvaluatedModel(ABC):
 
     Attributes:
         name: Name of the model, for people.
-        kind: Kind of the model: `run`, `artifact` or `function`.
+        kind: Kind of the model: `run` or `artifact`.
         labels: Class names in the order of the outputs; empty when they are not known.
         trained_on: sha256 of the images that the model was trained on, hex; None when they are not known.
-        run: Directory of the run; None for an artifact or a function.
+        run: Directory of the run; None for an artifact.
         run_digest: sha256 of the `run.json` of the run that the model is or was converted from, hex; empty if unknown.
         proof: What the conversion of an artifact measured against the model that it was made from, in one sentence
             without a full stop; empty for other models.
+        good: Name of the class of good images, for the task `anomaly`; else empty.
         is_balanced: Whether the model is judged by its mean recall, because classes counted alike in its training; None
             when that is not known: then it is if the images' classes are unequal.
     """
@@ -80,6 +65,7 @@ class EvaluatedModel(ABC):
     run: Path | None = None
     run_digest = ""
     proof = ""
+    good = ""
     is_balanced: bool | None = None
 
     @abstractmethod
@@ -92,29 +78,19 @@ class EvaluatedModel(ABC):
         """
 
 
-def open_model(place: str, client: SinkClient, authorization: Mapping[str, str]) -> EvaluatedModel:
-    """Open the model in a directory or at a URL.
-
-    Args:
-        place: Directory of a run or of an artifact, or the URL of a running function.
-        client: HTTP client that posts images to a URL.
-        authorization: Headers that are sent to a URL, which may hold a token.
+def open_model(folder: Path) -> EvaluatedModel:
+    """Open the model in the directory of a run or of an artifact.
 
     Raises:
-        ArtifactError: `place` is none of these, or it is an artifact that does not classify.
+        ArtifactError: The directory is neither, or it is an artifact that does not classify.
         RunError: The run is damaged.
     """
-    if place.startswith(("http://", "https://")):
-        return FunctionModel(place, client, authorization)
-    if (Path(place) / "manifest.json").is_file():
-        return ArtifactModel(Path(place))
-    if (Path(place) / "run.json").is_file():
+    if (folder / "manifest.json").is_file():
+        return ArtifactModel(folder)
+    if (folder / "run.json").is_file():
         with native_stderr():  # TensorFlow's libraries write to stderr
-            return RunModel(Path(place))
-    raise ArtifactError(
-        f"{place} is neither a run, nor an artifact, nor a URL",
-        hint="name a directory in runs/ or artifacts/, or the URL of a function",
-    )
+            return RunModel(folder)
+    raise ArtifactError(f"{folder} is neither a run nor an artifact", hint="name a directory in runs/ or artifacts/")
 
 
 def describe_proof(models: Sequence[EvaluatedModel]) -> str:
@@ -131,7 +107,7 @@ class ArtifactModel(EvaluatedModel):
         path: Directory of the artifact.
 
     Raises:
-        ArtifactError: The artifact is damaged, or its task is not `classify`.
+        ArtifactError: The artifact is damaged, or its task is neither `classify` nor `anomaly`.
     """
 
     kind = "artifact"
@@ -144,13 +120,14 @@ class ArtifactModel(EvaluatedModel):
 
         artifact = open_artifact(path)
         found = artifact.manifest
-        if found.task != CLASSIFY:
+        if found.task not in (CLASSIFY, ANOMALY):
             raise ArtifactError(
                 f"{path} can't be evaluated: its task is {found.task}, which does not predict classes",
-                hint="name an artifact of the task classify",
+                hint="name an artifact of the task classify or anomaly",
             )
         self.name = f"{path.name} ({found.name} {found.version})"
         self.labels = found.labels
+        self.good = found.anomaly.good if found.anomaly else ""
         figure = found.source.figure
         self.is_balanced = figure == MEAN_RECALL if figure else None
         self.run_digest = found.source.digest if found.source.route == "run" else ""
@@ -168,7 +145,8 @@ class ArtifactModel(EvaluatedModel):
         started = time.perf_counter()
         prediction = self._predictor.predict(data)
         time_ms = (time.perf_counter() - started) * 1000
-        return read_best(prediction.payload.get("predictions"), time_ms)
+        payload = prediction.payload
+        return read_best([payload] if self.good and "label" in payload else payload.get("predictions"), time_ms)
 
 
 def read_best(predictions: object, time_ms: float) -> ImagePrediction:
@@ -208,6 +186,7 @@ class RunModel(EvaluatedModel):
         self.name = f"{path.name} ({run.name} {run.version})"
         self.labels = run.labels
         self.run = path
+        self.good = run.metrics()["anomaly"]["rule"]["good"] if run.task == ANOMALY else ""
         self.run_digest = file_digest(path / MANIFEST)
         self.is_balanced = run.is_balanced
         self.trained_on = find_trained(load_split(path))
@@ -223,45 +202,5 @@ class RunModel(EvaluatedModel):
         logits, probabilities = (outputs[name].numpy()[0] for name in ("logits", "probabilities"))
         time_ms = (time.perf_counter() - started) * 1000
         best = int(np.argmax(logits))  # scores may be corrected for class weights, which changes no label
-        return ImagePrediction(label=self.labels[best], score=float(probabilities[best]), time_ms=time_ms)
-
-
-class FunctionModel(EvaluatedModel):
-    """A running function that images are posted to.
-
-    Args:
-        url: URL of the function.
-        client: HTTP client that posts the images.
-        authorization: Headers that are sent with each image.
-    """
-
-    kind = "function"
-
-    def __init__(self, url: str, client: SinkClient, authorization: Mapping[str, str]) -> None:
-        self.name = url
-        self._client = client
-        self._authorization = authorization
-
-    def classify(self, data: bytes) -> ImagePrediction:
-        """Post one encoded image; a function without capacity is asked again for up to `BUSY_S`."""
-        media_type = sniff(data)
-        headers = {"Content-Type": "image/*" if media_type == UNKNOWN else media_type, **self._authorization}
-        end = time.monotonic() + BUSY_S
-        while True:
-            answer = self._client.request("POST", self.name, headers=headers, body=data, timeout_s=ANSWER_S)
-            if answer.status not in BUSY or time.monotonic() + RETRY_S > end:
-                break
-            StopFlag().wait(RETRY_S)
-        if answer.status // 100 != 2:
-            reason = str(parse_problem(answer.body).get("detail") or "")[:200] or "no reason given"
-            if answer.status in REFUSED:
-                raise ImageError(reason)
-            raise DeliveryError(f"{self.name} answered {answer.status}: {reason}", hint="check that the function runs")
-        try:
-            predictions = json.loads(answer.body)["predictions"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ArtifactError(
-                f"the answer of {self.name} has no predictions",
-                hint="name the URL of a function of the task classify, such as http://127.0.0.1:8480/functions/NAME",
-            ) from error
-        return read_best(predictions, answer.latency_ms)
+        score = outputs[MAP].numpy().max() if self.good else probabilities[best]
+        return ImagePrediction(label=self.labels[best], score=float(score), time_ms=time_ms)

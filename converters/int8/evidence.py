@@ -13,13 +13,13 @@ smaller, would refuse every class with few images. The error of 5 % is divided b
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from converters.settings import ConvertSettings
-from eaves.artifact.manifest import AGREEMENT, LABELS, NONE, Evidence, Parity
+from eaves.artifact.manifest import AGREEMENT, LABELS, MAP, NONE, Evidence, Parity
 from eaves.base.statistics import images_needed, lower_bound, round_outward
 from trainer.grouped_statistics import CONFIDENCE, JudgedImages
 
@@ -179,13 +179,17 @@ def explain(evidence: Evidence, max_drop: float) -> str:
     return f"{text}; the limit is {_points(max_drop)}: {more}{photos}"
 
 
-def explain_difference(parity: Parity) -> str:
-    """Explain how far the answers of an int8 graph are from the original's, when they differ by more than allowed."""
-    return (
+def explain_difference(parity: Parity, worst: Mapping[str, float]) -> str:
+    """Explain how far the answers of an int8 graph are from the original's, when they differ by more than allowed.
+
+    An anomaly's p-value and threshold follow from scores of the fp32 graph, so a map that differs is a fault, too.
+    """
+    text = (
         f"the int8 answers differ too much: the same label on {parity.top1_agreement:.1%} of {parity.images} "
         f"samples (at least {parity.min_agreement:.0%} required), a probability off by "
         f"{parity.max_abs_error_probabilities:.4f} (at most {parity.tolerance:g} allowed)"
     )
+    return f"{text}, a score at a position off by {worst[MAP]:.0%} of the highest" if MAP in worst else text
 
 
 def round_up(images: int) -> str:

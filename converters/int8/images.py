@@ -22,6 +22,7 @@ from eaves.base.statistics import images_needed
 from eaves.errors import ConversionError, DatasetError, RunError, StorageError
 from eaves.media_type import UNKNOWN
 from trainer.data.dataset import find_local, read_images, read_once
+from trainer.data.drawn_defects import load_drawn
 from trainer.data.groups import group_copies
 from trainer.data.listing import LabelledImage, Listing, Split
 from trainer.data.near_duplicates import ImageFingerprint
@@ -120,10 +121,10 @@ def load_labelled(
         raise ConversionError("the location of the labelled images is not known", hint=hint)
     try:
         path, _ = find_local(DataSettings(path=place), cache=cache, progress=progress)
-        listing, seen, _ = read_images(path, progress)
+        listing, seen, _ = read_images(path, progress, good=source.good)
     except (DatasetError, StorageError) as error:
         raise ConversionError(f"the labelled images can't be read: {error.message}", hint=hint) from error
-    if listing.labels != tuple(sorted(source.labels)):
+    if set(listing.labels) != set(source.labels):
         raise ConversionError(
             f"the classes in {place} ({', '.join(listing.labels[:5])}) are not those of the model "
             f"({', '.join(source.labels[:5])})",
@@ -139,6 +140,8 @@ def load_labelled(
     ordered = sorted((item for item in seen if not item.fault), key=lambda item: item.digest)
     mates = find_trained_mates(split)
     held_out = [item for item in ordered if sides.get(item.digest) == "val" and item.digest not in mates]
+    if source.good:
+        held_out += load_drawn(source.model.parent, split)
     return Int8Images(
         calibration=tuple(item.path for item in ordered if sides.get(item.digest) == "train")[:images],
         judged=tuple(replace(item, group=groups.get(item.digest, item.digest)) for item in held_out[:MAX_IMAGES]),

@@ -129,7 +129,7 @@ class PrecisionChooser:
         found = self._judge(fp32, int8, images, asked, trials)
         evidence = found.evidence
         answers = run_session(int8, source, self.samples, self.truth)
-        parity, _ = compare(
+        parity, worst = compare(
             answers,
             self.truth,
             source,
@@ -139,7 +139,7 @@ class PrecisionChooser:
         )
         reason = explain(evidence, found.max_accuracy_drop)
         if not parity.passed:
-            reason = explain_difference(parity)
+            reason = explain_difference(parity, worst)
             if settings.precision == INT8:
                 raise ConversionError(
                     f"int8 can't be used: {reason}",

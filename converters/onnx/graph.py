@@ -14,9 +14,9 @@ import onnx
 from onnx import TensorProto
 from onnx.external_data_helper import set_external_data
 
-from converters.onnx.graph_rewrites import fold_scaling, pool_globally, project_before_pooling
+from converters.onnx.graph_rewrites import fold_scaling, multiply_at_positions, pool_globally, project_before_pooling
 from eaves.artifact import TensorSpec
-from eaves.artifact.manifest import FEATURES, OUTPUTS
+from eaves.artifact.manifest import FEATURES, MAP, OUTPUTS
 from eaves.errors import ConversionError
 from eaves.inference.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
@@ -30,6 +30,8 @@ ALIGN_BYTES = 4096
 
 Source: onnx/docs/ExternalData.md.
 """
+OUTPUT_SETS = ({*OUTPUTS}, {*OUTPUTS, FEATURES}, {*OUTPUTS, MAP})
+"""Outputs of the graphs of models that take images."""
 
 
 def read_signature(model: onnx.ModelProto, *, classifier: bool = True) -> tuple[TensorSpec, tuple[TensorSpec, ...]]:
@@ -41,7 +43,7 @@ def read_signature(model: onnx.ModelProto, *, classifier: bool = True) -> tuple[
     inputs = [_spec(value) for value in model.graph.input]
     outputs = tuple(sorted((_spec(value) for value in model.graph.output), key=lambda spec: spec.name))
     names = tuple(spec.name for spec in outputs)
-    if classifier and ([spec.name for spec in inputs] != ["image"] or names not in (OUTPUTS, (FEATURES, *OUTPUTS))):
+    if classifier and ([spec.name for spec in inputs] != ["image"] or set(names) not in OUTPUT_SETS):
         found = f"the inputs {[spec.name for spec in inputs]} and the outputs {list(names)}"
         raise ConversionError(
             f"the graph must have the input `image` and the outputs `logits` and `probabilities`; it has {found}"
@@ -275,6 +277,7 @@ def prepare(exported: Path, *, split: bool, images: bool = True) -> onnx.ModelPr
     with tempfile.TemporaryDirectory(dir=exported.parent) as folder:
         if images:
             pool_globally(model)
+            multiply_at_positions(model)
         model = _fold(model, Path(folder))
         if images and any([fold_scaling(model), project_before_pooling(model)]):
             model = _fold(model, Path(folder))

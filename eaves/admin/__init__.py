@@ -6,8 +6,10 @@ queue    a queue on a spool, and one in another process by the one JSON form of 
 server   a process's Unix socket and port; client: a queue behind a Unix socket, or opened from its file
 """
 
-from eaves.admin.queue import DEAD, Action, Changed, EntryContent, Queue, Selector
+from eaves.admin.queue import Action, Changed, EntryContent, Queue
 from eaves.admin.report import LaneReport, QueueReport, SourceReport
+from eaves.spool import Selection
+from eaves.spool.schema import DEAD
 
 __all__ = [
     "DEAD",
@@ -17,6 +19,6 @@ __all__ = [
     "LaneReport",
     "Queue",
     "QueueReport",
-    "Selector",
+    "Selection",
     "SourceReport",
 ]

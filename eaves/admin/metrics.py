@@ -11,6 +11,7 @@ from typing import Any
 
 from eaves.admin.report import LaneReport, QueueReport
 from eaves.base.prometheus import CONTENT_TYPE, render_family
+from eaves.spool.outcomes import KINDS
 
 __all__ = ["CONTENT_TYPE", "render_metrics"]
 
@@ -42,6 +43,10 @@ _QUEUE: tuple[Field, ...] = (
         "dead_max_bytes",
         "Limit in bytes for dead letters; when it is reached, the oldest are deleted.",
     ),
+)
+_USAGE: tuple[Field, ...] = (
+    ("process_cpu_seconds_total", "cpu_s", "Processor time of this process and its children in seconds."),
+    ("process_resident_memory_bytes", "memory_bytes", "Resident memory of this process and its children in bytes."),
 )
 _SOURCE: tuple[Field, ...] = (
     ("eaves_captured_total", "captured", "Images that the source captured."),
@@ -127,6 +132,26 @@ def _walk(report: QueueReport) -> Iterator[str]:
         [({**labels, "reason": _name_pause(lane)}, lane.paused) for labels, lane in delivered],
     )
     yield from _render_fields(_QUEUE, [({}, report)])
+    yield from _render_fields(_USAGE, [({}, report.usage)] if report.usage else ())
+    if report.outcomes:
+        yield from render_family(
+            "eaves_outcomes_total",
+            "Requests to the function since the queue was created, by its revision and by outcome.",
+            [
+                ({"revision": one.revision, "outcome": kind}, getattr(one, kind))
+                for one in report.outcomes
+                for kind in KINDS
+            ],
+        )
+    if report.windows:
+        yield from render_family(
+            "eaves_scores_shifted",
+            "1 while images of the source no longer score as the good images of the model with this artifact, 0 else.",
+            [
+                ({"source": one.source.rpartition("/")[2], "artifact": one.artifact}, one.since is not None)
+                for one in report.windows
+            ],
+        )
     if report.sources:
         sources = [({"source": source.name}, source) for source in report.sources]
         yield from _render_fields(_SOURCE, sources)

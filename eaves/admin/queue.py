@@ -12,7 +12,7 @@ import enum
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NoReturn, TypeVar
 
 from eaves.admin.report import LinkReport, QueueReport, SourceReport, build_report, from_json, to_json
@@ -21,6 +21,7 @@ from eaves.errors import EavesError, InputError, NotFoundError, PlatformError
 from eaves.problem_document import parse_problem
 from eaves.spool import Ledger, LedgerLine, Selection, Spool
 from eaves.spool.admin import Stored, drop, list_entries, measure, redrive, retry_now
+from eaves.spool.schema import DEAD, QUEUED
 
 T = TypeVar("T")
 
@@ -28,10 +29,6 @@ LIMIT, MAX_LIMIT = 100, 10_000
 """Default and maximum number of entries in a listing; their attributes take up to some kilobytes each."""
 LEDGER_LIMIT = 5_000
 """Default for the maximum number of ledger lines per request, about a megabyte."""
-QUEUED, DEAD = "queued", "dead"
-STATES = (QUEUED, DEAD)
-MAX_SEQ = (1 << 63) - 1
-"""Maximum sequence number of an entry: the largest integer that SQLite stores."""
 
 
 class Action(enum.Enum):
@@ -46,59 +43,7 @@ class Action(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selector:
-    """Selection of entries. All given conditions must hold; without conditions, all entries are selected.
-
-    Attributes:
-        seqs: Sequence numbers to select.
-        lane: Lane to select.
-        state: `queued` or `dead`, to select entries in this state only.
-        source: Source to select, `/eaves/SITE/NAME` or its last part.
-        reason: Text that the entry's last failure must contain.
-        older_than_s: Minimum time since the entry was put, seconds.
-        after: Sequence number above which entries are selected, to list a large queue page by page; 0 selects all.
-
-    Raises:
-        InputError: When a value is out of its range.
-    """
-
-    seqs: tuple[int, ...] = ()
-    lane: str = ""
-    state: str = ""
-    source: str = ""
-    reason: str = ""
-    older_than_s: float | None = None
-    after: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        if wrong := [seq for seq in (*self.seqs, self.after) if not 0 <= seq <= MAX_SEQ]:
-            raise InputError(f"not the number of a queue entry: {str(wrong[0])[:64]}", hint="eaves queue list")
-        if self.state not in ("", *STATES):
-            raise InputError(f"state must be one of {', '.join(STATES)} (got {self.state[:64]!r})")
-        if self.older_than_s is not None and self.older_than_s < 0:
-            raise InputError(f"older_than_s must be a number of seconds >= 0 (got {self.older_than_s})")
-
-    @property
-    def is_everything(self) -> bool:
-        """Whether the selector has no condition, so that it selects every entry."""
-        return all(getattr(self, one.name) == one.default for one in fields(Selector))
-
-    def to_selection(self, now: float) -> Selection:
-        """Return the spool's form of the selection; `now` is the time from which ages are counted, Unix seconds."""
-        return Selection(
-            seqs=self.seqs or None,
-            lane=self.lane or None,
-            state=self.state or None,
-            source=self.source or None,
-            reason=self.reason or None,
-            put_before=None if self.older_than_s is None else now - self.older_than_s,
-            after=self.after,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueRequest(Selector):
+class QueueRequest(Selection):
     """One request, with the entries that it is about.
 
     Attributes:
@@ -174,9 +119,9 @@ class SpoolQueue:
         """Return the contents of each lane and the state of its delivery."""
         return build_report(self._spool, self._deliveries(), self._sources(), self._link())
 
-    def entries(self, chosen: Selector, *, limit: int = LIMIT) -> Sequence[Stored]:
+    def entries(self, chosen: Selection, *, limit: int = LIMIT) -> Sequence[Stored]:
         """Return the chosen entries without their data, in the order they were put, at most `limit`."""
-        return list_entries(self._spool, chosen.to_selection(self._spool.clock.now()), limit=limit)
+        return list_entries(self._spool, chosen, limit=limit)
 
     def entry(self, seq: int) -> EntryContent:
         """Return one entry with its data; a NotFoundError without it, a SpoolError when it is damaged."""
@@ -186,23 +131,21 @@ class SpoolQueue:
             raise NotFoundError(f"the queue has no entry {seq}", hint="eaves queue list")
         return EntryContent(entry=listed[0], attributes=dict(found.event.attributes()), data=found.event.data)
 
-    def change(self, action: Action, chosen: Selector, *, everything: bool = False, dry_run: bool = False) -> Changed:
+    def change(self, action: Action, chosen: Selection, *, everything: bool = False, dry_run: bool = False) -> Changed:
         """Apply an action to the chosen entries, or with `dry_run` only count them.
 
         Raises:
             InputError: When neither a selection nor `everything` says which entries to delete.
         """
         _check_change(action, chosen, everything=everything)
-        selection = chosen.to_selection(self._spool.clock.now())
         if action is Action.DROP:
-            selection = selection.narrow(state=DEAD, after=0)
-        entries, size_bytes = measure(self._spool, selection)
+            chosen = replace(chosen, state=DEAD)
+        entries, size_bytes = measure(self._spool, chosen)
         if dry_run:
             return Changed(entries=entries, size_bytes=size_bytes)
         if action is not Action.RETRY:
-            return Changed(entries=drop(self._spool, selection), size_bytes=size_bytes)
-        entries = 0 if chosen.state == DEAD else retry_now(self._spool, selection)
-        entries += 0 if chosen.state == QUEUED else redrive(self._spool, selection)
+            return Changed(entries=drop(self._spool, chosen), size_bytes=size_bytes)
+        entries = retry_now(self._spool, chosen) + redrive(self._spool, chosen)
         self._try_now(chosen.lane)
         return Changed(entries=entries, size_bytes=size_bytes)
 
@@ -223,7 +166,7 @@ class SpoolQueue:
         return self._spool.ledger
 
 
-def _check_change(action: Action, chosen: Selector, *, everything: bool) -> None:
+def _check_change(action: Action, chosen: Selection, *, everything: bool) -> None:
     """Refuse an action that doesn't say which entries it applies to."""
     if chosen.is_everything and not everything:
         raise InputError(
@@ -260,7 +203,7 @@ class RemoteQueue(ABC):
         """Return the contents of each lane and the state of its delivery."""
         return self._ask(QueueReport, "status")
 
-    def entries(self, chosen: Selector, *, limit: int = LIMIT) -> Sequence[Stored]:
+    def entries(self, chosen: Selection, *, limit: int = LIMIT) -> Sequence[Stored]:
         """Return the chosen entries without their data."""
         return self._ask(tuple[Stored, ...], "list", chosen, limit=limit)
 
@@ -268,7 +211,7 @@ class RemoteQueue(ABC):
         """Return one entry with its data."""
         return self._ask(EntryContent, "show", seqs=(seq,))
 
-    def change(self, action: Action, chosen: Selector, *, everything: bool = False, dry_run: bool = False) -> Changed:
+    def change(self, action: Action, chosen: Selection, *, everything: bool = False, dry_run: bool = False) -> Changed:
         """Apply an action to the chosen entries, or only count them."""
         return self._ask(Changed, action.value, chosen, all=everything, dry_run=dry_run)
 
@@ -282,8 +225,8 @@ class RemoteQueue(ABC):
         found: LedgerLine | None = self._ask(kind, "trace", source=source, id=event_id)
         return found
 
-    def _ask(self, kind: type[T], do: str, chosen: Selector | None = None, **values: Any) -> T:
-        given = {one.name: getattr(chosen, one.name) for one in fields(Selector)} if chosen is not None else {}
+    def _ask(self, kind: type[T], do: str, chosen: Selection | None = None, **values: Any) -> T:
+        given = {one.name: getattr(chosen, one.name) for one in fields(Selection)} if chosen is not None else {}
         default = {one.name: one.default for one in fields(QueueRequest)}
         asked = {name: value for name, value in {**given, **values}.items() if value != default[name]}
         body = self._send(json.dumps({"do": do, **asked}))

@@ -13,9 +13,12 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
+from eaves.base.process_usage import ProcessUsage, read_usage
 from eaves.config.declarations import resolve_types
 from eaves.delivery.sink_state import LaneDelivery
 from eaves.spool import LaneStatus, Spool
+from eaves.spool.outcomes import RevisionOutcomes
+from eaves.spool.score_shift import ScoreWindow
 
 T = TypeVar("T")
 
@@ -162,6 +165,11 @@ class QueueReport:
         sources: Reports of the sources that fill the spool, in the order of their configuration; when the process can't
             be asked, only the names of those that it should run.
         link: Report on the link that the spool is forwarded over; None when the queue isn't a relay's.
+        spool_id: Identity of the spool's file; empty for a process that doesn't tell it.
+        usage: Processor time and memory of the process; None when the process can't be asked.
+        outcomes: Outcomes of the requests to each revision of the function that this process asks, since the file was
+            created.
+        windows: Models and sources whose scores are watched for a shift.
     """
 
     name: str = ""
@@ -176,6 +184,10 @@ class QueueReport:
     lanes: tuple[LaneReport, ...] = ()
     sources: tuple[SourceReport, ...] = ()
     link: LinkReport | None = None
+    usage: ProcessUsage | None = None
+    spool_id: str = ""
+    outcomes: tuple[RevisionOutcomes, ...] = ()
+    windows: tuple[ScoreWindow, ...] = ()
 
     @property
     def queued(self) -> int | None:
@@ -197,6 +209,11 @@ class QueueReport:
         """The paused lanes, without those whose reason the link has already."""
         known = self.link.reason if self.link is not None else ""
         return tuple(lane for lane in self.lanes if lane.paused and (not known or lane.reason != known))
+
+    @property
+    def shifts(self) -> tuple[ScoreWindow, ...]:
+        """The models and sources whose scores have shifted."""
+        return tuple(one for one in self.windows if one.since is not None)
 
 
 def describe_silent(name: str, sources: Iterable[str], *, state: str, reason: str = "", pod: str = "") -> QueueReport:
@@ -227,6 +244,7 @@ def build_report(
     now, held = spool.clock.now(), {status.lane: status for status in spool.lanes()}
     delivering = {delivery.lane: delivery for delivery in deliveries}
     names = sorted(held.keys() | delivering.keys())
+    spool_id, outcomes = spool.outcomes()
     return QueueReport(
         queued_bytes=spool.size_bytes(),
         max_bytes=spool.limits.max_bytes,
@@ -236,6 +254,10 @@ def build_report(
         lanes=tuple(_build_lane(name, held.get(name), delivering.get(name), now) for name in names),
         sources=tuple(sources),
         link=link,
+        usage=read_usage(),
+        spool_id=spool_id,
+        outcomes=outcomes,
+        windows=spool.score_windows(),
     )
 
 

@@ -15,6 +15,7 @@ from eaves.artifact.golden import GoldenCase, GoldenResult, Predict, check, load
 from eaves.artifact.manifest import (
     FP32,
     INT8,
+    AnomalyRule,
     DecisionRule,
     Manifest,
     Parity,
@@ -28,6 +29,7 @@ from eaves.artifact.store import Artifact, open_artifact, write_artifact
 __all__ = [
     "FP32",
     "INT8",
+    "AnomalyRule",
     "Artifact",
     "DecisionRule",
     "GoldenCase",

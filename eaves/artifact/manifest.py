@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
@@ -192,18 +194,80 @@ class DecisionRule:
         return ranked
 
 
+GAUSSIAN, DIAGONAL, PATCHES = METHODS = ("gaussian", "diagonal", "patches")
+"""Methods of the task `anomaly`; see `trainer.model.anomaly`."""
+MIN_PROMISE_GROUPS = 59
+"""Smallest number of groups from which a largest share of false alarms is promised: 5 in 100, as 0.95 ** 59 < 0.05."""
+MAX_CALIBRATION = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnomalyRule:
+    """The rule that calls an image anomalous, from its score: the largest number of its map."""
+
+    good: str = setting(MISSING, "Name of the class of good images in the training data.")
+    method: str = setting(MISSING, "Kind of the model of good images.", choices=METHODS)
+    threshold: float = setting(MISSING, "Score above which an image is anomalous.")
+    calibration: tuple[float, ...] = setting(
+        MISSING,
+        f"Ascending scores of good images that the model wasn't fitted to; of more than {MAX_CALIBRATION:,} those at "
+        "evenly spaced ranks.",
+    )
+    groups: int = setting(MISSING, "Number of groups of these images.", minimum=1)
+    false_alarms: float = setting(
+        0.0,
+        "Largest share of good images with an alarm that the threshold promises; 0 if none is promised.",
+        minimum=0,
+        maximum=1,
+    )
+    confidence: float = setting(0.0, "Confidence of that promise; 0 if there is none.", minimum=0, maximum=1)
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield the path and message of each fault that involves several settings."""
+        if not 1 <= len(self.calibration) <= MAX_CALIBRATION or not all(map(math.isfinite, self.calibration)):
+            yield "calibration", f"must have 1 to {MAX_CALIBRATION} finite numbers (got {len(self.calibration)})"
+        if list(self.calibration) != sorted(self.calibration):
+            yield "calibration", "must be in ascending order"
+        # At most a share p of good images scores above the largest score of n groups, with confidence 1 - (1 - p) ** n.
+        too_few = (1 - self.false_alarms) ** self.groups > 1 - self.confidence + 1e-6
+        if too_few or (self.confidence > 0) != (self.false_alarms > 0):
+            yield "false_alarms", f"{self.false_alarms:g} can't be promised from {self.groups} groups"
+
+    def p_value(self, score: float) -> float:
+        """Return the chance that a good image scores at least as high, from the scores of the calibration images."""
+        above = len(self.calibration) - bisect_left(self.calibration, score)
+        return (1 + above) / (len(self.calibration) + 1)
+
+    def promise(self) -> str:
+        """Return what is known about alarms for good images, as the text of a sentence."""
+        if not self.false_alarms:
+            needed = f": it takes {MIN_PROMISE_GROUPS} groups of good images, and there are {self.groups}"
+            reason = needed if self.groups < MIN_PROMISE_GROUPS else ""
+            return f"how many good images raise an alarm is not promised{reason}"
+        per = 100 if self.false_alarms >= 0.01 else 1000
+        return (
+            f"at most {math.ceil(self.false_alarms * per * 10 - 1e-6) / 10:g} in {per:,} good images raise an alarm, "
+            f"with {self.confidence * 100:g} % confidence, from {self.groups:,} groups of good images"
+        )
+
+
 SCHEMA_VERSION = 2
 MAX_LABELS = 100_000
 MAX_TEXT = 256
 """Maximum number of characters in a label, in a model's name and in its version. Each is an attribute of every reply,
 and thus an HTTP header."""
-CLASSIFY, EMBED, TENSOR = "classify", "embed", "tensor"
+CLASSIFY, EMBED, TENSOR, ANOMALY = "classify", "embed", "tensor", "anomaly"
 LOGITS, PROBABILITIES = "logits", "probabilities"
 OUTPUTS = (LOGITS, PROBABILITIES)
 """Outputs of every model that takes images."""
 FEATURES = "features"
 """Name of the output that the task `embed` has in addition to the outputs of `classify`: (N, D) float32, the features
 from which the classification head computes the labels."""
+NORMAL, ANOMALOUS = "normal", "anomalous"
+"""Labels of a model with the task `anomaly`, in this order."""
+MAP = "map"
+"""Name of the output that the task `anomaly` has in addition: (N, h, w) float32, how unusual an image is at each
+position of a grid. The image's score is the largest number; logits are 0 and (score - threshold) / spread."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -258,7 +322,8 @@ class Manifest:
     input: TensorSpec = setting(MISSING, "Input tensor of the graph.")
     outputs: tuple[TensorSpec, ...] = setting(
         MISSING,
-        "Output tensors of the graph: logits and probabilities, plus features for embed; a tensor model has its own.",
+        "Output tensors of the graph: logits and probabilities, plus features for embed or a map for anomaly; a "
+        "tensor model has its own.",
     )
     recipe: Recipe | None = setting(
         MISSING, "Steps that turn an encoded image into the input tensor; null for tensor models."
@@ -281,13 +346,16 @@ class Manifest:
     task: str = setting(
         CLASSIFY,
         "Task of the model: what a request holds, and what the outputs mean.",
-        choices=(CLASSIFY, EMBED, TENSOR),
+        choices=(CLASSIFY, EMBED, TENSOR, ANOMALY),
     )
     temperature: float = setting(
         1.0,
         "Temperature that divides the logits before softmax; for information, because the graph already applies it.",
     )
     decision: DecisionRule = setting(DecisionRule, "Rule that chooses the label from the probabilities.")
+    anomaly: AnomalyRule | None = setting(
+        None, "Rule that calls an image anomalous; only for the task anomaly. The key is left out for other tasks."
+    )
     opset: int = setting(0, "ONNX operator set of the graph.", minimum=0)
     licences: Mapping[str, str] = setting(
         dict,
@@ -329,6 +397,13 @@ class Manifest:
             yield "outputs", f"must name {FEATURES} if the task is {EMBED}"
         if self.task == TENSOR and (not self.outputs or self.precision == INT8):
             yield "task", f"task {TENSOR} needs outputs, and precision {FP32}"
+        if (self.task == ANOMALY) != (self.anomaly is not None):
+            yield "anomaly", f"must be given if the task is {ANOMALY}, and only then"
+        if self.task == ANOMALY:
+            if self.labels != (NORMAL, ANOMALOUS) or self.decision.label_weights:
+                yield "labels", f"must be {NORMAL} and {ANOMALOUS}, without weights, if the task is {ANOMALY}"
+            if not any(output.name == MAP and len(output.shape) == 3 for output in self.outputs):
+                yield "outputs", f"must name {MAP}, with three axes, if the task is {ANOMALY}"
 
     @property
     def image_recipe(self) -> Recipe:
@@ -341,9 +416,23 @@ class Manifest:
             raise ArtifactError(f"the model {self.name} has the task {self.task} and takes no images")
         return self.recipe
 
+    @property
+    def anomaly_rule(self) -> AnomalyRule:
+        """The rule of a model that finds anomalies.
+
+        Raises:
+            ArtifactError: When the model has another task.
+        """
+        if self.anomaly is None:
+            raise ArtifactError(f"the model {self.name} has the task {self.task} and finds no anomalies")
+        return self.anomaly
+
     def to_json(self) -> bytes:
         """Return the canonical bytes of manifest.json."""
-        return json.dumps(asdict(self), indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+        values = asdict(self)
+        if self.anomaly is None:
+            del values["anomaly"]
+        return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
     def digest(self) -> str:
         """Return the artifact digest: the sha256 of the canonical bytes, hex."""
@@ -382,7 +471,7 @@ def parse_manifest(content: bytes) -> Manifest:
             f"manifest.json has schema_version {version!r:.80}; this version of Eaves reads {SCHEMA_VERSION}",
             hint="convert the run again",
         )
-    missing = [field.name for field in fields(Manifest) if field.name not in values]
+    missing = [field.name for field in fields(Manifest) if field.name not in (*values, "anomaly")]
     if missing:
         raise ArtifactError(f"manifest.json lacks {', '.join(missing)}", hint="convert the run again")
     try:

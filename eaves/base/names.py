@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 SUBDOMAIN_PATTERN = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 """Allowed names of a Secret. Source: Kubernetes, apimachinery/pkg/util/validation, IsDNS1123Subdomain."""
@@ -11,11 +12,20 @@ NAME_PATTERN = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 Services."""
 
 
-def find_object_fault(name: str) -> str:
-    """Return why a text can't be the name of a Kubernetes object; empty when it can be, or is empty."""
-    if not name or SUBDOMAIN_PATTERN.fullmatch(name):
-        return ""
-    return f"must be a name that Kubernetes allows: at most 253 characters a-z, 0-9, '-' and '.' (got {name!r})"
+class TextForm(NamedTuple):
+    """Form of the texts that a setting allows: their pattern, and what they are in words."""
+
+    pattern: re.Pattern[str]
+    description: str
+
+
+NAME = TextForm(NAME_PATTERN, "1-40 characters a-z, 0-9 and '-', starting with a letter")
+NAME_OR_NONE = TextForm(re.compile(f"({NAME_PATTERN.pattern})?"), NAME.description)
+OBJECT_OR_NONE = TextForm(
+    re.compile(f"({SUBDOMAIN_PATTERN.pattern})?"),
+    "a name that Kubernetes allows: at most 253 characters a-z, 0-9, '-' and '.'",
+)
+ADDRESS_OR_NONE = TextForm(re.compile("(https?://.*)?"), "an http:// or https:// address")
 
 
 def build_name(text: str, otherwise: str) -> str:

@@ -26,13 +26,17 @@ other counts is below 1e-8."""
 _Floats = npt.NDArray[np.float64]
 
 
-def wilson(correct: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the two-sided confidence interval of a share; it holds for few images and near 0 and 1.
+POWER = 0.85
+"""Probability with which a model without loss passes with `images_needed` images. It is slightly above the documented
+0.8, because the discordance is estimated."""
+
+
+def wilson(correct: float, n: float) -> tuple[float, float]:
+    """Return the two-sided 95 % confidence interval of a share; it holds for few images and near 0 and 1.
 
     Args:
         correct: Number of images answered correctly.
         n: Number of images; it may be the number of independent ones that the images are worth.
-        confidence: Probability that the interval contains the true share.
 
     Returns:
         Low and high end, fractions of 1; (0, 1) for no images.
@@ -41,7 +45,7 @@ def wilson(correct: float, n: float, confidence: float = 0.95) -> tuple[float, f
     """
     if n == 0:
         return 0.0, 1.0
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    z = NormalDist().inv_cdf(0.975)
     share, spread = correct / n, z * z / n
     centre = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
@@ -159,8 +163,8 @@ def tango_score(lost: _Floats, gained: _Floats, n: int, drop: float) -> _Floats:
     return np.asarray((lost - gained - n * drop) / np.sqrt(np.maximum(variance, 1e-12)))
 
 
-def images_needed(discordance: float, margin: float, confidence: float = 0.95, power: float = 0.85) -> int:
-    """Return the number of images that show that a model without loss loses at most `margin`.
+def images_needed(discordance: float, margin: float) -> int:
+    """Return the number of images that show with 95 % confidence that a model without loss loses at most `margin`.
 
     This is an approximation by normal distributions; the simulation behind the table in docs/benchmarks.md checks it
     against the exact test.
@@ -168,19 +172,16 @@ def images_needed(discordance: float, margin: float, confidence: float = 0.95, p
     Args:
         discordance: Share of the images that exactly one of the two models answers correctly.
         margin: Drop in accuracy to be excluded, a fraction of 1, above 0.
-        confidence: Confidence of the bound.
-        power: Probability that a model without loss passes. It is slightly above the documented 0.8, because the
-            discordance is estimated.
 
     Source: Liu et al. 2002, Tests for equivalence or non-inferiority for paired binary data.
     """
     if margin >= 1:
         return 1
-    z_level, z_power = NormalDist().inv_cdf(confidence), NormalDist().inv_cdf(power)
+    z_level, z_power = NormalDist().inv_cdf(0.95), NormalDist().inv_cdf(POWER)
     half = np.array(discordance / 2)
     null = math.sqrt(2 * float(_gained_share(half, half, 1, margin)) + margin * (1 - margin))
     normal = ((z_level * null + z_power * math.sqrt(discordance)) / margin) ** 2
-    undisputed = math.log(1 - confidence) / math.log(1 - margin)
+    undisputed = math.log(0.05) / math.log(1 - margin)
     return math.ceil(max(normal, undisputed))
 
 

@@ -16,17 +16,12 @@ class StoredObject:
         etag: ETag of the content, without quotation marks. Two versions with the same bytes may have the same one.
         size_bytes: Size of the object, bytes.
         modified_at_ns: Time at which the version was written, by the store's clock, nanoseconds since 1970.
-        version_id: Id of the version; empty when the bucket keeps no versions, and when only a listing was read, which
-            has no such ids.
-        digest: Digest of the content, `sha256:` and 64 hexadecimal digits; empty when it isn't known.
     """
 
     key: str
     etag: str
     size_bytes: int
     modified_at_ns: int
-    version_id: str = ""
-    digest: str = ""
 
 
 class Bucket(Protocol):
@@ -45,13 +40,6 @@ class Bucket(Protocol):
         one page, a thousand objects, is in memory at the same time.
         """
 
-    def inspect(self, found: StoredObject) -> StoredObject:
-        """Return the object with its version id and digest, as far as the store knows them.
-
-        Raises:
-            NotFoundError: When this version was replaced or deleted.
-        """
-
     def get(self, found: StoredObject, max_bytes: int) -> bytes:
         """Return the content of this version of an object.
 
@@ -61,13 +49,10 @@ class Bucket(Protocol):
         """
 
     def put(self, key: str, data: bytes, *, content_type: str) -> str:
-        """Store an object durably and return its URL, as it stands in `dataref`.
+        """Store an object durably and return its URL without credentials, as it stands in `dataref`.
 
         Putting the same key and data again has no further effect.
         """
-
-    def url(self, found: StoredObject) -> str:
-        """Return the https (or http) URL of an object without credentials, as it stands in `dataref`."""
 
     def abort(self) -> None:
         """End the requests in progress, and all later ones, from any thread; they raise UnreachableError."""

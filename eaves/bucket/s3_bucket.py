@@ -7,13 +7,11 @@ request runs in a thread of its own, and its caller stops waiting when the time 
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, InvalidStateError
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -137,14 +135,6 @@ class S3Bucket:
             yield from map(_read_object, page.get("Contents", ()))
             truncated = page.get("IsTruncated", False)
 
-    def inspect(self, found: StoredObject) -> StoredObject:
-        """Return the object with its version id and digest, as far as the store knows them."""
-        asked = {**self._name(found), "ChecksumMode": "ENABLED"}
-        answer = self._request(lambda s3: s3.head_object(**asked), found.key)
-        version_id = answer.get("VersionId", "")
-        digest = _read_digest(answer.get("ChecksumSHA256", ""))
-        return replace(found, version_id="" if version_id == "null" else version_id, digest=digest)
-
     def get(self, found: StoredObject, max_bytes: int) -> bytes:
         """Return the content of this version of an object."""
 
@@ -161,15 +151,11 @@ class S3Bucket:
 
     def put(self, key: str, data: bytes, *, content_type: str) -> str:
         """Store an object durably and return its URL, as it stands in `dataref`."""
-        url = self._build_url(key)
+        if not key or {".", ".."} & set(key.split("/")):  # HTTP clients resolve such parts of a path
+            raise NotFoundError(f"the object {key[:_SHOWN]!r} has a key that no URL can name")
         asked = {"Bucket": self.location.name, "Key": key, "Body": data, "ContentType": content_type}
         self._request(lambda s3: s3.put_object(**asked), key)
-        return url
-
-    def url(self, found: StoredObject) -> str:
-        """Return the URL of an object without credentials; with a version id, it is the URL of that version."""
-        version = f"?versionId={quote(found.version_id, safe='-_.~')}" if found.version_id else ""
-        return self._build_url(found.key) + version
+        return self.location.url(key)
 
     def abort(self) -> None:
         """End the wait for requests in progress, and refuse all later ones, from any thread."""
@@ -188,14 +174,8 @@ class S3Bucket:
 
     def _name(self, found: StoredObject) -> dict[str, str]:
         """Return the arguments that name one version of an object."""
-        version = {"VersionId": found.version_id} if found.version_id else {}
         condition = {"IfMatch": f'"{found.etag}"'} if found.etag else {}
-        return {"Bucket": self.location.name, "Key": found.key, **version, **condition}
-
-    def _build_url(self, key: str) -> str:
-        if not key or {".", ".."} & set(key.split("/")):  # HTTP clients resolve such parts of a path
-            raise NotFoundError(f"the object {key[:_SHOWN]!r} has a key that no URL can name")
-        return self.location.url(key)
+        return {"Bucket": self.location.name, "Key": found.key, **condition}
 
     def _request(self, send: Callable[[Any], T], key: str = "") -> T:
         """Return what `send` returns, which gets boto3's client, sends one request and reads its answer.
@@ -348,19 +328,6 @@ def _read_object(entry: Mapping[str, Any]) -> StoredObject:
         size_bytes=entry["Size"],
         modified_at_ns=round(entry["LastModified"].timestamp() * 1_000) * 1_000_000,
     )
-
-
-def _read_digest(checksum: str) -> str:
-    """Return the SHA-256 that the store has of the whole content; empty when it has none.
-
-    The checksum of an object that was uploaded in parts is one of the parts' checksums, and ends with their number.
-    Source: Amazon S3 User Guide, Checking object integrity.
-    """
-    try:
-        raw = base64.b64decode(checksum, validate=True)
-    except (binascii.Error, ValueError):
-        return ""
-    return f"sha256:{raw.hex()}" if len(raw) == 32 else ""
 
 
 def _forbid_other_regions(params: dict[str, Any], **_: object) -> None:

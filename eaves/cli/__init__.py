@@ -29,13 +29,12 @@ from eaves import __version__
 GROUPS = {
     "Make a model": {
         "init": "Write a short eaves.yaml for a new project.",
-        "settings": "List the settings of eaves.yaml.",
         "data": "Check labelled images before training.",
         "train": "Train a model on labelled images.",
         "convert": "Convert a run to an artifact and prove that outputs are equal.",
         "evaluate": "Measure the accuracy of a model on labelled images.",
         "compare": "Compare two models on the same labelled images.",
-        "inspect": "Show the contents of a run, an artifact or a container image.",
+        "inspect": "Show the contents of a run or an artifact.",
         "verify": "Verify an artifact's outputs or a container image's signature.",
         "package": "Build a function's container image, without Docker.",
         "pipeline": "Run a pipeline: train, convert, package, push and publish.",
@@ -76,7 +75,6 @@ MODULES = {
         "deploy": ("deploy", "diff", "reconcile", "remove", "render"),
         "evaluate": ("compare", "data", "evaluate"),
         "events": ("events", "logs", "send"),
-        "init": ("init", "settings"),
         "inspect": ("inspect", "verify"),
         "package": ("package", "pipeline", "sign"),
         "receiver": ("console", "receiver"),

@@ -17,7 +17,7 @@ from eaves.config import iter_leaves
 from eaves.credentials import read_aws_keys, read_credentials
 from eaves.errors import ConfigError, Fault
 from eaves.event_schemas import SCHEMAS
-from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED, TENSOR_CAPTURED, TYPE_PREFIX
+from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED, PREDICTED, TENSOR_CAPTURED, TYPE_PREFIX
 from eaves.local.state import LocalApp, LocalFunction
 from eaves.platform import FunctionSpec, RelaySpec, SourceSpec, TriggerSpec, default_trigger
 from eaves.redact import has_secrets
@@ -84,6 +84,7 @@ def build_site_app(project: Project, image: FunctionImage, site: SiteSettings) -
         relay=project.relay,
         through=project.through,
         image=image.name,
+        classes=image.classes,
         knative=project.knative,
         site=site,
     )
@@ -300,6 +301,15 @@ def warn_of_attributes(workspace: Workspace) -> None:
     for number, alarm in enumerate(workspace.project.relay.alarms):
         for warning in _find_warnings(alarm, [(name, name) for name in alarm]):
             say(f"warning: {workspace.origin}: relay.alarms[{number}].{warning}")
+
+
+def warn_of_types(workspace: Workspace, replied: str) -> None:
+    """Print a warning for each trigger that selects predictions of another type than `replied`, the model's."""
+    for number, trigger in enumerate(workspace.project.triggers):
+        wanted = trigger.filter.get("type", "")
+        if wanted in PREDICTED and wanted != replied:
+            place = f"{workspace.origin}: triggers[{number}].filter.type"
+            say(f"warning: {place}: this model's predictions have the type {replied}, and don't pass {wanted}")
 
 
 def _find_warnings(filter_: Mapping[str, str], used: list[tuple[str, str]]) -> Iterator[str]:

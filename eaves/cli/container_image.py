@@ -91,7 +91,7 @@ def image_options(command: Command) -> Command:
 def build_access(*, plain_http: bool, registry_ca: Path | None = None) -> Access:
     """Build the settings for connections to registries, from options and environment variables.
 
-    The variables are DOCKER_CONFIG, for passwords, and those of HTTP proxies.
+    The variables are DOCKER_CONFIG, REGISTRY_AUTH_FILE and XDG_RUNTIME_DIR, for passwords, and those of HTTP proxies.
 
     Raises:
         ConfigError: When an environment variable of a proxy holds no address.
@@ -100,11 +100,12 @@ def build_access(*, plain_http: bool, registry_ca: Path | None = None) -> Access
     from eaves.oci.registry.transport import Access
 
     folder = Path(os.environ.get("DOCKER_CONFIG") or "~/.docker")
+    podman = os.environ.get("REGISTRY_AUTH_FILE") or f"{os.environ.get('XDG_RUNTIME_DIR', '')}/containers/auth.json"
     return Access(
         plain_http=plain_http,
         authorities=registry_ca,
         proxies=parse_proxies(os.environ),
-        config=folder / "config.json",
+        configs=(folder / "config.json", Path(podman), Path("~/.config/containers/auth.json")),
         say=say,
     )
 

@@ -13,10 +13,8 @@ from eaves.cli.app import build_site_app, warn_of_attributes
 from eaves.cli.container_image import ImageChoice, load_note, note_agreement, note_deploy
 from eaves.cli.output import confirm, say
 from eaves.cli.site import Place, Visit, name_person
-from eaves.errors import StartError
 
 if TYPE_CHECKING:
-    from knative.client.cluster import Cluster
     from knative.deploy.site_update import SiteDeployment, SiteUpdate
     from knative.inventory import DeploymentRecord, FunctionImage
     from knative.multi_site import SiteOutcome
@@ -78,7 +76,6 @@ def deploy_to_sites(
     timeout: float,
     adopt: bool,
     yes: bool,
-    dry_run: str | None,
 ) -> None:
     """Deploy a container image to the chosen sites.
 
@@ -86,38 +83,32 @@ def deploy_to_sites(
         EavesError: When the function doesn't become ready at the only site, or when the deploy failed or wasn't started
             at one of several sites.
     """
-    given = [name for name, value in (("--wait", wait), ("--detach", detach), ("--dry-run", dry_run)) if value]
-    if len(given) > 1:
-        raise click.UsageError(f"{' and '.join(given)} exclude each other.")
-    if adopt and not dry_run:
+    if wait and detach:
+        raise click.UsageError("--wait and --detach exclude each other.")
+    if adopt:
         for outcome in diff_sites(place, image):
             for line in outcome.result or ([f"{outcome.site}: {outcome.error}"] if outcome.error else []):
                 say(line)
         confirm("Take over these objects?", yes=yes, asks="--adopt")
-    if image is not None and not dry_run:
+    if image is not None:
         note_deploy(place.workspace, image, place.chosen)
 
-    def deploy(visit: Visit) -> SiteUpdate:
+    def deploy(visit: Visit) -> str:
         from knative.deploy.site_update import update_site
 
         cluster, site = visit.cluster(), visit.site
         ready_s = 0.0 if detach else timeout
-        wanted = build_deployment(place, site, image, ready_s=ready_s, adopt=adopt, dry_run=bool(dry_run), follow=wait)
+        wanted = build_deployment(place, site, image, ready_s=ready_s, adopt=adopt, follow=wait)
 
         def taken(deployment: DeploymentRecord) -> None:
             note_agreement(place.workspace, site, deployment, image)
 
-        try:
-            if not visit.is_alone:
-                return _finish(visit, cluster, update_site(cluster, wanted, taken=taken))
-            updated = update_site(cluster, wanted, show=_show_changes(), notify=say, taken=taken)
-        except StartError:
-            if wait and (retried := visit.retry_refused(cluster, place.project.name)):
-                say(f"{site.name}: {retried}")
-            raise
-        return _finish(visit, cluster, replace(updated, note=""))  # `update_site` has printed the note already
+        if not visit.is_alone:
+            return describe_update(update_site(cluster, wanted, taken=taken), site)
+        updated = update_site(cluster, wanted, show=_show_changes(), notify=say, taken=taken)
+        return describe_update(replace(updated, note=""), site)  # `update_site` has printed the note already
 
-    place.run(deploy, again="eaves reconcile", describe=describe_update)
+    place.run(deploy, again="eaves reconcile")
     click.echo(place.project.name)
 
 
@@ -137,7 +128,7 @@ def reconcile_sites(place: Place, image: FunctionImage | None, *, named: bool, f
         note_deploy(place.workspace, image, place.chosen)
     note, project = load_note(place.workspace), place.project
 
-    def reconcile(visit: Visit) -> SiteUpdate:
+    def reconcile(visit: Visit) -> str:
         from knative.deploy.site_update import WantedDeployment, reconcile_site
         from knative.inventory import WorkspaceMemory
 
@@ -151,18 +142,12 @@ def reconcile_sites(place: Place, image: FunctionImage | None, *, named: bool, f
             lambda image: build_deployment(place, site, image),
             agreed=lambda last: note_agreement(place.workspace, site, last, memory.pending),
         )
-        return _finish(visit, cluster, updated)
+        return describe_update(updated, site)
 
-    place.run(reconcile, again="eaves reconcile", describe=describe_update, form=form)
-
-
-def _finish(visit: Visit, cluster: Cluster, updated: SiteUpdate) -> SiteUpdate:
-    """Queue the images again that replaced revisions refused, and note that in a site's update."""
-    retried = visit.retry_due(cluster, updated.outcome) if updated.outcome else ""
-    return replace(updated, note="\n".join(filter(None, (updated.note, retried))))
+    place.run(reconcile, again="eaves reconcile", form=form)
 
 
-def describe_update(updated: SiteUpdate) -> str:
+def describe_update(updated: SiteUpdate, site: SiteSettings) -> str:
     """Return the result of an update of a site as one line, and its note, if it has one, as a second line."""
     from knative.deploy.site_update import describe_outcome
     from knative.rollout import RolloutPhase
@@ -173,7 +158,7 @@ def describe_update(updated: SiteUpdate) -> str:
         state = updated.outcome.state
         waits = state is not None and state.phase is RolloutPhase.ADVANCING
         more = "; run `eaves reconcile`, `eaves rollout` or `eaves promote` to give it requests" if waits else ""
-        text = f"{text}; {describe_outcome(updated.outcome)}{more}"
+        text = f"{text}; {describe_outcome(updated.outcome, site)}{more}"
     return f"{text}\n{updated.note}" if updated.note else text
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eaves.cli.output import Command, describe_age, describe_bytes
+from eaves.cli.output import Command, describe_age
 from eaves.cli.site import Place, place_options
-from eaves.console.words import count_noun
+from eaves.console.words import count_noun, describe_size
 from eaves.errors import InputError, NotFoundError
 from eaves.platform import RELAY, RelaySpec
 
@@ -252,5 +252,5 @@ def describe_backlog(events: int, size_bytes: int, oldest_age_s: float | None, r
     if not events:
         return f"nothing waits{to}"
     verb, age = "waits" if events == 1 else "wait", describe_age(oldest_age_s)
-    waiting = f"{count_noun(events, 'event')} ({describe_bytes(size_bytes)}) {verb}{to}"
+    waiting = f"{count_noun(events, 'event')} ({describe_size(size_bytes)}) {verb}{to}"
     return f"{waiting}, oldest {age}" if age else waiting

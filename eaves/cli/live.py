@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 
 from eaves.base.terminal import escape
 from eaves.cli.output import ID_DIGITS, say
-from eaves.errors import EavesError, NotFoundError
+from eaves.errors import EavesError
 from eaves.events import IMAGE_REJECTED, TYPE_PREFIX
 from eaves.history import HistoryReader, Record
 from eaves.history.record import parse_prediction
@@ -35,9 +35,6 @@ STOP_S = 1.0
 """Maximum time that `eaves up` waits at its end for predictions to be printed, seconds."""
 PRINT_S = 0.5
 """Pause between two readings of the events whose predictions are printed, seconds."""
-WINDOW = 1_000
-"""Minimum number of lines of a cluster's log that each step of a view requests. Lines are lost when more than this are
-added between two steps."""
 
 
 class StopSignals:
@@ -156,38 +153,6 @@ def print_predictions(step: Callable[[], Sequence[Record]], number: int, ending:
             content = "".join(f"{format_prediction(one)}\n" for one in predicted).encode(errors="replace")
             while content:
                 content = content[os.write(number, content) :]
-
-
-def follow_tail(read: Callable[[int], Sequence[str]], lines: int) -> Callable[[], Sequence[str]]:
-    """Return a function that returns the last lines of a log, and at each further call the lines that are new.
-
-    Args:
-        read: Returns the given number of last lines of a log.
-        lines: Number of lines that the first call returns.
-    """
-    window, before = max(WINDOW, lines), None
-
-    def step() -> Sequence[str]:
-        nonlocal before
-        try:
-            found = list(read(window))
-        except NotFoundError:  # at zero, or being started anew: the lines of another replica come later
-            if before is None:
-                raise
-            return []
-        new = _find_new(before, found) if before is not None else found[-lines:] if lines else []
-        before = found or before or []
-        return new
-
-    return step
-
-
-def _find_new(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
-    """Return the lines at the end of a log that are new; all of them when it has no line in common with `before`."""
-    for size in range(min(len(before), len(now)), 0, -1):
-        if before[-1] == now[size - 1] and list(before[-size:]) == list(now[:size]):
-            return now[size:]
-    return now
 
 
 def show_log_line(line: str) -> str:

@@ -1,11 +1,7 @@
 """Output of commands: results on stdout as a table, JSON or YAML, messages on stderr.
 
-Where a table is wider than the terminal, these steps follow each other until it fits:
-
-1. texts wrap between words, and paths after a `/`;
-2. columns without a value in any row are left out, then others in the order of their rank (`Column.drop`);
-3. words that are longer than their column end in an ellipsis, in the columns with the longest words.
-
+Where a table is wider than the terminal, columns without a value in any row are left out, then others in the order of
+their rank (`Column.drop`). rich then wraps texts between words, and cuts words that are longer than their column.
 Numbers, moments, sizes and ids are never wrapped or cut. Without a terminal, as in a pipe, a table has all its columns
 and no text wraps, as with `kubectl get`.
 """
@@ -29,9 +25,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from eaves.base.terminal import escape, escape_json, is_safe
+from eaves.console.words import describe_ms, describe_size
 from eaves.problem_document import describe_reason
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from eaves.artifact import Artifact, GoldenResult
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -39,15 +38,13 @@ _WIDE = "eaves.output.wide"
 _TABLES = "eaves.output.tables"
 GAP = 3
 """Number of spaces between two columns."""
-MAX_WORD, MAX_PATH, MIN_WORD = 24, 48, 8
-"""Length of a word and of a path in terminal cells: a column is left out rather than cut a word of at most `MAX_WORD`
-or wrap a path of at most `MAX_PATH`. No word is cut below `MIN_WORD`."""
+UNLIMITED = 1_000_000
+"""Width of a table that isn't limited, terminal cells."""
 ID_DIGITS = 8
 """Number of hexadecimal digits of an id that a table shows. Two random ids have the same 8 digits with a probability of
 1 in 4,000 million."""
 _LONG_ID = re.compile(r"[0-9a-f]{16,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
-_SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 class Kind(Enum):
@@ -74,39 +71,17 @@ class Column:
         kind: Kind of the values in the column.
         drop: Rank from 1 in the order in which columns are left out of a table that is too wide; a column with rank 0
             is never left out.
+        optional: Whether a table leaves the column out if no row has a value.
     """
 
     heading: str
     kind: Kind = Kind.TEXT
     drop: int = 0
+    optional: bool = False
 
 
 Columns = Mapping[str, str | Column]
 """Key of a row to its column, or to the heading of a column of texts and numbers that is never left out."""
-
-
-class _Strip:
-    """A column that is laid out: its cells as text, and the widths at which no word is cut and at which none wraps."""
-
-    def __init__(self, values: Sequence[Any], column: str | Column, *, is_wide: bool) -> None:
-        self.column = column if isinstance(column, Column) else Column(column)
-        kind, heading = self.column.kind, self.column.heading
-        self.cells = [_write(value, kind, is_wide=is_wide) for value in values]
-        numeric = bool(values) and all(isinstance(value, int | float) for value in values)
-        self.is_right = numeric and kind is not Kind.MOMENT
-        self.is_rigid = numeric or kind in _RIGID
-        lines = [heading, *(line for cell in self.cells for line in cell.split("\n"))]
-        self.natural = self.least = max(map(measure, lines))
-        if not self.is_rigid:
-            whole = kind is Kind.PATH
-            words = [word for line in lines for word in ([line] if whole else line.split())]
-            limit = MAX_PATH if whole else MAX_WORD
-            self.least = max(measure(heading), *(min(limit, measure(one)) for one in words))
-
-    def cut(self) -> None:
-        """Let words of the column be cut, as far as its heading and `MIN_WORD` allow."""
-        if not self.is_rigid:
-            self.least = min(self.least, max(MIN_WORD, measure(self.column.heading)))
 
 
 def output_option(command: Command) -> Command:
@@ -170,31 +145,58 @@ def render_table(
         width: Maximum width of a line, terminal cells; None for no limit.
         is_wide: Whether ids, sizes and reasons are written in full.
     """
-    strips = [_Strip([row.get(key) for row in rows], column, is_wide=is_wide) for key, column in columns.items()]
-    if width is None:
-        return _draw(strips, [strip.natural for strip in strips]), []
+    from rich.console import Console
+    from rich.measure import Measurement
 
-    def room() -> int:
-        return width - sum(strip.least for strip in strips) - GAP * (len(strips) - 1)
+    stream = StringIO()
+    # Without a height, rich takes 80 columns where TERM is `dumb`.
+    console = Console(
+        file=stream, width=UNLIMITED, height=25, color_system=None, markup=False, emoji=False, highlight=False
+    )
+    wanted = {key: _as_column(column) for key, column in columns.items()}
+    given = {key for row in rows for key, value in row.items() if value is not None}
+    shown, left_out = {key: one for key, one in wanted.items() if key in given or not one.optional}, []
+    table = _build_table(rows, shown, is_wide=is_wide)
+    while width is not None and Measurement.get(console, console.options, table).minimum > width:
+        ranks = {key: (any(row.get(key) for row in rows), column.drop) for key, column in shown.items() if column.drop}
+        if not ranks:
+            break
+        key = min(ranks, key=lambda key: ranks[key])
+        heading = shown.pop(key).heading
+        left_out += [heading] if ranks[key][0] else []
+        table = _build_table(rows, shown, is_wide=is_wide)
+    rigid = sum(column.min_width or 0 for column in table.columns) + GAP * (len(table.columns) - 1)
+    console.print(table, width=max(width or UNLIMITED, rigid))
+    return [line.rstrip() for line in stream.getvalue().splitlines()], left_out
 
-    left_out = []
-    if sum(strip.natural + GAP for strip in strips) - GAP > width:
-        # Columns without a value go first.
-        for strip in sorted(
-            (one for one in strips if one.column.drop), key=lambda one: (any(one.cells), one.column.drop)
-        ):
-            if room() >= 0:
-                break
-            strips.remove(strip)
-            left_out += [strip.column.heading] if any(strip.cells) else []
-    if room() < 0:
-        for strip in strips:
-            strip.cut()
-    left = max(0, room())
-    for strip in sorted(strips, key=lambda one: one.natural - one.least):  # most columns get what they want
-        more = min(left, strip.natural - strip.least)
-        strip.least, left = strip.least + more, left - more
-    return _draw(strips, [strip.least for strip in strips]), left_out
+
+def _as_column(column: str | Column) -> Column:
+    return column if isinstance(column, Column) else Column(column)
+
+
+def _build_table(rows: Sequence[Mapping[str, Any]], columns: Columns, *, is_wide: bool) -> Table:
+    from rich.cells import cell_len
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="")
+    cells = []
+    for key, column in columns.items():
+        kind, heading = _as_column(column).kind, _as_column(column).heading
+        values = [row.get(key) for row in rows]
+        numeric = bool(values) and all(isinstance(value, int | float) for value in values)
+        cells.append([_write(value, kind, is_wide=is_wide) for value in values])
+        is_rigid = numeric or kind in _RIGID
+        whole = [line for cell in cells[-1] for line in cell.split("\n")] if is_rigid else []
+        table.add_column(
+            heading,
+            justify="right" if numeric and kind is not Kind.MOMENT else "left",
+            no_wrap=is_rigid,
+            overflow="fold" if kind is Kind.PATH else "ellipsis",
+            min_width=max(map(cell_len, [*heading.split(), *whole])),
+        )
+    for line in zip(*cells, strict=True):
+        table.add_row(*line)
+    return table
 
 
 def _write(value: Any, kind: Kind, *, is_wide: bool) -> str:
@@ -216,48 +218,6 @@ def _write(value: Any, kind: Kind, *, is_wide: bool) -> str:
     return escape(text, keep="\n")
 
 
-def _draw(strips: Sequence[_Strip], widths: Sequence[int]) -> list[str]:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="")
-    for strip, width in zip(strips, widths, strict=True):
-        justify: Any = "right" if strip.is_right else "left"
-        table.add_column(strip.column.heading, width=width, justify=justify, overflow="ellipsis")
-    for cells in zip(*(strip.cells for strip in strips), strict=True):
-        pairs = zip(strips, cells, widths, strict=True)
-        table.add_row(
-            *(_wrap_path(cell, width) if one.column.kind is Kind.PATH else cell for one, cell, width in pairs)
-        )
-    total = max(1, sum(widths) + GAP * len(widths))
-    stream = StringIO()
-    # Without a height, rich takes 80 columns where TERM is `dumb`.
-    console = Console(
-        file=stream, width=total, height=25, color_system=None, markup=False, emoji=False, highlight=False
-    )
-    console.print(table)
-    return [line.rstrip() for line in stream.getvalue().splitlines()]
-
-
-def _wrap_path(cell: str, width: int) -> str:
-    """Return a path with line breaks after a `/` where it doesn't fit the width of its column."""
-    lines = [""]
-    for piece in re.findall(r"\n|\s+|[^\s/]*/|[^\s/]+", cell):
-        if piece == "\n" or measure(lines[-1] + piece) > width:
-            lines.append("")
-        lines[-1] += piece.strip("\n")
-    return "\n".join(lines).removeprefix("\n")
-
-
-def measure(text: str) -> int:
-    """Return the width of a text in terminal cells."""
-    if text.isascii():
-        return len(text)
-    from rich.cells import cell_len
-
-    return cell_len(text)
-
-
 def describe_age(seconds: float | None) -> str:
     """Return a length of time in its largest unit: `45 s`, `3 min`, `5 h`, `12 d`; empty for None."""
     if seconds is None:
@@ -268,30 +228,10 @@ def describe_age(seconds: float | None) -> str:
     return f"{seconds:.0f} s"
 
 
-def describe_duration(seconds: float) -> str:
-    """Return a duration with at most three digits and its unit: `4.2 ms`, `643 ms`, `1.3 s`, `2 min`."""
-    if seconds < 0.9995:
-        return f"{seconds * 1e3:.1f} ms" if seconds < 0.00995 else f"{seconds * 1e3:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < 59.95 else describe_age(max(60.0, seconds))
-
-
-def describe_bytes(size_bytes: float) -> str:
-    """Return a size in decimal units: `512 B`, `20.5 kB`, `1.2 GB`."""
-    for size, unit in _SIZES:
-        if size_bytes >= size:
-            return f"{size_bytes / size:.1f} {unit}"
-    return f"{size_bytes:.0f} B"
-
-
 _NUMBERS: Mapping[Kind, Callable[[float], str]] = {
-    Kind.MILLISECONDS: lambda milliseconds: describe_duration(milliseconds / 1e3),
-    Kind.BYTES: describe_bytes,
+    Kind.MILLISECONDS: describe_ms,
+    Kind.BYTES: describe_size,
 }
-
-
-def describe_kept(count: int) -> str:
-    """Return what happens to events whose subscriber is removed: `is kept as a dead letter`, or its plural."""
-    return "is kept as a dead letter" if count == 1 else "are kept as dead letters"
 
 
 def shorten_id(text: str) -> str:

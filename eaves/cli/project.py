@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from converters.settings import ConvertSettings, PipelineSettings
-from eaves.base.names import NAME_PATTERN
+from eaves.base.names import NAME
 from eaves.config import SettingsLayer, build, env_layer, flag_layer, setting
 from eaves.config.yaml_text import load_yaml
 from eaves.errors import ConfigError
@@ -43,7 +43,6 @@ class ProjectSource(SourceSpec):
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Return path and message of each fault, also of the settings of the source's kind."""
-        yield from SourceSpec.faults(self)
         try:
             self.configure()
         except ConfigError as error:
@@ -68,8 +67,8 @@ class ProjectSource(SourceSpec):
 class Project:
     """The settings in one eaves.yaml: one model, its function, and the sources that feed the function."""
 
-    name: str = setting("images", "Name of the model, the function and their directories; a DNS label.")
-    site: str = setting("home", "Name of this place; the source of every event is /eaves/SITE/NAME.")
+    name: str = setting("images", "Name of the model, the function and their directories; a DNS label.", form=NAME)
+    site: str = setting("home", "Name of this place; the source of every event is /eaves/SITE/NAME.", form=NAME)
     data: DataSettings = setting(DataSettings, "Labelled images that the model is trained on; not needed to deploy.")
     train: TrainSettings = setting(TrainSettings, "Training of the model.")
     convert: ConvertSettings = setting(ConvertSettings, "Conversion of a run to an artifact.")
@@ -101,9 +100,6 @@ class Project:
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Return path and message of each violated rule that concerns several settings."""
-        for path, value in (("name", self.name), ("site", self.site)):
-            if not NAME_PATTERN.fullmatch(value):
-                yield path, f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {value!r})"
         if self.name in [trigger.name for trigger in self.triggers]:
             yield "triggers", f"the name {self.name!r} is reserved for the trigger that feeds the function"
         if sum(trigger.mqtt.home_assistant for trigger in self.triggers) > 1:
@@ -116,14 +112,14 @@ class Project:
                 yield path, f"two {path} have the name {twice!r}"
             if self.relay.enabled and path != "sites" and RELAY in names:
                 yield path, f"the name {RELAY!r} is reserved for the relay"
+        hosts, schemes = self.function.dataref_hosts, self.function.dataref_schemes
         for source in self.sources:
-            by_bytes = source.through == FUNCTION and self.through == EDGE  # the agent asks the function with the data
-            for url in source.configure().reference_urls(by_bytes=by_bytes):
-                if fault := find_url_fault(
-                    url, hosts=self.function.dataref_hosts, schemes=self.function.dataref_schemes
-                ):
-                    message = f"the function would refuse images of the source {source.name} at {url}: {fault}"
-                    yield "function.dataref_hosts", message
+            location = source.configure().claims.location()
+            if location is None or (source.through == FUNCTION and self.through == EDGE):
+                continue  # the function gets the data
+            if fault := find_url_fault(location.base_url, hosts=hosts, schemes=schemes):
+                images = f"images of the source {source.name} at {location.base_url}"
+                yield "function.dataref_hosts", f"the function would refuse {images}: {fault}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
     from knative.multi_site import SiteOutcome
     from knative.platform import KnativePlatform
-    from knative.rollout import RolloutOutcome
 
 T = TypeVar("T")
 FILE = "eaves.yaml"
@@ -286,18 +285,16 @@ class Place:
 
     def run(
         self,
-        operation: Callable[[Visit], T],
+        operation: Callable[[Visit], str],
         *,
         again: str,
-        describe: Callable[[T], str] = str,
         form: str = "table",
     ) -> None:
         """Run an operation at every chosen site, and print its results: a sentence for one site, a table for several.
 
         Args:
-            operation: Does the work at one site and returns its result.
+            operation: Does the work at one site and returns its result as a short text.
             again: Command that a hint suggests for sites where the operation failed or wasn't started.
-            describe: Returns a result as a short text.
             form: Format of the table: `table`, `json` or `yaml`.
 
         Raises:
@@ -308,7 +305,7 @@ class Place:
         outcomes = self.visit(operation)
         rows = []
         for one in outcomes:
-            what = describe(one.result) if one.result is not None else str(one.error or "")
+            what = one.result or str(one.error or "")
             row = {"site": one.site, "state": one.state, "what": what, "seconds": round(one.duration_s, 1)}
             rows.append({**row, "hint": one.error.hint} if one.error is not None and one.error.hint else row)
         if len(rows) == 1 and form == "table":
@@ -371,26 +368,6 @@ class Visit:
         from knative.platform import KnativePlatform
 
         return KnativePlatform(self.cluster(), self.place.project.knative, self.site, by=name_person())
-
-    def retry_refused(self, cluster: Cluster, name: str) -> str:
-        """Queue the images again that replaced revisions of a function refused; return what was done, if anything."""
-        from knative.resources.metadata import AppOwner
-        from knative.rollout.refused_images import retry_refused
-        from knative.status.site_status import Kubectl
-
-        owner = AppOwner(app=name, agents=self.place.project.knative.agent_namespace)
-        return retry_refused(cluster, owner, Kubectl(kubeconfig=self.place.kubeconfig, context=self.site.context))
-
-    def retry_due(self, cluster: Cluster, outcome: RolloutOutcome) -> str:
-        """Queue images again when a rollout's step makes that due; return what was done, if anything."""
-        due = outcome.state is not None and outcome.state.to_retry
-        return self.retry_refused(cluster, outcome.name) if due else ""
-
-    def finish(self, cluster: Cluster, outcome: RolloutOutcome) -> str:
-        """Describe the outcome of a rollout's step, after queueing images again that replaced revisions refused."""
-        from knative.deploy.site_update import describe_outcome
-
-        return "; ".join(filter(None, (describe_outcome(outcome), self.retry_due(cluster, outcome))))
 
 
 def name_person() -> str:

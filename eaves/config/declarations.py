@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Union
 
+from eaves.base.names import TextForm
+
 ENV_PREFIX = "EAVES"
 
 
@@ -51,6 +53,7 @@ def setting(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: Sequence[str] = (),
+    form: TextForm | None = None,
     env: str | None = None,
     collects: bool = False,
     nested: bool = False,
@@ -63,6 +66,7 @@ def setting(
         minimum: Smallest allowed number.
         maximum: Largest allowed number.
         choices: The allowed strings; empty when any string is allowed.
+        form: Form of the allowed strings; None when any string is allowed.
         env: Name of the environment variable, when a platform defines it (`PORT`).
         collects: Whether a mapping collects the settings that its section doesn't know, instead of reporting them as
             faults. The code that knows them checks them. The mapping may also be given by its own name, as in a spec
@@ -75,6 +79,7 @@ def setting(
         "minimum": minimum,
         "maximum": maximum,
         "choices": tuple(choices),
+        "form": form,
         "env": env,
         "collects": collects,
         "nested": nested,

@@ -1,7 +1,7 @@
 """The configuration engine: parses, validates and completes layers of values, and reports all faults at once.
 
 Each package owns the dataclass of its section; this module knows none of them. A section is a frozen dataclass whose
-fields are made with `setting` (`eaves.config.declarations`), which holds the text for help, docs and `eaves settings`.
+fields are made with `setting` (`eaves.config.declarations`), which holds the text for help and docs.
 The precedence is, lowest first: default, file, environment, flag. A section may define `faults()` for rules
 across fields. This module never reads `os.environ`.
 """
@@ -14,7 +14,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, TypeVar, Union
@@ -135,8 +135,8 @@ class _Reader:
             value = getattr(section, field.name)
             if dataclasses.is_dataclass(value):
                 self.check(value, f"{prefix}{field.name}.", origin)
-        own = getattr(section, "faults", None)
-        for path, message in own() if own else ():
+        own = getattr(section, "faults", tuple)
+        for path, message in (*_find_malformed(section), *own()):
             full = f"{prefix}{path}"
             given = [one for name, one in self.origins.items() if name == full or name.startswith(f"{full}.")]
             self.fault(given[-1] if given else origin, full, message)
@@ -153,6 +153,8 @@ class _Reader:
             if value is None:
                 return None
             hint, container = options[0], typing.get_origin(options[0])
+            if dataclasses.is_dataclass(hint):
+                return self.parse_section(value, typing.cast(type, hint), origin, path)
         if container is tuple:
             return self.parse_list(value, typing.get_args(hint)[0], metadata, origin, path)
         if container is dict or container is Mapping:
@@ -196,12 +198,27 @@ class _Reader:
             where = f"{path}[{index}]"
             if not dataclasses.is_dataclass(item):
                 parsed.append(self.parse(entry, item, metadata, origin, where))
-            elif isinstance(entry, Mapping):
-                layer = SettingsLayer(origin=origin, values=entry)
-                parsed.append(self.read(typing.cast(type, item), [layer], where + ".", origin))
-            else:
-                self.fault(origin, where, f"must be a mapping (got {entry!r})")
+                continue
+            section = self.parse_section(entry, typing.cast(type, item), origin, where)
+            if section is not None:
+                self.check(section, where + ".", origin)
+            parsed.append(section)
         return tuple(parsed)
+
+    def parse_section(self, value: Any, cls: type[T], origin: str, path: str) -> T | None:
+        """Build an optional section, or one of a list, without its rules across fields; None when it has faults."""
+        if isinstance(value, Mapping):
+            return self.build(cls, [SettingsLayer(origin=origin, values=value)], path + ".")
+        self.fault(origin, path, f"must be a mapping (got {value!r:.80})")
+        return None
+
+
+def _find_malformed(section: Any) -> Iterator[tuple[str, str]]:
+    """Yield the path and message of each text of a section that doesn't have the form which its setting declares."""
+    for field in dataclasses.fields(section):
+        form, value = field.metadata.get("form"), getattr(section, field.name)
+        if form is not None and not form.pattern.fullmatch(value):
+            yield field.name, f"must be {form.description} (got {value!r:.80})"
 
 
 def _collect(layer: SettingsLayer, collector: str, known: Collection[str]) -> SettingsLayer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,25 +16,6 @@ from eaves.delivery import SinkResponse
 from eaves.events import Event
 from eaves.history import Record, Records
 from eaves.platform import FunctionStatus
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelLocation:
-    """A run or an artifact that the console can show.
-
-    Attributes:
-        name: Name in addresses of pages; unique within its kind.
-        kind: `artifact` or `run`.
-        path: Directory.
-        functions: Functions that serve the artifact now.
-        previous_of: Functions whose previous deployment has the artifact.
-    """
-
-    name: str
-    kind: str
-    path: Path
-    functions: tuple[str, ...] = ()
-    previous_of: tuple[str, ...] = ()
 
 
 class Images(Protocol):
@@ -80,8 +61,8 @@ class Backend(Protocol):
     def open_queue(self, name: str) -> AbstractContextManager[Queue]:
         """Open a queue by its name; NotFoundError when there is none. A queue that doesn't answer fails in seconds."""
 
-    def models(self) -> Sequence[ModelLocation]:
-        """Return the runs and artifacts that can be shown."""
+    def runs(self) -> Mapping[str, Path]:
+        """Return the directories of trainings by their names, the newest first."""
 
     def logs(self, function: str) -> Sequence[str]:
         """Return the last lines of a function's log, oldest first. Raises NotFoundError when there is none."""

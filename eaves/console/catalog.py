@@ -1,4 +1,4 @@
-"""Runs and artifacts as pages list and show them: directories that other people may have made.
+"""Runs as pages list and show them: directories that other people may have made.
 
 A run's page has what its report can't have: what the model takes for what, beside the mistaken photos. Nothing here
 runs a model, or imports TensorFlow or onnxruntime. NumPy is imported, so pages import this module when there is
@@ -19,21 +19,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from eaves.artifact import FP32, Artifact, open_artifact
 from eaves.base.files import Stamp, find_stamp
 from eaves.base.statistics import round_outward
 from eaves.base.strict_json import parse_json
-from eaves.console.backend import Backend, ModelLocation
-from eaves.console.words import clean_text, count_noun, describe_size, parse_time
+from eaves.console.words import clean_text, count_noun, parse_time
 from eaves.errors import ArtifactError, EavesError, RunError
 from trainer.data.splitting import HELD_OUT_FILE, HeldOutAnswer, parse_lines
 from trainer.run.run import MANIFEST, Run, load_run
 
-KEPT_RUNS, KEPT_ARTIFACTS = 2, 8
-"""Maximum number of runs and of artifacts that are kept in memory. A page of photos asks for the same run again for
-each photo, and a run of 100,000 held-out images takes about 60 MB."""
+KEPT_RUNS = 2
+"""Maximum number of runs that are kept in memory. A page of photos asks for the same run again for each photo, and a
+run of 100,000 held-out images takes about 60 MB."""
 SHOWN = 100
-"""Maximum number of artifacts and of runs in the list."""
+"""Maximum number of runs in the list."""
 MAX_TEXT_BYTES, MAX_IMAGE_BYTES, MAX_ANSWERS_BYTES = 16 << 20, 20 << 20, 24_000_000
 """Maximum size of a text file, of a photo (a function accepts as many by default) and of the answers to the held-out
 images (100,000, which take three times as much in memory), bytes."""
@@ -61,83 +59,45 @@ _UNEXPECTED = (OSError, LookupError, TypeError, ValueError, AttributeError, Arit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRow:
-    """An artifact or a run in the list.
+class RunRow:
+    """A run in the list.
 
     Attributes:
-        location: Its name, kind and directory.
+        name: Name of its directory.
         title: Name and version of the model.
-        note: Precision of an artifact, or accuracy of a run, with the evidence.
-        badge: State in a few words.
-        size: Size of an artifact as text.
-        created: Time when a run was written, Unix seconds; None when it isn't known.
-        run: Name of the run that an artifact was converted from; empty when it isn't here.
-        is_warning: Whether people should read `note` before they deploy the artifact.
+        note: Accuracy, with the evidence.
+        badge: Verdict in a few words.
+        created: Time when it was written, Unix seconds; None when it isn't known.
         fault: Reason why it can't be shown, empty when it can.
     """
 
-    location: ModelLocation
+    name: str
     title: str = ""
     note: str = ""
     badge: str = ""
-    size: str = ""
     created: float | None = None
-    run: str = ""
-    is_warning: bool = False
     fault: str = ""
 
 
-def list_models(backend: Backend) -> tuple[list[ModelRow], list[ModelRow]]:
-    """Return the rows of artifacts, those that are served first, and of runs, the newest first."""
-    named = [one for one in backend.models() if _fits_address(one.name)]
-    runs, artifacts = ([one for one in named if one.kind == kind] for kind in ("run", "artifact"))
-    digests = {hashlib.sha256(read_file(one.path / MANIFEST) or b"").hexdigest(): one.name for one in runs}
-    return (
-        sorted(
-            (_describe(one, digests) for one in artifacts[:SHOWN]),
-            key=lambda row: (not row.location.functions, not row.location.previous_of),
-        ),
-        sorted((_describe(one, digests) for one in runs[:SHOWN]), key=lambda row: row.created or 0.0, reverse=True),
-    )
+def list_runs(known: Mapping[str, Path]) -> list[RunRow]:
+    """Return a row of each run, in the same order; without those whose names can't be part of a page's address."""
+    named = [(name, path) for name, path in known.items() if name.isprintable()]
+    return [_describe(name, path) for name, path in named[:SHOWN]]
 
 
-def _fits_address(name: str) -> bool:
-    """Return whether a name can be part of a page's address."""
-    return name not in ("", ".", "..") and name.isprintable() and "/" not in name
-
-
-def _describe(location: ModelLocation, runs: Mapping[str, str]) -> ModelRow:
-    """Return the row of a run or an artifact; `runs` has the names of runs by the digest of their manifest."""
+def _describe(name: str, path: Path) -> RunRow:
     try:
-        with foreign_content(f"the {location.kind} {location.name}"):
-            if location.kind == "run":
-                files = open_run(location.path)
-                return ModelRow(
-                    location=location,
-                    title=clean_text(f"{files.run.name} {files.run.version}", 200),
-                    note="{} ({})".format(*files.accuracy),
-                    badge=LEVELS.get(str(files.run.verdict.get("kind", "")), "not rated"),
-                    created=parse_time(files.run.created),
-                )
-            artifact = _open_artifact(location.path, find_stamp(location.path / "manifest.json"))
-            manifest, found = artifact.manifest, artifact.manifest.quantisation
-            serving = f"serves {', '.join(location.functions)}" if location.functions else ""
-            return ModelRow(
-                location=location,
-                title=f"{manifest.name} {manifest.version}",
-                note=clean_text(f"{manifest.precision}: {found.reason}", 300),
-                badge=serving or ("previous deployment" if location.previous_of else ""),
-                size=describe_size(artifact.size_bytes),
-                run=runs.get(manifest.source.digest, ""),
-                is_warning=found.asked != FP32 and not (found.shipped and found.evidence.passed),
+        with foreign_content(f"the run {name}"):
+            files = open_run(path)
+            return RunRow(
+                name=name,
+                title=clean_text(f"{files.run.name} {files.run.version}", 200),
+                note="{} ({})".format(*files.accuracy),
+                badge=LEVELS.get(str(files.run.verdict.get("kind", "")), "not rated"),
+                created=parse_time(files.run.created),
             )
     except EavesError as error:
-        return ModelRow(location=location, fault=error.message[:300])
-
-
-@functools.lru_cache(maxsize=KEPT_ARTIFACTS)
-def _open_artifact(path: Path, _: Stamp | None) -> Artifact:
-    return open_artifact(path)
+        return RunRow(name=name, fault=error.message[:300])
 
 
 @contextmanager

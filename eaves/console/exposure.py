@@ -66,8 +66,7 @@ class ConsoleSettings:
             they end with the process, and with them every session.
         session_s: Time after a login at which the session ends, seconds. 12 hours cover a shift with its handover.
         read_only: Whether every change is refused, and no page offers one.
-        silent_after_s: Time without an image after which a source whose images came regularly counts as silent,
-            seconds; five times its usual interval when that is longer. 0: no source does.
+        silent_after_s: Time without an image after which a source counts as silent, seconds. 0: no source does.
         site_since: Time at which the console of a site began to keep events, Unix seconds; None on one machine, whose
             history is not lost when the console ends. Pages of a site name the commands for what it can't show.
     """
@@ -77,7 +76,7 @@ class ConsoleSettings:
     state: Path | None = None
     session_s: float = 12 * HOUR_S
     read_only: bool = False
-    silent_after_s: float = 600.0
+    silent_after_s: float = 0.0
     site_since: float | None = None
 
     @property

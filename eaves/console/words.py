@@ -32,9 +32,9 @@ def describe_age(seconds: float) -> str:
 
 def describe_ms(milliseconds: float) -> str:
     """Return a short time with its unit, such as `23 ms` or `1.4 s`."""
-    if milliseconds < 10:
+    if milliseconds < 9.95:
         return f"{milliseconds:.1f} ms"
-    if milliseconds < 1_000:
+    if milliseconds < 999.5:
         return f"{milliseconds:.0f} ms"
     return f"{milliseconds / 1_000:.1f} s" if milliseconds < 60_000 else describe_duration(milliseconds / 1_000)
 

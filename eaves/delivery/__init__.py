@@ -7,7 +7,7 @@ source and id. The lanes that an event was put in decide where it is delivered.
 
 from eaves.delivery.deliverer import Deliverer, DeliveryOutcome
 from eaves.delivery.response_rules import DeliveryAction, SinkResponse, choose_action
-from eaves.delivery.sender import AttemptResult, EventSender, Sender, SinkClient
+from eaves.delivery.sender import AttemptResult, EventSender, Sender, SinkClient, read_reply
 from eaves.delivery.sink_state import LaneDelivery, SinkView
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "SinkResponse",
     "SinkView",
     "choose_action",
+    "read_reply",
 ]

@@ -13,13 +13,14 @@ from collections.abc import Callable, Collection, Sequence
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
 from eaves.delivery.evidence import FailedEntries, RefusalHistories
-from eaves.delivery.response_rules import NO_ANSWER, Blame, DeliveryAction, choose_action, find_store
+from eaves.delivery.response_rules import NO_ANSWER, UNAVAILABLE, Blame, DeliveryAction, choose_action, find_store
 from eaves.delivery.sender import AttemptResult, Sender
 from eaves.delivery.sink_state import MAX_ASKED_PAUSE_S, LaneDelivery, SinkState, SinkView
 from eaves.delivery.workers import Workers
 from eaves.errors import EavesError, SpoolError, SpoolFullError, StatusError
 from eaves.spool import Entry, Lease, Puts, Spool
 from eaves.spool.database import Version
+from eaves.spool.outcomes import Outcome
 
 LEASE_POLL_S = 0.5
 IDLE_S = 30.0
@@ -258,6 +259,9 @@ class Deliverer:
             return
         if free <= 0:  # an attempt has failed since `_ready`
             return
+        if self._is_full_of_replies():
+            self._hold("the queue is full; it continues when replies that wait in it are delivered")
+            return
         requests = self._choose(free, busy)  # without the lock, because the query may take long
         with self._state:
             self._in_flight |= {entry.seq for request in requests for entry in request}
@@ -272,6 +276,10 @@ class Deliverer:
             return
         if not requests:  # all due entries are in flight
             self._wait_for_more(version, busy)
+
+    def _is_full_of_replies(self) -> bool:
+        lane = self._sender.reply_lane
+        return bool(lane) and self._spool.size_bytes() >= self._spool.limits.max_bytes and self._spool.depth(lane) > 0
 
     def _submit(self, requests: Sequence[Sequence[Entry]]) -> None:
         for number, request in enumerate(requests):
@@ -421,7 +429,8 @@ class Deliverer:
         if not accepted:
             return
         if len(accepted) == 1:
-            self._spool.ack(accepted[0][0], puts=accepted[0][1].puts)
+            entry, result = accepted[0]
+            self._spool.ack(entry, puts=result.puts, outcome=result.outcome, sample=result.sample)
         else:
             self._spool.ack_many([entry for entry, _ in accepted])
         with self._state:
@@ -459,7 +468,8 @@ class Deliverer:
                 self._fail(result, entry)
             set_aside = self._is_set_aside(entry, result)
         if set_aside:
-            self._set_aside(entry, result.reason, result.asked_s, counted=not (self._is_limited and result.is_free))
+            counted = not (self._is_limited and result.is_free)
+            self._set_aside(entry, result.reason, result.asked_s, counted=counted, outcome=result.outcome)
         if set_aside or not self._has_probe:  # otherwise the link failed, and not the delivery of this entry
             self._notify(entry, DeliveryOutcome.RETRIED, result)
 
@@ -499,22 +509,33 @@ class Deliverer:
         after any first failure.
         """
         unclear = self._has_probe or (result.blame is not Blame.WAY and result.reached)
+        busy = not self._has_probe and result.blame is Blame.LATER and result.status != UNAVAILABLE
         self._sink.failed(
             f"event {entry.event.id[:64]} of {entry.event.source[:128]}: {result.reason}"
             if self._has_probe and entry is not None and result.blame is Blame.UNKNOWN
             else result.reason,
             result.status,
             asked_s=result.asked_s,
-            lenient=unclear and not (self._is_limited and result.is_free),
+            lenient=busy or (unclear and not (self._is_limited and result.is_free)),
+            busy=busy,
             again=self._has_probe and entry is not None and entry.attempts > 0 and result.blame is Blame.UNKNOWN,
         )
 
-    def _set_aside(self, entry: Entry, reason: str, asked_s: float | None = None, *, counted: bool = True) -> None:
+    def _set_aside(
+        self,
+        entry: Entry,
+        reason: str,
+        asked_s: float | None = None,
+        *,
+        counted: bool = True,
+        outcome: Outcome | None = None,
+    ) -> None:
         backoff = self._backoff if self._is_limited or not self._has_probe else SET_ASIDE
         self._sender.put_off(entry)
         asked_s = min(asked_s or 0.0, MAX_ASKED_PAUSE_S)
         pause_s = backoff.pause_s(entry.attempts + 1, jitter=self._jitter(), retry_after_s=asked_s)
-        self._spool.retry(entry, max(0.0, self._clock.now()) + pause_s, reason, counted=counted)
+        not_before = max(0.0, self._clock.now()) + pause_s
+        self._spool.retry(entry, not_before, reason, counted=counted, outcome=outcome)
         with self._state:
             self._failed.add(entry.lane, entry.seq, self._clock.monotonic() + pause_s)
             self._has_failed, self._failed_lane = True, "" if entry.attempts else entry.lane
@@ -522,10 +543,10 @@ class Deliverer:
     def _give_up(self, entry: Entry, result: AttemptResult) -> None:
         self._sender.put_off(entry)
         if puts := self._ask(self._on_dead, entry, result):
-            self._spool.ack(entry, puts=puts)
+            self._spool.ack(entry, puts=puts, outcome=result.outcome)
         else:
             reports = self._ask(self._report_dead, entry, result)
-            self._spool.dead_letter(entry, result.reason, result.status, puts=reports)
+            self._spool.dead_letter(entry, result.reason, result.status, puts=reports, outcome=result.outcome)
         _log.warning(
             "queue %s: event %s is not delivered and becomes a dead letter: %s",
             entry.lane,

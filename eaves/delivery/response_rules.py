@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from eaves.events import DATAREF, Event
 from eaves.problem_document import find_kind, parse_problem
 from eaves.redact import redact
+from eaves.spool.outcomes import ANSWERED, FAILED, REFUSED
 
 NO_ANSWER = 0
 """Value used in place of an HTTP status when there was no response."""
@@ -54,6 +55,8 @@ EVENT_STATUSES = frozenset({400, 411, 413, 415, 422})
 for them: nginx answers 413 above 1 MB, and 400 to plain HTTP on a port for HTTPS."""
 LATER_STATUSES = frozenset({409, 411, 413, 429})
 """HTTP statuses that ask for the same event later, or that name a limit of a proxy; 503 with Retry-After asks too."""
+UNAVAILABLE = 503
+"""HTTP status of a receiver that takes no event at present, whichever it is."""
 WAY_STATUSES = frozenset({NO_ANSWER, 401, 403, 404, 405, 407, 410, 502, 503, 504})
 """HTTP statuses that proxies, gateways and login pages return for any event, so that the network path is at fault;
 every 3xx status counts too."""
@@ -75,6 +78,12 @@ EVENT_PROBLEMS = frozenset(
 such as that of a request that can't be parsed (`http-400`), don't: something on the way may have damaged the request.
 """
 
+NOT_ITS_OWN = frozenset({"loading", "stopped"})
+"""Problem types of a replica that is starting or ending. They don't count as failures of its revision, since they occur
+with any revision and the sender tries again."""
+SENT_AGAIN = frozenset({408, 409, 429})
+"""Statuses of a request that its sender sends again later: the moment causes them, so they are no refusals."""
+
 FETCH_PROBLEMS = frozenset({"claim-denied", "delivery", "unreachable"})
 """Problem types of a function that can't fetch the data of an event (`dataref`) at present."""
 
@@ -91,6 +100,8 @@ class SinkResponse:
         retry_after_s: Value of the Retry-After header in seconds; None when there is none.
         latency_ms: Time from sending to the last byte of the response, in milliseconds.
         is_receivers: Whether the status is certainly the receiver's own, as in MQTT; an HTTP proxy may choose another.
+        revision: Revision of the function that responded, and that leaves it to the sender to count the outcome; empty
+            otherwise.
     """
 
     status: int
@@ -100,6 +111,21 @@ class SinkResponse:
     retry_after_s: float | None = None
     latency_ms: float = 0.0
     is_receivers: bool = False
+    revision: str = ""
+
+
+def classify_outcome(status: int, problem: str) -> str:
+    """Return what a response says about the revision of a function, as a rollout counts it; empty when nothing.
+
+    Args:
+        status: HTTP status.
+        problem: Last part of the type of its problem document; empty without one.
+    """
+    if status >= 500:
+        return "" if problem in NOT_ITS_OWN else FAILED
+    if status >= 400:
+        return "" if status in SENT_AGAIN else REFUSED
+    return ANSWERED if 200 <= status < 300 and status != ACCEPTED else ""
 
 
 def choose_action(status: int) -> DeliveryAction:
@@ -125,7 +151,7 @@ def find_blame(
     kind = find_kind(parse_problem(body))
     if kind in EVENT_PROBLEMS or (status in EVENT_STATUSES and is_receivers):
         return Blame.EVENT
-    if status in LATER_STATUSES or (status == 503 and retry_after_s is not None):
+    if status in LATER_STATUSES or (status == UNAVAILABLE and retry_after_s is not None):
         return Blame.LATER
     return Blame.WAY if status in WAY_STATUSES or 300 <= status < 400 else Blame.UNKNOWN
 

@@ -13,6 +13,7 @@ from eaves.delivery.response_rules import (
     DeliveryAction,
     SinkResponse,
     choose_action,
+    classify_outcome,
     describe_response,
     find_blame,
     find_store,
@@ -23,13 +24,18 @@ from eaves.errors import DeliveryError, EavesError, EventError, InterceptedError
 from eaves.events import Event, decode, encode_binary, is_event
 from eaves.http_client.client import HttpAnswer, HttpClient
 from eaves.http_client.headers import parse_retry_after, shorten_url
+from eaves.problem_document import COUNTED_HEADER, REVISION_HEADER, find_kind, parse_problem
 from eaves.spool import Entry, Puts
+from eaves.spool.outcomes import ANSWERED, FAILED, Outcome
+from eaves.spool.score_shift import Sample
 
 JUNK_STATUS = 502
 """Status for a reply that is not a CloudEvent, as Knative's broker sets it.
 
 Source: knative/eventing, filter_handler.go.
 """
+MAX_REVISION = 63
+"""Maximum characters of the name of a revision. Source: Kubernetes, Object Names and IDs."""
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 
 Send = Callable[[Event], SinkResponse]
@@ -49,6 +55,7 @@ class AttemptResult:
         asked_s: Pause that the receiver asks for (Retry-After), seconds; None when it asks for none.
         answer: Response of the sink; None when there was none.
         puts: Events to store for the reply, with their lanes.
+        sample: Score of the reply that the spool counts; None when it counts none.
         reached: Whether any part of the request was sent.
         intercepted: Whether something else answered than the receiver, perhaps for the event's content.
         store: Store that the receiver couldn't fetch the event's data from, or that an image goes to; else empty. Only
@@ -61,6 +68,7 @@ class AttemptResult:
     asked_s: float | None = None
     answer: SinkResponse | None = None
     puts: Puts = ()
+    sample: Sample | None = None
     reached: bool = True
     intercepted: bool = False
     store: str = ""
@@ -73,6 +81,16 @@ class AttemptResult:
         """
         return self.intercepted or (self.blame is Blame.LATER and self.asked_s is not None)
 
+    @property
+    def outcome(self) -> Outcome | None:
+        """The outcome to count for a revision of a function; None when there is none, or the function counts it."""
+        if self.answer is None or not self.answer.revision:
+            return None
+        kind = classify_outcome(self.answer.status, find_kind(parse_problem(self.answer.body)))
+        if kind == ANSWERED and self.blame is not None:  # its reply can't be used
+            kind = FAILED
+        return (self.answer.revision, kind) if kind else None
+
 
 class Sender:
     """Sends the entries of lanes to one receiver. The defaults are for one that takes one event a request.
@@ -80,12 +98,15 @@ class Sender:
     Attributes:
         to: Address of the receiver, for the log; empty for the name of the lane.
         parallel: Maximum number of requests at the same time; more than one only when a request has one entry.
+        reply_lane: Lane of the same spool in which replies wait; empty for none. While the spool is over its limit,
+            replies go first, because they are stored even then, and may be larger than what they replace.
         probe_s: Time without an answer after which a receiver is probed, seconds, 0 for never; None for a receiver
             without a probe. A receiver with one is probed after each failure, before the next request is sent.
     """
 
     to = ""
     parallel = 1
+    reply_lane = ""
     probe_s: float | None = None
 
     def limits(self, lane: str) -> tuple[int, int]:
@@ -143,6 +164,8 @@ class EventSender(Sender):
             it, a body that is no CloudEvent is a failure; without it, no reply is requested and bodies are ignored.
         reply_required: Whether a success without a reply is a failure; status 202, which says that there is no reply,
             remains a success.
+        reply_lane: Lane in which replies wait, see `Sender`.
+        read_sample: Function that returns the score of a reply that the spool counts, or None.
     """
 
     def __init__(
@@ -153,12 +176,16 @@ class EventSender(Sender):
         abort: Callable[[], None] = lambda: None,
         on_reply: OnReply | None = None,
         reply_required: bool = False,
+        reply_lane: str = "",
+        read_sample: Callable[[Event], Sample | None] = lambda reply: None,
     ) -> None:
         self._send = send
         self._abort = abort
         self.parallel = parallel
         self._on_reply = on_reply
+        self.reply_lane = reply_lane
         self._reply_required = reply_required
+        self._read_sample = read_sample
 
     def send(self, lane: str, entries: Sequence[Entry]) -> Sequence[AttemptResult]:
         """Send one entry's event and return the result."""
@@ -199,12 +226,12 @@ class EventSender(Sender):
                 return done
             return AttemptResult(status=JUNK_STATUS, blame=Blame.UNKNOWN, reason=reason, answer=answer)
         try:
-            puts = self._on_reply(entry, answer.event)
+            puts, sample = self._on_reply(entry, answer.event), self._read_sample(answer.event)
         except Exception as error:  # noqa: BLE001 - foreign code; retried
             _log.exception("queue %s: the reply to event %s can't be used", lane, entry.event.id[:64])
             reason = shorten(f"the reply can't be used: {type(error).__name__}: {error}")
             return AttemptResult(status=500, blame=Blame.UNKNOWN, reason=reason, answer=answer)
-        return AttemptResult(status=answer.status, answer=answer, puts=puts)
+        return AttemptResult(status=answer.status, answer=answer, puts=puts, sample=sample)
 
     def _reply_fault(self, answer: SinkResponse) -> str:
         """Return why a success counts as a failure for lack of the required reply; empty when it doesn't."""
@@ -287,6 +314,7 @@ class SinkClient(HttpClient):
                 _log.warning(
                     "%s answered event %s with an invalid CloudEvent: %s", shorten_url(url), event.id[:64], error
                 )
+        revision = answer.headers.get(REVISION_HEADER.lower(), "") if COUNTED_HEADER in headers else ""
         return SinkResponse(
             status=answer.status,
             event=reply,
@@ -294,7 +322,23 @@ class SinkClient(HttpClient):
             fault=fault,
             retry_after_s=parse_retry_after(answer.headers),
             latency_ms=answer.latency_ms,
+            revision=revision[:MAX_REVISION],
         )
+
+
+def read_reply(answer: HttpAnswer) -> SinkResponse:
+    """Return the response of a function that a platform has asked.
+
+    Raises:
+        EventError: When its body claims to be a CloudEvent and is none.
+    """
+    is_reply = answer.status < 300 and is_event(answer.headers)
+    return SinkResponse(
+        status=answer.status,
+        event=decode(answer.headers, answer.body) if is_reply else None,
+        body=b"" if is_reply else answer.body,
+        latency_ms=answer.latency_ms,
+    )
 
 
 def _find_foreign_answer(answer: HttpAnswer) -> str:

@@ -15,6 +15,9 @@ from eaves.base.clock import Clock
 
 MAX_ASKED_PAUSE_S = 60.0
 """Maximum pause that a receiver may ask for, seconds; a proxy with a wrong clock must not stop a queue for an hour."""
+BUSY_PAUSES = Backoff(retry=None, first_s=0.05, cap_s=MAX_ASKED_PAUSE_S)
+"""Pauses after answers that put off one event each, such as 429, up to the pause that the receiver asks for. Often it
+has no room for large images only, so small ones behind them are found soon."""
 LOGIN_STATUSES = frozenset({401, 403})
 """HTTP statuses of a probe by which the receiver rejects this sender."""
 
@@ -112,6 +115,7 @@ class SinkState:
         asked_s: float | None = None,
         lenient: bool = False,
         again: bool = False,
+        busy: bool = False,
     ) -> None:
         """Record a failure of a request or a probe, and extend the pause.
 
@@ -125,14 +129,19 @@ class SinkState:
                 kept connection may have ended, which the next request or probe shows. Only a probe shows that this
                 sender is rejected.
             again: Whether an entry that failed alone before has failed again, which lengthens no pause.
+            busy: Whether the receiver put off this event; `asked_s` is then when it wants the same event again, and the
+                maximum pause of others.
         """
         if self.left_s() <= 0 and not (again and self.failures):
             self.failures += 1
         self.unproven = self._has_probe
-        if lenient and self.failures == 1 and not asked_s:
+        if lenient and self.failures == 1 and (busy or not asked_s):
             return
-        asked_s = min(asked_s or 0.0, MAX_ASKED_PAUSE_S)
-        pause_s = self._backoff.pause_s(self.failures, jitter=self._jitter(), retry_after_s=asked_s)
+        if busy and asked_s is not None:
+            pause_s = min(asked_s, BUSY_PAUSES.pause_s(self.failures - 1, jitter=self._jitter()))
+        else:
+            asked_s = min(asked_s or 0.0, MAX_ASKED_PAUSE_S)
+            pause_s = self._backoff.pause_s(self.failures, jitter=self._jitter(), retry_after_s=asked_s)
         self._until = max(self._until, self._clock.monotonic() + pause_s)
         is_refused = self._has_probe and status in LOGIN_STATUSES and not lenient
         self._set_state(SinkStatus.REFUSED if is_refused else SinkStatus.DOWN, reason, status)

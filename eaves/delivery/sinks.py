@@ -22,7 +22,10 @@ from eaves.plugin_registry import PluginRegistry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MqttTriggerSettings:
-    """Settings of a trigger's publishing: the section `mqtt` of a trigger with an mqtt:// or mqtts:// url."""
+    """Settings of a trigger's publishing: the section `mqtt` of a trigger whose url needs a sink.
+
+    They are for MQTT; a sink of another package gets them as they are, and reads those that it has a use for.
+    """
 
     format: str = setting(
         "cloudevents",

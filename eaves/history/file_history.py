@@ -12,7 +12,7 @@ from typing import Any
 
 from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import PlatformError
-from eaves.events import DATASET_UPDATED, IMAGE_REJECTED, MODEL_PUBLISHED, Event
+from eaves.events import DATASET_UPDATED, IMAGE_REJECTED, MODEL_PUBLISHED, MODEL_SHIFTED, Event
 from eaves.history.expendable_file import ExpendableFile, connect
 from eaves.history.record import COLUMNS, MAX_CHOICES, Record, RecordFilter, SourceRecords, build_row, parse_rows
 
@@ -49,8 +49,8 @@ _MATCHES = """
     AND instr(lower(subject), lower(:text))
 """
 """Condition of a filter. `lower` changes the letters a to z only, and an empty text is within every text."""
-_IS_CAPTURE = "causeid = '' AND type NOT IN (?, ?)"
-_CAPTURE_VALUES = (DATASET_UPDATED, MODEL_PUBLISHED)
+_IS_CAPTURE = "causeid = '' AND type NOT IN (?, ?, ?)"
+_CAPTURE_VALUES = (DATASET_UPDATED, MODEL_PUBLISHED, MODEL_SHIFTED)
 """Condition of events that a source of images has sent, and the types of events that none sends."""
 _MAX_SEQ = (1 << 63) - 1
 

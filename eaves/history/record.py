@@ -198,7 +198,8 @@ def _parse(text: str) -> dict[str, str]:
 
 
 MAX_LABELS = 20
-"""Maximum number of labels that are read of one prediction."""
+"""Maximum number of labels, and of boxes, that are read of one prediction."""
+MAX_SCORE = 1e12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,9 +221,12 @@ class RecordedPrediction:
 
     Attributes:
         label: Label of the best prediction; empty when no label reached the threshold, or when the model has none.
-        score: Score of the best prediction, 0 to 1; None when it isn't known.
+        score: Score of the best prediction, 0 to 1, or of any scale if there is a threshold; None when it isn't known.
         confidence: `high`, `low` or empty.
         ranked: Best labels with their scores, best first.
+        threshold: Score above which an image is anomalous; None for models that don't find anomalies.
+        p_value: Share of good images that score as high, 0 to 1; None without a threshold.
+        boxes: Regions above the threshold: left, top, width and height in shares of the image, and score.
         model: Name of the model; empty when it isn't known.
         version: Version of the model; empty when it isn't known.
         artifact: Digest of the artifact, `sha256:HEX`; empty when it isn't known.
@@ -233,6 +237,9 @@ class RecordedPrediction:
     score: float | None = None
     confidence: str = ""
     ranked: tuple[Scored, ...] = ()
+    threshold: float | None = None
+    p_value: float | None = None
+    boxes: tuple[tuple[float, ...], ...] = ()
     model: str = ""
     version: str = ""
     artifact: str = ""
@@ -254,11 +261,17 @@ def parse_answer(data: Any, extensions: Mapping[str, str]) -> RecordedPrediction
     document: dict[str, Any] = data if isinstance(data, dict) else {}
     ranked = tuple(_list_scored(document.get("predictions")))
     label = to_text(extensions.get("label")) or to_text(document.get("label")) or (ranked[0].label if ranked else "")
+    own = next((one.score for one in ranked if one.label == label), None)
+    inspected = [_number(document.get(name), most=MAX_SCORE) for name in ("score", "threshold", "p_value")]
+    score, threshold, p_value = (own, None, None) if None in inspected else inspected
     return RecordedPrediction(
         label=label,
-        score=next((one.score for one in ranked if one.label == label), None),
+        score=score,
         confidence=to_text(extensions.get("confidence")),
         ranked=ranked,
+        threshold=threshold,
+        p_value=p_value,
+        boxes=() if threshold is None else tuple(_list_boxes(document.get("boxes"))),
         model=to_text(extensions.get("model")) or to_text(document.get("model")),
         version=to_text(extensions.get("modelversion")) or to_text(document.get("version")),
         artifact=to_text(document.get("artifact")),
@@ -278,6 +291,14 @@ def _list_scored(values: Any) -> Iterator[Scored]:
     for value in values[:MAX_LABELS] if isinstance(values, list) else ():
         if isinstance(value, dict) and isinstance(value.get("label"), str):
             yield Scored(label=value["label"], score=_number(value.get("score"), most=1.0))
+
+
+def _list_boxes(values: Any) -> Iterator[tuple[float, ...]]:
+    for value in values[:MAX_LABELS] if isinstance(values, list) else ():
+        if isinstance(value, list) and len(value) == 5:
+            numbers = [_number(one, most=most) for one, most in zip(value, (1, 1, 1, 1, MAX_SCORE), strict=True)]
+            if None not in numbers:
+                yield tuple(one for one in numbers if one is not None)
 
 
 def _parse_timings(values: Any) -> Mapping[str, float]:

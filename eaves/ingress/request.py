@@ -17,7 +17,7 @@ from email.message import Message
 from io import BufferedIOBase
 from typing import TYPE_CHECKING, Any
 
-from eaves.errors import EavesError, ImageTooLargeError, MalformedRequestError, UnsupportedContentError
+from eaves.errors import ContentEncodingError, EavesError, ImageTooLargeError, MalformedRequestError
 from eaves.http_client.client import unpack_gzip
 from eaves.ingress.memory import MemoryBudget, MemoryReservation
 from eaves.problem_document import CONTENT_TYPE, build_problem, error_type
@@ -99,7 +99,7 @@ class Request:
             max_bytes: Maximum size of the body, packed and unpacked, bytes.
 
         Raises:
-            UnsupportedContentError: When the content coding isn't gzip.
+            ContentEncodingError: When the content coding isn't gzip.
             BrokenOffError: When the sender ends the connection within the body, or is too slow.
             MalformedRequestError: When the body isn't well-formed, or its length isn't given.
             ImageTooLargeError: When the body is larger than allowed.
@@ -107,7 +107,7 @@ class Request:
         """
         coding = self.headers.get("content-encoding", "identity").strip().lower()
         if coding not in ("identity", "", "gzip", "x-gzip"):
-            raise UnsupportedContentError(f"Content-Encoding must be gzip (got {coding[:40]!r})")
+            raise ContentEncodingError(f"Content-Encoding must be gzip (got {coding[:40]!r})")
         is_packed = coding.endswith("gzip")
         body = self._connection.read(self.length, self._share, max_bytes=max_bytes, gzipped=is_packed)
         self.is_read = True

@@ -72,7 +72,7 @@ def read_events(request: Request, max_bytes: int) -> list[Event | EventError]:
         max_bytes: Maximum size of the body, bytes.
 
     Raises:
-        UnsupportedContentError: For a content type or coding that isn't supported.
+        UnsupportedContentError: For a content type that isn't supported.
         MalformedRequestError: When the request is no CloudEvent, or damaged.
         EventError: When the body contains no event, or the only one is not well-formed.
         ImageTooLargeError: When the body is larger than allowed.

@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from eaves.admin.queue import SpoolQueue
 from eaves.base.backoff import Backoff
-from eaves.errors import DeliveryError, InputError, NotFoundError, StatusError
+from eaves.errors import DeliveryError, InputError, StatusError
 from eaves.spool import LedgerLine, Spool
 from eaves.spool.ledger import parse_line, read_lines
 
@@ -264,12 +265,7 @@ def read_file(path: Path) -> Iterator[LedgerLine]:
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}", hint=f"ls -l {path}") from error
     with Spool(path) as spool:
-        ledger = spool.ledger
-        if ledger is None:
-            raise NotFoundError(
-                f"{path} holds no ledger", hint="name the spool of a relay or a receiver; only those hold a ledger"
-            )
-        yield from read_pages(lambda after: ledger.read(after=after, limit=PAGE))
+        yield from read_pages(lambda after: SpoolQueue(spool).ledger(after=after))
 
 
 def read_receiver(

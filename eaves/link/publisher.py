@@ -1,4 +1,4 @@
-"""Entry point of the publisher of one trigger's events to an MQTT broker: `python -P -m eaves.link.publisher`."""
+"""Publishes one trigger's events to its sink, such as an MQTT broker: `python -P -m eaves.link.publisher`."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from eaves.spool import Spool
 LANE = "sink"
 """Only lane of the spool. An agent's lane has the same name, so `python -m eaves.sources.queue` manages both."""
 PARALLEL, TIMEOUT_S = 4, 20.0
-"""Maximum number of events that wait for the MQTT broker's acknowledgement at once, and how long each may, seconds."""
+"""Maximum number of events that wait for the sink's acknowledgement at once, and how long each may, seconds."""
 
 
 @click.command(context_settings=CONTEXT)
 @settings_options(PublisherSettings)
 def main(**options: Any) -> None:
-    """Take events over HTTP and publish them to an MQTT broker, however long it is away."""
+    """Take events over HTTP and give them to the sink, however long it is away."""
     settings = start(PublisherSettings, options)
     with Spool(settings.spool, limits=settings.limits()) as spool:
         target = SinkTarget(url=settings.url, settings=settings.mqtt, site=settings.site, app=settings.app)

@@ -209,6 +209,8 @@ class LinkSender(Sender):
         self._sendable_at = clock.monotonic()
         self._sizes = {lane: BatchSize() for lane in CLASSES}
         self._upload: Upload | None = None
+        self._uploaded = (0, 0)
+        """Number of the entry that was last sent in parts, and how many of its bytes the receiver ever had."""
         self._ahead: tuple[tuple[int, ...], Packed] = (), pack([])
         self._as_batch = self._doubted = 0
         """Numbers of the entry that is sent as a batch in any case, and of the one that got 413 alone."""
@@ -278,7 +280,20 @@ class LinkSender(Sender):
         self.counts.bytes_sent += self._body_bytes
         if self._rate_bytes:
             self._sendable_at = max(self._sendable_at, began) + self._body_bytes / self._rate_bytes
-        return [] if answer is None else self._judge_answer(entries, answer)
+        if answer is None:
+            return [] if self._has_gained(entries[0].seq) else None
+        return self._judge_answer(entries, answer)
+
+    def _has_gained(self, seq: int) -> bool:
+        """Return whether the receiver has more bytes of an upload than ever before.
+
+        One that loses parts gets them again; that isn't progress, or an image that it always loses would be sent at
+        full speed for ever.
+        """
+        before = self._uploaded[1] if self._uploaded[0] == seq else 0
+        received = self._upload.received or 0 if self._upload is not None else 0
+        self._uploaded = seq, max(before, received)
+        return received > before
 
     def _judge_answer(self, entries: Sequence[Entry], answer: BatchAnswer) -> Sequence[AttemptResult]:
         self.counts.forwarded += len(entries) - len(answer.refused)

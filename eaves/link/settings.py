@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eaves.base.names import NAME_PATTERN
+from eaves.base.names import ADDRESS_OR_NONE, NAME, NAME_PATTERN
 from eaves.config import setting
 from eaves.delivery.sinks import SINKS, MqttTriggerSettings, find_scheme, load_sink
 from eaves.http_client.proxies import is_loopback
@@ -123,6 +123,7 @@ class RelaySettings(LinkSettings):
     site: str = setting(
         "local",
         "Name of the site. Nothing is sent to a receiver if the token or certificate belongs to another site.",
+        form=NAME,
     )
     alarms: str = setting(
         "",
@@ -147,6 +148,7 @@ class RelaySettings(LinkSettings):
         "Address of the site's own Broker, which gets a copy of every event that isn't an "
         "image. The default is empty: no copies are sent. Knative's SinkBinding sets it.",
         env="K_SINK",
+        form=ADDRESS_OR_NONE,
     )
     has_broker: bool = setting(
         False,
@@ -176,14 +178,10 @@ class RelaySettings(LinkSettings):
         """Yield the path and message of each fault that involves several settings."""
         if fault := check_receiver(self.to):
             yield "to", fault
-        if not NAME_PATTERN.fullmatch(self.site):
-            yield "site", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.site!r})"
         try:
             self.alarm_rules()
         except ValueError as error:
             yield "alarms", f"must be a JSON list of mappings: {error} (got {self.alarms[:80]!r})"
-        if self.broker and not self.broker.startswith(_SCHEMES):
-            yield "broker", f"must be an http:// or https:// address (got {self.broker!r})"
         yield from LinkSettings.faults(self)
 
 
@@ -210,6 +208,7 @@ class ReceiverSettings(LinkSettings):
         "Broker. If neither `sink` nor `folder` is set, events are received and wait, as they "
         "do while a SinkBinding finds no Broker.",
         env="K_SINK",
+        form=ADDRESS_OR_NONE,
     )
     folder: Path | None = setting(
         None,
@@ -286,8 +285,6 @@ class ReceiverSettings(LinkSettings):
             )
         if self.sink and self.folder is not None:
             yield "sink", "can't be set together with folder"
-        if self.sink and not self.sink.startswith(_SCHEMES):
-            yield "sink", f"must be an http:// or https:// address (got {self.sink!r})"
         try:
             self.function_urls()
         except ValueError as error:

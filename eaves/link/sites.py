@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from eaves.base.clock import SYSTEM, Clock
+from eaves.base.clock import SYSTEM
 from eaves.base.files import make_directory, write_atomically
 from eaves.base.names import NAME_PATTERN
 from eaves.errors import ConfigError, InputError, StorageError
@@ -214,14 +214,9 @@ def add_token(folder: Path, site: str, *, keep: bool = False, replace: bool = Fa
 
 
 class SiteCounters:
-    """Counts events by site and outcome. Safe to use from many threads.
+    """Counts events by site and outcome. Safe to use from many threads."""
 
-    Args:
-        clock: Wall clock and monotonic clock.
-    """
-
-    def __init__(self, clock: Clock = SYSTEM) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: dict[str, Counter[str]] = {}
         self._logged: dict[tuple[str, str], float] = {}
@@ -241,7 +236,7 @@ class SiteCounters:
     def refuse(self, site: str, outcome: str, detail: str) -> None:
         """Count a refusal, and log it unless a similar refusal of the site was logged recently."""
         self.add(site, outcome)
-        now = self._clock.monotonic()
+        now = SYSTEM.monotonic()
         with self._lock:
             if now - self._logged.get((site, outcome), float("-inf")) < LOG_S:
                 return
@@ -251,7 +246,7 @@ class SiteCounters:
     def meet(self, site: str) -> None:
         """Record the current time as the last contact of a site, which has just authenticated itself."""
         with self._lock:
-            self._contacts[site] = self._clock.now()
+            self._contacts[site] = SYSTEM.now()
 
     def contacts(self) -> Mapping[str, float]:
         """Return the time of each site's last contact since the process started, Unix seconds."""

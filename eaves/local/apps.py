@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from eaves.base.clock import SYSTEM, Clock
+from eaves.base.process_usage import ProcessUsage
 from eaves.delivery import SinkClient, SinkResponse
 from eaves.delivery.sinks import Sink, SinkTarget, load_sink
 from eaves.errors import NotFoundError, PlatformError, StartError, UnreachableError
@@ -127,6 +128,11 @@ class Apps:
         """Return the state of an app's function, its replicas and the reason of a failure; see `FunctionStatus`."""
         activator = self._activators.get(name)
         return (*activator.state(), activator.reason) if activator else ("starting", 0, "")
+
+    def usage(self, name: str) -> ProcessUsage:
+        """Return the usage of the replicas of an app's function."""
+        activator = self._activators.get(name)
+        return activator.usage() if activator else ProcessUsage()
 
     def stop_publishing(self) -> None:
         """Close the connections to MQTT brokers, after a short wait for messages in flight."""

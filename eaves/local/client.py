@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from eaves import events
 from eaves.admin.client import ask_socket
 from eaves.admin.report import QueueReport, build_report, from_json
 from eaves.base.names import NAME_PATTERN
-from eaves.delivery import SinkResponse
+from eaves.delivery import SinkResponse, read_reply
 from eaves.errors import EavesError, NotFoundError, NotRunningError, PlatformError, SpoolFullError, StartError
 from eaves.events import Event
 from eaves.http_client.client import HttpAnswer
-from eaves.local.processes.logs import LogFollower, is_of_source, tail, tail_source
+from eaves.local.processes.logs import tail
 from eaves.local.queues import find_lanes
 from eaves.local.state import AGENT, LocalApp, StateDirectory
 from eaves.platform import FunctionStatus
@@ -120,13 +120,7 @@ class LocalPlatform:
         headers, body = events.encode_binary(event)
         headers["Prefer"] = "reply"
         answer = self._request("POST", f"/functions/{name}", headers, body, timeout_s=timeout_s)
-        is_reply = answer.status < 300 and events.is_event(answer.headers)
-        return SinkResponse(
-            status=answer.status,
-            event=events.decode(answer.headers, answer.body) if is_reply else None,
-            body=b"" if is_reply else answer.body,
-            latency_ms=answer.latency_ms,
-        )
+        return read_reply(answer)
 
     def publish(self, event: Event) -> None:
         """Hand one event to the broker.
@@ -149,53 +143,23 @@ class LocalPlatform:
         Raises:
             NotFoundError: When there is no such log.
         """
-        path, source = self._find_log(name)
-        if not path.is_file():
-            raise self._no_log(name)
-        return tail_source(path, lines, source) if source else tail(path, lines)
+        path, source = self.find_log(name)
+        return tail(path, lines, source)
 
-    def follow_logs(self, name: str, *, lines: int = 100) -> Iterator[list[str]]:
-        """Yield the last lines of a log, then repeatedly the lines that were added since.
-
-        The iterator never ends by itself. When the log does not exist yet but its app is deployed, it waits for the
-        log.
-
-        Args:
-            name: Name of the log, as `logs` takes it.
-            lines: Number of lines of the first step.
-
-        Raises:
-            NotFoundError: When there is no such log and nothing deployed that would write it.
-        """
-        path, source = self._find_log(name)
-        if not path.is_file() and name.partition(".")[0] not in self._state.read_specs()[0]:
-            raise self._no_log(name)
-        follower = LogFollower(path)
-
-        def give() -> Iterator[list[str]]:
-            if source:  # most lines of the log may be those of other sources
-                follower.read_last(0)
-                yield tail_source(path, lines, source)
-            else:
-                yield follower.read_last(lines)
-            while True:
-                new = follower.read_new()
-                yield [line for line in new if not source or is_of_source(line, source)]
-
-        return give()
-
-    def _find_log(self, name: str) -> tuple[Path, str]:
+    def find_log(self, name: str) -> tuple[Path, str]:
         """Return the log file that a name stands for, and the source whose lines are wanted; empty for all lines.
 
         Raises:
-            NotFoundError: When no log can have this name.
+            NotFoundError: When there is no such log.
         """
         parts = name.split(".")
         if len(parts) > 2 or not all(map(NAME_PATTERN.fullmatch, parts)):
             raise self._no_log(name)
-        if len(parts) == 2 and parts[1] in self._state.list_sources(parts[0]):
-            return self._state.log(f"{parts[0]}.{AGENT}"), "" if parts[1] == AGENT else parts[1]
-        return self._state.log(name), ""
+        source = parts[1] if len(parts) == 2 and parts[1] in self._state.list_sources(parts[0]) else ""
+        path = self._state.log(f"{parts[0]}.{AGENT}" if source else name)
+        if not path.is_file():
+            raise self._no_log(name)
+        return path, "" if source == AGENT else source
 
     def _no_log(self, name: str) -> NotFoundError:
         known = ", ".join(sorted(log.stem for log in self._state.logs.glob("*.log"))) or "none"

@@ -7,31 +7,28 @@ inherits, the platform's state directory, the directory in which `eaves up` was 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import signal
 import socket
 import sys
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
 from eaves import logs
 from eaves.admin import Queue
-from eaves.base.clock import SYSTEM, Clock
 from eaves.config import SettingsLayer, build
 from eaves.console.app import ConsoleServer, create_app
-from eaves.console.backend import CachedAnswer, ConsoleContext, ModelLocation
+from eaves.console.backend import CachedAnswer, ConsoleContext
 from eaves.console.exposure import ConsoleSettings
-from eaves.console.thumbnails import MAX_BYTES, Gallery
+from eaves.console.thumbnails import Gallery
 from eaves.errors import NotFoundError, NotRunningError
 from eaves.history import HistoryReader
 from eaves.local.client import LocalPlatform
 from eaves.local.queues import list_queues, open_local_queue
 from eaves.local.settings import LocalSettings
-from eaves.local.state import LocalApp, StateDirectory
+from eaves.local.state import StateDirectory
 from eaves.options import report_errors
 from eaves.platform import FunctionStatus
 from eaves.resource_limits import return_freed_memory
@@ -50,8 +47,6 @@ class LocalBackend(LocalPlatform):
     Args:
         state: State directory of the platform.
         project: Directory in which `eaves up` was started.
-        thumbnails_max_bytes: Size limit of the file of thumbnails, bytes.
-        clock: Clock for the age of answers that are used again.
 
     Attributes:
         title: Name of this machine and of the project.
@@ -59,15 +54,13 @@ class LocalBackend(LocalPlatform):
         images: Images that the supervisor holds, and thumbnails.
     """
 
-    def __init__(
-        self, state: StateDirectory, project: Path, *, thumbnails_max_bytes: int = MAX_BYTES, clock: Clock = SYSTEM
-    ) -> None:
+    def __init__(self, state: StateDirectory, project: Path) -> None:
         super().__init__(state.root)
         self.title = f"{project.name or 'Eaves'} on {socket.gethostname()}"
         self.records = HistoryReader(state.history)
-        self.images = Gallery(state.thumbnails, self._fetch_image, max_bytes=thumbnails_max_bytes, clock=clock)
+        self.images = Gallery(state.thumbnails, self._fetch_image)
         self._project = project
-        self._reused = CachedAnswer(super().status, STATUS_S, clock)
+        self._reused = CachedAnswer(super().status, STATUS_S)
 
     def status(self) -> list[FunctionStatus]:
         """Return the status of every function; all are `stopped` when no supervisor runs.
@@ -87,9 +80,9 @@ class LocalBackend(LocalPlatform):
             raise NotFoundError(f"there is no queue {name[:64]!r}", hint="eaves status")
         return open_local_queue(self._state, "" if name == BROKER else name, timeout_s=QUEUE_TIMEOUT_S)
 
-    def models(self) -> Sequence[ModelLocation]:
-        """Return the runs and artifacts on this machine, the newest first."""
-        return list_models(self._state, self._project)
+    def runs(self) -> Mapping[str, Path]:
+        """Return the runs of the project, the newest first."""
+        return list_runs(self._project / RUNS)
 
     def rollback(self, name: str) -> None:
         """Serve the previous deployment again; the errors are those of `LocalPlatform.rollback`."""
@@ -111,62 +104,21 @@ class LocalBackend(LocalPlatform):
         return None
 
 
-RUN, ARTIFACT = "run", "artifact"
-MARKERS = {RUN: "run.json", ARTIFACT: "manifest.json"}
-"""File that is written last into a run and into an artifact: a directory that has it is complete."""
-FOLDERS = ("runs", "artifacts")
-"""Folders of a project in which trainings and conversions write."""
+RUNS = "runs"
+"""Folder of a project in which trainings write."""
+MARKER = "run.json"
+"""File that is written last into a run: a directory that has it is complete."""
 
 
-def list_models(state: StateDirectory, project: Path) -> list[ModelLocation]:
-    """Return the deployed artifacts, those of previous deployments, and the runs and artifacts of the project.
-
-    The directories that lie beside a deployed artifact are searched too, as a project may keep its artifacts elsewhere.
-
-    Args:
-        state: State directory of the platform.
-        project: Directory in which `eaves up` was started.
-
-    Returns:
-        Locations: those that functions serve or served, then the others, the newest first.
-    """
-    served, previous = _list_functions(state.read_specs()[0]), _list_functions(state.read_previous())
-    places = [*served, *previous]
-    for folder in [*(project / folder for folder in FOLDERS), *sorted({path.parent for path in places})]:
-        with contextlib.suppress(OSError):
-            places += [path for path in folder.iterdir() if not path.name.startswith(".")]
-    found: dict[Path, tuple[str, float]] = {}  # kind, and the time of the last change
-    for path in places:
-        for kind, marker in MARKERS.items():
-            with contextlib.suppress(OSError, RuntimeError):
-                found.setdefault(path.resolve(), (kind, (path / marker).stat().st_mtime))
-    shown = sorted(found, key=lambda path: (path not in served and path not in previous, -found[path][1], path))
-    names = Counter((found[path][0], path.name) for path in shown)
-
-    def name(path: Path) -> str:
-        """Return the name of a directory, with a digest of its path where another one has this name."""
-        digest = hashlib.sha256(str(path).encode(errors="surrogateescape")).hexdigest()[:8]
-        return path.name if names[found[path][0], path.name] == 1 else f"{path.name}-{digest}"
-
-    return [
-        ModelLocation(
-            name=name(path),
-            kind=found[path][0],
-            path=path,
-            functions=served.get(path, ()),
-            previous_of=previous.get(path, ()),
-        )
-        for path in shown
-    ]
-
-
-def _list_functions(apps: Mapping[str, LocalApp]) -> dict[Path, tuple[str, ...]]:
-    """Return the names of the functions by the artifact that they serve."""
-    found: defaultdict[Path, tuple[str, ...]] = defaultdict(tuple)
-    for name, app in sorted(apps.items()):
-        with contextlib.suppress(OSError, RuntimeError):  # a loop of links
-            found[app.function.artifact.resolve()] += (name,)
-    return found
+def list_runs(folder: Path) -> dict[str, Path]:
+    """Return the runs in a folder by their names, the newest first."""
+    found = []
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if not path.name.startswith(".") and not path.is_symlink():
+                with contextlib.suppress(OSError):
+                    found.append((-(path / MARKER).stat().st_mtime, path.name, path))
+    return {name: path for _, name, path in sorted(found)}
 
 
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
@@ -192,7 +144,7 @@ def main() -> None:
     number, root, project, values = sys.argv[1:]
     settings = build(LocalSettings, SettingsLayer(origin="eaves up", values=json.loads(values)))
     state = StateDirectory(root=Path(root))
-    backend = LocalBackend(state, Path(project), thumbnails_max_bytes=settings.console_thumbnails_max_bytes)
+    backend = LocalBackend(state, Path(project))
     pages = ConsoleSettings(
         host=settings.console_host,
         credentials=settings.console_credentials,

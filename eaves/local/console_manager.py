@@ -94,7 +94,7 @@ class ConsoleManager:
             check_s=hung_s,
             clock=host.clock,
         )
-        self.images = RecentImages(settings.console_images_max_bytes if settings.console else 0)
+        self.images = RecentImages() if settings.console else RecentImages(0)
         self.url = self.reason = ""
 
     def start(self) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from eaves.admin.client import TIMEOUT_S, SocketQueue, open_queue
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.report import LaneReport, QueueReport, describe_silent
-from eaves.base.names import NAME_PATTERN
 from eaves.errors import EavesError, NotFoundError, NotRunningError
 from eaves.link.settings import BROKER, LINK
-from eaves.local.broker import lane_of, lane_of_sink
+from eaves.local.broker import SINK, lane_of
 from eaves.local.state import StateDirectory
 from eaves.platform import RELAY, PartStatus
 from eaves.sources.settings import LANES
@@ -37,27 +36,6 @@ def read_agent(app: str, sources: Sequence[str], socket: Path) -> QueueReport:
         return describe_silent(app, sources, state="starting")
     except EavesError as error:
         return describe_silent(app, sources, state="unknown", reason=error.message)
-
-
-def read_report(state: StateDirectory, queue: str) -> QueueReport:
-    """Return the report of a queue that `open_local_queue` opens; one without lanes when it can't be read."""
-    with suppress(EavesError), open_local_queue(state, queue) as found:
-        return found.report()
-    return QueueReport()
-
-
-def count_queued(state: StateDirectory, app: str) -> dict[str, int]:
-    """Return the number of queued events by trigger of an app, whether the platform runs or not.
-
-    An event that several triggers want counts for each.
-    """
-    lanes, _ = find_lanes(read_report(state, ""), app)
-    return {one.lane.removeprefix(lane_of(app, "")): one.queued for one in lanes if one.queued}
-
-
-def count_captured(state: StateDirectory, app: str) -> int:
-    """Return the number of images in the queue of an app's agent; 0 when it can't be read."""
-    return read_report(state, app).queued or 0 if NAME_PATTERN.fullmatch(app) else 0
 
 
 def list_queues(state: StateDirectory) -> list[str]:
@@ -101,7 +79,7 @@ def open_local_queue(
 
 def find_lanes(report: QueueReport, app: str) -> list[tuple[LaneReport, ...]]:
     """Return the broker's lanes of an app: those of its triggers, and those of their dead letter sinks."""
-    prefixes = (lane_of(app, ""), lane_of_sink(app, ""))
+    prefixes = (lane_of(app, ""), lane_of(app, "", SINK))
     return [tuple(one for one in report.lanes if one.lane.startswith(prefix)) for prefix in prefixes]
 
 

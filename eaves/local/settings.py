@@ -7,12 +7,11 @@ from pathlib import Path
 
 from eaves.config import setting
 from eaves.history import MAX_BYTES
-from eaves.spool import SpoolLimits, WhenFull
-from eaves.spool.limits import DAY_S
+from eaves.spool.settings import SpoolBudget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LocalSettings:
+class LocalSettings(SpoolBudget):
     """Address of the local platform, and limits of the disk space for its queue and records."""
 
     port: int = setting(
@@ -59,20 +58,9 @@ class LocalSettings:
     )
     console_read_only: bool = setting(False, "Let the console's pages change nothing: no retry, no rollback.")
     console_silent_after_s: float = setting(
-        600.0,
-        "Seconds without an image after which the console calls a source silent whose images came regularly; five "
-        "times its usual interval when that is longer. 0: it calls none silent.",
-        minimum=0,
-    )
-    console_thumbnails_max_bytes: int = setting(
-        32_000_000,
-        "Maximum size in bytes of the thumbnails on disk; the oldest are deleted. The default holds about 3,000.",
-        minimum=1_000_000,
-    )
-    console_images_max_bytes: int = setting(
-        16_000_000,
-        "Maximum size in bytes of the newest images that are held in memory for the console. The default holds about "
-        "100 images of a usual camera.",
+        0.0,
+        "Seconds without an image after which the console calls a source silent. 0: it calls only those silent that "
+        "report a fault.",
         minimum=0,
     )
     log_max_bytes: int = setting(
@@ -88,37 +76,3 @@ class LocalSettings:
         "several times the usual size of its 10,000 records.",
         minimum=1_000_000,
     )
-    spool_max_bytes: int = setting(
-        1_000_000_000,
-        "Maximum size in bytes of the events that wait for functions and subscribers; when it "
-        "is reached, new events are refused with 429. The default holds two hours of a camera "
-        "that sends 140 KB a second.",
-        minimum=1_000_000,
-    )
-    spool_dead_max_bytes: int = setting(
-        200_000_000,
-        "Maximum size of the dead letters in bytes, in addition to `spool_max_bytes`. The "
-        "default is a fifth of `spool_max_bytes`, so that both fit a small card.",
-        minimum=0,
-    )
-    spool_dead_max_age_days: float = setting(
-        30.0,
-        "Days after which a dead letter is deleted. The default leaves time for a person who looks once a month.",
-        minimum=0,
-    )
-    spool_dead_when_full: str = setting(
-        "expire",
-        "Action when `spool_dead_max_bytes` is reached: `expire` deletes the oldest dead "
-        "letters, and counts and logs each; `refuse` keeps retrying the new event until a "
-        "person has made room.",
-        choices=("expire", "refuse"),
-    )
-
-    def limits(self) -> SpoolLimits:
-        """Return the limits of the broker's queue."""
-        return SpoolLimits(
-            max_bytes=self.spool_max_bytes,
-            dead_max_bytes=self.spool_dead_max_bytes,
-            dead_max_age_s=self.spool_dead_max_age_days * DAY_S,
-            dead_when_full=WhenFull(self.spool_dead_when_full),
-        )

@@ -184,14 +184,6 @@ class StateDirectory:
                 faults[name] = str(error) or type(error).__name__
         return apps, faults
 
-    def read_previous(self) -> dict[str, LocalApp]:
-        """Return the previous spec by app of every deployed app that has one which can be read."""
-        found = {}
-        for name in self.names():
-            with contextlib.suppress(Exception):  # a previous spec that can't be read can't be restored either
-                found[name] = _read_spec(self.previous / f"{name}.json", name)
-        return found
-
     def list_sources(self, app: str) -> list[str]:
         """Return the names of a deployed app's sources; none when it isn't deployed or can't be read."""
         found = self.read_specs()[0].get(app)

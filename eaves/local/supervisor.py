@@ -16,7 +16,7 @@ from pathlib import Path
 
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.report import QueueReport
-from eaves.base.clock import SYSTEM, Clock
+from eaves.base.clock import SYSTEM
 from eaves.base.locks import take_lock
 from eaves.errors import ConfigError, EventError, PlatformError
 from eaves.events import Event, decode, is_event
@@ -67,7 +67,6 @@ class Supervisor:
         state: State directory.
         environ: Environment of this process.
         settings: Port, token and console of the platform, and its disk limits for queue, logs and history.
-        clock: Clock for pauses and deadlines.
         launch: Starts processes of functions and sources.
 
     Attributes:
@@ -87,14 +86,12 @@ class Supervisor:
         *,
         environ: Mapping[str, str],
         settings: LocalSettings,
-        clock: Clock = SYSTEM,
         launch: Launch = Process,
     ) -> None:
         proxies = parse_proxies(environ)
         state.prepare()
         self._state = state
         self._settings = settings
-        self._clock = clock
         address = resolve_host(settings.host)
         lock = take_lock(state.lock, wait=False)
         if lock is None:
@@ -105,13 +102,13 @@ class Supervisor:
         self._lock = lock
         self._token = open_token(address, settings.token_file, state)
         notices = prepare_exposure(settings, state)
-        processes = ProcessHost(state=state, inherit=environ, clock=clock, launch=launch)
+        processes = ProcessHost(state=state, inherit=environ, launch=launch)
         self.console = ConsoleManager(settings, processes, notices=notices)
         self.images = self.console.images
         bound = bind_ports(address, settings.port)
         self._port: int = bound[0].getsockname()[1]
-        self._spool = Spool(state.spool, limits=settings.limits(), clock=clock)
-        self._history = FileHistory(state.history, max_bytes=settings.history_max_bytes, clock=clock)
+        self._spool = Spool(state.spool, limits=settings.limits())
+        self._history = FileHistory(state.history, max_bytes=settings.history_max_bytes)
         self._broker = Broker(self._spool, self._remember)
         self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries, try_now=self._broker.try_now)
         token = self._token.path if self._token is not None else None
@@ -246,10 +243,11 @@ class Supervisor:
             artifact_digest=app.function.artifact_digest,
             site=app.function.site,
             delivered=self._answered[name] + sum(self._broker.delivered.get(lane, 0) for lane in to_function),
+            usage=self._apps.usage(name),
             agents=agents,
             lanes=lanes,
             sinks=sinks,
-            parts=tuple(list_parts(lanes, agents, self._clock.now())),
+            parts=tuple(list_parts(lanes, agents, SYSTEM.now())),
         )
 
     def _remember(self, event: Event) -> None:
@@ -296,12 +294,12 @@ class Supervisor:
 
     def _wait(self, timeout_s: float, until: Callable[[], bool]) -> None:
         """Wait until a condition holds, the platform stops, or the time limit ends. The caller holds the lock."""
-        deadline = self._clock.monotonic() + timeout_s
+        deadline = SYSTEM.monotonic() + timeout_s
         while not self._stopping and not until():
-            left_s = deadline - self._clock.monotonic()
+            left_s = deadline - SYSTEM.monotonic()
             if left_s <= 0:
                 return
-            self._clock.wait(self._changed, left_s)
+            SYSTEM.wait(self._changed, left_s)
 
     def _close_spool(self) -> None:
         self.left_queued = sum(queued for queued, _ in self._spool.counts().values())

@@ -5,6 +5,7 @@ Equal inputs give equal bytes on any machine.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tempfile
@@ -23,7 +24,7 @@ from eaves.oci.descriptor import Descriptor, ImagePlatform
 from eaves.oci.layers.image import Image, build_image, build_index, load_images, pick_image
 from eaves.oci.layers.layer import ALTERED_HINT, TITLE, Layer, LayerFile, kept_layer, read_layer, write_layer
 from eaves.oci.layout import ContentSource, Layout
-from eaves.oci.runtime import ENVIRONMENT, OLDEST, RuntimeTarget, build_layers, build_library_layer
+from eaves.oci.runtime import ENVIRONMENT, OLDEST, RuntimeTarget, build_layers, build_library_layer, check_glibc
 
 ROOT = "artifact"
 """Directory of the artifact in a container, relative to the root directory."""
@@ -36,6 +37,10 @@ PORT = 8080
 ENTRYPOINT = ("python", "-P", "-m", "functions")
 HANDLER_LABEL = "dev.eaves.handler"
 ARTIFACT_LABEL, TASK_LABEL = "dev.eaves.artifact", "dev.eaves.task"
+CLASSES_LABEL = "dev.eaves.classes"
+"""Label of a container image with the labels that its model predicts, as a JSON list."""
+MAX_CLASSES = 1 << 16
+"""Maximum characters of that list; a longer one is left out, because a deploy stores it in a ConfigMap."""
 KEPT_BYTES = 1 << 20
 """Minimum size of a part of an artifact, bytes, for which the layer is kept in the cache."""
 _VERSION = r"(?P<python>(\d+)\.(\d+))(?:\.\d+)?"
@@ -102,6 +107,7 @@ def package(
     for image, target in zip(images, runtimes, strict=True):
         runtime = build_layers(target, cache, say)
         if (library := build_library_layer(base.source, image, target, cache, say)) is not None:
+            check_glibc(image.platform, runtime[0], library)
             runtime.insert(0, library)
         made.append(build_image(layout, image, [*runtime, *above], run))
     descriptor = replace(made[0], platform=None) if len(made) == 1 else build_index(layout, made, labels)
@@ -120,6 +126,9 @@ def build_labels(artifact: Artifact, base: Base) -> dict[str, str]:
         ARTIFACT_LABEL: f"sha256:{artifact.digest}",
         TASK_LABEL: manifest.task,
     }
+    classes = json.dumps(list(manifest.labels), ensure_ascii=False)
+    if manifest.labels and len(classes) <= MAX_CLASSES:
+        labels[CLASSES_LABEL] = classes
     if base.name:
         labels["org.opencontainers.image.base.name"] = base.name
     licence = manifest.licences.get("model", "")

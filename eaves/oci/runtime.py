@@ -29,7 +29,7 @@ from eaves.oci.layers.bytecode import (
     load_standard_library,
 )
 from eaves.oci.layers.image import Image
-from eaves.oci.layers.layer import SMALL, Layer, LayerFile, kept_layer, write_layer
+from eaves.oci.layers.layer import GLIBC, SMALL, Layer, LayerFile, kept_layer, write_layer
 from eaves.oci.layout import ContentSource, Layout
 
 PACKAGES = "opt/eaves"
@@ -105,18 +105,23 @@ def build_layers(
     compiling = (compiler.version, Path(str(bytecode.__file__)).read_bytes())
     sources = [part for file in code for part in (file.path, _bytes_of(file))]
 
-    def make(title: str, files: Iterable[LayerFile]) -> Layer:
+    def make(title: str, files: Iterable[LayerFile], glibc: str = "") -> Layer:
         say(f"building the layer {title} for {runtime.platform}, Python {runtime.python}")
         with TemporaryDirectory(prefix="eaves-layer-") as folder:
             unpack(files, compiler, Path(folder))
             paths = (path for path in Path(folder).rglob("*") if path.is_file())
             made = (LayerFile(path=path.relative_to(folder).as_posix(), content=path) for path in paths)
-            return write_layer(cache, made, title, level=SMALL)
+            return write_layer(cache, made, title, level=SMALL, glibc=glibc)
+
+    def make_packages() -> Layer:
+        with TemporaryDirectory(prefix="eaves-wheels-") as folder:
+            found = wheels.download(lock, runtime.platform, runtime.python, Path(folder))
+            return make("packages", package_files(found), wheels.find_glibc(found))
 
     ours = f"eaves {eaves.__version__}"
     needed = (str(runtime.platform), lock.read_bytes(), packing)
     return [
-        kept_layer(cache, (*compiling, *needed), lambda: make("packages", package_files(runtime, lock))),
+        kept_layer(cache, (*compiling, *needed), make_packages),
         kept_layer(cache, (*compiling, *sources), lambda: make(ours, code)),
     ]
 
@@ -147,8 +152,8 @@ def build_library_layer(
     compiler = find_compiler(runtime.python)
 
     def make() -> Layer:
-        library = find_standard_library(source, base, runtime.python, say)
-        return write_layer(cache, compile_standard_library(library, compiler), LIBRARY, level=SMALL)
+        library, glibc = find_standard_library(source, base, runtime.python, say)
+        return write_layer(cache, compile_standard_library(library, compiler), LIBRARY, level=SMALL, glibc=glibc)
 
     rules = Path(str(bytecode.__file__)).read_bytes()
     below = [layer.digest for layer in base.layers]
@@ -157,9 +162,24 @@ def build_library_layer(
     except StandardLibraryError as error:
         say(
             f"warning: {error.message}; the container image has no byte code of the standard library, so each cold "
-            "start compiles it"
+            "start compiles it, and glibc is not checked"
         )
         return None
+
+
+def check_glibc(platform: ImagePlatform, packages: Layer, library: Layer) -> None:
+    """Check that the wheels run on the base's glibc, by the annotations of both layers.
+
+    Raises:
+        OciError: When the base's glibc is older, or when it has none, as Alpine Linux.
+    """
+    needed, found = (layer.descriptor.annotations.get(GLIBC, "") for layer in (packages, library))
+    if not found or int(found.removeprefix("2.")) < int(needed.removeprefix("2.")):
+        raise OciError(
+            f"the base image for {platform} has {f'glibc {found}' if found else 'no glibc'}; the wheels of "
+            f"{LOCK} need glibc {needed} or newer",
+            hint="choose a base image of a newer Debian or Ubuntu, such as python:3.13-slim; Alpine Linux has no glibc",
+        )
 
 
 def unpack(files: Iterable[LayerFile], compiler: Compiler, root: Path) -> None:
@@ -185,15 +205,10 @@ def _write(files: Iterable[LayerFile], root: Path) -> None:
         ) from error
 
 
-def package_files(runtime: RuntimeTarget, lock: Path) -> Iterator[LayerFile]:
-    """Yield every file of the locked wheels that a function may need.
-
-    Raises:
-        OciError: When wheels can't be fetched.
-    """
-    with TemporaryDirectory(prefix="eaves-wheels-") as folder:
-        for wheel in wheels.download(lock, runtime.platform, runtime.python, Path(folder)):
-            yield from wheels.wheel_files(wheel, PACKAGES)
+def package_files(found: Iterable[Path]) -> Iterator[LayerFile]:
+    """Yield every file of wheels that a function may need."""
+    for wheel in found:
+        yield from wheels.wheel_files(wheel, PACKAGES)
 
 
 def find_lock() -> Path:
@@ -238,7 +253,9 @@ def main(image: str, root: str) -> None:
     compiler, made = find_compiler(runtime.python), Path(root)
     library = load_standard_library(LEFT_OUT) if image == "agent" else load_standard_library()
     if image == "function":
-        unpack(package_files(runtime, find_lock()), compiler, made / "packages")
+        with TemporaryDirectory(prefix="eaves-wheels-") as folder:
+            found = wheels.download(find_lock(), runtime.platform, runtime.python, Path(folder))
+            unpack(package_files(found), compiler, made / "packages")
     unpack(code_files(image), compiler, made / "code")
     _write(compile_standard_library(library, compiler), made / "library")
 

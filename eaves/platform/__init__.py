@@ -15,7 +15,7 @@ package knows neither processes nor clusters.
 
 from eaves.platform.app import RELAY, AppSpec, FunctionSpec, RelaySpec, ScaleSettings, SourceSpec
 from eaves.platform.protocol import Platform
-from eaves.platform.quantities import QUANTITY_PATTERN
+from eaves.platform.quantities import QUANTITY
 from eaves.platform.status import DeployedStatus, FunctionStatus, PartStatus, PinnedStatus, ServedStatus
 from eaves.platform.triggers import (
     MAX_TIMEOUT_S,
@@ -29,7 +29,7 @@ from eaves.platform.triggers import (
 
 __all__ = [
     "MAX_TIMEOUT_S",
-    "QUANTITY_PATTERN",
+    "QUANTITY",
     "RELAY",
     "AppSpec",
     "DeliverySettings",

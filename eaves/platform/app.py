@@ -11,13 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
-from eaves.base.names import NAME_PATTERN, find_object_fault
+from eaves.artifact.manifest import ANOMALY, CLASSIFY, EMBED, TENSOR
+from eaves.base.names import NAME, OBJECT_OR_NONE
 from eaves.config import setting
-from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSOR_CAPTURED, TENSOR_PREDICTED
+from eaves.events import (
+    IMAGE_CAPTURED,
+    IMAGE_CLASSIFIED,
+    IMAGE_EMBEDDED,
+    IMAGE_INSPECTED,
+    TENSOR_CAPTURED,
+    TENSOR_PREDICTED,
+)
 from eaves.link.client import check_receiver
 from eaves.link.protocol import FUNCTIONS
-from eaves.platform.quantities import QUANTITY_PATTERN, find_room
+from eaves.platform.quantities import QUANTITY, find_room
 from eaves.platform.triggers import TriggerSpec
 
 FUNCTION, BROKER = "function", "broker"
@@ -83,7 +90,8 @@ class FunctionSpec:
     @property
     def replied(self) -> str:
         """Type of the events with the function's predictions."""
-        return {TENSOR: TENSOR_PREDICTED, EMBED: IMAGE_EMBEDDED}.get(self.task, IMAGE_CLASSIFIED)
+        others = {TENSOR: TENSOR_PREDICTED, EMBED: IMAGE_EMBEDDED, ANOMALY: IMAGE_INSPECTED}
+        return others.get(self.task, IMAGE_CLASSIFIED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +103,7 @@ class SourceSpec:
             starts the agent checks them. The other fields but `name`, `kind` and `through` are for clusters.
     """
 
-    name: str = setting("", "Name of the source, unique within the app.")
+    name: str = setting("", "Name of the source, unique within the app.", form=NAME)
     kind: str = setting(
         "folder",
         "Kind of the source: `folder`, `camera`, `mqtt`, `http`, `replay`, `s3`, or a kind that an installed package "
@@ -124,14 +132,21 @@ class SourceSpec:
         "can receive them too. On one machine, where one agent runs all sources of an app, one `broker` is for all.",
         choices=(FUNCTION, BROKER),
     )
-    claim: str = setting("", "PersistentVolumeClaim whose root is the watched folder, on a cluster.")
+    claim: str = setting(
+        "", "PersistentVolumeClaim whose root is the watched folder, on a cluster.", form=OBJECT_OR_NONE
+    )
     spool_size: str = setting(
         "2Gi",
         "Size of the volume that stores images while the receiver does not answer, on a cluster. Slightly less "
         "than half of it is for waiting images, a tenth for dead letters, and the rest for the database's "
         "overhead.",
+        form=QUANTITY,
     )
-    secret: str = setting("", "Secret with the credentials, which is mounted in place of `credentials`, on a cluster.")
+    secret: str = setting(
+        "",
+        "Secret with the credentials, which is mounted in place of `credentials`, on a cluster.",
+        form=OBJECT_OR_NONE,
+    )
 
     pod: dict[str, Any] = setting(
         dict,
@@ -145,16 +160,6 @@ class SourceSpec:
     def settings(self) -> dict[str, Any]:
         """The source's settings, one item of the agent's EAVES_SOURCES."""
         return {"name": self.name, "kind": self.kind, **self.options}
-
-    def faults(self) -> Iterator[tuple[str, str]]:
-        """Yield the path and message of each fault that involves several settings."""
-        if not NAME_PATTERN.fullmatch(self.name):
-            yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
-        if not QUANTITY_PATTERN.fullmatch(self.spool_size):
-            yield "spool_size", f"must be a quantity such as 2Gi (got {self.spool_size!r})"
-        for path, name in (("claim", self.claim), ("secret", self.secret)):
-            if fault := find_object_fault(name):
-                yield path, fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,8 +204,13 @@ class RelaySpec:
         "size of the volume. Somewhat less than half of it holds waiting events, a tenth holds "
         "dead letters, and the rest is for the files' overhead. The default holds about a "
         "million predictions.",
+        form=QUANTITY,
     )
-    secret: str = setting("", "Secret with the credentials, which is mounted in place of `credentials`, on a cluster.")
+    secret: str = setting(
+        "",
+        "Secret with the credentials, which is mounted in place of `credentials`, on a cluster.",
+        form=OBJECT_OR_NONE,
+    )
 
     @property
     def enabled(self) -> bool:
@@ -226,10 +236,6 @@ class RelaySpec:
         """Yield the path and message of each fault that involves several settings."""
         if self.to and (fault := check_receiver(self.to)):
             yield "to", fault
-        if not QUANTITY_PATTERN.fullmatch(self.spool_size):
-            yield "spool_size", f"must be a quantity such as 2Gi (got {self.spool_size!r})"
-        if fault := find_object_fault(self.secret):
-            yield "secret", fault
         for index, alarm in enumerate(self.alarms):
             if not alarm:
                 yield (

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 
+from eaves.base.names import TextForm
+
 QUANTITY_PATTERN = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
 """Accepted quantities. Source: Kubernetes, apimachinery/pkg/api/resource, Quantity; without exponents and rare
 suffixes."""
+QUANTITY = TextForm(QUANTITY_PATTERN, "a quantity such as 2Gi")
+QUANTITY_OR_NONE = TextForm(re.compile(f"({QUANTITY_PATTERN.pattern})?"), QUANTITY.description)
 QUEUED_PER_GI, DEAD_PER_GI = 500_000_000, 100_000_000
 """Bytes per Gi of disk for waiting events and for dead letters: the defaults of the agent (2Gi) and of the publisher
 (1Gi). The rest is for SQLite's log, its index and the free space within its pages."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from eaves.admin.report import LaneReport, QueueReport
+from eaves.base.process_usage import ProcessUsage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,10 @@ class FunctionStatus:
         artifact_digest: sha256 of the artifact's manifest, hex.
         lanes: On one machine: the broker's lanes of its triggers, present and removed ones.
         sinks: On one machine: the broker's lanes of its triggers' dead letter sinks.
-        delivered: Number of events that the function answered since the platform started.
+        delivered: Number of events that the function answered: on one machine since the platform started; on a cluster
+            those of agents since their queues were created, and with `usage` those that replicas which run now answered
+            others.
+        usage: Processor time and memory of its replicas; on a cluster of those that run now, None when not asked for.
         site: Name of the site, for its events' source.
         agents: Reports of the processes that run its sources, publish its events, or are its relay.
         parts: The other objects of the app that can be ready or not; on one machine its triggers and sources.
@@ -141,6 +145,7 @@ class FunctionStatus:
     lanes: tuple[LaneReport, ...] = ()
     sinks: tuple[LaneReport, ...] = ()
     delivered: int = 0
+    usage: ProcessUsage | None = None
     site: str = ""
     agents: tuple[QueueReport, ...] = ()
     parts: tuple[PartStatus, ...] = ()
@@ -149,19 +154,38 @@ class FunctionStatus:
     pinned: tuple[PinnedStatus, ...] = ()
 
     @property
+    def total_usage(self) -> ProcessUsage:
+        """Processor time and memory of its replicas and agents, as far as they are known."""
+        return sum(filter(None, self._usages), ProcessUsage())
+
+    @property
+    def is_usage_known(self) -> bool:
+        """Whether the usage of all its replicas and agents is known."""
+        return None not in self._usages
+
+    @property
+    def _usages(self) -> tuple[ProcessUsage | None, ...]:
+        return self.usage, *(agent.usage for agent in self.agents)
+
+    @property
+    def link_bytes(self) -> int:
+        """Bytes of request bodies that its relay has sent over the link, since the relay started."""
+        return sum(agent.link.bytes_sent for agent in self.agents if agent.link is not None)
+
+    @property
     def queued(self) -> int:
-        """Number of accepted events without an answer yet: in the lanes of its triggers, and in its agents' queues."""
+        """Number of events without an answer yet: in lanes of its triggers and sinks, and in agents' queues."""
         return sum(one.queued or 0 for one in self._queues)
 
     @property
     def dead(self) -> int:
-        """Number of dead letters, which are kept for inspection."""
+        """Number of dead letters that are kept; one on its way to a dead letter sink is queued."""
         return sum(one.dead or 0 for one in self._queues)
 
     @property
     def _queues(self) -> tuple[LaneReport | QueueReport, ...]:
         """The lanes, and the queues of agents, without the relay's, whose events are answered already."""
-        return *self.lanes, *(agent for agent in self.agents if agent.sources)
+        return *self.lanes, *self.sinks, *(agent for agent in self.agents if agent.sources)
 
     @property
     def pauses(self) -> tuple[LaneReport, ...]:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from eaves.base.names import NAME_PATTERN, find_object_fault
+from eaves.base.names import NAME, NAME_PATTERN, OBJECT_OR_NONE
 from eaves.config import setting
 from eaves.delivery.sinks import SINKS, MqttTriggerSettings, find_scheme, load_sink
 from eaves.events import IMAGE_CAPTURED
-from eaves.platform.quantities import QUANTITY_PATTERN
+from eaves.platform.quantities import QUANTITY
 from eaves.redact import redact
 
 MAX_TIMEOUT_S = 600.0
@@ -62,21 +62,17 @@ class MqttSection(MqttTriggerSettings):
     """Settings for publishing to an MQTT broker: the section `mqtt` of a trigger whose url is mqtt:// or mqtts://."""
 
     secret: str = setting(
-        "", "Secret with the credentials' files, which is mounted in place of `credentials`, on a cluster."
+        "",
+        "Secret with the credentials' files, which is mounted in place of `credentials`, on a cluster.",
+        form=OBJECT_OR_NONE,
     )
     spool_size: str = setting(
         "1Gi",
         "Size of the volume that stores predictions while the MQTT broker does not answer, on a cluster. "
         "Slightly less than half of it is for waiting events, a tenth for dead letters, and the rest for the "
         "database's overhead.",
+        form=QUANTITY,
     )
-
-    def faults(self) -> Iterator[tuple[str, str]]:
-        """Yield violations of rules that concern several fields, as (field, message)."""
-        if not QUANTITY_PATTERN.fullmatch(self.spool_size):
-            yield "spool_size", f"must be a quantity such as 1Gi (got {self.spool_size!r})"
-        if fault := find_object_fault(self.secret):
-            yield "secret", fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +89,7 @@ class TriggerSpec:
         delivery: Retries and time limits.
     """
 
-    name: str = setting("", "Name of the trigger, unique within the app.")
+    name: str = setting("", "Name of the trigger, unique within the app.", form=NAME)
     filter: dict[str, str] = setting(
         dict,
         "Event attributes with their exact values; an event must match all of "
@@ -122,8 +118,6 @@ class TriggerSpec:
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield the path and message of each fault that involves several settings."""
-        if not NAME_PATTERN.fullmatch(self.name):
-            yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
         yield from find_exact_faults(self.filter)
         yield from find_filter_faults(self.filters)
         if self.filter and self.filters:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from eaves import media_type
 from eaves.base.files import write_atomically
-from eaves.errors import ConfigError, SpoolError
+from eaves.errors import SpoolError
 from eaves.events import Event
 from eaves.http_client.proxies import Proxies
 from eaves.sources.agent.configuration import ConfiguredSource
@@ -34,6 +34,8 @@ _NAME = re.compile(rf".*-([0-9a-f]{{{ID_LENGTH}}})\.[a-z]+")
 
 class NoIndex:
     """Implements `eaves.sources.context.SentIndex`: no image counts as sent before, and nothing is remembered."""
+
+    added = 0
 
     def seen(self, source: str, event_id: str, *, options: bytes = b"") -> bool:
         """Return False."""
@@ -127,17 +129,7 @@ def collect(
         wanted: Total number of images to reach, including those of earlier calls.
         proxies: HTTP proxies of the process.
         watch: Called from time to time with the source's counters.
-
-    Raises:
-        ConfigError: When the source's images stay in a bucket.
     """
-    if configured.kind.refers(configured.settings):
-        raise ConfigError.single(
-            "source",
-            configured.common.name,
-            "its images stay in their bucket",
-            hint="set `sends: bytes` to collect the images themselves",
-        )
     enough = threading.Event()
 
     def store(event: Event) -> bool:

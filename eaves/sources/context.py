@@ -26,6 +26,10 @@ class SentIndex(Protocol):
     `eaves.spool.Spool` implements this interface.
     """
 
+    @property
+    def added(self) -> int:
+        """Number of ids that this process has added, or tried to; as many may have displaced the oldest ones."""
+
     def seen(self, source: str, event_id: str, *, options: bytes = b"") -> bool:
         """Return whether the event was emitted before, or left out by the options with this digest.
 
@@ -190,7 +194,7 @@ class Frame:
     """One image that a source offers to its agent.
 
     Attributes:
-        data: Encoded image; empty for an image that stays in an object store, which `dataref` then names.
+        data: Encoded image.
         position: Text that identifies this image among all images of the source and is the same whenever the image is
             found again. The event's id is derived from it, so an image that is found twice is sent once.
         subject: Name of the image within the source, such as a relative path or a topic.
@@ -198,10 +202,6 @@ class Frame:
         camera: Name of the camera, the event's `partitionkey`; empty for the source's own name.
         content_type: Media type of `data`; empty to detect it from the first bytes.
         extensions: Further extension attributes of the event; names consist of lower-case a-z and 0-9.
-        dataref: URL of the image, without credentials, when `data` is empty. The function fetches it
-            (`function.dataref_hosts`). Options that need an image's pixels drop such a frame.
-        digest: SHA-256 of the image at `dataref` in the form `sha256:HEX`; empty when it isn't known. The digest of
-            `data` is computed.
     """
 
     data: bytes = field(repr=False)
@@ -211,12 +211,6 @@ class Frame:
     camera: str = ""
     content_type: str = ""
     extensions: Mapping[str, str] = field(default_factory=dict)
-    dataref: str = ""
-    digest: str = ""
-
-    def __post_init__(self) -> None:
-        if (self.data and self.dataref) or (self.digest and not self.dataref):
-            raise ValueError("a frame has either data, or a dataref and perhaps its digest")
 
 
 @dataclass(frozen=True, slots=True)

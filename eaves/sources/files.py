@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from eaves import media_type
-from eaves.events import DATADIGEST, DATAREF, IMAGE_CAPTURED, TENSOR_CAPTURED, Event, event_id, source_uri
+from eaves.events import DATADIGEST, IMAGE_CAPTURED, TENSOR_CAPTURED, Event, event_id, source_uri
 from eaves.sources.context import Frame
 
 
@@ -33,29 +33,19 @@ def build_text(text: str) -> str:
 
 
 def build_capture(frame: Frame, *, source: str, camera: str) -> Event:
-    """Build the event of a frame, of the source `/eaves/SITE/SOURCE`; `camera` is for a frame of no named one.
-
-    An event with `dataref` has no data, and a function fetches the image from there. Source: CloudEvents,
-    extensions/dataref.md.
-    """
-    if frame.dataref:
-        reference = {DATAREF: frame.dataref, **({DATADIGEST: frame.digest} if frame.digest else {})}
-        media = frame.content_type or None  # the store's own content type counts when the event has none
-    else:
-        reference = {DATADIGEST: f"sha256:{hashlib.sha256(frame.data).hexdigest()}"}
-        media = frame.content_type or media_type.sniff(frame.data)
+    """Build the event of a frame, of the source `/eaves/SITE/SOURCE`; `camera` is for a frame of no named one."""
     return Event(
         id=event_id(source, frame.position),
         source=source,
         type=IMAGE_CAPTURED,
         subject=build_text(frame.subject) or None,
         time=None if frame.captured_at_ns is None else _moment(frame.captured_at_ns),
-        datacontenttype=media,
+        datacontenttype=frame.content_type or media_type.sniff(frame.data),
         data=frame.data,
         extensions={
             **{name: build_text(value) for name, value in frame.extensions.items()},
             "partitionkey": build_text(frame.camera or camera),
-            **reference,
+            DATADIGEST: f"sha256:{hashlib.sha256(frame.data).hexdigest()}",
         },
     )
 
@@ -68,8 +58,8 @@ def _moment(captured_at_ns: int) -> str | None:
         return None
 
 
-def capture_file(path: Path, *, site: str, name: str = "send") -> Event:
-    """Build the event of one file on this machine: an image, or the numbers in a .json file."""
+def capture_file(path: Path, *, site: str) -> Event:
+    """Build the event of one file on this machine, of the source `send`: an image, or the numbers in a .json file."""
     status = path.stat()
     frame = Frame(
         data=path.read_bytes(),
@@ -77,7 +67,7 @@ def capture_file(path: Path, *, site: str, name: str = "send") -> Event:
         subject=build_subject(Path(path.name)),
         captured_at_ns=status.st_mtime_ns,
     )
-    event = build_capture(frame, source=source_uri(site, name), camera=name)
+    event = build_capture(frame, source=source_uri(site, "send"), camera="send")
     if path.suffix.lower() == ".json":
         return replace(event, type=TENSOR_CAPTURED, datacontenttype="application/json")
     return event

@@ -79,17 +79,12 @@ class SourceKind(Generic[S]):
         extra: Extra of Eaves with the library that the kind needs, such as `camera`; on a cluster it selects the
             container image of the agent. Empty when a plain agent suffices.
         child_bytes: Returns the memory that the processes that the source starts may use, bytes.
-        refers: Returns the beginning of the URLs of the source's frames when they stay in an object store
-            (`Frame.dataref`). Options that need an image's pixels can't be applied to them, and the function must be
-            allowed to fetch from there. Empty when frames have data.
         proxied: Whether the source uses the HTTP proxies of the process.
         schemes: Schemes of the addresses that `parse_place` knows.
         parse_place: Returns the settings for an address or a path on the command line; None for one of another kind.
         guest: Returns the settings to replace so that a command can run the source while an agent runs it, too. It gets
             the settings as in eaves.yaml, and a name that no other client has.
         check: Yields problems of this machine, each with its fix, for `eaves doctor`.
-        every_s: Returns the time between two images by the settings, seconds; 0 when they don't say it.
-        rated: Whether `eaves sources try` waits for a second image, to measure the time between two.
         idle_s: Returns the time without an image and without a reason after which `eaves sources try` ends, seconds.
         persistent_s: Time for which a reason must last until it ends `eaves sources try`, seconds.
         explain: Returns a failed step of `eaves sources try` with a better message or remedy.
@@ -104,14 +99,11 @@ class SourceKind(Generic[S]):
     is_file: Callable[[str], bool] = lambda _: False
     extra: str = ""
     child_bytes: Callable[[S], int] = lambda _: 0
-    refers: Callable[[S], str] = lambda _: ""
     proxied: bool = False
     schemes: tuple[str, ...] = ()
     parse_place: Callable[[str], Mapping[str, Any] | None] = lambda _: None
     guest: Callable[[Mapping[str, Any], str], Mapping[str, Any]] = lambda *_: {}
     check: Callable[[S], Iterable[tuple[str, str]]] = lambda _: ()
-    every_s: Callable[[S], float] = lambda settings: getattr(settings, "every_s", 0.0)
-    rated: bool = False
     idle_s: Callable[[S], float] = lambda _: float("inf")
     persistent_s: float = 0.0
     explain: Callable[[S, FailedStep], FailedStep] = lambda _, failed: failed

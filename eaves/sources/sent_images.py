@@ -3,8 +3,10 @@
 An image is a file of a folder or an object of a bucket, and a scan finds all that are present. The images that the last
 scan found are kept in memory, up to a limit; all others are looked up on disk. The disk (the spool's index of sent
 events) holds every sent image that is still present, and those that were removed recently. Once a day, the ids of the
-images present are marked as still needed, and ids that have not been marked for `REMEMBER_S` are forgotten. More images
-than the index can hold would be sent repeatedly, so the memory counts as full before that.
+images present are marked as still needed, and ids that have not been marked for `REMEMBER_S` are forgotten. The index
+is bounded too, and drops the ids that were marked longest ago. Other sources, such as cameras, add ids to the same
+index, so the images present are also marked when many ids were added since. More images than the index can hold would
+be sent repeatedly, so the memory counts as full before that.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ class SentImages:
         self._found: set[bytes] | None = None
         self._touching = False
         self._touched_at = float("-inf")
+        self._added = self._added_before_touch = 0
         self._batch: list[str] = []
         self._present = self._counted = 0
         self._passed_over: list[str] = []
@@ -137,7 +140,9 @@ class SentImages:
         """Begin to record which images are present."""
         self._found = set()
         self._counted = 0
-        self._touching = self._context.clock.monotonic() - self._touched_at >= TOUCH_EVERY_S
+        is_due = self._context.clock.monotonic() - self._touched_at >= TOUCH_EVERY_S
+        self._added = self._index.added
+        self._touching = is_due or self._added - self._added_before_touch >= self._max_present // 2
 
     def find(self, identity: str) -> None:
         """Record that the current scan has found an image, sent or not; SpoolError when it can't be marked on disk."""
@@ -156,7 +161,7 @@ class SentImages:
         if self._touching:
             self._touch()
             self._index.forget(self._context.source, self._context.clock.now() - REMEMBER_S)
-            self._touched_at = self._context.clock.monotonic()
+            self._touched_at, self._added_before_touch = self._context.clock.monotonic(), self._added
         self._known, self._found = self._found or set(), None
         self._present, self._counted = self._counted, 0
 

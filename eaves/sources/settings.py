@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eaves.base.names import NAME_PATTERN
+from eaves.base.names import NAME
 from eaves.config import setting
 from eaves.http_client.trust import build_tls_context
 from eaves.link.client import check_receiver
@@ -30,7 +30,9 @@ class SourceSettings:
     """Settings that every source has, whatever its kind."""
 
     name: str = setting(
-        "source", "Name of the source, unique within its agent; it is the last part of the source of its events."
+        "source",
+        "Name of the source, unique within its agent; it is the last part of the source of its events.",
+        form=NAME,
     )
     kind: str = setting(
         DEFAULT_KIND,
@@ -48,11 +50,6 @@ class SourceSettings:
         "Maximum size of an image in bytes; larger images are skipped and counted, because functions refuse them.",
         minimum=1,
     )
-
-    def faults(self) -> Iterator[tuple[str, str]]:
-        """Return path and message of each violated rule that concerns several settings."""
-        if not NAME_PATTERN.fullmatch(self.name):
-            yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,14 +37,9 @@ from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.collecting import NoIndex, run_without_spool
 from eaves.sources.kind import FailedStep
-from eaves.sources.options import parse_interval_ns
 
 TICK_S = 0.05
 """Interval between two looks at the state of the source, seconds."""
-WATCH_S = 4.0
-"""Time in which a second image is waited for, seconds: cameras send a key frame every 1 to 4 seconds."""
-MEASURE_S = 1.0
-"""Minimum time in which the rate of images is measured, seconds."""
 DARK, BRIGHT = 24.0, 235.0
 """Mean grey levels below and above which an image is called dark or overexposed."""
 FLAT = 4.0
@@ -126,14 +121,12 @@ class SourceTrial:
         name: Name of the source.
         kind: Kind of the source.
         place: Address or path of the source, without credentials.
-        in_folder: Whether the images are files of this machine, in the folder or archive `settings.path`.
         steps: Steps in order; the last one may have failed.
         stream: What the source found in its input, a camera in its stream (`Opened`); else empty.
         first_image_s: Seconds from the start of the source to its first image; None without an image.
         event: Event of the first image; None without an image.
         picture: Size, brightness and contrast of the first image, and what they may mean; None when it can't be
             decoded.
-        interval_s: Minimum time between two images that the source will send, seconds; 0 when it isn't known.
         dropped: Numbers of dropped images, by cause.
         failure: Why there is no image; None with an image.
     """
@@ -141,13 +134,11 @@ class SourceTrial:
     name: str
     kind: str
     place: str
-    in_folder: bool = False
     steps: list[TrialStep] = field(default_factory=list)
     stream: Mapping[str, Any] = field(default_factory=dict)
     first_image_s: float | None = None
     event: Event | None = None
     picture: dict[str, Any] | None = None
-    interval_s: float = 0.0
     dropped: Mapping[str, int] = field(default_factory=dict)
     failure: StepError | None = None
 
@@ -175,7 +166,6 @@ def try_source(
         name=configured.common.name,
         kind=configured.common.kind,
         place=redact(str(getattr(configured.settings, kind.place_setting, ""))),
-        in_folder="claim" in kind.runs_as,
     )
     try:
         for step in _check_servers(configured, proxies, deadline):
@@ -189,11 +179,10 @@ def try_source(
         trial.steps.append(TrialStep(name=error.step, detail=error.error.message, passed=False))
         trial.failure = error
         return trial
-    if trial.event.data:  # else it stays in its bucket, and the event only refers to it
-        try:
-            trial.picture = read_picture(trial.event.data)
-        except ImageError as error:
-            trial.failure = StepError("format", InputError(error.message, hint=error.hint))
+    try:
+        trial.picture = read_picture(trial.event.data)
+    except ImageError as error:
+        trial.failure = StepError("format", InputError(error.message, hint=error.hint))
     return trial
 
 
@@ -257,11 +246,11 @@ def _run(
 
     Its log is left out. What was found is written into the trial.
     """
-    began, times = time.monotonic(), []
+    began = time.monotonic()
 
     def store(event: Event) -> bool:
-        times.append(time.monotonic() - began)
-        trial.event = trial.event or event
+        if trial.event is None:
+            trial.first_image_s, trial.event = time.monotonic() - began, event
         return True
 
     options = replace(configured.options, hours=())
@@ -270,30 +259,22 @@ def _run(
         with run_without_spool(
             configured, site=site, proxies=proxies, index=NoIndex(), store=store, options=options
         ) as context:
-            _wait(configured, context.counters, times, began, deadline)
+            _wait(configured, trial, context.counters, deadline)
     finally:
         logging.disable(logging.NOTSET)
     trial.stream, trial.dropped = context.facts, context.counters.dropped
-    if times:
-        trial.first_image_s, trial.interval_s = times[0], _find_interval(configured, context.facts, times)
     return context.counters
 
 
-def _wait(
-    configured: ConfiguredSource, counters: SourceCounters, times: Sequence[float], began: float, deadline: float
-) -> None:
-    """Wait until a run has to end; a second image is waited for where it shows the rate."""
+def _wait(configured: ConfiguredSource, trial: SourceTrial, counters: SourceCounters, deadline: float) -> None:
+    """Wait until a run has an image, or a reason why it has none."""
     kind, idle_s = configured.kind, configured.kind.idle_s(configured.settings)
-    reason, since = "", began
-    while (now := time.monotonic()) < deadline:
+    reason, since = "", time.monotonic()
+    while (now := time.monotonic()) < deadline and trial.event is None:
         time.sleep(TICK_S)
         if _read_reason(counters) != reason or (counters.state, counters.reason) == NOT_STARTED:
             reason, since = _read_reason(counters), now
-        if times:
-            watched_s = now - began - times[0]
-            if not kind.rated or watched_s >= (MEASURE_S if len(times) > 1 else WATCH_S):
-                return
-        elif counters.state == "finished" or now - since >= (kind.persistent_s if reason else idle_s):
+        if counters.state == "finished" or now - since >= (kind.persistent_s if reason else idle_s):
             return
 
 
@@ -301,20 +282,6 @@ def _read_reason(counters: SourceCounters) -> str:
     """Return why a source captures nothing; a dropped image is no reason, because a later one may be captured."""
     known = (counters.state, counters.reason) == NOT_STARTED or counters.state == "finished"
     return "" if known or counters.reason == counters.unusable else counters.reason
-
-
-def _find_interval(configured: ConfiguredSource, stream: Mapping[str, Any], times: Sequence[float]) -> float:
-    """Return the minimum time between two images, seconds; 0 when nothing is known about it, as for a folder.
-
-    It is the one that was measured, but at least the setting `every_s` of the kind and that of the option `rate`.
-    """
-    interval_s = configured.kind.every_s(configured.settings)
-    if stream.get("rate") and stream["decoding"] != "key":
-        interval_s = max(interval_s, 1 / stream["rate"])
-    elif configured.kind.rated and len(times) > 1:
-        measured_s = (times[-1] - times[0]) / (len(times) - 1)
-        interval_s = max(interval_s, round(measured_s, 1 if measured_s >= 0.95 else 2))
-    return max(interval_s, parse_interval_ns(configured.options.rate) / 1e9) if interval_s else 0.0
 
 
 def read_picture(data: bytes) -> dict[str, Any]:

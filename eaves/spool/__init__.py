@@ -13,6 +13,8 @@ each of these is counted and logged by id. Sending the events is the task of `ea
     settings       settings of a process with a queue
     ledger         a line for every event that was put, with its outcome; `ledger_schema`: its tables
     database       the SQLite file: commits that threads share, reading, waiting; `schema`: its tables
+    outcomes       outcomes of requests to a function, by its revision
+    score_shift    whether the scores of a model's images have shifted
     file           connections, errors, and locks between processes
     salvage        replacing a damaged file
 """

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
+from eaves.errors import InputError
 from eaves.spool import limits
 from eaves.spool.entry import to_event
-from eaves.spool.ledger import Read
 from eaves.spool.limits import BATCH
 from eaves.spool.queue import Spool
 from eaves.spool.schema import DEAD, FREED, QUEUED
@@ -34,6 +34,9 @@ _DROP = "DELETE FROM deliveries WHERE seq IN (SELECT value FROM json_each(?))"
 that is deleted as `released`.
 """
 
+STATES = (QUEUED, DEAD)
+MAX_SEQ = (1 << 63) - 1
+"""Maximum sequence number of an entry: the largest integer that SQLite stores."""
 SITE_AT = len("/eaves/") + 1
 """Position of the site's name in a source, as SQL counts."""
 
@@ -53,50 +56,56 @@ class Selection:
         seqs: Sequence numbers to select from.
         lane: Name of the lane.
         state: `queued` or `dead`.
-        source: Source of the event, or the last part of its path.
+        source: Source of the event, `/eaves/SITE/NAME`, or the last part of its path.
         reason: Text that the last failure's reason contains.
+        older_than_s: Time since which the entry was put at least, seconds.
+        after: Sequence number above which entries are selected, to list a large queue page by page.
         prefix: Beginning of the event's source.
         outside: Text that the event's source doesn't begin with.
-        put_before: Time before which the event was put, Unix seconds.
-        after: Sequence number above which entries are selected.
+
+    Raises:
+        InputError: When a value is out of its range.
     """
 
-    seqs: tuple[int, ...] | None = None
-    lane: str | None = None
-    state: str | None = None
-    source: str | None = None
-    reason: str | None = None
-    prefix: str | None = None
-    outside: str | None = None
-    put_before: float | None = None
+    seqs: tuple[int, ...] = ()
+    lane: str = ""
+    state: str = ""
+    source: str = ""
+    reason: str = ""
+    older_than_s: float = 0.0
     after: int = 0
+    prefix: str = ""
+    outside: str = ""
 
-    def narrow(self, *, state: str | None, after: int) -> Selection:
-        """Return the same selection limited to one state and to sequence numbers above `after`."""
-        return replace(self, state=state or self.state, after=max(after, self.after))
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if wrong := [seq for seq in (*self.seqs, self.after) if not 0 <= seq <= MAX_SEQ]:
+            raise InputError(f"not the number of a queue entry: {str(wrong[0])[:64]}", hint="eaves queue list")
+        if self.state not in ("", *STATES):
+            raise InputError(f"state must be one of {', '.join(STATES)} (got {self.state[:64]!r})")
+        if self.older_than_s < 0:
+            raise InputError(f"older_than_s must be a number of seconds >= 0 (got {self.older_than_s})")
 
-    def where(self) -> tuple[str, tuple[Any, ...]]:
-        """Return the SQL condition over `deliveries JOIN events`, and its values."""
-        given: list[tuple[str, tuple[Any, ...]]] = [("seq > ?", (self.after,))]
-        if self.seqs is not None:
-            given.append(("seq IN (SELECT value FROM json_each(?))", (json.dumps(self.seqs),)))
-        if self.lane is not None:
-            given.append(("lane = ?", (self.lane,)))
-        if self.state is not None:
-            given.append(("state = ?", (self.state,)))
-        if self.source is not None:
-            ending = f"/{self.source}"
-            given.append(("(source = ? OR substr(source, -length(?)) = ?)", (self.source, ending, ending)))
-        if self.reason is not None:
-            given.append(("instr(reason, ?) > 0", (self.reason,)))
-        if self.prefix is not None:
-            given.append(("substr(source, 1, length(?)) = ?", (self.prefix, self.prefix)))
-        if self.outside is not None:
-            given.append(("substr(source, 1, length(?)) <> ?", (self.outside, self.outside)))
-        if self.put_before is not None:
-            given.append(("put_at < ?", (self.put_before,)))
-        values = tuple(value for _, some in given for value in some)
-        return " AND ".join(condition for condition, _ in given), values
+    @property
+    def is_everything(self) -> bool:
+        """Whether there is no condition, so that every entry is selected."""
+        return all(getattr(self, one.name) == one.default for one in fields(Selection))
+
+    def where(self, now: float) -> tuple[str, tuple[Any, ...]]:
+        """Return the SQL condition over `deliveries JOIN events` at a time (Unix seconds), and its values."""
+        ending = f"/{self.source}"
+        conditions: list[tuple[object, str, tuple[Any, ...]]] = [
+            (self.seqs, "seq IN (SELECT value FROM json_each(?))", (json.dumps(self.seqs),)),
+            (self.lane, "lane = ?", (self.lane,)),
+            (self.state, "state = ?", (self.state,)),
+            (self.source, "(source = ? OR substr(source, -length(?)) = ?)", (self.source, ending, ending)),
+            (self.reason, "instr(reason, ?) > 0", (self.reason,)),
+            (self.prefix, "substr(source, 1, length(?)) = ?", (self.prefix, self.prefix)),
+            (self.outside, "substr(source, 1, length(?)) <> ?", (self.outside, self.outside)),
+            (self.older_than_s, "put_at < ?", (now - self.older_than_s,)),
+        ]
+        given = [("seq > ?", (self.after,)), *((sql, values) for value, sql, values in conditions if value)]
+        return " AND ".join(sql for sql, _ in given), tuple(value for _, values in given for value in values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,12 +149,14 @@ class Stored:
 
 def list_entries(spool: Spool, selection: Selection, *, limit: int = 100) -> list[Stored]:
     """Return the selected entries, queued and dead, without their data, in the order they were put."""
-    return list_stored(spool.database().read, selection, limit)
+    where, values = selection.where(spool.clock.now())
+    sql = f"SELECT {_COLUMNS} FROM {_TABLES} WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608 - bound
+    return [_stored(row) for row in spool.database().read(sql, (*values, limit))]
 
 
 def measure(spool: Spool, selection: Selection) -> tuple[int, int]:
     """Return the number of selected entries, and the size of their data and attributes in bytes."""
-    where, values = selection.where()
+    where, values = selection.where(spool.clock.now())
     sql = f"SELECT count(*), total(size_bytes) FROM deliveries JOIN events USING(eid) WHERE {where}"  # noqa: S608 - bound
     (row,) = spool.database().read(sql, values)
     return int(row[0]), int(row[1])
@@ -173,21 +184,21 @@ def retry_now(spool: Spool, selection: Selection) -> int:
 
 def drop(spool: Spool, selection: Selection) -> int:
     """Delete the selected entries permanently, queued ones and dead letters; return how many."""
-    return _change(spool, selection, None, _MAKE_DEAD, _DROP)
+    return _change(spool, selection, selection.state, _MAKE_DEAD, _DROP)
 
 
-def dead_letter_lane(spool: Spool, lane: str, reason: str, *, outside: str | None = None) -> int:
+def dead_letter_lane(spool: Spool, lane: str, reason: str, *, outside: str = "") -> int:
     """Make dead letters of the queued entries of a lane that nothing delivers at present; return how many.
 
     Args:
         spool: Spool of the entries.
         lane: Name of the lane.
         reason: Reason of the dead letters.
-        outside: Beginning of the sources of entries that stay queued; None for none.
+        outside: Beginning of the sources of entries that stay queued; empty for none.
     """
     made, after = 0, 0
     now, chosen = spool.clock.now(), Selection(lane=lane, state=QUEUED, outside=outside)
-    while seqs := select_seqs(spool.database().read, replace(chosen, after=after), BATCH):
+    while seqs := _select_seqs(spool, replace(chosen, after=after)):
         after = seqs[-1]
 
         def keep(db: sqlite3.Connection, seqs: list[int] = seqs) -> list[limits.Expired]:
@@ -200,12 +211,12 @@ def dead_letter_lane(spool: Spool, lane: str, reason: str, *, outside: str | Non
     return made
 
 
-def _change(spool: Spool, selection: Selection, state: str | None, *statements: str) -> int:
+def _change(spool: Spool, selection: Selection, state: str, *statements: str) -> int:
     """Run SQL statements on the selected entries in batches; return how many rows the last statement changed in all."""
-    if state and selection.state not in (None, state):
+    if selection.state not in ("", state):
         return 0
-    count, after = 0, 0
-    while seqs := select_seqs(spool.database().read, selection.narrow(state=state, after=after), BATCH):
+    count, after = 0, selection.after
+    while seqs := _select_seqs(spool, replace(selection, state=state, after=after)):
         after = seqs[-1]
         count += spool.database().commit(partial(_execute, statements=statements, values=(json.dumps(seqs),)))
         spool.wake()
@@ -219,18 +230,11 @@ def _execute(db: sqlite3.Connection, *, statements: Sequence[str], values: Seque
     return count
 
 
-def select_seqs(read: Read, selection: Selection, limit: int) -> list[int]:
-    """Return the sequence numbers of the selected entries, ascending."""
-    where, values = selection.where()
+def _select_seqs(spool: Spool, selection: Selection) -> list[int]:
+    """Return the sequence numbers of the next batch of selected entries, ascending."""
+    where, values = selection.where(spool.clock.now())
     sql = f"SELECT seq FROM {_TABLES} WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608 - bound
-    return [row[0] for row in read(sql, (*values, limit))]
-
-
-def list_stored(read: Read, selection: Selection, limit: int) -> list[Stored]:
-    """Return the selected entries in the order they were put."""
-    where, values = selection.where()
-    sql = f"SELECT {_COLUMNS} FROM {_TABLES} WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608 - bound
-    return [_stored(row) for row in read(sql, (*values, limit))]
+    return [row[0] for row in spool.database().read(sql, (*values, BATCH))]
 
 
 def _stored(row: Any) -> Stored:

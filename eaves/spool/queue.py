@@ -14,14 +14,17 @@ from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import SpoolDamagedError, SpoolError
 from eaves.events import Event
 from eaves.spool import limits as retention
+from eaves.spool import outcomes, score_shift
 from eaves.spool.database import Database, Version
 from eaves.spool.entry import DeadLetter, Entry, LaneStatus, PutOutcome, PutRequest, Puts, build_entry
 from eaves.spool.file import Lease, connect, lease_path
 from eaves.spool.ledger import Ledger, LedgerLimits
 from eaves.spool.limits import SpoolLimits
+from eaves.spool.outcomes import Outcome, RevisionOutcomes
 from eaves.spool.put import PutTransaction, build_put, store
 from eaves.spool.salvage import replace_damaged
 from eaves.spool.schema import seen_key
+from eaves.spool.score_shift import Sample, ScoreWindow
 
 _ENTRY = (
     "SELECT seq, lane, attributes, data, attempts, put_at, crc, reason, status, died_at,"
@@ -69,6 +72,9 @@ class Spool:
 
     Raises:
         SpoolError: When the file can't be opened, or isn't a spool that this version reads. The file is left unchanged.
+
+    Attributes:
+        added: Number of events and ids that this object was given to put or to remember, even if in vain.
     """
 
     def __init__(
@@ -84,6 +90,7 @@ class Spool:
         self.limits = limits or SpoolLimits()
         self.clock = clock
         self._kept_at = float("-inf")
+        self.added = 0
         self.ledger: Ledger | None = None
         self._connect = connect
         self._ledger_limits = ledger
@@ -142,6 +149,7 @@ class Spool:
         puts = self._build_puts(events)
 
         def store_all(db: sqlite3.Connection) -> list[PutOutcome]:
+            self.added += len(puts)
             putting = PutTransaction(
                 db,
                 self.path,
@@ -215,8 +223,12 @@ class Spool:
         rows = self._read(sql, (entries[0].lane, len(entries)))
         return rows == [(entry.seq,) for entry in entries]
 
-    def ack(self, entry: Entry, *, puts: Puts = ()) -> None:
+    def ack(
+        self, entry: Entry, *, puts: Puts = (), outcome: Outcome | None = None, sample: Sample | None = None
+    ) -> None:
         """Acknowledge an entry, and store the events that result from it in the same commit.
+
+        The commit also counts the outcome, and the sample: an event about a shift goes to the lanes of the first event.
 
         The events in `puts` are never refused for lack of space: they replace the entry that is deleted, and refusing
         them would keep a full queue full. When the entry was acknowledged or dead-lettered before, nothing is changed.
@@ -228,8 +240,12 @@ class Spool:
 
         def release(db: sqlite3.Connection) -> None:
             if db.execute(_RELEASE, (json.dumps([entry.seq]),)).rowcount:
+                now = self.clock.now()
                 for put in stored:
-                    store(db, put, self.clock.now(), self.ledger)
+                    store(db, put, now, self.ledger)
+                if shift := score_shift.count(db, sample, now):
+                    store(db, self._build_puts([(shift, puts[0][1])])[0], now, self.ledger)
+                outcomes.count(db, outcome)
 
         self.database().commit(release, {lane for put in stored for lane in put.lanes})
 
@@ -242,12 +258,21 @@ class Spool:
         seqs = json.dumps([entry.seq for entry in entries])
         self.database().commit(lambda db: db.execute(_RELEASE, (seqs,)))
 
-    def retry(self, entry: Entry, not_before: float, reason: str, *, counted: bool = True) -> None:
+    def retry(
+        self, entry: Entry, not_before: float, reason: str, *, counted: bool = True, outcome: Outcome | None = None
+    ) -> None:
         """Count a failed attempt, unless `counted` is false; the entry is due again at `not_before`, Unix seconds."""
         values = (int(counted), not_before, reason, entry.seq)
-        self.database().commit(lambda db: db.execute(_RETRY, values), (entry.lane,))
 
-    def dead_letter(self, entry: Entry, reason: str, status: int, *, puts: Puts = ()) -> None:
+        def put_off(db: sqlite3.Connection) -> None:
+            if db.execute(_RETRY, values).rowcount:
+                outcomes.count(db, outcome)
+
+        self.database().commit(put_off, (entry.lane,))
+
+    def dead_letter(
+        self, entry: Entry, reason: str, status: int, *, puts: Puts = (), outcome: Outcome | None = None
+    ) -> None:
         """Count a failed attempt and make the entry a dead letter, which the dead letters' budget limits.
 
         The events in `puts` report it. They are stored in the same commit and, as in `ack`, never refused for lack of
@@ -262,6 +287,7 @@ class Spool:
         def keep(db: sqlite3.Connection) -> list[retention.Expired]:
             if not retention.make_dead(db, entry.seq, reason, status, now):
                 return []
+            outcomes.count(db, outcome)
             for put in stored:
                 store(db, put, now, self.ledger)
             return retention.keep_budget(db, self.limits, now, newest=entry.seq)
@@ -292,6 +318,19 @@ class Spool:
             LaneStatus(lane=lane, queued=queued, dead=dead, queued_bytes=waiting, dead_bytes=kept, oldest_at=oldest)
             for lane, queued, dead, waiting, kept, oldest in self._read(_LANES)
         ]
+
+    def outcomes(self) -> tuple[str, tuple[RevisionOutcomes, ...]]:
+        """Return the file's identity, and the outcomes that were counted for each revision."""
+        rows = self._read(outcomes.READ)
+        names = ("revision", *outcomes.KINDS)
+        counted = [RevisionOutcomes(**dict(zip(names, row[1:], strict=True))) for row in rows if row[1] is not None]
+        return rows[0][0] if rows else "", tuple(counted)
+
+    def score_windows(self) -> tuple[ScoreWindow, ...]:
+        """Return the models and sources whose scores are watched."""
+        rows = self._read(score_shift.READ)
+        names = ("artifact", "source", "counted", "since")
+        return tuple(ScoreWindow(**dict(zip(names, row, strict=True))) for row in rows)
 
     def depth(self, lane: str | None = None) -> int:
         """Return the number of entries queued on one lane or on all lanes; dead letters don't count."""
@@ -345,6 +384,7 @@ class Spool:
         keys = [seen_key(source, event_id) for event_id in event_ids]
 
         def add(db: sqlite3.Connection) -> None:
+            self.added += len(keys)
             for key in keys:
                 self._remember(db, source, key, self.clock.now(), options)
 

@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from eaves.errors import SpoolError
+from eaves.spool import outcomes, score_shift
 
 VERSION = 4
 APPLICATION_ID = 0x45617665  # "Eave"
@@ -154,6 +155,8 @@ def ensure(db: sqlite3.Connection, path: Path) -> None:
             f"{path} {what}; this version of Eaves reads spools of schema version {VERSION}",
             hint="deliver its events with the version that wrote it, or use another file",
         )
+    run(db, outcomes.TABLES)
+    run(db, score_shift.TABLE)
     db.execute("COMMIT")
 
 

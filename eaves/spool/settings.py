@@ -14,12 +14,9 @@ to 24 KB of JSON, and the rest is for the extension attributes that K_CE_OVERRID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpoolSettings:
-    """Settings that every process with a durable queue has."""
+class SpoolBudget:
+    """Settings of the disk space of a durable queue."""
 
-    spool: Path = setting(
-        Path("/spool/queue.db"), "Path of the durable queue; it must be on a disk that outlives the process."
-    )
     spool_max_bytes: int = setting(
         1_000_000_000,
         "Maximum size in bytes of the events that wait. When it is reached, the sources of an agent wait, and a server "
@@ -43,12 +40,6 @@ class SpoolSettings:
         "each; `refuse` pauses delivery until a person has made room.",
         choices=("expire", "refuse"),
     )
-    admin_socket: Path | None = setting(
-        None,
-        "Path of the Unix socket on which the process's own user can list and change the queue. The default is "
-        "`socket` in the folder `NAME.admin` beside the spool NAME.",
-    )
-    log_json: bool = setting(True, "Log JSON lines instead of plain text.")
 
     def limits(self, *, entries: int = 1_000_000, remembered: int = 1_000_000) -> SpoolLimits:
         """Return the limits of the spool.
@@ -65,6 +56,21 @@ class SpoolSettings:
             dead_max_age_s=self.spool_dead_max_age_days * DAY_S,
             dead_when_full=WhenFull(self.spool_dead_when_full),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolSettings(SpoolBudget):
+    """Settings that every process with a durable queue has."""
+
+    spool: Path = setting(
+        Path("/spool/queue.db"), "Path of the durable queue; it must be on a disk that outlives the process."
+    )
+    admin_socket: Path | None = setting(
+        None,
+        "Path of the Unix socket on which the process's own user can list and change the queue. The default is "
+        "`socket` in the folder `NAME.admin` beside the spool NAME.",
+    )
+    log_json: bool = setting(True, "Log JSON lines instead of plain text.")
 
     def find_room_fault(self, max_bytes: int) -> str:
         """Return why an event with so many bytes of data doesn't fit into the spool; empty when it does."""

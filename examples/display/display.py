@@ -8,114 +8,69 @@ It listens on loopback only, and its page has no script. A browser on the same m
 from __future__ import annotations
 
 import argparse
-import html
 import json
 from collections import deque
-from dataclasses import dataclass
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from flask import Flask, abort, render_template_string, request
+from werkzeug.serving import make_server
 
 from eaves.errors import EventError
-from eaves.events import Event, decode
+from eaves.events import decode
 from eaves.origin import find_foreign
 
 KEPT = 20
-MAX_BYTES = 1_000_000
 PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="2">
 <meta name="viewport" content="width=device-width"><title>Predictions</title><style>
-body {{ font: 1.2rem sans-serif; margin: 2rem }} .label {{ font-size: 5rem; font-weight: bold }}
-td {{ padding: 0.2rem 1.5rem 0.2rem 0 }}</style></head><body>{body}</body></html>"""
+body { font: 1.2rem sans-serif; margin: 2rem } .label { font-size: 5rem; font-weight: bold }
+td { padding: 0.2rem 1.5rem 0.2rem 0 }</style></head><body>
+{% if not shown %}<p>No predictions yet.</p>{% else %}
+<p class="label">{{ shown[0].label }}</p><p>confidence {{ shown[0].score }}</p><table>
+{% for one in shown %}<tr><td>{{ one.time }}<td>{{ one.label }}<td>{{ one.score }}<td>{{ one.subject }}{% endfor %}
+</table>{% endif %}</body></html>"""
+"""The newest prediction in large letters, and a table of the last ones."""
+
+app = Flask(__name__)
+app.config["MAX_CONTENT_LENGTH"] = 1_000_000
+PREDICTIONS: deque[dict[str, str]] = deque(maxlen=KEPT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """The values of a prediction event that the page shows."""
-
-    time: str
-    subject: str
-    label: str
-    score: str
+@app.before_request
+def refuse_foreign_pages() -> None:
+    """Refuse requests that neither a program on this machine nor a page that this machine serves has sent."""
+    if find_foreign(request.headers.get("Host", ""), request.headers.get("Origin")):
+        abort(403)
 
 
-PREDICTIONS: deque[Prediction] = deque(maxlen=KEPT)
-
-
-def read_prediction(event: Event) -> Prediction | None:
-    """Return the best label of a prediction event; None for other events and for a prediction without labels."""
+@app.post("/")
+def take() -> tuple[str, int]:
+    """Take an event, and keep it if it is a prediction; answer 204, so that the broker doesn't send it again."""
     try:
+        event = decode(dict(request.headers), request.get_data())
         best = json.loads(event.data)["predictions"][0]
-        label, score = str(best["label"]), f"{float(best['score']):.0%}"
-        moment = f"{datetime.fromisoformat(event.time).astimezone():%H:%M:%S}" if event.time else ""
+        time = f"{datetime.fromisoformat(event.time).astimezone():%H:%M:%S}" if event.time else ""
+        shown = {"time": time, "label": str(best["label"]), "score": f"{float(best['score']):.0%}"}
+    except EventError:
+        return "This is no event.\n", 400
     except (ValueError, LookupError, TypeError):
-        return None
-    return Prediction(time=moment, subject=event.subject or "", label=label, score=score)
+        return "", 204  # another event, or a prediction without labels
+    PREDICTIONS.appendleft({**shown, "subject": event.subject or ""})
+    return "", 204
 
 
-def render() -> str:
-    """Return the HTML page: the newest prediction in large letters, and a table of the last 20 predictions."""
-    shown = list(PREDICTIONS)
-    if not shown:
-        return PAGE.format(body="<p>No predictions yet.</p>")
-    rows = "".join(
-        f"<tr><td>{html.escape(one.time)}<td>{html.escape(one.label)}<td>{one.score}<td>{html.escape(one.subject)}"
-        for one in shown
-    )
-    newest = f'<p class="label">{html.escape(shown[0].label)}</p><p>confidence {shown[0].score}</p>'
-    return PAGE.format(body=f"{newest}<table>{rows}</table>")
-
-
-class Display(BaseHTTPRequestHandler):
-    """HTTP server of the display: `POST /` takes an event, `GET /` answers with the page."""
-
-    timeout = 30
-
-    def do_POST(self) -> None:
-        """Take an event, and keep it if it is a prediction; answer 204, so that the broker doesn't send it again."""
-        size = int(self.headers.get("Content-Length") or 0)
-        if not self._is_allowed() or not 0 < size <= MAX_BYTES:
-            self._answer(403 if size else 400)
-            return
-        try:
-            prediction = read_prediction(decode(dict(self.headers.items()), self.rfile.read(size)))
-        except EventError:
-            self._answer(400)
-            return
-        if prediction is not None:
-            PREDICTIONS.appendleft(prediction)
-        self._answer(204)
-
-    def do_GET(self) -> None:
-        """Answer with the page."""
-        self._answer(200 if self._is_allowed() else 403, render() if self._is_allowed() else "")
-
-    def _is_allowed(self) -> bool:
-        """Return whether the request comes from a program on this machine, or from a page that this machine serves."""
-        return not find_foreign(self.headers.get("Host", ""), self.headers.get("Origin"))
-
-    def _answer(self, status: int, page: str = "") -> None:
-        body = page.encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-        if status != 204:
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Print nothing, instead of a log line for each request."""
+@app.get("/")
+def show() -> str:
+    """Answer with the page."""
+    return render_template_string(PAGE, shown=list(PREDICTIONS))
 
 
 def main() -> None:
     """Serve the page until Ctrl-C."""
     parser = argparse.ArgumentParser(description="Show predictions in a browser.")
     parser.add_argument("--port", type=int, default=9000, help="port on loopback (default: 9000)")
-    server = ThreadingHTTPServer(("127.0.0.1", parser.parse_args().port), Display)
+    server = make_server("127.0.0.1", parser.parse_args().port, app, threaded=True)
     print(f"open http://127.0.0.1:{server.server_port}/ in a browser; Ctrl-C stops", flush=True)
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        server.server_close()
+    server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -137,8 +137,14 @@ def _forbidden(answer_text: str, message: str, call: ApiCall) -> ClusterError:
     if right and right["user"] == "system:anonymous":
         return _not_logged_in(answer_text, call)
     if right is None and answer_text:  # admission (a quota, Pod Security, a webhook) refuses the object, not the user
-        quota = call.kubectl("describe resourcequota", namespaced=True) if "exceeded quota" in answer_text else None
-        return InvalidError(message, hint=quota)
+        hint = call.kubectl("describe resourcequota", namespaced=True) if "exceeded quota" in answer_text else None
+        if "because it is being terminated" in answer_text:
+            commands = (
+                f"wait --for=delete namespace/{call.namespace} --timeout=5m",
+                f"create namespace {call.namespace}",
+            )
+            hint = f"make the namespace again when it is gone: {' && '.join(map(call.kubectl, commands))}"
+        return InvalidError(message, hint=hint)
     verb, resource = call.verb, call.resource
     if right:
         verb, resource = right["verb"], right["resource"] + (f".{right['group']}" if right["group"] else "")

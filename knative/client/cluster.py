@@ -169,7 +169,6 @@ class Cluster:
         name: str,
         *,
         namespace: str | None = None,
-        dry_run: bool = False,
         uid: str = "",
         version: str = "",
     ) -> bool:
@@ -179,7 +178,6 @@ class Cluster:
             kind: Kind of the object.
             name: Name of the object.
             namespace: Namespace of the object; None means the cluster's default.
-            dry_run: Validate and answer, but change nothing.
             uid: UID that the object must have; empty accepts any.
             version: resourceVersion that the object must have; empty accepts any.
 
@@ -190,7 +188,7 @@ class Cluster:
         required = {key: value for key, value in (("uid", uid), ("resourceVersion", version)) if value}
         # The server reads delete options from the query only when the request has no body.
         options: Manifest = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
-        options |= ({"preconditions": required} if required else {}) | ({"dryRun": ["All"]} if dry_run else {})
+        options |= {"preconditions": required} if required else {}
         headers, body = {**_HEADERS, "Content-Type": _JSON}, json.dumps(options).encode()
         request = self._request("delete", kind, namespace, name, method="DELETE", headers=headers, body=body)
         answer = self._transport.send(request)

@@ -272,7 +272,9 @@ def _find_proxies(configuration: Configuration, *, own: str = "") -> Proxies:
 
     Source: client-go, rest.Config.Proxy: a kubeconfig's `proxy-url` is for every host, whatever NO_PROXY says.
     """
-    if not (address := own or configuration.proxy):
+    address = own or configuration.proxy
+    configuration.proxy = address  # else the client reads the environment again for each request with a token
+    if not address:
         return DIRECT
     proxy, bypasses = parse_proxy(address), parse_bypasses(configuration.no_proxy or "")
     return Proxies(https=proxy, http=proxy, bypasses=bypasses, everywhere=bool(own))

@@ -22,7 +22,6 @@ from knative.deploy.ownership import (
     CHANGED,
     CREATED,
     UNCHANGED,
-    UNJUDGED,
     ApplyResult,
     find_known,
     is_pin_key,
@@ -63,7 +62,6 @@ def apply_app(
     *,
     inventory: Inventory | None = None,
     adopt: bool = False,
-    dry_run: bool = False,
     check: Callable[[Object], object] = lambda manifest: None,
 ) -> list[ApplyResult]:
     """Apply every object of an app, then remove the app's objects that are no longer rendered.
@@ -75,7 +73,6 @@ def apply_app(
     Args:
         inventory: The app's inventory if it was read or written already; None reads it.
         adopt: Take over objects that others made, and fields that other managers own.
-        dry_run: Let the API server and its webhooks validate the objects, and change nothing.
         check: Function that gets each object before it is applied, and raises an error to stop.
     """
     inventory = read_inventory(cluster, owner.app) if inventory is None else inventory
@@ -90,23 +87,21 @@ def apply_app(
             one, items=one.items | {key: uid if one.items.get(key) == uid else "" for key, uid in uids.items()}
         )
 
-    if not dry_run:
-        inventory = change_inventory(cluster, inventory, intend, before="anything was applied")
+    inventory = change_inventory(cluster, inventory, intend, before="anything was applied")
     done: list[ApplyResult] = []
     answers: list[Object] = []
-    for applied, _, answer in _apply_each(cluster, manifests, known, adopt=adopt, dry_run=dry_run, check=check):
+    for applied, _, answer in _apply_each(cluster, manifests, known, adopt=adopt, check=check):
         answers.append(answer)
         done.append(applied)
-    if not dry_run:
-        _repair_subscriptions(cluster, [one for one in answers if kind_of(one) is TRIGGER])
-        made = {key_of(one, cluster): str(one["metadata"]["uid"]) for one in answers if not is_shared(one)}
-        inventory = change_inventory(
-            cluster,
-            inventory,
-            lambda one: replace(one, items=one.items | made),
-            before="anything was removed",
-        )
-    return [*done, *prune(cluster, inventory, obsolete, dry_run=dry_run)]
+    _repair_subscriptions(cluster, [one for one in answers if kind_of(one) is TRIGGER])
+    made = {key_of(one, cluster): str(one["metadata"]["uid"]) for one in answers if not is_shared(one)}
+    inventory = change_inventory(
+        cluster,
+        inventory,
+        lambda one: replace(one, items=one.items | made),
+        before="anything was removed",
+    )
+    return [*done, *prune(cluster, inventory, obsolete)]
 
 
 def _find_obsolete(cluster: Cluster, inventory: Inventory, manifests: Manifests) -> list[ObjectKey]:
@@ -148,7 +143,7 @@ def _apply_each(
     known: Mapping[ObjectKey, Object],
     *,
     adopt: bool,
-    dry_run: bool,
+    dry_run: bool = False,
     check: Callable[[Object], object] = lambda manifest: None,
 ) -> Iterator[tuple[ApplyResult, Object | None, Object]]:
     """Apply objects in order; yield each one's result, the object before (None: it didn't exist), and after."""
@@ -158,7 +153,7 @@ def _apply_each(
         before = known.get(key_of(manifest, cluster))
         check(manifest)
         if manifest["metadata"].get("namespace") in absent:
-            outcome, after = UNJUDGED, manifest
+            outcome, after = CREATED, manifest
         elif before is not None and kind is NAMESPACE and is_satisfied(manifest, before):
             outcome, after = UNCHANGED, before  # no request is made, since the user may lack the right to apply it
         else:

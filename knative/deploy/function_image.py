@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
+from eaves.artifact.manifest import ANOMALY, CLASSIFY, EMBED, TENSOR
 from eaves.errors import OciError
 from eaves.oci.descriptor import parse_reference
 from knative.inventory import FunctionImage
@@ -45,7 +45,7 @@ def resolve_image(text: str, access: Access, *, key: PublicKey | None = None) ->
     # A site's console imports this module without the packages of the extra `oci`, and asks no registry.
     from eaves.oci.copy import open_location
     from eaves.oci.layers.image import load_images
-    from eaves.oci.package import ARTIFACT_LABEL, TASK_LABEL
+    from eaves.oci.package import ARTIFACT_LABEL, CLASSES_LABEL, TASK_LABEL
     from eaves.oci.registry.registry import Registry
     from eaves.oci.signatures import find_signature
 
@@ -59,13 +59,15 @@ def resolve_image(text: str, access: Access, *, key: PublicKey | None = None) ->
     if key is not None:
         find_signature(place.store, descriptor, key, place.reference)
     pinned = str(place.reference.pinned(descriptor.digest))
-    images = load_images(place.store, descriptor)
-    labelled = {(image.labels.get(ARTIFACT_LABEL, ""), image.labels.get(TASK_LABEL, CLASSIFY)) for image in images}
-    artifact, task = labelled.pop()
-    if labelled or not artifact.startswith("sha256:") or task not in (CLASSIFY, EMBED, TENSOR):
+    labelled = {
+        (labels.get(ARTIFACT_LABEL, ""), labels.get(TASK_LABEL, CLASSIFY), labels.get(CLASSES_LABEL, ""))
+        for labels in (image.labels for image in load_images(place.store, descriptor))
+    }
+    artifact, task, classes = labelled.pop()
+    if labelled or not artifact.startswith("sha256:") or task not in (CLASSIFY, EMBED, TENSOR, ANOMALY):
         raise OciError(
             f"{pinned} is not the container image of a function: the labels of its platforms name no artifact, or "
             "different ones",
             hint="build it with eaves package, which puts the same artifact into every platform's container image",
         )
-    return FunctionImage(name=pinned, artifact_digest=artifact.removeprefix("sha256:"), task=task)
+    return FunctionImage(name=pinned, artifact_digest=artifact.removeprefix("sha256:"), task=task, classes=classes)

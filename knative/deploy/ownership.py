@@ -81,13 +81,11 @@ CREATED, CHANGED, UNCHANGED, REMOVED, ADOPTED = "created", "changed", "unchanged
 LEFT = "left"
 """Outcome of a removal when the object in the inventory is gone and another object has its name, so nothing is
 deleted."""
-UNJUDGED = "unjudged"
-"""Outcome in a dry run when the object's namespace doesn't exist yet, so the API server can't validate the object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyResult:
-    """The outcome (`created`, `changed`, ..., `unjudged`) of applying or removing one object."""
+    """The outcome (`created`, `changed`, ..., `left`) of applying or removing one object."""
 
     kind: str
     name: str
@@ -227,9 +225,7 @@ def remove_app(cluster: Cluster, owner: AppOwner, *, adopt: bool = False) -> lis
     return done
 
 
-def delete_objects(
-    cluster: Cluster, inventory: Inventory, items: Mapping[ObjectKey, str], *, dry_run: bool = False
-) -> list[ApplyResult]:
+def delete_objects(cluster: Cluster, inventory: Inventory, items: Mapping[ObjectKey, str]) -> list[ApplyResult]:
     """Delete objects of an app by UID, in order, and stop with an error when another user deploys the app meanwhile.
 
     Never is another object of the same name deleted; the result of one is then `left`. An object that is already gone
@@ -248,9 +244,7 @@ def delete_objects(
             if not (is_ours(one) and one["metadata"]["labels"].get(APP_LABEL) == inventory.app and MANAGER in managers):
                 outcome = LEFT
         try:
-            if outcome == REMOVED and not cluster.delete(
-                kind, key.name, namespace=key.namespace, dry_run=dry_run, uid=uid
-            ):
+            if outcome == REMOVED and not cluster.delete(kind, key.name, namespace=key.namespace, uid=uid):
                 continue
         except ConflictError:
             outcome = LEFT
@@ -258,13 +252,11 @@ def delete_objects(
     return done
 
 
-def prune(
-    cluster: Cluster, inventory: Inventory, obsolete: Iterable[ObjectKey], *, dry_run: bool = False
-) -> list[ApplyResult]:
+def prune(cluster: Cluster, inventory: Inventory, obsolete: Iterable[ObjectKey]) -> list[ApplyResult]:
     """Delete objects that the app no longer has, and take them off the inventory."""
     gone = {key: inventory.items[key] for key in obsolete}
-    done = delete_objects(cluster, inventory, gone, dry_run=dry_run)
-    if gone and not dry_run:
+    done = delete_objects(cluster, inventory, gone)
+    if gone:
         change_inventory(
             cluster,
             inventory,
@@ -326,7 +318,7 @@ def _needed_pins(cluster: Cluster, app: str, service: Object) -> Iterator[str]:
     Only revisions that exist and that Eaves deployed by digest have a pin.
     """
     standing = parse_rollout_status(service)
-    names = {*standing.shares, standing.preview, standing.other, standing.newest}
+    names = {*standing.shares, standing.other, standing.newest}
     if (state := standing.current) is not None:
         names |= {state.old, state.new if state.served else ""}
     elif standing.state is not None:

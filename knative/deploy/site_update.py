@@ -10,6 +10,7 @@ compared, so a newer deploy is never reverted.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from eaves.errors import EavesError, NotFoundError, StartError, UnreachableClusterError
+from eaves.problem_document import revision_mark
 from knative import rollout
 from knative.client.cluster import Cluster
 from knative.client.kinds import KSERVICE, REVISION, Object, kind_of
@@ -46,6 +48,8 @@ POLL_S = 5.0
 """Seconds between two steps of a rollout that a command waits for."""
 MAX_SILENCE_S = 900.0
 """Seconds without a connection after which waiting for a rollout fails."""
+MAX_LISTED = 10
+"""Maximum number of labels that a line lists."""
 CHECK_S = 1.0
 """Seconds between two reads of the inventory while objects are applied, to detect another user's deploy."""
 
@@ -60,7 +64,6 @@ class SiteDeployment:
         by: User who deploys, `USER@HOST`.
         declared: Container image as eaves.yaml names it; empty when it names none.
         adopt: Whether to take over objects that others made, and fields that other managers own.
-        dry_run: Whether the API server only validates the objects, and changes nothing.
         ready_s: Maximum seconds to wait until the deployment is ready; 0 doesn't wait.
         follow: Whether to wait until the rollout has ended.
     """
@@ -70,7 +73,6 @@ class SiteDeployment:
     by: str = SOMEBODY
     declared: str = ""
     adopt: bool = False
-    dry_run: bool = False
     ready_s: float = 0.0
     follow: bool = False
 
@@ -89,6 +91,7 @@ class SiteDeployment:
             image=self.app.image,
             artifact=function.artifact_digest or "",
             task=function.task,
+            classes=self.app.classes,
             declared=self.declared,
             rendered=digest_manifests(manifests),
         )
@@ -137,14 +140,16 @@ def update_site(
     """
     name = wanted.app.function.name
     manifests = render_app(wanted.app)
-    if wanted.dry_run:
-        return SiteUpdate(applied=tuple(apply_app(cluster, manifests, wanted.owner, adopt=wanted.adopt, dry_run=True)))
     inventory, replaced = take_number(cluster, name, wanted.record(manifests))
     if inventory.deployment is not None:
         taken(inventory.deployment)
-    note = ""
+    notes = []
     if replaced is not None and replaced.by != wanted.by and replaced.image != wanted.app.image:
-        note = f"{replaced.describe()}; this deploy replaces it"
+        notes.append(f"{replaced.describe()}; this deploy replaces it")
+    if replaced is not None and (text := compare_classes(replaced.classes, wanted.app.classes)):
+        notes.append(text)
+    note = "\n".join(notes)
+    if note:
         notify(note)
     newest = inventory
     for _ in range(2):
@@ -157,9 +162,37 @@ def update_site(
             break  # else, an earlier deploy applied its Service once more before it read this deploy's record
     outcome = rollout.begin_rollout(cluster, name, wanted.rollout, adopt=wanted.adopt)
     if wanted.follow:
-        outcome = follow_rollout(cluster, name, newest=newest, notify=notify, poll_s=poll_s)
+        outcome = follow_rollout(cluster, name, site=wanted.app.site, newest=newest, notify=notify, poll_s=poll_s)
     pruned = prune_pins(cluster, name, inventory=newest) if outcome.changed else []
     return SiteUpdate(applied=(*applied, *pruned), outcome=outcome, note=note)
+
+
+def compare_classes(before: str, after: str) -> str:
+    """Describe in one line how the labels of a model differ from those of the one before; empty when they don't.
+
+    Args:
+        before: Labels of the model before, as a JSON list; empty when they aren't known.
+        after: Labels of the new model.
+    """
+    old, new = _parse_labels(before), _parse_labels(after)
+    if not old or not new:
+        return ""
+    gone, added = sorted(old - new), sorted(new - old)
+    parts = [
+        f"{len(labels)} {word} ({', '.join(labels[:MAX_LISTED])}{', ...' if len(labels) > MAX_LISTED else ''})"
+        for word, labels in (("gone", gone), ("new", added))
+        if labels
+    ]
+    return f"the model has other labels than the one deployed before: {', '.join(parts)}" if parts else ""
+
+
+def _parse_labels(text: str) -> set[str]:
+    """Return the labels in a JSON list; none when a foreign container image has something else there."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return set()
+    return {one for one in found if isinstance(one, str)} if isinstance(found, list) else set()
 
 
 def apply_newest(
@@ -203,6 +236,7 @@ def follow_rollout(
     cluster: Cluster,
     name: str,
     *,
+    site: SiteSettings,
     newest: Inventory,
     notify: Callable[[str], object] = lambda text: None,
     poll_s: float = POLL_S,
@@ -210,6 +244,7 @@ def follow_rollout(
     """Advance a rollout until it ends; while the cluster can't be reached, wait for it.
 
     Args:
+        site: The site.
         newest: Inventory with the deployment whose rollout is followed.
         notify: Function that gets a line whenever the rollout's state changes.
         poll_s: Seconds between two steps.
@@ -220,7 +255,7 @@ def follow_rollout(
         try:
             newest.require_newest(cluster, before="its rollout ended")
             outcome = rollout.advance_rollout(cluster, name)
-            text, heard = describe_outcome(outcome), time.monotonic()
+            text, heard = describe_outcome(outcome, site), time.monotonic()
         except UnreachableClusterError as error:
             if time.monotonic() - heard > MAX_SILENCE_S:
                 raise
@@ -236,12 +271,17 @@ def follow_rollout(
     return outcome
 
 
-def describe_outcome(outcome: rollout.RolloutOutcome) -> str:
-    """Describe the state of a rollout in one line."""
-    shares = ", ".join(f"{revision} {percent} %" for revision, percent in outcome.shares.items())
-    phase = outcome.state.phase.value if outcome.state is not None else "no rollout"
+def describe_outcome(outcome: rollout.RolloutOutcome, site: SiteSettings) -> str:
+    """Describe a rollout at a site in one line, with what to do about images that a replaced revision refused."""
+    shares, state = ", ".join(f"{revision} {percent} %" for revision, percent in outcome.shares.items()), outcome.state
+    phase = state.phase.value if state is not None else "no rollout"
     reason = "" if outcome.reason == phase else outcome.reason
-    return ": ".join(part for part in (shares, phase, reason) if part)
+    text = ": ".join(part for part in (shares, phase, reason) if part)
+    for revision in outcome.stopped:
+        text += (
+            f"; what {revision} refused: eaves queue retry --dead --reason '{revision_mark(revision)}' {site.options}"
+        )
+    return text
 
 
 Build = Callable[[FunctionImage], SiteDeployment]
@@ -362,10 +402,11 @@ def reconcile_site(
             text = f"{last.describe()}, with another eaves.yaml or another version of Eaves than this workspace"
             text = f"{text}; nothing is applied (try: {take_over(last.image, site.name)})"
             return _only_advance(cluster, app, reason or text)
-    inventory, _ = take_number(cluster, app, wanted.record(manifests), seen=inventory)
+    inventory, replaced = take_number(cluster, app, wanted.record(manifests), seen=inventory)
     if inventory.deployment is not None:
         agreed(inventory.deployment)
-    return _apply(cluster, wanted, manifests, inventory, reason)
+    changed = compare_classes(replaced.classes, wanted.app.classes) if replaced is not None else ""
+    return _apply(cluster, wanted, manifests, inventory, reason or changed)
 
 
 def _only_advance(cluster: Cluster, app: str, reason: str) -> SiteUpdate:

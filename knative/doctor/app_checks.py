@@ -229,8 +229,7 @@ class NeededPermission(NamedTuple):
 def list_needed(subject: ExaminedSite) -> Iterator[NeededPermission]:
     """Yield every permission for deploying, rolling out, sending events to, removing and training the app.
 
-    `eaves train` reads a run that this machine can't reach (on a volume, or with credentials that only pods have)
-    through a pod, which it deletes afterwards.
+    `eaves train` copies a run from a volume by a pod, which it deletes afterwards.
     """
     here, need = subject.namespace, NeededPermission
     kinds = list(subject.kinds())
@@ -254,14 +253,14 @@ def list_needed(subject: ExaminedSite) -> Iterator[NeededPermission]:
         yield need("queue", POD, CONNECT, here, "exec")
     if NODE in runners:
         agents = subject.settings.agent_namespace
-        yield need("status, queue", POD, ("get", "list"), agents)
-        yield need("status", POD, CONNECT, agents, "portforward")
+        yield need("status, rollout, queue", POD, ("get", "list"), agents)
+        yield need("status, rollout", POD, CONNECT, agents, "portforward")
         yield need("queue", POD, CONNECT, agents, "exec")
     if where := subject.trains_in:
         yield need("train", JOB, APPLY, where)
         yield need("train", POD, APPLY, where)
         yield need("train", POD, ("get",), where, "log")
-        yield need("train", POD, CONNECT, where, "portforward")
+        yield need("train", POD, CONNECT, where, "exec")
     gateway = subject.settings.gateway_namespace
     service = next((f"{service}:80" for namespace, service in GATEWAYS.values() if namespace == gateway), "")
     yield need("send", SERVICE, ("create",), gateway, "proxy", service)

@@ -92,8 +92,11 @@ def _find_concurrency(app: ClusterApp) -> int:
 
 def _scaling(app: ClusterApp) -> dict[str, str]:
     scale = app.function.scale
-    least = max(scale.min, 1) if find_selector(app.site.pod) else scale.min
+    placed = bool(find_selector(app.site.pod))
+    least = max(scale.min, 1) if placed else scale.min
     window = min(MAX_WINDOW_S, max(MIN_WINDOW_S, round(scale.idle_s)))
+    # Requests don't pass Knative's activator, which may be on the other side of the link of such a site.
+    direct = {"autoscaling.knative.dev/target-burst-capacity": "0"} if placed else {}
     return {
         "autoscaling.knative.dev/min-scale": str(least),
         "autoscaling.knative.dev/max-scale": str(max(scale.max, least)),
@@ -101,6 +104,7 @@ def _scaling(app: ClusterApp) -> dict[str, str]:
         "queue.sidecar.serving.knative.dev/cpu-resource-request": "25m",
         "queue.sidecar.serving.knative.dev/memory-resource-request": "50Mi",
         "serving.knative.dev/progress-deadline": f"{PULL_S + math.ceil(scale.start_timeout_s)}s",
+        **direct,
     }
 
 
@@ -154,11 +158,20 @@ PLACEMENT = (
     "tolerations",
 )
 """Fields of the function's pods that its pins share; a ServiceAccount may have the pull secrets."""
+AWAY = tuple({"key": f"node.kubernetes.io/{state}", "operator": "Exists"} for state in ("not-ready", "unreachable"))
+"""Tolerations of pins, besides those of the function's pods.
+
+The taints keep other pods from a node that is away, until it is ready again. A pin's pod is bound to the node before
+that, so the node pulls the container image before it gets pods that need it.
+
+Source: Kubernetes, Taints and Tolerations, "Taint Nodes by Condition".
+"""
 DIGEST_CHARACTERS = 8
-UPDATE_STRATEGY = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+UPDATE_STRATEGY = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "100%", "maxUnavailable": 0}}
 """Update strategy of a pin's DaemonSet; the DaemonSet changes only with `PLACEMENT` or the version of Eaves.
 
-On one node after the other, the old pod ends only when the new pod runs, so the container image is always in use.
+On each node the old pod ends only when the new pod runs, so the container image is always in use. All nodes are
+updated at once, since a node that is away, and whose new pod doesn't run, would keep others from theirs.
 
 Source: Kubernetes, apps/v1 RollingUpdateDaemonSet (`maxSurge`, stable since 1.25).
 """
@@ -168,6 +181,7 @@ def build_pin(app: ClusterApp) -> Manifest:
     """Build the DaemonSet that pins an app's container image. It is applied before the function's new revision."""
     image = app.image
     placed = {name: value for name, value in app.pod.items() if name in PLACEMENT}
+    placed["tolerations"] = [*placed.get("tolerations", ()), *AWAY]
     key = pin_key(image, find_selector(placed))
     pin = build_app_part(app, f"{app.name}-pin-{key}", PIN_PART, own={PIN_LABEL: key})
     pod = build_pod(
@@ -260,15 +274,19 @@ def _references(app: ClusterApp) -> list[Manifest]:
         return []
     ends = [host.rpartition(":")[2] for host in settings.dataref_hosts]
     numbers = {int(end) for end in ends if end.isdecimal()} | {PORTS[scheme] for scheme in settings.dataref_schemes}
-    public = {"cidr": "0.0.0.0/0", "except": list(PRIVATE)}
-    to = [{"ipBlock": public}, *({"ipBlock": {"cidr": network}} for network in settings.dataref_networks)]
+    public = [{"cidr": network, "except": list(PRIVATE[network])} for network in PRIVATE]
+    to = [{"ipBlock": block} for block in (*public, *({"cidr": network} for network in settings.dataref_networks))]
     return [{"to": to, "ports": [{"protocol": "TCP", "port": port} for port in sorted(numbers)]}]
 
 
-PRIVATE = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
-"""Private networks, which the function may not fetch data from.
+PRIVATE = {
+    "0.0.0.0/0": ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"),
+    "2000::/3": ("2001::/23", "2001:db8::/32", "2002::/16"),
+}
+"""The networks with all public addresses, each with its networks that the function may not fetch data from: private
+ones, and those of IPv6 that embed addresses of IPv4.
 
-Source: RFC 6890; `functions.url_policy` refuses them too, unless `dataref_networks` allows them.
+Source: RFC 6890, RFC 4291; `functions.url_policy` refuses them too, unless `dataref_networks` allows them.
 """
 
 

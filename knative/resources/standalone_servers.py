@@ -8,16 +8,16 @@ rights to read the site and nothing else.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from eaves.base.names import NAME_PATTERN, find_object_fault
+from eaves.base.names import ADDRESS_OR_NONE, NAME, NAME_OR_NONE, NAME_PATTERN, OBJECT_OR_NONE
 from eaves.config import setting
 from eaves.credentials import AUTHORITIES, CERTIFICATE, KEY
 from eaves.link.protocol import HEALTH
 from eaves.link.settings import ReceiverSettings
-from eaves.platform.quantities import QUANTITY_PATTERN, find_room
+from eaves.platform.quantities import QUANTITY, QUANTITY_OR_NONE, find_room
 from knative.client.kinds import (
     BROKER,
     DEPLOYMENT,
@@ -66,9 +66,13 @@ time."""
 class ServerDeployment:
     """Settings of a server that belongs to no app, in a namespace of a cluster."""
 
-    name: str = setting("server", "Name of the objects; the server is reached at https://NAME.NAMESPACE.svc.")
+    name: str = setting(
+        "server", "Name of the objects; the server is reached at https://NAME.NAMESPACE.svc.", form=NAME
+    )
     namespace: str = setting(
-        "", "Namespace of the objects; empty: the objects name no namespace, and kubectl's `-n` decides."
+        "",
+        "Namespace of the objects; empty: the objects name no namespace, and kubectl's `-n` decides.",
+        form=NAME_OR_NONE,
     )
     image: str = setting("", "The server's container image by digest.")
     pod: str = setting(
@@ -91,9 +95,6 @@ class ServerDeployment:
 
     def faults(self) -> Faults:
         """Yield violations of rules that concern several fields, as (field, message)."""
-        for path, value in (("name", self.name), ("namespace", self.namespace or "x")):
-            if not NAME_PATTERN.fullmatch(value):
-                yield path, f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {value!r})"
         if "@sha256:" not in self.image:
             yield "image", f"must name the container image by digest (got {self.image!r})"
         try:
@@ -103,13 +104,9 @@ class ServerDeployment:
         else:
             yield from ((f"pod.{path}", message) for path, message in find_fragment_faults(fragment))
 
-    def secret_faults(self, *, needed: Sequence[str], optional: Sequence[str]) -> Faults:
-        """Yield the faults of settings that name an object, those of `needed` also when they are empty."""
-        for path in (*needed, *optional):
-            if fault := find_object_fault(getattr(self, path)):
-                yield path, fault
-            elif path in needed and not getattr(self, path):
-                yield path, "must name a Secret"
+    def secret_faults(self, *needed: str) -> Faults:
+        """Yield a fault for each setting that must name a Secret and doesn't."""
+        yield from ((path, "must name a Secret") for path in needed if not getattr(self, path))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,28 +114,35 @@ class ReceiverDeployment(ServerDeployment):
     """Settings of a receiver in a namespace of a cluster."""
 
     name: str = setting(
-        "receiver", "Name of the receiver's objects; sites reach the receiver at https://NAME.NAMESPACE.svc."
+        "receiver", "Name of the receiver's objects; sites reach the receiver at https://NAME.NAMESPACE.svc.", form=NAME
     )
     image: str = setting("", "The agents' container image by digest (Dockerfile, target `agent`).")
     tls_secret: str = setting(
         "receiver-tls",
         "Secret with the server's certificate, `tls.crt` and `tls.key`, as cert-manager creates it. A renewed "
         "certificate is used from the next connection on.",
+        form=OBJECT_OR_NONE,
     )
     client_ca_secret: str = setting(
         "",
         "Secret whose `ca.crt` holds the authorities that sign sites' certificates; empty: sites have tokens. "
         "The `ca.crt` of `tls_secret` is never used for this.",
+        form=OBJECT_OR_NONE,
     )
     sites_secret: str = setting(
         "receiver-sites",
         "Secret with one key for each site, named like the site; each line of its value is a token of the site. "
         "An empty value means that the site has a certificate.",
+        form=OBJECT_OR_NONE,
     )
-    broker: str = setting("", "Broker of the namespace that received events are sent to.")
-    sink: str = setting("", "The http(s) address that received events are sent to, instead of a Broker.")
+    broker: str = setting("", "Broker of the namespace that received events are sent to.", form=OBJECT_OR_NONE)
+    sink: str = setting(
+        "", "The http(s) address that received events are sent to, instead of a Broker.", form=ADDRESS_OR_NONE
+    )
     folder_size: str = setting(
-        "", "Size of a volume where received events are written to files, instead of a Broker or an address."
+        "",
+        "Size of a volume where received events are written to files, instead of a Broker or an address.",
+        form=QUANTITY_OR_NONE,
     )
     functions: tuple[str, ...] = setting(
         (), "Functions that sites with `through: cloud` may send images to, each as NAME=ADDRESS, separated by commas."
@@ -153,7 +157,9 @@ class ReceiverDeployment(ServerDeployment):
         (), "Other namespaces whose pods may read the receiver's metrics, separated by commas."
     )
     spool_size: str = setting(
-        "5Gi", "Size of the volume for received events that were not passed on yet, and for the ids of received events."
+        "5Gi",
+        "Size of the volume for received events that were not passed on yet, and for the ids of received events.",
+        form=QUANTITY,
     )
 
     def addresses(self) -> dict[str, str]:
@@ -163,11 +169,7 @@ class ReceiverDeployment(ServerDeployment):
     def faults(self) -> Faults:
         """Yield violations of rules that concern several fields, as (field, message)."""
         yield from ServerDeployment.faults(self)
-        yield from self.secret_faults(needed=("tls_secret", "sites_secret"), optional=("client_ca_secret", "broker"))
-        for path in ("spool_size", "folder_size"):
-            value = getattr(self, path)
-            if not QUANTITY_PATTERN.fullmatch(value) and (value or path == "spool_size"):
-                yield path, f"must be a quantity such as 5Gi (got {value!r})"
+        yield from self.secret_faults("tls_secret", "sites_secret")
         yield from self._destination_faults()
 
     def _destination_faults(self) -> Faults:
@@ -175,8 +177,6 @@ class ReceiverDeployment(ServerDeployment):
         if len(given) != 1:
             got = f"{' and '.join(given)} are set" if given else "none is set"
             yield "broker", f"exactly one of broker, sink and folder_size must be set ({got})"
-        if self.sink and not self.sink.startswith(("http://", "https://")):
-            yield "sink", f"must start with http:// or https:// (got {self.sink!r})"
         for name, url in self.addresses().items():
             if not NAME_PATTERN.fullmatch(name) or not url.startswith(("http://", "https://")):
                 yield "functions", f"must be NAME=ADDRESS, such as flowers=http://flowers.cloud.svc (got {name}={url})"
@@ -262,34 +262,39 @@ class ConsoleDeployment(ServerDeployment):
     """Settings of a console in a namespace of a cluster."""
 
     name: str = setting(
-        "console", "Name of the console's objects; browsers reach the console at https://NAME.NAMESPACE.svc."
+        "console", "Name of the console's objects; browsers reach the console at https://NAME.NAMESPACE.svc.", form=NAME
     )
-    site: str = setting("", "Name of the site, which the pages show; empty: the name of the namespace.")
+    site: str = setting(
+        "", "Name of the site, which the pages show; empty: the name of the namespace.", form=NAME_OR_NONE
+    )
     image: str = setting("", "The console's container image by digest (Dockerfile, target `console`).")
     tls_secret: str = setting(
-        "console-tls", "Secret with the server's certificate, `tls.crt` and `tls.key`, as cert-manager creates it."
+        "console-tls",
+        "Secret with the server's certificate, `tls.crt` and `tls.key`, as cert-manager creates it.",
+        form=OBJECT_OR_NONE,
     )
-    password_secret: str = setting("console-password", "Secret whose key `password` holds the password of the pages.")
+    password_secret: str = setting(
+        "console-password", "Secret whose key `password` holds the password of the pages.", form=OBJECT_OR_NONE
+    )
     broker: str = setting(
         "eaves",
         "Broker whose events the console shows, `knative.broker` of the namespace's apps; empty: it shows no events.",
+        form=OBJECT_OR_NONE,
     )
     writable: bool = setting(
         False, "Let people promote and roll back revisions on the pages. Without it the console can only read."
     )
     silent_after_s: float = setting(
-        600.0,
-        "Seconds without an image after which the pages call a source silent whose images came regularly; five times "
-        "its usual interval when that is longer. 0: they call none silent.",
+        0.0,
+        "Seconds without an image after which the pages call a source silent. 0: they call only those silent that "
+        "report a fault.",
         minimum=0,
     )
 
     def faults(self) -> Faults:
         """Yield violations of rules that concern several fields, as (field, message)."""
         yield from ServerDeployment.faults(self)
-        if self.site and not NAME_PATTERN.fullmatch(self.site):
-            yield "site", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.site!r})"
-        yield from self.secret_faults(needed=("tls_secret", "password_secret"), optional=("broker",))
+        yield from self.secret_faults("tls_secret", "password_secret")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,7 +313,7 @@ class SiteConsoleSettings:
     data: Path = setting(Path("/data"), "Folder for the history and the thumbnails.")
     read_only: bool = setting(True, "Refuse every change; no page offers one.")
     silent_after_s: float = setting(
-        600.0, "Seconds without an image after which a source is called silent; 0: never.", minimum=0
+        0.0, "Seconds without an image after which a source is called silent; 0: never.", minimum=0
     )
 
 

@@ -10,7 +10,6 @@ Service, so any later command continues it: there is no operator.
     plan               the next action, and the next state and traffic that follow; pure
     observation        reads the counters of pods, and whether the newest revision's container image is on every node
     service            reads and writes a Service: `set_percent`, `promote`, `rollback`; `begin`, `advance`
-    refused_images     retries the images that a revision refused before it lost all requests
 
 This package must never change a field of a Service except `spec.traffic` and its own annotation, overwrite traffic that
 another manager sets, or promote a revision that has not answered requests.

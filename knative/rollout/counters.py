@@ -1,7 +1,8 @@
 """Requests answered by the replicas of a revision, added up over pods that come, go and restart. Pure.
 
-Each replica counts from its own start, and at the edge replicas stop whenever no requests come. So the increase since
-the previous reading of a pod is added to the total of its revision; after a restart, the count itself is added.
+Agents count their own requests by revision, on disk; replicas count those of all other senders, and the times. A
+replica counts from its own start, and at the edge replicas stop whenever no requests come. So the increase since the
+previous reading is added to the total of its revision; after a restart, the count itself is added.
 
 A rollout's present step is divided into short time windows, of which only the numbers that judges need are kept. One
 incident, such as a stalled disk, makes many requests fail or slow down together, while statistical tests take requests
@@ -16,10 +17,15 @@ from dataclasses import dataclass, field, replace
 
 WINDOW_S = 15.0
 """Minimum length of a time window in seconds; when readings are further apart, windows are longer."""
+_AT = "@"
 LEFT_OUT = 2
 """Number of time windows with the most failures that are left out of a test. An incident of up to `WINDOW_S` seconds
 can be in two windows."""
 
+
+LONG_S = 1800.0
+"""Length of a time window in seconds above which it is never left out, as when nothing looks for hours: an incident of
+`WINDOW_S` is less than 1 % of it, and without such windows there would be nothing to test."""
 
 _COUNTERS = ("answered", "failed", "refused", "timed", "seconds")
 
@@ -82,8 +88,9 @@ class MetricsReading:
     """The counters of one pod at one moment.
 
     Attributes:
-        pod: Name of the pod.
+        pod: Name of the pod; `SPOOL/REVISION` for what an agent has counted (`is_sender`).
         revision: Revision of the pod.
+        node: Name of the pod's node; empty when it isn't known.
         restarts: Number of restarts of the function's container in the pod.
         crashed: Whether the container's last restart was caused by a crash of its process, and not by its node.
         tally: Requests since the process started.
@@ -93,6 +100,7 @@ class MetricsReading:
 
     pod: str
     revision: str
+    node: str = ""
     restarts: int = 0
     crashed: bool = False
     tally: RequestCounters = field(default_factory=RequestCounters)
@@ -177,10 +185,13 @@ class StepWindows:
     most_refused: Mapping[str, tuple[Window, ...]] = field(default_factory=dict)
     times: Mapping[str, WindowTimes] = field(default_factory=dict)
 
-    def close(self, window: Window, totals: Mapping[str, RequestCounters], now: float) -> StepWindows:
+    def close(self, window: Window, totals: Mapping[str, RequestCounters], now: float, *, is_long: bool) -> StepWindows:
         """Close the open time window and begin another one at the time `now`; return the new windows."""
-        judged = {name: replace(tally, refused=0, timed=0, seconds=0.0) for name, tally in window.items()}
-        refusals = {name: tally.refusals for name, tally in window.items()}
+        judged: Window = {}
+        refusals: Window = {}
+        if not is_long:
+            judged = {name: replace(one, refused=0, timed=0, seconds=0.0) for name, one in window.items() if one.judged}
+            refusals = {name: one.refusals for name, one in window.items() if one.judged or one.refused}
         times = {name: self.times.get(name, WindowTimes()).add(tally) for name, tally in window.items()}
         return replace(
             self,
@@ -197,9 +208,9 @@ class RevisionCounts:
     """The requests of all revisions that were counted since the rollout began.
 
     Attributes:
-        totals: All counted requests of each revision.
+        totals: All counted requests of each revision, and the times of each on each node as `REVISION@NODE`.
         base: Counts of each revision when the present step began.
-        seen: The last reading of each pod.
+        seen: The last reading of each pod and of each agent's spool.
         windows: Time windows of the present step.
     """
 
@@ -223,6 +234,11 @@ class RevisionCounts:
             since=self.windows.since, base=_refusals(self.windows.base), worst=self.windows.most_refused
         )
         return RevisionCounts(totals=_refusals(self.totals), base=_refusals(self.base), windows=windows)
+
+    def pairs(self, new: str, old: str) -> list[tuple[str, str]]:
+        """Return the names of both revisions' counts on each node; those of all when no node is known."""
+        nodes = sorted({name.partition(_AT)[2] for name in self.totals} - {""})
+        return [(new + _AT + node, old + _AT + node) for node in nodes] or [(new, old)]
 
     def window(self) -> Window:
         """Return the requests of each revision in the time window that is still open."""
@@ -260,7 +276,7 @@ class RevisionCounts:
         window = self.window()
         if now - began < WINDOW_S or not any(tally.judged or tally.refused for tally in window.values()):
             return self
-        return replace(self, windows=self.windows.close(window, self.totals, now))
+        return replace(self, windows=self.windows.close(window, self.totals, now, is_long=now - began > LONG_S))
 
     def begin_step(self, unread: Iterable[str] = ()) -> RevisionCounts:
         """Start counting a new step of the rollout.
@@ -277,20 +293,32 @@ def accumulate(counts: RevisionCounts, readings: Iterable[MetricsReading], prese
 
     Args:
         counts: Counters until now.
-        readings: Readings of the pods that could be read.
+        readings: Readings that could be made. The first one of an agent's spool adds nothing, because it may hold
+            requests of weeks.
         present: Names of all existing pods. The previous readings of other pods are dropped; their requests stay in the
             totals.
     """
     totals, base, open_base = dict(counts.totals), dict(counts.base), dict(counts.windows.base)
     kept = set(present)
-    seen = {pod: last for pod, last in counts.seen.items() if pod in kept}
+    seen = {pod: last for pod, last in counts.seen.items() if pod in kept or is_sender(pod)}
     for reading in readings:
         last = seen.get(reading.pod)
-        gained = _gained(reading, last)
-        for added in (totals, base, open_base) if last is not None and last.unread else (totals,):
-            added[reading.revision] = added.get(reading.revision, RequestCounters()) + gained
         seen[reading.pod] = PodReading(restarts=reading.restarts, tally=reading.tally)
+        if last is None and is_sender(reading.pod):
+            continue
+        gained = _gained(reading, last)
+        parts = {reading.revision: gained}
+        if reading.node and gained.timed:
+            parts[reading.revision + _AT + reading.node] = replace(gained, answered=0, failed=0, refused=0)
+        for added in (totals, base, open_base) if last is not None and last.unread else (totals,):
+            for name, part in parts.items():
+                added[name] = added.get(name, RequestCounters()) + part
     return RevisionCounts(totals=totals, base=base, seen=seen, windows=replace(counts.windows, base=open_base))
+
+
+def is_sender(name: str) -> bool:
+    """Return whether a reading with this name is of an agent's spool, which outlives pods, and not of a pod."""
+    return "/" in name
 
 
 def _refusals(tallies: Mapping[str, RequestCounters]) -> dict[str, RequestCounters]:

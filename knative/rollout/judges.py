@@ -5,10 +5,11 @@ error rate, and failures that any revision would have now (a disk is full) would
 same way, a refusal that the sender causes (a camera sends broken images) hits both revisions by their shares, so only
 refusals by the new revision alone count against it.
 
-Means of times are compared, not quantiles: the buckets of a function's histogram are 2 to 2.5 times apart, so a
-quantile can't show a model that became 1.5 times as slow, while sum and count are exact. The first prediction of each
-process takes longer and would distort a mean of few predictions, so it is left out (`knative.rollout.counters`). How
-much the mean varies is measured from one time window to the next.
+Times are compared within nodes, since one node may be several times as fast as another; where no node has run both
+revisions, slower times hold a rollout and never roll it back. Means are compared, not quantiles: the buckets of a
+function's histogram are 2 to 2.5 times apart, so a quantile can't show a model that became 1.5 times as slow, while sum
+and count are exact. The first prediction of each process takes longer and would distort a mean of few predictions, so
+it is left out (`knative.rollout.counters`). How much the mean varies is measured from one time window to the next.
 
 Another judge, for example one for labels that arrive later, is one more such function in
 `knative.rollout.plan.JUDGES`.
@@ -17,7 +18,7 @@ Another judge, for example one for labels that arrive later, is one more such fu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -265,34 +266,58 @@ With a ratio of 1.5, a revision that takes up to 1.22 times as long is rolled ba
 
 def judge_times(state: RolloutState) -> Assessment:
     """Assess the new revision by its mean time of a prediction in the present step, compared with the old one's."""
-    settings = state.settings
-    new, old = state.counts.step(state.new), state.counts.step(state.old)
+    settings, counts = state.settings, state.counts
+    new, old = counts.step(state.new), counts.step(state.old)
     if min(new.timed, old.timed) < settings.min_requests / 2:
         note = "times are not compared: there are too few predictions besides the first one of each process"
         return Assessment(AssessmentResult.SILENT, note if new.judged else "")
-    evidence = f"a prediction takes {new.mean_ms:.1f} ms (before: {old.mean_ms:.1f} ms)"
-    if new.mean_ms <= old.mean_ms * settings.max_latency_ratio:
+    names = counts.pairs(state.new, state.old)
+    steps = ((counts.step(one), counts.step(other)) for one, other in names)
+    both = [(one, other) for one, other in steps if one.timed and other.timed]
+    shared = sum(one.timed for one, _ in both)
+    is_shared = min(shared, sum(other.timed for _, other in both)) >= settings.min_requests / 2
+    mean_ms, before_ms = new.mean_ms, old.mean_ms
+    if is_shared:  # that of the old revision if its predictions had been spread over nodes as the new one's
+        mean_ms = sum(one.seconds for one, _ in both) * 1000 / shared
+        before_ms = sum(one.timed * other.mean_ms for one, other in both) / shared
+    evidence = f"a prediction takes {mean_ms:.1f} ms (before: {before_ms:.1f} ms)"
+    if mean_ms <= before_ms * settings.max_latency_ratio:
         return Assessment(AssessmentResult.FINE, evidence)
-    new_times, old_times = (state.counts.windows.times.get(name, WindowTimes()) for name in (state.new, state.old))
-    windows = min(new_times.windows, old_times.windows)
+    if not is_shared:
+        why = "the new revision seems slow, but hardly any node has run both revisions"
+        return Assessment(AssessmentResult.OPEN, evidence, why)
+    times = counts.windows.times
+    measured = [(times.get(one, WindowTimes()), times.get(other, WindowTimes())) for one, other in names]
+    windows = max(min(one.windows, other.windows) for one, other in measured)
     if windows < ENOUGH_WINDOWS:
         missing = f"{windows} of {ENOUGH_WINDOWS} time windows of {WINDOW_S:.0f} s are measured"
         return Assessment(AssessmentResult.OPEN, evidence, f"the new revision seems slow; {missing}")
-    if _chance_of_times(new_times, old_times, settings.max_latency_ratio) <= false_alarm(state):
+    if _chance_of_times(measured, settings.max_latency_ratio) <= false_alarm(state):
         return Assessment(AssessmentResult.WORSE, evidence, "the new revision is too slow")
     why = "the new revision seems slow, but the times vary too much to decide"
     return Assessment(AssessmentResult.OPEN, evidence, why)
 
 
-def _chance_of_times(new: WindowTimes, old: WindowTimes, most: float) -> float:
+def _chance_of_times(nodes: Sequence[tuple[WindowTimes, WindowTimes]], most: float) -> float:
     """Return the probability that chance alone shows the observed ratio of mean times; 1 when the ratio is allowed.
 
     A revision whose true ratio is within the tolerance (`TOLERATED`) must not be rolled back because of inexact
     measurements. So the test uses only the part of the ratio above the tolerance.
+
+    Args:
+        nodes: Times of the new and of the old revision on each node; the logarithms of their ratios are averaged, each
+            with the inverse of its variance as its weight.
+        most: Ratio that is allowed.
     """
-    if not old.mean_s or new.mean_s <= old.mean_s * most:
+    weights, weighted = 0.0, 0.0
+    for new, old in nodes:
+        if min(new.windows, old.windows) < ENOUGH_WINDOWS or not (new.mean_s and old.mean_s):
+            continue
+        # Few windows measure a variance badly; Student's t is wider than the normal distribution by this factor.
+        spread = [one.variance_of_mean / one.mean_s**2 * (one.windows - 1) / (one.windows - 3) for one in (new, old)]
+        weight = 1 / max(sum(spread), MIN_DEVIATION**2)
+        weights, weighted = weights + weight, weighted + weight * math.log(new.mean_s / old.mean_s)
+    if weighted <= weights * math.log(most):
         return 1.0
-    ratio = math.log(new.mean_s / old.mean_s) - TOLERATED * math.log(most)
-    # Few windows measure a variance badly; Student's t is wider than the normal distribution by this factor.
-    variance = sum(one.variance_of_mean / one.mean_s**2 * (one.windows - 1) / (one.windows - 3) for one in (new, old))
-    return chance_of_ratio(ratio, max(variance, MIN_DEVIATION**2), max(MIN_EFFECT, math.log(most)))
+    ratio = weighted / weights - TOLERATED * math.log(most)
+    return chance_of_ratio(ratio, max(1 / weights, MIN_DEVIATION**2), max(MIN_EFFECT, math.log(most)))

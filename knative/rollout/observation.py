@@ -1,7 +1,8 @@
 """What a rollout reads of its cluster: the counters of its revisions' pods, and whether a pin is on every node.
 
-No metrics system is needed, since each function counts its own requests (`functions.metrics`) and the API server
-reaches every pod. Pods that can't be read are reported as such; their counts are never estimated.
+No metrics system is needed, since each agent counts its requests by revision (`eaves.spool.outcomes`), each function
+those of other senders (`functions.metrics`), and the API server reaches every pod. Pods that can't be read are reported
+as such; their counts are never estimated.
 
 A rollout waits until a pin has put the newest revision's container image on every node. If the revision got requests
 earlier, it couldn't start from zero on a node that hasn't pulled the container image when the registry can't be
@@ -12,21 +13,30 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from eaves.errors import ClusterError, DeniedError, StartError
+from eaves.admin.report import RUNNING
+from eaves.delivery.response_rules import classify_outcome
+from eaves.errors import ClusterError, ConflictError, DeniedError, InvalidError, StartError
+from eaves.spool import outcomes
+from eaves.spool.outcomes import RevisionOutcomes
 from knative.client.cluster import Cluster
-from knative.client.kinds import DAEMON_SET, POD, Object, annotations_of, status_of
+from knative.client.kinds import DAEMON_SET, POD, Object, annotations_of, spec_of, status_of
+from knative.inventory import read_inventory
+from knative.resources.agent import CONTAINER
 from knative.resources.function import PORT
-from knative.resources.metadata import PIN_ANNOTATION, labels_of
+from knative.resources.metadata import PIN_ANNOTATION, AppOwner, labels_of
 from knative.rollout.counters import MetricsReading, RequestCounters
 from knative.rollout.plan import Plan, RolloutAction, RolloutDecision
 from knative.rollout.state import RolloutState, RolloutStatus
 from knative.status.conditions import REVISION_LABEL, SIDECAR, containers, find_ended_state, image_of, is_alive, name_of
 from knative.status.parts import READY, judge_parts
+from knative.status.pods import read_permitted
+from knative.status.site_status import AgentPod, list_agent_pods, read_agents
 
 TIMEOUT_S = 5.0
 """Maximum seconds to read one pod. A pod that doesn't answer is read again with the next scrape."""
@@ -69,6 +79,35 @@ def scrape_metrics(cluster: Cluster, revisions: Iterable[str]) -> MetricsScrape:
     )
 
 
+def read_senders(cluster: Cluster, name: str, revisions: Iterable[str]) -> MetricsScrape:
+    """Read what the agents of a function have counted of its revisions. An agent that isn't ready sends nothing.
+
+    Args:
+        cluster: Connection to the cluster, in the function's namespace.
+        name: Name of the function.
+        revisions: Names of the revisions.
+    """
+    readings: list[MetricsReading] = []
+    unread: dict[str, str] = {}
+    try:
+        spaces = {item.namespace for item in read_inventory(cluster, name).items} - {"", cluster.namespace}
+        owner = AppOwner(app=name, agents=min(spaces, default=""))
+        found = list_agent_pods(cluster, owner, all_namespaces=True)
+    except (DeniedError, ConflictError, InvalidError) as error:
+        unread["agents"] = error.message
+        found = read_permitted(lambda: list_agent_pods(cluster, AppOwner(app=name)), list[AgentPod]())
+    pods = [pod for pod in found if pod.ready and pod.container == CONTAINER]
+    for pod, report in zip(pods, read_agents(cluster, pods), strict=True):
+        if report.state != RUNNING:
+            unread[pod.name] = report.reason
+        known = {one.revision: one for one in report.outcomes}
+        for revision in filter(None, revisions if report.spool_id else ()):
+            one = known.get(revision, RevisionOutcomes(revision=revision))
+            tally = RequestCounters(answered=one.answered, failed=one.failed, refused=one.refused)
+            readings.append(MetricsReading(pod=f"{report.spool_id}/{revision}", revision=revision, tally=tally))
+    return MetricsScrape(readings=tuple(readings), unread=unread)
+
+
 def _read_pod(cluster: Cluster, pod: Object) -> MetricsReading | str:
     """Read the metrics of one pod; return the reading, or the reason why there is none."""
     try:
@@ -85,6 +124,7 @@ def _read_pod(cluster: Cluster, pod: Object) -> MetricsReading | str:
     return MetricsReading(
         pod=name_of(pod),
         revision=labels_of(pod).get(REVISION_LABEL, ""),
+        node=str(spec_of(pod).get("nodeName") or ""),
         restarts=restarts,
         crashed=crashed,
         tally=tally,
@@ -104,13 +144,8 @@ def _count_restarts(pod: Object) -> tuple[int, bool]:
 
 REQUESTS, STAGES = "eaves_requests_total", "eaves_stage_duration_seconds"
 KINDS = ("predict", "tensor")
-REFUSED = "refused"
+REFUSED = outcomes.REFUSED
 """Kind of a request that the function's HTTP server refused, for example a body that is too large."""
-SENT_AGAIN = ("408", "409", "429")
-"""Statuses of a request that its sender sends again later: the moment causes them, so they are no refusals."""
-NOT_ITS_OWN = ("loading", "stopped")
-"""Kinds of problem documents of a replica that is starting or ending. They don't count as failures, since they occur
-with any revision and the sender tries again."""
 IMAGE_STAGES = ("decode", "preprocess", "infer", "postprocess")
 TENSOR_STAGES = ("tensor",)
 
@@ -129,17 +164,13 @@ def parse_counters(text: str) -> tuple[RequestCounters, RequestCounters]:
     `fetch` and `request`, which depend on other systems.
     """
     samples = parse_metrics(text)
-    answered = failed = refused = 0
+    found: Counter[str] = Counter()
     for labels, value in samples.get(REQUESTS, []):
-        status, problem = labels.get("status", ""), labels.get("problem", "")
-        if status.startswith("4") and status not in SENT_AGAIN and labels.get("kind") in (*KINDS, REFUSED):
-            refused += int(value)
-        if labels.get("kind") not in KINDS or problem in NOT_ITS_OWN:
-            continue
-        # 202 answers an event that is the function's own reply, without a prediction.
-        answered += int(value) if status.startswith("2") and status != "202" else 0
-        failed += int(value) if status.startswith("5") else 0
-    counted, slowest = RequestCounters(answered=answered, failed=failed, refused=refused), RequestCounters()
+        status, kind = labels.get("status", ""), labels.get("kind", "")
+        outcome = classify_outcome(int(status) if status.isdecimal() else 0, labels.get("problem", ""))
+        if "counted" not in labels and (kind in KINDS or (kind == outcome == REFUSED)):
+            found[outcome] += int(value)
+    counted, slowest = RequestCounters(**{name: found[name] for name in outcomes.KINDS}), RequestCounters()
     for stages in (IMAGE_STAGES, TENSOR_STAGES):
         counts, sums_s, slowest_s = zip(*(_histogram(samples, stage) for stage in stages), strict=True)
         counted += RequestCounters(timed=max(counts), seconds=sum(sums_s))
@@ -191,7 +222,7 @@ def describe_unpinned(cluster: Cluster, service: Object) -> str:
     """Describe why the container image of a Service's last deployment isn't on every node yet.
 
     The text is such as `pinned on 2 of 3 nodes (node edge-3 can't pull the container image ...)`. It is empty when
-    every node that the revision may run on has the container image, and for a deployment without a pin.
+    every node that the revision may run on and that is ready has the container image, and without a pin.
     """
     name = annotations_of(service).get(PIN_ANNOTATION, "")
     if not name:
@@ -233,7 +264,7 @@ def hold_unpinned(
     elapsed_s = max(0.0, now - state.since)
     if elapsed_s >= state.settings.deadline_s:
         reason = f"after {elapsed_s:.0f} s the container image of {state.new} is {unpinned}"
-        return RolloutDecision(RolloutAction.HOLD, 0, reason)
+        return RolloutDecision(RolloutAction.HOLD, 0, reason, resumes=True)
     reason = f"{state.new} waits until its container image is on every node; it is {unpinned}"
     return RolloutDecision(RolloutAction.WAIT, state.percent, reason)
 

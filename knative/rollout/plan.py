@@ -54,11 +54,13 @@ class RolloutDecision(NamedTuple):
         percent: The new revision's share of requests from now on, in percent. A rollout that is held goes back to 0,
             unless another user has changed the shares or the old revision is gone.
         reason: Reason for people; never empty.
+        resumes: Whether a rollout that is held continues by itself when the revision is ready and pinned.
     """
 
     action: RolloutAction
     percent: int
     reason: str
+    resumes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +135,8 @@ def _decide_unready(state: RolloutState, new: RevisionHealth, elapsed_s: float) 
     if new.ready is False:
         return RolloutDecision(RolloutAction.ROLL_BACK, 0, f"{new.name} failed{suffix}")
     if elapsed_s >= state.settings.deadline_s:
-        return RolloutDecision(RolloutAction.HOLD, 0, f"{new.name} isn't ready after {elapsed_s:.0f} s{suffix}")
+        reason = f"{new.name} isn't ready after {elapsed_s:.0f} s{suffix}"
+        return RolloutDecision(RolloutAction.HOLD, 0, reason, resumes=True)
     return RolloutDecision(RolloutAction.WAIT, state.percent, f"{new.name} isn't ready yet{suffix}")
 
 
@@ -186,8 +189,6 @@ _ENDS = {
     RolloutAction.FINISH: RolloutPhase.DONE,
 }
 """Phase after an action that ends the rollout."""
-KEPT_RETRIES = 8
-"""Maximum number of revisions whose refused images are still to be retried; the oldest are dropped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +198,6 @@ class Plan:
     Attributes:
         state: State of the rollout.
         traffic: Traffic to set; None leaves it unchanged.
-        preview: Revision at 0 % that gets an address of its own; empty for none.
         needs: Revisions that must exist and must not have failed before the plan is written; the newest one must also
             be ready.
         what: Action, for the outcome: `begin`, `set`, `roll back`, `fix`, or a value of `RolloutAction`.
@@ -206,7 +206,6 @@ class Plan:
 
     state: RolloutState
     traffic: Traffic | None = None
-    preview: str = ""
     needs: tuple[str, ...] = ()
     what: str
     reason: str = ""
@@ -237,7 +236,6 @@ def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan | No
         now,
         f"set to {percent} % by a user",
         what="set",
-        preview=new if percent == 0 else "",
         needs=(new,) if old in standing.shares else (new, old),
     )
 
@@ -295,7 +293,7 @@ def plan_begin(standing: RolloutStatus, settings: RolloutSettings, now: float, *
     before = replace(_about(standing, old, new, settings), served=False, observed=False)
     share = standing.shares.get(new, 0) if old else 0
     after = before.become(RolloutPhase.ADVANCING, before.shared(share), now)
-    as_it_is = dict(after.traffic) == dict(standing.traffic) and not standing.preview
+    as_it_is = dict(after.traffic) == dict(standing.traffic)
     return Plan(state=after, traffic=None if as_it_is or not old else after.traffic, what="begin")
 
 
@@ -322,30 +320,19 @@ def plan_decision(
         seen: Traffic that the Service has now.
         unread: Names of the new and the old revision's pods whose metrics couldn't be read.
     """
-    action, percent, why = decision
+    action, percent, why, resumes = decision
     if action is RolloutAction.WAIT:
         since = min(state.since, now)  # the clock may have been set back
         waiting = replace(state, since=since, counts=state.counts.close_window(now, since))
         return Plan(state=waiting, what=action.value, reason=why)
     if action is RolloutAction.HOLD and (percent >= state.percent or dict(seen) != dict(state.traffic)):
         shares = seen if sum(seen.values()) == 100 else {}
-        return Plan(state=state.become(RolloutPhase.HELD, shares, now, why), what=action.value)
+        return Plan(state=state.become(RolloutPhase.HELD, shares, now, why, resumes=resumes), what=action.value)
     phase = _ENDS.get(action, RolloutPhase.ADVANCING)
     if phase is RolloutPhase.ADVANCING:
         state = replace(state, counts=state.counts.begin_step(unread))
-    return _move(state, phase, state.shared(percent), now, why, what=action.value)
-
-
-def note_retries(plan: Plan, standing: RolloutStatus) -> Plan:
-    """Note in a plan's state each revision that loses all requests to an older one, to retry what it refused.
-
-    Images that a revision refused before a newer one replaces it are not retried: it was the proven revision then.
-    """
-    traffic = standing.shares if plan.traffic is None else plan.traffic
-    before = standing.state.to_retry if standing.state is not None else ()
-    lost = () if plan.state.phase is RolloutPhase.DONE else standing.shares
-    names = tuple(name for name in dict.fromkeys((*before, *lost)) if name not in traffic)
-    return replace(plan, state=replace(plan.state, to_retry=names[-KEPT_RETRIES:]))
+    after = state.become(phase, state.shared(percent), now, why, resumes=resumes)
+    return Plan(state=after, traffic=after.traffic, what=action.value)
 
 
 def _move(state: RolloutState, phase: RolloutPhase, traffic: Traffic, now: float, why: str, **how: Any) -> Plan:

@@ -6,7 +6,7 @@ No operator runs in the cluster: each call reads the Service, plans a change and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -15,14 +15,20 @@ from knative.client.cluster import Cluster
 from knative.client.kinds import KSERVICE, REVISION, Manifest, Object, spec_of
 from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER, is_ours
 from knative.rollout.counters import accumulate
-from knative.rollout.observation import MetricsScrape, hold_unpinned, require_pinned, scrape_metrics
+from knative.rollout.observation import (
+    MetricsScrape,
+    describe_unpinned,
+    hold_unpinned,
+    read_senders,
+    require_pinned,
+    scrape_metrics,
+)
 from knative.rollout.plan import (
     Plan,
     RevisionHealth,
     RolloutAction,
     RolloutObservation,
     decide_rollout,
-    note_retries,
     plan_begin,
     plan_decision,
     plan_fixed,
@@ -30,7 +36,6 @@ from knative.rollout.plan import (
     plan_rollback,
 )
 from knative.rollout.state import (
-    NEXT_TAG,
     RolloutPhase,
     RolloutState,
     RolloutStatus,
@@ -68,6 +73,7 @@ class RolloutOutcome:
         changed: Whether the Service was written.
         state: State of the rollout; None when there is none.
         shares: Percent of requests by revision, after the call.
+        stopped: Revisions that had a share before the call and have none after it, unless the newest one was promoted.
     """
 
     name: str
@@ -76,6 +82,7 @@ class RolloutOutcome:
     changed: bool
     state: RolloutState | None
     shares: Traffic
+    stopped: tuple[str, ...] = ()
 
     @property
     def advancing(self) -> bool:
@@ -149,10 +156,20 @@ def advance_rollout(
             plan = plan_begin(standing, kept, moment)
             return replace(plan, reason=plan.state.reason or f"the rollout of {standing.newest} starts")
         if state.phase is not RolloutPhase.ADVANCING:
-            return state.reason or state.phase.value
+            if not _may_resume(cluster, service, standing, state):
+                return state.reason or state.phase.value
+            plan = plan_begin(standing, state.settings, moment, again=True)
+            return replace(plan, reason=f"{state.new} is ready and pinned now, so its rollout continues")
         return _observe(cluster, service, standing, state, moment)
 
     return _change(cluster, name, propose, now=now)
+
+
+def _may_resume(cluster: Cluster, service: Object, standing: RolloutStatus, state: RolloutState) -> bool:
+    """Return whether the reason of a hold that ends by itself is gone, and nobody has changed the shares meanwhile."""
+    if not state.resumes or dict(standing.traffic) != dict(state.traffic):
+        return False
+    return read_health(cluster, state.new).ready is True and not describe_unpinned(cluster, service)
 
 
 def _observe(cluster: Cluster, service: Object, standing: RolloutStatus, state: RolloutState, now: float) -> Plan:
@@ -161,10 +178,13 @@ def _observe(cluster: Cluster, service: Object, standing: RolloutStatus, state: 
     seen = MetricsScrape(present=None)
     if new.ready and old is not None:
         seen = scrape_metrics(cluster, (state.new, state.old))
+        senders = read_senders(cluster, standing.name, (state.new, state.old))
+        seen = replace(seen, readings=seen.readings + senders.readings, unread={**seen.unread, **senders.unread})
     if seen.present is not None:
         counts = accumulate(state.counts, seen.readings, seen.present)
         if state.percent and not state.observed:  # what pods counted before doesn't belong to this step
             counts = counts.begin_step(seen.unread)
+        counts = counts.close_window(now, state.since)
         state = replace(state, counts=counts, observed=True)
     observation = RolloutObservation(new=new, old=old, traffic=standing.traffic, unread=seen.unread)
     decision = hold_unpinned(cluster, service, state, decide_rollout(state, observation, now), now)
@@ -181,7 +201,6 @@ def set_percent(
 ) -> RolloutOutcome:
     """Set the newest revision's share of requests; the revision with the largest share gets the rest.
 
-    At 0 % the newest revision gets an address of its own, `next-NAME`, for trying it; with any other share it has none.
     The automatic rollout stops until a newer revision comes, or until `begin_rollout(again=True)`.
 
     Args:
@@ -263,20 +282,6 @@ def fix_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> bool:
     return False
 
 
-def forget_retries(cluster: Cluster, name: str, revisions: Collection[str]) -> None:
-    """Remove revisions from those whose refused images are still to be retried.
-
-    Raises:
-        ConflictError: When the Service was changed at the same time, so that a later command must do this.
-        ClusterError: When the API server refuses.
-    """
-    service = read_service(cluster, name)
-    state = parse_rollout_status(service).state
-    if state is not None:
-        left = tuple(one for one in state.to_retry if one not in revisions)
-        _write(cluster, service, Plan(state=replace(state, to_retry=left), what="forget"))
-
-
 def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> Manifest:
     """Read a function's Service.
 
@@ -345,7 +350,6 @@ def _change(
         _require(cluster, plan, standing)
         if pin_wait_s is not None:
             require_pinned(cluster, service, standing, plan, wait_s=pin_wait_s)
-        plan = note_retries(plan, standing)
         try:
             changed = _write(cluster, service, plan, force=adopt)
         except ConflictError as error:
@@ -358,13 +362,16 @@ def _change(
                 hint=f"{hint}; if a GitOps controller sets them, change its file instead",
                 causes=error.causes,
             ) from error
+        shares = standing.shares if plan.traffic is None else plan.traffic
+        is_promotion = plan.state.phase is RolloutPhase.DONE and plan.what != RolloutAction.ROLL_BACK
         return RolloutOutcome(
             name=name,
             what=plan.what if changed or plan.what == RolloutAction.WAIT else "nothing",
             reason=plan.reason or plan.state.reason or plan.state.phase.value,
             changed=changed,
             state=plan.state,
-            shares=standing.shares if plan.traffic is None else plan.traffic,
+            shares=shares,
+            stopped=() if is_promotion else tuple(sorted(standing.shares.keys() - shares)),
         )
     raise ConflictError(f"the Service {name} changes too often to be updated", hint="try again in a moment")
 
@@ -402,7 +409,7 @@ def _write(cluster: Cluster, service: Object, plan: Plan, *, force: bool = False
     annotation, metadata = render_state(plan.state), service["metadata"]
     wanted = before = spec_of(service).get("traffic")
     if plan.traffic is not None:
-        wanted = [*build_traffic(plan.traffic, preview=plan.preview), *_keep_tags(service, plan.state)]
+        wanted = [*build_traffic(plan.traffic), *_keep_tags(service, plan.state)]
     if wanted == before and annotation == (metadata.get("annotations") or {}).get(ROLLOUT_ANNOTATION):
         return False
     # With its UID, a Service that was removed since isn't made again.
@@ -428,5 +435,5 @@ def _keep_tags(service: Object, state: RolloutState) -> list[Object]:
     if condition(service, "RoutesReady").get("status") == "False":
         return []
     failed = state.new if state.phase is RolloutPhase.ROLLED_BACK else None
-    tagged = [one for one in service["spec"].get("traffic") or () if one.get("tag", NEXT_TAG) != NEXT_TAG]
+    tagged = [one for one in service["spec"].get("traffic") or () if one.get("tag")]
     return [{**one, "percent": 0} for one in tagged if one.get("revisionName", "") != failed]

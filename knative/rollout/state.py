@@ -33,10 +33,6 @@ MAX_NUMBER = 1e15
 
 LATEST = ""
 """Key of a traffic's share that belongs to the latest ready revision, whatever its name."""
-NEXT_TAG = "next"
-"""Tag in `spec.traffic` of a revision at 0 % that users can try; the revision then has an address of its own,
-`next-NAME`."""
-
 Traffic = Mapping[str, int]
 """Percent of requests by revision; it holds only shares above 0."""
 
@@ -47,8 +43,8 @@ class RolloutPhase(StrEnum):
     ADVANCING = "advancing"
     """The new revision gets a larger share, step by step, while it does well."""
     HELD = "held"
-    """The traffic stays as it is until a user decides, or a newer revision comes: the old revision has all requests,
-    unless a user has given the new one a share."""
+    """The traffic stays as it is until a user decides, a newer revision comes, or what kept the revision from being
+    ready and pinned is over: the old revision has all requests, unless a user has given the new one a share."""
     DONE = "done"
     """The new revision gets all requests."""
     ROLLED_BACK = "rolled-back"
@@ -67,11 +63,10 @@ class RolloutState:
         since: Unix time in seconds when the new revision got its present share.
         reason: Reason for people why the rollout is held, done or rolled back.
         served: Whether the new revision has had all requests at some time.
+        resumes: Whether the rollout, which is held, continues by itself when the new revision is ready and pinned.
         settings: Settings that the rollout was begun with, so that continuing it needs no eaves.yaml.
         counts: Requests that replicas have counted.
         observed: Whether the requests that pods had counted when the rollout began were read.
-        to_retry: Revisions that lost all requests, and whose refused images are still to be retried by the revision
-            that serves (`knative.rollout.refused_images`).
     """
 
     old: str = ""
@@ -81,10 +76,10 @@ class RolloutState:
     since: float = 0.0
     reason: str = ""
     served: bool = False
+    resumes: bool = False
     settings: RolloutSettings = field(default_factory=RolloutSettings)
     counts: RevisionCounts = field(default_factory=RevisionCounts)
     observed: bool = False
-    to_retry: tuple[str, ...] = ()
 
     @property
     def percent(self) -> int:
@@ -105,7 +100,9 @@ class RolloutState:
             return split_traffic(self.new, percent, self.old)
         return {self.new: 100} if percent == 100 else {}
 
-    def become(self, phase: RolloutPhase, traffic: Traffic, now: float, why: str = "") -> RolloutState:
+    def become(
+        self, phase: RolloutPhase, traffic: Traffic, now: float, why: str = "", *, resumes: bool = False
+    ) -> RolloutState:
         """Return the state in another phase, with the reason for people.
 
         The counters of requests are dropped in phases in which they are not compared any more.
@@ -117,20 +114,20 @@ class RolloutState:
             since=now,
             reason=why,
             served=self.served or phase is RolloutPhase.DONE,
+            resumes=resumes,
             counts=self.counts if phase in (RolloutPhase.ADVANCING, RolloutPhase.HELD) else RevisionCounts(),
         )
 
 
-def parse_traffic(entries: Sequence[Object], latest_ready: str) -> tuple[Traffic, Traffic, str]:
+def parse_traffic(entries: Sequence[Object], latest_ready: str) -> tuple[Traffic, Traffic]:
     """Parse `spec.traffic` of a Service.
 
     Returns:
-        The traffic as it is set, the traffic with `latest_ready` in place of `LATEST` (its share is left out while
-        there is no such revision), and the revision at 0 % with an address of its own (empty for none).
+        The traffic as it is set, and the traffic with `latest_ready` in place of `LATEST` (its share is left out while
+        there is no such revision).
     """
     traffic: dict[str, int] = {}
     shares: dict[str, int] = {}
-    preview = ""
     for entry in entries:
         revision = LATEST if entry.get("latestRevision") else str(entry.get("revisionName") or LATEST)
         percent = int(entry.get("percent") or 0)
@@ -138,29 +135,19 @@ def parse_traffic(entries: Sequence[Object], latest_ready: str) -> tuple[Traffic
             traffic[revision] = traffic.get(revision, 0) + percent
         if percent and (name := revision or latest_ready):
             shares[name] = shares.get(name, 0) + percent
-        if not percent and entry.get("tag") == NEXT_TAG:
-            preview = preview or revision
-    return traffic, shares, preview
+    return traffic, shares
 
 
-def build_traffic(traffic: Traffic, *, preview: str = "") -> list[Manifest]:
-    """Build the value of `spec.traffic`.
-
-    Args:
-        traffic: Percent of requests by revision.
-        preview: Revision that gets no requests but an address of its own; empty for none.
-    """
+def build_traffic(traffic: Traffic) -> list[Manifest]:
+    """Build the value of `spec.traffic` from the percent of requests by revision."""
     # Knative's webhook adds a missing `latestRevision`, and then the applied value would always differ.
-    entries: list[Manifest] = [
+    return [
         {"latestRevision": False, "percent": percent, "revisionName": revision}
         if revision
         else {"latestRevision": True, "percent": percent}
         for revision, percent in traffic.items()
         if percent
     ]
-    if preview and preview not in traffic:
-        entries.append({"latestRevision": False, "percent": 0, "revisionName": preview, "tag": NEXT_TAG})
-    return entries
 
 
 def split_traffic(new: str, percent: int, old: str) -> dict[str, int]:
@@ -239,7 +226,6 @@ class RolloutStatus:
         newest: The revision that was made last; empty when there is none yet.
         traffic: Traffic as the Service has it.
         shares: The traffic with the name of the latest ready revision in place of `LATEST`.
-        preview: The revision at 0 % with an address of its own; empty for none.
         state: State of the rollout; None when there is none.
         fault: Reason why the rollout's annotation can't be parsed; empty when it can be parsed, or there is none.
         settled: Whether Knative has processed the last change of the Service, so that `newest` is certain.
@@ -249,7 +235,6 @@ class RolloutStatus:
     newest: str
     traffic: Traffic
     shares: Traffic
-    preview: str = ""
     state: RolloutState | None = None
     fault: str = ""
     settled: bool = True
@@ -286,7 +271,7 @@ def parse_rollout_status(service: Object) -> RolloutStatus:
     """
     metadata, status = metadata_of(service), status_of(service)
     latest_ready = str(status.get("latestReadyRevisionName") or "")
-    traffic, shares, preview = parse_traffic(spec_of(service).get("traffic") or (), latest_ready)
+    traffic, shares = parse_traffic(spec_of(service).get("traffic") or (), latest_ready)
     text, state, fault = (metadata.get("annotations") or {}).get(ROLLOUT_ANNOTATION), None, ""
     try:
         state = None if text is None else parse_state(str(text))
@@ -297,7 +282,6 @@ def parse_rollout_status(service: Object) -> RolloutStatus:
         newest=str(status.get("latestCreatedRevisionName") or ""),
         traffic=traffic,
         shares=shares,
-        preview=preview,
         state=state,
         fault=fault,
         settled=observed(service) and condition(service, "ConfigurationsReady").get("reason") != "OutOfDate",

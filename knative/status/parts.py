@@ -23,11 +23,13 @@ from knative.client.kinds import (
     DAEMON_SET,
     EVENT_TYPE,
     JOB_SINK,
+    NODE,
     POD,
     SINK_BINDING,
     STATEFUL_SET,
     TRIGGER,
     Labels,
+    Manifest,
     Object,
     ObjectKind,
     kind_of,
@@ -164,7 +166,15 @@ def _judge(cluster: Cluster, value: Object, pods: Sequence[Object], now: float) 
         return part
     selector = spec_of(value).get("selector", {}).get("matchLabels", {}).items()
     own = [pod for pod in pods if is_alive(pod) and selector <= labels_of(pod).items()]
-    unready = [pod for pod in own if not is_true(pod, "Ready")]
+    unready, away = [pod for pod in own if not is_true(pod, "Ready")], set[str]()
+    if value["kind"] == DAEMON_SET.kind and unready:
+        having = {_node_of(pod) for pod in own if is_true(pod, "Ready")}
+        away = _list_away_nodes(cluster, unready) - having
+        unready = [pod for pod in unready if _node_of(pod) not in away]
+        wanted -= len(away)
+        part = replace(part, pods=f"{ready}/{wanted}")
+        if not unready and min(len(having), updated) >= wanted > 0:
+            return part
     times = (parse_time(condition(pod, "Ready").get("lastTransitionTime")) for pod in unready)
     since = min(filter(None, times), default=applied)
     fault, name = diagnose_pods(cluster, unready), agent_of(labels)
@@ -178,11 +188,33 @@ def _judge(cluster: Cluster, value: Object, pods: Sequence[Object], now: float) 
     if fault is not None:
         return unready_part(part, fault, since, now)
     if not wanted:
-        spec = spec_of(value).get("template", {}).get("spec", {})
-        return unready_part(part, explain_scheduling("no node selector fits", spec, part.namespace), applied, now)
+        return unready_part(part, _explain_no_node(value, away), applied, now)
     if updated < wanted:
         return unready_part(part, f"{updated} of {wanted} pods have the version that was deployed last", since, now)
     return unready_part(part, f"{ready} of {wanted} pods are ready", since, now)
+
+
+def _explain_no_node(value: Object, away: set[str]) -> Diagnosis:
+    """Explain why a workload is wanted on no node: all that it is for are away, or no node has its labels."""
+    if away:
+        text = f"every node that it is for is away: {', '.join(sorted(away))}"
+        return Diagnosis("unschedulable", text, "kubectl get nodes")
+    spec = spec_of(value).get("template", {}).get("spec", {})
+    return explain_scheduling("no node selector fits", spec, namespace_of(value))
+
+
+def _list_away_nodes(cluster: Cluster, pods: Sequence[Object]) -> set[str]:
+    """Return the names of the nodes of pods that aren't ready, as far as the user may list nodes.
+
+    A node that is switched off, or cut off, starts nothing, so no DaemonSet is to be waited for there. Its controller
+    may count such a node or not, depending on the tolerations of the pods.
+    """
+    nodes = read_permitted(partial(cluster.list, NODE, namespace=""), list[Manifest]())
+    return {name_of(node) for node in nodes if not is_true(node, "Ready")} & set(map(_node_of, pods))
+
+
+def _node_of(pod: Object) -> str:
+    return str(spec_of(pod).get("nodeName", ""))
 
 
 def wanted_parts(manifests: Iterable[Object], namespace: str) -> list[Key]:

@@ -7,6 +7,7 @@ that can't be read are reported as such; their numbers are never estimated.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -19,7 +20,8 @@ from itertools import groupby
 from pathlib import Path
 
 from eaves.admin.queue import RemoteQueue, raise_refusal
-from eaves.admin.report import HEALTH, QueueReport, describe_silent, from_json
+from eaves.admin.report import HEALTH, METRICS, QueueReport, describe_silent, from_json
+from eaves.base.process_usage import ProcessUsage
 from eaves.delivery.response_rules import shorten
 from eaves.errors import AbsentError, ClusterError, ConflictError, DeniedError, InvalidError, NotFoundError
 from eaves.platform import DeployedStatus, FunctionStatus, PartStatus, PinnedStatus, ServedStatus
@@ -40,7 +42,7 @@ from knative.client.kinds import (
 from knative.inventory import DeploymentRecord, ObjectKey, item_kind, read_inventory
 from knative.resources.agent import CONTAINER, PART
 from knative.resources.eventing import PUBLISHER_PART, RELAY_PART
-from knative.resources.function import is_pin
+from knative.resources.function import PORT, is_pin
 from knative.resources.metadata import (
     APP_LABEL,
     ARTIFACT_ANNOTATION,
@@ -282,19 +284,64 @@ _ON_NODES = (SINK_BINDING, DAEMON_SET)
 READY, IDLE, DEGRADED = "ready", "idle", "degraded"
 
 
-def read_status(cluster: Cluster, owner: AppOwner) -> list[FunctionStatus]:
+def read_status(cluster: Cluster, owner: AppOwner, *, usage: bool = False) -> list[FunctionStatus]:
     """Read the status of every function in a namespace, with the parts of its app, sorted by name.
 
     The queue of Knative's broker can't be read from here.
 
     Args:
         owner: The site, and the namespace of its agents on nodes.
+        usage: Whether the replicas are asked, too.
     """
     services = sorted(cluster.list(KSERVICE, selector=OURS), key=name_of)
     if not services:
         return []
     site = _Site(cluster, owner)
-    return [site.describe(service) for service in services]
+    found = [site.describe(service) for service in services]
+    return _add_usage(cluster, found) if usage else found
+
+
+SERVICE_LABEL = "serving.knative.dev/service"
+_GAUGE = re.compile(r"^(process_\w+) (\S+)$", re.MULTILINE)
+_ANSWERED = re.compile(
+    r'^eaves_requests_total\{kind="(?:predict|tensor)",status="200",problem=""\} (\d+)$', re.MULTILINE
+)
+"""Series of a replica's requests that it doesn't leave to their senders to count."""
+
+
+def _add_usage(cluster: Cluster, found: list[FunctionStatus]) -> list[FunctionStatus]:
+    """Return functions with what their replicas use and have answered; a usage is None if one can't be asked."""
+    pods = cluster.list(POD, selector=f"{SERVICE_LABEL} in ({','.join(one.name for one in found)})")
+    running = [pod for pod in pods if status_of(pod).get("phase") == "Running"]
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="replicas") as threads:
+        figures = list(threads.map(partial(_read_replica, cluster), running))
+    own = {
+        one.name: [
+            figure for pod, figure in zip(running, figures, strict=True) if labels_of(pod)[SERVICE_LABEL] == one.name
+        ]
+        for one in found
+    }
+    return [
+        replace(
+            one,
+            usage=None
+            if None in own[one.name]
+            else sum((usage for usage, _ in filter(None, own[one.name])), ProcessUsage()),
+            delivered=one.delivered + sum(answered for _, answered in filter(None, own[one.name])),
+        )
+        for one in found
+    ]
+
+
+def _read_replica(cluster: Cluster, pod: Object) -> tuple[ProcessUsage, int] | None:
+    """Read the usage of a replica, and how many requests it has answered to senders that don't count them."""
+    try:
+        text = cluster.ask_pod(name_of(pod), PORT, METRICS, timeout_s=REPORT_TIMEOUT_S).body.decode(errors="replace")
+        figures = {name: float(value) for name, value in _GAUGE.findall(text)}
+        cpu_s, memory = figures["process_cpu_seconds_total"], figures["process_resident_memory_bytes"]
+    except (ClusterError, ValueError, KeyError):
+        return None
+    return ProcessUsage(cpu_s=cpu_s, memory_bytes=int(memory)), sum(map(int, _ANSWERED.findall(text)))
 
 
 class _Site:
@@ -360,6 +407,7 @@ class _Site:
             serving=tuple(self._describe_served(entry) for entry in routed),
             deployed=None if deployed is None else self._describe_deployment(deployed),
             pinned=tuple(_list_pinned(own.values())),
+            delivered=sum(one.answered for agent in self._agents.get(name, ()) for one in agent.outcomes),
             agents=self._agents.get(name, ()),
         )
 

@@ -154,6 +154,8 @@ def _find_faults(training: TrainingJob, *, by_event: bool) -> Faults:
     if not by_event and not job.data_claim and not is_uri(training.images):
         message = f"{training.images!r} is a path on this machine"
         yield "job.data", f"must be a URI, unless `job.data_claim` names a volume; {message}"
+    if job.pods > 1 and training.train.resolved_mode != "sums":
+        yield "job.pods", f"must be 1, unless train.mode is sums or train.task is anomaly (got {job.pods})"
     for section, fragment in (("knative", training.knative.pod), ("job", job.pod)):
         yield from ((f"{section}.pod.{path}", message) for path, message in find_fragment_faults(fragment))
     uris = [("train.weights", weights, WEIGHTS_VARIABLE)]
@@ -210,7 +212,7 @@ def _build_spec(training: TrainingJob, output: str, *, publishes: bool = False, 
         by_event: Whether an event names the images.
     """
     job, folders = training.job, [*_folders(training)]
-    arguments = [f"--output={output}", f"--name={training.name}"]
+    arguments = [f"--output={output}", f"--name={training.name}", f"--parts={job.pods}"]
     places = {"EAVES_WORK": WORK, "KERAS_HOME": f"{WORK}/keras"}
     if publishes:
         arguments += _list_publication(training)
@@ -241,6 +243,7 @@ def _build_spec(training: TrainingJob, output: str, *, publishes: bool = False, 
     )
     made = labels(training.name, training.site, PIPELINE if publishes else PART)
     return {
+        **({"completionMode": "Indexed", "completions": job.pods, "parallelism": job.pods} if job.pods > 1 else {}),
         "backoffLimit": job.retries,
         "ttlSecondsAfterFinished": job.ttl_s,
         "podFailurePolicy": {"rules": _failure_rules(FAILING if publishes else ())},

@@ -121,12 +121,17 @@ class _Follower:
         self.readable = True
 
     def poll(self) -> Manifest:
-        """Read the Job and then what its newest pod has logged, so that an ended Job's log is complete."""
+        """Read the Job and then what its newest pod has logged, so that an ended Job's log is complete.
+
+        Of several pods that share the images, only the first trains, so that its log is shown.
+        """
         job = self.cluster.get(JOB, self.name)
         if job is None:
             hint = "run the same command again; the new Job continues from the last checkpoint"
             raise NotFoundError(f"the Job {self.name} was removed", hint=hint)
-        pods = {name_of(pod): pod for pod in pods_of(self.cluster, job)}
+        pods = {
+            name_of(pod): pod for pod in pods_of(self.cluster, job) if pod["metadata"]["labels"].get(_INDEX, "0") == "0"
+        }
         if pods:
             newest = [*pods][-1]
             if self.pod and self.pod != newest:
@@ -163,8 +168,9 @@ class _Follower:
             self.notify(text)
 
 
+_INDEX = "batch.kubernetes.io/job-completion-index"
 _OWNER = "batch.kubernetes.io/controller-uid"
-"""Label of a pod with the UID of its Job.
+"""Labels of a pod with its index in a Job of several pods, and with the UID of its Job.
 
 Source: https://kubernetes.io/docs/reference/labels-annotations-taints/.
 """

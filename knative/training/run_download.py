@@ -1,37 +1,36 @@
-"""Download of a run from a cluster: directly from its URI if this machine can reach it, else through a pod."""
+"""Download of a run: from its URI, or from a volume, by kubectl from a pod that mounts it."""
 
 from __future__ import annotations
 
 import secrets
+import subprocess
+import tarfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
+from tempfile import TemporaryDirectory, TemporaryFile
 
-from eaves.base.backoff import Backoff
-from eaves.errors import ClusterError, DeniedError, RunError, StorageError, UnreachableClusterError
+from eaves.delivery.response_rules import shorten
+from eaves.errors import ClusterError, StorageError
 from knative.client.cluster import Cluster
 from knative.client.kinds import JOB, POD, Manifest, Object, status_of
+from knative.resources.function import COMMAND
 from knative.resources.metadata import MANAGER, reference
-from knative.resources.pod import Mounted, build_pod
+from knative.resources.pod import build_pod
+from knative.status.site_status import Kubectl
 from knative.training.job import RUNS, TrainingJob
 from knative.training.job_follower import find_waiting_reason
 from trainer.progress import TrainingProgress
-from trainer.reader import PORT
-from trainer.run.run import MANIFEST, Run
+from trainer.run.run import Run
 from trainer.run.run_location import fetch_run
-from trainer.storage import is_uri, open_store
+from trainer.storage import open_store
 
 Notify = Callable[[str], object]
-PIECE_BYTES = 4 << 20
-"""Maximum bytes of a file that are read with one request; each request is a separate connection to the pod."""
-RETRIES = Backoff(retry=5, first_s=1.0, cap_s=30.0)
-"""Retries for one piece of a file, 31 s in total, for a connection that is lost for a moment."""
-POLL_S = 1.0
-"""Seconds between two reads of a pod that is starting."""
 READY_S = 300.0
 """Maximum seconds until the reader pod is scheduled, has pulled its container image, and has started Python."""
+TRIES, PAUSE_S, COPY_S = 3, 1.0, 500.0
+"""Attempts to copy a run, pause between two, and time limit of each, seconds. All fit into `LIFE_S`."""
 
 
 def download_run(
@@ -40,6 +39,7 @@ def download_run(
     job: Object,
     local: Path,
     *,
+    kubectl: Kubectl,
     notify: Notify,
     progress: TrainingProgress,
 ) -> Run:
@@ -50,108 +50,77 @@ def download_run(
         training: The training.
         job: The Job that made the run.
         local: Directory for the run on this machine; a different run in it is replaced.
+        kubectl: The program kubectl and its options for the cluster, which copies from a volume.
         notify: Function that gets a line on what the download waits for.
         progress: Object that gets the download's progress.
 
     Raises:
         RunError: When there is no run, or it is damaged.
-        StorageError: When the run can't be reached.
-        ClusterError: When the cluster refuses the pod that reads it.
+        StorageError: When the run can't be read.
+        ClusterError: When the cluster refuses the pod that mounts the volume.
     """
-    if is_uri(training.output) and not training.job.output_claim:
+    if not training.job.output_claim:
+        return fetch_run(open_store(training.output), local, progress)
+    pod = f"{training.run_name}-read-{secrets.token_hex(2)}"
+    local.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{local.name}.", dir=local.parent) as folder:
         try:
-            return fetch_run(open_store(training.output), local, progress)
-        except (RunError, StorageError) as error:  # for example, a bucket of that name in another account has no run
-            notify(f"{error.message}; reading the run through a pod instead")
-    name = f"{training.run_name}-read-{secrets.token_hex(2)}"
-    try:
-        cluster.apply(build_reader(training, name, job), manager=MANAGER)
-        reader = PodRunReader(cluster, name, training.output)
-        reader.wait(notify)
-        return fetch_run(reader, local, progress)
-    except DeniedError as error:
-        hint = "ask for the permissions to create pods and to get and create pods/portforward, or read its storage"
-        raise DeniedError(f"{training.output} can't be read from this machine: {error.message}", hint=hint) from error
-    finally:
-        with suppress(ClusterError):  # it is deleted with the Job in any case
-            cluster.delete(POD, name)
+            cluster.apply(build_reader(training, pod, job), manager=MANAGER)
+            _wait(cluster, pod, notify)
+            read = ["tar", "--create", "--directory", training.output, "."]
+            command = kubectl.build_exec(cluster.namespace, pod, read, container=CONTAINER)
+            copy_archive(command, Path(folder), notify)
+        finally:
+            with suppress(ClusterError):  # it is deleted with the Job in any case
+                cluster.delete(POD, pod)
+        return fetch_run(open_store(folder), local, progress)
 
 
-class PodRunReader:
-    """Reader of a run's files through a reader pod, by port-forward.
+def _wait(cluster: Cluster, name: str, notify: Notify) -> None:
+    """Wait until the reader pod runs."""
+    reason = ""
+    for pod in cluster.watch(POD, name, timeout_s=READY_S):
+        phase = status_of(pod or {}).get("phase", "Pending")
+        if phase == "Running":
+            return
+        before, reason = reason, find_waiting_reason(pod or {}) if phase == "Pending" else f"its phase is {phase}"
+        if reason != before:
+            notify(f"{name}: {reason}")
+        if phase != "Pending":
+            break
+    hint = f"kubectl events --for pod/{name} -n {cluster.namespace}"  # which outlive the pod
+    raise StorageError(f"the pod {name}, which mounts the volume of the run, does not run: {reason}", hint=hint)
 
-    Args:
-        pod: Name of the pod.
-        place: Path or URI of the run, for error messages.
+
+def copy_archive(command: list[str], folder: Path, notify: Notify, *, timeout_s: float = COPY_S) -> None:
+    """Extract the tar archive that a command writes to its stdout into a folder, in up to `TRIES` attempts.
+
+    Raises:
+        StorageError: When the command fails or takes too long, or the archive is damaged.
     """
-
-    def __init__(self, cluster: Cluster, pod: str, place: str) -> None:
-        self._cluster, self._pod, self.uri = cluster, pod, place
-
-    def wait(self, notify: Notify) -> None:
-        """Wait until the reader pod answers.
-
-        Args:
-            notify: Function that gets a line on what the pod waits for.
-        """
-        deadline, reported = time.monotonic() + READY_S, ""
-        while True:
-            pod = self._cluster.get(POD, self._pod) or {}
-            phase = status_of(pod).get("phase", "Pending")
-            reason = find_waiting_reason(pod) if phase == "Pending" else f"its phase is {phase}"
-            if phase == "Running":
-                try:
-                    self._piece(MANIFEST, 0, 1)
-                except DeniedError:
-                    raise
-                except ClusterError as error:  # the pod listens a moment after it has started
-                    reason += f", but {error.message}"
-                else:
-                    return
-            if phase in ("Failed", "Succeeded") or time.monotonic() > deadline:
-                hint = f"kubectl describe pod {self._pod} -n {self._cluster.namespace}"
-                raise StorageError(f"the pod that reads {self.uri} does not answer: {reason}", hint=hint)
-            if reason != reported and phase == "Pending":
-                reported = reason
-                notify(f"{self._pod}: {reason}")
-            time.sleep(POLL_S)
-
-    def exists(self, name: str) -> bool:
-        """Return whether the run has a file of that name."""
-        return self._piece(name, 0, 1) is not None
-
-    def read(self, name: str) -> bytes:
-        """Read a file of the run."""
-        content = bytearray()
-        while True:
-            piece = self._piece(name, len(content), PIECE_BYTES)
-            if piece is None:
-                raise StorageError(f"{self.uri} has no {name}", hint="train the model again")
-            content += piece
-            if len(piece) < PIECE_BYTES:
-                return bytes(content)
-
-    def _piece(self, name: str, start: int, size: int) -> bytes | None:
-        """Read some bytes of a file; return None when there is no such file.
-
-        After a lost connection, only these bytes are read again.
-        """
-        path, failures = f"/{quote(name)}?start={start}&size={size}", 0
-        while True:
-            try:
-                answer = self._cluster.ask_pod(self._pod, PORT, path, timeout_s=60.0)
-                break
-            except UnreachableClusterError:
-                failures += 1
-                if RETRIES.exhausted(failures):
-                    raise
-                time.sleep(RETRIES.pause_s(failures))
-        if answer.status == 404:
-            return None
-        if answer.status != 200:
-            text = answer.body[:300].decode("utf-8", "replace")
-            raise StorageError(f"{self.uri}/{name} can't be read: {text}", hint="try again")
-        return answer.body
+    for _ in range(TRIES):
+        try:
+            with TemporaryFile(dir=folder.parent) as archive:
+                subprocess.run(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=archive,
+                    stderr=subprocess.PIPE,
+                    check=True,
+                    timeout=timeout_s,
+                )
+                archive.seek(0)
+                with tarfile.open(fileobj=archive) as opened:
+                    opened.extractall(folder, filter="data")
+                return
+        except subprocess.CalledProcessError as error:
+            reason = error.stderr.decode(errors="replace")
+        except (OSError, subprocess.TimeoutExpired, tarfile.TarError) as error:  # no kubectl, or no connection
+            reason = str(error)
+        text = f"the run can't be copied: {shorten(reason)}"
+        notify(text)
+        time.sleep(PAUSE_S)
+    raise StorageError(text, hint="the same command copies it again")
 
 
 PART = "reader"
@@ -161,7 +130,7 @@ LIFE_S = 1800
 
 
 def build_reader(training: TrainingJob, name: str, job: Object) -> Manifest:
-    """Build the reader pod, which serves the files of a run.
+    """Build the reader pod, which mounts the volume of a run.
 
     Args:
         training: The training of the run.
@@ -169,20 +138,15 @@ def build_reader(training: TrainingJob, name: str, job: Object) -> Manifest:
         job: The Job that made the run. It owns the pod, so that it is deleted with the Job even if this process ends
             before.
     """
-    settings, folders = training.job, list[Mounted]()
-    if settings.output_claim:
-        claim = {"claimName": settings.output_claim, "readOnly": True}
-        volume = {"name": "runs", "persistentVolumeClaim": claim}
-        folders.append((volume, {"name": "runs", "mountPath": RUNS, "readOnly": True}))
+    claim = {"claimName": training.job.output_claim, "readOnly": True}
+    volume = {"name": "runs", "persistentVolumeClaim": claim}
     pod = build_pod(
         CONTAINER,
         training.knative.trainer_image,
         {field: value for field, value in training.fragment.items() if field != "resources"},
-        command=["python", "-P", "-m", "trainer.reader"],
-        args=[training.output],
+        command=COMMAND,
         resources={"requests": {"cpu": "100m", "memory": "128Mi"}},
-        folders=folders,
-        container={"envFrom": [{"secretRef": {"name": settings.secret}}]} if settings.secret else None,
+        folders=[(volume, {"name": "runs", "mountPath": RUNS, "readOnly": True})],
         activeDeadlineSeconds=LIFE_S,
         restartPolicy="Never",
         terminationGracePeriodSeconds=1,

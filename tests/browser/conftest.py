@@ -11,7 +11,7 @@ import pytest
 from eaves.spool import Spool
 from tests.browser.driver.chromium import missing_part, open_browser
 from tests.browser.driver.watch import PageWatch
-from tests.browser.plant import Plant, build_plant, bury_events, list_models
+from tests.browser.plant import Plant, build_plant, bury_events, list_runs
 from tests.browser.served import ServedConsole, serve
 from tests.cluster.simulated import apiserver, cluster, knative
 
@@ -48,7 +48,7 @@ def plant(tmp_path: Path, spool: Spool) -> Plant:
     """A packing line with dead letters in that spool."""
     made = build_plant()
     made.backend.named_queues["broker"] = bury_events(spool)
-    made.backend.known_models = list_models(tmp_path)
+    made.backend.known_runs = list_runs(tmp_path)
     return made
 
 

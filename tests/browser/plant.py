@@ -14,7 +14,6 @@ from PIL import Image
 from eaves.admin import Queue
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.report import LaneReport, LinkReport, QueueReport, SourceReport
-from eaves.console.backend import ModelLocation
 from eaves.delivery.sink_state import LaneDelivery
 from eaves.history import Record
 from eaves.platform import FunctionStatus
@@ -22,7 +21,6 @@ from eaves.platform.status import ServedStatus
 from eaves.spool import Spool
 from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.material import DIGEST, LABELS, SITE, captured_event, classified_event, record_of, small_jpeg
-from tests.fakes.models.artifact import write_colours
 from tests.fakes.models.run import write_run
 
 CAMERAS = ("belt-1", "belt-2", "sorting-hall", "dock-door")
@@ -106,7 +104,7 @@ def build_plant(
     backend = FakeBackend(title="packing-line-2", functions=list_functions(now, link_up=link_up))
     plant = Plant(backend=backend, photos=photos or {})
     for number in range(6):
-        plant.capture("sorting-hall", at=now - 6 * 3600 - 30 * (6 - number) ** 5)  # without a rhythm: asleep
+        plant.capture("sorting-hall", at=now - 6 * 3600 - 30 * (6 - number) ** 5)  # asleep
     for number in range(6):
         plant.capture("dock-door", at=now - 720 - 20 * (6 - number))
     for number in range(images - 12):
@@ -213,16 +211,10 @@ def bury_events(spool: Spool) -> Queue:
     return SpoolQueue(spool, deliveries=lambda: [LaneDelivery(lane=LANE)])
 
 
-def list_models(folder: Path) -> list[ModelLocation]:
-    """Write two runs, and two artifacts of which the newer one is served; return where they are."""
-    for number in (1, 2):
-        write_run(folder / "runs" / f"flowers-{number}", photos=folder / "photos")
-        write_colours(folder / f"flowers-v{number + 1}")
-    return [
-        *(ModelLocation(name=f"flowers-{one}", kind="run", path=folder / "runs" / f"flowers-{one}") for one in (1, 2)),
-        ModelLocation(name="flowers-v3", kind="artifact", path=folder / "flowers-v3", functions=("flowers",)),
-        ModelLocation(name="flowers-v2", kind="artifact", path=folder / "flowers-v2", previous_of=("flowers",)),
-    ]
+def list_runs(folder: Path) -> dict[str, Path]:
+    """Write two runs; return where they are, by their names."""
+    names = [f"flowers-{number}" for number in (1, 2)]
+    return {name: write_run(folder / "runs" / name, photos=folder / "photos").path for name in names}
 
 
 def read_photos(folder: Path, *, per_label: int = 8, long_side: int = 640) -> Photos:

@@ -16,7 +16,7 @@ from PIL import Image
 from eaves.spool import Spool
 from tests.browser.addresses import page_rules
 from tests.browser.driver.chromium import missing_part, open_browser
-from tests.browser.plant import Photos, Plant, build_plant, bury_events, list_models, read_photos
+from tests.browser.plant import Photos, Plant, build_plant, bury_events, list_runs, read_photos
 from tests.browser.served import ServedConsole, serve
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def open_demo(photos: Photos, *, with_faults: bool = True) -> Iterator[tuple[Ser
     plant = build_plant(200, photos=photos, link_up=not with_faults, with_hostile_names=with_faults)
     with tempfile.TemporaryDirectory(prefix="eaves-") as folder, Spool(Path(folder) / "spool.db") as spool:
         plant.backend.named_queues["broker"] = bury_events(spool)
-        plant.backend.known_models = list_models(Path(folder))
+        plant.backend.known_runs = list_runs(Path(folder))
         with serve(plant) as console:
             yield console, plant
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.browser.driver.accessibility import find_violations
 from tests.browser.driver.keyboard import reachable, tab_through
 from tests.browser.driver.layout import long_tasks_ms, too_wide
@@ -12,6 +14,7 @@ from tests.browser.driver.watch import PageWatch
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
 
+pytestmark = [pytest.mark.slow, pytest.mark.long("a test of the driver")]
 BAD_PAGE = """<!doctype html><html lang="en"><title>Bad</title><main><h1>Bad</h1>
 <p style="width: 2000px">wide</p>
 <a href="/a">first</a> <button class="flat">second</button> <a href="/b" class="gone">third</a>

@@ -15,6 +15,7 @@ from tests.browser.served import ServedConsole
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+pytestmark = [pytest.mark.slow, pytest.mark.long("2,000 rows are scrolled through")]
 _log = logging.getLogger(__name__)
 
 IMAGES = 5_000
@@ -49,10 +50,5 @@ def scroll_to_the_end(page: Page, console: ServedConsole, rows: int) -> list[int
     return found
 
 
-def test_the_list_loads_older_events_while_a_person_scrolls_by_keyboard(page: Page, console: ServedConsole) -> None:
-    assert max(scroll_to_the_end(page, console, 300), default=0) < 2_000  # on a busy machine; the next test has the bar
-
-
-@pytest.mark.slow
 def test_two_thousand_rows_scroll_without_a_pause(page: Page, console: ServedConsole) -> None:
     assert max(scroll_to_the_end(page, console, ROWS), default=0) < 200

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
-from eaves.admin import Selector
+from eaves.admin import Selection
 from eaves.console.exposure import ConsoleSettings
 from eaves.delivery import SinkResponse
 from eaves.events import Event
@@ -20,7 +22,7 @@ from tests.browser.driver.layout import too_wide
 from tests.browser.driver.watch import PageWatch
 from tests.browser.plant import LANE, Plant
 from tests.browser.served import ServedConsole, serve
-from tests.fakes.console.material import classified_event, small_jpeg
+from tests.fakes.console.material import captured_event, classified_event, inspected_event, record_of, small_jpeg
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
@@ -47,6 +49,7 @@ def wait_for_labels(page: Page, wanted: set[str]) -> None:
     )
 
 
+@pytest.mark.long("Chromium starts")
 def test_a_filter_changes_the_list_at_once(page: Page, console: ServedConsole) -> None:
     page.goto(f"{console.url}events")
     page.get_by_label("Label").select_option("tulip")
@@ -83,6 +86,38 @@ def test_a_dropped_photo_is_predicted(page: Page, console: ServedConsole, plant:
     assert plant.backend.changes == [("invoke", "flowers")]
 
 
+OVERLAID = """() => {
+  const svg = document.querySelector('.picture .boxes'), img = svg.parentElement.querySelector('img');
+  const sides = (one) => { const box = one.getBoundingClientRect(); return [box.x, box.y, box.width, box.height]; };
+  return [sides(svg), sides(img), img.naturalWidth / img.naturalHeight];
+}"""
+
+
+@pytest.mark.long("two pages at two widths")
+def test_boxes_lie_over_the_photo_at_any_width(page: Page, console: ServedConsole, plant: Plant) -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (320, 130), (90, 110, 90)).save(stream, "JPEG")  # neither as wide nor as high as its place
+    photo, backend = stream.getvalue(), plant.backend
+    cause = captured_event(70_000, data=photo)
+    backend.images.thumbnails[cause.source, cause.id] = photo
+    backend.records.kept += [record_of(cause, 70_000), record_of(inspected_event(cause), 70_001)]
+    backend.answer = lambda function, event: SinkResponse(status=200, event=inspected_event(event), latency_ms=31.0)
+    page.goto(f"{console.url}try")
+    page.evaluate(DROP, ["part.jpg", base64.b64encode(photo).decode()])
+    page.locator("#results").get_by_role("heading", name="anomalous, score 5.125").wait_for()
+    for path in ("try", "events/70001"):
+        if path != "try":
+            page.goto(f"{console.url}{path}")
+        page.wait_for_function("() => document.querySelector('.picture-boxed img')?.naturalWidth === 320")
+        for width in (360, 1280):
+            page.set_viewport_size({"width": width, "height": 800})
+            over, under, proportion = page.evaluate(OVERLAID)
+            assert over == pytest.approx(under, abs=0.6), f"{path} at {width} px"
+            assert under[2] / under[3] == pytest.approx(proportion, rel=0.03)
+            assert too_wide(page) == [], f"{path} at {width} px"
+            assert find_violations(page) == []
+
+
 def test_a_dead_letter_is_retried_and_the_page_says_what_became_of_it(
     page: Page, console: ServedConsole, plant: Plant, spool: Spool, watch: PageWatch
 ) -> None:
@@ -95,7 +130,7 @@ def test_a_dead_letter_is_retried_and_the_page_says_what_became_of_it(
     spool.ack(entry)
     page.reload()
     page.get_by_text("it was delivered or deleted meanwhile").wait_for()
-    assert len(plant.backend.named_queues["broker"].entries(Selector())) == 2
+    assert len(plant.backend.named_queues["broker"].entries(Selection())) == 2
 
 
 def test_an_event_opens_and_closes_by_keyboard_alone(page: Page, console: ServedConsole) -> None:
@@ -126,6 +161,7 @@ class TestLogin:
         with serve(plant, ConsoleSettings(credentials=folder, session_s=3.0)) as made:
             yield made
 
+    @pytest.mark.long("a session of three seconds ends")
     def test_a_login_that_expires_while_a_page_is_open_asks_for_the_password_again(
         self, page: Page, console: ServedConsole, watch: PageWatch
     ) -> None:

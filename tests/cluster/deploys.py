@@ -45,12 +45,11 @@ def deploy(
     *,
     owner: AppOwner = OWNER,
     adopt: bool = False,
-    dry_run: bool = False,
     check: Callable[[Any], object] = lambda manifest: None,
 ) -> list[ApplyResult]:
     """Apply an app; what became of each object."""
     manifests = render(app, settings, SiteSettings(name=app.function.site, namespace=cluster.namespace))
-    return apply_app(cluster, manifests, owner, adopt=adopt, dry_run=dry_run, check=check)
+    return apply_app(cluster, manifests, owner, adopt=adopt, check=check)
 
 
 class Killed(BaseException):
@@ -133,6 +132,7 @@ def update(
     *,
     ready_s: float = 10,
     extra: str = "",
+    classes: str = "",
     env: dict[str, str] | None = None,
     site: SiteSettings = SITE,
     knative: KnativeSettings = KnativeSettings(),  # noqa: B008 - it is frozen
@@ -141,7 +141,7 @@ def update(
     **how: Any,
 ) -> SiteUpdate:
     """What `eaves deploy` does at one site, perhaps with one more trigger; `how` is for `SiteDeployment`."""
-    app = plain_app(image=image, env=env or {})
+    app = replace(plain_app(image=image, env=env or {}), classes=classes)
     if extra:
         trigger = TriggerSpec(name=extra, filter={"type": "x"}, url="http://alarm.cams.svc.cluster.local/")
         app = replace(app, triggers=(*app.triggers, trigger))

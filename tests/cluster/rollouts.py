@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from knative import rollout
@@ -21,17 +19,11 @@ START = 1_000_000.0
 LABELS = {MANAGED_LABEL: MANAGED_VALUE}
 
 
-def manifest(image: str, *, revision: str = "") -> dict[str, Any]:
-    """A Service as `render` writes it: without a word about shares; with its revision's name for GitOps."""
-    template: dict[str, Any] = {"spec": {"containers": [{"image": image}]}}
-    template |= {"metadata": {"name": revision}} if revision else {}
-    metadata = {"name": NAME, "labels": LABELS}
-    return {"apiVersion": API, "kind": "Service", "metadata": metadata, "spec": {"template": template}}
-
-
 def deploy(cluster: Cluster, image: str) -> None:
-    """Deploy a container image as `eaves deploy` does."""
-    cluster.apply(manifest(image), manager=MANAGER)
+    """Deploy a container image as `eaves deploy` does: without a word about shares."""
+    spec = {"template": {"spec": {"containers": [{"image": image}]}}}
+    metadata = {"name": NAME, "labels": LABELS}
+    cluster.apply({"apiVersion": API, "kind": "Service", "metadata": metadata, "spec": spec}, manager=MANAGER)
 
 
 def shares(serving: Serving) -> dict[str, int]:

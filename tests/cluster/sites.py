@@ -125,7 +125,7 @@ def some_down(
         for name in hang:
             sites.clusters[name].hangs = True
         for name in late:
-            sites.clusters[name].delay_s = 0.2
+            sites.clusters[name].delay_s = 0.05
         yield refusing + hanging + forbidding
     sites.refuse(refused, "")
     sites.forbid(forbidden, once_more=True)

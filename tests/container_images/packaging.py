@@ -19,6 +19,8 @@ import eaves
 from eaves.oci.descriptor import CONFIG, INDEX, MANIFEST, ImagePlatform, build_descriptor, render_document
 from eaves.oci.layers.layer import LayerFile, write_layer
 from eaves.oci.layout import Layout, create_layout, open_layout
+from tests.once import build_once_here
+from tests.processes.commands import run_command
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 EXTRA = ("libstdc++.so.6", "libgcc_s.so.1", "librt.so.1", "libdl.so.2", "libpthread.so.0")
@@ -30,6 +32,7 @@ def build_base(
     *,
     architecture: str = "",
     plain: bool = False,
+    files: Sequence[LayerFile] = (),
     python: str | None = None,
     command: Sequence[str] = ("python3",),
     user: str = "",
@@ -39,14 +42,15 @@ def build_base(
     Args:
         folder: The layout's.
         architecture: What it says it is for; this machine's.
-        plain: Whether it holds Python for real, about 40 MB; else one small file.
+        plain: Whether it holds this machine's Python for real, about 40 MB.
+        files: Files that it holds otherwise; none: one small file.
         python: The version that it says it has; empty: it says none. This process's.
         command: What it runs.
         user: The user that it runs as, by number; empty: root.
     """
     layout = create_layout(folder)
-    files = list(_python_files()) if plain else [LayerFile(path="etc/os-release", content=b"ID=test\n")]
-    layer = write_layer(layout, files, "base")
+    small = [LayerFile(path="etc/os-release", content=b"ID=test\n")]
+    layer = write_layer(layout, _python_files() if plain else files or small, "base")
     said = python_version() if python is None else python
     environment = ["PATH=/usr/local/bin:/usr/bin:/bin", *([f"PYTHON_VERSION={said}"] if said else [])]
     values = {
@@ -66,11 +70,17 @@ def build_base(
     return layout
 
 
-def build_index_base(folder: Path) -> Layout:
-    """A layout whose container image `base` is an index of linux/amd64 and linux/arm64, without Python."""
+def build_index_base(folder: Path, arm64: Sequence[LayerFile] = (), python: str | None = None) -> Layout:
+    """A layout whose container image `base` is an index of linux/amd64, without Python, and linux/arm64.
+
+    Args:
+        folder: The layout's.
+        arm64: Files for linux/arm64; none: it is without Python, too.
+        python: Version of the Python in them; None: this process's.
+    """
     entries = []
-    for name in ("amd64", "arm64"):
-        one = build_base(folder, architecture=name).resolve("base")
+    for name, files, version in (("amd64", (), None), ("arm64", arm64, python)):
+        one = build_base(folder, architecture=name, files=files, python=version).resolve("base")
         entries.append({**one.to_dict(), "annotations": {}, "platform": {"os": "linux", "architecture": name}})
     layout = open_layout(folder)
     index = json.dumps({"schemaVersion": 2, "manifests": entries}).encode()
@@ -88,15 +98,18 @@ def build_runtime_cache(folder: Path) -> Path:
     return folder / "cache"
 
 
+def find_runtime_cache(factory: pytest.TempPathFactory) -> Path:
+    """The same, made once on this machine for as long as no module of packaging changes."""
+    modules = sorted((Path(eaves.__file__).parent / "oci").rglob("*.py"))
+    return build_once_here(factory, "runtime", build_runtime_cache, *modules)
+
+
 def run_package(
-    cache: Path, *words: str | Path, cwd: Path | None = None, ok: bool = True, **environ: str
+    cache: Path, *words: str | Path, cwd: Path | None = None, **environ: str
 ) -> subprocess.CompletedProcess[str]:
     """`eaves package` as a process, with a cache of the tests' own and no logins."""
-    done = subprocess.run(
-        package_command(*words), env=package_environment(cache, **environ), cwd=cwd, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert (done.returncode == 0) == ok, done.stderr[-3000:]
+    done = run_command(package_command(*words), env=package_environment(cache, **environ), cwd=cwd)
+    assert done.returncode == 0, done.stderr[-3000:]
     assert "Traceback" not in done.stderr, done.stderr
     return done
 
@@ -154,9 +167,9 @@ def _inside(path: Path) -> str:
 
 def _libraries(files: list[Path]) -> set[Path]:
     """Shared libraries that these need, as ldd finds them, the loader too."""
-    said = subprocess.run(["ldd", *map(str, files)], capture_output=True, text=True, check=False).stdout
+    said = run_command(["ldd", *map(str, files)]).stdout
     found = {Path(path) for path in re.findall(r"(/\S+\.so\S*) \(0x", said)}
-    known = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
+    known = run_command(["/sbin/ldconfig", "-p"], check=True).stdout
     for name in EXTRA:
         match = re.search(
             rf"^\s*{re.escape(name)} .*x86-64.* => (\S+)$|^\s*{re.escape(name)} .*AArch64.* => (\S+)$",

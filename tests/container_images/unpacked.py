@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.container_images.packaging import need
+from tests.processes.commands import run_command
 from tests.waiting import wait_until
 
 _START = """
@@ -41,7 +42,7 @@ def unpack(layout: Path, name: str, bundle: Path) -> tuple[Path, dict[str, Any]]
 
 def run(*command: str) -> str:
     """Run a command to its end; what it printed."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_command(command)
     assert done.returncode == 0, f"{shlex.join(command)}: {done.stderr[-2000:]}"
     return done.stdout
 

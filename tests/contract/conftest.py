@@ -24,11 +24,18 @@ MakeApp = Callable[..., LocalApp]
 MakeEvent = Callable[..., Event]
 
 
-@pytest.fixture(params=["local"])
-def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
-    """Each platform that needs nothing but this machine, running and empty; tests/e2e has the other one."""
+@pytest.fixture(scope="module", params=["local"])
+def running(request: pytest.FixtureRequest) -> Iterator[Harness]:
+    """Each platform that needs nothing but this machine; tests/e2e has the other one."""
     with open_local_harness() as local:
         yield local
+
+
+@pytest.fixture
+def harness(running: Harness) -> Iterator[Harness]:
+    """A platform, empty."""
+    yield running
+    running.clear()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,6 +56,9 @@ class Harness(Protocol):
     def settle(self, sink: Sink) -> None:
         """Wait until nothing is on its way any more."""
 
+    def clear(self) -> None:
+        """Remove every function, and what would be left of it for the next test."""
+
     def kill(self) -> None:
         """End it without warning, as a power cut would."""
 
@@ -102,6 +106,15 @@ class LocalHarness:
 
     def settle(self, sink: Sink) -> None:
         wait_until(lambda: status_of(self.platform).queued == 0, 60, what="an empty queue")
+
+    def clear(self) -> None:
+        left = self.platform.status()
+        for one in left:
+            self.platform.remove(one.name)
+        if any(one.dead or one.queued for one in left):  # which outlive a removal
+            self.stop()
+            shutil.rmtree(self.state)
+            self.start()
 
     def start(self, port: int = 0, *options: str) -> None:
         flags = ["--port", str(port), "--console-port", "0", "--state", str(self.state), *options]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
 from eaves.events import Event, decode
+from tests.fakes.threaded_server import serving
 from tests.inputs.certificates import Certificate, build_server_context
 
 
@@ -119,17 +119,12 @@ def open_sink(certificate: Certificate | None = None) -> Iterator[LocalSink]:
         def log_message(self, *arguments: object) -> None:
             return
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        if certificate is not None:
-            server.socket = build_server_context(certificate).wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        sink.url = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_address[1]}/"
-        try:
-            yield sink
-        finally:
-            server.shutdown()
-            thread.join()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if certificate is not None:
+        server.socket = build_server_context(certificate).wrap_socket(server.socket, server_side=True)
+    sink.url = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_address[1]}/"
+    with serving(server):
+        yield sink
 
 
 def parse_received(document: bytes) -> list[Event]:

@@ -70,13 +70,12 @@ def test_keys_are_listed_in_order_from_any_key_on(bucket: Bucket) -> None:
     assert list(bucket.list("d")) == []
 
 
-@pytest.mark.parametrize("key", ODD)
-def test_every_key_can_be_listed_and_read(bucket: Bucket, key: str) -> None:
-    put(bucket, key)
-    (found,) = bucket.list("")
-    assert found.key == key
-    assert bucket.get(found, 1_000) == key.encode()
-    assert bucket.inspect(found).key == key
+def test_every_key_can_be_listed_and_read(bucket: Bucket) -> None:
+    put(bucket, *ODD)
+    listed = list(bucket.list(""))
+    assert [found.key for found in listed] == sorted(ODD)
+    for found in listed:
+        assert bucket.get(found, 1_000) == found.key.encode()
 
 
 def test_a_listing_of_several_pages_is_complete_although_objects_are_put_meanwhile(bucket: Bucket) -> None:
@@ -92,9 +91,8 @@ def test_a_version_that_was_replaced_is_not_read(bucket: Bucket) -> None:
     put(bucket, "a.jpg")
     found = find(bucket, "a.jpg")
     bucket.put("a.jpg", b"other", content_type="image/jpeg")
-    for read in (lambda: bucket.get(found, 1_000), lambda: bucket.inspect(found)):
-        with pytest.raises(NotFoundError):
-            read()
+    with pytest.raises(NotFoundError):
+        bucket.get(found, 1_000)
     assert bucket.get(find(bucket, "a.jpg"), 1_000) == b"other"
 
 
@@ -107,5 +105,5 @@ def test_an_object_that_is_too_large_is_not_read(bucket: Bucket) -> None:
 
 def test_a_put_returns_the_url_and_may_be_repeated(bucket: Bucket) -> None:
     first = bucket.put("a b.jpg", b"x", content_type="image/jpeg")
-    assert first == bucket.put("a b.jpg", b"x", content_type="image/jpeg") == bucket.url(find(bucket, "a b.jpg"))
+    assert first == bucket.put("a b.jpg", b"x", content_type="image/jpeg")
     assert len(list(bucket.list(""))) == 1

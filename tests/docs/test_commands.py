@@ -89,11 +89,3 @@ def test_no_hint_installs_eaves_from_an_index() -> None:
         if re.search(r"pip install (?:-\S+ )*[\"']?(?:eaves\b|\{DISTRIBUTION)", line)
     ]
     assert found == []
-
-
-def test_the_pages_are_read_at_all() -> None:
-    found = [line for page in PAGES for line in reported(page.read_text())]
-    assert {line.split()[0] for line in found} >= {"deploy", "render", "doctor", "rollout", "train", "package"}
-    assert list(faults("deploy IMAGE --on knative --yess")) == ["deploy has no --yess"]
-    assert list(faults("queue --dead --yes")) == ["queue list has no --yes"]
-    assert list(faults("deplo")) == ["there is no command 'deplo'"]

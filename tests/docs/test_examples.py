@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 from tests.docs.blocks.pages import ROOT
+from tests.processes.commands import run_command
 
 
 def run(folder: Path, *words: str) -> str:
-    return subprocess.run([sys.executable, *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+    return run_command([sys.executable, *words], cwd=folder, check=True).stdout
 
 
 def test_nearest_prints_the_most_similar_image_of_each(tmp_path: Path) -> None:

@@ -9,8 +9,6 @@ from types import ModuleType
 
 import pytest
 
-from trainer.lifecycle import EXIT_CODES
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -40,10 +38,3 @@ def test_every_variable_that_the_code_names_is_in_the_table(reference: ModuleTyp
     }
     not_variables = {"EAVES_E2E", "EAVES_BENCH", "EAVES_WRITE_GOLDEN"}
     assert found - known - not_variables == set()
-
-
-def test_the_training_page_shows_every_exit_code() -> None:
-    page = (ROOT / "docs/model.md").read_text()
-    for ending in EXIT_CODES:
-        action = f"`{ending.action}` " if ending.action else ""
-        assert f"| {ending.code} | {ending.meaning} | {action}|" in page

@@ -14,6 +14,7 @@ import pytest
 
 from eaves.artifact import Manifest, Quantisation, Trial
 from tests.fakes.models.artifact import build_manifest, fill
+from tests.fakes.models.inspector import write_inspector
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,6 +56,13 @@ def test_a_manifest_of_every_section_fits(manifest: Manifest, published: dict[st
 
 def test_a_manifest_of_numbers_fits(manifest: Manifest, published: dict[str, Any]) -> None:
     validate(replace(manifest, task="tensor", recipe=None, labels=()).to_json(), published)
+
+
+def test_a_manifest_with_a_rule_for_anomalies_fits(tmp_path: Path, published: dict[str, Any]) -> None:
+    manifest = write_inspector(tmp_path / "artifact").manifest
+    validate(manifest.to_json(), published)
+    for wrong in (replace(manifest, anomaly=None), replace(manifest, task="classify")):
+        assert not jsonschema.Draft202012Validator(published).is_valid(json.loads(wrong.to_json()))
 
 
 WRONG: dict[str, Callable[[dict[str, Any]], object]] = {

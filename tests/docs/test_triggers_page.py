@@ -32,7 +32,7 @@ def read_triggers() -> list[TriggerSpec]:
 
 def test_the_page_shows_every_dialect() -> None:
     assert [name for name in DIALECTS if f"`{name}: " not in PAGE] == []
-    assert len(read_triggers()) == 5
+    assert len(read_triggers()) == 7
 
 
 @pytest.mark.parametrize(

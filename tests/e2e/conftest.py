@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,11 +19,12 @@ from tests.container_images.packaging import build_base, need, run_package
 from tests.contract.conftest import SITE as CONTRACT_SITE
 from tests.contract.conftest import Receiving, make_app, make_event, sink
 from tests.contract.sinks import Sink
-from tests.e2e.harness import MANAGER, KnativeHarness, KnativeSink, start_sink
+from tests.e2e.harness import KnativeHarness, KnativeSink, start_sink
 from tests.e2e.inventory import find_outside
 from tests.e2e.link import start_cloud
 from tests.e2e.outages import collect_images, registry_down
 from tests.e2e.places import Namespaces, Place
+from tests.e2e.pods import apply
 from tests.inputs.artifacts import copy_artifact, tiny_artifact
 from tests.processes.rtsp_server import PACKAGES
 from tests.waiting import wait_until
@@ -64,9 +66,7 @@ def cluster(kubeconfig: Path | None, put_image: PutImage, tiny_artifact: Path) -
     """A namespace under restricted Pod Security, with a sink in it; gone afterwards."""
     name = f"eaves-e2e-{secrets.token_hex(3)}"
     opened = open_cluster(kubeconfig=kubeconfig, namespace=name)
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-    opened.apply(namespace, manager=MANAGER)
+    apply(opened, NAMESPACE, name, labels={"pod-security.kubernetes.io/enforce": "restricted"})
     try:
         start_sink(opened, put_image(tiny_artifact))
         yield opened
@@ -159,60 +159,24 @@ def second_image(put_image: PutImage, second_artifact: Path) -> str:
     return put_image(second_artifact)
 
 
-@pytest.fixture(scope="session")
-def agent_image(pytestconfig: pytest.Config) -> str:
-    """The agents' container image, by digest."""
-    return pinned(pytestconfig, "agent")
+def make_image_fixture(option: str, how: str = "") -> Any:
+    """A fixture of the container image that an option names, by digest; tests that need it are skipped without."""
+
+    def image(pytestconfig: pytest.Config) -> str:
+        named = str(pytestconfig.getoption(f"--{option}-image") or "")
+        if not named:
+            needed = how or f"Dockerfile, target {option}"
+            pytest.skip(f"needs the {option}'s container image at a registry: --{option}-image ({needed})")
+        found = open_location(named, Access(plain_http=True))
+        assert found.reference is not None
+        return str(found.reference.pinned(found.resolve().digest))
+
+    return pytest.fixture(scope="session")(image)
 
 
-@pytest.fixture(scope="session")
-def camera_image(pytestconfig: pytest.Config) -> str:
-    """The container image of agents with cameras, by digest."""
-    return pinned(pytestconfig, "agent-camera")
-
-
-@pytest.fixture(scope="session")
-def agent_s3_image(pytestconfig: pytest.Config) -> str:
-    """The container image of agents with buckets, by digest."""
-    return pinned(pytestconfig, "agent-s3")
-
-
-@pytest.fixture(scope="session")
-def trainer_image(pytestconfig: pytest.Config) -> str:
-    """The trainer's container image, by digest."""
-    return pinned(pytestconfig, "trainer")
-
-
-@pytest.fixture(scope="session")
-def console_image(pytestconfig: pytest.Config) -> str:
-    """The container image of a site's console, by digest."""
-    return pinned(pytestconfig, "console")
-
-
-@pytest.fixture(scope="session")
-def mosquitto_image(pytestconfig: pytest.Config) -> str:
-    """A container image with mosquitto and its clients, by digest."""
-    return pinned(pytestconfig, "mosquitto", "with Debian's packages mosquitto and mosquitto-clients")
-
-
-@pytest.fixture(scope="session")
-def rtsp_image(pytestconfig: pytest.Config) -> str:
-    """A container image with GStreamer's RTSP server, by digest."""
-    return pinned(pytestconfig, "rtsp", f"with Debian's packages {', '.join(PACKAGES)}")
-
-
-@pytest.fixture(scope="session")
-def s3_image(pytestconfig: pytest.Config) -> str:
-    """A container image with moto's server, by digest."""
-    return pinned(pytestconfig, "s3", "with moto[server] from PyPI")
-
-
-def pinned(pytestconfig: pytest.Config, name: str, how: str = "") -> str:
-    """What an option names, by digest."""
-    named = str(pytestconfig.getoption(f"--{name}-image") or "")
-    if not named:
-        how = how or f"Dockerfile, target {name}"
-        pytest.skip(f"needs the {name}'s container image at a registry: --{name}-image ({how})")
-    found = open_location(named, Access(plain_http=True))
-    assert found.reference is not None
-    return str(found.reference.pinned(found.resolve().digest))
+agent_image, camera_image = make_image_fixture("agent"), make_image_fixture("agent-camera")
+agent_s3_image, trainer_image = make_image_fixture("agent-s3"), make_image_fixture("trainer")
+console_image = make_image_fixture("console")
+mosquitto_image = make_image_fixture("mosquitto", "with Debian's packages mosquitto and mosquitto-clients")
+rtsp_image = make_image_fixture("rtsp", f"with Debian's packages {', '.join(PACKAGES)}")
+s3_image = make_image_fixture("s3", "with moto[server] from PyPI")

@@ -16,16 +16,15 @@ from eaves.events import Event, encode_structured
 from eaves.local.state import LocalApp
 from eaves.platform import DeliverySettings, FunctionSpec
 from knative.client.cluster import Cluster
-from knative.client.kinds import BROKER, POD, TRIGGER, ObjectKind
+from knative.client.kinds import BROKER, TRIGGER, ObjectKind
 from knative.client.transport import ApiRequest
 from knative.platform import KnativePlatform
-from knative.resources.pod import build_security
 from knative.settings import ClusterApp, KnativeSettings, SiteSettings
 from tests.contract.sinks import Reported, Sink, parse_received
+from tests.e2e.pods import MANAGER, start_script
 from tests.waiting import wait_until
 
 SINK = "sink"
-MANAGER = "eaves-tests"
 QUIET_S = 8.0
 """Longer than the pauses of `delivery` together: what doesn't come in this time doesn't come."""
 SETTLED_S = 2.0
@@ -186,47 +185,6 @@ def delivers(cluster: Cluster) -> bool:
     return cluster.clock() - last >= SETTLED_S
 
 
-def is_pod_ready(pod: dict[str, Any] | None) -> bool:
-    """Whether a pod is there and ready."""
-    conditions = (pod or {}).get("status", {}).get("conditions", ())
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-
-
 def start_sink(cluster: Cluster, image: str) -> None:
     """Run the sink in the cluster, in a function's container image: it has Python."""
-    start_server(cluster, image, SINK, "sink_server.py")
-
-
-def start_server(cluster: Cluster, image: str, name: str, file: str) -> None:
-    """Run a script of this folder in the cluster: a pod and a Service of one name, which leads to its port 8080."""
-    script = (Path(__file__).parent / file).read_text()
-    labels = {"app": name}
-    container = {
-        "name": name,
-        "image": image,
-        "command": ["python", "-I", f"/script/{file}"],
-        "ports": [{"containerPort": 8080}],
-        "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
-        "securityContext": build_security(),
-        "volumeMounts": [{"name": "script", "mountPath": "/script"}],
-    }
-    pod = {
-        "automountServiceAccountToken": False,
-        "containers": [container],
-        "terminationGracePeriodSeconds": 0,
-        "volumes": [{"name": "script", "configMap": {"name": name}}],
-    }
-    ports = {"ports": [{"port": 80, "targetPort": 8080}]}
-    for manifest in (
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {file: script}},
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": pod},
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": name},
-            "spec": {"selector": labels, **ports},
-        },
-    ):
-        cluster.apply(manifest, manager=MANAGER)
-
-    wait_until(lambda: is_pod_ready(cluster.get(POD, name)), 180, pause_s=0.5, what=f"the pod {name}")
+    start_script(cluster, SINK, image, "sink_server.py")

@@ -34,14 +34,14 @@ def list_objects(cluster: Cluster, namespace: str) -> set[str]:
     return found
 
 
-def wait_for_objects(cluster: Cluster, wanted: set[str], timeout_s: float = 240) -> None:
+def wait_for_objects(cluster: Cluster, wanted: set[str]) -> None:
     """Wait until a namespace holds just these."""
 
     def difference() -> str:
         there = list_objects(cluster, cluster.namespace)
         return f"too many: {sorted(there - wanted)}, missing: {sorted(wanted - there)}" if there != wanted else ""
 
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + 240
     while reported := difference():
         assert time.monotonic() < deadline, reported
         time.sleep(PAUSE_S)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from eaves.config import SettingsLayer, build
-from eaves.link.audit import EventComparison, read_file
 from eaves.spool.ledger import to_dict
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD, STATEFUL_SET
-from knative.resources.pod import build_security
 from knative.resources.standalone_servers import RECEIVER_PART, ReceiverDeployment, build_receiver
 from knative.status.site_status import Kubectl, PodQueue
-from tests.e2e.harness import MANAGER, is_pod_ready
+from tests.e2e.pods import MANAGER, is_pod_ready, make_config_map, make_secret, run_kubectl, start_server
 from tests.inputs.certificates import make_certificate
 from tests.waiting import wait_until
 
@@ -50,10 +47,7 @@ class Cloud:
 
     def make_secret(self, site: Cluster, name: str) -> None:
         """What a relay needs to be let in, as a Secret at its site."""
-        data = {"token": TOKEN, "ca.crt": self.authority}
-        site.apply(
-            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}, manager=MANAGER
-        )
+        make_secret(site, name, {"token": TOKEN, "ca.crt": self.authority})
 
     def link(self, what: str) -> Mapping[str, Any]:
         """Change the link: `cut`, `silence`, `restore`, or `set?mbit_s=1`; what it is like then."""
@@ -81,19 +75,9 @@ class Cloud:
         return count
 
 
-def audit_files(sent: Path, received: Path) -> Mapping[str, int]:
-    """The totals of an audit of two lists of JSON lines."""
-    with EventComparison() as comparison:
-        comparison.add_sent(read_file(sent))
-        comparison.add_received(read_file(received))
-        return comparison.finish().totals
-
-
 def kill_pod(kubectl: Kubectl, cluster: Cluster, name: str) -> None:
     """End a pod without a grace period, so that its processes get SIGKILL; its StatefulSet makes another."""
-    config = [f"--kubeconfig={kubectl.kubeconfig}"] if kubectl.kubeconfig else []
-    words = ["delete", "pod", name, "--namespace", cluster.namespace, "--grace-period=0", "--force"]
-    subprocess.run(["kubectl", *config, *words], check=True, capture_output=True, timeout=120)
+    run_kubectl(kubectl.kubeconfig, "delete", "pod", name, "-n", cluster.namespace, "--grace-period=0", "--force")
 
 
 def host_of(cluster: Cluster) -> str:
@@ -116,49 +100,21 @@ def start_cloud(
     """
     certificate, key = make_certificate(folder, host_of(cluster))
     files = {"tls.crt": certificate.read_text(), "tls.key": key.read_text()}
-    for name, data in (("receiver-tls", files), ("receiver-sites", {site: f"{TOKEN}\n"})):
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
-        cluster.apply(secret, manager=MANAGER)
+    make_secret(cluster, "receiver-tls", files)
+    make_secret(cluster, "receiver-sites", {site: f"{TOKEN}\n"})
     values = {"namespace": cluster.namespace, "image": image, "spool_size": "500Mi"}
     values |= {"sink": sink} if sink else {"folder_size": "500Mi"}
     wanted = build(ReceiverDeployment, SettingsLayer(origin="test", values=values))
     for manifest in build_receiver(wanted):
         cluster.apply(manifest, manager=MANAGER)
-    _start_proxy(cluster, image)
+    # The link: TLS goes through it unopened, so the receiver's certificate has its name.
+    command = ["python", "-I", "/script/proxy.py", "--listen", f"0.0.0.0:{EVENTS_PORT}"]
+    command += ["--target", f"{RECEIVER}.{cluster.namespace}.svc.cluster.local:443"]
+    command += ["--control", f"0.0.0.0:{CONTROL_PORT}", "--delay-ms", "50", "--mbit-s", "20"]
+    volumes = {"script": make_config_map(cluster, PROXY, {SCRIPT.name: SCRIPT.read_bytes()})}
+    ports = {EVENTS_PORT: EVENTS_PORT}
+    start_server(cluster, PROXY, image, command, ports, volumes=volumes, ready_port=CONTROL_PORT)
     made = Cloud(cluster=cluster, kubectl=Kubectl(kubeconfig=kubeconfig), authority=certificate.read_text())
-    wait_until(lambda: made.is_ready() and is_pod_ready(cluster.get(POD, PROXY)), 240, pause_s=0.5, what="the receiver")
+    wait_until(made.is_ready, 240, pause_s=0.5, what="the receiver")
     assert cluster.get(STATEFUL_SET, RECEIVER) is not None
     return made
-
-
-def _start_proxy(cluster: Cluster, image: str) -> None:
-    """The link: TLS goes through it unopened, so the receiver's certificate has its name."""
-    labels = {"app": PROXY}
-    target = f"{RECEIVER}.{cluster.namespace}.svc.cluster.local:443"
-    container = {
-        "name": PROXY,
-        "image": image,
-        "command": ["python", "-I", "/script/proxy.py", "--listen", f"0.0.0.0:{EVENTS_PORT}", "--target", target],
-        "args": ["--control", f"0.0.0.0:{CONTROL_PORT}", "--delay-ms", "50", "--mbit-s", "20"],
-        "readinessProbe": {"tcpSocket": {"port": CONTROL_PORT}, "periodSeconds": 1},
-        "securityContext": build_security(),
-        "volumeMounts": [{"name": "script", "mountPath": "/script"}],
-    }
-    pod = {
-        "automountServiceAccountToken": False,
-        "containers": [container],
-        "terminationGracePeriodSeconds": 0,
-        "volumes": [{"name": "script", "configMap": {"name": PROXY}}],
-    }
-    ports = {"ports": [{"name": "events", "port": EVENTS_PORT}]}
-    for manifest in (
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": PROXY},
-            "data": {"proxy.py": SCRIPT.read_text()},
-        },
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": PROXY, "labels": labels}, "spec": pod},
-        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": PROXY}, "spec": {"selector": labels, **ports}},
-    ):
-        cluster.apply(manifest, manager=MANAGER)

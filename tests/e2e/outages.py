@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from types import MappingProxyType
 
 import pytest
 
@@ -91,9 +92,9 @@ def lists_image(place: Place, image: str) -> bool:
     )
 
 
-def is_pinned(place: Place, image: str) -> bool:
-    """Whether a container image's pin runs on every node."""
-    pin = place.cluster.get(DAEMON_SET, pin_name(NAME, image, {}))
+def is_pinned(place: Place, image: str, selector: Mapping[str, str] = MappingProxyType({})) -> bool:
+    """Whether a container image's pin runs on every node, or on those that a selector chooses."""
+    pin = place.cluster.get(DAEMON_SET, pin_name(NAME, image, selector))
     if pin is None or not pin["status"]["desiredNumberScheduled"]:
         return False
     (part,) = judge_parts(place.cluster, [pin], now=place.cluster.clock())

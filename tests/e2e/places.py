@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import subprocess
@@ -19,7 +20,8 @@ from knative.client.cluster import Cluster, open_cluster
 from knative.client.kinds import NAMESPACE, SERVICE_ACCOUNT
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings, SiteSettings
-from tests.e2e.harness import MANAGER, delivers
+from tests.e2e.harness import delivers
+from tests.e2e.pods import apply, run_kubectl
 from tests.waiting import wait_until
 
 NAME, SITE = "digits", "test"
@@ -55,9 +57,7 @@ class Namespaces:
     def open(self, what: str, labels: dict[str, str] = RESTRICTED) -> Cluster:
         """A new one, empty."""
         name = self.name(what)
-        self.cluster.apply(
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}, manager=MANAGER
-        )
+        apply(self.cluster, NAMESPACE, name, labels=labels)
         opened = open_cluster(kubeconfig=self.kubeconfig, namespace=name)
         wait_until(lambda: opened.get(SERVICE_ACCOUNT, "default"), 30, pause_s=0.1, what="the namespace's account")
         return opened
@@ -122,6 +122,23 @@ class Place:
         assert "Traceback" not in done.stderr, done.stderr
         assert done.returncode in codes, (words, done.returncode, done.stdout[-2000:], done.stderr[-3000:])
         return done
+
+    def deploy(self, image: str, *more: str, codes: Collection[int] = (0,)) -> subprocess.CompletedProcess[str]:
+        """`eaves deploy` with a registry without TLS."""
+        return self.eaves("deploy", image, "--plain-http", *more, codes=codes)
+
+    def read(self, *words: str | Path, codes: Collection[int] = (0,)) -> Any:
+        """What a command prints as JSON."""
+        return json.loads(self.eaves(*words, "-o", "json", codes=codes).stdout)
+
+    def read_status(self) -> dict[str, Any]:
+        """What `eaves status` says of the function and its agents."""
+        (row,) = self.read("status")
+        return dict(row)
+
+    def kubectl(self, *words: str | Path, stdin: bytes = b"", codes: Collection[int] = (0,)) -> str:
+        """What kubectl prints in this namespace."""
+        return run_kubectl(self.kubeconfig, "-n", self.cluster.namespace, *words, stdin=stdin, codes=codes)
 
     def command(self, *words: str | Path) -> list[str]:
         """The words of a command in this namespace."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets
 from dataclasses import dataclass
 
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD
-from knative.resources.pod import build_security
-from tests.e2e.harness import MANAGER, is_pod_ready
+from tests.e2e.pods import make_config_map, make_secret, start_server
 from tests.inputs.videos import Video
 from tests.processes.rtsp_server import PYTHON, SCRIPT, write_video
 from tests.waiting import wait_until
@@ -39,38 +37,13 @@ class ClusterCamera:
 
     def make_secret(self, name: str, *, password: str = "") -> None:
         """Create a Secret with the camera's user and password, or with another password."""
-        data = {"username": USER, "password": password or self.password}
-        self.cluster.apply(
-            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}, manager=MANAGER
-        )
+        make_secret(self.cluster, name, {"username": USER, "password": password or self.password})
 
     def start(self) -> None:
         """Start the server, and wait until it listens."""
-        container = {
-            "name": NAME,
-            "image": self.image,
-            "command": [PYTHON, "-I", "/config/server.py", "/config/config.json"],
-            "env": [{"name": "HOME", "value": "/tmp"}],
-            "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
-            "securityContext": {**build_security(), "runAsUser": 65532},
-            "volumeMounts": [{"name": "config", "mountPath": "/config"}, {"name": "tmp", "mountPath": "/tmp"}],
-        }
-        pod = {
-            "automountServiceAccountToken": False,
-            "containers": [container],
-            "securityContext": {"fsGroup": 65532},
-            "terminationGracePeriodSeconds": 0,
-            "volumes": [
-                {
-                    "name": "config",
-                    "projected": {"sources": [{"configMap": {"name": NAME}}, {"secret": {"name": NAME}}]},
-                },
-                {"name": "tmp", "emptyDir": {}},
-            ],
-        }
-        manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": NAME, "labels": {"app": NAME}}, "spec": pod}
-        self.cluster.apply(manifest, manager=MANAGER)
-        wait_until(lambda: is_pod_ready(self.cluster.get(POD, NAME)), 120, pause_s=0.2, what="the camera")
+        command = [PYTHON, "-I", "/config/server.py", "/config/config.json"]
+        volumes = {"config": {"projected": {"sources": [{"configMap": {"name": NAME}}, {"secret": {"name": NAME}}]}}}
+        start_server(self.cluster, NAME, self.image, command, {PORT: PORT}, volumes=volumes)
 
     def stop(self) -> None:
         """End the server, and wait until it is gone."""
@@ -97,29 +70,8 @@ def start_camera(cluster: Cluster, image: str, video: Video) -> ClusterCamera:
         "method": "digest",
         "certificate": [],
     }
-    files = {"server.py": SCRIPT.read_text(), "video.json": described}
-    ports = [{"port": PORT, "targetPort": PORT}]
-    for manifest in (
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": NAME},
-            "data": files,
-            "binaryData": {"video.bin": base64.b64encode(content).decode()},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": NAME},
-            "stringData": {"config.json": json.dumps(config)},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": NAME},
-            "spec": {"selector": {"app": NAME}, "ports": ports},
-        },
-    ):
-        cluster.apply(manifest, manager=MANAGER)
+    make_secret(cluster, NAME, {"config.json": json.dumps(config)})
+    files = {"server.py": SCRIPT.read_bytes(), "video.json": described.encode(), "video.bin": content}
+    make_config_map(cluster, NAME, files)
     camera.start()
     return camera

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import itertools
 import tarfile
@@ -10,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from knative.client.cluster import Cluster
-from knative.client.kinds import CONFIG_MAP, POD, SERVICE_ACCOUNT
+from knative.client.kinds import CLAIM, CONFIG_MAP, NAMESPACE, POD, SERVICE_ACCOUNT
 from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE
-from knative.resources.pod import build_security
-from tests.e2e.harness import MANAGER
+from knative.resources.pod import USER
+from tests.e2e.pods import apply, make_config_map, pod_phase, start_pod
 from tests.waiting import wait_until
 
 UNPACK = """
@@ -33,10 +32,7 @@ _numbers = itertools.count()
 def make_claim(cluster: Cluster, name: str) -> None:
     """A volume of the cluster's default class."""
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Mi"}}}
-    metadata = {"name": name}
-    cluster.apply(
-        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}, manager=MANAGER
-    )
+    apply(cluster, CLAIM, name, spec=spec)
 
 
 def claimed(name: str) -> dict[str, Any]:
@@ -65,12 +61,9 @@ def put_files(cluster: Cluster, volume: Mapping[str, Any], files: Mapping[str, b
             entry.size, entry.mode = len(content), 0o644
             tar.addfile(entry, io.BytesIO(content))
     name = f"put-{next(_numbers)}"
-    data = {"files.tar": base64.b64encode(packed.getvalue()).decode()}
-    cluster.apply(
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "binaryData": data}, manager=MANAGER
-    )
-    source = {"name": "from", "configMap": {"name": name}}
-    _run(cluster, name, image, [UNPACK], [source, {"name": "to", **volume}], user=_user(volume))
+    volumes = {"from": make_config_map(cluster, name, {"files.tar": packed.getvalue()}), "to": volume}
+    # Folders of nodes are root's.
+    _run(cluster, name, image, [UNPACK], volumes, user=0 if "hostPath" in volume else USER)
     cluster.delete(CONFIG_MAP, name)
 
 
@@ -80,46 +73,21 @@ def make_node_folder(cluster: Cluster, path: str, image: str) -> None:
     The pod of an agent waits for its folder, which the kubelet doesn't make.
     """
     labels = {MANAGED_LABEL: MANAGED_VALUE, "pod-security.kubernetes.io/enforce": "privileged"}
-    metadata = {"name": cluster.namespace, "labels": labels}
-    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, manager=MANAGER)
+    apply(cluster, NAMESPACE, cluster.namespace, labels=labels)
     wait_until(lambda: cluster.get(SERVICE_ACCOUNT, "default"), 60, pause_s=0.2, what="the namespace's account")
     put_files(cluster, on_node(path), {"readme.txt": b"made before the deploy\n"}, image)
 
 
 def clear_node(cluster: Cluster, parent: str, folders: list[str], image: str) -> None:
     """Remove folders of the node, as root."""
-    _run(cluster, f"clear-{next(_numbers)}", image, [CLEAR, *folders], [{"name": "to", **on_node(parent)}], user=0)
-
-
-def _user(volume: Mapping[str, Any]) -> int | None:
-    """Folders of nodes are root's."""
-    return 0 if "hostPath" in volume else None
+    _run(cluster, f"clear-{next(_numbers)}", image, [CLEAR, *folders], {"to": on_node(parent)}, user=0)
 
 
 def _run(
-    cluster: Cluster, name: str, image: str, words: list[str], volumes: list[dict[str, Any]], *, user: int | None
+    cluster: Cluster, name: str, image: str, words: list[str], volumes: Mapping[str, Mapping[str, Any]], *, user: int
 ) -> None:
     """A pod to its end."""
-    container = {
-        "name": "python",
-        "image": image,
-        "command": ["python", "-I", "-c", *words],
-        "securityContext": build_security(user=user),
-        "volumeMounts": [{"name": one["name"], "mountPath": f"/{one['name']}"} for one in volumes],
-    }
-    spec = {
-        "automountServiceAccountToken": False,
-        "containers": [container],
-        "restartPolicy": "Never",
-        "securityContext": {"fsGroup": 65532} if user is None else {},
-        "volumes": volumes,
-    }
-    cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}, manager=MANAGER)
-
-    def phase() -> str:
-        said = str((cluster.get(POD, name) or {}).get("status", {}).get("phase"))
-        return said if said in ("Succeeded", "Failed") else ""
-
-    ended = wait_until(phase, 120, pause_s=0.5, what=f"the pod {name}")
-    assert ended == "Succeeded", cluster.logs(name)
+    start_pod(cluster, name, image, ["python", "-I", "-c", *words], volumes=volumes, user=user)
+    wait_until(lambda: pod_phase(cluster, name) in ("Succeeded", "Failed"), 120, pause_s=0.5, what=f"the pod {name}")
+    assert pod_phase(cluster, name) == "Succeeded", cluster.logs(name)
     cluster.delete(POD, name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from eaves.base.clock import SYSTEM, Clock
 from eaves.bucket.bucket import StoredObject
@@ -58,11 +57,6 @@ class DictBucket:
                 return
             after = page[-1].key
 
-    def inspect(self, found: StoredObject) -> StoredObject:
-        self._check("inspect", found)
-        digest = f"sha256:{hashlib.sha256(self.data[found.key]).hexdigest()}"
-        return replace(found, version_id="v1", digest=digest)
-
     def get(self, found: StoredObject, max_bytes: int) -> bytes:
         self._check("get", found)
         if found.size_bytes > max_bytes:
@@ -71,12 +65,8 @@ class DictBucket:
 
     def put(self, key: str, data: bytes, *, content_type: str) -> str:
         self._request("put", key)
-        return self.url(self.write(key, data))
-
-    def url(self, found: StoredObject) -> str:
-        return f"https://store.example/photos/{found.key}" + (
-            f"?versionId={found.version_id}" if found.version_id else ""
-        )
+        self.write(key, data)
+        return f"https://store.example/photos/{key}"
 
     def abort(self) -> None:
         self.aborted = True

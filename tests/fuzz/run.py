@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.fuzz import targets
 from tests.fuzz.targets import Attempt
+from tests.proc import memory_bytes
 
 MAX_CPU_S = 0.5
 MAX_MEMORY = 100 * 2**20
@@ -79,7 +80,7 @@ class Fuzzer:
         if child == 0:
             os.close(reading)
             with os.fdopen(writing, "w") as said:
-                print(resident_bytes(), file=said, flush=True)
+                print(memory_bytes(), file=said, flush=True)
                 for finding in filter(None, map(self.attempt, range(start, start + count))):
                     print(json.dumps(asdict(finding)), file=said, flush=True)
             os._exit(0)
@@ -92,8 +93,3 @@ class Fuzzer:
             yield Finding(number=start, target="all", reason=f"one of {count} ended the process with {code}")
         if (more := usage.ru_maxrss * 1024 - resting) > MAX_MEMORY:
             yield Finding(number=start, target="all", reason=f"one of {count} took {more / 2**20:.0f} MB")
-
-
-def resident_bytes() -> int:
-    """Memory of this process. Source: proc_pid_statm(5)."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from eaves.config import SettingsLayer, build
+from tests.inputs.settings import settings_from
 from tests.once import build_once_here
 
 CLASSES = 4
@@ -38,7 +38,7 @@ def build_run(root: Path) -> Path:
     from trainer.train import train
 
     values = {"arch": "small_cnn", "epochs": 12, "image_size": 16, "batch_size": 8, "augment": False}
-    settings = build(TrainSettings, SettingsLayer(origin="test", values=values))
+    settings = settings_from(TrainSettings, values)
     return train(DataSettings(path=build_tiny_dataset(root / "digits")), settings, root / "run", name="digits").path
 
 

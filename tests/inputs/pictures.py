@@ -161,6 +161,15 @@ def plain(kind: str, tolerance: int = 0, **options: Any) -> Case:
     return Case(encode(picture(), kind, **LOSSLESS.get(kind, {}), **options), np.asarray(picture()), tolerance)
 
 
+def palette(kind: str) -> Case:
+    image = picture().quantize(16)
+    return Case(encode(image, kind), np.asarray(image.convert("RGB")))
+
+
+def one_bit(kind: str, **options: Any) -> Case:
+    return Case(encode(Image.fromarray(np.eye(8, dtype=bool)), kind, **options), grey(np.eye(8) * 255))
+
+
 CASES: dict[str, Callable[[], Case]] = {
     "JPEG": partial(plain, "JPEG", 8, quality=95, subsampling=0),
     "JPEG, progressive": partial(plain, "JPEG", 8, quality=95, subsampling=0, progressive=True),
@@ -175,15 +184,13 @@ CASES: dict[str, Callable[[], Case]] = {
     "JPEG, several (MPO)": partial(several, "MPO", quality=95),
     "PNG": partial(plain, "PNG"),
     "PNG, grey": lambda: Case(encode(Image.fromarray(RAMP), "PNG"), grey(RAMP)),
-    "PNG, 1 bit": lambda: Case(encode(Image.fromarray(np.eye(8, dtype=bool)), "PNG"), grey(np.eye(8) * 255)),
+    "PNG, 1 bit": partial(one_bit, "PNG"),
     "PNG, 16-bit grey": lambda: Case(encode(Image.fromarray(GREY16), "PNG"), GREY16_SEEN),
     "PNG, 16-bit grey with alpha": lambda: Case(raw_png([25700, 65535, 25700, 0], 4, bits=16), [[[100] * 3, WHITE]]),
     "PNG, 16-bit RGB": lambda: Case(raw_png([51400, 7710, 15420], 2, bits=16), [[RED]]),
     "PNG, 16-bit RGBA": lambda: Case(raw_png([51400, 7710, 15420, 65535, 0, 0, 0, 0], 6, bits=16), [[RED, WHITE]]),
     "PNG, interlaced": lambda: Case(raw_png(RED, 2, interlaced=True), [[RED]]),
-    "PNG, palette": lambda: Case(
-        encode(picture().quantize(16), "PNG"), np.asarray(picture().quantize(16).convert("RGB"))
-    ),
+    "PNG, palette": partial(palette, "PNG"),
     "PNG, transparent palette": partial(transparent_palette, "PNG"),
     "PNG, one colour transparent": lambda: Case(
         raw_png([*RED, *BLUE], 2, png_chunk(b"tRNS", struct.pack(">HHH", *RED))), [[WHITE, BLUE]]
@@ -200,19 +207,15 @@ CASES: dict[str, Callable[[], Case]] = {
     "WebP, RGBA": partial(with_alpha, "WEBP"),
     "WebP, animated": partial(several, "WEBP"),
     "BMP": partial(plain, "BMP"),
-    "BMP, 1 bit": lambda: Case(encode(Image.fromarray(np.eye(8, dtype=bool)), "BMP"), grey(np.eye(8) * 255)),
-    "BMP, palette": lambda: Case(
-        encode(picture().quantize(16), "BMP"), np.asarray(picture().quantize(16).convert("RGB"))
-    ),
+    "BMP, 1 bit": partial(one_bit, "BMP"),
+    "BMP, palette": partial(palette, "BMP"),
     "BMP, 32 bit": lambda: Case(encode(Image.new("RGBA", (2, 1), (*RED, 255)), "BMP"), [[RED, RED]]),
     "BMP, top row first": upside_down_bmp,
     "TIFF": partial(plain, "TIFF"),
     "TIFF, LZW": partial(plain, "TIFF", compression="tiff_lzw"),
     "TIFF, Deflate": partial(plain, "TIFF", compression="tiff_adobe_deflate"),
     "TIFF, JPEG": partial(plain, "TIFF", 40, compression="jpeg", quality=95),
-    "TIFF, 1 bit, CCITT": lambda: Case(
-        encode(Image.fromarray(np.eye(8, dtype=bool)), "TIFF", compression="group4"), grey(np.eye(8) * 255)
-    ),
+    "TIFF, 1 bit, CCITT": partial(one_bit, "TIFF", compression="group4"),
     "TIFF, 16-bit grey": lambda: Case(tiff_of(GREY16), GREY16_SEEN),
     "TIFF, 16-bit grey, the other byte order": lambda: Case(tiff_of(GREY16.astype(">u2")), GREY16_SEEN),
     "TIFF, 32-bit grey": lambda: Case(tiff_of(np.array([[-5, 0, 25700, 70000]], np.int32)), grey([[0, 0, 100, 255]])),
@@ -220,13 +223,11 @@ CASES: dict[str, Callable[[], Case]] = {
         tiff_of(np.array([[np.nan, np.inf, -np.inf, 25700.0]], np.float32)), grey([[0, 255, 0, 100]])
     ),
     "TIFF, CMYK": lambda: Case(encode(Image.new("CMYK", (2, 1), (255, 0, 0, 0)), "TIFF"), [[(0, 255, 255)] * 2]),
-    "TIFF, palette": lambda: Case(
-        encode(picture().quantize(16), "TIFF"), np.asarray(picture().quantize(16).convert("RGB"))
-    ),
+    "TIFF, palette": partial(palette, "TIFF"),
     "TIFF, RGBA": partial(with_alpha, "TIFF"),
     "TIFF, several pages": partial(several, "TIFF"),
     "TIFF, tiles": tiled_tiff,
-    "GIF": lambda: Case(encode(picture().quantize(16), "GIF"), np.asarray(picture().quantize(16).convert("RGB"))),
+    "GIF": partial(palette, "GIF"),
     "GIF, transparent": partial(transparent_palette, "GIF"),
     "GIF, animated": partial(several, "GIF"),
     "GIF, a frame smaller than its screen": small_frame,

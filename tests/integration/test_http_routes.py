@@ -31,10 +31,10 @@ from eaves.local.server import AccessToken, PlatformRoutes, WebServer, bind_port
 from eaves.local.supervisor import Supervisor
 from functions.settings import FunctionSettings
 from tests.fakes.models.model import FakeModel, create_app
-from tests.integration.mqtt.test_publisher import running as publishing
+from tests.integration.mqtt.test_publisher import PublisherProcess
 from tests.processes.function import Function
 from tests.processes.receiving import TOKEN, receiving
-from tests.processes.relaying import relaying
+from tests.processes.relaying import RelayProcess
 from tests.waiting import wait_until
 
 LARGE = bytes(33_000_000)
@@ -165,8 +165,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         stack.callback(opened.stop)
         function = Function(folder / "no artifact", folder / "function")  # it says why it can't load, and serves on
         stack.callback(function.stop)
-        relayed = stack.enter_context(relaying(folder / "relay", "https://127.0.0.1:9"))
-        publisher = stack.enter_context(publishing(folder / "publisher", "mqtt://127.0.0.1:9/a"))
+        relayed = stack.enter_context(RelayProcess(folder / "relay", "https://127.0.0.1:9"))
+        publisher = stack.enter_context(PublisherProcess(folder / "publisher", "mqtt://127.0.0.1:9/a"))
         receiver = stack.enter_context(receiving(folder / "receiver"))
         yield {
             "broker": Reached(broker.port),
@@ -181,11 +181,11 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         }
 
 
-def assert_problem(answer: tuple[int, str, bytes], path: str, *statuses: int) -> str:
+def assert_problem(answer: tuple[int, str, bytes], route: Route, *statuses: int) -> str:
     """An answer is a problem document with one of these statuses; its reason."""
     status, content_type, body = answer
-    assert status in statuses, (status, body)
-    expected = "application/json" if path.startswith("/v2") else "application/problem+json"
+    assert status in statuses, (str(route), status, body)
+    expected = "application/json" if route.path.startswith("/v2") else "application/problem+json"
     assert content_type == expected, (content_type, body)
     document = json.loads(body)
     assert document["status"] == status
@@ -193,34 +193,39 @@ def assert_problem(answer: tuple[int, str, bytes], path: str, *statuses: int) ->
     return str(document["detail"])
 
 
-@pytest.mark.parametrize("route", PROGRAMS_ONLY, ids=str)
-def test_a_host_that_is_not_this_machine_is_refused(route: Route, servers: Servers) -> None:
-    for host in FOREIGN:
-        answer = servers[route.server].ask(route.method, route.path, {"Host": host})
-        assert "Host" in assert_problem(answer, route.path, 403)
+def test_a_host_that_is_not_this_machine_is_refused(servers: Servers) -> None:
+    for route in PROGRAMS_ONLY:
+        for host in FOREIGN:
+            answer = servers[route.server].ask(route.method, route.path, {"Host": host})
+            assert "Host" in assert_problem(answer, route, 403)
 
 
-@pytest.mark.parametrize("route", PROGRAMS_ONLY, ids=str)
-def test_a_page_of_another_site_is_refused(route: Route, servers: Servers) -> None:
-    for origin in ("http://evil.example", "null", "https://127.0.0.1.evil.example", "http://[", ""):
-        answer = servers[route.server].ask(route.method, route.path, {"Origin": origin})
-        assert "Origin" in assert_problem(answer, route.path, 403)
+def test_a_page_of_another_site_is_refused(servers: Servers) -> None:
+    for route in PROGRAMS_ONLY:
+        for origin in ("http://evil.example", "null", "https://127.0.0.1.evil.example", "http://[", ""):
+            answer = servers[route.server].ask(route.method, route.path, {"Origin": origin})
+            assert "Origin" in assert_problem(answer, route, 403)
 
 
-@pytest.mark.parametrize("route", PROGRAMS_ONLY, ids=str)
-def test_programs_and_pages_of_this_machine_are_not_refused(route: Route, servers: Servers) -> None:
-    server = servers[route.server]
-    for headers in (ABSENT, {"Host": "localhost"}, {"Host": f"[::1]:{server.port}", "Origin": "http://localhost:3000"}):
-        assert server.ask(route.method, route.path, headers)[0] not in (401, 403)
+def test_programs_and_pages_of_this_machine_are_not_refused(servers: Servers) -> None:
+    for route in PROGRAMS_ONLY:
+        server = servers[route.server]
+        for headers in (
+            ABSENT,
+            {"Host": "localhost"},
+            {"Host": f"[::1]:{server.port}", "Origin": "http://localhost:3000"},
+        ):
+            assert server.ask(route.method, route.path, headers)[0] not in (401, 403), route
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=str)
-def test_the_sender_of_a_body_over_the_limit_reads_why_it_is_refused(route: Route, servers: Servers) -> None:
+def test_the_sender_of_a_body_over_the_limit_reads_why_it_is_refused(servers: Servers) -> None:
     """Closed at once, the connection would be reset under it before it has read the answer."""
-    server = servers[route.server]
-    answer = server.ask(route.method, route.path, server.admitted(), LARGE)
-    if answer[0] != 200 or takes_bodies(route):  # a receiver answers a GET and never reads the body that comes with it
-        assert_problem(answer, route.path, *((413,) if takes_bodies(route) else (404, 405, 413)))
+    for route in ROUTES:
+        server = servers[route.server]
+        answer = server.ask(route.method, route.path, server.admitted(), LARGE)
+        # a receiver answers a GET and never reads the body that comes with it
+        if answer[0] != 200 or takes_bodies(route):
+            assert_problem(answer, route, *((413,) if takes_bodies(route) else (404, 405, 413)))
 
 
 def takes_bodies(route: Route) -> bool:
@@ -229,19 +234,19 @@ def takes_bodies(route: Route) -> bool:
     return route.method == "POST" and (route.server not in own or route.path in own[route.server])
 
 
-@pytest.mark.parametrize("route", BY_TOKEN, ids=str)
-def test_without_the_token_nothing_is_answered_off_loopback(route: Route, servers: Servers) -> None:
-    server = servers[route.server]
-    for headers in (
-        ABSENT,
-        {"Authorization": "Bearer "},
-        {"Authorization": f"Bearer {server.token}x"},
-        {"Authorization": f"Basic {server.token}"},
-        {"Authorization": server.token},
-        {"Host": "localhost"},
-    ):
-        assert_problem(server.ask(route.method, route.path, headers), route.path, 401)
-    assert_problem(server.ask(route.method, route.path, ABSENT, LARGE[:30_000_000]), route.path, 401)
+def test_without_the_token_nothing_is_answered_off_loopback(servers: Servers) -> None:
+    for route in BY_TOKEN:
+        server = servers[route.server]
+        for headers in (
+            ABSENT,
+            {"Authorization": "Bearer "},
+            {"Authorization": f"Bearer {server.token}x"},
+            {"Authorization": f"Basic {server.token}"},
+            {"Authorization": server.token},
+            {"Host": "localhost"},
+        ):
+            assert_problem(server.ask(route.method, route.path, headers), route, 401)
+        assert_problem(server.ask(route.method, route.path, ABSENT, LARGE[:30_000_000]), route, 401)
 
 
 def test_without_the_token_a_body_is_not_waited_for(servers: Servers) -> None:
@@ -252,22 +257,23 @@ def test_without_the_token_a_body_is_not_waited_for(servers: Servers) -> None:
         assert stranger.recv(1000).startswith(b"HTTP/1.1 401 ")
 
 
-@pytest.mark.parametrize("route", BY_TOKEN, ids=str)
-def test_with_the_token_a_request_is_let_in_by_whatever_name(route: Route, servers: Servers) -> None:
-    server = servers[route.server]
-    for host in ("eaves.lan:8481", "192.168.1.5", "localhost"):
-        headers = {**server.admitted(), "Host": host}
-        assert server.ask(route.method, route.path, headers)[0] not in (401, 403)
+def test_with_the_token_a_request_is_let_in_by_whatever_name(servers: Servers) -> None:
+    for route in BY_TOKEN:
+        server = servers[route.server]
+        for host in ("eaves.lan:8481", "192.168.1.5", "localhost"):
+            headers = {**server.admitted(), "Host": host}
+            assert server.ask(route.method, route.path, headers)[0] not in (401, 403), route
 
 
-@pytest.mark.parametrize("route", [route for route in BY_TOKEN if route.server == "open broker"], ids=str)
-def test_off_loopback_a_page_of_another_site_is_refused_even_with_the_token(route: Route, servers: Servers) -> None:
-    server = servers[route.server]
-    for origin in ("http://evil.example", "null", "http://localhost"):
-        headers = {**server.admitted(), "Host": "eaves.lan:8481", "Origin": origin}
-        assert_problem(server.ask(route.method, route.path, headers), route.path, 403)
-    headers = {**server.admitted(), "Host": "eaves.lan:8481", "Origin": "http://eaves.lan:8481"}
-    assert server.ask(route.method, route.path, headers)[0] not in (401, 403)
+def test_off_loopback_a_page_of_another_site_is_refused_even_with_the_token(servers: Servers) -> None:
+    server = servers["open broker"]
+    here = {**server.admitted(), "Host": "eaves.lan:8481"}
+    for route in list_platform("open broker"):
+        for origin in ("http://evil.example", "null", "http://localhost"):
+            answer = server.ask(route.method, route.path, {**here, "Origin": origin})
+            assert_problem(answer, route, 403)
+        headers = {**here, "Origin": "http://eaves.lan:8481"}
+        assert server.ask(route.method, route.path, headers)[0] not in (401, 403), route
 
 
 SERVERS = {
@@ -279,7 +285,6 @@ SERVERS = {
     "functions/routes.py": "its routes are asked here",
     "functions/start.py": "opens the function's port, see functions/test_process.py",
     "functions/server.py": "asked here",
-    "trainer/reader.py": "on the loopback address of a pod, see knative/training/test_train_command.py",
 }
 """What listens or has routes, and where it is tested."""
 LISTENS = re.compile(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from eaves.link.settings import ARCHIVE
 from eaves.spool import LedgerLimits, Spool
 from tests.jepsen.sender import make_prediction
 from tests.jepsen.services import Service, build_receiver, build_relay
+from tests.proc import cpu_s, memory_bytes
 
 PIECE = 1_000
 STUCK_S = 120.0
@@ -70,14 +70,14 @@ def drain(folder: Path, events: int, link: Link) -> Drain:
             before = proxy.bytes_up
             relay.start()
             began, samples = time.monotonic(), list[int]()
-            cpu_s = (0.0, _cpu_s(receiver))
+            before_s = cpu_s(receiver.pid)
             took_s = _watch(folder / "receiver" / "receiver.db", relay, events, samples, began)
             return Drain(
                 events=events,
                 stored_bytes=stored_bytes,
                 wire_bytes=proxy.bytes_up - before,
                 took_s=took_s,
-                cpu_s=(_cpu_s(relay), _cpu_s(receiver) - cpu_s[1]),
+                cpu_s=(cpu_s(relay.pid), cpu_s(receiver.pid) - before_s),
                 put_s=put_s,
                 rss_bytes=samples,
             )
@@ -107,19 +107,8 @@ def _watch(receiver: Path, relay: Service, events: int, samples: list[int], bega
             if found != seen:
                 seen, changed_at = found, time.monotonic()
             assert time.monotonic() - changed_at < STUCK_S, f"{seen} of {events} arrived; {relay.logged()}"
-            samples.append(rss_bytes(relay.pid))
+            samples.append(memory_bytes(relay.pid))
             time.sleep(SAMPLE_S)
         return changed_at - began
     finally:
         db.close()
-
-
-def rss_bytes(pid: int) -> int:
-    """Resident memory of a process. Source: proc_pid_statm(5)."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _cpu_s(service: Service) -> float:
-    """Processor time of a process. Source: proc_pid_stat(5), utime and stime."""
-    fields = Path(f"/proc/{service.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -7,8 +7,6 @@ import json
 import os
 import random
 import sqlite3
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +18,10 @@ from bench.link.proxy import FaultProxy, Link, State
 from eaves.errors import DeliveryError
 from eaves.link.client import LinkClient
 from eaves.spool import LedgerLine, Spool
+from tests.cli import EAVES
 from tests.jepsen.sender import Sender, make_prediction
 from tests.jepsen.services import ROOT, Service, build_receiver, build_relay
+from tests.processes.commands import run_command
 from tests.syscalls import can_trace
 
 SOURCES = 4
@@ -78,7 +78,7 @@ class World:
                 service.kill_before(call, number)
             else:
                 service.kill()
-            service.start(wait=False)
+            service.launch()
             self.faults[fault] += 1
             return
         quiet = fault.startswith("silen")
@@ -92,7 +92,7 @@ class World:
             service.kill()
         time.sleep(chance.uniform(0.0, 0.4))
         for service in killed:
-            service.start(wait=False)
+            service.launch()
         if quiet:
             time.sleep(chance.uniform(0.1, 1.5))
             self.proxy.set(self.link)
@@ -232,11 +232,8 @@ def compare(world: World, took_s: float) -> Outcome:
 def audit(folder: Path, events: int) -> str:
     """Let the command compare both spools."""
     ends = ["--sent", str(folder / "relay" / "relay.db"), "--received", str(folder / "receiver" / "receiver.db")]
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "eaves.cli", "relay", "audit", *ends, "-o", "json"],
-        capture_output=True,
-        text=True,
-        check=False,
+    done = run_command(
+        [*EAVES, "relay", "audit", *ends, "-o", "json"],
         cwd=folder,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
     )

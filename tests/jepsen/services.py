@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,19 +11,17 @@ from pathlib import Path
 import eaves
 from tests.inputs.certificates import make_certificate
 from tests.jepsen import jumping
-from tests.ports import find_port
-from tests.waiting import wait_until
+from tests.ports import find_port, is_listening
+from tests.processes.service import START_S, ServiceProcess
 
 ROOT = Path(eaves.__file__).parents[1]
-START_S = 60.0
-"""Longest wait for a process that starts, seconds; a busy machine takes its time."""
 CALL_S = 3.0
 """How long a system call is waited for, before which a process is to be killed, seconds."""
 SITE, TOKEN = "soak", "token-of-the-soak-test-0123456789"
 
 
-class Service:
-    """A process that listens on one port.
+class Service(ServiceProcess):
+    """A process that listens on one port, under a clock that a test sets.
 
     Args:
         module: Python module that it runs.
@@ -35,40 +30,17 @@ class Service:
     """
 
     def __init__(self, module: str, options: Mapping[str, object], log: Path) -> None:
-        self.port = find_port()
         self.kills = 0
-        self._log = log
         self._clock = log.with_suffix(".clock")
+        port = find_port()
+        super().__init__(jumping.__name__, log, {"PYTHONPATH": str(ROOT)}, port=port, health_port=port)
+        settings = [f"--{name}={value}" for name, value in {"port": port, **options}.items()]
+        self.arguments = [str(self._clock), module, *settings]
         self.set_clock(0.0)
-        self._command = [sys.executable, "-P", "-m", jumping.__name__, str(self._clock), module]
-        self._command += ["--port", str(self.port)]
-        for name, value in options.items():
-            self._command += [f"--{name}", str(value)]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        """The process's id; 0 while none runs."""
-        return self._process.pid if self._process else 0
-
-    def start(self, *, wait: bool = True) -> None:
-        """Start it.
-
-        Args:
-            wait: Until it accepts connections.
-        """
-        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environ)
-        if wait:
-            wait_until(self.accepts, START_S, what=f"{self._command[5]} to accept connections; see {self._log}")
 
     def kill(self) -> None:
         """End it with SIGKILL."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(START_S)
-            self._process = None
+        if self.stop(signal.SIGKILL) is not None:
             self.kills += 1
 
     def kill_before(self, call: str, number: int) -> None:
@@ -87,29 +59,21 @@ class Service:
             self.kill()
             tracer.wait(START_S)
 
-    def stop(self) -> None:
-        """End it with SIGTERM."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
-            assert self._process.wait(START_S) in {0, -signal.SIGTERM}
-            self._process = None
-
     def set_clock(self, ahead_s: float) -> None:
         """Set the process's wall clock ahead, or back with a negative number of seconds."""
         part = self._clock.with_suffix(".part")
         part.write_text(str(ahead_s))
         part.rename(self._clock)
 
-    def accepts(self) -> bool:
+    def is_answering(self) -> bool:
         """Whether it accepts connections."""
         assert self._process is not None
-        assert self._process.poll() is None, f"it ended by itself; see {self._log}"
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        assert self._process.poll() is None, f"it ended by itself; see {self.log}"
+        return is_listening(self.port)
 
     def logged(self) -> str:
         """The last of what it wrote."""
-        return self._log.read_text(errors="replace")[-4_000:] if self._log.exists() else ""
+        return self.log.read_text(errors="replace")[-4_000:] if self.log.exists() else ""
 
 
 def build_receiver(folder: Path, options: Sequence[tuple[str, object]] = ()) -> Service:

@@ -31,6 +31,7 @@ class Function:
         folder: Path,
         *arguments: str,
         module: str = "functions",
+        python: str | Path = sys.executable,
         prefix: Sequence[str] = (),
         **environ: str,
     ) -> None:
@@ -38,7 +39,7 @@ class Function:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                [*prefix, sys.executable, "-P", "-m", module, *arguments],
+                [*prefix, python, "-P", "-m", module, *arguments],
                 cwd=folder,
                 env={
                     **kept,
@@ -124,9 +125,9 @@ def start(tiny_artifact: Path, tmp_path: Path) -> Iterator[Start]:
 
 
 @contextmanager
-def serving(artifact: Path, folder: Path, **environ: str) -> Iterator[Function]:
+def serving(artifact: Path, folder: Path, *, module: str = "functions", **environ: str) -> Iterator[Function]:
     """A function process that serves the artifact and is ready; it ends with the block."""
-    function = Function(artifact, folder, **environ)
+    function = Function(artifact, folder, module=module, **environ)
     try:
         function.wait_ready()
         yield function

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from signal import SIGKILL, SIGTERM, Signals
 
 import pytest
 
-from tests.ports import find_port
+from tests.processes.server import ServerProcess
 from tests.waiting import wait_until
 
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -25,7 +23,7 @@ KEEPING_ALL = ("persistence true", "autosave_on_changes true", "autosave_interva
 QUIET_S = 0.3
 
 
-class Mosquitto:
+class Mosquitto(ServerProcess):
     """One broker. It is the caller's to start and to end.
 
     Args:
@@ -34,17 +32,12 @@ class Mosquitto:
         users: Password by user; with any, nobody else is let in.
 
     Attributes:
-        port: Its TCP port on loopback, the same after each start.
-        log: Its log file.
         database: What it saves, with persistence.
     """
 
     def __init__(self, folder: Path, lines: Sequence[str] = (), *, users: Mapping[str, str] | None = None) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.port = find_port()
-        self.log = folder / "mosquitto.log"
+        super().__init__(folder / "mosquitto.log")
         self.database = folder / "mosquitto.db"
-        self._process: subprocess.Popen[bytes] | None = None
         self._config = folder / "mosquitto.conf"
         own = [
             f"listener {self.port} 127.0.0.1",
@@ -66,48 +59,12 @@ class Mosquitto:
         """Its address, mqtt://127.0.0.1:PORT."""
         return f"mqtt://127.0.0.1:{self.port}"
 
-    @property
-    def pid(self) -> int:
-        """Id of the broker's process."""
-        assert self._process is not None
-        return self._process.pid
-
     def start(self) -> None:
-        """Start it, and wait until it listens."""
-        with self.log.open("ab") as log:
-            command = [_find("mosquitto"), "-c", str(self._config)]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        wait_until(self._listens, what="mosquitto")
-
-    def kill(self) -> None:
-        """End it with SIGKILL."""
-        self._end(SIGKILL)
-
-    def stop(self) -> None:
-        """End it with SIGTERM; it saves its database."""
-        self._end(SIGTERM)
+        self.launch([_find("mosquitto"), "-c", str(self._config)])
 
     def wait_for_save(self) -> None:
         """Wait until the broker has saved all earlier messages, which means until it has not saved for a while."""
         wait_until(lambda: time.time() - self.database.stat().st_mtime > QUIET_S, what="a save")
-
-    def signal(self, number: Signals) -> None:
-        """Send it a signal: SIGSTOP makes it deaf while its port still answers."""
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def _end(self, number: Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
-            self._process.wait(10)
-            self._process = None
-
-    def _listens(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, self.log.read_text()
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-            return True
-        return False
 
 
 @contextmanager
@@ -121,7 +78,7 @@ def run_mosquitto(
     try:
         yield broker
     finally:
-        broker.kill()
+        broker.stop()
 
 
 def need_mosquitto() -> None:

@@ -5,13 +5,9 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
-import os
-import signal
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +20,7 @@ from eaves.link.receiver import serving
 from eaves.link.settings import ReceiverSettings
 from tests.inputs.certificates import Certificate, make_certificate
 from tests.ports import find_port, find_ports
-from tests.waiting import wait_until
+from tests.processes.service import ServiceProcess, ask
 
 TOKEN = "token-of-the-mill-0123456789"
 SITE = "mill"
@@ -149,21 +145,11 @@ class Served:
 
     def report(self) -> dict[str, Any]:
         """What it says about itself: `received`, and the queue's `report`."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.settings.health_port, timeout=10)
-        try:
-            connection.request("GET", "/health")
-            found: dict[str, Any] = json.loads(connection.getresponse().read())
-            return found
-        finally:
-            connection.close()
+        found: dict[str, Any] = json.loads(ask(self.settings.health_port, "GET", "/health")[1])
+        return found
 
     def metrics(self) -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", self.settings.health_port, timeout=10)
-        try:
-            connection.request("GET", "/metrics")
-            return connection.getresponse().read().decode()
-        finally:
-            connection.close()
+        return ask(self.settings.health_port, "GET", "/metrics")[1].decode()
 
     def queued(self) -> int:
         return sum(lane["queued"] for lane in self.report()["report"]["lanes"])
@@ -190,7 +176,7 @@ def receiving(
         yield Served(server, made, trusting)
 
 
-class ReceiverProcess:
+class ReceiverProcess(ServiceProcess):
     """A receiver as a process of its own, on plain HTTP: what kills it doesn't ask for TLS.
 
     Args:
@@ -199,78 +185,18 @@ class ReceiverProcess:
     """
 
     def __init__(self, folder: Path, **environ: str) -> None:
-        self.log = folder / "receiver.log"
-        self.port, self.health_port = find_ports(2)
+        port, health_port = find_ports(2)
         if not (folder / "sites").exists():
             write_site(folder / "sites")
-        target = {} if "EAVES_FOLDER" in environ else {"K_SINK": NOWHERE}
-        self.environ = {
-            "PATH": os.environ["PATH"],
+        settings = {
             "EAVES_SITES": str(folder / "sites"),
             "EAVES_SPOOL": str(folder / "receiver.db"),
-            "EAVES_HEALTH_PORT": str(self.health_port),
-            "PORT": str(self.port),
-            **target,
+            "EAVES_HEALTH_PORT": str(health_port),
+            "PORT": str(port),
+            **({} if "EAVES_FOLDER" in environ else {"K_SINK": NOWHERE}),
             **environ,
         }
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    def launch(self, *before: str) -> None:
-        """Start it, by way of a command such as strace, and wait for nothing."""
-        command = [*before, sys.executable, "-P", "-m", "eaves.link.receiver"]
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log, process_group=0)
-
-    def start(self) -> None:
-        self.launch()
-        wait_until(self.is_answering, 30, what="the receiver")
-
-    def is_answering(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, self.log.read_text()
-        try:
-            with self.sender(token="", timeout_s=2) as sender:
-                return sender.ask("GET", "/health")[0] == 200
-        except (OSError, http.client.HTTPException):
-            return False
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        if self._process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)  # what strace traces would outlive it
-            self._process.wait(30)
-            self._process = None
-
-    def wait(self) -> int:
-        """Until it has ended by itself."""
-        assert self._process is not None
-        code = self._process.wait(60)
-        self._process = None
-        return code
+        super().__init__("eaves.link.receiver", folder / "receiver.log", settings, port=port, health_port=health_port)
 
     def sender(self, **options: Any) -> Sender:
         return Sender(self.port, **options)
-
-    def report(self) -> dict[str, Any]:
-        with Sender(self.health_port, token="") as asking:
-            found: dict[str, Any] = json.loads(asking.ask("GET", "/health")[1])
-            return found
-
-    def resident_kb(self) -> int:
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
-
-
-@contextmanager
-def receiver_process(folder: Path, **environ: str) -> Iterator[ReceiverProcess]:
-    made = ReceiverProcess(folder, **environ)
-    made.start()
-    try:
-        yield made
-    finally:
-        made.stop()

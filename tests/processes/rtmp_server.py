@@ -6,21 +6,17 @@ import io
 import itertools
 import os
 import shutil
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from signal import SIGKILL, Signals
 
 import pytest
 
 from tests.inputs.videos import Video, wait_for_frame
-from tests.ports import find_port
-from tests.waiting import wait_until
+from tests.processes.server import ServerProcess
 
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
@@ -35,7 +31,7 @@ rtmp {{ server {{ listen 127.0.0.1:{port}; application live {{ live on; wait_key
 """
 
 
-class RtmpServer:
+class RtmpServer(ServerProcess):
     """One server with one stream. It is the caller's to start and to end.
 
     Args:
@@ -48,32 +44,20 @@ class RtmpServer:
     """
 
     def __init__(self, folder: Path, video: Video) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._port = find_port()
-        self.url = f"rtmp://127.0.0.1:{self._port}/live/camera"
+        super().__init__(folder / "output.log")
+        self.url = f"rtmp://127.0.0.1:{self.port}/live/camera"
         self._folder = folder
         self._video = video
-        self._process: subprocess.Popen[bytes] | None = None
         self._closed = threading.Event()
         self._publisher = threading.Thread(target=self._publish, daemon=True)
-        config = CONFIG.format(module=MODULE, folder=folder, port=self._port)
+        config = CONFIG.format(module=MODULE, folder=folder, port=self.port)
         (folder / "nginx.conf").write_text(config)
 
     def start(self) -> None:
-        """Start it, and wait until it listens."""
         command = ["nginx", "-p", str(self._folder), "-c", str(self._folder / "nginx.conf"), "-e", "stderr"]
-        with (self._folder / "output.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, env={"PATH": PATH})
-        wait_until(self._listens, what="nginx")
+        self.launch(command, {"PATH": PATH})
         if not self._publisher.is_alive():
             self._publisher.start()
-
-    def stop(self) -> None:
-        """End the server at once; it may be started again."""
-        if self._process is not None:
-            self._process.send_signal(SIGKILL)
-            self._process.wait(10)
-            self._process = None
 
     def close(self) -> None:
         """End the server and what is published to it."""
@@ -81,18 +65,6 @@ class RtmpServer:
         self.stop()
         if self._publisher.is_alive():
             self._publisher.join(20)
-
-    def signal(self, number: Signals) -> None:
-        """Send it a signal: SIGSTOP makes it deaf while its port still answers."""
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def _listens(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, (self._folder / "output.log").read_text()
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1):
-            return True
-        return False
 
     def _publish(self) -> None:
         """Publish whenever the server takes it."""

@@ -5,19 +5,16 @@ from __future__ import annotations
 import functools
 import json
 import os
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from signal import SIGKILL, Signals
 
 import pytest
 
 from tests.inputs.certificates import Certificate
 from tests.inputs.videos import Video
-from tests.ports import find_port
-from tests.waiting import wait_until
+from tests.processes.server import ServerProcess
 
 PYTHON = "/usr/bin/python3"
 """Debian's Python, for which its packages install GStreamer's bindings."""
@@ -36,7 +33,7 @@ CHECK = (
 )
 
 
-class RtspServer:
+class RtspServer(ServerProcess):
     """One server. It is the caller's to start and to end.
 
     Args:
@@ -46,10 +43,6 @@ class RtspServer:
         password: That user's password.
         method: How it asks for the password: `basic` or `digest`.
         certificate: Its certificate, for `rtsps`; None for no TLS.
-
-    Attributes:
-        port: Its TCP port, the same after each start.
-        log: Its log file.
     """
 
     def __init__(
@@ -62,12 +55,9 @@ class RtspServer:
         method: str = "digest",
         certificate: Certificate | None = None,
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.port = find_port()
-        self.log = folder / "rtsp_server.log"
+        super().__init__(folder / "rtsp_server.log")
         self._scheme = "rtsps" if certificate else "rtsp"
         self._config = folder / "rtsp_server.json"
-        self._process: subprocess.Popen[bytes] | None = None
         videos = {path: _write(folder / f"video{index}.json", mounts[path]) for index, path in enumerate(mounts)}
         config = {
             "port": self.port,
@@ -83,36 +73,8 @@ class RtspServer:
         """Address of a mount; `login` is `USER:PASSWORD`."""
         return f"{self._scheme}://{f'{login}@' if login else ''}127.0.0.1:{self.port}{path}"
 
-    @property
-    def pid(self) -> int:
-        """Id of the server's process."""
-        assert self._process is not None
-        return self._process.pid
-
     def start(self) -> None:
-        """Start it, and wait until it listens."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen([PYTHON, str(SCRIPT), str(self._config)], stdout=log, stderr=log)
-        wait_until(self._listens, what="the RTSP server")
-
-    def stop(self) -> None:
-        """End it at once; a stopped one too."""
-        if self._process is not None:
-            self._process.send_signal(SIGKILL)
-            self._process.wait(10)
-            self._process = None
-
-    def signal(self, number: Signals) -> None:
-        """Send it a signal: SIGSTOP makes it deaf while its port still answers."""
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def _listens(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, self.log.read_text()
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-            return True
-        return False
+        self.launch([PYTHON, str(SCRIPT), str(self._config)])
 
 
 @contextmanager

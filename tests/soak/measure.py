@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eaves.spool import Spool
+from tests.proc import count_descriptors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ def take_sample(images: int, files: Sequence[Path], spool: Spool) -> Sample:
         files_bytes={file.name: file.stat().st_size for file in files if file.exists()},
         remembered=spool.remembered(),
         dead_bytes=spool.dead_bytes(),
-        open_files=len(list(Path("/proc/self/fd").iterdir())),
+        open_files=count_descriptors(),
         threads=threading.active_count(),
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -12,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.contract.harness import LocalHarness
-from tests.ports import find_port
+from tests.ports import find_port, is_listening
+from tests.proc import child_pids
 from tests.soak import peer
 from tests.waiting import wait_until
 
@@ -48,7 +48,7 @@ class Peer:
         """Start the process and wait until it accepts connections."""
         command = [sys.executable, "-P", str(Path(peer.__file__)), str(self._port), *self._arguments]
         self._process = subprocess.Popen(command)
-        wait_until(self._accepts, START_S, what="an HTTP peer")
+        wait_until(lambda: is_listening(self._port), START_S, what="an HTTP peer")
 
     def kill(self) -> None:
         """End the process with SIGKILL."""
@@ -56,10 +56,6 @@ class Peer:
             self._process.kill()
             self._process.wait(START_S)
             self._process = None
-
-    def _accepts(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self._port)) == 0
 
 
 class Record:
@@ -143,15 +139,6 @@ class Platform:
             if module_of(child.pid) == child.module:
                 with suppress(ProcessLookupError):
                     os.kill(child.pid, signal.SIGKILL)
-
-
-def child_pids(pid: int) -> list[int]:
-    """Children of all threads of a process. Source: proc_pid_task_tid_children(5)."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(OSError):
-            found += map(int, (task / "children").read_text().split())
-    return found
 
 
 def module_of(pid: int) -> str:

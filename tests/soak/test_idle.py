@@ -25,6 +25,7 @@ from eaves.platform import ScaleSettings, SourceSpec, default_trigger
 from tests.fakes.http.camera import Asked, open_camera, respond
 from tests.fakes.models.artifact import COLOURS, encode_png
 from tests.fakes.models.graph import write_graph_artifact
+from tests.proc import cpu_s
 from tests.processes.mosquitto import run_mosquitto
 from tests.soak import count_statements
 from tests.soak.processes import SOURCE, START_S, Platform
@@ -32,9 +33,7 @@ from tests.waiting import wait_until
 
 NAME = "colours"
 UP, AGENT = "eaves up", "its agent"
-MAX_THREADS = 12
-MORE_THREADS = 3
-"""Threads of two sources beside the folder, mqtt and http: one each, and one for the broker's connection."""
+MAX_CORES, MAX_THREADS = 0.02, 15
 MAX_STATEMENTS = 5.0
 """SQLite statements a second, of `eaves up` and its agent together."""
 
@@ -56,7 +55,7 @@ class Cost:
     statements: dict[str, float]
 
 
-def measure(root: Path, window_s: float, beside: Sequence[Mapping[str, Any]] = ()) -> Cost:
+def measure(root: Path, window_s: float, beside: Sequence[Mapping[str, Any]]) -> Cost:
     """Start platforms, let them predict one image and come to rest, and measure them for `window_s` seconds.
 
     Args:
@@ -174,24 +173,10 @@ def come_to_rest(platform: LocalPlatform, root: Path) -> None:
     wait_until(rests, START_S, pause_s=0.2, what="a platform at rest")
 
 
-def cpu_s(pid: int) -> float:
-    """CPU time that all threads of a process have used, seconds.
-
-    Source: clock_getcpuclockid(3); the number is what glibc and the kernel make of a process id.
-    """
-    return time.clock_gettime((~pid << 3) | 2)
-
-
 def count_between(record: Path, begin: float, end: float) -> int:
     """Statements of a record within a window of monotonic seconds."""
     moments = [float(line.split(" ", 1)[0]) for line in record.read_text().splitlines()]
     return sum(begin <= moment < end for moment in moments)
-
-
-def check(cost: Cost, max_cores: float, *, max_threads: int = MAX_THREADS) -> None:
-    assert 0 < sum(cost.cores.values()) < max_cores
-    assert max(cost.threads.values()) <= max_threads
-    assert 0 < sum(cost.statements.values()) <= MAX_STATEMENTS
 
 
 @contextmanager
@@ -210,20 +195,11 @@ def quiet_sources(root: Path) -> Iterator[list[dict[str, Any]]]:
         ]
 
 
+@pytest.mark.long("ten seconds are measured")
 @pytest.mark.timeout(300)
 def test_three_sources_idle_for_ten_seconds(tmp_path: Path) -> None:
     with quiet_sources(tmp_path) as beside:
-        check(measure(tmp_path, 10, beside), max_cores=0.02, max_threads=MAX_THREADS + MORE_THREADS)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_three_sources_idle_for_a_minute(tmp_path: Path) -> None:
-    with quiet_sources(tmp_path) as beside:
-        check(measure(tmp_path, 60, beside), max_cores=0.01, max_threads=MAX_THREADS + MORE_THREADS)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_idle_for_a_minute(tmp_path: Path) -> None:
-    check(measure(tmp_path, 60), max_cores=0.01)
+        cost = measure(tmp_path, 10, beside)
+    assert 0 < sum(cost.cores.values()) < MAX_CORES
+    assert max(cost.threads.values()) <= MAX_THREADS
+    assert 0 < sum(cost.statements.values()) <= MAX_STATEMENTS

@@ -9,11 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -25,6 +22,8 @@ from eaves.local.state import LocalApp, LocalFunction, StateDirectory
 from eaves.platform import TriggerSpec
 from eaves.spool import Spool
 from eaves.spool.entry import to_row
+from tests.cli import EAVES
+from tests.fakes.http.server import Asked, open_server, respond
 from tests.waiting import wait_until
 
 QUEUED = 100_000
@@ -90,16 +89,23 @@ def state() -> Iterator[StateDirectory]:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long("a platform starts with 100,000 events")
 def test_a_platform_with_100000_events_delivers_its_first_in_two_seconds(state: StateDirectory) -> None:
-    with recording() as (url, arrivals):
+    arrivals: list[float] = []
+
+    def take(_: Asked) -> bytes:
+        arrivals.append(time.monotonic())
+        return respond(202)
+
+    with open_server(take) as server:
         function = LocalFunction(name=NAME, site="soak", artifact=Path("/no/artifact"))
-        results = TriggerSpec(name="results", filter={"type": IMAGE_CLASSIFIED}, url=url)
+        results = TriggerSpec(name="results", filter={"type": IMAGE_CLASSIFIED}, url=f"{server.url}/")
         state.write_spec(LocalApp(function=function, triggers=(results,)))
 
         def start() -> float:
             arrivals.clear()
             began = time.monotonic()
-            command = [sys.executable, "-P", "-m", "eaves.cli", "up", "--port", "0", "--state", str(state.root)]
+            command = [*EAVES, "up", "--port", "0", "--state", str(state.root)]
             with subprocess.Popen(
                 command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ()
             ) as process:
@@ -114,34 +120,3 @@ def test_a_platform_with_100000_events_delivers_its_first_in_two_seconds(state: 
             return first_s
 
         assert fastest(start) < FIRST_S
-
-
-@contextmanager
-def recording() -> Iterator[tuple[str, list[float]]]:
-    """Run an HTTP server in this process that takes everything.
-
-    Yields:
-        url: Its address.
-        arrivals: When requests came, monotonic seconds.
-    """
-    arrivals: list[float] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            arrivals.append(time.monotonic())
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(202)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *arguments: object) -> None:
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/", arrivals
-        finally:
-            server.shutdown()
-            thread.join()

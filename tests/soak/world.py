@@ -42,7 +42,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 IMAGES, REPLIES = "images", "replies"
 STUCK_S = 60.0
 """Real seconds without any progress after which a run has failed."""
-LAST = 30
+LAST = 60
 """Images that are sent once everything works again."""
 REFUSED_EVERY, WALLED_EVERY = 499, 4999
 """One of so many images is no image (422), and one of so many is refused by a firewall (403)."""
@@ -160,7 +160,7 @@ class World:
         self._outages.clear()
         if self.away.is_dir():
             self.away.rename(self.inbox)
-        for left in (LAST * 2 // 3, LAST // 3, 0):  # an image is held to be at fault when others get through later
+        for left in range(LAST - 5, -1, -5):  # an image is held to be at fault when others get through ten times
             self._write(self.images - left)
             self._settle(drain=left == 0)
         sample(self.sent)

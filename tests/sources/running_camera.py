@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from eaves.plugins.camera.kind import CameraSettings
 from eaves.plugins.camera.source import CameraSource
 from eaves.sources.agent.context import AgentContext
 from tests.fakes.clock import ManualClock
+from tests.proc import child_pids
 from tests.sources.contexts import build_context
 from tests.waiting import wait_until
 
@@ -116,22 +116,13 @@ def run_camera(
 def find_decoders(parent: int | None = None) -> list[int]:
     """Process ids of the decoders that a process, by default this one, started, zombies too."""
     found = []
-    for number in _list_children(parent or os.getpid()):
+    for number in child_pids(parent or os.getpid()):
         try:
             words = Path(f"/proc/{number}/cmdline").read_text()
         except OSError:
             continue  # it has ended and was waited for
         if not words or any(name in words for name in ("camera.decoder", "scripted_decoder", "decoder-output")):
             found.append(number)
-    return found
-
-
-def _list_children(parent: int) -> list[int]:
-    """Source: proc_pid_task(5): the children of each thread."""
-    found = []
-    for task in Path(f"/proc/{parent}/task").iterdir():
-        with contextlib.suppress(OSError):  # a thread that has ended
-            found += [int(word) for word in (task / "children").read_text().split()]
     return found
 
 
@@ -169,8 +160,3 @@ def turn_until(
         clock.turn(step_s)
         threading.Event().wait(0.01)
     return clock.monotonic() - began
-
-
-def count_descriptors() -> int:
-    """Number of open file descriptors of this process."""
-    return len(list(Path("/proc/self/fd").iterdir()))

@@ -56,33 +56,20 @@ def test_the_base_is_named_by_digest(stages: dict[str, list[str]]) -> None:
     assert re.fullmatch(r"python:3\.13-slim-trixie@sha256:[0-9a-f]{64}", base), "a tag can move"
 
 
-@pytest.mark.parametrize(("role", "module"), COMMANDS.items())
-def test_a_role_starts_its_module(stages: dict[str, list[str]], role: str, module: str) -> None:
-    entries = [line for line in inherited(stages, role) if line.startswith("ENTRYPOINT ")]
-    assert [json.loads(line.removeprefix("ENTRYPOINT ")) for line in entries] == [["python", "-P", "-m", module]]
-
-
-@pytest.mark.parametrize("role", COMMANDS)
-def test_a_role_runs_as_a_numeric_user_that_is_not_root(stages: dict[str, list[str]], role: str) -> None:
-    """Kubernetes can prove runAsNonRoot only of a number."""
-    users = [line for line in inherited(stages, role) if line.startswith("USER ")]
-    assert users
-    assert re.fullmatch(r"USER [1-9][0-9]*:[1-9][0-9]*", users[-1])
-
-
-@pytest.mark.parametrize("role", COMMANDS)
-def test_a_role_neither_writes_byte_code_nor_imports_from_its_folder(stages: dict[str, list[str]], role: str) -> None:
-    environment = " ".join(line for line in inherited(stages, role) if line.startswith("ENV "))
-    assert "PYTHONSAFEPATH=1" in environment
-    assert "PYTHONDONTWRITEBYTECODE=1" in environment
-    assert set(TELEMETRY_OFF.items()) <= {tuple(word.split("=", 1)) for word in environment.split() if "=" in word}
-    assert ("OPENBLAS_NUM_THREADS=1" in environment) == (role == "function")
-
-
-@pytest.mark.parametrize("role", COMMANDS)
-def test_a_final_stage_runs_nothing(stages: dict[str, list[str]], role: str) -> None:
-    """What ships is copied from the builders: no pip, no cache, no package lists."""
-    assert [line for line in inherited(stages, role) if line.startswith(("RUN ", "ADD "))] == []
+def test_a_role_starts_its_module_as_a_numeric_user_and_runs_nothing_of_its_own(stages: dict[str, list[str]]) -> None:
+    """Kubernetes can prove runAsNonRoot only of a number; what ships is copied from builders, without pip or caches."""
+    for role, module in COMMANDS.items():
+        statements = inherited(stages, role)
+        assert [line for line in statements if line.startswith("ENTRYPOINT ")] == [
+            f'ENTRYPOINT ["python", "-P", "-m", "{module}"]'
+        ]
+        users = [line for line in statements if line.startswith("USER ")]
+        assert re.fullmatch(r"USER [1-9][0-9]*:[1-9][0-9]*", users[-1]), role
+        assert [line for line in statements if line.startswith(("RUN ", "ADD "))] == [], role
+        words = {word for line in statements if line.startswith("ENV ") for word in line.split()}
+        safe = {"PYTHONSAFEPATH=1", "PYTHONDONTWRITEBYTECODE=1", *map("=".join, TELEMETRY_OFF.items())}
+        assert safe <= words, role
+        assert ("OPENBLAS_NUM_THREADS=1" in words) == (role == "function")
 
 
 def test_nothing_is_fetched_by_address_and_every_lock_is_checked(stages: dict[str, list[str]]) -> None:
@@ -101,6 +88,7 @@ def test_the_functions_runtime_is_what_eaves_package_makes(stages: dict[str, lis
     assert [line.split()[-1] for line in copies] == ["/", f"/{PACKAGES}", f"/{CODE}"]
 
 
+@pytest.mark.long("the byte code of the standard library is compiled")
 def test_a_stage_selects_code_without_any_dependency_of_eaves(tmp_path: Path) -> None:
     """The stage's environment has the tools that build a wheel, and nothing that Eaves depends on."""
     words = ["-S", "-P", "-m", "eaves.oci.runtime", "agent", str(tmp_path)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextvars
 import json
 import logging
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from eaves.logs import JsonFormatter, PlainFormatter, bind
+from tests.processes.commands import run_code
 
 
 def test_a_record_becomes_one_line_of_json() -> None:
@@ -47,14 +47,6 @@ def test_a_threads_records_have_what_it_has_bound_and_so_do_those_of_threads_wit
     assert found == {"another": "/eaves/home/hall", "child": "/eaves/home/gate", "outside": None}
 
 
-def test_an_exception_brings_its_traceback() -> None:
-    try:
-        raise ZeroDivisionError("why")
-    except ZeroDivisionError:
-        record = logging.LogRecord("a", logging.ERROR, "x.py", 1, "failed", (), sys.exc_info())
-    assert "ZeroDivisionError: why" in json.loads(JsonFormatter().format(record))["traceback"]
-
-
 def test_an_extra_field_never_hides_one_of_ours() -> None:
     record = logging.LogRecord("a", logging.INFO, "x.py", 1, "m", (), None)
     expected = json.loads(JsonFormatter().format(record))
@@ -84,5 +76,5 @@ def test_notes_that_a_library_logs_without_a_name_are_not_shown() -> None:
         "import logging; from eaves import logs; logs.configure(as_json=False); logging.info('a note'); "
         "logging.warning('a warning'); logging.getLogger('eaves').info('news')"
     )
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    done = run_code(code, check=True)
     assert [line.rpartition(" ")[2] for line in done.stderr.splitlines()] == ["warning", "news"]

@@ -23,14 +23,6 @@ class Inner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    share: float = setting(0.5, "A share.", minimum=0, maximum=1)
-    wait_s: float = setting(9, "A time.", minimum=0.5)
-    size_bytes: int = setting(3, "A size.", maximum=1_048_576)
-    free: int = setting(3, "A number.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     name: str = setting("x", "Its name.", env="FUNCTION_NAME")
     mode: str = setting("first", "Which.", choices=("first", "all"))
@@ -58,14 +50,6 @@ def run(
     return result
 
 
-def test_flags_beat_variables_beat_files() -> None:
-    layer = SettingsLayer(origin="eaves.yaml", values={"name": "file", "mode": "all", "inner": {"max_size": 9}})
-    env = {"FUNCTION_NAME": "env", "EAVES_INNER_MAX_SIZE": "8", "EAVES_LOUD": "true"}
-    settings = run("--name", "flag", "--no-loud", env=env, layer=layer)
-    assert (settings.name, settings.mode, settings.inner.max_size, settings.loud) == ("flag", "all", 8, False)
-    assert run() == Settings()
-
-
 @pytest.mark.parametrize(
     ("arguments", "field", "expected"),
     [
@@ -79,24 +63,6 @@ def test_flags_beat_variables_beat_files() -> None:
 )
 def test_a_flag_sets_its_setting(arguments: list[str], field: str, expected: Any) -> None:
     assert getattr(run(*arguments), field) == expected
-
-
-def test_a_bad_value_is_a_fault_that_names_the_flag() -> None:
-    result = run("--inner-max-size", "0")
-    assert isinstance(result.exception, ConfigError)
-    assert result.exception.message == "--inner-max-size: inner.max_size: must be >= 1 (got '0')"
-
-
-@pytest.mark.parametrize("arguments", [["--mode", "some"], ["--places", "a"]])
-def test_what_is_no_option_or_no_choice_is_a_usage_error(arguments: list[str]) -> None:
-    assert run(*arguments).exit_code == 2
-
-
-def test_a_list_is_a_flag_and_a_variable_with_commas() -> None:
-    layer = SettingsLayer(origin="eaves.yaml", values={"tags": ["red"]})
-    assert run(env={"EAVES_TAGS": "blue,red"}, layer=layer).tags == ("blue", "red")
-    assert run("--tags", "blue", env={"EAVES_TAGS": "blue,red"}, layer=layer).tags == ("blue",)
-    assert run(layer=layer).tags == ("red",)
 
 
 def test_a_word_that_is_no_choice_is_a_fault_that_names_its_place() -> None:
@@ -143,19 +109,6 @@ def test_help_says_what_a_setting_is_and_its_variable() -> None:
     assert "--loud / --no-loud" in text
     assert "[first|all]" in text
     assert "Not for a flag" not in text
-
-
-def test_help_has_the_range_of_a_number_as_click_writes_it() -> None:
-    @click.command()
-    @settings_options(Limits)
-    def main(**_: Any) -> None:
-        """Take limits."""
-
-    text = " ".join(CliRunner().invoke(main, ["--help"]).output.split())
-    assert "A share. [default: 0.5; 0<=x<=1; EAVES_SHARE]" in text
-    assert "A time. [default: 9; x>=0.5; EAVES_WAIT_S]" in text
-    assert "A size. [default: 3; x<=1048576; EAVES_SIZE_BYTES]" in text
-    assert "A number. [default: 3; EAVES_FREE]" in text
 
 
 def raising(error: EavesError) -> Iterator[None]:

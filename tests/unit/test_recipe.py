@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -46,6 +47,13 @@ def test_pad_surrounds_the_whole_image_with_grey() -> None:
 def test_uint8_tensors_are_left_to_the_graph() -> None:
     recipe = Recipe(height=2, width=2, multiply=0.0, add=9.0)
     assert np.all(recipe.apply(np.full((2, 2, 3), 5, np.uint8)) == 5)
+
+
+def test_recipes_that_differ_in_one_field_have_different_digests() -> None:
+    changes: dict[str, Any] = {"height": 9, "width": 9, "resize": "pad", "filter": "lanczos", "multiply": 1, "add": 1}
+    recipe = Recipe(height=8, width=8)
+    digests = {replace(recipe, **{name: value}).digest() for name, value in changes.items()}
+    assert len(digests | {recipe.digest(), Recipe(height=8, width=8).digest()}) == len(changes) + 1
 
 
 @pytest.mark.parametrize(

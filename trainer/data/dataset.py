@@ -18,13 +18,24 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from eaves.artifact.manifest import ANOMALOUS
 from eaves.errors import DatasetError, ImageError
 from eaves.images.pixels import decode
 from eaves.media_type import UNKNOWN, sniff
 from eaves.resource_limits import count_usable_cpus
 from trainer.data import near_duplicates
-from trainer.data.groups import COPIES, find_time, group_copies, parse_group_by, propose_group_by
-from trainer.data.listing import DataFault, LabelledImage, Listing, Split, check_labels, in_two_classes, load_listing
+from trainer.data.groups import COPIES, group_copies, parse_group_by, propose_group_by
+from trainer.data.listing import (
+    DRAWN,
+    DataFault,
+    LabelledImage,
+    Listing,
+    Split,
+    check_labels,
+    in_two_classes,
+    judge_as_anomalies,
+    load_listing,
+)
 from trainer.data.remote import ARCHIVES, mirror, unpack_once
 from trainer.data.splitting import SplitEntry, assign_sides
 from trainer.progress import SILENT, TrainingProgress
@@ -88,6 +99,10 @@ class Dataset:
         """Return one side's examples."""
         return [example for example in self.examples if example.split == split]
 
+    def unseen(self) -> list[LabelledImage]:
+        """Return the held-out examples that don't look like a training image; only they are as new images are."""
+        return [example for example in self.on("val") if example.digest not in self.lookalikes]
+
     def truth(self, examples: Iterable[LabelledImage]) -> npt.NDArray[np.int64]:
         """Return the index of each example's class, (N,)."""
         index = {name: number for number, name in enumerate(self.labels)}
@@ -132,6 +147,7 @@ class Dataset:
         return [
             SplitEntry(digest=item.digest, label=item.label, split=item.split or "train", group=item.group)
             for item in self.examples
+            if item.kind != DRAWN
         ]
 
     def without(self, faults: Collection[DataFault]) -> Dataset:
@@ -155,6 +171,7 @@ def load_dataset(
     seed: int,
     cache: Path,
     known: Mapping[str, Split] | None = None,
+    good: str = "",
     progress: TrainingProgress = SILENT,
 ) -> Dataset:
     """Load the dataset that the settings name, without images that can't be decoded.
@@ -167,6 +184,7 @@ def load_dataset(
         seed: Seed of the split; another seed gives another split.
         cache: Local folder that is kept between runs; the examples' files may be in it.
         known: Digest and side of each image that an earlier run has placed.
+        good: Argument of `scan`.
         progress: Receives one step for each file.
 
     Raises:
@@ -181,9 +199,11 @@ def load_dataset(
         near_copies=data.near_copies,
         group_by=data.group_by,
         known=known,
+        good=good,
         progress=progress,
     )
-    return replace(dataset, faults=(*faults, *dataset.faults), balance=data.balance).without(dataset.broken)
+    balance = "none" if good else data.balance
+    return replace(dataset, faults=(*faults, *dataset.faults), balance=balance).without(dataset.broken)
 
 
 def scan(
@@ -194,6 +214,7 @@ def scan(
     near_copies: str = "similar",
     group_by: str = "",
     known: Mapping[str, Split] | None = None,
+    good: str = "",
     progress: TrainingProgress = SILENT,
 ) -> Dataset:
     """Find, hash, check and split the images of a local folder or manifest.
@@ -205,21 +226,25 @@ def scan(
         near_copies: Value of `data.near_copies`.
         group_by: Value of `data.group_by`.
         known: Digest and side of each image that an earlier run has placed.
+        good: Name of the class of good images, for the task `anomaly`: only they are trained on, the others judge.
         progress: Receives one step for each file.
 
     Raises:
         DatasetError: There are no images, fewer than two classes, a class of fewer than 4 images, one image in two
             classes, or nothing to validate on.
     """
-    listing, images, faults = read_images(path, progress)
+    listing, images, faults = read_images(path, progress, good=good)
     copied = group_copies(images, near_copies, progress)
     names, by_person = _group_names(images, copied.groups, group_by)
     images = [replace(image, group=name) for image, name in zip(images, names, strict=True)]
     notes = [describe_black(images), "" if group_by else copied.note]
     if listing.declared:
-        sides = [image.split or "train" for image in images]
+        sides: list[Split] = ["val" if image.only_judges else image.split or "train" for image in images]
     else:
-        sides, parted = assign_sides(images, fraction=val_fraction, seed=seed, known=known or {})
+        split = [image for image in images if not image.only_judges]
+        placed, parted = assign_sides(split, fraction=val_fraction, seed=seed, known=known or {})
+        following = iter(placed)
+        sides = ["val" if image.only_judges else next(following) for image in images]
         if parted:
             groups_are = "1 group are" if len(parted) == 1 else f"{len(parted)} groups are"
             notes.append(
@@ -232,7 +257,7 @@ def scan(
     examples = [replace(image, split=side, look=None) for image, side in zip(images, sides, strict=True)]
     # With `similar`, images of a class that look alike are in one group already.
     alike = [] if by_person or (near_copies == "similar" and not listing.declared) else copied.alike
-    lookalikes = _find_lookalikes(examples, [*copied.copies, *alike], declared=listing.declared)
+    lookalikes = _find_lookalikes(examples, [*copied.copies, *alike], declared=listing.declared and not good)
     if lookalikes and (listing.declared or near_copies == "exact"):
         held = sides.count("val")
         notes.append(
@@ -301,8 +326,9 @@ def _find_lookalikes(
 
 
 def _check_sides(dataset: Dataset) -> None:
+    is_anomaly = any(item.kind for item in dataset.examples)
     for name, count in dataset.counts("train").items():
-        if not count:
+        if not count and not (is_anomaly and name == ANOMALOUS):
             raise DatasetError(f"the class {name} has no images left to train on", hint=f"add images to {name}")
     if not any(dataset.counts("val").values()):
         hint = (
@@ -334,7 +360,9 @@ def find_local(data: DataSettings, *, cache: Path, progress: TrainingProgress) -
     return path, faults
 
 
-def read_images(path: Path, progress: TrainingProgress) -> tuple[Listing, list[LabelledImage], list[DataFault]]:
+def read_images(
+    path: Path, progress: TrainingProgress, *, good: str = ""
+) -> tuple[Listing, list[LabelledImage], list[DataFault]]:
     """Find, hash and check the images of a local folder or manifest.
 
     Returns:
@@ -345,12 +373,14 @@ def read_images(path: Path, progress: TrainingProgress) -> tuple[Listing, list[L
     Args:
         path: A folder with one subfolder per class, a folder with such folders `train` and `val`, or a CSV manifest.
         progress: Receives one step for each file.
+        good: Name of the class of good images, which are `normal`, and all others `anomalous`; empty: as they are.
 
     Raises:
         DatasetError: There are no images, fewer than two classes, an empty class, or one image in two classes.
     """
     listing = load_listing(path)
-    check_labels(listing)
+    check_labels(listing, good)
+    listing = judge_as_anomalies(listing, good) if good else listing
     faults = list(listing.faults)
     return listing, read_once(listing, faults, progress), faults
 
@@ -426,7 +456,7 @@ def _read(image: LabelledImage, name: str) -> LabelledImage | str:
     if not data:
         return "the file is empty (0 bytes)"
     digest = hashlib.sha256(data).hexdigest()
-    image = replace(image, name=name, digest=digest, media_type=sniff(data), taken=find_time(data))
+    image = replace(image, name=name, digest=digest, media_type=sniff(data))
     try:
         pixels = decode(data, at_least=near_duplicates.DECODED)
     except ImageError as error:

@@ -9,7 +9,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -111,12 +110,6 @@ def group_copies(images: Sequence[LabelledImage], near_copies: str, progress: Tr
     return CopyGroups(groups=chosen, alike=sets(index.alike), copies=copies, note=note if index.shots else "")
 
 
-TAKEN = re.compile(rb"[12]\d{3}:[01]\d:[0-3]\d [0-2]\d:[0-5]\d:[0-5]\d\0")
-"""Time as EXIF writes it (tags 0x0132, 0x9003 and 0x9004)."""
-EXIF_BYTES = 2**16
-"""Number of bytes at the start of a file in which a time is searched; a JPEG's block of EXIF is as large at most."""
-BURST_S = 2
-"""Maximum number of seconds between two shots of a burst."""
 MIN_GROUPS = 4
 """Minimum number of groups in each class of a plausible proposal: two to train on and two to hold out."""
 MIN_GROUPED, MIN_BOUND = 0.5, 0.1
@@ -124,13 +117,6 @@ MIN_GROUPED, MIN_BOUND = 0.5, 0.1
 separate without the proposal."""
 MIN_NAMED = 0.9
 """Minimum share of the files' names that have the same form."""
-
-
-def find_time(data: bytes) -> str:
-    """Return the earliest time in a file's EXIF, such as `2026:03:14 10:15:30`; empty when there is none."""
-    head = data[:EXIF_BYTES]
-    start = head.find(b"Exif\0\0")
-    return min((item[:-1].decode() for item in TAKEN.findall(head, start)), default="") if start >= 0 else ""
 
 
 def propose_group_by(images: Sequence[LabelledImage], groups: Sequence[str]) -> str:
@@ -150,12 +136,6 @@ def propose_group_by(images: Sequence[LabelledImage], groups: Sequence[str]) -> 
                 f"by their {kind}, {len(paths)} images show {len(set(keys) - {''})} parts, days or cameras; if these "
                 f"succeed or fail together, set data.group_by: {text}"
             )
-    if _is_plausible(keys := _burst_keys(labels, [image.taken for image in images]), labels, groups):
-        bound = sum(count for key, count in Counter(keys).items() if key and count > 1)
-        return (
-            f"by their EXIF times, {bound} images were taken within {BURST_S} seconds of another one of their class; "
-            "if these show the same, name each burst in a column of a manifest and set data.group_by: column:NAME"
-        )
     return ""
 
 
@@ -172,19 +152,6 @@ def _name_settings(names: Sequence[str]) -> Iterator[str]:
             if count >= MIN_NAMED * len(names):
                 yield f"name:({form}){separator}"
     yield "name:^(.+)[-_ ][0-9]+[.]"
-
-
-def _burst_keys(labels: Sequence[str], times: Sequence[str]) -> list[str]:
-    """Return the number of each image's burst; empty for an image without a time."""
-    keys, before, number = [""] * len(times), ("", 0.0), 0
-    for label, time, position in sorted(zip(labels, times, range(len(times)), strict=True)):
-        try:
-            now = label, datetime.strptime(time, "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
-        except ValueError:
-            continue
-        number += label != before[0] or now[1] - before[1] > BURST_S
-        keys[position], before = str(number), now
-    return keys
 
 
 def _is_plausible(keys: Sequence[str], labels: Sequence[str], groups: Sequence[str]) -> bool:

@@ -15,10 +15,11 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from eaves.artifact.manifest import ANOMALOUS, NORMAL
 from eaves.errors import DatasetError
 from eaves.media_type import SUFFIXES, UNSUPPORTED_SUFFIXES
 
@@ -61,11 +62,11 @@ class LabelledImage:
         name: Path of the file below the dataset's root, for people.
         digest: sha256 of the file's bytes, hex.
         media_type: Media type that the file's first bytes show.
-        taken: Time in the file's EXIF; empty when there is none.
         fault: Why the image can't be decoded; empty if it can.
         look: Fingerprint of the image; None when the image is flat or can't be decoded.
         brightest: The 99.9th percentile of the image's values, 0 to 255.
         group: Name of the image's group in a run's split; empty when it is in none.
+        kind: Name of the image's class in the data where the label only says whether it is anomalous; else empty.
     """
 
     path: Path
@@ -76,16 +77,21 @@ class LabelledImage:
     name: str = ""
     digest: str = ""
     media_type: str = ""
-    taken: str = ""
     fault: str = ""
     look: ImageFingerprint | None = field(default=None, compare=False, repr=False)
     brightest: int = 255
     group: str = ""
+    kind: str = ""
 
     @property
     def group_name(self) -> str:
         """Name of the image's group; an image in none is a group of its own."""
         return self.group or self.digest
+
+    @property
+    def only_judges(self) -> bool:
+        """Whether the image is never trained on, because only normal images are."""
+        return bool(self.kind) and self.label == ANOMALOUS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +130,24 @@ def leaves_root(name: str) -> bool:
     return not parts or "\0" in name or "\\" in name or name.startswith("/") or ".." in parts
 
 
-def check_labels(listing: Listing) -> None:
+DRAWN = "drawn"
+"""Kind of the images with a drawn defect."""
+
+
+def judge_as_anomalies(listing: Listing, good: str) -> Listing:
+    """Return a listing with two classes: images of the class `good` are normal, all others are anomalous."""
+    entries = (
+        replace(one, label=NORMAL if one.label == good else ANOMALOUS, kind=one.label) for one in listing.entries
+    )
+    return replace(listing, labels=(NORMAL, ANOMALOUS), entries=tuple(entries))
+
+
+def check_labels(listing: Listing, good: str = "") -> None:
     """Check that the classes of a dataset can be trained on: names, number, and images in each.
+
+    Args:
+        listing: The images.
+        good: Name of the class that alone is trained on; empty: all classes are.
 
     Raises:
         DatasetError: There are no images, fewer than two classes, an unprintable name, or a class that is empty or only
@@ -137,8 +159,17 @@ def check_labels(listing: Listing) -> None:
         raise DatasetError(
             f"no images under {root}", hint=f"add files that end in {', '.join(SUFFIXES)} to the folder of each class"
         )
-    if len(labels) < 2:
-        raise DatasetError(f"only one class under {root}: {', '.join(labels)}", hint="add images of a second class")
+    only = labels[0] if len(labels) == 1 else "NAME"
+    if good and good not in labels:
+        raise DatasetError(
+            f"no class {good} under {root}, only {', '.join(labels)}",
+            hint=f"put the photos of good parts into the folder {good}, or name theirs: --good {only}",
+        )
+    if len(labels) < 2 and not good:
+        raise DatasetError(
+            f"only one class under {root}: {', '.join(labels)}",
+            hint=f"add images of a second class, or train on good photos alone: --task anomaly --good {only}",
+        )
     unfit = [name for name in labels if not name.isprintable()]
     if unfit:
         raise DatasetError(
@@ -146,7 +177,7 @@ def check_labels(listing: Listing) -> None:
             hint="rename the folder",
         )
     unknown = sorted({entry.label for entry in listing.entries} - set(labels))
-    if listing.declared and unknown:
+    if listing.declared and unknown and not good:
         message = f"val has classes that train does not have: {', '.join(unknown)}"
         raise DatasetError(message, hint="add images of these classes to train, or remove the classes from val")
     count = Counter(entry.label for entry in listing.entries)

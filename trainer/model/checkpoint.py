@@ -109,6 +109,14 @@ class Checkpoints:
             _logger.warning("the checkpoint in %s is damaged; the training starts from the beginning", self._store.uri)
             return None
 
+    def begin(self) -> None:
+        """Write what the training is, unless it is known already: from now on no other may resume from here."""
+        if not self._known:
+            for name, data in self._beside.items():
+                self._store.write(name, data)
+            self._store.write(IDENTITY, _dump(asdict(self.identity)))
+            self._known = True
+
     def save(self, arrays: Mapping[str, npt.NDArray[Any]], meta: Mapping[str, Any]) -> None:
         """Write a checkpoint in place of the one before.
 
@@ -116,11 +124,7 @@ class Checkpoints:
             arrays: Name of each array to the array.
             meta: Position of the training, as plain data for JSON.
         """
-        if not self._known:
-            for name, data in self._beside.items():
-                self._store.write(name, data)
-            self._store.write(IDENTITY, _dump(asdict(self.identity)))
-            self._known = True
+        self.begin()
         self._store.write_arrays(LATEST, **arrays, **{META: np.frombuffer(_dump(meta), np.uint8)})
         self._saved = time.monotonic()
 

@@ -11,31 +11,55 @@ resumed training ends with the same weights as one that was never stopped.
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from threadpoolctl import threadpool_limits
 
+from eaves.artifact.manifest import ANOMALY, GAUSSIAN, NORMAL, PATCHES
 from eaves.errors import StoppedError
 from trainer.calibration import likelihoods
 from trainer.data.dataset import Dataset
+from trainer.data.drawn_defects import draw_defects
+from trainer.data.listing import DRAWN, LabelledImage
 from trainer.data.pixels import PixelRows, augment, open_pixels, variant_in_epoch
+from trainer.model.anomaly import (
+    FittedAnomaly,
+    choose_method,
+    cross_score,
+    describe_anomalies,
+    fit_scorer,
+    groups_needed,
+    set_threshold,
+)
 from trainer.model.candidates import compute_features, cross_validate
 from trainer.model.checkpoint import Checkpoints
 from trainer.model.feature_cache import Network, prefetch
-from trainer.model.keras_model import compile_network
-from trainer.model.linear_head import fit_linear
+from trainer.model.feature_sums import FeatureSums, SumsOrigin
+from trainer.model.kept_sums import KeptSums, load_kept_sums, update_sums
+from trainer.model.keras_model import build_anomaly_model, compile_network, weights_digest
+from trainer.model.linear_head import HeadRecipe, fit_divisor, fit_linear
 from trainer.model.selector import MAX_COMPARED_IMAGES, ModelSelection, choose_examples, describe_rows
+from trainer.model.sum_parts import SumParts
 from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore
+
+_log = logging.getLogger(__name__)
+
+Rows = npt.NDArray[np.int64]
+STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+"""Strengths of the ridge among which `sums` chooses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +74,8 @@ class TrainingTask:
         selection: What was selected for the training: its settings, and why.
         checkpoints: Checkpoints to resume from and to write.
         work: Folder for a temporary file of pixels; None means the system's.
+        previous: Directory or URI of the newest run on the same data, whose sums are used; empty for none.
+        parts: Pods that share the images; None for one pod.
     """
 
     model: Any
@@ -59,11 +85,28 @@ class TrainingTask:
     selection: ModelSelection
     checkpoints: Checkpoints
     work: Path | None = None
+    previous: str = ""
+    parts: SumParts | None = None
 
     @property
     def settings(self) -> TrainSettings:
         """Settings of the training, with what was selected."""
         return self.selection.settings
+
+    @property
+    def backbone(self) -> Any:
+        """The frozen network that gives features."""
+        return self.model if self.settings.task == ANOMALY else self.model.get_layer("backbone")
+
+    @property
+    def origin(self) -> SumsOrigin:
+        """What the features are computed by."""
+        settings, backbone = self.settings, weights_digest(self.backbone)
+        return SumsOrigin(recipe=settings.recipe().digest(), backbone=backbone, scale=settings.own_scale.name)
+
+    def compute(self, examples: Sequence[LabelledImage]) -> npt.NDArray[np.float32]:
+        """Return the features of images."""
+        return compute_features(self.settings, examples, self.features, self.progress, backbone=self.backbone).values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,15 +117,27 @@ class TrainingResult:
         history: The loss, accuracy, val_loss and val_accuracy of each epoch; empty for a frozen backbone.
         val_logits: (validation images, classes) float32, logits of the final weights.
         head: How the head was fitted, as text; empty if it was trained with the whole network.
+        files: Content of further files of the run, by their names.
+        model: The trained model; None if it is the task's.
+        figures: What metrics.json says of a model of the task anomaly.
+        crossed: Class, answer and group of each image in cross-validation, where that judges the model; else None.
     """
 
     history: list[dict[str, float]]
     val_logits: npt.NDArray[np.float32]
     head: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    model: Any = None
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    crossed: tuple[Rows, Rows, list[str]] | None = None
 
 
 def fit(task: TrainingTask) -> TrainingResult:
     """Train in the mode of the settings; the task's model gets the weights."""
+    if task.settings.task == ANOMALY:
+        return fit_anomaly(task)
+    if task.settings.resolved_mode == "sums":
+        return fit_from_sums(task)
     return fit_frozen(task) if task.settings.frozen else fit_full(task)
 
 
@@ -92,9 +147,7 @@ def fit_frozen(task: TrainingTask) -> TrainingResult:
     Cross-validation on some of them chooses how the head is fitted; the problem is convex and is solved in a second.
     """
     model, dataset = task.model, task.dataset
-    features = compute_features(
-        task.settings, dataset.examples, task.features, task.progress, backbone=model.get_layer("backbone")
-    ).values
+    features = task.compute(dataset.examples)
     row_of = {example.digest: row for row, example in enumerate(dataset.examples)}
     with task.progress.phase("Fitting the head", 1) as step:
         chosen = choose_examples(dataset.examples, MAX_COMPARED_IMAGES)
@@ -105,6 +158,78 @@ def fit_frozen(task: TrainingTask) -> TrainingResult:
     model.get_layer("head").set_weights([head.kernel.astype(np.float32), head.bias.astype(np.float32)])
     val_logits = head(features[dataset.rows("val")]).astype(np.float32)
     return TrainingResult(history=[], val_logits=val_logits, head=str(best.recipe))
+
+
+def fit_from_sums(task: TrainingTask) -> TrainingResult:
+    """Solve a ridge head from sums over the training images' features; see `trainer.model.kept_sums`.
+
+    Its strength is chosen from the sums alone, so that the result doesn't depend on where or when they were made. The
+    held-out images choose the scale of the scores, which changes no label.
+    """
+    dataset = task.dataset
+    kept = _update_sums(task)
+    weights = dataset.class_weights()
+    strength, head = kept.sums.solve(STRENGTHS, np.array([weights[row] for row in range(len(dataset.labels))]))
+    held_out = dataset.on("val")
+    scores = head(task.compute(held_out))
+    head = head.divide(divisor := fit_divisor(scores, dataset.truth(held_out)))
+    task.model.get_layer("head").set_weights([head.kernel.astype(np.float32), head.bias.astype(np.float32)])
+    text = str(HeadRecipe(kind="ridge", strength=strength))
+    return TrainingResult(
+        history=[], val_logits=(scores / divisor).astype(np.float32), head=f"{text}, from sums", files=kept.files()
+    )
+
+
+def _update_sums(task: TrainingTask) -> KeptSums:
+    """Return the sums over the training images' features, those of an earlier run updated."""
+    return update_sums(load_kept_sums(task.previous), task.dataset, task.origin, task.compute, task.parts)
+
+
+def fit_anomaly(task: TrainingTask) -> TrainingResult:
+    """Fit a method to the good images; drawn defects choose it, and held-out good images its threshold.
+
+    With too few held-out groups for the wanted promise, the scores of cross-validation choose the threshold, and
+    nothing is promised.
+    """
+    dataset, settings, compute = task.dataset, task.settings, task.compute
+    kept = _update_sums(task)
+    compared = choose_examples(dataset.examples, MAX_COMPARED_IMAGES)
+    rows = describe_rows(dataset, compared)
+    good = compute(compared)
+    with TemporaryDirectory(dir=task.work) as folder:
+        drawn = compute(draw_defects(compared, settings.recipe(), Path(folder) / DRAWN))
+    with task.progress.phase("Comparing methods", 1) as step, threadpool_limits(1, user_api="blas"):
+        sums = FeatureSums.of(good, rows.labels, dataset.labels, kept.sums.origin)
+        methods = (GAUSSIAN, PATCHES) if settings.method == "auto" else (settings.method,)
+        crossed = [cross_score(method, good, drawn, rows.folds(), rows.groups, sums) for method in methods]
+        chosen = choose_method(crossed)
+        scorer = fit_scorer(chosen.method, kept.sums, good)
+        step()
+    held_out = dataset.on("val")
+    scores = scorer.score(compute(held_out)).max(axis=1)
+    told = np.array([example.digest not in dataset.lookalikes for example in held_out], np.bool_)
+    normal = told & (dataset.truth(held_out) == 0)
+    groups = [example.group_name for example in dataset.unseen() if example.label == NORMAL]
+    unseen = len(set(groups)) >= groups_needed(settings.false_alarms)
+    known, calibrated = (
+        (scores[normal], groups) if unseen else (np.concatenate([chosen.good, scores[normal]]), [*rows.groups, *groups])
+    )
+    rule = set_threshold(
+        known, calibrated, false_alarms=settings.false_alarms, unseen=unseen, good=settings.good, method=chosen.method
+    )
+    figures = describe_anomalies(rule, crossed, sums, dataset.unseen(), scores[told])
+    fitted = FittedAnomaly(scorer=scorer, rule=rule, figures=figures)
+    truth, answers = np.repeat(np.arange(2), len(compared)), np.concatenate([chosen.good, chosen.drawn])
+    _log.info("%s", rule.promise())
+    return TrainingResult(
+        history=[],
+        val_logits=fitted.logits(scores),
+        head=f"{chosen.method} of {good.shape[-1]} features at {good.shape[1]}x{good.shape[2]} positions",
+        files=kept.files(),
+        model=build_anomaly_model(settings, task.model, fitted),
+        figures=figures,
+        crossed=None if unseen else (truth, (answers > rule.threshold).astype(np.int64), [*rows.groups, *rows.groups]),
+    )
 
 
 def fit_full(task: TrainingTask) -> TrainingResult:
@@ -142,7 +267,6 @@ def _build_augment(task: TrainingTask) -> Augment | None:
     return vary
 
 
-Rows = npt.NDArray[np.int64]
 Augment = Callable[[npt.NDArray[Any], Rows, int], npt.NDArray[Any]]
 """`augment(inputs, rows, epoch)` returns the batch's augmented inputs; it is a pure function of its arguments."""
 

@@ -8,7 +8,7 @@ backbone. Scaling is part of the graph so that images are passed as bytes, not a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,15 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from eaves.artifact.manifest import MAP
 from eaves.errors import ConfigError
+from trainer.model.anomaly import FittedAnomaly, Patches
+from trainer.model.feature_sums import Floats
 from trainer.settings import TrainSettings
+
+MAX_FEATURES = 160
+"""Maximum number of features at a position; of more, every n-th is taken. The covariances at all positions are as many
+as its square."""
 
 
 def build_backbone(settings: TrainSettings) -> Any:
@@ -53,12 +60,94 @@ def build_model(settings: TrainSettings, classes: int, backbone: Any = None) -> 
     Raises:
         ConfigError: The backbone's weights can't be loaded.
     """
-    backbone = backbone or build_backbone(settings)
+    image, features = _scale_input(settings, backbone or build_backbone(settings))
+    return _end_model(settings, image, keras.layers.Dense(classes, name="head")(features), {})
+
+
+def build_extractor(settings: TrainSettings) -> Any:
+    """Build the part of a backbone that gives features at each position of an image.
+
+    Two scales are joined, at the resolution of the coarser one, a sixteenth of the input's side for most networks. Each
+    feature is a mean over its neighbours, so that a part may move a little.
+
+    Returns:
+        extractor: Keras model from (N, H, W, 3) float32, scaled, to (N, h, w, D) float32, D at most `MAX_FEATURES`.
+
+    Raises:
+        ConfigError: The weights can't be loaded.
+
+    Source: Roth et al. 2021 (arXiv:2106.08265), section 3.1.
+    """
+    backbone = build_backbone(settings)
+    merged = [layer for layer in backbone.layers if isinstance(layer, keras.layers.Add | keras.layers.Concatenate)]
+    last = {layer.output.shape[1]: layer.output for layer in merged}  # of each size the last one
+    fine, coarse = (last[size] for size in sorted(last)[2:0:-1])
+    near, wide = (keras.layers.AveragePooling2D(3, 1, "same")(features) for features in (fine, coarse))
+    near = keras.layers.AveragePooling2D(fine.shape[1] - 2 * coarse.shape[1] + 2, 2)(near)
+    joined = keras.layers.Concatenate()([near, wide])
+    if (step := -(-joined.shape[-1] // MAX_FEATURES)) > 1:
+        joined = keras.ops.take(joined, list(range(0, joined.shape[-1], step)), axis=-1)
+    extractor = keras.Model(backbone.input, joined, name="backbone")
+    extractor.trainable = False
+    return extractor
+
+
+def build_anomaly_model(settings: TrainSettings, extractor: Any, fitted: FittedAnomaly) -> Any:
+    """Build the whole model of a fitted method.
+
+    Args:
+        settings: Settings of the training.
+        extractor: Result of `build_extractor`.
+        fitted: The method.
+
+    Returns:
+        model: Keras model like that of `build_model`, for the classes normal and anomalous, with the output `map`,
+            (N, h, w): the score at each position, of which the highest is the image's.
+    """
+    image, features = _scale_input(settings, extractor)
+    (height, width, size), scorer = features.shape[1:], fitted.scorer
+    if isinstance(scorer, Patches):
+        scaled = _normalise("head_deviation", features, np.zeros(size), scorer.deviation, axis=-1)
+        products = keras.layers.Dense(len(scorer.bank), name="head_patches")
+        nearest = keras.ops.min(products(scaled), axis=-1)
+        products.set_weights([-2 * scorer.bank.T, (scorer.bank**2).sum(axis=1)])
+        squares = keras.ops.relu(keras.ops.sum(keras.ops.square(scaled), axis=-1) + nearest)
+    elif scorer.whitening.ndim == 2:
+        grid = (height, width, size)
+        mean, deviation = (values.reshape(grid) for values in (scorer.mean, 1 / scorer.whitening))
+        scaled = _normalise("head_deviation", features, mean, deviation, axis=(1, 2, 3))
+        squares = keras.ops.sum(keras.ops.square(scaled), axis=-1)
+    else:
+        whiten = keras.layers.EinsumDense("bpd,pde->bpe", (height * width, size), bias_axes="pe", name="head_whitening")
+        white = whiten(keras.layers.Reshape((height * width, size))(features))
+        shift = -(scorer.mean[:, np.newaxis] @ scorer.whitening)[:, 0]
+        whiten.set_weights([scorer.whitening, shift])
+        squares = keras.layers.Reshape((height, width))(keras.ops.sum(keras.ops.square(white), axis=-1))
+    scores = keras.ops.sqrt(squares)
+    decide = keras.layers.Dense(2, name="head")
+    model = _end_model(settings, image, decide(keras.ops.max(scores, axis=(1, 2))[:, None]), {MAP: scores})
+    decide.set_weights([np.array([[0, 1 / fitted.spread]]), np.array([0, -fitted.rule.threshold / fitted.spread])])
+    return model
+
+
+def _normalise(name: str, features: Any, mean: Floats, deviation: Floats, *, axis: int | tuple[int, ...]) -> Any:
+    layer = keras.layers.Normalization(axis=axis, name=name)
+    scaled = layer(features)
+    layer.set_weights([mean, deviation**2, np.zeros((), np.int64)])
+    layer.finalize_state()
+    return scaled
+
+
+def _scale_input(settings: TrainSettings, backbone: Any) -> tuple[Any, Any]:
+    """Return the input `image` and the features of a backbone for it."""
     image = keras.Input(backbone.input_shape[1:], dtype="uint8", name="image")
     scale = settings.own_scale
     factors, offsets = (values if len(values) > 1 else values[0] for values in (scale.factors(), scale.offsets()))
-    scaled = keras.layers.Rescaling(factors, offsets, name="scaling")(image)
-    logits = keras.layers.Dense(classes, name="head")(backbone(scaled))
+    return image, backbone(keras.layers.Rescaling(factors, offsets, name="scaling")(image))
+
+
+def _end_model(settings: TrainSettings, image: Any, logits: Any, further: Mapping[str, Any]) -> Any:
+    """Return the model from an image to logits, probabilities, and further outputs."""
     # This layer subtracts mean i from the logit of class i and divides by the square root of variance i: every variance
     # is the temperature T squared, and mean i is -T times the prior correction of class i. A vector stays a weight of
     # the head when the model is converted; a scalar would become a constant of the graph, so each new head would change
@@ -66,7 +155,8 @@ def build_model(settings: TrainSettings, classes: int, backbone: Any = None) -> 
     # opens without the code of Eaves. EinsumDense would work too, but tf2onnx names its nodes after addresses.
     scaled_logits = keras.layers.Normalization(name="head_temperature")(logits)
     probabilities = keras.layers.Softmax(name="probabilities")(scaled_logits)
-    model = keras.Model(image, {"logits": logits, "probabilities": probabilities}, name=settings.arch)
+    outputs = {"logits": logits, "probabilities": probabilities, **further}
+    model = keras.Model(image, outputs, name=settings.arch)
     set_calibration(model, 1.0)
     return model
 

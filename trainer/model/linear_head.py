@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.calibration import fit_temperature, softmax
+from trainer.model.feature_sums import Features, FeatureSums, Floats, Labels, LinearHead, PrincipalAxes
 
-CHUNK = 1024
-"""Number of images that are converted to 64-bit floats at once."""
 NEGLIGIBLE = 1e-12
 """Share of the largest squared length below which a direction of the features is rounding error."""
 MAX_STEPS = 100
@@ -28,9 +27,6 @@ divided into `FOLDS`."""
 ENOUGH_NATS = 1e-6
 """Decrease of the loss, nats, that a step must promise; the fit ends when it promises less."""
 
-Floats = npt.NDArray[np.float64]
-Features = npt.NDArray[np.floating]
-Labels = npt.NDArray[np.int64]
 HeadKind = Literal["ridge", "softmax"]
 
 
@@ -50,27 +46,6 @@ class HeadRecipe:
     def __str__(self) -> str:
         """Return the recipe as text: `softmax, L2 20`."""
         return f"{self.kind}, L2 {self.strength:g}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinearHead:
-    """A linear map from features to one score for each class.
-
-    Attributes:
-        kernel: (features, classes).
-        bias: (classes,).
-    """
-
-    kernel: Floats
-    bias: Floats
-
-    def __call__(self, features: Features) -> Floats:
-        """Return the scores, (N, classes), of features, (N, features)."""
-        return np.asarray(features @ self.kernel + self.bias)
-
-    def divide(self, number: float) -> LinearHead:
-        """Return the head whose scores are those of this one divided by a number."""
-        return LinearHead(kernel=self.kernel / number, bias=self.bias / number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,61 +93,10 @@ class LabelledRows:
         return float(np.average(right, weights=self.weights))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrincipalAxes:
-    """The principal axes of the features of some images, in which every ridge is solved at once.
-
-    Attributes:
-        weight: Sum of the images' weights.
-        mean: (D,) mean of the features.
-        base: (classes,) share of each class.
-        axes: (D, D) principal axes, one in each column.
-        values: (D,) sum of the squared distances from the mean along each axis.
-        cross: (D, classes) centred sums of the features of each class, along the axes.
-    """
-
-    weight: float
-    mean: Floats
-    base: Floats
-    axes: Floats
-    values: Floats
-    cross: Floats
-
-    @property
-    def spread(self) -> float:
-        """Mean squared distance of the features from their mean; the smallest number instead of 0."""
-        return max(float(self.values.sum()) / self.weight, float(np.finfo(np.float64).tiny))
-
-    def solve(self, strength: float) -> LinearHead:
-        """Return the ridge regression of the given strength onto one column for each class.
-
-        Source: Hoerl and Kennard 1970, Ridge Regression.
-        """
-        kernel = self.axes @ (self.cross / (self.values + strength * self.spread)[:, np.newaxis])
-        return LinearHead(kernel=kernel, bias=self.base - self.mean @ kernel)
-
-
 def find_axes(features: Features, rows: LabelledRows) -> PrincipalAxes:
     """Return the principal axes of the features of labelled images, (N, D) finite floats."""
-    size = features.shape[1]
-    gram, cross = np.zeros((size, size)), np.zeros((size, rows.classes))
-    for start in range(0, len(features), CHUNK):
-        chunk = slice(start, start + CHUNK)
-        part = features[chunk].astype(np.float64)
-        weighted = part * rows.weights[chunk, np.newaxis]
-        gram += weighted.T @ part
-        cross += weighted.T @ np.eye(rows.classes)[rows.labels[chunk]]
-    weight, total = float(rows.weights.sum()), cross.sum(axis=1)
-    mean, base = total / weight, np.bincount(rows.labels, rows.weights, rows.classes) / weight
-    values, axes = np.linalg.eigh(gram - weight * np.outer(mean, mean))
-    return PrincipalAxes(
-        weight=weight,
-        mean=mean,
-        base=base,
-        axes=axes,
-        values=np.maximum(values, 0.0),
-        cross=axes.T @ (cross - np.outer(total, base)),
-    )
+    names = [str(number) for number in range(rows.classes)]
+    return FeatureSums.of(features, rows.labels, names, weights=rows.weights).axes()
 
 
 def shorten(features: Features) -> tuple[Features, Floats, Floats | None]:

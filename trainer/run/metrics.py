@@ -24,6 +24,7 @@ def measure_quality(
     labels: Sequence[str],
     *,
     label_weights: Sequence[float] = (),
+    is_balanced: bool = False,
     groups: Sequence[str] | None = None,
     lookalikes: npt.NDArray[np.bool_] | None = None,
 ) -> dict[str, Any]:
@@ -34,6 +35,7 @@ def measure_quality(
         logits: (N, classes) float32, the model's logits for these images.
         labels: Class names.
         label_weights: Weights of the decision rule, in the order of `labels`; empty without class weights.
+        is_balanced: Argument of `summarize`.
         groups: (N,) name of every image's group; None if every image is a group.
         lookalikes: (N,) bool, images that look like a training image; None for none.
     """
@@ -43,7 +45,7 @@ def measure_quality(
         np.argmax(logits, axis=1),
         labels,
         groups=groups,
-        is_balanced=bool(label_weights),
+        is_balanced=is_balanced,
         lookalikes=lookalikes,
     )
     return measured | {

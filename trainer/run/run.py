@@ -30,6 +30,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from eaves.artifact.manifest import CLASSIFY
 from eaves.artifact.store import file_digest
 from eaves.base.files import rename_durably
 from eaves.base.locks import unfinished_folder, unfinished_path
@@ -58,8 +59,9 @@ class Run:
         version: Version of the model, `YYYYMMDD-HHMMSS-XXXXXXXX` (UTC, content digest); it sorts by time and fits into
             a container image's tag.
         created: Time when the run was written, UTC, ISO 8601.
+        task: Task of the model: `classify` or `anomaly`.
         arch: Name of the architecture.
-        mode: Training mode: `frozen` or `full`.
+        mode: Training mode: `frozen`, `sums` or `full`.
         epochs: Number of passes over the training images; 0 for a frozen backbone, whose head is solved.
         learning_rate: Peak learning rate; 0 for a frozen backbone.
         weights: Initial weights of the backbone: `kind`, `file` and `file_sha256`, `origin` and `licence` as far as
@@ -105,6 +107,7 @@ class Run:
     calibration: Mapping[str, Any]
     selection: Mapping[str, Any]
     head: str
+    task: str = CLASSIFY
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -254,7 +257,7 @@ def clear_unfinished(output: Path) -> Iterator[str]:
         if run == output.absolute() or not (kept.is_dir() or (place / WORK).is_dir()):
             continue
         is_kept = any((kept / name).is_file() for name in (CONFIG, LATEST))
-        remedy = f"`eaves train --run {run}` continues it; remove {place} if nobody will"
+        remedy = f"its command with --run {run} continues it; remove {place} if nobody will"
         left = (CHECKPOINTS,) if is_kept else ()
         with suppress(BlockingIOError), unfinished_folder(run, refusal=BlockingIOError(), kept=left):
             yield f"the training of {run} has not finished: {remedy if is_kept else 'what it left is removed'}"
@@ -293,6 +296,7 @@ def build_name(text: str) -> str:
 
 
 def _parse_run(path: Path, values: Mapping[str, Any]) -> Run:
+    values = {"task": CLASSIFY, **values}  # runs of earlier versions have no other
     known = {item.name: values[item.name] for item in fields(Run) if item.name != "path"}
     known |= {"labels": tuple(known["labels"]), "data_faults": tuple(known["data_faults"])}
     return Run(path=path, **{**known, "recipe": parse_recipe(known["recipe"])})

@@ -1,8 +1,7 @@
-"""Defines where a training works and where it writes its run, on this machine or at a URI; and how a run is continued.
+"""Defines where a training works and where it writes its run, on this machine or at a URI.
 
 A run for a URI is built in a local folder and then uploaded, `run.json` last. The checkpoints must outlive this
-machine, so they are written to the URI during training. The settings of a run on this machine are beside its
-checkpoints, so that it can be continued by its name alone.
+machine, so they are written to the URI during training.
 """
 
 from __future__ import annotations
@@ -10,15 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
-from eaves.config import SettingsLayer, build
 from eaves.errors import RunError
-from trainer.data.splitting import CONFIG
 from trainer.progress import SILENT, TrainingProgress
 from trainer.run.run import (
     CHECKPOINTS,
@@ -29,9 +25,7 @@ from trainer.run.run import (
     check_output,
     checkpoints_beside,
     open_run,
-    render_json,
 )
-from trainer.settings import DataSettings, TrainSettings, build_config
 from trainer.storage import FileStore, is_uri, open_store
 
 FEATURES = "features"
@@ -130,33 +124,19 @@ def publish(run: Run, store: FileStore) -> None:
     store.write(MANIFEST, (run.path / MANIFEST).read_bytes())
 
 
-class RunReader(Protocol):
-    """Storage that a run can be read from, such as a `FileStore`."""
-
-    uri: str
-
-    def exists(self, name: str) -> bool:
-        """Return whether a file of that name exists."""
-        ...
-
-    def read(self, name: str) -> bytes:
-        """Return a file's bytes."""
-        ...
-
-
-def fetch_run(reader: RunReader, local: Path, progress: TrainingProgress = SILENT) -> Run:
-    """Download a run from any reader into a directory, unless it is there already, check it and open it.
+def fetch_run(store: FileStore, local: Path, progress: TrainingProgress = SILENT) -> Run:
+    """Download a run into a directory, unless it is there already, check it and open it.
 
     Raises:
-        RunError: The reader has no run, or the run is damaged.
+        RunError: The storage has no run, or the run is damaged.
         StorageError: The run can't be read.
     """
-    uri = reader.uri
-    if not reader.exists(MANIFEST):
+    uri = store.uri
+    if not store.exists(MANIFEST):
         raise RunError(
             f"{uri} is not a run: it has no {MANIFEST}", hint="train a model (eaves train), or name another URI"
         )
-    manifest = reader.read(MANIFEST)
+    manifest = store.read(MANIFEST)
     if (local / MANIFEST).is_file() and (local / MANIFEST).read_bytes() == manifest:
         return open_run(local)
     shutil.rmtree(local, ignore_errors=True)
@@ -172,7 +152,7 @@ def fetch_run(reader: RunReader, local: Path, progress: TrainingProgress = SILEN
             if not file.is_relative_to(local.resolve()):
                 raise RunError(f"{uri}/{MANIFEST} names a file outside the run: {name}", hint="train the model again")
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(reader.read(name))
+            file.write_bytes(store.read(name))
             step()
 
         _each(names, download)
@@ -193,56 +173,3 @@ def _each(names: list[str], action: Callable[[str], None]) -> None:
     with ThreadPoolExecutor(max_workers=MAX_TRANSFERS) as pool:
         for _ in pool.map(action, names):
             pass
-
-
-CHANGEABLE = ("checkpoint_s", "cache", "usable_accuracy")
-"""Settings of `train` that may differ when a run is continued, because they change no weight."""
-
-
-def save_settings(output: Path, data: DataSettings, settings: TrainSettings) -> None:
-    """Write the settings of the unfinished run at `output` beside its checkpoints.
-
-    Raises:
-        StorageError: The settings can't be written.
-    """
-    open_store(checkpoints_beside(output)).write(CONFIG, render_json(build_config(data, settings)))
-
-
-def continue_settings(
-    output: Path, data: DataSettings, settings: TrainSettings, *, given: Collection[str]
-) -> tuple[DataSettings, TrainSettings]:
-    """Return the settings that a run was started with, but for the given ones and those in `CHANGEABLE`.
-
-    If a given setting differs, the run's checkpoints refuse to be continued.
-
-    Args:
-        output: Directory of the run, finished or not.
-        data: Settings of the section `data` that a new run would have now.
-        settings: Settings of the section `train` that a new run would have now.
-        given: Dotted paths, `train.epochs`, of the settings that the command line names.
-
-    Raises:
-        RunError: The file with the run's settings is damaged.
-    """
-    if (stored := _load(output)) is None:
-        return data, settings
-    named = {path.removeprefix("train.") for path in given if path.startswith("train.")}
-    train = stored["train"] | {name: getattr(settings, name) for name in {*named, *CHANGEABLE}}
-    origin = f"settings of {output}"
-    images = build(DataSettings, SettingsLayer(origin=origin, values=stored["data"]))
-    if "data.path" in given or stored["data"]["path"] == data.to_dict()["path"]:
-        images = replace(images, path=data.path)  # the given path has the password or signature, which is not stored
-    return images, build(TrainSettings, SettingsLayer(origin=origin, values=train))
-
-
-def _load(output: Path) -> dict[str, dict[str, Any]] | None:
-    """Load the settings of both sections; None when there is no run."""
-    file = (output if (output / MANIFEST).is_file() else checkpoints_beside(output)) / CONFIG
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        return {"data": {"path": values["data"]["path"], **values["data"]}, "train": {**values["train"]}}
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        hint = "remove the file to start the training from the beginning"
-        raise RunError(f"{file} can't be read: {error}", hint=hint) from error

@@ -110,13 +110,14 @@ def write_records(
     """
     from trainer.model import keras_model as models
 
-    dataset, model, label_weights = task.dataset, task.model, task.dataset.label_weights()
+    dataset, model, label_weights = task.dataset, fitted.model or task.model, task.dataset.label_weights()
     held_out = dataset.on("val")
     measured = measure_quality(
         dataset.truth(held_out),
         fitted.val_logits,
         dataset.labels,
         label_weights=label_weights,
+        is_balanced=dataset.is_balanced or bool(fitted.figures),
         groups=[example.group_name for example in held_out],
         lookalikes=np.array([example.digest in dataset.lookalikes for example in held_out], np.bool_),
     )
@@ -131,6 +132,11 @@ def write_records(
             is_balanced=dataset.is_balanced,
             inflation=INFLATION,
         )
+    if fitted.figures:
+        measured["anomaly"] = fitted.figures
+    if fitted.crossed is not None:
+        truth, predicted, groups = fitted.crossed
+        measured["cross_validation"] = summarize(truth, predicted, dataset.labels, groups=groups, is_balanced=True)
     bias = prior_correction(label_weights)
     models.set_calibration(model, measured["temperature"], bias)
     with clock.phase("save"):
@@ -150,6 +156,8 @@ def write_records(
         )
         for image, best, of_image in zip(held_out, np.argmax(fitted.val_logits, axis=1), scores, strict=True)
     ]
+    for file, content in fitted.files.items():
+        (work / file).write_bytes(content)
     (work / "labels.txt").write_text("".join(f"{label}\n" for label in dataset.labels), encoding="utf-8")
     (work / SPLIT_FILE).write_text(render_lines(dataset.split_entries()), encoding="utf-8")
     (work / HELD_OUT_FILE).write_text(render_lines(answers), encoding="utf-8")
@@ -178,6 +186,7 @@ def _describe_run(name: str, task: TrainingTask, fitted: TrainingResult, measure
     verdict = describe_trained(quality, arch=settings.arch, evidence="cross-validated" if crossed else "held-out")
     return {
         "name": name,
+        "task": settings.task,
         "arch": settings.arch,
         "mode": settings.resolved_mode,
         "epochs": epochs,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from eaves.cli.app import build_local_app, build_site_app, build_training, warn_of_attributes
+from eaves.cli.app import build_local_app, build_site_app, build_training, warn_of_attributes, warn_of_types
 from eaves.cli.container_image import ImageChoice, forget_sites, image_options
 from eaves.cli.deployment import choose_image, deploy_to_sites, diff_sites, reconcile_sites
 from eaves.cli.output import (
     confirm,
-    describe_kept,
     output_option,
     print_line,
     print_manifests,
@@ -22,15 +21,10 @@ from eaves.cli.output import (
 )
 from eaves.cli.project import ARTIFACT, DIRECTORY, find_latest, newest
 from eaves.cli.site import Place, Visit, place_options
-from eaves.console.words import count_noun
 from eaves.errors import ArtifactError, EavesError, PlatformError
 
-if TYPE_CHECKING:
-    from eaves.local.state import LocalApp, StateDirectory
-
-
 OF_CLUSTERS = (
-    *("wait", "detach", "timeout", "adopt", "yes", "dry_run"),
+    *("wait", "detach", "timeout", "adopt", "yes"),
     *("key", "offline", "plain_http", "registry_ca", "parallel", "max_failures"),
 )
 """Options that have a meaning in clusters only, by the names of their parameters."""
@@ -56,11 +50,6 @@ OF_CLUSTERS = (
 )
 @click.option("--adopt", is_flag=True, help="Take over objects that kn or kubectl made, after the changes are shown.")
 @click.option("--yes", is_flag=True, help="Don't ask before --adopt takes objects over.")
-@click.option(
-    "--dry-run",
-    type=click.Choice(["server"]),
-    help="Let the API server and its webhooks check the objects, without changing anything.",
-)
 @place_options("file", "state", "on", "all", "fleet")
 @image_options
 def deploy(what: str, place: Place, images: ImageChoice, **options: Any) -> None:
@@ -94,31 +83,17 @@ def _deploy_here(artifact: Path | None, place: Place) -> None:
         raise ArtifactError(f"{workspace.artifacts} holds no artifact to deploy", hint="eaves convert")
     opened = open_artifact(chosen.absolute(), level="full")
     app = build_local_app(workspace, opened)
+    warn_of_types(workspace, app.function.replied)
     state.prepare()
     for result in replay_with_progress(opened, prepared=state.graphs):
         result.require()
     platform = LocalPlatform(place.state_dir)
-    _report_removed(state, app)
     platform.deploy(app)
     click.echo(app.function.name)
     if not platform.running():
         say("deployed; `eaves up` is not running here, so start it to run the function")
         return
     say("deployed; `eaves up` runs the function")
-
-
-def _report_removed(state: StateDirectory, app: LocalApp) -> None:
-    """Print what happens to the queued events of each trigger that the deployment removes."""
-    from eaves.local.queues import count_queued
-    from eaves.platform import RELAY
-
-    kept = {trigger.name for trigger in app.triggers} | ({RELAY} if app.relay.enabled else set())
-    for trigger, count in count_queued(state, app.function.name).items():
-        if trigger not in kept:
-            say(
-                f"trigger {trigger} is removed: {count_noun(count, 'queued event')} {describe_kept(count)} "
-                "(`eaves queue list --dead`); they are delivered when the trigger is deployed again"
-            )
 
 
 @click.command()
@@ -207,12 +182,14 @@ def _advance_all(visit: Visit) -> str:
     Raises:
         PlatformError: When the step of one or several rollouts failed; the message also has the states of the others.
     """
-    from knative.deploy.site_update import advance_all
+    from knative.deploy.site_update import advance_all, describe_outcome
 
     cluster = visit.cluster()
     steps = advance_all(cluster)
     failed = [(name, step) for name, step in steps.items() if isinstance(step, EavesError)]
-    lines = [f"{name}: {visit.finish(cluster, one)}" for name, one in steps.items() if not isinstance(one, EavesError)]
+    lines = [
+        f"{name}: {describe_outcome(one, visit.site)}" for name, one in steps.items() if not isinstance(one, EavesError)
+    ]
     if not failed:
         return "\n".join(lines) or "the namespace has no functions"
     report = [f"{len(failed)} of {len(steps)} rollouts can't be advanced:"]
@@ -240,7 +217,10 @@ def remove(name: str, place: Place, adopt: bool, yes: bool) -> None:
     if not place.is_cluster:
         if adopt:
             raise click.UsageError("--adopt is for clusters; add --on knative.")
-        _remove_here(place, name)
+        from eaves.local.client import LocalPlatform
+
+        LocalPlatform(place.state_dir).remove(name)
+        say(f"removed {name}; `eaves queue` lists what still waits for it, which stays until {name} is deployed again")
         return
     if adopt:
         for outcome in place.visit(lambda visit: visit.platform().find_removable(name, adopt=True)):
@@ -255,22 +235,3 @@ def remove(name: str, place: Place, adopt: bool, yes: bool) -> None:
         return f"removed {name}"
 
     place.run(remove, again=f"eaves remove {name}" + (" --adopt" if adopt else ""))
-
-
-def _remove_here(place: Place, name: str) -> None:
-    """Remove a function from the local platform, and print what happens to the events that wait for it."""
-    from eaves.local.client import LocalPlatform
-    from eaves.local.queues import count_captured, count_queued
-    from eaves.local.state import StateDirectory
-
-    state = StateDirectory(root=place.state_dir)
-    queued, captured = sum(count_queued(state, name).values()), count_captured(state, name)
-    LocalPlatform(place.state_dir).remove(name)
-    say(f"removed {name}")
-    if queued:
-        say(
-            f"{count_noun(queued, 'queued event')} of {name} {describe_kept(queued)} (`eaves queue list --dead`); "
-            f"they are delivered when {name} is deployed again"
-        )
-    if captured:
-        say(f"{captured:,} captured images of {name} stay in the queue of its agent until it is deployed again")

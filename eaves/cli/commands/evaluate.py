@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,7 +13,7 @@ import click
 from eaves.base.statistics import round_outward
 from eaves.cli import CommandGroup
 from eaves.cli.output import Columns, Command, output_option, print_rows, print_sentence, print_value, say
-from eaves.cli.project import EXISTING_FILE, ModelPath, find_latest, load_workspace
+from eaves.cli.project import ModelPath, find_latest, load_workspace
 from eaves.cli.site import FILE
 from eaves.console.words import count_noun
 
@@ -43,12 +42,7 @@ def _options(command: Command) -> Command:
         help="Run whose training images are left out. The training images of a model that is a run are always left "
         "out.",
     )
-    token_file = click.option(
-        "--token-file",
-        type=EXISTING_FILE,
-        help="File with the token that is sent to a URL, such as that of `eaves up --host`.",
-    )
-    return held_out_of(token_file(output_option(command)))
+    return held_out_of(output_option(command))
 
 
 @click.command()
@@ -65,8 +59,7 @@ def _options(command: Command) -> Command:
 def evaluate(context: click.Context, /, model: str, data: str, min_accuracy: float | None, **options: Any) -> None:
     """Measure the accuracy of a model on the labelled images in DATA.
 
-    MODEL is the directory of a run or of an artifact, or the URL of a running function, such as
-    http://127.0.0.1:8480/functions/NAME.
+    MODEL is the directory of a run or of an artifact.
 
     DATA is a path or URI of a folder with one subfolder of images per class, a manifest (.csv) or an archive.
     In a folder with the subfolders train and val, only the images in val are used.
@@ -85,32 +78,25 @@ def evaluate(context: click.Context, /, model: str, data: str, min_accuracy: flo
 def compare(first: str, second: str, data: str, **options: Any) -> None:
     """Compare the models FIRST and SECOND on the labelled images in DATA.
 
-    Each is the directory of a run or of an artifact, or the URL of a running function. Images that a run was trained
-    on, and copies of them, are left out. DATA is what `eaves evaluate` takes.
+    Each is the directory of a run or of an artifact. Images that a run was trained on, and copies of them, are left
+    out. DATA is what `eaves evaluate` takes.
     """
     _measure((first, second), data, **options)
 
 
-def _measure(
-    models: Sequence[str], data: str, *, held_out_of: Path | None, token_file: Path | None, form: str
-) -> tuple[Evaluation, ...]:
+def _measure(models: Sequence[str], data: str, *, held_out_of: Path | None, form: str) -> tuple[Evaluation, ...]:
     """Measure one or two models on the same images, and print what was found."""
     from converters.evaluation.images import load_unseen_images
     from converters.evaluation.metrics import evaluate, pair
     from converters.evaluation.models import describe_proof, open_model
-    from eaves.credentials import read_authorization
-    from eaves.delivery.sender import SinkClient
-    from eaves.http_client.proxies import parse_proxies
     from trainer.tensorflow_notices import prepare_tensorflow
 
-    places = [model if "://" in model else str(find_latest(Path(model))) for model in models]
     prepare_tensorflow()
     progress = build_bars()
     path, faults = find_labelled_data(data, progress)
-    with SinkClient(connections=1, proxies=parse_proxies(os.environ)) as client:
-        opened = [open_model(place, client, read_authorization(token_file)) for place in places]
-        found = load_unseen_images(path, opened, held_out_of, faults, cache=find_image_cache(), progress=progress)
-        evaluations = tuple(evaluate(model, found, progress) for model in opened)
+    opened = [open_model(find_latest(Path(model))) for model in models]
+    found = load_unseen_images(path, opened, held_out_of, faults, cache=find_image_cache(), progress=progress)
+    evaluations = tuple(evaluate(model, found, progress) for model in opened)
     pairing, proof = pair(*evaluations) if len(evaluations) == 2 else None, describe_proof(opened)
     if form == "table":
         _print(found, evaluations, pairing)
@@ -166,10 +152,8 @@ def _print_model(evaluation: Evaluation) -> None:
         f"{figure['name']} {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f} with 95 % confidence) on "
         f"{count_images(figure['images'], figure['groups'])}"
     )
-    print_sentence(
-        f"calibration error {evaluation.calibration_error:.3f}; time for one image: median "
-        f"{times['median']:.1f} ms, 95 % within {times['p95']:.1f} ms"
-    )
+    error = "" if "kinds" in measured else f"calibration error {evaluation.calibration_error:.3f}; "
+    print_sentence(f"{error}time for one image: median {times['median']:.1f} ms, 95 % within {times['p95']:.1f} ms")
     if evaluation.refused:
         first = evaluation.refused[0]
         say(f"{len(evaluation.refused)} images can't be read, such as {first.file}: {first.reason}")
@@ -184,6 +168,13 @@ def _print_model(evaluation: Evaluation) -> None:
             row[name] = "" if share is None else f"{share:.2f} ({low:.2f}-{high:.2f})"  # None: there were no images
         rows.append(row)
     print_rows(rows, COLUMNS, "table")
+    for kind, figures in measured.get("kinds", {}).items():
+        (low, high), alarms = round_outward(figures["interval_95"], 2), f"{figures['alarms']} of {figures['images']}"
+        line = f"{kind}: {alarms} raise an alarm ({low:.2f} to {high:.2f} with 95 % confidence)"
+        if "auroc" in figures:
+            low, high = round_outward(figures["auroc_interval_95"], 3)
+            line += f"; AUROC {figures['auroc']:.3f} ({low:.3f} to {high:.3f})"
+        print_sentence(line)
 
 
 CLASS_COLUMNS: Columns = {"label": "CLASS", "images": "IMAGES"}
@@ -239,7 +230,7 @@ def _print_inspection(found: Inspection) -> None:
         print_sentence(f"not used: {count_noun(len(cause.files), 'file')}: {cause.reason}: {_some(cause.files)}")
     for note in found.notes:
         print_sentence(note)
-    across, within = "look at these: nearly the same picture in several classes", "same picture in one class"
+    across, within = "look at these: nearly the same picture in several classes", "nearly the same picture in one class"
     for kind, groups in ((across, found.copies_across_classes), (within, found.copies)):
         for group in groups[:SHOWN]:
             print_sentence(f"{kind}: {_some(group)}")

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ import click
 from eaves.base.terminal import escape_json
 from eaves.cli.live import (
     follow_events,
-    follow_tail,
     format_record,
     matches_type,
     repeat,
@@ -43,6 +41,7 @@ EVENT_COLUMNS: Columns = {
     "subject": Column("SUBJECT", Kind.PATH),
     "label": "LABEL",
     "score": "SCORE",
+    "p_value": Column("P-VALUE", drop=4, optional=True),
     "source": Column("SOURCE", Kind.PATH, drop=1),
     "id": Column("EVENT", Kind.ID, drop=3),
 }
@@ -130,12 +129,9 @@ def _row(record: Record) -> dict[str, Any]:
         "time": moment,
         "label": best.label or None,
         "score": best.score,
+        "p_value": best.p_value,
         "data": parse_data(record.text),
     }
-
-
-CLUSTER_POLL_S = 2.0
-"""Pause between two readings of the logs of a cluster's pods, seconds; each asks the API server once for each pod."""
 
 
 @click.command()
@@ -148,7 +144,7 @@ CLUSTER_POLL_S = 2.0
     show_default=True,
     help="Number of past lines; the newest are shown.",
 )
-@click.option("-f", "--follow", is_flag=True, help="Show new lines as they are written, until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="On this machine, show new lines as they are written, until Ctrl-C.")
 @place_options("state", "long_file", "on", "all")
 def logs(name: str, lines: int, follow: bool, place: Place) -> None:
     """Show the log lines of function NAME, oldest first.
@@ -159,31 +155,35 @@ def logs(name: str, lines: int, follow: bool, place: Place) -> None:
 
     On a terminal a line of JSON is shown as time, level, message and fields; in a pipe, as it was written.
 
-    With --follow, `eaves up`, functions and pods may be stopped and started meanwhile.
+    With --follow, `eaves up` and functions may be stopped and started meanwhile. The pods of a site are followed by
+    kubectl, by the command that is printed.
     """
-    platform = place.open_platform()
+    from eaves.local.client import LocalPlatform
+    from eaves.local.processes.logs import follow as follow_log
+    from knative.resources.metadata import APP_LABEL
+
     if not follow:
-        for line in platform.logs(name, lines=max(lines, 1))[-lines:] if lines else []:
+        for line in place.open_platform().logs(name, lines=max(lines, 1))[-lines:] if lines else []:
             print_line(show_log_line(line))
         return
     if place.is_cluster:
-        step, every_s = follow_tail(lambda count: platform.logs(name, lines=count), lines), CLUSTER_POLL_S
-    else:
-        from eaves.local.client import LocalPlatform
-
-        step, every_s = partial(next, LocalPlatform(place.state_dir).follow_logs(name, lines=lines)), POLL_S
+        pods = f"kubectl logs --follow --prefix --selector {APP_LABEL}={name.partition('.')[0]}"
+        raise InputError("--follow is for the logs of this machine; kubectl follows those of pods", hint=pods)
+    path, source = LocalPlatform(place.state_dir).find_log(name)
+    step = follow_log(path, lines, source)
 
     def show() -> None:
-        for line in step():
+        for line in next(step):
             print_line(show_log_line(line))
 
-    repeat(show, every_s=every_s)
+    repeat(show, every_s=POLL_S)
 
 
 PREDICTION_COLUMNS: Columns = {
     "image": Column("IMAGE", Kind.PATH),
     "label": "LABEL",
     "score": "SCORE",
+    "p_value": Column("P-VALUE", drop=4, optional=True),
     "confidence": Column("CONFIDENCE", drop=2),
     "latency_ms": Column("LATENCY", Kind.MILLISECONDS, drop=3),
     "id": Column("EVENT", Kind.ID, drop=1),
@@ -230,6 +230,7 @@ def send(paths: tuple[Path, ...], name: str | None, timeout: float, form: str, p
                     "image": str(path),
                     "label": best.label or None,
                     "score": best.score,
+                    "p_value": best.p_value,
                     "confidence": best.confidence,
                     "latency_ms": round(answer.latency_ms, 1),
                     "id": answer.event.id,

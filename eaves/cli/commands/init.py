@@ -1,27 +1,24 @@
-"""The commands `eaves init`, which writes eaves.yaml and can collect images from a source, and `eaves settings`."""
+"""The command `eaves init`, which writes eaves.yaml and can collect images from a source."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shlex
 import textwrap
-import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
 
+from eaves.base.clock import SYSTEM, Clock
 from eaves.base.files import write_atomically
 from eaves.base.names import NAME_PATTERN, build_name
-from eaves.cli.output import print_sentence, progress, say
+from eaves.cli.output import progress, say
 from eaves.cli.project import ARTIFACT, ARTIFACTS, DIRECTORY, Workspace, load_workspace, newest
 from eaves.cli.site import FILE
-from eaves.config import SettingsLeaf, is_scalar, iter_leaves
-from eaves.errors import CancelledError, ConfigError, NotFoundError
-from eaves.options import describe_default, describe_range, name_type
+from eaves.errors import CancelledError, ConfigError
 from eaves.redact import has_secrets, redact
 
 if TYPE_CHECKING:
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
 
 _HEAD = """\
 # Settings of a model, its function, and the sources that send images to it.
-# `eaves settings` lists all of them; `eaves settings train` explains a section.
+# docs/reference.md of Eaves explains all of them.
 name: {name}
 site: home            # name of this place, a part of every event's source
 
@@ -61,6 +58,8 @@ _EXAMPLE = "eaves init --from-source http://camera.example/snapshot.jpg --crop 0
 
 UNSORTED = "-unsorted"
 """Ending of the folder of collected images: images for `data` are collected into `data-unsorted` beside it."""
+PAUSE_S = 30
+"""Time without a new image after which a person who waits for images reads why, seconds."""
 
 
 @click.command()
@@ -86,12 +85,12 @@ UNSORTED = "-unsorted"
     type=DIRECTORY,
     help="Credentials of the source: folder with the files username and password, or tls.crt and tls.key, and ca.crt.",
 )
-def init(
+def command(
     directory: Path, name: str | None, data: str, *, force: bool, source: str | None, images: int, **options: Any
 ) -> None:
     """Write a short eaves.yaml into DIRECTORY, the current folder when none is given.
 
-    `eaves settings` explains the settings that it leaves at their defaults.
+    docs/reference.md explains the settings that it leaves at their defaults.
 
     With --from-source, images are also collected, into the folder DATA-unsorted beside DATA. Training reads them only
     after they are sorted into DATA. Ctrl-C stops the collection, and the same command continues it.
@@ -186,6 +185,22 @@ def _inline(value: str) -> str:
     return str(yaml.safe_dump(value, default_flow_style=True, width=10_000)).splitlines()[0]
 
 
+class LongPause:
+    """Notices once that the number of images has not grown for `PAUSE_S` seconds."""
+
+    def __init__(self, clock: Clock = SYSTEM) -> None:
+        self._clock = clock
+        self._images, self._since, self._is_noticed = 0, clock.monotonic(), False
+
+    def begins(self, images: int) -> bool:
+        """Return whether the pause has just become a long one."""
+        if images != self._images:
+            self._images, self._since, self._is_noticed = images, self._clock.monotonic(), False
+        is_long = self._clock.monotonic() > self._since + PAUSE_S
+        begins, self._is_noticed = is_long and not self._is_noticed, is_long
+        return begins
+
+
 def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
     """Collect images from a source of eaves.yaml into a folder beside the labelled images, which training doesn't read.
 
@@ -214,12 +229,15 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
     unsorted = labelled.parent / f"{labelled.name}{UNSORTED}"
     images = CollectedImages(unsorted, labelled)
     shown = left_out = ""
+    pause = LongPause()
 
     with progress(f"collecting {wanted} images", wanted) as bar:
 
         def watch(counters: SourceCounters) -> None:
             nonlocal shown, left_out
             bar.update(min(len(images), wanted) - bar.pos)
+            if pause.begins(len(images)):
+                say(f"\n{name} has had no new picture for {PAUSE_S} s{left_out}; one that is repeated doesn't count")
             if counters.reason not in {"", shown} and (counters.state, counters.reason) != NOT_STARTED:
                 say(f"\n{name} is {counters.state}: {counters.reason}")  # below the bar
             shown = counters.reason
@@ -233,46 +251,3 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
             raise CancelledError(message, hint="run the same command again to collect the other images") from None
     say(f"{len(images)} of {wanted} images collected{left_out}")
     return unsorted
-
-
-@click.command()
-@click.argument("section", metavar="[SECTION]", default="")
-def settings(section: str) -> None:
-    """Show the settings of eaves.yaml, each with its meaning, type, range, default and environment variable.
-
-    With SECTION, only those whose names begin with it: train, train.epochs, sources, sources.camera, triggers. No
-    eaves.yaml is needed.
-    """
-    is_known = False
-    for leaf, variable in _list_settings():
-        if f"{leaf.path}.".startswith(f"{section}." if section else ""):
-            is_known = True
-            facts = [
-                name_type(leaf).replace("|", " | "),
-                describe_range(leaf),
-                f"default: {describe_default(leaf.default)}",
-                variable,
-            ]
-            print_sentence(f"{leaf.path}: {leaf.doc} [{'; '.join(filter(None, facts))}]")
-    if not is_known:
-        raise NotFoundError(f"eaves.yaml has no section or setting {section!r}", hint="eaves settings | less")
-
-
-def _list_settings() -> Iterator[tuple[SettingsLeaf, str]]:
-    """Yield each setting of eaves.yaml and of its lists with its variable, which settings in lists don't have."""
-    from eaves.cli.project import Project
-    from eaves.sources.kind import iter_kinds
-    from eaves.sources.options import FrameOptions
-    from eaves.sources.settings import ClaimCheckSettings
-
-    lists = {f"sources.{name}.": kind.settings for name, kind in iter_kinds()}
-    lists |= {"sources.options.": FrameOptions, "sources.claim_check.": ClaimCheckSettings}
-    hints = typing.get_type_hints(Project)
-    for leaf in iter_leaves(Project):
-        item = (typing.get_args(hints.get(leaf.path)) or (None,))[0]
-        if dataclasses.is_dataclass(item):
-            lists[f"{leaf.path}."] = typing.cast("type", item)
-        else:
-            yield leaf, leaf.env if is_scalar(leaf.type) else ""
-    for prefix, cls in lists.items():
-        yield from ((leaf, "") for leaf in iter_leaves(cls, prefix))

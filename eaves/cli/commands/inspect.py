@@ -1,4 +1,4 @@
-"""The commands `eaves inspect` and `verify`: the contents of runs, artifacts and container images, and their proof."""
+"""The commands `eaves inspect` and `verify`: the contents of runs and artifacts, and the proof of container images."""
 
 from __future__ import annotations
 
@@ -37,23 +37,17 @@ MANY = 12
 """Maximum number of labels that are listed for people."""
 LEFT_OUT = frozenset({"files", "licences", "schema_version"})
 """Members of a manifest that are long, or of no interest to people; JSON has them."""
-_TITLE = "org.opencontainers.image.title"
 
 
 @click.command()
-@click.argument("what", metavar="PATH|IMAGE")
-@access_options
+@click.argument("what", metavar="PATH", type=ANY_PATH)
 @output_option
-def inspect(what: str, access: Callable[[], Access], form: str) -> None:
-    """Show the contents of the run or artifact in PATH, after checking every digest, or of a container image.
+def inspect(what: Path, form: str) -> None:
+    """Show the contents of the run or artifact in PATH, after checking every digest.
 
-    PATH may be runs/latest or artifacts/latest. IMAGE is HOST/REPOSITORY[:TAG|@DIGEST] or oci:DIR[:NAME]; only its
-    manifest and its config are read, and `eaves verify` checks its layers.
+    PATH may be runs/latest or artifacts/latest.
     """
-    if is_container_image(what):
-        _show_container_image(what, access(), form)
-        return
-    path = find_latest(Path(what))
+    path = find_latest(what)
     if (path / "manifest.json").is_file():
         artifact = open_artifact(path, level="full")
         manifest, labels = asdict(artifact.manifest), list(artifact.manifest.labels)
@@ -73,36 +67,6 @@ def inspect(what: str, access: Callable[[], Access], form: str) -> None:
             hint="name a directory in runs/ or artifacts/",
         )
     print_value(json.loads(json.dumps(about, default=str)), "yaml" if form == "table" else form)
-
-
-def _show_container_image(text: str, access: Access, form: str) -> None:
-    """Print the description of a container image for each of its platforms.
-
-    Raises:
-        OciError: When the container image doesn't exist, can't be read, or isn't a function's.
-    """
-    from eaves.oci.copy import open_location
-    from eaves.oci.layers.image import load_images
-    from eaves.oci.package import ARTIFACT_LABEL
-
-    place = open_location(text, access)
-    descriptor = place.resolve()
-    images = list(load_images(place.store, descriptor))
-    if not all(ARTIFACT_LABEL in image.labels for image in images):
-        raise OciError(f"{text} is not the container image of a function", hint="make one with `eaves package`")
-    platforms = [
-        {
-            "platform": str(image.platform),
-            "labels": dict(image.labels),
-            "layers": [
-                {"title": layer.annotations.get(_TITLE, ""), "size_bytes": layer.size, "digest": layer.digest}
-                for layer in image.layers
-            ],
-        }
-        for image in images
-    ]
-    about = {"kind": "container image", "digest": descriptor.digest, "platforms": platforms}
-    print_value(about, "yaml" if form == "table" else form)
 
 
 CASES: Columns = {

@@ -20,9 +20,10 @@ import click
 from converters.settings import ConvertSettings, PipelineSettings
 from eaves import logs
 from eaves.cli.container_image import PLAIN_HTTP, access_options, build_access, default_platform
-from eaves.cli.output import Command, describe_bytes, output_option, print_value, replay_with_progress, say
+from eaves.cli.output import Command, output_option, print_value, replay_with_progress, say
 from eaves.cli.project import ANY_PATH, ModelPath
 from eaves.config import complete as complete_settings
+from eaves.console.words import describe_size
 from eaves.errors import CancelledError, ConfigError, Fault, OciError, StoppedError
 from eaves.options import build_settings, settings_options
 
@@ -183,7 +184,7 @@ def _put(
     def begin(piece: Descriptor) -> Callable[[int], object]:
         if sys.stderr.isatty():
             title = piece.annotations.get("org.opencontainers.image.title", piece.digest[7:19])
-            say(f"copying {title}, {describe_bytes(piece.size)}")
+            say(f"copying {title}, {describe_size(piece.size)}")
         return lambda _: None
 
     name = goal.name or DEFAULT_TAG
@@ -247,12 +248,13 @@ POLL_S = 0.2
     show_default=True,
     help="Local folder for intermediate files. [EAVES_WORK]",
 )
+@click.option("--parts", default=1, help="Number of pods of the Job that share the images.")
 @click.option(complete_settings.FLAG, "complete", default="", metavar="JSON", help=complete_settings.HELP)
 @_packing_options
 @settings_options(PipelineSettings, section="pipeline.")
 def pipeline(
     output: str, name: str, site: str, tag: str, base: str, platforms: tuple[str, ...], allow_handler: bool,
-    plain_http: bool, sink: str, event: Path | None, work: Path, complete: str, **options: Any,
+    plain_http: bool, sink: str, event: Path | None, work: Path, parts: int, complete: str, **options: Any,
 ) -> None:  # fmt: skip
     """Run a pipeline: train, convert, check the accuracy, package, push and publish. A pipeline Job runs this.
 
@@ -282,7 +284,9 @@ def pipeline(
     packing += ["--allow-handler"] if allow_handler else []
     packing += ["--plain-http"] if plain_http else []
     with stop_on_signals() as stop:
-        _run("train", ["trainer", *place, *_select(complete, "data", "train")], stop)
+        _run("train", ["trainer", *place, f"--parts={parts}", *_select(complete, "data", "train")], stop)
+        if parts > 1 and os.environ.get("JOB_COMPLETION_INDEX", "0") != "0":  # only the first pod has the run
+            return
         run = build_location(read_event(event).output(output) if event else output, work)
         # Artifacts of earlier runs stay beside this one, because a conversion reuses their unchanged parts.
         artifact = work / "artifacts" / name / open_run(run.local).version

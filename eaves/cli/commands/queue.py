@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from eaves.admin.queue import DEAD, MAX_SEQ, QUEUED, Selector
 from eaves.base.files import write_atomically
 from eaves.cli import CommandGroup
 from eaves.cli.link import BROKER, QueueTarget, open_targets, require_one, target_options
@@ -33,6 +32,9 @@ from eaves.console.words import count_noun
 from eaves.errors import EavesError, InputError, PlatformError
 from eaves.events import DATAREF
 from eaves.redact import redact
+from eaves.spool import Selection
+from eaves.spool.admin import MAX_SEQ
+from eaves.spool.schema import DEAD, QUEUED
 
 if TYPE_CHECKING:
     from eaves.admin import Queue
@@ -72,7 +74,7 @@ class Age(click.ParamType[float]):
 
 
 def filter_options(*, lane: bool = True) -> Callable[[Command], Command]:
-    """Return a decorator that adds the options that filter queue entries; their names are fields of `Selector`.
+    """Return a decorator that adds the options that filter queue entries; their names are fields of `Selection`.
 
     Args:
         lane: Whether to add `--lane`, and the argument `NUMBER...` of sequence numbers.
@@ -204,10 +206,10 @@ def purge(**options: Any) -> None:
     _change("purge", **options)
 
 
-def _take_selector(options: dict[str, Any]) -> Selector:
+def _take_selector(options: dict[str, Any]) -> Selection:
     """Remove the options that filter entries from a command's options, and return them as a selector."""
-    given = {one.name: options.pop(one.name) for one in fields(Selector) if one.name in options}
-    return Selector(**{name: value for name, value in given.items() if value is not None})
+    given = {one.name: options.pop(one.name) for one in fields(Selection) if one.name in options}
+    return Selection(**{name: value for name, value in given.items() if value is not None})
 
 
 def _change(name: str, *, everything: bool, yes: bool, place: Place, **options: Any) -> None:

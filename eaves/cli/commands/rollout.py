@@ -5,6 +5,7 @@ They work on the local platform, or at the sites of clusters.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -51,10 +52,10 @@ _unpinned_option = click.option(
 def rollout(name: str, percent: int | None, resume: bool, unpinned: bool, form: str, place: Place) -> None:
     """Show the rollout of function NAME, or set the share of its newest revision. NAME defaults to that in eaves.yaml.
 
-    At 0 percent, the newest revision can be tried at an address of its own, next-NAME. Requests, errors and latency are
-    counted while `eaves deploy --wait` or `eaves reconcile` advances the rollout.
+    Requests, errors and latency are counted while `eaves deploy --wait` or `eaves reconcile` advances the rollout.
     """
     from knative import rollout as library
+    from knative.deploy.site_update import describe_outcome
 
     if place.platform == LOCAL:
         raise click.UsageError(
@@ -70,9 +71,10 @@ def rollout(name: str, percent: int | None, resume: bool, unpinned: bool, form: 
     def change(visit: Visit) -> str:
         cluster = visit.cluster()
         if percent is None:
-            begun = library.begin_rollout(cluster, function, place.project.rollout, again=True)
-            return visit.finish(cluster, begun)
-        return visit.finish(cluster, library.set_percent(cluster, function, percent, unpinned=unpinned))
+            outcome = library.begin_rollout(cluster, function, place.project.rollout, again=True)
+        else:
+            outcome = library.set_percent(cluster, function, percent, unpinned=unpinned)
+        return describe_outcome(outcome, visit.site)
 
     place.run(change, again=f"eaves rollout {function} {'--resume' if resume else f'--percent {percent}'}")
 
@@ -114,27 +116,34 @@ def rollback(name: str, place: Place, access: Callable[[], Access]) -> None:
     """Send every request to the previous revision of function NAME. NAME defaults to that in eaves.yaml.
 
     In a cluster, the command changes only the shares of requests, immediately, whatever the state of the new revision.
-    Images that it refused are queued again for the previous revision. A second rollback undoes the first one. With
-    --site or --all it does not: a site that is rolled back stays so, and the command can be repeated for sites that
-    were down. The container image that serves again gets the tag `serving` in the repository of `job.repository`, so
-    that the next pipeline's model is compared with it.
+    Images that it refused stay dead letters; the command prints how to send them again. A second rollback undoes the
+    first one. With --site or --all it does not: a site that is rolled back stays so, and the command can be repeated
+    for sites that were down. The container image that serves again gets the tag `serving` in the repository of
+    `job.repository`, so that the next pipeline's model is compared with it.
     """
     function = place.name_function(name)
     if not place.is_cluster:
+        from eaves.local.state import StateDirectory
+
         place.open_platform().rollback(function)
-        say(f"{function} is as it was before its last deploy")
+        agent = f"--agent {function} " if StateDirectory(root=place.state_dir).list_sources(function) else ""
+        say(
+            f"{function} is as it was before its last deploy; what was refused since: eaves queue retry --dead "
+            f"{agent}--state {shlex.quote(str(place.state_dir))}"
+        )
         return
     # The registry is asked once, soon after the requests have moved, so that it can't hold up a rollback.
     hurried = replace(access(), attempts=1, connect_s=REACH_S, read_s=REACH_S)
 
     def change(visit: Visit) -> str:
         from knative import rollout as library
+        from knative.deploy.site_update import describe_outcome
 
         cluster = visit.cluster()
         # With --site or --all the command may be repeated for sites that were down: what is rolled back stays so.
         outcome = library.rollback(cluster, function, undo=not (place.sites or place.every))
         serving = _tag_serving(cluster, outcome, place.project.job.repository, hurried)
-        return "; ".join(filter(None, (visit.finish(cluster, outcome), serving)))
+        return "; ".join(filter(None, (describe_outcome(outcome, visit.site), serving)))
 
     place.run(change, again=f"eaves rollback {function}")
 

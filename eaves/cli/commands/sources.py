@@ -17,8 +17,6 @@ from eaves.base.files import write_atomically
 from eaves.cli import CommandGroup
 from eaves.cli.app import configure_guest, resolve_sources
 from eaves.cli.output import (
-    describe_bytes,
-    describe_duration,
     output_option,
     print_fields,
     print_sentence,
@@ -28,8 +26,8 @@ from eaves.cli.output import (
 from eaves.cli.project import DIRECTORY, FILE_PATH, Workspace, load_workspace, parse_source
 from eaves.cli.site import file_option
 from eaves.config import SettingsLayer, build
+from eaves.console.words import describe_size
 from eaves.errors import ConfigError, NotFoundError
-from eaves.events import DATAREF
 from eaves.http_client.proxies import parse_proxies
 from eaves.platform import SourceSpec
 from eaves.reachability import lacks_scheme
@@ -97,7 +95,7 @@ DEFAULT_SITE = "home"
 DECODING = {
     "none": "none: the camera's JPEG images are passed on as they are",
     "key": "key frames only, which costs least",
-    "all": "all frames, because key frames come less often than every_s asks for",
+    "all": "all frames, as long as key frames come less often than every_s asks for",
 }
 
 
@@ -156,7 +154,7 @@ def save_image(trial: SourceTrial, settings: Any, target: Path | None) -> Path |
     Without a target the file is a new one in the current folder, and the image of a folder or archive isn't written.
     """
     event = trial.event
-    if event is None or not event.data or (target is None and trial.kind in ("folder", "replay")):
+    if event is None or (target is None and trial.kind in ("folder", "replay")):
         return None
     if target is None:
         suffix = media_type.suffix(event.datacontenttype) or ".jpg"
@@ -188,8 +186,7 @@ def print_trial(trial: SourceTrial, saved: Path | None) -> None:
     if trial.picture is not None and trial.picture["remark"]:
         print_sentence(f"note: {trial.picture['remark']}")
     print_sentence("event that would be sent:")
-    attributes = [(name, str(value)) for name, value in event.attributes().items() if name != "specversion"]
-    print_fields([*attributes, ("rate", _describe_rate(trial))])
+    print_fields([(name, str(value)) for name, value in event.attributes().items() if name != "specversion"])
 
 
 def build_value(trial: SourceTrial, saved: Path | None) -> dict[str, Any]:
@@ -205,7 +202,6 @@ def build_value(trial: SourceTrial, saved: Path | None) -> dict[str, Any]:
         "picture": trial.picture,
         "saved": str(saved) if saved else None,
         "event": {**event.attributes(), "data_bytes": len(event.data)} if event else None,
-        "interval_s": trial.interval_s,
         "dropped": dict(trial.dropped),
         "failure": {"step": failure.step, "message": str(failure), "hint": failure.error.hint} if failure else None,
     }
@@ -225,17 +221,9 @@ def _describe_stream(stream: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _describe_image(trial: SourceTrial, event: Event) -> Iterator[tuple[str, str]]:
     yield "first image", f"after {trial.first_image_s or 0.0:.1f} s"
-    picture, size = trial.picture, describe_bytes(len(event.data))
-    if not event.data:
-        yield "image", f"stays in its bucket: {event.extensions.get(DATAREF, '')}"
-    elif picture is None:
+    picture, size = trial.picture, describe_size(len(event.data))
+    if picture is None:
         yield "image", f"{event.datacontenttype}, {size}; it can't be decoded"
     else:
         light = f"brightness {picture['brightness']:.0f} and contrast {picture['contrast']:.0f} of 255"
         yield "image", f"{event.datacontenttype}, {picture['width']}x{picture['height']}, {size}; {light}"
-
-
-def _describe_rate(trial: SourceTrial) -> str:
-    if not trial.interval_s:
-        return f"one event for each {'message with an image' if trial.kind == 'mqtt' else 'image'}"
-    return f"at most one image every {describe_duration(trial.interval_s)}"

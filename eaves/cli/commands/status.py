@@ -25,6 +25,7 @@ from eaves.cli.output import (
     say,
 )
 from eaves.cli.site import LOCAL, Place, Visit, describe_stopped, place_options
+from eaves.console.words import describe_size
 from eaves.problem_document import describe_reason
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from eaves.oci.registry.transport import Access
     from eaves.platform import FunctionStatus
     from eaves.platform.findings import Finding
+    from eaves.spool.score_shift import ScoreWindow
 
 
 COLUMNS: Columns = {
@@ -77,6 +79,15 @@ SOURCE_COLUMNS: Columns = {
     "last_error": Column("LAST ERROR", Kind.REASON, drop=3),
     "reason": Column("REASON", Kind.REASON),
 }
+USAGE_COLUMNS: Columns = {
+    "site": "SITE",
+    "name": "FUNCTION",
+    "delivered": "ANSWERED",
+    "replicas": "REPLICAS",
+    "cpu": "CPU",
+    "memory": "MEMORY",
+    "link": "SENT OVER LINK",
+}
 AT_SITES = frozenset({"site", "pod", "traffic", "deployment", "pins", "part_state", "cause"})
 """Columns that only tables of sites have."""
 HERE = frozenset({"queued", "delivered", "dead"})
@@ -85,22 +96,29 @@ HERE = frozenset({"queued", "delivered", "dead"})
 
 @click.command()
 @output_option
+@click.option("--usage", is_flag=True, help="Show the processor time, memory, answers and bytes over the link instead.")
 @place_options("state", "file", "on", "all")
-def status(place: Place, form: str) -> None:
+def status(place: Place, form: str, usage: bool) -> None:
     """Show the state of the functions on this machine, or at sites.
 
     The table has a line for each function, and one for each part of its app that isn't ready; JSON has all parts. To
     see it again and again: `watch eaves status`.
+
+    With --usage: events that the function answered, and processor time and memory of its replicas and agents. On a
+    cluster these are the processes that run now.
     """
     if place.is_cluster:
-        outcomes = place.visit(lambda visit: visit.platform().status())
+        outcomes = place.visit(lambda visit: visit.platform().status(usage=usage))
         found = {one.site: list(one.result or ()) for one in outcomes}
         unreachable = [
             {"site": one.site, "state": one.state, "reason": str(one.error)}
             for one in outcomes
             if one.error is not None
         ]
-        _show(found, unreachable, form, at_sites=True)
+        if usage and form == "table":
+            _show_usage(found, unreachable)
+        else:
+            _show(found, unreachable, form, at_sites=True)
         place.report(outcomes, "eaves doctor")
         if not any(found.values()) and not unreachable:
             say("no function is deployed at the site; `eaves deploy --on knative` deploys one")
@@ -109,6 +127,9 @@ def status(place: Place, form: str) -> None:
 
     platform = LocalPlatform(place.state_dir)
     here = platform.status()
+    if usage and form == "table":
+        _show_usage({"": here}, [])
+        return
     _show({"": here}, [], form, at_sites=False)
     for pause in (lane for one in here for lane in one.sinks if lane.paused):
         say(f"{pause.lane} is paused{_since(pause)}: {describe_reason(pause.reason)}")
@@ -155,11 +176,36 @@ def _show(
     _print([{"site": site, **_agent_row(agent)} for site, _, agent in agents], AGENT_COLUMNS, hidden)
     _print(sources, SOURCE_COLUMNS, hidden)
     for site, _, agent in agents:
+        where = f"{site}, {agent.name} ({agent.pod})" if at_sites else agent.name
+        for one in agent.shifts:
+            print_sentence(f"{where}: {one.reason} (shifted{_since(one)})")
         if agent.link is not None:
-            where = f"{site}, {agent.name} ({agent.pod})" if at_sites else agent.name
             print_sentence(f"{where}: {describe_link(agent.link)}")
     for fix in dict.fromkeys(row["fix"] for row in [*rows, *parts] if at_sites and row.get("fix")):
         say(f"try: {fix}")
+
+
+def _show_usage(found: Mapping[str, list[FunctionStatus]], unreachable: list[dict[str, Any]]) -> None:
+    """Print what each function and its agents use; `at least` so much, when not all of the processes can be asked."""
+
+    def describe(figure: str, is_known: bool) -> str:
+        return figure if is_known else f"at least {figure}"
+
+    rows = [
+        {
+            "site": site,
+            "name": one.name,
+            "delivered": one.delivered,
+            "replicas": one.replicas,
+            "cpu": describe(f"{one.total_usage.cpu_s:,.1f} s", one.is_usage_known),
+            "memory": describe(describe_size(one.total_usage.memory_bytes), one.is_usage_known),
+            "link": describe_size(one.link_bytes) if any(agent.link for agent in one.agents) else "",
+        }
+        for site, functions in found.items()
+        for one in functions
+    ]
+    columns = {**USAGE_COLUMNS, **({"reason": COLUMNS["reason"]} if unreachable else {})}
+    _print([*rows, *unreachable], columns, AT_SITES if "" in found else frozenset())
 
 
 def _print(rows: list[dict[str, Any]], columns: Columns, hidden: Set[str]) -> None:
@@ -215,8 +261,8 @@ def _source_row(function: str, source: SourceReport, said: Set[str]) -> dict[str
     }
 
 
-def _since(lane: LaneReport) -> str:
-    return f" for {describe_age(max(0.0, time.time() - lane.since))}" if lane.since else ""
+def _since(state: LaneReport | ScoreWindow) -> str:
+    return f" for {describe_age(max(0.0, time.time() - state.since))}" if state.since else ""
 
 
 EXIT_CODES = {"ok": 0, "note": 0, "warning": 3, "error": 69}

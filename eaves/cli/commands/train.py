@@ -30,9 +30,11 @@ from eaves.cli.project import (
     refuse_latest,
     update_latest,
 )
-from eaves.cli.site import FILE, Place, file_option, place_options
+from eaves.cli.site import Place, file_option, place_options
 from eaves.errors import CancelledError, ConfigError, RunError, StoppedError, UnreachableClusterError
 from eaves.options import build_settings, given, settings_options
+from eaves.redact import redact
+from knative.settings import SiteSettings
 from trainer.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -69,14 +71,13 @@ def train(data: str | None, output: Path | None, again: bool, place: Place, **op
         refuse_latest(output, "--run")
     target = output or workspace.runs / f"{project.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     if settings.weights_kind == "file" and "://" not in settings.weights:
-        # An absolute path, so that the run can be continued with the same file from any directory.
+        # An absolute path: a flag's is relative to this folder, and that of eaves.yaml to its own.
         root = Path() if "train.weights" in flags else workspace.root
         settings = dataclasses.replace(settings, weights=str(root.absolute() / settings.weights))
 
     from trainer.lifecycle import stop_on_signals
     from trainer.progress import build_progress
     from trainer.run.run import clear_unfinished
-    from trainer.run.run_location import continue_settings, save_settings
     from trainer.tensorflow_notices import prepare_tensorflow
     from trainer.train import train
 
@@ -84,17 +85,16 @@ def train(data: str | None, output: Path | None, again: bool, place: Place, **op
     logs.configure(as_json=False)
     path = str(project.data.path)
     images = dataclasses.replace(project.data, path=path if "://" in path else workspace.path(Path(path)))
-    images, settings = continue_settings(target, images, settings, given=flags)
     for line in clear_unfinished(target):
         say(line)
     try:
         with stop_on_signals() as stop:
             run = train(images, settings, target, name=project.name, progress=build_progress(sys.stderr), stop=stop)
     except StoppedError as error:
-        # It may have been stopped before its first checkpoint, which has the settings beside it.
-        save_settings(target, images, settings)
-        named = f" --file {shlex.quote(str(place.file))}" if place.file != Path(FILE) else ""
-        hint = f"eaves train{named} --run {shlex.quote(str(target))} continues the training"
+        words = ["eaves", *sys.argv[1:], *([] if output else ["--run", str(target)])]
+        shown = [redact(word) for word in words]
+        secrets = "" if shown == words else ", with the secrets in place of ***,"
+        hint = f"{shlex.join(shown)}{secrets} continues the training"
         kind = CancelledError if stop.number == signal.SIGINT else StoppedError
         raise kind(error.message, hint=hint) from error
     if target.absolute().parent == workspace.runs.absolute():
@@ -109,22 +109,19 @@ def report_run(run: Run) -> None:
     click.echo(run.path)
 
 
-def open_trainings(workspace: Workspace, place: Place) -> Cluster:
-    """Connect to the cluster that training Jobs run in: the chosen site's, else that of `job` in eaves.yaml.
+def find_training_site(workspace: Workspace, place: Place) -> SiteSettings:
+    """Return where training Jobs run: at the chosen site, else in the cluster of `job` in eaves.yaml.
 
     Raises:
-        ConfigError: When several sites are chosen, or when the kubeconfig has no such cluster.
+        ConfigError: When several sites are chosen.
     """
-    from knative.client.cluster import open_cluster
-
     if place.every or len(place.sites) > 1:
         message = "a training runs in one cluster; name one site and leave out --all"
         raise ConfigError.single("--site", "", message)
     if place.sites:
-        return place.open_cluster(place.one)
+        return place.one
     job = workspace.project.job
-    context, namespace = place.context or job.context, place.namespace or job.namespace
-    return open_cluster(kubeconfig=place.kubeconfig, context=context, namespace=namespace)
+    return SiteSettings(context=place.context or job.context, namespace=place.namespace or job.namespace)
 
 
 def train_remotely(workspace: Workspace, place: Place, *, data: str, output: Path | None, again: bool) -> Run:
@@ -134,13 +131,15 @@ def train_remotely(workspace: Workspace, place: Place, *, data: str, output: Pat
         EavesError: When the training fails, with the trainer's exit code; or when the Job can't be created.
         CancelledError: When Ctrl-C ends this command; the Job continues in the cluster.
     """
+    from knative.status.site_status import Kubectl
     from knative.training.job import build_job, find_faults
     from knative.training.job_follower import create_job, explain_failure, find_ending, follow_job
     from knative.training.run_download import download_run
     from trainer.progress import build_progress
     from trainer.run.run import build_name
 
-    cluster = open_trainings(workspace, place)
+    site = find_training_site(workspace, place)
+    cluster = place.open_cluster(site)
     run = build_name(output.name) if output else ""
     training = build_training(workspace, data=data, run=run, namespace=cluster.namespace)
     if faults := list(find_faults(training)):
@@ -153,7 +152,9 @@ def train_remotely(workspace: Workspace, place: Place, *, data: str, output: Pat
         if find_ending(job) == "Failed":
             raise explain_failure(cluster, job)
         target = output or workspace.runs / training.run_name
-        return download_run(cluster, training, job, target, notify=say, progress=build_progress(sys.stderr))
+        kubectl = Kubectl(kubeconfig=place.kubeconfig, context=site.context)
+        bars = build_progress(sys.stderr)
+        return download_run(cluster, training, job, target, kubectl=kubectl, notify=say, progress=bars)
     except KeyboardInterrupt as error:
         message = f"this command no longer shows the Job {name}, which continues in the cluster"
         raise CancelledError(message, hint=_attach(name, cluster)) from error

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from eaves import logs
-from eaves.base.names import NAME_PATTERN
+from eaves.base.names import NAME_PATTERN, build_name
 from eaves.cli.live import STOP_S, StopSignals, follow_events, print_predictions
 from eaves.cli.output import say
 from eaves.cli.project import read_yaml
@@ -29,18 +29,13 @@ SECTION = "up."
 @click.command()
 @click.option("-q", "--quiet", is_flag=True, help="Print no predictions.")
 @click.option(
-    "--install-service",
+    "--print-unit",
     is_flag=True,
-    help="Install a systemd service that runs this `eaves up` with its options, now and at each boot, and end. Root "
-    "installs a service of the machine, which runs as the owner of the state directory; other users install one of "
-    "their own. Where systemd doesn't run, only the unit file is written.",
-)
-@click.option(
-    "--uninstall-service", is_flag=True, help="Stop the service of this project, remove its unit file, and end."
+    help="Print a systemd unit that runs this `eaves up` with its options, as you, at each boot, and end.",
 )
 @state_option
 @settings_options(LocalSettings, section=SECTION)
-def command(*, quiet: bool, state_dir: Path, install_service: bool, uninstall_service: bool, **options: Any) -> None:
+def command(*, quiet: bool, state_dir: Path, print_unit: bool, **options: Any) -> None:
     """Run the local platform with everything that is deployed, in the foreground, until Ctrl-C.
 
     Accepted events are stored and survive a restart. Each prediction is printed as one line: time, function, label,
@@ -48,17 +43,13 @@ def command(*, quiet: bool, state_dir: Path, install_service: bool, uninstall_se
     --state.
     """
     settings = build_settings(LocalSettings, options, section=SECTION)
-    if install_service and uninstall_service:
-        raise click.UsageError("--install-service and --uninstall-service exclude each other")
-    if install_service or uninstall_service:
-        from eaves.local import service
+    if print_unit:
+        from eaves.local.service import build_unit
 
-        found = service.find_service(_read_name(Path(FILE)))
-        if install_service:
-            service.install_service(found, settings, state_dir, say)
-        else:
-            service.uninstall(found, report=say)
-        click.echo(found.path)
+        name = _read_name(Path(FILE))
+        unit = f"eaves-{name}"
+        click.echo(build_unit(name, settings, state_dir, say), nl=False)
+        say(f"write it to /etc/systemd/system/{unit}.service, and start it: sudo systemctl enable --now {unit}")
         return
     is_default = click.get_current_context().get_parameter_source("state_dir") is ParameterSource.DEFAULT
     if is_default and not (Path(FILE).exists() or state_dir.exists()):
@@ -70,9 +61,9 @@ def command(*, quiet: bool, state_dir: Path, install_service: bool, uninstall_se
 
 
 def _read_name(file: Path) -> str:
-    """Return the project's name in eaves.yaml; empty when there is no file, or no usable name in it."""
+    """Return the project's name in eaves.yaml, or the folder's when there is no file, or no usable name in it."""
     name = read_yaml(file).get("name") if file.exists() else None
-    return name if isinstance(name, str) and NAME_PATTERN.fullmatch(name) else ""
+    return name if isinstance(name, str) and NAME_PATTERN.fullmatch(name) else build_name(Path.cwd().name, "platform")
 
 
 def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:

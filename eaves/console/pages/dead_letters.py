@@ -13,8 +13,7 @@ from flask import Blueprint, Response, abort, redirect, render_template, request
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response as AnyResponse
 
-from eaves.admin import DEAD, Action, LaneReport, Selector
-from eaves.admin.queue import MAX_SEQ
+from eaves.admin import DEAD, Action, LaneReport, Selection
 from eaves.console.backend import ConsoleContext
 from eaves.console.pages.images import send_picture
 from eaves.console.thumbnails import make_thumbnail
@@ -23,7 +22,7 @@ from eaves.errors import NotFoundError
 from eaves.events import DATAREF
 from eaves.platform import FunctionStatus
 from eaves.problem_document import describe_reason
-from eaves.spool.admin import Stored
+from eaves.spool.admin import MAX_SEQ, Stored
 
 TRIGGER, SINK = "trigger/", "dead-letters/"
 """Beginnings of the names of the local broker's lanes, before the name of the app."""
@@ -45,8 +44,6 @@ SAMPLE = 1_000
 """Number of dead letters of a queue, the oldest ones, whose reasons are counted."""
 GROUPS = 12
 """Maximum number of reasons that are listed."""
-MAX_TEXT = 2_000
-"""Maximum number of characters that are shown of an event's data."""
 STATUSES: Mapping[int, str] = {
     0: "not delivered",
     400: "refused: the event can't be read",
@@ -163,19 +160,10 @@ def describe_change(done: str, count: int) -> str:
     return f"{letters} {verb} queued again." if done == "retried" else f"{letters} {verb} deleted."
 
 
-def describe_data(content_type: str, data: bytes) -> str:
-    """Return the beginning of an event's data when that is text; empty for other data."""
-    media_type = content_type.partition(";")[0].strip().lower()
-    if not media_type.startswith("text/") and not media_type.endswith(("/json", "+json")):
-        return ""
-    text = data[: MAX_TEXT + 1].decode(errors="replace")
-    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."
-
-
 SEQ = f"int(max={MAX_SEQ})"
 """Converter of an entry's number in the rule of a route; a larger number can't be stored, so there is no such page."""
 FILTERS = ("lane", "reason", "source")
-"""Conditions of a form that selects dead letters, fields of `Selector`."""
+"""Conditions of a form that selects dead letters, fields of `Selection`."""
 PICTURE_AGE_S = 3_600
 """Time for which a browser keeps the picture of an entry, seconds; an entry's data never changes."""
 
@@ -222,7 +210,7 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
     @pages.post(f"/<queue>/<{SEQ}:seq>/retry")
     def retry(queue: str, seq: int) -> AnyResponse:
         with backend.open_queue(queue) as found:
-            found.change(Action.RETRY, Selector(seqs=(seq,), state=DEAD))
+            found.change(Action.RETRY, Selection(seqs=(seq,), state=DEAD))
         return redirect(url_for(".entry", queue=queue, seq=seq), HTTPStatus.SEE_OTHER)
 
     @pages.post("/<queue>/retry")
@@ -254,7 +242,7 @@ def _show_list(context: ConsoleContext, name: str) -> str:
     kept: dict[str, Any] = {key: arguments[key][:512] for key in FILTERS if arguments.get(key)}
     after = max(0, arguments.get("after", 0, type=int))
     is_first = not after and not kept.keys() & {"reason", "source"}
-    chosen = Selector(state=DEAD, after=min(after, MAX_SEQ), **kept)
+    chosen = Selection(state=DEAD, after=min(after, MAX_SEQ), **kept)
     with context.backend.open_queue(name) as queue:
         found = [DeadLetterView(one) for one in queue.entries(chosen, limit=SAMPLE if is_first else PAGE)]
     following = found[PAGE - 1].entry.seq if len(found) >= PAGE else 0
@@ -288,7 +276,6 @@ def _show_entry(context: ConsoleContext, name: str, seq: int) -> str | tuple[str
         attributes=sorted(content.attributes.items()),
         dataref="" if content.data else content.attributes.get(DATAREF, ""),
         has_picture=letter.is_image and make_thumbnail(content.data) is not None,
-        text=describe_data(content.attributes.get("datacontenttype") or "", content.data),
         size_bytes=len(content.data),
     )
 
@@ -302,9 +289,9 @@ def _change(context: ConsoleContext, name: str, action: Action, done: str) -> An
     return redirect(page, HTTPStatus.SEE_OTHER)
 
 
-def _read_selector(values: MultiDict[str, str]) -> Selector:
+def _read_selector(values: MultiDict[str, str]) -> Selection:
     """Return the selector of the dead letters that a form or a link is about; an InputError for a wrong number."""
     if "seq" in values:
-        return Selector(seqs=(values.get("seq", -1, type=int),), state=DEAD)
+        return Selection(seqs=(values.get("seq", -1, type=int),), state=DEAD)
     lane, reason, source = (values.get(key, "") for key in FILTERS)
-    return Selector(state=DEAD, lane=lane, reason=reason, source=source)
+    return Selection(state=DEAD, lane=lane, reason=reason, source=source)

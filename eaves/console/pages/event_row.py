@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from eaves.console.thumbnails import digest_of
-from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_REJECTED, TENSOR_PREDICTED
+from eaves.console.words import describe_share
+from eaves.events import (
+    IMAGE_CAPTURED,
+    IMAGE_CLASSIFIED,
+    IMAGE_EMBEDDED,
+    IMAGE_REJECTED,
+    PREDICTED,
+    TENSOR_PREDICTED,
+)
 from eaves.history import Record
 from eaves.history.record import RecordedPrediction, parse_prediction
 
-PREDICTED = (IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSOR_PREDICTED)
-"""Types of the events that carry a function's answer."""
 ANSWERED = (*PREDICTED, IMAGE_REJECTED)
 """Types of the events that end the way of an image through a function."""
 SHOWN = (IMAGE_CAPTURED, *ANSWERED)
@@ -76,6 +82,15 @@ def build_row(record: Record, *, has_picture: bool = True) -> EventRow:
         subject=record.subject,
         failed=record.type == IMAGE_REJECTED,
     )
+
+
+def describe_score(prediction: RecordedPrediction) -> str:
+    """Return a score such as `94%`, or `score 4.21, alarm above 3, p-value 0.012`; empty without one."""
+    if prediction.score is None:
+        return ""
+    if prediction.threshold is None:
+        return describe_share(prediction.score)
+    return f"score {prediction.score:.4g}, alarm above {prediction.threshold:.4g}, p-value {prediction.p_value:.2g}"
 
 
 def build_picture_key(record: Record) -> str:

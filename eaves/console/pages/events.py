@@ -12,17 +12,17 @@ from flask import Blueprint, Response, make_response, render_template, request, 
 from eaves.console.backend import Backend, ConsoleContext
 from eaves.console.pages.event_row import (
     ANSWERED,
-    PREDICTED,
     SHOWN,
     STAGES,
     EventRow,
     build_row,
+    describe_score,
     name_source,
     source_of,
 )
-from eaves.console.words import describe_ms, describe_share, describe_size, describe_zone, parse_time
+from eaves.console.words import describe_ms, describe_size, describe_zone, parse_time
 from eaves.errors import EavesError, NotFoundError
-from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED, TENSOR_CAPTURED
+from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED, PREDICTED, TENSOR_CAPTURED
 from eaves.history import Record, RecordFilter
 from eaves.history.record import RecordedPrediction, parse_data, to_text
 
@@ -88,8 +88,7 @@ def build_detail(record: Record, chain: Sequence[Record], *, forwarding: Step | 
 def describe_confidence(prediction: RecordedPrediction) -> str:
     """Return score and confidence in words, such as `94%, sure`; empty without both."""
     word = {"high": "sure", "low": "not sure"}.get(prediction.confidence, "")
-    score = "" if prediction.score is None else describe_share(prediction.score)
-    return ", ".join(filter(None, (score, word)))
+    return ", ".join(filter(None, (describe_score(prediction), word)))
 
 
 def find_forwarding(backend: Backend, record: Record) -> Step | None:

@@ -14,7 +14,7 @@ from flask import Blueprint, Response, render_template, request
 from eaves.admin.report import LinkReport
 from eaves.console.backend import CachedAnswer, ConsoleContext
 from eaves.console.pages.event_row import ANSWERED, EventRow, build_row, name_source
-from eaves.console.pages.tiles import SourceTile, build_foreign_tile, build_tile, find_rhythm
+from eaves.console.pages.tiles import SourceTile, build_foreign_tile, build_tile
 from eaves.console.words import count_noun, describe_duration, describe_size
 from eaves.errors import EavesError
 from eaves.events import IMAGE_CAPTURED, source_uri
@@ -39,7 +39,7 @@ class Problem:
         name: What it concerns.
         text: What is wrong, in words.
         key: Tile that shows it; empty when no tile does.
-        since: When it began, Unix seconds; None when it isn't known.
+        since: When a camera fell silent, Unix seconds, which is then the text; None for anything else.
         is_note: Whether it is only a note.
         page: Endpoint of the page that shows it; empty without one.
     """
@@ -108,7 +108,6 @@ def build_overview(
     *,
     now: float,
     silent_after_s: float,
-    rhythms: Mapping[str, float | None] | None = None,
 ) -> Overview:
     """Return the state of the whole platform.
 
@@ -116,10 +115,9 @@ def build_overview(
         functions: Status of every function.
         images: Newest image of each source, by its CloudEvents source.
         now: Current time, Unix seconds.
-        silent_after_s: Time without an image after which a source with a rhythm counts as silent, seconds; 0: never.
-        rhythms: Usual time between two images of a source, seconds, by its CloudEvents source.
+        silent_after_s: Time without an image after which a source counts as silent, seconds; 0: never.
     """
-    tiles = list_tiles(functions, images, now=now, silent_after_s=silent_after_s, rhythms=rhythms or {})
+    tiles = list_tiles(functions, images, now=now, silent_after_s=silent_after_s)
     links = list_links(functions, now)
     by_hand = sorted({name_source(source) for source in images}.intersection(BY_HAND))
     problems = [*_list_faults(functions, tiles), *_list_notes(functions, links)]
@@ -143,7 +141,6 @@ def list_tiles(
     *,
     now: float,
     silent_after_s: float,
-    rhythms: Mapping[str, float | None],
 ) -> list[SourceTile]:
     """Return a tile for each source, in the order of their names, so that each one keeps its place.
 
@@ -154,12 +151,8 @@ def list_tiles(
         for agent in function.agents:
             for report in agent.sources:
                 uri = source_uri(function.site, report.name)
-                tile = build_tile(
-                    *(report, agent, function, images.get(uri)),
-                    now=now,
-                    silent_after_s=silent_after_s,
-                    usual_s=rhythms.get(uri),
-                )
+                last = images.get(uri)
+                tile = build_tile(report, agent, function, last, now=now, silent_after_s=silent_after_s)
                 if uri not in found or tile.needs_attention:  # two apps may read the same source
                     found[uri] = tile
     known = {*BY_HAND, *(tile.name for tile in found.values())}
@@ -231,6 +224,18 @@ def _list_notes(functions: Sequence[FunctionStatus], links: Sequence[CloudLink])
         for link in links
         if link.state == "down"
     ]
+    notes += [
+        Problem(name=part.title, text=f"{part.reason}; its events wait.", is_note=True)
+        for function in functions
+        for part in function.parts
+        if part.kind == "Trigger" and part.reason
+    ]
+    notes += [
+        Problem(name=function.name, text=f"{shift.reason}.", is_note=True, page="functions.show")
+        for function in functions
+        for agent in function.agents
+        for shift in agent.shifts
+    ]
     dead = sum(function.dead + sum(agent.dead or 0 for agent in function.agents) for function in functions)
     if dead:
         text = f"{count_noun(dead, 'event')} could not be processed and {'is' if dead == 1 else 'are'} kept."
@@ -256,11 +261,12 @@ def _write_headline(
     if not tiles:
         return "note", "No source has sent an image yet." if functions else "Nothing is deployed yet."
     sending = sum(tile.state == "ok" for tile in tiles)
+    calm = "" if problems else " Nothing is wrong."
     if not sending:
         quiet = "The source is quiet" if len(tiles) == 1 else f"All {len(tiles)} sources are quiet"
-        return "asleep", f"{quiet}. Nothing is wrong."
+        return "asleep", f"{quiet}.{calm}"
     if sending < len(tiles):
-        return "ok", f"{sending} of {len(tiles)} sources {'is' if sending == 1 else 'are'} sending. Nothing is wrong."
+        return "ok", f"{sending} of {len(tiles)} sources {'is' if sending == 1 else 'are'} sending.{calm}"
     return "ok", "The source is sending." if sending == 1 else f"All {sending} sources are sending."
 
 
@@ -281,8 +287,6 @@ MAX_ROWS = 50
 """Maximum number of rows in the list of newest images."""
 STATE_S, RENDERED_S = 1.0, 0.25
 """Time for which the platform's state and the rendered screen are used again, seconds."""
-RHYTHM_IMAGES = 12
-"""Number of the newest images of a source whose times decide whether they come regularly."""
 _TIMES = re.compile(r"<time .*?</time>", re.DOTALL)
 """Ages, which the page itself keeps current, so that they make no other screen."""
 
@@ -330,7 +334,6 @@ class _FirstScreen:
 
     def __init__(self, context: ConsoleContext) -> None:
         self._context = context
-        self._rhythms: dict[str, tuple[int, float | None]] = {}
 
     def read(self) -> Overview:
         """Return the present state; an EavesError when the platform can't be reached."""
@@ -339,24 +342,7 @@ class _FirstScreen:
         newest = {one.source: one.newest for one in sources if one.newest}
         shown = backend.images.find_shown(newest.values())
         images = {source: _build_last(record, record.seq in shown) for source, record in newest.items()}
-        agents = [(one.site, agent) for one in functions for agent in one.agents]
-        own = {source_uri(site, report.name) for site, agent in agents for report in agent.sources}
-        silent_after_s = self._context.settings.silent_after_s
-        rhythms = {
-            one.source: self._find_rhythm(one.captured)
-            for one in sources
-            if one.captured and one.source in own and 0 < silent_after_s < now - one.captured.at
-        }
-        return build_overview(functions, images, now=now, silent_after_s=silent_after_s, rhythms=rhythms)
-
-    def _find_rhythm(self, newest: Record) -> float | None:
-        """Return the usual time between the images of a source that has been silent, which is computed once."""
-        known = self._rhythms.get(newest.source)
-        if known is None or known[0] != newest.seq:
-            wanted = RecordFilter(types=(IMAGE_CAPTURED,), source=newest.source)
-            known = newest.seq, find_rhythm(self._context.backend.records.find(wanted, limit=RHYTHM_IMAGES))
-            self._rhythms[newest.source] = known
-        return known[1]
+        return build_overview(functions, images, now=now, silent_after_s=self._context.settings.silent_after_s)
 
 
 def _build_last(record: Record, has_picture: bool) -> EventRow:

@@ -6,33 +6,25 @@ ok        images come; nothing to do.
 quiet     the source works, and no image came for a while, such as a folder that nobody writes to; nothing to do.
 asleep    as quiet, and the function has no replica; it starts with the next image.
 starting  the source or its function was just started.
-silent    the camera or the folder can't be reached, or a source whose images came regularly sends none any more.
+silent    the camera or the folder can't be reached, or the source has sent no image for `silent_after_s`.
 failing   the source itself, its queue or its function fails; the reason says why.
 """
 
 from __future__ import annotations
 
-import itertools
-import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from eaves.admin import QueueReport, SourceReport
 from eaves.console.pages.event_row import EventRow, name_source
 from eaves.console.words import to_sentence
 from eaves.events import source_uri
-from eaves.history import Record
 from eaves.platform import FunctionStatus
 
 QUIET_AFTER_S = 120.0
-"""Time without an image after which a source without a regular rhythm is called quiet, seconds."""
+"""Time without an image after which a source is called quiet, seconds."""
 FUTURE_S = 60.0
 """Time by which an image may come from the future, seconds, such as from a machine whose clock is ahead. A later time
 was taken before the clock was set back, so it says nothing about the age of the image."""
-MIN_INTERVALS = 5
-"""Minimum number of intervals between images for a rhythm."""
-UNEVEN = 4.0
-"""Longest interval of a rhythm, as a multiple of the median interval."""
 WORDS = {
     "ok": "Sending",
     "quiet": "Quiet",
@@ -83,19 +75,6 @@ class SourceTile:
         return self.state in ("silent", "failing")
 
 
-def find_rhythm(records: Sequence[Record]) -> float | None:
-    """Return the usual time between images that come regularly, seconds; None when they don't.
-
-    Args:
-        records: The newest images of one source, newest first.
-    """
-    intervals = [newer.at - older.at for newer, older in itertools.pairwise(records)]
-    if len(intervals) < MIN_INTERVALS:
-        return None
-    usual_s = statistics.median(intervals)
-    return usual_s if usual_s > 0 and max(intervals) <= UNEVEN * usual_s else None
-
-
 def build_tile(
     report: SourceReport,
     agent: QueueReport,
@@ -104,7 +83,6 @@ def build_tile(
     *,
     now: float,
     silent_after_s: float,
-    usual_s: float | None = None,
 ) -> SourceTile:
     """Return the tile of a source that an agent runs.
 
@@ -114,15 +92,14 @@ def build_tile(
         function: Status of the function that predicts its images.
         last: Its newest image.
         now: Current time, Unix seconds.
-        silent_after_s: Time without an image after which a source with a rhythm counts as silent, seconds; 0: never.
-        usual_s: Usual time between two of its images, seconds; None when they come without a rhythm.
+        silent_after_s: Time without an image after which a source counts as silent, seconds; 0: never.
     """
     uri = source_uri(function.site, report.name)
     tile = SourceTile(key=uri, name=report.name, function=function.name, last=last)
     state, detail, since = (
         _judge_report(report, agent, now)
         or _judge_function(function)
-        or _judge_age(tile, report, function, now=now, silent_after_s=silent_after_s, usual_s=usual_s)
+        or _judge_age(tile, report, function, now=now, silent_after_s=silent_after_s)
     )
     return replace(tile, state=state, detail=detail, since=since)
 
@@ -171,14 +148,13 @@ def _judge_age(
     *,
     now: float,
     silent_after_s: float,
-    usual_s: float | None,
 ) -> _Judgement:
     times = (report.last_captured_at, tile.last.at if tile.last else None)
     newest = max((at for at in times if at is not None and at <= now + FUTURE_S), default=None)
     age_s = None if newest is None else now - newest
-    if age_s is not None and usual_s is not None and silent_after_s > 0 and age_s > max(silent_after_s, 5 * usual_s):
-        return "silent", "Its images came regularly until then.", newest
-    if age_s is not None and age_s <= max(QUIET_AFTER_S, 3 * (usual_s or 0)):
+    if age_s is not None and 0 < silent_after_s < age_s:
+        return "silent", "No image has come since then.", newest
+    if age_s is not None and age_s <= QUIET_AFTER_S:
         return "ok", "", None
     if function.state == "starting":
         return "starting", f"The function {function.name} is being started.", None

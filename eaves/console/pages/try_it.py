@@ -16,8 +16,8 @@ from flask import Blueprint, render_template, request
 
 from eaves.console.backend import Backend, ConsoleContext
 from eaves.console.guard import UPLOAD_BYTES
-from eaves.console.pages.event_row import STAGES
-from eaves.console.words import clean_text, describe_ms, describe_share
+from eaves.console.pages.event_row import STAGES, describe_score
+from eaves.console.words import clean_text, describe_ms
 from eaves.delivery import SinkResponse
 from eaves.delivery.response_rules import describe_response
 from eaves.errors import EavesError
@@ -138,6 +138,7 @@ class TrialOutcome:
         advice: What to do about a fault; empty otherwise.
         is_fault: Whether there is no answer.
         predictions: Labels with scores, the best first.
+        boxes: Regions that are unusual, see `RecordedPrediction`.
         timing: How long the answer took, as a sentence; empty when it isn't known.
         stages: Name and time of each stage, as text.
         model: Name and version of the model.
@@ -150,6 +151,7 @@ class TrialOutcome:
     advice: str = ""
     is_fault: bool = False
     predictions: tuple[Scored, ...] = ()
+    boxes: tuple[tuple[float, ...], ...] = ()
     timing: str = ""
     stages: tuple[tuple[str, str], ...] = ()
     model: str = ""
@@ -168,17 +170,18 @@ def describe_answer(name: str, response: SinkResponse) -> TrialOutcome:
         return _fault(name, "The function's answer is no prediction.", "Choose another function.")
     answer = parse_answer(document, {})
     predictions = tuple(replace(one, label=clean_text(one.label, MAX_TEXT)) for one in answer.ranked)
-    other = "" if "predictions" in document else _describe_other(document)
+    is_known = "predictions" in document or answer.threshold is not None
+    other = "" if is_known else _describe_other(document)
     title = "The function answered" if other else "No label is likely enough."
-    if predictions:
-        best = predictions[0]
-        title = best.label if best.score is None else f"{best.label}, {describe_share(best.score)}"
+    if predictions or answer.threshold is not None:
+        title = ", ".join(filter(None, (clean_text(answer.label, MAX_TEXT), describe_score(answer))))
         if response.event is not None and response.event.extensions.get("confidence") == "low":
             title += ", not sure"
     return TrialOutcome(
         name=name,
         title=title,
         predictions=predictions,
+        boxes=answer.boxes,
         timing=f"The answer took {describe_ms(response.latency_ms)}.",
         stages=tuple((STAGES.get(name, clean_text(name)), describe_ms(ms)) for name, ms in answer.timings_ms.items()),
         model=clean_text(f"{answer.model} {answer.version}".strip()),

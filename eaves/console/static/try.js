@@ -19,8 +19,9 @@
     // The server escaped all foreign text; DOMParser runs no script.
     const parsed = new DOMParser().parseFromString(html, "text/html");
     const frame = document.createElement("span"), picture = new Image(), article = parsed.body.firstElementChild;
-    frame.className = "picture";
-    frame.append(picture);
+    const boxes = article.querySelector(".boxes"); // they lie over the photo
+    frame.className = boxes ? "picture picture-boxed" : "picture";
+    frame.append(picture, ...(boxes ? [boxes] : []));
     picture.alt = photo.name;
     picture.onload = () => article.prepend(frame); // a browser shows no TIFF file
     picture.src = URL.createObjectURL(photo);

@@ -4,14 +4,19 @@ An accepted event is on disk before it is acknowledged, and stays there for each
 subscriber has answered or the event is a dead letter. Replies are routed as new events. The rules are those of Knative:
 attribute filters, retries by the status table, a reply routed once the event that caused it is acknowledged (here in
 one transaction), and a time to live against loops. A dead letter is reported to the relay in the commit that makes it,
-and kept: otherwise a full queue could never be emptied.
+and kept: otherwise a full queue could never be emptied. One whose trigger has a dead letter sink moves to the sink's
+lane instead, with the attributes that Knative's dispatcher adds, and is delivered like any event; retries never end.
+
+Source: knative/eventing, pkg/kncloudevents/event_dispatcher.go, dispatchExecutionInfoTransformers, and
+attributes/knative_error.go.
 """
 
 from __future__ import annotations
 
+import base64
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 
@@ -24,35 +29,57 @@ from eaves.delivery import (
     LaneDelivery,
     SinkResponse,
 )
-from eaves.delivery.rejection import build_refusal
+from eaves.delivery.rejection import CODE, DATA, DESTINATION, build_refusal
 from eaves.events import IMAGE_REJECTED, Event, source_uri
 from eaves.local.broker.context import attach, build_headers, detach, pass_on
-from eaves.local.broker.dead_letters import SINK, DeadLetterSink, build_sink_deliverer, lane_of_sink, report_to_sink
 from eaves.platform import RELAY, AppSpec, RelaySpec, TriggerSpec
 from eaves.platform.app import ALL, BROKER, NONE
 from eaves.platform.triggers import matches_all
-from eaves.spool import Entry, Selection, Spool
-from eaves.spool.admin import dead_letter_lane, drop, redrive
+from eaves.spool import Entry, Puts, Selection, Spool
+from eaves.spool.admin import dead_letter_lane, redrive
 
 TRIGGER = "trigger"
 """First part of the name of a trigger's lane, before that of the app."""
+SINK = "dead-letters"
+"""First part of the name of the lane of a dead letter sink, before that of the app."""
 REMOVED = "the trigger of this queue was removed"
 """Reason of dead letters whose trigger was removed. They are queued again when the trigger is deployed again."""
+SINK_PARALLEL = 2
+"""Maximum number of concurrent deliveries to one dead letter sink."""
+MAX_DATA_BYTES = 768
+"""Maximum size of the subscriber's response that a dead letter records, bytes: 1,024 characters of base64. Source:
+KnativeErrorDataExtensionMaxLength."""
+NO_ANSWER_CODE = 500
+"""Status code that a dead letter records when the subscriber gave no response. Knative's dispatcher records the
+same code."""
 
 _log = logging.getLogger(__name__)
 
 Send = Callable[[Event, Mapping[str, str]], SinkResponse]
-Puts = Sequence[tuple[Event, tuple[str, ...]]]
-OnDead = Callable[[Entry, AttemptResult], Puts]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetterSink:
+    """Dead letter sink of one trigger.
+
+    Attributes:
+        target: Spec of a trigger whose subscriber is the sink, so that the sink is reached like a subscriber.
+        send: Delivers one event to the sink, with additional HTTP headers for an HTTP sink.
+        give_address: Returns the address of the subscriber to which the event could not be delivered.
+    """
+
+    target: TriggerSpec
+    send: Send = field(compare=False)
+    give_address: Callable[[], str] = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
     """A trigger that the broker applies, and how its events are delivered to its subscriber.
 
-    Retries to an MQTT broker never end, because its responses say less than a function's, and its absence says nothing
-    about an event (docs/events-out.md). Retries to the relay never end either, because it refuses events
-    only while it is full.
+    Retries to a sink, such as an MQTT broker, never end, because its responses say less than a function's, and its
+    absence says nothing about an event (docs/events-out.md). Retries to the relay never end either, because it refuses
+    events only while it is full.
 
     Attributes:
         app: Name of the app.
@@ -81,7 +108,7 @@ class Subscription:
     @property
     def sink_lane(self) -> str:
         """Lane of the trigger's dead letter sink."""
-        return lane_of_sink(self.app, self.trigger.name)
+        return lane_of(self.app, self.trigger.name, SINK)
 
     @property
     def is_relay(self) -> bool:
@@ -89,9 +116,9 @@ class Subscription:
         return self.relay.enabled and self.trigger.name == RELAY
 
 
-def lane_of(app: str, trigger: str) -> str:
-    """Return the spool lane of a trigger."""
-    return f"{TRIGGER}/{app}/{trigger}"
+def lane_of(app: str, trigger: str, kind: str = TRIGGER) -> str:
+    """Return the spool lane of a trigger, or of its dead letter sink for the kind `SINK`."""
+    return f"{kind}/{app}/{trigger}"
 
 
 class Broker:
@@ -148,16 +175,12 @@ class Broker:
             self._deliverers.pop(lane)[1].stop()
         self._subscriptions = dict(subscriptions)
         for lane in self._spool.counts():
-            prefix, _, rest = lane.partition("/")
+            _, _, rest = lane.partition("/")
             if lane in wanted or rest.partition("/")[0] in keep:
                 continue
-            if prefix == TRIGGER:
-                count = dead_letter_lane(self._spool, lane, REMOVED)
-                self.delivered.pop(lane, None)
-                if count:
-                    _log.warning("queue %s: %s; %d events are kept as dead letters", lane, REMOVED, count)
-            elif prefix == SINK:  # dead letters of a removed sink are only kept
-                drop(self._spool, Selection(lane=lane))
+            self.delivered.pop(lane, None)
+            if count := dead_letter_lane(self._spool, lane, REMOVED):
+                _log.warning("queue %s: %s; %d events are kept as dead letters", lane, REMOVED, count)
         for lane, one in wanted.items():
             if lane not in self._deliverers:
                 self._deliverers[lane] = one, self._build_deliverer(lane, one)
@@ -185,23 +208,30 @@ class Broker:
 
     def _build_deliverer(self, lane: str, subscription: Subscription) -> Deliverer:
         """Build the deliverer of a trigger's lane or of its sink; queue again what was queued when it was removed."""
-        backoff = _build_backoff(subscription)
-        if lane == subscription.sink_lane and subscription.sink is not None:
-            return build_sink_deliverer(self._spool, lane, subscription.lane, subscription.sink, backoff)
         redrive(self._spool, Selection(lane=lane, reason=REMOVED))
+        backoff, sink = _build_backoff(subscription), subscription.sink
+        if sink is not None and lane == subscription.sink_lane:
+            sender = EventSender(partial(_send, sink.send), parallel=SINK_PARALLEL)
+            return Deliverer(self._spool, lane, sender, backoff=replace(backoff, retry=None))
+        reports = sink is None and subscription.relay.enabled
         return Deliverer(
             self._spool,
             lane,
-            EventSender(partial(_send, subscription), parallel=subscription.parallel, on_reply=self._route),
+            EventSender(partial(_send, subscription.send), parallel=subscription.parallel, on_reply=self._route),
             backoff=backoff,
-            report_dead=self._build_dead_report(subscription),
+            on_dead=None if sink is None else partial(self._pass_to_sink, subscription.sink_lane, sink),
+            report_dead=partial(_report_to_relay, subscription) if reports else None,
             observe=self._count,
         )
 
-    def _build_dead_report(self, subscription: Subscription) -> OnDead | None:
-        if subscription.sink is not None:
-            return partial(report_to_sink, self._spool, subscription.sink_lane, subscription.sink)
-        return partial(_report_to_relay, subscription) if subscription.relay.enabled else None
+    def _pass_to_sink(self, lane: str, sink: DeadLetterSink, entry: Entry, judged: AttemptResult) -> Puts:
+        """Return a dead letter for the lane of its sink; none, so that it is kept, while too many wait there."""
+        waiting_bytes = sum(one.queued_bytes for one in self._spool.lanes() if one.lane == lane)
+        sinks = sum(one.sink is not None for one in self._subscriptions.values())
+        if waiting_bytes * sinks > self._spool.limits.max_bytes / 2:  # the other half is for events that aren't dead
+            _log.warning("queue %s is full: dead letter %s isn't sent to its sink", lane, entry.event.id[:64])
+            return []
+        return [(build_letter(entry.event, judged, sink.give_address()), (lane,))]
 
     def _count(self, entry: Entry, outcome: DeliveryOutcome, _: AttemptResult) -> None:
         if outcome is DeliveryOutcome.DELIVERED:
@@ -231,9 +261,25 @@ class Broker:
         return tuple(lane for lane, one in triggers.items() if matches_all(found, one.filter, one.filters))
 
 
-def _send(subscription: Subscription, event: Event) -> SinkResponse:
+def build_letter(event: Event, judged: AttemptResult, address: str) -> Event:
+    """Build the event for a sink: the dead letter with the destination, the status code and the response.
+
+    Attributes of the same names that the event has already, as a dead letter of another broker, are kept.
+    """
+    answer = judged.answer.body if judged.answer is not None else f"dispatch error: {judged.reason}".encode()
+    noted = {
+        DESTINATION: address,
+        CODE: str(judged.status or NO_ANSWER_CODE),
+        DATA: base64.b64encode(answer[:MAX_DATA_BYTES]).decode(),
+    }
+    return event.with_extensions(
+        **{name: value for name, value in noted.items() if value and not event.extensions.get(name)}
+    )
+
+
+def _send(send: Send, event: Event) -> SinkResponse:
     """Deliver an event without the attributes that the broker added to it."""
-    return subscription.send(detach(event), build_headers(event))
+    return send(detach(event), build_headers(event))
 
 
 def _build_backoff(subscription: Subscription) -> Backoff:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from eaves.base.backoff import Backoff
+from eaves.base.process_usage import ProcessUsage, read_usage
 from eaves.delivery import SinkClient, SinkResponse
 from eaves.errors import DeliveryError, OverloadedError, StartError
 from eaves.events import Event
@@ -115,7 +116,7 @@ class Activator:
         self._freed = threading.Condition(lock)
         self._replicas: list[Replica] = []
         self._leaving: list[tuple[Child, float]] = []
-        self._waiting = 0
+        self._waiting, self._spent_s = 0, 0.0
         self._stopping = False
         self._keeper = threading.Thread(target=self._run_keeper, name=f"activator-{spec.name}", daemon=True)
         self._keeper.start()
@@ -134,6 +135,13 @@ class Activator:
             if self.reason:
                 return "failed", replicas
             return ("starting" if replicas or self._waiting else "idle"), replicas
+
+    def usage(self) -> ProcessUsage:
+        """Return the memory of the replicas, and the processor time of all since the function was started here."""
+        with self._changed:
+            return sum(
+                (read_usage(replica.process.pid) for replica in self._replicas), ProcessUsage(cpu_s=self._spent_s)
+            )
 
     def send(
         self, event: Event, *, timeout_s: float, headers: Mapping[str, str] = MappingProxyType({})
@@ -335,6 +343,7 @@ class Activator:
 
     def _drop(self, replica: Replica) -> None:
         self._replicas.remove(replica)
+        self._spent_s += read_usage(replica.process.pid).cpu_s
         replica.client.close()
 
     def _failed(self, reason: str) -> None:

@@ -13,18 +13,14 @@ import os
 import shutil
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 BYTES_A_LINE = 2_048
 """Number of bytes that are read for each requested line. When the lines are longer on average, fewer are returned."""
-MAX_READ_BYTES = 1_000_000
-"""Maximum number of bytes read at a time, so that memory stays small however much a process writes."""
-MAX_LINE_BYTES = 64_000
-"""Maximum size of a line whose end isn't written yet, bytes; a longer one is returned in parts, each as a line."""
-MARK_BYTES = 4_096
-"""Number of bytes before the reading position that are remembered, so that the position is found again in the older
-file after a rotation."""
-LOST = "(some lines are missing here: the log was rotated before they were read)"
+MIN_BYTES = 64_000
+"""Minimum number of bytes that are read, so that a few lines may be long: JSON with a traceback."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,108 +42,56 @@ def rotate(folder: Path, *, max_bytes: int) -> None:
             _log.warning("the log %s can't be rotated: %s", path, error)
 
 
-def tail(path: Path, lines: int) -> list[str]:
-    """Return the last lines of a log, oldest first, from both of its files; none when it doesn't exist."""
-    follower = LogFollower(path)
-    found = follower.read_last(lines)
-    return [*found, follower.unfinished][-lines:] if lines and follower.unfinished else found
-
-
-def tail_source(path: Path, lines: int, name: str) -> list[str]:
-    """Return the last lines of an agent's log that concern one source, oldest first.
+def tail(path: Path, lines: int, source: str = "") -> list[str]:
+    """Return the last lines of a log, oldest first, from both of its files; none when it doesn't exist.
 
     Args:
-        path: The log of JSON lines.
+        path: The log.
         lines: Number of lines.
-        name: Name of the source, the last part of the lines' field `source`.
+        source: Name of the source whose lines are returned, of an agent's log of JSON lines; empty for all lines.
     """
-    return [line for line in tail(path, sys.maxsize) if is_of_source(line, name)][-lines:] if lines else []
+    return next(follow(path, lines, source))
 
 
-def is_of_source(line: str, name: str) -> bool:
-    """Return whether a line of an agent's log concerns a source of this name."""
+def follow(path: Path, lines: int, source: str = "") -> Iterator[list[str]]:
+    """Yield what `tail` returns, and then for each step the lines that were completed since the step before.
+
+    It reads only what is new. After a rotation, that begins in the older file behind the text that was read last.
+    """
+    wanted = sys.maxsize if source else lines
+    size, content = _read_end(path, wanted)
+    found = _split(content)
+    if len(content) < size:
+        found = found[1:] or found  # the first one has lost its beginning
+    elif len(found) < wanted:
+        found = _split(_read_end(older_file(path), wanted)[1]) + found
+    found = [line for line in found if _is_of_source(line, source)]
+    yield found[-lines:] if lines else []
+    last = content[: content.rfind(b"\n") + 1]
+    position = size - len(content) + len(last)
+    while True:
+        old = content = b""
+        with suppress(FileNotFoundError), path.open("rb") as stream:
+            if stream.seek(0, os.SEEK_END) < position:
+                position, old = 0, _read_end(older_file(path), sys.maxsize)[1].rpartition(last)[2] if last else b""
+            stream.seek(position)
+            content = old + stream.read()
+        content = content[: content.rfind(b"\n") + 1]
+        position, last = max(0, position + len(content) - len(old)), content or last
+        yield [line for line in _split(content) if _is_of_source(line, source)]
+
+
+def _is_of_source(line: str, name: str) -> bool:
+    """Return whether a line of an agent's log concerns a source of this name; any line does if the name is empty."""
+    if not name:
+        return True
+    if f"/{name}" not in line:  # most lines are those of other sources
+        return False
     try:
         record = json.loads(line)
     except ValueError:
         return False
     return isinstance(record, dict) and str(record.get("source", "")).endswith(f"/{name}")
-
-
-class LogFollower:
-    """Reads each line that is appended to a log file once, also when the log is rotated.
-
-    The lines that were not read before a rotation are then at the end of the older file, behind the bytes that were
-    read last. When those bytes aren't found there, several rotations have come between two calls: the line `LOST` is
-    returned in place of the missing lines, and then the whole older file.
-
-    Args:
-        path: Path of the log; the file may not exist yet.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
-        self._mark = b""
-        self._rest = b""
-        self._identity = _identify(path)
-
-    @property
-    def unfinished(self) -> str:
-        """The last line as far as it is written; empty when the log ends with a whole line."""
-        return self._rest.decode(errors="replace")
-
-    def read_last(self, lines: int) -> list[str]:
-        """Return the last complete lines of the log, oldest first; `read_new` continues after them."""
-        size_bytes, content = _read_end(self._path, lines)
-        self._offset, self._mark = size_bytes, content[-MARK_BYTES:]
-        found = self._split(content)
-        if len(content) < size_bytes:
-            found = found[1:]  # the first one has lost its beginning
-        elif len(found) < lines:
-            found = _read_end(older_file(self._path), lines)[1].decode(errors="replace").splitlines() + found
-        return found[-lines:] if lines else []
-
-    def read_new(self) -> list[str]:
-        """Return the complete lines that were added since the last call, from at most `MAX_READ_BYTES` bytes."""
-        identity = _identify(self._path)
-        if identity is None:
-            return []
-        lines: list[str] = []
-        if identity != self._identity:
-            self._identity, self._offset, self._mark, self._rest = identity, 0, b"", b""
-        elif self._is_rotated():
-            lines = self._read_older()
-            self._offset, self._mark = 0, b""
-        with self._path.open("rb") as stream:
-            stream.seek(self._offset)
-            content = stream.read(MAX_READ_BYTES)
-        self._offset += len(content)
-        self._mark = (self._mark + content)[-MARK_BYTES:]
-        return lines + self._split(content)
-
-    def _is_rotated(self) -> bool:
-        """Return whether the log was rotated: the bytes before the reading position aren't those that were read."""
-        if not self._mark:
-            return self._path.stat().st_size < self._offset
-        with self._path.open("rb") as stream:
-            stream.seek(self._offset - len(self._mark))
-            return stream.read(len(self._mark)) != self._mark
-
-    def _read_older(self) -> list[str]:
-        """Return the part of the older log file that was not read before the rotation."""
-        content = _read_end(older_file(self._path), sys.maxsize)[1]
-        _, found, behind = content.rpartition(self._mark)
-        if found and self._mark:
-            return self._split(behind)
-        self._rest = b""
-        return [LOST, *self._split(content)]
-
-    def _split(self, content: bytes) -> list[str]:
-        """Return the complete lines in new content, and keep an incomplete last line for the next call."""
-        *whole, self._rest = (self._rest + content).split(b"\n")
-        if len(self._rest) > MAX_LINE_BYTES:
-            whole, self._rest = [*whole, self._rest], b""
-        return [line.decode(errors="replace").rstrip("\r") for line in whole]
 
 
 def _rotate_one(path: Path, third_bytes: int) -> None:
@@ -182,15 +126,13 @@ def _read_end(path: Path, lines: int) -> tuple[int, bytes]:
     try:
         with path.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
-            start = stream.seek(max(0, size - max(MARK_BYTES, lines * BYTES_A_LINE)))
+            start = stream.seek(max(0, size - max(MIN_BYTES, lines * BYTES_A_LINE)))
             return size, stream.read(size - start)
     except FileNotFoundError:
         return 0, b""
 
 
-def _identify(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
+def _split(content: bytes) -> list[str]:
+    """Return the lines in the content of a log; the last one may not be written to its end yet."""
+    *whole, rest = content.split(b"\n")
+    return [line.decode(errors="replace").rstrip("\r") for line in (*whole, *filter(None, [rest]))]

@@ -159,12 +159,16 @@ def compile_standard_library(library: Mapping[str, bytes], compiler: Compiler) -
         ]
 
 
+_GLIBC_PATH = re.compile(r"(?:.+/)?libc(?:\.so\.6|-2\.\d+\.so)")  # before 2.34, libc.so.6 is a link to libc-2.31.so
+_GLIBC_RELEASE = re.compile(rb"GNU C Library [^\n]* release version (2\.\d+)")
+
+
 def find_standard_library(
     source: ContentSource, image: Image, python: str, say: Callable[[str], object] = lambda text: None
-) -> Mapping[str, bytes]:
-    """Find the standard library of a base: each source by its path below the container's root.
+) -> tuple[Mapping[str, bytes], str]:
+    """Find the standard library of a base, and the version of its glibc.
 
-    Layers are fetched from the top, and only down to the one that contains `os.py` below usr/local: an official
+    Layers are fetched from the top, and only down to those that contain `os.py` below usr/local and glibc: an official
     container image of Python has its standard library above the layers of Debian. A library elsewhere counts when no
     layer has that one, because a package of Debian may bring another Python into an upper layer.
 
@@ -174,21 +178,28 @@ def find_standard_library(
         python: Version of its Python, such as `3.13`.
         say: Function that is called with each line of progress.
 
+    Returns:
+        Each source by its path below the container's root; glibc's version such as `2.36`, empty without glibc.
+
     Raises:
-        StandardLibraryError: When no layer contains it, or a layer can't be read.
+        StandardLibraryError: When no layer contains the library, or a layer can't be read.
         OciError: When a layer can't be fetched, or the disk is full.
     """
     place = re.compile(rf"(?P<root>(?:[\w.+-]+/)*lib/python{re.escape(python)})/(?P<path>.+)")
     found: dict[str, bytes] = {}
+    glibc = ""
     with TemporaryDirectory(prefix="eaves-base-") as folder:
         layout = create_layout(Path(folder) / "layout")
         for layer in reversed(image.layers):
-            say(f"reading the base's layer {layer.digest[7:19]}, {layer.size / 1e6:.1f} MB, for its standard library")
+            say(f"reading the base's layer {layer.digest[7:19]}, {layer.size / 1e6:.1f} MB, for its library and glibc")
             layout.write(layer, source)
             try:
                 with read_layer(layout.blob_path(layer.digest), layer) as tar:
                     for member in tar:
                         name = PurePosixPath(member.name).as_posix().removeprefix("/")
+                        if not glibc and member.isfile() and _GLIBC_PATH.fullmatch(name):
+                            release = _GLIBC_RELEASE.search(cast("IO[bytes]", tar.extractfile(member)).read())
+                            glibc = release[1].decode() if release else ""
                         # Upper layers come first, and what they have replaced stays. Files that they remove are added:
                         # Python doesn't use byte code in `__pycache__` without its source.
                         if not (member.isfile() and name.endswith(".py") and name not in found):
@@ -199,13 +210,13 @@ def find_standard_library(
                             found[name] = cast("IO[bytes]", tar.extractfile(member)).read()
             except OciError as error:
                 raise StandardLibraryError(f"the base's standard library can't be read: {error.message}") from error
-            if _root_of(found, place).startswith(OFFICIAL):
+            if glibc and _root_of(found, place).startswith(OFFICIAL):
                 break
     if not (root := _root_of(found, place)):
         raise StandardLibraryError(
             f"no layer of the base contains lib/python{python}/os.py", hint="use an official image of Python"
         )
-    return {path: source for path, source in found.items() if path.startswith(f"{root}/")}
+    return {path: source for path, source in found.items() if path.startswith(f"{root}/")}, glibc
 
 
 def _root_of(found: Mapping[str, bytes], place: re.Pattern[str]) -> str:

@@ -26,6 +26,9 @@ from eaves.oci.layout import HashedStream, Layout, verified
 
 TITLE = "org.opencontainers.image.title"
 """Annotation with the title of a layer, for display."""
+GLIBC = "dev.eaves.glibc"
+"""Annotation of a layer with a version of glibc such as `2.36`: of `standard library`, the base's; of `packages`, the
+oldest that all wheels run on."""
 FAST, SMALL = 1, 9
 """Compression levels: FAST for model files, which a higher level hardly makes smaller (int8 weights shrink by 20 %),
 and SMALL for code."""
@@ -64,7 +67,7 @@ class Layer:
     title: str
 
 
-def write_layer(layout: Layout, files: Iterable[LayerFile], title: str, *, level: int = FAST) -> Layer:
+def write_layer(layout: Layout, files: Iterable[LayerFile], title: str, *, level: int = FAST, glibc: str = "") -> Layer:
     """Write a layer to a layout.
 
     Args:
@@ -72,6 +75,7 @@ def write_layer(layout: Layout, files: Iterable[LayerFile], title: str, *, level
         files: Files in any order; their folders are added.
         title: Title of the layer.
         level: Compression level.
+        glibc: Value of the annotation GLIBC; empty for none.
 
     Raises:
         OciError: When a file can't be read or doesn't match its `sha256`, two files have the same path, or the disk is
@@ -86,7 +90,8 @@ def write_layer(layout: Layout, files: Iterable[LayerFile], title: str, *, level
     _write_tar(buffer, ordered)
     plain = buffer.getbuffer()
     content = bytes(deflate.gzip_compress(plain, level))
-    descriptor = build_descriptor(content, LAYER_GZIP, **{TITLE: title})
+    annotations = {TITLE: title, **({GLIBC: glibc} if glibc else {})}
+    descriptor = build_descriptor(content, LAYER_GZIP, **annotations)
     layout.write_bytes(content, descriptor)
     return Layer(descriptor=descriptor, diff_id=f"sha256:{hashlib.sha256(plain).hexdigest()}", title=title)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from eaves.errors import OciError, RegistryError
@@ -14,8 +15,8 @@ from eaves.oci.descriptor import ImagePlatform
 from eaves.oci.layers.layer import LayerFile
 
 GLIBC = range(17, 41)
-"""Minor versions of glibc whose wheels pip may choose, 2.17 to 2.40, oldest first. The glibc version of a base image
-isn't known here; Debian 12 has 2.36.
+"""Minor versions of glibc whose wheels pip may choose, 2.17 to 2.40, oldest first. The base's glibc isn't known here;
+`eaves.oci.runtime.check_glibc` compares it.
 
 Among the wheels whose digests the lock file allows, pip takes the one for the first version that fits, so the same
 wheel is chosen on every machine."""
@@ -89,6 +90,12 @@ def download(lock: Path, platform: ImagePlatform, python: str, folder: Path) -> 
         failure = OciError if absent else RegistryError  # pip reports a wrong lock and an unreachable index alike
         raise failure(f"pip can't download the wheels for {platform}, Python {python}: {ending}", hint=hint)
     return sorted(folder.glob("*.whl"))
+
+
+def find_glibc(wheels: Iterable[Path]) -> str:
+    """Return the oldest version of glibc that all wheels run on, such as `2.28`, by their names. Source: PEP 600."""
+    minors = (re.findall(r"manylinux_2_(\d+)_", wheel.name) for wheel in wheels)
+    return f"2.{max((min(map(int, some)) for some in minors if some), default=GLIBC[0])}"
 
 
 def wheel_files(wheel: Path, root: str) -> Iterator[LayerFile]:

@@ -60,6 +60,7 @@ class RegistryLogin:
         self._credentials = functools.cache(credentials)
         self._plain = plain
         self._headers: dict[str, str] = {}
+        self._token_service: Mapping[str, str] | None = None
 
     def header(self, scope: str) -> Mapping[str, str]:
         """Return the Authorization header for a scope, or no header when none is known."""
@@ -69,18 +70,24 @@ class RegistryLogin:
     def authenticate(self, challenge: str, scope: str) -> None:
         """Log in as a challenge demands; afterwards `header` returns the Authorization header for the scope.
 
+        A registry may offer several schemes, in any order; a token is preferred, since it needs no password to read
+        what is public.
+
         Raises:
             AccessError: When the registry refuses access.
             RegistryError: When the challenge can't be answered.
             DeliveryError: When the token service can't be reached.
         """
-        kind, values = next(iter(parse_challenges([challenge])), (challenge.split(" ", maxsplit=1)[0], {}))
-        if kind == "basic":
+        known = dict(reversed(parse_challenges([challenge])))  # of several by one scheme, the first counts
+        # Harbor asks by Basic when a token isn't valid any more (src/server/middleware/v2auth/auth.go).
+        self._token_service = known.get("bearer", self._token_service)
+        if self._token_service is not None:
+            self._headers[scope] = f"Bearer {self._token(self._token_service, scope)}"
+        elif "basic" in known:
             self._headers[_ANY] = self._basic()
-        elif kind == "bearer":
-            self._headers[scope] = f"Bearer {self._token(values, scope)}"
         else:
-            raise AccessError(f"the registry asks for the authentication scheme {kind[:40]!r}, which is not supported")
+            kind = challenge.split(" ", maxsplit=1)[0][:40]
+            raise AccessError(f"the registry asks for the authentication scheme {kind!r}, which is not supported")
 
     def _basic(self) -> str:
         known = self._credentials()
@@ -148,17 +155,26 @@ class RegistryCredentials:
     refresh_token: str = field(default="", repr=False)
 
 
-def load_credentials(host: str, config: Path) -> RegistryCredentials | None:
-    """Return the credentials for a registry from Docker's configuration; None when it has none for the host.
+def load_credentials(host: str, repository: str, *configs: Path) -> RegistryCredentials | None:
+    """Return the credentials for a repository; None when no configuration has any.
 
     Args:
         host: Host of the registry.
-        config: Path of the configuration, usually `~/.docker/config.json`.
+        repository: Repository; podman's logins may be for a part of a registry.
+        configs: Paths of configurations with logins by Docker or podman; the first that has one counts.
 
     Raises:
-        OciError: When the file can't be read, or a helper fails.
+        OciError: When a file can't be read, or a helper fails.
     """
-    values = _load(config)
+    return next(filter(None, (_find_credentials(host, repository, config) for config in configs)), None)
+
+
+def _find_credentials(host: str, repository: str, config: Path) -> RegistryCredentials | None:
+    """Return the credentials in one configuration, those for the longest part of the repository's name first.
+
+    Source: containers-auth.json(5).
+    """
+    values, parts = _load(config), repository.split("/")
     keys = [host, f"https://{host}", f"http://{host}", f"https://{host}/v1/", f"https://{host}/v2/"]
     if host == DEFAULT_HOST:
         keys.insert(0, _OLD_KEY)
@@ -168,7 +184,7 @@ def load_credentials(host: str, config: Path) -> RegistryCredentials | None:
         if isinstance(helper, str) and (found := _run_helper(helper, key)):
             return found
     auths = _mapping(values, "auths")
-    for key in keys:
+    for key in [*("/".join([host, *parts[:count]]) for count in range(len(parts), 0, -1)), *keys]:
         if isinstance(auths.get(key), dict) and (found := _parse(auths[key], config)):
             return found
     return None

@@ -66,7 +66,7 @@ class Access:
             always use TLS.
         authorities: Path of a PEM file with certificate authorities to trust in addition to the system's.
         proxies: HTTP proxies of the process.
-        config: Path of Docker's configuration, with logins.
+        configs: Paths of configurations of Docker and podman, with logins; the first that has one counts.
         attempts: Maximum number of attempts per request.
         pause_s: Pause before the second attempt in seconds; it doubles for each further attempt.
         connect_s: Time limit for connecting, and for each small part that is sent, in seconds.
@@ -81,7 +81,7 @@ class Access:
     plain_http: bool = False
     authorities: Path | None = None
     proxies: Proxies = DIRECT
-    config: Path = Path("~/.docker/config.json")
+    configs: tuple[Path, ...] = (Path("~/.docker/config.json"),)
     attempts: int = ATTEMPTS
     pause_s: float = PAUSE_S
     connect_s: float = 15.0
@@ -114,8 +114,11 @@ class RegistryTransport:
             ca_certs_pem="" if self._plain else _read_authorities(access.authorities),
             socket_options=SOCKET_OPTIONS,
         )
+        configs = [config.expanduser() for config in access.configs]
         self._login = RegistryLogin(
-            self._http, lambda: load_credentials(reference.host, access.config.expanduser()), plain=self._plain
+            self._http,
+            lambda: load_credentials(reference.host, reference.repository, *configs),
+            plain=self._plain,
         )
 
     def retry(self, act: Callable[[], T]) -> T:

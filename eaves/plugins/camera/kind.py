@@ -169,7 +169,6 @@ KIND = SourceKind(
     schemes=SCHEMES,
     parse_place=parse_place,
     check=check_machine,
-    rated=True,
     explain=explain,
     is_file=is_file,
     extra="camera",

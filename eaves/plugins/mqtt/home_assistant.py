@@ -1,5 +1,7 @@
 """Messages for Home Assistant, which then shows each camera as a device with two sensors, label and confidence.
 
+Where a model finds anomalies, the second sensor is their score, which has no limit.
+
 No YAML is needed in Home Assistant. A retained discovery message describes each sensor; a retained state message has
 the values of both:
 
@@ -26,7 +28,7 @@ from typing import Any
 
 from eaves import __version__
 from eaves.base.clock import SYSTEM, Clock
-from eaves.events import IMAGE_CLASSIFIED, TENSOR_PREDICTED, Event, source_uri
+from eaves.events import IMAGE_CLASSIFIED, IMAGE_INSPECTED, TENSOR_PREDICTED, Event, source_uri
 from eaves.plugins.mqtt.encoding import NewestEvents, parse_object
 from eaves.plugins.mqtt.message import Publication
 
@@ -91,7 +93,7 @@ class HomeAssistant:
         There are none when the event is not a prediction of the app, or is older than what is shown. The sensors are
         described again only when their description changes, for example with the model's version.
         """
-        if event.type not in (IMAGE_CLASSIFIED, TENSOR_PREDICTED) or event.source != self._source:
+        if event.type not in (IMAGE_CLASSIFIED, IMAGE_INSPECTED, TENSOR_PREDICTED) or event.source != self._source:
             return []
         camera = self._camera(event)
         if not self._latest.accept(camera, event):
@@ -143,6 +145,9 @@ class HomeAssistant:
             "state_class": "measurement",
             "suggested_display_precision": 1,
         }
+        if event.type == IMAGE_INSPECTED:
+            score = {"name": "Score", "value_template": "{{ value_json.score }}", "icon": "mdi:gauge"}
+            confidence = {**score, "state_class": "measurement"}
         return Sensors(
             discovery=(
                 self._discovery(f"{identity}_label", {**shared, **label}),
@@ -170,24 +175,25 @@ def build_state(event: Event) -> dict[str, Any]:
     score = best.get("score")
     return {
         "label": label[:MAX_STATE] if isinstance(label, str) else None,
-        "confidence": _percent(score),
+        "confidence": _finite(score, factor=100, digits=1),
         "certainty": event.extensions.get("confidence"),
         "subject": event.subject,
         "time": event.time,
         "model": event.extensions.get("model"),
         "version": event.extensions.get("modelversion"),
         "id": event.id,
+        **{name: _finite(data.get(name)) for name in ("score", "p_value") if event.type == IMAGE_INSPECTED},
     }
 
 
-def _percent(score: object) -> float | None:
-    if isinstance(score, bool) or not isinstance(score, (int, float)):
+def _finite(value: object, *, factor: int = 1, digits: int = 6) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
-        percent = 100 * float(score)
+        number = factor * float(value)
     except OverflowError:
         return None
-    return round(percent, 1) if math.isfinite(percent) else None
+    return round(number, digits) if math.isfinite(number) else None
 
 
 def slugify(camera: str) -> str:

@@ -152,7 +152,6 @@ KIND = SourceKind(
     schemes=tuple(PORTS),
     parse_place=parse_place,
     guest=build_guest,
-    rated=True,
     persistent_s=1.5,  # the agent connects again at once with MQTT 3.1.1 when a broker doesn't support 5
     explain=explain,
 )

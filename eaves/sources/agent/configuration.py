@@ -44,16 +44,6 @@ class ConfiguredSource:
     settings: Any
     claims: ClaimCheckSettings = field(default_factory=ClaimCheckSettings)
 
-    def reference_urls(self, *, by_bytes: bool = False) -> tuple[str, ...]:
-        """Return the URLs of the buckets that the source's events refer to (`dataref`) when a function gets them.
-
-        Args:
-            by_bytes: Whether the agent asks a function at its own site, which gets captured images as they are.
-        """
-        location = None if by_bytes else self.claims.location()
-        found = (self.kind.refers(self.settings), location.base_url if location else "")
-        return tuple(url for url in found if url)
-
 
 def parse_sources(settings: AgentSettings) -> list[ConfiguredSource]:
     """Parse the sources in an agent's settings.
@@ -81,20 +71,17 @@ def parse_sources(settings: AgentSettings) -> list[ConfiguredSource]:
     return sources
 
 
-def read_sources(
-    listed: Sequence[Mapping[str, Any]], origin: str, *, beside: Collection[str] = ()
-) -> tuple[list[ConfiguredSource], list[Fault]]:
+def read_sources(listed: Sequence[Mapping[str, Any]], origin: str) -> tuple[list[ConfiguredSource], list[Fault]]:
     """Read the settings of each source in a list of flat mappings; return the sources, and every fault.
 
     Args:
         listed: Mappings in the form of `sources` in eaves.yaml and of EAVES_SOURCES.
         origin: Origin of the mappings, for the faults.
-        beside: Names of settings for clusters in the same mappings, which agents don't use; errors may suggest them.
     """
     sources: list[ConfiguredSource] = []
     faults: list[Fault] = []
     for number, values in enumerate(listed):
-        source, found = read_source(values, origin, f"sources[{number}].", beside=beside)
+        source, found = read_source(values, origin, f"sources[{number}].")
         faults += found
         if source is not None:
             sources.append(source)
@@ -128,9 +115,6 @@ def read_source(
     (common, options, claims, settings), faults = build_flat(
         sections, values, origin=origin, prefix=prefix, beside=beside
     )
-    if not faults and kind.refers(settings):
-        message = "needs the image itself, and this source's images stay in their bucket"
-        faults = [Fault(origin=origin, path=f"{prefix}{option}", message=message) for option in options.pixel_options]
     if faults:
         return None, faults
     return ConfiguredSource(common=common, options=options, kind=kind, settings=settings, claims=claims), []

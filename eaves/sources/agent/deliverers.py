@@ -21,10 +21,12 @@ from eaves.errors import ConfigError, DeliveryError, EavesError, EventError, Unr
 from eaves.events import DATADIGEST, DATAREF, IMAGE_REJECTED, Event, source_uri
 from eaves.http_client.proxies import Proxies
 from eaves.link.client import LINK_PAUSES, CredentialedClient
+from eaves.problem_document import COUNTED_HEADER
 from eaves.redact import redact
 from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.settings import FORWARDS, IMAGES, REPLIES, UPLOADS, AgentSettings
 from eaves.spool import Entry, Puts, Spool
+from eaves.spool.score_shift import read_sample
 
 if TYPE_CHECKING:
     from eaves.bucket.bucket import Bucket
@@ -155,6 +157,12 @@ class _Receivers:
         """Send an image to the function."""
         return self._post(self._function_client, self._settings.function, event, prefer_reply=True)
 
+    def abort(self) -> None:
+        """End the requests in progress."""
+        self._client.abort()
+        if self._function_client is not None:
+            self._function_client.abort()
+
     def keep_reply(self, entry: Entry, reply: Event) -> Puts:
         """Return what is stored for a prediction: itself, and the image where it is forwarded."""
         found = reply.extensions
@@ -183,6 +191,8 @@ class _Receivers:
             else:
                 is_sink = urlsplit(url)[:2] == urlsplit(settings.sink)[:2]  # no other server may get its token
                 own, headers = self._client, read_authorization(settings.sink_token) if is_sink else {}
+                if prefer_reply:  # a rollout asks the agents of the function's own site
+                    headers = {**headers, COUNTED_HEADER: "1"}
         except ConfigError as error:  # for example a file or a Secret that is being replaced
             raise UnreachableError(error.message, hint=error.hint) from error
         return own.post(url, event, prefer_reply=prefer_reply, timeout_s=settings.timeout_s, more_headers=headers)
@@ -224,12 +234,15 @@ def build_deliverers(
             parallel=settings.parallel,
             on_reply=receivers.keep_reply if asks else None,
             reply_required=asks,
+            reply_lane=REPLIES if asks else "",
+            read_sample=lambda reply: read_sample(reply, overrides),
+            abort=receivers.abort,
         ),
         backoff=UNLIMITED if function_client is None else LINK_PAUSES,
         report_dead=receivers.report_refusal if asks else None,
         leases=[spool.lease(IMAGES)],
     )
-    sender = EventSender(receivers.send_to_sink)
+    sender = EventSender(receivers.send_to_sink, abort=receivers.abort)
     replies = Deliverer(spool, REPLIES, sender, backoff=UNLIMITED, leases=[spool.lease(REPLIES)])
     if not claims and not {UPLOADS, FORWARDS} & spool.counts().keys():
         return [images, replies]

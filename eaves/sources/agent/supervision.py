@@ -123,16 +123,16 @@ def build_source(
     return SupervisedSource(partial(configured.kind.run, configured.settings), context)
 
 
-def stop_sources(sources: Sequence[SupervisedSource], timeout_s: float = STOP_S) -> None:
-    """Stop sources in parallel and wait for them, at most `timeout_s` seconds for all."""
+def stop_sources(sources: Sequence[SupervisedSource]) -> None:
+    """Stop sources in parallel and wait for them, at most `STOP_S` seconds for all."""
     for source in sources:
         source.context.stop()
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + STOP_S
     for source in sources:
         if not source.join(max(0.0, deadline - time.monotonic())):
             _log.warning(
                 "source %s did not stop within %g s; it is stopped when the process ends",
                 source.context.name,
-                timeout_s,
+                STOP_S,
                 extra={"source": source.context.source},
             )

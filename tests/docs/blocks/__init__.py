@@ -9,7 +9,7 @@ An HTML comment directly above a block says how it is run, as `<!-- KEY: VALUE; 
 - `script`: name of the script that the block belongs to. The blocks of one page, suite and name run in order, in one
   folder and one shell.
 - `after`: on the first block of a script, what the reader already has: names of `preparation.py`, such as `deployed`.
-- `needs`: commands that must be installed, `root`, `no-root` (a user who may install a service), `python-MODULE`, or
+- `needs`: commands that must be installed, `root`, `python-MODULE`, or
   `shared/PATH` in the folder beside the project. Without them the script is skipped.
 - `terminal`: the block keeps running in a terminal of its own. The next block starts once its output matches this
   regular expression.

@@ -16,7 +16,8 @@ from tests.docs.blocks.block import Block
 from tests.docs.blocks.foreign_models import FOREIGN_MODELS
 from tests.docs.blocks.pages import ROOT
 from tests.docs.blocks.runner import build_environ
-from tests.once import build_once
+from tests.once import build_once_here
+from tests.processes.commands import run_command
 
 PETALS = {
     "daisy": (245, 245, 245),
@@ -68,7 +69,7 @@ def prepare(folder: Path, names: Sequence[str], factory: pytest.TempPathFactory)
     Args:
         folder: Path of the reader's folder; it doesn't exist yet.
         names: Names in `TREES`, `STARTED` and `FOREIGN_MODELS`.
-        factory: That of pytest; what takes time is made once.
+        factory: That of pytest; what takes time is made once for as long as no module changes.
     """
     unknown = set(names) - {*TREES, *STARTED, *FOREIGN_MODELS, CLONE}
     assert not unknown, f"no such preparation: {sorted(unknown)}"
@@ -76,7 +77,9 @@ def prepare(folder: Path, names: Sequence[str], factory: pytest.TempPathFactory)
     if set(names) & {*STARTED}:
         trees.append("artifact")
     if trees:
-        shutil.copytree(build_once(factory, f"docs-{trees[-1]}", _builder(trees[-1], factory)), folder, symlinks=True)
+        modules = [path for name in ("eaves", "trainer", "converters") for path in sorted((ROOT / name).rglob("*.py"))]
+        made = build_once_here(factory, f"docs-{trees[-1]}", _builder(trees[-1], factory), *modules)
+        shutil.copytree(made, folder, symlinks=True)
     elif CLONE in names:
         clone_checkout(folder)
     else:
@@ -127,5 +130,5 @@ def _builder(name: str, factory: pytest.TempPathFactory) -> Callable[[Path], Pat
 
 def _run(root: Path, *words: str) -> None:
     command, environ = ["eaves", *words], build_environ(root, **QUICK)
-    done = subprocess.run(command, cwd=root / "flowers", env=environ, capture_output=True, text=True, check=False)
+    done = run_command(command, cwd=root / "flowers", env=environ)
     assert done.returncode == 0, done.stdout + done.stderr

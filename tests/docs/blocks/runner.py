@@ -39,13 +39,6 @@ wait_for_terminal() {  # OUTPUT PATTERN PID
 """
 
 
-NO_ROOT = "no-root"
-"""Need of a script that installs a service for its user: a user who isn't root, where systemd doesn't run."""
-AS_USER = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
-"""What gives root another number, so that its process counts as a user's."""
-SYSTEMD = Path("/run/systemd/system")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
     """What a script printed.
@@ -70,11 +63,6 @@ def find_missing(script: Script) -> list[str]:
 def _is_there(need: str) -> bool:
     if need == "root":
         return os.geteuid() == 0
-    if need == NO_ROOT:
-        return not SYSTEMD.exists() and (
-            os.geteuid() != 0
-            or (shutil.which(AS_USER[0]) is not None and not subprocess.run([*AS_USER, "true"], check=False).returncode)
-        )
     if need.startswith("shared/"):
         return (ROOT.parent / need).exists()
     if need.startswith("python-"):
@@ -132,7 +120,7 @@ def run_script(
     main.write_text(f"{HEAD}{rendered}: >{shlex.quote(str(ended))}\n")
     with (work / "shell").open("wb") as shell:
         process = subprocess.Popen(
-            [*(AS_USER if NO_ROOT in script.needs and os.geteuid() == 0 else ()), "bash", str(main)],
+            ["bash", str(main)],
             cwd=folder,
             env=dict(environ),
             stdin=subprocess.DEVNULL,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.container_images.packaging import build_index_base, build_runtime_cache
+from tests.container_images.packaging import build_index_base, find_runtime_cache
 from tests.container_images.registries import serve_registry
 from tests.docs.blocks.camera import serve_snapshots
 from tests.docs.blocks.pages import ROOT
@@ -20,7 +20,6 @@ from tests.docs.blocks.runner import Transcript, build_environ, find_missing, ru
 from tests.docs.blocks.script import Script
 from tests.inputs.certificates import make_certificate
 from tests.inputs.videos import make_video, need_av
-from tests.once import build_once
 from tests.ports import find_ports
 from tests.processes.rtsp_server import run_rtsp_server
 from tests.sources.store import KEYS, open_store
@@ -42,16 +41,14 @@ EXPECTED: dict[str, tuple[str, ...]] = {
         r"image\.classified\.v1",
         r'<p class="label">(daisy|dandelion|roses|sunflowers|tulips)</p>',
         r'"label": ?"',
-        r"wrote /\S+/\.config/systemd/user/eaves-flowers\.service",
-        r"loginctl enable-linger",
-        r"removed /\S+/eaves-flowers\.service",
+        r"write it to /etc/systemd/system/eaves-flowers\.service",
     ),
     "examples/display/README.md": (r'<p class="label">scratch &lt;b&gt;</p>',),
     "examples/classify/README.md": (r"photos/2/000.png +2 ", r'"label": "3"'),
     "examples/embed/README.md": (
-        r"photos/disc/\S+ is like photos/disc/",
-        r"photos/square/\S+ is like photos/square/",
-        r"photos/stripes/\S+ is like photos/stripes/",
+        r"photos/0/\S+ is like photos/0/",
+        r"photos/1/\S+ is like photos/1/",
+        r"photos/2/\S+ is like photos/2/",
     ),
     "examples/handler/README.md": (r"frames/blue.raw +cold", r"frames/red.raw +hot +high"),
     "examples/tensor/README.md": (r"accuracy on unseen windows: (1.00|0.9)", r'"label": "(fair|good|poor)"'),
@@ -73,7 +70,7 @@ class Place:
 
 
 def run_here(script: Script, tmp_path: Path, factory: pytest.TempPathFactory, *, timeout_s: float) -> Transcript:
-    """Run a script in a fresh folder below `tmp_path`, on loopback; an example's in a copy of its own folder.
+    """Run a script in a fresh folder below `tmp_path`, on loopback; an example's in a copy of its folder.
 
     Without what it needs it is skipped, with the reason.
     """
@@ -84,6 +81,7 @@ def run_here(script: Script, tmp_path: Path, factory: pytest.TempPathFactory, *,
     before = prepare(folder, [name for name in script.preparations if name not in SERVERS], factory)
     if script.page.startswith("examples/"):
         shutil.copytree((ROOT / script.page).parent, folder, dirs_exist_ok=True)
+        shutil.copytree(ROOT / "examples", folder.parent, dirs_exist_ok=True)
     loopback = prepare_loopback()
     with ExitStack() as stack:
         places = [loopback]
@@ -158,7 +156,7 @@ def run_store(tmp_path: Path, factory: pytest.TempPathFactory) -> Iterator[Place
 @contextmanager
 def run_registry(tmp_path: Path, factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Run a registry on loopback that is trusted, with a base, and a cache that has the runtime's layers."""
-    cache = shutil.copytree(build_once(factory, "runtime", build_runtime_cache), tmp_path / "cache")
+    cache = shutil.copytree(find_runtime_cache(factory), tmp_path / "cache")
     base = build_index_base(tmp_path / "base")
     authority, key = make_certificate(tmp_path / "tls")
     with serve_registry(tmp_path / "registry", certificate=(authority, key)) as registry:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks.runner import NO_ROOT, build_environ, find_missing, run_script
+from tests.docs.blocks.runner import build_environ, run_script
 from tests.docs.blocks.script import Script, build_scripts
 from tests.docs.blocks.suite import SHARED, prepare_loopback
 
@@ -22,14 +22,13 @@ MIN_ACCURACY = 0.8
 """Below what these photos reach with any split, far above 0.2, which is guessing."""
 
 
+@pytest.mark.long("real photos are trained on")
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("script", SCRIPTS, ids=str)
 def test_real_photos_and_a_trained_backbone_make_a_model_worth_having(script: Script, tmp_path: Path) -> None:
     if not FLOWERS.exists():
         pytest.skip("the photos of ../shared are not here")
-    if NO_ROOT in find_missing(script):
-        pytest.skip("needs a user who isn't root, where systemd doesn't run")
     folder, home = tmp_path / "reader", tmp_path / "home"
     home.mkdir()
     for label in FLOWERS.iterdir():

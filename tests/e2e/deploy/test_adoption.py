@@ -43,13 +43,13 @@ def test_what_kn_made_is_refused_before_anything_is_applied_and_taken_over_when_
     create(place, image)
     wait_until(lambda: is_ready(place.cluster.get(KSERVICE, NAME) or {}), 120, pause_s=0.5, what="kn's Service")
     with Stream(place.platform, NAME, make_event) as stream:
-        refused = place.eaves("deploy", second_image, "--plain-http", codes=range(1, 128))
+        refused = place.deploy(second_image, codes=range(1, 128))
         assert "does not belong to this app" in refused.stderr
         assert "--adopt" in refused.stderr
         for kind in (BROKER, TRIGGER, SERVICE_ACCOUNT):
             assert [one["metadata"]["name"] for one in place.cluster.list(kind)] in ([], ["default"]), kind
         assert "-  " in place.eaves("diff", second_image, "--plain-http", codes=(1,)).stdout
-        taken = place.eaves("deploy", second_image, "--plain-http", "--adopt", "--yes")
+        taken = place.deploy(second_image, "--adopt", "--yes")
         assert "WHO" in taken.stderr
         assert "1 adopted" in taken.stderr
         stream.more()
@@ -59,4 +59,4 @@ def test_what_kn_made_is_refused_before_anything_is_applied_and_taken_over_when_
     assert stream.failed == []
     (container,) = (place.cluster.get(KSERVICE, NAME) or {})["spec"]["template"]["spec"]["containers"]
     assert "WHO" not in {one["name"] for one in container["env"]}
-    assert "unchanged" in place.eaves("deploy", second_image, "--plain-http").stderr
+    assert "unchanged" in place.deploy(second_image).stderr

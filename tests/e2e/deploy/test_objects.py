@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import subprocess
 from collections.abc import Callable
@@ -18,9 +17,10 @@ from knative.client.kinds import EVENT, NAMESPACE, POD
 from knative.resources.agent import NODE_SPOOLS
 from knative.resources.metadata import APP_LABEL
 from tests.container_images.packaging import need
-from tests.e2e.harness import MANAGER, KnativeSink
+from tests.e2e.harness import KnativeSink
 from tests.e2e.inventory import list_objects, wait_for_objects
 from tests.e2e.places import NAME, Namespaces, Place
+from tests.e2e.pods import make_secret
 from tests.e2e.volumes import clear_node, make_claim, make_node_folder
 from tests.waiting import wait_until
 
@@ -105,16 +105,15 @@ def test_every_rendered_file_passes_a_servers_dry_run_without_a_warning(
 def test_kubectl_takes_every_rendered_file_without_a_warning(how: list[str], place: Place, rendered: Path) -> None:
     words = [need("kubectl"), "apply", "--dry-run=server", *how, "-f", str(rendered)]
     words += ["--kubeconfig", str(place.kubeconfig.absolute())] if place.kubeconfig else []
-    done = subprocess.run(words, env=os.environ, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     reported = [line for line in done.stderr.splitlines() if "last-applied-configuration" not in line]  # the tests' own
     assert (done.returncode, reported) == (0, [])
     assert len(done.stdout.splitlines()) == len(list(rendered.glob("*.yaml")))
 
 
-def test_deploy_can_ask_the_server_first_and_changes_nothing(place: Place, image: str) -> None:
+def test_a_diff_asks_the_server_and_changes_nothing(place: Place, image: str) -> None:
     before = list_objects(place.cluster, place.cluster.namespace)
-    done = place.eaves("deploy", image, "--plain-http", "--dry-run", "server")
-    assert "created" in done.stderr
+    assert "+++ service/" in place.eaves("diff", image, "--plain-http", codes=(1,)).stdout
     assert list_objects(place.cluster, place.cluster.namespace) == before
 
 
@@ -132,12 +131,11 @@ def test_every_pod_is_admitted_under_restricted_pod_security_and_a_removal_leave
     there = open_cluster(kubeconfig=namespaces.kubeconfig, namespace=name)
     for claim in ("photos", "archive"):
         make_claim(place.cluster, claim)
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": {"username": "me"}}
-    place.cluster.apply(secret, manager=MANAGER)
+    make_secret(place.cluster, SECRET, {"username": "me"})
     before = list_objects(place.cluster, place.cluster.namespace)
     configure(place, name, agent_image, outside.url, camera)
     make_node_folder(there, f"/var/tmp/{name}", image)
-    place.eaves("deploy", image, "--plain-http")
+    place.deploy(image)
     assert place.platform.invoke(NAME, make_event("there.png")).event is not None
 
     def running(cluster: Cluster) -> int:
@@ -158,10 +156,3 @@ def test_every_pod_is_admitted_under_restricted_pod_security_and_a_removal_leave
         clear_node(there, "/var/tmp", [name], image)
         clear_node(there, NODE_SPOOLS, [place.cluster.namespace], image)
         there.delete(NAMESPACE, name)
-
-
-def test_a_removal_of_a_plain_function_leaves_the_broker_only(place: Place, image: str) -> None:
-    before = list_objects(place.cluster, place.cluster.namespace)
-    place.eaves("deploy", image, "--plain-http")
-    place.eaves("remove", NAME)
-    wait_for_objects(place.cluster, before | BROKER_OBJECTS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections import Counter
 from collections.abc import Callable
@@ -16,11 +15,11 @@ from eaves.errors import StartError
 from eaves.events import Event
 from knative import rollout
 from knative.client.kinds import POD, ObjectKind
-from knative.resources.pod import build_security
 from tests.e2e.conftest import PutImage
-from tests.e2e.harness import MANAGER, create_object
+from tests.e2e.harness import create_object
 from tests.e2e.outages import is_pinned, lists_image
 from tests.e2e.places import NAME, Place
+from tests.e2e.pods import start_pod
 from tests.e2e.stream import ask_version
 from tests.inputs.artifacts import copy_artifact
 from tests.waiting import wait_until
@@ -44,12 +43,9 @@ def images(put_image: PutImage, tiny_artifact: Path, tmp_path: Path) -> dict[str
     }
 
 
-def run_unused(place: Place, image: str) -> dict[str, Any]:
+def run_unused(place: Place, image: str) -> None:
     """A pod that does nothing in a container image; gone already when it was there before."""
-    container = {"name": "unused", "image": image, "command": ["python", "-c", ""], "securityContext": build_security()}
-    spec = {"containers": [container], "restartPolicy": "Never", "automountServiceAccountToken": False}
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "unused"}, "spec": spec}
-    return place.cluster.apply(pod, manager=MANAGER)
+    start_pod(place.cluster, "unused", image, ["python", "-c", ""])
 
 
 def state_of_unused(place: Place) -> dict[str, Any]:
@@ -68,12 +64,12 @@ def test_with_the_registry_gone_both_revisions_of_a_rollout_start_from_zero(
     collect_images: Callable[[Place, list[str]], list[str]], images: dict[str, str],
 ) -> None:  # fmt: skip
     place.configure(rollout={"steps": ["10"], "step_s": 86400, "deadline_s": 86400})
-    place.eaves("deploy", images["first"], "--plain-http")
+    place.deploy(images["first"])
     wait_until(lambda: is_pinned(place, images["first"]), 60, pause_s=0.5, what="the first pin")
 
     create_object(place.cluster, LIMIT_RANGE, NO_PINS)
-    place.eaves("deploy", images["second"], "--plain-http")
-    (row,) = json.loads(place.eaves("reconcile", "-o", "json").stdout)
+    place.deploy(images["second"])
+    (row,) = place.read("reconcile")
     assert f"{SECOND} waits until its container image is on every node; it is pinned on 0 of 1 nodes" in row["what"]
     with pytest.raises(StartError, match="pinned on 0 of 1 nodes"):
         rollout.set_percent(place.cluster, NAME, 10, pin_wait_s=1)
@@ -101,3 +97,27 @@ def test_with_the_registry_gone_both_revisions_of_a_rollout_start_from_zero(
         wait_until(lambda: not place.cluster.list(POD, selector=FUNCTION_PODS), 240, pause_s=0.5, what="zero replicas")
         assert collect_images(place, list(images.values())) == [images["unused"]]
         assert ask_version(place.platform, NAME, make_event("rolled-back.png")).startswith("first")
+
+
+def test_a_hold_for_want_of_pins_ends_by_itself(place: Place, image: str, second_image: str) -> None:
+    place.configure(rollout={"steps": ["10"], "step_s": 86400, "deadline_s": 20})
+    place.deploy(image)
+    wait_until(lambda: is_pinned(place, image), 120, pause_s=0.5, what="the first pin")
+    create_object(place.cluster, LIMIT_RANGE, NO_PINS)
+    place.deploy(second_image)
+
+    def held() -> bool:
+        (row,) = place.read("reconcile")
+        return "held" in row["what"]
+
+    wait_until(held, 120, pause_s=2, what="the hold")
+    assert place.status().traffic == (f"{FIRST} 100 %",)
+    place.cluster.delete(LIMIT_RANGE, "no-pins")
+    wait_until(lambda: is_pinned(place, second_image), 300, pause_s=1, what="the second pin")
+
+    def shared() -> bool:
+        place.eaves("reconcile")
+        return place.status().traffic == (f"{FIRST} 90 %", f"{SECOND} 10 %")
+
+    wait_until(shared, 60, pause_s=1, what="the first share")
+    place.eaves("remove", NAME)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from knative.client.kinds import NODE, POD
-from tests.container_images.packaging import need
 from tests.e2e.places import NAME, Place
+from tests.e2e.pods import run_kubectl
 
 pytestmark = pytest.mark.timeout(900)
 TAINT = "eaves.dev/e2e"
@@ -19,39 +18,34 @@ SEEN_S = 5.0
 """Seconds until Knative's webhook has read its ConfigMap again."""
 
 
-def kubectl(place: Place, *words: str) -> str:
-    config = [] if place.kubeconfig is None else [f"--kubeconfig={place.kubeconfig}"]
-    done = subprocess.run(["kubectl", *config, *words], check=True, capture_output=True, text=True, timeout=60)
-    return done.stdout
-
-
 def set_flag(place: Place, value: str) -> None:
     patch = f'{{"data":{{"{FLAG}":{value}}}}}'
-    kubectl(place, "-n", "knative-serving", "patch", "configmap", "config-features", "--type=merge", "-p", patch)
+    run_kubectl(
+        place.kubeconfig, "-n", "knative-serving", "patch", "configmap", "config-features", "--type=merge", "-p", patch
+    )
 
 
 @pytest.fixture
 def tainted(place: Place) -> Iterator[None]:
     """Every node is tainted, and Knative lets functions tolerate it."""
-    need("kubectl")
-    kubectl(place, "taint", "nodes", "--all", f"{TAINT}=line:NoSchedule", "--overwrite")
+    place.kubectl("taint", "nodes", "--all", f"{TAINT}=line:NoSchedule", "--overwrite")
     try:
         yield
     finally:
-        kubectl(place, "taint", "nodes", "--all", f"{TAINT}-")
+        place.kubectl("taint", "nodes", "--all", f"{TAINT}-")
         set_flag(place, "null")
 
 
 def test_a_function_gets_onto_a_tainted_node_by_its_tolerations_only(place: Place, image: str, tainted: None) -> None:
-    refused = place.eaves("deploy", image, "--plain-http", "--timeout", "30", codes=(69,)).stderr
+    refused = place.deploy(image, "--timeout", "30", codes=(69,)).stderr
     assert "untolerated taint" in refused
     assert "try: set knative.pod.tolerations in eaves.yaml" in refused
     place.configure(knative={"pod": {"tolerations": [{"key": TAINT, "operator": "Exists", "effect": "NoSchedule"}]}})
-    unflagged = place.eaves("deploy", image, "--plain-http", codes=(65,)).stderr
+    unflagged = place.deploy(image, codes=(65,)).stderr
     assert FLAG in unflagged
     set_flag(place, '"enabled"')
     time.sleep(SEEN_S)
-    place.eaves("deploy", image, "--plain-http")
+    place.deploy(image)
     pods = place.cluster.list(POD, selector=f"serving.knative.dev/service={NAME}")
     (pod,) = (one for one in pods if one["status"]["phase"] == "Running")
     (node,) = (one for one in place.cluster.list(NODE) if one["metadata"]["name"] == pod["spec"]["nodeName"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from knative.client.kinds import KSERVICE, REVISION
+from knative.client.kinds import KSERVICE
 from knative.inventory import DeploymentRecord, read_inventory
 from knative.status.conditions import image_of
 from tests.e2e.places import NAME, SITE, Place
@@ -33,40 +33,10 @@ def last(place: Place) -> DeploymentRecord:
     return deployment
 
 
-def revisions(place: Place) -> int:
-    return len(place.cluster.list(REVISION))
-
-
-def test_a_reconcile_from_another_workspace_takes_no_newer_deploy_back(
-    place: Place, laptop: Place, image: str, second_image: str
-) -> None:
-    place.eaves("deploy", image, "--plain-http")
-    laptop.eaves("deploy", second_image, "--plain-http")
-    assert f"deployed {second_image} at " in laptop.eaves("promote", NAME).stderr
-    for _ in range(2):
-        place.eaves("reconcile")
-        laptop.eaves("reconcile")
-    assert (image_of(place.cluster.get(KSERVICE, NAME)), last(place).image) == (second_image, second_image)
-    assert (last(place).sequence, revisions(place)) == (2, 2)
-    assert place.status().traffic == (f"{NAME}-00002 100 %",)
-    place.eaves("rollback", NAME)
-    laptop.eaves("reconcile")
-    assert place.status().traffic == (f"{NAME}-00001 100 %",)
-    laptop.configure(scale={"max": 2})
-    laptop.eaves("deploy", second_image, "--plain-http")
-    said = place.eaves("reconcile").stderr
-    assert "nothing applied" in said
-    assert "with another eaves.yaml or another version of Eaves than this workspace" in said
-    assert revisions(place) == 3
-    laptop.eaves("remove", NAME, "--on", "knative")
-    assert "the function was removed" in place.eaves("reconcile").stderr
-    assert place.cluster.list(KSERVICE) == []
-
-
 def test_a_deploy_that_another_one_overtakes_ends_and_says_who_and_when(
     place: Place, laptop: Place, image: str, second_image: str
 ) -> None:
-    place.eaves("deploy", image, "--plain-http")
+    place.deploy(image)
     first = subprocess.Popen(
         place.command("deploy", second_image, "--plain-http", "--wait"),
         cwd=place.folder,
@@ -78,7 +48,7 @@ def test_a_deploy_that_another_one_overtakes_ends_and_says_who_and_when(
     try:
         wait_until(lambda: last(place).sequence == 2, 120, pause_s=0.1, what="the number of the first deploy")
         laptop.configure(scale={"max": 2})
-        laptop.eaves("deploy", image, "--plain-http")
+        laptop.deploy(image)
         _, said = first.communicate(timeout=120)
     finally:
         first.kill()

@@ -57,7 +57,7 @@ def test_a_removal_takes_one_of_two_and_an_agents_namespace_that_changes_moves_t
     try:
         for place, sink in zip((prod, staging), sinks, strict=True):
             configure(place, sink, agent_image, camera, folder, first)
-            place.eaves("deploy", image, "--plain-http")
+            place.deploy(image)
         before = agents_of(prod, there)
         assert len(there.list(DAEMON_SET)) == 2
         put_files(there, on_node(folder), {"a.png": content}, image)
@@ -72,7 +72,7 @@ def test_a_removal_takes_one_of_two_and_an_agents_namespace_that_changes_moves_t
         wait_for(sinks[0], "b.png")
 
         configure(prod, sinks[0], agent_image, camera, folder, second)
-        prod.eaves("deploy", image, "--plain-http")
+        prod.deploy(image)
         assert (there.list(DAEMON_SET), there.list(SINK_BINDING)) == ([], [])
         assert there.list(POD, selector=f"{SOURCE_LABEL}={camera}") == []
         assert len(agents_of(prod, moved)) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from pathlib import Path
@@ -63,7 +62,7 @@ def run(place: Place, package: Path, *words: str) -> subprocess.CompletedProcess
 
 def left(place: Place) -> dict[str, dict[str, Any]]:
     """The parts that aren't ready."""
-    (row,) = json.loads(place.eaves("status", "-o", "json").stdout)
+    row = place.read_status()
     return {f"{part['kind']} {part['name']}": part for part in row["parts"] if part["state"] != "ready"}
 
 
@@ -103,18 +102,18 @@ def test_a_deploy_names_the_agents_container_image_that_is_missing_then_the_trig
     gone = f"{registry}/eaves-agent@sha256:{'0' * 64}"
     source = {"name": "gate", "kind": "http", "url": "http://camera.invalid/snap.jpg", "spool_size": "100Mi"}
     place.configure(sources=[source], triggers=nowhere, knative={"agent_image": gone})
-    done = place.eaves("deploy", image, "--plain-http", "--timeout", "240", codes=(UNAVAILABLE,))
+    done = place.deploy(image, "--timeout", "240", codes=(UNAVAILABLE,))
     assert f"StatefulSet {NAME}-gate: " in done.stderr
     assert "knative.agent_image" in done.stderr.splitlines()[-1]
 
     place.configure(triggers=nowhere)
-    done = place.eaves("deploy", image, "--plain-http", "--timeout", "240", codes=(UNAVAILABLE,))
+    done = place.deploy(image, "--timeout", "240", codes=(UNAVAILABLE,))
     assert f"Trigger {NAME}-out: its subscriber can't be resolved: " in done.stderr.splitlines()[-2]
     assert left(place)[f"Trigger {NAME}-out"]["cause"] == "destination"
     assert place.status().state == "degraded"
 
     place.configure()
-    place.eaves("deploy", image, "--plain-http")
+    place.deploy(image)
     assert left(place) == {}
     assert place.status().state in {"ready", "idle"}
 

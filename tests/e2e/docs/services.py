@@ -9,10 +9,8 @@ from eaves.oci.layers import wheels
 from eaves.oci.registry.transport import Access
 from eaves.oci.runtime import find_lock
 from knative.client.cluster import Cluster
-from knative.client.kinds import POD
 from tests.container_images.packaging import build_base, this_platform
-from tests.e2e.harness import MANAGER, is_pod_ready, start_server
-from tests.waiting import wait_until
+from tests.e2e.pods import start_script, start_server
 
 FORWARD = """
 import asyncio, sys
@@ -63,45 +61,31 @@ def forward_registry(cluster: Cluster, registry: str, image: str) -> str:
     name, _, port = host.partition(":")
     if name not in ("127.0.0.1", "localhost"):
         return registry
-    labels = {"app": "registry"}
-    container = {
-        "name": "forward",
-        "image": image,
-        "command": ["python", "-I", "-c", FORWARD, str(PORT), port or "80"],
-        "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
-    }
-    spec = {"hostNetwork": True, "containers": [container], "terminationGracePeriodSeconds": 0}
-    for manifest in (
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "registry", "labels": labels}, "spec": spec},
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "registry"},
-            "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": PORT}]},
-        },
-    ):
-        cluster.apply(manifest, manager=MANAGER)
-    wait_until(lambda: is_pod_ready(cluster.get(POD, "registry")), 180, pause_s=0.5, what="the registry's pod")
-    return f"registry.{cluster.namespace}.svc.cluster.local/{prefix}"
+    command = ["python", "-I", "-c", FORWARD, str(PORT), port or "80"]
+    return f"{start_server(cluster, 'registry', image, command, {80: PORT}, hostNetwork=True)}/{prefix}"
 
 
 def serve_wheels(cluster: Cluster, image: str, minor: str, folder: Path) -> dict[str, str]:
-    """Put a function's wheels where pods reach them; pip's variables for that.
+    """Put a function's wheels where pods reach them, in a container image with Python; pip's variables for that."""
+    start_script(cluster, "wheels", image, "registry_server.py")
+    return put_wheels(cluster, "wheels", minor, folder)
+
+
+def put_wheels(cluster: Cluster, server: str, minor: str, folder: Path) -> dict[str, str]:
+    """Put a function's wheels onto a server of files in the namespace; pip's variables for that.
 
     Args:
         cluster: With the namespace.
-        image: A container image with Python.
+        server: Name of the pod of `registry_server.py`.
         minor: Minor version of the trainer's Python, such as 3.13.
         folder: For the wheels; doesn't exist yet.
     """
-    start_server(cluster, image, "wheels", "registry_server.py")
     folder.mkdir()
     for wheel in wheels.download(find_lock(), this_platform(), minor, folder):
-        answer = cluster.proxy(
-            "pods/wheels:8080", f"/files/{wheel.name}", method="PUT", body=wheel.read_bytes(), timeout_s=120.0
-        )
+        content, path = wheel.read_bytes(), f"/files/{wheel.name}"
+        answer = cluster.proxy(f"pods/{server}:8080", path, method="PUT", body=content, timeout_s=120.0)
         assert answer.status == 201, answer.body
-    host = f"wheels.{cluster.namespace}.svc.cluster.local"
+    host = f"{server}.{cluster.namespace}.svc.cluster.local"
     return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": f"http://{host}/files/", "PIP_TRUSTED_HOST": host}
 
 

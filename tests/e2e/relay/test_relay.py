@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import time
@@ -16,15 +15,14 @@ from typing import Any
 import pytest
 
 from eaves.admin.report import LinkReport
-from knative.client.kinds import CLAIM, NETWORK_POLICY, POD, SERVICE, STATEFUL_SET
+from knative.client.kinds import CLAIM, NETWORK_POLICY, SERVICE, STATEFUL_SET
 from knative.resources.metadata import APP_LABEL
-from knative.resources.pod import build_security
 from knative.status.site_status import Kubectl
 from tests.container_images.packaging import need
 from tests.e2e.conftest import open_project
-from tests.e2e.harness import MANAGER
 from tests.e2e.link import Cloud, kill_pod, start_cloud
 from tests.e2e.places import NAME, SITE, Namespaces, Place
+from tests.e2e.pods import pod_phase, start_pod
 from tests.e2e.sources.test_volumes import pictures
 from tests.e2e.volumes import claimed, make_claim, put_files
 from tests.waiting import wait_until
@@ -71,12 +69,12 @@ def project(namespaces: Namespaces, tmp_path: Path) -> Iterator[Place]:
     namespaces.close(made.cluster.namespace)
 
 
-def configure(place: Place, cloud: Cloud, agent_image: str, **relay: Any) -> None:
-    """A folder of images, a function and a relay."""
+def configure(place: Place, agent_image: str, cloud: Cloud | None = None, **relay: Any) -> None:
+    """A folder of images, a function, and with a cloud a relay."""
     place.configure(
         sources=[{"name": "inbox", "claim": CLAIM_NAME, "spool_size": "200Mi"}],
-        relay={"to": cloud.url, "secret": SECRET, "spool_size": "500Mi", **relay},
         knative={"agent_image": agent_image},
+        **({"relay": {"to": cloud.url, "secret": SECRET, "spool_size": "500Mi", **relay}} if cloud else {}),
     )
 
 
@@ -88,38 +86,35 @@ def link_of(place: Place) -> LinkReport | None:
 
 def shoot(place: Place, image: str, count: int) -> None:
     """Start a camera that takes so many images."""
-    container = {
-        "name": CAMERA,
-        "image": image,
-        "command": ["python", "-I", "-c", SHOOT, str(count), str(1 / PER_S)],
-        "securityContext": build_security(),
-        "volumeMounts": [{"name": "photos", "mountPath": "/photos"}],
-    }
-    spec = {
-        "automountServiceAccountToken": False,
-        "containers": [container],
-        "restartPolicy": "Never",
-        "securityContext": {"fsGroup": 65532},
-        "volumes": [{"name": "photos", **claimed(CLAIM_NAME)}],
-    }
-    place.cluster.apply(
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": CAMERA}, "spec": spec}, manager=MANAGER
-    )
+    command = ["python", "-I", "-c", SHOOT, str(count), str(1 / PER_S)]
+    start_pod(place.cluster, CAMERA, image, command, volumes={"photos": claimed(CLAIM_NAME)})
 
 
 def has_ended(place: Place) -> bool:
-    phase = (place.cluster.get(POD, CAMERA) or {}).get("status", {}).get("phase")
+    phase = pod_phase(place.cluster, CAMERA)
     assert phase != "Failed", "the camera has failed; kubectl logs camera says why"
-    return bool(phase == "Succeeded")
+    return phase == "Succeeded"
 
 
 def audit(place: Place, cloud: Cloud, folder: Path) -> dict[str, Any]:
     """The totals of `eaves relay audit`: the relay's ledger in its pod against what the receiver has written down."""
     received = folder / "received.jsonl"
     cloud.write_ledger(received)
-    done = place.eaves("relay", "audit", "--on", "knative", "--received", received, "-o", "json", codes=(0, 1, 3))
-    found: dict[str, Any] = json.loads(done.stdout)["totals"]
+    words = ("relay", "audit", "--on", "knative", "--received", str(received))
+    found: dict[str, Any] = place.read(*words, codes=(0, 1, 3))["totals"]
     return found
+
+
+def has_backlog(place: Place, at_least: int) -> bool:
+    """Whether so many events wait at the site."""
+    link = link_of(place)
+    return link is not None and link.backlog_events >= at_least
+
+
+def is_drained(place: Place) -> bool:
+    """Whether the link is up and nothing waits for it."""
+    link = link_of(place)
+    return link is not None and link.up and link.backlog_events == 0
 
 
 def test_every_prediction_reaches_the_cloud_once_although_pods_are_killed_and_the_link_is_cut(
@@ -133,8 +128,8 @@ def test_every_prediction_reaches_the_cloud_once_although_pods_are_killed_and_th
         project.cluster, claimed(CLAIM_NAME), pictures(tiny_artifact, *(f"seed/{n}.png" for n in range(SEEDS))), image
     )
     cloud.make_secret(project.cluster, SECRET)
-    configure(project, cloud, agent_image)
-    project.eaves("deploy", image, "--plain-http")
+    configure(project, agent_image, cloud)
+    project.deploy(image)
     wait_until(project.delivers, 180, pause_s=0.5, what="the Broker and its Triggers")
     wait_until(lambda: (link := link_of(project)) is not None and link.up, 180, pause_s=1, what="the link")
 
@@ -163,12 +158,10 @@ def test_every_prediction_reaches_the_cloud_once_although_pods_are_killed_and_th
     wait_until(is_done, cut_s + 3 * count / PER_S + 600, pause_s=2, what="the end of the cut and of the camera")
     assert kills >= 2 or cut_s < 2 * KILL_EVERY_S
 
-    def is_drained() -> bool:
-        link = link_of(project)
-        queued = [agent.queued for agent in project.status().agents]
-        return link is not None and link.up and link.backlog_events == 0 and queued == [0] * len(queued)
+    def is_empty() -> bool:
+        return is_drained(project) and not any(agent.queued != 0 for agent in project.status().agents)
 
-    wait_until(is_drained, 900, pause_s=2, what="empty queues")
+    wait_until(is_empty, 900, pause_s=2, what="empty queues")
     wait_until(cloud.is_ready, 120, pause_s=1, what="the receiver")
     total = audit(project, cloud, tmp_path)
     log.info("audit: %d images, %d kills, cut for %g s: %s", count, kills, cut_s, total)
@@ -181,39 +174,28 @@ def test_a_relay_comes_to_a_site_and_goes_and_what_it_held_is_delivered_when_it_
 ) -> None:
     make_claim(project.cluster, CLAIM_NAME)
     cloud.make_secret(project.cluster, SECRET)
-    project.configure(
-        sources=[{"name": "inbox", "claim": CLAIM_NAME, "spool_size": "200Mi"}], knative={"agent_image": agent_image}
-    )
-    project.eaves("deploy", image, "--plain-http")
+    configure(project, agent_image)
+    project.deploy(image)
     wait_until(project.delivers, 180, pause_s=0.5, what="the Broker and its Triggers")
     put_files(project.cluster, claimed(CLAIM_NAME), pictures(tiny_artifact, "before.png"), image)
 
     cloud.link("cut")
-    configure(project, cloud, agent_image, images="all")
-    project.eaves("deploy", image, "--plain-http")
+    configure(project, agent_image, cloud, images="all")
+    project.deploy(image)
     wait_until(lambda: link_of(project) is not None, 180, pause_s=1, what="the relay")
     put_files(project.cluster, claimed(CLAIM_NAME), pictures(tiny_artifact, "during.png"), image)
-    wait_until(
-        lambda: (link := link_of(project)) is not None and link.backlog_events >= 2, 180, pause_s=1, what="a backlog"
-    )
+    wait_until(lambda: has_backlog(project, 2), 180, pause_s=1, what="a backlog")
 
-    project.configure(
-        sources=[{"name": "inbox", "claim": CLAIM_NAME, "spool_size": "200Mi"}], knative={"agent_image": agent_image}
-    )
-    project.eaves("deploy", image, "--plain-http")
+    configure(project, agent_image)
+    project.deploy(image)
     wait_until(lambda: link_of(project) is None, 120, pause_s=1, what="the relay's end")
     assert f"spool-{NAME}-relay-0" in {one["metadata"]["name"] for one in project.cluster.list(CLAIM)}
 
     cloud.link("restore")
-    configure(project, cloud, agent_image, images="all")
-    project.eaves("deploy", image, "--plain-http")
+    configure(project, agent_image, cloud, images="all")
+    project.deploy(image)
     # Not by what was forwarded, which is counted from the process's start: Knative may replace the pod meanwhile.
-    wait_until(
-        lambda: (link := link_of(project)) is not None and link.up and link.backlog_events == 0,
-        240,
-        pause_s=1,
-        what="an empty backlog",
-    )
+    wait_until(lambda: is_drained(project), 240, pause_s=1, what="an empty backlog")
     total = audit(project, cloud, tmp_path)
     assert (total["missing"], total["unknown"], total["waiting"]) == (0, 0, 0)
     assert total["sent"] >= 2

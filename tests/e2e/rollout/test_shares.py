@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -13,12 +12,9 @@ import pytest
 
 from eaves.artifact import open_artifact, write_artifact
 from eaves.artifact.store import HANDLER, file_entries
-from eaves.errors import StartError
 from eaves.events import Event
-from eaves.platform import FunctionSpec, default_trigger
-from knative.settings import ClusterApp, KnativeSettings, SiteSettings
 from tests.e2e.conftest import PutImage
-from tests.e2e.places import NAME, SITE, Place
+from tests.e2e.places import NAME, Place
 from tests.e2e.stream import Stream, ask_version
 from tests.waiting import wait_until
 
@@ -54,9 +50,9 @@ def wait_for(place: Place, make_event: MakeEvent, version: str) -> None:
 def test_a_new_revision_gets_the_share_that_is_said_then_everything_and_then_nothing_again(
     place: Place, make_event: MakeEvent, image: str, second_image: str, version: str
 ) -> None:
-    place.eaves("deploy", image, "--plain-http")
+    place.deploy(image)
     with Stream(place.platform, NAME, make_event) as stream:
-        place.eaves("deploy", second_image, "--plain-http")
+        place.deploy(second_image)
         stream.more()
         assert set(stream.answers) == {version}
         place.eaves("rollout", NAME, "--percent", "30")
@@ -75,19 +71,19 @@ def test_a_new_revision_gets_the_share_that_is_said_then_everything_and_then_not
 
 
 def test_a_revision_that_does_well_is_rolled_out_to_the_end_by_reconcile(
-    place: Place, make_event: MakeEvent, image: str, second_image: str, version: str
+    place: Place, make_event: MakeEvent, image: str, second_image: str
 ) -> None:
     place.configure(rollout=STEPS)
-    place.eaves("deploy", image, "--plain-http")
+    place.deploy(image)
     said: list[str] = []
 
     def ended() -> bool:
-        (row,) = json.loads(place.eaves("reconcile", "-o", "json").stdout)
+        (row,) = place.read("reconcile")
         said.append(row["what"])
         return "-00002 100 %" in row["what"]
 
     with Stream(place.platform, NAME, make_event) as stream:
-        place.eaves("deploy", second_image, "--plain-http")
+        place.deploy(second_image)
         wait_until(ended, 120, pause_s=0.5, what="the end of the rollout")
         wait_for(place, make_event, "2")
     assert stream.failed == []
@@ -101,7 +97,7 @@ def test_a_revision_whose_requests_fail_is_rolled_back_and_the_deploy_that_waits
     place: Place, make_event: MakeEvent, image: str, tiny_artifact: Path, tmp_path: Path, put_image: PutImage
 ) -> None:
     place.configure(rollout={**STEPS, "min_requests": 20})
-    place.eaves("deploy", image, "--plain-http")
+    place.deploy(image)
     staging = tmp_path / ".tired"
     shutil.copytree(tiny_artifact, staging)
     (staging / HANDLER).write_text(TIRED)
@@ -111,31 +107,11 @@ def test_a_revision_whose_requests_fail_is_rolled_back_and_the_deploy_that_waits
     )
     tired = put_image(changed.path)
     with Stream(place.platform, NAME, make_event) as stream:
-        done = place.eaves("deploy", tired, "--plain-http", "--wait", codes=(1, 69, 70, 75))
+        done = place.deploy(tired, "--wait", codes=(1, 69, 70, 75))
         assert "the new revision fails more often" in done.stderr
         wait_for(place, make_event, manifest.version)
         begun = len(stream.answers)
         stream.more(20)
     assert stream.count()["tired"] > 0
     assert set(stream.answers[begun:]) == {manifest.version}
-    assert place.status().traffic == (f"{NAME}-00001 100 %",)
-
-
-def test_a_revision_that_never_becomes_ready_says_the_functions_own_reason_and_the_old_one_serves_on(
-    place: Place, make_event: MakeEvent, image: str, second_image: str, tiny_artifact: Path, version: str
-) -> None:
-    def app(container: str, digest: str) -> ClusterApp:
-        function = FunctionSpec(name=NAME, site=SITE, artifact_digest=digest, concurrency=1)
-        triggers, site = (default_trigger(NAME),), SiteSettings(name=SITE, namespace=place.cluster.namespace)
-        return ClusterApp(function=function, triggers=triggers, image=container, knative=KnativeSettings(), site=site)
-
-    place.platform.deploy(app(image, open_artifact(tiny_artifact).digest))
-    place.platform.promote(NAME)
-    with Stream(place.platform, NAME, make_event) as stream:
-        place.platform.deploy(app(second_image, "0" * 64))
-        with pytest.raises(StartError, match="was deployed"):
-            place.platform.promote(NAME)
-        assert "was deployed" in place.status().reason
-        stream.more(20)
-    assert set(stream.answers) == {version}
     assert place.status().traffic == (f"{NAME}-00001 100 %",)

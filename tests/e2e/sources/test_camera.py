@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 import shutil
@@ -20,7 +19,7 @@ from knative.resources.agent import NODE_SPOOLS, SOURCE_LABEL
 from tests.e2e.harness import KnativeSink
 from tests.e2e.places import NAME, Namespaces, Place
 from tests.e2e.rtsp import start_camera
-from tests.e2e.sources.test_volumes import NODE_FOLDERS, restart
+from tests.e2e.sources.test_volumes import NODE_FOLDERS, read_queue, restart
 from tests.e2e.volumes import clear_node, make_node_folder, on_node, put_files
 from tests.inputs.videos import make_video
 from tests.waiting import wait_until
@@ -49,30 +48,28 @@ def configure(place: Place, outside: KnativeSink, camera_image: str, source: dic
 
 def read_source(place: Place) -> dict[str, Any]:
     """What `eaves status` shows of the only source, with its agent's queue; empty while the agent doesn't answer."""
-    (row,) = json.loads(place.eaves("status", "-o", "json").stdout)
+    row = place.read_status()
     for agent in row["agents"]:
         for source in agent["sources"]:
             return {**source, "queued": agent["queued"]}
     return {}
 
 
-def list_queue(place: Place) -> list[dict[str, Any]]:
-    """What waits in the spool of the only agent; nothing while its pod can't be asked."""
-    words = ("queue", "list", "--on", "knative", "--agent", f"{NAME}.gate", "-o", "json")
-    done = place.eaves(*words, codes=range(256))
-    return list(json.loads(done.stdout)) if done.returncode == 0 else []
+def list_queue(place: Place) -> set[str]:
+    """Ids of the events that wait in the spool of the only agent."""
+    return {entry["event_id"] for entry in read_queue(place, f"{NAME}.gate")}
 
 
 def count_ids(outside: KnativeSink) -> int:
     return len({event.id for event in outside.received})
 
 
-def wait_for_more(outside: KnativeSink, more: int = 3, *, timeout_s: float = 180) -> float:
-    """Wait for predictions that weren't there; return the time until the first one, seconds."""
+def wait_for_more(outside: KnativeSink) -> float:
+    """Wait for three predictions that weren't there; return the time until the first one, seconds."""
     before, began_s = count_ids(outside), time.monotonic()
-    wait_until(lambda: count_ids(outside) > before, timeout_s, pause_s=0.1, what="a prediction")
+    wait_until(lambda: count_ids(outside) > before, 180, pause_s=0.1, what="a prediction")
     first_s = time.monotonic() - began_s
-    wait_until(lambda: count_ids(outside) >= before + more, timeout_s, pause_s=0.5, what="more predictions")
+    wait_until(lambda: count_ids(outside) >= before + 3, 180, pause_s=0.5, what="more predictions")
     return first_s
 
 
@@ -97,7 +94,7 @@ def test_a_stream_is_predicted_through_outages_of_the_camera_and_of_the_agent(
     camera = start_camera(place.cluster, rtsp_image, make_video())
     camera.make_secret("login")
     configure(place, outside, camera_image, {"name": "gate", "url": camera.url, "secret": "login"})
-    place.eaves("deploy", image, "--plain-http")
+    place.deploy(image)
     wait_for_more(outside)
     assert {event.extensions["causesource"] for event in outside.received} == {"/eaves/test/gate"}
     assert {event.extensions["partitionkey"] for event in outside.received} == {"gate"}
@@ -113,12 +110,15 @@ def test_a_stream_is_predicted_through_outages_of_the_camera_and_of_the_agent(
     place.cluster.delete(KSERVICE, NAME)  # nothing predicts, so images wait in the agent's spool
     wait_until(lambda: len(list_queue(place)) >= 3, 120, pause_s=1, what="images in the spool")
     camera.stop()
-    kept = {entry["event_id"] for entry in list_queue(place)}
+    kept = list_queue(place)
     restart(place.cluster, "gate")
     wait_until(
-        lambda: {entry["event_id"] for entry in list_queue(place)} >= kept, 120, pause_s=1, what="the next agent"
+        lambda: list_queue(place) >= kept,
+        120,
+        pause_s=1,
+        what="the next agent",
     )
-    place.eaves("deploy", image, "--plain-http")
+    place.deploy(image)
     wait_until(
         lambda: {event.extensions["causeid"] for event in outside.received} >= kept, 180, pause_s=0.5,
         what="predictions of what was kept",
@@ -134,7 +134,7 @@ def test_a_wrong_password_is_reported_and_a_changed_secret_is_used(
     camera = start_camera(place.cluster, rtsp_image, make_video())
     camera.make_secret("login", password="wrong")
     configure(place, outside, camera_image, {"name": "gate", "url": camera.url, "secret": "login"})
-    place.eaves("deploy", image, "--plain-http")
+    place.deploy(image)
     wait_until(has_state(place, "waiting", "refused"), 120, pause_s=1, what="the refusal")
     camera.make_secret("login")  # the kubelet writes a changed Secret within about a minute
     wait_for_more(outside)
@@ -152,7 +152,7 @@ def test_a_recording_of_each_node_is_predicted_and_events_name_the_node(
     configure(place, outside, camera_image, source, agent_namespace=agents)
     there = open_cluster(kubeconfig=namespaces.kubeconfig, namespace=agents)
     make_node_folder(there, folder, image)
-    place.eaves("deploy", image, "--plain-http")
+    place.deploy(image)
     try:
         wait_until(has_state(place, "waiting", "there is no file"), 60, pause_s=1, what="the source to say so")
         put_files(there, on_node(folder), {"night.mjpeg": recording}, image)
@@ -178,11 +178,11 @@ def test_an_agent_whose_device_is_missing_runs_and_says_so(
 ) -> None:
     agents, device = namespaces.name("agents"), f"/dev/eaves-{secrets.token_hex(3)}"
     configure(place, outside, camera_image, {"name": "belt", "url": device}, agent_namespace=agents)
-    place.eaves("deploy", image, "--plain-http")
+    place.deploy(image)
     there = open_cluster(kubeconfig=namespaces.kubeconfig, namespace=agents)
     try:
         wait_until(has_state(place, "waiting", f"there is no device {device}"), 60, pause_s=1, what="the source")
-        (row,) = json.loads(place.eaves("status", "-o", "json").stdout)
+        row = place.read_status()
         assert ("DaemonSet", "1/1") in [(one["kind"], one["pods"]) for one in row["parts"]]
         place.eaves("remove", NAME)
         wait_until(lambda: not there.list(POD, selector=f"{SOURCE_LABEL}=belt"), 60, pause_s=0.5, what="no agent")

@@ -14,9 +14,10 @@ import pytest
 
 from eaves.events import IMAGE_CLASSIFIED
 from knative.client.cluster import Cluster
-from tests.e2e.bucket_store import BUCKET, make_keys, start_signing_store
+from tests.e2e.bucket_store import BUCKET, start_signing_store
 from tests.e2e.harness import KnativeSink, publish
 from tests.e2e.places import NAME, Place
+from tests.e2e.pods import make_secret
 from tests.e2e.sources.test_http_source import CAMERA, start_camera
 from tests.e2e.sources.test_volumes import pictures
 from tests.waiting import wait_until
@@ -30,8 +31,8 @@ def test_a_claim_check_is_fetched_with_the_secret_of_the_function(
 ) -> None:  # fmt: skip
     dead = KnativeSink(cluster, f"/dead-{secrets.token_hex(3)}")
     host, key = start_signing_store(place.cluster, s3_image)
-    make_keys(place.cluster, "agent-keys", key)
-    make_keys(place.cluster, "function-keys", {**key, "secret_key": "wrong"})
+    make_secret(place.cluster, "agent-keys", key)
+    make_secret(place.cluster, "function-keys", {**key, "secret_key": "wrong"})
     shown = pictures(tiny_artifact, "snap.png")
     source = {
         "name": "gate", "kind": "http", "url": f"http://{CAMERA}/snap.png", "every_s": 1, "secret": "agent-keys",
@@ -45,7 +46,7 @@ def test_a_claim_check_is_fetched_with_the_secret_of_the_function(
         knative={"agent_s3_image": agent_s3_image, "dataref_secret": "function-keys", "dead_letter_sink": dead.url},
         function={"dataref_hosts": [host], "dataref_schemes": ["http"], "dataref_networks": ["10.0.0.0/8"]},
     )
-    place.eaves("deploy", image, "--plain-http")
+    place.deploy(image)
     wait_until(place.delivers, 180, pause_s=0.5, what="the Broker and its Triggers")
     start_camera(place.cluster, shown, image)  # it shows one image, which a Broker without its Triggers would lose
 
@@ -54,7 +55,7 @@ def test_a_claim_check_is_fetched_with_the_secret_of_the_function(
     assert b"SignatureDoesNotMatch" in base64.b64decode(refused.extensions["knativeerrordata"])
     assert outside.received == []
 
-    make_keys(place.cluster, "function-keys", key)
+    make_secret(place.cluster, "function-keys", key)
 
     def predicted() -> bool:
         """Send it again until the kubelet has written the changed Secret, within about two minutes."""

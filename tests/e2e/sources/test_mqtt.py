@@ -16,7 +16,7 @@ from tests.contract.sinks import of, subjects
 from tests.e2e.harness import KnativeSink
 from tests.e2e.mosquitto import Mosquitto, start_mosquitto
 from tests.e2e.places import NAME, Place
-from tests.e2e.sources.test_volumes import pictures, restart
+from tests.e2e.sources.test_volumes import configure, pictures, restart
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
@@ -24,10 +24,10 @@ SECRET = "broker-login"
 
 
 @pytest.fixture
-def broker(place: Place, mosquitto_image: str, tmp_path: Path) -> Mosquitto:
+def broker(place: Place, mosquitto_image: str) -> Mosquitto:
     """A broker in the same namespace, and the Secret to log in at it."""
     need("kubectl")
-    made = start_mosquitto(place.cluster, mosquitto_image, tmp_path, place.kubeconfig)
+    made = start_mosquitto(place, mosquitto_image)
     made.make_secret(SECRET)
     return made
 
@@ -52,7 +52,7 @@ def test_an_image_published_by_mqtt_becomes_a_prediction_published_by_mqtt(
     place: Place, broker: Mosquitto, image: str, agent_image: str, tiny_artifact: Path
 ) -> None:
     place.configure(sources=[source(broker)], triggers=[publishing(broker)], knative={"agent_image": agent_image})
-    place.eaves("deploy", image, "--plain-http")
+    place.deploy(image)
     wait_until(place.delivers, 120, pause_s=0.5, what="the Broker and its Triggers")
     wait_until(lambda: watching(place), 120, pause_s=1, what="the source at its broker")
     for camera, content in pictures(tiny_artifact, "north", "south").items():
@@ -82,9 +82,8 @@ def test_an_image_published_by_mqtt_becomes_a_prediction_published_by_mqtt(
 def test_images_published_while_the_agent_is_away_are_predicted_once(
     place: Place, broker: Mosquitto, outside: KnativeSink, image: str, agent_image: str, tiny_artifact: Path
 ) -> None:
-    triggers = [{"name": "out", "filter": {"type": IMAGE_CLASSIFIED}, "url": outside.url}]
-    place.configure(sources=[source(broker)], triggers=triggers, knative={"agent_image": agent_image})
-    place.eaves("deploy", image, "--plain-http")
+    configure(place, outside, source(broker), agent_image=agent_image)
+    place.deploy(image)
     wait_until(lambda: watching(place), 180, pause_s=1, what="the source at its broker")
     first, second = pictures(tiny_artifact, "first", "second").values()
     broker.publish("images/first", first)
@@ -102,14 +101,12 @@ def test_images_published_while_the_agent_is_away_are_predicted_once(
 def test_an_agent_that_a_broker_refuses_says_so_and_continues_once_its_secret_is_right(
     place: Place, broker: Mosquitto, image: str, agent_image: str
 ) -> None:
-    wrong = {"username": "gateway", "password": "not-this", "ca.crt": broker.authority.read_text()}
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "other"}, "stringData": wrong}
-    place.cluster.apply(secret, manager="eaves-tests")
+    broker.make_secret("other", password="not-this")
     place.configure(sources=[source(broker, secret="other")], knative={"agent_image": agent_image})
-    place.eaves("deploy", image, "--plain-http")
+    place.deploy(image)
     wait_until(lambda: "authori" in agent(place)["reason"], 120, pause_s=1, what="the broker's refusal in status")
     assert agent(place)["state"] == "waiting"
-    assert "not-this" not in json.dumps(status(place))
+    assert "not-this" not in json.dumps(place.read_status())
     broker.make_secret("other")
     wait_until(lambda: watching(place), 300, pause_s=2, what="the Secret's new password in the pod")
     (pod,) = place.cluster.list(POD, selector="eaves.dev/source=gate")
@@ -123,7 +120,7 @@ def test_an_agent_that_cannot_start_is_replaced_as_soon_as_it_is_mended(
     """A StatefulSet that makes its pods in order would wait for the broken one for ever (kubernetes#67250)."""
     nowhere = f"{agent_image.partition('@')[0]}@sha256:{64 * '0'}"
     place.configure(sources=[source(broker)], knative={"agent_image": nowhere})
-    assert "agent_image" in place.eaves("deploy", image, "--plain-http", codes=(69,)).stderr
+    assert "agent_image" in place.deploy(image, codes=(69,)).stderr
 
     def waits_for() -> set[str]:
         pods = place.cluster.list(POD, selector="eaves.dev/source=gate")
@@ -134,25 +131,19 @@ def test_an_agent_that_cannot_start_is_replaced_as_soon_as_it_is_mended(
         lambda: waits_for() & {"ErrImagePull", "ImagePullBackOff"}, 120, pause_s=1, what="a pod that can't start"
     )
     place.configure(sources=[source(broker)], knative={"agent_image": agent_image})
-    place.eaves("deploy", image, "--plain-http")
+    place.deploy(image)
     wait_until(lambda: watching(place), 180, pause_s=1, what="the source at its broker")
     place.eaves("remove", NAME)
 
 
-def status(place: Place) -> dict[str, Any]:
-    """What `eaves status` says of the function and its agents."""
-    (row,) = json.loads(place.eaves("status", "-o", "json").stdout)
-    return dict(row)
-
-
 def queued(place: Place) -> dict[str, int | None]:
     """What waits in each queue; None in one that can't be asked just now."""
-    return {one["name"]: one["queued"] for one in status(place)["agents"]}
+    return {one["name"]: one["queued"] for one in place.read_status()["agents"]}
 
 
 def agent(place: Place) -> dict[str, Any]:
     """What it says of the source; nothing of one whose agent is on its way."""
-    sources = [source for one in status(place)["agents"] for source in one["sources"]]
+    sources = [source for one in place.read_status()["agents"] for source in one["sources"]]
     return dict(next((one for one in sources if one["name"] == "gate"), {"state": "", "reason": ""}))
 
 

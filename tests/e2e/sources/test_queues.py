@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,10 @@ from knative.client.kinds import BROKER, STATEFUL_SET
 from knative.resources.workload import METRICS_PORT
 from knative.rollout.observation import parse_metrics
 from tests.container_images.packaging import need
-from tests.e2e.harness import KnativeSink, is_pod_ready
+from tests.e2e.harness import KnativeSink
 from tests.e2e.places import NAME, Place
-from tests.e2e.sources.test_volumes import CLAIMED, configure, pictures, wait_for
+from tests.e2e.pods import is_pod_ready, run_kubectl
+from tests.e2e.sources.test_volumes import CLAIMED, configure, pictures, read_queue, wait_for
 from tests.e2e.volumes import claimed, make_claim, put_files
 from tests.waiting import wait_until
 
@@ -30,15 +30,12 @@ BROKEN = b"not an image at all"
 
 def listed(place: Place, *filters: str) -> list[dict[str, Any]]:
     """Entries of the agent's queue; none while its pod is replaced."""
-    words = ("queue", "list", "--on", "knative", "--agent", AGENT, "-o", "json", *filters)
-    done = place.eaves(*words, codes=(0, 66, 69))
-    found: list[dict[str, Any]] = json.loads(done.stdout) if done.returncode == 0 else []
-    return found
+    return read_queue(place, AGENT, *filters)
 
 
 def reported(place: Place) -> dict[str, Any]:
     """What `eaves status` says of the agent; of none while its pod is replaced."""
-    (row,) = json.loads(place.eaves("status", "-o", "json").stdout)
+    row = place.read_status()
     return dict(row["agents"][0]) if row["agents"] else {"dead": None, "pauses": []}
 
 
@@ -64,13 +61,12 @@ def is_bound(cluster: Cluster) -> bool:
 
 def deploy_over_stale_binding(place: Place, image: str) -> None:
     """Deploy where Knative may keep the report of a Broker that was gone, by the command that the hint names."""
-    done = place.eaves("deploy", image, "--plain-http", codes=(0, 69))
+    done = place.deploy(image, codes=(0, 69))
     if done.returncode == 0:
         return
     (command,) = re.findall(r"if it exists: (kubectl [^;]+);", done.stderr)
-    config = [] if place.kubeconfig is None else [f"--kubeconfig={place.kubeconfig}"]
-    subprocess.run([*shlex.split(command), *config], check=True, capture_output=True, timeout=60)
-    place.eaves("deploy", image, "--plain-http")
+    run_kubectl(place.kubeconfig, *shlex.split(command)[1:])
+    place.deploy(image)
 
 
 def test_an_agents_queue_is_listed_shown_retried_dropped_and_purged(
@@ -78,8 +74,8 @@ def test_an_agents_queue_is_listed_shown_retried_dropped_and_purged(
 ) -> None:
     need("kubectl")
     make_claim(place.cluster, CLAIMED)
-    configure(place, outside, agent_image, {"name": "inbox", "claim": CLAIMED, "spool_size": "100Mi"})
-    place.eaves("deploy", image, "--plain-http")
+    configure(place, outside, {"name": "inbox", "claim": CLAIMED}, agent_image=agent_image)
+    place.deploy(image)
     wait_until(place.delivers, 180, pause_s=0.5, what="the Broker and its Triggers")
     wait_until(lambda: is_bound(place.cluster), 180, pause_s=0.5, what="the pod that keeps its counters")
     put_files(place.cluster, claimed(CLAIMED), {**pictures(tiny_artifact, "a.png"), "bad.png": BROKEN}, image)

@@ -1,4 +1,4 @@
-"""A bucket at a site: its images are predicted once, as bytes or fetched by the function, also after a restart."""
+"""A bucket at a site: its images are predicted once, also after a restart."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 
 from eaves.events import IMAGE_CLASSIFIED
 from tests.contract.sinks import of, subjects
-from tests.e2e.bucket_store import ANY_KEY, BUCKET, make_keys, put, start_store
+from tests.e2e.bucket_store import ANY_KEY, BUCKET, put, start_store
 from tests.e2e.harness import KnativeSink
 from tests.e2e.places import NAME, Place
+from tests.e2e.pods import make_secret
 from tests.e2e.sources.test_volumes import pictures, restart
 from tests.waiting import wait_until
 
@@ -24,21 +25,17 @@ def build_source(host: str, **values: Any) -> dict[str, Any]:
     return {"name": "shop", "kind": "s3", **place, "spool_size": "100Mi", **values}
 
 
-@pytest.mark.parametrize("sends", ["bytes", "reference"])
 def test_images_in_a_bucket_are_predicted_once(
-    sends: str, place: Place, outside: KnativeSink, image: str, agent_s3_image: str, s3_image: str, tiny_artifact: Path
+    place: Place, outside: KnativeSink, image: str, agent_s3_image: str, s3_image: str, tiny_artifact: Path
 ) -> None:
     host = start_store(place.cluster, s3_image)
-    make_keys(place.cluster, "keys", ANY_KEY)
+    make_secret(place.cluster, "keys", ANY_KEY)
     put(place.cluster, pictures(tiny_artifact, "inbox/a.png", "inbox/deep/b.png", "other/c.png"))
-    source = build_source(host, every_s=0.5, sends=sends)
-    allowed = {"dataref_hosts": [host], "dataref_schemes": ["http"], "dataref_networks": ["10.0.0.0/8"]}
     triggers = [{"name": "out", "filter": {"type": IMAGE_CLASSIFIED}, "url": outside.url}]
-    knative = {"agent_s3_image": agent_s3_image, **({"dataref_secret": "keys"} if sends == "reference" else {})}
     place.configure(
-        sources=[source], triggers=triggers, knative=knative, function=allowed if sends == "reference" else {}
+        sources=[build_source(host, every_s=0.5)], triggers=triggers, knative={"agent_s3_image": agent_s3_image}
     )
-    place.eaves("deploy", image, "--plain-http")
+    place.deploy(image)
     wait_until(lambda: len(subjects(outside)) == 2, 180, pause_s=0.5, what="two predictions")
     first = subjects(outside)
     assert {event.extensions["causesource"] for event in outside.received} == {"/eaves/test/shop"}

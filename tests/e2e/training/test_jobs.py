@@ -1,183 +1,177 @@
-"""Trainings on a real cluster: a Job whose pod is lost on the way, and an event that becomes one.
+"""Trainings in a cluster: a Job that somebody asks for, also one whose pod is lost, and one that an event makes.
 
 `--trainer-image`: what `make image` builds for the trainer, at a registry that the cluster pulls from.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import re
-import zipfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from eaves.events import DATASET_UPDATED, Event
-from knative.client.cluster import Cluster
-from knative.client.kinds import BROKER, CLAIM, CONFIG_MAP, JOB, JOB_SINK, POD, TRIGGER
-from knative.platform import KnativePlatform
-from knative.resources.pod import USER, build_security
-from knative.settings import JobSettings, KnativeSettings, SiteSettings
+from knative.client.kinds import BROKER, JOB, JOB_SINK, POD, TRIGGER
+from knative.resources.metadata import APP_LABEL
 from knative.status.conditions import condition
-from knative.training.job import TrainingJob, build_job, render_training
-from knative.training.job_follower import create_job, find_ending, follow_job, pods_of
-from knative.training.run_download import download_run
-from tests.e2e.harness import MANAGER, is_ready
+from knative.training.job_follower import find_ending, pods_of
+from tests.e2e.harness import is_ready
+from tests.e2e.places import NAME, Place
+from tests.e2e.pods import apply
+from tests.e2e.volumes import claimed, make_claim, put_files
 from tests.inputs.artifacts import build_tiny_dataset
 from tests.waiting import wait_until
-from trainer.progress import SilentProgress
-from trainer.settings import DataSettings, TrainSettings
 
-pytestmark = pytest.mark.timeout(900)
-DIGITS = "/data/digits"
-
-SMALL = {"resources": {"requests": {"cpu": "100m", "memory": "1Gi"}}}
-
-
-@pytest.fixture(scope="module")
-def training(pytestconfig: pytest.Config, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> TrainingJob:
-    """A tiny training whose images and runs are on volumes."""
-    image = str(pytestconfig.getoption("--trainer-image") or "")
-    if not image:
-        pytest.skip("needs the trainer's container image: --trainer-image (or EAVES_E2E_TRAINER_IMAGE)")
-    for name in ("photos", "models"):
-        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
-        claim = {"apiVersion": "v1", "kind": CLAIM.kind, "metadata": {"name": name}, "spec": spec}
-        cluster.apply(claim, manager=MANAGER)
-    load_images(cluster, image, build_tiny_dataset(tmp_path_factory.mktemp("digits")))
-    return TrainingJob(
-        name="digits",
-        site="test",
-        namespace=cluster.namespace,
-        data=DataSettings(path="photos", allowed_prefixes=("file:///data",)),
-        train=TrainSettings(arch="small_cnn", image_size=16, batch_size=8, epochs=12, checkpoint_s=1),
-        job=JobSettings(
-            data_claim="photos",
-            data="digits",
-            output_claim="models",
-            pod=SMALL,
-        ),
-        knative=KnativeSettings(trainer_image=image),
-    )
-
-
-def load_images(cluster: Cluster, image: str, folder: Path) -> None:
-    """Put them onto the volume `photos`, by a pod that unpacks a ConfigMap."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for path in sorted(folder.rglob("*.png")):
-            archive.write(path, path.relative_to(folder))
-    content = {"images.zip": base64.b64encode(packed.getvalue()).decode()}
-    about = {"apiVersion": "v1", "kind": CONFIG_MAP.kind, "metadata": {"name": "images"}}
-    cluster.apply({**about, "binaryData": content}, manager=MANAGER)
-    container = {
-        "name": "loader",
-        "image": image,
-        "command": ["python", "-m", "zipfile", "-e", "/packed/images.zip", DIGITS],
-        "securityContext": build_security(),
-        "volumeMounts": [{"name": "packed", "mountPath": "/packed"}, {"name": "photos", "mountPath": "/data"}],
-    }
-    volumes = [
-        {"name": "packed", "configMap": {"name": "images"}},
-        {"name": "photos", "persistentVolumeClaim": {"claimName": "photos"}},
-    ]
-    spec: dict[str, Any] = {"restartPolicy": "Never", "containers": [container], "volumes": volumes}
-    spec |= {"automountServiceAccountToken": False, "securityContext": {"fsGroup": USER}}
-    cluster.apply({"apiVersion": "v1", "kind": POD.kind, "metadata": {"name": "loader"}, "spec": spec}, manager=MANAGER)
-    wait_until(lambda: phase_of(cluster, "loader") == "Succeeded", 600, pause_s=1, what="the images on their volume")
-
-
-def phase_of(cluster: Cluster, pod: str) -> str:
-    return str((cluster.get(POD, pod) or {}).get("status", {}).get("phase", ""))
-
-
-class Watched:
-    """A Job that is followed in a thread of its own."""
-
-    def __init__(self, cluster: Cluster, name: str, pool: ThreadPoolExecutor) -> None:
-        self.lines: list[str] = []
-        self.said: list[str] = []
-        self.result = pool.submit(follow_job, cluster, name, on_line=self.lines.append, notify=self.said.append)
-
-    def done(self) -> int:
-        return max(self.steps(), default=0)
-
-    def steps(self) -> list[int]:
-        return [int(found[1]) for line in self.lines if (found := re.match(r"Training: (\d+) of", line))]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("images")]
+TRAIN: dict[str, Any] = {"arch": "small_cnn", "epochs": 4, "image_size": 16, "batch_size": 8}
+LOOK = "import os, json; print(json.load(open(os.environ['K_EVENT_PATH'] + '/event'))['data']['dataset'])"
+"""What a Job does in place of a training: it reads the event as the trainer would."""
 
 
 @pytest.fixture
-def watch(cluster: Cluster) -> Iterator[Callable[[str], Watched]]:
-    with ThreadPoolExecutor() as pool:
-        yield lambda name: Watched(cluster, name, pool)
+def images(place: Place, image: str, tmp_path: Path) -> None:
+    """A volume with labelled images, another for runs."""
+    root = build_tiny_dataset(tmp_path / "images")
+    for claim in ("data", "runs"):
+        make_claim(place.cluster, claim)
+    files = {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.glob("*/*.png"))}
+    put_files(place.cluster, claimed("data"), files, image)
+
+
+def configure(place: Place, trainer_image: str, **train: Any) -> None:
+    job = {
+        "data_claim": "data", "output_claim": "runs", "work_size": "1Gi", "retries": 1,
+        "pod": {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}}},
+    }  # fmt: skip
+    trusted = {"allowed_prefixes": ["file:///data"]}
+    place.configure(train={**TRAIN, **train}, job=job, data=trusted, knative={"trainer_image": trainer_image})
+
+
+def publish_update(place: Place, number: int, dataset: str = "file:///data") -> None:
+    """Say that a data set has changed."""
+    data = json.dumps({"dataset": dataset}).encode()
+    event = Event(
+        id=f"change-{number}", source="/test", type=DATASET_UPDATED, datacontenttype="application/json", data=data
+    )
+    place.platform.publish(event)
+
+
+def apply_jobsink(place: Place, change: Mapping[str, Any] | None = None) -> None:
+    """What `eaves render --training jobsink` writes, applied as kubectl would, and the Broker before it."""
+    apply(place.cluster, BROKER, "eaves", spec={})
+    place.eaves("render", "--training", "jobsink", "--output", "rendered")
+    for path in sorted((place.folder / "rendered").glob("*.yaml")):
+        manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if manifest["kind"] == JOB_SINK.kind and change:
+            (container,) = manifest["spec"]["job"]["spec"]["template"]["spec"]["containers"]
+            container |= change
+        place.cluster.apply(manifest, manager="kubectl")
+
+    def are_ready() -> bool:
+        objects = [one for kind in (BROKER, TRIGGER, JOB_SINK) for one in place.cluster.list(kind)]
+        return len(objects) == 3 and all(map(is_ready, objects))
+
+    wait_until(are_ready, 120, pause_s=0.5, what="Broker, Trigger and JobSink")
+
+
+def jobs(place: Place) -> list[dict[str, Any]]:
+    """Every training here."""
+    return place.cluster.list(JOB, selector=f"{APP_LABEL}={NAME}")
+
+
+def finished(place: Place, *endings: str) -> list[dict[str, Any]]:
+    """So many Jobs, once they have ended in these ways."""
+
+    def all_ended() -> bool:
+        found = jobs(place)
+        return len(found) >= len(endings) and all(map(find_ending, found))
+
+    wait_until(all_ended, 600, pause_s=1, what=f"the end of {len(endings)} Jobs")
+    found = jobs(place)
+    assert sorted(map(find_ending, found)) == sorted(endings), [one["status"] for one in found]
+    return found
+
+
+def test_a_training_runs_as_a_job_to_its_end_and_its_run_comes_here(place: Place, trainer_image: str) -> None:
+    configure(place, trainer_image)
+    first = place.eaves("train", "--on", "knative")
+    run = Path(first.stdout.strip())
+    assert run.joinpath("report.html").is_file()
+    assert json.loads(run.joinpath("metrics.json").read_text())["val_accuracy"] >= 0.0
+    (job,) = finished(place, "Complete")
+    (pod,) = pods_of(place.cluster, job)
+    assert pod["spec"]["containers"][0]["securityContext"]["runAsNonRoot"] is True
+    again = place.eaves("train", "--on", "knative")
+    assert "exists already" in again.stderr
+    assert again.stdout == first.stdout
+    assert [one["metadata"]["uid"] for one in jobs(place)] == [job["metadata"]["uid"]]
 
 
 def test_a_training_whose_pod_is_lost_continues_and_its_run_comes_here(
-    cluster: Cluster, training: TrainingJob, watch: Callable[[str], Watched], tmp_path: Path
+    place: Place, trainer_image: str, tmp_path: Path
 ) -> None:
-    longer = replace(training, train=replace(training.train, epochs=1500))
-    manifest = build_job(longer)
-    name = manifest["metadata"]["name"]
-    said: list[str] = []
-    for _ in range(2):
-        create_job(cluster, manifest, again=False, notify=said.append)
-    assert said[1] == f"the Job {name} exists already and is running"
-    watched = watch(name)
-    wait_until(lambda: watched.done() > 0, 400, pause_s=0.5, what="the first steps")
-    (first,) = pods_of(cluster, cluster.get(JOB, name) or {})
-    cluster.delete(POD, first["metadata"]["name"])
-    job = watched.result.result(600)
-    assert find_ending(job) == "Complete", condition(job, "Failed")
+    configure(place, trainer_image, epochs=1500, checkpoint_s=1)
+    shown = tmp_path / "shown"
+
+    def steps() -> list[int]:
+        return [int(done) for done in re.findall(r"Training: (\d+) of", shown.read_text())]
+
+    with shown.open("w") as stream:
+        command = place.command("train", "--on", "knative")
+        process = subprocess.Popen(
+            command, cwd=place.folder, env=place.environment(), stdout=subprocess.PIPE, stderr=stream, text=True
+        )
+    try:
+        wait_until(lambda: max(steps(), default=0) > 0, 400, pause_s=0.5, what="the first steps")
+        (first,) = pods_of(place.cluster, jobs(place)[0])
+        place.cluster.delete(POD, first["metadata"]["name"])
+        output, _ = process.communicate(timeout=600)
+    finally:
+        process.kill()
+    assert process.returncode == 0, shown.read_text()
+    (job,) = finished(place, "Complete")
     assert job["status"].get("failed", 0) == 0, "making room costs no attempt"
-    assert any("continues" in text for text in watched.said)
-    resumed = list(filter(None, watched.steps()))
+    assert "continues" in shown.read_text()
+    resumed = list(filter(None, steps()))
     assert resumed == sorted(resumed), "it went on where it was"
-    run = download_run(cluster, longer, job, tmp_path / "run", notify=said.append, progress=SilentProgress())
-    assert (run.name, run.epochs) == ("digits", 1500)
-    assert (run.path / "report.html").stat().st_size > 1000
-    assert not [pod for pod in cluster.list(POD) if "-read-" in pod["metadata"]["name"] and alive(pod)]
+    assert Path(output.strip(), "report.html").stat().st_size > 1000
+    pods = [pod["metadata"] for pod in place.cluster.list(POD) if "-read-" in pod["metadata"]["name"]]
+    assert all("deletionTimestamp" in metadata for metadata in pods)
 
 
-def alive(pod: dict[str, Any]) -> bool:
-    return "deletionTimestamp" not in pod["metadata"]
-
-
-def test_an_event_of_changed_images_becomes_a_training_and_one_of_others_does_not(
-    cluster: Cluster, training: TrainingJob
+def test_an_event_of_changed_images_trains_once_however_often_it_comes_and_one_of_others_does_not(
+    place: Place, trainer_image: str
 ) -> None:
-    settings = KnativeSettings(trainer_image=training.knative.trainer_image, broker="training")
-    listening = replace(training, knative=settings)
-    broker = {"apiVersion": BROKER.api_version, "kind": BROKER.kind, "metadata": {"name": "training"}, "spec": {}}
-    for manifest in (broker, *render_training(listening, "jobsink")):
-        cluster.apply(manifest, manager=MANAGER)
-    wait_until(lambda: all_ready(cluster), 180, pause_s=1, what="Broker, Trigger and JobSink")
-    platform = KnativePlatform(cluster, settings, SiteSettings(name="test", namespace=cluster.namespace))
-    for number, dataset in enumerate(("file:///data/digits", "s3://elsewhere/photos")):
-        data = json.dumps({"dataset": dataset}).encode()
-        platform.publish(
-            Event(
-                id=str(number), source="/eaves/test/photos", type=DATASET_UPDATED, data=data,
-                datacontenttype="application/json",
-            )
-        )  # fmt: skip
-    jobs = wait_until(lambda: made_by_sink(cluster), 300, pause_s=1, what="both Jobs' ends")
-    assert sorted(find_ending(job) for job in jobs) == ["Complete", "Failed"]
-    (failed,) = (job for job in jobs if find_ending(job) == "Failed")
+    configure(place, trainer_image)
+    apply_jobsink(place)
+    for _ in range(2):
+        publish_update(place, 1)
+    (job,) = finished(place, "Complete")
+    (pod,) = pods_of(place.cluster, job)
+    assert any("this model " in line for line in place.cluster.logs(pod["metadata"]["name"]))
+    publish_update(place, 1)  # after its end too
+    publish_update(place, 2)
+    publish_update(place, 3, "s3://elsewhere/photos")
+    (failed,) = (one for one in finished(place, "Complete", "Complete", "Failed") if find_ending(one) == "Failed")
     assert condition(failed, "Failed")["reason"] == "PodFailurePolicy", "images from elsewhere are not tried again"
 
 
-def made_by_sink(cluster: Cluster) -> list[dict[str, Any]]:
-    """Both Jobs, once they have ended."""
-    jobs = cluster.list(JOB, selector="eaves.dev/app=digits,!eaves.dev/run")
-    return jobs if len(jobs) == 2 and all(find_ending(job) for job in jobs) else []
-
-
-def all_ready(cluster: Cluster) -> bool:
-    kinds = (BROKER, TRIGGER, JOB_SINK)
-    return all(is_ready(one) for kind in kinds for one in cluster.list(kind)) and bool(cluster.list(JOB_SINK))
+def test_an_event_reaches_a_job_of_its_own_through_broker_trigger_and_jobsink(place: Place, image: str) -> None:
+    """The way without a training on it, for those who have no trainer's container image."""
+    configure(place, image)
+    apply_jobsink(place, {"command": ["python", "-I", "-c", LOOK], "args": []})
+    for number in (1, 1, 2):
+        publish_update(place, number)
+    said = {
+        line
+        for job in finished(place, "Complete", "Complete")
+        for pod in pods_of(place.cluster, job)
+        for line in place.cluster.logs(pod["metadata"]["name"])
+    }
+    assert said == {"file:///data"}
+    assert len(jobs(place)) == 2

@@ -16,15 +16,15 @@ import yaml
 
 from eaves.events import DATASET_UPDATED, MODEL_PUBLISHED, Event
 from eaves.oci.copy import BEST
-from eaves.oci.layers import wheels
-from eaves.oci.runtime import find_lock
-from knative.client.kinds import BROKER, JOB, JOB_SINK, SECRET, SINK_BINDING, TRIGGER
+from knative.client.kinds import BROKER, JOB, JOB_SINK, SINK_BINDING, TRIGGER
 from knative.resources.metadata import APP_LABEL, PART_LABEL
 from knative.status.conditions import condition
 from knative.training.job_follower import find_ending, find_exit, pods_of
-from tests.container_images.packaging import build_base, this_platform
-from tests.e2e.harness import MANAGER, KnativeSink, is_ready, start_server, start_sink
+from tests.container_images.packaging import build_base
+from tests.e2e.docs.services import put_wheels
+from tests.e2e.harness import KnativeSink, is_ready, start_sink
 from tests.e2e.places import NAME, Namespaces, Place
+from tests.e2e.pods import apply, make_secret, start_script
 from tests.e2e.volumes import claimed, make_claim, put_files
 from tests.inputs.artifacts import build_tiny_dataset
 from tests.waiting import wait_until
@@ -41,21 +41,15 @@ class Factory:
 
     def __init__(self, place: Place, image: str, folder: Path) -> None:
         self.place, self.cluster = place, place.cluster
-        start_server(self.cluster, image, "registry", "registry_server.py")
+        start_script(self.cluster, "registry", image, "registry_server.py")
         start_sink(self.cluster, image)
         self.sink = KnativeSink(self.cluster, "/published")
         self.registry = f"registry.{self.cluster.namespace}.svc.cluster.local"
         self._put_images(image, folder)
         self._put_wheels(folder)
-        broker = {"apiVersion": BROKER.api_version, "kind": BROKER.kind, "metadata": {"name": "eaves"}, "spec": {}}
-        subscribed = {
-            "broker": "eaves",
-            "filter": {"attributes": {"type": MODEL_PUBLISHED}},
-            "subscriber": {"uri": self.sink.url},
-        }
-        trigger = {"apiVersion": TRIGGER.api_version, "kind": TRIGGER.kind, "metadata": {"name": "published"}}
-        for manifest in (broker, {**trigger, "spec": subscribed}):
-            self.cluster.apply(manifest, manager=MANAGER)
+        apply(self.cluster, BROKER, "eaves", spec={})
+        filtered = {"filter": {"attributes": {"type": MODEL_PUBLISHED}}, "subscriber": {"uri": self.sink.url}}
+        apply(self.cluster, TRIGGER, "published", spec={"broker": "eaves", **filtered})
         wait_until(self.ready, 180, pause_s=0.5, what="the Broker and the Trigger")
 
     def _put_images(self, image: str, folder: Path) -> None:
@@ -68,18 +62,8 @@ class Factory:
         put_files(self.cluster, claimed("data"), {name: path.read_bytes() for name, path in files.items()}, image)
 
     def _put_wheels(self, folder: Path) -> None:
-        (folder / "wheels").mkdir()
-        minor = PYTHON.rpartition(".")[0]
-        for wheel in wheels.download(find_lock(), this_platform(), minor, folder / "wheels"):
-            path = f"/files/{wheel.name}"
-            answer = self.cluster.proxy(
-                "pods/registry:8080", path, method="PUT", body=wheel.read_bytes(), timeout_s=120.0
-            )
-            assert answer.status == 201, answer.body
-        pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": f"http://{self.registry}/files/"}
-        values = {**pip, "PIP_TRUSTED_HOST": self.registry}
-        secret = {"apiVersion": "v1", "kind": SECRET.kind, "metadata": {"name": "wheels"}, "stringData": values}
-        self.cluster.apply(secret, manager=MANAGER)
+        pip = put_wheels(self.cluster, "registry", PYTHON.rpartition(".")[0], folder / "wheels")
+        make_secret(self.cluster, "wheels", pip)
 
     def render(self, kind: str, image: str, repository: str, **pipeline: float) -> list[dict[str, Any]]:
         """What `eaves render` writes for a repository of its own, applied as kubectl would."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from eaves.admin import Queue
-from eaves.console.backend import ModelLocation
 from eaves.console.thumbnails import digest_of
 from eaves.delivery import SinkResponse
 from eaves.errors import NotFoundError
@@ -104,7 +104,7 @@ class FakeBackend:
     images: FakeImages = field(default_factory=FakeImages)
     functions: list[FunctionStatus] = field(default_factory=list)
     named_queues: dict[str, Queue] = field(default_factory=dict)
-    known_models: list[ModelLocation] = field(default_factory=list)
+    known_runs: dict[str, Path] = field(default_factory=dict)
     log_lines: dict[str, list[str]] = field(default_factory=dict)
     changes: list[tuple[str, str]] = field(default_factory=list)
     answer: Callable[[str, Event], SinkResponse] | None = None
@@ -120,8 +120,8 @@ class FakeBackend:
             raise NotFoundError(f"there is no queue {name!r}", hint="eaves status")
         return nullcontext(self.named_queues[name])
 
-    def models(self) -> Sequence[ModelLocation]:
-        return self.known_models
+    def runs(self) -> Mapping[str, Path]:
+        return self.known_runs
 
     def logs(self, function: str) -> Sequence[str]:
         if function not in self.log_lines:

@@ -10,17 +10,16 @@ from typing import Any
 
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.report import LaneReport, LinkReport, QueueReport, SourceReport
-from eaves.console.backend import ModelLocation
 from eaves.delivery import SinkResponse
 from eaves.history import Record
 from eaves.platform import FunctionStatus
 from eaves.platform.status import PartStatus, ServedStatus
 from eaves.problem_document import build_problem
 from eaves.spool import Spool
+from eaves.spool.score_shift import ScoreWindow
 from tests.fakes.clock import START
 from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.material import build_flow, captured_event, small_jpeg
-from tests.fakes.models.artifact import COLOURS, write_colours
 
 ATTACK = "x'\"><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}"
 """Text that leaves an attribute in either quote, starts an element, and is a template."""
@@ -62,13 +61,7 @@ def build_hostile_backend(folder: Path, spool: Spool) -> FakeBackend:
         (entry,) = spool.peek(NAME_ATTACK, newest_first=True)
         spool.dead_letter(entry, ATTACK, 422)
     backend.named_queues = {NAME_ATTACK: SpoolQueue(spool)}
-    artifact = write_colours(folder / "artifact", change=_poison_labels).path
-    backend.known_models = [
-        ModelLocation(name=NAME_ATTACK, kind="artifact", path=artifact, functions=(ATTACK,)),
-        ModelLocation(name="second", kind="artifact", path=artifact, functions=(ATTACK,), previous_of=("flowers",)),
-        ModelLocation(name="third", kind="artifact", path=folder / NAME_ATTACK),
-        ModelLocation(name=NAME_ATTACK, kind="run", path=folder / NAME_ATTACK),
-    ]
+    backend.known_runs = {NAME_ATTACK: folder / NAME_ATTACK}
     backend.answer = lambda *_: SinkResponse(status=422, body=build_problem(422, ATTACK, ATTACK))
     return backend
 
@@ -94,7 +87,8 @@ def _build_function(state: str) -> FunctionStatus:
     source = SourceReport(name="s", state="waiting", reason="r", captured=3, last_error="e", last_error_age_s=3.0)
     link = LinkReport(to="t", state="down", since=START, since_age_s=9.0, reason="r", backlog_events=3)
     lane = LaneReport(lane="l", queued=1, dead=1, delivering=True, paused=True, reason="p", since=START)
-    agent = QueueReport(name="a", lanes=(lane,), sources=(source,), link=link)
+    windows = (ScoreWindow(artifact="a", source="s", since=START),)
+    agent = QueueReport(name="a", lanes=(lane,), sources=(source,), link=link, windows=windows)
     silent = QueueReport(name="b", state="unknown", reason="r")
     status = FunctionStatus(
         name="f",
@@ -111,9 +105,3 @@ def _build_function(state: str) -> FunctionStatus:
     )
     poisoned: FunctionStatus = poison(status)
     return replace(poisoned, name=f"{state}{NAME_ATTACK}")
-
-
-def _poison_labels(staging: Path) -> None:
-    labels = staging / "labels.txt"
-    if labels.exists():
-        labels.write_text("".join(f"{ATTACK}{number}\n" for number in range(len(COLOURS))))

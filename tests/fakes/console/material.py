@@ -7,12 +7,12 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from PIL import Image, ImageDraw
 
 from eaves.delivery.rejection import build_refusal
-from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, event_id, reply_id, source_uri
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_INSPECTED, Event, event_id, reply_id, source_uri
 from eaves.history import Record
 from tests.fakes.clock import START
 from tests.fakes.console.backend import FakeBackend
@@ -53,7 +53,6 @@ def classified_event(
     *,
     label: str = "rose",
     score: float = 0.9375,
-    confidence: str | None = None,
     function: str = "flowers",
     version: str = "3",
     digest: str = DIGEST,
@@ -64,7 +63,6 @@ def classified_event(
         cause: The image event.
         label: Label of the best prediction; empty when no label reached the threshold.
         score: Score of the best prediction.
-        confidence: `high` or `low`; None: `low` below 0.8.
         function: Name of the function.
         version: Version of the model.
         digest: Digest of the artifact.
@@ -91,7 +89,7 @@ def classified_event(
             **passed_on,
             "causeid": cause.id,
             "causesource": cause.source,
-            "confidence": confidence or ("high" if score >= 0.8 else "low"),
+            "confidence": "high" if score >= 0.8 else "low",
             **({"label": label} if label else {}),
             "model": "flowers",
             "modelversion": version,
@@ -99,9 +97,28 @@ def classified_event(
     )
 
 
-def rejected_event(cause: Event, *, status: int = 422, reason: str = "the image is corrupt: it is cut off") -> Event:
+BOXES = ((0.25, 0.5, 0.2, 0.1, 5.125), (0.75, 0.0, 0.25, 0.25, 4.5))
+INSPECTION = {
+    "label": "anomalous",
+    "score": 5.125,
+    "p_value": 0.012345,
+    "threshold": 4.0,
+    "boxes": [list(box) for box in BOXES],
+    "model": "parts",
+    "version": "3",
+    "timings_ms": TIMINGS_MS,
+}
+
+
+def inspected_event(cause: Event) -> Event:
+    """The reply of a function that finds two unusual regions in an image."""
+    found = classified_event(cause, label="anomalous", score=0.5, function="parts")
+    return replace(found, type=IMAGE_INSPECTED, data=json.dumps(INSPECTION).encode())
+
+
+def rejected_event(cause: Event, *, reason: str = "the image is corrupt: it is cut off") -> Event:
     """The event that reports that a function refused an image."""
-    return build_refusal(cause, SITE, by="flowers", status=status, reason=reason)
+    return build_refusal(cause, SITE, by="flowers", status=422, reason=reason)
 
 
 def record_of(event: Event, seq: int, *, at: float = START) -> Record:

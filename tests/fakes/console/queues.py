@@ -25,19 +25,18 @@ class Failure:
     status: int = 422
 
 
-def put_dead(spool: Spool, events: Iterable[Event], failure: Failure | None = None, *, lane: str = LANE) -> list[int]:
+def put_dead(spool: Spool, events: Iterable[Event], failure: Failure | None = None) -> list[int]:
     """Put events into a lane and make dead letters of them; return their numbers.
 
     Args:
         spool: The queue, whose lane has no entry that is due.
         events: The events.
         failure: Why they died.
-        lane: Name of the lane.
     """
     failure, numbers = failure or Failure(), []
     for event in events:
-        spool.put(event, lanes=(lane,))
-        (entry,) = spool.peek(lane)
+        spool.put(event, lanes=(LANE,))
+        (entry,) = spool.peek(LANE)
         spool.dead_letter(entry, failure.reason, failure.status)
         numbers.append(entry.seq)
     return numbers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from tests.fakes.kubernetes.apiserver import FakeCluster
@@ -57,13 +58,14 @@ def deployment(name: str, namespace: str, version: str, *, replicas: int = 1) ->
     return {**made, "status": {"availableReplicas": replicas}}
 
 
-def node(name: str, *, arch: str = "amd64", **more: Any) -> Manifest:
-    """A node; `ready`, `pressure`, `labels`, `unschedulable`."""
-    conditions = [
-        {"type": "Ready", "status": "True" if more.get("ready", True) else "False", "message": "kubelet stopped"}
-    ]
-    if pressure := more.get("pressure"):
-        conditions.append({"type": pressure, "status": "True"})
-    labels: Mapping[str, str] = {"kubernetes.io/arch": arch, **more.get("labels", {})}
-    spec = {"unschedulable": more.get("unschedulable", False)}
-    return {**bare("v1", "Node", name, labels=dict(labels)), "spec": spec, "status": {"conditions": conditions}}
+def node(
+    name: str,
+    *,
+    arch: str = "amd64",
+    ready: bool = True,
+    unschedulable: bool = False,
+    labels: Mapping[str, str] = MappingProxyType({}),
+) -> Manifest:
+    status = {"type": "Ready", "status": "True" if ready else "False", "message": "kubelet stopped"}
+    made = bare("v1", "Node", name, labels={"kubernetes.io/arch": arch, **labels})
+    return {**made, "spec": {"unschedulable": unschedulable}, "status": {"conditions": [status]}}

@@ -22,10 +22,12 @@ class JobPlay:
         self._cluster, self.name, self.namespace = cluster, name, namespace
         self._numbers = itertools.count()
 
-    def start(self, pod: str, *, phase: str = "Running", **status: Any) -> str:
-        """A pod comes; later ones are younger. Returns its name."""
+    def start(self, pod: str, *, phase: str = "Running", index: str = "", **status: Any) -> str:
+        """A pod comes, of an index in an Indexed Job; later ones are younger. Returns its name."""
         job = self._cluster.get("Job", self.name, namespace=self.namespace)
         labels = {"batch.kubernetes.io/controller-uid": job["metadata"]["uid"]}
+        if index:
+            labels["batch.kubernetes.io/job-completion-index"] = index
         moment = f"2026-11-25T10:00:{next(self._numbers):02d}Z"
         metadata = {"name": pod, "namespace": self.namespace, "labels": labels, "creationTimestamp": moment}
         spec = job["spec"]["template"]["spec"]

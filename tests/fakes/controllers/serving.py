@@ -6,8 +6,14 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from eaves.admin.queue import SpoolQueue
+from eaves.admin.server import answer_health
 from eaves.base.prometheus import CONTENT_TYPE
+from eaves.spool import Spool
 from functions.metrics import Metrics
+from knative.resources.agent import SOURCE_LABEL
+from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
+from knative.resources.workload import METRICS_PORT
 from tests.fakes.kubernetes.cluster import FakeCluster, Reply, Request
 
 API = "serving.knative.dev/v1"
@@ -21,18 +27,17 @@ class Pod:
     def __init__(self, name: str, revision: str) -> None:
         self.name, self.revision = name, revision
         self.metrics = Metrics()
-        self.restarts = 0
+        self.usage: dict[str, float] = {}
+        """Gauges of its process."""
         self.answer: Reply | None = None
         """What it answers instead of metrics."""
 
-    def serve(
-        self, answered: int = 0, failed: int = 0, *, ms: float = 100.0, status: int = 200, first_ms: float = 0
-    ) -> None:
-        """Answer requests; a prediction takes so long, and the first one of a process perhaps longer."""
-        for number in range(answered):
+    def serve(self, answered: int = 0, failed: int = 0, *, ms: float = 100.0, status: int = 200) -> None:
+        """Answer requests; a prediction takes so long."""
+        for _ in range(answered):
             self.metrics.count("eaves_requests_total", kind="predict", status=str(status), problem="")
             if status == 200:
-                self.metrics.observe("infer", (first_ms or ms) / 1000 if number == 0 else ms / 1000)
+                self.metrics.observe("infer", ms / 1000)
         for _ in range(failed):
             self.metrics.count("eaves_requests_total", kind="predict", status="500", problem="internal")
 
@@ -43,12 +48,14 @@ class Serving:
     Attributes:
         paused: Whether its controllers are down.
         pods: Pods by name.
+        agents: Spools of agents by the name of their pod; each answers with its real report.
     """
 
     def __init__(self, server: FakeCluster, namespace: str) -> None:
         self.server, self.namespace = server, namespace
         self.paused = False
         self.pods: dict[str, Pod] = {}
+        self.agents: dict[str, Spool] = {}
         self._templates: dict[str, Mapping[str, Any]] = {}
         """Template by uid of the Service, as the numbers of revisions are, so that a new Service starts anew."""
         self._numbers: dict[str, int] = {}
@@ -72,12 +79,13 @@ class Serving:
         self._put(pod)
         return pod
 
-    def restart_pod(self, name: str, *, reason: str = "Error", exit_code: int = 137) -> Pod:
-        """Its process ends and starts again, and counts from zero."""
-        pod = self.pods[name]
-        pod.metrics, pod.restarts = Metrics(), pod.restarts + 1
-        self._put(pod, {"terminated": {"reason": reason, "exitCode": exit_code}})
-        return pod
+    def start_agent(self, name: str, spool: Spool, function: str = "flowers") -> None:
+        """Run an agent of a function."""
+        self.agents[name] = spool
+        labels = {MANAGED_LABEL: MANAGED_VALUE, PART_LABEL: "source", APP_LABEL: function, SOURCE_LABEL: "gate"}
+        metadata = {"name": name, "labels": labels}
+        manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": {"phase": "Running"}}
+        self.server.put(manifest, manager="kubelet", namespace=self.namespace)
 
     def stop_pod(self, name: str) -> None:
         """Scale it away."""
@@ -88,16 +96,16 @@ class Serving:
         """A Service as it is."""
         return self.server.get(SERVICE, name, namespace=self.namespace)
 
-    def set_traffic(self, *shares: Mapping[str, Any], name: str = "flowers", manager: str = "kn") -> None:
+    def set_traffic(self, *shares: Mapping[str, Any]) -> None:
         """What `kn service update --traffic` does."""
-        service = self.service(name)
+        service = self.service()
         service["spec"]["traffic"] = [dict(share) for share in shares]
-        self._take_up(self.server.put(service, manager=manager, namespace=self.namespace))
+        self._take_up(self.server.put(service, manager="kn", namespace=self.namespace))
 
-    def take_up(self, name: str = "flowers") -> None:
+    def take_up(self) -> None:
         """Let controllers that were down work again."""
         self.paused = False
-        self._take_up(self.service(name))
+        self._take_up(self.service())
 
     def _default(self, manifest: dict[str, Any]) -> str:
         """The webhook's part: it completes and refuses."""
@@ -156,8 +164,8 @@ class Serving:
         status = self.server.get(REVISION, revision, namespace=self.namespace).get("status", {})
         return next((one for one in status.get("conditions", []) if one["type"] == "Ready"), {})
 
-    def _put(self, pod: Pod, last: Mapping[str, Any] | None = None) -> None:
-        container = {"name": "function", "restartCount": pod.restarts, "lastState": last or {}}
+    def _put(self, pod: Pod) -> None:
+        container = {"name": "function", "restartCount": 0, "lastState": {}}
         manifest = {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -176,8 +184,14 @@ class Serving:
         self.server.put(manifest, manager="kubelet", namespace=self.namespace)
 
     def _answer(self, request: Request) -> Reply:
-        pod = self.pods[request.target.split("/")[1].partition(":")[0]]
+        name, _, port = request.target.split("/")[1].partition(":")
+        if int(port) == METRICS_PORT:
+            if name not in self.agents:
+                return Reply(status=404)
+            answer = answer_health(SpoolQueue(self.agents[name]), {}, "GET", request.path)
+            return Reply(status=answer.status, headers=dict(answer.headers), body=answer.body)
+        pod = self.pods[name]
         if request.path != "/metrics" or not request.target.endswith(":8080"):
             return Reply(status=404)
-        text = pod.metrics.render({}, {}).encode()
+        text = pod.metrics.render(pod.usage, {}).encode()
         return pod.answer or Reply(headers={"Content-Type": CONTENT_TYPE}, body=text)

@@ -10,13 +10,13 @@ import http.client
 import select
 import socket
 import ssl
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from socketserver import StreamRequestHandler, ThreadingTCPServer
+from socketserver import StreamRequestHandler
 from urllib.parse import urlsplit
 
+from tests.fakes.threaded_server import ThreadedServer, serving
 from tests.inputs.certificates import Certificate, build_server_context
 
 
@@ -58,14 +58,6 @@ class FakeProxy:
         return [f"{one.method} {one.target}" for one in self.asked]
 
 
-class _Server(ThreadingTCPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that hang up are what some tests are about."""
-
-
 @contextmanager
 def open_proxy(certificate: Certificate | None = None) -> Iterator[FakeProxy]:
     """A running proxy.
@@ -79,17 +71,12 @@ def open_proxy(certificate: Certificate | None = None) -> Iterator[FakeProxy]:
         def handle(self) -> None:
             _handle(proxy, self)
 
-    with _Server(("127.0.0.1", 0), Handler) as server:
-        if certificate is not None:
-            server.socket = build_server_context(certificate).wrap_socket(server.socket, server_side=True)
-        proxy.host = f"127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield proxy
-        finally:
-            server.shutdown()
-            thread.join()
+    server = ThreadedServer(("127.0.0.1", 0), Handler)
+    if certificate is not None:
+        server.socket = build_server_context(certificate).wrap_socket(server.socket, server_side=True)
+    proxy.host = f"127.0.0.1:{server.server_address[1]}"
+    with serving(server):
+        yield proxy
 
 
 def _handle(proxy: FakeProxy, handler: StreamRequestHandler) -> None:

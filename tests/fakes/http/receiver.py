@@ -23,7 +23,6 @@ from eaves.link.protocol import EVENTS, FUNCTIONS, LEDGER, PARTS, SITE, UPLOAD, 
 from tests.inputs.certificates import build_server_context, make_certificate
 
 TOKEN = "of-the-site"
-MAX_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,8 @@ class FakeRegistry:
         keep: For each PATCH to come, how many bytes of it arrive before the connection breaks; None: all.
         pace: Called with each small piece that arrives; it may take its time.
         auth: `basic` or `bearer` to ask who calls.
+        challenge: What it asks for in place of a token for the repository x.
+        harbor: Whether it asks by Basic, as Harbor does, when a token isn't valid.
         tokens: That are valid.
         uploads_at: Another server's URL, where uploads go.
         blobs_at: Another server's URL, to which GET of a blob redirects.
@@ -87,7 +89,8 @@ class FakeRegistry:
         self.fault: Callable[[Request], Reply | None] = lambda request: None
         self.keep: list[int | None] = []
         self.pace: Callable[[int], object] = lambda size: None
-        self.auth = ""
+        self.auth = self.challenge = ""
+        self.harbor = False
         self.tokens: set[str] = set()
         self.uploads_at = self.blobs_at = ""
         self.relative, self.ranges, self.mounts = False, True, True
@@ -116,8 +119,10 @@ class FakeRegistry:
             return Reply(status=200, body=json.dumps({"token": token}).encode())
         if self.auth and not request.path.startswith("/elsewhere/") and not self._is_let_in(request):
             challenge = 'Basic realm="tests"'
-            if self.auth == "bearer":
-                challenge = f'Bearer realm="{self.url}/token",service="tests",scope="repository:x:pull"'
+            if self.auth == "bearer" and not (self.harbor and "Authorization" in request.headers):
+                challenge = (
+                    self.challenge or f'Bearer realm="{self.url}/token",service="tests",scope="repository:x:pull"'
+                )
             return Reply(status=401, headers={"WWW-Authenticate": challenge})
         if request.method == "POST" and (match := re.fullmatch(r"/v2/(.+)/blobs/uploads/", request.path)):
             return self._begin(request, match[1])

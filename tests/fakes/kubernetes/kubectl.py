@@ -19,8 +19,9 @@ pod = own[own.index("exec") + 1]
 if pod not in pods:
     sys.exit('Error from server (Forbidden): pods "' + pod + '" is forbidden: User "jane" cannot create resource '
              '"pods/exec" in API group "" in the namespace "eaves"')
-assert command[0] == "python"
-done = subprocess.run([sys.executable, *command[1:]], env={{"PATH": os.environ["PATH"], **pods[pod]}})
+program = {{"python": sys.executable, "tar": "tar"}}[command[0]]
+arguments = [pods[pod].get("ROOT", "") + word if word.startswith("/") else word for word in command[1:]]
+done = subprocess.run([program, *arguments], env={{"PATH": os.environ["PATH"], **pods[pod]}})
 if done.returncode:
     sys.stderr.write("command terminated with exit code %d\\n" % done.returncode)
 sys.exit(done.returncode)
@@ -32,7 +33,8 @@ class FakeKubectl:
 
     Args:
         folder: Folder in which the command is made.
-        pods: Name of each pod that a command may be run in, with its environment.
+        pods: Name of each pod that a command may be run in, with its environment, and with the folder `ROOT` in which
+            its absolute paths are, if it reads any.
     """
 
     def __init__(self, folder: Path, pods: Mapping[str, Mapping[str, str]]) -> None:

@@ -222,9 +222,12 @@ class Objects:
 
     def _locate(self, resource: Resource, namespace: str, name: str) -> tuple[Key, Manifest | None]:
         space = namespace if resource.namespaced else ""
-        if space and (_resource("v1", "Namespace"), "", space) not in self._objects:
+        home, key = self._objects.get((_resource("v1", "Namespace"), "", space)), (resource, space, name)
+        if space and home is None:
             raise not_found(_resource("v1", "Namespace"), space)
-        key = (resource, space, name)
+        if home and key not in self._objects and home["metadata"].get("deletionTimestamp"):
+            message = f"unable to create new content in namespace {space} because it is being terminated"
+            raise Refused(403, "Forbidden", f'{resource.full} "{name}" is forbidden: {message}')
         return key, self._objects.get(key)
 
     def _precondition(self, resource: Resource, new: Mapping[str, Any], old: Manifest | None) -> None:

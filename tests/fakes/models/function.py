@@ -7,7 +7,6 @@ The sockets, the HTTP contract and the settings are the real ones; nothing is tr
 from __future__ import annotations
 
 import os
-import threading
 from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
@@ -22,7 +21,7 @@ from functions.routes import build_flask
 from functions.server import Server
 from functions.service import Service
 from functions.settings import FunctionSettings, ServeSettings
-from functions.start import open_listening_socket
+from functions.start import ShutdownRequest, open_listening_socket
 from tests.fakes.models.artifact import ColourSession
 from tests.fakes.models.model import FakeModel
 from tests.waiting import wait_until
@@ -47,13 +46,15 @@ def main() -> None:
     logs.configure(as_json=True)
     artifact = open_artifact(settings.artifact)
     model = FakeModel(GatedClassifier(artifact, Path(os.environ["GATE"])))
+    stopping = ShutdownRequest()
+    stopping.handle_signals()
     service = Service(model, settings, concurrency=settings.concurrency, environ=os.environ)
     Server(
-        FunctionApp(service, lambda: build_flask(service, os.environ)),
+        FunctionApp(service, lambda: build_flask(service)),
         settings,
         listening=open_listening_socket(settings.host, settings.port),
         concurrency=settings.concurrency,
-        stopping=threading.Event(),
+        stopping=stopping,
         on_stop=model.drain,
     ).run()
 

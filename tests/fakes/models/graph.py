@@ -17,15 +17,11 @@ WEIGHTS = np.eye(3, dtype=np.float32)[::-1] / np.float32(25)
 """(3 colours, 3 labels): as `ColourSession`, the order reversed."""
 
 
-def build_graph(
-    *, location: str = "weights/backbone.bin", domain: str = "", op: str = "MatMul", scale: float = 1.0
-) -> onnx.ModelProto:
+def build_graph(*, location: str = "weights/backbone.bin", scale: float = 1.0) -> onnx.ModelProto:
     """uint8 image (batch, 8, 8, 3) > mean of each colour > logits, probabilities.
 
     Args:
         location: Location of the weights relative to the graph.
-        domain: Domain of the operator that multiplies.
-        op: Its name.
         scale: Factor on the weights that are stored in the graph itself (`location` empty).
     """
     weights = numpy_helper.from_array(np.ascontiguousarray(WEIGHTS * np.float32(scale)), "weights")
@@ -37,7 +33,7 @@ def build_graph(
     nodes = [
         helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["pixels"], ["mean"], axes=[1, 2], keepdims=0),
-        helper.make_node(op, ["mean", "weights"], ["logits"], domain=domain),
+        helper.make_node("MatMul", ["mean", "weights"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"]),
     ]
     graph = helper.make_graph(
@@ -47,8 +43,7 @@ def build_graph(
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3]) for name in ("logits", "probabilities")],
         [weights],
     )
-    opsets = [helper.make_opsetid("", 17), *([helper.make_opsetid(domain, 1)] if domain else [])]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
 def save(model: onnx.ModelProto, path: Path) -> Path:

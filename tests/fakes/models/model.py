@@ -72,7 +72,7 @@ def create_app(
 ) -> Flask:
     """Create a function as one Flask application, which answers every request as the process does."""
     service = Service(model, settings, concurrency=concurrency, environ=environ)
-    app = build_flask(service, environ)
+    app = build_flask(service)
     others = app.wsgi_app
     app.wsgi_app = FunctionApp(service, lambda: others)  # type: ignore[method-assign]
     return app

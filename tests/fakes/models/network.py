@@ -24,8 +24,8 @@ class Network:
         channels: How many each tensor has.
     """
 
-    def __init__(self, *, side: int = SIDE, seed: int = 0) -> None:
-        self.side, self.random = side, np.random.default_rng(seed)
+    def __init__(self, *, seed: int = 0) -> None:
+        self.random = np.random.default_rng(seed)
         self.nodes: list[onnx.NodeProto] = []
         self.weights: dict[str, npt.NDArray[Any]] = {}
         self.channels = {"image": 3}
@@ -85,7 +85,7 @@ class Network:
         inputs = (flat, self.weight("model/head/kernel", values), self.weight("model/head/bias", bias))
         self.add("Gemm", *inputs, out="logits")
         self.add("Softmax", "logits", out="probabilities", axis=-1)
-        shape: list[str | int | None] = ["batch", self.side, self.side, 3]
+        shape: list[str | int | None] = ["batch", SIDE, SIDE, 3]
         outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", LABELS]) for name in OUTPUTS]
         graph = helper.make_graph(
             self.nodes,
@@ -100,11 +100,11 @@ class Network:
 OUTPUTS = ("logits", "probabilities")
 
 
-def images(count: int = 4, *, side: int = SIDE, seed: int = 1) -> npt.NDArray[np.uint8]:
-    """Noise, (count, side, side, 3): each image of another brightness."""
+def images(count: int = 4, *, seed: int = 1) -> npt.NDArray[np.uint8]:
+    """Noise, (count, SIDE, SIDE, 3): each image of another brightness."""
     random = np.random.default_rng(seed)
     bright = random.integers(40, 256, (count, 1, 1, 3))
-    return (random.integers(0, 256, (count, side, side, 3)) * bright // 255).astype(np.uint8)
+    return (random.integers(0, 256, (count, SIDE, SIDE, 3)) * bright // 255).astype(np.uint8)
 
 
 def run(model: onnx.ModelProto, batch: npt.NDArray[np.uint8], *names: str) -> list[Floats]:

@@ -24,7 +24,6 @@ def write_run(
     photos: Path | None = None,
     answers: Sequence[tuple[str, str]] = ANSWERS,
     labels: Sequence[str] = LABELS,
-    history: Any = None,
     keep_answers: bool = True,
     about: Mapping[str, Any] | None = None,
 ) -> Run:
@@ -35,7 +34,6 @@ def write_run(
         photos: Folder for the held-out photos; None writes none, as on a machine that didn't train.
         answers: True and predicted class of each held-out photo.
         labels: Class names.
-        history: Content of history.json.
         keep_answers: Whether the run keeps its answers; older versions don't.
         about: Fields of run.json to replace.
     """
@@ -74,7 +72,7 @@ def write_run(
         measured = {"confusion": confusion, "val_accuracy_interval_95": interval, "seconds": {"fit": 30.0}}
         (work / "metrics.json").write_bytes(render_json(measured))
         epoch = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.2, "val_accuracy": 0.4}
-        history = [epoch, {**epoch, "accuracy": 0.7}] if history is None else history
+        history = [epoch, {**epoch, "accuracy": 0.7}]
         (work / "history.json").write_bytes(render_json(history))
         (work / "config.json").write_bytes(render_json({"train": {"arch": values["arch"], "epochs": values["epochs"]}}))
         if keep_answers:

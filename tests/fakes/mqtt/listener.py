@@ -13,7 +13,6 @@ class RecordingListener(ConnectionListener):
 
     Args:
         topics: What it subscribes to, at each connection.
-        acknowledge: Whether it acknowledges what it gets, at once.
 
     Attributes:
         connection: To be set before the connection is started.
@@ -24,7 +23,7 @@ class RecordingListener(ConnectionListener):
         messages: What was received.
     """
 
-    def __init__(self, topics: Sequence[str] = (), *, acknowledge: bool = True) -> None:
+    def __init__(self, topics: Sequence[str] = ()) -> None:
         self.connection: BrokerConnection | None = None
         self.sessions: list[SessionInfo] = []
         self.reasons: list[str] = []
@@ -33,7 +32,6 @@ class RecordingListener(ConnectionListener):
         self.messages: list[Message] = []
         self.subscriptions = 0
         self._topics = topics
-        self._acknowledge = acknowledge
 
     def connected(self, session: SessionInfo) -> None:
         self.sessions.append(session)
@@ -53,5 +51,5 @@ class RecordingListener(ConnectionListener):
 
     def received(self, message: Message) -> None:
         self.messages.append(message)
-        if self._acknowledge and self.connection is not None:
+        if self.connection is not None:
             self.connection.acknowledge(message)

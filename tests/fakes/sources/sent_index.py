@@ -11,6 +11,7 @@ class DictIndex:
     """Implements `eaves.sources.context.SentIndex`.
 
     Attributes:
+        added: How many ids were put.
         times: Event id to when it was put or touched last, Unix seconds.
         asked: Ids that `seen` was asked for, in order.
         batches: How many ids each call of `touch` named.
@@ -19,6 +20,7 @@ class DictIndex:
     """
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
+        self.added = 0
         self.times: dict[str, float] = {}
         self.asked: list[str] = []
         self.batches: list[int] = []
@@ -28,6 +30,7 @@ class DictIndex:
         self._clock = clock
 
     def put(self, event_id: str) -> None:
+        self.added += 1
         self.times[event_id] = self._clock.now()
         self._left_out.pop(event_id, None)
 

@@ -17,7 +17,7 @@ from tests.cluster.simulated import pod
 from tests.cluster.sites import NAMESPACE, Sites, open_sites
 from tests.fakes.kubernetes.kubectl import FakeKubectl
 from tests.processes.receiving import TOKEN, Served, classified, receiving, write_site
-from tests.processes.relaying import RelayProcess, relaying
+from tests.processes.relaying import RelayProcess
 from tests.waiting import wait_until
 
 SITE = "mill"
@@ -38,7 +38,7 @@ def relay(tmp_path: Path, cloud: Served) -> Iterator[RelayProcess]:
     (link / "token").write_text(TOKEN)
     shutil.copyfile(tmp_path / "credentials" / "tls.crt", link / "ca.crt")
     to = f"https://127.0.0.1:{cloud.port}"
-    with relaying(tmp_path / "edge", to, EAVES_SITE=SITE, EAVES_CREDENTIALS=str(link)) as made:
+    with RelayProcess(tmp_path / "edge", to, EAVES_SITE=SITE, EAVES_CREDENTIALS=str(link)) as made:
         assert made.post_batch([classified(number, site=SITE) for number in range(3)]) == 202
         wait_until(lambda: made.link()["forwarded"] == 3, 30, what="three forwarded events")
         yield made
@@ -64,6 +64,7 @@ def site(tmp_path: Path, relay: RelayProcess, monkeypatch: pytest.MonkeyPatch) -
         yield sites
 
 
+@pytest.mark.long("links are cut while events are sent")
 def test_the_relay_of_a_site_is_audited_with_the_sites_token(site: Sites, tmp_path: Path) -> None:
     result = site.run("relay", "ledger", "--on", "knative")
     assert result.exit_code == 0, result.output

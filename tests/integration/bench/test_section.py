@@ -33,6 +33,8 @@ def test_every_section_has_a_place_on_the_page() -> None:
     assert all(0 < page.find(f"<!-- {name} -->\n") < page.find(f"<!-- /{name} -->\n") for name in SECTIONS)
 
 
+@pytest.mark.long("a short form of a benchmark runs")
+@pytest.mark.slow
 def test_one_image_at_a_time_is_measured_with_each_model(artifact: Path, tmp_path: Path) -> None:
     Image.fromarray(np.full((32, 32, 3), 200, np.uint8)).save(tmp_path / "image.jpg")
     material = Material(
@@ -51,6 +53,8 @@ def test_one_image_at_a_time_is_measured_with_each_model(artifact: Path, tmp_pat
     assert "| other servers |  |  |  |  | not measured, by --no-peers |" in section.render()
 
 
+@pytest.mark.long("a short form of a benchmark runs")
+@pytest.mark.slow
 def test_a_platform_is_measured_from_outside(artifact: Path) -> None:
     with (
         tempfile.TemporaryDirectory(prefix="eaves-") as short,  # the platform's sockets need a short path

@@ -42,13 +42,13 @@ def open_for_writing(pipe: Path) -> int:
 
 
 def test_a_training_that_imports_tensorflow(tmp_path: Path) -> None:
-    write_parts(tmp_path / "photos", 8, side=32)
+    write_parts(tmp_path / "a?token=b", 8, side=32)  # a path that looks like an address with a secret
     (tmp_path / "eaves.yaml").write_text("data: {path: photos}\n")
-    with open_view(tmp_path, "train", "--run", "made", "--arch", "small_cnn") as view:
+    with open_view(tmp_path, "train", "--run", "made", "--data", "a?token=b") as view:
         maps = Path(f"/proc/{view.process.pid}/maps")
         wait_until(lambda: "libtensorflow" in maps.read_text(), 60, what="the import")
         assert view.press_ctrl_c() == CANCELLED
     assert view.stderr.splitlines()[-2:] == [
         "error: the training was stopped during: the import of TensorFlow",
-        "try: eaves train --run made continues the training",
+        "try: eaves train --run made --data 'a?token=***', with the secrets in place of ***, continues the training",
     ]

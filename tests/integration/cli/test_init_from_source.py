@@ -7,23 +7,23 @@ import json
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from PIL import Image
 
-from eaves.cli import cli
 from eaves.cli.project import load_workspace
 from eaves.errors import ConfigError
 from eaves.images.pixels import decode
+from tests.cli import EAVES, eaves
 from tests.contract.sinks import open_sink
 from tests.fakes.http.camera import Asked, FakeCamera, open_camera, respond
 from tests.inputs.hostile import encode
 from tests.processes.agents import AgentProcess
+from tests.processes.commands import run_command
 from tests.waiting import wait_until
 
 
@@ -35,10 +35,6 @@ def picture(number: int) -> bytes:
 def numbered() -> Callable[[Asked], bytes]:
     numbers = itertools.count()
     return lambda _: respond(body=picture(next(numbers)))
-
-
-def eaves(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(cli, [str(argument) for argument in arguments], prog_name="eaves")
 
 
 def collected(project: Path) -> list[Path]:
@@ -87,7 +83,7 @@ def test_what_is_collected_is_what_an_agent_sends(tmp_path: Path) -> None:
 
 def test_ctrl_c_stops_and_the_same_command_continues(tmp_path: Path) -> None:
     with open_camera(numbered()) as camera:
-        command = [sys.executable, "-P", "-m", "eaves.cli", "init", str(tmp_path), "--name", "gate"]
+        command = [*EAVES, "init", str(tmp_path), "--name", "gate"]
         command += ["--from-source", camera.url, "--every", "0.05", "--images"]
         process = subprocess.Popen([*command, "100000"], stderr=subprocess.PIPE, text=True)
         wait_until(lambda: len(collected(tmp_path)) >= 3, 60)
@@ -100,11 +96,11 @@ def test_ctrl_c_stops_and_the_same_command_continues(tmp_path: Path) -> None:
         (tmp_path / "photos" / "open").mkdir(parents=True)
         before[0].rename(tmp_path / "photos" / "open" / before[0].name)  # sorted meanwhile, and still counted
         wanted = len(before) + 3
-        done = subprocess.run([*command, str(wanted)], capture_output=True, text=True, timeout=60, check=False)
+        done = run_command([*command, str(wanted)], timeout=60)
         assert done.returncode == 0, done.stderr
         assert len(collected(tmp_path)) == wanted - 1
         assert set(before[1:]) < set(collected(tmp_path))
-        again = subprocess.run([*command, str(wanted)], capture_output=True, text=True, timeout=60, check=False)
+        again = run_command([*command, str(wanted)], timeout=60)
         assert again.returncode == 0, again.stderr
         assert len(collected(tmp_path)) == wanted - 1
 

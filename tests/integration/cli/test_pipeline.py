@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 
 import eaves
 from eaves.events import MODEL_PUBLISHED
+from tests.cli import EAVES
 from tests.container_images.packaging import build_base
 from tests.container_images.registries import LocalRegistry
 from tests.contract.sinks import LocalSink, Reported, open_sink
@@ -51,7 +51,7 @@ class Pipeline:
         places = {"EAVES_WORK": str(self.work), "XDG_CACHE_HOME": str(self._cache), "EAVES_DATA_PATH": str(data)}
         ours = {"PYTHONPATH": str(Path(eaves.__file__).parents[1]), "EAVES_CONVERT_PRECISION": "fp32"}
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "eaves.cli", "pipeline", f"--output={output}", "--name=digits", *self._words],
+            [*EAVES, "pipeline", f"--output={output}", "--name=digits", *self._words],
             env={**os.environ, **reported, **places, **ours, **environ}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True,
         )  # fmt: skip
@@ -70,6 +70,7 @@ def pipeline(registry: LocalRegistry, oci_cache: Path, tmp_path: Path, request: 
     return Pipeline(tmp_path / "work", oci_cache, *words)
 
 
+@pytest.mark.long("two whole pipelines")
 def test_what_was_done_before_is_found_and_the_same_event_is_sent_again(
     pipeline: Pipeline, sink: LocalSink, registry: LocalRegistry, tiny_run: Path, tiny_artifact: Path
 ) -> None:
@@ -119,6 +120,7 @@ def test_it_ends_with_the_code_of_the_step_that_failed(pipeline: Pipeline, sink:
     assert sink.received == []
 
 
+@pytest.mark.long("a training, a conversion and a push")
 @pytest.mark.slow
 def test_from_images_to_a_published_model_and_an_event_that_names_the_data(
     pipeline: Pipeline, sink: LocalSink, tmp_path: Path
@@ -138,6 +140,7 @@ def test_from_images_to_a_published_model_and_an_event_that_names_the_data(
     assert len(run.name) == 64, "the event's identity"
 
 
+@pytest.mark.long("a training is stopped")
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)], ids=["sigterm", "ctrl-c"])
 def test_a_pipeline_that_must_make_room_leaves_a_checkpoint(

@@ -6,8 +6,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,11 +13,20 @@ import pytest
 from PIL import Image
 
 from eaves.cli.project import load_workspace
+from tests.cli import EAVES, eaves
 from tests.fakes.http.camera import open_camera
 from tests.fakes.sources.camera.mjpeg import stream_live
 from tests.fakes.sources.camera.rtsp import RtspSession, live_numbers, open_rtsp_camera
 from tests.inputs.videos import make_video, need_av
-from tests.integration.cli.test_sources_try import attempt, eaves, in_a_folder_of_its_own, names, size_of, write_project
+from tests.integration.cli.test_sources_try import (
+    fail,
+    in_a_folder_of_its_own,
+    names,
+    show,
+    size_of,
+    write_project,
+)
+from tests.proc import child_pids
 from tests.processes.rtsp_server import RtspServer, run_rtsp_server
 from tests.waiting import wait_until
 
@@ -53,36 +60,26 @@ def test_a_stream_is_shown_with_what_it_costs(server: RtspServer, tmp_path: Path
     assert f"source gate, kind camera: {server.url()}\n" in text
     assert re.search(r"stream h264, 320x180, 10 frames/s\n", text)
     assert "decoding key frames only, which costs least\n" in text
-    assert re.search(r"at most one image every 1\.\d s\n", text)
     assert size_of("gate.jpg") == (160, 90)
 
 
 def test_every_frame_is_decoded_where_key_frames_are_too_few(server: RtspServer) -> None:
     url = server.url(login="eaves:hunter2")
-    found, error = attempt(f"{{kind: camera, url: '{url}', every_s: 0.2}}")
-    assert error is None
+    found = show(f"{{kind: camera, url: '{url}', every_s: 0.2}}")
     assert found["stream"]["decoding"] == "all"
-    assert found["interval_s"] == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize(
-    ("login", "path", "code", "step", "message", "hint"),
-    [
+def test_a_stream_that_is_refused(server: RtspServer) -> None:
+    for login, path, code, step, message, hint in (
         ("eaves:hunter2", "/none", 66, "path", "has no stream at this address", "/Streaming/Channels/101 (Hikvision)"),
         ("eaves:hunter22", "/stream", 77, "login", "refused the user name or password", "--credentials"),
         ("", "/stream", 77, "login", "asks for a login, and there is no user name", "username and password"),
-    ],
-    ids=["path", "password", "no user"],
-)
-def test_a_stream_that_is_refused(
-    login: str, path: str, code: int, step: str, message: str, hint: str, server: RtspServer
-) -> None:
-    found, error = attempt(server.url(path, login=login))
-    assert error is not None
-    assert error.exit_code == code
-    assert [(one["name"], one["passed"]) for one in found["steps"]][-1] == (step, False)
-    assert message in error.message
-    assert hint in (error.hint or "")
+    ):
+        found, error = fail(server.url(path, login=login))
+        assert error.exit_code == code
+        assert [(one["name"], one["passed"]) for one in found["steps"]][-1] == (step, False)
+        assert message in error.message
+        assert hint in (error.hint or "")
     assert names() == []
 
 
@@ -94,22 +91,17 @@ def send_no_key_frames(session: RtspSession) -> None:
 
 def test_a_stream_without_key_frames() -> None:
     with open_rtsp_camera(make_video(), send_no_key_frames) as camera:
-        found, error = attempt(camera.url(), "--timeout", "3")
-    assert error is not None
+        found, error = fail(camera.url(), "--timeout", "3")
     assert error.exit_code == 69
     assert found["stream"]["codec"] == "h264"
     assert error.message == "the stream is open (h264), and no key frame came within 3 s"
     assert "GOP" in (error.hint or "")
 
 
-def test_a_camera_that_accepts_and_says_nothing(tmp_path: Path) -> None:
+def test_a_camera_that_accepts_and_says_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
-        began = time.monotonic()
-        found, error = attempt(
-            f"{{kind: camera, url: 'rtsp://u:hunter2@127.0.0.1:{deaf.getsockname()[1]}/1', connect_timeout_s: 1}}"
-        )
-    assert time.monotonic() - began < 15
-    assert error is not None
+        url = f"rtsp://u:hunter2@127.0.0.1:{deaf.getsockname()[1]}/1"
+        found, error = fail(f"{{kind: camera, url: '{url}', connect_timeout_s: 1}}")
     assert error.exit_code == 69
     assert [one["name"] for one in found["steps"]] == ["address", "connection", "connection"]
 
@@ -117,26 +109,21 @@ def test_a_camera_that_accepts_and_says_nothing(tmp_path: Path) -> None:
 def test_a_snapshot_address_that_is_a_stream_is_named_as_one() -> None:
     video = make_video("mjpeg")
     with open_camera(lambda _: stream_live(camera, video)) as camera:
-        _, refused = attempt(f"{camera.url}/video")
-        found, error = attempt(f"{camera.url}/video.mjpg")
+        _, refused = fail(f"{camera.url}/video")
+        found = show(f"{camera.url}/video.mjpg")
     assert "which the kind `camera` reads" in str(refused)
-    assert error is None
     assert (found["kind"], found["stream"]["decoding"]) == ("camera", "none")
-    assert found["interval_s"] == pytest.approx(0.1, rel=0.3)
 
 
 def test_files_and_devices(tmp_path: Path) -> None:
     film = make_video().write(tmp_path / "film.mp4")
-    found, error = attempt(film)
-    assert error is None
+    found = show(film)
     assert (found["kind"], found["stream"]["codec"]) == ("camera", "h264")
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no film" * 1_000)
-    found, error = attempt(broken)
-    assert error is not None
+    found, error = fail(broken)
     assert (error.exit_code, found["steps"][-1]["name"]) == (65, "format")
-    found, error = attempt("/dev/video99")
-    assert error is not None
+    _, error = fail("/dev/video99")
     assert error.exit_code == 66
     assert "there is no device /dev/video99" in error.message
     assert "v4l2-ctl" in (error.hint or "")
@@ -145,11 +132,11 @@ def test_files_and_devices(tmp_path: Path) -> None:
 def test_ctrl_c_leaves_no_decoder() -> None:
     with open_rtsp_camera(make_video(), lambda session: session.hang()) as camera:
         url = camera.url(login="eaves:hunter2")
-        command = [sys.executable, "-P", "-m", "eaves.cli", "sources", "try", url, "--timeout", "60"]
+        command = [*EAVES, "sources", "try", url, "--timeout", "60"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
             wait_until(lambda: any(request.method == "PLAY" for request in camera.requests), 60)
-            children = list_children(process.pid)
+            children = child_pids(process.pid)
             process.send_signal(signal.SIGINT)
             _, reported = process.communicate(timeout=30)
         finally:
@@ -158,12 +145,6 @@ def test_ctrl_c_leaves_no_decoder() -> None:
     assert process.returncode == 130, reported
     assert "hunter2" not in reported
     wait_until(lambda: not Path(f"/proc/{children[0]}/exe").exists(), 10)
-
-
-def list_children(pid: int) -> list[int]:
-    """Processes that any thread of a process has started."""
-    texts = [task.joinpath("children").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
-    return [int(word) for text in texts for word in text.split()]
 
 
 def test_training_images_are_collected_from_a_stream(server: RtspServer, tmp_path: Path) -> None:

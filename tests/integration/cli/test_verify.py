@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,22 +11,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
 from eaves.artifact import Artifact, open_artifact
 from eaves.artifact.golden import INDEX
 from eaves.artifact.manifest import OUTPUTS
 from eaves.artifact.store import HANDLER, MODEL
-from eaves.cli import cli
 from eaves.errors import ArtifactError, EavesError, GoldenError, HandlerError
 from eaves.inference.handler import load_handler
 from eaves.inference.prepared_graphs import MIN_BYTES, detect_layout, graph_name
 from eaves.inference.replay import replay_in_child
-from eaves.inference.session import open_session
-from functions.pipeline import Classifier
-from functions.settings import ServeSettings
-from tests.fakes.models.artifact import COLOURS, RECIPE, encode_png
+from tests.cli import eaves
+from tests.fakes.models.artifact import COLOURS, RECIPE
 from tests.fakes.models.graph import write_graph_artifact
+from tests.processes.commands import run_code
 from tests.waiting import wait_until
 
 HANDLER_SOURCE = """
@@ -55,10 +51,6 @@ def with_handler(source: str) -> Callable[[Path], None]:
         (at / INDEX).write_text(json.dumps(entries))
 
     return change
-
-
-def eaves(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(cli, [str(argument) for argument in arguments], prog_name="eaves")
 
 
 @pytest.fixture
@@ -218,17 +210,8 @@ def test_commands_never_run_a_graph_in_their_own_process(artifact: Artifact) -> 
         "onnxruntime.InferenceSession = lambda *args, **options: sys.exit('a graph was loaded')\n"
         f"cli(['verify', {str(artifact.path)!r}])"
     )
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
+    done = run_code(code)
     assert "3 golden images are reproduced" in done.stderr
-
-
-def test_what_is_served_is_what_was_verified(tmp_path: Path) -> None:
-    source = HANDLER_SOURCE.replace("return np.asarray(image", "return np.asarray(image.transpose(0)")
-    artifact = write_graph_artifact(tmp_path / "a", change=with_handler(source))
-    classifier = Classifier(artifact, open_session(artifact), ServeSettings(), handler=load_handler(artifact))
-    prediction = classifier.predict(encode_png(COLOURS["green"]))
-    assert prediction.attributes["label"] == "green"
-    assert set(prediction.timings_ms) == {"preprocess", "infer"}
 
 
 def test_a_handler_that_was_exchanged_is_never_run(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import re
 import shutil
 import ssl
 import stat
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from eaves.console.exposure import ConsoleSettings, prepare_credentials
 from eaves.errors import ConfigError
 from tests.fakes.console.backend import FakeBackend
 from tests.https_browser import HttpsBrowser
+from tests.processes.commands import run_command
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
 POLL = "/parts/overview"
@@ -58,10 +58,9 @@ def test_missing_files_are_created_for_their_owner_only(folder: Path) -> None:
     assert re.fullmatch(r"[a-hjkmnp-z2-9]{5}(-[a-hjkmnp-z2-9]{5}){3}", read_password(folder))
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
     assert sorted(path.name for path in folder.iterdir()) == ["password", "tls.crt", "tls.key"]
-    shown = subprocess.run(
-        ["openssl", "x509", "-in", folder / "tls.crt", "-noout", "-text", "-fingerprint", "-sha256"],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+    shown = run_command(
+        ["openssl", "x509", "-in", folder / "tls.crt", "-noout", "-text", "-fingerprint", "-sha256"], check=True
+    ).stdout
     assert f"Fingerprint={certificate.rpartition(' ')[2]}" in shown
     for part in ("CA:FALSE", "IP Address:10.0.0.5", "DNS:localhost", "TLS Web Server Authentication"):
         assert part in shown

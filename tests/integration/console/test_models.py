@@ -1,4 +1,4 @@
-"""The pages of models over a run that was trained and artifacts that were converted, and a function that runs."""
+"""The pages of models over a run that was trained, and a function that runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from eaves.console.backend import ModelLocation
 from eaves.delivery import SinkResponse
 from eaves.events import Event, decode, encode_binary
 from eaves.platform import FunctionStatus
@@ -18,8 +17,8 @@ from tests.processes.function import Function
 
 
 @pytest.fixture
-def browser(tiny_run: Path, tiny_artifact: Path, tiny_int8: Path, shared_function: Function) -> Browser:
-    """A console with the run, the artifact that was made from it and is served, and an int8 artifact."""
+def browser(tiny_run: Path, shared_function: Function) -> Browser:
+    """A console with the run."""
 
     def invoke(name: str, event: Event) -> SinkResponse:
         headers, body = encode_binary(event)
@@ -29,11 +28,7 @@ def browser(tiny_run: Path, tiny_artifact: Path, tiny_int8: Path, shared_functio
 
     backend = FakeBackend(
         functions=[FunctionStatus(name="digits", state="ready", replicas=1, site="barn")],
-        known_models=[
-            ModelLocation(name="run", kind="run", path=tiny_run),
-            ModelLocation(name="fp32", kind="artifact", path=tiny_artifact, functions=("digits",)),
-            ModelLocation(name="int8", kind="artifact", path=tiny_int8),
-        ],
+        known_runs={"run": tiny_run},
         answer=invoke,
     )
     return open_console(backend)

@@ -13,10 +13,10 @@ import pytest
 from converters.convert import convert
 from converters.settings import ConvertSettings
 from eaves.artifact import check
-from eaves.config import SettingsLayer, build
 from eaves.inference.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 from eaves.inference.session import open_session
 from tests.inputs.artifacts import CLASSES, build_tiny_dataset
+from tests.inputs.settings import settings_from
 from trainer.model.architectures import ARCHITECTURES, SCALES
 from trainer.run.run import Run
 from trainer.settings import DataSettings, TrainSettings
@@ -25,7 +25,7 @@ from trainer.train import train
 
 
 def settings(**values: object) -> TrainSettings:
-    return build(TrainSettings, SettingsLayer(origin="test", values=values))
+    return settings_from(TrainSettings, values)
 
 
 def build_run(arch: str, images: Path, folder: Path) -> Run:
@@ -72,6 +72,7 @@ def list_operators(model: Path, folder: Path) -> set[str]:
     return {node.op_type for node in onnx.load(folder / "optimised.onnx", load_external_data=False).graph.node}
 
 
+@pytest.mark.long("every network is converted")
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("arch", ARCHITECTURES)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,15 +13,13 @@ from PIL import Image
 from converters.convert import convert
 from converters.settings import ConvertSettings
 from eaves.artifact import Artifact, open_artifact
-from eaves.artifact.store import file_digest
-from eaves.config import SettingsLayer, build
-from eaves.errors import ParityError
 from eaves.events import IMAGE_CAPTURED, Event, decode, encode_binary
 from eaves.inference.session import open_session
+from tests.inputs.settings import settings_from
 from tests.once import build_once_here
 from tests.processes.function import Function, serving
 from trainer.calibration import prior_correction, softmax
-from trainer.run.run import Run, open_run, render_json
+from trainer.run.run import Run, open_run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.train import train
 
@@ -48,7 +44,7 @@ def build_run(root: Path) -> Path:
         for number in range(count):
             (root / "parts" / label / f"{number}.png").write_bytes(draw(rng.normal(grey, SPREAD), number))
     values = {"arch": "small_cnn", "epochs": 12, "image_size": 16, "batch_size": 16, "augment": False}
-    settings = build(TrainSettings, SettingsLayer(origin="test", values=values))
+    settings = settings_from(TrainSettings, values)
     run = train(DataSettings(path=root / "parts"), settings, root / "run", name="parts")
     convert(run.path, root / "artifact", ConvertSettings(precision="fp32"))
     return root
@@ -100,17 +96,3 @@ def test_an_event_has_the_label_of_the_training_and_the_score_of_the_data(
         assert reply.extensions["label"] == label
         assert reply.extensions["confidence"] == ("high" if first["score"] >= 0.7 else "low")
     assert corrected, "the label of some pictures isn't the one with the highest score"
-
-
-def test_a_rule_that_is_not_the_trainings_is_not_converted(made: Path, tmp_path: Path) -> None:
-    run = Path(shutil.copytree(made / "run", tmp_path / "run"))
-    measured = json.loads((run / "metrics.json").read_text())
-    measured["decision"]["label_weights"].reverse()
-    (run / "metrics.json").write_bytes(render_json(measured))
-    about = json.loads((run / "run.json").read_text())
-    size = (run / "metrics.json").stat().st_size
-    about["files"]["metrics.json"] = {"sha256": file_digest(run / "metrics.json"), "size_bytes": size}
-    (run / "run.json").write_bytes(render_json(about))
-    with pytest.raises(ParityError, match=r"the decision rule does not choose|the same label on"):
-        convert(run, tmp_path / "artifact", ConvertSettings(precision="fp32"))
-    assert not (tmp_path / "artifact").exists()

@@ -37,6 +37,7 @@ def features_of(run: Path, images: np.ndarray) -> np.ndarray:
     return np.asarray(keras.Model(model.inputs[0], model.get_layer("head").input)(images))
 
 
+@pytest.mark.long("a model is trained and converted")
 def test_features_are_what_the_trained_head_reads(embedding: Artifact, tiny_artifact: Path, tiny_run: Path) -> None:
     manifest, plain = embedding.manifest, open_artifact(tiny_artifact).manifest
     assert (manifest.task, manifest.precision, plain.task) == ("embed", "fp32", "classify")

@@ -1,30 +1,21 @@
-"""`eaves evaluate` and `eaves compare`, typed: on a real run, its artifact, and a function that serves it."""
+"""`eaves evaluate` and `eaves compare`, typed: on a real run and its artifact."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from PIL import Image
 
 from eaves.artifact import open_artifact
-from eaves.cli import cli
+from tests.cli import eaves
 from tests.inputs.artifacts import build_tiny_dataset
-from tests.processes.function import serving
 from trainer.run.run import load_trained_on, open_run
-
-
-def eaves(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(cli, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
 def read(result: Result) -> Any:
@@ -99,45 +90,3 @@ def test_copies_of_training_photos_are_left_out_and_counted(
     assert reported["copies_left_out"] == copied > 0
     said = eaves("compare", tiny_run, tiny_artifact, photos).stderr
     assert f"{copied} images are left out: they are copies of images that the model was trained on" in said
-
-
-def test_a_running_function_answers_as_its_artifact_does(tiny_artifact: Path, digits: Path, tmp_path: Path) -> None:
-    with serving(tiny_artifact, tmp_path) as function:
-        url = f"http://127.0.0.1:{function.port()}/"
-        reported = read(eaves("compare", url, tiny_artifact, digits, "-o", "json"))
-    first, second = reported["models"]
-    assert first["kind"] == "function"
-    assert first["accuracy"] == second["accuracy"]
-    assert reported["pairing"]["differing"] == []
-
-
-@contextmanager
-def answering(status: int, body: bytes) -> Iterator[tuple[str, list[str | None]]]:
-    """URL of a server that answers so, and what each request had as Authorization."""
-    tokens: list[str | None] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            tokens.append(self.headers["Authorization"])
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/", tokens
-        server.shutdown()
-        thread.join()
-
-
-def test_the_token_is_sent_to_a_function(digits: Path, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("secret")
-    with answering(200, b'{"predictions": [{"label": "1", "score": 0.9}]}') as (url, tokens):
-        read(eaves("evaluate", url, digits, "--token-file", tmp_path / "token", "-o", "json"))
-    assert set(tokens) == {"Bearer secret"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from eaves.artifact.store import HANDLER
 from eaves.events import Event, decode, encode_binary
 from tests.fakes.models.artifact import COLOURS, encode_png
 from tests.fakes.models.graph import write_graph_artifact
-from tests.processes.function import Function, serving
+from tests.processes.function import Function, Start, serving
 from tests.waiting import wait_until
 
 SOURCE = """
@@ -45,7 +45,6 @@ def postprocess(outputs):
 """
 RED = json.dumps(COLOURS["red"]).encode()
 SCAN = {"Content_Type": "application/x-colour"}
-Start = Callable[[str], Function]
 
 
 def write_artifact(target: Path, source: str) -> Artifact:
@@ -58,20 +57,6 @@ def function(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
     folder = tmp_path_factory.mktemp("handlers")
     with serving(write_artifact(folder / "a", SOURCE).path, folder, EAVES_SELF_TEST="none") as started:
         yield started
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    started: list[Function] = []
-
-    def run(source: str) -> Function:
-        started.append(Function(write_artifact(tmp_path / "a", source).path, tmp_path))
-        return started[-1]
-
-    yield run
-    for function in started:
-        function.process.kill()
-        function.process.wait()
 
 
 def test_it_says_what_it_takes_and_what_is_answered(function: Function) -> None:
@@ -123,8 +108,10 @@ def test_a_fault_is_500_with_an_id_under_which_the_log_has_the_handlers_lines(
         ("def preprocess(data):\n    return data\n", "preprocess returned bytes"),
     ],
 )
-def test_one_that_can_not_work_is_never_ready_and_says_why(start: Start, source: str, reason: str) -> None:
-    function = start(source)
+def test_one_that_can_not_work_is_never_ready_and_says_why(
+    start: Start, tmp_path: Path, source: str, reason: str
+) -> None:
+    function = start(artifact=write_artifact(tmp_path / "a", source).path)
 
     def failure() -> Any:
         status, _, body = function.request("GET", "/health/readiness")

@@ -9,7 +9,6 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,7 @@ def test_requests_that_overlap_open_a_second_session_that_predicts_the_same(
     assert sessions() == "eaves_sessions 1"
     with ThreadPoolExecutor(32) as pool:
         wait_until(overlap_until_open)
-    assert "predictions overlap" in function.log
+    wait_until(lambda: "predictions overlap" in function.log)  # written after the session is counted
 
 
 @pytest.mark.parametrize("encode", [encode_binary, encode_structured])
@@ -146,16 +145,6 @@ def test_timing_tells_where_the_start_went(start: Start, image: bytes) -> None:
         "golden check",
     }
     assert list(stages)[-1] == "first prediction" in reported["message"]
-
-
-def test_flags_say_what_variables_say(start: Start, image: bytes) -> None:
-    function = start("--top-k", "1", "--no-log-json", EAVES_LOG_JSON="true", EAVES_TOP_K="3")
-    wait_until(lambda: "listening on" in function.log, 30)
-    port = int(function.log.partition("listening on 127.0.0.1:")[2].split()[0])
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("POST", "/", image, {"Content-Type": "image/png"})
-    assert len(json.loads(connection.getresponse().read())["predictions"]) == 1
-    connection.close()
 
 
 def test_sigterm_while_loading_is_no_failure(start: Start) -> None:

@@ -7,7 +7,7 @@ import select
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.models.artifact import COLOURS, encode_png, write_colours
-from tests.processes.function import MAX_BODY, Function, raw_request, read_answer
+from tests.processes.function import MAX_BODY, Function, raw_request, read_answer, serving
 from tests.waiting import wait_until
 
 RED = encode_png(COLOURS["red"])
@@ -40,24 +40,33 @@ class Gated:
 StartGated = Callable[..., Gated]
 
 
+@contextmanager
+def open_gates(folder: Path) -> Iterator[StartGated]:
+    """What starts functions, which end with the block."""
+    artifact = write_colours(folder / "artifact").path
+    with ExitStack() as stack:
+
+        def run(*, opened: bool = True, **environ: str) -> Gated:
+            gate = folder / "gate"
+            if opened:
+                gate.touch()
+            made = serving(artifact, folder, module="tests.fakes.models.function", GATE=str(gate), **environ)
+            return Gated(function=stack.enter_context(made), gate=gate)
+
+        yield run
+
+
 @pytest.fixture
 def start_gated(tmp_path: Path) -> Iterator[StartGated]:
-    artifact = write_colours(tmp_path / "artifact").path
-    started: list[Function] = []
+    with open_gates(tmp_path) as start:
+        yield start
 
-    def run(*, opened: bool = True, **environ: str) -> Gated:
-        gate = tmp_path / "gate"
-        if opened:
-            gate.touch()
-        function = Function(artifact, tmp_path, module="tests.fakes.models.function", GATE=str(gate), **environ)
-        started.append(function)
-        function.wait_ready()
-        return Gated(function=function, gate=gate)
 
-    yield run
-    for function in started:
-        function.process.kill()
-        function.process.wait()
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gated]:
+    """An open one, for all tests that only talk to it."""
+    with open_gates(tmp_path_factory.mktemp("gated")) as start:
+        yield start()
 
 
 def test_what_is_refused_before_the_application_is_counted_and_reported_in_its_protocol(
@@ -71,18 +80,17 @@ def test_what_is_refused_before_the_application_is_counted_and_reported_in_its_p
     assert b'eaves_requests_total{kind="refused",status="413",problem="http-413"} 1' in metrics
 
 
-@pytest.mark.parametrize(
-    "part",
-    [b"Content-Length: %d\r\n\r\n" % len(RED) + RED[:-1], b"Transfer-Encoding: chunked\r\n\r\n32\r\n" + RED[:20]],
-    ids=["length", "chunk"],
-)
-def test_a_body_that_ends_early_is_neither_predicted_nor_answered(start_gated: StartGated, part: bytes) -> None:
+def test_a_body_that_ends_early_is_neither_predicted_nor_answered(start_gated: StartGated) -> None:
     """No answer makes every sender send the event again."""
     gated = start_gated()
-    with gated.function.connect() as sender:
-        sender.sendall(HEAD + part)
-        sender.shutdown(socket.SHUT_WR)
-        assert sender.recv(1) == b""
+    for part in (
+        b"Content-Length: %d\r\n\r\n" % len(RED) + RED[:-1],
+        b"Transfer-Encoding: chunked\r\n\r\n32\r\n" + RED[:20],
+    ):
+        with gated.function.connect() as sender:
+            sender.sendall(HEAD + part)
+            sender.shutdown(socket.SHUT_WR)
+            assert sender.recv(1) == b""
     _, _, metrics = gated.function.request("GET", "/metrics")
     assert b"eaves_predictions_total{" not in metrics
     assert b'kind="predict"' not in metrics
@@ -92,8 +100,7 @@ def has_answer(sender: socket.socket, timeout_s: float = 0.0) -> bool:
     return bool(select.select([sender], [], [], timeout_s)[0])
 
 
-def test_a_sender_that_reads_no_answers_holds_no_thread(start_gated: StartGated) -> None:
-    gated = start_gated()
+def test_a_sender_that_reads_no_answers_holds_no_thread(gated: Gated) -> None:
     with gated.function.connect() as sender:
         sender.settimeout(0.5)
         with pytest.raises(TimeoutError):
@@ -101,8 +108,7 @@ def test_a_sender_that_reads_no_answers_holds_no_thread(start_gated: StartGated)
         assert gated.post() == 200
 
 
-def test_hundreds_of_silent_connections_lock_no_probe_out(start_gated: StartGated) -> None:
-    gated = start_gated()
+def test_hundreds_of_silent_connections_lock_no_probe_out(gated: Gated) -> None:
     with ExitStack() as stack:
         for number in range(400):
             sender = stack.enter_context(gated.function.connect())
@@ -111,13 +117,12 @@ def test_hundreds_of_silent_connections_lock_no_probe_out(start_gated: StartGate
         assert gated.post() == 200
 
 
-@pytest.mark.parametrize(("length", "status"), [(MAX_BODY + 1, 413), (0, 422)])
-def test_a_body_that_is_not_wanted_is_not_asked_for(start_gated: StartGated, length: int, status: int) -> None:
-    gated = start_gated()
-    with gated.function.connect() as sender:
-        sender.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % length)
-        assert sender.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 %d" % status
-        assert read_answer(sender)[0].status == status
+def test_a_body_that_is_not_wanted_is_not_asked_for(gated: Gated) -> None:
+    for length, status in ((MAX_BODY + 1, 413), (0, 422)):
+        with gated.function.connect() as sender:
+            sender.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % length)
+            assert sender.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 %d" % status
+            assert read_answer(sender)[0].status == status
 
 
 def test_probes_are_answered_while_every_place_is_taken(start_gated: StartGated) -> None:
@@ -156,8 +161,7 @@ def test_while_it_ends_it_says_so_and_finishes_what_it_has(start_gated: StartGat
     assert "Traceback" not in gated.function.log
 
 
-def test_a_small_response_arrives_in_one_piece(start_gated: StartGated) -> None:
-    gated = start_gated()
+def test_a_small_response_arrives_in_one_piece(gated: Gated) -> None:
     with socket.create_connection(("127.0.0.1", wait_until(gated.function.port, 30)), timeout=20) as sender:
         for _ in range(50):
             sender.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(RED) + RED)

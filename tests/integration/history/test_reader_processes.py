@@ -11,7 +11,16 @@ from eaves.history import KEEP, FileHistory, HistoryReader, RecordFilter
 from tests.disks import FILL, run_on_disk
 from tests.fakes.clock import START, ManualClock
 from tests.fakes.console.material import build_flow
-from tests.integration.history.processes import PRELUDE, ROOT, kill, read_line, running
+from tests.processes.script import ROOT, kill, read_line, run_script
+
+PRELUDE = """
+import pathlib, sys
+from eaves.history import FileHistory, HistoryReader
+from tests.fakes.console.material import build_flow, captured_event
+path = pathlib.Path(sys.argv[1])
+def say(text):
+    print(text, flush=True)
+"""
 
 WRITE_FOR_EVER = """
 flow = build_flow(1_000, with_images=False)
@@ -66,7 +75,7 @@ def test_a_history_is_read_while_it_is_written_without_pause_and_after_kill_9(tm
     path = tmp_path / "history.db"
     reader, seen = HistoryReader(path), 0
     for _ in range(2):
-        with running(WRITE_FOR_EVER, path) as writer:
+        with run_script(PRELUDE + WRITE_FOR_EVER, path) as writer:
             assert read_line(writer) == "ready"
             deadline = time.monotonic() + 1
             while time.monotonic() < deadline:

@@ -46,12 +46,6 @@ def proxy() -> Iterator[FakeProxy]:
 
 
 @pytest.fixture
-def sink() -> Iterator[LocalSink]:
-    with open_sink() as opened:
-        yield opened
-
-
-@pytest.fixture
 def secure(tmp_path: Path) -> Iterator[tuple[LocalSink, str]]:
     """A sink that speaks TLS as `HOST`, and the PEM text of its authority."""
     certificate = make_certificate(tmp_path / "tls", HOST)
@@ -186,7 +180,7 @@ def test_a_registry_is_reached_through_a_proxy(proxy: FakeProxy, tmp_path: Path)
     with serve_fake(certificate=certificate) as fake:
         proxy.routes["reg.example:443"] = int(fake.host.rpartition(":")[2])
         access = Access(
-            authorities=certificate[0], proxies=proxies(proxy), config=Path("/nowhere/config.json"), attempts=1
+            authorities=certificate[0], proxies=proxies(proxy), configs=(Path("/nowhere/config.json"),), attempts=1
         )
         registry = Registry(Reference(host="reg.example", repository="site/x"), access)
         with pytest.raises(OciNotFoundError, match="doesn't exist at the registry"):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import pytest
 
@@ -15,6 +13,7 @@ from eaves.delivery import SinkClient
 from eaves.errors import DeliveryError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, encode_binary
 from eaves.http_client.client import HttpClient
+from tests.fakes.http.server import open_server, respond
 
 OK = b"HTTP/1.1 200 OK\r\n"
 ENDLESS: dict[str, tuple[bytes, bytes]] = {
@@ -28,85 +27,50 @@ ENDLESS: dict[str, tuple[bytes, bytes]] = {
 """What is sent once, and then again and again."""
 
 
-@contextmanager
-def serve(handle: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A server that hands each connection to a thread; yields its URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def one(sock: socket.socket) -> None:
-        with sock, suppress(OSError):
-            handle(sock)
-
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                threading.Thread(target=one, args=(listener.accept()[0],), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-
-
-def read_head(sock: socket.socket) -> bytes:
-    """A request's head."""
-    head = b""
-    while b"\r\n\r\n" not in head and (part := sock.recv(4096)):
-        head += part
-    return head
-
-
 @pytest.mark.parametrize("name", ENDLESS)
 def test_an_answer_that_never_ends_is_cut_off(name: str) -> None:
-    first, again = ENDLESS[name]
-
-    def drip(sock: socket.socket) -> None:
-        read_head(sock)
-        sock.sendall(first)
-        for _ in range(200):
-            sock.sendall(again)
-            time.sleep(0.05)
-
     began = time.monotonic()
-    with serve(drip) as url, HttpClient() as client, pytest.raises(DeliveryError, match=r"timed out|time limit"):
-        client.request("GET", url, timeout_s=0.5)
+    with (
+        open_server(lambda _: server.trickle(*ENDLESS[name])) as server,
+        HttpClient() as client,
+        pytest.raises(DeliveryError, match=r"timed out|time limit"),
+    ):
+        client.request("GET", server.url, timeout_s=0.5)
     assert time.monotonic() - began < 3
 
 
 def test_interim_answers_are_no_answers() -> None:
-    numbers = itertools.count(1)
-
-    def answer(sock: socket.socket) -> None:
-        while read_head(sock):
-            sock.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n")
-            time.sleep(0.1)
-            sock.sendall(OK + b"Content-Length: 1\r\n\r\n%d" % next(numbers))
-
-    with serve(answer) as url, HttpClient() as client:
-        answers = [client.request("GET", url, timeout_s=5) for _ in range(3)]
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+    with open_server(lambda _: [early, respond(body=b"%d" % len(server.asked))]) as server, HttpClient() as client:
+        answers = [client.request("GET", server.url, timeout_s=5) for _ in range(3)]
     assert [(one.status, one.body) for one in answers] == [(200, b"1"), (200, b"2"), (200, b"3")]
 
 
 def test_a_body_has_a_time_limit_for_each_piece_and_not_for_all_of_it() -> None:
     size = 3_000_000
 
-    def take_slowly(sock: socket.socket) -> None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-        left = size - len(read_head(sock).partition(b"\r\n\r\n")[2])
-        while left > 0:
-            left -= len(sock.recv(100_000))
-            time.sleep(0.05)
-        sock.sendall(OK + b"Connection: close\r\nContent-Length: 0\r\n\r\n")
+    def take_slowly() -> None:
+        for _ in range(2):
+            sock = listener.accept()[0]
+            with sock, suppress(OSError):
+                while (part := sock.recv(100_000)) and not part.endswith(b"end"):
+                    time.sleep(0.05)
+                sock.sendall(respond(Connection="close"))
 
     small = ((socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536),)
-    with serve(take_slowly) as url, HttpClient(socket_options=small) as client:
+    body = b"x" * size + b"end"
+    with socket.create_server(("127.0.0.1", 0)) as listener, HttpClient(socket_options=small) as client:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        thread = threading.Thread(target=take_slowly)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         began = time.monotonic()
-        assert client.request("POST", url, body=b"x" * size, timeout_s=60, connect_s=1).status == 200
+        assert client.request("POST", url, body=body, timeout_s=60, connect_s=1).status == 200
         assert time.monotonic() - began > 1
         with pytest.raises(DeliveryError, match="time"):
-            client.request("POST", url, body=b"x" * size, timeout_s=0.5)
+            client.request("POST", url, body=body, timeout_s=0.5)
+        client.close()
+        thread.join()
 
 
 @pytest.mark.parametrize("data", [b'{"predictions": [{"lab', b'{"predictions": []}'])
@@ -114,13 +78,9 @@ def test_a_reply_without_a_length_may_be_cut_and_releases_nothing(data: bytes) -
     """HTTP/1.0 ends a body with the connection, so a server that was killed meanwhile looks like one at its end."""
     reply = Event(id="2", source="/f", type=IMAGE_CLASSIFIED, datacontenttype="application/json", data=data)
     head = "".join(f"{name}: {value}\r\n" for name, value in encode_binary(reply)[0].items()).encode()
-
-    def answer(sock: socket.socket) -> None:
-        read_head(sock)
-        sock.sendall(b"HTTP/1.0 200 OK\r\n" + head + b"\r\n" + data)
-
+    answer = b"HTTP/1.0 200 OK\r\n" + head + b"\r\n" + data
     image = Event(id="1", source="/c", type=IMAGE_CAPTURED)
-    with serve(answer) as url, SinkClient() as client:
-        found = client.post(url, image, prefer_reply=True, timeout_s=5)
+    with open_server(lambda _: answer) as server, SinkClient() as client:
+        found = client.post(server.url, image, prefer_reply=True, timeout_s=5)
     assert found.event is None
     assert "no Content-Length" in found.fault

@@ -2,80 +2,34 @@
 
 from __future__ import annotations
 
-import re
-import socketserver
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 
 from eaves.delivery import SinkClient
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.http_client.client import KEEP_S
 from functions.server import IDLE_S
+from tests.fakes.http.server import FakeServer, open_server, respond
 from tests.waiting import wait_until
 
-ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
+ACCEPTED = respond(202)
+CLOSED = [ACCEPTED]
+"""The same in pieces, after which the server closes the connection without a word before."""
 EVENT = Event(id="1", source="/eaves/site/camera", type=IMAGE_CAPTURED, data=b"x" * 1_000)
 
 
-class Replica(socketserver.ThreadingTCPServer):
-    """A server that reads whole requests and answers each with the same bytes; it may close a connection after one."""
-
-    daemon_threads = True
-
-    def __init__(self, answer: bytes, *, closes: bool) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answer, self.closes = answer, closes
-        self.connections = self.closed = 0
-        self.url = f"http://127.0.0.1:{self.server_address[1]}/"
-
-
-class Handler(socketserver.StreamRequestHandler):
-    server: Replica
-
-    def handle(self) -> None:
-        self.server.connections += 1
-        with suppress(OSError):
-            while head := self._read_head():
-                length = re.search(rb"content-length: (\d+)", head.lower())
-                self.rfile.read(int(length[1]) if length else 0)
-                self.wfile.write(self.server.answer)
-                if self.server.closes:
-                    break
-
-    def _read_head(self) -> bytes:
-        head = b""
-        while line := self.rfile.readline():
-            head += line
-            if line == b"\r\n":
-                return head
-        return b""
-
-    def finish(self) -> None:
-        super().finish()
-        self.request.close()
-        self.server.closed += 1
-
-
 @contextmanager
-def replica(answer: bytes, *, closes: bool = False, keep_s: float = KEEP_S) -> Iterator[tuple[Replica, SinkClient]]:
-    with Replica(answer, closes=closes) as made, SinkClient(keep_s=keep_s) as client:
-        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield made, client
-        finally:
-            client.close()
-            made.shutdown()
-            thread.join()
+def replica(answer: bytes | list[bytes], *, keep_s: float = KEEP_S) -> Iterator[tuple[FakeServer, SinkClient]]:
+    with open_server(lambda _: answer) as made, SinkClient(keep_s=keep_s) as client:
+        yield made, client
 
 
-def post(one: Replica, client: SinkClient) -> int:
+def post(one: FakeServer, client: SinkClient) -> int:
     return client.post(one.url, EVENT, prefer_reply=True, timeout_s=30).status
 
 
-def _has_closed(one: Replica, count: int) -> bool:
+def _has_closed(one: FakeServer, count: int) -> bool:
     return one.closed == count
 
 
@@ -86,7 +40,7 @@ def test_many_events_take_one_connection() -> None:
 
 
 def test_a_connection_that_the_server_has_closed_is_not_used_again() -> None:
-    with replica(ACCEPTED, closes=True) as (one, client):
+    with replica(CLOSED) as (one, client):
         for number in range(1, 4):
             assert post(one, client) == 202
             wait_until(partial(_has_closed, one, number), what="the end of the connection")
@@ -104,6 +58,6 @@ def test_a_connection_that_nobody_used_for_a_while_is_closed_here_before_the_rep
 
 
 def test_a_refusal_that_closes_its_connection_is_read() -> None:
-    refused = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
-    with replica(refused, closes=True) as (one, client):
+    refused = respond(413, b"no", Connection="close")
+    with replica(refused) as (one, client):
         assert client.request("POST", one.url, body=b"x" * 1_000_000, timeout_s=30).status == 413

@@ -48,7 +48,7 @@ def running(knative: Knative) -> str:
     return str(knative.service()["spec"]["template"]["spec"]["containers"][0]["image"])
 
 
-def test_a_deploy_tells_what_it_did_on_stderr_and_the_name_on_stdout(one: Sites, knative: Knative) -> None:
+def test_a_deploy_tells_what_it_did_on_stderr_and_the_name_on_stdout(one: Sites) -> None:
     said = deploy(one)
     assert said.splitlines()[0] == f"{FIRST} ready 100 % {FIRST}"
     assert said.splitlines()[-1] == f"7 created; {FIRST} 100 %: done: no other revision gets requests"
@@ -103,16 +103,42 @@ def test_a_person_moves_the_shares(one: Sites) -> None:
     deploy(one, OTHER)
     for words, wanted in (
         (["rollout", "--percent", "25"], {FIRST: 75, SECOND: 25}),
+        (["rollout", "--percent", "5"], {FIRST: 95, SECOND: 5}),
+        (["rollout", "--percent", "100"], {SECOND: 100}),
+        (["rollout", "--percent", "60"], {FIRST: 40, SECOND: 60}),
         (["promote", "--on", "knative"], {SECOND: 100}),
         (["rollback", "--on", "knative"], {FIRST: 100}),
         (["rollback", "--on", "knative"], {SECOND: 100}),
         (["rollback", "--site", "s000"], {FIRST: 100}),
         (["rollback", "--site", "s000"], {FIRST: 100}),
+        (["promote", "--on", "knative"], {SECOND: 100}),
+        (["rollback", "--on", "knative"], {FIRST: 100}),
     ):
         result = one.run(*words)
         assert result.exit_code == 0, result.output
         assert one.served("s000") == wanted, words
     assert one.run("rollout", "--resume").exit_code == 0
+
+
+def test_the_command_for_what_a_revision_refused_selects_the_queues_of_its_site(one: Sites) -> None:
+    deploy(one)
+    deploy(one, OTHER)
+    for words, refusing in (
+        (["promote", "--on", "knative"], ""),
+        (["rollback", "--on", "knative"], SECOND),
+        (["rollback", "--on", "knative"], FIRST),
+        (["rollback", "--site", "s000"], SECOND),
+        (["promote", "--on", "knative"], ""),
+        (["rollout", "--percent", "60"], ""),
+        (["rollout", "--percent", "0"], SECOND),
+    ):
+        said, found, typed = one.run(*words).stderr.partition(" refused: eaves ")
+        assert bool(found) == bool(refusing), words
+        if found:
+            assert said.endswith(f"; what {refusing}"), words
+            assert f'"revision": "{refusing}"' in shlex.split(typed)
+            said = str(one.run(*shlex.split(typed)).exception)
+            assert said == "no agent runs in the namespace eaves of s000 (agents there: none)", words
 
 
 def test_what_serves_again_is_tagged_for_the_next_pipeline(one: Sites, registry: LocalRegistry, tmp_path: Path) -> None:
@@ -136,7 +162,7 @@ def test_what_serves_again_is_tagged_for_the_next_pipeline(one: Sites, registry:
     assert "serving" not in one.run("rollback", "--on", "knative").stderr, "another repository"
 
 
-def test_without_an_eaves_yaml_every_rollout_of_the_namespace_continues(one: Sites, knative: Knative) -> None:
+def test_without_an_eaves_yaml_every_rollout_of_the_namespace_continues(one: Sites) -> None:
     deploy(one)
     deploy(one, OTHER)
     (one.folder / "eaves.yaml").unlink()
@@ -158,6 +184,9 @@ def test_status_logs_send_and_remove(one: Sites, knative: Knative) -> None:
     assert (row["site"], row["name"], row["state"], row["replicas"]) == ("s000", "flowers", "ready", 1)
     assert row["traffic"] == [f"{FIRST} 100 %"]
     assert one.run("logs", "flowers", "--on", "knative").stdout == "ready\npredicted\n"
+    refused = one.run("logs", "-f", "flowers.inbox", "--on", "knative").exception
+    assert isinstance(refused, EavesError)
+    assert refused.hint == "kubectl logs --follow --prefix --selector eaves.dev/app=flowers"
     image = one.folder / "a.png"
     image.write_bytes(b"\x89PNG\r\n\x1a\n")
     (sent,) = json.loads(one.run("send", str(image), "--on", "knative", "-o", "json").stdout)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from eaves.errors import DeniedError, RunError
+from eaves.errors import DeniedError, StorageError
 from eaves.platform import DeliverySettings
 from knative import rollout
 from knative.client.cluster import Cluster
@@ -26,7 +26,7 @@ from knative.doctor.cluster_checks import ExaminedSite
 from knative.inventory import FunctionImage, WorkspaceMemory, read_inventory
 from knative.platform import KnativePlatform
 from knative.settings import ClusterApp, JobSettings, KnativeSettings, RolloutSettings
-from knative.status.site_status import read_status
+from knative.status.site_status import Kubectl, read_status
 from knative.training.job import TrainingJob, build_job
 from knative.training.job_follower import create_job, follow_job
 from knative.training.run_download import download_run
@@ -37,9 +37,11 @@ from tests.cluster.roles import read_roles
 from tests.fakes.controllers.installation import install_knative
 from tests.fakes.controllers.jobs import JobPlay
 from tests.fakes.controllers.knative import Knative
-from tests.fakes.kubernetes.apiserver import FakeCluster, Reply
+from tests.fakes.kubernetes.apiserver import FakeCluster
 from trainer.progress import SilentProgress
 from trainer.settings import DataSettings, TrainSettings
+
+pytestmark = pytest.mark.usefixtures("knative")
 
 SETTINGS = RolloutSettings(steps=("50",), step_s=60.0, min_requests=4)
 Grant = Callable[[str, str, str, str], bool]
@@ -104,8 +106,8 @@ def grant(apiserver: FakeCluster, *roles: Grant) -> list[tuple[str, str, str]]:
     return refused
 
 
-def examined(cluster: Cluster, trains_in: str = "") -> ExaminedSite:
-    return ExaminedSite(cluster=cluster, app=replace(plain_app(), site=SITE), trains_in=trains_in)
+def examined(cluster: Cluster) -> ExaminedSite:
+    return ExaminedSite(cluster=cluster, app=replace(plain_app(), site=SITE), trains_in="")
 
 
 def at(namespace: str, asked: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
@@ -121,9 +123,7 @@ def test_who_deploys_may_do_all_that_deploying_takes(
     assert objects(apiserver) == {}
 
 
-def test_who_deploys_agents_on_nodes_takes_the_role_there_too(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+def test_who_deploys_agents_on_nodes_takes_the_role_there_too(cluster: Cluster, apiserver: FakeCluster) -> None:
     deploy(cluster, app=full_app(), ready_s=0)
     KnativePlatform(cluster, full_settings(), SITE).remove(NAME)  # the namespace of agents stays
     refused = grant(apiserver, read_roles(HOME)["eaves-deploy"], read_roles(AGENTS)["eaves-deploy"])
@@ -159,17 +159,22 @@ def test_who_takes_rollouts_on_may_do_all_that_takes(
     rollout.begin_rollout(cluster, NAME, SETTINGS)
     for number in (2, 3):
         knative.run(f"{NAME}-0000{number}")
-    refused = grant(apiserver, read_roles(HOME)["eaves-reconcile"])
+    role, used = read_roles(HOME)["eaves-reconcile"], set[tuple[str, str]]()
+
+    def granted(verb: str, resource: str, namespace: str, name: str) -> bool:
+        used.add((verb, resource))
+        return role(verb, resource, namespace, name)
+
+    refused = grant(apiserver, granted)
     (outcome,) = advance_all(cluster).values()
     assert refused == []
+    assert set(role.pairs()) - used == set(), "rights that nothing takes"
     assert isinstance(outcome, rollout.RolloutOutcome)
     assert outcome.changed
     assert pinned(apiserver) == set(IMAGES[1:3])
 
 
-def test_who_examines_a_site_may_do_all_that_the_doctor_takes(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+def test_who_examines_a_site_may_do_all_that_the_doctor_takes(cluster: Cluster, apiserver: FakeCluster) -> None:
     install_knative(apiserver)
     roles = read_roles(HOME)
     grant(apiserver, *[role for name, role in roles.items() if name in {"eaves-deploy", "eaves-send-proxy"}])
@@ -183,6 +188,7 @@ def test_who_examines_a_site_may_do_all_that_the_doctor_takes(
     ]
 
 
+NO_CLUSTER = Kubectl(kubeconfig=Path("/nowhere"), context="nowhere")
 TRAINING = TrainingJob(
     name="digits",
     site="home",
@@ -195,7 +201,7 @@ TRAINING = TrainingJob(
 
 
 def train(cluster: Cluster, apiserver: FakeCluster, folder: Path, *, again: bool = False) -> None:
-    """What one who trains does: a Job that is watched to its end, and its run read through a pod."""
+    """What one who trains does: a Job that is watched to its end, and its run copied by a pod."""
     manifest = build_job(TRAINING)
     create_job(cluster, manifest, again=again, notify=lambda text: None)
     play = JobPlay(apiserver, manifest["metadata"]["name"], namespace=HOME)
@@ -208,14 +214,13 @@ def train(cluster: Cluster, apiserver: FakeCluster, folder: Path, *, again: bool
             apiserver.status("Pod", manifest["metadata"]["name"], {"phase": "Running"}, namespace=HOME)
 
     apiserver.on_apply(run)
-    apiserver.backend = lambda request: Reply(status=404)
-    with pytest.raises(RunError, match=r"is not a run"):
-        download_run(cluster, TRAINING, job, folder, notify=lambda text: None, progress=SilentProgress())
+    silent = SilentProgress()
+    with pytest.raises(StorageError, match="the run can't be copied"):  # there is no kubectl for this cluster
+        download_run(cluster, TRAINING, job, folder, kubectl=NO_CLUSTER, notify=lambda text: None, progress=silent)
 
 
-def test_who_trains_may_do_all_that_training_takes(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster, tmp_path: Path
-) -> None:
+@pytest.mark.long("commands run against many simulated sites")
+def test_who_trains_may_do_all_that_training_takes(cluster: Cluster, apiserver: FakeCluster, tmp_path: Path) -> None:
     refused = grant(apiserver, read_roles(HOME)["eaves-train"])
     train(cluster, apiserver, tmp_path / "run")
     train(cluster, apiserver, tmp_path / "run", again=True)
@@ -224,9 +229,7 @@ def test_who_trains_may_do_all_that_training_takes(
     assert apiserver.all("Secret", namespace=HOME) == []
 
 
-def test_who_looks_at_queues_sees_all_that_status_shows(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+def test_who_looks_at_queues_sees_all_that_status_shows(cluster: Cluster, apiserver: FakeCluster) -> None:
     deploy(cluster, app=full_app(), ready_s=0)
     refused = grant(apiserver, read_roles(HOME)["eaves-queues"], read_roles(AGENTS)["eaves-queues"])
     (status,) = read_status(cluster, OWNER)

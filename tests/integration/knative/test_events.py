@@ -11,6 +11,7 @@ from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings
 from tests.cluster.apps import at_site, plain_app
 from tests.cluster.deploys import SITE
+from tests.fakes.controllers.installation import bare
 from tests.fakes.controllers.knative import Knative, predict
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request, refusal
 
@@ -71,41 +72,29 @@ def test_an_event_is_published_to_the_broker(platform: KnativePlatform, knative:
     assert "Prefer" not in request.headers
 
 
-@pytest.mark.parametrize(
-    ("url", "target", "namespace", "path"),
-    [
-        ("http://plain.cams.svc.cluster.local:8080/a/b", "services/plain:8080", "cams", "/a/b"),
-        ("https://plain.cams.svc", "services/https:plain:443", "cams", "/"),
-        ("http://alias.cams.svc.cluster.local/a", "services/gateway:80", "edge-system", "/a"),
-    ],
-)
-def test_an_address_in_the_cluster_is_a_service_and_its_port(
-    url: str, target: str, namespace: str, path: str, cluster: Cluster, apiserver: FakeCluster
-) -> None:
-    for name, alias in (("plain", ""), ("alias", "gateway.edge-system.svc.cluster.local")):
-        spec = {"externalName": alias} if alias else {}
-        apiserver.put(
-            {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}, namespace="cams"
-        )
-    gateway = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "gateway"}, "spec": {}}
-    apiserver.put(gateway, namespace="edge-system")
+def test_an_address_in_the_cluster_is_a_service_and_its_port(cluster: Cluster, apiserver: FakeCluster) -> None:
+    alias = {"externalName": "gateway.edge-system.svc.cluster.local"}
+    for name, namespace, spec in (("plain", "cams", {}), ("alias", "cams", alias), ("gateway", "edge-system", {})):
+        apiserver.put({**bare("v1", "Service", name), "spec": spec}, namespace=namespace)
     apiserver.backend = lambda _: Reply()
-    cluster.send(url, headers={})
-    (request,) = apiserver.asked("POST", f"/{namespace}/{target}/proxy")
-    assert request.path.endswith(f"/proxy{path}")
-    assert request.headers["Host"] == url.split("//")[1].partition("/")[0].partition(":")[0]
+    for url, place, path in (
+        ("http://plain.cams.svc.cluster.local:8080/a/b", "cams/services/plain:8080", "/a/b"),
+        ("https://plain.cams.svc", "cams/services/https:plain:443", "/"),
+        ("http://alias.cams.svc.cluster.local/a", "edge-system/services/gateway:80", "/a"),
+    ):
+        cluster.send(url, headers={})
+        (request,) = apiserver.asked("POST", f"/{place}/proxy")
+        assert request.path.endswith(f"/proxy{path}")
+        assert request.headers["Host"] == url.split("//")[1].partition("/")[0].partition(":")[0]
 
 
-@pytest.mark.parametrize(
-    ("url", "message"),
-    [
+def test_other_addresses_are_refused(cluster: Cluster) -> None:
+    for url, message in (
         ("http://flowers.example.org/", "is not an address inside the cluster"),
         ("http://gone.cams.svc.cluster.local/", "can't be reached: the Service gone does not exist in cams"),
-    ],
-)
-def test_other_addresses_are_refused(url: str, message: str, cluster: Cluster) -> None:
-    with pytest.raises(ClusterError, match=message):
-        cluster.send(url, headers={})
+    ):
+        with pytest.raises(ClusterError, match=message):
+            cluster.send(url, headers={})
 
 
 def test_an_api_server_that_is_overloaded_is_not_sent_an_event_twice(

@@ -102,7 +102,9 @@ def listed(site: Sites, *arguments: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_entries_of_every_agent_are_listed_with_their_pod(site: Sites, kubectl: FakeKubectl) -> None:
+def test_entries_of_every_agent_are_listed_and_shown_by_kubectl_as_the_same_user(
+    site: Sites, kubectl: FakeKubectl, tmp_path: Path
+) -> None:
     found = [(entry["agent"], entry["pod"], entry["lane"], entry["subject"], entry["state"]) for entry in listed(site)]
     assert found == [
         ("flowers.camera", NORTH, "sink", "node.png", "queued"),
@@ -110,25 +112,17 @@ def test_entries_of_every_agent_are_listed_with_their_pod(site: Sites, kubectl: 
         ("flowers.inbox", INBOX, "sink", "bad.png", "dead"),
         ("flowers.inbox", INBOX, "replies", "good.png", "queued"),
     ]
-    assert [entry["subject"] for entry in listed(site, "--agent", "flowers.inbox", "--dead")] == ["bad.png"]
-    assert listed(site, "--pod", NORTH, "--reason", "--lane=x") == []
-
-
-def test_kubectl_reaches_the_same_cluster_as_the_same_user(site: Sites, kubectl: FakeKubectl) -> None:
-    listed(site, "--agent", "flowers.inbox", "--older-than", "2h")
-    (call,) = kubectl.calls
+    assert listed(site, "--pod", SOUTH, "--reason", "--lane=x") == []
+    assert kubectl.calls[-1]["own"][3] == AGENTS  # type: ignore[index]
+    (entry,) = listed(site, "--agent", "flowers.inbox", "--dead", "--older-than", "0h")
+    call = kubectl.calls[-1]
     assert call["kubeconfig"] == str(site.folder / "kubeconfig")
     assert call["own"] == ["--context", "s000", "--namespace", NAMESPACE, "exec", INBOX, "--container", "agent"]
     assert call["command"] == [
         *("python", "-P", "-m", "eaves.sources.queue"),
-        '{"do": "list", "older_than_s": 7200.0, "limit": 100}',
+        '{"do": "list", "state": "dead", "limit": 100}',
     ]
-    listed(site, "--pod", SOUTH)
-    assert kubectl.calls[-1]["own"][3] == AGENTS  # type: ignore[index]
 
-
-def test_an_image_comes_out_as_it_went_in(site: Sites, kubectl: FakeKubectl, tmp_path: Path) -> None:
-    (entry,) = listed(site, "--dead")
     number, saved = str(entry["seq"]), tmp_path / "saved.png"
     result = site.run("queue", "show", number, "--on", "knative", "--pod", INBOX, "--save", str(saved), "-o", "json")
     assert result.exit_code == 0, result.output
@@ -221,26 +215,26 @@ def test_status_shows_what_each_agent_says(site: Sites, spools: Mapping[str, Pat
         assert text in table
 
 
-@pytest.mark.parametrize(
-    ("name", "part", "agent", "container"),
-    [
-        ("flowers-out-mqtt-0", PUBLISHER_PART, "flowers.out-mqtt", "publisher"),
-        ("flowers-relay-0", RELAY_PART, "flowers.relay", "relay"),
-    ],
-)
 def test_the_queue_of_a_publisher_and_a_relay_is_shown_and_asked_like_an_agents(
-    site: Sites, spools: Mapping[str, Path], kubectl: FakeKubectl, name: str, part: str, agent: str, container: str
+    site: Sites, spools: Mapping[str, Path], kubectl: FakeKubectl
 ) -> None:
     server = deployed(site)
-    one = pod(name, NAMESPACE)
-    labels = {MANAGED_LABEL: MANAGED_VALUE, PART_LABEL: part, APP_LABEL: "flowers", SITE_LABEL: "s000"}
-    one["metadata"]["labels"] = {**labels, TRIGGER_LABEL: "out"}
-    server.put({**one, "status": {"phase": "Running"}}, namespace=NAMESPACE)
-    proxy(server, {**spools, name: spools[INBOX]})
+    relay, publisher = "flowers-relay-0", "flowers-out-mqtt-0"
+    for name, part in ((relay, RELAY_PART), (publisher, PUBLISHER_PART)):
+        one = pod(name, NAMESPACE)
+        labels = {MANAGED_LABEL: MANAGED_VALUE, PART_LABEL: part, APP_LABEL: "flowers", SITE_LABEL: "s000"}
+        one["metadata"]["labels"] = {**labels, TRIGGER_LABEL: "out"}
+        server.put({**one, "status": {"phase": "Running"}}, namespace=NAMESPACE)
+    proxy(server, {**spools, relay: spools[INBOX], publisher: spools[INBOX]})
     (row,) = json.loads(site.run("status", "-o", "json", "--on", "knative").stdout)
     found = {reported["pod"]: reported for reported in row["agents"]}
-    assert (found[name]["name"], found[name]["state"], found[name]["queued"]) == (agent, "running", 1)
-    links = {pod: reported["link"] and reported["link"]["state"] for pod, reported in found.items()}
-    assert (links[INBOX], links[name]) == (None, "down" if part == RELAY_PART else None)
-    site.run("queue", "list", "--on", "knative", "--agent", agent)
-    assert kubectl.calls[-1]["own"][-3:] == [name, "--container", container]  # type: ignore[index]
+    for name, agent, container, link in (
+        (relay, "flowers.relay", "relay", "down"),
+        (publisher, "flowers.out-mqtt", "publisher", None),
+    ):
+        one = found[name]
+        assert (one["name"], one["state"], one["queued"]) == (agent, "running", 1)
+        assert (one["link"] and one["link"]["state"]) == link
+        site.run("queue", "list", "--on", "knative", "--agent", agent)
+        assert kubectl.calls[-1]["own"][-3:] == [name, "--container", container]  # type: ignore[index]
+    assert found[INBOX]["link"] is None

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.jepsen.killing import Forks, forking
+
 MEMORY = Path("/dev/shm")
 
 
@@ -19,3 +21,9 @@ def memory_folder(tmp_path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="eaves-", dir=MEMORY) as folder:
         yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with forking() as process:
+        yield process

@@ -17,7 +17,6 @@ from eaves.events import Event
 from eaves.spool import Entry, LedgerLimits, Spool
 from tests.jepsen.damage import destroy_block, flip_byte, tear_page
 
-SEEDS = 8
 COUNT = 40
 LANE = "out"
 SOURCE = "/eaves/jepsen/camera"
@@ -98,21 +97,14 @@ def check(path: Path, *, of_log: bool) -> None:
         assert deliver_all(spool)[-1] == make_image(1_001), "the spool still works"
 
 
+@pytest.mark.long("a spool for each place, of 8 or of 1,000")
 @pytest.mark.parametrize("end", ["", "-wal"])
 @pytest.mark.parametrize("damage", [flip_byte, tear_page, destroy_block])
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("places", [8, pytest.param(1_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 def test_damage_changes_no_event_and_stops_no_spool(
-    killed: Path, memory_folder: Path, damage: Damage, end: str, seed: int
+    killed: Path, memory_folder: Path, damage: Damage, end: str, places: int
 ) -> None:
-    check(damage_copy(killed, memory_folder, end, damage, seed), of_log=bool(end))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("end", ["", "-wal"])
-@pytest.mark.parametrize("damage", [flip_byte, tear_page, destroy_block])
-def test_a_thousand_places(killed: Path, memory_folder: Path, damage: Damage, end: str) -> None:
-    for seed in range(1_000):
+    for seed in range(places):
         folder = memory_folder / str(seed)
         folder.mkdir()
         check(damage_copy(killed, folder, end, damage, seed), of_log=bool(end))

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.jepsen.killing import Forks, Kill, forking
+from tests.jepsen.killing import Forks, Kill
 from tests.jepsen.steps import make_steps, play, read_state
 from tests.syscalls import needs_strace
 
 pytestmark = needs_strace
 FAILURES = {"pwrite64": ("ENOSPC", "EIO", "EDQUOT"), "fdatasync": ("EIO", "ENOSPC"), "ftruncate": ("EIO", "ENOSPC")}
 SAMPLE = 8
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with forking() as process:
-        yield process
 
 
 def check_failures(forks: Forks, folder: Path, seed: int, count: int, kill: Kill, chance: random.Random) -> bool:
@@ -49,15 +42,14 @@ def fail_clients(forks: Forks, folder: Path, seed: int, count: int, most: int | 
     return sum(check_failures(forks, folder / str(at), seed, count, kill, chance) for at, kill in enumerate(chosen))
 
 
+@pytest.mark.long("a process for each failing call")
 @pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    ("count", "most"),
+    [(12, SAMPLE), pytest.param(20, None, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])],
+    ids=["some calls", "every call"],
+)
 def test_what_a_failing_disk_refused_is_done_again_and_nothing_twice(
-    forks: Forks, memory_folder: Path, seed: int
+    forks: Forks, memory_folder: Path, seed: int, count: int, most: int | None
 ) -> None:
-    assert fail_clients(forks, memory_folder, seed, 12, SAMPLE) > SAMPLE // 2
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("seed", [0, 1])
-def test_every_write_and_sync_may_fail(forks: Forks, memory_folder: Path, seed: int) -> None:
-    assert fail_clients(forks, memory_folder, seed, 20, None) > 100
+    assert fail_clients(forks, memory_folder, seed, count, most) > (most or 200) // 2

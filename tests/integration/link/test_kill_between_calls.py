@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 from eaves.spool import Spool
 from tests.jepsen.clients import read_damaged
 from tests.jepsen.damage import zero_page
-from tests.jepsen.killing import Forks, Kill, forking
+from tests.jepsen.killing import Forks, Kill
 from tests.jepsen.steps import LANES, make_event, make_steps, play, read_state
 from tests.syscalls import needs_strace
 
@@ -24,12 +23,7 @@ pytestmark = needs_strace
 SAMPLE = 10
 """Kills of one seed in a short form."""
 COUNT = 30
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with forking() as process:
-        yield process
+EVERY_CALL = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def check_kill(forks: Forks, folder: Path, seed: int, count: int, kill: Kill) -> None:
@@ -97,34 +91,22 @@ def check_killed_salvage(forks: Forks, path: Path, folder: Path, kill: Kill) -> 
     shutil.rmtree(folder)
 
 
+@pytest.mark.long("a process for each call")
 @pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(("count", "most"), [(12, SAMPLE), pytest.param(20, None, marks=EVERY_CALL)])
 def test_a_step_is_done_or_not_whatever_call_the_client_is_killed_before(
-    forks: Forks, memory_folder: Path, seed: int
+    forks: Forks, memory_folder: Path, seed: int, count: int, most: int | None
 ) -> None:
-    kill_clients(forks, memory_folder, seed, 12, SAMPLE)
+    assert kill_clients(forks, memory_folder, seed, count, most) > (100 if most is None else 0)
 
 
+@pytest.mark.parametrize("every_call", [False, pytest.param(True, marks=EVERY_CALL)])
 def test_a_damaged_file_is_replaced_whatever_call_the_salvage_is_killed_before(
-    forks: Forks, memory_folder: Path
+    forks: Forks, memory_folder: Path, every_call: bool
 ) -> None:
     path = make_damaged(memory_folder)
     kills = forks.list_kills("open_damaged", copy_spool(path, memory_folder / "whole"), memory_folder / "log")
     renames = [kill for kill in kills if kill[0] in {"rename", "fsync"}]
-    for number, kill in enumerate([*renames, *random.Random(0).sample(kills, SAMPLE // 3)]):
-        check_killed_salvage(forks, path, memory_folder / str(number), kill)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_step_is_done_or_not_before_every_call(forks: Forks, memory_folder: Path, seed: int) -> None:
-    assert kill_clients(forks, memory_folder, seed, 20, None) > 100
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_a_damaged_file_is_replaced_before_every_call(forks: Forks, memory_folder: Path) -> None:
-    path = make_damaged(memory_folder)
-    kills = forks.list_kills("open_damaged", copy_spool(path, memory_folder / "whole"), memory_folder / "log")
-    for number, kill in enumerate(kills):
+    chosen = kills if every_call else [*renames, *random.Random(0).sample(kills, SAMPLE // 3)]
+    for number, kill in enumerate(chosen):
         check_killed_salvage(forks, path, memory_folder / str(number), kill)

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from tests.jepsen.killing import Forks, forking
+from tests.jepsen.killing import Forks
 from tests.jepsen.power import TRACED, Disk, parse_calls
 from tests.jepsen.steps import make_steps, play, read_state
 from tests.syscalls import needs_strace
 
 pytestmark = needs_strace
-CUTS = 25
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    with forking() as process:
-        yield process
 
 
 def cut_power(forks: Forks, folder: Path, seed: int, count: int, cuts: int) -> None:
@@ -51,13 +44,15 @@ def cut_power(forks: Forks, folder: Path, seed: int, count: int, cuts: int) -> N
         shutil.rmtree(left)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_what_was_acknowledged_survives_a_power_cut(forks: Forks, memory_folder: Path, seed: int) -> None:
-    cut_power(forks, memory_folder, seed, 14, CUTS)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("seed", range(10, 30))
-def test_thousands_of_power_cuts(forks: Forks, memory_folder: Path, seed: int) -> None:
-    cut_power(forks, memory_folder, seed, 40, 500)
+@pytest.mark.long("a spool for each moment of a cut")
+@pytest.mark.parametrize(
+    ("seeds", "count", "cuts"),
+    [((0, 1, 2), 14, 25), pytest.param(range(10, 30), 40, 500, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
+    ids=["some cuts", "thousands"],
+)
+def test_what_was_acknowledged_survives_a_power_cut(
+    forks: Forks, memory_folder: Path, seeds: Iterable[int], count: int, cuts: int
+) -> None:
+    for seed in seeds:
+        cut_power(forks, memory_folder, seed, count, cuts)
+        shutil.rmtree(memory_folder / "made")

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -17,45 +16,29 @@ from urllib.request import Request, urlopen
 import pytest
 
 from bench.link.proxy import FaultProxy, Link
+from tests.fakes.http.tcp_proxy import TcpProxy
+from tests.ports import is_listening
 from tests.waiting import wait_until
 
 PROXY = Path(__file__).parents[3] / "bench/link/proxy.py"
 
 
-class Echo:
+class Echo(TcpProxy):
     """A server that sends back what it gets, and notes how its connections ended."""
 
     def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
         self.ends: list[str] = []
-        self._peers: list[socket.socket] = []
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
+        super().__init__(port=0)
 
-    def close(self) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts, which to close does not
-        self._listener.close()
-        self._thread.join()
-        for peer in self._peers:
-            peer.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                peer, _ = self._listener.accept()
-                self._peers.append(peer)
-                threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
-
-    def _serve(self, peer: socket.socket) -> None:
-        try:
-            while data := peer.recv(65536):
-                peer.sendall(data)
-            peer.shutdown(socket.SHUT_WR)
-            self.ends.append("closed")
-        except OSError as error:
-            self.ends.append(type(error).__name__)
+    def serve(self, peer: socket.socket) -> None:
+        with peer:
+            try:
+                while data := peer.recv(65536):
+                    peer.sendall(data)
+                peer.shutdown(socket.SHUT_WR)
+                self.ends.append("closed")
+            except OSError as error:
+                self.ends.append(type(error).__name__)
 
 
 @pytest.fixture
@@ -96,14 +79,6 @@ def round_trip_s(client: socket.socket, body: bytes) -> float:
     assert receive(client, len(body)) == body
     sending.join()
     return time.monotonic() - start
-
-
-def test_bytes_pass_unchanged_and_are_counted_each_way(open_proxy: Callable[..., FaultProxy]) -> None:
-    proxy = open_proxy()
-    body = bytes(range(256)) * 4000
-    with connect(proxy) as client:
-        round_trip_s(client, body)
-    assert (proxy.bytes_up, proxy.bytes_down) == (len(body), len(body))
 
 
 def test_delay_is_one_way_and_a_handshake_takes_a_round_trip(open_proxy: Callable[..., FaultProxy]) -> None:
@@ -152,19 +127,6 @@ def test_a_silent_link_closes_nothing_and_continues_where_it_was(
             assert receive(new, 5) == b"hello"
 
 
-def test_a_schedule_flaps_until_it_is_taken_away(open_proxy: Callable[..., FaultProxy]) -> None:
-    proxy = open_proxy(Link(schedule=((0.1, "up"), (0.1, "cut"))))
-    seen = [wait_until(lambda state=state: proxy.describe()["state"] == state) for state in ("cut", "up", "cut")]  # type: ignore[misc]
-    assert seen == [True] * 3
-    proxy.set(Link())
-    proxy.restore()
-    with connect(proxy) as client:
-        round_trip_s(client, b"x")
-        client.settimeout(0.4)
-        with pytest.raises(TimeoutError):
-            client.recv(1)
-
-
 def test_the_file_alone_runs_as_a_process_with_an_http_control(echo: Echo, tmp_path: Path) -> None:
     alone = tmp_path / "proxy.py"
     alone.write_bytes(PROXY.read_bytes())
@@ -181,7 +143,7 @@ def test_the_file_alone_runs_as_a_process_with_an_http_control(echo: Echo, tmp_p
             with urlopen(Request(f"http://{control}{path}", method=method), timeout=10) as answer:
                 return dict(json.load(answer))
 
-        wait_until(lambda: _listens(control))
+        wait_until(lambda: is_listening(int(control.rpartition(":")[2])))
         with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
             round_trip_s(client, b"x")
             assert ask("/set?mbit_s=3&schedule=5:up,6:silent")["schedule"] == [[5, "up"], [6, "silent"]]
@@ -198,10 +160,3 @@ def test_the_file_alone_runs_as_a_process_with_an_http_control(echo: Echo, tmp_p
     finally:
         process.terminate()
         process.communicate(timeout=10)
-
-
-def _listens(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    with suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
-        return True
-    return False

@@ -9,12 +9,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import quote, unquote
 from zlib import crc32
@@ -25,6 +23,7 @@ from eaves.artifact import open_artifact
 from eaves.local.state import LocalApp, LocalFunction
 from eaves.platform import TriggerSpec
 from tests.contract.harness import QUICK, open_local_harness
+from tests.fakes.http.server import Asked, FakeServer, open_server, respond
 from tests.fakes.models.graph import write_graph_artifact
 from tests.waiting import wait_until
 
@@ -50,76 +49,26 @@ PREFIX = "as.sent."
 """Beginning of the types of events that a subscriber answers with."""
 
 
-@dataclass
-class Seen:
-    """What a subscriber got, with the bytes of header values."""
-
-    headers: list[tuple[str, bytes]]
-    body: bytes
-
-    def attributes(self) -> Counter[tuple[str, bytes]]:
-        """Names in lower case and values of what is an attribute: how often each came."""
-        kept = [(name.lower(), value) for name, value in self.headers]
-        return Counter((name, value) for name, value in kept if name.startswith("ce-") or name == "content-type")
-
-    def id(self) -> bytes:
-        return next(value for name, value in self.headers if name.lower() == "ce-id")
+def attributes_of(asked: Asked) -> Counter[tuple[str, bytes]]:
+    """Names in lower case and bytes of what is an attribute: how often each came."""
+    kept = [(name.lower(), value.encode("latin-1")) for name, value in asked.fields]
+    return Counter((name, value) for name, value in kept if name.startswith("ce-") or name == "content-type")
 
 
-@dataclass
-class Subscriber:
-    """A bare HTTP server; it answers events of the suite with the same event under another type when asked to."""
-
-    url: str = ""
-    seen: list[Seen] = field(default_factory=list)
-    replies: str = ""
-    """Content mode of its replies; empty: it replies nothing."""
-
-    def find(self, id_: str) -> list[Seen]:
-        return [one for one in list(self.seen) if one.id() == id_.encode()]
-
-    def answer(self, seen: Seen) -> tuple[dict[str, bytes], bytes]:
-        if not self.replies:
-            return {}, b""
-        headers = {name.lower(): value for name, value in seen.attributes()}
-        headers["ce-type"] = PREFIX.encode() + headers["ce-type"]
-        if self.replies == "binary":
-            return headers, seen.body
-        fields = {name.removeprefix("ce-"): unquote(value.decode()) for name, value in headers.items()}
-        fields["datacontenttype"] = fields.pop("content-type")
-        document = {**fields, "data": json.loads(seen.body)}
-        return {"content-type": b"application/cloudevents+json"}, json.dumps(document).encode()
+def find(server: FakeServer, id_: str) -> list[Asked]:
+    return [asked for asked in list(server.asked) if asked.headers["ce-id"] == id_]
 
 
-@contextmanager
-def subscribing() -> Iterator[Subscriber]:
-    """A subscriber on loopback."""
-    subscriber = Subscriber()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            seen = Seen([(name, value.encode("latin-1")) for name, value in self.headers.items()], body)
-            headers, content = subscriber.answer(seen)
-            subscriber.seen.append(seen)
-            self.send_response(200 if content else 202)
-            for name, value in {**headers, "content-length": str(len(content)).encode()}.items():
-                self.send_header(name, value.decode("latin-1"))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *arguments: object) -> None:
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        subscriber.url = f"http://127.0.0.1:{server.server_address[1]}/"
-        try:
-            yield subscriber
-        finally:
-            server.shutdown()
-            thread.join()
+def reply_in(mode: str, asked: Asked) -> bytes:
+    """The same event under another type."""
+    headers = {name: value.decode("latin-1") for name, value in attributes_of(asked)}
+    headers["ce-type"] = PREFIX + headers["ce-type"]
+    if mode == "binary":
+        return respond(200, asked.body, *headers.items())
+    fields = {name.removeprefix("ce-"): unquote(value) for name, value in headers.items()}
+    fields["datacontenttype"] = fields.pop("content-type")
+    document = {**fields, "data": json.loads(asked.body)}
+    return respond(200, json.dumps(document).encode(), Content_Type="application/cloudevents+json")
 
 
 @dataclass(frozen=True)
@@ -127,8 +76,12 @@ class Platform:
     """A running local platform: events of the suite go to `first`, and what it answers with to `second`."""
 
     address: str
-    first: Subscriber
-    second: Subscriber
+    first: FakeServer
+    second: FakeServer
+
+
+def accept(_: Asked) -> bytes:
+    return respond(202)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +93,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def platform(artifact: Path) -> Iterator[Platform]:
     """A real `eaves up`."""
-    with subscribing() as first, subscribing() as second, open_local_harness() as harness:
+    with open_server(accept) as first, open_server(accept) as second, open_local_harness() as harness:
         opened = open_artifact(artifact)
         function = LocalFunction(
             name="colours", site="test", artifact=opened.path, artifact_digest=opened.digest, concurrency=1
@@ -201,19 +154,17 @@ CASES = [*((number, {}) for number in range(len(SHAPES))), *((0, changes) for ch
 
 
 @pytest.mark.parametrize("mode", ["binary", "structured"])
-@pytest.mark.parametrize(("number", "changes"), CASES)
-def test_an_event_and_the_reply_to_it_are_delivered_as_they_were_written(
-    platform: Platform, number: int, changes: dict[str, str], mode: str
-) -> None:
+def test_an_event_and_the_reply_to_it_are_delivered_as_they_were_written(platform: Platform, mode: str) -> None:
     """What a subscriber answers with goes back into the broker and on to the next subscriber."""
-    attributes, body = build_attributes(number, mode, **changes)
-    platform.first.replies = mode
-    status, answer = send(platform.address, mode, attributes, body)
-    assert status == 202, answer
-    (seen,) = wait_until(lambda: platform.first.find(attributes["id"]), 20, what="the event")
-    (reply,) = wait_until(lambda: platform.second.find(attributes["id"]), 20, what="the reply")
-    assert seen.attributes() == Counter(encode(attributes).items())
-    assert dict(seen.headers).get("traceparent", b"") == TRACE, "the trace is a header, as it came"
-    assert reply.attributes() == Counter(encode({**attributes, "type": PREFIX + attributes["type"]}).items())
-    assert json.loads(seen.body) == json.loads(reply.body) == json.loads(body)
-    assert mode == "structured" or seen.body == body
+    platform.first.answer = lambda asked: reply_in(mode, asked)
+    for number, changes in CASES:
+        attributes, body = build_attributes(number, mode, **changes)
+        status, answer = send(platform.address, mode, attributes, body)
+        assert status == 202, answer
+        (seen,) = wait_until(partial(find, platform.first, attributes["id"]), 20, what="the event")
+        (reply,) = wait_until(partial(find, platform.second, attributes["id"]), 20, what="the reply")
+        assert attributes_of(seen) == Counter(encode(attributes).items())
+        assert seen.headers.get("traceparent", "").encode() == TRACE, "the trace is a header, as it came"
+        assert attributes_of(reply) == Counter(encode({**attributes, "type": PREFIX + attributes["type"]}).items())
+        assert json.loads(seen.body) == json.loads(reply.body) == json.loads(body)
+        assert mode == "structured" or seen.body == body

@@ -16,6 +16,7 @@ from eaves.local.processes.process import HOST, Process
 from tests.fakes.models.artifact import COLOURS, encode_png
 from tests.fakes.models.graph import write_graph_artifact
 from tests.ports import find_port
+from tests.proc import is_running
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
@@ -117,10 +118,3 @@ def test_a_killed_parent_leaves_no_function(starter: Starter) -> None:
         wait_until(lambda: "listening on" in starter.log(), 30, what="the function")
         parent.kill()
     wait_until(lambda: not is_running(pid), 30, what="the end of the function")
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()  # in a container nobody may reap it
-    except FileNotFoundError:
-        return False

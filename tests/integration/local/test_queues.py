@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
-from click.testing import CliRunner, Result
-
-from eaves.cli import cli
-from eaves.errors import EavesError
 from eaves.events import IMAGE_CAPTURED, Event
-from eaves.local.state import StateDirectory
 from eaves.platform import SourceSpec
-from eaves.spool import Spool
+from tests.cli import run_eaves
 from tests.contract.harness import LocalHarness, status_of
 from tests.integration.local.apps import digits_app
 from tests.processes.agents import PNG
@@ -32,12 +28,8 @@ def publish(harness: LocalHarness, *names: str) -> None:
         harness.platform.publish(event)
 
 
-def run(harness: LocalHarness, *arguments: str, code: int = 0) -> Result:
-    """Run a command in this process; one that is refused raises its error."""
-    done = CliRunner().invoke(cli, [*arguments, "--state", str(harness.state)], prog_name="eaves")
-    error = done.exception if isinstance(done.exception, EavesError) else None
-    assert (error.exit_code if error else done.exit_code) == code, done.output
-    return done
+def run(harness: LocalHarness, *words: str, code: int = 0) -> CompletedProcess[str]:
+    return run_eaves(*words, "--state", str(harness.state), code=code)
 
 
 def listed(harness: LocalHarness, *arguments: str) -> list[dict[str, Any]]:
@@ -100,6 +92,10 @@ def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarn
     (inbox / "a.png").write_bytes(PNG)
     wait_until(lambda: status_of(harness.platform).agents[0].sources[0].captured == 1, 60, what="the image")
     assert "digits.inbox" in run(harness, "status").stdout
+    usage = run(harness, "status", "--usage").stdout.split()
+    assert usage[:4] == ["FUNCTION", "ANSWERED", "REPLICAS", "CPU"]
+    assert usage[usage.index("digits") + 1] == "0"
+    assert status_of(harness.platform).total_usage.memory_bytes > 10_000_000, "the agent's"
     (waiting,) = wait_until(lambda: listed(harness, "--agent", "digits"), 60, what="the image, which no function takes")
     assert (waiting["state"], waiting["subject"]) == ("queued", "a.png")
     assert [(one["agent"], one["seq"]) for one in listed(harness)] == [("digits", waiting["seq"])]
@@ -107,7 +103,7 @@ def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarn
     run(harness, "queue", "purge", "sink", "--yes", "--agent", "digits")
     wait_until(lambda: listed(harness, "--agent", "digits") == [], 60, what="an empty queue")
     assert "captured a.png" in run(harness, "logs", "digits.inbox").stdout
-    assert "there is no queue" in str(run(harness, "queue", "--agent", "digits.other", code=66).exception)
+    assert "there is no queue" in run(harness, "queue", "--agent", "digits.other", code=66).stderr
 
 
 def test_the_queue_is_counted_while_nothing_runs_and_with_the_dead_letters_of_a_removed_trigger(
@@ -125,22 +121,3 @@ def test_the_queue_is_counted_while_nothing_runs_and_with_the_dead_letters_of_a_
     (shown,) = json.loads(run(harness, "status", "-o", "json").stdout)
     assert (shown["state"], shown["queued"], shown["dead"]) == ("stopped", 2, 2)
     assert "dead letters are kept" in run(harness, "status").stderr
-
-
-def test_deploy_counts_the_events_that_a_removed_trigger_leaves_behind(
-    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
-) -> None:
-    app = digits_app(tiny_artifact)
-    state = StateDirectory(root=harness.state)
-    state.write_spec(replace(app, triggers=(*app.triggers, replace(app.triggers[0], name="alarm"))))
-    with Spool(state.spool) as spool:
-        for number in range(3):
-            event = Event(id=str(number), source="/eaves/test/x", type=IMAGE_CAPTURED)
-            spool.put(event, lanes=["trigger/digits/alarm", LANE, "trigger/digits2/alarm"])
-    (tmp_path / "eaves.yaml").write_text("name: digits\ndata: {path: photos}\n")
-    done = run(harness, "deploy", str(tiny_artifact), "--file", str(tmp_path / "eaves.yaml"))
-    assert (
-        "trigger alarm is removed: 3 queued events are kept as dead letters (`eaves queue list --dead`); "
-        "they are delivered when the trigger is deployed again\n"
-    ) in done.stderr
-    assert done.stderr.count("dead letters") == 1

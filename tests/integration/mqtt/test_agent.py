@@ -1,4 +1,4 @@
-"""A whole agent, from a broker to a function: memory, signals, secrets, kills."""
+"""A whole agent, from a broker to a function, and its connection through what brokers do."""
 
 from __future__ import annotations
 
@@ -10,32 +10,31 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from eaves.errors import UnreachableError
 from eaves.plugins.mqtt.connection import BrokerConnection
-from eaves.plugins.mqtt.message import Publication
-from tests.contract.sinks import LocalSink, open_sink
+from eaves.plugins.mqtt.message import ConnectionSettings, Publication, parse_address
+from tests.contract.sinks import LocalSink
+from tests.fakes.mqtt.listener import RecordingListener
+from tests.fakes.mqtt.old_broker import OldBroker
 from tests.integration.mqtt.harness import connect_publisher, number_of, picture, publish
+from tests.proc import memory_bytes
 from tests.processes.agents import AgentProcess
 from tests.processes.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
 from tests.waiting import wait_until
 
 TOPIC = "cameras/3/image"
-LARGE_BYTES = 200_000_000
+LARGE_BYTES = 60_000_000
 GROWTH_BYTES = 12_000_000
 """What an agent may hold in addition while images flow: threads' stacks, SQLite's cache, what malloc keeps."""
 
 STOP_S = 5.0
 """Longest end of an agent, seconds: 1 s here, and what a busy machine takes."""
-
-
-@pytest.fixture
-def sink() -> Iterator[LocalSink]:
-    with open_sink() as opened:
-        yield opened
 
 
 @contextmanager
@@ -57,12 +56,6 @@ def is_watching(agent: AgentProcess) -> bool:
     return '"source gate is watching"' in agent.log.read_text()
 
 
-def memory_bytes(agent: AgentProcess, field: str = "VmRSS") -> int:
-    """Resident memory of an agent, or its peak with `VmHWM`."""
-    lines = Path(f"/proc/{agent.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
-
-
 def numbers(sink: LocalSink) -> Counter[int]:
     return Counter(number_of(event.data) for event in sink.received)
 
@@ -74,24 +67,25 @@ def metric(agent: AgentProcess, name: str) -> int:
 
 
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
-def test_a_message_of_200_mb(tmp_path: Path, version: str) -> None:
+def test_a_message_larger_than_the_agents_memory_may_grow(tmp_path: Path, version: str) -> None:
     """MQTT 5: the client asks the broker not to send it. 3.1.1: it is read, dropped in pieces and acknowledged."""
     large = tmp_path / "large"
     with large.open("wb") as file:
         file.truncate(LARGE_BYTES)
     with run_mosquitto(tmp_path / "broker") as broker, run_agent(tmp_path, "", broker, version=version) as agent:
-        before = memory_bytes(agent)
+        before = memory_bytes(agent.pid)
         command = ["mosquitto_pub", "-p", str(broker.port), "-t", TOPIC, "-q", "1", "-f", str(large)]
         subprocess.run(command, check=True, timeout=60)
         with connect_publisher(broker.url) as publisher:
             publish(publisher, picture(1), TOPIC)
         wait_until(lambda: metric(agent, 'eaves_captured_total{source="gate"}') == 1, 60, what="the next image")
-        assert memory_bytes(agent, "VmHWM") - before < GROWTH_BYTES
+        assert memory_bytes(agent.pid, "VmHWM") - before < GROWTH_BYTES
         assert metric(agent, 'eaves_source_reconnects_last_hour{source="gate"}') == 0
         too_large = metric(agent, 'eaves_dropped_total{source="gate",cause="too_large"}')
         assert too_large == (0 if version == "5" else 1)
 
 
+@pytest.mark.long("messages at a rate, for two seconds or sixty")
 @pytest.mark.parametrize("seconds", [pytest.param(2, id="2 s"), pytest.param(60, marks=pytest.mark.slow, id="60 s")])
 @pytest.mark.timeout(900)
 def test_500_messages_a_second(tmp_path: Path, seconds: int) -> None:
@@ -103,10 +97,10 @@ def test_500_messages_a_second(tmp_path: Path, seconds: int) -> None:
         connect_publisher(broker.url) as publisher,
     ):
         publish(publisher, picture(0), TOPIC)
-        before = memory_bytes(agent)
+        before = memory_bytes(agent.pid)
         count = 1 + publish_at(publisher, per_s=500, seconds=seconds)
         wait_until(lambda: metric(agent, 'eaves_captured_total{source="gate"}') == count, 600, pause_s=0.2)
-        assert memory_bytes(agent, "VmHWM") - before < GROWTH_BYTES
+        assert memory_bytes(agent.pid, "VmHWM") - before < GROWTH_BYTES
         assert metric(agent, "eaves_dropped_total") == 0
         assert metric(agent, 'eaves_source_reconnects_last_hour{source="gate"}') == 0
 
@@ -151,3 +145,98 @@ def test_sigterm_ends_an_agent_soon_though_its_broker_is_deaf(tmp_path: Path) ->
         began = time.monotonic()
         agent.stop()
         assert time.monotonic() - began < STOP_S
+
+
+@contextmanager
+def connected(settings: ConnectionSettings, listener: RecordingListener) -> Iterator[BrokerConnection]:
+    connection = BrokerConnection(settings, listener)
+    listener.connection = connection
+    connection.start()
+    try:
+        yield connection
+    finally:
+        connection.stop()
+
+
+def to(url: str, client_id: str = "test") -> ConnectionSettings:
+    return ConnectionSettings(address=parse_address(url), client_id=client_id)
+
+
+def publication(payload: bytes, topic: str = "a/b") -> Publication:
+    return Publication(
+        topic=topic, payload=payload, content_type="image/png", user_properties=(("id", "7"), ("id", "ä"))
+    )
+
+
+def test_a_broker_that_speaks_only_the_older_version_is_spoken_to_in_it(broker: Mosquitto) -> None:
+    old = OldBroker(broker.port)
+    listener = RecordingListener(["a"])
+    with connected(to(f"mqtt://127.0.0.1:{old.port}"), listener):
+        wait_until(lambda: listener.subscriptions, what="the subscription")
+        assert [(session.version, session.present) for session in listener.sessions] == [("3.1.1", False)]
+        assert (old.refused, listener.reasons) == (1, [])
+    old.close()
+
+
+def test_a_publication_fails_while_there_is_no_broker_and_when_it_goes(broker: Mosquitto) -> None:
+    listener = RecordingListener()
+    with connected(to(broker.url), listener) as connection:
+        wait_until(lambda: connection.session, what="the connection")
+        broker.signal(signal.SIGSTOP)
+        waiting = connection.publish(publication(b"x"))
+        broker.stop()
+        with pytest.raises(UnreachableError):
+            waiting.result(10)
+        with pytest.raises(UnreachableError):
+            connection.publish(publication(b"x")).result(0)
+        wait_until(lambda: listener.reasons, what="a reason")
+        assert f"can't connect to the broker 127.0.0.1:{broker.port}" in connection.reason
+        broker.start()
+        wait_until(lambda: connection.session, what="the connection")
+        assert connection.publish(publication(b"x")).result(10).code < 0x80
+        assert connection.reason == ""
+
+
+def test_many_threads_publish_at_once(broker: Mosquitto) -> None:
+    listener = RecordingListener(["a/b"])
+    with connected(to(broker.url), listener) as connection:
+        wait_until(lambda: listener.subscriptions, what="the subscription")
+        codes: list[int] = []
+
+        def publish(number: int) -> None:
+            for turn in range(10):
+                payload = b"%d-%d-" % (number, turn) + b"x" * 900_000  # more than a socket takes at once
+                codes.append(connection.publish(publication(payload)).result(30).code)
+
+        threads = [threading.Thread(target=publish, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        wait_until(lambda: len(listener.messages) >= 40, 60, what="40 messages")
+        assert len({message.payload[:4] for message in listener.messages}) == 40
+        assert (len(codes), max(codes)) == (40, 0)
+        assert len(listener.sessions) == 1
+
+
+@pytest.mark.long("connections are lost and made again after their pauses")
+def test_a_deaf_broker_is_noticed(broker: Mosquitto) -> None:
+    listener = RecordingListener()
+    with connected(replace(to(broker.url), keepalive_s=2, connect_timeout_s=1), listener) as connection:
+        wait_until(lambda: connection.session, what="the connection")
+        broker.signal(signal.SIGSTOP)
+        wait_until(lambda: listener.reasons, what="a reason")
+        assert listener.reasons == [f"the broker 127.0.0.1:{broker.port} doesn't answer"]
+        broker.signal(signal.SIGCONT)
+        wait_until(lambda: connection.session, what="the connection")
+
+
+@pytest.mark.long("connections are lost and made again after their pauses")
+def test_two_clients_of_one_name_learn_it_and_slow_down(broker: Mosquitto) -> None:
+    first, second = RecordingListener(), RecordingListener()
+    with connected(to(broker.url, "same"), first), connected(to(broker.url, "same"), second):
+        began = time.monotonic()
+        wait_until(lambda: len(first.sessions) + len(second.sessions) >= 8, 30, what="8 connections")
+        assert time.monotonic() - began > 2
+    assert "another client named 'same'" in first.reasons[0]
+    assert "another client named 'same'" in second.reasons[0]

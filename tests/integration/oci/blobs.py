@@ -12,7 +12,7 @@ from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
 from tests.fakes.http.registry import FakeRegistry, Reply, Request
 
-QUICK = Access(plain_http=True, config=Path("/nowhere/config.json"), pause_s=0.001, read_s=10)
+QUICK = Access(plain_http=True, configs=(Path("/nowhere/config.json"),), pause_s=0.001, read_s=10)
 
 
 def reach(fake: FakeRegistry, access: Access = QUICK, repository: str = "site/x") -> Registry:

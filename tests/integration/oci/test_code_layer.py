@@ -24,9 +24,10 @@ from tests.container_images.packaging import VERSION, build_base, run_package
 from tests.fakes.models.graph import write_graph_artifact
 from tests.inputs.videos import need_av
 from tests.processes.agents import PNG, AgentProcess
+from tests.processes.commands import run_command
 from tests.processes.function import Function
-from tests.processes.receiving import TOKEN, receiver_process, write_site
-from tests.processes.relaying import relaying
+from tests.processes.receiving import TOKEN, ReceiverProcess, write_site
+from tests.processes.relaying import RelayProcess
 from tests.waiting import wait_until
 
 ROOT = Path(eaves.__file__).parents[1]
@@ -79,13 +80,14 @@ def only(layers: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> C
 
 
 @pytest.mark.parametrize("image", PROCESSES)
+@pytest.mark.long("container images are built and read by other tools")
 def test_every_import_of_the_code_can_be_run_with_nothing_else_of_ours(image: str, layers: dict[str, Path]) -> None:
     """Those within functions too, which a process runs late or never in a test."""
     packages = ":".join(path for path in sys.path if Path(path).name == "site-packages")
-    done = subprocess.run(
+    done = run_command(
         [sys.executable, "-S", "-P", "-c", RUN_IMPORTS, str(layers[image])],
-        env={"PYTHONPATH": f"{layers[image]}:{packages}"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env={"PYTHONPATH": f"{layers[image]}:{packages}"},
+    )
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
 
 
@@ -160,8 +162,8 @@ def test_an_agent_a_relay_and_a_receiver_pass_an_image_on(tmp_path: Path, only: 
     (tmp_path / "token/token").write_text(f"{TOKEN}\n")
     kept.mkdir()
     with (
-        receiver_process(tmp_path, PYTHONPATH=path, EAVES_FOLDER=str(kept)) as receiver,
-        relaying(
+        ReceiverProcess(tmp_path, PYTHONPATH=path, EAVES_FOLDER=str(kept)) as receiver,
+        RelayProcess(
             tmp_path / "relay",
             f"http://127.0.0.1:{receiver.port}",
             EAVES_CREDENTIALS=str(tmp_path / "token"),
@@ -179,6 +181,7 @@ def test_an_agent_a_relay_and_a_receiver_pass_an_image_on(tmp_path: Path, only: 
             agent.stop()
 
 
+@pytest.mark.long("container images of changed code are made")
 def test_only_the_layer_of_our_code_follows_our_code(artifact: Artifact, oci_cache: Path, tmp_path: Path) -> None:
     """Packaged with the code as it is, with a file changed that a function imports, and with one that it doesn't."""
     build_base(tmp_path / "base")

@@ -19,7 +19,7 @@ from tests.container_images.registries import check_image, small_index
 from tests.fakes.http.registry import FakeRegistry, Reply
 from tests.waiting import wait_until
 
-ONCE = Access(plain_http=True, config=Path("/nowhere/config.json"), attempts=1)
+ONCE = Access(plain_http=True, configs=(Path("/nowhere/config.json"),), attempts=1)
 ROOT = Path(__file__).parents[3]
 
 
@@ -69,7 +69,7 @@ def test_a_push_that_is_stopped_ends_soon(fake: FakeRegistry, tmp_path: Path) ->
         "from eaves.oci.descriptor import parse_reference\nfrom eaves.oci.registry.registry import Registry\n"
         "from eaves.oci.registry.transport import Access\n"
         "layout, descriptor = small_index(Path(sys.argv[1]), b'x' * 300_000, architectures=('amd64',))\n"
-        "access = Access(plain_http=True, config=Path('/nowhere'))\n"
+        "access = Access(plain_http=True, configs=(Path('/nowhere'),))\n"
         "copy_image(layout, Registry(parse_reference(sys.argv[2]), access), descriptor, name='v1')\n"
     )
     process = subprocess.Popen(

@@ -22,7 +22,7 @@ from tests.container_images.registries import LocalRegistry, serve_registry
 from tests.fakes.models.artifact import write_colours
 
 BACKBONE = random.Random(1).randbytes(2_000_000)
-ACCESS = Access(plain_http=True, config=Path("/nonexistent"))
+ACCESS = Access(plain_http=True, configs=(Path("/nonexistent"),))
 
 
 def build(folder: Path, head: bytes, *, backbone: bytes = BACKBONE, handler: str = "") -> Artifact:

@@ -15,18 +15,15 @@ from click.testing import CliRunner
 
 from eaves.cli import cli
 from eaves.errors import EavesError
-from eaves.oci.descriptor import INDEX, build_descriptor
-from eaves.oci.layers.image import load_images
-from eaves.oci.layout import Layout, create_layout, open_layout
+from eaves.oci.layers.layer import LayerFile
+from eaves.oci.layout import Layout, open_layout
 from tests.container_images.packaging import (
     VERSION,
     build_base,
-    need,
     package_command,
     package_environment,
     run_package,
 )
-from tests.container_images.unpacked import run
 from tests.waiting import wait_until
 
 MAKING = "building the layer eaves"
@@ -41,9 +38,14 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def digest(tiny_artifact: Path, base: str, oci_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the digest of the tiny artifact's container image."""
+    """Return the digest of the tiny artifact's container image, whose base has no readable standard library."""
     place = tmp_path_factory.mktemp("first") / "out"
     done = run_package(oci_cache, tiny_artifact, "-t", f"oci:{place}:v1", "--base", base)
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert line == (
+        f"warning: no layer of the base contains lib/python{VERSION}/os.py; the container image has no byte code of "
+        "the standard library, so each cold start compiles it, and glibc is not checked"
+    )
     return done.stdout.strip().rpartition("@")[2]
 
 
@@ -70,6 +72,7 @@ def layers_of(cache: Path) -> tuple[Layout, dict[str, set[str]]]:
     }
 
 
+@pytest.mark.long("container images are made twice")
 def test_nothing_but_its_inputs_shows_in_a_digest(
     tiny_artifact: Path, base: str, cache: Path, digest: str, tmp_path: Path
 ) -> None:
@@ -90,43 +93,7 @@ def test_nothing_but_its_inputs_shows_in_a_digest(
     assert str(tmp_path) not in done.stdout
 
 
-def test_a_base_without_a_readable_standard_library_is_a_warning_and_a_label(
-    tiny_artifact: Path, base: str, oci_cache: Path, tmp_path: Path
-) -> None:
-    done = run_package(oci_cache, tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", base)
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
-    assert line == (
-        f"warning: no layer of the base contains lib/python{VERSION}/os.py; the container image has no byte code of "
-        "the standard library, so each cold start compiles it"
-    )
-
-
-@pytest.mark.slow
-def test_several_platforms_make_one_index(tiny_artifact: Path, oci_cache: Path, tmp_path: Path) -> None:
-    both = create_layout(tmp_path / "base")
-    for name in ("amd64", "arm64"):
-        build_base(tmp_path / name, architecture=name)
-        run(need("skopeo"), "copy", "--override-arch", name, f"oci:{tmp_path / name}:base", f"oci:{both.path}:{name}")
-    entries = [
-        {**one.to_dict(), "annotations": {}, "platform": {"os": "linux", "architecture": name}}
-        for name in ("amd64", "arm64")
-        for one in [both.resolve(name)]
-    ]
-    index = json.dumps({"schemaVersion": 2, "manifests": entries}).encode()
-    both.write_manifest(build_descriptor(index, INDEX), index, "both")
-    platforms = ("--platform", "linux/arm64", "--platform", "linux/amd64")
-    run_package(oci_cache, tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", f"oci:{both.path}:both", *platforms)
-    out = open_layout(tmp_path / "out")
-    images = list(load_images(out, out.resolve("v1")))
-    assert [str(image.platform) for image in images] == ["linux/amd64", "linux/arm64"]
-    shared = {layer.digest for layer in images[0].layers} & {layer.digest for layer in images[1].layers}
-    assert len(shared) == len(images[0].layers) - 1  # the packages
-    for name in ("amd64", "arm64"):
-        said = run(need("skopeo"), "inspect", "--override-arch", name, f"oci:{tmp_path}/out:v1")
-        assert json.loads(said)["Architecture"] == name
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_one_that_is_stopped_leaves_nothing_half_made(
     tiny_artifact: Path, base: str, cache: Path, digest: str, tmp_path: Path, how: signal.Signals
 ) -> None:
@@ -162,6 +129,10 @@ def test_what_cannot_be_packaged_is_reported_before_any_work(
     (tmp_path / "damaged").mkdir()
     shutil.copytree(tiny_artifact, tmp_path / "damaged", dirs_exist_ok=True)
     (tmp_path / "damaged/labels.txt").write_text("a\nb\nc\nd\n")
+    library = LayerFile(path=f"usr/local/lib/python{VERSION}/os.py", content=b"")
+    libc = LayerFile(path="lib/libc.so.6", content=b"GNU C Library (GNU libc) stable release version 2.27.\n")
+    build_base(tmp_path / "ubuntu", files=[library, libc])
+    build_base(tmp_path / "alpine", files=[library])
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.jpg").write_bytes(b"x")
     build_base(tmp_path / "other", architecture="s390x")
@@ -172,6 +143,8 @@ def test_what_cannot_be_packaged_is_reported_before_any_work(
         ((good, out, nowhere), "nowhere is not an OCI layout"),
         ((good, out, f"{base}:v7"), "has no v7 (entries: base"),
         ((good, out, f"oci:{tmp_path}/other"), "available: linux/s390x"),
+        ((good, out, f"oci:{tmp_path}/ubuntu"), "has glibc 2.27; the wheels of serve.txt need glibc 2.28 or newer"),
+        ((good, out, f"oci:{tmp_path}/alpine"), "has no glibc; the wheels of serve.txt need glibc"),
         ((good, out, base, "--platform", "amd64"), "try: name linux/amd64 or linux/arm64, for example"),
         ((good, out, base, "--python", "three"), "try: name the version with --python, for example --python 3.13"),
         (

@@ -18,7 +18,7 @@ from tests.container_images.registries import PASSWORD, USER, LocalRegistry, che
 from tests.inputs.certificates import make_certificate
 
 NOBODY = Path("/nowhere/config.json")
-PLAIN = Access(plain_http=True, config=NOBODY, pause_s=0.01)
+PLAIN = Access(plain_http=True, configs=(NOBODY,), pause_s=0.01)
 BIG = random.Random(1).randbytes(20_480_000)  # what doesn't shrink, more than two chunks
 
 
@@ -45,7 +45,7 @@ def test_with_a_login(tmp_path: Path) -> None:
         secret = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         config.write_text(json.dumps({"auths": {registry.host: {"auth": secret}}}))
         layout, index = small_index(tmp_path)
-        known = reach(registry, "real/a", Access(plain_http=True, config=config))
+        known = reach(registry, "real/a", Access(plain_http=True, configs=(config,)))
         copy_image(layout, known, index, name="v1", mounts=["real/other"])
         assert known.resolve("v1").digest == index.digest
         with pytest.raises(AccessError):
@@ -56,11 +56,11 @@ def test_with_a_private_authority(tmp_path: Path) -> None:
     certificate = make_certificate(tmp_path / "tls")
     with serve_registry(tmp_path / "registry", certificate=certificate) as registry:
         layout, index = small_index(tmp_path)
-        trusting = Access(authorities=certificate[0], config=NOBODY)
+        trusting = Access(authorities=certificate[0], configs=(NOBODY,))
         copy_image(layout, reach(registry, "real/a", trusting), index, name="v1")
         assert reach(registry, "real/a", trusting).resolve("v1").digest == index.digest
         with pytest.raises(RegistryError, match="is not trusted") as caught:
-            reach(registry, "real/a", Access(config=NOBODY)).resolve("v1")
+            reach(registry, "real/a", Access(configs=(NOBODY,))).resolve("v1")
         assert "--registry-ca" in str(caught.value.hint)
         with pytest.raises(RegistryError, match="accepts only TLS") as caught:
             reach(registry, "real/a").resolve("v1")

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from eaves.cli import cli
 from eaves.errors import EavesError, OciError, SignatureError
 from eaves.oci.copy import copy_image
 from eaves.oci.descriptor import INDEX, Descriptor, Reference, build_descriptor, render_document
@@ -21,10 +20,11 @@ from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
 from eaves.oci.signatures import PREDICATE, load_public_key, signature_tag
 from knative.deploy.function_image import resolve_image
+from tests.cli import eaves as run_command
 from tests.container_images.packaging import need
 from tests.container_images.registries import LocalRegistry, small_index
 
-PLAIN = Access(plain_http=True, config=Path("/nowhere/config.json"), pause_s=0.01)
+PLAIN = Access(plain_http=True, configs=(Path("/nowhere/config.json"),), pause_s=0.01)
 PASSWORD = b"a word"
 
 
@@ -60,8 +60,8 @@ class Case:
         return eaves("verify", self.text, "--key", str(key or self.public), "--plain-http", *options)
 
 
-def eaves(*arguments: str) -> Result:
-    return CliRunner().invoke(cli, list(arguments), prog_name="eaves", env={"COSIGN_PASSWORD": PASSWORD.decode()})
+def eaves(*words: str) -> Result:
+    return run_command(*words, COSIGN_PASSWORD=PASSWORD.decode())
 
 
 def fault(result: Result) -> EavesError:
@@ -119,6 +119,7 @@ def case(registry: LocalRegistry, tmp_path: Path, keys: Path, request: pytest.Fi
         path.write_bytes(content)
 
 
+@pytest.mark.long("container images are built and read by other tools")
 def test_cosign_verifies_what_we_sign_each_manifest_of_it(case: Case) -> None:
     for digest in (case.index.digest, *(image.descriptor.digest for image in load_images(case.store, case.index))):
         done = cosign_verify(case, digest)

@@ -6,18 +6,19 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from eaves.artifact import load_golden, open_artifact
-from eaves.cli import cli
 from eaves.oci.layout import open_layout
 from tests.container_images.packaging import VERSION, build_base, need, run_package, this_platform
 from tests.container_images.registries import LocalRegistry
 from tests.container_images.unpacked import Container, run, unpack
 
+Unpacked = tuple[Path, dict[str, Any]]
+"""Root of a container image, and the config of it."""
 FORMATS = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP", "tiff": "TIFF", "gif": "GIF", "bmp": "BMP"}
 
 
@@ -56,6 +57,13 @@ def pulled(pushed: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return layout
 
 
+@pytest.fixture(scope="module")
+def unpacked(pulled: Path, tmp_path_factory: pytest.TempPathFactory) -> Unpacked:
+    """The root of that, which no test writes to, and its config."""
+    return unpack(pulled, "digits", tmp_path_factory.mktemp("unpacked") / "bundle")
+
+
+@pytest.mark.long("a base with a whole Python is made")
 def test_skopeo_reads_what_a_registry_got(pushed: str, tiny_artifact: Path) -> None:
     seen = json.loads(run(need("skopeo"), "inspect", "--tls-verify=false", f"docker://{pushed.replace(':v1@', '@')}"))
     artifact = open_artifact(tiny_artifact, level="full")
@@ -67,15 +75,6 @@ def test_skopeo_reads_what_a_registry_got(pushed: str, tiny_artifact: Path) -> N
     assert labels["org.opencontainers.image.base.name"].endswith("/bases/python:3")
     assert labels["dev.eaves.artifact"] == f"sha256:{artifact.digest}"
     assert "dev.eaves.handler" not in labels
-
-
-def test_eaves_inspect_shows_what_a_registry_has(pushed: str, tiny_artifact: Path) -> None:
-    name = pushed.replace(":v1@", "@")
-    text = CliRunner().invoke(cli, ["inspect", name, "--plain-http"], prog_name="eaves").stdout
-    assert name.rpartition("@")[2] in text
-    assert f"dev.eaves.artifact: sha256:{open_artifact(tiny_artifact).digest}" in text
-    titles = re.findall(r"title: (base|standard library|packages)", text)
-    assert titles == ["base", "standard library", "packages"]
 
 
 def test_the_bases_layers_are_taken_over_without_moving(registry: LocalRegistry, pushed: str, base: str) -> None:
@@ -100,8 +99,11 @@ def test_a_layout_and_a_tar_of_it_hold_the_same_as_a_registry(
         assert open_layout(tmp_path / "copied").resolve("v1").digest == digest
 
 
-def test_the_root_starts_read_only_as_nobody_and_predicts(pulled: Path, tiny_artifact: Path, tmp_path: Path) -> None:
-    root, config = unpack(pulled, "digits", tmp_path / "bundle")
+@pytest.mark.long("container images are built and read by other tools")
+def test_the_root_starts_read_only_as_nobody_and_predicts(
+    unpacked: Unpacked, tiny_artifact: Path, tmp_path: Path
+) -> None:
+    root, config = unpacked
     assert config["User"] == "65532:65532"
     assert config["Entrypoint"] == ["python", "-P", "-m", "functions"]
     assert config.get("Cmd") is None
@@ -124,8 +126,10 @@ def test_the_root_starts_read_only_as_nobody_and_predicts(pulled: Path, tiny_art
     assert not list(root.rglob("__pycache__/*.tmp*"))
 
 
-def test_the_runtime_is_small_and_holds_nothing_that_builds_or_tests(pulled: Path, tmp_path: Path) -> None:
-    root, _ = unpack(pulled, "digits", tmp_path / "bundle")
+def test_the_runtime_is_small_and_holds_nothing_that_builds_or_tests(
+    unpacked: Unpacked,
+) -> None:
+    root, _ = unpacked
     files = {path.relative_to(root).as_posix(): path for path in (root / "opt").rglob("*") if path.is_file()}
     assert sum(path.stat().st_size for path in files.values()) < 150e6
     tops = {name.split("/")[2].partition("-")[0].lower() for name in files}
@@ -144,9 +148,11 @@ def test_the_runtime_is_small_and_holds_nothing_that_builds_or_tests(pulled: Pat
     assert len(compiled) == len(sources)
 
 
-def test_a_start_compiles_no_module_of_the_standard_library(pulled: Path, tiny_artifact: Path, tmp_path: Path) -> None:
+def test_a_start_compiles_no_module_of_the_standard_library(
+    unpacked: Unpacked, tiny_artifact: Path, tmp_path: Path
+) -> None:
     """Python opens a module's source only where it finds no byte code."""
-    root, config = unpack(pulled, "digits", tmp_path / "bundle")
+    root, config = unpacked
     trace = tmp_path / "trace"
     container = Container(
         root, config, tmp_path / "log", prefix=(need("strace"), "-f", "-e", "trace=openat", "-o", str(trace))

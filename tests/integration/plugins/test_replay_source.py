@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from eaves.config import SettingsLayer, build
-from eaves.plugins.replay import KIND, ReplaySource, ReplaySourceSettings
+from eaves.plugins.replay import ReplaySource, ReplaySourceSettings
 from tests.fakes.clock import ManualClock
 from tests.fakes.sources.source_context import RecordingContext
 from tests.inputs import hostile
+from tests.inputs.settings import settings_from
 from tests.waiting import wait_until
 
 JPEG = hostile.good("JPEG")
@@ -68,10 +68,13 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
 
 
 @contextmanager
-def playing(path: Path, context: RecordingContext | None = None, **values: object) -> Iterator[RecordingContext]:
+def playing(
+    path: Path, context: RecordingContext | None = None, *, remembers: int = 1_000, **values: object
+) -> Iterator[RecordingContext]:
+    """Play a recording, the ids of which are remembered for so many images."""
     context = context or RecordingContext()
-    settings = build(ReplaySourceSettings, SettingsLayer(origin="test", values={"path": path, "every_s": 0, **values}))
-    thread = threading.Thread(target=KIND.run, args=(settings, context))
+    settings = settings_from(ReplaySourceSettings, {"path": path, "every_s": 0, **values})
+    thread = threading.Thread(target=ReplaySource(settings, context, max_images=remembers).run)
     thread.start()
     try:
         yield context
@@ -200,29 +203,13 @@ def test_an_empty_loop_takes_no_processor(tmp_path: Path) -> None:
         assert clock.next_due_s() == pytest.approx(1.0)
 
 
-@contextmanager
-def playing_at_most(
-    images: int, path: Path, context: RecordingContext, *, loop: bool = False
-) -> Iterator[RecordingContext]:
-    """Play a recording whose ids are remembered for so many images only."""
-    settings = ReplaySourceSettings(path=path, every_s=0, loop=loop)
-    thread = threading.Thread(target=ReplaySource(settings, context, max_images=images).run)
-    thread.start()
-    try:
-        yield context
-    finally:
-        context.stop()
-        thread.join(20)
-        assert not thread.is_alive()
-
-
 @pytest.mark.parametrize(("name", "played"), [("photos.zip", 0), ("photos.tar", 2)])
 def test_what_holds_more_than_is_remembered_is_not_played_once(name: str, played: int, tmp_path: Path) -> None:
     """A restart would play it again: the ids of its first images are forgotten by then."""
     path = WRITERS[name](tmp_path / name)
-    with playing_at_most(3, path, RecordingContext()) as context:
+    with playing(path, remembers=3) as context:
         wait_for_end(context)
-    with playing_at_most(2, path, RecordingContext()) as context:
+    with playing(path, remembers=2) as context:
         wait_until(lambda: context.states[-1:] and context.states[-1][0] == "waiting", 20)
         assert f"{path} contains more than 2 images" in context.states[-1][1]
         assert "split it" in context.states[-1][1]

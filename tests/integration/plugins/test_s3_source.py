@@ -99,12 +99,13 @@ def test_images_are_captured_once_across_restarts(store: Store, bucket: str, tmp
     assert store.count(f"GET /{bucket}/gate") == 3
 
 
+@pytest.mark.long("a hundred thousand objects")
 @pytest.mark.slow
 def test_a_hundred_thousand_unchanged_keys_are_listed_by_a_hundred_requests(
     store: Store, bucket: str, tmp_path: Path
 ) -> None:
     store.fill(bucket, 100_000)
-    with running(tmp_path, store, bucket, remembered=300_000, full_every_s=1) as agent:
+    with running(tmp_path, store, bucket, remembered=300_000, every_s=1) as agent:
         wait_until(lambda: store.count(f"GET /{bucket}?list-type") == 100, 280)
         wait_until(lambda: len(agent.captured) == 100_000, 280)
         store.put(bucket, "gate/2026/999999.jpg", "a/earlier.jpg")

@@ -1,4 +1,4 @@
-"""What a receiver answers sites over real TLS: stored, repeated, refused."""
+"""What a receiver answers sites over real TLS: stored, repeated, refused; what one site holds keeps no other out."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import gzip
 import hashlib
 import json
 import os
+import socket
 import ssl
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from eaves.event_batch import MEDIA_TYPE, encode_batch
-from eaves.events import encode_binary
+from eaves.events import Event, encode_binary
 from eaves.link.protocol import EVENTS, FUNCTIONS, HEALTH, LEDGER, PARTS, SITE, UPLOAD, parse_batch_answer
+from tests.contract.sinks import Reported, open_sink
 from tests.inputs.certificates import make_certificate
-from tests.processes.receiving import Sender, Served, captured, classified, receiving, write_site
+from tests.processes.receiving import TOKEN, Sender, Served, captured, classified, receiving, write_site
 from tests.waiting import wait_until
 
 MAX_BYTES = 1_000_000
@@ -106,31 +111,24 @@ def test_a_broken_event_of_a_batch_is_refused_and_the_others_are_stored(receiver
     assert receiver.report()["received"]["mill"]["malformed"] == 2
 
 
-@pytest.mark.parametrize(
-    ("headers", "body", "status"),
-    [
-        ({"Content-Type": MEDIA_TYPE}, b"{}", 400),
-        ({"Content-Type": MEDIA_TYPE}, b"[" * 100_000, 400),
+def test_a_body_that_can_not_be_used_is_refused(shared: Served) -> None:
+    plain, packed = {"Content-Type": MEDIA_TYPE}, {"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}
+    for headers, body, status in (
+        (plain, b"{}", 400),
+        (plain, b"[" * 100_000, 400),
         ({"Content-Type": "application/cloudevents-batch+avro"}, b"[]", 415),
-        ({"Content-Type": MEDIA_TYPE, "Content-Encoding": "br"}, b"[]", 415),
-        ({"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}, gzip.compress(b"[]", mtime=0)[:-3], 400),
-        ({"Content-Type": MEDIA_TYPE}, b" " * (MAX_BYTES + 1), 413),
-        ({"Content-Type": MEDIA_TYPE}, b"[0" + b",0" * 2_000 + b"]", 413),
-        ({"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}, gzip.compress(b"\0" * 50_000_000, mtime=0), 413),
-    ],
-)
-def test_a_body_that_can_not_be_used_is_refused(
-    shared: Served, headers: dict[str, str], body: bytes, status: int
-) -> None:
-    outcome = "oversized" if status == 413 else "malformed"
-    before = shared.report()["received"].get("mill", {})
-    with shared.sender() as sender:
-        found, problem = sender.ask("POST", EVENTS, body, headers)
-    assert (found, json.loads(problem)["status"]) == (status, status)
-    counted = shared.report()["received"]["mill"]
-    assert counted == {**before, outcome: before.get(outcome, 0) + 1}
-    with shared.sender() as another:
-        assert another.ask("GET", SITE)[0] == 200
+        ({**plain, "Content-Encoding": "br"}, b"[]", 415),
+        (packed, gzip.compress(b"[]", mtime=0)[:-3], 400),
+        (plain, b" " * (MAX_BYTES + 1), 413),
+        (plain, b"[0" + b",0" * 2_000 + b"]", 413),
+        (packed, gzip.compress(b"\0" * 50_000_000, mtime=0), 413),
+    ):
+        outcome = "oversized" if status == 413 else "malformed"
+        before = shared.report()["received"].get("mill", {})
+        with shared.sender() as sender:
+            found, problem = sender.ask("POST", EVENTS, body, headers)
+        assert (found, json.loads(problem)["status"]) == (status, status)
+        assert shared.report()["received"]["mill"] == {**before, outcome: before.get(outcome, 0) + 1}
 
 
 def test_an_answer_with_lines_has_a_bounded_number_of_bytes(receiver: Served, sender: Sender) -> None:
@@ -174,9 +172,8 @@ def test_the_site_and_its_ledger_are_shown_to_it_alone(tmp_path: Path, receiver:
         assert sender.ask("GET", f"{LEDGER}?{query}")[0] == 400
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
+def test_routes_that_are_none(shared: Served) -> None:
+    for method, path, status in (
         ("GET", "/", 404),
         ("POST", f"{EVENTS}/", 404),
         ("POST", "/v1/../v1/events", 404),
@@ -186,16 +183,13 @@ def test_the_site_and_its_ledger_are_shown_to_it_alone(tmp_path: Path, receiver:
         ("POST", HEALTH, 405),
         ("HEAD", SITE, 200),
         ("HEAD", HEALTH, 200),
-    ],
-)
-def test_routes_that_are_none(shared: Served, method: str, path: str, status: int) -> None:
-    with shared.sender() as sender:
-        found, headers, body = sender.ask_all(method, path)
-    assert found == status
-    assert (method == "HEAD") == (not body)
-    assert (status == 405) == ("allow" in headers)
-    with shared.sender(token="") as stranger:
-        assert stranger.ask(method, path)[0] == (status if path == HEALTH else 401)
+    ):
+        with shared.sender() as sender, shared.sender(token="") as stranger:
+            found, headers, body = sender.ask_all(method, path)
+            assert found == status
+            assert (method == "HEAD") == (not body)
+            assert (status == 405) == ("allow" in headers)
+            assert stranger.ask(method, path)[0] == (status if path == HEALTH else 401)
 
 
 def test_a_full_spool_is_the_relays_to_wait_out(tmp_path: Path) -> None:
@@ -245,3 +239,73 @@ def test_a_site_is_known_by_its_certificate(tmp_path: Path) -> None:
         assert ask(mine, token="wrong") == 401
         with pytest.raises((ssl.SSLError, ConnectionError)):
             ask(other)
+
+
+PORT_TOKEN, BARN_TOKEN = "token-of-the-port-0123456789", "token-of-the-barn-0123456789"
+
+
+@contextmanager
+def receiving_from_three(place: Path, **settings: Any) -> Iterator[Served]:
+    write_site(place / "sites")
+    write_site(place / "sites", "port", PORT_TOKEN)
+    write_site(place / "sites", "barn", BARN_TOKEN)
+    with receiving(place, tls=False, max_bytes=MAX_BYTES, in_flight_bytes=2 * MAX_BYTES, **settings) as receiver:
+        yield receiver
+
+
+def hold(receiver: Served, token: str, size: int) -> socket.socket:
+    """Send the most of a body, and keep the rest."""
+    connection = socket.create_connection(("127.0.0.1", receiver.port), timeout=10)
+    head = "POST /v1/events HTTP/1.1\r\nHost: here\r\nContent-Type: image/jpeg\r\nTransfer-Encoding: chunked\r\n"
+    connection.sendall(f"{head}Authorization: Bearer {token}\r\n\r\n".encode())
+    connection.sendall(b"10000\r\n%b\r\n" % bytes(0x10000) * (size // 0x10000))
+    return connection
+
+
+def test_sites_that_hold_everything_leave_a_reserve_for_small_events(tmp_path: Path) -> None:
+    with receiving_from_three(tmp_path) as receiver, ExitStack() as stack:
+        for token in (PORT_TOKEN, BARN_TOKEN):
+            stack.enter_context(hold(receiver, token, 990_000))
+        wait_until(lambda: receiver.server.budget.taken_bytes > 1_900_000, what="bodies that are held")
+        with receiver.sender() as sender:
+            assert sender.send([classified(1)]).stored == 1
+
+
+def test_images_that_wait_for_a_function_keep_no_event_out(tmp_path: Path) -> None:
+    with open_sink() as function, ExitStack() as stack:
+        go_on = threading.Event()
+        stack.callback(go_on.set)
+
+        def decide(_: Event) -> Reported:
+            go_on.wait(30)
+            return Reported()
+
+        function.decide = decide
+        urls = json.dumps({"flowers": function.url})
+        with receiving_from_three(tmp_path, functions=urls) as receiver:
+            for token, site in ((TOKEN, "mill"), (PORT_TOKEN, "port"), (BARN_TOKEN, "barn")):
+                sender = stack.enter_context(receiver.sender(token=token))
+                headers, body = encode_binary(captured(1, site=site, data=bytes(900_000)))
+                headers["Authorization"] = f"Bearer {token}"
+                sender.connection.request("POST", f"{FUNCTIONS}flowers", body, headers)
+            wait_until(lambda: len(function.received) == 2, what="two images at the function")
+            with receiver.sender() as another:
+                assert another.send_alone(captured(2, data=bytes(900_000)))[0] == 200
+
+
+def test_a_body_that_came_in_parts_takes_memory_as_others_do(tmp_path: Path) -> None:
+    image = captured(1, data=bytes(900_000))
+    digest = hashlib.sha256(image.data).hexdigest()
+    headers, body = encode_binary(image)
+    with receiving_from_three(tmp_path) as receiver, receiver.sender() as sender:
+        status, answer = sender.ask("POST", f"{PARTS}{digest}?offset=0&size={len(body)}", body)
+        assert (status, json.loads(answer)) == (200, {"received": len(body)})
+        structured = {UPLOAD: digest, "Content-Type": "application/cloudevents+json"}
+        assert sender.ask("POST", EVENTS, b"", structured)[0] == 415
+        with hold(receiver, TOKEN, 950_000):
+            wait_until(lambda: receiver.server.budget.taken_bytes > 900_000, what="a body that is held")
+            assert sender.ask("POST", EVENTS, b"", {**headers, UPLOAD: digest})[0] == 429
+        wait_until(lambda: receiver.server.budget.taken_bytes == 0, what="free memory")
+        status, answer = sender.ask("POST", EVENTS, b"", {**headers, UPLOAD: digest})
+        assert (status, json.loads(answer)["stored"]) == (200, 1)
+        assert receiver.server.budget.taken_bytes == 0

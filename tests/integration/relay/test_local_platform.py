@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -20,17 +17,14 @@ from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event, decode, encode_binary
 from eaves.local.state import LocalApp, LocalFunction
 from eaves.platform import RelaySpec, SourceSpec, TriggerSpec, default_trigger
-from tests.contract.harness import LocalHarness, open_local_harness
+from tests.cli import EAVES
+from tests.contract.harness import LocalHarness
+from tests.fakes.http.server import Asked, open_server, respond
+from tests.processes.commands import run_command
 from tests.processes.receiving import TOKEN, ReceiverProcess, Served, receiving, write_site
 from tests.waiting import wait_until
 
 SITE = "home"
-
-
-@pytest.fixture
-def harness() -> Iterator[LocalHarness]:
-    with open_local_harness() as made:
-        yield made
 
 
 @pytest.fixture
@@ -126,11 +120,12 @@ def folder_of(cloud: Served) -> Path:
 
 
 def eaves(harness: LocalHarness, *arguments: str) -> str:
-    command = [sys.executable, "-P", "-m", "eaves.cli", *arguments, "--state", str(harness.state)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=60)
+    command = [*EAVES, *arguments, "--state", str(harness.state)]
+    done = run_command(command, stdin=subprocess.DEVNULL, check=True, timeout=60)
     return done.stdout
 
 
+@pytest.mark.long("a platform is deployed four times")
 def test_predictions_reach_the_cloud_with_the_images_that_are_wanted_and_what_was_refused(
     harness: LocalHarness, tiny_artifact: Path, tmp_path: Path, cloud: Served
 ) -> None:
@@ -149,6 +144,7 @@ def test_predictions_reach_the_cloud_with_the_images_that_are_wanted_and_what_wa
     assert sorted(received(folder)) == sorted(subjects(6))
 
 
+@pytest.mark.long("`eaves up`, an agent, a function and a receiver start twice")
 def test_what_was_predicted_while_the_link_was_down_arrives_once_and_an_end_of_everything_loses_nothing(
     harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
 ) -> None:
@@ -193,7 +189,12 @@ def test_a_relay_that_is_taken_away_keeps_its_queue_and_delivers_it_to_another_r
     without = replace(edge.app, relay=RelaySpec())
     edge.deploy(without)
     edge.put(2)
-    wait_until(lambda: harness.platform.status()[0].delivered == 2, 60, what="predictions that nobody wants")
+
+    def is_done() -> bool:  # what is still in the agent's queue would go to the relay
+        (status,) = harness.platform.status()
+        return (status.delivered, status.queued) == (2, 0)
+
+    wait_until(is_done, 60, what="predictions that nobody wants")
     edge.deploy()
     edge.wait_for_agent()
     edge.put(3)
@@ -208,57 +209,32 @@ def test_a_relay_that_is_taken_away_keeps_its_queue_and_delivers_it_to_another_r
     wait_until(lambda: set(received(folder)) == subjects(5) - subjects(2), 60, what="what waited")
 
 
-class FunctionInTheCloud(BaseHTTPRequestHandler):
-    """Predicts the size of an image, after a cold start."""
-
-    protocol_version = "HTTP/1.1"
-    asked: ClassVar[list[str]] = []
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        cause = decode(dict(self.headers.items()), body)
-        self.asked.append(str(cause.subject))
-        reply = Event(
-            id=f"of-{cause.id}",
-            source="/eaves/cloud/digits",
-            type=IMAGE_CLASSIFIED,
-            subject=cause.subject,
-            datacontenttype="application/json",
-            data=json.dumps({"bytes": len(cause.data)}).encode(),
-            extensions={"causeid": cause.id, "causesource": cause.source},
-        )
-        headers, answer = encode_binary(reply)
-        self.send_response(200)
-        for name, value in {**headers, "Content-Length": str(len(answer))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
-        """Say nothing."""
-
-
-@pytest.fixture
-def function() -> Iterator[str]:
-    """Address of a function in the cloud."""
-    FunctionInTheCloud.asked.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), FunctionInTheCloud)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def predict(asked: Asked) -> bytes:
+    """The size of an image, as a function in the cloud predicts it."""
+    cause = decode(asked.headers, asked.body)
+    reply = Event(
+        id=f"of-{cause.id}",
+        source="/eaves/cloud/digits",
+        type=IMAGE_CLASSIFIED,
+        subject=cause.subject,
+        datacontenttype="application/json",
+        data=json.dumps({"bytes": len(cause.data)}).encode(),
+        extensions={"causeid": cause.id, "causesource": cause.source},
+    )
+    headers, body = encode_binary(reply)
+    return respond(200, body, *headers.items())
 
 
 def test_through_the_cloud_each_image_goes_over_the_link_and_its_prediction_comes_back(
-    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path, function: str
+    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
 ) -> None:
     place = tmp_path / "cloud"
     place.mkdir()
     write_site(place / "sites", SITE)
-    with receiving(place, folder=place / "received", functions=json.dumps({"digits": function})) as cloud:
+    with (
+        open_server(predict) as function,
+        receiving(place, folder=place / "received", functions=json.dumps({"digits": f"{function.url}/"})) as cloud,
+    ):
         to, authorities = f"https://127.0.0.1:{cloud.port}", place / "credentials" / "tls.crt"
         edge = Edge(harness, tiny_artifact, tmp_path, to, authorities=authorities)
         with harness.open_sink() as sink:
@@ -267,7 +243,7 @@ def test_through_the_cloud_each_image_goes_over_the_link_and_its_prediction_come
             edge.put(4)
             wait_until(lambda: {event.subject for event in sink.received} == subjects(4), 60, what="four predictions")
             assert {event.source for event in sink.received} == {"/eaves/cloud/digits"}
-        assert set(FunctionInTheCloud.asked) == subjects(4)
+        assert {decode(asked.headers, asked.body).subject for asked in function.asked} == subjects(4)
         (status,) = harness.platform.status()
         assert (status.state, status.replicas) == ("idle", 0), "the function here was not asked"
         assert received(folder_of(cloud)) == []

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from eaves.events import Event
 from eaves.link.settings import ALARMS, ARCHIVE, IMAGES
 from eaves.spool import Selection
 from eaves.spool.admin import drop
 from tests.fakes.http.receiver import Reply
-from tests.integration.relay.harness import LOST, event, forwarding, names, picture
+from tests.integration.relay.harness import LOST, QuickClock, event, forwarding, names, picture
 from tests.waiting import wait_until
 
 
@@ -152,3 +153,28 @@ def test_a_picture_of_which_a_part_is_too_large_goes_in_smaller_ones(tmp_path: P
         rig.wait_until_empty()
         assert rig.stored() == names(1, 2)
         assert sum(size > 10_000 for _, size in rig.receiver.part_requests) == 3
+
+
+def test_a_picture_whose_parts_are_lost_again_and_again_is_sent_ever_less_often(tmp_path: Path) -> None:
+    clock = QuickClock()
+    with forwarding(tmp_path, clock=clock, starts=False) as rig:
+
+        def lose(events: list[Event]) -> Reply | None:
+            if events[0].id != "id-1":
+                return None
+            rig.receiver.parts.clear()
+            return Reply(status=412)
+
+        rig.receiver.script = lose
+        rig.put(picture(1), lane=IMAGES)
+        rig.start()
+        wait_until(lambda: rig.attempts(IMAGES).get("retried", 0) >= 4)
+        rig.put(picture(2), event(3), lane=IMAGES)
+        wait_until(lambda: rig.stored() == names(2, 3))
+        assert rig.dead() == {}
+        began_s, parts = clock.elapsed_s, len(rig.receiver.part_requests)
+        wait_until(lambda: clock.elapsed_s > began_s + 600)
+        assert len(rig.receiver.part_requests) - parts < 150, "six for each pass, at most one pass in 30 seconds"
+        rig.receiver.script = lambda events: None
+        rig.wait_until_empty()
+        assert rig.stored() == names(2, 3, 1)

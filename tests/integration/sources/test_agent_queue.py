@@ -59,12 +59,9 @@ def stuck(agent: AgentProcess) -> AgentProcess:
     return agent
 
 
-def test_the_socket_belongs_to_the_agents_user_only(stuck: AgentProcess) -> None:
+def test_what_waits_and_why_is_seen_in_the_queue_and_in_metrics(stuck: AgentProcess) -> None:
     assert stat.S_IMODE(stuck.socket.stat().st_mode) == 0o600
     assert stat.S_IMODE(stuck.socket.parent.stat().st_mode) == 0o700
-
-
-def test_entries_are_listed_with_the_reason_and_shown_with_the_image(stuck: AgentProcess) -> None:
     *waiting, dead = sorted(stuck.ask_queue("list"), key=lambda entry: entry["state"], reverse=True)
     assert {(one["lane"], one["subject"]) for one in waiting} == {("replies", "good.png"), ("replies", "bad.png")}, (
         "a prediction, and the event that tells of the refusal"
@@ -74,48 +71,10 @@ def test_entries_are_listed_with_the_reason_and_shown_with_the_image(stuck: Agen
     shown = stuck.ask_queue("show", seqs=[dead["seq"]])
     assert base64.b64decode(shown["data"]) == PNG + b"bad"
     assert shown["attributes"]["source"] == "/eaves/test/cam"
-    assert [entry["seq"] for entry in stuck.ask_queue("list", state="dead")] == [dead["seq"]]
     assert stuck.ask_queue("list", older_than_s=3600) == []
-
-
-def test_a_refused_image_is_retried_once_the_function_takes_it(stuck: AgentProcess, function: LocalSink) -> None:
-    function.decide = lambda _: Reported(status=200, echo=True)
-    assert stuck.ask_queue("retry", state="dead")["entries"] == 1
-    wait_until(lambda: stuck.lane("replies").get("queued") == 3, 30, what="its prediction")
-    assert stuck.lane("sink")["dead"] == 0
-
-
-def test_dead_letters_are_dropped_and_lanes_purged(stuck: AgentProcess) -> None:
-    counted = stuck.ask_queue("drop", all=True, dry_run=True)
-    assert counted["entries"] == 1
-    assert counted["size_bytes"] > len(PNG)
-    assert stuck.lane("sink")["dead"] == 1
-    assert stuck.ask_queue("drop", reason="something else") == {"entries": 0, "size_bytes": 0}
-    assert stuck.ask_queue("drop", reason="not an image")["entries"] == 1
-    assert stuck.lane("sink")["dead"] == 0
-    refused = stuck.run_queue("purge")
-    assert refused.returncode == 65
-    assert "no entries are selected" in refused.stderr
-    assert stuck.ask_queue("purge", lane="replies")["entries"] == 2
-    assert stuck.ask_queue("list") == []
-
-
-def test_health_says_why_images_wait_and_only_a_dead_part_ends_the_process(stuck: AgentProcess) -> None:
-    status, body = stuck.get("/health")
-    assert status == 503
-    (reason,) = json.loads(body)["reasons"]
-    assert reason.startswith("lane replies is paused: no connection to http://127.0.0.1:")
-    shutil.rmtree(stuck.inbox)
-    wait_until(lambda: len(json.loads(stuck.get("/health")[1])["reasons"]) == 2, 30, what="the missing folder")
-    assert stuck.get("/health/liveness") == (200, '{"status": "ok", "reasons": []}')
-
-
-def test_metrics_tell_the_queue_the_outcomes_and_the_last_image(stuck: AgentProcess) -> None:
-    status, text = stuck.get("/metrics")
-    assert status == 200
     samples = {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
+        for family in text_string_to_metric_families(stuck.get("/metrics")[1])
         for sample in family.samples
     }
 
@@ -136,23 +95,43 @@ def test_metrics_tell_the_queue_the_outcomes_and_the_last_image(stuck: AgentProc
     assert value("eaves_spool_max_bytes") == 1_000_000_000
 
 
-def test_the_file_is_opened_while_no_agent_runs(stuck: AgentProcess) -> None:
+def test_a_refused_image_is_retried_once_the_function_takes_it(stuck: AgentProcess, function: LocalSink) -> None:
     stuck.stop()
     assert not stuck.socket.exists()
-    assert [entry["subject"] for entry in stuck.ask_queue("list", state="dead")] == ["bad.png"]
-    assert stuck.ask_queue("drop", all=True)["entries"] == 1
+    assert [entry["subject"] for entry in stuck.ask_queue("list", state="dead")] == ["bad.png"], "the file is read"
     stuck.start()
+    function.decide = lambda _: Reported(status=200, echo=True)
+    assert stuck.ask_queue("retry", state="dead")["entries"] == 1
+    wait_until(lambda: stuck.lane("replies").get("queued") == 3, 30, what="its prediction")
     assert stuck.lane("sink").get("dead", 0) == 0
+
+
+def test_dead_letters_are_dropped_and_lanes_purged_and_only_a_dead_part_ends_the_process(stuck: AgentProcess) -> None:
+    counted = stuck.ask_queue("drop", all=True, dry_run=True)
+    assert counted["entries"] == 1
+    assert counted["size_bytes"] > len(PNG)
+    assert stuck.lane("sink")["dead"] == 1
+    assert stuck.ask_queue("drop", reason="something else") == {"entries": 0, "size_bytes": 0}
+    assert stuck.ask_queue("drop", reason="not an image")["entries"] == 1
+    assert stuck.lane("sink")["dead"] == 0
+    refused = stuck.run_queue("purge")
+    assert refused.returncode == 65
+    assert "no entries are selected" in refused.stderr
+    status, body = stuck.get("/health")
+    assert status == 503
+    (reason,) = json.loads(body)["reasons"]
+    assert reason.startswith("lane replies is paused: no connection to http://127.0.0.1:")
+    shutil.rmtree(stuck.inbox)
+    wait_until(lambda: len(json.loads(stuck.get("/health")[1])["reasons"]) == 2, 30, what="the missing folder")
+    assert stuck.get("/health/liveness") == (200, '{"status": "ok", "reasons": []}')
+    assert stuck.ask_queue("purge", lane="replies")["entries"] == 2
+    assert stuck.ask_queue("list") == []
 
 
 def test_an_agent_without_a_sink_captures_and_says_what_it_waits_for(tmp_path: Path, function: LocalSink) -> None:
     """Knative takes K_SINK from the pod while there is no Broker."""
-    made = AgentProcess(tmp_path, "", EAVES_FUNCTION_URL=function.url)
-    try:
-        made.start()
+    with AgentProcess(tmp_path, "", EAVES_FUNCTION_URL=function.url) as made:
         (made.inbox / "good.png").write_bytes(PNG)
         wait_until(lambda: made.lane("replies").get("paused"), 30, what="the prediction that waits")
         assert made.lane("replies")["queued"] == 1
         assert "K_SINK is not set" in made.lane("replies")["reason"]
-    finally:
-        made.stop()

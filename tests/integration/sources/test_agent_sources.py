@@ -23,6 +23,7 @@ from eaves.spool import Spool
 from tests.contract.sinks import LocalSink, Reported, open_sink
 from tests.fakes.http.camera import Asked, FakeCamera, open_camera, respond
 from tests.integration.mqtt.harness import connect_publisher, publish
+from tests.proc import memory_bytes
 from tests.processes.agents import AgentProcess
 from tests.processes.mosquitto import Mosquitto, run_mosquitto
 from tests.soak.processes import Peer, Record
@@ -130,17 +131,11 @@ def feeding(place: Place) -> Iterator[None]:
         thread.join(30)
 
 
-def resident_bytes(pid: int, field: str = "VmRSS") -> int:
-    """Resident memory of a process, or its peak with `VmHWM`."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
-
-
 def test_three_busy_sources_take_less_than_60_mb_and_each_is_reported(tmp_path: Path) -> None:
     with open_place(tmp_path) as place, feeding(place):
         wait_until(lambda: all(one["captured"] >= 40 for one in place.sources().values()), 60, what="120 images")
         wait_until(lambda: len({event.source for event in place.sink.received}) == 3, 30, what="events of each")
-        peak = resident_bytes(place.agent.pid, "VmHWM")
+        peak = memory_bytes(place.agent.pid, "VmHWM")
         _log.info("peak of an agent with folder, mqtt and http: %.1f MB", peak / 1e6)
         assert peak < MAX_MEMORY_BYTES
         for name, source in place.sources().items():
@@ -224,7 +219,7 @@ def drain(folder: Path, count: int, size_bytes: int) -> list[int]:
         agent.start()
         while len(found) < count:
             wait_until(more, 60, pause_s=0.2, what="images")
-            samples.append(resident_bytes(agent.pid))
+            samples.append(memory_bytes(agent.pid))
         assert agent.lane("sink").get("queued", 0) == 0
     finally:
         agent.stop()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +17,7 @@ from eaves.events import IMAGE_CAPTURED
 from tests.contract.sinks import LocalSink, Reported, of, open_sink
 from tests.inputs.certificates import make_certificate
 from tests.processes.agents import AgentProcess, folder_source
+from tests.processes.commands import run_command
 from tests.waiting import wait_until
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(50)
@@ -41,12 +42,6 @@ class Agent(AgentProcess):
 
 
 @pytest.fixture
-def sink() -> Iterator[LocalSink]:
-    with open_sink() as opened:
-        yield opened
-
-
-@pytest.fixture
 def agent(tmp_path: Path, sink: LocalSink, request: pytest.FixtureRequest) -> Iterator[Agent]:
     made = Agent(tmp_path, sink.url, **getattr(request, "param", {}))
     try:
@@ -65,6 +60,7 @@ POLLING = pytest.mark.parametrize(
 
 
 @POLLING
+@pytest.mark.long("files settle before they are sent")
 def test_every_image_becomes_one_event_wherever_it_comes_from(agent: Agent, sink: LocalSink) -> None:
     (agent.inbox / "before.png").write_bytes(PNG)
     agent.start()
@@ -82,6 +78,7 @@ def test_every_image_becomes_one_event_wherever_it_comes_from(agent: Agent, sink
 
 
 @pytest.mark.parametrize("pause_s", [0.6, 0.03], ids=["slowly", "fast"])
+@pytest.mark.long("files settle before they are sent")
 def test_a_file_that_is_overwritten_in_place_is_sent_whole_and_in_its_versions(
     agent: Agent, sink: LocalSink, pause_s: float
 ) -> None:
@@ -113,21 +110,13 @@ def test_a_folder_that_is_missing_is_waited_for_and_watched_whenever_it_is_made(
     assert agent.stop() == 0
 
 
-def test_a_signal_ends_the_agent_whatever_it_is_doing(agent: Agent) -> None:
-    agent.start()
-    assert agent.stop(signal.SIGINT) == 0
-    agent.inbox.rmdir()
-    agent.start(waits_for="capture is paused until it can be opened")
-    assert agent.stop(signal.SIGINT) == 0
-
-
 def test_after_a_restart_only_new_images_are_sent_and_a_changed_one_is_new(agent: Agent, sink: LocalSink) -> None:
     (agent.inbox / "old.png").write_bytes(PNG)
     (agent.inbox / "changed.png").write_bytes(PNG)
     agent.start()
     wait_until(lambda: len(sink.received) == 2, 20, what="both images")
     first = {event.subject: event.id for event in sink.received}
-    assert agent.stop() == 0
+    assert agent.stop(signal.SIGINT) == 0
     (agent.inbox / "changed.png").write_bytes(PNG + b"changed")
     (agent.inbox / "new.png").write_bytes(PNG)
     agent.start()
@@ -153,30 +142,18 @@ def test_what_was_found_while_the_sink_was_down_arrives_later_even_after_a_kill(
     wait_until(lambda: len(set(subjects(sink))) == 5, 30, what="all five")
 
 
-@pytest.mark.parametrize(
-    "agent", [{"K_CE_OVERRIDES": '{"extensions": {"rack": "7"}}'}], ids=["overrides"], indirect=True
-)
-def test_extensions_that_a_sink_binding_asks_for_are_on_every_event(agent: Agent, sink: LocalSink) -> None:
-    agent.start()
-    (agent.inbox / "a.png").write_bytes(PNG)
-    wait_until(lambda: sink.received, 20, what="the event")
-    assert sink.received[0].extensions["rack"] == "7"
-
-
-def test_a_sink_whose_authority_only_k_ca_certs_names_gets_the_images(tmp_path: Path) -> None:
-    """Knative's transport encryption is like this: the sink's certificate is of the cluster's own authority."""
+def test_what_a_sink_binding_sets_is_used(tmp_path: Path) -> None:
+    """Extensions of every event, and the authority of a sink, as with Knative's transport encryption."""
     certificate = make_certificate(tmp_path / "tls")
-    with open_sink(certificate) as sink:
-        pem = certificate[0].read_text()
-        agent = Agent(tmp_path, sink.url, K_CA_CERTS=pem)
-        try:
-            agent.start()
-            (agent.inbox / "a.png").write_bytes(PNG)
-            wait_until(lambda: sink.received, 20, what="the event")
-        finally:
-            agent.stop()
+    binding: dict[str, Any] = {
+        "K_CA_CERTS": certificate[0].read_text(),
+        "K_CE_OVERRIDES": '{"extensions": {"rack": "7"}}',
+    }
+    with open_sink(certificate) as sink, Agent(tmp_path, sink.url, **binding) as agent:
+        (agent.inbox / "a.png").write_bytes(PNG)
+        wait_until(lambda: sink.received, 20, what="the event")
     assert sink.url.startswith("https://")
-    assert subjects(sink) == ["a.png"]
+    assert [(event.subject, event.extensions["rack"]) for event in sink.received] == [("a.png", "7")]
 
 
 @pytest.mark.parametrize(
@@ -198,28 +175,6 @@ def test_bad_settings_end_the_agent_with_what_to_do(
         "EAVES_SPOOL": str(tmp_path / "s.db"),
     }
     command = [sys.executable, "-P", "-m", "eaves.sources"]
-    done = subprocess.run(command, env={**base, **environ}, capture_output=True, text=True, check=False, timeout=30)
+    done = run_command(command, env={**base, **environ}, timeout=30)
     assert done.returncode == 78
     assert message in done.stderr
-
-
-@pytest.fixture
-def function() -> Iterator[LocalSink]:
-    """Stands for a function: answers each image with the image's own event under another id."""
-    with open_sink() as opened:
-        opened.answer(Reported(echo=True))
-        yield opened
-
-
-def test_a_function_is_asked_first_and_its_replies_go_to_the_sink(
-    tmp_path: Path, sink: LocalSink, function: LocalSink
-) -> None:
-    agent = Agent(tmp_path, sink.url, EAVES_FUNCTION_URL=function.url)
-    try:
-        agent.start()
-        (agent.inbox / "a.png").write_bytes(PNG)
-        wait_until(lambda: sink.received, 20, what="the reply")
-    finally:
-        agent.stop()
-    assert [event.subject for event in function.received] == ["a.png"]
-    assert [event.id for event in sink.received] == ["echo-1"]

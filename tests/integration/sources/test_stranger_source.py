@@ -7,14 +7,13 @@ import re
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
 from eaves.events import IMAGE_CAPTURED
-from tests.contract.sinks import LocalSink, open_sink
+from tests.contract.sinks import LocalSink
 from tests.fakes.models.artifact import COLOURS, encode_png
 from tests.waiting import wait_until
 
@@ -53,12 +52,6 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-@pytest.fixture
-def sink() -> Iterator[LocalSink]:
-    with open_sink() as opened:
-        yield opened
-
-
 def test_it_imports_only_names_that_the_page_documents() -> None:
     imports = [line for line in block("python").splitlines() if line.startswith(("import ", "from "))]
     assert [line for line in imports if "eaves" in line] == [
@@ -68,6 +61,7 @@ def test_it_imports_only_names_that_the_page_documents() -> None:
     assert len([line for line in body if line.strip()]) <= 10
 
 
+@pytest.mark.long("files settle before they are sent")
 def test_its_images_arrive_and_its_state_is_reported(python: Path, sink: LocalSink, tmp_path: Path) -> None:
     image = tmp_path / "image.png"
     sources = [{"name": "cam", "kind": "theirs", "command": f"cat {image}", "every_s": 0.1, "jpeg_quality": 80}]

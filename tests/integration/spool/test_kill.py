@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-import eaves
 from eaves.events import Event
 from eaves.spool import Spool
+from eaves.spool.outcomes import RevisionOutcomes
+from tests.processes.script import kill, read_line, run_script
 from tests.waiting import wait_until
 
-ROOT = Path(eaves.__file__).parents[1]
 PRELUDE = """
 import sys
 from pathlib import Path
@@ -48,9 +44,12 @@ for name in ("t0", "t1", "t2", "t3"):
     threading.Thread(target=work, args=(name,)).start()
 """
 SETTLE_FOR_EVER = """
+from eaves.spool.score_shift import Sample
+
 for entry in spool.peek("in", limit=10_000):
     reply = image("reply-" + entry.event.id, 500)
-    spool.ack(entry, puts=[(reply, ("out",))])
+    sample = Sample(reply=reply, artifact="", source="", place=0, reference=[1], extensions={})
+    spool.ack(entry, puts=[(reply, ("out",))], outcome=("flowers-00002", "answered"), sample=sample)
     say(entry.event.id)
 """
 LIST = """
@@ -83,16 +82,8 @@ except SpoolError as error:
 """
 
 
-@contextmanager
-def running(script: str, *args: object) -> Iterator[subprocess.Popen[str]]:
-    """A process that runs the script; killed at the end."""
-    command = [sys.executable, "-c", PRELUDE + script, *map(str, args)]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+def running(script: str, *args: object) -> AbstractContextManager[subprocess.Popen[str]]:
+    return run_script(PRELUDE + script, *args)
 
 
 def lines_of(script: str, *args: object) -> list[str]:
@@ -106,12 +97,7 @@ def lines_of(script: str, *args: object) -> list[str]:
 def killed_after(script: str, path: Path, lines: int) -> list[str]:
     """Whole lines the script got out before SIGKILL, sent after so many of them."""
     with running(script, path) as process:
-        assert process.stdout is not None
-        seen = [process.stdout.readline() for _ in range(lines)]
-        process.send_signal(signal.SIGKILL)
-        seen += process.stdout.readlines()
-        assert process.wait(timeout=10) == -signal.SIGKILL
-    return [line.rstrip("\n") for line in seen if line.endswith("\n")]
+        return [*(read_line(process) for _ in range(lines)), *kill(process)]
 
 
 @pytest.mark.parametrize("lines", [1, 60])
@@ -124,7 +110,7 @@ def test_every_acknowledged_put_survives_kill_9(tmp_path: Path, lines: int) -> N
     assert len({line[2:] for line in found}) * 2 == len(found), "an event is on both of its lanes or on none"
 
 
-def test_kill_9_leaves_an_entry_or_its_reply_never_both_or_neither(tmp_path: Path) -> None:
+def test_kill_9_leaves_an_entry_or_its_reply_and_its_outcome_never_both_or_neither(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     with Spool(path) as spool:
         for number in range(300):
@@ -137,6 +123,8 @@ def test_kill_9_leaves_an_entry_or_its_reply_never_both_or_neither(tmp_path: Pat
         assert not waiting & replied
         assert set(settled) <= replied
         assert spool.counts() == {"in": (len(waiting), 0), "out": (len(replied), 0)}
+        assert spool.outcomes()[1] == (RevisionOutcomes(revision="flowers-00002", answered=len(replied)),)
+        assert [one.counted for one in spool.score_windows()] == [len(replied)]
 
 
 def test_two_processes_write_at_once_and_the_counters_agree(tmp_path: Path) -> None:
@@ -165,11 +153,10 @@ def test_a_put_of_another_process_ends_a_wait(tmp_path: Path) -> None:
 def test_a_lease_passes_on_when_its_holder_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     with Spool(path) as spool, running(HOLD_LEASE, path) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "True\n"
+        assert read_line(holder) == "True"
         lease = spool.lease("out")
         assert not lease.acquire()
-        holder.send_signal(signal.SIGKILL)
+        kill(holder)
         wait_until(lease.acquire)
         lease.release()
 

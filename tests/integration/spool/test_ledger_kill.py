@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from eaves.events import Event
 from eaves.spool import LedgerLimits, Spool
-from tests.integration.spool.test_kill import ROOT
+from tests.processes.script import read_line, run_script
+
+MAKE = """
+import sys
+from pathlib import Path
+from eaves.spool import LedgerLimits, Spool
+print("ready", flush=True)
+Spool(Path(sys.argv[1]), ledger=LedgerLimits()).close()
+"""
+"""Opens a spool with a ledger; said before, so that it can be killed while it does it."""
 
 
 def agree(path: Path) -> dict[str, str]:
@@ -33,22 +39,12 @@ def test_kill_9_while_a_ledger_is_made_leaves_none_or_all_of_it(tmp_path: Path) 
     with Spool(path) as spool:
         spool.put_many([(Event(id=str(number), source="/s", type="t"), ("out",)) for number in range(3_000)])
     for delay_s in (0.0, 0.01, 0.03, 0.1):
-        command = [sys.executable, "-c", "from tests.integration.spool.test_ledger_kill import make_ledger as m; m()"]
-        with subprocess.Popen([*command, str(path)], cwd=ROOT, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            process.stdout.readline()
-            time.sleep(delay_s)  # kills at some moment: nothing is waited for
-            process.send_signal(signal.SIGKILL)
+        with run_script(MAKE, path) as process:
+            assert read_line(process) == "ready"
+            time.sleep(delay_s)  # killed at some moment: nothing is waited for
     with contextlib.closing(sqlite3.connect(path)) as db:
         tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE name LIKE 'ledger%'")}
     assert tables == set() or "ledger_delivery_out" in tables
     with Spool(path, ledger=LedgerLimits()) as spool:
         spool.put(Event(id="one more", source="/s", type="t"))
     assert len(agree(path)) == 3_001
-
-
-def make_ledger() -> None:
-    """Open the spool of the first argument with a ledger; said before, so that it can be killed while it does it."""
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    Spool(Path(sys.argv[1]), ledger=LedgerLimits()).close()

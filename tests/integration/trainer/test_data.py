@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
-import threading
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import pytest
 from PIL import Image
 
 from eaves.errors import StorageError
+from tests.fakes.http.server import Asked, FakeServer, open_server, respond
 from trainer.data import remote
 from trainer.data.dataset import Dataset, load_dataset
 from trainer.progress import SilentProgress
@@ -23,9 +21,6 @@ from trainer.settings import DataSettings
 
 boto3 = pytest.importorskip("boto3")
 moto_server = pytest.importorskip("moto.server")
-
-Requests = list[tuple[str, str]]
-"""(method, path) of each request that a server got."""
 
 
 def encoded(seed: int) -> bytes:
@@ -77,65 +72,39 @@ def upload(bucket: Any, files: dict[str, bytes], prefix: str = "photos/") -> str
     return f"s3://{bucket.name}/{prefix}".rstrip("/")
 
 
-class _Handler(SimpleHTTPRequestHandler):
-    def __init__(self, *args: Any, seen: Requests, cut: set[str], down: set[str], **kwargs: Any) -> None:
-        self._seen, self._cut, self._down = seen, cut, down
-        super().__init__(*args, **kwargs)
-
-    def log_message(self, *args: Any) -> None:
-        """Nothing: the test looks at what was seen."""
-
-    def do_GET(self) -> None:
-        self._seen.append(("GET", self.path))
-        if self.path in self._down:
-            self.send_error(503)
-            return
-        if self.path in self._cut:
-            self._cut.remove(self.path)
-            data = Path(self.translate_path(self.path)).read_bytes()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data[:100])
-            self.close_connection = True
-            return
-        super().do_GET()
-
-    def do_HEAD(self) -> None:
-        self._seen.append(("HEAD", self.path))
-        if self.path in self._down:
-            self.send_error(503)
-            return
-        super().do_HEAD()
-
-
 class Web:
-    """A web server for a folder."""
+    """A web server for files that a test may lack, break off or refuse.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.seen = folder, Requests()
+    Attributes:
+        files: Content by path.
+        cut: Paths whose next answer breaks off.
+        down: Paths that are answered with 503.
+    """
+
+    def __init__(self, server: FakeServer) -> None:
+        self.files: dict[str, bytes] = {}
         self.cut, self.down = set[str](), set[str]()
-        handler = functools.partial(_Handler, directory=str(folder), seen=self.seen, cut=self.cut, down=self.down)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
+        self.server, server.answer = server, self._answer
 
     def downloads(self) -> list[str]:
-        return [path for method, path in self.seen if method == "GET"]
+        return [asked.target for asked in self.server.asked if asked.method == "GET"]
 
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    def _answer(self, asked: Asked) -> bytes:
+        if asked.target in self.down or asked.target not in self.files:
+            return respond(503 if asked.target in self.down else 404)
+        data = self.files[asked.target]
+        if asked.method == "HEAD":
+            return respond(length=len(data))
+        if asked.target in self.cut:
+            self.cut.remove(asked.target)
+            return respond(body=data[:100], length=len(data), Connection="close")
+        return respond(body=data)
 
 
 @pytest.fixture
-def web(tmp_path: Path) -> Iterator[Web]:
-    (tmp_path / "web").mkdir()
-    server = Web(tmp_path / "web")
-    yield server
-    server.stop()
+def web() -> Iterator[Web]:
+    with open_server(lambda _: b"") as server:
+        yield Web(server)
 
 
 def times(cache: Path) -> dict[str, int]:
@@ -178,12 +147,10 @@ def test_keys_that_reach_out_are_left_out(bucket: Any, tmp_path: Path) -> None:
 
 def publish(web: Web, *others: str) -> str:
     """The photos and a manifest of them and of others."""
-    for name, data in PHOTOS.items():
-        (web.folder / "sets" / name).parent.mkdir(parents=True, exist_ok=True)
-        (web.folder / "sets" / name).write_bytes(data)
     rows = ["path,label", *(f"{name},{name.split('/')[0]}" for name in (*PHOTOS, *others))]
-    (web.folder / "sets" / "m.csv").write_text("\n".join(rows))
-    return f"{web.url}/sets/m.csv"
+    web.files = {f"/sets/{name}": data for name, data in PHOTOS.items()}
+    web.files["/sets/m.csv"] = "\n".join(rows).encode()
+    return f"{web.server.url}/sets/m.csv"
 
 
 def test_an_image_that_cannot_be_had_just_now_ends_the_training_and_is_no_fault(web: Web, tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
-"""Real processes are killed: a training resumes at its step, and many pods share one pass."""
+"""Real processes are killed: a training resumes at its step, and pods that share its images at their parts."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,20 @@ from moto.server import ThreadedMotoServer
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from eaves.errors import RunError
+from eaves.errors import ConfigError, RunError
+from tests.inputs.settings import settings_from
 from tests.waiting import wait_until
-from trainer.run.run import Run, open_run
+from trainer.model.feature_sums import FeatureSums
+from trainer.model.sum_parts import PLAN
+from trainer.progress import SILENT
+from trainer.run.run import Run
 from trainer.run.run_location import fetch_run
+from trainer.settings import DataSettings, TrainSettings
 from trainer.storage import open_store
+from trainer.train import train, train_in_parts
 
-EPOCHS = 30
-STARTED_S = 60
+EPOCHS = 20
+STARTED_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +51,9 @@ def start(data: Path, output: str | Path, *options: str, log: Path, **environ: s
         return subprocess.Popen(command, stderr=stream, stdout=stream, env=os.environ | environ)
 
 
-def small(data: Path, output: Path, *options: str) -> subprocess.Popen[bytes]:
-    options = ("--arch", "small_cnn", "--epochs", str(EPOCHS), "--checkpoint-s", "0.05", *options)
-    return start(data, output, *options, log=output.parent / f"{output.name}.log")
+def settings(**values: object) -> TrainSettings:
+    values = {"arch": "small_cnn", "epochs": EPOCHS, "checkpoint_s": 0.05, **values}
+    return settings_from(TrainSettings, values)
 
 
 def position(output: Path) -> tuple[int, int]:
@@ -69,14 +77,16 @@ def history(run: Run) -> Any:
 
 @pytest.fixture(scope="module")
 def undisturbed(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    output = tmp_path_factory.mktemp("undisturbed") / "run"
-    assert small(digits, output).wait(STARTED_S) == 0, output.with_name("run.log").read_text()
-    return open_run(output)
+    return train(DataSettings(path=digits), settings(), tmp_path_factory.mktemp("undisturbed") / "run")
 
 
-def test_asked_to_stop_it_continues_at_its_step(digits: Path, undisturbed: Run, tmp_path: Path) -> None:
-    output = tmp_path / "run"
-    process = small(digits, output)
+@pytest.mark.long("a model is trained twice, once in two processes")
+def test_asked_to_stop_it_continues_at_its_step(
+    digits: Path, undisturbed: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, output = DataSettings(path=digits), tmp_path / "run"
+    options = ("--arch", "small_cnn", "--epochs", str(EPOCHS), "--checkpoint-s", "0.05")
+    process = start(digits, output, *options, log=tmp_path / "run.log")
     wait_until(lambda: position(output) > (2, 0), timeout_s=STARTED_S)
     process.send_signal(signal.SIGTERM)
     assert process.wait(STARTED_S) == 75
@@ -84,21 +94,23 @@ def test_asked_to_stop_it_continues_at_its_step(digits: Path, undisturbed: Run, 
     assert (2, 0) < stopped < (EPOCHS, 0)
     assert not output.exists()
     # Other settings may not go on from there, and leave it as it is.
-    assert small(digits, output, "--batch-size", "16").wait(STARTED_S) == 78
+    with pytest.raises(ConfigError, match="batch_size"):
+        train(data, settings(batch_size=16), output)
     assert position(output) == stopped
-    assert small(digits, output).wait(STARTED_S) == 0
-    run = open_run(output)
+    run = train(data, settings(), output)
     assert sorted(entry.name for entry in tmp_path.iterdir() if entry.name != ".cache") == ["run", "run.log"]
     assert history(run) == history(undisturbed)
     assert weights(run) == weights(undisturbed)
     assert run.fingerprint == undisturbed.fingerprint
     # The same training once more: nothing to do.
     before = (output / "run.json").read_bytes()
-    assert small(digits, output).wait(STARTED_S) == 0
-    assert "already trained" in output.with_name("run.log").read_text()
+    with caplog.at_level(logging.INFO):
+        assert train(data, settings(), output) == run
+    assert "already trained" in caplog.text
     assert (output / "run.json").read_bytes() == before
     # Another one: refused.
-    assert small(digits, output, "--batch-size", "16").wait(STARTED_S) == 65
+    with pytest.raises(RunError):
+        train(data, settings(batch_size=16), output)
 
 
 @pytest.fixture
@@ -123,6 +135,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.stop()
 
 
+@pytest.mark.long("a training is killed and continues")
 @pytest.mark.slow
 def test_a_run_at_a_uri_survives_its_machine(digits: Path, undisturbed: Run, bucket: str, tmp_path: Path) -> None:
     output, options = f"{bucket}/alone", ("--arch", "small_cnn", "--epochs", str(EPOCHS), "--checkpoint-s", "0")
@@ -144,3 +157,55 @@ def test_a_run_at_a_uri_survives_its_machine(digits: Path, undisturbed: Run, buc
     assert weights(run) == weights(undisturbed)
     assert on_machine(3).wait(STARTED_S) == 0
     assert "already trained" in (tmp_path / "3.log").read_text()
+
+
+SUMS = {"mode": "sums", "arch": "mobilenet_v3_small", "weights": "none", "image_size": 32, "val_fraction": 0.45}
+ANOMALY = {"task": "anomaly", "good": "1", "image_size": 64}
+
+
+@pytest.mark.long("trainings in two and in three processes are killed and continue")
+@pytest.mark.parametrize("values", [SUMS, pytest.param(ANOMALY, marks=pytest.mark.slow)], ids=["sums", "anomaly"])
+def test_pods_that_share_the_images_make_the_run_of_one(
+    digits: Path, tmp_path: Path, values: dict[str, object]
+) -> None:
+    data, made = DataSettings(path=digits, near_copies="off"), settings_from(TrainSettings, values)
+    work, output = tmp_path / "work", tmp_path / "runs/run"
+    plan = tmp_path / "runs/.run.unfinished/checkpoints" / PLAN
+    options = [f"--{key.replace('_', '-')}={value}" for key, value in values.items()]
+
+    def pod(index: int) -> tuple[subprocess.Popen[bytes], Path]:
+        words = [*options, "--near-copies=off", "--parts=3", f"--work={work}"]
+        log = tmp_path / f"{index}.log"
+        return start(digits, output, *words, log=log, JOB_COMPLETION_INDEX=str(index)), log
+
+    def written(log: Path, text: str) -> None:
+        wait_until(lambda: text in log.read_text(), STARTED_S, what=f"{text} in {log}")
+
+    (first, first_log), (second, second_log) = pod(0), pod(1)
+    written(second_log, "Backbone pass")
+    second.kill()
+    written(first_log, "Adding the sums of all pods")
+    first.kill()
+    for process in (first, second):
+        process.wait()
+    others = [pod(index) for index in (1, 2)]
+    run = train_in_parts(data, made, output, None, SILENT, work, None, 0, 3)
+    assert run is not None
+    for process, log in others:
+        assert process.wait(STARTED_S) == 0, log.read_text()
+    assert not plan.parent.exists()
+    assert train_in_parts(data, made, output, None, SILENT, work, None, 2, 3) is None, "a pod that starts too late"
+
+    alone = train(data, made, tmp_path / "alone/run", cache=work)
+    mine, theirs = (FeatureSums.from_bytes((one.path / "sums.npz").read_bytes(), "sums") for one in (run, alone))
+    assert mine.groups == theirs.groups
+    for found, expected in zip(mine.moments(), theirs.moments(), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
+    if values is SUMS:
+        for found, expected in zip(*(asdict(sums.solve((1.0,))[1]).values() for sums in (mine, theirs)), strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+    answers = [(one.path / "held_out.jsonl").read_text().splitlines() for one in (run, alone)]
+    for line, other in zip(*answers, strict=True):
+        found, expected = json.loads(line), json.loads(other)
+        assert found.pop("score") == pytest.approx(expected.pop("score"), abs=1e-5)
+        assert found == expected

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from eaves.config import SettingsLayer, build
+from tests.inputs.settings import settings_from
 from trainer.calibration import likelihoods, prior_correction, softmax
 from trainer.data.dataset import Dataset
 from trainer.data.listing import LabelledImage
@@ -49,7 +49,7 @@ def build_task(folder: Path, pixels: npt.NDArray[np.uint8], *, balance: str = "a
         balance: Value of `data.balance`.
         values: Settings of the section `train`.
     """
-    settings = build(TrainSettings, SettingsLayer(origin="test", values={"image_size": len(pixels), **values}))
+    settings = settings_from(TrainSettings, {"image_size": len(pixels), **values})
     sides = [("few", "train")] * FEW + [("many", "train")] * MANY + [("few", "val"), ("many", "val")] * (HELD_OUT // 2)
     folder.mkdir(parents=True)
     examples = tuple(
@@ -86,6 +86,7 @@ MODES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.long("models are trained")
 def test_unequal_classes_count_alike_in_the_loss_of_every_mode(mode: str, tmp_path: Path) -> None:
     task = build_task(tmp_path / "balanced", GREY, **MODES[mode])
     balanced = fit.fit(task)
@@ -96,6 +97,7 @@ def test_unequal_classes_count_alike_in_the_loss_of_every_mode(mode: str, tmp_pa
     assert corrected[0, 0] == pytest.approx(FEW / (FEW + MANY), abs=0.1), "the scores are those of the data"
 
 
+@pytest.mark.long("models are trained")
 def test_full_training_sees_other_variants_and_judges_on_the_images_themselves(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     values: dict[str, Any] = {"arch": "small_cnn", "epochs": 3}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,16 +14,15 @@ from eaves.admin.report import (
     LinkReport,
     QueueReport,
     SourceReport,
-    build_report,
     describe_silent,
     from_json,
     list_faults,
     to_json,
 )
-from eaves.delivery import LaneDelivery
+from eaves.base.process_usage import ProcessUsage
 from eaves.platform import FunctionStatus, PartStatus, ServedStatus
-from eaves.spool import Spool
-from tests.fakes.clock import ManualClock
+from eaves.spool.outcomes import RevisionOutcomes
+from eaves.spool.score_shift import ScoreWindow
 
 REPORT = QueueReport(
     queued_bytes=10,
@@ -79,6 +77,28 @@ def test_the_tree_comes_back_from_json_with_what_another_version_added_left_out(
     for one in (values, values["agents"][0], values["lanes"][0], values["agents"][0]["link"]):
         one["added"] = 1
     assert from_json(FunctionStatus, values) == status
+
+
+def test_metrics_tell_what_the_process_uses_and_what_its_requests_came_to() -> None:
+    outcomes = (RevisionOutcomes(revision="f-1", answered=7, refused=1),)
+    found = samples(replace(REPORT, usage=ProcessUsage(cpu_s=2.5, memory_bytes=3), outcomes=outcomes))
+    assert found["process_cpu_seconds_total"] == {(): 2.5}
+    assert found["process_resident_memory_bytes"] == {(): 3}
+    assert found["eaves_outcomes_total"][("outcome", "answered"), ("revision", "f-1")] == 7
+    assert "process_cpu_seconds_total" not in samples(REPORT)
+
+
+def test_a_metric_tells_for_each_source_whether_its_scores_have_shifted() -> None:
+    well = ScoreWindow(artifact="sha256:aa", source="/eaves/mill/gate", counted=3)
+    shifted = ScoreWindow(artifact="sha256:aa", source="/eaves/mill/door", since=9.0)
+    report = replace(REPORT, windows=(well, shifted))
+    assert report.shifts == (shifted,)
+    assert from_json(QueueReport, json.loads(json.dumps(to_json(report)))) == report
+    assert samples(report)["eaves_scores_shifted"] == {
+        (("artifact", "sha256:aa"), ("source", "gate")): 0,
+        (("artifact", "sha256:aa"), ("source", "door")): 1,
+    }
+    assert "eaves_scores_shifted" not in samples(REPORT)
 
 
 def test_metrics_of_a_link_leave_out_what_is_not_known() -> None:
@@ -153,11 +173,3 @@ def test_its_sums_are_those_of_its_lanes_and_unknown_for_a_process_that_does_not
     silent = describe_silent("digits", ["cam"], state="stopped")
     assert (silent.queued, silent.dead, silent.oldest_age_s) == (None, None, None)
     assert [(source.name, source.state) for source in silent.sources] == [("cam", "stopped")]
-
-
-def test_a_lane_that_holds_nothing_but_is_delivered_is_reported(tmp_path: Path) -> None:
-    delivery = LaneDelivery(lane="sink", paused=True, reason="no connection", since=5.0, attempts={"retried": 1})
-    with Spool(tmp_path / "spool.db", clock=ManualClock()) as spool:
-        (lane,) = build_report(spool, [delivery]).lanes
-    assert (lane.lane, lane.queued, lane.delivering, lane.paused, lane.since) == ("sink", 0, True, True, 5.0)
-    assert lane.attempts == {"retried": 1}

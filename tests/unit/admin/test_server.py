@@ -11,13 +11,11 @@ from typing import Any
 
 import pytest
 
-from eaves.admin.client import SocketQueue, ask_socket
-from eaves.admin.queue import Action, Changed, Selector
-from eaves.admin.server import AdminServer, open_endpoints
+from eaves.admin.client import ask_socket
+from eaves.admin.server import AdminServer
 from eaves.errors import ConfigError
 from eaves.http_client.client import HttpAnswer, HttpClient
 from eaves.ingress import Response
-from eaves.spool import Spool
 
 
 def echo(method: str, path: str, query: str) -> Response:
@@ -89,12 +87,3 @@ def test_a_second_server_leaves_the_socket_of_the_first_one_to_it(tmp_path: Path
 
 def test_a_body_is_refused(ask: Ask) -> None:
     assert ask("POST", "/a", body=b"x").status == 413
-
-
-def test_a_request_may_name_thousands_of_entries(tmp_path: Path) -> None:
-    path, chosen = tmp_path / "admin" / "socket", Selector(seqs=tuple(range(1_000_000, 1_010_000)))
-    with (
-        Spool(tmp_path / "spool.db") as spool,
-        open_endpoints(spool, [], parts={}, socket=path, host="127.0.0.1", port=0),
-    ):
-        assert SocketQueue(path).change(Action.DROP, chosen) == Changed(entries=0, size_bytes=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eaves.artifact import Manifest, Parity, TensorSpec
+from eaves.artifact import AnomalyRule, Manifest, Parity, TensorSpec
 from eaves.artifact.manifest import SCHEMA_VERSION, FileEntry, label_output, parse_manifest
 from eaves.errors import ArtifactError
 from eaves.recipe import Recipe
@@ -46,6 +47,10 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "too few label weights": (
         lambda it: it.update(decision={"label_weights": [1, 0.5]}),
         "decision.label_weights: must be empty, or have one number for each label .got 2 for 3 labels",
+    ),
+    "a label that never wins": (
+        lambda it: it.update(decision={"label_weights": [1, 0, 1]}),
+        r"decision\.label_weights\[1\]: must be > 0 .got 0",
     ),
     "recipe with an unknown field": (lambda it: it["recipe"].update(rotate=90), "rotate"),
     "a label that colours the terminal": (
@@ -95,6 +100,74 @@ def test_labels_of_numbers_are_of_one_output() -> None:
     for outputs in ((other,), (ROWS, replace(ROWS, name="again"))):
         with pytest.raises(ArtifactError, match=r"3 labels, but [02] outputs with one number for each label"):
             label_output(LABELS, outputs)
+
+
+RULE = AnomalyRule(good="good", method="gaussian", threshold=3.0, calibration=(1.0, 2.0, 2.0, 2.5), groups=4)
+
+
+@pytest.fixture
+def anomaly(manifest: Manifest) -> Manifest:
+    outputs = (*(TensorSpec(name=name, shape=(-1, 2)) for name in ("logits", "probabilities")),)
+    outputs += (TensorSpec(name="map", shape=(-1, 4, 4)),)
+    return replace(manifest, task="anomaly", labels=("normal", "anomalous"), outputs=outputs, anomaly=RULE)
+
+
+def test_the_rule_of_an_anomaly_model_is_read_back_and_no_other_manifest_has_the_key(
+    manifest: Manifest, anomaly: Manifest
+) -> None:
+    assert parse_manifest(anomaly.to_json()) == anomaly
+    assert "anomaly" not in json.loads(manifest.to_json())
+
+
+ANOMALY_CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "no rule": (lambda it: it.pop("anomaly"), "anomaly: must be given if the task is anomaly"),
+    "a rule of another task": (lambda it: it.update(task="classify"), "anomaly: must be given .*, and only then"),
+    "no mapping": (lambda it: it.update(anomaly=3), "anomaly: must be a mapping"),
+    "no threshold": (lambda it: it["anomaly"].pop("threshold"), "anomaly.threshold: is required"),
+    "other labels": (lambda it: it.update(labels=["anomalous", "normal"]), "labels: must be normal and anomalous"),
+    "weights": (lambda it: it.update(decision={"label_weights": [1, 2]}), "without weights"),
+    "no map": (lambda it: it["outputs"].pop(), "outputs: must name map, with three axes"),
+    "a flat map": (lambda it: it["outputs"][2].update(shape=[-1, 16]), "outputs: must name map, with three axes"),
+    "unsorted": (lambda it: it["anomaly"].update(calibration=[2, 1]), "anomaly.calibration: must be in ascending"),
+    "no scores": (lambda it: it["anomaly"].update(calibration=[]), "anomaly.calibration: must have 1 to 1000"),
+    "promise of too few groups": (
+        lambda it: it["anomaly"].update(groups=58, false_alarms=0.05, confidence=0.95),
+        "false_alarms: 0.05 can't be promised from 58 groups",
+    ),
+    "promise without confidence": (
+        lambda it: it["anomaly"].update(groups=100, false_alarms=0.05),
+        "false_alarms: 0.05 can't be promised",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ANOMALY_CHANGES)
+def test_what_is_no_rule_for_anomalies_is_refused_and_named(anomaly: Manifest, case: str) -> None:
+    change, message = ANOMALY_CHANGES[case]
+    with pytest.raises(ArtifactError, match=message):
+        parse_manifest(changed(anomaly, change))
+
+
+@pytest.mark.parametrize(("score", "p_value"), [(0.5, 1), (1.0, 1), (2.0, 0.8), (2.2, 0.4), (2.5, 0.4), (9.0, 0.2)])
+def test_a_p_value_counts_the_good_images_that_score_as_high(score: float, p_value: float) -> None:
+    assert RULE.p_value(score) == pytest.approx(p_value)
+
+
+@pytest.mark.parametrize(
+    ("groups", "share", "text"),
+    [
+        (59, 0.05, "at most 5 in 100 good images raise an alarm, with 95 % confidence, from 59 groups of good images"),
+        (100, 0.0295131, "at most 3 in 100 .* from 100 groups"),
+        (2995, 0.001, "at most 1 in 1,000 .* from 2,995 groups"),
+        (24, 0, "not promised: it takes 59 groups of good images, and there are 24$"),
+        (70, 0, "not promised$"),
+    ],
+)
+def test_a_promise_names_no_more_than_the_groups_show(groups: int, share: float, text: str) -> None:
+    rule = replace(RULE, groups=groups, false_alarms=share, confidence=0.95 if share else 0.0)
+    assert not list(rule.faults())
+    assert list(replace(rule, calibration=(1.0, float("inf"))).faults())
+    assert re.search(text, rule.promise())
 
 
 VALUES = st.recursive(

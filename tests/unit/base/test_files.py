@@ -1,22 +1,16 @@
-"""The atomic write: whole or not at all, and nothing left over."""
+"""Files that are written whole, and disks that are full."""
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
+from eaves.base.disk_errors import disk_errors
 from eaves.base.files import make_directory, replacing, write_atomically
-
-
-def test_a_write_replaces_the_whole_file(tmp_path: Path) -> None:
-    target = tmp_path / "a.json"
-    write_atomically(target, "the first, longer one")
-    write_atomically(target, "grün")
-    assert target.read_bytes() == "grün".encode()
-    assert target.stat().st_mode & 0o777 == 0o600
-    assert list(tmp_path.iterdir()) == [target]
+from eaves.errors import ConfigError, ConversionError, Fault, StoppedError, StorageError
 
 
 def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -55,3 +49,31 @@ def test_a_directory_is_its_owners_and_those_above_it_are_as_usual(tmp_path: Pat
     (tmp_path / "usual").mkdir()
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "usual").stat().st_mode
     assert (tmp_path / "a/b").stat().st_mode & 0o777 == 0o700
+
+
+pytestmark = pytest.mark.disk
+
+
+def test_a_full_disk_is_named_with_what_is_left(tmp_path: Path) -> None:
+    reported = rf"the disk that holds {tmp_path}/run is full: .* MB are left"
+    with pytest.raises(StorageError, match=reported) as caught, disk_errors(tmp_path / "run"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.exit_code == 74
+    assert "free space" in (caught.value.hint or "")
+
+
+def test_a_library_that_hides_the_cause_is_understood(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="is full"), disk_errors(tmp_path):
+        raise RuntimeError("{{function_node SaveV2}} model/variables; No space left on device")
+    with pytest.raises(StorageError, match="is full"), disk_errors(tmp_path):
+        raise ConversionError("onnx can't be written") from OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_other_errors_stay_as_they_are(tmp_path: Path) -> None:
+    for error in (ValueError("broken"), ConversionError("refused"), StoppedError("stopped"), ConnectionError("lost")):
+        with pytest.raises(type(error)) as caught, disk_errors(tmp_path):
+            raise error
+        assert caught.value is error
+    ours = ConfigError([Fault(origin="a", path="b", message="No space left on device")])
+    with pytest.raises(ConfigError), disk_errors(tmp_path):
+        raise ours

@@ -1,56 +1,29 @@
-"""Every section exists, and what it measured becomes figures with bars and tables; losing values are bold."""
+"""Every section of the benchmarks exists, trains what it says, and replaces its block alone."""
 
 from __future__ import annotations
 
 import importlib
 import os
-
-import pytest
+from pathlib import Path
 
 from bench.__main__ import SECTIONS
-from bench.function import one_at_a_time
+from bench.material import ARCHITECTURES, build_training_words
 from bench.measure import Load, build_request, take_turns
-from bench.report import Section, UnavailableError
+from bench.report import replace_blocks
 from bench.servers.catalogue import Server, as_jpeg
-from bench.servers.running import Running, require_ours
+from bench.servers.running import Running
 from tests.ports import find_port
+from trainer.__main__ import main
 
 
-@pytest.mark.parametrize("name", SECTIONS)
-def test_a_section_can_be_loaded(name: str) -> None:
-    module, _, function = SECTIONS[name].partition(":")
-    assert callable(getattr(importlib.import_module(module), function))
-
-
-def values(section: Section) -> list[tuple[str, str]]:
-    return [(figure.name, figure.render_value()) for figure in section.figures]
+def test_each_section_can_be_loaded() -> None:
+    for place in SECTIONS.values():
+        module, _, function = place.partition(":")
+        assert callable(getattr(importlib.import_module(module), function))
 
 
 def turn(*latencies_ms: float, per_second: float = 0.0) -> Load:
     return Load(latencies_ms=latencies_ms, per_second=per_second)
-
-
-def test_one_image_is_compared_with_the_best_floor_and_the_fastest_server() -> None:
-    found = {
-        "Eaves, fp32": [turn(0, 12, 12), turn(0, 12, 12)],
-        "Eaves, int8": [turn(0, 7, 7)],
-        "KServe": [turn(0, 10, 10), turn(0, 10, 10)],
-        "floor, fp32, 1 threads": [turn(0, 20, 20)],
-        "floor, fp32, 2 threads": [turn(0, 11.5, 11.5)],
-        "floor, int8, 1 threads": [turn(0, 7.5, 7.5)],
-    }
-    section = one_at_a_time.build_section(found, {}, {"func-python": "not installed"})
-    assert [value for _, value in values(section)] == ["0.50 ms", "-0.50 ms", "**1.20**"]
-    rows = {row[0]: row for row in section.tables[0].rows}
-    assert rows["Eaves, fp32"][1] == "**12.0**"
-    assert "floor, fp32, 1 threads" not in rows
-    assert rows["func-python"][-1] == "not installed"
-
-
-def test_a_function_that_fails_is_the_reason_of_its_section() -> None:
-    require_ours({"KServe": "it does not start"})
-    with pytest.raises(UnavailableError, match="Eaves, int8: it does not start: the process ended with 70"):
-        require_ours({"KServe": "no", "Eaves, int8": "it does not start: the process ended with 70"})
 
 
 def test_a_server_that_fails_in_its_turn_is_left_out_with_the_reason() -> None:
@@ -60,3 +33,22 @@ def test_a_server_that_fails_in_its_turn_is_left_out_with_the_reason() -> None:
     assert list(found) == ["Eaves"]
     assert len(found["Eaves"]) == 2
     assert failed["KServe"].startswith("it failed in round 1: ")
+
+
+def test_the_trainer_takes_the_options_of_each_training(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "weights.h5").touch()
+    for arch, has_weights in ARCHITECTURES.items():
+        weights = tmp_path / "weights.h5" if has_weights else None
+        words = build_training_words(tmp_path / "data", arch, weights, tmp_path / "run")
+        context = main.make_context("trainer", [*words, "--seed", "7"])
+        assert (context.params["arch"], context.params["output"]) == (arch, str(tmp_path / "run"))
+
+
+def test_a_measurement_replaces_its_block_alone(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("By hand.\n<!-- one -->\nold\n<!-- /one -->\nBetween.\n<!-- two -->\nkept\n<!-- /two -->\n")
+    replace_blocks(page, {"one": "new \\1\n", "unknown": "lost\n"})
+    assert page.read_text() == (
+        "By hand.\n<!-- one -->\nnew \\1\n<!-- /one -->\nBetween.\n<!-- two -->\nkept\n<!-- /two -->\n"
+    )

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from eaves.cli import cli
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.history import FileHistory
+from tests.fakes.console.material import INSPECTION, captured_event, inspected_event
 
 
 @pytest.fixture
@@ -26,17 +27,9 @@ def events(state: Path, *words: str) -> Result:
     return CliRunner().invoke(cli, ["events", "--state", str(state), *words], catch_exceptions=False)
 
 
-def test_the_table_and_json_name_a_type_in_full(state: Path) -> None:
-    table = events(state).stdout
-    listed = json.loads(events(state, "-o", "json").stdout)
-    assert [record["type"] for record in listed] == [IMAGE_CAPTURED, IMAGE_CLASSIFIED, "org.example.seen.v2"]
-    assert all(record["type"] in table.split() for record in listed)
-
-
 @pytest.mark.parametrize(
     ("wanted", "ids"),
     [
-        (IMAGE_CLASSIFIED, ["1"]),
         ("image.classified", ["1"]),
         ("dev.eaves.", ["0", "1"]),
     ],
@@ -44,6 +37,17 @@ def test_the_table_and_json_name_a_type_in_full(state: Path) -> None:
 def test_what_is_shown_as_a_type_finds_its_events(state: Path, wanted: str, ids: list[str]) -> None:
     listed = json.loads(events(state, "--type", wanted, "-o", "json").stdout)
     assert [record["id"] for record in listed] == ids
+
+
+def test_a_p_value_has_a_column_only_where_there_is_one(state: Path) -> None:
+    assert "P-VALUE" not in events(state, "-o", "wide").stdout
+    history = FileHistory(state / "history.db")
+    history.add(inspected_event(captured_event()))
+    history.close()
+    heading, *rows = events(state, "-o", "wide").stdout.splitlines()
+    assert heading.split()[3:6] == ["LABEL", "SCORE", "P-VALUE"]
+    assert rows[-1].split()[-5:-2] == ["anomalous", "5.125", "0.012"]
+    assert json.loads(events(state, "-o", "json").stdout)[-1]["p_value"] == INSPECTION["p_value"]
 
 
 def test_a_type_that_no_event_has_is_said_with_those_that_there_are(state: Path) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import click
@@ -51,23 +48,6 @@ def test_options_have_types_defaults_and_sentences_that_stand_alone() -> None:
     assert faults == []
 
 
-def test_commands_begin_with_sentences_that_stand_alone() -> None:
-    firsts = {name: (command.help or "").split("\n\n")[0].replace("\n", " ") for name, command in ALL.items()}
-    faults = {name: text for name, text in firsts.items() if not text.endswith(".") or FRAGMENT.match(text)}
-    assert faults | {name: text for name, text in firsts.items() if BANNED.search(text)} == {}
-
-
-def test_the_list_of_commands_has_whole_sentences_within_80_columns() -> None:
-    texts = list(COMMANDS.values())
-    assert [text for text in texts if BANNED.search(text) or not text.endswith(".") or len(text) > 66] == []
-    assert all(text in CliRunner().invoke(cli, ["--help"]).output for text in texts)
-
-
-def test_no_sentence_of_a_subcommand_is_cut() -> None:
-    groups = [name for name, command in ALL.items() if isinstance(command, click.Group)]
-    assert [name for name in groups if "..." in eaves(name, "--help").output.partition("Commands:")[2]] == []
-
-
 @pytest.mark.parametrize(
     ("words", "suggestion"),
     [
@@ -86,11 +66,3 @@ def test_a_mistyped_command_gets_a_suggestion(words: list[str], suggestion: str)
 def test_numbers_and_options_of_queue_mean_its_list() -> None:
     for words in (["7"], ["--dead"], []):
         assert "No such command" not in eaves("queue", *words, "--state", "/nonexistent").stderr
-
-
-def test_the_completion_that_the_help_names_completes_commands() -> None:
-    assert "_EAVES_COMPLETE=bash_source" in eaves("--help").output
-    env = {**os.environ, "_EAVES_COMPLETE": "bash_complete", "COMP_WORDS": "eaves tra", "COMP_CWORD": "1"}
-    code = "from eaves.cli import main; main()"
-    done = subprocess.run([sys.executable, "-P", "-c", code], env=env, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["plain,train"]

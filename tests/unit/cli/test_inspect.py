@@ -10,8 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from eaves.artifact import Artifact, Quantisation, Trial, write_artifact
-from eaves.artifact.manifest import Evidence
+from eaves.artifact import Artifact, write_artifact
 from eaves.artifact.store import LABELS
 from eaves.cli import cli
 from tests.fakes.models.artifact import build_manifest, fill, write_colours
@@ -37,27 +36,11 @@ def artifact(tmp_path: Path) -> Artifact:
     return write_colours(tmp_path / "artifact")
 
 
-def test_people_read_what_it_is_and_what_was_proven(artifact: Artifact) -> None:
-    shown = yaml.safe_load(inspect(artifact.path))
-    assert (shown["digest"], shown["precision"], shown["handler"]) == (f"sha256:{artifact.digest}", "fp32", False)
-    assert (shown["parity"]["passed"], shown["parity"]["images"]) == (True, 3)
-    assert (shown["recipe"]["resize"], shown["recipe"]["width"]) == ("stretch", 8)
-    assert "files" not in shown
-
-
 def test_json_stays_complete(artifact: Artifact) -> None:
     values = json.loads(inspect(artifact.path, "-o", "json"))
     written = json.loads((artifact.path / "manifest.json").read_bytes())
     assert {key: values[key] for key in written} == written
     assert values["digest"] == f"sha256:{artifact.digest}"
-
-
-def test_why_a_model_is_int8_is_reported(tmp_path: Path) -> None:
-    evidence = Evidence(kind="labels", passed=False, labelled_images=550)
-    found = Quantisation(asked="auto", shipped=True, reason="int8 is as good.", evidence=evidence, trials=(Trial(),))
-    shown = yaml.safe_load(inspect(write(tmp_path, precision="int8", quantisation=found)))["quantisation"]
-    assert (shown["asked"], shown["reason"], shown["evidence"]["passed"]) == ("auto", "int8 is as good.", False)
-    assert "trials" not in shown
 
 
 def test_a_long_list_of_labels_is_cut(tmp_path: Path) -> None:

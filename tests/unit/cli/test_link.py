@@ -27,9 +27,8 @@ DRAINING = replace(
         (DRAINING, "link up for 2 h; 4,210 events (3.2 MB) wait, oldest 11 min, drained in 2 min"),
         (
             LinkReport(to=TO, state="refused", since_age_s=180.0, reason="set site: mill", backlog_events=1),
-            "link refused for 3 min: set site: mill; 1 event (0 B) waits",
+            "link refused for 3 min: set site: mill; 1 event (0 bytes) waits",
         ),
-        (LinkReport(to=TO, state="starting"), "link not tried yet; nothing waits"),
         (
             replace(UP, since_age_s=3.0, reason="disk full"),
             "link up for 3 s, but forwarding is paused (disk full); nothing waits",

@@ -7,17 +7,14 @@ import logging
 import os
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
-from eaves.cli.live import follow_events, follow_tail, format_record, print_predictions
-from eaves.errors import EavesError, NotFoundError, PlatformError
-from eaves.events import IMAGE_CLASSIFIED, Event
-from eaves.history import FileHistory, HistoryReader, Record
+from eaves.cli.live import format_record, print_predictions
+from eaves.events import IMAGE_CLASSIFIED
+from eaves.history import Record
 from eaves.logs import JsonFormatter, format_log_line
-from tests.fakes.console.material import captured_event, classified_event, record_of, rejected_event
-from tests.waiting import wait_until
+from tests.fakes.console.material import captured_event, classified_event, record_of
 
 NOON = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1_700_000_000))
 
@@ -43,28 +40,6 @@ def test_data_that_is_no_prediction_shows_no_label(text: str) -> None:
     assert line_of(text=text).split()[1:] == ["image.classified.v1", "a.jpg", "3f2a91c0"]
 
 
-def test_predictions_are_printed_as_they_come_and_nothing_else(tmp_path: Path) -> None:
-    history, out = FileHistory(tmp_path / "history.db"), tmp_path / "out"
-    reader, ending, cause = HistoryReader(tmp_path / "history.db"), threading.Event(), captured_event(1)
-    history.add(classified_event(cause, label="before"))
-    wait_until(lambda: reader.newest() == 1)
-    step = follow_events(reader, reader.newest())
-    with out.open("wb") as stream:
-        printer = threading.Thread(target=print_predictions, args=(step, stream.fileno(), ending))
-        printer.start()
-        embedded = Event(id="5", source="/s/f", type="dev.eaves.image.embedded.v1", extensions={"causeid": "c"})
-        for event in (cause, classified_event(cause, label="rose"), rejected_event(cause), embedded):
-            history.add(event)
-        wait_until(lambda: reader.newest() == 5)
-        ending.set()
-        printer.join(10)
-    history.close()
-    assert [line.split()[1:3] for line in out.read_text().splitlines()] == [
-        ["flowers", "rose"],
-        ["f", "image.embedded.v1"],
-    ]
-
-
 def test_a_terminal_that_has_gone_ends_no_printing() -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -72,31 +47,6 @@ def test_a_terminal_that_has_gone_ends_no_printing() -> None:
     ending.set()
     print_predictions(lambda: [record_of(classified_event(captured_event(1)), 2)], writer, ending)
     os.close(writer)
-
-
-def test_a_log_that_is_away_for_a_while_continues_with_its_new_lines() -> None:
-    answers: list[list[str] | EavesError] = [
-        NotFoundError("no such function"), ["a", "b", "c"], ["b", "c", "d"], NotFoundError("at zero"),
-        PlatformError("no answer"), ["c", "d", "e"], ["f"], ["f", "f"], ["x", "f", "b", "f"], ["f", "b", "f", "c"],
-    ]  # fmt: skip
-
-    def take(_: int) -> list[str]:
-        answer = answers.pop(0)
-        if isinstance(answer, EavesError):
-            raise answer
-        return answer
-
-    step = follow_tail(take, 2)
-
-    def shown() -> list[str] | str:
-        try:
-            return list(step())
-        except EavesError as error:
-            return error.message
-
-    assert [shown() for _ in range(10)] == [
-        "no such function", ["b", "c"], ["d"], [], "no answer", ["e"], ["f"], ["f"], ["x", "f", "b", "f"], ["c"],
-    ]  # fmt: skip
 
 
 def test_a_json_line_is_local_time_level_message_and_fields() -> None:

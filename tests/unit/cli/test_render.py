@@ -45,15 +45,6 @@ def test_objects_go_to_stdout_as_documents_and_nothing_else_does(project: Path) 
     assert service["spec"]["containers"][0]["image"] == IMAGE
 
 
-def test_with_a_folder_each_object_has_a_file_and_stdout_names_them(project: Path, tmp_path: Path) -> None:
-    result = render(project, "--output", tmp_path / "out")
-    assert [Path(line) for line in result.stdout.splitlines()] == sorted((tmp_path / "out").iterdir())
-    assert result.stderr == f"to apply the files: kubectl apply -f {tmp_path}/out\n"
-    assert list(yaml.safe_load_all("---\n".join(Path(line).read_text() for line in result.stdout.splitlines()))) == (
-        list(yaml.safe_load_all(render(project).stdout))
-    )
-
-
 def test_several_sites_have_a_folder_each(project: Path, tmp_path: Path) -> None:
     write(project, sites=SITES)
     result = render(project, "--all", "--output", tmp_path / "out")

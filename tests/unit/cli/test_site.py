@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +11,10 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from eaves.cli import cli
-from eaves.cli.container_image import access_options
+from eaves.cli import cli, main
 from eaves.cli.site import Place, place_options
 from eaves.errors import ConfigError, OciError
-from eaves.oci.registry.transport import Access
+from tests.processes.commands import run_code
 
 IMAGE = "registry.example/barn/flowers@sha256:" + "b" * 64
 KNOWN: list[dict[str, Any]] = [{"name": "mill", "wave": 2}, {"name": "barn"}, {"name": "yard", "context": "y"}]
@@ -83,19 +79,6 @@ def test_a_choice_that_doesnt_fit_is_an_error_with_a_remedy(
     assert hint in str(raised.value.hint)
 
 
-@pytest.mark.parametrize(
-    ("words", "clusters"),
-    [
-        ("", False),
-        ("--on knative", True),
-        ("--on local --site barn", False),
-        ("--all", True),
-    ],
-)
-def test_where_a_command_goes_is_said_or_follows_from_the_rest(words: str, clusters: bool, tmp_path: Path) -> None:
-    assert choose(tmp_path, *words.split()).is_cluster is clusters
-
-
 def test_without_an_eaves_yaml_there_is_one_place(tmp_path: Path) -> None:
     place = Place(file=tmp_path / "eaves.yaml")
     assert (place.project.name, [site.name for site in place.chosen]) == ("", ["here"])
@@ -141,13 +124,6 @@ def test_a_tag_cant_be_trusted_unasked(project: Path) -> None:
     assert (error.hint, error.exit_code) == ("name the container image by digest: REPOSITORY@sha256:...", 65)
 
 
-def test_a_function_has_to_be_named_somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    error = eaves("promote", "--context", "edge").exception
-    assert isinstance(error, ConfigError)
-    assert "is required, as there is no eaves.yaml that names the function" in error.message
-
-
 def test_a_kubeconfig_that_isnt_there_is_named(project: Path) -> None:
     error = eaves("status", "--site", "barn", "--kubeconfig", "nowhere").exception
     assert isinstance(error, ConfigError)
@@ -160,27 +136,17 @@ def test_rendering_needs_no_client_of_clusters(project: Path) -> None:
         f"try: cli(['render', {IMAGE!r}, '--offline', '--all'])\nexcept SystemExit: pass\n"
         "print('kubernetes' in sys.modules or 'tensorflow' in sys.modules, file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    done = run_code(code, check=True)
     assert done.stderr.strip() == "False"
     assert done.stdout.count("kind: Trigger") == 2
 
 
-def test_kn_eaves_speaks_of_itself_as_kn_does() -> None:
+def test_kn_eaves_speaks_of_itself_as_kn_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     scripts = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]["scripts"]
     assert scripts["kn-eaves"] == scripts["eaves"] == "eaves.cli:main"
-    code = "import sys\nfrom eaves.cli import main\nsys.argv = ['/somewhere/kn-eaves', 'render', '--help']\nmain()"
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("Usage: kn eaves render")
-
-
-@pytest.mark.parametrize(("value", "plain"), [("yes", "True"), (None, "False")])
-def test_a_registry_without_tls_may_be_named_by_a_variable(value: str | None, plain: str) -> None:
-    """Each option about registries has its variable, so that a person states it once for all commands."""
-
-    @click.command()
-    @access_options
-    def command(access: Callable[[], Access]) -> None:
-        click.echo(access().plain_http)
-
-    done = CliRunner().invoke(command, env={"EAVES_PLAIN_HTTP": value}, catch_exceptions=False)
-    assert done.stdout == f"{plain}\n"
+    monkeypatch.setattr("sys.argv", ["/somewhere/kn-eaves", "render", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert capsys.readouterr().out.startswith("Usage: kn eaves render")

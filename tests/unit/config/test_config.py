@@ -73,12 +73,6 @@ def test_a_fault_names_the_origin_that_won() -> None:
     ]
 
 
-@pytest.mark.parametrize(("text", "expected"), [(" a , b,", ("a", "b")), ("", ())])
-def test_a_list_of_words_is_a_variable_with_commas(text: str, expected: tuple[str, ...]) -> None:
-    assert build(Section, env_layer(Section, {"EAVES_TAGS": text})).tags == expected
-    assert build(Section, flag_layer({"tags": text})).tags == expected
-
-
 def test_all_faults_are_reported_at_once() -> None:
     found = faults_of(file_layer(nmae="x", ratio=2, scale={"max": -1}, mode="some", triggers=[{}, 3]))
     assert found == [

@@ -64,12 +64,6 @@ def test_an_address_of_a_replaced_history_shows_no_other_image(pages: Pages) -> 
         assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_a_thumbnail_outlives_its_record(pages: Pages) -> None:
-    pages.backend.records.kept.clear()
-    assert pages.client.get(pages.url(1)).status_code == 200
-    assert pages.client.get(pages.url(1, build_image_url)).status_code == 404
-
-
 def test_the_image_itself_is_sent_while_it_is_held(pages: Pages) -> None:
     address = pages.url(1, build_image_url)
     response = pages.client.get(address)

@@ -1,11 +1,14 @@
-"""Rules for templates and views that keep foreign text from becoming code."""
+"""Rules for templates and views that keep foreign text from becoming code; numbers and times in words."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pytest
+
 import eaves.console
+from eaves.console import words
 
 ROOM = Path(eaves.console.__file__).parent
 TEMPLATES = sorted((ROOM / "templates").rglob("*.*"))
@@ -55,3 +58,26 @@ def test_scripts_and_views_make_no_code_and_no_html_of_text() -> None:
     assert [path.name for path in SCRIPTS if re.search(code, path.read_text())] == []
     found = [path for path in ROOM.rglob("*.py") if re.search(r"\bMarkup\(|render_template_string", path.read_text())]
     assert [path.name for path in found] == ["guard.py"], "the form field is the only HTML in Python"
+
+
+SCRIPT = Path(eaves.console.__file__).with_name("static") / "console.js"
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(1, "100%"), (0.9999, "99.9%"), (0.914, "91%"), (0.00001, "0.1%")],
+)  # fmt: skip
+def test_a_share_is_never_rounded_to_certainty(share: float, text: str) -> None:
+    assert words.describe_share(share) == text
+
+
+def test_a_time_out_of_range_is_no_error() -> None:
+    assert words.format_utc(1e20) == ""
+    assert words.format_time(1e20, 0.0) == "at an unknown time"
+
+
+def test_the_script_counts_with_the_same_units() -> None:
+    text = SCRIPT.read_text()
+    (table,) = re.findall(r"UNITS = (\[.+?\]);", text)
+    assert table == str([[size, unit] for size, unit in words.UNITS]).replace("'", '"')
+    assert f'seconds < {words.NOW_S} ? "just now"' in text

@@ -6,6 +6,7 @@ import io
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from werkzeug.datastructures import FileStorage
@@ -13,14 +14,14 @@ from werkzeug.test import TestResponse
 
 from eaves.console.app import create_app
 from eaves.console.backend import ConsoleContext
-from eaves.console.guard import UPLOAD_BYTES
-from eaves.console.pages.try_it import PARALLEL
+from eaves.console.pages.try_it import PARALLEL, clean_name, describe_answer
 from eaves.delivery import SinkResponse
 from eaves.errors import NotRunningError
-from eaves.events import IMAGE_CLASSIFIED, Event
+from eaves.events import IMAGE_CLASSIFIED, IMAGE_INSPECTED, Event
 from eaves.platform import FunctionStatus
 from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.browser import Browser, open_console
+from tests.fakes.console.material import INSPECTION
 from tests.fakes.models.artifact import encode_png
 
 ANSWER = {"predictions": [{"label": "<b>rose", "score": 0.9}, {"label": "tulip", "score": 0.1}], "model": "flowers"}
@@ -63,14 +64,6 @@ def test_a_large_photo_needs_no_room_on_the_disk(backend: FakeBackend, monkeypat
     assert "&lt;b&gt;rose" in answer.text
 
 
-def test_the_form_works_without_a_script(backend: FakeBackend) -> None:
-    text = open_console(backend).open("/try").text
-    assert 'accept="image/*" capture="environment"' in text
-    assert 'enctype="multipart/form-data"' in text
-    assert "flowers (asleep: starts with your photo)" in text
-    assert "nothing is forwarded" in text.replace("\n", " ")
-
-
 def test_a_photo_goes_to_the_function_as_an_image_event(backend: FakeBackend) -> None:
     seen: list[Event] = []
 
@@ -86,6 +79,16 @@ def test_a_photo_goes_to_the_function_as_an_image_event(backend: FakeBackend) ->
     assert "&lt;b&gt;rose, 90%" in text
     assert "&lt;i&gt;a.png" in text
     assert "<b>rose" not in text
+
+
+def test_an_inspected_photo_has_its_regions(backend: FakeBackend) -> None:
+    event = Event(id="1", source="/a", type=IMAGE_INSPECTED, data=json.dumps(INSPECTION).encode())
+    backend.answer = lambda name, cause: SinkResponse(status=200, event=event, latency_ms=40)
+    text = post(open_console(backend), (encode_png((1, 2, 3)), "a.png"))
+    assert "<h3>anomalous, score 5.125, alarm above 4, p-value 0.012</h3>" in text
+    assert '<rect class="box" x="0.75" y="0.0" width="0.25" height="0.25"/>' in text
+    assert "75% from the left, 0% from the top, 25% wide, 25% high: score 4.5" in text
+    assert "p_value" not in text
 
 
 def test_more_than_two_at_a_time_are_refused_in_words(backend: FakeBackend) -> None:
@@ -129,17 +132,44 @@ def test_faults_are_shown_in_words(backend: FakeBackend) -> None:
     assert "eaves up doesn&#39;t run" in post(client, (b"x", "a.png"))
 
 
+def answer(document: Any) -> SinkResponse:
+    event = Event(id="1", source="/a", type=IMAGE_CLASSIFIED, data=json.dumps(document).encode())
+    return SinkResponse(status=200, event=event, latency_ms=40)
+
+
 @pytest.mark.parametrize(
-    ("content_type", "body", "statuses"),
+    "document",
     [
-        ("multipart/form-data; boundary=x", bytes(UPLOAD_BYTES + 1), {413}),
-        ("multipart/form-data; boundary=x", b"--x\r\nhalf a part", {200, 400}),
+        None,
+        {"predictions": [{"label": ["a"], "score": 1e999}], "timings_ms": ["a"]},
+        {
+            "predictions": [{"label": "a\u202e\n\x00", "score": -5}] * 10_000,
+            "timings_ms": {"x" * 9000: 1e300, "y": None},
+        },
     ],
 )
-def test_a_broken_or_too_large_form_gives_a_message(
-    backend: FakeBackend, content_type: str, body: bytes, statuses: set[int]
-) -> None:
-    answer = post_raw(backend, body, content_type)
-    assert answer.status_code in statuses
-    assert answer.text.strip()
-    assert backend.changes == []
+def test_any_answer_is_shown_as_short_printable_text(document: Any) -> None:
+    outcome = describe_answer("a.jpg", answer(document))
+    texts = [
+        outcome.title,
+        outcome.model,
+        outcome.other,
+        *(item.label for item in outcome.predictions),
+        *(name for name, _ in outcome.stages),
+    ]
+    assert all(text.isprintable() and len(text) <= 2001 for text in texts)
+    assert len(outcome.predictions) <= 20
+
+
+@pytest.mark.parametrize(
+    ("name", "clean"),
+    [
+        ("rose.jpg", "rose.jpg"),
+        ("C:\\fakepath\\../rose.jpg", "rose.jpg"),
+        ("a\r\nX-Evil: 1.jpg", "aX-Evil: 1.jpg"),
+        ("..", "photo"),
+        ("Blüte 3.jpg", "Blüte 3.jpg"),
+    ],
+)
+def test_a_name_has_no_folders_and_only_printable_characters(name: str, clean: str) -> None:
+    assert clean_name(name) == clean

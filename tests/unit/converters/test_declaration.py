@@ -36,29 +36,6 @@ def test_one_number_or_one_for_each_channel(tmp_path: Path) -> None:
     assert declared.recipe.add == -1
 
 
-def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
-    path = write(
-        tmp_path,
-        name="My Model",
-        height=0,
-        width=None,
-        resize="squash",
-        layout="CHWN",
-        colour="RGB",
-    )
-    with pytest.raises(ConfigError) as caught:
-        load_declaration(path)
-    text = caught.value.message
-    for fault in (
-        "height: must be >= 1",
-        "width: is required",
-        "resize: must be one of",
-        "layout: must",
-        "colour: unknown",
-    ):
-        assert f"model.yaml: {fault}" in text, text
-
-
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [

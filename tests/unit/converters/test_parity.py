@@ -15,6 +15,7 @@ from converters.declaration import Interface
 from converters.model_source import ModelSource
 from converters.proof import Answers, check_declared, prove_parity
 from eaves.artifact.golden import tensor_digest
+from eaves.artifact.manifest import DecisionRule
 from eaves.errors import ConversionError, ParityError
 from eaves.inference.session import Session
 from eaves.recipe import Recipe
@@ -73,12 +74,6 @@ def answers(outputs: Mapping[str, Floats], digests: tuple[str, ...]) -> Answers:
     return Answers(outputs=tuple(rows), tensor_sha256=digests)
 
 
-def test_equal_answers_are_proven(images: list[Path], truth: Answers) -> None:
-    parity = prove_parity(session(), SOURCE, images, truth, 1e-3)
-    assert (parity.images, parity.top1_agreement, parity.tolerance, parity.passed) == (3, 1.0, 1e-3, True)
-    assert parity.max_abs_error == pytest.approx(0, abs=1e-6)
-
-
 def test_probabilities_are_compared_too(images: list[Path], truth: Answers) -> None:
     """Equal logits, but another temperature on the way to the scores."""
     parity = prove_parity(session(probabilities=lambda them: them + np.float32(2e-4)), SOURCE, images, truth, 1e-3)
@@ -88,18 +83,19 @@ def test_probabilities_are_compared_too(images: list[Path], truth: Answers) -> N
         prove_parity(session(probabilities=lambda them: them + np.float32(2e-3)), SOURCE, images, truth, 1e-3)
 
 
-CHANGES: dict[str, Callable[[Floats], Any]] = {
-    "beyond the tolerance": lambda logits: logits + np.float32(2e-3),
-    "another label": lambda logits: logits[:, ::-1],
-    "not a number": lambda logits: logits * np.float32("nan"),
-    "one output": lambda logits: logits[:, :1],
-}
-
-
-@pytest.mark.parametrize("case", CHANGES)
-def test_other_answers_are_found(images: list[Path], truth: Answers, case: str) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda logits: logits + np.float32(2e-3),
+        lambda logits: logits[:, ::-1],
+        lambda logits: logits * np.float32("nan"),
+        lambda logits: logits[:, :1],
+    ],
+    ids=["beyond the tolerance", "another label", "not a number", "one output"],
+)
+def test_other_answers_are_found(images: list[Path], truth: Answers, change: Change) -> None:
     with pytest.raises(ParityError, match="differs from the trained one"):
-        prove_parity(session(CHANGES[case]), SOURCE, images, truth, 1e-3)
+        prove_parity(session(change), SOURCE, images, truth, 1e-3)
 
 
 def test_another_label_within_the_tolerance_is_found(images: list[Path], truth: Answers) -> None:
@@ -112,6 +108,12 @@ def test_another_label_within_the_tolerance_is_found(images: list[Path], truth: 
     )
     with pytest.raises(ParityError, match=r"the same label on 0\.0% of 3 samples"):
         prove_parity(erring, SOURCE, images, answers(close, truth.tensor_sha256), 1e-3)
+
+
+def test_a_rule_that_is_not_the_trainings_is_found(images: list[Path], truth: Answers) -> None:
+    source = replace(SOURCE, route="run", decision=DecisionRule(label_weights=(1.0, 100.0, 1.0)))
+    with pytest.raises(ParityError, match="the decision rule does not choose"):
+        prove_parity(session(), source, images, truth, 1e-3)
 
 
 def test_no_images_prove_nothing() -> None:

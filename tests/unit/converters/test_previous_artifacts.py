@@ -6,14 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 
 from converters.declaration import Interface
 from converters.int8.equalizer import calibrate
-from converters.int8.precision_choice import calibration_key, find_calibrated, reuse_backbone
+from converters.int8.precision_choice import calibration_key, find_calibrated
 from converters.int8.quantizer import quantize
 from converters.model_source import ModelSource
 from converters.onnx.graph import canonicalize, write_graph
@@ -73,17 +72,6 @@ def test_the_key_is_of_the_backbone_and_not_of_the_head() -> None:
     assert len({key(model), *others}) == 5
 
 
-def wider(model: onnx.ModelProto) -> onnx.ModelProto:
-    """With a head of another number of labels, which is another graph."""
-    fresh = copy(model)
-    for tensor in fresh.graph.initializer:
-        if tensor.name.startswith("head/"):
-            value = numpy_helper.to_array(tensor)
-            more = np.concatenate([value, value], axis=-1)
-            tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(more), tensor.name))
-    return fresh
-
-
 def write_int8(model: onnx.ModelProto, target: Path) -> Artifact:
     """An int8 artifact of a network: graph and weights are real, the rest is the colours'."""
     work = target.parent / f"{target.name}.work"
@@ -104,7 +92,6 @@ def test_nothing_is_taken_from_what_is_no_int8_artifact_of_this_backbone(tmp_pat
     assert find_calibrated((previous,), key(change(model, "backbone/"))) is None
     assert find_calibrated((fp32,), key(model)) is None
     assert find_calibrated((fp32, previous), key(model)) == previous
-    assert reuse_backbone(previous, wider(model)) is None
 
 
 @pytest.mark.parametrize("name", ["weights/head.bin", "golden/000.png"])

@@ -138,7 +138,12 @@ def delivering(
     """A lane that is delivered while the block runs."""
     attempts = Attempts()
     sender = EventSender(
-        send, **{name: options.pop(name) for name in ("parallel", "on_reply", "reply_required") if name in options}
+        send,
+        **{
+            name: options.pop(name)
+            for name in ("parallel", "on_reply", "reply_required", "reply_lane")
+            if name in options
+        },
     )
     options = {"clock": spool.clock, "jitter": lambda: 0.0, "observe": attempts.observe, "backoff": backoff, **options}
     deliverer = Deliverer(spool, lane, sender, **options)

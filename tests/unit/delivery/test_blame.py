@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.base.backoff import Backoff
+from eaves.base.backoff import UNLIMITED, Backoff
 from eaves.delivery import SinkResponse
 from eaves.delivery.response_rules import EVENT_PROBLEMS
 from eaves.errors import DeliveryError, EavesError, EventError, InputError, InterceptedError, UnreachableError
@@ -70,15 +70,6 @@ def test_a_paused_lane_says_why_and_since_when_and_what_is_next(spool: Spool) ->
     assert found
     assert (found.reason, found.status, found.since) == ("answered 403: not you", 403, NOW)
     assert NOW + 1700 < (found.next_try_at or 0) <= NOW + 3600
-
-
-def test_a_paused_lane_continues_by_itself(live: Spool) -> None:
-    put(live, 5)
-    with delivering(live, Sink(*[SinkResponse(status=403)] * 3, TAKEN), backoff=FOR_EVER) as lane:
-        wait_until(lambda: len(lane.attempts) == 8)
-        found = lane.status()
-    assert (found.paused, found.reason, found.since) == (False, "", None)
-    assert found.attempts == {"retried": 3, "delivered": 5}
 
 
 @pytest.mark.parametrize(("status", "parallel"), [(403, 4), (414, 1), (500, 4), (502, 1)])
@@ -248,6 +239,16 @@ def test_an_answer_that_asks_for_the_event_later_is_no_evidence_against_it(
         wall.refused.clear()
         wait_until(lambda: live.depth() == 0)
     assert live.counts() == {}
+
+
+def test_large_images_that_a_busy_receiver_puts_off_hold_up_no_small_ones(live: Spool) -> None:
+    """It has no room for large ones, and asks for each again in half a minute; 40 of them come first."""
+    wall = Wall(SinkResponse(status=429, retry_after_s=30.0), *(f"id-{number}" for number in range(40)))
+    live.put_many([(image(number), ("out",)) for number in range(140)])
+    with delivering(live, wall, backoff=UNLIMITED, parallel=4):
+        wait_until(lambda: live.depth() == 40, 20)
+        assert wall.counted.total() < 250, "a large one isn't sent again before its time"
+    assert live.counts() == {"out": (40, 0)}
 
 
 def test_where_a_prediction_is_asked_for_a_success_without_one_is_a_failure(live: Spool) -> None:

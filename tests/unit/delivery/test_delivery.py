@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,8 @@ from eaves.base.backoff import Backoff
 from eaves.delivery import AttemptResult, SinkResponse
 from eaves.errors import DeliveryError, StartError, UnreachableError
 from eaves.events import Event
-from eaves.spool import Entry, Puts, Spool
+from eaves.spool import Entry, Puts, Spool, SpoolLimits
+from eaves.spool.outcomes import RevisionOutcomes
 from tests.fakes.clock import ManualClock
 from tests.unit.delivery.harness import FROZEN, NOW, TAKEN, FailingDisk, Sink, delivering, forward, image, reply_to
 from tests.waiting import wait_until
@@ -47,6 +50,37 @@ def test_events_are_delivered_in_order_and_released(spool: Spool) -> None:
     assert spool.counts() == {}
 
 
+@pytest.mark.parametrize(
+    ("answer", "counted"),
+    [
+        (SinkResponse(status=200, event=reply_to(image())), {"answered": 1}),
+        (SinkResponse(status=200, body=b"<html>"), {"failed": 4}),
+        (SinkResponse(status=202), {}),
+        (SinkResponse(status=500), {"failed": 4}),
+        (SinkResponse(status=503, body=b'{"type": "urn:eaves:problem:loading"}'), {}),
+        (SinkResponse(status=429), {}),
+        (SinkResponse(status=422), {"refused": 1}),
+        (SinkResponse(status=302), {}),
+    ],
+    ids=lambda value: f"{value.status}{value.body[:1].decode()}" if isinstance(value, SinkResponse) else "",
+)
+def test_each_attempt_is_counted_for_the_revision_that_answered(
+    spool: Spool, answer: SinkResponse, counted: dict[str, int]
+) -> None:
+    spool.put(image())
+    with delivering(spool, lambda _: replace(answer, revision="f-2"), on_reply=forward):
+        wait_until(lambda: not spool.counts().get("out", (0, 0))[0])
+    expected = (RevisionOutcomes(revision="f-2", **counted),) if counted else ()
+    assert spool.outcomes()[1] == expected
+
+
+def test_a_response_that_names_no_revision_is_not_counted(spool: Spool) -> None:
+    spool.put(image())
+    with delivering(spool, Sink(SinkResponse(status=500), TAKEN)):
+        wait_until(lambda: not spool.depth())
+    assert spool.outcomes()[1] == ()
+
+
 def test_a_reply_is_stored_in_the_commit_that_releases_its_cause(spool: Spool) -> None:
     spool.put(image())
     states: set[tuple[int, int]] = set()
@@ -60,6 +94,24 @@ def test_a_reply_is_stored_in_the_commit_that_releases_its_cause(spool: Spool) -
         wait_until(watch, pause_s=0)
     assert states <= {(1, 0), (0, 1)}
     assert [entry.event for entry in spool.peek("replies")] == [reply_to(image())]
+
+
+def test_replies_larger_than_their_images_stay_within_the_spools_limit(tmp_path: Path) -> None:
+    """A reply replaces its image even in a full spool, so images wait while replies that can't be sent fill it."""
+
+    def answer(event: Event) -> SinkResponse:
+        return SinkResponse(status=200, event=replace(reply_to(event), data=b"x" * 10_000))
+
+    with Spool(tmp_path / "spool.db", limits=SpoolLimits(max_bytes=40_000)) as spool:
+        spool.put_many([(image(number), ("out",)) for number in range(20)])
+        with delivering(spool, answer, on_reply=forward, reply_lane="replies") as lane:
+            wait_until(lambda: lane.status().paused)
+            assert spool.size_bytes() < 55_000
+            while spool.depth("out"):
+                for reply in spool.peek("replies", limit=9):
+                    spool.ack(reply)
+                lane.try_now()
+            assert len(lane.attempts) == 20
 
 
 @pytest.mark.parametrize(("status", "is_asked"), [(200, False), (202, True)])
@@ -147,7 +199,7 @@ def test_retry_after_is_honoured_as_a_lower_bound(spool: Spool, asked_s: float, 
 def test_only_what_reached_nobody_costs_no_attempt(live: Spool, error: DeliveryError, outcome: str) -> None:
     live.put(image())
     backoff = Backoff(retry=2, first_s=0.001, cap_s=0.001)
-    with delivering(live, Sink(*[error] * 6, TAKEN), backoff=backoff) as lane:
+    with delivering(live, Sink(*[error] * 6, SinkResponse(status=503), TAKEN), backoff=backoff) as lane:
         wait_until(lambda: lane.attempts and lane.outcomes()[-1] != "retried")
     assert lane.outcomes()[-1] == outcome
 
@@ -163,25 +215,23 @@ def test_no_password_is_kept_as_a_reason(spool: Spool) -> None:
         assert "http://***@sink/?token=***" in reason
 
 
-def test_an_entry_that_waits_for_its_back_off_lets_others_pass(spool: Spool) -> None:
-    spool.put(image(0))
-    spool.put(image(1))
-    sink = Sink(SinkResponse(status=500), TAKEN)
-    with delivering(spool, sink, backoff=Backoff(retry=3, first_s=60.0, cap_s=60.0)) as lane:
-        wait_until(lambda: len(lane.attempts) == 2)
-    assert sink.got == ["id-0", "id-1"]
-    assert spool.counts() == {"out": (1, 0)}
-
-
-def test_a_body_that_is_no_event_counts_as_502_where_a_reply_was_asked_for(spool: Spool) -> None:
+@pytest.mark.parametrize(
+    ("answer", "status", "reason"),
+    [
+        (SinkResponse(status=500), 500, "answered 500"),
+        (SinkResponse(status=200, body=b"thanks"), 502, "answered 200 with 6 bytes that are not a CloudEvent"),
+    ],
+)
+def test_an_event_is_kept_when_its_retries_are_used_up(
+    spool: Spool, answer: SinkResponse, status: int, reason: str
+) -> None:
     spool.put(image())
-    sink = Sink(SinkResponse(status=200, body=b"thanks"))
-    with delivering(spool, sink, backoff=Backoff(retry=1, first_s=0.0), on_reply=forward) as lane:
-        wait_until(lambda: len(lane.attempts) == 2)
-    assert lane.outcomes() == ["retried", "dead"]
+    with delivering(spool, Sink(answer), on_reply=forward) as lane:
+        wait_until(lambda: len(lane.attempts) == 4)
+    assert lane.outcomes() == ["retried"] * 3 + ["dead"]
     [letter] = spool.dead("out")
-    assert letter.status == 502
-    assert "answered 200 with 6 bytes that are not a CloudEvent" in letter.reason
+    assert (letter.entry.attempts, letter.status) == (4, status)
+    assert reason in letter.reason
 
 
 def test_poison_is_refused_once_and_kept(spool: Spool) -> None:
@@ -197,27 +247,27 @@ def test_poison_is_refused_once_and_kept(spool: Spool) -> None:
     assert len(letter.reason) < 300
 
 
-def test_an_event_is_dead_when_its_retries_are_used_up(spool: Spool) -> None:
-    spool.put(image())
-    with delivering(spool, Sink(SinkResponse(status=500))) as lane:
-        wait_until(lambda: len(lane.attempts) == 4)
-    assert lane.outcomes() == ["retried"] * 3 + ["dead"]
-    assert spool.dead()[0].entry.attempts == 4
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_dead_letter_can_be_an_event_instead_and_is_kept_when_that_fails(
-    spool: Spool, fails: bool, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("option", "fails", "counts"),
+    [
+        ("on_dead", False, {"rejected": (1, 0)}),
+        ("on_dead", True, {"out": (0, 1)}),
+        ("report_dead", False, {"out": (0, 1), "rejected": (1, 0)}),
+    ],
+)
+def test_a_dead_letter_can_be_an_event_instead_or_be_reported_and_is_kept_when_that_fails(
+    spool: Spool, option: str, fails: bool, counts: dict[str, tuple[int, int]], caplog: pytest.LogCaptureFixture
 ) -> None:
     def reject(entry: Entry, judged: AttemptResult) -> Puts:
         if fails:
             raise ValueError
         return [(entry.event.with_extensions(rejectedstatus=str(judged.status)), ("rejected",))]
 
+    options: dict[str, Any] = {option: reject}
     spool.put(image())
-    with delivering(spool, Sink(SinkResponse(status=415)), on_dead=reject) as lane:
+    with delivering(spool, Sink(SinkResponse(status=415)), **options) as lane:
         wait_until(lambda: lane.attempts)
-    assert spool.counts() == ({"out": (0, 1)} if fails else {"rejected": (1, 0)})
+    assert spool.counts() == counts
 
 
 # When the spool fails

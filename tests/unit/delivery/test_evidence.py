@@ -1,12 +1,12 @@
-"""How many refusals put one entry at fault, and which refusals don't."""
+"""How many refusals put one entry at fault, and which refusals don't; rejections."""
 
 from __future__ import annotations
-
-import random
 
 import pytest
 
 from eaves.delivery.evidence import ROUNDS, RefusalHistory
+from eaves.delivery.rejection import build_refusal
+from tests.unit.spool.entries import image
 
 
 @pytest.mark.parametrize(("bad_every", "given_up"), [(50, True), (10, False)])
@@ -37,20 +37,18 @@ def test_entries_that_were_given_up_hide_no_entry_that_is_refused_in_between() -
     assert rounds == ROUNDS
 
 
-def test_a_way_that_fails_a_third_of_the_time_costs_no_entry_however_few_get_through_in_between() -> None:
-    """Entries that come one by one and are tried again as often as another comes."""
-    chance = random.Random(7)
-    evidence = RefusalHistory()
-    waiting: list[int] = []
-    given_up = 0
-    for fresh in range(20_000):
-        for seq in [fresh, *waiting[:1]]:
-            if chance.random() > 1 / 3:
-                evidence.passed(seq)
-                waiting = [other for other in waiting if other != seq]
-            elif evidence.refused(seq):
-                given_up += 1
-                waiting.remove(seq)
-            elif seq not in waiting:
-                waiting.append(seq)
-    assert given_up <= 1
+def test_refusals_in_a_row_are_chance_where_half_of_all_requests_fail() -> None:
+    evidence = RefusalHistory(1.0)
+    for other in range(1, 2 * ROUNDS):
+        assert not evidence.refused(0)
+        assert not evidence.refused(other)
+        evidence.passed(other)
+
+
+def test_each_event_and_each_receiver_has_a_rejection_of_its_own_with_the_same_id_each_time() -> None:
+    def refuse(number: int, by: str, reason: str) -> str:
+        return build_refusal(image(number), "mill", by=by, status=422, reason=reason).id
+
+    first = refuse(1, "flowers", "not an image")
+    assert refuse(1, "flowers", "still not an image") == first
+    assert len({first, refuse(2, "flowers", "not an image"), refuse(1, "parts", "not an image")}) == 3

@@ -45,3 +45,15 @@ def test_a_receiver_may_ask_for_a_minute_at_most() -> None:
     assert state.left_s() == 60
     state.cut_short()
     assert state.left_s() == 0
+
+
+def test_events_that_a_receiver_puts_off_make_pauses_that_grow_to_the_time_it_asks_for() -> None:
+    state, clock = build(has_probe=False)
+    pauses: list[float] = []
+    for _ in range(12):
+        state.failed("no room", 429, asked_s=5.0, lenient=True, busy=True)
+        pauses.append(state.left_s())
+        clock.turn(state.left_s())
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (0, 5)
+    assert 0 < sum(pauses[:4]) < 0.5

@@ -22,16 +22,16 @@ EVENT = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/a", "ce-type": "d
 class Function:
     """A function, and how often its Flask application was built."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **environ: str) -> None:
         self.built = 0
         self.model = FakeModel(build_classifier(write_colours(folder)))
         settings = FunctionSettings(host="127.0.0.1", max_body_bytes=1000)
-        self.service = Service(self.model, settings, concurrency=1, environ={})
+        self.service = Service(self.model, settings, concurrency=1, environ=environ)
         self.client = Client(FunctionApp(self.service, self.build))
 
     def build(self) -> Any:
         self.built += 1
-        return build_flask(self.service, {})
+        return build_flask(self.service)
 
     def requests(self) -> list[str]:
         """Return the counted requests, as the metrics have them."""
@@ -62,7 +62,7 @@ def test_a_function_that_works_needs_no_flask(function: Function) -> None:
     [
         ({}, b"no image", 422, "image"),
         ({}, bytes(1001), 413, "http-413"),
-        ({"Content-Encoding": "gzip"}, RED, 415, "unsupported-content"),
+        ({"Content-Encoding": "gzip"}, RED, 415, "content-encoding"),
         ({"Origin": "http://elsewhere.example"}, RED, 403, "forbidden"),
         ({"Host": "elsewhere.example"}, RED, 403, "forbidden"),
     ],
@@ -77,3 +77,25 @@ def test_a_request_that_fails_is_answered_and_counted_by_flask(
     assert function.requests() == [
         f'eaves_requests_total{{kind="predict",status="{status}",problem="{kind}"}} 2',
     ]
+
+
+def test_a_request_whose_sender_counts_gets_the_revision_and_is_left_to_the_sender(tmp_path: Path) -> None:
+    function = Function(tmp_path / "artifact", K_REVISION="flowers-00002")
+    for body, status in ((RED, 200), (b"no image", 422)):
+        for headers, revision in (({"Eaves-Counted": "1"}, "flowers-00002"), ({}, None)):
+            answer = function.client.post("/", data=body, content_type="image/png", headers=headers)
+            assert (answer.status_code, answer.headers.get("Eaves-Revision")) == (status, revision)
+    assert "Eaves-Revision" not in function.client.get("/metrics", headers={"Eaves-Counted": "1"}).headers
+    assert sorted(function.requests()) == [
+        'eaves_requests_total{kind="other",status="200",problem=""} 1',
+        'eaves_requests_total{kind="predict",status="200",problem="",counted="sender"} 1',
+        'eaves_requests_total{kind="predict",status="200",problem=""} 1',
+        'eaves_requests_total{kind="predict",status="422",problem="image",counted="sender"} 1',
+        'eaves_requests_total{kind="predict",status="422",problem="image"} 1',
+    ]
+
+
+def test_a_function_without_revisions_counts_all_requests(function: Function) -> None:
+    answer = function.client.post("/", data=RED, content_type="image/png", headers={"Eaves-Counted": "1"})
+    assert "Eaves-Revision" not in answer.headers
+    assert function.requests() == ['eaves_requests_total{kind="predict",status="200",problem=""} 1']

@@ -39,17 +39,16 @@ def as_json(array: np.ndarray[Any, Any], *, flat: bool) -> dict[str, Any]:
     return {"datatype": "UINT8", "shape": list(array.shape), "data": (array.ravel() if flat else array).tolist()}
 
 
-@pytest.mark.parametrize("flat", [True, False])
-def test_pixels_in_json_flat_or_nested(flat: bool) -> None:
-    request = parse(as_json(PIXELS, flat=flat), id="7")
-    np.testing.assert_array_equal(np.stack(request.examples), PIXELS)
-    assert (request.id, request.outputs, request.binary) == ("7", OUTPUTS, frozenset())
-
-
-def test_pixels_in_binary() -> None:
-    tensor = {"datatype": "UINT8", "shape": [2, 3, 4, 3], "parameters": {"binary_data_size": PIXELS.nbytes}}
-    request = parse(tensor, PIXELS.tobytes())
-    np.testing.assert_array_equal(np.stack(request.examples), PIXELS)
+def test_pixels_in_json_flat_or_nested_and_in_binary() -> None:
+    binary = {"datatype": "UINT8", "shape": [2, 3, 4, 3], "parameters": {"binary_data_size": PIXELS.nbytes}}
+    for tensor, rest in (
+        (as_json(PIXELS, flat=True), b""),
+        (as_json(PIXELS, flat=False), b""),
+        (binary, PIXELS.tobytes()),
+    ):
+        request = parse(tensor, rest, id="7")
+        np.testing.assert_array_equal(np.stack(request.examples), PIXELS)
+        assert (request.id, request.outputs, request.binary) == ("7", OUTPUTS, frozenset())
 
 
 @pytest.mark.parametrize("shape", [[2], [2, 1]])
@@ -64,7 +63,11 @@ def test_encoded_images_in_json_and_in_binary(shape: list[int]) -> None:
 
 GOOD = as_json(PIXELS[:1], flat=True)
 BINARY = {"datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 5}}
+TWO_PIXELS = {"datatype": "UINT8", "shape": [1, 2, 1, 3]}
 BAD: dict[str, tuple[dict[str, Any], bytes]] = {
+    "numbers nested otherwise": ({**TWO_PIXELS, "data": [[[[1, 2, 3], [4, 5, 6]]]]}, b""),
+    "numbers nested in part": ({**TWO_PIXELS, "data": [[[[1, 2, 3]], 4]]}, b""),
+    "a large number among fractions": ({**TWO_PIXELS, "data": [10**400, 1.5, 1, 1, 1, 1]}, b""),
     "another datatype": ({**GOOD, "datatype": "FP32"}, b""),
     "a shape of bools": ({**GOOD, "shape": [True, 3, 4, 3]}, b""),
     "four channels": ({**GOOD, "shape": [1, 3, 3, 4]}, b""),
@@ -199,31 +202,6 @@ def test_sizes_of_thousands_of_digits_are_refused(content: dict[str, Any]) -> No
     large = body.replace("7", "7" * 4000).encode()
     with pytest.raises(InputError, match="from 1 to"):
         parse_request(large + b"x", len(large), IMAGE, OUTPUTS)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        [[[[1, 2, 3], [4, 5, 6]]]],
-        [[1, 2, 3], [4, 5, 6]],
-        [[[[1, 2, 3]], 4]],
-        [],
-        [2**64] * 6,
-        [10**400, 1.5, 1, 1, 1, 1],
-    ],
-)
-def test_nested_otherwise_is_refused(data: Any) -> None:
-    """The meaning of the same numbers in another shape is not known."""
-    with pytest.raises(InputError):
-        parse(pixel(*data, shape=(1, 2, 1, 3)))
-
-
-def test_a_tensor_of_truths() -> None:
-    spec = TensorSpec(name="seen", dtype="bool", shape=(-1, 2))
-    tensor = {"datatype": "BOOL", "shape": [1, 2], "data": [True, False]}
-    assert [np.asarray(example).tolist() for example in parse(tensor, spec=spec).examples] == [[True, False]]
-    with pytest.raises(InputError):
-        parse({**tensor, "data": [1, 0]}, spec=spec)
 
 
 def test_what_is_not_finite_goes_in_binary_only() -> None:

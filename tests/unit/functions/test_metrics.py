@@ -32,13 +32,6 @@ def test_stages_become_a_histogram() -> None:
     assert found[f"{name}_sum", frozenset({("stage", "infer")})] == pytest.approx(99.071)
 
 
-def test_labels_may_hold_anything() -> None:
-    metrics, label = Metrics(), 'a "quoted"\\ one\nof\ttwo lines, é'
-    metrics.count("eaves_predictions_total", label=label)
-    metrics.count("eaves_predictions_total", label=label)
-    assert samples(metrics)["eaves_predictions_total", frozenset({("label", label)})] == 2
-
-
 def test_labels_without_end_become_one() -> None:
     metrics = Metrics()
     for number in range(MAX_SERIES + 50):

@@ -1,12 +1,14 @@
-"""Problem documents: the status says what to do next, and 700 bytes are enough for every one."""
+"""Problem documents and the heads of requests."""
 
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 from flask import Response
+from waitress.adjustments import Adjustments
 
 from eaves import errors
 from eaves.problem_document import MAX_BYTES
@@ -15,6 +17,7 @@ from functions.problems import (
     problem_type,
     refusal_response,
 )
+from functions.server import FunctionParser
 
 
 def document(response: Response) -> dict[str, Any]:
@@ -43,3 +46,31 @@ def test_of_a_long_detail_as_much_as_fits_is_kept(letter: str) -> None:
     assert values["detail"].startswith(letter * 30)
     assert values["hint"] == "shorten it"
     assert len(response.get_data()) > MAX_BYTES - 20
+
+
+def parse(head: bytes) -> int:
+    """Return the status with which a head is refused; 0 when it isn't."""
+    parser = FunctionParser(Adjustments())
+    parser.received(head + b"\r\n\r\n")
+    return parser.error.code if parser.error else 0
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked", 0),
+        (b"POST / HTTP/1.0\r\nContent-Length: 3", 0),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 3\r\ntransfer-encoding:", 400),
+        (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\nContent-Length: 3", 400),
+        (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked", 400),
+    ],
+)
+def test_two_programs_end_a_request_at_the_same_place(head: bytes, status: int) -> None:
+    assert parse(head) == status
+
+
+def test_blanks_in_a_header_do_not_stop_the_loop_of_all_connections() -> None:
+    began = time.process_time()
+    assert parse(b"POST / HTTP/1.1\r\nA:" + b" " * 20_000 + b"x") == 400
+    assert time.process_time() - began < 0.1

@@ -15,22 +15,6 @@ S3_KEYS = AwsKeys(access_key="AKIAIOSFODNN7EXAMPLE", secret_key="wJalrXUtnFEMI/K
 S3_TIME = datetime(2013, 5, 24, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("target", "signature"),
-    [
-        ("/?lifecycle", "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"),
-        ("/?max-keys=2&prefix=J", "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"),
-    ],
-)
-def test_the_examples_of_s3(target: str, signature: str) -> None:
-    """Source: Amazon S3, API Reference, Signature Calculations for the Authorization Header, Examples."""
-    signed = sign_get(f"https://examplebucket.s3.amazonaws.com{target}", keys=S3_KEYS, region="us-east-1", at=S3_TIME)
-    assert signed["Authorization"] == (
-        "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request, "
-        f"SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature={signature}"
-    )
-
-
 def test_botocore_signs_a_thousand_odd_requests_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     auth = pytest.importorskip("botocore.auth", reason="botocore is not installed")
     build_request = pytest.importorskip("botocore.awsrequest").AWSRequest

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from eaves.artifact import Artifact
-from eaves.errors import GoldenError, ImageTooLargeError
+from eaves.errors import ImageTooLargeError
 from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event, decode, encode_binary, encode_structured
 from eaves.inference.session import Session
 from eaves.problem_document import MAX_BYTES
@@ -138,15 +138,6 @@ def test_a_readiness_probe_waits_for_a_model_that_is_almost_ready(artifact: Arti
 
     model = AlmostReady(build_classifier(artifact), checking=True)
     assert serve(model).get("/health/readiness").get_json() == {"status": "ready"}
-
-
-def test_a_failed_model_is_never_ready_and_says_why() -> None:
-    client = serve(FakeModel(failure=GoldenError("golden image 0: logits differ", hint="convert with precision fp32")))
-    assert client.get("/health/liveness").status_code == 200
-    for response in (client.get("/health/readiness"), client.post("/", data=RED, headers=BINARY)):
-        assert response.status_code == 503
-        assert problem(response)["detail"] == "golden image 0: logits differ"
-        assert problem(response)["hint"] == "convert with precision fp32"
 
 
 def test_one_line_is_logged_for_each_prediction_and_no_payload(

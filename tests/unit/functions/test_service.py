@@ -1,4 +1,4 @@
-"""What a function does beyond one prediction: repeats, references, digests, metrics, tensors; over its whole app."""
+"""What a function does beyond one prediction, over its whole app; the steps that all tasks share, and the scores."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import base64
 import hashlib
 import json
 import threading
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
-from eaves.artifact import Artifact
-from eaves.events import IMAGE_CAPTURED, Event, encode_binary, encode_structured
+from eaves.artifact import Artifact, DecisionRule
+from eaves.events import IMAGE_CAPTURED, Event, encode_binary
+from eaves.inference.handler import Handler
 from eaves.inference.session import Session
 from functions.pipeline import Classifier, Prediction, Turn
-from functions.settings import FunctionSettings
+from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
-from tests.fakes.models.model import FakeModel, create_app
+from tests.fakes.models.model import FakeModel, build_classifier, create_app
 
 SETTINGS = FunctionSettings(name="colours", site="barn")
 RED = encode_png(COLOURS["red"])
@@ -86,12 +89,6 @@ def samples(client: FlaskClient) -> dict[tuple[str, str], float]:
         for family in families
         for sample in family.samples
     }
-
-
-def test_replies_to_an_event_that_comes_again_have_one_id(client: FlaskClient) -> None:
-    headers, body = encode_structured(EVENT)
-    answers = [send(client), send(client), client.post("/", data=body, headers=headers)]
-    assert len({answer.headers["ce-id"] for answer in answers}) == 1
 
 
 def test_only_accepted_types_are_predicted(classifier: Counting) -> None:
@@ -194,9 +191,95 @@ def test_bad_requests_have_the_protocols_error(client: FlaskClient) -> None:
     assert header.status_code == 400
 
 
-def test_while_loading_the_protocol_says_so() -> None:
-    client = create_app(FakeModel(), SETTINGS, concurrency=1).test_client()
-    assert client.get("/v2/health/live").status_code == 200
-    for path in ("/v2/health/ready", "/v2/models/colours/ready", "/v2/models/colours"):
-        assert client.get(path).status_code == 503
-    assert infer(client, datatype="BYTES", shape=[1], data=[""]).status_code == 503
+@pytest.mark.parametrize(("above", "confidence"), [(-0.001, "high"), (0.0, "high"), (0.001, "low")])
+def test_confidence_is_high_from_the_threshold_on(artifact: Artifact, above: float, confidence: str) -> None:
+    data = encode_png(COLOURS["red"])
+    score = build_classifier(artifact).predict(data).payload["predictions"][0]["score"]
+    settings = ServeSettings(high_confidence=score + above)
+    assert build_classifier(artifact, settings).predict(data).attributes == {"label": "red", "confidence": confidence}
+
+
+BLUISH_RED = (70, 10, 100)
+"""A colour of which the model gives blue 0.76, red 0.23 and green 0.02."""
+RARE_RED = DecisionRule(label_weights=(0.1, 0.1, 1.0))
+
+
+def test_the_decision_rule_orders_the_labels_and_its_first_is_the_label(artifact: Artifact) -> None:
+    weighted = replace(artifact, manifest=replace(artifact.manifest, decision=RARE_RED))
+    data = encode_png(BLUISH_RED)
+    plain, by_rule = build_classifier(artifact).predict(data), build_classifier(weighted).predict(data)
+    scores = {item["label"]: item["score"] for item in plain.payload["predictions"]}
+    assert list(scores) == ["blue", "red", "green"]
+    assert 0.2 < scores["red"] < 0.3
+    assert by_rule.payload["predictions"] == [
+        {"label": name, "score": scores[name]} for name in ("red", "blue", "green")
+    ]
+    assert by_rule.attributes == {"label": "red", "confidence": "low"}
+    assert plain.attributes == {"label": "blue", "confidence": "high"}
+    assert build_classifier(weighted).run(data)["label"] == "red"
+    assert build_classifier(artifact).run(data)["label"] == "blue"
+    first = build_classifier(weighted, ServeSettings(top_k=1)).predict(data)
+    assert first.payload["predictions"] == by_rule.payload["predictions"][:1]
+
+
+def test_no_other_label_is_named_if_the_score_of_the_label_is_below_the_threshold(artifact: Artifact) -> None:
+    weighted = replace(artifact, manifest=replace(artifact.manifest, decision=RARE_RED))
+    found = build_classifier(weighted, ServeSettings(threshold=0.5)).predict(encode_png(BLUISH_RED))
+    assert (found.payload, found.attributes) == ({"predictions": []}, {"confidence": "low"})
+    kept = build_classifier(weighted, ServeSettings(threshold=0.1)).predict(encode_png(BLUISH_RED))
+    assert [item["label"] for item in kept.payload["predictions"]] == ["red", "blue"]
+
+
+class Steps(ColourSession):
+    """A session that lists its runs beside the turns that were taken and given back."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def answer(self, batch: Any) -> Any:
+        self.seen.append("run")
+        return super().answer(batch)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        self.seen.append("turn")
+        yield
+        self.seen.append("back")
+
+    def handler(self, *, preprocess: bool = False, postprocess: bool = False) -> Handler:
+        def prepare(data: bytes) -> Any:
+            self.seen.append("preprocess")
+            return np.zeros((8, 8, 3), np.uint8)
+
+        def finish(outputs: Any) -> Any:
+            self.seen.append("postprocess")
+            return {"label": "red"}
+
+        return Handler(preprocess=prepare if preprocess else None, postprocess=finish if postprocess else None)
+
+
+def build(artifact: Artifact, steps: Steps, handler: Handler | None = None) -> Classifier:
+    return Classifier(artifact, cast(Session, steps), ServeSettings(), handler=handler)
+
+
+def test_a_turn_is_held_for_the_run_only_and_for_one_run(artifact: Artifact) -> None:
+    steps = Steps()
+    classifier = build(artifact, steps)
+    classifier.predict(RED, turn=steps.turn)
+    classifier.run(RED, turn=steps.turn)
+    assert steps.seen == ["turn", "run", "back"] * 2
+
+
+@pytest.mark.parametrize(
+    ("has", "expected"),
+    [
+        ({"preprocess": True}, ["turn", "preprocess", "run", "back"]),
+        ({"postprocess": True}, ["turn", "run", "postprocess", "back"]),
+    ],
+)
+def test_the_code_of_a_handler_runs_within_the_turn(
+    artifact: Artifact, has: dict[str, bool], expected: list[str]
+) -> None:
+    steps = Steps()
+    build(artifact, steps, steps.handler(**has)).predict(RED, turn=steps.turn)
+    assert steps.seen == expected

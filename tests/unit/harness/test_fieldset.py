@@ -9,8 +9,6 @@ import pytest
 from tests.fakes.kubernetes.objects import Objects, Refused, resource_of
 
 DEPLOYMENT = resource_of({"apiVersion": "apps/v1", "kind": "Deployment"})
-KSERVICE = resource_of({"apiVersion": "serving.knative.dev/v1", "kind": "Service"})
-CONFIG_MAP = resource_of({"apiVersion": "v1", "kind": "ConfigMap"})
 
 
 def deployment(*containers: dict[str, Any], **spec: Any) -> dict[str, Any]:

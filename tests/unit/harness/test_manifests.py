@@ -37,19 +37,12 @@ def job(**changes: Any) -> dict[str, Any]:
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"}, "spec": {"template": {"spec": spec}}}
 
 
-def test_a_job_passes() -> None:
-    validate(job())
-    assert restricted_faults({"spec": POD_SPEC}) == []
-
-
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
         ({"restartPolicyy": "Never"}, "'restartPolicyy' was unexpected"),
-        ({"containers.0.image": 7}, "7 is not of type 'string'"),
         ({"containers.0.resources": {"requests": {"memory": "1 GB"}}}, "'1 GB' is no quantity"),
         ({"volumes": []}, "volume tmp is mounted but not there"),
-        ({"containers.0.volumeMounts": []}, "volume tmp is mounted by nobody"),
         ({"containers.0.env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}, "A is set twice"),
     ],
 )

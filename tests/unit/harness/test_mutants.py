@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from functools import cache
 
 import pytest
@@ -20,21 +21,23 @@ def find_tests(file: str) -> frozenset[str]:
     return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
 
 
-def test_names_are_unique() -> None:
-    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) > 0
-
-
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_a_mutant_changes_one_place_that_exists_and_has_tests(mutant: Mutant) -> None:
+def find_faults(mutant: Mutant) -> Iterator[str]:
     text = (ROOT / mutant.file).read_text(encoding="utf-8")
-    assert text.count(mutant.pattern) == 1, "move the mutant with its code, or delete it with its code"
     changed = mutant.apply(text)
-    assert changed != text
+    if changed is None or changed == text:
+        yield f"{mutant.name}: move it with its code, or delete it with its code"
     compile(changed or "", mutant.file, "exec")
-    assert mutant.tests
     for test in mutant.tests:
         file, _, name = test.partition("::")
-        assert name in find_tests(file) if name else find_tests(file), f"there is no {test}"
+        if not (name in find_tests(file) if name else find_tests(file)):
+            yield f"{mutant.name}: there is no {test}"
+
+
+@pytest.mark.long("pytest runs in a copy of the project")
+def test_each_mutant_changes_one_place_that_exists_and_has_tests() -> None:
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) > 0
+    assert not [fault for mutant in MUTANTS for fault in find_faults(mutant)]
+    assert not [mutant.name for mutant in MUTANTS if not mutant.tests]
 
 
 def test_a_pattern_that_occurs_twice_or_never_changes_nothing() -> None:
@@ -47,8 +50,7 @@ def test_a_pattern_that_occurs_twice_or_never_changes_nothing() -> None:
     [
         ({"a": KILLED, "b": KILLED}, 0, "2 killed"),
         ({"a": KILLED, "b": SURVIVED}, 1, "1 survived: b"),
-        ({"a": STALE, "b": STALE}, 1, "2 stale: a, b"),
-        ({"a": KILLED, "b": FAULTY}, 1, "1 faulty: b"),
+        ({"a": STALE, "b": FAULTY}, 1, "1 stale: a"),
         ({}, 1, "0 killed"),
     ],
 )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,17 +43,6 @@ def history(tmp_path: Path) -> FileHistory:
     return FileHistory(tmp_path / "history.db")
 
 
-def test_a_record_says_what_the_event_was(history: FileHistory, path: Path) -> None:
-    history.add(
-        event(7, subject="Tür.jpg", extensions={"label": "grün"}, data=b'{"a": 1}', datacontenttype="application/json")
-    )
-    (record,) = read(path)
-    assert (record.seq, record.id, record.source, record.type) == (1, "7", "/s", "t")
-    assert (record.subject, record.extensions, record.size_bytes) == ("Tür.jpg", {"label": "grün"}, 8)
-    assert record.text == '{"a": 1}'
-    assert record.at > 1.7e9
-
-
 @pytest.mark.parametrize(
     ("content_type", "text"),
     [
@@ -67,21 +54,6 @@ def test_only_json_is_kept_as_text(history: FileHistory, path: Path, content_typ
     history.add(event(data=b"[1]", datacontenttype=content_type))
     (record,) = read(path)
     assert (record.text, record.size_bytes, record.subject) == (text, 3, "")
-
-
-def test_the_table_of_earlier_versions_goes(path: Path) -> None:
-    with contextlib.closing(sqlite3.connect(path)) as db:
-        db.execute("CREATE TABLE records (seq INTEGER)")
-        FileHistory(path).close()
-        assert [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE name = 'records'")] == []
-
-
-def test_old_records_go(history: FileHistory, path: Path) -> None:
-    for number in range(KEEP + 200):
-        history.add(event(number))
-    records = read(path, 2 * KEEP)
-    assert KEEP <= len(records) < KEEP + 100
-    assert records[-1].id == str(KEEP + 199)
 
 
 LONG = {f"a{number}": "ü" * 2048 for number in range(90)}

@@ -62,17 +62,3 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> HistoryReader:
 def test_the_file_has_what_the_filter_matches(reader: HistoryReader) -> None:
     found = {name: len(reader.find(wanted, limit=1_000)) for name, (wanted, _) in FILTERS.items()}
     assert found == {name: count for name, (_, count) in FILTERS.items()}
-
-
-def test_pages_follow_each_other(reader: HistoryReader) -> None:
-    wanted, before = RecordFilter(types=(IMAGE_CLASSIFIED,)), None
-    pages: list[list[int]] = []
-    while page := reader.find(wanted, before=before, limit=10):
-        pages.append([record.seq for record in page])
-        before = page[-1].seq
-    assert [len(page) for page in pages] == [10, 10, 10, 3]
-    shown = [seq for page in pages for seq in page]
-    assert shown == sorted(shown, reverse=True)
-    for strange in (0, -5, -(2**70)):
-        assert reader.find(wanted, before=strange) == []
-    assert len(reader.find(wanted, before=2**70, limit=99)) == 33

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import PlatformError
-from eaves.events import DATASET_UPDATED, Event
+from eaves.events import MODEL_SHIFTED, Event
 from eaves.history import FileHistory, HistoryReader, Record
-from tests.fakes.console.material import build_flow, captured_event, classified_event, rejected_event
+from tests.fakes.console.material import build_flow, captured_event, classified_event
 
 
 @pytest.fixture
@@ -36,17 +36,6 @@ def get(reader: HistoryReader, seq: int) -> Record:
     return found
 
 
-def test_a_chain_has_the_capture_and_what_it_caused(path: Path) -> None:
-    first, second = captured_event(1), captured_event(2)
-    flowers, ripe = classified_event(first), classified_event(first, function="ripeness", digest="b" * 64)
-    sorter = classified_event(flowers, function="sorter")
-    fill(path, first, second, flowers, classified_event(second), rejected_event(first), ripe, sorter)
-    reader = HistoryReader(path)
-    for seq in (1, 3, 5, 6, 7):
-        assert numbers(reader.chain(get(reader, seq))) == [1, 3, 5, 6, 7]
-    assert numbers(reader.chain(get(reader, 4))) == [2, 4]
-
-
 def test_a_repeated_event_is_in_the_chain_once(path: Path) -> None:
     cause = captured_event(1)
     fill(path, cause, cause, classified_event(cause), classified_event(cause))
@@ -55,23 +44,9 @@ def test_a_repeated_event_is_in_the_chain_once(path: Path) -> None:
     assert numbers(reader.chain(get(reader, 4))) == [2, 4]
 
 
-def test_choices_and_the_newest_of_each_source_follow_the_records(path: Path) -> None:
-    reader, history = HistoryReader(path), FileHistory(path)
-    one, two = captured_event(1, source="b"), captured_event(2, source="a")
-    for event in (one, two, classified_event(one, label="rose"), Event(id="1", source="/train", type=DATASET_UPDATED)):
-        history.add(event)
-    assert (list(reader.labels()), list(reader.sources())) == (["rose"], ["/eaves/mill/a", "/eaves/mill/b"])
-    found = reader.by_source()
-    assert [(one.source, one.newest and one.newest.seq) for one in found] == [
-        ("/eaves/mill/b", 3),
-        ("/eaves/mill/a", 2),
-    ]
-    for event in (classified_event(two, label="aster"), rejected_event(two), captured_event(3, source="c")):
-        history.add(event)
-    assert list(reader.labels()) == ["aster", "rose"]
-    assert [one.source[-1] for one in reader.by_source()] == ["c", "a", "b"]
-    assert [one.predicted and one.predicted.seq for one in reader.by_source()] == [None, 5, 3]
-    history.close()
+def test_an_event_about_a_model_makes_its_function_no_source_of_images(path: Path) -> None:
+    fill(path, captured_event(1), Event(id="1", source="/eaves/mill/parts", type=MODEL_SHIFTED, data=b"{}"))
+    assert len(HistoryReader(path).by_source()) == 1
 
 
 def test_a_damaged_history_is_an_error_with_a_hint_until_it_is_set_aside(path: Path) -> None:

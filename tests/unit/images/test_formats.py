@@ -1,4 +1,4 @@
-"""What each kind of picture becomes (the table of docs/function.md), in training as in serving."""
+"""What each kind of picture becomes (the table of docs/function.md), in training as in serving, and what is refused."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from eaves.errors import ImageError
-from eaves.images.decoder import load
+from eaves.errors import ImageError, ImageTooLargeError
+from eaves.images.decoder import FORMATS, load
+from eaves.images.envelope import MAX_SCANS, open_envelope, read_orientation
 from eaves.images.pixels import Pixels, decode
 from eaves.inference.session import Session
-from eaves.media_type import sniff
+from eaves.media_type import SUFFIXES, sniff
 from functions.pipeline import Classifier
 from functions.settings import ServeSettings
 from tests.fakes.models.artifact import RECIPE, ColourSession, write_colours
 from tests.fakes.models.lossless_jpeg import encode_lossless
 from tests.inputs import hostile
-from tests.inputs.pictures import CASES, picture
+from tests.inputs.hostile import encode
+from tests.inputs.pictures import CASES, picture, with_exif
 from trainer.data.listing import LabelledImage
 from trainer.data.pixels import open_pixels
 from trainer.progress import SilentProgress
@@ -117,3 +119,139 @@ def test_a_tiff_of_grey_multiplied_by_its_alpha_is_read() -> None:
     assert Image.open(io.BytesIO(data)).mode == "La"
     # 50 is 100 times the alpha of 128 in 255; white shines through by the rest.
     assert np.abs(decode(data).astype(int) - (50 + 127)).max() <= 2
+
+
+def test_a_suffix_is_there_for_every_format() -> None:
+    assert {Image.registered_extensions()[suffix] for suffix in SUFFIXES} == set(FORMATS)
+
+
+@pytest.mark.parametrize("data", [b"hello", b"\xff\xd8\xff", b"BM", b"GIF89a"])
+def test_what_is_no_image_is_refused(data: bytes) -> None:
+    with pytest.raises(ImageError) as caught:
+        decode(data)
+    assert caught.value.http_status == 422
+
+
+@pytest.mark.parametrize("size", [(8_000, 6_251), (2**31 - 1, 1)])
+def test_an_image_that_claims_too_many_pixels_is_refused_from_its_header(size: tuple[int, int]) -> None:
+    with pytest.raises(ImageTooLargeError) as caught:
+        decode(hostile.png(*size))
+    assert caught.value.http_status == 413
+
+
+def test_the_limit_itself_is_allowed() -> None:
+    data = encode(picture(20, 10), "PNG")
+    assert decode(data, max_pixels=200).shape == (10, 20, 3)
+    with pytest.raises(ImageTooLargeError, match="20x10"):
+        decode(data, max_pixels=199)
+
+
+@pytest.mark.parametrize("size", [(640, 480), (200, 1000), (601, 599), (64, 64)])
+@pytest.mark.parametrize("at_least", [(75, 150), (299, 299)])
+def test_a_scaled_decode_is_never_smaller_than_needed(size: tuple[int, int], at_least: tuple[int, int]) -> None:
+    width, height = size
+    pixels = decode(encode(picture(width, height), "JPEG"), at_least=at_least)
+    assert pixels.shape[0] >= min(at_least[0], height)
+    assert pixels.shape[1] >= min(at_least[1], width)
+    assert pixels.shape[0] / height == pytest.approx(pixels.shape[1] / width, rel=0.02)
+
+
+def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size() -> None:
+    assert decode(encode(picture(1600, 1200), "JPEG"), at_least=(150, 150)).shape == (150, 200, 3)
+
+
+def test_large_frames_take_turns() -> None:
+    """A lock given as `large` is held while more than 8 megapixels are decoded, whatever the draft asks for."""
+    held: list[bool] = []
+
+    class Gate:
+        def __enter__(self) -> None:
+            held.append(True)
+
+        def __exit__(self, *error: object) -> None:
+            held.append(False)
+
+    for size, options, times in (
+        ((3000, 2700), {"format": "PNG"}, 1),
+        ((3000, 2600), {"format": "PNG"}, 0),
+        ((3000, 2700), {"format": "JPEG"}, 0),
+        ((3000, 2700), {"format": "JPEG", "progressive": True}, 1),
+    ):
+        held.clear()
+        stream = io.BytesIO()
+        Image.new("L", size).save(stream, **options)
+        load(stream.getvalue(), at_least=(299, 299), large=Gate())
+        assert held == [True, False] * times
+
+
+def test_a_webp_may_have_a_third_of_the_pixels() -> None:
+    data = encode(picture(30, 10), "WEBP")
+    assert decode(data, max_pixels=900).shape == (10, 30, 3)
+    with pytest.raises(ImageTooLargeError):
+        decode(data, max_pixels=899)
+
+
+@pytest.mark.parametrize("size", [(65_536, 1), (1, 65_536)])
+def test_a_side_has_a_limit_too(size: tuple[int, int]) -> None:
+    with pytest.raises(ImageTooLargeError, match="65535 pixels on a side"):
+        decode(hostile.png(*size))
+
+
+def exif(order: str = "<", magic: int = 42, start: int = 8, kind: int = 3, values: int = 1, value: int = 6) -> bytes:
+    number = struct.pack(order + ("H2x" if kind == 3 else "I"), value)
+    entries = struct.pack(f"{order}HHHI", 1, 0x0112, kind, values) + number
+    return (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", magic, start) + entries
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", [3, 4])
+@pytest.mark.parametrize("value", [1, 8])
+def test_an_orientation_is_read(order: str, kind: int, value: int) -> None:
+    block = exif(order, kind=kind, value=value)
+    assert read_orientation(block) == read_orientation(b"Exif\0\0" + block) == value
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"",
+        b"nonsense that is long enough",
+        exif(start=2**32 - 1),
+        exif(value=0),
+        exif()[:-6],
+        struct.pack("<2sHIH", b"II", 42, 8, 65_535),
+    ],
+)
+def test_where_none_can_be_read_there_is_none(block: bytes) -> None:
+    assert read_orientation(block) is None
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_an_exif_that_is_damaged_costs_no_picture(kind: str) -> None:
+    info = Image.Exif()
+    info[0x0112] = 6
+    data = with_exif(kind, info)
+    assert open_envelope(data).orientation == 6
+    assert open_envelope(data.replace(b"MM\0*", b"MM\xff*").replace(b"II*\0", b"II*\xff")).orientation == 1
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("TIFF")])
+def test_the_size_is_known_before_anything_is_decoded(name: str) -> None:
+    data = CASES[name]().data
+    with Image.open(io.BytesIO(data)) as image:
+        assert open_envelope(data).size == image.size
+
+
+def test_a_decoder_gets_no_metadata() -> None:
+    for name in ("JPEG, a thumbnail in its EXIF", "PNG, turned 6"):
+        data = CASES[name]().data
+        given = open_envelope(data).data
+        assert len(given) < len(data)
+        assert b"Exif" not in given
+
+
+def test_scans_have_an_end() -> None:
+    assert open_envelope(hostile.jpeg_of_scans(MAX_SCANS // 2)).buffered
+    with pytest.raises(ImageError, match=f"more than {MAX_SCANS} scans"):
+        open_envelope(hostile.jpeg_of_scans(MAX_SCANS))
+    assert not open_envelope(encode(picture(), "JPEG")).buffered

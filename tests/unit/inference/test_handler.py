@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,14 +109,6 @@ def test_what_can_not_be_loaded_says_why(case: str) -> None:
     assert caught.value.hint
 
 
-def test_goldens_go_through_postprocessing_and_stay_what_they_are() -> None:
+def test_a_postprocess_that_writes_into_its_outputs_changes_no_golden_output() -> None:
     follow = load("def postprocess(outputs):\n    outputs['logits'][:] = 0\n    return {}\n").follow
-
-    def predict(batch: Any) -> Mapping[str, Any]:
-        return {"logits": batch * 2}
-
-    assert follow(predict)(np.ones((1, 3)))["logits"].tolist() == [[2, 2, 2]]
-    failing = load("def postprocess(outputs): return outputs['no']\n").follow(predict)
-    with pytest.raises(HandlerError, match="KeyError: 'no'"):
-        failing(np.ones((1, 3)))
-    assert Handler().follow(predict) is predict
+    assert follow(lambda batch: {"logits": batch})(np.ones((1, 3)))["logits"].tolist() == [[1, 1, 1]]

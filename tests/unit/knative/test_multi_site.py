@@ -11,8 +11,8 @@ from knative.settings import SiteSettings
 from tests.waiting import wait_until
 
 
-def sites(count: int, *, waves: int = 1) -> list[SiteSettings]:
-    return [SiteSettings(name=f"s{number}", wave=1 + number % waves) for number in range(count)]
+def sites(count: int) -> list[SiteSettings]:
+    return [SiteSettings(name=f"s{number}") for number in range(count)]
 
 
 def test_a_site_in_work_may_still_be_done_after_ctrl_c() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import resource
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -12,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import eaves
 from eaves.base.backoff import Backoff
@@ -21,6 +18,7 @@ from eaves.errors import DeliveryError, InputError, NotFoundError, StatusError
 from eaves.link.audit import Audit, EventComparison, read_file, read_receiver
 from eaves.spool import LedgerLimits, LedgerLine, Spool
 from eaves.spool.ledger import to_dict
+from tests.processes.commands import run_command
 from tests.unit.spool.entries import image
 
 NOON = 1_764_072_000.0
@@ -99,34 +97,6 @@ def test_what_the_receiver_has_taken_and_not_kept_is_not_received() -> None:
     assert counted(audit([line(1), line(2)], [*dead, *received(1)])) == {"sent": 2, "received": 2, "repeated": 1}
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    sent=st.lists(st.tuples(st.integers(1, 12), st.sampled_from(["queued", "released", "dead", "removed"]))),
-    got=st.lists(st.integers(1, 15)),
-)
-def test_the_counts_are_those_of_sets(sent: list[tuple[int, str]], got: list[int]) -> None:
-    # Lines in the order of their numbers, as a list has them; the first of several lines of an event stands for it.
-    lines = [line(number, state=state) for number, state in sorted(sent, key=lambda one: one[0])]
-    first = {one.number: one.state for one in reversed(lines)}
-    found = audit([replace(one, number=place) for place, one in enumerate(lines, start=1)], received(*got), newer=[])
-    there = set(got)
-
-    def verdict(number: int) -> str:
-        state = first[number]
-        if number in there:
-            return "received"
-        if state == "released":  # `received` adds 2 s, and lines are a second apart
-            is_forgotten = min(there, default=0) > 1 and number < min(there) + 2
-            return "forgotten" if is_forgotten else "missing"
-        return "waiting" if state == "queued" else state
-
-    verdicts = [verdict(number) for number in first]
-    expected = {name: verdicts.count(name) for name in sorted(set(verdicts))}
-    expected |= {"sent": len(first), "unknown": len(there - first.keys())}
-    expected["repeated"] = sum(got.count(number) - 1 for number in first.keys() & there)
-    assert counted(found) == {name: count for name, count in expected.items() if count}
-
-
 def many(count: int, *, shuffled: bool = False) -> Iterator[LedgerLine]:
     numbers = list(range(1, count + 1))
     if shuffled:
@@ -144,11 +114,10 @@ def compare_many(count: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long("two lists of a million lines are compared")
 def test_a_million_lines_take_no_memory() -> None:
     code = "from tests.unit.link.test_audit import compare_many; compare_many(1_000_000)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=Path(eaves.__file__).parents[1], capture_output=True, text=True, check=True
-    )
+    done = run_command([sys.executable, "-c", code], cwd=Path(eaves.__file__).parents[1], check=True)
     assert int(done.stdout) < 150_000
 
 

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from eaves.link.settings import ReceiverSettings, RelaySettings
+from tests.inputs.settings import settings_from
 
 
 def relay(**values: Any) -> RelaySettings:
-    return build(RelaySettings, SettingsLayer(origin="test", values={"to": "https://cloud:8443", **values}))
+    return settings_from(RelaySettings, {"to": "https://cloud:8443", **values})
 
 
 def receiver(**values: Any) -> ReceiverSettings:
-    return build(ReceiverSettings, SettingsLayer(origin="test", values={"sink": "http://broker/default", **values}))
-
-
-def test_what_is_needed_is_enough() -> None:
-    assert (relay().alarm_rules(), relay().ledger_max_entries, relay().port) == ((), 500_000, 8080)
-    assert receiver().port == 8443
-    assert receiver(host="0.0.0.0", credentials="/tls").credentials == Path("/tls")
-    assert not receiver(sink="").sink, "events wait"
-    assert receiver(sink="", folder="received").folder == Path("received")
-    urls = receiver(functions='{"flowers": "http://flowers.default"}').function_urls()
-    assert urls == {"flowers": "http://flowers.default"}
+    return settings_from(ReceiverSettings, {"sink": "http://broker/default", **values})
 
 
 def test_tls_may_be_left_out_on_loopback_alone() -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from eaves.errors import UnreachableError
+from eaves.events import Event
 from eaves.local.processes.app_processes import LIVENESS_S, STEADY_S, AppProcesses
 from eaves.local.processes.process import ProcessHost
 from eaves.local.state import LocalApp, LocalFunction, StateDirectory
-from eaves.platform import SourceSpec
+from eaves.platform import RelaySpec, SourceSpec
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher
 
@@ -95,34 +96,6 @@ def test_a_source_that_ran_well_for_a_while_is_started_soon_after_it_ends(
     assert ends_until_pause(agents, clock, launch, STEADY_S + 10) == 2
 
 
-def test_a_source_is_started_anew_when_anything_it_is_reported_changes(
-    agents: AppProcesses, launch: FakeLauncher
-) -> None:
-    agents.reconcile({"a": app("a", "one")})
-    agents.reconcile({"a": app("a", "one")})
-    assert launch.count == 1
-    agents.reconcile({"a": app("a", "one", site="elsewhere")})
-    assert launch.environs["eaves.sources"]["EAVES_SITE"] == "elsewhere"
-    assert [child.running for child in launch.children] == [False, True]
-    agents.reconcile({})
-    assert [child.running for child in launch.children] == [False, False]
-    assert sources(agents, "a") == {}
-
-
-def test_all_sources_of_an_app_run_in_one_process(agents: AppProcesses, launch: FakeLauncher) -> None:
-    agents.reconcile({"a": app("a", "one", "two"), "b": app("b")})
-    assert launch.count == 1
-    reported = json.loads(launch.environs["eaves.sources"]["EAVES_SOURCES"])
-    assert reported == [{"name": name, "kind": "folder", "path": "/in"} for name in ("one", "two")]
-    assert sources(agents, "a") == {"one": "starting", "two": "starting"}
-    assert sources(agents, "b") == {}
-    launch.children[0].end(1)
-    (status,) = agents.statuses("a")
-    assert (status.name, status.state, status.reason) == ("a", "stopped", "ended with 1")
-    assert [(source.name, source.state) for source in status.sources] == [("one", "stopped"), ("two", "stopped")]
-    assert agents.statuses("b") == ()
-
-
 def test_an_agent_of_which_a_source_hangs_is_started_again(
     tmp_path: Path, clock: ManualClock, launch: FakeLauncher
 ) -> None:
@@ -153,3 +126,23 @@ def test_an_agent_gets_the_variables_with_which_boto3_logs_in_and_the_path_of_th
     environ = launch.environs["eaves.sources"]
     assert (environ["AWS_PROFILE"], environ["EAVES_SINK_TOKEN"]) == ("shop", str(tmp_path / "token"))
     assert "OTHER" not in environ
+
+
+def test_nothing_is_sent_to_the_port_of_a_relay_that_ended(
+    agents: AppProcesses, launch: FakeLauncher, clock: ManualClock
+) -> None:
+    """Another program may listen there by now, and would answer for events that it throws away."""
+    function = LocalFunction(name="flowers", site="home", artifact=Path("/a"))
+    wanted = LocalApp(function=function, relay=RelaySpec(to="https://cloud.example:8443"))
+    agents.reconcile({"flowers": wanted})
+    launch.children[0].end(1)
+    with pytest.raises(UnreachableError, match="ended with 1"):
+        agents.send_to_relay("flowers", Event(id="1", source="/eaves/home/flowers", type="t"))
+    (status,) = agents.statuses("flowers")
+    assert (status.name, status.state, status.reason) == ("flowers.relay", "stopped", "ended with 1")
+    agents.reconcile({"flowers": wanted})
+    clock.turn(5)
+    agents.reconcile({"flowers": wanted})
+    assert launch.count == 2
+    assert agents.send_to_relay("flowers", Event(id="1", source="/eaves/home/flowers", type="t")).status == 200
+    agents.stop()

@@ -1,4 +1,4 @@
-"""What the embedded broker does with the queues of triggers that come and go."""
+"""What the embedded broker does with the queues of triggers that come and go, and with the trace of an event."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from eaves.delivery import SinkResponse
 from eaves.errors import SpoolFullError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.local.broker import REMOVED, Broker, Subscription, lane_of
+from eaves.local.broker.context import read_trace
 from eaves.platform import DeliverySettings, TriggerSpec
 from eaves.spool import Spool, SpoolLimits
 from tests.waiting import wait_until
@@ -83,12 +84,6 @@ def test_the_queue_of_an_app_whose_spec_cannot_be_read_is_left_as_it_is(spool: S
     assert spool.counts() == {"trigger/torn/torn": (1, 0)}
 
 
-def test_a_paused_queue_is_reported_with_its_reason(broker: Broker) -> None:
-    broker.subscribe(subscription("app", Subscriber()))
-    broker.accept(image(0))
-    wait_until(lambda: [lane.reason for lane in broker.deliveries() if lane.paused] == ["no connection"])
-
-
 def test_an_event_that_no_trigger_wants_is_logged_unless_it_is_about_another(
     broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -96,3 +91,27 @@ def test_an_event_that_no_trigger_wants_is_logged_unless_it_is_about_another(
     broker.accept(image(1))
     broker.accept(image(2).with_extensions(causeid="1", causesource="/eaves/test/x"))
     assert [record.getMessage().partition(" of type")[0] for record in caplog.records] == ["no trigger matches events"]
+
+
+TRACE = {
+    "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    "tracestate": "a=00f067aa0ba902b7",
+}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"tracestate": "a=b"},
+        {"traceparent": "00-00000000000000000000000000000000-b7ad6b7169203331-01"},
+        {"traceparent": "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+        {"traceparent": "none\r\nevil: 1"},
+    ],
+)
+def test_a_trace_that_is_malformed_is_none(headers: dict[str, str]) -> None:
+    assert read_trace(headers) == {}
+
+
+def test_a_trace_is_read_whatever_the_case_of_its_headers() -> None:
+    assert read_trace({name.title(): value for name, value in TRACE.items()}) == TRACE
+    assert read_trace({**TRACE, "tracestate": "\xff"}) == {"traceparent": TRACE["traceparent"]}

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from eaves.delivery import SinkResponse
-from eaves.errors import DeliveryError, UnreachableError
+from eaves.errors import UnreachableError
 from eaves.events import IMAGE_CAPTURED, Event
-from eaves.local.broker import Broker, DeadLetterSink, Subscription, lane_of, lane_of_sink
+from eaves.local.broker import SINK, Broker, DeadLetterSink, Subscription, lane_of
 from eaves.platform import DeliverySettings, TriggerSpec
 from eaves.problem_document import build_problem
-from eaves.spool import Selection, Spool, SpoolLimits
-from eaves.spool.admin import drop, redrive
+from eaves.spool import Spool, SpoolLimits
 from tests.waiting import wait_until
 
-LANE, SINK_LANE = lane_of("app", "app"), lane_of_sink("app", "app")
+LANE, SINK_LANE = lane_of("app", "app"), lane_of("app", "app", SINK)
 REFUSED = SinkResponse(status=422, body=b'{"detail": "not an image"}')
 
 
@@ -70,45 +68,39 @@ def running(spool: Spool, subscriptions: Mapping[str, Subscription]) -> Iterator
         broker.stop()
 
 
-def broken(_: Event) -> SinkResponse:
-    raise DeliveryError("no answer within 60 s")
-
-
-@pytest.mark.parametrize(
-    ("answer", "code", "data"),
-    [
-        (lambda _: SinkResponse(status=500, body=b"z" * 5000), "500", b"z" * 768),
-        (broken, "500", b"dispatch error: no answer within 60 s"),
-    ],
-)
-def test_the_answer_is_reported_in_at_most_1024_characters_of_base64(
-    spool: Spool, answer: Callable[[Event], SinkResponse], code: str, data: bytes
+@pytest.mark.parametrize(("sinks", "room"), [(1, 3), (2, 2)])
+def test_dead_letters_wait_for_their_sinks_in_half_of_the_queue_and_are_kept_beyond_it(
+    spool: Spool, sinks: int, room: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sink = Receiver()
-    with running(spool, subscription(Receiver(answer), sink)) as broker:
-        broker.accept(image(1))
-        wait_until(lambda: sink.got)
-    reported = sink.got[0].extensions
-    assert reported["knativeerrorcode"] == code
-    assert len(reported.get("knativeerrordata", "")) <= 1024
-    assert reported.get("knativeerrordata") == base64.b64encode(data).decode()
-
-
-def test_a_dead_letter_is_kept_while_its_sink_is_down_and_takes_no_room_of_good_images(spool: Spool) -> None:
-    """The spool has room for five images that wait, and eight dead ones are to wait for their sink."""
+    """The spool has room for five images that wait, and eight are refused while the sink is down."""
     sink = Receiver(away)
     subscriptions = subscription(Receiver(lambda _: REFUSED), sink)
+    if sinks == 2:
+        subscriptions[lane_of("b", "app")] = replace(
+            subscriptions[LANE], app="b", trigger=TriggerSpec(name="app", filter={"type": "other"})
+        )
     with running(spool, subscriptions) as broker:
         for number in range(8):
             wait_until(lambda: spool.counts().get(LANE, (0, 0))[0] == 0)
             broker.accept(image(number))
-        wait_until(lambda: spool.counts().get(LANE) == (0, 8))
+        wait_until(lambda: spool.counts().get(LANE, (1, 0))[0] == 0)
         wait_until(lambda: any(one.lane == SINK_LANE and one.paused for one in broker.deliveries()))
-        assert sum(letter.entry.lane == LANE for letter in spool.dead()) == 8
+        (_, kept), (waiting, _) = spool.counts()[LANE], spool.counts()[SINK_LANE]
+        assert (waiting, kept, caplog.text.count("is full: dead letter")) == (room, 8 - room, 8 - room)
         sink.decide = lambda _: SinkResponse(status=202)
         broker.try_now(SINK_LANE)
-        wait_until(lambda: spool.counts() == {})
-    assert {event.id for event in sink.got} == {f"id-{number}" for number in range(8)}
+        wait_until(lambda: spool.counts() == {LANE: (0, kept)})
+    assert {event.id for event in sink.got} == {f"id-{number}" for number in range(waiting)}
+
+
+def test_a_sink_that_is_up_gets_dead_letters_while_other_events_fill_half_of_the_queue(spool: Spool) -> None:
+    sink = Receiver()
+    with running(spool, subscription(Receiver(lambda _: REFUSED), sink)) as broker:
+        for number in range(4):
+            spool.put(image(number), lanes=("other",))
+        broker.accept(image(4))
+        wait_until(lambda: sink.got or spool.dead())
+    assert [event.id for event in sink.got] == ["id-4"]
 
 
 def test_a_dead_letter_that_its_sink_refuses_stays_a_dead_letter(spool: Spool) -> None:
@@ -116,8 +108,24 @@ def test_a_dead_letter_that_its_sink_refuses_stays_a_dead_letter(spool: Spool) -
     with running(spool, subscription(Receiver(lambda _: REFUSED), sink)) as broker:
         broker.accept(image(1))
         wait_until(lambda: sink.got)
-        wait_until(lambda: spool.counts() == {LANE: (0, 1)})
-    assert spool.dead()[0].reason.startswith("answered 422")
+        wait_until(lambda: spool.counts() == {SINK_LANE: (0, 1)})
+    (letter,) = spool.dead()
+    assert letter.reason.startswith("answered 413")
+    assert letter.entry.event.extensions["knativeerrorcode"] == "422"
+
+
+def test_a_dead_letter_whose_sink_is_removed_is_kept_until_the_sink_is_back(spool: Spool) -> None:
+    sink = Receiver(away)
+    wanted = subscription(Receiver(lambda _: REFUSED), sink)
+    with running(spool, wanted) as broker:
+        broker.accept(image(1))
+        wait_until(lambda: spool.counts() == {SINK_LANE: (1, 0)})
+        broker.subscribe({LANE: replace(wanted[LANE], sink=None)})
+        assert spool.counts() == {SINK_LANE: (0, 1)}
+        sink.decide = lambda _: SinkResponse(status=202)
+        broker.subscribe(wanted)
+        wait_until(lambda: spool.counts() == {})
+    assert sink.got[-1].extensions["knativeerrorcode"] == "422"
 
 
 def test_a_dead_letter_waits_while_a_proxy_before_its_sink_refuses_it(spool: Spool) -> None:
@@ -125,24 +133,7 @@ def test_a_dead_letter_waits_while_a_proxy_before_its_sink_refuses_it(spool: Spo
     with running(spool, subscription(Receiver(lambda _: REFUSED), sink)) as broker:
         broker.accept(image(1))
         wait_until(lambda: len(sink.got) > 2, 20)
-        assert spool.counts() == {LANE: (0, 1), SINK_LANE: (1, 0)}
+        assert spool.counts() == {SINK_LANE: (1, 0)}
         sink.decide = lambda _: SinkResponse(status=202)
         broker.try_now(SINK_LANE)
         wait_until(lambda: spool.counts() == {})
-
-
-@pytest.mark.parametrize("act", [redrive, drop])
-def test_a_dead_letter_that_somebody_dropped_or_queued_again_is_not_sent(
-    spool: Spool, act: Callable[[Spool, Selection], int]
-) -> None:
-    subscriber, sink = Receiver(lambda _: REFUSED), Receiver(away)
-    with running(spool, subscription(subscriber, sink)) as broker:
-        broker.accept(image(1))
-        wait_until(lambda: spool.counts() == {LANE: (0, 1), SINK_LANE: (1, 0)})
-        subscriber.decide = lambda _: SinkResponse(status=202)
-        act(spool, Selection(lane=LANE, state="dead"))
-        wait_until(lambda: LANE not in spool.counts())
-        sink.decide = lambda _: SinkResponse(status=202)
-        broker.try_now("")
-        wait_until(lambda: spool.counts() == {})
-    assert sink.got == []

@@ -10,13 +10,11 @@ from typing import Any
 import pytest
 
 from eaves.delivery import SinkResponse
-from eaves.errors import UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.history import FileHistory
 from eaves.local.broker import Broker, Send, Subscription, build_relay_trigger, lane_of
 from eaves.local.state import LocalApp, LocalFunction
-from eaves.platform import RELAY, DeliverySettings, RelaySpec, SourceSpec, TriggerSpec, default_trigger
-from eaves.platform.app import BROKER, FUNCTION
+from eaves.platform import RELAY, DeliverySettings, RelaySpec, TriggerSpec, default_trigger
 from eaves.spool import Spool, SpoolLimits
 from tests.waiting import wait_until
 
@@ -24,15 +22,12 @@ QUICK = DeliverySettings(retry=0, backoff_s=0.01, backoff_cap_s=0.05)
 
 
 class Relay:
-    """Takes events while it is up."""
+    """Takes events."""
 
     def __init__(self) -> None:
-        self.up = True
         self.got: list[Event] = []
 
     def __call__(self, event: Event, headers: Mapping[str, str]) -> SinkResponse:
-        if not self.up:
-            raise UnreachableError("the relay isn't there")
         self.got.append(event)
         return SinkResponse(status=202)
 
@@ -109,22 +104,6 @@ def broker(spool: Spool, tmp_path: Path) -> Iterator[Broker]:
     history.close()
 
 
-@pytest.mark.parametrize(
-    ("through", "images", "kinds"),
-    [(BROKER, "all", ["captured", "classified"]), (BROKER, "none", ["classified"]), (FUNCTION, "all", ["classified"])],
-)
-def test_a_prediction_goes_to_the_relay_and_an_image_of_the_broker_when_all_are_wanted(
-    through: str, images: str, kinds: list[str], spool: Spool, broker: Broker
-) -> None:
-    relay = Relay()
-    wanted = replace(app(images=images), sources=(SourceSpec(name="inbox", through=through),))
-    broker.subscribe(subscriptions(wanted, predict(), relay))
-    broker.accept(image())
-    wait_until(lambda: len(relay.got) == len(kinds))
-    wait_until(lambda: spool.counts() == {})
-    assert sorted(relay.kinds()) == kinds
-
-
 def test_an_image_that_was_predicted_already_goes_to_the_relay_only(spool: Spool, broker: Broker) -> None:
     relay = Relay()
     broker.subscribe(subscriptions(app(images="low"), refuse, relay))
@@ -136,33 +115,9 @@ def test_an_image_that_was_predicted_already_goes_to_the_relay_only(spool: Spool
     wait_until(lambda: spool.counts() == {})
 
 
-def test_what_the_function_refuses_is_reported_to_the_relay_and_kept_here(spool: Spool, broker: Broker) -> None:
-    relay = Relay()
-    broker.subscribe(subscriptions(app(images="low"), refuse, relay))
-    broker.accept(image())
-    wait_until(lambda: relay.kinds() == ["rejected", "captured"])
-    wait_until(lambda: spool.counts() == {lane_of("flowers", "flowers"): (0, 1)})
-    reported = relay.got[0]
-    assert (reported.type, reported.extensions["causeid"]) == (IMAGE_REJECTED, "id-0")
-    assert (reported.json()["status"], reported.json()["function"]) == (422, "flowers")
-    assert "cut off" in reported.json()["detail"]
-
-
 def test_the_relays_own_refusal_is_reported_to_nobody(spool: Spool, broker: Broker) -> None:
     made = subscriptions(app(), predict(), Relay())
     lane = lane_of("flowers", RELAY)
     broker.subscribe({**made, lane: replace(made[lane], send=refuse)})
     broker.accept(image())
     wait_until(lambda: spool.counts() == {lane: (0, 1)})
-
-
-def test_a_relay_that_is_away_for_long_gets_everything_once_it_is_back(spool: Spool, broker: Broker) -> None:
-    relay = Relay()
-    relay.up = False
-    broker.subscribe(subscriptions(app(), predict(), relay))
-    for number in range(3):
-        broker.accept(image(number))
-    wait_until(lambda: spool.counts() == {lane_of("flowers", RELAY): (3, 0)})
-    relay.up = True
-    broker.try_now(lane_of("flowers", RELAY))
-    wait_until(lambda: sorted(event.id for event in relay.got) == ["of-id-0", "of-id-1", "of-id-2"])

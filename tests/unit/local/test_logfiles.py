@@ -10,7 +10,7 @@ import pytest
 
 from eaves.errors import NotFoundError
 from eaves.local.client import LocalPlatform
-from eaves.local.processes.logs import LOST, MAX_LINE_BYTES, LogFollower, rotate, tail, tail_source
+from eaves.local.processes.logs import follow, rotate, tail
 from eaves.local.processes.process import Process
 from eaves.local.state import StateDirectory
 from tests.waiting import wait_until
@@ -61,52 +61,15 @@ def test_the_log_of_a_real_child_continues_after_a_rotation(tmp_path: Path) -> N
     assert "Namespaces" in tail(path, 1)[0]
 
 
-def test_a_follower_reads_each_whole_line_once_also_after_a_rotation(tmp_path: Path) -> None:
-    path = tmp_path / "a.log"
-    follower = LogFollower(path)
-    assert (follower.read_last(10), follower.read_new()) == ([], [])
-    path.write_bytes(b"begin")
-    assert follower.read_new() == []
-    found = []
-    with path.open("ab") as stream:
-        stream.write(b"ning\n")
-    for first in range(0, 1_000, 35):
-        write(path, first, first + 35)
-        found += follower.read_new()
-        rotate(tmp_path, max_bytes=MAX_BYTES)
-    assert found == ["beginning", *(line(number) for number in range(first + 35))]
-    with path.open("ab") as stream:
-        stream.write(b"y" * (MAX_LINE_BYTES + 1))
-    assert follower.read_new() == ["y" * (MAX_LINE_BYTES + 1)]
-
-
-def test_lines_that_were_rotated_away_are_said_to_be_missing(tmp_path: Path) -> None:
-    path = tmp_path / "a.log"
-    write(path, 0, 5)
-    follower = LogFollower(path)
-    follower.read_last(5)
-    for first in range(5, 1_005, 100):
-        write(path, first, first + 100)
-        rotate(tmp_path, max_bytes=MAX_BYTES)
-    write(path, 1_005, 1_007)
-    missing, *found = follower.read_new()
-    assert missing == LOST
-    assert len(found) > 100
-    assert found == [line(number) for number in range(1_007 - len(found), 1_007)]
-    assert follower.read_new() == []
-
-
-def test_the_newest_lines_come_from_both_files_and_a_log_that_is_replaced_is_read_anew(tmp_path: Path) -> None:
+def test_the_newest_lines_come_from_both_files_with_one_that_is_not_finished(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     write(path, 0, 150)
     rotate(tmp_path, max_bytes=MAX_BYTES)
     write(path, 150, 152)
-    follower = LogFollower(path)
-    assert follower.read_last(3) == [line(149), line(150), line(151)]
-    path.rename(tmp_path / "before.log")
-    assert follower.read_new() == []
-    write(path, 0, 2)
-    assert follower.read_new() == [line(0), line(1)]
+    with path.open("ab") as stream:
+        stream.write(b"beg")
+    assert tail(path, 4) == [line(149), line(150), line(151), "beg"]
+    assert (tail(path, 0), tail(tmp_path / "none.log", 4)) == ([], [])
 
 
 def test_lines_of_one_source_are_distinguished_from_those_of_its_agents_others(tmp_path: Path) -> None:
@@ -115,8 +78,58 @@ def test_lines_of_one_source_are_distinguished_from_those_of_its_agents_others(t
     written = [json.dumps({"message": str(at), "source": f"/eaves/home/{name}"}) for at, name in enumerate(sources)]
     path.write_text("\n".join([*written[:2], "a word of Python's", "[1]", '{"message": "of all"}', *written[2:], ""]))
 
-    assert tail_source(path, 10, "inbox") == [written[0], written[3]]
-    assert tail_source(path, 1, "inbox") == [written[3]]
+    assert tail(path, 10, "inbox") == [written[0], written[3]]
+    assert tail(path, 1, "inbox") == [written[3]]
+    steps = follow(path, 1, "inbox")
+    assert next(steps) == [written[3]]
+    with path.open("a") as stream:
+        stream.write("".join(f"{one}\n" for one in written))
+    assert next(steps) == [written[0], written[3]]
+
+
+@pytest.mark.parametrize("length", [3_017, 100_000])
+def test_the_last_line_may_be_long(tmp_path: Path, length: int) -> None:
+    (tmp_path / "a.log").write_text(f"first\n{'x' * length}\n")
+    (found,) = tail(tmp_path / "a.log", 1)
+    assert set(found) == {"x"}
+    assert len(found) >= min(length, 60_000)
+
+
+def test_new_lines_are_shown_also_if_they_are_equal_and_while_the_log_is_rotated(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+
+    def add(text: str) -> None:
+        with path.open("a") as stream:
+            stream.write(text)
+
+    add("same\n" * 3_000 + "beg")
+    steps = follow(path, 2)
+    assert next(steps) == ["same", "beg"]
+    add("inning\nsame\nsame\n")
+    assert next(steps) == ["beginning", "same", "same"]
+    add("before the rotation\ncut by ")
+    rotate(tmp_path, max_bytes=30_000)
+    assert path.stat().st_size == 0
+    add("it\nafter\n")
+    assert next(steps) == ["before the rotation", "cut by it", "after"]
+    add("same\n")
+    assert (next(steps), next(steps)) == (["same"], [])
+    path.unlink()
+    assert next(steps) == []
+
+
+def test_what_was_read_once_is_not_read_again(tmp_path: Path) -> None:
+    def count() -> int:
+        return int(Path("/proc/self/io").read_text().split()[1])
+
+    path = tmp_path / "a.log"
+    write(path, 0, 50_000)
+    steps = follow(path, 2)
+    next(steps)
+    before = count()
+    write(path, 0, 1)
+    assert next(steps) == [line(0)]
+    assert count() - before < 1_000_000
 
 
 @pytest.mark.parametrize("name", ["../../secret", "a.log"])

@@ -41,22 +41,6 @@ def test_a_spec_under_another_name_is_refused(state: StateDirectory) -> None:
     assert "must be 'a', the name of the file (got '../../b')" in faults["a"]
 
 
-def test_the_fingerprint_changes_with_every_change(state: StateDirectory) -> None:
-    seen = [state.fingerprint()]
-    for change in (
-        lambda: state.write_spec(app("a")),
-        lambda: state.write_spec(app("a", "2")),
-        lambda: state.roll_back("a"),
-        lambda: (state.specs / "a.json").write_text("{"),
-        lambda: state.remove_spec("a"),
-    ):
-        assert state.fingerprint() == seen[-1]
-        change()
-        seen.append(state.fingerprint())
-    assert len(set(seen[:-1])) == len(seen) - 1
-    assert seen[-1] == seen[0] == ()
-
-
 def deployed(name: str, digest: str) -> LocalApp:
     return LocalApp(function=LocalFunction(name=name, site="s", artifact=Path("/artifact"), artifact_digest=digest))
 

@@ -6,8 +6,13 @@ import ast
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 import knative
-from eaves.oci.runtime import PROCESSES, code_files, find_lock
+from eaves.errors import OciError
+from eaves.oci.descriptor import LAYER, ImagePlatform, build_descriptor
+from eaves.oci.layers.layer import GLIBC, Layer
+from eaves.oci.runtime import PROCESSES, check_glibc, code_files, find_lock
 
 REQUIREMENTS = Path(__file__).parents[3] / "requirements/serve.txt"
 
@@ -46,5 +51,24 @@ def test_every_module_that_knative_starts_in_an_agents_image_is_a_process_of_it(
                 started |= {str(name) for flag, name in pairwise(words) if flag == "-m"}
             if isinstance(node, ast.Constant) and node.value in PROCESSES["agent"]:
                 started.add(str(node.value))
-    elsewhere = {"trainer", "trainer.reader", "eaves.cli", "knative.console"}  # in a trainer's or a console's image
+    elsewhere = {"trainer", "eaves.cli", "knative.console"}  # in a trainer's or a console's image
     assert started - elsewhere | {"eaves.sources"} == set(PROCESSES["agent"])
+
+
+def layer_with(glibc: str) -> Layer:
+    descriptor = build_descriptor(b"", LAYER, **({GLIBC: glibc} if glibc else {}))
+    return Layer(descriptor=descriptor, diff_id=descriptor.digest, title="")
+
+
+@pytest.mark.parametrize("base", ["2.28", "2.100"])
+def test_a_base_with_the_glibc_of_the_wheels_or_a_newer_one_is_accepted(base: str) -> None:
+    check_glibc(ImagePlatform(architecture="arm64"), layer_with("2.28"), layer_with(base))
+
+
+@pytest.mark.parametrize(("base", "said"), [("2.9", "glibc 2.9"), ("2.27", "glibc 2.27"), ("", "no glibc")])
+def test_a_base_with_an_older_glibc_or_another_c_library_is_refused(base: str, said: str) -> None:
+    """Otherwise the container starts, and its first import fails."""
+    message = rf"the base image for linux/arm64 has {said}; the wheels of serve\.txt need glibc 2\.28 or newer"
+    with pytest.raises(OciError, match=message) as caught:
+        check_glibc(ImagePlatform(architecture="arm64"), layer_with("2.28"), layer_with(base))
+    assert "python:3.13-slim" in str(caught.value.hint)

@@ -1,16 +1,20 @@
-"""One eaves.yaml as the app of each platform."""
+"""What a platform gets of an app, and where its dead letters go."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 
 from eaves.cli.app import build_site_app
 from eaves.cli.project import Workspace, load_workspace
+from eaves.config import SettingsLayer, build
+from eaves.errors import ConfigError
 from eaves.local.client import LocalPlatform
 from eaves.local.state import LocalApp
-from eaves.platform import Platform
+from eaves.platform import Platform, TriggerSpec
 from knative.inventory import FunctionImage
 from knative.platform import KnativePlatform
 from knative.settings import ClusterApp, SiteSettings
@@ -42,3 +46,21 @@ def check_types(here: LocalPlatform, there: KnativePlatform, local: LocalApp, cl
     _: tuple[Platform[LocalApp], Platform[ClusterApp]] = (here, there)
     here.deploy(cluster)  # type: ignore[arg-type]
     there.deploy(local)  # type: ignore[arg-type]
+
+
+def trigger(sink: str, **values: Any) -> TriggerSpec:
+    given = {"name": "hub", "delivery": {"dead_letter_sink": sink}, **values}
+    return build(TriggerSpec, SettingsLayer(origin="eaves.yaml", values=given))
+
+
+@pytest.mark.parametrize(
+    ("sink", "message"),
+    [
+        ("mqtt://user:secret@broker/topic", r"dead_letter_sink: must be an address .*\*\*\*@broker"),
+        ("Not a name", "dead_letter_sink: must be an address"),
+        ("hub", "delivery.dead_letter_sink: can't be the trigger itself"),
+    ],
+)
+def test_what_a_sink_can_not_be(sink: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        trigger(sink)

@@ -11,8 +11,6 @@ import yaml
 from eaves.cli.app import build_site_app, resolve_relay, warn_of_attributes
 from eaves.cli.project import load_workspace
 from eaves.errors import ConfigError
-from eaves.local.state import LocalApp, LocalFunction, parse_app
-from eaves.platform import RelaySpec
 from knative.inventory import FunctionImage
 from knative.settings import SiteSettings
 
@@ -29,14 +27,6 @@ def faults(folder: Path, **values: Any) -> dict[str, str]:
     with pytest.raises(ConfigError) as error:
         load_workspace(write(folder, **values))
     return {fault.path: fault.message for fault in error.value.faults}
-
-
-def test_a_relay_survives_its_spec_file() -> None:
-    relay = RelaySpec(to=TO, credentials=Path("/c"), alarms=({"label": "fire"},), images="low", rate_bytes=9)
-    app = LocalApp(
-        function=LocalFunction(name="flowers", site="home", artifact=Path("/a")), relay=relay, through="cloud"
-    )
-    assert parse_app(app.to_dict(), "spec") == app
 
 
 def test_nothing_else_is_named_like_the_relay(tmp_path: Path) -> None:

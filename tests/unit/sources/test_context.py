@@ -70,28 +70,6 @@ def test_the_partition_key_is_the_camera_or_the_source_with_its_node(
     assert event.extensions["partitionkey"] == key
 
 
-def test_a_frame_that_stays_in_its_bucket_is_an_event_without_data(store: Store) -> None:
-    digest = "sha256:" + "0" * 64
-    url = "https://store.example/photos/a%20b.jpg"
-    frame = Frame(data=b"", position="photos/a b.jpg/7", dataref=url, digest=digest, extensions={"dataref": "x"})
-    assert build_context(store=store).capture(frame) is Outcome.CAPTURED
-    (event,) = store.events
-    assert (event.data, event.datacontenttype) == (b"", None)
-    assert event.extensions == {"partitionkey": "cam", "dataref": url, "datadigest": digest}
-
-
-def test_a_frame_in_a_bucket_is_limited_by_time_and_not_changed(store: Store) -> None:
-    frames = [
-        Frame(data=b"", position=str(number), captured_at_ns=number * 10**9, dataref="https://a/b")
-        for number in range(3)
-    ]
-    context = build_context(store=store, options=FrameOptions(rate="1/2s"))
-    assert [context.capture(frame) for frame in frames] == [Outcome.CAPTURED, Outcome.DROPPED, Outcome.CAPTURED]
-    context = build_context(store=store, options=FrameOptions(max_side=16))
-    assert context.capture(frames[0]) is Outcome.UNUSABLE
-    assert context.counters.dropped == {"unsupported": 1}
-
-
 def test_a_frame_can_not_replace_the_identity_of_its_event(store: Store) -> None:
     with pytest.raises(ValueError, match=r"name attributes of the event itself \(got id, type"):
         build_context(store=store).capture(Frame(data=PNG, position="7", extensions={"id": "1", "type": "t"}))
@@ -154,16 +132,6 @@ def test_a_source_that_drops_every_image_for_an_error_is_waiting(caplog: pytest.
     assert (counters.state, counters.reason) == ("watching", "")
 
 
-def test_images_that_the_source_itself_drops_are_an_error_too_until_one_is_captured() -> None:
-    context = build_context()
-    context.report("watching")
-    context.drop("late")
-    assert context.counters.state == "watching"
-    context.drop("too_large")
-    assert context.counters.state == "waiting"
-    assert context.counters.reason == "every image was dropped: it has more bytes or pixels than allowed"
-
-
 @pytest.mark.parametrize("limits", [{"max_bytes": 8}, {"spool_max_bytes": 65_536 + 8}])
 def test_an_image_that_is_too_large_is_counted(limits: dict[str, Any], store: Store) -> None:
     context = build_context(store=store, **limits)
@@ -188,17 +156,6 @@ def test_a_change_is_logged_once_and_without_credentials(caplog: pytest.LogCaptu
     clock.turn(60)
     assert (context.counters.state, context.counters.reason) == ("watching", "")
     assert context.counters.last_error == ("HTTP 401", START)
-
-
-def test_reconnects_of_the_last_hour_are_counted() -> None:
-    clock = ManualClock()
-    context = build_context(clock=clock)
-    for _ in range(4):
-        context.reconnected()
-        clock.turn(1000)
-    assert context.counters.reconnects == 3
-    clock.turn(3601)
-    assert context.counters.reconnects == 0
 
 
 def test_stopping_ends_waits_and_wakes_a_source_that_waits_elsewhere() -> None:

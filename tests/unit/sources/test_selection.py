@@ -61,13 +61,6 @@ def test_a_camera_that_is_a_little_early_and_late_keeps_its_rate() -> None:
     assert len(passed(editor, *times)) == pytest.approx(501, abs=2)
 
 
-def test_each_camera_has_its_own_turns() -> None:
-    editor = FrameEditor(options(rate="1/min"))
-    assert passed(editor, 1_000, camera="gate") == [1_000]
-    assert passed(editor, 1_001, camera="hall") == [1_001]
-    assert passed(editor, 1_002, camera="gate") == []
-
-
 @pytest.mark.parametrize("jump_s", [-1_000_000, 11])
 def test_a_clock_that_jumps_stops_nothing(jump_s: float) -> None:
     editor = FrameEditor(options(rate="1/10s"))
@@ -127,9 +120,3 @@ def test_hours_that_are_none_are_a_fault(hours: str) -> None:
 def test_a_time_zone_that_this_machine_does_not_have_is_a_fault(zone: str) -> None:
     with pytest.raises(ConfigError, match=r"eaves.yaml: time_zone: must be a time zone"):
         options(hours="22:00-06:00", time_zone=zone)
-
-
-def test_all_faults_are_reported_at_once() -> None:
-    with pytest.raises(ConfigError) as caught:
-        options(rate="2", crop="1,2,3", hours="x", time_zone="y", max_side=4)
-    assert {fault.path for fault in caught.value.faults} == {"rate", "crop", "hours", "time_zone", "max_side"}

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from eaves.sources.context import SentIndex
 from eaves.sources.sent_images import SentImages
+from eaves.spool import Spool, SpoolLimits
 from tests.fakes.clock import ManualClock
 from tests.fakes.sources.sent_index import DictIndex
 from tests.sources.contexts import build_context
 
 DAY_S = 86_400.0
-WEEK_S = 7 * DAY_S
 
 
 def identity(number: int) -> str:
     return f"{number:032x}"
 
 
-def make(index: DictIndex, clock: ManualClock, limit: int = 1000, max_present: int = 10_000) -> SentImages:
+def make(index: SentIndex, clock: ManualClock, limit: int = 1000, max_present: int = 10_000) -> SentImages:
     return SentImages(build_context(index=index, clock=clock), limit=limit, max_present=max_present)
 
 
@@ -108,3 +111,29 @@ def test_a_folder_is_full_before_the_index_would_drop_what_is_in_it() -> None:
     assert not sent.full
     scanned(sent, 0, 1, 2, 3, 4, 5)
     assert sent.full
+
+
+def test_a_busy_camera_beside_a_folder_displaces_none_of_its_images(tmp_path: Path) -> None:
+    clock = ManualClock()
+    with Spool(tmp_path / "spool.db", limits=SpoolLimits(seen_max_entries=40), clock=clock) as spool:
+        sent, source = make(spool, clock, max_present=10), build_context().source
+        present = [identity(number) for number in range(10)]
+        spool.remember(source, present)
+        for second in range(200):
+            spool.remember("/eaves/test/other", [identity(second)])
+            clock.turn(1)
+            if second % 5 == 0:
+                scanned(sent, *range(10))
+        assert spool.remembered() == 40
+        assert all(spool.seen(source, one) for one in present), "after a restart, they would be sent again"
+
+
+def test_images_are_marked_again_when_many_ids_were_added_and_not_before() -> None:
+    clock = ManualClock()
+    index = DictIndex(clock)
+    sent = make(index, clock, max_present=10)
+    for added, marks in ((0, 1), (4, 1), (1, 2), (0, 2)):
+        for number in range(added):
+            index.put(identity(100 * index.added + number))
+        scanned(sent, 1, 2)
+        assert len(index.batches) == marks

@@ -23,14 +23,6 @@ def batch(spool: Spool, *, max_events: int = 100, max_bytes: int = 1 << 20, newe
     return spool.peek("out", limit=max_events, max_bytes=max_bytes, newest_first=newest)
 
 
-def test_many_are_stored_in_order_each_on_its_lanes(spool: Spool) -> None:
-    stored = spool.put_many([(image(1), ("a",)), (image(2), ("a", "b", "a")), (image(3), ())])
-    assert stored == [STORED] * 3
-    assert ids(spool.peek("a", limit=9)) == ["id-1", "id-2"]
-    assert ids(spool.peek("b", limit=9)) == ["id-2"]
-    assert spool.put_many([]) == []
-
-
 def test_many_share_one_commit(tmp_path: Path) -> None:
     commits = []
 

@@ -53,19 +53,20 @@ def work(counted: Counted, waiting: int) -> dict[str, int]:
         spool.put_dead([(image(waiting + 10 + number), LANE) for number in numbers], "answered 422", 422)
     busy = [entry.seq for entry in spool.peek(LANE, limit=8)]
     first, second, third = spool.peek(LANE, limit=3, exclude=busy)
-    return {
-        "put": counted.steps_of(lambda: spool.put(image(waiting), lanes=(LANE, OTHER))),
-        "peek": counted.steps_of(lambda: spool.peek(LANE, exclude=busy)),
-        "peek newest": counted.steps_of(lambda: spool.peek(LANE, newest_first=True, exclude=busy)),
-        "peek batch": counted.steps_of(lambda: spool.peek(LANE, limit=9, max_bytes=10_000)),
-        "tried": counted.steps_of(lambda: spool.tried(LANE, 9)),
-        "retry": counted.steps_of(lambda: spool.retry(first, NOW + 60, "answered 503")),
-        "peek after a retry": counted.steps_of(lambda: spool.peek(LANE, exclude=busy)),
-        "ack": counted.steps_of(lambda: spool.ack(second, puts=[(image(waiting + 1), (OTHER,))])),
-        "dead_letter": counted.steps_of(lambda: spool.dead_letter(third, "answered 422", 422)),
-        "counts": counted.steps_of(spool.counts),
-        "keep_limits": counted.steps_of(spool.keep_limits),
+    actions: dict[str, Callable[[], object]] = {
+        "put": lambda: spool.put(image(waiting), lanes=(LANE, OTHER)),
+        "peek": lambda: spool.peek(LANE, exclude=busy),
+        "peek newest": lambda: spool.peek(LANE, newest_first=True, exclude=busy),
+        "peek batch": lambda: spool.peek(LANE, limit=9, max_bytes=10_000),
+        "tried": lambda: spool.tried(LANE, 9),
+        "retry": lambda: spool.retry(first, NOW + 60, "answered 503"),
+        "peek after a retry": lambda: spool.peek(LANE, exclude=busy),
+        "ack": lambda: spool.ack(second, puts=[(image(waiting + 1), (OTHER,))]),
+        "dead_letter": lambda: spool.dead_letter(third, "answered 422", 422),
+        "counts": spool.counts,
+        "keep_limits": spool.keep_limits,
     }
+    return {name: counted.steps_of(action) for name, action in actions.items()}
 
 
 def test_an_event_costs_as_many_steps_whether_20_or_4000_wait_and_are_dead(tmp_path: Path) -> None:

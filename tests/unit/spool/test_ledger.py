@@ -23,32 +23,6 @@ def spool(path: Path) -> Iterator[Spool]:
         yield opened
 
 
-def test_a_line_follows_its_entry(spool: Spool) -> None:
-    spool.put_many([(image(number), ("out",)) for number in range(5)], once=True)
-    entries = spool.peek("out", limit=9)
-    spool.ack(entries[0])
-    spool.ack_many(entries[1:2])
-    spool.dead_letter(entries[2], "answered 422", 422)
-    spool.retry(entries[3], NOW + 9, "no answer")
-    assert states(spool) == {
-        "id-0": "released",
-        "id-1": "released",
-        "id-2": "dead",
-        "id-3": "queued",
-        "id-4": "queued",
-    }
-    assert [line.reason for line in lines(spool)] == ["", "", "answered 422", "", ""]
-    assert lines(spool)[0].changed_at > NOW, "the machine's own clock"
-    redrive(spool, Selection(seqs=(entries[2].seq,)))
-    assert states(spool)["id-2"] == "queued"
-    assert lines(spool)[2].reason == ""
-    drop(spool, Selection(seqs=(entries[3].seq,)))
-    spool.dead_letter(entries[4], "answered 413", 413)
-    drop(spool, Selection(seqs=(entries[4].seq,)))
-    assert [states(spool)[name] for name in ("id-3", "id-4")] == ["removed", "removed"]
-    assert lines(spool)[4].reason == "answered 413"
-
-
 @pytest.mark.parametrize(
     ("first", "second", "state"),
     [

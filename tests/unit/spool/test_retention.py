@@ -53,6 +53,13 @@ def test_beyond_their_bytes_the_oldest_dead_letters_expire_counted_and_named(
     assert "id-001" in reported[1]
 
 
+def test_the_newest_dead_letter_is_kept_even_when_it_alone_exceeds_the_budget(tmp_path: Path) -> None:
+    with Spool(tmp_path / "spool.db", limits=SpoolLimits(dead_max_bytes=SIZE // 2)) as spool:
+        for number in (1, 2):
+            kill(spool, number)
+            assert dead_ids(spool) == [f"id-{number:03}"]
+
+
 def test_dead_letters_expire_by_age_while_nothing_else_happens(tmp_path: Path) -> None:
     clock = ManualClock()
     with Spool(tmp_path / "spool.db", limits=SpoolLimits(dead_max_age_s=30 * DAY_S), clock=clock) as spool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from click.testing import CliRunner
 from PIL import Image
 
@@ -13,6 +14,8 @@ from trainer.check import Inspection, find_doubtful, inspect_data
 from trainer.data.dataset import scan
 from trainer.progress import SilentProgress
 from trainer.storage import open_store
+
+NETWORK = "TensorFlow is imported, and a pretrained network is built and run"
 
 
 def save(path: Path, seed: int, *, hue: int = 0, size: tuple[int, int] = (80, 60)) -> Path:
@@ -49,22 +52,26 @@ def test_all_copies_are_reported_at_once_within_and_across_classes(tmp_path: Pat
     assert all("the same image is in several classes" in problem for problem in found.problems)
 
 
-def test_a_wrong_label_is_doubted_first(tmp_path: Path) -> None:
+@pytest.mark.long(NETWORK)
+def test_a_wrong_label_is_doubted_and_it_ends_with_1_when_training_would_refuse(tmp_path: Path) -> None:
     root = fill(tmp_path / "photos")
     save(root / "green/wrong.png", 7777, hue=0)
-    found = inspect(root)
-    assert found.doubtful_labels == [{"file": "green/wrong.png", "label": "green", "looks_like": "red"}]
-    assert found.judgement.endswith("of the labels are predicted from the other images; 1 is doubtful")
-    printed = CliRunner().invoke(cli, ["data", "check", str(root)], catch_exceptions=False)
-    assert "doubtful label: green/wrong.png is labelled green, looks like red" in printed.stdout
+    usable = CliRunner().invoke(cli, ["data", "check", str(root)], catch_exceptions=False)
+    assert (usable.exit_code, "refuse" in usable.stdout) == (0, False)
+    assert "doubtful label: green/wrong.png is labelled green, looks like red" in usable.stdout
+    assert usable.stdout.count("doubtful label:") == 1
+    (root / "white").mkdir()
+    for form in ("table", "json"):
+        assert CliRunner().invoke(cli, ["data", "check", str(root), "-o", form]).exit_code == 1
 
 
+@pytest.mark.long(NETWORK)
 def test_labels_that_the_pictures_say_nothing_of_are_not_judged(tmp_path: Path) -> None:
     for number in range(40):
         save(tmp_path / "photos" / ("a" if number % 2 else "b") / f"{number}.png", number)
     found = inspect(tmp_path / "photos")
     assert found.judgement.startswith("labels are not judged: ")
-    assert found.judgement.endswith(" or more), and always naming a is right for 50%")
+    assert found.judgement.endswith(" or more), too close to what always naming a gives, 50%; more photos help")
     assert found.doubtful_labels == []
 
 
@@ -73,15 +80,6 @@ def test_no_image_is_predicted_by_a_fit_that_has_seen_it() -> None:
     found = [find_doubtful(features, np.arange(60) % 2) for features in drawn]
     assert np.mean([agreement for agreement, _, _ in found]) < 0.6  # a fit that sees the image would be right on all
     assert all(low < 0.65 for _, low, _ in found)
-
-
-def test_it_ends_with_1_when_training_would_refuse(tmp_path: Path) -> None:
-    root = fill(tmp_path)
-    usable = CliRunner().invoke(cli, ["data", "check", str(root)])
-    assert (usable.exit_code, "refuse" in usable.stdout) == (0, False)
-    (root / "white").mkdir()
-    for form in ("table", "json"):
-        assert CliRunner().invoke(cli, ["data", "check", str(root), "-o", form]).exit_code == 1
 
 
 def write_dark(root: Path, count: int, most: int, start: int = 0) -> Path:
@@ -100,6 +98,7 @@ def test_12_bits_in_16_are_named(tmp_path: Path) -> None:
     """Such photos become 0 to 15 of 255, of which a network sees nothing."""
     root = write_dark(tmp_path / "photos", 12, 4095)
     sentence = "nearly black: the brightest pixel of 24 of 24 images is at most 15 of 255"
+    assert any(note.startswith(sentence) for note in scan(root, val_fraction=0.2).notes)
+    (root / "empty").mkdir()  # so that labels aren't judged, which takes seconds
     printed = CliRunner().invoke(cli, ["data", "check", str(root)], catch_exceptions=False)
     assert sentence in " ".join(printed.stdout.split())
-    assert any(note.startswith(sentence) for note in scan(root, val_fraction=0.2).notes)

@@ -9,8 +9,6 @@ import pytest
 from eaves.base.statistics import paired_drop_bound, wilson
 from trainer.grouped_statistics import JudgedImages
 
-Right = npt.NDArray[np.bool_]
-
 
 def draw_shares(rng: np.random.Generator, share: float, correlation: float, parts: int) -> npt.NDArray[np.float64]:
     """Draw the share of shots of each part that a model gets right."""
@@ -26,8 +24,8 @@ def build_shots(parts: int, shots: int, *, balanced: bool = False) -> JudgedImag
     return JudgedImages(strata=part % 2 if balanced else np.zeros_like(part), groups=part)
 
 
-@pytest.mark.parametrize(("parts", "shots"), [(4, 20), (10, 20), (20, 10)])
-@pytest.mark.parametrize("correlation", [0.0, 0.3, 0.6])
+@pytest.mark.parametrize(("parts", "shots"), [(4, 20), (20, 10)])
+@pytest.mark.parametrize("correlation", [0.0, 0.6])
 def test_the_interval_contains_the_true_share_however_the_shots_of_a_part_depend_on_each_other(
     parts: int, shots: int, correlation: float
 ) -> None:
@@ -81,9 +79,10 @@ def test_a_rare_class_counts_as_much_as_a_frequent_one() -> None:
     assert 0.8 < found.low < 0.9, "ten defects are few"
 
 
-@pytest.mark.parametrize(("parts", "shots", "correlation"), [(40, 10, 0.3), (100, 4, 0.6)])
-def test_a_loss_beyond_the_bound_is_rare(parts: int, shots: int, correlation: float) -> None:
+@pytest.mark.long("finds the bound of 60 simulated comparisons")
+def test_a_loss_beyond_the_bound_is_rare() -> None:
     """The new model gets 2 % of the shots right that the old one got wrong, and loses 7 %, whole parts at once."""
+    parts, shots, correlation = 40, 10, 0.3
     rng, images = np.random.default_rng(0), build_shots(parts, shots)
     beyond = 0
     for _ in range(60):
@@ -92,11 +91,3 @@ def test_a_loss_beyond_the_bound_is_rare(parts: int, shots: int, correlation: fl
         gained = (drawn > 0.98) & ~lost
         beyond += images.bound_drop(~gained.ravel(), ~lost.ravel()) < 0.05
     assert beyond <= 6
-
-
-@pytest.mark.parametrize(("images", "bound"), [((100, 100, 100), 0.0099), ((400, 10), 0.13)])
-def test_no_loss_on_unequal_classes_is_worth_the_images_of_the_smallest(images: tuple[int, ...], bound: float) -> None:
-    """Whatever the classes may lose together, their images would show it with 95 % confidence."""
-    truth = np.repeat(np.arange(len(images)), images)
-    right = np.ones(len(truth), bool)
-    assert JudgedImages(range(len(truth)), truth).bound_drop(right, right) == pytest.approx(bound, rel=0.03)

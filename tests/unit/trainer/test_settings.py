@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from eaves.config import SettingsLayer, build
+from tests.inputs.settings import settings_from
 from trainer.model.architectures import LITE, SYMMETRIC, UNIT, Scale
 from trainer.settings import TrainSettings
 
 
 def settings(**values: Any) -> TrainSettings:
-    return build(TrainSettings, SettingsLayer(origin="test", values=values))
+    return settings_from(TrainSettings, values)
 
 
 @pytest.mark.parametrize(

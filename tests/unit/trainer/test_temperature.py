@@ -1,4 +1,4 @@
-"""Temperature scaling: it is used where held-out images show that it helps, and nowhere else."""
+"""Temperature scaling and scores: used where held-out images show that it helps, and nowhere else."""
 
 from __future__ import annotations
 
@@ -111,3 +111,11 @@ def test_a_score_of_a_rare_class_says_how_often_it_is_right() -> None:
 
 
 # Groups of images that are right or wrong together.
+
+
+def test_the_prior_correction_gives_the_classes_their_shares_again() -> None:
+    """A weighted model that knows nothing of an image gives each class the same share; the data have 1 and 40."""
+    bias = prior_correction((1.0, 1 / 40))
+    assert softmax(np.zeros((1, 2)), 3.0, bias)[0] == pytest.approx([1 / 41, 40 / 41])
+    assert likelihoods(np.zeros((1, 2)), np.array([0]), 3.0, bias) == pytest.approx(np.log(41))
+    assert prior_correction(()) is None

@@ -9,7 +9,7 @@ import itertools
 import time
 from collections.abc import Iterator
 
-from tests.fakes.http.camera import Asked, FakeCamera
+from tests.fakes.http.camera import FakeCamera
 from tests.inputs.videos import Video, wait_for_frame
 
 BOUNDARY = "frame"
@@ -43,12 +43,12 @@ def stream_live(camera: FakeCamera, video: Video, *, lengths: bool = True) -> It
         yield build_part(video.packets[number % len(video.packets)].data, length=-1 if lengths else None)
 
 
-def stream_half(camera: FakeCamera, video: Video, whole: int = 2) -> Iterator[bytes]:
-    """Some whole images, half of one, and then silence."""
+def stream_half(camera: FakeCamera, video: Video) -> Iterator[bytes]:
+    """Two whole images, half of one, and then silence."""
     yield HEAD
-    for packet in video.packets[:whole]:
+    for packet in video.packets[:2]:
         yield build_part(packet.data)
-    part = build_part(video.packets[whole].data)
+    part = build_part(video.packets[2].data)
     yield part[: len(part) // 2]
     yield from camera.hang()
 
@@ -61,15 +61,9 @@ def stream_cut(video: Video) -> Iterator[bytes]:
         yield build_part(data if index % 2 == 0 else data[: len(data) // 2])
 
 
-def stream_endless_image(camera: FakeCamera, video: Video, whole: int = 0) -> Iterator[bytes]:
-    """Images at their own times, and then one that never ends, because the boundary never comes.
-
-    Args:
-        camera: The camera that answers.
-        video: What it shows, of the codec `mjpeg`.
-        whole: Number of whole images.
-    """
-    yield from itertools.islice(stream_live(camera, video), 1 + whole)
+def stream_endless_image(camera: FakeCamera, video: Video) -> Iterator[bytes]:
+    """An image that never ends, because the boundary never comes; `video` is of the codec `mjpeg`."""
+    yield HEAD
     yield f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\n\r\n".encode() + video.packets[0].data[:-2]
     while not camera.released.is_set():
         yield b"\x55" * 65_536
@@ -83,11 +77,3 @@ def stream_lying_lengths(camera: FakeCamera, video: Video, length: int) -> Itera
         if camera.released.is_set():
             return
         yield build_part(video.packets[number % len(video.packets)].data, length=length)
-
-
-def refuse_login(_: Asked) -> bytes:
-    """The answer to a wrong password."""
-    return (
-        b'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm="camera"\r\nContent-Length: 0\r\n'
-        b"Connection: close\r\n\r\n"
-    )

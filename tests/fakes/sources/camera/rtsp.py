@@ -16,14 +16,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from socketserver import StreamRequestHandler, ThreadingTCPServer
+from socketserver import StreamRequestHandler
 
+from tests.fakes.threaded_server import ThreadedServer, serving
 from tests.inputs.videos import Video, wait_for_frame
 
 PAYLOAD_BYTES = 1400
 CLOCK_HZ = 90_000
-NTP_EPOCH_S = 2_208_988_800
-"""Seconds from 1900, where NTP begins, to 1970."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,13 +134,6 @@ class RtspSession:
         """Send one frame."""
         self.send(self.build_frame(number, rtp_time))
 
-    def send_report(self, now_s: float, rtp_time: int) -> None:
-        """Send a sender report of RTCP, by which a camera says what its clock shows (RFC 3550, section 6.4.1)."""
-        seconds, rest = divmod(now_s + NTP_EPOCH_S, 1)
-        values = (0x80, 200, 6, 0x0EA7E5, int(seconds) & 0xFFFFFFFF, int(rest * 2**32), rtp_time & 0xFFFFFFFF, 1, 1)
-        packet = struct.pack(">BBHIIIIII", *values)
-        self.send(struct.pack(">cBH", b"$", 1, len(packet)) + packet)
-
 
 def live_numbers(session: RtspSession) -> Iterator[int]:
     """Yield each frame's number when its time has come, from a key frame on, until the test is over."""
@@ -205,7 +197,6 @@ def open_rtsp_camera(
     *,
     answers: Mapping[str, Answer] | None = None,
     context: ssl.SSLContext | None = None,
-    port: int = 0,
 ) -> Iterator[RtspCamera]:
     """A running camera; with `context`, by TLS."""
     camera = RtspCamera(video, script, dict(answers or {}), scheme="rtsps" if context else "rtsp")
@@ -230,29 +221,10 @@ def open_rtsp_camera(
             with suppress(OSError, HangupError):
                 _serve(RtspSession(camera, self.request), self)
 
-    with _Server(("127.0.0.1", port), Handler) as server:
-        camera.port = int(server.server_address[1])
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield camera
-        finally:
-            camera.released.set()
-            server.shutdown()
-            thread.join()
-            for one in list(opened):
-                with suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
-
-
-class _Server(ThreadingTCPServer):
-    daemon_threads = True
-    block_on_close = False
-    allow_reuse_address = True
-    request_queue_size = 64
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that hang up are what some tests are about."""
+    server = ThreadedServer(("127.0.0.1", 0), Handler)
+    camera.port = int(server.server_address[1])
+    with serving(server, opened, camera.released):
+        yield camera
 
 
 def _serve(session: RtspSession, handler: StreamRequestHandler) -> None:

@@ -9,13 +9,11 @@ import time
 from tests.fakes.sources.camera.rtsp import (
     CLOCK_HZ,
     Answer,
-    HangupError,
     RtspRequest,
     RtspSession,
     Script,
     describe,
     live_numbers,
-    play_live,
 )
 from tests.inputs.videos import Video
 
@@ -75,25 +73,6 @@ def play_half_a_frame(session: RtspSession) -> None:
     session.hang()
 
 
-def play_one_frame(session: RtspSession) -> None:
-    """One key frame, the beginning of the next frame, and the end of the connection."""
-    play_whole_then(session, 2)
-
-
-def build_clock_jumps(jump_s: float, every: int = 10) -> Script:
-    """Frames at their own times, while the camera's clock jumps forth and back after each `every` frames."""
-
-    def play(session: RtspSession) -> None:
-        for number in live_numbers(session):
-            shift_s = jump_s if number // every % 2 else 0.0
-            rtp_time = int((number / session.video.rate + shift_s) * CLOCK_HZ)
-            if number % every == 0:
-                session.send_report(time.time() + shift_s, rtp_time)
-            session.send_frame(number, rtp_time)
-
-    return play
-
-
 def build_flood(rate: int) -> Script:
     """`rate` frames a second, whatever the video's own rate is."""
 
@@ -115,19 +94,5 @@ def build_change(other: Video, frames: int = 20) -> Script:
         for count, number in enumerate(live_numbers(session)):
             session.video = other if count // frames % 2 else own
             session.send_frame(number)
-
-    return play
-
-
-def build_drops(times: int) -> Script:
-    """The connection ends after one frame, `times` times; then the camera works."""
-    left = [times]
-
-    def play(session: RtspSession) -> None:
-        left[0] -= 1
-        if left[0] >= 0:
-            play_one_frame(session)
-            raise HangupError
-        play_live(session)
 
     return play

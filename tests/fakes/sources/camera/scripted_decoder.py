@@ -51,12 +51,12 @@ def sleep() -> None:
         time.sleep(60)
 
 
-def live(request: StreamRequest, rate: str = "20") -> None:
+def live(request: StreamRequest) -> None:
     """A camera that works."""
     send(OPENED)
     for number in range(1_000_000):
         send(build_frame(number))
-        time.sleep(1 / float(rate))
+        time.sleep(0.05)
 
 
 def silent(request: StreamRequest) -> None:
@@ -150,10 +150,10 @@ def refuse(request: StreamRequest, password: str) -> None:
     send(Ended(code="refused_login", message="the camera refused the user name or the password"))
 
 
-def play(request: StreamRequest, frames: str = "5") -> None:
+def play(request: StreamRequest) -> None:
     """A file of some frames."""
     send(OPENED)
-    for number in range(int(frames)):
+    for number in range(5):
         send(build_frame(number))
         time.sleep(0.02)
     send(Ended(code="finished"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.history import FileHistory
+from tests.cli import EAVES
 from tests.integration.cli.live.views import open_view
 from tests.waiting import wait_until
 
@@ -47,7 +47,7 @@ def test_events_are_shown_as_they_come_until_ctrl_c_across_restarts(tmp_path: Pa
 def test_a_view_whose_reader_has_gone_ends_with_its_next_line_without_a_word(tmp_path: Path) -> None:
     history = FileHistory(tmp_path / "history.db")
     history.add(event(0))
-    command = [sys.executable, "-P", "-m", "eaves.cli", "events", "--follow", "--state", "."]
+    command = [*EAVES, "events", "--follow", "--state", "."]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from eaves.errors import NotFoundError
 from eaves.local.processes.logs import rotate
 from eaves.local.state import StateDirectory
+from tests.cli import EAVES
 from tests.integration.cli.live.views import open_view
+from tests.processes.commands import run_command
 from tests.terminals import run_on_terminal
 from tests.waiting import wait_until
 
@@ -48,5 +48,5 @@ def test_a_terminal_shows_lines_for_people_and_a_pipe_gets_them_as_they_were_wri
     shown = run_on_terminal("logs", "flowers", "--state", ".", cwd=tmp_path)
     assert shown.endswith(" INFO started source=/s/x\n")
     assert "{" not in shown
-    command = [sys.executable, "-P", "-m", "eaves.cli", "logs", "flowers", "--state", "."]
-    assert subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout == f"{line}\n"
+    command = [*EAVES, "logs", "flowers", "--state", "."]
+    assert run_command(command, cwd=tmp_path, check=True).stdout == f"{line}\n"

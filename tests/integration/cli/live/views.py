@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.cli import EAVES
 
 
 class View:
@@ -16,7 +17,7 @@ class View:
     def __init__(self, folder: Path, *words: str) -> None:
         self._stdout, self._stderr = folder / "view.stdout", folder / "view.stderr"
         with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
-            command = [sys.executable, "-P", "-m", "eaves.cli", *words]
+            command = [*EAVES, *words]
             self.process = subprocess.Popen(command, stdout=stdout, stderr=stderr, cwd=folder)
 
     @property

@@ -62,13 +62,6 @@ def test_without_a_file_it_is_kubectls_own(
     assert open_cluster().version() == "v1.36.2"
 
 
-def test_a_user_of_an_auth_provider_is_refused(apiserver: FakeCluster, tmp_path: Path) -> None:
-    """Its refreshed tokens would have to be written back for kubectl, as each refresh token may count once only."""
-    user = {"auth-provider": {"name": "oidc", "config": {"refresh-token": "r"}}}
-    with pytest.raises(ConfigError, match="auth-provider is not supported"):
-        open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig", user=user))
-
-
 def test_a_login_plugin_is_asked_for_a_token_and_again_when_it_expires(apiserver: FakeCluster, tmp_path: Path) -> None:
     user = plugin(tmp_path, credential(token="first"))
     cluster = open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig", user=user))
@@ -235,12 +228,6 @@ def test_the_proxy_of_a_kubeconfig_is_used_for_any_server(
         assert proxy.targets() == [f"GET http://{place}/clusters/edge/version"]
 
 
-def test_a_kubeconfig_that_is_missing_says_where_it_is_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=f"{tmp_path}/none: the kubeconfig does not exist") as caught:
-        open_cluster(kubeconfig=tmp_path / "none")
-    assert "KUBECONFIG" in str(caught.value.hint)
-
-
 def test_a_context_that_is_not_there_comes_with_those_that_are(apiserver: FakeCluster, tmp_path: Path) -> None:
     file = apiserver.kubeconfig(tmp_path / "kubeconfig", contexts=["barn", "mill"])
     with pytest.raises(
@@ -250,21 +237,23 @@ def test_a_context_that_is_not_there_comes_with_those_that_are(apiserver: FakeCl
     assert caught.value.hint == "kubectl config use-context NAME"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "- a\n- b",
-        "\x00",
-        "apiVersion: v1\ncontexts: [{name: x}]\ncurrent-context: x",
-    ],
-    ids=["empty", "list", "binary", "incomplete"],
-)
-def test_what_is_no_kubeconfig_is_said_to_be_none(tmp_path: Path, text: str) -> None:
-    (tmp_path / "kubeconfig").write_text(text)
-    with pytest.raises(ConfigError, match=f"{tmp_path}/kubeconfig: ") as caught:
-        open_cluster(kubeconfig=tmp_path / "kubeconfig")
-    assert caught.value.hint
+def test_what_is_wrong_with_a_kubeconfig_is_said(apiserver: FakeCluster, tmp_path: Path) -> None:
+    file = tmp_path / "kubeconfig"
+    with pytest.raises(ConfigError, match=f"{file}: the kubeconfig does not exist") as caught:
+        open_cluster(kubeconfig=file)
+    assert "KUBECONFIG" in str(caught.value.hint)
+    for text in ("", "- a\n- b", "\x00", "apiVersion: v1\ncontexts: [{name: x}]\ncurrent-context: x"):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match=f"{file}: ") as caught:
+            open_cluster(kubeconfig=file)
+        assert caught.value.hint, text
+    for server in ("127.0.0.1:6443", "https://"):
+        with pytest.raises(ConfigError, match=r"clusters: the server must be https://HOST"):
+            open_cluster(kubeconfig=write_kubeconfig(file, {"barn": server}))
+    # Its refreshed tokens would have to be written back for kubectl, as each refresh token may count once only.
+    user = {"auth-provider": {"name": "oidc", "config": {"refresh-token": "r"}}}
+    with pytest.raises(ConfigError, match="auth-provider is not supported"):
+        open_cluster(kubeconfig=apiserver.kubeconfig(file, user=user))
 
 
 def test_a_context_of_a_cluster_that_is_not_there_tells_no_secret(apiserver: FakeCluster, tmp_path: Path) -> None:
@@ -275,13 +264,6 @@ def test_a_context_of_a_cluster_that_is_not_there_tells_no_secret(apiserver: Fak
     with pytest.raises(ConfigError, match="the kubeconfig can't be used") as caught:
         open_cluster(kubeconfig=file)
     assert "s3cret" not in str(caught.value)
-
-
-@pytest.mark.parametrize("server", ["127.0.0.1:6443", "https://"])
-def test_a_server_that_is_no_url_is_a_fault_of_the_kubeconfig(tmp_path: Path, server: str) -> None:
-    file = write_kubeconfig(tmp_path / "kubeconfig", {"barn": server})
-    with pytest.raises(ConfigError, match=r"clusters: the server must be https://HOST"):
-        open_cluster(kubeconfig=file)
 
 
 def test_a_server_that_nobody_checks_is_warned_of_once(

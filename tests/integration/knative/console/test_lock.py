@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.processes.commands import run_command
 
 ROOT = Path(__file__).parents[4]
 LOCK = ROOT / "requirements" / "console.txt"
@@ -54,6 +55,6 @@ def test_every_page_needs_only_the_packages_of_its_lock() -> None:
         pytest.skip(f"{LOCK} is not there: this is not the source tree")
     command = [sys.executable, "-P", "-c", BLOCKED, str(LOCK)]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environ)
+    done = run_command(command, timeout=60, env=environ)
     assert done.returncode == 0, done.stderr[-4000:]
     assert set(json.loads(done.stdout)) >= LINKED

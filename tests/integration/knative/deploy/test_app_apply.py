@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,23 +12,14 @@ from eaves.errors import DeniedError, InvalidError, UnreachableClusterError
 from eaves.platform import DeliverySettings, RelaySpec
 from knative.client.cluster import Cluster
 from knative.deploy.apply import diff_app
-from knative.deploy.ownership import CHANGED, CREATED, REMOVED, UNCHANGED, UNJUDGED, ApplyResult
+from knative.deploy.ownership import CHANGED, CREATED, REMOVED, UNCHANGED, ApplyResult
 from knative.settings import ClusterApp, KnativeSettings
 from tests.cluster.apps import NAME, full_app, full_settings, plain_app, relayed_app
 from tests.cluster.deploys import AGENTS, HOME, OWNER, Killed, deploy, kill_after, objects, outcomes, render
 from tests.fakes.controllers.knative import SUBSCRIPTION, TRIGGER, Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request, refusal
 
-
-def test_a_first_deploy_makes_every_object(cluster: Cluster, knative: Knative) -> None:
-    done = deploy(cluster, full_app(), full_settings())
-    assert {one.outcome for one in done} == {CREATED}
-    assert len(done) == len(render(full_app(), full_settings()))
-    assert set(objects(knative.server)) == {
-        f"{one['metadata']['namespace']}/{one['kind']}/{one['metadata']['name']}"
-        for one in render(full_app(), full_settings())
-        if one["kind"] not in {"Namespace", "Broker"}
-    }
+pytestmark = pytest.mark.usefixtures("knative")
 
 
 def test_what_eaves_yaml_no_longer_has_goes(cluster: Cluster, knative: Knative) -> None:
@@ -53,9 +44,7 @@ def test_what_eaves_yaml_no_longer_has_goes(cluster: Cluster, knative: Knative) 
     assert outcomes(deploy(cluster, fewer, full_settings())).keys() == {UNCHANGED}
 
 
-def test_a_relay_comes_before_the_agents_that_send_to_it_and_goes_after_they_send_elsewhere(
-    cluster: Cluster, knative: Knative
-) -> None:
+def test_a_relay_comes_before_the_agents_that_send_to_it_and_goes_after_they_send_elsewhere(cluster: Cluster) -> None:
     app = relayed_app()
     bare = replace(app, relay=RelaySpec())
     deploy(cluster, bare, full_settings())
@@ -81,11 +70,16 @@ def order(done: list[ApplyResult]) -> list[str]:
 
 
 def test_a_command_killed_between_two_objects_continues_the_next_time(cluster: Cluster, knative: Knative) -> None:
+    wanted = render(full_app(), full_settings())
     with pytest.raises(Killed):
         deploy(cluster, full_app(), full_settings(), check=kill_after(7))
     done = outcomes(deploy(cluster, full_app(), full_settings()))
-    assert len(done[UNCHANGED]) == 7
-    assert len(done[CREATED]) == len(render(full_app(), full_settings())) - 7
+    assert (len(done[UNCHANGED]), len(done[CREATED])) == (7, len(wanted) - 7)
+    assert set(objects(knative.server)) == {
+        f"{one['metadata']['namespace']}/{one['kind']}/{one['metadata']['name']}"
+        for one in wanted
+        if one["kind"] not in {"Namespace", "Broker"}
+    }
     assert outcomes(deploy(cluster, full_app(), full_settings())).keys() == {UNCHANGED}
 
 
@@ -103,24 +97,6 @@ def test_whatever_sink_an_agent_has_its_variables_are_the_same_in_number_and_ord
     assert all(names == named[0] for names in named)
 
 
-def test_a_dry_run_asks_the_server_and_changes_nothing(cluster: Cluster, knative: Knative) -> None:
-    version = knative.server.objects.version
-    done = outcomes(deploy(cluster, full_app(), full_settings(), dry_run=True))
-    assert done.keys() == {CREATED, UNJUDGED}
-    assert done[UNJUDGED] == {
-        "ServiceAccount/flowers-cams",
-        "NetworkPolicy/flowers-cams-camera",
-        "SinkBinding/flowers-cams-camera",
-        "DaemonSet/flowers-cams-camera",
-    }, "their namespace is one that a dry run doesn't make"
-    deploy(cluster, full_app(), full_settings())
-    made, version = objects(knative.server), knative.server.objects.version
-    done = outcomes(deploy(cluster, plain_app(concurrency=2), full_settings(), dry_run=True))
-    assert "Service/flowers" in done[CHANGED]
-    assert "Trigger/flowers-alarm" in done[REMOVED]
-    assert (objects(knative.server), knative.server.objects.version) == (made, version)
-
-
 def diff(cluster: Cluster, app: ClusterApp, settings: KnativeSettings | None = None) -> list[str]:
     return list(diff_app(cluster, render(app, settings), OWNER))
 
@@ -130,6 +106,8 @@ def heads(lines: list[str]) -> list[str]:
 
 
 def test_only_the_lines_that_change_and_what_goes(cluster: Cluster, knative: Knative) -> None:
+    new = heads(diff(cluster, full_app(), full_settings()))
+    assert "daemonset/flowers-cams-camera" in new, "in a namespace that a dry run doesn't make"
     deploy(cluster, full_app(), full_settings())
     before, app = objects(knative.server), full_app()
     fewer = replace(app, function=replace(app.function, concurrency=7), triggers=app.triggers[:1])
@@ -145,9 +123,7 @@ def test_only_the_lines_that_change_and_what_goes(cluster: Cluster, knative: Kna
     assert objects(knative.server) == before
 
 
-def test_a_right_that_lacks_is_named_with_how_to_see_it(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+def test_a_right_that_lacks_is_named_with_how_to_see_it(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.denied = {("patch", "triggers.eventing.knative.dev")}
     with pytest.raises(
         DeniedError, match=r"jane may not patch triggers\.eventing\.knative\.dev in namespace cams"
@@ -176,7 +152,7 @@ def test_a_right_that_lacks_is_named_with_how_to_see_it(
     ],
 )
 def test_a_webhooks_denial_is_said_with_its_fix(
-    said: str, message: str, hint: str, cluster: Cluster, knative: Knative, apiserver: FakeCluster
+    said: str, message: str, hint: str, cluster: Cluster, apiserver: FakeCluster
 ) -> None:
     apiserver.admit = lambda manifest: said if manifest["apiVersion"] == "serving.knative.dev/v1" else ""
     with pytest.raises(InvalidError, match=message) as raised:
@@ -184,48 +160,29 @@ def test_a_webhooks_denial_is_said_with_its_fix(
     assert hint in str(raised.value.hint)
 
 
-@pytest.mark.parametrize(
-    ("path", "said", "command"),
-    [
-        (
-            "/daemonsets/",
-            'DaemonSet.apps "flowers-pin" is invalid: spec.selector: Invalid value: {}: field is immutable',
-            "kubectl --context edge -n cams delete daemonsets.apps flowers-pin-bbbbbbbb; then deploy again",
-        ),
-    ],
-)
-def test_what_cant_be_changed_must_be_made_anew(
-    path: str, said: str, command: str, cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    apiserver.fail(refusal(422, "Invalid", said), method="PATCH", path=path)
+def test_what_cant_be_changed_must_be_made_anew(cluster: Cluster, apiserver: FakeCluster) -> None:
+    said = 'DaemonSet.apps "flowers-pin" is invalid: spec.selector: Invalid value: {}: field is immutable'
+    apiserver.fail(refusal(422, "Invalid", said), method="PATCH", path="/daemonsets/")
     with pytest.raises(InvalidError) as raised:
         deploy(cluster, plain_app())
+    command = "kubectl --context edge -n cams delete daemonsets.apps flowers-pin-bbbbbbbb; then deploy again"
     assert command in str(raised.value.hint)
 
 
-def after(requests: int, reply: Reply) -> Callable[[Request], Reply | None]:
-    """A server that answers so many writes of an app's objects, and then something else."""
-    writes = 0
-
-    def fault(request: Request) -> Reply | None:
-        nonlocal writes
-        writes += request.method == "PATCH" and "/configmaps/" not in request.path
-        return reply if writes > requests else None
-
-    return fault
-
-
-@pytest.mark.parametrize(("writes", "status"), [(5, 503)])
 def test_a_link_that_goes_down_on_the_way_is_said_and_the_next_call_continues(
-    writes: int, status: int, cluster: Cluster, knative: Knative, apiserver: FakeCluster
+    cluster: Cluster, apiserver: FakeCluster
 ) -> None:
-    apiserver.fault = after(writes, Reply(status=0) if not status else refusal(503, "ServiceUnavailable", "etcd"))
+    def fault(request: Request) -> Reply | None:
+        """The server answers five writes of the app's objects, and then 503."""
+        writes = [one for one in apiserver.asked("PATCH") if "/configmaps/" not in one.path]
+        return refusal(503, "ServiceUnavailable", "etcd") if len(writes) > 5 else None
+
+    apiserver.fault = fault
     with pytest.raises(UnreachableClusterError):
         deploy(cluster, plain_app())
     apiserver.fault = lambda request: None
     done = outcomes(deploy(cluster, plain_app()))
-    assert len(done.get(UNCHANGED, ())) == writes
-    assert len(done[CREATED]) == len(render(plain_app())) - writes
+    assert (len(done[UNCHANGED]), len(done[CREATED])) == (5, len(render(plain_app())) - 5)
 
 
 SINK = "http://dead.barn.svc.cluster.local/"
@@ -237,22 +194,22 @@ def app_with(**delivery: Any) -> ClusterApp:
     return replace(app, triggers=(replace(app.triggers[0], delivery=DeliverySettings(**delivery)),))
 
 
-def subscription(server: FakeCluster, trigger: str = NAME) -> dict[str, Any]:
+def subscription(server: FakeCluster) -> dict[str, Any]:
     (found,) = [
         one
         for one in server.all(SUBSCRIPTION, namespace=HOME)
-        if one["metadata"]["labels"]["eventing.knative.dev/trigger"] == trigger
+        if one["metadata"]["labels"]["eventing.knative.dev/trigger"] == NAME
     ]
     return found
 
 
-def delivery(server: FakeCluster, trigger: str = NAME) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = subscription(server, trigger)["spec"]["delivery"]
+def delivery(server: FakeCluster) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = subscription(server)["spec"]["delivery"]
     return found
 
 
 def test_a_dead_letter_sink_that_is_taken_away_goes_from_the_subscription(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+    cluster: Cluster, apiserver: FakeCluster
 ) -> None:
     deploy(cluster, app_with(dead_letter_sink=SINK))
     before = subscription(apiserver)
@@ -266,7 +223,7 @@ def test_a_dead_letter_sink_that_is_taken_away_goes_from_the_subscription(
 
 
 def test_a_number_of_retries_that_becomes_zero_reaches_the_subscription(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+    cluster: Cluster, apiserver: FakeCluster
 ) -> None:
     deploy(cluster, app_with(retry=3))
     deploy(cluster, app_with(retry=0))
@@ -275,9 +232,7 @@ def test_a_number_of_retries_that_becomes_zero_reaches_the_subscription(
     assert delivery(apiserver)["retry"] == 3
 
 
-def test_a_relay_leaves_the_subscription_before_its_service_goes(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+def test_a_relay_leaves_the_subscription_before_its_service_goes(cluster: Cluster, apiserver: FakeCluster) -> None:
     app = relayed_app()
     deploy(cluster, app, full_settings())
     assert delivery(apiserver)["deadLetterSink"]["ref"]["name"] == f"{NAME}-relay"
@@ -316,7 +271,7 @@ def test_the_subscription_is_changed_once_knative_has_seen_the_trigger(
 
 
 def test_who_may_not_list_subscriptions_deploys_all_the_same(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster, caplog: pytest.LogCaptureFixture
+    cluster: Cluster, apiserver: FakeCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     apiserver.denied = {("list", "subscriptions.messaging.knative.dev")}
     deploy(cluster, app_with())

@@ -10,14 +10,14 @@ import pytest
 from eaves.errors import OciError
 from eaves.oci.copy import copy_image
 from eaves.oci.descriptor import Reference
-from eaves.oci.package import ARTIFACT_LABEL, TASK_LABEL
+from eaves.oci.package import ARTIFACT_LABEL, CLASSES_LABEL, TASK_LABEL
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
 from knative.deploy.function_image import resolve_image
 from tests.container_images.registries import small_index
 from tests.fakes.http.registry import FakeRegistry, serve_fake
 
-PLAIN = Access(plain_http=True, config=Path("/nowhere/config.json"), pause_s=0.01)
+PLAIN = Access(plain_http=True, configs=(Path("/nowhere/config.json"),), pause_s=0.01)
 DIGEST, OTHER = "a" * 64, "c" * 64
 
 
@@ -31,18 +31,21 @@ def reported(digest: str = DIGEST, task: str = "classify") -> dict[str, str]:
     return {ARTIFACT_LABEL: f"sha256:{digest}", TASK_LABEL: task}
 
 
-def push(registry: FakeRegistry, folder: Path, *labels: Mapping[str, str], tag: str = "v1") -> tuple[str, str]:
+def push(registry: FakeRegistry, folder: Path, *labels: Mapping[str, str]) -> tuple[str, str]:
     """Its tag, and its name by digest."""
     layout, index = small_index(folder, labels=labels, architectures=("amd64", "arm64")[: max(1, len(labels))])
-    reference = Reference(host=registry.host, repository="barn/flowers", tag=tag)
-    copy_image(layout, Registry(reference, PLAIN), index, name=tag)
+    reference = Reference(host=registry.host, repository="barn/flowers", tag="v1")
+    copy_image(layout, Registry(reference, PLAIN), index, name="v1")
     return str(reference), str(reference.pinned(index.digest))
 
 
-def test_a_tag_becomes_a_digest_and_its_labels_say_what_it_is(registry: FakeRegistry, tmp_path: Path) -> None:
-    tag, name = push(registry, tmp_path, reported(task="embed"))
+@pytest.mark.parametrize("task", ["embed", "anomaly"])
+def test_a_tag_becomes_a_digest_and_its_labels_say_what_it_is(
+    task: str, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    tag, name = push(registry, tmp_path, {**reported(task=task), CLASSES_LABEL: '["daisy"]'})
     found = resolve_image(tag, PLAIN)
-    assert (found.name, found.artifact_digest, found.task) == (name, DIGEST, "embed")
+    assert (found.name, found.artifact_digest, found.task, found.classes) == (name, DIGEST, task, '["daisy"]')
     assert "@sha256:" in found.name
     assert resolve_image(name, PLAIN) == found
 

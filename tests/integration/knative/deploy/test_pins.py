@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from knative import rollout
 from knative.client.cluster import Cluster
 from knative.deploy.ownership import prune_pins
@@ -13,6 +15,8 @@ from tests.cluster.pins import IMAGES, PIN_KIND, names, pinned, update
 from tests.cluster.rollouts import FIRST, SECOND, THIRD, shares
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster
+
+pytestmark = pytest.mark.usefixtures("knative")
 
 # What stays pinned
 
@@ -30,7 +34,7 @@ def test_what_a_rollback_returns_to_stays_pinned(apiserver: FakeCluster, cluster
 
 
 def test_many_deploys_in_a_row_leave_the_pins_of_what_serves_and_of_the_newest(
-    apiserver: FakeCluster, cluster: Cluster, knative: Knative
+    apiserver: FakeCluster, cluster: Cluster
 ) -> None:
     update(cluster)
     most = 0
@@ -58,9 +62,7 @@ def test_pins_come_and_go_with_the_setting(apiserver: FakeCluster, cluster: Clus
 # What goes
 
 
-def test_a_pin_that_the_inventory_does_not_list_stays(
-    apiserver: FakeCluster, cluster: Cluster, knative: Knative
-) -> None:
+def test_a_pin_that_the_inventory_does_not_list_stays(apiserver: FakeCluster, cluster: Cluster) -> None:
     update(cluster)
     (made,) = apiserver.all(PIN_KIND, namespace=HOME)
     theirs = {**made, "metadata": {"name": "flowers-pin-ffffffff", "labels": made["metadata"]["labels"]}}
@@ -70,7 +72,7 @@ def test_a_pin_that_the_inventory_does_not_list_stays(
 
 
 def test_a_user_who_may_not_remove_pins_deploys_and_advances_all_the_same(
-    apiserver: FakeCluster, cluster: Cluster, knative: Knative
+    apiserver: FakeCluster, cluster: Cluster
 ) -> None:
     update(cluster)
     update(cluster, IMAGES[1])

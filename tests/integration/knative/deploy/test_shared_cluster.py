@@ -38,6 +38,8 @@ from tests.cluster.deploys import (
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster, Request
 
+pytestmark = pytest.mark.usefixtures("knative")
+
 CAMERA = (SourceSpec(name="camera", agent="node", options={"path": "/data/camera"}),)
 TRIGGER = "eventing.knative.dev/v1/Trigger"
 AUDIT: dict[str, Any] = {
@@ -62,13 +64,9 @@ def open_namespace(apiserver: FakeCluster, tmp_path: Path) -> Open:
     return made
 
 
-def camera_app(site: str = "home") -> ClusterApp:
+def camera_app() -> ClusterApp:
     """A function with a camera on each node."""
-    return replace(plain_app(site=site), sources=CAMERA)
-
-
-def owner(agents: str = AGENTS) -> AppOwner:
-    return AppOwner(app="flowers", agents=agents)
+    return replace(plain_app(site="home"), sources=CAMERA)
 
 
 def cameras(server: FakeCluster) -> dict[str, str]:
@@ -86,18 +84,18 @@ def test_the_same_app_in_two_namespaces_has_two_agents_and_a_removal_takes_one(
     open_namespace: Open, apiserver: FakeCluster
 ) -> None:
     prod, staging = open_namespace("prod"), open_namespace("staging")
-    deploy(prod, camera_app(), full_settings(), owner=owner())
+    deploy(prod, camera_app(), full_settings(), owner=OWNER)
     before = cameras(apiserver)
-    deploy(staging, camera_app(), full_settings(), owner=owner())
+    deploy(staging, camera_app(), full_settings(), owner=OWNER)
     assert sorted(cameras(apiserver).values()) == ["http://flowers.prod.svc/", "http://flowers.staging.svc/"]
-    assert outcomes(deploy(prod, camera_app(), full_settings(), owner=owner())).keys() == {UNCHANGED}
-    remove_app(staging, owner())
+    assert outcomes(deploy(prod, camera_app(), full_settings(), owner=OWNER)).keys() == {UNCHANGED}
+    remove_app(staging, OWNER)
     assert cameras(apiserver) == before
     assert set(before.values()) == {"http://flowers.prod.svc/"}
 
 
 def test_an_object_that_helm_labelled_like_the_app_is_neither_pruned_nor_removed(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+    cluster: Cluster, apiserver: FakeCluster
 ) -> None:
     deploy(cluster, plain_app())
     apiserver.put(AUDIT, manager="helm", namespace="cams")
@@ -114,7 +112,7 @@ def recreate(apiserver: FakeCluster, name: str) -> None:
 
 
 def test_an_object_that_was_made_anew_by_somebody_else_stays_and_is_reported(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+    cluster: Cluster, apiserver: FakeCluster
 ) -> None:
     deploy(cluster, full_app(), full_settings())
     recreate(apiserver, "flowers-alarm")
@@ -129,7 +127,7 @@ def test_an_object_that_was_made_anew_by_somebody_else_stays_and_is_reported(
 
 
 def test_a_command_killed_between_two_objects_has_listed_what_there_is(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+    cluster: Cluster, apiserver: FakeCluster
 ) -> None:
     """Afterwards Helm makes a Trigger of a name that was listed and not applied yet, with our label."""
     with pytest.raises(Killed):
@@ -149,7 +147,7 @@ def apply_by_kubectl(cluster: Cluster) -> None:
 
 
 def test_what_kubectl_applied_has_no_inventory_and_is_removed_only_when_that_is_said(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+    cluster: Cluster, apiserver: FakeCluster
 ) -> None:
     apply_by_kubectl(cluster)
     apiserver.put(AUDIT, manager="helm", namespace="cams")
@@ -179,9 +177,7 @@ def test_all_of_it_goes_but_the_broker_that_apps_share(cluster: Cluster, knative
     assert objects(knative.server) == {}
 
 
-def test_what_is_still_being_deleted_is_made_again_by_the_next_deploy(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+def test_what_is_still_being_deleted_is_made_again_by_the_next_deploy(cluster: Cluster, apiserver: FakeCluster) -> None:
     """A controller's finalizer keeps an object for seconds, and what is applied to it meanwhile goes with it."""
     kind = "eventing.knative.dev/v1/Trigger"
     deploy(cluster, plain_app())
@@ -206,7 +202,7 @@ def test_what_is_still_being_deleted_is_made_again_by_the_next_deploy(
     assert "deletionTimestamp" not in apiserver.get(kind, "flowers", namespace="cams")["metadata"]
 
 
-def test_an_app_that_isnt_there_is_distinguished_from_those_that_are(cluster: Cluster, knative: Knative) -> None:
+def test_an_app_that_isnt_there_is_distinguished_from_those_that_are(cluster: Cluster) -> None:
     deploy(cluster, plain_app(name="roses"), owner=ROSES)
     with pytest.raises(
         NotFoundError, match=r"the function 'flowers' does not exist in cams of edge \(known functions: roses\)"
@@ -214,7 +210,7 @@ def test_an_app_that_isnt_there_is_distinguished_from_those_that_are(cluster: Cl
         remove_app(cluster, OWNER)
 
 
-def test_without_a_recorded_uid_what_another_app_owns_by_now_stays(cluster: Cluster, knative: Knative) -> None:
+def test_without_a_recorded_uid_what_another_app_owns_by_now_stays(cluster: Cluster) -> None:
     """A deploy that was killed lists objects that it hadn't applied; another app may have taken the name since."""
     deploy(cluster, plain_app())
     deploy(cluster, plain_app(name="roses"), owner=ROSES)
@@ -240,7 +236,7 @@ def by_kn(apiserver: FakeCluster, **labels: str) -> dict[str, Any]:
 
 
 def test_a_function_of_kns_is_shown_with_its_fields_and_nothing_is_applied(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+    cluster: Cluster, apiserver: FakeCluster
 ) -> None:
     by_kn(apiserver)
     before = objects(apiserver)
@@ -250,7 +246,7 @@ def test_a_function_of_kns_is_shown_with_its_fields_and_nothing_is_applied(
     assert objects(apiserver) == before
 
 
-def test_what_another_app_has_is_not_taken_from_it(cluster: Cluster, knative: Knative) -> None:
+def test_what_another_app_has_is_not_taken_from_it(cluster: Cluster) -> None:
     deploy(cluster, full_app(), full_settings())
     app = plain_app(name="flowers-alarm")  # its first trigger has the name of a trigger of `flowers`
     app = replace(app, triggers=(replace(app.triggers[0], name="flowers-alarm", function="flowers-alarm"),))
@@ -259,7 +255,7 @@ def test_what_another_app_has_is_not_taken_from_it(cluster: Cluster, knative: Kn
         deploy(cluster, app, full_settings(), owner=owner)
 
 
-def test_a_broker_that_others_made_is_theirs(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+def test_a_broker_that_others_made_is_theirs(cluster: Cluster, apiserver: FakeCluster) -> None:
     broker = {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "metadata": {"name": "default"}, "spec": {}}
     apiserver.put(broker, namespace="cams")
     with pytest.raises(ConflictError, match="Broker default exists already and does not belong to this app") as raised:
@@ -272,7 +268,7 @@ def test_a_broker_that_others_made_is_theirs(cluster: Cluster, knative: Knative,
 
 
 def test_a_namespace_for_agents_that_an_administrator_made_is_used_as_it_is(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+    cluster: Cluster, apiserver: FakeCluster
 ) -> None:
     labels = {"pod-security.kubernetes.io/enforce": "privileged"}
     apiserver.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": AGENTS, "labels": labels}})
@@ -284,7 +280,7 @@ def test_a_namespace_for_agents_that_an_administrator_made_is_used_as_it_is(
 
 
 def test_a_namespace_that_doesnt_let_agents_read_folders_isnt_changed_behind_its_owners_back(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+    cluster: Cluster, apiserver: FakeCluster
 ) -> None:
     apiserver.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": AGENTS}})
     with pytest.raises(
@@ -294,9 +290,7 @@ def test_a_namespace_that_doesnt_let_agents_read_folders_isnt_changed_behind_its
     assert f"kubectl label namespace {AGENTS} pod-security.kubernetes.io/enforce=privileged" in str(raised.value.hint)
 
 
-def test_a_field_that_somebody_set_since_stops_the_deploy_there(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
+def test_a_field_that_somebody_set_since_stops_the_deploy_there(cluster: Cluster, apiserver: FakeCluster) -> None:
     deploy(cluster, plain_app())
     trigger = apiserver.get(TRIGGER, "flowers", namespace="cams")
     trigger["spec"]["delivery"]["retry"] = 1

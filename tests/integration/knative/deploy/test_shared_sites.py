@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from eaves.errors import PlatformError, UnreachableClusterError
+from eaves.errors import PlatformError
 from knative.client.cluster import Cluster, open_cluster
 from knative.inventory import DeploymentRecord, read_inventory, write_inventory
 from tests.cluster.sites import IMAGE, OTHER, Sites, open_sites
-from tests.fakes.kubernetes.apiserver import Reply, Request, refusing_url
+from tests.fakes.kubernetes.apiserver import Reply, Request
 from tests.waiting import wait_until
 
 FIRST, SECOND = "flowers-00001", "flowers-00002"
@@ -83,15 +82,6 @@ def record(sites: Sites, *, by: str) -> None:
     write_inventory(client(sites), replace(inventory, deployment=replace(inventory.deployment, by=by)))
 
 
-@contextmanager
-def silent(sites: Sites) -> Iterator[None]:
-    """Let nobody listen at the site's address."""
-    with refusing_url() as url:
-        sites.refuse(sites.names, url)
-        yield
-    sites.refuse(sites.names, "")
-
-
 def is_apply(request: Request) -> bool:
     """Whether a request applies an object of the app."""
     return request.method == "PATCH" and "configmaps" not in request.path
@@ -112,14 +102,6 @@ def test_a_deploy_says_whose_it_replaces(server: Sites, laptop: Sites) -> None:
         re.MULTILINE,
     )
     assert "replaces" not in deploy(laptop, IMAGE)
-
-
-def test_a_deploy_that_a_site_missed_is_brought_to_it(server: Sites) -> None:
-    deploy(server, IMAGE)
-    with silent(server):
-        assert isinstance(server.run("deploy", OTHER, "--offline", "--all").exception, UnreachableClusterError)
-    run(server, "reconcile", "--all")
-    assert deployed(server) == OTHER
 
 
 def test_an_eaves_yaml_that_is_older_than_the_deploy_is_not_applied(server: Sites, laptop: Sites) -> None:
@@ -163,14 +145,14 @@ def test_a_deployer_that_is_killed_before_it_applied_anything_is_gone_on_from(se
     assert last(server).sequence == 3
 
 
-def test_a_dry_run_takes_no_number_and_notes_nothing(server: Sites) -> None:
-    deploy(server, IMAGE, "--dry-run", "server")
+def test_a_diff_takes_no_number_and_notes_nothing(server: Sites) -> None:
+    assert server.run("diff", IMAGE, "--offline", "--on", "knative").exit_code == 1
     assert server.clusters["s000"].all("v1/ConfigMap", namespace="eaves") == []
     assert not (server.folder / ".eaves").exists()
     deploy(server, IMAGE)
     before = server.clusters["s000"].objects.version
     note = (server.folder / ".eaves" / "wanted" / "flowers.json").read_text()
-    deploy(server, OTHER, "--dry-run", "server")
+    assert server.run("diff", OTHER, "--offline", "--on", "knative").exit_code == 1
     assert server.clusters["s000"].objects.version == before
     assert (server.folder / ".eaves" / "wanted" / "flowers.json").read_text() == note
 

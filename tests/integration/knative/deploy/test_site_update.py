@@ -11,6 +11,7 @@ from knative.client.cluster import Cluster
 from knative.deploy.ownership import CREATED, UNCHANGED
 from knative.deploy.site_update import SiteUpdate
 from knative.rollout import RolloutPhase
+from tests.cluster.apps import IMAGE
 from tests.cluster.deploys import last, outcomes, update
 from tests.cluster.rollouts import FIRST, SECOND, shares
 from tests.fakes.controllers.knative import Knative
@@ -49,6 +50,23 @@ def test_the_same_again_changes_nothing_and_leaves_the_rollout_where_it_is(clust
     assert phase(updated) is RolloutPhase.ADVANCING
     assert knative.server.objects.version == version + 1, "its number in the sequence"
     assert last(cluster).sequence == before.sequence + 1
+
+
+def test_a_model_with_other_labels_is_announced_before_its_revision_exists(cluster: Cluster, knative: Knative) -> None:
+    update(cluster, classes='["daisy", "rose"]')
+    said: list[tuple[str, str]] = []
+
+    def tell(text: str) -> None:
+        said.append((text, knative.service()["spec"]["template"]["spec"]["containers"][0]["image"]))
+
+    update(cluster, image=OTHER, classes='["rose", "daisy"]', tell=tell)
+    assert said == [], "the same labels in another order"
+    update(cluster, image=IMAGE, classes='["rose", "tulip"]', tell=tell)
+    text = "the model has other labels than the one deployed before: 1 gone (daisy), 1 new (tulip)"
+    assert said == [(text, OTHER)]
+    update(cluster, image=OTHER, classes="{tulip", tell=tell)
+    update(cluster, image=IMAGE, tell=tell)
+    assert len(said) == 1, "container images that name no labels, or something else"
 
 
 def followed(cluster: Cluster, knative: Knative, **served: int) -> tuple[list[str], Callable[[], SiteUpdate]]:

@@ -2,31 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from eaves.errors import OciError
-from eaves.platform import DeliverySettings, TriggerSpec
-from eaves.platform.findings import ERROR, NOTE, OK, WARNING, worst
+from eaves.platform import DeliverySettings, FunctionSpec, SourceSpec, TriggerSpec, default_trigger
+from eaves.platform.findings import ERROR, NOTE, OK, WARNING, Finding, worst
 from knative.client.cluster import Cluster, open_cluster
 from knative.doctor import examine
 from knative.doctor.runner import CHECKS, name_of
-from tests.cluster.examinations import (
-    APP,
-    HERE,
-    IMAGE,
-    SITE,
-    Patient,
-    cluster,
-    patient,
-    server,
-    source,
+from knative.settings import ClusterApp, KnativeSettings, SiteSettings
+from tests.cluster.apps import at_site
+from tests.fakes.controllers.installation import (
+    EVENTING,
+    GATEWAY,
+    SERVING,
+    bare,
+    config,
+    deployment,
+    install_knative,
+    node,
+    set_channel,
 )
-from tests.fakes.controllers.installation import EVENTING, GATEWAY, SERVING, bare, config, deployment, node, set_channel
-from tests.fakes.kubernetes.apiserver import FakeCluster, Reply
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, open_apiserver
 
-__all__ = ["cluster", "patient", "server"]
+HERE = "barn"
+IMAGE = "registry.test:5000/flowers@sha256:" + 64 * "a"
+AGENT = "registry.test:5000/agent@sha256:" + 64 * "b"
+SETTINGS = KnativeSettings(agent_image=AGENT)
+SITE = SiteSettings(name="barn")
+APP = ClusterApp(
+    function=FunctionSpec(name="flowers", site="barn"),
+    triggers=(default_trigger("flowers"),),
+    image=IMAGE,
+    knative=SETTINGS,
+    site=SITE,
+)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeCluster]:
+    with open_apiserver() as running:
+        install_knative(running)
+        yield running
+
+
+@pytest.fixture
+def cluster(server: FakeCluster, tmp_path: Path) -> Cluster:
+    return open_cluster(kubeconfig=server.kubeconfig(tmp_path / "kubeconfig", namespace=HERE), timeout_s=10)
+
+
+class Patient:
+    """One cluster, and what is found with these settings."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def find(self, check: str, *, app: ClusterApp = APP, site: SiteSettings = SITE, **settings: Any) -> list[Finding]:
+        """What one check finds, `ok` left out."""
+        found = examine(self._cluster, at_site(app, replace(SETTINGS, **settings), site))
+        return [finding for finding in found if finding.check == check and finding.severity != OK]
+
+    def one(self, check: str, **more: Any) -> Finding:
+        """The one thing that one check finds."""
+        (finding,) = self.find(check, **more)
+        return finding
+
+
+@pytest.fixture
+def patient(cluster: Cluster) -> Patient:
+    return Patient(cluster)
+
+
+def source(**values: Any) -> ClusterApp:
+    return replace(APP, sources=(SourceSpec(name="cam", **values),))
 
 
 def test_a_good_cluster_gets_a_list_of_what_it_does_not_keep(cluster: Cluster) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -13,6 +14,8 @@ from knative.rollout.state import RolloutPhase, RolloutState
 from knative.settings import RolloutSettings
 
 OLD, NEW = "f-00001", "f-00002"
+PODS = ((OLD, 2), (NEW, 1))
+"""Number of pods of each revision."""
 POLL_S, LATER_S, LATER_AFTER_S = 5.0, 15.0, 600.0
 """Seconds between two readings of the counters: POLL_S at first, LATER_S once a step has taken LATER_AFTER_S seconds.
 The longer interval saves time and hardly changes the results."""
@@ -52,54 +55,100 @@ class Pod:
 
     name: str
     revision: str
+    node: int = 0
     restarts: int = 0
     tally: RequestCounters = field(default_factory=RequestCounters)
     slowest: RequestCounters = field(default_factory=RequestCounters)
 
-    def serve(self, random: np.random.Generator, requests: int, failed: int, refused: int, kind: Revision) -> None:
-        """Add requests with random times, of which some fail and some are refused, to the counters of this pod."""
+    def serve(
+        self,
+        random: np.random.Generator,
+        requests: int,
+        failed: int,
+        refused: int,
+        kind: Revision,
+        *,
+        slowness: float,
+        counts: bool,
+    ) -> None:
+        """Add requests with random times, of which some fail and some are refused, to the counters of this pod.
+
+        With `counts` false their sender counts them, and the pod only their times.
+        """
+        ms = kind.ms * slowness
         answered = requests - failed - refused
         seconds = 0.0
         if answered:
             # The sum of n times follows a gamma distribution.
             spread = max(kind.cv, 1e-6) ** 2
-            seconds = float(random.gamma(answered / spread, spread * kind.ms)) / 1000
+            seconds = float(random.gamma(answered / spread, spread * ms)) / 1000
             if not self.tally.timed:
-                first = FIRST_TIMES * kind.ms / 1000
-                seconds += first
-                self.slowest = RequestCounters(
-                    timed=1, seconds=round(first + seconds / answered, 6) if answered == 1 else first
-                )
-        self.tally += RequestCounters(
-            answered=answered, failed=failed, refused=refused, timed=answered, seconds=seconds
-        )
+                first = FIRST_TIMES * ms / 1000 + seconds / answered
+                seconds += FIRST_TIMES * ms / 1000
+                self.slowest = RequestCounters(timed=1, seconds=round(first, 6))
+        self.tally += RequestCounters(timed=answered, seconds=seconds)
+        if counts:
+            self.tally += RequestCounters(answered=answered, failed=failed, refused=refused)
 
     def read(self) -> MetricsReading:
         """Return the counters as they are read from a real replica's metrics page."""
         return MetricsReading(
-            pod=self.name, revision=self.revision, restarts=self.restarts, tally=self.tally, slowest=self.slowest
+            pod=self.name,
+            revision=self.revision,
+            node=f"node-{self.node}",
+            restarts=self.restarts,
+            tally=self.tally,
+            slowest=self.slowest,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """Last phase of a simulated rollout, its reason, and how many requests the new revision had failed or refused."""
+    """Last phase of a simulated rollout, its reason, and how many requests the new revision had failed or refused.
+
+    `after_s` is the time until then, in seconds.
+    """
 
     phase: RolloutPhase
     failed: int
     reason: str
+    after_s: float
 
 
-def simulate(old: Revision, new: Revision, *, per_second: float, seed: int) -> Ending:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Simulated site of a rollout.
+
+    Attributes:
+        has_agent: Whether an agent sends the requests, and counts them; otherwise pods count them.
+        look_s: Seconds between two looks; None: every few seconds, as `deploy --wait` looks.
+        slowness: Factor of the times of each node.
+        idle_s: Seconds without a request after which a revision has no pods; 0: it keeps them.
+        spread: Whether each revision has a pod on each node. Otherwise the old one has two and the new one has one pod,
+            each on a random node.
+    """
+
+    has_agent: bool = False
+    look_s: float | None = None
+    slowness: tuple[float, ...] = (1.0,)
+    idle_s: float = 0.0
+    spread: bool = False
+
+
+def simulate(old: Revision, new: Revision, *, per_second: float, seed: int, site: Site | None = None) -> Ending:
     """Simulate one rollout with this many requests per second of both revisions, until it is done, back or held."""
-    random = np.random.default_rng(seed)
+    random, site = np.random.default_rng(seed), site or Site()
     kinds = {OLD: old, NEW: new}
-    pods = {OLD: [Pod("old-0", OLD), Pod("old-1", OLD)], NEW: [Pod("new-0", NEW)]}
+    nodes = len(site.slowness)
+    placed = {name: [*range(nodes)] if site.spread else list(random.integers(nodes, size=few)) for name, few in PODS}
+    pods = {name: [Pod(f"{name}-{n}", name, int(node)) for n, node in enumerate(placed[name])] for name in kinds}
+    sent = dict.fromkeys(kinds, RequestCounters())
     state = RolloutState(old=OLD, new=NEW, phase=RolloutPhase.ADVANCING, settings=RolloutSettings())
     state = state.become(RolloutPhase.ADVANCING, {OLD: 100}, 0.0)
-    now, failed, born = 0.0, 0, 3
+    state = replace(state, counts=accumulate(state.counts, read_agent(sent), ()))
+    now, failed, born = 0.0, 0, 9
     while state.phase is RolloutPhase.ADVANCING:
-        poll_s = POLL_S if now - state.since < LATER_AFTER_S else LATER_S
+        poll_s = site.look_s or (POLL_S if now - state.since < LATER_AFTER_S else LATER_S)
         now += poll_s
         requests = int(random.poisson(per_second * poll_s))
         of_new = int(random.binomial(requests, state.percent / 100))
@@ -110,18 +159,32 @@ def simulate(old: Revision, new: Revision, *, per_second: float, seed: int) -> E
                 bad = int(random.binomial(some, rate))
                 refused = int(random.binomial(some - bad, kinds[name].refusals)) if kinds[name].refusals else 0
                 failed += bad + refused if name == NEW else 0
-                pod.serve(random, some, bad, refused, kinds[name])
+                slowness = site.slowness[pod.node]
+                pod.serve(random, some, bad, refused, kinds[name], slowness=slowness, counts=not site.has_agent)
+                sent[name] += RequestCounters(answered=some - bad - refused, failed=bad, refused=refused)
             readings += [pod.read() for pod in pods[name] if random.random() >= UNREAD]
         present = [pod.name for some_pods in pods.values() for pod in some_pods]
-        state = replace(state, counts=accumulate(state.counts, readings, present))
+        if site.has_agent and random.random() >= UNREAD:
+            readings += read_agent(sent)
+        state = replace(state, counts=accumulate(state.counts, readings, present).close_window(now, state.since))
         unread = dict.fromkeys(set(present) - {one.pod for one in readings}, "timed out")
         seen = RolloutObservation(
             new=RevisionHealth(name=NEW), old=RevisionHealth(name=OLD), traffic=state.traffic, unread=unread
         )
         decision = decide_rollout(state, seen, now)
         state = plan_decision(state, decision, state.traffic, now, tuple(unread)).state
-        born = _end_some(random, pods, born, poll_s)
-    return Ending(phase=state.phase, failed=failed, reason=state.reason)
+        shares = {NEW: state.percent / 100, OLD: 1 - state.percent / 100}
+        for name in kinds if site.idle_s else ():
+            if random.random() < math.exp(-per_second * shares[name] * site.idle_s):
+                pods[name] = [Pod(f"{name}-{born}", name, int(random.integers(nodes)))]
+                born += 1
+        born = _end_some(random, pods, born, poll_s, nodes if not site.spread else 0)
+    return Ending(phase=state.phase, failed=failed, reason=state.reason, after_s=now)
+
+
+def read_agent(sent: dict[str, RequestCounters]) -> list[MetricsReading]:
+    """Return what the agent has counted, as it is read from its report."""
+    return [MetricsReading(pod=f"spool/{name}", revision=name, tally=tally) for name, tally in sent.items()]
 
 
 def _divide(random: np.random.Generator, count: int, pods: int) -> list[int]:
@@ -131,15 +194,18 @@ def _divide(random: np.random.Generator, count: int, pods: int) -> list[int]:
     return [first, *_divide(random, count - first, pods - 1)]
 
 
-def _end_some(random: np.random.Generator, pods: dict[str, list[Pod]], born: int, poll_s: float) -> int:
-    """Stop random pods, restart or replace them, and return the number of pods that have existed so far."""
+def _end_some(random: np.random.Generator, pods: dict[str, list[Pod]], born: int, poll_s: float, nodes: int) -> int:
+    """Stop random pods, restart or replace them, and return the number of pods that have existed so far.
+
+    With `nodes` above 0, another pod is on a random one of so many nodes.
+    """
     for name, some in pods.items():
         for index, pod in enumerate(some):
             if random.random() >= poll_s / POD_LIFE_S:
                 continue
             if random.random() < 0.5:
-                some[index] = Pod(pod.name, name, restarts=pod.restarts + 1)
+                some[index] = Pod(pod.name, name, pod.node, restarts=pod.restarts + 1)
             else:
-                some[index] = Pod(f"{name}-{born}", name)
+                some[index] = Pod(f"{name}-{born}", name, int(random.integers(nodes)) if nodes else pod.node)
                 born += 1
     return born

@@ -11,12 +11,16 @@ from eaves.errors import StartError
 from knative import rollout
 from knative.client.cluster import Cluster
 from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE
+from knative.status.parts import judge_parts
+from knative.status.pods import find_untolerated
 from tests.cluster.apps import IMAGE, NAME
 from tests.cluster.deploys import HOME, SITE
+from tests.cluster.expanded import condition
 from tests.cluster.pins import IMAGES, PIN_KIND, SETTINGS, pinned, update
 from tests.cluster.rollouts import FIRST, SECOND, shares
 from tests.cluster.sites import IMAGE as FIRST_IMAGE
 from tests.cluster.sites import OTHER, open_sites
+from tests.fakes.controllers.installation import bare
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster
 
@@ -86,7 +90,7 @@ def test_labels_of_nodes_for_all_sites_keep_no_rollout_from_its_pin(
     assert pinned(knative.server) == set(IMAGES[:2]), "both revisions serve"
 
 
-def test_it_is_held_when_a_node_has_not_pulled_it_by_the_deadline_and_continues_by_a_persons_word(
+def test_it_is_held_when_a_node_has_not_pulled_it_by_the_deadline_and_continues_by_itself_when_it_has(
     cluster: Cluster, two_of_three: Knative
 ) -> None:
     two_of_three.server.skew_s += 601
@@ -94,9 +98,82 @@ def test_it_is_held_when_a_node_has_not_pulled_it_by_the_deadline_and_continues_
     assert (outcome.what, outcome.advancing) == ("hold", False)
     assert "s the container image of flowers-00002 is pinned on 2 of 3 nodes" in outcome.reason
     assert shares(two_of_three) == {FIRST: 100}
+    two_of_three.server.skew_s += 86400
+    assert rollout.advance_rollout(cluster, NAME).what == "nothing"
     two_of_three.pull(IMAGES[1])
-    rollout.begin_rollout(cluster, NAME, SETTINGS, again=True)
+    resumed = rollout.advance_rollout(cluster, NAME)
+    assert (resumed.what, resumed.advancing) == ("begin", True)
+    assert "flowers-00002 is ready and pinned now" in resumed.reason
     assert rollout.advance_rollout(cluster, NAME).what == "advance"
+    assert shares(two_of_three) == {FIRST: 90, SECOND: 10}
+
+
+def test_a_later_step_that_is_held_goes_on_too_but_not_after_a_person_has_held_it_or_changed_the_shares(
+    cluster: Cluster, two_of_three: Knative
+) -> None:
+    rollout.set_percent(cluster, NAME, 10, unpinned=True)
+    rollout.begin_rollout(cluster, NAME, SETTINGS, again=True)
+    two_of_three.ready(SECOND, None, message="its pods are gone")
+    two_of_three.server.skew_s += 601
+    outcome = rollout.advance_rollout(cluster, NAME)
+    assert (outcome.what, dict(outcome.shares)) == ("hold", {FIRST: 100})
+    two_of_three.pull(IMAGES[1])
+    assert rollout.advance_rollout(cluster, NAME).what == "nothing", "it isn't ready"
+    two_of_three.ready(SECOND)
+    assert rollout.advance_rollout(cluster, NAME).what == "begin"
+    rollout.set_percent(cluster, NAME, 0)
+    assert rollout.advance_rollout(cluster, NAME).what == "nothing", "a person holds it"
+    rollout.begin_rollout(cluster, NAME, SETTINGS, again=True)
+    two_of_three.ready(SECOND, None)
+    two_of_three.server.skew_s += 601
+    assert rollout.advance_rollout(cluster, NAME).what == "hold"
+    two_of_three.ready(SECOND)
+    two_of_three.set_traffic({"revisionName": FIRST, "percent": 60}, {"revisionName": SECOND, "percent": 40})
+    assert rollout.advance_rollout(cluster, NAME).what == "nothing", "somebody has changed the shares"
+
+
+def put_node(server: FakeCluster, name: str, *, ready: bool, pinned: bool) -> None:
+    """A node, and the pod of the second pin that is bound to it."""
+    labels = server.get(PIN_KIND, PIN, namespace=HOME)["spec"]["template"]["metadata"]["labels"]
+    node, pod = condition("Ready", "True" if ready else "Unknown"), condition("Ready", "True" if pinned else "False")
+    server.put({**bare("v1", "Node", name), "status": {"conditions": [node]}})
+    made = bare("v1", "Pod", f"{PIN}-{name}", namespace=HOME, labels=labels)
+    server.put({**made, "spec": {"nodeName": name}, "status": {"phase": "Pending", "conditions": [pod]}})
+
+
+def test_a_node_that_is_away_holds_nothing_up_and_one_that_is_back_is_pinned_first(
+    cluster: Cluster, two_of_three: Knative, apiserver: FakeCluster
+) -> None:
+    put_node(apiserver, "edge-1", ready=True, pinned=True)
+    put_node(apiserver, "edge-2", ready=True, pinned=True)
+    put_node(apiserver, "edge-3", ready=True, pinned=False)
+    assert rollout.advance_rollout(cluster, NAME).what == "wait", "it is pulling"
+    put_node(apiserver, "edge-3", ready=False, pinned=False)
+    apiserver.denied.add(("list", "nodes"))
+    assert rollout.advance_rollout(cluster, NAME).what == "wait", "as far as this user knows, it is pulling"
+    apiserver.denied.clear()
+    put_node(apiserver, "edge-2", ready=True, pinned=False)
+    waits = rollout.advance_rollout(cluster, NAME)
+    assert waits.what == "wait", "a ready node is waited for"
+    put_node(apiserver, "edge-2", ready=True, pinned=True)
+    assert rollout.advance_rollout(cluster, NAME).what == "advance"
+    two_of_three.server.skew_s += 61
+    put_node(apiserver, "edge-3", ready=True, pinned=False)
+    with pytest.raises(StartError, match="pinned on 2 of 3 nodes"):
+        rollout.set_percent(cluster, NAME, 50, pin_wait_s=0.0)
+    tolerated = apiserver.get(PIN_KIND, PIN, namespace=HOME)["spec"]["template"]["spec"]["tolerations"]
+    away = {"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"}
+    assert find_untolerated({"spec": {"taints": [away]}}, {"tolerations": tolerated}) == []
+
+
+def test_a_pin_is_on_no_node_while_all_are_away(
+    cluster: Cluster, two_of_three: Knative, apiserver: FakeCluster
+) -> None:
+    for number in (1, 2, 3):
+        put_node(apiserver, f"edge-{number}", ready=False, pinned=False)
+    assert rollout.advance_rollout(cluster, NAME).what == "wait"
+    (pin,) = judge_parts(cluster, [apiserver.get(PIN_KIND, PIN, namespace=HOME)], now=0.0)
+    assert (pin.reason, pin.fix) == ("every node that it is for is away: edge-1, edge-2, edge-3", "kubectl get nodes")
 
 
 def test_a_person_gives_it_no_share_before_either_unless_they_say_so(cluster: Cluster, two_of_three: Knative) -> None:

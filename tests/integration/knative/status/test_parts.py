@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from eaves.platform import PartStatus
 from knative.client.cluster import Cluster
 from knative.client.kinds import BROKER, DAEMON_SET
@@ -72,9 +70,8 @@ def test_what_is_ready(cluster: Cluster) -> None:
         assert (found.state, found.reason, found.since) == (READY, "", None)
 
 
-@pytest.mark.parametrize(
-    ("value", "reason"),
-    [
+def test_pods_that_are_missing_or_of_the_version_before(cluster: Cluster) -> None:
+    for value, reason in (
         (
             part("DaemonSet", desiredNumberScheduled=3, updatedNumberScheduled=1, numberReady=3),
             "1 of 3 pods have the version that was deployed last",
@@ -84,11 +81,9 @@ def test_what_is_ready(cluster: Cluster) -> None:
             "0 of 1 pods have the version that was deployed last",
         ),
         (part("StatefulSet"), "0 of 1 pods are ready"),
-    ],
-)
-def test_pods_that_are_missing_or_of_the_version_before(cluster: Cluster, value: dict[str, Any], reason: str) -> None:
-    found = judge(cluster, value)
-    assert (found.state, found.reason, found.since, found.age_s) == (STARTING, reason, NOW - 120, 120)
+    ):
+        found = judge(cluster, value)
+        assert (found.state, found.reason, found.since, found.age_s) == (STARTING, reason, NOW - 120, 120)
 
 
 def test_an_agents_fixes_are_others_than_a_functions(cluster: Cluster, apiserver: FakeCluster) -> None:
@@ -136,27 +131,22 @@ GONE = ("False", "NotFound", "it is gone")
 UNADDRESSED = ("False", "X", "address not set for Kind = Service, Namespace = cams, Name = flowers")
 
 
-@pytest.mark.parametrize(
-    ("conditions", "state", "cause", "begins"),
-    [
-        ([("BrokerReady", *GONE)], FAILED, "broker", "its Broker is missing or not ready: it is gone"),
-        ([("SinkProvided", *GONE)], FAILED, "destination", "its sink can't be resolved: it is gone"),
-        ([("SubscriptionReady", *GONE)], FAILED, "refused", "its condition SubscriptionReady is False: it is gone"),
-        # It was looked at before its function had an address.
-        ([("SubscriberResolved", *UNADDRESSED)], STARTING, "", "its subscriber can't be resolved yet: address not"),
-        ([("SubscriptionReady", "Unknown", "", "is being made")], STARTING, "", "is being made"),
-        ([], FAILED, "refused", "its condition Ready is False: the true reason"),
-    ],
-)
-def test_conditions_that_keep_a_trigger_from_being_ready(
-    cluster: Cluster, conditions: list[tuple[str, str, str, str]], state: str, cause: str, begins: str
-) -> None:
+def test_conditions_that_keep_a_trigger_from_being_ready(cluster: Cluster) -> None:
     aside = {**condition("Cosmetic", "False", "", "never mind"), "severity": "Info"}
     ready = condition("Ready", "False", "Whatever", "the true reason", since=MINUTES_AGO)
-    found = judge(cluster, part("Trigger", aside, *(condition(*one) for one in conditions), ready))
-    assert (found.state, found.cause, found.since) == (state, cause, NOW - 120)
-    assert found.reason.startswith(begins)
-    assert ("annotate sinkbindings" in found.fix) == ("its sink" in begins)
+    for said, state, cause, begins in (
+        (("BrokerReady", *GONE), FAILED, "broker", "its Broker is missing or not ready: it is gone"),
+        (("SinkProvided", *GONE), FAILED, "destination", "its sink can't be resolved: it is gone"),
+        (("SubscriptionReady", *GONE), FAILED, "refused", "its condition SubscriptionReady is False: it is gone"),
+        # It was looked at before its function had an address.
+        (("SubscriberResolved", *UNADDRESSED), STARTING, "", "its subscriber can't be resolved yet: address not"),
+        (("SubscriptionReady", "Unknown", "", "is being made"), STARTING, "", "is being made"),
+        (("Other", "True"), FAILED, "refused", "its condition Ready is False: the true reason"),
+    ):
+        found = judge(cluster, part("Trigger", aside, condition(*said), ready))
+        assert (found.state, found.cause, found.since) == (state, cause, NOW - 120), begins
+        assert found.reason.startswith(begins)
+        assert ("annotate sinkbindings" in found.fix) == ("its sink" in begins)
 
 
 def test_an_object_that_its_controller_has_not_looked_at(cluster: Cluster) -> None:

@@ -89,9 +89,7 @@ def play(fake: FakeCluster, cluster: Cluster) -> JobPlay:
     return JobPlay(fake, NAME)
 
 
-def test_a_log_is_read_to_its_end_each_line_once(
-    fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]
-) -> None:
+def test_a_log_is_read_to_its_end_each_line_once(play: JobPlay, watch: Callable[..., Watcher]) -> None:
     watcher = watch()
     pod = play.start(f"{NAME}-a")
     play.write(pod, "starting", step(1, note="loss 0.9"))
@@ -121,6 +119,22 @@ def test_a_pod_that_was_lost_and_the_one_that_continues(play: JobPlay, watch: Ca
         f"{first} ended with 75 (the training was stopped after it had written a checkpoint); {second} continues"
         in watcher.said
     )
+
+
+def test_of_pods_that_share_the_images_the_one_that_trains_is_followed(
+    play: JobPlay, watch: Callable[..., Watcher]
+) -> None:
+    watcher = watch()
+    first, second = (play.start(f"{NAME}-{index}-a", index=index) for index in "01")
+    play.write(second, "the sums of a part")
+    play.write(first, step(1))
+    watcher.heard("Training: 1 of 4")
+    play.exit(second, 0)
+    play.write(first, step(2))
+    play.exit(first, 0)
+    play.end()
+    watcher.result.result(20)
+    assert (watcher.texts, watcher.said) == (["Training: 1 of 4", "Training: 2 of 4"], [])
 
 
 def test_why_a_pod_waits_is_reported_once(play: JobPlay, watch: Callable[..., Watcher]) -> None:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlencode
 
 import pytest
 import yaml
 
 import eaves
+from eaves.errors import StorageError
+from knative.training.run_download import copy_archive
 from tests.fakes.controllers.jobs import JobPlay
-from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request, open_apiserver
+from tests.fakes.kubernetes.apiserver import FakeCluster, open_apiserver
+from tests.fakes.kubernetes.kubectl import FakeKubectl
 from tests.waiting import wait_until
-from trainer.reader import RunServer
 from trainer.run.run import Run, open_run
 from trainer.run.run_location import publish
 from trainer.storage import open_store
@@ -40,7 +42,7 @@ class Laptop:
     """A folder with eaves.yaml, and the command run in it."""
 
     def __init__(self, folder: Path, fake: FakeCluster) -> None:
-        self.folder = folder
+        self.folder, self.programs = folder, folder / "bin"
         self._kubeconfig = fake.kubeconfig(folder / "kubeconfig", namespace="lab")
 
     def write(self, **job: object) -> None:
@@ -55,6 +57,7 @@ class Laptop:
 
     def train(self, *words: str) -> subprocess.Popen[str]:
         environment = {**os.environ, "PYTHONPATH": str(Path(eaves.__file__).parents[1])}
+        environment["PATH"] = f"{self.programs}:{environment['PATH']}"
         command = [sys.executable, "-P", "-m", "eaves.cli", "train", "--on", "knative", *words]
         return subprocess.Popen(
             [*command, "--kubeconfig", str(self._kubeconfig)],
@@ -86,6 +89,7 @@ def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, stdout, stderr
 
 
+@pytest.mark.long("a training is followed to its end")
 def test_a_laptop_that_goes_away_and_comes_back_finds_its_training_and_the_report(
     laptop: Laptop, fake: FakeCluster, run: Run, tmp_path: Path
 ) -> None:
@@ -117,7 +121,9 @@ def test_a_laptop_that_goes_away_and_comes_back_finds_its_training_and_the_repor
     assert len(fake.asked("PATCH", "/jobs/")) == 1
 
 
-def test_a_run_on_a_volume_comes_through_a_pod_that_reads_it(laptop: Laptop, fake: FakeCluster, run: Run) -> None:
+def test_a_run_on_a_volume_is_copied_by_a_pod_that_mounts_it(
+    laptop: Laptop, fake: FakeCluster, run: Run, tmp_path: Path
+) -> None:
     laptop.write(output_claim="models", data_claim="photos", secret="storage")
     process = laptop.train("--run", "chosen")
     play = made(fake)
@@ -125,25 +131,41 @@ def test_a_run_on_a_volume_comes_through_a_pod_that_reads_it(laptop: Laptop, fak
     play.exit(play.start(f"{play.name}-a"), 0)
     play.end()
     pods = wait_until(lambda: [one for one in fake.all("Pod") if "-read-" in one["metadata"]["name"]], 30)
-    (container,) = pods[0]["spec"]["containers"]
-    assert container["args"] == [output_of(fake)]
     assert pods[0]["metadata"]["ownerReferences"][0]["kind"] == "Job"
-    asked: list[Request] = []
-    with RunServer(0, open_store(run.path)) as reader:
-        broken = iter([True, False, True, False, False])
-
-        def backend(request: Request) -> Reply:
-            if next(broken, False):
-                return Reply(status=0)  # the link breaks
-            asked.append(request)
-            status, body = reader.read(f"{request.path}?{urlencode(request.query)}")
-            return Reply(status=int(status), body=body)
-
-        fake.backend = backend
-        fake.status("Pod", pods[0]["metadata"]["name"], {"phase": "Running"}, namespace="lab")
-        code, stdout, stderr = finished(process)
+    name = pods[0]["metadata"]["name"]
+    shutil.copytree(run.path, tmp_path / f"later{output_of(fake)}")
+    kubectl = FakeKubectl(laptop.programs, {name: {"ROOT": str(tmp_path / "volume")}})
+    fake.status("Pod", name, {"phase": "Running"}, namespace="lab")
+    assert process.stderr is not None
+    assert any("the run can't be copied: " in line for line in process.stderr)
+    (tmp_path / "later").rename(tmp_path / "volume")
+    code, stdout, stderr = finished(process)
     assert code == 0, stderr
     assert stdout.strip() == "chosen"
     assert open_run(laptop.folder / "chosen").fingerprint == run.fingerprint
-    assert asked
+    assert len(kubectl.calls) == 2
+    assert [path.name for path in laptop.folder.glob(".chosen*")] == []
     assert [one for one in fake.all("Pod") if "-read-" in one["metadata"]["name"]] == []
+
+
+@pytest.mark.long("a training is followed to its end")
+def test_a_run_that_cannot_be_copied_is_copied_by_the_same_command_later(laptop: Laptop, fake: FakeCluster) -> None:
+    laptop.write(output_claim="models", data_claim="photos")
+    FakeKubectl(laptop.programs, {})
+    process = laptop.train()
+    play = made(fake)
+    play.exit(play.start(f"{play.name}-a"), 0)
+    play.end()
+    pods = wait_until(lambda: [one for one in fake.all("Pod") if "-read-" in one["metadata"]["name"]], 30)
+    fake.status("Pod", pods[0]["metadata"]["name"], {"phase": "Running"}, namespace="lab")
+    code, _, stderr = finished(process)
+    assert code == 74
+    assert stderr.count("the run can't be copied: Error from server (Forbidden)") == 4
+    assert stderr.endswith("try: the same command copies it again\n")
+
+
+def test_a_copy_over_a_connection_that_is_dead_ends(tmp_path: Path) -> None:
+    said: list[str] = []
+    with pytest.raises(StorageError):
+        copy_archive(["sleep", "60"], tmp_path, said.append, timeout_s=0.2)
+    assert [one.partition("60']' ")[2] for one in said] == ["timed out after 0.2 seconds"] * 3

@@ -7,21 +7,22 @@ import shutil
 import ssl
 import stat
 import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from tests.cli import EAVES
 from tests.contract.harness import LocalHarness
+from tests.processes.commands import run_command
 from tests.waiting import wait_until
 
-UP = [sys.executable, "-P", "-m", "eaves.cli", "up", "--port", "0", "--console-port", "0"]
+UP = [*EAVES, "up", "--port", "0", "--console-port", "0"]
 
 
 def run(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [*UP, "--state", str(tmp_path / "s"), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    return run_command(command, timeout=60, cwd=tmp_path)
 
 
 def test_without_credentials_the_error_has_the_command_that_makes_them(tmp_path: Path) -> None:
@@ -32,6 +33,7 @@ def test_without_credentials_the_error_has_the_command_that_makes_them(tmp_path:
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="a certificate is made by openssl")
+@pytest.mark.long("a platform and its function start")
 def test_credentials_are_made_and_the_console_asks_for_the_password(harness: LocalHarness, tmp_path: Path) -> None:
     folder = tmp_path / "credentials"
     harness.start(0, "--console-host", "0.0.0.0", "--console-credentials", str(folder))

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.processes.commands import run_command
+
 SYSTEMD = Path("/usr/lib/systemd/systemd")
 NOBODY = pwd.getpwnam("nobody")
 
@@ -44,19 +46,6 @@ def require_systemd() -> None:
 def as_user() -> dict[str, Any]:
     """Arguments of subprocess for a process that isn't root's: systemd reads a user's units for no root."""
     return {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-
-
-def unprivileged() -> list[str]:
-    """Command prefix for a process that isn't root's and may read what this process may.
-
-    In a user namespace root has another number; the environment of tests may be in root's home.
-    """
-    if os.geteuid() != 0:
-        return []
-    prefix = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
-    if not shutil.which("unshare") or subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode:
-        pytest.skip("a process of another user needs unshare(1) and user namespaces")
-    return prefix
 
 
 @contextmanager
@@ -92,12 +81,12 @@ def read_unit(file: Path) -> ReadUnit:
     )
 
 
-def verify(file: Path, *, user: bool) -> None:
+def verify(file: Path) -> None:
     """Have `systemd-analyze verify` check a unit file: it must find nothing."""
-    command = ["systemd-analyze", "verify", "--man=no", *(["--user"] if user else []), str(file)]
+    command = ["systemd-analyze", "verify", "--man=no", str(file)]
     with open_folder() as folder:
         environ = {**os.environ, "XDG_RUNTIME_DIR": str(folder)}
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        done = run_command(command, env=environ, timeout=60)
     faults = done.stdout + done.stderr
     assert not faults, faults
     assert done.returncode == 0

@@ -1,21 +1,27 @@
-"""The decoder with every kind of stream: which frames it sends, and when they were captured."""
+"""The decoder with every kind of stream, and with a camera, a parent or data that misbehave."""
 
 from __future__ import annotations
 
 import itertools
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
-from eaves.plugins.camera.messages import Alive, Opened, StreamFrame, StreamRequest
+from eaves.plugins.camera.messages import Alive, DroppedFrames, Opened, StreamFrame, StreamRequest
 from tests.fakes.http.camera import open_camera
-from tests.fakes.sources.camera.mjpeg import stream_live
+from tests.fakes.sources.camera.mjpeg import (
+    HEAD,
+    build_part,
+    stream_live,
+)
 from tests.fakes.sources.camera.rtsp import RtspRequest, RtspSession, describe, open_rtsp_camera
-from tests.inputs.videos import Video, make_video, read_number
+from tests.inputs.videos import Video, make_video, need_av, read_number
 from tests.processes.decoder import Decoder, run_decoder
 from tests.processes.rtmp_server import run_rtmp_server
 from tests.processes.rtsp_server import run_rtsp_server
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.disk  # below /dev, where tests have files in memory, a camera's file is a device
 
@@ -38,6 +44,7 @@ def _opened(decoder: Decoder) -> list[tuple[str, int, int, str]]:
 
 
 @pytest.mark.parametrize(("codec", "transport"), [("h264", "tcp"), ("hevc", "udp")])
+@pytest.mark.long("a camera's stream runs in real time")
 def test_key_frames_by_rtsp(tmp_path: Path, codec: str, transport: str) -> None:
     video = make_video(codec)
     with (
@@ -50,6 +57,7 @@ def test_key_frames_by_rtsp(tmp_path: Path, codec: str, transport: str) -> None:
     assert _opened(decoder) == [(codec, 320, 180, "key")]
 
 
+@pytest.mark.long("a camera's stream runs in real time")
 def test_all_frames_are_decoded_when_key_frames_come_too_seldom(tmp_path: Path) -> None:
     video = make_video(key_every=20)
     with (
@@ -146,3 +154,113 @@ def test_recordings_that_were_put_together(tmp_path: Path) -> None:
         decoder.end()
     assert sum(isinstance(message, StreamFrame) for message in decoder.messages) == 4
     assert 3 < time.monotonic() - began < 9
+
+
+@pytest.fixture(autouse=True)
+def _av() -> None:
+    need_av()
+
+
+def split_interleaved(data: bytes) -> list[bytes]:
+    """The packets of RTP over TCP, each with its length in front."""
+    packets = []
+    while data:
+        length = 4 + int.from_bytes(data[2:4])
+        packets.append(data[:length])
+        data = data[length:]
+    return packets
+
+
+def _drops(decoder: Decoder) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for message in decoder.messages:
+        if isinstance(message, DroppedFrames):
+            counts[message.cause] = counts.get(message.cause, 0) + message.count
+    return counts
+
+
+def test_an_image_that_is_too_large_is_dropped_and_the_next_is_sent() -> None:
+    video = make_video("mjpeg")
+    limit = max(len(packet.data) for packet in video.packets) + 100
+    padding = b"\xff\xe5\xff\xff" + bytes(65_533)  # a segment that makes an image larger and not different
+    large = video.packets[0].data[:2] + padding + video.packets[0].data[2:]
+    body = HEAD + b"".join(build_part(data) for data in (large, video.packets[1].data, video.packets[2].data))
+    with (
+        open_camera(lambda _: iter([body])) as camera,
+        run_decoder(StreamRequest(url=camera.url, max_bytes=limit)) as decoder,
+    ):
+        decoder.end()
+    numbers = [read_number(message.data) for message in decoder.messages if isinstance(message, StreamFrame)]
+    assert set(numbers) <= {1, 2}
+    assert numbers[-1] == 2
+    assert _drops(decoder)["too_large"] == 1
+
+
+def test_damaged_data_are_dropped_and_reading_continues() -> None:
+    video = make_video()
+
+    def play(session: RtspSession) -> None:
+        for number in itertools.count():
+            packets = split_interleaved(session.build_frame(number))
+            if number % 20 == 10:  # every second key frame loses its middle
+                del packets[-3:-1]
+            session.send(b"".join(packets))
+            session.pause(0.02)
+
+    with open_rtsp_camera(video, play) as camera, run_decoder(StreamRequest(url=camera.url())) as decoder:
+        frames = decoder.frames(3)
+        assert decoder.process.poll() is None
+    for frame in frames:
+        assert read_number(frame.data) % 20 == 0
+    assert _drops(decoder)["unreadable"] >= 1
+
+
+def _silent(session: RtspSession) -> None:
+    session.send_frame(0)
+    session.send_frame(1)
+    session.hang()
+
+
+def test_it_says_goodbye_to_the_camera() -> None:
+    video = make_video()
+    said: list[str] = []
+
+    def play(session: RtspSession) -> None:
+        for number in itertools.count():
+            session.send_frame(number)
+            session.pause(0.02)
+            session._connection.setblocking(False)
+            try:
+                data = session._connection.recv(4096)
+            except BlockingIOError:
+                continue
+            finally:
+                session._connection.setblocking(True)
+            said.append(data.decode("latin-1"))
+            if not data:
+                return
+
+    with open_rtsp_camera(video, play) as camera, run_decoder(StreamRequest(url=camera.url())) as decoder:
+        decoder.frames(1)
+        decoder.process.send_signal(signal.SIGTERM)
+        assert decoder.process.wait(5) == 0
+        wait_until(lambda: any("TEARDOWN" in text for text in said))
+
+
+def test_the_end_of_stdin_ends_it() -> None:
+    with open_rtsp_camera(make_video(), _silent) as camera, run_decoder(StreamRequest(url=camera.url())) as decoder:
+        decoder.frames(1)
+        assert decoder.process.stdin is not None
+        decoder.process.stdin.close()
+        assert decoder.process.wait(5) == 0
+
+
+def test_it_has_a_limit_of_memory_and_few_threads() -> None:
+    with open_rtsp_camera(make_video(), _silent) as camera, run_decoder(StreamRequest(url=camera.url())) as decoder:
+        decoder.frames(1)
+        limits = Path(f"/proc/{decoder.process.pid}/limits").read_text()
+        assert "Max data size             500000000 " in limits
+        status = dict(
+            line.split(":", 1) for line in Path(f"/proc/{decoder.process.pid}/status").read_text().splitlines()
+        )
+        assert int(status["Threads"]) <= 4

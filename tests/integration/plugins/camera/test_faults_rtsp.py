@@ -128,6 +128,7 @@ def test_a_camera_sends_the_client_to_another_path(video: Video) -> None:
         watched.wait_for_frames()
 
 
+@pytest.mark.long("frames of two hours, or of a day")
 @pytest.mark.parametrize("hours", [2, pytest.param(24, marks=pytest.mark.slow)])
 def test_a_day_of_frames(video: Video, hours: int) -> None:
     """One process, one connection, and nothing to say; as many frames as the camera really sends in that time."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import Counter
@@ -17,6 +16,7 @@ from typing import Any
 from eaves.base.clock import SYSTEM, Clock
 from eaves.events import Event
 from tests.inputs.videos import Video, read_number
+from tests.proc import memory_bytes
 from tests.sources.running_camera import RunningCamera, find_decoders, run_camera
 from tests.waiting import wait_until
 
@@ -24,7 +24,6 @@ PASSWORD = "s3cret-word"
 LOGIN = f"camera:{PASSWORD}"
 MAX_BYTES = 500_000_000
 """The setting `decoder_max_bytes` of these sources."""
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Decoders(threading.Thread):
@@ -55,7 +54,7 @@ class Decoders(threading.Thread):
     def _look(self, pid: int) -> None:
         try:
             self.seen |= {Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ")}
-            resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+            resident = memory_bytes(pid)
         except (OSError, IndexError):
             return
         self.peak_bytes = max(self.peak_bytes, resident)

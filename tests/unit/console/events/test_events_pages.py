@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,16 @@ import eaves.console
 from eaves.admin.queue import SpoolQueue
 from eaves.console.app import create_app
 from eaves.console.backend import ConsoleContext
+from eaves.console.pages.event_row import ANSWERED
+from eaves.console.pages.events import NOT_KNOWN, build_detail, build_record_filter, parse_filter
 from eaves.console.thumbnails import Gallery
 from eaves.spool import LedgerLimits, Spool
 from tests.fakes.clock import START, FrozenClock
 from tests.fakes.console.backend import FakeBackend
-from tests.fakes.console.material import build_flow
+from tests.fakes.console.material import build_flow, captured_event, inspected_event, record_of, rejected_event
 
 HTMX = {"HX-Request": "true"}
 STATIC = Path(eaves.console.__file__).with_name("static")
-HOSTILE = "\"'><script>alert(1)</script><hx-partial hx-target=body>"
 
 
 @pytest.fixture
@@ -38,16 +40,6 @@ def client(backend: FakeBackend) -> FlaskClient:
 
 def rows_in(html: str) -> list[int]:
     return [int(seq) for seq in re.findall(r'id="event-(\d+)"', html)]
-
-
-def test_events_are_paged_without_a_script(client: FlaskClient) -> None:
-    first = client.get("/events")
-    assert rows_in(first.text) == list(range(120, 20, -2))
-    (older,) = set(re.findall(r'href="(/events\?before=\d+)"', first.text))
-    second = client.get(older).text
-    assert rows_in(second) == list(range(20, 0, -2))
-    assert "before=" not in second
-    assert 'href="/events">Back to the newest events' in second
 
 
 def test_a_filter_answers_with_its_list_and_a_short_address(client: FlaskClient) -> None:
@@ -75,6 +67,23 @@ def test_an_event_is_a_page_and_a_dialog(client: FlaskClient) -> None:
         assert text in page
 
 
+def test_an_inspected_image_has_boxes_over_it_and_the_same_in_words(backend: FakeBackend, client: FlaskClient) -> None:
+    cause = captured_event(900)
+    backend.records.kept += [record_of(cause, 900), record_of(inspected_event(cause), 901)]
+    page = client.get("/events/901").text
+    assert "anomalous" in page
+    assert "score 5.125, alarm above 4, p-value 0.012, not sure" in page
+    assert '<svg class="boxes"' in page
+    assert 'aria-label="2 unusual regions"' in page
+    assert '<rect class="box" x="0.25" y="0.5" width="0.2" height="0.1"/>' in page
+    assert "25% from the left, 50% from the top, 20% wide, 10% high: score 5.125" in page
+    listed = client.get("/events", headers=HTMX).text
+    row = listed[listed.index('id="event-901"') : listed.index("</li>", listed.index('id="event-901"'))]
+    assert '<span class="number">5.125</span>' in row
+    assert "%" not in row
+    assert 'class="bar"' not in row
+
+
 @pytest.mark.parametrize("address", ["/events/9999", f"/events/{2**63}"])
 def test_an_event_that_is_gone_is_not_found(client: FlaskClient, address: str) -> None:
     answer = client.get(address)
@@ -90,16 +99,13 @@ def test_the_relay_is_asked_what_became_of_an_event(backend: FakeBackend, client
         assert "Waiting in the relay&#39;s queue" in client.get("/events/120").text
         assert "Waiting in the relay&#39;s queue" in client.get("/events/119").text
         (entry,) = spool.peek("out", limit=1)
+        spool.dead_letter(entry, "answered 403: not this site", 403)
+        assert "Refused by the cloud: answered 403: not this site" in client.get("/events/120").text
+        spool.put(build_flow(60, with_images=False).events[-3], lanes=("out",))
+        (entry,) = spool.peek("out", limit=1)
         spool.ack(entry)
-        assert "Delivered to the cloud" in client.get("/events/120").text
-
-
-def test_a_picture_that_is_not_kept_is_not_asked_for(backend: FakeBackend, client: FlaskClient) -> None:
-    assert client.get("/events").text.count("<img") == 50
-    for identity in [one.identity for one in backend.records.kept[80:120:2]]:
-        backend.images.thumbnails.pop(identity, None)
-    assert client.get("/events").text.count("<img") == 30
-    assert client.get("/").text.count("<img") == 30
+        assert "Delivered to the cloud" in client.get("/events/118").text
+        assert NOT_KNOWN in client.get("/events/116").text
 
 
 def test_images_are_in_the_order_of_their_events_however_late_each_picture_was_drawn(
@@ -126,3 +132,28 @@ def test_images_are_in_the_order_of_their_events_however_late_each_picture_was_d
 def test_the_files_of_every_page_are_small() -> None:
     assert (STATIC / "console.css").stat().st_size < 20_000
     assert (STATIC / "console.js").stat().st_size <= 6_144
+
+
+CAUSE = captured_event(subject="a.jpg")
+CAPTURED = record_of(CAUSE, 1, at=START)
+
+
+def test_a_refusal_gives_its_reason() -> None:
+    refused = record_of(rejected_event(CAUSE, reason="the image is corrupt"), 2, at=START + 1)
+    step = build_detail(refused, [CAPTURED, refused])["steps"][1]
+    assert (step.title, step.state, step.detail) == ("Refused by flowers", "failing", "the image is corrupt")
+
+
+def test_fields_that_are_not_valid_are_left_out() -> None:
+    wanted = parse_filter(
+        {"kind": "x", "confidence": "'", "since": "yesterday", "until": "9999-99-99", "text": "a" * 999}
+    )
+    assert wanted == {"text": "a" * 200}
+
+
+def test_times_are_of_this_machine_and_include_the_last_minute() -> None:
+    records = build_record_filter(parse_filter({"since": "2026-11-26T14:00", "until": "2026-11-26T14:02"}))
+    assert records.since == datetime(2026, 11, 26, 14, 0).timestamp()  # noqa: DTZ001 - this machine's time zone
+    assert records.until is not None
+    assert records.until - records.since == pytest.approx(2 * 60 + 59.999, abs=0.01)
+    assert records.types == ANSWERED

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from eaves.history import Record
 from eaves.history.record import parse_prediction
-from tests.fakes.console.material import TIMINGS_MS, captured_event, classified_event, record_of
+from tests.fakes.console.material import (
+    BOXES,
+    INSPECTION,
+    TIMINGS_MS,
+    captured_event,
+    classified_event,
+    inspected_event,
+    record_of,
+)
 
 
 def record(text: str | None = None, **extensions: str) -> Record:
@@ -30,6 +39,32 @@ def test_a_prediction_is_read_whole() -> None:
 def test_the_label_of_the_event_counts_before_that_of_its_data() -> None:
     found = parse_prediction(replace(record(), extensions={"label": "daisy"}))
     assert (found.label, found.ranked[0].label) == ("daisy", "rose")
+
+
+def test_an_inspection_is_read_whole() -> None:
+    found = parse_prediction(record_of(inspected_event(captured_event()), 7))
+    assert (found.label, found.score, found.threshold, found.p_value) == ("anomalous", 5.125, 4.0, 0.012345)
+    assert found.boxes == BOXES
+    assert (found.confidence, found.ranked) == ("low", ())
+
+
+@pytest.mark.parametrize(
+    ("changes", "score", "boxes"),
+    [
+        ({"boxes": [[0, 0, 1, 2, 3], [0, 0, 1, 1], "x", 3, [0, 0, 1, 1, "5"], [0, 0, 1, 1, 5]]}, 5.125, 1),
+        ({"boxes": {"a": 1}}, 5.125, 0),
+        ({"boxes": [[0, 0, 1, 1, 5]] * 100}, 5.125, 20),
+        ({"p_value": 1e999}, None, 0),
+        ({"threshold": True}, None, 0),
+        ({"score": "5"}, None, 0),
+    ],
+)
+def test_what_is_no_inspection_has_neither_score_nor_boxes(
+    changes: dict[str, object], score: float | None, boxes: int
+) -> None:
+    found = parse_prediction(record(json.dumps({**INSPECTION, **changes})))
+    assert (found.label, found.score, len(found.boxes)) == ("anomalous", score, boxes)
+    assert (found.threshold is None) == (found.p_value is None) == (score is None)
 
 
 @pytest.mark.parametrize(

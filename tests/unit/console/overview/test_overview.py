@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from eaves.admin.report import LaneReport, LinkReport, QueueReport, SourceReport
+from eaves.admin.report import LinkReport, QueueReport, SourceReport
 from eaves.console.pages.event_row import EventRow
 from eaves.console.pages.overview import MAX_TILES, Overview, build_overview, list_links
-from eaves.platform import FunctionStatus
+from eaves.platform import FunctionStatus, PartStatus
+from eaves.spool.score_shift import ScoreWindow
 from tests.fakes.clock import START
 
 DOWN = "connection refused"
@@ -32,7 +33,7 @@ def function_of(*reports: SourceReport, state: str = "ready", link: LinkReport |
 
 
 def view_of(*functions: FunctionStatus, images: dict[str, EventRow] | None = None) -> Overview:
-    return build_overview(functions, images or {}, now=START, silent_after_s=600.0)
+    return build_overview(functions, images or {}, now=START, silent_after_s=0.0)
 
 
 @pytest.mark.parametrize(
@@ -54,11 +55,6 @@ def test_the_headline_says_whether_all_is_well(functions: list[FunctionStatus], 
     assert (view.state, view.headline) == (state, headline)
 
 
-def test_tiles_keep_their_places_by_name() -> None:
-    reports = [watching(f"camera-{number}") for number in (10, 2, 1)]
-    assert [tile.name for tile in view_of(function_of(*reports)).tiles] == ["camera-1", "camera-2", "camera-10"]
-
-
 def test_among_many_sources_those_that_need_attention_are_shown() -> None:
     reports = [watching(f"camera-{number:04}") for number in range(4_000)]
     reports[3_999] = silent("camera-3999")
@@ -72,10 +68,22 @@ def test_a_source_whose_site_was_renamed_has_one_tile() -> None:
     assert [tile.key for tile in view.tiles] == ["/eaves/mill/a"]
 
 
-def test_dead_letters_are_a_note() -> None:
-    view = view_of(replace(function_of(watching("a")), lanes=(LaneReport(lane="trigger/flowers/flowers", dead=2),)))
+def test_a_subscriber_that_is_away_is_a_note_and_no_headline_says_that_nothing_is_wrong() -> None:
+    away = PartStatus(kind="Trigger", name="display", component="trigger", state="failed", reason=DOWN, since=START)
+    well = PartStatus(kind="Trigger", name="alarm", component="trigger")
+    view = view_of(replace(function_of(watching("a", 9_000), watching("b")), parts=(away, well)))
+    assert (view.state, view.headline) == ("ok", "1 of 2 sources is sending.")
+    assert [(one.name, one.text, one.since) for one in view.problems] == [
+        ("Trigger display", f"{DOWN}; its events wait.", None)  # `since` would be shown as silence of a camera
+    ]
+
+
+def test_scores_that_have_shifted_are_a_note() -> None:
+    window = ScoreWindow(artifact="a", source="/eaves/mill/a", since=START)
+    status = replace(function_of(watching("a")), agents=(QueueReport(sources=(watching("a"),), windows=(window,)),))
+    view = view_of(status)
     assert view.state == "ok"
-    assert [one.text for one in view.problems] == ["2 events could not be processed and are kept."]
+    assert [(one.name, one.text) for one in view.problems] == [("flowers", f"{window.reason}.")]
 
 
 def test_a_link_that_is_down_says_what_waits() -> None:

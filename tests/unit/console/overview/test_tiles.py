@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from eaves.admin.report import QueueReport, SourceReport
 from eaves.console.pages.event_row import EventRow
-from eaves.console.pages.tiles import SourceTile, build_tile, find_rhythm
-from eaves.history import Record
+from eaves.console.pages.tiles import SourceTile, build_tile
 from eaves.platform import FunctionStatus
 from tests.fakes.clock import START
-from tests.fakes.console.material import captured_event, record_of
 
 FUNCTION = FunctionStatus(name="flowers", state="ready", replicas=1, site="mill")
 IMAGE = EventRow(seq=9, at=START - 30, title="rose")
@@ -26,10 +22,9 @@ def tile_of(
     last: EventRow | None = IMAGE,
     agent: QueueReport | None = None,
     silent_after_s: float = 600.0,
-    usual_s: float | None = None,
 ) -> SourceTile:
     agent = agent or QueueReport(name="flowers", state="running", sources=(report,))
-    return build_tile(report, agent, function, last, now=START, silent_after_s=silent_after_s, usual_s=usual_s)
+    return build_tile(report, agent, function, last, now=START, silent_after_s=silent_after_s)
 
 
 def watching(last_captured_age_s: float | None = 30.0) -> SourceReport:
@@ -45,12 +40,12 @@ def test_a_camera_that_cannot_be_reached_is_silent_since_then() -> None:
     assert tile.needs_attention
 
 
-def test_a_regular_source_is_silent_after_the_threshold() -> None:
+def test_a_source_is_silent_after_the_threshold() -> None:
     last = replace(IMAGE, at=START - 601)
-    tile = tile_of(watching(601), last=last, usual_s=10.0)
+    tile = tile_of(watching(601), last=last)
     assert (tile.state, tile.since) == ("silent", START - 601)
-    assert tile_of(watching(599), last=replace(last, at=START - 599), usual_s=10.0).state == "quiet"
-    assert tile_of(watching(601), last=last, silent_after_s=0, usual_s=10.0).state == "quiet"
+    assert tile_of(watching(599), last=replace(last, at=START - 599)).state == "quiet"
+    assert tile_of(watching(601), last=last, silent_after_s=0).state == "quiet"
 
 
 def test_a_source_whose_images_come_from_the_future_is_not_called_alive() -> None:
@@ -59,26 +54,3 @@ def test_a_source_whose_images_come_from_the_future_is_not_called_alive() -> Non
     assert tile_of(watching(-year_s), last=ahead).state == "quiet"
     assert tile_of(watching(10), last=ahead).state == "ok", "the agent has seen an image since"
     assert tile_of(watching(-5), last=replace(IMAGE, at=START + 5)).state == "ok"
-
-
-@pytest.mark.parametrize(
-    ("state", "reason", "words"),
-    [
-        ("paused", "spool is full (1 GB)", "The queue is full: spool is full (1 GB)"),
-        ("hung", "", "The source does not respond."),
-        ("failed", "ValueError: no", "The source failed and is started again: ValueError: no"),
-    ],
-)
-def test_a_source_that_fails_says_why(state: str, reason: str, words: str) -> None:
-    tile = tile_of(SourceReport(name="camera-1", state=state, reason=reason))
-    assert (tile.state, tile.detail) == ("failing", words)
-
-
-def records_at(*times: float) -> list[Record]:
-    return [record_of(captured_event(number), number, at=at) for number, at in reversed([*enumerate(times, start=1)])]
-
-
-def test_only_images_that_come_regularly_have_a_rhythm() -> None:
-    assert find_rhythm(records_at(0, 10, 20, 31, 40, 50)) == 10
-    for times in ((0, 10, 20, 400, 410, 420), (0, 10, 20, 30, 40), (5, 5, 5, 5, 5, 5)):
-        assert find_rhythm(records_at(*times)) is None

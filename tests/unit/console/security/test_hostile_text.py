@@ -127,7 +127,9 @@ def list_addresses(app: Flask, rule: Rule) -> list[str]:
                     if name == "digest":
                         values[name] = "0" * 32
                 address = app.url_for(rule.endpoint, **values)
-                found += [address, *(f"{address}?{urlencode(one)}" for one in (query, names, numbers))]
+                found.append(address)
+                if position == 0:
+                    found += [f"{address}?{urlencode(one)}" for one in (query, names, numbers)]
     return list(dict.fromkeys(found))
 
 

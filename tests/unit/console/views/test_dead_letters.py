@@ -11,17 +11,23 @@ from pathlib import Path
 
 import pytest
 
-from eaves.admin import Action, Selector
+from eaves.admin import Action, Selection
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.report import describe_silent
+from eaves.console.pages.dead_letters import (
+    RETRY_LATER,
+    SAME_AGAIN,
+    DeadLetterView,
+)
 from eaves.delivery import LaneDelivery
 from eaves.platform import FunctionStatus
 from eaves.spool import Spool
+from eaves.spool.admin import Stored
 from tests.fakes.clock import START, FrozenClock
 from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.browser import Browser, text_of
 from tests.fakes.console.browser import open_console as browser_of
-from tests.fakes.console.material import captured_event, small_jpeg
+from tests.fakes.console.material import captured_event
 from tests.fakes.console.queues import LANE, Failure, put_dead
 
 REFUSED = Failure(reason="connection refused", status=0)
@@ -85,33 +91,9 @@ def test_data_that_is_no_image_is_never_sent_as_one(spool: Spool, browser: Brows
     assert data.headers["Content-Disposition"] == f'attachment; filename="entry-{number}.bin"'
 
 
-def test_pages_have_fifty_dead_letters_and_none_is_left_out(spool: Spool, browser: Browser) -> None:
-    numbers = put_dead(spool, [captured_event(number, data=small_jpeg()) for number in range(120)])
-    found: list[int] = []
-    path: str | None = "/dead-letters/broker/"
-    while path and len(found) <= len(numbers):
-        page = browser.open(path).text
-        found += map(int, re.findall(r'<li class="letter">.*?/dead-letters/broker/(\d+)/image', page, re.DOTALL))
-        following = re.search(r'href="([^"]+)" rel="next"', page)
-        path = html.unescape(following[1]) if following else None
-    assert found == numbers
-
-
-def test_reasons_are_counted_and_filter_the_list(spool: Spool, browser: Browser) -> None:
-    put_dead(spool, [captured_event(number) for number in range(3)])
-    put_dead(spool, [captured_event(8)], REFUSED)
-    page = browser.open("/dead-letters/broker/").text
-    assert re.search(r"the image is corrupt .*? 3 Retry all Delete… connection refused .*? 1 ", text_of(page))
-    (link,) = re.findall(r'href="([^"]+reason=connection[^"]+)">connection refused', page)
-    page = text_of(browser.open(html.unescape(link)).text)
-    assert "frame-8.jpg" in page
-    assert "frame-1.jpg" not in page
-    assert "Only with the reason connection refused" in page
-
-
 def test_an_entry_that_vanished_meanwhile_is_said_to_be_gone(spool: Spool, browser: Browser) -> None:
     (number,) = put_dead(spool, [captured_event(1)])
-    SpoolQueue(spool).change(Action.DROP, Selector(seqs=(number,)))
+    SpoolQueue(spool).change(Action.DROP, Selection(seqs=(number,)))
     answer = browser.submit(f"/dead-letters/broker/{number}/retry")
     page = browser.open(answer.location)
     assert page.status_code == 404
@@ -135,20 +117,6 @@ def test_deleting_asks_first_and_names_the_number(spool: Spool, browser: Browser
     assert spool.counts()[LANE] == (0, 3)
 
 
-def test_a_read_only_console_shows_dead_letters_and_no_button(spool: Spool, backend: FakeBackend) -> None:
-    (number,) = put_dead(spool, [captured_event(1)])
-    browser = open_console(backend, read_only=True)
-    for path in ("/dead-letters/broker/", f"/dead-letters/broker/{number}"):
-        page = browser.open(path)
-        assert page.status_code == 200
-        assert "<form" not in page.text.partition("<main")[2].partition("</main")[0]
-        assert "delete" not in page.text
-    assert browser.open("/dead-letters/broker/delete").status_code == 403
-    for path in (f"/dead-letters/broker/{number}/retry", "/dead-letters/broker/retry", "/dead-letters/broker/delete"):
-        assert browser.submit(path).status_code == 403
-    assert spool.counts()[LANE] == (0, 1)
-
-
 @pytest.mark.parametrize(
     ("path", "status"),
     [
@@ -162,3 +130,36 @@ def test_a_read_only_console_shows_dead_letters_and_no_button(spool: Spool, back
 )
 def test_odd_addresses_are_answered(browser: Browser, path: str, status: int) -> None:
     assert browser.open(path).status_code == status
+
+
+ENTRY = Stored(
+    seq=7,
+    lane="trigger/flowers/flowers",
+    state="dead",
+    source="/eaves/mill/camera-1",
+    event_id="e7",
+    type="dev.eaves.image.captured.v1",
+    subject="cap-7.jpg",
+    datacontenttype="image/jpeg",
+    size_bytes=2_048,
+    attempts=1,
+    put_at=100.0,
+    not_before=0.0,
+    died_at=101.5,
+    status=422,
+    reason='answered 422: {"type": "urn:eaves:problem:image", "detail": "the image is corrupt',
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (0, RETRY_LATER),
+        (404, "Check the address of its trigger, then retry it."),
+        (422, SAME_AGAIN),
+        (500, RETRY_LATER),
+    ],
+)
+def test_a_dead_letter_says_whether_a_retry_helps(status: int, advice: str) -> None:
+    assert DeadLetterView(replace(ENTRY, status=status)).advice == advice
+    assert DeadLetterView(replace(ENTRY, status=status, state="queued")).advice == ""

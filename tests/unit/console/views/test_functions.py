@@ -5,23 +5,21 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 
-from eaves.console.backend import ModelLocation
+from eaves.admin.report import QueueReport
 from eaves.errors import EavesError, NotFoundError, PlatformError
 from eaves.platform import FunctionStatus
-from eaves.platform.status import DeployedStatus, PartStatus, ServedStatus
+from eaves.platform.status import DeployedStatus, ServedStatus
+from eaves.spool.score_shift import ScoreWindow
 from tests.fakes.clock import START, FrozenClock
 from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.browser import open_console as browser_of
 from tests.fakes.console.browser import text_of
 
-HOSTILE = "<img src=x onerror=alert(1)>"
 OLD, NEW = "ab" * 32, "cd" * 32
 LOCAL = FunctionStatus(name="flowers", state="idle", artifact="/artifacts/flowers-3", artifact_digest=NEW)
-BEFORE = ModelLocation(name="old", kind="artifact", path=Path("/a"), previous_of=("flowers",))
 AT_SITE = FunctionStatus(
     name="flowers",
     state="ready",
@@ -66,15 +64,15 @@ def test_a_failed_function_shows_reason_and_fix() -> None:
         assert "Try this: eaves logs flowers" in found, path
 
 
-def test_parts_that_are_not_ready_have_their_reason_and_fix() -> None:
-    parts = (
-        PartStatus(kind="Trigger", name="flowers"),
-        PartStatus(kind="Source", name="cam", state="starting"),
-        PartStatus(kind="Trigger", name="alarm", state="failed", reason="it is gone", fix="do it", age_s=90.0),
+def test_scores_that_have_shifted_are_told_with_what_to_do() -> None:
+    windows = tuple(ScoreWindow(artifact="a", source=f"/eaves/mill/{name}", since=START) for name in ("gate", "door"))
+    agent = QueueReport(name="flowers", windows=(*windows, ScoreWindow(artifact="b", source="/eaves/mill/yard")))
+    found = text_of(
+        open_console(FakeBackend(functions=[replace(LOCAL, agents=(agent,))])).open("/functions/flowers").text
     )
-    found = text_of(open_console(FakeBackend(functions=[replace(LOCAL, parts=parts)])).open("/functions/flowers").text)
-    assert "Trigger alarm has failed for 1 minute: it is gone Try this: do it" in found
-    assert "Source cam" not in found
+    for name in ("gate", "door"):
+        assert f"For 1 minute, images of {name} no longer score as the model's good images: check light" in found
+    assert "yard" not in found
 
 
 def test_shares_and_both_changes_are_shown_during_a_rollout() -> None:
@@ -105,7 +103,7 @@ def test_a_change_is_made_after_a_confirmation(change: str) -> None:
 
 
 def test_a_change_is_refused_when_somebody_else_deployed_meanwhile() -> None:
-    backend = FakeBackend(functions=[LOCAL], known_models=[BEFORE])
+    backend = FakeBackend(functions=[LOCAL])
     browser = open_console(backend)
     seen = seen_in(browser.open("/functions/flowers/rollback").text)
     backend.functions = [replace(LOCAL, artifact="/artifacts/flowers-4")]
@@ -119,7 +117,7 @@ def test_a_change_is_refused_when_somebody_else_deployed_meanwhile() -> None:
 
 
 def test_a_change_that_fails_shows_the_error_with_its_hint() -> None:
-    backend = FailingBackend(functions=[LOCAL], known_models=[BEFORE])
+    backend = FailingBackend(functions=[LOCAL])
     backend.failing = {"rollback": NotFoundError("it was deployed only once", hint="eaves deploy")}
     browser = open_console(backend)
     seen = seen_in(browser.open("/functions/flowers/rollback").text)

@@ -9,25 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.evaluation.images import load_labelled_images, load_unseen_images
+from converters.evaluation.images import load_labelled_images
 from converters.evaluation.metrics import Pairing, evaluate, pair
 from converters.evaluation.models import NO_LABEL
-from eaves.base.statistics import wilson
 from eaves.errors import ArtifactError, DatasetError
 from tests.fakes.models.evaluated import ColourModel, write_colours
 from trainer.grouped_statistics import JudgedImages
 from trainer.progress import SilentProgress
-
-
-def test_accuracy_classes_and_mistakes_are_counted(tmp_path: Path) -> None:
-    found = load_labelled_images(write_colours(tmp_path, {"blue": 3, "green": 4, "red": 5}))
-    seen = evaluate(ColourModel(answers={"green": "red"}), found, SilentProgress())
-    assert seen.accuracy == 8 / 12
-    assert seen.interval == wilson(8, 12)
-    assert seen.measured["confusion"] == [[3, 0, 0], [0, 0, 4], [0, 0, 5]]
-    assert seen.measured["per_class"]["red"]["precision"] == 5 / 9
-    assert [image.name for image, _ in seen.mistakes()] == [f"green/{n:03d}.png" for n in range(4)]
-    assert seen.calibration_error == pytest.approx(0.9 - 8 / 12)
 
 
 def test_unknown_classes_are_refused_with_both_lists(tmp_path: Path) -> None:
@@ -90,6 +78,16 @@ def test_two_models_are_distinguished_by_the_images_that_one_of_them_gets_right(
     assert pair(first, first).differing == ()
 
 
+def test_two_models_of_rare_defects_are_compared_by_their_mean_recall(tmp_path: Path) -> None:
+    found = load_labelled_images(write_colours(tmp_path, {"blue": 2, "red": 18}))
+    models = ColourModel("first"), ColourModel("second", answers={"blue": "red"})
+    for model in models:
+        model.is_balanced = True
+    paired = pair(*(evaluate(model, found, SilentProgress()) for model in models))
+    assert paired.figure == "mean recall"
+    assert paired.difference == pytest.approx(-0.5)
+
+
 def test_an_evaluation_says_what_the_model_is_worth(tmp_path: Path) -> None:
     found = load_labelled_images(write_colours(tmp_path, {"blue": 30, "red": 30}))
     evaluation = evaluate(ColourModel(answers={"red": "blue"}), found, SilentProgress())
@@ -104,16 +102,3 @@ def test_a_score_below_every_threshold_is_no_class_of_its_own(tmp_path: Path) ->
     evaluation = evaluate(ColourModel(answers={"red": NO_LABEL}), found, SilentProgress())
     assert NO_LABEL not in evaluation.quality.text
     assert NO_LABEL in evaluation.measured["labels"]
-
-
-def test_images_that_may_have_been_trained_on_are_no_praise(tmp_path: Path) -> None:
-    unknown = ColourModel()
-    unknown.trained_on = None
-    found = load_unseen_images(
-        write_colours(tmp_path, {"blue": 30, "red": 30}), [unknown], None, cache=tmp_path, progress=SilentProgress()
-    )
-    text = evaluate(unknown, found, SilentProgress()).quality.text
-    assert text.startswith("this model is usable: ")
-    assert text.endswith("; this is too favourable if it was trained on some of these images")
-    found = load_unseen_images(tmp_path, [ColourModel()], None, cache=tmp_path, progress=SilentProgress())
-    assert "favourable" not in evaluate(ColourModel(), found, SilentProgress()).quality.text

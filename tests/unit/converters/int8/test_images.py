@@ -30,10 +30,10 @@ from converters.int8.precision_choice import classify
 from converters.model_source import ModelSource
 from converters.settings import ConvertSettings
 from eaves.artifact import DecisionRule
-from eaves.config import SettingsLayer, build
 from eaves.errors import ConversionError
 from eaves.inference.session import Session
 from tests.fakes.models.artifact import COLOURS, RECIPE, ColourSession, encode_png
+from tests.inputs.settings import settings_from
 from trainer.data.dataset import Dataset, scan
 from trainer.data.listing import Split
 from trainer.data.splitting import SPLIT_FILE, load_split, render_lines
@@ -74,20 +74,6 @@ def build_source(tmp_path: Path, data: Path | None, **changes: Any) -> ModelSour
 
 def load(source: ModelSource, tmp_path: Path, data: str = "", images: int = 100) -> Int8Images:
     return load_labelled(source, data, images=images, cache=tmp_path / "cache", progress=SilentProgress())
-
-
-@pytest.mark.parametrize("route", ["run", "onnx"])
-def test_no_image_is_on_both_sides(tmp_path: Path, route: str) -> None:
-    data = write_data(tmp_path / "data")
-    found = load(build_source(tmp_path, data, route=route), tmp_path)
-    judged = {sample.path for sample in found.judged}
-    assert judged
-    assert found.calibration
-    assert not judged & set(found.calibration)
-    assert found.trained == {hashlib.sha256(path.read_bytes()).hexdigest() for path in found.calibration}
-    assert len(judged) + len(found.calibration) == 30
-    assert {sample.label for sample in found.judged} == set(LABELS)
-    assert all(sample.path.parent.name == sample.label for sample in found.judged)
 
 
 def test_an_image_that_cannot_be_decoded_is_left_out(tmp_path: Path) -> None:
@@ -131,16 +117,6 @@ def find(folder: Path | str, at_most: int = 100) -> tuple[Path, ...]:
     return find_unlabelled(str(folder), known=set(), looks=(), at_most=at_most, progress=SilentProgress())
 
 
-def test_images_of_all_subfolders_are_found_once_and_in_an_order_of_their_contents(tmp_path: Path) -> None:
-    digests = {write(tmp_path / f"{number % 2}/day/{number}.png", number): number for number in range(6)}
-    write(tmp_path / "copy.png", 3)
-    (tmp_path / "notes.txt").write_text("no image")
-    write(tmp_path / ".hidden.png", 9)
-    found = find(tmp_path)
-    assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in found] == sorted(digests)
-    assert find(tmp_path, at_most=2) == found[:2]
-
-
 def test_one_picture_in_many_files_is_one_photo(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Other bytes after the picture's, other sizes and other encodings are no other photo."""
     for number in range(20):
@@ -158,14 +134,6 @@ def test_one_picture_in_many_files_is_one_photo(tmp_path: Path, caplog: pytest.L
         "2 of 25 photos without labels differ and can judge int8: 23 are copies of others or of labelled images, "
         "and 0 have only one colour or can't be read"
     )
-
-
-def test_pictures_of_one_colour_show_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for shade in range(20):
-        (tmp_path / f"{shade}.png").write_bytes(encode_png((shade, 0, 0)))
-    write(tmp_path / "photo.png", 1)
-    assert find(tmp_path) == (tmp_path / "photo.png",)
-    assert "20 have only one colour or can't be read" in caplog.text
 
 
 def test_no_folder_is_no_photo_and_a_wrong_one_an_error(tmp_path: Path) -> None:
@@ -236,20 +204,6 @@ def test_images_in_whose_group_another_was_trained_on_are_not_judged_on(photos: 
     assert found.notes == ("8 images are left out: they are in the group of an image that the model was trained on",)
 
 
-def test_images_of_which_the_run_knows_none_are_another_set(photos: Path, tmp_path: Path) -> None:
-    dataset = scan(photos, val_fraction=0.2)
-    source = write_run(tmp_path, dataset)
-    for index, label in enumerate(("a", "b")):
-        (tmp_path / "more" / label).mkdir(parents=True)
-        for number in range(20):
-            draw(1000 + 100 * index + number).save(tmp_path / "more" / label / f"{number}.png")
-    found = load(source, tmp_path, str(tmp_path / "more"))
-    assert len(found.judged) + len(found.calibration) == 40
-    assert found.judged
-    assert not {sample.path for sample in found.judged} & set(found.calibration)
-    assert {sha256(path) for path in of(dataset, "train")} < found.trained
-
-
 def write_photos(folder: Path, count: int) -> Path:
     """Photos without labels, all different."""
     folder.mkdir()
@@ -261,7 +215,7 @@ def write_photos(folder: Path, count: int) -> Path:
 def find_all(tmp_path: Path, count: int = 10, **values: Any) -> Int8Images:
     """The images of a model whose data hold `count` of each of three labels, most of them on the training side."""
     data = write_data(tmp_path / "data", count=count) if count else tmp_path / "gone"
-    settings = build(ConvertSettings, SettingsLayer(origin="test", values={"precision": "int8", **values}))
+    settings = settings_from(ConvertSettings, {"precision": "int8", **values})
     return find_images(build_source(tmp_path, data), settings, tmp_path / "cache", SilentProgress())
 
 
@@ -282,8 +236,6 @@ def test_a_copy_of_a_labelled_image_under_other_bytes_is_no_photo_without_one(tm
     for seed in (0, 100, 200, 500, 501):
         (tmp_path / "photos").mkdir(exist_ok=True)
         (tmp_path / "photos" / f"{seed}.jpg").write_bytes(encode(draw(seed), "JPEG", quality=80))
-    asked = build(
-        ConvertSettings, SettingsLayer(origin="test", values={"precision": "int8", "unlabelled": f"{tmp_path}/photos"})
-    )
+    asked = settings_from(ConvertSettings, {"precision": "int8", "unlabelled": f"{tmp_path}/photos"})
     found = find_images(build_source(tmp_path, tmp_path / "data"), asked, tmp_path / "cache", SilentProgress())
     assert {path.name for path in found.unlabelled} == {"500.jpg", "501.jpg"}

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
-from converters.onnx.graph import prepare
+from converters.onnx.graph import is_head, prepare
+from converters.onnx.graph_rewrites import multiply_at_positions
 from tests.fakes.models.network import Network, images, operators, run
 
 BATCH = images()
@@ -31,3 +34,21 @@ def test_preparing_does_all_of_it_and_the_answers_stay(tmp_path: Path) -> None:
     assert not {"Mul", "Add", "ReduceMean"} & set(found)
     assert found.index("AveragePool") > max(index for index, op in enumerate(found) if op == "Conv")
     assert difference(before, after) < 1e-4
+
+
+def test_another_matrix_at_each_position_is_one_multiplication() -> None:
+    weights = np.random.default_rng(0).normal(size=(5, 3, 4)).astype(np.float32)
+    rows = np.random.default_rng(1).normal(size=(2, 5, 3)).astype(np.float32)
+    given, out = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in ("x", "y"))
+    node = helper.make_node("Einsum", ["x", "w"], ["y"], name="head_whitening/einsum", equation="abc,bcd->abd")
+    graph = helper.make_graph([node], "one", [given], [out], [numpy_helper.from_array(weights, "w")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    multiply_at_positions(model)
+    assert operators(model) == ["Transpose", "MatMul", "Transpose"]
+    assert all(is_head(node.name) for node in model.graph.node)
+    found = np.asarray(ReferenceEvaluator(model).run(None, {"x": rows})[0])
+    np.testing.assert_allclose(found, np.einsum("bpd,pde->bpe", rows, weights), rtol=1e-5)
+    node.attribute[0].s = b"abc,bdc->abd"
+    turned = helper.make_model(helper.make_graph([node], "other", [given], [out]))
+    multiply_at_positions(turned)
+    assert operators(turned) == ["Einsum"], "another product stays"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from eaves.errors import (
     AbsentError,
     ClusterError,
@@ -66,9 +64,8 @@ def test_a_missing_right_is_the_one_that_the_server_names() -> None:
     assert str(error.hint).endswith("kubectl --context barn auth can-i get pods --subresource=log -n cams")
 
 
-@pytest.mark.parametrize(
-    ("code", "said", "error"),
-    [
+def test_each_status_is_an_error_with_the_servers_word() -> None:
+    for code, said, error in (
         (403, 'admission webhook "w" denied the request: policy', InvalidError),
         (401, "Unauthorized", DeniedError),
         (404, 'pods "a" not found', AbsentError),
@@ -78,13 +75,11 @@ def test_a_missing_right_is_the_one_that_the_server_names() -> None:
         (500, "etcdserver: leader changed", ClusterError),
         (503, "shutting down", UnreachableClusterError),
         (504, "Timeout", UnreachableClusterError),
-    ],
-)
-def test_each_status_is_an_error_with_the_servers_word(code: int, said: str, error: type[ClusterError]) -> None:
-    found = build_api_error(code, status(code, said), CALL)
-    assert type(found) is error
-    assert found.message.startswith("barn: ")
-    assert said in found.message
+    ):
+        found = build_api_error(code, status(code, said), CALL)
+        assert type(found) is error, said
+        assert found.message.startswith("barn: ")
+        assert said in found.message
 
 
 def test_a_missing_namespace_is_distinguished_from_a_missing_object_and_a_missing_kind() -> None:
@@ -97,7 +92,7 @@ def test_a_missing_namespace_is_distinguished_from_a_missing_object_and_a_missin
     assert str(kind.hint).endswith("kubectl --context barn api-resources --api-group=serving.knative.dev")
 
 
-@pytest.mark.parametrize("body", [b"", b'{"kind": "Pod"}', b"\xff"])
-def test_what_is_no_status_is_not_taken_for_one(body: bytes) -> None:
-    assert parse_status(body) is None
-    assert build_api_error(500, body, CALL).message.startswith("barn: ")
+def test_what_is_no_status_is_not_taken_for_one() -> None:
+    for body in (b"", b'{"kind": "Pod"}', b"\xff"):
+        assert parse_status(body) is None
+        assert build_api_error(500, body, CALL).message.startswith("barn: ")

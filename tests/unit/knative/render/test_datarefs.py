@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from eaves.config import SettingsLayer, build
+from eaves.errors import ConfigError
 from eaves.platform import SourceSpec
 from knative.client.kinds import KSERVICE
 from knative.resources.agent import find_agent_image, find_missing_images
 from knative.resources.rendering import render_app
-from knative.settings import ClusterApp
+from knative.settings import ClusterApp, KnativeSettings
 from tests.cluster.apps import AGENT_IMAGE, S3_IMAGE, at_site, full_settings, plain_app
 from tests.cluster.manifests import restricted_faults
 from tests.unit.knative.render import find_faults
@@ -74,6 +76,5 @@ def test_a_secret_for_no_host_is_refused() -> None:
     assert find_faults(plain_app(), dataref_secret="keys") == {
         "knative.dataref_secret": "has no effect without function.dataref_hosts"
     }
-    assert (
-        "must be a name that Kubernetes allows" in dict(full_settings(dataref_secret="A B").faults())["dataref_secret"]
-    )
+    with pytest.raises(ConfigError, match=r"dataref_secret: must be a name that Kubernetes allows: .* \(got .A B.\)"):
+        build(KnativeSettings, SettingsLayer(origin="eaves.yaml", values={"dataref_secret": "A B"}))

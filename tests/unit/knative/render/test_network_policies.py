@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,82 @@ from knative.resources.standalone_servers import ReceiverDeployment, build_recei
 from knative.settings import CLUSTER_DNS
 from tests.cluster.apps import AGENT_IMAGE, at_site, full_app, full_settings, plain_app, plain_site, relayed_app
 from tests.cluster.manifests import pod_templates
-from tests.cluster.policies import Endpoint, Policy, allows
+
+Policy = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """One end of a connection.
+
+    Attributes:
+        address: IPv4 address.
+        namespace: Namespace of a pod; empty for a node or a host outside the cluster, which no selector matches.
+        labels: Labels of a pod.
+    """
+
+    address: str
+    namespace: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def allows(policies: Sequence[Policy], source: Endpoint, target: Endpoint, port: int, *, protocol: str = "TCP") -> bool:
+    """Whether a connection is let through by both of its ends."""
+    return _open(policies, source, target, "Egress", (protocol, port)) and _open(
+        policies, target, source, "Ingress", (protocol, port)
+    )
+
+
+def _open(policies: Sequence[Policy], own: Endpoint, other: Endpoint, direction: str, port: tuple[str, int]) -> bool:
+    """Whether the policies for one end let the other end in (Ingress), or it out to the other end (Egress)."""
+    rules, peers = {"Ingress": ("ingress", "from"), "Egress": ("egress", "to")}[direction]
+    applied = [one for one in policies if direction in one["spec"]["policyTypes"] and _selects_own(one, own)]
+    if not applied:
+        return True
+    found = [rule for one in applied for rule in one["spec"].get(rules, ())]
+    for rule in found:
+        assert rule.keys() <= {peers, "ports"}, rule
+    return any(_has_peer(rule, peers, own, other) and _has_port(rule, port) for rule in found)
+
+
+def _selects_own(policy: Policy, own: Endpoint) -> bool:
+    same = own.namespace == policy["metadata"]["namespace"]
+    return bool(own.namespace) and same and _matches(policy["spec"]["podSelector"], own.labels)
+
+
+def _has_peer(rule: Mapping[str, Any], peers: str, own: Endpoint, other: Endpoint) -> bool:
+    return peers not in rule or any(_is_peer(peer, own, other) for peer in rule[peers])
+
+
+def _is_peer(peer: Mapping[str, Any], own: Endpoint, other: Endpoint) -> bool:
+    assert peer
+    assert peer.keys() <= {"ipBlock", "namespaceSelector", "podSelector"}, peer
+    if block := peer.get("ipBlock"):
+        address = ipaddress.ip_address(other.address)
+        inside = address in ipaddress.ip_network(block["cidr"])
+        return inside and not any(address in ipaddress.ip_network(one) for one in block.get("except", ()))
+    if not other.namespace:
+        return False
+    if "namespaceSelector" in peer:
+        here = _matches(peer["namespaceSelector"], {"kubernetes.io/metadata.name": other.namespace})
+    else:
+        here = other.namespace == own.namespace
+    return here and _matches(peer.get("podSelector", {}), other.labels)
+
+
+def _has_port(rule: Mapping[str, Any], port: tuple[str, int]) -> bool:
+    if "ports" not in rule:
+        return True
+    for one in rule["ports"]:
+        assert one.keys() == {"protocol", "port"}, one
+        assert isinstance(one["port"], int), one
+    return any((one["protocol"], one["port"]) == port for one in rule["ports"])
+
+
+def _matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    assert selector.keys() <= {"matchLabels"}, selector
+    return bool(selector.get("matchLabels", {}).items() <= labels.items())
+
 
 HOME, AGENTS, CLOUD, NODE_CACHE = "eaves", "eaves-agents", "cloud", "169.254.20.10"
 APP = replace(
@@ -82,6 +158,7 @@ NEEDED: tuple[Flow, ...] = (
     ("a name with a long answer", FUNCTION, DNS, 53, "TCP"),
     ("a name at the node's cache", FUNCTION, NODE_DNS, 53, "UDP"),
     ("data of an event", FUNCTION, INTERNET, 443, "TCP"),
+    ("data of an event by IPv6", FUNCTION, Endpoint(address="2a00:1450:4001::5"), 443, "TCP"),
     ("data of an event at a port of its own", FUNCTION, INTERNET, 8443, "TCP"),
     ("data of an event in a network that is named", FUNCTION, STORE, 443, "TCP"),
     ("an agent's image", INBOX, GATEWAY, 80, "TCP"),
@@ -118,6 +195,8 @@ REFUSED: tuple[Flow, ...] = (
     ("a DNS tunnel to the internet", FUNCTION, INTERNET, 53, "UDP"),
     ("a DNS tunnel to a pod that calls itself DNS", FUNCTION, FALSE_DNS, 53, "UDP"),
     ("a DNS tunnel to another pod of that namespace", FUNCTION, BESIDE_DNS, 53, "UDP"),
+    ("data in a private network of IPv6", FUNCTION, Endpoint(address="fd00::5"), 443, "TCP"),
+    ("data in a private network of IPv4 that IPv6 embeds", FUNCTION, Endpoint(address="2002:a00:1::"), 443, "TCP"),
     ("the DNS server's other ports", FUNCTION, DNS, 8080, "TCP"),
     ("a private network, 10.0.0.0/8", FUNCTION, Endpoint(address="10.2.0.1"), 443, "TCP"),
     ("a private network, 100.64.0.0/10", FUNCTION, Endpoint(address="100.64.0.1"), 443, "TCP"),
@@ -165,6 +244,7 @@ def test_a_function_without_references_gets_out_for_names_only() -> None:
     assert [what for what, allowed in answers(policies, NEEDED).items() if not allowed] == [
         "a name at the node's cache",
         "data of an event",
+        "data of an event by IPv6",
         "data of an event at a port of its own",
         "data of an event in a network that is named",
     ]

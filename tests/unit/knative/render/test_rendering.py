@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ import pytest
 import yaml
 
 from eaves.base.telemetry import TELEMETRY_OFF
+from eaves.config import iter_leaves
 from eaves.errors import ConfigError
+from eaves.events import IMAGE_CAPTURED, IMAGE_INSPECTED, MODEL_SHIFTED
 from eaves.platform import DeliverySettings, ScaleSettings, SourceSpec, TriggerSpec
 from functions.settings import FunctionSettings
+from knative.resources.eventing import build_event_types
 from knative.resources.rendering import render_app, to_yaml, write_files
 from knative.settings import ClusterApp, KnativeSettings, SiteSettings
 from tests.cluster.apps import at_site, full_app, full_settings, plain_app, plain_site, relayed_app, watching_app
@@ -30,9 +34,22 @@ CASES: dict[str, ClusterApp] = {
 Manifests = tuple[dict[str, Any], ...]
 
 
-@pytest.fixture(params=CASES)
-def case(request: pytest.FixtureRequest) -> tuple[str, Manifests]:
-    return request.param, render_app(CASES[request.param])
+@pytest.fixture(scope="module")
+def rendered() -> dict[str, Manifests]:
+    """The objects of each case."""
+    return {name: render_app(app) for name, app in CASES.items()}
+
+
+def all_of(rendered: dict[str, Manifests]) -> Iterator[dict[str, Any]]:
+    for manifests in rendered.values():
+        yield from manifests
+
+
+def templates_of(rendered: dict[str, Manifests]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name of each object and every template of pods in it."""
+    for one in all_of(rendered):
+        for template in pod_templates(one):
+            yield f"{one['kind']}/{one['metadata']['name']}", template
 
 
 def only(manifests: Manifests, kind: str, name: str = "") -> dict[str, Any]:
@@ -40,39 +57,39 @@ def only(manifests: Manifests, kind: str, name: str = "") -> dict[str, Any]:
     return found
 
 
-def test_what_is_rendered_is_the_golden_file(case: tuple[str, Manifests]) -> None:
-    name, manifests = case
-    text = "---\n".join(to_yaml(manifest) for manifest in manifests)
-    golden = GOLDEN / f"{name}.yaml"
-    if os.environ.get("EAVES_WRITE_GOLDEN"):
-        golden.write_text(text)
-    assert text == golden.read_text()
+def test_what_is_rendered_is_the_golden_file(rendered: dict[str, Manifests]) -> None:
+    for name, manifests in rendered.items():
+        text = "---\n".join(to_yaml(manifest) for manifest in manifests)
+        golden = GOLDEN / f"{name}.yaml"
+        if os.environ.get("EAVES_WRITE_GOLDEN"):
+            golden.write_text(text)
+        assert text == golden.read_text(), name
 
 
-def test_every_object_is_valid_by_the_schemas(case: tuple[str, Manifests], shared: Path) -> None:
-    for manifest in case[1]:
+def test_every_object_is_valid_by_the_schemas(rendered: dict[str, Manifests], shared: Path) -> None:
+    for manifest in all_of(rendered):
         validate(manifest, shared)
 
 
-def test_yaml_is_read_as_what_was_rendered(case: tuple[str, Manifests]) -> None:
-    assert [yaml.safe_load(to_yaml(one)) for one in case[1]] == list(case[1])
+def test_yaml_is_read_as_what_was_rendered(rendered: dict[str, Manifests]) -> None:
+    for manifest in all_of(rendered):
+        assert yaml.safe_load(to_yaml(manifest)) == manifest
 
 
 def test_every_pod_but_those_that_need_a_folder_of_their_node_passes_restricted_pod_security(
-    case: tuple[str, Manifests],
+    rendered: dict[str, Manifests],
 ) -> None:
-    for manifest in case[1]:
-        for template in pod_templates(manifest):
-            faults = restricted_faults(template)
-            needs_host = any("hostPath" in volume for volume in template["spec"].get("volumes", ()))
-            assert bool(faults) == needs_host, (manifest["kind"], faults)
+    for name, template in templates_of(rendered):
+        faults = restricted_faults(template)
+        assert bool(faults) == any("hostPath" in one for one in template["spec"].get("volumes", ())), (name, faults)
 
 
-def test_what_knatives_webhook_would_add_to_a_probe_is_said(case: tuple[str, Manifests]) -> None:
+def test_what_knatives_webhook_would_add_to_a_probe_is_said(rendered: dict[str, Manifests]) -> None:
     """The webhook adds nothing to a named revision that `kubectl apply` sends again, and then sees a change."""
-    service = only(case[1], "Service", "flowers")
-    (container,) = service["spec"]["template"]["spec"]["containers"]
-    assert container["readinessProbe"]["successThreshold"] == 1
+    for manifests in rendered.values():
+        service = only(manifests, "Service", "flowers")
+        (container,) = service["spec"]["template"]["spec"]["containers"]
+        assert container["readinessProbe"]["successThreshold"] == 1
 
 
 def test_a_dead_letter_sink_by_name_is_that_triggers_receiver_or_a_function() -> None:
@@ -92,21 +109,27 @@ def test_a_dead_letter_sink_by_name_is_that_triggers_receiver_or_a_function() ->
     }
 
 
-def test_no_pod_gets_a_token(case: tuple[str, Manifests]) -> None:
-    for manifest in case[1]:
-        for template in pod_templates(manifest):
-            assert template["spec"]["automountServiceAccountToken"] is False
-        if manifest["kind"] == "ServiceAccount":
-            assert manifest["automountServiceAccountToken"] is False
+def test_an_app_that_inspects_images_announces_a_shift_of_their_scores_too() -> None:
+    app = replace(plain_app(task="anomaly"), sources=(SourceSpec(name="gate"),))
+    announced = [one["metadata"]["name"] for one in build_event_types(app)]
+    assert announced == ["flowers-gate-captured", "flowers-inspected", "flowers-shifted"]
+    types = [attribute["value"] for one in build_event_types(app) for attribute in one["spec"]["attributes"][:1]]
+    assert types == [IMAGE_CAPTURED, IMAGE_INSPECTED, MODEL_SHIFTED]
 
 
-def test_traffic_is_never_rendered(case: tuple[str, Manifests]) -> None:
-    assert "traffic" not in only(case[1], "Service", "flowers")["spec"]
+def test_no_pod_gets_a_token(rendered: dict[str, Manifests]) -> None:
+    for name, template in templates_of(rendered):
+        assert template["spec"]["automountServiceAccountToken"] is False, name
+    for manifest in all_of(rendered):
+        assert manifest["kind"] != "ServiceAccount" or manifest["automountServiceAccountToken"] is False
+
+
+def test_traffic_is_never_rendered(rendered: dict[str, Manifests]) -> None:
+    for manifests in rendered.values():
+        assert "traffic" not in only(manifests, "Service", "flowers")["spec"]
 
 
 def test_variables_of_the_function_are_settings_that_its_process_has() -> None:
-    from eaves.config import iter_leaves
-
     known = {leaf.env for leaf in iter_leaves(FunctionSettings)}
     for container in only(render_app(CASES["full"]), "Service", "flowers")["spec"]["template"]["spec"]["containers"]:
         assert {one["name"] for one in container["env"]} <= {*known, *TELEMETRY_OFF}

@@ -11,6 +11,7 @@ import pytest
 from eaves.config import build
 from eaves.config.declarations import SettingsLayer
 from eaves.config.yaml_text import load_yaml
+from knative.resources.function import AWAY
 from knative.resources.pod import find_fragment_faults
 from knative.resources.rendering import render_app
 from knative.resources.standalone_servers import ConsoleDeployment, build_console
@@ -48,10 +49,12 @@ def test_every_pod_of_an_app_gets_the_fields_and_is_valid(name: str, shared: Pat
         for template in pod_templates(one):
             seen += 1
             pod = template["spec"]
-            assert pod["tolerations"] == TAINTED["tolerations"], one["metadata"]["name"]
+            pins = one["metadata"]["labels"]["app.kubernetes.io/component"] == "pin"
+            away = list(AWAY) if pins else []
+            assert pod["tolerations"] == [*TAINTED["tolerations"], *away], one["metadata"]["name"]
             assert pod["nodeSelector"].items() >= {"disk": "ssd", "place": "barn"}.items()
             assert pod["priorityClassName"] == "edge"
-            if one["metadata"]["labels"]["app.kubernetes.io/component"] != "pin":
+            if not pins:
                 assert pod["topologySpreadConstraints"] == TAINTED["topologySpreadConstraints"]
         validate(one, shared)
     assert seen >= 4
@@ -105,7 +108,7 @@ def test_numbers_of_eaves_yaml_are_numbers_in_the_pod() -> None:
     settings = build(KnativeSettings, SettingsLayer(origin="eaves.yaml", values=load_yaml(text)))
     made = render_app(at_site(plain_app(), replace(settings, agent_image=AGENT_IMAGE), plain_site()))
     pods = [template["spec"] for one in made for template in pod_templates(one)]
-    assert pods[0]["tolerations"] == [{"key": "edge", "value": "1", "tolerationSeconds": 30}]
+    assert pods[0]["tolerations"][0] == {"key": "edge", "value": "1", "tolerationSeconds": 30}
     assert pods[0]["nodeSelector"] == {"gpu": "true"}
 
 

@@ -44,7 +44,6 @@ FULL = RolloutState(
         ),
     ),
     observed=True,
-    to_retry=("a-0",),
 )
 STATE = RolloutState(old="a-1", new="a-2", phase=RolloutPhase.ADVANCING, traffic={"a-1": 90, "a-2": 10}, since=1000.0)
 
@@ -104,16 +103,16 @@ def test_a_damaged_state_is_none_and_the_reason_is_reported(changes: dict[str, o
     assert "so there is no rollout" in status.fault
 
 
-@pytest.mark.parametrize("text", ["{", "null", "[" * 100_000])
-def test_what_is_no_state_at_all_is_none(text: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        parse_state(text)
+def test_what_is_no_state_at_all_is_none() -> None:
+    for text in ("{", "null", "[" * 100_000):
+        with pytest.raises(ValueError, match=r"."):
+            parse_state(text)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=9), st.lists, max_leaves=5), st.data())
 def test_any_member_may_hold_anything(value: object, data: st.DataObject) -> None:
     reported = json.loads(render_state(STATE))
-    name = data.draw(st.sampled_from([*reported, "reason", "served", "settings", "counts", "to_retry"]))
+    name = data.draw(st.sampled_from([*reported, "reason", "served", "settings", "counts"]))
     status = parse_rollout_status(
         {"metadata": {"annotations": {ROLLOUT_ANNOTATION: json.dumps(reported | {name: value})}}}
     )

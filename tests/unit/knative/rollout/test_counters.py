@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from knative.rollout.counters import (
+    LONG_S,
     MetricsReading,
     RequestCounters,
     RevisionCounts,
@@ -20,14 +22,11 @@ from knative.rollout.counters import (
 NEW, OLD = "a-2", "a-1"
 
 
-def said(
-    pod: str, *, answered: int = 0, failed: int = 0, revision: str = NEW, restarts: int = 0, **more: bool
-) -> MetricsReading:
+def said(pod: str, *, answered: int = 0, restarts: int = 0, **more: Any) -> MetricsReading:
     """A pod whose predictions take 0.1 s each, the first one 1 s."""
-    timed = answered
-    tally = RequestCounters(answered=answered, failed=failed, timed=timed, seconds=0.1 * timed + (0.9 if timed else 0))
-    slowest = RequestCounters(timed=1, seconds=1.0) if timed else RequestCounters()
-    return MetricsReading(pod=pod, revision=revision, restarts=restarts, tally=tally, slowest=slowest, **more)
+    tally = RequestCounters(answered=answered, timed=answered, seconds=0.1 * answered + (0.9 if answered else 0))
+    slowest = RequestCounters(timed=1, seconds=1.0) if answered else RequestCounters()
+    return MetricsReading(pod=pod, revision=NEW, restarts=restarts, tally=tally, slowest=slowest, **more)
 
 
 def see(counts: RevisionCounts, *readings: MetricsReading, also: tuple[str, ...] = ()) -> RevisionCounts:
@@ -68,6 +67,34 @@ def test_what_a_pod_counted_before_the_step_that_could_not_be_read_then_is_not_o
     counts = see(counts, said("p", answered=50))
     assert (counts.total(NEW).answered, counts.step(NEW).answered) == (50, 0)
     assert see(counts, said("p", answered=52)).step(NEW).answered == 2
+
+
+def agent(answered: int, spool: str = "a1b2") -> MetricsReading:
+    return MetricsReading(pod=f"{spool}/{NEW}", revision=NEW, tally=RequestCounters(answered=answered))
+
+
+def test_what_an_agent_counted_before_it_was_first_asked_does_not_count() -> None:
+    counts = see(see(RevisionCounts(), agent(1000)), agent(1007))
+    assert counts.total(NEW).answered == 7
+    counts = see(counts, agent(500, "c3d4"))
+    assert see(counts, agent(502, "c3d4")).total(NEW).answered == 9, (
+        "a node that came back, or a spool that was replaced"
+    )
+
+
+def test_an_agent_that_was_away_catches_up_and_a_spool_that_counts_from_zero_again_is_added() -> None:
+    counts = see(see(RevisionCounts(), agent(0)), agent(5))
+    counts = see(see(counts, said("p")), said("p"))
+    assert see(counts, agent(45)).total(NEW).answered == 45
+    assert see(counts, agent(3)).total(NEW).answered == 8
+
+
+def test_times_are_kept_by_node_without_other_counts() -> None:
+    counts = see(RevisionCounts(), said("p", answered=5, node="n-1"), said("q", answered=3, node="n-2"))
+    assert counts.total(NEW) == RequestCounters(answered=8, timed=6, seconds=0.6)
+    assert counts.total(f"{NEW}@n-1") == RequestCounters(timed=4, seconds=0.4)
+    assert counts.pairs(NEW, OLD) == [(f"{NEW}@n-1", f"{OLD}@n-1"), (f"{NEW}@n-2", f"{OLD}@n-2")]
+    assert see(RevisionCounts(), said("p", answered=5)).pairs(NEW, OLD) == [(NEW, OLD)]
 
 
 @given(
@@ -125,6 +152,12 @@ def test_the_open_window_may_be_one_of_them() -> None:
     counts = counted(counts, BEGUN + 46, failed=9)
     assert counts.window()[NEW].failed == 9
     assert counts.steady(NEW, OLD, apart_from=NEW)[0] == RequestCounters(answered=18, failed=2)
+
+
+def test_a_window_of_hours_is_no_incident_that_is_left_out() -> None:
+    for length, left_out in ((LONG_S, 3), (LONG_S + 1, 0)):
+        counts = counted(RevisionCounts(), BEGUN + length, failed=3)
+        assert counts.step(NEW).failed - counts.steady(NEW, OLD, apart_from=NEW)[0].failed == left_out
 
 
 def test_a_window_lasts_its_time_and_until_a_request_came() -> None:

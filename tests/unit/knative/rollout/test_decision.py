@@ -238,6 +238,35 @@ def test_part_of_the_allowed_ratio_is_tolerated_since_times_are_measured_inexact
     assert decision.action is RolloutAction.WAIT, "compared with equal times, this would roll back"
 
 
+def on_nodes(new: dict[str, float], old: dict[str, float]) -> RolloutState:
+    """A rollout in which both have made predictions for ten windows; their times in ms by node."""
+    state = at()
+    for number in range(1, 11):
+        totals = {NEW: tally(5 * number), OLD: tally(45 * number)}
+        for name, nodes, each in ((NEW, new, 5), (OLD, old, 45)):
+            totals[name] = tally(each * len(nodes) * number, ms=sum(nodes.values()) / len(nodes))
+            totals |= {f"{name}@{node}": tally(timed=each * number, ms=ms) for node, ms in nodes.items()}
+        state = replace(state, counts=replace(state.counts, totals=totals).close_window(BEGUN + 15 * number, BEGUN))
+    return state
+
+
+def test_times_are_compared_within_nodes() -> None:
+    fast, slow = {"n-1": 100.0}, {"n-2": 200.0}
+    both = fast | slow
+    apart = decided(on_nodes(slow, fast), after_s=300)
+    assert apart.action is RolloutAction.WAIT
+    assert "the new revision seems slow, but hardly any node has run both revisions" in apart.reason
+    assert decided(on_nodes(slow, fast), after_s=600).action is RolloutAction.HOLD, "never rolled back for that"
+    assert decided(on_nodes(fast, slow), after_s=300).action is RolloutAction.ADVANCE
+    same = decided(on_nodes(slow, both), after_s=300)
+    assert same.action is RolloutAction.ADVANCE
+    assert "a prediction takes 200.0 ms (before: 200.0 ms)" in same.reason
+    worse = decided(on_nodes({"n-1": 200.0, "n-2": 400.0}, both), after_s=300)
+    assert worse.action is RolloutAction.ROLL_BACK
+    assert "too slow; 0 of 100 requests failed" in worse.reason
+    assert "a prediction takes 300.0 ms (before: 150.0 ms)" in worse.reason
+
+
 def test_times_are_not_compared_where_either_has_few_and_that_is_reported() -> None:
     for state in (
         at(new=tally(20, ms=900)),

@@ -10,7 +10,6 @@ import pytest
 from eaves.errors import NotFoundError
 from knative.rollout.plan import (
     Plan,
-    note_retries,
     plan_begin,
     plan_percent,
     plan_rollback,
@@ -42,11 +41,9 @@ def share(before: RolloutStatus, percent: int) -> Plan:
     return plan
 
 
-def rolling(
-    percent: int, phase: RolloutPhase = RolloutPhase.ADVANCING, *, old: str = "a-1", new: str = "a-2"
-) -> RolloutState:
-    shares = {name: share for name, share in ((old, 100 - percent), (new, percent)) if share}
-    return RolloutState(old=old, new=new, phase=phase, traffic=shares, since=1.0)
+def rolling(percent: int, phase: RolloutPhase = RolloutPhase.ADVANCING) -> RolloutState:
+    shares = {name: share for name, share in (("a-1", 100 - percent), ("a-2", percent)) if share}
+    return RolloutState(old="a-1", new="a-2", phase=phase, traffic=shares, since=1.0)
 
 
 # set_percent
@@ -78,20 +75,6 @@ def test_there_may_be_nothing_before_it() -> None:
         plan_rollback(damaged, NOW)
 
 
-# what a replaced revision refused
-
-
-def test_what_a_revision_refused_before_it_lost_everything_is_kept_in_mind() -> None:
-    there = standing({"a-1": 90, "a-2": 10}, state=replace(rolling(10), to_retry=("a-0",)))
-    back = Plan(what="hold", state=rolling(0, RolloutPhase.HELD), traffic={"a-1": 100})
-    assert note_retries(back, there).state.to_retry == ("a-0", "a-2")
-    assert note_retries(Plan(what="wait", state=rolling(10)), there).state.to_retry == ("a-0",), "nothing changes"
-
-    there = standing({"a-1": 90, "a-2": 10}, state=replace(rolling(10), to_retry=("a-2",)))
-    promoted = Plan(what="set", state=rolling(100, RolloutPhase.DONE), traffic={"a-2": 100})
-    assert note_retries(promoted, there).state.to_retry == ()
-
-
 # begin
 
 
@@ -118,6 +101,6 @@ def test_what_follows_the_newest_revision_is_distinguished_and_can_be_resolved()
     ]
     traffic = {LATEST: 60, "a-1": 40}
     for latest, shares in (("a-2", {"a-2": 60, "a-1": 40}), ("a-1", {"a-1": 100}), ("", {"a-1": 40})):
-        assert parse_traffic(entries, latest) == (traffic, shares, "")
+        assert parse_traffic(entries, latest) == (traffic, shares)
     assert render_traffic(traffic) == "the latest 60 %, a-1 40 %"
     assert render_traffic({}) == "nobody"

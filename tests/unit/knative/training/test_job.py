@@ -80,9 +80,11 @@ ON_VOLUMES = replace(
     train=TrainSettings(weights="/data/notop.weights.h5"),
     job=JobSettings(data_claim="photos", data="flowers", output_claim="models", work_claim="work"),
 )
+IN_PARTS = replace(BARE, train=TrainSettings(mode="sums"), job=replace(BARE.job, pods=8))
 JOB = {"metadata": {"name": "flowers-train-0123456789", "uid": "0b0e6e0c-7d5a-4b0e-9d3c-0e6f0a6a1c11"}}
 MANIFESTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "job": lambda: build_job(BARE),
+    "job-pods": lambda: build_job(IN_PARTS),
     "job-volumes": lambda: build_job(ON_VOLUMES),
     "pipeline": lambda: build_job(FULL, publishes=True),
     "pipeline-binding": lambda: build_binding(FULL),
@@ -93,24 +95,24 @@ MANIFESTS: Mapping[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", MANIFESTS)
-def test_an_object_is_as_it_was_read_and_approved(name: str) -> None:
+def test_an_object_is_as_it_was_read_and_approved() -> None:
     """Write it anew with the variable EAVES_WRITE_GOLDEN."""
-    made, golden = to_yaml(MANIFESTS[name]()), GOLDEN / f"{name}.yaml"
-    if os.environ.get("EAVES_WRITE_GOLDEN"):
-        golden.write_text(made)
-    assert made == golden.read_text()
+    for name, build in MANIFESTS.items():
+        made, golden = to_yaml(build()), GOLDEN / f"{name}.yaml"
+        if os.environ.get("EAVES_WRITE_GOLDEN"):
+            golden.write_text(made)
+        assert made == golden.read_text(), name
 
 
-@pytest.mark.parametrize("name", MANIFESTS)
-def test_an_object_is_valid_and_passes_restricted_pod_security(name: str, shared: Path) -> None:
-    made = MANIFESTS[name]()
-    validate(made, shared)
-    for template in pod_templates(made):
-        assert restricted_faults(template) == []
-        assert template["spec"]["automountServiceAccountToken"] is False
-        for container in template["spec"]["containers"]:
-            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+def test_an_object_is_valid_and_passes_restricted_pod_security(shared: Path) -> None:
+    for build in MANIFESTS.values():
+        made = build()
+        validate(made, shared)
+        for template in pod_templates(made):
+            assert restricted_faults(template) == []
+            assert template["spec"]["automountServiceAccountToken"] is False
+            for container in template["spec"]["containers"]:
+                assert container["securityContext"]["readOnlyRootFilesystem"] is True
 
 
 def test_every_way_a_training_ends_has_its_rule() -> None:
@@ -132,18 +134,15 @@ def test_the_same_training_has_the_same_name_and_run() -> None:
     assert name_of(later) == name_of(BARE), "what the API server lets change doesn't count"
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
+def test_another_training_is_another_job_and_another_run() -> None:
+    for other in (
         replace(BARE, train=TrainSettings(epochs=7)),
         replace(BARE, data=DataSettings(path="s3://photos/flowers", balance="none")),
         replace(BARE, knative=KnativeSettings(trainer_image=IMAGE.replace("1" * 64, "3" * 64))),
         replace(BARE, run="with-roses"),
-    ],
-)
-def test_another_training_is_another_job_and_another_run(other: TrainingJob) -> None:
-    assert name_of(other) != name_of(BARE)
-    assert other.run_name != BARE.run_name
+    ):
+        assert name_of(other) != name_of(BARE)
+        assert other.run_name != BARE.run_name
 
 
 def test_the_longest_name_fits() -> None:
@@ -221,6 +220,13 @@ def test_what_a_cluster_lacks_is_reported_all_at_once() -> None:
     assert set(faults) == {"knative.trainer_image", "job.output", "job.data", "train.weights"}
     assert "'photos' is a path on this machine" in faults["job.data"]
     assert list(find_faults(BARE)) == list(find_faults(ON_VOLUMES)) == []
+
+
+def test_only_trainings_by_sums_have_several_pods() -> None:
+    anomaly = replace(IN_PARTS, train=TrainSettings(task="anomaly"))
+    assert list(find_faults(IN_PARTS)) == list(find_faults(anomaly)) == []
+    assert set(reported(list(find_faults(replace(IN_PARTS, train=TrainSettings()))))) == {"job.pods"}
+    assert IN_PARTS.run_name == replace(IN_PARTS, job=BARE.job).run_name, "they resume what one pod has begun"
 
 
 def test_a_pipeline_wants_a_place_to_push_and_a_base() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import socket
 import threading
 import time
@@ -85,49 +84,6 @@ def looking(manager: ConsoleManager) -> Iterator[socket.socket]:
     host, _, port = manager.url.removeprefix("http://").rstrip("/").rpartition(":")
     with socket.create_connection((host, int(port)), timeout=5) as connection:
         yield connection
-
-
-def accept_all(arguments: Sequence[str]) -> None:
-    """Take every waiting connection, as the process does."""
-    listening = socket.socket(fileno=int(arguments[0]))
-    listening.setblocking(False)
-    try:
-        while True:
-            listening.accept()[0].close()
-    except BlockingIOError:
-        listening.setblocking(True)
-        listening.detach()
-
-
-def test_a_connection_starts_the_process_which_gets_the_listening_socket_and_the_settings(
-    launches: Launches, start: Start, tmp_path: Path
-) -> None:
-    manager = start(console_read_only=True, console_session_hours=720.0)
-    with looking(manager):
-        wait_until(lambda: launches.children, what="the process")
-        number, state, project, values = launches.arguments[0]
-        listening = socket.socket(fileno=int(number))
-        assert f"http://127.0.0.1:{listening.getsockname()[1]}/" == manager.url
-        listening.detach()
-        settings = json.loads(values)
-        assert (settings["console_read_only"], settings["console_session_hours"]) == (True, 720.0)
-        assert (state, project) == (str(tmp_path), str(Path.cwd()))
-        assert manager.pid == launches.children[0].pid
-    assert launches.threads[0].is_alive(), "the kernel ends a process with the thread that started it"
-    manager.stop()
-    assert launches.children[0].code == 0
-
-
-def test_after_an_idle_end_the_next_connection_starts_another_one(launches: Launches, start: Start) -> None:
-    manager = start({**QUICK, "min_run_s": 0.0})
-    with looking(manager):
-        wait_until(lambda: launches.children, what="the process")
-        accept_all(launches.arguments[0])
-    launches.children[0].end(0)
-    wait_until(lambda: manager.pid == 0, what="the end of the process")
-    assert len(launches.children) == 1
-    with looking(manager):
-        wait_until(lambda: len(launches.children) == 2, what="the next process")
 
 
 def test_a_process_that_ends_at_once_is_not_started_in_a_loop_by_a_connection_that_waits(

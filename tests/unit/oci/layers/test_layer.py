@@ -87,3 +87,12 @@ def test_a_layer_is_made_once_for_all_that_it_is_made_from(make: Maker) -> None:
     for other in (("a",), ("ab",), ("b", "a"), ("a", b"b", "")):
         kept_layer(make.cache, other, make)
     assert make.times == 5
+
+
+def test_a_damaged_layer_in_the_cache_is_made_again(make: Maker) -> None:
+    first = kept_layer(make.cache, ("a",), make)
+    blob = make.cache.blob_path(first.descriptor.digest)
+    blob.write_bytes(bytes(first.descriptor.size))
+    assert kept_layer(make.cache, ("a",), make) == first
+    assert make.times == 2
+    make.cache.read(first.descriptor)

@@ -1,10 +1,12 @@
-"""How a base's standard library is compiled, and found in the base's layers."""
+"""The standard library of a base as byte code, which shows neither place nor times."""
 
 from __future__ import annotations
 
 import importlib.util
 import io
 import marshal
+import os
+import sys
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from eaves.errors import StandardLibraryError
 from eaves.oci.descriptor import LAYER, LAYER_GZIP, build_descriptor
 from eaves.oci.layers.bytecode import (
+    compile_folder,
     compile_standard_library,
     find_compiler,
     find_standard_library,
@@ -65,17 +68,41 @@ def base_of(folder: Path, *layers: Mapping[str, str] | bytes) -> tuple[Layout, I
     return layout, Image(descriptor=empty, config=empty, layers=tuple(descriptors), values={})
 
 
-def found_in(tmp_path: Path, *layers: Mapping[str, str] | bytes) -> tuple[Mapping[str, bytes], Sequence[str]]:
+def found_in(tmp_path: Path, *layers: Mapping[str, str] | bytes) -> tuple[Mapping[str, bytes], str, Sequence[str]]:
+    """Library and glibc of a base with these layers, and the lines of progress."""
     layout, image = base_of(tmp_path, *layers)
     lines: list[str] = []
-    return find_standard_library(layout, image, VERSION, lines.append), lines
+    return *find_standard_library(layout, image, VERSION, lines.append), lines
+
+
+def libc(version: str) -> str:
+    """What libc.so.6 of Debian says about itself, among other bytes."""
+    return (
+        f"\0GLIBC_2.99\0GNU C Library (Debian GLIBC {version}-9+deb12u9) stable release version {version}.\nCopyright"
+    )
 
 
 def test_it_is_found_in_the_highest_layer_and_lower_ones_are_not_fetched(tmp_path: Path) -> None:
     files = {f"./{ROOT}/os.py": "A = 1", f"{ROOT}/json/__init__.py": "B = 1", f"{ROOT}/test/x.py": "", "etc/os.py": ""}
-    library, lines = found_in(tmp_path, {"bin/sh": ""}, files, {"etc/hosts": ""})
+    debian = {"usr/lib/aarch64-linux-gnu/libc.so.6": libc("2.36"), "usr/lib/aarch64-linux-gnu/libc.so": "GNU ld script"}
+    library, glibc, lines = found_in(tmp_path, {"bin/sh": ""}, debian, files, {"etc/hosts": ""})
     assert library == {f"{ROOT}/os.py": b"A = 1", f"{ROOT}/json/__init__.py": b"B = 1"}
-    assert len(lines) == 2, "the lowest layer has none of it"
+    assert glibc == "2.36"
+    assert len(lines) == 3, "the lowest layer has none of it"
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        (({"lib/x86_64-linux-gnu/libc-2.31.so": libc("2.31")},), "2.31"),
+        (({"usr/lib64/libc.so.6": libc("2.34")}, {"usr/lib64/libc.so.6": libc("2.39")}), "2.39"),
+        (({"lib/ld-musl-aarch64.so.1": "musl libc", "opt/mylibc.so.6": libc("2.36")},), ""),
+        (({"lib/libc.so.6": "something else"},), ""),
+    ],
+    ids=["Debian 11", "upgraded by an upper layer", "Alpine", "another library"],
+)
+def test_glibc_says_its_version(tmp_path: Path, layers: Sequence[Mapping[str, str]], expected: str) -> None:
+    assert found_in(tmp_path, *layers, {f"{ROOT}/os.py": ""})[1] == expected
 
 
 @pytest.mark.parametrize("outside", ["../../../lib/python{}/os.py", "usr/../../../lib/python{}/os.py"])
@@ -83,7 +110,7 @@ def test_a_path_that_leads_out_of_the_root_is_not_read(tmp_path: Path, outside: 
     """A file is compiled below its path in a temporary folder, so such a path would write anywhere on this machine."""
     with pytest.raises(StandardLibraryError, match="no layer of the base contains"):
         found_in(tmp_path, {outside.format(VERSION): "evil"})
-    library, _ = found_in(tmp_path / "more", {f"{ROOT}/os.py": "", f"{ROOT}/json/../../../../evil.py": "evil"})
+    library, *_ = found_in(tmp_path / "more", {f"{ROOT}/os.py": "", f"{ROOT}/json/../../../../evil.py": "evil"})
     assert library == {f"{ROOT}/os.py": b""}
 
 
@@ -101,3 +128,37 @@ def test_a_base_without_one_that_can_be_read_is_an_error(
 ) -> None:
     with pytest.raises(StandardLibraryError, match=message):
         found_in(tmp_path, layer)
+
+
+OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
+SOURCE = """
+class Names:
+    def __init__(self):
+        self.alpha = self.beta = self.gamma = self.delta = None
+
+WORDS = {"one", "two", "three"}
+def inside(x): return x in {"one", "two", "three", "four"}
+"""
+
+
+def compiled(root: Path, *, changed_at: int) -> bytes:
+    source = root / "opt/code/a.py"
+    source.parent.mkdir(parents=True)
+    source.write_text(SOURCE)
+    os.utime(source, (changed_at, changed_at))
+    compile_folder(find_compiler(OWN), root)
+    return Path(importlib.util.cache_from_source(str(source))).read_bytes()
+
+
+def test_neither_place_nor_settings_nor_times_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = compiled(tmp_path / "a", changed_at=1_000_000_000)
+    settings = {"PYTHONHASHSEED": "7", "PYTHONOPTIMIZE": "2", "TZ": "Asia/Tokyo", "PYTHONPYCACHEPREFIX": "/nowhere"}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    before = os.umask(0o077)
+    try:
+        assert compiled(tmp_path / "other/place", changed_at=1_700_000_000) == first
+    finally:
+        os.umask(before)
+    assert b"/opt/code/a.py" in first
+    assert str(tmp_path).encode() not in first

@@ -9,7 +9,7 @@ import pytest
 
 from eaves.errors import OciError
 from eaves.oci.descriptor import ImagePlatform
-from eaves.oci.layers.wheels import download, wheel_files
+from eaves.oci.layers.wheels import download, find_glibc, wheel_files
 
 AMD64 = ImagePlatform(architecture="amd64")
 LOCK = f"blinker==1.9.0 \\\n    --hash=sha256:{'0' * 64}\n"
@@ -48,6 +48,21 @@ def test_what_never_runs_stays_behind(tmp_path: Path) -> None:
 def test_a_path_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(OciError, match="contains a file outside its folder"):
         placed(tmp_path, name)
+
+
+@pytest.mark.parametrize(
+    ("names", "glibc"),
+    [
+        (["a-1-py3-none-any.whl"], "2.17"),
+        (["a-1-cp313-cp313-manylinux2014_aarch64.manylinux_2_17_aarch64.manylinux_2_28_aarch64.whl"], "2.17"),
+        (["a-1-cp313-cp313-manylinux_2_28_aarch64.whl", "b-1-cp310-abi3-manylinux2014_aarch64.whl"], "2.28"),
+        (["a-1-cp313-cp313-manylinux_2_5_x86_64.whl", "b-1-cp313-cp313-manylinux_2_34_x86_64.whl"], "2.34"),
+    ],
+    ids=["no binary", "the oldest of one wheel's", "the newest of several wheels'", "2.5 is older than 2.34"],
+)
+def test_wheels_say_which_glibc_they_need(names: list[str], glibc: str) -> None:
+    """Source: PEP 600; one wheel runs on the oldest version of its tags, and all run on the newest of these."""
+    assert find_glibc(map(Path, names)) == glibc
 
 
 def test_an_index_out_of_reach_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

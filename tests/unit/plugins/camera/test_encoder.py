@@ -54,22 +54,6 @@ def test_black_and_white_fill_the_range(*, full: bool, levels: tuple[int, int]) 
         assert Image.open(io.BytesIO(_encode(frame))).convert("L").getpixel((30, 20)) == pytest.approx(shown, abs=2)
 
 
-def test_sizes_may_change_and_be_odd() -> None:
-    from eaves.plugins.camera.decoder_images import JpegEncoder
-
-    av = need_av()
-    encoder = JpegEncoder()
-    for size in ((64, 48), (63, 47), (640, 352), (64, 48)):
-        assert Image.open(io.BytesIO(encoder.encode(av.VideoFrame(*size, "yuv420p")))).size == size
-
-
-@pytest.mark.parametrize("name", ["yuv420p10le", "gray", "yuyv422"])
-def test_pixel_formats(name: str) -> None:
-    frame = _fill((120, 128, 128)).reformat(format=name)
-    pixel = Image.open(io.BytesIO(_encode(frame))).convert("L").getpixel((30, 20))
-    assert pixel == pytest.approx((120 - 16) * 255 / 219, abs=4)
-
-
 def test_frames_of_a_stream_with_a_fine_tick_are_all_encoded() -> None:
     """An .mp4 file may have a tick of 1/1,200,000 s, with which the fifth frame was refused."""
     from eaves.plugins.camera.decoder_images import JpegEncoder

@@ -1,4 +1,4 @@
-"""Messages between the camera source and its decoder: what is written is read, and everything else is refused."""
+"""Settings of a camera's address, and messages between the source and its decoder."""
 
 from __future__ import annotations
 
@@ -6,29 +6,15 @@ import io
 
 import pytest
 
+from eaves.plugins.camera.kind import CameraSettings
 from eaves.plugins.camera.messages import (
     HEADER,
     MAX_JSON_BYTES,
-    Alive,
-    DroppedFrames,
-    Ended,
-    Message,
-    Opened,
     StreamFrame,
     WireError,
     build_message,
     read_message,
 )
-
-MESSAGES: list[Message] = [
-    Opened(codec="h264", width=1920, height=1080, rate=25.0, decoding="all"),
-    StreamFrame(data=b"\xff\xd8 image \xff\xd9", number=7, captured_at_ns=1_700_000_000_000_000_000),
-    StreamFrame(data=b"", number=2**63 - 1, captured_at_ns=0),
-    Alive(),
-    DroppedFrames(cause="late", count=3),
-    DroppedFrames(cause="unreadable", count=1, reason="the JPEG image is incomplete"),
-    Ended(code="refused_login", message="the camera refused the user name or password"),
-]
 
 
 def _pack(body: bytes, data: bytes = b"") -> bytes:
@@ -36,7 +22,7 @@ def _pack(body: bytes, data: bytes = b"") -> bytes:
 
 
 def test_a_message_that_ends_too_early_is_refused() -> None:
-    whole = build_message(MESSAGES[1])
+    whole = build_message(StreamFrame(data=b"\xff\xd8 image \xff\xd9", number=7, captured_at_ns=1))
     for length in range(1, len(whole)):
         with pytest.raises(WireError):
             read_message(io.BytesIO(whole[:length]), 1000)
@@ -69,3 +55,45 @@ def test_a_length_beyond_the_limit_is_refused_before_the_body_is_read() -> None:
 def test_what_is_no_message_is_refused(body: bytes) -> None:
     with pytest.raises(WireError):
         read_message(io.BytesIO(_pack(body)), 1000)
+
+
+def find_fault(url: str) -> str:
+    return "".join(message for path, message in CameraSettings(url=url).faults() if path == "url")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["192.168.1.20", "cam.local:554/a", "u:secret@192.168.1.20/a"],
+)
+def test_an_address_without_a_scheme_is_not_taken_for_a_file(url: str) -> None:
+    fault = find_fault(url)
+    assert fault.startswith("must begin with the protocol, such as rtsp://")
+    assert "secret" not in fault
+
+
+@pytest.mark.parametrize("password", ["se/cret", "se#cret", "se?cret"])
+def test_a_password_that_breaks_an_address_is_named_as_the_cause(password: str) -> None:
+    fault = find_fault(f"rtsp://viewer:{password}@192.168.1.20:554/stream1")
+    assert "`password` of the folder `credentials`" in fault
+    assert "cret" not in fault.replace("credentials", "")
+
+
+def test_a_password_in_the_path_is_to_be_a_placeholder() -> None:
+    for url in ("rtsp://h/user=a_password={}_channel=1.sdp?x", "rtsp://h:554/user=a&password={}&channel=1?x=1"):
+        fault = find_fault(url.format("geheim"))
+        assert "{password}" in fault
+        assert "geheim" not in fault
+        assert find_fault(url.format("{password}")) == ""
+    assert find_fault("rtsp://h/cam/realmonitor?channel=1&subtype=0") == ""
+    assert find_fault("clips/password=1.mp4") == ""
+
+
+@pytest.mark.parametrize("url", ["rtsp://", "ftp://camera.example/a"])
+def test_an_address_that_names_no_stream(url: str) -> None:
+    assert find_fault(url).startswith("must be an address such as rtsp://camera.example/stream1")
+    assert "password" not in find_fault(url)
+
+
+def test_a_playlist_is_refused_with_what_to_use_instead() -> None:
+    assert "use the camera's RTSP or MJPEG address" in find_fault("https://viewer:secret@camera.example/LIVE.m3u8?a=1")
+    assert "secret" not in find_fault("https://viewer:secret@camera.example/live.m3u8")

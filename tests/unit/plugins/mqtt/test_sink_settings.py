@@ -1,27 +1,21 @@
-"""Triggers that publish to MQTT: their settings in eaves.yaml, and the errors of settings that can't be used."""
+"""Settings of MQTT sources and triggers, and addresses of brokers."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
-from eaves.local.state import LocalApp, LocalFunction, parse_app
 from eaves.platform import TriggerSpec
-
-T = TypeVar("T")
+from eaves.plugins.mqtt.kind import KIND, MqttSourceSettings
+from eaves.plugins.mqtt.message import BrokerAddress, parse_address
 
 
 def parse(**values: Any) -> TriggerSpec:
-    return parse_as(TriggerSpec, **values)
-
-
-def parse_as(cls: type[T], **values: Any) -> T:
-    return build(cls, SettingsLayer(origin="eaves.yaml", values={"name": "out", **values}))
+    return build(TriggerSpec, SettingsLayer(origin="eaves.yaml", values={"name": "out", **values}))
 
 
 @pytest.mark.parametrize(
@@ -62,12 +56,56 @@ def test_a_password_in_a_wrong_url_is_not_shown(url: str) -> None:
     assert "geheim" not in caught.value.message
 
 
-def test_a_spec_file_keeps_all_of_it() -> None:
-    mqtt = {"retain": True, "credentials": "keys", "format": "json"}
-    trigger = parse_as(TriggerSpec, url="mqtts://hub/a", mqtt=mqtt)
-    function = LocalFunction(name="f", site="s", artifact=Path("a"))
+def read(**values: Any) -> MqttSourceSettings:
+    return build(
+        MqttSourceSettings, SettingsLayer(origin="eaves.yaml", values={"url": "mqtt://h", "topics": ["a/#"], **values})
+    )
 
-    read = parse_app(LocalApp(function=function, triggers=(trigger,)).to_dict(), "spec")
 
-    assert read.triggers == (trigger,)
-    assert read.triggers[0].mqtt.credentials == Path("keys")
+def test_the_least() -> None:
+    settings = read()
+    assert (settings.topics, settings.client_id, settings.version) == (("a/#",), "", "auto")
+    assert list(KIND.addresses(settings)) == ["h:1883"]
+    assert list(KIND.addresses(read(url="mqtts://u:p@h"))) == ["tls://h:8883"]
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ({"url": "http://h"}, "url: must be an address that begins with mqtt://"),
+        ({"url": "mqtt://h/a/b"}, "url: must have no path"),
+        ({"topics": []}, "topics: must contain at least one topic"),
+        ({"topics": ["ok", "a/#/b"]}, "topics[1]: must have # only as its whole last level"),
+        ({"image_at": "a.b"}, "image_at: must begin with /"),
+        ({"id_at": "/id"}, "id_at: needs image_at"),
+        ({"version": "3.1.1", "id_property": "id"}, "id_property: can't be set with version 3.1.1"),
+    ],
+)
+def test_faults(values: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(**values)
+    assert f"eaves.yaml: {fault}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("mqtt://broker", BrokerAddress(host="broker", port=1883)),
+        ("mqtts://broker", BrokerAddress(host="broker", port=8883, tls=True)),
+        ("mqtt://hub//a/", BrokerAddress(host="hub", port=1883, path="/a/")),
+        ("mqtt://[::1]:1884/a/b", BrokerAddress(host="::1", port=1884, path="a/b")),
+        ("mqtt://h/eaves/{label}/a%23b", BrokerAddress(host="h", port=1883, path="eaves/{label}/a#b")),
+        ("mqtt://u%40x:p%3Aw@h", BrokerAddress(host="h", port=1883, username="u@x", password="p:w")),
+    ],
+)
+def test_what_is_an_address(text: str, address: BrokerAddress) -> None:
+    assert parse_address(text) == address
+
+
+def test_a_password_is_not_shown() -> None:
+    address = parse_address("mqtt://user:hunter2@h")
+    assert "hunter2" not in repr(address)
+    assert address.endpoint == "h:1883"
+    with pytest.raises(ValueError, match="must") as caught:
+        parse_address("mqtt://user:hunter2@h:99999")
+    assert "hunter2" not in str(caught.value)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from eaves.errors import EventError
 from eaves.plugins.mqtt.kind import MqttSourceSettings
 from eaves.plugins.mqtt.message import Message, SessionInfo
 from eaves.plugins.mqtt.payload import HeldMessage
@@ -77,16 +76,6 @@ def test_after_one_message_without_room_none_is_taken_on_this_connection(context
     assert [frame.data[len(PNG) :][-1:] for frame in context.frames] == [b"\0", b"2"]
 
 
-def test_a_refused_subscription_is_said(context: RecordingContext) -> None:
-    source = make(context)
-    source.subscribed(["a/# (not authorized)"])
-    source.subscribed([])
-    assert context.states == [
-        ("waiting", "the broker refuses the subscription to a/# (not authorized)"),
-        ("watching", ""),
-    ]
-
-
 def test_a_message_that_makes_the_code_fail_holds_up_no_other(context: RecordingContext) -> None:
     class Failing(MqttSource):
         def _build_frame(self, held: HeldMessage) -> Frame:
@@ -100,14 +89,6 @@ def test_a_message_that_makes_the_code_fail_holds_up_no_other(context: Recording
     drain(source, context, 3)
     assert (len(context.frames), context.dropped) == (1, {"failed": 2})
     assert context.reasons == ["a message was not captured because of an unexpected KeyError"] * 2
-
-
-def test_an_image_that_makes_no_event_holds_up_no_other(context: RecordingContext) -> None:
-    source = make(context)
-    context.refuse = EventError("attribute subject contains a control character")
-    source.received(message(1))
-    drain(source, context, 1)
-    assert context.dropped == {"unreadable": 1}
 
 
 @pytest.mark.parametrize(("level", "camera"), [(0, ""), (1, "a"), (-1, "b"), (3, "")])

@@ -1,20 +1,20 @@
-"""Settings of an agent's sources: one flat mapping each, and every fault with its path."""
+"""Settings of an agent's sources: one flat mapping each, and every fault with its path; the agent's own id."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eaves.errors import ConfigError, NotFoundError
-from eaves.sources.agent.configuration import count_remembered, parse_sources
+from eaves.errors import ConfigError, NotFoundError, SpoolError
+from eaves.sources.agent.configuration import count_remembered, load_agent_id, parse_sources
 from eaves.sources.folder.source import KIND, FolderSourceSettings
 from eaves.sources.kind import KINDS, load_kind
 from eaves.sources.settings import AgentSettings, SourceSettings
+from tests.processes.commands import run_code
 
 
 def parse(*sources: Any, **values: Any) -> Any:
@@ -66,16 +66,6 @@ def test_the_spool_must_hold_the_largest_image_of_every_source() -> None:
     parse({"name": "a", "max_bytes": 1}, {"name": "b"}, spool_max_bytes=20_065_536)
 
 
-def test_loading_a_kind_imports_no_other_and_no_metadata() -> None:
-    code = (
-        "import sys; from eaves.sources.kind import load_kind; load_kind('folder');"
-        "print([name for name in sys.modules if name.startswith(('eaves.plugins.mqtt', 'eaves.sources.http', 'paho',"
-        " 'watchdog', 'importlib.metadata'))])"
-    )
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == "[]"
-
-
 def add_package(folder: Path, value: str, source: str = "") -> None:
     """An installed package, `theirs`, whose entry point is the kind `theirs`."""
     metadata = folder / "theirs-1.dist-info"
@@ -125,12 +115,35 @@ def test_faults_of_claim_checks(values: dict[str, Any], message: str) -> None:
     assert f"sources[0].{message}" in str(caught.value)
 
 
-def test_an_agent_without_claim_checks_imports_no_client_for_them() -> None:
+def test_an_agent_of_a_folder_imports_no_other_kind_no_client_of_buckets_and_no_metadata() -> None:
     code = (
-        "import sys; from eaves.sources.agent.configuration import read_source;"
+        "import sys; from eaves.sources.kind import load_kind; load_kind('folder');"
+        "print([name for name in sys.modules if name.startswith(('eaves.plugins.mqtt', 'eaves.sources.http', 'paho',"
+        " 'watchdog', 'importlib.metadata'))]);"
+        "from eaves.sources.agent.configuration import read_source;"
         "from eaves.sources.agent.deliverers import open_buckets; from eaves.sources.settings import AgentSettings;"
         "one, _ = read_source({'name': 'a'}, '', ''); assert not open_buckets([one], AgentSettings(), None);"
         "print([name for name in sys.modules if name.startswith('eaves.bucket')])"
     )
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == "[]"
+    done = run_code(code, check=True, timeout=60)
+    assert done.stdout.split("\n") == ["[]", "[]", ""]
+
+
+def test_it_stays_the_same_and_no_other_agent_has_it(tmp_path: Path) -> None:
+    first = load_agent_id(tmp_path / "a.db")
+    assert len(first) == 8
+    assert load_agent_id(tmp_path / "a.db") == first
+    assert load_agent_id(tmp_path / "b.db") != first
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"0" * 9])
+def test_a_damaged_file_is_replaced(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.db.id").write_bytes(content)
+    made = load_agent_id(tmp_path / "a.db")
+    assert len(made) == 8
+    assert load_agent_id(tmp_path / "a.db") == made
+
+
+def test_a_disk_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SpoolError, match=r"a\.db\.id"):
+        load_agent_id(tmp_path / "missing" / "a.db")

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from eaves.base.backoff import Backoff
-from eaves.config import SettingsLayer, build
 from eaves.delivery import Deliverer, SinkClient
 from eaves.errors import EavesError, ForbiddenError, UnreachableError
 from eaves.events import IMAGE_CLASSIFIED, Event
@@ -25,6 +24,7 @@ from eaves.sources.settings import FORWARDS, IMAGES, REPLIES, UPLOADS, AgentSett
 from eaves.spool import Selection, Spool
 from eaves.spool.admin import redrive
 from tests.fakes.bucket import DictBucket
+from tests.inputs.settings import settings_from
 from tests.waiting import wait_until
 
 SOURCE, OVER_BYTES = "/eaves/test/cam", 100
@@ -62,7 +62,7 @@ def make_image(data: bytes = LARGE, source: str = SOURCE, identity: str = "1") -
 
 
 def make_settings(**values: Any) -> AgentSettings:
-    return build(AgentSettings, SettingsLayer(origin="test", values=values))
+    return settings_from(AgentSettings, values)
 
 
 def make_claims(bucket: GatedBucket, prefix: str = "") -> dict[str, ClaimBucket]:
@@ -79,7 +79,7 @@ def delivering(folder: Path, claims: dict[str, ClaimBucket], **values: Any) -> I
         try:
             yield spool
         finally:
-            assert all(deliverer.stop(10) for deliverer in deliverers)
+            assert all(deliverer.stop(3) for deliverer in deliverers)
 
 
 REPLIES_OF = {
@@ -159,9 +159,9 @@ def test_no_put_waits_for_an_upload(tmp_path: Path) -> None:
     with delivering(tmp_path, make_claims(bucket)) as spool:
         spool.put(make_image(identity="first"), lanes=(UPLOADS,))
         wait_until(lambda: bucket.puts)
-        for number in range(50):
+        for number in range(20):
             spool.put(make_image(identity=str(number)), lanes=(UPLOADS,))
-        assert (len(bucket.puts), spool.depth(UPLOADS)) == (1, 51)  # and the end of the agent doesn't wait either
+        assert (len(bucket.puts), spool.depth(UPLOADS)) == (1, 21)  # and the end of the agent doesn't wait either
 
 
 def test_an_agent_that_is_killed_after_an_upload_repeats_it_and_leaves_no_other_object(tmp_path: Path) -> None:
@@ -176,38 +176,18 @@ def test_an_agent_that_is_killed_after_an_upload_repeats_it_and_leaves_no_other_
     assert (len(bucket.puts), len(bucket.objects)) == (2, 1)
 
 
-def test_other_bytes_of_the_same_id_replace_no_object(tmp_path: Path) -> None:
-    bucket = GatedBucket()
-    with delivering(tmp_path, make_claims(bucket)) as spool:
-        for data in (LARGE, LARGE + b"changed"):
-            spool.put(make_image(data), lanes=(UPLOADS,))
-        wait_until(lambda: spool.depth(IMAGES) == 2)
-    assert len(bucket.objects) == 2
-
-
-def test_without_its_bucket_a_waiting_image_goes_on_with_its_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_dead", [False, True])
+def test_without_its_bucket_an_image_that_waits_or_is_queued_again_goes_on_with_its_bytes(
+    tmp_path: Path, is_dead: bool
+) -> None:
     with Spool(tmp_path / "agent.db") as spool:
         spool.put(make_image(), lanes=(UPLOADS,))
+        if is_dead:
+            spool.dead_letter(spool.peek(UPLOADS)[0], "answered 403", 403)
     with delivering(tmp_path, {}) as spool:  # the settings have changed
+        redrive(spool, Selection())
         wait_until(lambda: spool.counts() == {IMAGES: (1, 0)})
         assert spool.peek(IMAGES)[0].event.data == LARGE
-
-
-def test_a_waiting_image_goes_to_a_function_that_is_at_the_site_by_now(tmp_path: Path) -> None:
-    bucket = GatedBucket()
-    with delivering(tmp_path, make_claims(bucket), **EDGE) as spool:
-        spool.put(make_image(), lanes=(UPLOADS,))
-        wait_until(lambda: spool.counts() == {IMAGES: (1, 0)})
-        assert (spool.peek(IMAGES)[0].event.data, bucket.puts) == (LARGE, [])
-
-
-def test_dead_letters_of_a_bucket_that_is_gone_are_delivered_when_they_are_queued_again(tmp_path: Path) -> None:
-    with Spool(tmp_path / "agent.db") as spool:
-        spool.put(make_image(), lanes=(UPLOADS,))
-        spool.dead_letter(spool.peek(UPLOADS)[0], "answered 403", 403)
-    with delivering(tmp_path, {}) as spool:
-        redrive(spool, Selection())
-        wait_until(lambda: spool.counts() == {IMAGES: (1, 0)}, 20)
 
 
 def test_a_bucket_that_is_down_makes_no_dead_letters_while_another_one_works(tmp_path: Path) -> None:

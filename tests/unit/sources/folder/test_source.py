@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import SpoolFullError
-from eaves.sources.folder.source import RESCAN_S
+from eaves.sources.folder.source import MAX_CANDIDATES, RESCAN_S
 from eaves.sources.options import FrameOptions
 from tests.fakes.sources.sent_index import DictIndex
 from tests.sources.folders import PNG, Running, running
@@ -88,6 +88,7 @@ def test_images_are_sent_in_the_order_they_were_taken(folder: Path) -> None:
         assert run.subjects == ["c.png", "a.png", "b.png"]
 
 
+@pytest.mark.long("hundreds of files settle before they are sent")
 def test_a_folder_that_is_missing_is_waited_for_and_so_is_one_that_goes(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -145,11 +146,11 @@ def test_a_folder_that_the_kernel_cannot_watch_is_polled(folder: Path, caplog: p
 
 def test_more_files_at_once_than_may_wait_are_all_sent(folder: Path) -> None:
     with running(folder, settle_s=1.0) as run:
-        for number in range(12_000):
+        for number in range(MAX_CANDIDATES + 100):
             (folder / f"{number:05}.png").write_bytes(PNG)
             run.tell(f"{number:05}.png", wait_s=5.0)
         run.advance(12)
-        assert len(run.events) == len(set(run.subjects)) == 12_000
+        assert len(run.events) == len(set(run.subjects)) == MAX_CANDIDATES + 100
 
 
 def test_a_full_spool_pauses_capture_and_says_so_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

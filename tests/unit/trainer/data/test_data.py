@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import io
-import json
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from eaves.config import SettingsLayer, build
-from eaves.errors import ConfigError, DatasetError
+from eaves.base.locks import unfinished_folder
+from eaves.errors import DatasetError
+from tests.inputs.settings import settings_from
+from tests.waiting import is_waited_for, wait_until
 from trainer.data.dataset import Dataset, load_dataset, scan
-from trainer.data.listing import LabelledImage
 from trainer.data.remote import redact_uri, unpack_once
 from trainer.settings import DataSettings
 
@@ -43,7 +45,7 @@ def fill(root: Path, *classes: str, count: int = 12, start: int = 0) -> Path:
 
 
 def load(path: str | Path, cache: Path, **values: object) -> Dataset:
-    settings = build(DataSettings, SettingsLayer(origin="test", values={"path": str(path), **values}))
+    settings = settings_from(DataSettings, {"path": str(path), **values})
     return load_dataset(settings, val_fraction=0.3, seed=0, cache=cache)
 
 
@@ -219,39 +221,30 @@ def test_a_damaged_archive(tmp_path: Path, suffix: str) -> None:
         load(tmp_path / f"nowhere{suffix}", tmp_path / "cache")
 
 
-def made(train: dict[str, int], balance: str = "auto") -> Dataset:
-    examples = [
-        LabelledImage(path=Path(f"{name}/{number}"), label=name, digest=f"{name}{number}", split="train")
-        for name, count in train.items()
-        for number in range(count)
-    ]
-    held = LabelledImage(path=Path("v"), label="a", digest="v", split="val")
-    labels = tuple(train)
-    return Dataset(root=Path(), labels=labels, examples=(*examples, held), faults=(), declared=False, balance=balance)
-
-
-def test_unequal_classes_are_weighted() -> None:
-    dataset = made({"a": 10, "b": 30, "c": 20})
-    assert dataset.is_balanced
-    weights = dataset.class_weights()
-    assert weights == {0: 2.0, 1: pytest.approx(2 / 3), 2: 1.0}
-    assert sum(weights[label] for label in dataset.truth(dataset.on("train")).tolist()) == pytest.approx(60)
-    assert dataset.label_weights() == pytest.approx((1, 1 / 3, 1 / 2)), "of the decision rule: the rarest class has 1"
-
-
-def test_the_settings(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="balance"):
-        build(DataSettings, SettingsLayer(origin="test", values={"path": "x", "balance": "some"}))
-    settings = DataSettings(path="https://me:secret@host/a.zip?X-Amz-Signature=1", allowed_prefixes=("s3://a",))
-    assert json.loads(json.dumps(settings.to_dict())) == {
-        "path": "https://host/a.zip",
-        "balance": "auto",
-        "near_copies": "similar",
-        "group_by": "",
-        "unpacked_gb": 50.0,
-        "allowed_prefixes": ["s3://a"],
-    }
+def test_an_address_is_kept_without_its_password_and_only_known_kinds_are_read(tmp_path: Path) -> None:
+    settings = DataSettings(path="https://me:secret@host/a.zip?X-Amz-Signature=1")
+    assert settings.to_dict()["path"] == "https://host/a.zip"
     assert redact_uri("s3://bucket/what?") == "s3://bucket/what?"
     for uri in ("ftp://host/x.zip", "zip::http://host/x.zip", "simplecache::s3://b/x"):
         with pytest.raises(DatasetError, match="can't be read from"):
             load(uri, tmp_path)
+
+
+def test_a_second_training_waits_for_the_one_that_unpacks_the_same_archive(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("rose/1.jpg", b"x")
+
+    def unpack() -> Path:
+        return unpack_once(tmp_path / "photos.zip", tmp_path / "cache", limit_bytes=10**6)
+
+    target = unpack()
+    shutil.rmtree(target)
+    with ThreadPoolExecutor(1) as pool:
+        with unfinished_folder(target) as work:
+            second = pool.submit(unpack)
+            wait_until(lambda: is_waited_for(work), what="the second training")
+            (work / "files" / "rose").mkdir(parents=True)
+            (work / "files" / "rose" / "by the first.jpg").touch()
+            (work / "files").rename(target)
+        assert [file.name for file in second.result().rglob("*.jpg")] == ["by the first.jpg"]
+    assert list(target.parent.iterdir()) == [target]

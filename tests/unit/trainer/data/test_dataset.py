@@ -67,27 +67,27 @@ def write_photos(root: Path, labels: str = "ab", start: int = 0, count: int = 10
         (root / label).mkdir(parents=True, exist_ok=True)
         for photo in range(count):
             pixels = np.random.default_rng([start, number, photo]).integers(0, 255, (12, 16, 3), dtype=np.uint8)
-            Image.fromarray(pixels).resize((320, 240), Image.Resampling.BICUBIC).save(root / label / f"{photo}.png")
+            Image.fromarray(pixels).resize((160, 120), Image.Resampling.BICUBIC).save(root / label / f"{photo}.png")
     return root
 
 
 def test_held_out_images_that_look_like_training_images_are_known(tmp_path: Path) -> None:
-    write_photos(tmp_path / "train", count=20)
+    write_photos(tmp_path / "train")
     (tmp_path / "val" / "a").mkdir(parents=True)
     (tmp_path / "val" / "b").mkdir(parents=True)
-    for number in range(20):
+    for number in range(10):
         for label in "ab":
             photo = Image.open(tmp_path / "train" / label / f"{number}.png")
             photo.save(tmp_path / "val" / label / f"{number}.jpg", quality=80)
     dataset = scan(tmp_path, val_fraction=0.2)
     held = {item.digest for item in dataset.examples if item.split == "val"}
     assert dataset.lookalikes == held
-    assert len(held) == 40
+    assert len(held) == 20
     (note,) = dataset.notes
-    assert note.startswith("40 of 40 held-out images look like a training image")
+    assert note.startswith("20 of 20 held-out images look like a training image")
     left = dataset.without([DataFault(file="val/a/3.jpg", reason="damaged")])
     assert left.lookalikes == {item.digest for item in left.examples if item.split == "val"}
-    assert len(left.lookalikes) == 39
+    assert len(left.lookalikes) == 19
 
 
 def test_a_look_alike_of_another_class_counts_in_a_declared_split_only(tmp_path: Path) -> None:
@@ -104,3 +104,24 @@ def test_a_look_alike_of_another_class_counts_in_a_declared_split_only(tmp_path:
     kept = scan(tmp_path / "train", val_fraction=0.2, known=known)
     assert {item.digest for item in kept.examples if item.split == "val"} >= again
     assert kept.lookalikes == frozenset()
+
+
+def test_photos_of_a_phone_are_reported_with_what_converts_them(tmp_path: Path) -> None:
+    fill(tmp_path, "a", "b")
+    for name in ("one.HEIC", "two.heif", "three.avif"):
+        (tmp_path / "a" / name).write_bytes(b"x")
+    faults = scan(tmp_path, val_fraction=0.2).faults
+    assert {fault.file for fault in faults} == {"a/one.HEIC", "a/two.heif", "a/three.avif"}
+    assert all("magick mogrify -format jpg" in fault.reason for fault in faults)
+    for file in (tmp_path / "a").glob("*.png"):
+        file.unlink()
+    with pytest.raises(DatasetError, match=r"the class a has no images; a file of it is not used: HEIC"):
+        scan(tmp_path, val_fraction=0.2)
+
+
+def test_a_folder_of_one_class_is_reported_as_what_it_is(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.jpg").write_bytes(b"x")
+    with pytest.raises(DatasetError, match="3 images lie directly in") as caught:
+        scan(tmp_path, val_fraction=0.2)
+    assert str(caught.value.hint).startswith(f"name the folder above, {tmp_path.parent}, if")

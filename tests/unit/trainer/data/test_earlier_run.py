@@ -1,4 +1,4 @@
-"""Which earlier run's split a training keeps."""
+"""Which earlier run's split a training keeps, and its file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from eaves.errors import RunError
 from trainer.data.listing import Split
-from trainer.data.splitting import SPLIT_FILE, EarlierSplit, SplitEntry, find_earlier, render_lines
+from trainer.data.splitting import SPLIT_FILE, EarlierSplit, SplitEntry, find_earlier, parse_lines, render_lines
 from trainer.run.run_location import build_location
 from trainer.settings import DataSettings, TrainSettings, build_config
 
@@ -97,3 +97,22 @@ def test_an_unfinished_run_is_compared_by_the_settings_beside_its_checkpoints(tm
     (checkpoints / "run.json").unlink()
     assert find(tmp_path / "new").known == {"aa": "val"}
     assert find(tmp_path / "new", val_fraction=0.3).known == {}
+
+
+ENTRIES = [
+    SplitEntry(digest="bb", label="daisy", split="val", group="part07"),
+    SplitEntry(digest="aa", label="tulips \udcff", split="train"),
+]
+
+
+def test_a_split_survives_writing_and_reading() -> None:
+    text = render_lines(ENTRIES)
+    assert parse_lines(text, "split.jsonl", SplitEntry) == {entry.digest: entry for entry in ENTRIES}
+
+
+@pytest.mark.parametrize("line", ["{", '{"digest": "a"}', '{"digest": "a", "label": "b", "split": "test"}'])
+def test_a_damaged_line_is_named(line: str) -> None:
+    good = render_lines(ENTRIES[:1])
+    with pytest.raises(RunError, match="line 2 can't be read") as caught:
+        parse_lines(good + line + "\n", "runs/x/split.jsonl", SplitEntry)
+    assert caught.value.message.startswith("runs/x/split.jsonl")

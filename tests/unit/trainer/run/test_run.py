@@ -126,7 +126,7 @@ def test_what_ended_trainings_have_left_is_named_and_removed_unless_it_can_be_co
         (work / "mine").write_text("x")
         said = list(clear_unfinished(tmp_path / "own"))
         assert (work / "mine").is_file(), "it is being written"
-    assert [f"`eaves train --run {tmp_path / 'kept'}` continues it" in line for line in said] == [False, True]
+    assert [f"its command with --run {tmp_path / 'kept'} continues it" in line for line in said] == [False, True]
     assert (not gone.exists(), own.is_dir()) == (True, True)
     assert sorted(entry.name for entry in kept.iterdir()) == ["checkpoints"]
     assert (kept / "checkpoints" / "config.json").is_file()
