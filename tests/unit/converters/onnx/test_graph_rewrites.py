@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnx
@@ -46,7 +47,7 @@ def test_another_matrix_at_each_position_is_one_multiplication() -> None:
     multiply_at_positions(model)
     assert operators(model) == ["Transpose", "MatMul", "Transpose"]
     assert all(is_head(node.name) for node in model.graph.node)
-    found = np.asarray(ReferenceEvaluator(model).run(None, {"x": rows})[0])
+    found = cast("list[np.ndarray]", ReferenceEvaluator(model).run(None, {"x": rows}))[0]
     np.testing.assert_allclose(found, np.einsum("bpd,pde->bpe", rows, weights), rtol=1e-5)
     node.attribute[0].s = b"abc,bdc->abd"
     turned = helper.make_model(helper.make_graph([node], "other", [given], [out]))
