@@ -207,8 +207,8 @@ def fit_anomaly(task: TrainingTask) -> TrainingResult:
         step()
     held_out = dataset.on("val")
     scores = scorer.score(compute(held_out)).max(axis=1)
-    told = np.array([example.digest not in dataset.lookalikes for example in held_out], np.bool_)
-    normal = told & (dataset.truth(held_out) == 0)
+    is_unlike = np.array([example.digest not in dataset.lookalikes for example in held_out], np.bool_)
+    normal = is_unlike & (dataset.truth(held_out) == 0)
     groups = [example.group_name for example in dataset.unseen() if example.label == NORMAL]
     unseen = len(set(groups)) >= groups_needed(settings.false_alarms)
     known, calibrated = (
@@ -217,7 +217,7 @@ def fit_anomaly(task: TrainingTask) -> TrainingResult:
     rule = set_threshold(
         known, calibrated, false_alarms=settings.false_alarms, unseen=unseen, good=settings.good, method=chosen.method
     )
-    figures = describe_anomalies(rule, crossed, sums, dataset.unseen(), scores[told])
+    figures = describe_anomalies(rule, crossed, sums, dataset.unseen(), scores[is_unlike])
     fitted = FittedAnomaly(scorer=scorer, rule=rule, figures=figures)
     truth, answers = np.repeat(np.arange(2), len(compared)), np.concatenate([chosen.good, chosen.drawn])
     _log.info("%s", rule.promise())
