@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eaves.cli.app import build_site_app, warn_of_attributes
+from eaves.cli.app import build_site_app, warn_of_attributes, warn_of_types
 from eaves.cli.container_image import ImageChoice, load_note, note_agreement, note_deploy
 from eaves.cli.output import confirm, say
 from eaves.cli.site import Place, Visit, name_person
@@ -62,6 +62,8 @@ def choose_image(named: str, place: Place, images: ImageChoice, *, kept: bool = 
     workspace, sites = place.workspace, place.chosen  # before a registry is asked
     image = images.choose(workspace, named, kept=True) if kept else images.require(workspace, named)
     warn_of_attributes(workspace)
+    if image is not None and image.artifact_digest:  # else no registry was asked, and the task isn't known
+        warn_of_types(workspace, build_site_app(workspace.project, image, sites[0]).function.replied)
     for site in sites:  # what is wrong with eaves.yaml is printed once, and before any site is changed
         render_app(build_deployment(place, site, image).app)
     return image

@@ -10,15 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from eaves.errors import (
-    ConflictError,
-    EavesError,
-)
+from eaves.errors import ConflictError, EavesError
+from eaves.events import IMAGE_CLASSIFIED, IMAGE_INSPECTED
 from eaves.oci.copy import copy_image, open_location
+from eaves.oci.package import ARTIFACT_LABEL, TASK_LABEL
 from eaves.oci.registry.transport import Access
 from tests.cluster.sites import IMAGE, OTHER, Sites, open_sites
 from tests.container_images.packaging import build_base
-from tests.container_images.registries import LocalRegistry
+from tests.container_images.registries import LocalRegistry, small_index
 from tests.fakes.controllers.knative import Knative, refuse
 
 FIRST, SECOND = "flowers-00001", "flowers-00002"
@@ -160,6 +159,18 @@ def test_what_serves_again_is_tagged_for_the_next_pipeline(one: Sites, registry:
         assert f"{repository}:serving names its container image" in result.stderr
     one.write_project(job={"repository": "registry.invalid/rolled-back"})
     assert "serving" not in one.run("rollback", "--on", "knative").stderr, "another repository"
+
+
+def test_a_trigger_for_predictions_of_another_task_is_named(
+    one: Sites, registry: LocalRegistry, tmp_path: Path
+) -> None:
+    labels = {ARTIFACT_LABEL: f"sha256:{'a' * 64}", TASK_LABEL: "anomaly"}
+    layout, index = small_index(tmp_path, labels=(labels,), architectures=("amd64",))
+    repository = f"{registry.host}/inspects"
+    copy_image(layout, open_location(repository, Access(plain_http=True)).store, index, name="v1")
+    one.write_project(triggers=[{"name": "hub", "url": "http://hub.example/", "filter": {"type": IMAGE_CLASSIFIED}}])
+    said = one.run("diff", f"{repository}@{index.digest}", "--on", "knative", "--plain-http").stderr
+    assert f"predictions have the type {IMAGE_INSPECTED}, and don't pass {IMAGE_CLASSIFIED}" in said
 
 
 def test_without_an_eaves_yaml_every_rollout_of_the_namespace_continues(one: Sites) -> None:
