@@ -1,6 +1,7 @@
 """Lists the images of a dataset by name, before any image is read, and groups the faults of files for people.
 
-A folder has a folder per class; exactly two folders `train` and `val`, each with such folders, declare a split. A CSV
+A folder has a folder per class; exactly two folders `train` and `val`, each with such folders, declare a split. In a
+folder with `labels.csv`, what people have said there takes precedence over the folders, see `eaves.labels`. A CSV
 manifest has one row per image: path, label and an optional split. Paths are relative to the manifest and stay below its
 folder, so that a manifest means the same on every machine and a foreign one can't name other files of this machine.
 
@@ -11,23 +12,22 @@ from __future__ import annotations
 
 import csv
 import logging
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from eaves.artifact.manifest import ANOMALOUS, NORMAL
+from eaves.dataset_folder import DECLARED, Split, list_folder
 from eaves.errors import DatasetError
+from eaves.labels import LABELS, NOT_USABLE, LabelBook
 from eaves.media_type import SUFFIXES, UNSUPPORTED_SUFFIXES
 
 if TYPE_CHECKING:
     from trainer.data.near_duplicates import ImageFingerprint
 
-Split = Literal["train", "val"]
-DECLARED = ("train", "val")
 MANIFEST_SUFFIX = ".csv"
 MAX_NAMED = 5
 """Maximum number of images or of lines that an error names; the others are only counted."""
@@ -65,7 +65,7 @@ class LabelledImage:
         fault: Why the image can't be decoded; empty if it can.
         look: Fingerprint of the image; None when the image is flat or can't be decoded.
         brightest: The 99.9th percentile of the image's values, 0 to 255.
-        group: Name of the image's group in a run's split; empty when it is in none.
+        group: Name of the image's group in a run's split, in a listing that in `labels.csv`; empty when it is in none.
         kind: Name of the image's class in the data where the label only says whether it is anomalous; else empty.
     """
 
@@ -105,6 +105,7 @@ class Listing:
             one stays.
         faults: Faults of the files that were left out of `entries`.
         declared: Whether the data declare the split.
+        notes: How many photos `labels.csv` leaves out, one sentence.
     """
 
     root: Path
@@ -112,6 +113,7 @@ class Listing:
     entries: tuple[LabelledImage, ...]
     faults: tuple[DataFault, ...]
     declared: bool
+    notes: tuple[str, ...] = ()
 
 
 def suffix_fault(name: str) -> DataFault | None:
@@ -155,6 +157,9 @@ def check_labels(listing: Listing, good: str = "") -> None:
     """
     root, labels = listing.root, listing.labels
     check_not_loose(listing)
+    if not listing.entries and listing.notes:
+        hint = "label the photos in the console, or put them into a folder per class"
+        raise DatasetError(f"no photo in {root} is labelled; {listing.notes[0]}", hint=hint)
     if not listing.entries:
         raise DatasetError(
             f"no images under {root}", hint=f"add files that end in {', '.join(SUFFIXES)} to the folder of each class"
@@ -174,7 +179,7 @@ def check_labels(listing: Listing, good: str = "") -> None:
     if unfit:
         raise DatasetError(
             f"the folder {unfit[0]!r} is not a valid class name: it has characters that can't be printed",
-            hint="rename the folder",
+            hint=f"rename the folder, or the class in {LABELS}",
         )
     unknown = sorted({entry.label for entry in listing.entries} - set(labels))
     if listing.declared and unknown and not good:
@@ -207,7 +212,10 @@ def check_not_loose(listing: Listing) -> None:
     loose = sum(fault.reason == LOOSE for fault in listing.faults)
     if not listing.entries and loose:
         above = listing.root.absolute().parent
-        hint = f"name the folder above, {above}, if its subfolders are the classes; or create one subfolder per class"
+        hint = (
+            f"name the folder above, {above}, if its subfolders are the classes; or create one subfolder per class, or "
+            "label the images in the console"
+        )
         raise DatasetError(f"{loose} images lie directly in {listing.root}, not in the folder of a class", hint=hint)
 
 
@@ -288,60 +296,45 @@ def load_folder(path: Path) -> Listing:
         path: A folder with one subfolder per class, or a folder with such folders `train` and `val`.
 
     Raises:
-        DatasetError: A folder can't be read, or there are classes beside `train` and `val`.
+        DatasetError: A folder or its `labels.csv` can't be read, or there are classes beside `train` and `val`.
     """
-    declared = _is_declared(path)
-    sides: list[tuple[Split | None, Path]] = (
-        [("val", path / "val"), ("train", path / "train")] if declared else [(None, path)]
+    content = list_folder(path)
+    is_labelled = (path / LABELS).exists()
+    said = LabelBook(path).labels() if is_labelled else {}
+    entries, faults, left_out = list[LabelledImage](), list[DataFault](), Counter[str]()
+    for file, folder_label, split in content.files:
+        line = said.get(file)
+        label = line.label if line else folder_label
+        if not (folder_label or is_labelled):
+            faults.append(DataFault(file=file, reason=LOOSE))
+        elif fault := suffix_fault(file):
+            faults.append(fault)
+        elif is_labelled and label in ("", NOT_USABLE):
+            left_out[label] += 1
+        else:
+            below = PurePosixPath(*file.split("/")[1 + content.declared :] if folder_label else [file])
+            group = line.group if line else ""
+            entries.append(LabelledImage(path=path / file, label=label, below=below, split=split, group=group))
+    classes = content.classes
+    if is_labelled:
+        entries.sort(key=lambda entry: entry.split != "val")
+        classes = tuple(sorted({entry.label for entry in entries if entry.split != "val"}))
+        left_out["gone"] = len(said.keys() - {each.file for each in content.files})
+    return Listing(
+        root=path,
+        labels=classes,
+        entries=tuple(entries),
+        faults=tuple(faults),
+        declared=content.declared,
+        notes=_describe_left_out(left_out),
     )
-    entries: list[LabelledImage] = []
-    faults: list[DataFault] = []
-    for side, folder in sides:
-        for kind in _folders(folder):
-            for file in _files(kind):
-                fault = suffix_fault(file.relative_to(path).as_posix())
-                if fault:
-                    faults.append(fault)
-                else:
-                    below = PurePosixPath(file.relative_to(kind).as_posix())
-                    entries.append(LabelledImage(path=file, label=kind.name, below=below, split=side))
-    for folder in dict.fromkeys((path, *(folder for _, folder in sides))):
-        faults.extend(DataFault(file=name.relative_to(path).as_posix(), reason=LOOSE) for name in _loose_files(folder))
-    labels = tuple(folder.name for folder in _folders(path / "train" if declared else path))
-    return Listing(root=path, labels=labels, entries=tuple(entries), faults=tuple(faults), declared=declared)
 
 
-def _folders(path: Path) -> list[Path]:
-    try:
-        return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    except OSError as error:
-        hint = "name a folder with one subfolder of images per class, a manifest (.csv) or an archive"
-        raise DatasetError(f"can't read the folder {path}: {error.strerror}", hint=hint) from error
-
-
-def _loose_files(folder: Path) -> Iterator[Path]:
-    """Yield images that lie directly in a folder where only the folders of classes should be."""
-    for entry in sorted(folder.iterdir()):
-        is_image = entry.name.lower().endswith((*SUFFIXES, *UNSUPPORTED_SUFFIXES)) and not entry.name.startswith(".")
-        if is_image and entry.is_file():
-            yield entry
-
-
-def _is_declared(path: Path) -> bool:
-    names = [folder.name for folder in _folders(path)]
-    if not set(DECLARED) <= set(names) or not any(_folders(path / name) for name in DECLARED):
-        return False
-    others = [name for name in names if name not in DECLARED]
-    if others:
-        message = f"{path} holds train and val, each a folder per class, beside {', '.join(others)}"
-        raise DatasetError(message, hint="leave only train and val, or only one folder per class")
-    return True
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for where, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(where, name) for name in sorted(names) if not name.startswith("."))
+def _describe_left_out(counts: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the sentence on photos that `labels.csv` leaves out, if it does."""
+    words = {"": "without a label", NOT_USABLE: NOT_USABLE, "gone": "not in the folder"}
+    parts = [f"{counts[key]} {what}" for key, what in words.items() if counts[key]]
+    return (f"photos that {LABELS} leaves out: {', '.join(parts)}",) if parts else ()
 
 
 COLUMNS = ("path", "label", "split")
