@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from eaves.admin.report import LaneReport, QueueReport
 from eaves.base.process_usage import ProcessUsage
+from eaves.rollout import RolloutReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +129,10 @@ class FunctionStatus:
         site: Name of the site, for its events' source.
         agents: Reports of the processes that run its sources, publish its events, or are its relay.
         parts: The other objects of the app that can be ready or not; on one machine its triggers and sources.
-        serving: On a cluster: the revisions that get requests now.
+        serving: The revisions that get requests now; on one machine only after a canary.
         deployed: On a cluster: the latest deployment; None when the cluster has no record of one.
         pinned: On a cluster: the container images that nodes keep.
+        rollout: The rollout of its newest revision; None when none was started.
     """
 
     name: str
@@ -152,6 +154,7 @@ class FunctionStatus:
     serving: tuple[ServedStatus, ...] = ()
     deployed: DeployedStatus | None = None
     pinned: tuple[PinnedStatus, ...] = ()
+    rollout: RolloutReport | None = None
 
     @property
     def total_usage(self) -> ProcessUsage:
@@ -194,5 +197,5 @@ class FunctionStatus:
 
     @property
     def traffic(self) -> tuple[str, ...]:
-        """Revisions that get requests, each with its share; empty on one machine."""
+        """Revisions that get requests, each with its share."""
         return tuple(f"{one.revision} {one.percent} %" for one in self.serving)

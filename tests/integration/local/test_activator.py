@@ -215,12 +215,12 @@ def test_a_removed_function_stays_until_its_triggers_are_gone(apps: Apps, state:
     state.remove_spec("a")
     with pytest.raises(RuntimeError, match="new thread"):
         apps.reconcile()
-    assert apps.activator("a").spec.name == "a"
+    assert apps.function("a").stable.spec.name == "a"
     parts.error = None
     apps.reconcile()
     assert parts.subscriptions == {}
     with pytest.raises(PlatformError, match="no function 'a' runs here"):
-        apps.activator("a")
+        apps.function("a")
 
 
 def test_nothing_is_accepted_before_the_specs_were_read_once(apps: Apps, state: StateDirectory) -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from knative.rollout.state import RolloutPhase
-from tests.integration.knative.rollout.simulation import Revision, Site, simulate
+from eaves.rollout.state import RolloutPhase
+from tests.integration.rollout.simulation import Revision, Site, simulate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

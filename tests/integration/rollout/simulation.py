@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from knative.rollout.counters import MetricsReading, RequestCounters, accumulate
-from knative.rollout.plan import RevisionHealth, RolloutObservation, decide_rollout, plan_decision
-from knative.rollout.state import RolloutPhase, RolloutState
-from knative.settings import RolloutSettings
+from eaves.rollout import RolloutSettings
+from eaves.rollout.counters import MetricsReading, RequestCounters, accumulate
+from eaves.rollout.plan import RevisionHealth, RolloutObservation, decide_rollout, plan_decision
+from eaves.rollout.state import RolloutPhase, RolloutState
 
 OLD, NEW = "f-00001", "f-00002"
 PODS = ((OLD, 2), (NEW, 1))
