@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eaves.admin import Queue
+from eaves.console.backend import Jobs
 from eaves.console.thumbnails import digest_of
 from eaves.delivery import SinkResponse
 from eaves.errors import NotFoundError
@@ -108,6 +109,7 @@ class FakeBackend:
     log_lines: dict[str, list[str]] = field(default_factory=dict)
     changes: list[tuple[str, str]] = field(default_factory=list)
     answer: Callable[[str, Event], SinkResponse] | None = None
+    jobs: Jobs | None = None
 
     def status(self) -> Sequence[FunctionStatus]:
         return self.functions
