@@ -31,7 +31,7 @@ from eaves.base.files import make_directory, write_atomically
 from eaves.base.locks import take_lock
 from eaves.config.yaml_text import load_yaml
 from eaves.console.backend import JobStatus
-from eaves.errors import ConflictError, EavesError, NotFoundError, RefusedModelError
+from eaves.errors import ConfigError, ConflictError, EavesError, NotFoundError, RefusedModelError
 from eaves.local.processes.logs import older_file, rotate, tail
 from eaves.local.processes.steps import run_step
 from eaves.local.state import StateDirectory
@@ -240,6 +240,7 @@ class Work:
         self, project: Path, state: StateDirectory, options: Mapping[str, str], note: Callable[[dict[str, str]], None]
     ) -> None:
         self._project, self._state, self._options, self._note = project, state, options, note
+        self._place = ["--state", str(state.root)]
 
     def review(self) -> Iterator[Step]:
         """Find what the page of labels knows besides labels."""
@@ -256,13 +257,33 @@ class Work:
         how = ["--on", "knative"] if self._options.get("where") == "cluster" else ["--mode", "sums"]
         yield Step(name="train", words=["train", "--run", f"runs/{run}", *how])
         yield Step(name="convert", words=["convert", f"runs/{run}", "--artifact", str(artifact)])
+        yield Step(name="gate", words=["gate", str(artifact), *self._place])
+
+    def collect(self) -> Iterator[Step]:
+        """Collect `wanted` images from the address or path `source`, as images without a label."""
+        data = find_dataset(self._project)
+        if data is None:
+            raise ConfigError.single(FILE, "data.path", "must be a folder, which the images are collected into")
+        words = ["data", "collect", "-", str(data), "--images", self._options.get("wanted", "60")]
+        yield Step(name="collect", words=words, said=self._options.get("source", ""))
+
+    def deploy(self) -> Iterator[Step]:
+        """Deploy the artifact at the path `artifact`."""
+        artifact = self._options.get("artifact", "")
+        self._note({"run": Path(artifact).name, "artifact": artifact})
+        yield Step(name="deploy", words=["deploy", artifact, *self._place])
 
     def _init(self) -> Iterator[Step]:
         if not (self._project / FILE).exists():
             yield Step(name="init", words=["init"])
 
 
-KINDS: Mapping[str, Callable[[Work], Iterator[Step]]] = {"review": Work.review, "train": Work.train}
+KINDS: Mapping[str, Callable[[Work], Iterator[Step]]] = {
+    "review": Work.review,
+    "collect": Work.collect,
+    "train": Work.train,
+    "deploy": Work.deploy,
+}
 """Kind of a job to its steps."""
 
 
@@ -300,22 +321,24 @@ def main() -> None:
 
 def run_steps(steps: Iterator[Step], files: JobFiles, lock: int) -> str:
     """Run the steps of a job one after the other; return why one failed, empty when all are done."""
+    name = ""
     with stop_on_signals() as stop:
-        for step in steps:
-            try:
+        try:
+            for step in steps:
+                name = step.name
                 run_step(
-                    step.name,
+                    name,
                     ["eaves.cli", *step.words],
                     stop,
                     said=step.said,
                     pass_fds=[lock],  # the job runs until all of its processes have ended
                     watch=lambda: rotate(files.folder, max_bytes=LOG_BYTES),
                 )
-            except EavesError as error:
-                return error.message
-            except SystemExit as end:
-                if end.code != RefusedModelError.exit_code:
-                    return explain_end(step.name, int(end.code or 0), files.status().lines)
+        except EavesError as error:
+            return error.message
+        except SystemExit as end:
+            code = int(end.code or 0)
+            return "" if code == RefusedModelError.exit_code else explain_end(name, code, files.status().lines)
     return ""
 
 
