@@ -259,8 +259,16 @@ def read_gate(run: Path) -> GateAnswer | None:
     if manifest is None or content is None:
         return None
     with foreign_content(f"the gate's answer for {run.name}"):
-        answer = GateAnswer(path=path, **parse_json(content))
-        return answer if answer.artifact == hashlib.sha256(manifest).hexdigest() else None
+        known = parse_json(content)
+        answer = GateAnswer(
+            path=path,
+            passed=known["passed"] is True,
+            lines=[clean_text(line) for line in known["lines"]],
+            function=str(known["function"]),
+            artifact=hashlib.sha256(manifest).hexdigest(),
+            replaces=list(known["replaces"]),
+        )
+        return answer if answer.artifact == known["artifact"] else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eaves.admin import Queue
-from eaves.console.backend import Jobs
+from eaves.console.backend import Jobs, JobStatus
 from eaves.console.thumbnails import digest_of
 from eaves.delivery import SinkResponse
-from eaves.errors import NotFoundError
+from eaves.errors import ConflictError, NotFoundError
 from eaves.events import Event
 from eaves.history import Record, RecordFilter, SourceRecords
 from eaves.platform import FunctionStatus
@@ -89,6 +89,30 @@ class FakeImages:
 
     def find_shown(self, records: Collection[Record]) -> Set[int]:
         return {record.seq for record in records if record.image in self.thumbnails}
+
+
+@dataclass
+class FakeJobs:
+    """Jobs that only remember what was started; a test sets what they have done.
+
+    Attributes:
+        review: File with the review.
+        started: Kind and options of each job.
+        known: Status by kind; a kind without one is idle.
+    """
+
+    review: Path
+    places: Sequence[str] = ("here",)
+    started: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    known: dict[str, JobStatus] = field(default_factory=dict)
+
+    def start(self, kind: str, **options: str) -> None:
+        if self.status(kind).state == "running":
+            raise ConflictError(f"a job {kind} runs already")
+        self.started.append((kind, options))
+
+    def status(self, kind: str) -> JobStatus:
+        return self.known.get(kind, JobStatus())
 
 
 @dataclass
