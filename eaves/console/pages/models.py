@@ -92,7 +92,7 @@ def describe_gate(backend: Backend, name: str, path: Path) -> dict[str, Any]:
     gate, jobs, served = read_gate(path), backend.jobs, None
     with suppress(EavesError):  # without the platform, only a first deployment is offered
         served = next((one for one in backend.status() if gate and one.name == gate.function), None)
-    shares = [one.artifact_digest for one in (served, *served.serving)] if served else []
+    shares = [served.artifact_digest, *(one.artifact_digest for one in served.serving)] if served else []
     known = {kind: jobs.status(kind) for kind in RUN_JOBS} if jobs else {}
     return {
         "name": name,
