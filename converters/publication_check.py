@@ -284,7 +284,7 @@ def _build_hint(pairing: Pairing, allowed: float) -> str:
     )
 
 
-_COMPARISON_HINT = "set pipeline.max_accuracy_drop to 100 for this training, to publish it without a comparison"
+_COMPARISON_HINT = "set pipeline.max_accuracy_drop to 100 for this training, to accept it without a comparison"
 MAX_IMAGES = 5000
 """Maximum number of images that a model is evaluated on. That many images suffice to detect a loss of 1 percentage
 point of accuracy if the models give different answers to 6 % of the images."""

@@ -91,7 +91,7 @@ class Project:
     knative: KnativeSettings = setting(KnativeSettings, "Deployment of the app to a cluster.")
     job: JobSettings = setting(JobSettings, "Training in a cluster.")
     pipeline: PipelineSettings = setting(
-        PipelineSettings, "Quality that a model must reach before a pipeline publishes it."
+        PipelineSettings, "Quality that a model must reach before a pipeline publishes it, or a page deploys it."
     )
     rollout: RolloutSettings = setting(RolloutSettings, "Rollout of a new revision in a cluster.")
     sites: tuple[SiteSettings, ...] = setting(
