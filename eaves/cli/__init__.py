@@ -7,6 +7,7 @@
     app              the app that eaves.yaml describes, for this machine, for each site and for a training
     site             options that choose this machine or sites, and work at many sites
     project          eaves.yaml; runs/latest and artifacts/latest
+    collection       collection of training images, with its progress
     live             views until Ctrl-C, and the lines of events and logs
     output           tables, JSON and YAML on stdout; messages on stderr
 
@@ -34,6 +35,7 @@ GROUPS = {
         "convert": "Convert a run to an artifact and prove that outputs are equal.",
         "evaluate": "Measure the accuracy of a model on labelled images.",
         "compare": "Compare two models on the same labelled images.",
+        "gate": "Check whether an artifact is good enough to be deployed.",
         "inspect": "Show the contents of a run or an artifact.",
         "verify": "Verify an artifact's outputs or a container image's signature.",
         "package": "Build a function's container image, without Docker.",
@@ -73,7 +75,7 @@ MODULES = {
     name: module
     for module, names in {
         "deploy": ("deploy", "diff", "reconcile", "remove", "render"),
-        "evaluate": ("compare", "data", "evaluate"),
+        "evaluate": ("compare", "data", "evaluate", "gate"),
         "events": ("events", "logs", "send"),
         "inspect": ("inspect", "verify"),
         "package": ("package", "pipeline", "sign"),

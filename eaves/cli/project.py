@@ -92,7 +92,7 @@ class Project:
     knative: KnativeSettings = setting(KnativeSettings, "Deployment of the app to a cluster.")
     job: JobSettings = setting(JobSettings, "Training in a cluster.")
     pipeline: PipelineSettings = setting(
-        PipelineSettings, "Quality that a model must reach before a pipeline publishes it."
+        PipelineSettings, "Quality that a model must reach before a pipeline publishes it, or a page deploys it."
     )
     rollout: RolloutSettings = setting(RolloutSettings, "Rollout of a new revision, or of a canary.")
     sites: tuple[SiteSettings, ...] = setting(
@@ -142,6 +142,12 @@ class Workspace:
     def path(self, relative: Path) -> Path:
         """Return a path in eaves.yaml as a path from the working directory."""
         return self.root / relative
+
+    @property
+    def data(self) -> DataSettings:
+        """The labelled images, with a path from the working directory; a URI stays as it is."""
+        data = self.project.data
+        return data if "://" in str(data.path) else replace(data, path=self.path(Path(data.path)))
 
     @property
     def runs(self) -> Path:

@@ -34,6 +34,49 @@ class Images(Protocol):
         """Return `Record.seq` of those records, captures or predictions, whose image has a thumbnail to show."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStatus:
+    """State of the newest job of a kind.
+
+    Attributes:
+        state: `idle` when there was none, `running`, `done` or `failed`.
+        started: Time when it was started, Unix seconds; None when there was none.
+        ended: Time when it ended, Unix seconds; None while it runs, or when it was killed.
+        lines: The last lines of its log, oldest first.
+        result: What it makes: the name of a run, `run`, and the path of an artifact, `artifact`; known before it is
+            made.
+        fault: Why it failed; empty otherwise.
+    """
+
+    state: str = "idle"
+    started: float | None = None
+    ended: float | None = None
+    lines: Sequence[str] = ()
+    result: Mapping[str, str] = field(default_factory=dict)
+    fault: str = ""
+
+
+class Jobs(Protocol):
+    """Work that pages start; it continues when nobody looks. `eaves.local.jobs.ProjectJobs` implements it."""
+
+    @property
+    def review(self) -> Path:
+        """File that a job of the kind `review` writes."""
+
+    @property
+    def places(self) -> Sequence[str]:
+        """Places where a model can be trained: `here`, and perhaps `cluster`."""
+
+    def start(self, kind: str, **options: str) -> None:
+        """Start a job: `review`; `collect` (source, wanted); `train` (where); `deploy` (artifact).
+
+        Raises ConflictError while a job of this kind runs.
+        """
+
+    def status(self, kind: str) -> JobStatus:
+        """Return the state of the newest job of a kind."""
+
+
 class Backend(Protocol):
     """A platform as the console sees it. Methods raise EavesError when the platform can't be reached."""
 
@@ -48,6 +91,10 @@ class Backend(Protocol):
     @property
     def images(self) -> Images:
         """Images of recent events, and thumbnails."""
+
+    @property
+    def jobs(self) -> Jobs | None:
+        """Work that pages start; None on a platform without a project's folder."""
 
     def status(self) -> Sequence[FunctionStatus]:
         """Return the status of every function, with its sources, agents and links."""

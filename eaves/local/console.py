@@ -26,6 +26,7 @@ from eaves.console.thumbnails import Gallery
 from eaves.errors import NotFoundError, NotRunningError
 from eaves.history import HistoryReader
 from eaves.local.client import LocalPlatform
+from eaves.local.jobs import ProjectJobs
 from eaves.local.queues import list_queues, open_local_queue
 from eaves.local.settings import LocalSettings
 from eaves.local.state import StateDirectory
@@ -52,6 +53,7 @@ class LocalBackend(LocalPlatform):
         title: Name of this machine and of the project.
         records: The history of events.
         images: Images that the supervisor holds, and thumbnails.
+        jobs: Work that pages start in the project's folder.
     """
 
     def __init__(self, state: StateDirectory, project: Path) -> None:
@@ -59,6 +61,7 @@ class LocalBackend(LocalPlatform):
         self.title = f"{project.name or 'Eaves'} on {socket.gethostname()}"
         self.records = HistoryReader(state.history)
         self.images = Gallery(state.thumbnails, self._fetch_image)
+        self.jobs = ProjectJobs(project, state)
         self._project = project
         self._reused = CachedAnswer(super().status, STATUS_S)
 
