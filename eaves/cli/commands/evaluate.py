@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eaves.base.files import write_atomically
 from eaves.base.statistics import round_outward
 from eaves.cli import CommandGroup
 from eaves.cli.output import Columns, Command, output_option, print_rows, print_sentence, print_value, say
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from trainer.check import Inspection
     from trainer.data.listing import DataFault
     from trainer.progress import TrainingProgress
+    from trainer.storage import FileStore
 
 
 COLUMNS = {
@@ -190,7 +193,14 @@ def data() -> None:
 @data.command()
 @click.argument("path", required=False)
 @output_option
-def check(path: str | None, form: str) -> None:
+@click.option(
+    "--review",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write what the page Labels shows about the photos of a folder into this file, as JSON, and report nothing "
+    "else: photos that look alike, suggested labels, doubtful labels, and what more labels would bring.",
+)
+def check(path: str | None, form: str, review: Path | None) -> None:
     """Report what training finds in PATH: classes, copies, unused files and doubtful labels.
 
     PATH is a path or URI of a folder with one subfolder of images per class, a manifest (.csv) or an archive.
@@ -208,6 +218,9 @@ def check(path: str | None, form: str) -> None:
     progress = build_bars()
     place, faults = find_labelled_data(path, progress)
     features = open_store(find_image_cache() / FEATURES)
+    if review:
+        _write_review(place, review, features)
+        return
     found = inspect_data(place, features=features, progress=progress, faults=faults)
     if form == "table":
         _print_inspection(found)
@@ -215,6 +228,17 @@ def check(path: str | None, form: str) -> None:
         print_value(asdict(found), form)
     if found.problems:
         click.get_current_context().exit(1)
+
+
+def _write_review(folder: Path, file: Path, features: FileStore) -> None:
+    """Write the review of a folder's photos and labels into a file; see `trainer.labelling.review_labels`."""
+    from trainer.labelling import LabelReview, review_labels
+    from trainer.progress import build_progress
+
+    def write(found: LabelReview) -> None:
+        write_atomically(file, json.dumps(asdict(found)).encode())
+
+    print_sentence(review_labels(folder, features=features, progress=build_progress(sys.stderr), write=write).text)
 
 
 def _print_inspection(found: Inspection) -> None:
