@@ -6,7 +6,7 @@ it predicts, and what more of them would bring. It changes no file of the folder
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ from eaves.labels import NOT_USABLE, LabelBook
 from trainer.data.dataset import read_records
 from trainer.data.groups import group_copies, join_piles
 from trainer.data.listing import DataFault, LabelledImage, Listing, render_not_used
+from trainer.data.near_duplicates import MIN_SHOTS
 from trainer.model.feature_sums import Floats
 from trainer.model.label_doubts import JudgedLabels, compute_evened, judge_labels, measure_harm
 from trainer.model.learning_curve import CurvePoint, ExpectedGain, measure_curve
@@ -85,19 +86,19 @@ def review_labels(
         DatasetError: The folder or `labels.csv` can't be read.
     """
     images, notes = read_photos(folder, progress)
-    found = group_copies(images, "similar", progress)
+    piles, note = find_piles(images, progress)
     labels = [image.label for image in images if image.label]
     review = LabelReview(
         created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         stage="piles",
         labelled=len(labels),
-        piles=[sorted(images[row].name for row in pile) for pile in found.alike],
+        piles=[sorted(images[row].name for row in pile) for pile in piles],
         text=f"{len(labels)} of {len(images)} photos have a label",
-        notes=[*notes, *filter(None, [found.note])],
+        notes=[*notes, *filter(None, [note])],
     )
     write(review)
     groups = [image.digest for image in images]
-    for pile in join_piles(found.alike, images):
+    for pile in join_piles(piles, images):
         for row in pile:
             groups[row] = groups[pile[0]]
     missing = _find_missing(labels, groups)
@@ -143,13 +144,31 @@ def read_photos(folder: Path, progress: TrainingProgress) -> tuple[list[Labelled
     return images, list(render_not_used(faults))
 
 
+def find_piles(images: Sequence[LabelledImage], progress: TrainingProgress) -> tuple[list[list[int]], str]:
+    """Return sets of photos that look alike, as their positions, and a sentence if a fixed camera took them.
+
+    Labels don't matter, because a burst that is all that has been labelled of its class is still a pile. A set in which
+    people tell two classes apart, each with as many photos as shots by a fixed camera have at least, is no pile; the
+    copies of one photo in it are.
+    """
+    found = group_copies([replace(image, label="") for image in images], "similar", progress)
+    piles, told_apart = list[list[int]](), set[int]()
+    for pile in found.alike:
+        sizes = Counter(images[row].label for row in pile if images[row].label).most_common(2)
+        if len(sizes) == 2 and sizes[1][1] >= MIN_SHOTS:
+            told_apart.update(pile)
+        else:
+            piles.append(pile)
+    return [*piles, *(copies for copies in found.copies if copies[0] in told_apart)], found.note
+
+
 def _find_missing(labels: Sequence[str], groups: Sequence[str]) -> str:
     """Return what the labels lack for figures; empty when nothing is missing."""
     found = defaultdict[str, set[str]](set)
     for label, group in zip(labels, groups, strict=False):  # unlabelled photos follow
         found[label].add(group)
     if len(found) < 2:
-        return f"label photos of two classes or more; {len(found)} {'has' if len(found) == 1 else 'have'} photos yet"
+        return f"label photos of two classes or more; only {next(iter(found), 'none')} has labelled photos"
     few = [f"{MIN_PHOTOS - len(found[name])} of {name}" for name in sorted(found) if len(found[name]) < MIN_PHOTOS]
     needed = f"each class needs {MIN_PHOTOS} photos that do not look alike"
     return f"{needed}; label more photos: {', '.join(few)}" if few else ""
@@ -191,7 +210,8 @@ def _judge(
     can_doubt, sentence = judged.describe(names)
     if not can_doubt:
         return replace(review, notes=[*review.notes, sentence])
-    return replace(review, **_find_doubts(images, names, known, judged))
+    disagreements, harmful = _find_doubts(images, names, known, judged)
+    return replace(review, disagreements=disagreements, harmful=harmful)
 
 
 def _suggest(images: Sequence[LabelledImage], names: Sequence[str], scores: Floats) -> Mapping[str, Mapping[str, Any]]:
@@ -206,20 +226,17 @@ def _suggest(images: Sequence[LabelledImage], names: Sequence[str], scores: Floa
 
 def _find_doubts(
     images: Sequence[LabelledImage], names: Sequence[str], known: npt.NDArray[np.float32], judged: JudgedLabels
-) -> dict[str, Values]:
+) -> tuple[Values, Values]:
     """Return `disagreements` and `harmful` of a review."""
     doubtful = judged.find_doubtful()
     gains = measure_harm(known, judged, doubtful)
 
-    def describe(row: int) -> dict[str, str]:
+    def describe(row: int) -> dict[str, Any]:
         image = images[row]
         return {"file": image.name, "label": image.label, "looks_like": names[judged.predicted[row]]}
 
-    return {
-        "disagreements": [describe(row) | {"margin": float(judged.margins[row])} for row in doubtful],
-        "harmful": [
-            describe(doubtful[number]) | {"gain": float(gains[number])}
-            for number in np.argsort(-gains, kind="stable")
-            if gains[number] > 0
-        ],
-    }
+    harmful = [number for number in np.argsort(-gains, kind="stable").tolist() if gains[number] > 0]
+    return (
+        [describe(row) | {"margin": float(judged.margins[row])} for row in doubtful],
+        [describe(doubtful[number]) | {"gain": float(gains[number])} for number in harmful],
+    )

@@ -14,7 +14,7 @@ from PIL import Image
 
 from eaves.cli import cli
 from eaves.labels import NOT_USABLE, LabelBook
-from trainer.labelling import LabelReview, read_photos, review_labels
+from trainer.labelling import LabelReview, find_piles, read_photos, review_labels
 from trainer.progress import SILENT
 from trainer.storage import open_store
 
@@ -82,7 +82,10 @@ def test_few_labels_give_suggestions_and_what_is_missing(folder: Path) -> None:
         )
 
     book.put({"red-0.png": "red"}, who="ann")
-    assert (review().text, review().suggestions) == ("label photos of two classes or more; 1 has photos yet", {})
+    assert (review().text, review().suggestions) == (
+        "label photos of two classes or more; only red has labelled photos",
+        {},
+    )
     for number in range(4):
         book.put({f"green-{number}.png": "green"}, who="ann")
     found = review()
@@ -105,3 +108,24 @@ def test_photos_come_in_the_order_in_which_they_were_labelled(folder: Path) -> N
     assert images[30].group == images[31].group != ""
     assert not any(image.label for image in images[33:])
     assert len(images) == 42
+
+
+def test_a_burst_is_a_pile_until_two_classes_are_told_apart_in_it(folder: Path) -> None:
+    book, shot = LabelBook(folder), np.asarray(Image.open(folder / "red-0.png"))
+    for number in range(14):  # something small moves
+        moved = shot.astype(int)
+        moved[20:25, 5 * number : 5 * number + 5] += (-60, 60, 60)
+        Image.fromarray(np.clip(moved, 0, 255).astype(np.uint8)).save(folder / f"burst-{number:02d}.png")
+    burst = {f"burst-{number:02d}.png" for number in range(14)} | {"red-0.png"}
+
+    def piles() -> list[set[str]]:
+        images, _ = read_photos(folder, SILENT)
+        return [{images[row].name for row in pile} for pile in find_piles(images, SILENT)[0]]
+
+    assert piles() == [burst]
+    for number in range(8):
+        book.put({f"burst-{number:02d}.png": "scene"}, who="ann")
+    assert piles() == [burst], "all photos of its class are one burst"
+    for number in range(8, 14):
+        book.put({f"burst-{number:02d}.png": "other"}, who="ann")
+    assert piles() == []

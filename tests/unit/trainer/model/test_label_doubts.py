@@ -30,7 +30,8 @@ def test_no_image_is_predicted_by_a_fit_that_has_seen_it() -> None:
 
 
 def test_a_pile_is_predicted_by_other_piles() -> None:
-    features, labels = (np.repeat(each, 4, axis=0) for each in draw_classes(50, 60, distance=0))
+    features, labels = draw_classes(50, 60, distance=0)
+    features, labels = np.repeat(features, 4, axis=0), np.repeat(labels, 4)
     alone = judge_labels(features, LabelledRows.of(labels.tolist()))
     piles = judge_labels(features, LabelledRows.of(labels.tolist(), [str(row // 4) for row in range(200)]))
     assert alone.right.mean() > 0.95
