@@ -121,15 +121,9 @@ def read_photos(folder: Path, progress: TrainingProgress) -> tuple[list[Labelled
     Labelled photos come first, in the order in which people have labelled them. Those that a folder labels come before
     them, in an order that their content gives.
     """
-    book, faults = LabelBook(folder), list[DataFault]()
-    said, photos = book.labels(), {photo.file: photo for photo in book.photos()}
+    faults, photos = list[DataFault](), {photo.file: photo for photo in LabelBook(folder).photos()}
     entries = [
-        LabelledImage(
-            path=folder / file,
-            label=photo.label,
-            below=PurePosixPath(file),
-            group=said[file].group if photo.who and file in said else "",
-        )
+        LabelledImage(path=folder / file, label=photo.label, below=PurePosixPath(file), group=photo.group)
         for file, photo in photos.items()
         if photo.label != NOT_USABLE
     ]
@@ -168,7 +162,7 @@ def _find_missing(labels: Sequence[str], groups: Sequence[str]) -> str:
     for label, group in zip(labels, groups, strict=False):  # unlabelled photos follow
         found[label].add(group)
     if len(found) < 2:
-        return f"label photos of two classes or more; only {next(iter(found), 'none')} has labelled photos"
+        return f"label photos of two classes or more{''.join(f'; only {name} has some' for name in found)}"
     few = [f"{MIN_PHOTOS - len(found[name])} of {name}" for name in sorted(found) if len(found[name]) < MIN_PHOTOS]
     needed = f"each class needs {MIN_PHOTOS} photos that do not look alike"
     return f"{needed}; label more photos: {', '.join(few)}" if few else ""

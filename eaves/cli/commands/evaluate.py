@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eaves import logs
 from eaves.base.files import write_atomically
 from eaves.base.statistics import round_outward
 from eaves.cli import CommandGroup
@@ -18,6 +19,7 @@ from eaves.cli.output import Columns, Command, output_option, print_rows, print_
 from eaves.cli.project import ModelPath, find_latest, load_workspace
 from eaves.cli.site import FILE
 from eaves.console.words import count_noun
+from eaves.errors import DatasetError
 
 if TYPE_CHECKING:
     from converters.evaluation.images import LabelledImages
@@ -231,13 +233,27 @@ def check(path: str | None, form: str, review: Path | None) -> None:
 
 
 def _write_review(folder: Path, file: Path, features: FileStore) -> None:
-    """Write the review of a folder's photos and labels into a file; see `trainer.labelling.review_labels`."""
+    """Write the review of a folder's photos and labels into a file; see `trainer.labelling.review_labels`.
+
+    Until the review is complete, what an earlier one says besides the piles stays in the file.
+    """
     from trainer.labelling import LabelReview, review_labels
     from trainer.progress import build_progress
 
-    def write(found: LabelReview) -> None:
-        write_atomically(file, json.dumps(asdict(found)).encode())
+    if folder.is_file():
+        raise DatasetError(f"{folder} is not a folder", hint="name the folder of the photos that are labelled")
+    try:
+        earlier = json.loads(file.read_bytes())
+    except (OSError, ValueError):  # there is none
+        earlier = {}
 
+    def write(found: LabelReview) -> None:
+        document = asdict(found)
+        if found.stage == "piles":
+            document |= earlier | {"stage": found.stage, "piles": found.piles}
+        write_atomically(file, json.dumps(document).encode())
+
+    logs.configure(as_json=False)
     print_sentence(review_labels(folder, features=features, progress=build_progress(sys.stderr), write=write).text)
 
 
