@@ -15,6 +15,7 @@ from eaves.console.exposure import ConsoleSettings
 from eaves.delivery import SinkResponse
 from eaves.events import Event
 from eaves.history import Record, Records
+from eaves.labels import LabelBook
 from eaves.platform import FunctionStatus
 
 
@@ -34,6 +35,45 @@ class Images(Protocol):
         """Return `Record.seq` of those records, captures or predictions, whose image has a thumbnail to show."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStatus:
+    """The newest job of a kind.
+
+    Attributes:
+        state: `idle` before the first one, `running`, `done` or `failed`.
+        started: Time at which it was started, Unix seconds; 0 before the first one.
+        ended: Time at which it ended, Unix seconds; 0 before.
+        lines: Last lines of its log.
+        result: What it has made, such as the name of a `run`; empty before its end.
+        fault: Why it failed; empty otherwise.
+    """
+
+    state: str = "idle"
+    started: float = 0.0
+    ended: float = 0.0
+    lines: Sequence[str] = ()
+    result: Mapping[str, str] = field(default_factory=dict)
+    fault: str = ""
+
+
+class Jobs(Protocol):
+    """Work that a page starts and that goes on when the console ends."""
+
+    @property
+    def review(self) -> Path:
+        """File that the job `review` writes: what the photos themselves tell about their labels."""
+
+    @property
+    def places(self) -> Sequence[str]:
+        """Where a training can run: `here`, and `cluster`."""
+
+    def start(self, kind: str, **options: str) -> None:
+        """Start a job; ConflictError while one of its kind runs."""
+
+    def status(self, kind: str) -> JobStatus:
+        """Return the status of the newest job of a kind."""
+
+
 class Backend(Protocol):
     """A platform as the console sees it. Methods raise EavesError when the platform can't be reached."""
 
@@ -48,6 +88,14 @@ class Backend(Protocol):
     @property
     def images(self) -> Images:
         """Images of recent events, and thumbnails."""
+
+    @property
+    def labels(self) -> LabelBook | None:
+        """The labels of the project's photos; None where there is no folder of photos."""
+
+    @property
+    def jobs(self) -> Jobs | None:
+        """Jobs of the project; None where none can be started."""
 
     def status(self) -> Sequence[FunctionStatus]:
         """Return the status of every function, with its sources, agents and links."""

@@ -7,6 +7,7 @@ inherits, the platform's state directory, the directory in which `eaves up` was 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -19,13 +20,16 @@ from urllib.parse import urlencode
 from eaves import logs
 from eaves.admin import Queue
 from eaves.config import SettingsLayer, build
+from eaves.config.yaml_text import load_yaml
 from eaves.console.app import ConsoleServer, create_app
 from eaves.console.backend import CachedAnswer, ConsoleContext
 from eaves.console.exposure import ConsoleSettings
 from eaves.console.thumbnails import Gallery
 from eaves.errors import NotFoundError, NotRunningError
 from eaves.history import HistoryReader
+from eaves.labels import LabelBook
 from eaves.local.client import LocalPlatform
+from eaves.local.jobs import ProjectJobs
 from eaves.local.queues import list_queues, open_local_queue
 from eaves.local.settings import LocalSettings
 from eaves.local.state import StateDirectory
@@ -52,6 +56,7 @@ class LocalBackend(LocalPlatform):
         title: Name of this machine and of the project.
         records: The history of events.
         images: Images that the supervisor holds, and thumbnails.
+        jobs: Jobs of the project.
     """
 
     def __init__(self, state: StateDirectory, project: Path) -> None:
@@ -59,7 +64,9 @@ class LocalBackend(LocalPlatform):
         self.title = f"{project.name or 'Eaves'} on {socket.gethostname()}"
         self.records = HistoryReader(state.history)
         self.images = Gallery(state.thumbnails, self._fetch_image)
+        self.jobs = ProjectJobs(project, state)
         self._project = project
+        self._labels: tuple[Path, LabelBook] | None = None
         self._reused = CachedAnswer(super().status, STATUS_S)
 
     def status(self) -> list[FunctionStatus]:
@@ -79,6 +86,16 @@ class LocalBackend(LocalPlatform):
         if name not in self.queue_names():
             raise NotFoundError(f"there is no queue {name[:64]!r}", hint="eaves status")
         return open_local_queue(self._state, "" if name == BROKER else name, timeout_s=QUEUE_TIMEOUT_S)
+
+    @property
+    def labels(self) -> LabelBook | None:
+        """The labels of the photos that the project's eaves.yaml names; None without a folder of photos."""
+        folder = find_photos(self._project)
+        if folder is None:
+            return None
+        if self._labels is None or self._labels[0] != folder:
+            self._labels = folder, LabelBook(folder)
+        return self._labels[1]
 
     def runs(self) -> Mapping[str, Path]:
         """Return the runs of the project, the newest first."""
@@ -102,6 +119,33 @@ class LocalBackend(LocalPlatform):
         with contextlib.suppress(NotRunningError):
             return self.fetch(f"/images?{urlencode({'source': source, 'id': event_id})}")
         return None
+
+
+PROJECT, PHOTOS = "eaves.yaml", "photos"
+"""Name of a project's file, and of the folder of photos that `eaves init` writes into it."""
+
+
+def find_photos(project: Path) -> Path | None:
+    """Return the folder of photos that a project's file names, which may not exist yet; None when it names none.
+
+    The setting is read without its schema, which belongs to the trainer; an archive, a manifest or a URI is no folder.
+    """
+    try:
+        return _read_photos(project, (project / PROJECT).stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+@functools.lru_cache(maxsize=1)
+def _read_photos(project: Path, _changed: int) -> Path | None:
+    try:
+        values = load_yaml((project / PROJECT).read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    data = values.get("data") if isinstance(values, dict) else None
+    place = str((data.get("path") if isinstance(data, dict) else None) or PHOTOS).removeprefix("file://")
+    folder = project / place
+    return None if "://" in place or folder.is_file() else folder
 
 
 RUNS = "runs"
