@@ -91,8 +91,8 @@ and many people may look at the pages."""
 class SiteBackend:
     """Implements `eaves.console.backend.Backend` on one site.
 
-    Queues, models and labels are not shown: an agent's queue is changed by `eaves queue`, which runs a program in the agent's
-    pod, and a pod has neither the photos, the runs nor the artifacts of its functions.
+    Queues, models, labels and jobs are not shown: an agent's queue is changed by `eaves queue`, which runs a program in the
+    agent's pod, and a pod has neither the project nor the runs and artifacts of its functions.
 
     Args:
         send: Sends an event to a function, by its name, and returns the function's answer.
@@ -101,9 +101,6 @@ class SiteBackend:
         images: Images of these events.
         clock: Clock for the age of a status.
     """
-
-    labels = None
-    jobs = None
 
     def __init__(
         self,
@@ -119,6 +116,8 @@ class SiteBackend:
         self.records = records
         self.images = images
         self.invoke = send
+        self.labels = None
+        self.jobs = None
         self._site = site
         self._status = CachedAnswer(self._read_status, STATUS_S, clock)
 

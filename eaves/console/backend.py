@@ -37,41 +37,45 @@ class Images(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
-    """The newest job of a kind.
+    """State of the newest job of a kind.
 
     Attributes:
-        state: `idle` before the first one, `running`, `done` or `failed`.
-        started: Time at which it was started, Unix seconds; 0 before the first one.
-        ended: Time at which it ended, Unix seconds; 0 before.
-        lines: Last lines of its log.
-        result: What it has made, such as the name of a `run`; empty before its end.
+        state: `idle` when there was none, `running`, `done` or `failed`.
+        started: Time when it was started, Unix seconds; None when there was none.
+        ended: Time when it ended, Unix seconds; None while it runs, or when it was killed.
+        lines: The last lines of its log, oldest first.
+        result: What it makes: the name of a run, `run`, and the path of an artifact, `artifact`; known before it is
+            made.
         fault: Why it failed; empty otherwise.
     """
 
     state: str = "idle"
-    started: float = 0.0
-    ended: float = 0.0
+    started: float | None = None
+    ended: float | None = None
     lines: Sequence[str] = ()
     result: Mapping[str, str] = field(default_factory=dict)
     fault: str = ""
 
 
 class Jobs(Protocol):
-    """Work that a page starts and that goes on when the console ends."""
+    """Work that pages start, which goes on when nobody looks. `eaves.local.jobs.ProjectJobs` implements it."""
 
     @property
     def review(self) -> Path:
-        """File that the job `review` writes: what the photos themselves tell about their labels."""
+        """File that a job of the kind `review` writes."""
 
     @property
     def places(self) -> Sequence[str]:
-        """Where a training can run: `here`, and `cluster`."""
+        """Places where a model can be trained: `here`, and perhaps `cluster`."""
 
     def start(self, kind: str, **options: str) -> None:
-        """Start a job; ConflictError while one of its kind runs."""
+        """Start a job: `review`; `collect` (source, wanted); `train` (where); `deploy` (artifact).
+
+        Raises ConflictError while a job of this kind runs.
+        """
 
     def status(self, kind: str) -> JobStatus:
-        """Return the status of the newest job of a kind."""
+        """Return the state of the newest job of a kind."""
 
 
 class Backend(Protocol):
@@ -95,7 +99,7 @@ class Backend(Protocol):
 
     @property
     def jobs(self) -> Jobs | None:
-        """Jobs of the project; None where none can be started."""
+        """Work that pages start; None on a platform without a project's folder."""
 
     def status(self) -> Sequence[FunctionStatus]:
         """Return the status of every function, with its sources, agents and links."""

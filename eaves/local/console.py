@@ -7,20 +7,19 @@ inherits, the platform's state directory, the directory in which `eaves up` was 
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 
 from eaves import logs
 from eaves.admin import Queue
 from eaves.config import SettingsLayer, build
-from eaves.config.yaml_text import load_yaml
 from eaves.console.app import ConsoleServer, create_app
 from eaves.console.backend import CachedAnswer, ConsoleContext
 from eaves.console.exposure import ConsoleSettings
@@ -29,7 +28,7 @@ from eaves.errors import NotFoundError, NotRunningError
 from eaves.history import HistoryReader
 from eaves.labels import LabelBook
 from eaves.local.client import LocalPlatform
-from eaves.local.jobs import ProjectJobs
+from eaves.local.jobs import ProjectJobs, find_dataset
 from eaves.local.queues import list_queues, open_local_queue
 from eaves.local.settings import LocalSettings
 from eaves.local.state import StateDirectory
@@ -39,6 +38,8 @@ from eaves.resource_limits import return_freed_memory
 
 STATUS_S = 1.0
 """Time for which a status is used again, seconds: it asks every agent, and many open pages need it."""
+DATASET_S = 5.0
+"""Time for which the folder of photos is used again, seconds: eaves.yaml, which names it, takes some milliseconds."""
 QUEUE_TIMEOUT_S = 5.0
 """Maximum time that a page waits for a queue's answer, seconds; the process of a queue may hang."""
 BROKER = "broker"
@@ -56,7 +57,7 @@ class LocalBackend(LocalPlatform):
         title: Name of this machine and of the project.
         records: The history of events.
         images: Images that the supervisor holds, and thumbnails.
-        jobs: Jobs of the project.
+        jobs: Work that pages start in the project's folder.
     """
 
     def __init__(self, state: StateDirectory, project: Path) -> None:
@@ -66,7 +67,8 @@ class LocalBackend(LocalPlatform):
         self.images = Gallery(state.thumbnails, self._fetch_image)
         self.jobs = ProjectJobs(project, state)
         self._project = project
-        self._labels: tuple[Path, LabelBook] | None = None
+        self._dataset = CachedAnswer(partial(find_dataset, project), DATASET_S)
+        self._labels: LabelBook | None = None
         self._reused = CachedAnswer(super().status, STATUS_S)
 
     def status(self) -> list[FunctionStatus]:
@@ -89,13 +91,13 @@ class LocalBackend(LocalPlatform):
 
     @property
     def labels(self) -> LabelBook | None:
-        """The labels of the photos that the project's eaves.yaml names; None without a folder of photos."""
-        folder = find_photos(self._project)
+        """The labels of the project's photos; None when they aren't in a folder."""
+        folder = self._dataset.get()
         if folder is None:
             return None
-        if self._labels is None or self._labels[0] != folder:
-            self._labels = folder, LabelBook(folder)
-        return self._labels[1]
+        if self._labels is None or self._labels.folder != folder:
+            self._labels = LabelBook(folder)
+        return self._labels
 
     def runs(self) -> Mapping[str, Path]:
         """Return the runs of the project, the newest first."""
@@ -119,33 +121,6 @@ class LocalBackend(LocalPlatform):
         with contextlib.suppress(NotRunningError):
             return self.fetch(f"/images?{urlencode({'source': source, 'id': event_id})}")
         return None
-
-
-PROJECT, PHOTOS = "eaves.yaml", "photos"
-"""Name of a project's file, and of the folder of photos that `eaves init` writes into it."""
-
-
-def find_photos(project: Path) -> Path | None:
-    """Return the folder of photos that a project's file names, which may not exist yet; None when it names none.
-
-    The setting is read without its schema, which belongs to the trainer; an archive, a manifest or a URI is no folder.
-    """
-    try:
-        return _read_photos(project, (project / PROJECT).stat().st_mtime_ns)
-    except OSError:
-        return None
-
-
-@functools.lru_cache(maxsize=1)
-def _read_photos(project: Path, _changed: int) -> Path | None:
-    try:
-        values = load_yaml((project / PROJECT).read_text(encoding="utf-8"))
-    except ValueError:
-        return None
-    data = values.get("data") if isinstance(values, dict) else None
-    place = str((data.get("path") if isinstance(data, dict) else None) or PHOTOS).removeprefix("file://")
-    folder = project / place
-    return None if "://" in place or folder.is_file() else folder
 
 
 RUNS = "runs"

@@ -61,6 +61,11 @@ class StateDirectory:
         return self.root / "thumbnails.db"
 
     @property
+    def jobs(self) -> Path:
+        """Directory of the jobs that pages of the console start, with one folder for each kind."""
+        return self.root / "jobs"
+
+    @property
     def graphs(self) -> Path:
         """Folder of the graphs that were prepared for this machine, see `eaves.inference.prepared_graphs`."""
         return self.root / "graphs"

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +21,7 @@ from eaves.cli.output import Command, output_option, print_value, replay_with_pr
 from eaves.cli.project import ANY_PATH, ModelPath
 from eaves.config import complete as complete_settings
 from eaves.console.words import describe_size
-from eaves.errors import CancelledError, ConfigError, Fault, OciError, StoppedError
+from eaves.errors import ConfigError, Fault, OciError
 from eaves.options import build_settings, settings_options
 
 if TYPE_CHECKING:
@@ -33,7 +30,6 @@ if TYPE_CHECKING:
     from eaves.oci.descriptor import Descriptor
     from eaves.oci.layout import ContentSource
     from eaves.oci.registry.transport import Access
-    from trainer.lifecycle import StopRequest
 
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "eaves" / "oci"
@@ -223,7 +219,6 @@ def sign(name: str, key: str, access: Callable[[], Access]) -> None:
 
 
 _log = logging.getLogger("eaves.pipeline")
-POLL_S = 0.2
 
 
 @click.command()
@@ -262,6 +257,7 @@ def pipeline(
     (EAVES_DATA_PATH, EAVES_TRAIN_EPOCHS, EAVES_CONVERT_PRECISION, EAVES_PIPELINE_FLOOR, ...). When a step fails, the
     command ends with the step's exit code. When the model is not good enough, it publishes nothing and ends with 79.
     """
+    from eaves.local.processes.steps import run_step
     from trainer.lifecycle import Stoppable, stop_on_signals
     from trainer.progress import LoggedProgress
     from trainer.run.run import open_run
@@ -284,7 +280,7 @@ def pipeline(
     packing += ["--allow-handler"] if allow_handler else []
     packing += ["--plain-http"] if plain_http else []
     with stop_on_signals() as stop:
-        _run("train", ["trainer", *place, f"--parts={parts}", *_select(complete, "data", "train")], stop)
+        run_step("train", ["trainer", *place, f"--parts={parts}", *_select(complete, "data", "train")], stop)
         if parts > 1 and os.environ.get("JOB_COMPLETION_INDEX", "0") != "0":  # only the first pod has the run
             return
         run = build_location(read_event(event).output(output) if event else output, work)
@@ -292,7 +288,7 @@ def pipeline(
         artifact = work / "artifacts" / name / open_run(run.local).version
         if not (artifact / "manifest.json").is_file():  # a conversion leaves a whole artifact or none
             words = ["converters", str(run.local), f"--output={artifact}", *_select(complete, "convert")]
-            _run("convert", words, stop)
+            run_step("convert", words, stop)
         # The training has already checked that the event may name this path.
         named = {"path": read_event(event).dataset} if event else {}
         data = build_settings(DataSettings, named, *layers.get("data", ()), section="data.")
@@ -309,7 +305,7 @@ def pipeline(
         passed = check_publication(artifact, run, data, tag, settings, access=access, progress=progress)
         for line in passed.lines:
             _log.info("%s", line, extra={"step": "judge"})
-        _run("publish", ["eaves.cli", "package", str(artifact), *packing], stop)
+        run_step("publish", ["eaves.cli", "package", str(artifact), *packing], stop)
         if not passed.again:  # the best model so far is tagged after it was published
             version = open_artifact(artifact).manifest.version
             for line in tag_roles(passed.published, tag, version, passed.best, access):
@@ -323,34 +319,3 @@ def _select(complete: str, *names: str) -> list[str]:
     values = complete_settings.load_sections(complete)
     chosen = complete_settings.render_complete({name: values[name] for name in names})
     return [f"{complete_settings.FLAG}={chosen}"]
-
-
-def _run(step: str, words: Sequence[str], stop: StopRequest) -> None:
-    """Run one step as a process and wait for its end.
-
-    Raises:
-        StoppedError: When SIGTERM asks the pipeline to stop; the step has been stopped and has ended.
-        CancelledError: When Ctrl-C does.
-        SystemExit: When the step fails, with the step's exit code.
-    """
-    _log.info("the step %s begins", step, extra={"step": step})
-    started, code = time.monotonic(), None
-    # In a session of its own, the step gets Ctrl-C from this process only; a second signal would cut off a checkpoint.
-    process = subprocess.Popen([sys.executable, "-P", "-m", *words], start_new_session=True)
-    while code is None and not stop.is_set():
-        try:
-            code = process.wait(POLL_S)
-        except subprocess.TimeoutExpired:
-            continue
-    if code is None:
-        process.terminate()
-        process.wait()
-        kind = CancelledError if stop.number == signal.SIGINT else StoppedError
-        raise kind(
-            f"the pipeline was stopped during the step {step}",
-            hint="run the same command again; it continues with this step",
-        )
-    if code:
-        _log.error("the step %s failed with exit code %d", step, code, extra={"step": step})
-        sys.exit(code if code > 0 else 128 - code)
-    _log.info("the step %s is done after %.1f s", step, time.monotonic() - started, extra={"step": step})

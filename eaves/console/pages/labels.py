@@ -19,14 +19,15 @@ from urllib.parse import quote, unquote
 from flask import Blueprint, Response, abort, jsonify, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from eaves.console.backend import CachedAnswer, ConsoleContext
+from eaves.console.backend import Backend, CachedAnswer, ConsoleContext
 from eaves.console.guard import UPLOAD_BYTES, wants_page
 from eaves.console.pages.images import SHOWN
 from eaves.console.pages.try_it import clean_name
-from eaves.console.thumbnails import make_thumbnail
+from eaves.console.thumbnails import has_image, make_thumbnail
 from eaves.console.words import clean_text
-from eaves.errors import ConfigError, ImageError, InputError, NotFoundError
-from eaves.labels import NOT_USABLE, LabelBook, LabelConflictError, Photo
+from eaves.errors import ConfigError, EavesError, ImageError, InputError, LabelConflictError, NotFoundError
+from eaves.history import Record
+from eaves.labels import NOT_USABLE, LabelBook, Photo
 from eaves.media_type import sniff
 
 PAGE = 5_000
@@ -153,6 +154,18 @@ def require_who() -> str:
     if not (who := read_who()):
         raise InputError("each label has the name of a person", hint="write yours into the field Your name")
     return who
+
+
+def find_correction(backend: Backend, record: Record) -> dict[str, Any] | None:
+    """Return what the form needs by which the picture of an event gets a label; None without a picture or a dataset."""
+    if (book := backend.labels) is None or not has_image(record):
+        return None
+    try:
+        if backend.images.image(*record.image) is None:
+            return None
+        return {"seq": record.seq, "classes": book.classes(), "who": read_who()}
+    except EavesError:
+        return None
 
 
 def respond(**values: Any) -> BaseResponse:

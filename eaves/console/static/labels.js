@@ -383,7 +383,7 @@ const add = async (files) => {
   let added = 0;
   while (chosen.length) {
     const body = new FormData();
-    for (let size = chosen[0].size, files = 0; chosen.length && files < 20 && (!files || size + chosen[0].size < 8e6); files += 1) {
+    for (let size = 0, taken = 0; chosen.length && taken < 20 && (!taken || size + chosen[0].size < 8e6); taken += 1) {
       const file = chosen.shift();
       size += file.size;
       if (file.size > most) refused.push(`${file.name} is too large`); else body.append("photo", file, file.name);

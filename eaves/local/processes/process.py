@@ -82,7 +82,7 @@ class Process:
         log.parent.mkdir(mode=0o700, exist_ok=True)
         with log.open("ab") as stream:
             self._child = subprocess.Popen(
-                [*_die_with_parent(), sys.executable, "-P", "-m", module, *arguments],
+                [*die_with_parent(), sys.executable, "-P", "-m", module, *arguments],
                 env={**TELEMETRY_OFF, **kept, **environ},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
@@ -118,7 +118,7 @@ class Process:
             self._child.wait()
 
 
-def _die_with_parent() -> list[str]:
+def die_with_parent() -> list[str]:
     """Return the beginning of a command line with which the kernel ends the child when the supervisor dies.
 
     Without it, a child of a killed supervisor would keep its port and its model in memory. The kernel watches the

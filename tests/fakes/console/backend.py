@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eaves.admin import Queue
+from eaves.console.backend import Jobs, JobStatus
 from eaves.console.thumbnails import digest_of
 from eaves.delivery import SinkResponse
-from eaves.errors import NotFoundError
+from eaves.errors import ConflictError, NotFoundError
 from eaves.events import Event
 from eaves.history import Record, RecordFilter, SourceRecords
+from eaves.labels import LabelBook
 from eaves.platform import FunctionStatus
 
 
@@ -91,6 +93,30 @@ class FakeImages:
 
 
 @dataclass
+class FakeJobs:
+    """Jobs that only remember what was started; a test sets what they have done.
+
+    Attributes:
+        review: File with the review.
+        started: Kind and options of each job.
+        known: Status by kind; a kind without one is idle.
+    """
+
+    review: Path
+    places: Sequence[str] = ("here",)
+    started: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    known: dict[str, JobStatus] = field(default_factory=dict)
+
+    def start(self, kind: str, **options: str) -> None:
+        if self.status(kind).state == "running":
+            raise ConflictError(f"a job {kind} runs already")
+        self.started.append((kind, options))
+
+    def status(self, kind: str) -> JobStatus:
+        return self.known.get(kind, JobStatus())
+
+
+@dataclass
 class FakeBackend:
     """A platform whose state a test sets; it remembers the changes that a page asked for.
 
@@ -108,6 +134,8 @@ class FakeBackend:
     log_lines: dict[str, list[str]] = field(default_factory=dict)
     changes: list[tuple[str, str]] = field(default_factory=list)
     answer: Callable[[str, Event], SinkResponse] | None = None
+    labels: LabelBook | None = None
+    jobs: Jobs | None = None
 
     def status(self) -> Sequence[FunctionStatus]:
         return self.functions

@@ -1,0 +1,323 @@
+"""Jobs: work that a page of the console starts, as a process in the project's folder.
+
+The process survives the console's, which ends when nobody looks, and a new console finds it again. Each kind of job has
+a folder in the state directory with its newest job: `job.json`, which says when it began, what it makes and how it
+ended, `job.log`, and `job.lock`, which the processes of the job hold as long as one of them runs. The kernel releases
+the lock, so a job that was killed is known from its lock and from the end that is missing in `job.json`.
+
+It is `python -P -m eaves.local.jobs LOCK STATE PROJECT KIND`: the number of the locked file, which it inherits, the
+platform's state directory, the project's folder and the kind of job. Its options are JSON on the standard input,
+because the address of a camera may hold a password, and every user of a machine may read command lines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from eaves import logs
+from eaves.base.files import make_directory, write_atomically
+from eaves.base.locks import take_lock
+from eaves.config.yaml_text import load_yaml
+from eaves.console.backend import JobStatus
+from eaves.errors import ConflictError, EavesError, NotFoundError, RefusedModelError
+from eaves.local.processes.logs import older_file, rotate, tail
+from eaves.local.processes.steps import run_step
+from eaves.local.state import StateDirectory
+from eaves.redact import redact
+from trainer.lifecycle import stop_on_signals
+
+FILE = "eaves.yaml"
+DATA = "photos"
+"""Folder of labelled images of a project without eaves.yaml, as `eaves init` writes it."""
+LOG_BYTES = 1_000_000
+"""Maximum size of a job's log in both of its files together, bytes."""
+LINES, MAX_LINE = 20, 500
+"""Number of a log's last lines that a status has, and the maximum number of characters of one."""
+NICENESS = 10
+"""Niceness of a job, in addition to that of the console: predictions come first."""
+KILLED = (
+    "the job was killed before it could finish: memory was short, or the machine or the service that runs `eaves up` "
+    "was stopped"
+)
+
+
+def read_project(project: Path) -> Mapping[str, Any]:
+    """Return the settings in a project's eaves.yaml as texts; empty without the file, or when it can't be read.
+
+    The commands of a job check the file and say what is wrong with it.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        values = load_yaml((project / FILE).read_text(encoding="utf-8"))
+        return values if isinstance(values, dict) else {}
+    return {}
+
+
+def find_dataset(project: Path) -> Path | None:
+    """Return a project's folder of labelled images, which may not exist yet; None when they aren't in a folder."""
+    data = read_project(project).get("data")
+    place = str(data.get("path", DATA) if isinstance(data, dict) else DATA)
+    folder = project / place
+    return None if "://" in place or folder.is_file() else folder
+
+
+class JobFiles:
+    """The files of the newest job of one kind.
+
+    Args:
+        folder: Their folder.
+
+    Attributes:
+        folder: Their folder.
+        log: Log of the job.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "job.log"
+        self._record = folder / "job.json"
+        self._lock = folder / "job.lock"
+
+    def lock(self) -> int:
+        """Return the descriptor of the lock file, locked; closing it in all processes that inherit it releases it.
+
+        Raises:
+            ConflictError: When a job holds the lock.
+            OSError: When the file can't be made.
+        """
+        make_directory(self.folder)
+        while (handle := take_lock(self._lock, wait=False)) is None:
+            if self.is_held():  # else another thread has just looked
+                kind = self.folder.name
+                raise ConflictError(f"a job of the kind {kind} runs already", hint="wait until it has ended")
+        return handle
+
+    def is_held(self) -> bool:
+        """Return whether a process of the job runs. Those who look share the lock, so they don't see each other."""
+        handle = take_lock(self._lock, wait=False, shared=True)
+        if handle is not None:
+            os.close(handle)
+        return handle is None
+
+    def begin(self) -> None:
+        """Replace the job before by a new one. The caller holds the lock."""
+        for path in (self.log, older_file(self.log)):
+            path.unlink(missing_ok=True)
+        self.write(started=time.time())
+
+    def read(self) -> dict[str, Any]:
+        """Return what is known of the job; empty when there is none, or when the file can't be read."""
+        with contextlib.suppress(OSError, ValueError):
+            record = json.loads(self._record.read_text(encoding="utf-8"))
+            return record if isinstance(record, dict) else {}
+        return {}
+
+    def write(self, **record: Any) -> None:
+        """Store what is known of the job, durably. The caller holds the lock."""
+        write_atomically(self._record, json.dumps(record), sole_writer=True)
+
+    def status(self) -> JobStatus:
+        """Return the state of the job."""
+        while record := self.read():
+            is_held = self.is_held()
+            if is_held or "ended" in record or record == self.read():  # else it has ended between the two looks
+                break
+        if not record:
+            return JobStatus()
+        fault = record.get("fault", "") if "ended" in record else KILLED
+        return JobStatus(
+            state="running" if is_held else "failed" if fault else "done",
+            started=record.get("started"),
+            ended=record.get("ended"),
+            lines=tuple(redact(line)[:MAX_LINE] for line in tail(self.log, LINES)),
+            result=record.get("result", {}),
+            fault="" if is_held else fault,
+        )
+
+
+class ProjectJobs:
+    """The jobs of one project. Implements `eaves.console.backend.Jobs`; threads and processes may share them.
+
+    Args:
+        project: The project's folder, in which `eaves up` was started.
+        state: State directory of the platform.
+
+    Attributes:
+        review: File that a job of the kind `review` writes.
+    """
+
+    def __init__(self, project: Path, state: StateDirectory) -> None:
+        self._project = project
+        self._state = state
+        self.review = state.jobs / "review" / "review.json"
+
+    @property
+    def places(self) -> Sequence[str]:
+        """Places where a model can be trained: `here`, and `cluster` if eaves.yaml has a section `job`."""
+        return ("here", "cluster") if "job" in read_project(self._project) else ("here",)
+
+    def start(self, kind: str, **options: str) -> None:
+        """Start a job.
+
+        Args:
+            kind: Key of `KINDS`.
+            options: Its options, see the methods of `Work`.
+
+        Raises:
+            NotFoundError: When there is no such kind.
+            ConflictError: When a job of this kind runs.
+            OSError: When the state directory can't be written.
+        """
+        files = self._find(kind)
+        lock = files.lock()
+        try:
+            files.begin()
+            words = [sys.executable, "-P", "-m", __name__, str(lock), str(self._state.root), str(self._project), kind]
+            with files.log.open("ab") as stream:
+                child = subprocess.Popen(
+                    words,
+                    cwd=self._project,
+                    stdin=subprocess.PIPE,
+                    stdout=stream,
+                    stderr=stream,
+                    pass_fds=[lock],
+                    start_new_session=True,
+                )
+        finally:
+            os.close(lock)
+        if child.stdin is not None:
+            with contextlib.suppress(BrokenPipeError), child.stdin as stream:
+                stream.write(json.dumps(options).encode())
+        threading.Thread(target=child.wait, name=f"job {kind}", daemon=True).start()  # else it stays as a zombie
+
+    def status(self, kind: str) -> JobStatus:
+        """Return the state of the newest job of a kind; NotFoundError when there is no such kind."""
+        return self._find(kind).status()
+
+    def _find(self, kind: str) -> JobFiles:
+        if kind not in KINDS:
+            raise NotFoundError(f"there is no job {kind[:64]!r} (known: {', '.join(KINDS)})")
+        return JobFiles(self._state.jobs / kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One command of a job.
+
+    Attributes:
+        name: Name of the step.
+        words: Words of the command after `eaves`.
+        said: Text on its standard input.
+    """
+
+    name: str
+    words: Sequence[str]
+    said: str = ""
+
+
+class Work:
+    """The steps of each kind of job, as commands that a person could call in the project's folder.
+
+    Args:
+        project: The project's folder.
+        state: State directory of the platform.
+        options: Options of the job.
+        note: Stores what the job makes: the name of a run, `run`, and the path of an artifact, `artifact`.
+    """
+
+    def __init__(
+        self, project: Path, state: StateDirectory, options: Mapping[str, str], note: Callable[[dict[str, str]], None]
+    ) -> None:
+        self._project, self._state, self._options, self._note = project, state, options, note
+
+    def review(self) -> Iterator[Step]:
+        """Find what the page of labels knows besides labels."""
+        data = find_dataset(self._project)
+        words = ["data", "check", *([] if data is None else [str(data)]), "--review"]
+        yield Step(name="review", words=[*words, str(ProjectJobs(self._project, self._state).review)])
+
+    def train(self) -> Iterator[Step]:
+        """Train a model here or, with the option `where` = `cluster`, in a cluster; convert it, and judge it."""
+        yield from self._init()
+        run = f"{read_project(self._project).get('name', 'images')}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        artifact = self._project / "artifacts" / run
+        self._note({"run": run, "artifact": str(artifact)})
+        how = ["--on", "knative"] if self._options.get("where") == "cluster" else ["--mode", "sums"]
+        yield Step(name="train", words=["train", "--run", f"runs/{run}", *how])
+        yield Step(name="convert", words=["convert", f"runs/{run}", "--artifact", str(artifact)])
+
+    def _init(self) -> Iterator[Step]:
+        if not (self._project / FILE).exists():
+            yield Step(name="init", words=["init"])
+
+
+KINDS: Mapping[str, Callable[[Work], Iterator[Step]]] = {"review": Work.review, "train": Work.train}
+"""Kind of a job to its steps."""
+
+
+def explain_end(step: str, code: int, lines: Sequence[str]) -> str:
+    """Return why a step of a job failed: the error that it printed, else the signal that ended it, or its exit code."""
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if errors and code < 128:
+        return errors[-1]
+    names = {int(one): one.name for one in signal.Signals}
+    if name := names.get(code - 128):
+        return f"the step {step} was killed by {name}" + (", perhaps because memory was short" * (name == "SIGKILL"))
+    return f"the step {step} failed with exit code {code}"
+
+
+def main() -> None:
+    """Run one job to its end, and store how it ended."""
+    lock, root, project, kind = sys.argv[1:]
+    os.nice(NICENESS)
+    logs.configure(as_json=False)
+    state = StateDirectory(root=Path(root))
+    files = JobFiles(state.jobs / kind)
+    known = files.read()
+
+    def note(result: dict[str, str]) -> None:
+        known["result"] = result
+        files.write(**known)
+
+    fault = "the job failed unexpectedly; the end of its log has the reason"
+    try:
+        work = Work(Path(project), state, json.load(sys.stdin), note)
+        fault = run_steps(KINDS[kind](work), files, int(lock))
+    finally:
+        files.write(**known, fault=fault, ended=time.time())
+
+
+def run_steps(steps: Iterator[Step], files: JobFiles, lock: int) -> str:
+    """Run the steps of a job one after the other; return why one failed, empty when all are done."""
+    with stop_on_signals() as stop:
+        for step in steps:
+            try:
+                run_step(
+                    step.name,
+                    ["eaves.cli", *step.words],
+                    stop,
+                    said=step.said,
+                    pass_fds=[lock],  # the job runs until all of its processes have ended
+                    watch=lambda: rotate(files.folder, max_bytes=LOG_BYTES),
+                )
+            except EavesError as error:
+                return error.message
+            except SystemExit as end:
+                if end.code != RefusedModelError.exit_code:
+                    return explain_end(step.name, int(end.code or 0), files.status().lines)
+    return ""
+
+
+if __name__ == "__main__":
+    main()
