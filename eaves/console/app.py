@@ -104,7 +104,7 @@ def install_rendering(app: Flask, context: ConsoleContext) -> None:
 
 
 def install_fault_pages(app: Flask) -> None:
-    """Make the app answer with a page when a view fails; a part of a page gets the message, and a program gets text or JSON."""
+    """Make the app answer with a page when a view fails; a part of a page gets the message, a program text or JSON."""
 
     @app.errorhandler(EavesError)
     def show(error: EavesError) -> tuple[str | Response, int]:

@@ -20,7 +20,6 @@ from eaves.console.pages.event_row import (
     name_source,
     source_of,
 )
-from eaves.console.pages.labels import find_correction
 from eaves.console.words import describe_ms, describe_size, describe_zone, parse_time
 from eaves.errors import EavesError, NotFoundError
 from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED, PREDICTED, TENSOR_CAPTURED
@@ -259,8 +258,7 @@ def _show_event(context: ConsoleContext, seq: int) -> Response:
     answers = [one for one in chain if one.type in ANSWERED]
     event = build_detail(record, chain, forwarding=find_forwarding(context.backend, answers[-1]) if answers else None)
     template = "events/detail.html" if _is_fragment() else "events/detail_page.html"
-    correction = None if context.settings.read_only else find_correction(context.backend, record)
-    return _respond(template, event=event, heading=heading, correction=correction)
+    return _respond(template, event=event, heading=heading)
 
 
 def _respond(template: str, **values: object) -> Response:

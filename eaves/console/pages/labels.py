@@ -19,21 +19,20 @@ from urllib.parse import quote, unquote
 from flask import Blueprint, Response, abort, jsonify, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from eaves.console.backend import Backend, CachedAnswer, ConsoleContext
+from eaves.console.backend import CachedAnswer, ConsoleContext
 from eaves.console.guard import UPLOAD_BYTES, wants_page
 from eaves.console.pages.images import SHOWN
 from eaves.console.pages.try_it import clean_name
 from eaves.console.thumbnails import has_image, make_thumbnail
 from eaves.console.words import clean_text
 from eaves.errors import ConfigError, EavesError, ImageError, InputError, LabelConflictError, NotFoundError
-from eaves.history import Record
 from eaves.labels import NOT_USABLE, LabelBook, Photo
 from eaves.media_type import sniff
 
 PAGE = 5_000
 """Number of photos in one answer of the list."""
 WHO, WHO_CHARACTERS, WHO_S = "eaves-who", 60, 365 * 86_400
-"""Cookie with the name that a person gave, its maximum number of characters, and the seconds that a browser keeps it."""
+"""Cookie with a person's name, its maximum number of characters, and the time for which a browser keeps it, seconds."""
 WHOLE_BYTES, WHOLE_SIDE = 4_000_000, 1_600
 """Size up to which a photo is shown as it is, bytes; a larger one is scaled to this number of pixels."""
 KEEP = "private, max-age=3600"
@@ -119,6 +118,18 @@ class Desk:
         """Return the newest review."""
         return self._review.get()
 
+    def find_correction(self, seq: int) -> dict[str, Any] | None:
+        """Return what the form needs by which an event's picture gets a label; None without a picture or a dataset."""
+        backend = self._backend
+        record = backend.records.get(seq)
+        if (book := backend.labels) is None or record is None or not has_image(record):
+            return None
+        try:
+            is_held = backend.images.image(*record.image) is not None
+            return {"classes": book.classes(), "who": read_who()} if is_held else None
+        except EavesError:
+            return None
+
     def _load_review(self) -> Review:
         return Review() if self._backend.jobs is None else load_review(self._backend.jobs.review)
 
@@ -144,7 +155,7 @@ class Desk:
 
 
 def read_who() -> str:
-    """Return the name of the person who sends the present request: of the form, or of the cookie; empty when unknown."""
+    """Return the name of the person who sends the present request, in its form or cookie; empty when it has none."""
     given = request.form.get("who", "") or unquote(request.cookies.get(WHO, ""))
     return clean_text(" ".join(given.split()), WHO_CHARACTERS)
 
@@ -154,18 +165,6 @@ def require_who() -> str:
     if not (who := read_who()):
         raise InputError("each label has the name of a person", hint="write yours into the field Your name")
     return who
-
-
-def find_correction(backend: Backend, record: Record) -> dict[str, Any] | None:
-    """Return what the form needs by which the picture of an event gets a label; None without a picture or a dataset."""
-    if (book := backend.labels) is None or not has_image(record):
-        return None
-    try:
-        if backend.images.image(*record.image) is None:
-            return None
-        return {"seq": record.seq, "classes": book.classes(), "who": read_who()}
-    except EavesError:
-        return None
 
 
 def respond(**values: Any) -> BaseResponse:
@@ -180,11 +179,11 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
     _add_changes(pages, desk)
     _add_sources(pages, desk, context)
 
+    pages.add_app_template_global(desk.find_correction, "find_correction")
+
     @pages.errorhandler(LabelConflictError)
     def show_conflict(error: LabelConflictError) -> tuple[Response, int]:
-        said = {
-            file: {"label": one.label, "who": one.who, "when": one.when} for file, one in error.conflicts.items()
-        }
+        said = {file: {"label": one.label, "who": one.who, "when": one.when} for file, one in error.conflicts.items()}
         return jsonify(message=error.message, conflicts=said), HTTPStatus.CONFLICT
 
     @pages.errorhandler(ConfigError)
@@ -194,9 +193,7 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
     @pages.after_request
     def remember(response: Response) -> Response:
         if "who" in request.form and (who := read_who()):
-            response.set_cookie(
-                WHO, quote(who), max_age=WHO_S, secure=request.is_secure, httponly=True, samesite="Lax"
-            )
+            response.set_cookie(WHO, quote(who), max_age=WHO_S, secure=request.is_secure, httponly=True, samesite="Lax")
         return response
 
     return pages
