@@ -15,6 +15,7 @@ process's exit status (numbers as in sysexits.h). `http_status` tells the sender
     │   │   └── ClaimTooLargeError          HTTP 413   a dataref to more bytes than allowed
     │   ├── TensorError                     HTTP 422   JSON that is not a valid input tensor of a model
     │   ├── DatasetError                               no usable training data
+    │   ├── LabelConflictError              HTTP 409   a photo that somebody else has labelled meanwhile
     │   └── RunError                                   a directory that is not a complete run
     ├── MalformedRequestError      exit 65  HTTP 400   a request that can't be parsed, or holds no event
     │   └── ContentEncodingError            HTTP 415   a body in a content coding that is not supported
@@ -47,7 +48,7 @@ process's exit status (numbers as in sysexits.h). `http_status` tells the sender
     │   └── SignatureError         exit 77             a container image that isn't signed with this key
     └── PlatformError              exit 69  HTTP 503   a failure of the platform that runs functions
         ├── NotRunningError                            no platform responds on this machine
-        ├── NotFoundError          exit 66  HTTP 404   no function, source or trigger with that name
+        ├── NotFoundError          exit 66  HTTP 404   no function, source, trigger or photo of that name
         ├── StartError                                 a function that doesn't become ready
         ├── FleetError                                 an operation that is incomplete at some of several sites
         └── ClusterError                               a cluster's API server that refuses or fails
@@ -60,9 +61,9 @@ process's exit status (numbers as in sysexits.h). `http_status` tells the sender
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class EavesError(Exception):
@@ -186,6 +187,21 @@ class TensorError(InputError):
 
 class DatasetError(InputError):
     """A dataset without usable training data."""
+
+
+class LabelConflictError(InputError):
+    """Labels of photos to which somebody else has given other ones meanwhile; nothing was written.
+
+    Args:
+        message: How many photos, and what their labels are.
+        conflicts: File of each such photo, and its `eaves.labels_file.Label` that counts now.
+    """
+
+    http_status = 409
+
+    def __init__(self, message: str, conflicts: Mapping[str, Any]) -> None:
+        super().__init__(message, hint="look at these labels, and decide again")
+        self.conflicts = conflicts
 
 
 class RunError(InputError):
@@ -372,7 +388,7 @@ class NotRunningError(PlatformError):
 
 
 class NotFoundError(PlatformError):
-    """No function, source or trigger with that name."""
+    """No function, source, trigger or photo with that name."""
 
     exit_code = 66
     http_status = 404

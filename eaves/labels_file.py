@@ -1,0 +1,246 @@
+"""The file `labels.csv` of a folder of photos: what people have said, one line each, in the order in which it was said.
+
+Lines are only appended. The lines of one action are on the disk before the call returns, and they count together or not
+at all: all but their first byte are written and synced, then the first byte. What begins with NUL is an action that a
+killed process or a full disk left unfinished; readers ignore it, and the next writer cuts it off. Writers exclude each
+other by a lock of the file itself, and read what others have appended before they decide.
+
+The file may also come from a spreadsheet: with a byte order mark, CRLF, fewer, further or reordered columns, and
+without a final line end. The first writer then completes the columns, and keeps every line.
+
+Source: RFC 4180 (CSV).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eaves.base.disk_errors import disk_errors
+from eaves.base.files import Stamp, find_stamp, sync, write_atomically
+from eaves.base.locks import take_lock
+from eaves.errors import DatasetError
+
+LABELS = "labels.csv"
+COLUMNS = ("file", "label", "group", "who", "when", "undoes")
+_MODE = 0o666
+"""Permissions of a new file, as the umask allows: it is a file of the dataset, like its photos."""
+_WHEN = re.compile(rb",([0-9T:.-]{26}Z),[0-9T:.Z-]*\n")
+"""Time of an action and what it undoes, at the end of a line that Eaves has written."""
+_UNKNOWN: Stamp = (-1, -1, -1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """What a person has said of a photo: one line of the file.
+
+    Attributes:
+        file: Path of the photo below the folder, with `/`; empty in a line that only names a class.
+        label: Name of a class, `not usable`, or empty: the label is taken back.
+        group: Name of the group of photos that stay on one side of the split; empty when the photo is in none.
+        who: Name of the person; empty for the label that a folder gives.
+        when: Time in UTC with microseconds; lines of one action have the same, and no other action has it.
+        undoes: `when` of the action that this line takes back; empty in other lines.
+    """
+
+    file: str
+    label: str
+    group: str = ""
+    who: str = ""
+    when: str = ""
+    undoes: str = ""
+
+
+def parse_rows(text: str, columns: Sequence[str] = (), *, line: int = 0) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Yield the last line of each row of a CSV text, counted from 1, and the row's values by column.
+
+    Args:
+        text: The text.
+        columns: Names of the columns; empty: the text's first row has them.
+        line: Number of lines before the text.
+
+    Raises:
+        ValueError: The text is not CSV with the columns `file` (or `path`) and `label`; the message begins with the
+            line.
+    """
+    reader = _open_csv(text)
+    try:
+        names = columns or parse_header(next(reader, []))
+        for row in reader:
+            if any(row):
+                yield line + reader.line_num, dict(zip(names, row, strict=False))
+    except csv.Error as error:
+        raise ValueError(f"line {line + reader.line_num} is not valid CSV: {error}") from error
+
+
+def parse_header(row: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the columns in lower case, `file` also where it is called `path`.
+
+    Raises:
+        ValueError: There is no column `file` or `label`.
+    """
+    names = tuple(name.strip().lower() for name in row)
+    if "file" not in names:
+        names = tuple("file" if name == "path" else name for name in names)
+    if missing := {"file", "label"} - set(names):
+        shown = ",".join(row)[:80]
+        if len(row) == 1 and ";" in shown:
+            raise ValueError("line 1: the columns are separated by semicolons; save the file as CSV with commas")
+        raise ValueError(f"line 1: there is no column {' or '.join(sorted(missing))}; the columns are {shown!r}")
+    return names
+
+
+def _open_csv(text: str) -> Any:
+    return csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
+
+
+def render_csv(rows: Iterable[Iterable[str]]) -> str:
+    """Return rows as CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+class LabelsFile:
+    """The labels of one folder; not for several threads at once.
+
+    Args:
+        path: Path of the file, which need not exist.
+        apply: Receives the lines that are new since its last call, and whether the lines of earlier calls no longer
+            count, since a person has edited the file.
+    """
+
+    def __init__(self, path: Path, apply: Callable[[list[Label], bool], None]) -> None:
+        self.path = path
+        self._apply = apply
+        self._stamp: Stamp | None = None
+        self._data = b""
+        self._columns: tuple[str, ...] = ()
+        self._handle = -1
+        """Descriptor of the file while it is locked."""
+
+    def read(self) -> None:
+        """Pass what has changed since the last call to `apply`.
+
+        Raises:
+            DatasetError: The file isn't a labels file; the message names the line.
+            StorageError: The file can't be read.
+        """
+        stamp = find_stamp(self.path)
+        if stamp == self._stamp:
+            return
+        with disk_errors(self.path):
+            whole = self.path.read_bytes() if stamp else b""
+        data = self._cut_unfinished(whole)
+        is_longer = self._data.endswith(b"\n") and data.startswith(self._data)
+        lines, columns = self._parse(data, len(self._data), self._columns) if is_longer else self._parse(data, 0, ())
+        self._data, self._columns = data, columns
+        # The first byte of an unfinished action changes neither the size nor, within a clock tick, the time.
+        self._stamp = stamp if len(data) == len(whole) else _UNKNOWN
+        self._apply(lines, not is_longer)
+
+    def _parse(self, data: bytes, start: int, columns: tuple[str, ...]) -> tuple[list[Label], tuple[str, ...]]:
+        if not data:
+            return [], ()
+        try:
+            text, line = data[start:].decode(), data.count(b"\n", 0, start)
+            lines = [_build_label(row) for _, row in parse_rows(text, columns, line=line)]
+        except UnicodeDecodeError as error:
+            hint = f"iconv -f latin1 -t utf-8 {self.path.name}"
+            raise DatasetError(f"{self.path} is not UTF-8 (byte {start + error.start})", hint=hint) from error
+        except ValueError as error:
+            hint = "correct this line; or rename the file, if it does not hold labels"
+            raise DatasetError(f"{self.path}: {error}", hint=hint) from error
+        return lines, columns or parse_header(next(_open_csv(text)))
+
+    def _cut_unfinished(self, data: bytes) -> bytes:
+        """Return the content without an unfinished action at its end."""
+        end = data.find(b"\0")
+        if end < 0:
+            return data
+        begins_line = end == 0 or data[end - 1 : end] == b"\n"
+        if not begins_line or len(set(_WHEN.findall(data, end))) > 1:
+            line = data.count(b"\n", 0, end) + 1
+            hint = "restore the file from a copy, or remove these bytes"
+            raise DatasetError(f"{self.path} is damaged: it has NUL bytes in line {line}", hint=hint)
+        return data[:end]
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other writers out while the block runs; wait for them first, and read what they have written.
+
+        Raises:
+            DatasetError: The file isn't a labels file.
+            StorageError: The file can't be created, read or written.
+        """
+        while True:
+            with disk_errors(self.path):
+                handle = take_lock(self.path, wait=True, mode=_MODE)
+            if handle is None:
+                continue
+            self._handle = handle
+            try:
+                self.read()
+                if self._is_complete():
+                    yield
+                    return
+                self._complete()  # with another file in its place, whose lock is another one
+            finally:
+                os.close(handle)
+
+    def _is_complete(self) -> bool:
+        """Return whether lines can be appended."""
+        return not self._data or (self._data.endswith(b"\n") and set(COLUMNS) <= set(self._columns))
+
+    def _complete(self) -> None:
+        """Replace the file by one that has all columns and a final line end."""
+        header, *rows = _open_csv(self._data.decode())
+        further = [name for name in COLUMNS if name not in self._columns]
+        full = [[*row, *[""] * (len(header) - len(row))][: len(header)] + [""] * len(further) for row in rows]
+        with disk_errors(self.path):
+            write_atomically(self.path, render_csv([header + further, *full]), mode=self.path.stat().st_mode & 0o777)
+
+    def append(self, lines: Sequence[Label]) -> None:
+        """Write the lines of one action to the disk, all or none, in `locked`.
+
+        Raises:
+            StorageError: The disk is full or can't be written; no line counts.
+        """
+        start, handle = len(self._data), self._handle
+        columns = self._columns or COLUMNS
+        rows = [[getattr(line, name) if name in COLUMNS else "" for name in columns] for line in lines]
+        block = render_csv(rows if start else [COLUMNS, *rows]).encode()
+        with disk_errors(self.path):
+            try:
+                os.ftruncate(handle, start)
+                _write(handle, block[1:], start + 1)
+                os.fsync(handle)
+                _write(handle, block[:1], start)
+                os.fsync(handle)
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(handle, start)
+                    os.fsync(handle)
+                raise
+            if not start:
+                sync(self.path.parent)
+        self.read()
+
+
+def _build_label(row: Mapping[str, str]) -> Label:
+    """Return the label of a row; only a file's name may begin or end with spaces."""
+    said = {name: row.get(name, "").strip() for name in COLUMNS[1:]}
+    return Label(file=row.get("file", ""), **said)
+
+
+def _write(handle: int, data: bytes, position: int) -> None:
+    while data:
+        written = os.pwrite(handle, data, position)
+        data, position = data[written:], position + written
