@@ -9,7 +9,7 @@ const make = (tag, values = {}, ...children) => {
 const desk = find("desk"), panel = find("panel"), stage = find("stage");
 const token = document.querySelector("input[name=csrf_token]")?.value ?? "";
 const readOnly = !find("choices");
-const NOT_USABLE = desk?.dataset.notUsable, AHEAD = 4;
+const NOT_USABLE = desk?.dataset.notUsable, AHEAD = 8;
 let who = desk?.dataset.who ?? "";
 
 for (const one of document.querySelectorAll("[data-script]")) one.hidden = false;
@@ -43,9 +43,10 @@ const insist = async (path, body) => { // goes on until the console answers, as 
   }
 };
 let chain = Promise.resolve(), waiting = 0;
+const wait = (more) => { waiting += more; desk.dataset.waiting = waiting; };
 const enqueue = (work) => { // one after the other, in the order of the keys
-  waiting += 1;
-  chain = chain.then(work).catch((error) => say(String(error), true)).finally(() => { waiting -= 1; });
+  wait(1);
+  chain = chain.then(work).catch((error) => say(String(error), true)).finally(() => wait(-1));
   return chain;
 };
 addEventListener("beforeunload", (event) => { if (waiting) event.preventDefault(); });
@@ -123,11 +124,11 @@ const mark = (element, tile) => {
   element.dataset.state = tile.state ?? "";
 };
 const drawSingle = (tile) => {
-  const near = new Set([0, 1, 2, 3, AHEAD, -1].map((step) => tiles[at + step]?.files[0]).filter(Boolean));
+  const near = new Set(tiles.slice(Math.max(0, at - 1), at + 1 + AHEAD).map((one) => one.files[0]));
   for (const file of preloaded.keys()) if (!near.has(file)) preloaded.delete(file);
   if (tile) find("picture").replaceChildren(preload(tile.files[0]));
   else find("picture").replaceChildren(make("p", { className: "shot-empty", textContent: shows ? "No photo is in this list." : "Every photo has a label. Choose All photos to look at them again, or train a model below." }));
-  for (const file of near) preload(file);
+  near.forEach(preload);
   find("caption").textContent = tile ? describe(tile) : "";
   mark(find("mark"), tile ?? { label: "" });
   const pile = find("pile"), shown = tile && tile.files.length > 1 ? tile.files.slice(1, 61) : [];
@@ -207,7 +208,7 @@ const draw = () => {
   const agree = find("agree");
   agree.hidden = !tile?.guess;
   agree.value = tile?.guess ?? "";
-  agree.lastElementChild.textContent = `Yes, ${agree.value}`;
+  agree.lastElementChild.textContent = `Agree: ${agree.value}`;
   for (const one of find("choices").querySelectorAll(".choice[name=label]:not(#agree)")) one.setAttribute("aria-pressed", Boolean(tile) && one.value === tile.label);
 };
 const go = (index) => {
@@ -256,7 +257,7 @@ const contest = (tile, mine, other) => {
   const list = find("conflicts"), theirs = other.label || "no label";
   settle(tile, other.label);
   tile.label = other.label;
-  const line = make("li", {}, make("span", { textContent: `${other.who || "Somebody"} has said ${theirs} for ${describe(tile)} meanwhile, and you say ${mine}.` }));
+  const line = make("p", {}, make("span", { textContent: `${other.who || "Somebody"} has said ${theirs} for ${describe(tile)} meanwhile, and you say ${mine}.` }));
   const offer = (text, act) => {
     const button = make("button", { type: "button", textContent: text });
     button.addEventListener("click", () => { line.remove(); list.hidden = !list.children.length; act(); stage.focus(); });
