@@ -273,7 +273,7 @@ def test_every_state_is_accessible_and_fits(page: Page, console: ServedConsole, 
 def test_two_people_and_a_killed_console_lose_no_label_that_is_shown(
     open_context: Callable[..., BrowserContext], watch: PageWatch, tmp_path: Path
 ) -> None:
-    watch.expect("409|ERR_|503")
+    watch.expect("409|ERR_|503|htmx:error")
     write_photos(tmp_path / "photos", 30)
     LabelBook(tmp_path / "photos").name_class("daisy", "Ann")
     LabelBook(tmp_path / "photos").name_class("rose", "Ann")

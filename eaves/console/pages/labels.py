@@ -26,7 +26,7 @@ from eaves.console.pages.try_it import clean_name
 from eaves.console.thumbnails import has_image, make_thumbnail
 from eaves.console.words import clean_text
 from eaves.errors import ConfigError, EavesError, ImageError, InputError, LabelConflictError, NotFoundError
-from eaves.labels import NOT_USABLE, LabelBook, Photo
+from eaves.labels import NOT_USABLE, LabelBook, Photo, find_name_fault
 from eaves.media_type import sniff
 
 PAGE = 5_000
@@ -161,9 +161,11 @@ def read_who() -> str:
 
 
 def require_who() -> str:
-    """Return the name of the person; an InputError when it isn't known."""
+    """Return the name of the person; an InputError when it isn't known, or can't be one."""
     if not (who := read_who()):
         raise InputError("each label has the name of a person", hint="write yours into the field Your name")
+    if fault := find_name_fault(who):
+        raise InputError(f"{who!r} can't be used as a name: {fault}", hint="write another one into the field Your name")
     return who
 
 
