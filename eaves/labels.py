@@ -37,6 +37,8 @@ NOT_USABLE = "not usable"
 """Label of photos that are left out of training."""
 MAX_NAME = 60
 """Maximum number of characters of a class's or a person's name."""
+MAX_NAMED = 3
+"""Maximum number of photos that an error names."""
 SETTLED_S = 2.0
 """Time, seconds, for which a changed folder is listed again at each call: file systems store its time in steps of up to
 2 s, so a later change may not be visible in it."""
@@ -188,15 +190,17 @@ class LabelBook:
             found = {file: self.find(file) for file in labels}
             if missing := [file for file, photo in found.items() if photo is None]:
                 raise NotFoundError(f"{self.folder} has no photo {missing[0][:80]!r}")
-            now = {photo.file: photo.label for photo in found.values() if photo}
+            seen = before or {}
             others = {
                 file: self._counting(file)
-                for file, seen in (before or {}).items()
-                if file in labels and now[file] not in (seen, labels[file])
+                for file, photo in found.items()
+                if photo and file in seen and photo.label not in (seen[file], labels[file])
             }
             if others:
-                said = "; ".join(f"{line.who or 'its folder'} says {line.label!r}" for line in others.values())
-                raise LabelConflictError(f"{len(others)} photos have another label by now: {said[:200]}", others)
+                said = [
+                    f"{now.who or 'its folder'} says {now.label!r} of {file[:80]!r}" for file, now in others.items()
+                ]
+                raise LabelConflictError(f"meanwhile {'; '.join(said[:MAX_NAMED])}", others)
             when = self._next_time()
             group = f"pile-{when}" if len(labels) > 1 else ""
             rows = [(file, label, group or self._counting(file).group) for file, label in labels.items()]

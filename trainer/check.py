@@ -110,7 +110,7 @@ def inspect_data(
         not_used=group_by_cause(left_out),
         copies=[group for group, is_across in zip(names, across, strict=True) if not is_across],
         copies_across_classes=[group for group, is_across in zip(names, across, strict=True) if is_across],
-        notes=list(filter(None, (describe_black(kept), *notes))),
+        notes=list(filter(None, (*listing.notes, describe_black(kept), *notes))),
         judgement=judgement,
         doubtful_labels=doubtful,
     )

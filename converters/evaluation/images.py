@@ -99,7 +99,7 @@ def load_unseen_images(
     found = load_labelled_images(path, trained_on, faults, good=good, progress=progress)
     runs = [run for run in (*(model.run for model in models), held_out_of) if run is not None]
     splits = [load_split(run) for run in runs if (run / SPLIT_FILE).is_file()]
-    found = with_groups(replace(found, notes=tuple(unknown), maybe_trained_on=bool(unknown)), splits)
+    found = with_groups(replace(found, notes=(*unknown, *found.notes), maybe_trained_on=bool(unknown)), splits)
     return leave_out_copies(found, trained_on, map(_find_data_path, runs), cache=cache, progress=progress)
 
 
@@ -257,7 +257,7 @@ def load_labelled_images(
             f"{path} has no labelled images", hint="name a folder with one subfolder of images per class"
         )
     trained = tuple(image for image in known if image.digest in trained_on)
-    return LabelledImages(images=images, faults=tuple(not_used), trained=trained)
+    return LabelledImages(images=images, faults=tuple(not_used), trained=trained, notes=listing.notes)
 
 
 def check_labels(found: Collection[str], known: Sequence[str], model: str) -> None:

@@ -122,3 +122,14 @@ def test_archived_images_have_their_names_on_disk_before_a_line_refers_to_them(t
     calls = trace_paths(ARCHIVE, folder)
     named = next(place for place, (name, path) in enumerate(calls) if name == "rename" and path.endswith(".jpg"))
     assert named < calls.index(("fsync", "images/mill")) < calls.index(("fsync", "events-1970-01-01.jsonl"))
+
+
+def test_a_label_is_on_disk_before_its_first_byte_makes_it_count_and_the_file_s_name_after(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    code = (
+        "import sys, pathlib; from eaves.labels import LabelBook as B\n"
+        "b = B(pathlib.Path(sys.argv[1])); b.name_class('rose', 'Anna'); b.name_class('tulip', 'Anna')"
+    )
+    file = ("fsync", "labels.csv")
+    assert trace_paths(code, folder) == [file, file, ("fsync", "."), file, file]

@@ -24,7 +24,7 @@ from eaves.images.pixels import decode
 from eaves.media_type import UNKNOWN, sniff
 from eaves.resource_limits import count_usable_cpus
 from trainer.data import near_duplicates
-from trainer.data.groups import COPIES, group_copies, parse_group_by, propose_group_by
+from trainer.data.groups import COPIES, group_copies, join_piles, parse_group_by, propose_group_by
 from trainer.data.listing import (
     DRAWN,
     DataFault,
@@ -235,9 +235,10 @@ def scan(
     """
     listing, images, faults = read_images(path, progress, good=good)
     copied = group_copies(images, near_copies, progress)
+    copied = replace(copied, groups=join_piles(copied.groups, images))
     names, by_person = _group_names(images, copied.groups, group_by)
     images = [replace(image, group=name) for image, name in zip(images, names, strict=True)]
-    notes = [describe_black(images), "" if group_by else copied.note]
+    notes = [*listing.notes, describe_black(images), "" if group_by else copied.note]
     if listing.declared:
         sides: list[Split] = ["val" if image.only_judges else image.split or "train" for image in images]
     else:
@@ -283,8 +284,8 @@ def _group_names(
 ) -> tuple[list[str], frozenset[str]]:
     """Return the name of each image's group, and the names of the groups that `data.group_by` makes.
 
-    `data.group_by` takes precedence over copies: if copies are in two of its groups, the groups stay separate. An image
-    that `data.group_by` puts into no group is grouped with its copies.
+    `data.group_by` takes precedence over copies and piles: if copies are in two of its groups, the groups stay
+    separate. An image that `data.group_by` puts into no group is grouped with its copies and its pile.
     """
     names = [""] * len(images)
     for group in copied:

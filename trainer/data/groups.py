@@ -110,6 +110,31 @@ def group_copies(images: Sequence[LabelledImage], near_copies: str, progress: Tr
     return CopyGroups(groups=chosen, alike=sets(index.alike), copies=copies, note=note if index.shots else "")
 
 
+def join_piles(groups: list[list[int]], images: Sequence[LabelledImage]) -> list[list[int]]:
+    """Return the groups, joined with the piles of photos that a person has labelled together.
+
+    Args:
+        groups: Groups of images as their positions.
+        images: The images, with the names of their piles as groups; an image without a name is in no pile.
+
+    Returns:
+        Groups of two or more images, each in the order of their digests.
+    """
+    piles = defaultdict[str, list[int]](list)
+    for position, image in enumerate(images):
+        if image.group:
+            piles[image.group].append(position)
+    if not piles:
+        return groups
+    names = np.arange(len(images))
+    for group in (*groups, *piles.values()):
+        unite(names, np.array(group[:-1], np.int64), np.array(group[1:], np.int64))
+    joined = defaultdict[int, list[int]](list)
+    for position in sorted(range(len(images)), key=lambda position: images[position].digest):
+        joined[int(names[position])].append(position)
+    return [group for group in joined.values() if len(group) > 1]
+
+
 MIN_GROUPS = 4
 """Minimum number of groups in each class of a plausible proposal: two to train on and two to hold out."""
 MIN_GROUPED, MIN_BOUND = 0.5, 0.1

@@ -1,6 +1,7 @@
 """Lists the images of a dataset by name, before any image is read, and groups the faults of files for people.
 
-A folder has a folder per class; exactly two folders `train` and `val`, each with such folders, declare a split. A CSV
+A folder has a folder per class; exactly two folders `train` and `val`, each with such folders, declare a split. In a
+folder with `labels.csv`, what people have said there takes precedence over the folders, see `eaves.labels`. A CSV
 manifest has one row per image: path, label and an optional split. Paths are relative to the manifest and stay below its
 folder, so that a manifest means the same on every machine and a foreign one can't name other files of this machine.
 
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from eaves.artifact.manifest import ANOMALOUS, NORMAL
 from eaves.errors import DatasetError
+from eaves.labels import LABELS, NOT_USABLE, LabelBook
 from eaves.media_type import SUFFIXES, UNSUPPORTED_SUFFIXES
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ class LabelledImage:
         fault: Why the image can't be decoded; empty if it can.
         look: Fingerprint of the image; None when the image is flat or can't be decoded.
         brightest: The 99.9th percentile of the image's values, 0 to 255.
-        group: Name of the image's group in a run's split; empty when it is in none.
+        group: Name of the image's group in a run's split, in a listing that in `labels.csv`; empty when it is in none.
         kind: Name of the image's class in the data where the label only says whether it is anomalous; else empty.
     """
 
@@ -105,6 +107,7 @@ class Listing:
             one stays.
         faults: Faults of the files that were left out of `entries`.
         declared: Whether the data declare the split.
+        notes: How many photos `labels.csv` leaves out, one sentence.
     """
 
     root: Path
@@ -112,6 +115,7 @@ class Listing:
     entries: tuple[LabelledImage, ...]
     faults: tuple[DataFault, ...]
     declared: bool
+    notes: tuple[str, ...] = ()
 
 
 def suffix_fault(name: str) -> DataFault | None:
@@ -155,6 +159,9 @@ def check_labels(listing: Listing, good: str = "") -> None:
     """
     root, labels = listing.root, listing.labels
     check_not_loose(listing)
+    if not listing.entries and listing.notes:
+        hint = "label the photos in the console, or put them into a folder per class"
+        raise DatasetError(f"no photo in {root} is labelled; {listing.notes[0]}", hint=hint)
     if not listing.entries:
         raise DatasetError(
             f"no images under {root}", hint=f"add files that end in {', '.join(SUFFIXES)} to the folder of each class"
@@ -174,7 +181,7 @@ def check_labels(listing: Listing, good: str = "") -> None:
     if unfit:
         raise DatasetError(
             f"the folder {unfit[0]!r} is not a valid class name: it has characters that can't be printed",
-            hint="rename the folder",
+            hint=f"rename the folder, or the class in {LABELS}",
         )
     unknown = sorted({entry.label for entry in listing.entries} - set(labels))
     if listing.declared and unknown and not good:
@@ -207,7 +214,10 @@ def check_not_loose(listing: Listing) -> None:
     loose = sum(fault.reason == LOOSE for fault in listing.faults)
     if not listing.entries and loose:
         above = listing.root.absolute().parent
-        hint = f"name the folder above, {above}, if its subfolders are the classes; or create one subfolder per class"
+        hint = (
+            f"name the folder above, {above}, if its subfolders are the classes; or create one subfolder per class, or "
+            "label the images in the console"
+        )
         raise DatasetError(f"{loose} images lie directly in {listing.root}, not in the folder of a class", hint=hint)
 
 
@@ -288,7 +298,7 @@ def load_folder(path: Path) -> Listing:
         path: A folder with one subfolder per class, or a folder with such folders `train` and `val`.
 
     Raises:
-        DatasetError: A folder can't be read, or there are classes beside `train` and `val`.
+        DatasetError: A folder or its `labels.csv` can't be read, or there are classes beside `train` and `val`.
     """
     declared = _is_declared(path)
     sides: list[tuple[Split | None, Path]] = (
@@ -308,7 +318,46 @@ def load_folder(path: Path) -> Listing:
     for folder in dict.fromkeys((path, *(folder for _, folder in sides))):
         faults.extend(DataFault(file=name.relative_to(path).as_posix(), reason=LOOSE) for name in _loose_files(folder))
     labels = tuple(folder.name for folder in _folders(path / "train" if declared else path))
-    return Listing(root=path, labels=labels, entries=tuple(entries), faults=tuple(faults), declared=declared)
+    listing = Listing(root=path, labels=labels, entries=tuple(entries), faults=tuple(faults), declared=declared)
+    return _apply_labels(listing) if (path / LABELS).exists() else listing
+
+
+def _apply_labels(listing: Listing) -> Listing:
+    """Return a listing of a folder with what its `labels.csv` says in place of what the folders say.
+
+    Loose photos that have a label are among the entries then. In a declared split they are on the side of their folder,
+    and train if they are beside both.
+    """
+    said = LabelBook(listing.root).labels()
+    faults = [fault for fault in listing.faults if fault.reason != LOOSE]
+    found = {entry.path.relative_to(listing.root).as_posix(): entry for entry in listing.entries}
+    for name in (fault.file for fault in listing.faults if fault.reason == LOOSE):
+        if fault := suffix_fault(name):
+            faults.append(fault)
+        else:
+            side: Split | None = ("val" if name.startswith("val/") else "train") if listing.declared else None
+            found[name] = LabelledImage(path=listing.root / name, label="", below=PurePosixPath(name), split=side)
+    entries, left_out = list[LabelledImage](), Counter[str]()
+    for name, entry in found.items():
+        line = said.get(name)
+        label = line.label if line else entry.label
+        if label in ("", NOT_USABLE):
+            left_out[label] += 1
+        else:
+            entries.append(replace(entry, label=label, group=line.group if line else ""))
+    parts = (
+        (left_out[""], "photos without a label"),
+        (left_out[NOT_USABLE], "photos that are not usable"),
+        (len(said.keys() - found.keys()), "photos that the folder does not have"),
+    )
+    note = ", ".join(f"{count} {what}" for count, what in parts if count)
+    return replace(
+        listing,
+        labels=tuple(sorted({entry.label for entry in entries if entry.split != "val"})),
+        entries=tuple(sorted(entries, key=lambda entry: entry.split != "val")),
+        faults=tuple(faults),
+        notes=(f"left out by {LABELS}: {note}",) if note else (),
+    )
 
 
 def _folders(path: Path) -> list[Path]:

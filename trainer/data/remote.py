@@ -34,6 +34,7 @@ from eaves.base.backoff import Backoff
 from eaves.base.disk_errors import FULL, READ_ONLY, disk_errors
 from eaves.base.locks import unfinished_folder
 from eaves.errors import DatasetError, EavesError, StorageError
+from eaves.labels import LABELS
 from trainer.data.listing import MANIFEST_SUFFIX, DataFault, is_file, leaves_root, parse_manifest, suffix_fault
 from trainer.progress import TrainingProgress
 from trainer.storage import open_filesystem, translated
@@ -140,7 +141,7 @@ class _Mirror:
                 continue
             if leaves_root(name) or "//" in name:
                 faults.append(DataFault(file=name, reason="the name leads to a file outside the folder"))
-            elif fault := suffix_fault(name):
+            elif name != LABELS and (fault := suffix_fault(name)):
                 faults.append(fault)
             else:
                 wanted.append((name, path))
