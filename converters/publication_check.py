@@ -1,10 +1,12 @@
-"""Checks whether a new artifact may be published: on held-out images, and against the models published before.
+"""The gate: checks whether a new model is good enough, on held-out images and against the models before it.
+
+A pipeline asks it before it publishes an artifact, and `eaves gate` before an artifact is deployed on this machine.
 
 A model is evaluated as it would be served, from its artifact, on images that its run held out. Its accuracy is compared
 with a floor, and its answers with those of the models that were published before: the last, the best, and the one that
 serves after a rollback. Too little evidence never counts as a pass. This module trains and publishes nothing.
 
-It is compared with these models:
+Before a deployment on this machine, a model is compared with the one that serves; before it is published, with these:
 
 - The last one. If the tag contains the model's version, it is the newest other version; versions sort by the time of
   the training. If the tag is the same for every model, it is the container image that the tag names at present.
@@ -20,10 +22,11 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 from converters.evaluation.images import (
     LabelledImages,
@@ -37,7 +40,8 @@ from converters.evaluation.models import ArtifactModel
 from converters.settings import NEVER, PipelineSettings
 from eaves.artifact import Artifact, open_artifact
 from eaves.artifact.manifest import ANOMALY, CLASSIFY, AnomalyRule
-from eaves.artifact.store import HANDLER
+from eaves.artifact.store import HANDLER, gate_file
+from eaves.base.files import write_atomically
 from eaves.base.statistics import images_needed, round_outward
 from eaves.errors import DatasetError, OciError, OciNotFoundError, RefusedModelError, RunError
 from eaves.oci.copy import BEST, SERVING, VERSION, ImageLocation, name_role, open_location
@@ -202,19 +206,19 @@ def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
     figures = f"{figure['name']} {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f} with 95 % confidence) on {what}"
     if figure["groups"] < MIN_GROUPS:
         raise RefusedModelError(
-            f"the model is not published: {figures}; at least {MIN_GROUPS} images or groups of images are needed",
+            f"the model is refused: {figures}; at least {MIN_GROUPS} images or groups of images are needed",
             hint=f"hold out more images; {_KEPT_HINT}",
         )
     if evaluation.interval[0] < settings.floor:
         raise RefusedModelError(
-            f"the model is not published: {figures}; the lower end of the interval must reach pipeline.floor "
+            f"the model is refused: {figures}; the lower end of the interval must reach pipeline.floor "
             f"({settings.floor:g})",
             hint=f"add images, or lower pipeline.floor if this {figure['name']} is good enough; {_KEPT_HINT}",
         )
     if evaluation.interval[0] <= figure["baseline"]:
         label = Counter(image.label for image in evaluation.images).most_common(1)[0][0]
         raise RefusedModelError(
-            f"the model is not published: {figures}; always answering {label!r} gives {figure['baseline']:.3f}, and "
+            f"the model is refused: {figures}; always answering {label!r} gives {figure['baseline']:.3f}, and "
             "the lower end of the interval must exceed that",
             hint=f"add images, or choose another architecture; {_KEPT_HINT}",
         )
@@ -225,7 +229,7 @@ def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
     ]
     if missed:
         raise RefusedModelError(
-            f"the model is not published: {figures}; with 95 % confidence, fewer than {settings.class_floor:.0%} of "
+            f"the model is refused: {figures}; with 95 % confidence, fewer than {settings.class_floor:.0%} of "
             f"the images of these classes are right: {', '.join(missed)}",
             hint=f"add images of these classes, or lower pipeline.class_floor (0 for no floor); {_KEPT_HINT}",
         )
@@ -260,7 +264,7 @@ def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *
     if bound <= allowed:
         return f"{figures}; pipeline.max_accuracy_drop is {allowed:g}"
     raise RefusedModelError(
-        f"the model is not published: {figures}, and pipeline.max_accuracy_drop allows {allowed:g}{note}",
+        f"the model is refused: {figures}, and pipeline.max_accuracy_drop allows {allowed:g}{note}",
         hint=f"{_build_hint(pairing, allowed)}, or raise pipeline.max_accuracy_drop (100 turns the comparison off); "
         f"{_KEPT_HINT}",
     )
@@ -285,6 +289,151 @@ _COMPARISON_HINT = "set pipeline.max_accuracy_drop to 100 for this training, to 
 MAX_IMAGES = 5000
 """Maximum number of images that a model is evaluated on. That many images suffice to detect a loss of 1 percentage
 point of accuracy if the models give different answers to 6 % of the images."""
+
+
+class Reference(Protocol):
+    """An earlier model, with which a new one is compared."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model for people."""
+
+    @property
+    def artifact_digest(self) -> str:
+        """Digest of its artifact: sha256, hex."""
+
+    def artifact(self, work: Path) -> AbstractContextManager[Artifact]:
+        """Open its artifact, perhaps in a folder below `work`; raises OciNotFoundError when it doesn't exist."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployedModel:
+    """Implements `Reference` for a model that is deployed on this machine.
+
+    Attributes:
+        name: Name of the model for people.
+        artifact_digest: sha256 of the artifact, hex.
+        path: Directory of the artifact.
+    """
+
+    name: str
+    artifact_digest: str
+    path: Path
+
+    def artifact(self, work: Path) -> AbstractContextManager[Artifact]:
+        """Open the artifact.
+
+        Raises:
+            OciNotFoundError: The directory doesn't exist any more.
+        """
+        if not self.path.is_dir():
+            raise OciNotFoundError(f"there is no {self.path}")
+        return nullcontext(open_artifact(self.path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateAnswer:
+    """Result of the check of a model that is good enough.
+
+    Attributes:
+        lines: Lines with the figures by which the model passed.
+        is_compared: Whether the model was compared with earlier ones.
+        gone: Digests of the earlier artifacts that can't be fetched any more.
+        exceeded: Digests of the earlier artifacts that the model is shown to be better than.
+    """
+
+    lines: tuple[str, ...]
+    is_compared: bool = False
+    gone: frozenset[str] = frozenset()
+    exceeded: frozenset[str] = frozenset()
+
+
+def check_model(
+    artifact: Artifact, place: RunLocation, data: DataSettings, references: Sequence[Reference],
+    settings: PipelineSettings, *, progress: TrainingProgress,
+) -> GateAnswer:  # fmt: skip
+    """Check whether a model is good enough to be published or deployed, by its artifact.
+
+    Args:
+        artifact: The model.
+        place: Location of its run.
+        data: Settings that name the run's images.
+        references: The earlier models that it must not be worse than; the model itself is not compared.
+        settings: Settings with the requirements.
+        progress: Receives one step for each image.
+
+    Raises:
+        RefusedModelError: The model is not good enough, or the evidence doesn't suffice.
+        EavesError: The images, the run or an earlier model can't be read.
+    """
+    if line := _find_unchecked(artifact):
+        return GateAnswer(lines=(line,))
+    images = _held_out(place, data, artifact.manifest.anomaly, progress)
+    evaluation = evaluate(ArtifactModel(artifact.path), images, progress)
+    lines = [*describe_left_out(images), check_floor(evaluation, settings)]
+    references = [one for one in references if one.artifact_digest != artifact.digest]
+    if not references:
+        return GateAnswer(lines=(*lines, "the model is not compared: there is no earlier model here"))
+    if settings.max_accuracy_drop >= NEVER:
+        line = "the model is not compared: pipeline.max_accuracy_drop turns the comparison off"
+        return GateAnswer(lines=(*lines, line))
+    gone, exceeded = set[str](), set[str]()
+    for reference in references:
+        try:
+            with reference.artifact(place.cache / "published") as earlier:
+                pairing, note = _compare(reference.name, earlier, artifact, evaluation, images, place, progress)
+        except OciNotFoundError as error:
+            gone.add(reference.artifact_digest)
+            lines.append(f"{reference.name} can't be fetched any more and is left out: {error.message}")
+            continue
+        lines.append(check_replacement(pairing, reference.name, settings, note=note))
+        if pairing.interval[0] > 0:
+            exceeded.add(reference.artifact_digest)
+    return GateAnswer(lines=tuple(lines), is_compared=True, gone=frozenset(gone), exceeded=frozenset(exceeded))
+
+
+def _find_unchecked(artifact: Artifact) -> str:
+    """Return a line that says why a model can't be checked; empty when it can."""
+    task = artifact.manifest.task
+    return (
+        "" if task in (CLASSIFY, ANOMALY) else f"the model is not checked: a model of the task {task} has no accuracy"
+    )
+
+
+def check_deployment(
+    artifact: Artifact, place: RunLocation, data: DataSettings, function: str,
+    deployed: Sequence[DeployedModel], settings: PipelineSettings, *, progress: TrainingProgress,
+) -> GateAnswer:  # fmt: skip
+    """Check whether a model is good enough to be deployed, and store the answer beside its artifact.
+
+    Args:
+        artifact: The model.
+        place: Location of its run.
+        data: Settings that name the run's images.
+        function: Name of the function that would serve it.
+        deployed: The model that the function serves, if it serves one.
+        settings: Settings with the requirements.
+        progress: Receives one step for each image.
+
+    Raises:
+        RefusedModelError: The model is not good enough, or the evidence doesn't suffice; this answer is stored, too.
+        EavesError: The images, the run or the deployed model can't be read.
+    """
+    if open_run(place.local).version != artifact.manifest.version:
+        raise RunError(f"{place.local} is not the run of {artifact.path}", hint="eaves convert")
+
+    def store(lines: Sequence[str], *, passed: bool) -> None:
+        replaces = [one.artifact_digest for one in deployed]
+        known = {"function": function, "artifact": artifact.digest, "replaces": replaces}
+        write_atomically(gate_file(artifact.path), json.dumps({"passed": passed, "lines": lines, **known}), mode=None)
+
+    try:
+        answer = check_model(artifact, place, data, deployed, settings, progress=progress)
+    except RefusedModelError as error:
+        store([error.message, *filter(None, [error.hint])], passed=False)
+        raise
+    store(answer.lines, passed=True)
+    return answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,52 +473,28 @@ def check_publication(
         EavesError: The images, the run or the registry can't be read.
     """
     artifact = open_artifact(path)
-    if artifact.manifest.task not in (CLASSIFY, ANOMALY):
-        line = f"the model is not checked: a model of the task {artifact.manifest.task} has no accuracy"
+    if line := _find_unchecked(artifact):
         return Passed(lines=(line,), again=True)
     models = find_published(tag, artifact.manifest.version, access)
     for found in (models.own, models.last):
         if found is not None and found.artifact_digest == artifact.digest:
             line = f"{found.name} is this model; it was checked before it was published"
             return Passed(lines=(line,), again=True)
-    images = _held_out(place, data, artifact.manifest.anomaly, progress)
-    evaluation = evaluate(ArtifactModel(path), images, progress)
-    lines = [*describe_left_out(images), check_floor(evaluation, settings), *models.lines]
     # Each once, the last model first.
     given = {found.artifact_digest: found for found in (models.serving, models.best, models.last) if found is not None}
-    references = [found for digest, found in reversed(given.items()) if digest != artifact.digest]
-    if not references:
-        lines.append("the model is not compared: no earlier model is published here")
-        return Passed(lines=tuple(lines), published=models)
-    if settings.max_accuracy_drop >= NEVER:
-        lines.append(
-            "the model is not compared: pipeline.max_accuracy_drop turns the comparison off; the next ones are "
-            "compared with it"
-        )
-        return Passed(lines=tuple(lines), published=models)
-    gone, exceeded = set[str](), set[str]()
-    for reference in references:
-        try:
-            with reference.artifact(place.cache / "published") as earlier:
-                pairing, note = _compare(reference, earlier, artifact, evaluation, images, place, progress)
-        except OciNotFoundError as error:
-            gone.add(reference.artifact_digest)
-            lines.append(f"{reference.name} can't be fetched any more and is left out: {error.message}")
-            continue
-        lines.append(check_replacement(pairing, reference.name, settings, note=note))
-        if pairing.interval[0] > 0:
-            exceeded.add(reference.artifact_digest)
-    candidates = (found for found in (models.best, models.last) if found and found.artifact_digest not in gone)
+    answer = check_model(artifact, place, data, list(given.values())[::-1], settings, progress=progress)
+    lines = (*models.lines, *answer.lines)
+    if not answer.is_compared:
+        return Passed(lines=lines, published=models)
+    candidates = (found for found in (models.best, models.last) if found and found.artifact_digest not in answer.gone)
     best = next(candidates, None)
-    if best is not None and best.artifact_digest in exceeded:
-        best = None
-    if best is None:
-        lines.append("the model is the best one so far, with which the next ones are compared")
-    return Passed(lines=tuple(lines), published=models, best=best)
+    if best is None or best.artifact_digest in answer.exceeded:
+        best, lines = None, (*lines, "the model is the best one so far, with which the next ones are compared")
+    return Passed(lines=lines, published=models, best=best)
 
 
 def _compare(
-    reference: Published, earlier: Artifact, artifact: Artifact, evaluation: Evaluation, images: LabelledImages,
+    name: str, earlier: Artifact, artifact: Artifact, evaluation: Evaluation, images: LabelledImages,
     place: RunLocation, progress: TrainingProgress,
 ) -> tuple[Pairing, str]:  # fmt: skip
     """Compare an earlier model with the new one, on images that the earlier one wasn't trained on.
@@ -384,13 +509,13 @@ def _compare(
     handler, known = (one.manifest.files.get(HANDLER) for one in (earlier, artifact))
     if handler is not None and (known is None or known.sha256 != handler.sha256):
         raise RefusedModelError(
-            f"the model is not published: {reference.name} has another {HANDLER}, which is not run here, so the loss "
+            f"the model is refused: {name} has another {HANDLER}, which is not run here, so the loss "
             "of accuracy can't be measured",
             hint=_COMPARISON_HINT,
         )
     trained_on: frozenset[str] | None = None  # as long as the earlier model's run is not found beside this one
-    for name in place.beside().folders():
-        store = place.beside().at(name)
+    for folder in place.beside().folders():
+        store = place.beside().at(folder)
         with suppress(RunError, ValueError, KeyError, TypeError):  # something else, or a run of an older Eaves
             if store.exists(SPLIT_FILE) and json.loads(store.read(MANIFEST))["version"] == earlier.manifest.version:
                 split = parse_lines(store.read(SPLIT_FILE).decode(), store.uri, SplitEntry)
@@ -400,12 +525,12 @@ def _compare(
     shared = [image for image in shared if image.label in earlier.manifest.labels]
     if not shared:
         raise RefusedModelError(
-            f"the model is not published: {reference.name} has none of the held-out images' classes, or was trained on "
+            f"the model is refused: {name} has none of the held-out images' classes, or was trained on "
             "all their images, so the loss of accuracy can't be measured",
             hint=_COMPARISON_HINT,
         )
     before = evaluate(ArtifactModel(earlier.path), replace(images, images=tuple(shared)), progress)
-    note = f"; {reference.name} may have been trained on some of them: its run is not beside this one"
+    note = f"; {name} may have been trained on some of them: its run is not beside this one"
     return pair(before, evaluation), note if trained_on is None else ""
 
 

@@ -113,6 +113,11 @@ def check_content(root: Path, manifest: Manifest) -> None:
         raise ArtifactError(f"{root}: {LABELS} and manifest.json list different labels", hint="convert the run again")
 
 
+def gate_file(artifact: Path) -> Path:
+    """Return the path of the file beside an artifact that says whether it is good enough to be deployed."""
+    return artifact.with_name(f"{artifact.name}.gate.json")
+
+
 def file_digest(path: Path) -> str:
     """Return the sha256 of a file, hex."""
     with path.open("rb") as stream:

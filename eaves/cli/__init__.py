@@ -34,6 +34,7 @@ GROUPS = {
         "convert": "Convert a run to an artifact and prove that outputs are equal.",
         "evaluate": "Measure the accuracy of a model on labelled images.",
         "compare": "Compare two models on the same labelled images.",
+        "gate": "Check whether an artifact is good enough to be deployed.",
         "inspect": "Show the contents of a run or an artifact.",
         "verify": "Verify an artifact's outputs or a container image's signature.",
         "package": "Build a function's container image, without Docker.",
@@ -73,7 +74,7 @@ MODULES = {
     name: module
     for module, names in {
         "deploy": ("deploy", "diff", "reconcile", "remove", "render"),
-        "evaluate": ("compare", "data", "evaluate"),
+        "evaluate": ("compare", "data", "evaluate", "gate"),
         "events": ("events", "logs", "send"),
         "inspect": ("inspect", "verify"),
         "package": ("package", "pipeline", "sign"),

@@ -143,6 +143,12 @@ class Workspace:
         return self.root / relative
 
     @property
+    def data(self) -> DataSettings:
+        """The labelled images, with a path from the working directory; a URI stays as it is."""
+        data = self.project.data
+        return data if "://" in str(data.path) else replace(data, path=self.path(Path(data.path)))
+
+    @property
     def runs(self) -> Path:
         """Folder that trainings write runs into."""
         return self.root / "runs"

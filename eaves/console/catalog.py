@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from eaves.artifact.store import gate_file
 from eaves.base.files import Stamp, find_stamp
 from eaves.base.statistics import round_outward
 from eaves.base.strict_json import parse_json
@@ -224,6 +225,50 @@ def _load_run(path: Path, _: Stamp | None) -> RunFiles:
         if not 0 <= low <= high <= 1:
             raise ValueError("the interval of the accuracy is none")
         return RunFiles(run=run, confusion=confusion, interval=(low, high))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateAnswer:
+    """Answer of the gate to the question whether a run's artifact is good enough to be deployed.
+
+    Attributes:
+        path: Directory of the artifact.
+        passed: Whether it is good enough.
+        lines: Why, as sentences.
+        function: Name of the function that would serve it.
+        artifact: Digest of the artifact.
+        replaces: Digest of the artifact that it was compared with, if one was deployed.
+    """
+
+    path: Path
+    passed: bool
+    lines: Sequence[str]
+    function: str
+    artifact: str
+    replaces: Sequence[str]
+
+
+def read_gate(run: Path) -> GateAnswer | None:
+    """Return the gate's answer for the artifact of a run; None when there is none, or the artifact was changed since.
+
+    Raises:
+        ArtifactError: The file holds something that Eaves does not write.
+    """
+    path = run.parent.parent / "artifacts" / run.name
+    manifest, content = read_file(path / "manifest.json"), read_file(gate_file(path))
+    if manifest is None or content is None:
+        return None
+    with foreign_content(f"the gate's answer for {run.name}"):
+        known = parse_json(content)
+        answer = GateAnswer(
+            path=path,
+            passed=known["passed"] is True,
+            lines=[clean_text(line) for line in known["lines"]],
+            function=str(known["function"]),
+            artifact=hashlib.sha256(manifest).hexdigest(),
+            replaces=list(known["replaces"]),
+        )
+        return answer if answer.artifact == known["artifact"] else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

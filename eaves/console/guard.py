@@ -85,7 +85,7 @@ PUBLIC = frozenset({"static", "login.show", "login.log_in"})
 """Endpoints that answer a person who hasn't logged in. Files of the `static` folder are part of the login page."""
 CHANGES_NOTHING = frozenset({"login.log_in", "login.log_out", "try_it.predict"})
 """Endpoints that take a POST but store and send nothing, so a read-only console answers them."""
-ASKS_FIRST = frozenset({"dead_letters.ask_delete", "functions.confirm"})
+ASKS_FIRST = frozenset({"dead_letters.ask_delete", "functions.confirm", "models.deploy"})
 """Endpoints of pages that ask before a change, which a read-only console doesn't show."""
 UPLOADS = frozenset({"try_it.predict", "labels.add", "labels.import_labels", "labels.put"})
 """Endpoints that take photos, files of labels, or the names of a large pile; other ones take small forms only."""

@@ -21,7 +21,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from eaves.base.files import make_directory, write_atomically
 from eaves.base.locks import take_lock
 from eaves.config.yaml_text import load_yaml
 from eaves.console.backend import JobStatus
-from eaves.errors import ConflictError, EavesError, NotFoundError, RefusedModelError
+from eaves.errors import ConfigError, ConflictError, EavesError, NotFoundError, RefusedModelError
 from eaves.local.processes.logs import older_file, rotate, tail
 from eaves.local.processes.steps import run_step
 from eaves.local.state import StateDirectory
@@ -68,8 +67,7 @@ def find_dataset(project: Path) -> Path | None:
     """Return a project's folder of labelled images, which may not exist yet; None when they aren't in a folder."""
     data = read_project(project).get("data")
     place = str(data.get("path", DATA) if isinstance(data, dict) else DATA)
-    folder = project / place
-    return None if "://" in place or folder.is_file() else folder
+    return None if "://" in place or (project / place).is_file() else project / place
 
 
 class JobFiles:
@@ -109,12 +107,6 @@ class JobFiles:
         if handle is not None:
             os.close(handle)
         return handle is None
-
-    def begin(self) -> None:
-        """Replace the job before by a new one. The caller holds the lock."""
-        for path in (self.log, older_file(self.log)):
-            path.unlink(missing_ok=True)
-        self.write(started=time.time())
 
     def read(self) -> dict[str, Any]:
         """Return what is known of the job; empty when there is none, or when the file can't be read."""
@@ -182,7 +174,9 @@ class ProjectJobs:
         files = self._find(kind)
         lock = files.lock()
         try:
-            files.begin()
+            for path in (files.log, older_file(files.log)):
+                path.unlink(missing_ok=True)
+            files.write(started=time.time())
             words = [sys.executable, "-P", "-m", __name__, str(lock), str(self._state.root), str(self._project), kind]
             with files.log.open("ab") as stream:
                 child = subprocess.Popen(
@@ -211,23 +205,8 @@ class ProjectJobs:
         return JobFiles(self._state.jobs / kind)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One command of a job.
-
-    Attributes:
-        name: Name of the step.
-        words: Words of the command after `eaves`.
-        said: Text on its standard input.
-    """
-
-    name: str
-    words: Sequence[str]
-    said: str = ""
-
-
 class Work:
-    """The steps of each kind of job, as commands that a person could call in the project's folder.
+    """The steps of each kind of job: words of the command `eaves`, as a person could call it in the project's folder.
 
     Args:
         project: The project's folder.
@@ -237,44 +216,42 @@ class Work:
     """
 
     def __init__(
-        self, project: Path, state: StateDirectory, options: Mapping[str, str], note: Callable[[dict[str, str]], None]
+        self, project: Path, state: StateDirectory, options: Mapping[str, str], note: Callable[[Path], None]
     ) -> None:
-        self._project, self._state, self._options, self._note = project, state, options, note
+        self._project, self._options, self._note = project, options, note
+        self._review, self._place = ProjectJobs(project, state).review, ["--state", str(state.root)]
 
-    def review(self) -> Iterator[Step]:
+    def review(self) -> Iterator[Sequence[str]]:
         """Find what the page of labels knows besides labels."""
-        data = find_dataset(self._project)
-        words = ["data", "check", *([] if data is None else [str(data)]), "--review"]
-        yield Step(name="review", words=[*words, str(ProjectJobs(self._project, self._state).review)])
+        folder = find_dataset(self._project)
+        yield ["data", "check", *([str(folder)] if folder else []), "--review", str(self._review)]
 
-    def train(self) -> Iterator[Step]:
-        """Train a model here or, with the option `where` = `cluster`, in a cluster; convert it, and judge it."""
-        yield from self._init()
+    def collect(self) -> Iterator[Sequence[str]]:
+        """Collect `wanted` images from the address or path `source`, as images without a label."""
+        if (folder := find_dataset(self._project)) is None:
+            raise ConfigError.single(FILE, "data.path", "must be a folder")
+        yield ["data", "collect", "-", str(folder), "--images", self._options["wanted"]]
+
+    def train(self) -> Iterator[Sequence[str]]:
+        """Train a model here or, with `where` = `cluster`, in a cluster; convert it, and ask the gate about it."""
+        if not (self._project / FILE).exists():
+            yield ["init"]
         run = f"{read_project(self._project).get('name', 'images')}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
         artifact = self._project / "artifacts" / run
-        self._note({"run": run, "artifact": str(artifact)})
+        self._note(artifact)
         how = ["--on", "knative"] if self._options.get("where") == "cluster" else ["--mode", "sums"]
-        yield Step(name="train", words=["train", "--run", f"runs/{run}", *how])
-        yield Step(name="convert", words=["convert", f"runs/{run}", "--artifact", str(artifact)])
+        yield ["train", "--run", f"runs/{run}", *how]
+        yield ["convert", f"runs/{run}", "--artifact", str(artifact)]
+        yield ["gate", str(artifact), *self._place]
 
-    def _init(self) -> Iterator[Step]:
-        if not (self._project / FILE).exists():
-            yield Step(name="init", words=["init"])
-
-
-KINDS: Mapping[str, Callable[[Work], Iterator[Step]]] = {"review": Work.review, "train": Work.train}
-"""Kind of a job to its steps."""
+    def deploy(self) -> Iterator[Sequence[str]]:
+        """Deploy the artifact at the path `artifact`."""
+        self._note(Path(self._options["artifact"]))
+        yield ["deploy", self._options["artifact"], *self._place]
 
 
-def explain_end(step: str, code: int, lines: Sequence[str]) -> str:
-    """Return why a step of a job failed: the error that it printed, else the signal that ended it, or its exit code."""
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    if errors and code < 128:
-        return errors[-1]
-    names = {int(one): one.name for one in signal.Signals}
-    if name := names.get(code - 128):
-        return f"the step {step} was killed by {name}" + (", perhaps because memory was short" * (name == "SIGKILL"))
-    return f"the step {step} failed with exit code {code}"
+KINDS = ("review", "collect", "train", "deploy")
+"""Kinds of jobs, which are methods of `Work`."""
 
 
 def main() -> None:
@@ -286,37 +263,48 @@ def main() -> None:
     files = JobFiles(state.jobs / kind)
     known = files.read()
 
-    def note(result: dict[str, str]) -> None:
-        known["result"] = result
+    def note(artifact: Path) -> None:
+        known["result"] = {"run": artifact.name, "artifact": str(artifact)}
         files.write(**known)
 
     fault = "the job failed unexpectedly; the end of its log has the reason"
     try:
-        work = Work(Path(project), state, json.load(sys.stdin), note)
-        fault = run_steps(KINDS[kind](work), files, int(lock))
+        options = json.load(sys.stdin)
+        steps = getattr(Work(Path(project), state, options, note), kind)()
+        fault = run_steps(steps, files, int(lock), said=options.get("source", ""))
     finally:
         files.write(**known, fault=fault, ended=time.time())
 
 
-def run_steps(steps: Iterator[Step], files: JobFiles, lock: int) -> str:
+def run_steps(steps: Iterator[Sequence[str]], files: JobFiles, lock: int, *, said: str) -> str:
     """Run the steps of a job one after the other; return why one failed, empty when all are done."""
+    step = ""
     with stop_on_signals() as stop:
-        for step in steps:
-            try:
+        try:
+            for words in steps:
+                step = f"eaves {words[0]}"
                 run_step(
-                    step.name,
-                    ["eaves.cli", *step.words],
+                    step,
+                    ["eaves.cli", *words],
                     stop,
-                    said=step.said,
+                    said=said,
                     pass_fds=[lock],  # the job runs until all of its processes have ended
                     watch=lambda: rotate(files.folder, max_bytes=LOG_BYTES),
                 )
-            except EavesError as error:
-                return error.message
-            except SystemExit as end:
-                if end.code != RefusedModelError.exit_code:
-                    return explain_end(step.name, int(end.code or 0), files.status().lines)
+        except EavesError as error:
+            return error.message
+        except SystemExit as end:
+            code = int(end.code or 0)
+            return "" if code == RefusedModelError.exit_code else explain_end(step, code, files.status().lines)
     return ""
+
+
+def explain_end(step: str, code: int, lines: Sequence[str]) -> str:
+    """Return why a step failed: the error that it printed, else the signal that ended it, or its exit code."""
+    if code == 128 + signal.SIGKILL:
+        return f"`{step}` was killed, perhaps because memory was short"
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return errors[-1] if errors else f"`{step}` failed with exit code {code}"
 
 
 if __name__ == "__main__":

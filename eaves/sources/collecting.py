@@ -60,12 +60,15 @@ class CollectedImages(NoIndex):
         folder: Folder that images are written to; created when it is missing.
         labelled: Folder into which a person may have sorted collected images; these are not collected again.
 
+    Attributes:
+        folder: Folder that images are written to.
+
     Raises:
         OSError: When a folder can't be created or listed.
     """
 
     def __init__(self, folder: Path, labelled: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         names = (name for place in (folder, labelled) for _, _, files in os.walk(place) for name in files)
         self._ids = {match[1] for name in names if (match := _NAME.fullmatch(name))}
@@ -84,11 +87,11 @@ class CollectedImages(NoIndex):
         if identity in self._ids:
             return False
         suffix = media_type.suffix(event.datacontenttype or media_type.sniff(event.data)) or ".bin"
-        target = self._folder / f"{_moment(event.time)}-{identity}{suffix}"
+        target = self.folder / f"{_moment(event.time)}-{identity}{suffix}"
         try:
-            write_atomically(target, event.data, durability="none", mode=None, sole_writer=True)
+            write_atomically(target, event.data, mode=None, sole_writer=True)
         except OSError as error:
-            raise SpoolError(f"{target} can't be written: {error.strerror}", hint=f"df -h {self._folder}") from error
+            raise SpoolError(f"{target} can't be written: {error.strerror}", hint=f"df -h {self.folder}") from error
         self._ids.add(identity)
         return True
 
@@ -118,7 +121,7 @@ def collect(
     site: str,
     wanted: int,
     proxies: Proxies,
-    watch: Callable[[SourceCounters], None],
+    watch: Callable[[SourceCounters], bool],
 ) -> None:
     """Collect images exactly as an agent would capture them.
 
@@ -128,7 +131,7 @@ def collect(
         site: Name of the site, which is part of the images' ids.
         wanted: Total number of images to reach, including those of earlier calls.
         proxies: HTTP proxies of the process.
-        watch: Called from time to time with the source's counters.
+        watch: Called from time to time with the source's counters; it returns whether the collection is to end.
     """
     enough = threading.Event()
 
@@ -143,8 +146,8 @@ def collect(
     if len(images) >= wanted:
         return
     with run_without_spool(configured, site=site, proxies=proxies, index=images, store=store) as context:
-        while not enough.wait(TICK_S):
-            watch(context.counters)
+        while not enough.wait(TICK_S) and not watch(context.counters):
+            pass
     watch(context.counters)
 
 

@@ -13,9 +13,17 @@ import click
 from eaves.base.statistics import round_outward
 from eaves.cli import CommandGroup
 from eaves.cli.output import Columns, Command, output_option, print_rows, print_sentence, print_value, say
-from eaves.cli.project import ModelPath, find_latest, load_workspace
-from eaves.cli.site import FILE
+from eaves.cli.project import (
+    DEFAULT_SOURCE_NAME,
+    DIRECTORY,
+    ModelPath,
+    build_default_project,
+    find_latest,
+    load_workspace,
+)
+from eaves.cli.site import FILE, file_option, state_option
 from eaves.console.words import count_noun
+from eaves.errors import ConfigError
 
 if TYPE_CHECKING:
     from converters.evaluation.images import LabelledImages
@@ -82,6 +90,36 @@ def compare(first: str, second: str, data: str, **options: Any) -> None:
     out. DATA is what `eaves evaluate` takes.
     """
     _measure((first, second), data, **options)
+
+
+@click.command()
+@click.argument("artifact", type=ModelPath(exists=True, file_okay=False))
+@file_option
+@state_option
+def gate(artifact: Path, file: Path, state_dir: Path) -> None:
+    """Check whether ARTIFACT is good enough to be deployed on this machine.
+
+    The rule is that of a pipeline before it publishes a model (the section `pipeline` of eaves.yaml): the images that
+    the run runs/NAME of artifacts/NAME held out must show that the model is good enough, and not worse than the one
+    that is deployed. The answer is stored in artifacts/NAME.gate.json, for the page of the run. The command ends with
+    exit code 79 when the model is refused.
+    """
+    from converters.publication_check import DeployedModel, check_deployment
+    from eaves.artifact import open_artifact
+    from eaves.local.client import LocalPlatform
+    from trainer.run.run_location import build_location
+
+    workspace = load_workspace(file, needs_data=True)
+    name, settings = workspace.project.name, workspace.project.pipeline
+    deployed = [
+        DeployedModel(name="the deployed model", artifact_digest=one.artifact_digest, path=Path(one.artifact))
+        for one in LocalPlatform(state_dir).status()
+        if one.name == name and one.artifact
+    ]
+    opened, run = open_artifact(artifact.absolute()), build_location(workspace.runs / artifact.name, None)
+    answer = check_deployment(opened, run, workspace.data, name, deployed, settings, progress=build_bars())
+    for line in answer.lines:
+        print_sentence(line)
 
 
 def _measure(models: Sequence[str], data: str, *, held_out_of: Path | None, form: str) -> tuple[Evaluation, ...]:
@@ -215,6 +253,33 @@ def check(path: str | None, form: str) -> None:
         print_value(asdict(found), form)
     if found.problems:
         click.get_current_context().exit(1)
+
+
+@data.command()
+@click.argument("source")
+@click.argument("folder", type=DIRECTORY)
+@click.option("--images", type=click.IntRange(1), default=200, show_default=True, help="Number of images to collect.")
+def collect(source: str, folder: Path, images: int) -> None:
+    """Collect images from SOURCE into FOLDER, beside its subfolders of classes, as images without a label.
+
+    SOURCE is a URL, a folder, a video or its device; `-` reads it from standard input, because other users may see
+    the passwords in a command line. The command ends when no new image comes any more.
+    """
+    from eaves.cli.app import configure_guest
+    from eaves.cli.commands.init import collect_into
+    from eaves.sources.collecting import CollectedImages
+    from eaves.sources.kind import parse_place
+
+    address = sys.stdin.readline().strip() if source == "-" else source
+    if (place := parse_place(address)) is None:  # without the text: it may hold a password
+        raise ConfigError.single("SOURCE", "", "must be a URL, a folder, a video or its device")
+    if Path(address).is_dir() and folder.resolve().is_relative_to(Path(address).resolve()):
+        raise ConfigError.single("SOURCE", "", f"{address} holds the folder that gets the images, {folder}")
+    site = (load_workspace(Path(FILE)).project if Path(FILE).is_file() else build_default_project()).site
+    named = {"name": DEFAULT_SOURCE_NAME, **place}
+    configured = configure_guest(named, "SOURCE", command="collect", site=site)
+    found = CollectedImages(folder, folder)
+    collect_into(found, configured, site, len(found) + images, ends=True)
 
 
 def _print_inspection(found: Inspection) -> None:

@@ -18,11 +18,13 @@ from eaves.base.names import NAME_PATTERN, build_name
 from eaves.cli.output import progress, say
 from eaves.cli.project import ARTIFACT, ARTIFACTS, DIRECTORY, Workspace, load_workspace, newest
 from eaves.cli.site import FILE
-from eaves.errors import CancelledError, ConfigError
+from eaves.errors import CancelledError, ConfigError, DatasetError
 from eaves.redact import has_secrets, redact
 
 if TYPE_CHECKING:
+    from eaves.sources.agent.configuration import ConfiguredSource
     from eaves.sources.agent.counters import SourceCounters
+    from eaves.sources.collecting import CollectedImages
 
 
 _HEAD = """\
@@ -216,10 +218,8 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
         CancelledError: When the user stopped the collection before all images were collected.
         ConfigError: When the source has faults.
     """
-    from eaves.admin.report import NOT_STARTED
     from eaves.cli.app import configure_guest, resolve_sources
-    from eaves.http_client.proxies import parse_proxies
-    from eaves.sources.collecting import CollectedImages, collect
+    from eaves.sources.collecting import CollectedImages
 
     site = workspace.project.site
     spec = next(source for source in resolve_sources(workspace) if source.name == name)
@@ -227,27 +227,54 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
     labelled = workspace.path(Path(workspace.project.data.path)).absolute()
     labelled = Path(os.path.normpath(labelled))  # else `.` has no name and `..` a wrong one
     unsorted = labelled.parent / f"{labelled.name}{UNSORTED}"
-    images = CollectedImages(unsorted, labelled)
+    collect_into(CollectedImages(unsorted, labelled), configured, site, wanted)
+    return unsorted
+
+
+def collect_into(
+    images: CollectedImages, configured: ConfiguredSource, site: str, wanted: int, *, ends: bool = False
+) -> None:
+    """Collect images from a source, and show what happens.
+
+    Args:
+        images: The images that were collected before, in the folder that gets the others.
+        configured: The source.
+        site: Name of the site.
+        wanted: Number of images at the end, with those that were collected before.
+        ends: Whether a long pause ends the collection; otherwise only a person does.
+
+    Raises:
+        CancelledError: When the user stopped the collection before all images were collected.
+        DatasetError: When a long pause ended it before any image came.
+    """
+    from eaves.admin.report import NOT_STARTED
+    from eaves.http_client.proxies import parse_proxies
+    from eaves.sources.collecting import collect
+
+    before, name = len(images), configured.common.name
     shown = left_out = ""
     pause = LongPause()
 
-    with progress(f"collecting {wanted} images", wanted) as bar:
+    with progress(f"collecting {wanted - before} images", wanted - before) as bar:
 
-        def watch(counters: SourceCounters) -> None:
+        def watch(counters: SourceCounters) -> bool:
             nonlocal shown, left_out
-            bar.update(min(len(images), wanted) - bar.pos)
-            if pause.begins(len(images)):
+            bar.update(min(len(images), wanted) - before - bar.pos)
+            is_over = pause.begins(len(images))
+            if is_over:
                 say(f"\n{name} has had no new picture for {PAUSE_S} s{left_out}; one that is repeated doesn't count")
             if counters.reason not in {"", shown} and (counters.state, counters.reason) != NOT_STARTED:
                 say(f"\n{name} is {counters.state}: {counters.reason}")  # below the bar
             shown = counters.reason
             dropped = ", ".join(f"{cause} {number}" for cause, number in sorted(counters.dropped.items()))
             left_out = f"; images left out: {dropped}" if dropped else ""
+            return ends and is_over
 
         try:
             collect(configured, images, site=site, wanted=wanted, proxies=parse_proxies(os.environ), watch=watch)
         except KeyboardInterrupt:
-            message = f"stopped: {len(images)} of {wanted} images are in {unsorted}{left_out}"
+            message = f"stopped: {len(images)} of {wanted} images are in {images.folder}{left_out}"
             raise CancelledError(message, hint="run the same command again to collect the other images") from None
+    if len(images) == before < wanted:
+        raise DatasetError(f"no image came for {PAUSE_S} s{left_out}" + (f": {shown}" if shown else ""))
     say(f"{len(images)} of {wanted} images collected{left_out}")
-    return unsorted

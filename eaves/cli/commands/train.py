@@ -83,13 +83,13 @@ def train(data: str | None, output: Path | None, again: bool, place: Place, **op
 
     prepare_tensorflow()
     logs.configure(as_json=False)
-    path = str(project.data.path)
-    images = dataclasses.replace(project.data, path=path if "://" in path else workspace.path(Path(path)))
     for line in clear_unfinished(target):
         say(line)
     try:
         with stop_on_signals() as stop:
-            run = train(images, settings, target, name=project.name, progress=build_progress(sys.stderr), stop=stop)
+            run = train(
+                workspace.data, settings, target, name=project.name, progress=build_progress(sys.stderr), stop=stop
+            )
     except StoppedError as error:
         words = ["eaves", *sys.argv[1:], *([] if output else ["--run", str(target)])]
         shown = [redact(word) for word in words]

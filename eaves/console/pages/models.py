@@ -1,4 +1,4 @@
-"""The pages of models: the list of runs, and each run with its photos.
+"""The pages of models: the list of runs, and each run with its photos and the gate's answer; deploy its artifact.
 
 `eaves.console.catalog` needs NumPy, so it is imported when there is a run to show: a site has none, and the container
 image of its console no NumPy.
@@ -6,14 +6,21 @@ image of its console no NumPy.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
-from flask import Blueprint, Response, abort, render_template, request
+from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
 
-from eaves.console.backend import ConsoleContext
+from eaves.console.backend import Backend, ConsoleContext
 from eaves.console.guard import REPORT_POLICY
 from eaves.console.pages.images import send_picture
 from eaves.errors import EavesError
+
+RUN_JOBS = ("train", "deploy")
+"""Kinds of jobs whose result names a run."""
 
 
 def build_blueprint(context: ConsoleContext) -> Blueprint:
@@ -36,7 +43,7 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
     def run(name: str) -> str | tuple[str, int]:
         path = find_run(name)
         try:
-            return _show_run(name, path)
+            return _show_run(path, describe_gate(backend, name, path))
         except EavesError as error:
             return render_template("models/fault.html", what=f"The run {name}", error=error), 422
 
@@ -60,22 +67,56 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
         content = read_file(path / REPORT)
         return Response(content, headers={"Content-Security-Policy": REPORT_POLICY}) if content else abort(404)
 
+    @pages.route("/models/runs/<name>/deploy", methods=["GET", "POST"])
+    def deploy(name: str) -> tuple[str, int] | AnyResponse:
+        found, fault = describe_gate(backend, name, find_run(name)), ""
+        if request.method == "POST" and backend.jobs and found["can_deploy"]:
+            try:
+                backend.jobs.start("deploy", artifact=str(found["gate"].path))
+                return redirect(url_for("models.run", name=name, _anchor="gate"), HTTPStatus.SEE_OTHER)
+            except EavesError as error:
+                fault = error.message
+        status = HTTPStatus.OK if request.method == "GET" else HTTPStatus.CONFLICT
+        return render_template("models/confirm.html", **found, fault=fault), status
+
     return pages
 
 
-def _show_run(name: str, path: Path) -> str:
+def describe_gate(backend: Backend, name: str, path: Path) -> dict[str, Any]:
+    """Return what templates show of the gate's answer for a run, and of the jobs that concern the run.
+
+    The artifact may be deployed when what serves now is what it was compared with.
+    """
+    from eaves.console.catalog import read_gate
+
+    gate, jobs, served = read_gate(path), backend.jobs, None
+    with suppress(EavesError):  # without the platform, only a first deployment is offered
+        served = next((one for one in backend.status() if gate and one.name == gate.function), None)
+    shares = [one.artifact_digest for one in (served, *served.serving)] if served else []
+    known = {kind: jobs.status(kind) for kind in RUN_JOBS} if jobs else {}
+    return {
+        "name": name,
+        "gate": gate,
+        "served": served,
+        "is_served": gate is not None and gate.artifact in shares,
+        "can_deploy": jobs is not None and gate is not None and gate.passed and list(gate.replaces) == shares[:1],
+        "jobs": {kind: job for kind, job in known.items() if job.result.get("run") == name},
+    }
+
+
+def _show_run(path: Path, gate: dict[str, Any]) -> str:
     from eaves.console.catalog import build_run_page, foreign_content, open_run, select_mistakes
 
     files = open_run(path)
     truth, predicted = (request.args.get(one, type=int) for one in ("truth", "predicted"))
     number = request.args.get("page", 1, type=int)
-    with foreign_content(f"the run {name}"):
+    with foreign_content(f"the run {path.name}"):
         page, answers = build_run_page(files), files.answers
         mistakes = select_mistakes(answers or {}, page["labels"], truth=truth, predicted=predicted, page=number)
         here = {photo.digest for photo in mistakes.photos if files.find_photos(photo.digest)}
     return render_template(
         "models/run.html",
-        name=name,
+        **gate,
         page=page,
         mistakes=None if answers is None else mistakes,
         here=here,

@@ -68,7 +68,7 @@ def run_step(
         process.wait()
         kind = CancelledError if stop.number == signal.SIGINT else StoppedError
         raise kind(
-            f"the pipeline was stopped during the step {step}",
+            f"stopped during the step {step}",
             hint="run the same command again; it continues with this step",
         )
     if code:

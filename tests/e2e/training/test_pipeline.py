@@ -152,7 +152,7 @@ def test_images_become_a_published_model_and_a_worse_one_does_not(factory: Facto
     assert condition(refused, "Failed")["reason"] == "PodFailurePolicy", "another pod would find the same model"
     (pod,) = pods_of(factory.cluster, refused)
     assert find_exit(pod)["exitCode"] == 79
-    assert "the model is not published" in factory.log(refused)
+    assert "the model is refused" in factory.log(refused)
     assert factory.tags("floor") == []
     assert len(factory.sink.received) == 1, "no event was sent"
 

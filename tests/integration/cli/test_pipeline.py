@@ -107,7 +107,7 @@ def test_a_model_below_the_floor_is_not_published(
     shutil.copytree(tiny_artifact, pipeline.work / "artifacts/digits" / open_run(tiny_run).version)
     code, stderr = pipeline.run(tiny_run.parent / "digits", tiny_run, K_SINK=sink.url, EAVES_PIPELINE_FLOOR="1")
     assert code == 79, stderr
-    assert "error: the model is not published: accuracy" in stderr
+    assert "error: the model is refused: accuracy" in stderr
     assert "publish begins" not in stderr
     assert sink.received == []
     assert registry.tags("below-the-floor") == set()
@@ -153,5 +153,5 @@ def test_a_pipeline_that_must_make_room_leaves_a_checkpoint(
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stderr
-    assert "error: the pipeline was stopped during the step train" in stderr
+    assert "error: stopped during the step train" in stderr
     assert list((tmp_path / ".run.unfinished/checkpoints").iterdir())

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from converters.publication_check import Passed, check_publication, tag_roles
+from converters.publication_check import DeployedModel, Passed, check_deployment, check_publication, tag_roles
 from converters.settings import PipelineSettings
 from eaves.artifact import Artifact, open_artifact, write_artifact
-from eaves.artifact.store import HANDLER, LABELS, file_entries
-from eaves.errors import OciError, RefusedModelError
+from eaves.artifact.store import HANDLER, LABELS, file_entries, gate_file
+from eaves.errors import OciError, RefusedModelError, RunError
 from eaves.oci.copy import Overlay, copy_image, open_location
 from eaves.oci.layers.image import build_image, load_image
 from eaves.oci.layers.layer import write_layer
@@ -123,7 +123,7 @@ def gate(
 def test_the_first_model_needs_to_be_good_enough_only(gate: Gate) -> None:
     reported = gate.judge()
     assert "on 16 held-out images" in reported
-    assert "no earlier model is published here" in reported
+    assert "there is no earlier model here" in reported
     with pytest.raises(RefusedModelError, match=r"pipeline\.floor \(0\.99\)"):
         gate.judge(PipelineSettings(floor=0.99))
 
@@ -227,3 +227,32 @@ def test_a_handler_out_of_the_registry_is_not_run_unless_it_is_ones_own(gate: Ga
     with pytest.raises(RefusedModelError, match=r"has another handler\.py, which is not run here"):
         gate.judge()
     assert not marker.exists()
+
+
+def test_a_deployed_model_is_compared_by_the_same_rule_and_the_answer_is_kept(gate: Gate) -> None:
+    version = open_artifact(gate.path).manifest.version
+
+    def judge(path: Path, *deployed: Artifact, settings: PipelineSettings = LOOSE) -> dict[str, Any]:
+        models = [DeployedModel(name="deployed", artifact_digest=one.digest, path=one.path) for one in deployed]
+        try:
+            check_deployment(
+                open_artifact(path), gate.place, gate.data, "digits", models, settings, progress=SilentProgress()
+            )
+        finally:
+            kept = json.loads(gate_file(path).read_text())
+        assert kept["artifact"] == open_artifact(path).digest
+        assert kept["replaces"] == [one.artifact_digest for one in models]
+        assert kept["passed"]
+        return "\n".join(kept["lines"])
+
+    assert "there is no earlier model here" in judge(gate.path)
+    worse = gate.make(EARLIER, swapped=True)
+    assert "the new model is right on 16 that deployed answered wrongly" in judge(gate.path, worse)
+    assert "deployed can't be fetched any more" in judge(gate.path, replace(worse, path=Path("/nowhere")))
+    swapped = gate.make(version, swapped=True)
+    with pytest.raises(RefusedModelError, match=r"baseline|always answering"):
+        judge(swapped.path, open_artifact(gate.path))
+    assert json.loads(gate_file(swapped.path).read_text())["passed"] is False
+    halved = gate.make(version.replace(version[-1], "x"), half=True)
+    with pytest.raises(RunError, match="is not the run of"):
+        check_deployment(halved, gate.place, gate.data, "digits", [], LOOSE, progress=SilentProgress())

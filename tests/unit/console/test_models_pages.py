@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Sequence
 from html import escape, unescape
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
+from eaves.artifact.store import gate_file
 from eaves.console.app import create_app
-from eaves.console.backend import ConsoleContext
-from tests.fakes.console.backend import FakeBackend
+from eaves.console.backend import ConsoleContext, JobStatus
+from eaves.console.exposure import ConsoleSettings
+from eaves.platform import FunctionStatus
+from tests.fakes.console.backend import FakeBackend, FakeJobs
 from tests.fakes.models.run import build_photo, write_run
 
 HOSTILE = "<script>alert(1)</script>\"&'"
@@ -135,3 +141,80 @@ def test_a_name_that_cannot_be_part_of_an_address_is_left_out(tmp_path: Path) ->
     run = write_run(tmp_path / "run")
     client = open_client(run.path, **dict.fromkeys(("\udcff", "\u202e"), run.path))
     assert client.get("/models").text.count('href="/models/runs/') == 1
+
+
+class Deployable:
+    """A console with one run, its artifact and the gate's answer, which `answer` changes."""
+
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        run = write_run(folder / "runs/daisies")
+        self.artifact = folder / "artifacts/daisies"
+        self.artifact.mkdir(parents=True)
+        (self.artifact / "manifest.json").write_text("{}")
+        self.digest = hashlib.sha256(b"{}").hexdigest()
+        self.jobs = FakeJobs(folder / "review.json")
+        self.backend = FakeBackend(known_runs={"daisies": run.path}, jobs=self.jobs)
+        settings = ConsoleSettings(read_only=read_only)
+        self.client = create_app(ConsoleContext(backend=self.backend, settings=settings)).test_client()
+
+    def answer(self, **about: object) -> None:
+        known = {"passed": True, "lines": ["accuracy 0.9"], "function": "flowers", "artifact": self.digest}
+        gate_file(self.artifact).write_text(json.dumps({**known, "replaces": [], **about}))
+
+    def page(self) -> str:
+        answer = self.client.get("/models/runs/daisies")
+        assert answer.status_code == 200
+        return answer.text
+
+    def deploy(self) -> TestResponse:
+        (token,) = re.findall(r'X-CSRF-Token": "(\w+)"', self.page())
+        return self.client.post("/models/runs/daisies/deploy", data={"csrf_token": token})
+
+
+def test_a_model_that_the_gate_lets_pass_is_deployed_by_one_confirmed_click(tmp_path: Path) -> None:
+    one = Deployable(tmp_path)
+    assert "The gate has not judged" in one.page()
+    one.answer()
+    assert "accuracy 0.9" in one.page()
+    assert 'href="/models/runs/daisies/deploy"' in one.page()
+    assert "first model of flowers" in one.client.get("/models/runs/daisies/deploy").text
+    assert one.client.post("/models/runs/daisies/deploy").status_code == 403
+    answer = one.deploy()
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/models/runs/daisies#gate")
+    assert one.jobs.started == [("deploy", {"artifact": str(one.artifact)})]
+    one.jobs.known["deploy"] = JobStatus(state="running", result={"run": "daisies"}, lines=("replaying",))
+    assert "The model is being deployed." in one.page()
+    assert 'href="/models/runs/daisies/deploy"' not in one.page()
+    assert one.deploy().status_code == 409
+    one.jobs.known["deploy"] = JobStatus(state="failed", result={"run": "daisies"}, fault="it is broken")
+    assert "The deployment failed: it is broken" in one.page()
+    one.jobs.known["deploy"] = JobStatus(state="failed", result={"run": "other"}, fault="it is broken")
+    assert "it is broken" not in one.page()
+
+
+def test_only_a_model_that_was_compared_with_what_serves_is_deployed(tmp_path: Path) -> None:
+    one = Deployable(tmp_path)
+    for about, serves, word in (
+        ({"passed": False}, "", "refused"),
+        ({"artifact": "0" * 64}, "", "has not judged"),
+        ({}, "1" * 64, "Another model serves flowers now"),
+        ({"replaces": ["2" * 64]}, "1" * 64, "Another model serves flowers now"),
+        ({"replaces": ["2" * 64]}, one.digest, "It serves"),
+    ):
+        one.answer(**about)
+        one.backend.functions = (
+            [FunctionStatus(name="flowers", state="ready", artifact_digest=serves)] if serves else []
+        )
+        assert word in one.page(), about
+        assert 'href="/models/runs/daisies/deploy"' not in one.page(), about
+        assert one.deploy().status_code == 409, about
+    assert one.jobs.started == []
+    one.answer(replaces=["1" * 64])
+    one.backend.functions = [FunctionStatus(name="flowers", state="ready", artifact_digest="1" * 64)]
+    assert "a share of the images of flowers first" in one.client.get("/models/runs/daisies/deploy").text
+    gate_file(one.artifact).write_text('{"passed": true, "lines": 7}')
+    assert one.client.get("/models/runs/daisies").status_code == 422
+    reader = Deployable(tmp_path / "other", read_only=True)
+    reader.answer()
+    assert 'href="/models/runs/daisies/deploy"' not in reader.page()
+    assert reader.client.get("/models/runs/daisies/deploy").status_code == 403
