@@ -318,9 +318,10 @@ def _add_sources(pages: Blueprint, desk: Desk, context: ConsoleContext) -> None:
         found = book.import_csv(text, who) if document is None else book.import_label_studio(document, who)
         return render_template("labels/imported.html", found=found)
 
-    @pages.post("/labels/jobs/<any(review, collect, train):kind>")
+    @pages.post("/labels/jobs/<kind>")
     def start(kind: str) -> BaseResponse:
-        jobs = backend.jobs or abort(404)
+        if (jobs := backend.jobs) is None or kind not in JOBS:
+            abort(404)
         jobs.start(kind, **{name: request.form[name].strip() for name in JOBS[kind]})
         return respond()
 
