@@ -22,6 +22,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from eaves.console.backend import CachedAnswer, ConsoleContext
 from eaves.console.guard import UPLOAD_BYTES, wants_page
 from eaves.console.pages.images import SHOWN
+from eaves.console.pages.models import describe_gate
 from eaves.console.pages.try_it import clean_name
 from eaves.console.thumbnails import has_image, make_thumbnail
 from eaves.console.words import clean_text
@@ -149,9 +150,22 @@ class Desk:
             "review": review,
             "is_stale": len(photos) > 1
             and (not review.stamp or labelled - review.document.get("labelled", 0) >= STALE_LABELS),
+            **self._judge_training(),
             "jobs": {} if jobs is None else {kind: jobs.status(kind) for kind in JOBS},
             "places": () if jobs is None else jobs.places,
         }
+
+    def _judge_training(self) -> dict[str, Any]:
+        """Return the run of the newest training, when it is there, and what the gate says about it."""
+        jobs = self._backend.jobs
+        run = "" if jobs is None else jobs.status("train").result.get("run", "")
+        path = self._backend.runs().get(run)
+        if path is None:
+            return {"run": ""}
+        try:
+            return {"run": run, **describe_gate(self._backend, run, path)}
+        except EavesError:  # the run's page says why its files can't be read
+            return {"run": run}
 
 
 def read_who() -> str:

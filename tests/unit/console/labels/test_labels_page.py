@@ -18,6 +18,7 @@ from eaves.labels import LabelBook
 from tests.fakes.console.backend import FakeBackend, FakeJobs
 from tests.fakes.console.browser import Browser, open_console
 from tests.fakes.console.material import build_flow, small_jpeg
+from tests.fakes.models.run import write_run
 
 SCRIPT = {"Accept": "*/*"}
 """Headers of the page's script."""
@@ -184,7 +185,9 @@ def test_labels_go_out_and_come_in(backend: FakeBackend, browser: Browser) -> No
     assert (damaged.status_code, "can&#39;t be read" in damaged.text or "can't be read" in damaged.text) == (400, True)
 
 
-def test_a_training_is_offered_with_enough_labels_and_started_once(backend: FakeBackend, browser: Browser) -> None:
+def test_a_training_is_offered_with_enough_labels_and_started_once(
+    backend: FakeBackend, browser: Browser, tmp_path: Path
+) -> None:
     book, jobs = book_of(backend), jobs_of(backend)
     assert "Train here" not in browser.open("/labels").text
     for number in range(6, 11):
@@ -202,7 +205,10 @@ def test_a_training_is_offered_with_enough_labels_and_started_once(backend: Fake
     assert "epoch &lt;1&gt;" in page
     assert browser.submit("/labels/jobs/train", {"where": "here"}).status_code >= 400
     jobs.known["train"] = JobStatus(state="done", started=1.0, ended=2.0, result={"run": "flowers-7"})
-    assert 'href="/models/runs/flowers-7"' in browser.open("/labels").text
+    backend.known_runs["flowers-7"] = write_run(tmp_path / "runs" / "flowers-7", photos=tmp_path / "known").path
+    page = browser.open("/labels").text
+    assert 'href="/models/runs/flowers-7"' in page
+    assert "Deploy" not in page, "the gate has not judged it"
 
 
 def test_how_much_the_labels_are_worth_is_drawn_and_said(backend: FakeBackend, browser: Browser) -> None:
