@@ -19,14 +19,22 @@ from urllib.parse import quote, unquote
 from flask import Blueprint, Response, abort, jsonify, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from eaves.console.backend import CachedAnswer, ConsoleContext
+from eaves.console.backend import Backend, CachedAnswer, ConsoleContext
 from eaves.console.guard import UPLOAD_BYTES, wants_page
 from eaves.console.pages.images import SHOWN
 from eaves.console.pages.models import describe_gate
 from eaves.console.pages.try_it import clean_name
 from eaves.console.thumbnails import has_image, make_thumbnail
 from eaves.console.words import clean_text
-from eaves.errors import ConfigError, EavesError, ImageError, InputError, LabelConflictError, NotFoundError
+from eaves.errors import (
+    ConfigError,
+    ConflictError,
+    EavesError,
+    ImageError,
+    InputError,
+    LabelConflictError,
+    NotFoundError,
+)
 from eaves.labels import NOT_USABLE, LabelBook, Photo, find_name_fault
 from eaves.media_type import sniff
 
@@ -193,7 +201,8 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
     pages, desk = Blueprint("labels", __name__), Desk(context)
     _add_views(pages, desk)
     _add_changes(pages, desk)
-    _add_sources(pages, desk, context)
+    _add_sources(pages, desk)
+    _add_work(pages, desk, context.backend)
 
     pages.add_app_template_global(desk.find_correction, "find_correction")
 
@@ -304,9 +313,7 @@ def _add_changes(pages: Blueprint, desk: Desk) -> None:
         return respond(labels=desk.book.undo(require_who()))
 
 
-def _add_sources(pages: Blueprint, desk: Desk, context: ConsoleContext) -> None:
-    backend = context.backend
-
+def _add_sources(pages: Blueprint, desk: Desk) -> None:
     @pages.post("/labels/photos")
     def add() -> BaseResponse:
         added, refused = [], []
@@ -332,11 +339,17 @@ def _add_sources(pages: Blueprint, desk: Desk, context: ConsoleContext) -> None:
         found = book.import_csv(text, who) if document is None else book.import_label_studio(document, who)
         return render_template("labels/imported.html", found=found)
 
+
+def _add_work(pages: Blueprint, desk: Desk, backend: Backend) -> None:
     @pages.post("/labels/jobs/<kind>")
     def start(kind: str) -> BaseResponse:
         if (jobs := backend.jobs) is None or kind not in JOBS:
             abort(404)
-        jobs.start(kind, **{name: request.form[name].strip() for name in JOBS[kind]})
+        try:
+            jobs.start(kind, **{name: request.form[name].strip() for name in JOBS[kind]})
+        except ConflictError:
+            if kind != "review":  # the page asks for reviews by itself, and the next one has the newest labels
+                raise
         return respond()
 
     @pages.post("/labels/events/<int:seq>")

@@ -53,7 +53,7 @@ addEventListener("beforeunload", (event) => { if (waiting) event.preventDefault(
 
 // Photos and tiles: the photos of a pile that have the same label are one tile
 const photos = new Map(), kept = new Map(), preloaded = new Map();
-let tiles = [], at = 0, shows = "", saved = 0, isGrid = false, stamp;
+let tiles = [], at = 0, shows = "", saved = 0, isGrid = false, stamp = panel.firstElementChild.dataset.stamp;
 const address = (file, query = "") => `/labels/photos/${file.split("/").map(encodeURIComponent).join("/")}${query}`;
 const store = ([file, label, guess, margin, pile, doubt, gain]) => {
   const alone = photos.get(file)?.alone;
@@ -76,12 +76,13 @@ const SELECT = {
 };
 const least = (a, b) => (a.label !== "") - (b.label !== "") || a.margin - b.margin || b.files.length - a.files.length;
 const ORDER = { doubts: (a, b) => a.doubt - b.doubt, harmful: (a, b) => b.gain - a.gain };
-const arrange = (again = true) => {
-  const done = again ? tiles.slice(0, at + 1) : [], gone = new Set(done.flatMap((tile) => tile.files));
+const arrange = (again, file = "") => { // again: what was shown so far stays, and the rest is put in order
+  const done = again ? tiles.filter((tile, index) => index <= at || tile.state === "saving") : [];
+  const gone = new Set(done.flatMap((tile) => tile.files));
   const select = SELECT[shows] ?? ((one) => one.label === shows.slice(3));
   const rest = [...photos.values()].filter((one) => !gone.has(one.file) && select(one));
   tiles = [...done, ...group(rest).sort(ORDER[shows] ?? least)];
-  if (!again) at = 0;
+  if (!again) at = Math.max(0, tiles.findIndex((tile) => tile.files.includes(file)));
   kept.clear();
   draw();
 };
@@ -92,10 +93,10 @@ const load = async () => {
     const page = await response.json();
     page.rows.forEach(store);
     after = page.after;
-    if (!tiles.length && !after) break;
-    if (!tiles.length) arrange(false);
+    if (!tiles.length && after) arrange(false);
   } while (after);
-  arrange(tiles.length > 0 && shows === "");
+  arrange(tiles.length > 0 && shows === "", tiles[at]?.files[0]);
+  count();
 };
 
 // One photo
@@ -109,8 +110,8 @@ const preload = (file) => {
 };
 const count = () => {
   const done = [...photos.values()].reduce((sum, one) => sum + (one.label !== ""), 0);
-  find("count").textContent = `${done.toLocaleString("en")} of ${photos.size.toLocaleString("en")} photos labelled`;
-  find("done").value = done;
+  find("count").textContent = `${done.toLocaleString("en")} of ${photos.size.toLocaleString("en")} photo${photos.size === 1 ? "" : "s"} labelled`;
+  Object.assign(find("done"), { max: photos.size, value: done });
 };
 const describe = (tile) => {
   const name = tile.files.length > 1 ? `${tile.files[0]} and ${tile.files.length - 1} more that look like it` : tile.files[0];
@@ -307,7 +308,7 @@ const nameClasses = async (form) => {
   stage.focus();
 };
 
-// The part of the page that tells what the labels are worth
+// The part of the page that tells what the labels are worth, and which is stamped with what the list is made of
 const renew = () => htmx.trigger(panel, "renew");
 const review = async () => {
   if (!readOnly) await ask("jobs/review", new FormData()).catch(() => {});
@@ -315,7 +316,8 @@ const review = async () => {
 };
 document.addEventListener("htmx:after:swap", () => {
   const found = panel.firstElementChild?.dataset.stamp;
-  if (desk && stamp !== undefined && found !== stamp) load();
+  if (found !== stamp && !desk) location.reload();
+  else if (found !== stamp) load().catch(() => {});
   stamp = found;
 });
 setInterval(() => { if (!document.hidden && panel.querySelector("[data-running]")) renew(); }, 2000);
@@ -371,8 +373,7 @@ if (desk) {
     pending?.();
     pending = null;
   });
-  load().then(() => { if (desk.dataset.stale !== undefined) review(); });
-  stamp = panel.firstElementChild?.dataset.stamp;
+  load().then(() => { if (panel.querySelector("[data-stale]")) review(); }, () => say("The list of photos can't be loaded. Load the page again.", true));
   (readOnly || find("classes") ? stage : find("class-names")).focus({ preventScroll: true });
 }
 
@@ -399,8 +400,6 @@ const add = async (files) => {
   if (!added) return;
   if (!desk) { location.reload(); return; }
   await load();
-  find("done").max = photos.size;
-  count();
   review();
 };
 const walk = async (entry) => {
