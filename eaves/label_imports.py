@@ -1,27 +1,23 @@
-"""Labels of other programs: CSV, and the JSON export of Label Studio. Nothing here is trusted, fetched or opened.
+"""Labels of other programs: CSV, and the JSON export of Label Studio. Nothing of it is trusted, fetched or opened.
 
-Source: Label Studio 1.13, `label_studio_sdk.converter`: `data.image` of an uploaded file is `/data/upload/3/HASH-NAME`,
-of a file in local storage `/data/local-files/?d=PATH`; a choice is in `annotations[].result[].value.choices`.
+Source: Label Studio 1.13: `data.image` of an upload is `/data/upload/3/HASH-NAME`, of a file in local storage
+`/data/local-files/?d=PATH`; a label is in `annotations[].result[].value.choices`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote
 
 from eaves.labels_file import parse_rows
 
 MAX_REFUSED = 100
 """Maximum number of refused lines that are named; the others are counted."""
-_UPLOADED = re.compile(r"/data/upload/(?:[0-9]+/)?([^/]+)")
-_LOCAL = "/data/local-files/"
-_HASH = re.compile(r"^[0-9a-f]{8}-")
-"""What Label Studio puts before the name of an upload."""
-_ADDED = re.compile(r"(.+)-(?:[0-9a-f]{8}|[0-9a-f]{64})\.[a-z]+")
+_ADDED = re.compile(r"(.+)-[0-9a-f]{16}\.[a-z]+")
 """Name of a photo that was added to the folder, see `make_safe`."""
 
 
@@ -43,75 +39,60 @@ class ImportedRow(NamedTuple):
 
     Attributes:
         place: The line, for people.
-        file: Path or name of the photo.
+        names: Path of the photo below the folder, or its name; then further names that it may have.
         label: Name of the class, may be empty.
         group: Name of the photo's group, may be empty.
         fault: Why the line can't be used; empty when it can.
-        is_name: Whether only the last part of `file` need agree.
     """
 
     place: str
-    file: str = ""
+    names: Sequence[str] = ()
     label: str = ""
     group: str = ""
     fault: str = ""
-    is_name: bool = False
 
 
 def parse_csv(text: str) -> Iterator[ImportedRow]:
     """Yield the rows of a CSV text that name a file."""
     try:
-        for line, row in parse_rows(text):
-            if file := row.get("file", "").strip():
-                yield ImportedRow(f"line {line}", file, row.get("label", "").strip(), row.get("group", "").strip())
+        for line, row in parse_rows(text)[1]:
+            if row["file"]:
+                yield ImportedRow(f"line {line}", (row["file"],), row.get("label", ""), row.get("group", ""))
     except ValueError as error:
-        place, _, fault = str(error).partition(": ")
-        yield ImportedRow(place, fault=f"{fault}; from there on nothing is taken")
+        yield ImportedRow("nothing is taken", fault=str(error))
 
 
 def parse_label_studio(document: Any) -> Iterator[ImportedRow]:
     """Yield what each task of Label Studio's export says."""
     if not isinstance(document, list):
-        yield ImportedRow("the document", fault="it is not a list of tasks; export it from Label Studio as JSON")
+        yield ImportedRow("nothing is taken", fault="this is not a list of tasks, as Label Studio exports it as JSON")
         return
     for number, task in enumerate(document, 1):
-        place = f"task {number}"
-        data = task.get("data") if isinstance(task, dict) else None
-        image = data.get("image") if isinstance(data, dict) else None
-        if not isinstance(image, str):
-            yield ImportedRow(place, fault="it has no data.image")
-            continue
-        choices = _find_choices(task.get("annotations"))
-        if len(choices) != 1:
-            yield ImportedRow(place, fault=f"it has {len(choices)} choices, not one")
-            continue
-        file, is_name = _find_path(image)
-        yield ImportedRow(place, file, choices[0], is_name=is_name)
+        names, choices = _find_names(_get(_get(task, "data"), "image", str)), list[str]()
+        for annotation in _get(task, "annotations", list):
+            if not _get(annotation, "was_cancelled", bool):
+                found = [_get(_get(one, "value"), "choices", list) for one in _get(annotation, "result", list)]
+                choices = [each.strip() for texts in found for each in texts if isinstance(each, str)]
+        fault = "" if len(choices) == 1 else f"it has {len(choices)} choices, not one"
+        fault = fault if names[0] else "it has no data.image"
+        yield ImportedRow(f"task {number}", names, "".join(choices), fault=fault)
 
 
-def _find_choices(annotations: Any) -> list[str]:
-    """Return the choices of the last annotation that wasn't cancelled."""
-    found: list[str] = []
-    for each in annotations if isinstance(annotations, list) else ():
-        result = each.get("result") if isinstance(each, dict) and not each.get("was_cancelled") else None
-        if isinstance(result, list):
-            values = [one.get("value") for one in result if isinstance(one, dict)]
-            lists = [value.get("choices") for value in values if isinstance(value, dict)]
-            found = [text.strip() for texts in lists if isinstance(texts, list) for text in texts if _is_text(text)]
-    return found
+def _get(value: Any, name: str, kind: type = dict) -> Any:
+    """Return a member of a JSON object; an empty `kind` when the value is no object or has no such member."""
+    found = value.get(name) if isinstance(value, dict) else None
+    return found if isinstance(found, kind) else kind()
 
 
-def _find_path(image: str) -> tuple[str, bool]:
-    """Return the path or the name of a task's image, and whether only its last part need agree."""
-    if found := _UPLOADED.fullmatch(image):
-        return unquote(found[1]), True
-    if image.startswith(_LOCAL):
-        return parse_qs(urlsplit(image).query).get("d", [""])[0], True
-    return image, False
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+def _find_names(image: str) -> Sequence[str]:
+    """Return the path that a task has for its image, and the names that the image may have had before."""
+    if image.startswith("/data/upload/"):
+        name = unquote(image).rpartition("/")[2]
+        return name, re.sub("^[0-9a-f]{8}-", "", name)
+    if image.startswith("/data/local-files/"):
+        path = unquote(image.partition("?d=")[2])
+        return path, path.rpartition("/")[2]
+    return (image,)
 
 
 class PhotoNames:
@@ -125,39 +106,35 @@ class PhotoNames:
         self._photos = photos
         self._named: dict[str, list[str]] = {}
         for file in photos:
-            name = file.rpartition("/")[2]
-            self._named.setdefault(_simplify(name), []).append(file)
-            if added := _ADDED.fullmatch(name):
-                self._named.setdefault(_simplify(added[1]), []).append(file)
+            added = _ADDED.fullmatch(file)
+            for name in {_simplify(file), _simplify(added[1] if added else file)}:
+                self._named.setdefault(name, []).append(file)
 
-    def find(self, row: ImportedRow) -> tuple[str, str]:
-        """Return the photo that a row names, or why there is none; one of both is empty."""
-        path = PurePosixPath(row.file)
-        if row.file in self._photos:
-            return row.file, ""
-        if "://" in row.file or row.file.startswith("data:"):
-            return "", f"{row.file[:80]!r} is an address; only photos of the folder are labelled"
-        if path.is_absolute() or ".." in path.parts or "\\" in row.file:
-            return "", f"the path {row.file[:80]!r} leaves the folder"
-        for start in range(len(path.parts) if row.is_name else 1):
-            tail = "/".join(path.parts[start:])
-            if tail in self._photos:
-                return tail, ""
-        found = list[str]()
-        for name in (path.name, _HASH.sub("", path.name)) if row.is_name or len(path.parts) == 1 else ():
-            found = found or self._named.get(_simplify(name), [])
-            found = [file for file in found if file.rpartition("/")[2] == name] or found
-        if len(found) == 1:
+    def find(self, names: Sequence[str]) -> tuple[str, str]:
+        """Return the photo that is meant, and an empty text; or an empty text, and why there is none.
+
+        Args:
+            names: Path of the photo below the folder, or its name; then further names that it may have.
+        """
+        if names[0] in self._photos:
+            return names[0], ""
+        shown, path = repr(names[0][:80]), PurePosixPath(names[0])
+        if "://" in names[0] or names[0].startswith("data:"):
+            return "", f"{shown} is an address; only photos of the folder are labelled"
+        if path.is_absolute() or ".." in path.parts or "\\" in names[0]:
+            return "", f"the path {shown} leaves the folder"
+        found = [file for name in names if "/" not in name for file in self._named.get(_simplify(name), ())]
+        if len(set(found)) == 1:
             return found[0], ""
-        return "", f"{len(found)} photos have the name {row.file[:80]!r}" if found else f"no photo {row.file[:80]!r}"
+        return "", f"{len(found)} photos have the name {shown}" if found else f"the folder has no photo {shown}"
 
 
 def _simplify(name: str) -> str:
+    """Return what stays of a photo's name in every program."""
     return make_safe(name).replace("_", "-").lower()
 
 
 def make_safe(name: str) -> str:
     """Return the last part of an upload's name without its suffix, of letters, digits, `_`, `.` and `-`."""
-    last = re.split(r"[/\\]", name)[-1]
-    stem = re.sub(r"\.[A-Za-z]{3,4}$", "", last)
+    stem = re.sub(r"\.[A-Za-z]{3,4}$", "", re.split(r"[/\\]", name)[-1])
     return re.sub(r"[^\w.-]+", "-", stem).strip(".-")[:40] or "photo"

@@ -17,7 +17,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,6 @@ from eaves.base.files import Stamp, find_stamp, sync, write_atomically
 from eaves.base.locks import take_lock
 from eaves.errors import DatasetError
 
-LABELS = "labels.csv"
 COLUMNS = ("file", "label", "group", "who", "when", "undoes")
 _MODE = 0o666
 """Permissions of a new file, as the umask allows: it is a file of the dataset, like its photos."""
@@ -58,8 +57,12 @@ class Label:
     undoes: str = ""
 
 
-def parse_rows(text: str, columns: Sequence[str] = (), *, line: int = 0) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """Yield the last line of each row of a CSV text, counted from 1, and the row's values by column.
+Rows = list[tuple[int, dict[str, str]]]
+"""Rows of a CSV text: the last line of each, counted from 1, and its values by column."""
+
+
+def parse_rows(text: str, columns: Sequence[str] = (), *, line: int = 0) -> tuple[Sequence[str], Rows]:
+    """Parse a CSV text with the columns `file` (or `path`) and `label`; return its columns in lower case and its rows.
 
     Args:
         text: The text.
@@ -67,37 +70,32 @@ def parse_rows(text: str, columns: Sequence[str] = (), *, line: int = 0) -> Iter
         line: Number of lines before the text.
 
     Raises:
-        ValueError: The text is not CSV with the columns `file` (or `path`) and `label`; the message begins with the
-            line.
+        ValueError: The text is not such a CSV text; the message names the line.
     """
-    reader = _open_csv(text)
+    reader = open_csv(text)
     try:
-        names = columns or parse_header(next(reader, []))
-        for row in reader:
-            if any(row):
-                yield line + reader.line_num, dict(zip(names, row, strict=False))
+        columns = columns or _parse_header(next(reader, []))
+        found = [(line + reader.line_num, dict(zip(columns, row, strict=False))) for row in reader if any(row)]
     except csv.Error as error:
         raise ValueError(f"line {line + reader.line_num} is not valid CSV: {error}") from error
+    for _, row in found:
+        row |= {name: value.strip() for name, value in row.items() if name != "file"}
+        row.setdefault("file", "")
+    return columns, found
 
 
-def parse_header(row: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the columns in lower case, `file` also where it is called `path`.
-
-    Raises:
-        ValueError: There is no column `file` or `label`.
-    """
-    names = tuple(name.strip().lower() for name in row)
-    if "file" not in names:
-        names = tuple("file" if name == "path" else name for name in names)
-    if missing := {"file", "label"} - set(names):
-        shown = ",".join(row)[:80]
-        if len(row) == 1 and ";" in shown:
-            raise ValueError("line 1: the columns are separated by semicolons; save the file as CSV with commas")
-        raise ValueError(f"line 1: there is no column {' or '.join(sorted(missing))}; the columns are {shown!r}")
+def _parse_header(row: Sequence[str]) -> Sequence[str]:
+    names = [name.strip().lower() for name in row]
+    if "path" in names and "file" not in names:
+        names[names.index("path")] = "file"
+    if not {"file", "label"} <= set(names):
+        mend = "; save it with commas instead of semicolons" if ";" in "".join(row) else ""
+        raise ValueError(f"line 1 must name the columns file and label, but is {','.join(row)[:80]!r}{mend}")
     return names
 
 
-def _open_csv(text: str) -> Any:
+def open_csv(text: str) -> Any:
+    """Return the reader of a CSV text, which may begin with a byte order mark."""
     return csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
 
 
@@ -122,7 +120,7 @@ class LabelsFile:
         self._apply = apply
         self._stamp: Stamp | None = None
         self._data = b""
-        self._columns: tuple[str, ...] = ()
+        self._columns: Sequence[str] = COLUMNS
         self._handle = -1
         """Descriptor of the file while it is locked."""
 
@@ -140,25 +138,17 @@ class LabelsFile:
             whole = self.path.read_bytes() if stamp else b""
         data = self._cut_unfinished(whole)
         is_longer = self._data.endswith(b"\n") and data.startswith(self._data)
-        lines, columns = self._parse(data, len(self._data), self._columns) if is_longer else self._parse(data, 0, ())
+        start = len(self._data) if is_longer else 0
+        try:
+            text, line = data[start:].decode(), data.count(b"\n", 0, start)
+            columns, rows = parse_rows(text, self._columns if start else (), line=line) if data else (COLUMNS, [])
+        except ValueError as error:
+            hint = "save it as CSV in UTF-8 with commas, or rename the file if it holds no labels"
+            raise DatasetError(f"{self.path}: {error}", hint=hint) from error
         self._data, self._columns = data, columns
         # The first byte of an unfinished action changes neither the size nor, within a clock tick, the time.
         self._stamp = stamp if len(data) == len(whole) else _UNKNOWN
-        self._apply(lines, not is_longer)
-
-    def _parse(self, data: bytes, start: int, columns: tuple[str, ...]) -> tuple[list[Label], tuple[str, ...]]:
-        if not data:
-            return [], ()
-        try:
-            text, line = data[start:].decode(), data.count(b"\n", 0, start)
-            lines = [_build_label(row) for _, row in parse_rows(text, columns, line=line)]
-        except UnicodeDecodeError as error:
-            hint = f"iconv -f latin1 -t utf-8 {self.path.name}"
-            raise DatasetError(f"{self.path} is not UTF-8 (byte {start + error.start})", hint=hint) from error
-        except ValueError as error:
-            hint = "correct this line; or rename the file, if it does not hold labels"
-            raise DatasetError(f"{self.path}: {error}", hint=hint) from error
-        return lines, columns or parse_header(next(_open_csv(text)))
+        self._apply([Label(**{name: row.get(name, "") for name in COLUMNS}) for _, row in rows], not is_longer)
 
     def _cut_unfinished(self, data: bytes) -> bytes:
         """Return the content without an unfinished action at its end."""
@@ -188,24 +178,20 @@ class LabelsFile:
             self._handle = handle
             try:
                 self.read()
-                if self._is_complete():
+                if not self._data or (self._data.endswith(b"\n") and set(COLUMNS) <= set(self._columns)):
                     yield
                     return
-                self._complete()  # with another file in its place, whose lock is another one
+                self._complete()  # puts another file in its place, whose lock is another one
             finally:
                 os.close(handle)
 
-    def _is_complete(self) -> bool:
-        """Return whether lines can be appended."""
-        return not self._data or (self._data.endswith(b"\n") and set(COLUMNS) <= set(self._columns))
-
     def _complete(self) -> None:
         """Replace the file by one that has all columns and a final line end."""
-        header, *rows = _open_csv(self._data.decode())
+        header, *rows = open_csv(self._data.decode())
         further = [name for name in COLUMNS if name not in self._columns]
-        full = [[*row, *[""] * (len(header) - len(row))][: len(header)] + [""] * len(further) for row in rows]
+        content = render_csv([header + further, *(row[: len(header)] for row in rows)])
         with disk_errors(self.path):
-            write_atomically(self.path, render_csv([header + further, *full]), mode=self.path.stat().st_mode & 0o777)
+            write_atomically(self.path, content, mode=self.path.stat().st_mode & 0o777)
 
     def append(self, lines: Sequence[Label]) -> None:
         """Write the lines of one action to the disk, all or none, in `locked`.
@@ -214,14 +200,15 @@ class LabelsFile:
             StorageError: The disk is full or can't be written; no line counts.
         """
         start, handle = len(self._data), self._handle
-        columns = self._columns or COLUMNS
-        rows = [[getattr(line, name) if name in COLUMNS else "" for name in columns] for line in lines]
+        rows = [[getattr(line, name) if name in COLUMNS else "" for name in self._columns] for line in lines]
         block = render_csv(rows if start else [COLUMNS, *rows]).encode()
         with disk_errors(self.path):
             try:
                 os.ftruncate(handle, start)
                 _write(handle, block[1:], start + 1)
                 os.fsync(handle)
+                if not start:
+                    sync(self.path.parent)
                 _write(handle, block[:1], start)
                 os.fsync(handle)
             except OSError:
@@ -229,15 +216,7 @@ class LabelsFile:
                     os.ftruncate(handle, start)
                     os.fsync(handle)
                 raise
-            if not start:
-                sync(self.path.parent)
         self.read()
-
-
-def _build_label(row: Mapping[str, str]) -> Label:
-    """Return the label of a row; only a file's name may begin or end with spaces."""
-    said = {name: row.get(name, "").strip() for name in COLUMNS[1:]}
-    return Label(file=row.get("file", ""), **said)
 
 
 def _write(handle: int, data: bytes, position: int) -> None:

@@ -19,12 +19,13 @@ from converters.model_source import ModelSource
 from converters.settings import ConvertSettings
 from eaves.artifact.manifest import INT8
 from eaves.base.statistics import images_needed
+from eaves.dataset_folder import Split
 from eaves.errors import ConversionError, DatasetError, RunError, StorageError
 from eaves.media_type import UNKNOWN
 from trainer.data.dataset import find_local, read_images, read_once
 from trainer.data.drawn_defects import load_drawn
 from trainer.data.groups import group_copies
-from trainer.data.listing import LabelledImage, Listing, Split
+from trainer.data.listing import LabelledImage, Listing
 from trainer.data.near_duplicates import ImageFingerprint
 from trainer.data.splitting import SplitEntry, find_trained_mates, load_split
 from trainer.progress import TrainingProgress

@@ -7,6 +7,7 @@
     app              the app that eaves.yaml describes, for this machine, for each site and for a training
     site             options that choose this machine or sites, and work at many sites
     project          eaves.yaml; runs/latest and artifacts/latest
+    collection       collection of training images, with its progress
     live             views until Ctrl-C, and the lines of events and logs
     output           tables, JSON and YAML on stdout; messages on stderr
 

@@ -58,7 +58,7 @@ class JobStatus:
 
 
 class Jobs(Protocol):
-    """Work that pages start, which goes on when nobody looks. `eaves.local.jobs.ProjectJobs` implements it."""
+    """Work that pages start; it continues when nobody looks. `eaves.local.jobs.ProjectJobs` implements it."""
 
     @property
     def review(self) -> Path:

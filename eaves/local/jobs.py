@@ -245,9 +245,9 @@ class Work:
         yield ["gate", str(artifact), *self._place]
 
     def deploy(self) -> Iterator[Sequence[str]]:
-        """Deploy the artifact at the path `artifact`."""
+        """Deploy the artifact at the path `artifact`: the first of a function at once, a later one as a canary."""
         self._note(Path(self._options["artifact"]))
-        yield ["deploy", self._options["artifact"], *self._place]
+        yield ["deploy", self._options["artifact"], "--canary", *self._place]
 
 
 KINDS = ("review", "collect", "train", "deploy")

@@ -124,7 +124,7 @@ def test_archived_images_have_their_names_on_disk_before_a_line_refers_to_them(t
     assert named < calls.index(("fsync", "images/mill")) < calls.index(("fsync", "events-1970-01-01.jsonl"))
 
 
-def test_a_label_is_on_disk_before_its_first_byte_makes_it_count_and_the_file_s_name_after(tmp_path: Path) -> None:
+def test_a_label_and_its_file_s_name_are_on_disk_before_its_first_byte_makes_it_count(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     code = (
@@ -132,4 +132,4 @@ def test_a_label_is_on_disk_before_its_first_byte_makes_it_count_and_the_file_s_
         "b = B(pathlib.Path(sys.argv[1])); b.name_class('rose', 'Anna'); b.name_class('tulip', 'Anna')"
     )
     file = ("fsync", "labels.csv")
-    assert trace_paths(code, folder) == [file, file, ("fsync", "."), file, file]
+    assert trace_paths(code, folder) == [file, ("fsync", "."), file, file, file]

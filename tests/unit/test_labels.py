@@ -140,7 +140,7 @@ def test_a_file_from_a_spreadsheet_is_taken_and_keeps_its_lines_and_columns(fold
     when = book.put({"2.jpg": "rose"}, who="Anna")
     lines = file.read_text().splitlines()
     assert lines[0] == "Notes,Label,Path,group,who,when,undoes"
-    assert lines[1] == "blurred,rose,1.jpg,,,,"
+    assert lines[1] == "blurred,rose,1.jpg"
     assert lines[-1] == f",rose,2.jpg,,Anna,{when},"
     assert book.undo("Anna") == {"2.jpg": ""}
     assert book.undo("Anna") is None
@@ -151,10 +151,10 @@ def test_a_file_from_a_spreadsheet_is_taken_and_keeps_its_lines_and_columns(fold
     [
         (
             b"file;label\r\n1.jpg;rose\r\n",
-            "line 1: the columns are separated by semicolons; save the file as CSV with c",
+            "line 1 must name the columns file and label, but is 'file;label'; save it with commas instead of semic",
         ),
-        (b"id,breed\n1,rose\n", "line 1: there is no column file or label; the columns are 'id,breed'"),
-        (b"file,label\n1.jpg,ros\xe9\n", r"is not UTF-8 \(byte 20\)"),
+        (b"id,breed\n1,rose\n", "line 1 must name the columns file and label, but is 'id,breed'$"),
+        (b"file,label\n1.jpg,ros\xe9\n", "'utf-8' codec can't decode byte 0xe9 in position 20"),
         (b'file,label\n1.jpg,"rose\n2.jpg,rose\n', "line 3 is not valid CSV: unexpected end of data"),
         (b"file,label\n1.jpg," + b"x" * 200_000, "line 2 is not valid CSV: field larger than"),
         (b"file,la\0bel\n", "NUL bytes in line 1"),
@@ -164,9 +164,10 @@ def test_a_file_that_holds_no_labels_is_refused_with_the_line_and_left_alone(
     folder: Path, content: bytes, message: str
 ) -> None:
     (folder / LABELS).write_bytes(content)
-    for ask in (lambda: LabelBook(folder).photos(), lambda: LabelBook(folder).put({"1.jpg": "rose"}, who="Anna")):
-        with pytest.raises(DatasetError, match=message):
-            ask()
+    with pytest.raises(DatasetError, match=message):
+        LabelBook(folder).photos()
+    with pytest.raises(DatasetError, match=message):
+        LabelBook(folder).put({"1.jpg": "rose"}, who="Anna")
     assert (folder / LABELS).read_bytes() == content
 
 
@@ -175,15 +176,16 @@ def test_a_file_that_holds_no_labels_is_refused_with_the_line_and_left_alone(
 )
 def test_names_that_are_none_are_refused(folder: Path, name: str) -> None:
     book = LabelBook(folder)
-    for call in (
-        lambda: book.name_class(name, "Anna"),
-        lambda: book.put({"1.jpg": "rose"}, who=name),
-        lambda: book.undo(name),
-        lambda: book.import_csv("", name),
-        *([lambda: book.put({"1.jpg": name}, who="Anna")] if name else []),
-    ):
-        with pytest.raises(ConfigError, match="can't be used"):
-            call()
+    with pytest.raises(ConfigError, match="can't be used"):
+        book.name_class(name, "Anna")
+    with pytest.raises(ConfigError, match="can't be used"):
+        book.put({"1.jpg": "rose"}, who=name)
+    with pytest.raises(ConfigError, match="can't be used"):
+        book.undo(name)
+    with pytest.raises(ConfigError, match="can't be used"):
+        book.import_csv("", name)
+    with pytest.raises(ConfigError, match="can't be used"):
+        book.put({"1.jpg": name or " "}, who="Anna")
     with pytest.raises(ConfigError, match="meaning of its own"):
         book.name_class(NOT_USABLE, "Anna")
     assert not (folder / LABELS).exists() or not (folder / LABELS).read_bytes()
@@ -239,7 +241,7 @@ def test_a_book_of_a_folder_that_is_not_there_yet_is_empty_and_makes_it(tmp_path
 def test_an_added_photo_is_kept_once_and_under_a_safe_name(tmp_path: Path) -> None:
     book = LabelBook(tmp_path / "data")
     file = book.add_photo("../../C:\\x\\Mein Bild (1).JPEG", JPEG)
-    assert re.fullmatch(r"Mein-Bild-1-[0-9a-f]{8}\.jpg", file)
+    assert re.fullmatch(r"Mein-Bild-1-[0-9a-f]{16}\.jpg", file)
     assert book.add_photo("other.png", JPEG) == file
     (book.folder / "rose").mkdir()
     (book.folder / file).rename(book.folder / "rose" / file)
@@ -264,12 +266,12 @@ def test_a_csv_is_imported_as_one_action_and_refused_by_line(folder: Path) -> No
     found = book.import_csv(text, "Anna")
     assert found.taken == 3
     assert [line.partition(": ")[::2] for line in found.refused] == [
-        ("line 3", "the label '=cmd' can't be used: it begins with ="),
+        ("line 3", "the name '=cmd' can't be used: it begins with ="),
         ("line 6", "the path '../1.jpg' leaves the folder"),
         ("line 7", "the path '/etc/passwd' leaves the folder"),
         ("line 8", "'https://example.com/1.jpg' is an address; only photos of the folder are labelled"),
-        ("line 10", "no photo '9.jpg'"),
-        ("line 12", "the label 'a\\x00b' can't be used: it has characters that can't be printed"),
+        ("line 10", "the folder has no photo '9.jpg'"),
+        ("line 12", "the name 'a\\x00b' can't be used: it has characters that can't be printed"),
     ]
     assert labels(folder)[added] == "daisy"
     assert book.labels()["1.jpg"].group == "part7"
@@ -282,25 +284,28 @@ def test_a_csv_is_imported_as_one_action_and_refused_by_line(folder: Path) -> No
 @pytest.mark.parametrize(
     ("text", "refused"),
     [
-        ("", "line 1: there is no column file or label; the columns are ''; from there on nothing is taken"),
+        ("", "nothing is taken: line 1 must name the columns file and label, but is ''"),
         (
             "file;label\n1.jpg;rose",
-            "line 1: the columns are separated by semicolons; save the file as CSV with commas; ",
+            "nothing is taken: line 1 must name the columns file and label, but is 'file;label'; save it with commas",
         ),
         (
             'file,label\n1.jpg,rose\n2.jpg,"rose',
-            "line 3 is not valid CSV: unexpected end of data; from there on nothing",
+            "nothing is taken: line 3 is not valid CSV: unexpected end of data",
         ),
-        ("file,label\n1.jpg,rose\n" + "\0" * 300_000, "line 3 is not valid CSV: field larger than field limit"),
+        (
+            "file,label\n1.jpg,rose\n" + "\0" * 300_000,
+            "nothing is taken: line 3 is not valid CSV: field larger than field limit",
+        ),
         ("file,label\n" + "../x.jpg,rose\n" * 5000, "and 4900 more"),
-        ("file,label\n" + "\ud800,rose\n", r"line 2: no photo '\ud800'"),
+        ("file,label\n" + "\ud800,rose\n", r"line 2: the folder has no photo '\ud800'"),
     ],
 )
 def test_a_hostile_csv_ends_in_reasons(folder: Path, text: str, refused: str) -> None:
     found = LabelBook(folder).import_csv(text, "Anna")
     assert found.refused[-1].startswith(refused)
     assert len(found.refused) <= 101
-    assert found.taken == text.count("\n1.jpg,")
+    assert found.taken == 0
 
 
 def task(image: Any, *choices: Any, **more: Any) -> dict[str, Any]:
@@ -324,7 +329,7 @@ def test_the_export_of_label_studio_is_imported(folder: Path) -> None:
         "it has no data.image": task(7, "rose"),
         "it has 2 choices, not one": task("3.jpg", "rose", "tulip"),
         "it has 0 choices, not one": task("3.jpg", was_cancelled=True),
-        "the label '=1' can't be used: it begins with =": task("3.jpg", "=1"),
+        "the name '=1' can't be used: it begins with =": task("3.jpg", "=1"),
     }
     wrong: list[Any] = [None, 3, "x", [], {}, {"data": []}, deep, {"data": {"image": "3.jpg"}, "annotations": deep}]
     document = [
@@ -339,7 +344,11 @@ def test_the_export_of_label_studio_is_imported(folder: Path) -> None:
     assert [line.partition(": ")[2] for line in found.refused][: len(refused)] == [*refused]
     assert len(found.refused) == len(refused) + len(wrong)
     assert labels(folder) | {added: "daisy", "rose/x/4.jpg": "tulip", "2.jpg": "tulip"} == labels(folder)
-    assert book.import_label_studio({"tasks": []}, "Anna").refused[0].startswith("the document: it is not a list of t")
+    assert (
+        book.import_label_studio({"tasks": []}, "Anna")
+        .refused[0]
+        .startswith("nothing is taken: this is not a list of t")
+    )
 
 
 def test_names_that_several_photos_have_are_refused(tmp_path: Path) -> None:
@@ -350,9 +359,11 @@ def test_names_that_several_photos_have_are_refused(tmp_path: Path) -> None:
 
 def test_twenty_thousand_photos_are_told_at_once_when_nothing_has_changed(tmp_path: Path) -> None:
     build_folder(tmp_path, *(f"rose/{number:05}.jpg" for number in range(20_000)))
+    (tmp_path / LABELS).write_text(
+        "path,label\n" + "".join(f"rose/{number:05}.jpg,tulip\n" for number in range(20_000))
+    )
     book = LabelBook(tmp_path)
-    book.import_csv("path,label\n" + "".join(f"rose/{number:05}.jpg,tulip\n" for number in range(20_000)), "Anna")
-    assert len(book.photos()) == 20_000
+    assert [photo.label for photo in book.photos()] == ["tulip"] * 20_000
     taken: list[float] = []
     for _ in range(3):
         start = time.perf_counter()

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eaves.artifact.manifest import ANOMALOUS
+from eaves.dataset_folder import Split
 from eaves.errors import DatasetError, ImageError
 from eaves.images.pixels import decode
 from eaves.media_type import UNKNOWN, sniff
@@ -30,7 +31,6 @@ from trainer.data.listing import (
     DataFault,
     LabelledImage,
     Listing,
-    Split,
     check_labels,
     in_two_classes,
     judge_as_anomalies,

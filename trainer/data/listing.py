@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import csv
 import logging
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from eaves.artifact.manifest import ANOMALOUS, NORMAL
+from eaves.dataset_folder import DECLARED, Split, list_folder
 from eaves.errors import DatasetError
 from eaves.labels import LABELS, NOT_USABLE, LabelBook
 from eaves.media_type import SUFFIXES, UNSUPPORTED_SUFFIXES
@@ -28,8 +28,6 @@ from eaves.media_type import SUFFIXES, UNSUPPORTED_SUFFIXES
 if TYPE_CHECKING:
     from trainer.data.near_duplicates import ImageFingerprint
 
-Split = Literal["train", "val"]
-DECLARED = ("train", "val")
 MANIFEST_SUFFIX = ".csv"
 MAX_NAMED = 5
 """Maximum number of images or of lines that an error names; the others are only counted."""
@@ -300,97 +298,47 @@ def load_folder(path: Path) -> Listing:
     Raises:
         DatasetError: A folder or its `labels.csv` can't be read, or there are classes beside `train` and `val`.
     """
-    declared = _is_declared(path)
-    sides: list[tuple[Split | None, Path]] = (
-        [("val", path / "val"), ("train", path / "train")] if declared else [(None, path)]
-    )
-    entries: list[LabelledImage] = []
-    faults: list[DataFault] = []
-    for side, folder in sides:
-        for kind in _folders(folder):
-            for file in _files(kind):
-                fault = suffix_fault(file.relative_to(path).as_posix())
-                if fault:
-                    faults.append(fault)
-                else:
-                    below = PurePosixPath(file.relative_to(kind).as_posix())
-                    entries.append(LabelledImage(path=file, label=kind.name, below=below, split=side))
-    for folder in dict.fromkeys((path, *(folder for _, folder in sides))):
-        faults.extend(DataFault(file=name.relative_to(path).as_posix(), reason=LOOSE) for name in _loose_files(folder))
-    labels = tuple(folder.name for folder in _folders(path / "train" if declared else path))
-    listing = Listing(root=path, labels=labels, entries=tuple(entries), faults=tuple(faults), declared=declared)
-    return _apply_labels(listing) if (path / LABELS).exists() else listing
-
-
-def _apply_labels(listing: Listing) -> Listing:
-    """Return a listing of a folder with what its `labels.csv` says in place of what the folders say.
-
-    Loose photos that have a label are among the entries then. In a declared split they are on the side of their folder,
-    and train if they are beside both.
-    """
-    said = LabelBook(listing.root).labels()
-    faults = [fault for fault in listing.faults if fault.reason != LOOSE]
-    found = {entry.path.relative_to(listing.root).as_posix(): entry for entry in listing.entries}
-    for name in (fault.file for fault in listing.faults if fault.reason == LOOSE):
-        if fault := suffix_fault(name):
+    content = list_folder(path)
+    is_labelled = (path / LABELS).exists()
+    said = LabelBook(path).labels() if is_labelled else {}
+    entries, faults, left_out = list[LabelledImage](), list[DataFault](), Counter[str]()
+    for file, folder_label, split in content.files:
+        line = said.get(file)
+        label = line.label if line else folder_label
+        if not (folder_label or is_labelled):
+            faults.append(DataFault(file=file, reason=LOOSE))
+        elif fault := suffix_fault(file):
             faults.append(fault)
-        else:
-            side: Split | None = ("val" if name.startswith("val/") else "train") if listing.declared else None
-            found[name] = LabelledImage(path=listing.root / name, label="", below=PurePosixPath(name), split=side)
-    entries, left_out = list[LabelledImage](), Counter[str]()
-    for name, entry in found.items():
-        line = said.get(name)
-        label = line.label if line else entry.label
-        if label in ("", NOT_USABLE):
+        elif is_labelled and label in ("", NOT_USABLE):
             left_out[label] += 1
         else:
-            entries.append(replace(entry, label=label, group=line.group if line else ""))
-    parts = (
-        (left_out[""], "photos without a label"),
-        (left_out[NOT_USABLE], "photos that are not usable"),
-        (len(said.keys() - found.keys()), "photos that the folder does not have"),
-    )
-    note = ", ".join(f"{count} {what}" for count, what in parts if count)
-    return replace(
-        listing,
-        labels=tuple(sorted({entry.label for entry in entries if entry.split != "val"})),
-        entries=tuple(sorted(entries, key=lambda entry: entry.split != "val")),
+            below = PurePosixPath(*file.split("/")[1 + content.declared :] if folder_label else [file])
+            group = line.group if line else ""
+            entries.append(LabelledImage(path=path / file, label=label, below=below, split=split, group=group))
+    classes = content.classes
+    if is_labelled:
+        entries.sort(key=lambda entry: entry.split != "val")
+        classes = tuple(sorted({entry.label for entry in entries if entry.split != "val"}))
+        left_out["gone"] = len(said.keys() - {each.file for each in content.files})
+    return Listing(
+        root=path,
+        labels=classes,
+        entries=tuple(entries),
         faults=tuple(faults),
-        notes=(f"left out by {LABELS}: {note}",) if note else (),
+        declared=content.declared,
+        notes=_describe_left_out(left_out),
     )
 
 
-def _folders(path: Path) -> list[Path]:
-    try:
-        return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    except OSError as error:
-        hint = "name a folder with one subfolder of images per class, a manifest (.csv) or an archive"
-        raise DatasetError(f"can't read the folder {path}: {error.strerror}", hint=hint) from error
-
-
-def _loose_files(folder: Path) -> Iterator[Path]:
-    """Yield images that lie directly in a folder where only the folders of classes should be."""
-    for entry in sorted(folder.iterdir()):
-        is_image = entry.name.lower().endswith((*SUFFIXES, *UNSUPPORTED_SUFFIXES)) and not entry.name.startswith(".")
-        if is_image and entry.is_file():
-            yield entry
-
-
-def _is_declared(path: Path) -> bool:
-    names = [folder.name for folder in _folders(path)]
-    if not set(DECLARED) <= set(names) or not any(_folders(path / name) for name in DECLARED):
-        return False
-    others = [name for name in names if name not in DECLARED]
-    if others:
-        message = f"{path} holds train and val, each a folder per class, beside {', '.join(others)}"
-        raise DatasetError(message, hint="leave only train and val, or only one folder per class")
-    return True
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for where, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(where, name) for name in sorted(names) if not name.startswith("."))
+def _describe_left_out(counts: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the sentence on photos that `labels.csv` leaves out, if it does."""
+    words = {
+        "": "photos without a label",
+        NOT_USABLE: "photos that are not usable",
+        "gone": "photos that the folder does not have",
+    }
+    parts = [f"{counts[key]} {what}" for key, what in words.items() if counts[key]]
+    return (f"left out by {LABELS}: {', '.join(parts)}",) if parts else ()
 
 
 COLUMNS = ("path", "label", "split")

@@ -27,8 +27,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from eaves.dataset_folder import DECLARED, Split
 from eaves.errors import DatasetError, RunError
-from trainer.data.listing import DECLARED, LabelledImage, Split
+from trainer.data.listing import LabelledImage
 from trainer.data.remote import redact_uri
 from trainer.storage import FileStore
 

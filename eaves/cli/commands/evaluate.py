@@ -266,7 +266,7 @@ def collect(source: str, folder: Path, images: int) -> None:
     the passwords in a command line. The command ends when no new image comes any more.
     """
     from eaves.cli.app import configure_guest
-    from eaves.cli.commands.init import collect_into
+    from eaves.cli.collection import collect_into
     from eaves.sources.collecting import CollectedImages
     from eaves.sources.kind import parse_place
 

@@ -104,10 +104,13 @@ def test_a_killed_job_says_so_and_its_password_is_nowhere(project: Project) -> N
     wait_until(lambda: any("camera is" in line for line in project.jobs.status("collect").lines), 20)
     for pid in (job, step):
         assert SECRET.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    os.kill(step, signal.SIGSTOP)
     os.kill(job, signal.SIGKILL)
-    status = project.ended("collect")
+    wait_until(lambda: not is_running(job))
+    assert project.jobs.status("collect").state == "running", "its step could still write"
+    os.kill(step, signal.SIGCONT)
+    status = project.ended("collect")  # the kernel ends the step with the job
     assert (status.state, status.fault, status.ended) == ("failed", KILLED, None)
-    assert not is_running(step)  # it ended with the job, and the job counted as running until then
     written = [path for path in project.folder.rglob("*") if path.is_file()]
     assert [path for path in written if SECRET.encode() in path.read_bytes()] == []
 
@@ -141,7 +144,8 @@ def test_the_log_of_a_job_is_bounded(project: Project) -> None:
         os.close(lock)
 
 
-@pytest.mark.slow  # three processes that load TensorFlow, on a machine that does other things too
+@pytest.mark.long("a training and a conversion, as processes that load TensorFlow")
+@pytest.mark.slow
 def test_a_training_from_the_page_ends_with_the_answer_of_the_gate(project: Project) -> None:
     shutil.rmtree(project.photos)
     build_tiny_dataset(project.photos)

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from eaves.dataset_folder import Split
 from tests.inputs.settings import settings_from
 from tests.page import Page
-from trainer.data.listing import Split
 from trainer.data.splitting import HELD_OUT_FILE, SPLIT_FILE, HeldOutAnswer, load_split, parse_lines
 from trainer.run.run import Run, open_run
 from trainer.settings import DataSettings, TrainSettings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eaves.cli.commands.init import PAUSE_S, LongPause
+from eaves.cli.collection import PAUSE_S, LongPause
 from tests.fakes.clock import ManualClock
 
 

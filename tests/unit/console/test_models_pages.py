@@ -183,7 +183,7 @@ def test_a_model_that_the_gate_lets_pass_is_deployed_by_one_confirmed_click(tmp_
     assert (answer.status_code, answer.headers["Location"]) == (303, "/models/runs/daisies#gate")
     assert one.jobs.started == [("deploy", {"artifact": str(one.artifact)})]
     one.jobs.known["deploy"] = JobStatus(state="running", result={"run": "daisies"}, lines=("replaying",))
-    assert "The model is being deployed." in one.page()
+    assert "The deployment continues." in one.page()
     assert 'href="/models/runs/daisies/deploy"' not in one.page()
     assert one.deploy().status_code == 409
     one.jobs.known["deploy"] = JobStatus(state="failed", result={"run": "daisies"}, fault="it is broken")

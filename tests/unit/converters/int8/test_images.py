@@ -30,12 +30,12 @@ from converters.int8.precision_choice import classify
 from converters.model_source import ModelSource
 from converters.settings import ConvertSettings
 from eaves.artifact import DecisionRule
+from eaves.dataset_folder import Split
 from eaves.errors import ConversionError
 from eaves.inference.session import Session
 from tests.fakes.models.artifact import COLOURS, RECIPE, ColourSession, encode_png
 from tests.inputs.settings import settings_from
 from trainer.data.dataset import Dataset, scan
-from trainer.data.listing import Split
 from trainer.data.splitting import SPLIT_FILE, load_split, render_lines
 from trainer.progress import SilentProgress
 

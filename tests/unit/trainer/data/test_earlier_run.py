@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from eaves.dataset_folder import Split
 from eaves.errors import RunError
-from trainer.data.listing import Split
 from trainer.data.splitting import SPLIT_FILE, EarlierSplit, SplitEntry, find_earlier, parse_lines, render_lines
 from trainer.run.run_location import build_location
 from trainer.settings import DataSettings, TrainSettings, build_config

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pytest
 
+from eaves.dataset_folder import Split
 from eaves.errors import DatasetError
-from trainer.data.listing import Split
 from trainer.data.splitting import SplitEntry, assign_sides
 
 
