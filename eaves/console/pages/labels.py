@@ -301,9 +301,12 @@ def _add_changes(pages: Blueprint, desk: Desk) -> None:
 
     @pages.post("/labels/put")
     def put() -> BaseResponse:
-        given = request.get_json() if request.is_json else {**request.form, "files": request.form.getlist("file")}
-        files, label, before = (given.get(name) for name in ("files", "label", "before"))
-        if not isinstance(files, list) or not files or not all(isinstance(one, str) for one in (*files, label, before)):
+        given = request.get_json() if request.is_json else request.form
+        files = given.get("files") if request.is_json else request.form.getlist("file")
+        label, before = given.get("label"), given.get("before")
+        if not (isinstance(files, list) and all(isinstance(one, str) for one in files)):
+            abort(400)
+        if not (isinstance(label, str) and isinstance(before, str)):
             abort(400)
         desk.book.put(dict.fromkeys(files, label), who=require_who(), before=dict.fromkeys(files, before))
         return respond()
