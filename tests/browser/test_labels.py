@@ -96,9 +96,8 @@ def begin(page: Page, address: str, classes: str = "daisy, rose") -> None:
 
 def wait_for_list(page: Page) -> None:
     """Wait until the page's script has the list of photos."""
-    page.wait_for_function(
-        "() => document.querySelector('#picture img')?.complete && document.activeElement.id === 'stage'"
-    )
+    page.locator("#desk[data-waiting='0']").wait_for()
+    page.wait_for_function("() => document.querySelector('#picture img')?.complete")
     page.wait_for_load_state("networkidle")
 
 

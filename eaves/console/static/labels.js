@@ -322,7 +322,7 @@ document.addEventListener("htmx:after:swap", () => {
 });
 setInterval(() => { if (!document.hidden && panel.querySelector("[data-running]")) renew(); }, 2000);
 
-// Keys act while the focus is on the photo, so that no key of another field labels anything
+// Keys act unless the focus is in a field or in another part of the page. Source: WCAG 2.2, 2.1.4 (they can be turned off)
 const choose = (number) => { const one = find("classes")?.children[(number + 9) % 10]; if (one) put(one.value); };
 const agree = () => { const guess = tiles[at]?.guess; if (guess) put(guess); };
 const KEYS = {
@@ -333,7 +333,7 @@ const KEYS = {
 };
 const press = (event) => {
   const focused = document.activeElement, { key } = event;
-  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !find("keys-on").checked) return;
   if (focused !== document.body && !desk.contains(focused)) return;
   if (focused.matches("input, select")) { if (key === "Escape") stage.focus(); return; }
   if (key === "Enter" && focused.matches("button, a")) return;
@@ -373,8 +373,8 @@ if (desk) {
     pending?.();
     pending = null;
   });
-  load().then(() => { if (panel.querySelector("[data-stale]")) review(); }, () => say("The list of photos can't be loaded. Load the page again.", true));
-  (readOnly || find("classes") ? stage : find("class-names")).focus({ preventScroll: true });
+  load().then(() => { wait(0); if (panel.querySelector("[data-stale]")) review(); }, () => say("The list of photos can't be loaded. Load the page again.", true));
+  if (!readOnly && !find("classes")) find("class-names").focus({ preventScroll: true });
 }
 
 // Photos that come in
